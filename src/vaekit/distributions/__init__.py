@@ -1,0 +1,21 @@
+"""Densities and divergences. Nothing here knows what a network, a file or a picture is."""
+
+from vaekit.distributions.base import Likelihood, Posterior, Prior
+from vaekit.distributions.likelihoods import AutoregressiveCategorical, Bernoulli, Laplace, Normal
+from vaekit.distributions.posteriors import DiagonalGaussian, Point, Quantised
+from vaekit.distributions.priors import StandardNormal, UniformCodes
+
+__all__ = [
+    "AutoregressiveCategorical",
+    "Bernoulli",
+    "DiagonalGaussian",
+    "Laplace",
+    "Likelihood",
+    "Normal",
+    "Point",
+    "Posterior",
+    "Prior",
+    "Quantised",
+    "StandardNormal",
+    "UniformCodes",
+]

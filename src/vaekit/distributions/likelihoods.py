@@ -1,0 +1,114 @@
+"""The likelihoods p(x|z) that are independent per element, and the one that is a sequence."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from vaekit.distributions.base import standard_noise, sum_items
+from vaekit.shapes import Codes, PerItem
+
+
+@dataclass(frozen=True)
+class Normal:
+    """p(x|z) = N(mean, scale) per element. With a fixed scale its negative log is the squared error plus a constant."""
+
+    mean: Tensor
+    scale: Tensor | float = 1.0
+
+    @property
+    def mode(self) -> Tensor:
+        return self.mean
+
+    def sample(self, generator: Generator | None = None) -> Tensor:
+        return self.mean + self.scale * standard_noise(self.mean, generator)
+
+    def log_prob(self, x: Tensor) -> PerItem:
+        scale = torch.as_tensor(self.scale, dtype=x.dtype, device=x.device)
+        return -sum_items(0.5 * ((x - self.mean) / scale).square() + scale.log() + 0.5 * math.log(2 * math.pi))
+
+
+@dataclass(frozen=True)
+class Laplace:
+    """p(x|z) = Laplace(mean, scale) per element. With a fixed scale its negative log is L1 plus a constant."""
+
+    mean: Tensor
+    scale: Tensor | float = 1.0
+
+    @property
+    def mode(self) -> Tensor:
+        return self.mean
+
+    def sample(self, generator: Generator | None = None) -> Tensor:
+        """By the inverse of the distribution function: mean - scale * sign(u) * log(1 - 2|u|), u in (-1/2, 1/2)."""
+        device = self.mean.device if generator is None else generator.device
+        uniform = torch.rand(self.mean.shape, generator=generator, device=device).to(self.mean) - 0.5
+        edge = 0.5 - torch.finfo(self.mean.dtype).eps
+        uniform = uniform.clamp(-edge, edge)
+        return self.mean - self.scale * uniform.sign() * torch.log1p(-2 * uniform.abs())
+
+    def log_prob(self, x: Tensor) -> PerItem:
+        scale = torch.as_tensor(self.scale, dtype=x.dtype, device=x.device)
+        return -sum_items((x - self.mean).abs() / scale + (2 * scale).log())
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """p(x|z) for data in {0, 1} (or, as is customary, grey values in [0, 1]), given logits."""
+
+    logits: Tensor
+
+    @property
+    def mode(self) -> Tensor:
+        return (self.logits > 0).to(self.logits.dtype)
+
+    @property
+    def mean(self) -> Tensor:
+        """The probability of a one."""
+        return self.logits.sigmoid()
+
+    def sample(self, generator: Generator | None = None) -> Tensor:
+        return torch.bernoulli(self.mean.detach(), generator=generator)
+
+    def log_prob(self, x: Tensor) -> PerItem:
+        return -sum_items(F.binary_cross_entropy_with_logits(self.logits, x, reduction="none"))
+
+
+@dataclass(frozen=True)
+class AutoregressiveCategorical:
+    """p(x|z) = prod_t p(x_t | x_<t, z): a sequence of `length` tokens from a vocabulary.
+
+    `next_logits(context, previous)` is the network: given the decoder's output for z (b, ...) and the tokens so far
+    (b, t), it returns logits (b, t + 1, vocabulary), the last of them for the token that comes next. Position t may
+    depend on tokens before t only; the law test for likelihoods checks it.
+    """
+
+    next_logits: Callable[[Tensor, Codes], Tensor]
+    context: Tensor
+    length: int
+
+    @property
+    def mode(self) -> Codes:
+        """Greedy decoding, token by token: the usual stand-in for the true mode, which would need a search."""
+        return self._unroll(lambda logits: logits.argmax(dim=-1))
+
+    def sample(self, generator: Generator | None = None) -> Codes:
+        return self._unroll(
+            lambda logits: torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).squeeze(1)
+        )
+
+    def log_prob(self, x: Codes) -> PerItem:
+        """Teacher-forced: one pass over the true tokens."""
+        log_probabilities = self.next_logits(self.context, x[:, :-1]).log_softmax(dim=-1)
+        return sum_items(log_probabilities.gather(-1, x.unsqueeze(-1)))
+
+    @torch.no_grad()
+    def _unroll(self, choose: Callable[[Tensor], Codes]) -> Codes:
+        tokens = torch.empty((self.context.shape[0], 0), dtype=torch.long, device=self.context.device)
+        for _ in range(self.length):
+            chosen = choose(self.next_logits(self.context, tokens)[:, -1])
+            tokens = torch.cat([tokens, chosen.unsqueeze(1)], dim=1)
+        return tokens

@@ -1,0 +1,33 @@
+"""The priors p(z) that need no learning."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaekit.distributions.base import sum_items
+from vaekit.shapes import Codes, PerItem
+
+
+@dataclass(frozen=True)
+class StandardNormal:
+    """p(z) = N(0, 1) per element."""
+
+    def log_prob(self, z: Tensor) -> PerItem:
+        return -0.5 * sum_items(z.square() + math.log(2 * math.pi))
+
+
+@dataclass(frozen=True)
+class UniformCodes:
+    """Every one of `size` codes equally likely at every position: the prior of a vector quantiser."""
+
+    size: int
+
+    def log_prob(self, z: Tensor) -> PerItem:
+        """For embedded codes (b, d, positions...): one code for each position."""
+        return self.log_prob_codes(torch.zeros_like(z[:, 0], dtype=torch.long))
+
+    def log_prob_codes(self, codes: Codes) -> PerItem:
+        positions = codes[0].numel()
+        return torch.full((codes.shape[0],), -positions * math.log(self.size), device=codes.device)

@@ -1,0 +1,1 @@
+"""One room per kind of data: files <-> tensors, and what is particular to the kind."""

@@ -1,0 +1,233 @@
+"""The convolutional autoencoder of latent diffusion: SD1, SDXL, SD3, FLUX.1 and the LDM originals.
+
+One skeleton, described by shapes alone: any widths, any number of levels, attention inside levels or in the middle or
+nowhere, with or without the 1x1 convolutions around the latent. Attribute names are the keys of the original LDM
+checkpoints (Rombach et al. 2022, arXiv 2112.10752), with the 1x1 convolutions kept inside the half they belong to.
+
+Nothing here knows that it is inside a VAE: the encoder returns moments, the decoder a picture.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise, zip_longest
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaekit.shapes import Images, Latents, Moments
+
+NORM_EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class KLConfig:
+    """The shape of a KL autoencoder. Levels are listed from full resolution downwards, in both halves."""
+
+    image_channels: int
+    latent_channels: int
+    """Channels of the raw latents z; the encoder outputs twice as many."""
+    hidden_channels: int
+    """Channels between the trunks and the 1x1 convolutions ("z_channels"); equals `latent_channels` without them."""
+    encoder_widths: tuple[int, ...]
+    decoder_widths: tuple[int, ...]
+    encoder_blocks: int
+    """Residual blocks per level of the encoder."""
+    decoder_blocks: int
+    """Residual blocks per level of the decoder; the published models have one more than in the encoder."""
+    encoder_attention: tuple[int, ...]
+    """Levels whose residual blocks are each followed by attention."""
+    decoder_attention: tuple[int, ...]
+    mid_attention: bool
+    quant_conv: bool
+    post_quant_conv: bool
+    norm_groups: int
+    """Groups of every GroupNorm: 32 in all published models. Weights cannot tell it."""
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent position along one side: 2 for every level but the last."""
+        return 2 ** (len(self.encoder_widths) - 1)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(norm(conv(silu(norm(x)))))), with a 1x1 convolution on the shortcut where the width changes."""
+
+    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, in_channels, eps=NORM_EPSILON)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(groups, out_channels, eps=NORM_EPSILON)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.nin_shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(F.silu(self.norm2(h)))
+        return self.nin_shortcut(x) + h
+
+
+class Attention(nn.Module):
+    """Single-head self-attention over all positions, as wide as the map, added to its input."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels, eps=NORM_EPSILON)
+        self.q = nn.Conv2d(channels, channels, 1)
+        self.k = nn.Conv2d(channels, channels, 1)
+        self.v = nn.Conv2d(channels, channels, 1)
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(x)
+        q, k, v = (conv(h).flatten(2).transpose(1, 2).unsqueeze(1) for conv in (self.q, self.k, self.v))
+        h = F.scaled_dot_product_attention(q, k, v)
+        return x + self.proj_out(h.squeeze(1).transpose(1, 2).reshape(x.shape))
+
+
+class Downsample(nn.Module):
+    """Halve the resolution with a strided 3x3 convolution, padded at the bottom and right only."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The published weights expect this one-sided padding, which Conv2d itself cannot express.
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Double the resolution by repetition, then smooth with a 3x3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def level_blocks(
+    in_channels: int, out_channels: int, count: int, attention: bool, groups: int
+) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """The residual blocks of one resolution, and as many attentions (or none)."""
+    widths = [in_channels] + [out_channels] * count
+    blocks = nn.ModuleList(ResidualBlock(a, b, groups) for a, b in pairwise(widths))
+    attentions = nn.ModuleList(Attention(out_channels, groups) for _ in range(count if attention else 0))
+    return blocks, attentions
+
+
+def run_blocks(blocks: nn.ModuleList, attentions: nn.ModuleList, x: Tensor) -> Tensor:
+    """Each block, followed by its attention where there is one."""
+    for block, attention in zip_longest(blocks, attentions):
+        x = block(x)
+        if attention is not None:
+            x = attention(x)
+    return x
+
+
+class DownLevel(nn.Module):
+    """A level of the encoder: blocks, then half the resolution (except in the last)."""
+
+    def __init__(self, in_channels: int, out_channels: int, count: int, attention: bool, groups: int, halve: bool):
+        super().__init__()
+        self.block, self.attn = level_blocks(in_channels, out_channels, count, attention, groups)
+        self.downsample = Downsample(out_channels) if halve else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.downsample(run_blocks(self.block, self.attn, x))
+
+
+class UpLevel(nn.Module):
+    """A level of the decoder: blocks, then twice the resolution (except in the one at full resolution)."""
+
+    def __init__(self, in_channels: int, out_channels: int, count: int, attention: bool, groups: int, double: bool):
+        super().__init__()
+        self.block, self.attn = level_blocks(in_channels, out_channels, count, attention, groups)
+        self.upsample = Upsample(out_channels) if double else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.upsample(run_blocks(self.block, self.attn, x))
+
+
+class Middle(nn.Module):
+    """Two residual blocks at the lowest resolution, with attention between them in almost every model."""
+
+    def __init__(self, channels: int, attention: bool, groups: int) -> None:
+        super().__init__()
+        self.block_1 = ResidualBlock(channels, channels, groups)
+        self.attn_1 = Attention(channels, groups) if attention else nn.Identity()
+        self.block_2 = ResidualBlock(channels, channels, groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block_2(self.attn_1(self.block_1(x)))
+
+
+class Encoder(nn.Module):
+    """Pictures (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last."""
+
+    def __init__(self, config: KLConfig) -> None:
+        super().__init__()
+        widths, groups = config.encoder_widths, config.norm_groups
+        self.conv_in = nn.Conv2d(config.image_channels, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(
+            DownLevel(
+                widths[max(i - 1, 0)],
+                width,
+                config.encoder_blocks,
+                attention=i in config.encoder_attention,
+                groups=groups,
+                halve=i < len(widths) - 1,
+            )
+            for i, width in enumerate(widths)
+        )
+        self.mid = Middle(widths[-1], config.mid_attention, groups)
+        self.norm_out = nn.GroupNorm(groups, widths[-1], eps=NORM_EPSILON)
+        self.conv_out = nn.Conv2d(widths[-1], 2 * config.hidden_channels, 3, padding=1)
+        self.quant_conv = (
+            nn.Conv2d(2 * config.hidden_channels, 2 * config.latent_channels, 1) if config.quant_conv else nn.Identity()
+        )
+
+    def forward(self, x: Images) -> Moments:
+        h = self.conv_in(x)
+        for level in self.down:
+            h = level(h)
+        h = self.conv_out(F.silu(self.norm_out(self.mid(h))))
+        return self.quant_conv(h)
+
+
+class Decoder(nn.Module):
+    """Raw latents (b, z, i, j) -> pictures (b, 3, f*i, f*j). Levels are numbered by resolution: `up[0]` is the last
+    to run, at full resolution, as in the LDM checkpoints."""
+
+    def __init__(self, config: KLConfig) -> None:
+        super().__init__()
+        widths, groups = config.decoder_widths, config.norm_groups
+        self.post_quant_conv = (
+            nn.Conv2d(config.latent_channels, config.hidden_channels, 1) if config.post_quant_conv else nn.Identity()
+        )
+        self.conv_in = nn.Conv2d(config.hidden_channels, widths[-1], 3, padding=1)
+        self.mid = Middle(widths[-1], config.mid_attention, groups)
+        self.up = nn.ModuleList(
+            UpLevel(
+                widths[min(i + 1, len(widths) - 1)],
+                width,
+                config.decoder_blocks,
+                attention=i in config.decoder_attention,
+                groups=groups,
+                double=i > 0,
+            )
+            for i, width in enumerate(widths)
+        )
+        self.norm_out = nn.GroupNorm(groups, widths[0], eps=NORM_EPSILON)
+        self.conv_out = nn.Conv2d(widths[0], config.image_channels, 3, padding=1)
+
+    def forward(self, z: Latents) -> Images:
+        h = self.mid(self.conv_in(self.post_quant_conv(z)))
+        for level in reversed(self.up):
+            h = level(h)
+        return self.conv_out(F.silu(self.norm_out(h)))
+
+
+def build(config: KLConfig) -> tuple[Encoder, Decoder]:
+    """Both halves, with torch's initial weights (or none, under `torch.device("meta")`)."""
+    return Encoder(config), Decoder(config)

@@ -1,0 +1,23 @@
+"""The shapes that travel between the rooms, by name.
+
+Letters: b pictures, c channels, h rows, w columns; z latent channels; i, j latent rows and columns.
+jaxtyping checks them in the test suite (`pytest` runs with the import hook) and costs nothing at run time.
+"""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Images = Float[Tensor, "b 3 h w"]
+"""Pictures: RGB in sRGB encoding, range [-1, 1]."""
+
+Moments = Float[Tensor, "b m i j"]
+"""What an image encoder net outputs, before it is read as a posterior."""
+
+Latents = Float[Tensor, "b z i j"]
+"""A latent map of an image VAE, raw or normalised as the text says."""
+
+PerItem = Float[Tensor, " b"]
+"""One number per item of the batch."""
+
+Codes = Int[Tensor, "b *positions"]
+"""Indices into a codebook or a vocabulary."""

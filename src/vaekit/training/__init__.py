@@ -1,0 +1,1 @@
+"""From data to weights: objectives, a moving average, one readable loop. Knows nothing of pictures, text or sound."""

@@ -1,0 +1,91 @@
+"""The VAE: an encoder, a posterior, a decoder, a likelihood, and the frame that diffusion models see its latents in.
+
+    encode: x -> q(z|x)    likelihood: z -> p(x|z)
+
+It runs whole batches at full precision of its weights; `vaekit.runtime` runs it in bounded memory. It knows no
+pictures, files or training objectives: a beta-VAE is an objective, never a subclass of this.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaekit.distributions import Likelihood, Posterior
+
+
+@dataclass(frozen=True)
+class LatentFrame:
+    """How raw latents (what the decoder takes) relate to latents (what a diffusion model sees):
+
+        latents = (unshuffle(raw, patch) - shift) * scale        raw = shuffle(latents / scale + shift)
+
+    One affine form holds every published convention: a scalar scale and shift (SD1: 0.18215; FLUX.1: 0.3611 and
+    0.1159), a mean and standard deviation per channel (Playground 2.5), and FLUX.2's 2x2 rearrangement followed by
+    batch-norm statistics. `shift` and `scale` have one entry, or one for each channel after rearrangement.
+    """
+
+    shift: tuple[float, ...] = (0.0,)
+    scale: tuple[float, ...] = (1.0,)
+    patch: int = 1
+
+    def normalise(self, raw: Tensor) -> Tensor:
+        """Raw latents (b, z, i, j) -> latents (b, z * patch^2, i / patch, j / patch)."""
+        rearranged = F.pixel_unshuffle(raw, self.patch) if self.patch > 1 else raw
+        return (rearranged - self._per_channel(self.shift, raw)) * self._per_channel(self.scale, raw)
+
+    def denormalise(self, latents: Tensor) -> Tensor:
+        """The inverse of `normalise`."""
+        raw = latents / self._per_channel(self.scale, latents) + self._per_channel(self.shift, latents)
+        return F.pixel_shuffle(raw, self.patch) if self.patch > 1 else raw
+
+    @staticmethod
+    def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, *[1] * (like.dim() - 2))
+
+
+class VAE(nn.Module):
+    """An encoder and a decoder, each with a head that reads its output as a distribution.
+
+    Args:
+        encoder: data x -> moments; None in a file that holds a decoder only.
+        to_posterior: moments -> Posterior, for example `DiagonalGaussian.from_moments` or a vector quantiser.
+        decoder: raw latents z -> parameters; None in a file that holds an encoder only.
+        to_likelihood: parameters -> Likelihood, for example `Laplace`, or an autoregressive network's wrapper.
+        frame: how a diffusion model sees the raw latents; None where it is not known.
+
+    Heads that are modules have their parameters trained and saved with the rest.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module | None,
+        to_posterior: Callable[[Tensor], Posterior],
+        decoder: nn.Module | None,
+        to_likelihood: Callable[[Tensor], Likelihood],
+        frame: LatentFrame | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.to_posterior = to_posterior
+        self.decoder = decoder
+        self.to_likelihood = to_likelihood
+        self.frame = frame
+
+    def encode(self, x: Tensor) -> Posterior:
+        """q(z|x) over raw latents, for data x (b, ...)."""
+        return self.to_posterior(self.encoder(x))
+
+    def likelihood(self, z: Tensor) -> Likelihood:
+        """p(x|z) for raw latents z (b, ...)."""
+        return self.to_likelihood(self.decoder(z))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mode of p(x|z): one reconstruction for each raw latent."""
+        return self.likelihood(z).mode
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Through the posterior's mean and back: what "a round trip through the VAE" means everywhere here."""
+        return self.decode(self.encode(x).mean)
