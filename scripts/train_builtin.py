@@ -20,8 +20,9 @@ from safetensors.torch import load_file, save_file
 from vaekit.distributions import DiagonalGaussian, Laplace, StandardNormal
 from vaekit.domains.images.crops import Pixels, crops, pyramid
 from vaekit.metrics.lpips import LPIPS
-from vaekit.nets.kl import Attention, KLConfig, ResidualBlock, build
+from vaekit.nets.kl import KLConfig, build
 from vaekit.training.ema import EMA
+from vaekit.training.linear_start import start_linear
 from vaekit.training.loop import Progress, Schedule, train
 from vaekit.training.objectives import PictureObjective
 from vaekit.vae import VAE
@@ -41,8 +42,9 @@ CONFIG = KLConfig(
     post_quant_conv=True,
     norm_groups=8,
 )
-SHORT_SIDES = (768, 512, 352)
+SHORT_SIDES = (1024, 768, 512)
 LAPLACE_SCALE = 0.1
+BLOCKS_FOR_START = 20_000
 
 
 def main() -> None:
@@ -52,7 +54,9 @@ def main() -> None:
     pictures, weights = read_folders(options.data, options.crop)
     held_out = [read(path) for path in picture_files(options.evaluate)]
     lpips = LPIPS.from_tensors(load_file(options.lpips))
-    vae = fresh_vae()
+    rng = np.random.default_rng(options.seed)
+    factor = CONFIG.factor
+    vae = fresh_vae(next(crops(pictures, weights, factor, BLOCKS_FOR_START, rng)))
     schedule = Schedule(
         samples=options.samples,
         batch_size=options.batch_size,
@@ -80,7 +84,7 @@ def main() -> None:
 
     train(
         vae,
-        crops(pictures, weights, options.crop, options.batch_size, np.random.default_rng(options.seed)),
+        crops(pictures, weights, options.crop, options.batch_size, rng),
         PictureObjective(StandardNormal(), lpips, options.beta, options.perceptual_weight),
         schedule,
         torch.Generator().manual_seed(options.seed),
@@ -95,7 +99,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--evaluate", type=Path, required=True, help="a folder of pictures kept out of training")
     parser.add_argument("--lpips", type=Path, required=True, help="AlexNet and LPIPS weights, safetensors")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=60_000)
+    parser.add_argument("--samples", type=int, default=56_000)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--crop", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -106,20 +110,12 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def fresh_vae() -> VAE:
+def fresh_vae(blocks: torch.Tensor) -> VAE:
     encoder, decoder = build(CONFIG)
+    start_linear(encoder, decoder, blocks)
     for net in (encoder, decoder):
-        net.apply(start_as_identity)
         net.to(memory_format=torch.channels_last)
     return VAE(encoder, DiagonalGaussian.from_moments, decoder, lambda mean: Laplace(mean, LAPLACE_SCALE))
-
-
-def start_as_identity(module: torch.nn.Module) -> None:
-    """Residual branches that begin at zero train faster from the first step (arXiv 1901.09321)."""
-    last = {ResidualBlock: "conv2", Attention: "proj_out"}.get(type(module))
-    if last is not None:
-        torch.nn.init.zeros_(getattr(module, last).weight)
-        torch.nn.init.zeros_(getattr(module, last).bias)
 
 
 def picture_files(folder: Path) -> list[Path]:

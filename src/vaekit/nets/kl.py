@@ -167,6 +167,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
+        self.config = config
         widths, groups = config.encoder_widths, config.norm_groups
         self.conv_in = nn.Conv2d(config.image_channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList(
@@ -201,6 +202,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
+        self.config = config
         widths, groups = config.decoder_widths, config.norm_groups
         self.post_quant_conv = (
             nn.Conv2d(config.latent_channels, config.hidden_channels, 1) if config.post_quant_conv else nn.Identity()

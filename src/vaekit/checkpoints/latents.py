@@ -1,0 +1,177 @@
+"""Latent files: what an encoder said of a picture, and which VAE it was.
+
+A safetensors file with `mean` (1, z, i, j) and, for a Gaussian posterior, `log_variance`, both raw and in fp32, so
+that sampling stays possible; the metadata holds the VAE's fingerprint, family, frame and factor, and the size of the
+picture in pixels.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaekit.checkpoints.files import open_tensors
+from vaekit.checkpoints.fingerprint import fingerprint
+from vaekit.checkpoints.metadata import frame_text, read_frame
+from vaekit.checkpoints.saving import family_and_config, write_tensors
+from vaekit.distributions import DiagonalGaussian, Point, Posterior
+from vaekit.errors import BadCheckpoint, BadLatent, LatentMismatch
+from vaekit.vae import VAE, LatentFrame
+from vaekit.whole_files import whole_file
+
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """The facts that make latents readable: which VAE made them, and what they look like."""
+
+    fingerprint: str
+    family: str
+    channels: int
+    factor: int
+    frame: LatentFrame | None
+
+    def __str__(self) -> str:
+        frame = "unknown frame" if self.frame is None else frame_words(self.frame)
+        return f"{self.family!r} VAE {self.fingerprint[:10]} ({self.channels} channels, 1/{self.factor} size, {frame})"
+
+
+@dataclass(frozen=True)
+class LatentFile:
+    """One picture's posterior over raw latents, and where it came from."""
+
+    posterior: Posterior
+    space: LatentSpace
+    height: int
+    width: int
+
+
+def frame_words(frame: LatentFrame) -> str:
+    """A frame for a person: scale and shift, or that there is one for each channel."""
+    if len(frame.scale) > 1 or len(frame.shift) > 1:
+        return f"frame of {max(len(frame.scale), len(frame.shift))} channels"
+    return f"scale {frame.scale[0]:g}, shift {frame.shift[0]:g}"
+
+
+def space_of(vae: VAE) -> LatentSpace:
+    """The latent space of a VAE. Hashes the weights: ask once for many pictures."""
+    family, config = family_and_config(vae)
+    return LatentSpace(fingerprint(vae), family.name, config.latent_channels, config.factor, vae.frame)
+
+
+def save_latent(path: Path, latent: LatentFile) -> None:
+    """Write one latent file, whole or not at all.
+
+    Raises:
+        CannotWrite: the disk is full, or the folder is not writable.
+    """
+    posterior, space = latent.posterior, latent.space
+    tensors = {"mean": posterior.mean}
+    if isinstance(posterior, DiagonalGaussian):
+        tensors["log_variance"] = posterior.log_variance
+    metadata = {
+        "vaekit.latent": VERSION,
+        "vaekit.fingerprint": space.fingerprint,
+        "vaekit.family": space.family,
+        "vaekit.factor": str(space.factor),
+        "vaekit.size": json.dumps([latent.height, latent.width]),
+    }
+    if space.frame is not None:
+        metadata["vaekit.frame"] = frame_text(space.frame)
+    with whole_file(path) as temporary:
+        plain = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}
+        write_tensors(plain, temporary, metadata, path)
+
+
+def load_latent(path: Path) -> LatentFile:
+    """Read a latent file.
+
+    Raises:
+        NotFound: no such file.
+        BadLatent: it is damaged, or something else.
+    """
+    try:
+        file = open_tensors(path)
+    except BadCheckpoint as error:
+        raise BadLatent(error.found, "Expected a latent file, as `vaekit encode` writes it.", error.remedy) from error
+    if file.metadata.get("vaekit.latent") != VERSION or "mean" not in file.specs:
+        raise BadLatent(
+            f"{path} is a weights file, or latents of another program.",
+            f"Expected a latent file of version {VERSION}, as `vaekit encode` writes it.",
+            "Encode the picture again with `vaekit encode`.",
+        )
+    tensors = file.read(name for name in ("mean", "log_variance") if name in file.specs)
+    return LatentFile(read_posterior(path, tensors), *read_facts(path, file.metadata, tensors["mean"]))
+
+
+def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
+    mean, log_variance = tensors["mean"], tensors.get("log_variance")
+    whole = mean.dim() == 4 and mean.numel() > 0 and mean.is_floating_point() and bool(mean.isfinite().all())
+    if not whole or (log_variance is not None and log_variance.shape != mean.shape):
+        raise BadLatent(
+            f"The latents in {path} have shape {list(mean.shape)} and dtype {mean.dtype}, or are not finite.",
+            "Expected finite numbers of shape (1, channels, rows, columns).",
+            "Encode the picture again with `vaekit encode`.",
+        )
+    return Point(mean) if log_variance is None else DiagonalGaussian(mean, log_variance)
+
+
+def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[LatentSpace, int, int]:
+    try:
+        factor = int(metadata["vaekit.factor"])
+        height, width = (int(side) for side in json.loads(metadata["vaekit.size"]))
+        space = LatentSpace(
+            metadata["vaekit.fingerprint"], metadata["vaekit.family"], mean.shape[1], factor, read_frame(metadata)
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise BadLatent(
+            f"{path} does not say which VAE made it ({type(error).__name__}: {error}).",
+            "Expected the metadata that `vaekit encode` writes.",
+            "Encode the picture again with `vaekit encode`.",
+        ) from error
+    if not (0 < height <= mean.shape[2] * factor and 0 < width <= mean.shape[3] * factor):
+        raise BadLatent(
+            f"{path} says that its picture has {width}x{height} pixels.",
+            f"Expected at most {mean.shape[3] * factor}x{mean.shape[2] * factor} for these latents.",
+            "Encode the picture again with `vaekit encode`.",
+        )
+    return space, height, width
+
+
+def check_readable(path: Path, made_by: LatentSpace, given: LatentSpace) -> str | None:
+    """Whether a VAE can read latents that another made: same weights, or same channels, factor and frame.
+
+    Returns:
+        A caution in words where nothing speaks against it but the frames are not both known; else None.
+
+    Raises:
+        LatentMismatch: the spaces differ.
+    """
+    if made_by.fingerprint == given.fingerprint:
+        return None
+    differing = [
+        f"{name} {theirs} against {ours}"
+        for name, theirs, ours in (
+            ("channels", made_by.channels, given.channels),
+            ("factor", made_by.factor, given.factor),
+            ("frame:", frame_or_unknown(made_by), frame_or_unknown(given)),
+        )
+        if theirs != ours and not (name == "frame:" and None in (made_by.frame, given.frame))
+    ]
+    if differing:
+        raise LatentMismatch(
+            f"{path} was made by a {made_by}, and the VAE given is a {given}: {'; '.join(differing)}.",
+            "Expected the VAE that made the latents, or one with the same channels, factor and frame.",
+            "Decode with that VAE, or encode the picture again with this one.",
+        )
+    if None in (made_by.frame, given.frame):
+        return f"{path} was made by another VAE, and whether the two share a latent space cannot be told: {made_by}."
+    return None
+
+
+def frame_or_unknown(space: LatentSpace) -> str:
+    return "unknown" if space.frame is None else frame_words(space.frame)

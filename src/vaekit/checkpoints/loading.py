@@ -1,0 +1,78 @@
+"""A name or a path -> a VAE, strictly: every tensor of the network comes from the file, or it is an error."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaekit.checkpoints.cards import cards
+from vaekit.checkpoints.identify import Identified, identify
+from vaekit.errors import NotFound
+from vaekit.vae import VAE
+
+
+def load(name_or_path: str | Path) -> VAE:
+    """Load a VAE in evaluation mode, with the dtype that its file has.
+
+    Args:
+        name_or_path: the name of a known VAE ("builtin"), a weights file, a diffusers folder, or a folder with the
+            encoder and the decoder of one VAE. A file with one half gives a VAE with that half.
+
+    Raises:
+        NotFound: nothing has this name.
+        BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`.
+    """
+    with located(name_or_path) as path:
+        return build(identify(path))
+
+
+@contextmanager
+def located(name_or_path: str | Path) -> Iterator[Path]:
+    """The file that a name stands for, or the path itself. A known name wins: `./builtin` means the path.
+
+    Raises:
+        NotFound: it is neither a known name nor a path to something.
+    """
+    card = next((card for card in cards() if card.name == str(name_or_path)), None)
+    if card is not None:
+        with resources.as_file(resources.files("vaekit.checkpoints").joinpath(card.file)) as path:
+            yield path
+        return
+    if not Path(name_or_path).exists():
+        known = ", ".join(card.name for card in cards())
+        raise NotFound(
+            f"There is no VAE called {str(name_or_path)!r} and no file or folder of that name.",
+            f"Known names: {known}.",
+            "Give one of these, or the path to a VAE.",
+        )
+    yield Path(name_or_path)
+
+
+def build(identified: Identified) -> VAE:
+    """The network on the meta device, then the file's own tensors put in their places: no memory is used twice."""
+    family = identified.family
+    with torch.device("meta"):
+        encoder, decoder = family.build(identified.config)
+    vae = VAE(
+        encoder if "encoder" in identified.halves else None,
+        family.to_posterior,
+        decoder if "decoder" in identified.halves else None,
+        family.to_likelihood,
+        identified.frame,
+    )
+    shapes = {key: tensor.shape for key, tensor in vae.state_dict().items()}
+    tensors = {key: tensor.reshape(shapes[key]) for key, tensor in read_native(identified).items()}
+    vae.load_state_dict(tensors, strict=True, assign=True)
+    return vae.eval()
+
+
+def read_native(identified: Identified) -> dict[str, Tensor]:
+    """The VAE's tensors under their native keys, in the file's shapes and dtype."""
+    tensors: dict[str, Tensor] = {}
+    for part in identified.parts:
+        read = part.file.read(part.names.values())
+        tensors |= {native: read[name] for native, name in part.names.items()}
+    return tensors

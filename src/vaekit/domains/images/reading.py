@@ -1,0 +1,450 @@
+"""Picture files to tensors: whatever a camera, a phone or an editor put into them is settled here, for good.
+
+What is settled, in this order: size, orientation, transparency, number of bits, colour profile. The content decides
+what a file is, never its name. What the file does not say is not guessed: without a profile the values are sRGB, and
+the gamma and chromaticity chunks of PNG are not followed.
+"""
+
+import io
+import math
+import stat
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.ExifTags import IFD, Base
+from torch import Tensor
+
+from vaekit.errors import BadPicture, NotFound, VaekitError
+
+LARGEST_PICTURE = 178_956_970
+"""Pixels. A picture that claims more is refused before it is decoded; this is where Pillow gives up as well."""
+
+PICTURE_ENDINGS = frozenset(
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".gif", ".tif", ".tiff"),
+        *(".bmp", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".qoi"),
+    )
+)
+"""What files in a folder must end in to be taken for pictures; lower case."""
+
+# Left out: EPS, which would start Ghostscript, and the formats without a signature, which take any bytes for a picture.
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "QOI")
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to the turn that undoes it (EXIF 2.32, tag 0x0112)."""
+
+DESCRIPTIVE_TAGS = (
+    *(Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.DateTime, Base.Artist, Base.Copyright),
+    *(Base.XPTitle, Base.XPComment, Base.XPAuthor, Base.XPKeywords, Base.XPSubject),
+)
+"""What EXIF says about the scene. The rest (sizes, strips, orientation) describes the old file and would be wrong."""
+
+# Maker notes point to places in the old file; the sizes and the colour space are those of the old file.
+STALE_EXIF_TAGS = frozenset(
+    {Base.MakerNote, Base.ExifImageWidth, Base.ExifImageHeight, Base.ColorSpace, Base.ExifInteroperabilityOffset}
+)
+
+LONGEST_EXIF = 65_533
+"""Bytes: what fits into one segment of a JPEG."""
+
+_filters = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One picture as the rest of vaekit sees it.
+
+    Attributes:
+        pixels: (1, 3, h, w), float32, sRGB encoding, range [-1, 1].
+        alpha: (1, 1, h, w), float32, range [0, 1], 0 is transparent; None for an opaque picture. It stands beside the
+            colours, which are neither multiplied by it nor laid over a background: what hides under transparent pixels
+            is in `pixels` as the file has it.
+        notes: what was done to the file's values, in words, for a person to read; empty for a plain sRGB picture.
+        icc: whether the file carried a colour profile, even a broken one.
+        exif: the EXIF block with what describes the scene (date, camera, place), without orientation, thumbnail and
+            maker notes; None where there was none.
+        dpi: dots per inch, horizontally and vertically in the upright picture; None where the file does not say.
+    """
+
+    pixels: Tensor
+    alpha: Tensor | None = None
+    notes: tuple[str, ...] = ()
+    icc: bool = False
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+    @property
+    def height(self) -> int:
+        """Rows of the upright picture."""
+        return self.pixels.shape[-2]
+
+    @property
+    def width(self) -> int:
+        """Columns of the upright picture."""
+        return self.pixels.shape[-1]
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture: upright, in sRGB, as (1, 3, h, w) in [-1, 1], with its transparency beside it.
+
+    - 8-bit values v become v / 127.5 - 1. Grey pictures of 16 bits keep all of them; 16-bit colours are read with 8.
+    - Grey pictures of 32-bit whole numbers count from 0 (black) to 65535 (white), those of floats from 0 to 1. Where a
+      value lies outside, the smallest becomes black and the largest white. What is not finite becomes the darkest.
+    - A colour profile is converted to sRGB, relative colorimetric with black point compensation; a broken profile, or
+      one for another kind of picture, is ignored. CMYK without a profile follows the simple rule (1 - c)(1 - k).
+    - Of animations and files with several pages the first is read.
+
+    Every such change is told in `Picture.notes`.
+
+    Raises:
+        NotFound: there is no such file.
+        BadPicture: a folder, an empty file, not a picture, a damaged one, one of more than `LARGEST_PICTURE` pixels,
+            or one that may not be read.
+    """
+    _refuse_non_files(path)
+    try:
+        with path.open("rb") as file, _opened(file) as image:
+            return _picture(image, path)
+    except VaekitError:
+        raise
+    # On hostile bytes Pillow raises nearly everything: OSError, SyntaxError, struct.error, zlib.error, MemoryError, ...
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def find_pictures(paths: Sequence[Path]) -> list[Path]:
+    """The files among `paths`, as given, and in place of each folder the pictures in and below it, sorted.
+
+    In folders, files count as pictures by their ending (`PICTURE_ENDINGS`); hidden ones are passed over.
+
+    Raises:
+        NotFound: a path does not exist, or a folder holds no pictures.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise _not_found(path)
+        found += _pictures_below(path) if path.is_dir() else [path]
+    return found
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    inside = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS)
+    pictures = sorted(path for path in inside if path.is_file() and not path.name.startswith("."))
+    if not pictures:
+        raise NotFound(
+            f"The folder {folder} holds no pictures.",
+            f"Pictures end in one of {', '.join(sorted(PICTURE_ENDINGS))}.",
+            "Name the files one by one if theirs end otherwise.",
+        )
+    return pictures
+
+
+def _refuse_non_files(path: Path) -> None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _not_found(path) from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise BadPicture(f"{path} is a folder.", "A picture file was expected.", "Name a picture inside it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise BadPicture(f"{path} is not a regular file.", "A picture file was expected.", "Copy it to a file first.")
+    if status.st_size == 0:
+        raise BadPicture(
+            f"{path} is empty: it has 0 bytes.", "A picture was expected.", "Copy or download the file again."
+        )
+
+
+def _opened(file: io.BufferedReader) -> Image.Image:
+    Image.init()
+    with _without_warnings():
+        return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep Pillow's warnings (large picture, corrupt EXIF) from the terminal: each has its error or note here.
+
+    The filters are those of the whole interpreter, and two threads that change them at once would leave them changed.
+    """
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _picture(image: Image.Image, path: Path) -> Picture:
+    _refuse_size(path, *image.size)
+    notes: list[str] = []
+    raw_mode = _raw_mode(image)
+    upright, orientation = _upright(image, notes)
+    pixels, alpha = _colours_and_alpha(upright, raw_mode, notes)
+    with _without_warnings():
+        exif = _exif_worth_keeping(image, notes)
+        _note_frames(image, notes)
+    icc = bool(image.info.get("icc_profile"))
+    return Picture(pixels, alpha, tuple(notes), icc, exif, _dpi(image, sideways=orientation >= 5))
+
+
+def _refuse_size(path: Path, width: int, height: int) -> None:
+    if not 0 < width * height <= LARGEST_PICTURE:
+        raise _too_large(path, f"{width:,} x {height:,} pixels")
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the file stores a pixel ("RGB;16B"), where Pillow tells; it forgets this once the picture is decoded."""
+    tiles = getattr(image, "tile", None) or [(None, None, None, "")]
+    arguments = tiles[0][3]
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+# Orientation
+
+
+def _upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
+    """Decode the picture and turn it upright; also the orientation it was stored with, 1 to 8."""
+    marked_in_tiff = getattr(image, "tag_v2", {}).get(Base.Orientation)
+    image.load()
+    orientation = _orientation(image)
+    upright = image.transpose(TURNS[orientation]) if orientation in TURNS else image
+    if orientation == 1 and marked_in_tiff in TURNS:
+        # Pillow turned it while decoding, as it does with TIFF alone, and took the mark away.
+        orientation = marked_in_tiff
+    if orientation != 1:
+        notes.append(f"turned upright (EXIF orientation {orientation})")
+    return upright, orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        with _without_warnings():
+            value = image.getexif().get(Base.Orientation, 1)
+        return int(value) if value in TURNS else 1
+    except Exception:  # broken EXIF fails in as many ways as broken pictures; the picture itself is fine
+        return 1
+
+
+# Colours and transparency
+
+
+def _colours_and_alpha(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
+    profile = image.info.get("icc_profile")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        shades, alpha = _shades(image, raw_mode, notes)
+        if not profile:
+            return shades.mul(2).sub(1).expand(1, 3, -1, -1).contiguous(), alpha
+        notes.append("reduced to 8 bits for the sake of its colour profile")
+        colours = Image.fromarray(shades[0, 0].mul(255).round().byte().numpy())
+    else:
+        if "16" in raw_mode:
+            notes.append("16-bit, read with 8 bits")
+        colours, alpha = _without_alpha(image, raw_mode)
+    rgb = _to_srgb(colours, profile, notes) if profile else _plain_rgb(colours, notes)
+    values = torch.from_numpy(np.array(rgb)).permute(2, 0, 1).unsqueeze(0)
+    return values.float().div_(127.5).sub_(1).contiguous(), alpha
+
+
+def _shades(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
+    """A grey picture of numbers wider than a byte: (1, 1, h, w) in [0, 1], and its alpha.
+
+    Pillow's own conversion would cut everything above 255.
+    """
+    numbers = np.asarray(image)
+    transparent = image.info.get("transparency")
+    alpha = _alpha(numbers != transparent) if isinstance(transparent, int) else None
+    white = 1.0 if image.mode == "F" else 4095.0 if raw_mode.startswith("I;12") else 65535.0
+    shades = _scaled(numbers.astype(np.float64), white, notes)
+    return torch.from_numpy(shades).float()[None, None], alpha
+
+
+def _scaled(numbers: NDArray[np.float64], white: float, notes: list[str]) -> NDArray[np.float64]:
+    finite = np.isfinite(numbers)
+    if not finite.all():
+        notes.append(f"{np.count_nonzero(~finite):,} values that are not finite shown as the darkest one")
+        numbers = np.where(finite, numbers, numbers[finite].min() if finite.any() else 0.0)
+    low, high = float(numbers.min()), float(numbers.max())
+    if low >= 0 and high <= white:
+        return numbers / white
+    notes.append(f"grey values from {low:g} to {high:g} stretched from black to white")
+    return np.asarray((numbers - low) / max(high - low, np.finfo(np.float64).tiny))
+
+
+def _without_alpha(image: Image.Image, raw_mode: str) -> tuple[Image.Image, Tensor | None]:
+    """The picture without transparency, its colours untouched, and the transparency."""
+    if not image.has_transparency_data:
+        return image, None
+    _widen_transparent_colour(image, raw_mode)
+    straight = image.convert("LA") if image.mode == "La" else image
+    rgba = straight.convert("RGBA")
+    colours = rgba.convert("RGB")
+    grey = image.mode in ("1", "L", "LA", "La")
+    return colours.convert("L") if grey else colours, _alpha(np.asarray(rgba.getchannel("A")) / np.float32(255))
+
+
+def _widen_transparent_colour(image: Image.Image, raw_mode: str) -> None:
+    """PNG names the transparent colour in the file's bits; Pillow widens or narrows the pixels to 8, but not this."""
+    colour = image.info.get("transparency")
+    if isinstance(colour, int) and raw_mode in ("L;2", "L;4"):
+        image.info["transparency"] = colour * (85 if raw_mode == "L;2" else 17)
+    elif isinstance(colour, tuple) and "16" in raw_mode:
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
+
+
+def _alpha(opacity: NDArray[np.bool_] | NDArray[np.floating]) -> Tensor | None:
+    if opacity.min() == 1:
+        return None
+    return torch.from_numpy(opacity.astype(np.float32))[None, None]
+
+
+def _plain_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    if image.mode == "CMYK":
+        notes.append("CMYK without a usable colour profile, converted by the simple rule")
+    return image.convert("RGB")
+
+
+def _to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
+    try:
+        return _managed(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), notes)
+    except Exception:  # lcms raises its own errors, its wrapper others
+        notes.append("broken colour profile ignored")
+        return _plain_rgb(image, notes)
+
+
+def _managed(image: Image.Image, profile: ImageCms.ImageCmsProfile, notes: list[str]) -> Image.Image:
+    name = _one_line(profile.profile.profile_description or "without a name")
+    mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(profile.profile.xcolor_space.strip())
+    if mode is None or mode not in _modes_to_manage(image):
+        notes.append(f"colour profile '{name}' ignored: it is not for {image.mode} pictures")
+        return _plain_rgb(image, notes)
+    transform = ImageCms.buildTransform(
+        profile,
+        ImageCms.createProfile("sRGB"),
+        mode,
+        "RGB",
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    if mode == "RGB" and _changes_nothing(transform):
+        return image.convert("RGB")
+    notes.append(f"colour profile '{name}' converted to sRGB")
+    return transform.apply(image.convert(mode))
+
+
+def _modes_to_manage(image: Image.Image) -> tuple[str, ...]:
+    """The modes that hold this picture's own values. Grey pictures often carry the profile of an RGB space."""
+    if image.mode in ("1", "L"):
+        return ("L", "RGB")
+    return () if image.mode == "LAB" else ("CMYK",) if image.mode == "CMYK" else ("RGB",)
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether colours all over the cube stay within two levels of 255: then the profile is one of the many sRGBs.
+
+    Their names do not tell: "sRGB" stands in those of linear spaces too.
+    """
+    steps = np.arange(0, 256, 17, dtype=np.uint8)
+    cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(64, 64, 3)
+    changed = np.asarray(transform.apply(Image.fromarray(cube)))
+    return bool(np.abs(changed.astype(int) - cube).max() <= 2)
+
+
+# What the file says beside the picture
+
+
+def _exif_worth_keeping(image: Image.Image, notes: list[str]) -> bytes | None:
+    try:
+        block = _rebuilt(image.getexif())
+    except Exception:  # broken EXIF fails in as many ways as broken pictures
+        notes.append("broken EXIF data left out")
+        return None
+    if block is not None and len(block) > LONGEST_EXIF:
+        notes.append("EXIF data left out: too long")
+        return None
+    return block
+
+
+def _rebuilt(exif: Image.Exif) -> bytes | None:
+    kept = Image.Exif()
+    for tag in DESCRIPTIVE_TAGS:
+        if tag in exif:
+            kept[tag] = exif[tag]
+    for place in (IFD.Exif, IFD.GPSInfo):
+        entries = {tag: value for tag, value in exif.get_ifd(place).items() if tag not in STALE_EXIF_TAGS}
+        if entries:
+            kept[place] = entries
+    return kept.tobytes() if len(kept) else None
+
+
+def _note_frames(image: Image.Image, notes: list[str]) -> None:
+    try:
+        frames = int(getattr(image, "n_frames", 1))
+    except Exception:  # frames behind a good one may be damaged; they are not read
+        notes.append("first of several frames")
+        return
+    if frames > 1:
+        notes.append(f"first of {frames} frames")
+
+
+def _dpi(image: Image.Image, sideways: bool) -> tuple[float, float] | None:
+    try:
+        across, down = (float(value) for value in image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    # Files without a resolution say 0 or 1.
+    if not (1 < across < math.inf and 1 < down < math.inf):
+        return None
+    return (down, across) if sideways else (across, down)
+
+
+# Errors in words
+
+
+def _not_found(path: Path) -> NotFound:
+    return NotFound(f"There is no file {path}.", "A picture was expected there.", "Check the name and the folder.")
+
+
+def _too_large(path: Path, size: str) -> BadPicture:
+    return BadPicture(
+        f"{path} claims to be a picture of {size}.",
+        f"Pictures of 1 to {LARGEST_PICTURE:,} pixels can be read.",
+        "Cut it into pieces or make it smaller with another program.",
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> BadPicture:
+    remedy = "Open it in another program, save it as PNG or JPEG, and use that file."
+    if isinstance(error, Image.DecompressionBombError):
+        return _too_large(path, f"more than {LARGEST_PICTURE:,} pixels")
+    if isinstance(error, UnidentifiedImageError):
+        known = f"Files of these formats can be read: {', '.join(FORMATS)}."
+        return BadPicture(f"{path} is not a picture of a known format, or its beginning is damaged.", known, remedy)
+    if isinstance(error, MemoryError):
+        return BadPicture(f"{path} does not fit into memory.", "", "Make it smaller with another program.")
+    if isinstance(error, OSError) and error.strerror:
+        return BadPicture(f"{path} could not be opened: {error.strerror}.", "", "Check the file and who may read it.")
+    reason = _one_line(str(error)) or type(error).__name__
+    return BadPicture(f"{path} is damaged: {reason}.", "A whole picture was expected.", f"Get it again, or: {remedy}")
+
+
+def _one_line(text: str) -> str:
+    """Foreign text made fit for a message: one line, printable, not long."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.split())[:80].rstrip(". ")

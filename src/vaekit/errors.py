@@ -1,0 +1,82 @@
+"""Every error a user can cause, as one tree.
+
+    VaekitError                   anything below: catch this one
+    ├── BadPicture                a file that is not a picture, or one too broken or too large to read
+    ├── BadCheckpoint             a weights file that is damaged, hostile, or not a weights file
+    │   └── UnsafePickle          a pickle that would run code on load; nothing of it ran
+    ├── UnknownVAE                weights that are fine, but not those of a VAE that vaekit knows
+    ├── WrongTensors              the right family with tensors missing, left over or misshapen
+    ├── BadLatent                 a latent file that is damaged or not a latent file
+    ├── LatentMismatch            latents of one VAE given to another that cannot read them
+    ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
+    ├── NotFound                  a file, folder or name that is not there
+    ├── CannotWrite               a folder that cannot be written, a full disk
+    ├── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device
+    └── MissingExtra              an optional package that this call needs is not installed
+
+Each one tells what was found, what was expected and what to do, in that order.
+"""
+
+
+class VaekitError(Exception):
+    """A problem that the user can mend.
+
+    Args:
+        found: what is there, with names and numbers; a full sentence.
+        expected: what would have been right; a full sentence, or empty where `found` says it all.
+        remedy: what to do now; a full sentence.
+    """
+
+    def __init__(self, found: str, expected: str, remedy: str) -> None:
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(" ".join(part for part in (found, expected, remedy) if part))
+
+
+class BadPicture(VaekitError):
+    """A file that is not a picture, or one too broken or too large to read."""
+
+
+class BadCheckpoint(VaekitError):
+    """A weights file that is damaged, hostile, or not a weights file."""
+
+
+class UnsafePickle(BadCheckpoint):
+    """A pickle that asks for code to be run on load. It was refused before anything ran."""
+
+
+class UnknownVAE(VaekitError):
+    """The tensors are readable but belong to no VAE family that vaekit knows."""
+
+
+class WrongTensors(VaekitError):
+    """Tensors are missing, left over or have the wrong shape for the family that the rest belongs to."""
+
+
+class BadLatent(VaekitError):
+    """A latent file that is damaged or not a latent file."""
+
+
+class LatentMismatch(VaekitError):
+    """These latents were made by a VAE whose latent space the given VAE does not share."""
+
+
+class HalfMissing(VaekitError):
+    """The VAE holds only its encoder or only its decoder, and the other half was asked for."""
+
+
+class NotFound(VaekitError):
+    """A file, a folder or a name that is not there."""
+
+
+class CannotWrite(VaekitError):
+    """A file could not be written; nothing half-written was left under its name."""
+
+
+class BadPlan(VaekitError):
+    """The plan names a dtype or device that cannot be used here."""
+
+
+class MissingExtra(VaekitError):
+    """An optional package is needed and not installed."""

@@ -1,0 +1,114 @@
+"""The tiny autoencoders that speak the latents of large ones: TAESD, TAESD3, TAEF1 and TAEF2 (madebyollin/taesd).
+
+Plain 3x3 convolutions and ReLUs, one width throughout, no normalisation; TAEF2 adds a branch with a GroupNorm to the
+blocks at the lowest resolution. Both halves are one `nn.Sequential` each, and its indices are the keys of the
+published files: position 0 of the decoder is the clamp, which has no weights.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.shapes import Images, Latents
+
+POOL_GROUPS = 4
+POOL_EXPANSION = 4
+
+
+@dataclass(frozen=True)
+class TinyConfig:
+    """The shape of a tiny autoencoder. Stages are listed in the order in which they run."""
+
+    image_channels: int
+    latent_channels: int
+    width: int
+    encoder_blocks: tuple[int, ...]
+    """Blocks of each encoder stage; every stage but the first halves the resolution."""
+    decoder_blocks: tuple[int, ...]
+    """Blocks of each decoder stage; every stage but the last doubles the resolution."""
+    pool: bool
+    """Whether the blocks at the lowest resolution carry the GroupNorm branch of TAEF2."""
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent position along one side."""
+        return 2 ** (len(self.encoder_blocks) - 1)
+
+
+class Clamp(nn.Module):
+    """Squash latents softly into (-3, 3)."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(z / 3) * 3
+
+
+class Block(nn.Module):
+    """relu(x + three convolutions of x); with `pool`, x is first shifted by a branch that sees the whole map."""
+
+    def __init__(self, width: int, pool: bool) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+        self.pool = pool_branch(width) if pool else None
+        self.fuse = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pool is not None:
+            x = x + self.pool(x)
+        return self.fuse(self.conv(x) + x)
+
+
+def pool_branch(width: int) -> nn.Sequential:
+    """The only layers of the family whose output depends on every position: a GroupNorm between 1x1 convolutions."""
+    wide = POOL_EXPANSION * width
+    return nn.Sequential(
+        nn.Conv2d(width, wide, 1, bias=False),
+        nn.GroupNorm(POOL_GROUPS, wide),
+        nn.ReLU(),
+        nn.Conv2d(wide, width, 1, bias=False),
+    )
+
+
+class Encoder(nn.Sequential):
+    """Pictures (b, 3, h, w) in [-1, 1] -> latents (b, z, h/f, w/f)."""
+
+    def __init__(self, config: TinyConfig) -> None:
+        width, stages = config.width, config.encoder_blocks
+        layers: list[nn.Module] = []
+        for i, count in enumerate(stages):
+            first = nn.Conv2d(config.image_channels, width, 3, padding=1)
+            layers.append(first if i == 0 else nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False))
+            layers += [Block(width, config.pool and i == len(stages) - 1) for _ in range(count)]
+        super().__init__(*layers, nn.Conv2d(width, config.latent_channels, 3, padding=1))
+        self.config = config
+
+    def forward(self, x: Images) -> Latents:
+        return super().forward((x + 1) / 2)  # the published weights take pixels in 0..1
+
+
+class Decoder(nn.Sequential):
+    """Latents (b, z, i, j) -> pictures (b, 3, f*i, f*j), around [-1, 1]."""
+
+    def __init__(self, config: TinyConfig) -> None:
+        width, stages = config.width, config.decoder_blocks
+        layers: list[nn.Module] = [Clamp(), nn.Conv2d(config.latent_channels, width, 3, padding=1), nn.ReLU()]
+        for i, count in enumerate(stages):
+            layers += [Block(width, config.pool and i == 0) for _ in range(count)]
+            if i < len(stages) - 1:
+                layers += [nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1, bias=False)]
+        super().__init__(*layers, nn.Conv2d(width, config.image_channels, 3, padding=1))
+        self.config = config
+
+    def forward(self, z: Latents) -> Images:
+        return super().forward(z) * 2 - 1
+
+
+def build(config: TinyConfig) -> tuple[Encoder, Decoder]:
+    """Both halves, with torch's initial weights (or none, under `torch.device("meta")`)."""
+    return Encoder(config), Decoder(config)

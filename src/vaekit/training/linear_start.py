@@ -1,0 +1,146 @@
+"""A starting point for KL autoencoders from which colour and brightness are right before the first step.
+
+From random weights such a network first spends its latent channels on brightness alone, and takes thousands of steps
+to find colour. Here the residual branches begin at zero (Zhang et al. 2019, arXiv 1901.09321), and the straight path
+through the shortcuts begins as linear algebra: the encoder projects each block of pixels on its principal components,
+the decoder paints the average colour of the block and interpolates. Every other weight stays random.
+
+Normalisation and activation stand in the path, once in each half. They are made transparent: a channel x is
+accompanied by -x, since silu(x) - silu(-x) = x, and by two constants +A and -A that dominate the group's variance, so
+that the norm divides by almost the same number in every picture.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.nets.kl import Attention, Decoder, Encoder, ResidualBlock
+
+ENCODER_CONSTANT = 6.0
+DECODER_CONSTANT = 2.0
+LOG_VARIANCE = -5.0
+OTHER_WEIGHTS = 0.1
+"""By what the random weights around the linear path are scaled in the two output convolutions."""
+
+
+@torch.no_grad()
+def start_linear(encoder: Encoder, decoder: Decoder, blocks: Tensor) -> None:
+    """Set the weights of both halves.
+
+    Args:
+        encoder, decoder: freshly built, with room for the path: at least 3 * 4^i channels at level i of the encoder
+            (but for the last), 2 * z + 2 channels in a group of its output norm and 4 in a group of the decoder's.
+        blocks: pixels of random blocks of f x f, (n, 3, f, f) in [-1, 1], to take the components from.
+    """
+    for net in (encoder, decoder):
+        net.apply(silence_branches)
+    mean, components = principal_components(blocks, encoder.config.latent_channels)
+    start_encoder(encoder, mean, components)
+    colours = components.reshape(len(components), 3, -1).sum(dim=2) / components.square().flatten(1).sum(dim=1)[:, None] / blocks[0, 0].numel()
+    start_decoder(decoder, blocks.mean(dim=(0, 2, 3)), colours)
+
+
+def silence_branches(module: nn.Module) -> None:
+    """The last convolution of a residual branch starts at zero, so that the block passes its input on."""
+    last = {ResidualBlock: "conv2", Attention: "proj_out"}.get(type(module))
+    if last is not None:
+        nn.init.zeros_(getattr(module, last).weight)
+        nn.init.zeros_(getattr(module, last).bias)
+
+
+def principal_components(blocks: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The mean block (3, f, f), and the directions (count, 3, f, f) whose projections have unit variance."""
+    flat = blocks.flatten(1).double()
+    mean = flat.mean(dim=0)
+    variances, directions = torch.linalg.eigh(torch.cov((flat - mean).T))
+    strongest = directions[:, -count:].flip(1).T / variances[-count:].flip(0).sqrt()[:, None]
+    shape = blocks.shape[1:]
+    return mean.reshape(shape).float(), strongest.reshape(count, *shape).float()
+
+
+def start_encoder(encoder: Encoder, mean: Tensor, components: Tensor) -> None:
+    """Space to depth at every level but the last, where the projection on the components is taken."""
+    count = len(components)
+    set_rows(encoder.conv_in, {i: (i, 1, 1, 1.0) for i in range(3)})
+    for level in encoder.down:
+        pass_through(level.block[0], 3 * 64)
+    for depth, level in enumerate(encoder.down[:-2]):
+        width = 3 * 4**depth
+        rows = {4 * i + 2 * y + x: (i, y, x, 1.0) for i in range(width) for y in range(2) for x in range(2)}
+        set_rows(level.downsample.conv, rows)
+    last = encoder.down[-2].downsample.conv
+    weights = as_depth(components, len(encoder.down) - 2)
+    offsets = -(components * mean).flatten(1).sum(dim=1)
+    last.weight[: 2 * count + 2] = 0
+    last.weight[:count, : weights.shape[1], :2, :2] = weights
+    last.weight[count : 2 * count, : weights.shape[1], :2, :2] = -weights
+    last.bias[:count], last.bias[count : 2 * count] = offsets, -offsets
+    last.bias[2 * count], last.bias[2 * count + 1] = ENCODER_CONSTANT, -ENCODER_CONSTANT
+    channels = encoder.norm_out.num_channels // encoder.norm_out.num_groups
+    spread = ((2 * ENCODER_CONSTANT**2 + 2 * count) / channels) ** 0.5
+    encoder.conv_out.weight *= OTHER_WEIGHTS
+    for k in range(count):
+        for sign, channel in ((1, k), (-1, count + k)):
+            encoder.conv_out.weight[k, channel] = 0
+            encoder.conv_out.weight[k, channel, 1, 1] = sign * spread
+    encoder.conv_out.bias[:] = 0
+    encoder.conv_out.bias[count:] = LOG_VARIANCE
+    set_identity(encoder.quant_conv)
+
+
+def as_depth(blocks: Tensor, depth: int) -> Tensor:
+    """Filters over f x f pixels as filters over the 2x2 positions and many channels that space-to-depth leaves."""
+    count, channels, height, width = blocks.shape
+    for _ in range(depth):
+        height, width = height // 2, width // 2
+        blocks = blocks.reshape(count, channels, height, 2, width, 2).permute(0, 1, 3, 5, 2, 4)
+        channels *= 4
+        blocks = blocks.reshape(count, channels, height, width)
+    return blocks
+
+
+def start_decoder(decoder: Decoder, mean: Tensor, colours: Tensor) -> None:
+    """Latents to the average colour of their block, interpolated at every level."""
+    set_identity(decoder.post_quant_conv)
+    decoder.conv_in.weight[:3] = 0
+    decoder.conv_in.weight[:3, : len(colours), 1, 1] = colours.T
+    decoder.conv_in.bias[:3] = mean
+    smooth = torch.tensor([0.25, 0.5, 0.25])
+    for level in decoder.up[1:]:
+        pass_through(level.block[0], 3)
+        conv = level.upsample.conv
+        conv.weight[:3] = 0
+        for i in range(3):
+            conv.weight[i, i] = smooth[:, None] * smooth
+        conv.bias[:3] = 0
+    shortcut = decoder.up[0].block[0].nin_shortcut
+    group = decoder.norm_out.num_channels // decoder.norm_out.num_groups
+    spread = ((2 * DECODER_CONSTANT**2 + 0.5) / group) ** 0.5
+    decoder.conv_out.weight *= OTHER_WEIGHTS
+    decoder.conv_out.bias[:] = 0
+    for i in range(3):
+        first = i * group
+        shortcut.weight[first : first + 4] = 0
+        shortcut.weight[first, i], shortcut.weight[first + 1, i] = 1, -1
+        shortcut.bias[first : first + 4] = torch.tensor([0, 0, DECODER_CONSTANT, -DECODER_CONSTANT])
+        decoder.conv_out.weight[i, first : first + 4] = 0
+        decoder.conv_out.weight[i, first, 1, 1], decoder.conv_out.weight[i, first + 1, 1, 1] = spread, -spread
+
+
+def pass_through(block: ResidualBlock, most: int) -> None:
+    """Let a shortcut that changes the width keep the first channels as they are."""
+    if isinstance(block.nin_shortcut, nn.Conv2d):
+        kept = min(most, block.nin_shortcut.in_channels, block.nin_shortcut.out_channels)
+        set_rows(block.nin_shortcut, {i: (i, 0, 0, 1.0) for i in range(kept)})
+
+
+def set_rows(conv: nn.Conv2d, taps: dict[int, tuple[int, int, int, float]]) -> None:
+    """Make output channels copies of single taps: {output: (input, row, column, weight)}."""
+    for output, (source, row, column, weight) in taps.items():
+        conv.weight[output] = 0
+        conv.weight[output, source, row, column] = weight
+        conv.bias[output] = 0
+
+
+def set_identity(conv: nn.Module) -> None:
+    if isinstance(conv, nn.Conv2d):
+        set_rows(conv, {i: (i, 0, 0, 1.0) for i in range(conv.out_channels)})

@@ -1,0 +1,84 @@
+"""Files and folders that appear whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vaekit.errors import CannotWrite
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside `target`; move it there when the block ends well, remove it when it does not.
+
+    The file is on the disk before it gets its name, so that a crash, a `kill -9` or a full disk leaves either the old
+    file or the new one. Parent folders are made.
+
+    Raises:
+        CannotWrite: the folder cannot be made or written to, the disk is full, or a writing library failed so.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        _settle(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `target` that becomes `target` when the block ends well, and vanishes if not.
+
+    Raises:
+        CannotWrite: something is in the way, or the disk refuses.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise CannotWrite(
+            f"{target} is there already and is not an empty folder.", "", "Choose another name, or remove it first."
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if target.exists():
+            target.rmdir()
+        os.replace(temporary, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _settle(path: Path) -> None:
+    """Give the file the usual permissions (mkstemp makes it private) and force it to the disk."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def cannot_write(target: Path, error: Exception) -> CannotWrite:
+    """The error a user sees when `target` could not be written because of `error`."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return CannotWrite(
+        f"Could not write {target}: {reason}.",
+        "Nothing was left under that name.",
+        "Choose a folder that you may write to, on a disk with room, and run the command again.",
+    )
