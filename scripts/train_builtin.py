@@ -57,6 +57,8 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     factor = CONFIG.factor
     vae = fresh_vae(next(crops(pictures, weights, factor, BLOCKS_FOR_START, rng)))
+    if options.start is not None:
+        vae.load_state_dict(load_file(options.start))
     schedule = Schedule(
         samples=options.samples,
         batch_size=options.batch_size,
@@ -106,6 +108,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--beta", type=float, default=0.05)
     parser.add_argument("--perceptual-weight", type=float, default=1.0)
     parser.add_argument("--every", type=int, default=500, help="steps between evaluations")
+    parser.add_argument("--start", type=Path, help="weights of an earlier run to go on from (its `ema.safetensors`)")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
+
+from vaekit.nets.kl import KLConfig
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +17,38 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder}; set VAEKIT_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_kl() -> KLConfig:
+    """A KL autoencoder of two levels and a few thousand weights, factor 2."""
+    return KLConfig(
+        image_channels=3,
+        latent_channels=4,
+        hidden_channels=4,
+        encoder_widths=(8, 16),
+        decoder_widths=(8, 16),
+        encoder_blocks=1,
+        decoder_blocks=1,
+        encoder_attention=(),
+        decoder_attention=(),
+        mid_attention=True,
+        quant_conv=True,
+        post_quant_conv=True,
+        norm_groups=4,
+    )
+
+
+@pytest.fixture(scope="session")
+def lpips_tensors() -> dict[str, Tensor]:
+    """Random weights for the perceptual distance, under the reference implementation's keys."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
+    tensors: dict[str, Tensor] = {}
+    for i, (layer, (width, channels, height, _)) in enumerate(shapes.items()):
+        spread = (2 / (channels * height * height)) ** 0.5
+        weight = spread * torch.randn(width, channels, height, height, generator=generator)
+        tensors[f"features.{layer}.weight"] = weight
+        tensors[f"features.{layer}.bias"] = 0.1 * torch.randn(width, generator=generator)
+        tensors[f"lin{i}.model.1.weight"] = torch.rand(1, width, 1, 1, generator=generator)
+    return tensors

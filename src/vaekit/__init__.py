@@ -1,1 +1,61 @@
-"""x"""
+"""vaekit: read any VAE, run it exactly, see what it does to your pictures.
+
+    import vaekit
+
+    vae = vaekit.load("builtin")                    # or a file, or a diffusers folder
+    engine = vaekit.Engine(vae, vaekit.Plan())
+    pictures = engine.reconstruct(pictures)         # (b, 3, h, w) in [-1, 1]
+
+The names below are the front door; everything else is reached through the modules they live in. They are looked up
+when first used, so that `import vaekit` and `vaekit --help` do not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from vaekit.version import __version__
+
+if TYPE_CHECKING:
+    from vaekit.checkpoints.inspecting import Inspection, inspect
+    from vaekit.checkpoints.loading import load
+    from vaekit.checkpoints.saving import save
+    from vaekit.errors import VaekitError
+    from vaekit.runtime.engine import Engine
+    from vaekit.runtime.plan import Plan
+    from vaekit.vae import VAE, LatentFrame
+
+__all__ = [
+    "VAE",
+    "Engine",
+    "Inspection",
+    "LatentFrame",
+    "Plan",
+    "VaekitError",
+    "__version__",
+    "inspect",
+    "load",
+    "save",
+]
+
+_ROOMS = {
+    "VAE": "vaekit.vae",
+    "Engine": "vaekit.runtime.engine",
+    "Inspection": "vaekit.checkpoints.inspecting",
+    "LatentFrame": "vaekit.vae",
+    "Plan": "vaekit.runtime.plan",
+    "VaekitError": "vaekit.errors",
+    "inspect": "vaekit.checkpoints.inspecting",
+    "load": "vaekit.checkpoints.loading",
+    "save": "vaekit.checkpoints.saving",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the room that a public name lives in (PEP 562)."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'vaekit' has no attribute {name!r}")
+    return getattr(import_module(_ROOMS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.distributions import Likelihood, Posterior
+from vaekit.errors import HalfMissing
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,23 @@ class VAE(nn.Module):
         self.frame = frame
 
     def encode(self, x: Tensor) -> Posterior:
-        """q(z|x) over raw latents, for data x (b, ...)."""
+        """q(z|x) over raw latents, for data x (b, ...).
+
+        Raises:
+            HalfMissing: this VAE has no encoder.
+        """
+        if self.encoder is None:
+            raise half_missing("encoder", "decoder")
         return self.to_posterior(self.encoder(x))
 
     def likelihood(self, z: Tensor) -> Likelihood:
-        """p(x|z) for raw latents z (b, ...)."""
+        """p(x|z) for raw latents z (b, ...).
+
+        Raises:
+            HalfMissing: this VAE has no decoder.
+        """
+        if self.decoder is None:
+            raise half_missing("decoder", "encoder")
         return self.to_likelihood(self.decoder(z))
 
     def decode(self, z: Tensor) -> Tensor:
@@ -89,3 +102,12 @@ class VAE(nn.Module):
     def reconstruct(self, x: Tensor) -> Tensor:
         """Through the posterior's mean and back: what "a round trip through the VAE" means everywhere here."""
         return self.decode(self.encode(x).mean)
+
+
+def half_missing(wanted: str, present: str) -> HalfMissing:
+    """The error for a call that needs the half that is not there."""
+    return HalfMissing(
+        f"This VAE has only its {present}.",
+        f"Its {wanted} was asked for.",
+        f"Load the folder that holds both halves, or the {wanted}'s own file.",
+    )

@@ -22,7 +22,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=".part", dir=target.parent)
         os.close(handle)
     except OSError as error:
         raise cannot_write(target, error) from error
@@ -44,18 +44,21 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Raises:
         CannotWrite: something is in the way, or the disk refuses.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CannotWrite(
-            f"{target} is there already and is not an empty folder.", "", "Choose another name, or remove it first."
-        )
     try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise CannotWrite(
+                f"{target} is there already and is not an empty folder.", "", "Choose another name, or remove it first."
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=".part", dir=target.parent))
     except OSError as error:
         raise cannot_write(target, error) from error
     try:
         yield temporary
-        temporary.chmod(0o755)
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _settle(file)
+        temporary.chmod(0o777 & ~_mask())
         if target.exists():
             target.rmdir()
         os.replace(temporary, target)
@@ -67,11 +70,20 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 def _settle(path: Path) -> None:
     """Give the file the usual permissions (mkstemp makes it private) and force it to the disk."""
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
+    path.chmod(0o666 & ~_mask())
     with open(path, "rb") as file:
         os.fsync(file.fileno())
+
+
+def _mask() -> int:
+    mask = os.umask(0)  # the only way to ask is to set it
+    os.umask(mask)
+    return mask
+
+
+def _prefix(target: Path) -> str:
+    """The start of a temporary name: hidden, and short enough beside any name that the file system allows."""
+    return f".{target.name[:40]}."
 
 
 def cannot_write(target: Path, error: Exception) -> CannotWrite:

@@ -44,33 +44,44 @@ def highest(shapes: Shapes, template: str) -> int:
 
 
 def first_shape(shapes: Shapes, *keys: str) -> tuple[int, ...] | None:
-    """The shape of the first of these tensors that is there: any of them would tell the same."""
-    return next((shapes[key] for key in keys if key in shapes), None)
+    """The shape of the first of these tensors that is there and not empty: any of them would tell the same."""
+    return next((shapes[key] for key in keys if all(shapes.get(key, ())) and shapes.get(key)), None)
+
+
+def conv_shape(shapes: Shapes, key: str) -> tuple[int, ...] | None:
+    """The shape of a convolution over pictures, (out, in, rows, columns); None where it is absent or another thing."""
+    shape = first_shape(shapes, key)
+    return shape if shape is not None and len(shape) == 4 else None
 
 
 def detect_kl(shapes: Shapes) -> KLConfig | None:
     """The configuration of a KL autoencoder, or of the half that is there (the other half is taken to mirror it)."""
     encoder_widths = level_widths(shapes, "encoder.down")
     decoder_widths = level_widths(shapes, "decoder.up")
-    outer = first_shape(shapes, "encoder.conv_in.weight"), first_shape(shapes, "decoder.conv_out.weight")
+    image_channels = kl_image_channels(shapes)
     hidden = kl_hidden_channels(shapes)
-    if not (encoder_widths or decoder_widths) or hidden is None or outer == (None, None):
+    latent = kl_latent_channels(shapes, hidden)
+    if not (encoder_widths or decoder_widths) or not (image_channels and hidden and latent):
         return None
     encoder_blocks = highest(shapes, r"encoder\.down\.\d+\.block\.(\d+)\.")
     decoder_blocks = highest(shapes, r"decoder\.up\.\d+\.block\.(\d+)\.")
+    encoder_attention = attention_levels(shapes, "encoder.down")
+    decoder_attention = attention_levels(shapes, "decoder.up")
+    quant_conv = any(key.startswith("encoder.quant_conv.") for key in shapes)
+    post_quant_conv = any(key.startswith("decoder.post_quant_conv.") for key in shapes)
     return KLConfig(
-        image_channels=outer[0][1] if outer[0] else outer[1][0] if outer[1] else 0,
-        latent_channels=kl_latent_channels(shapes, hidden),
+        image_channels=image_channels,
+        latent_channels=latent,
         hidden_channels=hidden,
         encoder_widths=encoder_widths or decoder_widths,
         decoder_widths=decoder_widths or encoder_widths,
         encoder_blocks=encoder_blocks or max(1, decoder_blocks - 1),
         decoder_blocks=decoder_blocks or encoder_blocks + 1,
-        encoder_attention=attention_levels(shapes, "encoder.down"),
-        decoder_attention=attention_levels(shapes, "decoder.up"),
+        encoder_attention=encoder_attention if encoder_widths else decoder_attention,
+        decoder_attention=decoder_attention if decoder_widths else encoder_attention,
         mid_attention=any(".mid.attn_1." in key for key in shapes),
-        quant_conv=any(key.startswith("encoder.quant_conv.") for key in shapes),
-        post_quant_conv=any(key.startswith("decoder.post_quant_conv.") for key in shapes),
+        quant_conv=quant_conv if encoder_widths else post_quant_conv,
+        post_quant_conv=post_quant_conv if decoder_widths else quant_conv,
         norm_groups=PUBLISHED_GROUPS,
     )
 
@@ -92,51 +103,62 @@ def attention_levels(shapes: Shapes, levels: str) -> tuple[int, ...]:
     return tuple(sorted({int(match[1]) for key in shapes if (match := pattern.match(key))}))
 
 
+def kl_image_channels(shapes: Shapes) -> int | None:
+    taken, given = conv_shape(shapes, "encoder.conv_in.weight"), conv_shape(shapes, "decoder.conv_out.weight")
+    return taken[1] if taken else given[0] if given else None
+
+
 def kl_hidden_channels(shapes: Shapes) -> int | None:
+    decoded = conv_shape(shapes, "decoder.conv_in.weight")
     encoded = first_shape(shapes, "encoder.conv_out.weight", "encoder.conv_out.bias")
-    decoded = first_shape(shapes, "decoder.conv_in.weight")
-    if decoded is not None and len(decoded) == 4:
-        return decoded[1]
-    return encoded[0] // 2 if encoded is not None else None
+    return decoded[1] if decoded else encoded[0] // 2 if encoded else None
 
 
-def kl_latent_channels(shapes: Shapes, hidden: int) -> int:
+def kl_latent_channels(shapes: Shapes, hidden: int | None) -> int | None:
+    before_decoder = conv_shape(shapes, "decoder.post_quant_conv.weight")
     after_encoder = first_shape(shapes, "encoder.quant_conv.weight", "encoder.quant_conv.bias")
-    before_decoder = first_shape(shapes, "decoder.post_quant_conv.weight")
-    if before_decoder is not None and len(before_decoder) == 4:
-        return before_decoder[1]
-    return after_encoder[0] // 2 if after_encoder is not None else hidden
+    return before_decoder[1] if before_decoder else after_encoder[0] // 2 if after_encoder else hidden
 
 
 def detect_tiny(shapes: Shapes) -> TinyConfig | None:
     """The configuration of a tiny autoencoder, or of the half that is there (the other half is taken to mirror it)."""
     encoder, decoder = sequence(shapes, "encoder"), sequence(shapes, "decoder")
-    outermost = (encoder.first if encoder else None), (decoder.last if decoder else None)
-    innermost = (encoder.last if encoder else None), (decoder.first if decoder else None)
-    known = encoder or decoder
-    if known is None or known.first is None or known.last is None:
-        return None
-    encoder_blocks = encoder.runs if encoder else tuple(reversed(known.runs))
-    return TinyConfig(
-        image_channels=outermost[0][1] if outermost[0] else known.last[0],
-        latent_channels=innermost[0][0] if innermost[0] else known.first[1],
-        width=known.first[0],
-        encoder_blocks=encoder_blocks,
-        decoder_blocks=decoder.runs if decoder else tuple(reversed(known.runs)),
-        pool=any(".pool." in key for key in shapes),
-    )
+    if encoder is not None:
+        return TinyConfig(
+            image_channels=encoder.first[1],
+            latent_channels=encoder.last[0],
+            width=encoder.first[0],
+            encoder_blocks=encoder.runs,
+            decoder_blocks=decoder.runs if decoder else encoder.runs[::-1],
+            pool=has_pool(shapes),
+        )
+    if decoder is not None:
+        return TinyConfig(
+            image_channels=decoder.last[0],
+            latent_channels=decoder.first[1],
+            width=decoder.first[0],
+            encoder_blocks=decoder.runs[::-1],
+            decoder_blocks=decoder.runs,
+            pool=has_pool(shapes),
+        )
+    return None
+
+
+def has_pool(shapes: Shapes) -> bool:
+    return any(".pool." in key for key in shapes)
 
 
 @dataclass(frozen=True)
-class Sequence:
+class Chain:
     """An `nn.Sequential` of plain convolutions with runs of blocks between them."""
 
-    first: tuple[int, ...] | None
-    last: tuple[int, ...] | None
+    first: tuple[int, ...]
+    last: tuple[int, ...]
     runs: tuple[int, ...]
+    """Blocks after each convolution but the last."""
 
 
-def sequence(shapes: Shapes, half: str) -> Sequence | None:
+def sequence(shapes: Shapes, half: str) -> Chain | None:
     """Read one half of a tiny autoencoder off its positions; None where the half is absent or built otherwise."""
     pattern = re.compile(rf"{half}\.(\d+)\.(conv\.|pool\.|weight|bias)")
     matches = (pattern.match(key) for key in shapes)
@@ -150,8 +172,8 @@ def sequence(shapes: Shapes, half: str) -> Sequence | None:
     plain = [position for position, kind in sorted(kinds.items()) if kind in ("weight", "bias")]
     if len(plain) < 3 or runs[-1] != 0 or 0 in runs[:-1]:
         return None
-    ends = (first_shape(shapes, f"{half}.{position}.weight") for position in (plain[0], plain[-1]))
-    return Sequence(*ends, tuple(runs[:-1]))
+    first, last = (conv_shape(shapes, f"{half}.{position}.weight") for position in (plain[0], plain[-1]))
+    return Chain(first, last, tuple(runs[:-1])) if first and last else None
 
 
 FAMILIES = (

@@ -14,9 +14,9 @@ import torch
 
 from vaekit.checkpoints.cards import Kind, agreed_frame, matching_kinds
 from vaekit.checkpoints.families import Config, Family, family_of
-from vaekit.checkpoints.files import TensorFile, TensorSpec, open_tensors
+from vaekit.checkpoints.files import TensorFile, TensorSpec, is_there, legible, open_tensors
 from vaekit.checkpoints.layouts import LAYOUTS, Layout
-from vaekit.checkpoints.metadata import read_frame, read_norm_groups
+from vaekit.checkpoints.metadata import UNKNOWN, read_frame, read_norm_groups, sound_frame, spans
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors
 from vaekit.nets.kl import KLConfig
 from vaekit.vae import LatentFrame
@@ -34,6 +34,7 @@ STRANGERS = {
     "joint_blocks.": "an SD3 transformer",
     "down_blocks.": "a UNet in the diffusers layout",
     "text_model.": "a CLIP text encoder",
+    "encoder.block.0.layer.": "a T5 text encoder",
     "lora_": "a LoRA",
     "control_model.": "a ControlNet",
     "quantize.": "a vector-quantised autoencoder, a family that vaekit does not run yet",
@@ -86,8 +87,8 @@ class Identified:
     @property
     def layout(self) -> str:
         """The name of the naming scheme; "tiny" for the two separate halves of one VAE."""
-        names = {part.layout.name for part in self.parts}
-        return names.pop() if len(names) == 1 else "tiny"
+        names = sorted({part.layout.name for part in self.parts})
+        return "tiny" if names == ["tiny-decoder", "tiny-encoder"] else " and ".join(names)
 
 
 def identify(path: Path) -> Identified:
@@ -105,13 +106,14 @@ def identify(path: Path) -> Identified:
     shapes = {native: part.spec(native).shape for part in parts for native in part.names}
     family = family_of(parts[0].layout.family)
     config = family.detect(shapes)
-    if config is None:
+    if config is None or residual_blocks(config) > len(shapes):
         raise UnknownVAE(
             f"{path} has the keys of a {family.name!r} autoencoder but not its structure.",
             "Expected one of the models in the README's table.",
             "If this is a VAE that others can run, please report its key names and shapes.",
         )
     config = with_norm_groups(config, files[0].metadata, settings)
+    check_norm_groups(path, config)
     identified = Identified(path, family, config, parts, *find_frame(family, config, files[0].metadata, settings))
     check_tensors(identified)
     return identified
@@ -119,13 +121,15 @@ def identify(path: Path) -> Identified:
 
 def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
     """The weights files that make up the VAE at `path`, and the settings of a diffusers `config.json`."""
-    if not path.exists():
-        raise NotFound(f"There is no file or folder {path}.", "", "Check the path, or give the name of a known VAE.")
+    if not is_there(path):
+        raise NotFound(
+            f"There is no file or folder {legible(str(path))}.", "", "Check the path, or give the name of a known VAE."
+        )
     if not path.is_dir():
         return [open_tensors(path)], {}
     folder = path / "vae" if (path / "vae" / "config.json").is_file() else path
     settings = read_settings(folder / "config.json")
-    weights = sorted(file for file in folder.iterdir() if file.suffix.lower() in WEIGHTS_ENDINGS)
+    weights = sorted(file for file in folder.iterdir() if file.suffix.lower() in WEIGHTS_ENDINGS and file.is_file())
     if settings:
         weights = sorted(weights, key=diffusers_preference)[:1]
     if not 1 <= len(weights) <= 2:
@@ -199,11 +203,9 @@ def describe_strangers(keys: Mapping[str, TensorSpec]) -> str:
 
 
 def leftover_error(file: TensorFile, layout: Layout, strangers: list[str]) -> UnknownVAE | WrongTensors:
-    quantised = any("quantize." in key for key in strangers)
-    if quantised:
-        return UnknownVAE(
-            f"{file.path} is {STRANGERS['quantize.']}.", "", "Use a KL or tiny autoencoder, or wait for a later version."
-        )
+    if any("quantize." in key for key in strangers):
+        remedy = "Use a KL or tiny autoencoder, or wait for a later version."
+        return UnknownVAE(f"{file.path} is {STRANGERS['quantize.']}.", "", remedy)
     return WrongTensors(
         f"{file.path} looks like a {layout.family!r} autoencoder in the {layout.name} layout, with "
         f"{len(strangers)} tensors too many: {shorten(strangers)}.",
@@ -225,6 +227,14 @@ def check_one_vae(path: Path, parts: tuple[Found, ...]) -> None:
         )
 
 
+def residual_blocks(config: Config) -> int:
+    """How many blocks a network has; each has several tensors, so a file with fewer tensors holds something else."""
+    if isinstance(config, KLConfig):
+        levels = len(config.encoder_widths) * config.encoder_blocks, len(config.decoder_widths) * config.decoder_blocks
+        return max(levels)
+    return max(sum(config.encoder_blocks), sum(config.decoder_blocks))
+
+
 def with_norm_groups(config: Config, metadata: Mapping[str, str], settings: Mapping[str, Any]) -> Config:
     """The config with the number of norm groups that the file tells, where it tells one."""
     groups = read_norm_groups(metadata) or settings.get("norm_num_groups")
@@ -233,34 +243,63 @@ def with_norm_groups(config: Config, metadata: Mapping[str, str], settings: Mapp
     return config
 
 
+def check_norm_groups(path: Path, config: Config) -> None:
+    """Refuse widths that the norm groups do not divide: nothing with these weights can have been trained."""
+    if not isinstance(config, KLConfig):
+        return
+    widths = sorted({*config.encoder_widths, *config.decoder_widths})
+    if any(width % config.norm_groups for width in widths):
+        raise UnknownVAE(
+            f"{path} has the keys of a 'kl' autoencoder of widths {shorten(map(str, widths))}, which "
+            f"{config.norm_groups} norm groups do not divide.",
+            "Expected the number of groups in the file's metadata or config.json: weights do not tell it.",
+            'Add a config.json with the right "norm_num_groups" beside the file, and give the folder.',
+        )
+
+
 def find_frame(
     family: Family, config: Config, metadata: Mapping[str, str], settings: Mapping[str, Any]
 ) -> tuple[tuple[Kind, ...], LatentFrame | None, str]:
     """The kinds this VAE may be, its frame, and how that is known: metadata first, then shapes; never a guess."""
     candidates = matching_kinds(family.name, config)
-    told = read_frame(metadata)
-    if told is not None:
-        return candidates, told, "the file's metadata"
-    told = frame_of_settings(settings) if family.name == "kl" else None
-    if told is not None:
-        return tuple(kind for kind in candidates if kind.frame == told) or candidates, told, "config.json"
+    in_settings = frame_of_settings(settings) if family.name == "kl" else None
+    for told, source in ((read_frame(metadata), "the file's metadata"), (in_settings, "config.json")):
+        if told is not None and spans(told, config.latent_channels):
+            return tuple(kind for kind in candidates if kind.frame == told) or candidates, told, source
+    if says_unknown(metadata, settings):
+        return candidates, None, "the file says that it is"
     agreed = agreed_frame(candidates)
     if agreed is not None:
         return candidates, agreed, "the shapes, which only this kind has"
+    return candidates, None, why_unknown(candidates)
+
+
+def says_unknown(metadata: Mapping[str, str], settings: Mapping[str, Any]) -> bool:
+    """Whether the file tells that nobody knew the frame when it was written. Then its shapes prove nothing."""
+    return metadata.get("vaekit.frame") == UNKNOWN or settings.get("scaling_factor", 0) is None
+
+
+def why_unknown(candidates: tuple[Kind, ...]) -> str:
+    """Why shapes alone do not tell the frame."""
     names = " or ".join(kind.name for kind in candidates)
-    reason = f"the shapes fit {names}, and the file does not say which" if candidates else "no known kind has these shapes"
-    return candidates, None, reason
+    if not candidates:
+        return "no known kind has these shapes, and the file does not say"
+    if len(candidates) == 1:
+        return f"{names} has none that a file of its own tells"
+    return f"the shapes fit {names}, and the file does not say which"
 
 
 def frame_of_settings(settings: Mapping[str, Any]) -> LatentFrame | None:
     """The frame in a diffusers config: mean and std per channel, or one scale and shift."""
     scale = settings.get("scaling_factor")
-    if not isinstance(scale, int | float):
-        return None
     mean, std = settings.get("latents_mean"), settings.get("latents_std")
     if isinstance(mean, list) and isinstance(std, list):
-        return LatentFrame(tuple(map(float, mean)), tuple(scale / float(s) for s in std))
-    return LatentFrame((float(settings.get("shift_factor") or 0.0),), (float(scale),))
+        deviations = sound_frame(mean, std)
+        factor = sound_frame([0.0], [scale])
+        if deviations is None or factor is None:
+            return None
+        return sound_frame(mean, [factor.scale[0] / value for value in deviations.scale])
+    return sound_frame([settings.get("shift_factor") or 0.0], [scale])
 
 
 def check_tensors(identified: Identified) -> None:
@@ -286,7 +325,9 @@ def check_tensors(identified: Identified) -> None:
             for key, part in present.items()
             if key in expected and not same_shape(part.spec(key).shape, expected[key])
         ],
-        "not of floating point": [part.names[key] for key, part in present.items() if not part.spec(key).dtype.is_floating_point],
+        "not of floating point": [
+            part.names[key] for key, part in present.items() if not part.spec(key).dtype.is_floating_point
+        ],
     }
     told = "; ".join(f"{len(keys)} {what}: {shorten(sorted(keys))}" for what, keys in problems.items() if keys)
     if told:
@@ -301,7 +342,8 @@ def check_tensors(identified: Identified) -> None:
 def name_in_file(identified: Identified, native: str) -> str:
     """The name that a missing tensor would have."""
     half = native.split(".")[0]
-    part = next((p for p in identified.parts if any(key.startswith(half) for key in p.names)), identified.parts[0])
+    holds_half = (part for part in identified.parts if any(key.startswith(half + ".") for key in part.names))
+    part = next(holds_half, identified.parts[0])
     return part.foreign(native)
 
 
@@ -320,4 +362,4 @@ def shorten(names: Iterable[str], most: int = 12) -> str:
     """The first names of a list, and how many more there are."""
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
+    return ", ".join(map(legible, listed[:most])) + more

@@ -6,6 +6,9 @@ picture in pixels.
 """
 
 import json
+import math
+import operator
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.files import open_tensors
+from vaekit.checkpoints.files import legible, open_tensors
 from vaekit.checkpoints.fingerprint import fingerprint
-from vaekit.checkpoints.metadata import frame_text, read_frame
+from vaekit.checkpoints.metadata import frame_text, read_frame, spans
 from vaekit.checkpoints.saving import family_and_config, write_tensors
 from vaekit.distributions import DiagonalGaussian, Point, Posterior
 from vaekit.errors import BadCheckpoint, BadLatent, LatentMismatch
@@ -23,6 +26,7 @@ from vaekit.vae import VAE, LatentFrame
 from vaekit.whole_files import whole_file
 
 VERSION = "1"
+FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,7 @@ def save_latent(path: Path, latent: LatentFile) -> None:
         "vaekit.factor": str(space.factor),
         "vaekit.size": json.dumps([latent.height, latent.width]),
     }
-    if space.frame is not None:
-        metadata["vaekit.frame"] = frame_text(space.frame)
+    metadata["vaekit.frame"] = frame_text(space.frame)
     with whole_file(path) as temporary:
         plain = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}
         write_tensors(plain, temporary, metadata, path)
@@ -110,8 +113,8 @@ def load_latent(path: Path) -> LatentFile:
 
 def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
     mean, log_variance = tensors["mean"], tensors.get("log_variance")
-    whole = mean.dim() == 4 and mean.numel() > 0 and mean.is_floating_point() and bool(mean.isfinite().all())
-    if not whole or (log_variance is not None and log_variance.shape != mean.shape):
+    numbers = [tensor for tensor in (mean, log_variance) if tensor is not None]
+    if mean.dim() != 4 or mean.shape[0] != 1 or not all(are_sound(tensor, mean.shape) for tensor in numbers):
         raise BadLatent(
             f"The latents in {path} have shape {list(mean.shape)} and dtype {mean.dtype}, or are not finite.",
             "Expected finite numbers of shape (1, channels, rows, columns).",
@@ -120,16 +123,22 @@ def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
     return Point(mean) if log_variance is None else DiagonalGaussian(mean, log_variance)
 
 
+def are_sound(tensor: Tensor, shape: torch.Size) -> bool:
+    """Whether these are finite numbers, some at least, in the shape that the mean has."""
+    floating = tensor.is_floating_point() and tensor.numel() > 0
+    return tensor.shape == shape and floating and bool(tensor.isfinite().all())
+
+
 def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[LatentSpace, int, int]:
     try:
         factor = int(metadata["vaekit.factor"])
-        height, width = (int(side) for side in json.loads(metadata["vaekit.size"]))
-        space = LatentSpace(
-            metadata["vaekit.fingerprint"], metadata["vaekit.family"], mean.shape[1], factor, read_frame(metadata)
-        )
-    except (KeyError, ValueError, TypeError) as error:
+        height, width = map(operator.index, json.loads(metadata["vaekit.size"]))
+        maker, family = metadata["vaekit.fingerprint"], legible(metadata["vaekit.family"])
+        if not FINGERPRINT.fullmatch(maker):
+            raise ValueError(f"its fingerprint is {legible(maker)!r}")
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise BadLatent(
-            f"{path} does not say which VAE made it ({type(error).__name__}: {error}).",
+            f"{path} does not say which VAE made it ({legible(f'{type(error).__name__}: {error}')}).",
             "Expected the metadata that `vaekit encode` writes.",
             "Encode the picture again with `vaekit encode`.",
         ) from error
@@ -139,7 +148,10 @@ def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[L
             f"Expected at most {mean.shape[3] * factor}x{mean.shape[2] * factor} for these latents.",
             "Encode the picture again with `vaekit encode`.",
         )
-    return space, height, width
+    frame = read_frame(metadata)
+    channels = mean.shape[1]
+    known = frame if frame is not None and spans(frame, channels) else None
+    return LatentSpace(maker, family, channels, factor, known), height, width
 
 
 def check_readable(path: Path, made_by: LatentSpace, given: LatentSpace) -> str | None:
@@ -158,10 +170,11 @@ def check_readable(path: Path, made_by: LatentSpace, given: LatentSpace) -> str 
         for name, theirs, ours in (
             ("channels", made_by.channels, given.channels),
             ("factor", made_by.factor, given.factor),
-            ("frame:", frame_or_unknown(made_by), frame_or_unknown(given)),
         )
-        if theirs != ours and not (name == "frame:" and None in (made_by.frame, given.frame))
+        if theirs != ours
     ]
+    if not may_agree(made_by.frame, given.frame):
+        differing.append("different frames")
     if differing:
         raise LatentMismatch(
             f"{path} was made by a {made_by}, and the VAE given is a {given}: {'; '.join(differing)}.",
@@ -173,5 +186,11 @@ def check_readable(path: Path, made_by: LatentSpace, given: LatentSpace) -> str 
     return None
 
 
-def frame_or_unknown(space: LatentSpace) -> str:
-    return "unknown" if space.frame is None else frame_words(space.frame)
+def may_agree(theirs: LatentFrame | None, ours: LatentFrame | None) -> bool:
+    """Whether two frames are equal up to rounding, as far as both are known."""
+    if theirs is None or ours is None:
+        return True
+    if (theirs.patch, len(theirs.shift), len(theirs.scale)) != (ours.patch, len(ours.shift), len(ours.scale)):
+        return False
+    pairs = zip(theirs.shift + theirs.scale, ours.shift + ours.scale, strict=True)
+    return all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) for a, b in pairs)

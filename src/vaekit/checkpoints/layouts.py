@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 PLACEHOLDER = re.compile(r"(\{[~-]?\w\})")
+NUMBER = "0|[1-9][0-9]{0,2}"
+"""One way to write each number, so that names translate back; no model has a thousand levels."""
 PATTERNS = {
-    "{i}": r"(?P<i>\d+)",
-    "{j}": r"(?P<j>\d+)",
-    "{~i}": r"(?P<reversed>\d+)",
-    "{-i}": r"(?P<less>\d+)",
+    "{i}": f"(?P<i>{NUMBER})",
+    "{j}": f"(?P<j>{NUMBER})",
+    "{~i}": f"(?P<reversed>{NUMBER})",
+    "{-i}": f"(?P<less>{NUMBER})",
     "{p}": "(?P<p>weight|bias)",
 }
 Rules = tuple[tuple[str, str], ...]
@@ -73,7 +75,7 @@ class Layout:
     @cached_property
     def _anywhere(self) -> re.Pattern[str]:
         nameless = (re.sub(r"\?P<\w+>", "?:", pattern(foreign)) for _, foreign in self.rules)
-        return re.compile(rf"(?P<prefix>(?:.*\.)?)(?:{'|'.join(nameless)})")
+        return re.compile(rf"(?P<prefix>(?:.*?\.)??)(?:{'|'.join(nameless)})")
 
 
 def pattern(template: str) -> str:
@@ -86,9 +88,14 @@ def translate(key: str, table: Table, levels: int) -> str | None:
     for source, target in table:
         match = source.fullmatch(key)
         if match:
-            parts = recount(match.groupdict(), levels)
-            return PLACEHOLDER.sub(lambda hole: parts[hole.group()[1:-1]], target)
+            return fill(target, recount(match.groupdict(), levels))
     return None
+
+
+def fill(template: str, parts: dict[str, str]) -> str | None:
+    """The template with its holes filled; None where a number counts below zero: the other scheme has no such place."""
+    filled = PLACEHOLDER.sub(lambda hole: parts[hole.group()[1:-1]], template)
+    return None if ".-" in filled else filled
 
 
 def recount(parts: dict[str, str], levels: int) -> dict[str, str]:
@@ -170,7 +177,12 @@ LAYOUTS = (
     ),
     Layout("tiny-encoder", "tiny", sequential("encoder.{i}", "{i}"), has=("0.weight",), any_prefix=False),
     Layout(
-        "tiny-decoder", "tiny", sequential("decoder.{i}", "{i}"), has=("1.weight",), lacks=("0.weight",), any_prefix=False
+        "tiny-decoder",
+        "tiny",
+        sequential("decoder.{i}", "{i}"),
+        has=("1.weight",),
+        lacks=("0.weight",),
+        any_prefix=False,
     ),
 )
 """Every layout that is read. Where two fit equally well, the first one named is the answer."""

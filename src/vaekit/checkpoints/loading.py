@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vaekit.checkpoints.cards import cards
+from vaekit.checkpoints.files import is_there, legible
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.errors import NotFound
 from vaekit.vae import VAE
@@ -41,10 +42,10 @@ def located(name_or_path: str | Path) -> Iterator[Path]:
         with resources.as_file(resources.files("vaekit.checkpoints").joinpath(card.file)) as path:
             yield path
         return
-    if not Path(name_or_path).exists():
-        known = ", ".join(card.name for card in cards())
+    if not is_there(Path(name_or_path)):
+        known = ", ".join(card.name for card in cards()) or "none yet"
         raise NotFound(
-            f"There is no VAE called {str(name_or_path)!r} and no file or folder of that name.",
+            f"There is no VAE called {legible(str(name_or_path))!r} and no file or folder of that name.",
             f"Known names: {known}.",
             "Give one of these, or the path to a VAE.",
         )

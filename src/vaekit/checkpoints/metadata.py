@@ -6,44 +6,68 @@ a file without it is read by its shapes alone.
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from vaekit.checkpoints.families import Config
 from vaekit.vae import LatentFrame
 
 VERSION = "1"
+UNKNOWN = "null"
+"""The frame of a VAE whose frame nobody knows. Left out, its shapes might speak for it."""
+LARGEST_PATCH = 16
 
 
 def describe(family: str, config: Config, frame: LatentFrame | None) -> dict[str, str]:
     """Metadata for a file with these weights."""
-    description = {
+    return {
         "format": "pt",
         "vaekit.version": VERSION,
         "vaekit.family": family,
         "vaekit.config": json.dumps(dataclasses.asdict(config)),
+        "vaekit.frame": frame_text(frame),
     }
-    return description | ({"vaekit.frame": frame_text(frame)} if frame else {})
 
 
-def frame_text(frame: LatentFrame) -> str:
+def frame_text(frame: LatentFrame | None) -> str:
     """A frame as JSON."""
-    return json.dumps(dataclasses.asdict(frame))
+    return UNKNOWN if frame is None else json.dumps(dataclasses.asdict(frame))
 
 
 def read_frame(metadata: Mapping[str, str]) -> LatentFrame | None:
     """The frame that the metadata tells, if it tells one that can be understood."""
     entry = _json_object(metadata.get("vaekit.frame"))
-    try:
-        return LatentFrame(tuple(map(float, entry["shift"])), tuple(map(float, entry["scale"])), int(entry["patch"]))
-    except (KeyError, TypeError, ValueError):
+    return sound_frame(entry.get("shift"), entry.get("scale"), entry.get("patch"))
+
+
+def sound_frame(shift: object, scale: object, patch: object = 1) -> LatentFrame | None:
+    """A frame from what a file tells; None where that is not finite numbers, or has a scale that nothing can undo."""
+    if not (_are_numbers(shift) and _are_numbers(scale) and all(scale)):
         return None
+    if type(patch) is not int or not 1 <= patch <= LARGEST_PATCH:
+        return None
+    return LatentFrame(tuple(map(float, shift)), tuple(map(float, scale)), patch)
+
+
+def spans(frame: LatentFrame, latent_channels: int) -> bool:
+    """Whether a frame has one value for all channels, or one for each that there is after rearrangement."""
+    lengths = {1, latent_channels * frame.patch**2}
+    return len(frame.shift) in lengths and len(frame.scale) in lengths
+
+
+def _are_numbers(values: object) -> TypeGuard[list[float]]:
+    return (
+        isinstance(values, list)
+        and bool(values)
+        and all(type(value) in (int, float) and abs(value) < math.inf for value in values)
+    )
 
 
 def read_norm_groups(metadata: Mapping[str, str]) -> int | None:
     """The number of norm groups that the metadata tells, if any."""
     groups = _json_object(metadata.get("vaekit.config")).get("norm_groups")
-    return groups if isinstance(groups, int) and groups > 0 else None
+    return groups if type(groups) is int and groups > 0 else None
 
 
 def _json_object(text: str | None) -> dict[str, Any]:

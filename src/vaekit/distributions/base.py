@@ -8,7 +8,9 @@ meaning. Log-probabilities and divergences are in nats, summed over every axis b
 the batch. Randomness comes from an explicit `torch.Generator`.
 """
 
-from typing import Protocol, runtime_checkable
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -61,6 +63,9 @@ class Likelihood(Protocol):
         """log p(x|z) in nats, summed over all axes but the first."""
 
 
+AnyPosterior = TypeVar("AnyPosterior", bound=Posterior)
+
+
 def sum_items(values: Tensor) -> PerItem:
     """Sum over every axis but the first: (b, ...) -> (b,)."""
     return values.reshape(values.shape[0], -1).sum(dim=1)
@@ -74,3 +79,10 @@ def standard_noise(like: Tensor, generator: Generator | None) -> Tensor:
     device = like.device if generator is None else generator.device
     noise = torch.randn(like.shape, generator=generator, device=device, dtype=torch.float32)
     return noise.to(device=like.device, dtype=like.dtype)
+
+
+def map_tensors(function: Callable[[list[Tensor]], Tensor], *posteriors: AnyPosterior) -> AnyPosterior:
+    """A posterior whose tensors are a function of the corresponding tensors of several of the same class."""
+    first = posteriors[0]
+    names = [field.name for field in dataclasses.fields(first)]  # type: ignore[arg-type]  # members are dataclasses
+    return type(first)(*(function([getattr(posterior, name) for posterior in posteriors]) for name in names))

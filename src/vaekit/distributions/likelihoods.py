@@ -23,6 +23,7 @@ class Normal:
     def mode(self) -> Tensor:
         return self.mean
 
+    @torch.no_grad()
     def sample(self, generator: Generator | None = None) -> Tensor:
         return self.mean + self.scale * standard_noise(self.mean, generator)
 
@@ -42,6 +43,7 @@ class Laplace:
     def mode(self) -> Tensor:
         return self.mean
 
+    @torch.no_grad()
     def sample(self, generator: Generator | None = None) -> Tensor:
         """By the inverse of the distribution function: mean - scale * sign(u) * log(1 - 2|u|), u in (-1/2, 1/2)."""
         device = self.mean.device if generator is None else generator.device
@@ -96,9 +98,7 @@ class AutoregressiveCategorical:
         return self._unroll(lambda logits: logits.argmax(dim=-1))
 
     def sample(self, generator: Generator | None = None) -> Codes:
-        return self._unroll(
-            lambda logits: torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).squeeze(1)
-        )
+        return self._unroll(lambda logits: torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).squeeze(1))
 
     def log_prob(self, x: Codes) -> PerItem:
         """Teacher-forced: one pass over the true tokens."""

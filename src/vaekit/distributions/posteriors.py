@@ -91,7 +91,8 @@ class Quantised:
     @property
     def mean(self) -> Tensor:
         """The embedded codes; gradients pass straight through to the encoder (arXiv 1711.00937, section 3.2)."""
-        return self.continuous + (self.embedded - self.continuous).detach()
+        # In this order the value is the embedded code to the last bit: what is added is exactly zero.
+        return self.embedded.detach() + (self.continuous - self.continuous.detach())
 
     @property
     def mode(self) -> Tensor:

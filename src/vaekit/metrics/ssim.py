@@ -1,9 +1,10 @@
 """SSIM: structural similarity (Wang, Bovik, Sheikh, Simoncelli 2004, IEEE Trans. Image Processing 13(4))."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from vaekit.shapes import Images, PerItem
 
@@ -13,6 +14,9 @@ K1, K2 = 0.01, 0.03
 
 PEAK = 2.0
 """From -1 to 1: the L of the paper."""
+
+BAND = 512
+"""Rows. Taller pictures go band by band, in less memory and, out of the cache, in less time."""
 
 
 def ssim(x: Images, y: Images) -> PerItem:
@@ -31,19 +35,21 @@ def ssim(x: Images, y: Images) -> PerItem:
     >>> ssim(x, x)
     tensor([1.])
     """
-    window = _gaussian(min(WINDOW, *(side - 1 + side % 2 for side in x.shape[-2:]))).to(x.device)
-    # One channel at a time: the maps of all three would be most of the memory of a large photograph.
-    channels = [_similarity(x[:, c : c + 1].float(), y[:, c : c + 1].float(), window) for c in range(x.shape[1])]
-    return torch.stack(channels).mean(dim=0)
+    window = _gaussian(min(WINDOW, *(side - 1 + side % 2 for side in x.shape[-2:])))
+    reach = len(window) - 1
+    rows = x.shape[2] - reach
+    bands = [slice(top, min(top + BAND, rows) + reach) for top in range(0, rows, BAND)]
+    sums = [_similarity(x[:, :, band].float(), y[:, :, band].float(), window).sum(dim=(1, 2, 3)) for band in bands]
+    return torch.stack(sums).sum(dim=0) / (x.shape[1] * rows * (x.shape[3] - reach))
 
 
-def _gaussian(length: int) -> Float[Tensor, " k"]:
-    places = torch.arange(length, dtype=torch.float32) - (length - 1) / 2
-    weights = torch.exp(-places.square() / (2 * SIGMA**2))
-    return weights / weights.sum()
+def _gaussian(length: int) -> list[float]:
+    places = [place - (length - 1) / 2 for place in range(length)]
+    weights = [math.exp(-(place**2) / (2 * SIGMA**2)) for place in places]
+    return [weight / sum(weights) for weight in weights]
 
 
-def _similarity(x: Float[Tensor, "b 1 h w"], y: Float[Tensor, "b 1 h w"], window: Float[Tensor, " k"]) -> PerItem:
+def _similarity(x: Images, y: Images, window: list[float]) -> Float[Tensor, "b 3 i j"]:
     c1, c2 = (K1 * PEAK) ** 2, (K2 * PEAK) ** 2
     centre_x, centre_y = _local_mean(x, window), _local_mean(y, window)
     # Variances do not care where intensities start; from the middle of the range they lose fewer digits.
@@ -53,8 +59,15 @@ def _similarity(x: Float[Tensor, "b 1 h w"], y: Float[Tensor, "b 1 h w"], window
     mu_x, mu_y = centre_x + 1, centre_y + 1
     luminance = (2 * mu_x * mu_y + c1) / (mu_x.square() + mu_y.square() + c1)
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
-    return (luminance * structure).mean(dim=(1, 2, 3))
+    return luminance * structure
 
 
-def _local_mean(values: Float[Tensor, "b 1 h w"], window: Float[Tensor, " k"]) -> Float[Tensor, "b 1 i j"]:
-    return F.conv2d(F.conv2d(values, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+def _local_mean(values: Images, window: list[float]) -> Float[Tensor, "b 3 i j"]:
+    """Under the window, rows first. Eleven shifted sums are faster than a convolution of channels one by one."""
+    for dim in (-2, -1):
+        places = values.shape[dim] - len(window) + 1
+        total = values.narrow(dim, 0, places) * window[0]
+        for start, weight in enumerate(window[1:], start=1):
+            total.add_(values.narrow(dim, start, places), alpha=weight)
+        values = total
+    return values

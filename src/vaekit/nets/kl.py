@@ -128,7 +128,9 @@ def run_blocks(blocks: nn.ModuleList, attentions: nn.ModuleList, x: Tensor) -> T
 class DownLevel(nn.Module):
     """A level of the encoder: blocks, then half the resolution (except in the last)."""
 
-    def __init__(self, in_channels: int, out_channels: int, count: int, attention: bool, groups: int, halve: bool):
+    def __init__(
+        self, in_channels: int, out_channels: int, count: int, attention: bool, groups: int, halve: bool
+    ) -> None:
         super().__init__()
         self.block, self.attn = level_blocks(in_channels, out_channels, count, attention, groups)
         self.downsample = Downsample(out_channels) if halve else nn.Identity()
@@ -140,7 +142,9 @@ class DownLevel(nn.Module):
 class UpLevel(nn.Module):
     """A level of the decoder: blocks, then twice the resolution (except in the one at full resolution)."""
 
-    def __init__(self, in_channels: int, out_channels: int, count: int, attention: bool, groups: int, double: bool):
+    def __init__(
+        self, in_channels: int, out_channels: int, count: int, attention: bool, groups: int, double: bool
+    ) -> None:
         super().__init__()
         self.block, self.attn = level_blocks(in_channels, out_channels, count, attention, groups)
         self.upsample = Upsample(out_channels) if double else nn.Identity()

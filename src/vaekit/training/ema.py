@@ -1,12 +1,11 @@
 """An exponential moving average of the weights: what is kept after training."""
 
 import copy
-from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor
 
-Model = TypeVar("Model", bound=nn.Module)
+from vaekit.vae import VAE
 
 
 class EMA:
@@ -15,14 +14,15 @@ class EMA:
     The decay grows with the steps, min(decay, (1 + t) / (10 + t)), so that the first, random weights are soon gone.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: VAE, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
         self.steps = 0
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self, model: VAE) -> None:
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
-        averaged, current = list(self.model.parameters()), list(model.parameters())
+        averaged: list[Tensor] = list(self.model.parameters())
+        current: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(averaged, current, 1 - decay)

@@ -10,6 +10,8 @@ accompanied by -x, since silu(x) - silu(-x) = x, and by two constants +A and -A 
 that the norm divides by almost the same number in every picture.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -35,8 +37,13 @@ def start_linear(encoder: Encoder, decoder: Decoder, blocks: Tensor) -> None:
         net.apply(silence_branches)
     mean, components = principal_components(blocks, encoder.config.latent_channels)
     start_encoder(encoder, mean, components)
-    colours = components.reshape(len(components), 3, -1).sum(dim=2) / components.square().flatten(1).sum(dim=1)[:, None] / blocks[0, 0].numel()
-    start_decoder(decoder, blocks.mean(dim=(0, 2, 3)), colours)
+    start_decoder(decoder, blocks.mean(dim=(0, 2, 3)), mean_colours(components))
+
+
+def mean_colours(components: Tensor) -> Tensor:
+    """What one unit of each latent adds to the mean colour of its block: (count, 3)."""
+    squared_length = components.square().sum(dim=(1, 2, 3), keepdim=True)
+    return (components / squared_length).mean(dim=(2, 3))
 
 
 def silence_branches(module: nn.Module) -> None:
@@ -61,20 +68,21 @@ def start_encoder(encoder: Encoder, mean: Tensor, components: Tensor) -> None:
     """Space to depth at every level but the last, where the projection on the components is taken."""
     count = len(components)
     set_rows(encoder.conv_in, {i: (i, 1, 1, 1.0) for i in range(3)})
-    for level in encoder.down:
+    down: Any = encoder.down
+    for level in down:
         pass_through(level.block[0], 3 * 64)
-    for depth, level in enumerate(encoder.down[:-2]):
+    for depth, level in enumerate(down[:-2]):
         width = 3 * 4**depth
         rows = {4 * i + 2 * y + x: (i, y, x, 1.0) for i in range(width) for y in range(2) for x in range(2)}
         set_rows(level.downsample.conv, rows)
-    last = encoder.down[-2].downsample.conv
-    weights = as_depth(components, len(encoder.down) - 2)
+    last = down[-2].downsample.conv
+    weights = as_depth(components, len(down) - 2)
     offsets = -(components * mean).flatten(1).sum(dim=1)
     last.weight[: 2 * count + 2] = 0
     last.weight[:count, : weights.shape[1], :2, :2] = weights
     last.weight[count : 2 * count, : weights.shape[1], :2, :2] = -weights
-    last.bias[:count], last.bias[count : 2 * count] = offsets, -offsets
-    last.bias[2 * count], last.bias[2 * count + 1] = ENCODER_CONSTANT, -ENCODER_CONSTANT
+    bias_of(last)[:count], bias_of(last)[count : 2 * count] = offsets, -offsets
+    bias_of(last)[2 * count], bias_of(last)[2 * count + 1] = ENCODER_CONSTANT, -ENCODER_CONSTANT
     channels = encoder.norm_out.num_channels // encoder.norm_out.num_groups
     spread = ((2 * ENCODER_CONSTANT**2 + 2 * count) / channels) ** 0.5
     encoder.conv_out.weight *= OTHER_WEIGHTS
@@ -82,8 +90,8 @@ def start_encoder(encoder: Encoder, mean: Tensor, components: Tensor) -> None:
         for sign, channel in ((1, k), (-1, count + k)):
             encoder.conv_out.weight[k, channel] = 0
             encoder.conv_out.weight[k, channel, 1, 1] = sign * spread
-    encoder.conv_out.bias[:] = 0
-    encoder.conv_out.bias[count:] = LOG_VARIANCE
+    bias_of(encoder.conv_out)[:] = 0
+    bias_of(encoder.conv_out)[count:] = LOG_VARIANCE
     set_identity(encoder.quant_conv)
 
 
@@ -103,25 +111,26 @@ def start_decoder(decoder: Decoder, mean: Tensor, colours: Tensor) -> None:
     set_identity(decoder.post_quant_conv)
     decoder.conv_in.weight[:3] = 0
     decoder.conv_in.weight[:3, : len(colours), 1, 1] = colours.T
-    decoder.conv_in.bias[:3] = mean
+    bias_of(decoder.conv_in)[:3] = mean
     smooth = torch.tensor([0.25, 0.5, 0.25])
-    for level in decoder.up[1:]:
+    up: Any = decoder.up
+    for level in up[1:]:
         pass_through(level.block[0], 3)
         conv = level.upsample.conv
         conv.weight[:3] = 0
         for i in range(3):
             conv.weight[i, i] = smooth[:, None] * smooth
-        conv.bias[:3] = 0
-    shortcut = decoder.up[0].block[0].nin_shortcut
+        bias_of(conv)[:3] = 0
+    shortcut = up[0].block[0].nin_shortcut
     group = decoder.norm_out.num_channels // decoder.norm_out.num_groups
     spread = ((2 * DECODER_CONSTANT**2 + 0.5) / group) ** 0.5
     decoder.conv_out.weight *= OTHER_WEIGHTS
-    decoder.conv_out.bias[:] = 0
+    bias_of(decoder.conv_out)[:] = 0
     for i in range(3):
         first = i * group
         shortcut.weight[first : first + 4] = 0
         shortcut.weight[first, i], shortcut.weight[first + 1, i] = 1, -1
-        shortcut.bias[first : first + 4] = torch.tensor([0, 0, DECODER_CONSTANT, -DECODER_CONSTANT])
+        bias_of(shortcut)[first : first + 4] = torch.tensor([0, 0, DECODER_CONSTANT, -DECODER_CONSTANT])
         decoder.conv_out.weight[i, first : first + 4] = 0
         decoder.conv_out.weight[i, first, 1, 1], decoder.conv_out.weight[i, first + 1, 1, 1] = spread, -spread
 
@@ -138,9 +147,16 @@ def set_rows(conv: nn.Conv2d, taps: dict[int, tuple[int, int, int, float]]) -> N
     for output, (source, row, column, weight) in taps.items():
         conv.weight[output] = 0
         conv.weight[output, source, row, column] = weight
-        conv.bias[output] = 0
+        bias_of(conv)[output] = 0
 
 
 def set_identity(conv: nn.Module) -> None:
     if isinstance(conv, nn.Conv2d):
         set_rows(conv, {i: (i, 0, 0, 1.0) for i in range(conv.out_channels)})
+
+
+def bias_of(conv: nn.Conv2d) -> Tensor:
+    """The bias of a convolution that has one, as all on the path do."""
+    if conv.bias is None:
+        raise TypeError("the linear start needs convolutions with a bias")
+    return conv.bias

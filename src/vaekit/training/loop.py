@@ -54,7 +54,7 @@ def train(
     schedule: Schedule,
     generator: Generator,
     autocast: torch.dtype | None = None,
-    report: Callable[[Progress, EMA], None] = lambda progress, ema: None,
+    report: Callable[[Progress, EMA], None] | None = None,
 ) -> VAE:
     """Train `vae` in place and return its moving average.
 
@@ -96,5 +96,6 @@ def train(
         optimiser.step()
         ema.update(vae)
         parts = {name: part.item() for name, part in losses.parts.items()}
-        report(Progress(samples + schedule.batch_size, time.monotonic() - started, rate, parts), ema)
+        if report is not None:
+            report(Progress(samples + schedule.batch_size, time.monotonic() - started, rate, parts), ema)
     return ema.model

@@ -5,13 +5,15 @@ what a file is, never its name. What the file does not say is not guessed: witho
 the gamma and chromaticity chunks of PNG are not followed.
 """
 
+import errno
 import io
 import math
+import os
 import stat
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,7 +140,8 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if not path.exists():
+        # Unlike Path.exists, this takes a name that no file can have for one that is not there.
+        if not os.path.exists(path):
             raise _not_found(path)
         found += _pictures_below(path) if path.is_dir() else [path]
     return found
@@ -221,16 +224,16 @@ def _raw_mode(image: Image.Image) -> str:
 
 def _upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
     """Decode the picture and turn it upright; also the orientation it was stored with, 1 to 8."""
-    marked_in_tiff = getattr(image, "tag_v2", {}).get(Base.Orientation)
-    image.load()
-    orientation = _orientation(image)
-    upright = image.transpose(TURNS[orientation]) if orientation in TURNS else image
-    if orientation == 1 and marked_in_tiff in TURNS:
-        # Pillow turned it while decoding, as it does with TIFF alone, and took the mark away.
-        orientation = marked_in_tiff
+    # Pillow turns TIFFs itself while it decodes them, and takes the mark away. Asked first of others, it would decode.
+    stored = _orientation(image) if image.format == "TIFF" else 1
+    # These read headers of further frames while they decode; the others decode in many threads at once.
+    with _without_warnings() if image.format in ("TIFF", "GIF") else nullcontext():
+        image.load()
+    left = _orientation(image)
+    orientation = left if left != 1 else stored
     if orientation != 1:
         notes.append(f"turned upright (EXIF orientation {orientation})")
-    return upright, orientation
+    return image.transpose(TURNS[left]) if left != 1 else image, orientation
 
 
 def _orientation(image: Image.Image) -> int:
@@ -258,8 +261,9 @@ def _colours_and_alpha(image: Image.Image, raw_mode: str, notes: list[str]) -> t
             notes.append("16-bit, read with 8 bits")
         colours, alpha = _without_alpha(image, raw_mode)
     rgb = _to_srgb(colours, profile, notes) if profile else _plain_rgb(colours, notes)
-    values = torch.from_numpy(np.array(rgb)).permute(2, 0, 1).unsqueeze(0)
-    return values.float().div_(127.5).sub_(1).contiguous(), alpha
+    # Rearranged while it is still bytes: a quarter of the memory.
+    values = torch.from_numpy(np.array(rgb)).permute(2, 0, 1).unsqueeze(0).contiguous()
+    return values.float().div_(127.5).sub_(1), alpha
 
 
 def _shades(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
@@ -430,18 +434,20 @@ def _too_large(path: Path, size: str) -> BadPicture:
 
 
 def _unreadable(path: Path, error: Exception) -> BadPicture:
-    remedy = "Open it in another program, save it as PNG or JPEG, and use that file."
     if isinstance(error, Image.DecompressionBombError):
         return _too_large(path, f"more than {LARGEST_PICTURE:,} pixels")
     if isinstance(error, UnidentifiedImageError):
         known = f"Files of these formats can be read: {', '.join(FORMATS)}."
+        remedy = "Open it in another program, save it as PNG or JPEG, and use that file."
         return BadPicture(f"{path} is not a picture of a known format, or its beginning is damaged.", known, remedy)
     if isinstance(error, MemoryError):
         return BadPicture(f"{path} does not fit into memory.", "", "Make it smaller with another program.")
-    if isinstance(error, OSError) and error.strerror:
+    # "Invalid argument" is a damaged file that sends Pillow to places before its beginning.
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
         return BadPicture(f"{path} could not be opened: {error.strerror}.", "", "Check the file and who may read it.")
     reason = _one_line(str(error)) or type(error).__name__
-    return BadPicture(f"{path} is damaged: {reason}.", "A whole picture was expected.", f"Get it again, or: {remedy}")
+    remedy = "Copy or download the file again, or save it as PNG from a program that still opens it."
+    return BadPicture(f"{path} is damaged: {reason}.", "A whole picture was expected.", remedy)
 
 
 def _one_line(text: str) -> str:

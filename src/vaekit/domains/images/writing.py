@@ -78,11 +78,14 @@ def write_picture(path: Path, pixels: OnePicture, like: Picture | None = None, a
     opacity = alpha if alpha is not None or like is None else like.alpha
     image = _image(pixels, opacity, can_be_transparent=name != "JPEG")
     options = SAVE_OPTIONS[name] | (_facts(like) if like else {})
+    if name == "TIFF" and "exif" in options:
+        # libtiff, which does the compressing, cannot write the blocks of EXIF; Pillow's own writer can.
+        options["compression"] = "raw"
     with whole_file(path) as part:
         try:
             image.save(part, format=name, **options)
         # Pillow's encoders raise these for what their format cannot hold.
-        except (ValueError, struct.error, OverflowError, MemoryError) as error:
+        except (ValueError, RuntimeError, struct.error, OverflowError, MemoryError) as error:
             raise cannot_write(path, error) from error
 
 
@@ -134,7 +137,7 @@ SMALLEST_TEXT = 11
 """Pixels. Below it captions are cut rather than made smaller."""
 
 
-def side_by_side(pictures: Sequence[OnePicture], captions: Sequence[str]) -> OnePicture:
+def side_by_side(pictures: Sequence[OnePicture], captions: Sequence[str]) -> Float[Tensor, "1 3 rows columns"]:
     """One sheet with equally sized pictures beside each other, each over its caption.
 
     Pictures wider than 2:1 are stacked. Small ones are enlarged by repeating pixels; nothing is ever resampled.
@@ -144,7 +147,7 @@ def side_by_side(pictures: Sequence[OnePicture], captions: Sequence[str]) -> One
         captions: one line for each; long ones are written smaller, then cut.
 
     Returns:
-        The sheet, (1, 3, H, W) in [-1, 1].
+        The sheet, (1, 3, rows, columns) in [-1, 1].
 
     Raises:
         BadPicture: some values are NaN or infinite.
@@ -154,7 +157,9 @@ def side_by_side(pictures: Sequence[OnePicture], captions: Sequence[str]) -> One
         raise ValueError(f"one or more pictures of one size, not {[tuple(picture.shape) for picture in pictures]}")
     panels = [_enlarged(picture) for picture in pictures]
     texts, font = _fitted(captions, panels[0].width)
-    sheet = _arranged([_captioned(panel, text, font) for panel, text in zip(panels, texts, strict=True)])
+    captioned = [_captioned(panel, text, font) for panel, text in zip(panels, texts, strict=True)]
+    height, width = pictures[0].shape[-2:]
+    sheet = _arranged(captioned, stacked=width > 2 * height)
     values = torch.from_numpy(np.array(sheet)).permute(2, 0, 1).unsqueeze(0)
     return values.float().div_(127.5).sub_(1).contiguous()
 
@@ -174,9 +179,11 @@ def _enlarged(picture: OnePicture) -> Image.Image:
 def _fitted(captions: Sequence[str], width: int) -> tuple[list[str], ImageFont.FreeTypeFont]:
     """The captions in the largest common size that fits, and cut where even the smallest does not."""
     texts = [_writable(caption) for caption in captions]
-    size = max(SMALLEST_TEXT, round(width / 32), 15)
-    while size > SMALLEST_TEXT and max(map(_font(size).getlength, texts), default=0) > width:
-        size -= 1
+    size = max(15, round(width / 32))
+    longest = max(map(_font(size).getlength, texts), default=0)
+    if longest > width:
+        # A little below proportion: letters are hinted to whole pixels, so that lengths are not quite in proportion.
+        size = max(SMALLEST_TEXT, int(0.98 * size * width / longest))
     font = _font(size)
     return [_cut(text, font, width) for text in texts], font
 
@@ -214,10 +221,9 @@ def _captioned(panel: Image.Image, text: str, font: ImageFont.FreeTypeFont) -> I
     return whole
 
 
-def _arranged(panels: Sequence[Image.Image]) -> Image.Image:
+def _arranged(panels: Sequence[Image.Image], stacked: bool) -> Image.Image:
     width, height = panels[0].size
     gutter = max(8, round(min(width, height) / 40))
-    stacked = width > 2 * height
     columns, rows = (1, len(panels)) if stacked else (len(panels), 1)
     size = (gutter + columns * (width + gutter), gutter + rows * (height + gutter))
     sheet = Image.new("RGB", size, PAPER)

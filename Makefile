@@ -1,0 +1,46 @@
+# Everything a developer does, on a machine with Python 3.11 and make. Set-up happens once and is not repeated until
+# pyproject.toml or constraints.txt change.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format docs bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: $(READY) ## Make .venv with vaekit and everything its tests need
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## A photograph through the built-in VAE and back, into demo/
+	@mkdir -p demo
+	@cp "$$($(BIN)/python -c 'from importlib.resources import files; print(files("sklearn.datasets.images") / "flower.jpg")')" demo/flower.jpg
+	$(BIN)/vaekit reconstruct demo/flower.jpg --out demo --side-by-side
+	@echo "Look at demo/flower.side-by-side.png"
+
+test: $(READY) ## Run all tests
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Bring the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY) ## Write docs/cli.md from the help pages
+	$(BIN)/python docs/write_cli_page.py
+
+bench: $(READY) ## Compare with diffusers on the same VAE: time and peak memory
+	$(BIN)/python bench/against_diffusers.py
+
+clean: ## Remove what make made
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,55 @@
+"""What a person types. Words become values here, and results become words; no tensor is born in this room.
+
+Every verb: `--json` prints one object on stdout, progress goes to stderr; exit status 0 done, 1 a user error told in
+one paragraph, 2 wrong usage. The verbs import what they need when they run, so that `--help` is quick.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from vaekit.cli.convert import convert
+from vaekit.cli.decode import decode
+from vaekit.cli.encode import encode
+from vaekit.cli.inspect import inspect
+from vaekit.cli.output import show_error
+from vaekit.cli.reconstruct import reconstruct
+from vaekit.errors import VaekitError
+from vaekit.version import __version__
+
+app = typer.Typer(
+    name="vaekit",
+    help="Read any VAE, run it exactly, see what it does to your pictures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (reconstruct, encode, decode, inspect, convert):
+    app.command(no_args_is_help=True)(verb)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vaekit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Read any VAE, run it exactly, see what it does to your pictures."""
+
+
+def main() -> None:
+    """Run the command line and leave with its exit status."""
+    try:
+        app()
+    except VaekitError as error:
+        show_error(error, as_json="--json" in sys.argv)
+        sys.exit(1)

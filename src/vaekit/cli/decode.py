@@ -1,0 +1,54 @@
+"""`vaekit decode`: latent files back into pictures."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.naming import targets
+from vaekit.cli.output import each, print_json, print_table, say
+
+
+def decode(
+    latents: Annotated[list[Path], typer.Argument(metavar="LATENT", help="Files that `vaekit encode` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the pictures go.")],
+    vae: options.Vae = "builtin",
+    dtype: options.Dtype = "fp32",
+    device: options.Device = None,
+    as_json: options.Json = False,
+) -> None:
+    """Decode latent files into PNG pictures.
+
+    Pictures have their original size. The VAE must be the one that made the latents, or share its channels, factor
+    and frame.
+    """
+    from vaekit.checkpoints.latents import check_readable, load_latent, space_of
+    from vaekit.checkpoints.loading import load
+    from vaekit.domains.images.writing import write_picture
+    from vaekit.runtime.engine import Engine
+    from vaekit.runtime.plan import Plan
+
+    named = targets(latents, out, ".png")
+    loaded = load(vae)
+    engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
+
+    def decode_one(path: Path) -> dict[str, Any]:
+        latent = load_latent(path)
+        caution = check_readable(path, latent.space, space)
+        if caution:
+            say(f"vaekit: {caution}")
+        pixels = engine.decode(latent.posterior.mean, (latent.height, latent.width))
+        write_picture(named[path], pixels)
+        facts = {"latent": path, "output": named[path], "width": latent.width, "height": latent.height}
+        return facts | {"caution": caution}
+
+    done, failures = each(list(named), decode_one)
+    if as_json:
+        print_json({"vae": vae, "pictures": done, "failures": [vars(failure) for failure in failures]})
+    elif done:
+        rows = [[Path(one["output"]).name, f"{one['width']}x{one['height']}"] for one in done]
+        print_table(f"{vae}: decoded", ("picture", "size"), rows)
+        say(f"Written to {out}")
+    if failures:
+        raise typer.Exit(1)

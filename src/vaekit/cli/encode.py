@@ -1,0 +1,69 @@
+"""`vaekit encode`: pictures into latent files."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.naming import LATENT_ENDING, targets
+from vaekit.cli.output import each, print_json, print_table, say
+
+
+def encode(
+    images: options.Images,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the latent files go.")],
+    vae: options.Vae = "builtin",
+    dtype: options.Dtype = "fp32",
+    device: options.Device = None,
+    as_json: options.Json = False,
+) -> None:
+    """Encode pictures into latent files.
+
+    A latent file is safetensors with the mean and log-variance of the raw latents, the fingerprint and frame
+    of the VAE that made them, and the size of the picture. Transparency is not kept: latents hold colours only.
+    """
+    from vaekit.checkpoints.latents import LatentFile, save_latent, space_of
+    from vaekit.checkpoints.loading import load
+    from vaekit.domains.images.reading import find_pictures, read_picture
+    from vaekit.runtime.engine import Engine
+    from vaekit.runtime.plan import Plan
+
+    named = targets(find_pictures(images), out, LATENT_ENDING)
+    loaded = load(vae)
+    engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
+
+    def encode_one(path: Path) -> dict[str, Any]:
+        picture = read_picture(path)
+        posterior = engine.encode(picture.pixels)
+        save_latent(named[path], LatentFile(posterior, space, picture.height, picture.width))
+        mean = posterior.mean
+        return {
+            "picture": path,
+            "output": named[path],
+            "width": picture.width,
+            "height": picture.height,
+            "latent_shape": tuple(mean.shape[1:]),
+            "mean": mean.mean().item(),
+            "std": mean.std(correction=0).item(),
+        }
+
+    done, failures = each(list(named), encode_one)
+    if as_json:
+        result = {"vae": vae, "fingerprint": space.fingerprint, "latents": done}
+        print_json(result | {"failures": [vars(failure) for failure in failures]})
+    elif done:
+        rows = [
+            [
+                Path(one["output"]).name,
+                f"{one['width']}x{one['height']}",
+                "x".join(map(str, one["latent_shape"])),
+                f"{one['mean']:+.3f}",
+                f"{one['std']:.3f}",
+            ]
+            for one in done
+        ]
+        print_table(f"{vae}: raw latents", ("file", "picture", "latent", "mean", "std"), rows)
+        say(f"Written to {out}")
+    if failures:
+        raise typer.Exit(1)

@@ -1,0 +1,15 @@
+"""Options that several verbs share, so that they read the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Vae = Annotated[str, typer.Option("--vae", metavar="VAE", help="The name of a known VAE, a weights file, or a folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+Dtype = Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="What the VAE computes in: fp32, bf16 or fp16.")]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="DEVICE", help="Where it runs, such as cpu or cuda:1.", show_default="chosen"),
+]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or folders of pictures.")]

@@ -1,0 +1,101 @@
+"""Where results go: tables and JSON to stdout, progress and complaints to stderr. The only place that prints."""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from vaekit.errors import VaekitError
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture or latent that could not be done, and why."""
+
+    path: str
+    error: str
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """One JSON object on stdout. What is not a number (a PSNR of equal pictures is infinite) becomes null."""
+    sys.stdout.write(json.dumps(plain(result), indent=2, ensure_ascii=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """A value in JSON's own types."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:
+    """A table on stdout: the first `left` columns are words, the others numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
+    for i, column in enumerate(columns):
+        if i < left:
+            table.add_column(column, header_style="dim", overflow="ellipsis", no_wrap=True)
+        else:
+            table.add_column(column, header_style="dim", justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def print_facts(title: str, facts: Mapping[str, str]) -> None:
+    """Names and values in two columns on stdout."""
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=None, show_header=False, padding=(0, 2, 0, 0)
+    )
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, value)
+    console().print(table)
+
+
+def console() -> Console:
+    """Stdout without markup or emoji: a file name such as [bold].png is printed as it is."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def say(text: str) -> None:
+    """One line to stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def show_error(error: VaekitError, as_json: bool) -> None:
+    """Tell a user error in one paragraph; for programs also as an object on stdout."""
+    say(f"vaekit: {error}")
+    if as_json:
+        kind = type(error).__name__
+        told = {"kind": kind, "found": error.found, "expected": error.expected, "remedy": error.remedy}
+        print_json({"error": told})
+
+
+def each(paths: Sequence[Path], work: Callable[[Path], Result]) -> tuple[list[Result], list[Failure]]:
+    """Do every file, show progress for more than one, and go on after a user error; failures come back beside."""
+    results: list[Result] = []
+    failures: list[Failure] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=len(paths) < 2, transient=True) as progress:
+        for path in progress.track(paths, description="pictures"):
+            try:
+                results.append(work(path))
+            except VaekitError as error:
+                failures.append(Failure(str(path), str(error)))
+    for failure in failures:
+        say(f"vaekit: {failure.error}")
+    return results, failures

@@ -1,0 +1,25 @@
+"""What every image VAE's config can tell, whatever its family."""
+
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class ImageConfig(Protocol):
+    """The facts about an image VAE that do not depend on its family."""
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of a picture: 3."""
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the raw latents."""
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent position along one side."""
+
+
+def compression(config: ImageConfig) -> float:
+    """Numbers in a picture for each number in its latent: 48 for 3 channels, factor 8 and 4 latent channels."""
+    return config.image_channels * config.factor**2 / config.latent_channels

@@ -1,0 +1,128 @@
+"""The engine: a VAE run under a plan. It pads, batches and casts; it has never heard of JPEG.
+
+Any size from 1x1 works: pictures are padded to the VAE's multiple at the right and bottom by repeating the edge, and
+what comes back is cropped. The same input gives the same output.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaekit.distributions import Posterior
+from vaekit.distributions.base import map_tensors
+from vaekit.errors import LatentMismatch
+from vaekit.nets.config import ImageConfig
+from vaekit.runtime.plan import Plan
+from vaekit.shapes import Images, Latents
+from vaekit.vae import VAE
+
+
+class Engine:
+    """Run a VAE on pictures (b, 3, h, w) in [-1, 1].
+
+    The given VAE is left as it is: where the plan asks for another device or dtype, the engine keeps a converted copy.
+
+    Args:
+        vae: a VAE whose nets have a config with a `factor` (all that `vaekit.load` gives).
+        plan: where and how to run.
+
+    Raises:
+        BadPlan: the plan's device is not there.
+    """
+
+    def __init__(self, vae: VAE, plan: Plan = Plan()) -> None:  # noqa: B008 (a frozen value)
+        self.vae = vae
+        self.plan = plan
+        self.config: ImageConfig = image_config(vae)
+        self._device, self._dtype = plan.torch_device, plan.torch_dtype
+        self._running = converted(vae, self._device, self._dtype)
+
+    def latent_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the latent of a picture of this size, padding included."""
+        factor = self.config.factor
+        return -(-height // factor), -(-width // factor)
+
+    @torch.no_grad()
+    def encode(self, x: Images) -> Posterior:
+        """The posterior over raw latents (b, z, ceil(h/f), ceil(w/f)), on the device of `x`.
+
+        Raises:
+            HalfMissing: the VAE has no encoder.
+        """
+        check_pictures(x, self.config.image_channels)
+        posteriors = [self._encode_batch(batch) for batch in x.split(self.plan.batch_size)]
+        return map_tensors(lambda tensors: torch.cat(tensors).to(x.device), *posteriors)
+
+    @torch.no_grad()
+    def decode(self, z: Latents, size: tuple[int, int] | None = None) -> Images:
+        """Raw latents -> pictures in fp32 on the device of `z`, not clamped.
+
+        Args:
+            z: raw latents (b, z, i, j).
+            size: (height, width) to crop to; the whole padded picture without it.
+
+        Raises:
+            HalfMissing: the VAE has no decoder.
+            LatentMismatch: the latents have another number of channels.
+        """
+        if z.dim() != 4 or z.shape[1] != self.config.latent_channels:
+            raise LatentMismatch(
+                f"The latents have shape {list(z.shape)}.",
+                f"This VAE takes (pictures, {self.config.latent_channels} channels, rows, columns).",
+                "Decode with the VAE that made them.",
+            )
+        height, width = size or (z.shape[2] * self.config.factor, z.shape[3] * self.config.factor)
+        batches = z.split(self.plan.batch_size)
+        return torch.cat([self._decode_batch(batch)[:, :, :height, :width].to(z.device) for batch in batches])
+
+    def reconstruct(self, x: Images) -> Images:
+        """Through the posterior's mean and back: pictures of the same size, in fp32, not clamped."""
+        return self.decode(self.encode(x).mean, (x.shape[2], x.shape[3]))
+
+    def _encode_batch(self, x: Tensor) -> Posterior:
+        rows, columns = self.latent_size(x.shape[2], x.shape[3])
+        factor = self.config.factor
+        padding = (0, columns * factor - x.shape[3], 0, rows * factor - x.shape[2])
+        padded = F.pad(x.to(self._device, torch.float32), padding, mode="replicate")
+        return self._running.encode(padded.to(self._dtype))
+
+    def _decode_batch(self, z: Tensor) -> Tensor:
+        return self._running.decode(z.to(self._device, self._dtype)).float()
+
+
+def image_config(vae: VAE) -> ImageConfig:
+    """The config of the nets of an image VAE.
+
+    Raises:
+        TypeError: its nets have none, so that nobody can tell what they take.
+    """
+    config = getattr(vae.encoder if vae.encoder is not None else vae.decoder, "config", None)
+    if config is None:
+        raise TypeError("the engine runs image VAEs whose nets have a `config` with channels and factor")
+    return config
+
+
+def check_pictures(x: Tensor, channels: int) -> None:
+    """Refuse what is not a batch of pictures.
+
+    Raises:
+        ValueError: the wrong number of axes or channels, or nothing in it.
+    """
+    if x.dim() != 4 or x.shape[1] != channels or x.numel() == 0:
+        raise ValueError(f"pictures of shape (b, {channels}, h, w) expected, not {tuple(x.shape)}")
+
+
+def converted(vae: VAE, device: torch.device, dtype: torch.dtype) -> VAE:
+    """The VAE with its weights on a device and in a dtype; the same object where they are so already."""
+    weights = list(vae.parameters()) + list(vae.buffers())
+    if all(weight.device == device and weight.dtype == dtype for weight in weights) and not vae.training:
+        return vae
+    # Weights are handed to deepcopy as already copied, so that they are converted once and never duplicated.
+    done: dict[int, Tensor] = {}
+    for weight in vae.parameters():
+        done[id(weight)] = nn.Parameter(weight.detach().to(device, dtype), requires_grad=False)
+    for buffer in vae.buffers():
+        done[id(buffer)] = buffer.to(device, dtype) if buffer.is_floating_point() else buffer.to(device)
+    return copy.deepcopy(vae, done).eval()

@@ -1,0 +1,58 @@
+"""How to run a VAE: where, in which precision, how many at once."""
+
+from dataclasses import dataclass
+
+import torch
+
+from vaekit.errors import BadPlan
+
+DTYPES = {
+    "fp32": torch.float32,
+    "float32": torch.float32,
+    "bf16": torch.bfloat16,
+    "bfloat16": torch.bfloat16,
+    "fp16": torch.float16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an engine runs a VAE. The defaults are exact: fp32, one item at a time, on a GPU where there is one."""
+
+    device: str | None = None
+    """A torch device such as "cpu" or "cuda:1"; None takes CUDA where it is available, else the CPU."""
+    dtype: str = "fp32"
+    """"fp32", "bf16" or "fp16": what the networks compute in. Some VAEs overflow in fp16."""
+    batch_size: int = 1
+    """Items that go through the networks at once."""
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise BadPlan(f"There is no dtype {self.dtype!r}.", f"Expected one of {', '.join(DTYPES)}.", "")
+        if self.batch_size < 1:
+            raise BadPlan(f"A batch size of {self.batch_size} runs nothing.", "Expected 1 or more.", "")
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return DTYPES[self.dtype]
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device, once it has been seen to work.
+
+        Raises:
+            BadPlan: there is no such device here.
+        """
+        name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device is None else self.device
+        try:
+            probe = torch.zeros(1, device=name)
+            probe.item()  # the meta device makes tensors and holds no values
+        except (RuntimeError, AssertionError, ImportError) as error:
+            reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+            raise BadPlan(
+                f"The device {name!r} cannot be used here: {reason}.",
+                "Expected a device of this machine, such as cpu.",
+                "Leave the device out to have one chosen.",
+            ) from error
+        return probe.device  # "cuda" with its number, as weights have it

@@ -1,0 +1,75 @@
+"""A command line to talk to, with a small VAE and a small photograph at hand."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from vaekit.checkpoints.families import family_of
+from vaekit.checkpoints.saving import save
+from vaekit.cli import main
+from vaekit.nets.kl import KLConfig
+from vaekit.vae import VAE, LatentFrame
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one call of the command line did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Call `vaekit ARGUMENTS...` in this process."""
+
+    def call(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        return Said(int(left.value.code or 0), said.out, said.err)
+
+    return call
+
+
+def small_vae(channels: int = 4, seed: int = 0, frame: LatentFrame | None = None) -> VAE:
+    """A KL autoencoder of 1/4 size with random weights."""
+    torch.manual_seed(seed)
+    config = KLConfig(3, channels, channels, (8, 8, 16), (8, 8, 16), 1, 2, (), (), True, True, True, 4)
+    family = family_of("kl")
+    encoder, decoder = family.build(config)
+    return VAE(encoder, family.to_posterior, decoder, family.to_likelihood, frame).eval()
+
+
+@pytest.fixture(scope="session")
+def vae_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("vae") / "small.safetensors"
+    save(small_vae(frame=LatentFrame(shift=(0.1,), scale=(0.5,))), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A piece of a real photograph, of a size that no factor divides."""
+    path = tmp_path_factory.mktemp("photo") / "flower.png"
+    with Image.open(str(files("sklearn.datasets.images") / "flower.jpg")) as image:
+        image.crop((200, 100, 263, 153)).save(path)
+    return path

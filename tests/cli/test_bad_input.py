@@ -1,0 +1,145 @@
+"""What bad input gets: exit status 1 and one paragraph, no traceback, nothing half-written."""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+Run = Callable[..., Any]
+
+
+def assert_told(said: Any, *words: str) -> None:
+    """A user error: one paragraph on stderr that says these things, and nothing that looks like a crash."""
+    assert said.code == 1
+    assert "Traceback" not in said.err
+    assert len(said.err.strip().splitlines()) == 1, said.err
+    for word in words:
+        assert word in said.err, said.err
+
+
+@pytest.fixture
+def broken_vae(vae_file: Path, tmp_path: Path) -> Callable[[Callable[[dict[str, torch.Tensor]], None]], Path]:
+    """The small VAE's tensors, changed, in a file without metadata."""
+
+    def make(change: Callable[[dict[str, torch.Tensor]], None]) -> Path:
+        tensors = load_file(vae_file)
+        change(tensors)
+        save_file(tensors, tmp_path / "broken.safetensors")
+        return tmp_path / "broken.safetensors"
+
+    return make
+
+
+def test_a_missing_picture(run: Run, vae_file: Path, tmp_path: Path) -> None:
+    assert_told(run("reconstruct", tmp_path / "none.png", "--vae", vae_file, "-o", tmp_path), "none.png")
+
+
+def test_a_missing_vae(run: Run, photo: Path, tmp_path: Path) -> None:
+    said = run("reconstruct", photo, "--vae", "sdxxl", "-o", tmp_path / "out")
+    assert_told(said, "sdxxl", "builtin")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"this is a text file, whatever its name says", b"\x89PNG\r\n\x1a\n"])
+def test_no_picture_behind_the_name(run: Run, vae_file: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    assert_told(run("reconstruct", tmp_path / "x.png", "--vae", vae_file, "-o", tmp_path / "out"), "x.png")
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_a_decompression_bomb(run: Run, vae_file: Path, tmp_path: Path) -> None:
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    assert_told(run("reconstruct", tmp_path / "bomb.png", "--vae", vae_file, "-o", tmp_path / "out"), "20,000")
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100, 4000])
+def test_a_truncated_vae(run: Run, vae_file: Path, photo: Path, tmp_path: Path, kept: int) -> None:
+    (tmp_path / "cut.safetensors").write_bytes(vae_file.read_bytes()[:kept])
+    assert_told(run("reconstruct", photo, "--vae", tmp_path / "cut.safetensors", "-o", tmp_path), "cut.safetensors")
+
+
+def test_one_tensor_missing(run: Run, broken_vae: Any) -> None:
+    path = broken_vae(lambda tensors: tensors.pop("decoder.mid.block_1.conv1.weight"))
+    assert_told(run("inspect", path), "1 missing: decoder.mid.block_1.conv1.weight")
+
+
+def test_one_tensor_too_many(run: Run, broken_vae: Any) -> None:
+    path = broken_vae(lambda tensors: tensors.update({"encoder.extra.weight": torch.zeros(3)}))
+    assert_told(run("inspect", path), "encoder.extra.weight")
+
+
+def test_a_unet_without_a_vae(run: Run, photo: Path, tmp_path: Path) -> None:
+    unet = {f"model.diffusion_model.input_blocks.{i}.0.weight": torch.zeros(4, 4) for i in range(12)}
+    save_file(unet, tmp_path / "unet.safetensors")
+    said = run("reconstruct", photo, "--vae", tmp_path / "unet.safetensors", "-o", tmp_path)
+    assert_told(said, "no VAE", "denoiser of a Stable Diffusion checkpoint")
+
+
+class Exploit:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.system, (f"touch '{self.marker}'",))
+
+
+@pytest.mark.parametrize("raw", [True, False], ids=["pickle", "torch zip"])
+def test_an_exploit_is_refused_and_nothing_runs(run: Run, photo: Path, tmp_path: Path, raw: bool) -> None:
+    marker, path = tmp_path / "marker", tmp_path / "evil.ckpt"
+    content = {"state_dict": {"encoder.conv_in.weight": Exploit(marker)}}
+    if raw:
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path)
+    assert_told(run("reconstruct", photo, "--vae", path, "-o", tmp_path / "out"), "evil.ckpt", "safetensors")
+    assert not marker.exists()
+
+
+def test_a_latent_of_another_family(run: Run, vae_file: Path, photo: Path, tmp_path: Path, shared_data: Path) -> None:
+    run("encode", photo, "--vae", vae_file, "-o", tmp_path)
+    taesd = shared_data / "vae" / "taesd"
+    said = run("decode", tmp_path / "flower.latent.safetensors", "--vae", taesd, "-o", tmp_path / "out")
+    assert_told(said, "'kl'", "'tiny'", "factor 4 against 8")
+
+
+def test_a_folder_that_cannot_be_made(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    said = run("reconstruct", photo, "--vae", vae_file, "-o", tmp_path / "file" / "out")
+    assert_told(said, "Could not write")
+
+
+def test_a_full_disk_leaves_nothing_behind(vae_file: Path, photo: Path, tmp_path: Path) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
+    code = f"{limit}; import sys; sys.argv = ['vaekit'] + sys.argv[1:]; from vaekit.cli import main; main()"
+    call = [sys.executable, "-c", code, "reconstruct", photo, "--vae", vae_file, "-o", tmp_path / "out"]
+    said = subprocess.run(call, capture_output=True, text=True)
+    assert said.returncode == 1, said.stderr
+    assert "Could not write" in said.stderr
+    assert "Traceback" not in said.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_error_is_an_object_for_programs(run: Run, tmp_path: Path) -> None:
+    told = run("inspect", tmp_path / "none", "--json").json["error"]
+    assert told["kind"] == "NotFound"
+    assert told["found"]
+
+
+def test_wrong_usage_is_status_2(run: Run) -> None:
+    assert run("reconstruct", "--no-such-option").code == 2
+    assert run("convert", "a", "b", "--layout", "nonsense").code == 2
+
+
+@pytest.mark.parametrize(("option", "value"), [("--dtype", "int3"), ("--device", "toaster")])
+def test_a_plan_that_cannot_be(run: Run, vae_file: Path, photo: Path, tmp_path: Path, option: str, value: str) -> None:
+    assert_told(run("reconstruct", photo, "--vae", vae_file, "-o", tmp_path, option, value), value)

@@ -1,0 +1,38 @@
+"""`vaekit inspect` and `vaekit convert`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+def test_it_tells_the_facts(run: Run, vae_file: Path) -> None:
+    said = run("inspect", vae_file)
+    assert said.code == 0
+    for fact in ("kl", "4 channels at 1/4 size", "scale 0.5, shift 0.1", "norm_groups = 4", "native, safetensors"):
+        assert fact in said.out
+
+
+def test_json_has_every_field(run: Run, vae_file: Path) -> None:
+    told = run("inspect", vae_file, "--json").json
+    assert told["family"] == "kl"
+    assert told["frame"] == {"shift": [0.1], "scale": [0.5], "patch": 1}
+    assert told["config"]["encoder_widths"] == [8, 8, 16]
+    assert len(told["fingerprint"]) == 64
+
+
+@pytest.mark.parametrize(("layout", "name"), [("ldm", "out.safetensors"), ("diffusers", "out"), ("native", "n.safetensors")])
+def test_convert_keeps_the_fingerprint(run: Run, vae_file: Path, tmp_path: Path, layout: str, name: str) -> None:
+    said = run("convert", vae_file, tmp_path / name, "--layout", layout, "--json")
+    assert said.code == 0
+    before, after = (run("inspect", path, "--json").json for path in (vae_file, tmp_path / name))
+    assert after["fingerprint"] == before["fingerprint"] == said.json["fingerprint"]
+    assert after["layout"] == ("ldm" if layout == "ldm" else layout)
+
+
+def test_convert_can_change_the_dtype(run: Run, vae_file: Path, tmp_path: Path) -> None:
+    run("convert", vae_file, tmp_path / "half.safetensors", "--layout", "native", "--dtype", "fp16")
+    assert run("inspect", tmp_path / "half.safetensors", "--json").json["dtypes"] == ["float16"]

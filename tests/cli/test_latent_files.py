@@ -1,0 +1,76 @@
+"""`vaekit encode` and `vaekit decode`: pictures <-> latent files that know their VAE."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from vaekit.checkpoints.loading import load
+from vaekit.checkpoints.saving import save
+from vaekit.vae import VAE, LatentFrame
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def latent(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> Path:
+    assert run("encode", photo, "--vae", vae_file, "-o", tmp_path / "latents").code == 0
+    return tmp_path / "latents" / "flower.latent.safetensors"
+
+
+def changed(vae_file: Path, target: Path, frame: LatentFrame | None) -> Path:
+    """The VAE with one weight changed, which makes it another one, and perhaps another frame."""
+    vae: VAE = load(vae_file)
+    with torch.no_grad():
+        next(vae.parameters()).view(-1)[0] += 1
+    vae.frame = frame
+    save(vae, target)
+    return target
+
+
+def test_there_and_back_equals_reconstruct(
+    run: Run, latent: Path, vae_file: Path, photo: Path, tmp_path: Path
+) -> None:
+    assert run("decode", latent, "--vae", vae_file, "-o", tmp_path / "decoded").code == 0
+    run("reconstruct", photo, "--vae", vae_file, "-o", tmp_path / "direct")
+    with Image.open(tmp_path / "decoded/flower.png") as a, Image.open(tmp_path / "direct/flower.png") as b:
+        assert a.size == (63, 53)
+        assert a.tobytes() == b.tobytes()
+
+
+def test_a_converted_copy_of_the_vae_decodes_too(
+    run: Run, latent: Path, vae_file: Path, tmp_path: Path
+) -> None:
+    run("convert", vae_file, tmp_path / "copy", "--layout", "diffusers")
+    said = run("decode", latent, "--vae", tmp_path / "copy", "-o", tmp_path / "out", "--json")
+    assert said.code == 0
+    assert said.json["pictures"][0]["caution"] is None
+
+
+def test_another_vae_of_the_same_frame_may_decode(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
+    other = changed(vae_file, tmp_path / "other.safetensors", load(vae_file).frame)
+    assert run("decode", latent, "--vae", other, "-o", tmp_path / "out").code == 0
+
+
+def test_another_frame_is_refused_and_explained(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
+    other = changed(vae_file, tmp_path / "other.safetensors", LatentFrame(shift=(0.0,), scale=(0.18215,)))
+    said = run("decode", latent, "--vae", other, "-o", tmp_path / "out")
+    assert said.code == 1
+    assert "scale 0.5, shift 0.1 against scale 0.18215, shift 0" in said.err
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+def test_an_unknown_frame_is_a_caution(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
+    other = changed(vae_file, tmp_path / "other.safetensors", None)
+    said = run("decode", latent, "--vae", other, "-o", tmp_path / "out", "--json")
+    assert said.code == 0
+    assert "cannot be told" in said.json["pictures"][0]["caution"]
+
+
+def test_a_picture_is_no_latent(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> None:
+    said = run("decode", photo, "--vae", vae_file, "-o", tmp_path / "out")
+    assert said.code == 1
+    assert "Expected a latent file" in said.err

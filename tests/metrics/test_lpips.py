@@ -1,0 +1,103 @@
+"""LPIPS against a formula written out on its own, and on the real weights where they are."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from vaekit.metrics.lpips import LPIPS
+
+CONVOLUTIONS = ((0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1))
+"""Layer, stride and padding of AlexNet's convolutions; the second and third follow a max-pool."""
+
+
+@pytest.fixture(scope="session")
+def model(lpips_tensors: dict[str, Tensor]) -> LPIPS:
+    return LPIPS.from_tensors(lpips_tensors)
+
+
+def pictures(height: int = 48, width: int = 41, seed: int = 0) -> Tensor:
+    return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def written_out(tensors: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """d = sum_l mean_hw w_l . (f_l(x)/|f_l(x)| - f_l(y)/|f_l(y)|)^2, in double precision, one picture at a time."""
+    mean, std = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+    distances = []
+    for pair in zip(x.double(), y.double(), strict=True):
+        a, b = ((picture - mean[:, None, None]) / std[:, None, None] for picture in pair)
+        distance = torch.zeros((), dtype=torch.float64)
+        for i, (layer, stride, padding) in enumerate(CONVOLUTIONS):
+            weight, bias = (tensors[f"features.{layer}.{name}"].double() for name in ("weight", "bias"))
+            if layer in (3, 6):
+                a, b = (F.max_pool2d(h, 3, stride=2) for h in (a, b))
+            a, b = (F.conv2d(h[None], weight, bias, stride=stride, padding=padding)[0].clamp(min=0) for h in (a, b))
+            unit_a, unit_b = (F.normalize(h, dim=0, eps=1e-10) for h in (a, b))
+            weights = tensors[f"lin{i}.model.1.weight"].double().flatten()
+            distance = distance + torch.einsum("c,chw->hw", weights, (unit_a - unit_b) ** 2).mean()
+        distances.append(distance)
+    return torch.stack(distances).float()
+
+
+def test_matches_the_formula_written_out(model: LPIPS, lpips_tensors: dict[str, Tensor]) -> None:
+    x, y = pictures(seed=0), pictures(seed=1)
+    torch.testing.assert_close(model(x, y), written_out(lpips_tensors, x, y), rtol=1e-4, atol=1e-6)
+
+
+def test_equal_pictures_are_at_no_distance(model: LPIPS) -> None:
+    x = pictures()
+    assert model(x, x).tolist() == [0.0, 0.0]
+
+
+def test_order_does_not_matter(model: LPIPS) -> None:
+    x, y = pictures(seed=0), pictures(seed=1)
+    torch.testing.assert_close(model(x, y), model(y, x))
+    assert (model(x, y) > 0).all()
+
+
+def test_one_number_for_each_pair(model: LPIPS) -> None:
+    x, y = pictures(seed=0), pictures(seed=1)
+    one_by_one = torch.cat([model(x[i : i + 1], y[i : i + 1]) for i in range(2)])
+    torch.testing.assert_close(model(x, y), one_by_one)
+
+
+@pytest.mark.parametrize("picture", [pictures(), torch.zeros(2, 3, 31, 31)], ids=["noise", "grey"])
+def test_the_gradient_is_finite_at_equality(model: LPIPS, picture: Tensor) -> None:
+    y = picture.clone().requires_grad_()
+    model(picture, y).sum().backward()
+    assert y.grad is not None
+    assert (y.grad == 0).all()
+
+
+def test_the_gradient_points_away(model: LPIPS) -> None:
+    x, y = pictures(seed=0), pictures(seed=1).requires_grad_()
+    before = model(x, y).sum()
+    before.backward()
+    assert y.grad is not None
+    with torch.no_grad():
+        nearer = y - 0.1 * y.grad / y.grad.abs().max()
+    assert model(x, nearer).sum() < before
+
+
+def test_is_frozen_and_takes_the_smallest_pictures(model: LPIPS) -> None:
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not model.training
+    assert model(pictures(31, 31, 0), pictures(31, 31, 1)).isfinite().all()
+
+
+def test_missing_weights_are_an_error(lpips_tensors: dict[str, Tensor]) -> None:
+    with pytest.raises(KeyError, match="lin3"):
+        LPIPS.from_tensors({key: tensor for key, tensor in lpips_tensors.items() if not key.startswith("lin3")})
+
+
+def test_the_real_weights_load_and_rank_damage(shared_data: Path) -> None:
+    model = LPIPS.from_tensors(load_file(shared_data / "perceptual" / "lpips_alex_full.safetensors"))
+    smooth = F.interpolate(pictures(4, 4), size=(64, 64), mode="bicubic").clamp(-1, 1)
+    noise = torch.randn(smooth.shape, generator=torch.Generator().manual_seed(2))
+    near, far = (model(smooth, smooth + strength * noise) for strength in (0.05, 0.4))
+    assert (near < far).all()
+    assert (far > 0.1).all()
+    assert all((weight >= 0).all() for weight in model.weights)

@@ -1,0 +1,207 @@
+"""Any size comes back the same size, in any batch, and the given VAE is left alone."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import jaxtyping
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from vaekit.distributions import DiagonalGaussian, Laplace, Normal, Point
+from vaekit.errors import HalfMissing, LatentMismatch
+from vaekit.nets import kl, tiny
+from vaekit.nets.kl import KLConfig
+from vaekit.runtime.engine import Engine, converted
+from vaekit.runtime.plan import Plan
+from vaekit.vae import VAE
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def vae(small_kl: KLConfig) -> VAE:
+    """A KL autoencoder of factor 4 with random weights."""
+    torch.manual_seed(0)
+    config = replace(small_kl, encoder_widths=(8, 8, 16), decoder_widths=(8, 8, 16))
+    encoder, decoder = kl.build(config)
+    return VAE(encoder, DiagonalGaussian.from_moments, decoder, Laplace).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_vae() -> VAE:
+    """A tiny autoencoder of factor 4 with the branch that sees the whole map, whose posterior is a point."""
+    torch.manual_seed(0)
+    encoder, decoder = tiny.build(tiny.TinyConfig(3, 4, 8, (1, 1, 1), (1, 1, 1), True))
+    return VAE(encoder, Point, decoder, Normal).eval()
+
+
+def engine(vae: VAE, dtype: str = "fp32", batch_size: int = 1) -> Engine:
+    return Engine(vae, Plan(device="cpu", dtype=dtype, batch_size=batch_size))
+
+
+def pictures(batch: int, height: int, width: int) -> Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3), st.integers(1, 3))
+@settings(max_examples=25, deadline=None)
+def test_any_size_comes_back_the_same_size(vae: VAE, height: int, width: int, batch: int, batch_size: int) -> None:
+    x = pictures(batch, height, width)
+    running = engine(vae, batch_size=batch_size)
+    y = running.reconstruct(x)
+    assert y.shape == x.shape
+    assert y.dtype == torch.float32
+    assert y.isfinite().all()
+    z = running.encode(x).mean
+    assert z.shape == (batch, 4, *running.latent_size(height, width))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 7), (8, 3), (9, 12)])
+def test_padding_repeats_the_edge(vae: VAE, height: int, width: int) -> None:
+    x = pictures(2, height, width)
+    padded = x
+    while padded.shape[2] % 4:
+        padded = torch.cat([padded, padded[:, :, -1:]], dim=2)
+    while padded.shape[3] % 4:
+        padded = torch.cat([padded, padded[:, :, :, -1:]], dim=3)
+    with torch.no_grad():
+        expected = vae.reconstruct(padded)[:, :, :height, :width]
+    torch.testing.assert_close(engine(vae, batch_size=2).reconstruct(x), expected)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_same_call_twice_is_equal_to_the_last_bit(vae: VAE, dtype: str) -> None:
+    running, x = engine(vae, dtype, 2), pictures(3, 13, 22)
+    assert torch.equal(running.reconstruct(x), running.reconstruct(x))
+    assert torch.equal(running.reconstruct(x), engine(vae, dtype, 2).reconstruct(x))
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 5, 8])
+def test_batches_change_nothing(vae: VAE, tiny_vae: VAE, batch_size: int) -> None:
+    x = pictures(5, 9, 14)
+    for member in (vae, tiny_vae):
+        one_by_one = torch.cat([engine(member).reconstruct(item) for item in x.split(1)])
+        torch.testing.assert_close(engine(member).reconstruct(x), one_by_one, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            engine(member, batch_size=batch_size).reconstruct(x), one_by_one, atol=1e-5, rtol=0
+        )
+
+
+def test_every_part_of_the_posterior_is_joined(vae: VAE) -> None:
+    x = pictures(3, 8, 8)
+    posterior = engine(vae, batch_size=2).encode(x)
+    assert isinstance(posterior, DiagonalGaussian)
+    with torch.no_grad():
+        expected = vae.encode(x)
+    assert isinstance(expected, DiagonalGaussian)
+    torch.testing.assert_close(posterior.mean, expected.mean)
+    torch.testing.assert_close(posterior.log_variance, expected.log_variance)
+
+
+def test_nothing_is_recorded_for_gradients(vae: VAE) -> None:
+    x = pictures(1, 8, 8).requires_grad_()
+    assert not engine(vae).reconstruct(x).requires_grad
+
+
+def test_half_precision_leaves_the_given_vae_alone(vae: VAE) -> None:
+    before = {key: tensor.clone() for key, tensor in vae.state_dict().items()}
+    x = pictures(2, 12, 16)
+    exact, half = engine(vae).reconstruct(x), engine(vae, "bf16").reconstruct(x)
+    assert half.dtype == torch.float32
+    assert half.isfinite().all()
+    assert not torch.equal(half, exact)
+    torch.testing.assert_close(half, exact, atol=0.03, rtol=0.03)
+    for key, tensor in vae.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, before[key]), key
+    assert all(parameter.requires_grad for parameter in vae.parameters())
+
+
+def test_nothing_to_convert_means_the_same_object(vae: VAE) -> None:
+    assert converted(vae, CPU, torch.float32) is vae
+
+
+def test_a_vae_in_training_is_run_in_evaluation_without_a_second_copy(vae: VAE) -> None:
+    vae.train()
+    try:
+        running = converted(vae, CPU, torch.float32)
+        assert vae.training
+        assert not running.training
+        for ours, theirs in zip(running.parameters(), vae.parameters(), strict=True):
+            assert ours.data_ptr() == theirs.data_ptr()
+            assert not ours.requires_grad
+            assert theirs.requires_grad
+    finally:
+        vae.eval()
+
+
+def test_conversion_reaches_heads_and_buffers() -> None:
+    class Head(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("spread", torch.ones(1))
+            self.register_buffer("count", torch.ones(1, dtype=torch.long))
+
+        def forward(self, mean: Tensor) -> Normal:
+            return Normal(mean, self.spread)
+
+    vae = VAE(None, Point, nn.Linear(2, 2), Head())
+    running = converted(vae, CPU, torch.bfloat16)
+    assert {key: tensor.dtype for key, tensor in running.state_dict().items()} == {
+        "decoder.weight": torch.bfloat16,
+        "decoder.bias": torch.bfloat16,
+        "to_likelihood.spread": torch.bfloat16,
+        "to_likelihood.count": torch.long,
+    }
+
+
+def test_decoding_crops(vae: VAE) -> None:
+    z = torch.randn(2, 4, 3, 2, generator=torch.Generator().manual_seed(0))
+    whole = engine(vae).decode(z)
+    assert whole.shape == (2, 3, 12, 8)
+    assert torch.equal(engine(vae).decode(z, (9, 5)), whole[:, :, :9, :5])
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shapes as they are outside of the test suite: not checked against the annotations."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("shape", [(1, 3, 4, 4), (1, 8, 4, 4), (4, 4, 4)])
+def test_latents_of_another_vae_are_refused_in_words(vae: VAE, shape: tuple[int, ...]) -> None:
+    with pytest.raises(LatentMismatch, match=r"takes \(pictures, 4 channels"):
+        engine(vae).decode(torch.zeros(shape))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 4, 8, 8), (0, 3, 8, 8), (1, 3, 0, 8)])
+def test_what_is_not_a_batch_of_pictures_is_refused(vae: VAE, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"\(b, 3, h, w\) expected"):
+        engine(vae).encode(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("half", "works", "fails"),
+    [
+        ("encoder", lambda running, x, z: running.encode(x), lambda running, x, z: running.decode(z)),
+        ("decoder", lambda running, x, z: running.decode(z), lambda running, x, z: running.encode(x)),
+    ],
+)
+def test_half_a_vae_does_its_half(
+    vae: VAE,
+    half: str,
+    works: Callable[[Engine, Tensor, Tensor], object],
+    fails: Callable[[Engine, Tensor, Tensor], object],
+) -> None:
+    encoder = vae.encoder if half == "encoder" else None
+    decoder = vae.decoder if half == "decoder" else None
+    running = engine(VAE(encoder, vae.to_posterior, decoder, vae.to_likelihood).eval())
+    x, z = pictures(1, 8, 8), torch.zeros(1, 4, 2, 2)
+    works(running, x, z)
+    with pytest.raises(HalfMissing, match=f"only its {half}"):
+        fails(running, x, z)
