@@ -7,8 +7,8 @@ jaxtyping checks them in the test suite (`pytest` runs with the import hook) and
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Images = Float[Tensor, "b 3 h w"]
-"""Pictures: RGB in sRGB encoding, range [-1, 1]."""
+Images = Float[Tensor, "b c h w"]
+"""Pictures: range [-1, 1]; three channels are RGB in sRGB encoding, one is grey."""
 
 Moments = Float[Tensor, "b m i j"]
 """What an image encoder net outputs, before it is read as a posterior."""

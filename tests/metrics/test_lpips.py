@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit.metrics.lpips import LPIPS
+from vaekit.metrics.lpips import LPIPS, unit_channels
 
 CONVOLUTIONS = ((0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1))
 """Layer, stride and padding of AlexNet's convolutions; the second and third follow a max-pool."""
@@ -70,6 +70,13 @@ def test_the_gradient_is_finite_at_equality(model: LPIPS, picture: Tensor) -> No
     model(picture, y).sum().backward()
     assert y.grad is not None
     assert (y.grad == 0).all()
+
+
+def test_the_gradient_is_finite_where_no_feature_fires() -> None:
+    features = torch.zeros(1, 64, 2, 2, requires_grad=True)
+    unit_channels(features).sum().backward()
+    assert features.grad is not None
+    assert features.grad.isfinite().all()
 
 
 def test_the_gradient_points_away(model: LPIPS) -> None:

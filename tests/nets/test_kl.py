@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,21 @@ def test_any_number_of_levels_and_attention_anywhere(
     in_levels += len(config.decoder_attention) * config.decoder_blocks
     found = sum(isinstance(module, Attention) for half in (encoder, decoder) for module in half.modules())
     assert found == in_levels + 2 * config.mid_attention
+
+
+def test_every_weight_takes_part() -> None:
+    config = replace(
+        published(4, True),
+        encoder_widths=(4, 8),
+        decoder_widths=(4, 8),
+        encoder_attention=(0, 1),
+        decoder_attention=(0, 1),
+        norm_groups=2,
+    )
+    encoder, decoder = build(config)
+    decoder(encoder(pictures(1, 4, 4))[:, :4]).sum().backward()
+    names = [name for half in (encoder, decoder) for name, weight in half.named_parameters() if weight.grad is None]
+    assert names == []
 
 
 def test_attention_sees_the_whole_map_and_no_other_picture() -> None:

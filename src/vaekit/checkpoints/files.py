@@ -181,7 +181,10 @@ def _load_pickle(path: Path) -> object:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch comments on old formats; what matters is raised
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
+            if _can_be_mapped(path):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            with open(path, "rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
     except BadCheckpoint:
         raise
     except pickle.UnpicklingError as error:
@@ -204,7 +207,7 @@ def _can_be_mapped(path: Path) -> bool:
             "Expected a checkpoint as torch.save writes it.",
             "Fetch it again from its source, as safetensors if there is a choice.",
         )
-    return True
+    return path.suffix != ".safetensors"  # a path of that ending torch would read as one, whatever is in the file
 
 
 def _refused(path: Path, message: str) -> BadCheckpoint:

@@ -6,7 +6,7 @@ a file without it is read by its shapes alone.
 
 import dataclasses
 import json
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
@@ -60,7 +60,7 @@ def _are_numbers(values: object) -> TypeGuard[list[float]]:
     return (
         isinstance(values, list)
         and bool(values)
-        and all(type(value) in (int, float) and abs(value) < math.inf for value in values)
+        and all(type(value) in (int, float) and abs(value) <= sys.float_info.max for value in values)
     )
 
 

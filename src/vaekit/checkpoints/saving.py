@@ -113,15 +113,28 @@ def _save_one_file(vae: VAE, path: Path, layout: Layout, config: Config) -> None
 
 
 def write_tensors(tensors: dict[str, Tensor], temporary: Path, metadata: dict[str, str], target: Path) -> None:
-    """Write one safetensors file; a failure is told in terms of the target's name.
+    """Write one safetensors file, the same bytes for the same contents; a failure is told by the target's name.
 
     Raises:
         CannotWrite: the disk is full, or the like.
     """
     try:
         save_file(tensors, temporary, metadata)
+        _sort_metadata(temporary)
     except (SafetensorError, OSError) as error:
         raise cannot_write(target, error) from error
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata in order: the library writes it in another order each time, which changes the file's hash."""
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) <= length:
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def _save_diffusers_folder(vae: VAE, path: Path, family: Family, config: Config) -> None:

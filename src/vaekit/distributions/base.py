@@ -44,8 +44,8 @@ class Posterior(Protocol):
     def log_prob(self, z: Tensor) -> PerItem:
         """log q(z|x) in nats, summed over all axes but the first."""
 
-    def kl(self, prior: Prior) -> PerItem:
-        """KL(q(z|x) || p(z)) in nats, in closed form where there is one."""
+    def kl(self, prior: Prior, generator: Generator | None = None) -> PerItem:
+        """KL(q(z|x) || p(z)) in nats: in closed form where there is one, else estimated from one draw."""
 
 
 @runtime_checkable
@@ -68,7 +68,7 @@ AnyPosterior = TypeVar("AnyPosterior", bound=Posterior)
 
 def sum_items(values: Tensor) -> PerItem:
     """Sum over every axis but the first: (b, ...) -> (b,)."""
-    return values.reshape(values.shape[0], -1).sum(dim=1)
+    return values.flatten(1).sum(dim=1) if values.dim() > 1 else values
 
 
 def standard_noise(like: Tensor, generator: Generator | None) -> Tensor:

@@ -45,11 +45,11 @@ class DiagonalGaussian:
         squared = (z - self.mean).square() * torch.exp(-self.log_variance)
         return -0.5 * sum_items(squared + self.log_variance + math.log(2 * math.pi))
 
-    def kl(self, prior: Prior) -> PerItem:
+    def kl(self, prior: Prior, generator: Generator | None = None) -> PerItem:
         """Closed form for the standard normal (arXiv 1312.6114, appendix B); else one reparameterised sample."""
         if isinstance(prior, StandardNormal):
             return 0.5 * sum_items(self.mean.square() + self.log_variance.exp() - 1.0 - self.log_variance)
-        z = self.sample()
+        z = self.sample(generator)
         return self.log_prob(z) - prior.log_prob(z)
 
 
@@ -71,7 +71,7 @@ class Point:
         away = (z != self.mean).reshape(z.shape[0], -1).any(dim=1)
         return torch.zeros(z.shape[0], dtype=z.dtype, device=z.device).masked_fill(away, -math.inf)
 
-    def kl(self, prior: Prior) -> PerItem:
+    def kl(self, prior: Prior, generator: Generator | None = None) -> PerItem:
         """The cross-entropy -log p(point): the point's own entropy is an infinite constant and is left out,
         which makes the ELBO that of a regularised autoencoder (Ghosh et al. 2020, arXiv 1903.12436)."""
         return -prior.log_prob(self.mean)
@@ -104,7 +104,7 @@ class Quantised:
     def log_prob(self, z: Tensor) -> PerItem:
         return Point(self.embedded).log_prob(z)
 
-    def kl(self, prior: Prior) -> PerItem:
+    def kl(self, prior: Prior, generator: Generator | None = None) -> PerItem:
         """positions * log(K) under uniform codes: what the codes cost to send, a constant (arXiv 1711.00937, 3.1)."""
         if isinstance(prior, UniformCodes):
             return -prior.log_prob_codes(self.codes)

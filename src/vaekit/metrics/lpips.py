@@ -55,7 +55,8 @@ class LPIPS(nn.Module):
             KeyError: a tensor is missing.
         """
         model = cls()
-        native = {key: tensor.float() for key, tensor in tensors.items() if key.startswith("features.")}
+        layers = [key for key in model.state_dict() if key.startswith("features.")]
+        native = {key: tensors[key].float() for key in layers}
         native |= {f"weights.{i}": tensors[f"lin{i}.model.1.weight"].float() for i in range(len(WIDTHS))}
         model.load_state_dict(native)
         return model.eval().requires_grad_(False)

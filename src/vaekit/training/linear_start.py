@@ -29,8 +29,9 @@ def start_linear(encoder: Encoder, decoder: Decoder, blocks: Tensor) -> None:
     """Set the weights of both halves.
 
     Args:
-        encoder, decoder: freshly built, with room for the path: at least 3 * 4^i channels at level i of the encoder
-            (but for the last), 2 * z + 2 channels in a group of its output norm and 4 in a group of the decoder's.
+        encoder, decoder: freshly built, with room for the path: two levels or more, at least 3 * 4^i channels at
+            level i of the encoder (but for the last), another width at the decoder's first level than at its second,
+            2 * z + 2 channels in a group of the encoder's output norm and 4 in a group of the decoder's.
         blocks: pixels of random blocks of f x f, (n, 3, f, f) in [-1, 1], to take the components from.
     """
     for net in (encoder, decoder):

@@ -64,8 +64,8 @@ def train(
         objective: called with the VAE, a batch and the generator.
         schedule: lengths and rates.
         generator: the source of the posterior's noise.
-        autocast: run the networks in this dtype (bfloat16 is twice as fast where the processor has it); losses
-            stay in fp32.
+        autocast: run the networks in this dtype (bfloat16 is twice as fast where the processor has it); the
+            likelihood and the divergence stay in fp32.
         report: called after every step.
 
     Raises:

@@ -43,7 +43,7 @@ class PictureObjective:
         likelihood = vae.likelihood(posterior.sample(generator))
         dimensions = x[0].numel()
         nll = -likelihood.log_prob(x).mean() / dimensions
-        kl = posterior.kl(self.prior).mean() / dimensions
+        kl = posterior.kl(self.prior, generator).mean() / dimensions
         perceptual = self.perceptual(x, likelihood.mode).mean()
         total = nll + self.beta * kl + self.perceptual_weight * perceptual
         squared_error = (likelihood.mode.detach() - x).square().mean()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaekit.domains.images.reading import read_picture
-from vaekit.domains.images.writing import side_by_side, to_bytes, write_picture
+from vaekit.domains.images.writing import over_white, side_by_side, to_bytes, write_picture
 from vaekit.metrics.colour import colour_shift
 from vaekit.metrics.psnr import psnr
 from vaekit.metrics.ssim import ssim
@@ -57,7 +57,8 @@ def round_trip(engine: Engine, source: Path, target: Path, compare: bool = False
     write_picture(target, shown, like=picture)
     comparison = target.with_suffix(".side-by-side.png") if compare else None
     if comparison is not None:
-        write_picture(comparison, side_by_side([original, shown], ["original", "reconstruction"]))
+        panels = [visible(pixels, picture.alpha) for pixels in (original, shown)]
+        write_picture(comparison, side_by_side(panels, ["original", "reconstruction"]))
     return RoundTrip(
         picture=source,
         output=target,
@@ -72,6 +73,11 @@ def round_trip(engine: Engine, source: Path, target: Path, compare: bool = False
         seconds=seconds,
         notes=picture.notes,
     )
+
+
+def visible(pixels: Images, alpha: Tensor | None) -> Images:
+    """A picture as a person sees it: what is transparent shows white instead of the colours hidden under it."""
+    return pixels if alpha is None else over_white(pixels, alpha)
 
 
 def as_written(pixels: Images) -> Images:

@@ -107,10 +107,15 @@ def _image(pixels: OnePicture, alpha: Tensor | None, can_be_transparent: bool) -
         raise ValueError(f"alpha is {tuple(alpha.shape[-2:])}, the picture {tuple(pixels.shape[-2:])}")
     alpha = alpha.to(pixels).clamp(0, 1)
     if not can_be_transparent:
-        return Image.fromarray(to_bytes(torch.lerp(torch.ones_like(pixels), pixels.clamp(-1, 1), alpha)))
+        return Image.fromarray(to_bytes(over_white(pixels, alpha)))
     image = Image.fromarray(to_bytes(pixels))
     image.putalpha(Image.fromarray(to_bytes(alpha.expand_as(pixels).mul(2).sub(1))[..., 0]))
     return image
+
+
+def over_white(pixels: OnePicture, alpha: Tensor) -> OnePicture:
+    """A picture with transparency (1, 1, h, w) in [0, 1], laid over white; encoded values are mixed, as browsers do."""
+    return torch.lerp(torch.ones_like(pixels), pixels.clamp(-1, 1), alpha)
 
 
 def _facts(like: Picture) -> dict[str, Any]:

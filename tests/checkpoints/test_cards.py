@@ -1,0 +1,45 @@
+"""The table of known VAEs is whole and consistent."""
+
+import dataclasses
+
+import pytest
+
+from vaekit.checkpoints.cards import agreed_frame, cards, kinds, matching_kinds
+from vaekit.checkpoints.families import family_of
+from vaekit.checkpoints.loading import load, located
+from vaekit.checkpoints.metadata import spans
+from vaekit.nets.tiny import TinyConfig
+
+TAESD = TinyConfig(3, 4, 64, (1, 3, 3, 3), (3, 3, 3, 1), False)
+
+
+def test_every_kind_names_fields_of_its_family() -> None:
+    assert len({kind.name for kind in kinds()}) == len(kinds())
+    for kind in kinds():
+        fields = {field.name for field in dataclasses.fields(family_of(kind.family).config)}
+        assert kind.match.keys() <= fields
+        assert kind.frame is None or spans(kind.frame, kind.match["latent_channels"])
+
+
+def test_frames_are_agreed_on_only_by_all() -> None:
+    by_name = {kind.name: kind for kind in kinds()}
+    assert agreed_frame([by_name["FLUX.1"]]) == by_name["FLUX.1"].frame
+    assert agreed_frame([by_name["FLUX.1"], by_name["SD3 / SD3.5"]]) is None
+    assert agreed_frame([]) is None
+
+
+def test_a_kind_is_the_whole_shape_and_not_only_its_channels() -> None:
+    assert [kind.name for kind in matching_kinds("tiny", TAESD)] == ["TAESD (latents of SD1 or SDXL)"]
+    for change in ({"width": 32}, {"pool": True}, {"encoder_blocks": (1, 3, 3), "decoder_blocks": (3, 3, 1)}):
+        assert matching_kinds("tiny", dataclasses.replace(TAESD, **change)) == ()
+
+
+def test_every_card_loads() -> None:
+    assert len({card.name for card in cards()}) == len(cards())
+    for card in cards():
+        assert card.about
+        assert card.licence
+        with located(card.name) as path:
+            if not path.is_file():
+                pytest.skip(f"{card.file} is not in this checkout")
+        assert load(card.name).encoder is not None

@@ -1,0 +1,325 @@
+"""Which VAE is where, and how its frame is known: told by the file, told by its shapes, or not known."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vaekit.checkpoints.cards import kinds, matching_kinds
+from vaekit.checkpoints.families import Config, family_of
+from vaekit.checkpoints.files import TensorFile, TensorSpec
+from vaekit.checkpoints.identify import find_frame, identify
+from vaekit.checkpoints.metadata import frame_text
+from vaekit.checkpoints.saving import DIFFUSERS_WEIGHTS, save
+from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, VaekitError, WrongTensors
+from vaekit.nets.kl import KLConfig
+from vaekit.vae import VAE, LatentFrame
+
+SD = (128, 256, 512, 512)
+
+
+def sd_shaped(channels: int, quant: bool, widths: tuple[int, ...] = SD, blocks: int = 2, mid: bool = True) -> KLConfig:
+    return KLConfig(3, channels, channels, widths, widths, blocks, blocks + 1, (), (), mid, quant, quant, 32)
+
+
+SD1, FLUX = sd_shaped(4, True), sd_shaped(16, False)
+COGVIEW = sd_shaped(16, False, (128, 512, 1024, 1024), 3, False)
+
+
+def frame_of(
+    config: Config, metadata: dict[str, str] | None = None, settings: dict[str, Any] | None = None
+) -> tuple[list[str], LatentFrame | None, str]:
+    family = family_of("kl" if isinstance(config, KLConfig) else "tiny")
+    found, frame, source = find_frame(family, config, metadata or {}, settings or {})
+    return [kind.name for kind in found], frame, source
+
+
+@pytest.mark.parametrize(
+    ("config", "twins"), [(SD1, ["SD1 / SD2", "SDXL"]), (FLUX, ["SD3 / SD3.5", "FLUX.1"])], ids=["SD", "FLUX"]
+)
+def test_shapes_that_two_models_share_leave_the_frame_unknown(config: Config, twins: list[str]) -> None:
+    names, frame, source = frame_of(config)
+    assert (names, frame) == (twins, None)
+    assert all(name in source for name in twins)
+
+
+def test_shapes_of_one_model_tell_the_frame() -> None:
+    names, frame, source = frame_of(COGVIEW)
+    assert (names, frame) == (["CogView3+ / CogView4"], LatentFrame())
+    assert "shapes" in source
+
+
+def test_the_file_tells_the_frame_and_which_twin_it_is() -> None:
+    told = LatentFrame((0.1159,), (0.3611,))
+    assert frame_of(FLUX, {"vaekit.frame": frame_text(told)}) == (["FLUX.1"], told, "the file's metadata")
+    settings = {"scaling_factor": 0.3611, "shift_factor": 0.1159}
+    assert frame_of(FLUX, settings=settings) == (["FLUX.1"], told, "config.json")
+    assert frame_of(SD1, settings={"scaling_factor": 0.13025})[0] == ["SDXL"]
+
+
+def test_mean_and_deviation_per_channel() -> None:
+    settings = {"scaling_factor": 0.5, "latents_mean": [1, 2, 3, 4], "latents_std": [1, 2, 4, 8]}
+    assert frame_of(SD1, settings=settings)[1] == LatentFrame((1.0, 2.0, 3.0, 4.0), (0.5, 0.25, 0.125, 0.0625))
+
+
+def test_what_the_file_calls_unknown_stays_unknown() -> None:
+    assert frame_of(COGVIEW, {"vaekit.frame": "null"})[1:] == (None, "the file says that it is")
+    assert frame_of(COGVIEW, settings={"scaling_factor": None})[1:] == (None, "the file says that it is")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *("", "5", "[]", '"x"', "{}", "nul", "[" * 100_000),
+        '{"shift": [0], "scale": [0], "patch": 1}',
+        '{"shift": [0], "scale": [1e999], "patch": 1}',
+        '{"shift": [NaN], "scale": [1], "patch": 1}',
+        '{"shift": "0", "scale": "1", "patch": 1}',
+        '{"shift": [], "scale": [], "patch": 1}',
+        '{"shift": [0, 0, 0], "scale": [1], "patch": 1}',
+        '{"shift": [0], "scale": [true], "patch": 1}',
+        '{"shift": [0], "scale": [1], "patch": 0}',
+        '{"shift": [0], "scale": [1], "patch": 1e999}',
+        '{"shift": [0], "scale": [1], "patch": 99999999}',
+    ],
+)
+def test_a_frame_that_makes_no_sense_is_not_believed(entry: str) -> None:
+    assert frame_of(SD1, {"vaekit.frame": entry})[1] is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"scaling_factor": "0.18215"},
+        {"scaling_factor": True},
+        {"scaling_factor": 0},
+        {"scaling_factor": float("nan")},
+        {"scaling_factor": 10**400},
+        {"scaling_factor": 1, "shift_factor": "x"},
+        {"scaling_factor": 1, "latents_mean": [0] * 4, "latents_std": [1, 1, 1, 0]},
+        {"scaling_factor": 1, "latents_mean": ["a"] * 4, "latents_std": [1] * 4},
+        {"scaling_factor": 1, "latents_mean": [0] * 7, "latents_std": [1] * 7},
+        {"scaling_factor": None, "latents_mean": [0] * 4, "latents_std": [1] * 4},
+        {"scaling_factor": [1]},
+    ],
+)
+def test_a_config_that_makes_no_sense_is_not_believed(settings: dict[str, Any]) -> None:
+    assert frame_of(SD1, settings=settings)[1] is None
+
+
+def test_every_kind_is_found_by_its_own_match() -> None:
+    assert len({kind.name for kind in kinds()}) == len(kinds())
+    for config in (SD1, FLUX, COGVIEW):
+        assert all(kind.family == "kl" for kind in matching_kinds("kl", config))
+
+
+def kept(kl_vae: VAE, path: Path, layout: str = "ldm") -> dict[str, Tensor]:
+    """The tensors of a saved VAE without the metadata that vaekit adds."""
+    save(kl_vae, path, layout)
+    return load_file(path)
+
+
+def test_only_the_vae_of_a_whole_checkpoint_counts(kl_vae: VAE, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    inside = {f"first_stage_model.{key}": tensor for key, tensor in kept(kl_vae, path).items()}
+    around = {f"model.diffusion_model.input_blocks.{i}.0.weight": torch.ones(2) for i in range(300)}
+    text = {f"cond_stage_model.transformer.text_model.encoder.layers.{i}.mlp.fc1.bias": torch.ones(2) for i in range(9)}
+    save_file(inside | around | text | {"alphas_cumprod": torch.ones(3)}, path)
+    identified = identify(path)
+    assert (identified.parts[0].prefix, identified.parts[0].ignored) == ("first_stage_model.", 310)
+    assert set(identified.parts[0].names.values()) == set(inside)
+
+
+@pytest.mark.parametrize("prefix", ["", "first_stage_model."])
+def test_what_training_leaves_behind_is_ignored_and_counted(kl_vae: VAE, tmp_path: Path, prefix: str) -> None:
+    path = tmp_path / "x.safetensors"
+    leftovers = {"loss.logvar": torch.ones(1), "loss.discriminator.main.0.weight": torch.ones(1)}
+    ema = {f"model_ema.{key.replace('.', '')}": tensor.clone() for key, tensor in kept(kl_vae, path).items()}
+    everything = load_file(path) | leftovers | ema
+    save_file({prefix + key: tensor for key, tensor in everything.items()}, path)
+    assert identify(path).parts[0].ignored == 2 + len(ema)
+
+
+def test_old_names_and_flat_shapes_of_attention(kl_vae: VAE, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    renamed = {}
+    for name, tensor in kept(kl_vae, path, "diffusers").items():
+        for new, before in old.items():
+            name = name.replace(f"attentions.0.{new}", f"attentions.0.{before}")
+        renamed[name] = tensor
+    save_file(renamed, path)
+    assert identify(path).layout == "diffusers-old"
+    flat = {
+        key: tensor[..., 0] if ".attn_1." in key and tensor.dim() == 4 else tensor
+        for key, tensor in kept(kl_vae, path).items()
+    }
+    save_file(flat, path)
+    assert flat["encoder.mid.attn_1.q.weight"].shape == (64, 64, 1)
+    assert identify(path).layout == "ldm"
+
+
+def test_a_pipeline_folder_has_its_vae_inside(kl_vae: VAE, tmp_path: Path) -> None:
+    save(kl_vae, tmp_path / "pipeline" / "vae", "diffusers")
+    (tmp_path / "pipeline" / "model_index.json").write_text("{}")
+    assert identify(tmp_path / "pipeline").frame == kl_vae.frame
+
+
+def test_of_several_variants_the_plain_safetensors_is_taken(kl_vae: VAE, tmp_path: Path) -> None:
+    save(kl_vae, tmp_path / "vae", "diffusers")
+    for name in ("diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.bin"):
+        (tmp_path / "vae" / name).write_bytes(b"not looked at")
+    assert identify(tmp_path / "vae").parts[0].file.path.name == DIFFUSERS_WEIGHTS
+
+
+def test_folders_with_one_vae(kl_vae: VAE, tiny_vae: VAE, tmp_path: Path) -> None:
+    save(tiny_vae, tmp_path / "halves", "tiny")
+    assert identify(tmp_path / "halves").halves == ("encoder", "decoder")
+    save(kl_vae, tmp_path / "one" / "whatever.safetensors")
+    (tmp_path / "one" / "readme.txt").write_text("hello")
+    (tmp_path / "one" / "a_folder.pt").mkdir()
+    assert identify(tmp_path / "one").family.name == "kl"
+
+
+def test_folders_without_one_vae(kl_vae: VAE, tiny_vae: VAE, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFound, match="no weights file"):
+        identify(tmp_path / "empty")
+    for name in "ab":
+        save(kl_vae, tmp_path / "two" / f"{name}.safetensors")
+    with pytest.raises(NotFound, match=r"two VAEs, a\.safetensors and b\.safetensors"):
+        identify(tmp_path / "two")
+    save(tiny_vae, tmp_path / "two" / "c.safetensors")
+    with pytest.raises(NotFound, match="3 weights files"):
+        identify(tmp_path / "two")
+    (tmp_path / "two" / "a.safetensors").unlink()
+    with pytest.raises(NotFound, match="two VAEs"):
+        identify(tmp_path / "two")
+
+
+def test_halves_of_different_vaes_do_not_make_one(shared_data: Path, tmp_path: Path) -> None:
+    vae = shared_data / "vae"
+    shutil.copy(vae / "taesd" / "taesd_encoder.safetensors", tmp_path)
+    shutil.copy(vae / "taesd3" / "taesd3_decoder.safetensors", tmp_path)
+    with pytest.raises(WrongTensors, match=r"1\.weight \[64, 16, 3, 3\] instead of \[64, 4, 3, 3\]"):
+        identify(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "\0", "[" * 100_000, '{"norm_num_groups": 7}'])
+def test_a_broken_config_json_is_a_user_error(kl_vae: VAE, tmp_path: Path, content: str) -> None:
+    save(kl_vae, tmp_path / "vae", "diffusers")
+    (tmp_path / "vae" / "config.json").write_text(content)
+    if content == "[1]":  # not diffusers' own: the folder still holds one VAE, whose frame nobody tells
+        assert identify(tmp_path / "vae").frame is None
+    else:
+        with pytest.raises((BadCheckpoint, UnknownVAE), match=r"config\.json"):
+            identify(tmp_path / "vae")
+
+
+@pytest.mark.parametrize("path", ["absent", "absent/absent.pt", "x" * 5000, "nul\0byte"])
+def test_nothing_there(tmp_path: Path, path: str) -> None:
+    with pytest.raises(NotFound):
+        identify(tmp_path / path)
+
+
+STRANGERS = {
+    "Stable Diffusion": {
+        f"model.diffusion_model.input_blocks.{i}.0.in_layers.2.weight": (4, 4, 3, 3) for i in range(9)
+    },
+    "UNet": {f"down_blocks.{i}.resnets.0.conv1.weight": (4, 4, 3, 3) for i in range(9)},
+    "LoRA": {f"lora_unet_down_blocks_{i}_attentions_0.lora_up.weight": (4, 4) for i in range(9)},
+    "CLIP": {f"text_model.encoder.layers.{i}.mlp.fc1.weight": (4, 4) for i in range(9)},
+    "T5": {f"encoder.block.{i}.layer.0.SelfAttention.q.weight": (4, 4) for i in range(9)},
+    "FLUX transformer": {f"double_blocks.{i}.img_attn.qkv.weight": (4, 4) for i in range(9)},
+    "vector-quantised": {"quantize.embedding.weight": (8, 4)},
+    "no family that vaekit knows": {"layer.weight": (4, 4)},
+}
+
+
+@pytest.mark.parametrize("what", STRANGERS)
+def test_files_without_a_vae_are_told_apart(tmp_path: Path, what: str) -> None:
+    save_file({name: torch.zeros(shape) for name, shape in STRANGERS[what].items()}, tmp_path / "x.safetensors")
+    with pytest.raises(UnknownVAE, match=what):
+        identify(tmp_path / "x.safetensors")
+
+
+def test_a_quantised_autoencoder_is_told_apart(kl_vae: VAE, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file(kept(kl_vae, path) | {"quantize.embedding.weight": torch.ones(16, 4)}, path)
+    with pytest.raises(UnknownVAE, match="vector-quantised"):
+        identify(path)
+
+
+def test_widths_that_the_norms_do_not_divide(kl_vae: VAE, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    tensors = {
+        key: tensor[:30] if key.startswith("decoder.up.0.") else tensor for key, tensor in kept(kl_vae, path).items()
+    }
+    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
+    with pytest.raises(UnknownVAE, match="32 norm groups do not divide"):
+        identify(path)
+
+
+def shapes_file(path: Path, shapes: dict[str, tuple[int, ...]]) -> Path:
+    save_file({key: torch.zeros(shape) for key, shape in shapes.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (0, 3, 3, 3), (2**62, 0), (1, 1, 1, 1, 1)])
+def test_odd_shapes_are_a_user_error(
+    kl_config: KLConfig, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
+    """Each tensor in turn as a number, a vector, nothing at all, too many sides: refused before anything is built."""
+    with torch.device("meta"):
+        encoder, decoder = family_of("kl").build(kl_config)
+    nets = {"encoder.": encoder, "decoder.": decoder}
+    good = {half + key: tuple(t.shape) for half, net in nets.items() for key, t in net.state_dict().items()}
+    outer = [key for key in good if "conv_in" in key or "conv_out" in key or "quant" in key or ".0.block.0" in key]
+    for key in outer:
+        specs = {name: TensorSpec(side, torch.float32) for name, side in (good | {key: shape}).items()}
+        file = TensorFile(Path("x"), "safetensors", {}, specs, lambda _: {})
+        monkeypatch.setattr("vaekit.checkpoints.identify.gather", lambda _, file=file: ([file], {}))
+        with pytest.raises(VaekitError):
+            identify(Path("x"))
+
+
+def test_counts_that_no_tensors_stand_behind_build_nothing(tmp_path: Path) -> None:
+    levels = {f"encoder.down.{i}.block.0.conv1.weight": (32, 32, 1, 1) for i in range(999)}
+    ends = {"encoder.conv_in.weight": (32, 3, 3, 3), "encoder.conv_out.weight": (8, 32, 3, 3)}
+    blocks = {"encoder.down.0.block.999.conv1.weight": (32, 32, 1, 1)}
+    with pytest.raises(UnknownVAE, match="not its structure"):
+        identify(shapes_file(tmp_path / "x.safetensors", levels | ends | blocks))
+
+
+def test_the_shared_tiny_autoencoders(shared_data: Path) -> None:
+    for folder, channels, kind in (
+        ("taesd", 4, "SD1 or SDXL"),
+        ("taesd3", 16, "SD3 or FLUX.1"),
+        ("taef2", 32, "FLUX.2"),
+    ):
+        identified = identify(shared_data / "vae" / folder)
+        assert (identified.family.name, identified.layout) == ("tiny", "tiny")
+        assert (identified.config.latent_channels, identified.config.factor) == (channels, 8)
+        assert kind in identified.kinds[0].name
+        assert (identified.frame is None) == (folder == "taef2")
+
+
+@pytest.mark.parametrize("file", ["taesana", "vae_approx", "disentangling/VAE_mnist", "joint/mnist"])
+def test_autoencoders_that_are_not_run_yet_are_refused_politely(shared_data: Path, file: str) -> None:
+    with pytest.raises((UnknownVAE, WrongTensors)) as caught:
+        identify(shared_data / "vae" / file)
+    assert caught.value.remedy
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_are_plain_json(kl_vae: VAE, tmp_path: Path) -> None:
+    kl_vae.frame = None
+    save(kl_vae, tmp_path / "vae", "diffusers")
+    settings = json.loads((tmp_path / "vae" / "config.json").read_text())
+    assert settings["scaling_factor"] is None
+    assert identify(tmp_path / "vae").frame is None

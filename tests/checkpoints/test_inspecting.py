@@ -1,0 +1,76 @@
+"""What `inspect` says of a file."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vaekit.checkpoints.fingerprint import fingerprint
+from vaekit.checkpoints.inspecting import inspect
+from vaekit.checkpoints.loading import load
+from vaekit.checkpoints.saving import save
+from vaekit.vae import VAE, LatentFrame
+
+
+def test_the_facts_about_a_saved_vae(kl_vae: VAE, tmp_path: Path) -> None:
+    save(kl_vae.half(), tmp_path / "x.safetensors", "ldm")
+    facts = inspect(tmp_path / "x.safetensors")
+    assert (facts.family, facts.layout, facts.prefix, facts.format) == ("kl", "ldm", "", "safetensors")
+    assert (facts.latent_channels, facts.factor, facts.compression) == (4, 2, 3.0)
+    assert (facts.halves, facts.dtypes) == (("encoder", "decoder"), ("float16",))
+    assert (facts.frame, facts.frame_source) == (kl_vae.frame, "the file's metadata")
+    assert facts.parameters == sum(parameter.numel() for parameter in kl_vae.parameters())
+    assert facts.fingerprint == fingerprint(kl_vae)
+    assert json.loads(json.dumps(dataclasses.asdict(facts)))["config"]["encoder_widths"] == [32, 64]
+
+
+@pytest.mark.parametrize(
+    ("folder", "channels", "dtype", "frame"),
+    [
+        ("taesd", 4, "bfloat16", LatentFrame()),
+        ("taesd3", 16, "bfloat16", LatentFrame()),
+        ("taef2", 32, "float16", None),
+    ],
+)
+def test_the_shared_tiny_autoencoders(
+    shared_data: Path, folder: str, channels: int, dtype: str, frame: LatentFrame | None
+) -> None:
+    facts = inspect(shared_data / "vae" / folder)
+    assert (facts.family, facts.layout, facts.latent_channels, facts.factor) == ("tiny", "tiny", channels, 8)
+    assert (facts.dtypes, facts.frame, len(facts.known_as)) == ((dtype,), frame, 1)
+    assert facts.halves == ("encoder", "decoder")
+    assert facts.format == ("pickle" if folder == "taef2" else "safetensors")
+
+
+@pytest.mark.parametrize(("half", "verb"), [("encoder", "encode"), ("decoder", "decode")])
+def test_halves(shared_data: Path, half: str, verb: str) -> None:
+    facts = inspect(shared_data / "vae" / "taesd" / f"taesd_{half}.safetensors")
+    assert (facts.halves, facts.layout, facts.frame) == ((half,), f"tiny-{half}", LatentFrame())
+    assert facts.problems == (
+        f"Only the {half} is here: it can {verb}, not {'decode' if verb == 'encode' else 'encode'}.",
+    )
+    assert 1_222_000 < facts.parameters < 1_223_000
+    assert facts.fingerprint != inspect(shared_data / "vae" / "taesd").fingerprint
+
+
+def test_problems_are_told(kl_vae: VAE, tmp_path: Path) -> None:
+    save(kl_vae, tmp_path / "x.safetensors", "ldm")
+    tensors = {f"vae.{key}": tensor for key, tensor in load_file(tmp_path / "x.safetensors").items()}
+    save_file(tensors | {"unet.weight": torch.ones(2), "step": torch.ones(1)}, tmp_path / "x.safetensors")
+    facts = inspect(str(tmp_path / "x.safetensors"))
+    assert facts.prefix == "vae."
+    told = " ".join(facts.problems)
+    for part in ("frame is unknown", "2 other tensors", "norm groups is taken to be 32"):
+        assert part in told
+
+
+def test_a_copy_that_lost_its_metadata_has_the_same_fingerprint(kl_vae: VAE, tmp_path: Path) -> None:
+    save(kl_vae, tmp_path / "a.safetensors", "diffusers")
+    save_file(load_file(tmp_path / "a.safetensors"), tmp_path / "b.safetensors")
+    a, b = inspect(tmp_path / "a.safetensors"), inspect(tmp_path / "b.safetensors")
+    assert (a.fingerprint, a.config) == (b.fingerprint, b.config)
+    assert b.frame is None
+    assert load(tmp_path / "b.safetensors").frame is None

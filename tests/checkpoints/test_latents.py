@@ -1,0 +1,188 @@
+"""Latent files: what they keep, who may read them, and what is not one."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vaekit.checkpoints.latents import LatentFile, LatentSpace, check_readable, load_latent, save_latent, space_of
+from vaekit.checkpoints.saving import save
+from vaekit.distributions import DiagonalGaussian, Point
+from vaekit.errors import BadLatent, LatentMismatch, NotFound
+from vaekit.vae import VAE, LatentFrame
+
+SCALAR = LatentFrame((0.0,), (0.18215,))
+SPACE = LatentSpace("a" * 64, "kl", 4, 8, SCALAR)
+METADATA = {
+    "vaekit.latent": "1",
+    "vaekit.fingerprint": "a" * 64,
+    "vaekit.family": "kl",
+    "vaekit.factor": "8",
+    "vaekit.size": "[20, 31]",
+    "vaekit.frame": "null",
+}
+
+
+def mean() -> Tensor:
+    return torch.randn(1, 4, 3, 4, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_gaussian_and_a_point_come_back(tmp_path: Path) -> None:
+    for posterior in (DiagonalGaussian(mean(), -mean()), Point(mean())):
+        save_latent(tmp_path / "x.safetensors", LatentFile(posterior, SPACE, 20, 31))
+        back = load_latent(tmp_path / "x.safetensors")
+        assert (type(back.posterior), back.space, back.height, back.width) == (type(posterior), SPACE, 20, 31)
+        assert torch.equal(back.posterior.mean, mean())
+    assert set(load_file(tmp_path / "x.safetensors")) == {"mean"}
+
+
+@pytest.mark.parametrize("frame", [None, LatentFrame((0.1,) * 4, (0.5, 0.25, 1.0, 2.0)), LatentFrame(patch=2)])
+def test_frames_come_back(tmp_path: Path, frame: LatentFrame | None) -> None:
+    space = dataclasses.replace(SPACE, frame=frame)
+    save_latent(tmp_path / "x", LatentFile(Point(mean()), space, 20, 31))
+    assert load_latent(tmp_path / "x").space == space
+
+
+def test_the_space_of_a_vae(kl_vae: VAE, tiny_vae: VAE) -> None:
+    space = space_of(kl_vae)
+    assert (space.family, space.channels, space.factor, space.frame) == ("kl", 4, 2, kl_vae.frame)
+    assert space.fingerprint != space_of(tiny_vae).fingerprint
+    assert space.fingerprint[:10] in str(space)
+
+
+OTHER = dataclasses.replace(SPACE, fingerprint="b" * 64)
+PER_CHANNEL = LatentFrame((0.0,) * 4, (1.0, 2.0, 3.0, 4.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"channels": 16}, "channels 4 against 16"),
+        ({"factor": 16}, "factor 8 against 16"),
+        ({"frame": LatentFrame((0.0,), (0.13025,))}, "scale 0.18215"),
+        ({"frame": LatentFrame((0.1,), (0.18215,))}, "different frames"),
+        ({"frame": PER_CHANNEL}, "frame of 4 channels"),
+        ({"channels": 16, "factor": 16}, "channels 4 against 16; factor 8 against 16"),
+    ],
+)
+def test_a_mismatch_tells_both_sides(change: dict[str, object], words: str) -> None:
+    with pytest.raises(LatentMismatch, match=words) as caught:
+        check_readable(Path("x.safetensors"), SPACE, dataclasses.replace(OTHER, **change))
+    assert all(part in str(caught.value) for part in ("aaaaaaaaaa", "bbbbbbbbbb", "x.safetensors"))
+
+
+def test_two_frames_of_as_many_channels_are_not_the_same() -> None:
+    theirs = dataclasses.replace(SPACE, frame=PER_CHANNEL)
+    ours = dataclasses.replace(OTHER, frame=dataclasses.replace(PER_CHANNEL, scale=(1.0, 2.0, 3.0, 5.0)))
+    with pytest.raises(LatentMismatch, match="different frames"):
+        check_readable(Path("x"), theirs, ours)
+
+
+def test_frames_that_differ_by_rounding_are_the_same() -> None:
+    rounded = LatentFrame((0.0,), (1 / (1 / 0.18215) + 1e-15,))
+    assert check_readable(Path("x"), SPACE, dataclasses.replace(OTHER, frame=rounded)) is None
+
+
+def test_other_weights_in_the_same_space_may_read() -> None:
+    assert check_readable(Path("x"), SPACE, OTHER) is None
+
+
+def test_the_same_weights_may_always_read() -> None:
+    for frame in (None, PER_CHANNEL):
+        assert check_readable(Path("x"), SPACE, dataclasses.replace(SPACE, frame=frame)) is None
+
+
+@pytest.mark.parametrize("frames", [(None, SCALAR), (SCALAR, None), (None, None)])
+def test_unknown_frames_give_a_caution(frames: tuple[LatentFrame | None, LatentFrame | None]) -> None:
+    made_by, given = (dataclasses.replace(s, frame=f) for s, f in zip((SPACE, OTHER), frames, strict=True))
+    caution = check_readable(Path("x"), made_by, given)
+    assert caution is not None
+    assert "cannot be told" in caution
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vaekit.latent": "2"},
+        {"vaekit.latent": ""},
+        {"vaekit.factor": "eight"},
+        {"vaekit.factor": "0"},
+        {"vaekit.factor": "-8"},
+        {"vaekit.factor": "9" * 5000},
+        {"vaekit.size": "20, 31"},
+        {"vaekit.size": "[20]"},
+        {"vaekit.size": "[0, 31]"},
+        {"vaekit.size": "[25, 31]"},
+        {"vaekit.size": "[20, 33]"},
+        {"vaekit.size": "[-20, -31]"},
+        {"vaekit.size": "[1e999, 31]"},
+        {"vaekit.size": "[20.5, 31]"},
+        {"vaekit.size": '["20", "31"]'},
+        {"vaekit.size": "[" * 100_000},
+        {"vaekit.fingerprint": "../../etc/passwd"},
+        {"vaekit.fingerprint": "\x1b[2J"},
+    ],
+)
+def test_lying_metadata(tmp_path: Path, change: dict[str, str]) -> None:
+    save_file({"mean": mean()}, tmp_path / "x", METADATA)
+    assert load_latent(tmp_path / "x").height == 20
+    save_file({"mean": mean()}, tmp_path / "x", METADATA | change)
+    with pytest.raises(BadLatent) as caught:
+        load_latent(tmp_path / "x")
+    assert caught.value.remedy
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("absent", [key for key in METADATA if key != "vaekit.frame"])
+def test_missing_metadata(tmp_path: Path, absent: str) -> None:
+    save_file({"mean": mean()}, tmp_path / "x", {key: value for key, value in METADATA.items() if key != absent})
+    with pytest.raises(BadLatent):
+        load_latent(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"mean": torch.full((1, 4, 3, 4), float("nan"))},
+        {"mean": torch.full((1, 4, 3, 4), float("inf"))},
+        {"mean": torch.zeros(1, 4, 3, 4), "log_variance": torch.full((1, 4, 3, 4), float("nan"))},
+        {"mean": torch.zeros(1, 4, 3, 4), "log_variance": torch.zeros(1, 4, 3, 5)},
+        {"mean": torch.zeros(1, 4, 3, 4), "log_variance": torch.zeros(1, 4, 3, 4, dtype=torch.int64)},
+        {"mean": torch.zeros(1, 4, 3, 4, dtype=torch.uint8)},
+        {"mean": torch.zeros(2, 4, 3, 4)},
+        {"mean": torch.zeros(4, 3, 4)},
+        {"mean": torch.zeros(1, 4, 3, 4, 1)},
+        {"mean": torch.zeros(())},
+        {"mean": torch.zeros(0, 4, 3, 4)},
+        {"mean": torch.zeros(1, 4, 0, 4)},
+        {"mean": torch.zeros(1, 2**40, 0, 4)},
+        {"latent_tensor": torch.zeros(1, 4, 3, 4)},
+    ],
+)
+def test_numbers_that_are_no_latents(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    save_file(tensors, tmp_path / "x", METADATA)
+    with pytest.raises(BadLatent):
+        load_latent(tmp_path / "x")
+
+
+def test_other_files_are_no_latents(kl_vae: VAE, tmp_path: Path) -> None:
+    save(kl_vae, tmp_path / "weights.safetensors")
+    torch.save({"mean": mean()}, tmp_path / "pickle.pt")
+    (tmp_path / "text.safetensors").write_text(json.dumps(METADATA))
+    (tmp_path / "empty.safetensors").touch()
+    for name in ("weights.safetensors", "pickle.pt", "text.safetensors", "empty.safetensors", "."):
+        with pytest.raises(BadLatent, match="Expected a latent file"):
+            load_latent(tmp_path / name)
+    with pytest.raises(NotFound):
+        load_latent(tmp_path / "absent.safetensors")
+
+
+def test_a_frame_that_does_not_fit_is_unknown(tmp_path: Path) -> None:
+    for frame in ('{"shift": [0], "scale": [1, 2], "patch": 1}', "x", '{"shift": [0], "scale": [0], "patch": 1}'):
+        save_file({"mean": mean()}, tmp_path / "x", METADATA | {"vaekit.frame": frame})
+        assert load_latent(tmp_path / "x").space.frame is None

@@ -1,0 +1,188 @@
+"""Saved in any layout and dtype and loaded back: the same weights, bit for bit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from vaekit.checkpoints.identify import identify
+from vaekit.checkpoints.loading import load
+from vaekit.checkpoints.saving import save
+from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
+from vaekit.vae import VAE, LatentFrame
+
+DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
+PLACES = {"native": "x.safetensors", "ldm": "x.safetensors", "diffusers": "folder", "tiny": "folder"}
+
+
+def assert_same(a: VAE, b: VAE) -> None:
+    theirs, ours = a.state_dict(), b.state_dict()
+    assert list(theirs) == list(ours)
+    for key in ours:
+        assert theirs[key].dtype == ours[key].dtype
+        assert torch.equal(theirs[key], ours[key])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("layout", "place"),
+    [("native", "x.safetensors"), ("ldm", "x.safetensors"), ("diffusers", "folder"), ("diffusers", "x.safetensors")],
+)
+def test_kl_survives_every_layout(kl_vae: VAE, tmp_path: Path, layout: str, place: str, dtype: torch.dtype) -> None:
+    save(kl_vae.to(dtype), tmp_path / place, layout)
+    loaded = load(tmp_path / place)
+    assert_same(kl_vae, loaded)
+    assert (loaded.frame, identify(tmp_path / place).layout) == (kl_vae.frame, layout)
+    assert not loaded.training
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", ["native", "diffusers", "tiny"])
+def test_tiny_survives_every_layout(tiny_vae: VAE, tmp_path: Path, layout: str, dtype: torch.dtype) -> None:
+    save(tiny_vae.to(dtype), tmp_path / PLACES[layout], layout)
+    assert_same(tiny_vae, load(tmp_path / PLACES[layout]))
+    assert identify(tmp_path / PLACES[layout]).layout == layout
+
+
+@pytest.mark.parametrize("layout", ["native", "ldm"])
+def test_attention_inside_levels_survives(deep_vae: VAE, tmp_path: Path, layout: str) -> None:
+    save(deep_vae, tmp_path / "x.safetensors", layout)
+    assert_same(deep_vae, load(tmp_path / "x.safetensors"))
+
+
+@pytest.mark.parametrize("layout", ["native", "tiny"])
+def test_the_pool_branch_survives(pooled_vae: VAE, tmp_path: Path, layout: str) -> None:
+    save(pooled_vae, tmp_path / PLACES[layout], layout)
+    assert_same(pooled_vae, load(tmp_path / PLACES[layout]))
+
+
+@pytest.mark.parametrize("layout", ["native", "ldm", "diffusers"])
+def test_a_saved_vae_can_be_saved_again_from_its_mapped_file(kl_vae: VAE, tmp_path: Path, layout: str) -> None:
+    save(kl_vae, tmp_path / "a.safetensors")
+    save(load(tmp_path / "a.safetensors"), tmp_path / "b.safetensors", layout)
+    save(load(tmp_path / "b.safetensors"), tmp_path / "a.safetensors")
+    assert_same(kl_vae, load(tmp_path / "a.safetensors"))
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_halves_have_files_of_their_own(kl_vae: VAE, tiny_vae: VAE, tmp_path: Path, half: str) -> None:
+    other = "decoder" if half == "encoder" else "encoder"
+    for vae, layout, place in ((kl_vae, "native", "x.safetensors"), (tiny_vae, "tiny", "halves")):
+        setattr(vae, other, None)
+        save(vae, tmp_path / place, layout)
+        assert_same(vae, load(tmp_path / place))
+        with pytest.raises(HalfMissing, match=f"only its {half}"):
+            save(vae, tmp_path / "folder", "diffusers")
+
+
+def test_the_numbers_of_norm_groups_is_remembered(kl_vae: VAE, tmp_path: Path) -> None:
+    from vaekit.nets.kl import KLConfig, build
+
+    config = KLConfig(3, 2, 2, (8, 12), (8, 12), 1, 2, (), (), False, False, False, 4)
+    kl_vae.encoder, kl_vae.decoder = build(config)
+    for place, layout in (("x.safetensors", "ldm"), ("folder", "diffusers")):
+        save(kl_vae, tmp_path / place, layout)
+        assert identify(tmp_path / place).config == config
+
+
+FRAMES = [
+    LatentFrame(),
+    LatentFrame((0.1159,), (0.3611,)),
+    LatentFrame((0.0,), (0.18215,)),
+    LatentFrame((0.1, 0.2, 0.3, 0.4), (1.1, 1.2, 1.3, 1.7)),
+    LatentFrame((0.0,), (1.1, 1.2, 1.3, 1.7)),
+    LatentFrame(tuple(map(float, range(16))), (2.0,), patch=2),
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_a_frame_comes_back(kl_vae: VAE, tmp_path: Path, frame: LatentFrame) -> None:
+    kl_vae.frame = frame
+    save(kl_vae, tmp_path / "x.safetensors")
+    assert load(tmp_path / "x.safetensors").frame == frame
+    if frame.patch > 1:
+        with pytest.raises(WrongTensors, match="rearranges 2x2"):
+            save(kl_vae, tmp_path / "folder", "diffusers")
+    else:
+        save(kl_vae, tmp_path / "folder", "diffusers")
+        back, z = load(tmp_path / "folder").frame, torch.ones(1, 4, 2, 2)
+        assert back is not None
+        torch.testing.assert_close(back.normalise(z), frame.normalise(z))
+
+
+def test_diffusers_opens_what_was_saved(kl_vae: VAE, tmp_path: Path) -> None:
+    from diffusers import AutoencoderKL
+
+    for frame in (kl_vae.frame, None):
+        kl_vae.frame = frame
+        save(kl_vae, tmp_path / str(frame is None), "diffusers")
+        theirs = AutoencoderKL.from_pretrained(tmp_path / str(frame is None)).eval()
+        assert theirs.config.scaling_factor == (None if frame is None else 0.25)
+        assert_same_output(kl_vae, theirs)
+
+
+def assert_same_output(ours: VAE, theirs: torch.nn.Module) -> None:
+    x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(ours.encode(x).mean, theirs.encode(x).latent_dist.mean)
+        z = ours.encode(x).mean
+        torch.testing.assert_close(ours.decode(z), theirs.decode(z).sample)
+
+
+def test_diffusers_opens_a_tiny_one(tiny_vae: VAE, tmp_path: Path) -> None:
+    from diffusers import AutoencoderTiny
+
+    save(tiny_vae, tmp_path / "folder", "diffusers")
+    theirs = AutoencoderTiny.from_pretrained(tmp_path / "folder").eval()
+    x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(tiny_vae.encode(x).mean, theirs.encode(x).latents)
+        torch.testing.assert_close(
+            tiny_vae.decode(torch.ones(1, 4, 4, 4)), theirs.decode(torch.ones(1, 4, 4, 4)).sample
+        )
+
+
+def test_files_say_what_they_hold(kl_vae: VAE, tmp_path: Path) -> None:
+    save(kl_vae, tmp_path / "x.safetensors", "ldm")
+    with safe_open(tmp_path / "x.safetensors", "pt") as file:
+        assert file.metadata()["vaekit.family"] == "kl"
+        assert "quant_conv.weight" in file.keys()  # noqa: SIM118 (not a dictionary)
+
+
+def test_what_a_layout_cannot_say_is_refused(
+    deep_vae: VAE, pooled_vae: VAE, tiny_vae: VAE, kl_vae: VAE, tmp_path: Path
+) -> None:
+    with pytest.raises(WrongTensors, match="attention inside levels and another number of blocks"):
+        save(deep_vae, tmp_path / "folder", "diffusers")
+    with pytest.raises(WrongTensors, match="GroupNorm branch"):
+        save(pooled_vae, tmp_path / "folder", "diffusers")
+    with pytest.raises(WrongTensors, match="no ldm layout"):
+        save(tiny_vae, tmp_path / "x.safetensors", "ldm")
+    with pytest.raises(WrongTensors):
+        save(kl_vae, tmp_path / "folder", "tiny")
+    with pytest.raises(ValueError, match="none of native"):
+        save(kl_vae, tmp_path / "x.safetensors", "onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_net_of_no_family_is_refused(kl_vae: VAE, tmp_path: Path) -> None:
+    kl_vae.encoder = kl_vae.decoder = torch.nn.Conv2d(1, 1, 1)
+    with pytest.raises(WrongTensors, match="Conv2d"):
+        save(kl_vae, tmp_path / "x.safetensors")
+
+
+def test_the_target_must_make_sense(kl_vae: VAE, tmp_path: Path) -> None:
+    with pytest.raises(CannotWrite, match=r"x\.safetensors"):
+        save(kl_vae, tmp_path / "x.pt")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep")
+    with pytest.raises(CannotWrite, match="not an empty folder"):
+        save(kl_vae, tmp_path / "full", "diffusers")
+    assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
+
+
+def test_saving_twice_gives_the_same_bytes(kl_vae: VAE, tmp_path: Path) -> None:
+    for name in ("a.safetensors", "b.safetensors"):
+        save(kl_vae, tmp_path / name)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()

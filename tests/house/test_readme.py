@@ -1,0 +1,63 @@
+"""Every command and every line of Python in the README runs, and its file tree is the real one."""
+
+import re
+import shlex
+import shutil
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+
+from vaekit.cli import main
+
+REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One working folder for all commands, in the order of the page: later ones use what earlier ones wrote."""
+    path = tmp_path_factory.mktemp("readme")
+    shutil.copy(str(files("sklearn.datasets.images") / "china.jpg"), path / "photo.jpg")
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_runs(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", shlex.split(command, comments=True))
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert not left.value.code
+
+
+def test_the_python_runs() -> None:
+    (code,) = blocks("python")
+    names = {"pictures": torch.rand(2, 3, 40, 24) * 2 - 1}
+    exec(code, names)
+    assert names["reconstructions"].shape == (2, 3, 40, 24)
+
+
+def test_the_tree_and_the_links_are_real() -> None:
+    tree = next(block for block in blocks("") if block.startswith("src/vaekit/"))
+    for line in tree.splitlines():
+        name = line.split()[0]
+        parent = REPOSITORY / "src/vaekit" if line.startswith("  ") else REPOSITORY
+        assert (parent / name).exists(), name
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        assert (REPOSITORY / link).exists(), link
+
+
+def test_make_targets_on_the_page_exist() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    for target in re.findall(r"`make (\w+)`", README):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target

@@ -1,0 +1,186 @@
+"""Config -> network -> names and shapes -> the same config, in every layout, order, prefix and half."""
+
+import dataclasses
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from vaekit.checkpoints.families import FAMILIES, Config, Shapes, family_of
+from vaekit.checkpoints.files import TensorFile, TensorSpec
+from vaekit.checkpoints.identify import identify, locate
+from vaekit.checkpoints.layouts import LAYOUTS, Layout
+from vaekit.nets import tiny
+from vaekit.nets.kl import KLConfig
+from vaekit.nets.tiny import TinyConfig
+
+SD = (128, 256, 512, 512)
+F4, F16, F32 = (128, 256, 512), (128, 128, 256, 256, 512), (128, 128, 256, 256, 512, 512)
+PREFIXES = ("", "first_stage_model.", "vae.", "autoencoder.", "some.odd.prefix.")
+
+
+def kl(
+    channels: int,
+    widths: tuple[int, ...],
+    blocks: int = 2,
+    attention: tuple[int, ...] = (),
+    mid: bool = True,
+    quant: bool = True,
+) -> KLConfig:
+    return KLConfig(
+        3, channels, channels, widths, widths, blocks, blocks + 1, attention, attention, mid, quant, quant, 32
+    )
+
+
+PUBLISHED: dict[str, Config] = {
+    "SD1 and SDXL": kl(4, SD),
+    "SD3 and FLUX.1": kl(16, SD, quant=False),
+    "CogView4": kl(16, (128, 512, 1024, 1024), blocks=3, mid=False, quant=False),
+    "FLUX.2 without its statistics": kl(32, SD),
+    "x4 upscaler": kl(4, F4),
+    "LDM kl-f4": kl(3, F4),
+    "LDM kl-f16": kl(16, F16, attention=(4,)),
+    "LDM kl-f32": kl(64, F32, attention=(4, 5)),
+    "small decoder": dataclasses.replace(kl(32, SD), decoder_widths=(96, 192, 384, 384)),
+    "embedding narrower than z": dataclasses.replace(kl(4, SD), hidden_channels=16),
+    "TAESD": TinyConfig(3, 4, 64, (1, 3, 3, 3), (3, 3, 3, 1), False),
+    "TAESD3 and TAEF1": TinyConfig(3, 16, 64, (1, 3, 3, 3), (3, 3, 3, 1), False),
+    "TAEF2": TinyConfig(3, 32, 64, (1, 3, 3, 3), (3, 3, 3, 1), True),
+}
+
+
+def family_name(config: Config) -> str:
+    return "kl" if isinstance(config, KLConfig) else "tiny"
+
+
+def native_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        halves = family_of(family_name(config)).build(config)
+    return {
+        f"{half}.{key}": tuple(tensor.shape)
+        for half, net in zip(("encoder", "decoder"), halves, strict=True)
+        for key, tensor in net.state_dict().items()
+    }
+
+
+def in_layout(layout: Layout, shapes: Shapes, prefix: str = "") -> dict[str, tuple[int, ...]]:
+    levels = layout.native_levels(shapes)
+    return {f"{prefix}{layout.from_native(key, levels)}": shape for key, shape in shapes.items()}
+
+
+def detected(shapes: Shapes, seed: int = 0) -> tuple[Config | None, dict[str, tuple[int, ...]]]:
+    """What the detectors say of a file with these names and shapes, in some order; and the native shapes found."""
+    names = list(shapes)
+    random.Random(seed).shuffle(names)
+    specs = {name: TensorSpec(shapes[name], torch.float32) for name in names}
+    found = locate(TensorFile(Path("any-name"), "safetensors", {}, specs, lambda _: {}))
+    native = {key: found.spec(key).shape for key in found.names}
+    return family_of(found.layout.family).detect(native), native
+
+
+def layouts_for(config: Config) -> Iterable[Layout]:
+    return (
+        layout for layout in LAYOUTS if layout.family == family_name(config) and not layout.name.startswith("tiny-")
+    )
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_configs_are_read_off_their_shapes(name: str) -> None:
+    config = PUBLISHED[name]
+    shapes = native_shapes(config)
+    for layout in layouts_for(config):
+        for seed, prefix in enumerate(PREFIXES):
+            assert detected(in_layout(layout, shapes, prefix), seed) == (config, shapes)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_exactly_one_family_says_yes(name: str) -> None:
+    shapes = native_shapes(PUBLISHED[name])
+    assert [family.name for family in FAMILIES if family.detect(shapes)] == [family_name(PUBLISHED[name])]
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "small decoder"])
+def test_a_half_is_recognised_and_mirrored(name: str, half: str) -> None:
+    config = PUBLISHED[name]
+    shapes = {key: shape for key, shape in native_shapes(config).items() if key.startswith(half)}
+    for layout in layouts_for(config):
+        assert detected(in_layout(layout, shapes, "vae.")) == (config, shapes)
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+@pytest.mark.parametrize("name", ["TAESD", "TAESD3 and TAEF1", "TAEF2"])
+def test_a_bare_half_of_a_tiny_autoencoder_is_recognised(name: str, half: str) -> None:
+    shapes = {key: shape for key, shape in native_shapes(PUBLISHED[name]).items() if key.startswith(half)}
+    bare = {key.removeprefix(half + "."): shape for key, shape in shapes.items()}
+    assert detected(bare) == (PUBLISHED[name], shapes)
+
+
+@st.composite
+def kl_fields(draw: st.DrawFn) -> dict[str, Any]:
+    levels = draw(st.integers(1, 11))
+    widths = st.lists(st.sampled_from((32, 64, 96)), min_size=levels, max_size=levels).map(tuple)
+    attention = st.lists(st.integers(0, levels - 1), unique=True, max_size=2).map(lambda drawn: tuple(sorted(drawn)))
+    latent, hidden = draw(st.integers(1, 64)), draw(st.integers(1, 64))
+    quant, post_quant = draw(st.booleans()), draw(st.booleans())
+    return {
+        "image_channels": draw(st.integers(1, 4)),
+        "latent_channels": latent,
+        "hidden_channels": hidden if quant and post_quant else latent,
+        "encoder_widths": draw(widths),
+        "decoder_widths": draw(widths),
+        "encoder_blocks": draw(st.integers(1, 3)),
+        "decoder_blocks": draw(st.integers(1, 4)),
+        "encoder_attention": draw(attention),
+        "decoder_attention": draw(attention),
+        "mid_attention": draw(st.booleans()),
+        "quant_conv": quant,
+        "post_quant_conv": post_quant,
+        "norm_groups": 32,
+    }
+
+
+tiny_fields = st.fixed_dictionaries(
+    {
+        "image_channels": st.integers(1, 4),
+        "latent_channels": st.integers(1, 64),
+        "width": st.sampled_from((4, 16, 64)),
+        "encoder_blocks": st.lists(st.integers(1, 4), min_size=2, max_size=12).map(tuple),
+        "decoder_blocks": st.lists(st.integers(1, 4), min_size=2, max_size=12).map(tuple),
+        "pool": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(kl_fields(), st.sampled_from(PREFIXES), st.integers())
+def test_any_kl_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
+    check_any(KLConfig(**fields), prefix, seed)
+
+
+@settings(max_examples=12, deadline=None)
+@given(tiny_fields, st.sampled_from(PREFIXES), st.integers())
+def test_any_tiny_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
+    check_any(TinyConfig(**fields), prefix, seed)
+
+
+def check_any(config: Config, prefix: str, seed: int) -> None:
+    shapes = native_shapes(config)
+    for layout in layouts_for(config):
+        assert detected(in_layout(layout, shapes, prefix), seed) == (config, shapes)
+
+
+@pytest.mark.parametrize("name", ["taesd_decoder.safetensors", "flux.safetensors", "vae-ft-mse.ckpt", "no_ending"])
+def test_file_names_never_matter(name: str, tmp_path: Path) -> None:
+    _, decoder = tiny.build(TinyConfig(3, 4, 64, (1, 3, 3, 3), (3, 3, 3, 1), False))
+    save_file(dict(decoder.state_dict()), tmp_path / name)
+    identified = identify(tmp_path / name)
+    assert (identified.family.name, identified.layout, identified.halves) == ("tiny", "tiny-decoder", ("decoder",))
+    assert identified.config == PUBLISHED["TAESD"]
+    assert [kind.name for kind in identified.kinds] == ["TAESD (latents of SD1 or SDXL)"]

@@ -1,0 +1,151 @@
+"""Every layout is a reversible table: nothing lost, nothing invented, levels counted."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vaekit.checkpoints.families import Config, family_of
+from vaekit.checkpoints.layouts import LAYOUTS, Layout, layout_of
+from vaekit.nets.kl import KLConfig
+from vaekit.nets.tiny import TinyConfig
+
+NAMES = [f"{layout.family}-{layout.name}" for layout in LAYOUTS]
+
+
+def kl_config(levels: int, attention: bool = False, quant: bool = True, blocks: int = 2, mid: bool = True) -> KLConfig:
+    widths = tuple(32 * (1 + i % 3) for i in range(levels))
+    inside = tuple(range(levels // 2, levels)) if attention else ()
+    return KLConfig(3, 4, 4, widths, widths, blocks, blocks + 1, inside, inside, mid, quant, quant, 32)
+
+
+def tiny_config(stages: int, pool: bool = False) -> TinyConfig:
+    blocks = tuple(1 + i % 3 for i in range(stages))
+    return TinyConfig(3, 4, 64, blocks, blocks[::-1], pool)
+
+
+KL_CONFIGS = [
+    kl_config(levels, attention, quant)
+    for levels in (1, 2, 4, 5, 6, 10, 11, 12)
+    for attention, quant in ((False, True), (True, False))
+]
+TINY_CONFIGS = [tiny_config(stages, pool) for stages in (2, 4, 6, 12) for pool in (False, True)]
+
+
+def native_keys(family: str, config: Config) -> list[str]:
+    with torch.device("meta"):
+        halves = family_of(family).build(config)
+    return [
+        f"{half}.{key}" for half, net in zip(("encoder", "decoder"), halves, strict=True) for key in net.state_dict()
+    ]
+
+
+def keys_for(layout: Layout, config: Config) -> list[str]:
+    """The keys that a layout is for: one half only for the two files of a tiny autoencoder."""
+    half = layout.name.removeprefix("tiny-") if layout.name.startswith("tiny-") else ""
+    return [key for key in native_keys(layout.family, config) if key.startswith(half)]
+
+
+def check_reversible(layout: Layout, config: Config) -> None:
+    native = keys_for(layout, config)
+    levels = layout.native_levels(native)
+    foreign = [layout.from_native(key, levels) for key in native]
+    assert None not in foreign
+    names = [name for name in foreign if name is not None]
+    assert len(set(names)) == len(native)
+    counted = layout.levels(names)
+    assert [layout.to_native(name, counted) for name in names] == native
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=NAMES)
+def test_every_name_translates_there_and_back(layout: Layout) -> None:
+    for config in KL_CONFIGS if layout.family == "kl" else TINY_CONFIGS:
+        check_reversible(layout, config)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 12), st.booleans(), st.booleans(), st.integers(1, 3), st.booleans())
+def test_any_kl_config_translates(levels: int, attention: bool, quant: bool, blocks: int, mid: bool) -> None:
+    for layout in LAYOUTS:
+        if layout.family == "kl":
+            check_reversible(layout, kl_config(levels, attention, quant, blocks, mid))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(2, 12), st.booleans())
+def test_any_tiny_config_translates(stages: int, pool: bool) -> None:
+    for layout in LAYOUTS:
+        if layout.family == "tiny":
+            check_reversible(layout, tiny_config(stages, pool))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=NAMES)
+@pytest.mark.parametrize(
+    "key",
+    [
+        "encoder.down.01.block.0.conv1.weight",
+        "encoder.down.٣.block.0.conv1.weight",
+        f"encoder.down.{'9' * 5000}.block.0.conv1.weight",
+        f"encoder.down_blocks.{'9' * 5000}.resnets.0.conv1.weight",
+        "decoder.layers.-1.weight",
+        "encoder.mid.block_3.conv1.weight",
+        "encoder.conv_in.running_mean",
+        "xencoder.conv_in.weight",
+        "1e3.weight",
+        "",
+    ],
+)
+def test_names_that_no_network_has_are_in_no_table(layout: Layout, key: str) -> None:
+    assert layout.to_native(key, 4) is None
+    assert layout.from_native(key, 4) is None
+
+
+def test_a_place_that_the_other_scheme_lacks_has_no_name() -> None:
+    diffusers = layout_of("diffusers", "tiny")
+    assert diffusers is not None
+    assert diffusers.from_native("decoder.0.weight", 1) is None
+
+
+@pytest.mark.parametrize("levels", [1, 4, 11])
+@pytest.mark.parametrize("quant", [True, False])
+@pytest.mark.parametrize("mid", [True, False])
+def test_diffusers_keys_are_those_of_autoencoder_kl(levels: int, quant: bool, mid: bool) -> None:
+    from diffusers import AutoencoderKL
+
+    config = kl_config(levels, quant=quant, mid=mid)
+    with torch.device("meta"):
+        theirs = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            block_out_channels=config.encoder_widths,
+            layers_per_block=config.encoder_blocks,
+            latent_channels=config.latent_channels,
+            use_quant_conv=quant,
+            use_post_quant_conv=quant,
+            mid_block_add_attention=mid,
+        )
+    assert foreign_names("diffusers", "kl", config) == set(theirs.state_dict())
+
+
+@pytest.mark.parametrize("stages", [2, 4, 5])
+def test_diffusers_keys_are_those_of_autoencoder_tiny(stages: int) -> None:
+    from diffusers import AutoencoderTiny
+
+    config = tiny_config(stages)
+    with torch.device("meta"):
+        theirs = AutoencoderTiny(
+            encoder_block_out_channels=(config.width,) * stages,
+            decoder_block_out_channels=(config.width,) * stages,
+            num_encoder_blocks=config.encoder_blocks,
+            num_decoder_blocks=config.decoder_blocks,
+            latent_channels=config.latent_channels,
+        )
+    assert foreign_names("diffusers", "tiny", config) == set(theirs.state_dict())
+
+
+def foreign_names(name: str, family: str, config: Config) -> set[str | None]:
+    layout = layout_of(name, family)
+    assert layout is not None
+    native = native_keys(family, config)
+    levels = layout.native_levels(native)
+    return {layout.from_native(key, levels) for key in native}
