@@ -28,7 +28,9 @@ def page() -> str:
 def section(title: str, arguments: list[str]) -> str:
     """The help page of one verb."""
     environment = {"COLUMNS": WIDTH, "TERMINAL_WIDTH": WIDTH}
-    result = CliRunner().invoke(app, [*arguments, "--help"], env=environment, terminal_width=int(WIDTH), prog_name="vaekit")
+    result = CliRunner().invoke(
+        app, [*arguments, "--help"], env=environment, terminal_width=int(WIDTH), prog_name="vaekit"
+    )
     return f"## {title}\n\n```\n{result.output.strip()}\n```"
 
 

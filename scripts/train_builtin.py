@@ -10,6 +10,7 @@ the rounding of parallel sums. The pictures that the shipped weights have seen a
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 
+from vaekit.checkpoints.saving import save
 from vaekit.distributions import DiagonalGaussian, Laplace, StandardNormal
 from vaekit.domains.images.crops import Pixels, crops, pyramid
 from vaekit.metrics.lpips import LPIPS
@@ -25,7 +27,7 @@ from vaekit.training.ema import EMA
 from vaekit.training.linear_start import start_linear
 from vaekit.training.loop import Progress, Schedule, train
 from vaekit.training.objectives import PictureObjective
-from vaekit.vae import VAE
+from vaekit.vae import VAE, LatentFrame
 
 CONFIG = KLConfig(
     image_channels=3,
@@ -45,6 +47,7 @@ CONFIG = KLConfig(
 SHORT_SIDES = (1024, 768, 512)
 LAPLACE_SCALE = 0.1
 BLOCKS_FOR_START = 20_000
+BATCHES_FOR_FRAME = 100
 
 
 def main() -> None:
@@ -84,15 +87,17 @@ def main() -> None:
             scores = {"samples": progress.samples, "held_out": evaluate(ema.model, held_out, lpips)}
             print(json.dumps(scores), file=log, flush=True)
 
-    train(
+    batches = crops(pictures, weights, options.crop, options.batch_size, rng)
+    averaged = train(
         vae,
-        crops(pictures, weights, options.crop, options.batch_size, rng),
+        batches,
         PictureObjective(StandardNormal(), lpips, options.beta, options.perceptual_weight),
         schedule,
         torch.Generator().manual_seed(options.seed),
         autocast=torch.bfloat16,
         report=report,
     )
+    write_package_file(averaged, batches, options.out / "builtin.safetensors")
 
 
 def parse() -> argparse.Namespace:
@@ -162,6 +167,15 @@ def without_duplicates(pictures: list[Pixels], smallest: int) -> list[Pixels]:
             kept.append(picture)
             thumbnails.append(thumbnail)
     return kept
+
+
+@torch.no_grad()
+def write_package_file(vae: VAE, batches: Iterator[torch.Tensor], path: Path) -> None:
+    """The weights in half precision, with the frame that gives latents of mean 0 and standard deviation 1."""
+    latents = torch.cat([vae.encode(next(batches)).mean for _ in range(BATCHES_FOR_FRAME)])
+    vae.frame = LatentFrame(shift=(round(latents.mean().item(), 4),), scale=(round(1 / latents.std().item(), 4),))
+    save(vae.half(), path)
+    print(f"{path}: {path.stat().st_size:,} bytes, {vae.frame}")
 
 
 @torch.no_grad()

@@ -80,3 +80,9 @@ class BadPlan(VaekitError):
 
 class MissingExtra(VaekitError):
     """An optional package is needed and not installed."""
+
+
+def one_line(text: str) -> str:
+    """Foreign text made fit for a message: one line, printable, not long."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.split())[:80].rstrip(". ")

@@ -24,7 +24,9 @@ def test_json_has_every_field(run: Run, vae_file: Path) -> None:
     assert len(told["fingerprint"]) == 64
 
 
-@pytest.mark.parametrize(("layout", "name"), [("ldm", "out.safetensors"), ("diffusers", "out"), ("native", "n.safetensors")])
+@pytest.mark.parametrize(
+    ("layout", "name"), [("ldm", "out.safetensors"), ("diffusers", "out"), ("native", "n.safetensors")]
+)
 def test_convert_keeps_the_fingerprint(run: Run, vae_file: Path, tmp_path: Path, layout: str, name: str) -> None:
     said = run("convert", vae_file, tmp_path / name, "--layout", layout, "--json")
     assert said.code == 0

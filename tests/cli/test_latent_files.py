@@ -31,9 +31,7 @@ def changed(vae_file: Path, target: Path, frame: LatentFrame | None) -> Path:
     return target
 
 
-def test_there_and_back_equals_reconstruct(
-    run: Run, latent: Path, vae_file: Path, photo: Path, tmp_path: Path
-) -> None:
+def test_there_and_back_equals_reconstruct(run: Run, latent: Path, vae_file: Path, photo: Path, tmp_path: Path) -> None:
     assert run("decode", latent, "--vae", vae_file, "-o", tmp_path / "decoded").code == 0
     run("reconstruct", photo, "--vae", vae_file, "-o", tmp_path / "direct")
     with Image.open(tmp_path / "decoded/flower.png") as a, Image.open(tmp_path / "direct/flower.png") as b:
@@ -41,9 +39,7 @@ def test_there_and_back_equals_reconstruct(
         assert a.tobytes() == b.tobytes()
 
 
-def test_a_converted_copy_of_the_vae_decodes_too(
-    run: Run, latent: Path, vae_file: Path, tmp_path: Path
-) -> None:
+def test_a_converted_copy_of_the_vae_decodes_too(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
     run("convert", vae_file, tmp_path / "copy", "--layout", "diffusers")
     said = run("decode", latent, "--vae", tmp_path / "copy", "-o", tmp_path / "out", "--json")
     assert said.code == 0

@@ -12,7 +12,9 @@ from PIL import Image
 Run = Callable[..., Any]
 
 
-def test_it_writes_the_result_in_the_size_of_the_original(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> None:
+def test_it_writes_the_result_in_the_size_of_the_original(
+    run: Run, vae_file: Path, photo: Path, tmp_path: Path
+) -> None:
     said = run("reconstruct", photo, "--vae", vae_file, "--out", tmp_path / "out")
     assert said.code == 0
     with Image.open(tmp_path / "out" / "flower.png") as image:

@@ -55,7 +55,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 
 def test_every_room_has_a_floor_and_every_floor_its_rooms() -> None:
-    rooms = {path.stem if path.is_file() else path.name for path in ROOT.iterdir() if path.name != "__pycache__"}
+    entries = [path for path in ROOT.iterdir() if path.name not in ("__pycache__", "py.typed")]
+    rooms = {path.stem if path.is_file() else path.name for path in entries}
     assert rooms == set(FLOOR)
 
 

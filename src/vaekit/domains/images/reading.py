@@ -17,14 +17,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import IFD, Base
 from torch import Tensor
 
-from vaekit.errors import BadPicture, NotFound, VaekitError
+from vaekit.domains.images.colours import colours_and_alpha
+from vaekit.errors import BadPicture, NotFound, VaekitError, one_line
 
 LARGEST_PICTURE = 178_956_970
 """Pixels. A picture that claims more is refused before it is decoded; this is where Pillow gives up as well."""
@@ -198,7 +196,7 @@ def _picture(image: Image.Image, path: Path) -> Picture:
     notes: list[str] = []
     raw_mode = _raw_mode(image)
     upright, orientation = _upright(image, notes)
-    pixels, alpha = _colours_and_alpha(upright, raw_mode, notes)
+    pixels, alpha = colours_and_alpha(upright, raw_mode, notes)
     with _without_warnings():
         exif = _exif_worth_keeping(image, notes)
         _note_frames(image, notes)
@@ -243,131 +241,6 @@ def _orientation(image: Image.Image) -> int:
         return int(value) if value in TURNS else 1
     except Exception:  # broken EXIF fails in as many ways as broken pictures; the picture itself is fine
         return 1
-
-
-# Colours and transparency
-
-
-def _colours_and_alpha(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
-    profile = image.info.get("icc_profile")
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        shades, alpha = _shades(image, raw_mode, notes)
-        if not profile:
-            return shades.mul(2).sub(1).expand(1, 3, -1, -1).contiguous(), alpha
-        notes.append("reduced to 8 bits for the sake of its colour profile")
-        colours = Image.fromarray(shades[0, 0].mul(255).round().byte().numpy())
-    else:
-        if "16" in raw_mode:
-            notes.append("16-bit, read with 8 bits")
-        colours, alpha = _without_alpha(image, raw_mode)
-    rgb = _to_srgb(colours, profile, notes) if profile else _plain_rgb(colours, notes)
-    # Rearranged while it is still bytes: a quarter of the memory.
-    values = torch.from_numpy(np.array(rgb)).permute(2, 0, 1).unsqueeze(0).contiguous()
-    return values.float().div_(127.5).sub_(1), alpha
-
-
-def _shades(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
-    """A grey picture of numbers wider than a byte: (1, 1, h, w) in [0, 1], and its alpha.
-
-    Pillow's own conversion would cut everything above 255.
-    """
-    numbers = np.asarray(image)
-    transparent = image.info.get("transparency")
-    alpha = _alpha(numbers != transparent) if isinstance(transparent, int) else None
-    white = 1.0 if image.mode == "F" else 4095.0 if raw_mode.startswith("I;12") else 65535.0
-    shades = _scaled(numbers.astype(np.float64), white, notes)
-    return torch.from_numpy(shades).float()[None, None], alpha
-
-
-def _scaled(numbers: NDArray[np.float64], white: float, notes: list[str]) -> NDArray[np.float64]:
-    finite = np.isfinite(numbers)
-    if not finite.all():
-        notes.append(f"{np.count_nonzero(~finite):,} values that are not finite shown as the darkest one")
-        numbers = np.where(finite, numbers, numbers[finite].min() if finite.any() else 0.0)
-    low, high = float(numbers.min()), float(numbers.max())
-    if low >= 0 and high <= white:
-        return numbers / white
-    notes.append(f"grey values from {low:g} to {high:g} stretched from black to white")
-    return np.asarray((numbers - low) / max(high - low, np.finfo(np.float64).tiny))
-
-
-def _without_alpha(image: Image.Image, raw_mode: str) -> tuple[Image.Image, Tensor | None]:
-    """The picture without transparency, its colours untouched, and the transparency."""
-    if not image.has_transparency_data:
-        return image, None
-    _widen_transparent_colour(image, raw_mode)
-    straight = image.convert("LA") if image.mode == "La" else image
-    rgba = straight.convert("RGBA")
-    colours = rgba.convert("RGB")
-    grey = image.mode in ("1", "L", "LA", "La")
-    return colours.convert("L") if grey else colours, _alpha(np.asarray(rgba.getchannel("A")) / np.float32(255))
-
-
-def _widen_transparent_colour(image: Image.Image, raw_mode: str) -> None:
-    """PNG names the transparent colour in the file's bits; Pillow widens or narrows the pixels to 8, but not this."""
-    colour = image.info.get("transparency")
-    if isinstance(colour, int) and raw_mode in ("L;2", "L;4"):
-        image.info["transparency"] = colour * (85 if raw_mode == "L;2" else 17)
-    elif isinstance(colour, tuple) and "16" in raw_mode:
-        image.info["transparency"] = tuple(value >> 8 for value in colour)
-
-
-def _alpha(opacity: NDArray[np.bool_] | NDArray[np.floating]) -> Tensor | None:
-    if opacity.min() == 1:
-        return None
-    return torch.from_numpy(opacity.astype(np.float32))[None, None]
-
-
-def _plain_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    if image.mode == "CMYK":
-        notes.append("CMYK without a usable colour profile, converted by the simple rule")
-    return image.convert("RGB")
-
-
-def _to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
-    try:
-        return _managed(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), notes)
-    except Exception:  # lcms raises its own errors, its wrapper others
-        notes.append("broken colour profile ignored")
-        return _plain_rgb(image, notes)
-
-
-def _managed(image: Image.Image, profile: ImageCms.ImageCmsProfile, notes: list[str]) -> Image.Image:
-    name = _one_line(profile.profile.profile_description or "without a name")
-    mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(profile.profile.xcolor_space.strip())
-    if mode is None or mode not in _modes_to_manage(image):
-        notes.append(f"colour profile '{name}' ignored: it is not for {image.mode} pictures")
-        return _plain_rgb(image, notes)
-    transform = ImageCms.buildTransform(
-        profile,
-        ImageCms.createProfile("sRGB"),
-        mode,
-        "RGB",
-        ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-    if mode == "RGB" and _changes_nothing(transform):
-        return image.convert("RGB")
-    notes.append(f"colour profile '{name}' converted to sRGB")
-    return transform.apply(image.convert(mode))
-
-
-def _modes_to_manage(image: Image.Image) -> tuple[str, ...]:
-    """The modes that hold this picture's own values. Grey pictures often carry the profile of an RGB space."""
-    if image.mode in ("1", "L"):
-        return ("L", "RGB")
-    return () if image.mode == "LAB" else ("CMYK",) if image.mode == "CMYK" else ("RGB",)
-
-
-def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
-    """Whether colours all over the cube stay within two levels of 255: then the profile is one of the many sRGBs.
-
-    Their names do not tell: "sRGB" stands in those of linear spaces too.
-    """
-    steps = np.arange(0, 256, 17, dtype=np.uint8)
-    cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(64, 64, 3)
-    changed = np.asarray(transform.apply(Image.fromarray(cube)))
-    return bool(np.abs(changed.astype(int) - cube).max() <= 2)
 
 
 # What the file says beside the picture
@@ -445,12 +318,6 @@ def _unreadable(path: Path, error: Exception) -> BadPicture:
     # "Invalid argument" is a damaged file that sends Pillow to places before its beginning.
     if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
         return BadPicture(f"{path} could not be opened: {error.strerror}.", "", "Check the file and who may read it.")
-    reason = _one_line(str(error)) or type(error).__name__
+    reason = one_line(str(error)) or type(error).__name__
     remedy = "Copy or download the file again, or save it as PNG from a program that still opens it."
     return BadPicture(f"{path} is damaged: {reason}.", "A whole picture was expected.", remedy)
-
-
-def _one_line(text: str) -> str:
-    """Foreign text made fit for a message: one line, printable, not long."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(printable.split())[:80].rstrip(". ")

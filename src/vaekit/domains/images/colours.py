@@ -1,0 +1,133 @@
+"""Whatever kind of pixels a file has, to sRGB and transparency: wide greys, palettes, CMYK, colour profiles."""
+
+import io
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+from torch import Tensor
+
+from vaekit.errors import one_line
+
+
+def colours_and_alpha(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
+    profile = image.info.get("icc_profile")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        shades, alpha = _shades(image, raw_mode, notes)
+        if not profile:
+            return shades.mul(2).sub(1).expand(1, 3, -1, -1).contiguous(), alpha
+        notes.append("reduced to 8 bits for the sake of its colour profile")
+        colours = Image.fromarray(shades[0, 0].mul(255).round().byte().numpy())
+    else:
+        if "16" in raw_mode:
+            notes.append("16-bit, read with 8 bits")
+        colours, alpha = _without_alpha(image, raw_mode)
+    rgb = _to_srgb(colours, profile, notes) if profile else _plain_rgb(colours, notes)
+    # Rearranged while it is still bytes: a quarter of the memory.
+    values = torch.from_numpy(np.array(rgb)).permute(2, 0, 1).unsqueeze(0).contiguous()
+    return values.float().div_(127.5).sub_(1), alpha
+
+
+def _shades(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
+    """A grey picture of numbers wider than a byte: (1, 1, h, w) in [0, 1], and its alpha.
+
+    Pillow's own conversion would cut everything above 255.
+    """
+    numbers = np.asarray(image)
+    transparent = image.info.get("transparency")
+    alpha = _alpha(numbers != transparent) if isinstance(transparent, int) else None
+    white = 1.0 if image.mode == "F" else 4095.0 if raw_mode.startswith("I;12") else 65535.0
+    shades = _scaled(numbers.astype(np.float64), white, notes)
+    return torch.from_numpy(shades).float()[None, None], alpha
+
+
+def _scaled(numbers: NDArray[np.float64], white: float, notes: list[str]) -> NDArray[np.float64]:
+    finite = np.isfinite(numbers)
+    if not finite.all():
+        notes.append(f"{np.count_nonzero(~finite):,} values that are not finite shown as the darkest one")
+        numbers = np.where(finite, numbers, numbers[finite].min() if finite.any() else 0.0)
+    low, high = float(numbers.min()), float(numbers.max())
+    if low >= 0 and high <= white:
+        return numbers / white
+    notes.append(f"grey values from {low:g} to {high:g} stretched from black to white")
+    return np.asarray((numbers - low) / max(high - low, np.finfo(np.float64).tiny))
+
+
+def _without_alpha(image: Image.Image, raw_mode: str) -> tuple[Image.Image, Tensor | None]:
+    """The picture without transparency, its colours untouched, and the transparency."""
+    if not image.has_transparency_data:
+        return image, None
+    _widen_transparent_colour(image, raw_mode)
+    straight = image.convert("LA") if image.mode == "La" else image
+    rgba = straight.convert("RGBA")
+    colours = rgba.convert("RGB")
+    grey = image.mode in ("1", "L", "LA", "La")
+    return colours.convert("L") if grey else colours, _alpha(np.asarray(rgba.getchannel("A")) / np.float32(255))
+
+
+def _widen_transparent_colour(image: Image.Image, raw_mode: str) -> None:
+    """PNG names the transparent colour in the file's bits; Pillow widens or narrows the pixels to 8, but not this."""
+    colour = image.info.get("transparency")
+    if isinstance(colour, int) and raw_mode in ("L;2", "L;4"):
+        image.info["transparency"] = colour * (85 if raw_mode == "L;2" else 17)
+    elif isinstance(colour, tuple) and "16" in raw_mode:
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
+
+
+def _alpha(opacity: NDArray[np.bool_] | NDArray[np.floating]) -> Tensor | None:
+    if opacity.min() == 1:
+        return None
+    return torch.from_numpy(opacity.astype(np.float32))[None, None]
+
+
+def _plain_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    if image.mode == "CMYK":
+        notes.append("CMYK without a usable colour profile, converted by the simple rule")
+    return image.convert("RGB")
+
+
+def _to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
+    try:
+        return _managed(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), notes)
+    except Exception:  # lcms raises its own errors, its wrapper others
+        notes.append("broken colour profile ignored")
+        return _plain_rgb(image, notes)
+
+
+def _managed(image: Image.Image, profile: ImageCms.ImageCmsProfile, notes: list[str]) -> Image.Image:
+    name = one_line(profile.profile.profile_description or "without a name")
+    mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(profile.profile.xcolor_space.strip())
+    if mode is None or mode not in _modes_to_manage(image):
+        notes.append(f"colour profile '{name}' ignored: it is not for {image.mode} pictures")
+        return _plain_rgb(image, notes)
+    transform = ImageCms.buildTransform(
+        profile,
+        ImageCms.createProfile("sRGB"),
+        mode,
+        "RGB",
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    if mode == "RGB" and _changes_nothing(transform):
+        return image.convert("RGB")
+    notes.append(f"colour profile '{name}' converted to sRGB")
+    return transform.apply(image.convert(mode))
+
+
+def _modes_to_manage(image: Image.Image) -> tuple[str, ...]:
+    """The modes that hold this picture's own values. Grey pictures often carry the profile of an RGB space."""
+    if image.mode in ("1", "L"):
+        return ("L", "RGB")
+    return () if image.mode == "LAB" else ("CMYK",) if image.mode == "CMYK" else ("RGB",)
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether colours all over the cube stay within two levels of 255: then the profile is one of the many sRGBs.
+
+    Their names do not tell: "sRGB" stands in those of linear spaces too.
+    """
+    steps = np.arange(0, 256, 17, dtype=np.uint8)
+    cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(64, 64, 3)
+    changed = np.asarray(transform.apply(Image.fromarray(cube)))
+    return bool(np.abs(changed.astype(int) - cube).max() <= 2)

@@ -1,0 +1,119 @@
+"""Files and folders appear whole or not at all."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from vaekit.errors import CannotWrite
+from vaekit.whole_files import whole_file, whole_folder
+
+
+def fill(place: Path) -> None:
+    """Put something into a temporary file or folder."""
+    (place / "inner" if place.is_dir() else place).write_text("new")
+
+
+def test_a_file_gets_its_name_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "er" / "x.txt"
+    with whole_file(target) as temporary:
+        assert temporary.parent == target.parent
+        fill(temporary)
+        assert not target.exists()
+    assert (target.read_text(), [path.name for path in target.parent.iterdir()]) == ("new", ["x.txt"])
+
+
+def test_a_folder_gets_its_name_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()  # an empty folder is no obstacle
+    with whole_folder(tmp_path / "x") as temporary:
+        (temporary / "sub").mkdir()
+        fill(temporary)
+        assert list((tmp_path / "x").iterdir()) == []
+    assert (tmp_path / "x" / "inner").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_after_a_failure_nothing_is_left(
+    tmp_path: Path, whole: Callable[[Path], AbstractContextManager[Path]], error: type[BaseException]
+) -> None:
+    with pytest.raises(error), whole(tmp_path / "x") as temporary:
+        fill(temporary)
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_after_a_failure_the_old_file_is_there(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("old")
+    with pytest.raises(CannotWrite, match="No space left"), whole_file(tmp_path / "x") as temporary:
+        fill(temporary)
+        raise OSError(28, "No space left on device")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "old")]
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+@pytest.mark.parametrize("place", ["file/x", "file/deeper/x", "x" * 300, "nul\0byte", "full"])
+def test_places_that_cannot_be(
+    tmp_path: Path, whole: Callable[[Path], AbstractContextManager[Path]], place: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("keep")
+    with pytest.raises(CannotWrite), whole(tmp_path / place) as temporary:
+        fill(temporary)
+    assert (tmp_path / "full" / "mine").read_text() == "keep"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_the_longest_name_that_the_system_allows(
+    tmp_path: Path, whole: Callable[[Path], AbstractContextManager[Path]]
+) -> None:
+    with whole(tmp_path / ("x" * 255)) as temporary:
+        fill(temporary)
+    assert (tmp_path / ("x" * 255)).exists()
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "usual.txt").write_text("")
+    (tmp_path / "usual").mkdir()
+    with whole_file(tmp_path / "x.txt") as temporary:
+        fill(temporary)
+    with whole_folder(tmp_path / "x") as temporary:
+        fill(temporary)
+    for ours, usual in (("x.txt", "usual.txt"), ("x", "usual"), ("x/inner", "usual.txt")):
+        assert stat.S_IMODE((tmp_path / ours).stat().st_mode) == stat.S_IMODE((tmp_path / usual).stat().st_mode)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import vaekit.whole_files as room
+def die(*_): os.kill(os.getpid(), signal.SIGKILL)
+os.replace = die
+with getattr(room, sys.argv[1])(Path(sys.argv[2])) as temporary:
+    (temporary / "inner" if temporary.is_dir() else temporary).write_text("new")
+"""
+
+
+@pytest.mark.parametrize("whole", ["whole_file", "whole_folder"])
+def test_a_kill_in_the_last_moment_leaves_the_old_state(tmp_path: Path, whole: str) -> None:
+    target = tmp_path / "x"
+    if whole == "whole_file":
+        target.write_text("old")
+    ended = subprocess.run([sys.executable, "-c", KILLED, whole, str(target)], check=False)
+    assert ended.returncode == -9
+    assert not target.exists() if whole == "whole_folder" else target.read_text() == "old"
+
+
+def test_the_working_folder_is_a_place_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with whole_file(Path("x")) as temporary:
+        fill(temporary)
+    assert os.listdir() == ["x"]  # noqa: PTH208 (the working folder itself)
