@@ -21,8 +21,11 @@ from safetensors.torch import load_file, save_file
 from vaekit.checkpoints.saving import save
 from vaekit.distributions import DiagonalGaussian, Laplace, StandardNormal
 from vaekit.domains.images.crops import Pixels, crops, pyramid
+from vaekit.domains.images.roundtrip import as_written
 from vaekit.metrics.lpips import LPIPS
+from vaekit.metrics.psnr import psnr
 from vaekit.nets.kl import KLConfig, build
+from vaekit.runtime.engine import Engine
 from vaekit.training.ema import EMA
 from vaekit.training.linear_start import start_linear
 from vaekit.training.loop import Progress, Schedule, train
@@ -47,7 +50,7 @@ CONFIG = KLConfig(
 SHORT_SIDES = (1024, 768, 512)
 LAPLACE_SCALE = 0.1
 BLOCKS_FOR_START = 20_000
-BATCHES_FOR_FRAME = 100
+BATCHES_FOR_FRAME = 40
 
 
 def main() -> None:
@@ -180,12 +183,13 @@ def write_package_file(vae: VAE, batches: Iterator[torch.Tensor], path: Path) ->
 
 @torch.no_grad()
 def evaluate(vae: VAE, pictures: list[Pixels], lpips: LPIPS) -> dict[str, float]:
-    """Mean PSNR (dB, 8-bit) and LPIPS(alex) of whole pictures whose sides are multiples of the factor."""
-    psnrs, distances, started = [], [], time.monotonic()
+    """Mean PSNR (dB, between 8-bit pictures) and LPIPS(alex) of whole pictures."""
+    engine, started = Engine(vae), time.monotonic()
+    psnrs, distances = [], []
     for pixels in pictures:
         x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-        y = (((vae.reconstruct(x).clamp(-1, 1) + 1) * 127.5).round()) / 127.5 - 1
-        psnrs.append(-10 * torch.log10((x - y).square().mean() / 4).item())
+        y = as_written(engine.reconstruct(x))
+        psnrs.append(psnr(x, y).item())
         distances.append(lpips(x, y).item())
     return {
         "psnr": round(float(np.mean(psnrs)), 3),

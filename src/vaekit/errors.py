@@ -11,8 +11,7 @@
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
     ├── NotFound                  a file, folder or name that is not there
     ├── CannotWrite               a folder that cannot be written, a full disk
-    ├── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device
-    └── MissingExtra              an optional package that this call needs is not installed
+    └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device
 
 Each one tells what was found, what was expected and what to do, in that order.
 """
@@ -76,10 +75,6 @@ class CannotWrite(VaekitError):
 
 class BadPlan(VaekitError):
     """The plan names a dtype or device that cannot be used here."""
-
-
-class MissingExtra(VaekitError):
-    """An optional package is needed and not installed."""
 
 
 def one_line(text: str) -> str:

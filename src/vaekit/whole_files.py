@@ -24,7 +24,7 @@ def whole_file(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=".part", dir=target.parent)
         os.close(handle)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError for a name with a NUL in it
         raise cannot_write(target, error) from error
     temporary = Path(name)
     try:
@@ -51,7 +51,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=".part", dir=target.parent))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise cannot_write(target, error) from error
     try:
         yield temporary

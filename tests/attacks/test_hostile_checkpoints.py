@@ -69,7 +69,7 @@ def exploits(marker: str) -> dict[str, tuple[object, str]]:
         "exec": (Call(exec, code), "exec"),
         "eval": (Call(eval, code), "eval"),
         "subprocess": (Call(subprocess.check_output, ["touch", marker]), "check_output"),
-        "getattr": (Call(getattr, Call(__import__, "os"), "system"), "import"),
+        "getattr": (Call(getattr, Call(__import__, "os"), "system"), "getattr"),
         "nested": (Call(pickle.loads, inner), "loads"),
         "setstate": (with_state, "WithState"),
         "torch.load": (Call(torch.load, marker), "load"),
@@ -360,8 +360,7 @@ def test_a_checkpoint_inside_a_zip_that_lies_about_a_length(tmp_path: Path, file
     assert not opens(tmp_path / "x.pt")
 
 
-# ---------------------------------------------------------------------------------------- disks that fill, processes
-# that die: in a process of their own
+# ------------------------------------------------------------------------------------- full disks, killed processes
 
 SAVE = """
 import os, resource, signal, sys

@@ -1,5 +1,6 @@
 """Two small autoencoders with random weights, for everything that is done to files."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -22,14 +23,19 @@ def random_vae(config: Config, frame: LatentFrame | None) -> VAE:
     return vae
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kl_config() -> KLConfig:
     return KLConfig(3, 4, 4, (32, 64), (32, 64), 1, 2, (), (), True, True, True, 32)
 
 
-@pytest.fixture
-def kl_vae(kl_config: KLConfig) -> VAE:
+@pytest.fixture(scope="session")
+def pristine_kl_vae(kl_config: KLConfig) -> VAE:
     return random_vae(kl_config, LatentFrame((0.5,), (0.25,)))
+
+
+@pytest.fixture
+def kl_vae(pristine_kl_vae: VAE) -> VAE:
+    return copy.deepcopy(pristine_kl_vae)
 
 
 @pytest.fixture

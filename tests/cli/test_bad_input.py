@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 Run = Callable[..., Any]
@@ -27,12 +28,13 @@ def assert_told(said: Any, *words: str) -> None:
 
 @pytest.fixture
 def broken_vae(vae_file: Path, tmp_path: Path) -> Callable[[Callable[[dict[str, torch.Tensor]], None]], Path]:
-    """The small VAE's tensors, changed, in a file without metadata."""
+    """The small VAE's tensors, changed, under the same metadata."""
 
     def make(change: Callable[[dict[str, torch.Tensor]], None]) -> Path:
         tensors = load_file(vae_file)
         change(tensors)
-        save_file(tensors, tmp_path / "broken.safetensors")
+        with safe_open(vae_file, framework="pt") as file:
+            save_file(tensors, tmp_path / "broken.safetensors", file.metadata())
         return tmp_path / "broken.safetensors"
 
     return make

@@ -158,13 +158,13 @@ tiny_fields = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(kl_fields(), st.sampled_from(PREFIXES), st.integers())
 def test_any_kl_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
     check_any(KLConfig(**fields), prefix, seed)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(tiny_fields, st.sampled_from(PREFIXES), st.integers())
 def test_any_tiny_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
     check_any(TinyConfig(**fields), prefix, seed)

@@ -1,5 +1,7 @@
 """Every layout is a reversible table: nothing lost, nothing invented, levels counted."""
 
+import functools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -26,12 +28,13 @@ def tiny_config(stages: int, pool: bool = False) -> TinyConfig:
 
 KL_CONFIGS = [
     kl_config(levels, attention, quant)
-    for levels in (1, 2, 4, 5, 6, 10, 11, 12)
+    for levels in (1, 4, 6, 10, 12)
     for attention, quant in ((False, True), (True, False))
 ]
 TINY_CONFIGS = [tiny_config(stages, pool) for stages in (2, 4, 6, 12) for pool in (False, True)]
 
 
+@functools.cache
 def native_keys(family: str, config: Config) -> list[str]:
     with torch.device("meta"):
         halves = family_of(family).build(config)
@@ -63,7 +66,7 @@ def test_every_name_translates_there_and_back(layout: Layout) -> None:
         check_reversible(layout, config)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(1, 12), st.booleans(), st.booleans(), st.integers(1, 3), st.booleans())
 def test_any_kl_config_translates(levels: int, attention: bool, quant: bool, blocks: int, mid: bool) -> None:
     for layout in LAYOUTS:
@@ -71,7 +74,7 @@ def test_any_kl_config_translates(levels: int, attention: bool, quant: bool, blo
             check_reversible(layout, kl_config(levels, attention, quant, blocks, mid))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(2, 12), st.booleans())
 def test_any_tiny_config_translates(stages: int, pool: bool) -> None:
     for layout in LAYOUTS:

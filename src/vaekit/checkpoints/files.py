@@ -51,8 +51,11 @@ SAFETENSORS_DTYPES = {
 ZIP_START = b"PK\x03\x04"
 WRAPPERS = ("state_dict", "model", "module", "params_ema", "params", "vae")
 """Names under which training programs keep the weights in a checkpoint, one level down."""
-TRUSTED_ROOTS = ("torch", "collections", "_codecs")
-"""Packages that an honest checkpoint names."""
+HONEST = re.compile(
+    r"collections\.OrderedDict|_codecs\.encode|torch\.(Size|device|Tensor|b?float\d+|u?int\d+|bool)"
+    r"|torch(\.storage)?\.\w*Storage|torch\._utils\._rebuild_\w+|torch\.nn\.parameter\.Parameter"
+)
+"""What the pickle of an honest checkpoint names."""
 SCANNED = 1 << 20
 """Bytes of a refused pickle that are searched for the names to tell."""
 
@@ -213,19 +216,17 @@ def _can_be_mapped(path: Path) -> bool:
 def _refused(path: Path, message: str) -> BadCheckpoint:
     """The error for a pickle that torch would not load: hostile if it names code, else damaged."""
     named = re.search(r"GLOBAL (\S+)|unrecognized function (.+)", message)
-    offenders = [named[1] or named[2]] if named else [name for name in _names_inside(path) if not _is_trusted(name)]
+    offenders = (
+        [named[1] or named[2]] if named else [name for name in _names_inside(path) if not HONEST.fullmatch(name)]
+    )
     if not offenders:
         reason = next((line for line in reversed(message.splitlines()) if line and "http" not in line), "no detail")
         return _damaged(path, legible(reason, 200))
     return UnsafePickle(
-        f"{path} is a pickle that asks for code outside torch: {legible(', '.join(offenders[:3]), 200)}.",
+        f"{path} is a pickle that asks for code that no weights need: {legible(', '.join(offenders[:3]), 200)}.",
         "It was refused before anything ran. Expected tensors, numbers, strings, lists and dictionaries only.",
         "Do not load it elsewhere unless you trust its author; ask for a safetensors version.",
     )
-
-
-def _is_trusted(name: str) -> bool:
-    return name.split(".")[0] in TRUSTED_ROOTS
 
 
 def _names_inside(path: Path) -> list[str]:

@@ -44,6 +44,9 @@ def reconstruct(
     elif done:
         columns = ("picture", "size", "latent", "fewer", "PSNR", "SSIM", "shift R G B", "time")
         print_table(f"{vae}: pictures through the VAE and back", columns, [row(vars(trip)) for trip in done])
+        for trip in done:
+            if trip.notes:
+                say(f"{trip.picture.name}: {'; '.join(trip.notes)}")
         say(f"Written to {out}")
     if failures:
         raise typer.Exit(1)
