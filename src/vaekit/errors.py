@@ -77,7 +77,8 @@ class BadPlan(VaekitError):
     """The plan names a dtype or device that cannot be used here."""
 
 
-def one_line(text: str) -> str:
-    """Foreign text made fit for a message: one line, printable, not long."""
+def legible(text: str, most: int = 120) -> str:
+    """Foreign text made fit for a message: one line, nothing in it that a terminal would obey, not endless."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(printable.split())[:80].rstrip(". ")
+    words = " ".join(printable.split())
+    return words if len(words) <= most else words[:most] + "..."

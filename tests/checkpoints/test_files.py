@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vaekit.checkpoints.files import SAFETENSORS_DTYPES, legible, open_tensors
+from vaekit.checkpoints.files import SAFETENSORS_DTYPES, open_tensors
 from vaekit.errors import BadCheckpoint, NotFound
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -115,9 +115,3 @@ def test_a_compressed_zip_is_refused_rather_than_mapped(tmp_path: Path) -> None:
             new.writestr(entry, old.read(entry))
     with pytest.raises(BadCheckpoint, match="compressed"):
         open_tensors(tmp_path / "y.pt")
-
-
-def test_names_are_made_fit_for_a_terminal() -> None:
-    assert legible("encoder.conv_in.weight") == "encoder.conv_in.weight"
-    assert legible("\x1b[2J\n") == r"'\x1b[2J\n'"
-    assert len(legible("x" * 10_000)) < 200

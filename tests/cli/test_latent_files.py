@@ -71,3 +71,23 @@ def test_a_picture_is_no_latent(run: Run, vae_file: Path, photo: Path, tmp_path:
     said = run("decode", photo, "--vae", vae_file, "-o", tmp_path / "out")
     assert said.code == 1
     assert "Expected a latent file" in said.err
+
+
+def test_a_folder_of_latents(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
+    assert run("decode", latent.parent, "--vae", vae_file, "-o", tmp_path / "out").code == 0
+    assert (tmp_path / "out" / "flower.png").is_file()
+    assert run("decode", tmp_path / "out", "--vae", vae_file, "-o", tmp_path / "none").code == 1
+
+
+def test_each_half_does_its_half(run: Run, photo: Path, tmp_path: Path, shared_data: Path) -> None:
+    taesd = shared_data / "vae" / "taesd"
+    encoder, decoder = taesd / "taesd_encoder.safetensors", taesd / "taesd_decoder.safetensors"
+    assert run("encode", photo, "--vae", encoder, "-o", tmp_path).code == 0
+    latent = tmp_path / "flower.latent.safetensors"
+    assert run("decode", latent, "--vae", decoder, "-o", tmp_path / "halves").code == 0
+    run("reconstruct", photo, "--vae", taesd, "-o", tmp_path / "whole")
+    with Image.open(tmp_path / "halves/flower.png") as a, Image.open(tmp_path / "whole/flower.png") as b:
+        assert a.tobytes() == b.tobytes()
+    said = run("reconstruct", photo, "--vae", decoder, "-o", tmp_path / "out")
+    assert said.code == 1
+    assert "only its decoder" in said.err

@@ -32,8 +32,12 @@ class Card:
     name: str
     file: str
     """Inside the package."""
+    fingerprint: str
     about: str
+    data: str
+    """What it was trained on."""
     licence: str
+    training: str
     measured: str
 
 
@@ -50,6 +54,11 @@ def kinds() -> tuple[Kind, ...]:
 def cards() -> tuple[Card, ...]:
     """Every VAE that can be loaded by name."""
     return tuple(Card(**entry) for entry in _table().get("vae", []))
+
+
+def card_of(name_or_fingerprint: str) -> Card | None:
+    """The card of a VAE that can be loaded by this name, or whose weights have this fingerprint."""
+    return next((card for card in cards() if name_or_fingerprint in (card.name, card.fingerprint)), None)
 
 
 def matching_kinds(family: str, config: Config) -> tuple[Kind, ...]:

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vaekit.errors import BadCheckpoint, NotFound, UnsafePickle
+from vaekit.errors import BadCheckpoint, NotFound, UnsafePickle, legible
 
 LARGEST_HEADER = 100_000_000
 """Bytes: the limit that the safetensors library sets itself."""
@@ -106,12 +106,6 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # longer than the system allows, or holding a NUL
         return False
-
-
-def legible(text: str, most: int = 120) -> str:
-    """A name out of a file, fit for a message: no control characters that a terminal would obey, and not endless."""
-    plain = text if text.isprintable() else ascii(text)
-    return plain if len(plain) <= most else plain[:most] + "..."
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -14,10 +14,10 @@ import torch
 
 from vaekit.checkpoints.cards import Kind, agreed_frame, matching_kinds
 from vaekit.checkpoints.families import Config, Family, family_of
-from vaekit.checkpoints.files import TensorFile, TensorSpec, is_there, legible, open_tensors
+from vaekit.checkpoints.files import TensorFile, TensorSpec, is_there, open_tensors
 from vaekit.checkpoints.layouts import LAYOUTS, Layout
 from vaekit.checkpoints.metadata import UNKNOWN, read_frame, read_norm_groups, sound_frame, spans
-from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors
+from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, legible
 from vaekit.nets.kl import KLConfig
 from vaekit.vae import LatentFrame
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vaekit.checkpoints.cards import Card, card_of
 from vaekit.checkpoints.families import PUBLISHED_GROUPS
 from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.loading import build, located
+from vaekit.nets.config import compression
 from vaekit.nets.kl import KLConfig
 from vaekit.vae import LatentFrame
 
@@ -36,6 +38,8 @@ class Inspection:
     parameters: int
     dtypes: tuple[str, ...]
     fingerprint: str
+    card: Card | None
+    """What is known about these very weights, whatever file they are in; None where they have no card."""
     config: dict[str, Any]
     problems: tuple[str, ...]
     """What a user should know before relying on this file."""
@@ -51,6 +55,7 @@ def inspect(name_or_path: str | Path) -> Inspection:
         identified = identify(path)
         specs = [part.spec(key) for part in identified.parts for key in part.names]
         config = identified.config
+        hashed = fingerprint(build(identified))
         return Inspection(
             path=str(name_or_path),
             family=identified.family.name,
@@ -61,12 +66,13 @@ def inspect(name_or_path: str | Path) -> Inspection:
             halves=identified.halves,
             latent_channels=config.latent_channels,
             factor=config.factor,
-            compression=config.image_channels * config.factor**2 / config.latent_channels,
+            compression=compression(config),
             frame=identified.frame,
             frame_source=identified.frame_source,
             parameters=sum(count(spec.shape) for spec in specs),
             dtypes=tuple(sorted({str(spec.dtype).removeprefix("torch.") for spec in specs})),
-            fingerprint=fingerprint(build(identified)),
+            fingerprint=hashed,
+            card=card_of(hashed),
             config=dataclasses.asdict(config),
             problems=tuple(problems(identified)),
         )

@@ -9,23 +9,24 @@ import json
 import math
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.files import legible, open_tensors
+from vaekit.checkpoints.files import open_tensors
 from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.metadata import frame_text, read_frame, spans
 from vaekit.checkpoints.saving import family_and_config, write_tensors
 from vaekit.distributions import DiagonalGaussian, Point, Posterior
-from vaekit.errors import BadCheckpoint, BadLatent, LatentMismatch
+from vaekit.errors import BadCheckpoint, BadLatent, LatentMismatch, NotFound, legible
 from vaekit.vae import VAE, LatentFrame
 from vaekit.whole_files import whole_file
 
 VERSION = "1"
+ENDING = ".latent.safetensors"
 FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
@@ -109,6 +110,21 @@ def load_latent(path: Path) -> LatentFile:
         )
     tensors = file.read(name for name in ("mean", "log_variance") if name in file.specs)
     return LatentFile(read_posterior(path, tensors), *read_facts(path, file.metadata, tensors["mean"]))
+
+
+def find_latents(paths: Sequence[Path]) -> list[Path]:
+    """The files among `paths`, as given, and in place of each folder the latent files in it, sorted.
+
+    Raises:
+        NotFound: a folder holds none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob(f"*{ENDING}")) if path.is_dir() else [path]
+        if not inside:
+            raise NotFound(f"The folder {path} holds no latent files (*{ENDING}).", "", "Name the files themselves.")
+        found += inside
+    return found
 
 
 def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:

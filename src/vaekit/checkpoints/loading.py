@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.cards import cards
-from vaekit.checkpoints.files import is_there, legible
+from vaekit.checkpoints.cards import card_of, cards
+from vaekit.checkpoints.files import is_there
 from vaekit.checkpoints.identify import Identified, identify
-from vaekit.errors import NotFound
+from vaekit.errors import NotFound, legible
 from vaekit.vae import VAE
 
 
@@ -37,7 +37,7 @@ def located(name_or_path: str | Path) -> Iterator[Path]:
     Raises:
         NotFound: it is neither a known name nor a path to something.
     """
-    card = next((card for card in cards() if card.name == str(name_or_path)), None)
+    card = card_of(str(name_or_path))
     if card is not None:
         with resources.as_file(resources.files("vaekit.checkpoints").joinpath(card.file)) as path:
             yield path

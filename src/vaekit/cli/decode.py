@@ -11,7 +11,11 @@ from vaekit.cli.output import each, print_json, print_table, say
 
 
 def decode(
-    latents: Annotated[list[Path], typer.Argument(metavar="LATENT", help="Files that `vaekit encode` wrote.")],
+    latents: Annotated[
+        list[Path], typer.Argument(metavar="LATENT", help="Files that `vaekit encode` wrote, or folders of them.")
+    ],
+        list[Path], typer.Argument(metavar="LATENT", help="Files that `vaekit encode` wrote, or folders of them.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the pictures go.")],
     vae: options.Vae = "builtin",
     dtype: options.Dtype = "fp32",
@@ -23,13 +27,13 @@ def decode(
     Pictures have their original size. The VAE must be the one that made the latents, or share its channels, factor
     and frame.
     """
-    from vaekit.checkpoints.latents import check_readable, load_latent, space_of
+    from vaekit.checkpoints.latents import check_readable, find_latents, load_latent, space_of
     from vaekit.checkpoints.loading import load
     from vaekit.domains.images.writing import write_picture
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
 
-    named = targets(latents, out, ".png")
+    named = targets(find_latents(latents), out, ".png")
     loaded = load(vae)
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.naming import LATENT_ENDING, targets
+from vaekit.cli.naming import targets
 from vaekit.cli.output import each, print_json, print_table, say
 
 
@@ -23,13 +23,13 @@ def encode(
     A latent file is safetensors with the mean and log-variance of the raw latents, the fingerprint and frame
     of the VAE that made them, and the size of the picture. Transparency is not kept: latents hold colours only.
     """
-    from vaekit.checkpoints.latents import LatentFile, save_latent, space_of
+    from vaekit.checkpoints.latents import ENDING, LatentFile, save_latent, space_of
     from vaekit.checkpoints.loading import load
     from vaekit.domains.images.reading import find_pictures, read_picture
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
 
-    named = targets(find_pictures(images), out, LATENT_ENDING)
+    named = targets(find_pictures(images), out, ENDING)
     loaded = load(vae)
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
 

@@ -46,4 +46,9 @@ def facts(seen: "Inspection") -> dict[str, str]:
         "fingerprint": seen.fingerprint,
         "config": "\n".join(f"{name} = {value}" for name, value in seen.config.items()),
     }
+    if seen.card:
+        told["known as"] = f"{seen.card.name}: {seen.card.about}"
+        told["trained on"] = f"{seen.card.data}; {seen.card.training}"
+        told["licence"] = seen.card.licence
+        told["measured"] = seen.card.measured
     return told | ({"problems": "\n".join(seen.problems)} if seen.problems else {})

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from vaekit.errors import CannotWrite
 
-LATENT_ENDING = ".latent.safetensors"
-
 
 def targets(sources: Sequence[Path], folder: Path, ending: str) -> dict[Path, Path]:
     """A file in `folder` for each source, named after it.
@@ -35,4 +33,6 @@ def targets(sources: Sequence[Path], folder: Path, ending: str) -> dict[Path, Pa
 
 def stem(path: Path) -> str:
     """A file's name without its ending; the ending of latent files has two parts."""
-    return path.name.removesuffix(LATENT_ENDING) if path.name.endswith(LATENT_ENDING) else path.stem
+    from vaekit.checkpoints.latents import ENDING
+
+    return path.name.removesuffix(ENDING) if path.name.endswith(ENDING) else path.stem

@@ -22,7 +22,7 @@ from PIL.ExifTags import IFD, Base
 from torch import Tensor
 
 from vaekit.domains.images.colours import colours_and_alpha
-from vaekit.errors import BadPicture, NotFound, VaekitError, one_line
+from vaekit.errors import BadPicture, NotFound, VaekitError, legible
 
 LARGEST_PICTURE = 178_956_970
 """Pixels. A picture that claims more is refused before it is decoded; this is where Pillow gives up as well."""
@@ -318,6 +318,6 @@ def _unreadable(path: Path, error: Exception) -> BadPicture:
     # "Invalid argument" is a damaged file that sends Pillow to places before its beginning.
     if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
         return BadPicture(f"{path} could not be opened: {error.strerror}.", "", "Check the file and who may read it.")
-    reason = one_line(str(error)) or type(error).__name__
+    reason = legible(str(error)) or type(error).__name__
     remedy = "Copy or download the file again, or save it as PNG from a program that still opens it."
     return BadPicture(f"{path} is damaged: {reason}.", "A whole picture was expected.", remedy)
