@@ -12,9 +12,8 @@ from vaekit.cli.output import each, print_json, print_table, say
 
 def decode(
     latents: Annotated[
-        list[Path], typer.Argument(metavar="LATENT", help="Files that `vaekit encode` wrote, or folders of them.")
-    ],
-        list[Path], typer.Argument(metavar="LATENT", help="Files that `vaekit encode` wrote, or folders of them.")
+        list[Path],
+        typer.Argument(metavar="LATENT", help="Files that `vaekit encode` wrote, or folders of them."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the pictures go.")],
     vae: options.Vae = "builtin",
