@@ -13,7 +13,8 @@ from torch import Tensor
 from vaekit.checkpoints.cards import kinds, matching_kinds
 from vaekit.checkpoints.families import Config, family_of
 from vaekit.checkpoints.files import TensorFile, TensorSpec
-from vaekit.checkpoints.identify import find_frame, identify
+from vaekit.checkpoints.frames import find_frame
+from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.metadata import frame_text
 from vaekit.checkpoints.saving import DIFFUSERS_WEIGHTS, save
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, VaekitError, WrongTensors

@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 
 from vaekit.checkpoints.families import FAMILIES, Config, Shapes, family_of
 from vaekit.checkpoints.files import TensorFile, TensorSpec
-from vaekit.checkpoints.identify import identify, locate
+from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.layouts import LAYOUTS, Layout
+from vaekit.checkpoints.locate import locate
 from vaekit.nets import tiny
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig

@@ -1,0 +1,54 @@
+"""Which frame a VAE's latents have: what its file says, else what its shapes prove, else unknown. Never a guess."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vaekit.checkpoints.cards import Kind, agreed_frame, matching_kinds
+from vaekit.checkpoints.families import Config, Family
+from vaekit.checkpoints.metadata import UNKNOWN, read_frame, sound_frame, spans
+from vaekit.vae import LatentFrame
+
+
+def find_frame(
+    family: Family, config: Config, metadata: Mapping[str, str], settings: Mapping[str, Any]
+) -> tuple[tuple[Kind, ...], LatentFrame | None, str]:
+    """The kinds this VAE may be, its frame, and how that is known: metadata first, then shapes; never a guess."""
+    candidates = matching_kinds(family.name, config)
+    in_settings = frame_of_settings(settings) if family.name == "kl" else None
+    for told, source in ((read_frame(metadata), "the file's metadata"), (in_settings, "config.json")):
+        if told is not None and spans(told, config.latent_channels):
+            return tuple(kind for kind in candidates if kind.frame == told) or candidates, told, source
+    if says_unknown(metadata, settings):
+        return candidates, None, "the file says that it is"
+    agreed = agreed_frame(candidates)
+    if agreed is not None:
+        return candidates, agreed, "the shapes, which only this kind has"
+    return candidates, None, why_unknown(candidates)
+
+
+def says_unknown(metadata: Mapping[str, str], settings: Mapping[str, Any]) -> bool:
+    """Whether the file tells that nobody knew the frame when it was written. Then its shapes prove nothing."""
+    return metadata.get("vaekit.frame") == UNKNOWN or settings.get("scaling_factor", 0) is None
+
+
+def why_unknown(candidates: tuple[Kind, ...]) -> str:
+    """Why shapes alone do not tell the frame."""
+    names = " or ".join(kind.name for kind in candidates)
+    if not candidates:
+        return "no known kind has these shapes, and the file does not say"
+    if len(candidates) == 1:
+        return f"{names} has none that a file of its own tells"
+    return f"the shapes fit {names}, and the file does not say which"
+
+
+def frame_of_settings(settings: Mapping[str, Any]) -> LatentFrame | None:
+    """The frame in a diffusers config: mean and std per channel, or one scale and shift."""
+    scale = settings.get("scaling_factor")
+    mean, std = settings.get("latents_mean"), settings.get("latents_std")
+    if isinstance(mean, list) and isinstance(std, list):
+        deviations = sound_frame(mean, std)
+        factor = sound_frame([0.0], [scale])
+        if deviations is None or factor is None:
+            return None
+        return sound_frame(mean, [factor.scale[0] / value for value in deviations.scale])
+    return sound_frame([settings.get("shift_factor") or 0.0], [scale])
