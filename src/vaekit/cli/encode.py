@@ -7,7 +7,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.naming import targets
-from vaekit.cli.output import each, print_json, print_table, say
+from vaekit.cli.output import each, print_json, print_table, say, say_notes
 
 
 def encode(
@@ -46,6 +46,7 @@ def encode(
             "latent_shape": tuple(mean.shape[1:]),
             "mean": mean.mean().item(),
             "std": mean.std(correction=0).item(),
+            "notes": [*picture.notes, *(["transparency left out"] if picture.alpha is not None else [])],
         }
 
     done, failures = each(list(named), encode_one)
@@ -64,6 +65,8 @@ def encode(
             for one in done
         ]
         print_table(f"{vae}: raw latents", ("file", "picture", "latent", "mean", "std"), rows)
+        for one in done:
+            say_notes(one["picture"], one["notes"])
         say(f"Written to {out}")
     if failures:
         raise typer.Exit(1)

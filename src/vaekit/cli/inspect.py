@@ -9,6 +9,7 @@ from vaekit.cli import options
 from vaekit.cli.output import print_facts, print_json
 
 if TYPE_CHECKING:
+    from vaekit.checkpoints.cards import Card
     from vaekit.checkpoints.inspecting import Inspection
 
 
@@ -35,7 +36,8 @@ def facts(seen: "Inspection") -> dict[str, str]:
     from vaekit.checkpoints.latents import frame_words
 
     frame = "unknown" if seen.frame is None else f"{frame_words(seen.frame)} (from {seen.frame_source})"
-    told = {
+    told = card_facts(seen.card) if seen.card else {}
+    told |= {
         "family": seen.family,
         "shaped like": " or ".join(seen.known_as) or "no model known by name",
         "layout": f"{seen.layout}, {seen.format}" + (f", behind {seen.prefix!r}" if seen.prefix else ""),
@@ -46,9 +48,14 @@ def facts(seen: "Inspection") -> dict[str, str]:
         "fingerprint": seen.fingerprint,
         "config": "\n".join(f"{name} = {value}" for name, value in seen.config.items()),
     }
-    if seen.card:
-        told["known as"] = f"{seen.card.name}: {seen.card.about}"
-        told["trained on"] = f"{seen.card.data}; {seen.card.training}"
-        told["licence"] = seen.card.licence
-        told["measured"] = seen.card.measured
     return told | ({"problems": "\n".join(seen.problems)} if seen.problems else {})
+
+
+def card_facts(card: "Card") -> dict[str, str]:
+    """What is known about weights that have a card."""
+    return {
+        "known as": f"{card.name}: {card.about}",
+        "trained on": f"{card.data}; {card.training}",
+        "measured": card.measured,
+        "licence": card.licence,
+    }

@@ -76,6 +76,12 @@ def say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+def say_notes(path: Path, notes: Sequence[str]) -> None:
+    """What was done to one file's values, on one line of stderr; nothing where there is nothing to say."""
+    if notes:
+        say(f"{path.name}: {'; '.join(notes)}")
+
+
 def show_error(error: VaekitError, as_json: bool) -> None:
     """Tell a user error in one paragraph; for programs also as an object on stdout."""
     say(f"vaekit: {error}")

@@ -7,7 +7,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.naming import targets
-from vaekit.cli.output import each, print_json, print_table, say
+from vaekit.cli.output import each, print_json, print_table, say, say_notes
 
 
 def reconstruct(
@@ -45,8 +45,7 @@ def reconstruct(
         columns = ("picture", "size", "latent", "fewer", "PSNR", "SSIM", "shift R G B", "time")
         print_table(f"{vae}: pictures through the VAE and back", columns, [row(vars(trip)) for trip in done])
         for trip in done:
-            if trip.notes:
-                say(f"{trip.picture.name}: {'; '.join(trip.notes)}")
+            say_notes(trip.picture, trip.notes)
         say(f"Written to {out}")
     if failures:
         raise typer.Exit(1)
