@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from vaekit.distributions import Posterior
 from vaekit.distributions.base import map_tensors
-from vaekit.errors import LatentMismatch
+from vaekit.errors import BadPicture, LatentMismatch
 from vaekit.nets.config import ImageConfig
 from vaekit.runtime.plan import Plan
 from vaekit.shapes import Images, Latents
@@ -50,6 +50,8 @@ class Engine:
 
         Raises:
             HalfMissing: the VAE has no encoder.
+            BadPicture: the pictures have another number of channels than the VAE takes.
+            ValueError: `x` is no batch of pictures.
         """
         check_pictures(x, self.config.image_channels)
         posteriors = [self._encode_batch(batch) for batch in x.split(self.plan.batch_size)]
@@ -105,13 +107,20 @@ def image_config(vae: VAE) -> ImageConfig:
 
 
 def check_pictures(x: Tensor, channels: int) -> None:
-    """Refuse what is not a batch of pictures.
+    """Refuse what the VAE cannot take.
 
     Raises:
-        ValueError: the wrong number of axes or channels, or nothing in it.
+        ValueError: not a batch of pictures (b, c, h, w), or an empty one.
+        BadPicture: pictures of another number of channels.
     """
-    if x.dim() != 4 or x.shape[1] != channels or x.numel() == 0:
+    if x.dim() != 4 or x.numel() == 0:
         raise ValueError(f"pictures of shape (b, {channels}, h, w) expected, not {tuple(x.shape)}")
+    if x.shape[1] != channels:
+        raise BadPicture(
+            f"The pictures have {x.shape[1]} channels.",
+            f"This VAE takes pictures of {channels}.",
+            "Use a VAE for such pictures, or convert them.",
+        )
 
 
 def converted(vae: VAE, device: torch.device, dtype: torch.dtype) -> VAE:
