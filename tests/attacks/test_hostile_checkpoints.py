@@ -366,18 +366,16 @@ SAVE = """
 import os, resource, signal, sys
 from pathlib import Path
 import torch
-from vaekit.checkpoints.families import family_of
+from vaekit.checkpoints.families import assemble, family_of
 from vaekit.checkpoints.latents import LatentFile, LatentSpace, save_latent
 from vaekit.checkpoints.saving import save
 from vaekit.distributions import Point
 from vaekit.errors import CannotWrite
 from vaekit.nets.kl import KLConfig
-from vaekit.vae import VAE
 
 what, place, trouble = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 family = family_of("kl")
-encoder, decoder = family.build(KLConfig(3, 4, 4, (32, 32), (32, 32), 1, 2, (), (), False, True, True, 32))
-vae = VAE(encoder, family.to_posterior, decoder, family.to_likelihood, None)
+vae = assemble(family, KLConfig(3, 4, 4, (32, 32), (32, 32), 1, 2, (), (), False, True, True, 32))
 if trouble == "full":
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
 else:

@@ -2,25 +2,34 @@
 
 import copy
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from vaekit.checkpoints.families import Config, family_of
+from vaekit.checkpoints.families import Config, assemble, family_with
+from vaekit.checkpoints.statistics import EPSILON, frame_of
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
+from vaekit.nets.vq import VQConfig
 from vaekit.vae import VAE, LatentFrame
 
 
 def random_vae(config: Config, frame: LatentFrame | None) -> VAE:
-    family = family_of("kl" if isinstance(config, KLConfig) else "tiny")
-    encoder, decoder = family.build(config)
-    vae = VAE(encoder, family.to_posterior, decoder, family.to_likelihood, frame).eval()
+    family = family_with(config)
+    assert family is not None
+    vae = assemble(family, config, frame=frame).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in vae.parameters():
             parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
     return vae
+
+
+@pytest.fixture(name="random_vae")
+def random_vae_fixture() -> Callable[[Config, LatentFrame | None], VAE]:
+    """A VAE with random weights of any config."""
+    return random_vae
 
 
 @pytest.fixture(scope="session")
@@ -40,9 +49,16 @@ def kl_vae(pristine_kl_vae: VAE) -> VAE:
 
 @pytest.fixture
 def deep_vae(kl_config: KLConfig) -> VAE:
-    """What only vaekit's and LDM's own layouts can hold: attention inside levels, unequal halves."""
+    """What only vaekit's and LDM's own layouts can hold: attention inside levels, halves with as many blocks."""
     config = dataclasses.replace(kl_config, encoder_attention=(1,), decoder_attention=(0, 1), decoder_blocks=1)
     return random_vae(config, None)
+
+
+@pytest.fixture
+def vq_vae(kl_config: KLConfig) -> VAE:
+    """Attention inside the last level, a codebook of 50 vectors narrower than what the nets have around it."""
+    inside = {"encoder_attention": (1,), "decoder_attention": (1,), "hidden_channels": 6}
+    return random_vae(VQConfig(**(dataclasses.asdict(kl_config) | inside), codes=50), LatentFrame())
 
 
 @pytest.fixture
@@ -53,3 +69,14 @@ def tiny_vae() -> VAE:
 @pytest.fixture
 def pooled_vae() -> VAE:
     return random_vae(TinyConfig(3, 4, 8, (1, 2), (2, 1), True), None)
+
+
+@pytest.fixture
+def flux2_vae(kl_config: KLConfig) -> VAE:
+    """What makes FLUX.2 itself, small: a decoder with widths of its own, and a frame from batch-norm statistics."""
+    channels = 4 * kl_config.latent_channels
+    generator = torch.Generator().manual_seed(1)
+    mean = torch.randn(channels, generator=generator)
+    variance = torch.rand(channels, generator=generator) * 3
+    config = dataclasses.replace(kl_config, decoder_widths=(96, 32))
+    return random_vae(config, frame_of(mean, variance, EPSILON))

@@ -9,6 +9,7 @@ from vaekit.checkpoints.families import family_of
 from vaekit.checkpoints.loading import load, located
 from vaekit.checkpoints.metadata import spans
 from vaekit.nets.tiny import TinyConfig
+from vaekit.nets.vq import VQConfig
 
 TAESD = TinyConfig(3, 4, 64, (1, 3, 3, 3), (3, 3, 3, 1), False)
 
@@ -32,6 +33,18 @@ def test_a_kind_is_the_whole_shape_and_not_only_its_channels() -> None:
     assert [kind.name for kind in matching_kinds("tiny", TAESD)] == ["TAESD (latents of SD1 or SDXL)"]
     for change in ({"width": 32}, {"pool": True}, {"encoder_blocks": (1, 3, 3), "decoder_blocks": (3, 3, 1)}):
         assert matching_kinds("tiny", dataclasses.replace(TAESD, **change)) == ()
+
+
+def test_a_codebook_tells_the_published_vector_quantised_ones_apart() -> None:
+    for widths, channels, codes, mid, name in (
+        ((128, 256, 512), 3, 8192, True, "LDM vq-f4"),
+        ((128, 256, 512), 3, 8192, False, "LDM vq-f4-noattn"),
+        ((128, 256, 256, 512), 4, 16384, True, "LDM vq-f8"),
+        ((128, 256, 256, 512), 4, 256, True, "LDM vq-f8-n256"),
+        ((128, 128, 256, 256, 512), 8, 16384, True, "LDM vq-f16"),
+    ):
+        config = VQConfig(3, channels, channels, widths, widths, 2, 3, (), (), mid, True, True, 32, codes)
+        assert [kind.name for kind in matching_kinds("vq", config)] == [name]
 
 
 def test_every_card_loads() -> None:

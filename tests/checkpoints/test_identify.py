@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vaekit.checkpoints.cards import kinds, matching_kinds
-from vaekit.checkpoints.families import Config, family_of
+from vaekit.checkpoints.families import Config, family_of, family_with
 from vaekit.checkpoints.files import TensorFile, TensorSpec
 from vaekit.checkpoints.frames import find_frame
 from vaekit.checkpoints.identify import identify
@@ -35,7 +35,8 @@ COGVIEW = sd_shaped(16, False, (128, 512, 1024, 1024), 3, False)
 def frame_of(
     config: Config, metadata: dict[str, str] | None = None, settings: dict[str, Any] | None = None
 ) -> tuple[list[str], LatentFrame | None, str]:
-    family = family_of("kl" if isinstance(config, KLConfig) else "tiny")
+    family = family_with(config)
+    assert family is not None
     found, frame, source = find_frame(family, config, metadata or {}, settings or {})
     return [kind.name for kind in found], frame, source
 
@@ -237,7 +238,6 @@ STRANGERS = {
     "CLIP": {f"text_model.encoder.layers.{i}.mlp.fc1.weight": (4, 4) for i in range(9)},
     "T5": {f"encoder.block.{i}.layer.0.SelfAttention.q.weight": (4, 4) for i in range(9)},
     "FLUX transformer": {f"double_blocks.{i}.img_attn.qkv.weight": (4, 4) for i in range(9)},
-    "vector-quantised": {"quantize.embedding.weight": (8, 4)},
     "no family that vaekit knows": {"layer.weight": (4, 4)},
 }
 
@@ -247,13 +247,6 @@ def test_files_without_a_vae_are_told_apart(tmp_path: Path, what: str) -> None:
     save_file({name: torch.zeros(shape) for name, shape in STRANGERS[what].items()}, tmp_path / "x.safetensors")
     with pytest.raises(UnknownVAE, match=what):
         identify(tmp_path / "x.safetensors")
-
-
-def test_a_quantised_autoencoder_is_told_apart(kl_vae: VAE, tmp_path: Path) -> None:
-    path = tmp_path / "x.safetensors"
-    save_file(kept(kl_vae, path) | {"quantize.embedding.weight": torch.ones(16, 4)}, path)
-    with pytest.raises(UnknownVAE, match="vector-quantised"):
-        identify(path)
 
 
 def test_widths_that_the_norms_do_not_divide(kl_vae: VAE, tmp_path: Path) -> None:
@@ -287,6 +280,21 @@ def test_odd_shapes_are_a_user_error(
         monkeypatch.setattr("vaekit.checkpoints.identify.gather", lambda _, file=file: ([file], {}))
         with pytest.raises(VaekitError):
             identify(Path("x"))
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (0, 4), (50, 4, 2), (50, 5), (4,) * 4])
+def test_odd_codebooks_are_a_user_error(vq_vae: VAE, tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file(kept(vq_vae, path) | {"quantize.embedding.weight": torch.zeros(shape)}, path)
+    with pytest.raises((UnknownVAE, WrongTensors)):
+        identify(path)
+
+
+def test_another_kind_of_quantiser_is_not_taken_for_this_one(vq_vae: VAE, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file(kept(vq_vae, path) | {"quantize.proj.weight": torch.zeros(8, 4, 1, 1)}, path)
+    with pytest.raises(WrongTensors, match=r"quantize\.proj\.weight"):
+        identify(path)
 
 
 def test_counts_that_no_tensors_stand_behind_build_nothing(tmp_path: Path) -> None:

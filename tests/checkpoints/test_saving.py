@@ -1,5 +1,6 @@
 """Saved in any layout and dtype and loaded back: the same weights, bit for bit."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
+from vaekit.nets.kl import KLConfig
 from vaekit.vae import VAE, LatentFrame
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
@@ -45,6 +47,41 @@ def test_tiny_survives_every_layout(tiny_vae: VAE, tmp_path: Path, layout: str, 
     assert identify(tmp_path / PLACES[layout]).layout == layout
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", ["native", "ldm", "diffusers"])
+def test_vq_survives_every_layout(vq_vae: VAE, tmp_path: Path, layout: str, dtype: torch.dtype) -> None:
+    save(vq_vae.to(dtype), tmp_path / PLACES[layout], layout)
+    assert_same(vq_vae, load(tmp_path / PLACES[layout]))
+    seen = identify(tmp_path / PLACES[layout])
+    assert (seen.family.name, seen.layout, seen.frame) == ("vq", layout, vq_vae.frame)
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_half_of_a_vq_keeps_its_codebook(vq_vae: VAE, tmp_path: Path, half: str) -> None:
+    setattr(vq_vae, "decoder" if half == "encoder" else "encoder", None)
+    save(vq_vae, tmp_path / "x.safetensors")
+    assert_same(vq_vae, load(tmp_path / "x.safetensors"))
+
+
+@pytest.mark.parametrize("frame", [LatentFrame((0.5,), (2.0,)), LatentFrame((0.0,), (1.0, 2.0, 3.0, 4.0))])
+def test_vq_model_knows_one_factor_only(vq_vae: VAE, tmp_path: Path, frame: LatentFrame) -> None:
+    vq_vae.frame = frame
+    with pytest.raises(WrongTensors, match="VQModel has no word for this frame"):
+        save(vq_vae, tmp_path / "folder", "diffusers")
+    vq_vae.frame = None
+    save(vq_vae, tmp_path / "folder", "diffusers")
+    assert load(tmp_path / "folder").frame is None
+
+
+def test_attention_inside_levels_opens_in_diffusers(random_vae: Callable[..., VAE], tmp_path: Path) -> None:
+    from diffusers import AutoencoderKL
+
+    config = KLConfig(3, 4, 4, (32, 64), (32, 64), 1, 2, (1,), (0, 1), True, True, True, 32)
+    inside = random_vae(config, None)
+    save(inside, tmp_path / "folder", "diffusers")
+    assert_same_output(inside, AutoencoderKL.from_pretrained(tmp_path / "folder").eval())
+
+
 @pytest.mark.parametrize("layout", ["native", "ldm"])
 def test_attention_inside_levels_survives(deep_vae: VAE, tmp_path: Path, layout: str) -> None:
     save(deep_vae, tmp_path / "x.safetensors", layout)
@@ -77,7 +114,7 @@ def test_halves_have_files_of_their_own(kl_vae: VAE, tiny_vae: VAE, tmp_path: Pa
 
 
 def test_the_numbers_of_norm_groups_is_remembered(kl_vae: VAE, tmp_path: Path) -> None:
-    from vaekit.nets.kl import KLConfig, build
+    from vaekit.nets.kl import build
 
     config = KLConfig(3, 2, 2, (8, 12), (8, 12), 1, 2, (), (), False, False, False, 4)
     kl_vae.encoder, kl_vae.decoder = build(config)
@@ -93,6 +130,7 @@ FRAMES = [
     LatentFrame((0.1, 0.2, 0.3, 0.4), (1.1, 1.2, 1.3, 1.7)),
     LatentFrame((0.0,), (1.1, 1.2, 1.3, 1.7)),
     LatentFrame(tuple(map(float, range(16))), (2.0,), patch=2),
+    LatentFrame((0.0,), (2.0,), patch=4),
 ]
 
 
@@ -101,12 +139,12 @@ def test_a_frame_comes_back(kl_vae: VAE, tmp_path: Path, frame: LatentFrame) -> 
     kl_vae.frame = frame
     save(kl_vae, tmp_path / "x.safetensors")
     assert load(tmp_path / "x.safetensors").frame == frame
-    if frame.patch > 1:
-        with pytest.raises(WrongTensors, match="rearranges 2x2"):
+    if frame.patch == 4:
+        with pytest.raises(WrongTensors, match="rearranges 4x4"):
             save(kl_vae, tmp_path / "folder", "diffusers")
     else:
         save(kl_vae, tmp_path / "folder", "diffusers")
-        back, z = load(tmp_path / "folder").frame, torch.ones(1, 4, 2, 2)
+        back, z = load(tmp_path / "folder").frame, torch.ones(1, 4, 4, 4)
         assert back is not None
         torch.testing.assert_close(back.normalise(z), frame.normalise(z))
 
@@ -153,7 +191,7 @@ def test_files_say_what_they_hold(kl_vae: VAE, tmp_path: Path) -> None:
 def test_what_a_layout_cannot_say_is_refused(
     deep_vae: VAE, pooled_vae: VAE, tiny_vae: VAE, kl_vae: VAE, tmp_path: Path
 ) -> None:
-    with pytest.raises(WrongTensors, match="attention inside levels and another number of blocks"):
+    with pytest.raises(WrongTensors, match="AutoencoderKL cannot express this VAE: it has another number of blocks"):
         save(deep_vae, tmp_path / "folder", "diffusers")
     with pytest.raises(WrongTensors, match="GroupNorm branch"):
         save(pooled_vae, tmp_path / "folder", "diffusers")

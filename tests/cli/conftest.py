@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.checkpoints.families import family_of
+from vaekit.checkpoints.families import assemble, family_of
 from vaekit.checkpoints.saving import save
 from vaekit.cli import main
 from vaekit.nets.kl import KLConfig
@@ -54,9 +54,7 @@ def small_vae(channels: int = 4, seed: int = 0, frame: LatentFrame | None = None
     """A KL autoencoder of 1/4 size with random weights."""
     torch.manual_seed(seed)
     config = KLConfig(3, channels, channels, (8, 8, 16), (8, 8, 16), 1, 2, (), (), True, True, True, 4)
-    family = family_of("kl")
-    encoder, decoder = family.build(config)
-    return VAE(encoder, family.to_posterior, decoder, family.to_likelihood, frame).eval()
+    return assemble(family_of("kl"), config, frame=frame).eval()
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
+from vaekit.checkpoints.families import assemble, family_of
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
+from vaekit.nets.vq import VQConfig
 from vaekit.vae import VAE, LatentFrame
 
 Run = Callable[..., Any]
@@ -36,6 +39,23 @@ def test_there_and_back_equals_reconstruct(run: Run, latent: Path, vae_file: Pat
     run("reconstruct", photo, "--vae", vae_file, "-o", tmp_path / "direct")
     with Image.open(tmp_path / "decoded/flower.png") as a, Image.open(tmp_path / "direct/flower.png") as b:
         assert a.size == (63, 53)
+        assert a.tobytes() == b.tobytes()
+
+
+def test_codes_go_there_and_back(run: Run, photo: Path, tmp_path: Path) -> None:
+    """A vector-quantised VAE: its latent file holds codebook vectors."""
+    torch.manual_seed(0)
+    config = VQConfig(3, 4, 4, (8, 16), (8, 16), 1, 2, (1,), (1,), True, True, True, 4, codes=60)
+    vae = tmp_path / "vq.safetensors"
+    save(assemble(family_of("vq"), config, frame=LatentFrame()), vae, "ldm")
+    assert run("inspect", vae, "--json").json["family"] == "vq"
+    run("encode", photo, "--vae", vae, "-o", tmp_path)
+    tensors = load_file(tmp_path / "flower.latent.safetensors")
+    vectors = tensors["mean"].movedim(1, -1).reshape(-1, 4)
+    assert (torch.cdist(vectors, load_file(vae)["quantize.embedding.weight"]).amin(dim=1) == 0).all()
+    assert run("decode", tmp_path / "flower.latent.safetensors", "--vae", vae, "-o", tmp_path / "decoded").code == 0
+    run("reconstruct", photo, "--vae", vae, "-o", tmp_path / "direct")
+    with Image.open(tmp_path / "decoded/flower.png") as a, Image.open(tmp_path / "direct/flower.png") as b:
         assert a.tobytes() == b.tobytes()
 
 

@@ -4,20 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaekit.distributions import Quantised
-
-
-class VectorQuantiser(nn.Module):
-    """Moments (b, d, ...) -> the nearest of `size` codebook vectors at every position."""
-
-    def __init__(self, size: int, width: int) -> None:
-        super().__init__()
-        self.codebook = nn.Parameter(torch.randn(size, width))
-
-    def forward(self, moments: Tensor) -> Quantised:
-        distances = (moments.movedim(1, -1).unsqueeze(-2) - self.codebook).square().sum(dim=-1)
-        codes = distances.argmin(dim=-1)
-        return Quantised(moments, codes, self.codebook[codes].movedim(-1, 1))
+from vaekit.nets.vq import VectorQuantiser
 
 
 class NextToken(nn.Module):
@@ -40,7 +27,9 @@ class NextToken(nn.Module):
 def quantiser() -> nn.Module:
     """A vector quantiser of 5 codes of 4 numbers."""
     torch.manual_seed(0)
-    return VectorQuantiser(5, 4)
+    quantiser = VectorQuantiser(5, 4)
+    nn.init.normal_(quantiser.codebook)
+    return quantiser
 
 
 @pytest.fixture

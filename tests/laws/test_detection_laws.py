@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from vaekit.checkpoints.families import FAMILIES, Config, Shapes, family_of
+from vaekit.checkpoints.families import FAMILIES, Config, Shapes, assemble, family_of, family_with
 from vaekit.checkpoints.files import TensorFile, TensorSpec
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.layouts import LAYOUTS, Layout
@@ -20,6 +20,7 @@ from vaekit.checkpoints.locate import locate
 from vaekit.nets import tiny
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
+from vaekit.nets.vq import VQConfig
 
 SD = (128, 256, 512, 512)
 F4, F16, F32 = (128, 256, 512), (128, 128, 256, 256, 512), (128, 128, 256, 256, 512, 512)
@@ -39,17 +40,29 @@ def kl(
     )
 
 
+def vq(channels: int, widths: tuple[int, ...], codes: int, *, mid: bool = True, **changes: Any) -> VQConfig:
+    attention = changes.pop("attention", ())
+    fields = dataclasses.asdict(kl(channels, widths, attention=attention, mid=mid)) | changes
+    return VQConfig(**fields, codes=codes)
+
+
 PUBLISHED: dict[str, Config] = {
     "SD1 and SDXL": kl(4, SD),
     "SD3 and FLUX.1": kl(16, SD, quant=False),
     "CogView4": kl(16, (128, 512, 1024, 1024), blocks=3, mid=False, quant=False),
-    "FLUX.2 without its statistics": kl(32, SD),
+    "FLUX.2": kl(32, SD),
     "x4 upscaler": kl(4, F4),
     "LDM kl-f4": kl(3, F4),
     "LDM kl-f16": kl(16, F16, attention=(4,)),
     "LDM kl-f32": kl(64, F32, attention=(4, 5)),
-    "small decoder": dataclasses.replace(kl(32, SD), decoder_widths=(96, 192, 384, 384)),
+    "FLUX.2 small decoder": dataclasses.replace(kl(32, SD), decoder_widths=(96, 192, 384, 384)),
     "embedding narrower than z": dataclasses.replace(kl(4, SD), hidden_channels=16),
+    "LDM vq-f4": vq(3, F4, 8192),
+    "LDM vq-f4-noattn": vq(3, F4, 8192, mid=False),
+    "LDM vq-f8": vq(4, (128, 256, 256, 512), 16384, attention=(3,)),
+    "LDM vq-f8-n256": vq(4, (128, 256, 256, 512), 256, attention=(3,)),
+    "LDM vq-f16": vq(8, F16, 16384, attention=(4,)),
+    "VQ with a wider z": vq(4, F4, 1024, hidden_channels=256),
     "TAESD": TinyConfig(3, 4, 64, (1, 3, 3, 3), (3, 3, 3, 1), False),
     "TAESD3 and TAEF1": TinyConfig(3, 16, 64, (1, 3, 3, 3), (3, 3, 3, 1), False),
     "TAEF2": TinyConfig(3, 32, 64, (1, 3, 3, 3), (3, 3, 3, 1), True),
@@ -57,17 +70,15 @@ PUBLISHED: dict[str, Config] = {
 
 
 def family_name(config: Config) -> str:
-    return "kl" if isinstance(config, KLConfig) else "tiny"
+    family = family_with(config)
+    assert family is not None
+    return family.name
 
 
 def native_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        halves = family_of(family_name(config)).build(config)
-    return {
-        f"{half}.{key}": tuple(tensor.shape)
-        for half, net in zip(("encoder", "decoder"), halves, strict=True)
-        for key, tensor in net.state_dict().items()
-    }
+        vae = assemble(family_of(family_name(config)), config)
+    return {key: tuple(tensor.shape) for key, tensor in vae.state_dict().items()}
 
 
 def in_layout(layout: Layout, shapes: Shapes, prefix: str = "") -> dict[str, tuple[int, ...]]:
@@ -86,9 +97,7 @@ def detected(shapes: Shapes, seed: int = 0) -> tuple[Config | None, dict[str, tu
 
 
 def layouts_for(config: Config) -> Iterable[Layout]:
-    return (
-        layout for layout in LAYOUTS if layout.family == family_name(config) and not layout.name.startswith("tiny-")
-    )
+    return (layout for layout in LAYOUTS if layout.family == family_name(config) and not layout.half)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -107,17 +116,19 @@ def test_exactly_one_family_says_yes(name: str) -> None:
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "small decoder"])
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "FLUX.2 small decoder"])
 def test_a_half_is_recognised_and_mirrored(name: str, half: str) -> None:
     config = PUBLISHED[name]
-    shapes = {key: shape for key, shape in native_shapes(config).items() if key.startswith(half)}
+    shapes = {key: shape for key, shape in native_shapes(config).items() if key.startswith((half, "to_posterior"))}
     for layout in layouts_for(config):
         assert detected(in_layout(layout, shapes, "vae.")) == (config, shapes)
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
-@pytest.mark.parametrize("name", ["TAESD", "TAESD3 and TAEF1", "TAEF2"])
-def test_a_bare_half_of_a_tiny_autoencoder_is_recognised(name: str, half: str) -> None:
+@pytest.mark.parametrize(
+    "name", [name for name in PUBLISHED if name != "FLUX.2 small decoder" and "vq" not in name.lower()]
+)
+def test_a_half_without_its_own_prefix_is_recognised(name: str, half: str) -> None:
     shapes = {key: shape for key, shape in native_shapes(PUBLISHED[name]).items() if key.startswith(half)}
     bare = {key.removeprefix(half + "."): shape for key, shape in shapes.items()}
     assert detected(bare) == (PUBLISHED[name], shapes)
@@ -163,6 +174,12 @@ tiny_fields = st.fixed_dictionaries(
 @given(kl_fields(), st.sampled_from(PREFIXES), st.integers())
 def test_any_kl_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
     check_any(KLConfig(**fields), prefix, seed)
+
+
+@settings(max_examples=8, deadline=None)
+@given(kl_fields(), st.integers(1, 5000), st.sampled_from(PREFIXES), st.integers())
+def test_any_vq_config_is_read_off_its_shapes(fields: dict[str, Any], codes: int, prefix: str, seed: int) -> None:
+    check_any(VQConfig(**fields, codes=codes), prefix, seed)
 
 
 @settings(max_examples=8, deadline=None)

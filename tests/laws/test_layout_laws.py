@@ -1,5 +1,6 @@
 """Every layout is a reversible table: nothing lost, nothing invented, levels counted."""
 
+import dataclasses
 import functools
 
 import pytest
@@ -7,10 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaekit.checkpoints.families import Config, family_of
-from vaekit.checkpoints.layouts import LAYOUTS, Layout, layout_of
+from vaekit.checkpoints.diffusers_settings import diffusers_settings
+from vaekit.checkpoints.families import Config, assemble, family_of
+from vaekit.checkpoints.layouts import LAYOUTS, STATISTICS, Layout, layout_of
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
+from vaekit.nets.vq import VQConfig
 
 NAMES = [f"{layout.family}-{layout.name}" for layout in LAYOUTS]
 
@@ -34,19 +37,27 @@ KL_CONFIGS = [
 TINY_CONFIGS = [tiny_config(stages, pool) for stages in (2, 4, 6, 12) for pool in (False, True)]
 
 
+def vq_config(config: KLConfig) -> VQConfig:
+    return VQConfig(**dataclasses.asdict(config), codes=16)
+
+
+CONFIGS: dict[str, list[Config]] = {
+    "kl": [*KL_CONFIGS],
+    "vq": [vq_config(config) for config in KL_CONFIGS],
+    "tiny": [*TINY_CONFIGS],
+}
+
+
 @functools.cache
 def native_keys(family: str, config: Config) -> list[str]:
     with torch.device("meta"):
-        halves = family_of(family).build(config)
-    return [
-        f"{half}.{key}" for half, net in zip(("encoder", "decoder"), halves, strict=True) for key in net.state_dict()
-    ]
+        return list(assemble(family_of(family), config).state_dict())
 
 
 def keys_for(layout: Layout, config: Config) -> list[str]:
-    """The keys that a layout is for: one half only for the two files of a tiny autoencoder."""
-    half = layout.name.removeprefix("tiny-") if layout.name.startswith("tiny-") else ""
-    return [key for key in native_keys(layout.family, config) if key.startswith(half)]
+    """The keys that a layout is for: one half only where the other has a file of its own; and the frame's."""
+    beside = [native for native, _ in STATISTICS] if layout.family == "kl" else []
+    return [key for key in native_keys(layout.family, config) if key.startswith(layout.half)] + beside
 
 
 def check_reversible(layout: Layout, config: Config) -> None:
@@ -62,16 +73,17 @@ def check_reversible(layout: Layout, config: Config) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=NAMES)
 def test_every_name_translates_there_and_back(layout: Layout) -> None:
-    for config in KL_CONFIGS if layout.family == "kl" else TINY_CONFIGS:
+    for config in CONFIGS[layout.family]:
         check_reversible(layout, config)
 
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(1, 12), st.booleans(), st.booleans(), st.integers(1, 3), st.booleans())
-def test_any_kl_config_translates(levels: int, attention: bool, quant: bool, blocks: int, mid: bool) -> None:
+def test_any_convolutional_config_translates(levels: int, attention: bool, quant: bool, blocks: int, mid: bool) -> None:
+    config = kl_config(levels, attention, quant, blocks, mid)
     for layout in LAYOUTS:
-        if layout.family == "kl":
-            check_reversible(layout, kl_config(levels, attention, quant, blocks, mid))
+        if layout.family in ("kl", "vq"):
+            check_reversible(layout, config if layout.family == "kl" else vq_config(config))
 
 
 @settings(max_examples=8, deadline=None)
@@ -128,6 +140,17 @@ def test_diffusers_keys_are_those_of_autoencoder_kl(levels: int, quant: bool, mi
             mid_block_add_attention=mid,
         )
     assert foreign_names("diffusers", "kl", config) == set(theirs.state_dict())
+
+
+@pytest.mark.parametrize("levels", [1, 3, 5])
+@pytest.mark.parametrize("attention", [True, False])
+def test_diffusers_keys_are_those_of_vq_model(levels: int, attention: bool) -> None:
+    from diffusers import VQModel
+
+    config = vq_config(kl_config(levels, attention))
+    with torch.device("meta"):
+        theirs = VQModel(**diffusers_settings(config, None))
+    assert foreign_names("diffusers", "vq", config) == set(theirs.state_dict())
 
 
 @pytest.mark.parametrize("stages", [2, 4, 5])

@@ -19,6 +19,8 @@ class Kind:
     family: str
     match: Mapping[str, Any]
     frame: LatentFrame | None
+    frame_in: str = ""
+    """Where a file of this kind tells its frame, for kinds without one of their own."""
 
     def fits(self, family: str, config: Config) -> bool:
         """Whether a config has every field that makes up this kind."""
@@ -45,7 +47,13 @@ class Card:
 def kinds() -> tuple[Kind, ...]:
     """Every kind in the table."""
     return tuple(
-        Kind(entry["name"], entry["family"], _frozen(entry["match"]), _frame(entry.get("frame")))
+        Kind(
+            entry["name"],
+            entry["family"],
+            _frozen(entry["match"]),
+            _frame(entry.get("frame")),
+            entry.get("frame_in", ""),
+        )
         for entry in _table()["kind"]
     )
 

@@ -6,20 +6,25 @@ and not as a smaller model.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from vaekit.checkpoints.layouts import CODEBOOK
 from vaekit.distributions import DiagonalGaussian, Laplace, Likelihood, Normal, Point, Posterior
-from vaekit.nets import kl, tiny
+from vaekit.nets import kl, tiny, vq
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
+from vaekit.nets.vq import VQConfig
+from vaekit.vae import VAE, LatentFrame
 
-Config = KLConfig | TinyConfig
+Config = KLConfig | VQConfig | TinyConfig
 Shapes = Mapping[str, tuple[int, ...]]
 """Native keys and the shapes of their tensors."""
+
+HALVES = ("encoder", "decoder")
 
 PUBLISHED_GROUPS = 32
 """Groups of every GroupNorm in all published KL autoencoders. Shapes do not tell it; metadata may say otherwise."""
@@ -33,7 +38,8 @@ class Family:
     config: type[Any]
     detect: Callable[[Shapes], Config | None]
     build: Callable[[Any], tuple[nn.Module, nn.Module]]
-    to_posterior: Callable[[Tensor], Posterior]
+    head: Callable[[Any], Callable[[Tensor], Posterior]]
+    """The head that reads the moments of a network of this config as a posterior."""
     to_likelihood: Callable[[Tensor], Likelihood]
 
 
@@ -56,11 +62,24 @@ def conv_shape(shapes: Shapes, key: str) -> tuple[int, ...] | None:
 
 def detect_kl(shapes: Shapes) -> KLConfig | None:
     """The configuration of a KL autoencoder, or of the half that is there (the other half is taken to mirror it)."""
+    fields = None if CODEBOOK in shapes else convolutional(shapes, moments=2)
+    return KLConfig(**fields) if fields else None
+
+
+def detect_vq(shapes: Shapes) -> VQConfig | None:
+    """The configuration of a vector-quantised autoencoder: the same nets, with a codebook beside them."""
+    codebook = first_shape(shapes, CODEBOOK)
+    fields = convolutional(shapes, moments=1)
+    return VQConfig(**fields, codes=codebook[0]) if fields and codebook and len(codebook) == 2 else None
+
+
+def convolutional(shapes: Shapes, moments: int) -> dict[str, Any] | None:
+    """The fields of a KLConfig for nets whose encoder says so many numbers of each number in the latent."""
     encoder_widths = level_widths(shapes, "encoder.down")
     decoder_widths = level_widths(shapes, "decoder.up")
     image_channels = kl_image_channels(shapes)
-    hidden = kl_hidden_channels(shapes)
-    latent = kl_latent_channels(shapes, hidden)
+    hidden = kl_hidden_channels(shapes, moments)
+    latent = kl_latent_channels(shapes, moments, hidden)
     if not (encoder_widths or decoder_widths) or not (image_channels and hidden and latent):
         return None
     encoder_blocks = highest(shapes, r"encoder\.down\.\d+\.block\.(\d+)\.")
@@ -69,21 +88,21 @@ def detect_kl(shapes: Shapes) -> KLConfig | None:
     decoder_attention = attention_levels(shapes, "decoder.up")
     quant_conv = any(key.startswith("encoder.quant_conv.") for key in shapes)
     post_quant_conv = any(key.startswith("decoder.post_quant_conv.") for key in shapes)
-    return KLConfig(
-        image_channels=image_channels,
-        latent_channels=latent,
-        hidden_channels=hidden,
-        encoder_widths=encoder_widths or decoder_widths,
-        decoder_widths=decoder_widths or encoder_widths,
-        encoder_blocks=encoder_blocks or max(1, decoder_blocks - 1),
-        decoder_blocks=decoder_blocks or encoder_blocks + 1,
-        encoder_attention=encoder_attention if encoder_widths else decoder_attention,
-        decoder_attention=decoder_attention if decoder_widths else encoder_attention,
-        mid_attention=any(".mid.attn_1." in key for key in shapes),
-        quant_conv=quant_conv if encoder_widths else post_quant_conv,
-        post_quant_conv=post_quant_conv if decoder_widths else quant_conv,
-        norm_groups=PUBLISHED_GROUPS,
-    )
+    return {
+        "image_channels": image_channels,
+        "latent_channels": latent,
+        "hidden_channels": hidden,
+        "encoder_widths": encoder_widths or decoder_widths,
+        "decoder_widths": decoder_widths or encoder_widths,
+        "encoder_blocks": encoder_blocks or max(1, decoder_blocks - 1),
+        "decoder_blocks": decoder_blocks or encoder_blocks + 1,
+        "encoder_attention": encoder_attention if encoder_widths else decoder_attention,
+        "decoder_attention": decoder_attention if decoder_widths else encoder_attention,
+        "mid_attention": any(".mid.attn_1." in key for key in shapes),
+        "quant_conv": quant_conv if encoder_widths else post_quant_conv,
+        "post_quant_conv": post_quant_conv if decoder_widths else quant_conv,
+        "norm_groups": PUBLISHED_GROUPS,
+    }
 
 
 def level_widths(shapes: Shapes, levels: str) -> tuple[int, ...]:
@@ -108,16 +127,16 @@ def kl_image_channels(shapes: Shapes) -> int | None:
     return taken[1] if taken else given[0] if given else None
 
 
-def kl_hidden_channels(shapes: Shapes) -> int | None:
+def kl_hidden_channels(shapes: Shapes, moments: int) -> int | None:
     decoded = conv_shape(shapes, "decoder.conv_in.weight")
     encoded = first_shape(shapes, "encoder.conv_out.weight", "encoder.conv_out.bias")
-    return decoded[1] if decoded else encoded[0] // 2 if encoded else None
+    return decoded[1] if decoded else encoded[0] // moments if encoded else None
 
 
-def kl_latent_channels(shapes: Shapes, hidden: int | None) -> int | None:
+def kl_latent_channels(shapes: Shapes, moments: int, hidden: int | None) -> int | None:
     before_decoder = conv_shape(shapes, "decoder.post_quant_conv.weight")
     after_encoder = first_shape(shapes, "encoder.quant_conv.weight", "encoder.quant_conv.bias")
-    return before_decoder[1] if before_decoder else after_encoder[0] // 2 if after_encoder else hidden
+    return before_decoder[1] if before_decoder else after_encoder[0] // moments if after_encoder else hidden
 
 
 def detect_tiny(shapes: Shapes) -> TinyConfig | None:
@@ -177,11 +196,24 @@ def sequence(shapes: Shapes, half: str) -> Chain | None:
 
 
 FAMILIES = (
-    Family("kl", KLConfig, detect_kl, kl.build, DiagonalGaussian.from_moments, Laplace),
-    Family("tiny", TinyConfig, detect_tiny, tiny.build, Point, Normal),
+    Family("kl", KLConfig, detect_kl, kl.build, lambda _: DiagonalGaussian.from_moments, Laplace),
+    Family("vq", VQConfig, detect_vq, kl.build, vq.quantiser, Laplace),
+    Family("tiny", TinyConfig, detect_tiny, tiny.build, lambda _: Point, Normal),
 )
 
 
 def family_of(name: str) -> Family:
     """The family of this name; it is an error of ours to ask for one that is not there."""
     return next(family for family in FAMILIES if family.name == name)
+
+
+def family_with(config: object) -> Family | None:
+    """The family that a config is of, if it is of one."""
+    return next((family for family in FAMILIES if type(config) is family.config), None)
+
+
+def assemble(family: Family, config: Config, halves: Collection[str] = HALVES, frame: LatentFrame | None = None) -> VAE:
+    """A VAE with these halves and torch's initial weights (or none, under `torch.device("meta")`)."""
+    nets = dict(zip(HALVES, family.build(config), strict=True))
+    encoder, decoder = (nets[half] if half in halves else None for half in HALVES)
+    return VAE(encoder, family.head(config), decoder, family.to_likelihood, frame)

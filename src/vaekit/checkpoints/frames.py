@@ -10,12 +10,23 @@ from vaekit.vae import LatentFrame
 
 
 def find_frame(
-    family: Family, config: Config, metadata: Mapping[str, str], settings: Mapping[str, Any]
+    family: Family,
+    config: Config,
+    metadata: Mapping[str, str],
+    settings: Mapping[str, Any],
+    statistics: LatentFrame | None = None,
 ) -> tuple[tuple[Kind, ...], LatentFrame | None, str]:
-    """The kinds this VAE may be, its frame, and how that is known: metadata first, then shapes; never a guess."""
+    """The kinds this VAE may be, its frame, and how that is known: what the file tells first, then shapes.
+
+    Metadata comes before the statistics among its tensors: vaekit writes both, and only metadata holds every digit.
+    """
     candidates = matching_kinds(family.name, config)
-    in_settings = frame_of_settings(settings) if family.name == "kl" else None
-    for told, source in ((read_frame(metadata), "the file's metadata"), (in_settings, "config.json")):
+    in_settings = frame_of_settings(settings) if family.name != "tiny" else None
+    for told, source in (
+        (read_frame(metadata), "the file's metadata"),
+        (statistics, "the file's batch-norm statistics"),
+        (in_settings, "config.json"),
+    ):
         if told is not None and spans(told, config.latent_channels):
             return tuple(kind for kind in candidates if kind.frame == told) or candidates, told, source
     if says_unknown(metadata, settings):
@@ -37,7 +48,7 @@ def why_unknown(candidates: tuple[Kind, ...]) -> str:
     if not candidates:
         return "no known kind has these shapes, and the file does not say"
     if len(candidates) == 1:
-        return f"{names} has none that a file of its own tells"
+        return f"{names} has it in {candidates[0].frame_in or 'no file of its own'}"
     return f"the shapes fit {names}, and the file does not say which"
 
 

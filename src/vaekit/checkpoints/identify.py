@@ -1,6 +1,7 @@
 """What VAE is in this file or folder: family, layout, config and frame, from keys, shapes and metadata.
 
-Nothing but headers is read here. `load` and `inspect` both start from the answer.
+Nothing is read here but headers, and the few numbers of a frame that stands in the file as tensors. `load` and
+`inspect` both start from the answer.
 """
 
 import dataclasses
@@ -12,10 +13,11 @@ from typing import Any
 import torch
 
 from vaekit.checkpoints.cards import Kind
-from vaekit.checkpoints.families import Config, Family, family_of
+from vaekit.checkpoints.families import HALVES, Config, Family, assemble, family_of
 from vaekit.checkpoints.frames import find_frame
 from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate, shorten
 from vaekit.checkpoints.metadata import read_norm_groups
+from vaekit.checkpoints.statistics import read_statistics
 from vaekit.errors import UnknownVAE, WrongTensors
 from vaekit.nets.kl import KLConfig
 from vaekit.vae import LatentFrame
@@ -38,9 +40,7 @@ class Identified:
     def halves(self) -> tuple[str, ...]:
         """Which of "encoder" and "decoder" are there."""
         return tuple(
-            half
-            for half in ("encoder", "decoder")
-            if any(key.startswith(half + ".") for part in self.parts for key in part.names)
+            half for half in HALVES if any(key.startswith(half + ".") for part in self.parts for key in part.names)
         )
 
     @property
@@ -73,7 +73,9 @@ def identify(path: Path) -> Identified:
         )
     config = with_norm_groups(config, files[0].metadata, settings)
     check_norm_groups(path, config)
-    identified = Identified(path, family, config, parts, *find_frame(family, config, files[0].metadata, settings))
+    statistics = read_statistics(path, parts, config.latent_channels, settings)
+    frame = find_frame(family, config, files[0].metadata, settings, statistics)
+    identified = Identified(path, family, config, parts, *frame)
     check_tensors(identified)
     return identified
 
@@ -115,13 +117,8 @@ def check_tensors(identified: Identified) -> None:
         WrongTensors: some are missing, left over or misshapen; all are listed, by the file's own names.
     """
     with torch.device("meta"):
-        encoder, decoder = identified.family.build(identified.config)
-    expected = {
-        f"{half}.{key}": tuple(tensor.shape)
-        for half, net in (("encoder", encoder), ("decoder", decoder))
-        if half in identified.halves
-        for key, tensor in net.state_dict().items()
-    }
+        vae = assemble(identified.family, identified.config, identified.halves)
+    expected = {key: tuple(tensor.shape) for key, tensor in vae.state_dict().items()}
     present = {native: part for part in identified.parts for native in part.names}
     problems = {
         "missing": [name_in_file(identified, key) for key in expected.keys() - present.keys()],

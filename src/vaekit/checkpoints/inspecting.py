@@ -99,6 +99,11 @@ def problems(identified: Identified) -> list[str]:
     if ignored:
         told.append(f"{ignored:,} other tensors of the file are not part of the VAE.")
     config = identified.config
-    if isinstance(config, KLConfig) and config.norm_groups == PUBLISHED_GROUPS and min(config.encoder_widths) < 128:
+    if isinstance(config, KLConfig) and not identified.kinds and groups_are_assumed(config):
         told.append(f"The number of norm groups is taken to be {PUBLISHED_GROUPS}: weights do not tell it.")
     return told
+
+
+def groups_are_assumed(config: KLConfig) -> bool:
+    """Whether the number of norm groups is the published models' own in a network unlike any of them."""
+    return config.norm_groups == PUBLISHED_GROUPS and min(config.encoder_widths) < 128

@@ -1,8 +1,8 @@
 """Latent files: what an encoder said of a picture, and which VAE it was.
 
 A safetensors file with `mean` (1, z, i, j) and, for a Gaussian posterior, `log_variance`, both raw and in fp32, so
-that sampling stays possible; the metadata holds the VAE's fingerprint, family, frame and factor, and the size of the
-picture in pixels.
+that sampling stays possible. The mean of a vector quantiser is its codebook vectors; their indices are not kept. The
+metadata holds the VAE's fingerprint, family, frame and factor, and the size of the picture in pixels.
 """
 
 import json

@@ -37,6 +37,11 @@ class Layout:
     any_prefix: bool = True
     """Whether the keys are telling enough to be recognised behind a prefix that nobody announced."""
 
+    @property
+    def half(self) -> str:
+        """The half that files in this layout hold, "encoder" or "decoder"; empty where they may hold both."""
+        return next((half for half in ("encoder", "decoder") if self.name.endswith("-" + half)), "")
+
     def to_native(self, foreign: str, levels: int) -> str | None:
         """The native key for a foreign one, in a model with so many decoder levels; None if there is none."""
         return translate(foreign, self._by_foreign, levels)
@@ -130,6 +135,8 @@ QUANT_CONVS: Rules = (
     ("encoder.quant_conv.{p}", "quant_conv.{p}"),
     ("decoder.post_quant_conv.{p}", "post_quant_conv.{p}"),
 )
+STATISTICS: Rules = tuple((key, key) for key in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked"))
+"""FLUX.2's frame as tensors, under the same names in every layout; see `statistics.py`."""
 
 
 def diffusers_kl(attention: dict[str, str]) -> Rules:
@@ -158,17 +165,55 @@ def same_names(rules: Rules) -> Rules:
     return tuple((native, native) for native, _ in rules)
 
 
+def ldm(rules: Rules) -> Rules:
+    """LDM's own names: the native ones, but for what stands outside the halves."""
+    outside = dict(QUANT_CONVS + CODEBOOKS)
+    return tuple((native, outside.get(native, native)) for native, _ in rules)
+
+
+def half_alone(rules: Rules, half: str) -> Rules:
+    """The native names of one half without its own prefix, as in the state dict of that half."""
+    return (
+        tuple((native, native.removeprefix(half + ".")) for native, _ in rules if native.startswith(half + "."))
+        + STATISTICS
+    )
+
+
 def sequential(native: str, foreign: str) -> Rules:
     """The table of an `nn.Sequential` of convolutions and tiny blocks behind two prefixes."""
     return tuple((f"{native}.{leaf}", f"{foreign}.{leaf}") for leaf in ("{p}", "conv.{j}.{p}", "pool.{j}.{p}"))
 
 
-KL = diffusers_kl(ATTENTION)
+CODEBOOK = "to_posterior.codebook"
+"""The native key of a vector quantiser's weights."""
+CODEBOOKS: Rules = ((CODEBOOK, "quantize.embedding.weight"),)
+KL, OLD_KL = ((*diffusers_kl(attention), *STATISTICS) for attention in (ATTENTION, OLD_ATTENTION))
+VQ, OLD_VQ = ((*diffusers_kl(attention), *CODEBOOKS) for attention in (ATTENTION, OLD_ATTENTION))
 LAYOUTS = (
-    Layout("ldm", "kl", (*same_names(KL[: -len(QUANT_CONVS)]), *QUANT_CONVS)),
+    Layout("ldm", "kl", ldm(KL)),
     Layout("native", "kl", same_names(KL)),
     Layout("diffusers", "kl", KL),
-    Layout("diffusers-old", "kl", diffusers_kl(OLD_ATTENTION)),
+    Layout("diffusers-old", "kl", OLD_KL),
+    Layout("ldm", "vq", ldm(VQ)),
+    Layout("native", "vq", same_names(VQ)),
+    Layout("diffusers", "vq", VQ),
+    Layout("diffusers-old", "vq", OLD_VQ),
+    Layout(
+        "bare-encoder",
+        "kl",
+        half_alone(KL, "encoder"),
+        has=("down.0.block.0.conv1.weight",),
+        lacks=("up.0.block.0.conv1.weight",),
+        any_prefix=False,
+    ),
+    Layout(
+        "bare-decoder",
+        "kl",
+        half_alone(KL, "decoder"),
+        has=("up.0.block.0.conv1.weight",),
+        lacks=("down.0.block.0.conv1.weight",),
+        any_prefix=False,
+    ),
     Layout("native", "tiny", (*sequential("encoder.{i}", "encoder.{i}"), *sequential("decoder.{i}", "decoder.{i}"))),
     Layout(
         "diffusers",
@@ -185,7 +230,8 @@ LAYOUTS = (
         any_prefix=False,
     ),
 )
-"""Every layout that is read. Where two fit equally well, the first one named is the answer."""
+"""Every layout that is read; those named after a half hold that half only. Where two fit equally well, the first one
+named is the answer."""
 
 
 def layout_of(name: str, family: str) -> Layout | None:

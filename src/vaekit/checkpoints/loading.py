@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vaekit.checkpoints.cards import card_of, cards
+from vaekit.checkpoints.families import assemble
 from vaekit.checkpoints.files import is_there
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.errors import NotFound, legible
@@ -54,16 +55,8 @@ def located(name_or_path: str | Path) -> Iterator[Path]:
 
 def build(identified: Identified) -> VAE:
     """The network on the meta device, then the file's own tensors put in their places: no memory is used twice."""
-    family = identified.family
     with torch.device("meta"):
-        encoder, decoder = family.build(identified.config)
-    vae = VAE(
-        encoder if "encoder" in identified.halves else None,
-        family.to_posterior,
-        decoder if "decoder" in identified.halves else None,
-        family.to_likelihood,
-        identified.frame,
-    )
+        vae = assemble(identified.family, identified.config, identified.halves, identified.frame)
     shapes = {key: tensor.shape for key, tensor in vae.state_dict().items()}
     tensors = {key: tensor.reshape(shapes[key]) for key, tensor in read_native(identified).items()}
     vae.load_state_dict(tensors, strict=True, assign=True)

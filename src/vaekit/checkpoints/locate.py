@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.checkpoints.files import TensorFile, TensorSpec, is_there, open_tensors
-from vaekit.checkpoints.layouts import LAYOUTS, Layout
+from vaekit.checkpoints.layouts import LAYOUTS, STATISTICS, Layout
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, legible
 
 WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin")
@@ -15,6 +15,7 @@ FEWEST_KEYS = 8
 """A scheme that explains fewer keys than this is a coincidence."""
 TRAINING_LEFTOVERS = ("loss.", "model_ema.")
 """Keys that training code leaves beside the weights of an autoencoder: dropped, and counted as ignored."""
+OUTSIDE_NETS = frozenset(native for native, _ in STATISTICS)
 
 STRANGERS = {
     "model.diffusion_model.": "the denoiser of a Stable Diffusion checkpoint",
@@ -26,7 +27,6 @@ STRANGERS = {
     "encoder.block.0.layer.": "a T5 text encoder",
     "lora_": "a LoRA",
     "control_model.": "a ControlNet",
-    "quantize.": "a vector-quantised autoencoder, a family that vaekit does not run yet",
 }
 
 
@@ -38,7 +38,9 @@ class Found:
     layout: Layout
     prefix: str
     names: Mapping[str, str]
-    """Native key -> key in the file."""
+    """Native key -> key in the file, for the weights."""
+    statistics: Mapping[str, str]
+    """Native key -> key in the file, for tensors that tell the frame and belong to no net; see `statistics.py`."""
     ignored: int
     """Tensors of the file that do not belong to the VAE."""
 
@@ -114,16 +116,18 @@ def locate(file: TensorFile) -> Found:
     inside = {key: key.removeprefix(prefix) for key in file.specs if key.startswith(prefix)}
     levels = layout.levels(inside.values())
     names: dict[str, str] = {}
+    statistics: dict[str, str] = {}
     strangers = []
     for key, bare in inside.items():
         native = layout.to_native(bare, levels)
-        if native is not None and native not in names:
-            names[native] = key
+        held = statistics if native in OUTSIDE_NETS else names
+        if native is not None and native not in held:
+            held[native] = key
         elif not bare.startswith(TRAINING_LEFTOVERS):
             strangers.append(key)
     if strangers:
         raise leftover_error(file, layout, strangers)
-    return Found(file, layout, prefix, names, ignored=len(file.specs) - len(names))
+    return Found(file, layout, prefix, names, statistics, ignored=len(file.specs) - len(names) - len(statistics))
 
 
 def describe_strangers(keys: Mapping[str, TensorSpec]) -> str:
@@ -134,10 +138,7 @@ def describe_strangers(keys: Mapping[str, TensorSpec]) -> str:
     return f"its {len(keys):,} tensors ({shorten(keys)}) belong to no family that vaekit knows"
 
 
-def leftover_error(file: TensorFile, layout: Layout, strangers: list[str]) -> UnknownVAE | WrongTensors:
-    if any("quantize." in key for key in strangers):
-        remedy = "Use a KL or tiny autoencoder, or wait for a later version."
-        return UnknownVAE(f"{file.path} is {STRANGERS['quantize.']}.", "", remedy)
+def leftover_error(file: TensorFile, layout: Layout, strangers: list[str]) -> WrongTensors:
     return WrongTensors(
         f"{file.path} looks like a {layout.family!r} autoencoder in the {layout.name} layout, with "
         f"{len(strangers)} tensors too many: {shorten(strangers)}.",

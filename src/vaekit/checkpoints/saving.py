@@ -2,19 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vaekit.checkpoints.families import FAMILIES, Config, Family
+from vaekit.checkpoints.diffusers_settings import diffusers_settings
+from vaekit.checkpoints.families import FAMILIES, Config, Family, family_with
 from vaekit.checkpoints.layouts import Layout, layout_of
 from vaekit.checkpoints.metadata import describe
+from vaekit.checkpoints.statistics import statistics_of
 from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
-from vaekit.nets.kl import KLConfig
-from vaekit.nets.tiny import TinyConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.vae import VAE
 from vaekit.whole_files import cannot_write, whole_file, whole_folder
 
 LAYOUT_NAMES = ("native", "diffusers", "ldm", "tiny")
@@ -54,9 +54,9 @@ def family_and_config(vae: VAE) -> tuple[Family, Config]:
         WrongTensors: the nets are of no family that has a file format.
     """
     config = getattr(vae.encoder or vae.decoder, "config", None)
-    for family in FAMILIES:
-        if isinstance(config, family.config):
-            return family, config
+    family = family_with(config)
+    if family is not None:
+        return family, cast("Config", config)
     raise WrongTensors(
         f"This VAE is made of {type(vae.encoder or vae.decoder).__name__}, which is of no family with a file format.",
         f"Expected nets of one of the families {', '.join(family.name for family in FAMILIES)}.",
@@ -64,9 +64,9 @@ def family_and_config(vae: VAE) -> tuple[Family, Config]:
     )
 
 
-def tensors_in(vae: VAE, layout: Layout) -> dict[str, Tensor]:
-    """The weights under a layout's keys and in its shapes."""
-    native = vae.state_dict()
+def tensors_in(vae: VAE, layout: Layout, config: Config) -> dict[str, Tensor]:
+    """The weights, and the statistics that tell the frame where it is of that kind, in a layout's keys and shapes."""
+    native = vae.state_dict() | (statistics_of(vae.frame, config.latent_channels) if layout.family == "kl" else {})
     levels = layout.native_levels(native)
     named = {key: layout.from_native(key, levels) for key in native}
     lost = [key for key, name in named.items() if name is None]
@@ -76,7 +76,7 @@ def tensors_in(vae: VAE, layout: Layout) -> dict[str, Tensor]:
             "",
             'Save it in the "native" layout, which holds every VAE.',
         )
-    matrices = layout.name == "diffusers" and layout.family == "kl"
+    matrices = layout.name == "diffusers"
     return {
         name: (as_matrix(key, tensor) if matrices else tensor).detach().contiguous()
         for (key, tensor), name in zip(native.items(), named.values(), strict=True)
@@ -109,7 +109,7 @@ def _save_one_file(vae: VAE, path: Path, layout: Layout, config: Config) -> None
             f"Use a name such as {path.with_suffix('.safetensors').name}.",
         )
     with whole_file(path) as temporary:
-        write_tensors(tensors_in(vae, layout), temporary, describe(layout.family, config, vae.frame), path)
+        write_tensors(tensors_in(vae, layout, config), temporary, describe(layout.family, config, vae.frame), path)
 
 
 def write_tensors(tensors: dict[str, Tensor], temporary: Path, metadata: dict[str, str], target: Path) -> None:
@@ -142,7 +142,7 @@ def _save_diffusers_folder(vae: VAE, path: Path, family: Family, config: Config)
     settings = diffusers_settings(config, vae.frame)
     layout = _required_layout("diffusers", family)
     with whole_folder(path) as temporary:
-        write_tensors(tensors_in(vae, layout), temporary / DIFFUSERS_WEIGHTS, {"format": "pt"}, path)
+        write_tensors(tensors_in(vae, layout, config), temporary / DIFFUSERS_WEIGHTS, {"format": "pt"}, path)
         (temporary / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
@@ -155,90 +155,6 @@ def both_halves(vae: VAE, layout: str) -> None:
             f"The {layout} layout is for whole VAEs.",
             'Save it in the "native" layout, or load the other half with it.',
         )
-
-
-def diffusers_settings(config: Config, frame: LatentFrame | None) -> dict[str, Any]:
-    """The `config.json` with which diffusers builds the same network.
-
-    Raises:
-        WrongTensors: diffusers' class cannot be told to build this network.
-    """
-    if isinstance(config, TinyConfig):
-        return _autoencoder_tiny(config)
-    return _autoencoder_kl(config) | _diffusers_frame(frame)
-
-
-def _autoencoder_kl(config: KLConfig) -> dict[str, Any]:
-    obstacles = {
-        "attention inside levels": bool(config.encoder_attention or config.decoder_attention),
-        "different widths in encoder and decoder": config.encoder_widths != config.decoder_widths,
-        "another number of blocks in the decoder than one more": config.decoder_blocks != config.encoder_blocks + 1,
-        "1x1 convolutions that change the number of channels": config.hidden_channels != config.latent_channels,
-    }
-    met = [name for name, there in obstacles.items() if there]
-    if met:
-        raise WrongTensors(
-            f"diffusers' AutoencoderKL cannot express this VAE: it has {' and '.join(met)}.",
-            "",
-            'Save it in the "ldm" or "native" layout.',
-        )
-    levels = len(config.encoder_widths)
-    return {
-        "_class_name": "AutoencoderKL",
-        "act_fn": "silu",
-        "block_out_channels": list(config.encoder_widths),
-        "down_block_types": ["DownEncoderBlock2D"] * levels,
-        "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "in_channels": config.image_channels,
-        "out_channels": config.image_channels,
-        "latent_channels": config.latent_channels,
-        "layers_per_block": config.encoder_blocks,
-        "mid_block_add_attention": config.mid_attention,
-        "norm_num_groups": config.norm_groups,
-        "sample_size": 512,
-        "use_quant_conv": config.quant_conv,
-        "use_post_quant_conv": config.post_quant_conv,
-    }
-
-
-def _diffusers_frame(frame: LatentFrame | None) -> dict[str, Any]:
-    """The frame in diffusers' words. An unknown one is null: left out, diffusers would silently put SD1's 0.18215."""
-    if frame is None:
-        return {"scaling_factor": None}
-    if frame.patch > 1:
-        raise WrongTensors(
-            f"diffusers' AutoencoderKL has no word for a frame that rearranges {frame.patch}x{frame.patch} latents.",
-            "",
-            'Save the VAE in the "native" layout.',
-        )
-    if len(frame.shift) > 1 or len(frame.scale) > 1:
-        channels = max(len(frame.shift), len(frame.scale))
-        shift, scale = (values * (channels // len(values)) for values in (frame.shift, frame.scale))
-        return {"scaling_factor": 1.0, "latents_mean": list(shift), "latents_std": [1 / value for value in scale]}
-    return {"scaling_factor": frame.scale[0], "shift_factor": frame.shift[0] or None}
-
-
-def _autoencoder_tiny(config: TinyConfig) -> dict[str, Any]:
-    if config.pool:
-        raise WrongTensors(
-            "diffusers' AutoencoderTiny cannot express this VAE: it has the GroupNorm branch of TAEF2.",
-            "",
-            'Save it in the "native" or "tiny" layout.',
-        )
-    levels = len(config.encoder_blocks)
-    return {
-        "_class_name": "AutoencoderTiny",
-        "act_fn": "relu",
-        "encoder_block_out_channels": [config.width] * levels,
-        "decoder_block_out_channels": [config.width] * levels,
-        "num_encoder_blocks": list(config.encoder_blocks),
-        "num_decoder_blocks": list(config.decoder_blocks),
-        "in_channels": config.image_channels,
-        "out_channels": config.image_channels,
-        "latent_channels": config.latent_channels,
-        "scaling_factor": 1.0,
-        "upsampling_scaling_factor": 2,
-    }
 
 
 def _save_tiny_halves(vae: VAE, path: Path, family: Family, config: Config) -> None:

@@ -1,4 +1,4 @@
-"""The convolutional autoencoder of latent diffusion: SD1, SDXL, SD3, FLUX.1 and the LDM originals.
+"""The convolutional autoencoder of latent diffusion: SD1, SDXL, SD3, FLUX.1, FLUX.2 and the LDM originals.
 
 One skeleton, described by shapes alone: any widths, any number of levels, attention inside levels or in the middle or
 nowhere, with or without the 1x1 convolutions around the latent. Attribute names are the keys of the original LDM
@@ -24,7 +24,7 @@ class KLConfig:
 
     image_channels: int
     latent_channels: int
-    """Channels of the raw latents z; the encoder outputs twice as many."""
+    """Channels of the raw latents z; the encoder outputs `moments_per_latent` times as many."""
     hidden_channels: int
     """Channels between the trunks and the 1x1 convolutions ("z_channels"); equals `latent_channels` without them."""
     encoder_widths: tuple[int, ...]
@@ -46,6 +46,11 @@ class KLConfig:
     def factor(self) -> int:
         """Pixels per latent position along one side: 2 for every level but the last."""
         return 2 ** (len(self.encoder_widths) - 1)
+
+    @property
+    def moments_per_latent(self) -> int:
+        """Numbers that the encoder says of each number in the latent: its mean and its log-variance."""
+        return 2
 
 
 class ResidualBlock(nn.Module):
@@ -167,12 +172,17 @@ class Middle(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Pictures (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last."""
+    """Pictures (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last.
+
+    With one moment per latent, as before a vector quantiser, they are (b, z, h/f, w/f)."""
 
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
         self.config = config
         widths, groups = config.encoder_widths, config.norm_groups
+        hidden, moments = (
+            config.moments_per_latent * channels for channels in (config.hidden_channels, config.latent_channels)
+        )
         self.conv_in = nn.Conv2d(config.image_channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList(
             DownLevel(
@@ -187,10 +197,8 @@ class Encoder(nn.Module):
         )
         self.mid = Middle(widths[-1], config.mid_attention, groups)
         self.norm_out = nn.GroupNorm(groups, widths[-1], eps=NORM_EPSILON)
-        self.conv_out = nn.Conv2d(widths[-1], 2 * config.hidden_channels, 3, padding=1)
-        self.quant_conv = (
-            nn.Conv2d(2 * config.hidden_channels, 2 * config.latent_channels, 1) if config.quant_conv else nn.Identity()
-        )
+        self.conv_out = nn.Conv2d(widths[-1], hidden, 3, padding=1)
+        self.quant_conv = nn.Conv2d(hidden, moments, 1) if config.quant_conv else nn.Identity()
 
     def forward(self, x: Images) -> Moments:
         h = self.conv_in(x)
