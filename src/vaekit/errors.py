@@ -3,7 +3,7 @@
     VaekitError                   anything below: catch this one
     ├── BadPicture                a file that is not a picture, or one too broken or too large to read
     ├── BadCheckpoint             a weights file that is damaged, hostile, or not a weights file
-    │   └── UnsafePickle          a pickle that would run code on load; nothing of it ran
+    │   └── UnsafePickle          a pickle that names what only serves to run code; nothing ran
     ├── UnknownVAE                weights that are fine, but not those of a VAE that vaekit knows
     ├── WrongTensors              the right family with tensors missing, left over or misshapen
     ├── BadLatent                 a latent file that is damaged or not a latent file
@@ -42,7 +42,7 @@ class BadCheckpoint(VaekitError):
 
 
 class UnsafePickle(BadCheckpoint):
-    """A pickle that asks for code to be run on load. It was refused before anything ran."""
+    """A pickle that names what only serves to run code. It was refused, and nothing of it ran."""
 
 
 class UnknownVAE(VaekitError):

@@ -1,19 +1,13 @@
 """Weights files on disk -> named tensors, without running anything that is in them.
 
 The format is read from the first bytes, never from the file's name. A safetensors file is mapped into memory: only its
-header is read until tensors are asked for. A pickle (.pt, .pth, .ckpt, .bin) goes through torch's restricted
-unpickler, which builds tensors and plain containers and refuses everything else; where torch wrote it as a zip, its
-tensors are mapped too.
+header is read until tensors are asked for. So is a pickle (.pt, .pth, .ckpt, .bin): `pickles` reads it without
+importing or calling anything that it names, `torch_files` knows where torch puts the numbers.
 """
 
 import json
-import pickle
-import pickletools
-import re
 import struct
-import warnings
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +16,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vaekit.errors import BadCheckpoint, NotFound, UnsafePickle, legible
+from vaekit.checkpoints.pickled_values import Placeholder
+from vaekit.checkpoints.stored_tensors import StoredTensor
+from vaekit.checkpoints.torch_files import DAMAGE, OLD_STARTS, ZIP_START, open_torch_file
+from vaekit.errors import BadCheckpoint, NotFound, legible
 
 LARGEST_HEADER = 100_000_000
 """Bytes: the limit that the safetensors library sets itself."""
@@ -48,16 +45,8 @@ SAFETENSORS_DTYPES = {
     "BOOL": torch.bool,
 }
 
-ZIP_START = b"PK\x03\x04"
 WRAPPERS = ("state_dict", "model", "module", "params_ema", "params", "vae")
 """Names under which training programs keep the weights in a checkpoint, one level down."""
-HONEST = re.compile(
-    r"collections\.OrderedDict|_codecs\.encode|torch\.(Size|device|Tensor|b?float\d+|u?int\d+|bool)"
-    r"|torch(\.storage)?\.\w*Storage|torch\._utils\._rebuild_\w+|torch\.nn\.parameter\.Parameter"
-)
-"""What the pickle of an honest checkpoint names."""
-SCANNED = 1 << 20
-"""Bytes of a refused pickle that are searched for the names to tell."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +75,12 @@ def open_tensors(path: Path) -> TensorFile:
     Raises:
         NotFound: no such file.
         BadCheckpoint: the file is empty, damaged, or not a weights file.
-        UnsafePickle: a pickle that asks for code to be run.
+        UnsafePickle: a pickle that names what only serves to run code.
     """
     start = _first_bytes(path)
     if start[8:9] == b"{":
         return _open_safetensors(path)
-    if start[:4] == ZIP_START or start[:1] == b"\x80":
+    if start.startswith((ZIP_START, *OLD_STARTS)):
         return _open_pickle(path)
     raise BadCheckpoint(
         f"{path} is not a weights file: it starts with {start[:8]!r}." if start else f"{path} is empty (0 bytes).",
@@ -115,7 +104,7 @@ def _first_bytes(path: Path) -> bytes:
         raise BadCheckpoint(f"{path} is not a file.", "Expected a weights file.", "Give the file itself.")
     try:
         with open(path, "rb") as file:
-            return file.read(16)
+            return file.read(max(map(len, OLD_STARTS)))
     except OSError as error:
         raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.", "Expected a weights file.", "") from error
 
@@ -162,116 +151,42 @@ def _spec(entry: Mapping[str, Any]) -> TensorSpec:
 
 
 def _open_pickle(path: Path) -> TensorFile:
-    tensors = _find_tensors(_load_pickle(path))
-    if not tensors:
-        raise BadCheckpoint(
-            f"{path} holds no named tensors.", "Expected a dictionary of weights.", "Check that this is a checkpoint."
-        )
-    swollen = [name for name, tensor in tensors.items() if tensor.nbytes > path.stat().st_size]
-    if swollen:  # one number repeated by a stride of zero, or memory that nothing was read into
-        raise _damaged(path, f"{legible(swollen[0])} claims more numbers than the whole file holds")
-    specs = {name: TensorSpec(tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
-    return TensorFile(path, "pickle", {}, specs, lambda names: {name: tensors[name] for name in names})
-
-
-def _load_pickle(path: Path) -> object:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch comments on old formats; what matters is raised
-            if _can_be_mapped(path):
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            with open(path, "rb") as file:
-                return torch.load(file, map_location="cpu", weights_only=True)
-    except BadCheckpoint:
-        raise
-    except pickle.UnpicklingError as error:
-        raise _refused(path, str(error)) from error
-    except Exception as error:  # torch raises whatever a damaged zip or pickle leads it into
+        opened = open_torch_file(path)
+    except DAMAGE as error:
         reason = next(iter(str(error).splitlines()), "no detail")
         raise _damaged(path, legible(f"{type(error).__name__}: {reason}", 200)) from error
-
-
-def _can_be_mapped(path: Path) -> bool:
-    """Whether the tensors stand in the file as they are: in a zip they do, in torch's format before 1.6 not."""
-    with open(path, "rb") as file:
-        if file.read(4) != ZIP_START:
-            return False
-    with zipfile.ZipFile(path) as archive:
-        packed = next((entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED), "")
-    if packed:  # mapped, its bytes would pass for weights; unpacked, a small file may fill the memory
+    tensors = _find_tensors(opened.content)
+    if not tensors:
         raise BadCheckpoint(
-            f"{path} is a compressed zip ({legible(packed)}), which torch never writes.",
-            "Expected a checkpoint as torch.save writes it.",
-            "Fetch it again from its source, as safetensors if there is a choice.",
+            f"{path} holds no named tensors{_what_instead(opened.content)}.",
+            "Expected a dictionary of weights.",
+            "Check that this is a checkpoint.",
         )
-    return path.suffix != ".safetensors"  # a path of that ending torch would read as one, whatever is in the file
+    specs = {name: TensorSpec(tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+    def read(names: Iterable[str]) -> dict[str, Tensor]:
+        return opened.read({name: tensors[name] for name in names})
+
+    return TensorFile(path, "pickle", {}, specs, read)
 
 
-def _refused(path: Path, message: str) -> BadCheckpoint:
-    """The error for a pickle that torch would not load: hostile if it names code, else damaged."""
-    named = re.search(r"GLOBAL (\S+)|unrecognized function (.+)", message)
-    offenders = (
-        [named[1] or named[2]] if named else [name for name in _names_inside(path) if not HONEST.fullmatch(name)]
-    )
-    if not offenders:
-        reason = next((line for line in reversed(message.splitlines()) if line and "http" not in line), "no detail")
-        return _damaged(path, legible(reason, 200))
-    return UnsafePickle(
-        f"{path} is a pickle that asks for code that no weights need: {legible(', '.join(offenders[:3]), 200)}.",
-        "It was refused before anything ran. Expected tensors, numbers, strings, lists and dictionaries only.",
-        "Do not load it elsewhere unless you trust its author; ask for a safetensors version.",
-    )
+def _what_instead(content: object) -> str:
+    """What a pickle holds that is no dictionary: often a whole model, which only its own program can rebuild."""
+    return f", but an object of the class {legible(content.name)}" if isinstance(content, Placeholder) else ""
 
 
-def _names_inside(path: Path) -> list[str]:
-    """The functions and classes that a pickle names near its start, read without running it."""
-    names = []
-    strings: list[str] = []
-    for opcode, argument in _operations(path):
-        if opcode in ("GLOBAL", "INST"):
-            names.append(str(argument).replace(" ", "."))
-        elif opcode == "STACK_GLOBAL":
-            names.append(".".join(strings[-2:]))
-        elif isinstance(argument, str):
-            strings.append(argument)
-    return names
-
-
-def _operations(path: Path) -> Iterator[tuple[str, Any]]:
-    """The operations of the pickle in a file, as far as they can be read."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                entry = next(entry for entry in archive.infolist() if entry.filename.endswith("data.pkl"))
-                with archive.open(entry) as file:
-                    start = file.read(SCANNED)
-        else:
-            with open(path, "rb") as file:
-                start = file.read(SCANNED)
-        for operation, argument, _ in pickletools.genops(start):
-            yield operation.name, argument
-    except Exception:  # cut off in the middle, or no pickle at all: what was found so far is all there is to tell
-        return
-
-
-def _find_tensors(loaded: object) -> dict[str, Tensor]:
+def _find_tensors(loaded: object) -> dict[str, StoredTensor]:
     """The weights inside a checkpoint: at the top, or one level down under a customary name."""
-    if not isinstance(loaded, Mapping):
+    if not isinstance(loaded, dict):
         return {}
     inner = (loaded.get(wrapper) for wrapper in WRAPPERS)
-    wrapped = (held for held in inner if isinstance(held, Mapping) and any(map(_is_plain, held.values())))
-    holder = next(wrapped, loaded)
-    return {name: value for name, value in holder.items() if isinstance(name, str) and _is_plain(value)}
+    wrapped = (held for held in inner if isinstance(held, dict) and _named_tensors(held))
+    return _named_tensors(next(wrapped, loaded))
 
 
-def _is_plain(value: object) -> bool:
-    """Whether this is a tensor of numbers in memory: not sparse, quantised, nested, or without data."""
-    return (
-        isinstance(value, Tensor)
-        and value.layout is torch.strided
-        and value.device.type == "cpu"
-        and not (value.is_quantized or value.is_nested)
-    )
+def _named_tensors(holder: Mapping[object, object]) -> dict[str, StoredTensor]:
+    return {name: value for name, value in holder.items() if isinstance(name, str) and isinstance(value, StoredTensor)}
 
 
 def _damaged(path: Path, reason: str) -> BadCheckpoint:
