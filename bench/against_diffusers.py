@@ -9,6 +9,7 @@ runs in a process of its own: the high-water mark above what the process had wit
 
 import argparse
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -120,7 +121,7 @@ def peak_above_model(side_by: str, name: str, vae: str, side: int) -> int:
     Path("/proc/self/clear_refs").write_text("5")  # forget the high-water mark
     before = status("VmRSS")
     work(given)
-    return status("VmHWM") - before
+    return max(status("VmHWM") - before, resource.getpagesize())  # the kernel counts whole pages
 
 
 def status(field: str) -> int:
