@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from vaekit.checkpoints.saving import save
 from vaekit.distributions import DiagonalGaussian, Laplace, StandardNormal
 from vaekit.domains.images.crops import Pixels, crops, pyramid
+from vaekit.domains.images.reading import find_pictures
 from vaekit.domains.images.roundtrip import as_written
 from vaekit.metrics.lpips import LPIPS
 from vaekit.metrics.psnr import psnr
@@ -58,7 +59,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     pictures, weights = read_folders(options.data, options.crop)
-    held_out = [read(path) for path in picture_files(options.evaluate)]
+    held_out = [read(path) for path in find_pictures([options.evaluate])]
     lpips = LPIPS.from_tensors(load_file(options.lpips))
     rng = np.random.default_rng(options.seed)
     factor = CONFIG.factor
@@ -129,11 +130,6 @@ def fresh_vae(blocks: torch.Tensor) -> VAE:
     return VAE(encoder, DiagonalGaussian.from_moments, decoder, lambda mean: Laplace(mean, LAPLACE_SCALE))
 
 
-def picture_files(folder: Path) -> list[Path]:
-    endings = {".png", ".jpg", ".jpeg", ".webp"}
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file())
-
-
 def read(path: Path) -> Pixels:
     """RGB; see-through parts become a colour of the picture's own, drawn from its name."""
     with Image.open(path) as image:
@@ -149,7 +145,7 @@ def read_folders(folders: list[str], smallest: int) -> tuple[list[Pixels], list[
     pictures: list[Pixels] = []
     weights: list[float] = []
     for folder, _, weight in (entry.rpartition("=") for entry in folders):
-        unique = without_duplicates([read(path) for path in picture_files(Path(folder))], smallest)
+        unique = without_duplicates([read(path) for path in find_pictures([Path(folder)])], smallest)
         versions = [version for picture in unique for version in pyramid(picture, SHORT_SIDES, smallest)]
         areas = [float(np.sqrt(version.shape[0] * version.shape[1])) for version in versions]
         pictures += versions

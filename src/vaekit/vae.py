@@ -8,6 +8,7 @@ pictures, files or training objectives: a beta-VAE is an objective, never a subc
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +75,11 @@ class VAE(nn.Module):
         self.decoder = decoder
         self.to_likelihood = to_likelihood
         self.frame = frame
+
+    @property
+    def config(self) -> Any:
+        """The config that the nets were built from, the same for both halves; None for nets that have none."""
+        return getattr(self.encoder if self.encoder is not None else self.decoder, "config", None)
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) over raw latents, for data x (b, ...).

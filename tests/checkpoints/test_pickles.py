@@ -188,8 +188,7 @@ REAL = ["taef2/*.pth", "taesana/*.pth", "vae_approx/model.pt", "disentangling/*/
 @pytest.mark.parametrize("pattern", REAL)
 def test_real_files(shared_data: Path, pattern: str) -> None:
     paths = sorted((shared_data / "vae").glob(pattern))
-    if not paths:
-        pytest.skip(f"no {pattern} in {shared_data}")
+    assert paths, f"no {pattern} in {shared_data}"
     for path in paths:
         assert_same(read_all(path), torch.load(path, map_location="cpu", weights_only=True))
 

@@ -9,11 +9,14 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vaekit.checkpoints.loading import load
+from vaekit.checkpoints.saving import save
 from vaekit.distributions import DiagonalGaussian
 from vaekit.nets.kl import Attention, KLConfig, build
 
@@ -188,3 +191,35 @@ def test_attention_is_the_textbook_formula() -> None:
     mixed = ((q @ k.T) / math.sqrt(8)).softmax(dim=-1) @ v
     expected = x + attention.proj_out(mixed.T.reshape(1, 8, 3, 5))
     torch.testing.assert_close(attention(x), expected)
+
+
+@pytest.mark.parametrize(("channels", "quant"), [(4, True), (16, False)])
+def test_ldm_keys_are_those_that_diffusers_converts(tmp_path: Path, channels: int, quant: bool) -> None:
+    """diffusers' own converter, written for the original checkpoints, is the judge of what LDM's names are."""
+    torch.manual_seed(0)
+    levels, widths = 4, (32, 64, 64, 64)
+    config = {
+        "block_out_channels": widths,
+        "down_block_types": ["DownEncoderBlock2D"] * levels,
+        "up_block_types": ["UpDecoderBlock2D"] * levels,
+        "layers_per_block": 2,
+        "latent_channels": channels,
+        "use_quant_conv": quant,
+        "use_post_quant_conv": quant,
+    }
+    fresh = diffusers.AutoencoderKL(**config)
+    fresh.save_pretrained(tmp_path / "diffusers")
+    ours = load(tmp_path / "diffusers")
+    save(ours, tmp_path / "ldm.safetensors", "ldm")
+    original = {f"first_stage_model.{key}": tensor for key, tensor in load_file(tmp_path / "ldm.safetensors").items()}
+    theirs = diffusers.AutoencoderKL(**config).eval()
+    theirs.load_state_dict(convert_ldm_vae_checkpoint(original, config), strict=True)
+    save_file(original, tmp_path / "checkpoint.safetensors")
+    behind_prefix = load(tmp_path / "checkpoint.safetensors")
+    x = torch.rand(3, 3, 72, 40) * 2 - 1
+    with torch.no_grad():
+        expected = theirs.encode(x).latent_dist
+        posterior = behind_prefix.encode(x)
+        assert (posterior.mean - expected.mean).abs().max() <= 1e-4
+        assert (posterior.log_variance - expected.logvar).abs().max() <= 1e-4
+        assert (behind_prefix.decode(expected.mean) - theirs.decode(expected.mean).sample).abs().max() <= 1e-4

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vaekit.checkpoints.layouts import CODEBOOK
+from vaekit.checkpoints.layouts import CODEBOOK, HALVES
 from vaekit.distributions import DiagonalGaussian, Laplace, Likelihood, Normal, Point, Posterior
 from vaekit.nets import kl, tiny, vq
 from vaekit.nets.kl import KLConfig
@@ -23,8 +23,6 @@ from vaekit.vae import VAE, LatentFrame
 Config = KLConfig | VQConfig | TinyConfig
 Shapes = Mapping[str, tuple[int, ...]]
 """Native keys and the shapes of their tensors."""
-
-HALVES = ("encoder", "decoder")
 
 PUBLISHED_GROUPS = 32
 """Groups of every GroupNorm in all published KL autoencoders. Shapes do not tell it; metadata may say otherwise."""

@@ -63,3 +63,10 @@ def frame_of_settings(settings: Mapping[str, Any]) -> LatentFrame | None:
             return None
         return sound_frame(mean, [factor.scale[0] / value for value in deviations.scale])
     return sound_frame([settings.get("shift_factor") or 0.0], [scale])
+
+
+def frame_words(frame: LatentFrame) -> str:
+    """A frame for a person: scale and shift, or that there is one for each channel."""
+    if len(frame.scale) > 1 or len(frame.shift) > 1:
+        return f"frame of {max(len(frame.scale), len(frame.shift))} channels"
+    return f"scale {frame.scale[0]:g}, shift {frame.shift[0]:g}"

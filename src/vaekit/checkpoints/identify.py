@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from vaekit.checkpoints.cards import Kind
-from vaekit.checkpoints.families import HALVES, Config, Family, assemble, family_of
+from vaekit.checkpoints.families import Config, Family, assemble, family_of
 from vaekit.checkpoints.frames import find_frame
+from vaekit.checkpoints.layouts import HALVES
 from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate, shorten
 from vaekit.checkpoints.metadata import read_norm_groups
 from vaekit.checkpoints.statistics import read_statistics

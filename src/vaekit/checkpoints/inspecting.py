@@ -1,7 +1,7 @@
 """What VAE is in a file, as a record that a person or a program can read."""
 
 import dataclasses
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,21 +69,13 @@ def inspect(name_or_path: str | Path) -> Inspection:
             compression=compression(config),
             frame=identified.frame,
             frame_source=identified.frame_source,
-            parameters=sum(count(spec.shape) for spec in specs),
+            parameters=sum(math.prod(spec.shape) for spec in specs),
             dtypes=tuple(sorted({str(spec.dtype).removeprefix("torch.") for spec in specs})),
             fingerprint=hashed,
             card=card_of(hashed),
             config=dataclasses.asdict(config),
             problems=tuple(problems(identified)),
         )
-
-
-def count(shape: Sequence[int]) -> int:
-    """Elements of a tensor of this shape."""
-    total = 1
-    for side in shape:
-        total *= side
-    return total
 
 
 def problems(identified: Identified) -> list[str]:

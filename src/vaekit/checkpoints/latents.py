@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vaekit.checkpoints.files import open_tensors
 from vaekit.checkpoints.fingerprint import fingerprint
+from vaekit.checkpoints.frames import frame_words
 from vaekit.checkpoints.metadata import frame_text, read_frame, spans
 from vaekit.checkpoints.saving import family_and_config, write_tensors
 from vaekit.distributions import DiagonalGaussian, Point, Posterior
@@ -53,13 +54,6 @@ class LatentFile:
     space: LatentSpace
     height: int
     width: int
-
-
-def frame_words(frame: LatentFrame) -> str:
-    """A frame for a person: scale and shift, or that there is one for each channel."""
-    if len(frame.scale) > 1 or len(frame.shift) > 1:
-        return f"frame of {max(len(frame.scale), len(frame.shift))} channels"
-    return f"scale {frame.scale[0]:g}, shift {frame.shift[0]:g}"
 
 
 def space_of(vae: VAE) -> LatentSpace:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+HALVES = ("encoder", "decoder")
 PLACEHOLDER = re.compile(r"(\{[~-]?\w\})")
 NUMBER = "0|[1-9][0-9]{0,2}"
 """One way to write each number, so that names translate back; no model has a thousand levels."""
@@ -40,7 +41,7 @@ class Layout:
     @property
     def half(self) -> str:
         """The half that files in this layout hold, "encoder" or "decoder"; empty where they may hold both."""
-        return next((half for half in ("encoder", "decoder") if self.name.endswith("-" + half)), "")
+        return next((half for half in HALVES if self.name.endswith("-" + half)), "")
 
     def to_native(self, foreign: str, levels: int) -> str | None:
         """The native key for a foreign one, in a model with so many decoder levels; None if there is none."""

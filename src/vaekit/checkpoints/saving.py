@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import cast
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from vaekit.checkpoints.diffusers_settings import diffusers_settings
 from vaekit.checkpoints.families import FAMILIES, Config, Family, family_with
-from vaekit.checkpoints.layouts import Layout, layout_of
+from vaekit.checkpoints.layouts import HALVES, Layout, layout_of
 from vaekit.checkpoints.metadata import describe
 from vaekit.checkpoints.statistics import statistics_of
 from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
@@ -53,10 +52,9 @@ def family_and_config(vae: VAE) -> tuple[Family, Config]:
     Raises:
         WrongTensors: the nets are of no family that has a file format.
     """
-    config = getattr(vae.encoder or vae.decoder, "config", None)
-    family = family_with(config)
+    family = family_with(vae.config)
     if family is not None:
-        return family, cast("Config", config)
+        return family, vae.config
     raise WrongTensors(
         f"This VAE is made of {type(vae.encoder or vae.decoder).__name__}, which is of no family with a file format.",
         f"Expected nets of one of the families {', '.join(family.name for family in FAMILIES)}.",
@@ -158,7 +156,7 @@ def both_halves(vae: VAE, layout: str) -> None:
 
 
 def _save_tiny_halves(vae: VAE, path: Path, family: Family, config: Config) -> None:
-    halves = [half for half in ("encoder", "decoder") if getattr(vae, half) is not None]
+    halves = [half for half in HALVES if getattr(vae, half) is not None]
     native = vae.state_dict()
     metadata = describe(family.name, config, vae.frame)
     with whole_folder(path) as temporary:

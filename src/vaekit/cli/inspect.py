@@ -33,7 +33,7 @@ def inspect(
 
 def facts(seen: "Inspection") -> dict[str, str]:
     """An inspection in words."""
-    from vaekit.checkpoints.latents import frame_words
+    from vaekit.checkpoints.frames import frame_words
 
     frame = "unknown" if seen.frame is None else f"{frame_words(seen.frame)} (from {seen.frame_source})"
     told = card_facts(seen.card) if seen.card else {}

@@ -100,10 +100,9 @@ def image_config(vae: VAE) -> ImageConfig:
     Raises:
         TypeError: its nets have none, so that nobody can tell what they take.
     """
-    config = getattr(vae.encoder if vae.encoder is not None else vae.decoder, "config", None)
-    if config is None:
+    if vae.config is None:
         raise TypeError("the engine runs image VAEs whose nets have a `config` with channels and factor")
-    return config
+    return vae.config
 
 
 def check_pictures(x: Tensor, channels: int) -> None:
