@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vaekit.checkpoints.families import Config, assemble, family_with
-from vaekit.checkpoints.statistics import EPSILON, frame_of
+from vaekit.checkpoints.families.batch_norm import EPSILON, frame_of
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vaekit.checkpoints.files import SAFETENSORS_DTYPES, open_tensors
+from vaekit.checkpoints.formats.files import SAFETENSORS_DTYPES, open_tensors
 from vaekit.errors import BadCheckpoint, NotFound
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaekit.checkpoints.cards import kinds, matching_kinds
 from vaekit.checkpoints.families import Config, family_of, family_with
-from vaekit.checkpoints.files import TensorFile, TensorSpec
+from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
 from vaekit.checkpoints.frames import find_frame
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.metadata import frame_text

@@ -20,12 +20,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaekit.checkpoints.files import open_tensors
-from vaekit.checkpoints.pickled_names import number_dtype, runs_code
-from vaekit.checkpoints.pickled_values import Placeholder
-from vaekit.checkpoints.pickles import MOST_WORK
-from vaekit.checkpoints.stored_tensors import StoredTensor
-from vaekit.checkpoints.torch_files import MAGIC_NUMBER, open_torch_file
+from vaekit.checkpoints.formats.files import open_tensors
+from vaekit.checkpoints.formats.pickled_names import number_dtype, runs_code
+from vaekit.checkpoints.formats.pickled_values import Placeholder
+from vaekit.checkpoints.formats.pickles import MOST_WORK
+from vaekit.checkpoints.formats.stored_tensors import StoredTensor
+from vaekit.checkpoints.formats.torch_files import MAGIC_NUMBER, open_torch_file
 from vaekit.errors import BadCheckpoint, UnsafePickle, VaekitError
 
 DTYPES = [
@@ -386,7 +386,7 @@ HEAVY = {
 READ_ALL = """
 import resource, sys
 from pathlib import Path
-from vaekit.checkpoints.files import open_tensors
+from vaekit.checkpoints.formats.files import open_tensors
 from vaekit.errors import BadCheckpoint
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sorted(Path(sys.argv[1]).iterdir()):

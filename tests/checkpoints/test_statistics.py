@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vaekit.checkpoints.families.batch_norm import COUNT, EPSILON, MEAN, VARIANCE, frame_of, statistics_of
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.inspecting import inspect
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
-from vaekit.checkpoints.statistics import COUNT, EPSILON, MEAN, VARIANCE, frame_of, statistics_of
 from vaekit.errors import WrongTensors
 from vaekit.vae import VAE, LatentFrame
 

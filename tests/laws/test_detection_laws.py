@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from vaekit.checkpoints.families import FAMILIES, Config, Shapes, assemble, family_of, family_with
-from vaekit.checkpoints.files import TensorFile, TensorSpec
+from vaekit.checkpoints.families import FAMILIES, LAYOUTS, Config, Layout, Shapes, assemble, family_of, family_with
+from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
 from vaekit.checkpoints.identify import identify
-from vaekit.checkpoints.layouts import LAYOUTS, Layout
 from vaekit.checkpoints.locate import locate
 from vaekit.nets import tiny
 from vaekit.nets.kl import KLConfig

@@ -8,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaekit.checkpoints.diffusers_settings import diffusers_settings
-from vaekit.checkpoints.families import Config, assemble, family_of
-from vaekit.checkpoints.layouts import LAYOUTS, STATISTICS, Layout, layout_of
+from vaekit.checkpoints.families import LAYOUTS, Config, Layout, assemble, family_of, layout_of
+from vaekit.checkpoints.families.batch_norm import STATISTICS
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
@@ -149,7 +148,7 @@ def test_diffusers_keys_are_those_of_vq_model(levels: int, attention: bool) -> N
 
     config = vq_config(kl_config(levels, attention))
     with torch.device("meta"):
-        theirs = VQModel(**diffusers_settings(config, None))
+        theirs = VQModel(**family_of("vq").diffusers(config, None))
     assert foreign_names("diffusers", "vq", config) == set(theirs.state_dict())
 
 

@@ -106,10 +106,9 @@ def published(channels: int, widths: tuple[int, ...], attention: tuple[int, ...]
     "config", [published(3, (128, 256, 512), (), 8192), published(4, (128, 256, 256, 512), (3,), 256)]
 )
 def test_has_as_many_weights_as_diffusers_builds(config: VQConfig) -> None:
-    from vaekit.checkpoints.diffusers_settings import diffusers_settings
     from vaekit.checkpoints.families import assemble, family_of
 
     with torch.device("meta"):
         ours = assemble(family_of("vq"), config)
-        model = diffusers.VQModel(**diffusers_settings(config, None))
+        model = diffusers.VQModel(**family_of("vq").diffusers(config, None))
     assert sum(weight.numel() for weight in ours.parameters()) == sum(weight.numel() for weight in model.parameters())

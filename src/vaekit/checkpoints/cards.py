@@ -1,4 +1,4 @@
-"""Known VAEs as facts: the table `cards.toml`, read."""
+"""Known VAEs as facts: the tables `kinds.toml` and `cards.toml`, read."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -54,14 +54,14 @@ def kinds() -> tuple[Kind, ...]:
             _frame(entry.get("frame")),
             entry.get("frame_in", ""),
         )
-        for entry in _table()["kind"]
+        for entry in _table("kinds.toml")["kind"]
     )
 
 
 @cache
 def cards() -> tuple[Card, ...]:
     """Every VAE that can be loaded by name."""
-    return tuple(Card(**entry) for entry in _table().get("vae", []))
+    return tuple(Card(**entry) for entry in _table("cards.toml")["vae"])
 
 
 def card_of(name_or_fingerprint: str) -> Card | None:
@@ -81,8 +81,8 @@ def agreed_frame(candidates: Sequence[Kind]) -> LatentFrame | None:
 
 
 @cache
-def _table() -> dict[str, Any]:
-    return tomllib.loads(resources.files("vaekit.checkpoints").joinpath("cards.toml").read_text("utf-8"))
+def _table(name: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files("vaekit.checkpoints").joinpath(name).read_text("utf-8"))
 
 
 def _frozen(match: dict[str, Any]) -> dict[str, Any]:

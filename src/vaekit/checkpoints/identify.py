@@ -4,23 +4,18 @@ Nothing is read here but headers, and the few numbers of a frame that stands in 
 `inspect` both start from the answer.
 """
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from vaekit.checkpoints.cards import Kind
-from vaekit.checkpoints.families import Config, Family, assemble, family_of
+from vaekit.checkpoints.families import HALVES, Config, Family, assemble, family_of
 from vaekit.checkpoints.frames import find_frame
-from vaekit.checkpoints.layouts import HALVES
 from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate, shorten
-from vaekit.checkpoints.metadata import read_norm_groups
+from vaekit.checkpoints.metadata import read_config
 from vaekit.checkpoints.statistics import read_statistics
 from vaekit.errors import UnknownVAE, WrongTensors
-from vaekit.nets.kl import KLConfig
 from vaekit.vae import LatentFrame
 
 
@@ -66,49 +61,18 @@ def identify(path: Path) -> Identified:
     shapes = {native: part.spec(native).shape for part in parts for native in part.names}
     family = family_of(parts[0].layout.family)
     config = family.detect(shapes)
-    if config is None or residual_blocks(config) > len(shapes):
+    if config is None or config.blocks > len(shapes):
         raise UnknownVAE(
             f"{path} has the keys of a {family.name!r} autoencoder but not its structure.",
             "Expected one of the models in the README's table.",
             "If this is a VAE that others can run, please report its key names and shapes.",
         )
-    config = with_norm_groups(config, files[0].metadata, settings)
-    check_norm_groups(path, config)
+    config = family.complete(config, read_config(files[0].metadata), settings)
     statistics = read_statistics(path, parts, config.latent_channels, settings)
     frame = find_frame(family, config, files[0].metadata, settings, statistics)
     identified = Identified(path, family, config, parts, *frame)
     check_tensors(identified)
     return identified
-
-
-def residual_blocks(config: Config) -> int:
-    """How many blocks a network has; each has several tensors, so a file with fewer tensors holds something else."""
-    if isinstance(config, KLConfig):
-        levels = len(config.encoder_widths) * config.encoder_blocks, len(config.decoder_widths) * config.decoder_blocks
-        return max(levels)
-    return max(sum(config.encoder_blocks), sum(config.decoder_blocks))
-
-
-def with_norm_groups(config: Config, metadata: Mapping[str, str], settings: Mapping[str, Any]) -> Config:
-    """The config with the number of norm groups that the file tells, where it tells one."""
-    groups = read_norm_groups(metadata) or settings.get("norm_num_groups")
-    if isinstance(config, KLConfig) and isinstance(groups, int) and groups > 0:
-        return dataclasses.replace(config, norm_groups=groups)
-    return config
-
-
-def check_norm_groups(path: Path, config: Config) -> None:
-    """Refuse widths that the norm groups do not divide: nothing with these weights can have been trained."""
-    if not isinstance(config, KLConfig):
-        return
-    widths = sorted({*config.encoder_widths, *config.decoder_widths})
-    if any(width % config.norm_groups for width in widths):
-        raise UnknownVAE(
-            f"{path} has the keys of a 'kl' autoencoder of widths {shorten(map(str, widths))}, which "
-            f"{config.norm_groups} norm groups do not divide.",
-            "Expected the number of groups in the file's metadata or config.json: weights do not tell it.",
-            'Add a config.json with the right "norm_num_groups" beside the file, and give the folder.',
-        )
 
 
 def check_tensors(identified: Identified) -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.checkpoints.cards import Card, card_of
-from vaekit.checkpoints.families import PUBLISHED_GROUPS
 from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.loading import build, located
 from vaekit.nets.config import compression
-from vaekit.nets.kl import KLConfig
 from vaekit.vae import LatentFrame
 
 
@@ -90,12 +88,6 @@ def problems(identified: Identified) -> list[str]:
     ignored = sum(part.ignored for part in identified.parts)
     if ignored:
         told.append(f"{ignored:,} other tensors of the file are not part of the VAE.")
-    config = identified.config
-    if isinstance(config, KLConfig) and not identified.kinds and groups_are_assumed(config):
-        told.append(f"The number of norm groups is taken to be {PUBLISHED_GROUPS}: weights do not tell it.")
+    if not identified.kinds:
+        told += identified.family.assumed(identified.config)
     return told
-
-
-def groups_are_assumed(config: KLConfig) -> bool:
-    """Whether the number of norm groups is the published models' own in a network unlike any of them."""
-    return config.norm_groups == PUBLISHED_GROUPS and min(config.encoder_widths) < 128

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.files import open_tensors
 from vaekit.checkpoints.fingerprint import fingerprint
+from vaekit.checkpoints.formats.files import open_tensors
 from vaekit.checkpoints.frames import frame_words
 from vaekit.checkpoints.metadata import frame_text, read_frame, spans
 from vaekit.checkpoints.saving import family_and_config, write_tensors

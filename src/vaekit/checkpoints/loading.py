@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vaekit.checkpoints.cards import card_of, cards
 from vaekit.checkpoints.families import assemble
-from vaekit.checkpoints.files import is_there
+from vaekit.checkpoints.formats.files import is_there
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.errors import NotFound, legible
 from vaekit.vae import VAE

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.checkpoints.files import TensorFile, TensorSpec, is_there, open_tensors
-from vaekit.checkpoints.layouts import LAYOUTS, STATISTICS, Layout
+from vaekit.checkpoints.families import LAYOUTS, Layout
+from vaekit.checkpoints.families.batch_norm import STATISTICS
+from vaekit.checkpoints.formats.files import TensorFile, TensorSpec, is_there, open_tensors
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, legible
 
 WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin")

@@ -64,10 +64,9 @@ def _are_numbers(values: object) -> TypeGuard[list[float]]:
     )
 
 
-def read_norm_groups(metadata: Mapping[str, str]) -> int | None:
-    """The number of norm groups that the metadata tells, if any."""
-    groups = _json_object(metadata.get("vaekit.config")).get("norm_groups")
-    return groups if type(groups) is int and groups > 0 else None
+def read_config(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What the metadata tells of the config: things that weights do not tell; empty where it tells nothing."""
+    return _json_object(metadata.get("vaekit.config"))
 
 
 def _json_object(text: str | None) -> dict[str, Any]:

@@ -7,11 +7,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vaekit.checkpoints.diffusers_settings import diffusers_settings
-from vaekit.checkpoints.families import FAMILIES, Config, Family, family_with
-from vaekit.checkpoints.layouts import HALVES, Layout, layout_of
+from vaekit.checkpoints.families import FAMILIES, HALVES, Config, Family, Layout, family_with, layout_of
 from vaekit.checkpoints.metadata import describe
-from vaekit.checkpoints.statistics import statistics_of
 from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
 from vaekit.vae import VAE
 from vaekit.whole_files import cannot_write, whole_file, whole_folder
@@ -43,7 +40,7 @@ def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
     elif layout == "diffusers" and path.suffix != ".safetensors":
         _save_diffusers_folder(vae, path, family, config)
     else:
-        _save_one_file(vae, path, _required_layout(layout, family), config)
+        _save_one_file(vae, path, _required_layout(layout, family), family, config)
 
 
 def family_and_config(vae: VAE) -> tuple[Family, Config]:
@@ -62,9 +59,9 @@ def family_and_config(vae: VAE) -> tuple[Family, Config]:
     )
 
 
-def tensors_in(vae: VAE, layout: Layout, config: Config) -> dict[str, Tensor]:
+def tensors_in(vae: VAE, layout: Layout, family: Family, config: Config) -> dict[str, Tensor]:
     """The weights, and the statistics that tell the frame where it is of that kind, in a layout's keys and shapes."""
-    native = vae.state_dict() | (statistics_of(vae.frame, config.latent_channels) if layout.family == "kl" else {})
+    native = vae.state_dict() | family.beside(config, vae.frame)
     levels = layout.native_levels(native)
     named = {key: layout.from_native(key, levels) for key in native}
     lost = [key for key, name in named.items() if name is None]
@@ -99,7 +96,7 @@ def _required_layout(name: str, family: Family) -> Layout:
     return layout
 
 
-def _save_one_file(vae: VAE, path: Path, layout: Layout, config: Config) -> None:
+def _save_one_file(vae: VAE, path: Path, layout: Layout, family: Family, config: Config) -> None:
     if path.suffix != ".safetensors":
         raise CannotWrite(
             f"The {layout.name} layout is one file, and {path.name} does not end in .safetensors.",
@@ -107,7 +104,9 @@ def _save_one_file(vae: VAE, path: Path, layout: Layout, config: Config) -> None
             f"Use a name such as {path.with_suffix('.safetensors').name}.",
         )
     with whole_file(path) as temporary:
-        write_tensors(tensors_in(vae, layout, config), temporary, describe(layout.family, config, vae.frame), path)
+        write_tensors(
+            tensors_in(vae, layout, family, config), temporary, describe(family.name, config, vae.frame), path
+        )
 
 
 def write_tensors(tensors: dict[str, Tensor], temporary: Path, metadata: dict[str, str], target: Path) -> None:
@@ -137,10 +136,10 @@ def _sort_metadata(path: Path) -> None:
 
 def _save_diffusers_folder(vae: VAE, path: Path, family: Family, config: Config) -> None:
     both_halves(vae, "diffusers")
-    settings = diffusers_settings(config, vae.frame)
+    settings = family.diffusers(config, vae.frame)
     layout = _required_layout("diffusers", family)
     with whole_folder(path) as temporary:
-        write_tensors(tensors_in(vae, layout, config), temporary / DIFFUSERS_WEIGHTS, {"format": "pt"}, path)
+        write_tensors(tensors_in(vae, layout, family, config), temporary / DIFFUSERS_WEIGHTS, {"format": "pt"}, path)
         (temporary / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
 
 

@@ -19,6 +19,10 @@ class ImageConfig(Protocol):
     def factor(self) -> int:
         """Pixels per latent position along one side."""
 
+    @property
+    def blocks(self) -> int:
+        """Blocks of the larger half; each has several tensors."""
+
 
 def compression(config: ImageConfig) -> float:
     """Numbers in a picture for each number in its latent: 48 for 3 channels, factor 8 and 4 latent channels."""

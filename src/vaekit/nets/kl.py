@@ -48,6 +48,12 @@ class KLConfig:
         return 2 ** (len(self.encoder_widths) - 1)
 
     @property
+    def blocks(self) -> int:
+        """Residual blocks of the larger half."""
+        sides = (self.encoder_widths, self.encoder_blocks), (self.decoder_widths, self.decoder_blocks)
+        return max(len(widths) * blocks for widths, blocks in sides)
+
+    @property
     def moments_per_latent(self) -> int:
         """Numbers that the encoder says of each number in the latent: its mean and its log-variance."""
         return 2

@@ -35,6 +35,11 @@ class TinyConfig:
         """Pixels per latent position along one side."""
         return 2 ** (len(self.encoder_blocks) - 1)
 
+    @property
+    def blocks(self) -> int:
+        """Blocks of the larger half."""
+        return max(sum(self.encoder_blocks), sum(self.decoder_blocks))
+
 
 class Clamp(nn.Module):
     """Squash latents softly into (-3, 3)."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from vaekit.checkpoints.pickled_names import storage_dtype
-from vaekit.checkpoints.pickled_values import Builder, Placeholder
+from vaekit.checkpoints.formats.pickled_names import storage_dtype
+from vaekit.checkpoints.formats.pickled_values import Builder, Placeholder
 from vaekit.errors import legible
 
 MOST_AXES = 64

@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.pickles import Window, unpickle
-from vaekit.checkpoints.stored_tensors import Storage, Storages, StoredTensor, as_text
+from vaekit.checkpoints.formats.pickles import Window, unpickle
+from vaekit.checkpoints.formats.stored_tensors import Storage, Storages, StoredTensor, as_text
 from vaekit.errors import BadCheckpoint, legible
 
 ZIP_START = b"PK\x03\x04"

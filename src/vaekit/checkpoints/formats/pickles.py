@@ -17,8 +17,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vaekit.checkpoints.pickled_names import number_dtype, runs_code
-from vaekit.checkpoints.pickled_values import CONTAINERS, Builder, Placeholder, as_dict, as_key, copying
+from vaekit.checkpoints.formats.pickled_names import number_dtype, runs_code
+from vaekit.checkpoints.formats.pickled_values import CONTAINERS, Builder, Placeholder, as_dict, as_key, copying
 from vaekit.errors import UnsafePickle, legible
 
 MOST_WORK = 2_000_000

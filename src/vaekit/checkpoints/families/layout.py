@@ -2,7 +2,8 @@
 
 A layout maps every native key to one foreign key and back; nothing is lost or invented. Templates name the parts that
 vary: `{i}` and `{j}` are numbers, `{~i}` is the number of a decoder level counted from the other end, `{-i}` is one
-less, `{p}` is `weight` or `bias`. Native keys are the attribute names of `vaekit.nets`.
+less, `{p}` is `weight` or `bias`. Native keys are the attribute names of `vaekit.nets`. The tables themselves
+stand with their families.
 """
 
 import re
@@ -128,113 +129,6 @@ def product(native: str, foreign: str, leaves: dict[str, str]) -> Rules:
     return tuple((f"{native}.{a}.{{p}}", f"{foreign}.{b}.{{p}}") for a, b in leaves.items())
 
 
-RESIDUAL = {name: name for name in ("norm1", "conv1", "norm2", "conv2")} | {"nin_shortcut": "conv_shortcut"}
-ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
-OLD_ATTENTION = {"norm": "group_norm", "q": "query", "k": "key", "v": "value", "proj_out": "proj_attn"}
-ENDS = {"conv_in": "conv_in", "norm_out": "conv_norm_out", "conv_out": "conv_out"}
-QUANT_CONVS: Rules = (
-    ("encoder.quant_conv.{p}", "quant_conv.{p}"),
-    ("decoder.post_quant_conv.{p}", "post_quant_conv.{p}"),
-)
-STATISTICS: Rules = tuple((key, key) for key in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked"))
-"""FLUX.2's frame as tensors, under the same names in every layout; see `statistics.py`."""
-
-
-def diffusers_kl(attention: dict[str, str]) -> Rules:
-    """The table of diffusers' AutoencoderKL, with the names it had for the layers of attention at the time."""
-    return (
-        *product("encoder", "encoder", ENDS),
-        *product("encoder.down.{i}.block.{j}", "encoder.down_blocks.{i}.resnets.{j}", RESIDUAL),
-        *product("encoder.down.{i}.attn.{j}", "encoder.down_blocks.{i}.attentions.{j}", attention),
-        *product("encoder.down.{i}.downsample", "encoder.down_blocks.{i}.downsamplers.0", {"conv": "conv"}),
-        *product("encoder.mid.block_1", "encoder.mid_block.resnets.0", RESIDUAL),
-        *product("encoder.mid.attn_1", "encoder.mid_block.attentions.0", attention),
-        *product("encoder.mid.block_2", "encoder.mid_block.resnets.1", RESIDUAL),
-        *product("decoder", "decoder", ENDS),
-        *product("decoder.mid.block_1", "decoder.mid_block.resnets.0", RESIDUAL),
-        *product("decoder.mid.attn_1", "decoder.mid_block.attentions.0", attention),
-        *product("decoder.mid.block_2", "decoder.mid_block.resnets.1", RESIDUAL),
-        *product("decoder.up.{i}.block.{j}", "decoder.up_blocks.{~i}.resnets.{j}", RESIDUAL),
-        *product("decoder.up.{i}.attn.{j}", "decoder.up_blocks.{~i}.attentions.{j}", attention),
-        *product("decoder.up.{i}.upsample", "decoder.up_blocks.{~i}.upsamplers.0", {"conv": "conv"}),
-        *QUANT_CONVS,
-    )
-
-
 def same_names(rules: Rules) -> Rules:
     """The identity on the native side of a table."""
     return tuple((native, native) for native, _ in rules)
-
-
-def ldm(rules: Rules) -> Rules:
-    """LDM's own names: the native ones, but for what stands outside the halves."""
-    outside = dict(QUANT_CONVS + CODEBOOKS)
-    return tuple((native, outside.get(native, native)) for native, _ in rules)
-
-
-def half_alone(rules: Rules, half: str) -> Rules:
-    """The native names of one half without its own prefix, as in the state dict of that half."""
-    return (
-        tuple((native, native.removeprefix(half + ".")) for native, _ in rules if native.startswith(half + "."))
-        + STATISTICS
-    )
-
-
-def sequential(native: str, foreign: str) -> Rules:
-    """The table of an `nn.Sequential` of convolutions and tiny blocks behind two prefixes."""
-    return tuple((f"{native}.{leaf}", f"{foreign}.{leaf}") for leaf in ("{p}", "conv.{j}.{p}", "pool.{j}.{p}"))
-
-
-CODEBOOK = "to_posterior.codebook"
-"""The native key of a vector quantiser's weights."""
-CODEBOOKS: Rules = ((CODEBOOK, "quantize.embedding.weight"),)
-KL, OLD_KL = ((*diffusers_kl(attention), *STATISTICS) for attention in (ATTENTION, OLD_ATTENTION))
-VQ, OLD_VQ = ((*diffusers_kl(attention), *CODEBOOKS) for attention in (ATTENTION, OLD_ATTENTION))
-LAYOUTS = (
-    Layout("ldm", "kl", ldm(KL)),
-    Layout("native", "kl", same_names(KL)),
-    Layout("diffusers", "kl", KL),
-    Layout("diffusers-old", "kl", OLD_KL),
-    Layout("ldm", "vq", ldm(VQ)),
-    Layout("native", "vq", same_names(VQ)),
-    Layout("diffusers", "vq", VQ),
-    Layout("diffusers-old", "vq", OLD_VQ),
-    Layout(
-        "bare-encoder",
-        "kl",
-        half_alone(KL, "encoder"),
-        has=("down.0.block.0.conv1.weight",),
-        lacks=("up.0.block.0.conv1.weight",),
-        any_prefix=False,
-    ),
-    Layout(
-        "bare-decoder",
-        "kl",
-        half_alone(KL, "decoder"),
-        has=("up.0.block.0.conv1.weight",),
-        lacks=("down.0.block.0.conv1.weight",),
-        any_prefix=False,
-    ),
-    Layout("native", "tiny", (*sequential("encoder.{i}", "encoder.{i}"), *sequential("decoder.{i}", "decoder.{i}"))),
-    Layout(
-        "diffusers",
-        "tiny",
-        (*sequential("encoder.{i}", "encoder.layers.{i}"), *sequential("decoder.{i}", "decoder.layers.{-i}")),
-    ),
-    Layout("tiny-encoder", "tiny", sequential("encoder.{i}", "{i}"), has=("0.weight",), any_prefix=False),
-    Layout(
-        "tiny-decoder",
-        "tiny",
-        sequential("decoder.{i}", "{i}"),
-        has=("1.weight",),
-        lacks=("0.weight",),
-        any_prefix=False,
-    ),
-)
-"""Every layout that is read; those named after a half hold that half only. Where two fit equally well, the first one
-named is the answer."""
-
-
-def layout_of(name: str, family: str) -> Layout | None:
-    """The layout of this name for a family, if it has one."""
-    return next((layout for layout in LAYOUTS if layout.name == name and layout.family == family), None)

@@ -16,9 +16,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vaekit.checkpoints.pickled_values import Placeholder
-from vaekit.checkpoints.stored_tensors import StoredTensor
-from vaekit.checkpoints.torch_files import DAMAGE, OLD_STARTS, ZIP_START, open_torch_file
+from vaekit.checkpoints.formats.pickled_values import Placeholder
+from vaekit.checkpoints.formats.stored_tensors import StoredTensor
+from vaekit.checkpoints.formats.torch_files import DAMAGE, OLD_STARTS, ZIP_START, open_torch_file
 from vaekit.errors import BadCheckpoint, NotFound, legible
 
 LARGEST_HEADER = 100_000_000

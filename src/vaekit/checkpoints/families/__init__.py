@@ -1,0 +1,50 @@
+"""The families that vaekit reads, one file each: how a file's own keys and shapes say which one it is.
+
+A new family is a file of nets in `vaekit.nets`, a file here, and a line in the table below.
+"""
+
+from collections.abc import Collection
+
+from vaekit.checkpoints.families import kl, tiny, vq
+from vaekit.checkpoints.families.family import Config, Family, Shapes
+from vaekit.checkpoints.families.layout import HALVES, Layout
+from vaekit.vae import VAE, LatentFrame
+
+__all__ = [
+    "FAMILIES",
+    "HALVES",
+    "LAYOUTS",
+    "Config",
+    "Family",
+    "Layout",
+    "Shapes",
+    "assemble",
+    "family_of",
+    "family_with",
+    "layout_of",
+]
+
+FAMILIES = (kl.FAMILY, vq.FAMILY, tiny.FAMILY)
+LAYOUTS = tuple(layout for family in FAMILIES for layout in family.layouts)
+
+
+def family_of(name: str) -> Family:
+    """The family of this name; it is an error of ours to ask for one that is not there."""
+    return next(family for family in FAMILIES if family.name == name)
+
+
+def family_with(config: object) -> Family | None:
+    """The family that a config is of, if it is of one."""
+    return next((family for family in FAMILIES if type(config) is family.config), None)
+
+
+def assemble(family: Family, config: Config, halves: Collection[str] = HALVES, frame: LatentFrame | None = None) -> VAE:
+    """A VAE with these halves and torch's initial weights (or none, under `torch.device("meta")`)."""
+    nets = dict(zip(HALVES, family.build(config), strict=True))
+    encoder, decoder = (nets[half] if half in halves else None for half in HALVES)
+    return VAE(encoder, family.head(config), decoder, family.to_likelihood, frame)
+
+
+def layout_of(name: str, family: str) -> Layout | None:
+    """The layout of this name for a family, if it has one."""
+    return next((layout for layout in LAYOUTS if layout.name == name and layout.family == family), None)

@@ -1,0 +1,81 @@
+"""Vector-quantised autoencoders: VQGAN's and LDM's vq-f4, vq-f8, vq-f16 and their variants."""
+
+from typing import Any
+
+from vaekit.checkpoints.families.convolutional import (
+    ATTENTION,
+    OLD_ATTENTION,
+    QUANT_CONVS,
+    assumed_groups,
+    convolutional,
+    diffusers_kl,
+    ldm,
+    nets_settings,
+    with_norm_groups,
+)
+from vaekit.checkpoints.families.diffusers_frame import diffusers_frame
+from vaekit.checkpoints.families.family import Family, Shapes, first_shape
+from vaekit.checkpoints.families.layout import Layout, Rules, same_names
+from vaekit.distributions import Laplace
+from vaekit.errors import WrongTensors
+from vaekit.nets import kl, vq
+from vaekit.nets.vq import VQConfig
+from vaekit.vae import LatentFrame
+
+CODEBOOK = "to_posterior.codebook"
+"""The native key of a vector quantiser's weights."""
+CODEBOOKS: Rules = ((CODEBOOK, "quantize.embedding.weight"),)
+
+
+def detect_vq(shapes: Shapes) -> VQConfig | None:
+    """The configuration of a vector-quantised autoencoder: the same nets, with a codebook beside them."""
+    codebook = first_shape(shapes, CODEBOOK)
+    fields = convolutional(shapes, moments=1)
+    return VQConfig(**fields, codes=codebook[0]) if fields and codebook and len(codebook) == 2 else None
+
+
+def settings(config: VQConfig, frame: LatentFrame | None) -> dict[str, Any]:
+    """The `config.json` of VQModel."""
+    return _vq_model(config) | _vq_frame(frame)
+
+
+def _vq_model(config: VQConfig) -> dict[str, Any]:
+    lacking = not (config.quant_conv and config.post_quant_conv)
+    return nets_settings(config, "VQModel", {"no 1x1 convolutions around the latent": lacking}) | {
+        "latent_channels": config.hidden_channels,
+        "num_vq_embeddings": config.codes,
+        "vq_embed_dim": config.latent_channels,
+    }
+
+
+def _vq_frame(frame: LatentFrame | None) -> dict[str, Any]:
+    """VQModel knows one factor and nothing else."""
+    settings = diffusers_frame(frame)
+    if "latents_mean" in settings or settings.get("shift_factor"):
+        raise WrongTensors(
+            "diffusers' VQModel has no word for this frame, which shifts latents or scales them by channel.",
+            "",
+            'Save the VAE in the "ldm" or "native" layout.',
+        )
+    return {"scaling_factor": settings["scaling_factor"]}
+
+
+VQ, OLD_VQ = ((*diffusers_kl(attention), *CODEBOOKS) for attention in (ATTENTION, OLD_ATTENTION))
+LAYOUTS = (
+    Layout("ldm", "vq", ldm(VQ, QUANT_CONVS + CODEBOOKS)),
+    Layout("native", "vq", same_names(VQ)),
+    Layout("diffusers", "vq", VQ),
+    Layout("diffusers-old", "vq", OLD_VQ),
+)
+FAMILY = Family(
+    name="vq",
+    config=VQConfig,
+    layouts=LAYOUTS,
+    detect=detect_vq,
+    build=kl.build,
+    head=vq.quantiser,
+    to_likelihood=Laplace,
+    complete=with_norm_groups,
+    assumed=assumed_groups,
+    diffusers=settings,
+)

@@ -1,0 +1,1 @@
+"""Weights files -> named tensors: what each file format means, and what a hostile file may not do."""
