@@ -19,6 +19,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test remembers in a folder of its own, and nothing of the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("VAEKIT_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def small_kl() -> KLConfig:
     """A KL autoencoder of two levels and a few thousand weights, factor 2."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vaekit.checkpoints.cards import card_of
+from vaekit.checkpoints.cards import card_named
 from vaekit.checkpoints.inspecting import inspect
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
@@ -34,7 +34,7 @@ def test_it_has_what_later_rooms_are_about() -> None:
 
 def test_a_converted_copy_is_recognised_by_its_weights(tmp_path: Path) -> None:
     save(load("builtin"), tmp_path / "copy.safetensors", "ldm")
-    assert inspect(tmp_path / "copy.safetensors").card == card_of("builtin")
+    assert inspect(tmp_path / "copy.safetensors").card == card_named("builtin")
 
 
 def test_the_frame_gives_latents_of_unit_size(shared_data: Path) -> None:
@@ -72,7 +72,7 @@ def test_there_is_no_colour_cast(scores: dict[str, float]) -> None:
 
 
 def test_the_card_tells_the_measured_numbers(scores: dict[str, float]) -> None:
-    card = card_of("builtin")
+    card = card_named("builtin")
     assert card is not None
     assert f"PSNR {scores['psnr']:.2f} dB" in card.measured
     assert f"LPIPS(alex) {scores['lpips']:.3f}" in card.measured

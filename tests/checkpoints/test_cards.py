@@ -1,8 +1,9 @@
 """The table of known VAEs is whole and consistent."""
 
 import dataclasses
+import re
 
-from vaekit.checkpoints.cards import agreed_frame, cards, kinds, matching_kinds
+from vaekit.checkpoints.cards import agreed_frame, cards, kind_named, kinds, matching_kinds
 from vaekit.checkpoints.families import family_of
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.metadata import spans
@@ -45,9 +46,26 @@ def test_a_codebook_tells_the_published_vector_quantised_ones_apart() -> None:
         assert [kind.name for kind in matching_kinds("vq", config)] == [name]
 
 
-def test_every_card_loads() -> None:
+def test_every_card_says_what_a_user_needs() -> None:
     assert len({card.name for card in cards()}) == len(cards())
     for card in cards():
         assert card.about
         assert card.licence
+        assert card.files
+        assert card.fp16 in ("safe", "unsafe", "unknown")
+        assert card.padding in ("zeros", "reflect")
+        assert not card.kind or kind_named(card.kind)
+
+
+def test_hashes_are_whole_and_belong_to_one_card() -> None:
+    hashes = [file.sha256 for card in cards() for file in card.files if file.sha256]
+    assert len(set(hashes)) == len(hashes)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in hashes)
+    assert all(file.sha256 for card in cards() for file in card.files if file.verified)
+
+
+def test_packaged_cards_load() -> None:
+    packaged = [card for card in cards() if card.packaged]
+    assert packaged
+    for card in packaged:
         assert load(card.name).encoder is not None

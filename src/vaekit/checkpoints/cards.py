@@ -1,4 +1,4 @@
-"""Known VAEs as facts: the tables `kinds.toml` and `cards.toml`, read."""
+"""Known VAEs and latent spaces as facts: the tables `cards.toml` and `kinds.toml`, read."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -28,19 +28,48 @@ class Kind:
 
 
 @dataclass(frozen=True)
+class CardFile:
+    """One file that holds a VAE with a card."""
+
+    path: str
+    """In the repository, or inside the package."""
+    repo: str = ""
+    """The repository on the Hub, "owner/name"; empty for a file inside the package."""
+    sha256: str = ""
+    """Of the whole file, in hexadecimal digits; empty where nobody knows it."""
+    verified: bool = False
+    """Whether several unrelated sources agree on the hash, or it was computed here."""
+    bytes: int = 0
+    """The size of the file; 0 where nobody knows it."""
+
+
+@dataclass(frozen=True)
 class Card:
-    """One set of weights that can be loaded by name."""
+    """What is known about one set of weights."""
 
     name: str
-    file: str
-    """Inside the package."""
-    fingerprint: str
     about: str
-    data: str
-    """What it was trained on."""
     licence: str
-    training: str
-    measured: str
+    files: tuple[CardFile, ...]
+    """Every copy that is known; the first one is what `vaekit get` fetches."""
+    kind: str = ""
+    """The latent space, by its name in `kinds.toml`; empty for a VAE with a latent space of its own."""
+    fp16: str = "unknown"
+    """"safe", "unsafe" (it overflows) or "unknown"."""
+    padding: str = "zeros"
+    fingerprint: str = ""
+    """See `fingerprint.py`; empty where these weights were never at hand."""
+    rounded: str = ""
+    """The fingerprint that survives casts; empty where these weights were never at hand."""
+    data: str = ""
+    """What it was trained on."""
+    training: str = ""
+    measured: str = ""
+
+    @property
+    def packaged(self) -> str:
+        """The file inside the package; empty for a VAE that has to be fetched."""
+        return next((file.path for file in self.files if not file.repo), "")
 
 
 @cache
@@ -60,13 +89,30 @@ def kinds() -> tuple[Kind, ...]:
 
 @cache
 def cards() -> tuple[Card, ...]:
-    """Every VAE that can be loaded by name."""
-    return tuple(Card(**entry) for entry in _table("cards.toml")["vae"])
+    """Every VAE that is known by name."""
+    return tuple(_card(entry) for entry in _table("cards.toml")["vae"])
 
 
-def card_of(name_or_fingerprint: str) -> Card | None:
-    """The card of a VAE that can be loaded by this name, or whose weights have this fingerprint."""
-    return next((card for card in cards() if name_or_fingerprint in (card.name, card.fingerprint)), None)
+def card_named(name: str) -> Card | None:
+    """The card of this name, if there is one."""
+    return next((card for card in cards() if card.name == name), None)
+
+
+def card_of_weights(fingerprint: str, rounded: str = "") -> Card | None:
+    """The card of the weights with this fingerprint, or of those that they were rounded from."""
+    known = (card for card in cards() if fingerprint and fingerprint == card.fingerprint)
+    cast = (card for card in cards() if rounded and rounded == card.rounded)
+    return next(known, None) or next(cast, None)
+
+
+def card_of_file(sha256: str) -> Card | None:
+    """The card that lists a file with this hash."""
+    return next((card for card in cards() if any(sha256 and sha256 == file.sha256 for file in card.files)), None)
+
+
+def kind_named(name: str) -> Kind | None:
+    """The kind of this name, if there is one."""
+    return next((kind for kind in kinds() if kind.name == name), None)
 
 
 def matching_kinds(family: str, config: Config) -> tuple[Kind, ...]:
@@ -83,6 +129,11 @@ def agreed_frame(candidates: Sequence[Kind]) -> LatentFrame | None:
 @cache
 def _table(name: str) -> dict[str, Any]:
     return tomllib.loads(resources.files("vaekit.checkpoints").joinpath(name).read_text("utf-8"))
+
+
+def _card(entry: dict[str, Any]) -> Card:
+    files = tuple(CardFile(**file) for file in entry["file"])
+    return Card(files=files, **{field: value for field, value in entry.items() if field != "file"})
 
 
 def _frozen(match: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.checkpoints.cards import Card, card_of
+from vaekit.checkpoints.cards import Card, card_of_weights
 from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.loading import build, located
@@ -70,7 +70,7 @@ def inspect(name_or_path: str | Path) -> Inspection:
             parameters=sum(math.prod(spec.shape) for spec in specs),
             dtypes=tuple(sorted({str(spec.dtype).removeprefix("torch.") for spec in specs})),
             fingerprint=hashed,
-            card=card_of(hashed),
+            card=card_of_weights(hashed),
             config=dataclasses.asdict(config),
             problems=tuple(problems(identified)),
         )

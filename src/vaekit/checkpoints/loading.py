@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.cards import card_of, cards
+from vaekit.checkpoints.cards import card_named, cards
 from vaekit.checkpoints.families import assemble
 from vaekit.checkpoints.formats.files import is_there
 from vaekit.checkpoints.identify import Identified, identify
@@ -38,9 +38,9 @@ def located(name_or_path: str | Path) -> Iterator[Path]:
     Raises:
         NotFound: it is neither a known name nor a path to something.
     """
-    card = card_of(str(name_or_path))
-    if card is not None:
-        with resources.as_file(resources.files("vaekit.checkpoints").joinpath(card.file)) as path:
+    card = card_named(str(name_or_path))
+    if card is not None and card.packaged:
+        with resources.as_file(resources.files("vaekit.checkpoints").joinpath(card.packaged)) as path:
             yield path
         return
     if not is_there(Path(name_or_path)):
