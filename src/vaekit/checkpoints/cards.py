@@ -2,12 +2,13 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from vaekit.checkpoints.families import Config
+from vaekit.checkpoints.fingerprint import Weights, from_json
 from vaekit.vae import LatentFrame
 
 
@@ -24,7 +25,7 @@ class Kind:
 
     def fits(self, family: str, config: Config) -> bool:
         """Whether a config has every field that makes up this kind."""
-        return family == self.family and all(getattr(config, field) == value for field, value in self.match.items())
+        return family == self.family and all(getattr(config, key) == value for key, value in self.match.items())
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,24 @@ class Card:
     """Every copy that is known; the first one is what `vaekit get` fetches."""
     kind: str = ""
     """The latent space, by its name in `kinds.toml`; empty for a VAE with a latent space of its own."""
+    own_frame: LatentFrame | None = None
+    """The frame of a latent space of its own."""
     fp16: str = "unknown"
     """"safe", "unsafe" (it overflows) or "unknown"."""
-    padding: str = "zeros"
-    fingerprint: str = ""
-    """See `fingerprint.py`; empty where these weights were never at hand."""
-    rounded: str = ""
-    """The fingerprint that survives casts; empty where these weights were never at hand."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the network's config that its weights do not tell, such as the number of norm groups."""
+    weights: Weights | None = None
+    """What these weights are known by; None where they were never at hand."""
     data: str = ""
     """What it was trained on."""
     training: str = ""
     measured: str = ""
+
+    @property
+    def frame(self) -> LatentFrame | None:
+        """The frame of its latents, if that is known and not beside its weights."""
+        kind = kind_named(self.kind)
+        return self.own_frame if kind is None else kind.frame
 
     @property
     def packaged(self) -> str:
@@ -98,18 +106,6 @@ def card_named(name: str) -> Card | None:
     return next((card for card in cards() if card.name == name), None)
 
 
-def card_of_weights(fingerprint: str, rounded: str = "") -> Card | None:
-    """The card of the weights with this fingerprint, or of those that they were rounded from."""
-    known = (card for card in cards() if fingerprint and fingerprint == card.fingerprint)
-    cast = (card for card in cards() if rounded and rounded == card.rounded)
-    return next(known, None) or next(cast, None)
-
-
-def card_of_file(sha256: str) -> Card | None:
-    """The card that lists a file with this hash."""
-    return next((card for card in cards() if any(sha256 and sha256 == file.sha256 for file in card.files)), None)
-
-
 def kind_named(name: str) -> Kind | None:
     """The kind of this name, if there is one."""
     return next((kind for kind in kinds() if kind.name == name), None)
@@ -133,11 +129,13 @@ def _table(name: str) -> dict[str, Any]:
 
 def _card(entry: dict[str, Any]) -> Card:
     files = tuple(CardFile(**file) for file in entry["file"])
-    return Card(files=files, **{field: value for field, value in entry.items() if field != "file"})
+    weights = from_json(entry["weights"]) if "weights" in entry else None
+    facts = {key: value for key, value in entry.items() if key not in ("file", "weights", "frame")}
+    return Card(files=files, weights=weights, own_frame=_frame(entry.get("frame")), **facts)
 
 
 def _frozen(match: dict[str, Any]) -> dict[str, Any]:
-    return {field: tuple(value) if isinstance(value, list) else value for field, value in match.items()}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in match.items()}
 
 
 def _frame(entry: dict[str, list[float]] | None) -> LatentFrame | None:

@@ -2,14 +2,16 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.checkpoints.cards import Card, card_of_weights
-from vaekit.checkpoints.fingerprint import fingerprint
+from vaekit.checkpoints.cards import Card
 from vaekit.checkpoints.identify import Identified, identify
-from vaekit.checkpoints.loading import build, located
+from vaekit.checkpoints.loading import located
+from vaekit.checkpoints.recognising import Recognition, recognise
+from vaekit.checkpoints.settling import hashes_of, settled_by
 from vaekit.nets.config import compression
 from vaekit.vae import LatentFrame
 
@@ -35,16 +37,30 @@ class Inspection:
     frame_source: str
     parameters: int
     dtypes: tuple[str, ...]
-    fingerprint: str
+    fingerprint: str | None
+    """Of the weights, whatever file they are in; None where no hash was asked for."""
+    sketches: Mapping[str, str] | None
+    """Of each half: what survives rounding to half precision, see `fingerprint.py`."""
+    sha256: str | None
+    """Of the whole file; None for a VAE in two files or inside a larger checkpoint."""
     card: Card | None
     """What is known about these very weights, whatever file they are in; None where they have no card."""
+    recognised: str
+    """How it is known that they are; a phrase, empty without a card."""
+    akin: tuple[str, ...]
+    """Sentences about the nearest known relative of weights without a card."""
     config: dict[str, Any]
     problems: tuple[str, ...]
     """What a user should know before relying on this file."""
 
 
-def inspect(name_or_path: str | Path) -> Inspection:
+def inspect(name_or_path: str | Path, *, hash: bool = True) -> Inspection:
     """Say what VAE is in a file or folder; see `Inspection`.
+
+    Args:
+        name_or_path: as for `load`.
+        hash: whether to read all weights, once until the file changes, to hash them and look them up among the known
+            VAEs. Without, only headers are read, and shape twins stay apart only as far as the file tells.
 
     Raises:
         NotFound, BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`.
@@ -52,8 +68,10 @@ def inspect(name_or_path: str | Path) -> Inspection:
     with located(name_or_path) as path:
         identified = identify(path)
         specs = [part.spec(key) for part in identified.parts for key in part.names]
+        hashes = hashes_of(identified) if hash else None
+        recognition = recognise(hashes.weights, hashes.sha256) if hashes else Recognition()
+        identified = settled_by(identified, recognition)
         config = identified.config
-        hashed = fingerprint(build(identified))
         return Inspection(
             path=str(name_or_path),
             family=identified.family.name,
@@ -69,8 +87,12 @@ def inspect(name_or_path: str | Path) -> Inspection:
             frame_source=identified.frame_source,
             parameters=sum(math.prod(spec.shape) for spec in specs),
             dtypes=tuple(sorted({str(spec.dtype).removeprefix("torch.") for spec in specs})),
-            fingerprint=hashed,
-            card=card_of_weights(hashed),
+            fingerprint=hashes.weights.fingerprint if hashes else None,
+            sketches=hashes.weights.sketches if hashes else None,
+            sha256=(hashes.sha256 or None) if hashes else None,
+            card=recognition.card,
+            recognised=recognition.how,
+            akin=recognition.akin,
             config=dataclasses.asdict(config),
             problems=tuple(problems(identified)),
         )

@@ -5,30 +5,32 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
+from vaekit.checkpoints.building import build
 from vaekit.checkpoints.cards import card_named, cards
-from vaekit.checkpoints.families import assemble
 from vaekit.checkpoints.formats.files import is_there
-from vaekit.checkpoints.identify import Identified, identify
+from vaekit.checkpoints.identify import identify
+from vaekit.checkpoints.settling import settle
 from vaekit.errors import NotFound, legible
 from vaekit.vae import VAE
 
 
-def load(name_or_path: str | Path) -> VAE:
+def load(name_or_path: str | Path, *, kind: str | None = None) -> VAE:
     """Load a VAE in evaluation mode, with the dtype that its file has.
+
+    Where the file's headers leave the frame open (SD1 or SDXL?), its weights are hashed and looked up among the known
+    VAEs; a frame that nobody knows stays None.
 
     Args:
         name_or_path: the name of a known VAE ("builtin"), a weights file, a diffusers folder, or a folder with the
             encoder and the decoder of one VAE. A file with one half gives a VAE with that half.
+        kind: which of the known latent spaces it is, where you know better: "SD1", "SDXL", "FLUX.1", ...
 
     Raises:
-        NotFound: nothing has this name.
+        NotFound: nothing has this name, or there is no such kind.
         BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`.
     """
     with located(name_or_path) as path:
-        return build(identify(path))
+        return build(settle(identify(path), kind))
 
 
 @contextmanager
@@ -51,22 +53,3 @@ def located(name_or_path: str | Path) -> Iterator[Path]:
             "Give one of these, or the path to a VAE.",
         )
     yield Path(name_or_path)
-
-
-def build(identified: Identified) -> VAE:
-    """The network on the meta device, then the file's own tensors put in their places: no memory is used twice."""
-    with torch.device("meta"):
-        vae = assemble(identified.family, identified.config, identified.halves, identified.frame)
-    shapes = {key: tensor.shape for key, tensor in vae.state_dict().items()}
-    tensors = {key: tensor.reshape(shapes[key]) for key, tensor in read_native(identified).items()}
-    vae.load_state_dict(tensors, strict=True, assign=True)
-    return vae.eval()
-
-
-def read_native(identified: Identified) -> dict[str, Tensor]:
-    """The VAE's tensors under their native keys, in the file's shapes and dtype."""
-    tensors: dict[str, Tensor] = {}
-    for part in identified.parts:
-        read = part.file.read(part.names.values())
-        tensors |= {native: read[name] for native, name in part.names.items()}
-    return tensors

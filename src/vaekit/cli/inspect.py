@@ -13,20 +13,29 @@ if TYPE_CHECKING:
     from vaekit.checkpoints.inspecting import Inspection
 
 
+CARD_FACTS = ("name", "about", "kind", "licence", "fp16", "data", "training", "measured")
+
+
 def inspect(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A weights file, a folder, or the name of a known VAE.")],
+    hashed: Annotated[
+        bool, typer.Option("--hash/--no-hash", help="Hash the weights and look them up; or read the headers only.")
+    ] = True,
     as_json: options.Json = False,
 ) -> None:
     """Say what VAE is in a file.
 
-    Family, layout, config, channels, factor, frame, fingerprint and problems, from the keys, shapes and metadata of
-    the file; its name is never looked at.
+    Family, layout, config, channels, factor, frame, fingerprint and problems, from the keys, shapes, metadata and
+    weights of the file; its name is never looked at. Hashes are remembered until the file changes.
     """
     from vaekit.checkpoints.inspecting import inspect as look
 
-    inspection = look(file)
+    inspection = look(file, hash=hashed)
     if as_json:
-        print_json(dataclasses.asdict(inspection))
+        told = dataclasses.asdict(inspection)
+        if inspection.card is not None:  # what else its card lists is for `list` and `get`
+            told["card"] = {name: told["card"][name] for name in CARD_FACTS}
+        print_json(told)
     else:
         print_facts(file, facts(inspection))
 
@@ -36,7 +45,9 @@ def facts(seen: "Inspection") -> dict[str, str]:
     from vaekit.checkpoints.frames import frame_words
 
     frame = "unknown" if seen.frame is None else f"{frame_words(seen.frame)} (from {seen.frame_source})"
-    told = card_facts(seen.card) if seen.card else {}
+    told = card_facts(seen.card, seen.recognised) if seen.card else {}
+    if seen.akin:
+        told["akin"] = "\n".join(seen.akin)
     told |= {
         "family": seen.family,
         "shaped like": " or ".join(seen.known_as) or "no model known by name",
@@ -45,17 +56,21 @@ def facts(seen: "Inspection") -> dict[str, str]:
         "latents": f"{seen.latent_channels} channels at 1/{seen.factor} size: {seen.compression:g}x fewer numbers",
         "frame": frame,
         "weights": f"{seen.parameters:,} in {' and '.join(seen.dtypes)}",
-        "fingerprint": seen.fingerprint,
+        "fingerprint": seen.fingerprint or "not asked for",
+        "sha256": seen.sha256 or "",
         "config": "\n".join(f"{name} = {value}" for name, value in seen.config.items()),
     }
-    return told | ({"problems": "\n".join(seen.problems)} if seen.problems else {})
+    told |= {"problems": "\n".join(seen.problems)}
+    return {name: value for name, value in told.items() if value}
 
 
-def card_facts(card: "Card") -> dict[str, str]:
+def card_facts(card: "Card", how: str) -> dict[str, str]:
     """What is known about weights that have a card."""
+    trained = "; ".join(part for part in (card.data, card.training) if part)
     return {
-        "known as": f"{card.name}: {card.about}",
-        "trained on": f"{card.data}; {card.training}",
+        "known as": f"{card.name}, {how}\n{card.about}",
+        "fp16": {"safe": "safe", "unsafe": "unsafe: it overflows", "unknown": "unknown"}[card.fp16],
+        "trained on": trained,
         "measured": card.measured,
         "licence": card.licence,
     }
