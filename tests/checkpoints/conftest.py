@@ -63,12 +63,12 @@ def vq_vae(kl_config: KLConfig) -> VAE:
 
 @pytest.fixture
 def tiny_vae() -> VAE:
-    return random_vae(TinyConfig(3, 4, 8, (1, 2), (2, 1), False), LatentFrame())
+    return random_vae(TinyConfig(3, 4, (), (8, 8), (8, 8), (1, 2), (2, 1), False), LatentFrame())
 
 
 @pytest.fixture
 def pooled_vae() -> VAE:
-    return random_vae(TinyConfig(3, 4, 8, (1, 2), (2, 1), True), None)
+    return random_vae(TinyConfig(3, 4, (), (8, 8), (8, 8), (1, 2), (2, 1), True), None)
 
 
 @pytest.fixture

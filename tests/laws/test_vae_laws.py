@@ -34,7 +34,14 @@ from vaekit.nets.kl import KLConfig
 from vaekit.vae import VAE, LatentFrame
 
 TINY = tiny.TinyConfig(
-    image_channels=3, latent_channels=4, width=8, encoder_blocks=(1, 1), decoder_blocks=(1, 1), pool=False
+    image_channels=3,
+    latent_channels=4,
+    stem_widths=(),
+    encoder_widths=(8, 8),
+    decoder_widths=(8, 8),
+    encoder_blocks=(1, 1),
+    decoder_blocks=(1, 1),
+    pool=False,
 )
 
 

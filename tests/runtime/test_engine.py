@@ -33,7 +33,7 @@ def vae(small_kl: KLConfig) -> VAE:
 def tiny_vae() -> VAE:
     """A tiny autoencoder of factor 4 with the branch that sees the whole map, whose posterior is a point."""
     torch.manual_seed(0)
-    encoder, decoder = tiny.build(tiny.TinyConfig(3, 4, 8, (1, 1, 1), (1, 1, 1), True))
+    encoder, decoder = tiny.build(tiny.TinyConfig(3, 4, (), (8,) * 3, (8,) * 3, (1, 1, 1), (1, 1, 1), True))
     return VAE(encoder, Point, decoder, Normal).eval()
 
 
