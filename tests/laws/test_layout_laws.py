@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from vaekit.checkpoints.families import LAYOUTS, Config, Layout, assemble, family_of, layout_of
 from vaekit.checkpoints.families.batch_norm import STATISTICS
+from vaekit.nets.approx import ApproxConfig
 from vaekit.nets.asymmetric import AsymmetricConfig
+from vaekit.nets.burgess import BurgessConfig
+from vaekit.nets.joint import JointConfig
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
@@ -49,6 +52,9 @@ CONFIGS: dict[str, list[Config]] = {
     "vq": [vq_config(config) for config in KL_CONFIGS],
     "asymmetric": [AsymmetricConfig(**dataclasses.asdict(config)) for config in KL_CONFIGS],
     "tiny": [*TINY_CONFIGS],
+    "approx": [ApproxConfig(3, 4, (8,) * (count - 1), (3,) * count) for count in (1, 8, 12)],
+    "burgess": [BurgessConfig(3, size, 32, 256, 10) for size in (32, 64)],
+    "joint": [JointConfig(1, size, 8, 16, 4, tuple(range(2, 2 + n))) for size in (32, 64, 8192) for n in (0, 1, 11)],
 }
 
 

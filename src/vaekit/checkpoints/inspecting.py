@@ -10,7 +10,7 @@ from vaekit.checkpoints.cards import Card, card_of
 from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.loading import build, located
-from vaekit.nets.config import compression
+from vaekit.nets.config import compression, picture_size
 from vaekit.vae import LatentFrame
 
 
@@ -29,6 +29,8 @@ class Inspection:
     latent_channels: int
     factor: int
     """Pixels per latent position along one side."""
+    picture_size: int | None
+    """Side of the only pictures that the VAE takes; None where it takes any size."""
     compression: float
     """Numbers in a picture for each number in its latent."""
     frame: LatentFrame | None
@@ -64,6 +66,7 @@ def inspect(name_or_path: str | Path) -> Inspection:
             halves=identified.halves,
             latent_channels=config.latent_channels,
             factor=config.factor,
+            picture_size=picture_size(config),
             compression=compression(config),
             frame=identified.frame,
             frame_source=identified.frame_source,
