@@ -22,12 +22,11 @@ def detect_joint(shapes: Shapes) -> JointConfig | None:
 
     A decoder does not tell which numbers of its latent are choices: alone, it is taken to have none.
     """
-    fields = of_encoder(shapes) or of_decoder(shapes)
-    return JointConfig(**fields) if fields else None
+    return of_encoder(shapes) or of_decoder(shapes)
 
 
-def of_encoder(shapes: Shapes) -> dict[str, int | tuple[int, ...]]:
-    """What the encoder tells; empty where it is not there, or has no Gaussian part."""
+def of_encoder(shapes: Shapes) -> JointConfig | None:
+    """What the encoder tells; None where it is not there, or has no Gaussian part."""
     first = conv_shape(shapes, "encoder.img_to_features.0.weight")
     mean = first_shape(shapes, "encoder.fc_mean.weight", "encoder.fc_log_var.weight")
     lists = [
@@ -36,32 +35,32 @@ def of_encoder(shapes: Shapes) -> dict[str, int | tuple[int, ...]]:
     ]
     size = picture_size(shapes, "encoder.img_to_features")
     if first is None or mean is None or len(mean) != 2 or not all(lists) or not size:
-        return {}
-    return {
-        "image_channels": first[1],
-        "picture_size": size,
-        "width": first[0],
-        "hidden": mean[1],
-        "continuous": mean[0],
-        "categories": tuple(shape[0] for shape in lists if shape),
-    }
+        return None
+    return JointConfig(
+        image_channels=first[1],
+        picture_size=size,
+        width=first[0],
+        hidden=mean[1],
+        continuous=mean[0],
+        categories=tuple(shape[0] for shape in lists if shape),
+    )
 
 
-def of_decoder(shapes: Shapes) -> dict[str, int | tuple[int, ...]]:
-    """What the decoder tells; empty where it is not there."""
+def of_decoder(shapes: Shapes) -> JointConfig | None:
+    """What the decoder tells; None where it is not there."""
     first = first_shape(shapes, "decoder.latent_to_features.0.weight")
     size = picture_size(shapes, "decoder.features_to_img")
     last = conv_shape(shapes, f"decoder.features_to_img.{last_index(shapes, 'decoder.features_to_img')}.weight")
     if first is None or last is None or len(first) != 2 or not size:
-        return {}
-    return {
-        "image_channels": last[1],
-        "picture_size": size,
-        "width": last[0],
-        "hidden": first[0],
-        "continuous": first[1],
-        "categories": (),
-    }
+        return None
+    return JointConfig(
+        image_channels=last[1],
+        picture_size=size,
+        width=last[0],
+        hidden=first[0],
+        continuous=first[1],
+        categories=(),
+    )
 
 
 def last_index(shapes: Shapes, module: str) -> int:
