@@ -166,7 +166,7 @@ def test_a_tensor_that_claims_more_than_the_file_holds(tmp_path: Path) -> None:
 
 
 def small_tensors() -> dict[str, torch.Tensor]:
-    encoder, decoder = family_of("tiny").build(TinyConfig(3, 1, 2, (1, 1), (1, 1), False))
+    encoder, decoder = family_of("tiny").build(TinyConfig(3, 1, (), (2, 2), (2, 2), (1, 1), (1, 1), False))
     halves = {"encoder": encoder, "decoder": decoder}
     return {f"{half}.{key}": tensor for half, net in halves.items() for key, tensor in net.state_dict().items()}
 

@@ -1,4 +1,4 @@
-"""Two small autoencoders with random weights, for everything that is done to files."""
+"""Small autoencoders with random weights, for everything that is done to files."""
 
 import copy
 import dataclasses
@@ -9,6 +9,10 @@ import torch
 
 from vaekit.checkpoints.families import Config, assemble, family_with
 from vaekit.checkpoints.families.batch_norm import EPSILON, frame_of
+from vaekit.nets.approx import ApproxConfig
+from vaekit.nets.asymmetric import AsymmetricConfig
+from vaekit.nets.burgess import BurgessConfig
+from vaekit.nets.joint import JointConfig
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
@@ -63,12 +67,39 @@ def vq_vae(kl_config: KLConfig) -> VAE:
 
 @pytest.fixture
 def tiny_vae() -> VAE:
-    return random_vae(TinyConfig(3, 4, 8, (1, 2), (2, 1), False), LatentFrame())
+    return random_vae(TinyConfig(3, 4, (), (8, 8), (8, 8), (1, 2), (2, 1), False), LatentFrame())
 
 
 @pytest.fixture
 def pooled_vae() -> VAE:
-    return random_vae(TinyConfig(3, 4, 8, (1, 2), (2, 1), True), None)
+    return random_vae(TinyConfig(3, 4, (), (8, 8), (8, 8), (1, 2), (2, 1), True), None)
+
+
+@pytest.fixture
+def asymmetric_vae(kl_config: KLConfig) -> VAE:
+    fields = dataclasses.asdict(kl_config) | {"encoder_widths": (32, 32, 64, 64), "decoder_widths": (32, 64, 128, 128)}
+    return random_vae(AsymmetricConfig(**fields | {"decoder_blocks": 3}), LatentFrame((0.0,), (0.18215,)))
+
+
+@pytest.fixture
+def stem_vae() -> VAE:
+    """What makes TAESANA itself, small: a strided stem, and a decoder of several widths."""
+    return random_vae(TinyConfig(3, 4, (4, 8), (8, 8), (16, 8, 8, 4), (1, 2), (2, 1, 1, 1), False), LatentFrame())
+
+
+@pytest.fixture
+def approx_vae() -> VAE:
+    return random_vae(ApproxConfig(3, 4, (8, 4, 4, 4, 4, 4, 4), (7, 5, 3, 3, 3, 3, 3, 3)), LatentFrame())
+
+
+@pytest.fixture
+def burgess_vae() -> VAE:
+    return random_vae(BurgessConfig(1, 32, 8, 16, 5), None)
+
+
+@pytest.fixture
+def joint_vae() -> VAE:
+    return random_vae(JointConfig(3, 64, 8, 16, 5, (4, 3)), None)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from vaekit.checkpoints.metadata import spans
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
 
-TAESD = TinyConfig(3, 4, 64, (1, 3, 3, 3), (3, 3, 3, 1), False)
+TAESD = TinyConfig(3, 4, (), (64,) * 4, (64,) * 4, (1, 3, 3, 3), (3, 3, 3, 1), False)
 
 
 def test_every_kind_names_fields_of_its_family() -> None:

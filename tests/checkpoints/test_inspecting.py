@@ -45,6 +45,41 @@ def test_the_shared_tiny_autoencoders(
     assert facts.format == ("pickle" if folder == "taef2" else "safetensors")
 
 
+@pytest.mark.parametrize(
+    ("path", "family", "known_as", "latent", "size", "halves"),
+    [
+        ("taesana/taesana_encoder.pth", "tiny", "TAESANA (latents of Sana's DC-AE)", (32, 32), None, 1),
+        ("vae_approx/model.pt", "approx", "VAE-approx (previews of SD1 latents)", (4, 2), None, 1),
+        ("disentangling/VAE_mnist/model.pt", "burgess", "disentangling-vae 32x32", (10, 32), 32, 2),
+        ("disentangling/betaB_mnist/model.pt", "burgess", "disentangling-vae 32x32", (10, 32), 32, 2),
+        ("disentangling/btcvae_mnist/model.pt", "burgess", "disentangling-vae 32x32", (10, 32), 32, 2),
+        ("disentangling/VAE_celeba/model.pt", "burgess", "disentangling-vae 64x64", (10, 64), 64, 2),
+        ("disentangling/btcvae_dsprites/model.pt", "burgess", "disentangling-vae 64x64", (10, 64), 64, 2),
+        ("joint/mnist/model.pt", "joint", "JointVAE 32x32", (20, 32), 32, 2),
+        ("joint/celeba/model.pt", "joint", "JointVAE 64x64", (42, 64), 64, 2),
+    ],
+)
+def test_the_shared_smaller_families(
+    shared_data: Path,
+    path: str,
+    family: str,
+    known_as: str,
+    latent: tuple[int, int],
+    size: int | None,
+    halves: int,
+) -> None:
+    facts = inspect(shared_data / "vae" / path)
+    assert (facts.family, facts.known_as, len(facts.halves)) == (family, (known_as,), halves)
+    assert ((facts.latent_channels, facts.factor), facts.picture_size) == (latent, size)
+    if size is None:
+        assert facts.frame == LatentFrame()
+    else:
+        assert facts.problems == (
+            "The frame is unknown: no diffusion model sees such latents, and each of these VAEs has a latent space of "
+            "its own.",
+        )
+
+
 @pytest.mark.parametrize(("half", "verb"), [("encoder", "encode"), ("decoder", "decode")])
 def test_halves(shared_data: Path, half: str, verb: str) -> None:
     facts = inspect(shared_data / "vae" / "taesd" / f"taesd_{half}.safetensors")

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+from vaekit.checkpoints.families import family_of
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
@@ -15,7 +17,13 @@ from vaekit.nets.kl import KLConfig
 from vaekit.vae import VAE, LatentFrame
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
-PLACES = {"native": "x.safetensors", "ldm": "x.safetensors", "diffusers": "folder", "tiny": "folder"}
+PLACES = {
+    "native": "x.safetensors",
+    "ldm": "x.safetensors",
+    "original": "x.safetensors",
+    "diffusers": "folder",
+    "tiny": "folder",
+}
 
 
 def assert_same(a: VAE, b: VAE) -> None:
@@ -54,6 +62,69 @@ def test_vq_survives_every_layout(vq_vae: VAE, tmp_path: Path, layout: str, dtyp
     assert_same(vq_vae, load(tmp_path / PLACES[layout]))
     seen = identify(tmp_path / PLACES[layout])
     assert (seen.family.name, seen.layout, seen.frame) == ("vq", layout, vq_vae.frame)
+
+
+WRITTEN = {
+    "asymmetric_vae": ("native", "ldm", "diffusers"),
+    "stem_vae": ("native", "tiny"),
+    "approx_vae": ("native", "original"),
+    "burgess_vae": ("native", "original"),
+    "joint_vae": ("native", "original"),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("name", "layout"), [(name, layout) for name, layouts in WRITTEN.items() for layout in layouts]
+)
+def test_every_family_survives_every_layout(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, layout: str, dtype: torch.dtype
+) -> None:
+    vae: VAE = request.getfixturevalue(name)
+    save(vae.to(dtype), tmp_path / PLACES[layout], layout)
+    assert_same(vae, load(tmp_path / PLACES[layout]))
+    seen = identify(tmp_path / PLACES[layout])
+    # The names of the burgess family are those of its code: its two layouts are the same file.
+    expected = "original" if name == "burgess_vae" else layout
+    assert (seen.config, seen.layout, seen.frame) == (vae.config, expected, vae.frame)
+
+
+@pytest.mark.parametrize("name", ["asymmetric_vae", "burgess_vae", "joint_vae"])
+@pytest.mark.parametrize("prefix", ["first_stage_model.", "some.odd.prefix."])
+def test_a_copy_behind_a_prefix_among_others_is_found(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, prefix: str
+) -> None:
+    vae: VAE = request.getfixturevalue(name)
+    save(vae.half(), tmp_path / "x.safetensors", WRITTEN[name][1])
+    inside = {prefix + key: tensor for key, tensor in load_file(tmp_path / "x.safetensors").items()}
+    shuffled = dict(sorted(inside.items(), key=lambda item: item[0][::-1]))
+    save_file(shuffled | {"unet.weight": torch.ones(2)}, tmp_path / "x.safetensors")
+    seen = identify(tmp_path / "x.safetensors")
+    assert (seen.config, seen.parts[0].prefix, seen.parts[0].ignored) == (vae.config, prefix, 1)
+    assert_same(vae, load(tmp_path / "x.safetensors"))
+
+
+def test_layers_that_the_original_code_never_reads_are_left_out(asymmetric_vae: VAE, tmp_path: Path) -> None:
+    save(asymmetric_vae, tmp_path / "x.safetensors", "ldm")
+    idle = {f"decoder.up_layers.{i}.deconv.{leaf}": torch.ones(3) for i in range(4) for leaf in ("weight", "bias")}
+    published = load_file(tmp_path / "x.safetensors") | idle | {"loss.logvar": torch.ones(())}
+    torch.save({"state_dict": published, "epoch": 3}, tmp_path / "x.ckpt")
+    seen = identify(tmp_path / "x.ckpt")
+    assert (seen.family.name, seen.layout, seen.parts[0].ignored) == ("asymmetric", "ldm", 9)
+    assert_same(asymmetric_vae, load(tmp_path / "x.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("burgess_vae", "ldm"), ("joint_vae", "diffusers"), ("kl_vae", "original")]
+)
+def test_a_layout_that_a_family_has_not_is_refused_with_those_that_it_has(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, layout: str
+) -> None:
+    with pytest.raises(WrongTensors) as caught:
+        save(request.getfixturevalue(name), tmp_path / "x.safetensors", layout)
+    assert caught.value.remedy == (
+        'Use "native" or "diffusers" or "ldm".' if name == "kl_vae" else 'Use "native" or "original".'
+    )
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
@@ -189,12 +260,26 @@ def test_files_say_what_they_hold(kl_vae: VAE, tmp_path: Path) -> None:
 
 
 def test_what_a_layout_cannot_say_is_refused(
-    deep_vae: VAE, pooled_vae: VAE, tiny_vae: VAE, kl_vae: VAE, tmp_path: Path
+    deep_vae: VAE,
+    pooled_vae: VAE,
+    stem_vae: VAE,
+    asymmetric_vae: VAE,
+    joint_vae: VAE,
+    tiny_vae: VAE,
+    kl_vae: VAE,
+    tmp_path: Path,
 ) -> None:
     with pytest.raises(WrongTensors, match="AutoencoderKL cannot express this VAE: it has another number of blocks"):
         save(deep_vae, tmp_path / "folder", "diffusers")
     with pytest.raises(WrongTensors, match="GroupNorm branch"):
         save(pooled_vae, tmp_path / "folder", "diffusers")
+    with pytest.raises(WrongTensors, match="strided stem of TAESANA and several widths"):
+        save(stem_vae, tmp_path / "folder", "diffusers")
+    asymmetric_vae.frame = LatentFrame((0.5,), (2.0,))
+    with pytest.raises(WrongTensors, match="AsymmetricAutoencoderKL has no word for this frame"):
+        save(asymmetric_vae, tmp_path / "folder", "diffusers")
+    with pytest.raises(WrongTensors, match="no class for a Joint autoencoder"):
+        family_of("joint").diffusers(joint_vae.config, None)
     with pytest.raises(WrongTensors, match="no ldm layout"):
         save(tiny_vae, tmp_path / "x.safetensors", "ldm")
     with pytest.raises(WrongTensors):

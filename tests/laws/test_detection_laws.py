@@ -12,16 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from vaekit.checkpoints.cards import matching_kinds
 from vaekit.checkpoints.families import FAMILIES, LAYOUTS, Config, Layout, Shapes, assemble, family_of, family_with
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.locate import locate
 from vaekit.nets import tiny
+from vaekit.nets.approx import ApproxConfig
+from vaekit.nets.asymmetric import AsymmetricConfig
+from vaekit.nets.burgess import BurgessConfig
+from vaekit.nets.joint import JointConfig
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
 
 SD = (128, 256, 512, 512)
+FOUR = (64, 64, 64, 64)
 F4, F16, F32 = (128, 256, 512), (128, 128, 256, 256, 512), (128, 128, 256, 256, 512, 512)
 PREFIXES = ("", "first_stage_model.", "vae.", "autoencoder.", "some.odd.prefix.")
 
@@ -45,6 +51,11 @@ def vq(channels: int, widths: tuple[int, ...], codes: int, *, mid: bool = True, 
     return VQConfig(**fields, codes=codes)
 
 
+def asymmetric(widths: tuple[int, ...], blocks: int) -> AsymmetricConfig:
+    fields = dataclasses.asdict(kl(4, SD))
+    return AsymmetricConfig(**fields | {"decoder_widths": widths, "decoder_blocks": blocks + 1})
+
+
 PUBLISHED: dict[str, Config] = {
     "SD1 and SDXL": kl(4, SD),
     "SD3 and FLUX.1": kl(16, SD, quant=False),
@@ -62,10 +73,20 @@ PUBLISHED: dict[str, Config] = {
     "LDM vq-f8-n256": vq(4, (128, 256, 256, 512), 256, attention=(3,)),
     "LDM vq-f16": vq(8, F16, 16384, attention=(4,)),
     "VQ with a wider z": vq(4, F4, 1024, hidden_channels=256),
-    "TAESD": TinyConfig(3, 4, 64, (1, 3, 3, 3), (3, 3, 3, 1), False),
-    "TAESD3 and TAEF1": TinyConfig(3, 16, 64, (1, 3, 3, 3), (3, 3, 3, 1), False),
-    "TAEF2": TinyConfig(3, 32, 64, (1, 3, 3, 3), (3, 3, 3, 1), True),
+    "TAESD": TinyConfig(3, 4, (), FOUR, FOUR, (1, 3, 3, 3), (3, 3, 3, 1), False),
+    "TAESD3 and TAEF1": TinyConfig(3, 16, (), FOUR, FOUR, (1, 3, 3, 3), (3, 3, 3, 1), False),
+    "TAEF2": TinyConfig(3, 32, (), FOUR, FOUR, (1, 3, 3, 3), (3, 3, 3, 1), True),
+    "TAESANA": TinyConfig(3, 32, (32, 64), FOUR, (256, 128, 64, 64, 64, 64), (1, 3, 3, 3), (3, 3, 3, 3, 3, 1), False),
+    "Asymmetric x1.5": asymmetric((192, 384, 768, 768), 3),
+    "Asymmetric x2": asymmetric((256, 512, 1024, 1024), 5),
+    "VAE-approx": ApproxConfig(3, 4, (8, 16, 32, 64, 32, 16, 8), (7, 5, 3, 3, 3, 3, 3, 3)),
+    "disentangling-vae MNIST": BurgessConfig(1, 32, 32, 256, 10),
+    "disentangling-vae CelebA": BurgessConfig(3, 64, 32, 256, 10),
+    "JointVAE": JointConfig(3, 64, 32, 256, 32, (10,)),
 }
+NO_MIRROR = ("FLUX.2 small decoder", "TAESANA", "Asymmetric x1.5", "Asymmetric x2", "VAE-approx", "JointVAE")
+"""Those whose halves are not each other's mirror: half of one is read as half of another."""
+MIRRORED = [name for name in PUBLISHED if name not in NO_MIRROR]
 
 
 def family_name(config: Config) -> str:
@@ -104,7 +125,7 @@ def test_published_configs_are_read_off_their_shapes(name: str) -> None:
     config = PUBLISHED[name]
     shapes = native_shapes(config)
     for layout in layouts_for(config):
-        for seed, prefix in enumerate(PREFIXES):
+        for seed, prefix in enumerate(PREFIXES if layout.any_prefix else ("",)):
             assert detected(in_layout(layout, shapes, prefix), seed) == (config, shapes)
 
 
@@ -115,7 +136,7 @@ def test_exactly_one_family_says_yes(name: str) -> None:
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "FLUX.2 small decoder"])
+@pytest.mark.parametrize("name", MIRRORED)
 def test_a_half_is_recognised_and_mirrored(name: str, half: str) -> None:
     config = PUBLISHED[name]
     shapes = {key: shape for key, shape in native_shapes(config).items() if key.startswith((half, "to_posterior"))}
@@ -124,9 +145,7 @@ def test_a_half_is_recognised_and_mirrored(name: str, half: str) -> None:
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
-@pytest.mark.parametrize(
-    "name", [name for name in PUBLISHED if name != "FLUX.2 small decoder" and "vq" not in name.lower()]
-)
+@pytest.mark.parametrize("name", [name for name in MIRRORED if family_name(PUBLISHED[name]) in ("kl", "tiny")])
 def test_a_half_without_its_own_prefix_is_recognised(name: str, half: str) -> None:
     shapes = {key: shape for key, shape in native_shapes(PUBLISHED[name]).items() if key.startswith(half)}
     bare = {key.removeprefix(half + "."): shape for key, shape in shapes.items()}
@@ -157,16 +176,23 @@ def kl_fields(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-tiny_fields = st.fixed_dictionaries(
-    {
-        "image_channels": st.integers(1, 4),
-        "latent_channels": st.integers(1, 64),
-        "width": st.sampled_from((4, 16, 64)),
-        "encoder_blocks": st.lists(st.integers(1, 4), min_size=2, max_size=12).map(tuple),
-        "decoder_blocks": st.lists(st.integers(1, 4), min_size=2, max_size=12).map(tuple),
-        "pool": st.booleans(),
+@st.composite
+def tiny_fields(draw: st.DrawFn) -> dict[str, Any]:
+    widths = st.sampled_from((4, 16, 64))
+    stages = st.lists(st.tuples(widths, st.integers(1, 4)), min_size=2, max_size=12)
+    encoder, decoder = (tuple(zip(*draw(stages), strict=True)) for _ in range(2))
+    # The stem's last convolution gives the width of the first stage.
+    stem = (*draw(st.lists(widths, max_size=2)), encoder[0][0]) if draw(st.booleans()) else ()
+    return {
+        "image_channels": draw(st.integers(1, 4)),
+        "latent_channels": draw(st.integers(1, 64)),
+        "stem_widths": stem,
+        "encoder_widths": encoder[0],
+        "decoder_widths": decoder[0],
+        "encoder_blocks": encoder[1],
+        "decoder_blocks": decoder[1],
+        "pool": draw(st.booleans()),
     }
-)
 
 
 @settings(max_examples=8, deadline=None)
@@ -182,22 +208,92 @@ def test_any_vq_config_is_read_off_its_shapes(fields: dict[str, Any], codes: int
 
 
 @settings(max_examples=8, deadline=None)
-@given(tiny_fields, st.sampled_from(PREFIXES), st.integers())
+@given(kl_fields(), st.sampled_from(PREFIXES), st.integers())
+def test_any_asymmetric_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
+    check_any(AsymmetricConfig(**fields), prefix, seed)
+
+
+@settings(max_examples=8, deadline=None)
+@given(tiny_fields(), st.sampled_from(PREFIXES), st.integers())
 def test_any_tiny_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
     check_any(TinyConfig(**fields), prefix, seed)
+
+
+flat_fields = {"image_channels": st.integers(1, 4), "width": st.integers(1, 40), "hidden": st.integers(1, 40)}
+approx_fields = st.lists(st.tuples(st.integers(1, 70), st.sampled_from((1, 3, 5, 7))), min_size=7, max_size=12)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 16), approx_fields, st.sampled_from(PREFIXES), st.integers())
+def test_any_approx_config_is_read_off_its_shapes(
+    pixels: int, latents: int, layers: list[tuple[int, int]], prefix: str, seed: int
+) -> None:
+    widths, kernels = zip(*layers, strict=True)
+    check_any(ApproxConfig(pixels, latents, widths, (3, *kernels)), prefix, seed)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        flat_fields | {"picture_size": st.sampled_from((32, 64)), "latent_channels": st.integers(1, 40)}
+    ),
+    st.sampled_from(PREFIXES),
+    st.integers(),
+)
+def test_any_burgess_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
+    check_any(BurgessConfig(**fields), prefix, seed)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        flat_fields
+        | {
+            "picture_size": st.sampled_from((32, 64, 4096)),
+            "continuous": st.integers(1, 40),
+            "categories": st.lists(st.integers(1, 12), max_size=12).map(tuple),
+        }
+    ),
+    st.sampled_from(PREFIXES),
+    st.integers(),
+)
+def test_any_joint_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
+    check_any(JointConfig(**fields), prefix, seed)
 
 
 def check_any(config: Config, prefix: str, seed: int) -> None:
     shapes = native_shapes(config)
     for layout in layouts_for(config):
+        if prefix and not layout.any_prefix:
+            continue
         assert detected(in_layout(layout, shapes, prefix), seed) == (config, shapes)
 
 
 @pytest.mark.parametrize("name", ["taesd_decoder.safetensors", "flux.safetensors", "vae-ft-mse.ckpt", "no_ending"])
 def test_file_names_never_matter(name: str, tmp_path: Path) -> None:
-    _, decoder = tiny.build(TinyConfig(3, 4, 64, (1, 3, 3, 3), (3, 3, 3, 1), False))
+    _, decoder = tiny.build(TinyConfig(3, 4, (), FOUR, FOUR, (1, 3, 3, 3), (3, 3, 3, 1), False))
     save_file(dict(decoder.state_dict()), tmp_path / name)
     identified = identify(tmp_path / name)
     assert (identified.family.name, identified.layout, identified.halves) == ("tiny", "tiny-decoder", ("decoder",))
     assert identified.config == PUBLISHED["TAESD"]
     assert [kind.name for kind in identified.kinds] == ["TAESD (latents of SD1 or SDXL)"]
+
+
+def test_halves_without_a_mirror_are_what_they_are() -> None:
+    """The half that is there is read whole, and its network is the same as in the whole model."""
+    halves = ("TAESANA", "encoder"), ("TAESANA", "decoder"), ("Asymmetric x2", "decoder")
+    for name, half in (*halves, ("JointVAE", "encoder"), ("JointVAE", "decoder"), ("VAE-approx", "decoder")):
+        config, shapes = PUBLISHED[name], native_shapes(PUBLISHED[name])
+        part = {key: shape for key, shape in shapes.items() if key.startswith(half + ".")}
+        found, native = detected(part)
+        assert native == part
+        assert found is not None
+        assert type(found) is type(config)
+        assert found.factor == config.factor
+        assert {key: shape for key, shape in native_shapes(found).items() if key.startswith(half + ".")} == part
+        assert [kind.name.split()[0] for kind in matching_kinds(family_name(found), found)] == [name.split()[0]]
+
+
+def test_the_encoder_of_an_asymmetric_one_is_that_of_sd() -> None:
+    shapes = {key: shape for key, shape in native_shapes(PUBLISHED["Asymmetric x2"]).items() if "encoder." in key[:8]}
+    assert detected(shapes) == (PUBLISHED["SD1 and SDXL"], shapes)

@@ -10,6 +10,10 @@ from hypothesis import strategies as st
 
 from vaekit.checkpoints.families import LAYOUTS, Config, Layout, assemble, family_of, layout_of
 from vaekit.checkpoints.families.batch_norm import STATISTICS
+from vaekit.nets.approx import ApproxConfig
+from vaekit.nets.asymmetric import AsymmetricConfig
+from vaekit.nets.burgess import BurgessConfig
+from vaekit.nets.joint import JointConfig
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
@@ -23,9 +27,10 @@ def kl_config(levels: int, attention: bool = False, quant: bool = True, blocks: 
     return KLConfig(3, 4, 4, widths, widths, blocks, blocks + 1, inside, inside, mid, quant, quant, 32)
 
 
-def tiny_config(stages: int, pool: bool = False) -> TinyConfig:
+def tiny_config(stages: int, pool: bool = False, stem: tuple[int, ...] = ()) -> TinyConfig:
     blocks = tuple(1 + i % 3 for i in range(stages))
-    return TinyConfig(3, 4, 64, blocks, blocks[::-1], pool)
+    widths = tuple(64 * (1 + i % 2) for i in range(stages)) if stem else (64,) * stages
+    return TinyConfig(3, 4, stem, (64,) * stages, widths, blocks, blocks[::-1], pool)
 
 
 KL_CONFIGS = [
@@ -33,7 +38,9 @@ KL_CONFIGS = [
     for levels in (1, 4, 6, 10, 12)
     for attention, quant in ((False, True), (True, False))
 ]
-TINY_CONFIGS = [tiny_config(stages, pool) for stages in (2, 4, 6, 12) for pool in (False, True)]
+TINY_CONFIGS = [
+    tiny_config(stages, pool, stem) for stages in (2, 4, 6, 12) for pool in (False, True) for stem in ((), (32, 64))
+]
 
 
 def vq_config(config: KLConfig) -> VQConfig:
@@ -43,7 +50,11 @@ def vq_config(config: KLConfig) -> VQConfig:
 CONFIGS: dict[str, list[Config]] = {
     "kl": [*KL_CONFIGS],
     "vq": [vq_config(config) for config in KL_CONFIGS],
+    "asymmetric": [AsymmetricConfig(**dataclasses.asdict(config)) for config in KL_CONFIGS],
     "tiny": [*TINY_CONFIGS],
+    "approx": [ApproxConfig(3, 4, (8,) * (count - 1), (3,) * count) for count in (1, 8, 12)],
+    "burgess": [BurgessConfig(3, size, 32, 256, 10) for size in (32, 64)],
+    "joint": [JointConfig(1, size, 8, 16, 4, tuple(range(2, 2 + n))) for size in (32, 64, 8192) for n in (0, 1, 11)],
 }
 
 
@@ -152,6 +163,17 @@ def test_diffusers_keys_are_those_of_vq_model(levels: int, attention: bool) -> N
     assert foreign_names("diffusers", "vq", config) == set(theirs.state_dict())
 
 
+@pytest.mark.parametrize("attention", [True, False])
+def test_diffusers_keys_are_those_of_asymmetric_autoencoder_kl(attention: bool) -> None:
+    from diffusers import AsymmetricAutoencoderKL
+
+    fields = dataclasses.asdict(kl_config(4, attention)) | {"decoder_widths": (32, 64, 128, 128), "quant_conv": True}
+    config = AsymmetricConfig(**fields | {"post_quant_conv": True})
+    with torch.device("meta"):
+        theirs = AsymmetricAutoencoderKL(**family_of("asymmetric").diffusers(config, None))
+    assert foreign_names("diffusers", "asymmetric", config) == set(theirs.state_dict())
+
+
 @pytest.mark.parametrize("stages", [2, 4, 5])
 def test_diffusers_keys_are_those_of_autoencoder_tiny(stages: int) -> None:
     from diffusers import AutoencoderTiny
@@ -159,8 +181,8 @@ def test_diffusers_keys_are_those_of_autoencoder_tiny(stages: int) -> None:
     config = tiny_config(stages)
     with torch.device("meta"):
         theirs = AutoencoderTiny(
-            encoder_block_out_channels=(config.width,) * stages,
-            decoder_block_out_channels=(config.width,) * stages,
+            encoder_block_out_channels=config.encoder_widths,
+            decoder_block_out_channels=config.decoder_widths,
             num_encoder_blocks=config.encoder_blocks,
             num_decoder_blocks=config.decoder_blocks,
             latent_channels=config.latent_channels,

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from torch.distributions import Laplace as TorchLaplace
 from torch.distributions import Normal as TorchNormal
 
-from vaekit.distributions import AutoregressiveCategorical, Bernoulli, Laplace, Likelihood, Normal
+from vaekit.distributions import AutoregressiveCategorical, Bernoulli, Laplace, Likelihood, Normal, SignedBernoulli
 
 SAMPLES = 40_000
 INDEPENDENT = ("normal", "laplace", "bernoulli")
@@ -51,7 +51,7 @@ def continuous(build: Callable[[Tensor], Likelihood], theirs: Callable[[Tensor],
     return Member(build, parameters, torch.tensor([[0.4]]), grid, 0.001, theirs)
 
 
-@pytest.fixture(params=[*INDEPENDENT, "autoregressive"])
+@pytest.fixture(params=[*INDEPENDENT, "signed bernoulli", "autoregressive"])
 def member(request: pytest.FixtureRequest, next_token: nn.Module) -> Member:
     spread = torch.tensor([0.5, 0.8, 1.1])
     logits = torch.randn(4, 2, 3, generator=seeded()).requires_grad_()
@@ -64,6 +64,9 @@ def member(request: pytest.FixtureRequest, next_token: nn.Module) -> Member:
         ),
         "bernoulli": lambda: Member(
             Bernoulli, logits, logits.detach()[:1, 0], bits.float(), 1.0, lambda values: TorchBernoulli(logits=values)
+        ),
+        "signed bernoulli": lambda: Member(
+            SignedBernoulli, logits, logits.detach()[:1, 0], 2 * bits.float() - 1, 1.0, None
         ),
         "autoregressive": lambda: Member(
             lambda context: AutoregressiveCategorical(next_token, context, 3),
@@ -175,6 +178,23 @@ def test_bernoulli_takes_grey_values_and_tells_its_mean() -> None:
     p = Bernoulli(torch.tensor([[0.0, 2.0], [-1.0, 30.0]]))
     torch.testing.assert_close(p.mean, torch.tensor([[0.0, 2.0], [-1.0, 30.0]]).sigmoid())
     assert p.log_prob(torch.full((2, 2), 0.5)).isfinite().all()
+
+
+def test_signed_bernoulli_is_bernoulli_of_shifted_data() -> None:
+    logits = torch.randn(4, 2, 3, generator=seeded())
+    shades = torch.rand(4, 2, 3, generator=seeded())
+    p = SignedBernoulli(logits)
+    torch.testing.assert_close(p.log_prob(2 * shades - 1), Bernoulli(logits).log_prob(shades))
+    torch.testing.assert_close(p.mode, 2 * logits.sigmoid() - 1)
+    assert (p.log_prob(p.mode.sign()) >= p.log_prob(p.sample(seeded()))).all()
+    assert set(p.sample(seeded()).unique().tolist()) == {-1.0, 1.0}
+
+
+def test_signed_bernoulli_is_best_where_its_mode_is_the_data() -> None:
+    shade = torch.tensor([[0.3]])
+    logits = torch.linspace(-6, 6, 2401).unsqueeze(1)
+    best = SignedBernoulli(logits).log_prob(shade.expand(2401, 1)).argmax()
+    assert SignedBernoulli(logits).mode[best].item() == pytest.approx(0.3, abs=0.005)
 
 
 def sequences(next_token: nn.Module) -> AutoregressiveCategorical:

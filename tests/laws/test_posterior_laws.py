@@ -8,11 +8,21 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Generator, Tensor, nn
-from torch.distributions import Independent, kl_divergence
+from torch.distributions import Categorical, Independent, kl_divergence
 from torch.distributions import Normal as TorchNormal
 
-from vaekit.distributions import DiagonalGaussian, Point, Posterior, Prior, Quantised, StandardNormal, UniformCodes
-from vaekit.distributions.base import sum_items
+from vaekit.distributions import (
+    DiagonalGaussian,
+    GaussianAndCategoricals,
+    NormalAndUniform,
+    Point,
+    Posterior,
+    Prior,
+    Quantised,
+    StandardNormal,
+    UniformCodes,
+)
+from vaekit.distributions.base import map_tensors, sum_items
 
 
 @dataclass(frozen=True)
@@ -22,13 +32,22 @@ class Member:
     build: Callable[[Tensor], Posterior]
     moments: Tensor
     prior: Prior
+    exact: int = 4
+    """Leading channels of the moments whose gradient from a sample is one: those of means."""
 
 
 def seeded(seed: int = 0) -> Generator:
     return Generator().manual_seed(seed)
 
 
-@pytest.fixture(params=["gaussian", "point", "quantised"])
+MIXED_PRIOR = NormalAndUniform((3,))
+
+
+def mixed(moments: Tensor) -> GaussianAndCategoricals:
+    return GaussianAndCategoricals.from_moments(moments, (3,))
+
+
+@pytest.fixture(params=["gaussian", "point", "quantised", "mixed"])
 def member(request: pytest.FixtureRequest, quantiser: nn.Module) -> Member:
     moments = torch.randn(3, 4, 2, 5, generator=seeded()).requires_grad_()
     twice = torch.randn(3, 8, 2, 5, generator=seeded()).requires_grad_()
@@ -36,6 +55,8 @@ def member(request: pytest.FixtureRequest, quantiser: nn.Module) -> Member:
         "gaussian": Member(DiagonalGaussian.from_moments, twice, StandardNormal()),
         "point": Member(Point, moments, StandardNormal()),
         "quantised": Member(quantiser, moments, UniformCodes(5)),
+        # Of four channels one is a number; the others are three categories.
+        "mixed": Member(mixed, torch.randn(3, 5, 2, 5, generator=seeded()).requires_grad_(), MIXED_PRIOR, 1),
     }
     return members[request.param]
 
@@ -74,7 +95,7 @@ def test_gradients_flow_from_a_sample_to_the_encoder(member: Member) -> None:
     z = member.build(member.moments).sample(seeded())
     z.sum().backward()
     assert member.moments.grad is not None
-    assert (member.moments.grad[:, :4] == 1).all()
+    assert (member.moments.grad[:, : member.exact] == 1).all()
 
 
 def test_one_seed_gives_one_sample(member: Member) -> None:
@@ -218,6 +239,85 @@ def test_quantised_latents_give_the_codebook_no_gradient(quantiser: nn.Module) -
     q = quantised(quantiser, 3, 4, 2, 5)
     q.sample().sum().backward()
     assert quantiser.codebook.grad is None
+
+
+def test_posteriors_are_joined_and_split_as_whole_records(member: Member) -> None:
+    q = member.build(member.moments.detach())
+    parts = [member.build(item) for item in member.moments.detach().split(1)]
+    joined = map_tensors(torch.cat, *parts)
+    assert type(joined) is type(q)
+    assert torch.equal(joined.mode, q.mode)
+    torch.testing.assert_close(joined.kl(member.prior), q.kl(member.prior))
+
+
+def two_choices(items: int) -> GaussianAndCategoricals:
+    return GaussianAndCategoricals.from_moments(torch.randn(items, 2 * 2 + 3 + 4, generator=seeded(2)), (3, 4))
+
+
+def categorical(q: GaussianAndCategoricals) -> list[Categorical]:
+    return [Categorical(logits=logits) for logits in q.logits.split(q.categories, dim=1)]
+
+
+def test_mixed_log_prob_and_kl_are_those_of_torch() -> None:
+    q = two_choices(5)
+    z = q.sample(seeded())
+    numbers, *choices = z.split([2, 3, 4], dim=1)
+    expected = theirs(q.gaussian).log_prob(numbers)
+    divergence = q.gaussian.kl(StandardNormal())
+    for choice, law in zip(choices, categorical(q), strict=True):
+        expected = expected + law.log_prob(choice.argmax(dim=1))
+        divergence = divergence + kl_divergence(law, Categorical(logits=torch.zeros_like(law.logits)))
+    torch.testing.assert_close(q.log_prob(z), expected)
+    torch.testing.assert_close(q.kl(NormalAndUniform((3, 4))), divergence)
+
+
+def test_mixed_kl_is_what_samples_say() -> None:
+    one, prior = two_choices(1), NormalAndUniform((3, 4))
+    many = map_tensors(lambda tensors: tensors[0].expand(40_000, -1), one)
+    z = many.sample(seeded())
+    differences = many.log_prob(z) - prior.log_prob(z)
+    assert differences.mean().item() == pytest.approx(one.kl(prior).item(), abs=standard_errors(differences))
+
+
+def test_mixed_samples_choose_as_often_as_they_say() -> None:
+    one = two_choices(1)
+    z = map_tensors(lambda tensors: tensors[0].expand(40_000, -1), one).sample(seeded())
+    torch.testing.assert_close(z.mean(dim=0), one.mean[0], atol=0.03, rtol=0)
+    for choice in z.split([2, 3, 4], dim=1)[1:]:
+        assert ((choice == 0) | (choice == 1)).all()
+        assert (choice.sum(dim=1) == 1).all()
+
+
+def test_mixed_mode_is_the_most_probable_choice() -> None:
+    q = two_choices(5)
+    _, *choices = q.mode.split([2, 3, 4], dim=1)
+    for choice, law in zip(choices, categorical(q), strict=True):
+        assert torch.equal(choice.argmax(dim=1), law.probs.argmax(dim=1))
+        assert torch.equal(choice, choice.round())
+
+
+@pytest.mark.parametrize("wrong", [[0.5, 0.5, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [2.0, -1.0, 0.0]])
+def test_what_is_no_choice_is_impossible(wrong: list[float]) -> None:
+    q = GaussianAndCategoricals.from_moments(torch.zeros(1, 5), (3,))
+    assert q.log_prob(torch.tensor([[0.0, *wrong]])).item() == -math.inf
+    assert q.log_prob(torch.tensor([[0.0, 0.0, 1.0, 0.0]])).isfinite().all()
+
+
+def test_the_logits_of_a_choice_get_a_gradient_from_samples_and_from_the_mode() -> None:
+    weights = torch.tensor([0.0, 1.0, 2.0, 3.0])
+    for draw in (lambda q: q.sample(seeded()), lambda q: q.mode):
+        moments = torch.randn(3, 5, generator=seeded()).requires_grad_()
+        (draw(GaussianAndCategoricals.from_moments(moments, (3,))) * weights).sum().backward()
+        assert moments.grad is not None
+        assert (moments.grad[:, 2:] != 0).all()
+
+
+def test_the_mixed_prior_is_a_distribution() -> None:
+    grid = torch.linspace(-8, 8, 4001)
+    one_hot = torch.eye(3).repeat_interleave(len(grid), dim=0)
+    z = torch.cat([grid.repeat(3).unsqueeze(1), one_hot], dim=1)
+    density = NormalAndUniform((3,)).log_prob(z).exp().view(3, -1)
+    assert torch.trapezoid(density, grid).sum().item() == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 4, 5)])

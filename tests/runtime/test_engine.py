@@ -1,6 +1,7 @@
 """Any size comes back the same size, in any batch, and the given VAE is left alone."""
 
 from dataclasses import replace
+from functools import partial
 
 import jaxtyping
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from vaekit.distributions import DiagonalGaussian, Laplace, Normal, Point
+from vaekit.distributions import DiagonalGaussian, GaussianAndCategoricals, Laplace, Normal, Point, SignedBernoulli
 from vaekit.errors import BadPicture, HalfMissing, LatentMismatch
-from vaekit.nets import kl, tiny
+from vaekit.nets import burgess, joint, kl, tiny
 from vaekit.nets.kl import KLConfig
 from vaekit.runtime.engine import Engine, converted
 from vaekit.runtime.plan import Plan
@@ -33,7 +34,7 @@ def vae(small_kl: KLConfig) -> VAE:
 def tiny_vae() -> VAE:
     """A tiny autoencoder of factor 4 with the branch that sees the whole map, whose posterior is a point."""
     torch.manual_seed(0)
-    encoder, decoder = tiny.build(tiny.TinyConfig(3, 4, 8, (1, 1, 1), (1, 1, 1), True))
+    encoder, decoder = tiny.build(tiny.TinyConfig(3, 4, (), (8,) * 3, (8,) * 3, (1, 1, 1), (1, 1, 1), True))
     return VAE(encoder, Point, decoder, Normal).eval()
 
 
@@ -180,6 +181,47 @@ def test_latents_of_another_vae_are_refused_in_words(vae: VAE, shape: tuple[int,
 def test_what_is_not_a_batch_of_pictures_is_refused(vae: VAE, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\(b, 3, h, w\) expected"):
         engine(vae).encode(torch.zeros(shape))
+
+
+@pytest.fixture
+def vector_vae() -> VAE:
+    """A VAE of grey pictures of one size, whose latent is one vector."""
+    torch.manual_seed(0)
+    encoder, decoder = burgess.build(burgess.BurgessConfig(1, 32, 4, 8, 5))
+    return VAE(encoder, DiagonalGaussian.from_moments, decoder, SignedBernoulli).eval()
+
+
+def test_pictures_of_one_size_go_through_a_vector(vector_vae: VAE) -> None:
+    engine = Engine(vector_vae, Plan(batch_size=2))
+    x = torch.rand(3, 1, 32, 32) * 2 - 1
+    z = engine.encode(x).mean
+    assert z.shape == (3, 5, 1, 1)
+    assert engine.latent_size(32, 32) == (1, 1)
+    torch.testing.assert_close(engine.decode(z), vector_vae.decode(z).detach())
+    torch.testing.assert_close(engine.reconstruct(x), vector_vae.reconstruct(x).detach())
+
+
+@pytest.mark.parametrize("size", [(28, 28), (64, 64), (32, 16)])
+def test_pictures_of_another_size_than_the_only_one_are_refused_in_words(
+    vector_vae: VAE, size: tuple[int, int]
+) -> None:
+    with pytest.raises(BadPicture, match=rf"has {size[1]}x{size[0]} pixels\. This VAE takes pictures of 32x32 pixels"):
+        Engine(vector_vae).encode(torch.zeros(1, 1, *size))
+    with pytest.raises(LatentMismatch, match=r"takes \(pictures, 5 channels, 1, 1\)"):
+        Engine(vector_vae).decode(torch.zeros(1, 5, 2, 2))
+
+
+def test_choices_are_batched_as_any_posterior() -> None:
+    torch.manual_seed(0)
+    config = joint.JointConfig(1, 32, 4, 8, 2, (3, 2))
+    encoder, decoder = joint.build(config)
+    head = partial(GaussianAndCategoricals.from_moments, categories=config.categories)
+    vae = VAE(encoder, head, decoder, SignedBernoulli).eval()
+    x = torch.rand(5, 1, 32, 32) * 2 - 1
+    q = Engine(vae, Plan(batch_size=2)).encode(x)
+    assert isinstance(q, GaussianAndCategoricals)
+    assert (q.categories, q.mode.shape) == ((3, 2), (5, 7, 1, 1))
+    torch.testing.assert_close(Engine(vae, Plan(batch_size=2)).reconstruct(x), vae.reconstruct(x).detach())
 
 
 def test_pictures_of_another_number_of_channels_are_refused_in_words(vae: VAE) -> None:

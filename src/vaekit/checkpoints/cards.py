@@ -22,6 +22,8 @@ class Kind:
     frame: LatentFrame | None
     frame_in: str = ""
     """Where a file of this kind tells its frame, for kinds without one of their own."""
+    frameless: str = ""
+    """Why nobody can tell a frame, for kinds whose latents no diffusion model sees."""
 
     def fits(self, family: str, config: Config) -> bool:
         """Whether a config has every field that makes up this kind."""
@@ -90,6 +92,7 @@ def kinds() -> tuple[Kind, ...]:
             _frozen(entry["match"]),
             _frame(entry.get("frame")),
             entry.get("frame_in", ""),
+            entry.get("frameless", ""),
         )
         for entry in _table("kinds.toml")["kind"]
     )

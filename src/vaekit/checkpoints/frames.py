@@ -48,7 +48,7 @@ def why_unknown(candidates: tuple[Kind, ...]) -> str:
     if not candidates:
         return "no known kind has these shapes, and the file does not say"
     if len(candidates) == 1:
-        return f"{names} has it in {candidates[0].frame_in or 'no file of its own'}"
+        return candidates[0].frameless or f"{names} has it in {candidates[0].frame_in or 'no file of its own'}"
     return f"the shapes fit {names}, and the file does not say which"
 
 

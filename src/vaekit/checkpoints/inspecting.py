@@ -12,7 +12,7 @@ from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.loading import located
 from vaekit.checkpoints.recognising import Recognition, recognise
 from vaekit.checkpoints.settling import hashes_of, settled_by
-from vaekit.nets.config import compression
+from vaekit.nets.config import compression, picture_size
 from vaekit.vae import LatentFrame
 
 
@@ -31,6 +31,8 @@ class Inspection:
     latent_channels: int
     factor: int
     """Pixels per latent position along one side."""
+    picture_size: int | None
+    """Side of the only pictures that the VAE takes; None where it takes any size."""
     compression: float
     """Numbers in a picture for each number in its latent."""
     frame: LatentFrame | None
@@ -82,6 +84,7 @@ def inspect(name_or_path: str | Path, *, hash: bool = True) -> Inspection:
             halves=identified.halves,
             latent_channels=config.latent_channels,
             factor=config.factor,
+            picture_size=picture_size(config),
             compression=compression(config),
             frame=identified.frame,
             frame_source=identified.frame_source,

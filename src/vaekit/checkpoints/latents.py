@@ -1,8 +1,9 @@
 """Latent files: what an encoder said of a picture, and which VAE it was.
 
 A safetensors file with `mean` (1, z, i, j) and, for a Gaussian posterior, `log_variance`, both raw and in fp32, so
-that sampling stays possible. The mean of a vector quantiser is its codebook vectors; their indices are not kept. The
-metadata holds the VAE's fingerprint, family, frame and factor, and the size of the picture in pixels.
+that sampling stays possible. Of other posteriors only the most probable latent is kept: of a vector quantiser its
+codebook vectors without their indices, of choices the chosen ones without their probabilities. The metadata holds the
+VAE's fingerprint, family, frame and factor, and the size of the picture in pixels.
 """
 
 import json
@@ -69,7 +70,7 @@ def save_latent(path: Path, latent: LatentFile) -> None:
         CannotWrite: the disk is full, or the folder is not writable.
     """
     posterior, space = latent.posterior, latent.space
-    tensors = {"mean": posterior.mean}
+    tensors = {"mean": posterior.mode}
     if isinstance(posterior, DiagonalGaussian):
         tensors["log_variance"] = posterior.log_variance
     metadata = {

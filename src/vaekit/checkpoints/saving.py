@@ -13,7 +13,7 @@ from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
 from vaekit.vae import VAE
 from vaekit.whole_files import cannot_write, whole_file, whole_folder
 
-LAYOUT_NAMES = ("native", "diffusers", "ldm", "tiny")
+LAYOUT_NAMES = ("native", "diffusers", "ldm", "tiny", "original")
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -22,9 +22,10 @@ def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
 
     Args:
         vae: a VAE of a family that vaekit knows.
-        path: for "native" and "ldm" a `.safetensors` file; for "diffusers" a folder, or a `.safetensors` file to get
+        path: for "native", "ldm" and "original" a `.safetensors` file; for "diffusers" a folder, or a `.safetensors` file to get
             one file with diffusers' keys; for "tiny" a folder that gets an encoder and a decoder file.
-        layout: "native", "diffusers", "ldm", or for tiny autoencoders "tiny".
+        layout: "native", "diffusers", "ldm", for tiny autoencoders "tiny", for families that were published in one
+            scheme only "original".
 
     Raises:
         WrongTensors: the layout cannot express this VAE.
@@ -88,10 +89,14 @@ def as_matrix(native: str, tensor: Tensor) -> Tensor:
 def _required_layout(name: str, family: Family) -> Layout:
     layout = layout_of(name, family.name)
     if layout is None:
+        there_are = {layout.name for layout in family.layouts} & set(LAYOUT_NAMES) | (
+            {"tiny"} if family.name == "tiny" else set()
+        )
+        names = " or ".join(f'"{known}"' for known in LAYOUT_NAMES if known in there_are)
         raise WrongTensors(
             f"There is no {name} layout for a {family.name!r} autoencoder.",
             "",
-            'Use "native" or "diffusers"' + (', or "tiny" for two files.' if family.name == "tiny" else "."),
+            f"Use {names}.",
         )
     return layout
 

@@ -17,6 +17,7 @@ class LayoutName(StrEnum):
     DIFFUSERS = "diffusers"
     LDM = "ldm"
     TINY = "tiny"
+    ORIGINAL = "original"
 
 
 def convert(
@@ -33,7 +34,8 @@ def convert(
     """Write a VAE in another layout, tensor for tensor.
 
     `diffusers` is a folder with config.json, or one file if OUT ends in .safetensors; `ldm` and `native` are one file;
-    `tiny` is a folder with the encoder and the decoder of a tiny autoencoder.
+    `tiny` is a folder with the encoder and the decoder of a tiny autoencoder; `original` is one file with the names of
+    the code that published the family, where there are no others.
     """
     from vaekit.checkpoints.fingerprint import fingerprint
     from vaekit.checkpoints.loading import load

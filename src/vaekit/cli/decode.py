@@ -28,6 +28,7 @@ def decode(
     """
     from vaekit.checkpoints.latents import check_readable, find_latents, load_latent, space_of
     from vaekit.checkpoints.loading import load
+    from vaekit.domains.images.channels import as_rgb
     from vaekit.domains.images.writing import write_picture
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
@@ -42,7 +43,7 @@ def decode(
         if caution:
             say(f"vaekit: {caution}")
         pixels = engine.decode(latent.posterior.mean, (latent.height, latent.width))
-        write_picture(named[path], pixels)
+        write_picture(named[path], as_rgb(pixels))
         facts = {"latent": path, "output": named[path], "width": latent.width, "height": latent.height}
         return facts | {"caution": caution}
 

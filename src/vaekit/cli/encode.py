@@ -25,6 +25,7 @@ def encode(
     """
     from vaekit.checkpoints.latents import ENDING, LatentFile, save_latent, space_of
     from vaekit.checkpoints.loading import load
+    from vaekit.domains.images.channels import for_vae
     from vaekit.domains.images.reading import find_pictures, read_picture
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
@@ -35,9 +36,10 @@ def encode(
 
     def encode_one(path: Path) -> dict[str, Any]:
         picture = read_picture(path)
-        posterior = engine.encode(picture.pixels)
+        pixels, notes = for_vae(picture, engine.config.image_channels)
+        posterior = engine.encode(pixels)
         save_latent(named[path], LatentFile(posterior, space, picture.height, picture.width))
-        mean = posterior.mean
+        mean = posterior.mode
         return {
             "picture": path,
             "output": named[path],
@@ -46,7 +48,7 @@ def encode(
             "latent_shape": tuple(mean.shape[1:]),
             "mean": mean.mean().item(),
             "std": mean.std(correction=0).item(),
-            "notes": [*picture.notes, *(["transparency left out"] if picture.alpha is not None else [])],
+            "notes": [*notes, *(["transparency left out"] if picture.alpha is not None else [])],
         }
 
     done, failures = each(list(named), encode_one)

@@ -53,7 +53,7 @@ def facts(seen: "Inspection") -> dict[str, str]:
         "shaped like": " or ".join(seen.known_as) or "no model known by name",
         "layout": f"{seen.layout}, {seen.format}" + (f", behind {seen.prefix!r}" if seen.prefix else ""),
         "halves": " and ".join(seen.halves),
-        "latents": f"{seen.latent_channels} channels at 1/{seen.factor} size: {seen.compression:g}x fewer numbers",
+        "latents": latents(seen),
         "frame": frame,
         "weights": f"{seen.parameters:,} in {' and '.join(seen.dtypes)}",
         "fingerprint": seen.fingerprint or "not asked for",
@@ -62,6 +62,15 @@ def facts(seen: "Inspection") -> dict[str, str]:
     }
     told |= {"problems": "\n".join(seen.problems)}
     return {name: value for name, value in told.items() if value}
+
+
+def latents(seen: "Inspection") -> str:
+    """The size of the latents in words."""
+    fewer = f"{seen.compression:g}x fewer numbers"
+    if seen.picture_size is not None:
+        side = seen.picture_size
+        return f"{seen.latent_channels} numbers for a picture of {side}x{side} pixels, no other size: {fewer}"
+    return f"{seen.latent_channels} channels at 1/{seen.factor} size: {fewer}"
 
 
 def card_facts(card: "Card", how: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Densities and divergences. Nothing here knows what a network, a file or a picture is."""
 
 from vaekit.distributions.base import Likelihood, Posterior, Prior
-from vaekit.distributions.likelihoods import AutoregressiveCategorical, Bernoulli, Laplace, Normal
+from vaekit.distributions.likelihoods import AutoregressiveCategorical, Bernoulli, Laplace, Normal, SignedBernoulli
+from vaekit.distributions.mixed import GaussianAndCategoricals, NormalAndUniform
 from vaekit.distributions.posteriors import DiagonalGaussian, Point, Quantised
 from vaekit.distributions.priors import StandardNormal, UniformCodes
 
@@ -9,13 +10,16 @@ __all__ = [
     "AutoregressiveCategorical",
     "Bernoulli",
     "DiagonalGaussian",
+    "GaussianAndCategoricals",
     "Laplace",
     "Likelihood",
     "Normal",
+    "NormalAndUniform",
     "Point",
     "Posterior",
     "Prior",
     "Quantised",
+    "SignedBernoulli",
     "StandardNormal",
     "UniformCodes",
 ]

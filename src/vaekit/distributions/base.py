@@ -82,7 +82,9 @@ def standard_noise(like: Tensor, generator: Generator | None) -> Tensor:
 
 
 def map_tensors(function: Callable[[list[Tensor]], Tensor], *posteriors: AnyPosterior) -> AnyPosterior:
-    """A posterior whose tensors are a function of the corresponding tensors of several of the same class."""
+    """A posterior whose tensors are a function of the corresponding tensors of several of the same class; what is no
+    tensor, such as how many categories there are, is that of the first."""
     first = posteriors[0]
     names = [field.name for field in dataclasses.fields(first)]  # type: ignore[arg-type]  # members are dataclasses
-    return type(first)(*(function([getattr(posterior, name) for posterior in posteriors]) for name in names))
+    values = [[getattr(posterior, name) for posterior in posteriors] for name in names]
+    return type(first)(*(function(each) if isinstance(each[0], Tensor) else each[0] for each in values))

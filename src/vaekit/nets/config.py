@@ -24,6 +24,20 @@ class ImageConfig(Protocol):
         """Blocks of the larger half; each has several tensors."""
 
 
+@runtime_checkable
+class FixedSizeConfig(ImageConfig, Protocol):
+    """The facts about an image VAE that takes pictures of one size only."""
+
+    @property
+    def picture_size(self) -> int:
+        """Side of the square pictures, in pixels."""
+
+
+def picture_size(config: ImageConfig) -> int | None:
+    """The side of the only pictures that a VAE takes; None where it takes any."""
+    return config.picture_size if isinstance(config, FixedSizeConfig) else None
+
+
 def compression(config: ImageConfig) -> float:
     """Numbers in a picture for each number in its latent: 48 for 3 channels, factor 8 and 4 latent channels."""
     return config.image_channels * config.factor**2 / config.latent_channels

@@ -1,11 +1,13 @@
-"""The tiny autoencoders that speak the latents of large ones: TAESD, TAESD3, TAEF1 and TAEF2 (madebyollin/taesd).
+"""The tiny autoencoders that speak the latents of large ones: TAESD, TAESD3, TAEF1, TAEF2, TAESANA (madebyollin/taesd).
 
-Plain 3x3 convolutions and ReLUs, one width throughout, no normalisation; TAEF2 adds a branch with a GroupNorm to the
-blocks at the lowest resolution. Both halves are one `nn.Sequential` each, and its indices are the keys of the
+Plain 3x3 convolutions and ReLUs, no normalisation; TAEF2 adds a branch with a GroupNorm to the blocks at the lowest
+resolution. TAESANA, at 1/32 size, starts with a stem of two strided convolutions and has a decoder of several widths;
+the others have one width throughout. Both halves are one `nn.Sequential` each, and its indices are the keys of the
 published files: position 0 of the decoder is the clamp, which has no weights.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +24,11 @@ class TinyConfig:
 
     image_channels: int
     latent_channels: int
-    width: int
+    stem_widths: tuple[int, ...]
+    """Widths of the strided convolutions, each with a ReLU, in front of the encoder's first blocks: the last of them
+    is that of the first stage. Empty where the first stage is at full resolution."""
+    encoder_widths: tuple[int, ...]
+    decoder_widths: tuple[int, ...]
     encoder_blocks: tuple[int, ...]
     """Blocks of each encoder stage; every stage but the first halves the resolution."""
     decoder_blocks: tuple[int, ...]
@@ -33,7 +39,7 @@ class TinyConfig:
     @property
     def factor(self) -> int:
         """Pixels per latent position along one side."""
-        return 2 ** (len(self.encoder_blocks) - 1)
+        return 2 ** (len(self.stem_widths) + len(self.encoder_blocks) - 1)
 
     @property
     def blocks(self) -> int:
@@ -80,17 +86,27 @@ def pool_branch(width: int) -> nn.Sequential:
     )
 
 
+def entrance(config: TinyConfig) -> list[nn.Module]:
+    """What comes before the encoder's first block."""
+    if not config.stem_widths:
+        return [nn.Conv2d(config.image_channels, config.encoder_widths[0], 3, padding=1)]
+    layers: list[nn.Module] = []
+    for before, after in pairwise((config.image_channels, *config.stem_widths)):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
+    return layers
+
+
 class Encoder(nn.Sequential):
     """Pictures (b, 3, h, w) in [-1, 1] -> latents (b, z, h/f, w/f)."""
 
     def __init__(self, config: TinyConfig) -> None:
-        width, stages = config.width, config.encoder_blocks
-        layers: list[nn.Module] = []
-        for i, count in enumerate(stages):
-            first = nn.Conv2d(config.image_channels, width, 3, padding=1)
-            layers.append(first if i == 0 else nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False))
+        widths, stages = config.encoder_widths, config.encoder_blocks
+        layers = entrance(config)
+        for i, (width, count) in enumerate(zip(widths, stages, strict=True)):
+            if i > 0:
+                layers.append(nn.Conv2d(widths[i - 1], width, 3, stride=2, padding=1, bias=False))
             layers += [Block(width, config.pool and i == len(stages) - 1) for _ in range(count)]
-        super().__init__(*layers, nn.Conv2d(width, config.latent_channels, 3, padding=1))
+        super().__init__(*layers, nn.Conv2d(widths[-1], config.latent_channels, 3, padding=1))
         self.config = config
 
     def forward(self, x: Images) -> Latents:
@@ -101,13 +117,13 @@ class Decoder(nn.Sequential):
     """Latents (b, z, i, j) -> pictures (b, 3, f*i, f*j), around [-1, 1]."""
 
     def __init__(self, config: TinyConfig) -> None:
-        width, stages = config.width, config.decoder_blocks
-        layers: list[nn.Module] = [Clamp(), nn.Conv2d(config.latent_channels, width, 3, padding=1), nn.ReLU()]
-        for i, count in enumerate(stages):
+        widths, stages = config.decoder_widths, config.decoder_blocks
+        layers: list[nn.Module] = [Clamp(), nn.Conv2d(config.latent_channels, widths[0], 3, padding=1), nn.ReLU()]
+        for i, (width, count) in enumerate(zip(widths, stages, strict=True)):
+            if i > 0:
+                layers += [nn.Upsample(scale_factor=2), nn.Conv2d(widths[i - 1], width, 3, padding=1, bias=False)]
             layers += [Block(width, config.pool and i == 0) for _ in range(count)]
-            if i < len(stages) - 1:
-                layers += [nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1, bias=False)]
-        super().__init__(*layers, nn.Conv2d(width, config.image_channels, 3, padding=1))
+        super().__init__(*layers, nn.Conv2d(widths[-1], config.image_channels, 3, padding=1))
         self.config = config
 
     def forward(self, z: Latents) -> Images:

@@ -1,7 +1,8 @@
 """The engine: a VAE run under a plan. It pads, batches and casts; it has never heard of JPEG.
 
 Any size from 1x1 works: pictures are padded to the VAE's multiple at the right and bottom by repeating the edge, and
-what comes back is cropped. The same input gives the same output.
+what comes back is cropped. VAEs whose latent is one vector take pictures of one size only, and are given no others.
+The same input gives the same output.
 """
 
 import copy
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from vaekit.distributions import Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadPicture, LatentMismatch
-from vaekit.nets.config import ImageConfig
+from vaekit.nets.config import ImageConfig, picture_size
 from vaekit.runtime.plan import Plan
 from vaekit.shapes import Images, Latents
 from vaekit.vae import VAE
@@ -50,10 +51,10 @@ class Engine:
 
         Raises:
             HalfMissing: the VAE has no encoder.
-            BadPicture: the pictures have another number of channels than the VAE takes.
+            BadPicture: the pictures have another number of channels than the VAE takes, or not its only size.
             ValueError: `x` is no batch of pictures.
         """
-        check_pictures(x, self.config.image_channels)
+        check_pictures(x, self.config)
         posteriors = [self._encode_batch(batch) for batch in x.split(self.plan.batch_size)]
         return map_tensors(lambda tensors: torch.cat(tensors).to(x.device), *posteriors)
 
@@ -67,21 +68,16 @@ class Engine:
 
         Raises:
             HalfMissing: the VAE has no decoder.
-            LatentMismatch: the latents have another number of channels.
+            LatentMismatch: the latents have another number of channels, or more positions than a VAE of one vector.
         """
-        if z.dim() != 4 or z.shape[1] != self.config.latent_channels:
-            raise LatentMismatch(
-                f"The latents have shape {list(z.shape)}.",
-                f"This VAE takes (pictures, {self.config.latent_channels} channels, rows, columns).",
-                "Decode with the VAE that made them.",
-            )
+        check_latents(z, self.config)
         height, width = size or (z.shape[2] * self.config.factor, z.shape[3] * self.config.factor)
         batches = z.split(self.plan.batch_size)
         return torch.cat([self._decode_batch(batch)[:, :, :height, :width].to(z.device) for batch in batches])
 
     def reconstruct(self, x: Images) -> Images:
-        """Through the posterior's mean and back: pictures of the same size, in fp32, not clamped."""
-        return self.decode(self.encode(x).mean, (x.shape[2], x.shape[3]))
+        """Through the posterior's mode and back: pictures of the same size, in fp32, not clamped."""
+        return self.decode(self.encode(x).mode, (x.shape[2], x.shape[3]))
 
     def _encode_batch(self, x: Tensor) -> Posterior:
         rows, columns = self.latent_size(x.shape[2], x.shape[3])
@@ -105,13 +101,14 @@ def image_config(vae: VAE) -> ImageConfig:
     return vae.config
 
 
-def check_pictures(x: Tensor, channels: int) -> None:
+def check_pictures(x: Tensor, config: ImageConfig) -> None:
     """Refuse what the VAE cannot take.
 
     Raises:
         ValueError: not a batch of pictures (b, c, h, w), or an empty one.
-        BadPicture: pictures of another number of channels.
+        BadPicture: pictures of another number of channels, or of another size than the only one.
     """
+    channels, side = config.image_channels, picture_size(config)
     if x.dim() != 4 or x.numel() == 0:
         raise ValueError(f"pictures of shape (b, {channels}, h, w) expected, not {tuple(x.shape)}")
     if x.shape[1] != channels:
@@ -119,6 +116,28 @@ def check_pictures(x: Tensor, channels: int) -> None:
             f"The pictures have {x.shape[1]} channels.",
             f"This VAE takes pictures of {channels}.",
             "Use a VAE for such pictures, or convert them.",
+        )
+    if side is not None and x.shape[2:] != (side, side):
+        raise BadPicture(
+            f"The picture has {x.shape[3]}x{x.shape[2]} pixels.",
+            f"This VAE takes pictures of {side}x{side} pixels only.",
+            "Crop or resize it to that size, or use a VAE for any size.",
+        )
+
+
+def check_latents(z: Tensor, config: ImageConfig) -> None:
+    """Refuse latents that the VAE cannot have made.
+
+    Raises:
+        LatentMismatch: another number of channels, or more than one position where there is only one.
+    """
+    positions = "rows, columns" if picture_size(config) is None else "1, 1"
+    right = z.dim() == 4 and z.shape[1] == config.latent_channels
+    if not right or (picture_size(config) is not None and z.shape[2:] != (1, 1)):
+        raise LatentMismatch(
+            f"The latents have shape {list(z.shape)}.",
+            f"This VAE takes (pictures, {config.latent_channels} channels, {positions}).",
+            "Decode with the VAE that made them.",
         )
 
 

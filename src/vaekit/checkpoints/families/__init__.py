@@ -5,7 +5,7 @@ A new family is a file of nets in `vaekit.nets`, a file here, and a line in the 
 
 from collections.abc import Collection
 
-from vaekit.checkpoints.families import kl, tiny, vq
+from vaekit.checkpoints.families import approx, asymmetric, burgess, joint, kl, tiny, vq
 from vaekit.checkpoints.families.family import Config, Family, Shapes
 from vaekit.checkpoints.families.layout import HALVES, Layout
 from vaekit.vae import VAE, LatentFrame
@@ -24,7 +24,15 @@ __all__ = [
     "layout_of",
 ]
 
-FAMILIES = (kl.FAMILY, vq.FAMILY, tiny.FAMILY)
+FAMILIES = (
+    kl.FAMILY,
+    vq.FAMILY,
+    asymmetric.FAMILY,
+    tiny.FAMILY,
+    approx.FAMILY,
+    burgess.FAMILY,
+    joint.FAMILY,
+)
 LAYOUTS = tuple(layout for family in FAMILIES for layout in family.layouts)
 
 
@@ -39,7 +47,8 @@ def family_with(config: object) -> Family | None:
 
 
 def assemble(family: Family, config: Config, halves: Collection[str] = HALVES, frame: LatentFrame | None = None) -> VAE:
-    """A VAE with these halves and torch's initial weights (or none, under `torch.device("meta")`)."""
+    """A VAE with those of these halves that the family has, and torch's initial weights (or none, under
+    `torch.device("meta")`)."""
     nets = dict(zip(HALVES, family.build(config), strict=True))
     encoder, decoder = (nets[half] if half in halves else None for half in HALVES)
     return VAE(encoder, family.head(config), decoder, family.to_likelihood, frame)

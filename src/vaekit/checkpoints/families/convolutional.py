@@ -1,4 +1,4 @@
-"""What the KL and the vector-quantised family share: their nets, so their names, counts and settings."""
+"""What the KL, the asymmetric and the vector-quantised family share: their nets, so their names, counts and settings."""
 
 import dataclasses
 import re
@@ -140,12 +140,12 @@ def assumed_groups(config: KLConfig) -> list[str]:
     return []
 
 
-def nets_settings(config: KLConfig, name: str, more_obstacles: dict[str, bool]) -> dict[str, Any]:
-    """What diffusers' classes with these nets have in common, if they can express them."""
-    obstacles = more_obstacles | {
-        "different widths in encoder and decoder": config.encoder_widths != config.decoder_widths,
-        "another number of blocks in the decoder than one more": config.decoder_blocks != config.encoder_blocks + 1,
-    }
+def refuse_obstacles(name: str, obstacles: dict[str, bool]) -> None:
+    """Say what keeps a class of diffusers from building these nets.
+
+    Raises:
+        WrongTensors: something does.
+    """
     met = [obstacle for obstacle, there in obstacles.items() if there]
     if met:
         raise WrongTensors(
@@ -153,13 +153,32 @@ def nets_settings(config: KLConfig, name: str, more_obstacles: dict[str, bool]) 
             "",
             'Save it in the "ldm" or "native" layout.',
         )
-    levels = range(len(config.encoder_widths))
+
+
+def block_types(config: KLConfig) -> dict[str, list[str]]:
+    """diffusers' names for the levels, with and without attention inside."""
+    down, up = range(len(config.encoder_widths)), reversed(range(len(config.decoder_widths)))
+    return {
+        "down_block_types": [f"{'Attn' * (i in config.encoder_attention)}DownEncoderBlock2D" for i in down],
+        "up_block_types": [f"{'Attn' * (i in config.decoder_attention)}UpDecoderBlock2D" for i in up],
+    }
+
+
+def nets_settings(config: KLConfig, name: str, more_obstacles: dict[str, bool]) -> dict[str, Any]:
+    """What diffusers' classes with these nets have in common, if they can express them."""
+    refuse_obstacles(
+        name,
+        more_obstacles
+        | {
+            "different widths in encoder and decoder": config.encoder_widths != config.decoder_widths,
+            "another number of blocks in the decoder than one more": config.decoder_blocks != config.encoder_blocks + 1,
+        },
+    )
     return {
         "_class_name": name,
         "act_fn": "silu",
         "block_out_channels": list(config.encoder_widths),
-        "down_block_types": [f"{'Attn' * (i in config.encoder_attention)}DownEncoderBlock2D" for i in levels],
-        "up_block_types": [f"{'Attn' * (i in config.decoder_attention)}UpDecoderBlock2D" for i in reversed(levels)],
+        **block_types(config),
         "in_channels": config.image_channels,
         "out_channels": config.image_channels,
         "layers_per_block": config.encoder_blocks,

@@ -71,7 +71,8 @@ class Family:
     first one named is the answer."""
     detect: Callable[[Shapes], Any]
     """The whole configuration from native keys and shapes, or None; of half a VAE, the other half mirrors it."""
-    build: Callable[[Any], tuple[nn.Module, nn.Module]]
+    build: Callable[[Any], tuple[nn.Module | None, nn.Module | None]]
+    """Encoder and decoder; None for a half that no model of the family has."""
     head: Callable[[Any], Callable[[Tensor], Posterior]]
     """The head that reads the moments of a network of this config as a posterior."""
     to_likelihood: Callable[[Tensor], Likelihood]

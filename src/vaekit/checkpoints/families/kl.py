@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from vaekit.checkpoints.families.asymmetric import has_condition
 from vaekit.checkpoints.families.batch_norm import EPSILON, PATCH, STATISTICS, statistics_of
 from vaekit.checkpoints.families.convolutional import (
     ATTENTION,
@@ -28,7 +29,7 @@ from vaekit.vae import LatentFrame
 
 def detect_kl(shapes: Shapes) -> KLConfig | None:
     """The configuration of a KL autoencoder, or of the half that is there (the other half is taken to mirror it)."""
-    fields = None if CODEBOOK in shapes else convolutional(shapes, moments=2)
+    fields = None if CODEBOOK in shapes or has_condition(shapes) else convolutional(shapes, moments=2)
     return KLConfig(**fields) if fields else None
 
 

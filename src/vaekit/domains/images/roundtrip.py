@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaekit.domains.images.channels import as_rgb, for_vae
 from vaekit.domains.images.reading import read_picture
 from vaekit.domains.images.writing import over_white, side_by_side, to_bytes, write_picture
 from vaekit.metrics.colour import colour_shift
@@ -38,22 +39,25 @@ class RoundTrip:
     seconds: float
     """Encode and decode, without reading and writing."""
     notes: tuple[str, ...]
-    """What was done to the file's values on reading."""
+    """What was done to the file's values on reading, and to suit the VAE."""
 
 
 def round_trip(engine: Engine, source: Path, target: Path, compare: bool = False) -> RoundTrip:
     """Reconstruct a picture file; with `compare`, also write `<target>.side-by-side.png`.
+
+    What is compared is what the VAE was given: for one of grey pictures, the picture in grey.
 
     Raises:
         BadPicture, NotFound: the file cannot be read, or the VAE gave values that are not finite.
         CannotWrite: the result cannot be written.
     """
     picture = read_picture(source)
+    pixels, notes = for_vae(picture, engine.config.image_channels)
     started = time.perf_counter()
-    latent = engine.encode(picture.pixels).mean
+    latent = engine.encode(pixels).mode
     result = engine.decode(latent, (picture.height, picture.width))
     seconds = time.perf_counter() - started
-    shown, original = as_written(result), as_written(picture.pixels)
+    shown, original = (as_written(as_rgb(values)) for values in (result, pixels))
     write_picture(target, shown, like=picture)
     comparison = target.with_suffix(".side-by-side.png") if compare else None
     if comparison is not None:
@@ -71,7 +75,7 @@ def round_trip(engine: Engine, source: Path, target: Path, compare: bool = False
         ssim=ssim(original, shown).item(),
         colour_shift=tuple(colour_shift(original, shown)[0].tolist()),
         seconds=seconds,
-        notes=picture.notes,
+        notes=notes,
     )
 
 

@@ -1,0 +1,62 @@
+"""The latent previewer of AUTOMATIC1111's web UI ("VAE-approx"): SD1 latents -> a small picture, at once.
+
+Eight convolutions without padding, a leaky ReLU after each, on latents enlarged twice. There is no encoder.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import nn
+from torch.nn import functional as F
+
+from vaekit.shapes import Images, Latents
+
+ENLARGED = 2
+SLOPE = 0.1
+
+
+@dataclass(frozen=True)
+class ApproxConfig:
+    """The shape of a latent previewer."""
+
+    image_channels: int
+    latent_channels: int
+    widths: tuple[int, ...]
+    """Channels after each convolution but the last."""
+    kernels: tuple[int, ...]
+    """Sides of each convolution's kernel, all odd."""
+
+    @property
+    def factor(self) -> int:
+        """Pixels of the preview, not of the picture, per latent position along one side."""
+        return ENLARGED
+
+    @property
+    def blocks(self) -> int:
+        """Convolutions."""
+        return len(self.kernels)
+
+
+class Decoder(nn.Module):
+    """Latents (b, 4, i, j) as SD1's denoiser sees them -> previews (b, 3, 2i, 2j), around [-1, 1]."""
+
+    def __init__(self, config: ApproxConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = pairwise((config.latent_channels, *config.widths, config.image_channels))
+        # Numbered from 1, as in the published file.
+        for number, ((before, after), kernel) in enumerate(zip(channels, config.kernels, strict=True), start=1):
+            self.add_module(f"conv{number}", nn.Conv2d(before, after, kernel))
+
+    def forward(self, z: Latents) -> Images:
+        h = F.interpolate(z, scale_factor=float(ENLARGED), mode="nearest")
+        # All that the convolutions will take off the edges is laid around the latents at once.
+        h = F.pad(h, [sum(kernel - 1 for kernel in self.config.kernels) // 2] * 4)
+        for layer in self.children():
+            h = F.leaky_relu(layer(h), SLOPE)
+        return h
+
+
+def build(config: ApproxConfig) -> tuple[None, Decoder]:
+    """The decoder with torch's initial weights (or none, under `torch.device("meta")`); there is no encoder."""
+    return None, Decoder(config)

@@ -1,0 +1,77 @@
+"""JointVAE (Dupont 2018, arXiv 1804.00104): a latent of continuous numbers and of one choice from each of some lists.
+
+As Schlumberger/joint-vae built and published it. Attribute names are the keys of the published files, inside the half
+that they belong to. A latent is one vector: the continuous numbers, then each choice as one-hot numbers.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.nets.flat import LOWEST, FlatConfig, as_map, as_vector, chances, doubling, halving, unfold
+from vaekit.shapes import Images, Latents, Moments
+
+
+@dataclass(frozen=True)
+class JointConfig(FlatConfig):
+    """The shape of a JointVAE: twice the first width at the two lowest resolutions."""
+
+    continuous: int
+    """Gaussian numbers in the latent."""
+    categories: tuple[int, ...]
+    """How many there are to choose from, for each choice."""
+
+    @property
+    def latent_channels(self) -> int:
+        """Numbers in the latent: the Gaussian ones, and one for each category of each choice."""
+        return self.continuous + sum(self.categories)
+
+
+def rectified(layers: list[nn.Module]) -> list[nn.Module]:
+    """A ReLU behind each layer: it takes a number in an `nn.Sequential`, and so counts in the keys."""
+    return [each for layer in layers for each in (layer, nn.ReLU())]
+
+
+class Encoder(nn.Module):
+    """Pictures (b, c, s, s) in [-1, 1] -> moments (b, 2n + k, 1, 1): means and log-variances of the n continuous
+    numbers, then the logits of all categories."""
+
+    def __init__(self, config: JointConfig) -> None:
+        super().__init__()
+        self.config = config
+        low = 2 * config.width
+        widths = (config.image_channels, *[config.width] * (config.levels - 2), low, low)
+        self.img_to_features = nn.Sequential(*rectified([halving(a, b) for a, b in pairwise(widths)]))
+        self.features_to_hidden = nn.Sequential(*rectified([nn.Linear(low * LOWEST**2, config.hidden)]))
+        self.fc_mean = nn.Linear(config.hidden, config.continuous)
+        self.fc_log_var = nn.Linear(config.hidden, config.continuous)
+        self.fc_alphas = nn.ModuleList(nn.Linear(config.hidden, size) for size in config.categories)
+
+    def forward(self, x: Images) -> Moments:
+        hidden = self.features_to_hidden(self.img_to_features(chances(x)).flatten(1))
+        said: list[Tensor] = [layer(hidden) for layer in (self.fc_mean, self.fc_log_var, *self.fc_alphas)]
+        return as_map(torch.cat(said, dim=1))
+
+
+class Decoder(nn.Module):
+    """Raw latents (b, z, 1, 1) -> logits of white pixels (b, c, s, s)."""
+
+    def __init__(self, config: JointConfig) -> None:
+        super().__init__()
+        self.config = config
+        low = 2 * config.width
+        self.latent_to_features = nn.Sequential(
+            *rectified([nn.Linear(config.latent_channels, config.hidden), nn.Linear(config.hidden, low * LOWEST**2)])
+        )
+        widths = (*[low] * (config.levels - 2), config.width, config.width, config.image_channels)
+        self.features_to_img = nn.Sequential(*rectified([doubling(a, b) for a, b in pairwise(widths)])[:-1])
+
+    def forward(self, z: Latents) -> Images:
+        return self.features_to_img(unfold(self.latent_to_features(as_vector(z))))
+
+
+def build(config: JointConfig) -> tuple[Encoder, Decoder]:
+    """Both halves, with torch's initial weights (or none, under `torch.device("meta")`)."""
+    return Encoder(config), Decoder(config)
