@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vaekit.nets.flat import LOWEST, FlatConfig, as_map, as_vector, chances, doubling, halving, unfold
 from vaekit.shapes import Images, Latents, Moments
