@@ -22,8 +22,8 @@ def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
 
     Args:
         vae: a VAE of a family that vaekit knows.
-        path: for "native", "ldm" and "original" a `.safetensors` file; for "diffusers" a folder, or a `.safetensors` file to get
-            one file with diffusers' keys; for "tiny" a folder that gets an encoder and a decoder file.
+        path: for "native", "ldm" and "original" a `.safetensors` file; for "diffusers" a folder, or a `.safetensors`
+            file to get one file with diffusers' keys; for "tiny" a folder that gets an encoder and a decoder file.
         layout: "native", "diffusers", "ldm", for tiny autoencoders "tiny", for families that were published in one
             scheme only "original".
 
