@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from vaekit.version import __version__
 
 if TYPE_CHECKING:
+    from vaekit.checkpoints.baking import bake
+    from vaekit.checkpoints.extracting import extract
     from vaekit.checkpoints.inspecting import Inspection, inspect
     from vaekit.checkpoints.loading import load
     from vaekit.checkpoints.saving import save
@@ -32,6 +34,8 @@ __all__ = [
     "Plan",
     "VaekitError",
     "__version__",
+    "bake",
+    "extract",
     "inspect",
     "load",
     "save",
@@ -44,6 +48,8 @@ _ROOMS = {
     "LatentFrame": "vaekit.vae",
     "Plan": "vaekit.runtime.plan",
     "VaekitError": "vaekit.errors",
+    "bake": "vaekit.checkpoints.baking",
+    "extract": "vaekit.checkpoints.extracting",
     "inspect": "vaekit.checkpoints.inspecting",
     "load": "vaekit.checkpoints.loading",
     "save": "vaekit.checkpoints.saving",

@@ -297,7 +297,7 @@ def test_a_net_of_no_family_is_refused(kl_vae: VAE, tmp_path: Path) -> None:
 
 def test_the_target_must_make_sense(kl_vae: VAE, tmp_path: Path) -> None:
     with pytest.raises(CannotWrite, match=r"x\.safetensors"):
-        save(kl_vae, tmp_path / "x.pt")
+        save(kl_vae, tmp_path / "x.vae")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
     with pytest.raises(CannotWrite, match="not an empty folder"):

@@ -15,6 +15,8 @@ def test_the_front_door_is_small() -> None:
         "Plan",
         "VaekitError",
         "__version__",
+        "bake",
+        "extract",
         "inspect",
         "load",
         "save",

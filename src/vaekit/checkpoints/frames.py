@@ -1,4 +1,5 @@
-"""Which frame a VAE's latents have: what its file says, else what its shapes prove, else unknown. Never a guess."""
+"""Which frame a VAE's latents have: what its file says, else what the rest of the file is, else what
+its shapes prove, else unknown. Never a guess."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +7,7 @@ from typing import Any
 from vaekit.checkpoints.cards import Kind, agreed_frame, matching_kinds
 from vaekit.checkpoints.families import Config, Family
 from vaekit.checkpoints.metadata import UNKNOWN, read_frame, sound_frame, spans
+from vaekit.checkpoints.surroundings import Model
 from vaekit.vae import LatentFrame
 
 
@@ -15,8 +17,10 @@ def find_frame(
     metadata: Mapping[str, str],
     settings: Mapping[str, Any],
     statistics: LatentFrame | None = None,
+    around: Model | None = None,
 ) -> tuple[tuple[Kind, ...], LatentFrame | None, str]:
-    """The kinds this VAE may be, its frame, and how that is known: what the file tells first, then shapes.
+    """The kinds this VAE may be, its frame, and how that is known: what the file tells first, then what is around it,
+    then shapes.
 
     Metadata comes before the statistics among its tensors: vaekit writes both, and only metadata holds every digit.
     """
@@ -29,6 +33,11 @@ def find_frame(
     ):
         if told is not None and spans(told, config.latent_channels):
             return tuple(kind for kind in candidates if kind.frame == told) or candidates, told, source
+    space = around.latent_space if around is not None else None
+    if around is not None and space in candidates:
+        candidates = tuple(kind for kind in candidates if kind == space)
+        if candidates[0].frame is not None:
+            return candidates, candidates[0].frame, f"the checkpoint around it, which is {around.name}'s"
     if says_unknown(metadata, settings):
         return candidates, None, "the file says that it is"
     agreed = agreed_frame(candidates)

@@ -15,6 +15,7 @@ from vaekit.checkpoints.frames import find_frame
 from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate, shorten
 from vaekit.checkpoints.metadata import read_config
 from vaekit.checkpoints.statistics import read_statistics
+from vaekit.checkpoints.surroundings import Model, model_around
 from vaekit.errors import UnknownVAE, WrongTensors
 from vaekit.vae import LatentFrame
 
@@ -31,6 +32,8 @@ class Identified:
     frame: LatentFrame | None
     frame_source: str
     """How the frame is known, or why it is not; a phrase."""
+    around: Model | None = None
+    """The diffusion model whose whole checkpoint this is, as far as its tensors tell."""
 
     @property
     def halves(self) -> tuple[str, ...]:
@@ -69,8 +72,9 @@ def identify(path: Path) -> Identified:
         )
     config = family.complete(config, read_config(files[0].metadata), settings)
     statistics = read_statistics(path, parts, config.latent_channels, settings)
-    frame = find_frame(family, config, files[0].metadata, settings, statistics)
-    identified = Identified(path, family, config, parts, *frame)
+    around = model_around(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
+    frame = find_frame(family, config, files[0].metadata, settings, statistics, around)
+    identified = Identified(path, family, config, parts, *frame, around)
     check_tensors(identified)
     return identified
 

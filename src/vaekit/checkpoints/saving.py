@@ -1,20 +1,25 @@
-"""A VAE -> a file or folder in any layout, whole or not at all."""
+"""A VAE -> a file or folder in any layout, whole or not at all, the same bytes for the same VAE."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+import torch
 from torch import Tensor
 
-from vaekit.checkpoints.families import FAMILIES, HALVES, Config, Family, Layout, family_with, layout_of
+from vaekit.checkpoints.families import FAMILIES, Config, Family, Layout, family_with, layout_of
+from vaekit.checkpoints.formats.files import METADATA
+from vaekit.checkpoints.formats.writing import Piece, Progress, check_room, header, in_order, write_safetensors
 from vaekit.checkpoints.metadata import describe
+from vaekit.checkpoints.weights import Weights, names_in, piece_in_memory, shape_in, weights_of
 from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
 from vaekit.vae import VAE
 from vaekit.whole_files import cannot_write, whole_file, whole_folder
 
 LAYOUT_NAMES = ("native", "diffusers", "ldm", "tiny", "original")
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
+SAFETENSORS_ENDINGS = (".safetensors", ".sft")
+TORCH_ENDINGS = (".pt", ".pth", ".ckpt", ".bin")
 
 
 def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
@@ -22,26 +27,31 @@ def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
 
     Args:
         vae: a VAE of a family that vaekit knows.
-        path: for "native", "ldm" and "original" a `.safetensors` file; for "diffusers" a folder, or a `.safetensors`
-            file to get one file with diffusers' keys; for "tiny" a folder that gets an encoder and a decoder file.
-        layout: "native", "diffusers", "ldm", for tiny autoencoders "tiny", for families that were published in one
-            scheme only "original".
+        path: one file for "native", "ldm" and "original"; for "diffusers" a folder, or one file with diffusers' keys;
+            for "tiny" a folder that gets an encoder and a decoder file. A file's ending says its format: `.safetensors` or
+            `.sft`, or `.pt`, `.pth`, `.ckpt` or `.bin` for what `torch.load` reads.
+        layout: "native", "diffusers", "ldm", for tiny autoencoders "tiny", for families that were published under names
+            of their own "original".
 
     Raises:
         WrongTensors: the layout cannot express this VAE.
         CannotWrite: the disk is full, the folder is not writable, or a folder with something in it is in the way.
         ValueError: there is no such layout.
     """
+    family, config = family_and_config(vae)
+    write(weights_of(vae, family, config), Path(path), layout)
+
+
+def write(weights: Weights, path: Path, layout: str, progress: Progress | None = None) -> None:
+    """Write the weights of a VAE, tensor by tensor; see `save`."""
     if layout not in LAYOUT_NAMES:
         raise ValueError(f"layout {layout!r} is none of {', '.join(LAYOUT_NAMES)}")
-    path = Path(path)
-    family, config = family_and_config(vae)
     if layout == "tiny":
-        _save_tiny_halves(vae, path, family, config)
-    elif layout == "diffusers" and path.suffix != ".safetensors":
-        _save_diffusers_folder(vae, path, family, config)
+        _write_tiny_halves(weights, path)
+    elif layout == "diffusers" and path.suffix not in (*SAFETENSORS_ENDINGS, *TORCH_ENDINGS):
+        _write_diffusers_folder(weights, path, progress)
     else:
-        _save_one_file(vae, path, _required_layout(layout, family), family, config)
+        _write_one_file(weights, path, required_layout(layout, weights.family), progress)
 
 
 def family_and_config(vae: VAE) -> tuple[Family, Config]:
@@ -63,30 +73,19 @@ def family_and_config(vae: VAE) -> tuple[Family, Config]:
 def tensors_in(vae: VAE, layout: Layout, family: Family, config: Config) -> dict[str, Tensor]:
     """The weights, and the statistics that tell the frame where it is of that kind, in a layout's keys and shapes."""
     native = vae.state_dict() | family.beside(config, vae.frame)
-    levels = layout.native_levels(native)
-    named = {key: layout.from_native(key, levels) for key in native}
-    lost = [key for key, name in named.items() if name is None]
-    if lost:
-        raise WrongTensors(
-            f"The {layout.name} layout has no name for {len(lost)} tensors of this VAE, such as {lost[0]}.",
-            "",
-            'Save it in the "native" layout, which holds every VAE.',
-        )
-    matrices = layout.name == "diffusers"
+    names = names_in(layout, native)
     return {
-        name: (as_matrix(key, tensor) if matrices else tensor).detach().contiguous()
-        for (key, tensor), name in zip(native.items(), named.values(), strict=True)
-        if name is not None
+        names[key]: tensor.reshape(shape_in(layout, key, tuple(tensor.shape))).detach().contiguous()
+        for key, tensor in native.items()
     }
 
 
-def as_matrix(native: str, tensor: Tensor) -> Tensor:
-    """diffusers keeps the 1x1 convolutions of attention as linear layers: (c, c, 1, 1) -> (c, c)."""
-    inside_attention = ".attn" in native and native.endswith(".weight") and tensor.dim() == 4
-    return tensor.flatten(1) if inside_attention else tensor
+def required_layout(name: str, family: Family) -> Layout:
+    """The layout of this name for a family.
 
-
-def _required_layout(name: str, family: Family) -> Layout:
+    Raises:
+        WrongTensors: the family has none of that name.
+    """
     layout = layout_of(name, family.name)
     if layout is None:
         there_are = {layout.name for layout in family.layouts} & set(LAYOUT_NAMES) | (
@@ -101,74 +100,93 @@ def _required_layout(name: str, family: Family) -> Layout:
     return layout
 
 
-def _save_one_file(vae: VAE, path: Path, layout: Layout, family: Family, config: Config) -> None:
-    if path.suffix != ".safetensors":
+def _write_one_file(weights: Weights, path: Path, layout: Layout, progress: Progress | None) -> None:
+    if path.suffix not in (*SAFETENSORS_ENDINGS, *TORCH_ENDINGS):
         raise CannotWrite(
-            f"The {layout.name} layout is one file, and {path.name} does not end in .safetensors.",
+            f"The {layout.name} layout is one file, and {path.name} ends in none of "
+            f"{', '.join((*SAFETENSORS_ENDINGS, *TORCH_ENDINGS))}.",
             "",
             f"Use a name such as {path.with_suffix('.safetensors').name}.",
         )
+    pieces = weights.pieces(layout)
+    metadata = describe(weights.family.name, weights.config, weights.frame)
     with whole_file(path) as temporary:
-        write_tensors(
-            tensors_in(vae, layout, family, config), temporary, describe(family.name, config, vae.frame), path
-        )
+        if path.suffix in TORCH_ENDINGS:
+            write_torch_file(pieces, temporary, metadata, path)
+        else:
+            write_pieces(pieces, temporary, metadata, path, progress)
 
 
-def write_tensors(tensors: dict[str, Tensor], temporary: Path, metadata: dict[str, str], target: Path) -> None:
-    """Write one safetensors file, the same bytes for the same contents; a failure is told by the target's name.
+def write_pieces(
+    pieces: Sequence[Piece],
+    temporary: Path,
+    metadata: Mapping[str, str],
+    target: Path,
+    progress: Progress | None = None,
+) -> None:
+    """Write one safetensors file; a failure is told by the target's name.
 
     Raises:
         CannotWrite: the disk is full, or the like.
     """
+    ordered = in_order(pieces)
+    head = header(ordered, dict(sorted(metadata.items())))
     try:
-        save_file(tensors, temporary, metadata)
-        _sort_metadata(temporary)
-    except (SafetensorError, OSError) as error:
+        write_safetensors(temporary, head, ordered, target, progress)
+    except OSError as error:
         raise cannot_write(target, error) from error
 
 
-def _sort_metadata(path: Path) -> None:
-    """Put the metadata in order: the library writes it in another order each time, which changes the file's hash."""
-    with open(path, "r+b") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-        if len(text) <= length:
-            file.seek(8)
-            file.write(text.ljust(length))
+def write_tensors(tensors: dict[str, Tensor], temporary: Path, metadata: dict[str, str], target: Path) -> None:
+    """Write one safetensors file of tensors in memory; see `write_pieces`."""
+    write_pieces([piece_in_memory(name, tensor) for name, tensor in tensors.items()], temporary, metadata, target)
 
 
-def _save_diffusers_folder(vae: VAE, path: Path, family: Family, config: Config) -> None:
-    both_halves(vae, "diffusers")
-    settings = family.diffusers(config, vae.frame)
-    layout = _required_layout("diffusers", family)
+def write_torch_file(pieces: Sequence[Piece], temporary: Path, metadata: Mapping[str, str], target: Path) -> None:
+    """Write what `torch.load` reads, with or without `weights_only`, with the weights under "state_dict".
+
+    Every reader of VAEs looks there, and some nowhere else (kohya's). A `.bin` holds the weights at the top, as
+    diffusers and transformers keep them. What vaekit knows of the VAE stands beside the weights, as text, in the
+    former only. All tensors are in memory at once.
+
+    Raises:
+        CannotWrite: the disk is full, or the like.
+    """
+    check_room(temporary.parent, sum(piece.nbytes for piece in pieces), target)
+    tensors = {piece.name: piece.tensor() for piece in in_order(pieces)}
+    content = tensors if target.suffix == ".bin" else {"state_dict": tensors, METADATA: dict(sorted(metadata.items()))}
+    try:
+        with open(temporary, "wb") as file:  # given a path, torch writes the file's name into it
+            torch.save(content, file)
+    except (OSError, RuntimeError) as error:
+        raise cannot_write(target, error) from error
+
+
+def _write_diffusers_folder(weights: Weights, path: Path, progress: Progress | None) -> None:
+    both_halves(weights.halves, "diffusers")
+    settings = weights.family.diffusers(weights.config, weights.frame)
+    pieces = weights.pieces(required_layout("diffusers", weights.family))
     with whole_folder(path) as temporary:
-        write_tensors(tensors_in(vae, layout, family, config), temporary / DIFFUSERS_WEIGHTS, {"format": "pt"}, path)
+        write_pieces(pieces, temporary / DIFFUSERS_WEIGHTS, {"format": "pt"}, path, progress)
         (temporary / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
-def both_halves(vae: VAE, layout: str) -> None:
+def both_halves(halves: Sequence[str], layout: str) -> None:
     """Refuse a layout that has no place for half a VAE."""
-    if vae.encoder is None or vae.decoder is None:
-        half = "decoder" if vae.encoder is None else "encoder"
+    if len(halves) < 2:
         raise HalfMissing(
-            f"This VAE has only its {half}.",
+            f"This VAE has only its {halves[0]}.",
             f"The {layout} layout is for whole VAEs.",
             'Save it in the "native" layout, or load the other half with it.',
         )
 
 
-def _save_tiny_halves(vae: VAE, path: Path, family: Family, config: Config) -> None:
-    halves = [half for half in HALVES if getattr(vae, half) is not None]
-    native = vae.state_dict()
-    metadata = describe(family.name, config, vae.frame)
+def _write_tiny_halves(weights: Weights, path: Path) -> None:
+    """Two files named after the folder: ComfyUI finds its tiny autoencoders by such names (`taesd_encoder`)."""
+    metadata = describe(weights.family.name, weights.config, weights.frame)
+    layouts = {half: required_layout(f"tiny-{half}", weights.family) for half in weights.halves}
     with whole_folder(path) as temporary:
-        for half in halves:
-            layout = _required_layout(f"tiny-{half}", family)
-            tensors = {
-                str(layout.from_native(key, 1)): tensor.detach().contiguous()
-                for key, tensor in native.items()
-                if key.startswith(half + ".")
-            }
-            write_tensors(tensors, temporary / f"{half}.safetensors", metadata, path)
+        for half, layout in layouts.items():
+            inside = {key: piece for key, piece in weights.tensors.items() if key.startswith(half + ".")}
+            pieces = Weights(weights.family, weights.config, weights.frame, inside).pieces(layout)
+            write_pieces(pieces, temporary / f"{path.name}_{half}.safetensors", metadata, path)

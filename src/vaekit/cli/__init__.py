@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from vaekit.cli.bake import bake
 from vaekit.cli.convert import convert
 from vaekit.cli.decode import decode
 from vaekit.cli.encode import encode
+from vaekit.cli.extract import extract
 from vaekit.cli.inspect import inspect
 from vaekit.cli.output import show_error
 from vaekit.cli.reconstruct import reconstruct
@@ -27,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (reconstruct, encode, decode, inspect, convert):
+for verb in (reconstruct, encode, decode, inspect, convert, extract, bake):
     app.command(no_args_is_help=True)(verb)
 
 

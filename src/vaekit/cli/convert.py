@@ -1,4 +1,4 @@
-"""`vaekit convert`: a VAE into another layout."""
+"""`vaekit convert`: a VAE into another layout, format or dtype."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import print_facts, print_json
+from vaekit.cli.output import bytes_written, print_facts, print_json
 
 
 class LayoutName(StrEnum):
@@ -23,30 +23,37 @@ class LayoutName(StrEnum):
 def convert(
     source: Annotated[str, typer.Argument(metavar="IN", help="A weights file, a folder, or the name of a known VAE.")],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="A .safetensors file; a folder for diffusers and tiny.")
+        Path,
+        typer.Argument(metavar="OUT", help="A .safetensors, .pt, .ckpt or .bin file; a folder for diffusers and tiny."),
     ],
-    layout: Annotated[LayoutName, typer.Option("--layout", help="The naming scheme to write.")],
+    layout: Annotated[
+        LayoutName | None, typer.Option("--layout", help="The naming scheme to write.", show_default="as it is")
+    ] = None,
     dtype: Annotated[
         str | None, typer.Option("--dtype", metavar="DTYPE", help="fp32, bf16 or fp16.", show_default="as it is")
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write a VAE in another layout, tensor for tensor.
+    """Write a VAE in another layout, format or dtype, tensor for tensor.
 
-    `diffusers` is a folder with config.json, or one file if OUT ends in .safetensors; `ldm` and `native` are one file;
-    `tiny` is a folder with the encoder and the decoder of a tiny autoencoder; `original` is one file with the names of
-    the code that published the family, where there are no others.
+    `diffusers` is a folder with config.json, or one file if OUT has a file's ending; `ldm` and `native` are one file;
+    `tiny` is a folder with the encoder and the decoder of a tiny autoencoder, named after the folder as ComfyUI wants
+    them; `original` is one file with the names of the code that published the family, where there are no others. A
+    `.pt` or `.ckpt` file keeps the weights under "state_dict"; a `.bin` has them at the top.
     """
+    from vaekit.checkpoints.converting import convert as write
     from vaekit.checkpoints.fingerprint import fingerprint
+    from vaekit.checkpoints.identify import identify
     from vaekit.checkpoints.loading import load
-    from vaekit.checkpoints.saving import save
-    from vaekit.runtime.plan import Plan
 
-    vae = load(source)
-    if dtype is not None:
-        vae = vae.to(Plan(dtype=dtype).torch_dtype)
-    save(vae, target, layout.value)
-    facts = {"input": source, "output": str(target), "layout": layout.value, "fingerprint": fingerprint(vae)}
+    with bytes_written("converting") as progress:
+        write(source, target, layout.value if layout else None, dtype, progress)
+    facts = {
+        "input": source,
+        "output": str(target),
+        "layout": layout.value if layout else identify(target).layout,
+        "fingerprint": fingerprint(load(target)),
+    }
     if as_json:
         print_json(facts)
     else:

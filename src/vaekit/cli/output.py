@@ -3,13 +3,22 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from vaekit.errors import VaekitError
@@ -105,3 +114,15 @@ def each(paths: Sequence[Path], work: Callable[[Path], Result]) -> tuple[list[Re
     for failure in failures:
         say(f"vaekit: {failure.error}")
     return results, failures
+
+
+@contextmanager
+def bytes_written(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr for a large file; call what it gives with the bytes that are written and those there will be."""
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn()),
+        *(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -48,6 +48,9 @@ SAFETENSORS_DTYPES = {
 WRAPPERS = ("state_dict", "model", "module", "params_ema", "params", "vae")
 """Names under which training programs keep the weights in a checkpoint, one level down."""
 
+METADATA = "vaekit"
+"""The name under which vaekit keeps its own metadata in a checkpoint of torch."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -55,6 +58,20 @@ class TensorSpec:
 
     shape: tuple[int, ...]
     dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes of a file."""
+
+    path: Path
+    start: int
+    length: int
+
+
+def no_span(_: str) -> Span | None:
+    """The answer of a format in which no tensor stands as it is."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,10 @@ class TensorFile:
     metadata: Mapping[str, str]
     specs: Mapping[str, TensorSpec]
     read: Callable[[Iterable[str]], dict[str, Tensor]]
+    span: Callable[[str], Span | None] = no_span
+    """Where the numbers of a tensor stand in the file, row by row and little-endian; None where they do not."""
+    others: tuple[str, ...] = ()
+    """Names of what is in the file beside tensors and metadata."""
 
 
 def open_tensors(path: Path) -> TensorFile:
@@ -110,7 +131,7 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _open_safetensors(path: Path) -> TensorFile:
-    metadata, specs = _read_header(path)
+    metadata, specs, spans = _read_header(path)
     try:
         with safe_open(path, framework="pt"):
             pass
@@ -121,10 +142,10 @@ def _open_safetensors(path: Path) -> TensorFile:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in names}
 
-    return TensorFile(path, "safetensors", metadata, specs, read)
+    return TensorFile(path, "safetensors", metadata, specs, read, spans.__getitem__)
 
 
-def _read_header(path: Path) -> tuple[dict[str, str], dict[str, TensorSpec]]:
+def _read_header(path: Path) -> tuple[dict[str, str], dict[str, TensorSpec], dict[str, Span]]:
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         size = path.stat().st_size
@@ -136,10 +157,17 @@ def _read_header(path: Path) -> tuple[dict[str, str], dict[str, TensorSpec]]:
         metadata = entries.pop("__metadata__", None) or {}
         if not all(isinstance(value, str) for value in metadata.values()):
             raise TypeError("metadata that is not text")
-        return metadata, {name: _spec(entry) for name, entry in entries.items()}
+        spans = {name: _span(path, 8 + length, entry) for name, entry in entries.items()}
+        return metadata, {name: _spec(entry) for name, entry in entries.items()}, spans
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = legible(f"{type(error).__name__}: {error}")
         raise _damaged(path, f"its header cannot be understood ({reason})") from error
+
+
+def raw_header(path: Path) -> bytes:
+    """The header of a safetensors file, byte for byte."""
+    with open(path, "rb") as file:
+        return file.read(int.from_bytes(file.read(8), "little"))
 
 
 def _spec(entry: Mapping[str, Any]) -> TensorSpec:
@@ -148,6 +176,14 @@ def _spec(entry: Mapping[str, Any]) -> TensorSpec:
     if not all(type(side) is int and side >= 0 for side in shape):
         raise ValueError(f"a tensor of shape {entry['shape']}")
     return TensorSpec(shape, SAFETENSORS_DTYPES[entry["dtype"]])
+
+
+def _span(path: Path, data: int, entry: Mapping[str, Any]) -> Span:
+    """Where a tensor stands, as a header tells it; the safetensors library checks the numbers against the file."""
+    begin, end = entry["data_offsets"]
+    if not (type(begin) is type(end) is int and 0 <= begin <= end):
+        raise ValueError(f"a tensor at {entry['data_offsets']}")
+    return Span(path, data + begin, end - begin)
 
 
 def _open_pickle(path: Path) -> TensorFile:
@@ -168,7 +204,13 @@ def _open_pickle(path: Path) -> TensorFile:
     def read(names: Iterable[str]) -> dict[str, Tensor]:
         return opened.read({name: tensors[name] for name in names})
 
-    return TensorFile(path, "pickle", {}, specs, read)
+    def span(name: str) -> Span | None:
+        if not tensors[name].nbytes:
+            return Span(path, 0, 0)
+        start = opened.start_of(tensors[name])
+        return None if start is None else Span(path, start, tensors[name].nbytes)
+
+    return TensorFile(path, "pickle", _metadata(opened.content), specs, read, span, _others(opened.content))
 
 
 def _what_instead(content: object) -> str:
@@ -178,11 +220,32 @@ def _what_instead(content: object) -> str:
 
 def _find_tensors(loaded: object) -> dict[str, StoredTensor]:
     """The weights inside a checkpoint: at the top, or one level down under a customary name."""
+    return _named_tensors(_holder(loaded)[1])
+
+
+def _holder(loaded: object) -> tuple[str | None, dict[object, object]]:
+    """The dictionary that has the weights, and the customary name that it stands under, if it does."""
     if not isinstance(loaded, dict):
+        return None, {}
+    held = ((wrapper, loaded.get(wrapper)) for wrapper in WRAPPERS)
+    wrapped = ((name, inner) for name, inner in held if isinstance(inner, dict) and _named_tensors(inner))
+    return next(wrapped, (None, loaded))
+
+
+def _others(loaded: object) -> tuple[str, ...]:
+    """The names of what a checkpoint holds beside weights: counters, optimisers, callbacks, configs."""
+    wrapper, holder = _holder(loaded)
+    weights = _named_tensors(holder)
+    outside = [key for key in loaded if key != wrapper] if isinstance(loaded, dict) and wrapper else []
+    return tuple(str(key) for key in (*outside, *holder) if key not in weights and key != METADATA)
+
+
+def _metadata(loaded: object) -> dict[str, str]:
+    """What vaekit writes into a checkpoint of torch beside the weights, as metadata of a safetensors file reads."""
+    told = loaded.get(METADATA) if isinstance(loaded, dict) else None
+    if not isinstance(told, dict):
         return {}
-    inner = (loaded.get(wrapper) for wrapper in WRAPPERS)
-    wrapped = (held for held in inner if isinstance(held, dict) and _named_tensors(held))
-    return _named_tensors(next(wrapped, loaded))
+    return {key: text for key, text in told.items() if isinstance(key, str) and isinstance(text, str)}
 
 
 def _named_tensors(holder: Mapping[object, object]) -> dict[str, StoredTensor]:

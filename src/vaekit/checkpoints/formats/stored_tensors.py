@@ -42,6 +42,20 @@ class StoredTensor:
     def dtype(self) -> torch.dtype:
         return self.storage.dtype
 
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether its numbers stand one after the other, row by row."""
+        step = 1
+        for side, stride in reversed(list(zip(self.shape, self.stride, strict=True))):
+            if side > 1 and stride != step:
+                return False
+            step *= side
+        return True
+
 
 @dataclass
 class Storages:

@@ -70,6 +70,13 @@ class TorchFile:
                 mapped[tensor.storage] = self._map(whole, tensor.storage)
         return {name: _view(tensor, mapped[tensor.storage]) for name, tensor in tensors.items()}
 
+    def start_of(self, tensor: StoredTensor) -> int | None:
+        """Where the numbers of a tensor start in the file; None where they stand in another order than its rows."""
+        itemsize = tensor.dtype.itemsize
+        if not tensor.is_contiguous or (self.byteorder != "little" and itemsize > 1):
+            return None
+        return self.records[tensor.storage.key] + tensor.storage.start + tensor.offset * itemsize
+
     def _map(self, whole: torch.UntypedStorage, storage: Storage) -> torch.UntypedStorage:
         start, itemsize = self.records[storage.key] + storage.start, storage.dtype.itemsize
         part = whole[start : start + storage.nbytes // itemsize * itemsize]

@@ -1,0 +1,184 @@
+"""Named tensors -> a safetensors file, one tensor after the other, in a few megabytes of memory.
+
+What stands in another file is copied as bytes, by the kernel where it can. The same contents give the same file, byte
+for byte, whatever order they come in; and memory holds no more of it than the largest tensor
+that has to be converted.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from vaekit.checkpoints.formats.files import SAFETENSORS_DTYPES, Span, TensorFile
+from vaekit.errors import BadCheckpoint, CannotWrite, WrongTensors, legible
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that are written and the bytes there will be."""
+DTYPE_NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
+STEP = 8 << 20
+"""Bytes that are copied at a time."""
+SETTLED = 256 << 20
+"""Bytes after which the file is forced to the disk: else the memory fills with what waits to be written."""
+ALIGNMENT = 8
+METADATA_ENTRY = "__metadata__"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One tensor on its way into a file: what the header says of it, and where its numbers are."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    source: Span | Callable[[], Tensor]
+    """Bytes to be copied, or a function that reads and converts the tensor when its turn comes."""
+
+    @property
+    def nbytes(self) -> int:
+        return torch.Size(self.shape).numel() * self.dtype.itemsize
+
+    def tensor(self) -> Tensor:
+        """The numbers, in memory of their own.
+
+        Raises:
+            BadCheckpoint: the file that they stand in has changed.
+        """
+        if not isinstance(self.source, Span):
+            return self.source().detach().cpu().to(self.dtype).reshape(self.shape).contiguous()
+        numbers = bytearray(self.nbytes)
+        with open(self.source.path, "rb") as file:
+            file.seek(self.source.start)
+            if file.readinto(numbers) < self.nbytes:
+                raise _changed(self.source.path)
+        empty = torch.empty(self.shape, dtype=self.dtype)
+        return torch.frombuffer(numbers, dtype=self.dtype).reshape(self.shape) if numbers else empty
+
+
+def piece_of(file: TensorFile, name: str, new_name: str | None = None) -> Piece:
+    """A tensor of a file as it is, perhaps under another name."""
+    spec, span = file.specs[name], file.span(name)
+    return Piece(new_name or name, spec.shape, spec.dtype, span or (lambda: file.read([name])[name]))
+
+
+def in_order(pieces: Iterable[Piece]) -> list[Piece]:
+    """Tensors of wide numbers first, so that each stands at a multiple of its own width; then by name."""
+    return sorted(pieces, key=lambda piece: (-piece.dtype.itemsize, piece.name))
+
+
+def header(pieces: Sequence[Piece], metadata: Mapping[str, str], listed: Iterable[str] = ()) -> bytes:
+    """The header of a file with these tensors in this order; it names those in `listed` first.
+
+    Raises:
+        WrongTensors: numbers of a kind that safetensors has no name for.
+    """
+    entries: dict[str, object] = {}
+    end = 0
+    for piece in pieces:
+        if piece.dtype not in DTYPE_NAMES or piece.name == METADATA_ENTRY:
+            raise WrongTensors(
+                f"There is a tensor {legible(piece.name)} of {piece.dtype}.",
+                "A safetensors file can hold neither such numbers nor that name.",
+                "Take it out of the source first.",
+            )
+        start, end = end, end + piece.nbytes
+        dtype = DTYPE_NAMES[piece.dtype]
+        entries[piece.name] = {"dtype": dtype, "shape": list(piece.shape), "data_offsets": [start, end]}
+    ordered = {name: entries[name] for name in listed if name in entries} | entries
+    told: dict[str, object] = {METADATA_ENTRY: dict(metadata)} if metadata else {}
+    text = json.dumps(told | ordered, ensure_ascii=False, separators=(",", ":")).encode()
+    return text.ljust(-(-len(text) // ALIGNMENT) * ALIGNMENT)
+
+
+def write_safetensors(
+    target: Path, head: bytes, pieces: Sequence[Piece], place: Path, progress: Progress | None = None
+) -> None:
+    """Write a header and the tensors that it names into the file `target`; it is told to be `place` in messages.
+
+    Raises:
+        CannotWrite: there is too little room on the disk.
+        BadCheckpoint: a file that is copied from has changed.
+        OSError: the disk refuses.
+    """
+    total = 8 + len(head) + sum(piece.nbytes for piece in pieces)
+    check_room(target.parent, total, place)
+    with open(target, "wb", buffering=0) as out:
+        _write(out, memoryview(len(head).to_bytes(8, "little") + head))
+        done, settled = out.tell(), 0
+        for piece in pieces:
+            for copied in _copy(piece.source, out) if isinstance(piece.source, Span) else _put(piece, out):
+                done += copied
+                if progress:
+                    progress(done, total)
+                if done - settled > SETTLED:
+                    _let_go(out)
+                    settled = done
+
+
+def check_room(folder: Path, needed: int, place: Path) -> None:
+    """Refuse to begin what the disk cannot hold.
+
+    Raises:
+        CannotWrite: the disk has less room.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise CannotWrite(
+            f"{place} will have {needed / 1e9:.2f} GB, and its disk has {free / 1e9:.2f} GB free.",
+            "Nothing was written.",
+            "Make room, or choose a place on another disk.",
+        )
+
+
+def _put(piece: Piece, out: BinaryIO) -> Iterator[int]:
+    numbers = piece.tensor()
+    if numbers.nbytes:
+        _write(out, numbers.reshape(-1).view(torch.uint8).numpy().data)
+    yield numbers.nbytes
+
+
+def _write(out: BinaryIO, numbers: memoryview) -> None:
+    """The kernel takes two gigabytes at a time, and says how many it took."""
+    while numbers:
+        numbers = numbers[out.write(numbers) :]
+
+
+def _copy(span: Span, out: BinaryIO) -> Iterator[int]:
+    """Append bytes of a file; yields how many, step by step."""
+    at, left = span.start, span.length
+    with open(span.path, "rb", buffering=0) as file:
+        copying = hasattr(os, "copy_file_range")
+        while left:
+            copied = 0
+            if copying:
+                try:
+                    copied = os.copy_file_range(file.fileno(), out.fileno(), min(left, STEP), offset_src=at)
+                except OSError:  # across disks, or of a kind of disk that cannot: the other way tells what is wrong
+                    copying = False
+            if not copied:
+                copying = False
+                file.seek(at)
+                chunk = file.read(min(left, STEP))
+                if not chunk:
+                    raise _changed(span.path)
+                _write(out, memoryview(chunk))
+                copied = len(chunk)
+            at, left = at + copied, left - copied
+            yield copied
+
+
+def _let_go(out: BinaryIO) -> None:
+    """Have what is written so far on the disk and out of the memory."""
+    os.fsync(out.fileno())
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _changed(path: Path) -> BadCheckpoint:
+    return BadCheckpoint(f"{path} has changed while it was in use.", "Expected it to stay as it is.", "Try again.")

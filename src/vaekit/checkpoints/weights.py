@@ -1,0 +1,132 @@
+"""A VAE's tensors between two files: under native keys, each read or copied only when its turn comes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vaekit.checkpoints.families import HALVES, Config, Family, Layout, assemble
+from vaekit.checkpoints.formats.writing import Piece, piece_of
+from vaekit.checkpoints.identify import Identified
+from vaekit.errors import WrongTensors, legible
+from vaekit.vae import VAE, LatentFrame
+
+MATRICES = ("diffusers", "diffusers-old")
+"""Layouts that keep the 1x1 convolutions of attention as linear layers."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What is written of a VAE: its tensors in native names and shapes, and what they mean."""
+
+    family: Family
+    config: Config
+    frame: LatentFrame | None
+    tensors: Mapping[str, Piece]
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        """Which of "encoder" and "decoder" are there."""
+        return tuple(half for half in HALVES if any(key.startswith(half + ".") for key in self.tensors))
+
+    def pieces(self, layout: Layout) -> list[Piece]:
+        """The tensors in the names and shapes of a layout.
+
+        Raises:
+            WrongTensors: the layout has no name for one.
+        """
+        names = names_in(layout, self.tensors)
+        return [
+            replace(piece, name=names[key], shape=shape_in(layout, key, piece.shape))
+            for key, piece in self.tensors.items()
+        ]
+
+
+def weights_of(vae: VAE, family: Family, config: Config) -> Weights:
+    """The weights of a VAE in memory, and the tensors that tell the frame where it is of that kind."""
+    native = vae.state_dict() | family.beside(config, vae.frame)
+    return Weights(family, config, vae.frame, {key: piece_in_memory(key, tensor) for key, tensor in native.items()})
+
+
+def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Weights:
+    """The weights of a VAE in a file, as they are or in another dtype; nothing is read yet.
+
+    Statistics that tell the frame keep their dtype: they are no weights, and every digit of them counts.
+    """
+    shapes = native_shapes(identified)
+    pieces: dict[str, Piece] = {}
+    statistics: dict[str, Piece] = {}
+    for part in identified.parts:
+        for key, name in part.names.items():
+            pieces[key] = in_dtype(replace(piece_of(part.file, name), shape=shapes[key]), dtype)
+        statistics |= {key: piece_of(part.file, name) for key, name in part.statistics.items()}
+    beside = {} if statistics else identified.family.beside(identified.config, identified.frame)
+    statistics |= {key: piece_in_memory(key, tensor) for key, tensor in beside.items()}
+    in_its_order = {key: pieces[key] for key in shapes}
+    return Weights(identified.family, identified.config, identified.frame, in_its_order | statistics)
+
+
+def native_shapes(identified: Identified) -> dict[str, tuple[int, ...]]:
+    """The shapes of the network's tensors; files keep some 1x1 convolutions as matrices."""
+    with torch.device("meta"):
+        vae = assemble(identified.family, identified.config, identified.halves)
+    return {key: tuple(tensor.shape) for key, tensor in vae.state_dict().items()}
+
+
+def in_dtype(piece: Piece, dtype: torch.dtype | None) -> Piece:
+    """The piece in another dtype, to be converted when its turn comes."""
+    if dtype is None or dtype == piece.dtype:
+        return piece
+    return replace(piece, dtype=dtype, source=lambda: converted(piece, dtype))
+
+
+def converted(piece: Piece, dtype: torch.dtype) -> Tensor:
+    """The numbers of a tensor in another dtype.
+
+    Raises:
+        WrongTensors: some that are finite would not be any more.
+    """
+    read = piece.tensor()
+    before = read.float() if read.dtype.itemsize == 1 else read  # torch asks nothing of numbers of 8 bits
+    after = before.to(dtype)
+    lost = int((before.isfinite() & ~after.isfinite()).sum())
+    if lost:
+        largest = before[before.isfinite()].abs().max().item()
+        kind = str(dtype).removeprefix("torch.")
+        raise WrongTensors(
+            f"{lost:,} numbers of {legible(piece.name)}, up to {largest:g}, would become infinite in {kind}.",
+            f"The largest number in {kind} is {torch.finfo(dtype).max:g}.",
+            "Keep this VAE in bf16 or fp32.",
+        )
+    return after
+
+
+def names_in(layout: Layout, native: Iterable[str]) -> dict[str, str]:
+    """What a layout calls the tensors of a VAE, by their native keys.
+
+    Raises:
+        WrongTensors: it has no name for one.
+    """
+    keys = list(native)
+    levels = layout.native_levels(keys)
+    named = {key: layout.from_native(key, levels) for key in keys}
+    lost = [key for key, name in named.items() if name is None]
+    if lost:
+        raise WrongTensors(
+            f"The {layout.name} layout has no name for {len(lost)} tensors of this VAE, such as {lost[0]}.",
+            "",
+            'Save it in the "native" layout, which holds every VAE.',
+        )
+    return {key: name for key, name in named.items() if name is not None}
+
+
+def shape_in(layout: Layout, native: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a layout keeps a tensor in: (c, c) for (c, c, 1, 1) where attention is made of linear layers."""
+    inside_attention = ".attn" in native and native.endswith(".weight") and len(shape) == 4
+    return (shape[0], shape[1] * shape[2] * shape[3]) if layout.name in MATRICES and inside_attention else shape
+
+
+def piece_in_memory(name: str, tensor: Tensor) -> Piece:
+    """A tensor that is in memory already."""
+    return Piece(name, tuple(tensor.shape), tensor.dtype, lambda: tensor)

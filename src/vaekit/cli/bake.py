@@ -1,0 +1,45 @@
+"""`vaekit bake`: a VAE into a whole checkpoint."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.output import bytes_written, print_facts, print_json, say
+
+
+def bake(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="One .safetensors or .ckpt file.")],
+    vae: Annotated[str, typer.Argument(metavar="VAE", help="The name of a known VAE, a weights file, or a folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new checkpoint, a .safetensors file.")],
+    assume_same_frame: Annotated[
+        bool,
+        typer.Option("--assume-same-frame", help="Trust that a VAE of unknown frame has the checkpoint's."),
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Write a copy of a whole checkpoint with another VAE inside.
+
+    The VAE gets the names and the dtype of the checkpoint's own; all other tensors and the metadata are copied byte
+    for byte. Half a VAE, such as a decoder, takes the place of that half. A VAE with another latent space is refused.
+    """
+    from vaekit.checkpoints.baking import bake as put_in
+
+    with bytes_written("baking") as progress:
+        done = put_in(checkpoint, vae, out, assume_same_frame, progress)
+    if as_json:
+        print_json(dataclasses.asdict(done))
+        return
+    counted = {"replaced": done.replaced, "added": done.added, "removed": done.removed, "kept": done.kept}
+    facts = {
+        "checkpoint": done.checkpoint,
+        "model": done.model or "not known",
+        "VAE": f"{done.vae}: {' and '.join(done.halves)} in {' and '.join(done.dtypes)}",
+        "tensors": ", ".join(f"{number:,} {what}" for what, number in counted.items() if number),
+        "output": f"{done.output} ({done.nbytes / 1e9:,.2f} GB)",
+    }
+    print_facts("baked", facts)
+    for note in done.notes:
+        say(f"vaekit: {note}")

@@ -1,0 +1,46 @@
+"""`vaekit extract`: the VAE out of a whole checkpoint."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.convert import LayoutName
+from vaekit.cli.output import bytes_written, print_facts, print_json
+
+
+def extract(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="One .safetensors or .ckpt file.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A .safetensors file, or a folder for diffusers.")],
+    layout: Annotated[
+        LayoutName | None,
+        typer.Option("--layout", help="The naming scheme to write.", show_default="ldm; tiny ones keep theirs"),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write the VAE of a whole checkpoint into a file of its own.
+
+    The weights are copied byte for byte, in the dtype that they have. The rest of the checkpoint tells which model it
+    is, and so the frame of the VAE; the new file says it. By default its names are LDM's, which A1111, ComfyUI and
+    diffusers open.
+    """
+    from vaekit.checkpoints.extracting import extract as take_out
+    from vaekit.checkpoints.frames import frame_words
+
+    with bytes_written("extracting") as progress:
+        done = take_out(checkpoint, out, layout.value if layout else None, progress)
+    if as_json:
+        print_json(dataclasses.asdict(done))
+        return
+    frame = "unknown: " if done.frame is None else f"{frame_words(done.frame)}, from "
+    facts = {
+        "checkpoint": done.checkpoint,
+        "model": done.model or "not known",
+        "VAE": f"{' and '.join(done.halves)}, {done.tensors:,} tensors"
+        + (f" behind {done.prefix!r}" if done.prefix else ""),
+        "frame": frame + done.frame_source,
+        "output": f"{done.output} ({done.nbytes / 1e6:,.1f} MB), {done.layout}",
+    }
+    print_facts("extracted", facts)
