@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vaekit.checkpoints.loading import load
     from vaekit.checkpoints.saving import save
     from vaekit.errors import VaekitError
+    from vaekit.interop.diffusers import as_diffusers
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
     from vaekit.vae import VAE, LatentFrame
@@ -32,6 +33,7 @@ __all__ = [
     "Plan",
     "VaekitError",
     "__version__",
+    "as_diffusers",
     "inspect",
     "load",
     "save",
@@ -44,6 +46,7 @@ _ROOMS = {
     "LatentFrame": "vaekit.vae",
     "Plan": "vaekit.runtime.plan",
     "VaekitError": "vaekit.errors",
+    "as_diffusers": "vaekit.interop.diffusers",
     "inspect": "vaekit.checkpoints.inspecting",
     "load": "vaekit.checkpoints.loading",
     "save": "vaekit.checkpoints.saving",

@@ -15,6 +15,7 @@ def test_the_front_door_is_small() -> None:
         "Plan",
         "VaekitError",
         "__version__",
+        "as_diffusers",
         "inspect",
         "load",
         "save",

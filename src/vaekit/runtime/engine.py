@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from vaekit.distributions import Posterior
 from vaekit.distributions.base import map_tensors
-from vaekit.errors import BadPicture, LatentMismatch
+from vaekit.errors import BadPicture
 from vaekit.nets.config import ImageConfig
 from vaekit.runtime.plan import Plan
 from vaekit.shapes import Images, Latents
-from vaekit.vae import VAE
+from vaekit.vae import VAE, wrong_channels
 
 
 class Engine:
@@ -69,12 +69,9 @@ class Engine:
             HalfMissing: the VAE has no decoder.
             LatentMismatch: the latents have another number of channels.
         """
-        if z.dim() != 4 or z.shape[1] != self.config.latent_channels:
-            raise LatentMismatch(
-                f"The latents have shape {list(z.shape)}.",
-                f"This VAE takes (pictures, {self.config.latent_channels} channels, rows, columns).",
-                "Decode with the VAE that made them.",
-            )
+        if z.dim() != 4:
+            raise wrong_channels(z, self.config.latent_channels, self.vae.frame, self.vae.origin)
+        self.vae.check_latents(z)
         height, width = size or (z.shape[2] * self.config.factor, z.shape[3] * self.config.factor)
         batches = z.split(self.plan.batch_size)
         return torch.cat([self._decode_batch(batch)[:, :, :height, :width].to(z.device) for batch in batches])
