@@ -48,6 +48,9 @@ SAFETENSORS_DTYPES = {
 WRAPPERS = ("state_dict", "model", "module", "params_ema", "params", "vae")
 """Names under which training programs keep the weights in a checkpoint, one level down."""
 
+DEEPEST = 8
+"""Dots in the name that leads to a dictionary in which tensors are still looked for."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -177,12 +180,28 @@ def _what_instead(content: object) -> str:
 
 
 def _find_tensors(loaded: object) -> dict[str, StoredTensor]:
-    """The weights inside a checkpoint: at the top, or one level down under a customary name."""
+    """The weights inside a checkpoint: at the top, one level down under a customary name, or else at any depth."""
     if not isinstance(loaded, dict):
         return {}
     inner = (loaded.get(wrapper) for wrapper in WRAPPERS)
     wrapped = (held for held in inner if isinstance(held, dict) and _named_tensors(held))
-    return _named_tensors(next(wrapped, loaded))
+    return _named_tensors(next(wrapped, loaded)) or _nested_tensors(loaded)
+
+
+def _nested_tensors(loaded: dict[object, object]) -> dict[str, StoredTensor]:
+    """Tensors in dictionaries within dictionaries, under dotted names: what optimisers and adapters are saved as."""
+    found: dict[str, StoredTensor] = {}
+    seen = {id(loaded)}  # a hostile file may hold one dictionary in a million places
+    holders = [("", loaded)]
+    while holders:
+        prefix, holder = holders.pop()
+        for name, value in holder.items():
+            if isinstance(value, StoredTensor):
+                found[f"{prefix}{name}"] = value
+            elif isinstance(value, dict) and id(value) not in seen and prefix.count(".") < DEEPEST:
+                seen.add(id(value))
+                holders.append((f"{prefix}{name}.", value))
+    return found
 
 
 def _named_tensors(holder: Mapping[object, object]) -> dict[str, StoredTensor]:
