@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vaekit.checkpoints.loading import load
     from vaekit.checkpoints.saving import save
     from vaekit.errors import VaekitError
+    from vaekit.interop.diffusers import as_diffusers
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
     from vaekit.vae import VAE, LatentFrame
@@ -34,6 +35,7 @@ __all__ = [
     "Plan",
     "VaekitError",
     "__version__",
+    "as_diffusers",
     "bake",
     "extract",
     "inspect",
@@ -48,6 +50,7 @@ _ROOMS = {
     "LatentFrame": "vaekit.vae",
     "Plan": "vaekit.runtime.plan",
     "VaekitError": "vaekit.errors",
+    "as_diffusers": "vaekit.interop.diffusers",
     "bake": "vaekit.checkpoints.baking",
     "extract": "vaekit.checkpoints.extracting",
     "inspect": "vaekit.checkpoints.inspecting",

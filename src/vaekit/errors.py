@@ -5,9 +5,11 @@
     ├── BadCheckpoint             a weights file that is damaged, hostile, or not a weights file
     │   └── UnsafePickle          a pickle that names what only serves to run code; nothing ran
     ├── UnknownVAE                weights that are fine, but not those of a VAE that vaekit knows
+    │   └── NotRunnable           a VAE that vaekit knows by its tensors, and has no network for
     ├── WrongTensors              the right family with tensors missing, left over or misshapen
     ├── BadLatent                 a latent file that is damaged or not a latent file
     ├── LatentMismatch            latents of one VAE given to another that cannot read them
+    ├── UnknownFrame              a scale and shift are needed, and neither file, shapes nor user tell them
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
     ├── NotFound                  a file, folder or name that is not there
     ├── CannotWrite               a folder that cannot be written, a full disk
@@ -49,6 +51,10 @@ class UnknownVAE(VaekitError):
     """The tensors are readable but belong to no VAE family that vaekit knows."""
 
 
+class NotRunnable(UnknownVAE):
+    """The tensors are those of a VAE that vaekit recognises and cannot run. The message says what can."""
+
+
 class WrongTensors(VaekitError):
     """Tensors are missing, left over or have the wrong shape for the family that the rest belongs to."""
 
@@ -59,6 +65,10 @@ class BadLatent(VaekitError):
 
 class LatentMismatch(VaekitError):
     """These latents were made by a VAE whose latent space the given VAE does not share."""
+
+
+class UnknownFrame(VaekitError):
+    """How a diffusion model sees the latents is needed, and is neither known nor given. It is never guessed."""
 
 
 class HalfMissing(VaekitError):

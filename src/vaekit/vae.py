@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.distributions import Likelihood, Posterior
-from vaekit.errors import HalfMissing
+from vaekit.errors import HalfMissing, LatentMismatch
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,16 @@ class LatentFrame:
         return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, *[1] * (like.dim() - 2))
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What is known of where weights come from; only messages need it."""
+
+    name: str
+    """Family and kinds, as a phrase: "SD1 / SD2 or SDXL ('kl' family)"."""
+    makers: Callable[[int], str]
+    """Which known VAEs have latents of so many channels, as a phrase; empty where none has."""
+
+
 class VAE(nn.Module):
     """An encoder and a decoder, each with a head that reads its output as a distribution.
 
@@ -57,6 +67,7 @@ class VAE(nn.Module):
         decoder: raw latents z -> parameters; None in a file that holds an encoder only.
         to_likelihood: parameters -> Likelihood, for example `Laplace`, or an autoregressive network's wrapper.
         frame: how a diffusion model sees the raw latents; None where it is not known.
+        origin: where the weights come from, for messages; None for a VAE that came from no file.
 
     Heads that are modules have their parameters trained and saved with the rest.
     """
@@ -68,6 +79,7 @@ class VAE(nn.Module):
         decoder: nn.Module | None,
         to_likelihood: Callable[[Tensor], Likelihood],
         frame: LatentFrame | None = None,
+        origin: Origin | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -75,6 +87,7 @@ class VAE(nn.Module):
         self.decoder = decoder
         self.to_likelihood = to_likelihood
         self.frame = frame
+        self.origin = origin
 
     @property
     def config(self) -> Any:
@@ -96,14 +109,27 @@ class VAE(nn.Module):
 
         Raises:
             HalfMissing: this VAE has no decoder.
+            LatentMismatch: the latents have another number of channels than its config tells.
         """
         if self.decoder is None:
             raise half_missing("decoder", "encoder")
+        self.check_latents(z)
         return self.to_likelihood(self.decoder(z))
 
     def decode(self, z: Tensor) -> Tensor:
         """The mode of p(x|z): one reconstruction for each raw latent."""
         return self.likelihood(z).mode
+
+    def check_latents(self, z: Tensor) -> None:
+        """Refuse latents that are not this VAE's, as far as channels tell; a VAE without a config takes any.
+
+        Raises:
+            LatentMismatch: another number of channels. Both sides are named, as far as they are known.
+        """
+        channels = getattr(self.config, "latent_channels", None)
+        if channels is None or (z.dim() > 1 and z.shape[1] == channels):
+            return
+        raise wrong_channels(z, channels, self.frame, self.origin)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Through the posterior's mode and back: what "a round trip through the VAE" means everywhere here. Of a
@@ -117,4 +143,22 @@ def half_missing(wanted: str, present: str) -> HalfMissing:
         f"This VAE has only its {present}.",
         f"Its {wanted} was asked for.",
         f"Load the folder that holds both halves, or the {wanted}'s own file.",
+    )
+
+
+def wrong_channels(z: Tensor, channels: int, frame: LatentFrame | None, origin: Origin | None) -> LatentMismatch:
+    """The error for latents of another number of channels, with what their number suggests."""
+    given = z.shape[1] if z.dim() > 1 else 0
+    makers = origin.makers(given) if origin is not None else ""
+    whose = f", as those of {makers} have" if makers else ""
+    patch = frame.patch if frame is not None else 1
+    if patch > 1 and given == channels * patch**2:
+        remedy = "These look like latents as a diffusion model sees them: decode `vae.frame.denormalise(latents)`."
+    else:
+        remedy = "Decode with the VAE that made them" + (f": one of {makers}." if makers else ".")
+    return LatentMismatch(
+        f"The latents have shape {list(z.shape)}: {given} channels{whose}.",
+        f"This VAE{f', {origin.name},' if origin is not None else ''} takes (pictures, {channels} channels, rows, "
+        "columns).",
+        remedy,
     )

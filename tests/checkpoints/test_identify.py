@@ -229,26 +229,6 @@ def test_nothing_there(tmp_path: Path, path: str) -> None:
         identify(tmp_path / path)
 
 
-STRANGERS = {
-    "Stable Diffusion": {
-        f"model.diffusion_model.input_blocks.{i}.0.in_layers.2.weight": (4, 4, 3, 3) for i in range(9)
-    },
-    "UNet": {f"down_blocks.{i}.resnets.0.conv1.weight": (4, 4, 3, 3) for i in range(9)},
-    "LoRA": {f"lora_unet_down_blocks_{i}_attentions_0.lora_up.weight": (4, 4) for i in range(9)},
-    "CLIP": {f"text_model.encoder.layers.{i}.mlp.fc1.weight": (4, 4) for i in range(9)},
-    "T5": {f"encoder.block.{i}.layer.0.SelfAttention.q.weight": (4, 4) for i in range(9)},
-    "FLUX transformer": {f"double_blocks.{i}.img_attn.qkv.weight": (4, 4) for i in range(9)},
-    "no family that vaekit knows": {"layer.weight": (4, 4)},
-}
-
-
-@pytest.mark.parametrize("what", STRANGERS)
-def test_files_without_a_vae_are_told_apart(tmp_path: Path, what: str) -> None:
-    save_file({name: torch.zeros(shape) for name, shape in STRANGERS[what].items()}, tmp_path / "x.safetensors")
-    with pytest.raises(UnknownVAE, match=what):
-        identify(tmp_path / "x.safetensors")
-
-
 def test_widths_that_the_norms_do_not_divide(kl_vae: VAE, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     tensors = {

@@ -82,7 +82,7 @@ def test_a_unet_without_a_vae(run: Run, photo: Path, tmp_path: Path) -> None:
     unet = {f"model.diffusion_model.input_blocks.{i}.0.weight": torch.zeros(4, 4) for i in range(12)}
     save_file(unet, tmp_path / "unet.safetensors")
     said = run("reconstruct", photo, "--vae", tmp_path / "unet.safetensors", "-o", tmp_path)
-    assert_told(said, "no VAE", "denoiser of a Stable Diffusion checkpoint")
+    assert_told(said, "no VAE", "UNet of a Stable Diffusion checkpoint")
 
 
 class Exploit:

@@ -13,7 +13,7 @@ FLOORS = [
     {"nets", "metrics"},
     {"vae"},
     {"checkpoints", "runtime"},
-    {"training"},
+    {"training", "interop"},
     {"domains"},
     {"cli"},
     {"__init__", "__main__"},

@@ -17,6 +17,7 @@ def test_the_front_door_is_small() -> None:
         "__version__",
         "bake",
         "extract",
+        "as_diffusers",
         "inspect",
         "load",
         "save",

@@ -119,6 +119,22 @@ def matching_kinds(family: str, config: Config) -> tuple[Kind, ...]:
     return tuple(kind for kind in kinds() if kind.fits(family, config))
 
 
+def kinds_of_latents(channels: int, family: str | None = None, frame: LatentFrame | None = None) -> tuple[Kind, ...]:
+    """The kinds whose latents have so many channels, and this frame where it is known."""
+    return tuple(
+        kind
+        for kind in kinds()
+        if kind.match.get("latent_channels") == channels
+        and family in (None, kind.family)
+        and (frame is None or kind.frame in (None, frame))
+    )
+
+
+def makers(channels: int) -> str:
+    """The kinds whose latents have so many channels, as a phrase; empty where there is none."""
+    return " or ".join(kind.name for kind in kinds_of_latents(channels))
+
+
 def agreed_frame(candidates: Sequence[Kind]) -> LatentFrame | None:
     """The frame that all candidates share; None where they differ or there is none."""
     frames = {kind.frame for kind in candidates}

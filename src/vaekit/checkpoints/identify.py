@@ -16,6 +16,7 @@ from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate, shor
 from vaekit.checkpoints.metadata import read_config
 from vaekit.checkpoints.statistics import read_statistics
 from vaekit.checkpoints.surroundings import Model, model_around
+from vaekit.checkpoints.telltales import not_runnable
 from vaekit.errors import UnknownVAE, WrongTensors
 from vaekit.vae import LatentFrame
 
@@ -56,6 +57,7 @@ def identify(path: Path) -> Identified:
         NotFound: nothing is there.
         BadCheckpoint: a file is damaged, hostile or no weights file.
         UnknownVAE: no VAE that vaekit knows is inside.
+        NotRunnable: a VAE is inside that vaekit recognises and cannot run.
         WrongTensors: tensors are missing, left over or misshapen.
     """
     files, settings = gather(path)
@@ -65,7 +67,7 @@ def identify(path: Path) -> Identified:
     family = family_of(parts[0].layout.family)
     config = family.detect(shapes)
     if config is None or config.blocks > len(shapes):
-        raise UnknownVAE(
+        raise not_runnable(files[0]) or UnknownVAE(
             f"{path} has the keys of a {family.name!r} autoencoder but not its structure.",
             "Expected one of the models in the README's table.",
             "If this is a VAE that others can run, please report its key names and shapes.",

@@ -2,16 +2,21 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vaekit.checkpoints.cards import Card
+from vaekit.checkpoints.families import HALVES
+from vaekit.checkpoints.formats.files import TensorSpec
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.loading import located
+from vaekit.checkpoints.locate import gather
 from vaekit.checkpoints.recognising import Recognition, recognise
 from vaekit.checkpoints.settling import hashes_of, settled_by
+from vaekit.checkpoints.telltales import recognise as recognise_family
+from vaekit.errors import NotRunnable
 from vaekit.nets.config import compression, picture_size
 from vaekit.vae import LatentFrame
 
@@ -28,12 +33,13 @@ class Inspection:
     prefix: str
     format: str
     halves: tuple[str, ...]
-    latent_channels: int
-    factor: int
+    latent_channels: int | None
+    """None where the file does not tell, which it always does for a VAE that runs; so with the next two."""
+    factor: int | None
     """Pixels per latent position along one side."""
     picture_size: int | None
     """Side of the only pictures that the VAE takes; None where it takes any size."""
-    compression: float
+    compression: float | None
     """Numbers in a picture for each number in its latent."""
     frame: LatentFrame | None
     frame_source: str
@@ -54,6 +60,8 @@ class Inspection:
     config: dict[str, Any]
     problems: tuple[str, ...]
     """What a user should know before relying on this file."""
+    runnable: bool = True
+    """False for a VAE that is only recognised: it has no config, frame or fingerprint here."""
 
 
 def inspect(name_or_path: str | Path, *, hash: bool = True) -> Inspection:
@@ -65,10 +73,13 @@ def inspect(name_or_path: str | Path, *, hash: bool = True) -> Inspection:
             VAEs. Without, only headers are read, and shape twins stay apart only as far as the file tells.
 
     Raises:
-        NotFound, BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`.
+        NotFound, BadCheckpoint, UnknownVAE (but for NotRunnable), WrongTensors: see `vaekit.errors`.
     """
     with located(name_or_path) as path:
-        identified = identify(path)
+        try:
+            identified = identify(path)
+        except NotRunnable as refusal:
+            return not_run(str(name_or_path), path, refusal)
         specs = [part.spec(key) for part in identified.parts for key in part.names]
         hashes = hashes_of(identified) if hash else None
         recognition = recognise(hashes.weights, hashes.sha256) if hashes else Recognition()
@@ -89,7 +100,7 @@ def inspect(name_or_path: str | Path, *, hash: bool = True) -> Inspection:
             frame=identified.frame,
             frame_source=identified.frame_source,
             parameters=sum(math.prod(spec.shape) for spec in specs),
-            dtypes=tuple(sorted({str(spec.dtype).removeprefix("torch.") for spec in specs})),
+            dtypes=dtypes_of(specs),
             fingerprint=hashes.weights.fingerprint if hashes else None,
             sketches=hashes.weights.sketches if hashes else None,
             sha256=(hashes.sha256 or None) if hashes else None,
@@ -99,6 +110,51 @@ def inspect(name_or_path: str | Path, *, hash: bool = True) -> Inspection:
             config=dataclasses.asdict(config),
             problems=tuple(problems(identified)),
         )
+
+
+def not_run(name: str, path: Path, refusal: NotRunnable) -> Inspection:
+    """The record of a VAE that is recognised and not run, as far as its tensors tell.
+
+    Raises:
+        NotRunnable: the refusal itself, where the files changed since.
+    """
+    told = ((file, recognise_family(file.specs)) for file in gather(path)[0])
+    file, recognition = next(((file, known) for file, known in told if known), (None, None))
+    if file is None or recognition is None:
+        raise refusal
+    known, prefix = recognition
+    specs = {key.removeprefix(prefix): spec for key, spec in file.specs.items() if key.startswith(prefix)}
+    return Inspection(
+        path=name,
+        family=known.name,
+        known_as=(),
+        layout="",
+        prefix=prefix,
+        format=file.format,
+        halves=tuple(half for half in HALVES if any(key.startswith(half) for key in specs)),
+        latent_channels=known.channels_of(file.specs, prefix),
+        factor=known.factor,
+        picture_size=None,
+        compression=None,
+        frame=None,
+        frame_source="it is not looked for in a VAE that is not run",
+        parameters=sum(math.prod(spec.shape) for spec in specs.values()),
+        dtypes=dtypes_of(specs.values()),
+        fingerprint=None,
+        sketches=None,
+        sha256=None,
+        card=None,
+        recognised="",
+        akin=(),
+        config={},
+        problems=(f"{known.why}. {refusal.remedy}",),
+        runnable=False,
+    )
+
+
+def dtypes_of(specs: Iterable[TensorSpec]) -> tuple[str, ...]:
+    """The names of the dtypes that tensors have."""
+    return tuple(sorted({str(spec.dtype).removeprefix("torch.") for spec in specs}))
 
 
 def problems(identified: Identified) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from vaekit.checkpoints.families import LAYOUTS, Layout
 from vaekit.checkpoints.families.batch_norm import STATISTICS
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec, is_there, open_tensors
+from vaekit.checkpoints.telltales import no_vae, not_runnable
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, legible
 
 WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin")
@@ -17,18 +18,6 @@ FEWEST_KEYS = 8
 TRAINING_LEFTOVERS = ("loss.", "model_ema.")
 """Keys that training code leaves beside the weights of an autoencoder: dropped, and counted as ignored."""
 OUTSIDE_NETS = frozenset(native for native, _ in STATISTICS)
-
-STRANGERS = {
-    "model.diffusion_model.": "the denoiser of a Stable Diffusion checkpoint",
-    "double_blocks.": "a FLUX transformer",
-    "transformer_blocks.": "a diffusion transformer",
-    "joint_blocks.": "an SD3 transformer",
-    "down_blocks.": "a UNet in the diffusers layout",
-    "text_model.": "a CLIP text encoder",
-    "encoder.block.0.layer.": "a T5 text encoder",
-    "lora_": "a LoRA",
-    "control_model.": "a ControlNet",
-}
 
 
 @dataclass(frozen=True)
@@ -100,6 +89,8 @@ def locate(file: TensorFile) -> Found:
 
     Raises:
         UnknownVAE: none explains enough.
+        NotRunnable: it is a VAE that vaekit recognises and cannot run.
+        WrongTensors: one explains much, and leaves tensors that belong to nobody.
     """
     candidates = [
         (count, -len(prefix), -rank, layout, prefix)
@@ -108,11 +99,7 @@ def locate(file: TensorFile) -> Found:
         if count >= FEWEST_KEYS
     ]
     if not candidates:
-        raise UnknownVAE(
-            f"There is no VAE in {file.path}: {describe_strangers(file.specs)}.",
-            "Expected the tensors of an autoencoder, under any of the known naming schemes.",
-            "Give the VAE's own file, or a checkpoint that includes one.",
-        )
+        raise no_vae_error(file)
     *_, layout, prefix = max(candidates, key=lambda candidate: candidate[:3])
     inside = {key: key.removeprefix(prefix) for key in file.specs if key.startswith(prefix)}
     levels = layout.levels(inside.values())
@@ -127,16 +114,22 @@ def locate(file: TensorFile) -> Found:
         elif not bare.startswith(TRAINING_LEFTOVERS + layout.idle):
             strangers.append(key)
     if strangers:
-        raise leftover_error(file, layout, strangers)
+        raise not_runnable(file) or leftover_error(file, layout, strangers)
     return Found(file, layout, prefix, names, statistics, ignored=len(file.specs) - len(names) - len(statistics))
 
 
-def describe_strangers(keys: Mapping[str, TensorSpec]) -> str:
-    """What a file without a VAE holds instead, in words."""
-    for prefix, name in STRANGERS.items():
-        if any(key.startswith(prefix) for key in keys):
-            return f"its {len(keys):,} tensors look like {name}"
-    return f"its {len(keys):,} tensors ({shorten(keys)}) belong to no family that vaekit knows"
+def no_vae_error(file: TensorFile) -> UnknownVAE:
+    """The error for a file in which no family has enough keys: it calls what is there by its name."""
+    return (
+        not_runnable(file)
+        or no_vae(file)
+        or UnknownVAE(
+            f"There is no VAE in {file.path}: its {len(file.specs):,} tensors ({shorten(file.specs)}) belong to no "
+            "family that vaekit knows.",
+            "Expected the tensors of an autoencoder, under any of the known naming schemes.",
+            "Give the VAE's own file, or a checkpoint that includes one.",
+        )
+    )
 
 
 def leftover_error(file: TensorFile, layout: Layout, strangers: list[str]) -> WrongTensors:

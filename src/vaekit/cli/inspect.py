@@ -44,6 +44,8 @@ def facts(seen: "Inspection") -> dict[str, str]:
     """An inspection in words."""
     from vaekit.checkpoints.frames import frame_words
 
+    if not seen.runnable:
+        return unrunnable_facts(seen)
     frame = "unknown" if seen.frame is None else f"{frame_words(seen.frame)} (from {seen.frame_source})"
     told = card_facts(seen.card, seen.recognised) if seen.card else {}
     if seen.akin:
@@ -71,6 +73,20 @@ def latents(seen: "Inspection") -> str:
         side = seen.picture_size
         return f"{seen.latent_channels} numbers for a picture of {side}x{side} pixels, no other size: {fewer}"
     return f"{seen.latent_channels} channels at 1/{seen.factor} size: {fewer}"
+
+
+def unrunnable_facts(seen: "Inspection") -> dict[str, str]:
+    """What is known of a VAE that is only recognised."""
+    channels = "an unknown number of" if seen.latent_channels is None else f"{seen.latent_channels}"
+    size = "" if seen.factor is None else f" at 1/{seen.factor} size"
+    return {
+        "family": seen.family,
+        "runnable": "recognised, not runnable: " + " ".join(seen.problems),
+        "format": seen.format + (f", behind {seen.prefix!r}" if seen.prefix else ""),
+        "halves": " and ".join(seen.halves) or "not told apart",
+        "latents": f"{channels} channels{size}",
+        "weights": f"{seen.parameters:,} in {' and '.join(seen.dtypes)}",
+    }
 
 
 def card_facts(card: "Card", how: str) -> dict[str, str]:

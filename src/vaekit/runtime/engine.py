@@ -17,7 +17,7 @@ from vaekit.errors import BadPicture, LatentMismatch
 from vaekit.nets.config import ImageConfig, picture_size
 from vaekit.runtime.plan import Plan
 from vaekit.shapes import Images, Latents
-from vaekit.vae import VAE
+from vaekit.vae import VAE, wrong_channels
 
 
 class Engine:
@@ -70,7 +70,10 @@ class Engine:
             HalfMissing: the VAE has no decoder.
             LatentMismatch: the latents have another number of channels, or more positions than a VAE of one vector.
         """
-        check_latents(z, self.config)
+        if z.dim() != 4:
+            raise wrong_channels(z, self.config.latent_channels, self.vae.frame, self.vae.origin)
+        self.vae.check_latents(z)
+        check_positions(z, self.config)
         height, width = size or (z.shape[2] * self.config.factor, z.shape[3] * self.config.factor)
         batches = z.split(self.plan.batch_size)
         return torch.cat([self._decode_batch(batch)[:, :, :height, :width].to(z.device) for batch in batches])
@@ -125,18 +128,16 @@ def check_pictures(x: Tensor, config: ImageConfig) -> None:
         )
 
 
-def check_latents(z: Tensor, config: ImageConfig) -> None:
-    """Refuse latents that the VAE cannot have made.
+def check_positions(z: Tensor, config: ImageConfig) -> None:
+    """Refuse more than one position where the VAE says one vector of a whole picture.
 
     Raises:
-        LatentMismatch: another number of channels, or more than one position where there is only one.
+        LatentMismatch: there are more.
     """
-    positions = "rows, columns" if picture_size(config) is None else "1, 1"
-    right = z.dim() == 4 and z.shape[1] == config.latent_channels
-    if not right or (picture_size(config) is not None and z.shape[2:] != (1, 1)):
+    if picture_size(config) is not None and z.shape[2:] != (1, 1):
         raise LatentMismatch(
             f"The latents have shape {list(z.shape)}.",
-            f"This VAE takes (pictures, {config.latent_channels} channels, {positions}).",
+            f"This VAE takes (pictures, {config.latent_channels} channels, 1, 1).",
             "Decode with the VAE that made them.",
         )
 

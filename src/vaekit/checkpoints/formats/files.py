@@ -50,6 +50,8 @@ WRAPPERS = ("state_dict", "model", "module", "params_ema", "params", "vae")
 
 METADATA = "vaekit"
 """The name under which vaekit keeps its own metadata in a checkpoint of torch."""
+DEEPEST = 8
+"""Dots in the name that leads to a dictionary in which tensors are still looked for."""
 
 
 @dataclass(frozen=True)
@@ -219,8 +221,8 @@ def _what_instead(content: object) -> str:
 
 
 def _find_tensors(loaded: object) -> dict[str, StoredTensor]:
-    """The weights inside a checkpoint: at the top, or one level down under a customary name."""
-    return _named_tensors(_holder(loaded)[1])
+    """The weights inside a checkpoint: at the top, one level down under a customary name, or else at any depth."""
+    return _named_tensors(_holder(loaded)[1]) or _nested_tensors(loaded)
 
 
 def _holder(loaded: object) -> tuple[str | None, dict[object, object]]:
@@ -246,6 +248,22 @@ def _metadata(loaded: object) -> dict[str, str]:
     if not isinstance(told, dict):
         return {}
     return {key: text for key, text in told.items() if isinstance(key, str) and isinstance(text, str)}
+
+
+def _nested_tensors(loaded: object) -> dict[str, StoredTensor]:
+    """Tensors in dictionaries within dictionaries, under dotted names: what optimisers and adapters are saved as."""
+    found: dict[str, StoredTensor] = {}
+    seen = {id(loaded)}  # a hostile file may hold one dictionary in a million places
+    holders = [("", loaded)] if isinstance(loaded, dict) else []
+    while holders:
+        prefix, holder = holders.pop()
+        for name, value in holder.items():
+            if isinstance(value, StoredTensor):
+                found[f"{prefix}{name}"] = value
+            elif isinstance(value, dict) and id(value) not in seen and prefix.count(".") < DEEPEST:
+                seen.add(id(value))
+                holders.append((f"{prefix}{name}.", value))
+    return found
 
 
 def _named_tensors(holder: Mapping[object, object]) -> dict[str, StoredTensor]:

@@ -1,0 +1,249 @@
+"""A vaekit VAE in a diffusers pipeline: `pipe.vae = vaekit.as_diffusers(vae)`.
+
+Interface: `AutoencoderKL`, `AutoencoderTiny` and `VQModel` of diffusers (models/autoencoders). Nothing is imported
+from there: pipelines ask for methods and attributes, never for a class.
+"""
+
+import copy
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from vaekit.checkpoints.families.batch_norm import COUNT, EPSILON, MEAN, VARIANCE, statistics_of
+from vaekit.checkpoints.saving import family_and_config, save
+from vaekit.distributions import DiagonalGaussian, Quantised, StandardNormal
+from vaekit.distributions.base import map_tensors
+from vaekit.errors import BadPicture
+from vaekit.interop.diffusers_settings import chosen_frame, settings_for
+from vaekit.interop.records import Record
+from vaekit.nets.vq import VectorQuantiser
+from vaekit.vae import VAE, LatentFrame
+
+
+def as_diffusers(
+    vae: VAE, *, frame: LatentFrame | None = None, kind: str | None = None, force_upcast: bool = True
+) -> "DiffusersVAE":
+    """A VAE as a diffusers pipeline wants it: `pipe.vae = vaekit.as_diffusers(vae)`.
+
+    The weights are shared with `vae`, which `pipe.to(...)` therefore moves too.
+
+    Args:
+        vae: a VAE as `vaekit.load` gives it.
+        frame: how diffusion models see its latents, for a VAE whose file does not tell, or in place of what it tells.
+        kind: the same by name: "SD1", "SDXL", "FLUX.1" and so on, one whose shapes the VAE has.
+        force_upcast: whether SDXL's pipelines run it in fp32 when it is in fp16. False only for a VAE that is known to
+            be safe in fp16.
+
+    Raises:
+        UnknownFrame: the frame is neither known nor given, or the kind has other shapes. It is never guessed.
+        WrongTensors: the nets are of no family that has a file format.
+    """
+    family, config = family_and_config(vae)
+    chosen = chosen_frame(family, config, vae.frame, frame, kind)
+    settings = {"force_upcast": force_upcast} | settings_for(family, config, chosen)
+    return DiffusersVAE(vae, chosen, settings)
+
+
+class DiffusersVAE(nn.Module):
+    """What `as_diffusers` gives: diffusers' interface around a VAE. Latents go in and out raw, as pipelines expect."""
+
+    def __init__(self, vae: VAE, frame: LatentFrame, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self.vae = vae
+        self.frame = frame
+        self.config = Record(**settings)
+        self._slicing = False
+        statistics = statistics_of(frame, int(settings["latent_channels"]))
+        if statistics:
+            self.bn = batch_norm(statistics, settings.get("batch_norm_eps", EPSILON))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+        return next(self.vae.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return next(self.vae.parameters()).device
+
+    @property
+    def post_quant_conv(self) -> nn.Module:
+        """What takes latents first; SDXL's pipelines ask for the dtype of its weights."""
+        taking = self.vae.decoder if self.vae.decoder is not None else self.vae.encoder
+        assert taking is not None
+        return getattr(taking, "post_quant_conv", None) or taking
+
+    def encode(self, x: Tensor, return_dict: bool = True) -> Any:
+        """Pictures (b, 3, h, w) in [-1, 1] -> an object with `.latent_dist`, or `.latents` where nothing is random.
+
+        A vector quantiser answers what its encoder said, before quantising, as diffusers' VQModel does. A film of one
+        picture, (b, 3, 1, h, w), gives latents of the same form.
+
+        Raises:
+            HalfMissing: the VAE has no encoder.
+            BadPicture: a film of several pictures.
+        """
+        self._wake()
+        posterior = map_tensors(torch.cat, *map(self.vae.encode, self._batches(x)))
+        if isinstance(posterior, DiagonalGaussian):
+            told = Record(latent_dist=LatentDist(posterior, self.dtype, film=x.dim() == 5))
+        else:
+            raw = posterior.continuous if isinstance(posterior, Quantised) else posterior.mean
+            told = Record(latents=in_form(raw.to(self.dtype), film=x.dim() == 5))
+        return told if return_dict else told.to_tuple()
+
+    def decode(self, z: Tensor, return_dict: bool = True, generator: object = None, **_: Any) -> Any:
+        """Raw latents (b, z, i, j) -> an object with `.sample`, pictures (b, 3, h, w), not clamped.
+
+        Args:
+            z: raw latents; those of a vector quantiser are quantised first.
+            return_dict: an object with `.sample`, or a tuple of one.
+            generator: not used: nothing is random in a decoder.
+
+        Raises:
+            HalfMissing: the VAE has no decoder.
+            LatentMismatch: the latents have another number of channels than the VAE's.
+            BadPicture: latents of several pictures of a film.
+        """
+        self._wake()
+        pictures = torch.cat([self.vae.decode(self._decodable(raw)) for raw in self._batches(z)])
+        told = Record(sample=in_form(pictures.to(self.dtype), film=z.dim() == 5))
+        return told if return_dict else told.to_tuple()
+
+    def forward(
+        self,
+        sample: Tensor,
+        sample_posterior: bool = False,
+        return_dict: bool = True,
+        generator: Generator | None = None,
+    ) -> Any:
+        """Through the VAE and back: by the posterior's mode, or by a sample of it."""
+        told = self.encode(sample)
+        if "latents" in told:
+            return self.decode(told.latents, return_dict)
+        posterior = told.latent_dist
+        return self.decode(posterior.sample(generator) if sample_posterior else posterior.mode(), return_dict)
+
+    def _batches(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Pictures or latents in the weights' dtype, in one batch or one by one."""
+        still = without_time(values).to(self.dtype)
+        return still.split(1) if self._slicing else (still,)
+
+    def _decodable(self, raw: Tensor) -> Tensor:
+        self.vae.check_latents(raw)
+        quantiser = self.vae.to_posterior
+        return quantiser(raw).mean if isinstance(quantiser, VectorQuantiser) else raw
+
+    def enable_tiling(self, *_: Any, **__: Any) -> None:
+        """Not done here: says so. Pipelines call it to save memory; the result would differ from the whole picture."""
+        warnings.warn("this VAE runs whole pictures; tiling is not switched on", stacklevel=2)
+
+    def disable_tiling(self) -> None:
+        """Nothing: tiling is never on."""
+
+    def enable_slicing(self) -> None:
+        """Run the pictures of a batch one after the other: less memory, the same result."""
+        self._slicing = True
+
+    def disable_slicing(self) -> None:
+        """Run the pictures of a batch together."""
+        self._slicing = False
+
+    def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
+        """Write a diffusers folder, which diffusers opens without vaekit.
+
+        `pipe.save_pretrained(folder)` leaves out classes that diffusers does not know, with a warning: call this
+        after it, as `pipe.vae.save_pretrained(folder / "vae")`, and hand the VAE over when the pipeline is loaded.
+
+        Raises:
+            WrongTensors: diffusers has no class for this VAE.
+            CannotWrite: the folder has something in it, or the disk is full.
+        """
+        framed = copy.copy(self.vae)
+        framed.frame = self.frame
+        save(framed, save_directory, "diffusers")
+
+    def _wake(self) -> None:
+        """Let accelerate bring the weights to the device, where `pipe.enable_model_cpu_offload()` put it in charge."""
+        hook = getattr(self, "_hf_hook", None)
+        if hook is not None and hasattr(hook, "pre_forward"):
+            hook.pre_forward(self)
+
+    def __getattr__(self, name: str) -> Any:
+        """A module or tensor, else an entry of the config: diffusers' models answer to both."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            config = self.__dict__.get("config", {})
+            if name in config:
+                return config[name]
+            raise
+
+
+class LatentDist:
+    """A Gaussian posterior over raw latents as diffusers' DiagonalGaussianDistribution, in the weights' dtype."""
+
+    def __init__(self, posterior: DiagonalGaussian, dtype: torch.dtype, film: bool = False) -> None:
+        self._posterior = posterior
+        self._dtype = dtype
+        self._film = film
+        self.mean = self._shown(posterior.mean)
+        self.logvar = self._shown(posterior.log_variance)
+        self.std = self._shown(posterior.std)
+        self.var = self._shown(posterior.log_variance.exp())
+
+    def sample(self, generator: Generator | list[Generator] | None = None) -> Tensor:
+        """Draw raw latents; from a list of generators, one picture with each."""
+        if isinstance(generator, list):
+            mean, log_variance = self._posterior.mean.split(1), self._posterior.log_variance.split(1)
+            each = zip(mean, log_variance, generator, strict=True)
+            drawn = torch.cat([DiagonalGaussian(m, v).sample(one) for m, v, one in each])
+        else:
+            drawn = self._posterior.sample(generator)
+        return self._shown(drawn)
+
+    def mode(self) -> Tensor:
+        """The most probable raw latents."""
+        return self.mean
+
+    def kl(self) -> Tensor:
+        """KL to the standard normal in nats, (b,)."""
+        return self._posterior.kl(StandardNormal())
+
+    def _shown(self, values: Tensor) -> Tensor:
+        return in_form(values.to(self._dtype), self._film)
+
+
+def batch_norm(statistics: Mapping[str, Tensor], epsilon: float) -> nn.BatchNorm2d:
+    """The statistics where FLUX.2's pipelines look for them."""
+    norm = nn.BatchNorm2d(len(statistics[MEAN]), eps=epsilon, affine=False).eval()
+    names = {MEAN: "running_mean", VARIANCE: "running_var", COUNT: "num_batches_tracked"}
+    norm.load_state_dict({names[key]: tensor for key, tensor in statistics.items()})
+    return norm
+
+
+def without_time(values: Tensor) -> Tensor:
+    """(b, c, 1, h, w) -> (b, c, h, w): pipelines of video models hand over single pictures as films of one.
+
+    Raises:
+        BadPicture: the film has several.
+    """
+    if values.dim() != 5:
+        return values
+    if values.shape[2] != 1:
+        raise BadPicture(
+            f"This is a film of {values.shape[2]} pictures or latents, of shape {list(values.shape)}.",
+            "This VAE runs still pictures: (b, channels, 1, rows, columns) at most.",
+            "Give one picture at a time.",
+        )
+    return values.squeeze(2)
+
+
+def in_form(values: Tensor, film: bool) -> Tensor:
+    """The inverse of `without_time` where it did something."""
+    return values.unsqueeze(2) if film else values

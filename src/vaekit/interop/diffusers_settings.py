@@ -1,0 +1,92 @@
+"""What a diffusers pipeline reads from `vae.config`, for any VAE whose frame is known."""
+
+import math
+from typing import Any
+
+from vaekit.checkpoints.cards import Kind, kinds, matching_kinds
+from vaekit.checkpoints.families import Config, Family
+from vaekit.errors import UnknownFrame, WrongTensors, legible
+from vaekit.vae import LatentFrame
+
+
+def settings_for(family: Family, config: Config, frame: LatentFrame) -> dict[str, Any]:
+    """The config of diffusers' class for these nets, or the entries that every class has where there is no such class.
+
+    Three entries differ from a `config.json` of diffusers, in the pipeline's favour: a shift of zero is 0.0 and not
+    null (SD3's and FLUX's pipelines add it), means and deviations are null where there are none (SDXL's pipeline asks
+    for both), and there are `block_out_channels` whatever the family (pipelines count them to learn the factor).
+    """
+    try:
+        told = family.diffusers(config, frame)
+    except WrongTensors:
+        told = {"_class_name": "", "in_channels": config.image_channels, "out_channels": config.image_channels}
+        told |= frame_settings(frame)
+    told.setdefault("latent_channels", config.latent_channels)
+    told.setdefault("latents_mean", None)
+    told.setdefault("latents_std", None)
+    if "scaling_factor" in told:
+        told["shift_factor"] = told.get("shift_factor") or 0.0
+    told.setdefault("block_out_channels", block_out_channels(config))
+    return told
+
+
+def frame_settings(frame: LatentFrame) -> dict[str, Any]:
+    """A frame in diffusers' words; nothing for one that rearranges, which pipelines take from `vae.bn` instead."""
+    from vaekit.checkpoints.families.diffusers_frame import diffusers_frame
+
+    return {} if frame.patch > 1 else diffusers_frame(frame)
+
+
+def block_out_channels(config: Config) -> list[int]:
+    """One width for each level. Pipelines read only how many there are: the factor is 2 to the power of one less."""
+    levels = round(math.log2(config.factor)) + 1
+    widths = list(getattr(config, "encoder_widths", ()))
+    return widths if len(widths) == levels else [config.latent_channels] * levels
+
+
+def chosen_frame(
+    family: Family, config: Config, own: LatentFrame | None, frame: LatentFrame | None, kind: str | None
+) -> LatentFrame:
+    """The frame that was given, else that of the kind that was named, else the VAE's own.
+
+    Raises:
+        UnknownFrame: nobody says, or the kind is not of this shape.
+    """
+    fitting = [candidate for candidate in matching_kinds(family.name, config) if candidate.frame is not None]
+    if frame is None and kind is not None:
+        frame = frame_of_kind(kind, fitting, family, config)
+    chosen = frame if frame is not None else own
+    if chosen is None:
+        names = " or ".join(f'kind="{candidate.name}"' for candidate in fitting)
+        raise UnknownFrame(
+            f"How a diffusion model sees the latents of this {family.name!r} VAE ({config.latent_channels} channels) "
+            "is not known: neither its file nor its shapes tell.",
+            "Expected the scale and shift; a pipeline with wrong ones makes washed-out or broken pictures.",
+            f"Say it: {names + ', or ' if names else ''}frame=vaekit.LatentFrame(shift=(...,), scale=(...,)).",
+        )
+    return chosen
+
+
+def frame_of_kind(name: str, fitting: list[Kind], family: Family, config: Config) -> LatentFrame:
+    """The frame of the kind of this name, if it has the shape of the VAE's.
+
+    Raises:
+        UnknownFrame: there is no such kind, it has other shapes, or no frame of its own.
+    """
+    kind = next((kind for kind in fitting if answers_to(kind, name)), None)
+    if kind is not None and kind.frame is not None:
+        return kind.frame
+    other = next((kind for kind in kinds() if answers_to(kind, name)), None)
+    here = f"{' or '.join(kind.name for kind in fitting) or 'no kind with a frame of its own'}"
+    raise UnknownFrame(
+        f"This is a {family.name!r} VAE with {config.latent_channels} latent channels, shaped like {here}, and not "
+        f"{other.name if other else legible(repr(name))}.",
+        "Expected a kind whose shapes the VAE has, and whose frame is known.",
+        "Name another kind, or give frame=vaekit.LatentFrame(...).",
+    )
+
+
+def answers_to(kind: Kind, name: str) -> bool:
+    """Whether a kind has this name, or it is one of the models in it: "SD1" is "SD1 / SD2"."""
+    names = {kind.name, *kind.name.split(" / ")}
+    return name.casefold() in {each.casefold() for each in names}
