@@ -298,12 +298,47 @@ def test_the_shared_tiny_autoencoders(shared_data: Path) -> None:
         assert (identified.frame is None) == (folder == "taef2")
 
 
-@pytest.mark.parametrize("file", ["taesana", "vae_approx", "disentangling/VAE_mnist", "joint/mnist"])
-def test_autoencoders_that_are_not_run_yet_are_refused_politely(shared_data: Path, file: str) -> None:
-    with pytest.raises((UnknownVAE, WrongTensors)) as caught:
-        identify(shared_data / "vae" / file)
-    assert caught.value.remedy
-    assert "\n" not in str(caught.value)
+SMALL_FAMILIES = ["stem_vae", "asymmetric_vae", "approx_vae", "burgess_vae", "joint_vae"]
+
+
+@pytest.mark.parametrize("name", SMALL_FAMILIES)
+def test_one_tensor_missing_or_misshapen_is_refused_politely(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str
+) -> None:
+    vae: VAE = request.getfixturevalue(name)
+    native = vae.state_dict()
+    for key in list(native)[:: max(1, len(native) // 12)]:
+        wrong = torch.zeros(*native[key].shape[:-1], native[key].shape[-1] + 1)
+        for changed in ({}, {key: wrong}):
+            kept = {other: tensor for other, tensor in native.items() if other != key}
+            save_file(kept | changed, tmp_path / "x.safetensors")
+            with pytest.raises((UnknownVAE, WrongTensors)) as caught:
+                identify(tmp_path / "x.safetensors")
+            assert caught.value.remedy
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", SMALL_FAMILIES)
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        "encoder.img_to_features.998.weight",
+        "encoder.fc_alphas.999.weight",
+        "decoder.features_to_img.998.weight",
+        "decoder.conv999.weight",
+        "decoder.condition_encoder.layers.999.weight",
+        "encoder.999.weight",
+        "decoder.998.conv.0.weight",
+        "encoder.conv_64.weight",
+    ],
+)
+def test_one_tensor_too_many_is_refused_politely(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, stranger: str
+) -> None:
+    vae: VAE = request.getfixturevalue(name)
+    save_file(vae.state_dict() | {stranger: torch.zeros(2, 2, 3, 3)}, tmp_path / "x.safetensors")
+    with pytest.raises((UnknownVAE, WrongTensors)):
+        identify(tmp_path / "x.safetensors")
 
 
 def test_settings_are_plain_json(kl_vae: VAE, tmp_path: Path) -> None:

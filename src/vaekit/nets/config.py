@@ -9,7 +9,7 @@ class ImageConfig(Protocol):
 
     @property
     def image_channels(self) -> int:
-        """Channels of a picture: 3."""
+        """Channels of a picture: 3, or 1 for grey ones."""
 
     @property
     def latent_channels(self) -> int:

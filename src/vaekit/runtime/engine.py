@@ -21,7 +21,7 @@ from vaekit.vae import VAE, wrong_channels
 
 
 class Engine:
-    """Run a VAE on pictures (b, 3, h, w) in [-1, 1].
+    """Run a VAE on pictures (b, c, h, w) in [-1, 1], c being 3 for nearly all VAEs.
 
     The given VAE is left as it is: where the plan asks for another device or dtype, the engine keeps a converted copy.
 
