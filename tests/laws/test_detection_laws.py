@@ -20,6 +20,7 @@ from vaekit.nets import tiny
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
+from vaekit.nets.wan import WanConfig
 
 SD = (128, 256, 512, 512)
 F4, F16, F32 = (128, 256, 512), (128, 128, 256, 256, 512), (128, 128, 256, 256, 512, 512)
@@ -62,10 +63,16 @@ PUBLISHED: dict[str, Config] = {
     "LDM vq-f8-n256": vq(4, (128, 256, 256, 512), 256, attention=(3,)),
     "LDM vq-f16": vq(8, F16, 16384, attention=(4,)),
     "VQ with a wider z": vq(4, F4, 1024, hidden_channels=256),
+    "Wan 2.1 and Qwen-Image": WanConfig(3, 16, (96, 192, 384, 384), (384, 384, 192, 96), 2, 3, (1, 2), True),
+    "Qwen2D": WanConfig(3, 16, (96, 192, 384, 384), (384, 384, 192, 96), 2, 3, (), False),
+    "Wan 2.1 with a quarter of the width": WanConfig(3, 16, (24, 48, 96, 96), (96, 96, 48, 24), 2, 3, (1, 2), True),
     "TAESD": TinyConfig(3, 4, 64, (1, 3, 3, 3), (3, 3, 3, 1), False),
     "TAESD3 and TAEF1": TinyConfig(3, 16, 64, (1, 3, 3, 3), (3, 3, 3, 1), False),
     "TAEF2": TinyConfig(3, 32, 64, (1, 3, 3, 3), (3, 3, 3, 1), True),
 }
+
+UNLIKE_HALVES = ("FLUX.2 small decoder",)
+"""One half does not tell the other's widths."""
 
 
 def family_name(config: Config) -> str:
@@ -115,7 +122,7 @@ def test_exactly_one_family_says_yes(name: str) -> None:
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "FLUX.2 small decoder"])
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name not in UNLIKE_HALVES])
 def test_a_half_is_recognised_and_mirrored(name: str, half: str) -> None:
     config = PUBLISHED[name]
     shapes = {key: shape for key, shape in native_shapes(config).items() if key.startswith((half, "to_posterior"))}
@@ -123,9 +130,17 @@ def test_a_half_is_recognised_and_mirrored(name: str, half: str) -> None:
         assert detected(in_layout(layout, shapes, "vae.")) == (config, shapes)
 
 
+HAVE_BARE_HALVES = ("kl", "tiny")
+
+
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 @pytest.mark.parametrize(
-    "name", [name for name in PUBLISHED if name != "FLUX.2 small decoder" and "vq" not in name.lower()]
+    "name",
+    [
+        name
+        for name, config in PUBLISHED.items()
+        if name not in UNLIKE_HALVES and family_name(config) in HAVE_BARE_HALVES
+    ],
 )
 def test_a_half_without_its_own_prefix_is_recognised(name: str, half: str) -> None:
     shapes = {key: shape for key, shape in native_shapes(PUBLISHED[name]).items() if key.startswith(half)}
@@ -167,6 +182,29 @@ tiny_fields = st.fixed_dictionaries(
         "pool": st.booleans(),
     }
 )
+
+
+@st.composite
+def wan_fields(draw: st.DrawFn) -> dict[str, Any]:
+    levels, blocks = draw(st.integers(2, 11)), draw(st.integers(1, 3))
+    widths = draw(st.lists(st.sampled_from((8, 16, 24)), min_size=levels, max_size=levels).map(tuple))
+    times = draw(st.lists(st.integers(0, levels - 2), unique=True))
+    return {
+        "image_channels": draw(st.integers(1, 4)),
+        "latent_channels": draw(st.integers(1, 64)),
+        "encoder_widths": widths,
+        "decoder_widths": tuple(2 * width for width in reversed(widths)),
+        "encoder_blocks": blocks,
+        "decoder_blocks": draw(st.integers(1, 4)),
+        "time_levels": tuple(sorted(times)),
+        "temporal": draw(st.booleans()),
+    }
+
+
+@settings(max_examples=8, deadline=None)
+@given(wan_fields(), st.sampled_from(PREFIXES), st.integers())
+def test_any_wan_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
+    check_any(WanConfig(**fields), prefix, seed)
 
 
 @settings(max_examples=8, deadline=None)

@@ -13,6 +13,7 @@ from vaekit.checkpoints.families.batch_norm import STATISTICS
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
+from vaekit.nets.wan import WanConfig
 
 NAMES = [f"{layout.family}-{layout.name}" for layout in LAYOUTS]
 
@@ -40,10 +41,17 @@ def vq_config(config: KLConfig) -> VQConfig:
     return VQConfig(**dataclasses.asdict(config), codes=16)
 
 
+def wan_config(levels: int, blocks: int = 2, temporal: bool = True) -> WanConfig:
+    widths = tuple(8 * (1 + i % 3) for i in range(levels))
+    return WanConfig(3, 4, widths, widths[::-1], blocks, blocks + 1, tuple(range(1, levels - 1)), temporal)
+
+
+WAN_CONFIGS = [wan_config(levels, blocks) for levels in (2, 4, 12) for blocks in (1, 2, 3)]
 CONFIGS: dict[str, list[Config]] = {
     "kl": [*KL_CONFIGS],
     "vq": [vq_config(config) for config in KL_CONFIGS],
     "tiny": [*TINY_CONFIGS],
+    "wan": [*WAN_CONFIGS],
 }
 
 
@@ -150,6 +158,17 @@ def test_diffusers_keys_are_those_of_vq_model(levels: int, attention: bool) -> N
     with torch.device("meta"):
         theirs = VQModel(**family_of("vq").diffusers(config, None))
     assert foreign_names("diffusers", "vq", config) == set(theirs.state_dict())
+
+
+@pytest.mark.parametrize("levels", [2, 4, 5])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_diffusers_keys_are_those_of_autoencoder_kl_wan(levels: int, blocks: int) -> None:
+    from diffusers import AutoencoderKLWan
+
+    config = wan_config(levels, blocks)
+    with torch.device("meta"):
+        theirs = AutoencoderKLWan(**family_of("wan").diffusers(config, None))
+    assert foreign_names("diffusers", "wan", config) == set(theirs.state_dict())
 
 
 @pytest.mark.parametrize("stages", [2, 4, 5])

@@ -13,7 +13,7 @@ from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
 from vaekit.vae import VAE
 from vaekit.whole_files import cannot_write, whole_file, whole_folder
 
-LAYOUT_NAMES = ("native", "diffusers", "ldm", "tiny")
+LAYOUT_NAMES = ("native", "diffusers", "ldm", "original", "tiny")
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -22,9 +22,10 @@ def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
 
     Args:
         vae: a VAE of a family that vaekit knows.
-        path: for "native" and "ldm" a `.safetensors` file; for "diffusers" a folder, or a `.safetensors` file to get
-            one file with diffusers' keys; for "tiny" a folder that gets an encoder and a decoder file.
-        layout: "native", "diffusers", "ldm", or for tiny autoencoders "tiny".
+        path: for "native", "ldm" and "original" a `.safetensors` file; for "diffusers" a folder, or a `.safetensors`
+            file to get one file with diffusers' keys; for "tiny" a folder that gets an encoder and a decoder file.
+        layout: "native", "diffusers"; "ldm" where the family's first code was LDM, "original" where it was its
+            authors' own; for tiny autoencoders "tiny".
 
     Raises:
         WrongTensors: the layout cannot express this VAE.
@@ -71,16 +72,15 @@ def tensors_in(vae: VAE, layout: Layout, family: Family, config: Config) -> dict
             "",
             'Save it in the "native" layout, which holds every VAE.',
         )
-    matrices = layout.name == "diffusers"
     return {
-        name: (as_matrix(key, tensor) if matrices else tensor).detach().contiguous()
+        name: (as_matrix(key, tensor) if layout.linear_attention else tensor).detach().contiguous()
         for (key, tensor), name in zip(native.items(), named.values(), strict=True)
         if name is not None
     }
 
 
 def as_matrix(native: str, tensor: Tensor) -> Tensor:
-    """diffusers keeps the 1x1 convolutions of attention as linear layers: (c, c, 1, 1) -> (c, c)."""
+    """The 1x1 convolutions of attention as linear layers: (c, c, 1, 1) -> (c, c)."""
     inside_attention = ".attn" in native and native.endswith(".weight") and tensor.dim() == 4
     return tensor.flatten(1) if inside_attention else tensor
 
