@@ -1,6 +1,7 @@
 """Config -> network -> names and shapes -> the same config, in every layout, order, prefix and half."""
 
 import dataclasses
+import itertools
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.locate import locate
 from vaekit.nets import tiny
+from vaekit.nets.hunyuan_image import HunyuanImageConfig
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
@@ -24,6 +26,7 @@ from vaekit.nets.wan import WanConfig
 
 SD = (128, 256, 512, 512)
 F4, F16, F32 = (128, 256, 512), (128, 128, 256, 256, 512), (128, 128, 256, 256, 512, 512)
+HUNYUAN = (128, 256, 512, 512, 1024, 1024)
 PREFIXES = ("", "first_stage_model.", "vae.", "autoencoder.", "some.odd.prefix.")
 
 
@@ -66,6 +69,7 @@ PUBLISHED: dict[str, Config] = {
     "Wan 2.1 and Qwen-Image": WanConfig(3, 16, (96, 192, 384, 384), (384, 384, 192, 96), 2, 3, (1, 2), True),
     "Qwen2D": WanConfig(3, 16, (96, 192, 384, 384), (384, 384, 192, 96), 2, 3, (), False),
     "Wan 2.1 with a quarter of the width": WanConfig(3, 16, (24, 48, 96, 96), (96, 96, 48, 24), 2, 3, (1, 2), True),
+    "HunyuanImage 2.1": HunyuanImageConfig(3, 64, HUNYUAN, HUNYUAN[::-1], 2, 3),
     "TAESD": TinyConfig(3, 4, 64, (1, 3, 3, 3), (3, 3, 3, 1), False),
     "TAESD3 and TAEF1": TinyConfig(3, 16, 64, (1, 3, 3, 3), (3, 3, 3, 1), False),
     "TAEF2": TinyConfig(3, 32, 64, (1, 3, 3, 3), (3, 3, 3, 1), True),
@@ -119,6 +123,27 @@ def test_published_configs_are_read_off_their_shapes(name: str) -> None:
 def test_exactly_one_family_says_yes(name: str) -> None:
     shapes = native_shapes(PUBLISHED[name])
     assert [family.name for family in FAMILIES if family.detect(shapes)] == [family_name(PUBLISHED[name])]
+
+
+def families_for(names: Shapes) -> set[str]:
+    """The families whose detectors say yes to a file, by any of their layouts that knows all of its names."""
+    said = set()
+    for layout in LAYOUTS:
+        levels = layout.levels(names)
+        native = {layout.to_native(name, levels): shape for name, shape in names.items()}
+        known = {key: shape for key, shape in native.items() if key is not None}
+        if len(known) == len(names) and family_of(layout.family).detect(known):
+            said.add(layout.family)
+    return said
+
+
+@pytest.mark.parametrize("half", ["", "encoder", "decoder"])
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if "VQ" not in name and "vq" not in name])
+def test_exactly_one_family_says_yes_to_a_file(name: str, half: str) -> None:
+    """Two families may have the same names: those of HunyuanImage are LDM's, and it has kl-f32's 64 channels."""
+    shapes = {key: shape for key, shape in native_shapes(PUBLISHED[name]).items() if key.startswith(half)}
+    for layout in layouts_for(PUBLISHED[name]):
+        assert families_for(in_layout(layout, shapes)) == {family_name(PUBLISHED[name])}
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
@@ -182,6 +207,26 @@ tiny_fields = st.fixed_dictionaries(
         "pool": st.booleans(),
     }
 )
+
+
+@st.composite
+def hunyuan_fields(draw: st.DrawFn) -> dict[str, Any]:
+    base, steps = draw(st.sampled_from((32, 96))), draw(st.lists(st.integers(0, 1), min_size=1, max_size=7))
+    widths = [base * 2**doublings for doublings in itertools.accumulate(steps, initial=0)]
+    return {
+        "image_channels": draw(st.integers(1, 4)),
+        "latent_channels": draw(st.sampled_from((1, 4, 16))),
+        "encoder_widths": tuple(widths),
+        "decoder_widths": tuple(reversed(widths)),
+        "encoder_blocks": draw(st.integers(1, 3)),
+        "decoder_blocks": draw(st.integers(1, 4)),
+    }
+
+
+@settings(max_examples=8, deadline=None)
+@given(hunyuan_fields(), st.sampled_from(PREFIXES), st.integers())
+def test_any_hunyuan_image_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
+    check_any(HunyuanImageConfig(**fields), prefix, seed)
 
 
 @st.composite

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from vaekit.checkpoints.families import LAYOUTS, Config, Layout, assemble, family_of, layout_of
 from vaekit.checkpoints.families.batch_norm import STATISTICS
+from vaekit.nets.hunyuan_image import HunyuanImageConfig
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
@@ -46,12 +47,19 @@ def wan_config(levels: int, blocks: int = 2, temporal: bool = True) -> WanConfig
     return WanConfig(3, 4, widths, widths[::-1], blocks, blocks + 1, tuple(range(1, levels - 1)), temporal)
 
 
+def hunyuan_config(levels: int, blocks: int = 2) -> HunyuanImageConfig:
+    widths = tuple(32 * 2 ** min(i, 3) for i in range(levels))
+    return HunyuanImageConfig(3, 4, widths, widths[::-1], blocks, blocks + 1)
+
+
+HUNYUAN_CONFIGS = [hunyuan_config(levels, blocks) for levels in (2, 4, 12) for blocks in (1, 2, 3)]
 WAN_CONFIGS = [wan_config(levels, blocks) for levels in (2, 4, 12) for blocks in (1, 2, 3)]
 CONFIGS: dict[str, list[Config]] = {
     "kl": [*KL_CONFIGS],
     "vq": [vq_config(config) for config in KL_CONFIGS],
     "tiny": [*TINY_CONFIGS],
     "wan": [*WAN_CONFIGS],
+    "hunyuan-image": [*HUNYUAN_CONFIGS],
 }
 
 
@@ -158,6 +166,17 @@ def test_diffusers_keys_are_those_of_vq_model(levels: int, attention: bool) -> N
     with torch.device("meta"):
         theirs = VQModel(**family_of("vq").diffusers(config, None))
     assert foreign_names("diffusers", "vq", config) == set(theirs.state_dict())
+
+
+@pytest.mark.parametrize("levels", [2, 4, 6])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_diffusers_keys_are_those_of_autoencoder_kl_hunyuan_image(levels: int, blocks: int) -> None:
+    from diffusers import AutoencoderKLHunyuanImage
+
+    config = hunyuan_config(levels, blocks)
+    with torch.device("meta"):
+        theirs = AutoencoderKLHunyuanImage(**family_of("hunyuan-image").diffusers(config, None))
+    assert foreign_names("diffusers", "hunyuan-image", config) == set(theirs.state_dict())
 
 
 @pytest.mark.parametrize("levels", [2, 4, 5])
