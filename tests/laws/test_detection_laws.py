@@ -23,9 +23,11 @@ from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
 from vaekit.nets.wan import WanConfig
+from vaekit.nets.wan22 import Wan22Config
 
 SD = (128, 256, 512, 512)
 F4, F16, F32 = (128, 256, 512), (128, 128, 256, 256, 512), (128, 128, 256, 256, 512, 512)
+QWEN = (96, 192, 384, 768, 768)
 HUNYUAN = (128, 256, 512, 512, 1024, 1024)
 PREFIXES = ("", "first_stage_model.", "vae.", "autoencoder.", "some.odd.prefix.")
 
@@ -69,13 +71,15 @@ PUBLISHED: dict[str, Config] = {
     "Wan 2.1 and Qwen-Image": WanConfig(3, 16, (96, 192, 384, 384), (384, 384, 192, 96), 2, 3, (1, 2), True),
     "Qwen2D": WanConfig(3, 16, (96, 192, 384, 384), (384, 384, 192, 96), 2, 3, (), False),
     "Wan 2.1 with a quarter of the width": WanConfig(3, 16, (24, 48, 96, 96), (96, 96, 48, 24), 2, 3, (1, 2), True),
+    "Wan 2.2": Wan22Config(3, 48, (160, 320, 640, 640), (1024, 1024, 512, 256), 2, 3, (1, 2), True, 2),
+    "Qwen-Image 2.1": Wan22Config(4, 64, QWEN, (1152, 1152, 576, 288, 144), 2, 3, (1, 2, 3), False, 1),
     "HunyuanImage 2.1": HunyuanImageConfig(3, 64, HUNYUAN, HUNYUAN[::-1], 2, 3),
     "TAESD": TinyConfig(3, 4, 64, (1, 3, 3, 3), (3, 3, 3, 1), False),
     "TAESD3 and TAEF1": TinyConfig(3, 16, 64, (1, 3, 3, 3), (3, 3, 3, 1), False),
     "TAEF2": TinyConfig(3, 32, 64, (1, 3, 3, 3), (3, 3, 3, 1), True),
 }
 
-UNLIKE_HALVES = ("FLUX.2 small decoder",)
+UNLIKE_HALVES = ("FLUX.2 small decoder", "Wan 2.2", "Qwen-Image 2.1")
 """One half does not tell the other's widths."""
 
 
@@ -250,6 +254,14 @@ def wan_fields(draw: st.DrawFn) -> dict[str, Any]:
 @given(wan_fields(), st.sampled_from(PREFIXES), st.integers())
 def test_any_wan_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
     check_any(WanConfig(**fields), prefix, seed)
+
+
+@settings(max_examples=8, deadline=None)
+@given(wan_fields(), st.sampled_from(PREFIXES), st.sampled_from((1, 2)), st.integers())
+def test_any_wan_2_2_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, patch: int, seed: int) -> None:
+    doubled = [8 * 2 ** min(i, 3) for i in range(len(fields["encoder_widths"]))]
+    widths = {"encoder_widths": tuple(doubled), "decoder_widths": tuple(3 * width for width in reversed(doubled))}
+    check_any(Wan22Config(**fields | widths | {"image_channels": 3}, patch=patch), prefix, seed)
 
 
 @settings(max_examples=8, deadline=None)

@@ -15,6 +15,7 @@ from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
 from vaekit.nets.wan import WanConfig
+from vaekit.nets.wan22 import Wan22Config
 
 NAMES = [f"{layout.family}-{layout.name}" for layout in LAYOUTS]
 
@@ -59,6 +60,7 @@ CONFIGS: dict[str, list[Config]] = {
     "vq": [vq_config(config) for config in KL_CONFIGS],
     "tiny": [*TINY_CONFIGS],
     "wan": [*WAN_CONFIGS],
+    "wan2.2": [Wan22Config(**dataclasses.asdict(config), patch=2) for config in WAN_CONFIGS],
     "hunyuan-image": [*HUNYUAN_CONFIGS],
 }
 
@@ -181,13 +183,16 @@ def test_diffusers_keys_are_those_of_autoencoder_kl_hunyuan_image(levels: int, b
 
 @pytest.mark.parametrize("levels", [2, 4, 5])
 @pytest.mark.parametrize("blocks", [1, 2])
-def test_diffusers_keys_are_those_of_autoencoder_kl_wan(levels: int, blocks: int) -> None:
+@pytest.mark.parametrize("family", ["wan", "wan2.2"])
+def test_diffusers_keys_are_those_of_autoencoder_kl_wan(levels: int, blocks: int, family: str) -> None:
     from diffusers import AutoencoderKLWan
 
     config = wan_config(levels, blocks)
+    if family == "wan2.2":
+        config = Wan22Config(**dataclasses.asdict(config), patch=2)
     with torch.device("meta"):
-        theirs = AutoencoderKLWan(**family_of("wan").diffusers(config, None))
-    assert foreign_names("diffusers", "wan", config) == set(theirs.state_dict())
+        theirs = AutoencoderKLWan(**family_of(family).diffusers(config, None))
+    assert foreign_names("diffusers", family, config) == set(theirs.state_dict())
 
 
 @pytest.mark.parametrize("stages", [2, 4, 5])

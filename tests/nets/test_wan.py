@@ -1,4 +1,4 @@
-"""Parity of the still-image nets with diffusers' video autoencoders, run on one frame, and of the files between them."""
+"""Parity with diffusers' video autoencoders run on one frame, and of the files in between."""
 
 from pathlib import Path
 from typing import Any

@@ -5,6 +5,7 @@ of both halves, and around the layers that change the resolution, which rearrang
 The levels themselves change no width, for the layer before each has done so. As in Tencent's HunyuanImage-2.1.
 """
 
+import itertools
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -102,7 +103,7 @@ class Level(nn.Module):
 
 def levels(widths: tuple[int, ...], blocks: int, resample: type[Downsample | Upsample]) -> nn.Sequential:
     """The levels of one half."""
-    ends = [resample(width, following) for width, following in zip(widths, widths[1:], strict=False)]
+    ends = [resample(width, following) for width, following in itertools.pairwise(widths)]
     return nn.Sequential(*(Level(width, blocks, end) for width, end in zip(widths, [*ends, None], strict=True)))
 
 

@@ -10,6 +10,7 @@ The decoder's picture is not clamped; the published video code clamps it to [-1,
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,6 +44,11 @@ class WanConfig:
     def factor(self) -> int:
         """Pixels per latent position along one side: 2 for every level but the last."""
         return 2 ** (len(self.encoder_widths) - 1)
+
+    @property
+    def pixel_channels(self) -> int:
+        """Channels of a picture as the levels see it."""
+        return self.image_channels
 
     @property
     def blocks(self) -> int:
@@ -183,10 +189,9 @@ def down_levels(config: WanConfig) -> list[Level]:
     ]
 
 
-def up_levels(config: WanConfig, halving: bool) -> list[Level]:
-    """The levels of a decoder; in Wan 2.1 the layer that doubles the resolution halves the channels."""
+def up_levels(config: WanConfig, passed_on: Sequence[int]) -> list[Level]:
+    """The levels of a decoder, all but the last of which pass on so many channels."""
     widths, times = config.decoder_widths, config.decoder_time_levels
-    passed_on = [width // 2 if halving else width for width in widths[:-1]]
     ends = [
         Upsample(width, out, i in times, config.temporal)
         for i, (width, out) in enumerate(zip(widths[:-1], passed_on, strict=True))
@@ -200,12 +205,12 @@ def up_levels(config: WanConfig, halving: bool) -> list[Level]:
 class Encoder(nn.Module):
     """Pictures (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last."""
 
-    def __init__(self, config: WanConfig) -> None:
+    def __init__(self, config: WanConfig, levels: Iterable[nn.Module]) -> None:
         super().__init__()
         self.config = config
         widths, moments = config.encoder_widths, 2 * config.latent_channels
-        self.conv_in = conv(config.image_channels, widths[0], 3, config.temporal)
-        self.levels = nn.Sequential(*down_levels(config))
+        self.conv_in = conv(config.pixel_channels, widths[0], 3, config.temporal)
+        self.levels = nn.Sequential(*levels)
         self.mid = Middle(widths[-1], config.temporal)
         self.norm_out = frame_norm(widths[-1], config.temporal)
         self.conv_out = conv(widths[-1], moments, 3, config.temporal)
@@ -219,16 +224,16 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Raw latents (b, z, i, j) -> pictures (b, 3, f*i, f*j), around [-1, 1]."""
 
-    def __init__(self, config: WanConfig) -> None:
+    def __init__(self, config: WanConfig, levels: Iterable[nn.Module]) -> None:
         super().__init__()
         self.config = config
         widths, latent = config.decoder_widths, config.latent_channels
         self.post_quant_conv = conv(latent, latent, 1, config.temporal)
         self.conv_in = conv(latent, widths[0], 3, config.temporal)
         self.mid = Middle(widths[0], config.temporal)
-        self.levels = nn.Sequential(*up_levels(config, halving=True))
+        self.levels = nn.Sequential(*levels)
         self.norm_out = frame_norm(widths[-1], config.temporal)
-        self.conv_out = conv(widths[-1], config.image_channels, 3, config.temporal)
+        self.conv_out = conv(widths[-1], config.pixel_channels, 3, config.temporal)
 
     def forward(self, z: Latents) -> Images:
         h = self.levels(self.mid(self.conv_in(self.post_quant_conv(z))))
@@ -237,4 +242,6 @@ class Decoder(nn.Module):
 
 def build(config: WanConfig) -> tuple[Encoder, Decoder]:
     """Both halves, with torch's initial weights (or none, under `torch.device("meta")`)."""
-    return Encoder(config), Decoder(config)
+    # The layer that doubles the resolution halves the channels.
+    halved = [width // 2 for width in config.decoder_widths[:-1]]
+    return Encoder(config, down_levels(config)), Decoder(config, up_levels(config, halved))

@@ -5,7 +5,7 @@ A new family is a file of nets in `vaekit.nets`, a file here, and a line in the 
 
 from collections.abc import Collection
 
-from vaekit.checkpoints.families import hunyuan_image, kl, tiny, vq, wan
+from vaekit.checkpoints.families import hunyuan_image, kl, tiny, vq, wan, wan22
 from vaekit.checkpoints.families.family import Config, Family, Shapes
 from vaekit.checkpoints.families.layout import HALVES, Layout
 from vaekit.vae import VAE, LatentFrame
@@ -24,7 +24,7 @@ __all__ = [
     "layout_of",
 ]
 
-FAMILIES = (kl.FAMILY, vq.FAMILY, tiny.FAMILY, wan.FAMILY, hunyuan_image.FAMILY)
+FAMILIES = (kl.FAMILY, vq.FAMILY, tiny.FAMILY, wan.FAMILY, wan22.FAMILY, hunyuan_image.FAMILY)
 LAYOUTS = tuple(layout for family in FAMILIES for layout in family.layouts)
 
 

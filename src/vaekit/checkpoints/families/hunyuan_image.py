@@ -1,5 +1,6 @@
 """HunyuanImage 2.1: 64 channels at a 32nd of the resolution, in names that are LDM's own."""
 
+import itertools
 from typing import Any
 
 from vaekit.checkpoints.families.convolutional import (
@@ -82,8 +83,8 @@ def over_pictures(shape: tuple[int, ...]) -> tuple[int, ...]:
 def can_be_built(config: HunyuanImageConfig) -> bool:
     """Whether channels divide as groups, averages and repetitions need."""
     encoder, decoder, latent = config.encoder_widths, config.decoder_widths, config.latent_channels
-    halvings = all(4 * a % b == 0 and b % 4 == 0 for a, b in zip(encoder, encoder[1:], strict=False))
-    doublings = all(4 * b % a == 0 for a, b in zip(decoder, decoder[1:], strict=False))
+    halvings = all(4 * a % b == 0 and b % 4 == 0 for a, b in itertools.pairwise(encoder))
+    doublings = all(4 * b % a == 0 for a, b in itertools.pairwise(decoder))
     ends = encoder[-1] % (2 * latent) == 0 and decoder[0] % latent == 0
     return halvings and doublings and ends and all(width % NORM_GROUPS == 0 for width in (*encoder, *decoder))
 

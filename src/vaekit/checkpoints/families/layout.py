@@ -2,9 +2,10 @@
 
 A layout maps every native key to one foreign key and back; nothing is lost or invented. Templates name the parts that
 vary: `{i}` and `{j}` are numbers, `{~i}` is the number of a decoder level counted from the other end, `{-i}` is one
-less, `{p}` is `weight` or `bias`. Where the layers of all levels stand in one sequence, `{n}` is the place of block
-`{j}` of level `{i}` there, and `{e}` that of the layer at the end of the level. Native keys are the attribute names of
-`vaekit.nets`. The tables themselves stand with their families.
+less, `{p}` is `weight` or `bias`. Where the layer at the end of a level is counted with the blocks before it, `{n}` is
+the place of block `{j}` and `{e}` that of the layer at the end: in one sequence through all levels, or in one for each
+level where the template names `{i}` too. Native keys are the attribute names of `vaekit.nets`. The tables themselves
+stand with their families.
 """
 
 import math
@@ -38,8 +39,7 @@ class Levels:
     count: int
     """Levels of the decoder, for schemes that number them from the other end."""
     lengths: Mapping[str, int] = field(default_factory=dict)
-    """Layers of a level, the one at its end included, in each sequence through all levels (named by what stands before
-    the number)."""
+    """Layers of a level, the one at its end included, in each sequence (named by what stands before the number)."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def pattern(template: str) -> str:
 
 
 def sequence(foreign: str) -> str:
-    """What stands before the place in a sequence through all levels; "" where the template counts no such places."""
+    """What stands before the place in a sequence of layers; "" where the template counts no such places."""
     head, hole, _ = re.split(r"(\{[ne]\}|$)", foreign, maxsplit=1)
     return head if hole else ""
 
@@ -126,7 +126,7 @@ def translate(key: str, table: Table, levels: Levels | int) -> str | None:
     for source, target, through in table:
         match = source.fullmatch(key)
         if match:
-            parts = recount(match.groupdict(), counted.count, counted.lengths.get(through, 1))
+            parts = recount(match.groupdict(), counted.count, counted.lengths.get(through, 1), "{i}" in through)
             return None if parts is None else fill(target, parts)
     return None
 
@@ -137,24 +137,32 @@ def fill(template: str, parts: dict[str, str]) -> str | None:
     return None if ".-" in filled else filled
 
 
-def recount(parts: dict[str, str], levels: int, length: int) -> dict[str, str] | None:
-    """Add every way of counting to the parts of a matched key; None where no level has such a place."""
+def recount(parts: dict[str, str], levels: int, length: int, by_level: bool) -> dict[str, str] | None:
+    """Add every way of counting to the parts of a matched key; None where no level has such a place.
+
+    Args:
+        parts: what stood at the placeholders.
+        levels: how many there are.
+        length: layers of a level in the sequence of the foreign template, the one at its end included.
+        by_level: whether that sequence starts again in each level.
+    """
     place = int(parts.get("place") or parts.get("end") or 0)
+    at_end = place % length == length - 1
+    if ("place" in parts and at_end and length > 1) or ("end" in parts and not at_end):
+        return None
     if "reversed" in parts:
         i = levels - 1 - int(parts["reversed"])
     elif "less" in parts:
         i = int(parts["less"]) + 1
-    elif "place" in parts or "end" in parts:
-        i = place // length
     elif "i" in parts:
         i = int(parts["i"])
+    elif "place" in parts or "end" in parts:
+        i = place // length
     else:
         return parts
     j = int(parts.get("j") or place % length)
-    at_end = place % length == length - 1
-    if ("place" in parts and at_end and length > 1) or ("end" in parts and not at_end):
-        return None
-    counted = {"i": i, "~i": levels - 1 - i, "-i": i - 1, "j": j, "n": i * length + j, "e": (i + 1) * length - 1}
+    start = 0 if by_level else i * length
+    counted = {"i": i, "~i": levels - 1 - i, "-i": i - 1, "j": j, "n": start + j, "e": start + length - 1}
     return parts | {name: str(number) for name, number in counted.items()}
 
 

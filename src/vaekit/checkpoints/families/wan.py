@@ -69,12 +69,13 @@ DIFFUSERS = (
 
 def detect_wan(shapes: Shapes) -> WanConfig | None:
     """The configuration of a Wan 2.1 autoencoder, or of the half that is there (the other is taken to mirror it)."""
-    fields = wan_fields(shapes, "encoder.levels", "decoder.levels")
+    fields = wan_fields(shapes)
     return WanConfig(**fields) if fields else None
 
 
-def wan_fields(shapes: Shapes, encoder: str, decoder: str) -> dict[str, Any] | None:
-    """The fields of a WanConfig for nets whose levels stand under these names."""
+def wan_fields(shapes: Shapes) -> dict[str, Any] | None:
+    """The fields of a WanConfig, from native keys and shapes."""
+    encoder, decoder = "encoder.levels", "decoder.levels"
     if not any(key.endswith(".norm1.gamma") for key in shapes):
         return None
     encoder_widths, decoder_widths = level_widths(shapes, encoder), level_widths(shapes, decoder)
