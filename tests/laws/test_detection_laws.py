@@ -1,6 +1,7 @@
 """Config -> network -> names and shapes -> the same config, in every layout, order, prefix and half."""
 
 import dataclasses
+import itertools
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,14 +22,19 @@ from vaekit.nets import tiny
 from vaekit.nets.approx import ApproxConfig
 from vaekit.nets.asymmetric import AsymmetricConfig
 from vaekit.nets.burgess import BurgessConfig
+from vaekit.nets.hunyuan_image import HunyuanImageConfig
 from vaekit.nets.joint import JointConfig
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
+from vaekit.nets.wan import WanConfig
+from vaekit.nets.wan22 import Wan22Config
 
 SD = (128, 256, 512, 512)
 FOUR = (64, 64, 64, 64)
 F4, F16, F32 = (128, 256, 512), (128, 128, 256, 256, 512), (128, 128, 256, 256, 512, 512)
+QWEN = (96, 192, 384, 768, 768)
+HUNYUAN = (128, 256, 512, 512, 1024, 1024)
 PREFIXES = ("", "first_stage_model.", "vae.", "autoencoder.", "some.odd.prefix.")
 
 
@@ -83,8 +89,17 @@ PUBLISHED: dict[str, Config] = {
     "disentangling-vae MNIST": BurgessConfig(1, 32, 32, 256, 10),
     "disentangling-vae CelebA": BurgessConfig(3, 64, 32, 256, 10),
     "JointVAE": JointConfig(3, 64, 32, 256, 32, (10,)),
+    "Wan 2.1 and Qwen-Image": WanConfig(3, 16, (96, 192, 384, 384), (384, 384, 192, 96), 2, 3, (1, 2), True),
+    "Qwen2D": WanConfig(3, 16, (96, 192, 384, 384), (384, 384, 192, 96), 2, 3, (), False),
+    "Wan 2.1 with a quarter of the width": WanConfig(3, 16, (24, 48, 96, 96), (96, 96, 48, 24), 2, 3, (1, 2), True),
+    "Wan 2.2": Wan22Config(3, 48, (160, 320, 640, 640), (1024, 1024, 512, 256), 2, 3, (1, 2), True, 2),
+    "Qwen-Image 2.1": Wan22Config(4, 64, QWEN, (1152, 1152, 576, 288, 144), 2, 3, (1, 2, 3), False, 1),
+    "HunyuanImage 2.1": HunyuanImageConfig(3, 64, HUNYUAN, HUNYUAN[::-1], 2, 3),
 }
-NO_MIRROR = ("FLUX.2 small decoder", "TAESANA", "Asymmetric x1.5", "Asymmetric x2", "VAE-approx", "JointVAE")
+NO_MIRROR = (
+    *("FLUX.2 small decoder", "TAESANA", "Asymmetric x1.5", "Asymmetric x2", "VAE-approx", "JointVAE"),
+    *("Wan 2.2", "Qwen-Image 2.1"),
+)
 """Those whose halves are not each other's mirror: half of one is read as half of another."""
 MIRRORED = [name for name in PUBLISHED if name not in NO_MIRROR]
 
@@ -135,6 +150,27 @@ def test_exactly_one_family_says_yes(name: str) -> None:
     assert [family.name for family in FAMILIES if family.detect(shapes)] == [family_name(PUBLISHED[name])]
 
 
+def families_for(names: Shapes) -> set[str]:
+    """The families whose detectors say yes to a file, by any of their layouts that knows all of its names."""
+    said = set()
+    for layout in LAYOUTS:
+        levels = layout.levels(names)
+        native = {layout.to_native(name, levels): shape for name, shape in names.items()}
+        known = {key: shape for key, shape in native.items() if key is not None}
+        if len(known) == len(names) and family_of(layout.family).detect(known):
+            said.add(layout.family)
+    return said
+
+
+@pytest.mark.parametrize("half", ["", "encoder", "decoder"])
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if "VQ" not in name and "vq" not in name])
+def test_exactly_one_family_says_yes_to_a_file(name: str, half: str) -> None:
+    """Two families may have the same names: those of HunyuanImage are LDM's, and it has kl-f32's 64 channels."""
+    shapes = {key: shape for key, shape in native_shapes(PUBLISHED[name]).items() if key.startswith(half)}
+    for layout in layouts_for(PUBLISHED[name]):
+        assert families_for(in_layout(layout, shapes)) == {family_name(PUBLISHED[name])}
+
+
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 @pytest.mark.parametrize("name", MIRRORED)
 def test_a_half_is_recognised_and_mirrored(name: str, half: str) -> None:
@@ -144,8 +180,11 @@ def test_a_half_is_recognised_and_mirrored(name: str, half: str) -> None:
         assert detected(in_layout(layout, shapes, "vae.")) == (config, shapes)
 
 
+HAVE_BARE_HALVES = ("kl", "tiny")
+
+
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
-@pytest.mark.parametrize("name", [name for name in MIRRORED if family_name(PUBLISHED[name]) in ("kl", "tiny")])
+@pytest.mark.parametrize("name", [name for name in MIRRORED if family_name(PUBLISHED[name]) in HAVE_BARE_HALVES])
 def test_a_half_without_its_own_prefix_is_recognised(name: str, half: str) -> None:
     shapes = {key: shape for key, shape in native_shapes(PUBLISHED[name]).items() if key.startswith(half)}
     bare = {key.removeprefix(half + "."): shape for key, shape in shapes.items()}
@@ -193,6 +232,57 @@ def tiny_fields(draw: st.DrawFn) -> dict[str, Any]:
         "decoder_blocks": decoder[1],
         "pool": draw(st.booleans()),
     }
+
+
+@st.composite
+def hunyuan_fields(draw: st.DrawFn) -> dict[str, Any]:
+    base, steps = draw(st.sampled_from((32, 96))), draw(st.lists(st.integers(0, 1), min_size=1, max_size=7))
+    widths = [base * 2**doublings for doublings in itertools.accumulate(steps, initial=0)]
+    return {
+        "image_channels": draw(st.integers(1, 4)),
+        "latent_channels": draw(st.sampled_from((1, 4, 16))),
+        "encoder_widths": tuple(widths),
+        "decoder_widths": tuple(reversed(widths)),
+        "encoder_blocks": draw(st.integers(1, 3)),
+        "decoder_blocks": draw(st.integers(1, 4)),
+    }
+
+
+@settings(max_examples=8, deadline=None)
+@given(hunyuan_fields(), st.sampled_from(PREFIXES), st.integers())
+def test_any_hunyuan_image_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
+    check_any(HunyuanImageConfig(**fields), prefix, seed)
+
+
+@st.composite
+def wan_fields(draw: st.DrawFn) -> dict[str, Any]:
+    levels, blocks = draw(st.integers(2, 11)), draw(st.integers(1, 3))
+    widths = draw(st.lists(st.sampled_from((8, 16, 24)), min_size=levels, max_size=levels).map(tuple))
+    times = draw(st.lists(st.integers(0, levels - 2), unique=True))
+    return {
+        "image_channels": draw(st.integers(1, 4)),
+        "latent_channels": draw(st.integers(1, 64)),
+        "encoder_widths": widths,
+        "decoder_widths": tuple(2 * width for width in reversed(widths)),
+        "encoder_blocks": blocks,
+        "decoder_blocks": draw(st.integers(1, 4)),
+        "time_levels": tuple(sorted(times)),
+        "temporal": draw(st.booleans()),
+    }
+
+
+@settings(max_examples=8, deadline=None)
+@given(wan_fields(), st.sampled_from(PREFIXES), st.integers())
+def test_any_wan_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
+    check_any(WanConfig(**fields), prefix, seed)
+
+
+@settings(max_examples=8, deadline=None)
+@given(wan_fields(), st.sampled_from(PREFIXES), st.sampled_from((1, 2)), st.integers())
+def test_any_wan_2_2_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, patch: int, seed: int) -> None:
+    doubled = [8 * 2 ** min(i, 3) for i in range(len(fields["encoder_widths"]))]
+    widths = {"encoder_widths": tuple(doubled), "decoder_widths": tuple(3 * width for width in reversed(doubled))}
+    check_any(Wan22Config(**fields | widths | {"image_channels": 3}, patch=patch), prefix, seed)
 
 
 @settings(max_examples=8, deadline=None)

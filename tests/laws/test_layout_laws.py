@@ -13,10 +13,13 @@ from vaekit.checkpoints.families.batch_norm import STATISTICS
 from vaekit.nets.approx import ApproxConfig
 from vaekit.nets.asymmetric import AsymmetricConfig
 from vaekit.nets.burgess import BurgessConfig
+from vaekit.nets.hunyuan_image import HunyuanImageConfig
 from vaekit.nets.joint import JointConfig
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
+from vaekit.nets.wan import WanConfig
+from vaekit.nets.wan22 import Wan22Config
 
 NAMES = [f"{layout.family}-{layout.name}" for layout in LAYOUTS]
 
@@ -47,6 +50,18 @@ def vq_config(config: KLConfig) -> VQConfig:
     return VQConfig(**dataclasses.asdict(config), codes=16)
 
 
+def wan_config(levels: int, blocks: int = 2, temporal: bool = True) -> WanConfig:
+    widths = tuple(8 * (1 + i % 3) for i in range(levels))
+    return WanConfig(3, 4, widths, widths[::-1], blocks, blocks + 1, tuple(range(1, levels - 1)), temporal)
+
+
+def hunyuan_config(levels: int, blocks: int = 2) -> HunyuanImageConfig:
+    widths = tuple(32 * 2 ** min(i, 3) for i in range(levels))
+    return HunyuanImageConfig(3, 4, widths, widths[::-1], blocks, blocks + 1)
+
+
+HUNYUAN_CONFIGS = [hunyuan_config(levels, blocks) for levels in (2, 4, 12) for blocks in (1, 2, 3)]
+WAN_CONFIGS = [wan_config(levels, blocks) for levels in (2, 4, 12) for blocks in (1, 2, 3)]
 CONFIGS: dict[str, list[Config]] = {
     "kl": [*KL_CONFIGS],
     "vq": [vq_config(config) for config in KL_CONFIGS],
@@ -55,6 +70,9 @@ CONFIGS: dict[str, list[Config]] = {
     "approx": [ApproxConfig(3, 4, (8,) * (count - 1), (3,) * count) for count in (1, 8, 12)],
     "burgess": [BurgessConfig(3, size, 32, 256, 10) for size in (32, 64)],
     "joint": [JointConfig(1, size, 8, 16, 4, tuple(range(2, 2 + n))) for size in (32, 64, 8192) for n in (0, 1, 11)],
+    "wan": [*WAN_CONFIGS],
+    "wan2.2": [Wan22Config(**dataclasses.asdict(config), patch=2) for config in WAN_CONFIGS],
+    "hunyuan-image": [*HUNYUAN_CONFIGS],
 }
 
 
@@ -172,6 +190,31 @@ def test_diffusers_keys_are_those_of_asymmetric_autoencoder_kl(attention: bool) 
     with torch.device("meta"):
         theirs = AsymmetricAutoencoderKL(**family_of("asymmetric").diffusers(config, None))
     assert foreign_names("diffusers", "asymmetric", config) == set(theirs.state_dict())
+
+
+@pytest.mark.parametrize("levels", [2, 4, 6])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_diffusers_keys_are_those_of_autoencoder_kl_hunyuan_image(levels: int, blocks: int) -> None:
+    from diffusers import AutoencoderKLHunyuanImage
+
+    config = hunyuan_config(levels, blocks)
+    with torch.device("meta"):
+        theirs = AutoencoderKLHunyuanImage(**family_of("hunyuan-image").diffusers(config, None))
+    assert foreign_names("diffusers", "hunyuan-image", config) == set(theirs.state_dict())
+
+
+@pytest.mark.parametrize("levels", [2, 4, 5])
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("family", ["wan", "wan2.2"])
+def test_diffusers_keys_are_those_of_autoencoder_kl_wan(levels: int, blocks: int, family: str) -> None:
+    from diffusers import AutoencoderKLWan
+
+    config = wan_config(levels, blocks)
+    if family == "wan2.2":
+        config = Wan22Config(**dataclasses.asdict(config), patch=2)
+    with torch.device("meta"):
+        theirs = AutoencoderKLWan(**family_of(family).diffusers(config, None))
+    assert foreign_names("diffusers", family, config) == set(theirs.state_dict())
 
 
 @pytest.mark.parametrize("stages", [2, 4, 5])

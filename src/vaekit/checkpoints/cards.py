@@ -158,4 +158,7 @@ def _frozen(match: dict[str, Any]) -> dict[str, Any]:
 
 
 def _frame(entry: dict[str, list[float]] | None) -> LatentFrame | None:
-    return None if entry is None else LatentFrame(shift=tuple(entry["shift"]), scale=tuple(entry["scale"]))
+    if entry is None:
+        return None
+    scale = entry["scale"] if "scale" in entry else [1 / deviation for deviation in entry["std"]]
+    return LatentFrame(shift=tuple(entry["shift" if "shift" in entry else "mean"]), scale=tuple(scale))

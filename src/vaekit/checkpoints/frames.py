@@ -48,7 +48,8 @@ def find_frame(
 
 def says_unknown(metadata: Mapping[str, str], settings: Mapping[str, Any]) -> bool:
     """Whether the file tells that nobody knew the frame when it was written. Then its shapes prove nothing."""
-    return metadata.get("vaekit.frame") == UNKNOWN or settings.get("scaling_factor", 0) is None
+    factor = settings.get("scaling_factor", settings.get("latents_mean", 0))
+    return metadata.get("vaekit.frame") == UNKNOWN or factor is None
 
 
 def why_unknown(candidates: tuple[Kind, ...]) -> str:
@@ -67,7 +68,7 @@ def frame_of_settings(settings: Mapping[str, Any]) -> LatentFrame | None:
     mean, std = settings.get("latents_mean"), settings.get("latents_std")
     if isinstance(mean, list) and isinstance(std, list):
         deviations = sound_frame(mean, std)
-        factor = sound_frame([0.0], [scale])
+        factor = sound_frame([0.0], [settings.get("scaling_factor", 1.0)])  # classes for video know no factor
         if deviations is None or factor is None:
             return None
         return sound_frame(mean, [factor.scale[0] / value for value in deviations.scale])

@@ -122,11 +122,10 @@ def name_in_file(identified: Identified, native: str) -> str:
 
 
 def same_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Equal up to trailing ones: a 1x1 convolution is stored as a matrix in some layouts."""
-    return strip_ones(found) == strip_ones(expected)
+    """Equal up to ones, which change no order of the numbers: some layouts store a 1x1 convolution as a matrix, or one
+    over pictures with a single slice in time."""
+    return without_ones(found) == without_ones(expected)
 
 
-def strip_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    while len(shape) > 1 and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
+def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)

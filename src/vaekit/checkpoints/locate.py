@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.checkpoints.families import LAYOUTS, Layout
+from vaekit.checkpoints.families import LAYOUTS, Layout, family_of
 from vaekit.checkpoints.families.batch_norm import STATISTICS
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec, is_there, open_tensors
 from vaekit.checkpoints.telltales import no_vae, not_runnable
@@ -87,20 +87,31 @@ def diffusers_preference(file: Path) -> tuple[bool, int, str]:
 def locate(file: TensorFile) -> Found:
     """Find the VAE's tensors in a file: the scheme and prefix that explain the most keys.
 
+    Of schemes that explain as many, the first one whose family knows the shapes as well.
+
     Raises:
         UnknownVAE: none explains enough.
         NotRunnable: it is a VAE that vaekit recognises and cannot run.
-        WrongTensors: one explains much, and leaves tensors that belong to nobody.
+        WrongTensors: the one that explains the most leaves some unexplained.
     """
-    candidates = [
-        (count, -len(prefix), -rank, layout, prefix)
-        for rank, layout in enumerate(LAYOUTS)
+    counted = [
+        ((count, -len(prefix)), layout, prefix)
+        for layout in LAYOUTS
         for prefix, count in layout.prefixes(file.specs).items()
         if count >= FEWEST_KEYS
     ]
-    if not candidates:
+    if not counted:
         raise no_vae_error(file)
-    *_, layout, prefix = max(candidates, key=lambda candidate: candidate[:3])
+    most = max(rank for rank, *_ in counted)
+    tied = [found_in(file, layout, prefix) for rank, layout, prefix in counted if rank == most]
+    found, strangers = next((each for each in tied if knows_shapes(each[0])), tied[0])
+    if strangers:
+        raise not_runnable(file) or leftover_error(file, found.layout, strangers)
+    return found
+
+
+def found_in(file: TensorFile, layout: Layout, prefix: str) -> tuple[Found, list[str]]:
+    """The VAE's tensors under one scheme and prefix, and the keys behind this prefix that the scheme does not know."""
     inside = {key: key.removeprefix(prefix) for key in file.specs if key.startswith(prefix)}
     levels = layout.levels(inside.values())
     names: dict[str, str] = {}
@@ -113,9 +124,13 @@ def locate(file: TensorFile) -> Found:
             held[native] = key
         elif not bare.startswith(TRAINING_LEFTOVERS + layout.idle):
             strangers.append(key)
-    if strangers:
-        raise not_runnable(file) or leftover_error(file, layout, strangers)
-    return Found(file, layout, prefix, names, statistics, ignored=len(file.specs) - len(names) - len(statistics))
+    ignored = len(file.specs) - len(names) - len(statistics)
+    return Found(file, layout, prefix, names, statistics, ignored), strangers
+
+
+def knows_shapes(found: Found) -> bool:
+    """Whether the family of a scheme can tell a configuration from what stands there."""
+    return family_of(found.layout.family).detect({key: found.spec(key).shape for key in found.names}) is not None
 
 
 def no_vae_error(file: TensorFile) -> UnknownVAE:

@@ -16,7 +16,7 @@ from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
 from vaekit.vae import VAE
 from vaekit.whole_files import cannot_write, whole_file, whole_folder
 
-LAYOUT_NAMES = ("native", "diffusers", "ldm", "tiny", "original")
+LAYOUT_NAMES = ("native", "diffusers", "ldm", "original", "tiny")
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
 SAFETENSORS_ENDINGS = (".safetensors", ".sft")
 TORCH_ENDINGS = (".pt", ".pth", ".ckpt", ".bin")
@@ -28,10 +28,10 @@ def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
     Args:
         vae: a VAE of a family that vaekit knows.
         path: one file for "native", "ldm" and "original"; for "diffusers" a folder, or one file with diffusers' keys;
-            for "tiny" a folder that gets an encoder and a decoder file. A file's ending says its format: `.safetensors` or
-            `.sft`, or `.pt`, `.pth`, `.ckpt` or `.bin` for what `torch.load` reads.
-        layout: "native", "diffusers", "ldm", for tiny autoencoders "tiny", for families that were published under names
-            of their own "original".
+            for "tiny" a folder that gets an encoder and a decoder file. A file's ending says its format: `.safetensors`
+            or `.sft`, or `.pt`, `.pth`, `.ckpt` or `.bin` for what `torch.load` reads.
+        layout: "native", "diffusers"; "ldm" where the family's first code was LDM, "original" where it was its
+            authors' own; for tiny autoencoders "tiny".
 
     Raises:
         WrongTensors: the layout cannot express this VAE.

@@ -12,9 +12,6 @@ from vaekit.checkpoints.identify import Identified
 from vaekit.errors import WrongTensors, legible
 from vaekit.vae import VAE, LatentFrame
 
-MATRICES = ("diffusers", "diffusers-old")
-"""Layouts that keep the 1x1 convolutions of attention as linear layers."""
-
 
 @dataclass(frozen=True)
 class Weights:
@@ -124,7 +121,7 @@ def names_in(layout: Layout, native: Iterable[str]) -> dict[str, str]:
 def shape_in(layout: Layout, native: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that a layout keeps a tensor in: (c, c) for (c, c, 1, 1) where attention is made of linear layers."""
     inside_attention = ".attn" in native and native.endswith(".weight") and len(shape) == 4
-    return (shape[0], shape[1] * shape[2] * shape[3]) if layout.name in MATRICES and inside_attention else shape
+    return (shape[0], shape[1] * shape[2] * shape[3]) if layout.linear_attention and inside_attention else shape
 
 
 def piece_in_memory(name: str, tensor: Tensor) -> Piece:

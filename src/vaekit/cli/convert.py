@@ -16,8 +16,8 @@ class LayoutName(StrEnum):
     NATIVE = "native"
     DIFFUSERS = "diffusers"
     LDM = "ldm"
-    TINY = "tiny"
     ORIGINAL = "original"
+    TINY = "tiny"
 
 
 def convert(
@@ -36,10 +36,10 @@ def convert(
 ) -> None:
     """Write a VAE in another layout, format or dtype, tensor for tensor.
 
-    `diffusers` is a folder with config.json, or one file if OUT has a file's ending; `ldm` and `native` are one file;
-    `tiny` is a folder with the encoder and the decoder of a tiny autoencoder, named after the folder as ComfyUI wants
-    them; `original` is one file with the names of the code that published the family, where there are no others. A
-    `.pt` or `.ckpt` file keeps the weights under "state_dict"; a `.bin` has them at the top.
+    `diffusers` is a folder with config.json, or one file if OUT has a file's ending; `ldm`, `original` (the names of a
+    model's authors, where they were not LDM's) and `native` are one file; `tiny` is a folder with the encoder and the
+    decoder of a tiny autoencoder, named after the folder as ComfyUI wants them. A `.pt` or `.ckpt` file keeps the
+    weights under "state_dict"; a `.bin` has them at the top.
     """
     from vaekit.checkpoints.converting import convert as write
     from vaekit.checkpoints.fingerprint import fingerprint

@@ -5,7 +5,18 @@ A new family is a file of nets in `vaekit.nets`, a file here, and a line in the 
 
 from collections.abc import Collection
 
-from vaekit.checkpoints.families import approx, asymmetric, burgess, joint, kl, tiny, vq
+from vaekit.checkpoints.families import (
+    approx,
+    asymmetric,
+    burgess,
+    hunyuan_image,
+    joint,
+    kl,
+    tiny,
+    vq,
+    wan,
+    wan22,
+)
 from vaekit.checkpoints.families.family import Config, Family, Shapes
 from vaekit.checkpoints.families.layout import HALVES, Layout
 from vaekit.vae import VAE, LatentFrame
@@ -26,13 +37,17 @@ __all__ = [
 
 FAMILIES = (
     kl.FAMILY,
+    tiny.FAMILY,
+    wan.FAMILY,
+    hunyuan_image.FAMILY,
+    wan22.FAMILY,
     vq.FAMILY,
     asymmetric.FAMILY,
-    tiny.FAMILY,
     approx.FAMILY,
     burgess.FAMILY,
     joint.FAMILY,
 )
+"""In the order of how much they are used."""
 LAYOUTS = tuple(layout for family in FAMILIES for layout in family.layouts)
 
 

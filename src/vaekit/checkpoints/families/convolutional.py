@@ -57,6 +57,10 @@ def convolutional(shapes: Shapes, moments: int) -> dict[str, Any] | None:
     latent = kl_latent_channels(shapes, moments, hidden)
     if not (encoder_widths or decoder_widths) or not (image_channels and hidden and latent):
         return None
+    if changes_width_with_resolution(shapes, "encoder.down", "downsample", encoder_widths):
+        return None  # HunyuanImage has the same names
+    if changes_width_with_resolution(shapes, "decoder.up", "upsample", decoder_widths):
+        return None
     encoder_blocks = highest(shapes, r"encoder\.down\.\d+\.block\.(\d+)\.")
     decoder_blocks = highest(shapes, r"decoder\.up\.\d+\.block\.(\d+)\.")
     encoder_attention = attention_levels(shapes, "encoder.down")
@@ -90,6 +94,17 @@ def level_widths(shapes: Shapes, levels: str) -> tuple[int, ...]:
             return ()
         widths.append(shape[0])
     return tuple(widths)
+
+
+def changes_width_with_resolution(shapes: Shapes, levels: str, layer: str, widths: tuple[int, ...]) -> bool:
+    """Whether a layer between levels makes the width of the next one, as rearranging 2x2 pixels into channels does:
+    a quarter of it on the way down, four times as much on the way up. In LDM's networks these layers keep the width.
+    (A network in which every level is four times as wide as the next would have the same shapes; there is none.)"""
+    for i, following in enumerate(widths[1:]):
+        shape = conv_shape(shapes, f"{levels}.{i}.{layer}.conv.weight")
+        if shape and shape[0] != shape[1] and following in (4 * shape[0], shape[0] // 4):
+            return True
+    return False
 
 
 def attention_levels(shapes: Shapes, levels: str) -> tuple[int, ...]:

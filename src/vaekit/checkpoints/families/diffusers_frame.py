@@ -10,17 +10,30 @@ def diffusers_frame(frame: LatentFrame | None) -> dict[str, Any]:
     """The frame in diffusers' words. An unknown one is null: left out, diffusers would silently put SD1's 0.18215."""
     if frame is None:
         return {"scaling_factor": None}
+    channels = max(len(frame.shift), len(frame.scale))
+    if channels > 1:
+        return {"scaling_factor": 1.0} | mean_and_deviation(frame, channels)
+    refuse_rearranged(frame)
+    return {"scaling_factor": frame.scale[0], "shift_factor": frame.shift[0] or None}
+
+
+def mean_and_deviation(frame: LatentFrame | None, channels: int) -> dict[str, Any]:
+    """The frame as one mean and one standard deviation for each channel; null where it is unknown, for the same
+    reason: left out, the classes that know no factor would put in those of the models that they were written for."""
+    if frame is None:
+        return {"latents_mean": None, "latents_std": None}
+    refuse_rearranged(frame)
+    shift, scale = (values * (channels // len(values)) for values in (frame.shift, frame.scale))
+    return {"latents_mean": list(shift), "latents_std": [1 / value for value in scale]}
+
+
+def refuse_rearranged(frame: LatentFrame) -> None:
     if frame.patch > 1:
         raise WrongTensors(
             f"diffusers has no word for this frame, which rearranges {frame.patch}x{frame.patch} latents.",
             "",
             'Save the VAE in the "native" layout.',
         )
-    if len(frame.shift) > 1 or len(frame.scale) > 1:
-        channels = max(len(frame.shift), len(frame.scale))
-        shift, scale = (values * (channels // len(values)) for values in (frame.shift, frame.scale))
-        return {"scaling_factor": 1.0, "latents_mean": list(shift), "latents_std": [1 / value for value in scale]}
-    return {"scaling_factor": frame.scale[0], "shift_factor": frame.shift[0] or None}
 
 
 def one_factor(frame: LatentFrame | None, name: str) -> dict[str, Any]:

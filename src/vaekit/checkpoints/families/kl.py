@@ -77,8 +77,8 @@ KL, OLD_KL = ((*diffusers_kl(attention), *STATISTICS) for attention in (ATTENTIO
 LAYOUTS = (
     Layout("ldm", "kl", ldm(KL)),
     Layout("native", "kl", same_names(KL)),
-    Layout("diffusers", "kl", KL),
-    Layout("diffusers-old", "kl", OLD_KL),
+    Layout("diffusers", "kl", KL, linear_attention=True),
+    Layout("diffusers-old", "kl", OLD_KL, linear_attention=True),
     Layout(
         "bare-encoder",
         "kl",

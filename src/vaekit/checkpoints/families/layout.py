@@ -2,13 +2,16 @@
 
 A layout maps every native key to one foreign key and back; nothing is lost or invented. Templates name the parts that
 vary: `{i}` and `{j}` are numbers, `{~i}` is the number of a decoder level counted from the other end, `{-i}` is one
-less, `{p}` is `weight` or `bias`. Native keys are the attribute names of `vaekit.nets`. The tables themselves
+less, `{p}` is `weight` or `bias`. Where the layer at the end of a level is counted with the blocks before it, `{n}` is
+the place of block `{j}` and `{e}` that of the layer at the end: in one sequence through all levels, or in one for each
+level where the template names `{i}` too. Native keys are the attribute names of `vaekit.nets`. The tables themselves
 stand with their families.
 """
 
+import math
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 HALVES = ("encoder", "decoder")
@@ -20,10 +23,23 @@ PATTERNS = {
     "{j}": f"(?P<j>{NUMBER})",
     "{~i}": f"(?P<reversed>{NUMBER})",
     "{-i}": f"(?P<less>{NUMBER})",
+    "{n}": f"(?P<place>{NUMBER})",
+    "{e}": f"(?P<end>{NUMBER})",
     "{p}": "(?P<p>weight|bias)",
 }
 Rules = tuple[tuple[str, str], ...]
-Table = list[tuple[re.Pattern[str], str]]
+Table = list[tuple[re.Pattern[str], str, str]]
+"""Patterns, the templates of the other scheme, and the sequence that the foreign one counts through; "" for none."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """How the levels of a network are counted."""
+
+    count: int
+    """Levels of the decoder, for schemes that number them from the other end."""
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    """Layers of a level, the one at its end included, in each sequence (named by what stands before the number)."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +56,19 @@ class Layout:
     """What foreign keys begin with whose tensors no network ever reads: dropped, and counted as ignored."""
     any_prefix: bool = True
     """Whether the keys are telling enough to be recognised behind a prefix that nobody announced."""
+    linear_attention: bool = False
+    """Whether the 1x1 convolutions of attention are written as linear layers: (c, c, 1, 1) as (c, c)."""
 
     @property
     def half(self) -> str:
         """The half that files in this layout hold, "encoder" or "decoder"; empty where they may hold both."""
         return next((half for half in HALVES if self.name.endswith("-" + half)), "")
 
-    def to_native(self, foreign: str, levels: int) -> str | None:
-        """The native key for a foreign one, in a model with so many decoder levels; None if there is none."""
+    def to_native(self, foreign: str, levels: Levels | int) -> str | None:
+        """The native key for a foreign one, in a model with such levels, or so many; None if there is none."""
         return translate(foreign, self._by_foreign, levels)
 
-    def from_native(self, native: str, levels: int) -> str | None:
+    def from_native(self, native: str, levels: Levels | int) -> str | None:
         """The foreign key for a native one: the inverse of `to_native`."""
         return translate(native, self._by_native, levels)
 
@@ -65,21 +83,27 @@ class Layout:
                 found[match["prefix"]] = found.get(match["prefix"], 0) + 1
         return found
 
-    def levels(self, foreign: Iterable[str]) -> int:
-        """How many decoder levels these foreign keys speak of; 1 where none is numbered."""
-        return count_levels(foreign, [source for source, _ in self._by_foreign], "reversed")
+    def levels(self, foreign: Collection[str]) -> Levels:
+        """The levels that these foreign keys speak of; one decoder level where none is numbered."""
+        ends, places = (numbers(foreign, self._by_foreign, group) for group in ("end", "place"))
+        lengths = {name: math.gcd(*(place + 1 for place in found)) for name, found in ends.items()}
+        alone = {name: max(found) + 2 for name, found in places.items() if name not in lengths}
+        return Levels(count_levels(foreign, self._by_foreign, "reversed"), lengths | alone)
 
-    def native_levels(self, native: Iterable[str]) -> int:
-        """How many decoder levels these native keys speak of, as far as this layout renumbers them."""
-        return count_levels(native, [source for source, target in self._by_native if "{~i}" in target], "i")
+    def native_levels(self, native: Collection[str]) -> Levels:
+        """The levels that these native keys speak of, as far as this layout counts them in another way."""
+        renumbered = [rule for rule in self._by_native if "{~i}" in rule[1]]
+        blocks = numbers(native, [rule for rule in self._by_native if "{n}" in rule[1]], "j")
+        lengths = {name: max(found) + 2 for name, found in blocks.items()}
+        return Levels(count_levels(native, renumbered, "i"), lengths)
 
     @cached_property
     def _by_foreign(self) -> Table:
-        return [(re.compile(pattern(foreign)), native) for native, foreign in self.rules]
+        return [(re.compile(pattern(foreign)), native, sequence(foreign)) for native, foreign in self.rules]
 
     @cached_property
     def _by_native(self) -> Table:
-        return [(re.compile(pattern(native)), foreign) for native, foreign in self.rules]
+        return [(re.compile(pattern(native)), foreign, sequence(foreign)) for native, foreign in self.rules]
 
     @cached_property
     def _anywhere(self) -> re.Pattern[str]:
@@ -92,12 +116,20 @@ def pattern(template: str) -> str:
     return "".join(PATTERNS.get(part) or re.escape(part) for part in PLACEHOLDER.split(template))
 
 
-def translate(key: str, table: Table, levels: int) -> str | None:
+def sequence(foreign: str) -> str:
+    """What stands before the place in a sequence of layers; "" where the template counts no such places."""
+    head, hole, _ = re.split(r"(\{[ne]\}|$)", foreign, maxsplit=1)
+    return head if hole else ""
+
+
+def translate(key: str, table: Table, levels: Levels | int) -> str | None:
     """The key under the other scheme's template, with its numbers recounted where the schemes count differently."""
-    for source, target in table:
+    counted = Levels(levels) if isinstance(levels, int) else levels
+    for source, target, through in table:
         match = source.fullmatch(key)
         if match:
-            return fill(target, recount(match.groupdict(), levels))
+            parts = recount(match.groupdict(), counted.count, counted.lengths.get(through, 1), "{i}" in through)
+            return None if parts is None else fill(target, parts)
     return None
 
 
@@ -107,28 +139,59 @@ def fill(template: str, parts: dict[str, str]) -> str | None:
     return None if ".-" in filled else filled
 
 
-def recount(parts: dict[str, str], levels: int) -> dict[str, str]:
-    """Add every way of counting `i` to the parts of a matched key."""
+def recount(parts: dict[str, str], levels: int, length: int, by_level: bool) -> dict[str, str] | None:
+    """Add every way of counting to the parts of a matched key; None where no level has such a place.
+
+    Args:
+        parts: what stood at the placeholders.
+        levels: how many there are.
+        length: layers of a level in the sequence of the foreign template, the one at its end included.
+        by_level: whether that sequence starts again in each level.
+    """
+    place = int(parts.get("place") or parts.get("end") or 0)
+    at_end = place % length == length - 1
+    if ("place" in parts and at_end and length > 1) or ("end" in parts and not at_end):
+        return None
     if "reversed" in parts:
         i = levels - 1 - int(parts["reversed"])
     elif "less" in parts:
         i = int(parts["less"]) + 1
     elif "i" in parts:
         i = int(parts["i"])
+    elif "place" in parts or "end" in parts:
+        i = place // length
     else:
         return parts
-    return parts | {"i": str(i), "~i": str(levels - 1 - i), "-i": str(i - 1)}
+    j = int(parts.get("j") or place % length)
+    start = 0 if by_level else i * length
+    counted = {"i": i, "~i": levels - 1 - i, "-i": i - 1, "j": j, "n": start + j, "e": start + length - 1}
+    return parts | {name: str(number) for name, number in counted.items()}
 
 
-def count_levels(keys: Iterable[str], sources: list[re.Pattern[str]], group: str) -> int:
-    numbered = [source for source in sources if group in source.groupindex]
-    matches = (source.fullmatch(key) for key in keys for source in numbered)
-    return max((int(match[group]) for match in matches if match), default=0) + 1
+def numbers(keys: Iterable[str], table: Table, group: str) -> dict[str, list[int]]:
+    """Every number that stands at this group, by the sequence that its template counts through."""
+    found: dict[str, list[int]] = {}
+    numbered = [(source, through) for source, _, through in table if group in source.groupindex]
+    for key in keys:
+        for source, through in numbered:
+            match = source.fullmatch(key)
+            if match:
+                found.setdefault(through, []).append(int(match[group]))
+    return found
 
 
-def product(native: str, foreign: str, leaves: dict[str, str]) -> Rules:
-    """One rule for each leaf of a module that has a different path, and leaf names, in either scheme."""
-    return tuple((f"{native}.{a}.{{p}}", f"{foreign}.{b}.{{p}}") for a, b in leaves.items())
+def count_levels(keys: Iterable[str], table: Table, group: str) -> int:
+    return max((number for found in numbers(keys, table, group).values() for number in found), default=0) + 1
+
+
+def leaves(native: str, foreign: str, names: dict[str, str]) -> Rules:
+    """One rule for each leaf of a module that has a different path, and leaf templates, in either scheme."""
+    return tuple((f"{native}.{a}", f"{foreign}.{b}") for a, b in names.items())
+
+
+def product(native: str, foreign: str, layers: dict[str, str]) -> Rules:
+    """One rule for the weight and bias of each layer of a module."""
+    return leaves(native, foreign, {f"{a}.{{p}}": f"{b}.{{p}}" for a, b in layers.items()})
 
 
 def same_names(rules: Rules) -> Rules:

@@ -51,8 +51,8 @@ VQ, OLD_VQ = ((*diffusers_kl(attention), *CODEBOOKS) for attention in (ATTENTION
 LAYOUTS = (
     Layout("ldm", "vq", ldm(VQ, QUANT_CONVS + CODEBOOKS)),
     Layout("native", "vq", same_names(VQ)),
-    Layout("diffusers", "vq", VQ),
-    Layout("diffusers-old", "vq", OLD_VQ),
+    Layout("diffusers", "vq", VQ, linear_attention=True),
+    Layout("diffusers-old", "vq", OLD_VQ, linear_attention=True),
 )
 FAMILY = Family(
     name="vq",
