@@ -36,8 +36,9 @@ format: $(READY) ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## Write docs/cli.md from the help pages
+docs: $(READY) ## Write docs/cli.md from the help pages, and docs/vae-files.md from the tables of families
 	$(BIN)/python docs/write_cli_page.py
+	$(BIN)/python docs/write_vae_files_page.py
 
 bench: $(READY) ## Compare with diffusers on the same VAE: time and peak memory
 	$(BIN)/python bench/against_diffusers.py

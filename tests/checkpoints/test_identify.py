@@ -200,7 +200,9 @@ def test_folders_without_one_vae(kl_vae: VAE, tiny_vae: VAE, tmp_path: Path) -> 
     with pytest.raises(NotFound, match="3 weights files"):
         identify(tmp_path / "two")
     (tmp_path / "two" / "a.safetensors").unlink()
-    with pytest.raises(NotFound, match="two VAEs"):
+    with pytest.raises(
+        NotFound, match=r"two VAEs, b\.safetensors and c\.safetensors \(of the families 'kl' and 'tiny'\)"
+    ):
         identify(tmp_path / "two")
 
 
@@ -208,8 +210,14 @@ def test_halves_of_different_vaes_do_not_make_one(shared_data: Path, tmp_path: P
     vae = shared_data / "vae"
     shutil.copy(vae / "taesd" / "taesd_encoder.safetensors", tmp_path)
     shutil.copy(vae / "taesd3" / "taesd3_decoder.safetensors", tmp_path)
-    with pytest.raises(WrongTensors, match=r"1\.weight \[64, 16, 3, 3\] instead of \[64, 4, 3, 3\]"):
+    with pytest.raises(WrongTensors, match=r"1\.weight \[64, 16, 3, 3\] instead of \[64, 4, 3, 3\]") as caught:
         identify(tmp_path)
+    for named in (
+        "half of TAESD (latents of SD1 or SDXL), with 4",
+        "half of TAESD3 / TAEF1",
+        "with 16 latent channels",
+    ):
+        assert named in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "\0", "[" * 100_000, '{"norm_num_groups": 7}'])

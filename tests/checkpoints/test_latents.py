@@ -75,6 +75,16 @@ def test_a_mismatch_tells_both_sides(change: dict[str, object], words: str) -> N
     assert all(part in str(caught.value) for part in ("aaaaaaaaaa", "bbbbbbbbbb", "x.safetensors"))
 
 
+def test_a_mismatch_names_whose_latents_both_are() -> None:
+    """FLUX.1's latents and SD1's VAE; the frame tells SDXL from SD1 and FLUX.1 from SD3."""
+    flux = dataclasses.replace(OTHER, channels=16, frame=LatentFrame((0.1159,), (0.3611,)))
+    with pytest.raises(LatentMismatch, match=r"'kl' VAE like FLUX\.1 bbb.* is a 'kl' VAE like SD1 / SD2 aaa") as caught:
+        check_readable(Path("x.safetensors"), flux, SPACE)
+    assert caught.value.remedy.startswith("Decode with FLUX.1,")
+    for stranger in ("SD3", "SDXL"):
+        assert stranger not in str(caught.value)
+
+
 def test_two_frames_of_as_many_channels_are_not_the_same() -> None:
     theirs = dataclasses.replace(SPACE, frame=PER_CHANNEL)
     ours = dataclasses.replace(OTHER, frame=dataclasses.replace(PER_CHANNEL, scale=(1.0, 2.0, 3.0, 5.0)))

@@ -108,12 +108,15 @@ WITHOUT_A_VAE: dict[str, tuple[str, Shapes]] = {
     ),
     "UNet": ("UNet in the diffusers layout", UNET),
     "FLUX.1": (
-        "FLUX transformer.*`ae.safetensors`",
+        r"FLUX\.1 transformer.*`ae.safetensors`",
         each("double_blocks.#.img_attn.qkv.weight") | weights("img_in.weight"),
     ),
-    "FLUX.1 in a checkpoint": ("FLUX transformer", each("model.diffusion_model.double_blocks.#.img_attn.qkv.weight")),
+    "FLUX.1 in a checkpoint": (
+        r"FLUX\.1 transformer",
+        each("model.diffusion_model.double_blocks.#.img_attn.qkv.weight"),
+    ),
     "FLUX.1 in diffusers": (
-        "FLUX transformer",
+        r"FLUX\.1 transformer",
         each("transformer_blocks.#.attn.add_q_proj.weight") | each("single_transformer_blocks.#.proj_mlp.weight"),
     ),
     "FLUX.2": (

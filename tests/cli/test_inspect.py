@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 Run = Callable[..., Any]
 
@@ -22,6 +24,23 @@ def test_json_has_every_field(run: Run, vae_file: Path) -> None:
     assert told["frame"] == {"shift": [0.1], "scale": [0.5], "patch": 1}
     assert told["config"]["encoder_widths"] == [8, 8, 16]
     assert len(told["fingerprint"]) == 64
+
+
+def test_a_vae_that_is_only_recognised(run: Run, vae_file: Path, tmp_path: Path) -> None:
+    """Told on exit status 0, in words and as JSON; loading it is an error that says what can run it."""
+    path = tmp_path / "svd.safetensors"
+    keys = {"decoder.mid.block_1.mix_factor": (1,), "decoder.conv_in.weight": (8, 4, 3, 3)}
+    save_file({f"first_stage_model.{key}": torch.zeros(shape) for key, shape in keys.items()}, path)
+    said = run("inspect", path)
+    assert said.code == 0
+    for fact in ("Stable Video Diffusion", "recognised, not runnable", "4 channels at 1/8 size", "first_stage_model."):
+        assert fact in said.out
+    told = run("inspect", path, "--json").json
+    assert (told["runnable"], told["latent_channels"], told["factor"]) == (False, 4, 8)
+    assert run("inspect", vae_file, "--json").json["runnable"] is True
+    refused = run("convert", path, tmp_path / "out.safetensors", "--layout", "native", "--json")
+    assert (refused.code, refused.json["error"]["kind"]) == (1, "NotRunnable")
+    assert "AutoencoderKLTemporalDecoder" in refused.json["error"]["remedy"]
 
 
 @pytest.mark.parametrize(

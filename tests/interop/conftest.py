@@ -146,6 +146,51 @@ def sd3_parts(transformers: Any) -> dict[str, Any]:
     return dict.fromkeys(names) | {"transformer": transformer, "scheduler": FlowMatchEulerDiscreteScheduler()}
 
 
+@pytest.fixture(scope="session")
+def flux2_parts(transformers: Any) -> dict[str, Any]:
+    """Everything of a FLUX.2 pipeline but the VAE; prompts are given as embeddings."""
+    import diffusers
+
+    if not hasattr(diffusers, "Flux2Pipeline"):
+        pytest.skip("this diffusers has no FLUX.2")
+    torch.manual_seed(5)
+    transformer = diffusers.Flux2Transformer2DModel(
+        patch_size=1,
+        in_channels=128,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        timestep_guidance_channels=32,
+        axes_dims_rope=(4, 4, 4, 4),
+    ).eval()
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+    return {"text_encoder": None, "tokenizer": None, "transformer": transformer, "scheduler": scheduler}
+
+
+@pytest.fixture(scope="session")
+def sdxl_parts(transformers: Any) -> dict[str, Any]:
+    """Everything of an SDXL pipeline but the VAE; prompts are given as embeddings."""
+    from diffusers import EulerDiscreteScheduler, UNet2DConditionModel
+
+    torch.manual_seed(6)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=(2, 4),
+        cross_attention_dim=32,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 32,
+    ).eval()
+    none = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
+    return none | {"unet": unet, "scheduler": EulerDiscreteScheduler(), "add_watermarker": False}
+
+
 @pytest.fixture
 def photograph() -> torch.Tensor:
     """A picture (1, 3, 64, 64) in [0, 1], as pipelines take them."""

@@ -11,6 +11,7 @@ import diffusers
 import pytest
 import torch
 from diffusers.image_processor import VaeImageProcessor
+from PIL import Image
 from torch import Tensor, nn
 
 import vaekit
@@ -25,12 +26,19 @@ from vaekit.nets.vq import VQConfig
 from vaekit.vae import VAE, LatentFrame
 
 TOLERANCE = 1e-5
+EMBEDDINGS = {"prompt_embeds": torch.linspace(-1, 1, 8 * 32).reshape(1, 8, 32)}
+"""A prompt of eight tokens, for pipelines without a text encoder."""
 
 
 def theirs(vae: VAE, folder: Path, name: str = "AutoencoderKL") -> nn.Module:
     """diffusers' own class with the same weights."""
     save(vae, folder, "diffusers")
     return getattr(diffusers, name).from_pretrained(folder).eval()
+
+
+def to_pil_image(pixels: Tensor) -> Image.Image:
+    """Pixels (3, h, w) in [0, 1] -> a picture."""
+    return Image.fromarray((255 * pixels.movedim(0, -1)).byte().numpy())
 
 
 def seed() -> torch.Generator:
@@ -84,9 +92,6 @@ def test_a_batch_with_a_generator_for_each(
     assert (pictures[0] - pictures[1]).abs().max() <= TOLERANCE
 
 
-EMBEDDINGS = {"prompt_embeds": torch.linspace(-1, 1, 8 * 32).reshape(1, 8, 32)}
-
-
 @pytest.mark.parametrize("from_a_picture", [False, True])
 def test_flux(
     flux_vae: VAE, flux_parts: dict[str, Any], folder: Path, photograph: Tensor, from_a_picture: bool
@@ -108,6 +113,26 @@ def test_sd3(flux_vae: VAE, sd3_parts: dict[str, Any], folder: Path, photograph:
     told = {"image": photograph, "strength": 1.0} if from_a_picture else {}
     prompts = EMBEDDINGS | {"pooled_prompt_embeds": torch.linspace(-1, 1, 64)[None]}
     assert_same(pipeline, flux_vae, own, height=64, width=64, guidance_scale=1.0, **prompts, **told)
+
+
+@pytest.mark.parametrize("from_a_picture", [False, True])
+def test_flux2(kl_32: VAE, flux2_parts: dict[str, Any], folder: Path, photograph: Tensor, from_a_picture: bool) -> None:
+    """Its pipeline takes the frame from `vae.bn`, encoding and decoding."""
+    own = theirs(kl_32, folder, "AutoencoderKLFlux2")
+    pipeline = diffusers.Flux2Pipeline(vae=own, **flux2_parts)
+    told = {"image": to_pil_image(photograph[0])} if from_a_picture else {}
+    assert_same(pipeline, kl_32, own, height=64, width=64, **EMBEDDINGS, **told)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_sdxl(sd_vae: VAE, sdxl_parts: dict[str, Any], folder: Path, per_channel: bool) -> None:
+    """With one scale, and with a mean and deviation for each channel, as Playground 2.5 has them."""
+    if per_channel:
+        sd_vae.frame = LatentFrame((-1.6574, 1.886, -1.383, 2.5155), (0.06, 0.08, 0.076, 0.095))
+    own = theirs(sd_vae, folder)
+    pipeline = diffusers.StableDiffusionXLPipeline(vae=own, **sdxl_parts)
+    prompts = EMBEDDINGS | {"pooled_prompt_embeds": torch.linspace(-1, 1, 32)[None]}
+    assert_same(pipeline, sd_vae, own, height=64, width=64, guidance_scale=1.0, **prompts)
 
 
 def test_a_tiny_vae_in_a_pipeline(sd_parts: dict[str, Any], folder: Path, photograph: Tensor) -> None:

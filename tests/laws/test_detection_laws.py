@@ -13,11 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from vaekit.checkpoints.cards import matching_kinds
-from vaekit.checkpoints.families import FAMILIES, LAYOUTS, Config, Layout, Shapes, assemble, family_of, family_with
+from vaekit.checkpoints.cards import Kind, kinds, matching_kinds
+from vaekit.checkpoints.families import (
+    FAMILIES,
+    LAYOUTS,
+    Config,
+    Family,
+    Layout,
+    Shapes,
+    assemble,
+    family_of,
+    family_with,
+)
+from vaekit.checkpoints.families.batch_norm import PATCH
+from vaekit.checkpoints.families.family import no_diffusers_class
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.locate import locate
+from vaekit.checkpoints.telltales import recognise
+from vaekit.errors import WrongTensors
 from vaekit.nets import tiny
 from vaekit.nets.approx import ApproxConfig
 from vaekit.nets.asymmetric import AsymmetricConfig
@@ -29,6 +43,7 @@ from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
 from vaekit.nets.wan import WanConfig
 from vaekit.nets.wan22 import Wan22Config
+from vaekit.vae import LatentFrame
 
 SD = (128, 256, 512, 512)
 FOUR = (64, 64, 64, 64)
@@ -169,6 +184,33 @@ def test_exactly_one_family_says_yes_to_a_file(name: str, half: str) -> None:
     shapes = {key: shape for key, shape in native_shapes(PUBLISHED[name]).items() if key.startswith(half)}
     for layout in layouts_for(PUBLISHED[name]):
         assert families_for(in_layout(layout, shapes)) == {family_name(PUBLISHED[name])}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_runs_is_not_among_what_is_only_recognised(name: str) -> None:
+    config = PUBLISHED[name]
+    shapes = native_shapes(config)
+    for layout in layouts_for(config):
+        specs = {key: TensorSpec(shape, torch.float32) for key, shape in in_layout(layout, shapes, "vae.").items()}
+        assert recognise(specs) is None
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=[kind.name for kind in kinds()])
+def test_a_kind_names_the_layouts_that_cannot_express_it(kind: Kind) -> None:
+    family = family_of(kind.family)
+    configs = [config for config in PUBLISHED.values() if kind.fits(family_name(config), config)]
+    if configs and family.diffusers is not no_diffusers_class:
+        channels = PATCH**2 * configs[0].latent_channels
+        frames = (kind.frame, LatentFrame((0.0,) * channels, (1.0,) * channels, PATCH))
+        expressed = any(fits_diffusers(family, config, frame) for config in configs for frame in frames)
+        assert expressed == ("diffusers" not in kind.not_in), "not_in in kinds.toml"
+
+
+def fits_diffusers(family: Family, config: Config, frame: LatentFrame | None) -> bool:
+    try:
+        return bool(family.diffusers(config, frame))
+    except WrongTensors:
+        return False
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])

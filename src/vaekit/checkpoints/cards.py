@@ -24,6 +24,8 @@ class Kind:
     """Where a file of this kind tells its frame, for kinds without one of their own."""
     frameless: str = ""
     """Why nobody can tell a frame, for kinds whose latents no diffusion model sees."""
+    not_in: tuple[str, ...] = ()
+    """Layouts that its family has and that cannot express this kind."""
 
     def fits(self, family: str, config: Config) -> bool:
         """Whether a config has every field that makes up this kind."""
@@ -93,6 +95,7 @@ def kinds() -> tuple[Kind, ...]:
             _frame(entry.get("frame")),
             entry.get("frame_in", ""),
             entry.get("frameless", ""),
+            tuple(entry.get("not_in", ())),
         )
         for entry in _table("kinds.toml")["kind"]
     )
@@ -120,14 +123,14 @@ def matching_kinds(family: str, config: Config) -> tuple[Kind, ...]:
 
 
 def kinds_of_latents(channels: int, family: str | None = None, frame: LatentFrame | None = None) -> tuple[Kind, ...]:
-    """The kinds whose latents have so many channels, and this frame where it is known."""
-    return tuple(
-        kind
-        for kind in kinds()
-        if kind.match.get("latent_channels") == channels
-        and family in (None, kind.family)
-        and (frame is None or kind.frame in (None, frame))
-    )
+    """The kinds whose latents have so many channels and, where it is known, this frame; else those without a frame."""
+    alike = [
+        kind for kind in kinds() if kind.match.get("latent_channels") == channels and family in (None, kind.family)
+    ]
+    if frame is None:
+        return tuple(alike)
+    same = tuple(kind for kind in alike if kind.frame == frame)
+    return same or tuple(kind for kind in alike if kind.frame is None)
 
 
 def makers(channels: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from vaekit.checkpoints.cards import Kind
+from vaekit.checkpoints.cards import Kind, matching_kinds
 from vaekit.checkpoints.families import HALVES, Config, Family, assemble, family_of
 from vaekit.checkpoints.frames import find_frame
 from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate, shorten
@@ -107,10 +107,23 @@ def check_tensors(identified: Identified) -> None:
     if told:
         raise WrongTensors(
             f"{identified.path} is a {identified.family.name!r} autoencoder in the {identified.layout} layout, "
-            f"but not a whole one ({told}).",
+            f"but not a whole one ({told}).{halves_of_two(identified)}",
             f"Expected {len(expected)} tensors of the shapes that the others imply.",
             "Fetch the file again from its source; vaekit never fills gaps with random weights.",
         )
+
+
+def halves_of_two(identified: Identified) -> str:
+    """A sentence that names both VAEs, where an encoder and a decoder of two kinds lie in one folder."""
+    if len(identified.parts) < 2:
+        return ""
+    family, told = identified.family, []
+    for part in identified.parts:
+        config = family.detect({key: part.spec(key).shape for key in part.names})
+        kinds = " or ".join(kind.name for kind in matching_kinds(family.name, config)) if config else ""
+        channels = f"{config.latent_channels} latent channels" if config else "a structure of its own"
+        told.append(f"{part.file.path.name} is half of {kinds or f'a {family.name!r} VAE'}, with {channels}")
+    return f" {'; '.join(told)}." if len({said.split(" is ", 1)[1] for said in told}) > 1 else ""
 
 
 def name_in_file(identified: Identified, native: str) -> str:

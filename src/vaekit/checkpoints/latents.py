@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaekit.checkpoints.cards import kinds_of_latents
 from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.formats.files import open_tensors
 from vaekit.checkpoints.frames import frame_words
@@ -42,9 +43,17 @@ class LatentSpace:
     factor: int
     frame: LatentFrame | None
 
+    @property
+    def owners(self) -> str:
+        """Whose latents these may be, by family, channels and frame; empty where nobody's are like them."""
+        fitting = kinds_of_latents(self.channels, self.family, self.frame)
+        return " or ".join(kind.name for kind in fitting)
+
     def __str__(self) -> str:
         frame = "unknown frame" if self.frame is None else frame_words(self.frame)
-        return f"{self.family!r} VAE {self.fingerprint[:10]} ({self.channels} channels, 1/{self.factor} size, {frame})"
+        like = f" like {self.owners}" if self.owners else ""
+        facts = f"{self.channels} channels, 1/{self.factor} size, {frame}"
+        return f"{self.family!r} VAE{like} {self.fingerprint[:10]} ({facts})"
 
 
 @dataclass(frozen=True)
@@ -190,7 +199,7 @@ def check_readable(path: Path, made_by: LatentSpace, given: LatentSpace) -> str 
         raise LatentMismatch(
             f"{path} was made by a {made_by}, and the VAE given is a {given}: {'; '.join(differing)}.",
             "Expected the VAE that made the latents, or one with the same channels, factor and frame.",
-            "Decode with that VAE, or encode the picture again with this one.",
+            f"Decode with {made_by.owners or 'that VAE'}, or encode the picture again with this one.",
         )
     if None in (made_by.frame, given.frame):
         return f"{path} was made by another VAE, and whether the two share a latent space cannot be told: {made_by}."

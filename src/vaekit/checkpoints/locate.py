@@ -162,8 +162,9 @@ def check_one_vae(path: Path, parts: tuple[Found, ...]) -> None:
         len(parts) == 2 and parts[0].names.keys() & parts[1].names.keys()
     ):
         names = " and ".join(part.file.path.name for part in parts)
+        families = " and ".join(f"{part.layout.family!r}" for part in parts)
         raise NotFound(
-            f"The folder {path} holds two VAEs, {names}.",
+            f"The folder {path} holds two VAEs, {names} (of the families {families}).",
             "Expected one VAE, in one file or in an encoder and a decoder file.",
             "Name the file that you mean.",
         )
