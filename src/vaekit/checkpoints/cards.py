@@ -12,6 +12,14 @@ from vaekit.vae import LatentFrame
 
 
 @dataclass(frozen=True)
+class LatentStatistics:
+    """Mean and standard deviation of each channel of raw latents, over photographs."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Kind:
     """A latent space that several models share."""
 
@@ -21,6 +29,12 @@ class Kind:
     frame: LatentFrame | None
     frame_in: str = ""
     """Where a file of this kind tells its frame, for kinds without one of their own."""
+    latents: LatentStatistics | None = None
+    """How raw latents of this kind look, where it is known: what shape twins are told apart by."""
+    colours: tuple[tuple[float, ...], ...] | None = None
+    """Red, green and blue for one unit of each latent channel: the linear map of fast previews, up to a factor."""
+    same_weights_as: str = ""
+    """The kind whose weights, or ones that cannot be told from them, this one sees in another frame."""
 
     def fits(self, family: str, config: Config) -> bool:
         """Whether a config has every field that makes up this kind."""
@@ -53,6 +67,9 @@ def kinds() -> tuple[Kind, ...]:
             _frozen(entry["match"]),
             _frame(entry.get("frame")),
             entry.get("frame_in", ""),
+            _statistics(entry.get("latents")),
+            tuple(map(tuple, entry["colours"])) if "colours" in entry else None,
+            entry.get("same_weights_as", ""),
         )
         for entry in _table("kinds.toml")["kind"]
     )
@@ -90,4 +107,13 @@ def _frozen(match: dict[str, Any]) -> dict[str, Any]:
 
 
 def _frame(entry: dict[str, list[float]] | None) -> LatentFrame | None:
-    return None if entry is None else LatentFrame(shift=tuple(entry["shift"]), scale=tuple(entry["scale"]))
+    """A scale and a shift; or a mean, a standard deviation, and the one latents are brought to."""
+    if entry is None:
+        return None
+    if "std" in entry:
+        return LatentFrame(tuple(entry["mean"]), tuple(entry["to_std"][0] / std for std in entry["std"]))
+    return LatentFrame(shift=tuple(entry["shift"]), scale=tuple(entry["scale"]))
+
+
+def _statistics(entry: dict[str, list[float]] | None) -> LatentStatistics | None:
+    return None if entry is None else LatentStatistics(tuple(entry["mean"]), tuple(entry["std"]))
