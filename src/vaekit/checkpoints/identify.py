@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from vaekit.checkpoints.cards import Kind
+from vaekit.checkpoints.edm_frame import read_edm_frame
 from vaekit.checkpoints.families import HALVES, Config, Family, assemble, family_of
 from vaekit.checkpoints.frames import find_frame
 from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate, shorten
@@ -69,7 +70,8 @@ def identify(path: Path) -> Identified:
         )
     config = family.complete(config, read_config(files[0].metadata), settings)
     statistics = read_statistics(path, parts, config.latent_channels, settings)
-    frame = find_frame(family, config, files[0].metadata, settings, statistics)
+    edm = read_edm_frame(path, parts, config.latent_channels)
+    frame = find_frame(family, config, files[0].metadata, settings, statistics, edm)
     identified = Identified(path, family, config, parts, *frame)
     check_tensors(identified)
     return identified
