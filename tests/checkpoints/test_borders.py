@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from vaekit.checkpoints.borders import UNSURE, Borders, BorderError, judge, measure_borders, with_padding
+from vaekit.checkpoints.borders import UNSURE, BorderError, Borders, judge, measure_borders, with_padding
 from vaekit.checkpoints.families import Config, assemble, family_of
 from vaekit.checkpoints.loading import load
 from vaekit.nets.kl import REFLECT, ZEROS, KLConfig

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-
 from vaekit.checkpoints.families.convolutional import told_padding
-
 from vaekit.checkpoints.inspecting import inspect
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save

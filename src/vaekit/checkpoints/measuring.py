@@ -33,7 +33,7 @@ from vaekit.vae import VAE
 PICTURES, SIDE, SEED = 8, 128, 0
 """As good as four pictures of 256x256 in half the time; see docs/measuring.md."""
 EXACT_CHANCE, RELATIVE_CHANCE, STRANGER_CHANCE = 0.75, 0.15, 0.1
-"""Before looking: one of the candidates (all alike), a relative of one, a latent space that nobody knows. Assumptions."""
+"""Before looking: one of the candidates (all alike), a relative of one, a space that nobody knows. Assumptions."""
 ENOUGH = 0.8
 """From this confidence on the nearest kind is the answer; below it, the answer is that it is unknown."""
 MEAN_SPREAD, OWN_SPREAD, COMMON_SPREAD, ANY_SCALE = 0.5, 0.18, 0.2, 1.0
@@ -86,7 +86,7 @@ def measure_latents(vae: VAE) -> MeasuredLatents:
     pictures = pictures_for(vae)
     posteriors = [exact.encode(picture[None]) for picture in pictures]
     means = torch.cat([posterior.mean for posterior in posteriors]).double()
-    colours = F.adaptive_avg_pool2d(pictures.double(), means.shape[2:]).expand(-1, 3, -1, -1)
+    colours = F.adaptive_avg_pool2d(pictures.double(), (means.shape[2], means.shape[3])).expand(-1, 3, -1, -1)
     values = torch.cat([means, colours], dim=1).transpose(0, 1).flatten(1)
     covariance = values.cov()
     variance = covariance.diagonal()[: means.shape[1]]

@@ -79,7 +79,7 @@ class KLConfig:
 
 def conv3x3(in_channels: int, out_channels: int, padding: str) -> nn.Conv2d:
     """A convolution that keeps the size of the map."""
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1, padding_mode=padding)
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1, padding_mode="reflect" if padding == REFLECT else "zeros")
 
 
 class ResidualBlock(nn.Module):
