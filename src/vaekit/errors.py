@@ -13,7 +13,8 @@
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
     ├── NotFound                  a file, folder or name that is not there
     ├── CannotWrite               a folder that cannot be written, a full disk
-    └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device
+    └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
+                                  that the network does not have
 
 Each one tells what was found, what was expected and what to do, in that order.
 """
@@ -84,7 +85,7 @@ class CannotWrite(VaekitError):
 
 
 class BadPlan(VaekitError):
-    """The plan names a dtype or device that cannot be used here."""
+    """The plan names a dtype, device or padding that cannot be used here."""
 
 
 def legible(text: str, most: int = 120) -> str:

@@ -42,7 +42,9 @@ def frame_of(
 
 
 @pytest.mark.parametrize(
-    ("config", "twins"), [(SD1, ["SD1 / SD2", "SDXL"]), (FLUX, ["SD3 / SD3.5", "FLUX.1"])], ids=["SD", "FLUX"]
+    ("config", "twins"),
+    [(SD1, ["SD1 / SD2", "SDXL", "Playground 2.5"]), (FLUX, ["SD3 / SD3.5", "FLUX.1"])],
+    ids=["SD", "FLUX"],
 )
 def test_shapes_that_two_models_share_leave_the_frame_unknown(config: Config, twins: list[str]) -> None:
     names, frame, source = frame_of(config)

@@ -92,3 +92,24 @@ def test_a_file_name_is_printed_as_it_is(run: Run, vae_file: Path, photo: Path, 
     shutil.copy(photo, tmp_path / "[red]x[-].png")
     said = run("reconstruct", tmp_path / "[red]x[-].png", "--vae", vae_file, "--out", tmp_path / "out")
     assert "[red]x[-].png" in said.out
+
+
+def test_the_padding_can_be_asked_for(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> None:
+    results = []
+    for padding in ("zeros", "reflect"):
+        said = run("reconstruct", photo, "--vae", vae_file, "--out", tmp_path / padding, "--padding", padding)
+        assert said.code == 0
+        with Image.open(tmp_path / padding / "flower.png") as image:
+            results.append(np.asarray(image).copy())
+    assert not np.array_equal(*results)
+    assert run("reconstruct", photo, "--vae", vae_file, "--out", tmp_path / "out", "--padding", "circular").code == 1
+
+
+def test_a_padding_is_kept_by_convert(run: Run, vae_file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "reflecting.safetensors"
+    said = run("convert", vae_file, target, "--layout", "ldm", "--padding", "reflect")
+    assert said.code == 0
+    assert run("inspect", target, "--json").json["config"]["padding"] == "reflect"
+    said = run("convert", target, tmp_path / "folder", "--layout", "diffusers")
+    assert said.code == 1
+    assert "always pads with zeros" in said.err

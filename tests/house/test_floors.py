@@ -10,7 +10,7 @@ FLOORS = [
     {"errors", "shapes", "version"},
     {"whole_files"},
     {"distributions"},
-    {"nets", "metrics"},
+    {"nets", "metrics", "testcards"},
     {"vae"},
     {"checkpoints", "runtime"},
     {"training", "interop"},

@@ -86,6 +86,28 @@ def test_agrees_with_diffusers_at_full_size(tmp_path: Path) -> None:
     assert_same(theirs(FULL_WIDTHS, 4, True), tmp_path, pictures(1, 64, 48))
 
 
+@pytest.mark.parametrize(("channels", "quant"), [(4, True), (16, False)], ids=["sd1", "sd3-and-flux"])
+def test_reflection_is_the_communitys_recipe(channels: int, quant: bool, tmp_path: Path) -> None:
+    """Every convolution with padding reflects, and the strided ones, which have none of their own, keep their zeros."""
+    model = theirs((32, 64, 64, 64), channels, quant)
+    model.save_pretrained(tmp_path)
+    before = load(tmp_path)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.padding != (0, 0):
+            module.padding_mode = "reflect"
+    vae, x = load(tmp_path, padding="reflect"), pictures(2, 72, 40)
+    with torch.no_grad():
+        mean = model.encode(x).latent_dist.mean
+        torch.testing.assert_close(vae.encode(x).mean, mean, atol=TOLERANCE, rtol=0)
+        torch.testing.assert_close(vae.decode(mean), model.decode(mean).sample, atol=TOLERANCE, rtol=0)
+        assert (before.encode(x).mean - mean).abs().max() > 100 * TOLERANCE
+
+
+def test_there_are_two_paddings() -> None:
+    with pytest.raises(ValueError, match="'replicate' is none of zeros, reflect"):
+        replace(published(4, True), padding="replicate")
+
+
 def published(channels: int, quant: bool) -> KLConfig:
     return KLConfig(
         image_channels=3,

@@ -46,6 +46,18 @@ def pictures(batch: int, height: int, width: int) -> Tensor:
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
+@pytest.mark.parametrize("size", [(1, 1), (4, 30), (30, 3), (17, 9)])
+def test_reflection_has_something_to_reflect_in_the_smallest_picture(vae: VAE, size: tuple[int, int]) -> None:
+    encoder, decoder = kl.build(replace(vae.config, padding="reflect"))
+    running = engine(VAE(encoder, DiagonalGaussian.from_moments, decoder, Laplace).eval())
+    x = pictures(2, *size)
+    z = running.encode(x).mean
+    assert min(z.shape[2:]) >= 2
+    assert z.shape[2:] == running.latent_size(*size)
+    assert running.reconstruct(x).shape == x.shape
+    assert running.decode(z[:, :, :1, :1]).shape == (2, 3, 4, 4)
+
+
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3), st.integers(1, 3))
 @settings(max_examples=25, deadline=None)
 def test_any_size_comes_back_the_same_size(vae: VAE, height: int, width: int, batch: int, batch_size: int) -> None:

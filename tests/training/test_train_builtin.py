@@ -48,3 +48,23 @@ def test_a_short_run_writes_a_vae_that_loads(pictures: Path, lpips_tensors: dict
     assert seen.dtypes == ("float16",)
     assert seen.frame is not None
     assert '"held_out"' in (tmp_path / "run" / "log.jsonl").read_text()
+
+
+def test_another_padding_can_be_trained(pictures: Path, lpips_tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    save_file(lpips_tensors, tmp_path / "lpips.safetensors")
+    (pictures / "see-through.png").unlink()
+    options = {
+        "--data": pictures,
+        "--lpips": tmp_path / "lpips.safetensors",
+        "--out": tmp_path / "reflecting.safetensors",
+        "--samples": 1,
+        "--batch-size": 1,
+        "--crop": 32,
+    }
+    words = [str(word) for pair in options.items() for word in pair]
+    done = subprocess.run(
+        [sys.executable, SCRIPT.with_name("finetune_padding.py"), *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"verdict": ' in done.stdout
+    assert inspect(tmp_path / "reflecting.safetensors").config["padding"] == "reflect"

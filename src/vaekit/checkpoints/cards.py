@@ -13,6 +13,14 @@ from vaekit.vae import LatentFrame
 
 
 @dataclass(frozen=True)
+class LatentStatistics:
+    """Mean and standard deviation of each channel of raw latents, over photographs."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Kind:
     """A latent space that several models share."""
 
@@ -26,6 +34,12 @@ class Kind:
     """Why nobody can tell a frame, for kinds whose latents no diffusion model sees."""
     not_in: tuple[str, ...] = ()
     """Layouts that its family has and that cannot express this kind."""
+    latents: LatentStatistics | None = None
+    """How raw latents of this kind look, where it is known: what shape twins are told apart by."""
+    colours: tuple[tuple[float, ...], ...] | None = None
+    """Red, green and blue for one unit of each latent channel: the linear map of fast previews, up to a factor."""
+    same_weights_as: str = ""
+    """The kind whose weights, or ones that cannot be told from them, this one sees in another frame."""
 
     def fits(self, family: str, config: Config) -> bool:
         """Whether a config has every field that makes up this kind."""
@@ -93,9 +107,12 @@ def kinds() -> tuple[Kind, ...]:
             entry["family"],
             _frozen(entry["match"]),
             _frame(entry.get("frame")),
-            entry.get("frame_in", ""),
-            entry.get("frameless", ""),
-            tuple(entry.get("not_in", ())),
+            frame_in=entry.get("frame_in", ""),
+            frameless=entry.get("frameless", ""),
+            not_in=tuple(entry.get("not_in", ())),
+            latents=_statistics(entry.get("latents")),
+            colours=tuple(map(tuple, entry["colours"])) if "colours" in entry else None,
+            same_weights_as=entry.get("same_weights_as", ""),
         )
         for entry in _table("kinds.toml")["kind"]
     )
@@ -161,7 +178,14 @@ def _frozen(match: dict[str, Any]) -> dict[str, Any]:
 
 
 def _frame(entry: dict[str, list[float]] | None) -> LatentFrame | None:
+    """A scale and a shift; or a mean, a standard deviation, and the one that latents are brought to: 1 if left out."""
     if entry is None:
         return None
-    scale = entry["scale"] if "scale" in entry else [1 / deviation for deviation in entry["std"]]
-    return LatentFrame(shift=tuple(entry["shift" if "shift" in entry else "mean"]), scale=tuple(scale))
+    if "std" in entry:
+        to_std = entry.get("to_std", [1.0])[0]
+        return LatentFrame(tuple(entry["mean"]), tuple(to_std / std for std in entry["std"]))
+    return LatentFrame(shift=tuple(entry["shift"]), scale=tuple(entry["scale"]))
+
+
+def _statistics(entry: dict[str, list[float]] | None) -> LatentStatistics | None:
+    return None if entry is None else LatentStatistics(tuple(entry["mean"]), tuple(entry["std"]))

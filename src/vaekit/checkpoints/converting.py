@@ -9,6 +9,7 @@ from vaekit.checkpoints.formats.writing import Progress
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.loading import located
 from vaekit.checkpoints.saving import LAYOUT_NAMES, write
+from vaekit.checkpoints.settling import padded, settle
 from vaekit.checkpoints.weights import weights_in
 from vaekit.errors import CannotWrite, WrongTensors, legible
 
@@ -22,6 +23,7 @@ def convert(
     layout: str | None = None,
     dtype: str | None = None,
     progress: Progress | None = None,
+    padding: str | None = None,
 ) -> None:
     """Write a VAE in another layout, format or dtype. A safetensors file takes no more memory than a tensor.
 
@@ -31,8 +33,10 @@ def convert(
         layout: "native", "diffusers", "ldm" or "tiny"; None for the one that the source has.
         dtype: "fp32", "bf16", "fp16" or "fp64" for the weights; None for what they are in.
         progress: called with the bytes that are written and the bytes there will be.
+        padding: "zeros" or "reflect", whatever the source says of it; see `vaekit.load`.
 
     Raises:
+        BadPlan: there is no such padding, or the family does not have it.
         WrongTensors: the layout cannot express this VAE, or numbers would overflow in this dtype.
         CannotWrite: the target is the source, or the disk refuses.
         NotFound, BadCheckpoint, UnknownVAE: see `vaekit.errors`.
@@ -41,7 +45,7 @@ def convert(
     numbers = None if dtype is None else storage_dtype(dtype)
     with located(source) as path:
         refuse_overwriting(Path(target), path)
-        identified = identify(path)
+        identified = padded(settle(identify(path)), padding)
         write(weights_in(identified, numbers), Path(target), layout or own_layout(identified), progress)
 
 

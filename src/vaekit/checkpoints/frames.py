@@ -1,6 +1,7 @@
 """Which frame a VAE's latents have: what its file says, else what the rest of the file is, else what
 its shapes prove, else unknown. Never a guess."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ def find_frame(
     metadata: Mapping[str, str],
     settings: Mapping[str, Any],
     statistics: LatentFrame | None = None,
+    edm: LatentFrame | None = None,
     around: Model | None = None,
 ) -> tuple[tuple[Kind, ...], LatentFrame | None, str]:
     """The kinds this VAE may be, its frame, and how that is known: what the file tells first, then what is around it,
@@ -29,10 +31,11 @@ def find_frame(
     for told, source in (
         (read_frame(metadata), "the file's metadata"),
         (statistics, "the file's batch-norm statistics"),
+        (edm, "the file's edm_mean and edm_std"),
         (in_settings, "config.json"),
     ):
         if told is not None and spans(told, config.latent_channels):
-            return tuple(kind for kind in candidates if kind.frame == told) or candidates, told, source
+            return tuple(kind for kind in candidates if is_close(kind.frame, told)) or candidates, told, source
     space = around.latent_space if around is not None else None
     if around is not None and space in candidates:
         candidates = tuple(kind for kind in candidates if kind == space)
@@ -44,6 +47,18 @@ def find_frame(
     if agreed is not None:
         return candidates, agreed, "the shapes, which only this kind has"
     return candidates, None, why_unknown(candidates)
+
+
+def is_close(known: LatentFrame | None, told: LatentFrame) -> bool:
+    """Whether two frames are the same up to the rounding of numbers that were stored in half precision."""
+    if known is None or (len(known.shift), len(known.scale), known.patch) != (
+        len(told.shift),
+        len(told.scale),
+        told.patch,
+    ):
+        return False
+    pairs = zip(known.shift + known.scale, told.shift + told.scale, strict=True)
+    return all(math.isclose(a, b, rel_tol=2e-3) for a, b in pairs)
 
 
 def says_unknown(metadata: Mapping[str, str], settings: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from vaekit.checkpoints.cards import Kind, matching_kinds
+from vaekit.checkpoints.edm_frame import read_edm_frame
 from vaekit.checkpoints.families import HALVES, Config, Family, assemble, family_of
 from vaekit.checkpoints.frames import find_frame
 from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate, shorten
@@ -74,8 +75,9 @@ def identify(path: Path) -> Identified:
         )
     config = family.complete(config, read_config(files[0].metadata), settings)
     statistics = read_statistics(path, parts, config.latent_channels, settings)
+    edm = read_edm_frame(path, parts, config.latent_channels)
     around = model_around(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
-    frame = find_frame(family, config, files[0].metadata, settings, statistics, around)
+    frame = find_frame(family, config, files[0].metadata, settings, statistics, edm, around)
     identified = Identified(path, family, config, parts, *frame, around)
     check_tensors(identified)
     return identified

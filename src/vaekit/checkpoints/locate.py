@@ -17,6 +17,8 @@ FEWEST_KEYS = 8
 """A scheme that explains fewer keys than this is a coincidence."""
 TRAINING_LEFTOVERS = ("loss.", "model_ema.")
 """Keys that training code leaves beside the weights of an autoencoder: dropped, and counted as ignored."""
+EDM_MEAN, EDM_STD = "edm_mean", "edm_std"
+"""Tensors beside the weights that tell Playground 2.5's frame; see `edm_frame.py`."""
 OUTSIDE_NETS = frozenset(native for native, _ in STATISTICS)
 
 
@@ -122,7 +124,7 @@ def found_in(file: TensorFile, layout: Layout, prefix: str) -> tuple[Found, list
         held = statistics if native in OUTSIDE_NETS else names
         if native is not None and native not in held:
             held[native] = key
-        elif not bare.startswith(TRAINING_LEFTOVERS + layout.idle):
+        elif not bare.startswith(TRAINING_LEFTOVERS + layout.idle) and key not in (EDM_MEAN, EDM_STD):
             strangers.append(key)
     ignored = len(file.specs) - len(names) - len(statistics)
     return Found(file, layout, prefix, names, statistics, ignored), strangers

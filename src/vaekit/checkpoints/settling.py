@@ -14,7 +14,8 @@ from vaekit.checkpoints.fingerprint import Weights, as_json, from_json, weights_
 from vaekit.checkpoints.identify import Identified
 from vaekit.checkpoints.recognising import Recognition, recognise
 from vaekit.checkpoints.remembered import remembered, stamp
-from vaekit.errors import NotFound, WrongTensors
+from vaekit.errors import BadPlan, NotFound, WrongTensors, legible
+from vaekit.nets.kl import PADDINGS, ZEROS, KLConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,3 +117,29 @@ def of_kind(identified: Identified, name: str) -> Identified:
 def words_for(kind: str) -> set[str]:
     """What a user may call a kind: its whole name, or one of the names in it."""
     return {kind.lower(), *(part.strip().lower() for part in kind.split("/"))}
+
+
+def padded(identified: Identified, padding: str | None) -> Identified:
+    """The same VAE with another padding; as it is where none is given.
+
+    Raises:
+        BadPlan: there is no such padding, or the family's nets have none to choose.
+    """
+    if padding is None:
+        return identified
+    if padding not in PADDINGS:
+        raise BadPlan(
+            f"There is no padding {legible(padding)!r}.",
+            f"Expected one of {', '.join(PADDINGS)}.",
+            "Name one of them, or none to take what the file says.",
+        )
+    config = identified.config
+    if isinstance(config, KLConfig):
+        return dataclasses.replace(identified, config=dataclasses.replace(config, padding=padding))
+    if padding == ZEROS:
+        return identified
+    raise BadPlan(
+        f"{identified.path} is a {identified.family.name!r} autoencoder, which always pads in one way.",
+        "Only the convolutional autoencoders (KL and VQ) are known with padding by reflection.",
+        "Leave the padding out.",
+    )

@@ -32,6 +32,7 @@ def convert(
     dtype: Annotated[
         str | None, typer.Option("--dtype", metavar="DTYPE", help="fp32, bf16 or fp16.", show_default="as it is")
     ] = None,
+    padding: options.Padding = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a VAE in another layout, format or dtype, tensor for tensor.
@@ -47,7 +48,7 @@ def convert(
     from vaekit.checkpoints.loading import load
 
     with bytes_written("converting") as progress:
-        write(source, target, layout.value if layout else None, dtype, progress)
+        write(source, target, layout.value if layout else None, dtype, progress, padding)
     facts = {
         "input": source,
         "output": str(target),

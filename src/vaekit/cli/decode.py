@@ -19,6 +19,7 @@ def decode(
     vae: options.Vae = "builtin",
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
+    padding: options.Padding = None,
     as_json: options.Json = False,
 ) -> None:
     """Decode latent files into PNG pictures.
@@ -34,7 +35,7 @@ def decode(
     from vaekit.runtime.plan import Plan
 
     named = targets(find_latents(latents), out, ".png")
-    loaded = load(vae)
+    loaded = load(vae, padding=padding)
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
 
     def decode_one(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ def encode(
     vae: options.Vae = "builtin",
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
+    padding: options.Padding = None,
     as_json: options.Json = False,
 ) -> None:
     """Encode pictures into latent files.
@@ -31,7 +32,7 @@ def encode(
     from vaekit.runtime.plan import Plan
 
     named = targets(find_pictures(images), out, ENDING)
-    loaded = load(vae)
+    loaded = load(vae, padding=padding)
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
 
     def encode_one(path: Path) -> dict[str, Any]:

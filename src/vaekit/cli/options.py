@@ -12,4 +12,13 @@ Device = Annotated[
     str | None,
     typer.Option("--device", metavar="DEVICE", help="Where it runs, such as cpu or cuda:1.", show_default="chosen"),
 ]
+Padding = Annotated[
+    str | None,
+    typer.Option(
+        "--padding",
+        metavar="PADDING",
+        help="What the VAE's convolutions see beyond the edge: zeros, or reflect for the fine-tunes that need it.",
+        show_default="what the file says, else zeros",
+    ),
+]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or folders of pictures.")]

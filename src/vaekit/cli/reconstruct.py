@@ -21,6 +21,7 @@ def reconstruct(
     ] = False,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
+    padding: options.Padding = None,
     as_json: options.Json = False,
 ) -> None:
     """Put pictures through a VAE and back.
@@ -37,7 +38,7 @@ def reconstruct(
 
     pictures = find_pictures(images)
     named = targets(pictures, out, ".png")
-    engine = Engine(load(vae), Plan(device=device, dtype=dtype))
+    engine = Engine(load(vae, padding=padding), Plan(device=device, dtype=dtype))
     done, failures = each(list(named), lambda path: round_trip(engine, path, named[path], side_by_side))
     if as_json:
         print_json({"vae": vae, "pictures": [vars(trip) for trip in done], "failures": [vars(f) for f in failures]})

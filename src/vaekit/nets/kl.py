@@ -4,10 +4,15 @@ One skeleton, described by shapes alone: any widths, any number of levels, atten
 nowhere, with or without the 1x1 convolutions around the latent. Attribute names are the keys of the original LDM
 checkpoints (Rombach et al. 2022, arXiv 2112.10752), with the 1x1 convolutions kept inside the half they belong to.
 
+Some fine-tunes pad by reflection where the originals pad with zeros: the same weights, other borders. The published
+recipe (the model card of Anzhc's MS-LC-EQ-D-VR VAE; Jelosus2/comfyui-vae-reflection; 67372a/sd-scripts#204) sets
+`padding_mode` on every convolution whose `padding` is not zero. The strided convolutions of `Downsample` have none of
+their own, so their one-sided padding stays zero in both modes.
+
 Nothing here knows that it is inside a VAE: the encoder returns moments, the decoder a picture.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise, zip_longest
 
 from torch import Tensor, nn
@@ -16,6 +21,8 @@ from torch.nn import functional as F
 from vaekit.shapes import Images, Latents, Moments
 
 NORM_EPSILON = 1e-6
+ZEROS, REFLECT = PADDINGS = ("zeros", "reflect")
+"""What stands around a map where a 3x3 convolution looks over its edge, in torch's words."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,17 @@ class KLConfig:
     post_quant_conv: bool
     norm_groups: int
     """Groups of every GroupNorm: 32 in all published models. Weights cannot tell it."""
+    padding: str = field(default=ZEROS, kw_only=True)
+    """What the 3x3 convolutions see beyond the edge, "zeros" or "reflect". Weights cannot tell it."""
+
+    def __post_init__(self) -> None:
+        if self.padding not in PADDINGS:
+            raise ValueError(f"padding {self.padding!r} is none of {', '.join(PADDINGS)}")
+
+    @property
+    def least_positions(self) -> int:
+        """Rows and columns that a latent must have at least: there is nothing to reflect in a single one."""
+        return 2 if self.padding == REFLECT else 1
 
     @property
     def factor(self) -> int:
@@ -59,15 +77,20 @@ class KLConfig:
         return 2
 
 
+def conv3x3(in_channels: int, out_channels: int, padding: str) -> nn.Conv2d:
+    """A convolution that keeps the size of the map."""
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1, padding_mode="reflect" if padding == REFLECT else "zeros")
+
+
 class ResidualBlock(nn.Module):
     """x + conv(silu(norm(conv(silu(norm(x)))))), with a 1x1 convolution on the shortcut where the width changes."""
 
-    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, groups: int, padding: str = ZEROS) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, in_channels, eps=NORM_EPSILON)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv1 = conv3x3(in_channels, out_channels, padding)
         self.norm2 = nn.GroupNorm(groups, out_channels, eps=NORM_EPSILON)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = conv3x3(out_channels, out_channels, padding)
         self.nin_shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,34 +118,35 @@ class Attention(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halve the resolution with a strided 3x3 convolution, padded at the bottom and right only."""
+    """Halve the resolution with a strided 3x3 convolution, padded with zeros at the bottom and right only."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The published weights expect this one-sided padding, which Conv2d itself cannot express.
+        # The published weights expect this one-sided padding, which Conv2d itself cannot express; those that reflect
+        # elsewhere were trained with zeros here.
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
 class Upsample(nn.Module):
     """Double the resolution by repetition, then smooth with a 3x3 convolution, to another width where one is given."""
 
-    def __init__(self, channels: int, out_channels: int | None = None) -> None:
+    def __init__(self, channels: int, out_channels: int | None = None, padding: str = ZEROS) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, out_channels or channels, 3, padding=1)
+        self.conv = conv3x3(channels, out_channels or channels, padding)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 def level_blocks(
-    in_channels: int, out_channels: int, count: int, attention: bool, groups: int
+    in_channels: int, out_channels: int, count: int, attention: bool, groups: int, padding: str = ZEROS
 ) -> tuple[nn.ModuleList, nn.ModuleList]:
     """The residual blocks of one resolution, and as many attentions (or none)."""
     widths = [in_channels] + [out_channels] * count
-    blocks = nn.ModuleList(ResidualBlock(a, b, groups) for a, b in pairwise(widths))
+    blocks = nn.ModuleList(ResidualBlock(a, b, groups, padding) for a, b in pairwise(widths))
     attentions = nn.ModuleList(Attention(out_channels, groups) for _ in range(count if attention else 0))
     return blocks, attentions
 
@@ -140,10 +164,17 @@ class DownLevel(nn.Module):
     """A level of the encoder: blocks, then half the resolution (except in the last)."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, count: int, attention: bool, groups: int, halve: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        count: int,
+        attention: bool,
+        groups: int,
+        halve: bool,
+        padding: str = ZEROS,
     ) -> None:
         super().__init__()
-        self.block, self.attn = level_blocks(in_channels, out_channels, count, attention, groups)
+        self.block, self.attn = level_blocks(in_channels, out_channels, count, attention, groups, padding)
         self.downsample = Downsample(out_channels) if halve else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,11 +185,18 @@ class UpLevel(nn.Module):
     """A level of the decoder: blocks, then twice the resolution (except in the one at full resolution)."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, count: int, attention: bool, groups: int, double: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        count: int,
+        attention: bool,
+        groups: int,
+        double: bool,
+        padding: str = ZEROS,
     ) -> None:
         super().__init__()
-        self.block, self.attn = level_blocks(in_channels, out_channels, count, attention, groups)
-        self.upsample = Upsample(out_channels) if double else nn.Identity()
+        self.block, self.attn = level_blocks(in_channels, out_channels, count, attention, groups, padding)
+        self.upsample = Upsample(out_channels, padding=padding) if double else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.upsample(run_blocks(self.block, self.attn, x))
@@ -167,11 +205,11 @@ class UpLevel(nn.Module):
 class Middle(nn.Module):
     """Two residual blocks at the lowest resolution, with attention between them in almost every model."""
 
-    def __init__(self, channels: int, attention: bool, groups: int) -> None:
+    def __init__(self, channels: int, attention: bool, groups: int, padding: str = ZEROS) -> None:
         super().__init__()
-        self.block_1 = ResidualBlock(channels, channels, groups)
+        self.block_1 = ResidualBlock(channels, channels, groups, padding)
         self.attn_1 = Attention(channels, groups) if attention else nn.Identity()
-        self.block_2 = ResidualBlock(channels, channels, groups)
+        self.block_2 = ResidualBlock(channels, channels, groups, padding)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block_2(self.attn_1(self.block_1(x)))
@@ -185,11 +223,11 @@ class Encoder(nn.Module):
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
         self.config = config
-        widths, groups = config.encoder_widths, config.norm_groups
+        widths, groups, padding = config.encoder_widths, config.norm_groups, config.padding
         hidden, moments = (
             config.moments_per_latent * channels for channels in (config.hidden_channels, config.latent_channels)
         )
-        self.conv_in = nn.Conv2d(config.image_channels, widths[0], 3, padding=1)
+        self.conv_in = conv3x3(config.image_channels, widths[0], padding)
         self.down = nn.ModuleList(
             DownLevel(
                 widths[max(i - 1, 0)],
@@ -198,12 +236,13 @@ class Encoder(nn.Module):
                 attention=i in config.encoder_attention,
                 groups=groups,
                 halve=i < len(widths) - 1,
+                padding=padding,
             )
             for i, width in enumerate(widths)
         )
-        self.mid = Middle(widths[-1], config.mid_attention, groups)
+        self.mid = Middle(widths[-1], config.mid_attention, groups, padding)
         self.norm_out = nn.GroupNorm(groups, widths[-1], eps=NORM_EPSILON)
-        self.conv_out = nn.Conv2d(widths[-1], hidden, 3, padding=1)
+        self.conv_out = conv3x3(widths[-1], hidden, padding)
         self.quant_conv = nn.Conv2d(hidden, moments, 1) if config.quant_conv else nn.Identity()
 
     def forward(self, x: Images) -> Moments:
@@ -221,12 +260,12 @@ class Decoder(nn.Module):
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
         self.config = config
-        widths, groups = config.decoder_widths, config.norm_groups
+        widths, groups, padding = config.decoder_widths, config.norm_groups, config.padding
         self.post_quant_conv = (
             nn.Conv2d(config.latent_channels, config.hidden_channels, 1) if config.post_quant_conv else nn.Identity()
         )
-        self.conv_in = nn.Conv2d(config.hidden_channels, widths[-1], 3, padding=1)
-        self.mid = Middle(widths[-1], config.mid_attention, groups)
+        self.conv_in = conv3x3(config.hidden_channels, widths[-1], padding)
+        self.mid = Middle(widths[-1], config.mid_attention, groups, padding)
         self.up = nn.ModuleList(
             UpLevel(
                 widths[min(i + 1, len(widths) - 1)],
@@ -235,11 +274,12 @@ class Decoder(nn.Module):
                 attention=i in config.decoder_attention,
                 groups=groups,
                 double=i > 0,
+                padding=padding,
             )
             for i, width in enumerate(widths)
         )
         self.norm_out = nn.GroupNorm(groups, widths[0], eps=NORM_EPSILON)
-        self.conv_out = nn.Conv2d(widths[0], config.image_channels, 3, padding=1)
+        self.conv_out = conv3x3(widths[0], config.image_channels, padding)
 
     def forward(self, z: Latents) -> Images:
         h = self.mid(self.conv_in(self.post_quant_conv(z)))

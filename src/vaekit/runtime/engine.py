@@ -42,8 +42,8 @@ class Engine:
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the latent of a picture of this size, padding included."""
-        factor = self.config.factor
-        return -(-height // factor), -(-width // factor)
+        factor, least = self.config.factor, least_positions(self.config)
+        return max(least, -(-height // factor)), max(least, -(-width // factor))
 
     @torch.no_grad()
     def encode(self, x: Images) -> Posterior:
@@ -90,7 +90,9 @@ class Engine:
         return self._running.encode(padded.to(self._dtype))
 
     def _decode_batch(self, z: Tensor) -> Tensor:
-        return self._running.decode(z.to(self._device, self._dtype)).float()
+        missing = [max(0, least_positions(self.config) - side) for side in z.shape[2:]]
+        padded = F.pad(z, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else z
+        return self._running.decode(padded.to(self._device, self._dtype)).float()
 
 
 def image_config(vae: VAE) -> ImageConfig:
@@ -102,6 +104,11 @@ def image_config(vae: VAE) -> ImageConfig:
     if vae.config is None:
         raise TypeError("the engine runs image VAEs whose nets have a `config` with channels and factor")
     return vae.config
+
+
+def least_positions(config: ImageConfig) -> int:
+    """Rows and columns of a latent that the nets need at least: 1, but for those that reflect at the border."""
+    return getattr(config, "least_positions", 1)
 
 
 def check_pictures(x: Tensor, config: ImageConfig) -> None:

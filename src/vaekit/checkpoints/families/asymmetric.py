@@ -11,7 +11,8 @@ from vaekit.checkpoints.families.convolutional import (
     diffusers_kl,
     ldm,
     refuse_obstacles,
-    with_norm_groups,
+    refuse_reflection,
+    with_untold,
 )
 from vaekit.checkpoints.families.diffusers_frame import one_factor
 from vaekit.checkpoints.families.family import Family, Shapes
@@ -45,6 +46,7 @@ def settings(config: AsymmetricConfig, frame: LatentFrame | None) -> dict[str, A
     """The `config.json` of AsymmetricAutoencoderKL."""
     name = "AsymmetricAutoencoderKL"
     widths = config.decoder_widths
+    refuse_reflection("AsymmetricAutoencoderKL", config)
     refuse_obstacles(
         name,
         {
@@ -94,7 +96,7 @@ FAMILY = Family(
     build=asymmetric.build,
     head=lambda _: DiagonalGaussian.from_moments,
     to_likelihood=Laplace,
-    complete=with_norm_groups,
+    complete=with_untold,
     assumed=assumed_groups,
     diffusers=settings,
 )

@@ -7,7 +7,7 @@ from typing import Any
 from vaekit.checkpoints.families.family import Shapes, Words, conv_shape, first_shape, highest
 from vaekit.checkpoints.families.layout import Rules, product
 from vaekit.errors import UnknownVAE, WrongTensors
-from vaekit.nets.kl import KLConfig
+from vaekit.nets.kl import PADDINGS, REFLECT, KLConfig
 
 PUBLISHED_GROUPS = 32
 """Groups of every GroupNorm in all published KL autoencoders. Shapes do not tell it; metadata may say otherwise."""
@@ -129,8 +129,8 @@ def kl_latent_channels(shapes: Shapes, moments: int, hidden: int | None) -> int 
     return before_decoder[1] if before_decoder else after_encoder[0] // moments if after_encoder else hidden
 
 
-def with_norm_groups(config: KLConfig, metadata: Words, settings: Words) -> KLConfig:
-    """The config with the number of norm groups that the file tells, where it tells one.
+def with_untold(config: KLConfig, metadata: Words, settings: Words) -> KLConfig:
+    """The config with what weights cannot tell, where the file does: the number of norm groups, and the padding.
 
     Raises:
         UnknownVAE: they do not divide the widths: nothing with these weights can have been trained.
@@ -145,7 +145,13 @@ def with_norm_groups(config: KLConfig, metadata: Words, settings: Words) -> KLCo
             "Expected the number of groups in the file's metadata or config.json: weights do not tell it.",
             'Add a config.json with the right "norm_num_groups" beside the file, and give the folder.',
         )
-    return dataclasses.replace(config, norm_groups=groups)
+    return dataclasses.replace(config, norm_groups=groups, padding=told_padding(metadata, settings) or config.padding)
+
+
+def told_padding(metadata: Words, settings: Words) -> str | None:
+    """The padding that vaekit's metadata or a config.json tells, "zeros" or "reflect"; None where nobody says."""
+    told = (metadata.get("padding"), settings.get("padding_mode"))
+    return next((mode for mode in told if isinstance(mode, str) and mode in PADDINGS), None)
 
 
 def assumed_groups(config: KLConfig) -> list[str]:
@@ -170,6 +176,21 @@ def refuse_obstacles(name: str, obstacles: dict[str, bool]) -> None:
         )
 
 
+def refuse_reflection(name: str, config: KLConfig) -> None:
+    """Say that a class of diffusers cannot be told to pad by reflection.
+
+    Raises:
+        WrongTensors: this VAE does.
+    """
+    if config.padding == REFLECT:
+        raise WrongTensors(
+            f"diffusers' {name} always pads with zeros, and this VAE pads by reflection: its borders would be wrong.",
+            "",
+            'Save it in the "ldm" or "native" layout; or with padding="zeros" (--padding zeros), and in diffusers set '
+            'padding_mode = "reflect" on every convolution whose padding is not 0.',
+        )
+
+
 def block_types(config: KLConfig) -> dict[str, list[str]]:
     """diffusers' names for the levels, with and without attention inside."""
     down, up = range(len(config.encoder_widths)), reversed(range(len(config.decoder_widths)))
@@ -181,6 +202,7 @@ def block_types(config: KLConfig) -> dict[str, list[str]]:
 
 def nets_settings(config: KLConfig, name: str, more_obstacles: dict[str, bool]) -> dict[str, Any]:
     """What diffusers' classes with these nets have in common, if they can express them."""
+    refuse_reflection(name, config)
     refuse_obstacles(
         name,
         more_obstacles

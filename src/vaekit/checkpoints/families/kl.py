@@ -15,7 +15,7 @@ from vaekit.checkpoints.families.convolutional import (
     diffusers_kl,
     ldm,
     nets_settings,
-    with_norm_groups,
+    with_untold,
 )
 from vaekit.checkpoints.families.diffusers_frame import diffusers_frame
 from vaekit.checkpoints.families.family import Family, Shapes
@@ -104,7 +104,7 @@ FAMILY = Family(
     build=kl.build,
     head=lambda _: DiagonalGaussian.from_moments,
     to_likelihood=Laplace,
-    complete=with_norm_groups,
+    complete=with_untold,
     assumed=assumed_groups,
     diffusers=settings,
     beside=statistics_beside,

@@ -11,7 +11,7 @@ from vaekit.checkpoints.families.convolutional import (
     diffusers_kl,
     ldm,
     nets_settings,
-    with_norm_groups,
+    with_untold,
 )
 from vaekit.checkpoints.families.diffusers_frame import one_factor
 from vaekit.checkpoints.families.family import Family, Shapes, first_shape
@@ -62,7 +62,7 @@ FAMILY = Family(
     build=kl.build,
     head=vq.quantiser,
     to_likelihood=Laplace,
-    complete=with_norm_groups,
+    complete=with_untold,
     assumed=assumed_groups,
     diffusers=settings,
 )
