@@ -11,6 +11,7 @@
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
     ├── NotFound                  a file, folder or name that is not there
     ├── CannotWrite               a folder that cannot be written, a full disk
+    ├── MissingPackage            an optional package that this needs and that is not installed
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device
 
 Each one tells what was found, what was expected and what to do, in that order.
@@ -71,6 +72,10 @@ class NotFound(VaekitError):
 
 class CannotWrite(VaekitError):
     """A file could not be written; nothing half-written was left under its name."""
+
+
+class MissingPackage(VaekitError):
+    """Something was asked for that needs an optional package, which is not installed."""
 
 
 class BadPlan(VaekitError):

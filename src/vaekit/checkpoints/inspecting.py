@@ -35,6 +35,7 @@ class Inspection:
     frame_source: str
     parameters: int
     dtypes: tuple[str, ...]
+    """The formats that the numbers have in the file: "float16"; "q8_0" in a GGUF file."""
     fingerprint: str
     card: Card | None
     """What is known about these very weights, whatever file they are in; None where they have no card."""
@@ -68,7 +69,7 @@ def inspect(name_or_path: str | Path) -> Inspection:
             frame=identified.frame,
             frame_source=identified.frame_source,
             parameters=sum(math.prod(spec.shape) for spec in specs),
-            dtypes=tuple(sorted({str(spec.dtype).removeprefix("torch.") for spec in specs})),
+            dtypes=tuple(sorted({spec.stored_as for spec in specs})),
             fingerprint=hashed,
             card=card_of(hashed),
             config=dataclasses.asdict(config),

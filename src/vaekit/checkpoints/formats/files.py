@@ -1,72 +1,25 @@
 """Weights files on disk -> named tensors, without running anything that is in them.
 
-The format is read from the first bytes, never from the file's name. A safetensors file is mapped into memory: only its
-header is read until tensors are asked for. So is a pickle (.pt, .pth, .ckpt, .bin): `pickles` reads it without
-importing or calling anything that it names, `torch_files` knows where torch puts the numbers.
+The format is read from the first bytes, never from the file's name. Whatever it is, only what describes the tensors is
+read until they are asked for; then they are mapped from the file. Safetensors and GGUF have a header for that. A
+pickle (.pt, .pth, .ckpt, .bin) is read by `pickles` without importing or calling anything that it names, and
+`torch_files` knows where torch puts the numbers.
 """
 
-import json
-import struct
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vaekit.checkpoints.formats.pickled_values import Placeholder
-from vaekit.checkpoints.formats.stored_tensors import StoredTensor
-from vaekit.checkpoints.formats.torch_files import DAMAGE, OLD_STARTS, ZIP_START, open_torch_file
+from vaekit.checkpoints.formats.gguf_files import GGUF_START, open_gguf
+from vaekit.checkpoints.formats.safetensors_files import open_safetensors
+from vaekit.checkpoints.formats.tensor_file import TensorFile, TensorSpec, check_names, check_readable, damaged
+from vaekit.checkpoints.formats.torch_files import DAMAGE, OLD_STARTS, open_torch_file
+from vaekit.checkpoints.formats.weights_inside import weights_inside, what_instead
+from vaekit.checkpoints.formats.zip_records import ZIP_START
 from vaekit.errors import BadCheckpoint, NotFound, legible
 
-LARGEST_HEADER = 100_000_000
-"""Bytes: the limit that the safetensors library sets itself."""
-
-SAFETENSORS_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
-    "F8_E5M2": torch.float8_e5m2,
-    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
-    "C64": torch.complex64,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U64": torch.uint64,
-    "U32": torch.uint32,
-    "U16": torch.uint16,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
-
-WRAPPERS = ("state_dict", "model", "module", "params_ema", "params", "vae")
-"""Names under which training programs keep the weights in a checkpoint, one level down."""
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """What is known of a tensor before it is read."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-
-@dataclass(frozen=True)
-class TensorFile:
-    """The tensors of one file: what they are, and a way to read some of them."""
-
-    path: Path
-    format: str
-    """"safetensors" or "pickle"."""
-    metadata: Mapping[str, str]
-    specs: Mapping[str, TensorSpec]
-    read: Callable[[Iterable[str]], dict[str, Tensor]]
+__all__ = ["TensorFile", "TensorSpec", "check_readable", "is_there", "open_tensors"]
 
 
 def open_tensors(path: Path) -> TensorFile:
@@ -76,15 +29,18 @@ def open_tensors(path: Path) -> TensorFile:
         NotFound: no such file.
         BadCheckpoint: the file is empty, damaged, or not a weights file.
         UnsafePickle: a pickle that names what only serves to run code.
+        MissingPackage: a GGUF file, and the package that knows them is not installed.
     """
     start = _first_bytes(path)
+    if start.startswith(GGUF_START):
+        return open_gguf(path)
     if start[8:9] == b"{":
-        return _open_safetensors(path)
+        return open_safetensors(path)
     if start.startswith((ZIP_START, *OLD_STARTS)):
         return _open_pickle(path)
     raise BadCheckpoint(
         f"{path} is not a weights file: it starts with {start[:8]!r}." if start else f"{path} is empty (0 bytes).",
-        "Expected safetensors, or a torch checkpoint (.pt, .pth, .ckpt, .bin).",
+        "Expected safetensors, GGUF, or a torch checkpoint (.pt, .pth, .ckpt, .bin).",
         "Check that the download finished and that this is the file you meant.",
     )
 
@@ -109,57 +65,17 @@ def _first_bytes(path: Path) -> bytes:
         raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.", "Expected a weights file.", "") from error
 
 
-def _open_safetensors(path: Path) -> TensorFile:
-    metadata, specs = _read_header(path)
-    try:
-        with safe_open(path, framework="pt"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, str(error)) from error
-
-    def read(names: Iterable[str]) -> dict[str, Tensor]:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in names}
-
-    return TensorFile(path, "safetensors", metadata, specs, read)
-
-
-def _read_header(path: Path) -> tuple[dict[str, str], dict[str, TensorSpec]]:
-    with open(path, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        size = path.stat().st_size
-        if length > min(LARGEST_HEADER, size - 8):
-            raise _damaged(path, f"the header should have {length:,} bytes, the whole file has {size:,}")
-        text = file.read(length)
-    try:
-        entries = json.loads(text)
-        metadata = entries.pop("__metadata__", None) or {}
-        if not all(isinstance(value, str) for value in metadata.values()):
-            raise TypeError("metadata that is not text")
-        return metadata, {name: _spec(entry) for name, entry in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = legible(f"{type(error).__name__}: {error}")
-        raise _damaged(path, f"its header cannot be understood ({reason})") from error
-
-
-def _spec(entry: Mapping[str, Any]) -> TensorSpec:
-    """One entry of a safetensors header; whatever is wrong with it is some ValueError, KeyError or TypeError."""
-    shape = tuple(entry["shape"])
-    if not all(type(side) is int and side >= 0 for side in shape):
-        raise ValueError(f"a tensor of shape {entry['shape']}")
-    return TensorSpec(shape, SAFETENSORS_DTYPES[entry["dtype"]])
-
-
 def _open_pickle(path: Path) -> TensorFile:
     try:
         opened = open_torch_file(path)
+        tensors = weights_inside(opened.content)
+        check_names(tensors)
     except DAMAGE as error:
         reason = next(iter(str(error).splitlines()), "no detail")
-        raise _damaged(path, legible(f"{type(error).__name__}: {reason}", 200)) from error
-    tensors = _find_tensors(opened.content)
+        raise damaged(path, legible(f"{type(error).__name__}: {reason}", 200)) from error
     if not tensors:
         raise BadCheckpoint(
-            f"{path} holds no named tensors{_what_instead(opened.content)}.",
+            f"{path} holds no named tensors{what_instead(opened.content)}.",
             "Expected a dictionary of weights.",
             "Check that this is a checkpoint.",
         )
@@ -169,29 +85,3 @@ def _open_pickle(path: Path) -> TensorFile:
         return opened.read({name: tensors[name] for name in names})
 
     return TensorFile(path, "pickle", {}, specs, read)
-
-
-def _what_instead(content: object) -> str:
-    """What a pickle holds that is no dictionary: often a whole model, which only its own program can rebuild."""
-    return f", but an object of the class {legible(content.name)}" if isinstance(content, Placeholder) else ""
-
-
-def _find_tensors(loaded: object) -> dict[str, StoredTensor]:
-    """The weights inside a checkpoint: at the top, or one level down under a customary name."""
-    if not isinstance(loaded, dict):
-        return {}
-    inner = (loaded.get(wrapper) for wrapper in WRAPPERS)
-    wrapped = (held for held in inner if isinstance(held, dict) and _named_tensors(held))
-    return _named_tensors(next(wrapped, loaded))
-
-
-def _named_tensors(holder: Mapping[object, object]) -> dict[str, StoredTensor]:
-    return {name: value for name, value in holder.items() if isinstance(name, str) and isinstance(value, StoredTensor)}
-
-
-def _damaged(path: Path, reason: str) -> BadCheckpoint:
-    return BadCheckpoint(
-        f"{path} is damaged or cut short: {reason}.",
-        "Expected a complete weights file.",
-        "Fetch it again, and compare its size and hash with the source.",
-    )

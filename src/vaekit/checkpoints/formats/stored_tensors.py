@@ -11,10 +11,11 @@ import torch
 
 from vaekit.checkpoints.formats.pickled_names import storage_dtype
 from vaekit.checkpoints.formats.pickled_values import Builder, Placeholder
+from vaekit.checkpoints.formats.tensor_file import counts, shape_of, whole
 from vaekit.errors import legible
 
-MOST_AXES = 64
-MOST_NUMBERS = 2**62
+WITHOUT_STORAGE = "a tensor without storage"
+"""The placeholder for a tensor whose numbers are in no record of the file."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,10 @@ class Storages:
     def build(self, storage: object, offset: object, shape: object, stride: object) -> StoredTensor | Placeholder:
         """A tensor all of whose numbers are inside its storage."""
         if not isinstance(storage, Storage):
-            return Placeholder("a tensor without storage")
-        tensor = StoredTensor(storage, whole(offset), counts(shape), counts(stride))
+            return Placeholder(WITHOUT_STORAGE)
+        tensor = StoredTensor(storage, whole(offset), shape_of(shape), counts(stride))
         if len(tensor.shape) != len(tensor.stride):
             raise ValueError("a tensor with more strides than sides, or fewer")
-        if math.prod(max(side, 1) for side in tensor.shape) > MOST_NUMBERS:
-            raise ValueError("a tensor of impossible size")
         numbers, itemsize = math.prod(tensor.shape), storage.dtype.itemsize
         last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
         if numbers and (last + 1) * itemsize > storage.nbytes:
@@ -139,20 +138,6 @@ def part_of(storage: Storage, view: object) -> Storage:
     if start + nbytes > storage.nbytes:
         raise ValueError("a view reaches beyond its storage")
     return Storage(storage.key, storage.dtype, start, nbytes)
-
-
-def whole(number: object) -> int:
-    """A count, offset, side or stride."""
-    if type(number) is not int or not 0 <= number <= MOST_NUMBERS:
-        raise ValueError("a tensor of impossible size")
-    return number
-
-
-def counts(numbers: object) -> tuple[int, ...]:
-    """A shape, or strides."""
-    if not isinstance(numbers, (tuple, list)) or len(numbers) > MOST_AXES:
-        raise ValueError("a tensor of impossible shape")
-    return tuple(map(whole, numbers))
 
 
 def as_text(value: object) -> str:
