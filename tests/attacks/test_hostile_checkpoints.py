@@ -68,7 +68,7 @@ def exploits(marker: str) -> dict[str, tuple[object, str]]:
         "exec": (Call(exec, code), "exec"),
         "eval": (Call(eval, code), "eval"),
         "subprocess": (Call(subprocess.check_output, ["touch", marker]), "check_output"),
-        "getattr": (Call(getattr, Call(__import__, "os"), "system"), "getattr"),
+        "getattr": (Call(getattr, Call(__import__, "os"), "system"), "__import__"),
         "nested": (Call(pickle.loads, inner), "loads"),
         "torch.load": (Call(torch.load, marker), "load"),
         "torch.hub": (Call(torch.hub.load_state_dict_from_url, "file://" + marker), "load_state_dict_from_url"),

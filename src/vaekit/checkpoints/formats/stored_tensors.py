@@ -54,6 +54,10 @@ class Storages:
     found: dict[str, Storage] = field(default_factory=dict)
     swollen: int = 0
     """Bytes by which all tensors are larger than what they are views of."""
+    views: set[Storage] = field(default_factory=set)
+    """Everything that tensors may be over: storages, parts of them, and both as numbers of several kinds."""
+    viewed: int = 0
+    """Bytes of all these together; each may have to be copied when it is read."""
 
     def builders(self) -> dict[str, Builder]:
         """What to call in place of torch's functions, by their names."""
@@ -84,7 +88,16 @@ class Storages:
         if dtype is None:
             raise ValueError("a storage of unknown numbers")
         storage = self.storage(as_text(key), dtype, whole(numbers) * dtype.itemsize)
-        return storage if not views or views[0] is None else part_of(storage, views[0])
+        return self.view(storage if not views or views[0] is None else part_of(storage, views[0]))
+
+    def view(self, storage: Storage) -> Storage:
+        """The storage, counted if it is a new one."""
+        if storage not in self.views:
+            self.views.add(storage)
+            self.viewed += storage.nbytes
+            if self.viewed > 4 * self.file_size:
+                raise ValueError("storages that claim more numbers than the whole file holds")
+        return storage
 
     def storage(self, key: str, dtype: torch.dtype, nbytes: int) -> Storage:
         """The storage of this key, which must have as many bytes as are asked for."""
@@ -110,7 +123,7 @@ class Storages:
         if not isinstance(dtype, torch.dtype) or any(others[3:]):
             return Placeholder("a tensor of odd numbers")
         # The storage is one of bytes; what it holds decides how they are turned on a machine of the other order.
-        typed = replace(storage, dtype=dtype) if isinstance(storage, Storage) else storage
+        typed = self.view(replace(storage, dtype=dtype)) if isinstance(storage, Storage) else storage
         return self.build(typed, offset, shape, stride)
 
     def build(self, storage: object, offset: object, shape: object, stride: object) -> StoredTensor | Placeholder:
