@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,5 +78,6 @@ def read_entry(mapped: MappedFile, entry: Entry, kinds: Mapping[int, str], gguf:
     if 0 in entry.shape:
         return torch.empty(entry.shape)
     blocks = mapped.tensor(entry.start, (entry.nbytes,), torch.uint8).numpy()
-    numbers = gguf.dequantize(blocks, gguf.GGMLQuantizationType[kind])
+    with np.errstate(all="ignore"):  # an infinite scale is no news for the one who reads
+        numbers = gguf.dequantize(blocks, gguf.GGMLQuantizationType[kind])
     return torch.from_numpy(numbers).reshape(entry.shape)
