@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs bench clean
+.PHONY: help setup demo test nightly lint format docs bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -26,6 +26,9 @@ demo: $(READY) ## A photograph through the built-in VAE and back, into demo/
 
 test: $(READY) ## Run all tests (one thread: the networks in them are tiny)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+nightly: $(READY) ## Read 20,000 mutants of real files (make test reads 1,000), and print how they ended
+	OMP_NUM_THREADS=1 VAEKIT_MUTANTS=20000 $(BIN)/python -m pytest -rP tests/attacks/test_mutants.py
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .

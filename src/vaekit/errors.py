@@ -13,6 +13,7 @@
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
     ├── NotFound                  a file, folder or name that is not there
     ├── CannotWrite               a folder that cannot be written, a full disk
+    ├── MissingPackage            an optional package that this needs and that is not installed
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
                                   that the network does not have
 
@@ -82,6 +83,10 @@ class NotFound(VaekitError):
 
 class CannotWrite(VaekitError):
     """A file could not be written; nothing half-written was left under its name."""
+
+
+class MissingPackage(VaekitError):
+    """Something was asked for that needs an optional package, which is not installed."""
 
 
 class BadPlan(VaekitError):

@@ -159,7 +159,7 @@ def test_a_tiny_vae_in_sd3(sd3_parts: dict[str, Any], folder: Path) -> None:
 
 def tiny_vae(channels: int) -> VAE:
     torch.manual_seed(0)
-    config = TinyConfig(3, channels, 64, (1, 1, 1, 1), (1, 1, 1, 1), False)
+    config = TinyConfig(3, channels, (), (64,) * 4, (64,) * 4, (1, 1, 1, 1), (1, 1, 1, 1), False)
     return assemble(family_of("tiny"), config, frame=LatentFrame()).eval()
 
 
@@ -339,7 +339,7 @@ def kl_32() -> VAE:
 
 
 def test_a_tiny_decoder_of_flux2_takes_its_frame() -> None:
-    config = TinyConfig(3, 32, 64, (1, 1, 1, 1), (1, 1, 1, 1), True)
+    config = TinyConfig(3, 32, (), (64,) * 4, (64,) * 4, (1, 1, 1, 1), (1, 1, 1, 1), True)
     vae = assemble(family_of("tiny"), config).eval()
     frame = frame_of(torch.zeros(128), torch.ones(128), EPSILON)
     with pytest.raises(UnknownFrame):

@@ -17,7 +17,8 @@ from vaekit.checkpoints.agreement import check_frame, check_kind, check_numbers
 from vaekit.checkpoints.converting import refuse_overwriting
 from vaekit.checkpoints.extracting import check_one_file, not_safetensors
 from vaekit.checkpoints.families import Layout, layout_of
-from vaekit.checkpoints.formats.files import TensorFile, open_tensors, raw_header
+from vaekit.checkpoints.formats.files import TensorFile, open_tensors
+from vaekit.checkpoints.formats.safetensors_files import raw_header
 from vaekit.checkpoints.formats.writing import (
     METADATA_ENTRY,
     Piece,

@@ -12,6 +12,7 @@ import torch
 from vaekit.checkpoints.cards import Kind, matching_kinds
 from vaekit.checkpoints.edm_frame import read_edm_frame
 from vaekit.checkpoints.families import HALVES, Config, Family, assemble, family_of
+from vaekit.checkpoints.formats.files import check_readable
 from vaekit.checkpoints.frames import find_frame
 from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate, shorten
 from vaekit.checkpoints.metadata import read_config
@@ -64,6 +65,8 @@ def identify(path: Path) -> Identified:
     files, settings = gather(path)
     parts = tuple(locate(file) for file in files)
     check_one_vae(path, parts)
+    for part in parts:
+        check_readable(part.file, (*part.names.values(), *part.statistics.values()))
     shapes = {native: part.spec(native).shape for part in parts for native in part.names}
     family = family_of(parts[0].layout.family)
     config = family.detect(shapes)

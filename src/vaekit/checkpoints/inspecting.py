@@ -45,6 +45,7 @@ class Inspection:
     frame_source: str
     parameters: int
     dtypes: tuple[str, ...]
+    """The formats that the numbers have in the file: "float16"; "q8_0" in a GGUF file."""
     fingerprint: str | None
     """Of the weights, whatever file they are in; None where no hash was asked for."""
     sketches: Mapping[str, str] | None
@@ -153,8 +154,8 @@ def not_run(name: str, path: Path, refusal: NotRunnable) -> Inspection:
 
 
 def dtypes_of(specs: Iterable[TensorSpec]) -> tuple[str, ...]:
-    """The names of the dtypes that tensors have."""
-    return tuple(sorted({str(spec.dtype).removeprefix("torch.") for spec in specs}))
+    """The formats that the numbers of tensors have in their file."""
+    return tuple(sorted({spec.stored_as for spec in specs}))
 
 
 def problems(identified: Identified) -> list[str]:

@@ -12,7 +12,7 @@ from vaekit.checkpoints.formats.files import TensorFile, TensorSpec, is_there, o
 from vaekit.checkpoints.telltales import no_vae, not_runnable
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, legible
 
-WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin")
+WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin", ".gguf")
 FEWEST_KEYS = 8
 """A scheme that explains fewer keys than this is a coincidence."""
 TRAINING_LEFTOVERS = ("loss.", "model_ema.")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaekit.checkpoints.families import FAMILIES, Config, Family, Layout, family_with, layout_of
-from vaekit.checkpoints.formats.files import METADATA
+from vaekit.checkpoints.formats.weights_inside import METADATA
 from vaekit.checkpoints.formats.writing import Piece, Progress, check_room, header, in_order, write_safetensors
 from vaekit.checkpoints.metadata import describe
 from vaekit.checkpoints.weights import Weights, names_in, piece_in_memory, shape_in, weights_of

@@ -2,7 +2,9 @@
 
 Nothing that a pickle names is ever imported or called, so these tables are not what keeps us safe. They decide whether
 a file is worth keeping: a name that only serves to run code makes the whole file suspect, while the class of some
-training callback is a harmless leftover.
+training callback is a harmless leftover. So are `functools.partial` and `getattr`: configs of Hydra hold the first, and
+bound methods and (in some versions of Python) members of an enum are written with the second. What they are applied to
+is judged by its own name.
 
 Sources: the modules that known exploits of pickles use, as collected by picklescan, fickling and torch's own
 `_weights_only_unpickler`.
@@ -18,10 +20,10 @@ RUNS_CODE = re.compile(
     r"commands|popen2|timeit|pydoc|codeop|thread|urllib2|httplib|threading|_thread|asyncio|urllib|http|requests|httpx|aiohttp|ftplib|smtplib|telnetlib|"
     r"sqlite3|distutils|setuptools|pip|venv|ensurepip|idlelib|lib2to3|zipimport|test\.support|numpy\.f2py|"
     r"torch\.(hub|package|_dynamo|_inductor|fx|distributed\.rpc|utils\.cpp_extension|testing))\..*"
-    r"|(builtins|__builtin__)\.(eval|exec|execfile|compile|__import__|__build_class__|getattr|setattr|delattr|open|file|"
+    r"|(builtins|__builtin__)\.(eval|exec|execfile|compile|__import__|__build_class__|setattr|delattr|open|file|"
     r"input|raw_input|breakpoint|globals|locals|vars|apply|map|filter|reduce|reload|help|super)"
     r"|types\.(?!(SimpleNamespace|MappingProxyType|GenericAlias|NoneType)$).*"
-    r"|_?operator\.(attrgetter|methodcaller|call|setitem|delitem)|_?functools\.(partial|reduce)"
+    r"|_?operator\.(attrgetter|methodcaller|call|setitem|delitem)|_?functools\.reduce"
     r"|code\.(interact|compile_command|Interactive.*)|_?io\.(open|open_code|FileIO|TextIOWrapper)"
     r"|(trace|profile)\.(run.*|Trace|Profile)|numpy\.(load|save|fromfile|memmap|.*\.runstring)|pandas\.(read_.*|eval)"
     r"|torch\.(load|save|compile|serialization\.\w*load|serialization\.save|jit\..*load\w*|ops\.load_library)",

@@ -8,7 +8,13 @@ Builder = Callable[..., object]
 """What is called in place of a function or class that a pickle names."""
 
 
-@dataclass(frozen=True)
+LONGEST_KEY = 4096
+"""Letters; keys that are equal are compared letter by letter."""
+LARGEST_KEY = 2**60
+"""Python's hash of a number is the number itself up to about here; beyond, many numbers share one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Placeholder:
     """Something that a pickle names and that we neither import nor build: a class, a function, or an instance."""
 
@@ -23,13 +29,18 @@ def copying(value: object) -> int:
 
 
 def as_key(value: object) -> object:
-    """A value that is quickly hashed, for keys and sets; a placeholder in place of any other.
+    """A value that is quickly hashed and compared, for keys and sets; a placeholder in place of any other.
 
-    Tuples nest as deep as a pickle likes, and Python's hash follows them until the stack of the process is full.
+    Python's hash follows tuples as deep as they nest, until the stack of the process is full. And whoever chooses
+    large numbers or tuples can choose thousands with the same hash, which take quadratic time.
     """
-    plain = value is None or isinstance(value, (str, bytes, float, int, Placeholder))
-    flat = isinstance(value, tuple) and len(value) < 16 and all(isinstance(item, (str, int, float)) for item in value)
-    return value if plain or flat else Placeholder(f"a {type(value).__name__} as a key")
+    if isinstance(value, (str, bytes)):
+        quick = len(value) <= LONGEST_KEY
+    elif isinstance(value, int):
+        quick = abs(value) < LARGEST_KEY
+    else:
+        quick = value is None or isinstance(value, (float, Placeholder))
+    return value if quick else Placeholder(f"a {type(value).__name__} as a key")
 
 
 def as_dict(values: list[Any]) -> dict[Any, Any]:

@@ -15,7 +15,7 @@ import mmap
 import pickletools
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from vaekit.checkpoints.formats.pickled_names import number_dtype, runs_code
 from vaekit.checkpoints.formats.pickled_values import CONTAINERS, Builder, Placeholder, as_dict, as_key, copying
@@ -23,8 +23,12 @@ from vaekit.errors import UnsafePickle, legible
 
 MOST_WORK = 2_000_000
 """Operations; the pickle of a checkpoint of 10 GB has some 100,000."""
+MOST_BYTES = 128 * 2**20
+"""Of one file's pickles; numbers stand beside them, so that those of honest files have a few million."""
 LONGEST_LINE = 100_000
 """Bytes; lines are names and numbers."""
+LONGEST_NAME = 2000
+"""Letters of a module and a class in it."""
 LARGEST_NUMBER = 1024
 """Bits of a whole number; Python takes quadratic time to write a long one."""
 NEWEST_PROTOCOL = 5
@@ -35,10 +39,18 @@ class Window:
 
     def __init__(self, mapped: mmap.mmap, position: int, end: int) -> None:
         self.mapped, self.position, self.end = mapped, position, end
+        self.left = MOST_BYTES
 
     def read(self, count: int) -> bytes:
-        """The next bytes; fewer where the window ends."""
+        """The next bytes; fewer where the window ends.
+
+        Raises:
+            ValueError: more have been asked for than the pickles of a checkpoint have.
+        """
         start, self.position = self.position, min(self.position + count, self.end)
+        self.left -= self.position - start
+        if self.left < 0:
+            raise ValueError(f"a pickle of more than {MOST_BYTES:,} bytes")
         return self.mapped[start : self.position]
 
     def readline(self) -> bytes:
@@ -124,7 +136,10 @@ class Machine:
         """Push what a name stands for."""
         if not (isinstance(module, str) and isinstance(name, str)):
             raise ValueError("a name that is no text")
+        if len(module) + len(name) > LONGEST_NAME:
+            raise ValueError("a name that no class has")
         dotted = f"{module}.{name}"
+        self.work(len(dotted) // 64)
         if runs_code(module, name):
             raise UnsafePickle(
                 f"{self.source} is a pickle that asks for code that no weights need: {legible(dotted)}.",
@@ -137,12 +152,24 @@ class Machine:
         """Push what a call gives: a tensor or a container if its name is known, else a placeholder."""
         name = function.name if isinstance(function, Placeholder) else "object"
         builder = self.builders.get(name)
-        if builder is None or not isinstance(arguments, tuple):
+        if name in GETATTR and is_attribute(arguments):
+            module, _, kind = arguments[0].name.rpartition(".")
+            self.name(module, f"{kind}.{arguments[1]}")
+        elif builder is None or not isinstance(arguments, tuple):
             self.push(Placeholder(name))
-            return
-        self.work(len(arguments))
-        self.work(sum(copying(argument) for argument in arguments))
-        self.push(builder(*arguments))
+        else:
+            self.charge(arguments)
+            self.push(builder(*arguments))
+
+    def refer(self, pid: object) -> None:
+        """Push what a persistent id stands for."""
+        self.charge(pid if isinstance(pid, tuple) else (pid,))
+        self.push(self.persistent(pid))
+
+    def charge(self, values: tuple[object, ...]) -> None:
+        """Count the work of copying these values."""
+        self.work(len(values))
+        self.work(sum(copying(value) for value in values))
 
     def extend(self, values: list[Any]) -> None:
         """Append to the list, or add to the set, on top of the stack."""
@@ -164,6 +191,16 @@ class Machine:
 
     def remember(self, place: int) -> None:
         self.memo[place] = self.stack[-1]
+
+
+GETATTR = ("builtins.getattr", "__builtin__.getattr")
+
+
+def is_attribute(arguments: object) -> TypeGuard[tuple[Placeholder, str]]:
+    """Whether these are something with a name and the name of an attribute of it."""
+    if not isinstance(arguments, tuple) or len(arguments) < 2:
+        return False
+    return isinstance(arguments[0], Placeholder) and isinstance(arguments[1], str)
 
 
 def check_protocol(protocol: int) -> None:
@@ -252,8 +289,8 @@ OPERATIONS: dict[str, Callable[[Machine, Any], object]] = {
     "OBJ": lambda m, _: instance(m, m.since_mark()),
     "INST": named_instance,
     "BUILD": lambda m, _: m.pop(1),  # the state of an object that stays a placeholder, or attributes of a container
-    "PERSID": lambda m, pid: m.push(m.persistent(pid)),
-    "BINPERSID": lambda m, _: m.push(m.persistent(m.stack.pop())),
+    "PERSID": lambda m, pid: m.refer(pid),
+    "BINPERSID": lambda m, _: m.refer(m.stack.pop()),
     "PROTO": lambda _, protocol: check_protocol(protocol),
     "FRAME": lambda _m, _length: None,  # says where to read ahead to
 }

@@ -11,10 +11,11 @@ import torch
 
 from vaekit.checkpoints.formats.pickled_names import storage_dtype
 from vaekit.checkpoints.formats.pickled_values import Builder, Placeholder
+from vaekit.checkpoints.formats.tensor_file import counts, shape_of, whole
 from vaekit.errors import legible
 
-MOST_AXES = 64
-MOST_NUMBERS = 2**62
+WITHOUT_STORAGE = "a tensor without storage"
+"""The placeholder for a tensor whose numbers are in no record of the file."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class Storages:
     found: dict[str, Storage] = field(default_factory=dict)
     swollen: int = 0
     """Bytes by which all tensors are larger than what they are views of."""
+    views: set[Storage] = field(default_factory=set)
+    """Everything that tensors may be over: storages, parts of them, and both as numbers of several kinds."""
+    viewed: int = 0
+    """Bytes of all these together; each may have to be copied when it is read."""
 
     def builders(self) -> dict[str, Builder]:
         """What to call in place of torch's functions, by their names."""
@@ -97,7 +102,16 @@ class Storages:
         if dtype is None:
             raise ValueError("a storage of unknown numbers")
         storage = self.storage(as_text(key), dtype, whole(numbers) * dtype.itemsize)
-        return storage if not views or views[0] is None else part_of(storage, views[0])
+        return self.view(storage if not views or views[0] is None else part_of(storage, views[0]))
+
+    def view(self, storage: Storage) -> Storage:
+        """The storage, counted if it is a new one."""
+        if storage not in self.views:
+            self.views.add(storage)
+            self.viewed += storage.nbytes
+            if self.viewed > 4 * self.file_size:
+                raise ValueError("storages that claim more numbers than the whole file holds")
+        return storage
 
     def storage(self, key: str, dtype: torch.dtype, nbytes: int) -> Storage:
         """The storage of this key, which must have as many bytes as are asked for."""
@@ -123,18 +137,16 @@ class Storages:
         if not isinstance(dtype, torch.dtype) or any(others[3:]):
             return Placeholder("a tensor of odd numbers")
         # The storage is one of bytes; what it holds decides how they are turned on a machine of the other order.
-        typed = replace(storage, dtype=dtype) if isinstance(storage, Storage) else storage
+        typed = self.view(replace(storage, dtype=dtype)) if isinstance(storage, Storage) else storage
         return self.build(typed, offset, shape, stride)
 
     def build(self, storage: object, offset: object, shape: object, stride: object) -> StoredTensor | Placeholder:
         """A tensor all of whose numbers are inside its storage."""
         if not isinstance(storage, Storage):
-            return Placeholder("a tensor without storage")
-        tensor = StoredTensor(storage, whole(offset), counts(shape), counts(stride))
+            return Placeholder(WITHOUT_STORAGE)
+        tensor = StoredTensor(storage, whole(offset), shape_of(shape), counts(stride))
         if len(tensor.shape) != len(tensor.stride):
             raise ValueError("a tensor with more strides than sides, or fewer")
-        if math.prod(max(side, 1) for side in tensor.shape) > MOST_NUMBERS:
-            raise ValueError("a tensor of impossible size")
         numbers, itemsize = math.prod(tensor.shape), storage.dtype.itemsize
         last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
         if numbers and (last + 1) * itemsize > storage.nbytes:
@@ -153,20 +165,6 @@ def part_of(storage: Storage, view: object) -> Storage:
     if start + nbytes > storage.nbytes:
         raise ValueError("a view reaches beyond its storage")
     return Storage(storage.key, storage.dtype, start, nbytes)
-
-
-def whole(number: object) -> int:
-    """A count, offset, side or stride."""
-    if type(number) is not int or not 0 <= number <= MOST_NUMBERS:
-        raise ValueError("a tensor of impossible size")
-    return number
-
-
-def counts(numbers: object) -> tuple[int, ...]:
-    """A shape, or strides."""
-    if not isinstance(numbers, (tuple, list)) or len(numbers) > MOST_AXES:
-        raise ValueError("a tensor of impossible shape")
-    return tuple(map(whole, numbers))
 
 
 def as_text(value: object) -> str:

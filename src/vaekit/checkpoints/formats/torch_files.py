@@ -10,8 +10,6 @@ Sources: `torch/serialization.py` and `torch/csrc/serialization.cpp`.
 
 import mmap
 import struct
-import sys
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,23 +17,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaekit.checkpoints.formats.mapped import MappedFile
 from vaekit.checkpoints.formats.pickles import Window, unpickle
 from vaekit.checkpoints.formats.stored_tensors import Storage, Storages, StoredTensor, as_text
+from vaekit.checkpoints.formats.zip_records import ZIP_START, Packed, records_of
 from vaekit.errors import BadCheckpoint, legible
 
-ZIP_START = b"PK\x03\x04"
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 """The first value in a file older than torch 1.6."""
 OLD_STARTS = (b"\x80", b"L1195470371460388")
 """How a pickle starts, from protocol 2 on; and how torch's old format starts in protocol 1."""
 VERSION = 1001
-LOCAL_HEADER = struct.Struct("<4s22xHH")
-"""Before each record of a zip: a signature, and the lengths of the name and of the extra field."""
 
-DAMAGE = (
-    *(ValueError, LookupError, TypeError, ArithmeticError, NotImplementedError, EOFError, OSError),
-    *(struct.error, zipfile.BadZipFile),
-)
+DAMAGE = (ValueError, LookupError, TypeError, ArithmeticError, NotImplementedError, EOFError, OSError, struct.error)
 """What reading a damaged file leads into, here and in the standard library."""
 
 
@@ -57,17 +51,13 @@ class TorchFile:
         Raises:
             BadCheckpoint: the file has changed since it was opened.
         """
-        try:
-            whole = torch.UntypedStorage.from_file(str(self.path), False, self.size)
-        except RuntimeError as error:
-            raise BadCheckpoint(
-                f"{self.path} has changed while it was in use.", "Expected it to stay as it is.", "Try again."
-            ) from error
-        assert isinstance(whole, torch.UntypedStorage)
+        whole = MappedFile(self.path, self.size)
         mapped: dict[Storage, torch.UntypedStorage] = {}
         for tensor in tensors.values():
-            if tensor.storage not in mapped:
-                mapped[tensor.storage] = self._map(whole, tensor.storage)
+            storage = tensor.storage
+            if storage not in mapped:
+                start = self.records[storage.key] + storage.start
+                mapped[storage] = whole.part(start, storage.nbytes, storage.dtype, self.byteorder)
         return {name: _view(tensor, mapped[tensor.storage]) for name, tensor in tensors.items()}
 
     def start_of(self, tensor: StoredTensor) -> int | None:
@@ -76,18 +66,6 @@ class TorchFile:
         if not tensor.is_contiguous or (self.byteorder != "little" and itemsize > 1):
             return None
         return self.records[tensor.storage.key] + tensor.storage.start + tensor.offset * itemsize
-
-    def _map(self, whole: torch.UntypedStorage, storage: Storage) -> torch.UntypedStorage:
-        start, itemsize = self.records[storage.key] + storage.start, storage.dtype.itemsize
-        part = whole[start : start + storage.nbytes // itemsize * itemsize]
-        assert isinstance(part, torch.UntypedStorage)  # a slice, unlike a single byte
-        turned = self.byteorder != sys.byteorder and itemsize > 1
-        # The old format aligns nothing, and kernels take numbers to stand at multiples of their size.
-        if turned or part.data_ptr() % min(itemsize, 8):
-            part = part.clone()
-        if turned:
-            part.byteswap(storage.dtype)
-        return part
 
 
 def _view(tensor: StoredTensor, storage: torch.UntypedStorage) -> Tensor:
@@ -110,58 +88,37 @@ def open_torch_file(path: Path) -> TorchFile:
 
 
 def _open_zip(path: Path, mapped: mmap.mmap) -> TorchFile:
-    entries = _entries(path)
-    parent = next((name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")), None)
-    if parent is None:
-        raise ValueError("a zip without the record data.pkl of a checkpoint")
-    if f"{parent}constants.pkl" in entries:
+    try:
+        entries = records_of(mapped)
+    except Packed as error:
+        raise BadCheckpoint(
+            f"{path} is a compressed zip ({legible(str(error))}), which torch never writes.",
+            "Expected a checkpoint as torch.save writes it.",
+            "Fetch it again from its source, as safetensors if there is a choice.",
+        ) from error
+    parents = [name.removesuffix("data.pkl") for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(parents) != 1:
+        raise ValueError(f"a zip with {len(parents)} records data.pkl of a checkpoint")
+    if f"{parents[0]}constants.pkl" in entries:
         raise BadCheckpoint(
             f"{path} is a TorchScript program, which includes code.",
             "Expected a dictionary of weights.",
             "Look for the weights that it was made from, as safetensors or .pt.",
         )
-    inside = {name.removeprefix(parent): entry for name, entry in entries.items() if name.startswith(parent)}
-    starts = {name: _record_start(entry, mapped) for name, entry in inside.items()}
+    inside = {name.removeprefix(parents[0]): entry for name, entry in entries.items() if name.startswith(parents[0])}
     prefix = "data/"
-    records = {name.removeprefix(prefix): start for name, start in starts.items() if name.startswith(prefix)}
-    storages = Storages(len(mapped), {key: inside[prefix + key].file_size for key in records})
-    pickled = Window(mapped, starts["data.pkl"], starts["data.pkl"] + inside["data.pkl"].file_size)
-    content = unpickle(pickled, storages.builders(), storages.persistent, str(path))
-    byteorder = b"little"
-    if "byteorder" in starts:
-        byteorder = mapped[starts["byteorder"] : starts["byteorder"] + inside["byteorder"].file_size]
+    records = {name.removeprefix(prefix): entry for name, entry in inside.items() if name.startswith(prefix)}
+    storages = Storages(len(mapped), {key: record.size for key, record in records.items()})
+    pickled = inside["data.pkl"]
+    window = Window(mapped, pickled.start, pickled.start + pickled.size)
+    content = unpickle(window, storages.builders(), storages.persistent, str(path))
+    told = inside.get("byteorder")
+    byteorder = mapped[told.start : told.start + min(told.size, 8)] if told else b"little"
     if byteorder not in (b"little", b"big"):
         raise ValueError("an unknown byte order")
-    return TorchFile(path, content, records, len(mapped), byteorder.decode())
-
-
-def _entries(path: Path) -> dict[str, zipfile.ZipInfo]:
-    """The records of a zip, none of them packed, encrypted or there twice."""
-    with zipfile.ZipFile(path) as archive:
-        listed = archive.infolist()
-    packed = next((entry.filename for entry in listed if entry.compress_type != zipfile.ZIP_STORED), "")
-    if packed:  # mapped, its bytes would pass for weights; unpacked, a small file may fill the memory
-        raise BadCheckpoint(
-            f"{path} is a compressed zip ({legible(packed)}), which torch never writes.",
-            "Expected a checkpoint as torch.save writes it.",
-            "Fetch it again from its source, as safetensors if there is a choice.",
-        )
-    entries = {entry.filename: entry for entry in listed}
-    if len(entries) < len(listed):  # readers disagree on which of them counts
-        raise ValueError("a zip with two records of one name")
-    if any(entry.flag_bits & 1 for entry in listed):
-        raise ValueError("an encrypted zip")
-    return entries
-
-
-def _record_start(entry: zipfile.ZipInfo, mapped: mmap.mmap) -> int:
-    """Where the bytes of a record start, all of which are in the file."""
-    at = entry.header_offset
-    signature, name, extra = LOCAL_HEADER.unpack(mapped[at : at + LOCAL_HEADER.size])
-    start: int = at + LOCAL_HEADER.size + name + extra
-    if signature != ZIP_START or start + entry.file_size > len(mapped) or entry.file_size != entry.compress_size:
-        raise ValueError(f"the record {legible(entry.filename)} is not where the zip says")
-    return start
+    return TorchFile(
+        path, content, {key: record.start for key, record in records.items()}, len(mapped), byteorder.decode()
+    )
 
 
 def _open_stream(path: Path, mapped: mmap.mmap) -> TorchFile:

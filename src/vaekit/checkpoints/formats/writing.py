@@ -16,12 +16,13 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.formats.files import SAFETENSORS_DTYPES, Span, TensorFile
+from vaekit.checkpoints.formats.safetensors_files import DTYPES
+from vaekit.checkpoints.formats.tensor_file import Span, TensorFile
 from vaekit.errors import BadCheckpoint, CannotWrite, WrongTensors, legible
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are written and the bytes there will be."""
-DTYPE_NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 STEP = 8 << 20
 """Bytes that are copied at a time."""
 SETTLED = 256 << 20
@@ -39,9 +40,13 @@ class Piece:
     dtype: torch.dtype
     source: Span | Callable[[], Tensor]
     """Bytes to be copied, or a function that reads and converts the tensor when its turn comes."""
+    stored: str = ""
+    """The format's own word for numbers that vaekit copies and does not read."""
 
     @property
     def nbytes(self) -> int:
+        if self.stored and isinstance(self.source, Span):
+            return self.source.length
         return torch.Size(self.shape).numel() * self.dtype.itemsize
 
     def tensor(self) -> Tensor:
@@ -64,7 +69,8 @@ class Piece:
 def piece_of(file: TensorFile, name: str, new_name: str | None = None) -> Piece:
     """A tensor of a file as it is, perhaps under another name."""
     spec, span = file.specs[name], file.span(name)
-    return Piece(new_name or name, spec.shape, spec.dtype, span or (lambda: file.read([name])[name]))
+    stored = "" if spec.readable else spec.stored
+    return Piece(new_name or name, spec.shape, spec.dtype, span or (lambda: file.read([name])[name]), stored)
 
 
 def in_order(pieces: Iterable[Piece]) -> list[Piece]:
@@ -88,7 +94,7 @@ def header(pieces: Sequence[Piece], metadata: Mapping[str, str], listed: Iterabl
                 "Take it out of the source first.",
             )
         start, end = end, end + piece.nbytes
-        dtype = DTYPE_NAMES[piece.dtype]
+        dtype = piece.stored or DTYPE_NAMES[piece.dtype]
         entries[piece.name] = {"dtype": dtype, "shape": list(piece.shape), "data_offsets": [start, end]}
     ordered = {name: entries[name] for name in listed if name in entries} | entries
     told: dict[str, object] = {METADATA_ENTRY: dict(metadata)} if metadata else {}

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vaekit.checkpoints.formats.files import SAFETENSORS_DTYPES, open_tensors
+from vaekit.checkpoints.formats.files import open_tensors
+from vaekit.checkpoints.formats.safetensors_files import DTYPES
 from vaekit.errors import BadCheckpoint, NotFound
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -66,10 +67,10 @@ def test_tensors_are_mapped_and_the_file_is_never_written_to(tmp_path: Path, nam
     assert path.stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize("dtype", sorted(SAFETENSORS_DTYPES))
+@pytest.mark.parametrize("dtype", sorted(DTYPES))
 def test_every_number_format_that_the_library_reads(tmp_path: Path, dtype: str) -> None:
-    save_file({"x": torch.zeros(4, dtype=torch.uint8).to(SAFETENSORS_DTYPES[dtype])}, tmp_path / "x")
-    assert open_tensors(tmp_path / "x").specs["x"].dtype == SAFETENSORS_DTYPES[dtype]
+    save_file({"x": torch.zeros(4, dtype=torch.uint8).to(DTYPES[dtype])}, tmp_path / "x")
+    assert open_tensors(tmp_path / "x").specs["x"].dtype == DTYPES[dtype]
 
 
 @pytest.mark.parametrize("path", ["absent.pt", "absent/absent.pt", "x" * 5000, "nul\0byte"])

@@ -1,0 +1,25 @@
+"""Packages that only some things need: imported when they are needed, or an error that says how to get them."""
+
+import importlib
+from types import ModuleType
+
+from vaekit.errors import MissingPackage
+
+
+def need(package: str, purpose: str, extra: str) -> ModuleType:
+    """Import an optional package.
+
+    Args:
+        package: the name to import.
+        purpose: what it is needed for; a phrase that ends the sentence "It is needed to ...".
+        extra: the extra of vaekit that installs it.
+
+    Raises:
+        MissingPackage: it is not installed, or cannot be imported.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        missing = error.name is not None and error.name.split(".")[0] == package.split(".")[0]
+        found = f"The package {package} is not installed." if missing else f"{package} cannot be imported: {error}."
+        raise MissingPackage(found, f"It is needed to {purpose}.", f"Run: pip install 'vaekit[{extra}]'") from error

@@ -1,0 +1,33 @@
+"""Optional packages: there, absent, broken."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from vaekit.errors import MissingPackage, VaekitError
+from vaekit.optional import need
+
+
+def test_a_package_that_is_there() -> None:
+    assert need("json", "read a config", "json") is json
+
+
+def test_an_absent_package_is_told_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "absent", None)
+    for name in ("absent", "nobody.wrote.this"):
+        with pytest.raises(MissingPackage) as caught:
+            need(name, "read GGUF files", "gguf")
+        assert isinstance(caught.value, VaekitError)
+        told = str(caught.value)
+        assert f"{name} is not installed" in told
+        assert "needed to read GGUF files" in told
+        assert told.endswith("pip install 'vaekit[gguf]'")
+
+
+def test_a_package_that_misses_something_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half_installed_here.py").write_text("import nobody_wrote_this")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingPackage, match=r"half_installed_here cannot be imported.*nobody_wrote_this"):
+        need("half_installed_here", "do a thing", "thing")
