@@ -21,6 +21,8 @@ class Kind:
     frame: LatentFrame | None
     frame_in: str = ""
     """Where a file of this kind tells its frame, for kinds without one of their own."""
+    model_name: str = ""
+    """What a config.json beside a file of this kind calls the model, where its authors' does and shapes do not tell."""
 
     def fits(self, family: str, config: Config) -> bool:
         """Whether a config has every field that makes up this kind."""
@@ -53,6 +55,7 @@ def kinds() -> tuple[Kind, ...]:
             _frozen(entry["match"]),
             _frame(entry.get("frame")),
             entry.get("frame_in", ""),
+            entry.get("model_name", ""),
         )
         for entry in _table("kinds.toml")["kind"]
     )

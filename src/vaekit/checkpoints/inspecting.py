@@ -51,7 +51,8 @@ def inspect(name_or_path: str | Path) -> Inspection:
     """
     with located(name_or_path) as path:
         identified = identify(path)
-        specs = [part.spec(key) for part in identified.parts for key in part.names]
+        held = (part.spec(key) for part in identified.parts for key in part.names)
+        specs = [spec for spec in held if spec.dtype.is_floating_point]  # all but a batch norm's counter
         config = identified.config
         hashed = fingerprint(build(identified))
         return Inspection(

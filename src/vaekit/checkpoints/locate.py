@@ -9,6 +9,7 @@ from typing import Any
 from vaekit.checkpoints.families import LAYOUTS, Layout
 from vaekit.checkpoints.families.batch_norm import STATISTICS
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec, is_there, open_tensors
+from vaekit.checkpoints.fused import present_parts
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, legible
 
 WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin")
@@ -36,6 +37,7 @@ class Found:
     """Where the tensors of a VAE, or of one half, stand in one file."""
 
     file: TensorFile
+    """As the layout sees it: tensors that it keeps as one stand there in parts, see `fused.py`."""
     layout: Layout
     prefix: str
     names: Mapping[str, str]
@@ -102,9 +104,10 @@ def locate(file: TensorFile) -> Found:
         UnknownVAE: none explains enough.
     """
     candidates = [
-        (count, -len(prefix), -rank, layout, prefix)
+        (count, -len(prefix), -rank, layout, prefix, seen)
         for rank, layout in enumerate(LAYOUTS)
-        for prefix, count in layout.prefixes(file.specs).items()
+        for seen in (present_parts(file, layout),)
+        for prefix, count in layout.prefixes(seen.specs).items()
         if count >= FEWEST_KEYS
     ]
     if not candidates:
@@ -113,7 +116,7 @@ def locate(file: TensorFile) -> Found:
             "Expected the tensors of an autoencoder, under any of the known naming schemes.",
             "Give the VAE's own file, or a checkpoint that includes one.",
         )
-    *_, layout, prefix = max(candidates, key=lambda candidate: candidate[:3])
+    *_, layout, prefix, file = max(candidates, key=lambda candidate: candidate[:3])
     inside = {key: key.removeprefix(prefix) for key in file.specs if key.startswith(prefix)}
     levels = layout.levels(inside.values())
     names: dict[str, str] = {}

@@ -8,12 +8,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vaekit.checkpoints.families import FAMILIES, HALVES, Config, Family, Layout, family_with, layout_of
+from vaekit.checkpoints.fused import join_parts
 from vaekit.checkpoints.metadata import describe
 from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
 from vaekit.vae import VAE
 from vaekit.whole_files import cannot_write, whole_file, whole_folder
 
-LAYOUT_NAMES = ("native", "diffusers", "ldm", "tiny")
+LAYOUT_NAMES = ("native", "diffusers", "ldm", "original", "tiny")
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -22,9 +23,10 @@ def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
 
     Args:
         vae: a VAE of a family that vaekit knows.
-        path: for "native" and "ldm" a `.safetensors` file; for "diffusers" a folder, or a `.safetensors` file to get
+        path: for "native", "ldm" and "original" a `.safetensors` file; for "diffusers" a folder, or a `.safetensors` file to get
             one file with diffusers' keys; for "tiny" a folder that gets an encoder and a decoder file.
-        layout: "native", "diffusers", "ldm", or for tiny autoencoders "tiny".
+        layout: "native", "diffusers", "ldm", for deep compression autoencoders "original" (their authors' own), or for
+            tiny autoencoders "tiny".
 
     Raises:
         WrongTensors: the layout cannot express this VAE.
@@ -40,7 +42,7 @@ def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
     elif layout == "diffusers" and path.suffix != ".safetensors":
         _save_diffusers_folder(vae, path, family, config)
     else:
-        _save_one_file(vae, path, _required_layout(layout, family), family, config)
+        _save_one_file(vae, path, _required_layout(layout, family, config), family, config)
 
 
 def family_and_config(vae: VAE) -> tuple[Family, Config]:
@@ -71,27 +73,29 @@ def tensors_in(vae: VAE, layout: Layout, family: Family, config: Config) -> dict
             "",
             'Save it in the "native" layout, which holds every VAE.',
         )
-    matrices = layout.name == "diffusers"
-    return {
-        name: (as_matrix(key, tensor) if matrices else tensor).detach().contiguous()
-        for (key, tensor), name in zip(native.items(), named.values(), strict=True)
-        if name is not None
-    }
+    return join_parts(
+        {
+            name: (as_matrix(tensor) if layout.is_matrix(key) else tensor).detach().contiguous()
+            for (key, tensor), name in zip(native.items(), named.values(), strict=True)
+            if name is not None
+        }
+    )
 
 
-def as_matrix(native: str, tensor: Tensor) -> Tensor:
-    """diffusers keeps the 1x1 convolutions of attention as linear layers: (c, c, 1, 1) -> (c, c)."""
-    inside_attention = ".attn" in native and native.endswith(".weight") and tensor.dim() == 4
-    return tensor.flatten(1) if inside_attention else tensor
+def as_matrix(tensor: Tensor) -> Tensor:
+    """The weight of a 1x1 convolution as that of a linear layer: (c, d, 1, 1) -> (c, d)."""
+    return tensor.flatten(1) if tensor.dim() > 1 else tensor
 
 
-def _required_layout(name: str, family: Family) -> Layout:
-    layout = layout_of(name, family.name)
+def _required_layout(name: str, family: Family, config: Config) -> Layout:
+    layout = layout_of(name, family.name, config)
     if layout is None:
+        possible = [other for other in LAYOUT_NAMES if layout_of(other, family.name, config)]
         raise WrongTensors(
-            f"There is no {name} layout for a {family.name!r} autoencoder.",
+            f"There is no {name} layout for {'such ' if layout_of(name, family.name) else ''}a "
+            f"{family.name!r} autoencoder.",
             "",
-            'Use "native" or "diffusers"' + (', or "tiny" for two files.' if family.name == "tiny" else "."),
+            f"Use {' or '.join(map(repr, possible))}" + (', or "tiny" for two files.' if family.name == "tiny" else "."),
         )
     return layout
 
@@ -137,7 +141,7 @@ def _sort_metadata(path: Path) -> None:
 def _save_diffusers_folder(vae: VAE, path: Path, family: Family, config: Config) -> None:
     both_halves(vae, "diffusers")
     settings = family.diffusers(config, vae.frame)
-    layout = _required_layout("diffusers", family)
+    layout = _required_layout("diffusers", family, config)
     with whole_folder(path) as temporary:
         write_tensors(tensors_in(vae, layout, family, config), temporary / DIFFUSERS_WEIGHTS, {"format": "pt"}, path)
         (temporary / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
@@ -160,7 +164,7 @@ def _save_tiny_halves(vae: VAE, path: Path, family: Family, config: Config) -> N
     metadata = describe(family.name, config, vae.frame)
     with whole_folder(path) as temporary:
         for half in halves:
-            layout = _required_layout(f"tiny-{half}", family)
+            layout = _required_layout(f"tiny-{half}", family, config)
             tensors = {
                 str(layout.from_native(key, 1)): tensor.detach().contiguous()
                 for key, tensor in native.items()

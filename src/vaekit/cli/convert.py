@@ -16,6 +16,7 @@ class LayoutName(StrEnum):
     NATIVE = "native"
     DIFFUSERS = "diffusers"
     LDM = "ldm"
+    ORIGINAL = "original"
     TINY = "tiny"
 
 
@@ -32,8 +33,9 @@ def convert(
 ) -> None:
     """Write a VAE in another layout, tensor for tensor.
 
-    `diffusers` is a folder with config.json, or one file if OUT ends in .safetensors; `ldm` and `native` are one file;
-    `tiny` is a folder with the encoder and the decoder of a tiny autoencoder.
+    `diffusers` is a folder with config.json, or one file if OUT ends in .safetensors; `ldm`, `native` and
+    `original` (the authors' own names of a deep compression autoencoder) are one file; `tiny` is a folder with the
+    encoder and the decoder of a tiny autoencoder.
     """
     from vaekit.checkpoints.fingerprint import fingerprint
     from vaekit.checkpoints.loading import load

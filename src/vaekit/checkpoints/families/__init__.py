@@ -5,7 +5,7 @@ A new family is a file of nets in `vaekit.nets`, a file here, and a line in the 
 
 from collections.abc import Collection
 
-from vaekit.checkpoints.families import kl, tiny, vq
+from vaekit.checkpoints.families import dcae, kl, tiny, vq
 from vaekit.checkpoints.families.family import Config, Family, Shapes
 from vaekit.checkpoints.families.layout import HALVES, Layout
 from vaekit.vae import VAE, LatentFrame
@@ -24,7 +24,7 @@ __all__ = [
     "layout_of",
 ]
 
-FAMILIES = (kl.FAMILY, vq.FAMILY, tiny.FAMILY)
+FAMILIES = (kl.FAMILY, vq.FAMILY, dcae.FAMILY, tiny.FAMILY)
 LAYOUTS = tuple(layout for family in FAMILIES for layout in family.layouts)
 
 
@@ -45,6 +45,7 @@ def assemble(family: Family, config: Config, halves: Collection[str] = HALVES, f
     return VAE(encoder, family.head(config), decoder, family.to_likelihood, frame)
 
 
-def layout_of(name: str, family: str) -> Layout | None:
-    """The layout of this name for a family, if it has one."""
-    return next((layout for layout in LAYOUTS if layout.name == name and layout.family == family), None)
+def layout_of(name: str, family: str, config: Config | None = None) -> Layout | None:
+    """The layout of this name for a family, if it has one; the one whose names a network of this config has."""
+    named = (layout for layout in LAYOUTS if layout.name == name and layout.family == family)
+    return next((layout for layout in named if config is None or layout.fits(config)), None)

@@ -1,15 +1,17 @@
 """Naming schemes of tensors, as reversible tables.
 
 A layout maps every native key to one foreign key and back; nothing is lost or invented. Templates name the parts that
-vary: `{i}` and `{j}` are numbers, `{~i}` is the number of a decoder level counted from the other end, `{-i}` is one
-less, `{p}` is `weight` or `bias`. Native keys are the attribute names of `vaekit.nets`. The tables themselves
-stand with their families.
+vary: `{i}`, `{j}` and `{k}` are numbers, `{~i}` is the number of a decoder level counted from the other end, `{-i}` is
+one less, `{p}` is `weight` or `bias`, `{s}` is a running statistic of a batch norm. A foreign template may end in
+`[0/3]`: the tensor is the first of three equal parts of the one that the file holds (`checkpoints/fused.py`). Native
+keys are the attribute names of `vaekit.nets`. The tables themselves stand with their families.
 """
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 HALVES = ("encoder", "decoder")
 PLACEHOLDER = re.compile(r"(\{[~-]?\w\})")
@@ -18,10 +20,14 @@ NUMBER = "0|[1-9][0-9]{0,2}"
 PATTERNS = {
     "{i}": f"(?P<i>{NUMBER})",
     "{j}": f"(?P<j>{NUMBER})",
+    "{k}": f"(?P<k>{NUMBER})",
     "{~i}": f"(?P<reversed>{NUMBER})",
     "{-i}": f"(?P<less>{NUMBER})",
     "{p}": "(?P<p>weight|bias)",
+    "{s}": "(?P<s>running_mean|running_var|num_batches_tracked)",
 }
+PART = re.compile(r"(?P<whole>.+)\[(?P<number>[0-9])/(?P<count>[0-9])\]")
+"""A template, or a key, of a tensor that is part of another."""
 Rules = tuple[tuple[str, str], ...]
 Table = list[tuple[re.Pattern[str], str]]
 
@@ -38,6 +44,18 @@ class Layout:
     lacks: tuple[str, ...] = ()
     any_prefix: bool = True
     """Whether the keys are telling enough to be recognised behind a prefix that nobody announced."""
+    tells: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Fields of the config that these names go with: a network with other values has other names."""
+    matrices: str = ""
+    """A pattern of the native keys of 1x1 convolutions that this scheme keeps as matrices."""
+
+    def fits(self, config: Any) -> bool:
+        """Whether a network of this config has these names."""
+        return all(getattr(config, name) == value for name, value in self.tells.items())
+
+    def is_matrix(self, native: str) -> bool:
+        """Whether this scheme keeps the tensor of a native key as a matrix."""
+        return re.fullmatch(self.matrices, native) is not None
 
     @property
     def half(self) -> str:
@@ -70,6 +88,13 @@ class Layout:
     def native_levels(self, native: Iterable[str]) -> int:
         """How many decoder levels these native keys speak of, as far as this layout renumbers them."""
         return count_levels(native, [source for source, target in self._by_native if "{~i}" in target], "i")
+
+    @cached_property
+    def fused(self) -> tuple[tuple[re.Pattern[str], int], ...]:
+        """The foreign keys, behind any prefix, of tensors that hold several native ones; and how many."""
+        parts = (PART.fullmatch(foreign) for _, foreign in self.rules)
+        wholes = {part["whole"]: int(part["count"]) for part in parts if part}
+        return tuple((re.compile(rf"(?:.*\.)?{pattern(whole)}"), count) for whole, count in wholes.items())
 
     @cached_property
     def _by_foreign(self) -> Table:

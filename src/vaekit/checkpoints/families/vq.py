@@ -4,6 +4,7 @@ from typing import Any
 
 from vaekit.checkpoints.families.convolutional import (
     ATTENTION,
+    MATRICES,
     OLD_ATTENTION,
     QUANT_CONVS,
     assumed_groups,
@@ -13,11 +14,10 @@ from vaekit.checkpoints.families.convolutional import (
     nets_settings,
     with_norm_groups,
 )
-from vaekit.checkpoints.families.diffusers_frame import diffusers_frame
+from vaekit.checkpoints.families.diffusers_frame import one_factor
 from vaekit.checkpoints.families.family import Family, Shapes, first_shape
 from vaekit.checkpoints.families.layout import Layout, Rules, same_names
 from vaekit.distributions import Laplace
-from vaekit.errors import WrongTensors
 from vaekit.nets import kl, vq
 from vaekit.nets.vq import VQConfig
 from vaekit.vae import LatentFrame
@@ -36,7 +36,7 @@ def detect_vq(shapes: Shapes) -> VQConfig | None:
 
 def settings(config: VQConfig, frame: LatentFrame | None) -> dict[str, Any]:
     """The `config.json` of VQModel."""
-    return _vq_model(config) | _vq_frame(frame)
+    return _vq_model(config) | one_factor(frame, "VQModel")
 
 
 def _vq_model(config: VQConfig) -> dict[str, Any]:
@@ -48,24 +48,12 @@ def _vq_model(config: VQConfig) -> dict[str, Any]:
     }
 
 
-def _vq_frame(frame: LatentFrame | None) -> dict[str, Any]:
-    """VQModel knows one factor and nothing else."""
-    settings = diffusers_frame(frame)
-    if "latents_mean" in settings or settings.get("shift_factor"):
-        raise WrongTensors(
-            "diffusers' VQModel has no word for this frame, which shifts latents or scales them by channel.",
-            "",
-            'Save the VAE in the "ldm" or "native" layout.',
-        )
-    return {"scaling_factor": settings["scaling_factor"]}
-
-
 VQ, OLD_VQ = ((*diffusers_kl(attention), *CODEBOOKS) for attention in (ATTENTION, OLD_ATTENTION))
 LAYOUTS = (
     Layout("ldm", "vq", ldm(VQ, QUANT_CONVS + CODEBOOKS)),
     Layout("native", "vq", same_names(VQ)),
-    Layout("diffusers", "vq", VQ),
-    Layout("diffusers-old", "vq", OLD_VQ),
+    Layout("diffusers", "vq", VQ, matrices=MATRICES),
+    Layout("diffusers-old", "vq", OLD_VQ, matrices=MATRICES),
 )
 FAMILY = Family(
     name="vq",
