@@ -227,5 +227,3 @@ def test_any_size_goes_through_an_engine(name: str) -> None:
 def test_an_engine_in_the_same_dtype_copies_nothing() -> None:
     vae = small(MIX)  # its counters of batches are whole numbers
     assert Engine(vae, Plan(device="cpu"))._running is vae
-
-

@@ -23,8 +23,8 @@ def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
 
     Args:
         vae: a VAE of a family that vaekit knows.
-        path: for "native", "ldm" and "original" a `.safetensors` file; for "diffusers" a folder, or a `.safetensors` file to get
-            one file with diffusers' keys; for "tiny" a folder that gets an encoder and a decoder file.
+        path: for "native", "ldm" and "original" a `.safetensors` file; for "diffusers" a folder, or a `.safetensors`
+            file to get one file with diffusers' keys; for "tiny" a folder that gets an encoder and a decoder file.
         layout: "native", "diffusers", "ldm", for deep compression autoencoders "original" (their authors' own), or for
             tiny autoencoders "tiny".
 
@@ -90,12 +90,12 @@ def as_matrix(tensor: Tensor) -> Tensor:
 def _required_layout(name: str, family: Family, config: Config) -> Layout:
     layout = layout_of(name, family.name, config)
     if layout is None:
-        possible = [other for other in LAYOUT_NAMES if layout_of(other, family.name, config)]
+        possible = [f'"{other}"' for other in LAYOUT_NAMES if layout_of(other, family.name, config)]
+        such = "such " if layout_of(name, family.name) else ""
         raise WrongTensors(
-            f"There is no {name} layout for {'such ' if layout_of(name, family.name) else ''}a "
-            f"{family.name!r} autoencoder.",
+            f"There is no {name} layout for {such}a {family.name!r} autoencoder.",
             "",
-            f"Use {' or '.join(map(repr, possible))}" + (', or "tiny" for two files.' if family.name == "tiny" else "."),
+            f"Use {' or '.join(possible)}" + (', or "tiny" for two files.' if family.name == "tiny" else "."),
         )
     return layout
 

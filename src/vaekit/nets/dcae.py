@@ -9,7 +9,6 @@ decoder the upsampling stands first, and stages are numbered by resolution in bo
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -241,10 +240,7 @@ class Encoder(nn.Module):
             if config.encoder_blocks[0]
             else Downsample(config.image_channels, widths[1], kind)
         )
-        self.stages = nn.ModuleList(nn.Sequential(*encoder_blocks(config, i)) for i in range(len(widths)))
-        for stage, count, (width, deeper) in zip(self.stages, config.encoder_blocks, pairwise(widths), strict=False):
-            if count:
-                stage.append(ResidualDownsample(width, deeper, kind))
+        self.stages = nn.ModuleList(encoder_stage(config, i) for i in range(len(widths)))
         self.conv_out = nn.Conv2d(widths[-1], config.latent_channels, 3, padding=1)
 
     def forward(self, x: Images) -> Latents:
@@ -255,15 +251,16 @@ class Encoder(nn.Module):
         return z + averaged(h, z.shape[1]) if self.config.encoder_out_shortcut else z
 
 
-def encoder_blocks(config: DCAEConfig, i: int) -> list[nn.Module]:
-    """The blocks of one stage of the encoder, which knows neither batch norm nor ReLU."""
-    width = config.encoder_widths[i]
-    return [
+def encoder_stage(config: DCAEConfig, i: int) -> nn.Sequential:
+    """The blocks of one stage of the encoder, which knows neither batch norm nor ReLU; then half the resolution."""
+    width, *deeper = config.encoder_widths[i : i + 2]
+    blocks: list[nn.Module] = [
         EfficientViTBlock(width, config.head_width, config.encoder_scales[i], batch_norm=False)
         if i in config.encoder_attention
         else ResidualBlock(width, batch_norm=False, activation="silu")
         for _ in range(config.encoder_blocks[i])
     ]
+    return nn.Sequential(*blocks, *(ResidualDownsample(width, below, config.downsample) for below in deeper if blocks))
 
 
 class Decoder(nn.Module):
@@ -275,10 +272,7 @@ class Decoder(nn.Module):
         self.config = config
         widths, kind = config.decoder_widths, config.upsample
         self.conv_in = nn.Conv2d(config.latent_channels, widths[-1], 3, padding=1)
-        self.stages = nn.ModuleList(nn.Sequential(*decoder_blocks(config, i)) for i in range(len(widths)))
-        for stage, count, (width, deeper) in zip(self.stages, config.decoder_blocks, pairwise(widths), strict=False):
-            if count:
-                stage.insert(0, ResidualUpsample(deeper, width, kind))
+        self.stages = nn.ModuleList(decoder_stage(config, i) for i in range(len(widths)))
         last = widths[0] if config.decoder_blocks[0] else widths[1]
         self.norm_out = RMSNorm(last)
         self.conv_out = (
@@ -296,15 +290,17 @@ class Decoder(nn.Module):
         return self.conv_out(ACTIVATIONS[self.config.decoder_out_activation](self.norm_out(h)))
 
 
-def decoder_blocks(config: DCAEConfig, i: int) -> list[nn.Module]:
-    """The blocks of one stage of the decoder."""
-    width, batch_norm = config.decoder_widths[i], i in config.decoder_batch_norm
-    return [
+def decoder_stage(config: DCAEConfig, i: int) -> nn.Sequential:
+    """Twice the resolution, then the blocks of one stage of the decoder."""
+    width, *deeper = config.decoder_widths[i : i + 2]
+    batch_norm = i in config.decoder_batch_norm
+    blocks: list[nn.Module] = [
         EfficientViTBlock(width, config.head_width, config.decoder_scales[i], batch_norm)
         if i in config.decoder_attention
         else ResidualBlock(width, batch_norm, "relu" if i in config.decoder_relu else "silu")
         for _ in range(config.decoder_blocks[i])
     ]
+    return nn.Sequential(*(ResidualUpsample(below, width, config.upsample) for below in deeper if blocks), *blocks)
 
 
 def build(config: DCAEConfig) -> tuple[Encoder, Decoder]:

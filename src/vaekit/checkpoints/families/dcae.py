@@ -166,7 +166,10 @@ def attention_widths(config: DCAEConfig) -> list[int]:
 
 def assumed(_: DCAEConfig) -> list[str]:
     """What is taken over from the published models in a network unlike any of them."""
-    return ["Activations and the shortcuts around the latent may be others than assumed: weights do not tell them."]
+    return [
+        "Activations, and shortcuts around the latent, are taken to be as in the published models where the file does "
+        "not say: weights do not tell them."
+    ]
 
 
 def settings(config: DCAEConfig, frame: LatentFrame | None) -> dict[str, Any]:

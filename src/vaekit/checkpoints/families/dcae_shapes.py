@@ -11,6 +11,11 @@ from vaekit.nets.dcae import DCAEConfig
 PUBLISHED_HEAD = 32
 """Channels of a head of attention in all published models."""
 IN_STAGE = re.compile(r"(encoder|decoder)\.stages\.(\d+)\.(\d+)\.(.+)")
+WAY_OUT = ("decoder.conv_out.conv.weight", "decoder.conv_out.conv.bias")
+AS_WIDE_AS_THE_STAGE = (
+    *("conv1.weight", "conv2.weight", "norm.weight"),
+    *("attn.proj_out.weight", "glu.point.weight", "glu.norm.weight"),
+)
 Position = dict[str, tuple[int, ...]]
 """The tensors of one block, by the ends of their keys."""
 
@@ -36,8 +41,8 @@ def detect_dcae(shapes: Shapes) -> DCAEConfig | None:
     one, other = encoder or decoder, decoder or encoder
     if one is None or other is None or len(one.widths) != len(other.widths):
         return None
-    unshuffle, shuffle = unshuffles(shapes, encoder), shuffles(decoder)
-    image_channels = dcae_image_channels(shapes, shuffle is not False)
+    unshuffle, shuffle = unshuffles(shapes, encoder), shuffles(shapes, decoder)
+    image_channels = channels_taken(shapes) or channels_given(shapes, shuffle is not False)
     latent_channels = dcae_latent_channels(shapes)
     if not image_channels or not latent_channels:
         return None
@@ -127,15 +132,20 @@ def stages_with(stages: list[list[Position]], ends: str) -> tuple[int, ...]:
     """Stages in which some block has a tensor whose key ends so."""
     pattern = re.compile(ends)
     return tuple(
-        i
-        for i, blocks in enumerate(stages)
-        if any(pattern.fullmatch(end) for block in blocks for end in block)
+        i for i, blocks in enumerate(stages) if any(pattern.fullmatch(end) for block in blocks for end in block)
     )
 
 
 def width_of(blocks: list[Position]) -> int | None:
     """The width of a stage, from whatever its blocks still have."""
-    telling = ("conv1.weight", "conv2.weight", "norm.weight", "attn.proj_out.weight", "glu.point.weight", "glu.norm.weight")
+    telling = (
+        "conv1.weight",
+        "conv2.weight",
+        "norm.weight",
+        "attn.proj_out.weight",
+        "glu.point.weight",
+        "glu.norm.weight",
+    )
     shapes = (first_shape(block, *telling) for block in blocks)
     return next((shape[0] for shape in shapes if shape), None)
 
@@ -161,22 +171,27 @@ def unshuffles(shapes: Shapes, encoder: Half | None) -> bool | None:
     return next((4 * shape[0] == width for shape, width in smaller if shape), None)
 
 
-def shuffles(decoder: Half | None) -> bool | None:
+def shuffles(shapes: Shapes, decoder: Half | None) -> bool | None:
     """Whether the decoder moves channels into pixels, from the first layer that makes maps larger; None for none."""
     if decoder is None:
         return None
-    inside = (first_shape(position, "conv.weight", "conv.bias") for position in decoder.between)
-    larger = zip(inside, decoder.widths, strict=False)
-    return next((shape[0] == 4 * width for shape, width in larger if shape), None)
+    way_out, taken = first_shape(shapes, *WAY_OUT), channels_taken(shapes)
+    inside = [first_shape(position, "conv.weight", "conv.bias") for position in decoder.between]
+    larger = [*zip(inside, decoder.widths, strict=False), (way_out, taken)]
+    return next((shape[0] == 4 * width for shape, width in larger if shape and width), None)
 
 
-def dcae_image_channels(shapes: Shapes, shuffle: bool) -> int | None:
+def channels_taken(shapes: Shapes) -> int | None:
+    """Channels of a picture, as the encoder takes it."""
     taken = conv_shape(shapes, "encoder.conv_in.weight") or conv_shape(shapes, "encoder.conv_in.conv.weight")
+    return taken[1] if taken else None
+
+
+def channels_given(shapes: Shapes, shuffle: bool) -> int | None:
+    """Channels of a picture, as the decoder gives it."""
     given = first_shape(shapes, "decoder.conv_out.weight", "decoder.conv_out.bias")
-    doubled = first_shape(shapes, "decoder.conv_out.conv.weight", "decoder.conv_out.conv.bias")
-    if taken or given:
-        return taken[1] if taken else given[0] if given else None
-    return None if doubled is None else doubled[0] // 4 if shuffle else doubled[0]
+    doubled = first_shape(shapes, *WAY_OUT)
+    return given[0] if given else None if doubled is None else doubled[0] // 4 if shuffle else doubled[0]
 
 
 def dcae_latent_channels(shapes: Shapes) -> int | None:
