@@ -28,6 +28,7 @@ from vaekit.checkpoints.families import (
 from vaekit.checkpoints.families.batch_norm import PATCH
 from vaekit.checkpoints.families.family import no_diffusers_class
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
+from vaekit.checkpoints.fused import join_parts
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.locate import locate
 from vaekit.checkpoints.telltales import recognise
@@ -36,6 +37,7 @@ from vaekit.nets import tiny
 from vaekit.nets.approx import ApproxConfig
 from vaekit.nets.asymmetric import AsymmetricConfig
 from vaekit.nets.burgess import BurgessConfig
+from vaekit.nets.dcae import DCAEConfig
 from vaekit.nets.hunyuan_image import HunyuanImageConfig
 from vaekit.nets.joint import JointConfig
 from vaekit.nets.kl import KLConfig
@@ -77,6 +79,39 @@ def asymmetric(widths: tuple[int, ...], blocks: int) -> AsymmetricConfig:
     return AsymmetricConfig(**fields | {"decoder_widths": widths, "decoder_blocks": blocks + 1})
 
 
+def dcae(channels: int, encoder: tuple[int, ...], decoder: tuple[int, ...], **changes: Any) -> DCAEConfig:
+    """The in and mix models but for what is changed. An empty first stage repeats the width of the second."""
+    stages = len(encoder)
+    deep = (512, 512, 1024, 1024, *changes.pop("deeper", ()))
+    fields: dict[str, Any] = {
+        "image_channels": 3,
+        "latent_channels": channels,
+        "encoder_widths": (128 if encoder[0] else 256, 256, *deep),
+        "decoder_widths": (128 if decoder[0] else 256, 256, *deep),
+        "encoder_blocks": encoder,
+        "decoder_blocks": decoder,
+        "encoder_attention": tuple(range(3, stages)),
+        "decoder_attention": tuple(range(3, stages)),
+        "encoder_scales": ((),) * stages,
+        "decoder_scales": ((),) * stages,
+        "decoder_batch_norm": (1, 2),
+        "downsample": "pixel_unshuffle",
+        "upsample": "pixel_shuffle",
+        "head_width": 32,
+        "decoder_relu": (1, 2),
+        "decoder_out_activation": "relu",
+        "encoder_out_shortcut": True,
+        "decoder_in_shortcut": True,
+    }
+    return DCAEConfig(**fields | changes)
+
+
+FIVES: dict[str, Any] = {"encoder_scales": ((), (), (), (5,), (5,), (5,)), "downsample": "conv"}
+SANA: dict[str, Any] = FIVES | {"decoder_batch_norm": (), "decoder_relu": ()}
+RESIDUAL: dict[str, Any] = {"decoder_attention": (), "decoder_batch_norm": (), "decoder_relu": ()}
+RESIDUAL |= {"decoder_out_activation": "silu"}
+BARE: dict[str, Any] = RESIDUAL | {"encoder_attention": (), "encoder_out_shortcut": False, "decoder_in_shortcut": False}
+
 PUBLISHED: dict[str, Config] = {
     "SD1 and SDXL": kl(4, SD),
     "SD3 and FLUX.1": kl(16, SD, quant=False),
@@ -110,10 +145,22 @@ PUBLISHED: dict[str, Config] = {
     "Wan 2.2": Wan22Config(3, 48, (160, 320, 640, 640), (1024, 1024, 512, 256), 2, 3, (1, 2), True, 2),
     "Qwen-Image 2.1": Wan22Config(4, 64, QWEN, (1152, 1152, 576, 288, 144), 2, 3, (1, 2, 3), False, 1),
     "HunyuanImage 2.1": HunyuanImageConfig(3, 64, HUNYUAN, HUNYUAN[::-1], 2, 3),
+    "DC-AE Sana": dcae(
+        32,
+        (2, 2, 2, 3, 3, 3),
+        (3, 3, 3, 3, 3, 3),
+        **SANA | {"decoder_scales": FIVES["encoder_scales"], "upsample": "interpolate"},
+    ),
+    "DC-AE Lite": dcae(32, (2, 2, 2, 3, 3, 3), (0, 3, 5, 4, 4, 4), **FIVES | RESIDUAL),
+    "DC-AE f32c32": dcae(32, (0, 4, 8, 2, 2, 2), (0, 5, 10, 2, 2, 2)),
+    "DC-AE f64c128": dcae(128, (0, 4, 8, 2, 2, 2, 2), (0, 5, 10, 2, 2, 2, 2), deeper=(2048,)),
+    "DC-AE f128c512": dcae(512, (0, 4, 8, 2, 2, 2, 2, 2), (0, 5, 10, 2, 2, 2, 2, 2), deeper=(2048, 2048)),
+    "DC-AE 1.5 f32c128": dcae(128, (0, 5, 10, 4, 4, 4), (0, 5, 10, 4, 4, 4), **BARE),
+    "DC-AE 1.5 f64c128": dcae(128, (0, 5, 10, 4, 4, 4, 4), (0, 5, 10, 4, 4, 4, 4), **BARE | {"deeper": (1024,)}),
 }
 NO_MIRROR = (
     *("FLUX.2 small decoder", "TAESANA", "Asymmetric x1.5", "Asymmetric x2", "VAE-approx", "JointVAE"),
-    *("Wan 2.2", "Qwen-Image 2.1"),
+    *("Wan 2.2", "Qwen-Image 2.1", "DC-AE Lite", "DC-AE f32c32", "DC-AE f64c128", "DC-AE f128c512"),
 )
 """Those whose halves are not each other's mirror: half of one is read as half of another."""
 MIRRORED = [name for name in PUBLISHED if name not in NO_MIRROR]
@@ -133,7 +180,10 @@ def native_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 def in_layout(layout: Layout, shapes: Shapes, prefix: str = "") -> dict[str, tuple[int, ...]]:
     levels = layout.native_levels(shapes)
-    return {f"{prefix}{layout.from_native(key, levels)}": shape for key, shape in shapes.items()}
+    named = {f"{prefix}{layout.from_native(key, levels)}": shape for key, shape in shapes.items()}
+    with torch.device("meta"):
+        joined = join_parts({name: torch.empty(shape) for name, shape in named.items()})
+    return {name: tuple(tensor.shape) for name, tensor in joined.items()}
 
 
 def detected(shapes: Shapes, seed: int = 0) -> tuple[Config | None, dict[str, tuple[int, ...]]]:
@@ -147,7 +197,8 @@ def detected(shapes: Shapes, seed: int = 0) -> tuple[Config | None, dict[str, tu
 
 
 def layouts_for(config: Config) -> Iterable[Layout]:
-    return (layout for layout in LAYOUTS if layout.family == family_name(config) and not layout.half)
+    whole = (layout for layout in LAYOUTS if layout.family == family_name(config) and not layout.half)
+    return (layout for layout in whole if layout.fits(config))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -327,6 +378,38 @@ def test_any_wan_2_2_config_is_read_off_its_shapes(fields: dict[str, Any], prefi
     check_any(Wan22Config(**fields | widths | {"image_channels": 3}, patch=patch), prefix, seed)
 
 
+@st.composite
+def dcae_fields(draw: st.DrawFn) -> dict[str, Any]:
+    """Any number of stages and any mixture of blocks, as far as shapes tell them."""
+    stages = draw(st.integers(1, 6))
+    first_empty = draw(st.booleans()) and stages > 1
+    each = draw(st.lists(st.booleans(), min_size=2 * stages, max_size=2 * stages))
+    counts = st.lists(st.integers(1, 3), min_size=stages, max_size=stages)
+    latent = draw(st.sampled_from((4, 16, 32)))
+    fields: dict[str, Any] = {"image_channels": draw(st.sampled_from((1, 3))), "latent_channels": latent}
+    for half, chosen in (("encoder", each[:stages]), ("decoder", each[stages:])):
+        blocks = draw(counts)
+        blocks[0] = 0 if first_empty else blocks[0]
+        widths = draw(st.lists(st.sampled_from((16, 32)), min_size=stages, max_size=stages))
+        widths[0] = widths[1] if first_empty else widths[0]
+        attention = tuple(i for i in range(stages) if blocks[i] and chosen[i])
+        sizes = [draw(st.sampled_from(((), (5,), (3, 7)))) if i in attention else () for i in range(stages)]
+        fields |= {f"{half}_widths": tuple(widths), f"{half}_blocks": tuple(blocks)}
+        fields |= {f"{half}_attention": attention, f"{half}_scales": tuple(sizes)}
+    normed = draw(st.sets(st.integers(int(first_empty), stages - 1)))
+    with_attention = bool(fields["encoder_attention"])
+    return fields | {
+        "decoder_batch_norm": tuple(sorted(normed)),
+        "downsample": draw(st.sampled_from(("conv", "pixel_unshuffle"))) if stages > 1 else "pixel_unshuffle",
+        "upsample": draw(st.sampled_from(("interpolate", "pixel_shuffle"))) if stages > 1 else "pixel_shuffle",
+        "head_width": 8 if any(fields["encoder_scales"] + fields["decoder_scales"]) else 32,
+        "decoder_relu": tuple(i for i in sorted(normed) if i not in fields["decoder_attention"]),
+        "decoder_out_activation": "relu" if fields["decoder_attention"] else "silu",
+        "encoder_out_shortcut": with_attention and fields["encoder_widths"][-1] % latent == 0,
+        "decoder_in_shortcut": with_attention and fields["decoder_widths"][-1] % latent == 0,
+    }
+
+
 @settings(max_examples=8, deadline=None)
 @given(kl_fields(), st.sampled_from(PREFIXES), st.integers())
 def test_any_kl_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
@@ -391,6 +474,12 @@ def test_any_burgess_config_is_read_off_its_shapes(fields: dict[str, Any], prefi
 )
 def test_any_joint_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
     check_any(JointConfig(**fields), prefix, seed)
+
+
+@settings(max_examples=8, deadline=None)
+@given(dcae_fields(), st.sampled_from(PREFIXES), st.integers())
+def test_any_dcae_config_is_read_off_its_shapes(fields: dict[str, Any], prefix: str, seed: int) -> None:
+    check_any(DCAEConfig(**fields), prefix, seed)
 
 
 def check_any(config: Config, prefix: str, seed: int) -> None:

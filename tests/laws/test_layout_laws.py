@@ -13,6 +13,7 @@ from vaekit.checkpoints.families.batch_norm import STATISTICS
 from vaekit.nets.approx import ApproxConfig
 from vaekit.nets.asymmetric import AsymmetricConfig
 from vaekit.nets.burgess import BurgessConfig
+from vaekit.nets.dcae import DCAEConfig
 from vaekit.nets.hunyuan_image import HunyuanImageConfig
 from vaekit.nets.joint import JointConfig
 from vaekit.nets.kl import KLConfig
@@ -60,12 +61,28 @@ def hunyuan_config(levels: int, blocks: int = 2) -> HunyuanImageConfig:
     return HunyuanImageConfig(3, 4, widths, widths[::-1], blocks, blocks + 1)
 
 
+def dcae_config(stages: int, down: str, shortcut: bool, first_empty: bool = True) -> DCAEConfig:
+    """All kinds of blocks: residual ones above, attention below; every second stage with batch norm."""
+    widths, deeper = (16,) * stages, tuple(range(stages // 2, stages))
+    scales = tuple((3, 5) if i in deeper else () for i in range(stages))
+    blocks = (0 if first_empty and stages > 1 else 1, *(1 + i % 3 for i in range(1, stages)))
+    up, normed = "pixel_shuffle" if down == "pixel_unshuffle" else "interpolate", tuple(range(1, stages, 2))
+    around = (8, normed, "relu", shortcut, shortcut)
+    return DCAEConfig(3, 4, widths, widths, blocks, blocks, deeper, deeper, scales, scales, normed, down, up, *around)
+
+
 HUNYUAN_CONFIGS = [hunyuan_config(levels, blocks) for levels in (2, 4, 12) for blocks in (1, 2, 3)]
 WAN_CONFIGS = [wan_config(levels, blocks) for levels in (2, 4, 12) for blocks in (1, 2, 3)]
 CONFIGS: dict[str, list[Config]] = {
     "kl": [*KL_CONFIGS],
     "vq": [vq_config(config) for config in KL_CONFIGS],
     "asymmetric": [AsymmetricConfig(**dataclasses.asdict(config)) for config in KL_CONFIGS],
+    "dcae": [
+        dcae_config(stages, down, shortcut, first_empty)
+        for stages, first_empty in ((1, False), (2, True), (6, True), (11, False))
+        for down in ("conv", "pixel_unshuffle")
+        for shortcut in (True, False)
+    ],
     "tiny": [*TINY_CONFIGS],
     "approx": [ApproxConfig(3, 4, (8,) * (count - 1), (3,) * count) for count in (1, 8, 12)],
     "burgess": [BurgessConfig(3, size, 32, 256, 10) for size in (32, 64)],
@@ -101,7 +118,9 @@ def check_reversible(layout: Layout, config: Config) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=NAMES)
 def test_every_name_translates_there_and_back(layout: Layout) -> None:
-    for config in CONFIGS[layout.family]:
+    fitting = [config for config in CONFIGS[layout.family] if layout.fits(config)]
+    assert fitting
+    for config in fitting:
         check_reversible(layout, config)
 
 
@@ -231,6 +250,17 @@ def test_diffusers_keys_are_those_of_autoencoder_tiny(stages: int) -> None:
             latent_channels=config.latent_channels,
         )
     assert foreign_names("diffusers", "tiny", config) == set(theirs.state_dict())
+
+
+@pytest.mark.parametrize("down", ["conv", "pixel_unshuffle"])
+@pytest.mark.parametrize("stages", [2, 6, 11])
+def test_diffusers_keys_are_those_of_autoencoder_dc(stages: int, down: str) -> None:
+    from diffusers import AutoencoderDC
+
+    config = dcae_config(stages, down, True)
+    with torch.device("meta"):
+        theirs = AutoencoderDC(**family_of("dcae").diffusers(config, None))
+    assert foreign_names("diffusers", "dcae", config) == set(theirs.state_dict())
 
 
 def foreign_names(name: str, family: str, config: Config) -> set[str | None]:

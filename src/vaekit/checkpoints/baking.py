@@ -28,6 +28,7 @@ from vaekit.checkpoints.formats.writing import (
     piece_of,
     write_safetensors,
 )
+from vaekit.checkpoints.fused import join_parts, whole_key
 from vaekit.checkpoints.identify import Identified, check_tensors, identify, same_shape
 from vaekit.checkpoints.loading import located
 from vaekit.checkpoints.locate import OUTSIDE_NETS, Found, locate, shorten
@@ -173,7 +174,7 @@ def place_of(file: TensorFile, own: Identified | None, new: Identified) -> Place
             "A checkpoint without a VAE needs a whole one.",
             "Give both halves.",
         )
-    layout = layout_of("ldm", new.family.name) or layout_of("native", new.family.name)
+    layout = layout_of("ldm", new.family.name, new.config) or layout_of("native", new.family.name, new.config)
     assert layout is not None
     return Place(
         layout,
@@ -205,7 +206,8 @@ def fit(new: Identified, own: Identified | None, place: Place) -> tuple[list[Pie
         if theirs and key in names and same_shape(theirs.spec(key).shape, piece.shape):
             shape = theirs.spec(key).shape
         fitted.append(in_dtype(replace(piece, name=place.prefix + called[key], shape=shape), dtypes[key]))
-    return fitted, set(names.values()) - set(kept.values())
+    removed = set(names.values()) - set(kept.values())
+    return join_parts(fitted), {whole_key(name) for name in removed}
 
 
 def check_halves(new: Identified, own: Identified, kept: dict[str, str]) -> None:

@@ -40,6 +40,8 @@ class Kind:
     """Red, green and blue for one unit of each latent channel: the linear map of fast previews, up to a factor."""
     same_weights_as: str = ""
     """The kind whose weights, or ones that cannot be told from them, this one sees in another frame."""
+    model_name: str = ""
+    """What a config.json beside a file of this kind calls the model, where its authors' does and shapes do not tell."""
 
     def fits(self, family: str, config: Config) -> bool:
         """Whether a config has every field that makes up this kind."""
@@ -113,6 +115,7 @@ def kinds() -> tuple[Kind, ...]:
             latents=_statistics(entry.get("latents")),
             colours=tuple(map(tuple, entry["colours"])) if "colours" in entry else None,
             same_weights_as=entry.get("same_weights_as", ""),
+            model_name=entry.get("model_name", ""),
         )
         for entry in _table("kinds.toml")["kind"]
     )

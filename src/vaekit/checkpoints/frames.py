@@ -43,6 +43,9 @@ def find_frame(
             return candidates, candidates[0].frame, f"the checkpoint around it, which is {around.name}'s"
     if says_unknown(metadata, settings):
         return candidates, None, "the file says that it is"
+    named = tuple(kind for kind in candidates if kind.model_name and kind.model_name == settings.get("model_name"))
+    if named:
+        return named, agreed_frame(named), "config.json, which names the model"
     agreed = agreed_frame(candidates)
     if agreed is not None:
         return candidates, agreed, "the shapes, which only this kind has"

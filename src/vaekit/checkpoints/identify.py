@@ -76,7 +76,8 @@ def identify(path: Path) -> Identified:
             "Expected one of the models in the README's table.",
             "If this is a VAE that others can run, please report its key names and shapes.",
         )
-    config = family.complete(config, read_config(files[0].metadata), settings)
+    told = parts[0].layout.tells | read_config(files[0].metadata)
+    config = family.complete(config, told, settings)
     statistics = read_statistics(path, parts, config.latent_channels, settings)
     edm = read_edm_frame(path, parts, config.latent_channels)
     around = model_around(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
@@ -94,7 +95,9 @@ def check_tensors(identified: Identified) -> None:
     """
     with torch.device("meta"):
         vae = assemble(identified.family, identified.config, identified.halves)
-    expected = {key: tuple(tensor.shape) for key, tensor in vae.state_dict().items()}
+    wanted = vae.state_dict()
+    expected = {key: tuple(tensor.shape) for key, tensor in wanted.items()}
+    counters = {key for key, tensor in wanted.items() if not tensor.is_floating_point()}
     present = {native: part for part in identified.parts for native in part.names}
     problems = {
         "missing": [name_in_file(identified, key) for key in expected.keys() - present.keys()],
@@ -105,7 +108,9 @@ def check_tensors(identified: Identified) -> None:
             if key in expected and not same_shape(part.spec(key).shape, expected[key])
         ],
         "not of floating point": [
-            part.names[key] for key, part in present.items() if not part.spec(key).dtype.is_floating_point
+            part.names[key]
+            for key, part in present.items()
+            if key not in counters and not part.spec(key).dtype.is_floating_point
         ],
     }
     told = "; ".join(f"{len(keys)} {what}: {shorten(sorted(keys))}" for what, keys in problems.items() if keys)

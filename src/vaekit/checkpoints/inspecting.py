@@ -81,7 +81,8 @@ def inspect(name_or_path: str | Path, *, hash: bool = True) -> Inspection:
             identified = identify(path)
         except NotRunnable as refusal:
             return not_run(str(name_or_path), path, refusal)
-        specs = [part.spec(key) for part in identified.parts for key in part.names]
+        held = (part.spec(key) for part in identified.parts for key in part.names)
+        specs = [spec for spec in held if spec.dtype.is_floating_point]  # all but a batch norm's counter
         hashes = hashes_of(identified) if hash else None
         recognition = recognise(hashes.weights, hashes.sha256) if hashes else Recognition()
         identified = settled_by(identified, recognition)

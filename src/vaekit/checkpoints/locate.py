@@ -9,6 +9,7 @@ from typing import Any
 from vaekit.checkpoints.families import LAYOUTS, Layout, family_of
 from vaekit.checkpoints.families.batch_norm import STATISTICS
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec, is_there, open_tensors
+from vaekit.checkpoints.fused import present_parts
 from vaekit.checkpoints.telltales import no_vae, not_runnable
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, legible
 
@@ -27,6 +28,7 @@ class Found:
     """Where the tensors of a VAE, or of one half, stand in one file."""
 
     file: TensorFile
+    """As the layout sees it: tensors that it keeps as one stand there in parts, see `fused.py`."""
     layout: Layout
     prefix: str
     names: Mapping[str, str]
@@ -97,15 +99,16 @@ def locate(file: TensorFile) -> Found:
         WrongTensors: the one that explains the most leaves some unexplained.
     """
     counted = [
-        ((count, -len(prefix)), layout, prefix)
+        ((count, -len(prefix)), layout, prefix, seen)
         for layout in LAYOUTS
-        for prefix, count in layout.prefixes(file.specs).items()
+        for seen in (present_parts(file, layout),)
+        for prefix, count in layout.prefixes(seen.specs).items()
         if count >= FEWEST_KEYS
     ]
     if not counted:
         raise no_vae_error(file)
     most = max(rank for rank, *_ in counted)
-    tied = [found_in(file, layout, prefix) for rank, layout, prefix in counted if rank == most]
+    tied = [found_in(seen, layout, prefix) for rank, layout, prefix, seen in counted if rank == most]
     found, strangers = next((each for each in tied if knows_shapes(each[0])), tied[0])
     if strangers:
         raise not_runnable(file) or leftover_error(file, found.layout, strangers)

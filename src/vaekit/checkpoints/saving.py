@@ -11,7 +11,7 @@ from vaekit.checkpoints.families import FAMILIES, Config, Family, Layout, family
 from vaekit.checkpoints.formats.weights_inside import METADATA
 from vaekit.checkpoints.formats.writing import Piece, Progress, check_room, header, in_order, write_safetensors
 from vaekit.checkpoints.metadata import describe
-from vaekit.checkpoints.weights import Weights, names_in, piece_in_memory, shape_in, weights_of
+from vaekit.checkpoints.weights import Weights, piece_in_memory, weights_of
 from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
 from vaekit.vae import VAE
 from vaekit.whole_files import cannot_write, whole_file, whole_folder
@@ -51,7 +51,7 @@ def write(weights: Weights, path: Path, layout: str, progress: Progress | None =
     elif layout == "diffusers" and path.suffix not in (*SAFETENSORS_ENDINGS, *TORCH_ENDINGS):
         _write_diffusers_folder(weights, path, progress)
     else:
-        _write_one_file(weights, path, required_layout(layout, weights.family), progress)
+        _write_one_file(weights, path, required_layout(layout, weights.family, weights.config), progress)
 
 
 def family_and_config(vae: VAE) -> tuple[Family, Config]:
@@ -72,30 +72,24 @@ def family_and_config(vae: VAE) -> tuple[Family, Config]:
 
 def tensors_in(vae: VAE, layout: Layout, family: Family, config: Config) -> dict[str, Tensor]:
     """The weights, and the statistics that tell the frame where it is of that kind, in a layout's keys and shapes."""
-    native = vae.state_dict() | family.beside(config, vae.frame)
-    names = names_in(layout, native)
-    return {
-        names[key]: tensor.reshape(shape_in(layout, key, tuple(tensor.shape))).detach().contiguous()
-        for key, tensor in native.items()
-    }
+    return {piece.name: piece.tensor() for piece in weights_of(vae, family, config).pieces(layout)}
 
 
-def required_layout(name: str, family: Family) -> Layout:
-    """The layout of this name for a family.
+def required_layout(name: str, family: Family, config: Config) -> Layout:
+    """The layout of this name for a family and a network of this config.
 
     Raises:
-        WrongTensors: the family has none of that name.
+        WrongTensors: there is none of that name.
     """
-    layout = layout_of(name, family.name)
+    layout = layout_of(name, family.name, config)
     if layout is None:
-        there_are = {layout.name for layout in family.layouts} & set(LAYOUT_NAMES) | (
-            {"tiny"} if family.name == "tiny" else set()
-        )
-        names = " or ".join(f'"{known}"' for known in LAYOUT_NAMES if known in there_are)
+        possible = [other for other in LAYOUT_NAMES if layout_of(other, family.name, config)]
+        possible += ["tiny"] if family.name == "tiny" else []
+        such = "such " if layout_of(name, family.name) else ""
         raise WrongTensors(
-            f"There is no {name} layout for a {family.name!r} autoencoder.",
+            f"There is no {name} layout for {such}a {family.name!r} autoencoder.",
             "",
-            f"Use {names}.",
+            "Use " + " or ".join(f'"{known}"' for known in possible) + ".",
         )
     return layout
 
@@ -165,7 +159,7 @@ def write_torch_file(pieces: Sequence[Piece], temporary: Path, metadata: Mapping
 def _write_diffusers_folder(weights: Weights, path: Path, progress: Progress | None) -> None:
     both_halves(weights.halves, "diffusers")
     settings = weights.family.diffusers(weights.config, weights.frame)
-    pieces = weights.pieces(required_layout("diffusers", weights.family))
+    pieces = weights.pieces(required_layout("diffusers", weights.family, weights.config))
     with whole_folder(path) as temporary:
         write_pieces(pieces, temporary / DIFFUSERS_WEIGHTS, {"format": "pt"}, path, progress)
         (temporary / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
@@ -184,7 +178,7 @@ def both_halves(halves: Sequence[str], layout: str) -> None:
 def _write_tiny_halves(weights: Weights, path: Path) -> None:
     """Two files named after the folder: ComfyUI finds its tiny autoencoders by such names (`taesd_encoder`)."""
     metadata = describe(weights.family.name, weights.config, weights.frame)
-    layouts = {half: required_layout(f"tiny-{half}", weights.family) for half in weights.halves}
+    layouts = {half: required_layout(f"tiny-{half}", weights.family, weights.config) for half in weights.halves}
     with whole_folder(path) as temporary:
         for half, layout in layouts.items():
             inside = {key: piece for key, piece in weights.tensors.items() if key.startswith(half + ".")}

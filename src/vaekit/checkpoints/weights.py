@@ -1,5 +1,6 @@
 """A VAE's tensors between two files: under native keys, each read or copied only when its turn comes."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from vaekit.checkpoints.families import HALVES, Config, Family, Layout, assemble
 from vaekit.checkpoints.formats.writing import Piece, piece_of
+from vaekit.checkpoints.fused import join_parts
 from vaekit.checkpoints.identify import Identified
 from vaekit.errors import WrongTensors, legible
 from vaekit.vae import VAE, LatentFrame
@@ -34,10 +36,12 @@ class Weights:
             WrongTensors: the layout has no name for one.
         """
         names = names_in(layout, self.tensors)
-        return [
-            replace(piece, name=names[key], shape=shape_in(layout, key, piece.shape))
-            for key, piece in self.tensors.items()
-        ]
+        return join_parts(
+            [
+                replace(piece, name=names[key], shape=shape_in(layout, key, piece.shape))
+                for key, piece in self.tensors.items()
+            ]
+        )
 
 
 def weights_of(vae: VAE, family: Family, config: Config) -> Weights:
@@ -119,9 +123,8 @@ def names_in(layout: Layout, native: Iterable[str]) -> dict[str, str]:
 
 
 def shape_in(layout: Layout, native: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that a layout keeps a tensor in: (c, c) for (c, c, 1, 1) where attention is made of linear layers."""
-    inside_attention = ".attn" in native and native.endswith(".weight") and len(shape) == 4
-    return (shape[0], shape[1] * shape[2] * shape[3]) if layout.linear_attention and inside_attention else shape
+    """The shape that a layout keeps a tensor in: (c, d) for (c, d, 1, 1) where its 1x1 convolutions are matrices."""
+    return (shape[0], math.prod(shape[1:])) if len(shape) > 1 and layout.is_matrix(native) else shape
 
 
 def piece_in_memory(name: str, tensor: Tensor) -> Piece:

@@ -151,8 +151,13 @@ def check_positions(z: Tensor, config: ImageConfig) -> None:
 
 def converted(vae: VAE, device: torch.device, dtype: torch.dtype) -> VAE:
     """The VAE with its weights on a device and in a dtype; the same object where they are so already."""
-    weights = list(vae.parameters()) + list(vae.buffers())
-    if all(weight.device == device and weight.dtype == dtype for weight in weights) and not vae.training:
+    tensors = list(vae.parameters()) + list(vae.buffers())
+    numbers = (tensor for tensor in tensors if tensor.is_floating_point())
+    if (
+        all(tensor.device == device for tensor in tensors)
+        and all(tensor.dtype == dtype for tensor in numbers)
+        and not vae.training
+    ):
         return vae
     # Weights are handed to deepcopy as already copied, so that they are converted once and never duplicated.
     done: dict[int, Tensor] = {}

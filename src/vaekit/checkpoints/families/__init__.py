@@ -9,6 +9,7 @@ from vaekit.checkpoints.families import (
     approx,
     asymmetric,
     burgess,
+    dcae,
     hunyuan_image,
     joint,
     kl,
@@ -39,6 +40,7 @@ FAMILIES = (
     kl.FAMILY,
     tiny.FAMILY,
     wan.FAMILY,
+    dcae.FAMILY,
     hunyuan_image.FAMILY,
     wan22.FAMILY,
     vq.FAMILY,
@@ -69,6 +71,7 @@ def assemble(family: Family, config: Config, halves: Collection[str] = HALVES, f
     return VAE(encoder, family.head(config), decoder, family.to_likelihood, frame)
 
 
-def layout_of(name: str, family: str) -> Layout | None:
-    """The layout of this name for a family, if it has one."""
-    return next((layout for layout in LAYOUTS if layout.name == name and layout.family == family), None)
+def layout_of(name: str, family: str, config: Config | None = None) -> Layout | None:
+    """The layout of this name for a family, if it has one; the one whose names a network of this config has."""
+    named = (layout for layout in LAYOUTS if layout.name == name and layout.family == family)
+    return next((layout for layout in named if config is None or layout.fits(config)), None)

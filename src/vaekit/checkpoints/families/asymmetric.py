@@ -4,6 +4,7 @@ from typing import Any
 
 from vaekit.checkpoints.families.convolutional import (
     ATTENTION,
+    MATRICES,
     OLD_ATTENTION,
     assumed_groups,
     block_types,
@@ -85,8 +86,8 @@ LAYOUTS = (
     # The published checkpoints also hold layers from which the original code reads nothing but their widths.
     Layout("ldm", "asymmetric", with_condition(ldm(TRUNK), "decoder.encoder."), idle=("decoder.up_layers.",)),
     Layout("native", "asymmetric", same_names(DIFFUSERS)),
-    Layout("diffusers", "asymmetric", DIFFUSERS),
-    Layout("diffusers-old", "asymmetric", with_condition(OLD_TRUNK)),
+    Layout("diffusers", "asymmetric", DIFFUSERS, matrices=MATRICES),
+    Layout("diffusers-old", "asymmetric", with_condition(OLD_TRUNK), matrices=MATRICES),
 )
 FAMILY = Family(
     name="asymmetric",

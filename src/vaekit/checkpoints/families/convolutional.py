@@ -13,6 +13,8 @@ PUBLISHED_GROUPS = 32
 """Groups of every GroupNorm in all published KL autoencoders. Shapes do not tell it; metadata may say otherwise."""
 RESIDUAL = {name: name for name in ("norm1", "conv1", "norm2", "conv2")} | {"nin_shortcut": "conv_shortcut"}
 ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
+MATRICES = r".+\.attn.*\.weight"
+"""diffusers keeps the 1x1 convolutions of attention as linear layers: (c, c, 1, 1) -> (c, c)."""
 OLD_ATTENTION = {"norm": "group_norm", "q": "query", "k": "key", "v": "value", "proj_out": "proj_attn"}
 ENDS = {"conv_in": "conv_in", "norm_out": "conv_norm_out", "conv_out": "conv_out"}
 QUANT_CONVS: Rules = (

@@ -47,6 +47,6 @@ def one_factor(frame: LatentFrame | None, name: str) -> dict[str, Any]:
         raise WrongTensors(
             f"diffusers' {name} has no word for this frame, which shifts latents or scales them by channel.",
             "",
-            'Save the VAE in the "ldm" or "native" layout.',
+            'Save the VAE in the "native" layout.',
         )
     return {"scaling_factor": settings["scaling_factor"]}

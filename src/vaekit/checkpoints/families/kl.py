@@ -9,6 +9,7 @@ from vaekit.checkpoints.families.asymmetric import has_condition
 from vaekit.checkpoints.families.batch_norm import EPSILON, PATCH, STATISTICS, statistics_of
 from vaekit.checkpoints.families.convolutional import (
     ATTENTION,
+    MATRICES,
     OLD_ATTENTION,
     assumed_groups,
     convolutional,
@@ -77,8 +78,8 @@ KL, OLD_KL = ((*diffusers_kl(attention), *STATISTICS) for attention in (ATTENTIO
 LAYOUTS = (
     Layout("ldm", "kl", ldm(KL)),
     Layout("native", "kl", same_names(KL)),
-    Layout("diffusers", "kl", KL, linear_attention=True),
-    Layout("diffusers-old", "kl", OLD_KL, linear_attention=True),
+    Layout("diffusers", "kl", KL, matrices=MATRICES),
+    Layout("diffusers-old", "kl", OLD_KL, matrices=MATRICES),
     Layout(
         "bare-encoder",
         "kl",

@@ -1,11 +1,12 @@
 """Naming schemes of tensors, as reversible tables.
 
 A layout maps every native key to one foreign key and back; nothing is lost or invented. Templates name the parts that
-vary: `{i}` and `{j}` are numbers, `{~i}` is the number of a decoder level counted from the other end, `{-i}` is one
-less, `{p}` is `weight` or `bias`. Where the layer at the end of a level is counted with the blocks before it, `{n}` is
-the place of block `{j}` and `{e}` that of the layer at the end: in one sequence through all levels, or in one for each
-level where the template names `{i}` too. Native keys are the attribute names of `vaekit.nets`. The tables themselves
-stand with their families.
+vary: `{i}`, `{j}` and `{k}` are numbers, `{~i}` is the number of a decoder level counted from the other end, `{-i}` is
+one less, `{p}` is `weight` or `bias`, `{s}` is a running statistic of a batch norm. Where the layer at the end of a
+level is counted with the blocks before it, `{n}` is the place of block `{j}` and `{e}` that of the layer at the end: in
+one sequence through all levels, or in one for each level where the template names `{i}` too. A foreign template may end
+in `[0/3]`: the tensor is the first of three equal parts of the one that the file holds (`checkpoints/fused.py`). Native
+keys are the attribute names of `vaekit.nets`. The tables themselves stand with their families.
 """
 
 import math
@@ -13,6 +14,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 HALVES = ("encoder", "decoder")
 PLACEHOLDER = re.compile(r"(\{[~-]?\w\})")
@@ -21,12 +23,16 @@ NUMBER = "0|[1-9][0-9]{0,2}"
 PATTERNS = {
     "{i}": f"(?P<i>{NUMBER})",
     "{j}": f"(?P<j>{NUMBER})",
+    "{k}": f"(?P<k>{NUMBER})",
     "{~i}": f"(?P<reversed>{NUMBER})",
     "{-i}": f"(?P<less>{NUMBER})",
     "{n}": f"(?P<place>{NUMBER})",
     "{e}": f"(?P<end>{NUMBER})",
     "{p}": "(?P<p>weight|bias)",
+    "{s}": "(?P<s>running_mean|running_var|num_batches_tracked)",
 }
+PART = re.compile(r"(?P<whole>.+)\[(?P<number>[0-9])/(?P<count>[0-9])\]")
+"""A template, or a key, of a tensor that is part of another."""
 Rules = tuple[tuple[str, str], ...]
 Table = list[tuple[re.Pattern[str], str, str]]
 """Patterns, the templates of the other scheme, and the sequence that the foreign one counts through; "" for none."""
@@ -56,8 +62,18 @@ class Layout:
     """What foreign keys begin with whose tensors no network ever reads: dropped, and counted as ignored."""
     any_prefix: bool = True
     """Whether the keys are telling enough to be recognised behind a prefix that nobody announced."""
-    linear_attention: bool = False
-    """Whether the 1x1 convolutions of attention are written as linear layers: (c, c, 1, 1) as (c, c)."""
+    tells: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Fields of the config that these names go with: a network with other values has other names."""
+    matrices: str = ""
+    """A pattern of the native keys of 1x1 convolutions that this scheme keeps as matrices."""
+
+    def fits(self, config: Any) -> bool:
+        """Whether a network of this config has these names."""
+        return all(getattr(config, name) == value for name, value in self.tells.items())
+
+    def is_matrix(self, native: str) -> bool:
+        """Whether this scheme keeps the tensor of a native key as a matrix."""
+        return re.fullmatch(self.matrices, native) is not None
 
     @property
     def half(self) -> str:
@@ -96,6 +112,13 @@ class Layout:
         blocks = numbers(native, [rule for rule in self._by_native if "{n}" in rule[1]], "j")
         lengths = {name: max(found) + 2 for name, found in blocks.items()}
         return Levels(count_levels(native, renumbered, "i"), lengths)
+
+    @cached_property
+    def fused(self) -> tuple[tuple[re.Pattern[str], int], ...]:
+        """The foreign keys, behind any prefix, of tensors that hold several native ones; and how many."""
+        parts = (PART.fullmatch(foreign) for _, foreign in self.rules)
+        wholes = {part["whole"]: int(part["count"]) for part in parts if part}
+        return tuple((re.compile(rf"(?:.*\.)?{pattern(whole)}"), count) for whole, count in wholes.items())
 
     @cached_property
     def _by_foreign(self) -> Table:

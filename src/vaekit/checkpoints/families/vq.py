@@ -4,6 +4,7 @@ from typing import Any
 
 from vaekit.checkpoints.families.convolutional import (
     ATTENTION,
+    MATRICES,
     OLD_ATTENTION,
     QUANT_CONVS,
     assumed_groups,
@@ -51,8 +52,8 @@ VQ, OLD_VQ = ((*diffusers_kl(attention), *CODEBOOKS) for attention in (ATTENTION
 LAYOUTS = (
     Layout("ldm", "vq", ldm(VQ, QUANT_CONVS + CODEBOOKS)),
     Layout("native", "vq", same_names(VQ)),
-    Layout("diffusers", "vq", VQ, linear_attention=True),
-    Layout("diffusers-old", "vq", OLD_VQ, linear_attention=True),
+    Layout("diffusers", "vq", VQ, matrices=MATRICES),
+    Layout("diffusers-old", "vq", OLD_VQ, matrices=MATRICES),
 )
 FAMILY = Family(
     name="vq",
