@@ -88,10 +88,12 @@ def as_matrix(native: str, tensor: Tensor) -> Tensor:
 def _required_layout(name: str, family: Family) -> Layout:
     layout = layout_of(name, family.name)
     if layout is None:
+        others = [f'"{other}"' for other in LAYOUT_NAMES if layout_of(other, family.name)]
+        others += ['"tiny" for two files'] if family.name == "tiny" else []
         raise WrongTensors(
             f"There is no {name} layout for a {family.name!r} autoencoder.",
             "",
-            'Use "native" or "diffusers"' + (', or "tiny" for two files.' if family.name == "tiny" else "."),
+            f"Use {', '.join(others[:-1])} or {others[-1]}.",
         )
     return layout
 
