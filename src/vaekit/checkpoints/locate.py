@@ -124,7 +124,7 @@ def locate(file: TensorFile) -> Found:
         held = statistics if native in OUTSIDE_NETS else names
         if native is not None and native not in held:
             held[native] = key
-        elif not bare.startswith(TRAINING_LEFTOVERS):
+        elif not bare.startswith(TRAINING_LEFTOVERS) and bare not in layout.extras:
             strangers.append(key)
     if strangers:
         raise leftover_error(file, layout, strangers)

@@ -36,6 +36,8 @@ class Layout:
     has: tuple[str, ...] = ()
     """Foreign keys that a file in this layout always has; only needed where the templates alone say little."""
     lacks: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    """Foreign keys that stand beside the weights and say nothing of the autoencoder."""
     any_prefix: bool = True
     """Whether the keys are telling enough to be recognised behind a prefix that nobody announced."""
 
