@@ -1,15 +1,12 @@
 """The table of known VAEs is whole and consistent."""
 
 import dataclasses
-<<<<<<< HEAD
-import re
-=======
 import inspect
+import re
 from typing import Any
 
 import pytest
 from diffusers import AutoencoderKLQwenImage, AutoencoderKLQwenImage21, AutoencoderKLWan
->>>>>>> wan
 
 from vaekit.checkpoints.cards import agreed_frame, cards, kind_named, kinds, matching_kinds
 from vaekit.checkpoints.families import family_of

@@ -1,0 +1,120 @@
+"""Through a file in any layout, format and dtype and back: every tensor of every family, to the last bit."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from vaekit.checkpoints.baking import bake
+from vaekit.checkpoints.converting import convert
+from vaekit.checkpoints.extracting import extract
+from vaekit.checkpoints.families import FAMILIES, LAYOUTS, Config, Layout, assemble, family_of
+from vaekit.checkpoints.formats.files import open_tensors
+from vaekit.checkpoints.formats.writing import Piece, header, in_order, write_safetensors
+from vaekit.checkpoints.identify import identify
+from vaekit.checkpoints.loading import load
+from vaekit.checkpoints.weights import weights_in, weights_of
+from vaekit.nets.kl import KLConfig
+from vaekit.nets.tiny import TinyConfig
+from vaekit.nets.vq import VQConfig
+from vaekit.vae import VAE
+
+KL = KLConfig(3, 4, 4, (32, 64), (32, 64), 1, 2, (1,), (1,), True, True, True, 32)
+EXAMPLES: dict[str, Config] = {
+    "kl": KL,
+    "vq": VQConfig(**dataclasses.asdict(KL), codes=12),
+    "tiny": TinyConfig(3, 4, 8, (1, 2, 2), (2, 2, 1), False),
+}
+"""One small config of each family; a new family adds its own."""
+WHOLE = [layout for layout in LAYOUTS if not layout.half and not layout.name.startswith("bare-")]
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def example(family: str, dtype: torch.dtype = torch.float32) -> VAE:
+    """A VAE with random weights, among them what comparisons treat in odd ways: infinities, minus zero, denormals."""
+    vae = assemble(family_of(family), EXAMPLES[family]).eval().to(dtype)
+    generator = torch.Generator().manual_seed(0)
+    odd = torch.tensor([float("inf"), -0.0, torch.finfo(dtype).smallest_normal / 4], dtype=dtype)
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+            parameter.view(-1)[: min(3, parameter.numel())] = odd[: parameter.numel()]
+    return vae
+
+
+def bits(vae: VAE) -> dict[str, tuple[torch.dtype, torch.Size, bytes]]:
+    return {
+        key: (tensor.dtype, tensor.shape, tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        for key, tensor in vae.state_dict().items()
+    }
+
+
+def test_every_family_has_an_example() -> None:
+    assert EXAMPLES.keys() == {family.name for family in FAMILIES}
+
+
+@pytest.mark.parametrize("layout", WHOLE, ids=[f"{layout.family}-{layout.name}" for layout in WHOLE])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_what_is_translated_and_written_is_read_and_translated_back(
+    layout: Layout, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    vae = example(layout.family, dtype)
+    pieces = weights_of(vae, family_of(layout.family), EXAMPLES[layout.family]).pieces(layout)
+    around = [Piece(f"x.{i}", (3,), torch.float32, lambda: torch.zeros(3)) for i in range(2)]
+    for prefix, beside in (("", []), ("first_stage_model.", around)):
+        named = [dataclasses.replace(piece, name=prefix + piece.name) for piece in pieces]
+        ordered = in_order([*named, *beside])
+        write_safetensors(tmp_path / "x", header(ordered, {}), ordered, tmp_path / "x")
+        assert bits(load(tmp_path / "x")) == bits(vae)
+        assert identify(tmp_path / "x").layout == layout.name
+
+
+@pytest.mark.parametrize("family", EXAMPLES)
+def test_a_walk_through_all_layouts_and_formats_loses_nothing(family: str, tmp_path: Path) -> None:
+    vae = example(family)
+    names = [
+        name
+        for name in ("native", "ldm", "diffusers")
+        if any(layout.name == name for layout in family_of(family).layouts)
+    ]
+    start = tmp_path / "start.safetensors"
+    write_native(vae, family, start)
+    here = start
+    for number, (name, ending) in enumerate(itertools.product(names, ("safetensors", "pt", "bin"))):
+        there = tmp_path / f"{number}.{ending}"
+        convert(here, there, name)
+        here = there
+    assert bits(load(here)) == bits(vae)
+    convert(here, tmp_path / "end.safetensors", "native")
+    assert weights(tmp_path / "end.safetensors") == weights(start)
+
+
+@pytest.mark.parametrize("family", EXAMPLES)
+def test_extracted_and_baked_back_a_checkpoint_is_the_same_file(family: str, tmp_path: Path) -> None:
+    vae = example(family, torch.float16)
+    layout = family_of(family).layouts[0]
+    pieces = weights_of(vae, family_of(family), EXAMPLES[family]).pieces(layout)
+    inside = [dataclasses.replace(piece, name=f"vae.{piece.name}") for piece in pieces]
+    ordered = in_order([*inside, Piece("model.x", (7,), torch.float64, lambda: torch.arange(7.0).double())])
+    whole = tmp_path / "whole.safetensors"
+    write_safetensors(whole, header(ordered, {"b": "1", "a": "2"}), ordered, whole)
+    extract(whole, tmp_path / "vae.safetensors")
+    assert bits(load(tmp_path / "vae.safetensors")) == bits(vae)
+    bake(whole, tmp_path / "vae.safetensors", tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == whole.read_bytes()
+
+
+def write_native(vae: VAE, family: str, path: Path) -> None:
+    layout = next(layout for layout in family_of(family).layouts if layout.name == "native")
+    pieces = in_order(weights_of(vae, family_of(family), EXAMPLES[family]).pieces(layout))
+    write_safetensors(path, header(pieces, {}), pieces, path)
+
+
+def weights(path: Path) -> dict[str, bytes]:
+    """The bytes of all weights by their native keys, read as bytes."""
+    pieces = weights_in(identify(path)).tensors
+    content = path.read_bytes()
+    spans = {key: open_tensors(path).span(piece.name) for key, piece in pieces.items()}
+    return {key: content[span.start : span.start + span.length] for key, span in spans.items() if span}
