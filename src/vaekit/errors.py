@@ -10,6 +10,9 @@
     ├── LatentMismatch            latents of one VAE given to another that cannot read them
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
     ├── NotFound                  a file, folder or name that is not there
+    │   └── AmbiguousName         a name that several files have
+    ├── CannotFetch               a file that the Hub did not give: no network, no access, no such file
+    │   └── WrongHash             a file that is not the one it should be
     ├── CannotWrite               a folder that cannot be written, a full disk
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device
 
@@ -67,6 +70,18 @@ class HalfMissing(VaekitError):
 
 class NotFound(VaekitError):
     """A file, a folder or a name that is not there."""
+
+
+class AmbiguousName(NotFound):
+    """Several files have this name; none was chosen."""
+
+
+class CannotFetch(VaekitError):
+    """A file could not be fetched; nothing was left under its final name."""
+
+
+class WrongHash(CannotFetch):
+    """What came, or what is there already, is not the file with the expected SHA-256."""
 
 
 class CannotWrite(VaekitError):

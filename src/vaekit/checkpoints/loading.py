@@ -1,6 +1,6 @@
 """A name or a path -> a VAE, strictly: every tensor of the network comes from the file, or it is an error."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -8,49 +8,51 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.cards import card_named, cards
+from vaekit.checkpoints.cards import card_named
+from vaekit.checkpoints.collection.folders import models_folders
+from vaekit.checkpoints.collection.names import find_named
 from vaekit.checkpoints.families import assemble
 from vaekit.checkpoints.formats.files import is_there
 from vaekit.checkpoints.identify import Identified, identify
-from vaekit.errors import NotFound, legible
 from vaekit.vae import VAE
 
 
-def load(name_or_path: str | Path) -> VAE:
+def load(name_or_path: str | Path, *, models: Sequence[Path] | None = None) -> VAE:
     """Load a VAE in evaluation mode, with the dtype that its file has.
 
     Args:
-        name_or_path: the name of a known VAE ("builtin"), a weights file, a diffusers folder, or a folder with the
-            encoder and the decoder of one VAE. A file with one half gives a VAE with that half.
+        name_or_path: the name of a known VAE ("builtin") or of a file in a models folder, a weights file, a diffusers
+            folder, or a folder with the encoder and the decoder of one VAE. A file with one half gives a VAE with that
+            half.
+        models: where names are looked up; see `models_folders` for where they are when this is None.
 
     Raises:
-        NotFound: nothing has this name.
+        NotFound, AmbiguousName: nothing has this name, or too much.
         BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`.
     """
-    with located(name_or_path) as path:
+    with located(name_or_path, models) as path:
         return build(identify(path))
 
 
 @contextmanager
-def located(name_or_path: str | Path) -> Iterator[Path]:
-    """The file that a name stands for, or the path itself. A known name wins: `./builtin` means the path.
+def located(name_or_path: str | Path, models: Sequence[Path] | None = None) -> Iterator[Path]:
+    """The file that a name stands for, or the path itself.
+
+    The name of a VAE inside the package wins: `./builtin` means the path. Then a path to something that is there; then
+    what `find_named` finds in the models folders.
 
     Raises:
-        NotFound: it is neither a known name nor a path to something.
+        NotFound: it is neither a name nor a path to something, or a known VAE that was not fetched yet.
+        AmbiguousName: several files have this name.
     """
     card = card_named(str(name_or_path))
     if card is not None and card.packaged:
         with resources.as_file(resources.files("vaekit.checkpoints").joinpath(card.packaged)) as path:
             yield path
-        return
-    if not is_there(Path(name_or_path)):
-        known = ", ".join(card.name for card in cards()) or "none yet"
-        raise NotFound(
-            f"There is no VAE called {legible(str(name_or_path))!r} and no file or folder of that name.",
-            f"Known names: {known}.",
-            "Give one of these, or the path to a VAE.",
-        )
-    yield Path(name_or_path)
+    elif is_there(Path(name_or_path)):
+        yield Path(name_or_path)
+    else:
+        yield find_named(str(name_or_path), models_folders(models))
 
 
 def build(identified: Identified) -> VAE:

@@ -12,6 +12,7 @@ import typer
 from vaekit.cli.convert import convert
 from vaekit.cli.decode import decode
 from vaekit.cli.encode import encode
+from vaekit.cli.get import get
 from vaekit.cli.inspect import inspect
 from vaekit.cli.output import show_error
 from vaekit.cli.reconstruct import reconstruct
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (reconstruct, encode, decode, inspect, convert):
+for verb in (reconstruct, encode, decode, inspect, get, convert):
     app.command(no_args_is_help=True)(verb)
 
 

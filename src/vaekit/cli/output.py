@@ -3,16 +3,26 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
-from vaekit.errors import VaekitError
+from vaekit.errors import VaekitError, legible
 
 Result = TypeVar("Result")
 
@@ -105,3 +115,33 @@ def each(paths: Sequence[Path], work: Callable[[Path], Result]) -> tuple[list[Re
     for failure in failures:
         say(f"vaekit: {failure.error}")
     return results, failures
+
+
+@contextmanager
+def fetching(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr how much of a file has come; the function given takes the bytes that are there and all of them."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with _shown_while_it_lasts(*columns) as bar:
+        task = bar.add_task(legible(what, 40), total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None, visible=True)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr how many of some things are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with _shown_while_it_lasts(*columns) as bar:
+        task = bar.add_task(what, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+def _shown_while_it_lasts(*columns: ProgressColumn) -> Progress:
+    """A progress bar on stderr that is gone afterwards; none where stderr is a file or a pipe."""
+    errors = Console(stderr=True)
+    return Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
