@@ -124,25 +124,32 @@ def handler(hub: StandIn) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+@pytest.fixture(scope="session")
+def standing() -> Iterator[StandIn]:
+    """A server that runs as long as the tests do."""
+    hub = StandIn()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler(hub)) as server:
+        server.daemon_threads = True
+        hub.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield hub
+        server.shutdown()
+
+
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    """A stand-in that huggingface_hub takes for the Hub, in this process and in those it starts."""
+def hub(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """A fresh stand-in that huggingface_hub takes for the Hub, in this process and in those it starts."""
+    vars(standing).update(vars(StandIn(url=standing.url)))
+    monkeypatch.setenv("HF_ENDPOINT", standing.url)
     from huggingface_hub import constants
 
     from vaekit.checkpoints.collection import hub as our_side
 
-    standing = StandIn()
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler(standing)) as server:
-        server.daemon_threads = True
-        standing.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        monkeypatch.setenv("HF_ENDPOINT", standing.url)
-        monkeypatch.setattr(constants, "ENDPOINT", standing.url)
-        template = standing.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(our_side, "FIRST_WAIT", 0.01)
-        yield standing
-        server.shutdown()
+    monkeypatch.setattr(constants, "ENDPOINT", standing.url)
+    template = standing.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(our_side, "FIRST_WAIT", 0.01)
+    return standing
 
 
 @pytest.fixture
