@@ -14,6 +14,7 @@ from vaekit.cli.decode import decode
 from vaekit.cli.encode import encode
 from vaekit.cli.get import get
 from vaekit.cli.inspect import inspect
+from vaekit.cli.list import list_models
 from vaekit.cli.output import show_error
 from vaekit.cli.reconstruct import reconstruct
 from vaekit.errors import VaekitError
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 for verb in (reconstruct, encode, decode, inspect, get, convert):
     app.command(no_args_is_help=True)(verb)
+app.command("list")(list_models)
 
 
 def show_version(wanted: bool) -> None:

@@ -28,6 +28,7 @@ def convert(
     dtype: Annotated[
         str | None, typer.Option("--dtype", metavar="DTYPE", help="fp32, bf16 or fp16.", show_default="as it is")
     ] = None,
+    models: options.Models = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a VAE in another layout, tensor for tensor.
@@ -40,7 +41,7 @@ def convert(
     from vaekit.checkpoints.saving import save
     from vaekit.runtime.plan import Plan
 
-    vae = load(source)
+    vae = load(source, models=models)
     if dtype is not None:
         vae = vae.to(Plan(dtype=dtype).torch_dtype)
     save(vae, target, layout.value)

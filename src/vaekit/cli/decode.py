@@ -17,6 +17,7 @@ def decode(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the pictures go.")],
     vae: options.Vae = "builtin",
+    models: options.Models = None,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
     as_json: options.Json = False,
@@ -33,7 +34,7 @@ def decode(
     from vaekit.runtime.plan import Plan
 
     named = targets(find_latents(latents), out, ".png")
-    loaded = load(vae)
+    loaded = load(vae, models=models)
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
 
     def decode_one(path: Path) -> dict[str, Any]:

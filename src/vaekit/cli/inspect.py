@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def inspect(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A weights file, a folder, or the name of a known VAE.")],
+    models: options.Models = None,
     as_json: options.Json = False,
 ) -> None:
     """Say what VAE is in a file.
@@ -23,8 +24,10 @@ def inspect(
     the file; its name is never looked at.
     """
     from vaekit.checkpoints.inspecting import inspect as look
+    from vaekit.checkpoints.loading import located
 
-    inspection = look(file)
+    with located(file, models) as path:
+        inspection = dataclasses.replace(look(path), path=file)
     if as_json:
         print_json(dataclasses.asdict(inspection))
     else:

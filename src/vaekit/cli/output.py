@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -25,6 +27,8 @@ from rich.table import Table
 from vaekit.errors import VaekitError, legible
 
 Result = TypeVar("Result")
+WIDE = 240
+"""Letters in a line where nobody sees its end."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +68,39 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     console().print(table)
 
 
-def print_facts(title: str, facts: Mapping[str, str]) -> None:
-    """Names and values in two columns on stdout."""
+def print_facts(title: str, facts: Mapping[str, str] | Sequence[tuple[str, str]]) -> None:
+    """Names and values in two columns on stdout; a name may come more than once."""
     table = Table(
         title=title, title_justify="left", title_style="bold", box=None, show_header=False, padding=(0, 2, 0, 0)
     )
-    table.add_column(style="dim", no_wrap=True)
+    pairs = list(facts.items()) if isinstance(facts, Mapping) else facts
+    table.add_column(style="dim", no_wrap=True, max_width=console().width // 2)
     table.add_column(overflow="fold")
-    for name, value in facts.items():
+    for name, value in pairs:
         table.add_row(name, value)
     console().print(table)
 
 
 def console() -> Console:
-    """Stdout without markup or emoji: a file name such as [bold].png is printed as it is."""
-    return Console(markup=False, emoji=False, highlight=False)
+    """Stdout without markup or emoji: a file name such as [bold].png is printed as it is.
+
+    What goes into a file or a pipe is as wide as it needs to be: a name that is cut is of no use to `grep`.
+    """
+    terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(markup=False, emoji=False, highlight=False, width=None if terminal else WIDE)
+
+
+def shorten(text: str, most: int) -> str:
+    """A text of at most so many letters, with the middle left out: names differ at both ends."""
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def size_words(count: int) -> str:
+    """A number of bytes as a person says it."""
+    return decimal(count)
 
 
 def say(text: str) -> None:

@@ -156,12 +156,14 @@ def hub(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 def with_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Put one more card into the table, with one file."""
     real = table_of_cards._table("cards.toml")
+    kinds = table_of_cards._table("kinds.toml")
 
     def add(name: str, content: bytes, repo: str = "owner/name", path: str = "vae.safetensors", **told: Any) -> None:
         file = {"repo": repo, "path": path, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        of_card = {field: told.pop(field) for field in ("kind", "fp16") if field in told}
         file |= {"verified": True} | told
-        card = {"name": name, "about": "for a test", "licence": "none", "file": [file]}
-        tables = {"cards.toml": {"vae": [*real["vae"], card]}}
+        card = {"name": name, "about": "for a test", "licence": "none", "file": [file]} | of_card
+        tables = {"cards.toml": {"vae": [*real["vae"], card]}, "kinds.toml": kinds}
         monkeypatch.setattr(table_of_cards, "_table", lambda table: tables[table])
         table_of_cards.cards.cache_clear()
 

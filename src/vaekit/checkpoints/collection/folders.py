@@ -117,8 +117,10 @@ def scan(folder: Path) -> tuple[list[Entry], list[Trouble]]:
 def scan_all(folders: Sequence[Path]) -> tuple[list[Entry], list[Trouble]]:
     """What is in several models folders; one that lies in another is not told twice."""
     scans = [scan(folder) for folder in folders]
-    entries = {entry.path.absolute(): entry for found, _ in reversed(scans) for entry in reversed(found)}
-    return list(reversed(entries.values())), [trouble for _, troubles in scans for trouble in troubles]
+    entries: dict[Path, Entry] = {}
+    for entry in (entry for found, _ in scans for entry in found):
+        entries.setdefault(entry.path.absolute(), entry)
+    return list(entries.values()), [trouble for _, troubles in scans for trouble in troubles]
 
 
 def _walk(start: Path, home: Path, seen: set[tuple[int, int]], troubles: list[Trouble]) -> Iterator[Entry]:

@@ -1,7 +1,7 @@
 """The SHA-256 of whole files, computed once."""
 
 import hashlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vaekit.checkpoints.cards import Card, CardFile
 from vaekit.checkpoints.remembered import keep, remembered, stamp
@@ -33,12 +33,19 @@ def remember_sha256(path: Path, digest: str) -> None:
 
 
 def is_file_of(card: Card, path: Path) -> CardFile | None:
-    """The file of a card that this one is, by its hash. A file of another size is not read.
+    """The file of a card that this one is, by its hash.
+
+    Only a file that can be it is read: one of the right size; where the card does not tell the size, one of the right
+    name.
 
     Raises:
         BadCheckpoint: the file cannot be read.
         OSError: the file is not there.
     """
     size = path.stat().st_size
-    alike = [file for file in card.files if file.sha256 and (file.bytes == size or not file.bytes)]
-    return next((file for file in alike if sha256_of(path) == file.sha256), None)
+
+    def can_be(file: CardFile) -> bool:
+        names = (PurePosixPath(file.path).name, card.name + PurePosixPath(file.path).suffix)
+        return bool(file.sha256) and (file.bytes == size if file.bytes else path.name in names)
+
+    return next((file for file in card.files if can_be(file) and sha256_of(path) == file.sha256), None)
