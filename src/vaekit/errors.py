@@ -12,6 +12,9 @@
     ├── UnknownFrame              a scale and shift are needed, and neither file, shapes nor user tell them
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
     ├── NotFound                  a file, folder or name that is not there
+    │   └── AmbiguousName         a name that several files have
+    ├── CannotFetch               a file that the Hub did not give: no network, no access, no such file
+    │   └── WrongHash             a file that is not the one it should be
     ├── CannotWrite               a folder that cannot be written, a full disk
     ├── MissingPackage            an optional package that this needs and that is not installed
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
@@ -79,6 +82,18 @@ class HalfMissing(VaekitError):
 
 class NotFound(VaekitError):
     """A file, a folder or a name that is not there."""
+
+
+class AmbiguousName(NotFound):
+    """Several files have this name; none was chosen."""
+
+
+class CannotFetch(VaekitError):
+    """A file could not be fetched; nothing was left under its final name."""
+
+
+class WrongHash(CannotFetch):
+    """What came, or what is there already, is not the file with the expected SHA-256."""
 
 
 class CannotWrite(VaekitError):
