@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from vaekit.checkpoints.baking import bake
 from vaekit.checkpoints.extracting import extract
-from vaekit.checkpoints.formats.files import raw_header
+from vaekit.checkpoints.formats.safetensors_files import raw_header
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.metadata import frame_text
