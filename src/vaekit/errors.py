@@ -7,7 +7,7 @@
     ├── UnknownVAE                weights that are fine, but not those of a VAE that vaekit knows
     ├── WrongTensors              the right family with tensors missing, left over or misshapen
     ├── BadLatent                 a latent file that is damaged or not a latent file
-    ├── LatentMismatch            latents of one VAE given to another that cannot read them
+    ├── LatentMismatch            latents, or a checkpoint, of one kind given a VAE of another
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
     ├── NotFound                  a file, folder or name that is not there
     ├── CannotWrite               a folder that cannot be written, a full disk
@@ -58,7 +58,7 @@ class BadLatent(VaekitError):
 
 
 class LatentMismatch(VaekitError):
-    """These latents were made by a VAE whose latent space the given VAE does not share."""
+    """Latents, or a checkpoint that works with latents, of another latent space than the given VAE's."""
 
 
 class HalfMissing(VaekitError):
