@@ -8,7 +8,7 @@
     │   └── NotRunnable           a VAE that vaekit knows by its tensors, and has no network for
     ├── WrongTensors              the right family with tensors missing, left over or misshapen
     ├── BadLatent                 a latent file that is damaged or not a latent file
-    ├── LatentMismatch            latents of one VAE given to another that cannot read them
+    ├── LatentMismatch            latents, or a checkpoint, of one kind given a VAE of another
     ├── UnknownFrame              a scale and shift are needed, and neither file, shapes nor user tell them
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
     ├── NotFound                  a file, folder or name that is not there
@@ -69,7 +69,7 @@ class BadLatent(VaekitError):
 
 
 class LatentMismatch(VaekitError):
-    """These latents were made by a VAE whose latent space the given VAE does not share."""
+    """Latents, or a checkpoint that works with latents, of another latent space than the given VAE's."""
 
 
 class UnknownFrame(VaekitError):

@@ -282,7 +282,10 @@ def test_what_is_refused(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) ->
         bake(tmp_path / "bare.safetensors", new, out)
     with pytest.raises(BadCheckpoint, match="sharded"):
         bake(path.rename(tmp_path / "x-00001-of-00002.safetensors"), new, out)
+    whole_checkpoint(kl_vae)
     assert not out.exists()
+    with pytest.raises(CannotWrite, match="Could not write"):
+        bake(tmp_path / "whole.safetensors", new, tmp_path / f"{'x' * 300}.safetensors")
 
 
 def test_a_torch_checkpoint_becomes_safetensors(kl_vae: VAE, tmp_path: Path) -> None:
