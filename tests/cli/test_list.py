@@ -55,6 +55,13 @@ def test_an_empty_folder_and_one_that_is_not_there(run: Run, tmp_path: Path) -> 
     assert "vaekit get NAME" in said.err
 
 
+def test_a_new_user_has_no_trouble(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VAEKIT_MODELS")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    said = run("list", "--json")
+    assert (said.json["folders"], said.json["troubles"]) == ([str(tmp_path / "vaekit" / "models")], [])
+
+
 def test_a_name_works_wherever_vae_does(run: Run, filled: Path, photo: Path, tmp_path: Path) -> None:
     latents = tmp_path / "latents"
     assert run("reconstruct", photo, "--vae", "small", "-o", tmp_path).code == 0

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from vaekit.checkpoints.collection.listing import Collection, Listed
 
 HASH_DIGITS = 10
+MOST_OF_KIND = 20
+"""Letters of a kind's name in a table."""
+LEAST_ROOM = 12
+"""Letters that are left of what gives way, however narrow the terminal is."""
 COLUMNS = ("name", "kind", "frame", "size", "hash", "fp16")
-KNOWN_COLUMNS = ("name", "kind", "size", "fp16", "licence", "repository")
+KNOWN_COLUMNS = ("name", "kind", "size", "fp16", "repository")
 
 
 def list_models(
@@ -38,12 +42,13 @@ def list_models(
         print_json(as_facts(found))
         return
     for place, vaes in groupby(found.vaes, key=lambda vae: vae.place):
-        print_rows(place, COLUMNS, [row(vae) for vae in vaes], left=2)
+        print_rows(place, COLUMNS, [row(vae) for vae in vaes], gives_way="name")
     print_under("Worth knowing", [(vae.name, note) for vae in found.vaes for note in notes(vae)])
     print_under("No VAE to use", [(file.name, file.reason) for file in found.unusable])
     print_under("Not looked into", [(str(trouble.path), trouble.reason) for trouble in found.troubles])
     if known:
-        print_rows("Known, to be had with `vaekit get NAME`", KNOWN_COLUMNS, [known_row(one) for one in found.known], 2)
+        rows = [known_row(card) for card in found.known]
+        print_rows("Known, to be had with `vaekit get NAME`", KNOWN_COLUMNS, rows, gives_way="repository")
     elif found.known:
         say(f"{len(found.known)} more are known; `vaekit list --known` shows them, `vaekit get NAME` fetches one.")
 
@@ -65,13 +70,17 @@ def known_row(card: "Card") -> list[str]:
     """One VAE that could be fetched."""
     file = card.files[0]
     size = size_words(file.bytes) if file.bytes else "?"
-    return [card.name, card.kind, size, "?" if card.fp16 == "unknown" else card.fp16, card.licence, file.repo]
+    return [card.name, kind_short([card.kind]), size, "?" if card.fp16 == "unknown" else card.fp16, file.repo]
 
 
 def kind_words(facts: Any) -> str:
     """The latent space of a VAE, or its shape where that is no known one."""
-    kinds = " or ".join(kind.split(" (")[0] for kind in facts["known_as"])
-    return kinds or f"{facts['family']}, {facts['latent_channels']} at 1/{facts['factor']}"
+    return kind_short(facts["known_as"]) or f"{facts['family']}, {facts['latent_channels']} at 1/{facts['factor']}"
+
+
+def kind_short(kinds: Sequence[str]) -> str:
+    """The names of kinds without what they explain in brackets."""
+    return shorten(" or ".join(kind.split(" (")[0] for kind in kinds), MOST_OF_KIND)
 
 
 def frame_short(frame: Any) -> str:
@@ -91,13 +100,16 @@ def notes(vae: "Listed") -> list[str]:
     return [*([same] if vae.duplicates else []), *told]
 
 
-def print_rows(title: str, columns: Sequence[str], rows: list[list[str]], left: int) -> None:
-    """A table whose names give way where the terminal is narrow, and nothing else; an empty line after it."""
+def print_rows(title: str, columns: Sequence[str], rows: list[list[str]], gives_way: str) -> None:
+    """A table, of which one column gives way where the terminal is narrow; an empty line after it."""
     if not rows:
         return
-    others = sum(max(len(line[i]) for line in [columns, *rows]) + 1 for i in range(1, len(columns)))
-    room = max(console().width - others - 1, 16)
-    print_table(title, columns, [[shorten(line[0], room), *line[1:]] for line in rows], left)
+    narrow = columns.index(gives_way)
+    widths = [max(len(line[i]) + 1 for line in (columns, *rows)) for i in range(len(columns))]
+    room = max(console().width - sum(widths) + widths[narrow] - 1, LEAST_ROOM)
+    print_table(
+        title, columns, [[*line[:narrow], shorten(line[narrow], room), *line[narrow + 1 :]] for line in rows], 2
+    )
     console().print()
 
 

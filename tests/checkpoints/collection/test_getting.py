@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from vaekit.checkpoints.collection.getting import get
+from vaekit.checkpoints.loading import located
 from vaekit.errors import CannotFetch, CannotWrite, NotFound, VaekitError, WrongHash
 
 WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
@@ -323,6 +324,8 @@ def test_the_hubs_own_cache_is_linked_and_not_copied(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     blob = Path(hf_hub_download("owner/name", "vae.safetensors")).resolve()
     hub.asked.clear()
+    with located("known") as path:  # its name works before it is anywhere else
+        assert path.resolve() == blob
     gotten = get("known")
     assert (gotten.how, gotten.verified) == ("linked from the Hub's cache", True)
     assert gotten.path.samefile(blob)

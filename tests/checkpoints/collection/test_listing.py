@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -114,3 +115,20 @@ def test_a_thousand_files(models: Path, kl_vae: VAE) -> None:
     assert len(collection().unusable) == 1000
     assert first < 60
     assert time.perf_counter() - start < 5
+
+
+def test_what_the_hubs_cache_has_is_at_hand(
+    hub: Any, with_card: Callable[..., None], kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants, hf_hub_download
+
+    save(kl_vae, tmp_path / "x.safetensors")
+    content = (tmp_path / "x.safetensors").read_bytes()
+    with_card("known", content)
+    hub.files["owner/name/vae.safetensors"] = content
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    assert "known" in [card.name for card in collection().known]
+    hf_hub_download("owner/name", "vae.safetensors")
+    found = collection()
+    assert ("known", "the Hub's cache") in [(vae.name, vae.place) for vae in found.vaes]
+    assert "known" not in [card.name for card in found.known]

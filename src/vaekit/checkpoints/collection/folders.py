@@ -79,7 +79,13 @@ def models_folders(told: Sequence[Path] | None = None) -> tuple[Path, ...]:
     named = tuple(
         Path(part).expanduser() for part in os.environ.get("VAEKIT_MODELS", "").split(os.pathsep) if part.strip()
     )
-    return named or (_data_folder() / "vaekit" / "models",)
+    return named or (default_folder(),)
+
+
+def default_folder() -> Path:
+    """The models folder of a user who named none; `get` makes it."""
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "vaekit" / "models"
 
 
 def folder_for_new(folders: Sequence[Path]) -> Path:
@@ -205,7 +211,3 @@ def _can_write(folder: Path) -> bool:
     while not is_there(place) and place != place.parent:
         place = place.parent
     return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
-
-
-def _data_folder() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")

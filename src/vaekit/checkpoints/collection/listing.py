@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.checkpoints.cards import Card, cards, kind_named
-from vaekit.checkpoints.collection.folders import Trouble, models_folders, scan_all
+from vaekit.checkpoints.collection.folders import Trouble, default_folder, models_folders, scan_all
 from vaekit.checkpoints.collection.getting import quiet
 from vaekit.checkpoints.collection.hashes import is_file_of
 from vaekit.checkpoints.collection.hub import Progress
 from vaekit.checkpoints.collection.names import cached_by_the_hub, names_of
+from vaekit.checkpoints.formats.files import is_there
 from vaekit.checkpoints.inspecting import inspect
 from vaekit.checkpoints.loading import located
 from vaekit.checkpoints.remembered import keep, recall, stamp
@@ -90,6 +91,7 @@ def collection(models: Sequence[Path] | None = None, progress: Progress = quiet)
         progress: told how many files are done and how many there are to look at.
     """
     folders = models_folders(models)
+    unmade = None if is_there(default_folder()) else default_folder()  # nobody fetched anything yet
     entries, troubles = scan_all(folders)
     names = names_of(entries)
     with ExitStack() as files:
@@ -115,7 +117,7 @@ def collection(models: Sequence[Path] | None = None, progress: Progress = quiet)
             for one in found
             if "error" in told.get(one.path, {})
         ),
-        troubles=tuple(troubles),
+        troubles=tuple(trouble for trouble in troubles if trouble.path != unmade),
         known=tuple(card for card in cards() if not card.packaged and card.name not in at_hand),
     )
 
