@@ -1,7 +1,6 @@
 """Known weights are known under any name, layout, format and precision; relatives are told apart from copies."""
 
 import copy
-import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vaekit.checkpoints import recognising
+from vaekit.checkpoints import reading_weights, recognising
 from vaekit.checkpoints.cards import Card, CardFile, card_named, kind_named
 from vaekit.checkpoints.fingerprint import weights_of
 from vaekit.checkpoints.inspecting import inspect
@@ -168,12 +167,9 @@ def test_the_users_word_decides(kl_vae: VAE, tmp_path: Path) -> None:
 
 
 def test_hashes_are_read_once(kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaekit.checkpoints import settling
-
     path = bare(kl_vae, tmp_path / "x.safetensors")
-    before = inspect(path)
-    monkeypatch.setattr(settling, "weights_of", lambda _: pytest.fail("hashed again"))
-    assert inspect(path) == before
-    assert inspect(path, hash=False) == dataclasses.replace(
-        before, fingerprint=None, sketches=None, sha256=None, akin=before.akin if before.card else ()
-    )
+    before = inspect(path, measure=False)
+    monkeypatch.setattr(reading_weights, "weights_of", lambda _: pytest.fail("hashed again"))
+    assert inspect(path, measure=False) == before
+    told = inspect(path, hash=False, measure=False)
+    assert (told.fingerprint, told.sketches, told.sha256) == (None, None, None)

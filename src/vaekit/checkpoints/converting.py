@@ -10,7 +10,7 @@ from vaekit.checkpoints.formats.writing import Progress
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.loading import located
 from vaekit.checkpoints.saving import LAYOUT_NAMES, write
-from vaekit.checkpoints.settling import padded, settle
+from vaekit.checkpoints.settling import settle
 from vaekit.checkpoints.weights import weights_in
 from vaekit.errors import CannotWrite, WrongTensors, legible
 
@@ -46,7 +46,7 @@ def convert(
     numbers = None if dtype is None else storage_dtype(dtype)
     with located(source) as path:
         refuse_overwriting(Path(target), path)
-        identified = padded(settle(identify(path)), padding)
+        identified = settle(identify(path), padding=padding)
         write(weights_in(identified, numbers), Path(target), layout or own_layout(identified), progress)
 
 

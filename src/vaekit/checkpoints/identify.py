@@ -4,14 +4,17 @@ Nothing is read here but headers, and the few numbers of a frame that stands in 
 `inspect` both start from the answer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from vaekit.checkpoints.cards import Kind, matching_kinds
 from vaekit.checkpoints.edm_frame import read_edm_frame
 from vaekit.checkpoints.families import HALVES, Config, Family, assemble, family_of
+from vaekit.checkpoints.families.convolutional import told_padding
 from vaekit.checkpoints.formats.files import check_readable
 from vaekit.checkpoints.frames import find_frame
 from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate, shorten
@@ -37,6 +40,8 @@ class Identified:
     """How the frame is known, or why it is not; a phrase."""
     around: Model | None = None
     """The diffusion model whose whole checkpoint this is, as far as its tensors tell."""
+    padding_source: str = ""
+    """How the padding of its convolutions is known; empty where nobody told it, or where there is none to know."""
 
     @property
     def halves(self) -> tuple[str, ...]:
@@ -82,9 +87,16 @@ def identify(path: Path) -> Identified:
     edm = read_edm_frame(path, parts, config.latent_channels)
     around = model_around(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
     frame = find_frame(family, config, files[0].metadata, settings, statistics, edm, around)
-    identified = Identified(path, family, config, parts, *frame, around)
+    identified = Identified(path, family, config, parts, *frame, around, padding_source(files[0].metadata, settings))
     check_tensors(identified)
     return identified
+
+
+def padding_source(metadata: Mapping[str, str], settings: Mapping[str, Any]) -> str:
+    """Where a file tells the padding of its convolutions, if it does."""
+    if told_padding(read_config(metadata), {}):
+        return "the file's metadata"
+    return "config.json" if told_padding({}, settings) else ""
 
 
 def check_tensors(identified: Identified) -> None:

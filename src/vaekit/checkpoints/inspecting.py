@@ -13,8 +13,9 @@ from vaekit.checkpoints.formats.files import TensorSpec
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.loading import located
 from vaekit.checkpoints.locate import gather
+from vaekit.checkpoints.reading_weights import hashes_of
 from vaekit.checkpoints.recognising import Recognition, recognise
-from vaekit.checkpoints.settling import hashes_of, settled_by
+from vaekit.checkpoints.settling import settled_by, with_measured_frame, with_measured_padding
 from vaekit.checkpoints.telltales import recognise as recognise_family
 from vaekit.errors import NotRunnable
 from vaekit.nets.config import compression, picture_size
@@ -43,6 +44,8 @@ class Inspection:
     """Numbers in a picture for each number in its latent."""
     frame: LatentFrame | None
     frame_source: str
+    padding_source: str
+    """How the padding in the config is known; empty where nobody told it, or where the nets have one padding only."""
     parameters: int
     dtypes: tuple[str, ...]
     """The formats that the numbers have in the file: "float16"; "q8_0" in a GGUF file."""
@@ -65,13 +68,15 @@ class Inspection:
     """False for a VAE that is only recognised: it has no config, frame or fingerprint here."""
 
 
-def inspect(name_or_path: str | Path, *, hash: bool = True) -> Inspection:
+def inspect(name_or_path: str | Path, *, hash: bool = True, measure: bool = True) -> Inspection:
     """Say what VAE is in a file or folder; see `Inspection`.
 
     Args:
         name_or_path: as for `load`.
         hash: whether to read all weights, once until the file changes, to hash them and look them up among the known
             VAEs. Without, only headers are read, and shape twins stay apart only as far as the file tells.
+        measure: whether to run the VAE on built-in pictures, once until the file changes, where nothing else tells its
+            frame or its padding.
 
     Raises:
         NotFound, BadCheckpoint, UnknownVAE (but for NotRunnable), WrongTensors: see `vaekit.errors`.
@@ -86,6 +91,8 @@ def inspect(name_or_path: str | Path, *, hash: bool = True) -> Inspection:
         hashes = hashes_of(identified) if hash else None
         recognition = recognise(hashes.weights, hashes.sha256) if hashes else Recognition()
         identified = settled_by(identified, recognition)
+        if measure:
+            identified = with_measured_padding(with_measured_frame(identified))
         config = identified.config
         return Inspection(
             path=str(name_or_path),
@@ -101,6 +108,7 @@ def inspect(name_or_path: str | Path, *, hash: bool = True) -> Inspection:
             compression=compression(config),
             frame=identified.frame,
             frame_source=identified.frame_source,
+            padding_source=identified.padding_source,
             parameters=sum(math.prod(spec.shape) for spec in specs),
             dtypes=dtypes_of(specs),
             fingerprint=hashes.weights.fingerprint if hashes else None,
@@ -140,6 +148,7 @@ def not_run(name: str, path: Path, refusal: NotRunnable) -> Inspection:
         compression=None,
         frame=None,
         frame_source="it is not looked for in a VAE that is not run",
+        padding_source="",
         parameters=sum(math.prod(spec.shape) for spec in specs.values()),
         dtypes=dtypes_of(specs.values()),
         fingerprint=None,

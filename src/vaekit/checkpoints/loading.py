@@ -11,7 +11,7 @@ from vaekit.checkpoints.collection.folders import models_folders
 from vaekit.checkpoints.collection.names import find_named
 from vaekit.checkpoints.formats.files import is_there
 from vaekit.checkpoints.identify import identify
-from vaekit.checkpoints.settling import padded, settle
+from vaekit.checkpoints.settling import settle
 from vaekit.vae import VAE
 
 
@@ -24,8 +24,9 @@ def load(
 ) -> VAE:
     """Load a VAE in evaluation mode, with the dtype that its file has.
 
-    Where the file's headers leave the frame open (SD1 or SDXL?), its weights are hashed and looked up among the known
-    VAEs; a frame that nobody knows stays None.
+    Where the file's headers leave the frame or the padding open (SD1 or SDXL?), its weights are hashed and looked up
+    among the known VAEs; weights in the shapes of published models that have no card are measured. That takes seconds
+    once, and is remembered. A frame that nobody knows stays None.
 
     Args:
         name_or_path: the name of a known VAE ("builtin") or of a file in a models folder, a weights file, a diffusers
@@ -41,7 +42,7 @@ def load(
         BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`.
     """
     with located(name_or_path, models) as path:
-        return build(padded(settle(identify(path), kind), padding))
+        return build(settle(identify(path), kind, padding))
 
 
 @contextmanager

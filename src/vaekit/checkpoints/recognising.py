@@ -12,6 +12,7 @@ import torch
 
 from vaekit.checkpoints.cards import Card, cards
 from vaekit.checkpoints.fingerprint import ROUNDING, Weights, as_json, distance, from_json
+from vaekit.checkpoints.glance import LEARNT
 from vaekit.checkpoints.remembered import keep, recall
 
 FINE_TUNED = 0.3
@@ -111,7 +112,7 @@ def known_weights() -> Iterator[tuple[Card, Weights]]:
 def learn(card: Card, weights: Weights) -> None:
     """Remember what the weights of a card are known by."""
     if card.weights is None and not recall([learnt_under(card)]):
-        keep({learnt_under(card): as_json(weights)})
+        keep({learnt_under(card): as_json(weights), LEARNT: recall([LEARNT]).get(LEARNT, 0) + 1})
 
 
 def learnt_under(card: Card) -> str:

@@ -1,58 +1,57 @@
-"""What a file's headers leave open about its VAE, settled: by the user's word, by recognising its weights.
+"""What a file's headers leave open about its VAE, settled: by the user's word, by recognising weights, by measuring.
 
-`identify` reads headers only. Shape twins need more, and so do the fields of a config that weights do not tell. What
-is found by reading the weights is remembered until the file changes.
+`identify` reads headers only. Shape twins need more, and so do the fields of a config that weights do not tell.
 """
 
 import dataclasses
 
-from vaekit.checkpoints.building import build
-from vaekit.checkpoints.cards import Card, Kind, kind_named, kinds
-from vaekit.checkpoints.collection.hashes import sha256_of
-from vaekit.checkpoints.fingerprint import Weights, as_json, from_json, weights_of
+from vaekit.checkpoints.cards import Card, Kind, kind_named
 from vaekit.checkpoints.identify import Identified
+from vaekit.checkpoints.measuring import nearest_kind
+from vaekit.checkpoints.reading_weights import borders_of, hashes_of, latents_of
 from vaekit.checkpoints.recognising import Recognition, recognise
-from vaekit.checkpoints.remembered import remembered, stamp
-from vaekit.errors import BadPlan, NotFound, WrongTensors, legible
-from vaekit.nets.kl import PADDINGS, ZEROS, KLConfig
+from vaekit.checkpoints.users_word import of_kind, padded
+from vaekit.errors import BadPicture, HalfMissing
+from vaekit.nets.config import picture_size
+from vaekit.nets.kl import PADDINGS
+
+WHOLE = ("encoder", "decoder")
 
 
-@dataclasses.dataclass(frozen=True)
-class Hashes:
-    """What a file and the weights in it are known by."""
+def settle(identified: Identified, kind: str | None = None, padding: str | None = None) -> Identified:
+    """The same VAE with its frame and padding, where the file leaves them open and they can be known.
 
-    weights: Weights
-    sha256: str
-    """Of the whole file, 64 hexadecimal digits; empty for a VAE in two files, or inside a larger checkpoint."""
-
-
-def hashes_of(identified: Identified) -> Hashes:
-    """Hash a VAE, or remember what its hashes were. The first time reads every weight."""
-    first, *others = (part.file.path for part in identified.parts)
-    question = "hashes " + " ".join(stamp(path, "hashes") for path in others)
-
-    weights = remembered(first, question, lambda: as_json(weights_of(build(identified))))
-    alone = not others and identified.parts[0].ignored == 0
-    return Hashes(from_json(weights), sha256_of(first) if alone else "")
-
-
-def settle(identified: Identified, kind: str | None = None) -> Identified:
-    """The same VAE with its frame, where the file leaves that open and it can be known.
+    What has the shapes of published models is hashed and, if its weights have no card, measured: among these there are
+    twins. The first time that takes seconds, afterwards it is remembered.
 
     Args:
         identified: what `identify` says.
         kind: the user's word on which of the known latent spaces it is, "SDXL" for example.
+        padding: the user's word, "zeros" or "reflect".
 
     Raises:
         NotFound: there is no kind of this name.
         WrongTensors: a VAE of that kind has other shapes.
+        BadPlan: there is no such padding, or this family does not have it.
     """
+    identified = padded(identified, padding)
     if kind is not None:
-        return of_kind(identified, kind)
-    if identified.frame is not None:
-        return identified
-    recognition = recognise_file(identified)
-    return settled_by(identified, recognition)
+        identified = of_kind(identified, kind)
+    if is_open(identified):
+        identified = settled_by(identified, recognise_file(identified))
+    if identified.kinds:
+        identified = with_measured_padding(with_measured_frame(identified))
+    return identified
+
+
+def is_open(identified: Identified) -> bool:
+    """Whether the file leaves the frame open, or, in a network like published ones, the padding."""
+    return identified.frame is None or (bool(identified.kinds) and padding_is_open(identified))
+
+
+def padding_is_open(identified: Identified) -> bool:
+    """Whether there is a padding to know, and nobody told it."""
+    return hasattr(identified.config, "padding") and not identified.padding_source
 
 
 def recognise_file(identified: Identified) -> Recognition:
@@ -74,62 +73,42 @@ def settled_by(identified: Identified, recognition: Recognition) -> Identified:
 
 
 def with_card(identified: Identified, card: Card) -> Identified:
-    """The config with what the card tells and the weights do not."""
-    if not card.config:
-        return identified
-    return dataclasses.replace(identified, config=dataclasses.replace(identified.config, **card.config))
+    """The config with what the card tells and the weights do not; what the user or the file said of it stays."""
+    told = dict(card.config)
+    source = identified.padding_source
+    if padding_is_open(identified):
+        told.setdefault("padding", PADDINGS[0])
+        source = f"the card of {card.name}"
+    elif source:
+        told.pop("padding", None)
+    return dataclasses.replace(identified, config=dataclasses.replace(identified.config, **told), padding_source=source)
 
 
 def kinds_of(card: Card, identified: Identified) -> tuple[Kind, ...]:
+    """The latent space that a card names; the shapes' where it names none."""
     known = kind_named(card.kind)
     return identified.kinds if known is None else (known,)
 
 
-def of_kind(identified: Identified, name: str) -> Identified:
-    """The user's word on the latent space."""
-    kind = next((kind for kind in kinds() if name.lower() in words_for(kind.name)), None)
-    if kind is None:
-        raise NotFound(
-            f"There is no kind of latent space called {name!r}.",
-            f"Known: {', '.join(kind.name for kind in kinds())}.",
-            "Give one of these, or leave it out.",
-        )
-    if not kind.fits(identified.family.name, identified.config):
-        shaped = " or ".join(kind.name for kind in identified.kinds) or "no known model"
-        raise WrongTensors(
-            f"{identified.path} is no {kind.name} VAE: it is shaped like {shaped}.",
-            f"Expected a {kind.family!r} autoencoder with {dict(kind.match)}.",
-            "Leave the kind out, or give another file.",
-        )
-    return dataclasses.replace(identified, kinds=(kind,), frame=kind.frame, frame_source="what you said")
-
-
-def words_for(kind: str) -> set[str]:
-    """What a user may call a kind: its whole name, or one of the names in it."""
-    return {kind.lower(), *(part.strip().lower() for part in kind.split("/"))}
-
-
-def padded(identified: Identified, padding: str | None) -> Identified:
-    """The same VAE with another padding; as it is where none is given.
-
-    Raises:
-        BadPlan: there is no such padding, or the family's nets have none to choose.
-    """
-    if padding is None:
+def with_measured_frame(identified: Identified) -> Identified:
+    """The VAE with the frame of the known kind that its latents look like, or with the reason why it has none."""
+    if identified.frame is not None or picture_size(identified.config) is not None:
         return identified
-    if padding not in PADDINGS:
-        raise BadPlan(
-            f"There is no padding {legible(padding)!r}.",
-            f"Expected one of {', '.join(PADDINGS)}.",
-            "Name one of them, or none to take what the file says.",
-        )
-    config = identified.config
-    if isinstance(config, KLConfig):
-        return dataclasses.replace(identified, config=dataclasses.replace(config, padding=padding))
-    if padding == ZEROS:
+    try:
+        verdict = nearest_kind(latents_of(identified), identified.kinds)
+    except (HalfMissing, BadPicture):
         return identified
-    raise BadPlan(
-        f"{identified.path} is a {identified.family.name!r} autoencoder, which always pads in one way.",
-        "Only the convolutional autoencoders (KL and VQ) are known with padding by reflection.",
-        "Leave the padding out.",
-    )
+    if verdict.kind is None:
+        return dataclasses.replace(identified, frame_source=verdict.words.removeprefix("unknown, "))
+    return dataclasses.replace(identified, frame=verdict.kind.frame, frame_source=verdict.words, kinds=(verdict.kind,))
+
+
+def with_measured_padding(identified: Identified) -> Identified:
+    """The VAE with the padding under which its borders are right, where nobody told it and that is clear."""
+    borders = borders_of(identified) if padding_is_open(identified) else None
+    if borders is None:
+        return identified
+    if borders.verdict not in PADDINGS:
+        return dataclasses.replace(identified, padding_source=f"assumed; measured, {borders.words}: neither is clear")
+    config = dataclasses.replace(identified.config, padding=borders.verdict)
+    return dataclasses.replace(identified, config=config, padding_source=f"measured: {borders.words}")

@@ -1,17 +1,13 @@
 """`vaekit inspect`: what VAE is in a file."""
 
-import dataclasses
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any
 
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import print_facts, print_json
-
-if TYPE_CHECKING:
-    from vaekit.checkpoints.cards import Card
-    from vaekit.checkpoints.inspecting import Inspection
-
+from vaekit.cli.output import print_facts, print_json, working
 
 CARD_FACTS = ("name", "about", "kind", "licence", "fp16", "data", "training", "measured")
 
@@ -22,34 +18,45 @@ def inspect(
     hashed: Annotated[
         bool, typer.Option("--hash/--no-hash", help="Hash the weights and look them up; or read the headers only.")
     ] = True,
+    measured: Annotated[
+        bool,
+        typer.Option("--measure/--no-measure", help="Run it where nothing else tells frame or padding."),
+    ] = True,
     as_json: options.Json = False,
 ) -> None:
     """Say what VAE is in a file.
 
     Family, layout, config, channels, factor, frame, fingerprint and problems, from the keys, shapes, metadata and
-    weights of the file; its name is never looked at. Hashes are remembered until the file changes.
+    weights of the file; its name is never looked at. A VAE of unknown frame or padding is run on built-in pictures. The
+    answer is remembered until the file changes.
     """
-    from vaekit.checkpoints.inspecting import inspect as look
-    from vaekit.checkpoints.loading import located
-
-    with located(file, models) as path:
-        inspection = dataclasses.replace(look(path, hash=hashed), path=file)
+    told = look(file, models, hashed, measured) | {"path": file}
+    if told["card"] is not None:  # what else its card lists is for `list` and `get`
+        told["card"] = {name: told["card"][name] for name in CARD_FACTS}
     if as_json:
-        told = dataclasses.asdict(inspection)
-        if inspection.card is not None:  # what else its card lists is for `list` and `get`
-            told["card"] = {name: told["card"][name] for name in CARD_FACTS}
         print_json(told)
     else:
-        print_facts(file, facts(inspection))
+        print_facts(file, facts(SimpleNamespace(**told)))
 
 
-def facts(seen: "Inspection") -> dict[str, str]:
+def look(file: str, models: list[Path] | None, hashed: bool, measured: bool) -> dict[str, Any]:
+    """The inspection of a file or of what has this name; a file that is remembered costs no import of torch."""
+    from vaekit.checkpoints.glance import glance
+
+    with working("looking"):
+        if "/" in file and Path(file).is_file():
+            return glance(Path(file), hash=hashed, measure=hashed and measured)
+        from vaekit.checkpoints.loading import located
+
+        with located(file, models) as path:
+            return glance(path, hash=hashed, measure=hashed and measured)
+
+
+def facts(seen: Any) -> dict[str, str]:
     """An inspection in words."""
-    from vaekit.checkpoints.frames import frame_words
-
     if not seen.runnable:
         return unrunnable_facts(seen)
-    frame = "unknown" if seen.frame is None else f"{frame_words(seen.frame)} (from {seen.frame_source})"
+    frame = "unknown" if seen.frame is None else f"{seen.frame_words} ({how(seen.frame_source)})"
     told = card_facts(seen.card, seen.recognised) if seen.card else {}
     if seen.akin:
         told["akin"] = "\n".join(seen.akin)
@@ -60,16 +67,23 @@ def facts(seen: "Inspection") -> dict[str, str]:
         "halves": " and ".join(seen.halves),
         "latents": latents(seen),
         "frame": frame,
+        "padding": padding(seen),
         "weights": f"{seen.parameters:,} in {' and '.join(seen.dtypes)}",
         "fingerprint": seen.fingerprint or "not asked for",
         "sha256": seen.sha256 or "",
-        "config": "\n".join(f"{name} = {value}" for name, value in seen.config.items()),
+        "config": "\n".join(f"{name} = {tuple(v) if isinstance(v, list) else v}" for name, v in seen.config.items()),
     }
     told |= {"problems": "\n".join(seen.problems)}
     return {name: value for name, value in told.items() if value}
 
 
-def latents(seen: "Inspection") -> str:
+def padding(seen: Any) -> str:
+    """What the convolutions see beyond the edge, where there is a choice."""
+    mode = seen.config.get("padding")
+    return f"{mode} ({how(seen.padding_source) if seen.padding_source else 'assumed: nobody says'})" if mode else ""
+
+
+def latents(seen: Any) -> str:
     """The size of the latents in words."""
     fewer = f"{seen.compression:g}x fewer numbers"
     if seen.picture_size is not None:
@@ -78,7 +92,7 @@ def latents(seen: "Inspection") -> str:
     return f"{seen.latent_channels} channels at 1/{seen.factor} size: {fewer}"
 
 
-def unrunnable_facts(seen: "Inspection") -> dict[str, str]:
+def unrunnable_facts(seen: Any) -> dict[str, str]:
     """What is known of a VAE that is only recognised."""
     channels = "an unknown number of" if seen.latent_channels is None else f"{seen.latent_channels}"
     size = "" if seen.factor is None else f" at 1/{seen.factor} size"
@@ -92,13 +106,18 @@ def unrunnable_facts(seen: "Inspection") -> dict[str, str]:
     }
 
 
-def card_facts(card: "Card", how: str) -> dict[str, str]:
+def card_facts(card: dict[str, str], recognised: str) -> dict[str, str]:
     """What is known about weights that have a card."""
-    trained = "; ".join(part for part in (card.data, card.training) if part)
+    trained = "; ".join(part for part in (card["data"], card["training"]) if part)
     return {
-        "known as": f"{card.name}, {how}\n{card.about}",
-        "fp16": {"safe": "safe", "unsafe": "unsafe: it overflows", "unknown": "unknown"}[card.fp16],
+        "known as": f"{card['name']}, {recognised}\n{card['about']}",
+        "fp16": {"safe": "safe", "unsafe": "unsafe: it overflows"}.get(card["fp16"], ""),
         "trained on": trained,
-        "measured": card.measured,
-        "licence": card.licence,
+        "measured": card["measured"],
+        "licence": card["licence"],
     }
+
+
+def how(source: str) -> str:
+    """How something is known, to stand in brackets."""
+    return source if source.startswith(("measured", "its ", "what you")) else f"from {source}"

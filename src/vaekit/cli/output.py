@@ -167,3 +167,14 @@ def _shown_while_it_lasts(*columns: ProgressColumn) -> Progress:
     """A progress bar on stderr that is gone afterwards; none where stderr is a file or a pipe."""
     errors = Console(stderr=True)
     return Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on stderr that something goes on; nothing where stderr is a file or a pipe."""
+    errors = Console(stderr=True)
+    if not errors.is_terminal:
+        yield
+        return
+    with errors.status(what, spinner="dots"):
+        yield

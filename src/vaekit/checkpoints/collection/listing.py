@@ -146,7 +146,7 @@ def look_at_all(found: Sequence[_Found], progress: Progress) -> dict[Path, Facts
 def look_at(path: Path) -> Facts:
     """What `inspect` says of a file, and which known VAE it is, as JSON can hold it; or the error that it raises."""
     try:
-        seen = inspect(path)
+        seen = inspect(path, measure=False)
     except (VaekitError, OSError) as error:
         found = error.found if isinstance(error, VaekitError) else str(error)
         reason = found.replace(str(path), "this file" if path.is_file() else "this folder")
