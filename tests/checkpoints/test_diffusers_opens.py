@@ -108,7 +108,7 @@ def test_a_vector_quantised_one(random_vae: RandomVAE, tmp_path: Path) -> None:
 def test_a_tiny_one(random_vae: RandomVAE, tmp_path: Path) -> None:
     from diffusers import AutoencoderTiny
 
-    config = TinyConfig(3, 4, 16, (1, 3, 3, 3), (3, 3, 3, 1), False)
+    config = TinyConfig(3, 4, (), (16,) * 4, (16,) * 4, (1, 3, 3, 3), (3, 3, 3, 1), False)
     save(random_vae(config, LatentFrame()), tmp_path / "taesd", "tiny")
     convert(tmp_path / "taesd", tmp_path / "folder", "diffusers")
     ours, x = load(tmp_path / "taesd").double(), pictures()

@@ -123,7 +123,7 @@ def test_progress_is_told_in_bytes(kl_vae: VAE, whole_checkpoint: Make, tmp_path
 def test_what_is_refused(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) -> None:
     path = whole_checkpoint(kl_vae)
     bare = whole_checkpoint(None, "bare.safetensors")
-    with pytest.raises(UnknownVAE, match=r"There is no VAE in .*denoiser of a Stable Diffusion checkpoint"):
+    with pytest.raises(UnknownVAE, match=r"There is no VAE in .*UNet of a Stable Diffusion checkpoint"):
         extract(bare, tmp_path / "out.safetensors")
     with pytest.raises(NotFound, match="no file"):
         extract(tmp_path / "none.safetensors", tmp_path / "out.safetensors")

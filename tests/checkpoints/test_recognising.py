@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from vaekit.checkpoints import reading_weights, recognising
 from vaekit.checkpoints.cards import Card, CardFile, card_named, kind_named
-from vaekit.checkpoints.fingerprint import weights_of
+from vaekit.checkpoints.fingerprint import identity_of, tensors_of
 from vaekit.checkpoints.inspecting import inspect
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.recognising import recognise
@@ -103,7 +103,7 @@ def test_a_new_encoder_may_be_a_new_latent_space(builtin: VAE, tmp_path: Path) -
 @pytest.mark.parametrize("dtype", [torch.float32, *HALF])
 def test_a_light_fine_tune_is_no_copy(builtin: VAE, amount: float, dtype: torch.dtype) -> None:
     tuned = changed(builtin, "decoder", amount).to(dtype)
-    assert recognise(weights_of(tuned)).card is None
+    assert recognise(identity_of(tensors_of(tuned))).card is None
 
 
 def test_strangers_are_nobody(builtin: VAE) -> None:
@@ -112,7 +112,7 @@ def test_strangers_are_nobody(builtin: VAE) -> None:
     with torch.no_grad():
         for tensor in stranger.parameters():
             tensor.copy_(torch.randn(tensor.shape, generator=generator))
-    found = recognise(weights_of(stranger))
+    found = recognise(identity_of(tensors_of(stranger)))
     assert (found.card, found.same_encoder, found.akin) == (None, None, ())
 
 
@@ -121,7 +121,7 @@ def test_weights_that_are_no_numbers_have_hashes_too(builtin: VAE) -> None:
     with torch.no_grad():
         for tensor in broken.parameters():
             tensor.fill_(float("nan"))
-    assert recognise(weights_of(broken)).card is None
+    assert recognise(identity_of(tensors_of(broken))).card is None
 
 
 def test_a_file_with_a_verified_hash_teaches_its_weights(
@@ -169,7 +169,7 @@ def test_the_users_word_decides(kl_vae: VAE, tmp_path: Path) -> None:
 def test_hashes_are_read_once(kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = bare(kl_vae, tmp_path / "x.safetensors")
     before = inspect(path, measure=False)
-    monkeypatch.setattr(reading_weights, "weights_of", lambda _: pytest.fail("hashed again"))
+    monkeypatch.setattr(reading_weights, "identity_of", lambda _: pytest.fail("hashed again"))
     assert inspect(path, measure=False) == before
     told = inspect(path, hash=False, measure=False)
     assert (told.fingerprint, told.sketches, told.sha256) == (None, None, None)

@@ -130,7 +130,7 @@ def test_measurements_are_remembered(file: Path, monkeypatch: pytest.MonkeyPatch
     from vaekit.checkpoints import reading_weights
 
     before = inspect(file)
-    for name in ("measure_latents", "measure_borders", "weights_of"):
+    for name in ("measure_latents", "measure_borders", "identity_of"):
         monkeypatch.setattr(reading_weights, name, lambda *_: pytest.fail("asked again"))
     assert inspect(file) == before
 

@@ -89,7 +89,7 @@ def test_a_checkpoint_that_disagrees_with_its_vae_tells_nothing(
     sparse_file: Callable[..., Path], sd_shapes: Callable[..., dict[str, tuple[int, ...]]]
 ) -> None:
     seen = identify(sparse_file("x.safetensors", SIGNS["FLUX.1"][1] | sd_shapes(4, "vae.")))
-    assert ([one.name for one in seen.kinds], seen.frame) == (["SD1 / SD2", "SDXL"], None)
+    assert ([one.name for one in seen.kinds], seen.frame) == (["SD1 / SD2", "SDXL", "Playground 2.5"], None)
 
 
 def test_inspect_says_how_it_knows(

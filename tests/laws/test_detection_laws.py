@@ -28,6 +28,7 @@ from vaekit.checkpoints.families import (
 from vaekit.checkpoints.families.batch_norm import PATCH
 from vaekit.checkpoints.families.family import no_diffusers_class
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
+from vaekit.checkpoints.formats.writing import Piece
 from vaekit.checkpoints.fused import join_parts
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.locate import locate
@@ -181,9 +182,8 @@ def native_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 def in_layout(layout: Layout, shapes: Shapes, prefix: str = "") -> dict[str, tuple[int, ...]]:
     levels = layout.native_levels(shapes)
     named = {f"{prefix}{layout.from_native(key, levels)}": shape for key, shape in shapes.items()}
-    with torch.device("meta"):
-        joined = join_parts({name: torch.empty(shape) for name, shape in named.items()})
-    return {name: tuple(tensor.shape) for name, tensor in joined.items()}
+    pieces = [Piece(name, shape, torch.float32, lambda: torch.empty(0)) for name, shape in named.items()]
+    return {piece.name: piece.shape for piece in join_parts(pieces)}
 
 
 def detected(shapes: Shapes, seed: int = 0) -> tuple[Config | None, dict[str, tuple[int, ...]]]:

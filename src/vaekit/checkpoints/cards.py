@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from vaekit.checkpoints.families import Config
-from vaekit.checkpoints.fingerprint import Weights, from_json
+from vaekit.checkpoints.fingerprint import Identity, from_json
 from vaekit.vae import LatentFrame
 
 
@@ -81,7 +81,7 @@ class Card:
     """"safe", "unsafe" (it overflows) or "unknown"."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the network's config that its weights do not tell, such as the number of norm groups."""
-    weights: Weights | None = None
+    weights: Identity | None = None
     """What these weights are known by; None where they were never at hand."""
     data: str = ""
     """What it was trained on."""

@@ -46,7 +46,7 @@ def convert(
     numbers = None if dtype is None else storage_dtype(dtype)
     with located(source) as path:
         refuse_overwriting(Path(target), path)
-        identified = settle(identify(path), padding=padding)
+        identified = settle(identify(path), padding=padding, measure=False)
         write(weights_in(identified, numbers), Path(target), layout or own_layout(identified), progress)
 
 

@@ -14,9 +14,9 @@ Rounding to bfloat16 moves weights by about 0.17 %, to float16 by 0.02 %; a fine
 import hashlib
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -28,6 +28,8 @@ from vaekit.vae import VAE
 BUCKETS = 64
 SIGNS = 1 << 18
 """How many random signs there are before they repeat; a multiple of `BUCKETS`."""
+PART = 1 << 21
+"""Numbers that are looked at together."""
 UNIT = 1 << 14
 """A sketch is kept in whole numbers: 1 stands for 1/UNIT of the norm of the weights."""
 ROUNDING = {torch.float16: 0.0005, torch.bfloat16: 0.003}
@@ -35,7 +37,7 @@ ROUNDING = {torch.float16: 0.0005, torch.bfloat16: 0.003}
 
 
 @dataclass(frozen=True)
-class Weights:
+class Identity:
     """What weights are known by. Halves that are absent are not listed."""
 
     fingerprint: str
@@ -50,84 +52,108 @@ class Weights:
 
 def fingerprint(vae: VAE) -> str:
     """64 hexadecimal digits (SHA-256) for the weights of a VAE in its own dtype."""
-    return digest(sorted(vae.state_dict().items()))
-
-
-def digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """The SHA-256 over names, shapes and values of tensors in this order."""
     hashed = hashlib.sha256()
-    for key, tensor in tensors:
-        hashed.update(f"{key}{list(tensor.shape)}".encode())
-        hashed.update(plain(tensor).numpy().data)
+    for tensor in tensors_of(vae):
+        for told in bytes_of(tensor):
+            hashed.update(told)
     return hashed.hexdigest()
 
 
-def plain(tensor: Tensor) -> Tensor:
-    """The values as 32-bit floats on the CPU."""
-    return tensor.detach().to(device="cpu", dtype=torch.float32).contiguous()
+@dataclass(frozen=True)
+class Numbers:
+    """One tensor of a VAE, a part at a time."""
+
+    key: str
+    """Native."""
+    shape: tuple[int, ...]
+    parts: Callable[[], Iterable[Tensor]]
+    """Its numbers in order, each part one-dimensional."""
 
 
-def weights_of(vae: VAE) -> Weights:
-    """All that the weights of a VAE are known by; reads each of them a few times."""
+def tensors_of(vae: VAE) -> list[Numbers]:
+    """The tensors of a VAE in memory, sorted by key."""
     tensors = sorted(vae.state_dict().items())
-    parts = {half: [(key, tensor) for key, tensor in tensors if key.startswith(half + ".")] for half in HALVES}
-    there = {half: part for half, part in parts.items() if part}
-    return Weights(
-        digest(tensors),
-        {half: digest(part) for half, part in there.items()},
-        {half: as_text(sketch(part)) for half, part in there.items()},
-        tuple(name(dtype) for dtype in ROUNDING if all(holds(dtype, tensor) for _, tensor in tensors)),
+    return [Numbers(key, tuple(tensor.shape), partial(in_parts, tensor)) for key, tensor in tensors]
+
+
+def in_parts(tensor: Tensor) -> Iterable[Tensor]:
+    return tensor.detach().cpu().flatten().split(PART) if tensor.numel() else ()
+
+
+def bytes_of(tensor: Numbers) -> Iterator[bytes | memoryview]:
+    """What is hashed of a tensor."""
+    yield f"{tensor.key}{list(tensor.shape)}".encode()
+    for part in tensor.parts():
+        yield part.float().contiguous().numpy().data
+
+
+def identity_of(tensors: Iterable[Numbers]) -> Identity:
+    """All that weights are known by; each number is read once, and none is kept.
+
+    Args:
+        tensors: all of a VAE's, sorted by native key.
+    """
+    whole = hashlib.sha256()
+    halves: dict[str, Half] = {}
+    precise = set(ROUNDING)
+    for tensor in tensors:
+        half = tensor.key.split(".")[0]
+        name = f"{tensor.key}{list(tensor.shape)}".encode()
+        seen = halves.setdefault(half, Half()) if half in HALVES else Half()
+        seen.start(tensor.key)
+        for hashed in (whole, seen.hashed):
+            hashed.update(name)
+        for part in tensor.parts():
+            values = part.float().contiguous()
+            for hashed in (whole, seen.hashed):
+                hashed.update(values.numpy().data)
+            seen.add(values)
+            precise = {dtype for dtype in precise if holds(dtype, part)}
+    return Identity(
+        whole.hexdigest(),
+        {half: halves[half].hashed.hexdigest() for half in HALVES if half in halves},
+        {half: as_text(halves[half].sketch()) for half in HALVES if half in halves},
+        tuple(str(dtype).removeprefix("torch.") for dtype in ROUNDING if dtype in precise),
     )
 
 
-def as_json(weights: Weights) -> dict[str, Any]:
-    """A value that JSON can hold."""
-    return {
-        "fingerprint": weights.fingerprint,
-        "halves": dict(weights.halves),
-        "sketches": dict(weights.sketches),
-        "rounded_to": list(weights.rounded_to),
-    }
-
-
-def from_json(told: Mapping[str, Any]) -> Weights:
-    """The inverse of `as_json`; what is not told is empty."""
-    return Weights(
-        told["fingerprint"], told.get("halves", {}), told.get("sketches", {}), tuple(told.get("rounded_to", ()))
-    )
-
-
-def name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def holds(dtype: torch.dtype, tensor: Tensor) -> bool:
-    """Whether a format holds every value of a tensor exactly."""
-    if tensor.dtype == dtype:
+def holds(dtype: torch.dtype, part: Tensor) -> bool:
+    """Whether a format holds every number exactly; whole numbers are counters, and no weights."""
+    if part.dtype == dtype or not part.is_floating_point():
         return True
-    return all(torch.equal(part.to(dtype).to(part.dtype), part) for part in tensor.detach().flatten().split(1 << 16))
+    return torch.equal(part.to(dtype).to(part.dtype), part)
 
 
-def sketch(tensors: Iterable[tuple[str, Tensor]]) -> list[int]:
-    """The sketch of named tensors: `BUCKETS` whole numbers."""
-    sums = torch.zeros(BUCKETS, dtype=torch.float64)
-    square = 0.0
-    for key, tensor in tensors:
-        values = plain(tensor).flatten().nan_to_num(0.0, 0.0, 0.0)
-        square += values.norm().item() ** 2
-        start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % SIGNS
-        sums += bucket_sums(values, start)
-    size = math.sqrt(square) or 1.0
-    return (sums / size * UNIT).round().clamp(-(1 << 15), (1 << 15) - 1).int().tolist()
+class Half:
+    """The hash of one half and its sketch, while its numbers go by."""
 
+    def __init__(self) -> None:
+        self.hashed = hashlib.sha256()
+        self.sums = torch.zeros(BUCKETS, dtype=torch.float64)
+        self.square = 0.0
+        self.row, self.at = signs(), 0
 
-def bucket_sums(values: Tensor, start: int) -> Tensor:
-    """Each value with its sign, added to the bucket of its position; signs are counted from `start`."""
-    row = signs().roll(-start)
-    total = torch.zeros(SIGNS, dtype=torch.float64)
-    for part in values.split(SIGNS):
-        total[: len(part)] += part * row[: len(part)]
-    return total.view(-1, BUCKETS).sum(dim=0)
+    def start(self, key: str) -> None:
+        """Begin a tensor: each has its own place in the row of signs."""
+        first = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % SIGNS
+        self.row, self.at = signs().roll(-first), 0
+
+    def add(self, values: Tensor) -> None:
+        """Add the next numbers of the tensor, each with its sign, to the bucket of its position."""
+        values = values.nan_to_num(0.0, 0.0, 0.0)
+        self.square += values.norm().item() ** 2
+        while len(values):
+            place = self.at % SIGNS
+            here = values[: SIGNS - place]
+            signed = torch.zeros(SIGNS, dtype=torch.float64)
+            signed[place : place + len(here)] = here * self.row[place : place + len(here)]
+            self.sums += signed.view(-1, BUCKETS).sum(dim=0)
+            values, self.at = values[len(here) :], self.at + len(here)
+
+    def sketch(self) -> list[int]:
+        """The sums in units of the norm of all numbers."""
+        size = math.sqrt(self.square) or 1.0
+        return (self.sums / size * UNIT).round().clamp(-(1 << 15), (1 << 15) - 1).int().tolist()
 
 
 @cache
@@ -137,6 +163,23 @@ def signs() -> Tensor:
     octets = torch.frombuffer(bytearray(blocks), dtype=torch.uint8)
     bits = octets[:, None].bitwise_right_shift(torch.arange(8, dtype=torch.uint8)).bitwise_and(1)
     return bits.flatten().float() * 2 - 1
+
+
+def as_json(weights: Identity) -> dict[str, Any]:
+    """A value that JSON can hold."""
+    return {
+        "fingerprint": weights.fingerprint,
+        "halves": dict(weights.halves),
+        "sketches": dict(weights.sketches),
+        "rounded_to": list(weights.rounded_to),
+    }
+
+
+def from_json(told: Mapping[str, Any]) -> Identity:
+    """The inverse of `as_json`; what is not told is empty."""
+    return Identity(
+        told["fingerprint"], told.get("halves", {}), told.get("sketches", {}), tuple(told.get("rounded_to", ()))
+    )
 
 
 def as_text(numbers: Sequence[int]) -> str:

@@ -8,26 +8,34 @@ from typing import Any
 from vaekit.checkpoints.borders import BorderError, Borders, measure_borders
 from vaekit.checkpoints.building import build
 from vaekit.checkpoints.collection.hashes import sha256_of
-from vaekit.checkpoints.fingerprint import Weights, as_json, from_json, weights_of
+from vaekit.checkpoints.fingerprint import Identity, Numbers, as_json, from_json, identity_of
 from vaekit.checkpoints.identify import Identified
+from vaekit.checkpoints.locate import OUTSIDE_NETS
 from vaekit.checkpoints.measuring import MeasuredLatents, measure_latents
 from vaekit.checkpoints.remembered import remembered, stamp
+from vaekit.checkpoints.weights import weights_in
 
 
 @dataclass(frozen=True)
 class Hashes:
     """What a file and the weights in it are known by."""
 
-    weights: Weights
+    weights: Identity
     sha256: str
     """Of the whole file, 64 hexadecimal digits; empty for a VAE in two files, or inside a larger checkpoint."""
 
 
 def hashes_of(identified: Identified) -> Hashes:
     """Hash a VAE. The first time reads every weight."""
-    weights = about(identified, "weights", lambda: as_json(weights_of(build(identified))))
+    weights = about(identified, "weights", lambda: as_json(identity_of(numbers_in(identified))))
     alone = len(identified.parts) == 1 and identified.parts[0].ignored == 0
     return Hashes(from_json(weights), sha256_of(identified.parts[0].file.path) if alone else "")
+
+
+def numbers_in(identified: Identified) -> list[Numbers]:
+    """The tensors of the nets, without those that only tell the frame; nothing is read yet."""
+    pieces = sorted(weights_in(identified).tensors.items())
+    return [Numbers(key, piece.shape, piece.parts) for key, piece in pieces if key not in OUTSIDE_NETS]
 
 
 def latents_of(identified: Identified) -> MeasuredLatents:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 
 from vaekit.checkpoints.cards import Card, cards
-from vaekit.checkpoints.fingerprint import ROUNDING, Weights, as_json, distance, from_json
+from vaekit.checkpoints.fingerprint import ROUNDING, Identity, as_json, distance, from_json
 from vaekit.checkpoints.glance import LEARNT
 from vaekit.checkpoints.remembered import keep, recall
 
 FINE_TUNED = 0.3
-"""Weights that moved by less than this share of their norm come from the same training run. Independent runs are about
+"""Identity that moved by less than this share of their norm come from the same training run. Independent runs are about
 1.4 apart: their weights have nothing to do with each other."""
 
 
@@ -34,11 +34,11 @@ class Recognition:
     """Sentences about the nearest known relative."""
 
 
-def recognise(weights: Weights, sha256: str = "") -> Recognition:
+def recognise(weights: Identity, sha256: str = "") -> Recognition:
     """The known VAE that these weights are, or what they have in common with one.
 
     Args:
-        weights: what `fingerprint.weights_of` says.
+        weights: what `fingerprint.identity_of` says.
         sha256: of the whole file; empty where it was not asked for or holds more than a VAE.
     """
     for card in cards():
@@ -59,14 +59,14 @@ def recognise(weights: Weights, sha256: str = "") -> Recognition:
     return relatives(weights, known)
 
 
-def manner(found: dict[str, str], theirs: Weights) -> str:
+def manner(found: dict[str, str], theirs: Identity) -> str:
     """How halves that are all known were recognised."""
     part = "" if found.keys() >= theirs.halves.keys() else f" of its {next(iter(found))}"
     rounded = [words for words in found.values() if words]
     return f"by the {'sketch' if rounded else 'fingerprint'} of its weights{part}{rounded[0] if rounded else ''}"
 
 
-def same_halves(ours: Weights, theirs: Weights) -> dict[str, str]:
+def same_halves(ours: Identity, theirs: Identity) -> dict[str, str]:
     """The halves of ours that are theirs, each with a phrase on how they were rounded (empty: not at all)."""
     found = {}
     for half in ours.halves.keys() & theirs.halves.keys():
@@ -81,7 +81,7 @@ def same_halves(ours: Weights, theirs: Weights) -> dict[str, str]:
     return found
 
 
-def relatives(ours: Weights, known: list[tuple[Card, Weights]]) -> Recognition:
+def relatives(ours: Identity, known: list[tuple[Card, Identity]]) -> Recognition:
     """What weights without a card have in common with those that have one."""
     told = []
     same_encoder = None
@@ -98,7 +98,7 @@ def relatives(ours: Weights, known: list[tuple[Card, Weights]]) -> Recognition:
     return Recognition(same_encoder=same_encoder, akin=tuple(told))
 
 
-def known_weights() -> Iterator[tuple[Card, Weights]]:
+def known_weights() -> Iterator[tuple[Card, Identity]]:
     """Every card whose weights are known by fingerprint: from the tables, or learnt on this machine."""
     learnt = recall([learnt_under(card) for card in cards() if card.weights is None])
     for card in cards():
@@ -109,7 +109,7 @@ def known_weights() -> Iterator[tuple[Card, Weights]]:
             yield card, from_json(told)
 
 
-def learn(card: Card, weights: Weights) -> None:
+def learn(card: Card, weights: Identity) -> None:
     """Remember what the weights of a card are known by."""
     if card.weights is None and not recall([learnt_under(card)]):
         keep({learnt_under(card): as_json(weights), LEARNT: recall([LEARNT]).get(LEARNT, 0) + 1})

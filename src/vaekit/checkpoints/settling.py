@@ -18,7 +18,9 @@ from vaekit.nets.kl import PADDINGS
 WHOLE = ("encoder", "decoder")
 
 
-def settle(identified: Identified, kind: str | None = None, padding: str | None = None) -> Identified:
+def settle(
+    identified: Identified, kind: str | None = None, padding: str | None = None, measure: bool = True
+) -> Identified:
     """The same VAE with its frame and padding, where the file leaves them open and they can be known.
 
     What has the shapes of published models is hashed and, if its weights have no card, measured: among these there are
@@ -28,6 +30,7 @@ def settle(identified: Identified, kind: str | None = None, padding: str | None 
         identified: what `identify` says.
         kind: the user's word on which of the known latent spaces it is, "SDXL" for example.
         padding: the user's word, "zeros" or "reflect".
+        measure: whether to run a VAE that nobody knows.
 
     Raises:
         NotFound: there is no kind of this name.
@@ -39,7 +42,7 @@ def settle(identified: Identified, kind: str | None = None, padding: str | None 
         identified = of_kind(identified, kind)
     if is_open(identified):
         identified = settled_by(identified, recognise_file(identified))
-    if identified.kinds:
+    if measure and identified.kinds:
         identified = with_measured_padding(with_measured_frame(identified))
     return identified
 

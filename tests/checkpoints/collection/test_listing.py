@@ -48,7 +48,7 @@ def test_duplicates_whatever_their_shape(filled: Path) -> None:
 def test_what_is_no_vae_says_why(filled: Path) -> None:
     told = {file.name: file for file in collection().unusable}
     assert told.keys() == {"unet", "cut"}
-    assert "denoiser of a Stable Diffusion checkpoint" in told["unet"].reason
+    assert "UNet of a Stable Diffusion checkpoint" in told["unet"].reason
     assert told["cut"].error == "BadCheckpoint"
 
 
@@ -96,6 +96,7 @@ def test_an_interrupted_scan_keeps_what_it_found(filled: Path, monkeypatch: pyte
 
 def test_a_known_vae_is_at_hand_under_any_name(models: Path, kl_vae: VAE, with_card: Callable[..., None]) -> None:
     save(kl_vae, models / "mine.safetensors")
+    save_file(load_file(models / "mine.safetensors"), models / "mine.safetensors")  # without the frame in its metadata
     with_card("known", (models / "mine.safetensors").read_bytes(), kind="SDXL", fp16="unsafe")
     found = collection()
     (mine,) = (vae for vae in found.vaes if vae.name == "mine")

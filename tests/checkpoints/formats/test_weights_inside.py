@@ -39,8 +39,13 @@ def test_where_weights_stand(tmp_path: Path, place: str, new: bool, saved: Calla
     assert set(open_tensors(tmp_path / "x.pt").specs) == set(HERE)
 
 
-def test_too_deep_is_nowhere(tmp_path: Path) -> None:
+def test_deeper_down_names_are_kept_whole_and_too_deep_is_nowhere(tmp_path: Path) -> None:
     torch.save({"model": {"model": {"model": {"model": HERE}}}}, tmp_path / "x.pt")
+    assert all(name.startswith("model.model.model.model.") for name in open_tensors(tmp_path / "x.pt").specs)
+    deep: dict[str, Any] = HERE
+    for _ in range(20):
+        deep = {"model": deep}
+    torch.save(deep, tmp_path / "x.pt")
     with pytest.raises(BadCheckpoint, match="no named tensors"):
         open_tensors(tmp_path / "x.pt")
 
