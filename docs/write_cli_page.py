@@ -13,7 +13,7 @@ WIDTH = "100"
 
 def page() -> str:
     """The whole page."""
-    verbs = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    verbs = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
     parts = [
         "# The command line",
         "Every verb: `--json` prints one machine-readable object on stdout, progress goes to stderr; exit status 0 is "

@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ import torch
 from torch import Tensor
 
 from vaekit.nets.kl import KLConfig
+
+os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / "vaekit-tests-have-no-hub-cache")
+"""Nothing of the user's is looked at; huggingface_hub reads this once, when it is imported."""
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +28,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     """Each test remembers in a folder of its own, and nothing of the user's."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("VAEKIT_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test has a models folder of its own."""
+    folder = tmp_path_factory.mktemp("models")
+    monkeypatch.setenv("VAEKIT_MODELS", str(folder))
     return folder
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vaekit.errors import CannotWrite
-from vaekit.whole_files import whole_file, whole_folder
+from vaekit.whole_files import resumed_file, whole_file, whole_folder
 
 
 def fill(place: Path) -> None:
@@ -121,3 +121,24 @@ def test_the_working_folder_is_a_place_too(tmp_path: Path, monkeypatch: pytest.M
     with whole_file(Path("x")) as temporary:
         fill(temporary)
     assert [path.name for path in Path().iterdir()] == ["x"]
+
+
+def test_a_resumed_file_goes_on_where_it_broke(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "x.txt"
+    with pytest.raises(KeyboardInterrupt):
+        fail(resumed_file(target, "a"), KeyboardInterrupt())
+    assert not target.exists()
+    with resumed_file(target, "b") as part:  # another content does not take it over
+        assert part.read_text() == ""
+        part.write_text("other")
+    with resumed_file(target, "a") as part:
+        assert part.read_text() == "new"
+        part.write_text("new and whole")
+    assert (target.read_text(), [path.name for path in target.parent.iterdir()]) == ("new and whole", ["x.txt"])
+
+
+def test_a_resumed_file_where_none_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for target in (tmp_path / "file" / "x", tmp_path / "\0"):
+        with pytest.raises(CannotWrite), resumed_file(target, "a"):
+            pass

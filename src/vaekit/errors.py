@@ -8,10 +8,13 @@
     │   └── NotRunnable           a VAE that vaekit knows by its tensors, and has no network for
     ├── WrongTensors              the right family with tensors missing, left over or misshapen
     ├── BadLatent                 a latent file that is damaged or not a latent file
-    ├── LatentMismatch            latents of one VAE given to another that cannot read them
+    ├── LatentMismatch            latents, or a checkpoint, of one kind given a VAE of another
     ├── UnknownFrame              a scale and shift are needed, and neither file, shapes nor user tell them
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
     ├── NotFound                  a file, folder or name that is not there
+    │   └── AmbiguousName         a name that several files have
+    ├── CannotFetch               a file that the Hub did not give: no network, no access, no such file
+    │   └── WrongHash             a file that is not the one it should be
     ├── CannotWrite               a folder that cannot be written, a full disk
     ├── MissingPackage            an optional package that this needs and that is not installed
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
@@ -66,7 +69,7 @@ class BadLatent(VaekitError):
 
 
 class LatentMismatch(VaekitError):
-    """These latents were made by a VAE whose latent space the given VAE does not share."""
+    """Latents, or a checkpoint that works with latents, of another latent space than the given VAE's."""
 
 
 class UnknownFrame(VaekitError):
@@ -79,6 +82,18 @@ class HalfMissing(VaekitError):
 
 class NotFound(VaekitError):
     """A file, a folder or a name that is not there."""
+
+
+class AmbiguousName(NotFound):
+    """Several files have this name; none was chosen."""
+
+
+class CannotFetch(VaekitError):
+    """A file could not be fetched; nothing was left under its final name."""
+
+
+class WrongHash(CannotFetch):
+    """What came, or what is there already, is not the file with the expected SHA-256."""
 
 
 class CannotWrite(VaekitError):

@@ -38,6 +38,33 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def resumed_file(target: Path, key: str) -> Iterator[Path]:
+    """Like `whole_file`, but what was written before a failure is kept, and the next try with this key goes on with it.
+
+    The temporary file is hidden, beside `target`. Raise after removing it where its content is no good.
+
+    Args:
+        target: the final name.
+        key: what is being written, such as the start of its hash: another content gets another temporary file.
+
+    Raises:
+        CannotWrite: the folder cannot be made or written to, or the disk is full.
+    """
+    temporary = target.with_name(f"{_prefix(target)}{key}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+    except (OSError, ValueError) as error:
+        raise cannot_write(target, error) from error
+    yield temporary
+    try:
+        _settle(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+@contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder beside `target` that becomes `target` when the block ends well, and vanishes if not.
 

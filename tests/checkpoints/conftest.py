@@ -2,13 +2,17 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from vaekit.checkpoints.families import Config, assemble, family_with
+from vaekit.checkpoints.families import Config, assemble, family_with, layout_of
 from vaekit.checkpoints.families.batch_norm import EPSILON, frame_of
+from vaekit.checkpoints.formats.writing import Piece, header
+from vaekit.checkpoints.saving import tensors_in
 from vaekit.nets.approx import ApproxConfig
 from vaekit.nets.asymmetric import AsymmetricConfig
 from vaekit.nets.burgess import BurgessConfig
@@ -111,3 +115,77 @@ def flux2_vae(kl_config: KLConfig) -> VAE:
     variance = torch.rand(channels, generator=generator) * 3
     config = dataclasses.replace(kl_config, decoder_widths=(96, 32))
     return random_vae(config, frame_of(mean, variance, EPSILON))
+
+
+FILLING = {
+    "model.diffusion_model.out.2.weight": torch.arange(1000, dtype=torch.float32).reshape(10, 100),
+    "model.diffusion_model.half.weight": torch.arange(77).half(),
+    "cond_stage_model.steps": torch.tensor(7),
+    "model_ema.decay": torch.rand(3, generator=torch.Generator().manual_seed(5)).bfloat16(),
+    "zeta.empty": torch.empty(0, 3),
+    "alpha.bytes": torch.arange(5, dtype=torch.uint8),
+}
+"""What a whole checkpoint holds beside its VAE: all widths of numbers, one scalar, one tensor without any."""
+
+
+@pytest.fixture
+def whole_checkpoint(tmp_path: Path) -> Callable[..., Path]:
+    """Write a whole checkpoint around a VAE, or around none."""
+
+    def make(
+        vae: VAE | None,
+        name: str = "whole.safetensors",
+        prefix: str = "first_stage_model.",
+        layout: str = "ldm",
+        metadata: dict[str, str] | None = None,
+        around: dict[str, torch.Tensor] | None = None,
+    ) -> Path:
+        tensors = dict(FILLING if around is None else around)
+        if vae is not None:
+            family = family_with(vae.config)
+            assert family is not None
+            named = layout_of(layout, family.name)
+            assert named is not None
+            inside = tensors_in(vae, named, family, vae.config)
+            tensors |= {prefix + key: tensor.clone() for key, tensor in inside.items()}
+        path = tmp_path / name
+        if path.suffix == ".safetensors":
+            save_file(tensors, path, metadata)
+        else:
+            torch.save({"state_dict": tensors, "epoch": 3, "optimizer": {"lr": 0.1}}, path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def sparse_file(tmp_path: Path) -> Callable[..., Path]:
+    """Write a safetensors file with these shapes and nothing but zeros, which takes no room on the disk."""
+
+    def make(name: str, shapes: Mapping[str, tuple[int, ...]], metadata: dict[str, str] | None = None) -> Path:
+        pieces = [Piece(key, shape, torch.float16, lambda: torch.empty(0)) for key, shape in shapes.items()]
+        head = header(pieces, metadata or {})
+        with open(tmp_path / name, "wb") as file:
+            file.write(len(head).to_bytes(8, "little") + head)
+            file.truncate(8 + len(head) + sum(piece.nbytes for piece in pieces))
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def sd_shapes() -> Callable[..., dict[str, tuple[int, ...]]]:
+    """The names in LDM's layout and the shapes of an autoencoder as large as those of SD1 (4 channels) or FLUX.1."""
+
+    def make(channels: int = 4, prefix: str = "", half: str = "") -> dict[str, tuple[int, ...]]:
+        widths, quant = (128, 256, 512, 512), channels != 16
+        config = KLConfig(3, channels, channels, widths, widths, 2, 3, (), (), True, quant, quant, 32)
+        family, layout = family_with(config), layout_of("ldm", "kl")
+        assert family is not None
+        assert layout is not None
+        with torch.device("meta"):
+            vae = assemble(family, config)
+        native = {key: tuple(tensor.shape) for key, tensor in vae.state_dict().items() if key.startswith(half)}
+        return {f"{prefix}{layout.from_native(key, 4)}": shape for key, shape in native.items()}
+
+    return make

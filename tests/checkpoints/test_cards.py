@@ -1,19 +1,25 @@
 """The table of known VAEs is whole and consistent."""
 
 import dataclasses
+import inspect
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from diffusers import AutoencoderKLQwenImage, AutoencoderKLQwenImage21, AutoencoderKLWan
 
+from vaekit.checkpoints import inspecting
 from vaekit.checkpoints.cards import agreed_frame, card_named, cards, kind_named, kinds, matching_kinds
 from vaekit.checkpoints.families import family_of
-from vaekit.checkpoints.inspecting import inspect
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.metadata import spans
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
+from vaekit.nets.wan import WanConfig
+from vaekit.nets.wan22 import Wan22Config
+from vaekit.vae import LatentFrame
 
 TAESD = TinyConfig(3, 4, (), (64,) * 4, (64,) * 4, (1, 3, 3, 3), (3, 3, 3, 1), False)
 
@@ -130,7 +136,7 @@ def test_copies_of_one_file_agree() -> None:
     ],
 )
 def test_published_files_are_known(shared_data: Path, path: str, name: str) -> None:
-    assert inspect(shared_data / "vae" / path).card == card_named(name)
+    assert inspecting.inspect(shared_data / "vae" / path).card == card_named(name)
 
 
 def test_packaged_cards_load() -> None:
@@ -138,3 +144,29 @@ def test_packaged_cards_load() -> None:
     assert packaged
     for card in packaged:
         assert load(card.name).encoder is not None
+
+
+SIXTEEN = WanConfig(3, 16, (96, 192, 384, 384), (384, 384, 192, 96), 2, 3, (1, 2), True)
+PRUNED = dataclasses.replace(SIXTEEN, temporal=False, time_levels=())
+RGBA = Wan22Config(4, 64, (96, 192, 384, 768, 768), (1152, 1152, 576, 288, 144), 2, 3, (1, 2, 3), False, 1)
+
+
+@pytest.mark.parametrize(
+    ("family", "config", "names", "theirs", "channels"),
+    [
+        ("wan", SIXTEEN, ["Wan 2.1", "Qwen-Image"], AutoencoderKLWan, 16),
+        ("wan", PRUNED, ["Wan 2.1", "Qwen-Image"], AutoencoderKLQwenImage, 16),
+        ("wan2.2", RGBA, ["Qwen-Image 2.1 (RGBA)"], AutoencoderKLQwenImage21, 64),
+    ],
+)
+def test_the_frames_of_wan_and_its_twins_are_those_of_diffusers(
+    family: str, config: WanConfig, names: list[str], theirs: Any, channels: int
+) -> None:
+    """Twins share a frame, so it is known even where the name is not."""
+    candidates = matching_kinds(family, config)
+    assert [kind.name for kind in candidates] == names
+    defaults = {name: entry.default for name, entry in inspect.signature(theirs.__init__).parameters.items()}
+    mean, std = defaults["latents_mean"], defaults["latents_std"]
+    frame = agreed_frame(candidates)
+    assert frame == LatentFrame(tuple(mean), tuple(1 / value for value in std))
+    assert len(mean) == channels

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vaekit.checkpoints.remembered import cache_folder, remembered
+from vaekit.checkpoints.remembered import cache_folder, keep, recall, remembered
 
 Ask = Callable[[], object]
 
@@ -81,3 +81,15 @@ def test_the_folder_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatc
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nothing"):
         remembered(tmp_path / "nothing", "q", lambda: 1)
+
+
+def test_many_answers_at_once() -> None:
+    answers = {f"key {number}": {"number": number} for number in range(1234)}
+    keep(answers)
+    assert recall([*answers, "another"]) == answers
+    assert recall([]) == {}
+
+
+def test_an_answer_may_be_nothing(file: Path) -> None:
+    assert remembered(file, "q", lambda: None) is None
+    assert remembered(file, "q", lambda: 1) is None

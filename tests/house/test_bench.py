@@ -19,3 +19,13 @@ def test_against_diffusers_prints_a_row_for_each_job() -> None:
         row = next(line for line in done.stdout.splitlines() if line.startswith(job))
         difference = float(re.findall(r"difference\| (\S+)", row)[0])
         assert difference < 1e-4
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
+def test_whole_checkpoints_prints_a_row_for_each_job(tmp_path: Path) -> None:
+    call = [sys.executable, BENCH / "whole_checkpoints.py", "--gigabytes", "0.01", "--widths", "32,64"]
+    done = subprocess.run([*call, "--jobs", "extract,bake", "--folder", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    peaks = dict(re.findall(r"^(\S.*?) {2,}(\d+) MB", done.stdout, flags=re.MULTILINE))
+    assert peaks.keys() == {"extract", "bake"}
+    assert list(tmp_path.iterdir()) == []

@@ -41,9 +41,9 @@ def modules_after(statement: str) -> set[str]:
 
 
 def test_importing_vaekit_imports_no_torch() -> None:
-    assert not {"torch", "numpy", "PIL", "typer"} & modules_after("import vaekit")
+    assert not {"torch", "numpy", "PIL", "typer", "huggingface_hub"} & modules_after("import vaekit")
 
 
 def test_help_imports_no_torch() -> None:
     statement = "from vaekit.cli import app\ntry:\n    app(['--help'])\nexcept SystemExit:\n    pass"
-    assert not {"torch", "numpy", "PIL", "safetensors"} & modules_after(statement)
+    assert not {"torch", "numpy", "PIL", "safetensors", "huggingface_hub"} & modules_after(statement)

@@ -36,7 +36,7 @@ from vaekit.checkpoints.saving import SAFETENSORS_ENDINGS
 from vaekit.checkpoints.surroundings import Model, model_around
 from vaekit.checkpoints.weights import in_dtype, names_in, shape_in, weights_in
 from vaekit.errors import HalfMissing, UnknownVAE, WrongTensors, legible
-from vaekit.whole_files import cannot_write, whole_file
+from vaekit.whole_files import whole_file
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,7 @@ def bake(
         pieces = merge(file, fitted, removed)
         head = header_for(file, pieces)
         with whole_file(target) as temporary:
-            try:
-                write_safetensors(temporary, head, pieces, target, progress)
-            except OSError as error:
-                raise cannot_write(target, error) from error
+            write_safetensors(temporary, head, pieces, target, progress)
     replaced = sum(piece.name in file.specs for piece in fitted)
     return Baked(
         checkpoint=str(checkpoint),

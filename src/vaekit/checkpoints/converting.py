@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from vaekit.checkpoints.formats.files import is_there
 from vaekit.checkpoints.formats.writing import Progress
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.loading import located
@@ -68,8 +69,8 @@ def storage_dtype(name: str) -> torch.dtype:
         return found
     if re.match(r"(fp|float|int)[48]|[fq][48]", name):
         raise WrongTensors(
-            f"A VAE in {legible(name)} would be a quarter of its size and visibly worse: numbers of 8 bits have 3 "
-            "binary digits, and no program computes with them in convolutions.",
+            f"A VAE in {legible(name)} would be a worse one: rounded to 8 bits, the weights of the built-in VAE and of "
+            "TAESD3 lose about 1 dB of PSNR, and no program computes convolutions in such numbers anyway.",
             "Expected fp32, bf16 or fp16.",
             "Use bf16 or fp16 for a small file.",
         )
@@ -85,7 +86,7 @@ def refuse_overwriting(target: Path, *sources: Path) -> None:
         CannotWrite: it is.
     """
     for source in sources:
-        if target.exists() and source.exists() and target.samefile(source):
+        if is_there(target) and is_there(source) and target.samefile(source):
             raise CannotWrite(
                 f"The result {target} would take the place of an input.", "", "Choose another name for the result."
             )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from vaekit.checkpoints.families import LAYOUTS, Layout, family_of
@@ -83,7 +83,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def diffusers_preference(file: Path) -> tuple[bool, int, str]:
+def diffusers_preference(file: PurePath) -> tuple[bool, int, str]:
     """Safetensors first, the plain variant before "fp16" and the like."""
     return file.suffix != ".safetensors", file.name.count("."), file.name
 

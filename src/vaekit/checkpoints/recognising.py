@@ -99,19 +99,19 @@ def relatives(ours: Weights, known: list[tuple[Card, Weights]]) -> Recognition:
 
 def known_weights() -> Iterator[tuple[Card, Weights]]:
     """Every card whose weights are known by fingerprint: from the tables, or learnt on this machine."""
+    learnt = recall([learnt_under(card) for card in cards() if card.weights is None])
     for card in cards():
+        told = learnt.get(learnt_under(card))
         if card.weights is not None:
             yield card, card.weights
-            continue
-        learnt = recall(learnt_under(card))
-        if learnt is not None:
-            yield card, from_json(json.loads(learnt))
+        elif told is not None:
+            yield card, from_json(told)
 
 
 def learn(card: Card, weights: Weights) -> None:
     """Remember what the weights of a card are known by."""
-    if card.weights is None and recall(learnt_under(card)) is None:
-        keep(learnt_under(card), json.dumps(as_json(weights)))
+    if card.weights is None and not recall([learnt_under(card)]):
+        keep({learnt_under(card): as_json(weights)})
 
 
 def learnt_under(card: Card) -> str:

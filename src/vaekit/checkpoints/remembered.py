@@ -8,7 +8,7 @@ or written is no error: the answer is found again.
 import json
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from vaekit.version import __version__
 
 PATIENCE = 5.0
 """Seconds to wait for another process that writes."""
+MOST_KEYS = 500
+"""Keys asked for at once; SQLite has a limit."""
 
 
 def cache_folder() -> Path:
@@ -39,35 +41,45 @@ def remembered(path: Path, question: str, find: Callable[[], Any]) -> Any:
         OSError: the file is not there.
     """
     key = stamp(path, question)
-    known = recall(key)
-    if known is None:
-        known = json.dumps(find())
-        if stamp(path, question) == key:  # it stayed the same while we looked
-            keep(key, known)
-    return json.loads(known)
+    known = recall([key])
+    if key in known:
+        return known[key]
+    answer = json.loads(json.dumps(find()))  # what JSON makes of it, now as later
+    if stamp(path, question) == key:  # it stayed the same while we looked
+        keep({key: answer})
+    return answer
 
 
 def stamp(path: Path, question: str) -> str:
-    """What an answer is remembered under."""
+    """What an answer is remembered under.
+
+    Raises:
+        OSError: the file is not there.
+    """
     status = path.stat()
     return json.dumps([__version__, question, os.fspath(path.resolve()), status.st_size, status.st_mtime_ns])
 
 
-def recall(key: str) -> str | None:
-    """The remembered answer under a key, as JSON."""
+def recall(keys: Sequence[str]) -> dict[str, Any]:
+    """The remembered answers under those of the keys that have one."""
+    known: dict[str, Any] = {}
     try:
         with closing(_open()) as store:
-            row = store.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return str(row[0]) if row else None
-    except (sqlite3.Error, OSError):
-        return None
+            for start in range(0, len(keys), MOST_KEYS):
+                some = keys[start : start + MOST_KEYS]
+                places = ",".join("?" * len(some))
+                known |= dict(store.execute(f"SELECT key, answer FROM answers WHERE key IN ({places})", some))
+        return {key: json.loads(answer) for key, answer in known.items()}
+    except (sqlite3.Error, OSError, ValueError):
+        return {}
 
 
-def keep(key: str, answer: str) -> None:
-    """Remember an answer, if the cache can be written."""
+def keep(answers: Mapping[str, Any]) -> None:
+    """Remember answers, in one transaction, if the cache can be written."""
+    rows = [(key, json.dumps(answer)) for key, answer in answers.items()]
     try:
         with closing(_open()) as store, store:
-            store.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, answer))
+            store.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
     except (sqlite3.Error, OSError):
         return
 

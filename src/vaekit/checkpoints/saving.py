@@ -118,17 +118,9 @@ def write_pieces(
     target: Path,
     progress: Progress | None = None,
 ) -> None:
-    """Write one safetensors file; a failure is told by the target's name.
-
-    Raises:
-        CannotWrite: the disk is full, or the like.
-    """
+    """Write one safetensors file inside the block of a `whole_file` or `whole_folder`."""
     ordered = in_order(pieces)
-    head = header(ordered, dict(sorted(metadata.items())))
-    try:
-        write_safetensors(temporary, head, ordered, target, progress)
-    except OSError as error:
-        raise cannot_write(target, error) from error
+    write_safetensors(temporary, header(ordered, dict(sorted(metadata.items()))), ordered, target, progress)
 
 
 def write_tensors(tensors: dict[str, Tensor], temporary: Path, metadata: dict[str, str], target: Path) -> None:
@@ -147,13 +139,18 @@ def write_torch_file(pieces: Sequence[Piece], temporary: Path, metadata: Mapping
         CannotWrite: the disk is full, or the like.
     """
     check_room(temporary.parent, sum(piece.nbytes for piece in pieces), target)
-    tensors = {piece.name: piece.tensor() for piece in in_order(pieces)}
+    tensors = {piece.name: alone(piece.tensor()) for piece in in_order(pieces)}
     content = tensors if target.suffix == ".bin" else {"state_dict": tensors, METADATA: dict(sorted(metadata.items()))}
     try:
         with open(temporary, "wb") as file:  # given a path, torch writes the file's name into it
             torch.save(content, file)
     except (OSError, RuntimeError) as error:
         raise cannot_write(target, error) from error
+
+
+def alone(tensor: Tensor) -> Tensor:
+    """The tensor without what it is a part of: torch would write all of that."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def _write_diffusers_folder(weights: Weights, path: Path, progress: Progress | None) -> None:

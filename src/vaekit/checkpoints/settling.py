@@ -5,11 +5,10 @@ is found by reading the weights is remembered until the file changes.
 """
 
 import dataclasses
-import hashlib
-from pathlib import Path
 
 from vaekit.checkpoints.building import build
 from vaekit.checkpoints.cards import Card, Kind, kind_named, kinds
+from vaekit.checkpoints.collection.hashes import sha256_of
 from vaekit.checkpoints.fingerprint import Weights, as_json, from_json, weights_of
 from vaekit.checkpoints.identify import Identified
 from vaekit.checkpoints.recognising import Recognition, recognise
@@ -32,18 +31,9 @@ def hashes_of(identified: Identified) -> Hashes:
     first, *others = (part.file.path for part in identified.parts)
     question = "hashes " + " ".join(stamp(path, "hashes") for path in others)
 
-    def find() -> list[object]:
-        alone = not others and identified.parts[0].ignored == 0
-        return [as_json(weights_of(build(identified))), sha256_of(first) if alone else ""]
-
-    weights, sha256 = remembered(first, question, find)
-    return Hashes(from_json(weights), sha256)
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a whole file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    weights = remembered(first, question, lambda: as_json(weights_of(build(identified))))
+    alone = not others and identified.parts[0].ignored == 0
+    return Hashes(from_json(weights), sha256_of(first) if alone else "")
 
 
 def settle(identified: Identified, kind: str | None = None) -> Identified:

@@ -27,27 +27,16 @@ class Telltale:
 
     groups: tuple[tuple[str, ...], ...]
     lacks: tuple[str, ...] = ()
-    ranks: tuple[tuple[str, int], ...] = ()
-    """Keys, and how many sides their tensors have."""
 
-    def prefix_in(self, text: str, specs: Specs) -> str | None:
-        """The prefix behind which the first key of a group stands; None where this is something else.
-
-        Args:
-            text: all keys, one on a line.
-            specs: the same keys with what is known of their tensors.
-        """
+    def prefix_in(self, text: str) -> str | None:
+        """The prefix behind which the first key of a group stands, in keys one on a line; None where one is missing."""
         if any(found(key, text) for key in self.lacks):
             return None
         for group in self.groups:
             matches = [found(key, text) for key in group]
-            if all(matches) and all(self._has_rank(key, text, specs) for key in group):
+            if all(matches):
                 return next(match["prefix"] for match in matches if match)
         return None
-
-    def _has_rank(self, key: str, text: str, specs: Specs) -> bool:
-        rank, match = dict(self.ranks).get(key), found(key, text)
-        return rank is None or (match is not None and len(specs[match.group()].shape) == rank)
 
 
 @dataclass(frozen=True)
@@ -83,14 +72,14 @@ class Stranger:
 def recognise(specs: Specs) -> tuple[Recognised, str] | None:
     """The VAE in a file that vaekit knows and cannot run, and the prefix that it stands behind."""
     text = listing(specs)
-    prefixes = ((known, known.telltale.prefix_in(text, specs)) for known in recognised())
+    prefixes = ((known, known.telltale.prefix_in(text)) for known in recognised())
     return next(((known, prefix) for known, prefix in prefixes if prefix is not None), None)
 
 
 def stranger_in(specs: Specs) -> Stranger | None:
     """What a file without a VAE holds instead."""
     text = listing(specs)
-    return next((known for known in strangers() if known.telltale.prefix_in(text, specs) is not None), None)
+    return next((known for known in strangers() if known.telltale.prefix_in(text) is not None), None)
 
 
 def not_runnable(file: TensorFile) -> NotRunnable | None:
@@ -172,8 +161,7 @@ def _recognised(entry: dict[str, Any]) -> Recognised:
 
 
 def _telltale(entry: dict[str, Any]) -> Telltale:
-    groups = tuple(map(tuple, entry["tells"]))
-    return Telltale(groups, tuple(entry.get("lacks", ())), tuple(entry.get("ranks", {}).items()))
+    return Telltale(tuple(map(tuple, entry["tells"])), tuple(entry.get("lacks", ())))
 
 
 def _table(name: str) -> dict[str, Any]:

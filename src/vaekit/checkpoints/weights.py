@@ -11,7 +11,7 @@ from vaekit.checkpoints.families import HALVES, Config, Family, Layout, assemble
 from vaekit.checkpoints.formats.writing import Piece, piece_of
 from vaekit.checkpoints.fused import join_parts
 from vaekit.checkpoints.identify import Identified
-from vaekit.errors import WrongTensors, legible
+from vaekit.errors import WrongTensors
 from vaekit.vae import VAE, LatentFrame
 
 
@@ -77,30 +77,7 @@ def native_shapes(identified: Identified) -> dict[str, tuple[int, ...]]:
 
 def in_dtype(piece: Piece, dtype: torch.dtype | None) -> Piece:
     """The piece in another dtype, to be converted when its turn comes."""
-    if dtype is None or dtype == piece.dtype:
-        return piece
-    return replace(piece, dtype=dtype, source=lambda: converted(piece, dtype))
-
-
-def converted(piece: Piece, dtype: torch.dtype) -> Tensor:
-    """The numbers of a tensor in another dtype.
-
-    Raises:
-        WrongTensors: some that are finite would not be any more.
-    """
-    read = piece.tensor()
-    before = read.float() if read.dtype.itemsize == 1 else read  # torch asks nothing of numbers of 8 bits
-    after = before.to(dtype)
-    lost = int((before.isfinite() & ~after.isfinite()).sum())
-    if lost:
-        largest = before[before.isfinite()].abs().max().item()
-        kind = str(dtype).removeprefix("torch.")
-        raise WrongTensors(
-            f"{lost:,} numbers of {legible(piece.name)}, up to {largest:g}, would become infinite in {kind}.",
-            f"The largest number in {kind} is {torch.finfo(dtype).max:g}.",
-            "Keep this VAE in bf16 or fp32.",
-        )
-    return after
+    return piece if dtype is None or dtype == piece.dtype else replace(piece, dtype=dtype, stored=piece.dtype)
 
 
 def names_in(layout: Layout, native: Iterable[str]) -> dict[str, str]:

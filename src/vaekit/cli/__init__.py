@@ -14,7 +14,9 @@ from vaekit.cli.convert import convert
 from vaekit.cli.decode import decode
 from vaekit.cli.encode import encode
 from vaekit.cli.extract import extract
+from vaekit.cli.get import get
 from vaekit.cli.inspect import inspect
+from vaekit.cli.list import list_models
 from vaekit.cli.output import show_error
 from vaekit.cli.reconstruct import reconstruct
 from vaekit.errors import VaekitError
@@ -29,8 +31,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (reconstruct, encode, decode, inspect, convert, extract, bake):
+for verb in (reconstruct, encode, decode, inspect, get, convert, extract, bake):
     app.command(no_args_is_help=True)(verb)
+app.command("list")(list_models)
 
 
 def show_version(wanted: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import bytes_written, print_facts, print_json, say
+from vaekit.cli.output import bytes_moved, print_facts, print_json, say
 
 
 def bake(
@@ -27,7 +27,7 @@ def bake(
     """
     from vaekit.checkpoints.baking import bake as put_in
 
-    with bytes_written("baking") as progress:
+    with bytes_moved("baking") as progress:
         done = put_in(checkpoint, vae, out, assume_same_frame, progress)
     if as_json:
         print_json(dataclasses.asdict(done))

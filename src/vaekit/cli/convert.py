@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import bytes_written, print_facts, print_json
+from vaekit.cli.output import bytes_moved, print_facts, print_json
 
 
 class LayoutName(StrEnum):
@@ -32,6 +32,7 @@ def convert(
     dtype: Annotated[
         str | None, typer.Option("--dtype", metavar="DTYPE", help="fp32, bf16 or fp16.", show_default="as it is")
     ] = None,
+    models: options.Models = None,
     padding: options.Padding = None,
     as_json: options.Json = False,
 ) -> None:
@@ -45,10 +46,10 @@ def convert(
     from vaekit.checkpoints.converting import convert as write
     from vaekit.checkpoints.fingerprint import fingerprint
     from vaekit.checkpoints.identify import identify
-    from vaekit.checkpoints.loading import load
+    from vaekit.checkpoints.loading import load, located
 
-    with bytes_written("converting") as progress:
-        write(source, target, layout.value if layout else None, dtype, progress, padding)
+    with located(source, models) as path, bytes_moved("converting") as progress:
+        write(path, target, layout.value if layout else None, dtype, progress, padding)
     facts = {
         "input": source,
         "output": str(target),

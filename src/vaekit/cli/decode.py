@@ -17,6 +17,7 @@ def decode(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the pictures go.")],
     vae: options.Vae = "builtin",
+    models: options.Models = None,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
     padding: options.Padding = None,
@@ -35,7 +36,7 @@ def decode(
     from vaekit.runtime.plan import Plan
 
     named = targets(find_latents(latents), out, ".png")
-    loaded = load(vae, padding=padding)
+    loaded = load(vae, padding=padding, models=models)
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
 
     def decode_one(path: Path) -> dict[str, Any]:

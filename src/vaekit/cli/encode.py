@@ -14,6 +14,7 @@ def encode(
     images: options.Images,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the latent files go.")],
     vae: options.Vae = "builtin",
+    models: options.Models = None,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
     padding: options.Padding = None,
@@ -32,7 +33,7 @@ def encode(
     from vaekit.runtime.plan import Plan
 
     named = targets(find_pictures(images), out, ENDING)
-    loaded = load(vae, padding=padding)
+    loaded = load(vae, padding=padding, models=models)
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
 
     def encode_one(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.convert import LayoutName
-from vaekit.cli.output import bytes_written, print_facts, print_json
+from vaekit.cli.output import bytes_moved, print_facts, print_json
 
 
 def extract(
@@ -29,7 +29,7 @@ def extract(
     from vaekit.checkpoints.extracting import extract as take_out
     from vaekit.checkpoints.frames import frame_words
 
-    with bytes_written("extracting") as progress:
+    with bytes_moved("extracting") as progress:
         done = take_out(checkpoint, out, layout.value if layout else None, progress)
     if as_json:
         print_json(dataclasses.asdict(done))

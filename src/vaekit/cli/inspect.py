@@ -18,6 +18,7 @@ CARD_FACTS = ("name", "about", "kind", "licence", "fp16", "data", "training", "m
 
 def inspect(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A weights file, a folder, or the name of a known VAE.")],
+    models: options.Models = None,
     hashed: Annotated[
         bool, typer.Option("--hash/--no-hash", help="Hash the weights and look them up; or read the headers only.")
     ] = True,
@@ -29,8 +30,10 @@ def inspect(
     weights of the file; its name is never looked at. Hashes are remembered until the file changes.
     """
     from vaekit.checkpoints.inspecting import inspect as look
+    from vaekit.checkpoints.loading import located
 
-    inspection = look(file, hash=hashed)
+    with located(file, models) as path:
+        inspection = dataclasses.replace(look(path, hash=hashed), path=file)
     if as_json:
         told = dataclasses.asdict(inspection)
         if inspection.card is not None:  # what else its card lists is for `list` and `get`

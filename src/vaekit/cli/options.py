@@ -5,7 +5,25 @@ from typing import Annotated
 
 import typer
 
-Vae = Annotated[str, typer.Option("--vae", metavar="VAE", help="The name of a known VAE, a weights file, or a folder.")]
+Vae = Annotated[
+    str,
+    typer.Option(
+        "--vae",
+        "--vae-path",
+        metavar="VAE",
+        help="The name of a known VAE or of a file in a models folder, a weights file, or a folder.",
+    ),
+]
+Models = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--models",
+        "--vae-dir",
+        metavar="DIR",
+        help="A models folder, such as A1111's models/VAE or the folder above; may be repeated.",
+        show_default="those in VAEKIT_MODELS, else ~/.local/share/vaekit/models",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Dtype = Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="What the VAE computes in: fp32, bf16 or fp16.")]
 Device = Annotated[

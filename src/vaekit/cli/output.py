@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,20 +11,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.table import Table
 
-from vaekit.errors import VaekitError
+from vaekit.errors import VaekitError, legible
 
 Result = TypeVar("Result")
+WIDE = 240
+"""Letters in a line where nobody sees its end."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +68,39 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     console().print(table)
 
 
-def print_facts(title: str, facts: Mapping[str, str]) -> None:
-    """Names and values in two columns on stdout."""
+def print_facts(title: str, facts: Mapping[str, str] | Sequence[tuple[str, str]]) -> None:
+    """Names and values in two columns on stdout; a name may come more than once."""
     table = Table(
         title=title, title_justify="left", title_style="bold", box=None, show_header=False, padding=(0, 2, 0, 0)
     )
-    table.add_column(style="dim", no_wrap=True)
+    pairs = list(facts.items()) if isinstance(facts, Mapping) else facts
+    table.add_column(style="dim", no_wrap=True, max_width=console().width // 2)
     table.add_column(overflow="fold")
-    for name, value in facts.items():
+    for name, value in pairs:
         table.add_row(name, value)
     console().print(table)
 
 
 def console() -> Console:
-    """Stdout without markup or emoji: a file name such as [bold].png is printed as it is."""
-    return Console(markup=False, emoji=False, highlight=False)
+    """Stdout without markup or emoji: a file name such as [bold].png is printed as it is.
+
+    What goes into a file or a pipe is as wide as it needs to be: a name that is cut is of no use to `grep`.
+    """
+    terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(markup=False, emoji=False, highlight=False, width=None if terminal else WIDE)
+
+
+def shorten(text: str, most: int) -> str:
+    """A text of at most so many letters, with the middle left out: names differ at both ends."""
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def size_words(count: int) -> str:
+    """A number of bytes as a person says it."""
+    return decimal(count)
 
 
 def say(text: str) -> None:
@@ -117,12 +140,30 @@ def each(paths: Sequence[Path], work: Callable[[Path], Result]) -> tuple[list[Re
 
 
 @contextmanager
-def bytes_written(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr for a large file; call what it gives with the bytes that are written and those there will be."""
+def bytes_moved(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr how much of a file has come; the function given takes the bytes that are there and all of them."""
     columns = (
-        *(TextColumn("{task.description}"), BarColumn()),
-        *(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with _shown_while_it_lasts(*columns) as bar:
+        task = bar.add_task(legible(what, 40), total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None, visible=True)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr how many of some things are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with _shown_while_it_lasts(*columns) as bar:
+        task = bar.add_task(what, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+def _shown_while_it_lasts(*columns: ProgressColumn) -> Progress:
+    """A progress bar on stderr that is gone afterwards; none where stderr is a file or a pipe."""
+    errors = Console(stderr=True)
+    return Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)

@@ -13,6 +13,7 @@ from vaekit.cli.output import each, print_json, print_table, say, say_notes
 def reconstruct(
     images: options.Images,
     vae: options.Vae = "builtin",
+    models: options.Models = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the results go.")] = Path(
         "reconstructed"
     ),
@@ -38,7 +39,7 @@ def reconstruct(
 
     pictures = find_pictures(images)
     named = targets(pictures, out, ".png")
-    engine = Engine(load(vae, padding=padding), Plan(device=device, dtype=dtype))
+    engine = Engine(load(vae, padding=padding, models=models), Plan(device=device, dtype=dtype))
     done, failures = each(list(named), lambda path: round_trip(engine, path, named[path], side_by_side))
     if as_json:
         print_json({"vae": vae, "pictures": [vars(trip) for trip in done], "failures": [vars(f) for f in failures]})

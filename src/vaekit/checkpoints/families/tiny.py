@@ -137,6 +137,13 @@ LAYOUTS = (
         "tiny",
         (*sequential("encoder.{i}", "encoder.layers.{i}"), *sequential("decoder.{i}", "decoder.layers.{-i}")),
     ),
+    # What ComfyUI writes when it saves a tiny autoencoder: both halves, and how it scales latents for them itself.
+    Layout(
+        "comfy",
+        "tiny",
+        (*sequential("encoder.{i}", "taesd_encoder.{i}"), *sequential("decoder.{i}", "taesd_decoder.{i}")),
+        idle=("vae_scale", "vae_shift"),
+    ),
     Layout("tiny-encoder", "tiny", sequential("encoder.{i}", "{i}"), has=("0.weight",), any_prefix=False),
     Layout(
         "tiny-decoder",

@@ -6,6 +6,7 @@ that has to be converted.
 """
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,38 +40,70 @@ class Piece:
     shape: tuple[int, ...]
     dtype: torch.dtype
     source: Span | Callable[[], Tensor]
-    """Bytes to be copied, or a function that reads and converts the tensor when its turn comes."""
-    stored: str = ""
+    """Bytes of a file, or a function that gives the tensor when its turn comes."""
+    stored: torch.dtype | None = None
+    """What the numbers at the source are in, where they are to be converted."""
+    kind: str = ""
     """The format's own word for numbers that vaekit copies and does not read."""
 
     @property
     def nbytes(self) -> int:
-        if self.stored and isinstance(self.source, Span):
+        if self.kind and isinstance(self.source, Span):
             return self.source.length
-        return torch.Size(self.shape).numel() * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def tensor(self) -> Tensor:
-        """The numbers, in memory of their own.
+        """The numbers, in memory.
 
         Raises:
             BadCheckpoint: the file that they stand in has changed.
+            WrongTensors: some that are finite would not be any more.
         """
+        parts = list(self.parts())
+        joined = torch.cat(parts) if len(parts) > 1 else parts[0] if parts else torch.empty(0, dtype=self.dtype)
+        return joined.reshape(self.shape)
+
+    def parts(self) -> Iterator[Tensor]:
+        """The numbers in order, a few megabytes at a time where they stand in a file; raises as `tensor` does."""
         if not isinstance(self.source, Span):
-            return self.source().detach().cpu().to(self.dtype).reshape(self.shape).contiguous()
-        numbers = bytearray(self.nbytes)
-        with open(self.source.path, "rb") as file:
+            yield converted(self.source().detach().cpu().reshape(-1), self.dtype, self.name)
+            return
+        with open(self.source.path, "rb", buffering=0) as file:
             file.seek(self.source.start)
-            if file.readinto(numbers) < self.nbytes:
-                raise _changed(self.source.path)
-        empty = torch.empty(self.shape, dtype=self.dtype)
-        return torch.frombuffer(numbers, dtype=self.dtype).reshape(self.shape) if numbers else empty
+            left = self.source.length
+            while left:
+                numbers = bytearray(min(left, STEP))
+                if file.readinto(numbers) != len(numbers):  # a file on a disk gives what it has
+                    raise _changed(self.source.path)
+                yield converted(torch.frombuffer(numbers, dtype=self.stored or self.dtype), self.dtype, self.name)
+                left -= len(numbers)
+
+
+def converted(numbers: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """The same numbers in another dtype.
+
+    Raises:
+        WrongTensors: some that are finite would not be any more.
+    """
+    if numbers.dtype == dtype:
+        return numbers.contiguous()
+    wide = numbers.float() if numbers.dtype.itemsize == 1 else numbers  # torch asks nothing of numbers of 8 bits
+    after = wide.to(dtype)
+    if not (after.isinf() & wide.isfinite()).any():
+        return after
+    largest, kind = wide[wide.isfinite()].abs().max().item(), str(dtype).removeprefix("torch.")
+    raise WrongTensors(
+        f"Numbers of {legible(name)}, up to {largest:g}, would become infinite in {kind}.",
+        f"The largest number in {kind} is {torch.finfo(dtype).max:g}.",
+        "Keep this VAE in bf16 or fp32.",
+    )
 
 
 def piece_of(file: TensorFile, name: str, new_name: str | None = None) -> Piece:
     """A tensor of a file as it is, perhaps under another name."""
     spec, span = file.specs[name], file.span(name)
-    stored = "" if spec.readable else spec.stored
-    return Piece(new_name or name, spec.shape, spec.dtype, span or (lambda: file.read([name])[name]), stored)
+    kind = "" if spec.readable else spec.stored
+    return Piece(new_name or name, spec.shape, spec.dtype, span or (lambda: file.read([name])[name]), kind=kind)
 
 
 def in_order(pieces: Iterable[Piece]) -> list[Piece]:
@@ -94,7 +127,7 @@ def header(pieces: Sequence[Piece], metadata: Mapping[str, str], listed: Iterabl
                 "Take it out of the source first.",
             )
         start, end = end, end + piece.nbytes
-        dtype = piece.stored or DTYPE_NAMES[piece.dtype]
+        dtype = piece.kind or DTYPE_NAMES[piece.dtype]
         entries[piece.name] = {"dtype": dtype, "shape": list(piece.shape), "data_offsets": [start, end]}
     ordered = {name: entries[name] for name in listed if name in entries} | entries
     told: dict[str, object] = {METADATA_ENTRY: dict(metadata)} if metadata else {}
@@ -118,7 +151,7 @@ def write_safetensors(
         _write(out, memoryview(len(head).to_bytes(8, "little") + head))
         done, settled = out.tell(), 0
         for piece in pieces:
-            for copied in _copy(piece.source, out) if isinstance(piece.source, Span) else _put(piece, out):
+            for copied in _append(piece, out):
                 done += copied
                 if progress:
                     progress(done, total)
@@ -142,11 +175,18 @@ def check_room(folder: Path, needed: int, place: Path) -> None:
         )
 
 
+def _append(piece: Piece, out: BinaryIO) -> Iterator[int]:
+    """Append a tensor; yields how many bytes, step by step."""
+    if isinstance(piece.source, Span) and piece.stored is None:
+        return _copy(piece.source, out)
+    return _put(piece, out)
+
+
 def _put(piece: Piece, out: BinaryIO) -> Iterator[int]:
-    numbers = piece.tensor()
-    if numbers.nbytes:
-        _write(out, numbers.reshape(-1).view(torch.uint8).numpy().data)
-    yield numbers.nbytes
+    for numbers in piece.parts():
+        if numbers.nbytes:
+            _write(out, numbers.view(torch.uint8).numpy().data)
+        yield numbers.nbytes
 
 
 def _write(out: BinaryIO, numbers: memoryview) -> None:

@@ -1,0 +1,136 @@
+"""What can go wrong between us and the Hub, each told in one clear paragraph."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from vaekit.errors import CannotFetch, legible
+
+UNAUTHORISED, FORBIDDEN, NOT_FOUND, TOO_MANY, SERVER_TROUBLE = 401, 403, 404, 429, 500
+NETWORK_LIBRARIES = {
+    "httpx2": ("HTTPError", "InvalidURL"),
+    "httpx": ("HTTPError", "InvalidURL"),
+    "requests": ("RequestException",),
+}
+"""What huggingface_hub has used underneath, and what each raises."""
+
+
+def transport_errors() -> tuple[type[Exception], ...]:
+    """What is raised when there is no connection, or it breaks."""
+    loaded = {name: sys.modules[name] for name in NETWORK_LIBRARIES if name in sys.modules}
+    return (OSError, *(getattr(module, error) for name, module in loaded.items() for error in NETWORK_LIBRARIES[name]))
+
+
+@contextmanager
+def told_plainly(repo: str, path: str) -> Iterator[None]:
+    """Make one `CannotFetch` of whatever the Hub, the network or its library has to say.
+
+    Args:
+        repo: the repository that is asked for.
+        path: the file in it; empty for the repository itself.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    try:
+        yield
+    except OfflineModeIsEnabled as error:
+        raise _offline(repo, path) from error
+    except HfHubHTTPError as error:
+        raise _refused(repo, path, error) from error
+    except HFValidationError as error:
+        raise CannotFetch(
+            f"{legible(repo)!r} is no name of a repository: {legible(str(error))}.",
+            "Expected owner/name.",
+            "Look its name up on the Hub.",
+        ) from error
+    except transport_errors() as error:
+        raise _unreachable(error) from error
+
+
+def broken(address: str, have: int, total: int, error: Exception) -> CannotFetch:
+    """The connection broke too often."""
+    arrived = f"{have:,} of {total:,} bytes" if total else f"{have:,} bytes"
+    return CannotFetch(
+        f"The connection broke again and again while {address} was fetched; {arrived} came ({reason(error)}).",
+        "",
+        "What came is kept: the same command goes on from there.",
+    )
+
+
+def reason(error: Exception) -> str:
+    """What a network library says, in one line."""
+    text = legible(str(error), 200)
+    return text or type(error).__name__
+
+
+def _offline(repo: str, path: str) -> CannotFetch:
+    return CannotFetch(
+        f"{_what(repo, path)} is not here, and HF_HUB_OFFLINE forbids asking the Hub.",
+        "",
+        "Unset HF_HUB_OFFLINE (and TRANSFORMERS_OFFLINE), or fetch the file on another machine and put it into a "
+        f"models folder: {_page(repo, path)}",
+    )
+
+
+def _refused(repo: str, path: str, error: Any) -> CannotFetch:
+    """The Hub answered, and said no."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    status = error.response.status_code
+    said = legible(error.response.headers.get("x-error-message", ""), 200).rstrip(".")
+    answer = f"{status}: {said}" if said else f"status {status}"
+    what = _what(repo, path)
+    if isinstance(error, GatedRepoError) or status in (UNAUTHORISED, FORBIDDEN):
+        return _no_access(repo, what, answer, gated=isinstance(error, GatedRepoError) or status == FORBIDDEN)
+    if isinstance(error, RepositoryNotFoundError) or status == NOT_FOUND:
+        return CannotFetch(
+            f"There is no {what} at {_endpoint()} ({answer}).",
+            "",
+            f"It may have been moved or renamed; look at {_endpoint()}/{legible(repo)}.",
+        )
+    if status >= SERVER_TROUBLE or status == TOO_MANY:
+        return CannotFetch(
+            f"{_endpoint()} is in trouble or has too much to do ({answer}).",
+            "",
+            "Run the command again in a while; what has come is kept.",
+        )
+    return CannotFetch(f"{_endpoint()} refused {what} ({answer}).", "", f"Look at {_page(repo, path)}")
+
+
+def _no_access(repo: str, what: str, answer: str, gated: bool) -> CannotFetch:
+    from huggingface_hub import get_token
+
+    home = f"{_endpoint()}/{legible(repo)}"
+    why = "is gated: its owners want its terms accepted first" if gated else "is gated, private, or not there"
+    token = "a token without access was sent" if get_token() else "no token was sent"
+    return CannotFetch(
+        f"{what} {why} ({answer}; {token}).",
+        "",
+        f"Log in at {home} and accept the terms there; make a token at {_endpoint()}/settings/tokens; give it in "
+        "HF_TOKEN, or run `hf auth login`; then run this command again.",
+    )
+
+
+def _unreachable(error: Exception) -> CannotFetch:
+    return CannotFetch(
+        f"{_endpoint()} cannot be reached ({reason(error)}).",
+        "",
+        "Check the network, the proxy and HF_ENDPOINT, and run the command again; what has come is kept.",
+    )
+
+
+def _what(repo: str, path: str) -> str:
+    return legible(f"{repo}/{path}" if path else repo)
+
+
+def _page(repo: str, path: str) -> str:
+    """Where a person finds a file with a browser."""
+    return legible(f"{_endpoint()}/{repo}/blob/main/{path}" if path else f"{_endpoint()}/{repo}", 300)
+
+
+def _endpoint() -> str:
+    """The Hub's address, `$HF_ENDPOINT` where that is set."""
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT

@@ -1,0 +1,142 @@
+"""Through a file in any layout, format and dtype and back: every tensor of every family, to the last bit."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from vaekit.checkpoints.baking import bake
+from vaekit.checkpoints.converting import convert
+from vaekit.checkpoints.extracting import extract
+from vaekit.checkpoints.families import FAMILIES, LAYOUTS, Config, Layout, assemble, family_of, layout_of
+from vaekit.checkpoints.formats.files import open_tensors
+from vaekit.checkpoints.formats.writing import Piece, header, in_order, write_safetensors
+from vaekit.checkpoints.identify import identify
+from vaekit.checkpoints.loading import load
+from vaekit.checkpoints.weights import weights_in, weights_of
+from vaekit.nets.approx import ApproxConfig
+from vaekit.nets.asymmetric import AsymmetricConfig
+from vaekit.nets.burgess import BurgessConfig
+from vaekit.nets.dcae import DCAEConfig
+from vaekit.nets.hunyuan_image import HunyuanImageConfig
+from vaekit.nets.joint import JointConfig
+from vaekit.nets.kl import KLConfig
+from vaekit.nets.tiny import TinyConfig
+from vaekit.nets.vq import VQConfig
+from vaekit.nets.wan import WanConfig
+from vaekit.nets.wan22 import Wan22Config
+from vaekit.vae import VAE
+
+KL = KLConfig(3, 4, 4, (32, 64), (32, 64), 1, 2, (1,), (1,), True, True, True, 32)
+EXAMPLES: dict[str, Config] = {
+    "kl": KL,
+    "vq": VQConfig(**dataclasses.asdict(KL), codes=12),
+    "tiny": TinyConfig(3, 4, (), (8, 8, 8), (8, 8, 8), (1, 2, 2), (2, 2, 1), False),
+    "asymmetric": AsymmetricConfig(**dataclasses.asdict(KL) | {"decoder_widths": (64, 64)}),
+    "approx": ApproxConfig(3, 4, (8, 16, 8, 8, 8, 8, 8), (7, 5, 3, 3, 3, 3, 3, 3)),
+    "burgess": BurgessConfig(1, 32, 8, 16, 4),
+    "joint": JointConfig(1, 32, 8, 16, 4, (10,)),
+    "wan": WanConfig(3, 4, (8, 16, 24), (48, 32, 16), 1, 2, (1,), True),
+    "wan2.2": Wan22Config(3, 4, (8, 16, 16), (48, 48, 24), 1, 2, (1,), True, patch=2),
+    "hunyuan-image": HunyuanImageConfig(3, 4, (32, 64), (64, 32), 1, 2),
+    "dcae": DCAEConfig(
+        *(3, 4, (16, 16, 16), (16, 16, 16), (1, 2, 1), (1, 2, 1), (2,), (2,), ((), (), (5,)), ((), (), (5,)), (1,)),
+        *("conv", "interpolate", 8, (1,), "relu", True, True),
+    ),
+}
+"""One small config of each family; a new family adds its own."""
+WHOLE = [
+    layout
+    for layout in LAYOUTS
+    if not layout.half and not layout.name.startswith("bare-") and layout.fits(EXAMPLES[layout.family])
+]
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def example(family: str, dtype: torch.dtype = torch.float32) -> VAE:
+    """A VAE with random weights, among them what comparisons treat in odd ways: infinities, minus zero, denormals."""
+    vae = assemble(family_of(family), EXAMPLES[family]).eval().to(dtype)
+    generator = torch.Generator().manual_seed(0)
+    odd = torch.tensor([float("inf"), -0.0, torch.finfo(dtype).smallest_normal / 4], dtype=dtype)
+    with torch.no_grad():
+        for tensor in vae.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.randn(tensor.shape, generator=generator))
+                tensor.view(-1)[: min(3, tensor.numel())] = odd[: tensor.numel()]
+    return vae
+
+
+def bits(vae: VAE) -> dict[str, tuple[torch.dtype, torch.Size, bytes]]:
+    return {
+        key: (tensor.dtype, tensor.shape, tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        for key, tensor in vae.state_dict().items()
+    }
+
+
+def test_every_family_has_an_example() -> None:
+    assert EXAMPLES.keys() == {family.name for family in FAMILIES}
+
+
+@pytest.mark.parametrize("layout", WHOLE, ids=[f"{layout.family}-{layout.name}" for layout in WHOLE])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_what_is_translated_and_written_is_read_and_translated_back(
+    layout: Layout, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    vae = example(layout.family, dtype)
+    pieces = weights_of(vae, family_of(layout.family), EXAMPLES[layout.family]).pieces(layout)
+    around = [Piece(f"x.{i}", (3,), torch.float32, lambda: torch.zeros(3)) for i in range(2)]
+    for prefix, beside in (("", []), ("first_stage_model.", around)):
+        if prefix and not layout.any_prefix:
+            continue
+        named = [dataclasses.replace(piece, name=prefix + piece.name) for piece in pieces]
+        ordered = in_order([*named, *beside])
+        write_safetensors(tmp_path / "x", header(ordered, {}), ordered, tmp_path / "x")
+        assert bits(load(tmp_path / "x")) == bits(vae)
+        assert identify(tmp_path / "x").layout == layout.name
+
+
+@pytest.mark.parametrize("family", EXAMPLES)
+def test_a_walk_through_all_layouts_and_formats_loses_nothing(family: str, tmp_path: Path) -> None:
+    vae = example(family)
+    names = [name for name in ("native", "ldm", "original", "diffusers") if layout_of(name, family, EXAMPLES[family])]
+    start = tmp_path / "start.safetensors"
+    write_native(vae, family, start)
+    here = start
+    for number, (name, ending) in enumerate(itertools.product(names, ("safetensors", "pt"))):
+        there = tmp_path / f"{number}.{ending}"
+        convert(here, there, name)
+        here = there
+    assert bits(load(here)) == bits(vae)
+    convert(here, tmp_path / "end.safetensors", "native")
+    assert weights(tmp_path / "end.safetensors") == weights(start)
+
+
+@pytest.mark.parametrize("family", [layout.family for layout in WHOLE if layout.name == "native" and layout.any_prefix])
+def test_extracted_and_baked_back_a_checkpoint_is_the_same_file(family: str, tmp_path: Path) -> None:
+    vae = example(family, torch.float16)
+    layout = next(layout for layout in WHOLE if layout.family == family)
+    pieces = weights_of(vae, family_of(family), EXAMPLES[family]).pieces(layout)
+    inside = [dataclasses.replace(piece, name=f"vae.{piece.name}") for piece in pieces]
+    ordered = in_order([*inside, Piece("model.x", (7,), torch.float64, lambda: torch.arange(7.0).double())])
+    whole = tmp_path / "whole.safetensors"
+    write_safetensors(whole, header(ordered, {"b": "1", "a": "2"}), ordered, whole)
+    extract(whole, tmp_path / "vae.safetensors")
+    assert bits(load(tmp_path / "vae.safetensors")) == bits(vae)
+    bake(whole, tmp_path / "vae.safetensors", tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == whole.read_bytes()
+
+
+def write_native(vae: VAE, family: str, path: Path) -> None:
+    layout = next(layout for layout in family_of(family).layouts if layout.name == "native")
+    pieces = in_order(weights_of(vae, family_of(family), EXAMPLES[family]).pieces(layout))
+    write_safetensors(path, header(pieces, {}), pieces, path)
+
+
+def weights(path: Path) -> dict[str, bytes]:
+    """The bytes of all weights by their native keys, read as bytes."""
+    pieces = weights_in(identify(path)).tensors
+    content = path.read_bytes()
+    spans = {key: open_tensors(path).span(piece.name) for key, piece in pieces.items()}
+    return {key: content[span.start : span.start + span.length] for key, span in spans.items() if span}
