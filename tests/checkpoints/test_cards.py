@@ -3,12 +3,15 @@
 import dataclasses
 import inspect
 import re
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from diffusers import AutoencoderKLQwenImage, AutoencoderKLQwenImage21, AutoencoderKLWan
 
-from vaekit.checkpoints.cards import agreed_frame, cards, kind_named, kinds, matching_kinds
+from vaekit.checkpoints import inspecting
+from vaekit.checkpoints.cards import agreed_frame, card_named, cards, kind_named, kinds, matching_kinds
 from vaekit.checkpoints.families import family_of
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.metadata import spans
@@ -19,6 +22,17 @@ from vaekit.nets.wan22 import Wan22Config
 from vaekit.vae import LatentFrame
 
 TAESD = TinyConfig(3, 4, (), (64,) * 4, (64,) * 4, (1, 3, 3, 3), (3, 3, 3, 1), False)
+
+WANTED = """
+    sd1.5 sd-vae-ft-mse sd-vae-ft-ema kl-f8-anime kl-f8-anime2 animevae blessed2 clearvae furception
+    sdxl-vae sdxl-vae-1.0 sdxl-vae-fp16-fix eq-sdxl-vae ms-lc-eq-d-vr playground-2.5
+    sd3 sd3.5 flux.1 flux.2 flux.2-small-decoder cogview4 sd-x4-upscaler ldm-vq-f4 asymmetric-x1.5 asymmetric-x2
+    taesd taesdxl taesd3 taef1 taef2 vae-approx
+    dc-ae-f32c32-sana-1.0 dc-ae-f32c32-sana-1.1 dc-ae-f32c32-in-1.0 dc-ae-f32c32-mix-1.0
+    dc-ae-f64c128-in-1.0 dc-ae-f64c128-mix-1.0 dc-ae-f128c512-in-1.0 dc-ae-f128c512-mix-1.0
+    hunyuanimage-2.1 wan-2.1 wan-2.2 qwen-image qwen-image-2.1
+"""
+"""VAEs that people ask for by name."""
 
 
 def test_every_kind_names_fields_of_its_family() -> None:
@@ -61,7 +75,6 @@ def test_a_codebook_tells_the_published_vector_quantised_ones_apart() -> None:
 
 
 def test_every_card_says_what_a_user_needs() -> None:
-    assert len({card.name for card in cards()}) == len(cards())
     for card in cards():
         assert card.about
         assert card.licence
@@ -70,11 +83,60 @@ def test_every_card_says_what_a_user_needs() -> None:
         assert not card.kind or kind_named(card.kind)
 
 
+def test_cards_go_by_names_that_are_easy_to_type() -> None:
+    names = [card.name for card in cards()]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name) for name in names)
+
+
+def test_the_vaes_that_people_ask_for_have_cards() -> None:
+    assert len(cards()) >= 34
+    assert [name for name in WANTED.split() if card_named(name) is None] == []
+
+
+def test_every_file_is_somewhere() -> None:
+    for card in cards():
+        for file in card.files:
+            assert file.path
+            assert re.fullmatch(r"[\w.-]+/[\w.-]+", file.repo) if file.repo else file.path == card.packaged
+        assert all(n == 1 for n in Counter((file.repo, file.path) for file in card.files).values())
+
+
+def test_cards_configure_only_what_their_family_has() -> None:
+    for card in cards():
+        kind = kind_named(card.kind)
+        if kind is not None:
+            fields = {field.name for field in dataclasses.fields(family_of(kind.family).config)}
+            assert card.config.keys() <= fields - kind.match.keys()
+
+
 def test_hashes_are_whole_and_belong_to_one_card() -> None:
-    hashes = [file.sha256 for card in cards() for file in card.files if file.sha256]
-    assert len(set(hashes)) == len(hashes)
-    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in hashes)
+    owners = {(file.sha256, card.name) for card in cards() for file in card.files if file.sha256}
+    assert len({digest for digest, _ in owners}) == len(owners)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest, _ in owners)
     assert all(file.sha256 for card in cards() for file in card.files if file.verified)
+
+
+def test_copies_of_one_file_agree() -> None:
+    facts = {(file.sha256, file.verified, file.bytes) for card in cards() for file in card.files if file.sha256}
+    assert len({digest for digest, *_ in facts}) == len(facts)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("taesd", "taesd"),
+        ("taesd/taesd_encoder.safetensors", "taesd"),
+        ("taesd/taesd_decoder.safetensors", "taesd"),
+        ("taesd3/taesd3_encoder.safetensors", "taesd3"),
+        ("taesd3/taesd3_decoder.safetensors", "taesd3"),
+        ("taef2/taef2_encoder.pth", "taef2"),
+        ("taef2/taef2_decoder.pth", "taef2"),
+        ("vae_approx/model.pt", "vae-approx"),
+    ],
+)
+def test_published_files_are_known(shared_data: Path, path: str, name: str) -> None:
+    assert inspecting.inspect(shared_data / "vae" / path).card == card_named(name)
 
 
 def test_packaged_cards_load() -> None:
