@@ -55,7 +55,9 @@ class CardFile:
     path: str
     """In the repository, or inside the package."""
     repo: str = ""
-    """The repository on the Hub, "owner/name"; empty for a file inside the package."""
+    """The repository on the Hub, "owner/name"; empty for a file inside the package or elsewhere."""
+    url: str = ""
+    """Where a file is that is neither on the Hub nor inside the package; `vaekit get` does not fetch it."""
     sha256: str = ""
     """Of the whole file, in hexadecimal digits; empty where nobody knows it."""
     verified: bool = False
@@ -97,7 +99,7 @@ class Card:
     @property
     def packaged(self) -> str:
         """The file inside the package; empty for a VAE that has to be fetched."""
-        return next((file.path for file in self.files if not file.repo), "")
+        return next((file.path for file in self.files if not (file.repo or file.url)), "")
 
 
 @cache

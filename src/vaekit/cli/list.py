@@ -61,7 +61,7 @@ def row(vae: "Listed") -> list[str]:
         kind_words(vae.facts),
         frame_short(vae.facts["frame"]),
         size_words(vae.bytes),
-        vae.facts["fingerprint"][:HASH_DIGITS],
+        (vae.facts["fingerprint"] or "")[:HASH_DIGITS],
         "?" if fp16 == "unknown" else fp16,
     ]
 
@@ -70,11 +70,19 @@ def known_row(card: "Card") -> list[str]:
     """One VAE that could be fetched."""
     file = card.files[0]
     size = size_words(file.bytes) if file.bytes else "?"
-    return [card.name, kind_short([card.kind]), size, "?" if card.fp16 == "unknown" else card.fp16, file.repo]
+    return [
+        card.name,
+        kind_short([card.kind]),
+        size,
+        "?" if card.fp16 == "unknown" else card.fp16,
+        file.repo or file.url,
+    ]
 
 
 def kind_words(facts: Any) -> str:
     """The latent space of a VAE, or its shape where that is no known one."""
+    if not facts["runnable"]:
+        return f"{facts['family']}: recognised, not runnable"
     return kind_short(facts["known_as"]) or f"{facts['family']}, {facts['latent_channels']} at 1/{facts['factor']}"
 
 

@@ -79,9 +79,9 @@ def test_a_known_vae_that_is_not_here(models: Path) -> None:
 
 
 def test_a_name_of_nothing(models: Path) -> None:
-    put(models / "anime-vae.pt")
-    with pytest.raises(NotFound, match="Did you mean anime-vae") as told:
-        find_named("anime_vae", [models])
+    put(models / "my-lens.pt")
+    with pytest.raises(NotFound, match="Did you mean my-lens") as told:
+        find_named("my_lens", [models])
     assert "builtin" in str(told.value)
     assert str(models) in str(told.value)
 

@@ -70,6 +70,12 @@ def wanted(text: str) -> Wanted:
 def of_card(card: Card, file: CardFile | None = None) -> Wanted:
     """The first file of a card, or one of its others."""
     file = file or card.files[0]
+    if file.url:
+        raise CannotFetch(
+            f"{card.name} is not on the Hub.",
+            f"It is at {file.url}.",
+            "Fetch it from there, and put it into a models folder.",
+        )
     return Wanted(card.name, (Address(file.repo, file.path),), expected=file, card=card)
 
 
