@@ -105,7 +105,8 @@ def notes(vae: "Listed") -> list[str]:
     """What a user should know of one VAE; that the frame is unknown stands in the table."""
     told = [problem for problem in vae.facts["problems"] if not problem.startswith("The frame is unknown")]
     same = f"Same weights as {', '.join(vae.duplicates)}."
-    return [*([same] if vae.duplicates else []), *told]
+    cast = f"The same known VAE as {', '.join(vae.rounded)}, in another precision or by halves."
+    return [*([same] if vae.duplicates else []), *([cast] if vae.rounded else []), *told]
 
 
 def print_rows(title: str, columns: Sequence[str], rows: list[list[str]], gives_way: str) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from vaekit.checkpoints.collection import listing
 from vaekit.checkpoints.collection.listing import collection
+from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.vae import VAE
 
@@ -133,3 +134,10 @@ def test_what_the_hubs_cache_has_is_at_hand(
     found = collection()
     assert ("known", "the Hub's cache") in [(vae.name, vae.place) for vae in found.vaes]
     assert "known" not in [card.name for card in found.known]
+
+
+def test_a_rounded_copy_of_a_known_vae_is_called_so(models: Path) -> None:
+    save(load("builtin").bfloat16(), models / "small.safetensors")
+    (small,) = (vae for vae in collection().vaes if vae.name == "small")
+    assert (small.duplicates, small.rounded) == ((), ("builtin",))
+    assert small.facts["card"] == "builtin"

@@ -47,6 +47,8 @@ class Listed:
     facts: Mapping[str, Any]
     duplicates: tuple[str, ...]
     """Names of others with the same weights, in whatever layout or format."""
+    rounded: tuple[str, ...]
+    """Names of others that are the same known VAE in another precision, or halves of it."""
 
 
 @dataclass(frozen=True)
@@ -165,19 +167,28 @@ def _listed(found: Sequence[_Found], told: Mapping[Path, Facts]) -> list[Listed]
     """Those that are VAEs, with their duplicates."""
     usable = [one for one in found if "fingerprint" in told.get(one.path, {})]
     alike: dict[object, list[str]] = defaultdict(list)
+    known: dict[str, list[str]] = defaultdict(list)
     for one in usable:
         alike[told[one.path]["fingerprint"] or one.path].append(one.name)
-    return [
-        Listed(
-            name=one.name,
-            path=one.path,
-            place=one.place,
-            bytes=one.files[0].stat().st_size,
-            facts=told[one.path],
-            duplicates=tuple(name for name in alike[told[one.path]["fingerprint"] or one.path] if name != one.name),
+        if told[one.path]["card"]:
+            known[told[one.path]["card"]].append(one.name)
+    listed = []
+    for one in usable:
+        facts = told[one.path]
+        same = alike[facts["fingerprint"] or one.path]
+        akin = known[facts["card"]] if facts["card"] else []
+        listed.append(
+            Listed(
+                name=one.name,
+                path=one.path,
+                place=one.place,
+                bytes=one.files[0].stat().st_size,
+                facts=facts,
+                duplicates=tuple(name for name in same if name != one.name),
+                rounded=tuple(name for name in akin if name not in same),
+            )
         )
-        for one in usable
-    ]
+    return listed
 
 
 def _key(found: _Found) -> str:
