@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import console, counting, plain, print_facts, print_json, print_table, say, shorten, size_words
+from vaekit.cli.output import console, counting, print_facts, print_json, print_table, say, shorten, size_words
 
 if TYPE_CHECKING:
     from vaekit.checkpoints.cards import Card
@@ -136,8 +136,16 @@ def as_facts(found: "Collection") -> dict[str, Any]:
         "vaes": [vae_facts(vae) for vae in found.vaes],
         "unusable": [vars(file) for file in found.unusable],
         "troubles": [vars(trouble) for trouble in found.troubles],
-        "known": [plain(vars(card) | {"files": [vars(file) for file in card.files]}) for card in found.known],
+        "known": [card_facts(card) for card in found.known],
     }
+
+
+def card_facts(card: "Card") -> dict[str, Any]:
+    """One known VAE for a program; its sketches are for vaekit alone."""
+    told = {name: value for name, value in vars(card).items() if name not in ("weights", "own_frame", "files")}
+    frame = None if card.frame is None else vars(card.frame)
+    fingerprint = None if card.weights is None else card.weights.fingerprint
+    return told | {"frame": frame, "fingerprint": fingerprint, "files": [vars(file) for file in card.files]}
 
 
 def vae_facts(vae: "Listed") -> dict[str, Any]:
