@@ -75,7 +75,7 @@ def check_frame(new: Identified, own: Identified | None, around: Model | None, a
         f"The frame of {legible(str(new.path))} is unknown: {new.frame_source}.",
         f"The checkpoint's latents are {theirs} ({frame_words(expected)}), and a VAE with another frame would give "
         "wrong colours.",
-        "If you know that this VAE belongs to such checkpoints, say so with --assume-same-frame.",
+        "`vaekit inspect` measures whose latents it speaks. If you know that it belongs here, say --assume-same-frame.",
     )
 
 

@@ -33,6 +33,7 @@ from vaekit.checkpoints.identify import Identified, check_tensors, identify, sam
 from vaekit.checkpoints.loading import located
 from vaekit.checkpoints.locate import OUTSIDE_NETS, Found, locate, shorten
 from vaekit.checkpoints.saving import SAFETENSORS_ENDINGS
+from vaekit.checkpoints.settling import settle
 from vaekit.checkpoints.surroundings import Model, model_around
 from vaekit.checkpoints.weights import in_dtype, names_in, shape_in, weights_in
 from vaekit.errors import HalfMissing, UnknownVAE, WrongTensors, legible
@@ -98,7 +99,7 @@ def bake(
         raise not_safetensors(target, f"Use a name such as {target.with_suffix('.safetensors').name}.")
     with located(vae) as path:
         refuse_overwriting(target, source, path)
-        file, new = open_tensors(source), identify(path)
+        file, new = open_tensors(source), settle(identify(path), measure=False)
         refuse_overwriting(target, *(part.file.path for part in new.parts))
         own = own_vae(file)
         place = place_of(file, own, new)

@@ -10,6 +10,7 @@ from vaekit.checkpoints.formats.files import is_there
 from vaekit.checkpoints.formats.writing import Progress
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.saving import TORCH_ENDINGS, write
+from vaekit.checkpoints.settling import settle
 from vaekit.checkpoints.weights import weights_in
 from vaekit.errors import BadCheckpoint, CannotWrite, NotFound
 from vaekit.vae import LatentFrame
@@ -63,7 +64,7 @@ def extract(
     if target.suffix in TORCH_ENDINGS:
         raise not_safetensors(target, "`vaekit convert` writes other formats.")
     refuse_overwriting(target, source)
-    identified = identify(source)
+    identified = settle(identify(source), measure=False)
     default = "ldm" if layout_of("ldm", identified.family.name) else own_layout(identified)
     weights = weights_in(identified)
     write(weights, target, layout or default, progress)
