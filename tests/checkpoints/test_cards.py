@@ -98,7 +98,10 @@ def test_every_file_is_somewhere() -> None:
     for card in cards():
         for file in card.files:
             assert file.path
-            assert re.fullmatch(r"[\w.-]+/[\w.-]+", file.repo) if file.repo else file.path == card.packaged
+            if file.url:
+                assert re.fullmatch(r"https://\S+", file.url)
+            else:
+                assert re.fullmatch(r"[\w.-]+/[\w.-]+", file.repo) if file.repo else file.path == card.packaged
         assert all(n == 1 for n in Counter((file.repo, file.path) for file in card.files).values())
 
 

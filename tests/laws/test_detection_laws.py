@@ -29,7 +29,7 @@ from vaekit.checkpoints.families.batch_norm import PATCH
 from vaekit.checkpoints.families.family import no_diffusers_class
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
 from vaekit.checkpoints.formats.writing import Piece
-from vaekit.checkpoints.fused import join_parts
+from vaekit.checkpoints.fused import join_parts, present_parts
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.locate import locate
 from vaekit.checkpoints.telltales import recognise
@@ -219,11 +219,15 @@ def test_exactly_one_family_says_yes(name: str) -> None:
 def families_for(names: Shapes) -> set[str]:
     """The families whose detectors say yes to a file, by any of their layouts that knows all of its names."""
     said = set()
+    file = TensorFile(
+        Path("any"), "safetensors", {}, {name: TensorSpec(shape, torch.float32) for name, shape in names.items()}, dict
+    )
     for layout in LAYOUTS:
-        levels = layout.levels(names)
-        native = {layout.to_native(name, levels): shape for name, shape in names.items()}
+        seen = {name: spec.shape for name, spec in present_parts(file, layout).specs.items()}
+        levels = layout.levels(seen)
+        native = {layout.to_native(name, levels): shape for name, shape in seen.items()}
         known = {key: shape for key, shape in native.items() if key is not None}
-        if len(known) == len(names) and family_of(layout.family).detect(known):
+        if len(known) == len(seen) and family_of(layout.family).detect(known):
             said.add(layout.family)
     return said
 
@@ -233,8 +237,10 @@ def families_for(names: Shapes) -> set[str]:
 def test_exactly_one_family_says_yes_to_a_file(name: str, half: str) -> None:
     """Two families may have the same names: those of HunyuanImage are LDM's, and it has kl-f32's 64 channels."""
     shapes = {key: shape for key, shape in native_shapes(PUBLISHED[name]).items() if key.startswith(half)}
-    for layout in layouts_for(PUBLISHED[name]):
-        assert families_for(in_layout(layout, shapes)) == {family_name(PUBLISHED[name])}
+    # The encoder of an asymmetric autoencoder is SD1's own.
+    family = "kl" if name.startswith("Asymmetric") and half == "encoder" else family_name(PUBLISHED[name])
+    for layout in layouts_for(PUBLISHED[name]) if shapes else ():
+        assert families_for(in_layout(layout, shapes)) == {family}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

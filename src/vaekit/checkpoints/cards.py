@@ -56,14 +56,14 @@ class CardFile:
     """In the repository, or inside the package."""
     repo: str = ""
     """The repository on the Hub, "owner/name"; empty for a file inside the package or elsewhere."""
-    url: str = ""
-    """Where a file is that is neither on the Hub nor inside the package; `vaekit get` does not fetch it."""
     sha256: str = ""
     """Of the whole file, in hexadecimal digits; empty where nobody knows it."""
     verified: bool = False
     """Whether several unrelated sources agree on the hash, or it was computed here."""
     bytes: int = 0
     """The size of the file; 0 where nobody knows it."""
+    url: str = ""
+    """Where a file is that is neither on the Hub nor inside the package; `vaekit get` does not fetch it."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vaekit.checkpoints.families import HALVES
 from vaekit.vae import VAE
@@ -131,23 +132,22 @@ class Half:
         self.hashed = hashlib.sha256()
         self.sums = torch.zeros(BUCKETS, dtype=torch.float64)
         self.square = 0.0
-        self.row, self.at = signs(), 0
+        self.first, self.at = 0, 0
 
     def start(self, key: str) -> None:
         """Begin a tensor: each has its own place in the row of signs."""
-        first = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % SIGNS
-        self.row, self.at = signs().roll(-first), 0
+        self.first, self.at = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % SIGNS, 0
 
     def add(self, values: Tensor) -> None:
         """Add the next numbers of the tensor, each with its sign, to the bucket of its position."""
         values = values.nan_to_num(0.0, 0.0, 0.0)
         self.square += values.norm().item() ** 2
         while len(values):
-            place = self.at % SIGNS
+            place, before = (self.first + self.at) % SIGNS, self.at % BUCKETS
             here = values[: SIGNS - place]
-            signed = torch.zeros(SIGNS, dtype=torch.float64)
-            signed[place : place + len(here)] = here * self.row[place : place + len(here)]
-            self.sums += signed.view(-1, BUCKETS).sum(dim=0)
+            signed = (here * signs()[place : place + len(here)]).double()
+            rows = F.pad(signed, (before, -(before + len(here)) % BUCKETS)).view(-1, BUCKETS)
+            self.sums += rows.sum(dim=0)
             values, self.at = values[len(here) :], self.at + len(here)
 
     def sketch(self) -> list[int]:

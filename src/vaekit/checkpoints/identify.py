@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vaekit.checkpoints.cards import Kind, matching_kinds
 from vaekit.checkpoints.edm_frame import read_edm_frame
-from vaekit.checkpoints.families import HALVES, Config, Family, assemble, family_of
+from vaekit.checkpoints.families import HALVES, Config, Family, blueprint, family_of
 from vaekit.checkpoints.families.convolutional import told_padding
 from vaekit.checkpoints.formats.files import check_readable
 from vaekit.checkpoints.frames import find_frame
@@ -105,11 +103,9 @@ def check_tensors(identified: Identified) -> None:
     Raises:
         WrongTensors: some are missing, left over or misshapen; all are listed, by the file's own names.
     """
-    with torch.device("meta"):
-        vae = assemble(identified.family, identified.config, identified.halves)
-    wanted = vae.state_dict()
-    expected = {key: tuple(tensor.shape) for key, tensor in wanted.items()}
-    counters = {key for key, tensor in wanted.items() if not tensor.is_floating_point()}
+    wanted = blueprint(identified.family.name, identified.config, identified.halves)
+    expected = {key: tensor.shape for key, tensor in wanted.items()}
+    counters = {key for key, tensor in wanted.items() if tensor.counts}
     present = {native: part for part in identified.parts for native in part.names}
     problems = {
         "missing": [name_in_file(identified, key) for key in expected.keys() - present.keys()],

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.families import HALVES, Config, Family, Layout, assemble
+from vaekit.checkpoints.families import HALVES, Config, Family, Layout, blueprint
 from vaekit.checkpoints.formats.writing import Piece, piece_of
 from vaekit.checkpoints.fused import join_parts
 from vaekit.checkpoints.identify import Identified
@@ -70,9 +70,8 @@ def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Weig
 
 def native_shapes(identified: Identified) -> dict[str, tuple[int, ...]]:
     """The shapes of the network's tensors; files keep some 1x1 convolutions as matrices."""
-    with torch.device("meta"):
-        vae = assemble(identified.family, identified.config, identified.halves)
-    return {key: tuple(tensor.shape) for key, tensor in vae.state_dict().items()}
+    wanted = blueprint(identified.family.name, identified.config, identified.halves)
+    return {key: tensor.shape for key, tensor in wanted.items()}
 
 
 def in_dtype(piece: Piece, dtype: torch.dtype | None) -> Piece:

@@ -3,7 +3,11 @@
 A new family is a file of nets in `vaekit.nets`, a file here, and a line in the table below.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
 
 from vaekit.checkpoints.families import (
     approx,
@@ -31,6 +35,7 @@ __all__ = [
     "Layout",
     "Shapes",
     "assemble",
+    "blueprint",
     "family_of",
     "family_with",
     "layout_of",
@@ -61,6 +66,23 @@ def family_of(name: str) -> Family:
 def family_with(config: object) -> Family | None:
     """The family that a config is of, if it is of one."""
     return next((family for family in FAMILIES if type(config) is family.config), None)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A tensor that a network has."""
+
+    shape: tuple[int, ...]
+    counts: bool
+    """Whether it is a counter of whole numbers, beside a batch norm, and no weight."""
+
+
+@lru_cache(maxsize=256)
+def blueprint(family: str, config: Config, halves: tuple[str, ...]) -> Mapping[str, Wanted]:
+    """The tensors of a VAE with these halves, by their native keys; collections hold many of one shape."""
+    with torch.device("meta"):
+        vae = assemble(family_of(family), config, halves)
+    return {key: Wanted(tuple(t.shape), not t.is_floating_point()) for key, t in vae.state_dict().items()}
 
 
 def assemble(family: Family, config: Config, halves: Collection[str] = HALVES, frame: LatentFrame | None = None) -> VAE:

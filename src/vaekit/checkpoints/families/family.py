@@ -25,6 +25,8 @@ class Config(ImageConfig, Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
+    def __hash__(self) -> int: ...
+
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Native keys and the shapes of their tensors."""
