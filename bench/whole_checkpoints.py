@@ -34,6 +34,7 @@ JOBS = {
     "bake": "import vaekit; vaekit.bake('big.safetensors', 'fp16.safetensors', 'out.safetensors')",
     "bake fp32 as fp16": "import vaekit; vaekit.bake('big.safetensors', 'fp32.safetensors', 'out.safetensors')",
     "bake from a .ckpt": "import vaekit; vaekit.bake('big.ckpt', 'fp16.safetensors', 'out.safetensors')",
+    "inspect --no-measure": "import vaekit; vaekit.inspect('big.safetensors', measure=False)",
     "inspect": "import vaekit; vaekit.inspect('big.safetensors')",
     "convert fp32 to fp16": "from vaekit.checkpoints.converting import convert; "
     "convert('fp32.safetensors', 'out.safetensors', 'diffusers', 'fp16')",

@@ -115,7 +115,7 @@ def test_a_checkpoint_is_converted_with_the_frame_that_it_tells(
     sign = {"conditioner.embedders.1.model.ln_final.weight": (1280,)}
     path = sparse_file("xl.safetensors", sign | sd_shapes(4, "first_stage_model."))
     convert(path, tmp_path / "folder", "diffusers")
-    assert load(tmp_path / "folder").frame == LatentFrame((0.0,), (0.13025,))
+    assert identify(tmp_path / "folder").frame == LatentFrame((0.0,), (0.13025,))
 
 
 def test_an_input_is_never_overwritten(kl_vae: VAE, tmp_path: Path) -> None:

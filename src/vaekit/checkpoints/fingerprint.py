@@ -29,7 +29,7 @@ from vaekit.vae import VAE
 BUCKETS = 64
 SIGNS = 1 << 18
 """How many random signs there are before they repeat; a multiple of `BUCKETS`."""
-PART = 1 << 21
+PART = 1 << 18
 """Numbers that are looked at together."""
 UNIT = 1 << 14
 """A sketch is kept in whole numbers: 1 stands for 1/UNIT of the norm of the weights."""
@@ -104,7 +104,7 @@ def identity_of(tensors: Iterable[Numbers]) -> Identity:
         seen.start(tensor.key)
         for hashed in (whole, seen.hashed):
             hashed.update(name)
-        for part in tensor.parts():
+        for part in (few for many in tensor.parts() for few in many.split(PART)):
             values = part.float().contiguous()
             for hashed in (whole, seen.hashed):
                 hashed.update(values.numpy().data)

@@ -26,6 +26,8 @@ Progress = Callable[[int, int], None]
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 STEP = 8 << 20
 """Bytes that are copied at a time."""
+CONVERTED = 1 << 20
+"""Bytes that are converted at a time: each of them is in memory several times over."""
 SETTLED = 256 << 20
 """Bytes after which the file is forced to the disk: else the memory fills with what waits to be written."""
 ALIGNMENT = 8
@@ -72,7 +74,7 @@ class Piece:
             file.seek(self.source.start)
             left = self.source.length
             while left:
-                numbers = bytearray(min(left, STEP))
+                numbers = bytearray(min(left, STEP if self.stored is None else CONVERTED))
                 if file.readinto(numbers) != len(numbers):  # a file on a disk gives what it has
                     raise _changed(self.source.path)
                 yield converted(torch.frombuffer(numbers, dtype=self.stored or self.dtype), self.dtype, self.name)
