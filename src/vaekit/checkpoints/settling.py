@@ -23,8 +23,9 @@ def settle(
 ) -> Identified:
     """The same VAE with its frame and padding, where the file leaves them open and they can be known.
 
-    What has the shapes of published models is hashed and, if its weights have no card, measured: among these there are
-    twins. The first time that takes seconds, afterwards it is remembered.
+    Weights are hashed and looked up; those without a card are measured: their padding, and their frame if they have the
+    shapes of published models, among which there are twins. The first time that takes seconds, afterwards it is
+    remembered.
 
     Args:
         identified: what `identify` says.
@@ -43,13 +44,13 @@ def settle(
     if is_open(identified):
         identified = settled_by(identified, recognise_file(identified))
     if measure and identified.kinds:
-        identified = with_measured_padding(with_measured_frame(identified))
-    return identified
+        identified = with_measured_frame(identified)
+    return with_measured_padding(identified) if measure else identified
 
 
 def is_open(identified: Identified) -> bool:
-    """Whether the file leaves the frame open, or, in a network like published ones, the padding."""
-    return identified.frame is None or (bool(identified.kinds) and padding_is_open(identified))
+    """Whether the file leaves the frame or the padding open."""
+    return identified.frame is None or padding_is_open(identified)
 
 
 def padding_is_open(identified: Identified) -> bool:
