@@ -25,7 +25,7 @@ def load(
     """Load a VAE in evaluation mode, with the dtype that its file has.
 
     Where the file's headers leave the frame or the padding open (SD1 or SDXL?), its weights are hashed and looked up
-    among the known VAEs. Those that have no card are measured: their frame, if they have the shapes of published models;
+    among the known VAEs. Without a card they are measured: their frame, if they have the shapes of published models;
     their padding, if they are convolutional. That takes seconds once, and is remembered; with `kind` and `padding`
     given, nothing has to be found out. A frame that nobody knows stays None.
 
