@@ -15,6 +15,7 @@ from vaekit.checkpoints.cards import Card, CardFile, card_named, cards
 from vaekit.checkpoints.collection.folders import Entry, scan_all
 from vaekit.checkpoints.collection.hashes import is_file_of, sha256_of
 from vaekit.checkpoints.formats.files import is_there
+from vaekit.checkpoints.locate import shorten
 from vaekit.errors import AmbiguousName, NotFound, VaekitError, legible
 
 
@@ -131,7 +132,7 @@ def unknown_name(name: str, card: Card | None, entries: Sequence[Entry], folders
     where = " or ".join(str(folder) for folder in folders)
     return NotFound(
         f"There is no VAE called {legible(name)!r}, and no file or folder of that name, here or in {where}.",
-        f"Known names: {', '.join(known)}.",
+        f"Known names: {shorten(known)}.",
         f"{likely} `vaekit list --known` tells what there is; give a name, or the path to a VAE.".strip(),
     )
 

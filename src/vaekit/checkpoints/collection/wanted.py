@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from vaekit.checkpoints.cards import Card, CardFile, card_named, cards
 from vaekit.checkpoints.collection.hub import Address, files_of
 from vaekit.checkpoints.collection.names import did_you_mean
-from vaekit.checkpoints.locate import WEIGHTS_ENDINGS, diffusers_preference
+from vaekit.checkpoints.locate import WEIGHTS_ENDINGS, diffusers_preference, shorten
 from vaekit.errors import CannotFetch, NotFound, legible
 
 PASTED = re.compile(
@@ -56,7 +56,7 @@ def wanted(text: str) -> Wanted:
         close = did_you_mean(text, [card.name for card in cards()])
         raise NotFound(
             f"There is no known VAE called {legible(text)!r}.",
-            f"Known names: {', '.join(card.name for card in cards())}; or owner/name/file of a repository on the Hub.",
+            f"Known names: {shorten(card.name for card in cards())}; or owner/name/file of a repository on the Hub.",
             close or "`vaekit list --known` tells more of them.",
         )
     repo, revision = pasted["repo"], pasted["revision"] or pasted["branch"] or "main"
