@@ -7,7 +7,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.naming import targets
-from vaekit.cli.output import each, print_json, print_table, say
+from vaekit.cli.output import each, print_json, print_table, say, working
 
 
 def decode(
@@ -36,7 +36,8 @@ def decode(
     from vaekit.runtime.plan import Plan
 
     named = targets(find_latents(latents), out, ".png")
-    loaded = load(vae, padding=padding, models=models)
+    with working("looking at the VAE"):
+        loaded = load(vae, padding=padding, models=models)
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
 
     def decode_one(path: Path) -> dict[str, Any]:

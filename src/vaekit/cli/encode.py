@@ -7,7 +7,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.naming import targets
-from vaekit.cli.output import each, print_json, print_table, say, say_notes
+from vaekit.cli.output import each, print_json, print_table, say, say_notes, working
 
 
 def encode(
@@ -33,7 +33,8 @@ def encode(
     from vaekit.runtime.plan import Plan
 
     named = targets(find_pictures(images), out, ENDING)
-    loaded = load(vae, padding=padding, models=models)
+    with working("looking at the VAE"):
+        loaded = load(vae, padding=padding, models=models)
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
 
     def encode_one(path: Path) -> dict[str, Any]:

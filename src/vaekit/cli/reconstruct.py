@@ -7,7 +7,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.naming import targets
-from vaekit.cli.output import each, print_json, print_table, say, say_notes
+from vaekit.cli.output import each, print_json, print_table, say, say_notes, working
 
 
 def reconstruct(
@@ -39,7 +39,8 @@ def reconstruct(
 
     pictures = find_pictures(images)
     named = targets(pictures, out, ".png")
-    engine = Engine(load(vae, padding=padding, models=models), Plan(device=device, dtype=dtype))
+    with working("looking at the VAE"):
+        engine = Engine(load(vae, padding=padding, models=models), Plan(device=device, dtype=dtype))
     done, failures = each(list(named), lambda path: round_trip(engine, path, named[path], side_by_side))
     if as_json:
         print_json({"vae": vae, "pictures": [vars(trip) for trip in done], "failures": [vars(f) for f in failures]})
