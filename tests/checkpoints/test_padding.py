@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+from vaekit.checkpoints import settling
+from vaekit.checkpoints.converting import convert
 from vaekit.checkpoints.families.convolutional import told_padding
 from vaekit.checkpoints.inspecting import inspect
 from vaekit.checkpoints.loading import load
@@ -34,10 +37,20 @@ def test_a_file_that_vaekit_wrote_tells_it(reflecting_file: Path, tmp_path: Path
     assert inspect(tmp_path / "again.safetensors").config["padding"] == "reflect"
 
 
+def test_zeros_that_a_vae_runs_with_are_told_and_not_looked_for_again(
+    kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(kl_vae, tmp_path / "x.safetensors")
+    assert written_config(tmp_path / "x.safetensors")["padding"] == "zeros"
+    monkeypatch.setattr(settling, "borders_of", lambda _: pytest.fail("measured what the file tells"))
+    assert load(tmp_path / "x.safetensors").config.padding == "zeros"
+
+
 def test_zeros_are_not_written_down_as_if_somebody_knew(kl_vae: VAE, tmp_path: Path) -> None:
     save(kl_vae, tmp_path / "x.safetensors")
-    assert "padding" not in written_config(tmp_path / "x.safetensors")
-    assert load(tmp_path / "x.safetensors").config.padding == "zeros"
+    save_file(load_file(tmp_path / "x.safetensors"), tmp_path / "bare.safetensors")
+    convert(tmp_path / "bare.safetensors", tmp_path / "y.safetensors", "native")
+    assert "padding" not in written_config(tmp_path / "y.safetensors")
 
 
 def test_a_config_json_may_tell_it(kl_vae: VAE, tmp_path: Path) -> None:

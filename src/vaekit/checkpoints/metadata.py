@@ -20,24 +20,26 @@ UNKNOWN = "null"
 LARGEST_PATCH = 16
 
 
-def describe(family: str, config: Config, frame: LatentFrame | None) -> dict[str, str]:
-    """Metadata for a file with these weights."""
+def describe(family: str, config: Config, frame: LatentFrame | None, padding_known: bool = True) -> dict[str, str]:
+    """Metadata for a file with these weights.
+
+    Args:
+        padding_known: whether a padding of zeros is more than what every VAE has that nobody looked at; written down,
+            it is taken for a fact by whoever reads the file next.
+    """
     return {
         "format": "pt",
         "vaekit.version": VERSION,
         "vaekit.family": family,
-        "vaekit.config": json.dumps(told_config(config)),
+        "vaekit.config": json.dumps(told_config(config, padding_known)),
         "vaekit.frame": frame_text(frame),
     }
 
 
-def told_config(config: Config) -> dict[str, Any]:
-    """The fields of a config that are known: not a padding of zeros, which is what every VAE has that nobody looked at.
-
-    Written down, that would be taken for a fact by whoever reads the file next.
-    """
+def told_config(config: Config, padding_known: bool) -> dict[str, Any]:
+    """The fields of a config that are known."""
     fields = dataclasses.asdict(config)
-    return {name: value for name, value in fields.items() if (name, value) != ("padding", ZEROS)}
+    return {name: value for name, value in fields.items() if padding_known or (name, value) != ("padding", ZEROS)}
 
 
 def frame_text(frame: LatentFrame | None) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -103,7 +104,7 @@ def _write_one_file(weights: Weights, path: Path, layout: Layout, progress: Prog
             f"Use a name such as {path.with_suffix('.safetensors').name}.",
         )
     pieces = weights.pieces(layout)
-    metadata = describe(weights.family.name, weights.config, weights.frame)
+    metadata = describe(weights.family.name, weights.config, weights.frame, weights.padding_known)
     with whole_file(path) as temporary:
         if path.suffix in TORCH_ENDINGS:
             write_torch_file(pieces, temporary, metadata, path)
@@ -174,10 +175,10 @@ def both_halves(halves: Sequence[str], layout: str) -> None:
 
 def _write_tiny_halves(weights: Weights, path: Path) -> None:
     """Two files named after the folder: ComfyUI finds its tiny autoencoders by such names (`taesd_encoder`)."""
-    metadata = describe(weights.family.name, weights.config, weights.frame)
+    metadata = describe(weights.family.name, weights.config, weights.frame, weights.padding_known)
     layouts = {half: required_layout(f"tiny-{half}", weights.family, weights.config) for half in weights.halves}
     with whole_folder(path) as temporary:
         for half, layout in layouts.items():
             inside = {key: piece for key, piece in weights.tensors.items() if key.startswith(half + ".")}
-            pieces = Weights(weights.family, weights.config, weights.frame, inside).pieces(layout)
+            pieces = replace(weights, tensors=inside).pieces(layout)
             write_pieces(pieces, temporary / f"{path.name}_{half}.safetensors", metadata, path)

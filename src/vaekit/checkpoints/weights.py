@@ -23,6 +23,8 @@ class Weights:
     config: Config
     frame: LatentFrame | None
     tensors: Mapping[str, Piece]
+    padding_known: bool = True
+    """Whether the padding in the config is more than an assumption; a VAE in memory has the one that it runs with."""
 
     @property
     def halves(self) -> tuple[str, ...]:
@@ -65,7 +67,8 @@ def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Weig
     beside = {} if statistics else identified.family.beside(identified.config, identified.frame)
     statistics |= {key: piece_in_memory(key, tensor) for key, tensor in beside.items()}
     in_its_order = {key: pieces[key] for key in shapes}
-    return Weights(identified.family, identified.config, identified.frame, in_its_order | statistics)
+    known = bool(identified.padding_source)
+    return Weights(identified.family, identified.config, identified.frame, in_its_order | statistics, known)
 
 
 def native_shapes(identified: Identified) -> dict[str, tuple[int, ...]]:
