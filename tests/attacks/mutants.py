@@ -32,7 +32,7 @@ from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.formats.files import open_tensors
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.loading import build
-from vaekit.checkpoints.saving import tensors_in
+from vaekit.checkpoints.weights import weights_of
 from vaekit.errors import VaekitError
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
@@ -59,7 +59,9 @@ def small_vaes() -> Iterator[dict[str, torch.Tensor]]:
     ):
         family = family_of(name)
         layout = next(layout for layout in family.layouts if layout.name == layout_name)
-        named = tensors_in(assemble(family, config), layout, family, config)
+        named = {
+            piece.name: piece.tensor() for piece in weights_of(assemble(family, config), family, config).pieces(layout)
+        }
         extra = {"model.diffusion_model.out.weight": torch.ones(2, 32)} if prefix else {}
         yield {prefix + key: tensor.half() for key, tensor in named.items()} | extra
 

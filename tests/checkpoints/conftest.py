@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from vaekit.checkpoints.families import Config, assemble, family_with, layout_of
 from vaekit.checkpoints.families.batch_norm import EPSILON, frame_of
 from vaekit.checkpoints.formats.writing import Piece, header
-from vaekit.checkpoints.saving import tensors_in
+from vaekit.checkpoints.weights import weights_of
 from vaekit.nets.approx import ApproxConfig
 from vaekit.nets.asymmetric import AsymmetricConfig
 from vaekit.nets.burgess import BurgessConfig
@@ -146,7 +146,7 @@ def whole_checkpoint(tmp_path: Path) -> Callable[..., Path]:
             assert family is not None
             named = layout_of(layout, family.name)
             assert named is not None
-            inside = tensors_in(vae, named, family, vae.config)
+            inside = {piece.name: piece.tensor() for piece in weights_of(vae, family, vae.config).pieces(named)}
             tensors |= {prefix + key: tensor.clone() for key, tensor in inside.items()}
         path = tmp_path / name
         if path.suffix == ".safetensors":

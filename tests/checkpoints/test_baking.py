@@ -1,6 +1,7 @@
 """A VAE into a whole checkpoint: it is all that changes."""
 
 import copy
+import hashlib
 import json
 import os
 import signal
@@ -14,7 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from vaekit.checkpoints import recognising
 from vaekit.checkpoints.baking import bake
+from vaekit.checkpoints.cards import Card, CardFile
 from vaekit.checkpoints.extracting import extract
 from vaekit.checkpoints.formats.safetensors_files import raw_header
 from vaekit.checkpoints.identify import identify
@@ -253,6 +256,20 @@ def test_a_vae_of_unknown_frame_needs_a_word(
     assert not (tmp_path / "out.safetensors").exists()
     done = bake(path, unknown, tmp_path / "out.safetensors", assume_same_frame=True)
     assert "as asked" in done.notes[0]
+
+
+def test_a_vae_that_only_its_card_knows_is_refused_elsewhere(
+    sparse_file: Make, sd_shapes: Callable[..., Shapes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sd_shapes(4)
+    path = sparse_file("whole.safetensors", SDXL_SIGN | {f"first_stage_model.{key}": names[key] for key in names})
+    bare = sparse_file("vae.safetensors", names)
+    digest = hashlib.sha256(bare.read_bytes()).hexdigest()
+    card = Card("x-vae", "a VAE", "MIT", (CardFile("x", "a/x", digest, verified=True),), kind="SD1 / SD2")
+    monkeypatch.setattr(recognising, "cards", lambda: (card,))
+    with pytest.raises(LatentMismatch, match=r"0.18215.*the card of x-vae.*instead of.*0.13025.*SDXL"):
+        bake(path, bare, tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 def test_where_nothing_is_known_that_is_said(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) -> None:

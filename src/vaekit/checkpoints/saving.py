@@ -71,11 +71,6 @@ def family_and_config(vae: VAE) -> tuple[Family, Config]:
     )
 
 
-def tensors_in(vae: VAE, layout: Layout, family: Family, config: Config) -> dict[str, Tensor]:
-    """The weights, and the statistics that tell the frame where it is of that kind, in a layout's keys and shapes."""
-    return {piece.name: piece.tensor() for piece in weights_of(vae, family, config).pieces(layout)}
-
-
 def required_layout(name: str, family: Family, config: Config) -> Layout:
     """The layout of this name for a family and a network of this config.
 

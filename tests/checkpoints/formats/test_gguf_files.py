@@ -14,7 +14,7 @@ from vaekit.checkpoints.families import family_of
 from vaekit.checkpoints.formats.files import open_tensors
 from vaekit.checkpoints.inspecting import inspect
 from vaekit.checkpoints.loading import load
-from vaekit.checkpoints.saving import tensors_in
+from vaekit.checkpoints.weights import weights_of
 from vaekit.errors import BadCheckpoint, MissingPackage
 from vaekit.nets.kl import KLConfig
 from vaekit.runtime.engine import Engine
@@ -105,7 +105,7 @@ def ldm_tensors(kl_vae: VAE) -> Tensors:
     """An LDM state dict with matrices in its attention, as diffusers and some converters leave them."""
     family, config = family_of("kl"), kl_vae.config
     layout = next(layout for layout in family.layouts if layout.name == "ldm")
-    tensors = tensors_in(kl_vae, layout, family, config)
+    tensors = {piece.name: piece.tensor() for piece in weights_of(kl_vae, family, config).pieces(layout)}
     return {name: x.flatten(1) if ".attn_1." in name and x.dim() == 4 else x for name, x in tensors.items()}
 
 
