@@ -4,6 +4,7 @@ A function that is not in the tables here is run on whole maps: right, and only 
 way that the tables do not foresee.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -189,7 +190,9 @@ class Here:
         assert self.call.function is not None
         return Apply(self.call.function, args, kwargs)
 
-    def local(self, windows: dict[int, Window | None] | None = None, rows: int | None = None) -> Value:
+    def local(
+        self, windows: dict[int, Window | None] | None = None, rows: int | None = None, shares: bool = False
+    ) -> Value:
         """A step that makes rows from the same rows of all inputs that have any, but for the windows given.
 
         Raises:
@@ -209,7 +212,8 @@ class Here:
                 raise Unknown
             rows = counts.pop()
         self.check_rows(rows)
-        return self.to.add(self.plain(rows), inputs, self.shape, self.call.dtype, self.axis, rows)
+        operation = dataclasses.replace(self.plain(rows), shares=shares)
+        return self.to.add(operation, inputs, self.shape, self.call.dtype, self.axis, rows)
 
     def check_rows(self, rows: int) -> None:
         """Refuse what has no rows, or not so many.
@@ -256,15 +260,15 @@ def reshaping(here: Here) -> Value:
         raise Unknown
     if math.prod(value.shape[: value.axis]) != math.prod(here.shape[: here.axis]):
         raise Unknown
-    return here.local()
+    return here.local(shares=True)
 
 
 def moving(here: Here) -> Value:
     """Axes in another order, or more or fewer of them."""
-    return here.local()
+    return here.local(shares=True)
 
 
-def along(place: int, several: bool = False) -> Callable[[Here], Value]:
+def along(place: int, shares: bool = False) -> Callable[[Here], Value]:
     """A function along an axis, which must not be that of the rows."""
 
     def rule(here: Here) -> Value:
@@ -275,7 +279,7 @@ def along(place: int, several: bool = False) -> Callable[[Here], Value]:
                 raise Unknown
             if value.axis is not None and value.axis in [each % len(value.shape) for each in axes]:
                 raise Unknown
-        return here.local()
+        return here.local(shares=shares)
 
     return rule
 
@@ -288,7 +292,7 @@ def selecting(here: Here) -> Value:
         raise Unknown
     if value.axis < len(entries) and entries[value.axis] != slice(None):
         raise Unknown
-    return here.local()
+    return here.local(shares=True)
 
 
 def sums(here: Here) -> Value:
@@ -330,10 +334,9 @@ def attention(here: Here) -> Value:
         raise Unknown
     value = here.local({1: None, 2: None})
     step = here.to.steps[value.step]
-    operation = step.operation
-    assert isinstance(operation, Apply)
-    dear = Apply(operation.function, operation.args, operation.kwargs, cheap=False)
-    here.to.steps[value.step] = Step(dear, step.inputs, step.shape, step.dtype, step.axis, step.rows)
+    assert isinstance(step.operation, Apply)
+    dear = dataclasses.replace(step.operation, cheap=False)
+    here.to.steps[value.step] = dataclasses.replace(step, operation=dear)
     return value
 
 
@@ -457,9 +460,10 @@ RULES: dict[Any, Callable[[Here], Value]] = {
     **any_of(reshaping, T.flatten, torch.flatten, T.reshape, torch.reshape, T.view, T.unflatten, torch.unflatten),
     **any_of(moving, T.transpose, torch.transpose, T.permute, torch.permute, T.movedim, torch.movedim),
     **any_of(moving, T.mT.__get__, T.squeeze, torch.squeeze, T.unsqueeze, torch.unsqueeze),
-    **any_of(along(1), T.unbind, torch.unbind, T.mean, torch.mean, torch.cat, torch.stack, torch.concat),
-    **any_of(along(2), T.chunk, torch.chunk, T.split, torch.split, F.normalize, T.repeat_interleave),
-    **any_of(along(2), torch.repeat_interleave),
+    **any_of(along(1, shares=True), T.unbind, torch.unbind),
+    **any_of(along(2, shares=True), T.chunk, torch.chunk, T.split, torch.split),
+    **any_of(along(1), T.mean, torch.mean, torch.cat, torch.stack, torch.concat),
+    **any_of(along(2), F.normalize, T.repeat_interleave, torch.repeat_interleave),
     **any_of(selecting, T.__getitem__),
     **any_of(sums, T.sum, torch.sum),
     **any_of(product, T.matmul, T.__matmul__, torch.matmul, torch.bmm, T.bmm),

@@ -4,7 +4,6 @@ Bands are let go as soon as the last stage that reads them has passed, so that a
 of it. A band that does not fit goes to the file at once: it is the one that will be read last.
 """
 
-import mmap
 import os
 import tempfile
 from dataclasses import dataclass
@@ -14,18 +13,21 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import BadPlan
+from vaekit.runtime.rooms import Rooms
 
 
-@dataclass
+@dataclass(eq=False)
 class Band:
-    """Some rows of a map: a tensor, or a place in the file."""
+    """Some rows of a map."""
 
     start: int
     end: int
-    tensor: Tensor | None
-    offset: int
     shape: tuple[int, ...]
     dtype: torch.dtype
+    tensor: Tensor | None
+    """Its numbers, if they are in memory."""
+    offset: int | None = None
+    """Where they are in the file, if they are there."""
 
     @property
     def nbytes(self) -> int:
@@ -36,107 +38,127 @@ class Store:
     """Where bands are kept.
 
     Args:
-        limit: bytes of bands that may be in memory; None for any.
+        device: where the tensors are.
         folder: where the file is made if it is needed. It has no name there: nothing is left of it, whatever happens.
     """
 
-    def __init__(self, limit: int | None = None, folder: Path | None = None) -> None:
-        self.limit = limit
+    def __init__(self, device: torch.device, folder: Path | None = None) -> None:
+        self.limit: int | None = None
         self.held = 0
         self.written = 0
-        self._folder = folder
+        self.rooms = Rooms(device)
+        self._device = device
+        self._in_memory: list[Band] = []
+        self._folder = Path(tempfile.gettempdir()) if folder is None else folder
         self._file: int | None = None
         self._end = 0
-        self._free: list[tuple[int, int]] = []
+        self._gaps: dict[int, list[int]] = {}
+
+    def allow(self, limit: int | None) -> None:
+        """Let bands take so many bytes of memory from now on, and no more."""
+        self.limit = limit
+        while limit is not None and self.held > limit:
+            band = max(self._in_memory, key=lambda each: each.start)  # the rows that are read last
+            self._write(band)
+            self._forget(band)
+        if limit is not None:
+            self.rooms.trim()
 
     def put(self, start: int, tensor: Tensor, rows: int) -> Band:
         """Keep some rows."""
-        band = Band(start, start + rows, tensor, 0, tuple(tensor.shape), tensor.dtype)
+        band = Band(start, start + rows, tuple(tensor.shape), tensor.dtype, tensor)
         if self.limit is not None and self.held + band.nbytes > self.limit:
-            self._write(band, tensor)
+            self._write(band)
+            band.tensor = None
         else:
+            band.tensor = self.rooms.take(band.shape, band.dtype).copy_(tensor)
             self.held += band.nbytes
+            self._in_memory.append(band)
         return band
 
-    def get(self, band: Band, device: torch.device) -> Tensor:
-        """The rows of a band."""
-        if band.tensor is not None:
-            return band.tensor
-        assert self._file is not None
-        raw = torch.empty(band.shape, dtype=band.dtype)
-        view = memoryview(raw.view(-1).view(torch.uint8).numpy())
-        done = 0
-        while done < len(view):
-            done += os.preadv(self._file, [view[done:]], band.offset + done)
-        return raw.to(device)
+    def get(self, band: Band) -> Tensor:
+        """The rows of a band; they stay in memory until it is unloaded."""
+        if band.tensor is None:
+            assert self._file is not None and band.offset is not None
+            read = torch.empty(band.shape, dtype=band.dtype)
+            view = memoryview(read.view(-1).view(torch.uint8).numpy())
+            done = 0
+            while done < len(view):
+                done += os.preadv(self._file, [view[done:]], band.offset + done)
+            band.tensor = read.to(self._device)
+        return band.tensor
+
+    def unload(self, band: Band) -> None:
+        """Rows that are in the file need not stay in memory."""
+        if band.offset is not None:
+            band.tensor = None
 
     def drop(self, band: Band) -> None:
         """Let a band go."""
-        if band.tensor is not None:
-            self.held -= band.nbytes
-            band.tensor = None
+        if band.offset is None:
+            self._forget(band)
         else:
-            self._free.append((band.offset, band.nbytes))
+            self._gaps.setdefault(band.nbytes, []).append(band.offset)
+        band.tensor = None
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give memory and file back."""
+        self.rooms.trim()
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
-    def _write(self, band: Band, tensor: Tensor) -> None:
-        if self._file is None:
-            self._file = nameless_file(self._folder)
-        band.offset = self._place(band.nbytes)
+    def _forget(self, band: Band) -> None:
+        self._in_memory.remove(band)
+        self.held -= band.nbytes
         band.tensor = None
-        view = memoryview(tensor.contiguous().cpu().view(-1).view(torch.uint8).numpy())
+
+    def _write(self, band: Band) -> None:
+        assert band.tensor is not None
+        gaps = self._gaps.get(band.nbytes)
+        offset = gaps.pop() if gaps else self._end
+        self._end = max(self._end, offset + band.nbytes)
+        view = memoryview(band.tensor.contiguous().cpu().view(-1).view(torch.uint8).numpy())
         done = 0
         try:
+            if self._file is None:
+                self._file = nameless_file(self._folder)
             while done < len(view):
-                done += os.pwrite(self._file, view[done:], band.offset + done)
+                done += os.pwrite(self._file, view[done:], offset + done)
         except OSError as error:
             raise BadPlan(
-                f"The memory that the plan allows is too small, and {self._folder or tempfile.gettempdir()} cannot "
-                f"hold what does not fit: {error.strerror}.",
-                f"Expected room for {self._end / 2**30:.1f} GiB there.",
-                "Allow more memory, or set VAEKIT_SCRATCH to a folder with more room.",
+                f"What does not fit into the memory of the plan does not fit into {self._folder} either: "
+                f"{error.strerror}.",
+                f"Room for {self._end / 2**30:.1f} GiB and more was expected there.",
+                "Allow more memory, or name a folder with more room in VAEKIT_SCRATCH.",
             ) from error
+        band.offset = offset
         self.written += band.nbytes
 
-    def _place(self, size: int) -> int:
-        """Where in the file there is room: where a band was, or at its end."""
-        for i, (offset, free) in enumerate(self._free):
-            if free == size:
-                del self._free[i]
-                return offset
-        page = mmap.PAGESIZE
-        self._end = -(-self._end // page) * page + size
-        return self._end - size
 
-
-def nameless_file(folder: Path | None) -> int:
+def nameless_file(folder: Path) -> int:
     """A new file without a name, to read and write."""
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     file, name = tempfile.mkstemp(dir=folder, prefix="vaekit-")
     os.unlink(name)
     return file
 
 
 class Map:
-    """A value that is kept, as far as it was made and is still needed."""
+    """A value that is kept in bands, as far as it was made and is still needed."""
 
-    def __init__(self, store: Store, axis: int, unit: int, device: torch.device) -> None:
+    def __init__(self, store: Store, axis: int, unit: int) -> None:
         self.axis = axis
         self.unit = unit
         self._store = store
-        self._device = device
         self._bands: list[Band] = []
+        self._end = 0
 
     def append(self, tensor: Tensor) -> None:
         """Add rows at the bottom."""
-        start = self._bands[-1].end if self._bands else 0
-        self._bands.append(self._store.put(start, tensor, tensor.shape[self.axis] // self.unit))
+        rows = tensor.shape[self.axis] // self.unit
+        self._bands.append(self._store.put(self._end, tensor, rows))
+        self._end += rows
 
     def pieces(self, a: int, b: int) -> list[Tensor]:
         """Rows a..b, in as many tensors as there are bands."""
@@ -144,16 +166,18 @@ class Map:
         for band in self._bands:
             first, last = max(a, band.start), min(b, band.end)
             if first < last:
-                tensor = self._store.get(band, self._device)
-                found.append(
-                    tensor.narrow(self.axis, (first - band.start) * self.unit, (last - first) * self.unit)
-                )
+                start, size = (first - band.start) * self.unit, (last - first) * self.unit
+                found.append(self._store.get(band).narrow(self.axis, start, size))
         return found
 
-    def release(self, row: int) -> None:
-        """Rows above this one are not needed any more."""
-        while self._bands and self._bands[0].end <= row:
-            self._store.drop(self._bands.pop(0))
+    def release(self, row: int, for_good: bool) -> None:
+        """Rows above this one are not read again in this stage, or never."""
+        for band in self._bands:
+            if band.end > row:
+                break
+            (self._store.drop if for_good else self._store.unload)(band)
+        if for_good:
+            self._bands = [band for band in self._bands if band.end > row]
 
 
 class Whole:
@@ -177,7 +201,7 @@ class Whole:
         assert self.axis is not None
         return [self.tensor.narrow(self.axis, a * self.unit, (b - a) * self.unit)]
 
-    def release(self, row: int) -> None:
+    def release(self, row: int, for_good: bool) -> None:
         """Nothing is let go before all is."""
 
 
@@ -196,22 +220,23 @@ class Strip:
 
     def append(self, tensor: Tensor) -> None:
         """Add rows at the bottom."""
-        if self.tensor is None or not self.tensor.shape[self.axis]:
-            self.tensor = tensor
-        else:
-            self.tensor = torch.cat([self.tensor, tensor], dim=self.axis)
+        self.tensor = tensor if self.tensor is None else torch.cat([self.tensor, tensor], dim=self.axis)
 
-    def grow(self, rows: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    def grow(self, rows: int, like: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         """Add rows without values at the bottom, in one contiguous tensor with those that are there.
+
+        Args:
+            rows: how many.
+            like: shape of the value, but for the rows.
 
         Returns:
             the new rows, to be filled.
         """
         kept = 0 if self.tensor is None else self.tensor.shape[self.axis]
-        size = list(shape)
+        size = list(like)
         size[self.axis] = kept + rows * self.unit
         grown = torch.empty(size, dtype=dtype, device=device)
-        if self.tensor is not None and kept:
+        if self.tensor is not None:
             grown.narrow(self.axis, 0, kept).copy_(self.tensor)
         self.tensor = grown
         return grown.narrow(self.axis, kept, rows * self.unit)
@@ -222,12 +247,13 @@ class Strip:
             return []
         return [self.tensor.narrow(self.axis, (a - self.start) * self.unit, (b - a) * self.unit)]
 
-    def release(self, row: int) -> None:
+    def release(self, row: int, for_good: bool) -> None:
         """Rows above this one are not needed any more."""
         if row >= self.end:
             self.start, self.tensor = self.end, None
         elif row > self.start:
             assert self.tensor is not None
             gone = (row - self.start) * self.unit
-            self.tensor = self.tensor.narrow(self.axis, gone, self.tensor.shape[self.axis] - gone)
+            # A copy of the few that stay: a view would keep all of them in memory until the next slab.
+            self.tensor = self.tensor.narrow(self.axis, gone, self.tensor.shape[self.axis] - gone).clone()
             self.start = row

@@ -71,6 +71,8 @@ class Apply:
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
     cheap: bool = True
+    shares: bool = False
+    """Whether what it returns lies in the memory of what it was given."""
 
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
         count = rows[1] - rows[0]
@@ -81,6 +83,14 @@ class Apply:
             for each in (self.args, self.kwargs)
         )
         return self.function(*args, **kwargs)
+
+
+ON_ITSELF: dict[Callable[..., Any], Callable[[Tensor], Tensor]] = {
+    F.silu: lambda x: F.silu(x, inplace=True),
+    F.relu: torch.relu_,
+    torch.relu: torch.relu_,
+}
+"""Activations, and what does the same on the tensor itself."""
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ convolution reads and no map is kept for them.
 from dataclasses import dataclass
 
 from vaekit.runtime.lowering import Step
+from vaekit.runtime.tasks import Task, tasks_of
 
 
 @dataclass(frozen=True)
 class Stage:
     """Steps that run together, in order."""
 
-    steps: tuple[int, ...]
+    tasks: tuple[Task, ...]
     kept: tuple[int, ...]
     """Steps among these whose values later stages need."""
 
@@ -135,19 +136,16 @@ class Staging:
             contents.append(content)
         last_use[self.output] = count
         stages = tuple(
-            Stage(
-                tuple(sorted(content)),
-                tuple(
-                    sorted(
-                        i
-                        for i in content
-                        if i == self.output or (not self.cheap(i) and self.place[i] == stage and i in last_use)
-                    )
-                ),
-            )
-            for stage, content in enumerate(contents)
+            Stage(tasks_of(self.steps, sorted(content), kept), kept)
+            for content, kept in zip(contents, (self._kept(stage, each, last_use) for stage, each in enumerate(contents)))
         )
         return Stages(self.steps, stages, self.output, last_use, frozenset(read_whole))
+
+    def _kept(self, stage: int, content: set[int], last_use: dict[int, int]) -> tuple[int, ...]:
+        """The steps of a stage whose values are kept."""
+        return tuple(
+            sorted(i for i in content if i in last_use and not self.cheap(i) and self.place[i] == stage)
+        )
 
     def _better_kept(self, i: int, stage: int) -> bool:
         """Whether making a cheap value anew takes keeping more than the value itself."""

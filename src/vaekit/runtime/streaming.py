@@ -1,105 +1,99 @@
 """Run stages, slab by slab."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from vaekit.runtime.convolving import Convolvers
 from vaekit.runtime.lowering import Step
 from vaekit.runtime.maps import Map, Store, Strip, Whole
-from vaekit.runtime.operations import Apply, Convolve, Moments, Normalise, Pad, Total, Window
+from vaekit.runtime.memory import give_back
+from vaekit.runtime.operations import ON_ITSELF, Apply, Convolve, Moments, Normalise, Pad, Total, Window
 from vaekit.runtime.stages import Stage, Stages
+from vaekit.runtime.tasks import Move, Task, looked_at, walk
 
-Source = Map | Whole | Strip
-Convolver = Callable[[Tensor], Tensor]
+
+@dataclass(frozen=True)
+class Course:
+    """How a stage is run."""
+
+    slab_rows: int
+    """How many rows of its largest result go through at once."""
+    maps_in_memory: int | None
+    """Bytes of kept maps that may be in memory while it runs; None for any."""
+    give_back: bool = False
+    """Whether memory that was freed goes back to the system after it."""
 
 
 def stream(
     stages: Stages,
+    courses: Sequence[Course],
     given: Tensor,
-    slab_rows: Sequence[int],
     store: Store,
-    convolvers: Callable[[int, Convolve], Convolver],
+    convolvers: Convolvers,
+    keep_ready: frozenset[int],
     out: Tensor | None = None,
 ) -> Tensor:
     """Run a network in stages.
 
     Args:
         stages: what to do.
-        given: its input, one item.
-        slab_rows: for each stage, how many rows of its largest result go through at once.
+        courses: how, for each stage.
+        given: the network's input, one item.
         store: keeps maps in between.
-        convolvers: what runs the convolution of a step.
+        convolvers: run the convolutions.
+        keep_ready: steps whose convolutions stay prepared for the next run.
         out: where to put the result; a new tensor without it.
     """
-    return Run(stages, given, store, convolvers, out).result(slab_rows)
-
-
-class Run:
-    """The work of `stream`."""
-
-    def __init__(
-        self,
-        stages: Stages,
-        given: Tensor,
-        store: Store,
-        convolvers: Callable[[int, Convolve], Convolver],
-        out: Tensor | None,
-    ) -> None:
-        self.stages = stages
-        self.steps = stages.steps
-        self.store = store
-        self.device = given.device
-        self.convolvers = convolvers
-        self.out = out
-        first = self.steps[0]
-        self.kept: dict[int, Map | Whole] = {0: Whole(given, first.axis, first.unit)}
-
-    def result(self, slab_rows: Sequence[int]) -> Tensor:
-        for number, (stage, rows) in enumerate(zip(self.stages.stages, slab_rows, strict=True)):
-            StageRun(self, stage, number).go(rows)
-            for i, last in self.stages.last_use.items():
-                if last == number:
-                    self.let_go(i)
-        final = self.kept[self.stages.output]
-        assert isinstance(final, Whole)
-        return final.tensor
-
-    def let_go(self, i: int) -> None:
-        """Drop a value that no later stage reads."""
-        self.kept.pop(i).release(self.steps[i].rows)
-
-    def keep(self, i: int) -> Map | Whole:
-        """Make room for a value that later stages read."""
-        step = self.steps[i]
-        if i == self.stages.output and self.out is not None:
-            made: Map | Whole = Whole(self.out, step.axis, step.unit)
-        elif i == self.stages.output or i in self.stages.read_whole:
-            made = Whole(torch.empty(step.shape, dtype=step.dtype, device=self.device), step.axis, step.unit)
-        else:
-            assert step.axis is not None
-            made = Map(self.store, step.axis, step.unit, self.device)
-        self.kept[i] = made
-        return made
+    first = stages.steps[0]
+    run = Run(stages, given.device, store, convolvers, out, {0: Whole(given, first.axis, first.unit)})
+    try:
+        for number, (stage, course) in enumerate(zip(stages.stages, courses, strict=True)):
+            store.allow(course.maps_in_memory)
+            StageRun(run, stage, number).go(course.slab_rows)
+            for i in [i for i, last in stages.last_use.items() if last == number]:
+                run.kept.pop(i).release(stages.steps[i].rows, True)
+            convolvers.keep_only(keep_ready)
+            convolvers.rest()
+            if course.give_back:
+                give_back()
+    finally:
+        store.close()
+    final = run.kept[stages.output]
+    assert isinstance(final, Whole)
+    return final.tensor
 
 
 @dataclass
-class Task:
-    """A step in one stage, and the cheap ones in front of it that it does on its own."""
+class Run:
+    """What the stages of one run share."""
 
-    index: int
-    step: Step
-    ahead: tuple[Step, ...]
-    """Steps that are done in place on what this one has copied, the first of them first."""
-    inputs: tuple[tuple[int, Window], ...]
-    """Steps whose rows it reads."""
-    wholes: tuple[int | None, ...]
-    """For each input of the step, whose whole value it is; None for rows."""
-    last_user_of: tuple[int, ...] = ()
-    done: int = 0
-    want: int = 0
+    stages: Stages
+    device: torch.device
+    store: Store
+    convolvers: Convolvers
+    out: Tensor | None
+    kept: dict[int, Map | Whole]
+
+    def keep(self, i: int) -> Map | Whole:
+        """Make room for a value that later stages read."""
+        step = self.stages.steps[i]
+        if i == self.stages.output and self.out is not None:
+            self.kept[i] = Whole(self.out, step.axis, step.unit)
+        elif i == self.stages.output or i in self.stages.read_whole:
+            self.kept[i] = Whole(torch.empty(step.shape, dtype=step.dtype, device=self.device), step.axis, step.unit)
+        else:
+            assert step.axis is not None
+            self.kept[i] = Map(self.store, step.axis, step.unit)
+        return self.kept[i]
+
+    def whole(self, i: int) -> Tensor:
+        """A value that is there as a whole."""
+        kept = self.kept[i]
+        assert isinstance(kept, Whole)
+        return kept.tensor
 
 
 class StageRun:
@@ -107,107 +101,64 @@ class StageRun:
 
     def __init__(self, run: Run, stage: Stage, number: int) -> None:
         self.run = run
-        self.steps = run.steps
+        self.steps = run.stages.steps
         self.number = number
         self.stage = stage
-        self.tasks = tasks_of(run.steps, stage, set(run.kept))
-        self.strips: dict[int, Strip] = {}
+        self.rowed = [task for task in stage.tasks if not task.step.whole]
+        read = {source for task in self.rowed for source, _ in task.reads}
+        self.strips = {
+            task.index: Strip(task.step.axis, task.step.unit)
+            for task in self.rowed
+            if task.index in read and task.step.axis is not None
+        }
         self.sums: dict[int, Tensor] = {}
-        users: dict[int, int] = {}
-        for position, task in enumerate(self.tasks):
-            for source, _ in task.inputs:
-                users[source] = position
-        for source, position in users.items():
-            self.tasks[position].last_user_of += (source,)
-        for task in self.tasks:
-            axis = task.step.axis
-            if task.index in users and axis is not None and not task.step.whole:
-                self.strips[task.index] = Strip(axis, task.step.unit)
-        self.keeping = {i: run.keep(i) for i in stage.kept if not (self.steps[i].whole or self.steps[i].reduces)}
 
     def go(self, slab_rows: int) -> None:
-        for task in self.tasks:
+        for task in self.stage.tasks:
             if task.step.whole:
                 self.run_whole(task)
-        rowed = [task for task in self.tasks if not task.step.whole]
-        targets = [task for task in rowed if task.index in self.keeping or task.step.reduces]
-        total = max((self.rows_of(task) for task in targets), default=0)
-        for end in range(slab_rows, total + slab_rows, slab_rows):
-            done = min(end, total)
-            for task in rowed:
-                task.want = task.done
-            for task in targets:
-                task.want = -(-done * self.rows_of(task) // total)
-            self.pull(rowed)
-            for task in rowed:
-                if task.want > task.done:
-                    self.advance(task)
+        self.keeping = {task.index: self.run.keep(task.index) for task in self.rowed if self.makes_map(task)}
+        for move in walk(self.steps, self.rowed, self.stage.kept, slab_rows):
+            if move.task.pads:
+                self.pad(move)
+            else:
+                self.make(move)
+            for source, row in move.releases:
+                self.source(source).release(row, self.run.stages.last_use.get(source) == self.number)
         for index, value in self.sums.items():
             self.run.kept[index] = Whole(value, None, 0)
 
-    def rows_of(self, task: Task) -> int:
-        """Rows that a task has to go through."""
-        return self.steps[task.inputs[0][0]].rows if task.step.reduces else task.step.rows
+    def makes_map(self, task: Task) -> bool:
+        """Whether a task's rows are kept."""
+        return task.index in self.stage.kept and not task.step.reduces
 
-    def pull(self, tasks: list[Task]) -> None:
-        """Find out how far each task has to go for those behind it."""
-        by_index = {task.index: task for task in tasks}
-        for task in reversed(tasks):
-            granule = task.inputs[0][1].enlarge
-            task.want = min(-(-task.want // granule) * granule, self.rows_of(task))
-            if task.want <= task.done:
-                continue
-            for source, window in task.inputs:
-                if source in by_index:
-                    end = min(window.end(task.want), self.steps[source].rows)
-                    by_index[source].want = max(by_index[source].want, end)
-
-    def source(self, i: int) -> Source:
+    def source(self, i: int) -> Map | Whole | Strip:
         """Where the rows of a value are."""
         return self.strips[i] if i in self.strips else self.run.kept[i]
 
-    def advance(self, task: Task) -> None:
-        """Let a task make its next rows."""
-        rows = (task.done, task.want)
-        if isinstance(task.step.operation, Pad) and task.step.operation.mode == "constant":
-            self.pad(task, task.step.operation, rows)
-        else:
-            self.make(task, rows)
-        task.done = task.want
-        for source in task.last_user_of:
-            self.release(source)
+    def run_whole(self, task: Task) -> None:
+        """A step that is not done by rows."""
+        step = task.step
+        assert step.operation is not None
+        made = step.operation.run((0, 0), [self.run.whole(each.step) for each in step.inputs])
+        if task.index == self.run.stages.output and self.run.out is not None:
+            made = self.run.out.copy_(made)
+        self.run.kept[task.index] = Whole(made, step.axis, step.unit)
 
-    def release(self, source: int) -> None:
-        """Let go of rows that no task of this stage will look at again."""
-        if source not in self.strips and self.run.stages.last_use[source] != self.number:
-            return
-        firsts = [
-            window.first(task.done) if task.done < self.rows_of(task) else self.steps[source].rows
-            for task in self.tasks
-            for each, window in task.inputs
-            if each == source
-        ]
-        self.source(source).release(max(0, min(firsts)))
-
-    def make(self, task: Task, rows: tuple[int, int]) -> None:
-        """Rows of a task that gives them in a tensor of its own."""
+    def make(self, move: Move) -> None:
+        """Rows of a task that makes them as a tensor of its own."""
+        task, rows = move.task, (move.a, move.b)
         operation = task.step.operation
         assert operation is not None
         given = self.gathered(task, rows)
         if isinstance(operation, Moments | Total):
-            part = operation.run(rows, given)
-            before = self.sums.get(task.index)
+            part, before = operation.run(rows, given), self.sums.get(task.index)
             self.sums[task.index] = part if before is None else operation.merge(before, part)
             return
-        made = (
-            self.run.convolvers(task.index, operation)(given[0])
-            if isinstance(operation, Convolve)
-            else operation.run(rows, given)
-        )
-        self.hand_on(task, made)
-
-    def hand_on(self, task: Task, made: Tensor) -> None:
-        """Give rows to those who need them."""
+        if isinstance(operation, Convolve):
+            made = self.run.convolvers.ready(task.index, operation)(given[0])
+        else:
+            made = operation.run(rows, given)
         if task.index in self.strips:
             self.strips[task.index].append(made)
         if task.index in self.keeping:
@@ -215,137 +166,47 @@ class StageRun:
 
     def gathered(self, task: Task, rows: tuple[int, int]) -> list[Tensor]:
         """What an operation is given: rows, or whole values."""
-        windows = iter(task.inputs)
-        given = []
-        for whole in task.wholes:
-            if whole is None:
-                given.append(joined(self.looked_at(next(windows), rows), self.source, self.steps))
-            else:
-                given.append(self.whole_value(whole))
-        return given
+        reads = iter(task.reads)
+        return [self.rows_for(*next(reads), rows) if whole is None else self.run.whole(whole) for whole in task.wholes]
 
-    def looked_at(self, entry: tuple[int, Window], rows: tuple[int, int]) -> tuple[int, int, int]:
-        """The rows of a value that a window shows."""
-        source, window = entry
-        count = self.steps[source].rows
-        return source, min(max(0, window.first(rows[0])), count), min(window.end(rows[1]), count)
+    def rows_for(self, source: int, window: Window, rows: tuple[int, int]) -> Tensor:
+        """Rows of a value in one tensor."""
+        step = self.steps[source]
+        pieces = self.source(source).pieces(*looked_at(window, *rows, step.rows))
+        assert step.axis is not None
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=step.axis)
 
-    def whole_value(self, i: int) -> Tensor:
-        """A value that is there as a whole."""
-        kept = self.run.kept[i]
-        assert isinstance(kept, Whole)
-        return kept.tensor
-
-    def run_whole(self, task: Task) -> None:
-        """A step that is not done by rows."""
-        step = task.step
-        assert step.operation is not None
-        given = [self.whole_value(each.step) for each in step.inputs]
-        made = step.operation.run((0, 0), given)
-        if task.index == self.run.stages.output and self.run.out is not None:
-            made = self.run.out.copy_(made)
-        self.run.kept[task.index] = Whole(made, step.axis, step.unit)
-
-    def pad(self, task: Task, operation: Pad, rows: tuple[int, int]) -> None:
+    def pad(self, move: Move) -> None:
         """Pad, into a tensor that has room for the rows that are still needed, so that nothing is copied twice."""
-        source, window = task.inputs[0]
-        strip = self.strips[task.index]
-        new = strip.grow(rows[1] - rows[0], task.step.shape, task.step.dtype, self.run.device)
+        task, operation = move.task, move.task.step.operation
+        assert isinstance(operation, Pad)
+        ((source, window),) = task.reads
+        first, last = looked_at(window, move.a, move.b, self.steps[source].rows)
+        new = self.strips[task.index].grow(move.b - move.a, task.step.shape, task.step.dtype, self.run.device)
         left, right, top, _ = operation.amounts
-        _, first, last = self.looked_at((source, window), rows)
-        above, inner = max(0, top - rows[0]), last - first
-        columns = new.shape[3] - left - right
-        new[:, :, :above].fill_(operation.value)
-        new[:, :, above + inner :].fill_(operation.value)
-        new[:, :, :, :left].fill_(operation.value)
-        new[:, :, :, left + columns :].fill_(operation.value)
-        filled = above
-        for piece in self.source(source).pieces(first, last):
-            room = new[:, :, filled : filled + piece.shape[2], left : left + columns]
-            self.fill(room, piece, task.ahead)
-            filled += piece.shape[2]
+        filled = max(0, min(top, move.b) - move.a)
+        inside = slice(left, new.shape[3] - right)
+        new[:, :, :filled].fill_(operation.value)
+        new[:, :, filled + max(0, last - first) :].fill_(operation.value)
+        new[:, :, :, : inside.start].fill_(operation.value)
+        new[:, :, :, inside.stop :].fill_(operation.value)
+        if first < last:
+            for piece in self.source(source).pieces(first, last):
+                self.fill(new[:, :, filled : filled + piece.shape[2], inside], piece, task.ahead)
+                filled += piece.shape[2]
 
     def fill(self, room: Tensor, piece: Tensor, ahead: tuple[Step, ...]) -> None:
         """Copy rows, and do in place what comes before the padding."""
         copied = False
         for step in ahead:
-            operation = step.operation
-            if isinstance(operation, Normalise):
-                scale, shift = operation.line(piece, self.whole_value(step.inputs[1].step))
+            if isinstance(step.operation, Normalise):
+                scale, shift = step.operation.line(piece, self.run.whole(step.inputs[1].step))
                 torch.mul(room if copied else piece, scale, out=room).add_(shift)
             else:
                 if not copied:
                     room.copy_(piece)
-                assert isinstance(operation, Apply)
-                in_place(operation, room)
+                assert isinstance(step.operation, Apply)
+                ON_ITSELF[step.operation.function](room)
             copied = True
         if not copied:
             room.copy_(piece)
-
-
-IN_PLACE: dict[object, Callable[..., Tensor]] = {
-    F.silu: lambda x, **_: F.silu(x, inplace=True),
-    F.relu: lambda x, **_: x.relu_(),
-    torch.relu: lambda x: x.relu_(),
-}
-
-
-def in_place(operation: Apply, x: Tensor) -> None:
-    """An activation, on the tensor itself."""
-    IN_PLACE[operation.function](x)
-
-
-def joined(rows: tuple[int, int, int], source: Callable[[int], Source], steps: tuple[Step, ...]) -> Tensor:
-    """Rows of a value in one tensor."""
-    index, first, last = rows
-    pieces = source(index).pieces(first, last)
-    if len(pieces) == 1:
-        return pieces[0]
-    axis = steps[index].axis
-    assert axis is not None
-    return torch.cat(pieces, dim=axis)
-
-
-def tasks_of(steps: tuple[Step, ...], stage: Stage, kept: set[int]) -> list[Task]:
-    """The tasks of a stage; what pads does the activations in front of it."""
-    inside = [i for i in stage.steps]
-    users: dict[int, list[int]] = {}
-    for i in inside:
-        for each in steps[i].inputs:
-            users.setdefault(each.step, []).append(i)
-    absorbed: set[int] = set()
-    ahead: dict[int, tuple[Step, ...]] = {}
-    bases: dict[int, int] = {}
-    for i in inside:
-        operation = steps[i].operation
-        if isinstance(operation, Pad) and operation.mode == "constant":
-            base, chain = steps[i].inputs[0].step, ()
-            while (
-                base in inside
-                and users[base] == [users[base][0]]
-                and base not in stage.kept
-                and can_go_ahead(steps[base])
-            ):
-                absorbed.add(base)
-                chain = (steps[base], *chain)
-                base = steps[base].inputs[0].step
-            ahead[i], bases[i] = chain, base
-    return [
-        Task(
-            i,
-            steps[i],
-            ahead.get(i, ()),
-            tuple(
-                (bases.get(i, each.step), each.window) for each in steps[i].inputs if each.window is not None
-            ),
-            tuple(each.step if each.window is None else None for each in steps[i].inputs),
-        )
-        for i in inside
-        if i not in absorbed
-    ]
-
-
-def can_go_ahead(step: Step) -> bool:
-    """Whether a step can be done in place on a copy of its input."""
-    operation = step.operation
-    return isinstance(operation, Normalise) or (isinstance(operation, Apply) and operation.function in IN_PLACE)

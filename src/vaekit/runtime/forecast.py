@@ -1,0 +1,144 @@
+"""How much memory a run will take, told before it begins.
+
+The first slabs of each stage are followed move by move with sizes in place of tensors: later slabs are no larger. Kept
+maps only grow or shrink while a stage runs, so that what they take is known at its two ends.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vaekit.runtime.convolving import Convolvers
+from vaekit.runtime.lowering import Step
+from vaekit.runtime.operations import Apply, Convolve, Moments, Pad
+from vaekit.runtime.stages import Stage, Stages
+from vaekit.runtime.tasks import Move, Task, looked_at, walk
+
+SINGLE = 4
+"""Bytes of a number in fp32."""
+SLABS_FOLLOWED = 4
+"""The first of a stage take most, for all that later ones need is made with them."""
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """What one stage takes, in bytes."""
+
+    workspace: int
+    """Slabs, buffers and prepared convolutions, at their most."""
+    wholes: int
+    """Values that are kept in one piece while it runs, the result among them."""
+    maps: int
+    """Kept maps at their most, wherever they are kept."""
+    band: int
+    """The rows of a map that are written or read at once."""
+
+
+def forecast(
+    stages: Stages, slab_rows: Sequence[int], convolvers: Convolvers, ready: frozenset[int], owns_out: bool
+) -> list[StageForecast]:
+    """What each stage will take.
+
+    Args:
+        stages: what will be run.
+        slab_rows: for each stage, how many rows of its largest result go through at once.
+        convolvers: what will run the convolutions.
+        ready: steps whose convolutions are prepared for good: they are counted elsewhere.
+        owns_out: whether the result's memory is part of it.
+    """
+    alive: dict[int, Step] = {}
+    found = []
+    for number, (stage, rows) in enumerate(zip(stages.stages, slab_rows, strict=True)):
+        before = dict(alive)
+        alive |= {i: stages.steps[i] for i in stage.kept}
+        whole = {i for i, step in alive.items() if step.axis is None or step.whole or i in stages.read_whole}
+        if stages.output in alive:
+            whole.add(stages.output)
+        wholes = sum(
+            step.nbytes for i, step in alive.items() if i in whole and (owns_out or i != stages.output)
+        )
+        at_start = sum(step.nbytes for i, step in before.items() if i not in whole)
+        alive = {i: step for i, step in alive.items() if stages.last_use[i] > number}
+        at_end = sum(step.nbytes for i, step in alive.items() if i not in whole)
+        walked = StageWalk(stages, stage, rows, convolvers, ready)
+        walked.follow()
+        maps = max(at_start, at_end)
+        slack = min(2 * walked.band, maps)  # a band goes when all of it has been read
+        found.append(StageForecast(walked.most, wholes, maps + slack, walked.band))
+    return found
+
+
+class StageWalk:
+    """The slabs of one stage, followed without tensors."""
+
+    def __init__(
+        self, stages: Stages, stage: Stage, slab_rows: int, convolvers: Convolvers, ready: frozenset[int]
+    ) -> None:
+        self.steps = stages.steps
+        self.stage = stage
+        self.slab_rows = slab_rows
+        self.convolvers = convolvers
+        self.ready = ready
+        self.rowed = [task for task in stage.tasks if not task.step.whole]
+        self.kept = set(stage.kept)
+        read = {source for task in self.rowed for source, _ in task.reads}
+        self.held = {task.index: (0, 0) for task in self.rowed if task.index in read}
+        self.taken = sum(self.prepared_bytes(task) for task in self.rowed)
+        self.most = self.taken
+        self.band = 0
+
+    def prepared_bytes(self, task: Task) -> int:
+        """What is prepared for this stage only."""
+        operation = task.step.operation
+        if not isinstance(operation, Convolve) or task.index in self.ready:
+            return 0
+        return self.convolvers.chosen(operation).prepared_bytes(operation)
+
+    def follow(self) -> None:
+        last = max((task.index for task in self.rowed), default=0)
+        slabs = 0
+        for move in walk(self.steps, self.rowed, self.stage.kept, self.slab_rows):
+            self.moved(move)
+            slabs += move.task.index == last
+            if slabs == SLABS_FOLLOWED:
+                break
+
+    def moved(self, move: Move) -> None:
+        """One move: what it takes while rows are made, and what is left of it."""
+        task, rows = move.task, move.b - move.a
+        given = sum(self.looked_at_bytes(source, move) for source, _ in task.reads)
+        operation = task.step.operation
+        made = rows * task.step.bytes_per_row
+        extra = 0 if isinstance(operation, Apply) and operation.shares else made
+        if not task.pads:
+            # Rows of several bands are joined to one tensor.
+            extra += sum(self.looked_at_bytes(source, move) for source, _ in task.reads if source not in self.held)
+        if isinstance(operation, Convolve):
+            extra += self.convolvers.chosen(operation).workspace_bytes(operation, given, made)
+        elif isinstance(operation, Moments):
+            extra += given * SINGLE // self.steps[task.reads[0][0]].dtype.itemsize
+        elif isinstance(operation, Pad) and not task.pads:
+            extra += given
+        if task.index in self.held:
+            start, end = self.held[task.index]
+            extra += (end - start) * task.step.bytes_per_row  # old rows are copied in front of new ones
+            self.hold(task.index, start, move.b)
+            extra -= made
+        self.most = max(self.most, self.taken + max(0, extra))
+        if task.index in self.kept and not task.step.reduces:
+            self.band = max(self.band, made)
+        for source, row in move.releases:
+            if source in self.held:
+                start, end = self.held[source]
+                self.hold(source, min(max(start, row), end), end)
+
+    def hold(self, i: int, start: int, end: int) -> None:
+        """Rows that are in memory from now on."""
+        before, after = self.held[i]
+        self.taken += (end - start - (after - before)) * self.steps[i].bytes_per_row
+        self.held[i] = (start, end)
+
+    def looked_at_bytes(self, source: int, move: Move) -> int:
+        """Bytes of the rows that a move looks at."""
+        window = next(window for each, window in move.task.reads if each == source)
+        first, last = looked_at(window, move.a, move.b, self.steps[source].rows)
+        return max(0, last - first) * self.steps[source].bytes_per_row

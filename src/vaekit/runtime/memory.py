@@ -1,0 +1,88 @@
+"""How much memory there is, and how much was asked for."""
+
+import ctypes
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from vaekit.errors import BadPlan
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def memory_bytes(text: str | int) -> int:
+    """A size as a person writes it, in bytes: 2GiB, 700MiB, 1.3 GB, 1073741824.
+
+    >>> memory_bytes("2GiB"), memory_bytes("1.3 GB"), memory_bytes(4096)
+    (2147483648, 1300000000, 4096)
+
+    Raises:
+        BadPlan: it is no size, or none above zero.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", str(text).lower())
+    if match is None or match[2] not in UNITS or not (size := int(float(match[1]) * UNITS[match[2]])):
+        raise BadPlan(f"{str(text)!r} is no size of memory.", "Expected a size such as 2GiB, 700MiB or 1.5GB.", "")
+    return size
+
+
+def size_words(size: float) -> str:
+    """Bytes as a person reads them.
+
+    >>> size_words(734003200), size_words(2.5 * 2**30)
+    ('700 MiB', '2.5 GiB')
+    """
+    return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be taken now: of a GPU what its driver says is free, of a CPU what the system and, in a container,
+    its limit leave."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    left = [each for each in (system_memory(), *container_memory()) if each is not None]
+    return min(left) if left else sys.maxsize
+
+
+def system_memory() -> int | None:
+    """What the system can give, in bytes; None where it does not tell."""
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", text_of(Path("/proc/meminfo")), re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
+
+
+def container_memory() -> list[int]:
+    """What the limits of a container leave, in bytes; empty without any."""
+    pairs = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+    found = []
+    for limit, used in pairs:
+        texts = [text_of(Path("/sys/fs/cgroup") / name).strip() for name in (limit, used)]
+        if all(text.isdigit() for text in texts):
+            found.append(max(0, int(texts[0]) - int(texts[1])))
+    return found
+
+
+def text_of(path: Path) -> str:
+    """What is in a file; nothing where there is none."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def give_back() -> None:
+    """Let the C library give memory that it keeps for later back to the system, where it can."""
+    trim = c_library_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def c_library_trim() -> "ctypes._NamedFuncPointer | None":
+    """glibc's function for that; None with another library."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None

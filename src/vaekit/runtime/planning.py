@@ -1,0 +1,148 @@
+"""From a budget to a way of running a network: how many rows at once, what stays in memory, what is prepared.
+
+Rows that fit the processor's cache are fastest. With less memory first the file takes what does not fit, for a file is
+cheap beside a convolution; then slabs become smaller.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vaekit.errors import BadPlan
+from vaekit.runtime.convolving import Convolvers
+from vaekit.runtime.forecast import StageForecast, forecast
+from vaekit.runtime.memory import size_words
+from vaekit.runtime.operations import Convolve
+from vaekit.runtime.stages import Stage, Stages
+from vaekit.runtime.streaming import Course
+
+SLAB = 4 << 20
+"""Bytes of the largest slab of a stage where there is memory enough."""
+TILE = 4
+"""Rows that a Winograd convolution makes at once."""
+LEAST_SLAB = 1 << 14
+ALLOCATOR = 1.6
+"""What slabs and buffers take of the system for each byte that is in use: allocators keep what was freed, in pieces."""
+BASE = 16 << 20
+"""What a run takes besides: code that is compiled and loaded when it is first used, stacks, small things."""
+FREED_AT_ONCE = 48 << 20
+"""When so much less is needed from a stage on, what the allocator keeps is given back to the system."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """How a network will be run, and what that is expected to take."""
+
+    courses: tuple[Course, ...]
+    ready: frozenset[int]
+    """Steps whose convolutions stay prepared between runs."""
+    peak: int
+    """Bytes at the most, above the loaded weights."""
+    to_file: int
+    """Bytes that will be in the file at the most; 0 where all fits into memory."""
+    prepared: int
+    """Bytes of the convolutions that stay prepared."""
+    stages: tuple[StageForecast, ...]
+
+
+def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: int, keep_ready: bool) -> RunPlan:
+    """The fastest way to run a network that fits.
+
+    Args:
+        stages: what will be run.
+        convolvers: what will run the convolutions.
+        budget: bytes that it may take; None for as many as it likes.
+        fixed: bytes that its caller takes all the while: input and result.
+        keep_ready: whether convolutions may stay prepared for the next run.
+
+    Raises:
+        BadPlan: no way fits. The message says the smallest budget that would do.
+    """
+    slab = SLAB
+    while True:
+        rows = [slab_rows(stage, slab) for stage in stages.stages]
+        plan = with_slabs(stages, rows, convolvers, budget, fixed, keep_ready)
+        if isinstance(plan, RunPlan):
+            return plan
+        if slab <= LEAST_SLAB:
+            raise BadPlan(
+                f"This picture cannot be done in {size_words(budget or 0)}.",
+                f"It takes {size_words(plan)} at least, beside the VAE itself.",
+                f"Allow {size_words(plan)} or more (--memory), or make the picture smaller.",
+            )
+        slab //= 2
+
+
+def with_slabs(
+    stages: Stages, rows: Sequence[int], convolvers: Convolvers, budget: int | None, fixed: int, keep_ready: bool
+) -> RunPlan | int:
+    """A plan with slabs of so many rows; where none fits, the bytes that would do."""
+    alone = forecast(stages, rows, convolvers, frozenset(), owns_out=False)
+    least = max(fixed + BASE + each.wholes + heap + 2 * each.band for each, heap in zip(alone, heaps(alone), strict=True))
+    if budget is not None and least > budget:
+        return least
+    ready: frozenset[int] = frozenset()
+    prepared, found = 0, alone
+    if keep_ready:
+        sizes = prepared_sizes(stages, convolvers)
+        kept = forecast(stages, rows, convolvers, frozenset(sizes), owns_out=False)
+        if budget is None or peak_of(kept, fixed, None) + sum(sizes.values()) <= budget:
+            ready, prepared, found = frozenset(sizes), sum(sizes.values()), kept
+    courses, to_file = [], 0
+    for number, (each, heap) in enumerate(zip(found, heaps(found), strict=True)):
+        room = None if budget is None else budget - fixed - BASE - prepared - each.wholes - heap
+        if room is not None:
+            to_file = max(to_file, each.maps - room)
+        limit = None if room is None or each.maps <= room else max(0, room - 2 * each.band)
+        courses.append(Course(rows[number], limit, gives_back(found, number)))
+    peak = peak_of(found, fixed, None if budget is None else budget - prepared) + prepared
+    return RunPlan(tuple(courses), ready, peak, to_file, prepared, tuple(found))
+
+
+def slab_rows(stage: Stage, slab: int) -> int:
+    """How many rows of a stage's largest result there are in a slab of so many bytes."""
+    tasks = [task for task in stage.tasks if task.rows]
+    targets = [task.rows for task in tasks if task.index in stage.kept or task.step.reduces]
+    if not targets:
+        return 1
+    total = max(targets)
+    per_row = max(max(task.step.nbytes for task in tasks), 1) / total
+    rows = max(1, int(slab / per_row))
+    return rows - rows % TILE if rows > TILE else rows
+
+
+def prepared_sizes(stages: Stages, convolvers: Convolvers) -> dict[int, int]:
+    """For each step with a convolution that has to be prepared, what that takes."""
+    sizes = {}
+    for stage in stages.stages:
+        for task in stage.tasks:
+            operation = task.step.operation
+            if isinstance(operation, Convolve):
+                size = convolvers.chosen(operation).prepared_bytes(operation)
+                if size:
+                    sizes[task.index] = size
+    return sizes
+
+
+def heaps(found: Sequence[StageForecast]) -> list[int]:
+    """What slabs and buffers have taken of the system by each stage, given back or not."""
+    taken, result = 0.0, []
+    for number, each in enumerate(found):
+        taken = max(taken, ALLOCATOR * each.workspace)
+        result.append(int(taken))
+        if gives_back(found, number):
+            taken = 0.0
+    return result
+
+
+def gives_back(found: Sequence[StageForecast], number: int) -> bool:
+    """Whether enough less is needed after a stage to give memory back there."""
+    later = max((each.workspace for each in found[number + 1 :]), default=0)
+    return found[number].workspace - later > FREED_AT_ONCE
+
+
+def peak_of(found: Sequence[StageForecast], fixed: int, budget: int | None) -> int:
+    """The most that all stages take, maps in memory as far as the budget allows."""
+    most = max(
+        fixed + BASE + each.wholes + heap + each.maps for each, heap in zip(found, heaps(found), strict=True)
+    )
+    return most if budget is None else min(most, budget)
