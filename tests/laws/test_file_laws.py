@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from family_examples import EXAMPLES
 
 from vaekit.checkpoints.baking import bake
 from vaekit.checkpoints.converting import convert
@@ -16,37 +17,8 @@ from vaekit.checkpoints.formats.writing import Piece, header, in_order, write_sa
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.weights import names_in, weights_in, weights_of
-from vaekit.nets.approx import ApproxConfig
-from vaekit.nets.asymmetric import AsymmetricConfig
-from vaekit.nets.burgess import BurgessConfig
-from vaekit.nets.dcae import DCAEConfig
-from vaekit.nets.hunyuan_image import HunyuanImageConfig
-from vaekit.nets.joint import JointConfig
-from vaekit.nets.kl import KLConfig
-from vaekit.nets.tiny import TinyConfig
-from vaekit.nets.vq import VQConfig
-from vaekit.nets.wan import WanConfig
-from vaekit.nets.wan22 import Wan22Config
 from vaekit.vae import VAE
 
-KL = KLConfig(3, 4, 4, (32, 64), (32, 64), 1, 2, (1,), (1,), True, True, True, 32)
-EXAMPLES: dict[str, Config] = {
-    "kl": KL,
-    "vq": VQConfig(**dataclasses.asdict(KL), codes=12),
-    "tiny": TinyConfig(3, 4, (), (8, 8, 8), (8, 8, 8), (1, 2, 2), (2, 2, 1), False),
-    "asymmetric": AsymmetricConfig(**dataclasses.asdict(KL) | {"decoder_widths": (64, 64)}),
-    "approx": ApproxConfig(3, 4, (8, 16, 8, 8, 8, 8, 8), (7, 5, 3, 3, 3, 3, 3, 3)),
-    "burgess": BurgessConfig(1, 32, 8, 16, 4),
-    "joint": JointConfig(1, 32, 8, 16, 4, (10,)),
-    "wan": WanConfig(3, 4, (8, 16, 24), (48, 32, 16), 1, 2, (1,), True),
-    "wan2.2": Wan22Config(3, 4, (8, 16, 16), (48, 48, 24), 1, 2, (1,), True, patch=2),
-    "hunyuan-image": HunyuanImageConfig(3, 4, (32, 64), (64, 32), 1, 2),
-    "dcae": DCAEConfig(
-        *(3, 4, (16, 16, 16), (16, 16, 16), (1, 2, 1), (1, 2, 1), (2,), (2,), ((), (), (5,)), ((), (), (5,)), (1,)),
-        *("conv", "interpolate", 8, (1,), "relu", True, True),
-    ),
-}
-"""One small config of each family; a new family adds its own."""
 WHOLE = [
     layout
     for layout in LAYOUTS

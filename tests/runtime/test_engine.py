@@ -131,13 +131,13 @@ def test_half_precision_leaves_the_given_vae_alone(vae: VAE) -> None:
 
 
 def test_nothing_to_convert_means_the_same_object(vae: VAE) -> None:
-    assert converted(vae, CPU, torch.float32) is vae
+    assert converted(vae, CPU, torch.float32, torch.float32) is vae
 
 
 def test_a_vae_in_training_is_run_in_evaluation_without_a_second_copy(vae: VAE) -> None:
     vae.train()
     try:
-        running = converted(vae, CPU, torch.float32)
+        running = converted(vae, CPU, torch.float32, torch.float32)
         assert vae.training
         assert not running.training
         for ours, theirs in zip(running.parameters(), vae.parameters(), strict=True):
@@ -158,12 +158,12 @@ def test_conversion_reaches_heads_and_buffers() -> None:
         def forward(self, mean: Tensor) -> Normal:
             return Normal(mean, self.spread)
 
-    vae = VAE(None, Point, nn.Linear(2, 2), Head())
-    running = converted(vae, CPU, torch.bfloat16)
+    vae = VAE(None, Point, nn.Linear(2, 2), Head()).double()
+    running = converted(vae, CPU, torch.bfloat16, torch.bfloat16)
     assert {key: tensor.dtype for key, tensor in running.state_dict().items()} == {
         "decoder.weight": torch.bfloat16,
         "decoder.bias": torch.bfloat16,
-        "to_likelihood.spread": torch.bfloat16,
+        "to_likelihood.spread": torch.float32,
         "to_likelihood.count": torch.long,
     }
 

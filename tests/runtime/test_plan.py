@@ -11,13 +11,39 @@ from vaekit.runtime.plan import DTYPES, Plan
 
 def test_the_defaults_are_exact() -> None:
     plan = Plan()
-    assert (plan.torch_dtype, plan.batch_size) == (torch.float32, 1)
+    assert plan.torch_encode_dtype is plan.torch_decode_dtype is torch.float32
     assert plan.torch_device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.mark.parametrize("name", DTYPES)
 def test_dtypes_have_short_and_long_names(name: str) -> None:
-    assert Plan(dtype=name).torch_dtype.itemsize == (4 if "32" in name else 2)
+    assert Plan(dtype=name).torch_decode_dtype.itemsize == (4 if "32" in name else 2)
+
+
+def test_the_halves_may_have_dtypes_of_their_own() -> None:
+    plan = Plan(dtype="bf16", encode_dtype="fp32")
+    assert (plan.torch_encode_dtype, plan.torch_decode_dtype) == (torch.float32, torch.bfloat16)
+    with pytest.raises(BadPlan, match="no dtype 'int8'"):
+        Plan(decode_dtype="int8")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("2GiB", 2 << 30), ("700 MiB", 700 << 20), ("1.3GB", 1_300_000_000), ("512k", 512_000), (4096, 4096), ("64m", 64e6)],
+)
+def test_memory_is_told_as_people_write_it(text: str | int, size: int) -> None:
+    assert Plan(memory=text).budget == size
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-2GiB", "0", "2 bananas", "1e9", "GiB"])
+def test_what_is_no_memory_is_told_in_words(text: str) -> None:
+    with pytest.raises(BadPlan, match="no size of memory. Expected a size such as 2GiB"):
+        Plan(memory=text)
+
+
+def test_an_unknown_backend_is_told_in_words() -> None:
+    with pytest.raises(BadPlan, match=r"no backend 'cuda'\. Expected one of auto, torch, ncnn"):
+        Plan(backend="cuda")
 
 
 def test_an_unknown_dtype_is_told_in_words() -> None:

@@ -1,8 +1,7 @@
 """Answers about files that take long to find, remembered until the file changes.
 
 A file is the same as long as its path, size and time of change are. Answers are JSON values in one SQLite file in the
-user's cache folder: `$VAEKIT_CACHE`, else `$XDG_CACHE_HOME/vaekit`, else `~/.cache/vaekit`. A cache that cannot be read
-or written is no error: the answer is found again.
+user's cache folder. A cache that cannot be read or written is no error: the answer is found again.
 """
 
 import json
@@ -13,20 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from vaekit.places import cache_folder
 from vaekit.version import __version__
 
 PATIENCE = 5.0
 """Seconds to wait for another process that writes."""
 MOST_KEYS = 500
 """Keys asked for at once; SQLite has a limit."""
-
-
-def cache_folder() -> Path:
-    """Where remembered answers are kept; it need not exist."""
-    told = os.environ.get("VAEKIT_CACHE")
-    if told:
-        return Path(told)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vaekit"
 
 
 def remembered(path: Path, question: str, find: Callable[[], Any]) -> Any:

@@ -6,6 +6,7 @@ The same input gives the same output.
 """
 
 import copy
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,13 @@ from torch.nn import functional as F
 
 from vaekit.distributions import Posterior
 from vaekit.distributions.base import map_tensors
-from vaekit.errors import BadPicture, LatentMismatch
+from vaekit.errors import BadPicture, BadPlan, LatentMismatch
 from vaekit.nets.config import ImageConfig, picture_size
-from vaekit.runtime.plan import Plan
+from vaekit.runtime.convolving import Backend, TorchBackend
+from vaekit.runtime.plan import AUTO, NCNN, Plan
+from vaekit.runtime.runner import Runner
 from vaekit.shapes import Images, Latents
-from vaekit.vae import VAE, wrong_channels
+from vaekit.vae import VAE, half_missing, wrong_channels
 
 
 class Engine:
@@ -37,8 +40,15 @@ class Engine:
         self.vae = vae
         self.plan = plan
         self.config: ImageConfig = image_config(vae)
-        self._device, self._dtype = plan.torch_device, plan.torch_dtype
-        self._running = converted(vae, self._device, self._dtype)
+        self._device = plan.torch_device
+        self._running = converted(vae, self._device, plan.torch_encode_dtype, plan.torch_decode_dtype)
+        backend = chosen_backend(plan.backend, self._device)
+        one_size = picture_size(self.config) is not None
+        sides = ((self._running.encoder, self._encoder_input), (self._running.decoder, self._decoder_input))
+        self._encoder, self._decoder = (
+            None if network is None else Runner(network, None if one_size else make_input, backend, plan.budget)
+            for network, make_input in sides
+        )
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the latent of a picture of this size, padding included."""
@@ -52,10 +62,14 @@ class Engine:
         Raises:
             HalfMissing: the VAE has no encoder.
             BadPicture: the pictures have another number of channels than the VAE takes, or not its only size.
+            BadPlan: it takes more memory than the plan allows.
             ValueError: `x` is no batch of pictures.
         """
         check_pictures(x, self.config)
-        posteriors = [self._encode_batch(batch) for batch in x.split(self.plan.batch_size)]
+        if self._encoder is None:
+            raise half_missing("encoder", "decoder")
+        runner, size = self._encoder, self.latent_size(x.shape[2], x.shape[3])
+        posteriors = [self._running.to_posterior(runner.run(self._padded(item), size, 0)) for item in x.split(1)]
         return map_tensors(lambda tensors: torch.cat(tensors).to(x.device), *posteriors)
 
     @torch.no_grad()
@@ -69,30 +83,52 @@ class Engine:
         Raises:
             HalfMissing: the VAE has no decoder.
             LatentMismatch: the latents have another number of channels, or more positions than a VAE of one vector.
+            BadPlan: it takes more memory than the plan allows.
         """
         if z.dim() != 4:
             raise wrong_channels(z, self.config.latent_channels, self.vae.frame, self.vae.origin)
         self.vae.check_latents(z)
         check_positions(z, self.config)
+        if self._decoder is None:
+            raise half_missing("decoder", "encoder")
         height, width = size or (z.shape[2] * self.config.factor, z.shape[3] * self.config.factor)
-        batches = z.split(self.plan.batch_size)
-        return torch.cat([self._decode_batch(batch)[:, :, :height, :width].to(z.device) for batch in batches])
+        pictures = torch.empty((len(z), self.config.image_channels, height, width), device=z.device)
+        for item, picture in zip(z.split(1), pictures, strict=True):
+            picture.copy_(self._decoded(item, pictures.nbytes)[0, :, :height, :width])
+        return pictures
 
     def reconstruct(self, x: Images) -> Images:
         """Through the posterior's mode and back: pictures of the same size, in fp32, not clamped."""
         return self.decode(self.encode(x).mode, (x.shape[2], x.shape[3]))
 
-    def _encode_batch(self, x: Tensor) -> Posterior:
-        rows, columns = self.latent_size(x.shape[2], x.shape[3])
+    def _padded(self, item: Tensor) -> Tensor:
+        """A picture of the next size that the encoder takes, on its device and in its dtype."""
+        rows, columns = self.latent_size(item.shape[2], item.shape[3])
         factor = self.config.factor
-        padding = (0, columns * factor - x.shape[3], 0, rows * factor - x.shape[2])
-        padded = F.pad(x.to(self._device, torch.float32), padding, mode="replicate")
-        return self._running.encode(padded.to(self._dtype))
+        missing = (0, columns * factor - item.shape[3], 0, rows * factor - item.shape[2])
+        exact = item.to(self._device, torch.float32)
+        padded = F.pad(exact, missing, mode="replicate") if any(missing) else exact
+        return padded.to(self.plan.torch_encode_dtype)
 
-    def _decode_batch(self, z: Tensor) -> Tensor:
-        missing = [max(0, least_positions(self.config) - side) for side in z.shape[2:]]
-        padded = F.pad(z, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else z
-        return self._running.decode(padded.to(self._device, self._dtype)).float()
+    def _decoded(self, item: Tensor, fixed: int) -> Tensor:
+        """What the decoder makes of one latent."""
+        assert self._decoder is not None
+        missing = [max(0, least_positions(self.config) - side) for side in item.shape[2:]]
+        padded = F.pad(item, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else item
+        given = padded.to(self._device, self.plan.torch_decode_dtype)
+        made = self._decoder.run(given, (given.shape[2], given.shape[3]), fixed)
+        return self._running.to_likelihood(made).mode
+
+    def _encoder_input(self, rows: int, columns: int) -> Tensor:
+        """A picture for a latent of this size, without values that matter."""
+        factor = self.config.factor
+        shape = (1, self.config.image_channels, rows * factor, columns * factor)
+        return torch.zeros(shape, dtype=self.plan.torch_encode_dtype, device=self._device)
+
+    def _decoder_input(self, rows: int, columns: int) -> Tensor:
+        """A latent of this size, without values that matter."""
+        shape = (1, self.config.latent_channels, rows, columns)
+        return torch.zeros(shape, dtype=self.plan.torch_decode_dtype, device=self._device)
 
 
 def image_config(vae: VAE) -> ImageConfig:
@@ -149,20 +185,37 @@ def check_positions(z: Tensor, config: ImageConfig) -> None:
         )
 
 
-def converted(vae: VAE, device: torch.device, dtype: torch.dtype) -> VAE:
-    """The VAE with its weights on a device and in a dtype; the same object where they are so already."""
-    tensors = list(vae.parameters()) + list(vae.buffers())
-    numbers = (tensor for tensor in tensors if tensor.is_floating_point())
-    if (
-        all(tensor.device == device for tensor in tensors)
-        and all(tensor.dtype == dtype for tensor in numbers)
-        and not vae.training
-    ):
+def chosen_backend(name: str, device: torch.device) -> Backend:
+    """What runs the convolutions: what was asked for, or the fastest that is there.
+
+    Raises:
+        BadPlan: ncnn was asked for and the device is no CPU.
+        MissingPackage: ncnn was asked for and is not installed.
+    """
+    if name == NCNN and device.type != "cpu":
+        raise BadPlan(f"ncnn runs on the CPU only, not on {device}.", "", "Use the backend torch there.")
+    if name == NCNN or (name == AUTO and device.type == "cpu" and find_spec("ncnn") is not None):
+        from vaekit.runtime.ncnn_backend import NcnnBackend
+
+        return NcnnBackend()
+    return TorchBackend()
+
+
+def converted(vae: VAE, device: torch.device, encode_dtype: torch.dtype, decode_dtype: torch.dtype) -> VAE:
+    """The VAE with its weights on a device and its halves in their dtypes, heads in fp32; the same object where they
+    are so already."""
+    dtypes = {"encoder": encode_dtype, "decoder": decode_dtype}
+
+    def wanted(name: str, tensor: Tensor) -> torch.dtype:
+        return dtypes.get(name.split(".")[0], torch.float32) if tensor.is_floating_point() else tensor.dtype
+
+    tensors = [*vae.named_parameters(), *vae.named_buffers()]
+    if all(each.device == device and each.dtype == wanted(name, each) for name, each in tensors) and not vae.training:
         return vae
     # Weights are handed to deepcopy as already copied, so that they are converted once and never duplicated.
     done: dict[int, Tensor] = {}
-    for weight in vae.parameters():
-        done[id(weight)] = nn.Parameter(weight.detach().to(device, dtype), requires_grad=False)
-    for buffer in vae.buffers():
-        done[id(buffer)] = buffer.to(device, dtype) if buffer.is_floating_point() else buffer.to(device)
+    for name, weight in vae.named_parameters():
+        done[id(weight)] = nn.Parameter(weight.detach().to(device, wanted(name, weight)), requires_grad=False)
+    for name, buffer in vae.named_buffers():
+        done[id(buffer)] = buffer.to(device, wanted(name, buffer))
     return copy.deepcopy(vae, done).eval()

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import torch
 
 from vaekit.errors import BadPlan
+from vaekit.runtime.memory import memory_bytes
+
+AUTO, TORCH, NCNN = BACKENDS = ("auto", "torch", "ncnn")
 
 DTYPES = {
     "fp32": torch.float32,
@@ -25,17 +28,40 @@ class Plan:
     dtype: str = "fp32"
     """"fp32", "bf16" or "fp16": what the networks compute in. Some VAEs overflow in fp16."""
     batch_size: int = 1
-    """Items that go through the networks at once."""
+    """Items that go through the networks at once, where they are run whole: on a GPU with memory enough."""
+    encode_dtype: str | None = None
+    """The dtype for encoding, where it is another."""
+    decode_dtype: str | None = None
+    """The dtype for decoding, where it is another."""
+    memory: int | str | None = None
+    """What encoding or decoding may take above the loaded weights: bytes, or a size such as "2GiB". None takes what is
+    free and leaves some. Results are the same to rounding, whatever it is."""
+    backend: str = "auto"
+    """What runs the convolutions: "torch", "ncnn" (on a CPU, in fp32), or "auto" for the faster one that is there."""
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise BadPlan(f"There is no dtype {self.dtype!r}.", f"Expected one of {', '.join(DTYPES)}.", "")
+        for dtype in (self.dtype, self.encode_dtype, self.decode_dtype):
+            if dtype is not None and dtype not in DTYPES:
+                raise BadPlan(f"There is no dtype {dtype!r}.", f"Expected one of {', '.join(DTYPES)}.", "")
+        if self.backend not in BACKENDS:
+            raise BadPlan(f"There is no backend {self.backend!r}.", f"Expected one of {', '.join(BACKENDS)}.", "")
+        if self.memory is not None:
+            memory_bytes(self.memory)
         if self.batch_size < 1:
             raise BadPlan(f"A batch size of {self.batch_size} runs nothing.", "Expected 1 or more.", "")
 
     @property
-    def torch_dtype(self) -> torch.dtype:
-        return DTYPES[self.dtype]
+    def torch_encode_dtype(self) -> torch.dtype:
+        return DTYPES[self.encode_dtype or self.dtype]
+
+    @property
+    def torch_decode_dtype(self) -> torch.dtype:
+        return DTYPES[self.decode_dtype or self.dtype]
+
+    @property
+    def budget(self) -> int | None:
+        """The memory that may be taken, in bytes; None without a limit."""
+        return None if self.memory is None else memory_bytes(self.memory)
 
     @property
     def torch_device(self) -> torch.device:

@@ -1,0 +1,122 @@
+"""One half of a VAE under a plan: traced once, planned for each size, run item by item."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.places import scratch_folder
+from vaekit.runtime.convolving import Backend, Convolvers
+from vaekit.runtime.lowering import Lowering
+from vaekit.runtime.maps import Store
+from vaekit.runtime.memory import free_memory
+from vaekit.runtime.planning import RunPlan, plan_run
+from vaekit.runtime.stages import Stages, staged
+from vaekit.runtime.streaming import stream
+from vaekit.runtime.tracing import NotTraceable, Trace, trace
+
+SIZES_REMEMBERED = 8
+SHARE_OF_FREE = 0.8
+"""Without a budget, a run may take so much of the memory that is free; the rest is headroom."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of runs for one size."""
+
+    stages: Stages
+    plan: RunPlan
+
+
+class Runner:
+    """Runs a network on one item at a time, in the memory that it may take.
+
+    Args:
+        network: an encoder or decoder, on its device and in its dtype.
+        make_input: rows and columns of a latent -> an input of the network for it, of any values; None for a network
+            of one size.
+        backend: what runs the convolutions.
+        budget: bytes that it may take above the weights; None for what is free.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        make_input: Callable[[int, int], Tensor] | None,
+        backend: Backend,
+        budget: int | None,
+    ) -> None:
+        self.network = network
+        self.convolvers = Convolvers(backend)
+        self.budget = budget
+        self._make_input = make_input
+        self._names = {id(weight): name.rpartition(".")[0] for name, weight in network.named_parameters()}
+        self._trace: Trace | None = None
+        self._watched = False
+        self._sizes: OrderedDict[tuple[int, int], Stages] = OrderedDict()
+        self._plans: OrderedDict[tuple[tuple[int, int], int, int | None], RunPlan] = OrderedDict()
+
+    def run(self, item: Tensor, size: tuple[int, int], fixed: int, out: Tensor | None = None) -> Tensor:
+        """What the network makes of one item.
+
+        Args:
+            item: its input.
+            size: rows and columns of the latent.
+            fixed: bytes that the caller takes beside the run: its input, and the result.
+            out: where to put the result; a new tensor without it.
+
+        Raises:
+            BadPlan: it does not fit into the budget.
+        """
+        if not self.streams:
+            return self.network(item)
+        prepared = self.prepared(size, fixed)
+        store = Store(item.device, scratch_folder())
+        return stream(
+            prepared.stages, prepared.plan.courses, item, store, self.convolvers, prepared.plan.ready, out
+        )
+
+    def prepared(self, size: tuple[int, int], fixed: int) -> Prepared:
+        """How an item of this size will be run.
+
+        Raises:
+            BadPlan: it does not fit into the budget.
+        """
+        stages = self.stages(size)
+        if self.budget is not None:
+            return Prepared(stages, self.plan(size, fixed, self.budget))
+        plan = self.plan(size, fixed, None)
+        free = int(SHARE_OF_FREE * free_memory(next(self.network.parameters()).device))
+        return Prepared(stages, plan if plan.peak <= free else self.plan(size, fixed, free))
+
+    def plan(self, size: tuple[int, int], fixed: int, budget: int | None) -> RunPlan:
+        """The fastest way within a budget, which is remembered."""
+        key = (size, fixed, budget)
+        if key not in self._plans:
+            self._plans[key] = plan_run(self.stages(size), self.convolvers, budget, fixed, keep_ready=True)
+            if len(self._plans) > SIZES_REMEMBERED:
+                self._plans.popitem(last=False)
+        return self._plans[key]
+
+    @property
+    def streams(self) -> bool:
+        """Whether it is known what the network does, so that it can be run in parts."""
+        if not self._watched and self._make_input is not None:
+            self._watched = True
+            with suppress(NotTraceable):
+                self._trace = trace(self.network, self._make_input)
+        return self._trace is not None
+
+    def stages(self, size: tuple[int, int]) -> Stages:
+        """What will be run for an item of this size."""
+        if size not in self._sizes:
+            assert self._trace is not None
+            lowered = Lowering(self._trace, *size, self._names)
+            self._sizes[size] = staged(tuple(lowered.steps), lowered.output)
+            if len(self._sizes) > SIZES_REMEMBERED:
+                self._sizes.popitem(last=False)
+        self._sizes.move_to_end(size)
+        return self._sizes[size]

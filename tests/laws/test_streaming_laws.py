@@ -1,0 +1,74 @@
+"""A network run slab by slab, in whatever memory, gives what it gives as a whole: every family, any size."""
+
+import pytest
+import torch
+from family_examples import EXAMPLES
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from vaekit.checkpoints.families import assemble, family_of
+from vaekit.nets.config import picture_size
+from vaekit.runtime.convolving import Convolvers, TorchBackend
+from vaekit.runtime.lowering import Lowering
+from vaekit.runtime.maps import Store
+from vaekit.runtime.stages import staged
+from vaekit.runtime.streaming import Course, stream
+from vaekit.runtime.tracing import Trace, trace
+
+CPU = torch.device("cpu")
+Half = tuple[nn.Module, Trace, int, int]
+STREAMED = [name for name, config in EXAMPLES.items() if picture_size(config) is None]
+HALVES = [(name, half) for name in STREAMED for half in ("encoder", "decoder") if (name, half) != ("approx", "encoder")]
+
+
+@pytest.fixture(scope="module", params=HALVES, ids=" ".join)
+def half(request: pytest.FixtureRequest) -> Half:
+    """A network with random weights, what it does, its channels, and its input's rows for each of the latent."""
+    name, side = request.param
+    config = EXAMPLES[name]
+    torch.manual_seed(0)
+    network = getattr(assemble(family_of(name), config).eval(), side)
+    channels, factor = (config.image_channels, config.factor) if side == "encoder" else (config.latent_channels, 1)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(torch.randn_like(weight) * 0.02)  # biases of zero would hide what the padding does
+    return network, trace(network, lambda h, w: torch.zeros(1, channels, factor * h, factor * w)), channels, factor
+
+
+def streamed(half: Half, x: Tensor, slab_rows: int, memory: int | None) -> Tensor:
+    """The network's result, by slabs."""
+    network, watched, _, factor = half
+    lowered = Lowering(watched, x.shape[2] // factor, x.shape[3] // factor, {})
+    stages = staged(tuple(lowered.steps), lowered.output)
+    courses = [Course(slab_rows, memory)] * len(stages.stages)
+    return stream(stages, courses, x, Store(CPU), Convolvers(TorchBackend()), frozenset())
+
+
+@given(
+    st.integers(1, 9), st.integers(1, 9), st.integers(1, 40), st.sampled_from([None, 0, 1, 3000]), st.integers(0, 99)
+)
+@settings(max_examples=12, deadline=None)
+def test_streamed_is_whole(half: Half, h: int, w: int, slab_rows: int, memory: int | None, seed: int) -> None:
+    assume(h * w > 1)  # torch itself refuses the norm of a group of one number
+    network, _, channels, factor = half
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(1, channels, factor * h, factor * w, generator=generator)
+    with torch.no_grad():
+        expected = network(x)
+        got = streamed(half, x, slab_rows, memory)
+    span = (expected.max() - expected.min()).item() + 1e-3
+    assert (got - expected).abs().max().item() <= 1e-4 * span
+
+
+def test_no_step_is_run_whole_that_has_many_rows(half: Half) -> None:
+    network, watched, _, _ = half
+    lowered = Lowering(watched, 6, 5, {})
+    assert not [step for step in lowered.steps if step.whole and step.axis is not None]
+
+
+def test_where_maps_are_kept_changes_no_bit(half: Half) -> None:
+    _, _, channels, factor = half
+    x = torch.randn(1, channels, 4 * factor, 3 * factor, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(streamed(half, x, 2, None), streamed(half, x, 2, 0))
