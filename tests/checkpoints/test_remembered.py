@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vaekit.checkpoints.remembered import cache_folder, keep, recall, remembered
+from vaekit.checkpoints.remembered import keep, recall, remembered
+from vaekit.places import cache_folder
 
 Ask = Callable[[], object]
 

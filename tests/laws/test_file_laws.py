@@ -11,7 +11,7 @@ from family_examples import EXAMPLES
 from vaekit.checkpoints.baking import bake
 from vaekit.checkpoints.converting import convert
 from vaekit.checkpoints.extracting import extract
-from vaekit.checkpoints.families import FAMILIES, LAYOUTS, Config, Layout, assemble, family_of, layout_of
+from vaekit.checkpoints.families import FAMILIES, LAYOUTS, Layout, assemble, family_of, layout_of
 from vaekit.checkpoints.formats.files import open_tensors
 from vaekit.checkpoints.formats.writing import Piece, header, in_order, write_safetensors
 from vaekit.checkpoints.identify import identify

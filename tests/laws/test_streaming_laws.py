@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from vaekit.checkpoints.families import assemble, family_of
 from vaekit.nets.config import picture_size
 from vaekit.runtime.convolving import Convolvers, TorchBackend
-from vaekit.runtime.lowering import Lowering
 from vaekit.runtime.maps import Store
+from vaekit.runtime.numerics import Guard
+from vaekit.runtime.rules import lowered
 from vaekit.runtime.stages import staged
 from vaekit.runtime.streaming import Course, stream
 from vaekit.runtime.tracing import Trace, trace
@@ -38,11 +39,10 @@ def half(request: pytest.FixtureRequest) -> Half:
 
 def streamed(half: Half, x: Tensor, slab_rows: int, memory: int | None) -> Tensor:
     """The network's result, by slabs."""
-    network, watched, _, factor = half
-    lowered = Lowering(watched, x.shape[2] // factor, x.shape[3] // factor, {})
-    stages = staged(tuple(lowered.steps), lowered.output)
+    _, watched, _, factor = half
+    stages = staged(*lowered(watched, x.shape[2] // factor, x.shape[3] // factor, {}))
     courses = [Course(slab_rows, memory)] * len(stages.stages)
-    return stream(stages, courses, x, Store(CPU), Convolvers(TorchBackend()), frozenset())
+    return stream(stages, courses, x, Store(CPU), Convolvers(TorchBackend()), frozenset(), Guard(torch.float32))
 
 
 @given(
@@ -62,9 +62,9 @@ def test_streamed_is_whole(half: Half, h: int, w: int, slab_rows: int, memory: i
 
 
 def test_no_step_is_run_whole_that_has_many_rows(half: Half) -> None:
-    network, watched, _, _ = half
-    lowered = Lowering(watched, 6, 5, {})
-    assert not [step for step in lowered.steps if step.whole and step.axis is not None]
+    _, watched, _, _ = half
+    steps, _ = lowered(watched, 6, 5, {})
+    assert not [step for step in steps if step.whole and step.axis is not None]
 
 
 def test_where_maps_are_kept_changes_no_bit(half: Half) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vaekit.runtime.convolving import Convolvers
-from vaekit.runtime.lowering import Step
 from vaekit.runtime.operations import Apply, Convolve, Moments, Pad
 from vaekit.runtime.stages import Stage, Stages
+from vaekit.runtime.steps import Step
 from vaekit.runtime.tasks import Move, Task, looked_at, walk
 
 SINGLE = 4
@@ -53,9 +53,7 @@ def forecast(
         whole = {i for i, step in alive.items() if step.axis is None or step.whole or i in stages.read_whole}
         if stages.output in alive:
             whole.add(stages.output)
-        wholes = sum(
-            step.nbytes for i, step in alive.items() if i in whole and (owns_out or i != stages.output)
-        )
+        wholes = sum(step.nbytes for i, step in alive.items() if i in whole and (owns_out or i != stages.output))
         at_start = sum(step.nbytes for i, step in before.items() if i not in whole)
         alive = {i: step for i, step in alive.items() if stages.last_use[i] > number}
         at_end = sum(step.nbytes for i, step in alive.items() if i not in whole)

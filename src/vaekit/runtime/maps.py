@@ -8,6 +8,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ class Store:
         self.limit: int | None = None
         self.held = 0
         self.written = 0
-        self.rooms = Rooms(device)
+        self._rooms = Rooms(device, sparing=True)
         self._device = device
         self._in_memory: list[Band] = []
         self._folder = Path(tempfile.gettempdir()) if folder is None else folder
@@ -62,7 +63,7 @@ class Store:
             self._write(band)
             self._forget(band)
         if limit is not None:
-            self.rooms.trim()
+            self._rooms.trim()
 
     def put(self, start: int, tensor: Tensor, rows: int) -> Band:
         """Keep some rows."""
@@ -71,7 +72,7 @@ class Store:
             self._write(band)
             band.tensor = None
         else:
-            band.tensor = self.rooms.take(band.shape, band.dtype).copy_(tensor)
+            band.tensor = self._rooms.take(band.shape, band.dtype).copy_(tensor)
             self.held += band.nbytes
             self._in_memory.append(band)
         return band
@@ -81,7 +82,7 @@ class Store:
         if band.tensor is None:
             assert self._file is not None and band.offset is not None
             read = torch.empty(band.shape, dtype=band.dtype)
-            view = memoryview(read.view(-1).view(torch.uint8).numpy())
+            view = bytes_of(read)
             done = 0
             while done < len(view):
                 done += os.preadv(self._file, [view[done:]], band.offset + done)
@@ -103,7 +104,7 @@ class Store:
 
     def close(self) -> None:
         """Give memory and file back."""
-        self.rooms.trim()
+        self._rooms.trim()
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -118,7 +119,7 @@ class Store:
         gaps = self._gaps.get(band.nbytes)
         offset = gaps.pop() if gaps else self._end
         self._end = max(self._end, offset + band.nbytes)
-        view = memoryview(band.tensor.contiguous().cpu().view(-1).view(torch.uint8).numpy())
+        view = bytes_of(band.tensor.contiguous().cpu())
         done = 0
         try:
             if self._file is None:
@@ -136,11 +137,17 @@ class Store:
         self.written += band.nbytes
 
 
+def bytes_of(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor on the CPU."""
+    array: Any = tensor.view(-1).view(torch.uint8).numpy()
+    return memoryview(array)
+
+
 def nameless_file(folder: Path) -> int:
     """A new file without a name, to read and write."""
     folder.mkdir(parents=True, exist_ok=True)
     file, name = tempfile.mkstemp(dir=folder, prefix="vaekit-")
-    os.unlink(name)
+    Path(name).unlink()
     return file
 
 
@@ -193,6 +200,8 @@ class Whole:
         """Add rows at the bottom."""
         assert self.axis is not None
         size = tensor.shape[self.axis]
+        if tensor.dtype == torch.float32 != self.tensor.dtype:
+            self.tensor = self.tensor.float()  # half precision could not hold these rows
         self.tensor.narrow(self.axis, self._filled, size).copy_(tensor)
         self._filled += size
 
@@ -208,10 +217,11 @@ class Whole:
 class Strip:
     """Rows of a value that its users in the same stage still need: new ones come at the bottom, old ones go."""
 
-    def __init__(self, axis: int, unit: int) -> None:
+    def __init__(self, axis: int, unit: int, rooms: Rooms) -> None:
         self.axis = axis
         self.unit = unit
         self.start = 0
+        self._rooms = rooms
         self.tensor: Tensor | None = None
 
     @property
@@ -222,7 +232,7 @@ class Strip:
         """Add rows at the bottom."""
         self.tensor = tensor if self.tensor is None else torch.cat([self.tensor, tensor], dim=self.axis)
 
-    def grow(self, rows: int, like: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    def grow(self, rows: int, like: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Add rows without values at the bottom, in one contiguous tensor with those that are there.
 
         Args:
@@ -235,7 +245,7 @@ class Strip:
         kept = 0 if self.tensor is None else self.tensor.shape[self.axis]
         size = list(like)
         size[self.axis] = kept + rows * self.unit
-        grown = torch.empty(size, dtype=dtype, device=device)
+        grown = self._rooms.take(tuple(size), dtype)
         if self.tensor is not None:
             grown.narrow(self.axis, 0, kept).copy_(self.tensor)
         self.tensor = grown
@@ -255,5 +265,6 @@ class Strip:
             assert self.tensor is not None
             gone = (row - self.start) * self.unit
             # A copy of the few that stay: a view would keep all of them in memory until the next slab.
-            self.tensor = self.tensor.narrow(self.axis, gone, self.tensor.shape[self.axis] - gone).clone()
+            left = self.tensor.narrow(self.axis, gone, self.tensor.shape[self.axis] - gone)
+            self.tensor = self._rooms.take(tuple(left.shape), left.dtype).copy_(left)
             self.start = row

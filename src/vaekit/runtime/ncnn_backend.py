@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vaekit.optional import need
 from vaekit.runtime.convolving import Convolver, fits_winograd
+from vaekit.runtime.memory import give_back
 from vaekit.runtime.operations import Convolve
 
 LEAST_CHANNELS = 16
@@ -83,6 +84,7 @@ class Winograd:
         layer = f"Convolution c 1 1 x y 0={outputs} 1={columns} 11={rows} 5=0 6={count}"
         self._net.load_param_mem(f"7767517\n2 2\nInput x 0 1 x\n{layer}\n")
         self._net.load_model_mem(bytes(4) + weight.numpy().tobytes())
+        give_back()  # what the transformation took in pieces
 
     def __call__(self, x: Tensor) -> Tensor:
         slabs, buffers = pools(self._ncnn)
@@ -94,6 +96,7 @@ class Winograd:
         failed, made = extractor.extract("y")
         if failed:
             raise MemoryError("ncnn had no memory for a convolution")
-        slabs.clear(); buffers.clear()
+        slabs.clear()
+        buffers.clear()
         y = torch.from_numpy(np.asarray(made)).unsqueeze(0)  # which keeps what ncnn made alive
         return y if self._bias is None else y.add_(self._bias)

@@ -77,9 +77,7 @@ class Apply:
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
         count = rows[1] - rows[0]
         args, kwargs = (
-            replaced(
-                replaced(each, lambda slot: inputs[slot.index], Slot), lambda number: number.count * count, PerRow
-            )
+            replaced(replaced(each, lambda slot: inputs[slot.index], Slot), lambda number: number.count * count, PerRow)
             for each in (self.args, self.kwargs)
         )
         return self.function(*args, **kwargs)

@@ -77,7 +77,8 @@ def with_slabs(
 ) -> RunPlan | int:
     """A plan with slabs of so many rows; where none fits, the bytes that would do."""
     alone = forecast(stages, rows, convolvers, frozenset(), owns_out=False)
-    least = max(fixed + BASE + each.wholes + heap + 2 * each.band for each, heap in zip(alone, heaps(alone), strict=True))
+    taken = zip(alone, heaps(alone), strict=True)
+    least = max(fixed + BASE + each.wholes + heap + 2 * each.band for each, heap in taken)
     if budget is not None and least > budget:
         return least
     ready: frozenset[int] = frozenset()
@@ -142,7 +143,5 @@ def gives_back(found: Sequence[StageForecast], number: int) -> bool:
 
 def peak_of(found: Sequence[StageForecast], fixed: int, budget: int | None) -> int:
     """The most that all stages take, maps in memory as far as the budget allows."""
-    most = max(
-        fixed + BASE + each.wholes + heap + each.maps for each, heap in zip(found, heaps(found), strict=True)
-    )
+    most = max(fixed + BASE + each.wholes + heap + each.maps for each, heap in zip(found, heaps(found), strict=True))
     return most if budget is None else min(most, budget)

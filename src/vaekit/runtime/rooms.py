@@ -1,9 +1,8 @@
-"""Memory for bands, taken again and again.
+"""Memory for bands and slabs, taken again and again.
 
 A page that a process touches for the first time costs more than writing it ten times (0.7 ms for each MiB on the
-machine this was measured on, where copying takes 0.05), and what an allocator keeps in many sizes adds up to much more
-than is in use. So bands lie in rooms of their own, which are used again as soon as no tensor lies in them, and are given
-back to the system when rooms of another size are needed.
+machine this was measured on, where copying takes 0.05), and what an allocator keeps in many sizes adds up to much
+more than is in use. So what is large lies in rooms of its own, which are used again as soon as no tensor lies in them.
 """
 
 import math
@@ -18,10 +17,16 @@ UNUSED = 3
 
 
 class Rooms:
-    """Takes and keeps memory on one device; only the CPU's is managed here, for torch does so on others."""
+    """Takes and keeps memory on one device; only the CPU's is managed here, for torch does so on others.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        device: where tensors are to be.
+        sparing: whether a room of a new size costs all free ones of other sizes; else they are kept until `trim`.
+    """
+
+    def __init__(self, device: torch.device, sparing: bool) -> None:
         self._device = device
+        self._sparing = sparing
         self._rooms: dict[int, list[mmap.mmap]] = {}
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -32,7 +37,8 @@ class Rooms:
         rooms = self._rooms.setdefault(nbytes, [])
         room = next((room for room in rooms if sys.getrefcount(room) <= UNUSED), None)
         if room is None:
-            self.trim()
+            if self._sparing:
+                self.trim()
             room = mmap.mmap(-1, nbytes)
             self._rooms.setdefault(nbytes, []).append(room)
         return torch.frombuffer(room, dtype=dtype).view(shape)

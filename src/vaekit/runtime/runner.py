@@ -5,15 +5,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from vaekit.places import scratch_folder
 from vaekit.runtime.convolving import Backend, Convolvers
-from vaekit.runtime.lowering import Lowering
 from vaekit.runtime.maps import Store
 from vaekit.runtime.memory import free_memory
+from vaekit.runtime.numerics import Guard
 from vaekit.runtime.planning import RunPlan, plan_run
+from vaekit.runtime.rules import lowered
 from vaekit.runtime.stages import Stages, staged
 from vaekit.runtime.streaming import stream
 from vaekit.runtime.tracing import NotTraceable, Trace, trace
@@ -52,6 +52,7 @@ class Runner:
         self.network = network
         self.convolvers = Convolvers(backend)
         self.budget = budget
+        self.guard = Guard(next(network.parameters()).dtype)
         self._make_input = make_input
         self._names = {id(weight): name.rpartition(".")[0] for name, weight in network.named_parameters()}
         self._trace: Trace | None = None
@@ -76,7 +77,7 @@ class Runner:
         prepared = self.prepared(size, fixed)
         store = Store(item.device, scratch_folder())
         return stream(
-            prepared.stages, prepared.plan.courses, item, store, self.convolvers, prepared.plan.ready, out
+            prepared.stages, prepared.plan.courses, item, store, self.convolvers, prepared.plan.ready, self.guard, out
         )
 
     def prepared(self, size: tuple[int, int], fixed: int) -> Prepared:
@@ -114,8 +115,7 @@ class Runner:
         """What will be run for an item of this size."""
         if size not in self._sizes:
             assert self._trace is not None
-            lowered = Lowering(self._trace, *size, self._names)
-            self._sizes[size] = staged(tuple(lowered.steps), lowered.output)
+            self._sizes[size] = staged(*lowered(self._trace, *size, self._names))
             if len(self._sizes) > SIZES_REMEMBERED:
                 self._sizes.popitem(last=False)
         self._sizes.move_to_end(size)

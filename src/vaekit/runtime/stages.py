@@ -1,14 +1,14 @@
 """Which steps run together, slab by slab, and which maps have to be kept in between.
 
 What takes all rows (the statistics of a norm, the keys of an attention) ends a stage: only then can its users begin.
-Within a stage a slab of rows goes through all steps before the next one comes. A value that a later stage needs is kept,
-or made once more where that is cheap: a norm and a SiLU always are, so that they are put onto the slab that a
+Within a stage a slab of rows goes through all steps before the next one comes. A value that a later stage needs is
+kept, or made once more where that is cheap: a norm and a SiLU always are, so that they are put onto the slab that a
 convolution reads and no map is kept for them.
 """
 
 from dataclasses import dataclass
 
-from vaekit.runtime.lowering import Step
+from vaekit.runtime.steps import Step
 from vaekit.runtime.tasks import Task, tasks_of
 
 
@@ -135,17 +135,16 @@ class Staging:
                         todo.append(source)
             contents.append(content)
         last_use[self.output] = count
+        kept = [self._kept(stage, content, last_use) for stage, content in enumerate(contents)]
         stages = tuple(
-            Stage(tasks_of(self.steps, sorted(content), kept), kept)
-            for content, kept in zip(contents, (self._kept(stage, each, last_use) for stage, each in enumerate(contents)))
+            Stage(tasks_of(self.steps, sorted(content), values), values)
+            for content, values in zip(contents, kept, strict=True)
         )
         return Stages(self.steps, stages, self.output, last_use, frozenset(read_whole))
 
     def _kept(self, stage: int, content: set[int], last_use: dict[int, int]) -> tuple[int, ...]:
         """The steps of a stage whose values are kept."""
-        return tuple(
-            sorted(i for i in content if i in last_use and not self.cheap(i) and self.place[i] == stage)
-        )
+        return tuple(sorted(i for i in content if i in last_use and not self.cheap(i) and self.place[i] == stage))
 
     def _better_kept(self, i: int, stage: int) -> bool:
         """Whether making a cheap value anew takes keeping more than the value itself."""

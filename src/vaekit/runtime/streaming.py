@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from vaekit.runtime.convolving import Convolvers
-from vaekit.runtime.lowering import Step
 from vaekit.runtime.maps import Map, Store, Strip, Whole
 from vaekit.runtime.memory import give_back
+from vaekit.runtime.numerics import Guard
 from vaekit.runtime.operations import ON_ITSELF, Apply, Convolve, Moments, Normalise, Pad, Total, Window
+from vaekit.runtime.rooms import Rooms
 from vaekit.runtime.stages import Stage, Stages
+from vaekit.runtime.steps import Step
 from vaekit.runtime.tasks import Move, Task, looked_at, walk
 
 
@@ -34,6 +36,7 @@ def stream(
     store: Store,
     convolvers: Convolvers,
     keep_ready: frozenset[int],
+    guard: Guard,
     out: Tensor | None = None,
 ) -> Tensor:
     """Run a network in stages.
@@ -45,10 +48,11 @@ def stream(
         store: keeps maps in between.
         convolvers: run the convolutions.
         keep_ready: steps whose convolutions stay prepared for the next run.
+        guard: watches over half precision.
         out: where to put the result; a new tensor without it.
     """
     first = stages.steps[0]
-    run = Run(stages, given.device, store, convolvers, out, {0: Whole(given, first.axis, first.unit)})
+    run = Run(stages, given.device, store, convolvers, out, {0: Whole(given, first.axis, first.unit)}, guard)
     try:
         for number, (stage, course) in enumerate(zip(stages.stages, courses, strict=True)):
             store.allow(course.maps_in_memory)
@@ -76,6 +80,7 @@ class Run:
     convolvers: Convolvers
     out: Tensor | None
     kept: dict[int, Map | Whole]
+    guard: Guard
 
     def keep(self, i: int) -> Map | Whole:
         """Make room for a value that later stages read."""
@@ -106,8 +111,9 @@ class StageRun:
         self.stage = stage
         self.rowed = [task for task in stage.tasks if not task.step.whole]
         read = {source for task in self.rowed for source, _ in task.reads}
+        self.rooms = Rooms(run.device, sparing=False)
         self.strips = {
-            task.index: Strip(task.step.axis, task.step.unit)
+            task.index: Strip(task.step.axis, task.step.unit, self.rooms)
             for task in self.rowed
             if task.index in read and task.step.axis is not None
         }
@@ -155,14 +161,22 @@ class StageRun:
             part, before = operation.run(rows, given), self.sums.get(task.index)
             self.sums[task.index] = part if before is None else operation.merge(before, part)
             return
-        if isinstance(operation, Convolve):
-            made = self.run.convolvers.ready(task.index, operation)(given[0])
+        if task.step.dtype == self.run.guard.dtype and self.run.guard.watches:
+            made = self.run.guard.run(task.step, task.index, lambda x: self.plainly(task, rows, x), given, rows)
         else:
-            made = operation.run(rows, given)
+            made = self.plainly(task, rows, given)
         if task.index in self.strips:
             self.strips[task.index].append(made)
         if task.index in self.keeping:
             self.keeping[task.index].append(made)
+
+    def plainly(self, task: Task, rows: tuple[int, int], given: Sequence[Tensor]) -> Tensor:
+        """What an operation makes."""
+        operation = task.step.operation
+        assert operation is not None
+        if isinstance(operation, Convolve):
+            return self.run.convolvers.ready(task.index, operation)(given[0])
+        return operation.run(rows, given)
 
     def gathered(self, task: Task, rows: tuple[int, int]) -> list[Tensor]:
         """What an operation is given: rows, or whole values."""
@@ -182,7 +196,9 @@ class StageRun:
         assert isinstance(operation, Pad)
         ((source, window),) = task.reads
         first, last = looked_at(window, move.a, move.b, self.steps[source].rows)
-        new = self.strips[task.index].grow(move.b - move.a, task.step.shape, task.step.dtype, self.run.device)
+        pieces = self.source(source).pieces(first, last) if first < last else []
+        dtype = self.dtype_for(task, pieces)
+        new = self.strips[task.index].grow(move.b - move.a, task.step.shape, dtype)
         left, right, top, _ = operation.amounts
         filled = max(0, min(top, move.b) - move.a)
         inside = slice(left, new.shape[3] - right)
@@ -190,14 +206,29 @@ class StageRun:
         new[:, :, filled + max(0, last - first) :].fill_(operation.value)
         new[:, :, :, : inside.start].fill_(operation.value)
         new[:, :, :, inside.stop :].fill_(operation.value)
-        if first < last:
-            for piece in self.source(source).pieces(first, last):
-                self.fill(new[:, :, filled : filled + piece.shape[2], inside], piece, task.ahead)
-                filled += piece.shape[2]
+        for piece in pieces:
+            self.fill(new[:, :, filled : filled + piece.shape[2], inside], piece, task.ahead)
+            filled += piece.shape[2]
+
+    def dtype_for(self, task: Task, pieces: list[Tensor]) -> torch.dtype:
+        """The dtype of a slab: that of the network, but for numbers that it cannot hold."""
+        before = self.strips[task.index].tensor
+        normed = any(isinstance(step.operation, Normalise) for step in task.ahead)
+        dtypes = [*([] if normed else [piece.dtype for piece in pieces]), *([] if before is None else [before.dtype])]
+        return torch.float32 if torch.float32 in dtypes else task.step.dtype
 
     def fill(self, room: Tensor, piece: Tensor, ahead: tuple[Step, ...]) -> None:
-        """Copy rows, and do in place what comes before the padding."""
-        copied = False
+        """Copy rows, and do in place what comes before the padding; of half precision, in fp32."""
+        if ahead and self.run.guard.watches:
+            exact = piece.float()
+            self.fill_in(exact, exact, ahead)
+            room.copy_(exact)
+        else:
+            self.fill_in(room, piece, ahead)
+
+    def fill_in(self, room: Tensor, piece: Tensor, ahead: tuple[Step, ...]) -> None:
+        """The same, in the dtype of what it is given."""
+        copied = room is piece
         for step in ahead:
             if isinstance(step.operation, Normalise):
                 scale, shift = step.operation.line(piece, self.run.whole(step.inputs[1].step))

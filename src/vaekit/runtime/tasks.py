@@ -7,8 +7,9 @@ does what predicts how much memory that will take.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vaekit.runtime.lowering import Step
 from vaekit.runtime.operations import ON_ITSELF, Apply, Normalise, Pad, Window
+from vaekit.runtime.steps import Step
+
 
 @dataclass(frozen=True)
 class Task:
@@ -56,7 +57,8 @@ def tasks_of(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...]
     for i in inside:
         operation = steps[i].operation
         if isinstance(operation, Pad) and operation.mode == "constant":
-            base, chain = steps[i].inputs[0].step, ()
+            base = steps[i].inputs[0].step
+            chain: tuple[Step, ...] = ()
             while base in inside and len(users[base]) == 1 and base not in kept and goes_ahead(steps[base]):
                 absorbed.add(base)
                 chain = (steps[base], *chain)

@@ -153,7 +153,8 @@ class Recorder(TorchFunctionMode):
         self._indices[id(returned)] = len(self.calls)
         self._kept.append(returned)
         refs = (replaced(each, self._ref, Tensor) for each in (args, kwargs))
-        self.calls.append(Call(function, *refs, tuple(torch.Size(returned.shape)), returned.dtype))
+        shape = tuple(torch.Size(returned.shape))
+        self.calls.append(Call(function, next(refs), next(refs), shape, returned.dtype))
 
     def _ref(self, tensor: Tensor) -> Tensor | Ref:
         index = self.index_of(tensor)
@@ -184,8 +185,8 @@ def merged_calls(small: Call, taller: Call, wider: Call) -> Call:
     """The same call of three runs, with numbers as they depend on the size."""
     if not (small.function == taller.function == wider.function and small.dtype == taller.dtype == wider.dtype):
         raise NotTraceable("the network makes other calls at another size")
-    parts = ((call.args, call.kwargs, call.shape) for call in (small, taller, wider))
-    return Call(small.function, *merged(*parts), small.dtype)
+    args, kwargs, shape = merged(*((call.args, call.kwargs, call.shape) for call in (small, taller, wider)))
+    return Call(small.function, args, kwargs, shape, small.dtype)
 
 
 def merged(small: Any, taller: Any, wider: Any) -> Any:

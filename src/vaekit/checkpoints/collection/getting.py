@@ -18,8 +18,8 @@ from vaekit.checkpoints.collection.hub import Address, Progress, RemoteFile, loo
 from vaekit.checkpoints.collection.names import cached_by_the_hub, find_among
 from vaekit.checkpoints.collection.wanted import Wanted, wanted
 from vaekit.checkpoints.formats.files import is_there
-from vaekit.checkpoints.remembered import cache_folder
 from vaekit.errors import CannotFetch, CannotWrite, WrongHash
+from vaekit.places import cache_folder
 from vaekit.whole_files import cannot_write, resumed_file, whole_file
 
 DOWNLOADED, LINKED, COPIED = "downloaded", "linked from the Hub's cache", "copied from the Hub's cache"
