@@ -3,11 +3,11 @@
     encoder    pixels (batch, c, f * rows, f * columns) in [-1, 1]  ->  moments (batch, m, rows, columns)
     decoder    latents (batch, z, rows, columns), raw               ->  pixels (batch, c, f * rows, f * columns)
 
-Batch, rows and columns are free; a VAE of one picture size has only the batch free. Everything is in fp32. A file says in
-its metadata what its numbers mean (`facts`), and gets its name once it was run and gave what the network gives.
+Batch, rows and columns are free; a VAE of one picture size has only the batch free. Everything is in fp32. A file says
+in its metadata what its numbers mean (`facts`), and gets its name once it was run and gave what the network gives.
 
-What a program takes no part in stays with its user: padding pictures to the multiple, sampling from the moments, and the
-way from a diffusion model's latents to raw ones.
+What a program takes no part in stays with its user: padding pictures to the multiple, sampling from the moments, and
+the way from a diffusion model's latents to raw ones.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 
 from vaekit.errors import CannotExport, legible
 from vaekit.nets.config import ImageConfig, picture_size
-from vaekit.runtime.onnx_files import need_onnx, run_onnx, write_onnx
+from vaekit.runtime.onnx_files import need_onnx, open_onnx, write_onnx
 from vaekit.vae import VAE, half_missing
 from vaekit.version import __version__
 from vaekit.whole_files import whole_group
@@ -42,6 +42,9 @@ class Half:
     """What is exported, and what it takes."""
 
     name: str
+    given: str
+    """What its input is called."""
+    returned: str
     network: nn.Module
     channels: int
     """Of the input."""
@@ -63,7 +66,7 @@ class Half:
 
 
 class PixelsToMoments(nn.Module):
-    """An encoder; the name of its argument is that of the program's input."""
+    """An encoder."""
 
     def __init__(self, vae: VAE) -> None:
         super().__init__()
@@ -90,9 +93,10 @@ class Format:
     """A kind of file."""
 
     ending: str
-    write: Callable[[ExportedProgram, dict[str, str], tuple[str, str], Path], None]
-    """Program, metadata, names of input and output, where to."""
-    run: Callable[[Path, Tensor], Tensor]
+    write: Callable[[ExportedProgram, dict[str, str], Path], None]
+    """Program, metadata, where to."""
+    open: Callable[[Path], Callable[[Tensor], Tensor]]
+    """A file as a function."""
     tolerance: float
     """How far it may be from the network, in parts of the largest number that the network gives (at least of 1)."""
 
@@ -133,13 +137,19 @@ def export(vae: VAE, kind: str, folder: str | Path, half: str | None = None, ver
     if kind == "onnx":
         need_onnx(verify)
     form, folder = FORMATS[kind], Path(folder)
-    halves = [half_of(vae, name) for name in HALVES if (getattr(vae, name) is not None if half is None else name == half)]
+    halves = [
+        half_of(vae, name) for name in HALVES if (getattr(vae, name) is not None if half is None else name == half)
+    ]
     with whole_group(folder) as temporary:
         for each in halves:
             path = temporary / (each.name + form.ending)
             program = program_of(each)
-            names = ("pixels", "moments") if each.name == "encoder" else ("latents", "pixels")
-            form.write(program, facts(vae, each, program), names, path)
+            try:
+                form.write(program, facts(vae, each, program), path)
+            except OSError:
+                raise  # the disk's: `whole_group` words it
+            except Exception as error:  # what an exporter cannot translate it tells in errors of many kinds
+                raise cannot_export(each, "cannot be exported", error) from error
             if verify:
                 check(each, path, form)
     return {each.name: folder / (each.name + form.ending) for each in halves}
@@ -156,8 +166,10 @@ def half_of(vae: VAE, name: str) -> Half:
     config: ImageConfig = vae.config
     least, one_size = getattr(config, "least_positions", 1), picture_size(config) is not None
     if name == "encoder":
-        return Half(name, PixelsToMoments(vae), config.image_channels, config.factor, least, one_size)
-    return Half(name, LatentsToPixels(vae), config.latent_channels, 1, least, one_size)
+        return Half(
+            name, "pixels", "moments", PixelsToMoments(vae), config.image_channels, config.factor, least, one_size
+        )
+    return Half(name, "latents", "pixels", LatentsToPixels(vae), config.latent_channels, 1, least, one_size)
 
 
 def program_of(half: Half) -> ExportedProgram:
@@ -175,7 +187,7 @@ def program_of(half: Half) -> ExportedProgram:
     try:
         program = torch.export.export(half.network, (half.example(*WATCHED),), dynamic_shapes=(free,), strict=False)
     except Exception as error:  # torch documents no set of errors
-        raise cannot_export(half, error) from error
+        raise cannot_export(half, "cannot be exported", error) from error
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
@@ -186,13 +198,15 @@ def program_of(half: Half) -> ExportedProgram:
 def facts(vae: VAE, half: Half, program: ExportedProgram) -> dict[str, str]:
     """What the numbers of a program mean: the metadata of its file.
 
-    `vaekit.config` and `vaekit.frame` are JSON in the form that vaekit writes into safetensors files; the frame is "null"
-    where it is not known, and otherwise raw latents are `latents / scale + shift`.
+    `vaekit.config` and `vaekit.frame` are JSON in the form that vaekit writes into safetensors files. The frame is
+    "null" where it is not known; else a diffusion model's latents become raw as `LatentFrame.denormalise` says.
     """
     config: ImageConfig = vae.config
     told = {
         "vaekit.written_by": f"vaekit {__version__}",
         "vaekit.half": half.name,
+        "vaekit.input": half.given,
+        "vaekit.output": half.returned,
         "vaekit.network": type(config).__module__,
         "vaekit.config": json.dumps(dataclasses.asdict(config)) if dataclasses.is_dataclass(config) else "{}",
         "vaekit.factor": str(config.factor),
@@ -208,14 +222,14 @@ def facts(vae: VAE, half: Half, program: ExportedProgram) -> dict[str, str]:
     return told
 
 
-def write_program(program: ExportedProgram, told: dict[str, str], names: tuple[str, str], path: Path) -> None:
-    """A torch.export file. The program's input has its name already; outputs have none."""
+def write_program(program: ExportedProgram, told: dict[str, str], path: Path) -> None:
+    """A torch.export file. `torch.export.load(path, extra_files={"vaekit.json": ""})` gives the metadata back."""
     torch.export.save(program, path, extra_files={FACTS_FILE: json.dumps(told)})
 
 
-def run_program(path: Path, x: Tensor) -> Tensor:
-    """What a torch.export file gives for an input."""
-    return torch.export.load(path).module()(x)
+def open_program(path: Path) -> Callable[[Tensor], Tensor]:
+    """A torch.export file as a function."""
+    return torch.export.load(path).module()
 
 
 def check(half: Half, path: Path, form: Format) -> None:
@@ -224,8 +238,12 @@ def check(half: Half, path: Path, form: Format) -> None:
     Raises:
         CannotExport: it does something else, or does not run.
     """
-    for size in CHECKED:
-        x = half.example(*size)
+    try:
+        run = form.open(path)
+        runs = [(x, run(x)) for x in (half.example(*size) for size in CHECKED)]
+    except Exception as error:  # neither runtime documents a set of errors
+        raise cannot_export(half, "was exported, and its file does not run", error) from error
+    for x, given in runs:
         expected = half.network(x)
         if not expected.isfinite().all():
             raise CannotExport(
@@ -233,10 +251,6 @@ def check(half: Half, path: Path, form: Format) -> None:
                 "No file was left.",
                 "Look at the weights, or pass verify=False.",
             )
-        try:
-            given = form.run(path, x)
-        except Exception as error:  # neither runtime documents a set of errors
-            raise cannot_export(half, error) from error
         difference = float((given - expected).abs().max() / expected.abs().max().clamp(min=1))
         if not difference <= form.tolerance:
             raise CannotExport(
@@ -247,16 +261,13 @@ def check(half: Half, path: Path, form: Format) -> None:
             )
 
 
-def cannot_export(half: Half, error: Exception) -> CannotExport:
+def cannot_export(half: Half, what: str, error: Exception) -> CannotExport:
     """The error a user sees when torch or a runtime refused."""
-    return CannotExport(
-        f"The {half.name} cannot be exported: {legible(str(error), 300)}.",
-        "Expected a network whose operations do not depend on the numbers in a picture; no file was left.",
-        "Try the other kind of export.",
-    )
+    reason = legible(str(error), 300).rstrip(".")
+    return CannotExport(f"The {half.name} {what}: {reason}.", "No file was left.", "Try the other kind of export.")
 
 
 FORMATS = {
-    "onnx": Format(".onnx", write_onnx, run_onnx, 1e-4),
-    "torch.export": Format(".pt2", write_program, run_program, 1e-5),
+    "onnx": Format(".onnx", write_onnx, open_onnx, 1e-4),
+    "torch.export": Format(".pt2", write_program, open_program, 1e-5),
 }

@@ -1,14 +1,14 @@
 """Programs as ONNX files, and what onnxruntime makes of them.
 
-torch has two exporters. The TorchScript one (`dynamo=False`) is deprecated and freezes sizes that a network computes with
-(`reshape(x.shape)`), each in its own silent way. The one used here translates a torch.export program, in which sizes are
-symbols: all nets of `vaekit.nets` come through with free sizes as they are. It needs onnxscript.
+torch has two exporters. The TorchScript one (`dynamo=False`) is deprecated, and what a network computes with sizes in
+Python it writes down as it was at the size of the example. The one used here translates a torch.export program, in
+which sizes are symbols: all nets of `vaekit.nets` come through as they are, with free sizes. It needs onnxscript.
 """
 
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,16 @@ def need_onnx(running: bool) -> None:
         need("onnxruntime", "check the exported file (verify=False leaves that out)", EXTRA)
 
 
-def write_onnx(program: ExportedProgram, told: dict[str, str], names: tuple[str, str], path: Path) -> None:
+def write_onnx(program: ExportedProgram, told: dict[str, str], path: Path) -> None:
     """An ONNX file, with its weights beside it in `<path>.data` where they are too large for one file."""
     with known_noise():
         written = torch.onnx.export(
-            program, (), dynamo=True, input_names=[names[0]], output_names=[names[1]], verbose=False, optimize=False
+            program,
+            dynamo=True,
+            input_names=[told["vaekit.input"]],
+            output_names=[told["vaekit.output"]],
+            verbose=False,
+            optimize=False,  # see `simplify`
         )
         assert written is not None  # it is None only where torch was given a file
         model = written.model
@@ -49,8 +54,10 @@ def write_onnx(program: ExportedProgram, told: dict[str, str], names: tuple[str,
         name_axes(model)
         forget_where_it_was_made(model)
         model.metadata_props.update(told)
-        model.doc_string = summary(told, names)
-        weights = sum(each.const_value.nbytes for each in model.graph.initializers.values() if each.const_value)
+        model.doc_string = summary(told)
+        weights = sum(
+            each.const_value.nbytes for each in model.graph.initializers.values() if each.const_value is not None
+        )
         written.save(path, external_data=weights > LARGEST_FILE)
 
 
@@ -72,7 +79,7 @@ def known_noise() -> Iterator[None]:
 def simplify(model: Any) -> None:
     """Constants folded, and of a weight only what the program reads: the video networks read a third of theirs.
 
-    The exporter's own way (`optimize=True`) also rewrites by patterns, and takes every constant below 1e-8 for zero: the
+    The exporter's own way (`optimize=True`) also rewrites by patterns, and takes constants below 1e-8 for zero: the
     1e-15 that keeps DC-AE's attention from dividing by zero was gone, and the file gave NaN now and then.
     """
     optimizer = need("onnxscript.optimizer", "export to ONNX", EXTRA)
@@ -100,21 +107,23 @@ def forget_where_it_was_made(model: Any) -> None:
             output.metadata_props.clear()
 
 
-def summary(told: dict[str, str], names: tuple[str, str]) -> str:
+def summary(told: dict[str, str]) -> str:
     """What viewers show first."""
-    frame = "" if told["vaekit.frame"] == "null" else f" A diffusion model's latents: {told['vaekit.frame']}."
+    half, given, returned, channels, factor, writer = (
+        told[f"vaekit.{key}"] for key in ("half", "input", "output", "latent_channels", "factor", "written_by")
+    )
     return (
-        f"The {told['vaekit.half']} of a VAE, {names[0]} -> {names[1]}, written by {told['vaekit.written_by']}. Pixels are "
-        f"in [-1, 1]; latents are raw, {told['vaekit.latent_channels']} channels at 1/{told['vaekit.factor']} size.{frame}"
+        f"The {half} of a VAE, {given} -> {returned}, written by {writer}. Pixels are in [-1, 1]; latents are raw, "
+        f"{channels} channels at 1/{factor} size. The frame of a diffusion model's latents: {told['vaekit.frame']}."
     )
 
 
-def run_onnx(path: Path, x: Tensor) -> Tensor:
-    """What onnxruntime gives for an input, on the CPU."""
+def open_onnx(path: Path) -> Callable[[Tensor], Tensor]:
+    """An ONNX file as a function: onnxruntime, on the CPU."""
     runtime = need("onnxruntime", "run an ONNX file", EXTRA)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors only
     session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
-    return torch.from_numpy(session.run(None, {given.name: x.numpy()})[0])
+    return lambda x: torch.from_numpy(session.run(None, {given.name: x.numpy()})[0])
