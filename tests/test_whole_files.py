@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vaekit.errors import CannotWrite
-from vaekit.whole_files import resumed_file, whole_file, whole_folder
+from vaekit.whole_files import resumed_file, whole_file, whole_folder, whole_group
 
 
 def fill(place: Path) -> None:
@@ -42,6 +42,37 @@ def fail(whole: AbstractContextManager[Path], error: BaseException) -> None:
     with whole as temporary:
         fill(temporary)
         raise error
+
+
+def test_files_move_into_a_folder_together(tmp_path: Path) -> None:
+    for name in ("one", "two", "other"):
+        (tmp_path / name).write_text("old")
+    with whole_group(tmp_path) as temporary:
+        for name in ("one", "two"):
+            (temporary / name).write_text("new")
+        assert (tmp_path / "one").read_text() == "old"
+    now = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert now == {"one": "new", "two": "new", "other": "old"}
+
+
+def test_a_group_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "inner").write_text("old")
+    with pytest.raises(CannotWrite, match="No space left"):
+        fail(whole_group(tmp_path), OSError(28, "No space left on device"))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_group_moves_over_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    with pytest.raises(CannotWrite, match="Is a directory"), whole_group(tmp_path) as temporary:
+        fill(temporary)
+    assert [path.name for path in tmp_path.iterdir()] == ["inner"]
+
+
+def test_a_group_needs_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("a file")
+    with pytest.raises(CannotWrite, match="File exists"), whole_group(tmp_path / "x"):
+        pass
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])

@@ -16,6 +16,7 @@
     ├── CannotFetch               a file that the Hub did not give: no network, no access, no such file
     │   └── WrongHash             a file that is not the one it should be
     ├── CannotWrite               a folder that cannot be written, a full disk
+    ├── CannotExport              a network that cannot be written as a program, or whose program gives something else
     ├── MissingPackage            an optional package that this needs and that is not installed
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
                                   that the network does not have
@@ -98,6 +99,10 @@ class WrongHash(CannotFetch):
 
 class CannotWrite(VaekitError):
     """A file could not be written; nothing half-written was left under its name."""
+
+
+class CannotExport(VaekitError):
+    """A network cannot be written as a program of the wanted kind, or the program gave something else when run."""
 
 
 class MissingPackage(VaekitError):

@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -91,6 +92,40 @@ def whole_folder(target: Path) -> Iterator[Path]:
         os.replace(temporary, target)
     except OSError as error:
         raise cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def whole_group(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder inside `folder`; the files that are in it when the block ends well move to `folder`
+    together, over those of the same names. Whatever else is there stays.
+
+    Of several files the old ones go before the new ones come: a crash in between leaves some missing, and never an old
+    one beside a new one that it does not belong to.
+
+    Raises:
+        CannotWrite: the folder cannot be made or written to, or the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=_prefix(folder), suffix=".part", dir=folder))
+    except (OSError, ValueError) as error:
+        raise cannot_write(folder, error) from error
+    try:
+        yield temporary
+        targets = {file: folder / file.name for file in sorted(temporary.iterdir())}
+        for file, target in targets.items():
+            _settle(file)
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if len(targets) > 1:
+            for target in targets.values():
+                target.unlink(missing_ok=True)
+        for file, target in targets.items():
+            os.replace(file, target)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

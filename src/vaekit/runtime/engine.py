@@ -7,6 +7,7 @@ The same input gives the same output.
 
 import copy
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadPicture, BadPlan, LatentMismatch
 from vaekit.nets.config import ImageConfig, picture_size
 from vaekit.runtime.convolving import Backend, TorchBackend
+from vaekit.runtime.export import export
 from vaekit.runtime.plan import AUTO, NCNN, Plan
 from vaekit.runtime.runner import Runner
 from vaekit.shapes import Images, Latents
@@ -100,6 +102,19 @@ class Engine:
     def reconstruct(self, x: Images) -> Images:
         """Through the posterior's mode and back: pictures of the same size, in fp32, not clamped."""
         return self.decode(self.encode(x).mode, (x.shape[2], x.shape[3]))
+
+    def export(self, kind: str, folder: str | Path, half: str | None = None, verify: bool = True) -> dict[str, Path]:
+        """Write the VAE as programs that run without vaekit: "onnx" or "torch.export", in fp32 whatever the plan says.
+
+        `encoder.onnx` takes "pixels" (batch, c, f * rows, f * columns) in [-1, 1] and gives "moments", before they are
+        quantised where the VAE does that; `decoder.onnx` takes raw "latents" (batch, z, rows, columns) and gives
+        "pixels". See `vaekit.runtime.export` for all of it, and for the errors.
+
+        Returns:
+            The file of each half that the VAE has.
+        """
+        in_fp32 = converted(self.vae, torch.device("cpu"), torch.float32, torch.float32)
+        return export(in_fp32, kind, folder, half, verify)
 
     def _padded(self, item: Tensor) -> Tensor:
         """A picture of the next size that the encoder takes, on its device and in its dtype."""

@@ -22,6 +22,8 @@ TILE = 4
 LEAST_SLAB = 1 << 14
 ALLOCATOR = 1.6
 """What slabs and buffers take of the system for each byte that is in use: allocators keep what was freed, in pieces."""
+HEADROOM = 0.93
+"""How much of a budget is planned with: no forecast is exact, and a budget is meant."""
 BASE = 16 << 20
 """What a run takes besides: code that is compiled and loaded when it is first used, stacks, small things."""
 FREED_AT_ONCE = 48 << 20
@@ -57,17 +59,19 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
     Raises:
         BadPlan: no way fits. The message says the smallest budget that would do.
     """
+    planned = None if budget is None else int(HEADROOM * budget)
     slab = SLAB
     while True:
         rows = [slab_rows(stage, slab) for stage in stages.stages]
-        plan = with_slabs(stages, rows, convolvers, budget, fixed, keep_ready)
+        plan = with_slabs(stages, rows, convolvers, planned, fixed, keep_ready)
         if isinstance(plan, RunPlan):
             return plan
         if slab <= LEAST_SLAB:
+            least = size_words(plan / HEADROOM + (1 << 20))  # and what rounding to words takes off
             raise BadPlan(
                 f"This picture cannot be done in {size_words(budget or 0)}.",
-                f"It takes {size_words(plan)} at least, beside the VAE itself.",
-                f"Allow {size_words(plan)} or more (--memory), or make the picture smaller.",
+                f"It takes {least} at least, beside the VAE itself.",
+                f"Allow {least} or more (--memory), or make the picture smaller.",
             )
         slab //= 2
 
