@@ -15,7 +15,8 @@
     │   └── AmbiguousName         a name that several files have
     ├── CannotFetch               a file that the Hub did not give: no network, no access, no such file
     │   └── WrongHash             a file that is not the one it should be
-    ├── CannotWrite               a folder that cannot be written, a full disk
+    ├── CannotWrite               a file that cannot be written
+    │   └── CannotWriteHere       a full disk, a folder that cannot be written: the next file would fare the same
     ├── MissingPackage            an optional package that this needs and that is not installed
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
                                   that the network does not have
@@ -98,6 +99,10 @@ class WrongHash(CannotFetch):
 
 class CannotWrite(VaekitError):
     """A file could not be written; nothing half-written was left under its name."""
+
+
+class CannotWriteHere(CannotWrite):
+    """The disk is full or the folder cannot be written: other files in the same place would fare the same."""
 
 
 class MissingPackage(VaekitError):
