@@ -122,7 +122,7 @@ def _prefix(target: Path) -> str:
 
 
 def cannot_write(target: Path, error: Exception, kind: type[CannotWrite] = CannotWrite) -> CannotWrite:
-    """The error a user sees when `target` could not be written because of `error`; on a full disk a `CannotWriteHere`."""
+    """The error a user sees when `target` could not be written because of `error`: on a full disk, of that kind."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     full = isinstance(error, OSError) and error.errno in FULL
     return (CannotWriteHere if full else kind)(

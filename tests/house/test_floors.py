@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2] / "src" / "vaekit"
 FLOORS = [
     {"errors", "shapes", "version"},
-    {"whole_files", "optional"},
+    {"whole_files", "optional", "overlapped"},
     {"distributions"},
     {"nets", "metrics", "testcards"},
     {"vae"},

@@ -44,10 +44,10 @@ def ssim(x: Images, y: Images) -> PerItem:
     rows = band_rows(width)
     planes = max(1, TILE // (height * width))  # channels of small pictures go together
     sums = []
-    for some in zip(*(pictures.flatten(0, 1).split(planes) for pictures in (x, y)), strict=True):
-        tops = range(0, height - reach, rows)
-        bands = [_similarity(*(channels[:, top : top + rows + reach].float() for channels in some), window) for top in tops]
-        sums.append(torch.stack(bands).sum(dim=0))
+    for some_x, some_y in zip(x.flatten(0, 1).split(planes), y.flatten(0, 1).split(planes), strict=True):
+        bands = [slice(top, top + rows + reach) for top in range(0, height - reach, rows)]
+        parts = [_similarity(some_x[:, band].float(), some_y[:, band].float(), window) for band in bands]
+        sums.append(torch.stack(parts).sum(dim=0))
     places = x.shape[1] * (height - reach) * (width - reach)
     return torch.cat(sums).view(x.shape[:2]).sum(dim=1) / places
 
@@ -82,7 +82,7 @@ def _similarity(x: Rows, y: Rows, window: list[float]) -> Float[Tensor, " n"]:
 
 
 def _local_mean(values: Float[Tensor, " n"], width: int, window: list[float]) -> Float[Tensor, " m"]:
-    """Under the window, of rows laid end to end; the last places of each row, whose window runs into the next, are void.
+    """Under the window, of rows laid end to end: the last places of a row, whose windows run into the next, are void.
 
     Shifted sums are faster than a convolution of channels one by one, and those of one long row than those of many.
     """
