@@ -1,15 +1,18 @@
 """Files and folders appear whole or not at all."""
 
+import errno
+import os
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from vaekit.errors import CannotWrite
+from vaekit.errors import CannotWrite, CannotWriteHere
 from vaekit.whole_files import resumed_file, whole_file, whole_folder, whole_group
 
 
@@ -124,6 +127,43 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
         fill(temporary)
     for ours, usual in (("x.txt", "usual.txt"), ("x", "usual"), ("x/inner", "usual.txt")):
         assert stat.S_IMODE((tmp_path / ours).stat().st_mode) == stat.S_IMODE((tmp_path / usual).stat().st_mode)
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o002])
+def test_permissions_follow_the_umask_while_other_threads_write(tmp_path: Path, mask: int) -> None:
+    def write(number: int) -> int:
+        with whole_file(tmp_path / str(number) / "x.txt") as temporary:
+            fill(temporary)
+        made = (tmp_path / str(number) / "x.txt", tmp_path / str(number))
+        return stat.S_IMODE(made[0].stat().st_mode) << 12 | stat.S_IMODE(made[1].stat().st_mode)
+
+    before = os.umask(mask)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            modes = set(pool.map(write, range(100)))
+    finally:
+        after = os.umask(before)
+    assert modes == {(0o666 & ~mask) << 12 | (0o777 & ~mask)}
+    assert after == mask
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_is_told_apart(tmp_path: Path, number: int) -> None:
+    with pytest.raises(CannotWriteHere):
+        fail(whole_file(tmp_path / "x"), OSError(number, "no"))
+    with pytest.raises(CannotWrite) as other:
+        fail(whole_file(tmp_path / "x"), OSError(errno.EFBIG, "no"))
+    assert not isinstance(other.value, CannotWriteHere)
+
+
+def test_a_folder_that_refuses_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CannotWriteHere):
+        fail(whole_file(tmp_path / "file" / "x"), OSError())
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CannotWrite) as other, whole_file(tmp_path / "folder") as temporary:
+        fill(temporary)
+    assert not isinstance(other.value, CannotWriteHere)
 
 
 KILLED = """

@@ -17,6 +17,10 @@
     │   └── WrongHash             a file that is not the one it should be
     ├── CannotWrite               a folder that cannot be written, a full disk
     ├── CannotExport              a network that cannot be written as a program, or whose program gives something else
+
+
+    ├── CannotWrite               a file that cannot be written
+    │   └── CannotWriteHere       a full disk, a folder that cannot be written: the next file would fare the same
     ├── MissingPackage            an optional package that this needs and that is not installed
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
                                   that the network does not have
@@ -103,6 +107,10 @@ class CannotWrite(VaekitError):
 
 class CannotExport(VaekitError):
     """A network cannot be written as a program of the wanted kind, or the program gave something else when run."""
+
+
+class CannotWriteHere(CannotWrite):
+    """The disk is full or the folder cannot be written: other files in the same place would fare the same."""
 
 
 class MissingPackage(VaekitError):

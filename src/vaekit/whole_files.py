@@ -2,13 +2,16 @@
 
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vaekit.errors import CannotWrite
+from vaekit.errors import CannotWrite, CannotWriteHere
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What the disk says of itself, not of one file."""
 
 
 @contextmanager
@@ -19,15 +22,17 @@ def whole_file(target: Path) -> Iterator[Path]:
     file or the new one. Parent folders are made.
 
     Raises:
-        CannotWrite: the folder cannot be made or written to, the disk is full, or a writing library failed so.
+        CannotWriteHere: the folder cannot be made or written to, or the disk is full.
+        CannotWrite: the disk refuses this file only, or a writing library failed so.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=".part", dir=target.parent)
-        os.close(handle)
-    except (OSError, ValueError) as error:  # a ValueError for a name with a NUL in it
+        temporary = _temporary(target)
+        temporary.open("xb").close()
+    except OSError as error:  # its name is fine: it is the folder that refuses
+        raise cannot_write(target, error, CannotWriteHere) from error
+    except ValueError as error:  # a name with a NUL in it
         raise cannot_write(target, error) from error
-    temporary = Path(name)
     try:
         yield temporary
         _settle(temporary)
@@ -78,7 +83,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
                 f"{target} is there already and is not an empty folder.", "", "Choose another name, or remove it first."
             )
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=".part", dir=target.parent))
+        temporary = _temporary(target)
+        temporary.mkdir()
     except (OSError, ValueError) as error:
         raise cannot_write(target, error) from error
     try:
@@ -86,7 +92,6 @@ def whole_folder(target: Path) -> Iterator[Path]:
         for file in temporary.rglob("*"):
             if file.is_file():
                 _settle(file)
-        temporary.chmod(0o777 & ~_mask())
         if target.exists():
             target.rmdir()
         os.replace(temporary, target)
@@ -131,16 +136,18 @@ def whole_group(folder: Path) -> Iterator[Path]:
 
 
 def _settle(path: Path) -> None:
-    """Give the file the usual permissions (mkstemp makes it private) and force it to the disk."""
-    path.chmod(0o666 & ~_mask())
+    """Force the file to the disk."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
-def _mask() -> int:
-    mask = os.umask(0)  # the only way to ask is to set it
-    os.umask(mask)
-    return mask
+def _temporary(target: Path) -> Path:
+    """A name beside `target` that nothing has. What is made under it gets the permissions that new files get here.
+
+    `tempfile` would make it private, and the permissions to give it afterwards can only be learnt by changing those of
+    the whole process for a moment, in which other threads write.
+    """
+    return target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}.part")
 
 
 def _prefix(target: Path) -> str:
@@ -148,10 +155,11 @@ def _prefix(target: Path) -> str:
     return f".{target.name[:40]}."
 
 
-def cannot_write(target: Path, error: Exception) -> CannotWrite:
-    """The error a user sees when `target` could not be written because of `error`."""
+def cannot_write(target: Path, error: Exception, kind: type[CannotWrite] = CannotWrite) -> CannotWrite:
+    """The error a user sees when `target` could not be written because of `error`: on a full disk, of that kind."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return CannotWrite(
+    full = isinstance(error, OSError) and error.errno in FULL
+    return (CannotWriteHere if full else kind)(
         f"Could not write {target}: {reason}.",
         "Nothing was left under that name.",
         "Choose a folder that you may write to, on a disk with room, and run the command again.",

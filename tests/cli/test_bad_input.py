@@ -1,7 +1,9 @@
 """What bad input gets: exit status 1 and one paragraph, no traceback, nothing half-written."""
 
+import errno
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +15,8 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+
+from vaekit.runtime.engine import Engine
 
 Run = Callable[..., Any]
 
@@ -129,6 +133,76 @@ def test_a_full_disk_leaves_nothing_behind(vae_file: Path, photo: Path, tmp_path
     assert "Could not write" in said.stderr
     assert "Traceback" not in said.stderr
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def full_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk with room for so many files."""
+    settle, left = os.fsync, iter(range(writes))
+
+    def fsync(file: int) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        settle(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def many(photo: Path, folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        shutil.copy(photo, folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.mark.parametrize("verb", ["reconstruct", "encode"])
+@pytest.mark.parametrize("written", [0, 3])
+def test_a_full_disk_is_told_once_and_no_more_is_begun(
+    run: Run, vae_file: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, written: int
+) -> None:
+    pictures, out = many(photo, tmp_path / "in", 20), tmp_path / "out"
+    full_after(written, monkeypatch)
+    said = run(verb, pictures, "--vae", vae_file, "-o", out, "--json")
+    assert said.code == 1
+    assert said.err.count("Could not write") == said.err.count("No space left") == 1
+    assert len(said.err.strip().splitlines()) == 2
+    assert f"{20 - written - 1} more were not done" in said.err
+    done = said.json["pictures" if verb == "reconstruct" else "latents"]
+    assert sorted(Path(one["output"]) for one in done) == sorted(out.iterdir())
+    assert len(done) == written
+    failures = said.json["failures"]
+    told = [Path(one["picture"]) for one in done] + [Path(failure["path"]) for failure in failures]
+    assert sorted(told) == sorted(pictures.iterdir())
+    assert all("No space left" in failure["error"] for failure in failures)
+
+
+def test_a_folder_that_refuses_is_told_once(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    pictures = many(photo, tmp_path / "in", 8)
+    said = run("reconstruct", pictures, "--vae", vae_file, "-o", tmp_path / "file" / "out")
+    assert said.code == 1
+    assert said.err.count("Could not write") == 1
+    assert "7 more were not done" in said.err
+
+
+def test_an_interrupt_ends_a_folder(
+    run: Run, vae_file: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures, out = many(photo, tmp_path / "in", 20), tmp_path / "out"
+    decode, left = Engine.decode, iter(range(4))
+
+    def interrupted(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return decode(*arguments)
+
+    monkeypatch.setattr(Engine, "decode", interrupted)
+    said = run("reconstruct", pictures, "--vae", vae_file, "-o", out)
+    assert said.code != 0
+    assert "Traceback" not in said.err
+    assert {path.suffix for path in out.iterdir()} == {".png"}
+    for path in out.iterdir():
+        with Image.open(path) as image:
+            image.load()
 
 
 def test_an_error_is_an_object_for_programs(run: Run, tmp_path: Path) -> None:

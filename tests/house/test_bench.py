@@ -29,3 +29,14 @@ def test_whole_checkpoints_prints_a_row_for_each_job(tmp_path: Path) -> None:
     peaks = dict(re.findall(r"^(\S.*?) {2,}(\d+) MB", done.stdout, flags=re.MULTILINE))
     assert peaks.keys() == {"extract", "bake"}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_prints_both_throughputs_and_their_ratio() -> None:
+    sizes = ["--pictures", "6", "--side", "32", "--rounds", "2", "--width", "8"]
+    done = subprocess.run([sys.executable, BENCH / "folder.py", *sizes], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = dict(re.findall(r"^(engine alone|files to files) +(\S+) +\d+ ms$", done.stdout, flags=re.MULTILINE))
+    assert rows.keys() == {"engine alone", "files to files"}
+    assert all(float(row) > 0 for row in rows.values())
+    assert float(re.findall(r"^ratio: (\S+) of", done.stdout, flags=re.MULTILINE)[0]) > 0
+    assert re.search(r"read \d+\.\d ms, write \d+\.\d ms$", done.stdout)

@@ -6,7 +6,7 @@ from skimage import data
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from vaekit.metrics.ssim import BAND, ssim
+from vaekit.metrics.ssim import band_rows, ssim
 
 
 def theirs(x: Tensor, y: Tensor) -> float:
@@ -43,11 +43,21 @@ def test_agrees_with_scikit_image_on_any_size(height: int, width: int, seed: int
     torch.testing.assert_close(ssim(x, y), expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("height", [BAND + 9, BAND + 10, BAND + 11, 2 * BAND + 40])
-def test_bands_of_a_tall_picture_leave_no_seam(height: int) -> None:
-    x = torch.rand(1, 3, height, 14, generator=torch.Generator().manual_seed(0)) * 2 - 1
+@pytest.mark.parametrize("width", [14, 4000])
+@pytest.mark.parametrize("more", [9, 10, 11, 70])
+def test_bands_of_a_tall_picture_leave_no_seam(width: int, more: int) -> None:
+    height = band_rows(width) + more
+    x = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
     y = x * torch.linspace(0, 1, height).view(1, 1, -1, 1)
     assert ssim(x, y).item() == pytest.approx(theirs(x[0], y[0]), abs=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 12), (90, 97), (300, 301)])
+def test_a_batch_is_its_items_one_by_one(height: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(2, 7, 3, height, width, generator=generator) * 2 - 1).unbind(0)
+    alone = torch.cat([ssim(x[i : i + 1], y[i : i + 1]) for i in range(len(x))])
+    torch.testing.assert_close(ssim(x, y), alone, atol=1e-6, rtol=0)
 
 
 def test_counts_from_black_as_8_bit_levels_do() -> None:

@@ -28,29 +28,35 @@ def decode(
     Pictures have their original size. The VAE must be the one that made the latents, or share its channels, factor
     and frame.
     """
-    from vaekit.checkpoints.latents import check_readable, find_latents, load_latent, space_of
+    from vaekit.checkpoints.latents import LatentFile, check_readable, find_latents, load_latent, space_of
     from vaekit.checkpoints.loading import load
     from vaekit.domains.images.channels import as_rgb
     from vaekit.domains.images.writing import write_picture
+    from vaekit.overlapped import Steps
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
+    from vaekit.shapes import Images
 
     named = targets(find_latents(latents), out, ".png")
     with working("looking at the VAE"):
         loaded = load(vae, padding=padding, models=models)
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
 
-    def decode_one(path: Path) -> dict[str, Any]:
-        latent = load_latent(path)
+    def run(path: Path, latent: LatentFile) -> tuple[Images, dict[str, Any]]:
         caution = check_readable(path, latent.space, space)
         if caution:
             say(f"vaekit: {caution}")
         pixels = engine.decode(latent.posterior.mean, (latent.height, latent.width))
-        write_picture(named[path], as_rgb(pixels))
         facts = {"latent": path, "output": named[path], "width": latent.width, "height": latent.height}
-        return facts | {"caution": caution}
+        return pixels, facts | {"caution": caution}
 
-    done, failures = each(list(named), decode_one)
+    def write(path: Path, decoded: tuple[Images, dict[str, Any]]) -> dict[str, Any]:
+        pixels, facts = decoded
+        write_picture(named[path], as_rgb(pixels))
+        return facts
+
+    steps = Steps(load_latent, run, write, lambda latent: latent.height * latent.width)
+    done, failures = each(list(named), steps)
     if as_json:
         print_json({"vae": vae, "pictures": done, "failures": [vars(failure) for failure in failures]})
     elif done:

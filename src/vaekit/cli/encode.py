@@ -27,8 +27,11 @@ def encode(
     """
     from vaekit.checkpoints.latents import ENDING, LatentFile, save_latent, space_of
     from vaekit.checkpoints.loading import load
+    from vaekit.distributions import Posterior
     from vaekit.domains.images.channels import for_vae
-    from vaekit.domains.images.reading import find_pictures, read_picture
+    from vaekit.domains.images.reading import Picture, find_pictures, read_picture
+    from vaekit.domains.images.roundtrip import pixel_count
+    from vaekit.overlapped import Steps
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
 
@@ -37,10 +40,12 @@ def encode(
         loaded = load(vae, padding=padding, models=models)
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
 
-    def encode_one(path: Path) -> dict[str, Any]:
-        picture = read_picture(path)
+    def run(_: Path, picture: Picture) -> tuple[Picture, Posterior, tuple[str, ...]]:
         pixels, notes = for_vae(picture, engine.config.image_channels)
-        posterior = engine.encode(pixels)
+        return picture, engine.encode(pixels), notes
+
+    def write(path: Path, encoded: tuple[Picture, Posterior, tuple[str, ...]]) -> dict[str, Any]:
+        picture, posterior, notes = encoded
         save_latent(named[path], LatentFile(posterior, space, picture.height, picture.width))
         mean = posterior.mode
         return {
@@ -54,7 +59,7 @@ def encode(
             "notes": [*notes, *(["transparency left out"] if picture.alpha is not None else [])],
         }
 
-    done, failures = each(list(named), encode_one)
+    done, failures = each(list(named), Steps(read_picture, run, write, pixel_count))
     if as_json:
         result = {"vae": vae, "fingerprint": space.fingerprint, "latents": done}
         print_json(result | {"failures": [vars(failure) for failure in failures]})

@@ -17,13 +17,15 @@ def targets(sources: Sequence[Path], folder: Path, ending: str) -> dict[Path, Pa
     """
     stems = Counter(stem(source) for source in set(sources))
     named: dict[Path, Path] = {}
+    taken: set[Path] = set()
     for source in dict.fromkeys(sources):
         name = stem(source) if stems[stem(source)] == 1 else source.name
         number = 1
-        while folder / f"{name}{ending}" in named.values():
+        while folder / f"{name}{ending}" in taken:
             number += 1
             name = f"{source.name}-{number}"
         named[source] = folder / f"{name}{ending}"
+        taken.add(named[source])
     inputs = {source.resolve() for source in sources}
     for target in named.values():
         if target.resolve() in inputs:

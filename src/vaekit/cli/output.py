@@ -5,10 +5,11 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -24,11 +25,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from vaekit.errors import VaekitError, legible
+from vaekit.errors import CannotWriteHere, VaekitError, legible
+
+if TYPE_CHECKING:
+    from vaekit.overlapped import Steps
 
 Result = TypeVar("Result")
 WIDE = 240
 """Letters in a line where nobody sees its end."""
+ROOM = 2**24
+"""Pixels of pictures under way at once, beyond a single one: as floats, original and result, 0.4 GB."""
 
 
 @dataclass(frozen=True)
@@ -123,19 +129,49 @@ def show_error(error: VaekitError, as_json: bool) -> None:
         print_json({"error": told})
 
 
-def each(paths: Sequence[Path], work: Callable[[Path], Result]) -> tuple[list[Result], list[Failure]]:
-    """Do every file, show progress for more than one, and go on after a user error; failures come back beside."""
+def each(paths: Sequence[Path], steps: "Steps[Path, Any, Any, Result]") -> tuple[list[Result], list[Failure]]:
+    """Do every file, the next being read and the last being written meanwhile; show progress for more than one.
+
+    After a user error the others go on, and failures come back beside the results. Where the disk is full, or the
+    folder refuses, no others are begun, and this is told once.
+    """
+    from vaekit.overlapped import overlapped
+    from vaekit.runtime.cores import one_core_in_new_threads
+
     results: list[Result] = []
     failures: list[Failure] = []
+    refusals: list[CannotWriteHere] = []
+    left = dict.fromkeys(paths)
+
+    def run(path: Path, value: Any) -> Any:
+        if refusals:  # what comes of it could not be written
+            raise refusals[0]
+        return steps.run(path, value)
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=len(paths) < 2, transient=True) as progress:
-        for path in progress.track(paths, description="pictures"):
-            try:
-                results.append(work(path))
-            except VaekitError as error:
-                failures.append(Failure(str(path), str(error)))
+    begun = takewhile(lambda _: not refusals, paths)
+    with (
+        Progress(*columns, console=Console(stderr=True), disable=len(paths) < 2, transient=True) as progress,
+        one_core_in_new_threads(),
+        closing(overlapped(begun, replace(steps, run=run), VaekitError, ROOM)) as outcomes,
+    ):
+        bar = progress.add_task("pictures", total=len(paths))
+        for outcome in outcomes:
+            progress.advance(bar)
+            if isinstance(outcome.error, CannotWriteHere):
+                if refusals:
+                    continue
+                refusals.append(outcome.error)
+            del left[outcome.item]
+            if outcome.error is None:
+                results.append(cast("Result", outcome.done))
+            else:
+                failures.append(Failure(str(outcome.item), str(outcome.error)))
     for failure in failures:
         say(f"vaekit: {failure.error}")
+    if left:
+        say(f"vaekit: {len(left)} more were not done.")
+    failures += [Failure(str(path), f"{path} was not done: {refusals[0].found}") for path in left]
     return results, failures
 
 

@@ -33,7 +33,7 @@ def reconstruct(
     """
     from vaekit.checkpoints.loading import load
     from vaekit.domains.images.reading import find_pictures
-    from vaekit.domains.images.roundtrip import round_trip
+    from vaekit.domains.images.roundtrip import round_trips
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
 
@@ -41,7 +41,7 @@ def reconstruct(
     named = targets(pictures, out, ".png")
     with working("looking at the VAE"):
         engine = Engine(load(vae, padding=padding, models=models), Plan(device=device, dtype=dtype))
-    done, failures = each(list(named), lambda path: round_trip(engine, path, named[path], side_by_side))
+    done, failures = each(list(named), round_trips(engine, named, side_by_side))
     if as_json:
         print_json({"vae": vae, "pictures": [vars(trip) for trip in done], "failures": [vars(f) for f in failures]})
     elif done:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vaekit.checkpoints.formats.safetensors_files import DTYPES
 from vaekit.checkpoints.formats.tensor_file import Span, TensorFile
-from vaekit.errors import BadCheckpoint, CannotWrite, WrongTensors, legible
+from vaekit.errors import BadCheckpoint, CannotWriteHere, WrongTensors, legible
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are written and the bytes there will be."""
@@ -143,7 +143,7 @@ def write_safetensors(
     """Write a header and the tensors that it names into the file `target`; it is told to be `place` in messages.
 
     Raises:
-        CannotWrite: there is too little room on the disk.
+        CannotWriteHere: there is too little room on the disk.
         BadCheckpoint: a file that is copied from has changed.
         OSError: the disk refuses.
     """
@@ -166,11 +166,11 @@ def check_room(folder: Path, needed: int, place: Path) -> None:
     """Refuse to begin what the disk cannot hold.
 
     Raises:
-        CannotWrite: the disk has less room.
+        CannotWriteHere: the disk has less room.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise CannotWrite(
+        raise CannotWriteHere(
             f"{place} will have {needed / 1e9:.2f} GB, and its disk has {free / 1e9:.2f} GB free.",
             "Nothing was written.",
             "Make room, or choose a place on another disk.",

@@ -1,5 +1,6 @@
 """Whatever kind of pixels a file has, to sRGB and transparency: wide greys, palettes, CMYK, colour profiles."""
 
+import functools
 import io
 
 import numpy as np
@@ -23,10 +24,21 @@ def colours_and_alpha(image: Image.Image, raw_mode: str, notes: list[str]) -> tu
         if "16" in raw_mode:
             notes.append("16-bit, read with 8 bits")
         colours, alpha = _without_alpha(image, raw_mode)
-    rgb = _to_srgb(colours, profile, notes) if profile else _plain_rgb(colours, notes)
-    # Rearranged while it is still bytes: a quarter of the memory.
-    values = torch.from_numpy(np.array(rgb)).permute(2, 0, 1).unsqueeze(0).contiguous()
-    return values.float().div_(127.5).sub_(1), alpha
+    return from_bytes(_to_srgb(colours, profile, notes) if profile else _plain_rgb(colours, notes)), alpha
+
+
+def from_bytes(image: Image.Image) -> Tensor:
+    """The pixels (1, c, h, w) of an 8-bit picture: v / 127.5 - 1.
+
+    By NumPy, not torch, which would take all cores for it: pictures are read while a network runs.
+    """
+    bands = image.split()
+    pixels = np.empty((len(bands), image.height, image.width), np.float32)
+    for values, band in zip(pixels, bands, strict=True):
+        values[:] = np.asarray(band)
+        values /= np.float32(127.5)
+        values -= 1
+    return torch.from_numpy(pixels).unsqueeze(0)
 
 
 def _shades(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
@@ -84,24 +96,36 @@ def _alpha(opacity: NDArray[np.bool_] | NDArray[np.floating]) -> Tensor | None:
 def _plain_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode == "CMYK":
         notes.append("CMYK without a usable colour profile, converted by the simple rule")
-    return image.convert("RGB")
+    return _rgb(image)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")  # Pillow would copy it
 
 
 def _to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
     try:
-        return _managed(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), notes)
+        return _managed(image, profile, notes)
     except Exception:  # lcms raises its own errors, its wrapper others
         notes.append("broken colour profile ignored")
         return _plain_rgb(image, notes)
 
 
-def _managed(image: Image.Image, profile: ImageCms.ImageCmsProfile, notes: list[str]) -> Image.Image:
+def _managed(image: Image.Image, content: bytes, notes: list[str]) -> Image.Image:
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
     name = legible(profile.profile.profile_description or "without a name")
     mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(profile.profile.xcolor_space.strip())
     if mode is None or mode not in _modes_to_manage(image):
         notes.append(f"colour profile '{name}' ignored: it is not for {image.mode} pictures")
         return _plain_rgb(image, notes)
-    transform = ImageCms.buildTransform(
+    if mode == "RGB" and _changes_nothing(content):
+        return _rgb(image)
+    notes.append(f"colour profile '{name}' converted to sRGB")
+    return _transform(profile, mode).apply(image.convert(mode))
+
+
+def _transform(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(
         profile,
         ImageCms.createProfile("sRGB"),
         mode,
@@ -109,10 +133,6 @@ def _managed(image: Image.Image, profile: ImageCms.ImageCmsProfile, notes: list[
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
         ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
-    if mode == "RGB" and _changes_nothing(transform):
-        return image.convert("RGB")
-    notes.append(f"colour profile '{name}' converted to sRGB")
-    return transform.apply(image.convert(mode))
 
 
 def _modes_to_manage(image: Image.Image) -> tuple[str, ...]:
@@ -122,11 +142,13 @@ def _modes_to_manage(image: Image.Image) -> tuple[str, ...]:
     return () if image.mode == "LAB" else ("CMYK",) if image.mode == "CMYK" else ("RGB",)
 
 
-def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+@functools.lru_cache(maxsize=8)
+def _changes_nothing(profile: bytes) -> bool:
     """Whether colours all over the cube stay within two levels of 255: then the profile is one of the many sRGBs.
 
     Their names do not tell: "sRGB" stands in those of linear spaces too.
     """
+    transform = _transform(ImageCms.ImageCmsProfile(io.BytesIO(profile)), "RGB")
     steps = np.arange(0, 256, 17, dtype=np.uint8)
     cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(64, 64, 3)
     changed = np.asarray(transform.apply(Image.fromarray(cube)))

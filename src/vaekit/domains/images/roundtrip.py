@@ -1,19 +1,22 @@
-"""One picture file through an engine and back to a file, measured on the way."""
+"""Picture files through an engine and back to files, measured on the way."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+from PIL import Image
 from torch import Tensor
 
 from vaekit.domains.images.channels import as_rgb, for_vae
-from vaekit.domains.images.reading import read_picture
+from vaekit.domains.images.colours import from_bytes
+from vaekit.domains.images.reading import Picture, read_picture
 from vaekit.domains.images.writing import over_white, side_by_side, to_bytes, write_picture
 from vaekit.metrics.colour import colour_shift
 from vaekit.metrics.psnr import psnr
 from vaekit.metrics.ssim import ssim
 from vaekit.nets.config import compression
+from vaekit.overlapped import Steps
 from vaekit.runtime.engine import Engine
 from vaekit.shapes import Images
 
@@ -42,22 +45,54 @@ class RoundTrip:
     """What was done to the file's values on reading, and to suit the VAE."""
 
 
-def round_trip(engine: Engine, source: Path, target: Path, compare: bool = False) -> RoundTrip:
-    """Reconstruct a picture file; with `compare`, also write `<target>.side-by-side.png`.
+@dataclass(frozen=True, eq=False)
+class Reconstructed:
+    """A picture, what the VAE was given of it, and what came back, before anything is written or measured."""
 
-    What is compared is what the VAE was given: for one of grey pictures, the picture in grey.
+    picture: Picture
+    given: Images
+    """(1, c, h, w) in [-1, 1], in the channels of the VAE."""
+    result: Images
+    """The same shape; not clamped."""
+    latent_shape: tuple[int, ...]
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def round_trips(
+    engine: Engine, targets: Mapping[Path, Path], compare: bool = False
+) -> Steps[Path, Picture, Reconstructed, RoundTrip]:
+    """Reconstruct picture files, each into the file that `targets` names for it.
+
+    With `compare`, `<target>.side-by-side.png` is written too. What is compared is what the VAE was given: for one of
+    grey pictures, the picture in grey. Pictures weigh their pixels.
 
     Raises:
         BadPicture, NotFound: the file cannot be read, or the VAE gave values that are not finite.
         CannotWrite: the result cannot be written.
     """
-    picture = read_picture(source)
+    return Steps(
+        read_picture,
+        lambda _, picture: reconstructed(engine, picture),
+        lambda source, trip: written(trip, source, targets[source], compression(engine.config), compare),
+        pixel_count,
+    )
+
+
+def reconstructed(engine: Engine, picture: Picture) -> Reconstructed:
+    """Encode and decode."""
     pixels, notes = for_vae(picture, engine.config.image_channels)
     started = time.perf_counter()
     latent = engine.encode(pixels).mode
     result = engine.decode(latent, (picture.height, picture.width))
     seconds = time.perf_counter() - started
-    shown, original = (as_written(as_rgb(values)) for values in (result, pixels))
+    return Reconstructed(picture, pixels, result, tuple(latent.shape[1:]), seconds, notes)
+
+
+def written(trip: Reconstructed, source: Path, target: Path, compression: float, compare: bool) -> RoundTrip:
+    """Write the result and measure it."""
+    picture = trip.picture
+    shown, original = (as_written(as_rgb(values)) for values in (trip.result, trip.given))
     write_picture(target, shown, like=picture)
     comparison = target.with_suffix(".side-by-side.png") if compare else None
     if comparison is not None:
@@ -69,14 +104,19 @@ def round_trip(engine: Engine, source: Path, target: Path, compare: bool = False
         side_by_side=comparison,
         width=picture.width,
         height=picture.height,
-        latent_shape=tuple(latent.shape[1:]),
-        compression=compression(engine.config),
+        latent_shape=trip.latent_shape,
+        compression=compression,
         psnr=psnr(original, shown).item(),
         ssim=ssim(original, shown).item(),
         colour_shift=tuple(colour_shift(original, shown)[0].tolist()),
-        seconds=seconds,
-        notes=notes,
+        seconds=trip.seconds,
+        notes=trip.notes,
     )
+
+
+def pixel_count(picture: Picture) -> int:
+    """What a picture weighs."""
+    return picture.height * picture.width
 
 
 def visible(pixels: Images, alpha: Tensor | None) -> Images:
@@ -86,5 +126,4 @@ def visible(pixels: Images, alpha: Tensor | None) -> Images:
 
 def as_written(pixels: Images) -> Images:
     """A picture (1, 3, h, w) with its values where an 8-bit file has them."""
-    levels: Tensor = torch.from_numpy(to_bytes(pixels)).permute(2, 0, 1).unsqueeze(0)
-    return levels.float().div(127.5).sub(1)
+    return from_bytes(Image.fromarray(to_bytes(pixels)))

@@ -1,0 +1,87 @@
+"""Picture files through an engine and back: overlapped or one by one, the same files and the same numbers."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vaekit.checkpoints.families import assemble, family_of
+from vaekit.domains.images.reading import Picture, read_picture
+from vaekit.domains.images.roundtrip import Reconstructed, RoundTrip, as_written, pixel_count, round_trips
+from vaekit.domains.images.writing import srgb_profile, to_bytes
+from vaekit.errors import VaekitError
+from vaekit.nets.tiny import TinyConfig
+from vaekit.overlapped import Steps, overlapped
+from vaekit.runtime.engine import Engine
+from vaekit.runtime.plan import Plan
+from vaekit.testcards.dead_leaves import dead_leaves
+
+CPU = Plan(device="cpu")
+
+
+def tiny(channels: int) -> Engine:
+    torch.manual_seed(0)
+    config = TinyConfig(channels, 4, (), (8, 8), (8, 8), (1, 1), (1, 1), False)
+    return Engine(assemble(family_of("tiny"), config).eval(), CPU)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Pictures of many kinds and sizes, and two files that are none."""
+    generator = torch.Generator().manual_seed(0)
+    for number, size in enumerate([(40, 33), (16, 16), (70, 50), (31, 64), (48, 48), (90, 20)]):
+        image = Image.fromarray(to_bytes(dead_leaves(1, size, generator)))
+        if number == 1:
+            image.putalpha(Image.linear_gradient("L").resize(image.size))
+        facts = {"icc_profile": srgb_profile()} if number == 2 else {}
+        grey = image.convert("L") if number == 3 else image
+        grey.save(tmp_path / f"{number}.{'png' if number % 2 else 'webp'}", lossless=True, **facts)
+    Image.fromarray((np.arange(400, dtype=np.uint16) * 160).reshape(20, 20)).save(tmp_path / "wide.png")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "1.png").read_bytes()[:90])
+    (tmp_path / "text.png").write_text("no picture")
+    return tmp_path
+
+
+Trips = Steps[Path, Picture, Reconstructed, RoundTrip]
+
+
+def one_by_one(paths: list[Path], steps: Trips) -> Iterator[RoundTrip | str]:
+    for path in paths:
+        try:
+            yield replace(steps(path), seconds=0.0)
+        except VaekitError as error:
+            yield str(error)
+
+
+def at_once(paths: list[Path], steps: Trips) -> Iterator[RoundTrip | str]:
+    for outcome in overlapped(paths, steps, VaekitError, room=5000):
+        yield str(outcome.error) if outcome.done is None else replace(outcome.done, seconds=0.0)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_overlapped_is_one_by_one_bit_for_bit(folder: Path, channels: int) -> None:
+    engine, paths = tiny(channels), sorted(folder.iterdir())
+    told, both, out = [], [], folder.parent / f"out-{channels}"
+    for way in (one_by_one, at_once):
+        told.append(list(way(paths, round_trips(engine, {path: out / f"{path.name}.png" for path in paths}, True))))
+        both.append({path.name: path.read_bytes() for path in out.iterdir()})
+        shutil.rmtree(out)
+    assert told[0] == told[1]
+    assert sum(isinstance(one, str) for one in told[0]) == 2
+    assert both[0] == both[1]
+    assert len(both[0]) == 2 * 7
+
+
+def test_as_written_is_what_a_file_gives_back(tmp_path: Path) -> None:
+    pixels = torch.randn(1, 3, 9, 11, generator=torch.Generator().manual_seed(0))
+    Image.fromarray(to_bytes(pixels)).save(tmp_path / "x.png")
+    assert torch.equal(as_written(pixels), read_picture(tmp_path / "x.png").pixels)
+
+
+def test_a_picture_weighs_its_pixels() -> None:
+    assert pixel_count(Picture(torch.zeros(1, 3, 7, 9))) == 63
