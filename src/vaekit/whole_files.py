@@ -114,7 +114,8 @@ def whole_group(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=_prefix(folder), suffix=".part", dir=folder))
+        temporary = _temporary(folder / folder.name)
+        temporary.mkdir()
     except (OSError, ValueError) as error:
         raise cannot_write(folder, error) from error
     try:

@@ -20,6 +20,8 @@ def decode(
     models: options.Models = None,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
+    memory: options.Memory = None,
+    backend: options.Backend = "auto",
     padding: options.Padding = None,
     as_json: options.Json = False,
 ) -> None:
@@ -40,7 +42,7 @@ def decode(
     named = targets(find_latents(latents), out, ".png")
     with working("looking at the VAE"):
         loaded = load(vae, padding=padding, models=models)
-    engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
+    engine, space = Engine(loaded, Plan(device=device, dtype=dtype, memory=memory, backend=backend)), space_of(loaded)
 
     def run(path: Path, latent: LatentFile) -> tuple[Images, dict[str, Any]]:
         caution = check_readable(path, latent.space, space)

@@ -17,6 +17,8 @@ def encode(
     models: options.Models = None,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
+    memory: options.Memory = None,
+    backend: options.Backend = "auto",
     padding: options.Padding = None,
     as_json: options.Json = False,
 ) -> None:
@@ -38,7 +40,7 @@ def encode(
     named = targets(find_pictures(images), out, ENDING)
     with working("looking at the VAE"):
         loaded = load(vae, padding=padding, models=models)
-    engine, space = Engine(loaded, Plan(device=device, dtype=dtype)), space_of(loaded)
+    engine, space = Engine(loaded, Plan(device=device, dtype=dtype, memory=memory, backend=backend)), space_of(loaded)
 
     def run(_: Path, picture: Picture) -> tuple[Picture, Posterior, tuple[str, ...]]:
         pixels, notes = for_vae(picture, engine.config.image_channels)

@@ -30,6 +30,19 @@ Device = Annotated[
     str | None,
     typer.Option("--device", metavar="DEVICE", help="Where it runs, such as cpu or cuda:1.", show_default="chosen"),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="What encoding or decoding may take beside the VAE itself, such as 2GiB. Results stay the same.",
+        show_default="what is free",
+    ),
+]
+Backend = Annotated[
+    str,
+    typer.Option("--backend", metavar="BACKEND", help="What runs convolutions: auto, torch, or ncnn on a CPU in fp32."),
+]
 Padding = Annotated[
     str | None,
     typer.Option(

@@ -1,13 +1,20 @@
 """`vaekit reconstruct`: pictures through a VAE and back."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vaekit.cli import options
 from vaekit.cli.naming import targets
-from vaekit.cli.output import each, print_json, print_table, say, say_notes, working
+from vaekit.cli.output import each, print_json, print_table, say, say_notes, size_words, working
+from vaekit.errors import VaekitError
+
+if TYPE_CHECKING:
+    from vaekit.runtime.engine import Engine
+    from vaekit.runtime.explaining import Explanation
 
 
 def reconstruct(
@@ -22,7 +29,12 @@ def reconstruct(
     ] = False,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
+    memory: options.Memory = None,
+    backend: options.Backend = "auto",
     padding: options.Padding = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="First print how pictures of these sizes will be run, and in what memory.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Put pictures through a VAE and back.
@@ -40,10 +52,18 @@ def reconstruct(
     pictures = find_pictures(images)
     named = targets(pictures, out, ".png")
     with working("looking at the VAE"):
-        engine = Engine(load(vae, padding=padding, models=models), Plan(device=device, dtype=dtype))
+        engine = Engine(
+            load(vae, padding=padding, models=models), Plan(device=device, dtype=dtype, memory=memory, backend=backend)
+        )
+    plans = plans_for(engine, pictures) if explain else []
+    if plans and not as_json:
+        print_plans(plans)
     done, failures = each(list(named), round_trips(engine, named, side_by_side))
     if as_json:
-        print_json({"vae": vae, "pictures": [vars(trip) for trip in done], "failures": [vars(f) for f in failures]})
+        told = {"plans": [vars(plan) for plan in plans]} if explain else {}
+        print_json(
+            {"vae": vae, **told, "pictures": [vars(trip) for trip in done], "failures": [vars(f) for f in failures]}
+        )
     elif done:
         columns = ("picture", "size", "latent", "fewer", "PSNR", "SSIM", "shift R G B", "time")
         print_table(f"{vae}: pictures through the VAE and back", columns, [row(vars(trip)) for trip in done])
@@ -52,6 +72,42 @@ def reconstruct(
         say(f"Written to {out}")
     if failures:
         raise typer.Exit(1)
+
+
+def plans_for(engine: "Engine", pictures: Sequence[Path]) -> list["Explanation"]:
+    """How each size among the pictures will be run; those that cannot be are told of when their turn comes."""
+    from vaekit.domains.images.reading import read_picture
+
+    sizes: dict[tuple[int, int], None] = {}
+    plans: list[Explanation] = []
+    for path in pictures:
+        with suppress(VaekitError):
+            picture = read_picture(path)
+            if (picture.height, picture.width) not in sizes:
+                sizes[picture.height, picture.width] = None
+                plans += engine.explain(picture.height, picture.width)
+    return plans
+
+
+def print_plans(plans: Sequence["Explanation"]) -> None:
+    """A table of plans."""
+    columns = ("picture", "half", "where", "dtype", "backend", "memory", "prepared", "to disk", "passes", "rows")
+    rows = [
+        [
+            f"{plan.width}x{plan.height}",
+            plan.half,
+            plan.device,
+            plan.dtype,
+            plan.backend,
+            "unknown" if plan.predicted_peak is None else size_words(plan.predicted_peak),
+            size_words(plan.prepared),
+            size_words(plan.to_file),
+            str(plan.stages),
+            "-".join(str(rows) for rows in sorted(set(plan.slab_rows))),
+        ]
+        for plan in plans
+    ]
+    print_table("How it will run", columns, rows, left=5)
 
 
 def row(trip: dict[str, Any]) -> list[str]:

@@ -18,11 +18,15 @@ from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadPicture, BadPlan, LatentMismatch
 from vaekit.nets.config import ImageConfig, picture_size
 from vaekit.runtime.convolving import Backend, TorchBackend
+from vaekit.runtime.explaining import Explanation
 from vaekit.runtime.export import export
 from vaekit.runtime.plan import AUTO, NCNN, Plan
 from vaekit.runtime.runner import Runner
 from vaekit.shapes import Images, Latents
 from vaekit.vae import VAE, half_missing, wrong_channels
+
+SINGLE = 4
+"""Bytes of a number in fp32."""
 
 
 class Engine:
@@ -71,7 +75,8 @@ class Engine:
         if self._encoder is None:
             raise half_missing("encoder", "decoder")
         runner, size = self._encoder, self.latent_size(x.shape[2], x.shape[3])
-        posteriors = [self._running.to_posterior(runner.run(self._padded(item), size, 0)) for item in x.split(1)]
+        fixed = self._fixed("encode", x.shape[2], x.shape[3])
+        posteriors = [self._running.to_posterior(runner.run(self._padded(item), size, fixed)) for item in x.split(1)]
         return map_tensors(lambda tensors: torch.cat(tensors).to(x.device), *posteriors)
 
     @torch.no_grad()
@@ -96,8 +101,29 @@ class Engine:
         height, width = size or (z.shape[2] * self.config.factor, z.shape[3] * self.config.factor)
         pictures = torch.empty((len(z), self.config.image_channels, height, width), device=z.device)
         for item, picture in zip(z.split(1), pictures, strict=True):
-            picture.copy_(self._decoded(item, pictures.nbytes)[0, :, :height, :width])
+            picture.copy_(
+                self._decoded(item, pictures.nbytes + self._fixed("decode", height, width))[0, :, :height, :width]
+            )
         return pictures
+
+    def explain(self, height: int, width: int) -> tuple[Explanation, ...]:
+        """How pictures of this size will be encoded and decoded, and the memory that will take; nothing is run.
+
+        Raises:
+            BadPlan: it takes more memory than the plan allows; the message says how much would do.
+        """
+        size = self.latent_size(height, width)
+        return tuple(
+            runner.explained(half, size, (height, width), self._fixed(half, height, width))
+            for half, runner in (("encode", self._encoder), ("decode", self._decoder))
+            if runner is not None
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What encoding and decoding had to do otherwise than planned so far, in words."""
+        runners = (("encoder", self._encoder), ("decoder", self._decoder))
+        return tuple(note for half, runner in runners if runner is not None for note in runner.notes(half))
 
     def reconstruct(self, x: Images) -> Images:
         """Through the posterior's mode and back: pictures of the same size, in fp32, not clamped."""
@@ -115,6 +141,16 @@ class Engine:
         """
         in_fp32 = converted(self.vae, torch.device("cpu"), torch.float32, torch.float32)
         return export(in_fp32, kind, folder, half, verify)
+
+    def _fixed(self, half: str, height: int, width: int) -> int:
+        """Bytes that a run for one picture takes beside the network: copies of its input and its result."""
+        rows, columns = (side * self.config.factor for side in self.latent_size(height, width))
+        picture = self.config.image_channels * rows * columns
+        if half == "decode":  # what the network makes, which is cropped and cast into the result
+            return picture * self.plan.torch_decode_dtype.itemsize
+        copies = ((rows, columns) != (height, width)) * SINGLE
+        dtype = self.plan.torch_encode_dtype
+        return picture * (copies + (dtype != torch.float32) * dtype.itemsize)
 
     def _padded(self, item: Tensor) -> Tensor:
         """A picture of the next size that the encoder takes, on its device and in its dtype."""

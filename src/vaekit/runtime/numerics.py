@@ -31,6 +31,11 @@ class Guard:
         self.watches = dtype in HALF
         self.repaired: dict[int, str] = {}
 
+    @property
+    def dtype_name(self) -> str:
+        """What people call the dtype."""
+        return {torch.float16: "fp16", torch.bfloat16: "bf16"}.get(self.dtype, str(self.dtype))
+
     def run(
         self,
         step: Step,

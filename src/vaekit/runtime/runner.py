@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vaekit.places import scratch_folder
 from vaekit.runtime.convolving import Backend, Convolvers
+from vaekit.runtime.explaining import Explanation
 from vaekit.runtime.maps import Store
 from vaekit.runtime.memory import free_memory
 from vaekit.runtime.numerics import Guard
@@ -92,6 +93,36 @@ class Runner:
         plan = self.plan(size, fixed, None)
         free = int(SHARE_OF_FREE * free_memory(next(self.network.parameters()).device))
         return Prepared(stages, plan if plan.peak <= free else self.plan(size, fixed, free))
+
+    def explained(self, half: str, size: tuple[int, int], pixels: tuple[int, int], fixed: int) -> Explanation:
+        """How an item of this size will be run.
+
+        Raises:
+            BadPlan: it does not fit into the budget.
+        """
+        weight = next(self.network.parameters())
+        known = (half, pixels[1], pixels[0], str(weight.device), str(weight.dtype).removeprefix("torch."))
+        if not self.streams:
+            return Explanation(*known, "torch", self.budget, None, 0, 0, 1, (pixels[0], pixels[0]))
+        plan = self.prepared(size, fixed).plan
+        rows = [course.slab_rows for course in plan.courses]
+        return Explanation(
+            *known,
+            self.convolvers.backend.name,
+            self.budget,
+            plan.peak,
+            plan.prepared,
+            max(0, plan.to_file),
+            len(rows),
+            (min(rows), max(rows)),
+        )
+
+    def notes(self, half: str) -> list[str]:
+        """What had to be done otherwise than planned, in words."""
+        repaired = sorted(set(self.guard.repaired.values()))
+        if not repaired:
+            return []
+        return [f"beyond the range of {self.guard.dtype_name}, done again in fp32: {half} {', '.join(repaired)}"]
 
     def plan(self, size: tuple[int, int], fixed: int, budget: int | None) -> RunPlan:
         """The fastest way within a budget, which is remembered."""
