@@ -5,9 +5,9 @@
 The VAE has the size of SD1's (83,653,863 weights, fp32, random values) and runs on the CPU. Each job runs in a process
 of its own (Linux only), which first runs a small VAE, so that libraries are loaded, and then loads this one and touches
 its weights. The peak is the process's high-water mark above that: all that is allocated to run the job, what a backend
-makes of the weights included. A job runs twice; its time is that of the second run, the first is told beside it. The
-error is the largest difference to the output of the job that it is compared with, over the range of that output.
-The bars are for --side 1024 with the default widths.
+makes of the weights included. A job runs twice: the bars are for the peak of both runs and the time of the second, and
+hold for --side 1024 with the default widths. The error is the largest difference to the output of the job that it is
+compared with, over the range of that output.
 """
 
 import argparse
@@ -47,6 +47,16 @@ SMALL, SMALL_SIDE = [32, 32, 32, 32], 64
 """Widths and picture of the VAE that only loads the libraries."""
 SIDE = 1024
 EXACT = 1e-4
+COLUMNS = {
+    "peak: 1st": (11, ",.0f"),
+    "both": (9, ",.0f"),
+    "predicted": (11, ",.0f"),
+    "time: 1st": (11, ".2f"),
+    "2nd": (9, ".2f"),
+    "ratio": (8, ".2f"),
+    "error": (10, ".1e"),
+}
+"""Title, width and form of each number."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +99,10 @@ class Measured:
     """Seconds of the first run,"""
     seconds: float
     """and of the second."""
+    first_peak: int
+    """Bytes above the process with the model loaded and touched, after the first run,"""
     peak: int
-    """Bytes above the process with the model loaded and touched."""
+    """and after both: what the allocator kept of the first lies around in the second."""
     predicted: int | None
 
 
@@ -133,36 +145,37 @@ def report(folder: Path, options: argparse.Namespace) -> bool:
             except subprocess.CalledProcessError as error:
                 failures[name] = f"status {error.returncode}: {(error.stderr.splitlines() or [''])[-1]}"
     judged = (options.side, options.widths) == (SIDE, WIDTHS)
-    print(f"{'':24}{'peak':>9}{'predicted':>11}{'first':>9}{'again':>9}{'time':>8}{'error':>10}  {'against':24}bars")
+    print(" " * 24 + "".join(f"{title:>{width}}" for title, (width, _) in COLUMNS.items()) + f"  {'against':24}bars")
     done = {name: figures for name, figures in measured.items() if name not in failures}
     for name in options.jobs:
         print(f"{name:24}{row(name, done, folder, judged) if name in done else f'  failed with {failures[name]}'}")
-    print("Peaks are in MB (millions of bytes) above the loaded model; time is the second run's over the other job's.")
+    print("Peaks are in MB (millions of bytes) above the loaded model; the ratio is that of the second runs' times.")
     return bool(failures)
 
 
 def row(name: str, measured: dict[str, list[Measured]], folder: Path, judged: bool) -> str:
     job, own = JOBS[name], measured[name]
-    peak, seconds = max(m.peak for m in own), statistics.median(m.seconds for m in own)
+    peak = max(m.peak for m in own)
     slower = error = None
     if job.against in measured:
         pairs = zip(own, measured[job.against], strict=True)
         slower = statistics.median(mine.seconds / other.seconds for mine, other in pairs)
         error = relative_error(folder, name, job.against)
+    values = (
+        max(m.first_peak for m in own) / 1e6,
+        peak / 1e6,
+        own[0].predicted and own[0].predicted / 1e6,
+        statistics.median(m.first for m in own),
+        statistics.median(m.seconds for m in own),
+        slower,
+        error,
+    )
     cells = (
-        cell(peak / 1e6, 9, ",.0f"),
-        cell(own[0].predicted and own[0].predicted / 1e6, 11, ",.0f"),
-        cell(statistics.median(m.first for m in own), 9, ".2f"),
-        cell(seconds, 9, ".2f"),
-        cell(slower, 8, ".2f"),
-        cell(error, 10, ".1e"),
+        f"{'-' if value is None else format(value, form):>{width}}"
+        for value, (width, form) in zip(values, COLUMNS.values(), strict=True)
     )
     verdicts = bars(job, peak, slower, error) if judged else []
     return f"{''.join(cells)}  {job.against or '-':24}{', '.join(verdicts)}"
-
-
-def cell(value: float | None, width: int, form: str) -> str:
-    return f"{'-' if value is None else format(value, form):>{width}}"
 
 
 def bars(job: Job, peak: int, slower: float | None, error: float | None) -> list[str]:
@@ -195,17 +208,17 @@ def measure(name: str, folder: Path, side: int) -> Measured:
     model, given = load(job, folder / "vae"), sample(job.half, side * job.times)
     before = forget_peak()
     started = start(job, model, given)
-    times = []
+    times, peaks = [], []
     for _ in range(2):
         output = None  # or the first run's would be there beside the second's
         begun = time.perf_counter()
         output = started.run()
         times.append(time.perf_counter() - begun)
-    peak = max(status("VmHWM") - before, resource.getpagesize())  # the kernel counts whole pages
+        peaks.append(max(status("VmHWM") - before, resource.getpagesize()))  # the kernel counts whole pages
     if not output.isfinite().all():
         raise ArithmeticError("the output is not finite")
     torch.save(output, folder / f"{name}.pt")
-    return Measured(*times, peak, started.predicted)
+    return Measured(*times, *peaks, started.predicted)
 
 
 def load(job: Job, folder: Path) -> nn.Module:

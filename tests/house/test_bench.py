@@ -44,8 +44,9 @@ def test_memory_prints_a_row_for_each_job() -> None:
     printed = run("memory.py", "--side", "64", "--widths", "32,32,32,64", "--jobs", ",".join(jobs))
     for job in jobs:
         row = next(line for line in printed.splitlines() if re.match(rf"{job}  ", line))
-        peak, _predicted, first, again, _time, error = row[24:].split()[:6]
-        assert min(map(float, (peak, first, again))) > 0
+        first_peak, peak, _predicted, first, second, _ratio, error = row[24:].split()[:7]
+        assert min(map(float, (first, second))) > 0
+        assert 0 < float(first_peak) <= float(peak)
         if job == "decode":
             assert float(error) < 1e-5
         elif job == "diffusers decode tiled":
