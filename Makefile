@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := $(VENV)/.peers
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test nightly lint format docs bench clean
@@ -43,8 +44,13 @@ docs: $(READY) ## Write docs/cli.md from the help pages, and docs/vae-files.md f
 	$(BIN)/python docs/write_cli_page.py
 	$(BIN)/python docs/write_vae_files_page.py
 
-bench: $(READY) ## Compare with diffusers on the same VAE: time and peak memory
-	$(BIN)/python bench/against_diffusers.py
+bench: $(PEERS) ## Time beside diffusers, torch.compile, OpenVINO and ONNX Runtime; peak memory and budgets (long)
+	$(BIN)/python bench/cpu.py
+	$(BIN)/python bench/memory.py
+
+$(PEERS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@
 
 clean: ## Remove what make made
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,23 +10,54 @@ import pytest
 BENCH = Path(__file__).parents[2] / "bench"
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
-def test_against_diffusers_prints_a_row_for_each_job() -> None:
-    call = [sys.executable, BENCH / "against_diffusers.py", "--widths", "32,32,32,64", "--side", "64", "--runs", "1"]
-    done = subprocess.run(call, capture_output=True, text=True)
+def run(script: str, *arguments: str | Path) -> str:
+    """What a script prints."""
+    done = subprocess.run([sys.executable, BENCH / script, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for job in ("encode", "decode"):
-        row = next(line for line in done.stdout.splitlines() if line.startswith(job))
-        difference = float(re.findall(r"difference\| (\S+)", row)[0])
-        assert difference < 1e-4
+    return done.stdout
+
+
+def test_cpu_counts_operations_and_prints_a_row_for_each_side() -> None:
+    sides = ["vaekit", "diffusers", "openvino", "onnxruntime"]  # to compile takes too long for a test
+    small = ["--side", "64", "--runs", "1", "--widths", "32,32,32,64", "--sides", ",".join(sides)]
+    printed = run("cpu.py", *small, "--jobs", "sd1-decode,tiny-encode")
+    tables = printed.split("\n\n")[1:]
+    assert [table.split(",")[0] for table in tables] == ["sd1 decode", "tiny encode"]
+    blocks = {64: 1, 32: 3, 16: 3, 8: 3}  # of tiny's encoder, of three convolutions each, by the sides of their maps
+    macs = sum(64 * 64 * 9 * side**2 * (3 * count + (side < 64)) for side, count in blocks.items())
+    macs += 3 * 64 * 9 * 64**2 + 64 * 4 * 9 * 8**2
+    assert f"{2 * macs / 1e9:.4g} GFLOP;" in tables[1]
+    for side in sides:
+        if f"{side} is skipped" in printed:
+            continue
+        for table in tables:
+            seconds, eager, ours, efficiency, error = re.search(
+                rf"^{side} +(\S+) +(\S+)x +(\S+)x +(\S+) +(\S+)", table, flags=re.MULTILINE
+            ).groups()
+            assert min(map(float, (seconds, eager, ours, efficiency))) > 0
+            assert float(error) < 1e-4
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
+def test_memory_prints_a_row_for_each_job() -> None:
+    jobs = ["decode", "encode", "diffusers decode", "diffusers decode tiled"]
+    printed = run("memory.py", "--side", "64", "--widths", "32,32,32,64", "--jobs", ",".join(jobs))
+    for job in jobs:
+        row = next(line for line in printed.splitlines() if re.match(rf"{job}  ", line))
+        first_peak, peak, _predicted, first, second, _ratio, error = row[24:].split()[:7]
+        assert min(map(float, (first, second))) > 0
+        assert 0 < float(first_peak) <= float(peak)
+        if job == "decode":
+            assert float(error) < 1e-5
+        elif job == "diffusers decode tiled":
+            assert float(error) > 1e-3, "tiles of 32 pixels leave seams"
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 def test_whole_checkpoints_prints_a_row_for_each_job(tmp_path: Path) -> None:
-    call = [sys.executable, BENCH / "whole_checkpoints.py", "--gigabytes", "0.01", "--widths", "32,64"]
-    done = subprocess.run([*call, "--jobs", "extract,bake", "--folder", tmp_path], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    peaks = dict(re.findall(r"^(\S.*?) {2,}(\d+) MB", done.stdout, flags=re.MULTILINE))
+    small = ["--gigabytes", "0.01", "--widths", "32,64"]
+    printed = run("whole_checkpoints.py", *small, "--jobs", "extract,bake", "--folder", tmp_path)
+    peaks = dict(re.findall(r"^(\S.*?) {2,}(\d+) MB", printed, flags=re.MULTILINE))
     assert peaks.keys() == {"extract", "bake"}
     assert list(tmp_path.iterdir()) == []
 

@@ -52,23 +52,23 @@ def reconstruct(
     pictures = find_pictures(images)
     named = targets(pictures, out, ".png")
     with working("looking at the VAE"):
-        engine = Engine(
-            load(vae, padding=padding, models=models), Plan(device=device, dtype=dtype, memory=memory, backend=backend)
-        )
+        plan = Plan(device=device, dtype=dtype, memory=memory, backend=backend)
+        engine = Engine(load(vae, padding=padding, models=models), plan)
     plans = plans_for(engine, pictures) if explain else []
     if plans and not as_json:
         print_plans(plans)
     done, failures = each(list(named), round_trips(engine, named, side_by_side))
     if as_json:
         told = {"plans": [vars(plan) for plan in plans]} if explain else {}
-        print_json(
-            {"vae": vae, **told, "pictures": [vars(trip) for trip in done], "failures": [vars(f) for f in failures]}
-        )
+        results = {"pictures": [vars(trip) for trip in done], "failures": [vars(failure) for failure in failures]}
+        print_json({"vae": vae, **told, **results})
     elif done:
         columns = ("picture", "size", "latent", "fewer", "PSNR", "SSIM", "shift R G B", "time")
         print_table(f"{vae}: pictures through the VAE and back", columns, [row(vars(trip)) for trip in done])
         for trip in done:
             say_notes(trip.picture, trip.notes)
+        for note in engine.notes:
+            say(f"{vae}: {note}")
         say(f"Written to {out}")
     if failures:
         raise typer.Exit(1)
