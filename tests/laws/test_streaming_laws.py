@@ -12,6 +12,7 @@ from vaekit.nets.config import picture_size
 from vaekit.runtime.convolving import Convolvers, TorchBackend
 from vaekit.runtime.maps import Store
 from vaekit.runtime.numerics import Guard
+from vaekit.runtime.rooms import Rooms
 from vaekit.runtime.rules import lowered
 from vaekit.runtime.stages import staged
 from vaekit.runtime.streaming import Course, stream
@@ -42,7 +43,10 @@ def streamed(half: Half, x: Tensor, slab_rows: int, memory: int | None) -> Tenso
     _, watched, _, factor = half
     stages = staged(*lowered(watched, x.shape[2] // factor, x.shape[3] // factor, {}))
     courses = [Course(slab_rows, memory)] * len(stages.stages)
-    return stream(stages, courses, x, Store(CPU), Convolvers(TorchBackend()), frozenset(), Guard(torch.float32))
+    guard = Guard(torch.float32)
+    return stream(
+        stages, courses, x, Store(CPU, Rooms(CPU)), Convolvers(TorchBackend()), frozenset(), guard, Rooms(CPU)
+    )
 
 
 @given(

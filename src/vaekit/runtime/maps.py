@@ -40,14 +40,15 @@ class Store:
 
     Args:
         device: where the tensors are.
+        rooms: memory for those that are kept in memory.
         folder: where the file is made if it is needed. It has no name there: nothing is left of it, whatever happens.
     """
 
-    def __init__(self, device: torch.device, folder: Path | None = None) -> None:
+    def __init__(self, device: torch.device, rooms: Rooms, folder: Path | None = None) -> None:
         self.limit: int | None = None
         self.held = 0
         self.written = 0
-        self._rooms = Rooms(device, sparing=True)
+        self._rooms = rooms
         self._device = device
         self._in_memory: list[Band] = []
         self._folder = Path(tempfile.gettempdir()) if folder is None else folder
@@ -55,15 +56,20 @@ class Store:
         self._end = 0
         self._gaps: dict[int, list[int]] = {}
 
-    def allow(self, limit: int | None) -> None:
-        """Let bands take so many bytes of memory from now on, and no more."""
+    def allow(self, limit: int | None, rooms: int) -> None:
+        """Let bands take so many bytes of memory from now on, and no more.
+
+        Args:
+            limit: bytes of bands; None for any.
+            rooms: bytes of the rooms that they lie in, empty ones among them.
+        """
         self.limit = limit
+        self._rooms.most = rooms
         while limit is not None and self.held > limit:
             band = max(self._in_memory, key=lambda each: each.start)  # the rows that are read last
             self._write(band)
             self._forget(band)
-        if limit is not None:
-            self._rooms.trim()
+        self._rooms.trim(rooms)
 
     def put(self, start: int, tensor: Tensor, rows: int) -> Band:
         """Keep some rows."""
@@ -103,8 +109,7 @@ class Store:
         band.tensor = None
 
     def close(self) -> None:
-        """Give memory and file back."""
-        self._rooms.trim()
+        """Give the file back."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

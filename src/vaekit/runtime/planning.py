@@ -11,12 +11,15 @@ from vaekit.errors import BadPlan
 from vaekit.runtime.convolving import Convolvers
 from vaekit.runtime.forecast import StageForecast, forecast
 from vaekit.runtime.memory import size_words
-from vaekit.runtime.operations import Convolve
+from vaekit.runtime.operations import Convolve, Pad
 from vaekit.runtime.stages import Stage, Stages
+from vaekit.runtime.steps import Step
 from vaekit.runtime.streaming import Course
 
 SLAB = 4 << 20
 """Bytes of the largest slab of a stage where there is memory enough."""
+WIDEST = 2
+"""How many times as large what is read or made on the way may be."""
 TILE = 4
 """Rows that a Winograd convolution makes at once."""
 LEAST_SLAB = 1 << 14
@@ -62,7 +65,7 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
     planned = None if budget is None else int(HEADROOM * budget)
     slab = SLAB
     while True:
-        rows = [slab_rows(stage, slab) for stage in stages.stages]
+        rows = [slab_rows(stages.steps, stage, slab) for stage in stages.stages]
         plan = with_slabs(stages, rows, convolvers, planned, fixed, keep_ready)
         if isinstance(plan, RunPlan):
             return plan
@@ -93,25 +96,32 @@ def with_slabs(
         if budget is None or peak_of(kept, fixed, None) + sum(sizes.values()) <= budget:
             ready, prepared, found = frozenset(sizes), sum(sizes.values()), kept
     courses, to_file = [], 0
+    most_maps = max(each.maps for each in found)
     for number, (each, heap) in enumerate(zip(found, heaps(found), strict=True)):
         room = None if budget is None else budget - fixed - BASE - prepared - each.wholes - heap
         if room is not None:
             to_file = max(to_file, each.maps - room)
         limit = None if room is None or each.maps <= room else max(0, room - 2 * each.band)
-        courses.append(Course(rows[number], limit, gives_back(found, number)))
+        rooms = most_maps if room is None else min(most_maps, max(0, room))
+        courses.append(Course(rows[number], limit, rooms, gives_back(found, number)))
     peak = peak_of(found, fixed, None if budget is None else budget - prepared) + prepared
     return RunPlan(tuple(courses), ready, peak, to_file, prepared, tuple(found))
 
 
-def slab_rows(stage: Stage, slab: int) -> int:
-    """How many rows of a stage's largest result there are in a slab of so many bytes."""
+def slab_rows(steps: Sequence[Step], stage: Stage, slab: int) -> int:
+    """How many rows of a stage's largest result there are in a slab of so many bytes.
+
+    Bands of maps are of one size that way at every resolution, so that the rooms of one map are free for the next.
+    """
     tasks = [task for task in stage.tasks if task.rows]
-    targets = [task.rows for task in tasks if task.index in stage.kept or task.step.reduces]
+    targets = [task for task in tasks if task.index in stage.kept or task.step.reduces]
     if not targets:
         return 1
-    total = max(targets)
-    per_row = max(max(task.step.nbytes for task in tasks), 1) / total
-    rows = max(1, int(slab / per_row))
+    total = max(task.rows for task in targets)
+    kept = max((task.step.nbytes for task in targets if not task.step.reduces), default=0)
+    touched = {task.index for task in tasks} | {source for task in tasks for source, _ in task.reads}
+    largest = max(steps[i].nbytes for i in touched if not isinstance(steps[i].operation, Pad))
+    rows = max(1, int(slab * total / max(kept, largest / WIDEST, 1)))
     return rows - rows % TILE if rows > TILE else rows
 
 

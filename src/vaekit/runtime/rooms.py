@@ -17,17 +17,14 @@ UNUSED = 3
 
 
 class Rooms:
-    """Takes and keeps memory on one device; only the CPU's is managed here, for torch does so on others.
+    """Takes and keeps memory on one device; only the CPU's is managed here, for torch does so on others."""
 
-    Args:
-        device: where tensors are to be.
-        sparing: whether a room of a new size costs all free ones of other sizes; else they are kept until `trim`.
-    """
-
-    def __init__(self, device: torch.device, sparing: bool) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self.most = sys.maxsize
+        """Bytes that rooms may take together, before free ones are given back for a new one."""
         self._device = device
-        self._sparing = sparing
         self._rooms: dict[int, list[mmap.mmap]] = {}
+        self._taken = 0
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """A tensor without values, in a room that is free, or a new one."""
@@ -37,13 +34,17 @@ class Rooms:
         rooms = self._rooms.setdefault(nbytes, [])
         room = next((room for room in rooms if sys.getrefcount(room) <= UNUSED), None)
         if room is None:
-            if self._sparing:
-                self.trim()
+            self.trim(self.most - nbytes)
             room = mmap.mmap(-1, nbytes)
-            self._rooms.setdefault(nbytes, []).append(room)
+            rooms.append(room)
+            self._taken += nbytes
         return torch.frombuffer(room, dtype=dtype).view(shape)
 
-    def trim(self) -> None:
-        """Give back all rooms that no tensor lies in."""
-        for nbytes, rooms in list(self._rooms.items()):
-            self._rooms[nbytes] = [room for room in rooms if sys.getrefcount(room) > UNUSED]
+    def trim(self, most: int) -> None:
+        """Give back rooms that no tensor lies in, until all take no more than so many bytes, as far as that goes."""
+        for nbytes, rooms in self._rooms.items():
+            if self._taken <= most:
+                return
+            kept = [room for room in rooms if sys.getrefcount(room) > UNUSED]
+            self._taken -= nbytes * (len(rooms) - len(kept))
+            rooms[:] = kept

@@ -14,12 +14,15 @@ from vaekit.runtime.maps import Store
 from vaekit.runtime.memory import free_memory
 from vaekit.runtime.numerics import Guard
 from vaekit.runtime.planning import RunPlan, plan_run
+from vaekit.runtime.rooms import Rooms
 from vaekit.runtime.rules import lowered
 from vaekit.runtime.stages import Stages, staged
 from vaekit.runtime.streaming import stream
 from vaekit.runtime.tracing import NotTraceable, Trace, trace
 
 SIZES_REMEMBERED = 8
+KEPT_BETWEEN_RUNS = 256 << 20
+"""Bytes of memory for maps that an engine keeps for the next picture, if it took as much."""
 SHARE_OF_FREE = 0.8
 """Without a budget, a run may take so much of the memory that is free; the rest is headroom."""
 
@@ -53,6 +56,8 @@ class Runner:
         self.network = network
         self.convolvers = Convolvers(backend)
         self.budget = budget
+        device = next(network.parameters()).device
+        self.bands, self.slabs = Rooms(device), Rooms(device)
         self.guard = Guard(next(network.parameters()).dtype)
         self._make_input = make_input
         self._names = {id(weight): name.rpartition(".")[0] for name, weight in network.named_parameters()}
@@ -76,10 +81,20 @@ class Runner:
         if not self.streams:
             return self.network(item)
         prepared = self.prepared(size, fixed)
-        store = Store(item.device, scratch_folder())
-        return stream(
-            prepared.stages, prepared.plan.courses, item, store, self.convolvers, prepared.plan.ready, self.guard, out
+        store = Store(item.device, self.bands, scratch_folder())
+        made = stream(
+            prepared.stages,
+            prepared.plan.courses,
+            item,
+            store,
+            self.convolvers,
+            prepared.plan.ready,
+            self.guard,
+            self.slabs,
+            out,
         )
+        self.bands.trim(KEPT_BETWEEN_RUNS)
+        return made
 
     def prepared(self, size: tuple[int, int], fixed: int) -> Prepared:
         """How an item of this size will be run.

@@ -156,13 +156,24 @@ class Staging:
 
 
 def earliest_stages(steps: tuple[Step, ...]) -> list[int]:
-    """The first stage in which each step can run."""
+    """The first stage in which each step can run.
+
+    A stage has one resolution: with rows enough for the smallest maps of a whole network, slabs of its largest would
+    not fit into the processor's cache.
+    """
     found: list[int] = []
     for step in steps:
         stage = 0
         for each in step.inputs:
             source = steps[each.step]
-            ready_after = each.window is None and not source.whole and each.step != 0
-            stage = max(stage, found[each.step] + ready_after)
+            cut = each.window is None and not source.whole
+            if each.window is not None:
+                cut = each.window.enlarge > 1 or changes_resolution(source)
+            stage = max(stage, found[each.step] + (cut and each.step != 0))
         found.append(stage)
     return found
+
+
+def changes_resolution(step: Step) -> bool:
+    """Whether a step makes fewer rows than it reads."""
+    return any(each.window is not None and each.window.stride > 1 for each in step.inputs)

@@ -1,5 +1,6 @@
 """Run stages, slab by slab."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from vaekit.runtime.stages import Stage, Stages
 from vaekit.runtime.steps import Step
 from vaekit.runtime.tasks import Move, Task, looked_at, walk
 
+SPARE = 32 << 20
+"""Bytes of free rooms for slabs that are kept for the next stage, whose slabs are of other sizes mostly."""
+
 
 @dataclass(frozen=True)
 class Course:
@@ -25,6 +29,8 @@ class Course:
     """How many rows of its largest result go through at once."""
     maps_in_memory: int | None
     """Bytes of kept maps that may be in memory while it runs; None for any."""
+    rooms: int = sys.maxsize
+    """Bytes of the memory that kept maps lie in, empty rooms among it."""
     give_back: bool = False
     """Whether memory that was freed goes back to the system after it."""
 
@@ -37,6 +43,7 @@ def stream(
     convolvers: Convolvers,
     keep_ready: frozenset[int],
     guard: Guard,
+    slabs: Rooms,
     out: Tensor | None = None,
 ) -> Tensor:
     """Run a network in stages.
@@ -49,18 +56,20 @@ def stream(
         convolvers: run the convolutions.
         keep_ready: steps whose convolutions stay prepared for the next run.
         guard: watches over half precision.
+        slabs: memory for slabs.
         out: where to put the result; a new tensor without it.
     """
     first = stages.steps[0]
-    run = Run(stages, given.device, store, convolvers, out, {0: Whole(given, first.axis, first.unit)}, guard)
+    run = Run(stages, given.device, store, convolvers, out, {0: Whole(given, first.axis, first.unit)}, guard, slabs)
     try:
         for number, (stage, course) in enumerate(zip(stages.stages, courses, strict=True)):
-            store.allow(course.maps_in_memory)
+            store.allow(course.maps_in_memory, course.rooms)
             StageRun(run, stage, number).go(course.slab_rows)
             for i in [i for i, last in stages.last_use.items() if last == number]:
                 run.kept.pop(i).release(stages.steps[i].rows, True)
             convolvers.keep_only(keep_ready)
             convolvers.rest()
+            slabs.trim(SPARE)
             if course.give_back:
                 give_back()
     finally:
@@ -81,6 +90,7 @@ class Run:
     out: Tensor | None
     kept: dict[int, Map | Whole]
     guard: Guard
+    slabs: Rooms
 
     def keep(self, i: int) -> Map | Whole:
         """Make room for a value that later stages read."""
@@ -111,9 +121,8 @@ class StageRun:
         self.stage = stage
         self.rowed = [task for task in stage.tasks if not task.step.whole]
         read = {source for task in self.rowed for source, _ in task.reads}
-        self.rooms = Rooms(run.device, sparing=False)
         self.strips = {
-            task.index: Strip(task.step.axis, task.step.unit, self.rooms)
+            task.index: Strip(task.step.axis, task.step.unit, run.slabs)
             for task in self.rowed
             if task.index in read and task.step.axis is not None
         }
