@@ -23,7 +23,8 @@
     │   └── CannotWriteHere       a full disk, a folder that cannot be written: the next file would fare the same
     ├── MissingPackage            an optional package that this needs and that is not installed
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
-                                  that the network does not have
+        │                         that the network does not have
+        └── TooLittleMemory       a picture that does not fit into the memory it may take, however sparingly it is run
 
 Each one tells what was found, what was expected and what to do, in that order.
 """
@@ -119,6 +120,18 @@ class MissingPackage(VaekitError):
 
 class BadPlan(VaekitError):
     """The plan names a dtype, device or padding that cannot be used here."""
+
+
+class TooLittleMemory(BadPlan):
+    """A picture cannot be encoded or decoded in the memory that the plan allows. Nothing was run.
+
+    Args:
+        least: the bytes that would do.
+    """
+
+    def __init__(self, found: str, expected: str, remedy: str, least: int) -> None:
+        self.least = least
+        super().__init__(found, expected, remedy)
 
 
 def legible(text: str, most: int = 120) -> str:

@@ -15,11 +15,12 @@ from torch.nn import functional as F
 
 from vaekit.distributions import Posterior
 from vaekit.distributions.base import map_tensors
-from vaekit.errors import BadPicture, BadPlan, LatentMismatch
+from vaekit.errors import BadPicture, BadPlan, LatentMismatch, TooLittleMemory
 from vaekit.nets.config import ImageConfig, picture_size
 from vaekit.runtime.convolving import Backend, TorchBackend
 from vaekit.runtime.explaining import Explanation
 from vaekit.runtime.export import export
+from vaekit.runtime.numerics import HALF
 from vaekit.runtime.plan import AUTO, NCNN, Plan
 from vaekit.runtime.runner import Runner
 from vaekit.shapes import Images, Latents
@@ -48,12 +49,18 @@ class Engine:
         self.config: ImageConfig = image_config(vae)
         self._device = plan.torch_device
         self._running = converted(vae, self._device, plan.torch_encode_dtype, plan.torch_decode_dtype)
-        backend = chosen_backend(plan.backend, self._device)
+        sides = (
+            (self._running.encoder, self._encoder_input, plan.torch_encode_dtype),
+            (self._running.decoder, self._decoder_input, plan.torch_decode_dtype),
+        )
         one_size = picture_size(self.config) is not None
-        sides = ((self._running.encoder, self._encoder_input), (self._running.decoder, self._decoder_input))
         self._encoder, self._decoder = (
-            None if network is None else Runner(network, None if one_size else make_input, backend, plan.budget)
-            for network, make_input in sides
+            None
+            if network is None
+            else Runner(
+                network, None if one_size else make_input, chosen_backend(plan.backend, self._device, dtype), plan
+            )
+            for network, make_input, dtype in sides
         )
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
@@ -102,7 +109,7 @@ class Engine:
         pictures = torch.empty((len(z), self.config.image_channels, height, width), device=z.device)
         for item, picture in zip(z.split(1), pictures, strict=True):
             picture.copy_(
-                self._decoded(item, pictures.nbytes + self._fixed("decode", height, width))[0, :, :height, :width]
+                self._decoded(item, pictures[1:].nbytes + self._fixed("decode", height, width))[0, :, :height, :width]
             )
         return pictures
 
@@ -110,14 +117,18 @@ class Engine:
         """How pictures of this size will be encoded and decoded, and the memory that will take; nothing is run.
 
         Raises:
-            BadPlan: it takes more memory than the plan allows; the message says how much would do.
+            TooLittleMemory: it takes more than the plan allows; the message says how much would do for all of it.
         """
-        size = self.latent_size(height, width)
-        return tuple(
-            runner.explained(half, size, (height, width), self._fixed(half, height, width))
-            for half, runner in (("encode", self._encoder), ("decode", self._decoder))
-            if runner is not None
-        )
+        size, plans, refusals = self.latent_size(height, width), [], []
+        for half, runner in (("encode", self._encoder), ("decode", self._decoder)):
+            if runner is not None:
+                try:
+                    plans.append(runner.explained(half, size, (height, width), self._fixed(half, height, width)))
+                except TooLittleMemory as refusal:
+                    refusals.append(refusal)
+        if refusals:
+            raise max(refusals, key=lambda refusal: refusal.least)
+        return tuple(plans)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -126,7 +137,13 @@ class Engine:
         return tuple(note for half, runner in runners if runner is not None for note in runner.notes(half))
 
     def reconstruct(self, x: Images) -> Images:
-        """Through the posterior's mode and back: pictures of the same size, in fp32, not clamped."""
+        """Through the posterior's mode and back: pictures of the same size, in fp32, not clamped.
+
+        Raises:
+            HalfMissing, BadPicture, BadPlan: as `encode` and `decode` do; before anything is run.
+        """
+        check_pictures(x, self.config)
+        self.explain(x.shape[2], x.shape[3])
         return self.decode(self.encode(x).mode, (x.shape[2], x.shape[3]))
 
     def export(self, kind: str, folder: str | Path, half: str | None = None, verify: bool = True) -> dict[str, Path]:
@@ -146,8 +163,8 @@ class Engine:
         """Bytes that a run for one picture takes beside the network: copies of its input and its result."""
         rows, columns = (side * self.config.factor for side in self.latent_size(height, width))
         picture = self.config.image_channels * rows * columns
-        if half == "decode":  # what the network makes, which is cropped and cast into the result
-            return picture * self.plan.torch_decode_dtype.itemsize
+        if half == "decode":  # what the network makes, and the result that it is cropped and cast into
+            return picture * (self.plan.torch_decode_dtype.itemsize + SINGLE)
         copies = ((rows, columns) != (height, width)) * SINGLE
         dtype = self.plan.torch_encode_dtype
         return picture * (copies + (dtype != torch.float32) * dtype.itemsize)
@@ -171,15 +188,20 @@ class Engine:
         return self._running.to_likelihood(made).mode
 
     def _encoder_input(self, rows: int, columns: int) -> Tensor:
-        """A picture for a latent of this size, without values that matter."""
+        """A picture of noise for a latent of this size."""
         factor = self.config.factor
         shape = (1, self.config.image_channels, rows * factor, columns * factor)
-        return torch.zeros(shape, dtype=self.plan.torch_encode_dtype, device=self._device)
+        return noise(shape).to(self._device, self.plan.torch_encode_dtype)
 
     def _decoder_input(self, rows: int, columns: int) -> Tensor:
-        """A latent of this size, without values that matter."""
+        """A latent of noise of this size."""
         shape = (1, self.config.latent_channels, rows, columns)
-        return torch.zeros(shape, dtype=self.plan.torch_decode_dtype, device=self._device)
+        return noise(shape).to(self._device, self.plan.torch_decode_dtype)
+
+
+def noise(shape: tuple[int, ...]) -> Tensor:
+    """Numbers that are the same whenever they are asked for."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def image_config(vae: VAE) -> ImageConfig:
@@ -236,16 +258,21 @@ def check_positions(z: Tensor, config: ImageConfig) -> None:
         )
 
 
-def chosen_backend(name: str, device: torch.device) -> Backend:
+def chosen_backend(name: str, device: torch.device, dtype: torch.dtype) -> Backend:
     """What runs the convolutions: what was asked for, or the fastest that is there.
 
     Raises:
-        BadPlan: ncnn was asked for and the device is no CPU.
+        BadPlan: ncnn was asked for, and cannot run on this device or in this dtype.
         MissingPackage: ncnn was asked for and is not installed.
     """
-    if name == NCNN and device.type != "cpu":
-        raise BadPlan(f"ncnn runs on the CPU only, not on {device}.", "", "Use the backend torch there.")
-    if name == NCNN or (name == AUTO and device.type == "cpu" and find_spec("ncnn") is not None):
+    fits = device.type == "cpu" and dtype == torch.float32
+    if name == NCNN and not fits:
+        raise BadPlan(
+            f"The backend ncnn was asked for {str(dtype).removeprefix('torch.')} on {device}.",
+            "It runs in fp32 on the CPU only.",
+            "Leave the backend out to have one chosen.",
+        )
+    if name == NCNN or (name == AUTO and fits and find_spec("ncnn") is not None):
         from vaekit.runtime.ncnn_backend import NcnnBackend
 
         return NcnnBackend()
@@ -266,7 +293,23 @@ def converted(vae: VAE, device: torch.device, encode_dtype: torch.dtype, decode_
     # Weights are handed to deepcopy as already copied, so that they are converted once and never duplicated.
     done: dict[int, Tensor] = {}
     for name, weight in vae.named_parameters():
+        check_range(name, weight, wanted(name, weight))
         done[id(weight)] = nn.Parameter(weight.detach().to(device, wanted(name, weight)), requires_grad=False)
     for name, buffer in vae.named_buffers():
         done[id(buffer)] = buffer.to(device, wanted(name, buffer))
     return copy.deepcopy(vae, done).eval()
+
+
+def check_range(name: str, weight: Tensor, dtype: torch.dtype) -> None:
+    """Refuse weights that a dtype cannot hold.
+
+    Raises:
+        BadPlan: that is so.
+    """
+    largest = weight.detach().abs().max().item() if dtype in HALF and weight.dtype not in HALF else 0.0
+    if torch.finfo(torch.float32).max > largest > torch.finfo(dtype).max:
+        raise BadPlan(
+            f"The weights {name} reach {largest:.3g}.",
+            f"{str(dtype).removeprefix('torch.')} holds numbers up to {torch.finfo(dtype).max:.3g}.",
+            "Use bf16 or fp32 (--dtype).",
+        )

@@ -28,7 +28,7 @@ def memory_bytes(text: str | int) -> int:
     return size
 
 
-def size_words(size: float) -> str:
+def size_words(size: int | float) -> str:
     """Bytes as a person reads them.
 
     >>> size_words(734003200), size_words(2.5 * 2**30)

@@ -185,8 +185,11 @@ class Normalise:
     cheap: bool = True
 
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
-        scale, shift = self.line(*inputs)
-        return torch.mul(inputs[0], scale).add_(shift)
+        x, moments = inputs
+        # The factor of large numbers is too small for half precision.
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))
+        scale, shift = self.line(exact, moments)
+        return torch.mul(exact, scale).add_(shift).to(x.dtype)
 
     def line(self, x: Tensor, moments: Tensor) -> tuple[Tensor, Tensor]:
         """The factor and the addend of each channel, (c, 1, 1)."""

@@ -7,7 +7,7 @@ cheap beside a convolution; then slabs become smaller.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vaekit.errors import BadPlan
+from vaekit.errors import TooLittleMemory
 from vaekit.runtime.convolving import Convolvers
 from vaekit.runtime.forecast import StageForecast, forecast
 from vaekit.runtime.memory import size_words
@@ -60,7 +60,7 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
         keep_ready: whether convolutions may stay prepared for the next run.
 
     Raises:
-        BadPlan: no way fits. The message says the smallest budget that would do.
+        TooLittleMemory: no way fits. The message says the smallest budget that would do.
     """
     planned = None if budget is None else int(HEADROOM * budget)
     slab = SLAB
@@ -70,11 +70,13 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
         if isinstance(plan, RunPlan):
             return plan
         if slab <= LEAST_SLAB:
-            least = size_words(plan / HEADROOM + (1 << 20))  # and what rounding to words takes off
-            raise BadPlan(
+            enough = int(plan / HEADROOM) + (1 << 20)  # what rounding to words takes off
+            least = size_words(enough)
+            raise TooLittleMemory(
                 f"This picture cannot be done in {size_words(budget or 0)}.",
                 f"It takes {least} at least, beside the VAE itself.",
                 f"Allow {least} or more (--memory), or make the picture smaller.",
+                enough,
             )
         slab //= 2
 

@@ -7,20 +7,25 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from vaekit.errors import BadPlan
 from vaekit.places import scratch_folder
-from vaekit.runtime.convolving import Backend, Convolvers
+from vaekit.runtime.convolving import Backend, Convolvers, TorchBackend
 from vaekit.runtime.explaining import Explanation
 from vaekit.runtime.maps import Store
 from vaekit.runtime.memory import free_memory
 from vaekit.runtime.numerics import Guard
+from vaekit.runtime.plan import AUTO, TORCH, Plan
 from vaekit.runtime.planning import RunPlan, plan_run
 from vaekit.runtime.rooms import Rooms
 from vaekit.runtime.rules import lowered
 from vaekit.runtime.stages import Stages, staged
 from vaekit.runtime.streaming import stream
-from vaekit.runtime.tracing import NotTraceable, Trace, trace
+from vaekit.runtime.tracing import SMALL, NotTraceable, Trace, trace
 
 SIZES_REMEMBERED = 8
+TOLERANCE = 1e-3
+"""How much a backend's numbers may differ from torch's, in the largest of them. What rounds otherwise stays below 1e-4,
+what computes something else is far above."""
 KEPT_BETWEEN_RUNS = 256 << 20
 """Bytes of memory for maps that an engine keeps for the next picture, if it took as much."""
 SHARE_OF_FREE = 0.8
@@ -40,10 +45,9 @@ class Runner:
 
     Args:
         network: an encoder or decoder, on its device and in its dtype.
-        make_input: rows and columns of a latent -> an input of the network for it, of any values; None for a network
-            of one size.
+        make_input: rows and columns of a latent -> an input of the network for it; None for a network of one size.
         backend: what runs the convolutions.
-        budget: bytes that it may take above the weights; None for what is free.
+        plan: what it may take, and whether its backend was chosen by the user.
     """
 
     def __init__(
@@ -51,18 +55,20 @@ class Runner:
         network: nn.Module,
         make_input: Callable[[int, int], Tensor] | None,
         backend: Backend,
-        budget: int | None,
+        plan: Plan,
     ) -> None:
         self.network = network
         self.convolvers = Convolvers(backend)
-        self.budget = budget
+        self.budget = plan.budget
+        self._chosen_by_user = plan.backend != AUTO
+        self._refused = ""
         device = next(network.parameters()).device
         self.bands, self.slabs = Rooms(device), Rooms(device)
         self.guard = Guard(next(network.parameters()).dtype)
         self._make_input = make_input
         self._names = {id(weight): name.rpartition(".")[0] for name, weight in network.named_parameters()}
         self._trace: Trace | None = None
-        self._watched = False
+        self._watched = self._checked = False
         self._sizes: OrderedDict[tuple[int, int], Stages] = OrderedDict()
         self._plans: OrderedDict[tuple[tuple[int, int], int, int | None], RunPlan] = OrderedDict()
 
@@ -76,10 +82,14 @@ class Runner:
             out: where to put the result; a new tensor without it.
 
         Raises:
-            BadPlan: it does not fit into the budget.
+            BadPlan: it does not fit into the budget, or the backend gives wrong numbers here.
         """
         if not self.streams:
             return self.network(item)
+        self.check_backend()
+        return self._run(item, size, fixed, out)
+
+    def _run(self, item: Tensor, size: tuple[int, int], fixed: int, out: Tensor | None) -> Tensor:
         prepared = self.prepared(size, fixed)
         store = Store(item.device, self.bands, scratch_folder())
         made = stream(
@@ -95,6 +105,34 @@ class Runner:
         )
         self.bands.trim(KEPT_BETWEEN_RUNS)
         return made
+
+    def check_backend(self) -> None:
+        """Once, compare what the backend makes of a small input with what torch made of it while it was watched.
+
+        Raises:
+            BadPlan: they differ, and the user asked for this backend. Else torch is used from now on.
+        """
+        if self._checked or self._trace is None:
+            return
+        self._checked = True
+        if self.convolvers.backend.name == TORCH:
+            return
+        given, expected = self._trace.example
+        got = self._run(given, SMALL, 0, None)
+        span = max(1.0, expected.abs().max().item())
+        # Written so that NaN is no agreement.
+        if (got - expected).abs().max().item() <= TOLERANCE * span:
+            return
+        name, self.convolvers = self.convolvers.backend.name, Convolvers(TorchBackend())
+        self._plans.clear()
+        self._refused = f"{name} gives other numbers than torch on this machine; torch was used"
+        if self._chosen_by_user:
+            raise BadPlan(
+                f"The backend {name} gives other numbers than torch on this machine, by up to "
+                f"{(got - expected).abs().max().item():.2g} in {span:.2g}.",
+                f"A difference of {TOLERANCE * span:.2g} at most was expected.",
+                "Use the backend torch, and tell the makers of the other what machine this is.",
+            )
 
     def prepared(self, size: tuple[int, int], fixed: int) -> Prepared:
         """How an item of this size will be run.
@@ -134,10 +172,13 @@ class Runner:
 
     def notes(self, half: str) -> list[str]:
         """What had to be done otherwise than planned, in words."""
-        repaired = sorted(set(self.guard.repaired.values()))
-        if not repaired:
-            return []
-        return [f"beyond the range of {self.guard.dtype_name}, done again in fp32: {half} {', '.join(repaired)}"]
+        repaired = sorted({label for label in self.guard.repaired.values() if label})
+        notes = [self._refused] if self._refused else []
+        if repaired:
+            notes.append(
+                f"beyond the range of {self.guard.dtype_name}, done again in fp32: {half} {', '.join(repaired)}"
+            )
+        return notes
 
     def plan(self, size: tuple[int, int], fixed: int, budget: int | None) -> RunPlan:
         """The fastest way within a budget, which is remembered."""

@@ -229,7 +229,7 @@ class StageRun:
     def fill(self, room: Tensor, piece: Tensor, ahead: tuple[Step, ...]) -> None:
         """Copy rows, and do in place what comes before the padding; of half precision, in fp32."""
         if ahead and self.run.guard.watches:
-            exact = piece.float()
+            exact = piece.to(torch.float32, copy=True)
             self.fill_in(exact, exact, ahead)
             room.copy_(exact)
         else:

@@ -70,6 +70,8 @@ class Trace:
     calls: tuple[Call, ...]
     output: int
     """Index of the call that returned what the network returns."""
+    example: tuple[Tensor, Tensor]
+    """A small input, and what the network made of it."""
 
 
 class Part:
@@ -107,7 +109,7 @@ def trace(network: nn.Module, make_input: Callable[[int, int], Tensor]) -> Trace
     if not len(small.calls) == len(taller.calls) == len(wider.calls):
         raise NotTraceable("the network makes other calls at another size")
     calls = tuple(map(merged_calls, small.calls, taller.calls, wider.calls))
-    return Trace(calls, small.output)
+    return Trace(calls, small.output, small.example)
 
 
 def watched(network: nn.Module, given: Tensor) -> Trace:
@@ -118,7 +120,7 @@ def watched(network: nn.Module, given: Tensor) -> Trace:
     output = recorder.index_of(returned) if isinstance(returned, Tensor) else None
     if output is None:
         raise NotTraceable("the network does not return one tensor, computed from its input")
-    return Trace(tuple(recorder.calls), output)
+    return Trace(tuple(recorder.calls), output, (given, returned))
 
 
 class Recorder(TorchFunctionMode):

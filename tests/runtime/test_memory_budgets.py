@@ -1,0 +1,140 @@
+"""A budget is kept, told before it is spent, and changes no picture."""
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from vaekit.distributions import DiagonalGaussian, Laplace, Point
+from vaekit.errors import BadPlan
+from vaekit.nets import kl, tiny
+from vaekit.nets.kl import KLConfig
+from vaekit.runtime import runner
+from vaekit.runtime.engine import Engine
+from vaekit.runtime.maps import Store
+from vaekit.runtime.plan import Plan
+from vaekit.runtime.rooms import Rooms
+from vaekit.vae import VAE
+
+CPU = torch.device("cpu")
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def vae(small_kl: KLConfig) -> VAE:
+    """A KL autoencoder of factor 4 with random weights."""
+    torch.manual_seed(0)
+    encoder, decoder = kl.build(replace(small_kl, encoder_widths=(16, 16, 32), decoder_widths=(16, 16, 32)))
+    return VAE(encoder, DiagonalGaussian.from_moments, decoder, Laplace).eval()
+
+
+@pytest.fixture(scope="module")
+def tiny_vae() -> VAE:
+    """A tiny autoencoder with the branch that sees the whole map."""
+    torch.manual_seed(0)
+    encoder, decoder = tiny.build(tiny.TinyConfig(3, 4, (), (16,) * 3, (16,) * 3, (1, 1, 1), (1, 1, 1), True))
+    return VAE(encoder, Point, decoder, Laplace).eval()
+
+
+def pictures(batch: int, height: int, width: int) -> Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def engine(vae: VAE, memory: str | int | None = None, backend: str = "torch") -> Engine:
+    return Engine(vae, Plan(device="cpu", memory=memory, backend=backend))
+
+
+def least(vae: VAE, height: int, width: int) -> int:
+    """The smallest budget that the message of a refusal names, in MiB."""
+    with pytest.raises(BadPlan, match="cannot be done in 1 MiB") as refused:
+        engine(vae, MIB).explain(height, width)
+    words = re.search(r"It takes (\d+) MiB at least", str(refused.value))
+    assert words is not None
+    return int(words[1])
+
+
+@given(st.integers(30, 90), st.integers(30, 90), st.floats(0, 1))
+@settings(max_examples=8, deadline=None)
+def test_any_budget_that_is_not_refused_gives_the_same(vae: VAE, height: int, width: int, more: float) -> None:
+    x = pictures(1, height, width)
+    memory = int((least(vae, height, width) + 8 * more) * MIB)
+    freely, sparingly = engine(vae).reconstruct(x), engine(vae, memory).reconstruct(x)
+    assert (freely - sparingly).abs().max() <= 1e-4
+
+
+def test_the_budget_that_a_refusal_names_will_do(vae: VAE, tiny_vae: VAE) -> None:
+    x = pictures(1, 600, 400)
+    for member in (vae, tiny_vae):
+        running = engine(member, f"{least(member, 600, 400)}MiB")
+        plans = running.explain(600, 400)
+        assert all(plan.predicted_peak is not None and plan.predicted_peak <= plan.budget for plan in plans)
+        assert running.reconstruct(x).shape == x.shape
+
+
+def test_nothing_runs_before_a_refusal(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = engine(vae, "1MiB")
+    monkeypatch.setattr(runner, "stream", None)
+    with pytest.raises(BadPlan, match=r"cannot be done in 1 MiB.*takes \d+ MiB at least.*--memory"):
+        running.encode(pictures(1, 64, 64))
+
+
+def test_free_memory_is_the_budget_without_one(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
+    freely = engine(vae).explain(512, 512)
+    least_mib = least(vae, 512, 512)
+    monkeypatch.setattr(runner, "free_memory", lambda _: int(least_mib * MIB / runner.SHARE_OF_FREE))
+    tight = engine(vae).explain(512, 512)
+    for wide, narrow in zip(freely, tight, strict=True):
+        assert wide.to_file == 0
+        assert narrow.predicted_peak is not None and wide.predicted_peak is not None
+        assert narrow.predicted_peak <= least_mib * MIB
+        assert narrow.predicted_peak < wide.predicted_peak or wide.predicted_peak <= least_mib * MIB
+    monkeypatch.setattr(runner, "free_memory", lambda _: MIB)
+    with pytest.raises(BadPlan, match="at least"):
+        engine(vae).encode(pictures(1, 512, 512))
+
+
+def test_a_disk_that_is_full_is_told_in_words(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    store = Store(CPU, Rooms(CPU))
+    store.allow(0, 0)
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(BadPlan, match=r"No space left on device.*VAEKIT_SCRATCH"):
+        store.put(0, torch.zeros(4), 4)
+
+
+def test_what_went_to_the_file_comes_back_and_its_place_is_used_again() -> None:
+    store = Store(CPU, Rooms(CPU))
+    store.allow(0, 0)
+    first = store.put(0, torch.arange(4.0), 4)
+    assert torch.equal(store.get(first), torch.arange(4.0))
+    store.drop(first)
+    second = store.put(0, torch.arange(4.0) + 1, 4)
+    assert second.offset == first.offset
+    assert torch.equal(store.get(second), torch.arange(4.0) + 1)
+    store.close()
+
+
+def test_a_tighter_limit_sends_the_rows_that_are_read_last() -> None:
+    store = Store(CPU, Rooms(CPU))
+    bands = [store.put(row, torch.full((1,), float(row)), 1) for row in range(4)]
+    store.allow(8, 8)
+    assert [band.offset is None for band in bands] == [True, True, False, False]
+    assert [store.get(band).item() for band in bands] == [0, 1, 2, 3]
+    store.close()
+
+
+def test_rooms_are_used_again_only_when_nothing_lies_in_them() -> None:
+    rooms = Rooms(CPU)
+    first = rooms.take((2048,), torch.float32)
+    place, view = first.data_ptr(), first[5:]
+    del first
+    assert rooms.take((2048,), torch.float32).data_ptr() != place
+    del view
+    taken = [rooms.take((2048,), torch.float32) for _ in range(2)]
+    assert place in [each.data_ptr() for each in taken]
