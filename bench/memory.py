@@ -248,8 +248,9 @@ def start(job: Job, model: nn.Module, given: Tensor) -> Started:
         return Started(torch.no_grad()(functools.partial(model, given)))
     budget = {} if job.memory is None else {"memory": job.memory}
     engine = vaekit.Engine(model, vaekit.Plan(device="cpu", **budget))
-    predicted = None  # plans tell no figure yet; here is the engine, and here it will be asked
-    return Started(functools.partial(run_engine, engine, job.half, given), predicted)
+    height, width = (side * (1 if job.half == "encode" else FACTOR) for side in given.shape[2:])
+    plans = {plan.half: plan.predicted_peak for plan in engine.explain(height, width)}
+    return Started(functools.partial(run_engine, engine, job.half, given), plans[job.half])
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class StageForecast:
     workspace: int
     """Slabs, buffers and prepared convolutions, at their most."""
     wholes: int
-    """Values that are kept in one piece while it runs, the result among them."""
+    """Values that are kept in one piece while it runs; the result is counted by who asked for it."""
     maps: int
     """Kept maps at their most, wherever they are kept."""
     band: int
@@ -34,7 +34,7 @@ class StageForecast:
 
 
 def forecast(
-    stages: Stages, slab_rows: Sequence[int], convolvers: Convolvers, ready: frozenset[int], owns_out: bool
+    stages: Stages, slab_rows: Sequence[int], convolvers: Convolvers, ready: frozenset[int]
 ) -> list[StageForecast]:
     """What each stage will take.
 
@@ -43,7 +43,6 @@ def forecast(
         slab_rows: for each stage, how many rows of its largest result go through at once.
         convolvers: what will run the convolutions.
         ready: steps whose convolutions are prepared for good: they are counted elsewhere.
-        owns_out: whether the result's memory is part of it.
     """
     alive: dict[int, Step] = {}
     found = []
@@ -53,7 +52,7 @@ def forecast(
         whole = {i for i, step in alive.items() if step.axis is None or step.whole or i in stages.read_whole}
         if stages.output in alive:
             whole.add(stages.output)
-        wholes = sum(step.nbytes for i, step in alive.items() if i in whole and (owns_out or i != stages.output))
+        wholes = sum(step.nbytes for i, step in alive.items() if i in whole and i != stages.output)
         at_start = sum(step.nbytes for i, step in before.items() if i not in whole)
         alive = {i: step for i, step in alive.items() if stages.last_use[i] > number}
         at_end = sum(step.nbytes for i, step in alive.items() if i not in whole)

@@ -48,7 +48,7 @@ class Store:
         self.limit: int | None = None
         self.held = 0
         self.written = 0
-        self._rooms = rooms
+        self.rooms = rooms
         self._device = device
         self._in_memory: list[Band] = []
         self._folder = Path(tempfile.gettempdir()) if folder is None else folder
@@ -64,12 +64,12 @@ class Store:
             rooms: bytes of the rooms that they lie in, empty ones among them.
         """
         self.limit = limit
-        self._rooms.most = rooms
+        self.rooms.most = rooms
         while limit is not None and self.held > limit:
             band = max(self._in_memory, key=lambda each: each.start)  # the rows that are read last
             self._write(band)
             self._forget(band)
-        self._rooms.trim(rooms)
+        self.rooms.trim(rooms)
 
     def put(self, start: int, tensor: Tensor, rows: int) -> Band:
         """Keep some rows."""
@@ -78,7 +78,7 @@ class Store:
             self._write(band)
             band.tensor = None
         else:
-            band.tensor = self._rooms.take(band.shape, band.dtype).copy_(tensor)
+            band.tensor = self.rooms.take(band.shape, band.dtype).copy_(tensor)
             self.held += band.nbytes
             self._in_memory.append(band)
         return band

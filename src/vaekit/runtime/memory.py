@@ -1,6 +1,7 @@
 """How much memory there is, and how much was asked for."""
 
 import ctypes
+import mmap
 import re
 import sys
 from functools import cache
@@ -10,6 +11,8 @@ import torch
 
 from vaekit.errors import BadPlan
 
+HOLES = 32 << 20
+"""How much may be left in holes of the heap before it is given back."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -70,6 +73,29 @@ def text_of(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
+
+
+class HeapWatch:
+    """Gives memory back that the C library keeps in pieces, when it has become much.
+
+    Where large pieces come and go among small ones that stay, holes are left that the next large piece does not fit
+    into: hundreds of MiB in a minute. What a process takes beyond what it knows of is such holes.
+    """
+
+    def __init__(self) -> None:
+        self._start, self._unexplained = resident_memory(), 0
+
+    def look(self, known: int) -> None:
+        """See how much is taken beyond what is known of, in bytes, and give back what can be."""
+        if self._start and resident_memory() - self._start - known - self._unexplained > HOLES:
+            give_back()
+            self._unexplained = resident_memory() - self._start - known
+
+
+def resident_memory() -> int:
+    """What the process has of the machine's memory, in bytes; 0 where the system does not tell."""
+    fields = text_of(Path("/proc/self/statm")).split()
+    return int(fields[1]) * mmap.PAGESIZE if fields else 0
 
 
 def give_back() -> None:

@@ -85,7 +85,7 @@ def with_slabs(
     stages: Stages, rows: Sequence[int], convolvers: Convolvers, budget: int | None, fixed: int, keep_ready: bool
 ) -> RunPlan | int:
     """A plan with slabs of so many rows; where none fits, the bytes that would do."""
-    alone = forecast(stages, rows, convolvers, frozenset(), owns_out=False)
+    alone = forecast(stages, rows, convolvers, frozenset())
     taken = zip(alone, heaps(alone), strict=True)
     least = max(fixed + BASE + each.wholes + heap + 2 * each.band for each, heap in taken)
     if budget is not None and least > budget:
@@ -94,7 +94,7 @@ def with_slabs(
     prepared, found = 0, alone
     if keep_ready:
         sizes = prepared_sizes(stages, convolvers)
-        kept = forecast(stages, rows, convolvers, frozenset(sizes), owns_out=False)
+        kept = forecast(stages, rows, convolvers, frozenset(sizes))
         if budget is None or peak_of(kept, fixed, None) + sum(sizes.values()) <= budget:
             ready, prepared, found = frozenset(sizes), sum(sizes.values()), kept
     courses, to_file = [], 0

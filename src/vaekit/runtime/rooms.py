@@ -15,6 +15,9 @@ from torch import Tensor
 UNUSED = 3
 """References to a room that no tensor lies in: the list's, the loop's and the question's own."""
 
+ROOMY = 1.5
+"""How much larger than needed a room may be: the first and last slabs of a stage are a little larger or smaller."""
+
 
 class Rooms:
     """Takes and keeps memory on one device; only the CPU's is managed here, for torch does so on others."""
@@ -24,27 +27,28 @@ class Rooms:
         """Bytes that rooms may take together, before free ones are given back for a new one."""
         self._device = device
         self._rooms: dict[int, list[mmap.mmap]] = {}
-        self._taken = 0
+        self.taken = 0
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """A tensor without values, in a room that is free, or a new one."""
         nbytes = math.prod(shape) * dtype.itemsize
         if self._device.type != "cpu" or nbytes < mmap.PAGESIZE:
             return torch.empty(shape, dtype=dtype, device=self._device)
-        rooms = self._rooms.setdefault(nbytes, [])
-        room = next((room for room in rooms if sys.getrefcount(room) <= UNUSED), None)
+        fitting = sorted(size for size in self._rooms if nbytes <= size <= ROOMY * nbytes)
+        free = (room for size in fitting for room in self._rooms[size] if sys.getrefcount(room) <= UNUSED)
+        room = next(free, None)
         if room is None:
             self.trim(self.most - nbytes)
             room = mmap.mmap(-1, nbytes)
-            rooms.append(room)
-            self._taken += nbytes
-        return torch.frombuffer(room, dtype=dtype).view(shape)
+            self._rooms.setdefault(nbytes, []).append(room)
+            self.taken += nbytes
+        return torch.frombuffer(room, dtype=dtype, count=math.prod(shape)).view(shape)
 
     def trim(self, most: int) -> None:
         """Give back rooms that no tensor lies in, until all take no more than so many bytes, as far as that goes."""
         for nbytes, rooms in self._rooms.items():
-            if self._taken <= most:
+            if self.taken <= most:
                 return
             kept = [room for room in rooms if sys.getrefcount(room) > UNUSED]
-            self._taken -= nbytes * (len(rooms) - len(kept))
+            self.taken -= nbytes * (len(rooms) - len(kept))
             rooms[:] = kept

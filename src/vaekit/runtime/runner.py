@@ -72,14 +72,13 @@ class Runner:
         self._sizes: OrderedDict[tuple[int, int], Stages] = OrderedDict()
         self._plans: OrderedDict[tuple[tuple[int, int], int, int | None], RunPlan] = OrderedDict()
 
-    def run(self, item: Tensor, size: tuple[int, int], fixed: int, out: Tensor | None = None) -> Tensor:
+    def run(self, item: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
         """What the network makes of one item.
 
         Args:
             item: its input.
             size: rows and columns of the latent.
             fixed: bytes that the caller takes beside the run: its input, and the result.
-            out: where to put the result; a new tensor without it.
 
         Raises:
             BadPlan: it does not fit into the budget, or the backend gives wrong numbers here.
@@ -87,9 +86,9 @@ class Runner:
         if not self.streams:
             return self.network(item)
         self.check_backend()
-        return self._run(item, size, fixed, out)
+        return self._run(item, size, fixed)
 
-    def _run(self, item: Tensor, size: tuple[int, int], fixed: int, out: Tensor | None) -> Tensor:
+    def _run(self, item: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
         prepared = self.prepared(size, fixed)
         store = Store(item.device, self.bands, scratch_folder())
         made = stream(
@@ -101,7 +100,6 @@ class Runner:
             prepared.plan.ready,
             self.guard,
             self.slabs,
-            out,
         )
         self.bands.trim(KEPT_BETWEEN_RUNS)
         return made
@@ -118,7 +116,7 @@ class Runner:
         if self.convolvers.backend.name == TORCH:
             return
         given, expected = self._trace.example
-        got = self._run(given, SMALL, 0, None)
+        got = self._run(given, SMALL, 0)
         span = max(1.0, expected.abs().max().item())
         # Written so that NaN is no agreement.
         if (got - expected).abs().max().item() <= TOLERANCE * span:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaekit.runtime.convolving import Convolvers
 from vaekit.runtime.maps import Map, Store, Strip, Whole
-from vaekit.runtime.memory import give_back
+from vaekit.runtime.memory import HeapWatch, give_back
 from vaekit.runtime.numerics import Guard
 from vaekit.runtime.operations import ON_ITSELF, Apply, Convolve, Moments, Normalise, Pad, Total, Window
 from vaekit.runtime.rooms import Rooms
@@ -44,7 +44,6 @@ def stream(
     keep_ready: frozenset[int],
     guard: Guard,
     slabs: Rooms,
-    out: Tensor | None = None,
 ) -> Tensor:
     """Run a network in stages.
 
@@ -57,10 +56,11 @@ def stream(
         keep_ready: steps whose convolutions stay prepared for the next run.
         guard: watches over half precision.
         slabs: memory for slabs.
-        out: where to put the result; a new tensor without it.
     """
     first = stages.steps[0]
-    run = Run(stages, given.device, store, convolvers, out, {0: Whole(given, first.axis, first.unit)}, guard, slabs)
+    run = Run(
+        stages, given.device, store, convolvers, {0: Whole(given, first.axis, first.unit)}, guard, slabs, HeapWatch()
+    )
     try:
         for number, (stage, course) in enumerate(zip(stages.stages, courses, strict=True)):
             store.allow(course.maps_in_memory, course.rooms)
@@ -87,17 +87,20 @@ class Run:
     device: torch.device
     store: Store
     convolvers: Convolvers
-    out: Tensor | None
     kept: dict[int, Map | Whole]
     guard: Guard
     slabs: Rooms
+    heap: HeapWatch
+
+    def known(self) -> int:
+        """Bytes that are taken on purpose."""
+        wholes = sum(each.tensor.nbytes for each in self.kept.values() if isinstance(each, Whole))
+        return wholes + self.store.rooms.taken + self.slabs.taken
 
     def keep(self, i: int) -> Map | Whole:
         """Make room for a value that later stages read."""
         step = self.stages.steps[i]
-        if i == self.stages.output and self.out is not None:
-            self.kept[i] = Whole(self.out, step.axis, step.unit)
-        elif i == self.stages.output or i in self.stages.read_whole:
+        if i == self.stages.output or i in self.stages.read_whole:
             self.kept[i] = Whole(torch.empty(step.shape, dtype=step.dtype, device=self.device), step.axis, step.unit)
         else:
             assert step.axis is not None
@@ -138,6 +141,8 @@ class StageRun:
                 self.pad(move)
             else:
                 self.make(move)
+                if isinstance(move.task.step.operation, Convolve):
+                    self.run.heap.look(self.run.known())
             for source, row in move.releases:
                 self.source(source).release(row, self.run.stages.last_use.get(source) == self.number)
         for index, value in self.sums.items():
@@ -156,8 +161,6 @@ class StageRun:
         step = task.step
         assert step.operation is not None
         made = step.operation.run((0, 0), [self.run.whole(each.step) for each in step.inputs])
-        if task.index == self.run.stages.output and self.run.out is not None:
-            made = self.run.out.copy_(made)
         self.run.kept[task.index] = Whole(made, step.axis, step.unit)
 
     def make(self, move: Move) -> None:
