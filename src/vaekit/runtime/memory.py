@@ -87,7 +87,9 @@ class HeapWatch:
 
     def look(self, known: int) -> None:
         """See how much is taken beyond what is known of, in bytes, and give back what can be."""
-        if self._start and resident_memory() - self._start - known - self._unexplained > HOLES:
+        unexplained = resident_memory() - self._start - known
+        self._unexplained = min(self._unexplained, unexplained)
+        if self._start and unexplained - self._unexplained > HOLES:
             give_back()
             self._unexplained = resident_memory() - self._start - known
 
