@@ -75,18 +75,25 @@ class Staging:
 
     def roots(self, i: int) -> set[int]:
         """The values that are not cheap, of which a step's rows are made."""
-        found: set[int] = set()
-        for each in self.steps[i].inputs:
-            if each.window is not None:
-                found |= self.roots(each.step) if self.cheap(each.step) else {each.step}
+        found, seen, todo = set[int](), {i}, [i]
+        while todo:
+            for each in self.steps[todo.pop()].inputs:
+                if each.window is not None and each.step not in seen:
+                    seen.add(each.step)
+                    (todo.append if self.cheap(each.step) else found.add)(each.step)
         return found - {0}  # the input is there all the time
 
     def needed_in(self, i: int, besides: int | None = None) -> set[int]:
         """The stages that read rows of a value, directly or through cheap steps."""
-        found: set[int] = set()
-        for user in self.users[i]:
-            if user != besides:
-                found |= self.needed_in(user, besides) if self.cheap(user) else {self.place[user]}
+        found, seen, todo = set[int](), {i, besides}, [i]
+        while todo:
+            for user in self.users[todo.pop()]:
+                if user not in seen:
+                    seen.add(user)
+                    if self.cheap(user):
+                        todo.append(user)
+                    else:
+                        found.add(self.place[user])
         return found
 
     def _settle(self, i: int) -> None:
