@@ -62,9 +62,10 @@ class Runner:
         self.budget = plan.budget
         self._chosen_by_user = plan.backend != AUTO
         self._refused = ""
-        device = next(network.parameters()).device
-        self.bands, self.slabs = Rooms(device), Rooms(device)
-        self.guard = Guard(next(network.parameters()).dtype)
+        given = make_input(*SMALL) if make_input is not None else next(network.parameters())
+        self.device, self.dtype = given.device, given.dtype
+        self.bands, self.slabs = Rooms(self.device), Rooms(self.device)
+        self.guard = Guard(self.dtype)
         self._make_input = make_input
         self._names = {id(weight): name.rpartition(".")[0] for name, weight in network.named_parameters()}
         self._trace: Trace | None = None
@@ -142,7 +143,7 @@ class Runner:
         if self.budget is not None:
             return Prepared(stages, self.plan(size, fixed, self.budget))
         plan = self.plan(size, fixed, None)
-        free = int(SHARE_OF_FREE * free_memory(next(self.network.parameters()).device))
+        free = int(SHARE_OF_FREE * free_memory(self.device))
         return Prepared(stages, plan if plan.peak <= free else self.plan(size, fixed, free))
 
     def explained(self, half: str, size: tuple[int, int], pixels: tuple[int, int], fixed: int) -> Explanation:
@@ -151,8 +152,7 @@ class Runner:
         Raises:
             BadPlan: it does not fit into the budget.
         """
-        weight = next(self.network.parameters())
-        known = (half, pixels[1], pixels[0], str(weight.device), str(weight.dtype).removeprefix("torch."))
+        known = (half, pixels[1], pixels[0], str(self.device), str(self.dtype).removeprefix("torch."))
         if not self.streams:
             return Explanation(*known, "torch", self.budget, None, 0, 0, 1, (pixels[0], pixels[0]))
         plan = self.prepared(size, fixed).plan
