@@ -49,7 +49,7 @@ class RunPlan:
     stages: tuple[StageForecast, ...]
 
 
-def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: int, keep_ready: bool) -> RunPlan:
+def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: int) -> RunPlan:
     """The fastest way to run a network that fits.
 
     Args:
@@ -57,7 +57,6 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
         convolvers: what will run the convolutions.
         budget: bytes that it may take; None for as many as it likes.
         fixed: bytes that its caller takes all the while: input and result.
-        keep_ready: whether convolutions may stay prepared for the next run.
 
     Raises:
         TooLittleMemory: no way fits. The message says the smallest budget that would do.
@@ -66,7 +65,7 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
     slab = SLAB
     while True:
         rows = [slab_rows(stages.steps, stage, slab) for stage in stages.stages]
-        plan = with_slabs(stages, rows, convolvers, planned, fixed, keep_ready)
+        plan = with_slabs(stages, rows, convolvers, planned, fixed)
         if isinstance(plan, RunPlan):
             return plan
         if slab <= LEAST_SLAB:
@@ -82,7 +81,7 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
 
 
 def with_slabs(
-    stages: Stages, rows: Sequence[int], convolvers: Convolvers, budget: int | None, fixed: int, keep_ready: bool
+    stages: Stages, rows: Sequence[int], convolvers: Convolvers, budget: int | None, fixed: int
 ) -> RunPlan | int:
     """A plan with slabs of so many rows; where none fits, the bytes that would do."""
     alone = forecast(stages, rows, convolvers, frozenset())
@@ -92,11 +91,10 @@ def with_slabs(
         return least
     ready: frozenset[int] = frozenset()
     prepared, found = 0, alone
-    if keep_ready:
-        sizes = prepared_sizes(stages, convolvers)
-        kept = forecast(stages, rows, convolvers, frozenset(sizes))
-        if budget is None or peak_of(kept, fixed, None) + sum(sizes.values()) <= budget:
-            ready, prepared, found = frozenset(sizes), sum(sizes.values()), kept
+    sizes = prepared_sizes(stages, convolvers)
+    kept = forecast(stages, rows, convolvers, frozenset(sizes))
+    if budget is None or peak_of(kept, fixed, None) + sum(sizes.values()) <= budget:
+        ready, prepared, found = frozenset(sizes), sum(sizes.values()), kept
     courses, to_file = [], 0
     most_maps = max(each.maps for each in found)
     for number, (each, heap) in enumerate(zip(found, heaps(found), strict=True)):

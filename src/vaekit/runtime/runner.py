@@ -182,7 +182,7 @@ class Runner:
         """The fastest way within a budget, which is remembered."""
         key = (size, fixed, budget)
         if key not in self._plans:
-            self._plans[key] = plan_run(self.stages(size), self.convolvers, budget, fixed, keep_ready=True)
+            self._plans[key] = plan_run(self.stages(size), self.convolvers, budget, fixed)
             if len(self._plans) > SIZES_REMEMBERED:
                 self._plans.popitem(last=False)
         return self._plans[key]

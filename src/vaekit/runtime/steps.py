@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from vaekit.runtime.operations import Moments, Operation, Total, Window
+from vaekit.runtime.operations import Operation, Reduction, Window
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Step:
     @property
     def reduces(self) -> bool:
         """Whether it takes all rows to make the value."""
-        return isinstance(self.operation, Moments | Total)
+        return isinstance(self.operation, Reduction)
 
     @property
     def whole(self) -> bool:

@@ -11,7 +11,7 @@ from vaekit.runtime.convolving import Convolvers
 from vaekit.runtime.maps import Map, Store, Strip, Whole
 from vaekit.runtime.memory import HeapWatch, give_back
 from vaekit.runtime.numerics import Guard
-from vaekit.runtime.operations import ON_ITSELF, Apply, Convolve, Moments, Normalise, Pad, Total, Window
+from vaekit.runtime.operations import ON_ITSELF, Apply, Convolve, Normalise, Pad, Reduction, Window
 from vaekit.runtime.rooms import Rooms
 from vaekit.runtime.stages import Stage, Stages
 from vaekit.runtime.steps import Step
@@ -169,7 +169,7 @@ class StageRun:
         operation = task.step.operation
         assert operation is not None
         given = self.gathered(task, rows)
-        if isinstance(operation, Moments | Total):
+        if isinstance(operation, Reduction):
             part, before = operation.run(rows, given), self.sums.get(task.index)
             self.sums[task.index] = part if before is None else operation.merge(before, part)
             return
