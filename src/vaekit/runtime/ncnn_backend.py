@@ -96,7 +96,5 @@ class Winograd:
         failed, made = extractor.extract("y")
         if failed:
             raise MemoryError("ncnn had no memory for a convolution")
-        slabs.clear()
-        buffers.clear()
         y = torch.from_numpy(np.asarray(made)).unsqueeze(0)  # which keeps what ncnn made alive
         return y if self._bias is None else y.add_(self._bias)
