@@ -38,11 +38,11 @@ def half(request: pytest.FixtureRequest) -> Half:
     return network, trace(network, lambda h, w: torch.zeros(1, channels, factor * h, factor * w)), channels, factor
 
 
-def streamed(half: Half, x: Tensor, slab_rows: int, memory: int | None) -> Tensor:
-    """The network's result, by slabs."""
+def streamed(half: Half, x: Tensor, slab_rows: int, memory: int | None, parts: int = 1) -> Tensor:
+    """The network's result, by slabs, in parts side by side."""
     _, watched, _, factor = half
     stages = staged(*lowered(watched, x.shape[2] // factor, x.shape[3] // factor, {}))
-    courses = [Course(slab_rows, memory)] * len(stages.stages)
+    courses = [Course(slab_rows, parts, memory)] * len(stages.stages)
     guard = Guard(torch.float32)
     return stream(
         stages, courses, x, Store(CPU, Rooms(CPU)), Convolvers(TorchBackend()), frozenset(), guard, Rooms(CPU)
@@ -50,17 +50,24 @@ def streamed(half: Half, x: Tensor, slab_rows: int, memory: int | None) -> Tenso
 
 
 @given(
-    st.integers(1, 9), st.integers(1, 9), st.integers(1, 40), st.sampled_from([None, 0, 1, 3000]), st.integers(0, 99)
+    st.integers(1, 17),
+    st.integers(1, 9),
+    st.integers(1, 40),
+    st.sampled_from([None, 0, 1, 3000]),
+    st.integers(1, 5),
+    st.integers(0, 99),
 )
 @settings(max_examples=12, deadline=None)
-def test_streamed_is_whole(half: Half, h: int, w: int, slab_rows: int, memory: int | None, seed: int) -> None:
+def test_streamed_is_whole(
+    half: Half, h: int, w: int, slab_rows: int, memory: int | None, parts: int, seed: int
+) -> None:
     assume(h * w > 1)  # torch itself refuses the norm of a group of one number
     network, _, channels, factor = half
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(1, channels, factor * h, factor * w, generator=generator)
     with torch.no_grad():
         expected = network(x)
-        got = streamed(half, x, slab_rows, memory)
+        got = streamed(half, x, slab_rows, memory, parts)
     span = (expected.max() - expected.min()).item() + 1e-3
     assert (got - expected).abs().max().item() <= 1e-4 * span
 
@@ -75,4 +82,4 @@ def test_where_maps_are_kept_changes_no_bit(half: Half) -> None:
     _, _, channels, factor = half
     x = torch.randn(1, channels, 4 * factor, 3 * factor, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert torch.equal(streamed(half, x, 2, None), streamed(half, x, 2, 0))
+        assert torch.equal(streamed(half, x, 2, None, 2), streamed(half, x, 2, 0, 2))

@@ -27,25 +27,27 @@ def vae() -> VAE:
     return VAE(encoder, DiagonalGaussian.from_moments, decoder, Laplace).eval()
 
 
-def convolution(inputs: int, outputs: int, bias: bool = True) -> Convolve:
+def convolution(inputs: int, outputs: int, bias: bool = True, relu: bool = False) -> Convolve:
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(outputs, inputs, 3, 3, generator=generator) / (3 * inputs**0.5)
-    return Convolve(weight, torch.randn(outputs, generator=generator) if bias else None, (1, 1), (1, 1), 1)
+    return Convolve(weight, torch.randn(outputs, generator=generator) if bias else None, (1, 1), (1, 1), 1, relu)
 
 
 def engine(vae: VAE, backend: str, memory: str | None = None) -> Engine:
     return Engine(vae, Plan(device="cpu", backend=backend, memory=memory))
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (16, 40), (33, 17), (64, 128)])
+@pytest.mark.parametrize(("bias", "relu"), [(True, False), (False, False), (True, True), (False, True)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (16, 40), (33, 17), (64, 128), (40, 3)])
 @pytest.mark.parametrize(("rows", "columns"), [(3, 3), (5, 4), (18, 131), (64, 10)])
-def test_one_convolution_is_torchs(inputs: int, outputs: int, rows: int, columns: int, bias: bool) -> None:
-    one = convolution(inputs, outputs, bias)
+def test_one_convolution_is_torchs(
+    inputs: int, outputs: int, rows: int, columns: int, bias: bool, relu: bool
+) -> None:
+    one = convolution(inputs, outputs, bias, relu)
     x = torch.randn(1, inputs, rows, columns, generator=torch.Generator().manual_seed(1))
     backend = NcnnBackend()
     assert backend.takes(one)
-    ready = backend.prepare(one)
+    ready = backend.prepare(one, 1)
     torch.testing.assert_close(ready(x), one.run((0, 0), [x]), atol=1e-4, rtol=1e-4)
     # A view, as slabs often are, and what was made before stays what it was.
     first, before = ready(x), ready(x).clone()
@@ -62,7 +64,7 @@ def test_one_convolution_is_torchs(inputs: int, outputs: int, rows: int, columns
         Convolve(torch.zeros(32, 32, 3, 3), None, (2, 2), (1, 1), 1),
         Convolve(torch.zeros(32, 32, 3, 3), None, (1, 1), (2, 2), 1),
         Convolve(torch.zeros(32, 1, 3, 3), None, (1, 1), (1, 1), 32),
-        Convolve(torch.zeros(3, 32, 3, 3), None, (1, 1), (1, 1), 1),
+        Convolve(torch.zeros(32, 3, 3, 3), None, (1, 1), (1, 1), 1),
         Convolve(torch.zeros(32, 32, 3, 3, dtype=torch.bfloat16), None, (1, 1), (1, 1), 1),
     ],
 )
@@ -80,7 +82,7 @@ def test_a_vae_gives_the_same_through_either(vae: VAE, memory: str | None) -> No
 
 def broken(how: Callable[[Tensor], Tensor]) -> Callable[..., Callable[[Tensor], Tensor]]:
     """A way to prepare convolutions that come out wrong."""
-    return lambda _, one: lambda x: how(one.run((0, 0), [x]))
+    return lambda _, one, threads: lambda x: how(one.run((0, 0), [x]))
 
 
 @pytest.mark.parametrize("how", [lambda y: y * 1.5, lambda y: y.roll(1, 3), lambda y: y * torch.nan])
@@ -114,6 +116,20 @@ def test_prepared_weights_are_counted(vae: VAE) -> None:
     taken = [
         weight
         for name, weight in vae.decoder.named_parameters()
-        if weight.dim() == 4 and weight.shape[2] == 3 and min(weight.shape[:2]) >= ncnn_backend.LEAST_CHANNELS
+        if weight.dim() == 4 and weight.shape[2] == 3 and weight.shape[1] >= ncnn_backend.LEAST_CHANNELS
     ]
     assert plans["decode"].prepared == sum(weight.numel() for weight in taken) * 4 * 4
+
+
+def test_it_runs_on_the_threads_of_its_caller(vae: VAE) -> None:
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    running, before = engine(vae, "ncnn"), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = running.reconstruct(x)
+        torch.set_num_threads(3)
+        together = running.reconstruct(x)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert (alone - together).abs().max() <= 1e-4 * 2

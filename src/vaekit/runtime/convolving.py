@@ -27,8 +27,8 @@ class Backend(Protocol):
     def takes(self, convolution: Convolve) -> bool:
         """Whether it can run this one, and faster than torch."""
 
-    def prepare(self, convolution: Convolve) -> Convolver:
-        """Get ready to run it many times."""
+    def prepare(self, convolution: Convolve, threads: int) -> Convolver:
+        """Get ready to run it many times, each time with so many threads."""
 
     def prepared_bytes(self, convolution: Convolve) -> int:
         """Memory that stays taken once it is ready."""
@@ -48,7 +48,7 @@ class TorchBackend:
     def takes(self, convolution: Convolve) -> bool:
         return True
 
-    def prepare(self, convolution: Convolve) -> Convolver:
+    def prepare(self, convolution: Convolve, threads: int) -> Convolver:
         return lambda x: convolution.run((0, 0), [x])
 
     def prepared_bytes(self, convolution: Convolve) -> int:
@@ -72,17 +72,20 @@ class Convolvers:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._torch = TorchBackend()
-        self._ready: dict[int, Convolver] = {}
+        self._ready: dict[int, tuple[Convolver, int]] = {}
 
     def chosen(self, convolution: Convolve) -> Backend:
         """What runs a convolution."""
         return self.backend if self.backend.takes(convolution) else self._torch
 
-    def ready(self, step: int, convolution: Convolve) -> Convolver:
-        """A step's convolution, ready to run."""
-        if step not in self._ready:
-            self._ready[step] = self.chosen(convolution).prepare(convolution)
-        return self._ready[step]
+    def get_ready(self, step: int, convolution: Convolve, threads: int) -> None:
+        """Prepare a step's convolution, to be run with so many threads at a time, unless that is done."""
+        if step not in self._ready or self._ready[step][1] != threads:
+            self._ready[step] = (self.chosen(convolution).prepare(convolution, threads), threads)
+
+    def run(self, step: int, x: Tensor) -> Tensor:
+        """What a step's convolution, which is ready, makes of a padded slab."""
+        return self._ready[step][0](x)
 
     def keep_only(self, steps: frozenset[int]) -> None:
         """Forget what was prepared for all other steps."""
@@ -103,5 +106,5 @@ def fits_winograd(convolution: Convolve, least_channels: int) -> bool:
         and tuple(weight.shape[2:]) == (3, 3)
         and convolution.stride == convolution.dilation == (1, 1)
         and convolution.groups == 1
-        and min(weight.shape[:2]) >= least_channels
+        and weight.shape[1] >= least_channels
     )

@@ -11,7 +11,8 @@ from vaekit.runtime.convolving import Convolvers
 from vaekit.runtime.operations import Apply, Convolve, Moments, Pad
 from vaekit.runtime.stages import Stage, Stages
 from vaekit.runtime.steps import Step
-from vaekit.runtime.tasks import Move, Task, looked_at, walk
+from vaekit.runtime.streaming import Course
+from vaekit.runtime.tasks import Move, Task, looked_at, shares_of, walk
 
 SINGLE = 4
 """Bytes of a number in fp32."""
@@ -34,19 +35,19 @@ class StageForecast:
 
 
 def forecast(
-    stages: Stages, slab_rows: Sequence[int], convolvers: Convolvers, ready: frozenset[int]
+    stages: Stages, courses: Sequence[Course], convolvers: Convolvers, ready: frozenset[int]
 ) -> list[StageForecast]:
     """What each stage will take.
 
     Args:
         stages: what will be run.
-        slab_rows: for each stage, how many rows of its largest result go through at once.
+        courses: how, for each stage.
         convolvers: what will run the convolutions.
         ready: steps whose convolutions are prepared for good: they are counted elsewhere.
     """
     alive: dict[int, Step] = {}
     found = []
-    for number, (stage, rows) in enumerate(zip(stages.stages, slab_rows, strict=True)):
+    for number, (stage, course) in enumerate(zip(stages.stages, courses, strict=True)):
         before = dict(alive)
         alive |= {i: stages.steps[i] for i in stage.kept}
         whole = {i for i, step in alive.items() if step.axis is None or step.whole or i in stages.read_whole}
@@ -56,7 +57,7 @@ def forecast(
         at_start = sum(step.nbytes for i, step in before.items() if i not in whole)
         alive = {i: step for i, step in alive.items() if stages.last_use[i] > number}
         at_end = sum(step.nbytes for i, step in alive.items() if i not in whole)
-        walked = StageWalk(stages, stage, rows, convolvers, ready)
+        walked = StageWalk(stages, stage, course, convolvers, ready)
         walked.follow()
         maps = max(at_start, at_end)
         slack = min(2 * walked.band, maps)  # a band goes when all of it has been read
@@ -65,23 +66,33 @@ def forecast(
 
 
 class StageWalk:
-    """The slabs of one stage, followed without tensors."""
+    """The slabs of one stage, followed without tensors: those of one part of it, for all parts are alike."""
 
     def __init__(
-        self, stages: Stages, stage: Stage, slab_rows: int, convolvers: Convolvers, ready: frozenset[int]
+        self, stages: Stages, stage: Stage, course: Course, convolvers: Convolvers, ready: frozenset[int]
     ) -> None:
         self.steps = stages.steps
         self.stage = stage
-        self.slab_rows = slab_rows
+        self.slab_rows = course.slab_rows
         self.convolvers = convolvers
         self.ready = ready
         self.rowed = [task for task in stage.tasks if not task.step.whole]
+        self.shares = shares_of(self.steps, self.rowed, stage.kept, course.parts)
         self.kept = set(stage.kept)
-        read = {source for task in self.rowed for source, _ in task.reads}
-        self.held = {task.index: (0, 0) for task in self.rowed if task.index in read}
-        self.taken = sum(self.prepared_bytes(task) for task in self.rowed)
-        self.most = self.taken
-        self.band = 0
+        self.read = {source for task in self.rowed for source, _ in task.reads}
+        self.prepared = sum(self.prepared_bytes(task) for task in self.rowed)
+        self.held: dict[int, tuple[int, int]] = {}
+        self.taken = self.most_of_one = self.band_of_one = 0
+
+    @property
+    def most(self) -> int:
+        """Bytes that the stage takes at its most."""
+        return self.prepared + len(self.shares) * self.most_of_one
+
+    @property
+    def band(self) -> int:
+        """Bytes of the rows of a map that are written or read at once."""
+        return len(self.shares) * self.band_of_one
 
     def prepared_bytes(self, task: Task) -> int:
         """What is prepared for this stage only."""
@@ -91,9 +102,13 @@ class StageWalk:
         return self.convolvers.chosen(operation).prepared_bytes(operation)
 
     def follow(self) -> None:
+        if not self.shares:
+            return
+        share = self.shares[len(self.shares) // 2]
+        self.held = {task.index: (share.first[task.index],) * 2 for task in self.rowed if task.index in self.read}
         last = max((task.index for task in self.rowed), default=0)
         slabs = 0
-        for move in walk(self.steps, self.rowed, self.stage.kept, self.slab_rows):
+        for move in walk(self.steps, self.rowed, self.stage.kept, self.slab_rows, share):
             self.moved(move)
             slabs += move.task.index == last
             if slabs == SLABS_FOLLOWED:
@@ -120,9 +135,9 @@ class StageWalk:
             extra += (end - start) * task.step.bytes_per_row  # old rows are copied in front of new ones
             self.hold(task.index, start, move.b)
             extra -= made
-        self.most = max(self.most, self.taken + max(0, extra))
+        self.most_of_one = max(self.most_of_one, self.taken + max(0, extra))
         if task.index in self.kept and not task.step.reduces:
-            self.band = max(self.band, made)
+            self.band_of_one = max(self.band_of_one, made)
         for source, row in move.releases:
             if source in self.held:
                 start, end = self.held[source]

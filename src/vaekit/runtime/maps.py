@@ -6,6 +6,9 @@ of it. A band that does not fit goes to the file at once: it is the one that wil
 
 import os
 import tempfile
+import threading
+from bisect import insort
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +39,7 @@ class Band:
 
 
 class Store:
-    """Where bands are kept.
+    """Where bands are kept. Several threads may put and get them.
 
     Args:
         device: where the tensors are.
@@ -55,6 +58,7 @@ class Store:
         self._file: int | None = None
         self._end = 0
         self._gaps: dict[int, list[int]] = {}
+        self._lock = threading.RLock()
 
     def allow(self, limit: int | None, rooms: int) -> None:
         """Let bands take so many bytes of memory from now on, and no more.
@@ -74,39 +78,44 @@ class Store:
     def put(self, start: int, tensor: Tensor, rows: int) -> Band:
         """Keep some rows."""
         band = Band(start, start + rows, tuple(tensor.shape), tensor.dtype, tensor)
-        if self.limit is not None and self.held + band.nbytes > self.limit:
-            self._write(band)
-            band.tensor = None
-        else:
-            band.tensor = self.rooms.take(band.shape, band.dtype).copy_(tensor)
+        with self._lock:
+            if self.limit is not None and self.held + band.nbytes > self.limit:
+                self._write(band)
+                band.tensor = None
+                return band
+            room = self.rooms.take(band.shape, band.dtype)
             self.held += band.nbytes
             self._in_memory.append(band)
+        band.tensor = room.copy_(tensor)
         return band
 
     def get(self, band: Band) -> Tensor:
         """The rows of a band; they stay in memory until it is unloaded."""
-        if band.tensor is None:
-            assert self._file is not None and band.offset is not None
-            read = torch.empty(band.shape, dtype=band.dtype)
-            view = bytes_of(read)
-            done = 0
-            while done < len(view):
-                done += os.preadv(self._file, [view[done:]], band.offset + done)
-            band.tensor = read.to(self._device)
-        return band.tensor
+        with self._lock:
+            if band.tensor is None:
+                assert self._file is not None and band.offset is not None
+                read = torch.empty(band.shape, dtype=band.dtype)
+                view = bytes_of(read)
+                done = 0
+                while done < len(view):
+                    done += os.preadv(self._file, [view[done:]], band.offset + done)
+                band.tensor = read.to(self._device)
+            return band.tensor
 
     def unload(self, band: Band) -> None:
         """Rows that are in the file need not stay in memory."""
-        if band.offset is not None:
-            band.tensor = None
+        with self._lock:
+            if band.offset is not None:
+                band.tensor = None
 
     def drop(self, band: Band) -> None:
         """Let a band go."""
-        if band.offset is None:
-            self._forget(band)
-        else:
-            self._gaps.setdefault(band.nbytes, []).append(band.offset)
-        band.tensor = None
+        with self._lock:
+            if band.offset is None:
+                self._forget(band)
+            else:
+                self._gaps.setdefault(band.nbytes, []).append(band.offset)
+            band.tensor = None
 
     def close(self) -> None:
         """Give the file back."""
@@ -157,77 +166,83 @@ def nameless_file(folder: Path) -> int:
 
 
 class Map:
-    """A value that is kept in bands, as far as it was made and is still needed."""
+    """A value that is kept in bands, as far as it was made and is still needed. Several threads may fill and read it."""
 
     def __init__(self, store: Store, axis: int, unit: int) -> None:
         self.axis = axis
         self.unit = unit
         self._store = store
         self._bands: list[Band] = []
-        self._end = 0
+        self._lock = threading.Lock()
 
-    def append(self, tensor: Tensor) -> None:
-        """Add rows at the bottom."""
-        rows = tensor.shape[self.axis] // self.unit
-        self._bands.append(self._store.put(self._end, tensor, rows))
-        self._end += rows
+    def put(self, start: int, tensor: Tensor) -> None:
+        """Keep rows from this one on."""
+        band = self._store.put(start, tensor, tensor.shape[self.axis] // self.unit)
+        with self._lock:
+            insort(self._bands, band, key=lambda each: each.start)
 
     def pieces(self, a: int, b: int) -> list[Tensor]:
         """Rows a..b, in as many tensors as there are bands."""
+        with self._lock:
+            bands = [band for band in self._bands if a < band.end and band.start < b]
         found = []
-        for band in self._bands:
+        for band in bands:
             first, last = max(a, band.start), min(b, band.end)
-            if first < last:
-                start, size = (first - band.start) * self.unit, (last - first) * self.unit
-                found.append(self._store.get(band).narrow(self.axis, start, size))
+            start, size = (first - band.start) * self.unit, (last - first) * self.unit
+            found.append(self._store.get(band).narrow(self.axis, start, size))
         return found
 
-    def release(self, row: int, for_good: bool) -> None:
-        """Rows above this one are not read again in this stage, or never."""
-        for band in self._bands:
-            if band.end > row:
-                break
+    def keep_only(self, needed: Sequence[tuple[int, int]], for_good: bool) -> None:
+        """Rows outside all of these ranges are not read again in this stage, or never."""
+        with self._lock:
+            passed = [band for band in self._bands if not any(a < band.end and band.start < b for a, b in needed)]
+            if for_good:
+                self._bands = [band for band in self._bands if band not in passed]
+        for band in passed:
             (self._store.drop if for_good else self._store.unload)(band)
-        if for_good:
-            self._bands = [band for band in self._bands if band.end > row]
 
 
 class Whole:
-    """A value that is kept in one tensor, and filled row by row where it has rows."""
+    """A value that is kept in one tensor, and filled row by row where it has rows, by several threads perhaps."""
 
     def __init__(self, tensor: Tensor, axis: int | None, unit: int) -> None:
         self.tensor = tensor
         self.axis = axis
         self.unit = unit
-        self._filled = 0
+        self._lock = threading.Lock()
 
-    def append(self, tensor: Tensor) -> None:
-        """Add rows at the bottom."""
+    def put(self, start: int, tensor: Tensor) -> None:
+        """Keep rows from this one on."""
         assert self.axis is not None
-        size = tensor.shape[self.axis]
-        if tensor.dtype == torch.float32 != self.tensor.dtype:
-            self.tensor = self.tensor.float()  # half precision could not hold these rows
-        self.tensor.narrow(self.axis, self._filled, size).copy_(tensor)
-        self._filled += size
+        with self._lock:
+            if tensor.dtype == torch.float32 != self.tensor.dtype:
+                self.tensor = self.tensor.float()  # half precision could not hold these rows
+            self.tensor.narrow(self.axis, start * self.unit, tensor.shape[self.axis]).copy_(tensor)
 
     def pieces(self, a: int, b: int) -> list[Tensor]:
         """Rows a..b."""
         assert self.axis is not None
         return [self.tensor.narrow(self.axis, a * self.unit, (b - a) * self.unit)]
 
-    def release(self, row: int, for_good: bool) -> None:
+    def keep_only(self, needed: Sequence[tuple[int, int]], for_good: bool) -> None:
         """Nothing is let go before all is."""
 
 
 class Strip:
-    """Rows of a value that its users in the same stage still need: new ones come at the bottom, old ones go."""
+    """Rows of a value that its users in the same stage still need: new ones come at the bottom, old ones go.
 
-    def __init__(self, axis: int, unit: int, rooms: Rooms) -> None:
+    Args:
+        axis, unit: where the rows are.
+        start: the first row there will be.
+        rooms: where its memory comes from.
+    """
+
+    def __init__(self, axis: int, unit: int, start: int, rooms: Rooms) -> None:
         self.axis = axis
         self.unit = unit
-        self.start = 0
-        self._rooms = rooms
+        self.start = start
         self.tensor: Tensor | None = None
+        self._rooms = rooms
 
     @property
     def end(self) -> int:
@@ -236,6 +251,34 @@ class Strip:
     def append(self, tensor: Tensor) -> None:
         """Add rows at the bottom."""
         self.tensor = tensor if self.tensor is None else torch.cat([self.tensor, tensor], dim=self.axis)
+
+    def pieces(self, a: int, b: int) -> list[Tensor]:
+        """Rows a..b."""
+        if self.tensor is None:
+            return []
+        return [self.tensor.narrow(self.axis, (a - self.start) * self.unit, (b - a) * self.unit)]
+
+    def release(self, row: int) -> None:
+        """Rows above this one are not needed any more."""
+        if row >= self.end:
+            self.start, self.tensor = self.end, None
+        elif row > self.start:
+            assert self.tensor is not None
+            gone = (row - self.start) * self.unit
+            # A copy of the few that stay: a view would keep all of them in memory until the next slab.
+            left = self.tensor.narrow(self.axis, gone, self.tensor.shape[self.axis] - gone)
+            self.tensor = self._rooms.take(tuple(left.shape), left.dtype).copy_(left)
+            self.start = row
+
+
+class Frame(Strip):
+    """A strip of padded rows, which convolutions read and nobody else: it stays in one place from slab to slab, and the
+    few rows that stay are moved to its top."""
+
+    def __init__(self, axis: int, unit: int, start: int, rooms: Rooms) -> None:
+        super().__init__(axis, unit, start, rooms)
+        self._room: Tensor | None = None
+        self._gone = 0
 
     def grow(self, rows: int, like: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Add rows without values at the bottom, in one contiguous tensor with those that are there.
@@ -250,26 +293,19 @@ class Strip:
         kept = 0 if self.tensor is None else self.tensor.shape[self.axis]
         size = list(like)
         size[self.axis] = kept + rows * self.unit
-        grown = self._rooms.take(tuple(size), dtype)
+        room = self._room
+        if room is None or list(room.shape) != size or room.dtype != dtype or kept > self._gone:
+            room = self._rooms.take(tuple(size), dtype)
         if self.tensor is not None:
-            grown.narrow(self.axis, 0, kept).copy_(self.tensor)
-        self.tensor = grown
-        return grown.narrow(self.axis, kept, rows * self.unit)
+            room.narrow(self.axis, 0, kept).copy_(self.tensor)
+        self.tensor = self._room = room
+        return room.narrow(self.axis, kept, rows * self.unit)
 
-    def pieces(self, a: int, b: int) -> list[Tensor]:
-        """Rows a..b."""
-        if self.tensor is None:
-            return []
-        return [self.tensor.narrow(self.axis, (a - self.start) * self.unit, (b - a) * self.unit)]
-
-    def release(self, row: int, for_good: bool) -> None:
-        """Rows above this one are not needed any more."""
+    def release(self, row: int) -> None:
         if row >= self.end:
-            self.start, self.tensor = self.end, None
+            self.start, self.tensor, self._room = self.end, None, None
         elif row > self.start:
             assert self.tensor is not None
-            gone = (row - self.start) * self.unit
-            # A copy of the few that stay: a view would keep all of them in memory until the next slab.
-            left = self.tensor.narrow(self.axis, gone, self.tensor.shape[self.axis] - gone)
-            self.tensor = self._rooms.take(tuple(left.shape), left.dtype).copy_(left)
+            self._gone = (row - self.start) * self.unit
+            self.tensor = self.tensor.narrow(self.axis, self._gone, self.tensor.shape[self.axis] - self._gone)
             self.start = row

@@ -4,8 +4,11 @@ ncnn's layers can only be given weights as a model, so that every convolution is
 in and come out without a copy.
 """
 
+import ctypes
+import threading
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -33,12 +36,13 @@ class NcnnBackend:
 
     def __init__(self) -> None:
         self._ncnn = need("ncnn", "run convolutions with ncnn", "cpu")
+        self._pools = pools(self._ncnn)
 
     def takes(self, convolution: Convolve) -> bool:
         return fits_winograd(convolution, LEAST_CHANNELS)
 
-    def prepare(self, convolution: Convolve) -> Convolver:
-        return Winograd(self._ncnn, convolution)
+    def prepare(self, convolution: Convolve, threads: int) -> Convolver:
+        return Winograd(self._ncnn, self._pools, convolution, threads)
 
     def prepared_bytes(self, convolution: Convolve) -> int:
         return int(convolution.weight.numel() * 4 * TRANSFORMED)
@@ -48,53 +52,83 @@ class NcnnBackend:
         return int(given * 36 / 16) + given + made
 
     def rest(self) -> None:
-        for pool in pools(self._ncnn):
+        for pool in self._pools.all:
             pool.clear()
 
 
-@cache
-def pools(ncnn: Any) -> tuple[Any, Any]:
-    """Where ncnn takes memory for slabs and for its buffers, the same for all layers: their own would keep it each.
+class Pools(threading.local):
+    """Where ncnn takes memory for slabs and for its buffers, on each thread: its own would be kept for each layer.
 
     They live as long as the process, for tensors may still lie in them.
     """
-    return ncnn.PoolAllocator(), ncnn.PoolAllocator()
+
+    all: ClassVar[list[Any]] = []
+
+    def __init__(self, ncnn: Any) -> None:
+        self.slabs, self.buffers = ncnn.PoolAllocator(), ncnn.PoolAllocator()
+        self.all.extend((self.slabs, self.buffers))
+
+
+@cache
+def pools(ncnn: Any) -> Pools:
+    """Those of the process."""
+    return Pools(ncnn)
 
 
 class Winograd:
     """One convolution, ready to run."""
 
-    def __init__(self, ncnn: Any, convolution: Convolve) -> None:
-        weight = convolution.weight.contiguous()
+    def __init__(self, ncnn: Any, pools: Pools, convolution: Convolve, threads: int) -> None:
+        weight, bias = convolution.weight, convolution.bias
         outputs, _, rows, columns = weight.shape
-        self._ncnn = ncnn
-        self._bias = None if convolution.bias is None else convolution.bias.view(-1, 1, 1)
+        self._ncnn, self._pools = ncnn, pools
         self._net = ncnn.Net()
         options = self._net.opt
         options.lightmode = True  # forget the plain weights
-        options.num_threads = torch.get_num_threads()
+        options.num_threads = threads
         for half in ("fp16_storage", "fp16_packed", "fp16_arithmetic", "bf16_storage", "bf16_packed"):
             setattr(options, f"use_{half}", False)
         options.use_winograd_convolution = options.use_winograd43_convolution = True
         # What ncnn would choose instead for some shapes is half as fast on the machines it was measured on.
         options.use_winograd23_convolution = options.use_winograd63_convolution = False
         self._net.opt = options
-        count = weight.numel()
-        # The bias is added here: ncnn would go on reading it from the bytes below, which are given up.
-        layer = f"Convolution c 1 1 x y 0={outputs} 1={columns} 11={rows} 5=0 6={count}"
-        self._net.load_param_mem(f"7767517\n2 2\nInput x 0 1 x\n{layer}\n")
-        self._net.load_model_mem(bytes(4) + weight.numpy().tobytes())
+        shape = f"0={outputs} 1={columns} 11={rows} 5={int(bias is not None)} 6={weight.numel()}"
+        self._net.load_param_mem(f"7767517\n2 2\nInput x 0 1 x\nConvolution c 1 1 x y {shape} 9={int(convolution.relu)}\n")
+        plain = torch.zeros(1)  # what stands before the weights: they are not packed in any way
+        tensors = [plain, weight, *([] if bias is None else [bias])]
+        if self._net.load_model(reader_class(ncnn)(tensors)):
+            raise MemoryError("ncnn had no memory for the weights of a convolution")
         give_back()  # what the transformation took in pieces
 
     def __call__(self, x: Tensor) -> Tensor:
-        slabs, buffers = pools(self._ncnn)
         extractor = self._net.create_extractor()
-        extractor.set_blob_allocator(slabs)
-        extractor.set_workspace_allocator(buffers)
+        extractor.set_blob_allocator(self._pools.slabs)
+        extractor.set_workspace_allocator(self._pools.buffers)
         given = x.contiguous().squeeze(0).numpy()
         extractor.input("x", self._ncnn.Mat(given))
         failed, made = extractor.extract("y")
         if failed:
             raise MemoryError("ncnn had no memory for a convolution")
-        y = torch.from_numpy(np.asarray(made)).unsqueeze(0)  # which keeps what ncnn made alive
-        return y if self._bias is None else y.add_(self._bias)
+        return torch.from_numpy(np.asarray(made)).unsqueeze(0)  # which keeps what ncnn made alive
+
+
+@cache
+def reader_class(ncnn: Any) -> type:
+    """What ncnn reads weights from, into memory of its own: from bytes that it is given it would read for ever."""
+    address_of = ctypes.pythonapi.PyCapsule_GetPointer
+    address_of.restype, address_of.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+
+    class Reader(ncnn.DataReader):
+        """Tensors in fp32, one after the other; each is asked for with its size."""
+
+        def __init__(self, tensors: Sequence[Tensor]) -> None:
+            super().__init__()
+            self._tensors = [each.contiguous() for each in tensors]
+
+        def read(self, room: object, size: int) -> int:
+            tensor = self._tensors.pop(0)
+            assert tensor.nbytes == size and tensor.dtype == torch.float32
+            ctypes.memmove(address_of(room, None), tensor.data_ptr(), size)
+            return size
+
+    return Reader

@@ -100,6 +100,8 @@ class Convolve:
     stride: tuple[int, int]
     dilation: tuple[int, int]
     groups: int
+    relu: bool = False
+    """Whether negative numbers become zero in what it makes."""
 
     CHEAP_PRODUCTS = 40
 
@@ -109,7 +111,8 @@ class Convolve:
         return self.weight[0].numel() <= self.CHEAP_PRODUCTS
 
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
-        return F.conv2d(inputs[0], self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        made = F.conv2d(inputs[0], self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return torch.relu_(made) if self.relu else made
 
 
 @dataclass(frozen=True)

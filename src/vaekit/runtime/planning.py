@@ -4,8 +4,8 @@ Rows that fit the processor's cache are fastest. With less memory first the file
 cheap beside a convolution; then slabs become smaller.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from vaekit.errors import TooLittleMemory
 from vaekit.runtime.convolving import Convolvers
@@ -15,13 +15,14 @@ from vaekit.runtime.operations import Convolve, Pad
 from vaekit.runtime.stages import Stage, Stages
 from vaekit.runtime.steps import Step
 from vaekit.runtime.streaming import Course
+from vaekit.runtime.tasks import TILE
 
-SLAB = 4 << 20
-"""Bytes of the largest slab of a stage where there is memory enough."""
+SLAB = 2 << 20
+"""Bytes of the largest slab of a stage's part where there is memory enough."""
 WIDEST = 2
 """How many times as large what is read or made on the way may be."""
-TILE = 4
-"""Rows that a Winograd convolution makes at once."""
+CHAINED = 2
+"""Where more convolutions than this follow each other in a stage, slabs are half as large: all of them are to fit."""
 LEAST_SLAB = 1 << 14
 ALLOCATOR = 1.6
 """What slabs and buffers take of the system for each byte that is in use: allocators keep what was freed, in pieces."""
@@ -49,7 +50,7 @@ class RunPlan:
     stages: tuple[StageForecast, ...]
 
 
-def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: int) -> RunPlan:
+def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: int, parts: int) -> RunPlan:
     """The fastest way to run a network that fits.
 
     Args:
@@ -57,34 +58,45 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
         convolvers: what will run the convolutions.
         budget: bytes that it may take; None for as many as it likes.
         fixed: bytes that its caller takes all the while: input and result.
+        parts: how many parts of a stage may be worked on side by side.
 
     Raises:
         TooLittleMemory: no way fits. The message says the smallest budget that would do.
     """
     planned = None if budget is None else int(HEADROOM * budget)
-    slab = SLAB
-    while True:
-        rows = [slab_rows(stages.steps, stage, slab) for stage in stages.stages]
-        plan = with_slabs(stages, rows, convolvers, planned, fixed)
+    enough = 0
+    for slab, side_by_side in ways(parts):
+        courses = [
+            Course(slab_rows(stages.steps, stage, slab, side_by_side), side_by_side) for stage in stages.stages
+        ]
+        plan = with_courses(stages, courses, convolvers, planned, fixed)
         if isinstance(plan, RunPlan):
             return plan
-        if slab <= LEAST_SLAB:
-            enough = int(plan / HEADROOM) + (1 << 20)  # what rounding to words takes off
-            least = size_words(enough)
-            raise TooLittleMemory(
-                f"This picture cannot be done in {size_words(budget or 0)}.",
-                f"It takes {least} at least, beside the VAE itself.",
-                f"Allow {least} or more (--memory), or make the picture smaller.",
-                enough,
-            )
+        enough = int(plan / HEADROOM) + (1 << 20)  # what rounding to words takes off
+    least = size_words(enough)
+    raise TooLittleMemory(
+        f"This picture cannot be done in {size_words(budget or 0)}.",
+        f"It takes {least} at least, beside the VAE itself.",
+        f"Allow {least} or more (--memory), or make the picture smaller.",
+        enough,
+    )
+
+
+def ways(parts: int) -> Iterator[tuple[int, int]]:
+    """Sizes of slabs and numbers of parts, from the fastest to what takes least memory."""
+    slab = SLAB
+    while slab >= LEAST_SLAB:
+        yield slab, parts
         slab //= 2
+    if parts > 1:
+        yield slab, 1
 
 
-def with_slabs(
-    stages: Stages, rows: Sequence[int], convolvers: Convolvers, budget: int | None, fixed: int
+def with_courses(
+    stages: Stages, courses: Sequence[Course], convolvers: Convolvers, budget: int | None, fixed: int
 ) -> RunPlan | int:
-    """A plan with slabs of so many rows; where none fits, the bytes that would do."""
-    alone = forecast(stages, rows, convolvers, frozenset())
+    """A plan with slabs and parts of this kind; where none fits, the bytes that would do."""
+    alone = forecast(stages, courses, convolvers, frozenset())
     taken = zip(alone, heaps(alone), strict=True)
     least = max(fixed + BASE + each.wholes + heap + 2 * each.band for each, heap in taken)
     if budget is not None and least > budget:
@@ -92,10 +104,10 @@ def with_slabs(
     ready: frozenset[int] = frozenset()
     prepared, found = 0, alone
     sizes = prepared_sizes(stages, convolvers)
-    kept = forecast(stages, rows, convolvers, frozenset(sizes))
+    kept = forecast(stages, courses, convolvers, frozenset(sizes))
     if budget is None or peak_of(kept, fixed, None) + sum(sizes.values()) <= budget:
         ready, prepared, found = frozenset(sizes), sum(sizes.values()), kept
-    courses, to_file = [], 0
+    planned, to_file = [], 0
     most_maps = max(each.maps for each in found)
     for number, (each, heap) in enumerate(zip(found, heaps(found), strict=True)):
         room = None if budget is None else budget - fixed - BASE - prepared - each.wholes - heap
@@ -103,13 +115,14 @@ def with_slabs(
             to_file = max(to_file, each.maps - room)
         limit = None if room is None or each.maps <= room else max(0, room - 2 * each.band)
         rooms = most_maps if room is None else min(most_maps, max(0, room))
-        courses.append(Course(rows[number], limit, rooms, gives_back(found, number)))
+        back = gives_back(found, number)
+        planned.append(replace(courses[number], maps_in_memory=limit, rooms=rooms, give_back=back))
     peak = peak_of(found, fixed, None if budget is None else budget - prepared) + prepared
-    return RunPlan(tuple(courses), ready, peak, to_file, prepared, tuple(found))
+    return RunPlan(tuple(planned), ready, peak, to_file, prepared, tuple(found))
 
 
-def slab_rows(steps: Sequence[Step], stage: Stage, slab: int) -> int:
-    """How many rows of a stage's largest result there are in a slab of so many bytes.
+def slab_rows(steps: Sequence[Step], stage: Stage, slab: int, parts: int) -> int:
+    """How many rows of a stage's largest result there are in a slab of so many bytes, in each of its parts.
 
     Bands of maps are of one size that way at every resolution, so that the rooms of one map are free for the next.
     """
@@ -121,8 +134,10 @@ def slab_rows(steps: Sequence[Step], stage: Stage, slab: int) -> int:
     kept = max((task.step.nbytes for task in targets if not task.step.reduces), default=0)
     touched = {task.index for task in tasks} | {source for task in tasks for source, _ in task.reads}
     largest = max(steps[i].nbytes for i in touched if not isinstance(steps[i].operation, Pad))
-    rows = max(1, int(slab * total / max(kept, largest / WIDEST, 1)))
-    return rows - rows % TILE if rows > TILE else rows
+    convolutions = sum(isinstance(task.step.operation, Convolve) for task in tasks)
+    wanted = slab if convolutions <= CHAINED else slab // 2
+    rows = max(1, int(wanted * total / max(kept, largest / WIDEST, 1)))
+    return (rows + TILE // 2) // TILE * TILE if rows >= TILE // 2 else rows
 
 
 def prepared_sizes(stages: Stages, convolvers: Convolvers) -> dict[int, int]:

@@ -8,6 +8,7 @@ more than is in use. So what is large lies in rooms of its own, which are used a
 import math
 import mmap
 import sys
+import threading
 
 import torch
 from torch import Tensor
@@ -20,7 +21,10 @@ ROOMY = 1.5
 
 
 class Rooms:
-    """Takes and keeps memory on one device; only the CPU's is managed here, for torch does so on others."""
+    """Takes and keeps memory on one device; only the CPU's is managed here, for torch does so on others.
+
+    Several threads may take some.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.most = sys.maxsize
@@ -28,27 +32,30 @@ class Rooms:
         self._device = device
         self._rooms: dict[int, list[mmap.mmap]] = {}
         self.taken = 0
+        self._lock = threading.RLock()
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """A tensor without values, in a room that is free, or a new one."""
         nbytes = math.prod(shape) * dtype.itemsize
         if self._device.type != "cpu" or nbytes < mmap.PAGESIZE:
             return torch.empty(shape, dtype=dtype, device=self._device)
-        fitting = sorted(size for size in self._rooms if nbytes <= size <= ROOMY * nbytes)
-        free = (room for size in fitting for room in self._rooms[size] if sys.getrefcount(room) <= UNUSED)
-        room = next(free, None)
-        if room is None:
-            self.trim(self.most - nbytes)
-            room = mmap.mmap(-1, nbytes)
-            self._rooms.setdefault(nbytes, []).append(room)
-            self.taken += nbytes
-        return torch.frombuffer(room, dtype=dtype, count=math.prod(shape)).view(shape)
+        with self._lock:
+            fitting = sorted(size for size in self._rooms if nbytes <= size <= ROOMY * nbytes)
+            free = (room for size in fitting for room in self._rooms[size] if sys.getrefcount(room) <= UNUSED)
+            room = next(free, None)
+            if room is None:
+                self.trim(self.most - nbytes)
+                room = mmap.mmap(-1, nbytes)
+                self._rooms.setdefault(nbytes, []).append(room)
+                self.taken += nbytes
+            return torch.frombuffer(room, dtype=dtype, count=math.prod(shape)).view(shape)
 
     def trim(self, most: int) -> None:
         """Give back rooms that no tensor lies in, until all take no more than so many bytes, as far as that goes."""
-        for nbytes, rooms in self._rooms.items():
-            if self.taken <= most:
-                return
-            kept = [room for room in rooms if sys.getrefcount(room) > UNUSED]
-            self.taken -= nbytes * (len(rooms) - len(kept))
-            rooms[:] = kept
+        with self._lock:
+            for nbytes, rooms in self._rooms.items():
+                if self.taken <= most:
+                    return
+                kept = [room for room in rooms if sys.getrefcount(room) > UNUSED]
+                self.taken -= nbytes * (len(rooms) - len(kept))
+                rooms[:] = kept

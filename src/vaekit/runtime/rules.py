@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vaekit.runtime.fusing import fused
 from vaekit.runtime.lowering import Here, Lowering, Unknown, Value
 from vaekit.runtime.operations import SAME_ROW, Apply, Convolve, Moments, Normalise, Pad, Total, Window
 from vaekit.runtime.steps import Input, Step
@@ -18,7 +19,7 @@ from vaekit.runtime.tracing import Trace
 def lowered(trace: Trace, h: int, w: int, names: Mapping[int, str]) -> tuple[tuple[Step, ...], int]:
     """The steps of a network for a latent of h rows and w columns, and which of them makes the result."""
     lowering = Lowering(trace, h, w, names, RULES)
-    return tuple(lowering.steps), lowering.output
+    return fused(lowering.steps, lowering.output)
 
 
 def from_end(axis: int | None, value: Value | Here) -> int | None:

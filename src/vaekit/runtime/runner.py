@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from vaekit.errors import BadPlan
@@ -71,7 +72,7 @@ class Runner:
         self._trace: Trace | None = None
         self._watched = self._checked = False
         self._sizes: OrderedDict[tuple[int, int], Stages] = OrderedDict()
-        self._plans: OrderedDict[tuple[tuple[int, int], int, int | None], RunPlan] = OrderedDict()
+        self._plans: OrderedDict[tuple[tuple[int, int], int, int | None, int], RunPlan] = OrderedDict()
 
     def run(self, item: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
         """What the network makes of one item.
@@ -180,9 +181,9 @@ class Runner:
 
     def plan(self, size: tuple[int, int], fixed: int, budget: int | None) -> RunPlan:
         """The fastest way within a budget, which is remembered."""
-        key = (size, fixed, budget)
+        key = (size, fixed, budget, self.parts)
         if key not in self._plans:
-            self._plans[key] = plan_run(self.stages(size), self.convolvers, budget, fixed)
+            self._plans[key] = plan_run(self.stages(size), self.convolvers, budget, fixed, self.parts)
             if len(self._plans) > SIZES_REMEMBERED:
                 self._plans.popitem(last=False)
         return self._plans[key]
@@ -195,6 +196,11 @@ class Runner:
             with suppress(NotTraceable):
                 self._trace = trace(self.network, self._make_input)
         return self._trace is not None
+
+    @property
+    def parts(self) -> int:
+        """How many parts of a map are worked on side by side: one for each thread that torch may use on a CPU."""
+        return torch.get_num_threads() if self.device.type == "cpu" else 1
 
     def stages(self, size: tuple[int, int]) -> Stages:
         """What will be run for an item of this size."""

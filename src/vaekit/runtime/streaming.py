@@ -1,21 +1,24 @@
 """Run stages, slab by slab."""
 
 import sys
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from vaekit.runtime.convolving import Convolvers
-from vaekit.runtime.maps import Map, Store, Strip, Whole
+from vaekit.runtime.crew import side_by_side, threads_each
+from vaekit.runtime.maps import Frame, Map, Store, Strip, Whole
 from vaekit.runtime.memory import HeapWatch, give_back
 from vaekit.runtime.numerics import Guard
 from vaekit.runtime.operations import ON_ITSELF, Apply, Convolve, Normalise, Pad, Reduction, Window
 from vaekit.runtime.rooms import Rooms
 from vaekit.runtime.stages import Stage, Stages
 from vaekit.runtime.steps import Step
-from vaekit.runtime.tasks import Move, Task, looked_at, walk
+from vaekit.runtime.tasks import Move, Share, Task, looked_at, shares_of, walk
 
 SPARE = 32 << 20
 """Bytes of free rooms for slabs that are kept for the next stage, whose slabs are of other sizes mostly."""
@@ -26,8 +29,10 @@ class Course:
     """How a stage is run."""
 
     slab_rows: int
-    """How many rows of its largest result go through at once."""
-    maps_in_memory: int | None
+    """How many rows of its largest result go through at once, in each part."""
+    parts: int = 1
+    """How many parts of the maps are worked on side by side, at the most."""
+    maps_in_memory: int | None = None
     """Bytes of kept maps that may be in memory while it runs; None for any."""
     rooms: int = sys.maxsize
     """Bytes of the memory that kept maps lie in, empty rooms among it."""
@@ -58,15 +63,14 @@ def stream(
         slabs: memory for slabs.
     """
     first = stages.steps[0]
-    run = Run(
-        stages, given.device, store, convolvers, {0: Whole(given, first.axis, first.unit)}, guard, slabs, HeapWatch()
-    )
+    kept: dict[int, Map | Whole] = {0: Whole(given, first.axis, first.unit)}
+    run = Run(stages, given.device, store, convolvers, kept, guard, slabs)
     try:
         for number, (stage, course) in enumerate(zip(stages.stages, courses, strict=True)):
             store.allow(course.maps_in_memory, course.rooms)
-            StageRun(run, stage, number).go(course.slab_rows)
+            StageRun(run, stage, number, course).go()
             for i in [i for i, last in stages.last_use.items() if last == number]:
-                run.kept.pop(i).release(stages.steps[i].rows, True)
+                run.kept.pop(i).keep_only((), True)
             convolvers.keep_only(keep_ready)
             convolvers.rest()
             slabs.trim(SPARE)
@@ -90,11 +94,11 @@ class Run:
     kept: dict[int, Map | Whole]
     guard: Guard
     slabs: Rooms
-    heap: HeapWatch
+    heap: HeapWatch = field(default_factory=HeapWatch)
 
     def known(self) -> int:
         """Bytes that are taken on purpose."""
-        wholes = sum(each.tensor.nbytes for each in self.kept.values() if isinstance(each, Whole))
+        wholes = sum(each.tensor.nbytes for each in list(self.kept.values()) if isinstance(each, Whole))
         return wholes + self.store.rooms.taken + self.slabs.taken
 
     def keep(self, i: int) -> Map | Whole:
@@ -115,53 +119,94 @@ class Run:
 
 
 class StageRun:
-    """One stage at work."""
+    """One stage at work: what is done once for all of it, and its parts."""
 
-    def __init__(self, run: Run, stage: Stage, number: int) -> None:
+    def __init__(self, run: Run, stage: Stage, number: int, course: Course) -> None:
         self.run = run
-        self.steps = run.stages.steps
-        self.number = number
         self.stage = stage
+        self.number = number
+        self.course = course
+        self.steps = run.stages.steps
         self.rowed = [task for task in stage.tasks if not task.step.whole]
-        read = {source for task in self.rowed for source, _ in task.reads}
-        self.strips = {
-            task.index: Strip(task.step.axis, task.step.unit, run.slabs)
-            for task in self.rowed
-            if task.index in read and task.step.axis is not None
-        }
-        self.sums: dict[int, Tensor] = {}
+        self.keeping: dict[int, Map | Whole] = {}
+        self.stop = threading.Event()
+        self._progress: dict[int, dict[int, tuple[int, int]]] = {}
+        self._lock = threading.Lock()
 
-    def go(self, slab_rows: int) -> None:
+    def go(self) -> None:
         for task in self.stage.tasks:
             if task.step.whole:
                 self.run_whole(task)
-        self.keeping = {task.index: self.run.keep(task.index) for task in self.rowed if self.makes_map(task)}
-        for move in walk(self.steps, self.rowed, self.stage.kept, slab_rows):
-            if move.task.pads:
-                self.pad(move)
-            else:
-                self.make(move)
-                if isinstance(move.task.step.operation, Convolve):
-                    self.run.heap.look(self.run.known())
-            for source, row in move.releases:
-                self.source(source).release(row, self.run.stages.last_use.get(source) == self.number)
-        for index, value in self.sums.items():
-            self.run.kept[index] = Whole(value, None, 0)
+        kept = {task.index for task in self.rowed if not task.step.reduces} & set(self.stage.kept)
+        self.keeping = {i: self.run.keep(i) for i in kept}
+        shares = shares_of(self.steps, self.rowed, self.stage.kept, self.course.parts)
+        for task in self.rowed:
+            if isinstance(task.step.operation, Convolve):
+                self.run.convolvers.get_ready(task.index, task.step.operation, threads_each(len(shares)))
+        parts = [PartRun(self, share, number) for number, share in enumerate(shares)]
+        for number, part in enumerate(parts):
+            for source, seen in part.share.seen.items():
+                self._progress.setdefault(source, {})[number] = seen
+        side_by_side([part.go for part in parts], self.stop)
+        for task in self.rowed:
+            if isinstance(task.step.operation, Reduction):
+                sums = [part.sums[task.index] for part in parts]
+                self.run.kept[task.index] = Whole(reduce(task.step.operation.merge, sums), None, 0)
 
-    def makes_map(self, task: Task) -> bool:
-        """Whether a task's rows are kept."""
-        return task.index in self.stage.kept and not task.step.reduces
-
-    def source(self, i: int) -> Map | Whole | Strip:
-        """Where the rows of a value are."""
-        return self.strips[i] if i in self.strips else self.run.kept[i]
+    def passed(self, part: int, source: int, row: int) -> None:
+        """A part will not read rows of an earlier stage's value above this one any more."""
+        with self._lock:
+            progress = self._progress[source]
+            progress[part] = (row, progress[part][1])
+            needed = [(a, b) for a, b in progress.values() if a < b]
+        self.run.kept[source].keep_only(needed, self.run.stages.last_use.get(source) == self.number)
 
     def run_whole(self, task: Task) -> None:
-        """A step that is not done by rows."""
+        """Do a step that is not done by rows."""
         step = task.step
         assert step.operation is not None
         made = step.operation.run((0, 0), [self.run.whole(each.step) for each in step.inputs])
         self.run.kept[task.index] = Whole(made, step.axis, step.unit)
+
+
+class PartRun:
+    """One part of a stage, from its top to its bottom."""
+
+    def __init__(self, whole: StageRun, share: Share, number: int) -> None:
+        self.whole = whole
+        self.run = whole.run
+        self.steps = whole.steps
+        self.share = share
+        self.number = number
+        read = {source for task in whole.rowed for source, _ in task.reads}
+        self.strips = {
+            task.index: (Frame if task.pads else Strip)(
+                task.step.axis, task.step.unit, share.first[task.index], self.run.slabs
+            )
+            for task in whole.rowed
+            if task.index in read and task.step.axis is not None
+        }
+        self.sums: dict[int, Tensor] = {}
+
+    def go(self) -> None:
+        for move in walk(self.steps, self.whole.rowed, self.whole.stage.kept, self.whole.course.slab_rows, self.share):
+            if self.whole.stop.is_set():
+                return
+            if move.task.pads:
+                self.pad(move)
+            else:
+                self.make(move)
+                if self.number == 0 and isinstance(move.task.step.operation, Convolve):
+                    self.run.heap.look(self.run.known())
+            for source, row in move.releases:
+                if source in self.strips:
+                    self.strips[source].release(row)
+                else:
+                    self.whole.passed(self.number, source, row)
+
+    def source(self, i: int) -> Map | Whole | Strip:
+        """Where the rows of a value are."""
+        return self.strips[i] if i in self.strips else self.run.kept[i]
 
     def make(self, move: Move) -> None:
         """Rows of a task that makes them as a tensor of its own."""
@@ -179,15 +224,23 @@ class StageRun:
             made = self.plainly(task, rows, given)
         if task.index in self.strips:
             self.strips[task.index].append(made)
-        if task.index in self.keeping:
-            self.keeping[task.index].append(made)
+        if task.index in self.whole.keeping:
+            self.keep(task, made, move.a)
+
+    def keep(self, task: Task, made: Tensor, row: int) -> None:
+        """Keep rows from this one on, those of the neighbours left out."""
+        a, b = self.share.own[task.index]
+        first, last = max(a, row), min(b, row + made.shape[task.step.axis] // task.step.unit)
+        if first < last:
+            own = made.narrow(task.step.axis, (first - row) * task.step.unit, (last - first) * task.step.unit)
+            self.whole.keeping[task.index].put(first, own)
 
     def plainly(self, task: Task, rows: tuple[int, int], given: Sequence[Tensor]) -> Tensor:
         """What an operation makes."""
         operation = task.step.operation
         assert operation is not None
         if isinstance(operation, Convolve):
-            return self.run.convolvers.ready(task.index, operation)(given[0])
+            return self.run.convolvers.run(task.index, given[0])
         return operation.run(rows, given)
 
     def gathered(self, task: Task, rows: tuple[int, int]) -> list[Tensor]:
@@ -210,7 +263,9 @@ class StageRun:
         first, last = looked_at(window, move.a, move.b, self.steps[source].rows)
         pieces = self.source(source).pieces(first, last) if first < last else []
         dtype = self.dtype_for(task, pieces)
-        new = self.strips[task.index].grow(move.b - move.a, task.step.shape, dtype)
+        frame = self.strips[task.index]
+        assert isinstance(frame, Frame)
+        new = frame.grow(move.b - move.a, task.step.shape, dtype)
         left, right, top, _ = operation.amounts
         filled = max(0, min(top, move.b) - move.a)
         inside = slice(left, new.shape[3] - right)

@@ -4,12 +4,16 @@ The walk through a stage is told as a list of moves, before and without any tens
 does what predicts how much memory that will take.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from vaekit.runtime.operations import ON_ITSELF, Apply, Normalise, Pad, Window
+from vaekit.runtime.operations import ON_ITSELF, Apply, Convolve, Normalise, Pad, Window
 from vaekit.runtime.steps import Step
 
+TILE = 4
+"""Rows that a Winograd convolution makes at once: work is cut in multiples of them."""
 
 @dataclass(frozen=True)
 class Task:
@@ -28,10 +32,8 @@ class Task:
     last_user_of: tuple[int, ...]
     """Steps whose rows nobody reads after it, in this stage."""
 
-    @property
-    def pads(self) -> bool:
-        """Whether it lays a constant around a map."""
-        return isinstance(self.step.operation, Pad) and self.step.operation.mode == "constant"
+    pads: bool
+    """Whether it lays a constant around a map, for convolutions only."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,10 @@ def tasks_of(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...]
     ahead: dict[int, tuple[Step, ...]] = {}
     bases: dict[int, int] = {}
     absorbed: set[int] = set()
+    frames = {i for i in inside if lays_constant(steps[i]) and all(convolves(steps[j]) for j in users.get(i, ()))}
     for i in inside:
         operation = steps[i].operation
-        if isinstance(operation, Pad) and operation.mode == "constant":
+        if i in frames:
             base = steps[i].inputs[0].step
             chain: tuple[Step, ...] = ()
             while base in inside and len(users[base]) == 1 and base not in kept and goes_ahead(steps[base]):
@@ -79,9 +82,20 @@ def tasks_of(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...]
             tuple(each.step if each.window is None else None for each in steps[i].inputs),
             steps[steps[i].inputs[0].step].rows if steps[i].reduces else steps[i].rows,
             tuple(source for source, user in last_users.items() if user == i),
+            i in frames,
         )
         for i in remaining
     )
+
+
+def lays_constant(step: Step) -> bool:
+    """Whether a step lays a constant around a map."""
+    return isinstance(step.operation, Pad) and step.operation.mode == "constant"
+
+
+def convolves(step: Step) -> bool:
+    """Whether a step is a convolution."""
+    return isinstance(step.operation, Convolve)
 
 
 def goes_ahead(step: Step) -> bool:
@@ -90,7 +104,89 @@ def goes_ahead(step: Step) -> bool:
     return isinstance(operation, Normalise) or (isinstance(operation, Apply) and operation.function in ON_ITSELF)
 
 
-def walk(steps: Sequence[Step], tasks: Sequence[Task], kept: tuple[int, ...], slab_rows: int) -> Iterator[Move]:
+@dataclass(frozen=True)
+class Share:
+    """The part of a stage that is done from top to bottom by one worker.
+
+    Each table tells it for the tasks by their steps. Rows around a worker's own that its convolutions look at are made
+    by its neighbour, too.
+    """
+
+    own: dict[int, tuple[int, int]]
+    """For those that make what the stage is for: the rows that nobody else keeps."""
+    first: dict[int, int]
+    """The first row that is made here."""
+    last: dict[int, int]
+    """One past the last one."""
+    seen: dict[int, tuple[int, int]]
+    """For the steps of earlier stages, the rows that are looked at."""
+
+
+def shares_of(steps: Sequence[Step], tasks: Sequence[Task], kept: tuple[int, ...], parts: int) -> list[Share]:
+    """The parts of a stage, as many as asked for or fewer: rows that go together stay together.
+
+    Args:
+        steps: all steps of the network.
+        tasks: those of the stage that go by rows.
+        kept: steps of the stage whose values are kept.
+        parts: how many there may be.
+    """
+    targets = targets_of(tasks, kept)
+    total = max((task.rows for task in targets), default=0)
+    unit = math.lcm(TILE, *(math.lcm(granule(task) * total, task.rows) // task.rows for task in targets))
+    cuts = sorted({0, total, *(total * k // parts // unit * unit for k in range(1, parts))})
+    shares = []
+    for start, end in pairwise(cuts):
+        own = {task.index: (start * task.rows // total, end * task.rows // total) for task in targets}
+        first, last = first_rows(tasks, own), dict.fromkeys((task.index for task in tasks), 0)
+        reach(steps, tasks, last | {i: b for i, (_, b) in own.items()}, last)
+        seen: dict[int, tuple[int, int]] = {}
+        for task in tasks:
+            for source, window in task.reads:
+                if source not in last and last[task.index] > first[task.index]:
+                    a, b = looked_at(window, first[task.index], last[task.index], steps[source].rows)
+                    before = seen.get(source, (a, b))
+                    seen[source] = (min(a, before[0]), max(b, before[1]))
+        shares.append(Share(own, first, last, seen))
+    return shares
+
+
+def targets_of(tasks: Sequence[Task], kept: tuple[int, ...]) -> list[Task]:
+    """The tasks that a stage is there for."""
+    return [task for task in tasks if task.index in kept or task.step.reduces]
+
+
+def granule(task: Task) -> int:
+    """How many rows a task makes together at least: those that are made of the same rows."""
+    return max(window.enlarge for _, window in task.reads)
+
+
+def first_rows(tasks: Sequence[Task], own: dict[int, tuple[int, int]]) -> dict[int, int]:
+    """Where each task begins, if the targets begin with these rows."""
+    first = {task.index: own[task.index][0] if task.index in own else task.rows for task in tasks}
+    for task in reversed(tasks):
+        first[task.index] -= first[task.index] % granule(task)
+        for source, window in task.reads:
+            if source in first:
+                first[source] = min(first[source], max(0, window.first(first[task.index])))
+    return first
+
+
+def reach(steps: Sequence[Step], tasks: Sequence[Task], want: dict[int, int], done: dict[int, int]) -> None:
+    """Note in `done` how far each task goes, if the targets go as far as is wanted."""
+    for task in reversed(tasks):
+        size = granule(task)
+        end = min(-(-want[task.index] // size) * size, task.rows)
+        if end > done[task.index]:
+            done[task.index] = end
+            for source, window in task.reads:
+                if source in want:
+                    want[source] = max(want[source], min(window.end(end), steps[source].rows))
+
+
+def walk(
+    steps: Sequence[Step], tasks: Sequence[Task], kept: tuple[int, ...], slab_rows: int, share: Share
+) -> Iterator[Move]:
     """The moves of a stage.
 
     Args:
@@ -98,40 +194,34 @@ def walk(steps: Sequence[Step], tasks: Sequence[Task], kept: tuple[int, ...], sl
         tasks: those of the stage that go by rows.
         kept: steps of the stage whose values are kept.
         slab_rows: how many rows of the largest result there are in a slab.
+        share: the part of the stage that is walked through.
     """
-    done = {task.index: 0 for task in tasks}
-    targets = [task for task in tasks if task.index in kept or task.step.reduces]
+    done = dict(share.first)
+    targets = targets_of(tasks, kept)
     readers: dict[int, list[tuple[Task, Window]]] = {}
     for task in tasks:
         for source, window in task.reads:
             readers.setdefault(source, []).append((task, window))
-    total = max((task.rows for task in targets), default=0)
-    for start in range(0, total, slab_rows):
-        end = min(start + slab_rows, total)
-        want = dict(done)
-        for task in targets:
-            want[task.index] = -(-end * task.rows // total)
-        for task in reversed(tasks):
-            granule = max(window.enlarge for _, window in task.reads)
-            want[task.index] = min(-(-want[task.index] // granule) * granule, task.rows)
-            if want[task.index] > done[task.index]:
-                for source, window in task.reads:
-                    if source in want:
-                        needed = min(window.end(want[task.index]), steps[source].rows)
-                        want[source] = max(want[source], needed)
+    largest = max(targets, key=lambda task: task.rows, default=None)
+    start, end = (0, 0) if largest is None else share.own[largest.index]
+    for row in range(start, end, slab_rows):
+        wanted = {task.index: -(-min(row + slab_rows, end) * task.rows // largest.rows) for task in targets}
+        before = dict(done)
+        reach(steps, tasks, before | wanted, done)
         for task in tasks:
-            a, b = done[task.index], want[task.index]
+            a, b = before[task.index], done[task.index]
             if b > a:
-                done[task.index] = b
                 releases = tuple(
-                    (source, first_needed(readers[source], done, steps[source].rows)) for source in task.last_user_of
+                    (source, first_needed(readers[source], done, share, steps[source].rows))
+                    for source in task.last_user_of
                 )
                 yield Move(task, a, b, releases)
 
 
-def first_needed(readers: list[tuple[Task, Window]], done: dict[int, int], rows: int) -> int:
+def first_needed(readers: list[tuple[Task, Window]], done: dict[int, int], share: Share, rows: int) -> int:
     """The first row that some task will look at again."""
-    firsts = (window.first(done[task.index]) if done[task.index] < task.rows else rows for task, window in readers)
+    ends = ((task, window, done[task.index]) for task, window in readers)
+    firsts = (window.first(end) if end < share.last[task.index] else rows for task, window, end in ends)
     return min(max(0, min(firsts)), rows)
 
 

@@ -1,0 +1,64 @@
+"""Parts of a stage side by side, each on a thread of its own that has its share of the cores.
+
+Libraries that divide each call among threads of their own get in each other's way: torch's and ncnn's threads go on
+waiting for the next call for a while, on the cores that the other needs by then (measured: up to ten times the time).
+A part that stays on its thread from the begin of a stage to its end needs none of that.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from functools import cache
+
+import torch
+
+
+def side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event) -> None:
+    """Do all of these, each on one thread with an equal share of torch's threads; a single one is done
+    right here.
+
+    Args:
+        works: what is to be done.
+        stop: set when one of them fails, or the caller is interrupted; the others are expected to look at it, and are
+            waited for.
+    """
+    if len(works) <= 1:
+        for work in works:
+            work()
+        return
+    own, threads = torch.get_num_threads(), threads_each(len(works))
+    inference = torch.is_inference_mode_enabled()
+    futures = [workers().submit(one_part, work, threads, inference) for work in works]
+    try:
+        for future in as_completed(futures):
+            future.result()
+    except BaseException:
+        stop.set()
+        wait(futures)
+        raise
+    finally:
+        torch.set_num_threads(own)  # what a worker has set is the default of new threads, too
+
+
+def threads_each(parts: int) -> int:
+    """How many of torch's threads each of so many parts has."""
+    return max(1, torch.get_num_threads() // max(1, parts))
+
+
+def one_part(work: Callable[[], None], threads: int, inference: bool) -> None:
+    """Work on this thread, which knows neither how many threads its caller allows nor that no gradient is wanted."""
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    with torch.inference_mode() if inference else torch.no_grad():
+        work()
+
+
+@cache
+def workers() -> ThreadPoolExecutor:
+    """Threads for the whole process; they are started as they are needed."""
+    return ThreadPoolExecutor(os.cpu_count() or 1, "vaekit")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=workers.cache_clear)  # threads do not come along
