@@ -280,7 +280,7 @@ class Frame(Strip):
         self._room: Tensor | None = None
         self._gone = 0
 
-    def grow(self, rows: int, like: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    def grow(self, rows: int, like: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, bool]:
         """Add rows without values at the bottom, in one contiguous tensor with those that are there.
 
         Args:
@@ -288,18 +288,20 @@ class Frame(Strip):
             like: shape of the value, but for the rows.
 
         Returns:
-            the new rows, to be filled.
+            the new rows, to be filled; and whether they lie elsewhere than the ones before, so that nothing of those
+            is left in them.
         """
         kept = 0 if self.tensor is None else self.tensor.shape[self.axis]
         size = list(like)
         size[self.axis] = kept + rows * self.unit
         room = self._room
-        if room is None or list(room.shape) != size or room.dtype != dtype or kept > self._gone:
+        fresh = room is None or list(room.shape) != size or room.dtype != dtype or kept > self._gone
+        if room is None or fresh:
             room = self._rooms.take(tuple(size), dtype)
         if self.tensor is not None:
             room.narrow(self.axis, 0, kept).copy_(self.tensor)
         self.tensor = self._room = room
-        return room.narrow(self.axis, kept, rows * self.unit)
+        return room.narrow(self.axis, kept, rows * self.unit), fresh
 
     def release(self, row: int) -> None:
         if row >= self.end:

@@ -265,17 +265,20 @@ class PartRun:
         dtype = self.dtype_for(task, pieces)
         frame = self.strips[task.index]
         assert isinstance(frame, Frame)
-        new = frame.grow(move.b - move.a, task.step.shape, dtype)
+        new, fresh = frame.grow(move.b - move.a, task.step.shape, dtype)
         left, right, top, _ = operation.amounts
-        filled = max(0, min(top, move.b) - move.a)
-        inside = slice(left, new.shape[3] - right)
-        new[:, :, :filled].fill_(operation.value)
-        new[:, :, filled + max(0, last - first) :].fill_(operation.value)
-        new[:, :, :, : inside.start].fill_(operation.value)
-        new[:, :, :, inside.stop :].fill_(operation.value)
+        rows = max(0, min(top, move.b) - move.a)
+        inside = new.narrow(3, left, new.shape[3] - left - right)
+        if fresh:  # else what lies at the sides is still there
+            frame.tensor[:, :, :, :left].fill_(operation.value)
+            frame.tensor[:, :, :, frame.tensor.shape[3] - right :].fill_(operation.value)
+        if rows:
+            new[:, :, :rows].fill_(operation.value)
         for piece in pieces:
-            self.fill(new[:, :, filled : filled + piece.shape[2], inside], piece, task.ahead)
-            filled += piece.shape[2]
+            self.fill(inside.narrow(2, rows, piece.shape[2]), piece, task.ahead)
+            rows += piece.shape[2]
+        if rows < new.shape[2]:
+            new[:, :, rows:].fill_(operation.value)
 
     def dtype_for(self, task: Task, pieces: list[Tensor]) -> torch.dtype:
         """The dtype of a slab: that of the network, but for numbers that it cannot hold."""
