@@ -82,6 +82,7 @@ class StageWalk:
         self.read = {source for task in self.rowed for source, _ in task.reads}
         self.prepared = sum(self.prepared_bytes(task) for task in self.rowed)
         self.held: dict[int, tuple[int, int]] = {}
+        self.frames = {task.index: 0 for task in self.rowed if task.pads}
         self.taken = self.most_of_one = self.band_of_one = 0
 
     @property
@@ -130,6 +131,9 @@ class StageWalk:
             extra += given * SINGLE // self.steps[task.reads[0][0]].dtype.itemsize
         elif isinstance(operation, Pad) and not task.pads:
             extra += given
+        if task.index in self.frames:
+            first, (start, end) = self.frames[task.index], self.held[task.index]
+            self.hold(task.index, max(start, min(first, end)), end)
         if task.index in self.held:
             start, end = self.held[task.index]
             extra += (end - start) * task.step.bytes_per_row  # old rows are copied in front of new ones
@@ -139,9 +143,12 @@ class StageWalk:
         if task.index in self.kept and not task.step.reduces:
             self.band_of_one = max(self.band_of_one, made)
         for source, row in move.releases:
-            if source in self.held:
+            # Padded rows stay where they are until the next ones come, or none.
+            if source in self.held and (source not in self.frames or row >= self.held[source][1]):
                 start, end = self.held[source]
                 self.hold(source, min(max(start, row), end), end)
+            elif source in self.held:
+                self.frames[source] = row
 
     def hold(self, i: int, start: int, end: int) -> None:
         """Rows that are in memory from now on."""

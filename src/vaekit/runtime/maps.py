@@ -20,6 +20,10 @@ from vaekit.errors import BadPlan
 from vaekit.runtime.rooms import Rooms
 
 
+BAND = 2 << 20
+"""Bytes of a band at the most: if all maps have bands of one size, the memory of one map serves for the next."""
+
+
 @dataclass(eq=False)
 class Band:
     """Some rows of a map."""
@@ -177,9 +181,13 @@ class Map:
 
     def put(self, start: int, tensor: Tensor) -> None:
         """Keep rows from this one on."""
-        band = self._store.put(start, tensor, tensor.shape[self.axis] // self.unit)
-        with self._lock:
-            insort(self._bands, band, key=lambda each: each.start)
+        rows = tensor.shape[self.axis] // self.unit
+        at_once = max(1, BAND * rows // tensor.nbytes)
+        for row in range(0, rows, at_once):
+            count = min(at_once, rows - row)
+            band = self._store.put(start + row, tensor.narrow(self.axis, row * self.unit, count * self.unit), count)
+            with self._lock:
+                insort(self._bands, band, key=lambda each: each.start)
 
     def pieces(self, a: int, b: int) -> list[Tensor]:
         """Rows a..b, in as many tensors as there are bands."""

@@ -28,7 +28,7 @@ ALLOCATOR = 1.6
 """What slabs and buffers take of the system for each byte that is in use: allocators keep what was freed, in pieces."""
 HEADROOM = 0.93
 """How much of a budget is planned with: no forecast is exact, and a budget is meant."""
-BASE = 16 << 20
+BASE = 32 << 20
 """What a run takes besides: code that is compiled and loaded when it is first used, stacks, small things."""
 FREED_AT_ONCE = 48 << 20
 """When so much less is needed from a stage on, what the allocator keeps is given back to the system."""

@@ -16,20 +16,28 @@ from torch import Tensor
 UNUSED = 3
 """References to a room that no tensor lies in: the list's, the loop's and the question's own."""
 
-ROOMY = 1.5
-"""How much larger than needed a room may be: the first and last slabs of a stage are a little larger or smaller."""
+ROOMY = 3
+"""How much larger than needed a room for slabs may be: the first of a stage are larger, for the halos of all that
+follows. Bands are of one size, nearly, and stay longer: half a room that is not used would be missed."""
+SNUG = 1.5
+"""How much larger a room for bands may be."""
 
 
 class Rooms:
     """Takes and keeps memory on one device; only the CPU's is managed here, for torch does so on others.
 
     Several threads may take some.
+
+    Args:
+        device: where.
+        roomy: how much larger than needed a room may be.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, roomy: float = SNUG) -> None:
         self.most = sys.maxsize
         """Bytes that rooms may take together, before free ones are given back for a new one."""
         self._device = device
+        self._roomy = roomy
         self._rooms: dict[int, list[mmap.mmap]] = {}
         self.taken = 0
         self._lock = threading.RLock()
@@ -40,7 +48,7 @@ class Rooms:
         if self._device.type != "cpu" or nbytes < mmap.PAGESIZE:
             return torch.empty(shape, dtype=dtype, device=self._device)
         with self._lock:
-            fitting = sorted(size for size in self._rooms if nbytes <= size <= ROOMY * nbytes)
+            fitting = sorted(size for size in self._rooms if nbytes <= size <= self._roomy * nbytes)
             free = (room for size in fitting for room in self._rooms[size] if sys.getrefcount(room) <= UNUSED)
             room = next(free, None)
             if room is None:

@@ -17,7 +17,7 @@ from vaekit.runtime.memory import free_memory
 from vaekit.runtime.numerics import Guard
 from vaekit.runtime.plan import AUTO, TORCH, Plan
 from vaekit.runtime.planning import RunPlan, plan_run
-from vaekit.runtime.rooms import Rooms
+from vaekit.runtime.rooms import ROOMY, Rooms
 from vaekit.runtime.rules import lowered
 from vaekit.runtime.stages import Stages, staged
 from vaekit.runtime.streaming import stream
@@ -65,7 +65,7 @@ class Runner:
         self._refused = ""
         given = make_input(*SMALL) if make_input is not None else next(network.parameters())
         self.device, self.dtype = given.device, given.dtype
-        self.bands, self.slabs = Rooms(self.device), Rooms(self.device)
+        self.bands, self.slabs = Rooms(self.device), Rooms(self.device, ROOMY)
         self.guard = Guard(self.dtype)
         self._make_input = make_input
         self._names = {id(weight): name.rpartition(".")[0] for name, weight in network.named_parameters()}
