@@ -65,6 +65,7 @@ def stream(
     first = stages.steps[0]
     kept: dict[int, Map | Whole] = {0: Whole(given, first.axis, first.unit)}
     run = Run(stages, given.device, store, convolvers, kept, guard, slabs)
+    convolvers.keep_only(keep_ready)
     try:
         for number, (stage, course) in enumerate(zip(stages.stages, courses, strict=True)):
             store.allow(course.maps_in_memory, course.rooms)
