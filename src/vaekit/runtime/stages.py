@@ -47,6 +47,11 @@ class Staging:
         self.output = output
         self.earliest = earliest_stages(steps)
         self.place = dict(enumerate(self.earliest))
+        self.could_be_cheap = [
+            step.operation is not None and step.operation.cheap and not step.whole and not step.reduces and i != output
+            for i, step in enumerate(steps)
+        ]
+        self.worked = {i for i, step in enumerate(steps) if step.operation is not None}
         # What some step needs whole is kept, however cheap.
         self.kept_though_cheap = {each.step for step in steps for each in step.inputs if each.window is None}
         self.users: dict[int, list[int]] = {i: [] for i in range(len(steps))}
@@ -63,15 +68,7 @@ class Staging:
 
     def cheap(self, i: int) -> bool:
         """Whether a value is made anew in each stage that needs it."""
-        operation = self.steps[i].operation
-        return (
-            operation is not None
-            and operation.cheap
-            and not self.steps[i].whole
-            and not self.steps[i].reduces
-            and i not in self.kept_though_cheap
-            and i != self.output
-        )
+        return self.could_be_cheap[i] and i not in self.kept_though_cheap
 
     def roots(self, i: int) -> set[int]:
         """The values that are not cheap, of which a step's rows are made."""
@@ -121,9 +118,7 @@ class Staging:
         contents: list[set[int]] = []
         for stage in range(count):
             todo = [
-                i
-                for i, step in enumerate(self.steps)
-                if step.operation is not None and not self.cheap(i) and self.place[i] == stage
+                i for i, place in self.place.items() if place == stage and i in self.worked and not self.cheap(i)
             ]
             content = set(todo)
             while todo:

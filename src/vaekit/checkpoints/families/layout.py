@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 HALVES = ("encoder", "decoder")
@@ -93,8 +93,9 @@ class Layout:
         found: dict[str, int] = {}
         if any(key not in keys for key in self.has) or any(key in keys for key in self.lacks):
             return found
+        anywhere = self._anywhere("\n".join(keys))
         for key in keys:
-            match = self._anywhere.fullmatch(key)
+            match = anywhere.fullmatch(key)
             if match and (self.any_prefix or not match["prefix"]):
                 found[match["prefix"]] = found.get(match["prefix"], 0) + 1
         return found
@@ -128,10 +129,22 @@ class Layout:
     def _by_native(self) -> Table:
         return [(re.compile(pattern(native)), foreign, sequence(foreign)) for native, foreign in self.rules]
 
-    @cached_property
-    def _anywhere(self) -> re.Pattern[str]:
-        nameless = (re.sub(r"\?P<\w+>", "?:", pattern(foreign)) for _, foreign in self.rules)
-        return re.compile(rf"(?P<prefix>(?:.*?\.)??)(?:{'|'.join(nameless)})")
+    def _anywhere(self, text: str) -> re.Pattern[str]:
+        """Behind any prefix, the foreign keys whose fixed parts all are in a text: to compile others, too, would take
+        most of the time."""
+        near = (foreign for _, foreign in self.rules if all(part in text for part in fixed_parts(foreign)))
+        nameless = (re.sub(r"\?P<\w+>", "?:", pattern(foreign)) for foreign in near)
+        return re.compile(rf"(?P<prefix>(?:.*?\.)??)(?:{'|'.join(nameless) or NOTHING})")
+
+
+NOTHING = "(?!)"
+"""A pattern that nothing matches."""
+
+
+@cache
+def fixed_parts(template: str) -> tuple[str, ...]:
+    """What stands between the placeholders of a template."""
+    return tuple(part for part in PLACEHOLDER.split(template) if part and part not in PATTERNS)
 
 
 def pattern(template: str) -> str:
