@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vaekit.errors import BadPlan
+from vaekit.errors import BadPlan, TooLittleMemory
 from vaekit.places import scratch_folder
 from vaekit.runtime.convolving import Backend, Convolvers, TorchBackend
 from vaekit.runtime.explaining import Explanation
 from vaekit.runtime.maps import Store
-from vaekit.runtime.memory import free_memory
+from vaekit.runtime.memory import free_memory, size_words
 from vaekit.runtime.numerics import Guard
 from vaekit.runtime.plan import AUTO, TORCH, Plan
 from vaekit.runtime.planning import RunPlan, plan_run
 from vaekit.runtime.rooms import Rooms
 from vaekit.runtime.rules import lowered
+from vaekit.runtime.shortage import empty_cache, kind_of, out_of_memory
 from vaekit.runtime.stages import Stages, staged
 from vaekit.runtime.streaming import stream
 from vaekit.runtime.tracing import SMALL, NotTraceable, Trace, trace
@@ -72,6 +73,8 @@ class Runner:
         self._trace: Trace | None = None
         self._watched = self._checked = False
         self._sizes: OrderedDict[tuple[int, int], Stages] = OrderedDict()
+        self._shrunk: dict[tuple[int, int], int] = {}
+        self._told: list[str] = []
         self._plans: OrderedDict[tuple[tuple[int, int], int, int | None, int], RunPlan] = OrderedDict()
 
     def run(self, item: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
@@ -84,6 +87,7 @@ class Runner:
 
         Raises:
             BadPlan: it does not fit into the budget, or the backend gives wrong numbers here.
+            TooLittleMemory: memory ran out, with the smallest slabs too.
         """
         if not self.streams:
             return self.network(item)
@@ -91,7 +95,55 @@ class Runner:
         return self._run(item, size, fixed)
 
     def _run(self, item: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
-        prepared = self.prepared(size, fixed)
+        """What the network makes of one item, slab by slab; in smaller ones where memory runs out."""
+        while True:
+            prepared = self.prepared(size, fixed)
+            try:
+                return self._streamed(prepared, item)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+            # Here, for an error that is being handled keeps the tensors of the run that failed.
+            self._shrink(size, fixed, prepared)
+
+    def _shrink(self, size: tuple[int, int], fixed: int, failed: Prepared) -> None:
+        """Have items of this size take less from now on: half of what failed, or of what is free; at last the least.
+
+        Raises:
+            TooLittleMemory: less than what failed is not possible.
+        """
+        self._give_back()
+        taken = min(failed.plan.peak, self._shrunk.get(size, failed.plan.peak))
+        self._shrunk[size] = max(1, min(taken, free_memory(self.device)) // 2)
+        try:
+            self.prepared(size, fixed)
+        except TooLittleMemory as refusal:
+            kind = kind_of(self.device)
+            if refusal.least >= taken:
+                del self._shrunk[size]
+                raise TooLittleMemory(
+                    f"The {kind} ran out at {pixel_words(failed.stages)}, with the smallest slabs too.",
+                    f"{size_words(refusal.least)} were expected to be free, beside the VAE itself.",
+                    f"End other programs that use the {kind}, or make the picture smaller.",
+                    refusal.least,
+                ) from None
+            self._shrunk[size] = refusal.least
+        self._tell(f"ran out of {kind_of(self.device)} at {pixel_words(failed.stages)}: done in smaller slabs")
+
+    def _give_back(self) -> None:
+        """Give back all memory that is kept for the next picture."""
+        self.convolvers.keep_only(frozenset())
+        self.convolvers.rest()
+        self.bands.trim(0)
+        self.slabs.trim(0)
+        empty_cache(self.device)
+
+    def _tell(self, note: str) -> None:
+        """Note something once."""
+        if note not in self._told:
+            self._told.append(note)
+
+    def _streamed(self, prepared: Prepared, item: Tensor) -> Tensor:
         store = Store(item.device, self.bands, scratch_folder())
         made = stream(
             prepared.stages,
@@ -140,9 +192,9 @@ class Runner:
         Raises:
             BadPlan: it does not fit into the budget.
         """
-        stages = self.stages(size)
-        if self.budget is not None:
-            return Prepared(stages, self.plan(size, fixed, self.budget))
+        stages, budget = self.stages(size), self._shrunk.get(size, self.budget)
+        if budget is not None:
+            return Prepared(stages, self.plan(size, fixed, budget))
         plan = self.plan(size, fixed, None)
         free = int(SHARE_OF_FREE * free_memory(self.device))
         return Prepared(stages, plan if plan.peak <= free else self.plan(size, fixed, free))
@@ -173,6 +225,7 @@ class Runner:
         """What had to be done otherwise than planned, in words."""
         repaired = sorted({label for label in self.guard.repaired.values() if label})
         notes = [self._refused] if self._refused else []
+        notes += [f"{half}: {told}" for told in self._told]
         if repaired:
             notes.append(
                 f"beyond the range of {self.guard.dtype_name}, done again in fp32: {half} {', '.join(repaired)}"
@@ -211,3 +264,10 @@ class Runner:
                 self._sizes.popitem(last=False)
         self._sizes.move_to_end(size)
         return self._sizes[size]
+
+
+def pixel_words(stages: Stages) -> str:
+    """The size of the pictures that a network takes or makes, as width x height."""
+    ends = (stages.steps[0].shape, stages.steps[stages.output].shape)
+    *_, height, width = max(ends, key=lambda shape: shape[-1])
+    return f"{width}x{height}"
