@@ -1,7 +1,12 @@
-"""One half of a VAE under a plan: traced once, planned for each size, run item by item."""
+"""One half of a VAE under a plan: traced once, planned for each size, run slab by slab or, on a GPU, whole.
+
+This is the one place that decides which. A network runs whole on a GPU, several items at once, where the plan has no
+budget and all maps are expected to fit into the memory that is free. Where they do not, or memory runs out all the
+same, it goes slab by slab, item by item.
+"""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -10,11 +15,12 @@ from torch import Tensor, nn
 
 from vaekit.errors import BadPlan, TooLittleMemory
 from vaekit.places import scratch_folder
+from vaekit.runtime.compiled import CompiledNetwork, whole_peak
 from vaekit.runtime.convolving import Backend, Convolvers, TorchBackend
-from vaekit.runtime.explaining import Explanation
+from vaekit.runtime.explaining import Explanation, pixel_words
 from vaekit.runtime.maps import Store
 from vaekit.runtime.memory import free_memory, size_words
-from vaekit.runtime.numerics import Guard
+from vaekit.runtime.numerics import Guard, finite
 from vaekit.runtime.plan import AUTO, TORCH, Plan
 from vaekit.runtime.planning import RunPlan, plan_run
 from vaekit.runtime.rooms import Rooms
@@ -23,6 +29,7 @@ from vaekit.runtime.shortage import empty_cache, kind_of, out_of_memory
 from vaekit.runtime.stages import Stages, staged
 from vaekit.runtime.streaming import stream
 from vaekit.runtime.tracing import SMALL, NotTraceable, Trace, trace
+from vaekit.runtime.upsampling import with_enlarged_convs
 
 SIZES_REMEMBERED = 8
 TOLERANCE = 1e-3
@@ -32,6 +39,8 @@ KEPT_BETWEEN_RUNS = 256 << 20
 """Bytes of memory for maps that an engine keeps for the next picture, if it took as much."""
 SHARE_OF_FREE = 0.8
 """Without a budget, a run may take so much of the memory that is free; the rest is headroom."""
+OVERFLOWS = 3
+"""So many items that overflow when they are run whole are enough to run all others slab by slab at once."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Prepared:
 
 
 class Runner:
-    """Runs a network on one item at a time, in the memory that it may take.
+    """Runs a network in the memory that it may take.
 
     Args:
         network: an encoder or decoder, on its device and in its dtype.
@@ -73,15 +82,19 @@ class Runner:
         self._trace: Trace | None = None
         self._watched = self._checked = False
         self._sizes: OrderedDict[tuple[int, int], Stages] = OrderedDict()
+        self._batch_size = plan.batch_size
+        self._compiled: CompiledNetwork | None = None
+        self._most_whole: dict[tuple[int, int], int] = {}
+        self._overflows = 0
         self._shrunk: dict[tuple[int, int], int] = {}
         self._told: list[str] = []
         self._plans: OrderedDict[tuple[tuple[int, int], int, int | None, int], RunPlan] = OrderedDict()
 
-    def run(self, item: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
-        """What the network makes of one item.
+    def run(self, items: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
+        """What the network makes of items.
 
         Args:
-            item: its input.
+            items: its input, as many as `at_once` says, or any other number of them.
             size: rows and columns of the latent.
             fixed: bytes that the caller takes beside the run: its input, and the result.
 
@@ -90,9 +103,58 @@ class Runner:
             TooLittleMemory: memory ran out, with the smallest slabs too.
         """
         if not self.streams:
-            return self.network(item)
+            return self.network(items)
         self.check_backend()
-        return self._run(item, size, fixed)
+        made = self._run_whole(items, size, fixed)
+        if made is not None:
+            return self._repaired(items, made, size, fixed)
+        one_by_one = [self._run(item, size, fixed) for item in items.split(1)]
+        return one_by_one[0] if len(items) == 1 else torch.cat(one_by_one)
+
+    def batches(self, items: Tensor, size: tuple[int, int], fixed: int) -> Sequence[Tensor]:
+        """Items in parts that go through at once; those that are left over alone, so that few shapes come."""
+        at_once = max(1, self.items_whole(size, fixed)) if self.streams else 1
+        full = len(items) - len(items) % at_once
+        return [*(items[:full].split(at_once) if full else ()), *(items[full:].split(1) if full < len(items) else ())]
+
+    def items_whole(self, size: tuple[int, int], fixed: int) -> int:
+        """How many items of this size the network is run on as a whole at once; 0 where it is run slab by slab."""
+        if self.budget is not None or not runs_whole(self.device) or self._overflows >= OVERFLOWS:
+            return 0
+        items = self._most_whole.get(size, self._batch_size)
+        each, free = whole_peak(self.stages(size)), int(SHARE_OF_FREE * free_memory(self.device)) - fixed
+        while items and items * each > free:
+            items //= 2  # rather than to as many as fit, which would be another shape each time
+        return items
+
+    def _run_whole(self, items: Tensor, size: tuple[int, int], fixed: int) -> Tensor | None:
+        """What the whole network makes of items; None where they have to be done slab by slab."""
+        while at_once := self.items_whole(size, fixed):
+            if self._compiled is None:
+                assert self._trace is not None
+                rewritten = with_enlarged_convs(self.network, self._trace, self._names)
+                self._compiled = CompiledNetwork(self.network, rewritten)
+            try:
+                made = [self._compiled.run(each) for each in items.split(at_once)]
+                return made[0] if len(made) == 1 else torch.cat(made)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+            self._give_back()
+            fewer = self._most_whole[size] = min(at_once, len(items)) // 2
+            done = f"done {fewer} at once" if fewer else "done in slabs"
+            self._tell(f"ran out of {kind_of(self.device)} at {size_of(self.stages(size))}: {done}")
+        return None
+
+    def _repaired(self, items: Tensor, made: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
+        """The same, with the items that half precision could not hold done again, watched layer by layer."""
+        if self.guard.watches:
+            for i, item in enumerate(items.split(1)):
+                if not finite(made[i]) and finite(item):
+                    self._overflows += 1
+                    made[i] = self._run(item, size, fixed)[0]
+                    self._tell(f"not all numbers were finite in {self.guard.dtype_name}: those items were done again")
+        return made
 
     def _run(self, item: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
         """What the network makes of one item, slab by slab; in smaller ones where memory runs out."""
@@ -122,13 +184,13 @@ class Runner:
             if refusal.least >= taken:
                 del self._shrunk[size]
                 raise TooLittleMemory(
-                    f"The {kind} ran out at {pixel_words(failed.stages)}, with the smallest slabs too.",
+                    f"The {kind} ran out at {size_of(failed.stages)}, with the smallest slabs too.",
                     f"{size_words(refusal.least)} were expected to be free, beside the VAE itself.",
                     f"End other programs that use the {kind}, or make the picture smaller.",
                     refusal.least,
                 ) from None
             self._shrunk[size] = refusal.least
-        self._tell(f"ran out of {kind_of(self.device)} at {pixel_words(failed.stages)}: done in smaller slabs")
+        self._tell(f"ran out of {kind_of(self.device)} at {size_of(failed.stages)}: done in smaller slabs")
 
     def _give_back(self) -> None:
         """Give back all memory that is kept for the next picture."""
@@ -208,6 +270,9 @@ class Runner:
         known = (half, pixels[1], pixels[0], str(self.device), str(self.dtype).removeprefix("torch."))
         if not self.streams:
             return Explanation(*known, "torch", self.budget, None, 0, 0, 1, (pixels[0], pixels[0]))
+        if at_once := self.items_whole(size, fixed):
+            peak = at_once * whole_peak(self.stages(size)) + fixed
+            return Explanation(*known, "torch", None, peak, 0, 0, 1, (pixels[0], pixels[0]))
         plan = self.prepared(size, fixed).plan
         rows = [course.slab_rows for course in plan.courses]
         return Explanation(
@@ -225,7 +290,8 @@ class Runner:
         """What had to be done otherwise than planned, in words."""
         repaired = sorted({label for label in self.guard.repaired.values() if label})
         notes = [self._refused] if self._refused else []
-        notes += [f"{half}: {told}" for told in self._told]
+        compiled = self._compiled.notes if self._compiled is not None else []
+        notes += [f"{half}: {told}" for told in (*self._told, *compiled)]
         if repaired:
             notes.append(
                 f"beyond the range of {self.guard.dtype_name}, done again in fp32: {half} {', '.join(repaired)}"
@@ -266,8 +332,11 @@ class Runner:
         return self._sizes[size]
 
 
-def pixel_words(stages: Stages) -> str:
-    """The size of the pictures that a network takes or makes, as width x height."""
-    ends = (stages.steps[0].shape, stages.steps[stages.output].shape)
-    *_, height, width = max(ends, key=lambda shape: shape[-1])
-    return f"{width}x{height}"
+def runs_whole(device: torch.device) -> bool:
+    """Whether networks are fastest whole on a device: a GPU's maps need no cache, and what runs there is compiled."""
+    return device.type == "cuda"
+
+
+def size_of(stages: Stages) -> str:
+    """The size of the pictures that a network takes or makes, in words."""
+    return pixel_words(stages.steps[0].shape, stages.steps[stages.output].shape)

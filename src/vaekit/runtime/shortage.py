@@ -1,4 +1,4 @@
-"""When memory runs out although the plan said that it would do: others took it, or a library needed more than was told."""
+"""When memory runs out although the plan said that it would do: others took it, or a library needed more than told."""
 
 import errno
 
@@ -9,7 +9,7 @@ SAID = ("out of memory", "can't allocate memory", "alloc_failed", "not enough me
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, whoever raised it: torch, Python, the system or a library of CUDA's."""
+    """Whether an error says that memory ran out, whoever raised it: torch, Python, the system or CUDA's libraries."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     if isinstance(error, OSError):
