@@ -134,13 +134,17 @@ def whole_peak(stages: Stages) -> int:
     for i, step in enumerate(stages.steps):
         if isinstance(step.operation, Pad) or (isinstance(step.operation, Apply) and step.operation.shares):
             lies_in[i] = lies_in[step.inputs[0].step]
-    last_use = {lies_in[stages.output]: len(stages.steps)}
+    last_use = list(range(len(stages.steps)))
     for i, step in enumerate(stages.steps):
-        for source in {lies_in[each.step] for each in step.inputs} | {lies_in[i]}:
-            last_use[source] = max(last_use.get(source, 0), i)
+        for source in (lies_in[i], *(lies_in[each.step] for each in step.inputs)):
+            last_use[source] = i
+    last_use[lies_in[stages.output]] = len(stages.steps)
+    ending: Counter[int] = Counter()
     most = taken = 0
     for i, step in enumerate(stages.steps):
-        taken += step.nbytes if lies_in[i] == i else 0
+        if lies_in[i] == i:
+            taken += step.nbytes
+            ending[last_use[i]] += step.nbytes
         most = max(most, taken)
-        taken -= sum(stages.steps[source].nbytes for source, last in last_use.items() if last == i)
+        taken -= ending[i]
     return int(WORKSPACE * most)
