@@ -1,14 +1,15 @@
 """Encode and decode on a GPU in half precision, with the same weights in vaekit and diffusers: time and peak memory.
 
     python bench/cuda.py [--jobs decode,encode] [--sides vaekit,diffusers,compiled] [--dtypes bf16,fp16]
-                         [--pixels 1024,2048] [--batches 1,8] [--runs 5]
+                         [--pixels 1024,2048] [--batches 1,8] [--batch-size 1] [--runs 5]
 
-The VAE has the size of SD1's (83,653,863 weights) and random weights. Sides: vaekit, with `batch_size` as many as there
-are; diffusers eager and diffusers compiled (torch.compile, dynamic=False), both channels_last. All sides take turns
-after as many runs as vaekit needs to compile; ratios are medians over the rounds. The peak is what torch takes at most
-above the loaded weights (`max_memory_allocated`). The share of the card's peak is the floating-point operations of the
-plain network (two for each multiply-add, as torch's FlopCounterMode counts them) per second, over what a large matrix
-product in the same dtype reaches in the same run: who computes a convolution in fewer operations can exceed 1.
+The VAE has the size of SD1's (83,653,863 weights) and random weights. Sides: vaekit, with all pictures at once or
+with --batch-size of them; diffusers eager and diffusers compiled (torch.compile, dynamic=False), both channels_last.
+All sides take turns after as many runs as vaekit needs to compile; ratios are medians over the rounds. The peak is
+what torch takes at most above the loaded weights (`max_memory_allocated`). The share of the card's peak is the
+floating-point operations of the plain network (two for each multiply-add, as torch's FlopCounterMode counts them) per
+second, over what a large matrix product in the same dtype reaches in the same run: who computes a convolution in fewer
+operations can exceed 1.
 
 Without CUDA it says so and ends well. `--device cpu` runs it all the same, to see that it does, and counts no memory.
 """
@@ -63,6 +64,8 @@ class Task:
     half: str
     dtype: str
     folder: Path
+    batch_size: int
+    """Of vaekit's plan."""
     given: Tensor
 
     @property
@@ -81,7 +84,7 @@ def main() -> None:
         write_vae("sd1", options.widths, Path(folder))
         for job, dtype, side, batch in itertools.product(options.jobs, options.dtypes, options.pixels, options.batches):
             given = sample(job, side).expand(batch, -1, -1, -1).to(options.device)
-            compare(Task(job, dtype, Path(folder), given), options)
+            compare(Task(job, dtype, Path(folder), options.batch_size or batch, given), options)
     print("vaekit: how many times as fast as this side it is.")
 
 
@@ -93,6 +96,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtypes", type=dtypes, default=["bf16", "fp16"], help="of bf16, fp16, fp32")
     parser.add_argument("--pixels", type=numbers, default=[1024, 2048], help="along each side of the pictures")
     parser.add_argument("--batches", type=numbers, default=[1, 8], help="numbers of pictures at once")
+    parser.add_argument("--batch-size", type=int, help="of vaekit's plan; as many as there are without it")
     parser.add_argument("--runs", type=int, default=5, help="timed rounds")
     parser.add_argument("--widths", type=four_widths, default="128,256,512,512", help="channels of the levels")
     parser.add_argument("--device", default="cuda", help="a torch device")
@@ -231,7 +235,7 @@ def free(device: torch.device) -> None:
 
 
 def by_vaekit(task: Task) -> Run:
-    plan = vaekit.Plan(device=str(task.device), dtype=task.dtype, batch_size=len(task.given))
+    plan = vaekit.Plan(device=str(task.device), dtype=task.dtype, batch_size=task.batch_size)
     return functools.partial(run_engine, vaekit.Engine(vaekit.load(task.folder), plan), task.half, task.given)
 
 

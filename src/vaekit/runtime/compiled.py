@@ -103,9 +103,9 @@ class CompiledNetwork:
     def _compile(self, given: Tensor) -> Tensor:
         """The first run of a shape, in which it is compiled."""
         started = time.perf_counter()
-        # torch keeps what it compiles at the code of a class, whose limit all networks of that class share. Warnings
-        # are for the authors of networks.
-        with torch._dynamo.config.patch(recompile_limit=1 << 16), warnings.catch_warnings():
+        # torch keeps what it compiles at the code of a class, with a limit (by its old name, which all releases know)
+        # that all networks of that class share. Warnings are for the authors of networks.
+        with torch._dynamo.config.patch(cache_size_limit=1 << 16), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             made = self._compiled(given)
         if given.device.type == "cuda":
