@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 BENCH = Path(__file__).parents[2] / "bench"
 
@@ -71,3 +72,24 @@ def test_folder_prints_both_throughputs_and_their_ratio() -> None:
     assert all(float(row) > 0 for row in rows.values())
     assert float(re.findall(r"^ratio: (\S+) of", done.stdout, flags=re.MULTILINE)[0]) > 0
     assert re.search(r"read \d+\.\d ms, write \d+\.\d ms$", done.stdout)
+
+
+def test_cuda_prints_a_row_for_each_side() -> None:
+    small = ["--device", "cpu", "--pixels", "64", "--widths", "32,32,32,64", "--batches", "2", "--runs", "1"]
+    sides = ["vaekit", "diffusers"]  # to compile takes too long for a test
+    printed = run("cuda.py", *small, "--sides", ",".join(sides), "--dtypes", "bf16")
+    tables = printed.split("\n\n")[1:]
+    assert [table.split(":")[0] for table in tables] == [f"{half}, 2 of 64x64, bf16" for half in ("decode", "encode")]
+    for table in tables:
+        for side in sides:
+            cells = next(line for line in table.splitlines() if re.match(rf"{side}  ", line)).split()[1:]
+            seconds, faster, peak, share, first, _, error = cells
+            assert min(float(seconds), float(faster.rstrip("x")), float(share)) > 0
+            assert (float(peak), float(first) >= 0) == (0, True), "on a CPU no memory is counted"
+            assert float(error) < 0.2
+        assert re.search(r"^vaekit is \S+x as fast as diffusers; the bar is 1.8x$", table, flags=re.MULTILINE)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_cuda_says_that_there_is_none() -> None:
+    assert run("cuda.py") == "There is no CUDA device here: nothing was measured.\n"

@@ -2,7 +2,7 @@
 
 Any size from 1x1 works: pictures are padded to the VAE's multiple at the right and bottom by repeating the edge, and
 what comes back is cropped. VAEs whose latent is one vector take pictures of one size only, and are given no others.
-The same input gives the same output.
+The same input gives the same output; on a GPU to rounding, for sizes that keep coming are compiled (`compiled.py`).
 """
 
 import copy
@@ -83,7 +83,10 @@ class Engine:
             raise half_missing("encoder", "decoder")
         runner, size = self._encoder, self.latent_size(x.shape[2], x.shape[3])
         fixed = self._fixed("encode", x.shape[2], x.shape[3])
-        posteriors = [self._running.to_posterior(runner.run(self._padded(item), size, fixed)) for item in x.split(1)]
+        posteriors = [
+            self._running.to_posterior(runner.run(self._padded(items), size, fixed))
+            for items in runner.batches(x, size, fixed)
+        ]
         return map_tensors(lambda tensors: torch.cat(tensors).to(x.device), *posteriors)
 
     @torch.no_grad()
@@ -107,10 +110,11 @@ class Engine:
             raise half_missing("decoder", "encoder")
         height, width = size or (z.shape[2] * self.config.factor, z.shape[3] * self.config.factor)
         pictures = torch.empty((len(z), self.config.image_channels, height, width), device=z.device)
-        for item, picture in zip(z.split(1), pictures, strict=True):
-            picture.copy_(
-                self._decoded(item, pictures[1:].nbytes + self._fixed("decode", height, width))[0, :, :height, :width]
-            )
+        done, fixed = 0, pictures[1:].nbytes + self._fixed("decode", height, width)
+        rows, columns = (max(least_positions(self.config), side) for side in z.shape[2:])
+        for items in self._decoder.batches(z, (rows, columns), fixed):
+            pictures[done : done + len(items)] = self._decoded(items, fixed)[:, :, :height, :width]
+            done += len(items)
         return pictures
 
     def explain(self, height: int, width: int) -> tuple[Explanation, ...]:
@@ -169,20 +173,20 @@ class Engine:
         dtype = self.plan.torch_encode_dtype
         return picture * (copies + (dtype != torch.float32) * dtype.itemsize)
 
-    def _padded(self, item: Tensor) -> Tensor:
-        """A picture of the next size that the encoder takes, on its device and in its dtype."""
-        rows, columns = self.latent_size(item.shape[2], item.shape[3])
+    def _padded(self, items: Tensor) -> Tensor:
+        """Pictures of the next size that the encoder takes, on its device and in its dtype."""
+        rows, columns = self.latent_size(items.shape[2], items.shape[3])
         factor = self.config.factor
-        missing = (0, columns * factor - item.shape[3], 0, rows * factor - item.shape[2])
-        exact = item.to(self._device, torch.float32)
+        missing = (0, columns * factor - items.shape[3], 0, rows * factor - items.shape[2])
+        exact = items.to(self._device, torch.float32)
         padded = F.pad(exact, missing, mode="replicate") if any(missing) else exact
         return padded.to(self.plan.torch_encode_dtype)
 
-    def _decoded(self, item: Tensor, fixed: int) -> Tensor:
-        """What the decoder makes of one latent."""
+    def _decoded(self, items: Tensor, fixed: int) -> Tensor:
+        """What the decoder makes of latents."""
         assert self._decoder is not None
-        missing = [max(0, least_positions(self.config) - side) for side in item.shape[2:]]
-        padded = F.pad(item, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else item
+        missing = [max(0, least_positions(self.config) - side) for side in items.shape[2:]]
+        padded = F.pad(items, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else items
         given = padded.to(self._device, self.plan.torch_decode_dtype)
         made = self._decoder.run(given, (given.shape[2], given.shape[3]), fixed)
         return self._running.to_likelihood(made).mode

@@ -1,5 +1,6 @@
 """A plan in words and numbers: what a run will take and how it will go."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -27,3 +28,13 @@ class Explanation:
     """Passes over maps; 1 for a network that is run as a whole."""
     slab_rows: tuple[int, int]
     """The fewest and the most rows of a pass that are in work at once."""
+
+
+def pixel_words(given: Sequence[int], made: Sequence[int]) -> str:
+    """The size of the pictures that a network takes or makes, as width x height, from its two shapes (..., h, w).
+
+    >>> pixel_words((1, 4, 8, 6), (1, 3, 64, 48))
+    '48x64'
+    """
+    height, width = max((given[-2:], made[-2:]), key=sum)
+    return f"{width}x{height}"

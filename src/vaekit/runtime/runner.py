@@ -1,27 +1,35 @@
-"""One half of a VAE under a plan: traced once, planned for each size, run item by item."""
+"""One half of a VAE under a plan: traced once, planned for each size, run slab by slab or, on a GPU, whole.
+
+This is the one place that decides which. A network runs whole on a GPU, several items at once, where the plan has no
+budget and all maps are expected to fit into the memory that is free. Where they do not, or memory runs out all the
+same, it goes slab by slab, item by item.
+"""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from vaekit.errors import BadPlan
+from vaekit.errors import BadPlan, TooLittleMemory
 from vaekit.places import scratch_folder
+from vaekit.runtime.compiled import CompiledNetwork, whole_peak
 from vaekit.runtime.convolving import Backend, Convolvers, TorchBackend
-from vaekit.runtime.explaining import Explanation
+from vaekit.runtime.explaining import Explanation, pixel_words
 from vaekit.runtime.maps import Store
-from vaekit.runtime.memory import free_memory
-from vaekit.runtime.numerics import Guard
+from vaekit.runtime.memory import free_memory, size_words
+from vaekit.runtime.numerics import Guard, finite
 from vaekit.runtime.plan import AUTO, TORCH, Plan
 from vaekit.runtime.planning import RunPlan, plan_run
 from vaekit.runtime.rooms import ROOMY, Rooms
 from vaekit.runtime.rules import lowered
+from vaekit.runtime.shortage import empty_cache, kind_of, out_of_memory
 from vaekit.runtime.stages import Stages, staged
 from vaekit.runtime.streaming import stream
 from vaekit.runtime.tracing import SMALL, NotTraceable, Trace, trace
+from vaekit.runtime.upsampling import with_enlarged_convs
 
 SIZES_REMEMBERED = 8
 TOLERANCE = 1e-3
@@ -31,6 +39,8 @@ KEPT_BETWEEN_RUNS = 256 << 20
 """Bytes of memory for maps that an engine keeps for the next picture, if it took as much."""
 SHARE_OF_FREE = 0.8
 """Without a budget, a run may take so much of the memory that is free; the rest is headroom."""
+OVERFLOWS = 3
+"""So many items that overflow when they are run whole are enough to run all others slab by slab at once."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Prepared:
 
 
 class Runner:
-    """Runs a network on one item at a time, in the memory that it may take.
+    """Runs a network in the memory that it may take.
 
     Args:
         network: an encoder or decoder, on its device and in its dtype.
@@ -72,26 +82,130 @@ class Runner:
         self._trace: Trace | None = None
         self._watched = self._checked = False
         self._sizes: OrderedDict[tuple[int, int], Stages] = OrderedDict()
+        self._batch_size = plan.batch_size
+        self._compiled: CompiledNetwork | None = None
+        self._most_whole: dict[tuple[int, int], int] = {}
+        self._overflows = 0
+        self._shrunk: dict[tuple[int, int], int] = {}
+        self._told: list[str] = []
         self._plans: OrderedDict[tuple[tuple[int, int], int, int | None, int], RunPlan] = OrderedDict()
 
-    def run(self, item: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
-        """What the network makes of one item.
+    def run(self, items: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
+        """What the network makes of items.
 
         Args:
-            item: its input.
+            items: its input, as many as `at_once` says, or any other number of them.
             size: rows and columns of the latent.
             fixed: bytes that the caller takes beside the run: its input, and the result.
 
         Raises:
             BadPlan: it does not fit into the budget, or the backend gives wrong numbers here.
+            TooLittleMemory: memory ran out, with the smallest slabs too.
         """
         if not self.streams:
-            return self.network(item)
+            return self.network(items)
         self.check_backend()
-        return self._run(item, size, fixed)
+        made = self._run_whole(items, size, fixed)
+        if made is not None:
+            return self._repaired(items, made, size, fixed)
+        one_by_one = [self._run(item, size, fixed) for item in items.split(1)]
+        return one_by_one[0] if len(items) == 1 else torch.cat(one_by_one)
+
+    def batches(self, items: Tensor, size: tuple[int, int], fixed: int) -> Sequence[Tensor]:
+        """Items in parts that go through at once; those that are left over alone, so that few shapes come."""
+        at_once = max(1, self.items_whole(size, fixed)) if self.streams else 1
+        full = len(items) - len(items) % at_once
+        return [*(items[:full].split(at_once) if full else ()), *(items[full:].split(1) if full < len(items) else ())]
+
+    def items_whole(self, size: tuple[int, int], fixed: int) -> int:
+        """How many items of this size the network is run on as a whole at once; 0 where it is run slab by slab."""
+        if self.budget is not None or not runs_whole(self.device) or self._overflows >= OVERFLOWS:
+            return 0
+        items = self._most_whole.get(size, self._batch_size)
+        each, free = whole_peak(self.stages(size)), int(SHARE_OF_FREE * free_memory(self.device)) - fixed
+        while items and items * each > free:
+            items //= 2  # rather than to as many as fit, which would be another shape each time
+        return items
+
+    def _run_whole(self, items: Tensor, size: tuple[int, int], fixed: int) -> Tensor | None:
+        """What the whole network makes of items; None where they have to be done slab by slab."""
+        while at_once := self.items_whole(size, fixed):
+            if self._compiled is None:
+                assert self._trace is not None
+                rewritten = with_enlarged_convs(self.network, self._trace, self._names)
+                self._compiled = CompiledNetwork(self.network, rewritten)
+            try:
+                made = [self._compiled.run(each) for each in items.split(at_once)]
+                return made[0] if len(made) == 1 else torch.cat(made)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+            self._give_back()
+            fewer = self._most_whole[size] = min(at_once, len(items)) // 2
+            done = f"done {fewer} at once" if fewer else "done in slabs"
+            self._tell(f"ran out of {kind_of(self.device)} at {size_of(self.stages(size))}: {done}")
+        return None
+
+    def _repaired(self, items: Tensor, made: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
+        """The same, with the items that half precision could not hold done again, watched layer by layer."""
+        if self.guard.watches:
+            for i, item in enumerate(items.split(1)):
+                if not finite(made[i]) and finite(item):
+                    self._overflows += 1
+                    made[i] = self._run(item, size, fixed)[0]
+                    self._tell(f"not all numbers were finite in {self.guard.dtype_name}: those items were done again")
+        return made
 
     def _run(self, item: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
-        prepared = self.prepared(size, fixed)
+        """What the network makes of one item, slab by slab; in smaller ones where memory runs out."""
+        while True:
+            prepared = self.prepared(size, fixed)
+            try:
+                return self._streamed(prepared, item)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+            # Here, for an error that is being handled keeps the tensors of the run that failed.
+            self._shrink(size, fixed, prepared)
+
+    def _shrink(self, size: tuple[int, int], fixed: int, failed: Prepared) -> None:
+        """Have items of this size take less from now on: half of what failed, or of what is free; at last the least.
+
+        Raises:
+            TooLittleMemory: less than what failed is not possible.
+        """
+        self._give_back()
+        taken = min(failed.plan.peak, self._shrunk.get(size, failed.plan.peak))
+        self._shrunk[size] = max(1, min(taken, free_memory(self.device)) // 2)
+        try:
+            self.prepared(size, fixed)
+        except TooLittleMemory as refusal:
+            kind = kind_of(self.device)
+            if refusal.least >= taken:
+                del self._shrunk[size]
+                raise TooLittleMemory(
+                    f"The {kind} ran out at {size_of(failed.stages)}, with the smallest slabs too.",
+                    f"{size_words(refusal.least)} were expected to be free, beside the VAE itself.",
+                    f"End other programs that use the {kind}, or make the picture smaller.",
+                    refusal.least,
+                ) from None
+            self._shrunk[size] = refusal.least
+        self._tell(f"ran out of {kind_of(self.device)} at {size_of(failed.stages)}: done in smaller slabs")
+
+    def _give_back(self) -> None:
+        """Give back all memory that is kept for the next picture."""
+        self.convolvers.keep_only(frozenset())
+        self.convolvers.rest()
+        self.bands.trim(0)
+        self.slabs.trim(0)
+        empty_cache(self.device)
+
+    def _tell(self, note: str) -> None:
+        """Note something once."""
+        if note not in self._told:
+            self._told.append(note)
+
+    def _streamed(self, prepared: Prepared, item: Tensor) -> Tensor:
         store = Store(item.device, self.bands, scratch_folder())
         made = stream(
             prepared.stages,
@@ -140,9 +254,9 @@ class Runner:
         Raises:
             BadPlan: it does not fit into the budget.
         """
-        stages = self.stages(size)
-        if self.budget is not None:
-            return Prepared(stages, self.plan(size, fixed, self.budget))
+        stages, budget = self.stages(size), self._shrunk.get(size, self.budget)
+        if budget is not None:
+            return Prepared(stages, self.plan(size, fixed, budget))
         plan = self.plan(size, fixed, None)
         free = int(SHARE_OF_FREE * free_memory(self.device))
         return Prepared(stages, plan if plan.peak <= free else self.plan(size, fixed, free))
@@ -156,6 +270,9 @@ class Runner:
         known = (half, pixels[1], pixels[0], str(self.device), str(self.dtype).removeprefix("torch."))
         if not self.streams:
             return Explanation(*known, "torch", self.budget, None, 0, 0, 1, (pixels[0], pixels[0]))
+        if at_once := self.items_whole(size, fixed):
+            peak = at_once * whole_peak(self.stages(size)) + fixed
+            return Explanation(*known, "torch", None, peak, 0, 0, 1, (pixels[0], pixels[0]))
         plan = self.prepared(size, fixed).plan
         rows = [course.slab_rows for course in plan.courses]
         return Explanation(
@@ -173,6 +290,8 @@ class Runner:
         """What had to be done otherwise than planned, in words."""
         repaired = sorted({label for label in self.guard.repaired.values() if label})
         notes = [self._refused] if self._refused else []
+        compiled = self._compiled.notes if self._compiled is not None else []
+        notes += [f"{half}: {told}" for told in (*self._told, *compiled)]
         if repaired:
             notes.append(
                 f"beyond the range of {self.guard.dtype_name}, done again in fp32: {half} {', '.join(repaired)}"
@@ -211,3 +330,13 @@ class Runner:
                 self._sizes.popitem(last=False)
         self._sizes.move_to_end(size)
         return self._sizes[size]
+
+
+def runs_whole(device: torch.device) -> bool:
+    """Whether networks are fastest whole on a device: a GPU's maps need no cache, and what runs there is compiled."""
+    return device.type == "cuda"
+
+
+def size_of(stages: Stages) -> str:
+    """The size of the pictures that a network takes or makes, in words."""
+    return pixel_words(stages.steps[0].shape, stages.steps[stages.output].shape)

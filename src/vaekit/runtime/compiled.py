@@ -1,0 +1,150 @@
+"""A network run whole, on several items at once, compiled for the sizes that keep coming: what a GPU is fast with.
+
+torch.compile (inductor) fuses GroupNorm, SiLU and additions into few passes over memory by itself, and writes Triton
+kernels for them; so none are written here. Maps are channels_last, as tensor cores want them. Its default mode is used:
+CUDA graphs save launches, which are nothing beside the work at such sizes, and would hold the memory of all maps.
+
+Each shape (items, channels, rows, columns) is compiled on its own: a picture that is padded to share a shape with
+others comes out otherwise near its border, and kernels for any size are slower. Compiling takes half a minute or so, so
+that a shape has to come a few times first; until then, and where many shapes come, the network runs as it is. So what
+a picture becomes before and after is the same to rounding, not to the last bit. What is compiled is kept for the
+process. torch also keeps code and kernels on disk, in `TORCHINDUCTOR_CACHE_DIR` (else a folder in the system's
+temporary folder), so that the same shape of the same network takes less in the next process.
+
+Nothing here was measured on a GPU yet.
+"""
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.errors import legible
+from vaekit.runtime.explaining import pixel_words
+from vaekit.runtime.operations import Apply, Pad
+from vaekit.runtime.shortage import out_of_memory
+from vaekit.runtime.stages import Stages
+
+SHAPES_COMPILED = 8
+"""Of one network; others run as they are. Each holds kernels, and looking for the right one takes time."""
+SHAPES_COUNTED = 256
+UNCOMPILED_RUNS = 2
+"""How often a shape runs as it is before it is compiled: who does one picture need not wait for a compiler."""
+WORKSPACE = 1.25
+"""What a run takes of memory for each byte of its maps: buffers of convolutions, and pieces that fit nothing."""
+
+
+class CompiledNetwork:
+    """Runs a network on batches as a whole.
+
+    Args:
+        network: an encoder or decoder, on its device and in its dtype.
+        rewritten: the same network as the compiler is to see it.
+        backend: of torch.compile.
+        uncompiled_runs: how often a shape runs as it is first.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        rewritten: nn.Module | None = None,
+        backend: str | Callable[..., Any] = "inductor",
+        uncompiled_runs: int = UNCOMPILED_RUNS,
+    ) -> None:
+        self.network = network
+        self._uncompiled_runs = uncompiled_runs
+        self._compiled = torch.compile(rewritten or network, dynamic=False, fullgraph=True, backend=backend)
+        self._runs: Counter[tuple[int, ...]] = Counter()
+        self._ready: set[tuple[int, ...]] = set()
+        self.notes: list[str] = []
+        self._gave_up = False
+
+    def run(self, items: Tensor) -> Tensor:
+        """What the network makes of items (b, c, h, w), contiguous.
+
+        Raises:
+            RuntimeError: memory ran out (see `out_of_memory`), or the network itself fails.
+        """
+        given = items.contiguous(memory_format=torch.channels_last)
+        shape = tuple(given.shape)
+        made = self._try_compiled(given) if shape in self._ready or self._worth_compiling(shape) else None
+        return (self.network(given) if made is None else made).contiguous()
+
+    def _worth_compiling(self, shape: tuple[int, ...]) -> bool:
+        """Whether a shape, of which another run begins, has come often enough to be compiled now."""
+        if self._gave_up:
+            return False
+        if len(self._runs) >= SHAPES_COUNTED:
+            self._runs.clear()
+        self._runs[shape] += 1
+        if self._runs[shape] <= self._uncompiled_runs:
+            return False
+        if len(self._ready) < SHAPES_COMPILED:
+            return True
+        self._tell(f"compiled for {SHAPES_COMPILED} sizes, which is the most: others run uncompiled")
+        return False
+
+    def _try_compiled(self, given: Tensor) -> Tensor | None:
+        """What the compiled network makes; None where there is none, now and from now on."""
+        try:
+            return self._compiled(given) if tuple(given.shape) in self._ready else self._compile(given)
+        except Exception as error:  # compilers fail in many ways, of which none should cost a picture
+            if out_of_memory(error):
+                raise
+            self._gave_up = True
+            self._ready.clear()
+            self._tell(f"the compiler failed, so that it ran uncompiled: {legible(str(error) or type(error).__name__)}")
+            return None
+
+    def _compile(self, given: Tensor) -> Tensor:
+        """The first run of a shape, in which it is compiled."""
+        started = time.perf_counter()
+        # torch keeps what it compiles at the code of a class, with a limit (by its old name, which all releases know)
+        # that all networks of that class share. Warnings are for the authors of networks.
+        with torch._dynamo.config.patch(cache_size_limit=1 << 16), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = self._compiled(given)
+        if given.device.type == "cuda":
+            torch.cuda.synchronize(given.device)
+        self._ready.add(tuple(given.shape))
+        several = f"{len(given)} at once of " if len(given) > 1 else ""
+        seconds = time.perf_counter() - started
+        self._tell(
+            f"compiled for {several}{pixel_words(given.shape, made.shape)} in {seconds:.0f} s, kept for this process"
+        )
+        return made
+
+    def _tell(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+
+def whole_peak(stages: Stages) -> int:
+    """Bytes that one item is expected to take at the most where a network runs whole, its input and result included.
+
+    Steps are followed in order, as an uncompiled network does them: the most is where a step's result stands beside all
+    values that it or a later step reads. Rows and columns that are only laid around a map, and what shares memory with
+    its input, take nothing. A compiled network makes fewer maps, so that this is more than it needs.
+    """
+    lies_in = list(range(len(stages.steps)))
+    for i, step in enumerate(stages.steps):
+        if isinstance(step.operation, Pad) or (isinstance(step.operation, Apply) and step.operation.shares):
+            lies_in[i] = lies_in[step.inputs[0].step]
+    last_use = list(range(len(stages.steps)))
+    for i, step in enumerate(stages.steps):
+        for source in (lies_in[i], *(lies_in[each.step] for each in step.inputs)):
+            last_use[source] = i
+    last_use[lies_in[stages.output]] = len(stages.steps)
+    ending: Counter[int] = Counter()
+    most = taken = 0
+    for i, step in enumerate(stages.steps):
+        if lies_in[i] == i:
+            taken += step.nbytes
+            ending[last_use[i]] += step.nbytes
+        most = max(most, taken)
+        taken -= ending[i]
+    return int(WORKSPACE * most)
