@@ -61,7 +61,9 @@ def main() -> None:
                 for dtype in options.dtypes:
                     ratios += case(family, half, side, dtype)
     outside = sum(abs(ratio - 1) > WITHIN for ratio in ratios)
-    print(f"{len(ratios)} cases, {outside} of them further than {WITHIN:.0%} off; {min(ratios):.2f} to {max(ratios):.2f}")
+    print(
+        f"{len(ratios)} cases, {outside} of them further than {WITHIN:.0%} off; {min(ratios):.2f} to {max(ratios):.2f}"
+    )
 
 
 def parse() -> argparse.Namespace:
@@ -107,7 +109,9 @@ def measure(name: str, half: str, side: str, dtype: str, budget: str) -> dict[st
         touch(engine.vae)
         pixels = 64 if other is None else int(side)
         factor = FACTOR if other is None else config.factor
-        shape = (1, 3, pixels, pixels) if half == "encode" else (1, engine.config.latent_channels, *(pixels // factor,) * 2)
+        shape = (
+            (1, 3, pixels, pixels) if half == "encode" else (1, engine.config.latent_channels, *(pixels // factor,) * 2)
+        )
         given = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
         before = forget_peak()
         plans = {plan.half: plan.predicted_peak for plan in engine.explain(pixels, pixels)}

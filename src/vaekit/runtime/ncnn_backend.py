@@ -93,7 +93,9 @@ class Winograd:
         options.use_winograd23_convolution = options.use_winograd63_convolution = False
         self._net.opt = options
         shape = f"0={outputs} 1={columns} 11={rows} 5={int(bias is not None)} 6={weight.numel()}"
-        self._net.load_param_mem(f"7767517\n2 2\nInput x 0 1 x\nConvolution c 1 1 x y {shape} 9={int(convolution.relu)}\n")
+        self._net.load_param_mem(
+            f"7767517\n2 2\nInput x 0 1 x\nConvolution c 1 1 x y {shape} 9={int(convolution.relu)}\n"
+        )
         plain = torch.zeros(1)  # what stands before the weights: they are not packed in any way
         tensors = [plain, weight, *([] if bias is None else [bias])]
         if self._net.load_model(reader_class(ncnn)(tensors)):
@@ -118,7 +120,7 @@ def reader_class(ncnn: Any) -> type:
     address_of = ctypes.pythonapi.PyCapsule_GetPointer
     address_of.restype, address_of.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
 
-    class Reader(ncnn.DataReader):
+    class Reader(ncnn.DataReader):  # type: ignore[misc]
         """Tensors in fp32, one after the other; each is asked for with its size."""
 
         def __init__(self, tensors: Sequence[Tensor]) -> None:

@@ -4,6 +4,7 @@ Rows that fit the processor's cache are fastest. With less memory first the file
 cheap beside a convolution; then slabs become smaller.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -66,9 +67,7 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
     planned = None if budget is None else int(HEADROOM * budget)
     enough = 0
     for slab, side_by_side in ways(parts):
-        courses = [
-            Course(slab_rows(stages.steps, stage, slab, side_by_side), side_by_side) for stage in stages.stages
-        ]
+        courses = [Course(slab_rows(stages.steps, stage, slab), side_by_side) for stage in stages.stages]
         plan = with_courses(stages, courses, convolvers, planned, fixed)
         if isinstance(plan, RunPlan):
             return plan
@@ -121,8 +120,8 @@ def with_courses(
     return RunPlan(tuple(planned), ready, peak, to_file, prepared, tuple(found))
 
 
-def slab_rows(steps: Sequence[Step], stage: Stage, slab: int, parts: int) -> int:
-    """How many rows of a stage's largest result there are in a slab of so many bytes, in each of its parts.
+def slab_rows(steps: Sequence[Step], stage: Stage, slab: int) -> int:
+    """How many rows of a stage's largest result there are in a slab of so many bytes.
 
     Bands of maps are of one size that way at every resolution, so that the rooms of one map are free for the next.
     """
@@ -151,6 +150,16 @@ def prepared_sizes(stages: Stages, convolvers: Convolvers) -> dict[int, int]:
                 if size:
                     sizes[task.index] = size
     return sizes
+
+
+def products(stages: Stages) -> int:
+    """How many products of two numbers the convolutions of a network take."""
+    convolutions = ((step, step.operation) for step in stages.steps)
+    return sum(
+        math.prod(step.shape) * operation.weight[0].numel()
+        for step, operation in convolutions
+        if isinstance(operation, Convolve)
+    )
 
 
 def heaps(found: Sequence[StageForecast]) -> list[int]:

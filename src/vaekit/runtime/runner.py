@@ -22,7 +22,7 @@ from vaekit.runtime.maps import Store
 from vaekit.runtime.memory import free_memory, size_words
 from vaekit.runtime.numerics import Guard, finite
 from vaekit.runtime.plan import AUTO, TORCH, Plan
-from vaekit.runtime.planning import RunPlan, plan_run
+from vaekit.runtime.planning import RunPlan, plan_run, products
 from vaekit.runtime.rooms import ROOMY, Rooms
 from vaekit.runtime.rules import lowered
 from vaekit.runtime.shortage import empty_cache, kind_of, out_of_memory
@@ -39,6 +39,8 @@ KEPT_BETWEEN_RUNS = 256 << 20
 """Bytes of memory for maps that an engine keeps for the next picture, if it took as much."""
 SHARE_OF_FREE = 0.8
 """Without a budget, a run may take so much of the memory that is free; the rest is headroom."""
+LEAST_PRODUCTS = 10 * 10**9
+"""Products of convolutions from which on another backend than torch is worth being checked and getting ready."""
 OVERFLOWS = 3
 """So many items that overflow when they are run whole are enough to run all others slab by slab at once."""
 
@@ -49,6 +51,7 @@ class Prepared:
 
     stages: Stages
     plan: RunPlan
+    convolvers: Convolvers
 
 
 class Runner:
@@ -70,6 +73,7 @@ class Runner:
     ) -> None:
         self.network = network
         self.convolvers = Convolvers(backend)
+        self._plain = Convolvers(TorchBackend())
         self.budget = plan.budget
         self._chosen_by_user = plan.backend != AUTO
         self._refused = ""
@@ -88,7 +92,7 @@ class Runner:
         self._overflows = 0
         self._shrunk: dict[tuple[int, int], int] = {}
         self._told: list[str] = []
-        self._plans: OrderedDict[tuple[tuple[int, int], int, int | None, int], RunPlan] = OrderedDict()
+        self._plans: OrderedDict[tuple[tuple[int, int], int, int | None, int, str], RunPlan] = OrderedDict()
 
     def run(self, items: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
         """What the network makes of items.
@@ -104,7 +108,6 @@ class Runner:
         """
         if not self.streams:
             return self.network(items)
-        self.check_backend()
         made = self._run_whole(items, size, fixed)
         if made is not None:
             return self._repaired(items, made, size, fixed)
@@ -158,6 +161,7 @@ class Runner:
 
     def _run(self, item: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
         """What the network makes of one item, slab by slab; in smaller ones where memory runs out."""
+        self.check_backend(size)
         while True:
             prepared = self.prepared(size, fixed)
             try:
@@ -212,7 +216,7 @@ class Runner:
             prepared.plan.courses,
             item,
             store,
-            self.convolvers,
+            prepared.convolvers,
             prepared.plan.ready,
             self.guard,
             self.slabs,
@@ -220,19 +224,19 @@ class Runner:
         self.bands.trim(KEPT_BETWEEN_RUNS)
         return made
 
-    def check_backend(self) -> None:
-        """Once, compare what the backend makes of a small input with what torch made of it while it was watched.
+    def check_backend(self, size: tuple[int, int]) -> None:
+        """Once, if it is used for such a size, compare what the backend makes of a small input with what torch made of
+        it while it was watched.
 
         Raises:
             BadPlan: they differ, and the user asked for this backend. Else torch is used from now on.
         """
-        if self._checked or self._trace is None:
+        if self._checked or self._trace is None or self.convolvers_at(size).backend.name == TORCH:
             return
         self._checked = True
-        if self.convolvers.backend.name == TORCH:
-            return
         given, expected = self._trace.example
-        got = self._run(given, SMALL, 0)
+        plan = self.plan(SMALL, 0, self.budget, self.convolvers)
+        got = self._streamed(Prepared(self.stages(SMALL), plan, self.convolvers), given)
         span = max(1.0, expected.abs().max().item())
         # Written so that NaN is no agreement.
         if (got - expected).abs().max().item() <= TOLERANCE * span:
@@ -254,12 +258,18 @@ class Runner:
         Raises:
             BadPlan: it does not fit into the budget.
         """
-        stages, budget = self.stages(size), self._shrunk.get(size, self.budget)
-        if budget is not None:
-            return Prepared(stages, self.plan(size, fixed, budget))
-        plan = self.plan(size, fixed, None)
+        stages, convolvers = self.stages(size), self.convolvers_at(size)
+        budget = self._shrunk.get(size, self.budget)
+        plan = self.plan(size, fixed, budget, convolvers)
         free = int(SHARE_OF_FREE * free_memory(self.device))
-        return Prepared(stages, plan if plan.peak <= free else self.plan(size, fixed, free))
+        if budget is None and plan.peak > free:
+            plan = self.plan(size, fixed, free, convolvers)
+        return Prepared(stages, plan, convolvers)
+
+    def convolvers_at(self, size: tuple[int, int]) -> Convolvers:
+        """What runs the convolutions for items of this size: torch if getting another backend ready does not pay."""
+        small = products(self.stages(size)) < LEAST_PRODUCTS
+        return self._plain if small and not self._chosen_by_user else self.convolvers
 
     def explained(self, half: str, size: tuple[int, int], pixels: tuple[int, int], fixed: int) -> Explanation:
         """How an item of this size will be run.
@@ -273,11 +283,12 @@ class Runner:
         if at_once := self.items_whole(size, fixed):
             peak = at_once * whole_peak(self.stages(size)) + fixed
             return Explanation(*known, "torch", None, peak, 0, 0, 1, (pixels[0], pixels[0]))
-        plan = self.prepared(size, fixed).plan
+        prepared = self.prepared(size, fixed)
+        plan = prepared.plan
         rows = [course.slab_rows for course in plan.courses]
         return Explanation(
             *known,
-            self.convolvers.backend.name,
+            prepared.convolvers.backend.name,
             self.budget,
             plan.peak,
             plan.prepared,
@@ -298,11 +309,11 @@ class Runner:
             )
         return notes
 
-    def plan(self, size: tuple[int, int], fixed: int, budget: int | None) -> RunPlan:
+    def plan(self, size: tuple[int, int], fixed: int, budget: int | None, convolvers: Convolvers) -> RunPlan:
         """The fastest way within a budget, which is remembered."""
-        key = (size, fixed, budget, self.parts)
+        key = (size, fixed, budget, self.parts, convolvers.backend.name)
         if key not in self._plans:
-            self._plans[key] = plan_run(self.stages(size), self.convolvers, budget, fixed, self.parts)
+            self._plans[key] = plan_run(self.stages(size), convolvers, budget, fixed, self.parts)
             if len(self._plans) > SIZES_REMEMBERED:
                 self._plans.popitem(last=False)
         return self._plans[key]

@@ -117,9 +117,7 @@ class Staging:
         read_whole: set[int] = set()
         contents: list[set[int]] = []
         for stage in range(count):
-            todo = [
-                i for i, place in self.place.items() if place == stage and i in self.worked and not self.cheap(i)
-            ]
+            todo = [i for i, place in self.place.items() if place == stage and i in self.worked and not self.cheap(i)]
             content = set(todo)
             while todo:
                 i = todo.pop()

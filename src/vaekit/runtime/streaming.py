@@ -11,13 +11,14 @@ from torch import Tensor
 
 from vaekit.runtime.convolving import Convolvers
 from vaekit.runtime.crew import side_by_side, threads_each
-from vaekit.runtime.maps import Frame, Map, Store, Strip, Whole
+from vaekit.runtime.maps import Map, Store, Whole
 from vaekit.runtime.memory import HeapWatch, give_back
 from vaekit.runtime.numerics import Guard
 from vaekit.runtime.operations import ON_ITSELF, Apply, Convolve, Normalise, Pad, Reduction, Window
 from vaekit.runtime.rooms import Rooms
 from vaekit.runtime.stages import Stage, Stages
 from vaekit.runtime.steps import Step
+from vaekit.runtime.strips import Frame, Strip
 from vaekit.runtime.tasks import Move, Share, Task, looked_at, shares_of, walk
 
 SPARE = 32 << 20
@@ -230,6 +231,7 @@ class PartRun:
 
     def keep(self, task: Task, made: Tensor, row: int) -> None:
         """Keep rows from this one on, those of the neighbours left out."""
+        assert task.step.axis is not None
         a, b = self.share.own[task.index]
         first, last = max(a, row), min(b, row + made.shape[task.step.axis] // task.step.unit)
         if first < last:
@@ -266,13 +268,13 @@ class PartRun:
         dtype = self.dtype_for(task, pieces)
         frame = self.strips[task.index]
         assert isinstance(frame, Frame)
-        new, fresh = frame.grow(move.b - move.a, task.step.shape, dtype)
+        room, new, fresh = frame.grow(move.b - move.a, task.step.shape, dtype)
         left, right, top, _ = operation.amounts
         rows = max(0, min(top, move.b) - move.a)
         inside = new.narrow(3, left, new.shape[3] - left - right)
         if fresh:  # else what lies at the sides is still there
-            frame.tensor[:, :, :, :left].fill_(operation.value)
-            frame.tensor[:, :, :, frame.tensor.shape[3] - right :].fill_(operation.value)
+            room[:, :, :, :left].fill_(operation.value)
+            room[:, :, :, room.shape[3] - right :].fill_(operation.value)
         if rows:
             new[:, :, :rows].fill_(operation.value)
         for piece in pieces:

@@ -15,6 +15,7 @@ from vaekit.runtime.steps import Step
 TILE = 4
 """Rows that a Winograd convolution makes at once: work is cut in multiples of them."""
 
+
 @dataclass(frozen=True)
 class Task:
     """A step in one stage, and the cheap ones in front of it that it does on its own."""
@@ -58,7 +59,6 @@ def tasks_of(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...]
     absorbed: set[int] = set()
     frames = {i for i in inside if lays_constant(steps[i]) and all(convolves(steps[j]) for j in users.get(i, ()))}
     for i in inside:
-        operation = steps[i].operation
         if i in frames:
             base = steps[i].inputs[0].step
             chain: tuple[Step, ...] = ()
@@ -202,10 +202,10 @@ def walk(
     for task in tasks:
         for source, window in task.reads:
             readers.setdefault(source, []).append((task, window))
-    largest = max(targets, key=lambda task: task.rows, default=None)
-    start, end = (0, 0) if largest is None else share.own[largest.index]
-    for row in range(start, end, slab_rows):
-        wanted = {task.index: -(-min(row + slab_rows, end) * task.rows // largest.rows) for task in targets}
+    largest = max(targets, key=lambda task: task.rows)  # a share has something to do
+    for row in range(*share.own[largest.index], slab_rows):
+        end = min(row + slab_rows, share.own[largest.index][1])
+        wanted = {task.index: -(-end * task.rows // largest.rows) for task in targets}
         before = dict(done)
         reach(steps, tasks, before | wanted, done)
         for task in tasks:
