@@ -10,7 +10,7 @@ from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.errors import BadPlan, MissingPackage
 from vaekit.nets import kl
 from vaekit.nets.kl import KLConfig
-from vaekit.runtime import ncnn_backend
+from vaekit.runtime import ncnn_backend, runner
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.ncnn_backend import NcnnBackend
 from vaekit.runtime.operations import Convolve
@@ -70,12 +70,20 @@ def test_what_it_cannot_do_is_left_to_torch(other: Convolve) -> None:
     assert not NcnnBackend().takes(other)
 
 
-@pytest.mark.parametrize("memory", [None, "40MiB"])
+@pytest.mark.parametrize("memory", [None, "48MiB"])
 def test_a_vae_gives_the_same_through_either(vae: VAE, memory: str | None) -> None:
     x = torch.rand(2, 3, 37, 50, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    expected, got = engine(vae, "torch").reconstruct(x), engine(vae, "ncnn", memory).reconstruct(x)
+    running = engine(vae, "ncnn", memory)
+    expected, got = engine(vae, "torch").reconstruct(x), running.reconstruct(x)
     assert (expected - got).abs().max() <= 1e-4 * 2
-    assert {plan.backend for plan in engine(vae, "auto").explain(64, 64)} == {"ncnn"}
+    assert torch.equal(running.reconstruct(x[1:]), got[1:])
+
+
+def test_small_pictures_are_not_worth_getting_ncnn_ready(vae: VAE) -> None:
+    chosen, asked = engine(vae, "auto"), engine(vae, "ncnn")
+    assert {plan.backend for plan in chosen.explain(64, 64)} == {"torch"}
+    assert {plan.backend for plan in chosen.explain(1024, 1024)} == {"ncnn"}
+    assert {plan.backend for plan in asked.explain(64, 64)} == {"ncnn"}
 
 
 def broken(how: Callable[[Tensor], Tensor]) -> Callable[..., Callable[[Tensor], Tensor]]:
@@ -88,6 +96,7 @@ def test_a_backend_that_gives_other_numbers_is_refused(
     vae: VAE, how: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(NcnnBackend, "prepare", broken(how))
+    monkeypatch.setattr(runner, "LEAST_PRODUCTS", 0)
     z = torch.randn(1, 4, 6, 6, generator=torch.Generator().manual_seed(0))
     with pytest.raises(BadPlan, match=r"ncnn gives other numbers than torch.*Use the backend torch"):
         engine(vae, "ncnn").decode(z)

@@ -38,7 +38,7 @@ def engine(vae: VAE, dtype: str, memory: str | None = None) -> Engine:
     return Engine(vae, Plan(device="cpu", dtype=dtype, memory=memory))
 
 
-@pytest.mark.parametrize("memory", [None, "20MiB"])
+@pytest.mark.parametrize("memory", [None, "40MiB"])
 def test_a_layer_that_overflows_is_done_again_alone(vae: VAE, memory: str | None) -> None:
     overflowing(vae.decoder.up[1].block[0].conv1, 3e5)
     exact = engine(vae, "fp32").decode(latents())

@@ -169,7 +169,7 @@ def nameless_file(folder: Path) -> int:
 
 
 class Map:
-    """A value that is kept in bands, as far as it was made and is still needed; several threads may fill and read it."""
+    """A value that is kept in bands, as far as it was made and is still needed. Several threads may use it."""
 
     def __init__(self, store: Store, axis: int, unit: int) -> None:
         self.axis = axis

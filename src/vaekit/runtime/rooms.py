@@ -16,7 +16,7 @@ from torch import Tensor
 UNUSED = 3
 """References to a room that no tensor lies in: the list's, the loop's and the question's own."""
 
-ROOMY = 3
+ROOMY = 3.0
 """How much larger than needed a room for slabs may be: the first of a stage are larger, for the halos of all that
 follows. Bands are of one size, nearly, and stay longer: half a room that is not used would be missed."""
 SNUG = 1.5
