@@ -40,9 +40,7 @@ def engine(vae: VAE, backend: str, memory: str | None = None) -> Engine:
 @pytest.mark.parametrize(("bias", "relu"), [(True, False), (False, False), (True, True), (False, True)])
 @pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (16, 40), (33, 17), (64, 128), (40, 3)])
 @pytest.mark.parametrize(("rows", "columns"), [(3, 3), (5, 4), (18, 131), (64, 10)])
-def test_one_convolution_is_torchs(
-    inputs: int, outputs: int, rows: int, columns: int, bias: bool, relu: bool
-) -> None:
+def test_one_convolution_is_torchs(inputs: int, outputs: int, rows: int, columns: int, bias: bool, relu: bool) -> None:
     one = convolution(inputs, outputs, bias, relu)
     x = torch.randn(1, inputs, rows, columns, generator=torch.Generator().manual_seed(1))
     backend = NcnnBackend()
@@ -82,7 +80,7 @@ def test_a_vae_gives_the_same_through_either(vae: VAE, memory: str | None) -> No
 
 def broken(how: Callable[[Tensor], Tensor]) -> Callable[..., Callable[[Tensor], Tensor]]:
     """A way to prepare convolutions that come out wrong."""
-    return lambda _, one, threads: lambda x: how(one.run((0, 0), [x]))
+    return lambda _, one, _threads: lambda x: how(one.run((0, 0), [x]))
 
 
 @pytest.mark.parametrize("how", [lambda y: y * 1.5, lambda y: y.roll(1, 3), lambda y: y * torch.nan])

@@ -1,0 +1,41 @@
+"""Annotations without a shape are checked by beartype alone, which takes a fiftieth of jaxtyping's time.
+
+jaxtyping binds the arguments of every call to tell one axis from another. A module that never speaks of shapes gains
+nothing by that, and the planning of a run makes tens of thousands of such calls.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+
+from beartype.claw import beartype_package
+
+SHAPED = ("jaxtyping", "vaekit.shapes")
+"""A module that mentions none of these has no shapes to check."""
+
+
+class PlainFinder:
+    """Finds the modules of a package that name no shapes, before jaxtyping's import hook does."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        beartype_package(package)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """As `importlib.abc.MetaPathFinder` has it; None leaves a module to the finders behind this one."""
+        if not name.startswith(self.package + "."):
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.origin is None:
+            return None
+        source = Path(spec.origin).read_text(encoding="utf-8")
+        return None if any(word in source for word in SHAPED) else spec
+
+
+def check_plainly(package: str) -> None:
+    """Have a package's modules without shapes checked by beartype alone, from their next import on."""
+    sys.meta_path.insert(0, PlainFinder(package))
