@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaekit.nets.kl import KLConfig
 
-check_plainly("vaekit")
+check_plainly()
 
 os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / "vaekit-tests-have-no-hub-cache")
 """Nothing of the user's is looked at; huggingface_hub reads this once, when it is imported."""

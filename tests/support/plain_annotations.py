@@ -1,4 +1,4 @@
-"""Annotations without a shape are checked by beartype alone, which takes a fiftieth of jaxtyping's time.
+"""Annotations without a shape are checked by beartype alone, which takes a fraction of jaxtyping's time.
 
 jaxtyping binds the arguments of every call to tell one axis from another. A module that never speaks of shapes gains
 nothing by that, and the planning of a run makes tens of thousands of such calls.
@@ -17,25 +17,30 @@ SHAPED = ("jaxtyping", "vaekit.shapes")
 
 
 class PlainFinder:
-    """Finds the modules of a package that name no shapes, before jaxtyping's import hook does."""
-
-    def __init__(self, package: str) -> None:
-        self.package = package
-        beartype_package(package)
+    """Finds the modules that jaxtyping's import hook is to check and that name no shapes, before that hook does."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """As `importlib.abc.MetaPathFinder` has it; None leaves a module to the finders behind this one."""
-        if not name.startswith(self.package + "."):
+        if not is_checked(name):
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.origin is None:
             return None
         source = Path(spec.origin).read_text(encoding="utf-8")
-        return None if any(word in source for word in SHAPED) else spec
+        if any(word in source for word in SHAPED):
+            return None
+        beartype_package(name)
+        return PathFinder.find_spec(name, path, target)
 
 
-def check_plainly(package: str) -> None:
-    """Have a package's modules without shapes checked by beartype alone, from their next import on."""
-    sys.meta_path.insert(0, PlainFinder(package))
+def is_checked(name: str) -> bool:
+    """Whether a module is among those of `--jaxtyping-packages`."""
+    hooks = [finder.should_instrument for finder in sys.meta_path if hasattr(finder, "should_instrument")]
+    return any(covers(name) for covers in hooks)
+
+
+def check_plainly() -> None:
+    """Have modules without shapes checked by beartype alone, from their next import on."""
+    sys.meta_path.insert(0, PlainFinder())
