@@ -10,10 +10,14 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
+from beartype import BeartypeConf
 from beartype.claw import beartype_package
 
 SHAPED = ("jaxtyping", "vaekit.shapes")
 """A module that mentions none of these has no shapes to check."""
+CHECKING = BeartypeConf(violation_type=TypeError)
+"""As jaxtyping's own errors, and as what Python says of a value that cannot do what is asked of it: hostile files are
+read by code that has an answer to those."""
 
 
 class PlainFinder:
@@ -31,7 +35,7 @@ class PlainFinder:
         source = Path(spec.origin).read_text(encoding="utf-8")
         if any(word in source for word in SHAPED):
             return None
-        beartype_package(name)
+        beartype_package(name, conf=CHECKING)
         return PathFinder.find_spec(name, path, target)
 
 
