@@ -25,8 +25,8 @@ demo: $(READY) ## A photograph through the built-in VAE and back, into demo/
 	$(BIN)/vaekit reconstruct demo/china.jpg --out demo --side-by-side
 	@echo "Look at demo/china.side-by-side.png"
 
-test: $(READY) ## Run all tests (one thread: the networks in them are tiny)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+test: $(READY) ## Run all tests, two at a time (one thread each: the networks in them are tiny)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 nightly: $(READY) ## Read 20,000 mutants of real files (make test reads 1,000), and print how they ended
 	OMP_NUM_THREADS=1 VAEKIT_MUTANTS=20000 $(BIN)/python -m pytest -rP tests/attacks/test_mutants.py

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from plain_annotations import check_plainly
 from torch import Tensor
 
 from vaekit.nets.kl import KLConfig
+
+check_plainly()
 
 os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / "vaekit-tests-have-no-hub-cache")
 """Nothing of the user's is looked at; huggingface_hub reads this once, when it is imported."""

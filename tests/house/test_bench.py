@@ -47,7 +47,7 @@ def test_memory_prints_a_row_for_each_job() -> None:
         row = next(line for line in printed.splitlines() if re.match(rf"{job}  ", line))
         first_peak, peak, _predicted, first, second, _ratio, error = row[24:].split()[:7]
         assert min(map(float, (first, second))) > 0
-        assert 0 < float(first_peak) <= float(peak)
+        assert 0 < float(first_peak) <= float(peak) + 1, "MB are rounded, and the kernel counts pages roughly"
         if job == "decode":
             assert float(error) < 1e-5
         elif job == "diffusers decode tiled":

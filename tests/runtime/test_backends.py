@@ -115,7 +115,7 @@ def test_without_ncnn_torch_serves(vae: VAE, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(MissingPackage, match=r"pip install 'vaekit\[cpu\]'"):
         engine(vae, "ncnn")
     monkeypatch.setattr("vaekit.runtime.engine.find_spec", lambda _: None)
-    assert {plan.backend for plan in engine(vae, "auto").explain(64, 64)} == {"torch"}
+    assert {plan.backend for plan in engine(vae, "auto").explain(1024, 1024)} == {"torch"}
 
 
 def test_prepared_weights_are_counted(vae: VAE) -> None:

@@ -1,7 +1,7 @@
 """A budget is kept, told before it is spent, and changes no picture."""
 
 import re
-from dataclasses import replace
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,10 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vaekit.distributions import DiagonalGaussian, Laplace, Point
 from vaekit.errors import BadPlan
-from vaekit.nets import kl, tiny
-from vaekit.nets.kl import KLConfig
 from vaekit.runtime import runner
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.maps import Store
@@ -20,28 +17,9 @@ from vaekit.runtime.plan import Plan
 from vaekit.runtime.rooms import Rooms
 from vaekit.vae import VAE
 
+Pictures = Callable[[int, int, int], Tensor]
 CPU = torch.device("cpu")
 MIB = 2**20
-
-
-@pytest.fixture(scope="module")
-def vae(small_kl: KLConfig) -> VAE:
-    """A KL autoencoder of factor 4 with random weights."""
-    torch.manual_seed(0)
-    encoder, decoder = kl.build(replace(small_kl, encoder_widths=(16, 16, 32), decoder_widths=(16, 16, 32)))
-    return VAE(encoder, DiagonalGaussian.from_moments, decoder, Laplace).eval()
-
-
-@pytest.fixture(scope="module")
-def tiny_vae() -> VAE:
-    """A tiny autoencoder with the branch that sees the whole map."""
-    torch.manual_seed(0)
-    encoder, decoder = tiny.build(tiny.TinyConfig(3, 4, (), (16,) * 3, (16,) * 3, (1, 1, 1), (1, 1, 1), True))
-    return VAE(encoder, Point, decoder, Laplace).eval()
-
-
-def pictures(batch: int, height: int, width: int) -> Tensor:
-    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
 def engine(vae: VAE, memory: str | int | None = None, backend: str = "torch") -> Engine:
@@ -59,14 +37,16 @@ def least(vae: VAE, height: int, width: int) -> int:
 
 @given(st.integers(30, 90), st.integers(30, 90), st.floats(0, 1))
 @settings(max_examples=8, deadline=None)
-def test_any_budget_that_is_not_refused_gives_the_same(vae: VAE, height: int, width: int, more: float) -> None:
+def test_any_budget_that_is_not_refused_gives_the_same(
+    vae: VAE, pictures: Pictures, height: int, width: int, more: float
+) -> None:
     x = pictures(1, height, width)
     memory = int((least(vae, height, width) + 8 * more) * MIB)
     freely, sparingly = engine(vae).reconstruct(x), engine(vae, memory).reconstruct(x)
     assert (freely - sparingly).abs().max() <= 1e-4
 
 
-def test_the_budget_that_a_refusal_names_will_do(vae: VAE, tiny_vae: VAE) -> None:
+def test_the_budget_that_a_refusal_names_will_do(vae: VAE, tiny_vae: VAE, pictures: Pictures) -> None:
     x = pictures(1, 600, 400)
     for member in (vae, tiny_vae):
         running = engine(member, f"{least(member, 600, 400)}MiB")
@@ -75,14 +55,14 @@ def test_the_budget_that_a_refusal_names_will_do(vae: VAE, tiny_vae: VAE) -> Non
         assert running.reconstruct(x).shape == x.shape
 
 
-def test_nothing_runs_before_a_refusal(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_runs_before_a_refusal(vae: VAE, monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> None:
     running = engine(vae, "1MiB")
     monkeypatch.setattr(runner, "stream", None)
     with pytest.raises(BadPlan, match=r"cannot be done in 1 MiB.*takes \d+ MiB at least.*--memory"):
         running.encode(pictures(1, 64, 64))
 
 
-def test_free_memory_is_the_budget_without_one(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_memory_is_the_budget_without_one(vae: VAE, monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> None:
     freely = engine(vae).explain(512, 512)
     least_mib = least(vae, 512, 512)
     monkeypatch.setattr(runner, "free_memory", lambda _: int(least_mib * MIB / runner.SHARE_OF_FREE))

@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import re
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def give_back() -> None:
 
 
 @cache
-def c_library_trim() -> "ctypes._NamedFuncPointer | None":
+def c_library_trim() -> Callable[[int], object] | None:
     """glibc's function for that; None with another library."""
     try:
         return ctypes.CDLL(None).malloc_trim

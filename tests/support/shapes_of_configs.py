@@ -1,0 +1,52 @@
+"""A config as names and shapes in a layout, and what the detectors read off them."""
+
+import random
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+
+from vaekit.checkpoints.families import LAYOUTS, Config, Layout, Shapes, assemble, family_of, family_with
+from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
+from vaekit.checkpoints.formats.writing import Piece
+from vaekit.checkpoints.fused import join_parts
+from vaekit.checkpoints.locate import locate
+
+PREFIXES = ("", "first_stage_model.", "vae.", "autoencoder.", "some.odd.prefix.")
+
+
+def family_name(config: Config) -> str:
+    family = family_with(config)
+    assert family is not None
+    return family.name
+
+
+@cache
+def native_shapes(config: Config) -> Mapping[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        vae = assemble(family_of(family_name(config)), config)
+    return MappingProxyType({key: tuple(tensor.shape) for key, tensor in vae.state_dict().items()})
+
+
+def in_layout(layout: Layout, shapes: Shapes, prefix: str = "") -> dict[str, tuple[int, ...]]:
+    levels = layout.native_levels(shapes)
+    named = {f"{prefix}{layout.from_native(key, levels)}": shape for key, shape in shapes.items()}
+    pieces = [Piece(name, shape, torch.float32, lambda: torch.empty(0)) for name, shape in named.items()]
+    return {piece.name: piece.shape for piece in join_parts(pieces)}
+
+
+def detected(shapes: Shapes, seed: int = 0) -> tuple[Config | None, dict[str, tuple[int, ...]]]:
+    """What the detectors say of a file with these names and shapes, in some order; and the native shapes found."""
+    names = list(shapes)
+    random.Random(seed).shuffle(names)
+    specs = {name: TensorSpec(shapes[name], torch.float32) for name in names}
+    found = locate(TensorFile(Path("any-name"), "safetensors", {}, specs, lambda _: {}))
+    native = {key: found.spec(key).shape for key in found.names}
+    return family_of(found.layout.family).detect(native), native
+
+
+def layouts_for(config: Config) -> Iterable[Layout]:
+    whole = (layout for layout in LAYOUTS if layout.family == family_name(config) and not layout.half)
+    return (layout for layout in whole if layout.fits(config))
