@@ -47,6 +47,8 @@ docs: $(READY) ## Write docs/cli.md from the help pages, and docs/vae-files.md f
 bench: $(PEERS) ## Time beside diffusers, torch.compile, OpenVINO and ONNX Runtime; peak memory and budgets (long)
 	$(BIN)/python bench/cpu.py
 	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/forecast.py
+	$(BIN)/python bench/cuda.py
 
 $(PEERS): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

@@ -56,7 +56,7 @@ def main() -> None:
     print(f"{'':10}{'half':8}{'side':>6} {'dtype':6}{'budget':>9}{'predicted':>11}{'measured':>10}{'ratio':>7}   MiB")
     ratios = []
     for family in options.families:
-        for half in HALVES:
+        for half in options.halves:
             for side in options.sides:
                 for dtype in options.dtypes:
                     ratios += case(family, half, side, dtype)
@@ -68,8 +68,11 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    families, dtypes = (functools.partial(names_among, known) for known in (tuple(SHAPES), ("fp32", "bf16", "fp16")))
+    families, halves, dtypes = (
+        functools.partial(names_among, known) for known in (tuple(SHAPES), HALVES, ("fp32", "bf16", "fp16"))
+    )
     parser.add_argument("--families", type=families, default=list(SHAPES), help=f"of {', '.join(SHAPES)}")
+    parser.add_argument("--halves", type=halves, default=list(HALVES), help=f"of {', '.join(HALVES)}")
     parser.add_argument("--sides", type=lambda text: text.split(","), default=["256", "512", "1024"])
     parser.add_argument("--dtypes", type=dtypes, default=["fp32", "bf16"], help="of fp32, bf16, fp16")
     parser.add_argument("--measure", nargs=5, help=argparse.SUPPRESS)
