@@ -56,9 +56,9 @@ def test_memory_prints_a_row_for_each_job() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
 def test_forecast_prints_what_was_told_and_what_was_taken() -> None:
-    printed = run("forecast.py", "--families", "tiny", "--halves", "decode", "--sides", "64", "--dtypes", "fp32")
+    printed = run("forecast.py", "--families", "tiny", "--halves", "decode", "--sides", "256", "--dtypes", "fp32")
     rows = [line.split() for line in printed.splitlines() if line.startswith("tiny")]
-    assert [row[:4] for row in rows] == [["tiny", "decode", "64", "fp32"]] * 2
+    assert [row[:4] for row in rows] == [["tiny", "decode", "256", "fp32"]] * 2
     assert all(float(each) > 0 for row in rows for each in row[5:8])
     assert int(rows[0][4]) == 0 < int(rows[1][4]) < float(rows[0][5])
 
