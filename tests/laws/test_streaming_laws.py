@@ -83,3 +83,23 @@ def test_where_maps_are_kept_changes_no_bit(half: Half) -> None:
     x = torch.randn(1, channels, 4 * factor, 3 * factor, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(streamed(half, x, 2, None, 2), streamed(half, x, 2, 0, 2))
+
+
+class PadsForAll(nn.Module):
+    """Lays zeros around a map for a function that no rule knows, so that it is run on all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.flip(torch.nn.functional.pad(self.conv(x), (1, 1, 1, 1)), (2,))
+
+
+def test_padding_that_a_whole_step_reads_is_kept() -> None:
+    torch.manual_seed(0)
+    network, x = PadsForAll().eval(), torch.randn(1, 3, 9, 7)
+    with torch.no_grad():
+        watched = trace(network, lambda h, w: torch.zeros(1, 3, h, w))
+        got = streamed((network, watched, 3, 1), x, 2, None, 2)
+        torch.testing.assert_close(got, network(x))

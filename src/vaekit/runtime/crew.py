@@ -15,8 +15,7 @@ import torch
 
 
 def side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event) -> None:
-    """Do all of these, each on one thread with an equal share of torch's threads; a single one is done
-    right here.
+    """Do all of these, each on one thread with an equal share of torch's threads; a single one is done right here.
 
     Args:
         works: what is to be done.

@@ -256,6 +256,9 @@ class PartRun:
         step = self.steps[source]
         pieces = self.source(source).pieces(*looked_at(window, *rows, step.rows))
         assert step.axis is not None
+        if not pieces:  # rows that padding makes up
+            shape = (*step.shape[: step.axis], 0, *step.shape[step.axis + 1 :])
+            return torch.empty(shape, dtype=step.dtype, device=self.run.device)
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=step.axis)
 
     def pad(self, move: Move) -> None:

@@ -57,7 +57,11 @@ def tasks_of(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...]
     ahead: dict[int, tuple[Step, ...]] = {}
     bases: dict[int, int] = {}
     absorbed: set[int] = set()
-    frames = {i for i in inside if lays_constant(steps[i]) and all(convolves(steps[j]) for j in users.get(i, ()))}
+    frames = {
+        i
+        for i in users.keys() & set(inside) - set(kept)
+        if lays_constant(steps[i]) and all(convolves(steps[j]) for j in users[i])
+    }
     for i in inside:
         if i in frames:
             base = steps[i].inputs[0].step
