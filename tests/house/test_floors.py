@@ -15,6 +15,7 @@ FLOORS = [
     {"checkpoints", "runtime"},
     {"training", "interop"},
     {"domains"},
+    {"report"},
     {"cli"},
     {"__init__", "__main__"},
 ]

@@ -1,0 +1,132 @@
+"""What a report holds: the same records become `report.json` and the page.
+
+A report judges *sets* of reconstructions of the same pictures: one set for each VAE, or for each folder that another tool
+filled.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+
+Better = Literal["higher", "lower", "zero", "one"]
+"""Where a measure is best: as high or low as can be, or near 0 or 1 from both sides."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a number means: one line of the table of measures."""
+
+    name: str
+    """As in `report.json`: `psnr`."""
+    title: str
+    """For a person: `PSNR`."""
+    unit: str
+    """`dB`, `dE2000`, `%`; empty for a plain ratio."""
+    better: Better | None
+    """None: neither is better."""
+    group: str
+    """The heading that it stands under: fidelity, colour, tone, detail, artefacts, latents, cost."""
+    about: str
+    """What it says and where it comes from, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measure over a set of pictures."""
+
+    value: float
+    """The mean over the pictures."""
+    low: float | None = None
+    """The lower end of the 95 % bootstrap interval over the pictures; None where there are fewer than two."""
+    high: float | None = None
+    """Its upper end."""
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A fault that a set of reconstructions has."""
+
+    name: str
+    """One of the documented vocabulary: `docs/defects.md`."""
+    size: float
+    unit: str
+    evidence: str
+    """What was seen, in one sentence with its numbers, for a person."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets, measured on the same pictures, set beside each other."""
+
+    measure: str
+    first: str
+    second: str
+    difference: float
+    """The mean over the pictures of first minus second."""
+    low: float
+    high: float
+    """The ends of its 95 % bootstrap interval, pictures drawn in pairs."""
+    p: float
+    """The chance of a mean difference at least as large if the two were alike: a paired sign-flip permutation test."""
+
+
+@dataclass(frozen=True)
+class JudgedPicture:
+    """One picture as a set has it."""
+
+    name: str
+    measures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class JudgedSet:
+    """What one VAE, or one tool, made of all pictures."""
+
+    name: str
+    rank: int
+    """1 is the best."""
+    reason: str
+    """Why it stands there, against the next one."""
+    verdict: tuple[str, ...]
+    """What it does to pictures, in plain sentences; the first is the most important."""
+    defects: tuple[Defect, ...]
+    measures: Mapping[str, Estimate]
+    pictures: tuple[JudgedPicture, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of the VAE: family, fingerprint, latent channels, factor. Empty for foreign pictures."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that could not be judged."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was found."""
+
+    sets: tuple[JudgedSet, ...]
+    """Best first."""
+    comparisons: tuple[Comparison, ...]
+    measures: tuple[Measure, ...]
+    """What the numbers mean, in the order of the tables."""
+    skipped: tuple[Skipped, ...]
+    protocol: Mapping[str, Any]
+    """How it was measured: version, command, dtype, seed, number of pictures, versions of libraries."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShownPicture:
+    """A picture that the page shows. Pixels (1, 3, h, w) in [-1, 1], as an 8-bit file has them."""
+
+    name: str
+    original: Tensor
+    reconstructions: Mapping[str, Tensor]
+    """By the name of the set."""
+    why: str
+    """How it was chosen: `the worst by LPIPS`, `a built-in card`."""
