@@ -10,6 +10,7 @@ from torch import Tensor
 from vaekit.distributions import DiagonalGaussian, Laplace, Normal, Point
 from vaekit.nets import kl, tiny
 from vaekit.nets.kl import KLConfig
+from vaekit.runtime import whole
 from vaekit.vae import VAE
 
 Pictures = Callable[[int, int, int], Tensor]
@@ -39,3 +40,9 @@ def pictures() -> Pictures:
         return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def in_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks here are so small that a CPU would run them whole: slabs are what is tried."""
+    monkeypatch.setattr(whole, "LEAST_PRODUCTS", 0)

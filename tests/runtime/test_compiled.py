@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.nets import kl
 from vaekit.nets.kl import KLConfig
-from vaekit.runtime import compiled, runner
+from vaekit.runtime import compiled, slabs, whole
 from vaekit.runtime.compiled import CompiledNetwork
 from vaekit.runtime.engine import Engine
+from vaekit.runtime.memory import SHARE_OF_FREE
 from vaekit.runtime.plan import Plan
 from vaekit.vae import VAE
 
@@ -164,8 +165,8 @@ class Plainly(CompiledNetwork):
 def shapes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes that networks are run whole for, on a CPU that is taken for a GPU."""
     found: list[tuple[int, ...]] = []
-    monkeypatch.setattr(runner, "runs_whole", lambda _: True)
-    monkeypatch.setattr(runner, "CompiledNetwork", Plainly)
+    monkeypatch.setattr(whole, "compiles", lambda _: True)
+    monkeypatch.setattr(whole, "CompiledNetwork", Plainly)
     monkeypatch.setattr(Plainly, "shapes", found)
     return found
 
@@ -178,11 +179,9 @@ def pictures(count: int) -> Tensor:
     return torch.rand(count, 3, 21, 30, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def test_a_cpu_runs_no_network_whole(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not runner.runs_whole(torch.device("cpu"))
-    assert runner.runs_whole(torch.device("cuda", 0))
-    monkeypatch.delattr(runner, "with_enlarged_convs")  # the first thing that a whole run needs
-    engine(vae).reconstruct(pictures(1))
+def test_only_a_gpu_has_networks_compiled() -> None:
+    assert not whole.compiles(torch.device("cpu"))
+    assert whole.compiles(torch.device("cuda", 0))
 
 
 def test_batches_go_through_together_and_what_is_left_over_alone(vae: VAE, shapes: list[tuple[int, ...]]) -> None:
@@ -197,11 +196,11 @@ def test_batches_go_through_together_and_what_is_left_over_alone(vae: VAE, shape
 
 def test_whole_and_slab_by_slab_are_the_same(vae: VAE, shapes: list[tuple[int, ...]]) -> None:
     x = pictures(3)
-    whole = engine(vae, 3).reconstruct(x)
+    at_once = engine(vae, 3).reconstruct(x)
     assert len(shapes) == 2
     in_slabs = engine(vae, 3, memory="64MiB").reconstruct(x)
     assert len(shapes) == 2, "a budget is kept by slabs"
-    torch.testing.assert_close(whole, in_slabs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(at_once, in_slabs, atol=1e-5, rtol=0)
 
 
 def test_a_plan_tells_that_a_network_runs_whole(vae: VAE, shapes: list[tuple[int, ...]]) -> None:
@@ -218,14 +217,14 @@ def test_as_many_go_through_at_once_as_fit(
     z = torch.randn(8, 4, 64, 64, generator=torch.Generator().manual_seed(0))
     (_, alone) = engine(vae).explain(256, 256)
     assert alone.predicted_peak is not None
-    whole = engine(vae, 8).decode(z)
-    free = int(4 * alone.predicted_peak / runner.SHARE_OF_FREE)
-    monkeypatch.setattr(runner, "free_memory", lambda _: free)
-    torch.testing.assert_close(engine(vae, 8).decode(z), whole, atol=1e-5, rtol=0)
+    expected = engine(vae, 8).decode(z)
+    free = int(4 * alone.predicted_peak / SHARE_OF_FREE)
+    monkeypatch.setattr(whole, "free_memory", lambda _: free)
+    torch.testing.assert_close(engine(vae, 8).decode(z), expected, atol=1e-5, rtol=0)
     assert [shape[0] for shape in shapes] == [8] + [2] * 4  # what 8 pictures take is away
-    monkeypatch.setattr(runner, "free_memory", lambda _: 64 << 20)
-    monkeypatch.setattr(runner, "whole_peak", lambda _: 64 << 20)
-    torch.testing.assert_close(engine(vae, 8).decode(z), whole, atol=1e-5, rtol=0)
+    monkeypatch.setattr(whole, "free_memory", lambda _: 64 << 20)
+    monkeypatch.setattr(whole, "whole_peak", lambda _: 64 << 20)
+    torch.testing.assert_close(engine(vae, 8).decode(z), expected, atol=1e-5, rtol=0)
     assert len(shapes) == 5
 
 
@@ -279,8 +278,8 @@ def test_an_item_that_overflows_is_done_again_alone(
 
     monkeypatch.setattr(Plainly, "run", run)
     again: list[Tensor] = []
-    plain = runner.stream
-    monkeypatch.setattr(runner, "stream", lambda *args: again.append(args[2]) or plain(*args))
+    plain = slabs.stream
+    monkeypatch.setattr(slabs, "stream", lambda *args: again.append(args[2]) or plain(*args))
     running = engine(vae, 3, dtype)
     for times in (1, 2):
         bad["value"] = float("nan") if times == 1 else float("inf")

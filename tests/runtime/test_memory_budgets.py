@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vaekit.errors import BadPlan
-from vaekit.runtime import runner
+from vaekit.runtime import slabs
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.maps import Store
+from vaekit.runtime.memory import SHARE_OF_FREE
 from vaekit.runtime.plan import Plan
 from vaekit.runtime.rooms import Rooms
 from vaekit.vae import VAE
@@ -57,7 +58,7 @@ def test_the_budget_that_a_refusal_names_will_do(vae: VAE, tiny_vae: VAE, pictur
 
 def test_nothing_runs_before_a_refusal(vae: VAE, monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> None:
     running = engine(vae, "1MiB")
-    monkeypatch.setattr(runner, "stream", None)
+    monkeypatch.setattr(slabs, "stream", None)
     with pytest.raises(BadPlan, match=r"cannot be done in 1 MiB.*takes \d+ MiB at least.*--memory"):
         running.encode(pictures(1, 64, 64))
 
@@ -65,14 +66,14 @@ def test_nothing_runs_before_a_refusal(vae: VAE, monkeypatch: pytest.MonkeyPatch
 def test_free_memory_is_the_budget_without_one(vae: VAE, monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> None:
     freely = engine(vae).explain(512, 512)
     least_mib = least(vae, 512, 512)
-    monkeypatch.setattr(runner, "free_memory", lambda _: int(least_mib * MIB / runner.SHARE_OF_FREE))
+    monkeypatch.setattr(slabs, "free_memory", lambda _: int(least_mib * MIB / SHARE_OF_FREE))
     tight = engine(vae).explain(512, 512)
     for wide, narrow in zip(freely, tight, strict=True):
         assert wide.to_file == 0
         assert narrow.predicted_peak is not None and wide.predicted_peak is not None
         assert narrow.predicted_peak <= least_mib * MIB
         assert narrow.predicted_peak < wide.predicted_peak or wide.predicted_peak <= least_mib * MIB
-    monkeypatch.setattr(runner, "free_memory", lambda _: MIB)
+    monkeypatch.setattr(slabs, "free_memory", lambda _: MIB)
     with pytest.raises(BadPlan, match="at least"):
         engine(vae).encode(pictures(1, 512, 512))
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from vaekit.errors import legible
 from vaekit.runtime.explaining import pixel_words
+from vaekit.runtime.noted import Notes
 from vaekit.runtime.operations import Apply, Pad
 from vaekit.runtime.shortage import out_of_memory
 from vaekit.runtime.stages import Stages
@@ -46,6 +47,7 @@ class CompiledNetwork:
         rewritten: the same network as the compiler is to see it.
         backend: of torch.compile.
         uncompiled_runs: how often a shape runs as it is first.
+        notes: where it says what was compiled, and what could not be.
     """
 
     def __init__(
@@ -54,13 +56,14 @@ class CompiledNetwork:
         rewritten: nn.Module | None = None,
         backend: str | Callable[..., Any] = "inductor",
         uncompiled_runs: int = UNCOMPILED_RUNS,
+        notes: Notes | None = None,
     ) -> None:
         self.network = network
         self._uncompiled_runs = uncompiled_runs
         self._compiled = torch.compile(rewritten or network, dynamic=False, fullgraph=True, backend=backend)
         self._runs: Counter[tuple[int, ...]] = Counter()
         self._ready: set[tuple[int, ...]] = set()
-        self.notes: list[str] = []
+        self.notes = Notes() if notes is None else notes
         self._gave_up = False
 
     def run(self, items: Tensor) -> Tensor:
@@ -85,7 +88,7 @@ class CompiledNetwork:
             return False
         if len(self._ready) < SHAPES_COMPILED:
             return True
-        self._tell(f"compiled for {SHAPES_COMPILED} sizes, which is the most: others run uncompiled")
+        self.notes.tell(f"compiled for {SHAPES_COMPILED} sizes, which is the most: others run uncompiled")
         return False
 
     def _try_compiled(self, given: Tensor) -> Tensor | None:
@@ -97,7 +100,8 @@ class CompiledNetwork:
                 raise
             self._gave_up = True
             self._ready.clear()
-            self._tell(f"the compiler failed, so that it ran uncompiled: {legible(str(error) or type(error).__name__)}")
+            reason = legible(str(error) or type(error).__name__)
+            self.notes.tell(f"the compiler failed, so that it ran uncompiled: {reason}")
             return None
 
     def _compile(self, given: Tensor) -> Tensor:
@@ -113,14 +117,10 @@ class CompiledNetwork:
         self._ready.add(tuple(given.shape))
         several = f"{len(given)} at once of " if len(given) > 1 else ""
         seconds = time.perf_counter() - started
-        self._tell(
+        self.notes.tell(
             f"compiled for {several}{pixel_words(given.shape, made.shape)} in {seconds:.0f} s, kept for this process"
         )
         return made
-
-    def _tell(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
 
 
 def whole_peak(stages: Stages) -> int:

@@ -14,6 +14,8 @@ from vaekit.errors import BadPlan
 
 HOLES = 32 << 20
 """How much may be left in holes of the heap before it is given back."""
+SHARE_OF_FREE = 0.8
+"""Without a budget, a run may take so much of the memory that is free; the rest is headroom."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 

@@ -31,6 +31,8 @@ HEADROOM = 0.93
 """How much of a budget is planned with: no forecast is exact, and a budget is meant."""
 BASE = 32 << 20
 """What a run takes besides: code that is compiled and loaded when it is first used, stacks, small things."""
+LEAST_PRODUCTS = 5 * 10**9
+"""Products of convolutions from which on a CPU's slabs pay for the calls that they need."""
 FREED_AT_ONCE = 48 << 20
 """When so much less is needed from a stage on, what the allocator keeps is given back to the system."""
 
