@@ -82,6 +82,18 @@ class Apply:
         )
         return self.function(*args, **kwargs)
 
+    @property
+    def can_overwrite(self) -> bool:
+        """Whether it can write its result into the memory of an input: an activation, or the sum of two tensors."""
+        sums = self.function in SUMS and self.args == (Slot(0), Slot(1)) and not self.kwargs
+        return sums or self.function in ON_ITSELF
+
+    def overwrite(self, inputs: Sequence[Tensor], place: int) -> Tensor:
+        """The same as `run` makes, in the memory of the input at a place."""
+        if self.function in ON_ITSELF:
+            return ON_ITSELF[self.function](inputs[place])
+        return inputs[place].add_(inputs[1 - place])
+
 
 ON_ITSELF: dict[Callable[..., Any], Callable[[Tensor], Tensor]] = {
     F.silu: lambda x: F.silu(x, inplace=True),
@@ -89,6 +101,7 @@ ON_ITSELF: dict[Callable[..., Any], Callable[[Tensor], Tensor]] = {
     torch.relu: torch.relu_,
 }
 """Activations, and what does the same on the tensor itself."""
+SUMS = (Tensor.add, Tensor.__add__, Tensor.__radd__, torch.add)
 
 
 @dataclass(frozen=True)

@@ -244,6 +244,8 @@ class PartRun:
         assert operation is not None
         if isinstance(operation, Convolve):
             return self.run.convolvers.run(task.index, given[0])
+        if isinstance(operation, Apply) and task.over is not None and not self.run.guard.watches:
+            return operation.overwrite(given, task.over)
         return operation.run(rows, given)
 
     def gathered(self, task: Task, rows: tuple[int, int]) -> list[Tensor]:

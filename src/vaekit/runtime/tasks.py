@@ -5,11 +5,11 @@ does what predicts how much memory that will take.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from vaekit.runtime.operations import ON_ITSELF, Apply, Convolve, Normalise, Pad, Window
+from vaekit.runtime.operations import ON_ITSELF, SAME_ROW, Apply, Convolve, Normalise, Pad, Window
 from vaekit.runtime.steps import Step
 
 TILE = 4
@@ -35,6 +35,8 @@ class Task:
 
     pads: bool
     """Whether it lays a constant around a map, for convolutions only."""
+    over: int | None
+    """Which of its inputs nobody else reads, so that the result can be written over it."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,26 @@ def tasks_of(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...]
             steps[steps[i].inputs[0].step].rows if steps[i].reduces else steps[i].rows,
             tuple(source for source, user in last_users.items() if user == i),
             i in frames,
+            overwritten(steps, i, users, inside, kept),
         )
         for i in remaining
     )
+
+
+def overwritten(
+    steps: Sequence[Step], i: int, users: Mapping[int, Sequence[int]], inside: Sequence[int], kept: tuple[int, ...]
+) -> int | None:
+    """The place of an input that a step can write its result over: made in this stage, in memory of its own, for it."""
+    step = steps[i]
+    if not (isinstance(step.operation, Apply) and step.operation.can_overwrite):
+        return None
+    for place, each in enumerate(step.inputs):
+        source = steps[each.step]
+        own = convolves(source) or (isinstance(source.operation, Apply) and source.operation.can_overwrite)
+        free = each.step in inside and each.step not in kept and users[each.step] == [i]
+        if own and free and (source.shape, source.dtype, each.window) == (step.shape, step.dtype, SAME_ROW):
+            return place
+    return None
 
 
 def lays_constant(step: Step) -> bool:
