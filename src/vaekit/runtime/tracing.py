@@ -74,18 +74,15 @@ class Trace:
     """A small input, and what the network made of it."""
 
 
+@dataclass(frozen=True)
 class Part:
     """A function that returns one tensor of the several that another returns."""
 
-    def __init__(self, function: Callable[..., Any], index: int) -> None:
-        self.function = function
-        self.index = index
+    function: Callable[..., Any]
+    index: int
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)[self.index]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Part) and (self.function, self.index) == (other.function, other.index)
 
     __hash__ = None  # type: ignore[assignment]
 
