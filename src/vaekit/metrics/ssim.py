@@ -11,6 +11,8 @@ from vaekit.shapes import Images, PerItem
 Rows = Float[Tensor, "n h w"]
 """Some rows of some channels."""
 
+PerChannel = Float[Tensor, "b c"]
+
 WINDOW = 11
 SIGMA = 1.5
 K1, K2 = 0.01, 0.03
@@ -38,6 +40,14 @@ def ssim(x: Images, y: Images) -> PerItem:
     >>> ssim(x, x)
     tensor([1.])
     """
+    return similarity(x, y)[0].mean(dim=1)
+
+
+def similarity(x: Images, y: Images) -> tuple[PerChannel, PerChannel]:
+    """SSIM of each channel, and its second factor alone, contrast and structure: each the mean over places, (b, c).
+
+        CS = mean  (2 sigma_xy + C2) / (sigma_x^2 + sigma_y^2 + C2)
+    """
     height, width = x.shape[2:]
     window = _gaussian(min(WINDOW, height - 1 + height % 2, width - 1 + width % 2))
     reach = len(window) - 1
@@ -48,8 +58,8 @@ def ssim(x: Images, y: Images) -> PerItem:
         bands = [slice(top, top + rows + reach) for top in range(0, height - reach, rows)]
         parts = [_similarity(some_x[:, band].float(), some_y[:, band].float(), window) for band in bands]
         sums.append(torch.stack(parts).sum(dim=0))
-    places = x.shape[1] * (height - reach) * (width - reach)
-    return torch.cat(sums).view(x.shape[:2]).sum(dim=1) / places
+    both = torch.cat(sums, dim=1) / ((height - reach) * (width - reach))
+    return both[0].view(x.shape[:2]), both[1].view(x.shape[:2])
 
 
 def band_rows(width: int) -> int:
@@ -63,8 +73,8 @@ def _gaussian(length: int) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def _similarity(x: Rows, y: Rows, window: list[float]) -> Float[Tensor, " n"]:
-    """The sum over all places of each of n channels."""
+def _similarity(x: Rows, y: Rows, window: list[float]) -> Float[Tensor, "2 n"]:
+    """The sums over all places of each of n channels: SSIM, and its factor of contrast and structure."""
     (channels, height, width), reach = x.shape, len(window) - 1
     c1, c2 = (K1 * PEAK) ** 2, (K2 * PEAK) ** 2
     x, y = x.flatten(), y.flatten()
@@ -76,9 +86,11 @@ def _similarity(x: Rows, y: Rows, window: list[float]) -> Float[Tensor, " n"]:
     # mu = mean + 1, so that mu_x mu_y = product + sum + 1, and mu_x^2 + mu_y^2 = squares + 2 sum + 2. Both halved.
     total = mean_x + mean_y + (1 + c1 / 2)
     luminance = (product + total) / torch.add(total, squares, alpha=0.5)
-    similarity = luminance * (2 * covariance + c2) / (variances + c2)
+    structure = (2 * covariance + c2) / (variances + c2)
     rows, columns = height - reach, width - reach
-    return similarity.as_strided((channels, rows, columns), (height * width, width, 1)).sum(dim=(1, 2))
+    maps = (luminance * structure, structure)
+    inside = [m.as_strided((channels, rows, columns), (height * width, width, 1)) for m in maps]
+    return torch.stack([m.sum(dim=(1, 2)) for m in inside])
 
 
 def _local_mean(values: Float[Tensor, " n"], width: int, window: list[float]) -> Float[Tensor, " m"]:

@@ -1,5 +1,6 @@
 """The values that come out of a pickle: plain containers, and placeholders for everything else."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,18 @@ class Placeholder:
     """Something that a pickle names and that we neither import nor build: a class, a function, or an instance."""
 
     name: str
+
+
+class Unsettled(ABC):
+    """What a builder of ours made of a call, and that a pickle gives its state to afterwards."""
+
+    @abstractmethod
+    def settle(self, state: object) -> None:
+        """Take the state, if it is one.
+
+        Raises:
+            ValueError: it is none.
+        """
 
 
 def copying(value: object) -> int:

@@ -18,7 +18,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
 from vaekit.checkpoints.formats.pickled_names import number_dtype, runs_code
-from vaekit.checkpoints.formats.pickled_values import CONTAINERS, Builder, Placeholder, as_dict, as_key, copying
+from vaekit.checkpoints.formats.pickled_values import (
+    CONTAINERS,
+    Builder,
+    Placeholder,
+    Unsettled,
+    as_dict,
+    as_key,
+    copying,
+)
 from vaekit.errors import UnsafePickle, legible
 
 MOST_WORK = 2_000_000
@@ -189,6 +197,16 @@ class Machine:
         elif not isinstance(target, Placeholder):
             raise ValueError("keys for something that takes none")
 
+    def settle(self, state: object) -> None:
+        """Give a state to what is on top of the stack: one of our own builders' objects that waits for it.
+
+        Any other is a placeholder, or a container with attributes, and has no use for it.
+        """
+        target = self.stack[-1]
+        if isinstance(target, Unsettled):
+            self.charge((state,))
+            target.settle(state)
+
     def remember(self, place: int) -> None:
         self.memo[place] = self.stack[-1]
 
@@ -288,7 +306,7 @@ OPERATIONS: dict[str, Callable[[Machine, Any], object]] = {
     "NEWOBJ_EX": lambda m, _: m.call(*m.pop(3)[:2]),
     "OBJ": lambda m, _: instance(m, m.since_mark()),
     "INST": named_instance,
-    "BUILD": lambda m, _: m.pop(1),  # the state of an object that stays a placeholder, or attributes of a container
+    "BUILD": lambda m, _: m.settle(*m.pop(1)),
     "PERSID": lambda m, pid: m.refer(pid),
     "BINPERSID": lambda m, _: m.refer(m.stack.pop()),
     "PROTO": lambda _, protocol: check_protocol(protocol),

@@ -1,0 +1,27 @@
+"""Luma: the brightness of a picture as video means it."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vaekit.shapes import Images
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue (Rec. ITU-R BT.601), of the sRGB values as they are: what Pillow means by greyscale."""
+
+Planes = Float[Tensor, "b h w"]
+"""One plane for each picture."""
+
+
+def luma(x: Images) -> Planes:
+    """The luma of pictures (b, 3, h, w), float32, in their own range: [-1, 1] for pictures here. A grey picture of one
+    channel is its own luma.
+
+    >>> white = torch.ones(1, 3, 1, 1)
+    >>> luma(white)
+    tensor([[[1.]]])
+    """
+    if x.shape[1] == 1:
+        return x[:, 0].float()
+    red, green, blue = x.float().unbind(dim=1)
+    return torch.add(red * LUMA[0], green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])

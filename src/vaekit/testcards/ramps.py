@@ -1,0 +1,56 @@
+"""Ramps: what a VAE does to every level from dark to light. Bands and steps in them are its own."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vaekit.shapes import Images
+from vaekit.testcards.flat import Colour
+
+PRIMARIES: tuple[Colour, ...] = (
+    (1.0, -1.0, -1.0),
+    (1.0, 1.0, -1.0),
+    (-1.0, 1.0, -1.0),
+    (-1.0, 1.0, 1.0),
+    (-1.0, -1.0, 1.0),
+    (1.0, -1.0, 1.0),
+)
+"""Red, yellow, green, cyan, blue, magenta."""
+BLACK: Colour = (-1.0, -1.0, -1.0)
+WHITE: Colour = (1.0, 1.0, 1.0)
+
+
+def ramp(size: tuple[int, int], start: Colour = BLACK, end: Colour = WHITE, vertical: bool = False) -> Images:
+    """A smooth ramp (1, 3, h, w) from one colour at the left edge to another at the right; with `vertical` from top to
+    bottom. Straight in sRGB values.
+
+    >>> ramp((1, 3))[0, 0]
+    tensor([[-1.,  0.,  1.]])
+    """
+    height, width = size
+    along = torch.linspace(0, 1, height if vertical else width)
+    along = along[:, None] if vertical else along[None]
+    first, last = (torch.tensor(colour).view(1, 3, 1, 1) for colour in (start, end))
+    return (first + along * (last - first)).expand(1, 3, height, width).contiguous()
+
+
+def colour_ramps(size: tuple[int, int], colours: Sequence[Colour] = PRIMARIES, vertical: bool = False) -> Images:
+    """Ramps from black over a pure colour to white, one strip for each colour: rows of (1, 3, h, w), or columns with
+    `vertical`.
+
+    >>> colour_ramps((12, 16)).shape
+    torch.Size([1, 3, 12, 16])
+    """
+    height, width = size
+    length, across = (height, width) if vertical else (width, height)
+    along = torch.linspace(0, 2, length)
+    pure = torch.tensor(colours)[_strips(across, len(colours))].T[:, :, None]  # (3, across, 1)
+    to_colour, to_white = along.clamp(max=1), (along - 1).clamp(min=0)
+    picture = -1 + (pure + 1) * to_colour + (1 - pure) * to_white
+    return (picture.transpose(1, 2) if vertical else picture)[None].contiguous()
+
+
+def _strips(pixels: int, count: int) -> Tensor:
+    """Which of so many equal strips each pixel is in."""
+    return torch.arange(pixels) * count // max(1, pixels)

@@ -1,0 +1,33 @@
+"""The zone plate: every spatial frequency in every direction, once."""
+
+import math
+
+import torch
+
+from vaekit.shapes import Images
+
+AMPLITUDE = 0.8
+FADE = (0.45, 0.5)
+"""Cycles per pixel between which the rings fade to mid grey, before they would alias."""
+
+
+def zone_plate(size: tuple[int, int]) -> Images:
+    """Rings around the middle (1, 3, h, w) whose frequency grows with the distance r from it, in pixels.
+
+        v = 0.8 cos(pi r^2 / L),  frequency r / L cycles per pixel,  L the longer side
+
+    so that Nyquist's frequency is reached at the middle of the shorter edges; from 0.45 on the rings fade to grey. What
+    comes back as other rings than these is aliasing.
+
+    >>> zone_plate((9, 9))[0, 0, 4, 4]
+    tensor(0.8000)
+    """
+    height, width = size
+    longer = max(height, width)
+    rows = torch.arange(height) - (height - 1) / 2
+    columns = torch.arange(width) - (width - 1) / 2
+    squared = rows[:, None].square() + columns.square()
+    frequency = squared.sqrt() / longer
+    fade = ((FADE[1] - frequency) / (FADE[1] - FADE[0])).clamp(0, 1)
+    rings = AMPLITUDE * fade * torch.cos(math.pi * squared / longer)
+    return rings.expand(1, 3, -1, -1).contiguous()
