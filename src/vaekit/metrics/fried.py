@@ -1,0 +1,79 @@
+"""Fried pixels: lone pixels of a reconstruction that neither the original nor their neighbours account for."""
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from vaekit.metrics.levels import LOWEST, LevelCurve, level_curve, to_levels
+from vaekit.shapes import Images, PerItem
+
+Bytes = UInt8[Tensor, "c h w"]
+
+LEAST = 32
+"""Levels by which a fried pixel stands off its neighbours, and off what its level became elsewhere."""
+FACTOR = 2
+"""A pixel where the original has a spot itself must stand off by so many times that more: sharpening does as much."""
+
+
+def fried_pixels(x: Images, y: Images) -> PerItem:
+    """The share of fried pixels of each picture, in parts per million. Pictures (b, 3, h, w) in [-1, 1], h, w >= 3.
+
+    A pixel is fried where in some channel, in levels of 255,
+
+        |y - median_3x3(y)| > 32 + 2 max_3x3 |x - median_3x3(x)|   and   |y - c(x)| > 32
+
+    with c(level) the median of y over all pixels where x has that level, so that a change of tone fries nothing.
+    Salt, pepper, and the speckles of a network that overflows.
+
+    >>> x = torch.zeros(1, 3, 10, 10)
+    >>> y = x.clone()
+    >>> y[0, :, 4, 7] = 1
+    >>> fried_pixels(x, y)
+    tensor([10000.])
+    """
+    shares = []
+    for before, after in zip(to_levels(x), to_levels(y), strict=True):
+        curves = [level_curve(a, b) for a, b in zip(before, after, strict=True)]
+        first, second = (planes.round().clamp(0, 255).to(torch.uint8) for planes in (before, after))
+        shares.append(1e6 * fried_mask(first, second, curves).float().mean())
+    return torch.stack(shares)
+
+
+def fried_mask(x: Bytes, y: Bytes, curves: list[LevelCurve]) -> Tensor:
+    """Which pixels (h, w), bool, are fried, given what became of each channel's levels."""
+    apart = _apart(y)
+    own = _apart(x)
+    limit = torch.nn.functional.max_pool2d(own[None].half(), 3, stride=1, padding=1)[0]
+    mask = apart > LEAST + FACTOR * limit
+    if not mask.any():
+        return mask.any(dim=0)
+    found = torch.zeros_like(mask[0])
+    for channel, curve in enumerate(curves):
+        became = curve.median[x[channel].long() - LOWEST]
+        found |= mask[channel] & ((y[channel].float() - became).abs() > LEAST)
+    return found
+
+
+def _apart(planes: Bytes) -> Tensor:
+    """How far each pixel is from the median of the 3x3 around it, uint8; the edge sees itself mirrored."""
+    middle = median3x3(planes)
+    return torch.maximum(planes, middle) - torch.minimum(planes, middle)
+
+
+def median3x3(planes: Bytes) -> Bytes:
+    """The median of the 3x3 pixels around each pixel, mirrored at the edges.
+
+    Sort each column of three, then: the median of (the largest minimum, the median median, the smallest maximum).
+    """
+    rows = torch.cat([planes[:, 1:2], planes, planes[:, -2:-1]], dim=1)
+    a, b, c = rows[:, :-2], rows[:, 1:-1], rows[:, 2:]
+    low, high = torch.minimum(a, b), torch.maximum(a, b)
+    columns = torch.minimum(low, c), torch.maximum(low, torch.minimum(high, c)), torch.maximum(high, c)
+    lows, middles, highs = (torch.cat([each[:, :, 1:2], each, each[:, :, -2:-1]], dim=2) for each in columns)
+    lowest = torch.maximum(torch.maximum(lows[..., :-2], lows[..., 1:-1]), lows[..., 2:])
+    highest = torch.minimum(torch.minimum(highs[..., :-2], highs[..., 1:-1]), highs[..., 2:])
+    return _median(lowest, _median(middles[..., :-2], middles[..., 1:-1], middles[..., 2:]), highest)
+
+
+def _median(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    return torch.maximum(torch.minimum(a, b), torch.minimum(torch.maximum(a, b), c))

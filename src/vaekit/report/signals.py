@@ -1,0 +1,250 @@
+"""What one reconstruction shows of each defect, told apart.
+
+The measures of `metrics/` see one thing each; here they are applied in an order in which no fault passes for another:
+
+1. pixels that are not finite, and lone pixels that stand out, are set aside;
+2. plateaus at the ends of the range are set aside, and the change of tone and colour of the whole picture is fitted;
+3. clipping and lost levels are looked for against what that change predicts;
+4. blur is fitted against the same prediction, and what neither explains is searched for grids, bad edges and droplets.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaekit.metrics.banding import Banding, levels_lost
+from vaekit.metrics.borders import worst_edge
+from vaekit.metrics.clipping import NONE, Plateau, plateau
+from vaekit.metrics.colour_change import ColourChange, apply_colour_change, fit_colour_change
+from vaekit.metrics.droplets import count_droplets
+from vaekit.metrics.fried import fried_mask
+from vaekit.metrics.grid import PERIODS, find_grid
+from vaekit.metrics.levels import LOWEST, LevelCurve, Planes, level_curve, to_levels
+from vaekit.metrics.sharpness import equivalent_sigma, filtered, transfer
+from vaekit.shapes import Images
+
+DEEP = 10
+"""Levels that must have become one for a plateau to count as clipping: 5-bit rounding makes 8 of them one."""
+KNEE = 0.8
+"""Of the levels below a plateau, the part that surely was not bent with it."""
+ENOUGH = 0.1
+"""The share of pixels that a fit of the whole picture needs."""
+COLOURFUL = 3.0
+"""Levels of colour (root mean square) below which nothing is said on saturation and hue."""
+HALF_RANGE = 12.0
+"""Levels of deviation below which nothing is said on contrast."""
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What one reconstruction shows, against its original. NaN: this picture cannot tell."""
+
+    nan: float
+    """% of values that are not finite; 100 where a picture with content came back as one colour."""
+    fried: float
+    """Fried pixels, in parts per million."""
+    brightness: float
+    """Levels of 255 at mid-grey."""
+    contrast: float
+    """% that greys lie further apart (negative: closer together)."""
+    saturation: float
+    """% that colours lie further from grey, beyond what brightness and contrast bring with them."""
+    hue: float
+    """Degrees by which colours turned, weighted by their squared chroma."""
+    cast: float
+    """Levels of 255 by which greys became coloured."""
+    gain: float
+    """Factor of the tone curve: its slope over the whole picture."""
+    clipped: float
+    """% of pixels that lie on a plateau at an end of the range and did not before, in the worst channel."""
+    pushed: float
+    """% of pixels that the change of tone pushed over an end of the range."""
+    levels_lost: float
+    """% of the levels in use that are in use no more."""
+    sigma: float
+    """Equivalent blur in pixels; negative: sharper."""
+    grid: float
+    """Amplitude in levels of 255."""
+    period: float
+    """Pixels from one line of the grid to the next."""
+    edge: float
+    """Error of the worst corner or side beyond the inside's, in levels of 255."""
+    droplets: float
+    """Per million pixels."""
+
+
+NOTHING = dict.fromkeys(Signals.__dataclass_fields__, math.nan)
+
+
+def signals(original: Images, reconstruction: Images) -> Signals:
+    """What one picture (1, 3, h, w) in [-1, 1] shows; both of the same size, 16 pixels a side or more.
+
+    Raises:
+        ValueError: another shape.
+    """
+    shape = tuple(original.shape)
+    if shape != tuple(reconstruction.shape) or shape[:2] != (1, 3) or min(shape[2:]) < 16:
+        raise ValueError(
+            f"two pictures (1, 3, h, w) of 16 pixels a side or more, not {shape} and {tuple(reconstruction.shape)}"
+        )
+    finite = reconstruction.isfinite()
+    broken = 100 * (1 - finite.float().mean().item())
+    x = to_levels(original[0]).clamp(0, 255).round()
+    y = to_levels(torch.where(finite, reconstruction, original)[0]).clamp(0, 255).round()
+    if _blank(y) and not _blank(x):
+        return Signals(**{**NOTHING, "nan": 100.0})
+    return _of_planes(x, y, finite[0].all(dim=0), broken)
+
+
+def _blank(planes: Planes) -> bool:
+    return bool((planes.amax(dim=(1, 2)) - planes.amin(dim=(1, 2))).max() < 2)
+
+
+def _of_planes(x: Planes, y: Planes, sound: Tensor, broken: float) -> Signals:
+    curves = [level_curve(a, b) for a, b in zip(x, y, strict=True)]
+    fried = fried_mask(x.to(torch.uint8), y.to(torch.uint8), curves)
+    sound = sound & ~fried
+    change = fit_colour_change(x, y, _unbent(x, y, sound, curves))
+    expected = apply_colour_change(change, x)
+    expected_curves = [level_curve(a, b) for a, b in zip(expected, y, strict=True)]
+    bands = levels_lost(expected, y, sound)
+    clips = [_clip(curve, bands, high) for curve in expected_curves for high in (False, True)]
+    clipped = max(clips)
+    tone = _tone(change, bands)
+    slope = change.slope
+    colourful = change.colourfulness >= COLOURFUL
+    if clipped > 0.3:
+        expected = torch.stack([_through(curve, plane) for curve, plane in zip(expected_curves, expected, strict=True)])
+    expected = expected.clamp(0, 255)
+    local = _local(expected, torch.where(sound, y, expected))
+    return Signals(
+        nan=broken,
+        fried=1e6 * fried.float().mean().item(),
+        brightness=tone[0],
+        contrast=tone[1],
+        saturation=_saturation(change.scale, slope) if colourful else math.nan,
+        hue=change.turn if colourful else math.nan,
+        cast=_cast(change),
+        gain=slope,
+        clipped=clipped,
+        pushed=_pushed(expected_curves),
+        levels_lost=bands.lost,
+        **local,
+    )
+
+
+def _unbent(x: Planes, y: Planes, sound: Tensor, curves: list[LevelCurve]) -> Tensor:
+    """The pixels (h, w), bool, to which a change of the whole picture may be fitted: those that no end has stopped."""
+    free = sound & (x > 2).all(dim=0) & (x < 253).all(dim=0) & (y > 2).all(dim=0) & (y < 253).all(dim=0)
+    straight = free
+    for channel, curve in enumerate(curves):
+        low, high = plateau(curve, False), plateau(curve, True)
+        if high.depth >= DEEP:
+            free = free & (y[channel] < high.level - 1)
+            straight = straight & free & (x[channel] < KNEE * high.start)
+        if low.depth >= DEEP:
+            free = free & (y[channel] > low.level + 1)
+            straight = straight & free & (255 - x[channel] < KNEE * (255 - low.start))
+    for mask in (straight, free):
+        if mask.float().mean() >= ENOUGH:
+            return mask
+    return free if free.any() else sound
+
+
+def _clip(curve: LevelCurve, bands: Banding, highlights: bool) -> float:
+    """% of pixels on a plateau that neither the change of tone nor lost levels account for."""
+    found: Plateau = plateau(curve, highlights)
+    return found.share if found.depth >= max(DEEP, 1.5 * bands.step) else NONE.share
+
+
+def _pushed(curves: list[LevelCurve]) -> float:
+    """% of pixels whose prediction is over an end, in the worst channel."""
+    shares = []
+    for curve in curves:
+        total = int(curve.count.sum())
+        over, under = int(curve.count[258 - LOWEST :].sum()), int(curve.count[: -2 - LOWEST].sum())
+        shares += [100 * over / total, 100 * under / total]
+    return max(shares)
+
+
+def _through(curve: LevelCurve, plane: Tensor) -> Tensor:
+    """A predicted plane as the median of its levels came out, where there are enough pixels to say so."""
+    levels = torch.arange(len(curve.count)) + LOWEST
+    table = torch.where((curve.count > 20) & (curve.agreed > 0.5), curve.median, levels.float())
+    return table[(plane.round().long() - LOWEST).clamp(0, len(table) - 1)]
+
+
+def _tone(change: ColourChange, bands: Banding) -> tuple[float, float]:
+    """Brightness in levels at mid-grey, and contrast in %: whichever alone explains the tone curve, or else both.
+
+    Over the picture's levels g, the change is (c1 - 1) g + c0. A gain (k g) or an offset is brightness; a line through
+    a point between the picture's mean and mid-grey is contrast. What stays unexplained is a root mean square in levels.
+    """
+    rise, offset, mean, spread = change.slope - 1, change.offset, change.mean, change.deviation
+    if spread < HALF_RANGE:
+        return _beyond(rise * mean + offset, bands.step / 2), math.nan
+    at_mean = rise * mean + offset
+    square = mean**2 + spread**2
+    gain = (rise * square + offset * mean) / square
+    left_by_gain = math.sqrt(max(0.0, at_mean**2 + (rise * spread) ** 2 - gain**2 * square))
+    left_by_offset = abs(rise) * spread
+    pivots = sorted((mean, 127.5))
+    pivot = min(max(-offset / rise, pivots[0] - 8), pivots[1] + 8) if abs(rise) > 1e-4 else mean
+    left_by_contrast = abs(offset + rise * pivot)
+    left = min(left_by_gain, left_by_offset, left_by_contrast)
+    brightness = gain * 127.5 if left_by_gain <= left_by_offset else at_mean
+    if left > BOTH:
+        return _beyond(at_mean, bands.step / 2), 100 * rise
+    if left == left_by_contrast:
+        return 0.0, 100 * rise
+    return _beyond(brightness, bands.step / 2), 0.0
+
+
+BOTH = 1.5
+"""Levels that the better of brightness and contrast may leave unexplained before both are named."""
+
+
+def _beyond(value: float, tolerance: float) -> float:
+    """How far a value is beyond what rounding to levels so far apart may do, which is half a step each way."""
+    slack = tolerance if tolerance > 1 else 0.0
+    return math.copysign(max(0.0, abs(value) - slack), value)
+
+
+def _saturation(scale: float, slope: float) -> float:
+    """% by which chroma left the interval between "kept" and "changed as much as the contrast did"."""
+    low, high = min(1.0, slope), max(1.0, slope)
+    if scale < low:
+        return 100 * (scale / low - 1)
+    return 100 * (scale / high - 1) if scale > high else 0.0
+
+
+def _cast(change: ColourChange) -> float:
+    """Levels of the largest difference between the channels of what a mean grey became."""
+    u, v = change.cast.tolist()
+    red, green, blue = u / 2**0.5 + v / 6**0.5, -u / 2**0.5 + v / 6**0.5, -2 * v / 6**0.5
+    return max(red, green, blue) - min(red, green, blue)
+
+
+def _local(expected: Planes, y: Planes) -> dict[str, float]:
+    """Blur, and what it leaves unexplained, on the mean of the channels."""
+    height, width = (
+        side // PERIODS[-1] * PERIODS[-1] if side >= 4 * PERIODS[-1] else side // 8 * 8 for side in y.shape[1:]
+    )
+    first, second = (planes.mean(dim=0)[:height, :width] for planes in (expected, y))
+    centre = first.mean()
+    before, after = torch.fft.rfft2(first - centre), torch.fft.rfft2(second - centre)
+    gains = transfer(before, after, (height, width))
+    sigma = equivalent_sigma(gains)
+    spectrum = after - filtered(gains, before, (height, width))
+    pattern = find_grid(spectrum, (height, width))
+    residual = torch.fft.irfft2(spectrum, s=(height, width))
+    skipped = 4 if abs(sigma) > 0.3 else 0  # how a filter went over the edge is no fault of the edge
+    return {
+        "sigma": sigma,
+        "grid": pattern.amplitude,
+        "period": float(pattern.period),
+        "edge": worst_edge(residual, skipped),
+        "droplets": 1e6 * count_droplets(residual, first) / (height * width),
+    }
