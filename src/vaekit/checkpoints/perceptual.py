@@ -90,9 +90,7 @@ def perceptual_at_hand(told: Path | None = None, folders: Sequence[Path] | None 
     return AtHand(found, absent)
 
 
-def load_perceptual(
-    backbone: Backbone, told: Path | None = None, folders: Sequence[Path] | None = None
-) -> Perceptual:
+def load_perceptual(backbone: Backbone, told: Path | None = None, folders: Sequence[Path] | None = None) -> Perceptual:
     """The perceptual distance of a backbone.
 
     Args:
@@ -221,4 +219,3 @@ def _missing(backbone: Backbone, what: str, parts: Sequence[Part], troubles: Seq
     return NotFound(
         f"The {what} of {title} are not here.{seen}{unread}", f"Without them {title} is not measured.", HOW_TO_GET
     )
-

@@ -84,8 +84,6 @@ class Part:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)[self.index]
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 SMALL, TALLER, WIDER = (2, 3), (3, 3), (2, 5)
 """Rows and columns of the latents that a network is watched with."""
