@@ -1,0 +1,258 @@
+"""`vaekit compare`: what VAEs do to pictures, as a page to look at and numbers beside it."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.output import counting, print_json, print_table, say, working
+
+if TYPE_CHECKING:
+    from vaekit.report.comparing import Source
+    from vaekit.report.contenders import Contender
+    from vaekit.report.records import JudgedSet, Report
+    from vaekit.runtime.plan import Plan
+
+CARD_SIZE = (384, 512)
+FEW = 5
+"""Key numbers in a line of the table."""
+
+
+def compare(
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[IMAGE]...", help="Pictures, or folders of them. Without any: built-in cards."),
+    ] = None,
+    vae: Annotated[
+        list[str] | None,
+        typer.Option("--vae", metavar="VAE", help="A VAE as for the other verbs; repeat it for each to compare."),
+    ] = None,
+    decode_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--decode-with",
+            metavar="VAE",
+            help="Decode the latents of the one --vae with this VAE, which shares its latent space; may be repeated.",
+        ),
+    ] = None,
+    originals: Annotated[
+        Path | None, typer.Option("--originals", metavar="DIR", help="Originals, for pictures that other tools made.")
+    ] = None,
+    reconstructions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--reconstructions",
+            metavar="DIR",
+            help="What a tool made of the originals, under the same names; may be repeated.",
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--images", metavar="DIR", help="A folder of pictures, read with its subfolders.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, metavar="N", help="At most so many pictures, drawn by --seed."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Which pictures --limit draws.")] = 0,
+    show: Annotated[int, typer.Option("--show", min=0, metavar="N", help="How many pictures the page shows.")] = 6,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PAGE", help="The page; the numbers go beside it, as .json.")
+    ] = Path("report.html"),
+    lpips: options.Lpips = None,
+    vgg: Annotated[bool, typer.Option("--lpips-vgg", help="Measure LPIPS with VGG16 too, which takes long.")] = False,
+    models: options.Models = None,
+    dtype: options.Dtype = "fp32",
+    device: options.Device = None,
+    memory: options.Memory = None,
+    backend: options.Backend = "auto",
+    padding: options.Padding = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what VAEs do to pictures, and which is better.
+
+    Writes one page that opens from disk (--out), and the same numbers beside it as JSON. Compare VAEs (--vae, more than
+    once), decoders that share one encoder's latents (--vae once, --decode-with more than once), or pictures that other
+    tools made (--originals and --reconstructions).
+    """
+    from vaekit.report.comparing import compare as run
+    from vaekit.report.page import json_beside, write_report
+    from vaekit.runtime.plan import Plan
+
+    json_beside(out)
+    check_use(images, folder, vae, decode_with, originals, reconstructions)
+    plan = Plan(device=device, dtype=dtype, memory=memory, backend=backend)
+    with working("looking at the VAEs"):
+        perceptual, absent = distances(lpips, vgg)
+        if originals is not None:
+            contenders = tools(reconstructions or [])
+            sources = pictures_of([originals], limit, seed)
+        else:
+            contenders = vaes(vae or ["builtin"], decode_with or [], plan, padding, models)
+            given = [*(images or []), *([folder] if folder is not None else [])]
+            sources = pictures_of(given, limit, seed) if given else built_in()
+    protocol = {
+        "dtype": dtype,
+        "device": str(plan.torch_device),
+        "backend": backend,
+        "seed": seed,
+        "limit": limit,
+        "latents": "the posterior's mode",
+        "pictures_judged": "8-bit sRGB, upright, at their own size; transparency left aside",
+        "not_measured": absent,
+        "versions": versions(),
+        "command": " ".join(Path(word).name if "/" in word else word for word in sys.argv[1:]),
+    }
+    with counting("pictures") as progress:
+        found = run(sources, contenders, perceptual, protocol, show, progress)
+    with working("writing the page"):
+        beside = write_report(found.report, found.shown, out)
+    if as_json:
+        print_json({"report": str(out), "numbers": str(beside), "sets": [summary(one) for one in found.report.sets]})
+        return
+    tell(found.report)
+    for reason in absent.values():
+        say(f"vaekit: {reason}")
+    say(f"Written to {out}, numbers in {beside.name}")
+
+
+def check_use(
+    images: Sequence[Path] | None,
+    folder: Path | None,
+    vae: Sequence[str] | None,
+    decode_with: Sequence[str] | None,
+    originals: Path | None,
+    reconstructions: Sequence[Path] | None,
+) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        typer.BadParameter: they do not.
+    """
+    if (originals is None) != (not reconstructions):
+        alone = "--reconstructions" if originals is None else "--originals"
+        raise typer.BadParameter(f"{alone} came alone: give --originals DIR and --reconstructions DIR")
+    if originals is not None and (images or folder or vae or decode_with):
+        raise typer.BadParameter("--originals compares pictures that are made already: leave out pictures and VAEs")
+    if decode_with and len(vae or []) > 1:
+        raise typer.BadParameter("--decode-with takes the latents of one encoder: give --vae once")
+
+
+def vaes(
+    names: Sequence[str], decoders: Sequence[str], plan: "Plan", padding: str | None, models: Sequence[Path] | None
+) -> list["Contender"]:
+    """An engine for each VAE; or one that encodes, and others that decode."""
+    from vaekit.checkpoints.loading import load
+    from vaekit.report.contenders import VaeContender, check_shared
+    from vaekit.runtime.engine import Engine
+
+    called = distinct([*(decoders or names)])
+    if not decoders:
+        return [
+            VaeContender(shown, Engine(load(name, padding=padding, models=models), plan))
+            for shown, name in zip(called, names, strict=True)
+        ]
+    encoder = Engine(load(names[0], padding=padding, models=models), plan)
+    made: list[Contender] = []
+    for shown, name in zip(called, decoders, strict=True):
+        decoder = load(name, padding=padding, models=models)
+        check_shared(encoder.vae, decoder, name)
+        made.append(VaeContender(shown, encoder, Engine(decoder, plan)))
+    return made
+
+
+def tools(folders: Sequence[Path]) -> list["Contender"]:
+    """The folders that other tools filled."""
+    from vaekit.domains.images.reading import find_pictures
+    from vaekit.report.contenders import FolderContender, by_stem
+
+    names = distinct([str(folder) for folder in folders])
+    return [
+        FolderContender(name, by_stem(folder, find_pictures([folder])))
+        for name, folder in zip(names, folders, strict=True)
+    ]
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """What sets are called: the last part of a path, as much of it as tells them apart."""
+    for parts in range(1, 20):
+        short = ["/".join(Path(name).parts[-parts:]) for name in names]
+        if len(set(short)) == len(names):
+            return short
+    return [f"{name} ({number})" for number, name in enumerate(names, start=1)]
+
+
+def pictures_of(given: Sequence[Path], limit: int | None, seed: int) -> list["Source"]:
+    """The pictures to compare on; a sample that the seed draws, in the order of their names, where there are more."""
+    from vaekit.domains.images.reading import find_pictures, read_picture
+    from vaekit.evaluation.protocol import chosen_names
+    from vaekit.report.comparing import Source
+
+    found: dict[str, Path] = {}
+    for place in given:
+        for path in find_pictures([place]):
+            name = path.relative_to(place).as_posix() if place.is_dir() else path.name
+            found[name if name not in found else str(path)] = path
+    names = chosen_names(list(found), limit, seed)
+    return [Source(name, lambda path=found[name]: read_picture(path)) for name in names]  # type: ignore[misc]
+
+
+def built_in() -> list["Source"]:
+    """The cards."""
+    from vaekit.domains.images.reading import Picture
+    from vaekit.metrics.drift import as_saved
+    from vaekit.report.comparing import Source
+    from vaekit.testcards.cards import cards
+
+    return [
+        Source(card.name, lambda card=card: Picture(as_saved(card.draw(CARD_SIZE))))  # type: ignore[misc]
+        for card in cards()
+    ]
+
+
+def distances(told: Path | None, vgg: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """The perceptual distances that can be measured, and why others cannot."""
+    from vaekit.checkpoints.perceptual import perceptual_at_hand
+
+    at_hand = perceptual_at_hand(told)
+    wanted = ("alex", "vgg") if vgg else ("alex",)
+    found = {name: one.lpips for name, one in at_hand.found.items() if name in wanted}
+    return found, {f"lpips_{name}": reason for name, reason in at_hand.absent.items() if name in wanted}
+
+
+def versions() -> dict[str, str]:
+    """The libraries that numbers depend on."""
+    from vaekit.evaluation.protocol import versions as of
+
+    return of(("torch", "numpy", "pillow", "ncnn"))
+
+
+def summary(judged: "JudgedSet") -> Mapping[str, Any]:
+    """What a program wants to know at once."""
+    return {
+        "name": judged.name,
+        "rank": judged.rank,
+        "reason": judged.reason,
+        "verdict": list(judged.verdict),
+        "defects": [vars(defect) for defect in judged.defects],
+        "measures": {name: estimate.value for name, estimate in judged.measures.items()},
+    }
+
+
+def tell(report: "Report") -> None:
+    """The ranked table and the verdicts in the terminal."""
+    keys = [measure for measure in report.measures if measure.key][:FEW]
+    rows = []
+    for judged in report.sets:
+        values = [judged.measures.get(key.name) for key in keys]
+        numbers = ["" if value is None else f"{value.value:.4g}" for value in values]
+        rows.append([str(judged.rank), judged.name, *numbers, ", ".join(one.name for one in judged.defects) or "none"])
+    title = f"{len(report.sets[0].pictures)} pictures"
+    print_table(title, ("rank", "VAE", *(key.title for key in keys), "defects"), rows, left=2)
+    for judged in report.sets:
+        say(f"{judged.name}: {' '.join(judged.verdict)}")
+        say(f"  {judged.reason}")
+    for one in report.skipped:
+        say(f"vaekit: left out {one.name}: {one.reason}")

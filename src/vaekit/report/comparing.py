@@ -1,0 +1,239 @@
+"""Many pictures, several contenders: who made what of each, gathered into a report.
+
+Numbers of all pictures are kept, and the pixels of none: those that the page shows are made once more.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from vaekit.domains.images.reading import Picture
+from vaekit.errors import BadPicture, VaekitError
+from vaekit.metrics.confidence import bootstrap_interval, paired_difference
+from vaekit.metrics.drift import as_saved
+from vaekit.metrics.lpips import LPIPS
+from vaekit.overlapped import Outcome, Steps, overlapped
+from vaekit.report.card_measures import card_measures
+from vaekit.report.contenders import Contender, VaeContender
+from vaekit.report.defects import find_defects
+from vaekit.report.judging import SMALLEST, Judged, judge
+from vaekit.report.measures import HEADLINES, measures_in
+from vaekit.report.original import Original
+from vaekit.report.records import Comparison, Estimate, JudgedPicture, JudgedSet, Report, ShownPicture, Skipped
+from vaekit.report.verdicts import ranked, reason_for, verdict
+from vaekit.runtime.cores import one_core_in_new_threads
+
+ROOM = 2**22
+"""Pixels of pictures under way at once, beyond a single one: each is held with all its reconstructions."""
+SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture to compare on, not read yet."""
+
+    name: str
+    read: Callable[[], Picture]
+    card: bool = False
+    """Whether it is built in."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """A report, and the pictures that its page shows."""
+
+    report: Report
+    shown: Iterable[ShownPicture]
+
+
+@dataclass(eq=False)
+class Tally:
+    """What was found for one contender, picture by picture."""
+
+    contender: Contender
+    pictures: list[JudgedPicture] = field(default_factory=list)
+    signals: list[Any] = field(default_factory=list)
+
+    def values(self, measure: str) -> list[float]:
+        """The values of a measure, NaN where a picture cannot tell."""
+        return [one.measures.get(measure, math.nan) for one in self.pictures]
+
+
+Found = list[tuple[Judged, Mapping[str, float]]]
+
+
+def compare(
+    sources: Sequence[Source],
+    contenders: Sequence[Contender],
+    perceptual: Mapping[str, LPIPS],
+    protocol: Mapping[str, Any],
+    show: int = SHOWN,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Compared:
+    """Have every contender make every picture, and judge what they made.
+
+    Args:
+        sources: the pictures. One that cannot be read, or that a contender cannot make, is left out for all.
+        contenders: one or more.
+        perceptual: LPIPS by the name of its backbone.
+        protocol: how it is measured, for the report.
+        show: how many pictures the page shows at the most.
+        progress: called with the pictures done and all of them.
+
+    Raises:
+        BadPicture: not one picture could be judged.
+    """
+    tallies = [Tally(each) for each in contenders]
+    skipped: list[Skipped] = []
+    done: list[Source] = []
+    with one_core_in_new_threads(), closing(judged_pictures(sources, contenders, perceptual)) as outcomes:
+        for number, outcome in enumerate(outcomes, start=1):
+            progress(number, len(sources))
+            if outcome.done is None:
+                skipped.append(Skipped(outcome.item.name, str(outcome.error)))
+                continue
+            done.append(outcome.item)
+            for tally, (judged, made) in zip(tallies, outcome.done, strict=True):
+                tally.pictures.append(JudgedPicture(outcome.item.name, {**judged.measures, **made}))
+                tally.signals.append(judged.signals)
+    if not done:
+        raise BadPicture(
+            f"None of the {len(sources)} pictures could be compared.",
+            f"The first: {skipped[0].reason}" if skipped else "There was none.",
+            "",
+        )
+    report = gathered(tallies, skipped, protocol)
+    return Compared(report, shown_pictures(chosen(done, report, show), contenders))
+
+
+def judged_pictures(
+    sources: Sequence[Source], contenders: Sequence[Contender], perceptual: Mapping[str, LPIPS]
+) -> Generator[Outcome[Source, Found], None, None]:
+    """Read, make and judge; while one picture is being made, others are read and judged."""
+
+    def make(source: Source, picture: Picture) -> tuple[Picture, list[Any]]:
+        if min(picture.height, picture.width) < SMALLEST:
+            raise BadPicture(
+                f"{source.name} has {picture.width}x{picture.height} pixels.",
+                f"{SMALLEST} a side are needed to be judged.",
+                "",
+            )
+        return picture, [each.make(source.name, picture) for each in contenders]
+
+    def judge_all(_: Source, made: tuple[Picture, list[Any]]) -> Found:
+        picture, results = made
+        original = Original(as_saved(picture.pixels))
+        return [(judge(original, each.pixels, perceptual), each.measures) for each in results]
+
+    steps = Steps(lambda source: source.read(), make, judge_all, lambda picture: picture.height * picture.width)
+    return overlapped(sources, steps, VaekitError, ROOM)
+
+
+def gathered(tallies: Sequence[Tally], skipped: Sequence[Skipped], protocol: Mapping[str, Any]) -> Report:
+    """Numbers of all pictures into a report, the best set first."""
+    comparisons = tuple(compared(tallies))
+    order = ranked({tally.contender.name: {name: tally.values(name) for name in HEADLINES} for tally in tallies})
+    by_name = {tally.contender.name: tally for tally in tallies}
+    sets = []
+    for rank, name in enumerate(order, start=1):
+        tally = by_name[name]
+        measures = estimates(tally)
+        defects = find_defects(tally.signals)
+        sets.append(
+            JudgedSet(
+                name,
+                rank,
+                reason_for(name, order, comparisons),
+                verdict(measures, defects),
+                defects,
+                measures,
+                tuple(tally.pictures),
+                tally.contender.about(),
+            )
+        )
+    names = {name for judged in sets for name in judged.measures}
+    counted = {**protocol, "pictures": len(tallies[0].pictures), "skipped": len(skipped)}
+    return Report(tuple(sets), comparisons, measures_in(names), tuple(skipped), counted)
+
+
+def estimates(tally: Tally) -> dict[str, Estimate]:
+    """Means over pictures with their intervals, and what was measured once for all."""
+    names = dict.fromkeys(name for one in tally.pictures for name in one.measures)
+    found = {}
+    for name in names:
+        values = [value for value in tally.values(name) if math.isfinite(value)]
+        if len(values) > 1:
+            interval = bootstrap_interval(values)
+            found[name] = Estimate(interval.mean, interval.low, interval.high)
+        elif values:
+            found[name] = Estimate(values[0])
+    overall = dict(tally.contender.overall())
+    if isinstance(tally.contender, VaeContender):
+        overall |= card_measures(tally.contender)
+    return found | {name: Estimate(value) for name, value in overall.items() if math.isfinite(value)}
+
+
+def compared(tallies: Sequence[Tally]) -> Iterator[Comparison]:
+    """Each pair of sets in each measure that both have for two pictures or more."""
+    for i, first in enumerate(tallies):
+        for second in tallies[i + 1 :]:
+            for name in dict.fromkeys(name for one in first.pictures for name in one.measures):
+                pairs = [
+                    (a, b)
+                    for a, b in zip(first.values(name), second.values(name), strict=True)
+                    if math.isfinite(a) and math.isfinite(b)
+                ]
+                if len(pairs) > 1:
+                    found = paired_difference(*zip(*pairs, strict=True))
+                    difference = found.difference
+                    yield Comparison(
+                        name,
+                        first.contender.name,
+                        second.contender.name,
+                        difference.mean,
+                        difference.low,
+                        difference.high,
+                        found.p,
+                    )
+
+
+def chosen(done: Sequence[Source], report: Report, show: int) -> list[tuple[Source, str]]:
+    """The pictures that the page shows, and why: the worst, those where the sets differ most, then the typical."""
+    measure = next((name for name in ("lpips_alex", "delta_e") if name in report.sets[0].measures), "delta_e")
+    title = next((each.title for each in report.measures if each.name == measure), measure)
+    columns = [[one.measures.get(measure, math.nan) for one in judged.pictures] for judged in report.sets]
+    rows = [[value for value in values if math.isfinite(value)] for values in zip(*columns, strict=True)]
+    error = [statistics.fmean(row) if row else -math.inf for row in rows]
+    spread = [max(row) - min(row) if row else -math.inf for row in rows]
+    worst_first = sorted(range(len(done)), key=lambda i: -error[i])
+    typical = worst_first[len(worst_first) // 2]
+    wishes = [(worst_first[0], f"the worst by {title}")]
+    if len(report.sets) > 1:
+        apart = max(range(len(done)), key=lambda i: spread[i])
+        wishes.append((apart, f"where the sets differ most in {title}"))
+    wishes += [(typical, f"the median by {title}"), (worst_first[-1], f"the best by {title}")]
+    wishes += [(i, f"number {place} from the worst by {title}") for place, i in enumerate(worst_first, start=1)]
+    picked: dict[int, str] = {}
+    for i, why in wishes:
+        if len(picked) < show:
+            picked.setdefault(i, why)
+    return [(done[i], why) for i, why in picked.items()]
+
+
+def shown_pictures(picked: Sequence[tuple[Source, str]], contenders: Sequence[Contender]) -> Iterator[ShownPicture]:
+    """Each of them made once more, when its turn comes."""
+    for source, why in picked:
+        picture = source.read()
+        original = as_saved(picture.pixels)
+        made = {each.name: finished(each.make(source.name, picture).pixels) for each in contenders}
+        yield ShownPicture(source.name, original, made, why)
+
+
+def finished(pixels: torch.Tensor) -> torch.Tensor:
+    """As a file would have it; what is not finite is black."""
+    return as_saved(torch.where(pixels.isfinite(), pixels, -torch.ones_like(pixels)))

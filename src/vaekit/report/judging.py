@@ -1,0 +1,143 @@
+"""One reconstruction against its original: every measure of a picture, and the signals that defects are named by."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from vaekit.metrics.clipping import clipped_gained
+from vaekit.metrics.colour import colour_shift
+from vaekit.metrics.community import contrast_gain, distinct_colours
+from vaekit.metrics.delta_e import delta_e_map, summary
+from vaekit.metrics.detail import detail
+from vaekit.metrics.drift import as_saved
+from vaekit.metrics.gradients import edge_sharpness, gradient, gradient_retention
+from vaekit.metrics.lab import lab
+from vaekit.metrics.lab_bias import lab_bias
+from vaekit.metrics.lpips import LPIPS
+from vaekit.metrics.luma import luma
+from vaekit.metrics.ms_ssim import ms_ssim
+from vaekit.metrics.patches import mean_under, share
+from vaekit.metrics.psnr import psnr
+from vaekit.metrics.ringing import ringing
+from vaekit.metrics.ssim import ssim
+from vaekit.metrics.tone import tone
+from vaekit.report.original import Original
+from vaekit.report.signals import Signals, signals
+from vaekit.shapes import Images
+
+SMALLEST = 32
+"""Pixels of the shorter side that a picture must have to be judged."""
+LARGEST_PSNR = 100.0
+"""dB of equal pictures: a mean over pictures needs a number."""
+PATCH = 0.01
+"""The share of a picture that must look like skin or foliage for something to be said on it."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found in one reconstruction."""
+
+    measures: Mapping[str, float]
+    """By the names of the table; NaN where this picture cannot tell."""
+    signals: Signals
+
+
+@torch.no_grad()
+def judge(original: Original, made: Images, perceptual: Mapping[str, LPIPS]) -> Judged:
+    """Measure a reconstruction.
+
+    Args:
+        original: the picture, with sides of `SMALLEST` or more.
+        made: (1, 3, h, w), as the VAE gave it or a file has it; values that are not finite are counted, and are those
+            of the original for all other measures.
+        perceptual: LPIPS by the name of its backbone.
+    """
+    found = signals(original.pixels, made)
+    y = as_saved(torch.where(made.isfinite(), made, original.pixels))
+    measures = {
+        **fidelity(original, y, perceptual),
+        **colours(original, y),
+        **tones(original, y),
+        **details(original, y),
+    }
+    faults = {
+        "grid": found.grid,
+        "banding": found.levels_lost,
+        "fried_pixels": found.fried,
+        "border": found.edge,
+        "droplets": found.droplets,
+        "not_finite": found.nan,
+    }
+    return Judged(measures | faults, found)
+
+
+def fidelity(original: Original, y: Images, perceptual: Mapping[str, LPIPS]) -> dict[str, float]:
+    """How near it is, pixel by pixel, in structure, and in deep features."""
+    x = original.pixels
+    distances = {
+        f"lpips_{name}": model.between(original.described(name, model), model.described(y)).item()
+        for name, model in perceptual.items()
+        if min(x.shape[2:]) >= model.backbone.smallest
+    }
+    return {
+        "psnr": min(LARGEST_PSNR, psnr(x, y).item()),
+        "ssim": ssim(x, y).item(),
+        "ms_ssim": ms_ssim(x, y).item(),
+        **distances,
+    }
+
+
+def colours(original: Original, y: Images) -> dict[str, float]:
+    """What became of its colours."""
+    after = lab(y)
+    distance = delta_e_map(original.lab, after)
+    whole, bias = summary(distance), lab_bias(original.lab, after)
+    red, green, blue = colour_shift(original.pixels, y)[0].tolist()
+    patches = {
+        f"{name}_delta_e": mean_under(distance[:, None], mask).item() if share(mask).item() >= PATCH else math.nan
+        for name, mask in original.places.items()
+    }
+    return {
+        "delta_e": whole.mean.item(),
+        "delta_e_95": whole.percentile95.item(),
+        "lightness_bias": bias.lightness.item(),
+        "chroma_bias": bias.chroma.item(),
+        "hue_bias": bias.hue.item(),
+        "red_shift": red,
+        "green_shift": green,
+        "blue_shift": blue,
+        **patches,
+    }
+
+
+def tones(original: Original, y: Images) -> dict[str, float]:
+    """What became of its contrast, and of its black and white."""
+    after = luma(y)
+    found = tone(original.luma, after)
+    shadows, highlights = clipped_gained(original.pixels, y)[0].tolist()
+    return {
+        "contrast": found.slope.item(),
+        "tone_range": found.range.item(),
+        "white_point": found.white.item(),
+        "black_point": found.black.item(),
+        "highlights_clipped": highlights,
+        "shadows_clipped": shadows,
+        "contrast_gain": contrast_gain(original.luma, after).item(),
+    }
+
+
+def details(original: Original, y: Images) -> dict[str, float]:
+    """What became of its detail."""
+    after = luma(y)
+    slopes = gradient(after)
+    octaves = detail(original.luma, after)
+    return {
+        **{f"detail_{number}": value for number, value in enumerate(octaves.kept[0].tolist(), start=1)},
+        "power_1": octaves.power_ratio[0, 0].item(),
+        "edge_sharpness": edge_sharpness(original.gradient, slopes, original.edges).item(),
+        "gradient_retention": gradient_retention(original.gradient, slopes).item(),
+        "ringing": ringing(original.luma, after, original.edges).item(),
+        "distinct_colours": 100 * (distinct_colours(y) / original.colours).item(),
+    }
