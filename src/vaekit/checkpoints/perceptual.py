@@ -90,9 +90,7 @@ def perceptual_at_hand(told: Path | None = None, folders: Sequence[Path] | None 
     return AtHand(found, absent)
 
 
-def load_perceptual(
-    backbone: Backbone, told: Path | None = None, folders: Sequence[Path] | None = None
-) -> Perceptual:
+def load_perceptual(backbone: Backbone, told: Path | None = None, folders: Sequence[Path] | None = None) -> Perceptual:
     """The perceptual distance of a backbone.
 
     Args:
@@ -193,7 +191,7 @@ def in_torchs_names(arrays: Mapping[str, Tensor]) -> Tensors:
     networks = {"AlexNet_0": ALEX, "VGG16_0": VGG}
     tensors: Tensors = {}
     for name, array in arrays.items():
-        network, convolution, kind = (name.split(".") + ["", ""])[:3]
+        network, convolution, kind = ([*name.split("."), "", ""])[:3]
         number = convolution.removeprefix("Conv_")
         if network in networks and number.isdecimal() and len(number) < 3:
             places = [key for key in networks[network].shapes() if key.endswith(".bias")]
@@ -221,4 +219,3 @@ def _missing(backbone: Backbone, what: str, parts: Sequence[Part], troubles: Seq
     return NotFound(
         f"The {what} of {title} are not here.{seen}{unread}", f"Without them {title} is not measured.", HOW_TO_GET
     )
-

@@ -46,7 +46,7 @@ def ssim(x: Images, y: Images) -> PerItem:
 def similarity(x: Images, y: Images) -> tuple[PerChannel, PerChannel]:
     """SSIM of each channel, and its second factor alone, contrast and structure: each the mean over places, (b, c).
 
-        CS = mean  (2 sigma_xy + C2) / (sigma_x^2 + sigma_y^2 + C2)
+    CS = mean  (2 sigma_xy + C2) / (sigma_x^2 + sigma_y^2 + C2)
     """
     height, width = x.shape[2:]
     window = _gaussian(min(WINDOW, height - 1 + height % 2, width - 1 + width % 2))

@@ -51,9 +51,7 @@ def cards() -> tuple[Card, ...]:
         Card("grey ramp", "Black to white, smoothly: bands, tint, clipping and contrast.", ramp),
         Card("grey ramp, vertical", "The same from top to bottom.", lambda size: ramp(size, vertical=True)),
         Card("colour ramps", "Black over pure colours to white: bands and clipping in colours.", colour_ramps),
-        Card(
-            "colour ramps, vertical", "The same in columns.", lambda size: colour_ramps(size, vertical=True)
-        ),
+        Card("colour ramps, vertical", "The same in columns.", lambda size: colour_ramps(size, vertical=True)),
         Card(
             "dead leaves",
             "Random discs with the statistics of photographs: texture and edges of every scale.",
