@@ -191,7 +191,7 @@ def in_torchs_names(arrays: Mapping[str, Tensor]) -> Tensors:
     networks = {"AlexNet_0": ALEX, "VGG16_0": VGG}
     tensors: Tensors = {}
     for name, array in arrays.items():
-        network, convolution, kind = (name.split(".") + ["", ""])[:3]
+        network, convolution, kind = ([*name.split("."), "", ""])[:3]
         number = convolution.removeprefix("Conv_")
         if network in networks and number.isdecimal() and len(number) < 3:
             places = [key for key in networks[network].shapes() if key.endswith(".bias")]

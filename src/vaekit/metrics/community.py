@@ -1,7 +1,8 @@
 """What people who choose VAEs measure by private scripts, under their names: contrast gain, number of colours.
 
-Gradient retention is in `gradients.py`, green and blue shift in `colour.py`. Source of the names: civitai.com/articles/30734,
-which does not publish its script; the definitions below are the plainest that fit the words.
+Gradient retention is in `gradients.py`, green and blue shift in `colour.py`. Source of the names:
+civitai.com/articles/30734, which does not publish its script; the definitions below are the plainest that fit the
+words.
 """
 
 import torch

@@ -29,8 +29,8 @@ class Detail:
 
     @property
     def kept(self) -> PerOctave:
-        """sqrt(ratio * coherence): the gain of the filter that explains most, the amplitude of the original's own detail
-        that came back. What was painted anew does not count."""
+        """sqrt(ratio * coherence): the gain of the filter that explains most, the amplitude of the original's own
+        detail that came back. What was painted anew does not count."""
         return (self.power_ratio * self.coherence).sqrt()
 
 

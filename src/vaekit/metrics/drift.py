@@ -34,8 +34,8 @@ def drift(round_trip: Callable[[Images], Images], x: Images, passes: int = PASSE
 
         x_0 = x,  x_n = round_trip(x_{n-1});  PSNR(x, x_n) and shift(x, x_n) for n = 1 .. passes
 
-    `round_trip` takes pictures and gives pictures of the same shape; one that clamps and rounds to 8 bits does what saved
-    files do. Only two pictures are held at a time.
+    `round_trip` takes pictures and gives pictures of the same shape; one that clamps and rounds to 8 bits does what
+    saved files do. Only two pictures are held at a time.
 
     >>> darker = drift(lambda pictures: pictures - 1 / 127.5, torch.zeros(1, 3, 8, 8), passes=3)
     >>> darker.colour_shift[:, 0, 1]

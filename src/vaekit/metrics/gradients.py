@@ -59,13 +59,14 @@ def edge_sharpness(x: Gradients, y: Gradients, edges: Bool[Tensor, "b i j"]) -> 
 
 
 def gradient_retention(x: Gradients, y: Gradients) -> PerItem:
-    """The community's "gradient retention": the mean gradient magnitude of the reconstruction over that of the original.
+    """The community's "gradient retention": the mean gradient magnitude of the reconstruction over that of the
+    original.
 
         mean(y) / mean(x)
 
     of gradient magnitudes (b, i, j) as `gradient` gives them. No unit; 1 is as much; below is softer; noise and grids
-    raise it as detail does. NaN where the original has no gradient at all. Source: civitai.com/articles/30734, whose own
-    script is private (its 359 of 404 for SDXL's VAE is 0.89); the operator here is Sobel's, of luma.
+    raise it as detail does. NaN where the original has no gradient at all. Source: civitai.com/articles/30734, whose
+    own script is private (its 359 of 404 for SDXL's VAE is 0.89); the operator here is Sobel's, of luma.
 
     >>> ramp = gradient(torch.arange(6.0).expand(1, 5, 6))
     >>> gradient_retention(ramp, 0.9 * ramp)

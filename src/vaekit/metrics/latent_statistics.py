@@ -1,4 +1,5 @@
-"""What an encoder makes of pictures: latents against their frame, channels that carry nothing or everything, rate, noise.
+"""What an encoder makes of pictures: latents against their frame, channels that carry nothing or everything, rate,
+noise.
 
 Everything here is measured on latents (b, z, i, j); a latent vector is a map of one position. Statistics of several
 pictures are added up (`ChannelSums`), so that memory does not grow with their number.
@@ -98,9 +99,10 @@ def rate(posterior: Posterior, prior: Prior, pixels: int) -> Rate:
 
         bits = nats / ln 2
 
-    It bounds what the latent can say of the picture (Alemi et al. 2018, "Fixing a broken ELBO", arXiv 1711.00464). Lower
-    is cheaper. For vector-quantised latents under `UniformCodes` it is what the codes cost to send. A plain autoencoder's
-    point has no rate: what `kl` gives for it is a cross-entropy, and only differences of it mean something.
+    It bounds what the latent can say of the picture (Alemi et al. 2018, "Fixing a broken ELBO", arXiv 1711.00464).
+    Lower is cheaper. For vector-quantised latents under `UniformCodes` it is what the codes cost to send. A plain
+    autoencoder's point has no rate: what `kl` gives for it is a cross-entropy, and only differences of it mean
+    something.
 
     >>> from vaekit.distributions import StandardNormal
     >>> q = DiagonalGaussian(torch.ones(1, 4, 2, 2), torch.zeros(1, 4, 2, 2))
@@ -129,11 +131,12 @@ def latent_noise(latents: Latents) -> PerItem:
         share = sum_{r > 1/4} S / sum_{r > 0} S,  the mean over channels
 
     with the Hann-windowed spectra of `spectra`, r the radial frequency in cycles per latent position. No unit, 0 to 1:
-    white noise has 0.80, latents of 1/f amplitude about 0.2. Lower is easier for a diffusion model (Skorokhodov et al.
-    2025, "Improving the diffusability of autoencoders", arXiv 2502.14831). NaN for a latent that is the same everywhere,
-    or has less than 4 positions a side. Channels that do not vary are left out.
+    white noise has 0.80, latents of 1/f amplitude about 0.25. Lower is easier for a diffusion model (Skorokhodov et al.
+    2025, "Improving the diffusability of autoencoders", arXiv 2502.14831). NaN for a latent that is the same
+    everywhere, or has less than 4 positions a side. Channels that do not vary are left out.
 
-    The tables of "noise in latents" that are passed around (27.5 for SDXL's VAE) tell no definition; this is not theirs.
+    The tables of "noise in latents" that are passed around (27.5 for SDXL's VAE) tell no definition; this is not
+    theirs.
 
     >>> noise = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(0))
     >>> latent_noise(noise).round(decimals=1)

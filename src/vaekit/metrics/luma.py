@@ -7,7 +7,8 @@ from torch import Tensor
 from vaekit.shapes import Images
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue (Rec. ITU-R BT.601), of the sRGB values as they are: what Pillow means by greyscale."""
+"""Weights of red, green and blue (Rec. ITU-R BT.601), of the sRGB values as they are: what Pillow means by
+greyscale."""
 
 Planes = Float[Tensor, "b h w"]
 """One plane for each picture."""

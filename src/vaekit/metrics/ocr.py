@@ -50,8 +50,8 @@ def character_error_rate(read: Sequence[str], truth: Sequence[str]) -> float:
 
         CER = sum of edit distances / sum of lengths      (Levenshtein 1966; insert, delete and replace cost 1)
 
-    0 is all right; 1 is as many mistakes as letters, and it may be more. Spaces do not count: where a small font has one
-    is a matter of taste.
+    0 is all right; 1 is as many mistakes as letters, and it may be more. Spaces do not count: where a small font has
+    one is a matter of taste.
 
     >>> character_error_rate(["Sphlnx of", "b1ack"], ["Sphinx of", "black"])
     0.15384615384615385

@@ -1,10 +1,10 @@
-"""Where skin and foliage are, by the chromaticity of pixels: the two colours that people notice first when they are off.
+"""Where skin and foliage are, by the chromaticity of pixels: the two colours that people notice first when they are
+off.
 
 The rules find colours, not things: sand passes for skin, a green door for foliage. That is good enough to ask what
 happens to these colours, which is all that they are for.
 """
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -25,6 +25,7 @@ def skin(x: Images) -> Mask:
 
     (Chai and Ngan 1999, eq. 1), for pixels that are not nearly black.
 
+    >>> import torch
     >>> face, sky = torch.tensor([194.0, 150, 130]), torch.tensor([98.0, 122, 157])
     >>> skin((torch.stack([face, sky], dim=1) / 127.5 - 1).view(1, 3, 1, 2))
     tensor([[[ True, False]]])
@@ -44,6 +45,7 @@ def foliage(x: Images) -> Mask:
     (Meyer and Camargo Neto 2008, "Verification of color vegetation indices for automated crop imaging applications",
     Computers and Electronics in Agriculture 63), for pixels that are not nearly black.
 
+    >>> import torch
     >>> leaf, sky = torch.tensor([87.0, 108, 67]), torch.tensor([98.0, 122, 157])
     >>> foliage((torch.stack([leaf, sky], dim=1) / 127.5 - 1).view(1, 3, 1, 2))
     tensor([[[ True, False]]])
@@ -56,6 +58,7 @@ def foliage(x: Images) -> Mask:
 def mean_under(values: Float[Tensor, "b c h w"], mask: Mask) -> Float[Tensor, "b c"]:
     """The means of values (b, c, h, w), such as colour differences, over the pixels of a mask; NaN where it has none.
 
+    >>> import torch
     >>> mean_under(torch.arange(4.0).view(1, 1, 1, 4), torch.tensor([[[True, True, False, True]]]))
     tensor([[1.3333]])
     """

@@ -11,7 +11,8 @@ from vaekit.metrics.luma import Planes
 from vaekit.shapes import PerItem
 
 REACH = 4
-"""Pixels to each side within which an edge is local: ripples of the coarsest detail that an f8 VAE blurs are this near."""
+"""Pixels to each side within which an edge is local: ripples of the coarsest detail that an f8 VAE blurs are this
+near."""
 LEVELS_PER_UNIT = 127.5
 
 

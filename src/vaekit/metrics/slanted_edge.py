@@ -1,8 +1,8 @@
 """Sharpness of a slanted edge: the spatial frequency response of ISO 12233, and where it falls to one half.
 
-A picture of an edge a few degrees off the vertical holds it sampled at many fractions of a pixel. Sorted by distance from
-the edge its pixels give one finely sampled profile; the Fourier transform of its derivative is the MTF. Sources: ISO
-12233:2017, annex D; Burns 2000, "Slanted-edge MTF for digital camera and scanner analysis".
+A picture of an edge a few degrees off the vertical holds it sampled at many fractions of a pixel. Sorted by distance
+from the edge its pixels give one finely sampled profile; the Fourier transform of its derivative is the MTF. Sources:
+ISO 12233:2017, annex D; Burns 2000, "Slanted-edge MTF for digital camera and scanner analysis".
 """
 
 import math
@@ -21,10 +21,10 @@ FRACTIONS = 0.5
 def mtf50(edge: Planes) -> PerItem:
     """The frequency at which the contrast of one near-vertical edge in planes (b, h, w) falls to one half: (b,).
 
-    In cycles per pixel; higher is sharper; an edge drawn with box-shaped pixels has 0.60, one blurred with a Gaussian of
-    sigma s pixels about 0.187 / s. NaN where no edge is found: no contrast between left and right, or one that is steeper
-    than 45 degrees. The values are taken as they are, without linearising them: what counts is the ratio to the same
-    edge before. For a near-horizontal edge give the transpose.
+    In cycles per pixel; higher is sharper; an edge drawn with square pixels has 0.61, one blurred with a Gaussian of
+    sigma s pixels about 0.187 / s. NaN where no edge is found: no contrast between left and right, or one that is
+    steeper than 45 degrees. The values are taken as they are, without linearising them: what counts is the ratio to the
+    same edge before. For a near-horizontal edge give the transpose.
 
     >>> rows, columns = torch.arange(60.0)[:, None] + 0.5, torch.arange(60.0) + 0.5
     >>> edge = torch.erf((columns - 30 - (rows - 30) / 11) / 2 / 2**0.5)  # blurred with sigma 2

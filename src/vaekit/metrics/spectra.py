@@ -1,7 +1,7 @@
 """Power spectra of planes in windowed tiles (Welch 1967, IEEE Trans. Audio Electroacoustics 15(2), in two dimensions).
 
-Half-overlapping Hann windows weigh all places of a plane alike but for half a tile at its borders, and several tiles for
-each frequency are what makes a coherence of two spectra mean something.
+Half-overlapping Hann windows weigh all places of a plane alike but for half a tile at its borders, and several tiles
+for each frequency are what makes a coherence of two spectra mean something.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ Spectrum = Float[Tensor, "b u v"]
 
 @dataclass(frozen=True, eq=False)
 class Spectra:
-    """The spectra of pairs of planes. Power is in squared units of the planes for each frequency and tile: white noise of
-    variance s^2 has power s^2 everywhere."""
+    """The spectra of pairs of planes. Power is in squared units of the planes for each frequency and tile: white noise
+    of variance s^2 has power s^2 everywhere."""
 
     x: Spectrum
     y: Spectrum
@@ -64,7 +64,8 @@ def spectra(x: Planes, y: Planes, tile: int = TILE) -> Spectra:
         multiplicity[:, -1] = 1
     mean = scale / len(places)
     radius = (frequency[0].square() + frequency[1].square()).sqrt()
-    return Spectra(*(total * mean for total in sums), radius, multiplicity)
+    of_x, of_y, cross, cross_imaginary = (total * mean for total in sums)
+    return Spectra(of_x, of_y, cross, cross_imaginary, radius, multiplicity)
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -1,4 +1,5 @@
-"""The colour checker: 24 patches whose colours everyone knows (McCamy, Marcus, Davidson 1976, J. Appl. Photogr. Eng. 2)."""
+"""The colour checker: 24 patches whose colours everyone knows (McCamy, Marcus, Davidson 1976, J. Appl. Photogr. Eng.
+2)."""
 
 from dataclasses import dataclass
 
@@ -32,8 +33,8 @@ PATCHES: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("neutral 3.5", (85, 85, 85)),
     ("black", (52, 52, 52)),
 )
-"""Names and 8-bit sRGB values, as the maker published them for charts before November 2014 (X-Rite, "Colorimetric values
-for ColorChecker family of targets"). Cyan is outside sRGB and was cut to it there."""
+"""Names and 8-bit sRGB values, as the maker published them for charts before November 2014 (X-Rite, "Colorimetric
+values for ColorChecker family of targets"). Cyan is outside sRGB and was cut to it there."""
 ROWS, COLUMNS = 4, 6
 FRAME = -0.72
 """The cardboard between the patches, a dark grey."""

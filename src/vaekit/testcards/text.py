@@ -12,12 +12,17 @@ from vaekit.shapes import Images
 
 SIZES = (32, 24, 20, 16, 14, 12, 10, 8)
 """Heights of the font in pixels, in the order of the lines."""
-WORDS = tuple(
-    "Sphinx of black quartz judge my vow 2718 Waltz nymph for quick jigs vex Bud 3141 Glib jocks quiz nymph to vex "
-    "dwarf 1618 Pack my box with five dozen liquor jugs 5772 The five boxing wizards jump quickly 1414 How vexingly "
-    "quick daft zebras jump 6626 Bright vixens jump dozy fowl quack 2236".split()
+SENTENCES = (
+    "Sphinx of black quartz judge my vow 2718",
+    "Waltz nymph for quick jigs vex Bud 3141",
+    "Glib jocks quiz nymph to vex dwarf 1618",
+    "Pack my box with five dozen liquor jugs 5772",
+    "The five boxing wizards jump quickly 1414",
+    "How vexingly quick daft zebras jump 6626",
+    "Bright vixens jump dozy fowl quack 2236",
 )
-"""Every letter in both places of a word, and every digit."""
+"""Pangrams: every letter, and every digit."""
+WORDS = " ".join(SENTENCES).split()
 MARGIN = 12
 DARK, LIGHT = 24, 236
 """8-bit levels of the paper and the ink: not quite black and white, so that an overshoot is seen."""
@@ -51,7 +56,8 @@ class TextCard:
 
     @property
     def one_of_each(self) -> tuple[TextLine, ...]:
-        """The first line of each size, dark on light and light on dark: enough for an OCR network, which takes its time."""
+        """The first line of each size, dark on light and light on dark: enough for an OCR network, which takes its
+        time."""
         first: dict[tuple[int, bool], TextLine] = {}
         for line in self.lines:
             first.setdefault((line.size, line.light_on_dark), line)

@@ -1,5 +1,6 @@
 """Pickles of numpy arrays: read to the last bit, and nothing in them is run."""
 
+import contextlib
 import os
 import pickle
 from pathlib import Path
@@ -70,10 +71,8 @@ def test_odd_states_are_damage_or_nothing(tmp_path: Path, state: object) -> None
             return build, (np.ndarray, (0,), b"b"), state
 
     path = written(tmp_path / "x.ckpt", {"a": Odd()})
-    try:
+    with contextlib.suppress(BadCheckpoint):
         assert read_numpy_pickle(path) == {}
-    except BadCheckpoint:
-        pass
 
 
 def test_an_empty_file_is_damage(tmp_path: Path) -> None:

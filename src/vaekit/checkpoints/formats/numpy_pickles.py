@@ -1,10 +1,11 @@
 """A pickle of numpy arrays in dictionaries -> named tensors, without running anything that is in it.
 
-Programs on JAX pickle their weights so. The same stack machine reads them as reads torch's files (`pickles.py`); numpy is
-not asked. Only arrays of little-endian float32 in C order are read, which is what such files hold; others are left out.
+Programs on JAX pickle their weights so. The same stack machine reads them as reads torch's files (`pickles.py`); numpy
+is not asked. Only arrays of little-endian float32 in C order are read, which is what such files hold; others are left
+out.
 
-Source: numpy's own `ndarray.__reduce__`: `_reconstruct(ndarray, (0,), b"b")`, then a state of version, shape, dtype, whether
-the order is Fortran's, and the bytes.
+Source: numpy's own `ndarray.__reduce__`: `_reconstruct(ndarray, (0,), b"b")`, then a state of version, shape, dtype,
+whether the order is Fortran's, and the bytes.
 """
 
 import math

@@ -5,10 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vaekit.domains.images.reading import Picture
+from vaekit.metrics.luma import luma
 from vaekit.shapes import Images
 
-LUMA = (0.299, 0.587, 0.114)
-"""Rec. 601, of the sRGB values as they are: what Pillow and torchvision mean by greyscale."""
 REDUCED = "colours reduced to grey: this VAE takes one channel"
 
 
@@ -23,8 +22,7 @@ def for_vae(picture: Picture, channels: int) -> tuple[Images, tuple[str, ...]]:
         return pixels, picture.notes
     if torch.equal(pixels, pixels[:, :1].expand_as(pixels)):
         return pixels[:, :1], picture.notes
-    weights = torch.tensor(LUMA, device=pixels.device).view(1, 3, 1, 1)
-    return (pixels * weights).sum(dim=1, keepdim=True), (*picture.notes, REDUCED)
+    return luma(pixels)[:, None], (*picture.notes, REDUCED)
 
 
 def as_rgb(pixels: Images) -> Float[Tensor, "b 3 h w"]:
