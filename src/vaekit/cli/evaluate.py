@@ -137,7 +137,10 @@ def show(vae: str, found: "Evaluation") -> None:
     crop = protocol.preparation["crop"] or "the whole picture"
     say(f"Of each, {crop}; {protocol.run['dtype']}; decoded from the posterior's {protocol.latents}.")
     missing: dict[str, list[str]] = {}
+    told = " ".join(found.warnings)
     for name, reason in found.not_measured.items():
+        if reason in told:
+            continue
         missing.setdefault(reason, []).append(name)
     for reason, names in missing.items():
         say(f"Not measured: {', '.join(names)}. {reason}")

@@ -45,8 +45,11 @@ class Measures:
     pooled: tuple[PooledMeasure, ...] = ()
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """For the protocol."""
-        singles = {quantity.name: dict(measure.settings) for measure in self.items for quantity in measure.quantities}
+        """For the protocol: of each measure, under the name of its first number."""
+        singles = {
+            measure.quantities[0].name: {"numbers": [each.name for each in measure.quantities], **measure.settings}
+            for measure in self.items
+        }
         return singles | {measure.name: dict(measure.settings) for measure in self.pooled}
 
     @property

@@ -65,7 +65,8 @@ class Inception:
         """The features of pictures (b, 1 or 3, h, w) in [-1, 1]."""
         return self._features(resized(as_rgb(pictures)).to(self.device))
 
-    def _features(self, values: Float[Tensor, "b 3 299 299"]) -> Float[Tensor, "b d"]:
+    def _features(self, values: Float[Tensor, "b 3 299 299"]) -> Tensor:
+        """Whatever the network makes of values from 0 to 255."""
         # What TorchScript makes faster after the first calls it also rounds otherwise.
         with optimized_execution(False):
             if self.raw:
@@ -85,10 +86,11 @@ class Inception:
 def resized(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
     """Pictures in [-1, 1] as values from 0 to 255 of the size that Inception takes, as clean-fid does it (Parmar et al.
     2022, arXiv 2104.11222): bicubic, antialiased, clipped and not rounded. At 299x299 they stay as they are."""
-    values = (pictures.float() + 1) * 127.5
-    if values.shape[2:] == (SIDE, SIDE):
-        return values
-    return F.interpolate(values, (SIDE, SIDE), mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
+    values = (pictures.double() + 1) * 127.5
+    if values.shape[2:] != (SIDE, SIDE):
+        # In double precision, in which Pillow has the filter's weights; in single they are off by 1e-5.
+        values = F.interpolate(values, (SIDE, SIDE), mode="bicubic", align_corners=False, antialias=True)
+    return values.clamp(0, 255).float()
 
 
 def find_inception() -> Path | None:
