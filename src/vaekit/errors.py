@@ -16,6 +16,8 @@
     ├── CannotFetch               a file that the Hub did not give: no network, no access, no such file
     │   └── WrongHash             a file that is not the one it should be
     ├── CannotWrite               a folder that cannot be written, a full disk
+    ├── NothingMeasured           data of which not one item could be evaluated
+    ├── ProtocolChanged           a folder that holds an evaluation of another protocol
     ├── CannotExport              a network that cannot be written as a program, or whose program gives something else
 
 
@@ -112,6 +114,14 @@ class CannotExport(VaekitError):
 
 class CannotWriteHere(CannotWrite):
     """The disk is full or the folder cannot be written: other files in the same place would fare the same."""
+
+
+class NothingMeasured(VaekitError):
+    """Not one item of the data could be evaluated."""
+
+
+class ProtocolChanged(VaekitError):
+    """The folder holds an evaluation of another protocol. Nothing in it was touched."""
 
 
 class MissingPackage(VaekitError):

@@ -53,3 +53,10 @@ Padding = Annotated[
     ),
 ]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or folders of pictures.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Where everything random starts.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", metavar="N", min=1, help="Take at most so many, the same for everybody.", show_default="all"
+    ),
+]

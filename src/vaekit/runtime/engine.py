@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.distributions import Posterior
+from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadPicture, BadPlan, LatentMismatch, TooLittleMemory
 from vaekit.nets.config import ImageConfig, picture_size
@@ -102,20 +102,29 @@ class Engine:
             LatentMismatch: the latents have another number of channels, or more positions than a VAE of one vector.
             BadPlan: it takes more memory than the plan allows.
         """
-        if z.dim() != 4:
-            raise wrong_channels(z, self.config.latent_channels, self.vae.frame, self.vae.origin)
-        self.vae.check_latents(z)
-        check_positions(z, self.config)
-        if self._decoder is None:
-            raise half_missing("decoder", "encoder")
-        height, width = size or (z.shape[2] * self.config.factor, z.shape[3] * self.config.factor)
+        height, width = size or (z.shape[-2] * self.config.factor, z.shape[-1] * self.config.factor)
+        fixed = self._checked(z, height, width)
+        assert self._decoder is not None
         pictures = torch.empty((len(z), self.config.image_channels, height, width), device=z.device)
-        done, fixed = 0, pictures[1:].nbytes + self._fixed("decode", height, width)
+        done, fixed = 0, pictures[1:].nbytes + fixed
         rows, columns = (max(least_positions(self.config), side) for side in z.shape[2:])
         for items in self._decoder.batches(z, (rows, columns), fixed):
             pictures[done : done + len(items)] = self._decoded(items, fixed)[:, :, :height, :width]
             done += len(items)
         return pictures
+
+    @torch.no_grad()
+    def likelihood(self, z: Latents, size: tuple[int, int]) -> Likelihood:
+        """p(x|z) over pictures of a size (height, width), for raw latents (b, z, i, j), on the engine's device.
+
+        Raises:
+            HalfMissing, LatentMismatch, BadPlan: as `decode` does.
+        """
+        fixed = self._checked(z, *size)
+        assert self._decoder is not None
+        rows, columns = (max(least_positions(self.config), side) for side in z.shape[2:])
+        made = [self._parameters(items, fixed) for items in self._decoder.batches(z, (rows, columns), fixed)]
+        return self._running.to_likelihood(torch.cat(made)[:, :, : size[0], : size[1]].float())
 
     def explain(self, height: int, width: int) -> tuple[Explanation, ...]:
         """How pictures of this size will be encoded and decoded, and the memory that will take; nothing is run.
@@ -173,6 +182,16 @@ class Engine:
         dtype = self.plan.torch_encode_dtype
         return picture * (copies + (dtype != torch.float32) * dtype.itemsize)
 
+    def _checked(self, z: Tensor, height: int, width: int) -> int:
+        """Refuse latents that are not this VAE's; the bytes that decoding takes beside the network."""
+        if z.dim() != 4:
+            raise wrong_channels(z, self.config.latent_channels, self.vae.frame, self.vae.origin)
+        self.vae.check_latents(z)
+        check_positions(z, self.config)
+        if self._decoder is None:
+            raise half_missing("decoder", "encoder")
+        return self._fixed("decode", height, width)
+
     def _padded(self, items: Tensor) -> Tensor:
         """Pictures of the next size that the encoder takes, on its device and in its dtype."""
         rows, columns = self.latent_size(items.shape[2], items.shape[3])
@@ -183,13 +202,16 @@ class Engine:
         return padded.to(self.plan.torch_encode_dtype)
 
     def _decoded(self, items: Tensor, fixed: int) -> Tensor:
-        """What the decoder makes of latents."""
+        """The pictures that the decoder makes of latents."""
+        return self._running.to_likelihood(self._parameters(items, fixed)).mode
+
+    def _parameters(self, items: Tensor, fixed: int) -> Tensor:
+        """What the decoder network makes of latents."""
         assert self._decoder is not None
         missing = [max(0, least_positions(self.config) - side) for side in items.shape[2:]]
         padded = F.pad(items, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else items
         given = padded.to(self._device, self.plan.torch_decode_dtype)
-        made = self._decoder.run(given, (given.shape[2], given.shape[3]), fixed)
-        return self._running.to_likelihood(made).mode
+        return self._decoder.run(given, (given.shape[2], given.shape[3]), fixed)
 
     def _encoder_input(self, rows: int, columns: int) -> Tensor:
         """A picture of noise for a latent of this size."""

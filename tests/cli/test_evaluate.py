@@ -1,0 +1,116 @@
+"""`vaekit evaluate`: a table, one JSON object, and the same command after `kill -9`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Run = Callable[..., Any]
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small pictures of noise, and a broken one."""
+    path = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for i in range(COUNT):
+        Image.fromarray(random.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path / f"{i:03}.png")
+    (path / "005.png").write_bytes(b"nothing")
+    return path
+
+
+def test_a_table_with_means_and_intervals(run: Run, vae_file: Path, folder: Path) -> None:
+    said = run("evaluate", "--vae", vae_file, "--data", folder, "--size", 32)
+    assert said.code == 0
+    assert "PSNR" in said.out and "bits per latent" in said.out and "95 %" in said.out
+    assert f"{COUNT - 1} pictures" in said.out
+    assert "skipped 005.png" in said.err
+    assert "Not measured: lpips" in said.err
+
+
+def test_json_is_one_object_with_protocol_and_results(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
+    command = ["evaluate", "--vae", vae_file, "--data", folder, "--size", "none", "--out", tmp_path / "out", "--json"]
+    said = run(*command, "--nll", 2)
+    told = said.json
+    assert told["protocol"]["preparation"]["resize"] is None
+    assert len(told["protocol"]["vae"]) == len(told["protocol"]["data"]) == 64
+    assert told["measured"] == COUNT - 1
+    assert told["skipped"][0]["name"] == "005.png"
+    assert told["results"]["psnr"]["low"] < told["results"]["psnr"]["value"] < told["results"]["psnr"]["high"]
+    assert {"kl", "elbo", "nll"} <= set(told["results"])
+    assert {"lpips"} <= set(told["not_measured"])
+    del told["vae"]
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8")) == told
+    refused = run(*command, "--nll", 3)
+    assert refused.code == 1
+    assert "measures.elbo.samples was 2 and is 3" in refused.json["error"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--size", "big"), 2, "neither a number of pixels nor none"),
+        (("--size", "0"), 2, "neither"),
+        (("--dtype", "int8"), 1, "no dtype"),
+        (("--lpips", "gone.safetensors"), 1, "no file gone.safetensors"),
+        (("--features", "gone.pt"), 1, "no file gone.pt"),
+        (("--limit", "0"), 2, "--limit"),
+    ],
+)
+def test_wrong_words_are_told(
+    run: Run, vae_file: Path, folder: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    said = run("evaluate", "--vae", vae_file, "--data", folder, *arguments)
+    assert said.code == code
+    assert words in said.err
+    assert "Traceback" not in said.err
+
+
+def test_folders_without_a_picture_that_can_be_read(run: Run, vae_file: Path, tmp_path: Path) -> None:
+    empty = run("evaluate", "--vae", vae_file, "--data", tmp_path)
+    assert empty.code == 1 and "holds no pictures" in empty.err
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    broken = run("evaluate", "--vae", vae_file, "--data", tmp_path)
+    assert broken.code == 1 and "None of 1 items could be measured" in broken.err
+    absent = run("evaluate", "--vae", vae_file, "--data", tmp_path / "absent")
+    assert absent.code == 1 and "absent" in absent.err
+
+
+def started(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def killed_after(command: list[str], journal: Path, lines: int) -> None:
+    """Start a command, and kill it once its journal has so many lines."""
+    process = started(command)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if journal.is_file() and journal.read_bytes().count(b"\n") >= lines:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    assert process.wait(timeout=60) == -signal.SIGKILL, "it ended before it could be killed"
+
+
+def test_after_kill_9_the_same_command_ends_in_the_same_bits(vae_file: Path, folder: Path, tmp_path: Path) -> None:
+    def command(out: Path) -> list[str]:
+        words = ["evaluate", "--vae", vae_file, "--data", folder, "--size", 256, "--batch", 1, "--sample", "--out", out]
+        return [sys.executable, "-m", "vaekit", *map(str, words)]
+
+    assert started(command(tmp_path / "whole")).wait(timeout=300) == 0
+    for lines in (2, 6):
+        killed_after(command(tmp_path / "cut"), tmp_path / "cut" / "items.jsonl", lines)
+        assert not (tmp_path / "cut" / "evaluation.json").exists()
+    assert started(command(tmp_path / "cut")).wait(timeout=300) == 0
+    for name in ("evaluation.json", "items.jsonl", "protocol.json"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
