@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.metrics.drift import as_saved, drift
+from vaekit.metrics.drift import drift
+from vaekit.metrics.levels import as_saved
 from vaekit.metrics.psnr import psnr
 
 

@@ -52,11 +52,8 @@ def compare(
     folder: Annotated[
         Path | None, typer.Option("--images", metavar="DIR", help="A folder of pictures, read with its subfolders.")
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", min=1, metavar="N", help="At most so many pictures, drawn by --seed."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Which pictures --limit draws.")] = 0,
+    limit: options.Limit = None,
+    seed: options.Seed = 0,
     show: Annotated[int, typer.Option("--show", min=0, metavar="N", help="How many pictures the page shows.")] = 6,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="PAGE", help="The page; the numbers go beside it, as .json.")
@@ -202,7 +199,7 @@ def pictures_of(given: Sequence[Path], limit: int | None, seed: int) -> list["So
 def built_in() -> list["Source"]:
     """The cards."""
     from vaekit.domains.images.reading import Picture
-    from vaekit.metrics.drift import as_saved
+    from vaekit.metrics.levels import as_saved
     from vaekit.report.comparing import Source
     from vaekit.testcards.cards import cards
 

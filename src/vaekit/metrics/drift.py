@@ -47,12 +47,3 @@ def drift(round_trip: Callable[[Images], Images], x: Images, passes: int = PASSE
         ratios.append(psnr(x, current))
         shifts.append(colour_shift(x, current))
     return Drift(torch.stack(ratios), torch.stack(shifts))
-
-
-def as_saved(pictures: Images) -> Images:
-    """The pictures as an 8-bit file brings them back: clamped to [-1, 1] and rounded to 256 levels.
-
-    >>> as_saved(torch.tensor([[[[0.0, 2.0]]]]))
-    tensor([[[[0.0039, 1.0000]]]])
-    """
-    return ((pictures.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1

@@ -24,6 +24,15 @@ def to_levels(x: Tensor) -> Tensor:
     return (x.float() + 1) * LEVELS_PER_UNIT
 
 
+def as_saved(pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """The pictures as an 8-bit file brings them back: clamped to [-1, 1] and rounded to 256 levels.
+
+    >>> as_saved(torch.tensor([[[[0.0, 2.0]]]]))
+    tensor([[[[0.0039, 1.0000]]]])
+    """
+    return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
 @dataclass(frozen=True, eq=False)
 class LevelCurve:
     """What became of the levels of one channel."""

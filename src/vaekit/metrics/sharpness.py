@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
-from vaekit.metrics.levels import Plane, to_levels
+from vaekit.metrics.levels import to_levels
 from vaekit.shapes import Images, PerItem
 
 BANDS = 32

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from vaekit.metrics.banding import banding
 from vaekit.metrics.delta_e import delta_e_map
-from vaekit.metrics.drift import as_saved, drift
+from vaekit.metrics.drift import drift
 from vaekit.metrics.grid import grid
 from vaekit.metrics.lab import lab
 from vaekit.metrics.legibility import stroke_contrast
+from vaekit.metrics.levels import as_saved
 from vaekit.metrics.luma import luma
 from vaekit.metrics.ocr import character_error_rate, line_reader, read_lines
 from vaekit.metrics.slanted_edge import mtf50

@@ -15,7 +15,7 @@ import torch
 from vaekit.domains.images.reading import Picture
 from vaekit.errors import BadPicture, VaekitError
 from vaekit.metrics.confidence import bootstrap_interval, paired_difference
-from vaekit.metrics.drift import as_saved
+from vaekit.metrics.levels import as_saved
 from vaekit.metrics.lpips import LPIPS
 from vaekit.overlapped import Outcome, Steps, overlapped
 from vaekit.report.card_measures import card_measures

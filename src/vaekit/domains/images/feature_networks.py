@@ -1,4 +1,4 @@
-"""Networks that judge pictures, from files: LPIPS, and the Inception behind FID."""
+"""The Inception behind FID, from a file."""
 
 import warnings
 from dataclasses import dataclass
@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.jit._fuser import optimized_execution
 from torch.nn import functional as F
@@ -17,7 +15,6 @@ from torch.nn import functional as F
 from vaekit.checkpoints.collection.hashes import sha256_of
 from vaekit.domains.images.channels import as_rgb
 from vaekit.errors import BadCheckpoint, NotFound, legible
-from vaekit.metrics.lpips import LPIPS
 from vaekit.shapes import Images
 
 SIDE = 299
@@ -29,23 +26,6 @@ GET_FEATURES = (
 )
 TELLS_FEATURES = "return_features"
 """The argument of the Inception that StyleGAN's authors published: it normalises the values 0 to 255 by itself."""
-
-
-def load_lpips(path: Path) -> LPIPS:
-    """LPIPS (AlexNet) from a safetensors file with the reference implementation's keys.
-
-    Raises:
-        NotFound, BadCheckpoint: there is no such file, or it holds something else.
-    """
-    refuse_absent(path)
-    try:
-        return LPIPS.from_tensors(load_file(path))
-    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
-        raise BadCheckpoint(
-            f"{path} does not hold LPIPS: {legible(str(error))}.",
-            "A safetensors file was expected, with AlexNet's features.* and the linear layers lin0 to lin4.",
-            "",
-        ) from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """What is measured of pictures: fidelity, bits per pixel, and the distance between two sets of features."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -23,8 +23,6 @@ ENOUGH = 2048
 """Pictures from which on an rFID is told: fewer leave the covariance of 2048 features without full rank."""
 KEPT = 4096
 """Pictures whose features are kept for the rKID: 64 MB of them."""
-SMALLEST = 31
-"""Side of the smallest picture that LPIPS takes."""
 
 PSNR = Quantity("psnr", "PSNR", "dB", "higher", "Peak signal-to-noise ratio of 8-bit pictures, mean of the pictures'.")
 SSIM = Quantity("ssim", "SSIM", "", "higher", "Structural similarity, Gaussian window of 11x11, RGB.")
@@ -41,15 +39,15 @@ def fidelity() -> ItemMeasure:
     )
 
 
-def perceptual(model: LPIPS, sha256: str) -> ItemMeasure:
-    """LPIPS, by weights whose file has this hash. Pictures with a side below 31 have none."""
+def perceptual(model: LPIPS, sha256: Sequence[str]) -> ItemMeasure:
+    """LPIPS, by weights whose files have these hashes. Pictures that its network cannot take have none."""
 
     def of(seen: Seen) -> Mapping[str, Tensor]:
-        if min(seen.x.shape[2:]) < SMALLEST:
+        if min(seen.x.shape[2:]) < model.backbone.smallest:
             return {"lpips": torch.full((len(seen.x),), torch.nan)}
         return {"lpips": model(as_rgb(seen.x), as_rgb(seen.result))}
 
-    return ItemMeasure((LPIPS_ALEX,), of, {"network": "alex", "version": "0.1", "weights": sha256})
+    return ItemMeasure((LPIPS_ALEX,), of, {"network": "alex", "version": "0.1", "weights": list(sha256)})
 
 
 def picture_rate(prior: Prior) -> ItemMeasure:
