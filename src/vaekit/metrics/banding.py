@@ -18,6 +18,10 @@ LUMAS = ((0.299, 0.587, 0.114), (0.2126, 0.7152, 0.0722), (1 / 3, 1 / 3, 1 / 3))
 """Rec. 601, Rec. 709 and the mean: a codec may have quantised the luma alone, which leaves red, green and blue full."""
 SCARCE = 0.05
 """A stretch with less than this part of the mean count of all levels is empty."""
+GAP = 33
+"""Levels without use between two in use, at most, of a comb: 3 bits leave 31."""
+ENDS = 0.001
+"""The part of the pixels at either end whose levels are left out."""
 LEAST = 12
 """Levels that must have been in use for their loss to be measured."""
 
@@ -71,12 +75,20 @@ def _lost(before: Int[Tensor, "256"], after: Int[Tensor, "256"]) -> Banding:
     hollow, scarce = _hollow(before)
     hollow_after, scarce_after = _hollow(after)
     # Where a whole stretch is empty it was clipped or moved away, which is no comb.
-    used = ~(hollow | scarce | scarce_after)
+    used = ~(hollow | scarce | scarce_after | _long_runs(hollow_after))
+    inside = (after.cumsum(0) > ENDS * after.sum()) & (after.flip(0).cumsum(0).flip(0) > ENDS * after.sum())
+    used &= inside
     used[[0, 255]] = False
     if int(used.sum()) < LEAST:
         return Banding(0.0, 1.0)
     kept = 1 - int((hollow_after & used).sum()) / int(used.sum())
     return Banding(100 * (1 - kept), 1 / max(kept, 1 / 64))
+
+
+def _long_runs(hollow: Tensor) -> Tensor:
+    """Which levels lie in a gap too long for a comb: a tone curve that jumps leaves those."""
+    kept = -F.max_pool1d(-F.pad(hollow[None].float(), (0, GAP)), GAP + 1, stride=1)[0]
+    return F.max_pool1d(F.pad(kept[None], (GAP, 0)), GAP + 1, stride=1)[0] > 0
 
 
 def _hollow(count: Int[Tensor, "256"]) -> tuple[Tensor, Tensor]:

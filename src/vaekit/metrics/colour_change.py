@@ -127,6 +127,14 @@ def apply_colour_change(change: ColourChange, x: Planes) -> Planes:
     return _from_opponent(g2, u2, v2)
 
 
+def chroma_shift(change: ColourChange, colour: Float[Tensor, "3"]) -> tuple[float, float]:
+    """By how much the change moves the (u, v) of one colour, red, green and blue in levels."""
+    g, u, v = _opponent(colour)
+    across = torch.stack([u, v])
+    shift = change.chroma @ across - across + change.cast + change.cast_slope * (g - change.mean)
+    return shift[0].item(), shift[1].item()
+
+
 def _opponent(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     r, g, b = x
     return (r + g + b) / 3, (r - g) / math.sqrt(2), (r + g - 2 * b) / math.sqrt(6)

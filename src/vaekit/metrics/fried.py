@@ -9,9 +9,12 @@ from vaekit.shapes import Images, PerItem
 
 Bytes = UInt8[Tensor, "c h w"]
 
+LUMA = (0.299, 0.587, 0.114)
+"""Rec. 601."""
+EDGE = 4
 LEAST = 32
 """Levels by which a fried pixel stands off its neighbours, and off what its level became elsewhere."""
-FACTOR = 2
+FACTOR = 3
 """A pixel where the original has a spot itself must stand off by so many times that more: sharpening does as much."""
 
 
@@ -20,16 +23,17 @@ def fried_pixels(x: Images, y: Images) -> PerItem:
 
     A pixel is fried where in some channel, in levels of 255,
 
-        |y - median_3x3(y)| > 32 + 2 max_3x3 |x - median_3x3(x)|   and   |y - c(x)| > 32
+        |y - median_3x3(y)| > 32 + 3 max_3x3 |x - median_3x3(x)|   and   |y - c(x)| > 32
 
-    with c(level) the median of y over all pixels where x has that level, so that a change of tone fries nothing.
+    with c(level) the median of y over all pixels where x has that level, so that a change of tone fries nothing; and
+    likewise for the level of the luma of x, and for x itself in the place of c. The outermost four pixels are left out: filters do as they like there.
     Salt, pepper, and the speckles of a network that overflows.
 
-    >>> x = torch.zeros(1, 3, 10, 10)
+    >>> x = torch.zeros(1, 3, 20, 20)
     >>> y = x.clone()
     >>> y[0, :, 4, 7] = 1
     >>> fried_pixels(x, y)
-    tensor([10000.])
+    tensor([2500.])
     """
     shares = []
     for before, after in zip(to_levels(x), to_levels(y), strict=True):
@@ -47,10 +51,23 @@ def fried_mask(x: Bytes, y: Bytes, curves: list[LevelCurve]) -> Tensor:
     mask = apart > LEAST + FACTOR * limit
     if not mask.any():
         return mask.any(dim=0)
-    found = torch.zeros_like(mask[0])
+    inside = torch.zeros_like(mask[0])
+    inside[EDGE:-EDGE, EDGE:-EDGE] = True
+    luma = torch.einsum("c,chw->hw", torch.tensor(LUMA), x.float()).round()
+    found = torch.zeros_like(inside)
     for channel, curve in enumerate(curves):
-        became = curve.median[x[channel].long() - LOWEST]
-        found |= mask[channel] & ((y[channel].float() - became).abs() > LEAST)
+        candidates = mask[channel] & inside
+        if not candidates.any():
+            continue
+        values = y[channel].float()
+        by_luma = level_curve(luma, values)
+        candidates &= (values - x[channel].float()).abs() > LEAST
+        for became, levels in ((curve, x[channel]), (by_luma, luma)):
+            places = levels[candidates].long() - LOWEST
+            # A curve that jumps may jump within the rounding of a level.
+            near = torch.stack([became.median[places + step] for step in (-1, 0, 1)])
+            candidates[candidates.clone()] = ((values[candidates] - near).abs() > LEAST).all(dim=0)
+        found |= candidates
     return found
 
 

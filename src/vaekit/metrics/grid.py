@@ -13,7 +13,7 @@ from vaekit.shapes import Images, PerItem
 
 PERIODS = (8, 16, 32)
 """Periods looked for where the factor is not known; each contains the patterns of 4 and 2 as well."""
-NEAR, FAR = 1, 3
+NEAR, FAR = 1, 5
 """The frequencies around a harmonic from which its background is read: more than NEAR and up to FAR steps away."""
 STANDS_OUT = 12.0
 """A harmonic counts when its power is so many times the mean of its background. Of noise, one in 160,000 is."""
@@ -89,7 +89,8 @@ def _power(power: Float[Tensor, "h half"], size: tuple[int, int], period: int) -
     rows = [i * height // period for i in range(period)]
     columns = [j * width // period for j in range(period // 2 + 1)]
     middle = torch.arange(-FAR, FAR + 1)
-    ring = torch.maximum(middle.abs()[:, None], middle.abs()[None]) > NEAR
+    aside = middle.abs() > NEAR
+    ring = aside[:, None] | aside[None]
     for row in rows:
         lines = power[(row + middle) % height]
         for column in columns:
@@ -97,8 +98,11 @@ def _power(power: Float[Tensor, "h half"], size: tuple[int, int], period: int) -
                 continue
             across = (column + middle).abs()
             across = torch.where(across >= power.shape[1], width - across, across)
-            # The median of squares of noise is ln 2 of their mean, and edges nearby do not move it.
-            background = lines[:, across][ring].median().item() / math.log(2)
+            around = lines[:, across]
+            # The median of squares of noise is ln 2 of their mean, and edges nearby do not move it. The row and the
+            # column are asked alone as well: edges of the picture, and straight lines in it, have their power there.
+            places = (around[ring], around[FAR][aside], around[:, FAR][aside])
+            background = max(values.median().item() for values in places) / math.log(2)
             here = power[row, column].item()
             if here > STANDS_OUT * background + 1e-6 * height * width:
                 weight = 1 if column in (0, width / 2) else 2

@@ -8,12 +8,12 @@ import torch
 
 from vaekit.metrics.clipping import clipped_gained
 from vaekit.metrics.colour import colour_shift
+from vaekit.metrics.colour_bias import bias_of_lab
 from vaekit.metrics.community import contrast_gain, distinct_colours
 from vaekit.metrics.delta_e import delta_e_map, summary
 from vaekit.metrics.detail import detail
 from vaekit.metrics.gradients import edge_sharpness, gradient, gradient_retention
 from vaekit.metrics.lab import lab
-from vaekit.metrics.lab_bias import lab_bias
 from vaekit.metrics.levels import as_saved
 from vaekit.metrics.lpips import LPIPS
 from vaekit.metrics.luma import luma
@@ -22,7 +22,7 @@ from vaekit.metrics.patches import mean_under, share
 from vaekit.metrics.psnr import psnr
 from vaekit.metrics.ringing import ringing
 from vaekit.metrics.ssim import ssim
-from vaekit.metrics.tone import tone
+from vaekit.metrics.tone import tone_curve
 from vaekit.report.original import Original
 from vaekit.report.signals import Signals, signals
 from vaekit.shapes import Images
@@ -93,7 +93,7 @@ def colours(original: Original, y: Images) -> dict[str, float]:
     """What became of its colours."""
     after = lab(y)
     distance = delta_e_map(original.lab, after)
-    whole, bias = summary(distance), lab_bias(original.lab, after)
+    whole, bias = summary(distance), bias_of_lab(original.lab, after)
     red, green, blue = colour_shift(original.pixels, y)[0].tolist()
     patches = {
         f"{name}_delta_e": mean_under(distance[:, None], mask).item() if share(mask).item() >= PATCH else math.nan
@@ -103,8 +103,9 @@ def colours(original: Original, y: Images) -> dict[str, float]:
         "delta_e": whole.mean.item(),
         "delta_e_95": whole.percentile95.item(),
         "lightness_bias": bias.lightness.item(),
-        "chroma_bias": bias.chroma.item(),
+        "chroma_bias": 100 * (bias.chroma.item() - 1),
         "hue_bias": bias.hue.item(),
+        "white_tint": bias.white[0].norm().item(),
         "red_shift": red,
         "green_shift": green,
         "blue_shift": blue,
@@ -114,17 +115,17 @@ def colours(original: Original, y: Images) -> dict[str, float]:
 
 def tones(original: Original, y: Images) -> dict[str, float]:
     """What became of its contrast, and of its black and white."""
-    after = luma(y)
-    found = tone(original.luma, after)
+    curve = tone_curve(original.pixels, y)
+    black, white = curve.range[0].tolist()
     shadows, highlights = clipped_gained(original.pixels, y)[0].tolist()
     return {
-        "contrast": found.slope.item(),
-        "tone_range": found.range.item(),
-        "white_point": found.white.item(),
-        "black_point": found.black.item(),
+        "contrast": curve.slope.item(),
+        "brightness": curve.shift.item(),
+        "white_point": white,
+        "black_point": black,
         "highlights_clipped": highlights,
         "shadows_clipped": shadows,
-        "contrast_gain": contrast_gain(original.luma, after).item(),
+        "contrast_gain": contrast_gain(original.luma, luma(y)).item(),
     }
 
 

@@ -13,27 +13,40 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vaekit.metrics.banding import Banding, levels_lost
 from vaekit.metrics.borders import worst_edge
 from vaekit.metrics.clipping import NONE, Plateau, plateau
-from vaekit.metrics.colour_change import ColourChange, apply_colour_change, fit_colour_change
+from vaekit.metrics.colour_change import ColourChange, apply_colour_change, chroma_shift, fit_colour_change
 from vaekit.metrics.droplets import count_droplets
 from vaekit.metrics.fried import fried_mask
 from vaekit.metrics.grid import PERIODS, find_grid
 from vaekit.metrics.levels import LOWEST, LevelCurve, Planes, level_curve, to_levels
-from vaekit.metrics.sharpness import equivalent_sigma, filtered, transfer
+from vaekit.metrics.sharpness import blur_sigma, boost, equivalent_sigma, filtered, transfer
 from vaekit.shapes import Images
 
 DEEP = 10
 """Levels that must have become one for a plateau to count as clipping: 5-bit rounding makes 8 of them one."""
-KNEE = 0.8
+KNEE = 0.7
 """Of the levels below a plateau, the part that surely was not bent with it."""
 ENOUGH = 0.1
 """The share of pixels that a fit of the whole picture needs."""
 COLOURFUL = 3.0
 """Levels of colour (root mean square) below which nothing is said on saturation and hue."""
-HALF_RANGE = 12.0
+LEAST_BLUR = 0.3
+"""Pixels of blur from which on the original is blurred as well before tones are compared."""
+SHRINKS = 1.0
+"""% by which turning the hues by a degree may change the chroma that is measured: they are turned in one space (Lab,
+HSV) and measured in another."""
+TURNS = 0.12
+"""Degrees that 1 % of saturation may turn them, for the same reason."""
+LIGHTENS = 0.5
+"""Levels by which moving colours by one level towards or around grey may change how light greys seem: each space keeps
+another lightness."""
+COARSE = 0.15
+"""The part of a step between levels by which rounding to them may move colours, on average."""
+HALF_RANGE = 10.0
 """Levels of deviation below which nothing is said on contrast."""
 
 
@@ -55,8 +68,8 @@ class Signals:
     """Degrees by which colours turned, weighted by their squared chroma."""
     cast: float
     """Levels of 255 by which greys became coloured."""
-    gain: float
-    """Factor of the tone curve: its slope over the whole picture."""
+    overshoot: float
+    """Levels by which a change of brightness passes white or black."""
     clipped: float
     """% of pixels that lie on a plateau at an end of the range and did not before, in the worst channel."""
     pushed: float
@@ -65,6 +78,8 @@ class Signals:
     """% of the levels in use that are in use no more."""
     sigma: float
     """Equivalent blur in pixels; negative: sharper."""
+    boost: float
+    """% by which fine detail is stronger than coarse."""
     grid: float
     """Amplitude in levels of 255."""
     period: float
@@ -106,17 +121,18 @@ def _of_planes(x: Planes, y: Planes, sound: Tensor, broken: float) -> Signals:
     curves = [level_curve(a, b) for a, b in zip(x, y, strict=True)]
     fried = fried_mask(x.to(torch.uint8), y.to(torch.uint8), curves)
     sound = sound & ~fried
-    change = fit_colour_change(x, y, _unbent(x, y, sound, curves))
+    change = fit_colour_change(_as_blurred(x, y), y, _unbent(x, y, sound, curves))
     expected = apply_colour_change(change, x)
     expected_curves = [level_curve(a, b) for a, b in zip(expected, y, strict=True)]
     bands = levels_lost(expected, y, sound)
     clips = [_clip(curve, bands, high) for curve in expected_curves for high in (False, True)]
     clipped = max(clips)
-    tone = _tone(change, bands)
+    colour = _colour(change, bands, x.mean(dim=(1, 2)))
+    tone = _tone(change, bands, x.mean().item())
     slope = change.slope
-    colourful = change.colourfulness >= COLOURFUL
-    if clipped > 0.3:
+    if clipped > 0:
         expected = torch.stack([_through(curve, plane) for curve, plane in zip(expected_curves, expected, strict=True)])
+        sound = sound & _off_plateaus(y, expected_curves)
     expected = expected.clamp(0, 255)
     local = _local(expected, torch.where(sound, y, expected))
     return Signals(
@@ -124,10 +140,10 @@ def _of_planes(x: Planes, y: Planes, sound: Tensor, broken: float) -> Signals:
         fried=1e6 * fried.float().mean().item(),
         brightness=tone[0],
         contrast=tone[1],
-        saturation=_saturation(change.scale, slope) if colourful else math.nan,
-        hue=change.turn if colourful else math.nan,
-        cast=_cast(change),
-        gain=slope,
+        saturation=colour[0],
+        hue=colour[1],
+        cast=colour[2],
+        overshoot=max(change.offset + 255 * (slope - 1), -change.offset, 0.0) if tone[1] == 0 or tone[0] != 0 else 0.0,
         clipped=clipped,
         pushed=_pushed(expected_curves),
         levels_lost=bands.lost,
@@ -147,10 +163,15 @@ def _unbent(x: Planes, y: Planes, sound: Tensor, curves: list[LevelCurve]) -> Te
         if low.depth >= DEEP:
             free = free & (y[channel] > low.level + 1)
             straight = straight & free & (255 - x[channel] < KNEE * (255 - low.start))
-    for mask in (straight, free):
+    for mask in (_inner(straight), straight, free):
         if mask.float().mean() >= ENOUGH:
             return mask
     return free if free.any() else sound
+
+
+def _inner(mask: Tensor) -> Tensor:
+    """The pixels of a mask that are further than 3 from all others: a blur carries light that far."""
+    return F.max_pool2d((~mask)[None, None].half(), 7, stride=1, padding=3)[0, 0] == 0
 
 
 def _clip(curve: LevelCurve, bands: Banding, highlights: bool) -> float:
@@ -176,39 +197,72 @@ def _through(curve: LevelCurve, plane: Tensor) -> Tensor:
     return table[(plane.round().long() - LOWEST).clamp(0, len(table) - 1)]
 
 
-def _tone(change: ColourChange, bands: Banding) -> tuple[float, float]:
+def _off_plateaus(y: Planes, curves: list[LevelCurve]) -> Tensor:
+    """The pixels (h, w), bool, that lie on no plateau in any channel."""
+    free = torch.ones_like(y[0], dtype=torch.bool)
+    for plane, curve in zip(y, curves, strict=True):
+        for highlights in (False, True):
+            found = plateau(curve, highlights)
+            if found.depth >= DEEP:
+                free &= (plane - found.level).abs() > 1
+    return free
+
+
+def _as_blurred(x: Planes, y: Planes) -> Planes:
+    """The original as blurred as the reconstruction: else light that a blur carries about reads as a change of tone."""
+    if min(x.shape[1:]) < 32:
+        return x
+    sigma = blur_sigma((x / 127.5 - 1).unsqueeze(0), (y / 127.5 - 1).unsqueeze(0)).item()
+    if not sigma > LEAST_BLUR:
+        return x
+    sigma = min(sigma, 4.0)
+    reach = math.ceil(3 * sigma)
+    places = torch.arange(-reach, reach + 1)
+    weights = torch.exp(-(places**2) / (2 * sigma**2))
+    weights = weights / weights.sum()
+    padded = F.pad(x.unsqueeze(1), (reach,) * 4, mode="reflect")
+    return F.conv2d(F.conv2d(padded, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))[:, 0]
+
+
+def _tone(change: ColourChange, bands: Banding, average: float) -> tuple[float, float]:
     """Brightness in levels at mid-grey, and contrast in %: whichever alone explains the tone curve, or else both.
 
     Over the picture's levels g, the change is (c1 - 1) g + c0. A gain (k g) or an offset is brightness; a line through
-    a point between the picture's mean and mid-grey is contrast. What stays unexplained is a root mean square in levels.
+    a point between the picture's mean (`average`; of all pixels) and mid-grey is contrast. What stays unexplained is a root mean square in levels.
     """
     rise, offset, mean, spread = change.slope - 1, change.offset, change.mean, change.deviation
-    if spread < HALF_RANGE:
-        return _beyond(rise * mean + offset, bands.step / 2), math.nan
     at_mean = rise * mean + offset
+    slack = _rounding(bands) + LIGHTENS * _moved(change)
+    if spread < HALF_RANGE:
+        return _beyond(at_mean, slack), math.nan
     square = mean**2 + spread**2
     gain = (rise * square + offset * mean) / square
     left_by_gain = math.sqrt(max(0.0, at_mean**2 + (rise * spread) ** 2 - gain**2 * square))
     left_by_offset = abs(rise) * spread
-    pivots = sorted((mean, 127.5))
+    pivots = sorted((average, 127.5))
     pivot = min(max(-offset / rise, pivots[0] - 8), pivots[1] + 8) if abs(rise) > 1e-4 else mean
     left_by_contrast = abs(offset + rise * pivot)
     left = min(left_by_gain, left_by_offset, left_by_contrast)
-    brightness = gain * 127.5 if left_by_gain <= left_by_offset else at_mean
     if left > BOTH:
-        return _beyond(at_mean, bands.step / 2), 100 * rise
+        return _beyond(at_mean, slack), 100 * rise
     if left == left_by_contrast:
         return 0.0, 100 * rise
-    return _beyond(brightness, bands.step / 2), 0.0
+    if left == left_by_gain:
+        return _beyond(gain * mean, slack) * 127.5 / mean, 0.0
+    return _beyond(at_mean, slack), 0.0
 
 
 BOTH = 1.5
 """Levels that the better of brightness and contrast may leave unexplained before both are named."""
 
 
-def _beyond(value: float, tolerance: float) -> float:
-    """How far a value is beyond what rounding to levels so far apart may do, which is half a step each way."""
-    slack = tolerance if tolerance > 1 else 0.0
+def _rounding(bands: Banding) -> float:
+    """Levels by which rounding to the levels in use may move a mean: half a step. None where all are in use."""
+    return bands.step / 2 if bands.step > 2 else 0.0
+
+
+def _beyond(value: float, slack: float) -> float:
+    """What of a value is beyond the slack."""
     return math.copysign(max(0.0, abs(value) - slack), value)
 
 
@@ -220,11 +274,37 @@ def _saturation(scale: float, slope: float) -> float:
     return 100 * (scale / high - 1) if scale > high else 0.0
 
 
-def _cast(change: ColourChange) -> float:
-    """Levels of the largest difference between the channels of what a mean grey became."""
-    u, v = change.cast.tolist()
-    red, green, blue = u / 2**0.5 + v / 6**0.5, -u / 2**0.5 + v / 6**0.5, -2 * v / 6**0.5
-    return max(red, green, blue) - min(red, green, blue)
+def _colour(change: ColourChange, bands: Banding, average: Tensor) -> tuple[float, float, float]:
+    """Saturation in %, hue in degrees and cast in levels, each beyond what the others and coarse levels bring along."""
+    cast = _beyond(_cast(change, average), _rounding(bands) + LIGHTENS * _moved(change))
+    if change.colourfulness < COLOURFUL:
+        return math.nan, math.nan, cast
+    coarse = COARSE * _rounding(bands) * 2 / change.colourfulness
+    saturation = _saturation(change.scale, change.slope)
+    return (
+        _beyond(saturation, abs(change.turn) * SHRINKS + 100 * coarse),
+        _beyond(change.turn, abs(saturation) * TURNS + math.degrees(coarse)),
+        cast,
+    )
+
+
+def _moved(change: ColourChange) -> float:
+    """Levels by which colours moved towards, away from or around grey (root mean square), contrast apart."""
+    saturation = abs(_saturation(change.scale, change.slope)) / 100
+    return change.colourfulness * math.hypot(saturation, math.radians(change.turn))
+
+
+def _cast(change: ColourChange, average: Tensor) -> float:
+    """The largest difference between the channels of what a mean grey became, or the average colour: the smaller.
+
+    Contrast about the mean of each channel tints greys and leaves the average alone; desaturation moves the average and
+    leaves greys alone. A cast does both.
+    """
+    spreads = []
+    for u, v in (change.cast.tolist(), chroma_shift(change, average)):
+        red, green, blue = u / 2**0.5 + v / 6**0.5, -u / 2**0.5 + v / 6**0.5, -2 * v / 6**0.5
+        spreads.append(max(red, green, blue) - min(red, green, blue))
+    return min(spreads)
 
 
 def _local(expected: Planes, y: Planes) -> dict[str, float]:
@@ -240,9 +320,10 @@ def _local(expected: Planes, y: Planes) -> dict[str, float]:
     spectrum = after - filtered(gains, before, (height, width))
     pattern = find_grid(spectrum, (height, width))
     residual = torch.fft.irfft2(spectrum, s=(height, width))
-    skipped = 4 if abs(sigma) > 0.3 else 0  # how a filter went over the edge is no fault of the edge
+    skipped = 4 if abs(sigma) > 0.12 else 0  # how a filter went over the edge is no fault of the edge
     return {
         "sigma": sigma,
+        "boost": boost(gains),
         "grid": pattern.amplitude,
         "period": float(pattern.period),
         "edge": worst_edge(residual, skipped),

@@ -124,10 +124,11 @@ def contrast(value: Values) -> Iterator[str]:
 
 
 def tint(value: Values) -> Iterator[str]:
-    shifts = {colour: value.get(f"{colour}_shift", 0.0) for colour in ("red", "green", "blue")}
+    lighter = value.get("brightness", 0.0)
+    if abs(lighter) >= 1:
+        yield f"Makes pictures {'lighter' if lighter > 0 else 'darker'} by {abs(lighter):.1f} levels of 255."
+    shifts = {name: value.get(f"{name}_shift", 0.0) for name in ("red", "green", "blue")}
     middle = statistics.fmean(shifts.values())
-    if abs(middle) >= 1:
-        yield f"Makes pictures {'lighter' if middle > 0 else 'darker'} by {abs(middle):.1f} levels of 255."
     name, most = max(shifts.items(), key=lambda each: abs(each[1] - middle))
     if abs(most - middle) >= 0.5:
         yield f"Shifts {name} by {most - middle:+.1f} levels against the other colours."
