@@ -30,6 +30,8 @@ class Measure:
     """The heading that it stands under: fidelity, colour, tone, detail, artefacts, latents, cost."""
     about: str
     """What it says and where it comes from, in one sentence."""
+    key: bool = False
+    """One of the few that stand in the ranked table."""
 
 
 @dataclass(frozen=True)
