@@ -62,7 +62,9 @@ def worst_window(original: Levels, reconstructions: Mapping[str, Levels], side: 
 
 
 def busiest_window(original: Levels, side: int = SIDE) -> Window:
-    """The window with the most gradient energy, E = sum (x[i, j+1] - x[i, j])^2 + (x[i+1, j] - x[i, j])^2, all channels.
+    """The window with the most gradient energy, over all channels.
+
+        E = sum (x[i, j+1] - x[i, j])^2 + (x[i+1, j] - x[i, j])^2
 
     Of equals the first from the top left; of a flat picture the middle.
     """

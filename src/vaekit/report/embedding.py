@@ -70,7 +70,7 @@ class Differences:
     block: int
     """Each dot is the mean over so many pixels a side."""
     typical: float
-    """99 % of the dots' differences are smaller, in levels."""
+    """95 % of the dots' differences are smaller, in levels."""
 
 
 def differences(original: Levels, levels: Levels) -> Differences:
@@ -78,7 +78,7 @@ def differences(original: Levels, levels: Levels) -> Differences:
     block = max(1, math.ceil(max(original.shape[:2]) / LONGEST_MAP))
     means = _block_means(levels.astype(np.int16) - original, block)
     coded = (128 + np.clip(np.rint(means), -127, 127)).astype(np.uint8)
-    return Differences(exact(coded), block, float(np.quantile(np.abs(means), 0.99)))
+    return Differences(exact(coded), block, float(np.quantile(np.abs(means), 0.95)))
 
 
 def _block_means(values: "np.ndarray[Any, Any]", block: int) -> "np.ndarray[Any, Any]":

@@ -27,7 +27,7 @@ def to_json(value: Mapping[str, Any]) -> str:
 
 
 def inside_script(value: Mapping[str, Any]) -> str:
-    """The same on one line, such that nothing in it ends a `<script>` or begins a comment: `<` is written as an escape."""
+    """The same on one line, with `<` as an escape: nothing in it ends a `<script>` or begins a comment."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 

@@ -44,7 +44,7 @@ def number(value: float, digits: int) -> str:
         return "not a number"
     if math.isinf(value):
         return "∞" if value > 0 else f"{MINUS}∞"
-    if value and (abs(value) < 0.5 * 10.0**-digits and digits == 4 or abs(value) >= 1e9):
+    if value and ((abs(value) < 0.5 * 10.0**-digits and digits == 4) or abs(value) >= 1e9):
         mantissa, power = f"{value:.1e}".split("e")
         return f"{mantissa}e{int(power)}".replace("-", MINUS)
     text = f"{value:,.{digits}f}"

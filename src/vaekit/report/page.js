@@ -103,11 +103,13 @@
     const slider = one(".slider", article);
     const divider = one(".divider", slider);
     const { width, height } = article.dataset;
-    const image = one("img", slider);
-    const enlarged = Math.max(1, Math.floor(640 / image.width));
-    slider.style.setProperty("--natural", `${enlarged * image.width}px`);
-    slider.style.setProperty("--aspect", width / height);
-    slider.classList.toggle("pixelated", enlarged > 1);
+    const compare = one(".compare", article);
+    // Small pictures by a whole factor and with hard pixels, larger ones to fit.
+    const own = +one("img", slider).getAttribute("width");
+    const small = own < 480;
+    compare.style.setProperty("--widest", `${small ? Math.floor(960 / own) * own : 1.5 * own}px`);
+    compare.style.setProperty("--aspect", width / height);
+    compare.classList.toggle("pixelated", small);
     for (const mark of all(".mark", slider)) {
       const share = (part, whole) => `${(100 * part) / whole}%`;
       mark.style.left = share(mark.dataset.x, width);
@@ -163,7 +165,8 @@
     const place = element("div", { className: "place" },
       element("p", { className: "where", textContent: "Whole picture, from the lossy copy: drag to any place." }),
       element("div", { className: "lenses" }, ...lenses));
-    Object.assign(place.dataset, { place: "whole", x: 0, y: 0, width: image.width, height: image.height, left: 0, top: 0 });
+    const [width, height] = ["width", "height"].map((side) => image.getAttribute(side));
+    Object.assign(place.dataset, { place: "whole", x: 0, y: 0, width, height, left: 0, top: 0 });
     one(".closer", article).append(place);
     return place;
   }

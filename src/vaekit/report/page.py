@@ -143,8 +143,8 @@ def _pictures(report: Report, tabs: list[Markup], sections: list[Markup]) -> Mar
         tag("h2", "Pictures"),
         tag(
             "p",
-            "The pictures of the slider and of “Whole picture” are lossy WebP (quality 90); crops and maps of differences "
-            "are exact.",
+            "The pictures of the slider and of “Whole picture” are lossy WebP (quality 90); "
+            "crops and maps of differences are exact.",
             class_="note",
         ),
         sets,

@@ -10,10 +10,11 @@ from vaekit.report.html import Markup, foreign, joined, tag
 from vaekit.report.numerals import number, share
 from vaekit.report.plots import histogram
 from vaekit.report.ranking import badge, key_measures, set_name
-from vaekit.report.records import JudgedSet, Report, ShownPicture
+from vaekit.report.records import Report, ShownPicture
 from vaekit.report.tables import picture_numbers, scrolling
 from vaekit.report.tones import CHANNELS, Histogram, histograms
 
+TIMES = "\N{MULTIPLICATION SIGN}"
 ORIGINAL = "original"
 """What the page's script calls the original; sets are called by their number."""
 
@@ -92,9 +93,9 @@ def picture_section(report: Report, position: int, found: Examined) -> Markup:
     height, width = found.original.shape[:2]
     large = {ORIGINAL: photograph(found.original)} | {i: photograph(levels) for i, levels in found.sets.items()}
     reduced = large[ORIGINAL].width < width
-    size = f"{width} × {height} pixels"
+    size = f"{width} {TIMES} {height} pixels"
     if reduced:
-        size += f", shown as {large[ORIGINAL].width} × {large[ORIGINAL].height}"
+        size += f", shown as {large[ORIGINAL].width} {TIMES} {large[ORIGINAL].height}"
     broken = [
         tag("p", foreign(name), f": {count:,} pixels are not numbers; they are shown in magenta.", class_="warning")
         for name, count in found.not_numbers.items()
@@ -117,8 +118,8 @@ def picture_section(report: Report, position: int, found: Examined) -> Markup:
 
 def _caption(report: Report, key: str | int) -> Markup:
     if key == ORIGINAL:
-        return joined(tag("span", "O", class_="badge original"), " ", tag("span", "Original", class_="set-name"))
-    return set_name(int(key), report.sets[int(key)])
+        return tag("span", tag("span", "O", class_="badge original"), " ", tag("span", "Original", class_="set-name"))
+    return tag("span", set_name(int(key), report.sets[int(key)]))
 
 
 def _slider(report: Report, found: Examined, large: Mapping[Any, Embedded]) -> Markup:
@@ -148,6 +149,7 @@ def _slider(report: Report, found: Examined, large: Mapping[Any, Embedded]) -> M
             "div",
             tag("span", name),
             class_="mark",
+            data_place=name,
             data_x=place.x,
             data_y=place.y,
             data_width=place.width,
@@ -165,14 +167,11 @@ def _places(found: Examined) -> list[tuple[str, Window]]:
 
 
 def _closer(report: Report, found: Examined) -> Markup:
-    pictures = {ORIGINAL: found.original, **found.sets}
+    pictures: dict[str | int, Levels] = {ORIGINAL: found.original, **found.sets}
     groups = []
     for name, window in _places(found):
         around = window.grown(MARGIN, found.original)
-        lenses = [
-            _lens(_caption(report, key), key, exact(around.of(levels)))  # type: ignore[arg-type]
-            for key, levels in pictures.items()
-        ]
+        lenses = [_lens(_caption(report, key), key, exact(around.of(levels))) for key, levels in pictures.items()]
         groups.append(
             tag(
                 "div",
@@ -192,7 +191,7 @@ def _closer(report: Report, found: Examined) -> Markup:
 
 
 def _where(report: Report, found: Examined, name: str, window: Window) -> Markup:
-    at = f"{window.width} × {window.height} pixels from ({window.x}, {window.y})"
+    at = f"{window.width} {TIMES} {window.height} pixels from ({window.x}, {window.y})"
     if name == "worst" and found.worst is not None:
         names = [judged.name for judged in report.sets]
         who = badge(names.index(found.worst.set_name))
@@ -215,7 +214,7 @@ def _differences(report: Report, found: Examined) -> Markup | None:
     if not maps:
         return None
     block = next(iter(maps.values())).block
-    grain = "each dot is one pixel" if block == 1 else f"each dot is the mean of {block} × {block} pixels"
+    grain = "each dot is one pixel" if block == 1 else f"each dot is the mean of {block} {TIMES} {block} pixels"
     figures = [
         tag(
             "figure",
@@ -227,7 +226,7 @@ def _differences(report: Report, found: Examined) -> Markup | None:
                 aria_label="Map of signed differences",
             ),
             tag("img", src=one.embedded.address, alt="", hidden=True),
-            tag("figcaption", set_name(i, report.sets[i]), tag("span", class_="reading")),
+            tag("figcaption", _caption(report, i), tag("span", class_="reading")),
             class_="map",
             data_key=i,
         )
@@ -257,7 +256,7 @@ SCALES = (4, 8, 16, 32, 64)
 
 
 def scale_for(maps: Sequence[Differences]) -> int:
-    """The smallest scale that holds 99 % of all sets' dots."""
+    """The smallest scale that holds 95 % of all sets' dots."""
     largest = max(one.typical for one in maps)
     return next((scale for scale in SCALES if scale >= largest), SCALES[-1])
 

@@ -94,11 +94,12 @@ def colour(position: int) -> str:
 def histogram(original: Histogram, sets: Mapping[int, Histogram], channel: str) -> Markup:
     """The original as an area, each set as a line in its colour, over levels 0 to 255.
 
-    The scale ends at the largest count between the ends: what is clipped at levels 0 and 255 would dwarf all else, and
-    is told in numbers.
+    The scale is made for what most levels have; a few higher counts are cut. Those at the ends, which are clipped, are
+    told in numbers.
     """
-    inner = [one.counts[1:-1].max() for one in (original, *sets.values())]
-    top = 1.05 * max(*inner, 1)
+    inner = np.stack([one.counts[1:-1] for one in (original, *sets.values())])
+    usual, largest = float(np.quantile(inner, 0.99)), float(inner.max())
+    top = max(1.2 * usual if usual > largest / 5 else largest, 1.0)
     lines = [tag("path", class_=f"line {colour(key)}", data_key=key, d=_outline(one, top)) for key, one in sets.items()]
     area = tag("path", class_="area", d=f"M0 100L{_outline(original, top)[1:]}L255 100Z")
     ticks = [tag("line", class_="tick", x1=x, x2=x, y1=0, y2=100) for x in (63.75, 127.5, 191.25)]

@@ -161,14 +161,17 @@ def comparisons(report: Report) -> Markup | None:
     measures = {one.name: one for one in report.measures}
     keys = {one.name for one in key_measures(report)}
     pairs: dict[tuple[str, str], list[Comparison]] = {}
+    names = {judged.name for judged in report.sets}
     for one in report.comparisons:
+        if one.measure not in measures or not {one.first, one.second} <= names:
+            continue
         pairs.setdefault((one.first, one.second), []).append(one)
     return joined(*(_pair(report, list(found), measures, keys) for found in pairs.values()))
 
 
 def _pair(report: Report, found: list[Comparison], measures: dict[str, Measure], keys: set[str]) -> Markup:
     positions = {judged.name: i for i, judged in enumerate(report.sets)}
-    first, second = (positions.get(name, 0) for name in (found[0].first, found[0].second))
+    first, second = positions[found[0].first], positions[found[0].second]
     title = tag(
         "h3",
         set_name(first, report.sets[first]),
@@ -180,54 +183,53 @@ def _pair(report: Report, found: list[Comparison], measures: dict[str, Measure],
     return tag(
         "div",
         title,
-        _sentences(report, key, measures, positions),
-        tag("details", tag("summary", f"{len(rest)} more measures"), _sentences(report, rest, measures, positions))
+        _sentences(report, key, measures),
+        tag("details", tag("summary", f"{len(rest)} more measures"), _sentences(report, rest, measures))
         if rest
         else None,
         class_="pair",
     )
 
 
-def _sentences(
-    report: Report, found: Sequence[Comparison], measures: dict[str, Measure], positions: dict[str, int]
-) -> Markup:
-    return tag(
-        "ul",
-        [tag("li", comparison_words(report, one, measures[one.measure])) for one in found if one.measure in measures],
-    )
+def _sentences(report: Report, found: Sequence[Comparison], measures: dict[str, Measure]) -> Markup:
+    return tag("ul", [tag("li", comparison_words(report, one, measures[one.measure])) for one in found])
 
 
 def comparison_words(report: Report, one: Comparison, measure: Measure) -> Markup:
     """`B taesd3 better: PSNR higher by 2.1 dB [1.8, 2.4], p < 0.001`, or that there is no sure difference."""
     digits = decimals([Estimate(one.difference, one.low, one.high)])
     up = one.difference >= 0
-    size = with_unit(number(abs(one.difference), digits), measure.unit)
+    higher = one.first if up else one.second
     ends = (one.low, one.high) if up else (-one.high, -one.low)
     evidence = joined(
-        tag("span", interval(*ends, digits), class_="interval"), ", ", tag("span", probability(one.p), class_="p")
+        with_unit(number(abs(one.difference), digits), measure.unit),
+        " ",
+        tag("span", interval(*ends, digits), class_="interval"),
+        ", ",
+        tag("span", probability(one.p), class_="p"),
     )
     if not one.p < SURE:
-        higher = one.first if up else one.second
-        return joined(
-            tag("span", "no sure difference", class_="unsure"),
-            f" in {measure.title}: ",
-            _known(report, higher),
-            f" higher by {size} ",
-            evidence,
-        )
+        mark = tag("span", "≈", class_="badge even")
+        words = [tag("span", "no sure difference", class_="unsure"), f": {measure.title} of ", _named(higher)]
+        return joined(mark, tag("span", words, " higher by ", evidence))
     better = _better(report, one, measure)
-    higher = one.first if up else one.second
+    who = tag("b", _named(better or higher), " better" if better else " higher")
     if better is None:
-        return joined(_known(report, higher), f" has the higher {measure.title}, by {size} ", evidence)
-    word = "higher" if better == higher else "lower"
-    return joined(_known(report, better), tag("b", " better"), f": {measure.title} {word} by {size} ", evidence)
+        words = [f": {measure.title} by "]
+    elif measure.better in ("zero", "one"):
+        # What was tested is the difference, not which of two is nearer: so both are said.
+        words = [f": {measure.title} nearer to {0 if measure.better == 'zero' else 1}, difference "]
+    else:
+        words = [f": {measure.title} {'higher' if better == higher else 'lower'} by "]
+    return joined(_known(report, better or higher), tag("span", who, words, evidence))
 
 
 def _known(report: Report, name: str) -> Markup:
-    for i, judged in enumerate(report.sets):
-        if judged.name == name:
-            return badge(i)
-    return foreign(name)
+    return badge(next(i for i, judged in enumerate(report.sets) if judged.name == name))
+
+
+def _named(name: str) -> Markup:
+    return tag("span", foreign(name), class_="short", title=name)
 
 
 def _better(report: Report, one: Comparison, measure: Measure) -> str | None:

@@ -1,7 +1,7 @@
 """What a report holds: the same records become `report.json` and the page.
 
-A report judges *sets* of reconstructions of the same pictures: one set for each VAE, or for each folder that another tool
-filled.
+A report judges *sets* of reconstructions of the same pictures: one set for each VAE, or for each folder that another
+tool filled.
 """
 
 from collections.abc import Mapping

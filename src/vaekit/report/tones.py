@@ -30,7 +30,7 @@ class Histogram:
 
 
 def histograms(levels: Levels) -> dict[str, Histogram]:
-    """By the name of the channel. Luminance is Rec. 601 luma, Y' = 0.299 R' + 0.587 G' + 0.114 B', to the nearest level."""
+    """By the name of the channel. Luminance is Rec. 601 luma, 0.299 R' + 0.587 G' + 0.114 B', to the nearest level."""
     luma = np.rint(levels @ np.asarray(LUMA)).astype(np.uint8)
     planes = (luma, *np.moveaxis(levels, 2, 0))
     return {
