@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -70,7 +71,7 @@ class Differences:
     block: int
     """Each dot is the mean over so many pixels a side."""
     typical: float
-    """95 % of the dots' differences are smaller, in levels."""
+    """90 % of the dots' differences are smaller, in levels."""
 
 
 def differences(original: Levels, levels: Levels) -> Differences:
@@ -78,10 +79,10 @@ def differences(original: Levels, levels: Levels) -> Differences:
     block = max(1, math.ceil(max(original.shape[:2]) / LONGEST_MAP))
     means = _block_means(levels.astype(np.int16) - original, block)
     coded = (128 + np.clip(np.rint(means), -127, 127)).astype(np.uint8)
-    return Differences(exact(coded), block, float(np.quantile(np.abs(means), 0.95)))
+    return Differences(exact(coded), block, float(np.quantile(np.abs(means), 0.9)))
 
 
-def _block_means(values: "np.ndarray[Any, Any]", block: int) -> "np.ndarray[Any, Any]":
+def _block_means(values: NDArray[np.int16], block: int) -> NDArray[np.float64]:
     """Means over square blocks of (h, w, c); those at the right and the bottom may be smaller."""
     height, width = values.shape[:2]
     rows, columns = np.arange(0, height, block), np.arange(0, width, block)

@@ -164,7 +164,7 @@
     const image = one(".view img", article);
     const place = element("div", { className: "place" },
       element("p", { className: "where", textContent: "Whole picture, from the lossy copy: drag to any place." }),
-      element("div", { className: "lenses" }, ...lenses));
+      element("div", { className: one(".lenses", article).className }, ...lenses));
     const [width, height] = ["width", "height"].map((side) => image.getAttribute(side));
     Object.assign(place.dataset, { place: "whole", x: 0, y: 0, width, height, left: 0, top: 0 });
     one(".closer", article).append(place);

@@ -167,7 +167,8 @@ def _places(found: Examined) -> list[tuple[str, Window]]:
 
 
 def _closer(report: Report, found: Examined) -> Markup:
-    pictures: dict[str | int, Levels] = {ORIGINAL: found.original, **found.sets}
+    pictures: dict[str | int, Levels] = {ORIGINAL: found.original}
+    pictures |= found.sets.items()
     groups = []
     for name, window in _places(found):
         around = window.grown(MARGIN, found.original)
@@ -176,7 +177,7 @@ def _closer(report: Report, found: Examined) -> Markup:
             tag(
                 "div",
                 tag("p", _where(report, found, name, window), class_="where"),
-                tag("div", lenses, class_="lenses"),
+                tag("div", lenses, class_=f"lenses columns-{_columns(len(lenses))}"),
                 class_="place",
                 data_place=name,
                 data_x=window.x,
@@ -201,6 +202,11 @@ def _where(report: Report, found: Examined, name: str, window: Window) -> Markup
             f" is off by {number(found.worst.rms_error, 1)} levels (RMS).",
         )
     return joined(f"Busiest: where the original's gradients have the most energy. {at}.")
+
+
+def _columns(count: int) -> int:
+    """So that rows are full, or nearly, where there is room."""
+    return min(count, 4) if count not in (5, 6) else 3
 
 
 def _lens(caption: Markup, key: str | int, one: Embedded) -> Markup:
@@ -256,7 +262,7 @@ SCALES = (4, 8, 16, 32, 64)
 
 
 def scale_for(maps: Sequence[Differences]) -> int:
-    """The smallest scale that holds 95 % of all sets' dots."""
+    """The smallest scale that holds 90 % of all sets' dots."""
     largest = max(one.typical for one in maps)
     return next((scale for scale in SCALES if scale >= largest), SCALES[-1])
 

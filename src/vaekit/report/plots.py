@@ -99,7 +99,7 @@ def histogram(original: Histogram, sets: Mapping[int, Histogram], channel: str) 
     """
     inner = np.stack([one.counts[1:-1] for one in (original, *sets.values())])
     usual, largest = float(np.quantile(inner, 0.99)), float(inner.max())
-    top = max(1.2 * usual if usual > largest / 5 else largest, 1.0)
+    top = max(1.2 * usual if usual > largest / 5 else 1.05 * largest, 1.0)
     lines = [tag("path", class_=f"line {colour(key)}", data_key=key, d=_outline(one, top)) for key, one in sets.items()]
     area = tag("path", class_="area", d=f"M0 100L{_outline(original, top)[1:]}L255 100Z")
     ticks = [tag("line", class_="tick", x1=x, x2=x, y1=0, y2=100) for x in (63.75, 127.5, 191.25)]

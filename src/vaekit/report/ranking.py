@@ -27,7 +27,7 @@ def badge(position: int) -> Markup:
 
 def set_name(position: int, judged: JudgedSet) -> Markup:
     """A badge and the name."""
-    return joined(badge(position), " ", tag("span", foreign(judged.name), class_="set-name"))
+    return joined(badge(position), " ", tag("span", foreign(judged.name), class_="set-name", title=judged.name))
 
 
 def ranking(report: Report) -> Markup:
@@ -166,7 +166,15 @@ def comparisons(report: Report) -> Markup | None:
         if one.measure not in measures or not {one.first, one.second} <= names:
             continue
         pairs.setdefault((one.first, one.second), []).append(one)
-    return joined(*(_pair(report, list(found), measures, keys) for found in pairs.values()))
+    order = [judged.name for judged in report.sets]
+    near: list[Markup] = []
+    far: list[Markup] = []
+    for (first, second), found in pairs.items():
+        # Of many pairs those that stand next to each other tell why the order is as it is.
+        neighbours = abs(order.index(first) - order.index(second)) == 1
+        (near if neighbours or len(pairs) <= 3 else far).append(_pair(report, found, measures, keys))
+    more = tag("details", tag("summary", f"{len(far)} more pairs"), tag("div", far, class_="pairs")) if far else None
+    return joined(tag("div", near, class_="pairs"), more)
 
 
 def _pair(report: Report, found: list[Comparison], measures: dict[str, Measure], keys: set[str]) -> Markup:
@@ -211,7 +219,7 @@ def comparison_words(report: Report, one: Comparison, measure: Measure) -> Marku
     if not one.p < SURE:
         mark = tag("span", "≈", class_="badge even")
         words = [tag("span", "no sure difference", class_="unsure"), f": {measure.title} of ", _named(higher)]
-        return joined(mark, tag("span", words, " higher by ", evidence))
+        return joined(mark, " ", tag("span", words, " higher by ", evidence))
     better = _better(report, one, measure)
     who = tag("b", _named(better or higher), " better" if better else " higher")
     if better is None:
@@ -221,7 +229,7 @@ def comparison_words(report: Report, one: Comparison, measure: Measure) -> Marku
         words = [f": {measure.title} nearer to {0 if measure.better == 'zero' else 1}, difference "]
     else:
         words = [f": {measure.title} {'higher' if better == higher else 'lower'} by "]
-    return joined(_known(report, better or higher), tag("span", who, words, evidence))
+    return joined(_known(report, better or higher), " ", tag("span", who, words, evidence))
 
 
 def _known(report: Report, name: str) -> Markup:

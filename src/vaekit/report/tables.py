@@ -32,7 +32,8 @@ def measures_table(report: Report) -> Markup:
         )
         for group, measures in groups.items()
     ]
-    return scrolling(tag("table", tag("thead", tag("tr", heads)), bodies, class_="measures"), "All measures")
+    look = "measures many" if len(report.sets) > 3 else "measures"
+    return scrolling(tag("table", tag("thead", tag("tr", heads)), bodies, class_=look), "All measures")
 
 
 def _row(report: Report, measure: Measure) -> Markup:
