@@ -20,6 +20,14 @@ def test_exact_pictures_are_exact() -> None:
     assert (opened(exact(levels[3:, 5:])) == levels[3:, 5:]).all()
 
 
+def test_small_pictures_are_exact_and_larger_ones_nearly() -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (10, 480, 3), dtype=np.uint8)
+    assert (opened(photograph(levels)) == levels).all()
+    ramp = np.broadcast_to(np.linspace(0, 255, 600)[None, :, None].astype(np.uint8), (40, 600, 3))
+    found = opened(photograph(np.ascontiguousarray(ramp))).astype(int)
+    assert 0 < np.abs(found - ramp).max() < 8
+
+
 def test_large_pictures_are_reduced() -> None:
     levels = np.zeros((100, 2000, 3), np.uint8)
     one = photograph(levels)

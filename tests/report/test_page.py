@@ -182,6 +182,7 @@ def test_comparisons_in_words() -> None:
     assert lost == "B second better: PSNR higher by 2.10 dB [1.80, 2.40], p < 0.001"
     assert "A first better: LPIPS lower by 0.050" in words(Comparison("lpips", a, b, -0.05, -0.06, -0.04, 0.01), lower)
     assert "no sure difference: PSNR of first higher by" in words(Comparison("psnr", a, b, 0.1, -0.2, 0.4, 0.4), higher)
+    assert "no difference: PSNR, 0.0" in words(Comparison("psnr", a, b, 0.0, 0.0, 0.0, 1.0), higher)
     neutral = replace(higher, title="Colours", better=None)
     assert "better" not in words(Comparison("psnr", a, b, 3.0, 2.0, 4.0, 0.01), neutral)
     chroma = replace(higher, name="chroma", title="Chroma bias", unit="%", better="zero")

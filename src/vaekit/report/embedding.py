@@ -17,6 +17,8 @@ from vaekit.report.crops import Levels
 
 LONGEST = 1600
 """Pixels. A larger picture is embedded reduced, but for its crops."""
+SMALL = 480
+"""Pixels of a picture's longer side up to which it is embedded exactly."""
 LONGEST_THUMBNAIL = 144
 LONGEST_MAP = 384
 """Pixels of a map of differences: one stands for 2 x 2 of a picture of 768 x 512."""
@@ -49,7 +51,12 @@ def levels_of(pixels: Tensor) -> tuple[Levels, int]:
 
 
 def photograph(levels: Levels, longest: int = LONGEST) -> Embedded:
-    """The picture for looking at as a whole: lossy WebP, reduced where it is larger than `longest`."""
+    """The picture for looking at as a whole: lossy WebP, reduced where it is larger than `longest`.
+
+    A small one is exact: it is shown enlarged, and there one would see what the lossy copy made of it.
+    """
+    if max(levels.shape[:2]) <= SMALL:
+        return exact(levels)
     return _embedded(_reduced(Image.fromarray(levels), longest), quality=QUALITY)
 
 

@@ -163,7 +163,7 @@
     });
     const image = one(".view img", article);
     const place = element("div", { className: "place" },
-      element("p", { className: "where", textContent: "Whole picture, from the lossy copy: drag to any place." }),
+      element("p", { className: "where", textContent: "The whole picture: drag to any place." }),
       element("div", { className: one(".lenses", article).className }, ...lenses));
     const [width, height] = ["width", "height"].map((side) => image.getAttribute(side));
     Object.assign(place.dataset, { place: "whole", x: 0, y: 0, width, height, left: 0, top: 0 });
@@ -192,7 +192,7 @@
       view.y = inside(view.y, image.naturalHeight || image.height, height);
       const [left, top] = [width / 2 - view.x * view.zoom, height / 2 - view.y * view.zoom].map(Math.round);
       for (const each of all(".window img", place)) each.style.transform = `translate(${left}px, ${top}px) scale(${view.zoom})`;
-      shown.textContent = `${view.zoom}\u00d7`;
+      shown.textContent = `${Math.round(10 * view.zoom) / 10}\u00d7`;
     }
     function zoomTo(zoom) {
       view.zoom = clamp(zoom, ZOOMS[0], ZOOMS.at(-1));
@@ -206,7 +206,7 @@
       const { x, y, width, height, left, top } = Object.fromEntries(Object.entries(place.dataset).map(([key, value]) => [key, +value]));
       // The window fills the lens: four times on a screen, less on a phone.
       const fit = Math.floor(size()[0] / Math.min(width, 64));
-      view.zoom = place.dataset.place === "whole" ? 2 : clamp(fit, 1, width < 64 ? 8 : 4);
+      view.zoom = place.dataset.place === "whole" ? 2 : clamp(fit, 1, width < 64 ? 16 : 4);
       view.x = x - left + width / 2;
       view.y = y - top + height / 2;
       lay();

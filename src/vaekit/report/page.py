@@ -9,6 +9,7 @@ from string import Template
 from typing import Any
 
 from vaekit.errors import CannotWrite, legible
+from vaekit.report.embedding import QUALITY, SMALL
 from vaekit.report.html import Markup, encodable, joined, tag
 from vaekit.report.json_file import as_plain, inside_script, to_json
 from vaekit.report.picture_section import examine, picture_section, picture_tab, told
@@ -143,8 +144,8 @@ def _pictures(report: Report, tabs: list[Markup], sections: list[Markup]) -> Mar
         tag("h2", "Pictures"),
         tag(
             "p",
-            "The pictures of the slider and of “Whole picture” are lossy WebP (quality 90); "
-            "crops and maps of differences are exact.",
+            "Crops are exact, and so are the levels told for them. In the slider and in “Whole picture”, pictures "
+            f"larger than {SMALL} pixels are lossy (WebP, quality {QUALITY}).",
             class_="note",
         ),
         sets,

@@ -211,7 +211,7 @@ def _columns(count: int) -> int:
 
 def _lens(caption: Markup, key: str | int, one: Embedded) -> Markup:
     image = tag("img", src=one.address, width=one.width, height=one.height, alt="", draggable="false")
-    window = tag("div", image, tag("i", class_="cross"), class_="window", tabindex=0, role="img")
+    window = tag("div", image, tag("i", class_="cross", hidden=True), class_="window", tabindex=0, role="img")
     return tag("figure", window, tag("figcaption", caption, tag("span", class_="reading")), class_="lens", data_key=key)
 
 
@@ -234,6 +234,7 @@ def _differences(report: Report, found: Examined) -> Markup | None:
             tag("img", src=one.embedded.address, alt="", hidden=True),
             tag("figcaption", _caption(report, i), tag("span", class_="reading")),
             class_="map",
+            style=f"--aspect: {one.embedded.width / one.embedded.height:.4f}",
             data_key=i,
         )
         for i, one in maps.items()
@@ -295,7 +296,11 @@ def _tones(report: Report, found: Examined) -> Markup:
     return tag(
         "section",
         tag("h4", "Tones"),
-        tag("p", "How many pixels have each level: the original as an area, reconstructions as lines.", class_="where"),
+        tag(
+            "p",
+            "How many pixels have each level: the original as an area, the chosen reconstructions as lines.",
+            class_="where",
+        ),
         tag("div", drawings, class_="tones-grid"),
         scrolling(table, "Clipped shares"),
         class_="tones",

@@ -216,10 +216,11 @@ def comparison_words(report: Report, one: Comparison, measure: Measure) -> Marku
         ", ",
         tag("span", probability(one.p), class_="p"),
     )
-    if not one.p < SURE:
+    if not one.p < SURE or not one.difference:
         mark = tag("span", "≈", class_="badge even")
-        words = [tag("span", "no sure difference", class_="unsure"), f": {measure.title} of ", _named(higher)]
-        return joined(mark, " ", tag("span", words, " higher by ", evidence))
+        sure = tag("span", "no sure difference" if one.difference else "no difference", class_="unsure")
+        which = [" of ", _named(higher), " higher by "] if one.difference else ", "
+        return joined(mark, " ", tag("span", sure, f": {measure.title}", which, evidence))
     better = _better(report, one, measure)
     who = tag("b", _named(better or higher), " better" if better else " higher")
     if better is None:
