@@ -27,7 +27,7 @@ MEASURES: tuple[Measure, ...] = (
     ),
     *_measures(
         "colour",
-        ("delta_e", "dE2000, mean", "dE2000", "lower", "How far colours are off (CIE 142-2001); 1 is just noticeable."),
+        ("delta_e", "dE2000", "", "lower", "How far colours are off (CIE 142-2001); 1 is just noticeable."),
         ("delta_e_95", "dE2000, 95th percentile", "dE2000", "lower", "The same for all but the worst 5 % of pixels."),
         ("lightness_bias", "Lightness bias", "L*", "zero", "Mean change of L*, 0 to 100."),
         ("chroma_bias", "Chroma bias", "%", "zero", "Change of the distance of colours from grey, in Lab."),

@@ -1,0 +1,189 @@
+"""`vaekit compare`: from pictures to a page and its numbers."""
+
+import json
+import shutil
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageEnhance
+
+Run = Callable[..., Any]
+NAMES = ("a.png", "b.png", "c.png")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pieces of real photographs, and a broken file."""
+    path = tmp_path_factory.mktemp("pictures")
+    photos = files("sklearn.datasets.images")
+    for name, photo, corner in zip(
+        NAMES, ("flower.jpg", "china.jpg", "china.jpg"), ((200, 100), (100, 50), (300, 200)), strict=True
+    ):
+        with Image.open(str(photos / photo)) as image:
+            image.crop((*corner, corner[0] + 128, corner[1] + 96)).save(path / name)
+    (path / "torn.png").write_bytes((path / "a.png").read_bytes()[:300])
+    return path
+
+
+@pytest.fixture(scope="module")
+def paler(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same pictures as JPEG files with a third of their colour."""
+    path = tmp_path_factory.mktemp("paler")
+    for name in NAMES:
+        with Image.open(folder / name) as image:
+            ImageEnhance.Color(image).enhance(0.33).save(path / f"{Path(name).stem}.jpg", quality=97, subsampling=0)
+    return path
+
+
+def numbers(page: Path) -> dict[str, Any]:
+    return json.loads(page.with_suffix(".json").read_text("utf-8"))
+
+
+def test_two_vaes_make_a_page_and_numbers(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
+    other = shutil.copy(vae_file, tmp_path / "other.safetensors")
+    page = tmp_path / "report.html"
+    said = run("compare", folder, "--vae", vae_file, "--vae", other, "--out", page)
+    assert said.code == 0
+    assert "small.safetensors" in said.out and "PSNR" in said.out
+    assert "left out torn.png" in said.err
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+    told = numbers(page)
+    assert [one["name"] for one in told["sets"]] == ["small.safetensors", "other.safetensors"]
+    assert [one["rank"] for one in told["sets"]] == [1, 2]
+    first = told["sets"][0]
+    assert {
+        "psnr",
+        "ms_ssim",
+        "delta_e",
+        "grid_flat",
+        "latent_noise",
+        "drift_psnr",
+        "decode_seconds",
+        "peak_memory",
+    } <= set(first["measures"])
+    assert first["measures"]["psnr"]["low"] <= first["measures"]["psnr"]["value"] <= first["measures"]["psnr"]["high"]
+    assert [one["name"] for one in first["pictures"]] == list(NAMES)
+    assert {one["name"] for one in told["measures"]} == {name for one in told["sets"] for name in one["measures"]}
+    assert told["skipped"][0]["name"] == "torn.png"
+    assert told["protocol"]["pictures"] == 3
+    (psnr,) = [one for one in told["comparisons"] if one["measure"] == "psnr"]
+    assert (psnr["difference"], psnr["p"]) == (0.0, 1.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.safetensors", "report.html", "report.json"]
+
+
+def test_without_pictures_the_cards_are_used(run: Run, vae_file: Path, tmp_path: Path) -> None:
+    said = run("compare", "--vae", vae_file, "--show", "1", "--out", tmp_path / "cards.html", "--json")
+    assert said.code == 0
+    told = numbers(tmp_path / "cards.html")
+    assert {"text", "zone plate", "colour checker"} <= {one["name"] for one in told["sets"][0]["pictures"]}
+    assert said.json["sets"][0]["measures"]["psnr"] > 0
+    assert len(told["shown"]) == 1
+
+
+def test_what_another_tool_made_is_judged(run: Run, folder: Path, paler: Path, tmp_path: Path) -> None:
+    page = tmp_path / "tools.html"
+    said = run(
+        *("compare", "--originals", folder, "--reconstructions", paler, "--reconstructions", folder, "--out", page)
+    )
+    assert said.code == 0
+    told = numbers(page)
+    best, worst = told["sets"]
+    assert best["name"] == folder.name and best["defects"] == []
+    assert best["measures"]["psnr"]["value"] == 100.0
+    assert worst["name"] == paler.name
+    assert "desaturated" in [one["name"] for one in worst["defects"]]
+    assert {"size", "unit", "evidence"} <= set(worst["defects"][0])
+    assert "encode_seconds" not in worst["measures"]
+
+
+def test_a_reconstruction_that_is_missing_leaves_its_picture_out(
+    run: Run, folder: Path, paler: Path, tmp_path: Path
+) -> None:
+    some = tmp_path / "some"
+    some.mkdir()
+    shutil.copy(paler / "a.jpg", some)
+    with Image.open(paler / "b.jpg") as image:
+        image.resize((64, 48)).save(some / "b.png")
+    said = run("compare", "--originals", folder, "--reconstructions", some, "--out", tmp_path / "r.html")
+    assert said.code == 0
+    skipped = {one["name"]: one["reason"] for one in numbers(tmp_path / "r.html")["skipped"]}
+    assert "64x48" in skipped["b.png"]
+    assert "no reconstruction" in skipped["c.png"]
+
+
+def test_one_encoder_and_several_decoders(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
+    other = shutil.copy(vae_file, tmp_path / "other.safetensors")
+    page = tmp_path / "report.html"
+    said = run(
+        *("compare", folder / "a.png", "--vae", vae_file, "--decode-with", vae_file, "--decode-with", other),
+        *("--out", page),
+    )
+    assert said.code == 0
+    told = numbers(page)
+    assert [one["name"] for one in told["sets"]] == ["small.safetensors", "other.safetensors"]
+    assert told["sets"][0]["measures"]["psnr"] == told["sets"][1]["measures"]["psnr"]
+
+
+def test_a_decoder_of_another_space_is_refused(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
+    said = run(
+        *("compare", folder / "a.png", "--vae", vae_file, "--decode-with", "builtin", "--out", tmp_path / "r.html")
+    )
+    assert said.code == 1
+    assert "share the latent space" in said.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--originals", "."), 2, "--originals came alone"),
+        (("--reconstructions", "."), 2, "--reconstructions came alone"),
+        (("x.png", "--originals", ".", "--reconstructions", "."), 2, "leave out pictures"),
+        (("--vae", "a", "--vae", "b", "--decode-with", "c"), 2, "give --vae once"),
+        (("nothing.png",), 1, "nothing.png"),
+        (("--out", "report.pdf"), 1, "report.pdf does not end in .html"),
+        (("--limit", "0"), 2, "--limit"),
+    ],
+)
+def test_bad_use_is_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = run("compare", *arguments)
+    assert said.code == code
+    assert words in " ".join(said.err.replace("│", " ").split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_broken_pictures_are_an_error(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
+    said = run("compare", folder / "torn.png", "--vae", vae_file, "--out", tmp_path / "r.html")
+    assert said.code == 1
+    assert "None of the 1 pictures could be compared" in said.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sample_is_the_same_for_everybody(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
+    names = []
+    for number in (1, 2):
+        page = tmp_path / f"{number}.html"
+        run(
+            "compare",
+            "--images",
+            folder,
+            "--vae",
+            vae_file,
+            "--limit",
+            "2",
+            "--seed",
+            "3",
+            "--show",
+            "0",
+            "--out",
+            page,
+        )
+        names.append([one["name"] for one in numbers(page)["sets"][0]["pictures"]])
+    assert names[0] == names[1]
+    assert len(names[0]) + len(numbers(page)["skipped"]) == 2
