@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,19 @@ def test_odd_states_are_damage_or_nothing(tmp_path: Path, state: object) -> None
     path = written(tmp_path / "x.ckpt", {"a": Odd()})
     with contextlib.suppress(BadCheckpoint):
         assert read_numpy_pickle(path) == {}
+
+
+def test_one_array_filled_a_thousand_times_is_too_much_work(tmp_path: Path) -> None:
+    numbers = 250_000
+    dtype = b"cnumpy\ndtype\nX\x02\0\0\0f4\x85R(K\x03X\x01\0\0\0<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+    content = b"B" + struct.pack("<I", 4 * numbers) + bytes(4 * numbers)
+    state = b"(K\x01J" + struct.pack("<i", numbers) + b"\x85" + dtype + b"\x89" + content + b"tq\x01"
+    start = b"\x80\x03}X\x01\0\0\0acnumpy.core.multiarray\n_reconstruct\n)R" + state + b"b"
+    (tmp_path / "once").write_bytes(start + b"s.")
+    assert read_numpy_pickle(tmp_path / "once")["a"].shape == (numbers,)
+    (tmp_path / "often").write_bytes(start + b"h\x01b" * 1000 + b"s.")
+    with pytest.raises(BadCheckpoint, match="steps"):
+        read_numpy_pickle(tmp_path / "often")
 
 
 def test_an_empty_file_is_damage(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ class Machine:
         """
         target = self.stack[-1]
         if isinstance(target, Unsettled):
-            self.charge((state,))
+            self.charge(state if isinstance(state, tuple) else (state,))
             target.settle(state)
 
     def remember(self, place: int) -> None:
