@@ -13,7 +13,7 @@ FLOORS = [
     {"nets", "metrics", "testcards"},
     {"vae"},
     {"checkpoints", "runtime"},
-    {"training", "interop"},
+    {"training", "interop", "doctor"},
     {"domains"},
     {"report"},
     {"cli"},

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from vaekit.cli import app
 
 DOCS = Path(__file__).parents[2] / "docs"
-VERBS = ["reconstruct", "encode", "decode", "inspect", "list", "get", "convert", "extract", "bake"]
+VERBS = ["reconstruct", "encode", "decode", "inspect", "doctor", "list", "get", "convert", "extract", "bake"]
 
 
 def writer() -> ModuleType:

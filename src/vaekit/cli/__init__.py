@@ -12,6 +12,7 @@ import typer
 from vaekit.cli.bake import bake
 from vaekit.cli.convert import convert
 from vaekit.cli.decode import decode
+from vaekit.cli.doctor import doctor
 from vaekit.cli.encode import encode
 from vaekit.cli.extract import extract
 from vaekit.cli.get import get
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (reconstruct, encode, decode, inspect, get, convert, extract, bake):
+for verb in (reconstruct, encode, decode, inspect, doctor, get, convert, extract, bake):
     app.command(no_args_is_help=True)(verb)
 app.command("list")(list_models)
 

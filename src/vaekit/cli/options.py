@@ -53,3 +53,7 @@ Padding = Annotated[
     ),
 ]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or folders of pictures.")]
+Folder = Annotated[
+    list[Path] | None,
+    typer.Option("--images", metavar="DIR", help="A folder of pictures, or a picture; may be repeated."),
+]
