@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
@@ -43,19 +44,19 @@ class Observation:
     vae: VAE
     """On the CPU, in fp32 and in evaluation mode."""
     engine: Engine
-    pictures: Images | None
+    pictures: Tensor | None
     """(n, c, h, w) in [-1, 1]: what was encoded, or what this VAE made of draws from its prior."""
     source: str
     """Where the pictures come from, as a phrase."""
     posterior: Posterior | None
     """Of the pictures."""
-    latents: Latents
+    latents: Tensor
     """Raw, (n, z, i, j): the posterior's mode, or made up where there is no encoder."""
-    decoded: Images | None
-    """What became of the first latents, not clamped."""
-    flats: Images | None
-    """Pictures of one colour each."""
-    flats_decoded: Images | None
+    decoded: Tensor | None
+    """(m, c, h, w): what became of the first m latents, not clamped."""
+    flats: Tensor | None
+    """(k, c, h, w): pictures of one colour each."""
+    flats_decoded: Tensor | None
     """The same after a round trip."""
     encoding: dict[Call, Activity]
     """What was seen inside the encoder; empty where there is none."""
@@ -162,7 +163,7 @@ def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) ->
     return Observation(vae, engine, None, source, None, latents, decoded, None, None, {}, decoding)
 
 
-def _samples(vae: VAE, side: int, generator: Generator) -> tuple[Images, str]:
+def _samples(vae: VAE, side: int, generator: Generator) -> tuple[Tensor, str]:
     """Pictures that a VAE of one size draws itself; dead leaves where it cannot."""
     assert vae.encoder is not None
     config = image_config(vae)
@@ -179,7 +180,7 @@ def picture_side(config: ImageConfig, side: int = SIDE) -> int:
     return picture_size(config) or config.factor * max(POSITIONS, math.ceil(side / config.factor))
 
 
-def in_channels(pictures: Images, channels: int) -> Images:
+def in_channels(pictures: Images, channels: int) -> Float[Tensor, "b _ h w"]:
     """Colour pictures with as many channels as a VAE takes: their mean for grey ones, an opaque fourth for RGBA."""
     if channels <= 3:
         return pictures if channels == pictures.shape[1] else pictures.mean(dim=1, keepdim=True)

@@ -166,9 +166,9 @@ def run_rounded(network: nn.Module, name: str, items: Tensor, dtype: torch.dtype
 
 
 def _run(network: nn.Module, name: str, items: Tensor, follower: Follower) -> Tensor:
-    made = []
+    made, one_by_one = [], items.split(1)
     with following(network, name, follower):
-        for item in items.split(1):
+        for item in one_by_one:
             follower.begin_run()
             made.append(network(item))
     return torch.cat(made)
