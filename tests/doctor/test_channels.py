@@ -2,10 +2,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from family_examples import EXAMPLES
 
+from vaekit.checkpoints.families import assemble, family_of
 from vaekit.distributions import DiagonalGaussian, StandardNormal
 from vaekit.doctor.channels import channel_kl, check_channels
-from vaekit.doctor.observing import Observation
+from vaekit.doctor.observing import Observation, observe
 from vaekit.vae import VAE
 
 
@@ -67,3 +69,16 @@ def test_kl_is_that_of_the_posterior(observed: Observation) -> None:
     expected = posterior.kl(StandardNormal()).mean().item() / positions
     assert sum(kl) == pytest.approx(expected, rel=1e-4)
     assert torch.tensor(kl).min() > 1
+
+
+def test_a_collapsed_vector_is_wrong_and_a_partly_idle_one_is_not() -> None:
+    torch.manual_seed(0)
+    vae = assemble(family_of("burgess"), EXAMPLES["burgess"]).eval()
+    assert check_channels(observe(vae)).status == "ok"
+    said = vae.get_submodule("encoder.mu_logvar_gen")
+    with torch.no_grad():
+        for idle in ([0, 1], range(8)):  # mean and log-variance of the first number; of all
+            said.weight[idle], said.bias[idle] = 0, 0
+            finding = check_channels(observe(vae))
+            assert len(finding.numbers["collapsed"]) == len(idle) // 2
+            assert finding.status == ("wrong" if len(idle) == 8 else "ok")

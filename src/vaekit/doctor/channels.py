@@ -5,7 +5,7 @@ from torch import Tensor
 
 from vaekit.distributions import DiagonalGaussian, Quantised
 from vaekit.distributions.mixed import GaussianAndCategoricals
-from vaekit.doctor.findings import Finding, Status
+from vaekit.doctor.findings import Finding, Status, skipped
 from vaekit.doctor.observing import Observation
 
 DEAD, FAINT = 1e-3, 0.05
@@ -25,6 +25,8 @@ LOOKED_AT = 8
 def check_channels(observation: Observation) -> Finding:
     """Spread and KL of each channel over the pictures, and how much the decoder's picture depends on it."""
     latents = observation.latents
+    if observation.one_size:
+        return _of_vector(observation)
     spread = latents.transpose(0, 1).flatten(1).std(dim=1)
     share = spread.square() / spread.square().sum().clamp_min(1e-30)
     used = channel_effects(observation, spread)
@@ -43,8 +45,6 @@ def check_channels(observation: Observation) -> Finding:
     middle = float(torch.tensor([used[c] for c in live]).median()) if used and live else 0.0
     ignored = [c for c in live if used[c] <= IGNORED * middle] if used else []
     numbers |= {"dead": dead, "collapsed": collapsed, "faint": faint, "ignored_by_decoder": ignored}
-    if observation.one_size:
-        return _of_vector(len(spread), sorted({*dead, *collapsed}), numbers)
     return _of_map(numbers, spread, share, said_by_encoder)
 
 
@@ -80,13 +80,19 @@ def _of_map(numbers: dict[str, object], spread: Tensor, share: Tensor, said_by_e
     return Finding("channels", status, "; ".join(told), numbers, remedy)
 
 
-def _of_vector(count: int, silent: list[int], numbers: dict[str, object]) -> Finding:
-    """The verdict on one vector: the KL term turns numbers off that a small data set does not need."""
-    words = f"{count - len(silent)} of {count} numbers are in use"
+def _of_vector(observation: Observation) -> Finding:
+    """The verdict on one vector: the KL term turns numbers off that a small data set does not need. Choices are left
+    out: a category that no picture shows is none that is dead."""
+    kl = channel_kl(observation)
+    if kl is None:
+        return skipped("channels", "without an encoder of Gaussian posteriors nobody tells which numbers are in use")
+    silent = [c for c, nats in enumerate(kl) if nats < COLLAPSED]
+    numbers = {"kl_nats_per_position": kl, "collapsed": silent}
+    words = f"{len(kl) - len(silent)} of {len(kl)} numbers are in use"
     if not silent:
         return Finding("channels", "ok", words, numbers)
     told = f"{words}; {_channels(silent)} say nothing (KL near 0)"
-    if len(silent) < count:
+    if len(silent) < len(kl):
         return Finding("channels", "ok", f"{told}, as KL terms do to numbers that the data do not need", numbers)
     remedy = "The posterior has collapsed: train with less weight on the KL term, free bits, or a slower start of it."
     return Finding("channels", "wrong", told, numbers, remedy)

@@ -44,6 +44,8 @@ def check_match(observation: Observation) -> Finding:
     """PSNR of the round trip, against means of blocks, and against the best simple change of the latents."""
     if observation.decoded is None or observation.posterior is None or observation.pictures is None:
         return skipped("match", "there is one half only")
+    if observation.one_size and len(observation.pictures) < 2:
+        return skipped("match", "it takes two pictures")
     pictures, decoded = observation.pictures[: len(observation.decoded)], observation.decoded
     z = observation.latents[: len(decoded)]
     plain, trivial = decibels(pictures, decoded), decibels(pictures, simplest(observation, pictures))
