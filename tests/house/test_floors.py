@@ -13,7 +13,7 @@ FLOORS = [
     {"nets", "metrics", "testcards"},
     {"vae"},
     {"checkpoints", "runtime"},
-    {"training", "interop", "evaluation"},
+    {"training", "interop", "evaluation", "doctor"},
     {"domains"},
     {"report"},
     {"cli"},

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from vaekit.cli import app
 
 DOCS = Path(__file__).parents[2] / "docs"
-VERBS = ["reconstruct", "encode", "decode", "evaluate", "inspect", "list", "get", "convert", "extract", "bake"]
+PICTURES = ["reconstruct", "encode", "decode", "compare", "doctor", "evaluate"]
+VERBS = [*PICTURES, "inspect", "list", "get", "convert", "extract", "bake"]
 
 
 def writer() -> ModuleType:

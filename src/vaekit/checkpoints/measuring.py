@@ -24,7 +24,8 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from vaekit.checkpoints.cards import Kind
-from vaekit.distributions import DiagonalGaussian
+from vaekit.distributions import DiagonalGaussian, Posterior
+from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadPicture
 from vaekit.shapes import Images
 from vaekit.testcards.dead_leaves import dead_leaves
@@ -84,15 +85,24 @@ def measure_latents(vae: VAE) -> MeasuredLatents:
     """
     exact = ready_to_measure(vae)
     pictures = pictures_for(vae)
-    posteriors = [exact.encode(picture[None]) for picture in pictures]
-    means = torch.cat([posterior.mean for posterior in posteriors]).double()
-    colours = F.adaptive_avg_pool2d(pictures.double(), (means.shape[2], means.shape[3])).expand(-1, 3, -1, -1)
+    encoded = [exact.encode(picture[None]) for picture in pictures]
+    return latents_measured(map_tensors(torch.cat, *encoded), pictures)
+
+
+def latents_measured(posterior: Posterior, pictures: Images) -> MeasuredLatents:
+    """The statistics of what an encoder made of pictures; of RGBA pictures the colours count.
+
+    Args:
+        posterior: of raw latents (n, z, i, j).
+        pictures: (n, c, h, w).
+    """
+    means = posterior.mean.double()
+    colours = F.adaptive_avg_pool2d(pictures[:, :3].double(), (means.shape[2], means.shape[3])).expand(-1, 3, -1, -1)
     values = torch.cat([means, colours], dim=1).transpose(0, 1).flatten(1)
     covariance = values.cov()
     variance = covariance.diagonal()[: means.shape[1]]
-    if all(isinstance(posterior, DiagonalGaussian) for posterior in posteriors):
-        noise = torch.cat([posterior.std for posterior in posteriors if isinstance(posterior, DiagonalGaussian)])
-        variance = variance + noise.double().square().mean(dim=(0, 2, 3))
+    if isinstance(posterior, DiagonalGaussian):
+        variance = variance + posterior.std.double().square().mean(dim=(0, 2, 3))
     return MeasuredLatents(
         mean=tuple(values.mean(dim=1)[: means.shape[1]].tolist()),
         std=tuple(variance.sqrt().tolist()),

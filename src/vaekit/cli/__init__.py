@@ -13,6 +13,7 @@ from vaekit.cli.bake import bake
 from vaekit.cli.compare import compare
 from vaekit.cli.convert import convert
 from vaekit.cli.decode import decode
+from vaekit.cli.doctor import doctor
 from vaekit.cli.encode import encode
 from vaekit.cli.evaluate import evaluate
 from vaekit.cli.extract import extract
@@ -33,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (reconstruct, encode, decode, compare, evaluate, inspect, get, convert, extract, bake):
+for verb in (reconstruct, encode, decode, compare, doctor, evaluate, inspect, get, convert, extract, bake):
     app.command(no_args_is_help=True)(verb)
 app.command("list")(list_models)
 

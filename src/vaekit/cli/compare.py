@@ -49,9 +49,7 @@ def compare(
             help="What a tool made of the originals, under the same names; may be repeated.",
         ),
     ] = None,
-    folder: Annotated[
-        Path | None, typer.Option("--images", metavar="DIR", help="A folder of pictures, read with its subfolders.")
-    ] = None,
+    folder: options.Folder = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,
     show: Annotated[int, typer.Option("--show", min=0, metavar="N", help="How many pictures the page shows.")] = 6,
@@ -88,7 +86,7 @@ def compare(
             sources = pictures_of([originals], limit, seed)
         else:
             contenders = vaes(vae or ["builtin"], decode_with or [], plan, padding, models)
-            given = [*(images or []), *([folder] if folder is not None else [])]
+            given = [*(images or []), *(folder or [])]
             sources = pictures_of(given, limit, seed) if given else built_in()
     protocol = {
         "dtype": dtype,
@@ -117,7 +115,7 @@ def compare(
 
 def check_use(
     images: Sequence[Path] | None,
-    folder: Path | None,
+    folder: Sequence[Path] | None,
     vae: Sequence[str] | None,
     decode_with: Sequence[str] | None,
     originals: Path | None,

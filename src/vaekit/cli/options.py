@@ -69,3 +69,7 @@ Lpips = Annotated[
         show_default="VAEKIT_PERCEPTUAL, a models folder, or an installed package",
     ),
 ]
+Folder = Annotated[
+    list[Path] | None,
+    typer.Option("--images", metavar="DIR", help="A folder of pictures, or a picture; may be repeated."),
+]

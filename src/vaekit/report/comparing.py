@@ -10,8 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from vaekit.domains.images.reading import Picture
 from vaekit.errors import BadPicture, VaekitError
 from vaekit.metrics.confidence import bootstrap_interval, paired_difference
@@ -230,10 +228,5 @@ def shown_pictures(picked: Sequence[tuple[Source, str]], contenders: Sequence[Co
     for source, why in picked:
         picture = source.read()
         original = as_saved(picture.pixels)
-        made = {each.name: finished(each.make(source.name, picture).pixels) for each in contenders}
+        made = {each.name: as_saved(each.make(source.name, picture).pixels) for each in contenders}
         yield ShownPicture(source.name, original, made, why)
-
-
-def finished(pixels: torch.Tensor) -> torch.Tensor:
-    """As a file would have it; what is not finite is black."""
-    return as_saved(torch.where(pixels.isfinite(), pixels, -torch.ones_like(pixels)))

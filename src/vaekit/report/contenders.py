@@ -34,7 +34,9 @@ class Made:
 class Contender(Protocol):
     """Makes one reconstruction of each picture."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How the report calls it."""
 
     def make(self, name: str, picture: Picture) -> Made:
         """The reconstruction of a picture, which has this name.

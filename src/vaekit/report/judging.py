@@ -31,6 +31,7 @@ SMALLEST = 32
 """Pixels of the shorter side that a picture must have to be judged."""
 LARGEST_PSNR = 100.0
 """dB of equal pictures: a mean over pictures needs a number."""
+BLACK = torch.tensor(-1.0)
 PATCH = 0.01
 """The share of a picture that must look like skin or foliage for something to be said on it."""
 
@@ -50,12 +51,12 @@ def judge(original: Original, made: Images, perceptual: Mapping[str, LPIPS]) -> 
 
     Args:
         original: the picture, with sides of `SMALLEST` or more.
-        made: (1, 3, h, w), as the VAE gave it or a file has it; values that are not finite are counted, and are those
-            of the original for all other measures.
+        made: (1, 3, h, w), as the VAE gave it or a file has it; values that are not finite are counted, and are black
+            for all other measures, as most programs show them.
         perceptual: LPIPS by the name of its backbone.
     """
     found = signals(original.pixels, made)
-    y = as_saved(torch.where(made.isfinite(), made, original.pixels))
+    y = as_saved(torch.where(made.isfinite(), made, BLACK))
     measures = {
         **fidelity(original, y, perceptual),
         **colours(original, y),

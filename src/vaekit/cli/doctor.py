@@ -1,0 +1,146 @@
+"""`vaekit doctor`: the health of a VAE."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.output import Failure, console, counting, print_json, say, working
+from vaekit.errors import VaekitError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vaekit.checkpoints.cards import Card
+    from vaekit.doctor.findings import Finding
+    from vaekit.nets.config import ImageConfig
+    from vaekit.vae import VAE
+
+MARKS = {"ok": ("✓", "ok", "green"), "warning": ("!", "warning", "yellow"), "wrong": ("✗", "wrong", "bold red")}
+MARKS |= {"skipped": ("-", "skipped", "dim")}
+"""A sign, a word and a colour for each status: none of them alone."""
+
+
+def doctor(
+    vae: options.Vae = "builtin",
+    models: options.Models = None,
+    images: options.Folder = None,
+    most: Annotated[
+        int, typer.Option("--most", min=1, metavar="N", help="Look at so many of the pictures, evenly spread.")
+    ] = 16,
+    padding: options.Padding = None,
+    as_json: options.Json = False,
+) -> None:
+    """Examine the health of a VAE.
+
+    Looks for numbers that are not finite, for layers that leave the range of fp16, for what rounding costs; measures
+    the latents against the frame and the card, finds dead channels, halves that do not belong together, grids and rims
+    on flat colours, and says how evenly the picture follows the latent. It is run on the CPU, on built-in pictures and
+    on yours, reduced to the same size. Exit status 1 where something is wrong; warnings alone give 0.
+    """
+    from vaekit.doctor.examining import CHECKS, examine
+    from vaekit.doctor.findings import worst
+    from vaekit.runtime.engine import image_config
+
+    with working("looking at the VAE"):
+        network, card = loaded(vae, models, padding)
+    pictures, failures = read(images, image_config(network), most) if images else (None, [])
+    findings = []
+    with counting("checks") as progress:
+        progress(0, len(CHECKS))
+        for finding in examine(network, pictures, card):
+            findings.append(finding)
+            progress(len(findings), len(CHECKS))
+    status = worst(findings)
+    if as_json:
+        shown = 0 if pictures is None else len(pictures)
+        told = {"vae": vae, "card": card and card.name, "status": status, "pictures": shown}
+        rest = {"failures": [vars(each) for each in failures], "findings": [vars(finding) for finding in findings]}
+        print_json(told | rest)
+    else:
+        print_findings(vae, status, findings)
+    if status == "wrong":
+        raise typer.Exit(1)
+
+
+def loaded(name: str, models: list[Path] | None, padding: str | None) -> "tuple[VAE, Card | None]":
+    """The VAE, and the card of its very weights where it has one."""
+    from vaekit.checkpoints.building import build
+    from vaekit.checkpoints.identify import identify
+    from vaekit.checkpoints.loading import located
+    from vaekit.checkpoints.settling import recognise_file, settle
+
+    with located(name, models) as path:
+        identified = settle(identify(path), padding=padding)
+        return build(identified), recognise_file(identified).card
+
+
+def read(images: list[Path], config: "ImageConfig", most: int) -> "tuple[Tensor | None, list[Failure]]":
+    """Some of the pictures, square and in the size that the VAE is shown, and those that cannot be read."""
+    import torch
+
+    from vaekit.doctor.observing import picture_side
+    from vaekit.domains.images.reading import find_pictures, read_picture
+    from vaekit.domains.images.squares import square
+
+    found = list(find_pictures(images))
+    chosen = [found[i * len(found) // min(most, len(found))] for i in range(min(most, len(found)))]
+    pictures, failures = [], []
+    for path in chosen:
+        try:
+            pictures.append(square(read_picture(path).pixels, picture_side(config)))
+        except VaekitError as error:
+            failures.append(Failure(str(path), str(error)))
+            say(f"vaekit: {error}")
+    return torch.cat(pictures) if pictures else None, failures
+
+
+def print_findings(vae: str, status: str, findings: "Sequence[Finding]") -> None:
+    """What was found, worst and best in the order of the checks, then what to do."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    table = Table(title=f"{vae}: {SUMMARY[status]}", title_justify="left", title_style="bold", box=None)
+    table.add_column("", no_wrap=True)
+    table.add_column("check", header_style="dim", no_wrap=True)
+    table.add_column("what was seen", header_style="dim", overflow="fold")
+    for finding in findings:
+        mark, word, style = MARKS[finding.status]
+        words = Text(finding.words, style="dim" if finding.status == "skipped" else "")
+        table.add_row(Text(f"{mark} {word}", style=style), TITLES[finding.name], words)
+    out.print(table)
+    told = [finding for finding in findings if finding.remedy]
+    if told:
+        remedies = Table(title="What to do", title_justify="left", title_style="bold", box=None, show_header=False)
+        remedies.add_column(no_wrap=True)
+        remedies.add_column(overflow="fold")
+        for finding in told:
+            mark, _, style = MARKS[finding.status]
+            remedies.add_row(Text(f"{mark} {TITLES[finding.name]}", style=style), finding.remedy)
+        out.print()
+        out.print(remedies)
+
+
+SUMMARY: dict[str, Any] = {
+    "ok": "healthy",
+    "warning": "works, with something to know",
+    "wrong": "something is wrong",
+    "skipped": "nothing could be checked",
+}
+TITLES = {
+    "weights": "weights",
+    "activations": "activations",
+    "fp16_range": "range of fp16",
+    "rounding": "rounding",
+    "frame": "frame",
+    "channels": "latent channels",
+    "match": "halves match",
+    "equivariance": "equivariance",
+    "smoothness": "smoothness",
+    "grid": "grid",
+    "border": "border",
+}
+"""What the checks are called in the table."""

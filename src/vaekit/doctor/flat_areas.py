@@ -1,0 +1,89 @@
+"""What a VAE puts onto flat colours, where there was nothing: a grid of its factor, and rims along the border."""
+
+import torch
+from torch import Tensor
+
+from vaekit.checkpoints.borders import distance_to_border
+from vaekit.doctor.findings import Finding, Status, skipped
+from vaekit.doctor.observing import LEVELS, Observation
+from vaekit.shapes import Images
+
+GRID_SEEN, GRID_WRONG = 1.0, 4.0
+"""Root mean square of the grid in levels of 255: from the first on it can be seen on flat areas, from the second on it
+cannot be missed."""
+RIM, RIM_RATIO = 3.0, 3.0
+"""A rim is an error at the border that is larger than inside by so many levels of 255, and by such a factor."""
+NOTHING = "there are no flat colours to look at: "
+
+
+def grid_amplitude(pictures: Images, factor: int) -> float:
+    """Root mean square of what repeats every `factor` pixels, mean over pictures, in levels of 255.
+
+        g(u, v) = mean over p, q of y(p f + u, q f + v) - mean of y,    0 <= u, v < f
+
+    All frequencies that are multiples of 1/f of a pixel, and no other, contribute. A ramp does too, so that only flat
+    pictures should be given.
+
+    >>> import torch
+    >>> stripes = torch.tensor([1.0, -1.0, 1.0, -1.0]).expand(1, 3, 4, 4) / 127.5
+    >>> round(grid_amplitude(stripes, 2), 4)
+    1.0
+    """
+    rows, columns = (side // factor for side in pictures.shape[2:])
+    whole = pictures[:, :, : rows * factor, : columns * factor].double()
+    cells = whole.unflatten(3, (columns, factor)).unflatten(2, (rows, factor)).mean(dim=(2, 4))
+    pattern = cells - cells.mean(dim=(2, 3), keepdim=True)
+    return (pattern.square().mean(dim=(1, 2, 3)).sqrt().mean() * LEVELS).item()
+
+
+def check_grid(observation: Observation) -> Finding:
+    """The grid on flat colours, away from the border."""
+    pair = _flats(observation, "grid")
+    if isinstance(pair, Finding):
+        return pair
+    flats, made = pair
+    factor = observation.config.factor
+    if factor == 1:
+        return skipped("grid", "a latent position is one pixel: there is no grid to make")
+    side = flats.shape[2]
+    cut = side // factor // 4 * factor
+    inside = made[:, :, cut : side - cut, cut : side - cut]
+    amplitude = grid_amplitude(inside, factor)
+    off = ((inside - flats[:, :, cut : side - cut, cut : side - cut]).abs().mean() * LEVELS).item()
+    numbers = {"amplitude": amplitude, "period": factor, "mean_error": off}
+    words = f"{factor}-pixel grid of {amplitude:.2f} levels of 255 on flat colours, which come back {off:.1f} off"
+    status: Status = "ok" if amplitude < GRID_SEEN else "warning" if amplitude < GRID_WRONG else "wrong"
+    remedy = "Check that the file is whole; a fine-tune of the decoder on smooth pictures takes a grid away."
+    return Finding("grid", status, words, numbers, "" if status == "ok" else remedy)
+
+
+def check_border(observation: Observation) -> Finding:
+    """The error of flat colours in the outermost latent position against that in the middle."""
+    pair = _flats(observation, "border")
+    if isinstance(pair, Finding):
+        return pair
+    flats, made = pair
+    factor, side = observation.config.factor, flats.shape[2]
+    error = (made - flats).abs() * LEVELS
+    distance = distance_to_border(side)
+    border, inside = (
+        error[..., where].mean().item() for where in (distance < factor, distance >= side // factor // 4 * factor)
+    )
+    numbers = {"border": border, "inside": inside}
+    words = f"flat colours are {border:.1f} levels of 255 off along the border, {inside:.1f} inside"
+    if border < inside + RIM or border < RIM_RATIO * inside:
+        return Finding("border", "ok", words, numbers)
+    remedy = "Pad pictures before encoding and crop them afterwards."
+    if hasattr(observation.config, "padding"):
+        remedy = f"Try the other padding (`--padding`; it ran with {observation.config.padding}). {remedy}"
+    return Finding("border", "warning", words, numbers, remedy)
+
+
+def _flats(observation: Observation, name: str) -> tuple[Images, Tensor] | Finding:
+    """Flat pictures and what came back, or why there are none."""
+    if observation.one_size:
+        return skipped(name, "flat colours are none of the pictures that a VAE of one vector knows")
+    if observation.flats is None or observation.flats_decoded is None:
+        missing = "encoder" if observation.flats is None else "decoder"
+        return skipped(name, f"{NOTHING}there is no {missing}")
+    return observation.flats, torch.as_tensor(observation.flats_decoded)

@@ -1,0 +1,184 @@
+"""Half precision: does what happens inside the networks fit into fp16 and bf16, and what does rounding cost?
+
+fp16 holds magnitudes up to 65,504; beyond, numbers become infinite and pictures black. bf16 has the range of fp32 and
+three digits fewer than fp16: nothing overflows, and everything is rounded more coarsely.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.checkpoints.cards import Card
+from vaekit.doctor.findings import Finding, Status
+from vaekit.doctor.observing import LEVELS, Observation
+from vaekit.doctor.watching import Activity, Call, calls_in_half, run_rounded
+from vaekit.nets.config import picture_size
+from vaekit.runtime.engine import least_positions
+
+FP16_LARGEST = torch.finfo(torch.float16).max
+BF16_LARGEST = torch.finfo(torch.bfloat16).max
+CLOSE = 4.0
+"""Below this headroom a warning: other pictures than those watched reach further by such factors."""
+COARSE, FAR_OFF = 2.0, 10.0
+"""Mean error in levels of 255 that rounding may make: above, a warning; above the second, wrong."""
+TINY = 1e-30
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+ROUNDED = 2
+"""Pictures that are run in half precision."""
+
+
+def check_range(observation: Observation, card: Card | None = None) -> Finding:
+    """The largest magnitude of every layer of both halves against what fp16 and bf16 hold."""
+    numbers: dict[str, object] = {"fp16_holds": FP16_LARGEST}
+    told: list[str] = []
+    overflowing: list[str] = []
+    least = math.inf
+    vae = observation.vae
+    halves = (("encoder", vae.encoder, observation.encoding), ("decoder", vae.decoder, observation.decoding))
+    for half, network, seen in halves:
+        if network is None:
+            continue
+        reach = _reach(network, half, seen, _small_input(observation, half))
+        numbers[half] = vars(reach)
+        least = min(least, reach.fp16_headroom)
+        if reach.overflows:
+            overflowing.append(half)
+            others = len(reach.overflows) - 1
+            more = f" and {others} place{'s' if others > 1 else ''} behind it" if others else ""
+            told.append(
+                f"{half} overflows fp16 first at {reach.overflows[0]}{more}; {reach.largest_at} reaches "
+                f"{reach.largest:,.0f}"
+            )
+        else:
+            peak = f"{reach.largest_at} reaches {reach.largest:,.4g}"
+            told.append(f"{half} fp16-safe, headroom {_times(reach.fp16_headroom)} ({peak})")
+    status: Status = "wrong" if overflowing else "warning" if least < CLOSE else "ok"
+    card_words = _against_card(card, status)
+    if card_words:
+        told.append(card_words)
+        status = "warning" if status == "ok" else status
+    words = "; ".join([*told, "bf16 holds all of it"])
+    return Finding("fp16_range", status, words, numbers, _range_remedy(status, overflowing))
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far the numbers of one half reach."""
+
+    fp16_headroom: float
+    """What fp16 holds over the largest magnitude: below 1 it overflows."""
+    bf16_headroom: float
+    largest: float
+    largest_at: str
+    overflows: list[str]
+    """Every place whose numbers, or weights, fp16 cannot hold, in the order of the run."""
+    layers: dict[str, float]
+    """The largest magnitude of each place, in the order of the run."""
+
+
+def _reach(network: nn.Module, half: str, seen: Mapping[Call, Activity], small: Tensor) -> Reach:
+    calls = calls_in_half(network, half, small)
+    layers = largest_by_place({call: each for call, each in seen.items() if call in calls})
+    weights = {name: weight.abs().max().item() for name, weight in network.named_parameters(prefix=half)}
+    everything = {**{name: size for name, size in weights.items() if size > FP16_LARGEST}, **layers}
+    place, peak = max(everything.items(), key=lambda each: each[1])
+    return Reach(
+        FP16_LARGEST / max(peak, TINY),
+        BF16_LARGEST / max(peak, TINY),
+        peak,
+        place,
+        [name for name, size in everything.items() if size > FP16_LARGEST],
+        layers,
+    )
+
+
+def largest_by_place(seen: Mapping[Call, Activity]) -> dict[str, float]:
+    """The largest magnitude in each place, in the order in which they come."""
+    layers: dict[str, float] = {}
+    for each in seen.values():
+        value = each.largest if each.finite else math.inf
+        layers[each.place] = max(layers.get(each.place, 0.0), value)
+    return layers
+
+
+def check_rounding(observation: Observation) -> Finding:
+    """What fp16 and bf16 change against fp32: in the picture, in levels of 255; of an encoder alone in its latents, in
+    percent of their standard deviation.
+
+    Every function's result is rounded, and the weights are (`watching.Rounding`).
+    """
+    whole = observation.vae.decoder is not None
+    exact = observation.decoded if whole else observation.latents
+    assert exact is not None
+    scale = LEVELS if whole else 100 / max(observation.latents.std().item(), TINY)
+    unit = "levels of 255" if whole else "% of the latents' deviation"
+    numbers: dict[str, object] = {"unit": unit}
+    means: dict[str, float] = {}
+    told: list[str] = []
+    for name, dtype in DTYPES.items():
+        made = _rounded(observation, dtype)
+        error = (_shown(made, whole) - _shown(exact[:ROUNDED], whole)).abs() * scale
+        lost = (~torch.isfinite(made)).double().mean().item()
+        means[name] = math.inf if lost else error.mean().item()
+        numbers[name] = {"mean": means[name], "largest": math.inf if lost else error.max().item(), "not_finite": lost}
+        off = f"{means[name]:.2f} on average, {error.max().item():.2g} at most"
+        told.append(f"{name} {f'leaves {lost:.0%} of the numbers NaN or infinite' if lost else off}")
+    worst = max(means.values())
+    status: Status = "ok" if worst < COARSE else "warning" if worst < FAR_OFF else "wrong"
+    fine = " or ".join(["fp32", *(name for name, mean in means.items() if mean < COARSE)])
+    words = f"{unit} off fp32: {'; '.join(told)}"
+    return Finding("rounding", status, words, numbers, "" if status == "ok" else f"Run it in {fine} (`--dtype`).")
+
+
+def _shown(made: Tensor, whole: bool) -> Tensor:
+    return made.clamp(-1, 1) if whole else made
+
+
+def _rounded(observation: Observation, dtype: torch.dtype) -> Tensor:
+    """What becomes of the first pictures, or latents, in half precision; heads compute in fp32."""
+    vae = observation.vae
+    z = observation.latents[:ROUNDED]
+    if vae.encoder is not None and observation.pictures is not None:
+        calls = calls_in_half(vae.encoder, "encoder", _small_input(observation, "encoder"))
+        moments = run_rounded(vae.encoder, "encoder", observation.pictures[:ROUNDED], dtype, calls)
+        z = vae.to_posterior(moments).mode
+    if vae.decoder is None:
+        return z
+    calls = calls_in_half(vae.decoder, "decoder", _small_input(observation, "decoder"))
+    return vae.to_likelihood(run_rounded(vae.decoder, "decoder", z, dtype, calls)).mode
+
+
+def _small_input(observation: Observation, half: str) -> Tensor:
+    """The smallest input that a half takes."""
+    config = observation.config
+    positions = 1 if picture_size(config) is not None else max(2, least_positions(config))
+    if half == "decoder":
+        return torch.zeros(1, config.latent_channels, positions, positions)
+    return torch.zeros(1, config.image_channels, positions * config.factor, positions * config.factor)
+
+
+def _against_card(card: Card | None, status: Status) -> str:
+    """What the card of these weights says of fp16, where it says something else."""
+    if card is None or card.fp16 == "unknown":
+        return ""
+    if card.fp16 == "unsafe" and status != "wrong":
+        return "its card says that it overflows on other pictures"
+    return "its card says that it is safe" if card.fp16 == "safe" and status == "wrong" else ""
+
+
+def _range_remedy(status: Status, halves: list[str]) -> str:
+    if status == "ok":
+        return ""
+    if status == "warning":
+        return "Prefer bf16 or fp32, or check with your own pictures: `--images DIR`."
+    return (
+        f"Run the {' and the '.join(halves)} in bf16 or fp32. vaekit does layers that overflow again in fp32 by "
+        "itself; other programs give black or NaN pictures in fp16 (options such as --no-half-vae avoid it)."
+    )
+
+
+def _times(headroom: float) -> str:
+    return f"{headroom:,.1f}x" if headroom < CLOSE else f"{headroom:,.0f}x"

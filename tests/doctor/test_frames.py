@@ -1,0 +1,60 @@
+import dataclasses
+from dataclasses import replace
+
+import pytest
+
+from vaekit.checkpoints.cards import card_named
+from vaekit.doctor.frames import check_frame
+from vaekit.doctor.observing import Observation, observe
+from vaekit.vae import VAE, LatentFrame
+
+
+def framed(observed: Observation, frame: LatentFrame | None) -> Observation:
+    """The same observation of a VAE with another frame: the networks do not know it."""
+    vae = observed.vae
+    return replace(observed, vae=VAE(vae.encoder, vae.to_posterior, vae.decoder, vae.to_likelihood, frame))
+
+
+def test_the_right_frame_is_right(observed: Observation) -> None:
+    finding = check_frame(observed, card_named("builtin"))
+    assert finding.status == "ok"
+    assert 0.5 < finding.numbers["std"] < 2
+
+
+@pytest.mark.parametrize("factor", [5.0, 0.2])
+def test_a_frame_wrong_by_five_is_wrong(observed: Observation, factor: float) -> None:
+    frame = observed.vae.frame
+    assert frame is not None
+    finding = check_frame(framed(observed, LatentFrame(frame.shift, (frame.scale[0] * factor,))))
+    assert finding.status == "wrong"
+    assert f"scale {1 / observed.latents.std().item():.4g}" in finding.remedy
+
+
+def test_a_wrong_shift_is_seen(observed: Observation) -> None:
+    assert check_frame(framed(observed, LatentFrame((5.0,), (0.5145,)))).status != "ok"
+
+
+def test_a_frame_that_changes_nothing_is_at_most_a_warning(observed: Observation) -> None:
+    louder = replace(observed, latents=observed.latents * 10)
+    assert check_frame(framed(louder, LatentFrame())).status == "warning"
+
+
+def test_an_unknown_frame_is_suggested(observed: Observation) -> None:
+    finding = check_frame(framed(observed, None))
+    assert finding.status == "warning"
+    assert finding.numbers["measured"]["scale"] == pytest.approx(1 / observed.latents.std().item())
+    assert "unknown" in finding.words
+
+
+def test_another_frame_than_the_card_says_is_wrong(observed: Observation) -> None:
+    card = card_named("builtin")
+    assert card is not None
+    other = dataclasses.replace(card, own_frame=LatentFrame((0.0,), (0.7,)))
+    finding = check_frame(observed, other)
+    assert finding.status == "wrong"
+    assert "its card says scale 0.7, shift 0" in finding.words
+
+
+def test_a_decoder_alone_has_nothing_to_measure(healthy: VAE) -> None:
+    alone = VAE(None, healthy.to_posterior, healthy.decoder, healthy.to_likelihood, healthy.frame)
+    assert check_frame(observe(alone, side=64)).status == "skipped"

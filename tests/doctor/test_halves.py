@@ -1,0 +1,84 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import vaekit
+from vaekit.distributions import Normal, Point
+from vaekit.doctor.halves import Change, check_match, flat, mixed, reordered, scaled
+from vaekit.doctor.observing import Observation, observe
+from vaekit.vae import VAE
+
+
+def test_halves_of_one_vae_match(observed: Observation) -> None:
+    finding = check_match(observed)
+    assert finding.status == "ok"
+    assert finding.numbers["agreement"] > 0.9
+    assert finding.numbers["psnr"] > finding.numbers["psnr_of_block_means"]
+
+
+@pytest.mark.parametrize("factor", [5.0, 0.2])
+def test_a_decoder_for_another_scale_is_seen(spoilt: Callable[..., Observation], factor: float) -> None:
+    def scale(vae: VAE) -> None:
+        vae.get_parameter("decoder.post_quant_conv.weight").mul_(factor)
+
+    finding = check_match(spoilt(scale))
+    assert finding.status == "wrong"
+    assert finding.numbers["gain"]["change"] == "scaled"
+    (told,) = (word for word in finding.words.split("latents times ")[1].split()[:1])
+    assert float(told) == pytest.approx(1 / factor, rel=0.25)
+
+
+def test_swapped_channels_are_seen(spoilt: Callable[..., Observation]) -> None:
+    def swap(vae: VAE) -> None:
+        weight = vae.get_parameter("decoder.post_quant_conv.weight")
+        weight.copy_(weight[:, [0, 3, 2, 1]])
+
+    finding = check_match(spoilt(swap))
+    assert finding.status == "wrong"
+    assert finding.numbers["gain"]["change"] == "reordered"
+    assert "(3 as 1, 1 as 3)" in finding.words
+
+
+def test_a_turned_latent_space_is_seen(spoilt: Callable[..., Observation]) -> None:
+    turn, _ = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))
+
+    def mix(vae: VAE) -> None:
+        weight = vae.get_parameter("decoder.post_quant_conv.weight")
+        weight.copy_((weight[:, :, 0, 0] @ turn)[..., None, None])
+
+    finding = check_match(spoilt(mix))
+    assert finding.status == "wrong"
+    assert finding.numbers["gain"]["change"] == "mixed"
+
+
+def test_a_decoder_that_knows_nothing_is_wrong(healthy: VAE) -> None:
+    from vaekit.nets import kl
+
+    torch.manual_seed(0)
+    _, stranger = kl.build(healthy.config)
+    pair = VAE(healthy.encoder, healthy.to_posterior, stranger, healthy.to_likelihood, healthy.frame).eval()
+    assert check_match(observe(pair, side=64)).status == "wrong"
+
+
+def test_taesds_encoder_with_the_builtin_decoder(shared_data: Path, healthy: VAE) -> None:
+    taesd = vaekit.load(shared_data / "vae" / "taesd").float()
+    assert check_match(observe(taesd, side=64)).status == "ok"
+    pair = VAE(taesd.encoder, Point, healthy.decoder, Normal, taesd.frame).eval()
+    finding = check_match(observe(pair, side=64))
+    assert finding.status == "wrong"
+
+
+@pytest.mark.parametrize("fit", [scaled, reordered, mixed])
+def test_changes_are_found_in_numbers(fit: Callable[..., Change]) -> None:
+    z = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    true = {
+        scaled: Change(2 * torch.eye(3).double(), torch.full((3,), 0.5).double()),
+        reordered: Change(torch.tensor([[0, 2.0, 0], [-1, 0, 0], [0, 0, 0.5]]).double(), torch.arange(3).double()),
+        mixed: Change(torch.tensor([[1, 2.0, 0], [-1, 0, 1], [0, 1, 0.5]]).double(), torch.arange(3).double()),
+    }[fit]
+    found = fit(flat(true.apply(z)), flat(z))
+    tolerance = 0.2 if fit is scaled else 0.1 if fit is reordered else 1e-4
+    assert torch.allclose(found.weights, true.weights, atol=tolerance)
+    assert torch.allclose(found.offsets, true.offsets, atol=0.1)

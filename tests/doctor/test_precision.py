@@ -1,0 +1,111 @@
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import vaekit
+from vaekit import Engine, Plan
+from vaekit.checkpoints.cards import card_named
+from vaekit.doctor.observing import Observation
+from vaekit.doctor.precision import check_range, check_rounding
+from vaekit.vae import VAE
+
+
+def test_a_safe_vae_has_headroom_in_both_halves(observed: Observation) -> None:
+    finding = check_range(observed, card_named("builtin"))
+    assert finding.status == "ok"
+    assert finding.words.startswith("encoder fp16-safe, headroom ")
+    for half in ("encoder", "decoder"):
+        numbers = finding.numbers[half]
+        assert numbers["fp16_headroom"] == pytest.approx(65504 / numbers["largest"])
+        assert max(numbers["layers"].values()) == numbers["largest"] == numbers["layers"][numbers["largest_at"]]
+        assert numbers["bf16_headroom"] > 1e30
+
+
+def test_the_layer_that_overflows_is_named(spoilt: Callable[..., Observation]) -> None:
+    def loud(vae: VAE) -> None:
+        """The norm behind it brings it back: the picture stays the same, as with SDXL's decoder."""
+        for name in ("weight", "bias"):
+            vae.get_parameter(f"decoder.up.1.block.0.conv1.{name}").mul_(30_000)
+
+    observation = spoilt(loud)
+    finding = check_range(observation)
+    assert finding.status == "wrong"
+    assert finding.numbers["decoder"]["overflows"][0] == "decoder.up.1.block.0.conv1"
+    assert "decoder overflows fp16 first at decoder.up.1.block.0.conv1" in finding.words
+    assert "encoder fp16-safe" in finding.words
+    assert finding.numbers["encoder"]["overflows"] == []
+    assert "bf16" in finding.remedy
+    rounding = check_rounding(observation)
+    assert rounding.status == "wrong"
+    assert rounding.numbers["fp16"]["not_finite"] > 0
+    assert rounding.numbers["bf16"]["mean"] < 2
+    assert rounding.remedy == "Run it in fp32 or bf16 (`--dtype`)."
+
+
+def test_a_sum_that_overflows_is_named_by_its_block(spoilt: Callable[..., Observation]) -> None:
+    def loud(vae: VAE) -> None:
+        conv = vae.get_submodule("decoder.mid.block_2.conv2")
+        conv.bias.fill_(40_000.0)
+        vae.get_submodule("decoder.mid.block_1.conv2").bias.fill_(40_000.0)
+
+    finding = check_range(spoilt(loud))
+    assert finding.numbers["decoder"]["overflows"][0] == "decoder.mid.block_2 (add)"
+
+
+def test_weights_that_fp16_cannot_hold_are_named(spoilt: Callable[..., Observation]) -> None:
+    def heavy(vae: VAE) -> None:
+        vae.get_parameter("decoder.up.1.block.0.conv1.weight")[0, 0, 0, 0] = 70_000
+
+    assert "decoder.up.1.block.0.conv1.weight" in check_range(spoilt(heavy)).numbers["decoder"]["overflows"]
+
+
+def test_little_headroom_and_a_card_that_knows_better_are_warnings(
+    observed: Observation, spoilt: Callable[..., Observation]
+) -> None:
+    peak = check_range(observed).numbers["decoder"]["layers"]["decoder.up.1.block.0.conv1"]
+
+    def near(vae: VAE) -> None:
+        for name in ("weight", "bias"):
+            vae.get_parameter(f"decoder.up.1.block.0.conv1.{name}").mul_(65_504 / 2 / peak)
+
+    finding = check_range(spoilt(near))
+    assert finding.status == "warning"
+    assert "headroom 2.0x" in finding.words
+    card = card_named("builtin")
+    assert card is not None
+    doubted = check_range(observed, dataclasses.replace(card, fp16="unsafe"))
+    assert doubted.status == "warning"
+    assert "its card says that it overflows" in doubted.words
+
+
+def test_rounding_agrees_with_engines_in_half_precision(observed: Observation) -> None:
+    finding = check_rounding(observed)
+    assert finding.status == "ok"
+    assert observed.pictures is not None and observed.decoded is not None
+    for dtype in ("fp16", "bf16"):
+        made = Engine(observed.vae, Plan(device="cpu", dtype=dtype)).reconstruct(observed.pictures[:2])
+        real = (made.clamp(-1, 1) - observed.decoded[:2].clamp(-1, 1)).abs().mean().item() * 127.5
+        assert finding.numbers[dtype]["mean"] == pytest.approx(real, rel=0.3)
+    assert finding.numbers["fp16"]["mean"] < finding.numbers["bf16"]["mean"]
+
+
+def test_an_encoder_alone_is_judged_by_its_latents(healthy: VAE) -> None:
+    from vaekit.doctor.observing import observe
+
+    alone = VAE(healthy.encoder, healthy.to_posterior, None, healthy.to_likelihood, healthy.frame)
+    finding = check_rounding(observe(alone, side=64))
+    assert finding.numbers["unit"] == "% of the latents' deviation"
+    assert 0 < finding.numbers["fp16"]["mean"] < 2
+
+
+def test_taesd_has_the_headroom_that_was_published(shared_data: Path) -> None:
+    from vaekit.doctor.observing import observe
+
+    observation = observe(vaekit.load(shared_data / "vae" / "taesd"), side=64)
+    for half in check_range(observation).numbers.values():
+        if isinstance(half, dict):
+            assert half["fp16_headroom"] > 1000
+    assert torch.isfinite(observation.latents).all()
