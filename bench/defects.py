@@ -4,7 +4,7 @@
 
 Each picture (its longer side brought to `--side` where it is larger) gets each fault of `planted_faults.py` in each of
 its ways, is rounded to 8 bits, and is judged alone. A case passes when exactly the planted name comes out. `--bar`
-leaves out all but the ten cases that the thresholds must pass. Thresholds were fitted with the pictures of scikit-image,
+leaves out all but the ten cases that the thresholds must pass. They were fitted with the pictures of scikit-image,
 photographs and drawings, never with Kodak's, which are for the last measure.
 """
 
@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from planted_faults import BAR, MORE, Picture, as_file
 
+from planted_faults import BAR, MORE, Picture, as_file
 from vaekit.report.defects import find_defects
 from vaekit.report.signals import signals
 

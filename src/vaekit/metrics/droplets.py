@@ -42,8 +42,7 @@ def count_droplets(residual: Plane, x: Plane) -> int:
     """How many droplets a residual (h, w) has, beside the plane x of the original; both in levels."""
     if min(residual.shape) < 4 * EDGE:
         return 0
-    pool = {"kernel_size": CELL, "stride": STRIDE}
-    means = F.avg_pool2d(torch.stack([residual, x, x.square()])[:, None], **pool)
+    means = F.avg_pool2d(torch.stack([residual, x, x.square()])[:, None], CELL, STRIDE)
     around = F.avg_pool2d(means, AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)[:, 0]
     blob = (means[0, 0] - around[0]).abs()
     deviation = (around[2] - around[1].square()).clamp(min=0).sqrt()

@@ -25,8 +25,9 @@ def fried_pixels(x: Images, y: Images) -> PerItem:
 
         |y - median_3x3(y)| > 32 + 3 max_3x3 |x - median_3x3(x)|   and   |y - c(x)| > 32
 
-    with c(level) the median of y over all pixels where x has that level, so that a change of tone fries nothing; and
-    likewise for the level of the luma of x, and for x itself in the place of c. The outermost four pixels are left out: filters do as they like there.
+    with c(level) the median of y over all pixels where x has that level, so that a change of tone fries nothing; the
+    same with the level of the luma of x, and with x itself in the place of c. The outermost four pixels are left out:
+    filters do as they like there.
     Salt, pepper, and the speckles of a network that overflows.
 
     >>> x = torch.zeros(1, 3, 20, 20)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
-from vaekit.metrics.levels import Plane, to_levels
+from vaekit.metrics.levels import to_levels
 from vaekit.shapes import Images, PerItem
 
 BANDS = 32
@@ -39,7 +39,7 @@ class Transfer:
 
 
 def blur_sigma(x: Images, y: Images) -> PerItem:
-    """The Gaussian blur that y has against x, as its sigma in pixels; negative: y is sharper. NaN where x has no detail.
+    """The Gaussian blur that y has against x: its sigma in pixels; negative: y is sharper. NaN where x has no detail.
 
     The transfer function H(f) of the mean of the channels is fitted, over f in [0.04, 0.40] cycles per pixel, by
 

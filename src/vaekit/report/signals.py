@@ -228,7 +228,8 @@ def _tone(change: ColourChange, bands: Banding, average: float) -> tuple[float, 
     """Brightness in levels at mid-grey, and contrast in %: whichever alone explains the tone curve, or else both.
 
     Over the picture's levels g, the change is (c1 - 1) g + c0. A gain (k g) or an offset is brightness; a line through
-    a point between the picture's mean (`average`; of all pixels) and mid-grey is contrast. What stays unexplained is a root mean square in levels.
+    a point between the picture's mean (`average`, of all pixels) and mid-grey is contrast. What is left unexplained is
+    a root mean square in levels.
     """
     rise, offset, mean, spread = change.slope - 1, change.offset, change.mean, change.deviation
     at_mean = rise * mean + offset
