@@ -1,3 +1,6 @@
+import cmath
+import math
+
 import pytest
 import torch
 from skimage import color
@@ -12,11 +15,8 @@ def muted(seed: int = 0) -> torch.Tensor:
 
 def through_lab(x: torch.Tensor, turn: float, scale: float, lighter: float) -> torch.Tensor:
     values = color.rgb2lab(((x + 1) / 2).permute(0, 2, 3, 1).double().numpy())
-    z = (
-        torch.from_numpy(values[..., 1] + 1j * values[..., 2])
-        * scale
-        * torch.exp(torch.tensor(1j * turn * torch.pi / 180))
-    )
+    factor = scale * cmath.exp(1j * math.radians(turn))
+    z = torch.from_numpy(values[..., 1] + 1j * values[..., 2]) * factor
     back = torch.stack([torch.from_numpy(values[..., 0]) + lighter, z.real, z.imag], dim=-1)
     return torch.from_numpy(color.lab2rgb(back.numpy())).permute(0, 3, 1, 2).float() * 2 - 1
 
