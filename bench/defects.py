@@ -78,7 +78,7 @@ def pictures(options: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
     if options.folder == "skimage":
         import skimage.data
 
-        for name in OF_SKIMAGE:
+        for name in OF_SKIMAGE[: options.most]:
             yield name, getattr(skimage.data, name)()[..., :3] / 255
         return
     paths = sorted(path for path in Path(options.folder).rglob("*") if path.suffix in SUFFIXES)
