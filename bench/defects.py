@@ -4,7 +4,7 @@
 
 Each picture (its longer side brought to `--side` where it is larger) gets each fault of `planted_faults.py` in each of
 its ways, is rounded to 8 bits, and is judged alone. A case passes when exactly the planted name comes out. `--bar`
-leaves out all but the ten cases that the thresholds must pass. Thresholds were fitted with the pictures of scikit-image,
+leaves out all but the ten cases that the thresholds must pass. They were fitted with the pictures of scikit-image,
 photographs and drawings, never with Kodak's, which are for the last measure.
 """
 
@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from planted_faults import BAR, MORE, Picture, as_file
 
+from planted_faults import BAR, MORE, Picture, as_file
 from vaekit.report.defects import find_defects
 from vaekit.report.signals import signals
 
@@ -78,7 +78,7 @@ def pictures(options: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
     if options.folder == "skimage":
         import skimage.data
 
-        for name in OF_SKIMAGE:
+        for name in OF_SKIMAGE[: options.most]:
             yield name, getattr(skimage.data, name)()[..., :3] / 255
         return
     paths = sorted(path for path in Path(options.folder).rglob("*") if path.suffix in SUFFIXES)

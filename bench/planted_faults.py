@@ -4,12 +4,11 @@ A picture here is a NumPy array (h, w, 3) in [0, 1], sRGB-encoded. Nothing of va
 for its own inverse.
 """
 
-import colorsys  # noqa: F401
 import io
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageFilter
 from scipy import ndimage
 from skimage import color
 
@@ -59,14 +58,10 @@ def lab_chroma(keep: float) -> Fault:
 
 
 def pil_colour(keep: float) -> Fault:
-    from PIL import ImageEnhance
-
     return lambda x, _: np.asarray(ImageEnhance.Color(pil(x)).enhance(keep)) / 255
 
 
 def pil_contrast(factor: float) -> Fault:
-    from PIL import ImageEnhance
-
     return lambda x, _: np.asarray(ImageEnhance.Contrast(pil(x)).enhance(factor)) / 255
 
 
@@ -181,8 +176,6 @@ def blur(sigma: float, mode: str) -> Fault:
 
 
 def pil_blur(radius: float) -> Fault:
-    from PIL import ImageFilter
-
     return lambda x, _: np.asarray(pil(x).filter(ImageFilter.GaussianBlur(radius))) / 255
 
 

@@ -102,3 +102,10 @@ def test_cuda_prints_a_row_for_each_side() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
 def test_cuda_says_that_there_is_none() -> None:
     assert run("cuda.py") == "There is no CUDA device here: nothing was measured.\n"
+
+
+def test_defects_prints_what_was_named() -> None:
+    printed = run("defects.py", "skimage", "--most", "1", "--cases", "none,salt")
+    rows = dict(re.findall(r"^(none|salt) +(\d+/\d+)  ", printed, flags=re.MULTILINE))
+    assert rows == {"none": "3/3", "salt": "9/9"}
+    assert re.search(r"^the ten cases, each weighing the same: 100.0 %$", printed, flags=re.MULTILINE)

@@ -36,8 +36,8 @@ def colour_bias(x: Images, y: Images) -> ColourBias:
 
         w = sum conj(z_x) z_y / sum |z_x|^2,    chroma = |w|,    hue = arg w
 
-    the similarity that best takes the colours of x to those of y: a mean over pixels weighted by squared chroma, so that
-    the hue of near-greys, which is noise, does not count.
+    the similarity that best takes the colours of x to those of y: a mean over pixels weighted by squared chroma, so
+    that the hue of near-greys, which is noise, does not count.
 
     >>> x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     >>> bias = colour_bias(x, x)

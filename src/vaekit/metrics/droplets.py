@@ -38,17 +38,19 @@ def droplets(x: Images, y: Images) -> PerItem:
     return torch.tensor([1e6 * count_droplets(after - before, before) / before.numel() for before, after in pairs])
 
 
-def count_droplets(residual: Plane, x: Plane) -> int:
-    """How many droplets a residual (h, w) has, beside the plane x of the original; both in levels."""
-    if min(residual.shape) < 4 * EDGE:
+def count_droplets(residual: Plane, x: Plane, edge: int = EDGE) -> int:
+    """How many droplets a residual (h, w) has, beside the plane x of the original; both in levels.
+
+    Those within `edge` pixels of the edge are left out; 0 where four times that does not fit in.
+    """
+    if min(residual.shape) < 4 * edge:
         return 0
-    pool = {"kernel_size": CELL, "stride": STRIDE}
-    means = F.avg_pool2d(torch.stack([residual, x, x.square()])[:, None], **pool)
+    means = F.avg_pool2d(torch.stack([residual, x, x.square()])[:, None], CELL, STRIDE)
     around = F.avg_pool2d(means, AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)[:, 0]
     blob = (means[0, 0] - around[0]).abs()
     deviation = (around[2] - around[1].square()).clamp(min=0).sqrt()
     limit = LEAST + NOISE * 1.4826 * blob.median() + TEXTURE * deviation
     peak = F.max_pool2d(blob[None, None], 5, stride=1, padding=2)[0, 0]
     found = (blob > limit) & (blob == peak)
-    edge = EDGE // STRIDE
-    return int(found[edge:-edge, edge:-edge].sum())
+    margin = edge // STRIDE
+    return int(found[margin:-margin, margin:-margin].sum())

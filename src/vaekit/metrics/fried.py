@@ -12,7 +12,7 @@ Bytes = UInt8[Tensor, "c h w"]
 LUMA = (0.299, 0.587, 0.114)
 """Rec. 601."""
 EDGE = 4
-LEAST = 32
+LEAST = 48
 """Levels by which a fried pixel stands off its neighbours, and off what its level became elsewhere."""
 FACTOR = 3
 """A pixel where the original has a spot itself must stand off by so many times that more: sharpening does as much."""
@@ -23,10 +23,11 @@ def fried_pixels(x: Images, y: Images) -> PerItem:
 
     A pixel is fried where in some channel, in levels of 255,
 
-        |y - median_3x3(y)| > 32 + 3 max_3x3 |x - median_3x3(x)|   and   |y - c(x)| > 32
+        |y - median_3x3(y)| > 48 + 3 max_3x3 |x - median_3x3(x)|   and   |y - c(x)| > 48
 
-    with c(level) the median of y over all pixels where x has that level, so that a change of tone fries nothing; and
-    likewise for the level of the luma of x, and for x itself in the place of c. The outermost four pixels are left out: filters do as they like there.
+    with c(level) the median of y over all pixels where x has that level, so that a change of tone fries nothing; the
+    same with the level of the luma of x, and with x itself in the place of c. The outermost four pixels are left out:
+    filters do as they like there.
     Salt, pepper, and the speckles of a network that overflows.
 
     >>> x = torch.zeros(1, 3, 20, 20)

@@ -36,9 +36,9 @@ def grid(x: Images, y: Images, factor: int = 8) -> PerItem:
 
         amplitude = sqrt(2 sum_k |R(k)|^2) / (h w),   k over the harmonics (i h / factor, j w / factor) other than 0
 
-    with R the transform of the mean of the channels of y - x, cut to a multiple of the factor. A harmonic counts when it
-    stands out of the frequencies around it, from which its background is taken away. Pictures of less than four periods
-    a side give NaN.
+    with R the transform of the mean of the channels of y - x, cut to a multiple of the factor. A harmonic counts when
+    it stands out of the frequencies around it, from which its background is taken away. Pictures of less than four
+    periods a side give NaN.
 
     Raises:
         ValueError: a factor below 2.

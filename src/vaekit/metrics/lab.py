@@ -1,4 +1,4 @@
-"""CIE L*a*b* of sRGB pictures: IEC 61966-2-1 for the encoding, CIE 15 for the rest; D65 seen by the 2 degree observer."""
+"""CIE L*a*b* of sRGB pictures: IEC 61966-2-1 for the encoding, CIE 15 for the rest; D65, the 2 degree observer."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ WHITE = (0.95047, 1.0, 1.08883)
 def linear_light(x: Tensor) -> Tensor:
     """Values in [-1, 1], sRGB-encoded, as light in [0, 1]: (v / 12.92) near black, ((v + 0.055) / 1.055)^2.4 above.
 
-    Values outside the range are brought to its ends: there is no light below black, and no screen shows more than white.
+    Values outside the range are brought to its ends: no screen shows less than black or more than white.
     """
     value = ((x.float() + 1) / 2).clamp(0, 1)
     return torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)

@@ -54,11 +54,8 @@ def tone_curve(x: Images, y: Images) -> ToneCurve:
     slope = torch.where(spread > 1, together / spread, torch.nan)
     offset = second.mean(dim=1) - slope * middle.squeeze(1)
     rank = max(1, round(ENDS * before[0].numel()))
-    ends = []
-    for luma in (before, after):
-        flat = luma.flatten(1)
-        count = flat.shape[1]
-        ends.append(
-            torch.stack([flat.kthvalue(rank, dim=1).values, flat.kthvalue(count + 1 - rank, dim=1).values], dim=1)
-        )
-    return ToneCurve(slope, offset, (after - before).mean(dim=(1, 2)), ends[1] - ends[0])
+    ranks = (rank, before[0].numel() + 1 - rank)
+    first, second = (
+        torch.stack([luma.flatten(1).kthvalue(k, dim=1).values for k in ranks], dim=1) for luma in (before, after)
+    )
+    return ToneCurve(slope, offset, (after - before).mean(dim=(1, 2)), second - first)

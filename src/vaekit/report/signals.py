@@ -19,7 +19,7 @@ from vaekit.metrics.banding import Banding, levels_lost
 from vaekit.metrics.borders import worst_edge
 from vaekit.metrics.clipping import NONE, Plateau, plateau
 from vaekit.metrics.colour_change import ColourChange, apply_colour_change, chroma_shift, fit_colour_change
-from vaekit.metrics.droplets import count_droplets
+from vaekit.metrics.droplets import EDGE, count_droplets
 from vaekit.metrics.fried import fried_mask
 from vaekit.metrics.grid import PERIODS, find_grid
 from vaekit.metrics.levels import LOWEST, LevelCurve, Planes, level_curve, to_levels
@@ -46,6 +46,8 @@ LIGHTENS = 0.5
 another lightness."""
 COARSE = 0.15
 """The part of a step between levels by which rounding to them may move colours, on average."""
+BAD_EDGE, WIDE_EDGE = 4.0, 72
+"""An edge that is off by more levels than this is taken to be so many pixels wide, and blobs in it to be part of it."""
 HALF_RANGE = 10.0
 """Levels of deviation below which nothing is said on contrast."""
 
@@ -228,7 +230,8 @@ def _tone(change: ColourChange, bands: Banding, average: float) -> tuple[float, 
     """Brightness in levels at mid-grey, and contrast in %: whichever alone explains the tone curve, or else both.
 
     Over the picture's levels g, the change is (c1 - 1) g + c0. A gain (k g) or an offset is brightness; a line through
-    a point between the picture's mean (`average`; of all pixels) and mid-grey is contrast. What stays unexplained is a root mean square in levels.
+    a point between the picture's mean (`average`, of all pixels) and mid-grey is contrast. What is left unexplained is
+    a root mean square in levels.
     """
     rise, offset, mean, spread = change.slope - 1, change.offset, change.mean, change.deviation
     at_mean = rise * mean + offset
@@ -321,11 +324,13 @@ def _local(expected: Planes, y: Planes) -> dict[str, float]:
     pattern = find_grid(spectrum, (height, width))
     residual = torch.fft.irfft2(spectrum, s=(height, width))
     skipped = 4 if abs(sigma) > 0.12 else 0  # how a filter went over the edge is no fault of the edge
+    edge = worst_edge(residual, skipped)
+    margin = WIDE_EDGE if edge > BAD_EDGE else EDGE
     return {
         "sigma": sigma,
         "boost": boost(gains),
         "grid": pattern.amplitude,
         "period": float(pattern.period),
-        "edge": worst_edge(residual, skipped),
-        "droplets": 1e6 * count_droplets(residual, first) / (height * width),
+        "edge": edge,
+        "droplets": 1e6 * count_droplets(residual, first, margin) / (height * width),
     }
