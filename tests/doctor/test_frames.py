@@ -1,9 +1,14 @@
 import dataclasses
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from published_configs import PUBLISHED
+from torch import nn
 
+import vaekit
 from vaekit.checkpoints.cards import card_named
+from vaekit.distributions import Normal, Point
 from vaekit.doctor.frames import check_frame
 from vaekit.doctor.observing import Observation, observe
 from vaekit.vae import VAE, LatentFrame
@@ -58,3 +63,22 @@ def test_another_frame_than_the_card_says_is_wrong(observed: Observation) -> Non
 def test_a_decoder_alone_has_nothing_to_measure(healthy: VAE) -> None:
     alone = VAE(None, healthy.to_posterior, healthy.decoder, healthy.to_likelihood, healthy.frame)
     assert check_frame(observe(alone, side=64)).status == "skipped"
+
+
+class Shaped(nn.Module):
+    """Something of SD1's and SDXL's shape, as far as its config tells."""
+
+    config = PUBLISHED["SD1 and SDXL"]
+
+
+def test_latents_that_measure_like_the_twins_are_told_of(shared_data: Path) -> None:
+    """TAESD's latents, in SD1's scale, stand in for SD1's."""
+    taesd = observe(vaekit.load(shared_data / "vae" / "taesd"))
+    raw = taesd.latents / 0.18215
+    told = {}
+    for name, scale in (("SD1", 0.18215), ("SDXL", 0.13025)):
+        vae = VAE(Shaped(), Point, None, Normal, LatentFrame((0.0,), (scale,)))
+        told[name] = check_frame(replace(taesd, vae=vae, latents=raw, posterior=Point(raw)))
+    assert told["SD1"].status == "ok"
+    assert told["SDXL"].status == "warning"
+    assert "they look like those of SD1 / SD2 (scale 0.18215, shift 0)" in told["SDXL"].words

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from family_examples import EXAMPLES
 
 import vaekit
 from vaekit import Engine, Plan
 from vaekit.checkpoints.cards import card_named
-from vaekit.doctor.observing import Observation
+from vaekit.checkpoints.families import assemble, family_of
+from vaekit.doctor.observing import Observation, observe
 from vaekit.doctor.precision import check_range, check_rounding
 from vaekit.vae import VAE
 
@@ -55,6 +57,17 @@ def test_a_sum_that_overflows_is_named_by_its_block(spoilt: Callable[..., Observ
     assert finding.numbers["decoder"]["overflows"][0] == "decoder.mid.block_2 (add)"
 
 
+def test_the_layer_comes_before_the_activation_behind_it() -> None:
+    """One module calls ReLU behind many layers: it is not to be named for what a layer did."""
+    torch.manual_seed(0)
+    vae = assemble(family_of("burgess"), EXAMPLES["burgess"]).eval()
+    with torch.no_grad():
+        vae.get_parameter("decoder.convT1.bias").fill_(60_000)
+        vae.get_parameter("decoder.convT2.weight").fill_(1)
+    reach = check_range(observe(vae)).numbers["decoder"]
+    assert reach["overflows"][:2] == ["decoder.convT2", "decoder (relu)"]
+
+
 def test_weights_that_fp16_cannot_hold_are_named(spoilt: Callable[..., Observation]) -> None:
     def heavy(vae: VAE) -> None:
         vae.get_parameter("decoder.up.1.block.0.conv1.weight")[0, 0, 0, 0] = 70_000
@@ -93,8 +106,6 @@ def test_rounding_agrees_with_engines_in_half_precision(observed: Observation) -
 
 
 def test_an_encoder_alone_is_judged_by_its_latents(healthy: VAE) -> None:
-    from vaekit.doctor.observing import observe
-
     alone = VAE(healthy.encoder, healthy.to_posterior, None, healthy.to_likelihood, healthy.frame)
     finding = check_rounding(observe(alone, side=64))
     assert finding.numbers["unit"] == "% of the latents' deviation"
@@ -102,8 +113,6 @@ def test_an_encoder_alone_is_judged_by_its_latents(healthy: VAE) -> None:
 
 
 def test_taesd_has_the_headroom_that_was_published(shared_data: Path) -> None:
-    from vaekit.doctor.observing import observe
-
     observation = observe(vaekit.load(shared_data / "vae" / "taesd"), side=64)
     for half in check_range(observation).numbers.values():
         if isinstance(half, dict):

@@ -22,7 +22,7 @@ from vaekit.runtime.engine import Engine, image_config
 from vaekit.runtime.plan import Plan
 from vaekit.shapes import Images, Latents
 from vaekit.testcards.dead_leaves import dead_leaves, one_over_f
-from vaekit.testcards.flat import flat_colours
+from vaekit.testcards.flat import COLOURS, flat_colours
 from vaekit.vae import VAE
 
 SIDE = 128
@@ -31,8 +31,11 @@ POSITIONS = 4
 PICTURES, DECODED, OWN = 8, 4, 32
 """Built-in pictures that are encoded; of these, how many are decoded too; and samples of a VAE that gets no others."""
 SEED = 0
-EXTREMES = ((1.0, 1.0, 1.0), (-1.0, -1.0, -1.0), (1.0, -1.0, -1.0))
-"""White, black and red at the ends of the range: they reach further inside a network than photographs do."""
+FLATS = COLOURS[1::2]
+"""Light grey, red and blue-green: half of the colours, for half of the time."""
+EXTREMES = ((1.0, 1.0, 1.0), (-1.0, -1.0, -1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, 1.0))
+"""White, black, red and cyan at the ends of the range, side by side in one picture: they reach further inside a network
+than photographs do."""
 LEVELS = 127.5
 """8-bit levels in a difference of 1 between values in [-1, 1]."""
 
@@ -113,8 +116,10 @@ def observe(vae: VAE, pictures: Images | None = None, side: int = SIDE) -> Obser
         shown, source = own, f"{len(own)} pictures of yours"
     else:
         shown, source = _samples(exact, side, generator)
-    flats = in_channels(flat_colours((side, side)), config.image_channels)
-    extremes = in_channels(flat_colours((side, side), EXTREMES), config.image_channels)
+    flats = in_channels(flat_colours((side, side), FLATS), config.image_channels)
+    extremes = in_channels(
+        torch.cat([*flat_colours((side, side // len(EXTREMES)), EXTREMES)], 2)[None], config.image_channels
+    )
     everything = torch.cat([shown, flats, extremes])
     moments, encoding = run_watched(exact.encoder, "encoder", everything)
     posterior = exact.to_posterior(moments)

@@ -46,12 +46,7 @@ def check_range(observation: Observation, card: Card | None = None) -> Finding:
         least = min(least, reach.fp16_headroom)
         if reach.overflows:
             overflowing.append(half)
-            others = len(reach.overflows) - 1
-            more = f" and {others} place{'s' if others > 1 else ''} behind it" if others else ""
-            told.append(
-                f"{half} overflows fp16 first at {reach.overflows[0]}{more}; {reach.largest_at} reaches "
-                f"{reach.largest:,.0f}"
-            )
+            told.append(f"{half} overflows fp16 first at {_where_it_overflows(reach)}")
         else:
             peak = f"{reach.largest_at} reaches {reach.largest:,.4g}"
             told.append(f"{half} fp16-safe, headroom {_times(reach.fp16_headroom)} ({peak})")
@@ -81,27 +76,22 @@ class Reach:
 
 def _reach(network: nn.Module, half: str, seen: Mapping[Call, Activity], small: Tensor) -> Reach:
     calls = calls_in_half(network, half, small)
-    layers = largest_by_place({call: each for call, each in seen.items() if call in calls})
     weights = {name: weight.abs().max().item() for name, weight in network.named_parameters(prefix=half)}
-    everything = {**{name: size for name, size in weights.items() if size > FP16_LARGEST}, **layers}
-    place, peak = max(everything.items(), key=lambda each: each[1])
+    # One place may call a function many times: what comes first is told by the calls.
+    held = [(each.place, each.largest if each.finite else math.inf) for call, each in seen.items() if call in calls]
+    sizes = [*((name, size) for name, size in weights.items() if size > FP16_LARGEST), *held]
+    place, peak = max(sizes, key=lambda each: each[1])
+    layers: dict[str, float] = {}
+    for name, size in held:
+        layers[name] = max(layers.get(name, 0.0), size)
     return Reach(
         FP16_LARGEST / max(peak, TINY),
         BF16_LARGEST / max(peak, TINY),
         peak,
         place,
-        [name for name, size in everything.items() if size > FP16_LARGEST],
+        list(dict.fromkeys(name for name, size in sizes if size > FP16_LARGEST)),
         layers,
     )
-
-
-def largest_by_place(seen: Mapping[Call, Activity]) -> dict[str, float]:
-    """The largest magnitude in each place, in the order in which they come."""
-    layers: dict[str, float] = {}
-    for each in seen.values():
-        value = each.largest if each.finite else math.inf
-        layers[each.place] = max(layers.get(each.place, 0.0), value)
-    return layers
 
 
 def check_rounding(observation: Observation) -> Finding:
@@ -167,6 +157,14 @@ def _against_card(card: Card | None, status: Status) -> str:
     if card.fp16 == "unsafe" and status != "wrong":
         return "its card says that it overflows on other pictures"
     return "its card says that it is safe" if card.fp16 == "safe" and status == "wrong" else ""
+
+
+def _where_it_overflows(reach: Reach) -> str:
+    first, others = reach.overflows[0], len(reach.overflows) - 1
+    more = f" and {others} place{'s' if others > 1 else ''} more" if others else ""
+    if reach.largest_at == first:
+        return f"{first}, which reaches {reach.largest:,.0f}{more and f',{more}'}"
+    return f"{first}{more}; {reach.largest_at} reaches {reach.largest:,.0f}"
 
 
 def _range_remedy(status: Status, halves: list[str]) -> str:
