@@ -19,8 +19,6 @@
     ├── NothingMeasured           data of which not one item could be evaluated
     ├── ProtocolChanged           a folder that holds an evaluation of another protocol
     ├── CannotExport              a network that cannot be written as a program, or whose program gives something else
-
-
     ├── CannotWrite               a file that cannot be written
     │   └── CannotWriteHere       a full disk, a folder that cannot be written: the next file would fare the same
     ├── MissingPackage            an optional package that this needs and that is not installed

@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vaekit.doctor.flat_areas import check_border, check_grid, grid_amplitude
+from vaekit.doctor.flat_areas import check_border, check_grid
 from vaekit.doctor.observing import Observation, observe
+from vaekit.metrics.grid import flat_grid
 from vaekit.vae import VAE
 
 
@@ -27,10 +28,8 @@ def test_a_grid_is_measured_in_levels(observed: Observation, levels: float, stat
 def test_other_frequencies_are_no_grid() -> None:
     columns = torch.arange(96)
     waves = torch.sin(2 * torch.pi * columns / 12).expand(1, 3, 96, 96)
-    assert grid_amplitude(waves, 8) < 1e-3
-    assert grid_amplitude(torch.sin(2 * torch.pi * columns / 4).expand(1, 3, 96, 96), 8) == pytest.approx(
-        127.5 / 2**0.5
-    )
+    assert flat_grid(waves, 8) < 1e-3
+    assert flat_grid(torch.sin(2 * torch.pi * columns / 4).expand(1, 3, 96, 96), 8) == pytest.approx(127.5 / 2**0.5)
 
 
 def test_a_rim_is_a_warning(observed: Observation) -> None:

@@ -63,7 +63,7 @@ def test_reasons_name_both_sides_and_what_is_not_sure() -> None:
         ({"chroma_bias": -15.0}, "Makes colours 15.0 % paler."),
         ({"green_shift": 1.5}, "Shifts green by +1.0 levels"),
         ({"brightness": -3.0}, "Makes pictures darker by 3.0 levels"),
-        ({"grid_flat": 1.3}, "Leaves a grid of amplitude 1.3/255 on flat colours."),
+        ({"grid_flat": 1.3}, "Leaves a grid of 1.3/255 on flat colours."),
         ({"text_contrast": 0.6, "ocr_errors": 12.0}, "keeps 60 % of its contrast; 12 % of the letters are misread."),
         ({"drift_psnr": 3.0, "drift_colour": 8.0}, "Eight passes lose 3.0 dB and shift a channel by up to 8.0 levels."),
     ],

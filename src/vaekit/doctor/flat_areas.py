@@ -6,6 +6,7 @@ from torch import Tensor
 from vaekit.checkpoints.borders import distance_to_border
 from vaekit.doctor.findings import Finding, Status, skipped
 from vaekit.doctor.observing import LEVELS, Observation
+from vaekit.metrics.grid import flat_grid
 from vaekit.shapes import Images
 
 GRID_SEEN, GRID_WRONG = 1.0, 4.0
@@ -14,26 +15,6 @@ cannot be missed."""
 RIM, RIM_RATIO = 3.0, 3.0
 """A rim is an error at the border that is larger than inside by so many levels of 255, and by such a factor."""
 NOTHING = "there are no flat colours to look at: "
-
-
-def grid_amplitude(pictures: Images, factor: int) -> float:
-    """Root mean square of what repeats every `factor` pixels, mean over pictures, in levels of 255.
-
-        g(u, v) = mean over p, q of y(p f + u, q f + v) - mean of y,    0 <= u, v < f
-
-    All frequencies that are multiples of 1/f of a pixel, and no other, contribute. A ramp does too, so that only flat
-    pictures should be given.
-
-    >>> import torch
-    >>> stripes = torch.tensor([1.0, -1.0, 1.0, -1.0]).expand(1, 3, 4, 4) / 127.5
-    >>> round(grid_amplitude(stripes, 2), 4)
-    1.0
-    """
-    rows, columns = (side // factor for side in pictures.shape[2:])
-    whole = pictures[:, :, : rows * factor, : columns * factor].double()
-    cells = whole.unflatten(3, (columns, factor)).unflatten(2, (rows, factor)).mean(dim=(2, 4))
-    pattern = cells - cells.mean(dim=(2, 3), keepdim=True)
-    return (pattern.square().mean(dim=(1, 2, 3)).sqrt().mean() * LEVELS).item()
 
 
 def check_grid(observation: Observation) -> Finding:
@@ -48,7 +29,7 @@ def check_grid(observation: Observation) -> Finding:
     side = flats.shape[2]
     cut = side // factor // 4 * factor
     inside = made[:, :, cut : side - cut, cut : side - cut]
-    amplitude = grid_amplitude(inside, factor)
+    amplitude = flat_grid(inside, factor)
     off = ((inside - flats[:, :, cut : side - cut, cut : side - cut]).abs().mean() * LEVELS).item()
     numbers = {"amplitude": amplitude, "period": factor, "mean_error": off}
     words = f"{factor}-pixel grid of {amplitude:.2f} levels of 255 on flat colours, which come back {off:.1f} off"

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from vaekit.metrics.colour import LEVELS_PER_UNIT
 from vaekit.metrics.levels import to_levels
 from vaekit.shapes import Images, PerItem
 
@@ -60,6 +61,25 @@ def grid(x: Images, y: Images, factor: int = 8) -> PerItem:
         spectrum = torch.fft.rfft2(plane - plane.mean())
         found.append(find_grid(spectrum, (height, width), (factor,)).amplitude)
     return torch.tensor(found)
+
+
+def flat_grid(pictures: Images, factor: int) -> float:
+    """Root mean square of what repeats every `factor` pixels, mean over pictures, in levels of 255.
+
+        g(u, v) = mean over p, q of y(p f + u, q f + v) - mean of y,    0 <= u, v < f
+
+    All frequencies that are multiples of 1/f of a pixel, and no other, contribute. A ramp does too, so that only flat
+    pictures should be given.
+
+    >>> stripes = torch.tensor([1.0, -1.0, 1.0, -1.0]).expand(1, 3, 4, 4) / 127.5
+    >>> round(flat_grid(stripes, 2), 4)
+    1.0
+    """
+    rows, columns = (side // factor for side in pictures.shape[2:])
+    whole = pictures[:, :, : rows * factor, : columns * factor].double()
+    cells = whole.unflatten(3, (columns, factor)).unflatten(2, (rows, factor)).mean(dim=(2, 4))
+    pattern = cells - cells.mean(dim=(2, 3), keepdim=True)
+    return (pattern.square().mean(dim=(1, 2, 3)).sqrt().mean() * LEVELS_PER_UNIT).item()
 
 
 def find_grid(residual: Complex[Tensor, "h half"], size: tuple[int, int], periods: Sequence[int] = PERIODS) -> Grid:

@@ -9,7 +9,7 @@ from torch import Tensor
 from vaekit.metrics.banding import banding
 from vaekit.metrics.delta_e import delta_e_map
 from vaekit.metrics.drift import drift
-from vaekit.metrics.grid import grid
+from vaekit.metrics.grid import flat_grid
 from vaekit.metrics.lab import lab
 from vaekit.metrics.legibility import stroke_contrast
 from vaekit.metrics.levels import as_saved
@@ -29,7 +29,6 @@ SIZE = (256, 384)
 SQUARE = (256, 256)
 SMALL_TEXT = 16
 """Pixels up to which text is small."""
-FACTORS = (8, 16, 32)
 OCR = "rapidocr_onnxruntime"
 
 
@@ -52,6 +51,7 @@ class Through:
 
     def __init__(self, contender: VaeContender) -> None:
         self._contender = contender
+        self.factor = contender.encoder.config.factor
 
     def __call__(self, pixels: Images) -> Images:
         made = self._contender.round_trip(pixels)
@@ -63,12 +63,13 @@ class Through:
 
 
 def grid_on_flat(through: Through) -> float:
-    """The mean over flat colours of the largest amplitude of a pattern of the factor, in levels of 255."""
-    amplitudes = []
-    for card in flat_colours(SQUARE).split(1):
-        made = through(card)
-        amplitudes.append(max(grid(card, made, factor).item() for factor in FACTORS))
-    return statistics.fmean(amplitudes)
+    """What repeats with the VAE's factor on flat colours, away from the border, in levels of 255."""
+    factor = through.factor
+    cut = SQUARE[0] // 4 // factor * factor
+    if factor == 1:
+        return 0.0
+    made = torch.cat([through(card) for card in flat_colours(SQUARE).split(1)])
+    return flat_grid(made[:, :, cut:-cut, cut:-cut], factor)
 
 
 def sharpness(through: Through) -> float:

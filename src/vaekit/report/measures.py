@@ -91,7 +91,13 @@ MEASURES: tuple[Measure, ...] = (
     *_measures(
         "artefacts",
         ("grid", "Grid", "levels", "lower", "Amplitude of what repeats every 8, 16 or 32 pixels, of 255."),
-        ("grid_flat", "Grid on flat colours", "levels", "lower", "The same on cards of one colour."),
+        (
+            "grid_flat",
+            "Grid on flat colours",
+            "levels",
+            "lower",
+            "Root mean square of what repeats with the VAE's factor on cards of one colour, of 255.",
+        ),
         ("banding", "Levels lost", "%", "lower", "Levels of the range that are in use no more."),
         ("ramp_banding", "Levels lost on ramps", "%", "lower", "The same on smooth ramps."),
         ("ringing", "Ringing", "levels", "lower", "Halos beside strong edges: beyond the range nearby, of 255."),

@@ -135,8 +135,8 @@ def tint(value: Values) -> Iterator[str]:
 
 
 def grid(value: Values) -> Iterator[str]:
-    if value.get("grid_flat", 0.0) >= 0.1:
-        yield f"Leaves a grid of amplitude {value['grid_flat']:.1f}/255 on flat colours."
+    if value.get("grid_flat", 0.0) >= 0.3:
+        yield f"Leaves a grid of {value['grid_flat']:.1f}/255 on flat colours."
 
 
 def text(value: Values) -> Iterator[str]:
