@@ -69,3 +69,10 @@ Lpips = Annotated[
         show_default="VAEKIT_PERCEPTUAL, a models folder, or an installed package",
     ),
 ]
+Correct = Annotated[
+    bool,
+    typer.Option(
+        "--correct",
+        help="Correct colours as fitted to this VAE by `vaekit compare --fit-correction`; said wherever done.",
+    ),
+]
