@@ -1,6 +1,7 @@
 """`compare --fit-correction`, and `--correct` wherever pictures come out: fitted, told, applied, refused."""
 
 import json
+import shutil
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -12,9 +13,15 @@ from PIL import Image
 
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
+from vaekit.domains.images.reading import read_picture
+from vaekit.report.contenders import VaeContender
+from vaekit.report.fitting import Fitting
+from vaekit.runtime.engine import Engine
+from vaekit.runtime.plan import Plan
 
 Run = Callable[..., Any]
 SIDE = 64
+FIT = ("--fit-correction", "--show", 0, "--json")
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +48,29 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def fitted(run: Run, tinted: Path, pieces: Path, tmp_path: Path) -> Any:
-    said = run(
-        "compare", pieces, "--vae", tinted, "--fit-correction", "--out", tmp_path / "fit.html", "--show", 0, "--json"
-    )
+@pytest.fixture(scope="module")
+def corrected(tinted: Path, pieces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same VAE in another folder, its correction beside it: fitted without a report, which takes longer."""
+    copy = Path(shutil.copy(tinted, tmp_path_factory.mktemp("corrected")))
+    contender = VaeContender("tinted", Engine(load(copy), Plan()))
+    fitting = Fitting(contender, str(copy), 0)
+    for path in sorted(pieces.iterdir()):
+        contender.make(path.name, read_picture(path))
+    assert fitting.finish({}).path == correction_beside(copy)
+    return copy
+
+
+def correction_beside(vae: Path) -> Path:
+    return vae.with_name(f"{vae.name}.correction.json")
+
+
+def test_a_cast_is_fitted_saved_and_corrected(run: Run, tinted: Path, pieces: Path, tmp_path: Path) -> None:
+    tinted = Path(shutil.copy(tinted, tmp_path))
+    said = run("compare", pieces, "--vae", tinted, "--out", tmp_path / "f.html", *FIT)
     assert said.code == 0, said.err
-    yield said.json["fitted"][0]
-    tinted.with_name("tinted.safetensors.correction.json").unlink(missing_ok=True)
-
-
-def test_a_cast_is_fitted_saved_and_corrected(
-    run: Run, tinted: Path, pieces: Path, tmp_path: Path, fitted: dict[str, Any]
-) -> None:
+    (fitted,) = said.json["fitted"]
     path = Path(fitted["written"])
-    assert path == tinted.with_name("tinted.safetensors.correction.json")
+    assert path == correction_beside(tinted)
     assert fitted["helps"] and fitted["pictures"] == 10
     told = json.loads(path.read_text("utf-8"))
     assert told["held_out_delta_e"]["after"] < told["held_out_delta_e"]["before"] - 1
@@ -76,36 +91,32 @@ def test_a_cast_is_fitted_saved_and_corrected(
     assert "colours corrected" in out.read_text("utf-8")
 
 
-def test_reconstruct_says_that_it_corrects(
-    run: Run, tinted: Path, pieces: Path, tmp_path: Path, fitted: dict[str, Any]
-) -> None:
+def test_reconstruct_says_that_it_corrects(run: Run, corrected: Path, pieces: Path, tmp_path: Path) -> None:
     picture = pieces / "china2.png"
-    plain = run("reconstruct", picture, "--vae", tinted, "--out", tmp_path / "plain", "--json").json
+    plain = run("reconstruct", picture, "--vae", corrected, "--out", tmp_path / "plain", "--json").json
     said = run(
-        "reconstruct", picture, "--vae", tinted, "--out", tmp_path / "out", "--correct", "--json", "--dtype", "bf16"
+        "reconstruct", picture, "--vae", corrected, "--out", tmp_path / "out", "--correct", "--json", "--dtype", "bf16"
     )
     assert said.code == 0, said.err
-    assert said.json["correction"]["matrix"] == fitted["matrix"]
+    assert said.json["correction"]["matrix"] == json.loads(correction_beside(corrected).read_text("utf-8"))["matrix"]
     (after,), (before,) = said.json["pictures"], plain["pictures"]
     assert any("colours corrected" in note for note in after["notes"])
     assert not any("corrected" in note for note in before["notes"]) and "correction" not in plain
     assert abs(after["colour_shift"][0]) < abs(before["colour_shift"][0]) / 2
-    spoken = run("reconstruct", picture, "--vae", tinted, "--out", tmp_path / "out", "--correct")
+    spoken = run("reconstruct", picture, "--vae", corrected, "--out", tmp_path / "out", "--correct")
     assert "colours corrected" in spoken.err
 
 
-def test_decode_says_that_it_corrects(
-    run: Run, tinted: Path, pieces: Path, tmp_path: Path, fitted: dict[str, Any]
-) -> None:
-    assert run("encode", pieces / "china2.png", "--vae", tinted, "-o", tmp_path / "latents").code == 0
-    said = run("decode", tmp_path / "latents", "--vae", tinted, "-o", tmp_path / "decoded", "--correct")
+def test_decode_says_that_it_corrects(run: Run, corrected: Path, pieces: Path, tmp_path: Path) -> None:
+    assert run("encode", pieces / "china2.png", "--vae", corrected, "-o", tmp_path / "latents").code == 0
+    said = run("decode", tmp_path / "latents", "--vae", corrected, "-o", tmp_path / "decoded", "--correct")
     assert said.code == 0, said.err
     assert "colours corrected" in said.err
-    run("reconstruct", pieces / "china2.png", "--vae", tinted, "--out", tmp_path / "there", "--correct")
+    run("reconstruct", pieces / "china2.png", "--vae", corrected, "--out", tmp_path / "there", "--correct")
     with Image.open(tmp_path / "decoded" / "china2.png") as a, Image.open(tmp_path / "there" / "china2.png") as b:
         assert a.tobytes() == b.tobytes()
-    told = run("decode", tmp_path / "latents", "--vae", tinted, "-o", tmp_path / "decoded", "--correct", "--json")
-    assert told.json["correction"]["kind"] == fitted["kind"]
+    told = run("decode", tmp_path / "latents", "--vae", corrected, "-o", tmp_path / "decoded", "--correct", "--json")
+    assert told.json["correction"]["kind"]
 
 
 def test_where_there_is_none_it_tells_how_one_is_made(run: Run, tinted: Path, pieces: Path, tmp_path: Path) -> None:
@@ -119,11 +130,10 @@ def test_where_there_is_none_it_tells_how_one_is_made(run: Run, tinted: Path, pi
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_one_stops_everything(
-    run: Run, tinted: Path, pieces: Path, tmp_path: Path, fitted: dict[str, Any]
-) -> None:
-    Path(fitted["written"]).write_text("{", "utf-8")
-    said = run("reconstruct", pieces, "--out", tmp_path / "a", "--vae", tinted, "--correct")
+def test_a_damaged_one_stops_everything(run: Run, corrected: Path, pieces: Path, tmp_path: Path) -> None:
+    vae = Path(shutil.copy(corrected, tmp_path))
+    correction_beside(vae).write_text("{", "utf-8")
+    said = run("reconstruct", pieces, "--out", tmp_path / "a", "--vae", vae, "--correct")
     assert said.code == 1 and "no correction of colours" in said.err
     assert not (tmp_path / "a").exists()
 

@@ -73,6 +73,6 @@ Correct = Annotated[
     bool,
     typer.Option(
         "--correct",
-        help="Correct colours as fitted to this VAE by `vaekit compare --fit-correction`; said wherever done.",
+        help="Correct colours, as `vaekit compare --fit-correction` found for this VAE. Results say so.",
     ),
 ]

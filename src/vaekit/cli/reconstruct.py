@@ -42,8 +42,8 @@ def reconstruct(
 
     Writes what comes back and says what the VAE changed. Results are PNG files, upright and in sRGB; transparency is
     kept beside the colours as it is. PSNR and SSIM compare the 8-bit result with the 8-bit original; the shift is the
-    mean difference of red, green and blue in levels of 255; the time is that of encoding and decoding. With --correct all
-    of them are those of the corrected picture.
+    mean difference of red, green and blue in levels of 255; the time is that of encoding and decoding. With
+    --correct they are those of the corrected picture.
     """
     from vaekit.checkpoints.loading import load
     from vaekit.domains.images.correction_files import correction_of

@@ -28,9 +28,9 @@ class FittedFor:
         """For a person."""
         found, gained = self.fitted, self.fitted.gained
         numbers = (
-            f"dE2000 {found.before:.2f} -> {found.after:.2f} on held-out pictures (gained {gained.difference.mean:+.2f}, "
-            f"95 % {gained.difference.low:+.2f} to {gained.difference.high:+.2f}, p = {gained.p:.2g}, "
-            f"{found.pictures} pictures)"
+            f"dE2000 {found.before:.2f} -> {found.after:.2f} on held-out pictures (gained "
+            f"{gained.difference.mean:+.2f}, 95 % {gained.difference.low:+.2f} to {gained.difference.high:+.2f}, "
+            f"p = {gained.p:.2g}, {found.pictures} pictures)"
         )
         if self.path is None:
             return f"{self.name}: no correction of colours helps; the best one: {numbers}. Nothing was written."

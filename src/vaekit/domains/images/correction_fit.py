@@ -5,10 +5,10 @@ to the identity:
 
     min  E[ w_c (x_c - (M y + o)_c)^2 ] + r |(M | o)_c - identity|^2,      w_c = (d encode / d light at x_c)^2
 
-over the mean colours x, y of patches: what a VAE does to detail is noise here, and noise in y would draw the fit to less
-contrast (regression dilution), which makes dE worse. The weights make it the error in encoded values, to first order:
-without them shadows, where an eye sees small differences of light, would not count. Patches with many pixels at an end
-of the range in either picture are left out: what was clipped there is no longer affine.
+over the mean colours x, y of patches: what a VAE does to detail is noise here, and noise in y would draw the fit to
+less contrast (regression dilution), which makes dE worse. The weights make it the error in encoded values, to first
+order: without them shadows, where an eye sees small differences of light, would not count. Patches with many pixels at
+an end of the range in either picture are left out: what was clipped there is no longer affine.
 
 Pictures are held out in turn (cross-validation): each is judged by a correction fitted on others. What is saved is
 fitted on all.
@@ -38,8 +38,8 @@ FEWEST = 8
 LEVEL = 0.05 / 5
 """Of the test: one in twenty, shared by five candidates (Bonferroni)."""
 MARGIN = 0.05
-"""dE2000, mean over pictures, that must surely be gained: the lower end of the 95 % interval. Less is not worth a change
-of every pixel, and did not carry over to other pictures where we tried it: see `docs/correction.md`."""
+"""dE2000, mean over pictures, that must surely be gained: the lower end of the 95 % interval. Less is not worth a
+change of every pixel, and did not carry over to other pictures where we tried it: see `docs/correction.md`."""
 TOLERANCE = 0.02
 """dE2000 by which a smaller candidate may be worse than the best one."""
 PATCH = 16

@@ -66,8 +66,8 @@ def round_trips(
     """Reconstruct picture files, each into the file that `targets` names for it.
 
     With `compare`, `<target>.side-by-side.png` is written too. What is compared is what the VAE was given: for one of
-    grey pictures, the picture in grey. With a `correction`, colours of the result are corrected before it is written and
-    measured, and its notes say so. Pictures weigh their pixels.
+    grey pictures, the picture in grey. With a `correction`, colours of the result are corrected before it is written
+    and measured, and its notes say so. Pictures weigh their pixels.
 
     Raises:
         BadPicture, NotFound: the file cannot be read, or the VAE gave values that are not finite.
