@@ -8,6 +8,7 @@
     │   └── NotRunnable           a VAE that vaekit knows by its tensors, and has no network for
     ├── WrongTensors              the right family with tensors missing, left over or misshapen
     ├── BadLatent                 a latent file that is damaged or not a latent file
+    ├── BadCorrection             a correction of colours that is damaged, or another VAE's
     ├── LatentMismatch            latents, or a checkpoint, of one kind given a VAE of another
     ├── UnknownFrame              a scale and shift are needed, and neither file, shapes nor user tell them
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
@@ -72,6 +73,10 @@ class WrongTensors(VaekitError):
 
 class BadLatent(VaekitError):
     """A latent file that is damaged or not a latent file."""
+
+
+class BadCorrection(VaekitError):
+    """A file with a correction of colours that is damaged, something else, or made for another VAE."""
 
 
 class LatentMismatch(VaekitError):

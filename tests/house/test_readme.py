@@ -28,7 +28,9 @@ COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if lin
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One working folder for all commands, in the order of the page: later ones use what earlier ones wrote."""
     path = tmp_path_factory.mktemp("readme")
-    shutil.copy(str(files("sklearn.datasets.images") / "china.jpg"), path / "photo.jpg")
+    (path / "photos").mkdir()
+    for place in ("photo.jpg", "photos/china.jpg"):
+        shutil.copy(str(files("sklearn.datasets.images") / "china.jpg"), path / place)
     return path
 
 

@@ -13,6 +13,7 @@ from vaekit.cli.output import counting, print_json, print_table, say, working
 if TYPE_CHECKING:
     from vaekit.report.comparing import Source
     from vaekit.report.contenders import Contender
+    from vaekit.report.fitting import Fitting
     from vaekit.report.records import JudgedSet, Report
     from vaekit.runtime.plan import Plan
 
@@ -64,6 +65,18 @@ def compare(
     memory: options.Memory = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
+    fit_correction: Annotated[
+        bool,
+        typer.Option(
+            "--fit-correction",
+            help="Fit the smallest correction of colours to each --vae, from 8 pictures or more; it is written beside "
+            "the VAE if it helps on held-out ones.",
+        ),
+    ] = False,
+    correct: Annotated[
+        bool,
+        typer.Option("--correct", help="Judge each --vae that has such a correction with it too, as another set."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Show what VAEs do to pictures, and which is better.
@@ -78,7 +91,9 @@ def compare(
 
     json_beside(out)
     check_use(images, folder, vae, decode_with, originals, reconstructions)
+    check_correction(fit_correction, correct, bool(images or folder), decode_with, originals)
     plan = Plan(device=device, dtype=dtype, memory=memory, backend=backend)
+    fits: list[Fitting] = []
     with working("looking at the VAEs"):
         perceptual, absent = distances(lpips, vgg)
         if originals is not None:
@@ -88,6 +103,9 @@ def compare(
             contenders = vaes(vae or ["builtin"], decode_with or [], plan, padding, models)
             given = [*(images or []), *(folder or [])]
             sources = pictures_of(given, limit, seed) if given else built_in()
+            fits = fittings(contenders, vae or ["builtin"], len(sources), seed) if fit_correction else []
+            if correct:
+                contenders = with_corrected(contenders, vae or ["builtin"], models)
     protocol = {
         "dtype": dtype,
         "device": str(plan.torch_device),
@@ -96,18 +114,24 @@ def compare(
         "limit": limit,
         "latents": "the posterior's mode",
         "pictures_judged": "8-bit sRGB, upright, at their own size; transparency left aside",
+        "corrections": {each.name: each.about()["correction"] for each in contenders if "correction" in each.about()},
         "not_measured": absent,
         "versions": versions(),
         "command": " ".join(Path(word).name if "/" in word else word for word in sys.argv[1:]),
     }
     with counting("pictures") as progress:
         found = run(sources, contenders, perceptual, protocol, show, progress)
+    fitted = [each.finish(versions(), models) for each in fits]
     with working("writing the page"):
         beside = write_report(found.report, found.shown, out)
     if as_json:
-        print_json({"report": str(out), "numbers": str(beside), "sets": [summary(one) for one in found.report.sets]})
+        told = {"fitted": [one.as_json() for one in fitted]} if fit_correction else {}
+        sets = [summary(one) for one in found.report.sets]
+        print_json({"report": str(out), "numbers": str(beside), "sets": sets, **told})
         return
     tell(found.report)
+    for one in fitted:
+        say(one.words)
     for reason in absent.values():
         say(f"vaekit: {reason}")
     say(f"Written to {out}, numbers in {beside.name}")
@@ -133,6 +157,62 @@ def check_use(
         raise typer.BadParameter("--originals compares pictures that are made already: leave out pictures and VAEs")
     if decode_with and len(vae or []) > 1:
         raise typer.BadParameter("--decode-with takes the latents of one encoder: give --vae once")
+
+
+def check_correction(
+    fit: bool, correct: bool, pictures: bool, decode_with: Sequence[str] | None, originals: Path | None
+) -> None:
+    """Refuse a correction of colours where there is nothing to fit it to, or to apply it to.
+
+    Raises:
+        typer.BadParameter: so it is.
+    """
+    if not (fit or correct):
+        return
+    if decode_with or originals is not None:
+        raise typer.BadParameter(
+            "a correction of colours belongs to a whole VAE: leave out --decode-with and --originals"
+        )
+    if fit and correct:
+        raise typer.BadParameter("fit a correction first (--fit-correction), then look at what it does (--correct)")
+    if fit and not pictures:
+        raise typer.BadParameter("--fit-correction needs pictures: colours of cards are not those of photographs")
+
+
+def fittings(contenders: Sequence["Contender"], names: Sequence[str], pictures: int, seed: int) -> list["Fitting"]:
+    """A fit for each VAE, which learns while they are compared."""
+    from vaekit.domains.images.correction_fit import FEWEST
+    from vaekit.report.contenders import VaeContender
+    from vaekit.report.fitting import Fitting, too_few
+
+    if pictures < FEWEST:
+        raise too_few(pictures)
+    pairs = zip(contenders, names, strict=True)
+    return [Fitting(each, name, seed) for each, name in pairs if isinstance(each, VaeContender)]
+
+
+def with_corrected(
+    contenders: Sequence["Contender"], names: Sequence[str], models: Sequence[Path] | None
+) -> list["Contender"]:
+    """The VAEs, and after each that has a correction, the VAE with it.
+
+    Raises:
+        NotFound: none has one.
+    """
+    from vaekit.domains.images.correction_files import correction_of, find_correction
+    from vaekit.report.contenders import VaeContender
+    from vaekit.report.corrected import CorrectedContender
+
+    made: list[Contender] = []
+    for each, name in zip(contenders, names, strict=True):
+        made.append(each)
+        saved = find_correction(name, each.encoder.vae, models) if isinstance(each, VaeContender) else None
+        if isinstance(each, VaeContender) and saved is not None:
+            made.append(CorrectedContender(each, saved))
+    first = contenders[0]
+    if len(made) == len(contenders) and isinstance(first, VaeContender):
+        correction_of(names[0], first.encoder.vae, models)  # says how one is made
+    return made
 
 
 def vaes(

@@ -23,6 +23,7 @@ def decode(
     memory: options.Memory = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
+    correct: options.Correct = False,
     as_json: options.Json = False,
 ) -> None:
     """Decode latent files into PNG pictures.
@@ -33,6 +34,7 @@ def decode(
     from vaekit.checkpoints.latents import LatentFile, check_readable, find_latents, load_latent, space_of
     from vaekit.checkpoints.loading import load
     from vaekit.domains.images.channels import as_rgb
+    from vaekit.domains.images.correction_files import correction_of
     from vaekit.domains.images.writing import write_picture
     from vaekit.overlapped import Steps
     from vaekit.runtime.engine import Engine
@@ -42,28 +44,35 @@ def decode(
     named = targets(find_latents(latents), out, ".png")
     with working("looking at the VAE"):
         loaded = load(vae, padding=padding, models=models)
+        correction = correction_of(vae, loaded, models) if correct else None
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype, memory=memory, backend=backend)), space_of(loaded)
 
     def run(path: Path, latent: LatentFile) -> tuple[Images, dict[str, Any]]:
         caution = check_readable(path, latent.space, space)
         if caution:
             say(f"vaekit: {caution}")
-        pixels = engine.decode(latent.posterior.mean, (latent.height, latent.width))
+        pixels = as_rgb(engine.decode(latent.posterior.mean, (latent.height, latent.width)))
+        if correction is not None:
+            pixels = correction.correction.apply(pixels)
         facts = {"latent": path, "output": named[path], "width": latent.width, "height": latent.height}
         return pixels, facts | {"caution": caution}
 
     def write(path: Path, decoded: tuple[Images, dict[str, Any]]) -> dict[str, Any]:
         pixels, facts = decoded
-        write_picture(named[path], as_rgb(pixels))
+        write_picture(named[path], pixels)
         return facts
 
     steps = Steps(load_latent, run, write, lambda latent: latent.height * latent.width)
     done, failures = each(list(named), steps)
     if as_json:
-        print_json({"vae": vae, "pictures": done, "failures": [vars(failure) for failure in failures]})
+        told = {"correction": correction.as_json()} if correction is not None else {}
+        failed = [vars(failure) for failure in failures]
+        print_json({"vae": vae, **told, "pictures": done, "failures": failed})
     elif done:
         rows = [[Path(one["output"]).name, f"{one['width']}x{one['height']}"] for one in done]
         print_table(f"{vae}: decoded", ("picture", "size"), rows)
+        if correction is not None:
+            say(f"{vae}: {correction.about}")
         say(f"Written to {out}")
     if failures:
         raise typer.Exit(1)

@@ -73,3 +73,10 @@ Folder = Annotated[
     list[Path] | None,
     typer.Option("--images", metavar="DIR", help="A folder of pictures, or a picture; may be repeated."),
 ]
+Correct = Annotated[
+    bool,
+    typer.Option(
+        "--correct",
+        help="Correct colours, as `vaekit compare --fit-correction` found for this VAE. Results say so.",
+    ),
+]

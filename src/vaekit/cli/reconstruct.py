@@ -32,6 +32,7 @@ def reconstruct(
     memory: options.Memory = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
+    correct: options.Correct = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="First print how pictures of these sizes will be run, and in what memory.")
     ] = False,
@@ -41,9 +42,11 @@ def reconstruct(
 
     Writes what comes back and says what the VAE changed. Results are PNG files, upright and in sRGB; transparency is
     kept beside the colours as it is. PSNR and SSIM compare the 8-bit result with the 8-bit original; the shift is the
-    mean difference of red, green and blue in levels of 255; the time is that of encoding and decoding.
+    mean difference of red, green and blue in levels of 255; the time is that of encoding and decoding. With
+    --correct they are those of the corrected picture.
     """
     from vaekit.checkpoints.loading import load
+    from vaekit.domains.images.correction_files import correction_of
     from vaekit.domains.images.reading import find_pictures
     from vaekit.domains.images.roundtrip import round_trips
     from vaekit.runtime.engine import Engine
@@ -53,13 +56,16 @@ def reconstruct(
     named = targets(pictures, out, ".png")
     with working("looking at the VAE"):
         plan = Plan(device=device, dtype=dtype, memory=memory, backend=backend)
-        engine = Engine(load(vae, padding=padding, models=models), plan)
+        loaded = load(vae, padding=padding, models=models)
+        correction = correction_of(vae, loaded, models) if correct else None
+        engine = Engine(loaded, plan)
     plans = plans_for(engine, pictures) if explain else []
     if plans and not as_json:
         print_plans(plans)
-    done, failures = each(list(named), round_trips(engine, named, side_by_side))
+    done, failures = each(list(named), round_trips(engine, named, side_by_side, correction))
     if as_json:
-        told = {"plans": [vars(plan) for plan in plans]} if explain else {}
+        told: dict[str, Any] = {"plans": [vars(plan) for plan in plans]} if explain else {}
+        told |= {"correction": correction.as_json()} if correction is not None else {}
         results = {"pictures": [vars(trip) for trip in done], "failures": [vars(failure) for failure in failures]}
         print_json({"vae": vae, **told, **results})
     elif done:

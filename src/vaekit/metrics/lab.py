@@ -20,6 +20,21 @@ def linear_light(x: Tensor) -> Tensor:
     return torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
+def encoded_light(light: Tensor) -> Tensor:
+    """The inverse of `linear_light`: light in [0, 1] as values in [-1, 1], sRGB-encoded, float32.
+
+        12.92 l near black,   1.055 l^(1/2.4) - 0.055 above
+
+    Light outside the range is brought to its ends.
+
+    >>> encoded_light(torch.tensor([0.0, 0.214, 1.0])).round(decimals=2).tolist()
+    [-1.0, 0.0, 1.0]
+    """
+    light = light.float().clamp(0, 1)
+    value = torch.where(light <= 0.04045 / 12.92, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    return value * 2 - 1
+
+
 def lab(x: Images) -> Images:
     """Pictures (b, 3, h, w) in [-1, 1] as L*, a*, b*: (b, 3, h, w), float32, L* in [0, 100].
 

@@ -1,7 +1,7 @@
 """Who makes the reconstructions that a report judges: VAEs, an encoder with several decoders, another tool's files."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -65,6 +65,8 @@ class VaeContender:
         self.name = name
         self.encoder = encoder
         self.decoder = encoder if decoder is None else decoder
+        self.listeners: list[Callable[[str, Picture, Made], None]] = []
+        """Each is called with what was made of a picture."""
         self._sums: ChannelSums | None = None
         self._largest = (0, 0)
 
@@ -79,7 +81,10 @@ class VaeContender:
         self._largest = max(self._largest, size, key=lambda each: each[0] * each[1])
         mega = size[0] * size[1] / MEGA
         cost = {"encode_seconds": (encoded - started) / mega, "decode_seconds": (decoded - encoded) / mega}
-        return Made(as_rgb(result), cost | self._latents(posterior, size))
+        made = Made(as_rgb(result), cost | self._latents(posterior, size))
+        for tell in self.listeners:
+            tell(name, picture, made)
+        return made
 
     def decode(self, raw: Latents, size: tuple[int, int]) -> Images:
         """Raw latents of the encoder through the decoder, in its frame."""

@@ -96,7 +96,7 @@ MEASURES: tuple[Measure, ...] = (
             "Grid on flat colours",
             "levels",
             "lower",
-            "Root mean square of what repeats with the VAE's factor on cards of one colour, of 255.",
+            "Root mean square of what repeats there with the VAE's factor.",
         ),
         ("banding", "Levels lost", "%", "lower", "Levels of the range that are in use no more."),
         ("ramp_banding", "Levels lost on ramps", "%", "lower", "The same on smooth ramps."),

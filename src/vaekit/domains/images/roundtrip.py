@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaekit.domains.images.channels import as_rgb, for_vae
 from vaekit.domains.images.colours import from_bytes
+from vaekit.domains.images.correction_files import SavedCorrection
 from vaekit.domains.images.reading import Picture, read_picture
 from vaekit.domains.images.writing import over_white, side_by_side, to_bytes, write_picture
 from vaekit.metrics.colour import colour_shift
@@ -60,12 +61,13 @@ class Reconstructed:
 
 
 def round_trips(
-    engine: Engine, targets: Mapping[Path, Path], compare: bool = False
+    engine: Engine, targets: Mapping[Path, Path], compare: bool = False, correction: SavedCorrection | None = None
 ) -> Steps[Path, Picture, Reconstructed, RoundTrip]:
     """Reconstruct picture files, each into the file that `targets` names for it.
 
     With `compare`, `<target>.side-by-side.png` is written too. What is compared is what the VAE was given: for one of
-    grey pictures, the picture in grey. Pictures weigh their pixels.
+    grey pictures, the picture in grey. With a `correction`, colours of the result are corrected before it is written
+    and measured, and its notes say so. Pictures weigh their pixels.
 
     Raises:
         BadPicture, NotFound: the file cannot be read, or the VAE gave values that are not finite.
@@ -73,19 +75,21 @@ def round_trips(
     """
     return Steps(
         read_picture,
-        lambda _, picture: reconstructed(engine, picture),
+        lambda _, picture: reconstructed(engine, picture, correction),
         lambda source, trip: written(trip, source, targets[source], compression(engine.config), compare),
         pixel_count,
     )
 
 
-def reconstructed(engine: Engine, picture: Picture) -> Reconstructed:
-    """Encode and decode."""
+def reconstructed(engine: Engine, picture: Picture, correction: SavedCorrection | None = None) -> Reconstructed:
+    """Encode, decode, and correct the colours."""
     pixels, notes = for_vae(picture, engine.config.image_channels)
     started = time.perf_counter()
     latent = engine.encode(pixels).mode
     result = engine.decode(latent, (picture.height, picture.width))
     seconds = time.perf_counter() - started
+    if correction is not None:
+        result, notes = correction.correction.apply(as_rgb(result)), (*notes, correction.about)
     return Reconstructed(picture, pixels, result, tuple(latent.shape[1:]), seconds, notes)
 
 

@@ -1,0 +1,254 @@
+"""Corrections of colours on disk: one JSON file for each VAE, beside its weights.
+
+    model.safetensors          model.safetensors.correction.json
+    a folder                   correction.json in it
+    a VAE inside the package, or a folder that cannot be written
+                               corrections/<fingerprint>.json in a models folder
+
+A file names the VAE that it was fitted for by the fingerprint of its weights, and is refused for any other.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vaekit.checkpoints.cards import card_named
+from vaekit.checkpoints.collection.folders import folder_for_new, models_folders
+from vaekit.checkpoints.fingerprint import fingerprint
+from vaekit.checkpoints.loading import located
+from vaekit.domains.images.correction import Correction
+from vaekit.errors import BadCorrection, CannotWrite, NotFound, legible
+from vaekit.vae import VAE
+from vaekit.whole_files import whole_file
+
+VERSION = 1
+KEY = "vaekit.correction"
+LARGEST = 64 * 1024
+"""Bytes; such a file has about one thousand."""
+STRONGEST = 8.0
+"""What a number of a matrix may be at most: three stops of exposure. No VAE that is of use needs more."""
+FINGERPRINT = re.compile("[0-9a-f]{64}")
+REFIT = "Make it again: `vaekit compare PICTURES --vae V --fit-correction`."
+
+
+@dataclass(frozen=True)
+class SavedCorrection:
+    """A correction, the VAE that it belongs to, and what it was fitted on."""
+
+    correction: Correction
+    kind: str
+    """In words: `3x3 matrix`."""
+    vae: str
+    """The fingerprint of the weights."""
+    pictures: int
+    seed: int
+    before: float
+    """dE2000 of held-out pictures without it, the mean over them."""
+    after: float
+    """The same with it."""
+    gained: tuple[float, float, float]
+    """Before minus after: the mean, and the ends of its 95 % bootstrap interval."""
+    p: float
+    """Of the paired sign-flip test."""
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    """Versions of libraries."""
+
+    @property
+    def about(self) -> str:
+        """What a person is told whenever it is applied."""
+        return (
+            f"colours corrected: {legible(self.kind, 40)}, fitted on {self.pictures} pictures, dE2000 "
+            f"{self.before:.2f} -> {self.after:.2f} on held-out ones"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, as they are written."""
+        gained = dict(zip(("mean", "low", "high"), self.gained, strict=True))
+        return {
+            KEY: VERSION,
+            "vae": self.vae,
+            "light": "linear, of the sRGB primaries, in [0, 1]: corrected = matrix y + offset",
+            "kind": self.kind,
+            "matrix": [list(row) for row in self.correction.matrix],
+            "offset": list(self.correction.offset),
+            "fitted": {"pictures": self.pictures, "seed": self.seed},
+            "held_out_delta_e": {"before": self.before, "after": self.after, "gained": gained, "p": self.p},
+            "versions": dict(self.made_with),
+        }
+
+
+def read_correction(path: Path) -> SavedCorrection:
+    """Read a file, strictly.
+
+    Raises:
+        NotFound: there is no such file.
+        BadCorrection: it is damaged, too large, or something else; or its numbers cannot be those of a correction.
+    """
+    try:
+        with open(path, "rb") as file:
+            octets = file.read(LARGEST + 1)
+    except OSError as error:
+        raise NotFound(f"Could not read {legible(str(path))}: {error.strerror or error}.", "", "Check it.") from error
+    try:
+        if len(octets) > LARGEST:
+            raise ValueError(f"it has more than {LARGEST} bytes")
+        return _understood(json.loads(octets.decode("utf-8"), parse_constant=_no_number))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        raise BadCorrection(
+            f"{legible(str(path))} is no correction of colours: {legible(reason)}.",
+            f"Expected what vaekit writes, version {VERSION}.",
+            REFIT,
+        ) from error
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number")
+
+
+def _understood(told: Any) -> SavedCorrection:
+    """The record that JSON tells of.
+
+    Raises:
+        ValueError, TypeError, KeyError, OverflowError: it tells of something else.
+    """
+    told = _object(told)
+    if _whole(told[KEY]) != VERSION:
+        raise ValueError(f"version {told[KEY]}")
+    fitted, held_out = _object(told["fitted"]), _object(told["held_out_delta_e"])
+    gained = _object(held_out["gained"])
+    rows = _list(told["matrix"], 3)
+    matrix = tuple(_three(row, STRONGEST) for row in rows)
+    if any(matrix[i][i] <= 0 for i in range(3)):
+        raise ValueError("its matrix turns a colour into its opposite")
+    if not isinstance(told["vae"], str) or not FINGERPRINT.fullmatch(told["vae"]):
+        raise ValueError("its fingerprint is none")
+    versions = {legible(str(key), 40): legible(str(value), 40) for key, value in _object(told["versions"]).items()}
+    return SavedCorrection(
+        Correction(matrix, _three(told["offset"], 1.0)),
+        legible(str(told["kind"]), 40),
+        told["vae"],
+        _whole(fitted["pictures"]),
+        _whole(fitted["seed"]),
+        _number(held_out["before"]),
+        _number(held_out["after"]),
+        (_number(gained["mean"]), _number(gained["low"]), _number(gained["high"])),
+        _number(held_out["p"]),
+        versions,
+    )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("an object was expected")
+    return value
+
+
+def _list(value: Any, length: int) -> list[Any]:
+    if not isinstance(value, list) or len(value) != length:
+        raise TypeError(f"a list of {length} was expected")
+    return value
+
+
+def _three(value: Any, most: float) -> tuple[float, float, float]:
+    red, green, blue = (_number(each, most) for each in _list(value, 3))
+    return red, green, blue
+
+
+def _number(value: Any, most: float = 1e6) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("a number was expected")
+    number = float(value)
+    if not math.isfinite(number) or abs(number) > most:
+        raise ValueError(f"a number is {number:g}, and may be {most:g} at most")
+    return number
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("a whole number was expected")
+    return value
+
+
+def beside(name: str, models: Sequence[Path] | None) -> Path | None:
+    """Where the correction of a VAE lies that is called so on the command line; None for one inside the package.
+
+    Raises:
+        NotFound, AmbiguousName: there is no such VAE.
+    """
+    card = card_named(name)
+    if card is not None and card.packaged:
+        return None
+    with located(name, models) as path:
+        return path / "correction.json" if path.is_dir() else path.with_name(f"{path.name}.correction.json")
+
+
+def in_models_folder(folder: Path, vae: str) -> Path:
+    """Where it lies if it cannot lie beside the VAE."""
+    return folder / "corrections" / f"{vae[:16]}.json"
+
+
+def save_correction(saved: SavedCorrection, name: str, models: Sequence[Path] | None = None) -> Path:
+    """Write the correction of the VAE that is called so, over an older one; say where.
+
+    Raises:
+        CannotWrite: neither beside it nor in a models folder.
+    """
+    place = beside(name, models)
+    if place is not None:
+        try:
+            return _written(saved, place)
+        except CannotWrite:
+            if place.exists():  # an older one, which would be found first
+                raise
+    return _written(saved, in_models_folder(folder_for_new(models_folders(models)), saved.vae))
+
+
+def _written(saved: SavedCorrection, path: Path) -> Path:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(saved.as_json(), indent=2, allow_nan=False) + "\n", "utf-8")
+    return path
+
+
+def find_correction(name: str, vae: VAE, models: Sequence[Path] | None = None) -> SavedCorrection | None:
+    """The correction of a VAE, called so on the command line; None where there is none. Hashes the weights.
+
+    Raises:
+        BadCorrection: there is a file that is none, or that was fitted for another VAE.
+    """
+    mine = fingerprint(vae)
+    own = beside(name, models)
+    others = [in_models_folder(folder, mine) for folder in models_folders(models)]
+    for path in (*((own,) if own is not None else ()), *others):
+        if path.is_file():
+            found = read_correction(path)
+            if found.vae != mine:
+                raise BadCorrection(
+                    f"{legible(str(path))} corrects the colours of the VAE {found.vae[:10]}.",
+                    f"This one is {mine[:10]}; nothing was corrected.",
+                    f"Remove the file, or replace it: `vaekit compare PICTURES --vae {legible(name)} "
+                    "--fit-correction`.",
+                )
+            return found
+    return None
+
+
+def correction_of(name: str, vae: VAE, models: Sequence[Path] | None = None) -> SavedCorrection:
+    """The same, for one that must be there.
+
+    Raises:
+        NotFound: there is none.
+        BadCorrection: see `find_correction`.
+    """
+    found = find_correction(name, vae, models)
+    if found is None:
+        raise NotFound(
+            f"There is no correction of colours for {legible(name)}.",
+            "One is fitted to a VAE once, from pictures, and lies beside it.",
+            f"Make it: `vaekit compare PICTURES --vae {legible(name)} --fit-correction`; or leave out --correct.",
+        )
+    return found
