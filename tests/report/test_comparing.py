@@ -26,6 +26,7 @@ class Adds:
     name: str
     amount: float
     broken: str = ""
+    on_cpu: bool = False
 
     def make(self, name: str, picture: Picture) -> Made:
         if name == self.broken:
@@ -44,8 +45,10 @@ def source(number: int, size: tuple[int, int] = (64, 80)) -> Source:
     return Source(f"{number}.png", lambda: Picture(pixels))
 
 
-def test_the_less_it_changes_the_better_it_ranks() -> None:
-    found = compare([source(i) for i in range(4)], [Adds("much", 0.2), Adds("little", 0.02)], {}, {"seed": 0})
+@pytest.mark.parametrize("on_cpu", [False, True])
+def test_the_less_it_changes_the_better_it_ranks(on_cpu: bool) -> None:
+    tried = [Adds("much", 0.2, on_cpu=on_cpu), Adds("little", 0.02)]
+    found = compare([source(i) for i in range(4)], tried, {}, {"seed": 0})
     first, second = found.report.sets
     assert (first.name, second.name) == ("little", "much")
     assert second.measures["brightness"].value == pytest.approx(0.2 * 127.5, abs=0.6)

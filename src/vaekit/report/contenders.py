@@ -38,6 +38,10 @@ class Contender(Protocol):
     def name(self) -> str:
         """How the report calls it."""
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether making a picture keeps the processor's cores busy."""
+
     def make(self, name: str, picture: Picture) -> Made:
         """The reconstruction of a picture, which has this name.
 
@@ -69,6 +73,10 @@ class VaeContender:
         """Each is called with what was made of a picture."""
         self._sums: ChannelSums | None = None
         self._largest = (0, 0)
+
+    @property
+    def on_cpu(self) -> bool:
+        return "cpu" in (self.encoder.plan.torch_device.type, self.decoder.plan.torch_device.type)
 
     def make(self, name: str, picture: Picture) -> Made:
         pixels, _ = for_vae(picture, self.encoder.config.image_channels)
@@ -171,6 +179,7 @@ class FolderContender:
 
     name: str
     files: Mapping[str, Path]
+    on_cpu = False
 
     def make(self, name: str, picture: Picture) -> Made:
         path = self.files.get(Path(name).with_suffix("").as_posix())
