@@ -48,8 +48,8 @@ def fried_mask(x: Bytes, y: Bytes, curves: list[LevelCurve]) -> Tensor:
     """Which pixels (h, w), bool, are fried, given what became of each channel's levels."""
     apart = _apart(y)
     own = _apart(x)
-    limit = torch.nn.functional.max_pool2d(own[None].half(), 3, stride=1, padding=1)[0]
-    mask = apart > LEAST + FACTOR * limit
+    # In uint8, without overflow: apart > LEAST + FACTOR limit is (apart - LEAST - 1) // FACTOR >= limit.
+    mask = (apart > LEAST) & ((apart.clamp(min=LEAST + 1) - (LEAST + 1)) // FACTOR >= _largest3x3(own))
     if not mask.any():
         return mask.any(dim=0)
     inside = torch.zeros_like(mask[0])
@@ -91,6 +91,17 @@ def median3x3(planes: Bytes) -> Bytes:
     lowest = torch.maximum(torch.maximum(lows[..., :-2], lows[..., 1:-1]), lows[..., 2:])
     highest = torch.minimum(torch.minimum(highs[..., :-2], highs[..., 1:-1]), highs[..., 2:])
     return _median(lowest, _median(middles[..., :-2], middles[..., 1:-1], middles[..., 2:]), highest)
+
+
+def _largest3x3(planes: Bytes) -> Bytes:
+    """The largest of the 3x3 pixels around each pixel, of those inside the picture."""
+    rows = planes.clone()
+    rows[:, 1:] = torch.maximum(rows[:, 1:], planes[:, :-1])
+    rows[:, :-1] = torch.maximum(rows[:, :-1], planes[:, 1:])
+    largest = rows.clone()
+    largest[..., 1:] = torch.maximum(largest[..., 1:], rows[..., :-1])
+    largest[..., :-1] = torch.maximum(largest[..., :-1], rows[..., 1:])
+    return largest
 
 
 def _median(a: Tensor, b: Tensor, c: Tensor) -> Tensor:

@@ -105,26 +105,19 @@ def find_grid(residual: Complex[Tensor, "h half"], size: tuple[int, int], period
 def _power(power: Float[Tensor, "h half"], size: tuple[int, int], period: int) -> float:
     """The power of all harmonics of a period, both halves of the transform."""
     height, width = size
-    total = 0.0
-    rows = [i * height // period for i in range(period)]
-    columns = [j * width // period for j in range(period // 2 + 1)]
-    middle = torch.arange(-FAR, FAR + 1)
-    aside = middle.abs() > NEAR
-    ring = aside[:, None] | aside[None]
-    for row in rows:
-        lines = power[(row + middle) % height]
-        for column in columns:
-            if row == column == 0:
-                continue
-            across = (column + middle).abs()
-            across = torch.where(across >= power.shape[1], width - across, across)
-            around = lines[:, across]
-            # The median of squares of noise is ln 2 of their mean, and edges nearby do not move it. The row and the
-            # column are asked alone as well: edges of the picture, and straight lines in it, have their power there.
-            places = (around[ring], around[FAR][aside], around[:, FAR][aside])
-            background = max(values.median().item() for values in places) / math.log(2)
-            here = power[row, column].item()
-            if here > STANDS_OUT * background + 1e-6 * height * width:
-                weight = 1 if column in (0, width / 2) else 2
-                total += weight * (here - background)
-    return total
+    steps = torch.arange(-FAR, FAR + 1)
+    rows = (torch.arange(period) * (height // period))[:, None] + steps
+    columns = (torch.arange(period // 2 + 1) * (width // period))[:, None] + steps
+    across = columns.abs()
+    across = torch.where(across >= power.shape[1], width - across, across)
+    around = power[(rows % height)[:, None, :, None], across[None, :, None, :]]
+    aside = steps.abs() > NEAR
+    # The row and the column are asked alone as well: edges of the picture, and straight lines, have their power there.
+    places = (around[:, :, aside[:, None] | aside[None]], around[:, :, FAR, aside], around[:, :, aside, FAR])
+    # The median of squares of noise is ln 2 of their mean, and edges nearby do not move it.
+    background = torch.stack([values.median(dim=-1).values for values in places]).amax(dim=0) / math.log(2)
+    here = around[:, :, FAR, FAR]
+    excess = torch.where(here > STANDS_OUT * background + 1e-6 * height * width, here - background, 0)
+    excess[0, 0] = 0
+    middle = columns[:, FAR]
+    return (excess * torch.where((middle == 0) | (2 * middle == width), 1, 2)).sum().item()
