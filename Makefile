@@ -48,6 +48,8 @@ bench: $(PEERS) ## Time beside diffusers, torch.compile, OpenVINO and ONNX Runti
 	$(BIN)/python bench/cpu.py
 	$(BIN)/python bench/memory.py
 	$(BIN)/python bench/forecast.py
+	$(BIN)/python bench/folder.py
+	$(BIN)/python bench/defects.py skimage
 	$(BIN)/python bench/cuda.py
 
 $(PEERS): $(READY)

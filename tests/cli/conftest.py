@@ -71,6 +71,14 @@ def vae_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def frameless_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same VAE, of which nobody says how a diffusion model sees its latents."""
+    path = tmp_path_factory.mktemp("frameless") / "frameless.safetensors"
+    save(small_vae(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A piece of a real photograph, of a size that no factor divides."""
     path = tmp_path_factory.mktemp("photo") / "flower.png"

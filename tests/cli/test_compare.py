@@ -127,6 +127,16 @@ def test_one_encoder_and_several_decoders(run: Run, vae_file: Path, folder: Path
     assert told["sets"][0]["measures"]["psnr"] == told["sets"][1]["measures"]["psnr"]
 
 
+def test_a_frame_that_is_not_known_is_told(
+    run: Run, vae_file: Path, frameless_file: Path, folder: Path, tmp_path: Path
+) -> None:
+    decoders = ("--decode-with", frameless_file, "--decode-with", vae_file)
+    said = run("compare", folder / "a.png", "--vae", vae_file, *decoders, "--out", tmp_path / "r.html")
+    assert said.code == 0
+    assert "frameless.safetensors: the decoder's frame is not known" in said.err
+    assert "small.safetensors: the decoder's" not in said.err
+
+
 def test_a_decoder_of_another_space_is_refused(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
     said = run(
         *("compare", folder / "a.png", "--vae", vae_file, "--decode-with", "builtin", "--out", tmp_path / "r.html")
@@ -187,3 +197,20 @@ def test_a_sample_is_the_same_for_everybody(run: Run, vae_file: Path, folder: Pa
         names.append([one["name"] for one in numbers(page)["sets"][0]["pictures"]])
     assert names[0] == names[1]
     assert len(names[0]) + len(numbers(page)["skipped"]) == 2
+
+
+def test_taesd3_is_ranked_before_taesd_with_the_reasons(run: Run, shared_data: Path, tmp_path: Path) -> None:
+    for path in sorted((shared_data / "images" / "photos").glob("*.png"))[:3]:
+        with Image.open(path) as image:
+            left, top = (side // 2 - 80 for side in image.size)
+            image.convert("RGB").crop((left, top, left + 160, top + 160)).save(tmp_path / f"{path.stem}.png")
+    vaes = [word for name in ("taesd", "taesd3") for word in ("--vae", shared_data / "vae" / name)]
+    distances = ("--lpips", shared_data / "perceptual")
+    said = run("compare", tmp_path, *vaes, *distances, "--show", "1", "--out", tmp_path / "report.html", "--json")
+    assert said.code == 0
+    first, second = said.json["sets"]
+    assert (first["name"], second["name"]) == ("taesd3", "taesd")
+    for name in ("PSNR", "LPIPS (alex)", "dE2000"):
+        assert name in first["reason"]
+    assert first["reason"].startswith("First; against taesd ahead in PSNR +")
+    assert first["verdict"] and second["verdict"]

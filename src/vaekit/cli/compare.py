@@ -329,5 +329,7 @@ def tell(report: "Report") -> None:
     for judged in report.sets:
         say(f"{judged.name}: {' '.join(judged.verdict)}")
         say(f"  {judged.reason}")
+        for note in judged.about.get("notes", ()):
+            say(f"vaekit: {judged.name}: {note}")
     for one in report.skipped:
         say(f"vaekit: left out {one.name}: {one.reason}")

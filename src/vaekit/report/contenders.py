@@ -117,6 +117,15 @@ class VaeContender:
             told["kl_bits_per_pixel"] = rate(posterior, StandardNormal(), size[0] * size[1]).bits_per_pixel.item()
         return told
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What a person should know before believing the numbers."""
+        frames = (self.encoder.vae.frame, self.decoder.vae.frame)
+        if self.decoder is self.encoder or None not in frames:
+            return ()
+        whose = "encoder's" if frames[0] is None else "decoder's"
+        return (f"the {whose} frame is not known: its latents were decoded as they are, which may be wrong",)
+
     def about(self) -> Mapping[str, Any]:
         vae, config = self.encoder.vae, self.encoder.config
         origin = self.decoder.vae.origin
@@ -126,7 +135,7 @@ class VaeContender:
             "factor": config.factor,
             "frame": None if vae.frame is None else vars(vae.frame),
             "parameters": sum(weight.numel() for weight in self.decoder.vae.parameters()),
-            "notes": list(dict.fromkeys((*self.encoder.notes, *self.decoder.notes))),
+            "notes": list(dict.fromkeys((*self.cautions, *self.encoder.notes, *self.decoder.notes))),
         }
 
     def overall(self) -> Mapping[str, float]:
