@@ -63,7 +63,7 @@ def plain(value: Any) -> Any:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:
     """A table on stdout: the first `left` columns are words, the others numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for i, column in enumerate(columns):
         if i < left:
             table.add_column(column, header_style="dim", overflow="ellipsis", no_wrap=True)
@@ -71,7 +71,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
             table.add_column(column, header_style="dim", justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console().print(table)
+    out = console()
+    out.print(title, style="bold", soft_wrap=True)  # a table's own title is broken at the table's width
+    out.print(table)
 
 
 def print_facts(title: str, facts: Mapping[str, str] | Sequence[tuple[str, str]]) -> None:

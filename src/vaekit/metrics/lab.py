@@ -27,8 +27,8 @@ def encoded_light(light: Tensor) -> Tensor:
 
     Light outside the range is brought to its ends.
 
-    >>> encoded_light(torch.tensor([0.0, 0.214, 1.0])).round(decimals=2).tolist()
-    [-1.0, 0.0, 1.0]
+    >>> [round(value, 2) for value in encoded_light(torch.tensor([0.0, 0.5, 1.0])).tolist()]
+    [-1.0, 0.47, 1.0]
     """
     light = light.float().clamp(0, 1)
     value = torch.where(light <= 0.04045 / 12.92, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)

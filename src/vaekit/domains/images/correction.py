@@ -40,7 +40,7 @@ class Correction:
         are: a correction hides no such fault.
 
         >>> grey = torch.zeros(1, 3, 1, 1)
-        >>> Correction(offset=(0.1, 0.0, 0.0)).apply(grey).flatten().round(decimals=2).tolist()
+        >>> [round(v, 2) + 0.0 for v in Correction(offset=(0.1, 0.0, 0.0)).apply(grey).flatten().tolist()]
         [0.19, 0.0, 0.0]
         """
         # Memory beyond the result is that of one picture.
