@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from planted_faults import BAR, MORE, Picture, as_file
+from faults import Picture, as_file
+from planted_faults import BAR, MORE
 from vaekit.report.defects import find_defects
 from vaekit.report.signals import signals
 

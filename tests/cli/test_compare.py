@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from family_examples import EXAMPLES
 from PIL import Image, ImageEnhance
+
+from vaekit.checkpoints.families import assemble, family_of
+from vaekit.checkpoints.saving import save
+from vaekit.nets.config import picture_size
 
 Run = Callable[..., Any]
 NAMES = ("a.png", "b.png", "c.png")
@@ -81,6 +87,25 @@ def test_without_pictures_the_cards_are_used(run: Run, vae_file: Path, tmp_path:
     assert {"text", "zone plate", "colour checker"} <= {one["name"] for one in told["sets"][0]["pictures"]}
     assert said.json["sets"][0]["measures"]["psnr"] > 0
     assert len(told["shown"]) == 1
+
+
+def test_a_vae_of_one_picture_size_is_compared_on_pictures_and_on_cards_of_that_size(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    family = family_of("burgess")
+    save(assemble(family, EXAMPLES["burgess"]).eval(), tmp_path / "classic.safetensors")
+    side = picture_size(EXAMPLES["burgess"])
+    assert side is not None
+    with Image.open(folder / "a.png") as image:
+        image.crop((0, 0, side, side)).save(tmp_path / "small.png")
+    for pictures in ((tmp_path / "small.png",), ()):
+        page = tmp_path / "report.html"
+        said = run("compare", *pictures, "--vae", tmp_path / "classic.safetensors", "--show", "1", "--out", page)
+        assert said.code == 0, said.err
+        told = numbers(page)
+        assert told["protocol"]["skipped"] == 0
+        assert "psnr" in told["sets"][0]["measures"] and "drift_psnr" not in told["sets"][0]["measures"]
 
 
 def test_what_another_tool_made_is_judged(run: Run, folder: Path, paler: Path, tmp_path: Path) -> None:

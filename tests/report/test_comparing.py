@@ -94,6 +94,21 @@ def test_shown_are_the_worst_and_they_say_why() -> None:
     assert torch.equal(shown[0].original, as_saved(shown[0].original))
 
 
+def test_a_picture_that_is_gone_by_then_is_not_shown_and_the_numbers_stay() -> None:
+    there = source(0)
+    reads: list[int] = []
+
+    def read_once() -> Picture:
+        reads.append(1)
+        if len(reads) > 1:
+            raise BadPicture("It is gone.", "", "")
+        return there.read()
+
+    found = compare([Source("gone.png", read_once), source(1)], [Adds("a", 0.1)], {}, {})
+    assert {one.name for one in found.report.sets[0].pictures} == {"gone.png", "1.png"}
+    assert [one.name for one in found.shown] == ["1.png"]
+
+
 def test_no_pixels_are_kept() -> None:
     alive: list[weakref.ref[Tensor]] = []
 

@@ -42,13 +42,23 @@ def test_reasons_name_both_sides_and_what_is_not_sure() -> None:
         comparison("lpips_alex", 0.05, 0.01, 0.01),
         comparison("delta_e", -0.1, 0.5, 0.6),
     ]
-    first = reason_for("a", ["a", "b"], found)
+    means = {
+        "a": {"psnr": Estimate(30.0), "lpips_alex": Estimate(0.2), "delta_e": Estimate(1.0)},
+        "b": {"psnr": Estimate(28.0), "lpips_alex": Estimate(0.15), "delta_e": Estimate(1.1)},
+    }
+    first = reason_for("a", ["a", "b"], means, found)
     assert first == "First; against b ahead in PSNR +2 dB; behind in LPIPS (alex) +0.05; no sure difference in dE2000."
-    second = reason_for("b", ["a", "b"], found)
+    second = reason_for("b", ["a", "b"], means, found)
     assert (
         second == "Number 2; against a ahead in LPIPS (alex) -0.05; behind in PSNR -2 dB; no sure difference in dE2000."
     )
-    assert reason_for("a", ["a"], []) == "The only one."
+    assert reason_for("a", ["a"], means, []) == "The only one."
+
+
+def test_more_detail_than_there_was_is_not_better() -> None:
+    means = {"a": {"detail_1": Estimate(0.95)}, "b": {"detail_1": Estimate(1.4)}}
+    said = reason_for("a", ["a", "b"], means, [comparison("detail_1", -0.45, 0.1, 0.01)])
+    assert "ahead in Detail kept" in said
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def compare(
         else:
             contenders = vaes(vae or ["builtin"], decode_with or [], plan, padding, models)
             given = [*(images or []), *(folder or [])]
-            sources = pictures_of(given, limit, seed) if given else built_in()
+            sources = pictures_of(given, limit, seed) if given else built_in(contenders)
             fits = fittings(contenders, vae or ["builtin"], len(sources), seed) if fit_correction else []
             if correct:
                 contenders = with_corrected(contenders, vae or ["builtin"], models)
@@ -274,15 +274,18 @@ def pictures_of(given: Sequence[Path], limit: int | None, seed: int) -> list["So
     return [Source(name, lambda path=found[name]: read_picture(path)) for name in names]  # type: ignore[misc]
 
 
-def built_in() -> list["Source"]:
-    """The cards."""
+def built_in(contenders: Sequence["Contender"]) -> list["Source"]:
+    """The cards, in a size that all VAEs take, if there is one."""
     from vaekit.domains.images.reading import Picture
     from vaekit.metrics.levels import as_saved
     from vaekit.report.comparing import Source
+    from vaekit.report.contenders import VaeContender
     from vaekit.testcards.cards import cards
 
+    sides = [each.picture_size for each in contenders if isinstance(each, VaeContender)]
+    size = next(((side, side) for side in sides if side is not None), CARD_SIZE)
     return [
-        Source(card.name, lambda card=card: Picture(as_saved(card.draw(CARD_SIZE))))  # type: ignore[misc]
+        Source(card.name, lambda card=card: Picture(as_saved(card.draw(size))))  # type: ignore[misc]
         for card in cards()
     ]
 

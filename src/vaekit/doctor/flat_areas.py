@@ -5,7 +5,8 @@ from torch import Tensor
 
 from vaekit.checkpoints.borders import distance_to_border
 from vaekit.doctor.findings import Finding, Status, skipped
-from vaekit.doctor.observing import LEVELS, Observation
+from vaekit.doctor.observing import Observation
+from vaekit.metrics.colour import LEVELS_PER_UNIT
 from vaekit.metrics.grid import flat_grid
 from vaekit.shapes import Images
 
@@ -30,7 +31,7 @@ def check_grid(observation: Observation) -> Finding:
     cut = side // factor // 4 * factor
     inside = made[:, :, cut : side - cut, cut : side - cut]
     amplitude = flat_grid(inside, factor)
-    off = ((inside - flats[:, :, cut : side - cut, cut : side - cut]).abs().mean() * LEVELS).item()
+    off = ((inside - flats[:, :, cut : side - cut, cut : side - cut]).abs().mean() * LEVELS_PER_UNIT).item()
     numbers = {"amplitude": amplitude, "period": factor, "mean_error": off}
     words = f"{factor}-pixel grid of {amplitude:.2f} levels of 255 on flat colours, which come back {off:.1f} off"
     status: Status = "ok" if amplitude < GRID_SEEN else "warning" if amplitude < GRID_WRONG else "wrong"
@@ -45,7 +46,7 @@ def check_border(observation: Observation) -> Finding:
         return pair
     flats, made = pair
     factor, side = observation.config.factor, flats.shape[2]
-    error = (made - flats).abs() * LEVELS
+    error = (made - flats).abs() * LEVELS_PER_UNIT
     distance = distance_to_border(side)
     border, inside = (
         error[..., where].mean().item() for where in (distance < factor, distance >= side // factor // 4 * factor)

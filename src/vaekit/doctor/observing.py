@@ -36,8 +36,6 @@ FLATS = COLOURS[1::2]
 EXTREMES = ((1.0, 1.0, 1.0), (-1.0, -1.0, -1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, 1.0))
 """White, black, red and cyan at the ends of the range, side by side in one picture: they reach further inside a network
 than photographs do."""
-LEVELS = 127.5
-"""8-bit levels in a difference of 1 between values in [-1, 1]."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from vaekit.checkpoints.cards import Card
 from vaekit.doctor.findings import Finding, Status
-from vaekit.doctor.observing import LEVELS, Observation
+from vaekit.doctor.observing import Observation
 from vaekit.doctor.watching import Activity, Call, calls_in_half, run_rounded
+from vaekit.metrics.colour import LEVELS_PER_UNIT
 from vaekit.nets.config import picture_size
 from vaekit.runtime.engine import least_positions
 
@@ -103,7 +104,7 @@ def check_rounding(observation: Observation) -> Finding:
     whole = observation.vae.decoder is not None
     exact = observation.decoded if whole else observation.latents
     assert exact is not None
-    scale = LEVELS if whole else 100 / max(observation.latents.std().item(), TINY)
+    scale = LEVELS_PER_UNIT if whole else 100 / max(observation.latents.std().item(), TINY)
     unit = "levels of 255" if whole else "% of the latents' deviation"
     numbers: dict[str, object] = {"unit": unit}
     means: dict[str, float] = {}

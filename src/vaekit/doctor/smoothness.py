@@ -5,7 +5,8 @@ import math
 import torch
 
 from vaekit.doctor.findings import Finding, skipped
-from vaekit.doctor.observing import LEVELS, Observation
+from vaekit.doctor.observing import Observation
+from vaekit.metrics.colour import LEVELS_PER_UNIT
 
 STEPS = 8
 """Steps from one picture to the other."""
@@ -26,7 +27,7 @@ def check_smoothness(observation: Observation) -> Finding:
     start, end = observation.latents[:1], observation.latents[1:2]
     path = torch.linspace(0, 1, STEPS + 1).view(-1, 1, 1, 1)
     pictures = observation.decode(start + (end - start) * path).clamp(-1, 1)
-    steps = pictures.diff(dim=0).square().mean(dim=(1, 2, 3)).sqrt() * LEVELS
+    steps = pictures.diff(dim=0).square().mean(dim=(1, 2, 3)).sqrt() * LEVELS_PER_UNIT
     largest, median = steps.max().item(), steps.median().item()
     ratio = largest / median if median > 0 else math.inf if largest > 0 else 1.0
     numbers = {"ratio": ratio, "steps": steps.tolist()}

@@ -8,13 +8,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaekit.metrics.levels import to_levels
+from vaekit.metrics.luma import LUMA, REC_709
 from vaekit.shapes import Images, PerItem
 
 HOLLOW = 0.1
 """A level is hollow when it has less than this part of the mean count around it."""
 REACH = 40
 """Levels around it to each side."""
-LUMAS = ((0.299, 0.587, 0.114), (0.2126, 0.7152, 0.0722), (1 / 3, 1 / 3, 1 / 3))
+LUMAS = (LUMA, REC_709, (1 / 3, 1 / 3, 1 / 3))
 """Rec. 601, Rec. 709 and the mean: a codec may have quantised the luma alone, which leaves red, green and blue full."""
 SCARCE = 0.05
 """A stretch with less than this part of the mean count of all levels is empty."""

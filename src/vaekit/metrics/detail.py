@@ -6,12 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vaekit.metrics.colour import LEVELS_PER_UNIT
 from vaekit.metrics.luma import Planes
 from vaekit.metrics.spectra import spectra
 
 OCTAVES = 5
 """From 1/4 .. 1/2 cycles per pixel, the finest, down to 1/64 .. 1/32."""
-ROUNDING = (1 / 127.5) ** 2 / 12
+ROUNDING = (1 / LEVELS_PER_UNIT) ** 2 / 12
 """The variance of rounding to 8 bits, for values in [-1, 1]: detail weaker than that is in no picture file."""
 
 PerOctave = Float[Tensor, "b octaves"]

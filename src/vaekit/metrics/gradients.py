@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vaekit.metrics.colour import LEVELS_PER_UNIT
 from vaekit.metrics.luma import Planes
 from vaekit.shapes import PerItem
 
@@ -12,7 +13,7 @@ Gradients = Float[Tensor, "b i j"]
 
 STRONGEST = 0.05
 """The share of a picture that counts as its strongest edges."""
-LEAST_EDGE = 8 / 127.5
+LEAST_EDGE = 8 / LEVELS_PER_UNIT
 """The least gradient of an edge, 8 levels a pixel: a picture without edges has no strongest ones."""
 
 

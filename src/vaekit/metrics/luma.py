@@ -10,6 +10,9 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (Rec. ITU-R BT.601), of the sRGB values as they are: what Pillow means by
 greyscale."""
 
+REC_709 = (0.2126, 0.7152, 0.0722)
+"""The weights of high-definition video (Rec. ITU-R BT.709)."""
+
 Planes = Float[Tensor, "b h w"]
 """One plane for each picture."""
 

@@ -7,13 +7,13 @@ from jaxtyping import Bool
 from torch import Tensor
 from torch.nn import functional as F
 
+from vaekit.metrics.colour import LEVELS_PER_UNIT
 from vaekit.metrics.luma import Planes
 from vaekit.shapes import PerItem
 
 REACH = 4
 """Pixels to each side within which an edge is local: ripples of the coarsest detail that an f8 VAE blurs are this
 near."""
-LEVELS_PER_UNIT = 127.5
 
 
 def ringing(x: Planes, y: Planes, edges: Bool[Tensor, "b i j"]) -> PerItem:

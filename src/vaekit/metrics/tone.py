@@ -8,10 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaekit.metrics.levels import to_levels
+from vaekit.metrics.luma import REC_709
 from vaekit.shapes import Images, PerItem
 
-LUMA = (0.2126, 0.7152, 0.0722)
-"""Rec. 709, of the sRGB values as they are."""
 BLOCK = 8
 ENDS = 0.005
 """The part of the pixels beyond each end of the range."""
@@ -44,7 +43,7 @@ def tone_curve(x: Images, y: Images) -> ToneCurve:
     >>> round(curve.slope.item(), 3), round(curve.offset.item(), 2)
     (0.9, 12.75)
     """
-    weights = torch.tensor(LUMA, device=x.device).view(3, 1, 1)
+    weights = torch.tensor(REC_709, device=x.device).view(3, 1, 1)
     before, after = ((to_levels(images) * weights).sum(dim=1) for images in (x, y))
     block = min(BLOCK, *x.shape[2:])
     first, second = (F.avg_pool2d(luma.unsqueeze(1), block).flatten(1) for luma in (before, after))

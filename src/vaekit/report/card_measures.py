@@ -34,7 +34,9 @@ OCR = "rapidocr_onnxruntime"
 
 @torch.no_grad()
 def card_measures(contender: VaeContender) -> dict[str, float]:
-    """What a VAE does to the cards, by the names of the table."""
+    """What a VAE does to the cards, by the names of the table; nothing for one that takes pictures of one size only."""
+    if contender.picture_size is not None:
+        return {}
     through = Through(contender)
     return {
         "grid_flat": grid_on_flat(through),

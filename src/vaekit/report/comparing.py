@@ -24,6 +24,7 @@ from vaekit.report.judging import SMALLEST, Judged, judge
 from vaekit.report.measures import HEADLINES, measures_in
 from vaekit.report.original import Original
 from vaekit.report.records import Comparison, Estimate, JudgedPicture, JudgedSet, Report, ShownPicture, Skipped
+from vaekit.report.signals import Signals
 from vaekit.report.verdicts import ranked, reason_for, verdict
 from vaekit.runtime.cores import one_core_in_new_threads
 
@@ -38,8 +39,6 @@ class Source:
 
     name: str
     read: Callable[[], Picture]
-    card: bool = False
-    """Whether it is built in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +55,7 @@ class Tally:
 
     contender: Contender
     pictures: list[JudgedPicture] = field(default_factory=list)
-    signals: list[Any] = field(default_factory=list)
+    signals: list[Signals] = field(default_factory=list)
 
     def values(self, measure: str) -> list[float]:
         """The values of a measure, NaN where a picture cannot tell."""
@@ -150,19 +149,19 @@ def gathered(tallies: Sequence[Tally], skipped: Sequence[Skipped], protocol: Map
     comparisons = tuple(compared(tallies))
     order = ranked({tally.contender.name: {name: tally.values(name) for name in HEADLINES} for tally in tallies})
     by_name = {tally.contender.name: tally for tally in tallies}
+    measures = {name: estimates(tally) for name, tally in by_name.items()}
     sets = []
     for rank, name in enumerate(order, start=1):
         tally = by_name[name]
-        measures = estimates(tally)
         defects = find_defects(tally.signals)
         sets.append(
             JudgedSet(
                 name,
                 rank,
-                reason_for(name, order, comparisons),
-                verdict(measures, defects),
+                reason_for(name, order, measures, comparisons),
+                verdict(measures[name], defects),
                 defects,
-                measures,
+                measures[name],
                 tuple(tally.pictures),
                 tally.contender.about(),
             )
@@ -237,9 +236,11 @@ def chosen(done: Sequence[Source], report: Report, show: int) -> list[tuple[Sour
 
 
 def shown_pictures(picked: Sequence[tuple[Source, str]], contenders: Sequence[Contender]) -> Iterator[ShownPicture]:
-    """Each of them made once more, when its turn comes."""
+    """Each of them made once more, when its turn comes. One that is gone by then is left out: the numbers stay."""
     for source, why in picked:
-        picture = source.read()
-        original = as_saved(picture.pixels)
-        made = {each.name: as_saved(each.make(source.name, picture).pixels) for each in contenders}
-        yield ShownPicture(source.name, original, made, why)
+        try:
+            picture = source.read()
+            made = {each.name: as_saved(each.make(source.name, picture).pixels) for each in contenders}
+        except VaekitError:
+            continue
+        yield ShownPicture(source.name, as_saved(picture.pixels), made, why)

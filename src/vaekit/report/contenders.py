@@ -78,6 +78,11 @@ class VaeContender:
     def on_cpu(self) -> bool:
         return "cpu" in (self.encoder.plan.torch_device.type, self.decoder.plan.torch_device.type)
 
+    @property
+    def picture_size(self) -> int | None:
+        """The side of the only pictures that the encoder takes; None where it takes any."""
+        return picture_size(self.encoder.config)
+
     def make(self, name: str, picture: Picture) -> Made:
         pixels, _ = for_vae(picture, self.encoder.config.image_channels)
         size = (picture.height, picture.width)
@@ -168,7 +173,7 @@ def check_shared(encoder: VAE, decoder: VAE, name: str) -> None:
     Raises:
         LatentMismatch: other channels, another factor, or latents of one size only.
     """
-    mine, theirs = facts(encoder.config), facts(decoder.config)
+    mine, theirs = latent_shape(encoder.config), latent_shape(decoder.config)
     if mine != theirs:
         raise LatentMismatch(
             f"The decoder {legible(name)} takes latents of {theirs[0]} channels, {theirs[1]} pixels apart.",
@@ -177,8 +182,8 @@ def check_shared(encoder: VAE, decoder: VAE, name: str) -> None:
         )
 
 
-def facts(config: ImageConfig) -> tuple[int, int, int | None]:
-    """What two halves must agree on."""
+def latent_shape(config: ImageConfig) -> tuple[int, int, int | None]:
+    """What two halves must agree on: channels, pixels from one position to the next, and the only picture size."""
     return config.latent_channels, config.factor, picture_size(config)
 
 

@@ -8,13 +8,13 @@ OCTAVES = ("1/4 to 1/2", "1/8 to 1/4", "1/16 to 1/8", "1/32 to 1/16", "1/64 to 1
 
 def _measures(group: str, *lines: tuple[str, str, str, Better | None, str]) -> tuple[Measure, ...]:
     return tuple(
-        Measure(name, title, unit, better, group, about, name in KEY) for name, title, unit, better, about in lines
+        Measure(name, title, unit, better, group, about, name in HEADLINES)
+        for name, title, unit, better, about in lines
     )
 
 
 HEADLINES = ("psnr", "ms_ssim", "lpips_alex", "delta_e", "detail_1")
 """What the rank is made of: fidelity, structure, likeness to a person, colour, and fine detail."""
-KEY = HEADLINES
 
 MEASURES: tuple[Measure, ...] = (
     *_measures(
@@ -140,3 +140,16 @@ MEASURES: tuple[Measure, ...] = (
 def measures_in(names: set[str]) -> tuple[Measure, ...]:
     """Those of the table that were measured, in its order."""
     return tuple(measure for measure in MEASURES if measure.name in names)
+
+
+def badness(value: float, better: Better | None) -> float:
+    """How far a value is from the best: smaller is better."""
+    match better:
+        case "higher":
+            return -value
+        case "zero":
+            return abs(value)
+        case "one":
+            return abs(value - 1)
+        case _:
+            return value

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from vaekit.report.html import Markup, foreign, joined, tag
+from vaekit.report.measures import badness
 from vaekit.report.numerals import decimals, interval, number, probability, with_unit
 from vaekit.report.plots import colour, one_interval
 from vaekit.report.records import Better, Comparison, Defect, Estimate, JudgedSet, Measure, Report
@@ -139,19 +140,6 @@ def direction(better: Better | None) -> Markup | None:
     """A mark that says where a measure is best."""
     sign, words = DIRECTIONS[better]
     return tag("span", sign, class_="direction", title=words, aria_label=words, role="img") if sign else None
-
-
-def badness(value: float, better: Better | None) -> float:
-    """How far a value is from the best: smaller is better."""
-    match better:
-        case "higher":
-            return -value
-        case "zero":
-            return abs(value)
-        case "one":
-            return abs(value - 1)
-        case _:
-            return value
 
 
 def comparisons(report: Report) -> Markup | None:

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vaekit.report.html import Markup, joined, tag
+from vaekit.report.measures import badness
 from vaekit.report.numerals import decimals, number
 from vaekit.report.plots import intervals
-from vaekit.report.ranking import badness, direction, estimates, set_name, value_and_interval
+from vaekit.report.ranking import direction, estimates, set_name, value_and_interval
 from vaekit.report.records import Estimate, Measure, Report, Skipped
 
 REFERENCES = {"zero": 0.0, "one": 1.0}

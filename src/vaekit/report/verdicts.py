@@ -4,10 +4,10 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from vaekit.report.measures import HEADLINES, MEASURES
+from vaekit.report.measures import HEADLINES, MEASURES, badness
 from vaekit.report.records import Comparison, Defect, Estimate
 
-TITLES = {measure.name: measure for measure in MEASURES}
+TABLE = {measure.name: measure for measure in MEASURES}
 SURE = 0.05
 """p up to which a difference is told as one."""
 
@@ -26,23 +26,29 @@ def ranked(values: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
     for measure in HEADLINES:
         for column in zip(*(values[name].get(measure, ()) for name in names), strict=True):
             if all(math.isfinite(value) for value in column):
-                badness = [worse(measure, value) for value in column]
-                for name, own in zip(names, badness, strict=True):
-                    below, equal = sum(other < own for other in badness), badness.count(own)
+                bad = [badness(value, TABLE[measure].better) for value in column]
+                for name, own in zip(names, bad, strict=True):
+                    below, equal = sum(other < own for other in bad), bad.count(own)
                     places[name].append(below + (equal + 1) / 2)
     mean = {name: statistics.fmean(found) if found else math.inf for name, found in places.items()}
     psnr = {name: statistics.fmean(values[name].get("psnr", ()) or (0.0,)) for name in names}
     return sorted(names, key=lambda name: (mean[name], -psnr[name]))
 
 
-def worse(measure: str, value: float) -> float:
-    """How bad a value is: lower is better."""
-    better = TITLES[measure].better
-    return {"higher": -value, "lower": value, "zero": abs(value), "one": abs(value - 1), None: 0.0}[better]
+def reason_for(
+    name: str,
+    order: Sequence[str],
+    measures: Mapping[str, Mapping[str, Estimate]],
+    comparisons: Sequence[Comparison],
+) -> str:
+    """Why a set stands where it does: the first against the second, each other one against the one before it.
 
-
-def reason_for(name: str, order: Sequence[str], comparisons: Sequence[Comparison]) -> str:
-    """Why a set stands where it does: the first against the second, each other one against the one before it."""
+    Args:
+        name: of the set.
+        order: the names of all sets, best first.
+        measures: of each set, its means.
+        comparisons: of each pair of sets.
+    """
     if len(order) == 1:
         return "The only one."
     place = order.index(name)
@@ -50,10 +56,10 @@ def reason_for(name: str, order: Sequence[str], comparisons: Sequence[Comparison
     ahead, behind, open_ = [], [], []
     for measure in HEADLINES:
         for difference in between(name, other, measure, comparisons):
-            words = f"{TITLES[measure].title} {signed(difference.difference, TITLES[measure].unit)}"
+            words = f"{TABLE[measure].title} {signed(difference.difference, TABLE[measure].unit)}"
             if difference.p > SURE and difference.low <= 0 <= difference.high:
-                open_.append(TITLES[measure].title)
-            elif better_by(measure, difference):
+                open_.append(TABLE[measure].title)
+            elif better(measure, measures[name], measures[other]):
                 ahead.append(words)
             else:
                 behind.append(words)
@@ -75,9 +81,10 @@ def between(name: str, other: str, measure: str, comparisons: Sequence[Compariso
             yield Comparison(measure, name, other, -one.difference, -one.high, -one.low, one.p)
 
 
-def better_by(measure: str, one: Comparison) -> bool:
-    """Whether the first of a comparison is better; measures that are best at 1 lie below it, nearly always."""
-    return one.difference < 0 if TITLES[measure].better == "lower" else one.difference > 0
+def better(measure: str, first: Mapping[str, Estimate], second: Mapping[str, Estimate]) -> bool:
+    """Whether the first of two sets is nearer to what is best."""
+    one, other = (badness(each[measure].value, TABLE[measure].better) for each in (first, second))
+    return one < other
 
 
 def verdict(measures: Mapping[str, Estimate], defects: Sequence[Defect]) -> tuple[str, ...]:

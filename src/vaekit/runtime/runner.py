@@ -57,7 +57,7 @@ class Runner:
         """
         if not self.traced.known:
             return self.traced.network(items)
-        made = self.whole.run(items, size, fixed) if self.items_whole(size, fixed) else None
+        made = self.whole.run(items, size, fixed) if self._overflows < OVERFLOWS else None
         if made is not None:
             return self._repaired(items, made, size, fixed)
         one_by_one = [self.slabs.run(item, size, fixed) for item in items.split(1)]
@@ -71,7 +71,7 @@ class Runner:
 
     def items_whole(self, size: tuple[int, int], fixed: int) -> int:
         """How many items of this size the network is run on as a whole at once; 0 where it is run slab by slab."""
-        return 0 if self._overflows >= OVERFLOWS else self.whole.items_at_once(size, fixed)
+        return self.whole.items_at_once(size, fixed) if self._overflows < OVERFLOWS else 0
 
     def explained(self, half: str, size: tuple[int, int], pixels: tuple[int, int], fixed: int) -> Explanation:
         """How an item of this size will be run.

@@ -37,6 +37,8 @@ class WholeRunner:
         self._batch_size = plan.batch_size
         self._compiled: CompiledNetwork | None = None
         self._most: dict[tuple[int, int], int] = {}
+        self._each: dict[tuple[int, int], int] = {}
+        self._small: dict[tuple[int, int], bool] = {}
 
     def items_at_once(self, size: tuple[int, int], fixed: int) -> int:
         """How many items of this size go through at once; 0 where they are done in slabs.
@@ -47,12 +49,11 @@ class WholeRunner:
         """
         if compiles(self.device):
             return 0 if self.budget is not None else self._as_many_as_fit(size, fixed, self._batch_size)
-        small = products(self.traced.stages(size)) < LEAST_PRODUCTS and not self._asked_for_slabs
-        return self._as_many_as_fit(size, fixed, 1) if small else 0
+        return 0 if self._asked_for_slabs or not self._is_small(size) else self._as_many_as_fit(size, fixed, 1)
 
     def peak(self, size: tuple[int, int], fixed: int) -> int:
         """Bytes that a run of so many is expected to take at the most."""
-        return self.items_at_once(size, fixed) * whole_peak(self.traced.stages(size)) + fixed
+        return self.items_at_once(size, fixed) * self._peak_of_one(size) + fixed
 
     def run(self, items: Tensor, size: tuple[int, int], fixed: int) -> Tensor | None:
         """What the network makes of items; None where they have to be done in slabs."""
@@ -69,10 +70,22 @@ class WholeRunner:
             self.notes.tell(f"ran out of {kind_of(self.device)} at {self.traced.size_words(size)}: {done}")
         return None
 
+    def _is_small(self, size: tuple[int, int]) -> bool:
+        """Whether slabs would not pay; found out once for each size, for small pictures take no longer than that."""
+        if size not in self._small:
+            self._small[size] = products(self.traced.stages(size)) < LEAST_PRODUCTS
+        return self._small[size]
+
+    def _peak_of_one(self, size: tuple[int, int]) -> int:
+        """Bytes that one item is expected to take at the most; found out once for each size."""
+        if size not in self._each:
+            self._each[size] = whole_peak(self.traced.stages(size))
+        return self._each[size]
+
     def _as_many_as_fit(self, size: tuple[int, int], fixed: int, most: int) -> int:
         items = min(most, self._most.get(size, most))
         free = int(SHARE_OF_FREE * free_memory(self.device))
-        each, allowed = whole_peak(self.traced.stages(size)), min(free, self.budget or free) - fixed
+        each, allowed = self._peak_of_one(size), min(free, self.budget or free) - fixed
         while items and items * each > allowed:
             items //= 2  # rather than to as many as fit, which would be another shape each time
         return items

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.formats.gguf_header import Entry, read_header
+from vaekit.checkpoints.formats.gguf_header import Entry, OtherVersion, read_header
 from vaekit.checkpoints.formats.mapped import MappedFile
 from vaekit.checkpoints.formats.tensor_file import TensorFile, TensorSpec, check_readable, damaged
 from vaekit.errors import BadCheckpoint, legible
@@ -40,7 +40,7 @@ def open_gguf(path: Path) -> TensorFile:
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             header, size = read_header(mapped, sizes), len(mapped)
-    except NotImplementedError as error:
+    except OtherVersion as error:
         raise BadCheckpoint(
             f"{path} is a GGUF file {error}.",
             "Expected version 2 or 3, in the byte order of small machines.",

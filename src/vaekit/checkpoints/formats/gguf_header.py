@@ -102,6 +102,10 @@ class Cursor:
             raise ValueError(f"a header of more than {MOST_STEPS:,} parts")
 
 
+class OtherVersion(Exception):
+    """A sound header of a kind that is refused: which one, as a phrase."""
+
+
 def read_header(mapped: mmap.mmap, sizes: Mapping[int, tuple[int, int]]) -> Header:
     """Read and check the header of a GGUF file.
 
@@ -110,14 +114,14 @@ def read_header(mapped: mmap.mmap, sizes: Mapping[int, tuple[int, int]]) -> Head
 
     Raises:
         ValueError: it is damaged or hostile.
-        NotImplementedError: it is fine, but written for other machines or by a program of the first months.
+        OtherVersion: it is fine, but written for other machines or by a program of the first months.
     """
     cursor = Cursor(mapped, 4)
     version, tensors, values = cursor.numbers("IQQ")
     if version & 0xFFFF == 0:
-        raise NotImplementedError("in the byte order of big machines")
+        raise OtherVersion("in the byte order of big machines")
     if version not in VERSIONS:
-        raise NotImplementedError(f"of version {version}")
+        raise OtherVersion(f"of version {version}")
     cursor.step(tensors + values)
     if tensors > MOST_TENSORS:
         raise ValueError(f"{tensors:,} tensors, more than {MOST_TENSORS:,}")

@@ -18,7 +18,7 @@ from vaekit.distributions.mixed import NormalAndUniform
 from vaekit.domains.images.channels import as_rgb, for_vae
 from vaekit.domains.images.colours import from_bytes
 from vaekit.domains.images.feature_networks import GET_FEATURES, find_inception, load_inception
-from vaekit.domains.images.judging import feature_distances, fidelity, perceptual, picture_rate
+from vaekit.domains.images.picture_measures import feature_distances, fidelity, perceptual, picture_rate
 from vaekit.domains.images.reading import Picture, find_pictures, read_picture
 from vaekit.domains.images.writing import to_bytes
 from vaekit.errors import NotFound

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.domains.images import judging
-from vaekit.domains.images.judging import FeaturePool
+from vaekit.domains.images import picture_measures
+from vaekit.domains.images.picture_measures import FeaturePool
 from vaekit.metrics.frechet import frechet_distance, gaussian_of
 from vaekit.metrics.kernel_distance import paired_kernel_distance
 
@@ -34,8 +34,8 @@ def test_few_pictures_have_a_kid_and_no_fid(step: int) -> None:
 
 @pytest.mark.parametrize("step", [1, 64, 3000])
 def test_many_pictures_have_both(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "ENOUGH", 100)
-    monkeypatch.setattr(judging, "KEPT", 60)
+    monkeypatch.setattr(picture_measures, "ENOUGH", 100)
+    monkeypatch.setattr(picture_measures, "KEPT", 60)
     pool = filled(300, step)
     found = pool.together()
     fid, kid = found.results
@@ -53,7 +53,7 @@ def test_the_sample_is_even() -> None:
     """Every row has the same chance, whether it came early or late."""
     places = torch.zeros(40)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judging, "KEPT", 10)
+        patch.setattr(picture_measures, "KEPT", 10)
         for seed in range(400):
             pool = FeaturePool(1, seed)
             pool.add(torch.arange(40.0).repeat(2, 1).T)
