@@ -18,6 +18,9 @@
     │   └── WrongHash             a file that is not the one it should be
     ├── CannotWrite               a folder that cannot be written, a full disk
     ├── NothingMeasured           data of which not one item could be evaluated
+    ├── BadRecipe                 a recipe that describes no training
+    ├── RecipeChanged             a folder that holds a run with another recipe
+    ├── TrainingDiverged          a loss that is no number any more
     ├── ProtocolChanged           a folder that holds an evaluation of another protocol
     ├── CannotExport              a network that cannot be written as a program, or whose program gives something else
     ├── CannotWrite               a file that cannot be written
@@ -121,6 +124,18 @@ class CannotWriteHere(CannotWrite):
 
 class NothingMeasured(VaekitError):
     """Not one item of the data could be evaluated."""
+
+
+class BadRecipe(VaekitError):
+    """A recipe that describes no training: a part, term or value that there is not."""
+
+
+class RecipeChanged(VaekitError):
+    """The folder holds a run that was begun with another recipe, seed or data. Nothing in it was touched."""
+
+
+class TrainingDiverged(VaekitError):
+    """A loss or gradient that is not finite. The weights are those before it."""
 
 
 class ProtocolChanged(VaekitError):

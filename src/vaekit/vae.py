@@ -1,6 +1,7 @@
-"""The VAE: an encoder, a posterior, a decoder, a likelihood, and the frame that diffusion models see its latents in.
+"""The VAE: an encoder, a posterior, a decoder, a likelihood, a prior, and the frame that diffusion models see its
+latents in.
 
-    encode: x -> q(z|x)    likelihood: z -> p(x|z)
+    encode: x -> q(z|x)    likelihood: z -> p(x|z)    prior: p(z)
 
 It runs whole batches at full precision of its weights; `vaekit.runtime` runs it in bounded memory. It knows no
 pictures, files or training objectives: a beta-VAE is an objective, never a subclass of this.
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.distributions import Likelihood, Posterior
+from vaekit.distributions import Likelihood, Posterior, Prior, ToPrior
 from vaekit.errors import HalfMissing, LatentMismatch
 
 
@@ -68,6 +69,9 @@ class VAE(nn.Module):
         to_likelihood: parameters -> Likelihood, for example `Laplace`, or an autoregressive network's wrapper.
         frame: how a diffusion model sees the raw latents; None where it is not known.
         origin: where the weights come from, for messages; None for a VAE that came from no file.
+        to_prior: `encode` of this VAE -> p(z), as a learned prior may be made of posteriors (VampPrior); None for a
+            posterior that has no divergence from any, a plain autoencoder's.
+        config: what the parts were built from; None takes the encoder's or the decoder's own.
 
     Heads that are modules have their parameters trained and saved with the rest.
     """
@@ -80,6 +84,8 @@ class VAE(nn.Module):
         to_likelihood: Callable[[Tensor], Likelihood],
         frame: LatentFrame | None = None,
         origin: Origin | None = None,
+        to_prior: ToPrior | None = None,
+        config: Any = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -88,11 +94,20 @@ class VAE(nn.Module):
         self.to_likelihood = to_likelihood
         self.frame = frame
         self.origin = origin
+        self.to_prior = to_prior
+        self._config = config
 
     @property
     def config(self) -> Any:
         """The config that the nets were built from, the same for both halves; None for nets that have none."""
+        if self._config is not None:
+            return self._config
         return getattr(self.encoder if self.encoder is not None else self.decoder, "config", None)
+
+    @property
+    def prior(self) -> Prior | None:
+        """p(z) over raw latents; None where the posterior has no divergence from any."""
+        return None if self.to_prior is None else self.to_prior(self.encode)
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) over raw latents, for data x (b, ...).

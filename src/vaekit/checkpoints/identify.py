@@ -72,14 +72,15 @@ def identify(path: Path) -> Identified:
         check_readable(part.file, (*part.names.values(), *part.statistics.values()))
     shapes = {native: part.spec(native).shape for part in parts for native in part.names}
     family = family_of(parts[0].layout.family)
-    config = family.detect(shapes)
+    words = read_config(files[0].metadata)
+    config = family.from_words(words) if family.from_words else family.detect(shapes)
     if config is None or config.blocks > len(shapes):
         raise not_runnable(files[0]) or UnknownVAE(
             f"{path} has the keys of a {family.name!r} autoencoder but not its structure.",
             "Expected one of the models in the README's table.",
             "If this is a VAE that others can run, please report its key names and shapes.",
         )
-    told = parts[0].layout.tells | read_config(files[0].metadata)
+    told = parts[0].layout.tells | words
     config = family.complete(config, told, settings)
     statistics = read_statistics(path, parts, config.latent_channels, settings)
     edm = read_edm_frame(path, parts, config.latent_channels)

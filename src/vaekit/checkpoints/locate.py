@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from vaekit.checkpoints.families import LAYOUTS, Layout, family_of
+from vaekit.checkpoints.families import LAYOUTS, PARTS, Layout, family_of
 from vaekit.checkpoints.families.batch_norm import STATISTICS
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec, is_there, open_tensors
 from vaekit.checkpoints.fused import present_parts
+from vaekit.checkpoints.metadata import read_family
 from vaekit.checkpoints.telltales import no_vae, not_runnable
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, legible
 
@@ -98,6 +99,11 @@ def locate(file: TensorFile) -> Found:
         NotRunnable: it is a VAE that vaekit recognises and cannot run.
         WrongTensors: the one that explains the most leaves some unexplained.
     """
+    if read_family(file.metadata) == PARTS.name:
+        found, strangers = found_in(file, PARTS.layouts[0], "")
+        if strangers:
+            raise leftover_error(file, found.layout, strangers)
+        return found
     counted = [
         ((count, -len(prefix)), layout, prefix, seen)
         for layout in LAYOUTS

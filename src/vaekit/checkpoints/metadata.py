@@ -76,6 +76,11 @@ def _are_numbers(values: object) -> TypeGuard[list[float]]:
     )
 
 
+def read_family(metadata: Mapping[str, str]) -> str | None:
+    """The family that the metadata tells. Only a family that shapes do not tell is believed so."""
+    return metadata.get("vaekit.family")
+
+
 def read_config(metadata: Mapping[str, str]) -> dict[str, Any]:
     """What the metadata tells of the config: things that weights do not tell; empty where it tells nothing."""
     return _json_object(metadata.get("vaekit.config"))

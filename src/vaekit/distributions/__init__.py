@@ -1,12 +1,13 @@
 """Densities and divergences. Nothing here knows what a network, a file or a picture is."""
 
-from vaekit.distributions.base import Likelihood, Posterior, Prior
+from vaekit.distributions.base import Likelihood, Posterior, Prior, ToPrior
 from vaekit.distributions.likelihoods import AutoregressiveCategorical, Bernoulli, Laplace, Normal, SignedBernoulli
 from vaekit.distributions.mixed import GaussianAndCategoricals, NormalAndUniform
 from vaekit.distributions.posteriors import DiagonalGaussian, Point, Quantised
-from vaekit.distributions.priors import StandardNormal, UniformCodes
+from vaekit.distributions.priors import Always, StandardNormal, UniformCodes
 
 __all__ = [
+    "Always",
     "AutoregressiveCategorical",
     "Bernoulli",
     "DiagonalGaussian",
@@ -21,5 +22,6 @@ __all__ = [
     "Quantised",
     "SignedBernoulli",
     "StandardNormal",
+    "ToPrior",
     "UniformCodes",
 ]

@@ -63,6 +63,8 @@ class Likelihood(Protocol):
         """log p(x|z) in nats, summed over all axes but the first."""
 
 
+ToPrior = Callable[[Callable[[Tensor], Posterior]], Prior]
+"""A VAE's `encode` -> its prior: one that is learned may be made of posteriors."""
 AnyPosterior = TypeVar("AnyPosterior", bound=Posterior)
 
 

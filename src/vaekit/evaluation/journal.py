@@ -20,8 +20,9 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from vaekit.errors import CannotWriteHere, ProtocolChanged
-from vaekit.evaluation.protocol import Protocol, differences
+from vaekit.evaluation.protocol import Protocol
 from vaekit.whole_files import cannot_write, whole_file
+from vaekit.words import differences
 
 PROTOCOL, ITEMS, ROWS, RESULT = "protocol.json", "items.jsonl", "rows.bin", "evaluation.json"
 

@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from vaekit.errors import legible
 from vaekit.version import __version__
 
 MODE, SAMPLE = "mode", "sample"
@@ -47,23 +46,6 @@ class Protocol:
     def as_json(self) -> dict[str, Any]:
         """Plain values, as they are written."""
         return asdict(self)
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], inside: str = "") -> list[str]:
-    """What is not the same in two protocols as they are written: one line for each value.
-
-    >>> differences({"seed": 0, "run": {"dtype": "fp32"}}, {"seed": 0, "run": {"dtype": "bf16"}})
-    ["run.dtype was 'fp32' and is 'bf16'"]
-    """
-    found: list[str] = []
-    for name in dict.fromkeys([*before, *now]):
-        old, new = before.get(name), now.get(name)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, f"{inside}{name}.")
-        elif old != new:
-            words = [legible(repr(value), 80) if value is not None else "absent" for value in (old, new)]
-            found.append(f"{inside}{legible(name, 40)} was {words[0]} and is {words[1]}")
-    return found
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -3,99 +3,216 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import count
+from typing import Protocol
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor, nn
+from torch.optim import AdamW
 
+from vaekit.errors import TrainingDiverged
+from vaekit.training.adapting import adapting
+from vaekit.training.data import Stream, ahead
 from vaekit.training.ema import EMA
-from vaekit.training.objectives import Losses
+from vaekit.training.objectives import Losses, Objective
+from vaekit.training.processes import Processes
+from vaekit.training.seeds import derived, generator_for
+from vaekit.training.state import State
 from vaekit.vae import VAE
-
-Objective = Callable[[VAE, Tensor, Generator], Losses]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, how fast."""
+    """How long, how fast, how much at once."""
 
     samples: int
     """Items shown in all."""
     batch_size: int
+    """Items that a step is made of, in all processes together."""
     learning_rate: float
-    """The peak; reached after `warmup_samples`, then a cosine down to zero."""
-    warmup_samples: int
-    ema_decay: float
-    gradient_clip: float
+    """The peak; reached after `warmup_samples`, then a cosine down to `final_rate` of it."""
+    warmup_samples: int = 0
+    final_rate: float = 0.0
+    micro_batch: int | None = None
+    """Items that go through at once; gradients of as many such batches as are needed are added up. Randomness belongs
+    to a micro-batch: whichever process takes it, it draws the same."""
+    gradient_clip: float = math.inf
     """Largest norm of the whole gradient."""
+    averages: tuple[float, ...] = (0.999,)
+    """Decays of the moving averages of the weights; the first one is what is kept."""
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
 
     def rate_at(self, samples: int) -> float:
         """The learning rate after `samples` items."""
         warm = min(1.0, (samples + self.batch_size) / max(1, self.warmup_samples))
-        return self.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, samples / self.samples)))
+        fallen = 0.5 * (1 + math.cos(math.pi * min(1.0, samples / self.samples)))
+        return self.learning_rate * warm * (self.final_rate + (1 - self.final_rate) * fallen)
+
+    def micro_batches(self, processes: Processes) -> int:
+        """How many each process takes in a step.
+
+        Raises:
+            ValueError: a batch cannot be divided so.
+        """
+        size = self.micro_batch or self.batch_size // processes.count
+        if not size or self.batch_size % (size * processes.count):
+            raise ValueError(
+                f"a batch of {self.batch_size} cannot be divided into batches of {size} for {processes.count} processes"
+            )
+        return self.batch_size // (size * processes.count)
+
+
+class Opponent(Protocol):
+    """A second network that learns to tell results from data, while the VAE learns to mislead it."""
+
+    def pull(self, losses: Losses, vae: VAE, samples: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is to be added to the total, and numbers to be told."""
+
+    def collect(self, losses: Losses, share: float, samples: int) -> dict[str, Tensor]:
+        """Add to its own gradients, for a micro-batch that is this share of a step; numbers to be told."""
+
+    def step(self, processes: Processes, samples: int) -> None:
+        """Take its own step with what was collected."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What the loop says of itself after a step."""
+class Step:
+    """What the loop says after a step."""
 
-    samples: int
+    state: State
+    losses: Losses
+    """Of the last micro-batch."""
+    parts: dict[str, float]
+    """Of the whole step, in this process."""
+    rate: float
+    gradient: float
+    """Norm before it was clipped."""
     seconds: float
-    learning_rate: float
-    losses: dict[str, float]
+    """Since this call of the loop began."""
+
+
+def optimiser_for(module: nn.Module, schedule: Schedule) -> AdamW:
+    """AdamW over what is to be trained."""
+    trained = [each for each in module.parameters() if each.requires_grad]
+    return AdamW(
+        trained, lr=schedule.learning_rate, betas=schedule.betas, weight_decay=schedule.weight_decay, fused=True
+    )
+
+
+def fresh(vae: VAE, schedule: Schedule) -> State:
+    """The state before the first step."""
+    return State(vae, optimiser_for(vae, schedule), [EMA(vae, decay) for decay in schedule.averages])
 
 
 def train(
-    vae: VAE,
-    batches: Iterator[Tensor],
+    state: State,
+    stream: Stream,
     objective: Objective,
     schedule: Schedule,
-    generator: Generator,
+    *,
+    opponent: Opponent | None = None,
     autocast: torch.dtype | None = None,
-    report: Callable[[Progress, EMA], None] | None = None,
-) -> VAE:
-    """Train `vae` in place and return its moving average.
+    processes: Processes = Processes(),  # noqa: B008 (a frozen value)
+    workers: int = 0,
+    after: Callable[[Step], None] | None = None,
+) -> None:
+    """Train from where `state` is to the end of the schedule.
+
+    Stopped at any step and started again with a state as it was then, it ends with the same weights: to the last bit
+    on a CPU with one number of threads.
 
     Args:
-        vae: in fp32; the master weights stay so.
-        batches: yields data (batch_size, ...) without end, on the VAE's device.
-        objective: called with the VAE, a batch and the generator.
+        state: changed in place.
+        stream: the data; its seed is that of all randomness.
+        objective: what to minimise.
         schedule: lengths and rates.
-        generator: the source of the posterior's noise.
-        autocast: run the networks in this dtype (bfloat16 is twice as fast where the processor has it); the
-            likelihood and the divergence stay in fp32.
-        report: called after every step.
+        opponent: of an adversarial run.
+        autocast: run the networks in this dtype. Weights, likelihoods and divergences stay in fp32.
+        processes: that train together.
+        workers: threads that make batches ahead of time; 0 for data in memory.
+        after: called after every step.
 
     Raises:
-        FloatingPointError: the loss is not finite.
+        TrainingDiverged: a loss or gradient is not finite. The weights are those before the step.
+        ValueError: a batch cannot be divided among micro-batches and processes.
     """
-    device = next(vae.parameters()).device
-    optimiser = torch.optim.AdamW(
-        vae.parameters(),
-        lr=schedule.learning_rate,
-        betas=schedule.betas,
-        weight_decay=schedule.weight_decay,
-        fused=True,
+    vae, device = state.vae, next(state.vae.parameters()).device
+    turns = schedule.micro_batches(processes)
+    size = schedule.batch_size // (turns * processes.count)
+    places = (
+        start + (turn * processes.count + processes.rank) * size
+        for start in count(state.samples, schedule.batch_size)
+        for turn in range(turns)
     )
-    ema = EMA(vae, schedule.ema_decay)
-    vae.train()
+    batches = placed(places, stream, size, workers)
+    trained = [each for each in vae.parameters() if each.requires_grad]
+    share = 1 / (turns * processes.count)
     started = time.monotonic()
-    for samples in range(0, schedule.samples, schedule.batch_size):
-        rate = schedule.rate_at(samples)
-        for group in optimiser.param_groups:
+    vae.train()
+    while state.samples < schedule.samples:
+        rate = schedule.rate_at(state.samples)
+        for group in state.optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
-            losses = objective(vae, next(batches), generator)
-        if not torch.isfinite(losses.total):
-            raise FloatingPointError(f"the loss became {losses.total.item()} after {samples} samples: {losses.parts}")
-        optimiser.zero_grad(set_to_none=True)
-        losses.total.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), schedule.gradient_clip)
-        optimiser.step()
-        ema.update(vae)
-        parts = {name: part.item() for name, part in losses.parts.items()}
-        if report is not None:
-            report(Progress(samples + schedule.batch_size, time.monotonic() - started, rate, parts), ema)
-    return ema.model
+        parts: dict[str, Tensor] = {}
+        for _ in range(turns):
+            place, x = next(batches)
+            torch.manual_seed(derived(stream.seed, "layers", place))
+            with in_dtype(device, autocast):
+                losses = objective(vae, x.to(device), state.samples, generator_for(stream.seed, "noise", place))
+            told, total = dict(losses.parts), losses.total
+            if opponent is not None:
+                pulled, also = opponent.pull(losses, vae, state.samples)
+                total, told = total + pulled, told | also
+            (share * total).backward()
+            if opponent is not None:
+                told |= opponent.collect(losses, share, state.samples)
+            for name, part in told.items():
+                parts[name] = parts.get(name, 0) + part / turns
+        processes.sum_gradients(vae)
+        norm = torch.nn.utils.clip_grad_norm_(trained, schedule.gradient_clip)
+        told_parts = {name: part.item() for name, part in parts.items()}
+        if not torch.isfinite(norm):
+            raise diverged(state.samples, told_parts)
+        state.optimiser.step()
+        state.optimiser.zero_grad(set_to_none=True)
+        if opponent is not None:
+            opponent.step(processes, state.samples)
+        for name, head in adapting(vae).items():
+            head.adapt(processes.sum_, generator_for(stream.seed, f"adapting {name}", state.samples))
+        for average in state.averages:
+            average.update(vae, state.samples // schedule.batch_size)
+        state.samples += schedule.batch_size
+        if after is not None:
+            after(Step(state, losses, told_parts, rate, norm.item(), time.monotonic() - started))
+            vae.train()
+
+
+def placed(places: Iterator[int], stream: Stream, size: int, workers: int) -> Iterator[tuple[int, Tensor]]:
+    """Each place and the micro-batch that stands there."""
+    asked: list[int] = []
+
+    def noting() -> Iterator[int]:
+        for place in places:
+            asked.append(place)
+            yield place
+
+    for batch in ahead(stream, noting(), size, workers):
+        yield asked.pop(0), batch
+
+
+def in_dtype(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
+    """Where networks run in this dtype."""
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
+def diverged(samples: int, parts: dict[str, float]) -> TrainingDiverged:
+    """The error for a loss that is no number any more."""
+    told = ", ".join(f"{name} {value:.4g}" for name, value in parts.items())
+    return TrainingDiverged(
+        f"The loss or its gradient was not finite after {samples:,} samples ({told}).",
+        "Nothing was changed by this step.",
+        "Lower the learning rate or the weight of the part that grew, or raise warmup_samples, and train anew.",
+    )

@@ -1,51 +1,114 @@
-"""What a training step minimises, as a record with named parts.
+"""What a training step minimises: named parts, each a term with a weight.
 
-A beta-VAE, an LDM-style autoencoder or a plain autoencoder differ here and nowhere else: same model, other objective.
+A beta-VAE, an LDM-style autoencoder or a plain autoencoder differ here and nowhere else: same model, other parts.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
 
-from vaekit.distributions import Prior
-from vaekit.metrics.lpips import LPIPS
+from vaekit.distributions import Likelihood, Posterior, Prior
+from vaekit.shapes import PerItem
+from vaekit.training.weights import Weight
 from vaekit.vae import VAE
+
+
+@dataclass(eq=False)
+class Pass:
+    """A batch on its way through a VAE. Each thing is computed when the first term asks for it, and once."""
+
+    vae: VAE
+    x: Tensor
+    """(b, ...)."""
+    samples: int
+    """Seen before this batch."""
+    generator: Generator
+    """The source of all that is random."""
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """q(z|x)."""
+        return self.vae.encode(self.x)
+
+    @cached_property
+    def z(self) -> Tensor:
+        """One draw for each item, raw latents (b, ...)."""
+        return self.posterior.sample(self.generator)
+
+    @cached_property
+    def likelihood(self) -> Likelihood:
+        """p(x|z)."""
+        return self.vae.likelihood(self.z)
+
+    @cached_property
+    def prior(self) -> Prior:
+        """p(z).
+
+        Raises:
+            ValueError: the VAE has none.
+        """
+        prior = self.vae.prior
+        if prior is None:
+            raise ValueError("a term of this objective is about the prior, and a plain autoencoder has none")
+        return prior
+
+    @cached_property
+    def result(self) -> Tensor:
+        """What comes back of the items: the mode of p(x|z)."""
+        return self.likelihood.mode
+
+
+@dataclass(frozen=True)
+class Term:
+    """One thing that can be asked of a pass."""
+
+    of: Callable[[Pass], PerItem | Tensor]
+    """One number for each item, or one for the batch."""
+    nats: bool
+    """Whether it is a log-probability of whole items, which an objective may divide by their dimensions."""
+    of_latents: bool = False
+    """Whether it never looks at what comes back."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """One number to minimise and the parts it is made of, each averaged over the batch."""
+    """One number to minimise and the parts it is made of, each a mean over the batch."""
 
     total: Tensor
-    parts: dict[str, Tensor]
+    parts: Mapping[str, Tensor]
+    """As the terms said them, before weights and divisions."""
+    seen: Pass
+    fidelity: Tensor
+    """What of the total is about the result, and so about the decoder: the total without the terms that never look at
+    it. An adversarial term measures its own pull against it."""
 
 
 @dataclass(frozen=True)
-class PictureObjective:
-    """The negative ELBO per dimension plus a perceptual term: the first stage of latent diffusion without its GAN
-    (Rombach et al. 2022, arXiv 2112.10752, appendix G).
+class Objective:
+    """A weighted sum of terms."""
 
-        total = ( -log p(x|z) + beta * KL(q(z|x) || p(z)) ) / dimensions + perceptual_weight * LPIPS(x, mode)
+    terms: Mapping[str, Term]
+    weights: Mapping[str, Weight]
+    """For each term."""
+    per_dimension: bool = False
+    """Whether terms in nats are divided by the number of values of an item, as losses of pictures customarily are. KL
+    and log-probability keep their proportion, and with it the meaning of the weights."""
 
-    With a Laplace likelihood of scale s the first term is L1 / s plus a constant.
-    """
-
-    prior: Prior
-    perceptual: LPIPS
-    beta: float
-    """Weight of the KL term; 1 is the true ELBO."""
-    perceptual_weight: float
-
-    def __call__(self, vae: VAE, x: Tensor, generator: Generator) -> Losses:
-        """Losses of a batch of pictures (b, 3, h, w) in [-1, 1]."""
-        posterior = vae.encode(x)
-        likelihood = vae.likelihood(posterior.sample(generator))
-        dimensions = x[0].numel()
-        nll = -likelihood.log_prob(x).mean() / dimensions
-        kl = posterior.kl(self.prior, generator).mean() / dimensions
-        perceptual = self.perceptual(x, likelihood.mode).mean()
-        total = nll + self.beta * kl + self.perceptual_weight * perceptual
-        squared_error = (likelihood.mode.detach() - x).square().mean()
-        psnr = -10 * torch.log10(squared_error / 4)
-        return Losses(total, {"nll": nll, "kl": kl, "lpips": perceptual, "psnr": psnr})
+    def __call__(self, vae: VAE, x: Tensor, samples: int, generator: Generator) -> Losses:
+        """The losses of a batch x (b, ...) after so many samples. Terms whose weight is zero are not computed."""
+        seen = Pass(vae, x, samples, generator)
+        parts: dict[str, Tensor] = {}
+        total, fidelity = torch.zeros((), device=x.device), torch.zeros((), device=x.device)
+        for name, term in self.terms.items():
+            weight = self.weights[name].at(samples)
+            if not weight:
+                continue
+            parts[name] = term.of(seen).float().mean()
+            scale = weight / x[0].numel() if self.per_dimension and term.nats else weight
+            total = total + scale * parts[name]
+            if not term.of_latents:
+                fidelity = fidelity + scale * parts[name]
+        return Losses(total, {name: part.detach() for name, part in parts.items()}, seen, fidelity)

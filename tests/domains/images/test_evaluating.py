@@ -19,7 +19,6 @@ from vaekit.domains.images.evaluating import (
     named,
     on_levels,
     prepared,
-    prior_of,
     size_for,
 )
 from vaekit.domains.images.reading import Picture, read_picture
@@ -161,7 +160,7 @@ def test_every_family_has_its_prior(family_examples: dict[str, object]) -> None:
             continue
         kinds = {"vq": UniformCodes, "joint": NormalAndUniform}
         points = {"tiny", "approx", "dcae"}
-        prior = prior_of(vae)
+        prior = vae.prior
         assert prior is None if name in points else isinstance(prior, kinds.get(name, StandardNormal)), name
 
 

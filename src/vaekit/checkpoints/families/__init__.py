@@ -17,6 +17,7 @@ from vaekit.checkpoints.families import (
     hunyuan_image,
     joint,
     kl,
+    parts,
     tiny,
     vq,
     wan,
@@ -30,6 +31,7 @@ __all__ = [
     "FAMILIES",
     "HALVES",
     "LAYOUTS",
+    "PARTS",
     "Config",
     "Family",
     "Layout",
@@ -54,18 +56,20 @@ FAMILIES = (
     burgess.FAMILY,
     joint.FAMILY,
 )
-"""In the order of how much they are used."""
+"""Those that keys and shapes tell, in the order of how much they are used."""
 LAYOUTS = tuple(layout for family in FAMILIES for layout in family.layouts)
+PARTS = parts.FAMILY
+"""The family that its file tells."""
 
 
 def family_of(name: str) -> Family:
     """The family of this name; it is an error of ours to ask for one that is not there."""
-    return next(family for family in FAMILIES if family.name == name)
+    return next(family for family in (*FAMILIES, PARTS) if family.name == name)
 
 
 def family_with(config: object) -> Family | None:
     """The family that a config is of, if it is of one."""
-    return next((family for family in FAMILIES if type(config) is family.config), None)
+    return next((family for family in (*FAMILIES, PARTS) if type(config) is family.config), None)
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,18 @@ def assemble(family: Family, config: Config, halves: Collection[str] = HALVES, f
     `torch.device("meta")`)."""
     nets = dict(zip(HALVES, family.build(config), strict=True))
     encoder, decoder = (nets[half] if half in halves else None for half in HALVES)
-    return VAE(encoder, family.head(config), decoder, family.to_likelihood, frame)
+    return VAE(
+        encoder,
+        family.posterior_head(config),
+        decoder,
+        family.likelihood_head(config),
+        frame,
+        to_prior=family.prior_head(config),
+        config=config,
+    )
 
 
 def layout_of(name: str, family: str, config: Config | None = None) -> Layout | None:
     """The layout of this name for a family, if it has one; the one whose names a network of this config has."""
-    named = (layout for layout in LAYOUTS if layout.name == name and layout.family == family)
+    named = (layout for layout in (*LAYOUTS, *PARTS.layouts) if layout.name == name and layout.family == family)
     return next((layout for layout in named if config is None or layout.fits(config)), None)

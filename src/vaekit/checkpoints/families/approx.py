@@ -2,7 +2,7 @@
 
 import re
 
-from vaekit.checkpoints.families.family import Family, Shapes, conv_shape
+from vaekit.checkpoints.families.family import Family, Shapes, conv_shape, no_prior
 from vaekit.checkpoints.families.layout import Layout
 from vaekit.distributions import Normal, Point
 from vaekit.nets import approx
@@ -44,6 +44,7 @@ FAMILY = Family(
     layouts=LAYOUTS,
     detect=detect_approx,
     build=approx.build,
-    head=lambda _: Point,
-    to_likelihood=Normal,
+    posterior_head=lambda _: Point,
+    likelihood_head=lambda _: Normal,
+    prior_head=no_prior,
 )

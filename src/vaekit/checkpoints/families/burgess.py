@@ -42,6 +42,6 @@ FAMILY = Family(
     layouts=LAYOUTS,
     detect=detect_burgess,
     build=burgess.build,
-    head=lambda _: DiagonalGaussian.from_moments,
-    to_likelihood=SignedBernoulli,
+    posterior_head=lambda _: DiagonalGaussian.from_moments,
+    likelihood_head=lambda _: SignedBernoulli,
 )

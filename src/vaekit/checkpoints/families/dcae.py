@@ -8,7 +8,7 @@ from typing import Any
 
 from vaekit.checkpoints.families.dcae_shapes import detect_dcae
 from vaekit.checkpoints.families.diffusers_frame import one_factor
-from vaekit.checkpoints.families.family import Family, Words
+from vaekit.checkpoints.families.family import Family, Words, no_prior
 from vaekit.checkpoints.families.layout import HALVES, Layout, Rules, same_names
 from vaekit.distributions import Laplace, Point
 from vaekit.errors import UnknownVAE, legible
@@ -217,8 +217,9 @@ FAMILY = Family(
     layouts=LAYOUTS,
     detect=detect_dcae,
     build=dcae.build,
-    head=lambda _: Point,
-    to_likelihood=Laplace,
+    posterior_head=lambda _: Point,
+    likelihood_head=lambda _: Laplace,
+    prior_head=no_prior,
     complete=told_config,
     assumed=assumed,
     diffusers=settings,

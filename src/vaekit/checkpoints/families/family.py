@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from vaekit.checkpoints.families.layout import Layout
-from vaekit.distributions import Likelihood, Posterior
+from vaekit.distributions import Always, Likelihood, Posterior, StandardNormal, ToPrior
 from vaekit.errors import WrongTensors
 from vaekit.nets.config import ImageConfig
 from vaekit.vae import LatentFrame
@@ -57,6 +57,15 @@ def nothing_assumed(_: Any) -> list[str]:
     return []
 
 
+def gaussian_prior(_: Any) -> ToPrior:
+    """The prior of a family trained against N(0, 1)."""
+    return Always(StandardNormal())
+
+
+def no_prior(_: Any) -> None:
+    """The prior of a family of plain autoencoders."""
+
+
 def nothing_beside(_config: Any, _frame: LatentFrame | None) -> dict[str, Tensor]:
     """The tensors beside the weights of a family that has none."""
     return {}
@@ -75,9 +84,14 @@ class Family:
     """The whole configuration from native keys and shapes, or None; of half a VAE, the other half mirrors it."""
     build: Callable[[Any], tuple[nn.Module | None, nn.Module | None]]
     """Encoder and decoder; None for a half that no model of the family has."""
-    head: Callable[[Any], Callable[[Tensor], Posterior]]
+    posterior_head: Callable[[Any], Callable[[Tensor], Posterior]]
     """The head that reads the moments of a network of this config as a posterior."""
-    to_likelihood: Callable[[Tensor], Likelihood]
+    likelihood_head: Callable[[Any], Callable[[Tensor], Likelihood]]
+    """The head that reads what a decoder of this config says as a likelihood."""
+    prior_head: Callable[[Any], ToPrior | None] = gaussian_prior
+    """The head that gives the prior of a VAE of this config."""
+    from_words: Callable[[Words], Any] | None = None
+    """The whole configuration from vaekit's metadata, for a family whose shapes tell none."""
     complete: Callable[[Any, Words, Words], Any] = all_told
     """The config with what weights do not tell and a file's metadata or a config.json may: (config, the config in
     vaekit's metadata, config.json). Raises UnknownVAE where the result can be no network."""

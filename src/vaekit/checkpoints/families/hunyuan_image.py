@@ -130,7 +130,7 @@ FAMILY = Family(
     layouts=LAYOUTS,
     detect=detect_hunyuan_image,
     build=hunyuan_image.build,
-    head=lambda _: DiagonalGaussian.from_moments,
-    to_likelihood=Laplace,
+    posterior_head=lambda _: DiagonalGaussian.from_moments,
+    likelihood_head=lambda _: Laplace,
     diffusers=settings,
 )

@@ -4,7 +4,7 @@ from functools import partial
 
 from vaekit.checkpoints.families.family import Family, Shapes, conv_shape, first_shape, highest
 from vaekit.checkpoints.families.layout import Layout, Rules, same_names
-from vaekit.distributions import GaussianAndCategoricals, SignedBernoulli
+from vaekit.distributions import Always, GaussianAndCategoricals, NormalAndUniform, SignedBernoulli
 from vaekit.nets import joint
 from vaekit.nets.flat import LOWEST
 from vaekit.nets.joint import JointConfig
@@ -84,6 +84,7 @@ FAMILY = Family(
     layouts=LAYOUTS,
     detect=detect_joint,
     build=joint.build,
-    head=lambda config: partial(GaussianAndCategoricals.from_moments, categories=config.categories),
-    to_likelihood=SignedBernoulli,
+    posterior_head=lambda config: partial(GaussianAndCategoricals.from_moments, categories=config.categories),
+    likelihood_head=lambda _: SignedBernoulli,
+    prior_head=lambda config: Always(NormalAndUniform(config.categories)),
 )

@@ -2,11 +2,12 @@
 
 A layout maps every native key to one foreign key and back; nothing is lost or invented. Templates name the parts that
 vary: `{i}`, `{j}` and `{k}` are numbers, `{~i}` is the number of a decoder level counted from the other end, `{-i}` is
-one less, `{p}` is `weight` or `bias`, `{s}` is a running statistic of a batch norm. Where the layer at the end of a
-level is counted with the blocks before it, `{n}` is the place of block `{j}` and `{e}` that of the layer at the end: in
-one sequence through all levels, or in one for each level where the template names `{i}` too. A foreign template may end
-in `[0/3]`: the tensor is the first of three equal parts of the one that the file holds (`checkpoints/fused.py`). Native
-keys are the attribute names of `vaekit.nets`. The tables themselves stand with their families.
+one less, `{p}` is `weight` or `bias`, `{s}` is a running statistic of a batch norm, `{*}` is anything. Where the layer
+at the end of a level is counted with the blocks before it, `{n}` is the place of block `{j}` and `{e}` that of the
+layer at the end: in one sequence through all levels, or in one for each level where the template names `{i}` too. A
+foreign template may end in `[0/3]`: the tensor is the first of three equal parts of the one that the file holds
+(`checkpoints/fused.py`). Native keys are the attribute names of `vaekit.nets`. The tables themselves stand with their
+families.
 """
 
 import math
@@ -17,7 +18,7 @@ from functools import cache, cached_property
 from typing import Any
 
 HALVES = ("encoder", "decoder")
-PLACEHOLDER = re.compile(r"(\{[~-]?\w\})")
+PLACEHOLDER = re.compile(r"(\{(?:[~-]?\w|\*)\})")
 NUMBER = "0|[1-9][0-9]{0,2}"
 """One way to write each number, so that names translate back; no model has a thousand levels."""
 PATTERNS = {
@@ -30,6 +31,7 @@ PATTERNS = {
     "{e}": f"(?P<end>{NUMBER})",
     "{p}": "(?P<p>weight|bias)",
     "{s}": "(?P<s>running_mean|running_var|num_batches_tracked)",
+    "{*}": "(?P<rest>.+)",
 }
 PART = re.compile(r"(?P<whole>.+)\[(?P<number>[0-9])/(?P<count>[0-9])\]")
 """A template, or a key, of a tensor that is part of another."""
@@ -171,7 +173,7 @@ def translate(key: str, table: Table, levels: Levels | int) -> str | None:
 
 def fill(template: str, parts: dict[str, str]) -> str | None:
     """The template with its holes filled; None where a number counts below zero: the other scheme has no such place."""
-    filled = PLACEHOLDER.sub(lambda hole: parts[hole.group()[1:-1]], template)
+    filled = PLACEHOLDER.sub(lambda hole: parts[hole.group()[1:-1].replace("*", "rest")], template)
     return None if ".-" in filled else filled
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from vaekit.checkpoints.families.family import Family, Shapes, conv_shape, first_shape
+from vaekit.checkpoints.families.family import Family, Shapes, conv_shape, first_shape, no_prior
 from vaekit.checkpoints.families.layout import Layout, Rules
 from vaekit.distributions import Normal, Point
 from vaekit.errors import WrongTensors
@@ -160,7 +160,8 @@ FAMILY = Family(
     layouts=LAYOUTS,
     detect=detect_tiny,
     build=tiny.build,
-    head=lambda _: Point,
-    to_likelihood=Normal,
+    posterior_head=lambda _: Point,
+    likelihood_head=lambda _: Normal,
+    prior_head=no_prior,
     diffusers=settings,
 )

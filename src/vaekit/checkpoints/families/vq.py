@@ -17,7 +17,7 @@ from vaekit.checkpoints.families.convolutional import (
 from vaekit.checkpoints.families.diffusers_frame import one_factor
 from vaekit.checkpoints.families.family import Family, Shapes, first_shape
 from vaekit.checkpoints.families.layout import Layout, Rules, same_names
-from vaekit.distributions import Laplace
+from vaekit.distributions import Always, Laplace, UniformCodes
 from vaekit.nets import kl, vq
 from vaekit.nets.vq import VQConfig
 from vaekit.vae import LatentFrame
@@ -61,8 +61,9 @@ FAMILY = Family(
     layouts=LAYOUTS,
     detect=detect_vq,
     build=kl.build,
-    head=vq.quantiser,
-    to_likelihood=Laplace,
+    posterior_head=vq.quantiser,
+    likelihood_head=lambda _: Laplace,
+    prior_head=lambda config: Always(UniformCodes(config.codes)),
     complete=with_untold,
     assumed=assumed_groups,
     diffusers=settings,

@@ -185,7 +185,7 @@ FAMILY = Family(
     layouts=LAYOUTS,
     detect=detect_wan,
     build=wan.build,
-    head=lambda _: DiagonalGaussian.from_moments,
-    to_likelihood=Laplace,
+    posterior_head=lambda _: DiagonalGaussian.from_moments,
+    likelihood_head=lambda _: Laplace,
     diffusers=settings,
 )

@@ -82,7 +82,7 @@ FAMILY = Family(
     layouts=LAYOUTS,
     detect=detect_wan22,
     build=wan22.build,
-    head=lambda _: DiagonalGaussian.from_moments,
-    to_likelihood=Laplace,
+    posterior_head=lambda _: DiagonalGaussian.from_moments,
+    likelihood_head=lambda _: Laplace,
     diffusers=settings,
 )

@@ -13,8 +13,7 @@ from torch import Tensor
 from vaekit.checkpoints.collection.hashes import sha256_of
 from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.perceptual import load_perceptual
-from vaekit.distributions import Likelihood, Point, Posterior, Prior, StandardNormal, UniformCodes
-from vaekit.distributions.mixed import NormalAndUniform
+from vaekit.distributions import Likelihood, Posterior
 from vaekit.domains.images.channels import as_rgb, for_vae
 from vaekit.domains.images.colours import from_bytes
 from vaekit.domains.images.feature_networks import GET_FEATURES, find_inception, load_inception
@@ -28,8 +27,6 @@ from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, chosen_names, dig
 from vaekit.metrics.levels import as_saved
 from vaekit.metrics.lpips import ALEX
 from vaekit.nets.config import picture_size
-from vaekit.nets.joint import JointConfig
-from vaekit.nets.vq import VQConfig
 from vaekit.runtime.engine import Engine
 from vaekit.shapes import Images
 from vaekit.vae import VAE, half_missing
@@ -118,17 +115,6 @@ def preparation(size: int | None, channels: int) -> dict[str, Any]:
     return {"resize": resize, "crop": f"the middle {size}x{size}", **ground}
 
 
-def prior_of(vae: VAE) -> Prior | None:
-    """The prior that a VAE of a known family was trained against; None where its posterior is a point, which has no
-    divergence from any."""
-    config = vae.config
-    if isinstance(config, VQConfig):
-        return UniformCodes(config.codes)
-    if isinstance(config, JointConfig):
-        return NormalAndUniform(config.categories)
-    return None if vae.to_posterior is Point else StandardNormal()
-
-
 def measures_for(vae: VAE, wishes: Wishes, device: torch.device) -> tuple[Measures, dict[str, str]]:
     """What can be measured, and what cannot: its name and why.
 
@@ -144,7 +130,7 @@ def measures_for(vae: VAE, wishes: Wishes, device: torch.device) -> tuple[Measur
         if wishes.lpips is not None:
             raise
         missing["lpips"] = str(absent)
-    prior = prior_of(vae)
+    prior = vae.prior
     if prior is not None:
         items.append(picture_rate(prior))
         items += [evidence(prior, wishes.nll_samples, "picture")] if wishes.nll_samples else []

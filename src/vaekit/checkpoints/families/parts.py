@@ -1,0 +1,76 @@
+"""What vaekit trains itself: any nets with any heads. Shapes tell no heads, so the metadata tells the config."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vaekit.checkpoints.families.family import Family, Shapes, Words
+from vaekit.checkpoints.families.layout import Layout
+from vaekit.errors import UnknownVAE, legible
+from vaekit.nets import parts
+from vaekit.nets.parts import LIKELIHOODS, NETS, POSTERIORS, PRIORS, PartsConfig
+from vaekit.words import record
+
+SLOTS: dict[str, Mapping[str, type[Any]]] = {
+    "net": NETS,
+    "posterior": POSTERIORS,
+    "likelihood": LIKELIHOODS,
+    "prior": PRIORS,
+}
+"""Which words may stand for each part."""
+
+
+def config_from_words(words: Words) -> PartsConfig:
+    """The config that a file's metadata or a recipe tells.
+
+    Raises:
+        UnknownVAE: a part is missing or unknown, or one of its fields is missing, unknown or of another type.
+    """
+    told = dict(words)
+    made = {}
+    for slot, kinds in SLOTS.items():
+        part = told.pop(slot, {"kind": "customary"} if slot == "prior" else None)
+        made[slot] = part_from_words(slot, part, kinds)
+    if told:
+        raise UnknownVAE(f"A VAE has no part {legible(next(iter(told)))!r}.", f"Its parts are {', '.join(SLOTS)}.", "")
+    return PartsConfig(**made)
+
+
+def part_from_words(slot: str, words: object, kinds: Mapping[str, type[Any]]) -> Any:
+    """One part.
+
+    Raises:
+        UnknownVAE: see `config_from_words`.
+    """
+    kind = words.get("kind") if isinstance(words, Mapping) else None
+    if not isinstance(words, Mapping) or not isinstance(kind, str) or kind not in kinds:
+        raise UnknownVAE(
+            f"The {slot} of this VAE is {legible(repr(kind))}.",
+            f"vaekit knows {', '.join(kinds)}.",
+            "A newer version of vaekit may know it.",
+        )
+    part = kinds[kind]
+    try:
+        return record(part, {name: value for name, value in words.items() if name != "kind"})
+    except ValueError as error:
+        raise UnknownVAE(f"The {slot} {kind!r} cannot be built: {error}.", "", "") from error
+
+
+def told_by_nothing(_: Shapes) -> None:
+    """Shapes alone tell no config."""
+
+
+NAMES = tuple(
+    (f"{part}.{{*}}", f"{part}.{{*}}") for part in ("encoder", "decoder", "to_posterior", "to_likelihood", "to_prior")
+)
+LAYOUT = Layout("native", "parts", NAMES, any_prefix=False)
+FAMILY = Family(
+    name="parts",
+    config=PartsConfig,
+    layouts=(LAYOUT,),
+    detect=told_by_nothing,
+    from_words=config_from_words,
+    build=parts.build,
+    posterior_head=lambda config: config.posterior.head(config.net),
+    likelihood_head=lambda config: config.likelihood.head(config.net),
+    prior_head=lambda config: config.prior.head(config.net, config.posterior),
+)

@@ -1,0 +1,186 @@
+"""A recipe: which VAE is trained, towards what, how long, on data prepared how. A frozen table, never a class.
+
+The tables inside vaekit stand in `recipes/`, one file each; a file of one's own works the same. `--set` changes single
+values, by their place in the table: `objective.terms.kl.weight=4`.
+"""
+
+import copy
+import inspect
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from vaekit.checkpoints.families import FAMILIES, PARTS, assemble, family_of
+from vaekit.errors import BadRecipe, NotFound, VaekitError, legible
+from vaekit.training.loop import Schedule
+from vaekit.training.objectives import Objective, Term
+from vaekit.training.terms import TERMS
+from vaekit.training.weights import Weight
+from vaekit.vae import VAE
+from vaekit.words import record
+
+FOLDER = "recipes"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A table and what it means."""
+
+    name: str
+    words: Mapping[str, Any]
+    """As it was read, with what was set."""
+
+    def vae(self) -> VAE:
+        """The VAE with new random weights, from torch's own generator.
+
+        Raises:
+            BadRecipe: the table describes none.
+        """
+        words = dict(self._table("vae"))
+        name = words.pop("family", PARTS.name)
+        if name not in {family.name for family in (*FAMILIES, PARTS)}:
+            raise self._bad(f"vae.family is {legible(repr(name))}, which is no family of VAEs")
+        family = family_of(name)
+        try:
+            config = family.from_words(words) if family.from_words else record(family.config, words)
+            return assemble(family, config)
+        except (ValueError, VaekitError) as error:
+            raise self._bad(f"its [vae] cannot be built: {error}") from error
+
+    def schedule(self) -> Schedule:
+        """How long, how fast.
+
+        Raises:
+            BadRecipe: a value is missing, unknown or of another type.
+        """
+        try:
+            return record(Schedule, self._table("schedule"))
+        except ValueError as error:
+            raise self._bad(f"in [schedule], {error}") from error
+
+    def objective(self, given: Mapping[str, Mapping[str, Any]] | None = None) -> Objective:
+        """What is minimised.
+
+        Args:
+            given: for a kind of term, settings that no table can hold, such as the network of a perceptual distance.
+
+        Raises:
+            BadRecipe: a term is unknown, or has no such setting.
+        """
+        told = dict(self._table("objective"))
+        terms, weights = {}, {}
+        for name, settings in dict(told.pop("terms", {})).items():
+            terms[name], weights[name] = self._term(name, settings, given or {})
+        if not terms:
+            raise self._bad("it has no [objective.terms]")
+        per_dimension = told.pop("per_dimension", False)
+        if told or not isinstance(per_dimension, bool):
+            raise self._bad(f"[objective] has per_dimension = true or false, and terms; not {', '.join(told)}")
+        return Objective(terms, weights, per_dimension)
+
+    def _term(self, name: str, settings: Any, given: Mapping[str, Mapping[str, Any]]) -> tuple[Term, Weight]:
+        """A term may have any name if its settings say which it is: `term = "mse"`."""
+        words = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
+        kind = words.pop("term", name)
+        if kind not in TERMS:
+            raise self._bad(f"there is no term {legible(repr(kind))}; there are {', '.join(TERMS)}")
+        try:
+            weight = weight_from(words.pop("weight", 1.0), words.pop("period", None))
+            words |= given.get(kind, {})
+            inspect.signature(TERMS[kind]).bind(**words)
+            return TERMS[kind](**words), weight
+        except (TypeError, ValueError) as error:
+            raise self._bad(f"in [objective.terms.{legible(name)}], {error}") from error
+
+    def _table(self, name: str) -> Mapping[str, Any]:
+        table = self.words.get(name)
+        if not isinstance(table, Mapping):
+            raise self._bad(f"it has no [{name}]")
+        return table
+
+    def _bad(self, why: str) -> BadRecipe:
+        return BadRecipe(
+            f"The recipe {self.name} cannot be used: {why}.", "", "See docs/training.md for what it may say."
+        )
+
+
+def weight_from(told: Any, period: float | None = None) -> Weight:
+    """A weight as a table tells it: a number, or points [[samples, weight], ...].
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if type(told) in (int, float):
+        return Weight.constant(float(told))
+    points = [point for point in told if isinstance(point, list) and len(point) == 2] if isinstance(told, list) else []
+    if not points or len(points) != len(told):
+        raise ValueError(f"a weight is a number or a list of [samples, weight], not {legible(repr(told), 60)}")
+    return Weight(tuple((float(place), float(value)) for place, value in points), period)
+
+
+def names() -> list[str]:
+    """Of the recipes inside vaekit."""
+    folder = resources.files("vaekit.training").joinpath(FOLDER)
+    return sorted(each.name.removesuffix(".toml") for each in folder.iterdir() if each.name.endswith(".toml"))
+
+
+def recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe of this name, or in this file, with changes such as `schedule.samples=1000`.
+
+    Raises:
+        NotFound: there is none.
+        BadRecipe: a file is no TOML or JSON, or a change names nothing.
+    """
+    if name_or_path in names():
+        source = resources.files("vaekit.training").joinpath(FOLDER, f"{name_or_path}.toml")
+        return Recipe(name_or_path, changed(name_or_path, tomllib.loads(source.read_text("utf-8")), changes))
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise NotFound(
+            f"There is no recipe {legible(name_or_path)}.",
+            f"vaekit has {', '.join(names())}.",
+            "Name one of them, or a .toml or .json file of your own.",
+        )
+    try:
+        text = path.read_text("utf-8")
+        words = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (ValueError, OSError, RecursionError) as error:
+        raise BadRecipe(f"{path} cannot be read: {error}.", "Expected a table in TOML or JSON.", "") from error
+    if not isinstance(words, dict):
+        raise BadRecipe(f"{path} holds no table.", "Expected a table in TOML or JSON.", "")
+    return Recipe(path.stem, changed(path.stem, words, changes))
+
+
+def changed(name: str, words: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """The table with single values changed.
+
+    >>> changed("x", {"schedule": {"samples": 100}}, ["schedule.samples=50"])
+    {'schedule': {'samples': 50}}
+    """
+    result = copy.deepcopy(words)
+    for change in changes:
+        place, sign, text = change.partition("=")
+        *path, last = place.strip().split(".")
+        table: Any = result
+        for step in path:
+            table = table.setdefault(step, {}) if isinstance(table, dict) else None
+        if not sign or not last or not isinstance(table, dict):
+            raise BadRecipe(
+                f"The change {legible(change)!r} names nothing in the recipe {name}.",
+                "Expected such as schedule.learning_rate=0.0005.",
+                "",
+            )
+        table[last] = as_value(text.strip())
+    return result
+
+
+def as_value(text: str) -> Any:
+    """A value as TOML writes it; what is none is taken for a word."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,45 @@
+"""How much a part of the loss counts, as a function of the samples seen: warm-up, ramps, cycles, phases."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A line through points, constant before the first and after the last.
+
+    >>> warm_up = Weight(((0, 0.0), (1000, 1.0)))
+    >>> [warm_up.at(samples) for samples in (0, 250, 1000, 9000)]
+    [0.0, 0.25, 1.0, 1.0]
+
+    With a period it begins anew whenever so many samples are over (Fu et al. 2019, arXiv 1903.10145):
+
+    >>> cyclic = Weight(((0, 0.0), (500, 1.0)), period=1000)
+    >>> [cyclic.at(samples) for samples in (250, 999, 1250)]
+    [0.5, 1.0, 0.5]
+
+    Two points at one place are a step; the second counts from there on.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    """(samples, weight), in the order of samples."""
+    period: float | None = None
+
+    def __post_init__(self) -> None:
+        places = [place for place, _ in self.points]
+        if not places or places != sorted(places):
+            raise ValueError(f"the points {self.points} are not in the order of samples")
+
+    @classmethod
+    def constant(cls, value: float) -> "Weight":
+        """The same at all times."""
+        return cls(((0, value),))
+
+    def at(self, samples: float) -> float:
+        """The weight after so many samples."""
+        place = samples if self.period is None else samples % self.period
+        before = [point for point in self.points if point[0] <= place]
+        after = [point for point in self.points if point[0] > place]
+        if not before or not after:
+            return before[-1][1] if before else after[0][1]
+        (left, low), (right, high) = before[-1], after[0]
+        return low + (high - low) * (place - left) / (right - left)

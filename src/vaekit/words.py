@@ -1,0 +1,73 @@
+"""Plain values, as JSON and TOML tell them: records made of them, and what two of them differ in."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from vaekit.errors import legible
+
+LONGEST = 64
+"""Entries of a list at most, in a record from a file."""
+LARGEST = 2**40
+"""No number in a record from a file is larger."""
+Words = Mapping[str, Any]
+Record = TypeVar("Record")
+
+
+def record(kind: type[Record], words: Words) -> Record:
+    """A dataclass from its fields as words tell them.
+
+    Raises:
+        ValueError: a field is missing, unknown, or of another type.
+    """
+    hints = typing.get_type_hints(kind)
+    fields = {each.name: each for each in dataclasses.fields(kind) if each.init}  # type: ignore[arg-type]
+    unknown = words.keys() - fields.keys()
+    if unknown:
+        raise ValueError(f"there is no {legible(min(unknown))!r}, but {', '.join(fields) or 'nothing to set'}")
+    needed = {name for name, each in fields.items() if each.default is each.default_factory is dataclasses.MISSING}
+    missing = needed - words.keys()
+    if missing:
+        raise ValueError(f"{min(missing)!r} is not told")
+    return kind(**{name: value_of(name, value, hints[name]) for name, value in words.items()})
+
+
+def value_of(name: str, value: object, wanted: Any) -> Any:
+    """A value of a field, in the type that it has there.
+
+    Raises:
+        ValueError: it is of another type, or too large.
+    """
+    choices = typing.get_args(wanted)
+    if type(None) in choices:
+        others = [each for each in choices if each is not type(None)]
+        return None if value is None else value_of(name, value, others[0])
+    if typing.get_origin(wanted) is tuple:
+        if not isinstance(value, (list, tuple)) or len(value) > LONGEST:
+            raise ValueError(f"{name} is {legible(repr(value), 60)} and no list")
+        each_wanted = choices if Ellipsis not in choices else (choices[0],) * len(value)
+        if len(each_wanted) != len(value):
+            raise ValueError(f"{name} is {legible(repr(value), 60)} and not {len(each_wanted)} values")
+        return tuple(value_of(name, each, kind) for each, kind in zip(value, each_wanted, strict=True))
+    sound = type(value) in ((int, float) if wanted is float else (wanted,))
+    if not sound or (isinstance(value, (int, float)) and not abs(value) <= LARGEST):
+        raise ValueError(f"{name} is {legible(repr(value), 60)} and no {getattr(wanted, '__name__', wanted)}")
+    return float(value) if wanted is float and isinstance(value, (int, float)) else value
+
+
+def differences(before: Words, now: Words, inside: str = "") -> list[str]:
+    """What is not the same in two objects as they are written: one line for each value.
+
+    >>> differences({"seed": 0, "run": {"dtype": "fp32"}}, {"seed": 0, "run": {"dtype": "bf16"}})
+    ["run.dtype was 'fp32' and is 'bf16'"]
+    """
+    found: list[str] = []
+    for name in dict.fromkeys([*before, *now]):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{inside}{name}.")
+        elif old != new:
+            words = [legible(repr(value), 80) if value is not None else "absent" for value in (old, new)]
+            found.append(f"{inside}{legible(name, 40)} was {words[0]} and is {words[1]}")
+    return found
