@@ -176,14 +176,14 @@ class CustomaryPart:
         return None if prior is None else Always(prior)
 
 
-NETS: dict[str, type[NetPart]] = {"mlp": MLPConfig}
-POSTERIORS: dict[str, type[PosteriorPart]] = {"gaussian": GaussianPart, "point": PointPart}
-LIKELIHOODS: dict[str, type[LikelihoodPart]] = {
+NETS: dict[str, type[Any]] = {"mlp": MLPConfig}
+POSTERIORS: dict[str, type[Any]] = {"gaussian": GaussianPart, "point": PointPart}
+LIKELIHOODS: dict[str, type[Any]] = {
     "bernoulli": BernoulliPart,
     "laplace": LaplacePart,
     "normal": NormalPart,
 }
-PRIORS: dict[str, type[PriorPart]] = {"customary": CustomaryPart}
+PRIORS: dict[str, type[Any]] = {"customary": CustomaryPart}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,7 @@ class Schedule:
         return self.batch_size // (size * processes.count)
 
 
+@runtime_checkable
 class Opponent(Protocol):
     """A second network that learns to tell results from data, while the VAE learns to mislead it."""
 

@@ -84,7 +84,9 @@ class News:
     held_out: bool
 
 
-def carry_out(run: Run, tell: Callable[[News], None] = lambda _: None, say: Callable[[str], None] = print) -> VAE:
+def carry_out(
+    run: Run, tell: Callable[[News], None] = lambda _: None, say: Callable[[str], None] = lambda _: None
+) -> VAE:
     """Train to the end, from the last checkpoint where there is one, and return the result.
 
     Args:
@@ -174,7 +176,8 @@ class Log:
         kind = {"held_out": True} if news.held_out else {}
         numbers = {name: float(f"{value:.7g}") for name, value in news.numbers.items()}
         line = {"samples": news.samples, "seconds": round(news.seconds, 1), **kind, **numbers}
-        print(json.dumps(line), file=self.file, flush=True)
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
         self.tell(news)
 
 

@@ -20,7 +20,7 @@ class Weight:
     Two points at one place are a step; the second counts from there on.
     """
 
-    points: tuple[tuple[float, float], ...]
+    points: tuple[tuple[int | float, float], ...]
     """(samples, weight), in the order of samples."""
     period: float | None = None
 
