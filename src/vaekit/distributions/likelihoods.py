@@ -102,7 +102,8 @@ class SignedBernoulli:
         return 2 * Bernoulli(self.logits).sample(generator) - 1
 
     def log_prob(self, x: Tensor) -> PerItem:
-        return Bernoulli(self.logits).log_prob((x + 1) / 2)
+        # v l - softplus(l) with v = (x + 1) / 2: what binary cross-entropy is, with fewer passes over the data.
+        return sum_items(0.5 * (x + 1) * self.logits - F.softplus(self.logits))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,10 @@ from vaekit.training.state import State
 from vaekit.vae import VAE
 
 
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
+"""Autocast dtypes by name. No fp16: with adversarial terms and small gradients it is what others' runs die of."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How long, how fast, how much at once."""
@@ -44,6 +48,13 @@ class Schedule:
     """Decays of the moving averages of the weights; the first one is what is kept."""
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
+    precision: str = "fp32"
+    """What the networks run in: "bf16" is faster where the processor has it. Weights, likelihoods and divergences stay
+    in fp32."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
 
     def rate_at(self, samples: int) -> float:
         """The learning rate after `samples` items."""
@@ -115,7 +126,6 @@ def train(
     schedule: Schedule,
     *,
     opponent: Opponent | None = None,
-    autocast: torch.dtype | None = None,
     processes: Processes = Processes(),  # noqa: B008 (a frozen value)
     workers: int = 0,
     after: Callable[[Step], None] | None = None,
@@ -131,7 +141,6 @@ def train(
         objective: what to minimise.
         schedule: lengths and rates.
         opponent: of an adversarial run.
-        autocast: run the networks in this dtype. Weights, likelihoods and divergences stay in fp32.
         processes: that train together.
         workers: threads that make batches ahead of time; 0 for data in memory.
         after: called after every step.
@@ -150,6 +159,7 @@ def train(
     )
     batches = placed(places, stream, size, workers)
     trained = [each for each in vae.parameters() if each.requires_grad]
+    heads = adapting(vae)
     share = 1 / (turns * processes.count)
     started = time.monotonic()
     vae.train()
@@ -160,8 +170,8 @@ def train(
         parts: dict[str, Tensor] = {}
         for _ in range(turns):
             place, x = next(batches)
-            torch.manual_seed(derived(stream.seed, "layers", place))
-            with in_dtype(device, autocast):
+            seed_layers(device, derived(stream.seed, "layers", place))
+            with in_precision(device, schedule.precision):
                 losses = objective(vae, x.to(device), state.samples, generator_for(stream.seed, "noise", place))
             told, total = dict(losses.parts), losses.total
             if opponent is not None:
@@ -181,7 +191,7 @@ def train(
         state.optimiser.zero_grad(set_to_none=True)
         if opponent is not None:
             opponent.step(processes, state.samples)
-        for name, head in adapting(vae).items():
+        for name, head in heads.items():
             head.adapt(processes.sum_, generator_for(stream.seed, f"adapting {name}", state.samples))
         for average in state.averages:
             average.update(vae, state.samples // schedule.batch_size)
@@ -204,8 +214,17 @@ def placed(places: Iterator[int], stream: Stream, size: int, workers: int) -> It
         yield asked.pop(0), batch
 
 
-def in_dtype(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Where networks run in this dtype."""
+def seed_layers(device: torch.device, seed: int) -> None:
+    """Seed torch's own generator, which layers such as dropout draw from. `torch.manual_seed` would seed those of absent
+    devices too, and keep a stack trace of each call until they appear."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+def in_precision(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Where networks run so."""
+    dtype = PRECISIONS[precision]
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 

@@ -57,7 +57,6 @@ class Run:
     extras: Mapping[str, Keeps] = field(default_factory=dict)
     """What else is kept with the state, such as the opponent."""
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
-    autocast: torch.dtype | None = None
     processes: Processes = Processes()  # noqa: RUF009 (a frozen value)
     workers: int = 0
     log_every: int = 100
@@ -123,7 +122,6 @@ def carry_out(
             run.objective,
             run.schedule,
             opponent=run.opponent,
-            autocast=run.autocast,
             processes=run.processes,
             workers=run.workers,
             after=watch.after,
