@@ -25,7 +25,8 @@ from vaekit.training.recipe import recipe
 
 HIDDEN, LATENT, BATCH, RATE = 400, 16, 100, 1e-3
 BAR = 1.5
-NET = f'{{ kind = "mlp", data_shape = [1, 28, 28], latent_channels = {LATENT}, hidden = [{HIDDEN}], activation = "relu" }}'
+SHAPE = f"data_shape = [1, 28, 28], latent_channels = {LATENT}, hidden = [{HIDDEN}]"
+NET = f'{{ kind = "mlp", {SHAPE}, activation = "relu" }}'
 
 
 def main() -> None:
@@ -63,6 +64,8 @@ class Ours:
             "schedule.final_rate=1.0",
             "schedule.warmup_samples=0",
             "schedule.averages=[]",
+            "schedule.betas=[0.9, 0.999]",
+            "schedule.precision=fp32",
         ]
         self.size = len(data)
         self.recipes = [

@@ -22,7 +22,6 @@ from vaekit.training.seeds import derived, generator_for
 from vaekit.training.state import State
 from vaekit.vae import VAE
 
-
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
 """Autocast dtypes by name. No fp16: with adversarial terms and small gradients it is what others' runs die of."""
 
@@ -215,8 +214,8 @@ def placed(places: Iterator[int], stream: Stream, size: int, workers: int) -> It
 
 
 def seed_layers(device: torch.device, seed: int) -> None:
-    """Seed torch's own generator, which layers such as dropout draw from. `torch.manual_seed` would seed those of absent
-    devices too, and keep a stack trace of each call until they appear."""
+    """Seed torch's own generator, which layers such as dropout draw from. `torch.manual_seed` would seed those of
+    absent devices too, and keep a stack trace of each call until they appear."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)

@@ -22,7 +22,7 @@ class Weight:
 
     points: tuple[tuple[int | float, float], ...]
     """(samples, weight), in the order of samples."""
-    period: float | None = None
+    period: int | float | None = None
 
     def __post_init__(self) -> None:
         places = [place for place, _ in self.points]
