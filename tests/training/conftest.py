@@ -1,27 +1,64 @@
-"""A small VAE, pictures that it can learn, and a perceptual distance with random weights."""
+"""Small things to train on, and a small recipe."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Generator, Tensor
 
-from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.metrics.lpips import LPIPS
-from vaekit.nets.kl import KLConfig, build
-from vaekit.vae import VAE
+from vaekit.training.data import Stream, Tensors
+from vaekit.training.recipe import Recipe
+
+TABLE: dict[str, Any] = {
+    "vae": {
+        "family": "parts",
+        "net": {"kind": "mlp", "data_shape": [1, 4, 4], "latent_channels": 3, "hidden": [16], "activation": "silu"},
+        "posterior": {"kind": "gaussian"},
+        "likelihood": {"kind": "bernoulli"},
+    },
+    "objective": {"terms": {"nll": {"weight": 1}, "kl": {"weight": [[0, 0.0], [64, 1.0]]}}},
+    "schedule": {
+        "samples": 320,
+        "batch_size": 8,
+        "learning_rate": 5e-3,
+        "warmup_samples": 16,
+        "gradient_clip": 10.0,
+        "averages": [0.9, 0.5],
+    },
+}
 
 
-@pytest.fixture(scope="session")
-def fresh_vae(small_kl: KLConfig) -> Callable[[], VAE]:
-    """The same random weights at every call."""
+@pytest.fixture
+def table() -> dict[str, Any]:
+    """A recipe that takes a blink."""
+    import copy
 
-    def fresh() -> VAE:
-        torch.manual_seed(0)
-        encoder, decoder = build(small_kl)
-        return VAE(encoder, DiagonalGaussian.from_moments, decoder, lambda mean: Laplace(mean, 0.1))
+    return copy.deepcopy(TABLE)
 
-    return fresh
+
+@pytest.fixture
+def small_recipe(table: dict[str, Any]) -> Recipe:
+    return Recipe("small", table)
+
+
+def stripes() -> Tensor:
+    """Sixty pictures of 4x4 that have something to learn, in {-1, 1}."""
+    generator = Generator().manual_seed(0)
+    rows = torch.randint(2, (60, 1, 4, 1), generator=generator)
+    noise = torch.rand(60, 1, 4, 4, generator=generator) < 0.05
+    return ((rows.expand(60, 1, 4, 4) ^ noise.long()) * 2 - 1).float()
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream(Tensors(stripes(), flipped), seed=3)
+
+
+def flipped(pictures: Tensor, generator: Generator) -> Tensor:
+    """Mirrored, or not: something random about a batch."""
+    return pictures.flip(3) if torch.rand((), generator=generator) < 0.5 else pictures
 
 
 @pytest.fixture(scope="session")

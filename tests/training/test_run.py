@@ -1,0 +1,232 @@
+"""A run: begun, killed, gone on with, finished; refused where it would do something else."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import vaekit
+from vaekit.errors import CannotWrite, RecipeChanged
+from vaekit.training import saving
+from vaekit.training.data import Stream, Tensors
+from vaekit.training.recipe import Recipe
+from vaekit.training.run import CHECKPOINTS, LOG, RESULT, News, Run, carry_out
+from vaekit.training.saving import TENSORS, WORDS, newest, saved
+from vaekit.training.state import State
+
+
+def run_of(recipe: Recipe, stream: Stream, folder: Path, **changes: Any) -> Run:
+    items = stream.source.items[:6]  # type: ignore[attr-defined]
+    run = Run(
+        recipe, folder, stream, {"items": 60}, recipe.objective(), recipe.schedule(), items, log_every=5, look_every=10
+    )
+    return replace(run, save_seconds=0.0, **changes)
+
+
+class Cut(Exception):
+    """Stands for a kill."""
+
+
+def cut_after(samples: int) -> Any:
+    def tell(news: News) -> None:
+        if news.samples >= samples and not news.held_out:
+            raise Cut
+
+    return tell
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return vaekit.load(folder).state_dict()
+
+
+def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def test_the_folder_holds_what_it_should(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
+    result = carry_out(run_of(small_recipe, stream, tmp_path / "run"))
+    folder = tmp_path / "run"
+    assert_same(weights(folder), result.state_dict())
+    assert vaekit.load(folder).frame == result.frame
+    assert vaekit.load(folder / "averages" / "0.5.safetensors").config == result.config
+    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    assert [line["samples"] for line in lines if "held_out" not in line] == list(range(40, 321, 40))
+    assert [line["samples"] for line in lines if "held_out" in line] == [80, 160, 240, 320]
+    assert len(saved(folder / CHECKPOINTS)) == 2
+
+
+def test_the_frame_makes_latents_standard(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
+    plain = Stream(Tensors(stream.source.items), 3)  # type: ignore[attr-defined]
+    vae = carry_out(run_of(small_recipe, plain, tmp_path))
+    assert vae.frame is not None
+    with torch.no_grad():
+        latents = vae.frame.normalise(vae.encode(plain.batch(0, 60)).mode)
+    assert latents.mean().item() == pytest.approx(0, abs=1e-3)
+    assert latents.std(correction=0).item() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("cuts", [[80], [40, 200]])
+def test_a_run_that_was_cut_ends_with_the_same_bits(
+    small_recipe: Recipe, stream: Stream, tmp_path: Path, cuts: list[int]
+) -> None:
+    carry_out(run_of(small_recipe, stream, tmp_path / "whole"))
+    for cut in cuts:
+        with pytest.raises(Cut):
+            carry_out(run_of(small_recipe, stream, tmp_path / "cut"), cut_after(cut))
+    said: list[str] = []
+    carry_out(run_of(small_recipe, stream, tmp_path / "cut"), say=said.append)
+    assert said and "Going on after" in said[0]
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    for name in (TENSORS,):
+        a, b = (tmp_path / each / CHECKPOINTS / f"{320:012d}" / name for each in ("whole", "cut"))
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_a_finished_run_called_again_changes_nothing(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
+    carry_out(run_of(small_recipe, stream, tmp_path))
+    before = (tmp_path / RESULT).read_bytes()
+    carry_out(run_of(small_recipe, stream, tmp_path))
+    assert (tmp_path / RESULT).read_bytes() == before
+
+
+def test_lines_of_the_log_behind_the_checkpoint_are_written_again(
+    small_recipe: Recipe, stream: Stream, tmp_path: Path
+) -> None:
+    carry_out(run_of(small_recipe, stream, tmp_path))
+    for path in saved(tmp_path / CHECKPOINTS):
+        if path.name.endswith("320"):
+            shutil.rmtree(path)
+    with open(tmp_path / LOG, "a") as log:
+        log.write('{"samples": 32')  # cut short by a crash
+    carry_out(run_of(small_recipe, stream, tmp_path))
+    samples = [json.loads(line)["samples"] for line in (tmp_path / LOG).read_text().splitlines()]
+    assert samples == sorted(samples)
+    assert samples.count(320) == 2
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "no words", "empty"])
+def test_of_damaged_checkpoints_the_one_before_is_taken(
+    small_recipe: Recipe, stream: Stream, tmp_path: Path, damage: str
+) -> None:
+    carry_out(run_of(small_recipe, stream, tmp_path / "whole"))
+    with pytest.raises(Cut):
+        carry_out(run_of(small_recipe, stream, tmp_path / "cut"), cut_after(160))
+    last = max(saved(tmp_path / "cut" / CHECKPOINTS))
+    raw = (last / TENSORS).read_bytes()
+    if damage == "truncated":
+        (last / TENSORS).write_bytes(raw[: len(raw) // 2])
+    elif damage == "flipped":
+        (last / TENSORS).write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    elif damage == "no words":
+        (last / WORDS).unlink()
+    else:
+        (last / WORDS).write_text("")
+    said: list[str] = []
+    carry_out(run_of(small_recipe, stream, tmp_path / "cut"), say=said.append)
+    assert "damaged" in said[0] and "Going on" in said[1]
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize("what", ["recipe", "seed", "data"])
+def test_another_recipe_seed_or_data_is_refused_with_the_difference(
+    small_recipe: Recipe, table: dict[str, Any], stream: Stream, tmp_path: Path, what: str
+) -> None:
+    carry_out(run_of(small_recipe, stream, tmp_path))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    if what == "recipe":
+        table["schedule"]["learning_rate"] = 1e-3
+        changed = run_of(Recipe("small", table), stream, tmp_path)
+    elif what == "seed":
+        changed = run_of(small_recipe, Stream(stream.source, 4), tmp_path)
+    else:
+        changed = replace(run_of(small_recipe, stream, tmp_path), data={"items": 61})
+    words = {"recipe": "learning_rate was 0.005 and is 0.001", "seed": "seed was 3 and is 4", "data": "items was 60"}
+    with pytest.raises(RecipeChanged, match=words[what]):
+        carry_out(changed)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_a_disk_that_fills_leaves_the_last_checkpoint(
+    small_recipe: Recipe, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry_out(run_of(small_recipe, stream, tmp_path / "whole"))
+    real, calls = saving.write_tensors, []
+
+    def full(*arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) > 12:
+            arguments[1].write_bytes(b"half")
+            raise OSError(28, os.strerror(28))
+        real(*arguments)
+
+    monkeypatch.setattr(saving, "write_tensors", full)
+    with pytest.raises(CannotWrite, match="No space left"):
+        carry_out(run_of(small_recipe, stream, tmp_path / "cut"))
+    assert [path.name for path in (tmp_path / "cut" / CHECKPOINTS).iterdir() if not path.name.isdecimal()] == []
+    found = newest(tmp_path / "cut" / CHECKPOINTS, pytest.fail)
+    assert found is not None and found[1]["samples"] == 96
+    monkeypatch.setattr(saving, "write_tensors", real)
+    carry_out(run_of(small_recipe, stream, tmp_path / "cut"))
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+PROGRAM = """
+import json, sys, time
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from vaekit.training.data import Stream, Tensors
+from vaekit.training.recipe import Recipe
+from vaekit.training.run import Run, carry_out
+table, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
+recipe = Recipe("small", table)
+items = torch.load(sys.argv[3])
+run = Run(recipe, folder, Stream(Tensors(items), 3), {}, recipe.objective(), recipe.schedule(), save_seconds=0.0)
+carry_out(run)
+"""
+
+
+def test_kill_9_at_any_moment_twice_and_the_same_bits(table: dict[str, Any], stream: Stream, tmp_path: Path) -> None:
+    items = stream.source.items  # type: ignore[attr-defined]
+    torch.save(items, tmp_path / "items.pt")
+    table["schedule"]["samples"] = 8 * 150
+
+    def command(folder: str) -> list[str]:
+        return [sys.executable, "-c", PROGRAM, json.dumps(table), str(tmp_path / folder), str(tmp_path / "items.pt")]
+
+    killed_at = []
+    for least in (150, 500):
+        with subprocess.Popen(command("cut")) as process:
+            deadline = time.monotonic() + 120
+            while max((int(path.name) for path in saved(tmp_path / "cut" / CHECKPOINTS)), default=0) < least:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.001)
+            process.send_signal(signal.SIGKILL)
+        killed_at.append(max(int(path.name) for path in saved(tmp_path / "cut" / CHECKPOINTS)))
+    assert killed_at[1] < 8 * 150, "it was over before it could be killed"
+    subprocess.run(command("cut"), check=True)
+    subprocess.run(command("whole"), check=True)
+    assert (tmp_path / "cut" / RESULT).read_bytes() == (tmp_path / "whole" / RESULT).read_bytes()
+    last = [tmp_path / each / CHECKPOINTS / f"{1200:012d}" / TENSORS for each in ("cut", "whole")]
+    assert last[0].read_bytes() == last[1].read_bytes()
+
+
+def test_a_state_of_another_model_is_refused(small_recipe: Recipe, table: dict[str, Any], stream: Stream) -> None:
+    from vaekit.training.loop import fresh
+
+    state = fresh(small_recipe.vae(), small_recipe.schedule())
+    table["vae"]["net"]["hidden"] = [17]
+    other: State = fresh(Recipe("other", table).vae(), small_recipe.schedule())
+    with pytest.raises(ValueError, match="size mismatch"):
+        other.restore(state.tensors(), state.words())
