@@ -16,8 +16,8 @@ from torch import Tensor
 from vaekit.distributions import Prior
 from vaekit.evaluation.seen import Seen, one_of
 
-AT_ONCE = 64
-"""Samples of one item that go through the decoder at once."""
+AT_ONCE = 2**19
+"""Numbers in the samples of one item that come out of the decoder at once."""
 NAT = 1 / math.log(2)
 """Bits."""
 
@@ -189,8 +189,9 @@ def _evidence(prior: Prior, samples: int, seen: Seen) -> Mapping[str, Tensor]:
 def _bounds(prior: Prior, samples: int, seen: Seen, item: int) -> tuple[float, float]:
     """ELBO and negative IWAE bound of one item."""
     generator, conditional, weights = seen.generator(item, "evidence"), [], []
-    for start in range(0, samples, AT_ONCE):
-        times = min(AT_ONCE, samples - start)
+    at_once = max(1, AT_ONCE // seen.x[item].numel())
+    for start in range(0, samples, at_once):
+        times = min(at_once, samples - start)
         posterior = one_of(seen.posterior, item, times)
         z = posterior.sample(generator)
         x = seen.x[item : item + 1].expand(times, *seen.x.shape[1:])

@@ -122,7 +122,7 @@ def kl_per_channel(posterior: DiagonalGaussian) -> Float[Tensor, "b z"]:
     tensor([[0.5000, 0.5000]])
     """
     mean, log_variance = posterior.mean, posterior.log_variance
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(2).mean(dim=2)
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).reshape(*mean.shape[:2], -1).mean(dim=2)
 
 
 def latent_noise(latents: Latents) -> PerItem:

@@ -26,6 +26,7 @@ from vaekit.distributions import (
     ToPrior,
 )
 from vaekit.nets.mlp import MLPConfig
+from vaekit.nets.residual import ResidualConfig
 
 
 @runtime_checkable
@@ -176,7 +177,7 @@ class CustomaryPart:
         return None if prior is None else Always(prior)
 
 
-NETS: dict[str, type[Any]] = {"mlp": MLPConfig}
+NETS: dict[str, type[Any]] = {"mlp": MLPConfig, "residual": ResidualConfig}
 POSTERIORS: dict[str, type[Any]] = {"gaussian": GaussianPart, "point": PointPart}
 LIKELIHOODS: dict[str, type[Any]] = {
     "bernoulli": BernoulliPart,

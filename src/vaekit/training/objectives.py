@@ -97,6 +97,10 @@ class Objective:
     """Whether terms in nats are divided by the number of values of an item, as losses of pictures customarily are. KL
     and log-probability keep their proportion, and with it the meaning of the weights."""
 
+    def settled(self, samples: int) -> bool:
+        """Whether all weights are what they will be from here on."""
+        return all(weight.period is None and samples >= weight.points[-1][0] for weight in self.weights.values())
+
     def __call__(self, vae: VAE, x: Tensor, samples: int, generator: Generator) -> Losses:
         """The losses of a batch x (b, ...) after so many samples. Terms whose weight is zero are not computed."""
         seen = Pass(vae, x, samples, generator)

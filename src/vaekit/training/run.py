@@ -5,6 +5,7 @@ RUN/log.jsonl          one line for each mean over some steps, and for each look
 RUN/checkpoints/       the last states
 RUN/vae.safetensors    the result; `--vae RUN` loads it
 RUN/averages/          the other moving averages
+    RUN/board/             the same numbers for TensorBoard, where its writer is installed
 """
 
 import json
@@ -20,8 +21,10 @@ from torch import Tensor
 
 from vaekit.checkpoints.saving import save
 from vaekit.errors import BadCheckpoint, RecipeChanged
+from vaekit.training.board import Board
 from vaekit.training.data import Stream
 from vaekit.training.frame import measured_frame
+from vaekit.training.health import Alarms, vitals
 from vaekit.training.loop import Opponent, Schedule, Step, fresh, train
 from vaekit.training.objectives import Objective
 from vaekit.training.processes import Processes
@@ -65,6 +68,8 @@ class Run:
     """Steps between two looks at the held-out items."""
     save_seconds: float = 300.0
     """Between two checkpoints."""
+    show: Callable[[VAE, Tensor, int], Mapping[str, Tensor]] | None = None
+    """Makes pictures (3, h, w) in [-1, 1], by name, of the held-out items after so many samples."""
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
@@ -78,9 +83,11 @@ class News:
     samples: int
     seconds: float
     """Since this call began."""
-    numbers: Mapping[str, float]
+    numbers: Mapping[str, float | list[float]]
     """Means since the last news: parts of the loss, `rate`, `gradient`; or of the held-out items."""
     held_out: bool
+    total: int
+    """Samples to be seen in all."""
 
 
 def carry_out(
@@ -115,7 +122,7 @@ def carry_out(
             ) from error
         say(f"Going on after {state.samples:,} samples.")
     with Log(run, state.samples, tell) if run.processes.first else nullcontext() as log:
-        watch = Watch(run, log)
+        watch = Watch(run, log, say)
         train(
             state,
             run.stream,
@@ -163,20 +170,28 @@ class Log:
         with whole_file(self.path) as part:
             part.write_text("".join(f"{line}\n" for line in kept), "utf-8")
         self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (open for the whole run)
+        self.board = Board(run.folder, samples)
 
     def __enter__(self) -> "Log":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
+        self.board.close()
 
     def write(self, news: News) -> None:
         kind = {"held_out": True} if news.held_out else {}
-        numbers = {name: float(f"{value:.7g}") for name, value in news.numbers.items()}
+        numbers = {name: short(value) for name, value in news.numbers.items()}
         line = {"samples": news.samples, "seconds": round(news.seconds, 1), **kind, **numbers}
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
+        self.board.numbers("held out" if news.held_out else "training", news.numbers, news.samples)
         self.tell(news)
+
+
+def short(value: float | list[float]) -> float | list[float]:
+    """A number with as many digits as anyone reads."""
+    return [float(f"{each:.4g}") for each in value] if isinstance(value, list) else float(f"{value:.7g}")
 
 
 def told_before(line: str, samples: int) -> bool:
@@ -190,8 +205,9 @@ def told_before(line: str, samples: int) -> bool:
 class Watch:
     """What happens after a step: numbers are gathered, held-out items looked at, the state is saved."""
 
-    def __init__(self, run: Run, log: Log | None) -> None:
-        self.run, self.log = run, log
+    def __init__(self, run: Run, log: Log | None, say: Callable[[str], None]) -> None:
+        self.run, self.log, self.say = run, log, say
+        self.alarms = Alarms(codes_of(run))
         self.sums: dict[str, float] = {}
         self.steps = 0
         self.saved = time.monotonic()
@@ -206,21 +222,38 @@ class Watch:
         if self.log is not None and (number % run.log_every == 0 or done):
             means = {name: value / self.steps for name, value in self.sums.items()}
             self.sums, self.steps = {}, 0
-            self.log.write(News(state.samples, step.seconds, means, held_out=False))
+            self.write(News(state.samples, step.seconds, means, False, run.schedule.samples))
         if self.log is not None and run.held_out is not None and (number % run.look_every == 0 or done):
-            self.log.write(News(state.samples, step.seconds, self.look(state), held_out=True))
+            self.write(News(state.samples, step.seconds, self.look(state), True, run.schedule.samples))
         if run.processes.first and (done or time.monotonic() - self.saved > run.save_seconds):
             save_state(state, run.folder / CHECKPOINTS)
             self.saved = time.monotonic()
 
+    def write(self, news: News) -> None:
+        """Put it into the log, and say what it means where it means trouble."""
+        assert self.log is not None
+        self.log.write(news)
+        for words in self.alarms.hear(news.numbers, news.held_out, self.run.objective.settled(news.samples)):
+            self.say(f"After {news.samples:,} samples: {words}")
+
     @torch.no_grad()
-    def look(self, state: State) -> dict[str, float]:
-        """The parts of the objective on the held-out items."""
-        assert self.run.held_out is not None
+    def look(self, state: State) -> dict[str, float | list[float]]:
+        """The parts of the objective on the held-out items, and how the latents are."""
+        assert self.run.held_out is not None and self.log is not None
         x = self.run.held_out.to(self.run.device)
         generator = generator_for(self.run.stream.seed, "held out", 0)
         losses = self.run.objective(state.result, x, state.samples, generator)
-        return {name: part.item() for name, part in losses.parts.items()}
+        if self.run.show is not None:
+            for name, picture in self.run.show(state.result, x, state.samples).items():
+                self.log.board.picture(name, picture, state.samples)
+        return {name: part.item() for name, part in losses.parts.items()} | vitals(losses.seen.posterior)
+
+
+def codes_of(run: Run) -> int | None:
+    """How many codes the posterior chooses from; None where latents are no codes."""
+    prior = run.recipe.words.get("vae", {}).get("posterior", {})
+    size = prior.get("codes") if isinstance(prior, Mapping) else None
+    return size if isinstance(size, int) else None
 
 
 def finish(run: Run, state: State) -> None:

@@ -1,0 +1,99 @@
+"""Residual convolutions for small square pictures, with a latent that is one vector: what MNIST and its like train on.
+
+Strided convolutions halve the picture, residual blocks without a norm stand behind each, and a linear layer sees all
+positions. The second convolution of a block begins at zero, so that the network begins as its strided convolutions
+alone (Zhang et al. 2019, arXiv 1901.09321). The decoder is the same backwards. The vector stands in a latent map of one
+position, (b, z, 1, 1), so that it travels like every other latent.
+"""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaekit.nets.flat import as_map, as_vector, doubling, halving
+
+
+@dataclass(frozen=True)
+class ResidualConfig:
+    """The shape of such a pair."""
+
+    image_channels: int
+    picture_size: int
+    """Side of the only pictures that it takes: a multiple of 2 for each level."""
+    latent_channels: int
+    widths: tuple[int, ...]
+    """Channels behind each halving, from the picture inwards."""
+    blocks: int
+    """Residual blocks behind each."""
+    kind: str = field(default="residual", init=False)
+
+    def __post_init__(self) -> None:
+        if not self.widths or self.picture_size % 2 ** len(self.widths):
+            raise ValueError(f"pictures of side {self.picture_size} cannot be halved {len(self.widths)} times")
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent position along one side: all of them."""
+        return self.picture_size
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Of one picture."""
+        return (self.image_channels, self.picture_size, self.picture_size)
+
+    @property
+    def lowest(self) -> int:
+        """Side of the smallest map."""
+        return self.picture_size // 2 ** len(self.widths)
+
+    def build(self, moments: int, outputs: int) -> tuple["Encoder", "Decoder"]:
+        """Both halves: an encoder that says so many numbers of a latent, a decoder that says so many of a value."""
+        return Encoder(self, moments), Decoder(self, outputs)
+
+
+class Block(nn.Module):
+    """x + conv(silu(conv(silu(x)))), the second convolution zero at first."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
+
+
+class Encoder(nn.Module):
+    """Pictures (b, c, s, s) -> moments (b, m z, 1, 1)."""
+
+    def __init__(self, config: ResidualConfig, moments: int) -> None:
+        super().__init__()
+        self.config = config
+        layers: list[nn.Module] = []
+        for before, width in zip((config.image_channels, *config.widths), config.widths, strict=False):
+            layers += [halving(before, width), *(Block(width) for _ in range(config.blocks)), nn.SiLU()]
+        self.body = nn.Sequential(*layers)
+        self.out = nn.Linear(config.widths[-1] * config.lowest**2, moments * config.latent_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return as_map(self.out(self.body(x).flatten(1)))
+
+
+class Decoder(nn.Module):
+    """Raw latents (b, z, 1, 1) -> parameters (b, k c, s, s)."""
+
+    def __init__(self, config: ResidualConfig, outputs: int) -> None:
+        super().__init__()
+        self.config = config
+        self.into = nn.Linear(config.latent_channels, config.widths[-1] * config.lowest**2)
+        layers: list[nn.Module] = []
+        inwards = (outputs * config.image_channels, *config.widths)
+        for width, after in zip(reversed(config.widths), reversed(inwards[:-1]), strict=True):
+            layers += [*(Block(width) for _ in range(config.blocks)), nn.SiLU(), doubling(width, after)]
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        side = self.config.lowest
+        return self.body(self.into(as_vector(z)).unflatten(1, (-1, side, side)))

@@ -1,0 +1,101 @@
+"""Whether a training goes well, in numbers and in words: what is wrong, and what to do.
+
+The names of what can go wrong are those of the field: posterior collapse (Bowman et al. 2016, arXiv 1511.06349), dead
+codes, an exploding generator. Every alarm is raised once.
+"""
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+from torch import Tensor
+
+from vaekit.distributions import DiagonalGaussian, Posterior
+from vaekit.metrics.latent_statistics import kl_per_channel
+
+ACTIVE = 0.01
+"""A unit is active if its posterior mean varies by more than this over the data (Burda et al. 2016, arXiv 1509.00519,
+section 5)."""
+MOST_UNITS = 64
+"""KL is told for each unit up to so many."""
+COLLAPSED = 0.1
+"""Nats: a posterior that says less about an item says nothing."""
+FEW_CODES = 0.2
+EXPLODED = 20.0
+"""Times the usual gradient norm."""
+WON = 0.05
+"""A hinge loss of a discriminator that is never wrong; 2 is guessing."""
+Numbers = Mapping[str, float | list[float]]
+
+
+def vitals(posterior: Posterior) -> dict[str, float | list[float]]:
+    """What the posterior of some items tells of the latent space: how many units are active, how many nats each tells,
+    which share of the codes is in use."""
+    if isinstance(posterior, DiagonalGaussian):
+        by_unit = posterior.mean.detach().transpose(0, 1).flatten(1)
+        told: dict[str, float | list[float]] = {"active": float((by_unit.var(dim=1) > ACTIVE).sum())}
+        if len(by_unit) <= MOST_UNITS:
+            told["kl_by_unit"] = kl_per_channel(posterior).mean(dim=0).tolist()
+        return told
+    codes = getattr(posterior, "codes", None)
+    return {"codes_used": float(codes.unique().numel())} if isinstance(codes, Tensor) else {}
+
+
+@dataclass(eq=False)
+class Alarms:
+    """What was noticed so far."""
+
+    codes: int | None = None
+    """Codes that there are; None where latents are no codes."""
+    said: set[str] = field(default_factory=set)
+    gradients: deque[float] = field(default_factory=lambda: deque(maxlen=50))
+
+    def hear(self, numbers: Numbers, held_out: bool, warmed_up: bool) -> list[str]:
+        """What is to be said about the latest numbers.
+
+        Args:
+            numbers: of a line of the log.
+            held_out: whether they are of held-out items.
+            warmed_up: whether all weights are what they will be from now on.
+        """
+        found = self._of_latents(numbers, warmed_up) if held_out else self._of_steps(numbers)
+        new = {name: words for name, words in found.items() if name not in self.said}
+        self.said |= new.keys()
+        return list(new.values())
+
+    def _of_latents(self, numbers: Numbers, warmed_up: bool) -> dict[str, str]:
+        found: dict[str, str] = {}
+        kl, active, used = (numbers.get(name) for name in ("kl", "active", "codes_used"))
+        silent = isinstance(kl, float) and kl < COLLAPSED
+        if warmed_up and (active == 0 or silent):
+            found["collapse"] = (
+                "Posterior collapse: the latents say nothing about the data"
+                f"{f' (KL {kl:.3f} nats)' if isinstance(kl, float) else ''}. Let the weight of the KL grow from 0 "
+                "(weight = [[0, 0], [100000, 1]]), grant it free_nats, or lower it."
+            )
+        if self.codes and isinstance(used, float) and warmed_up and used < FEW_CODES * self.codes:
+            found["codes"] = (
+                f"Dead codes: only {used:.0f} of {self.codes} are in use on the held-out items. Revive unused ones, "
+                "use fewer, or use FSQ, which has no codebook to collapse."
+            )
+        return found
+
+    def _of_steps(self, numbers: Numbers) -> dict[str, str]:
+        found: dict[str, str] = {}
+        gradient, opponent = numbers.get("gradient"), numbers.get("discriminator")
+        if isinstance(gradient, float):
+            usual = median(self.gradients) if len(self.gradients) >= 5 else math.inf
+            if gradient > EXPLODED * usual:
+                found["gradient"] = (
+                    f"Exploding gradient: its norm is {gradient:.3g}, usually {usual:.3g}. Lower the learning rate or "
+                    "gradient_clip; in an adversarial run, the weight of the adversarial term."
+                )
+            self.gradients.append(gradient)
+        if isinstance(opponent, float) and opponent < WON:
+            found["discriminator"] = (
+                f"The discriminator is never wrong any more (loss {opponent:.3f}): its gradient teaches nothing but "
+                "artefacts. Lower its learning rate, add R1 or LeCam, or give it a longer ramp."
+            )
+        return found

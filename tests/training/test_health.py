@@ -1,0 +1,60 @@
+"""The watch over health: it tells what is wrong, once, and is silent where nothing is."""
+
+import pytest
+import torch
+
+from vaekit.distributions import DiagonalGaussian, Quantised
+from vaekit.training.health import Alarms, vitals
+
+
+def test_active_units_are_those_whose_means_vary() -> None:
+    mean = torch.zeros(50, 3)
+    mean[:, 1] = torch.linspace(-2, 2, 50)
+    told = vitals(DiagonalGaussian(mean, torch.zeros(50, 3)))
+    assert told["active"] == 1
+    assert told["kl_by_unit"] == pytest.approx([0, 0.5 * mean[:, 1].square().mean().item(), 0])
+
+
+def test_maps_count_positions_as_items() -> None:
+    mean = torch.zeros(1, 2, 4, 4)
+    mean[0, 0, 0] = 3.0
+    assert vitals(DiagonalGaussian(mean, torch.zeros(1, 2, 4, 4)))["active"] == 1
+
+
+def test_codes_in_use_are_counted() -> None:
+    codes = torch.tensor([[0, 1, 1], [5, 5, 0]])
+    assert vitals(Quantised(torch.zeros(2, 4, 3), codes, torch.zeros(2, 4, 3))) == {"codes_used": 3}
+
+
+def test_a_collapse_is_told_once_and_only_when_weights_have_settled() -> None:
+    alarms = Alarms()
+    numbers = {"kl": 0.01, "active": 0.0}
+    assert alarms.hear(numbers, held_out=True, warmed_up=False) == []
+    (words,) = alarms.hear(numbers, held_out=True, warmed_up=True)
+    assert "Posterior collapse" in words and "free_nats" in words
+    assert alarms.hear(numbers, held_out=True, warmed_up=True) == []
+
+
+def test_dead_codes_are_told() -> None:
+    (words,) = Alarms(codes=512).hear({"codes_used": 9.0}, held_out=True, warmed_up=True)
+    assert "only 9 of 512" in words
+    assert Alarms(codes=512).hear({"codes_used": 400.0}, held_out=True, warmed_up=True) == []
+
+
+def test_an_exploding_gradient_is_told() -> None:
+    alarms = Alarms()
+    for _ in range(10):
+        assert alarms.hear({"gradient": 2.0}, held_out=False, warmed_up=True) == []
+    (words,) = alarms.hear({"gradient": 90.0}, held_out=False, warmed_up=True)
+    assert "usually 2" in words
+
+
+def test_a_discriminator_that_has_won_is_told() -> None:
+    (words,) = Alarms().hear({"discriminator": 0.001}, held_out=False, warmed_up=True)
+    assert "never wrong" in words
+
+
+def test_a_healthy_run_is_silent() -> None:
+    alarms = Alarms(codes=64)
+    assert alarms.hear({"kl": 20.0, "active": 12.0, "codes_used": 60.0}, held_out=True, warmed_up=True) == []
+    assert alarms.hear({"gradient": 1.0, "discriminator": 1.1}, held_out=False, warmed_up=True) == []
