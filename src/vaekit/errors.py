@@ -20,6 +20,7 @@
     ├── NothingMeasured           data of which not one item could be evaluated
     ├── BadRecipe                 a recipe that describes no training
     ├── RecipeChanged             a folder that holds a run with another recipe
+    ├── TrainingStopped           a training that was asked to end before its time
     ├── TrainingDiverged          a loss that is no number any more
     ├── ProtocolChanged           a folder that holds an evaluation of another protocol
     ├── CannotExport              a network that cannot be written as a program, or whose program gives something else
@@ -132,6 +133,10 @@ class BadRecipe(VaekitError):
 
 class RecipeChanged(VaekitError):
     """The folder holds a run that was begun with another recipe, seed or data. Nothing in it was touched."""
+
+
+class TrainingStopped(VaekitError):
+    """A training was asked to end. Its state is saved, and the same call goes on."""
 
 
 class TrainingDiverged(VaekitError):

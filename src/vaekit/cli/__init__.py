@@ -22,7 +22,7 @@ from vaekit.cli.inspect import inspect
 from vaekit.cli.list import list_models
 from vaekit.cli.output import show_error
 from vaekit.cli.reconstruct import reconstruct
-from vaekit.cli.train import train
+from vaekit.cli.train import WithRecipes, train
 from vaekit.errors import VaekitError
 from vaekit.version import __version__
 
@@ -35,9 +35,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (reconstruct, encode, decode, compare, doctor, evaluate, train, inspect, get, convert, extract, bake):
+for verb in (reconstruct, encode, decode, compare, doctor, evaluate, inspect, get, convert, extract, bake):
     app.command(no_args_is_help=True)(verb)
 app.command("list")(list_models)
+app.command(no_args_is_help=True, cls=WithRecipes)(train)
 
 
 def show_version(wanted: bool) -> None:

@@ -1,35 +1,129 @@
 """`vaekit train`: a VAE by a recipe."""
 
+import signal
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from vaekit.cli import options
-from vaekit.cli.output import say
+from vaekit.cli.evaluate import COLUMNS, row
+from vaekit.cli.output import counting, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from vaekit.training.run import News, Run
+
+
+class WithRecipes(TyperCommand):
+    """A command whose help page ends with the recipes. They are read only when somebody asks for that page."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        folder = resources.files("vaekit").joinpath("training", "recipes")
+        with formatter.section("Recipes"):
+            for each in sorted(folder.iterdir(), key=lambda path: path.name):
+                if each.name.endswith(".toml"):
+                    told = tomllib.loads(each.read_text("utf-8"))
+                    formatter.write_text(f"{each.name.removesuffix('.toml')}: {described(told)}")
+
+
+def described(told: dict[str, Any]) -> str:
+    """What the help page says of a recipe.
+
+    >>> described({"about": "A VAE", "data": "digits", "takes": "a minute", "reached": "90 nats"})
+    'A VAE. Data: digits. Takes a minute. Reached 90 nats.'
+    """
+    sentences = [told["about"], f"Data: {told['data']}", f"Takes {told['takes']}"]
+    return ". ".join([*sentences, *([f"Reached {told['reached']}"] if "reached" in told else [])]) + "."
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name from the list below, or a .toml file.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name from the list below, or a file of your own.")],
     data: Annotated[Path, typer.Option("--data", metavar="PATH", help="What to train on.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="RUN", help="A folder for the run; the same command goes on.")
-    ],
-    samples: Annotated[int | None, typer.Option("--samples", metavar="N", min=1, help="Items shown in all.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run's folder.")],
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", metavar="N", min=1, help="Items shown in all.", show_default="the recipe's"),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", metavar="M", min=0.1, help="As many samples as this machine sees in M minutes."),
+    ] = None,
     seed: options.Seed = 0,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value, such as schedule.learning_rate=5e-4."),
     ] = None,
+    device: options.Device = None,
+    as_json: options.Json = False,
 ) -> None:
-    """Train a VAE.
+    """Train a VAE by a recipe.
 
-    The same command goes on after any stop, and ends with the weights of an uninterrupted run.
+    The same command goes on after any stop, and on a CPU ends with the very weights of an uninterrupted run. RUN gets
+    vae.safetensors, which --vae RUN loads, with checkpoints, a log, pictures of how it went, and recipe.json, which
+    says everything that was settled. See docs/training.md.
     """
-    from vaekit.domains.images.training import prepared_run
+    from vaekit.domains.images.training import evaluated, prepared_run
+    from vaekit.runtime.plan import Plan
     from vaekit.training.recipe import recipe as find_recipe
-    from vaekit.training.run import carry_out
+    from vaekit.training.run import carry_out, settled_samples
 
-    told = [*(changes or []), *([f"schedule.samples={samples}"] if samples else [])]
-    run = prepared_run(find_recipe(recipe, told), data, out, seed)
-    carry_out(run, lambda news: say(f"{news.samples:,} {news.seconds:.0f} s {dict(news.numbers)}"), say)
+    if samples and minutes:
+        raise typer.BadParameter("give --samples or --minutes, not both", param_hint="--minutes")
+    place = Plan(device=device).torch_device
+    told = list(changes or [])
+
+    def prepared(count: int | None) -> "Run":
+        lasting = [f"schedule.samples={count}"] if count else []
+        return prepared_run(find_recipe(recipe, [*told, *lasting]), data, out, seed, place)
+
+    run = prepared(samples)
+    if minutes:
+        run = prepared(settled_samples(run, 60 * minutes, say))
+    with stoppable() as stop, watched() as tell:
+        vae = carry_out(run, tell, say, stop)
+    found = evaluated(run, vae)
+    if as_json:
+        print_json({"run": str(out), **found.as_json()})
+        return
+    rows = [row(result) for result in found.results]
+    print_table(f"{found.measured} held-out pictures", COLUMNS, rows, left=2)
     say(f"Written to {out}")
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Whether somebody pressed Ctrl-C: the run is to save its state and end. The second time ends it at once."""
+    asked: list[int] = []
+
+    def ask(number: int, _: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        say("Stopping after this step; once more to stop at once.")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def watched() -> Iterator[Callable[["News"], None]]:
+    """A bar for samples on a terminal, and a line for each look at the held-out items."""
+    with counting("samples") as bar:
+
+        def tell(news: "News") -> None:
+            bar(news.samples, news.total)
+            if news.held_out:
+                parts = "  ".join(
+                    f"{name} {value:.4g}" for name, value in news.numbers.items() if isinstance(value, float)
+                )
+                say(f"{news.samples:>12,} samples  {news.seconds / 60:6.1f} min  {parts}")
+
+        yield tell

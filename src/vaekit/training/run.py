@@ -11,7 +11,7 @@ RUN/averages/          the other moving averages
 import json
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from vaekit.checkpoints.saving import save
-from vaekit.errors import BadCheckpoint, RecipeChanged
+from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingStopped
 from vaekit.training.board import Board
 from vaekit.training.data import Stream
 from vaekit.training.frame import measured_frame
@@ -39,6 +39,13 @@ from vaekit.words import differences
 RECIPE, LOG, CHECKPOINTS, RESULT, AVERAGES = "recipe.json", "log.jsonl", "checkpoints", "vae.safetensors", "averages"
 FRAME_ITEMS = 10_000
 """Items at most that the frame is measured over."""
+TRIAL_SECONDS, TRIAL_SHARE = 30.0, 0.1
+"""How long a trial of the pace lasts: so long, or this share of the time that there is."""
+WARMING_STEPS = 10
+EARLY = 0.1
+"""Of a run, in which latents need not say anything yet."""
+OTHER_SHARE = 0.08
+"""Of the time, what looks, checkpoints and the end take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +98,10 @@ class News:
 
 
 def carry_out(
-    run: Run, tell: Callable[[News], None] = lambda _: None, say: Callable[[str], None] = lambda _: None
+    run: Run,
+    tell: Callable[[News], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> VAE:
     """Train to the end, from the last checkpoint where there is one, and return the result.
 
@@ -99,19 +109,18 @@ def carry_out(
         run: what to do.
         tell: told how it goes.
         say: told what a person should know.
+        stop: asked after every step whether to save the state and end.
 
     Raises:
         RecipeChanged: the folder holds another run.
+        TrainingStopped: it was asked to. The same call goes on.
         TrainingDiverged, BadRecipe: see there.
         CannotWrite: the disk is full, or the like. The last checkpoint is usable.
     """
     if run.processes.first:
         claim(run)
     run.processes.wait()
-    torch.manual_seed(derived(run.stream.seed, "weights", 0))
-    vae = (run.begin or run.recipe.vae)().to(run.device)
-    state = fresh(vae, run.schedule)
-    state.extras = run.extras
+    state = beginning(run)
     found = newest(run.folder / CHECKPOINTS, say)
     if found is not None:
         try:
@@ -122,20 +131,65 @@ def carry_out(
             ) from error
         say(f"Going on after {state.samples:,} samples.")
     with Log(run, state.samples, tell) if run.processes.first else nullcontext() as log:
-        watch = Watch(run, log, say)
-        train(
-            state,
-            run.stream,
-            run.objective,
-            run.schedule,
-            opponent=run.opponent,
-            processes=run.processes,
-            workers=run.workers,
-            after=watch.after,
-        )
+        watch = Watch(run, log, say, stop)
+        learn(run, state, run.schedule, watch.after)
     if run.processes.first:
         finish(run, state)
     return state.result
+
+
+def beginning(run: Run) -> State:
+    """The state before the first step."""
+    torch.manual_seed(derived(run.stream.seed, "weights", 0))
+    state = fresh((run.begin or run.recipe.vae)().to(run.device), run.schedule)
+    state.extras = run.extras
+    return state
+
+
+def learn(run: Run, state: State, schedule: Schedule, after: Callable[[Step], None]) -> None:
+    """The loop, with what the run gives it."""
+    train(
+        state,
+        run.stream,
+        run.objective,
+        schedule,
+        opponent=run.opponent,
+        processes=run.processes,
+        workers=run.workers,
+        after=after,
+    )
+
+
+def settled_samples(run: Run, seconds: float, say: Callable[[str], None]) -> int:
+    """As many samples as are seen here in so many seconds: what the folder's run was begun with, or what a trial
+    says, whose weights are thrown away. A learning rate that falls to zero needs to know the end from the start.
+
+    Raises:
+        RecipeChanged: the folder holds something else.
+    """
+    path = run.folder / RECIPE
+    if path.is_file():
+        return int(json.loads(path.read_text("utf-8"))["recipe"]["schedule"]["samples"])
+    times: list[float] = []
+    trial = min(TRIAL_SECONDS, TRIAL_SHARE * seconds)
+
+    def after(step: Step) -> None:
+        times.append(step.seconds)
+        if step.seconds > trial and len(times) > 2 * WARMING_STEPS:
+            raise TrialOver
+
+    with suppress(TrialOver):
+        learn(run, beginning(run), run.schedule, after)
+    steps = times[WARMING_STEPS:] if len(times) > 2 * WARMING_STEPS else times
+    each = (steps[-1] - steps[0]) / max(1, len(steps) - 1) if len(steps) > 1 else times[-1]
+    batch = run.schedule.batch_size
+    samples = max(1, int((1 - OTHER_SHARE) * seconds / each)) * batch
+    say(f"{batch / each:,.0f} samples a second here: {samples:,} samples in {seconds / 60:.3g} minutes.")
+    return samples
+
+
+class TrialOver(Exception):
+    """Enough was seen to know the pace."""
 
 
 def claim(run: Run) -> None:
@@ -205,8 +259,8 @@ def told_before(line: str, samples: int) -> bool:
 class Watch:
     """What happens after a step: numbers are gathered, held-out items looked at, the state is saved."""
 
-    def __init__(self, run: Run, log: Log | None, say: Callable[[str], None]) -> None:
-        self.run, self.log, self.say = run, log, say
+    def __init__(self, run: Run, log: Log | None, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
+        self.run, self.log, self.say, self.stop = run, log, say, stop
         self.alarms = Alarms(codes_of(run))
         self.sums: dict[str, float] = {}
         self.steps = 0
@@ -225,16 +279,29 @@ class Watch:
             self.write(News(state.samples, step.seconds, means, False, run.schedule.samples))
         if self.log is not None and run.held_out is not None and (number % run.look_every == 0 or done):
             self.write(News(state.samples, step.seconds, self.look(state), True, run.schedule.samples))
-        if run.processes.first and (done or time.monotonic() - self.saved > run.save_seconds):
+        stopping = self.stop() and not done
+        if run.processes.first and (done or stopping or time.monotonic() - self.saved > run.save_seconds):
             save_state(state, run.folder / CHECKPOINTS)
             self.saved = time.monotonic()
+        if stopping:
+            raise TrainingStopped(
+                f"Stopped after {state.samples:,} of {run.schedule.samples:,} samples.",
+                "",
+                "The same command goes on from here.",
+            )
 
     def write(self, news: News) -> None:
         """Put it into the log, and say what it means where it means trouble."""
         assert self.log is not None
         self.log.write(news)
-        for words in self.alarms.hear(news.numbers, news.held_out, self.run.objective.settled(news.samples)):
+        for words in self.alarms.hear(news.numbers, news.held_out, self.warm(news.samples)):
             self.say(f"After {news.samples:,} samples: {words}")
+
+    def warm(self, samples: int) -> bool:
+        """Whether so much was seen that the latents ought to say something."""
+        schedule = self.run.schedule
+        started = samples > max(2 * schedule.warmup_samples, EARLY * schedule.samples)
+        return started and self.run.objective.settled(samples)
 
     @torch.no_grad()
     def look(self, state: State) -> dict[str, float | list[float]]:

@@ -1,26 +1,87 @@
-"""A recipe and a folder of pictures -> a run."""
+"""A recipe and a folder of pictures -> a run; and what it came to."""
 
+import json
+from functools import partial
 from pathlib import Path
 
+import torch
+
+from vaekit.checkpoints.fingerprint import fingerprint
+from vaekit.domains.images.evaluating import COMPUTING, PictureRuns
+from vaekit.domains.images.grids import show_in
+from vaekit.domains.images.picture_measures import fidelity, picture_rate
 from vaekit.domains.images.training_data import open_data
+from vaekit.evaluation.evaluating import Data, Evaluation, Measures, evaluate
+from vaekit.evaluation.measures import evidence
+from vaekit.evaluation.protocol import MODE, Protocol, versions
+from vaekit.runtime.engine import Engine
+from vaekit.runtime.plan import Plan
 from vaekit.training.data import Stream
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run
+from vaekit.vae import VAE
+from vaekit.whole_files import whole_file
+
+EVALUATION = "evaluation.json"
+NLL_SAMPLES = 64
+"""For the evaluation at the end: enough to tell runs apart, not for a paper."""
+LOG_LINES, LOOKS = 400, 40
+"""Lines of a log, and looks at held-out pictures, that a run is told by."""
 
 
-def prepared_run(recipe: Recipe, data: Path, folder: Path, seed: int) -> Run:
+def prepared_run(recipe: Recipe, data: Path, folder: Path, seed: int, device: torch.device) -> Run:
     """Everything that a run needs.
 
     Raises:
         NotFound, BadRecipe: see there.
     """
     found = open_data(data, recipe.words.get("pictures", {}), seed)
+    schedule = recipe.schedule()
+    steps = max(1, schedule.samples // schedule.batch_size)
     return Run(
         recipe,
         folder,
         Stream(found.source, seed),
         found.words,
         recipe.objective(),
-        recipe.schedule(),
+        schedule,
         found.held_out,
+        device=device,
+        log_every=max(1, steps // LOG_LINES),
+        look_every=max(1, steps // LOOKS),
+        show=partial(show_in, folder),
     )
+
+
+def evaluated(run: Run, vae: VAE) -> Evaluation:
+    """PSNR, SSIM and, where there is a prior, KL, ELBO and NLL of the held-out pictures, written to the run's folder.
+
+    Raises:
+        NothingMeasured, CannotWrite: as `evaluate` does.
+    """
+    assert run.held_out is not None
+    held_out, prior = run.held_out, vae.prior
+    items = [fidelity()]
+    if prior is not None:
+        items += [picture_rate(prior), evidence(prior, NLL_SAMPLES, "picture")]
+    measures = Measures(tuple(items))
+    names = [f"held-out-{i:04}" for i in range(len(held_out))]
+    engine = Engine(vae.to("cpu"), Plan(device="cpu"))
+    protocol = Protocol(
+        vae=fingerprint(vae),
+        data="held-out pictures of the run",
+        items=len(names),
+        chosen="held out from training",
+        preparation=dict(run.recipe.words.get("pictures", {})),
+        latents=MODE,
+        seed=0,
+        run={"device": "cpu", "dtype": engine.plan.dtype},
+        batch=16,
+        measures=measures.settings(),
+        versions=versions(COMPUTING),
+    )
+    data = Data(names, lambda name: held_out[int(name.rpartition("-")[2])])
+    found = evaluate(PictureRuns(engine), data, measures, protocol)
+    with whole_file(run.folder / EVALUATION) as part:
+        part.write_text(json.dumps(found.as_json(), indent=2) + "\n", "utf-8")
+    return found
