@@ -65,27 +65,31 @@ def train(
 
     The same command goes on after any stop, and on a CPU ends with the very weights of an uninterrupted run. RUN gets
     vae.safetensors, which --vae RUN loads, with checkpoints, a log, pictures of how it went, and recipe.json, which
-    says everything that was settled. See docs/training.md.
+    says everything that was settled. For several devices: torchrun --nproc-per-node N -m vaekit train ... See
+    docs/training.md.
     """
     from vaekit.domains.images.training import evaluated, prepared_run
     from vaekit.runtime.plan import Plan
+    from vaekit.training.processes import joined
     from vaekit.training.recipe import recipe as find_recipe
     from vaekit.training.run import carry_out, settled_samples
 
     if samples and minutes:
         raise typer.BadParameter("give --samples or --minutes, not both", param_hint="--minutes")
-    place = Plan(device=device).torch_device
-    told = list(changes or [])
+    processes, place = joined(Plan(device=device).torch_device)
+    told, speak = list(changes or []), say if processes.first else quietly
 
     def prepared(count: int | None) -> "Run":
         lasting = [f"schedule.samples={count}"] if count else []
-        return prepared_run(find_recipe(recipe, [*told, *lasting]), data, out, seed, place)
+        return prepared_run(find_recipe(recipe, [*told, *lasting]), data, out, seed, place, processes)
 
     run = prepared(samples)
     if minutes:
-        run = prepared(settled_samples(run, 60 * minutes, say))
+        run = prepared(settled_samples(run, 60 * minutes, speak))
     with stoppable() as stop, watched() as tell:
-        vae = carry_out(run, tell, say, stop)
+        vae = carry_out(run, tell, speak, stop)
+    if not processes.first:
+        return
     found = evaluated(run, vae)
     if as_json:
         print_json({"run": str(out), **found.as_json()})
@@ -93,6 +97,10 @@ def train(
     rows = [row(result) for result in found.results]
     print_table(f"{found.measured} held-out pictures", COLUMNS, rows, left=2)
     say(f"Written to {out}")
+
+
+def quietly(_: str) -> None:
+    """One of several processes speaks."""
 
 
 @contextmanager

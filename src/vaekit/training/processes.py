@@ -53,11 +53,14 @@ class Processes:
             distributed.barrier()
 
 
-def joined(device: torch.device) -> Processes:
-    """The processes that `torchrun` started, or this one alone."""
+def joined(device: torch.device) -> tuple[Processes, torch.device]:
+    """The processes that `torchrun` started, or this one alone; and the device of this one."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        return Processes()
+        return Processes(), device
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Processes(distributed.get_rank(), count)
+    return Processes(distributed.get_rank(), count), device

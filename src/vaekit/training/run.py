@@ -180,12 +180,19 @@ def settled_samples(run: Run, seconds: float, say: Callable[[str], None]) -> int
 
     with suppress(TrialOver):
         learn(run, beginning(run), run.schedule, after)
-    steps = times[WARMING_STEPS:] if len(times) > 2 * WARMING_STEPS else times
-    each = (steps[-1] - steps[0]) / max(1, len(steps) - 1) if len(steps) > 1 else times[-1]
+    pace = torch.tensor([seconds_per_step(times)], dtype=torch.float64)
+    run.processes.sum_([pace])
+    each = pace.item() / run.processes.count
     batch = run.schedule.batch_size
     samples = max(1, int((1 - OTHER_SHARE) * seconds / each)) * batch
     say(f"{batch / each:,.0f} samples a second here: {samples:,} samples in {seconds / 60:.3g} minutes.")
     return samples
+
+
+def seconds_per_step(times: list[float]) -> float:
+    """From when each step of a trial was done; the first ones are slower, and are left out where there are more."""
+    steps = times[WARMING_STEPS:] if len(times) > 2 * WARMING_STEPS else times
+    return (steps[-1] - steps[0]) / (len(steps) - 1) if len(steps) > 1 else times[-1]
 
 
 class TrialOver(Exception):

@@ -17,6 +17,7 @@ from vaekit.evaluation.protocol import MODE, Protocol, versions
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.training.data import Stream
+from vaekit.training.processes import Processes
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run
 from vaekit.vae import VAE
@@ -29,7 +30,9 @@ LOG_LINES, LOOKS = 400, 40
 """Lines of a log, and looks at held-out pictures, that a run is told by."""
 
 
-def prepared_run(recipe: Recipe, data: Path, folder: Path, seed: int, device: torch.device) -> Run:
+def prepared_run(
+    recipe: Recipe, data: Path, folder: Path, seed: int, device: torch.device, processes: Processes
+) -> Run:
     """Everything that a run needs.
 
     Raises:
@@ -47,6 +50,7 @@ def prepared_run(recipe: Recipe, data: Path, folder: Path, seed: int, device: to
         schedule,
         found.held_out,
         device=device,
+        processes=processes,
         log_every=max(1, steps // LOG_LINES),
         look_every=max(1, steps // LOOKS),
         show=partial(show_in, folder),

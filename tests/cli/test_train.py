@@ -1,0 +1,132 @@
+"""`vaekit train`: a run from the command line, stopped, gone on with, refused."""
+
+import gzip
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vaekit
+from vaekit.training.recipe import names
+
+Run = Callable[..., Any]
+SMALL = ["--set", "vae.net.hidden=[16]", "--set", "schedule.batch_size=10", "--set", "schedule.precision=fp32"]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files as MNIST's, of bars."""
+    folder = tmp_path_factory.mktemp("digits")
+    random = np.random.default_rng(0)
+    for name, count in (("train", 60), ("t10k", 12)):
+        pixels = np.zeros((count, 28, 28), dtype=np.uint8)
+        for picture in pixels:
+            start = random.integers(0, 20)
+            picture[:, start : start + 8] = 255
+        raw = struct.pack(">HBBIII", 0, 8, 3, count, 28, 28) + pixels.tobytes()
+        (folder / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(raw))
+    return folder
+
+
+def test_a_run_from_the_command_line(run: Run, digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    said = run("train", "mnist-mlp", "--data", digits, "--out", out, "--samples", 200, *SMALL, "--json")
+    assert said.code == 0, said.err
+    assert said.json["results"]["nll"]["value"] > 0
+    assert json.loads((out / "evaluation.json").read_text())["measured"] == 12
+    assert json.loads((out / "recipe.json").read_text())["recipe"]["schedule"]["samples"] == 200
+    assert sorted((out / "pictures").iterdir())
+    assert vaekit.load(out).config.net.hidden == (16,)
+    assert run("reconstruct", "--vae", out, next((out / "pictures").iterdir()), "--out", tmp_path).code in (0, 1)
+    again = run("train", "mnist-mlp", "--data", digits, "--out", out, "--samples", 200, *SMALL)
+    assert again.code == 0 and "Going on after 200 samples" in again.err
+    assert "held-out pictures" in again.out
+
+
+def test_a_changed_recipe_is_refused_with_the_difference(run: Run, digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert run("train", "mnist-mlp", "--data", digits, "--out", out, "--samples", 50, *SMALL).code == 0
+    said = run("train", "mnist-mlp", "--data", digits, "--out", out, "--samples", 60, *SMALL)
+    assert said.code == 1
+    assert "schedule.samples was 50 and is 60" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no-such-recipe"], "vaekit has autoencoder" if "autoencoder" in names() else "vaekit has"),
+        (["mnist-mlp", "--set", "vae.net.kind=spiral"], "spiral"),
+        (["mnist-mlp", "--set", "schedule.batch_size=0.5"], "batch_size"),
+        (["mnist-mlp", "--set", "objective.terms.magic.weight=1"], "no term 'magic'"),
+        (["mnist-mlp", "--set", "nonsense"], "names nothing"),
+        (["mnist-mlp", "--set", "objective.terms.kl.weight=often"], "a weight is a number"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_in_words(
+    run: Run, digits: Path, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    said = run("train", *arguments, "--data", digits, "--out", tmp_path / "run")
+    assert said.code == 1
+    assert words in said.err
+    assert "Traceback" not in said.err
+
+
+def test_samples_and_minutes_exclude_each_other(run: Run, digits: Path, tmp_path: Path) -> None:
+    said = run("train", "mnist-mlp", "--data", digits, "--out", tmp_path, "--samples", 5, "--minutes", 1)
+    assert said.code == 2
+
+
+def test_minutes_become_samples_that_a_second_call_finds(run: Run, digits: Path, tmp_path: Path) -> None:
+    command = ["train", "mnist-mlp", "--data", digits, "--out", tmp_path / "run", "--minutes", 0.1, *SMALL]
+    said = run(*command)
+    assert said.code == 0 and "samples a second here" in said.err
+    again = run(*command)
+    assert again.code == 0 and "Going on" in again.err
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(digits: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vaekit", "train", "mnist-mlp", "--data", digits, *SMALL, "--samples", "6000"]
+    out = tmp_path / "run"
+    with subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (out / "log.jsonl").is_file() or not (out / "log.jsonl").read_text():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1, errors
+    assert "The same command goes on from here" in errors
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, env=environment, check=True)
+    assert "Going on after" in done.stderr
+
+
+def test_the_help_page_lists_recipes_with_data_and_time(run: Run) -> None:
+    said = run("train", "--help")
+    for name in names():
+        assert f"{name}:" in said.out
+    assert said.out.count("Data:") == said.out.count("Takes") == len(names())
+
+
+def test_torchrun_trains_one_model_in_two_processes(run: Run, digits: Path, tmp_path: Path) -> None:
+    train = ["train", "mnist-mlp", "--data", digits, *SMALL, "--set", "schedule.micro_batch=5", "--samples", "100"]
+    assert run(*train, "--out", tmp_path / "one").code == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "vaekit"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [*launch, *map(str, train), "--out", str(tmp_path / "two")], capture_output=True, text=True, env=environment
+    )
+    assert told.returncode == 0, told.stderr
+    one, two = (vaekit.load(tmp_path / name).state_dict() for name in ("one", "two"))
+    for name, tensor in one.items():
+        assert (two[name] - tensor).abs().max() < 1e-4, name
+    assert told.stderr.count("Written to") == 1
