@@ -1,0 +1,87 @@
+"""Published classical VAEs and our own beside them: ELBO, KL, active units, reconstruction, and how disentangled.
+
+    python bench/classical.py --vaes DIR --mnist DIR --faces DIR [--run RUN ...] [--limit 2000]
+
+The VAEs are those of YannDubs/disentangling-vae, in folders named after what they were trained on. MNIST: the test
+digits, resized to 32x32 as they were trained (shades, so that the "likelihood" is the customary cross-entropy of grey
+values and no normalised density). dSprites: sprites drawn by `testcards/sprites.py` with known factors, for which the
+mutual information gap is told; they follow that set's description and are not its pixels. CelebA: faces of another set
+(grey), 64x64, for want of CelebA. RUN is what `vaekit train mnist-beta-tcvae` wrote.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+import vaekit
+from vaekit.domains.images.arrays import read_idx
+from vaekit.domains.images.training_data import shades
+from vaekit.metrics.disentanglement import mutual_information_gap
+from vaekit.testcards.sprites import sprites
+from vaekit.vae import VAE
+
+COLUMNS = "VAE                    data                      -ELBO     KL  active   PSNR    MIG"
+MIG_ITEMS = 10_000
+SIDE = 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vaes", type=Path, required=True)
+    parser.add_argument("--mnist", type=Path, required=True)
+    parser.add_argument("--faces", type=Path, required=True, help="a folder of portraits")
+    parser.add_argument("--run", type=Path, action="append", default=[])
+    parser.add_argument("--limit", type=int, default=2000)
+    options = parser.parse_args()
+    digits = resized(read_idx(next(options.mnist.glob("t10k-images*")))[: options.limit].numpy(), "L", SIDE)
+    drawn = sprites(MIG_ITEMS, torch.Generator().manual_seed(0))
+    portraits = [np.asarray(Image.open(path)) for path in sorted(options.faces.rglob("*.pgm"))[: options.limit]]
+    data = {
+        "mnist": (f"{len(digits):,} MNIST test digits", digits),
+        "dsprites": (f"{options.limit:,} sprites", drawn.pictures[: options.limit]),
+        "celeba": (f"{len(portraits)} grey faces", resized(portraits, "RGB", 64)),
+    }
+    print(COLUMNS, flush=True)
+    for path in [*sorted(each for each in options.vaes.iterdir() if each.is_dir()), *options.run]:
+        told, x = data[next((name for name in data if name in path.name), "mnist")]
+        vae = vaekit.load(path)
+        gap = mig(vae, drawn.pictures, drawn.factors) if "dsprites" in path.name else None
+        print(line(path.name, told, vae, x, gap), flush=True)
+
+
+def resized(pictures: list[np.ndarray] | np.ndarray, mode: str, side: int) -> Tensor:
+    """Pictures of a mode and side, (n, c, side, side) in [-1, 1]."""
+    images = [Image.fromarray(each).convert(mode).resize((side, side), Image.Resampling.BILINEAR) for each in pictures]
+    pixels = torch.from_numpy(np.stack([np.atleast_3d(np.asarray(image)) for image in images]))
+    return shades(pixels.permute(0, 3, 1, 2))
+
+
+@torch.no_grad()
+def line(name: str, told: str, vae: VAE, x: Tensor, gap: float | None) -> str:
+    """One row of the table."""
+    posterior, prior = vae.encode(x), vae.prior
+    assert prior is not None
+    z = posterior.sample(torch.Generator().manual_seed(0))
+    kl = posterior.kl(prior).mean().item()
+    elbo = vae.likelihood(z).log_prob(x).mean().item() - kl
+    active = int((posterior.mean.flatten(1).var(dim=0) > 0.01).sum())
+    error = (vae.reconstruct(x) - x).square().flatten(1).mean(dim=1) / 4
+    psnr = (-10 * error.log10()).mean().item()
+    score = "" if gap is None else f"{gap:.3f}"
+    units = f"{active}/{posterior.mean.shape[1]}"
+    return f"{name:<22} {told:<24} {-elbo:>8.2f} {kl:>6.2f} {units:>7} {psnr:>6.2f} {score:>6}"
+
+
+@torch.no_grad()
+def mig(vae: VAE, pictures: Tensor, factors: Tensor) -> float:
+    """The mutual information gap of the posterior means."""
+    means = torch.cat([vae.encode(batch).mean.flatten(1) for batch in pictures.split(500)])
+    return mutual_information_gap(means, factors).score
+
+
+if __name__ == "__main__":
+    main()
