@@ -24,6 +24,9 @@ MARGIN = 16.0
 FINER = 4
 """Points along each side of a pixel that are asked whether they are inside."""
 
+AT_ONCE = 64
+"""Drawn together: each takes a megabyte on the way."""
+
 Grid = Float[Tensor, "n rows columns"]
 
 
@@ -40,7 +43,7 @@ class Sprites:
 def sprites(count: int, generator: Generator) -> Sprites:
     """So many, with every factor drawn evenly."""
     factors = torch.stack([torch.randint(n, (count,), generator=generator) for n in COUNTS], dim=1)
-    return Sprites(drawn(factors), factors)
+    return Sprites(torch.cat([drawn(some) for some in factors.split(AT_ONCE)]), factors)
 
 
 def drawn(factors: Int[Tensor, "n 5"]) -> Images:
