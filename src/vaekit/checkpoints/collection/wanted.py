@@ -20,6 +20,10 @@ DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
 """How diffusers calls the weights of every model; they mean little without the config.json beside them."""
 
 
+SAY_NOTHING = ("vae", "model", "pytorch_model")
+"""Names of files that many repositories have: such a file is called as its repository is."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What to fetch: one file, or the files of a diffusers folder."""
@@ -83,7 +87,8 @@ def of_file(address: Address) -> Wanted:
     """One file; for one that diffusers named, the whole folder that it is in."""
     path = PurePosixPath(address.path)
     if not path.name.startswith(DIFFUSERS_WEIGHTS):
-        return Wanted(path.name.removesuffix(path.suffix), (address,))
+        stem = path.name.removesuffix(path.suffix)
+        return Wanted(address.repo.split("/")[1] if stem in SAY_NOTHING else stem, (address,))
     config = Address(address.repo, str(path.with_name("config.json")), address.revision)
     above = path.parent.name if path.parent.name != "vae" else path.parent.parent.name
     return Wanted(above or address.repo.split("/")[1], (address, config), folder=True)
@@ -103,6 +108,10 @@ def of_repository(repo: str, revision: str, below: str = "") -> Wanted:
         if inside and folder / "config.json" in paths:
             return of_file(Address(repo, str(min(inside, key=diffusers_preference)), revision))
     at_top = [path for path in weights if path.parent == top]
+    pair = halves_among(at_top)
+    if pair:
+        name = below.rstrip("/").split("/")[-1] or repo.split("/")[1]
+        return Wanted(name, tuple(Address(repo, str(path), revision) for path in pair), folder=True)
     for likely in (at_top, [path for path in weights if "vae" in path.name.lower() or path.stem == "ae"]):
         if len(likely) == 1:
             return of_file(Address(repo, str(likely[0]), revision))
@@ -111,6 +120,18 @@ def of_repository(repo: str, revision: str, below: str = "") -> Wanted:
         "Expected a `vae` folder, or one file that can only be the VAE.",
         f"Name the file: vaekit get {legible(repo)}/FILE" if weights else "Look for another repository.",
     )
+
+
+def halves_among(paths: Sequence[PurePosixPath]) -> tuple[PurePosixPath, ...]:
+    """The decoder and the encoder of one tiny autoencoder, where these two and no other weights are there; else none.
+
+    >>> halves_among([PurePosixPath("taesd_encoder.pth"), PurePosixPath("taesd_decoder.pth")])
+    (PurePosixPath('taesd_decoder.pth'), PurePosixPath('taesd_encoder.pth'))
+    """
+    by_half = {half: [path for path in paths if path.stem.endswith(f"_{half}")] for half in ("decoder", "encoder")}
+    found = tuple(path for half in by_half.values() for path in half)
+    stems = {path.stem.removesuffix("_decoder").removesuffix("_encoder") for path in found}
+    return found if len(found) == len(paths) == 2 and len(stems) == 1 else ()
 
 
 def _card_with(repo: str, path: str) -> tuple[Card, CardFile] | None:
