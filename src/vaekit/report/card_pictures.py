@@ -25,9 +25,13 @@ SIDE = 96
 ENLARGED = 3
 """Each pixel of a crop becomes so many a side: what changed is small."""
 REACH = 40
-"""Levels on each side of no error that the histogram shows; what is farther counts at the ends."""
+"""Levels on each side of no error that the histogram shows."""
 CHANNELS = (("red", (205, 60, 60)), ("green", (50, 145, 75)), ("blue", (60, 100, 200)))
 PAPER, INK, FAINT, GREY = (255, 255, 255), (50, 50, 50), (215, 215, 215), (130, 130, 130)
+LEFT, TOP, WIDTH, HEIGHT, GAP, BOTTOM = 64, 40, 280, 200, 32, 32
+"""Pixels of the histogram: margins, each of the three drawings, and what is between them."""
+LOWEST = -5
+"""The power of ten of the smallest share that is drawn."""
 FINE = 3
 """The histogram is drawn so many times larger and reduced, which smooths its lines."""
 
@@ -47,17 +51,21 @@ class ColourErrors:
     """How often each channel of a result is so many levels off, over all pictures of a set."""
 
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((3, 2 * REACH + 1), np.int64))
+    values: int = 0
+    """Of each channel; those that are farther off than the counts reach are among them."""
 
     def __call__(self, _: str, picture: Picture, made: Made) -> None:
         """Count one picture: a listener of `VaeContender`."""
         before, after = (to_bytes(as_saved(each)).astype(np.int16) for each in (picture.pixels, made.pixels))
-        errors = np.clip(after - before, -REACH, REACH) + REACH
+        errors = after - before
+        self.values += errors[..., 0].size
         for channel in range(3):
-            self.counts[channel] += np.bincount(errors[..., channel].ravel(), minlength=2 * REACH + 1)
+            near = errors[..., channel][np.abs(errors[..., channel]) <= REACH]
+            self.counts[channel] += np.bincount(near + REACH, minlength=2 * REACH + 1)
 
     def shares(self) -> NDArray[np.float64]:
-        """For each channel, the share of values at each error; rows sum to 1."""
-        return self.counts / max(1, self.counts[0].sum())
+        """For each channel, the share of values at each error within reach."""
+        return self.counts / max(1, self.values)
 
 
 def write_crops(shown: Iterable[ShownPicture], folder: Path) -> list[CardPicture]:
@@ -105,38 +113,51 @@ def write_histogram(before: ColourErrors, after: ColourErrors, path: Path) -> Ca
             image.save(part, format="PNG", optimize=True)
         except OSError as error:
             raise cannot_write(path, error) from error
-    return CardPicture(path.name, "How far off each channel's values are, in levels of 255: before (grey), after")
+    says = "The share of values that are so many levels of 255 too low or too high: before (grey), after (in colour)"
+    return CardPicture(path.name, says)
 
 
 def histogram(before: NDArray[np.float64], after: NDArray[np.float64]) -> Image.Image:
-    """The drawing; rows of shares for the three channels."""
-    width, height, gap, top, bottom = 300, 190, 24, 34, 34
-    size = ((3 * width + 4 * gap) * FINE, (height + top + bottom) * FINE)
-    image = Image.new("RGB", size, PAPER)
+    """The drawing; rows of shares for the three channels. Shares are drawn by their logarithm: nearly all values are
+    nearly right, and what one sees is in the rest."""
+    size = (LEFT + 3 * (WIDTH + GAP), TOP + HEIGHT + BOTTOM)
+    image = Image.new("RGB", (size[0] * FINE, size[1] * FINE), PAPER)
     draw = ImageDraw.Draw(image)
-    font = ImageFont.load_default(size=13 * FINE)
-    highest = max(before.max(), after.max(), 1e-9) * 1.08
     for channel, (name, colour) in enumerate(CHANNELS):
-        left = (gap + channel * (width + gap)) * FINE
-        floor = (top + height) * FINE
-        places = left + (np.arange(2 * REACH + 1) + 0.5) * width * FINE / (2 * REACH + 1)
-        old, new = (
-            list(zip(places, floor - row / highest * height * FINE, strict=True))
-            for row in (before[channel], after[channel])
-        )
-        fill = tuple((3 * 255 + shade) // 4 for shade in colour)
-        draw.polygon([(places[0], floor), *new, (places[-1], floor)], fill=fill)
-        middle = float(places[REACH])
-        draw.line([(middle, top * FINE), (middle, floor)], fill=FAINT, width=FINE)
+        left = LEFT + channel * (WIDTH + GAP)
+        draw_axes(draw, left, labelled=channel == 0)
+        old, new = (curve(row[channel], left) for row in (before, after))
+        floor = (TOP + HEIGHT) * FINE
+        pale = tuple((4 * 255 + shade) // 5 for shade in colour)
+        draw.polygon([(new[0][0], floor), *new, (new[-1][0], floor)], fill=pale)
         draw.line(old, fill=GREY, width=2 * FINE, joint="curve")
         draw.line(new, fill=colour, width=2 * FINE, joint="curve")
-        draw.line([(left, floor), (left + width * FINE, floor)], fill=INK, width=FINE)
-        for level in (-REACH, -REACH // 2, 0, REACH // 2, REACH):
-            place = float(places[level + REACH])
-            draw.line([(place, floor), (place, floor + 4 * FINE)], fill=INK, width=FINE)
-            draw.text((place, floor + 7 * FINE), f"{level:+d}" if level else "0", fill=INK, font=font, anchor="mt")
-        draw.text((left, 10 * FINE), name, fill=colour, font=font, anchor="lt")
-        if channel == 2:
-            right = left + width * FINE
-            draw.text((right, 10 * FINE), "grey: before, colour: after", fill=GREY, font=font, anchor="rt")
-    return image.resize((size[0] // FINE, size[1] // FINE), Image.Resampling.LANCZOS)
+        draw.line([(left * FINE, floor), ((left + WIDTH) * FINE, floor)], fill=INK, width=FINE)
+        words(draw, left, TOP - 12, name, colour, "ls")
+        words(draw, left + WIDTH, TOP - 12, "grey: before", GREY, "rs")
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def curve(shares: NDArray[np.float64], left: int) -> list[tuple[float, float]]:
+    """Places on the drawing for a row of shares."""
+    across = left + np.linspace(0, WIDTH, len(shares))
+    heights = np.clip(np.log10(np.maximum(shares, 1e-12)) / -LOWEST + 1, 0, 1)
+    return [(float(x) * FINE, float(y) * FINE) for x, y in zip(across, TOP + HEIGHT * (1 - heights), strict=True)]
+
+
+def draw_axes(draw: ImageDraw.ImageDraw, left: int, labelled: bool) -> None:
+    """Lines at powers of ten, and a scale of levels below."""
+    for power in range(LOWEST, 1):
+        height = TOP + HEIGHT * power / LOWEST
+        draw.line([(left * FINE, height * FINE), ((left + WIDTH) * FINE, height * FINE)], fill=FAINT, width=FINE)
+        if labelled:
+            words(draw, left - 8, height, f"{100 * 10.0**power:g} %", INK, "rm")
+    for level in (-REACH, -REACH // 2, 0, REACH // 2, REACH):
+        across = left + WIDTH * (level + REACH) / (2 * REACH)
+        draw.line([(across * FINE, TOP * FINE), (across * FINE, (TOP + HEIGHT + 4) * FINE)], fill=FAINT, width=FINE)
+        words(draw, across, TOP + HEIGHT + 20, f"{level:+d}" if level else "0", INK, "ms")
+
+
+def words(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, colour: tuple[int, ...], anchor: str) -> None:
+    """Text at a place of the reduced drawing."""
+    draw.text((x * FINE, y * FINE), text, fill=colour, font=ImageFont.load_default(size=13 * FINE), anchor=anchor)

@@ -10,6 +10,7 @@ from typing import Any
 from vaekit.errors import legible
 from vaekit.report.card_pictures import AFTER, BEFORE, CardPicture
 from vaekit.report.records import Comparison, Measure, Report
+from vaekit.words import as_toml
 
 ROWS = ("psnr", "ssim", "lpips_alex", "delta_e", "red_shift", "green_shift", "blue_shift")
 """The measures of the table, as far as they were measured."""
@@ -198,12 +199,12 @@ def python_lines(kind: str, place: str) -> str:
 def training(about: About) -> str:
     """Samples, seed, version and the recipe to the last value."""
     lineage = about.lineage
-    words = json.dumps(about.recipe, indent=2, ensure_ascii=False)
-    fence = "`" * (max((len(run) for run in re.findall("`+", words)), default=2) + 1)
+    words = as_toml(about.recipe)
+    fence = "`" * max(max((len(run) for run in re.findall("`+", words)), default=0) + 1, 3)
     return (
         f"By `vaekit finetune`, version {lineage['vaekit']}: the {lineage['trained']}, {lineage['samples']:,} samples, "
         f"seed {lineage['seed']}, weights averaged over the last steps and stored as {' and '.join(about.dtypes)}. "
-        f"The whole recipe:\n\n{fence}json\n{words}\n{fence}"
+        f"The whole recipe:\n\n{fence}toml\n{words}\n{fence}"
     )
 
 

@@ -97,7 +97,7 @@ class Recipe:
         except (TypeError, ValueError) as error:
             raise self._bad(f"in [objective.terms.{legible(name)}], {error}") from error
 
-    def _samples(self) -> float | None:
+    def _samples(self) -> int | None:
         """What shares of the whole are shares of."""
         schedule = self.words.get("schedule")
         told = schedule.get("samples") if isinstance(schedule, Mapping) else None
@@ -115,7 +115,7 @@ class Recipe:
         )
 
 
-def weight_from(told: Any, period: Any = None, samples: float | None = None) -> Weight:
+def weight_from(told: Any, period: Any = None, samples: int | None = None) -> Weight:
     """A weight as a table tells it: a number, or points [[samples, weight], ...].
 
     A place among the samples is a number, or a share of the whole run such as "50%": phases told so stay phases of the
@@ -141,7 +141,7 @@ def weight_from(told: Any, period: Any = None, samples: float | None = None) -> 
     return Weight(tuple(places), None if period is None else place_from(period, samples))
 
 
-def place_from(told: Any, samples: float | None) -> float:
+def place_from(told: Any, samples: int | None) -> float:
     """A number of samples, told as one or as a share of the whole run.
 
     Raises:

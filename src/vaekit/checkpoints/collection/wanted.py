@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from vaekit.checkpoints.cards import Card, CardFile, card_named, cards
@@ -21,7 +21,7 @@ DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
 
 
 SAY_NOTHING = ("vae", "model", "pytorch_model")
-"""Names of files that many repositories have: such a file is called as its repository is."""
+"""Names that the one file at the top of many repositories has: it is called as its repository is."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ def of_file(address: Address) -> Wanted:
     """One file; for one that diffusers named, the whole folder that it is in."""
     path = PurePosixPath(address.path)
     if not path.name.startswith(DIFFUSERS_WEIGHTS):
-        stem = path.name.removesuffix(path.suffix)
-        return Wanted(address.repo.split("/")[1] if stem in SAY_NOTHING else stem, (address,))
+        return Wanted(path.name.removesuffix(path.suffix), (address,))
     config = Address(address.repo, str(path.with_name("config.json")), address.revision)
     above = path.parent.name if path.parent.name != "vae" else path.parent.parent.name
     return Wanted(above or address.repo.split("/")[1], (address, config), folder=True)
@@ -114,7 +113,9 @@ def of_repository(repo: str, revision: str, below: str = "") -> Wanted:
         return Wanted(name, tuple(Address(repo, str(path), revision) for path in pair), folder=True)
     for likely in (at_top, [path for path in weights if "vae" in path.name.lower() or path.stem == "ae"]):
         if len(likely) == 1:
-            return of_file(Address(repo, str(likely[0]), revision))
+            found = of_file(Address(repo, str(likely[0]), revision))
+            says_nothing = found.name in SAY_NOTHING and likely[0] in at_top
+            return replace(found, name=repo.split("/")[1]) if says_nothing else found
     raise CannotFetch(
         f"{legible(repo)} holds {len(weights)} weights files{_listed(weights)}.",
         "Expected a `vae` folder, or one file that can only be the VAE.",
