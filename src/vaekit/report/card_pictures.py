@@ -158,6 +158,8 @@ def draw_axes(draw: ImageDraw.ImageDraw, left: int, labelled: bool) -> None:
         words(draw, across, TOP + HEIGHT + 20, f"{level:+d}" if level else "0", INK, "ms")
 
 
-def words(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, colour: tuple[int, ...], anchor: str) -> None:
+def words(
+    draw: ImageDraw.ImageDraw, x: int | float, y: int | float, text: str, colour: tuple[int, ...], anchor: str
+) -> None:
     """Text at a place of the reduced drawing."""
     draw.text((x * FINE, y * FINE), text, fill=colour, font=ImageFont.load_default(size=13 * FINE), anchor=anchor)

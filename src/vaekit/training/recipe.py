@@ -154,7 +154,7 @@ def place_from(told: Any, samples: int | None) -> float:
         raise ValueError(f'a place is a number of samples or a share such as "50%", not {legible(repr(told), 60)}')
     if samples is None:
         raise ValueError(f"{told} is a share of schedule.samples, which is not told")
-    return float(share[1]) / 100 * samples
+    return float(share[1]) * samples / 100
 
 
 def names() -> list[str]:

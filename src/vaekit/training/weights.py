@@ -34,7 +34,7 @@ class Weight:
         """The same at all times."""
         return cls(((0, value),))
 
-    def at(self, samples: float) -> float:
+    def at(self, samples: int | float) -> float:
         """The weight after so many samples."""
         place = samples if self.period is None else samples % self.period
         before = [point for point in self.points if point[0] <= place]
