@@ -119,10 +119,14 @@ def test_how_to_use_it_follows_the_layout(layout: str, files: list[str], family:
 
 def test_crops_show_where_the_two_differ(tmp_path: Path) -> None:
     original = torch.zeros(1, 3, 200, 240)
-    before, after = original.clone(), original.clone()
+    before, after, flat = original.clone(), original.clone(), original.clone()
+    original[..., 155, 205] = 0.5
     after[..., 150:160, 200:210] = 1
     shown = ShownPicture("x.png", original, {"before": before, "after": after}, "the worst by LPIPS")
-    [made] = write_crops([shown], tmp_path)
+    blank = ShownPicture("y.png", flat, {"before": before, "after": after}, "the best by LPIPS")
+    (tmp_path / "crop_9.png").write_bytes(b"of an earlier call")
+    [made] = write_crops([blank, shown], tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [made.file] == ["crop_1.png"]
     assert "the worst by LPIPS" in made.says
     sheet = read_picture(tmp_path / made.file)
     assert sheet.width > 3 * 96 * 3 and (sheet.pixels > 0.9).any()

@@ -69,7 +69,8 @@ class ColourErrors:
 
 
 def write_crops(shown: Iterable[ShownPicture], folder: Path) -> list[CardPicture]:
-    """One sheet for each picture: the original, before and after, where these two differ most.
+    """One sheet for each picture: the original, before and after, where these two differ most. Places where the
+    original is of one colour are left out.
 
     Args:
         shown: pictures with the reconstructions of both sets.
@@ -78,13 +79,17 @@ def write_crops(shown: Iterable[ShownPicture], folder: Path) -> list[CardPicture
     Raises:
         CannotWrite: the disk is full, or the like.
     """
-    made = []
-    for number, picture in enumerate(shown, start=1):
+    for old in folder.glob("crop_*.png"):  # of an earlier call, which may have had more
+        old.unlink()
+    made: list[CardPicture] = []
+    for picture in shown:
         results = {name: to_bytes(picture.reconstructions[name]) for name in (BEFORE, AFTER)}
         window = most_different(results[BEFORE], results[AFTER])
         panels = [to_bytes(picture.original), results[BEFORE], results[AFTER]]
+        if not window.of(panels[0]).std(axis=(0, 1)).any():  # white paper shows nothing
+            continue
         sheet = side_by_side([enlarged(window.of(levels)) for levels in panels], ["original", "before", "after"])
-        name = f"crop_{number}.png"
+        name = f"crop_{len(made) + 1}.png"
         write_picture(folder / name, sheet)
         made.append(CardPicture(name, f"Original, before and after, {ENLARGED} times enlarged: {picture.why}"))
     return made
