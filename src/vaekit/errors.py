@@ -16,6 +16,7 @@
     │   └── AmbiguousName         a name that several files have
     ├── CannotFetch               a file that the Hub did not give: no network, no access, no such file
     │   └── WrongHash             a file that is not the one it should be
+    ├── CannotPush                files that the Hub did not take: no token, no permission, no network
     ├── CannotWrite               a folder that cannot be written, a full disk
     ├── NothingMeasured           data of which not one item could be evaluated
     ├── BadRecipe                 a recipe that describes no training
@@ -109,6 +110,10 @@ class CannotFetch(VaekitError):
 
 class WrongHash(CannotFetch):
     """What came, or what is there already, is not the file with the expected SHA-256."""
+
+
+class CannotPush(VaekitError):
+    """Files could not be put on the Hub. A commit is all or nothing: what was there before is as it was."""
 
 
 class CannotWrite(VaekitError):

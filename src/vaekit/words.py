@@ -1,6 +1,8 @@
 """Plain values, as JSON and TOML tell them: records made of them, and what two of them differ in."""
 
 import dataclasses
+import json
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -54,6 +56,30 @@ def value_of(name: str, value: object, wanted: Any) -> Any:
     if not sound or (isinstance(value, (int, float)) and not abs(value) <= LARGEST):
         raise ValueError(f"{name} is {legible(repr(value), 60)} and no {getattr(wanted, '__name__', wanted)}")
     return float(value) if wanted is float and isinstance(value, (int, float)) else value
+
+
+def as_toml(words: Words, inside: str = "") -> str:
+    """A table as TOML: values first, then the tables in it. What is null is left out, as TOML has no word for it.
+
+    >>> print(as_toml({"seed": 0, "schedule": {"samples": 100, "averages": [0.9, 0.99]}}))
+    seed = 0
+    <BLANKLINE>
+    [schedule]
+    samples = 100
+    averages = [0.9, 0.99]
+    """
+    values = {name: value for name, value in words.items() if not isinstance(value, Mapping) and value is not None}
+    lines = [f"{toml_key(name)} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    blocks = ["\n".join([*([f"[{inside}]"] if inside and lines else []), *lines])] if lines else []
+    for name, value in words.items():
+        if isinstance(value, Mapping):
+            blocks.append(as_toml(value, f"{inside}.{toml_key(name)}" if inside else toml_key(name)))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def toml_key(name: str) -> str:
+    """A key as TOML takes it."""
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
 def differences(before: Words, now: Words, inside: str = "") -> list[str]:

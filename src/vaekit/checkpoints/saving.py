@@ -99,12 +99,17 @@ def _write_one_file(weights: Weights, path: Path, layout: Layout, progress: Prog
             f"Use a name such as {path.with_suffix('.safetensors').name}.",
         )
     pieces = weights.pieces(layout)
-    metadata = describe(weights.family.name, weights.config, weights.frame, weights.padding_known)
+    metadata = metadata_of(weights)
     with whole_file(path) as temporary:
         if path.suffix in TORCH_ENDINGS:
             write_torch_file(pieces, temporary, metadata, path)
         else:
             write_pieces(pieces, temporary, metadata, path, progress)
+
+
+def metadata_of(weights: Weights) -> dict[str, str]:
+    """What stands beside the tensors in a file of vaekit's."""
+    return describe(weights.family.name, weights.config, weights.frame, weights.padding_known) | dict(weights.notes)
 
 
 def write_pieces(
@@ -154,7 +159,7 @@ def _write_diffusers_folder(weights: Weights, path: Path, progress: Progress | N
     settings = weights.family.diffusers(weights.config, weights.frame)
     pieces = weights.pieces(required_layout("diffusers", weights.family, weights.config))
     with whole_folder(path) as temporary:
-        write_pieces(pieces, temporary / DIFFUSERS_WEIGHTS, {"format": "pt"}, path, progress)
+        write_pieces(pieces, temporary / DIFFUSERS_WEIGHTS, {"format": "pt", **weights.notes}, path, progress)
         (temporary / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
@@ -170,7 +175,7 @@ def both_halves(halves: Sequence[str], layout: str) -> None:
 
 def _write_tiny_halves(weights: Weights, path: Path) -> None:
     """Two files named after the folder: ComfyUI finds its tiny autoencoders by such names (`taesd_encoder`)."""
-    metadata = describe(weights.family.name, weights.config, weights.frame, weights.padding_known)
+    metadata = metadata_of(weights)
     layouts = {half: required_layout(f"tiny-{half}", weights.family, weights.config) for half in weights.halves}
     with whole_folder(path) as temporary:
         for half, layout in layouts.items():

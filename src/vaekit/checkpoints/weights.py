@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -25,6 +25,8 @@ class Weights:
     tensors: Mapping[str, Piece]
     padding_known: bool = True
     """Whether the padding in the config is more than an assumption; a VAE in memory has the one that it runs with."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What else the metadata of a safetensors file tells, such as where the weights come from."""
 
     @property
     def halves(self) -> tuple[str, ...]:

@@ -17,10 +17,12 @@ from vaekit.cli.doctor import doctor
 from vaekit.cli.encode import encode
 from vaekit.cli.evaluate import evaluate
 from vaekit.cli.extract import extract
+from vaekit.cli.finetune import finetune
 from vaekit.cli.get import get
 from vaekit.cli.inspect import inspect
 from vaekit.cli.list import list_models
 from vaekit.cli.output import show_error
+from vaekit.cli.push import push
 from vaekit.cli.reconstruct import reconstruct
 from vaekit.cli.train import WithRecipes, train
 from vaekit.errors import VaekitError
@@ -35,7 +37,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (reconstruct, encode, decode, compare, doctor, evaluate, inspect, get, convert, extract, bake):
+VERBS = (
+    *(reconstruct, encode, decode, compare, doctor, evaluate),
+    *(finetune, push, get, inspect, convert, extract, bake),
+)
+for verb in VERBS:
     app.command(no_args_is_help=True)(verb)
 app.command("list")(list_models)
 app.command(no_args_is_help=True, cls=WithRecipes)(train)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import count
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from vaekit.errors import TrainingDiverged
-from vaekit.training.adapting import adapting
+from vaekit.training.adapting import Adapts, adapting
 from vaekit.training.data import Stream, ahead
 from vaekit.training.ema import EMA
 from vaekit.training.objectives import Losses, Objective
 from vaekit.training.processes import Processes
 from vaekit.training.seeds import derived, generator_for
-from vaekit.training.state import State
+from vaekit.training.state import State, modules_of
 from vaekit.vae import VAE
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
@@ -113,9 +113,12 @@ def optimiser_for(module: nn.Module, schedule: Schedule) -> AdamW:
     )
 
 
-def fresh(vae: VAE, schedule: Schedule) -> State:
-    """The state before the first step."""
-    return State(vae, optimiser_for(vae, schedule), [EMA(vae, decay) for decay in schedule.averages])
+def fresh(vae: VAE, schedule: Schedule, frozen: Sequence[str] = ()) -> State:
+    """The state before the first step; the modules of these names are not trained."""
+    for part in modules_of(vae, frozen):
+        part.requires_grad_(False)
+    averages = [EMA(vae, decay) for decay in schedule.averages]
+    return State(vae, optimiser_for(vae, schedule), averages, frozen=frozen)
 
 
 def train(
@@ -158,10 +161,10 @@ def train(
     )
     batches = placed(places, stream, size, workers)
     trained = [each for each in vae.parameters() if each.requires_grad]
-    heads = adapting(vae)
+    heads = trained_heads(vae)
     share = 1 / (turns * processes.count)
     started = time.monotonic()
-    vae.train()
+    state.to_training()
     while state.samples < schedule.samples:
         rate = schedule.rate_at(state.samples)
         for group in state.optimiser.param_groups:
@@ -197,7 +200,13 @@ def train(
         state.samples += schedule.batch_size
         if after is not None:
             after(Step(state, losses, told_parts, rate, norm.item(), time.monotonic() - started))
-            vae.train()
+            state.to_training()
+
+
+def trained_heads(vae: VAE) -> dict[str, Adapts]:
+    """The parts that adapt, without those that are frozen."""
+    modules = dict(vae.named_modules())
+    return {name: head for name, head in adapting(vae).items() if modules[name].training}
 
 
 def placed(places: Iterator[int], stream: Stream, size: int, workers: int) -> Iterator[tuple[int, Tensor]]:

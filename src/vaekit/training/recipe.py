@@ -7,6 +7,7 @@ values, by their place in the table: `objective.terms.kl.weight=4`.
 import copy
 import inspect
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -89,12 +90,18 @@ class Recipe:
         if kind not in TERMS:
             raise self._bad(f"there is no term {legible(repr(kind))}; there are {', '.join(TERMS)}")
         try:
-            weight = weight_from(words.pop("weight", 1.0), words.pop("period", None))
+            weight = weight_from(words.pop("weight", 1.0), words.pop("period", None), self._samples())
             words |= given.get(kind, {})
             inspect.signature(TERMS[kind]).bind(**words)
             return TERMS[kind](**words), weight
         except (TypeError, ValueError) as error:
             raise self._bad(f"in [objective.terms.{legible(name)}], {error}") from error
+
+    def _samples(self) -> int | None:
+        """What shares of the whole are shares of."""
+        schedule = self.words.get("schedule")
+        told = schedule.get("samples") if isinstance(schedule, Mapping) else None
+        return told if type(told) is int else None
 
     def _table(self, name: str) -> Mapping[str, Any]:
         table = self.words.get(name)
@@ -108,8 +115,19 @@ class Recipe:
         )
 
 
-def weight_from(told: Any, period: float | None = None) -> Weight:
+def weight_from(told: Any, period: Any = None, samples: int | None = None) -> Weight:
     """A weight as a table tells it: a number, or points [[samples, weight], ...].
+
+    A place among the samples is a number, or a share of the whole run such as "50%": phases told so stay phases of the
+    run whatever its length.
+
+    >>> weight_from([["0%", 1], ["60%", 0]], samples=10_000).points
+    ((0.0, 1.0), (6000.0, 0.0))
+
+    Args:
+        told: what the table says.
+        period: after which the points begin anew, in samples or as a share too.
+        samples: of the whole run; None where nobody tells it, and shares mean nothing.
 
     Raises:
         ValueError: it is neither.
@@ -119,7 +137,24 @@ def weight_from(told: Any, period: float | None = None) -> Weight:
     points = [point for point in told if isinstance(point, list) and len(point) == 2] if isinstance(told, list) else []
     if not points or len(points) != len(told):
         raise ValueError(f"a weight is a number or a list of [samples, weight], not {legible(repr(told), 60)}")
-    return Weight(tuple((float(place), float(value)) for place, value in points), period)
+    places = [(place_from(place, samples), float(value)) for place, value in points]
+    return Weight(tuple(places), None if period is None else place_from(period, samples))
+
+
+def place_from(told: Any, samples: int | None) -> float:
+    """A number of samples, told as one or as a share of the whole run.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if type(told) in (int, float):
+        return float(told)
+    share = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", told) if isinstance(told, str) else None
+    if share is None:
+        raise ValueError(f'a place is a number of samples or a share such as "50%", not {legible(repr(told), 60)}')
+    if samples is None:
+        raise ValueError(f"{told} is a share of schedule.samples, which is not told")
+    return float(share[1]) * samples / 100
 
 
 def names() -> list[str]:

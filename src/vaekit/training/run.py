@@ -10,7 +10,7 @@ RUN/averages/          the other moving averages
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +62,12 @@ class Run:
     held_out: Tensor | None = None
     """Items that are never trained on, (b, ...)."""
     begin: Callable[[], VAE] | None = None
-    """The VAE to begin with; None takes the recipe's, with new random weights."""
+    """The VAE to begin with; None takes the recipe's, with new random weights. It keeps its frame, known or not:
+    diffusion models that see its latents were made for that one."""
+    frozen: Sequence[str] = ()
+    """Modules of the VAE that are not trained, by name."""
+    write: Callable[[VAE], object] | None = None
+    """What writes the result; None writes the native layout."""
     opponent: Opponent | None = None
     extras: Mapping[str, Keeps] = field(default_factory=dict)
     """What else is kept with the state, such as the opponent."""
@@ -141,7 +146,7 @@ def carry_out(
 def beginning(run: Run) -> State:
     """The state before the first step."""
     torch.manual_seed(derived(run.stream.seed, "weights", 0))
-    state = fresh((run.begin or run.recipe.vae)().to(run.device), run.schedule)
+    state = fresh((run.begin or run.recipe.vae)().to(run.device), run.schedule, run.frozen)
     state.extras = run.extras
     return state
 
@@ -331,13 +336,17 @@ def codes_of(run: Run) -> int | None:
 
 
 def finish(run: Run, state: State) -> None:
-    """Measure the frame, and write the results."""
+    """Measure the frame of a VAE that began here, and write the results."""
     items = min(FRAME_ITEMS, len(run.stream.source))
     batch = run.schedule.micro_batch or run.schedule.batch_size
     for i, average in enumerate(state.averages):
-        average.model.frame = measured_frame(average.model, run.stream, items, batch)
+        if run.begin is None:
+            average.model.frame = measured_frame(average.model, run.stream, items, batch)
         if i:
             save(average.model, run.folder / AVERAGES / f"{average.decay}.safetensors")
-    if not state.averages:
+    if not state.averages and run.begin is None:
         state.vae.frame = measured_frame(state.vae.eval(), run.stream, items, batch)
-    save(state.result, run.folder / RESULT)
+    if run.write is not None:
+        run.write(state.result.eval())
+    else:
+        save(state.result, run.folder / RESULT)

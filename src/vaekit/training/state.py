@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vaekit.training.adapting import adapting
@@ -25,11 +25,19 @@ class State:
     """Seen so far."""
     extras: Mapping[str, "Keeps"] = field(default_factory=dict)
     """What else has a state: an opponent, a watch over health."""
+    frozen: Sequence[str] = ()
+    """Modules of the VAE that stay as they are, by name: `encoder`."""
 
     @property
     def result(self) -> VAE:
         """What is kept after training: the first average, or the model itself where there is none."""
         return self.averages[0].model if self.averages else self.vae
+
+    def to_training(self) -> None:
+        """Have the VAE in training mode, but for what is frozen: statistics and codebooks would change by looking."""
+        self.vae.train()
+        for part in modules_of(self.vae, self.frozen):
+            part.eval()
 
     def tensors(self) -> dict[str, Tensor]:
         """All numbers, by name."""
@@ -65,6 +73,12 @@ class State:
         except (RuntimeError, KeyError) as error:
             raise ValueError(str(error)) from error
         self.samples = int(words["samples"])
+
+
+def modules_of(vae: VAE, names: Sequence[str]) -> list[nn.Module]:
+    """The modules of these names, as far as this VAE has them: a head may be a function."""
+    found = dict(vae.named_modules())
+    return [found[name] for name in names if name in found]
 
 
 class Keeps:

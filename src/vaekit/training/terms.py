@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from vaekit.metrics.lpips import LPIPS
 from vaekit.shapes import PerItem
 from vaekit.training.objectives import Pass, Term
 
@@ -50,8 +49,12 @@ def mean_squares(error: Tensor) -> PerItem:
     return error.square().flatten(1).mean(dim=1)
 
 
-def lpips(network: LPIPS) -> Term:
-    """LPIPS between the result and the picture (Zhang et al. 2018, arXiv 1801.03924), in fp32 under any autocast."""
+def lpips(network: Callable[[Tensor, Tensor], Tensor]) -> Term:
+    """LPIPS between the result and the picture (Zhang et al. 2018, arXiv 1801.03924), in fp32 under any autocast.
+
+    Args:
+        network: two batches -> the distance of each pair; `metrics.lpips.LPIPS` for pictures in colour.
+    """
 
     def of(seen: Pass) -> PerItem:
         with torch.autocast(seen.x.device.type, enabled=False):

@@ -1,5 +1,6 @@
 """A stand-in for the Hub on this machine, with the answers that huggingface_hub relies on."""
 
+import base64
 import hashlib
 import json
 import threading
@@ -45,6 +46,12 @@ class StandIn:
     lie: str = ""
     """A tag to send instead."""
     asked: list[Asked] = field(default_factory=list)
+    uploaded: dict[str, bytes] = field(default_factory=dict)
+    """SHA-256 -> content of large files that no commit has named yet."""
+    private: dict[str, bool] = field(default_factory=dict)
+    """Repositories that were made, and whether they are private."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """A part of a path -> the status that uploads to it are answered with."""
     url: str = ""
 
     @property
@@ -91,6 +98,61 @@ def handler(hub: StandIn) -> type[BaseHTTPRequestHandler]:
             if body:
                 self.send_content(content[start:])
             return None
+
+        def do_PUT(self) -> None:
+            self.receive()
+
+        def do_POST(self) -> None:
+            self.receive()
+
+        def receive(self) -> None:
+            """Uploads: a repository is made, files are asked about, large ones come alone, a commit names all."""
+            path = unquote(self.path)
+            content = self.rfile.read(int(self.headers.get("content-length", 0)))
+            hub.asked.append(Asked(self.command, path, "", self.headers.get("authorization", "")))
+            status = next((status for part, status in hub.refused.items() if part in path), hub.status)
+            if status != 200:
+                return self.head(status, {**hub.headers, "Content-Length": "0"})
+            if path.startswith("/lfs/"):
+                hub.uploaded[hashlib.sha256(content).hexdigest()] = content
+                return self.head(200, {"Content-Length": "0"})
+            if path.endswith("/commit/main"):
+                return self.tell(self.commit(path.removeprefix("/api/models/").removesuffix("/commit/main"), content))
+            told = json.loads(content)
+            if path == "/api/repos/create":
+                repo = f"{told['organization'] or 'me'}/{told['name']}"
+                taken = repo in hub.private
+                hub.private.setdefault(repo, told.get("visibility") == "private" or told.get("private") is True)
+                return self.tell({"url": f"{hub.url}/{repo}", "name": repo}, 409 if taken else 200)
+            if "/preupload/" in path:
+                return self.tell({"files": [{**self.mode_of(each["path"]), **each} for each in told["files"]]})
+            if path.endswith("/info/lfs/objects/batch"):
+                return self.tell({"transfer": "basic", "objects": [self.place_for(each) for each in told["objects"]]})
+            if path == "/api/validate-yaml":
+                return self.tell({"errors": [], "warnings": []})
+            return self.head(404, {"Content-Length": "0"})
+
+        def mode_of(self, name: str) -> dict[str, Any]:
+            large = name.endswith((".safetensors", ".png"))
+            return {"uploadMode": "lfs" if large else "regular", "shouldIgnore": False, "oid": None}
+
+        def place_for(self, wanted: dict[str, Any]) -> dict[str, Any]:
+            return {**wanted, "actions": {"upload": {"href": f"{hub.url}/lfs/{wanted['oid']}"}}}
+
+        def commit(self, repo: str, content: bytes) -> dict[str, Any]:
+            for line in content.splitlines():
+                told = json.loads(line)
+                value = told["value"]
+                if told["key"] == "file":
+                    hub.files[f"{repo}/{value['path']}"] = base64.b64decode(value["content"])
+                elif told["key"] == "lfsFile":
+                    hub.files[f"{repo}/{value['path']}"] = hub.uploaded[value["oid"]]
+            return {"success": True, "commitOid": COMMIT, "commitUrl": f"{hub.url}/{repo}/commit/{COMMIT}"}
+
+        def tell(self, told: dict[str, Any], status: int = 200) -> None:
+            text = json.dumps(told).encode()
+            self.head(status, {"Content-Type": "application/json", "Content-Length": str(len(text))})
+            self.wfile.write(text)
 
         def listing(self, repo: str) -> None:
             inside = [name.removeprefix(f"{repo}/") for name in hub.files if name.startswith(f"{repo}/")]
@@ -149,6 +211,7 @@ def hub(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     template = standing.url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(our_side, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     return standing
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vaekit.errors import CannotFetch, legible
+from vaekit.errors import CannotFetch, CannotPush, VaekitError, legible
 
 UNAUTHORISED, FORBIDDEN, NOT_FOUND, TOO_MANY, SERVER_TROUBLE = 401, 403, 404, 429, 500
 NETWORK_LIBRARIES = {
@@ -46,6 +46,75 @@ def told_plainly(repo: str, path: str) -> Iterator[None]:
         ) from error
     except transport_errors() as error:
         raise _unreachable(error) from error
+
+
+@contextmanager
+def push_told_plainly(repo: str) -> Iterator[None]:
+    """Make one `CannotPush` of whatever the Hub, the network or its library has to say to an upload.
+
+    Args:
+        repo: the repository that is written to.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    try:
+        yield
+    except OfflineModeIsEnabled as error:
+        raise CannotPush(
+            f"HF_HUB_OFFLINE forbids sending anything to {_what(repo, '')}.", "", "Unset HF_HUB_OFFLINE."
+        ) from error
+    except HfHubHTTPError as error:
+        raise _write_refused(repo, error) from error
+    except HFValidationError as error:
+        raise CannotPush(
+            f"{legible(repo)!r} is no name of a repository: {legible(str(error))}.", "Expected owner/name.", ""
+        ) from error
+    except transport_errors() as error:
+        raise _not_sent(error) from error
+    except (RuntimeError, ValueError) as error:  # its own words for a file that did not arrive
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        if isinstance(cause, HfHubHTTPError):
+            raise _write_refused(repo, cause) from error
+        raise _not_sent(cause) from error
+
+
+def _write_refused(repo: str, error: Any) -> VaekitError:
+    """The Hub answered an upload, and said no."""
+    status = error.response.status_code
+    said = legible(error.response.headers.get("x-error-message", "") or getattr(error, "server_message", "") or "", 200)
+    answer = f"{status}: {said.rstrip('.')}" if said else f"status {status}"
+    name, tokens = legible(repo), f"{_endpoint()}/settings/tokens"
+    if status == UNAUTHORISED:
+        return CannotPush(
+            f"{_endpoint()} does not know the token that was sent for {name} ({answer}).",
+            "Expected a token that may write.",
+            f"Make one at {tokens}; give it in HF_TOKEN, or run `hf auth login`.",
+        )
+    if status == FORBIDDEN:
+        return CannotPush(
+            f"The token that was sent may not write to {name} ({answer}).",
+            "Expected one with permission to write there.",
+            f"Look at {tokens}, or push to a repository of your own.",
+        )
+    if status == NOT_FOUND:
+        return CannotPush(
+            f"There is no {name} at {_endpoint()} that this token may write to ({answer}).",
+            "",
+            "Check the owner's name: the repository itself is made, its owner is not.",
+        )
+    if status >= SERVER_TROUBLE or status == TOO_MANY:
+        return CannotPush(
+            f"{_endpoint()} is in trouble or has too much to do ({answer}).", "", "Run the command again in a while."
+        )
+    return CannotPush(f"{_endpoint()} refused what was sent to {name} ({answer}).", "", "")
+
+
+def _not_sent(error: Exception) -> CannotPush:
+    return CannotPush(
+        f"{_endpoint()} cannot be reached, or the connection broke ({reason(error)}).",
+        "",
+        "Check the network, the proxy and HF_ENDPOINT, and run the command again: what has arrived is not sent twice.",
+    )
 
 
 def broken(address: str, have: int, total: int, error: Exception) -> CannotFetch:

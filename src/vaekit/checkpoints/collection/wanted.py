@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from vaekit.checkpoints.cards import Card, CardFile, card_named, cards
@@ -18,6 +18,10 @@ PASTED = re.compile(
 """owner/name, a file in it, or the address of either as a browser shows it."""
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
 """How diffusers calls the weights of every model; they mean little without the config.json beside them."""
+
+
+SAY_NOTHING = ("vae", "model", "pytorch_model")
+"""Names that the one file at the top of many repositories has: it is called as its repository is."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +107,32 @@ def of_repository(repo: str, revision: str, below: str = "") -> Wanted:
         if inside and folder / "config.json" in paths:
             return of_file(Address(repo, str(min(inside, key=diffusers_preference)), revision))
     at_top = [path for path in weights if path.parent == top]
+    pair = halves_among(at_top)
+    if pair:
+        name = below.rstrip("/").split("/")[-1] or repo.split("/")[1]
+        return Wanted(name, tuple(Address(repo, str(path), revision) for path in pair), folder=True)
     for likely in (at_top, [path for path in weights if "vae" in path.name.lower() or path.stem == "ae"]):
         if len(likely) == 1:
-            return of_file(Address(repo, str(likely[0]), revision))
+            found = of_file(Address(repo, str(likely[0]), revision))
+            says_nothing = found.name in SAY_NOTHING and likely[0] in at_top
+            return replace(found, name=repo.split("/")[1]) if says_nothing else found
     raise CannotFetch(
         f"{legible(repo)} holds {len(weights)} weights files{_listed(weights)}.",
         "Expected a `vae` folder, or one file that can only be the VAE.",
         f"Name the file: vaekit get {legible(repo)}/FILE" if weights else "Look for another repository.",
     )
+
+
+def halves_among(paths: Sequence[PurePosixPath]) -> tuple[PurePosixPath, ...]:
+    """The decoder and the encoder of one tiny autoencoder, where these two and no other weights are there; else none.
+
+    >>> halves_among([PurePosixPath("taesd_encoder.pth"), PurePosixPath("taesd_decoder.pth")])
+    (PurePosixPath('taesd_decoder.pth'), PurePosixPath('taesd_encoder.pth'))
+    """
+    by_half = {half: [path for path in paths if path.stem.endswith(f"_{half}")] for half in ("decoder", "encoder")}
+    found = tuple(path for half in by_half.values() for path in half)
+    stems = {path.stem.removesuffix("_decoder").removesuffix("_encoder") for path in found}
+    return found if len(found) == len(paths) == 2 and len(stems) == 1 else ()
 
 
 def _card_with(repo: str, path: str) -> tuple[Card, CardFile] | None:

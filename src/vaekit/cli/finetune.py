@@ -1,0 +1,178 @@
+"""`vaekit finetune`: an existing VAE trained on, measured before and after, with a card."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.compare import distances, pictures_of, tell, versions
+from vaekit.cli.output import counting, print_json, say, working
+
+if TYPE_CHECKING:
+    from vaekit.domains.images.finetuning import Finetuning
+    from vaekit.report.records import Report
+    from vaekit.training.run import News
+    from vaekit.vae import VAE
+
+PAGE, CARD = "report.html", "README.md"
+SHOWN = 4
+IN_METADATA = ("psnr", "ssim", "lpips_alex", "delta_e", "red_shift", "green_shift", "blue_shift")
+
+
+def finetune(
+    vae: options.Vae,
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Pictures to train on; those below count.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="RUN", help="A folder for the run; the same command goes on.")
+    ],
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--whole/--decoder-only", help="Train the encoder too: latents change their meaning. Or the decoder alone."
+        ),
+    ] = False,
+    recipe: Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="A name or a .toml file.")] = "finetune",
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", metavar="N", min=1, help="Crops shown in all.", show_default="the recipe's"),
+    ] = None,
+    seed: options.Seed = 0,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe.")
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option("--dtype", metavar="DTYPE", help="Of the result: fp32, bf16 or fp16.", show_default="as it was"),
+    ] = None,
+    padding: options.Padding = None,
+    title: Annotated[
+        str, typer.Option("--title", metavar="TEXT", help="The card's.", show_default="the run's folder")
+    ] = "",
+    licence: Annotated[
+        str,
+        typer.Option(
+            "--license", "--licence", metavar="LICENCE", help="Of the result, such as mit.", show_default="the parent's"
+        ),
+    ] = "",
+    lpips: options.Lpips = None,
+    models: options.Models = None,
+    device: options.Device = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train an existing VAE on.
+
+    The decoder alone is trained by default: the encoder stays as it is, bit for bit, and so do latents. The weights are
+    kept in fp32 meanwhile, and written as they came: same layout, same dtype. RUN then holds them with what they come
+    from in their metadata, a report and a model card with numbers and pictures of before and after, measured on
+    pictures that were kept aside. `vaekit push RUN` puts it on the Hub.
+    """
+    from vaekit.checkpoints.converting import storage_dtype
+    from vaekit.checkpoints.loading import located
+    from vaekit.checkpoints.successor import parent_at
+    from vaekit.domains.images.finetuning import Wishes, prepared_finetuning
+    from vaekit.runtime.plan import Plan
+    from vaekit.training.recipe import recipe as find_recipe
+    from vaekit.training.run import carry_out
+
+    told = [*(changes or []), *([f"schedule.samples={samples}"] if samples else [])]
+    wishes = Wishes(whole, storage_dtype(dtype) if dtype else None, lpips, Plan(device=device).torch_device)
+    with located(vae, models) as path:
+        with working("looking at VAE and pictures"):
+            parent = parent_at(path, vae, padding)
+            tuning = prepared_finetuning(find_recipe(recipe, told), parent, data, out, seed, wishes, say)
+        result = carry_out(tuning.run, lambda news: say(line(news)), say)
+        report = before_and_after(tuning, result, device, lpips, title or out.resolve().name, licence)
+    if as_json:
+        print_json({"run": str(out), "files": files_in(out), "lineage": tuning.lineage(), "metrics": metrics(report)})
+        return
+    tell(report)
+    say(f"Written to {out}: {', '.join(files_in(out))}, {CARD}, {PAGE}")
+
+
+def line(news: "News") -> str:
+    """One line about how it goes."""
+    numbers = ", ".join(f"{name} {value:.4g}" for name, value in news.numbers.items())
+    return f"{news.samples:,} samples, {news.seconds:.0f} s: {'held out: ' if news.held_out else ''}{numbers}"
+
+
+def before_and_after(
+    tuning: "Finetuning", result: "VAE", device: str | None, lpips: Path | None, title: str, licence: str
+) -> "Report":
+    """Measure the file that was written against its parent, and write report, card and metadata."""
+    from vaekit.checkpoints.building import build
+    from vaekit.checkpoints.loading import load
+    from vaekit.domains.images.finetuning import write_held_out
+    from vaekit.report.card_pictures import AFTER, BEFORE, ColourErrors, write_crops, write_histogram
+    from vaekit.report.comparing import compare
+    from vaekit.report.contenders import VaeContender
+    from vaekit.report.model_card import PICTURES, model_card
+    from vaekit.report.page import write_report
+    from vaekit.runtime.engine import Engine
+    from vaekit.runtime.plan import Plan
+    from vaekit.whole_files import whole_file
+
+    folder, plan = tuning.run.folder, Plan(device=device)
+    paths = write_held_out(tuning)
+    both = {AFTER: load(folder), BEFORE: build(tuning.parent.identified)}
+    contenders = [VaeContender(name, Engine(each, plan)) for name, each in both.items()]
+    errors = [ColourErrors(), ColourErrors()]
+    for contender, listener in zip(contenders, errors, strict=True):
+        contender.listeners.append(listener)
+    perceptual, absent = distances(lpips, vgg=False)
+    protocol: dict[str, Any] = {
+        "dtype": plan.dtype,
+        "device": str(plan.torch_device),
+        "seed": tuning.run.stream.seed,
+        "latents": "the posterior's mode",
+        "pictures_judged": "pictures kept aside, 8-bit sRGB",
+        "not_measured": absent,
+        "versions": versions(),
+    }
+    with counting("pictures") as progress:
+        found = compare(pictures_of([paths[0].parent], None, 0), contenders, perceptual, protocol, SHOWN, progress)
+    with working("writing report and card"):
+        shown = list(found.shown)
+        write_report(found.report, shown, folder / PAGE)
+        files = [each.name for each in tuning.write(result, metrics(found.report))]
+        crops = write_crops(shown, folder / PICTURES)
+        histogram = write_histogram(errors[1], errors[0], folder / PICTURES / "colour_errors.png")
+        text = model_card(about(tuning, title, licence, files), found.report, crops, histogram)
+        with whole_file(folder / CARD) as part:
+            part.write_text(text, "utf-8")
+    return found.report
+
+
+def about(tuning: "Finetuning", title: str, licence: str, files: list[str]) -> Any:
+    """What the card tells of a run."""
+    from vaekit.report.model_card import About
+
+    parent, card = tuning.parent, tuning.parent.card
+    dtype = tuning.wishes.dtype
+    return About(
+        title,
+        tuning.lineage(),
+        dict(tuning.run.recipe.words),
+        files,
+        parent.layout,
+        [str(dtype).removeprefix("torch.")] if dtype else parent.dtypes,
+        licence or (card.licence if card and card.licence != "unknown" else ""),
+        "as told by those who trained it" if licence else "as that of its parent",
+        card.files[0].repo if card else "",
+    )
+
+
+def metrics(report: "Report") -> dict[str, Any]:
+    """What the metadata tells of before and after."""
+    values = {
+        one.name: {name: one.measures[name].value for name in IN_METADATA if name in one.measures}
+        for one in report.sets
+    }
+    return {"held_out_pictures": len(report.sets[0].pictures), **values}
+
+
+def files_in(folder: Path) -> list[str]:
+    """The names of the result's files."""
+    from vaekit.checkpoints.successor import weights_files
+
+    return [each.name for each in weights_files(folder)]

@@ -1,0 +1,39 @@
+"""`vaekit push`: a finished run onto the Hub."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.output import print_facts, print_json, say, size_words
+
+
+def push(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="owner/name on the Hub; it is made if it is not there.")],
+    private: Annotated[bool, typer.Option("--private", help="Make it private, where it is made.")] = False,
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--also", metavar="PATTERN", help="Send these files of the run too, such as recipe.json."),
+    ] = None,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Put a trained VAE on the Hub.
+
+    Sends the weights, config.json where there is one, the model card and its pictures, in one commit; never checkpoints
+    or logs, unless --also names them. The token comes from HF_TOKEN or from `hf auth login`, and from nowhere else.
+    """
+    from vaekit.checkpoints.collection.pushing import push as send
+
+    pushed = send(run, repo, private, also or [], dry, say)
+    if as_json:
+        print_json(dataclasses.asdict(pushed))
+        return
+    facts = [("repository", pushed.address), *(("file", name) for name in pushed.files)]
+    facts += [("size", size_words(pushed.bytes)), *([("commit", pushed.commit)] if pushed.commit else [])]
+    print_facts("would be sent" if dry else "sent", facts)
+    if not dry:
+        say(f"Others get it with: vaekit get {pushed.repo}")

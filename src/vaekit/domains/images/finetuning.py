@@ -1,0 +1,222 @@
+"""A VAE that exists, trained on pictures: what stays as it is, what is minimised, what the result says of itself.
+
+With the decoder alone, which is the default, latents keep their meaning: encoder, posterior head, learned prior and
+both 1x1 convolutions beside the latents are frozen. So is whatever made latents before, such as a diffusion model.
+
+The decoder learns from samples of the posterior, not from its modes. That is what the decoders of LDM were trained on,
+and what a diffusion model that was trained on samples gives; a decoder that never saw their noise would paint it.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.checkpoints.building import build
+from vaekit.checkpoints.perceptual import load_perceptual
+from vaekit.checkpoints.successor import Parent, write_successor
+from vaekit.domains.images.channels import as_rgb
+from vaekit.domains.images.picture_crops import open_pictures
+from vaekit.domains.images.training_data import TrainingData
+from vaekit.domains.images.writing import write_picture
+from vaekit.errors import BadRecipe
+from vaekit.metrics.lpips import ALEX, LPIPS
+from vaekit.nets.config import picture_size
+from vaekit.training.data import Stream
+from vaekit.training.objectives import Objective
+from vaekit.training.recipe import Recipe
+from vaekit.training.run import Run
+from vaekit.vae import VAE
+from vaekit.version import __version__
+
+DECODER_ONLY = ("encoder", "to_posterior", "to_prior", "decoder.post_quant_conv")
+"""What stays as it is, so that latents keep their meaning."""
+HELD_OUT = "held_out"
+"""The folder in the run with the pictures that were kept aside."""
+NOTE = "vaekit.finetuned"
+"""The entry of the metadata that tells where the weights come from."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person may choose beside recipe, VAE and data."""
+
+    whole: bool = False
+    """Train the encoder too: latents change their meaning."""
+    dtype: torch.dtype | None = None
+    """Of the result's weights; None for the parent's."""
+    lpips: Path | None = None
+    """A file or folder with the weights of LPIPS."""
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
+
+
+@dataclass(frozen=True, eq=False)
+class Finetuning:
+    """Everything about one fine-tune."""
+
+    run: Run
+    parent: Parent
+    held_out: Tensor
+    """Pictures that are never trained on, (b, c, h, w) in [-1, 1]."""
+    wishes: Wishes = field(default_factory=Wishes)
+
+    def lineage(self) -> dict[str, Any]:
+        """Where the result comes from, in JSON's own types."""
+        parent = self.parent
+        return {
+            "parent": {"name": parent.name, "fingerprint": parent.fingerprint, "family": parent.identified.family.name},
+            "trained": trained_words(self.wishes.whole),
+            "data": dict(self.run.data),
+            "samples": self.run.schedule.samples,
+            "seed": self.run.stream.seed,
+            "vaekit": __version__,
+        }
+
+    def write(self, vae: VAE, metrics: Mapping[str, Any] | None = None) -> list[Path]:
+        """Write the result, over that of an earlier call; see `write_successor`.
+
+        Args:
+            vae: the result.
+            metrics: what was measured of it and its parent, for the metadata.
+        """
+        frozen = frozen_parts(self.wishes.whole)
+        kept = {key for key in vae.state_dict() if key.startswith(tuple(f"{name}." for name in frozen))}
+        told = self.lineage() | ({"metrics": dict(metrics)} if metrics else {})
+        notes = {NOTE: json.dumps(told, ensure_ascii=False)}
+        return write_successor(self.parent, vae, kept, self.run.folder, notes, self.wishes.dtype)
+
+
+def prepared_finetuning(
+    recipe: Recipe,
+    parent: Parent,
+    data: Path,
+    folder: Path,
+    seed: int,
+    wishes: Wishes,
+    say: Callable[[str], None] = lambda _: None,
+) -> Finetuning:
+    """Everything that a fine-tune needs; nothing is written yet.
+
+    Raises:
+        BadRecipe: the recipe makes no sense, or says which VAE is trained.
+        NotFound: too few pictures, or no weights of LPIPS.
+    """
+    if "vae" in recipe.words:
+        raise BadRecipe(
+            f"The recipe {recipe.name} builds a VAE of its own: it has a [vae].",
+            "A recipe to train an existing VAE on has none.",
+            "Take the recipe `finetune`, or use `vaekit train`.",
+        )
+    begun = {"fingerprint": parent.fingerprint, "trained": trained_words(wishes.whole)}
+    config = parent.identified.config
+    if hasattr(config, "padding"):
+        begun["padding"] = config.padding
+    resolved = Recipe(recipe.name, {**recipe.words, "begun_with": begun})
+    found = pictures_for(parent, data, recipe.words.get("pictures", {}), seed, say)
+    objective = objective_for(resolved, build(parent.identified), wishes)
+    tuning: Finetuning
+    tuning = Finetuning(
+        Run(
+            resolved,
+            folder,
+            Stream(found.source, seed),
+            found.words,
+            objective,
+            resolved.schedule(),
+            found.held_out[:16],
+            begin=lambda: master_weights(build(parent.identified)),
+            frozen=frozen_parts(wishes.whole),
+            write=lambda vae: tuning.write(vae),
+            device=wishes.device,
+        ),
+        parent,
+        found.held_out,
+        wishes,
+    )
+    return tuning
+
+
+def pictures_for(
+    parent: Parent, data: Path, table: Mapping[str, Any], seed: int, say: Callable[[str], None]
+) -> TrainingData:
+    """Crops of the pictures in a folder, of a size that the VAE takes.
+
+    Raises:
+        NotFound: there are too few.
+        BadRecipe: the VAE does not take crops of this size.
+    """
+    config = parent.identified.config
+    only = picture_size(config)
+    size = only or table.get("size", 256)
+    if not isinstance(size, int) or size < 1 or size % config.factor:
+        raise BadRecipe(
+            f"The crops of this recipe are {size} pixels wide.",
+            f"{parent.name} takes multiples of {config.factor}.",
+            f"Change it with --set pictures.size={32 * config.factor}.",
+        )
+    return open_pictures(data, size, config.image_channels, seed, say)
+
+
+def frozen_parts(whole: bool) -> tuple[str, ...]:
+    """What is not trained."""
+    return () if whole else DECODER_ONLY
+
+
+def trained_words(whole: bool) -> str:
+    """What is trained, for a person."""
+    return "encoder and decoder" if whole else "decoder"
+
+
+def objective_for(recipe: Recipe, vae: VAE, wishes: Wishes) -> Objective:
+    """The recipe's objective, without what is constant: the KL of a frozen encoder, or of a posterior without one.
+
+    Raises:
+        BadRecipe, NotFound: see there.
+    """
+    kinds = {
+        words.get("term", name) if isinstance(words, Mapping) else name for name, words in terms_of(recipe).items()
+    }
+    given: dict[str, Mapping[str, Any]] = {}
+    if "lpips" in kinds:
+        network = load_perceptual(ALEX, wishes.lpips).lpips.to(wishes.device)
+        given["lpips"] = {"network": grey_too(network)}
+    objective = recipe.objective(given)
+    latents_move = wishes.whole and vae.to_prior is not None
+    terms = {name: term for name, term in objective.terms.items() if latents_move or not term.of_latents}
+    return Objective(terms, objective.weights, objective.per_dimension)
+
+
+def terms_of(recipe: Recipe) -> Mapping[str, Any]:
+    """The table of terms, as far as it is one; `Recipe.objective` refuses what is not."""
+    table = recipe.words.get("objective")
+    terms = table.get("terms") if isinstance(table, Mapping) else None
+    return terms if isinstance(terms, Mapping) else {}
+
+
+def grey_too(network: LPIPS) -> Callable[[Tensor, Tensor], Tensor]:
+    """The distance of pictures with one channel too."""
+    return lambda x, y: network(as_rgb(x), as_rgb(y))
+
+
+def master_weights(vae: VAE) -> VAE:
+    """The VAE in fp32 and in memory of its own: loaded tensors are parts of a mapped file."""
+    return vae._apply(
+        lambda tensor: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+    )
+
+
+def write_held_out(tuning: Finetuning) -> list[Path]:
+    """The pictures that were kept aside, as files in the run: what before and after are measured on.
+
+    Raises:
+        CannotWrite: the disk is full, or the like.
+    """
+    pictures = as_rgb(tuning.held_out)
+    paths = [tuning.run.folder / HELD_OUT / f"{number:04d}.png" for number in range(len(pictures))]
+    for path, picture in zip(paths, pictures.split(1), strict=True):
+        write_picture(path, picture)
+    return paths

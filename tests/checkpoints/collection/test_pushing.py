@@ -1,0 +1,132 @@
+"""`push` to a stand-in Hub, and `get` back: what arrives, what stays here, and what is said when it cannot be."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from family_examples import EXAMPLES
+
+from vaekit.checkpoints.collection.getting import get
+from vaekit.checkpoints.collection.pushing import files_to_push, push
+from vaekit.checkpoints.families import assemble, family_with
+from vaekit.checkpoints.fingerprint import fingerprint
+from vaekit.checkpoints.loading import load
+from vaekit.checkpoints.saving import save
+from vaekit.errors import CannotPush, NotFound
+from vaekit.vae import VAE, LatentFrame
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")
+"""What huggingface_hub 2.4 does to the network library below it."""
+Hub = Any
+FRAME = LatentFrame((0.1,), (0.5,))
+
+
+def small(name: str) -> VAE:
+    torch.manual_seed(0)
+    family = family_with(EXAMPLES[name])
+    assert family is not None
+    return assemble(family, EXAMPLES[name], frame=FRAME).eval()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """What a run leaves: the result, a card with a picture, and what is nobody else's business."""
+    folder = tmp_path / "run"
+    save(small("kl"), folder / "vae.safetensors")
+    for name in ("README.md", "pictures/crop_1.png", "log.jsonl", "recipe.json", "checkpoints/1/state.safetensors"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return folder
+
+
+@pytest.fixture
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+
+
+def names(hub: Hub) -> list[str]:
+    return sorted(name.removeprefix("someone/anime/") for name in hub.files)
+
+
+def test_there_and_back(hub: Hub, run: Path, token: None) -> None:
+    pushed = push(run, "someone/anime", private=True)
+    assert pushed.files == ("vae.safetensors", "README.md", "pictures/crop_1.png")
+    assert pushed.commit.startswith(f"{hub.url}/someone/anime/commit/")
+    assert names(hub) == ["README.md", "pictures/crop_1.png", "vae.safetensors"]
+    assert hub.private == {"someone/anime": True}
+    assert {asked.token for asked in hub.asked if "/models/" in asked.path} == {"Bearer hf_secret"}
+    gotten = get("someone/anime")
+    assert gotten.name == "anime", "a file called vae is called as its repository"
+    back = load(gotten.name)
+    assert fingerprint(back) == fingerprint(load(run)) and back.frame == FRAME
+    push(run, "someone/anime")  # once more: the repository is there
+    assert hub.private == {"someone/anime": True}
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "tiny"])
+def test_two_files_go_together(hub: Hub, tmp_path: Path, token: None, layout: str) -> None:
+    save(small("tiny"), tmp_path / "run", layout)
+    pushed = push(tmp_path / "run", "someone/little")
+    assert len(pushed.files) == 2
+    gotten = get("someone/little")
+    assert gotten.path.is_dir() and gotten.name == "little"
+    assert fingerprint(load(gotten.path)) == fingerprint(load(tmp_path / "run"))
+    assert fingerprint(load("little")) == fingerprint(load(tmp_path / "run"))
+
+
+def test_a_dry_run_asks_nobody(hub: Hub, run: Path) -> None:
+    pushed = push(run, "someone/anime", dry=True)
+    assert (len(pushed.files), pushed.commit, hub.asked) == (3, "", [])
+    assert pushed.bytes == sum((run / name).stat().st_size for name in pushed.files)
+
+
+def test_more_goes_only_where_it_is_asked_for(run: Path) -> None:
+    asked = [file.relative_to(run).as_posix() for file in files_to_push(run, ["*.json", "checkpoints/*"])]
+    assert asked[3:] == ["recipe.json", "checkpoints/1/state.safetensors"]
+    with pytest.raises(NotFound, match=r"Nothing .* is called \*\.gif"):
+        files_to_push(run, ["*.gif"])
+
+
+def test_an_unfinished_run_is_not_pushed(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no finished run"):
+        push(tmp_path, "someone/anime")
+
+
+def test_without_a_token_nobody_is_asked(hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with pytest.raises(CannotPush, match="No token") as told:
+        push(run, "someone/anime")
+    assert "HF_TOKEN" in str(told.value) and "hf auth login" in str(told.value)
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize("place", ["repos/create", "preupload", "commit/main", "/info/lfs/", "/lfs/"])
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "does not know the token"),
+        (403, "may not write to someone/anime"),
+        (404, "There is no someone/anime"),
+        (418, "refused what was sent"),
+    ],
+)
+def test_a_refusal_is_told_plainly(hub: Hub, run: Path, token: None, place: str, status: int, words: str) -> None:
+    hub.refused = {place: status}
+    with pytest.raises(CannotPush, match=words) as told:
+        push(run, "someone/anime")
+    assert "\n" not in str(told.value) and "secret" not in str(told.value)
+    assert hub.files == {}
+
+
+def test_no_network(run: Path, token: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(CannotPush, match=r"127\.0\.0\.1:9 cannot be reached"):
+        push(run, "someone/anime")
+
+
+def test_no_name_of_a_repository(run: Path, token: None) -> None:
+    with pytest.raises(CannotPush, match="no name of a repository"):
+        push(run, "a/b/c")

@@ -1,0 +1,128 @@
+"""`vaekit finetune` and `vaekit push` from the outside."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+import vaekit
+from vaekit.checkpoints.fingerprint import fingerprint
+from vaekit.checkpoints.formats.files import open_tensors
+from vaekit.vae import VAE
+
+Run = Callable[..., Any]
+SHORT = [
+    *("--samples", 4, "--set", "schedule.batch_size=2", "--set", "schedule.warmup_samples=2"),
+    *("--set", "schedule.learning_rate=0.01", "--set", "pictures.size=32", "--padding", "zeros"),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in cards are `compare`'s, and take a minute."""
+    monkeypatch.setattr("vaekit.report.comparing.card_measures", lambda _: {})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Soft pictures; with a seed of 0 two are kept aside."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+        small.resize((36, 36), Image.Resampling.BICUBIC).save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory, lpips_tensors: dict[str, Tensor]) -> Path:
+    path = tmp_path_factory.mktemp("perceptual") / "lpips.safetensors"
+    save_file(lpips_tensors, path)
+    return path
+
+
+@pytest.fixture
+def finetune(run: Run, vae_file: Path, data: Path, network: Path, tmp_path: Path) -> Run:
+    def call(*more: object, vae: Path = vae_file) -> Any:
+        places = ("--vae", vae, "--data", data, "--out", tmp_path / "run", "--lpips", network)
+        return run("finetune", *places, *SHORT, *more)
+
+    return call
+
+
+def test_a_run_ends_with_weights_card_and_report(finetune: Run, run: Run, vae_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    said = finetune("--json", "--license", "CC-BY-4.0", "--title", "A small one")
+    assert said.code == 0, said.err
+    told = said.json
+    assert told["files"] == ["vae.safetensors"]
+    metrics = told["metrics"]
+    assert metrics["held_out_pictures"] == 2 == len(list((folder / "held_out").iterdir()))
+    notes = json.loads(open_tensors(folder / "vae.safetensors").metadata["vaekit.finetuned"])
+    assert notes["metrics"] == metrics and notes["parent"]["fingerprint"] == fingerprint(vaekit.load(vae_file))
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlicense: cc-by-4.0\n") and "# A small one" in card
+    for which in ("before", "after"):
+        assert f"| {metrics[which]['psnr']:.2f} " in card
+    assert notes["parent"]["fingerprint"] in card and "mode of the posterior" in card
+    for name in ("crop_1.png", "crop_2.png", "colour_errors.png"):
+        assert f"(pictures/{name})" in card
+        with Image.open(folder / "pictures" / name) as image:
+            image.verify()
+    page = json.loads((folder / "report.json").read_text())
+    assert {one["name"] for one in page["sets"]} == {"before", "after"}
+    # A second call finds that all is done, and says the same again.
+    weights = (folder / "vae.safetensors").read_bytes()
+    assert finetune("--json", "--license", "CC-BY-4.0", "--title", "A small one").json["metrics"] == metrics
+    assert (folder / "vae.safetensors").read_bytes() == weights
+    # What would be put on the Hub is this, and no checkpoints.
+    dry = run("push", folder, "someone/small", "--dry-run", "--json").json
+    assert dry["files"][:2] == ["vae.safetensors", "README.md"]
+    assert {name.split("/")[0] for name in dry["files"]} == {"vae.safetensors", "README.md", "pictures"}
+
+
+def test_another_recipe_is_another_run(finetune: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text(json.dumps({"recipe": {}, "seed": 1, "data": {}}))
+    said = finetune()
+    assert said.code == 1 and "begun with another recipe" in said.err
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["recipe.json"]
+
+
+def test_half_a_vae_is_told(finetune: Run, vae_file: Path, tmp_path: Path) -> None:
+    half: VAE = vaekit.load(vae_file, padding="zeros")
+    half.encoder = None
+    vaekit.save(half, tmp_path / "half.safetensors")
+    said = finetune(vae=tmp_path / "half.safetensors")
+    assert said.code == 1 and "only its decoder" in said.err and "Traceback" not in said.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_that_cannot_be_used_are_told(finetune: Run, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    said = finetune("--data", tmp_path / "empty")
+    assert said.code == 1 and "holds no pictures" in said.err
+    (tmp_path / "one").mkdir()
+    shutil.copy(data / "00.png", tmp_path / "one")
+    (tmp_path / "one" / "broken.png").write_bytes(b"nothing")
+    said = finetune("--data", tmp_path / "one")
+    assert said.code == 1 and "1 pictures that can be used, of 2" in said.err and "broken.png" in said.err
+
+
+def test_push_needs_a_run_and_a_token(
+    run: Run, vae_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    (tmp_path / "run").mkdir()
+    said = run("push", tmp_path / "run", "someone/small")
+    assert said.code == 1 and "no finished run" in said.err
+    shutil.copy(vae_file, tmp_path / "run" / "vae.safetensors")
+    said = run("push", tmp_path / "run", "someone/small")
+    assert said.code == 1 and "HF_TOKEN" in said.err and "Traceback" not in said.err

@@ -1,0 +1,210 @@
+"""Fine-tunes of tiny VAEs on made pictures: what moves, what stays, and that a stop changes nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from family_examples import EXAMPLES
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vaekit.checkpoints.building import build
+from vaekit.checkpoints.families import assemble, family_with
+from vaekit.checkpoints.formats.files import open_tensors
+from vaekit.checkpoints.identify import identify
+from vaekit.checkpoints.saving import save
+from vaekit.checkpoints.successor import parent_at, same_bits
+from vaekit.checkpoints.weights import weights_in
+from vaekit.domains.images.finetuning import DECODER_ONLY, NOTE, Finetuning, Wishes, prepared_finetuning
+from vaekit.errors import BadRecipe, NotFound, RecipeChanged, VaekitError
+from vaekit.training.objectives import Pass
+from vaekit.training.recipe import recipe
+from vaekit.training.run import News, carry_out
+from vaekit.vae import LatentFrame
+
+FRAME = LatentFrame((0.1,), (0.5,))
+SHORT = (
+    "schedule.samples=12",
+    "schedule.batch_size=2",
+    "schedule.warmup_samples=2",
+    "schedule.learning_rate=0.01",
+    "pictures.size=32",
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three soft pictures in colour, one that is too small, and one that is broken."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number, (side, other) in enumerate([(40, 48), (64, 36), (32, 32), (16, 16)]):
+        small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+        small.resize((side, other), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory, lpips_tensors: dict[str, Tensor]) -> Path:
+    path = tmp_path_factory.mktemp("perceptual") / "lpips.safetensors"
+    save_file(lpips_tensors, path)
+    return path
+
+
+@pytest.fixture
+def tuning(tmp_path: Path, pictures: Path, network: Path) -> Callable[..., Finetuning]:
+    def prepared(
+        name: str = "tiny",
+        folder: str = "run",
+        whole: bool = False,
+        changes: tuple[str, ...] = (),
+        dtype: torch.dtype = torch.float16,
+    ) -> Finetuning:
+        path = tmp_path / f"{name}.safetensors"
+        if not path.exists():
+            torch.manual_seed(0)
+            family = family_with(EXAMPLES[name])
+            assert family is not None
+            save(assemble(family, EXAMPLES[name], frame=FRAME).to(dtype), path)
+        parent = parent_at(path, name, "zeros" if hasattr(EXAMPLES[name], "padding") else None)
+        table = recipe("finetune", (*SHORT, *changes))
+        return prepared_finetuning(table, parent, pictures, tmp_path / folder, 0, Wishes(whole, lpips=network))
+
+    return prepared
+
+
+def tensors_in(path: Path) -> dict[str, Tensor]:
+    return {key: piece.tensor() for key, piece in weights_in(identify(path)).tensors.items()}
+
+
+@pytest.mark.parametrize("name", ["kl", "tiny", "vq", "burgess"])
+def test_the_encoder_stays_and_the_decoder_moves(tuning: Callable[..., Finetuning], name: str) -> None:
+    made = tuning(name)
+    carry_out(made.run)
+    before, after = tensors_in(made.parent.identified.path), tensors_in(made.run.folder)
+    kept = tuple(f"{part}." for part in DECODER_ONLY)
+    for key, tensor in before.items():
+        if key.startswith(kept):
+            assert same_bits(tensor, after[key]), key
+    moved = [key for key in before if not same_bits(before[key], after[key])]
+    assert moved and all(key.startswith("decoder.") for key in moved)
+    assert identify(made.run.folder).frame == FRAME, "diffusion models were made for this one"
+
+
+def test_no_graph_is_kept_through_the_encoder(tuning: Callable[..., Finetuning]) -> None:
+    from vaekit.training.loop import fresh
+
+    made = tuning("kl")
+    assert made.run.begin is not None
+    state = fresh(made.run.begin(), made.run.schedule, made.run.frozen)
+    state.to_training()
+    assert not state.vae.encoder.training and state.vae.decoder.training  # type: ignore[union-attr]
+    seen = Pass(state.vae, made.run.stream.batch(0, 2), 0, torch.Generator().manual_seed(0))
+    assert not seen.posterior.mode.requires_grad and not seen.z.requires_grad
+    assert seen.result.requires_grad
+
+
+def test_master_weights_are_fp32_and_the_source_is_left_alone(tuning: Callable[..., Finetuning]) -> None:
+    made = tuning("tiny", dtype=torch.bfloat16)
+    content = made.parent.identified.path.read_bytes()
+    assert made.run.begin is not None
+    vae = made.run.begin()
+    assert {tensor.dtype for tensor in vae.parameters()} == {torch.float32}
+    with torch.no_grad():
+        for tensor in vae.parameters():
+            tensor.zero_()
+    assert made.parent.identified.path.read_bytes() == content
+    assert all(tensor.any() for name, tensor in build(made.parent.identified).named_parameters() if "weight" in name)
+
+
+def test_a_stop_changes_nothing(tuning: Callable[..., Finetuning]) -> None:
+    from dataclasses import replace
+
+    whole, cut = tuning("kl", "whole"), tuning("kl", "cut")
+    carry_out(whole.run)
+    eager = replace(cut.run, save_seconds=0.0, log_every=1)
+
+    def stop(news: News) -> None:
+        if news.samples == 8:  # phase 2 has begun; the state after 6 samples is on the disk
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(eager, stop)
+    said: list[str] = []
+    carry_out(cut.run, say=said.append)
+    assert said == ["Going on after 6 samples."]
+    names = ("vae.safetensors",)
+    assert [(whole.run.folder / name).read_bytes() for name in names] == [
+        (cut.run.folder / name).read_bytes() for name in names
+    ]
+
+
+def test_phases_are_shares_of_the_whole(tuning: Callable[..., Finetuning]) -> None:
+    objective = tuning("tiny").run.objective
+    at = {
+        samples: {name: weight.at(samples) for name, weight in objective.weights.items() if name != "kl"}
+        for samples in (0, 7, 8)  # of 12; 60 % are 7.2
+    }
+    assert at[0] == at[7] == {"l1": 1.0, "mse": 0.0, "lpips": 1.0}
+    assert at[8] == {"l1": 0.0, "mse": 1.0, "lpips": 0.1}
+
+
+def test_the_kl_counts_only_where_the_encoder_moves(tuning: Callable[..., Finetuning]) -> None:
+    assert set(tuning("kl").run.objective.terms) == {"l1", "mse", "lpips"}
+    assert set(tuning("kl", whole=True).run.objective.terms) == {"l1", "mse", "lpips", "kl"}
+    assert set(tuning("tiny", whole=True).run.objective.terms) == {"l1", "mse", "lpips"}
+
+
+def test_the_whole_vae_moves(tuning: Callable[..., Finetuning]) -> None:
+    made = tuning("kl", whole=True)
+    carry_out(made.run)
+    before, after = tensors_in(made.parent.identified.path), tensors_in(made.run.folder)
+    assert any(not same_bits(before[key], after[key]) for key in before if key.startswith("encoder."))
+
+
+def test_the_file_tells_where_it_comes_from(tuning: Callable[..., Finetuning]) -> None:
+    made = tuning("tiny")
+    vae = carry_out(made.run)
+    [file] = made.write(vae, {"held_out_pictures": 1, "before": {"psnr": 20.0}, "after": {"psnr": 21.0}})
+    told = json.loads(open_tensors(file).metadata[NOTE])
+    assert told["parent"] == {"name": "tiny", "fingerprint": made.parent.fingerprint, "family": "tiny"}
+    assert (told["samples"], told["seed"], told["trained"]) == (12, 0, "decoder")
+    assert told["data"]["pictures"] == 2 and len(told["data"]["held_out"]) == 1
+    assert told["metrics"]["after"] == {"psnr": 21.0}
+
+
+def test_another_parent_is_another_run(tuning: Callable[..., Finetuning], tmp_path: Path) -> None:
+    made = tuning("tiny")
+    carry_out(made.run)
+    assert made.run.begin is not None
+    other = made.run.begin().requires_grad_(False).apply(shifted)
+    (tmp_path / "tiny.safetensors").unlink()
+    save(other, tmp_path / "tiny.safetensors")
+    with pytest.raises(RecipeChanged, match="fingerprint"):
+        carry_out(tuning("tiny").run)
+
+
+def shifted(module: torch.nn.Module) -> None:
+    for tensor in module.parameters(recurse=False):
+        tensor.add_(0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        (("pictures.size=30",), BadRecipe, "multiples of 4"),
+        (("pictures.size=48",), NotFound, "0 pictures that can be used"),
+        (("objective.terms.l1.weight=[['half', 1]]",), BadRecipe, "a share"),
+        (("vae.family=tiny",), BadRecipe, "builds a VAE of its own"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_written(
+    tuning: Callable[..., Finetuning], tmp_path: Path, changes: tuple[str, ...], kind: type[VaekitError], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        tuning("tiny", changes=changes)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,151 @@
+"""The card of a fine-tuned VAE: its numbers are the report's, its header is YAML, and foreign text stays text."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vaekit.domains.images.reading import Picture, read_picture
+from vaekit.report.card_pictures import (
+    REACH,
+    CardPicture,
+    ColourErrors,
+    most_different,
+    write_crops,
+    write_histogram,
+)
+from vaekit.report.contenders import Made
+from vaekit.report.measures import measures_in
+from vaekit.report.model_card import About, model_card
+from vaekit.report.records import Comparison, Estimate, JudgedPicture, JudgedSet, Report, ShownPicture
+
+LINEAGE: dict[str, Any] = {
+    "parent": {"name": "taesd", "fingerprint": "f" * 64, "family": "tiny"},
+    "trained": "decoder",
+    "data": {"path": "photos", "pictures": 1234},
+    "samples": 20_000,
+    "seed": 3,
+    "vaekit": "0.1.0",
+}
+RECIPE = {"about": "a ``` fence", "schedule": {"samples": 20_000, "averages": [0.999]}, "begun_with": {"x": None}}
+
+
+def about(**changes: Any) -> About:
+    told: dict[str, Any] = {
+        "title": "Mine",
+        "lineage": LINEAGE,
+        "recipe": RECIPE,
+        "files": ["taesd_decoder.safetensors", "taesd_encoder.safetensors"],
+        "layout": "tiny",
+        "dtypes": ["float16"],
+        "licence": "MIT",
+        "licence_source": "as that of its parent",
+        "base_model": "madebyollin/taesd",
+    }
+    return About(**told | changes)
+
+
+def report() -> Report:
+    pictures = tuple(JudgedPicture(f"{i}.png", {}) for i in range(7))
+    values = {"before": {"psnr": 24.5, "lpips_alex": 0.0512}, "after": {"psnr": 25.25, "lpips_alex": 0.0461}}
+    sets = tuple(
+        JudgedSet(name, 1, "", (), (), {key: Estimate(value) for key, value in found.items()}, pictures)
+        for name, found in values.items()
+    )
+    compared = Comparison("psnr", "after", "before", 0.75, 0.5, 1.0, 0.001)
+    return Report(sets, (compared,), measures_in({"psnr", "lpips_alex"}), (), {"dtype": "fp32"})
+
+
+def card(told: About) -> str:
+    return model_card(told, report(), [CardPicture("crop_1.png", "A crop")], CardPicture("errors.png", "Errors"))
+
+
+def test_numbers_protocol_and_lineage() -> None:
+    text = card(about())
+    assert "| PSNR (dB), higher is better | 24.50 | 25.25 | +0.75 (+0.50 to +1.00) |" in text
+    assert "| LPIPS (alex), lower is better | 0.0512 | 0.0461 |  |" in text
+    assert "7 held-out pictures" in text and "computed in fp32" in text
+    assert "f" * 64 in text and "20,000 samples, seed 3" in text and "1,234 pictures (photos)" in text
+    assert "![A crop](pictures/crop_1.png)" in text and "![Errors](pictures/errors.png)" in text
+    assert "models/vae_approx" in text and "AutoencoderTiny" in text
+    recipe = text.split("````toml\n")[1].split("\n````")[0]
+    assert tomllib.loads(recipe)["schedule"] == RECIPE["schedule"]
+
+
+@pytest.mark.parametrize(
+    ("licence", "lines"),
+    [
+        ("MIT", ["license: mit"]),
+        ("CreativeML Open RAIL-M", ["license: creativeml-openrail-m"]),
+        ("Playground v2.5 Community", ["license: other", 'license_name: "playground-v2.5-community"']),
+        ("", ["license: unknown"]),
+    ],
+)
+def test_the_header_says_the_licence_as_the_hub_does(licence: str, lines: list[str]) -> None:
+    header = card(about(licence=licence)).split("---\n")[1].splitlines()
+    assert header[: len(lines)] == lines
+    assert 'base_model: "madebyollin/taesd"' in header
+
+
+def test_without_a_licence_the_card_says_so() -> None:
+    text = card(about(licence="", base_model=""))
+    assert "Nobody told a licence" in text and "base_model" not in text
+
+
+def test_foreign_words_stay_words() -> None:
+    odd = {"name": "a`b<script>\n# c", "fingerprint": "0", "family": "kl"}
+    text = card(about(lineage={**LINEAGE, "parent": odd, "data": {"path": "[x](http://y)"}}, base_model=""))
+    assert "<script>" not in text and "\n# c" not in text and "](http" not in text.split("## How to use")[0]
+
+
+@pytest.mark.parametrize(
+    ("layout", "files", "family", "words"),
+    [
+        ("diffusers", ["diffusion_pytorch_model.safetensors", "config.json"], "kl", 'from_pretrained("REPO")'),
+        ("ldm", ["vae.safetensors"], "kl", 'from_single_file("vae.safetensors")'),
+        ("native", ["vae.safetensors"], "kl", "vaekit convert NAME vae_diffusers --layout diffusers"),
+    ],
+)
+def test_how_to_use_it_follows_the_layout(layout: str, files: list[str], family: str, words: str) -> None:
+    parent = LINEAGE["parent"] | {"family": family}
+    text = card(about(layout=layout, files=files, lineage={**LINEAGE, "parent": parent}))
+    assert words in text
+    assert ("library_name: diffusers" in text) == (layout == "diffusers")
+
+
+def test_crops_show_where_the_two_differ(tmp_path: Path) -> None:
+    original = torch.zeros(1, 3, 200, 240)
+    before, after, flat = original.clone(), original.clone(), original.clone()
+    original[..., 155, 205] = 0.5
+    after[..., 150:160, 200:210] = 1
+    shown = ShownPicture("x.png", original, {"before": before, "after": after}, "the worst by LPIPS")
+    blank = ShownPicture("y.png", flat, {"before": before, "after": after}, "the best by LPIPS")
+    (tmp_path / "crop_9.png").write_bytes(b"of an earlier call")
+    [made] = write_crops([blank, shown], tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [made.file] == ["crop_1.png"]
+    assert "the worst by LPIPS" in made.says
+    sheet = read_picture(tmp_path / made.file)
+    assert sheet.width > 3 * 96 * 3 and (sheet.pixels > 0.9).any()
+    levels = [np.zeros((200, 240, 3), np.uint8) for _ in range(2)]
+    levels[1][150:160, 200:210] = 255
+    window = most_different(*levels)
+    assert window.y <= 150 and window.y + window.height >= 160 and window.x <= 200 and window.x + window.width >= 210
+
+
+def test_the_histogram_counts_levels(tmp_path: Path) -> None:
+    x = torch.zeros(1, 3, 10, 10)
+    made = x.clone()
+    made[:, 0] += 4 * 2 / 255
+    made[:, 1, 0] = -1  # farther off than is drawn
+    errors = ColourErrors()
+    errors("x", Picture(x), Made(made))
+    shares = errors.shares()
+    assert shares[0, REACH + 4] == 1.0 and shares[2, REACH] == 1.0
+    assert shares[1].sum() == shares[1, REACH] == pytest.approx(0.9)
+    write_histogram(errors, errors, tmp_path / "errors.png")
+    with Image.open(tmp_path / "errors.png") as image:
+        assert image.width > 900
