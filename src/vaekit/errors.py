@@ -18,6 +18,7 @@
     │   └── WrongHash             a file that is not the one it should be
     ├── CannotWrite               a folder that cannot be written, a full disk
     ├── NothingMeasured           data of which not one item could be evaluated
+    ├── NothingToTrain            data of which not one item can be trained on
     ├── BadRecipe                 a recipe that describes no training
     ├── RecipeChanged             a folder that holds a run with another recipe
     ├── TrainingDiverged          a loss that is no number any more
@@ -124,6 +125,10 @@ class CannotWriteHere(CannotWrite):
 
 class NothingMeasured(VaekitError):
     """Not one item of the data could be evaluated."""
+
+
+class NothingToTrain(VaekitError):
+    """Data in which nothing to train on was found, or of which not one item can be read."""
 
 
 class BadRecipe(VaekitError):

@@ -30,6 +30,6 @@ def train(
     from vaekit.training.run import carry_out
 
     told = [*(changes or []), *([f"schedule.samples={samples}"] if samples else [])]
-    run = prepared_run(find_recipe(recipe, told), data, out, seed)
+    run = prepared_run(find_recipe(recipe, told), data, out, seed, say)
     carry_out(run, lambda news: say(f"{news.samples:,} {news.seconds:.0f} s {dict(news.numbers)}"), say)
     say(f"Written to {out}")
