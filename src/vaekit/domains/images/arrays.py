@@ -103,7 +103,7 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
         NothingToTrain: it is damaged, or none of its arrays is known to be pictures.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             names = {name.lower(): name for name in file.files}
             train = next((names[key] for key in KEYS if key in names), None)
             if train is None and len(names) == 1:
@@ -162,9 +162,10 @@ def channels_last(values: NDArray[Any]) -> NDArray[Any] | None:
         values = values[..., None]
     if values.ndim != 4 or 0 in values.shape[1:]:
         return None
-    if values.shape[3] in (1, 3, 4):
-        return values
-    return values.transpose(0, 2, 3, 1) if values.shape[1] in (1, 3, 4) else None
+    channels = [axis for axis in (3, 1) if values.shape[axis] in (1, 3, 4)]
+    if not channels:
+        return None
+    return np.moveaxis(values, min(channels, key=lambda axis: values.shape[axis]), 3)
 
 
 def span(values: NDArray[Any]) -> tuple[float, float]:

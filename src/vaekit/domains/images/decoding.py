@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +40,7 @@ def decoded_bytes(content: bytes, name: str, shortest: int | None = None) -> Pix
     return decoded(io.BytesIO(content), Path(name), shortest)
 
 
-def decoded(file: IO[bytes], path: Path, shortest: int | None) -> Pixels:
+def decoded(file: io.BufferedReader | io.BytesIO, path: Path, shortest: int | None) -> Pixels:
     """The same for an open file."""
     try:
         with opened(file) as image:

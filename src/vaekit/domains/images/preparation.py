@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 from torch import Generator, Tensor
+from torch.nn import functional as F
 
 from vaekit.domains.images.crops import busyness
 from vaekit.domains.images.decoding import Pixels
@@ -18,11 +19,6 @@ from vaekit.errors import BadRecipe, legible
 from vaekit.metrics.luma import LUMA
 from vaekit.words import record
 
-FILTER = Image.Resampling.BICUBIC
-"""The one that pictures are evaluated with."""
-REDUCING_GAP = 3.0
-"""Larger pictures than this many times the wanted size are first averaged by a whole number (Pillow's reducing_gap):
-the difference is not visible."""
 CROPS = ("random", "centre", "busier")
 BINARY = ("", "dynamic", "static")
 COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -106,7 +102,8 @@ def extent(pixels: Pixels) -> tuple[int, int]:
 def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -> NDArray[Any]:
     """The square that the VAE sees, (size, size, c), bytes or floats in [-1, 1], c 1, 3 or 4.
 
-    Only what is cut out is resized: a picture of 1 x 10,000 pixels takes no more memory than another.
+    First a square is cut out of the picture as it is, of the side that becomes `size` when the short side becomes
+    `target`; then that is resized. So a picture of 1 x 10,000 pixels takes no more memory than another.
 
     Args:
         pixels: the picture.
@@ -116,40 +113,45 @@ def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -
     """
     shown = on_background(pixels, preparation)
     short, size = min(extent(shown)), preparation.size
-    scale = max(min(target or short, short), size) / short
-    wide, high = (max(size, round(side * scale)) for side in extent(shown))
-
-    def piece() -> NDArray[Any]:
-        left, top = (
-            room // 2 if preparation.crop == "centre" else int(random.random() * (room + 1))
-            for room in (wide - size, high - size)
-        )
-        return resized(shown, (left, top, left + size, top + size), (wide, high))
-
-    if preparation.crop == "busier" and (wide, high) != (size, size):
-        found = max(piece(), piece(), key=busyness)
+    side = max(1, round(size * short / max(min(target or short, short), size)))
+    if preparation.crop == "busier" and extent(shown) != (side, side):
+        found = max((piece(shown, side, False, random) for _ in range(2)), key=busyness)
     else:
-        found = piece()
+        found = piece(shown, side, preparation.crop == "centre", random)
+    if side != size:
+        found = resized(found, size)
     return found[:, ::-1] if preparation.flip and random.random() < 0.5 else found
 
 
-def resized(pixels: Pixels, box: tuple[int, int, int, int], whole: tuple[int, int]) -> NDArray[Any]:
-    """The part of a picture that is inside `box` (left, top, right, bottom) once all of it is resized to `whole`."""
-    left, top, right, bottom = box
+def piece(pixels: Pixels, side: int, central: bool, random: Random) -> NDArray[Any]:
+    """A square of a picture, (side, side, c)."""
+    left, top = (
+        room // 2 if central else int(random.random() * (room + 1)) for room in (each - side for each in extent(pixels))
+    )
     if isinstance(pixels, np.ndarray):
-        if whole == extent(pixels):
-            return pixels[top:bottom, left:right]
-        planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in pixels.transpose(2, 0, 1)]
-        parts = [resized(plane, box, whole)[..., 0] for plane in planes]
-        return np.stack(parts, axis=-1).clip(-1, 1)
-    if whole == pixels.size:
-        part = pixels.crop(box)
-    else:
-        across, down = pixels.width / whole[0], pixels.height / whole[1]
-        place = (left * across, top * down, min(right * across, pixels.width), min(bottom * down, pixels.height))
-        part = pixels.resize((right - left, bottom - top), FILTER, place, REDUCING_GAP)
-    values = np.asarray(part)
+        return pixels[top : top + side, left : left + side]
+    values = np.array(pixels.crop((left, top, left + side, top + side)))
     return values[..., None] if values.ndim == 2 else values
+
+
+def resized(square: NDArray[Any], size: int) -> NDArray[Any]:
+    """A square (h, w, c) in another size: bicubic and antialiased, what Pillow gives to within one level of 255.
+
+    By torch, which takes a fifth of Pillow's time for it. Colours count as much as they are opaque.
+    """
+    if square.shape[2] == 4:
+        return _resized_with_opacity(as_floats(square), size)
+    planes = torch.from_numpy(np.ascontiguousarray(square)).permute(2, 0, 1)[None]
+    scaled = F.interpolate(planes, (size, size), mode="bicubic", antialias=True)[0].permute(1, 2, 0)
+    return (scaled if scaled.dtype == torch.uint8 else scaled.clamp(-1, 1)).numpy()
+
+
+def _resized_with_opacity(square: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    opacity = (square[..., 3:] + 1) / 2
+    weighed = resized(square[..., :3] * opacity, size)
+    opacity = (resized(square[..., 3:], size) + 1) / 2
+    colours = np.divide(weighed, opacity, out=np.zeros_like(weighed), where=opacity > 0)
+    return np.concatenate([colours.clip(-1, 1), opacity * 2 - 1], axis=-1)
 
 
 def on_background(pixels: Pixels, preparation: Preparation) -> Pixels:

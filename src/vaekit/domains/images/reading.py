@@ -6,6 +6,7 @@ the gamma and chromaticity chunks of PNG are not followed.
 """
 
 import errno
+import io
 import math
 import os
 import stat
@@ -15,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import IFD, Base
@@ -175,7 +175,7 @@ def refuse_non_files(path: Path) -> None:
         )
 
 
-def opened(file: IO[bytes]) -> Image.Image:
+def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
     """The picture in a file or in bytes, its header read: nothing is decoded yet. Whatever Pillow raises is raised."""
     Image.init()
     with without_warnings():
