@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -81,19 +82,26 @@ def test_no_column_of_pictures(tmp_path: Path) -> None:
         open_pictures(tmp_path, Skipped())
 
 
-@pytest.mark.filterwarnings("ignore")  # of the packages below datasets
-def test_what_save_to_disk_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    datasets = pytest.importorskip("datasets")
-    datasets.disable_progress_bars()
-    features = datasets.Features({"noise": datasets.Value("binary"), "img": datasets.Image()})
+def save_to_disk(folder: Path, *shards: tuple[int, int]) -> None:
+    """What Dataset.save_to_disk of datasets 4 writes."""
+    pa = pytest.importorskip("pyarrow")
+    folder.mkdir(parents=True)
+    features = {"raw": {"dtype": "binary", "_type": "Value"}, "image": {"_type": "Image"}}
+    for i, (start, count) in enumerate(shards):
+        told = {"huggingface": json.dumps({"info": {"features": features}})}
+        rows = table(start, count).replace_schema_metadata(told)  # type: ignore[attr-defined]
+        with pa.ipc.new_stream(folder / f"data-{i:05}-of-{len(shards):05}.arrow", rows.schema) as writer:
+            writer.write_table(rows, max_chunksize=2)
+    files = [{"filename": f"data-{i:05}-of-{len(shards):05}.arrow"} for i in range(len(shards))]
+    (folder / "state.json").write_text(json.dumps({"_data_files": files, "_split": None}))
+    (folder / "dataset_info.json").write_text(json.dumps({"features": features}))
 
-    def of(*which: int) -> object:
-        rows = {"noise": [b"x"] * len(which), "img": [{"bytes": encoded(i), "path": None} for i in which]}
-        return datasets.Dataset.from_dict(rows, features=features)
 
-    of(*range(7)).select([5, 2, 6]).save_to_disk(str(tmp_path / "one"), num_shards=2)  # type: ignore[attr-defined]
-    assert numbers(tmp_path / "one") == [5, 2, 6]
-    datasets.DatasetDict({"train": of(1, 2), "test": of(3)}).save_to_disk(str(tmp_path / "splits"))
+def test_what_save_to_disk_wrote(tmp_path: Path) -> None:
+    save_to_disk(tmp_path / "one", (0, 3), (5, 2))
+    assert numbers(tmp_path / "one") == [0, 1, 2, 5, 6]
+    save_to_disk(tmp_path / "splits" / "train", (1, 2))
+    save_to_disk(tmp_path / "splits" / "test", (3, 1))
+    (tmp_path / "splits" / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
     assert numbers(tmp_path / "splits") == [1, 2]
     assert len(open_pictures(tmp_path / "splits", Skipped()).test or ()) == 1

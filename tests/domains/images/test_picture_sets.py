@@ -217,6 +217,14 @@ def test_what_is_no_data(tmp_path: Path) -> None:
     broken = opened(tmp_path / "notes.txt")
     with pytest.raises(BadPicture):
         broken.read(0, None)
-    (tmp_path / "state.json").write_text(json.dumps({"_data_files": []}))
-    with pytest.raises(NothingToTrain):
+    for words, why in (
+        ({"_data_files": []}, "no files"),
+        ({"_data_files": [{"filename": "../x"}]}, "lacks x"),
+        ([], "no"),
+    ):
+        (tmp_path / "state.json").write_text(json.dumps(words))
+        with pytest.raises(NothingToTrain, match=why):
+            opened(tmp_path)
+    (tmp_path / "state.json").write_text("{")
+    with pytest.raises(NothingToTrain, match="cannot be read"):
         opened(tmp_path)

@@ -16,7 +16,7 @@ from vaekit.domains.images.folders import Listed, files_below, folder_of
 from vaekit.domains.images.reading import PICTURE_ENDINGS
 from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.tars import expanded, tars_of
-from vaekit.errors import NotFound, NothingToTrain
+from vaekit.errors import NotFound, NothingToTrain, legible
 
 KINDS = (
     "a folder of pictures, WebDataset tars (one, a folder of them, or data-{000..012}.tar), a data set that "
@@ -188,8 +188,19 @@ def _saved_dataset(path: Path, skipped: Skipped) -> PictureSet:
 
 
 def _shards(path: Path) -> list[Path]:
-    files = _json(path / "state.json").get("_data_files", [])
-    return [path / Path(each["filename"]).name for each in files if isinstance(each, dict) and "filename" in each]
+    """The files of one data set.
+
+    Raises:
+        NothingToTrain: it names none, or one that is not there.
+    """
+    named = _json(path / "state.json").get("_data_files")
+    files = [each.get("filename") for each in named if isinstance(each, dict)] if isinstance(named, list) else []
+    shards = [path / Path(name).name for name in files if isinstance(name, str)]
+    missing = [shard.name for shard in shards if not shard.is_file()]
+    if not shards or missing:
+        told = f"lacks {legible(missing[0])}" if missing else "names no files"
+        raise NothingToTrain(f"The data set in {path} {told}.", "", "Save or copy it again.")
+    return shards
 
 
 def _json(path: Path) -> dict[str, Any]:
