@@ -19,7 +19,7 @@ from torch import Tensor
 
 import vaekit
 from vaekit.domains.images.arrays import read_idx
-from vaekit.domains.images.training_data import shades
+from vaekit.domains.images.preparation import shades
 from vaekit.metrics.disentanglement import mutual_information_gap
 from vaekit.testcards.sprites import sprites
 from vaekit.vae import VAE
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, action="append", default=[])
     parser.add_argument("--limit", type=int, default=2000)
     options = parser.parse_args()
-    digits = resized(read_idx(next(options.mnist.glob("t10k-images*")))[: options.limit].numpy(), "L", SIDE)
+    digits = resized(read_idx(next(options.mnist.glob("t10k-images*")))[: options.limit], "L", SIDE)
     drawn = sprites(MIG_ITEMS, torch.Generator().manual_seed(0))
     portraits = [np.asarray(Image.open(path)) for path in sorted(options.faces.rglob("*.pgm"))[: options.limit]]
     data = {

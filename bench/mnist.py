@@ -18,7 +18,7 @@ import torch
 
 import vaekit
 from vaekit.domains.images.arrays import read_idx
-from vaekit.domains.images.training_data import binarised, shades
+from vaekit.domains.images.preparation import binarised, shades
 from vaekit.evaluation.evaluating import Data, Measures, evaluate
 from vaekit.evaluation.measures import evidence, rate
 from vaekit.evaluation.protocol import MODE, Protocol
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--limit", type=int, default=10_000, help="the first so many test digits")
     options = parser.parse_args()
-    pictures = shades(read_idx(next(options.mnist.glob("t10k-images*"))).unsqueeze(1))
+    pictures = shades(torch.from_numpy(read_idx(next(options.mnist.glob("t10k-images*")))).unsqueeze(1))
     test = binarised(pictures, torch.Generator().manual_seed(0))[: options.limit]
     print(f"{len(test):,} test digits, torch {torch.__version__}\n{COLUMNS}", flush=True)
     for run in options.runs:

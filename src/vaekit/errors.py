@@ -19,6 +19,7 @@
     ├── CannotPush                files that the Hub did not take: no token, no permission, no network
     ├── CannotWrite               a folder that cannot be written, a full disk
     ├── NothingMeasured           data of which not one item could be evaluated
+    ├── NothingToTrain            data of which not one item can be trained on
     ├── BadRecipe                 a recipe that describes no training
     ├── RecipeChanged             a folder that holds a run with another recipe
     ├── TrainingStopped           a training that was asked to end before its time
@@ -130,6 +131,10 @@ class CannotWriteHere(CannotWrite):
 
 class NothingMeasured(VaekitError):
     """Not one item of the data could be evaluated."""
+
+
+class NothingToTrain(VaekitError):
+    """Data in which nothing to train on was found, or of which not one item can be read."""
 
 
 class BadRecipe(VaekitError):

@@ -81,7 +81,7 @@ def train(
 
     def prepared(count: int | None) -> "Run":
         lasting = [f"schedule.samples={count}"] if count else []
-        return prepared_run(find_recipe(recipe, [*told, *lasting]), data, out, seed, place, processes)
+        return prepared_run(find_recipe(recipe, [*told, *lasting]), data, out, seed, place, processes, speak)
 
     run = prepared(samples)
     if minutes:
@@ -92,10 +92,11 @@ def train(
         return
     found = evaluated(run, vae)
     if as_json:
-        print_json({"run": str(out), **found.as_json()})
+        print_json({"run": str(out), **(found.as_json() if found else {})})
         return
-    rows = [row(result) for result in found.results]
-    print_table(f"{found.measured} held-out pictures", COLUMNS, rows, left=2)
+    if found:
+        rows = [row(result) for result in found.results]
+        print_table(f"{found.measured} held-out pictures", COLUMNS, rows, left=2)
     say(f"Written to {out}")
 
 

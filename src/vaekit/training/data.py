@@ -5,16 +5,21 @@ samples seen, and any run or process can be given any part of it.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Barrier, Event
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 
+from vaekit.runtime.cores import one_core_in_new_threads
 from vaekit.training.seeds import derived, generator_for
+
+PARTS = 4
+"""Pieces of work that each thread gets of a batch: fewer keep some waiting at its end, more cost time themselves."""
 
 
 @runtime_checkable
@@ -27,6 +32,18 @@ class Source(Protocol):
     def batch(self, items: Tensor, seed: int) -> Tensor:
         """The items of these numbers (b,), stacked (b, ...). What is random about them (crops, flips, noise) follows
         from the seed. Called from several threads."""
+
+
+@runtime_checkable
+class ItemByItem(Source, Protocol):
+    """A source that can make the items of a batch one by one, in any order and at the same time: what takes time to
+    make. Its `batch` is `item_by_item`."""
+
+    def room(self, count: int) -> Tensor:
+        """Memory for so many items, (count, ...)."""
+
+    def fill(self, room: Tensor, item: int, seed: int) -> None:
+        """Write the item of this number there (...). Called from several threads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +83,11 @@ class Stream:
 
     def batch(self, position: int, count: int) -> Tensor:
         """The items themselves (count, ...), with what is random about them."""
-        return self.source.batch(self.items(position, count), derived(self.seed, "items", position))
+        return self.source.batch(self.items(position, count), self.seed_at(position))
+
+    def seed_at(self, position: int) -> int:
+        """What is random about the items of a batch follows from this."""
+        return derived(self.seed, "items", position)
 
 
 @lru_cache(maxsize=4)
@@ -75,22 +96,97 @@ def shuffled(length: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(length, generator=generator_for(seed, "order", epoch))
 
 
-def ahead(stream: Stream, positions: Iterable[int], count: int, workers: int, depth: int = 4) -> Iterator[Tensor]:
+def item_by_item(source: ItemByItem, items: Tensor, seed: int) -> Tensor:
+    """A batch of these items, one after the other."""
+    room = source.room(len(items))
+    for place, item in enumerate(items.tolist()):
+        source.fill(room[place], item, derived(seed, "item", place))
+    return room
+
+
+def ahead(stream: Stream, positions: Iterable[int], count: int, workers: int, depth: int = 2) -> Iterator[Tensor]:
     """The batches at these positions, in their order, made ahead of time by so many threads; 0 makes each when it is
-    asked for, which is the quickest for data in memory."""
+    asked for, which is the quickest for data in memory.
+
+    Close it (`contextlib.closing`) where the loop may break off: threads then finish the item that they have in hand,
+    and no more. What goes wrong in one of them is raised when the turn of its batch comes.
+
+    Args:
+        stream: the data. The threads share the items of a batch where its source can make them one by one.
+        positions: of the first items.
+        count: items of a batch.
+        workers: threads.
+        depth: batches that are ready or being made beside the one that was given last; a source that makes only whole
+            batches has one for each thread more.
+    """
     if not workers:
         for position in positions:
             yield stream.batch(position, count)
         return
-    with ThreadPoolExecutor(workers, "data") as pool:
-        waiting: deque[Future[Tensor]] = deque()
-        try:
-            for position in positions:
-                waiting.append(pool.submit(stream.batch, position, count))
-                if len(waiting) > max(depth, workers):
-                    yield waiting.popleft().result()
-            while waiting:
+    apart = isinstance(stream.source, ItemByItem)
+    most = max(depth, -(-workers // count) + 1) if apart else depth + workers
+    crew = Crew(workers)
+    waiting: deque[Making] = deque()
+    try:
+        for position in positions:
+            waiting.append(crew.make(stream, position, count))
+            if len(waiting) > most:
                 yield waiting.popleft().result()
-        finally:
-            for left in waiting:
-                left.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        crew.close()
+
+
+@dataclass(frozen=True, eq=False)
+class Making:
+    """A batch that is being made."""
+
+    room: Tensor | None
+    """Where its items are written, or None for a batch that comes as a whole."""
+    parts: Sequence[Future[Tensor | None]]
+
+    def result(self) -> Tensor:
+        """The batch, once it is there."""
+        parts = [part.result() for part in self.parts]
+        batch = self.room if self.room is not None else parts[0]
+        assert batch is not None
+        return batch
+
+
+class Crew:
+    """Threads that make batches. In each of them torch takes one core, as they work beside a network."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.closed = Event()
+        settled = Barrier(workers + 1)
+        with one_core_in_new_threads():
+            self.pool = ThreadPoolExecutor(workers, "data", torch.get_num_threads)
+            for _ in range(workers):
+                self.pool.submit(settled.wait)
+            settled.wait()
+
+    def make(self, stream: Stream, position: int, count: int) -> Making:
+        """Begin with the batch at this position."""
+        source = stream.source
+        if not isinstance(source, ItemByItem):
+            return Making(None, [self.pool.submit(stream.batch, position, count)])
+        room, items = source.room(count), stream.items(position, count).tolist()
+        seed, step = stream.seed_at(position), -(-count // (PARTS * self.workers))
+        parts: list[Future[Tensor | None]] = [
+            self.pool.submit(self._fill, source, room, items, range(start, min(start + step, count)), seed)
+            for start in range(0, count, step)
+        ]
+        return Making(room, parts)
+
+    def _fill(self, source: "ItemByItem", room: Tensor, items: Sequence[int], places: range, seed: int) -> None:
+        for place in places:
+            if self.closed.is_set():
+                return
+            source.fill(room[place], items[place], derived(seed, "item", place))
+
+    def close(self) -> None:
+        """Let what is in hand be finished, and nothing else be begun."""
+        self.closed.set()
+        self.pool.shutdown(cancel_futures=True)

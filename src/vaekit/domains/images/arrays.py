@@ -1,30 +1,191 @@
-"""Files that hold many small pictures as one array: MNIST's idx, and NumPy's npz."""
+"""Files that hold many small pictures as one array: MNIST's idx, and NumPy's npy and npz."""
 
 import gzip
+import math
 import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from vaekit.errors import BadPicture
+from vaekit.domains.images.decoding import Pixels
+from vaekit.domains.images.folders import digest_of
+from vaekit.errors import BadPicture, NothingToTrain, legible
 
-IDX = {8: torch.uint8}
+IDX = {8: np.uint8}
 """Types of numbers in idx files that are pictures."""
+KEYS = ("x", "images", "x_train", "train_images", "train", "data", "arr_0")
+"""What the array of pictures is called in npz files."""
+TEST_KEYS = ("x_test", "test_images", "test", "x_val", "val_images")
+"""And that of pictures to be held out."""
+AT_ONCE = 2**24
+"""Numbers that are looked through at once."""
+EXPECTED = "Expected pictures as (n, h, w), (n, h, w, c) or (n, c, h, w) with 1, 3 or 4 channels."
 
 
-def read_idx(path: Path) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Pictures of one size."""
+
+    values: NDArray[Any]
+    """(n, h, w, c); in memory, or in a mapped file."""
+    white: float | None
+    """Values in between 0 and this become -1 to 1; None for floats in [-1, 1]."""
+    file: str
+    """Where they come from, for messages."""
+    digest: str
+    kind = "array"
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether reading them takes no disk."""
+        return not isinstance(self.values, np.memmap)
+
+    def name(self, item: int) -> str:
+        return f"{self.file}[{item}]"
+
+    def read(self, item: int, shortest: int | None) -> Pixels:
+        values = np.asarray(self.values[item])
+        if values.dtype == np.uint8:
+            return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+        pixels = values.astype(np.float32)
+        if not np.isfinite(pixels).all():
+            raise BadPicture(f"{self.name(item)} holds values that are not finite.", "", "")
+        return pixels if self.white is None else np.asarray(pixels / np.float32(self.white / 2) - 1, np.float32)
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
     """The array of an idx file, gzipped or not (the format of http://yann.lecun.com/exdb/mnist): (n, h, w), bytes.
 
     Raises:
-        BadPicture: it is damaged, or something else.
+        NothingToTrain: it is damaged, or something else.
     """
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        raw = path.read_bytes()
+        if raw[:2] == b"\x1f\x8b":
+            raw = gzip.decompress(raw)
         zero, kind, axes = struct.unpack(">HBB", raw[:4])
         shape = struct.unpack(f">{axes}I", raw[4 : 4 + 4 * axes])
         if zero or kind not in IDX:
             raise ValueError("it holds no bytes")
-        return torch.frombuffer(bytearray(raw[4 + 4 * axes :]), dtype=IDX[kind]).view(shape)
-    except (OSError, EOFError, ValueError, RuntimeError, struct.error) as error:
-        raise BadPicture(f"{path} is no idx file with pictures ({error}).", "", "") from error
+        if len(raw) - 4 - 4 * axes != math.prod(shape):
+            raise ValueError(f"it has {len(raw) - 4 - 4 * axes:,} values and should have {math.prod(shape):,}")
+        return np.frombuffer(bytearray(raw[4 + 4 * axes :]), IDX[kind]).reshape(shape)
+    except (OSError, EOFError, ValueError, MemoryError, zlib.error, struct.error) as error:
+        raise NothingToTrain(f"{path} is no idx file with pictures ({error}).", "", "Copy it again.") from error
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """The array of an npy file, mapped: nothing of it is read yet.
+
+    Raises:
+        NothingToTrain: it is damaged, or holds no plain numbers.
+    """
+    try:
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise NothingToTrain(f"{path} cannot be read: {legible(str(error))}.", EXPECTED, "") from error
+
+
+def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The pictures of an npz file, and those to be held out, if it has such.
+
+    Raises:
+        NothingToTrain: it is damaged, or none of its arrays is known to be pictures.
+    """
+    try:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            names = {name.lower(): name for name in file.files}
+            train = next((names[key] for key in KEYS if key in names), None)
+            if train is None and len(names) == 1:
+                train = file.files[0]
+            if train is None:
+                raise NothingToTrain(
+                    f"{path} holds arrays named {legible(', '.join(file.files)) or 'nothing'}.",
+                    f"Expected one named {', '.join(KEYS)}.",
+                    "Save the pictures under one of these names.",
+                )
+            test = next((names[key] for key in TEST_KEYS if key in names), None)
+            return file[train], None if test is None else file[test]
+    except (OSError, ValueError, EOFError, KeyError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
+        raise NothingToTrain(f"{path} cannot be read: {legible(str(error))}.", EXPECTED, "Save it again.") from error
+
+
+def arrays_of(values: NDArray[Any], file: str) -> Arrays:
+    """An array of pictures, in whatever order of axes and range of values.
+
+    Bytes are 0 to 255, as are whole numbers that stay inside that range, and booleans are black or white. 16-bit
+    numbers without a sign are 0 to 65535. Floats are in [0, 1] if none is below 0 and none above 1, in [-1, 1] if some
+    are below 0, and 0 to 255 if some are above 1; the whole array decides, and what is not finite has no say.
+
+    Raises:
+        NothingToTrain: it has another shape, or values out of these ranges.
+    """
+    shown = f"{legible(file)} holds an array {tuple(values.shape)} of {values.dtype}"
+    placed = channels_last(values)
+    if placed is None or not len(placed):
+        raise NothingToTrain(f"{shown}.", EXPECTED, "Reshape it.")
+    digest = digest_of([(f"{file} {values.shape} {values.dtype.str}", values.nbytes)])
+    if placed.dtype == np.bool_:
+        return Arrays(placed.astype(np.uint8) * np.uint8(255), None, file, digest)
+    if placed.dtype == np.uint8:
+        return Arrays(placed, None, file, digest)
+    if placed.dtype == np.uint16:
+        return Arrays(placed, 65535.0, file, digest)
+    low, high = span(placed) if placed.dtype.kind in "iuf" else (math.nan, math.nan)
+    if placed.dtype.kind in "iu" and low >= 0 and high <= 255:
+        return Arrays(placed, 255.0, file, digest)
+    if placed.dtype.kind == "f" and low >= -1 and high <= (1 if low < 0 else 255):
+        return Arrays(placed, None if low < 0 else 255.0 if high > 1 else 1.0, file, digest)
+    raise NothingToTrain(
+        f"{shown}, with values from {low:g} to {high:g}.",
+        "Expected bytes, whole numbers from 0 to 255, or floats from 0 to 1, from -1 to 1, or from 0 to 255.",
+        "Scale it.",
+    )
+
+
+def channels_last(values: NDArray[Any]) -> NDArray[Any] | None:
+    """Pictures as (n, h, w, c), without a copy; None for what has another shape. Rows of s * s numbers are grey."""
+    if values.ndim == 2 and math.isqrt(values.shape[1]) ** 2 == values.shape[1] > 0:
+        side = math.isqrt(values.shape[1])
+        return values.reshape(-1, side, side, 1)
+    if values.ndim == 3:
+        values = values[..., None]
+    if values.ndim != 4 or 0 in values.shape[1:]:
+        return None
+    channels = [axis for axis in (3, 1) if values.shape[axis] in (1, 3, 4)]
+    if not channels:
+        return None
+    return np.moveaxis(values, min(channels, key=lambda axis: values.shape[axis]), 3)
+
+
+def span(values: NDArray[Any]) -> tuple[float, float]:
+    """The smallest and the largest of the finite values; NaN where there are none."""
+    low, high = math.inf, -math.inf
+    for part in parts(values):
+        finite = part[np.isfinite(part)] if part.dtype.kind == "f" else part
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    return (low, high) if low <= high else (math.nan, math.nan)
+
+
+def parts(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """All of an array, some items at a time."""
+    step = max(1, AT_ONCE // max(1, math.prod(values.shape[1:])))
+    for start in range(0, len(values), step):
+        yield np.asarray(values[start : start + step])
+
+
+def idx_in(names: Mapping[str, int], *words: str) -> str | None:
+    """The first of the file names that is one of an idx file of pictures with one of the words in it."""
+    fitting = (name for name in sorted(names) if "idx3" in name and "images" in name)
+    return next((name for name in fitting if any(word in name for word in words)), None)

@@ -13,18 +13,30 @@ from vaekit.errors import legible
 
 
 def colours_and_alpha(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
-    profile = image.info.get("icc_profile")
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if wide(image) and not image.info.get("icc_profile"):
         shades, alpha = _shades(image, raw_mode, notes)
-        if not profile:
-            return shades.mul(2).sub(1).expand(1, 3, -1, -1).contiguous(), alpha
+        return shades.mul(2).sub(1).expand(1, 3, -1, -1).contiguous(), alpha
+    colours, alpha = bytes_and_alpha(image, raw_mode, notes)
+    return from_bytes(colours), alpha
+
+
+def wide(image: Image.Image) -> bool:
+    """Whether it is a grey picture of numbers wider than a byte."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def bytes_and_alpha(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Image.Image, Tensor | None]:
+    """A picture in sRGB with 8 bits a channel, and its transparency (1, 1, h, w) in [0, 1]."""
+    profile = image.info.get("icc_profile")
+    if wide(image):
+        shades, alpha = _shades(image, raw_mode, notes)
         notes.append("reduced to 8 bits for the sake of its colour profile")
         colours = Image.fromarray(shades[0, 0].mul(255).round().byte().numpy())
     else:
         if "16" in raw_mode:
             notes.append("16-bit, read with 8 bits")
         colours, alpha = _without_alpha(image, raw_mode)
-    return from_bytes(_to_srgb(colours, profile, notes) if profile else _plain_rgb(colours, notes)), alpha
+    return _to_srgb(colours, profile, notes) if profile else _plain_rgb(colours, notes), alpha
 
 
 def from_bytes(image: Image.Image) -> Tensor:

@@ -117,6 +117,7 @@ def prepared_finetuning(
         begun["padding"] = config.padding
     resolved = Recipe(recipe.name, {**recipe.words, "begun_with": begun})
     found = pictures_for(parent, data, recipe.words.get("pictures", {}), seed, say)
+    assert found.held_out is not None
     objective = objective_for(resolved, build(parent.identified), wishes)
     tuning: Finetuning
     tuning = Finetuning(

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from vaekit.domains.images.channels import for_vae
 from vaekit.domains.images.crops import Pixels, pyramid
+from vaekit.domains.images.preparation import shades
 from vaekit.domains.images.reading import Picture, find_pictures, read_picture
 from vaekit.domains.images.squares import square
-from vaekit.domains.images.training_data import TrainingData, shades
+from vaekit.domains.images.training_data import TrainingData
 from vaekit.domains.images.writing import over_white, to_bytes
 from vaekit.errors import NotFound, VaekitError
 from vaekit.training.seeds import derived
@@ -111,4 +112,4 @@ def open_pictures(
         [square(shades(torch.from_numpy(pictures[name])).permute(2, 0, 1)[None], size) for name in aside]
     )
     words = {"path": folder.resolve().name, "pictures": len(names) - len(aside), "held_out": sorted(aside)}
-    return TrainingData(PictureCrops(versions, size, channels), in_channels(held_out, channels), words)
+    return TrainingData(PictureCrops(versions, size, channels), in_channels(held_out, channels), words, workers=0)

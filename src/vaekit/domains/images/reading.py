@@ -117,15 +117,15 @@ def read_picture(path: Path) -> Picture:
         BadPicture: a folder, an empty file, not a picture, a damaged one, one of more than `LARGEST_PICTURE` pixels,
             or one that may not be read.
     """
-    _refuse_non_files(path)
+    refuse_non_files(path)
     try:
-        with path.open("rb") as file, _opened(file) as image:
+        with path.open("rb") as file, opened(file) as image:
             return _picture(image, path)
     except VaekitError:
         raise
     # On hostile bytes Pillow raises nearly everything: OSError, SyntaxError, struct.error, zlib.error, MemoryError, ...
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
@@ -157,13 +157,14 @@ def _pictures_below(folder: Path) -> list[Path]:
     return pictures
 
 
-def _refuse_non_files(path: Path) -> None:
+def refuse_non_files(path: Path) -> None:
+    """Raise what `read_picture` does for what is no file, or an empty one."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _not_found(path) from error
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
         raise BadPicture(f"{path} is a folder.", "A picture file was expected.", "Name a picture inside it.")
     if not stat.S_ISREG(status.st_mode):
@@ -174,14 +175,15 @@ def _refuse_non_files(path: Path) -> None:
         )
 
 
-def _opened(file: io.BufferedReader) -> Image.Image:
+def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
+    """The picture in a file or in bytes, its header read: nothing is decoded yet. Whatever Pillow raises is raised."""
     Image.init()
-    with _without_warnings():
+    with without_warnings():
         return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Keep Pillow's warnings (large picture, corrupt EXIF) from the terminal: each has its error or note here.
 
     The filters are those of the whole interpreter, and two threads that change them at once would leave them changed.
@@ -192,24 +194,25 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _picture(image: Image.Image, path: Path) -> Picture:
-    _refuse_size(path, *image.size)
+    refuse_size(path, *image.size)
     notes: list[str] = []
-    raw_mode = _raw_mode(image)
-    upright, orientation = _upright(image, notes)
-    pixels, alpha = colours_and_alpha(upright, raw_mode, notes)
-    with _without_warnings():
+    raw_mode = raw_mode_of(image)
+    turned, orientation = upright(image, notes)
+    pixels, alpha = colours_and_alpha(turned, raw_mode, notes)
+    with without_warnings():
         exif = _exif_worth_keeping(image, notes)
         _note_frames(image, notes)
     icc = bool(image.info.get("icc_profile"))
     return Picture(pixels, alpha, tuple(notes), icc, exif, _dpi(image, sideways=orientation >= 5))
 
 
-def _refuse_size(path: Path, width: int, height: int) -> None:
+def refuse_size(path: Path, width: int, height: int) -> None:
+    """Raise BadPicture for a picture that is too large to be decoded."""
     if not 0 < width * height <= LARGEST_PICTURE:
         raise _too_large(path, f"{width:,} x {height:,} pixels")
 
 
-def _raw_mode(image: Image.Image) -> str:
+def raw_mode_of(image: Image.Image) -> str:
     """How the file stores a pixel ("RGB;16B"), where Pillow tells; it forgets this once the picture is decoded."""
     tiles = getattr(image, "tile", None) or [(None, None, None, "")]
     arguments = tiles[0][3]
@@ -220,12 +223,12 @@ def _raw_mode(image: Image.Image) -> str:
 # Orientation
 
 
-def _upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
+def upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
     """Decode the picture and turn it upright; also the orientation it was stored with, 1 to 8."""
     # Pillow turns TIFFs itself while it decodes them, and takes the mark away. Asked first of others, it would decode.
     stored = _orientation(image) if image.format == "TIFF" else 1
     # These read headers of further frames while they decode; the others decode in many threads at once.
-    with _without_warnings() if image.format in ("TIFF", "GIF") else nullcontext():
+    with without_warnings() if image.format in ("TIFF", "GIF") else nullcontext():
         image.load()
     left = _orientation(image)
     orientation = left if left != 1 else stored
@@ -236,7 +239,7 @@ def _upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        with _without_warnings():
+        with without_warnings():
             value = image.getexif().get(Base.Orientation, 1)
         return int(value) if value in TURNS else 1
     except Exception:  # broken EXIF fails in as many ways as broken pictures; the picture itself is fine
@@ -306,7 +309,8 @@ def _too_large(path: Path, size: str) -> BadPicture:
     )
 
 
-def _unreadable(path: Path, error: Exception) -> BadPicture:
+def unreadable(path: Path, error: Exception) -> BadPicture:
+    """The error that a user sees for what Pillow or the disk raised."""
     if isinstance(error, Image.DecompressionBombError):
         return _too_large(path, f"more than {LARGEST_PICTURE:,} pixels")
     if isinstance(error, UnidentifiedImageError):

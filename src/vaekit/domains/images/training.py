@@ -1,6 +1,7 @@
 """A recipe and a folder of pictures -> a run; and what it came to."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.domains.images.evaluating import COMPUTING, PictureRuns
 from vaekit.domains.images.grids import show_in
 from vaekit.domains.images.picture_measures import fidelity, picture_rate
+from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.training_data import open_data
 from vaekit.evaluation.evaluating import Data, Evaluation, Measures, evaluate
 from vaekit.evaluation.measures import evidence
@@ -29,16 +31,33 @@ NLL_SAMPLES = 64
 LOG_LINES, LOOKS = 400, 40
 """Lines of a log, and looks at held-out pictures, that a run is told by."""
 
+SKIPPED = "skipped.txt"
+"""In the folder of a run: what could not be read."""
+
 
 def prepared_run(
-    recipe: Recipe, data: Path, folder: Path, seed: int, device: torch.device, processes: Processes
+    recipe: Recipe,
+    data: Path,
+    folder: Path,
+    seed: int,
+    device: torch.device,
+    processes: Processes,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """Everything that a run needs.
 
+    Args:
+        recipe: what to train.
+        data: what `open_pictures` takes.
+        folder: of the run.
+        seed: of all randomness.
+        device, processes: where it is trained.
+        say: told what a person should know about the data.
+
     Raises:
-        NotFound, BadRecipe: see there.
+        NotFound, NothingToTrain, BadRecipe, MissingPackage: see there.
     """
-    found = open_data(data, recipe.words.get("pictures", {}), seed)
+    found = open_data(data, recipe.words.get("pictures", {}), seed, Skipped(folder / SKIPPED, say))
     schedule = recipe.schedule()
     steps = max(1, schedule.samples // schedule.batch_size)
     return Run(
@@ -51,19 +70,22 @@ def prepared_run(
         found.held_out,
         device=device,
         processes=processes,
+        workers=found.workers,
         log_every=max(1, steps // LOG_LINES),
         look_every=max(1, steps // LOOKS),
         show=partial(show_in, folder),
     )
 
 
-def evaluated(run: Run, vae: VAE) -> Evaluation:
-    """PSNR, SSIM and, where there is a prior, KL, ELBO and NLL of the held-out pictures, written to the run's folder.
+def evaluated(run: Run, vae: VAE) -> Evaluation | None:
+    """PSNR, SSIM and, where there is a prior, KL, ELBO and NLL of the held-out pictures, written to the run's folder;
+    None where no pictures were held out.
 
     Raises:
         NothingMeasured, CannotWrite: as `evaluate` does.
     """
-    assert run.held_out is not None
+    if run.held_out is None:
+        return None
     held_out, prior = run.held_out, vae.prior
     items = [fidelity()]
     if prior is not None:

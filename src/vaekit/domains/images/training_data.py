@@ -1,33 +1,29 @@
-"""What an image VAE is trained on: where the pictures are, and what is done to each before the VAE sees it."""
+"""What an image VAE is trained on: pictures from a path, prepared as a recipe tells, and some of them held out."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from vaekit.domains.images.arrays import read_idx
-from vaekit.errors import BadRecipe, NotFound
+from vaekit.domains.images.arrays import Arrays
+from vaekit.domains.images.lazy import Lazy
+from vaekit.domains.images.picture_sets import PictureSet, open_pictures
+from vaekit.domains.images.preparation import Preparation, binarised, preparation_from, shades
+from vaekit.domains.images.skipped import Skipped
+from vaekit.errors import NothingToTrain
+from vaekit.evaluation.protocol import chosen_names
 from vaekit.training.data import Source, Tensors
 from vaekit.training.seeds import generator_for
-from vaekit.words import record
 
 HELD_OUT = 256
-"""Pictures at most that are looked at while training goes on."""
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """What is done to a picture: the table [pictures] of a recipe."""
-
-    size: int
-    """Side of the square that the VAE sees."""
-    channels: int = 3
-    binary: str = ""
-    """"dynamic": every value becomes -1 or 1, by chance, anew each time that it is seen; "static": once for all;
-    empty: values stay."""
+"""Pictures at most that are looked at while training goes on, where nobody asks for another number."""
+HELD_OUT_SHARE = 0.05
+IN_MEMORY = 2**31
+"""Bytes that prepared pictures of an array may take; more of them are prepared when their turn comes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,54 +31,121 @@ class TrainingData:
     """Pictures to train on, and others to look at."""
 
     source: Source
-    held_out: Tensor
-    """(b, c, h, w)."""
+    held_out: Tensor | None
+    """(b, c, h, w); None where there are too few to hold some out."""
     words: Mapping[str, Any]
-    """What they are."""
+    """What they are: kind, number, and a digest over names and sizes. Contents are not looked at."""
+    workers: int
+    """Threads that keep the processor busy with them."""
 
 
-def open_data(path: Path, table: Mapping[str, Any], seed: int) -> TrainingData:
+def open_data(path: Path, table: Mapping[str, Any], seed: int, skipped: Skipped | None = None) -> TrainingData:
     """Find out what kind of data is at a path, and prepare to read it.
 
+    Args:
+        path: see `open_pictures`.
+        table: the recipe's [pictures].
+        seed: of what is random about a picture once for all.
+        skipped: told of what cannot be read.
+
     Raises:
-        NotFound: nothing to train on is there.
+        NotFound: nothing is there.
+        NothingToTrain: nothing to train on is there.
         BadRecipe: the table makes no sense.
+        MissingPackage: it takes a package that is not installed.
     """
-    try:
-        preparation = record(Preparation, table)
-    except ValueError as error:
-        raise BadRecipe(f"In [pictures], {error}.", "", "See docs/training.md.") from error
-    train = sorted(path.glob("train-images*idx3-ubyte*"))
-    test = sorted(path.glob("t10k-images*idx3-ubyte*"))
-    if not (train and test):
-        raise NotFound(f"There is nothing to train on in {path}.", "Expected idx files.", "")
-    pictures, others = read_idx(train[0]).unsqueeze(1), read_idx(test[0]).unsqueeze(1)[:HELD_OUT]
-    held_out = shades(others)
-    if preparation.binary:
-        held_out = binarised(held_out, generator_for(seed, "held out binary", 0))
-    words = {"path": path.name, "pictures": len(pictures)}
+    preparation, skipped = preparation_from(table), skipped or Skipped()
+    found = open_pictures(path, skipped)
+    chosen, apart = division(found, preparation.held_out)
+    train = Lazy(found.train, chosen, preparation, skipped, seed)
+    held_out = Lazy(found.train if found.test is None else found.test, apart, preparation, skipped, seed)
+    source: Source = in_memory(train) if fits(train) else train
+    if not len(source):
+        raise NothingToTrain(f"Not one picture in {path} can be read.", next(iter(skipped.reasons.values()), ""), "")
+    if len(source) == 1:
+        skipped.say(f"There is one picture to train on in {path}: the VAE will learn that one and no other.")
+    words = {
+        "kind": found.train.kind,
+        "pictures": len(found.train),
+        "digest": found.train.digest,
+        "held_out": len(apart),
+        "of_its_own": found.test is not None,
+    }
+    looked_at = shown(held_out, seed) if len(apart) else None
+    return TrainingData(source, looked_at, words, 0 if isinstance(source, Tensors) else cores())
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def division(found: PictureSet, wanted: float | None) -> tuple[Tensor, Tensor]:
+    """The numbers of the pictures to train on, and of those to hold out (among those set apart, if there are some).
+
+    Held out are those whose names have the smallest hashes: the same for every seed and recipe.
+    """
+    everything = torch.arange(len(found.train))
+    total = len(found.train if found.test is None else found.test)
+    if wanted is None:
+        count = HELD_OUT if found.test is not None else min(HELD_OUT, int(HELD_OUT_SHARE * total))
+    else:
+        count = int(wanted * total) if wanted < 1 else int(wanted)
+    if found.test is not None:
+        return everything, torch.arange(min(count, total))
+    if count >= total and count:
+        raise NothingToTrain(
+            f"{count:,} of {total:,} pictures are to be held out: none is left to train on.", "", "Lower held_out."
+        )
+    numbers = {found.train.name(item): item for item in range(total)} if count else {}
+    apart = torch.tensor([numbers[name] for name in chosen_names(list(numbers), count, 0)], dtype=torch.long)
+    kept = torch.ones(total, dtype=torch.bool)
+    kept[apart] = False
+    return everything[kept], apart
+
+
+def shown(held_out: Lazy, seed: int) -> Tensor | None:
+    """The held-out pictures, the same ones at every look."""
+    pictures = held_out.as_is().once()
+    if not len(pictures):
+        return None
+    if held_out.preparation.binary:
+        return binarised(pictures, generator_for(seed, "held out binary", 0))
+    return pictures
+
+
+def fits(train: Lazy) -> bool:
+    """Whether the pictures are in memory, always cut in the same way, and small enough to be kept as they are."""
+    pictures, preparation = train.pictures, train.preparation
+    if not isinstance(pictures, Arrays) or not pictures.in_memory or preparation.varied:
+        return False
+    height, width = pictures.values.shape[1:3]
+    return height == width and 4 * len(train) * preparation.channels * preparation.size**2 <= IN_MEMORY
+
+
+def in_memory(train: Lazy) -> Tensors:
+    """All pictures as one tensor: bytes where they need nothing done to them, else prepared once for all."""
+    assert isinstance(train.pictures, Arrays)
+    values, preparation = train.pictures.values, train.preparation
+    if values.dtype.name == "uint8" and values.shape[2:] == (preparation.size, preparation.channels):
+        pictures = torch.from_numpy(values)[train.chosen].permute(0, 3, 1, 2).contiguous()
+    else:
+        pictures = train.as_is().once().contiguous()
     if preparation.binary == "static":
-        pictures = binarised(shades(pictures), generator_for(seed, "binary", 0))
-        return TrainingData(Tensors(pictures), held_out, words)
-    prepare = binarised_shades if preparation.binary else as_shades
-    return TrainingData(Tensors(pictures, prepare), held_out, words)
+        pictures = binarised(shades(pictures), generator_for(train.seed, "binary", 0))
+        preparation = replace(preparation, binary="")
+    return Tensors(pictures, Preparing(preparation))
 
 
-def shades(pixels: Tensor) -> Tensor:
-    """Bytes -> values in [-1, 1]."""
-    return pixels.float().div_(127.5).sub_(1.0)
+@dataclass(frozen=True)
+class Preparing:
+    """What is done to a batch of pictures in memory, and is random about it."""
 
+    preparation: Preparation
 
-def as_shades(pixels: Tensor, _: Generator) -> Tensor:
-    """Bytes -> values in [-1, 1], nothing random about it."""
-    return shades(pixels)
-
-
-def binarised(pictures: Tensor, generator: Generator) -> Tensor:
-    """-1 or 1, with the shade as the chance of a 1 (Burda et al. 2016, arXiv 1509.00519, section 5)."""
-    return torch.bernoulli((pictures + 1) / 2, generator=generator) * 2 - 1
-
-
-def binarised_shades(pixels: Tensor, generator: Generator) -> Tensor:
-    """Bytes -> -1 or 1."""
-    return binarised(shades(pixels), generator)
+    def __call__(self, pictures: Tensor, generator: Generator) -> Tensor:
+        values = shades(pictures)
+        if self.preparation.flip:
+            mirrored = torch.rand(len(values), 1, 1, 1, generator=generator) < 0.5
+            values = torch.where(mirrored, values.flip(-1), values)
+        return binarised(values, generator) if self.preparation.binary else values

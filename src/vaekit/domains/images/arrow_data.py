@@ -1,0 +1,152 @@
+"""Data sets of Hugging Face `datasets` on the disk: what `save_to_disk` writes, and folders of Arrow or Parquet files.
+
+The files are read with pyarrow, which `datasets` itself is built on; `datasets` need not be there.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaekit.checkpoints.remembered import stamp
+from vaekit.domains.images.decoding import Pixels, decoded_bytes
+from vaekit.domains.images.folders import digest_of
+from vaekit.errors import BadPicture, NothingToTrain, legible
+from vaekit.optional import need
+from vaekit.places import cache_folder
+from vaekit.whole_files import whole_file
+
+COLUMNS = ("image", "img", "picture", "pixel_values", "jpg", "png", "webp", "bytes")
+"""What the column of pictures is called where nothing else tells it."""
+PARQUET, ARROW_FILE = b"PAR1", b"ARROW1"
+EXPECTED = "Expected a column of encoded pictures, as datasets.Image makes it."
+
+
+@dataclass(frozen=True, eq=False)
+class ArrowPictures:
+    """The pictures in one column of mapped files."""
+
+    chunks: Sequence[Any]
+    """Arrays of binary values; null where there is no picture."""
+    starts: NDArray[np.int64]
+    """The number of the first picture of each chunk."""
+    count: int
+    file: str
+    digest: str
+    kind = "dataset"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, item: int) -> str:
+        return f"{self.file}[{item}]"
+
+    def read(self, item: int, shortest: int | None) -> Pixels:
+        chunk = int(np.searchsorted(self.starts, item, side="right")) - 1
+        content = self.chunks[chunk][item - int(self.starts[chunk])].as_py()
+        if not content:
+            raise BadPicture(
+                f"{legible(self.name(item))} has no picture in it, or only the name of a file.",
+                EXPECTED,
+                "Save the data set with the pictures in it: dataset.save_to_disk(...).",
+            )
+        return decoded_bytes(content, self.name(item), shortest)
+
+
+def dataset_of(paths: Sequence[Path], name: str, say: Callable[[str], None]) -> ArrowPictures:
+    """The pictures in Arrow or Parquet files, in their order.
+
+    Parquet cannot be read at any place: the pictures in it are copied to the user's cache, once.
+
+    Args:
+        paths: the files.
+        name: of the data set, for messages.
+        say: told when something is copied.
+
+    Raises:
+        MissingPackage: pyarrow is not installed.
+        NothingToTrain: a file is damaged, or has no column of pictures.
+        CannotWrite: the disk has no room for the copy.
+    """
+    need("pyarrow", "read data sets", "datasets")
+    chunks: list[Any] = []
+    for path in paths:
+        try:
+            chunks += column(mapped(readable(path, say)), path)
+        except (OSError, ValueError) as error:  # pyarrow's errors are these
+            raise NothingToTrain(
+                f"{path} cannot be read: {legible(str(error))}.", EXPECTED, "Save it again."
+            ) from error
+    lengths = [len(chunk) for chunk in chunks]
+    starts = np.cumsum([0, *lengths])
+    digest = digest_of((path.name, path.stat().st_size) for path in paths)
+    return ArrowPictures(chunks, starts[:-1], int(starts[-1]), name, digest)
+
+
+def mapped(path: Path) -> Any:
+    """The table in an Arrow file, in either of the two forms; nothing of it is read yet."""
+    arrow, ipc = need("pyarrow", "read data sets", "datasets"), need("pyarrow.ipc", "read data sets", "datasets")
+    source = arrow.memory_map(str(path))
+    whole = source.read(len(ARROW_FILE)) == ARROW_FILE
+    source.seek(0)
+    return ipc.open_file(source).read_all() if whole else ipc.open_stream(source).read_all()
+
+
+def column(table: Any, path: Path) -> list[Any]:
+    """The parts of the column that holds pictures, as binary values.
+
+    Raises:
+        NothingToTrain: there is none.
+    """
+    arrow = need("pyarrow", "read data sets", "datasets")
+    fitting = [field.name for field in table.schema if encoded(field.type)]
+    told = [name for name in declared(table.schema.metadata) if name in fitting]
+    name = next(iter([*told, *(name for name in COLUMNS if name in fitting), *fitting]), None)
+    if name is None:
+        have = ", ".join(f"{field.name} ({field.type})" for field in table.schema)
+        raise NothingToTrain(f"{path} has the columns {legible(have, 300)}.", EXPECTED, "Cast one of them to Image.")
+    parts = table.column(name).chunks
+    return [part.field("bytes") if arrow.types.is_struct(part.type) else part for part in parts]
+
+
+def encoded(kind: Any) -> bool:
+    """Whether a column of this type may hold encoded pictures."""
+    types = need("pyarrow", "read data sets", "datasets").types
+    if types.is_struct(kind):
+        return any(field.name == "bytes" and encoded(field.type) for field in kind)
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def declared(metadata: dict[bytes, bytes] | None) -> list[str]:
+    """The columns that `datasets` says are pictures."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        return [name for name, feature in features.items() if feature.get("_type") == "Image"]
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return []
+
+
+def readable(path: Path, say: Callable[[str], None]) -> Path:
+    """A file that can be mapped: this one, or for Parquet a copy of its pictures in the user's cache."""
+    with open(path, "rb") as file:
+        if file.read(len(PARQUET)) != PARQUET:
+            return path
+    key = hashlib.sha256(stamp(path, "pictures of a parquet file").encode()).hexdigest()
+    copy = cache_folder() / "arrow" / f"{key[:32]}.arrow"
+    if copy.is_file():
+        return copy
+    say(f"The pictures of {path.name} are copied to {copy.parent}, once: Parquet files cannot be read at any place.")
+    arrow, ipc = need("pyarrow", "read data sets", "datasets"), need("pyarrow.ipc", "read data sets", "datasets")
+    parquet = need("pyarrow.parquet", "read data sets", "datasets")
+    with parquet.ParquetFile(path, memory_map=True) as source, whole_file(copy) as part:
+        names = [field.name for field in source.schema_arrow if encoded(field.type)]
+        schema = arrow.schema([source.schema_arrow.field(name) for name in names], source.schema_arrow.metadata)
+        with arrow.OSFile(str(part), "wb") as sink, ipc.new_stream(sink, schema) as writer:
+            for group in range(source.num_row_groups):
+                writer.write_table(source.read_row_group(group, columns=names))
+    return copy

@@ -1,0 +1,96 @@
+"""Folders of any size and depth: listed quickly, none of their pictures opened before it is needed."""
+
+import hashlib
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaekit.domains.images.decoding import Pixels, decoded_file
+from vaekit.errors import legible
+
+Listed = tuple[str, int]
+"""A file's name in the folder, with slashes, and its size in bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """Picture files in a folder and below it."""
+
+    root: str
+    names: Sequence[str]
+    """With slashes."""
+    digest: str
+    kind = "pictures"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, item: int) -> str:
+        return self.names[item]
+
+    def read(self, item: int, shortest: int | None) -> Pixels:
+        return decoded_file(Path(self.root, self.names[item]), shortest)
+
+
+def folder_of(root: Path, files: Sequence[Listed]) -> Folder:
+    """The pictures among the files of a folder."""
+    return Folder(os.fspath(root), [name for name, _ in files], digest_of(files))
+
+
+def digest_of(files: Iterable[Listed]) -> str:
+    """SHA-256 over names and sizes, in their order: what tells one data set from another without reading it all. A
+    picture replaced by another of the same size and name goes unnoticed."""
+    whole = hashlib.sha256()
+    for name, size in files:
+        whole.update(b"%s\t%d\n" % (os.fsencode(name), size))
+    return whole.hexdigest()
+
+
+def files_below(root: Path, endings: Collection[str], note: Callable[[str, str], None]) -> list[Listed]:
+    """Files whose names end so (lower case, with the dot), in a folder and below it, sorted by name.
+
+    What is hidden is passed over, files and folders. Links are followed; a folder that is reached twice is listed
+    once, so that a link to a folder above ends nowhere.
+
+    Args:
+        root: the folder.
+        endings: such as ".png".
+        note: told the name of each folder that cannot be listed and of each link that leads nowhere, and why.
+    """
+    found: list[Listed] = []
+    waiting, seen = [""], set()
+    while waiting:
+        inside = waiting.pop()
+        try:
+            status = os.stat(os.path.join(root, inside))  # noqa: PTH116, PTH118 (there may be a million)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            below = _listed(os.path.join(root, inside), inside, endings, found, note)  # noqa: PTH118
+        except OSError as error:
+            note(inside or ".", f"The folder {legible(inside or '.')} cannot be listed: {error.strerror}.")
+            continue
+        waiting += sorted(below, reverse=True)
+    found.sort()
+    return found
+
+
+def _listed(
+    folder: str, inside: str, endings: Collection[str], found: list[Listed], note: Callable[[str, str], None]
+) -> list[str]:
+    """Add one folder's files to those found; the names of the folders in it."""
+    below = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name[0] == ".":
+                continue
+            if entry.is_dir():
+                below.append(f"{inside}{name}/")
+            elif os.path.splitext(name)[1].lower() in endings:  # noqa: PTH122
+                if entry.is_file():
+                    found.append((inside + name, entry.stat().st_size))
+                elif entry.is_symlink():
+                    note(inside + name, f"{legible(inside + name)} is a link that leads nowhere.")
+    return below

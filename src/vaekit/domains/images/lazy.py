@@ -1,0 +1,107 @@
+"""Pictures read when their turn comes, as the training loop takes them; what cannot be read is replaced by others."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from random import Random
+
+import torch
+from torch import Tensor
+
+from vaekit.domains.images.picture_sets import Pictures
+from vaekit.domains.images.preparation import Preparation, binarised, cut, extent, put, short_side, too_small
+from vaekit.domains.images.skipped import Skipped
+from vaekit.errors import BadPicture, NotFound, NothingToTrain
+from vaekit.training.data import item_by_item
+from vaekit.training.seeds import derived, generator_for
+
+TRIES = 32
+"""Other items drawn for one that cannot be read, before all of them are tried in turn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lazy:
+    """A source of pictures that are on a disk."""
+
+    pictures: Pictures
+    chosen: Tensor
+    """The numbers of those that are used, (n,)."""
+    preparation: Preparation
+    skipped: Skipped
+    seed: int
+    """Of what is random about a picture once for all."""
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def batch(self, items: Tensor, seed: int) -> Tensor:
+        return item_by_item(self, items, seed)
+
+    def room(self, count: int) -> Tensor:
+        """(count, c, size, size), channels last in memory."""
+        side = self.preparation.size
+        return torch.empty(count, side, side, self.preparation.channels).permute(0, 3, 1, 2)
+
+    def fill(self, room: Tensor, item: int, seed: int) -> None:
+        """Write an item into (c, size, size); one that cannot be read is replaced by another, which follows from the
+        seed.
+
+        Raises:
+            NothingToTrain: not one of all can be read.
+        """
+        for other in self._candidates(item, seed):
+            name = self.pictures.name(int(self.chosen[other]))
+            if name in self.skipped.reasons:
+                continue
+            try:
+                self.show(room, other, seed)
+                return
+            except (BadPicture, NotFound) as error:
+                self.skipped.note(name, str(error))
+            finally:
+                self.skipped.write()
+        first = next(iter(self.skipped.reasons.values()), "")
+        raise NothingToTrain(
+            f"Not one of {len(self):,} pictures can be read. {first}", "", "Look at the first of them."
+        )
+
+    def show(self, room: Tensor, item: int, seed: int) -> None:
+        """Write this very item.
+
+        Raises:
+            BadPicture, NotFound: it cannot be read.
+        """
+        random, number = Random(seed), int(self.chosen[item])
+        target = short_side(self.preparation, random)
+        pixels = self.pictures.read(number, target or None)
+        if too_small(pixels, self.preparation.size):
+            self.skipped.small(self.pictures.name(number), extent(pixels))
+        put(cut(pixels, self.preparation, target, random), room.permute(1, 2, 0).numpy())
+        if self.preparation.binary == "static":
+            room.copy_(binarised(room, generator_for(self.seed, "binary", number)))
+        elif self.preparation.binary:
+            room.copy_(binarised(room, torch.Generator().manual_seed(derived(seed, "binary", 0))))
+
+    def _candidates(self, item: int, seed: int) -> Iterator[int]:
+        yield item
+        random, last = Random(derived(seed, "instead", 0)), item
+        for _ in range(TRIES):
+            last = int(random.random() * len(self))
+            yield last
+        yield from range(last, len(self))
+        yield from range(last)
+
+    def once(self, seed: int = 0) -> Tensor:
+        """All of those that can be read, (b, c, size, size), each cut in one way that follows from its name."""
+        room, kept = self.room(len(self)), 0
+        for item in range(len(self)):
+            name = self.pictures.name(int(self.chosen[item]))
+            try:
+                self.show(room[kept], item, derived(seed, name, 0))
+                kept += 1
+            except (BadPicture, NotFound) as error:
+                self.skipped.note(name, str(error))
+        return room[:kept]
+
+    def as_is(self) -> "Lazy":
+        """The same without what changes from one time to the next beside the cut."""
+        return replace(self, preparation=replace(self.preparation, flip=False, binary=""))

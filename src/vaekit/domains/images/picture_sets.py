@@ -1,0 +1,217 @@
+"""What kind of data a path is: pictures in a folder, in tars, in a data set, in an array, or one picture."""
+
+import json
+import os
+import re
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from vaekit.domains.images.arrays import arrays_of, idx_in, read_idx, read_npy, read_npz
+from vaekit.domains.images.arrow_data import ARROW_FILE, PARQUET, dataset_of
+from vaekit.domains.images.decoding import Pixels
+from vaekit.domains.images.folders import Listed, files_below, folder_of
+from vaekit.domains.images.reading import PICTURE_ENDINGS
+from vaekit.domains.images.skipped import Skipped
+from vaekit.domains.images.tars import expanded, tars_of
+from vaekit.errors import NotFound, NothingToTrain, legible
+
+KINDS = (
+    "a folder of pictures, WebDataset tars (one, a folder of them, or data-{000..012}.tar), a data set that "
+    "datasets.save_to_disk wrote, a folder of .parquet or .arrow files, an .npz or .npy array, MNIST's idx files, or a "
+    "picture"
+)
+"""Of data, in words."""
+SPLIT = re.compile(r"(train|test|val|valid|validation)(?![a-z])", re.IGNORECASE)
+"""What the name of a part of the data begins with."""
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """Many pictures, none of which has been opened yet. Read from several threads."""
+
+    @property
+    def kind(self) -> str:
+        """What holds them, in one word."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names and sizes, not over contents."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def name(self, item: int) -> str:
+        """What to call this one in messages; no two have the same."""
+
+    def read(self, item: int, shortest: int | None) -> Pixels:
+        """This one.
+
+        Args:
+            item: its number.
+            shortest: nobody will look at it with a short side longer than this; None for all of it.
+
+        Raises:
+            BadPicture, NotFound: it cannot be read.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class PictureSet:
+    """What was found at a path."""
+
+    train: Pictures
+    test: Pictures | None = None
+    """Those that its makers set apart."""
+
+
+def open_pictures(path: Path, skipped: Skipped) -> PictureSet:
+    """Find out what a path is, and list the pictures there.
+
+    Args:
+        path: a folder, a file, or a pattern such as data-{000..012}.tar.
+        skipped: told of what cannot be listed, and of what takes time.
+
+    Raises:
+        NotFound: nothing is there.
+        NothingToTrain: what is there holds no pictures, or cannot be read.
+        MissingPackage: it takes a package that is not installed.
+    """
+    if path.is_dir():
+        return _folder(path, skipped)
+    if path.is_file():
+        return _file(path, skipped)
+    if "{" in path.name:
+        try:
+            paths = expanded(os.fspath(path))
+        except ValueError as error:
+            raise NotFound(f"{path} is no pattern of tars: {error}.", "", "") from error
+        missing = [each for each in paths if not each.is_file()]
+        if not paths or missing:
+            raise NotFound(f"There is no {missing[0] if missing else path}.", "", "Check the range in the pattern.")
+        return PictureSet(_some(tars_of(paths, skipped.note), path))
+    raise NotFound(f"There is nothing at {path}.", f"Expected {KINDS}.", "Check the name.")
+
+
+def _file(path: Path, skipped: Skipped) -> PictureSet:
+    """One file: its first bytes say what it is."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise NothingToTrain(f"{path} cannot be opened: {error.strerror}.", "", "Check who may read it.") from error
+    if start.startswith(b"PK"):
+        train, test = read_npz(path)
+        return PictureSet(
+            arrays_of(train, path.name), None if test is None else arrays_of(test, f"{path.name} (for tests)")
+        )
+    if start.startswith(b"\x93NUMPY"):
+        return PictureSet(arrays_of(read_npy(path), path.name))
+    if start.startswith((PARQUET, ARROW_FILE)) or path.suffix == ".arrow":
+        return PictureSet(_some(dataset_of([path], path.name, skipped.say), path))
+    if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")) and "tar" in path.name:
+        raise NothingToTrain(
+            f"{path} is a compressed tar.", "Its pictures cannot be read at any place.", "Decompress it first."
+        )
+    if start.startswith((b"\x00\x00\x08", b"\x1f\x8b")):
+        return PictureSet(arrays_of(read_idx(path), path.name))
+    if path.suffix.lower() == ".tar" or start[257:262] == b"ustar" or tarfile.is_tarfile(path):
+        return PictureSet(_some(tars_of([path], skipped.note), path))
+    return PictureSet(folder_of(path.parent, [(path.name, path.stat().st_size)]))
+
+
+def _folder(path: Path, skipped: Skipped) -> PictureSet:
+    """A folder: some file names say what it is, else the pictures in and below it."""
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        return _saved_dataset(path, skipped)
+    top = {entry.name: entry.stat().st_size for entry in os.scandir(path) if entry.is_file()}
+    train = idx_in(top, "train")
+    if train is not None:
+        test = idx_in(top, "t10k", "test")
+        return PictureSet(
+            arrays_of(read_idx(path / train), train),
+            None if test is None else arrays_of(read_idx(path / test), test),
+        )
+    files = files_below(path, PICTURE_ENDINGS | {".tar", ".parquet", ".arrow", ".npz", ".npy"}, skipped.note)
+    pictures = [each for each in files if os.path.splitext(each[0])[1].lower() in PICTURE_ENDINGS]  # noqa: PTH122
+    if pictures:
+        train_files, test_files = split(pictures, lambda name: name.partition("/")[0] if "/" in name else "")
+        return PictureSet(folder_of(path, train_files), folder_of(path, test_files) if test_files else None)
+    for endings, opened in (
+        ((".tar",), lambda paths: tars_of(paths, skipped.note)),
+        ((".parquet", ".arrow"), lambda paths: dataset_of(paths, path.name, skipped.say)),
+    ):
+        those = [each for each in files if each[0].endswith(endings)]
+        if those:
+            train_files, test_files = split(those, lambda name: name.rpartition("/")[2])
+            found, apart = ([path / name for name, _ in part] for part in (train_files, test_files))
+            return PictureSet(_some(opened(found), path), opened(apart) if apart else None)
+    if len(files) == 1:
+        return _file(path / files[0][0], skipped)
+    told = f"; {len(skipped.reasons)} folders or links in it cannot be followed" if skipped.reasons else ""
+    raise NothingToTrain(
+        f"The folder {path} holds no pictures{told}.",
+        f"Expected {KINDS}. Pictures end in one of {', '.join(sorted(PICTURE_ENDINGS))}.",
+        "Check the name.",
+    )
+
+
+def split(files: Sequence[Listed], part: Callable[[str], str]) -> tuple[list[Listed], list[Listed]]:
+    """Files to train on, and those set apart: by how the name of the part that they are in begins.
+
+    Only where some begin with `train` and others with `test`, `val`, `valid` or `validation`; what begins otherwise is
+    trained on.
+    """
+    kinds = [SPLIT.match(part(name)) for name, _ in files]
+    words = {kind[1].lower() for kind in kinds if kind}
+    if "train" not in words or len(words) == 1:
+        return list(files), []
+    chosen = [(each, kind is None or kind[1].lower() == "train") for each, kind in zip(files, kinds, strict=True)]
+    return [each for each, train in chosen if train], [each for each, train in chosen if not train]
+
+
+def _saved_dataset(path: Path, skipped: Skipped) -> PictureSet:
+    """What `save_to_disk` wrote: one data set, or several splits of one."""
+    if (path / "state.json").is_file():
+        return PictureSet(_some(dataset_of(_shards(path), path.name, skipped.say), path))
+    splits = [each for each in _json(path / "dataset_dict.json").get("splits", []) if isinstance(each, str)]
+    train = "train" if "train" in splits else splits[0] if splits else ""
+    if not (path / train / "state.json").is_file():
+        raise NothingToTrain(f"{path} is a data set without its parts.", f"Expected {KINDS}.", "Save it again.")
+    test = next((each for each in ("test", "validation", "val") if each in splits and each != train), None)
+    return PictureSet(
+        _some(dataset_of(_shards(path / train), f"{path.name}/{train}", skipped.say), path),
+        None if test is None else dataset_of(_shards(path / test), f"{path.name}/{test}", skipped.say),
+    )
+
+
+def _shards(path: Path) -> list[Path]:
+    """The files of one data set.
+
+    Raises:
+        NothingToTrain: it names none, or one that is not there.
+    """
+    named = _json(path / "state.json").get("_data_files")
+    files = [each.get("filename") for each in named if isinstance(each, dict)] if isinstance(named, list) else []
+    shards = [path / Path(name).name for name in files if isinstance(name, str)]
+    missing = [shard.name for shard in shards if not shard.is_file()]
+    if not shards or missing:
+        told = f"lacks {legible(missing[0])}" if missing else "names no files"
+        raise NothingToTrain(f"The data set in {path} {told}.", "", "Save or copy it again.")
+    return shards
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        words = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise NothingToTrain(f"{path} cannot be read: {error}.", "", "Save the data set again.") from error
+    return words if isinstance(words, dict) else {}
+
+
+def _some(pictures: Pictures, path: Path) -> Pictures:
+    if not len(pictures):
+        raise NothingToTrain(f"{path} holds no pictures.", f"Expected {KINDS}.", "Check the name.")
+    return pictures

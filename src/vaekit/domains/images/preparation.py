@@ -1,0 +1,217 @@
+"""What is done to a picture before a VAE is trained on it: brought to a size, cut, mirrored, put on a background."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from vaekit.domains.images.crops import busyness
+from vaekit.domains.images.decoding import Pixels
+from vaekit.errors import BadRecipe, legible
+from vaekit.metrics.luma import LUMA
+from vaekit.words import record
+
+CROPS = ("random", "centre", "busier")
+BINARY = ("", "dynamic", "static")
+COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Pillow's name for pictures of so many channels."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The table [pictures] of a recipe."""
+
+    size: int
+    """Side of the square that the VAE sees."""
+    channels: int = 3
+    """1: luma; 3: RGB; 4: RGB and opacity, -1 for what is seen through."""
+    resize: tuple[int, ...] = ()
+    """Short sides, antialiased, before the square is cut out. One; or two, and any length between them, each octave
+    as often as the next; or more, and one of them. Empty: `size`, so that all of the short side is seen. 0 stands for
+    the picture's own. Pictures are not enlarged, unless they are smaller than `size`."""
+    crop: str = "random"
+    """Where the square is cut: "random"; "centre"; "busier", of two random places the one with more in it."""
+    flip: bool = False
+    """Half of the pictures are mirrored."""
+    background: str = "white"
+    """What see-through pictures are put on, where the VAE has no channel for opacity: a name or #rrggbb."""
+    binary: str = ""
+    """"dynamic": every value becomes -1 or 1, by chance, anew each time that it is seen; "static": once for all;
+    empty: values stay."""
+    held_out: float | None = None
+    """Pictures that are never trained on, but looked at while training goes on: how many, or below 1 which share.
+    Nothing: one in twenty, and no more than 256. Data with a part for tests have this number of it, or 256."""
+
+    @property
+    def varied(self) -> bool:
+        """Whether a square picture is not always cut and resized in the same way."""
+        return self.resize not in ((), (self.size,))
+
+
+def preparation_from(table: Mapping[str, Any]) -> Preparation:
+    """Read the table.
+
+    Raises:
+        BadRecipe: a value is missing, unknown, of another type, or out of range.
+    """
+    try:
+        made = record(Preparation, table)
+        ImageColor.getrgb(made.background)
+        for right, why in (
+            (1 <= made.size <= 65536, "size is from 1 to 65536"),
+            (made.channels in COLOURS, "channels is 1, 3 or 4"),
+            (made.crop in CROPS, f"crop is one of {', '.join(CROPS)}"),
+            (made.binary in BINARY, "binary is dynamic, static or empty"),
+            (all(side == 0 or side >= made.size for side in made.resize), f"resize is 0 or at least {made.size}"),
+            (made.held_out is None or made.held_out >= 0, "held_out is a number or a share"),
+        ):
+            if not right:
+                raise ValueError(why)
+    except ValueError as error:
+        raise BadRecipe(f"In [pictures], {legible(str(error), 300)}.", "", "See docs/training.md.") from error
+    return made
+
+
+def short_side(preparation: Preparation, random: Random) -> int:
+    """The length that a picture is to be brought to this time; 0 for its own."""
+    lengths = preparation.resize or (preparation.size,)
+    if len(lengths) == 2 and all(lengths):
+        low, high = math.log(lengths[0]), math.log(lengths[1])
+        return round(math.exp(low + (high - low) * random.random()))
+    return lengths[int(random.random() * len(lengths))]
+
+
+def too_small(pixels: Pixels, size: int) -> bool:
+    """Whether it has to be enlarged."""
+    return min(extent(pixels)) < size
+
+
+def extent(pixels: Pixels) -> tuple[int, int]:
+    """Width and height."""
+    return pixels.size if isinstance(pixels, Image.Image) else (pixels.shape[1], pixels.shape[0])
+
+
+def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -> NDArray[Any]:
+    """The square that the VAE sees, (size, size, c), bytes or floats in [-1, 1], c 1, 3 or 4.
+
+    First a square is cut out of the picture as it is, of the side that becomes `size` when the short side becomes
+    `target`; then that is resized. So a picture of 1 x 10,000 pixels takes no more memory than another.
+
+    Args:
+        pixels: the picture.
+        preparation: what to do.
+        target: the short side to bring it to, 0 for its own.
+        random: where the places come from.
+    """
+    shown = on_background(pixels, preparation)
+    short, size = min(extent(shown)), preparation.size
+    side = max(1, round(size * short / max(min(target or short, short), size)))
+    if preparation.crop == "busier" and extent(shown) != (side, side):
+        found = max((piece(shown, side, False, random) for _ in range(2)), key=busyness)
+    else:
+        found = piece(shown, side, preparation.crop == "centre", random)
+    if side != size:
+        found = resized(found, size)
+    return found[:, ::-1] if preparation.flip and random.random() < 0.5 else found
+
+
+def piece(pixels: Pixels, side: int, central: bool, random: Random) -> NDArray[Any]:
+    """A square of a picture, (side, side, c)."""
+    left, top = (
+        room // 2 if central else int(random.random() * (room + 1)) for room in (each - side for each in extent(pixels))
+    )
+    if isinstance(pixels, np.ndarray):
+        return pixels[top : top + side, left : left + side]
+    values = np.array(pixels.crop((left, top, left + side, top + side)))
+    return values[..., None] if values.ndim == 2 else values
+
+
+def resized(square: NDArray[Any], size: int) -> NDArray[Any]:
+    """A square (h, w, c) in another size: bicubic and antialiased, what Pillow gives to within one level of 255.
+
+    By torch, which takes a fifth of Pillow's time for it. Colours count as much as they are opaque.
+    """
+    if square.shape[2] == 4:
+        return _resized_with_opacity(as_floats(square), size)
+    planes = torch.from_numpy(np.ascontiguousarray(square)).permute(2, 0, 1)[None]
+    scaled = F.interpolate(planes, (size, size), mode="bicubic", antialias=True)[0].permute(1, 2, 0)
+    return (scaled if scaled.dtype == torch.uint8 else scaled.clamp(-1, 1)).numpy()
+
+
+def _resized_with_opacity(square: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    opacity = (square[..., 3:] + 1) / 2
+    weighed = resized(square[..., :3] * opacity, size)
+    opacity = (resized(square[..., 3:], size) + 1) / 2
+    colours = np.divide(weighed, opacity, out=np.zeros_like(weighed), where=opacity > 0)
+    return np.concatenate([colours.clip(-1, 1), opacity * 2 - 1], axis=-1)
+
+
+def on_background(pixels: Pixels, preparation: Preparation) -> Pixels:
+    """Without opacity where the VAE has no channel for it, with it where it has."""
+    opaque = preparation.channels != 4
+    if isinstance(pixels, np.ndarray):
+        return _floats_on_background(pixels, preparation.background) if opaque else _with_opacity(pixels)
+    if not opaque:
+        return pixels if pixels.mode == "RGBA" else pixels.convert("RGBA")
+    if pixels.mode != "RGBA":
+        return pixels
+    ground = Image.new("RGBA", pixels.size, (*ImageColor.getrgb(preparation.background)[:3], 255))
+    return Image.alpha_composite(ground, pixels).convert("RGB")
+
+
+def _floats_on_background(pixels: NDArray[np.float32], background: str) -> NDArray[np.float32]:
+    if pixels.shape[2] != 4:
+        return pixels
+    opacity = (pixels[..., 3:] + 1) / 2
+    ground = np.array(ImageColor.getrgb(background)[:3], np.float32) / np.float32(127.5) - 1
+    return np.asarray(pixels[..., :3] * opacity + ground * (1 - opacity), np.float32)
+
+
+def _with_opacity(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width, channels = pixels.shape
+    if channels == 4:
+        return pixels
+    colours = np.broadcast_to(pixels, (height, width, 3))
+    return np.concatenate([colours, np.ones((height, width, 1), np.float32)], axis=-1)
+
+
+def put(square: NDArray[Any], room: NDArray[np.float32]) -> None:
+    """Write a square (h, w, k) of bytes or floats into (h, w, c) as floats in [-1, 1]: k 1 or 3 for c of these.
+
+    By NumPy, which leaves Python's lock alone and takes one core.
+    """
+    wanted = room.shape[2]
+    if square.shape[2] not in (1, wanted):
+        colours = as_floats(square[..., :3])
+        room[..., 0] = colours[..., 0] * np.float32(LUMA[0])
+        for channel in (1, 2):
+            room[..., 0] += colours[..., channel] * np.float32(LUMA[channel])
+        return
+    room[...] = as_floats(square)
+
+
+def as_floats(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Bytes -> v / 127.5 - 1; floats stay."""
+    if values.dtype != np.uint8:
+        return np.asarray(values, np.float32)
+    floats = np.divide(values, np.float32(127.5), dtype=np.float32)
+    floats -= 1
+    return floats
+
+
+def shades(pixels: Tensor) -> Tensor:
+    """Bytes -> values in [-1, 1]; floats stay."""
+    return pixels.float().div_(127.5).sub_(1.0) if pixels.dtype == torch.uint8 else pixels
+
+
+def binarised(pictures: Tensor, generator: Generator) -> Tensor:
+    """-1 or 1, with the shade as the chance of a 1 (Burda et al. 2016, arXiv 1509.00519, section 5)."""
+    return torch.bernoulli((pictures + 1) / 2, generator=generator) * 2 - 1

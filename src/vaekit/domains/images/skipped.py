@@ -1,0 +1,71 @@
+"""What could not be read while a VAE was trained: noted once each, in a file that a person can look at."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from vaekit.errors import legible
+
+
+class Skipped:
+    """Items that are left out, and why.
+
+    Nothing is written before `write` is called, so that a run that is refused leaves its folder as it was.
+
+    Args:
+        path: the list, one `name<tab>reason` a line; None keeps it in memory. Names that stand there already are not
+            written again.
+        say: told of the first one, and of what a person should know.
+    """
+
+    def __init__(self, path: Path | None = None, say: Callable[[str], None] = lambda _: None) -> None:
+        self.path, self.say = path, say
+        self.reasons: dict[str, str] = {}
+        self.enlarged: set[str] = set()
+        """Names of pictures that were too small."""
+        self._pending: list[str] = []
+        self._told: set[str] | None = None
+        self._lock = threading.Lock()
+
+    def note(self, name: str, why: str) -> None:
+        """Leave this one out."""
+        with self._lock:
+            if name in self.reasons:
+                return
+            self.reasons[name] = why
+            self._pending.append(name)
+            first = len(self.reasons) == 1
+        if first:
+            where = "" if self.path is None else f" All of them are listed in {self.path}."
+            self.say(f"Left out: {legible(why, 300)} So is whatever else cannot be read.{where}")
+
+    def small(self, name: str, size: tuple[int, int]) -> None:
+        """This one had to be enlarged."""
+        with self._lock:
+            first = not self.enlarged
+            self.enlarged.add(name)
+        if first:
+            self.say(
+                f"{legible(name)} has {size[0]} x {size[1]} pixels, fewer than the VAE sees: it is enlarged, as is "
+                "every picture that is too small."
+            )
+
+    def write(self) -> None:
+        """Bring the list up to date. A list that cannot be written does not stop the training."""
+        if not self._pending or self.path is None:
+            return
+        with self._lock:
+            waiting, self._pending = self._pending, []
+            try:
+                if self._told is None:
+                    lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
+                    self._told = {line.partition("\t")[0] for line in lines}
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with open(self.path, "a", encoding="utf-8") as file:
+                    for name in waiting:
+                        shown = legible(name, 1000)
+                        if shown not in self._told:
+                            file.write(f"{shown}\t{legible(self.reasons[name], 300)}\n")
+                            self._told.add(shown)
+            except OSError:
+                return

@@ -1,0 +1,149 @@
+"""Tar files of pictures, as WebDataset makes them: listed once, read at any place, never unpacked."""
+
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaekit.checkpoints.remembered import remembered
+from vaekit.domains.images.decoding import Pixels, decoded_bytes
+from vaekit.domains.images.folders import Listed, digest_of
+from vaekit.domains.images.reading import PICTURE_ENDINGS
+from vaekit.errors import BadPicture, legible
+
+LARGEST_MEMBER = 2**31
+"""Bytes. No file of a picture is larger."""
+
+Member = tuple[str, int, int]
+"""Name, where its bytes begin, how many they are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tars:
+    """The pictures in tar files."""
+
+    paths: Sequence[Path]
+    names: Sequence[str]
+    """With the name of the tar in front."""
+    places: NDArray[np.int64]
+    """Of each picture: which tar, where its bytes begin, how many they are; (n, 3)."""
+    digest: str
+    kind = "tar"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, item: int) -> str:
+        return self.names[item]
+
+    def read(self, item: int, shortest: int | None) -> Pixels:
+        tar, offset, size = self.places[item].tolist()
+        name = self.names[item]
+        if size > LARGEST_MEMBER:
+            raise BadPicture(f"{legible(name)} has {size:,} bytes.", "No picture has as many.", "")
+        try:
+            # Opened each time: thousands of tars would take all the files that a process may have open.
+            with open(self.paths[tar], "rb", buffering=0) as file:
+                file.seek(offset)
+                content = file.read(size) or b""
+        except OSError as error:
+            raise BadPicture(f"{legible(name)} cannot be read: {error.strerror}.", "", "") from error
+        if len(content) < size:
+            raise BadPicture(f"{legible(name)} is cut short: its tar ends before it does.", "", "")
+        return decoded_bytes(content, name, shortest)
+
+
+def tars_of(paths: Sequence[Path], note: Callable[[str, str], None]) -> Tars:
+    """The pictures in tar files, in the order of the files and of the pictures in them.
+
+    The list of a tar is kept in the user's cache, until the file changes.
+
+    Args:
+        paths: the tars.
+        note: told the name of each that is damaged, and why; what comes before the damage is used.
+    """
+    names: list[str] = []
+    places: list[tuple[int, int, int]] = []
+    for i, path in enumerate(paths):
+        try:
+            listed, damage = remembered(path, "pictures in a tar", lambda path=path: members(path))  # type: ignore[misc]
+        except OSError as error:
+            listed, damage = [], f"it cannot be opened: {error.strerror}"
+        if damage:
+            note(path.name, f"{legible(path.name)} is not used from its first fault on: {legible(damage)}.")
+        names += [f"{path.name}/{name}" for name, _, _ in listed]
+        places += [(i, offset, size) for _, offset, size in listed]
+    sizes: list[Listed] = [(name, size) for name, (_, _, size) in zip(names, places, strict=True)]
+    return Tars(paths, names, np.array(places, np.int64).reshape(-1, 3), digest_of(sizes))
+
+
+def members(path: Path) -> tuple[list[Member], str]:
+    """The pictures in a tar; and what is wrong with the tar, or nothing.
+
+    Names count by their last ending. Where a sample has several pictures, `7.jpg` and `7.mask.png`, only those with
+    one ending are taken: the others are something else about the sample.
+    """
+    found: list[Member] = []
+    damage = ""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
+                if member.isreg() and not member.issparse() and is_picture(member.name):
+                    found.append((member.name, member.offset_data, member.size))
+            end = tar.offset
+        with open(path, "rb") as file:
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                damage = f"what stands at byte {end:,} is no header"
+    except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
+        damage = str(error)
+    return without_companions(found), damage
+
+
+def is_picture(name: str) -> bool:
+    """By its name, and not hidden."""
+    last = PurePosixPath(name)
+    return last.suffix.lower() in PICTURE_ENDINGS and not last.name.startswith(".")
+
+
+def without_companions(found: Sequence[Member]) -> list[Member]:
+    """Without pictures of several endings whose sample has one with a single ending.
+
+    >>> without_companions([("a/7.jpg", 0, 1), ("a/7.mask.png", 512, 1), ("a/8.x.png", 1024, 1)])
+    [('a/7.jpg', 0, 1), ('a/8.x.png', 1024, 1)]
+    """
+    single = {sample(name)[0] for name, _, _ in found if sample(name)[1].count(".") == 0}
+    return [each for each in found if sample(each[0])[1].count(".") == 0 or sample(each[0])[0] not in single]
+
+
+def sample(name: str) -> tuple[str, str]:
+    """The sample that a file belongs to, and its endings: WebDataset's rule, all behind the first dot."""
+    folder, _, last = name.rpartition("/")
+    key, _, endings = last.partition(".")
+    return f"{folder}/{key}", endings
+
+
+def expanded(pattern: str) -> list[Path]:
+    """The paths that a pattern with one or more ranges in braces means.
+
+    >>> [path.name for path in expanded("data-{08..11}.tar")]
+    ['data-08.tar', 'data-09.tar', 'data-10.tar', 'data-11.tar']
+
+    Raises:
+        ValueError: what stands in braces is no range, or one of more than a million.
+    """
+    before, brace, rest = pattern.partition("{")
+    if not brace:
+        return [Path(pattern)]
+    inside, closing, after = rest.partition("}")
+    first, dots, last = inside.partition("..")
+    if not (closing and dots and first.isdecimal() and last.isdecimal()):
+        raise ValueError(f"{{{inside}}} is no range such as {{000..012}}")
+    if int(last) - int(first) > 1_000_000:
+        raise ValueError(f"{{{inside}}} is too long a range")
+    numbers = [f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1)]
+    return [path for number in numbers for path in expanded(f"{before}{number}{after}")]

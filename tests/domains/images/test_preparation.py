@@ -1,0 +1,138 @@
+import io
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vaekit.domains.images.colours import from_bytes
+from vaekit.domains.images.decoding import decoded_bytes, decoded_file
+from vaekit.domains.images.preparation import Preparation, cut, put, resized, short_side
+from vaekit.domains.images.reading import read_picture
+from vaekit.metrics.luma import luma
+
+
+def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(height * width).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("folder", ["kodak", "odd_files", "photos"])
+def test_decoded_is_what_read_picture_gives(shared_data: Path, folder: Path) -> None:
+    paths = [path for path in sorted((shared_data / "images" / folder).iterdir()) if path.suffix in (".png", ".jpg")]
+    for path in paths[:6] if folder != "odd_files" else paths:
+        picture, found = read_picture(path), decoded_file(path)
+        assert isinstance(found, Image.Image)
+        assert torch.equal(from_bytes(found.convert("RGB")), picture.pixels)
+        assert ("A" in found.getbands()) == (picture.alpha is not None)
+        if picture.alpha is not None:
+            opacity = np.asarray(found.getchannel("A"), np.float32) / 255
+            torch.testing.assert_close(torch.from_numpy(opacity), picture.alpha[0, 0])
+
+
+def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    Image.fromarray(values).save(tmp_path / "wide.png")
+    found = decoded_file(tmp_path / "wide.png")
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_allclose((found[..., 0] + 1) * 32767.5, values, atol=0.01)
+    assert cut(found, Preparation(4, channels=1), 4, Random(0)).shape == (4, 4, 1)
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction(tmp_path: Path) -> None:
+    smooth = np.asarray(Image.fromarray(noise(8, 8)).resize((1600, 800), Image.Resampling.BICUBIC))
+    Image.fromarray(smooth).save(tmp_path / "a.jpg", quality=95)
+    whole, part = decoded_file(tmp_path / "a.jpg"), decoded_file(tmp_path / "a.jpg", 64)
+    assert isinstance(whole, Image.Image) and isinstance(part, Image.Image)
+    assert whole.size == (1600, 800) and part.size == (400, 200)
+    squares = [cut(each, Preparation(64, crop="centre"), 64, Random(0)).astype(float) for each in (whole, part)]
+    assert np.abs(squares[0] - squares[1]).mean() < 1
+
+
+@pytest.mark.parametrize("size", [8, 24, 60, 130])
+def test_resizing_agrees_with_pillow(size: int) -> None:
+    square = noise(60, 60) // 2 + 64  # in between, as Pillow cuts off what overshoots twice
+    ours, theirs = resized(square, size), Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC)
+    assert np.abs(ours.astype(int) - np.asarray(theirs)).max() <= 1
+    floats = resized(square.astype(np.float32) / 127.5 - 1, size)
+    assert np.abs((floats + 1) * 127.5 - np.asarray(theirs)).max() < 1.5
+
+
+def test_crops_are_pieces_of_the_picture() -> None:
+    pixels = noise(20, 30)
+    places = set()
+    for seed in range(200):
+        square = cut(Image.fromarray(pixels), Preparation(16, resize=(0,)), 0, Random(seed))
+        found = [
+            (top, left)
+            for top in range(5)
+            for left in range(15)
+            if np.array_equal(pixels[top : top + 16, left : left + 16], square)
+        ]
+        places |= set(found)
+        assert len(found) == 1
+    assert len(places) > 60
+    centre = cut(Image.fromarray(pixels), Preparation(16, crop="centre", resize=(0,)), 0, Random(0))
+    np.testing.assert_array_equal(centre, pixels[2:18, 7:23])
+
+
+def test_busy_places_are_preferred() -> None:
+    pixels = np.zeros((16, 64, 3), np.uint8)
+    pixels[:, 32:] = noise(16, 32)
+    flat = {
+        crop: sum(cut(Image.fromarray(pixels), Preparation(8, crop=crop), 16, Random(i)).max() == 0 for i in range(200))
+        for crop in ("random", "busier")
+    }
+    assert flat["busier"] < 0.7 * flat["random"]
+
+
+def test_short_sides_are_drawn() -> None:
+    def drawn(*lengths: int) -> list[int]:
+        random = Random(0)
+        return [short_side(Preparation(64, resize=lengths), random) for _ in range(400)]
+
+    assert set(drawn()) == {64} and set(drawn(100)) == {100}
+    assert set(drawn(64, 100, 0)) == {0, 64, 100}
+    between = drawn(64, 256)
+    assert min(between) >= 64 and max(between) <= 256 and len(set(between)) > 80
+    assert sum(side < 128 for side in between) == pytest.approx(200, abs=40)  # one octave of two
+
+
+def test_see_through_pictures_are_put_on_the_background() -> None:
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[:, :4] = (255, 0, 0, 255)
+    image = Image.fromarray(pixels)
+    blue = cut(image, Preparation(8, background="#0000ff"), 8, Random(0))
+    assert blue[0, 0].tolist() == [255, 0, 0] and blue[0, 7].tolist() == [0, 0, 255]
+    floats = pixels.astype(np.float32) / 127.5 - 1
+    np.testing.assert_allclose(
+        cut(floats, Preparation(8, background="blue"), 8, Random(0)), blue / 127.5 - 1, atol=1e-6
+    )
+    kept = cut(image, Preparation(8, channels=4), 8, Random(0))
+    np.testing.assert_array_equal(kept, pixels)
+    smaller = cut(image, Preparation(5, channels=4), 5, Random(0))
+    opaque = smaller[..., 3] > -0.9
+    np.testing.assert_allclose(smaller[opaque][:, 0], 1, atol=1e-5)  # what is hidden does not shine through
+
+
+def test_grey_is_the_luma_that_evaluation_takes() -> None:
+    pixels = noise(8, 8)
+    room = np.empty((8, 8, 1), np.float32)
+    put(pixels, room)
+    wanted = luma(from_bytes(Image.fromarray(pixels)))[0]
+    torch.testing.assert_close(torch.from_numpy(room[..., 0]), wanted)
+    colours = np.empty((8, 8, 3), np.float32)
+    put(pixels[..., :1], colours)
+    assert (colours == colours[..., :1]).all()
+    four = np.empty((8, 8, 4), np.float32)
+    put(cut(Image.fromarray(pixels[..., 0]), Preparation(8, channels=4), 8, Random(0)), four)
+    assert (four[..., 3] == 1).all()
+
+
+def test_pictures_of_every_ending_from_bytes() -> None:
+    for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"):
+        file = io.BytesIO()
+        Image.fromarray(noise(8, 8)).save(file, kind)
+        found = decoded_bytes(file.getvalue(), "x")
+        assert isinstance(found, Image.Image) and found.size == (8, 8)

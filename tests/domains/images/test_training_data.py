@@ -1,0 +1,258 @@
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from picture_data import encoded, fill_folder, numbered, write_tar
+from PIL import Image
+from torch import Tensor
+
+from vaekit.domains.images.lazy import Lazy
+from vaekit.domains.images.skipped import Skipped
+from vaekit.domains.images.training_data import TrainingData, cores, open_data
+from vaekit.errors import BadRecipe, NothingToTrain
+from vaekit.training.data import Stream, Tensors, ahead
+
+
+def opened(path: Path, skipped: Skipped | None = None, **table: Any) -> TrainingData:
+    return open_data(path, {"size": 8, **table}, 5, skipped)
+
+
+def greens(batch: Tensor) -> list[int]:
+    """The numbers of pictures made by `numbered`."""
+    return [round((shade + 1) * 127.5 / 10) for shade in batch[:, 1, 0, 0].tolist()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return fill_folder(tmp_path / "pictures", {f"{i % 3}/{i}.png": i for i in range(10)})
+
+
+@pytest.mark.parametrize(
+    "table",
+    [{}, {"resize": [8, 16], "flip": True, "crop": "busier"}, {"channels": 1, "binary": "dynamic"}, {"channels": 4}],
+    ids=["plain", "all of it", "binary", "opacity"],
+)
+def test_a_batch_follows_from_seed_and_position(folder: Path, table: Mapping[str, Any]) -> None:
+    noise = np.random.default_rng(0)
+    for i in range(10, 14):
+        Image.fromarray(noise.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes(b"not a picture")
+
+    def batches(start: int, workers: int) -> list[Tensor]:
+        stream = Stream(opened(folder, **table).source, 1)
+        return list(ahead(stream, range(start, 40, 4), 4, workers))
+
+    whole = batches(0, 0)
+    assert all(batch.shape == (4, table.get("channels", 3), 8, 8) for batch in whole)
+    assert all(batch.is_contiguous(memory_format=torch.channels_last) for batch in whole)
+    assert all(batch.abs().max() <= 1 for batch in whole)
+    for start, workers in itertools.product((0, 12), (0, 1, 3)):
+        assert all(map(torch.equal, batches(start, workers), whole[start // 4 :]))
+
+
+def test_an_epoch_shows_every_picture(folder: Path) -> None:
+    stream = Stream(opened(folder).source, 0)
+    assert sorted(greens(stream.batch(0, 10))) == sorted(greens(stream.batch(10, 10))) == list(range(10))
+
+
+def test_what_is_broken_is_replaced_and_listed_once(folder: Path, tmp_path: Path) -> None:
+    (folder / "cut.png").write_bytes(encoded(11)[:45])
+    (folder / "empty.jpg").touch()
+    said: list[str] = []
+    listed = tmp_path / "run" / "skipped.txt"
+    stream = Stream(opened(folder, Skipped(listed, said.append)).source, 0)
+    assert not listed.exists()  # until a run begins
+    batch = stream.batch(0, 12)
+    assert set(greens(batch)) == set(range(10))
+    stream.batch(12, 12)
+    again = Stream(opened(folder, Skipped(listed, said.append)).source, 0)
+    assert torch.equal(again.batch(0, 12), batch)
+    names = [line.partition("\t")[0] for line in listed.read_text().splitlines()]
+    assert sorted(names) == ["cut.png", "empty.jpg"]
+    assert len(said) == 2 and "skipped.txt" in said[0]
+
+
+def test_nothing_but_broken_pictures(tmp_path: Path) -> None:
+    for i in range(50):
+        (tmp_path / f"{i}.png").write_bytes(b"no picture")
+    stream = Stream(opened(tmp_path, held_out=0).source, 0)
+    for workers in (0, 2):
+        with pytest.raises(NothingToTrain, match="Not one of 50 pictures can be read"):
+            list(ahead(stream, [0, 4], 4, workers))
+
+
+def test_empty_folders_and_single_pictures(tmp_path: Path) -> None:
+    with pytest.raises(NothingToTrain, match="holds no pictures"):
+        opened(tmp_path)
+    said: list[str] = []
+    fill_folder(tmp_path, {"3.png": 3})
+    data = opened(tmp_path, Skipped(say=said.append))
+    assert data.held_out is None and "one picture" in said[0]
+    assert greens(Stream(data.source, 0).batch(0, 4)) == [3, 3, 3, 3]
+
+
+def test_tiny_and_extreme_pictures_are_enlarged(tmp_path: Path) -> None:
+    for width, height in ((1, 1), (1, 3000), (3000, 2), (7, 7)):
+        numbered(4, width, height).save(tmp_path / f"{width}x{height}.png")
+    said: list[str] = []
+    skipped = Skipped(say=said.append)
+    data = opened(tmp_path, skipped, resize=[0])
+    batch = Stream(data.source, 0).batch(0, 4)
+    assert greens(batch) == [4] * 4 and (batch == batch[:, :, :1, :1]).all()
+    assert len(skipped.enlarged) == 4 and len(said) == 1 and "enlarged" in said[0]
+
+
+def test_pictures_too_large_to_decode_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaekit.domains.images.reading.LARGEST_PICTURE", 1000)
+    numbered(1).save(tmp_path / "1.png")
+    numbered(2, 100, 100).save(tmp_path / "2.png")
+    skipped = Skipped()
+    assert greens(Stream(opened(tmp_path, skipped).source, 0).batch(0, 2)) == [1, 1]
+    assert "1,000 pixels" in skipped.reasons["2.png"]
+
+
+def test_held_out_pictures_are_never_trained_on(tmp_path: Path) -> None:
+    folder = fill_folder(tmp_path, {f"{i}.png": i for i in range(25)})
+    for wanted, count in ((None, 1), (7, 7), (0.2, 5), (0, 0)):
+        data = opened(folder, **({} if wanted is None else {"held_out": wanted}))
+        apart = [] if data.held_out is None else greens(data.held_out)
+        trained = greens(Stream(data.source, 0).batch(0, len(data.source)))
+        assert len(apart) == count and sorted(apart + trained) == list(range(25))
+    assert data.words["held_out"] == 0
+    again = open_data(folder, {"size": 8, "held_out": 7}, 99)
+    first = opened(folder, held_out=7)
+    assert again.held_out is not None and first.held_out is not None
+    assert torch.equal(again.held_out, first.held_out)  # for every seed
+    with pytest.raises(NothingToTrain, match="none is left"):
+        opened(folder, held_out=25)
+
+
+def test_broken_pictures_are_not_held_out(tmp_path: Path) -> None:
+    for i in range(10):
+        (tmp_path / f"{i}.png").write_bytes(encoded(i) if i % 2 else b"")
+    data = opened(tmp_path, held_out=9)
+    assert data.held_out is not None and set(greens(data.held_out)) <= {1, 3, 5, 7, 9}
+
+
+def test_kinds_of_data_read_as_they_need(tmp_path: Path, folder: Path) -> None:
+    assert isinstance(opened(folder).source, Lazy) and opened(folder).workers == cores()
+    tar = write_tar(tmp_path / "a.tar", {f"{i}.png": encoded(i) for i in range(10)})
+    assert sorted(greens(Stream(opened(tar).source, 0).batch(0, 10))) == list(range(10))
+    values = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", values)
+    np.savez(tmp_path / "a.npz", values)
+    mapped, loaded = opened(tmp_path / "a.npy", held_out=0), opened(tmp_path / "a.npz", held_out=0)
+    assert isinstance(mapped.source, Lazy) and isinstance(loaded.source, Tensors) and loaded.workers == 0
+    expected = torch.from_numpy(values).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    for data in (mapped, loaded):
+        stream = Stream(data.source, 0)
+        assert torch.equal(stream.batch(0, 30), expected[stream.items(0, 30)])
+    assert mapped.words["kind"] == "array"
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        (np.linspace(0, 1, 64), -1, 1),
+        (np.linspace(-1, 1, 64), -1, 1),
+        (np.linspace(-0.5, 0.5, 64), -0.5, 0.5),
+        (np.linspace(0, 255, 64), -1, 1),
+        (np.arange(0, 256, 4), -1, 252 / 127.5 - 1),
+        (np.arange(64).astype(np.uint16) * 1040, -1, 63 * 1040 / 32767.5 - 1),
+        (np.arange(64) % 2 == 1, -1, 1),
+        (np.linspace(0, 1, 64).astype(np.float16), -1, 1),
+    ],
+    ids=["unit", "signed", "narrow", "levels", "whole", "sixteen bits", "black or white", "half"],
+)
+def test_how_numbers_are_taken(tmp_path: Path, values: np.ndarray, low: float, high: float) -> None:
+    np.savez(tmp_path / "a.npz", np.stack([values.reshape(8, 8)] * 3))
+    batch = Stream(opened(tmp_path / "a.npz", channels=1).source, 0).batch(0, 3)
+    assert batch.shape == (3, 1, 8, 8) and batch.dtype == torch.float32
+    assert batch.min().item() == pytest.approx(low, abs=1e-3) and batch.max().item() == pytest.approx(high, abs=1e-3)
+
+
+def test_numbers_that_cannot_be_pictures(tmp_path: Path) -> None:
+    for values, why in (
+        (np.full((3, 8, 8), 300.0), "from 300 to 300"),
+        (np.full((3, 8, 8), -5), "from -5 to -5"),
+        (np.full((3, 8, 8), np.nan), "from nan"),
+        (np.zeros((3, 8, 8, 5)), "Reshape"),
+        (np.zeros((0, 8, 8)), "Reshape"),
+        (np.zeros((3, 8, 8), complex), "Scale"),
+    ):
+        np.savez(tmp_path / "a.npz", values)
+        with pytest.raises(NothingToTrain, match=why):
+            opened(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("size", [8, 6])
+def test_items_with_values_that_are_not_finite_are_left_out(tmp_path: Path, size: int) -> None:
+    values = np.random.default_rng(0).random((12, 8, 8)).astype(np.float32)
+    values[3, 2, 2], values[7, 0, 0] = np.nan, np.inf
+    np.savez(tmp_path / "a.npz", values)
+    np.save(tmp_path / "a.npy", values)
+    for name in ("a.npz", "a.npy"):
+        skipped = Skipped()
+        data = opened(tmp_path / name, skipped, channels=1, size=size)
+        batch = Stream(data.source, 0).batch(0, 24)
+        assert batch.isfinite().all() and set(skipped.reasons) == {f"{name}[3]", f"{name}[7]"}
+
+
+def test_static_pictures_stay_and_dynamic_ones_change(tmp_path: Path, folder: Path) -> None:
+    np.savez(tmp_path / "a.npz", np.full((20, 8, 8), 128, np.uint8))
+    for path, channels in ((tmp_path / "a.npz", 1), (folder, 3)):
+        for binary in ("static", "dynamic"):
+            stream = Stream(opened(path, channels=channels, binary=binary, held_out=0).source, 0)
+            count = len(stream.source)
+            first, second = (stream.batch(start, count)[stream.items(start, count).argsort()] for start in (0, count))
+            assert set(first.unique().tolist()) == {-1, 1}
+            assert torch.equal(first, second) == (binary == "static")
+
+
+def test_flips_of_arrays(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (1, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", values)
+    batch = Stream(opened(tmp_path / "a.npz", channels=1, flip=True).source, 0).batch(0, 40)
+    straight = torch.from_numpy(values).float().div(127.5).sub(1)
+    mirrored = [torch.equal(each, straight.flip(-1)) for each in batch]
+    assert 5 < sum(mirrored) < 35 and all(
+        torch.equal(each, straight) != m for each, m in zip(batch, mirrored, strict=True)
+    )
+
+
+def test_a_large_array_is_prepared_when_its_turn_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "a.npz", np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8))
+    now = opened(tmp_path / "a.npz", size=4, channels=1)
+    monkeypatch.setattr("vaekit.domains.images.training_data.IN_MEMORY", 100)
+    later = opened(tmp_path / "a.npz", size=4, channels=1)
+    assert isinstance(now.source, Tensors) and isinstance(later.source, Lazy)
+    assert torch.equal(Stream(now.source, 0).batch(0, 9), Stream(later.source, 0).batch(0, 9))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"size": 0}, "size"),
+        ({"channels": 2}, "1, 3 or 4"),
+        ({"crop": "left"}, "random, centre, busier"),
+        ({"binary": "yes"}, "dynamic, static"),
+        ({"resize": [4]}, "at least 8"),
+        ({"held_out": -1}, "held_out"),
+        ({"background": "nocolour"}, "nocolour"),
+        ({"sise": 8}, "sise"),
+        ({"flip": 1}, "flip"),
+    ],
+)
+def test_tables_that_make_no_sense(folder: Path, change: Mapping[str, Any], why: str) -> None:
+    with pytest.raises(BadRecipe, match=why):
+        opened(folder, **change)
+
+
+def test_mnist_of_the_shared_data(shared_data: Path) -> None:
+    data = open_data(shared_data / "images" / "mnist", {"size": 28, "channels": 1, "binary": "dynamic"}, 0)
+    assert data.held_out is not None and data.held_out.shape == (256, 1, 28, 28)
+    assert len(data.source) == 60_000 and data.words["of_its_own"] and data.workers == 0
