@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from vaekit.checkpoints.saving import save
-from vaekit.errors import BadCheckpoint, RecipeChanged
+from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged
 from vaekit.training.data import Stream
 from vaekit.training.frame import measured_frame
+from vaekit.training.guard import Guard
 from vaekit.training.loop import Opponent, Schedule, Step, fresh, train
 from vaekit.training.objectives import Objective
 from vaekit.training.processes import Processes
@@ -54,8 +55,10 @@ class Run:
     begin: Callable[[], VAE] | None = None
     """The VAE to begin with; None takes the recipe's, with new random weights."""
     opponent: Opponent | None = None
+    guard: Guard | None = None
+    """Over reconstructions, while the opponent pulls."""
     extras: Mapping[str, Keeps] = field(default_factory=dict)
-    """What else is kept with the state, such as the opponent."""
+    """What else is kept with the state, such as the opponent and the guard."""
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
     autocast: torch.dtype | None = None
     processes: Processes = Processes()  # noqa: RUF009 (a frozen value)
@@ -116,18 +119,25 @@ def carry_out(
             ) from error
         say(f"Going on after {state.samples:,} samples.")
     with Log(run, state.samples, tell) if run.processes.first else nullcontext() as log:
-        watch = Watch(run, log)
-        train(
-            state,
-            run.stream,
-            run.objective,
-            run.schedule,
-            opponent=run.opponent,
-            autocast=run.autocast,
-            processes=run.processes,
-            workers=run.workers,
-            after=watch.after,
-        )
+        watch = Watch(run, log, say)
+        while True:
+            try:
+                train(
+                    state,
+                    run.stream,
+                    run.objective,
+                    run.schedule,
+                    opponent=run.opponent,
+                    autocast=run.autocast,
+                    processes=run.processes,
+                    workers=run.workers,
+                    after=watch.after,
+                )
+                break
+            except TrainingDiverged as error:
+                if run.guard is None or not run.guard.recover(state):
+                    raise
+                say(f"{error} So {run.guard.outcome()}")
     if run.processes.first:
         finish(run, state)
     return state.result
@@ -192,8 +202,8 @@ def told_before(line: str, samples: int) -> bool:
 class Watch:
     """What happens after a step: numbers are gathered, held-out items looked at, the state is saved."""
 
-    def __init__(self, run: Run, log: Log | None) -> None:
-        self.run, self.log = run, log
+    def __init__(self, run: Run, log: Log | None, say: Callable[[str], None]) -> None:
+        self.run, self.log, self.say = run, log, say
         self.sums: dict[str, float] = {}
         self.steps = 0
         self.saved = time.monotonic()
@@ -203,6 +213,11 @@ class Watch:
         for name, value in (*step.parts.items(), ("rate", step.rate), ("gradient", step.gradient)):
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.steps += 1
+        verdict = run.guard.after(state, run.processes) if run.guard is not None else None
+        if verdict is not None and self.log is not None:
+            self.log.write(News(state.samples, step.seconds, verdict.numbers, held_out=True))
+            if verdict.words:
+                self.say(verdict.words)
         done = state.samples >= run.schedule.samples
         number = state.samples // run.schedule.batch_size
         if self.log is not None and (number % run.log_every == 0 or done):
