@@ -48,8 +48,8 @@ BATCH, RATE, SETTLED_RATE, DECAY, BETAS, CLIP = 16, 1e-3, 0.1, 0.995, (0.5, 0.9)
 DTYPE = torch.bfloat16
 LOOK = 800
 """Samples between two looks, and half of it once an opponent may be there."""
-FURTHER_BATCH, OPPONENT_RATE, GUARDED = 8, 2e-4, 200
-WAYS = ("alone", "ldm", "vaekit")
+FURTHER_BATCH, OPPONENT_RATE, GUARDED = 8, 4e-4, 200
+WAYS = ("ldm", "vaekit", "alone")
 
 
 def main() -> None:
@@ -172,8 +172,9 @@ class Curve:
             line |= {f"psnr{name}": psnr(self.held_out, y).mean().item()}
             distances = [self.lpips(x, z) for x, z in zip(self.held_out.split(32), y.split(32), strict=True)]
             line |= {f"lpips{name}": torch.cat(distances).mean().item()}
+        line |= {f"step_{name}": value for name, value in parts.items()}
         with open(self.path, "a") as file:
-            print(json.dumps({name: round(value, 4) for name, value in (line | dict(parts)).items()}), file=file)
+            print(json.dumps({name: round(value, 4) for name, value in line.items()}), file=file)
 
 
 def parse() -> argparse.Namespace:
@@ -181,8 +182,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("--lpips", type=Path, required=True, help="AlexNet and LPIPS weights, safetensors")
     parser.add_argument("--out", type=Path, required=True, help="a folder for the checkpoint and the numbers")
-    parser.add_argument("--settled", type=int, default=12_000, help="samples before any opponent")
-    parser.add_argument("--further", type=int, default=6_000, help="samples after that, in each of the three ways")
+    parser.add_argument("--settled", type=int, default=24_000, help="samples before any opponent")
+    parser.add_argument("--further", type=int, default=4_800, help="samples after that, in each of the three ways")
     parser.add_argument("--ways", help=f"some of {','.join(WAYS)}")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from vaekit.distributions import DiagonalGaussian, Laplace
+from vaekit.distributions import Always, DiagonalGaussian, Laplace, StandardNormal
 from vaekit.metrics.lpips import LPIPS
 from vaekit.nets.kl import KLConfig, build
 from vaekit.vae import VAE
@@ -19,7 +19,13 @@ def fresh_vae(small_kl: KLConfig) -> Callable[[], VAE]:
     def fresh() -> VAE:
         torch.manual_seed(0)
         encoder, decoder = build(small_kl)
-        return VAE(encoder, DiagonalGaussian.from_moments, decoder, lambda mean: Laplace(mean, 0.1))
+        return VAE(
+            encoder,
+            DiagonalGaussian.from_moments,
+            decoder,
+            lambda mean: Laplace(mean, 0.1),
+            to_prior=Always(StandardNormal()),
+        )
 
     return fresh
 

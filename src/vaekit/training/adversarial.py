@@ -114,17 +114,31 @@ def lecam_penalty(real: Tensor, fake: Tensor, anchors: Tensor) -> Tensor:
     return (real - anchors[1]).square().mean() + (fake - anchors[0]).square().mean()
 
 
-def last_layer(decoder: nn.Module) -> nn.Parameter:
-    """The weight nearest to the result: the last one registered that is a matrix or a kernel.
+def last_layer(decoder: nn.Module, result: Tensor) -> Tensor:
+    """The trained weight of a decoder that is nearest to its result, counted along the graph that made the result; of
+    the weights, those that are matrices or kernels, as biases and scales of norms are no layers.
 
-    Biases and norms are vectors. That modules are registered in the order in which they run is what all families in
-    vaekit keep to; a test looks at the graph of each. The graph itself tells nothing any more once it was compiled.
+    No name and no order of registration tells it for every family: some register a branch behind the last layer.
+
+    Raises:
+        ValueError: there is none, as the decoder is frozen.
     """
-    return [each for each in decoder.parameters() if each.dim() > 1][-1]
+    weights = {id(each) for each in decoder.parameters() if each.dim() > 1}
+    level: list[Any] = [result.grad_fn]
+    known = set(level)
+    while any(level):
+        for node in level:
+            if id(getattr(node, "variable", None)) in weights:
+                return node.variable
+        following = dict.fromkeys(after for node in level if node is not None for after, _ in node.next_functions)
+        level = [node for node in following if node not in known]
+        known.update(level)
+    raise ValueError("an adaptive adversarial weight needs a decoder that is trained")
 
 
 class Adversary(Keeps):
-    """The opponent: its net, optimiser, and what it knows from step to step.
+    """The opponent: its net, optimiser, and what it knows from step to step. It computes in its net's dtype, fp32, under
+    any autocast of the VAE: a hundredth of the work, and where others' trainers got NaN.
 
     The adaptive factor of a step is measured over the whole step before, all micro-batches and processes together. So
     it is that of the whole batch however the batch is divided; measured on each micro-batch, as is customary, it would
@@ -134,7 +148,8 @@ class Adversary(Keeps):
     def __init__(self, config: Adversarial, net: Discriminator) -> None:
         self.config, self.net = config, net
         self.optimiser = AdamW(net.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=0.0)
-        device = next(net.parameters()).device
+        first = next(net.parameters())
+        self.dtype, device = first.dtype, first.device
         self.strength = 1.0
         """By what the weight is multiplied; halved whenever a guard had to step in."""
         self.steps = 0
@@ -160,28 +175,29 @@ class Adversary(Keeps):
         if samples < self.config.pull_from:
             return torch.zeros((), device=losses.total.device), {}
         result = losses.seen.result
-        shown = result.detach().float().requires_grad_()
+        shown = result.detach().to(self.dtype).requires_grad_()
         loss = LOSSES[self.config.loss][1](self.net(shown))
         (slope,) = torch.autograd.grad(loss, shown)
-        pulled = (result.float() * slope).sum()
+        pulled = (result.to(self.dtype) * slope).sum()
         weight = torch.as_tensor(self.strength * self.config.weight_at(samples), device=slope.device)
         if self.config.adaptive:
             weight = weight * self.balance
-            self._measure(losses.fidelity, pulled, vae)
+            self._measure(losses, pulled, vae)
         return weight * pulled, {"adversarial": loss.detach(), "adversarial_weight": weight}
 
-    def _measure(self, fidelity: Tensor, pulled: Tensor, vae: VAE) -> None:
-        if vae.decoder is None or not fidelity.requires_grad:
-            raise ValueError("an adaptive adversarial weight needs a term that looks at results, and a decoder")
-        last = last_layer(vae.decoder)
-        found = [torch.autograd.grad(each, last, retain_graph=True)[0].float() for each in (fidelity, pulled)]
+    def _measure(self, losses: Losses, pulled: Tensor, vae: VAE) -> None:
+        if vae.decoder is None or not losses.fidelity.requires_grad:
+            raise ValueError("an adaptive adversarial weight needs a decoder, and a term that looks at its results")
+        last = last_layer(vae.decoder, losses.seen.result)
+        both = (losses.fidelity, pulled)
+        found = [torch.autograd.grad(each, last, retain_graph=True)[0].to(self.dtype) for each in both]
         self.slopes = [a + b for a, b in zip(self.slopes, found, strict=True)] if self.slopes else found
 
     def collect(self, losses: Losses, share: float, samples: int) -> dict[str, Tensor]:
         """Add to its own gradients, for a micro-batch that is this share of a step; numbers to be told."""
         if samples < self.config.learn_from:
             return {}
-        x, result = losses.seen.x.float(), losses.seen.result.detach().float()
+        x, result = (each.detach().to(self.dtype) for each in (losses.seen.x, losses.seen.result))
         real, fake = self.net(torch.cat([x, result])).chunk(2)
         loss = told = LOSSES[self.config.loss][0](real, fake)
         if self.config.lecam and self.steps:

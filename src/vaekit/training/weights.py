@@ -22,7 +22,7 @@ class Weight:
 
     points: tuple[tuple[int | float, float], ...]
     """(samples, weight), in the order of samples."""
-    period: float | None = None
+    period: int | float | None = None
 
     def __post_init__(self) -> None:
         places = [place for place, _ in self.points]
@@ -34,7 +34,7 @@ class Weight:
         """The same at all times."""
         return cls(((0, value),))
 
-    def at(self, samples: float) -> float:
+    def at(self, samples: int | float) -> float:
         """The weight after so many samples."""
         place = samples if self.period is None else samples % self.period
         before = [point for point in self.points if point[0] <= place]
