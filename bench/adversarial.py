@@ -42,6 +42,8 @@ from vaekit.training.weights import Weight
 from vaekit.vae import VAE
 
 TILE, CROP = 128, 64
+HELD_OUT = 96
+"""Crops of either kind at most."""
 CONFIG = KLConfig(3, 4, 4, (16, 32, 64), (16, 32, 64), 1, 1, (), (), True, True, True, norm_groups=4)
 
 BATCH, RATE, SETTLED_RATE, DECAY, BETAS, CLIP = 16, 1e-3, 0.1, 0.995, (0.5, 0.9), 1.0
@@ -125,13 +127,16 @@ def go_on(way: str, options: argparse.Namespace, stream: Stream, held_out: Tenso
         train(state, stream, objective(lpips), schedule, opponent=opponent, autocast=DTYPE, after=after)
     except TrainingDiverged as error:
         print(f"{way}: {error}")
+    if state.samples % curve.every:
+        curve.look(state, 0.0, {})
 
 
 def table(folder: Path) -> str:
     """The curves side by side, for docs/training.md."""
-    curves = {way: [json.loads(line) for line in open(folder / f"{way}.jsonl")] for way in WAYS}
-    head = " | ".join(f"{way}: PSNR | LPIPS" for way in WAYS)
-    rows = [f"| samples | {head} |", "|---:" * (1 + 2 * len(WAYS)) + "|"]
+    texts = {way: folder / f"{way}.jsonl" for way in WAYS if (folder / f"{way}.jsonl").exists()}
+    curves = {way: [json.loads(line) for line in path.read_text().splitlines()] for way, path in texts.items()}
+    head = " | ".join(f"{way}: PSNR | LPIPS" for way in curves)
+    rows = [f"| samples | {head} |", "|---:" * (1 + 2 * len(curves)) + "|"]
     for lines in zip(*curves.values(), strict=False):
         cells = " | ".join(f"{line['psnr']:.2f} | {line['lpips']:.4f}" for line in lines)
         rows.append(f"| {lines[0]['samples']:,} | {cells} |")
@@ -212,8 +217,9 @@ def prepared(data: Path) -> tuple[Tensors, Tensor]:
     captioned = find_pictures([data / "captioned"])
     others = [path for i, path in enumerate(captioned) if i % 10]
     photos = find_pictures([data / "photos"])
+    held = ((captioned[::10], TILE), (find_pictures([data / "kodak"]), 384))
     source = torch.cat([tiles(others, [TILE]), tiles(photos, [256, 512, 768])])
-    kept = [tiles(captioned[::10], [TILE])[:96], tiles(find_pictures([data / "kodak"]), [384])[::1][:96]]
+    kept = [tiles(paths, [side])[:HELD_OUT] for paths, side in held]
     middle = slice((TILE - CROP) // 2, (TILE + CROP) // 2)
     held_out = torch.cat(kept)[:, :, middle, middle].float() / 127.5 - 1
     return Tensors(source, random_crops), held_out

@@ -127,6 +127,7 @@ def test_the_guard_is_told_of_in_the_log_and_in_words(run: Callable[..., Run]) -
     said: list[str] = []
     looks: list[Any] = []
     brutal = run("brutal", weight=1e4, adaptive=False, learning_rate=1e-2, guard={"every": 16, "bound": 0.1})
+    brutal = replace(brutal, schedule=replace(brutal.schedule, learning_rate=3e-2))
     carry_out(brutal, lambda news: looks.append(news) if "psnr_kept" in news.numbers else None, said.append)
     assert any("Held-out PSNR has fallen by" in each for each in said)
     assert [news.samples for news in looks] == [32, 48, 64, 80, 96]
@@ -149,6 +150,6 @@ def test_a_run_that_diverges_goes_back_and_then_to_its_end(run: Callable[..., Ru
 
     unguarded = replace(run("unguarded"), guard=None)
     other: Any = unguarded.opponent
-    other.pull = lambda losses, vae, samples: (losses.total * float("nan"), {})
+    other.pull = lambda losses, *_: (losses.total * float("nan"), {})
     with pytest.raises(TrainingDiverged):
         carry_out(unguarded)

@@ -10,6 +10,7 @@ batch of photographs differs from a batch of results in them alone. What is offe
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -61,7 +62,7 @@ class Discriminator(nn.Module):
         widths = [config.width * min(2**i, 8) for i in range(config.layers + 1)]
         plain = config.norm == NONE
         convs = [nn.Conv2d(channels, widths[0], KERNEL, 2, 1)]
-        for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+        for i, (before, after) in enumerate(pairwise(widths), start=1):
             convs.append(nn.Conv2d(before, after, KERNEL, 2 if i < config.layers else 1, 1, bias=plain))
         convs.append(nn.Conv2d(widths[-1], 1, KERNEL, 1, 1))
         for conv in convs:

@@ -137,8 +137,10 @@ def last_layer(decoder: nn.Module, result: Tensor) -> Tensor:
 
 
 class Adversary(Keeps):
-    """The opponent: its net, optimiser, and what it knows from step to step. It computes in its net's dtype, fp32, under
-    any autocast of the VAE: a hundredth of the work, and where others' trainers got NaN.
+    """The opponent: its net, optimiser, and what it knows from step to step.
+
+    It computes in its net's dtype, fp32, under any autocast of the VAE: it is about a hundredth of the work, and where
+    others' trainers get NaN.
 
     The adaptive factor of a step is measured over the whole step before, all micro-batches and processes together. So
     it is that of the whole batch however the batch is divided; measured on each micro-batch, as is customary, it would
