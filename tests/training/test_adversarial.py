@@ -1,7 +1,7 @@
 """The opponent: closed forms, its time, its weight, and that it leaves no traces where it should not."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -214,6 +214,30 @@ def test_an_accumulated_step_is_that_of_the_whole_batch(
     for a, b in ((vae, other_vae), (opponent.net, other.net)):
         for one, another in zip(a.parameters(), b.parameters(), strict=True):
             torch.testing.assert_close(one, another, atol=2e-5, rtol=1e-3)
+
+
+class Twins(Processes):
+    """Two processes that happen to see the same items."""
+
+    def sum_(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            tensor *= 2
+
+
+@pytest.mark.parametrize("settings", [{}, {"lecam": 0.1, "r1": 1.0}])
+def test_processes_agree_on_one_step(fresh_vae: Callable[[], VAE], pictures: Tensor, settings: dict[str, Any]) -> None:
+    found = []
+    for processes in (ALONE, Twins(0, 2)):
+        vae, opponent = fresh_vae(), adversary(**settings)
+        for _ in range(3):
+            losses = losses_of(vae, pictures)
+            opponent.pull(losses, vae, 0)
+            opponent.collect(losses, 1 / processes.count, 0)
+            opponent.step(processes, 0)
+        found.append(opponent)
+    one, other = (each.tensors() for each in found)
+    for name, tensor in one.items():
+        torch.testing.assert_close(other[name], tensor, atol=1e-6, rtol=1e-4, msg=name)
 
 
 def noiseless(vae: VAE) -> None:
