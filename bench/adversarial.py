@@ -1,13 +1,13 @@
 """What an adversarial term does to reconstructions: vaekit's schedule, and LDM's plain one, from the same checkpoint.
 
-    python bench/adversarial.py DATA [--lpips FILE] [--out FOLDER] [--settled N] [--further N] [--seed S]
+    python bench/adversarial.py DATA --lpips FILE --out FOLDER [--settled N] [--further N] [--seed S]
 
 DATA is a folder with `photos`, `captioned` and `kodak`. A small KL autoencoder (factor 4) learns 64x64 crops of the
 first two with L1 + LPIPS(alex) + 1e-6 KL until its learning rate has come down. From that one checkpoint it goes on in
 three ways: without an opponent, with LDM's plain schedule (the discriminator begins to learn when the VAE first sees
-it, adaptive weight 0.5), and with vaekit's (the discriminator learns first, the weight rises, a guard watches). The
-discriminator, its rate and the data are the same. Held out: crops of `kodak`, and every tenth of `captioned`. The same
-command goes on where it was stopped between the runs.
+it, adaptive weight 0.5), and with vaekit's (the discriminator learns first, the weight rises and has to be earned, a
+guard watches). The discriminator, its rate and the data are the same. Held out: crops of `kodak`, and every tenth of
+`captioned`. The same command goes on where it was stopped between the runs.
 """
 
 import argparse
@@ -50,7 +50,7 @@ BATCH, RATE, SETTLED_RATE, DECAY, BETAS, CLIP = 16, 1e-3, 0.1, 0.995, (0.5, 0.9)
 DTYPE = torch.bfloat16
 LOOK = 800
 """Samples between two looks, and half of it once an opponent may be there."""
-FURTHER_BATCH, OPPONENT_RATE, GUARDED = 8, 4e-4, 200
+FURTHER_BATCH, OPPONENT_RATE, GUARDED = 8, 4e-4, 400
 WAYS = ("ldm", "vaekit", "alone")
 
 
@@ -85,7 +85,7 @@ def settle(options: argparse.Namespace, stream: Stream, held_out: Tensor, lpips:
 def schedules(settled: int, further: int) -> dict[str, tuple[Adversarial | None, GuardConfig | None]]:
     """The opponent and the guard of each way to go on."""
     plain = Adversarial(settled, settled, learning_rate=OPPONENT_RATE, largest=1e4 / (3 * CROP**2))
-    ours = replace(plain, pull_from=settled + further // 4, ramp=further // 4, largest=1e4, lecam=0.001)
+    ours = replace(plain, pull_from=settled + further // 4, ramp=further // 4, largest=1e4, lecam=0.001, earned=True)
     return {"alone": (None, None), "ldm": (plain, None), "vaekit": (ours, GuardConfig(every=GUARDED))}
 
 

@@ -106,7 +106,7 @@ def test_lecam_draws_each_to_the_average_of_the_other() -> None:
 
 
 def test_anchors_are_the_running_averages_of_what_was_said(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
-    opponent = adversary(lecam=1.0, lecam_decay=0.75)
+    opponent = adversary(lecam=1.0, memory=0.75)
     wanted: list[float] = []
     vae = fresh_vae()
     for turn in range(3):
@@ -169,6 +169,20 @@ def test_the_adaptive_factor_is_bounded(fresh_vae: Callable[[], VAE], pictures: 
     opponent.pull(losses_of(vae, pictures), vae, 0)
     opponent.step(ALONE, 0)
     assert opponent.balance.item() == 0.25
+
+
+def test_a_pull_can_be_earned(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
+    opponent, vae = adversary(adaptive=False, weight=0.5, earned=True), fresh_vae()
+    for anchors, wanted in (
+        ([0.0, 0.0], 0),
+        ([-1.0, 1.0], 0),
+        ([0.2, -0.2], 0.1),
+        ([1.0, -1.0], 0.5),
+        ([9.0, 0.0], 0.5),
+    ):
+        opponent.anchors = torch.tensor(anchors)
+        _, told = opponent.pull(losses_of(vae, pictures), vae, 0)
+        assert told["adversarial_weight"].item() == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("adaptive", [True, False])

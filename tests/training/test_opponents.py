@@ -80,7 +80,15 @@ def test_the_gan_recipe_is_the_plain_one_with_an_opponent() -> None:
 
 
 def test_ldms_plain_schedule_can_be_set() -> None:
-    changes = ["learn_from=1200024", "pull_from=1200024", "ramp=0", "lecam=0.0", "guard.bound=0.0", "largest=0.05"]
+    changes = [
+        "learn_from=1200024",
+        "pull_from=1200024",
+        "ramp=0",
+        "lecam=0.0",
+        "earned=false",
+        "guard.bound=0.0",
+        "largest=0.05",
+    ]
     plain = recipe("kl-f8-gan", [f"adversarial.{change}" for change in changes])
     found = opposition(plain, 3, torch.zeros(1, 3, 64, 64), 0)
     assert found.guard is None and found.opponent is not None

@@ -55,8 +55,12 @@ class Adversarial:
     appendix B)."""
     lecam: float = 0.0
     """Weight of LeCam regularisation (Tseng et al. 2021, arXiv 2104.03310)."""
-    lecam_decay: float = 0.99
-    """Of the averages that it draws to."""
+    memory: float = 0.99
+    """Decay, in steps, of the averages of what the discriminator says, which LeCam draws to and `earned` looks at."""
+    earned: bool = False
+    """Whether the weight is also multiplied by how well the discriminator tells data from results: half the distance
+    of its average logits, from 0 to 1. What cannot tell yet has a direction all the same, and an adaptive weight makes
+    that count as much as any other. Half, as hinge is content with logits of 1 and -1."""
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
@@ -185,6 +189,8 @@ class Adversary(Keeps):
         if self.config.adaptive:
             weight = weight * self.balance
             self._measure(losses, pulled, vae)
+        if self.config.earned:
+            weight = weight * ((self.anchors[0] - self.anchors[1]) / 2).clamp(0, 1)
         return weight * pulled, {"adversarial": loss.detach(), "adversarial_weight": weight}
 
     def _measure(self, losses: Losses, pulled: Tensor, vae: VAE) -> None:
@@ -224,7 +230,7 @@ class Adversary(Keeps):
             if torch.isfinite(torch.nn.utils.get_total_norm(slopes)):
                 self.optimiser.step()
                 renew(self.net)
-                decay = self.config.lecam_decay if self.steps else 0.0
+                decay = self.config.memory if self.steps else 0.0
                 self.anchors = torch.lerp(self.said, self.anchors, decay)
                 self.steps += 1
         self._forget()
