@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
+from skimage import data
+from torch import Tensor
 
 BENCH = Path(__file__).parents[2] / "bench"
 
@@ -102,6 +106,18 @@ def test_cuda_prints_a_row_for_each_side() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
 def test_cuda_says_that_there_is_none() -> None:
     assert run("cuda.py") == "There is no CUDA device here: nothing was measured.\n"
+
+
+def test_adversarial_goes_on_in_three_ways(tmp_path: Path, lpips_tensors: dict[str, Tensor]) -> None:
+    for folder, count in (("photos", 1), ("captioned", 11), ("kodak", 1)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            Image.fromarray(data.astronaut()[8 * i : 8 * i + 256, 100:356]).save(tmp_path / folder / f"{i:02}.png")
+    save_file(lpips_tensors, tmp_path / "lpips.safetensors")
+    told = ["--lpips", tmp_path / "lpips.safetensors", "--out", tmp_path / "out", "--settled", "16", "--further", "16"]
+    printed = run("adversarial.py", tmp_path, *told)
+    for way in ("alone", "ldm", "vaekit"):
+        assert re.search(rf"^{way}: PSNR at its lowest [+-]\S+ dB .*; LPIPS \S+ -> \S+$", printed, flags=re.MULTILINE)
 
 
 def test_defects_prints_what_was_named() -> None:

@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from vaekit.distributions import Always, DiagonalGaussian, Laplace, StandardNormal
 from vaekit.metrics.lpips import LPIPS
+from vaekit.nets.kl import KLConfig, build
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.recipe import Recipe
+from vaekit.vae import VAE
 
 TABLE: dict[str, Any] = {
     "vae": {
@@ -70,6 +73,24 @@ def smooth_pictures() -> Callable[[int, int, Generator], Tensor]:
         return torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def fresh_vae(small_kl: KLConfig) -> Callable[[], VAE]:
+    """The same random weights at every call."""
+
+    def fresh() -> VAE:
+        torch.manual_seed(0)
+        encoder, decoder = build(small_kl)
+        return VAE(
+            encoder,
+            DiagonalGaussian.from_moments,
+            decoder,
+            lambda mean: Laplace(mean, 0.1),
+            to_prior=Always(StandardNormal()),
+        )
+
+    return fresh
 
 
 @pytest.fixture(scope="session")

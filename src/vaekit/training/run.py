@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from vaekit.checkpoints.saving import save
-from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingStopped
+from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped
 from vaekit.training.board import Board
 from vaekit.training.data import Stream
 from vaekit.training.frame import measured_frame
+from vaekit.training.guard import Guard
 from vaekit.training.health import Alarms, vitals
 from vaekit.training.loop import Opponent, Schedule, Step, fresh, train
 from vaekit.training.objectives import Objective
@@ -69,8 +70,10 @@ class Run:
     write: Callable[[VAE], object] | None = None
     """What writes the result; None writes the native layout."""
     opponent: Opponent | None = None
+    guard: Guard | None = None
+    """Over reconstructions, while the opponent pulls."""
     extras: Mapping[str, Keeps] = field(default_factory=dict)
-    """What else is kept with the state, such as the opponent."""
+    """What else is kept with the state, such as the opponent and the guard."""
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
     processes: Processes = Processes()  # noqa: RUF009 (a frozen value)
     workers: int = 0
@@ -137,7 +140,13 @@ def carry_out(
         say(f"Going on after {state.samples:,} samples.")
     with Log(run, state.samples, tell) if run.processes.first else nullcontext() as log:
         watch = Watch(run, log, say, stop)
-        learn(run, state, run.schedule, watch.after)
+        while state.samples < run.schedule.samples:
+            try:
+                learn(run, state, run.schedule, watch.after)
+            except TrainingDiverged as error:
+                if run.guard is None or not run.guard.recover(state):
+                    raise
+                say(f"{error} So {run.guard.outcome()}")
     if run.processes.first:
         finish(run, state)
     return state.result
@@ -283,6 +292,13 @@ class Watch:
         for name, value in (*step.parts.items(), ("rate", step.rate), ("gradient", step.gradient)):
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.steps += 1
+        verdict = run.guard.after(state, run.processes) if run.guard is not None else None
+        if verdict is not None and self.log is not None:
+            self.log.write(
+                News(state.samples, step.seconds, verdict.numbers, held_out=True, total=run.schedule.samples)
+            )
+            if verdict.words:
+                self.say(verdict.words)
         done = state.samples >= run.schedule.samples
         number = state.samples // run.schedule.batch_size
         if self.log is not None and (number % run.log_every == 0 or done):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaekit.shapes import PerItem
 from vaekit.training.objectives import Pass, Term
+from vaekit.training.terms_pictures import equivariance, oklab, ssim
 
 
 def nll() -> Term:
@@ -63,4 +64,13 @@ def lpips(network: Callable[[Tensor, Tensor], Tensor]) -> Term:
     return Term(of, nats=False)
 
 
-TERMS: Mapping[str, Callable[..., Term]] = {"nll": nll, "kl": kl, "l1": l1, "mse": mse, "lpips": lpips}
+TERMS: Mapping[str, Callable[..., Term]] = {
+    "nll": nll,
+    "kl": kl,
+    "l1": l1,
+    "mse": mse,
+    "lpips": lpips,
+    "ssim": ssim,
+    "oklab": oklab,
+    "equivariance": equivariance,
+}

@@ -10,6 +10,7 @@ import torch
 from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.domains.images.evaluating import COMPUTING, PictureRuns
 from vaekit.domains.images.grids import show_in
+from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.picture_measures import fidelity, picture_rate
 from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.training_data import open_data
@@ -19,6 +20,7 @@ from vaekit.evaluation.protocol import MODE, Protocol, versions
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.training.data import Stream
+from vaekit.training.opponents import opposition
 from vaekit.training.processes import Processes
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run
@@ -57,17 +59,22 @@ def prepared_run(
     Raises:
         NotFound, NothingToTrain, BadRecipe, MissingPackage: see there.
     """
+    perceptual = perceptual_terms(recipe)
     found = open_data(data, recipe.words.get("pictures", {}), seed, Skipped(folder / SKIPPED, say))
+    against = opposition(recipe, channels_of(recipe), found.held_out, seed, device)
     schedule = recipe.schedule()
     steps = max(1, schedule.samples // schedule.batch_size)
     return Run(
         recipe,
         folder,
         Stream(found.source, seed),
-        found.words,
-        recipe.objective(),
+        {**found.words, **perceptual.words},
+        recipe.objective(perceptual.given),
         schedule,
         found.held_out,
+        opponent=against.opponent,
+        guard=against.guard,
+        extras=against.extras,
         device=device,
         processes=processes,
         workers=found.workers,
@@ -111,3 +118,8 @@ def evaluated(run: Run, vae: VAE) -> Evaluation | None:
     with whole_file(run.folder / EVALUATION) as part:
         part.write_text(json.dumps(found.as_json(), indent=2) + "\n", "utf-8")
     return found
+
+
+def channels_of(recipe: Recipe) -> int:
+    """Of the pictures, as the recipe says."""
+    return int(recipe.words.get("pictures", {}).get("channels", 3))

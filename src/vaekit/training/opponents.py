@@ -1,0 +1,81 @@
+"""The table [adversarial] of a recipe -> an opponent and its guard."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import BadRecipe
+from vaekit.nets.discriminator import Discriminator, DiscriminatorConfig
+from vaekit.training.adversarial import Adversarial, Adversary
+from vaekit.training.guard import Guard, GuardConfig
+from vaekit.training.recipe import Recipe
+from vaekit.training.seeds import derived
+from vaekit.training.state import Keeps
+from vaekit.words import record
+
+TABLE, NET, GUARD = "adversarial", "discriminator", "guard"
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True, eq=False)
+class Opposition:
+    """What an adversarial recipe adds to a run; nothing for any other recipe."""
+
+    opponent: Adversary | None = None
+    guard: Guard | None = None
+
+    @property
+    def extras(self) -> dict[str, Keeps]:
+        """What of it is kept with the state."""
+        both: dict[str, Keeps | None] = {"opponent": self.opponent, "guard": self.guard}
+        return {name: each for name, each in both.items() if each is not None}
+
+
+def opposition(
+    recipe: Recipe,
+    channels: int,
+    held_out: Tensor | None,
+    seed: int,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
+) -> Opposition:
+    """What the recipe says of an opponent, with new random weights.
+
+    Args:
+        channels: of the pictures.
+        held_out: what the guard looks at, (b, ...); None for no guard.
+
+    Raises:
+        BadRecipe: a value is missing, unknown or of another type.
+    """
+    told = recipe.words.get(TABLE)
+    if told is None:
+        return Opposition()
+    if not isinstance(told, Mapping):
+        raise bad(recipe, TABLE, "expected a table")
+    words = dict(told)
+    net = settings(recipe, f"{TABLE}.{NET}", DiscriminatorConfig, words.pop(NET, {}))
+    guard = settings(recipe, f"{TABLE}.{GUARD}", GuardConfig, words.pop(GUARD, {}))
+    config = settings(recipe, TABLE, Adversarial, words)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived(seed, "discriminator", 0))
+        opponent = Adversary(config, Discriminator(net, channels).to(device))
+    watched = guard.bound > 0 and held_out is not None
+    return Opposition(opponent, Guard(guard, opponent, held_out) if watched and held_out is not None else None)
+
+
+def settings(recipe: Recipe, place: str, kind: type[Settings], words: Any) -> Settings:
+    """A record of the recipe's."""
+    if not isinstance(words, Mapping):
+        raise bad(recipe, place, "expected a table")
+    try:
+        return record(kind, words)
+    except ValueError as error:
+        raise bad(recipe, place, str(error)) from error
+
+
+def bad(recipe: Recipe, place: str, why: str) -> BadRecipe:
+    """The error for a table that makes no sense."""
+    return BadRecipe(f"The recipe {recipe.name} cannot be used: in [{place}], {why}.", "", "See docs/training.md.")
