@@ -3,6 +3,7 @@
 from vaekit.distributions.base import Likelihood, Posterior, Prior, ToPrior
 from vaekit.distributions.likelihoods import AutoregressiveCategorical, Bernoulli, Laplace, Normal, SignedBernoulli
 from vaekit.distributions.mixed import GaussianAndCategoricals, NormalAndUniform
+from vaekit.distributions.mixtures import GaussianMixture
 from vaekit.distributions.posteriors import DiagonalGaussian, Point, Quantised
 from vaekit.distributions.priors import Always, StandardNormal, UniformCodes
 
@@ -12,6 +13,7 @@ __all__ = [
     "Bernoulli",
     "DiagonalGaussian",
     "GaussianAndCategoricals",
+    "GaussianMixture",
     "Laplace",
     "Likelihood",
     "Normal",

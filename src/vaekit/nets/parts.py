@@ -8,7 +8,7 @@ is the word that recipes and files call it by.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -26,80 +26,8 @@ from vaekit.distributions import (
     ToPrior,
 )
 from vaekit.nets.mlp import MLPConfig
-
-
-@runtime_checkable
-class Part(Protocol):
-    """What all parts are: frozen dataclasses of numbers, words and tuples of these."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def kind(self) -> str:
-        """What recipes and files call it."""
-
-
-@runtime_checkable
-class NetPart(Part, Protocol):
-    """A pair of an encoder and a decoder."""
-
-    @property
-    def latent_channels(self) -> int:
-        """Channels of the raw latents."""
-
-    @property
-    def image_channels(self) -> int:
-        """Channels of a picture; 0 where the data are none."""
-
-    @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side."""
-
-    @property
-    def picture_size(self) -> int | None:
-        """Side of the only pictures that it takes; None where it takes any, or none."""
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of the larger half; each has several tensors."""
-
-    def build(self, moments: int, outputs: int) -> tuple[nn.Module, nn.Module]:
-        """Both halves: an encoder that says so many numbers of a latent, a decoder that says so many of a value."""
-
-
-@runtime_checkable
-class PosteriorPart(Part, Protocol):
-    """How moments are read."""
-
-    @property
-    def moments(self) -> int:
-        """Numbers that the encoder says of each number in the latent."""
-
-    def head(self, net: NetPart) -> Callable[[Tensor], Posterior]:
-        """Moments -> posterior."""
-
-    def prior(self) -> Prior | None:
-        """The prior that goes with it where nobody names another; None where it has no divergence from any."""
-
-
-@runtime_checkable
-class LikelihoodPart(Part, Protocol):
-    """How parameters are read."""
-
-    @property
-    def outputs(self) -> int:
-        """Numbers that the decoder says of each value of the data."""
-
-    def head(self, net: NetPart) -> Callable[[Tensor], Likelihood]:
-        """Parameters -> likelihood."""
-
-
-@runtime_checkable
-class PriorPart(Part, Protocol):
-    """What the latents are like before any data is seen."""
-
-    def head(self, net: NetPart, posterior: PosteriorPart) -> ToPrior | None:
-        """`encode` of the VAE -> prior."""
+from vaekit.nets.priors import VampPart
+from vaekit.nets.slots import LikelihoodPart, NetPart, PosteriorPart, PriorPart
 
 
 @dataclass(frozen=True)
@@ -183,7 +111,7 @@ LIKELIHOODS: dict[str, type[Any]] = {
     "laplace": LaplacePart,
     "normal": NormalPart,
 }
-PRIORS: dict[str, type[Any]] = {"customary": CustomaryPart}
+PRIORS: dict[str, type[Any]] = {"customary": CustomaryPart, "vamp": VampPart}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 from vaekit.metrics.lpips import LPIPS
 from vaekit.shapes import PerItem
 from vaekit.training.objectives import Pass, Term
+from vaekit.training.terms_bounds import iwae
 
 
 def nll() -> Term:
@@ -60,4 +61,4 @@ def lpips(network: LPIPS) -> Term:
     return Term(of, nats=False)
 
 
-TERMS: Mapping[str, Callable[..., Term]] = {"nll": nll, "kl": kl, "l1": l1, "mse": mse, "lpips": lpips}
+TERMS: Mapping[str, Callable[..., Term]] = {"nll": nll, "kl": kl, "iwae": iwae, "l1": l1, "mse": mse, "lpips": lpips}
