@@ -27,9 +27,7 @@ class VampPart:
 
     def __post_init__(self) -> None:
         if self.components < 1 or self.bound <= 0 or abs(self.mean) >= self.bound or self.spread <= 0:
-            raise ValueError(
-                "a vamp prior has 1 component or more, a bound and a spread over 0, a mean inside the bound"
-            )
+            raise ValueError("a vamp prior has components, a bound and a spread over 0, a mean inside the bound")
 
     def head(self, net: NetPart, posterior: PosteriorPart) -> "Vamp":
         of_numbers(self.kind, posterior)
