@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from vaekit.distributions.base import standard_noise
+from vaekit.distributions.posteriors import DiagonalGaussian
 from vaekit.shapes import PerItem
 
 
@@ -46,9 +46,8 @@ class GaussianMixture:
         squares = torch.addmm(constant, flat.square(), precision.T) - 2 * flat @ weighted.T
         return torch.logsumexp(self.log_weights.to(exact) - 0.5 * squares, dim=1).to(z.dtype)
 
-    def sample(self, count: int, generator: Generator | None = None) -> Tensor:
-        """So many latents (count, ...), with gradients to the chosen components."""
-        weights = self.log_weights.exp().to("cpu" if generator is None else generator.device)
-        chosen = torch.multinomial(weights, count, replacement=True, generator=generator).to(self.mean.device)
-        mean = self.mean[chosen]
-        return mean + torch.exp(0.5 * self.log_variance[chosen]) * standard_noise(mean, generator)
+    def sample(self, like: Tensor, generator: Generator | None = None) -> Tensor:
+        """As many latents as these (b, ...), with gradients to the chosen components."""
+        weights = self.log_weights.detach().exp().to("cpu" if generator is None else generator.device)
+        chosen = torch.multinomial(weights, len(like), replacement=True, generator=generator).to(self.mean.device)
+        return DiagonalGaussian(self.mean[chosen], self.log_variance[chosen]).sample(generator)

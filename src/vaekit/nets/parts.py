@@ -7,7 +7,6 @@ is the word that recipes and files call it by.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -15,18 +14,24 @@ from torch import Tensor, nn
 from vaekit.distributions import (
     Always,
     DiagonalGaussian,
-    Laplace,
-    Likelihood,
-    Normal,
     Point,
     Posterior,
     Prior,
-    SignedBernoulli,
     StandardNormal,
     ToPrior,
 )
+from vaekit.nets.likelihoods import (
+    BernoulliPart,
+    ColumnsPart,
+    LaplacePart,
+    LogisticMixturePart,
+    LogisticPart,
+    NormalPart,
+    TokensPart,
+)
 from vaekit.nets.mlp import MLPConfig
-from vaekit.nets.priors import VampPart
+from vaekit.nets.priors import FlowPart, MixturePart, StandardPart, VampPart
+from vaekit.nets.sequence import SequenceConfig
 from vaekit.nets.slots import LikelihoodPart, NetPart, PosteriorPart, PriorPart
 
 
@@ -59,41 +64,6 @@ class PointPart:
 
 
 @dataclass(frozen=True)
-class BernoulliPart:
-    """Data in {-1, 1}, or shades in [-1, 1], given logits."""
-
-    kind: str = field(default="bernoulli", init=False)
-    outputs: ClassVar[int] = 1
-
-    def head(self, net: NetPart) -> Callable[[Tensor], Likelihood]:
-        return SignedBernoulli
-
-
-@dataclass(frozen=True)
-class LaplacePart:
-    """L1 in units of a fixed scale."""
-
-    scale: float = 1.0
-    kind: str = field(default="laplace", init=False)
-    outputs: ClassVar[int] = 1
-
-    def head(self, net: NetPart) -> Callable[[Tensor], Likelihood]:
-        return partial(Laplace, scale=self.scale)
-
-
-@dataclass(frozen=True)
-class NormalPart:
-    """Squared error in units of a fixed scale."""
-
-    scale: float = 1.0
-    kind: str = field(default="normal", init=False)
-    outputs: ClassVar[int] = 1
-
-    def head(self, net: NetPart) -> Callable[[Tensor], Likelihood]:
-        return partial(Normal, scale=self.scale)
-
-
-@dataclass(frozen=True)
 class CustomaryPart:
     """The prior that goes with the posterior: N(0, 1) for a Gaussian, equally likely codes for a quantiser."""
 
@@ -104,14 +74,24 @@ class CustomaryPart:
         return None if prior is None else Always(prior)
 
 
-NETS: dict[str, type[Any]] = {"mlp": MLPConfig}
+NETS: dict[str, type[Any]] = {"mlp": MLPConfig, "sequence": SequenceConfig}
 POSTERIORS: dict[str, type[Any]] = {"gaussian": GaussianPart, "point": PointPart}
 LIKELIHOODS: dict[str, type[Any]] = {
     "bernoulli": BernoulliPart,
     "laplace": LaplacePart,
     "normal": NormalPart,
+    "logistic": LogisticPart,
+    "logistic-mixture": LogisticMixturePart,
+    "columns": ColumnsPart,
+    "tokens": TokensPart,
 }
-PRIORS: dict[str, type[Any]] = {"customary": CustomaryPart, "vamp": VampPart}
+PRIORS: dict[str, type[Any]] = {
+    "customary": CustomaryPart,
+    "standard": StandardPart,
+    "vamp": VampPart,
+    "mixture": MixturePart,
+    "flow": FlowPart,
+}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from vaekit.errors import BadRecipe, NotFound, VaekitError, legible
 from vaekit.training.loop import Schedule
 from vaekit.training.objectives import Objective, Term
 from vaekit.training.terms import TERMS
-from vaekit.training.weights import Weight
+from vaekit.training.weights import Weight, weight_from
 from vaekit.vae import VAE
 from vaekit.words import record
 
@@ -106,20 +106,6 @@ class Recipe:
         return BadRecipe(
             f"The recipe {self.name} cannot be used: {why}.", "", "See docs/training.md for what it may say."
         )
-
-
-def weight_from(told: Any, period: float | None = None) -> Weight:
-    """A weight as a table tells it: a number, or points [[samples, weight], ...].
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if type(told) in (int, float):
-        return Weight.constant(float(told))
-    points = [point for point in told if isinstance(point, list) and len(point) == 2] if isinstance(told, list) else []
-    if not points or len(points) != len(told):
-        raise ValueError(f"a weight is a number or a list of [samples, weight], not {legible(repr(told), 60)}")
-    return Weight(tuple((float(place), float(value)) for place, value in points), period)
 
 
 def names() -> list[str]:
