@@ -164,15 +164,13 @@ class ColumnsHead(nn.Module):
     def __init__(self, config: ColumnsPart, kinds: tuple[str, ...]) -> None:
         super().__init__()
         self.places = {kind: tuple(i for i, each in enumerate(kinds) if each == kind) for kind in COLUMNS}
-        learned = config.variance == "channel"
         self.outputs = config.outputs
-        self.normal: Callable[[Tensor], Likelihood] = (
-            Scaled(Normal, config.scale, (len(self.places["normal"]),))
-            if learned
-            else EachScaled(Normal, config.scale)
-            if config.variance == "each"
-            else partial(Normal, scale=config.scale)
-        )
+        heads: dict[str, Callable[[Tensor], Likelihood]] = {
+            "fixed": partial(Normal, scale=config.scale),
+            "channel": Scaled(Normal, config.scale, (len(self.places["normal"]),)),
+            "each": EachScaled(Normal, config.scale),
+        }
+        self.normal = heads[config.variance]
 
     def forward(self, parameters: Tensor) -> Columns:
         said = parameters.unflatten(1, (self.outputs, -1))
