@@ -13,7 +13,17 @@ from torch.distributions import Distribution
 from torch.distributions import Laplace as TorchLaplace
 from torch.distributions import Normal as TorchNormal
 
-from vaekit.distributions import AutoregressiveCategorical, Bernoulli, Laplace, Likelihood, Normal, SignedBernoulli
+from vaekit.distributions import (
+    AutoregressiveCategorical,
+    Bernoulli,
+    Columns,
+    DiscretisedLogistic,
+    DiscretisedLogisticMixture,
+    Laplace,
+    Likelihood,
+    Normal,
+    SignedBernoulli,
+)
 
 SAMPLES = 40_000
 INDEPENDENT = ("normal", "laplace", "bernoulli")
@@ -51,12 +61,15 @@ def continuous(build: Callable[[Tensor], Likelihood], theirs: Callable[[Tensor],
     return Member(build, parameters, torch.tensor([[0.4]]), grid, 0.001, theirs)
 
 
-@pytest.fixture(params=[*INDEPENDENT, "signed bernoulli", "autoregressive"])
+@pytest.fixture(params=[*INDEPENDENT, "signed bernoulli", "autoregressive", "logistic", "logistic mixture", "columns"])
 def member(request: pytest.FixtureRequest, next_token: nn.Module) -> Member:
     spread = torch.tensor([0.5, 0.8, 1.1])
     logits = torch.randn(4, 2, 3, generator=seeded()).requires_grad_()
     contexts = torch.randn(4, 6, generator=seeded()).requires_grad_()
     bits, tokens = all_sequences(2, 3), all_sequences(3, 3)
+    levels = torch.linspace(-1, 1, 256).unsqueeze(1)
+    row = torch.cartesian_prod(torch.linspace(-8, 8, 1601), torch.tensor([0.0, 1.0]))
+    said, pairs = (torch.randn(4, n, generator=seeded()).requires_grad_() for n in (18, 2))
     members = {
         "normal": lambda: continuous(lambda mean: Normal(mean, 0.7), lambda mean: TorchNormal(mean, 0.7)),
         "laplace": lambda: continuous(
@@ -74,6 +87,25 @@ def member(request: pytest.FixtureRequest, next_token: nn.Module) -> Member:
             3 * contexts.detach()[:1],
             tokens,
             1.0,
+            None,
+        ),
+        "logistic": lambda: Member(
+            lambda mean: DiscretisedLogistic(mean, 0.3), logits, torch.tensor([[0.4]]), levels, 1.0, None
+        ),
+        "logistic mixture": lambda: Member(
+            lambda told: DiscretisedLogisticMixture.from_parameters(told, 2, 0.2),
+            said,
+            said.detach()[:1, :6],
+            levels,
+            1.0,
+            None,
+        ),
+        "columns": lambda: Member(
+            lambda told: Columns((((1,), Bernoulli(told[:, 1:])), ((0,), Normal(told[:, :1], 0.7)))),
+            pairs,
+            pairs.detach()[:1],
+            row,
+            0.01,
             None,
         ),
     }

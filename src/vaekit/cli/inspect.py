@@ -85,6 +85,8 @@ def padding(seen: Any) -> str:
 
 def latents(seen: Any) -> str:
     """The size of the latents in words."""
+    if not seen.compression:
+        return f"{seen.latent_channels} numbers for an item, which is no picture"
     fewer = f"{seen.compression:g}x fewer numbers"
     if seen.picture_size is not None:
         side = seen.picture_size

@@ -1,17 +1,25 @@
 """Densities and divergences. Nothing here knows what a network, a file or a picture is."""
 
-from vaekit.distributions.base import Likelihood, Posterior, Prior, ToPrior
+from vaekit.distributions.base import Likelihood, Posterior, Prior, SampledPrior, ToPrior
+from vaekit.distributions.columns import Columns
+from vaekit.distributions.discretised import DiscretisedLogistic, DiscretisedLogisticMixture
 from vaekit.distributions.likelihoods import AutoregressiveCategorical, Bernoulli, Laplace, Normal, SignedBernoulli
 from vaekit.distributions.mixed import GaussianAndCategoricals, NormalAndUniform
+from vaekit.distributions.mixtures import GaussianMixture
 from vaekit.distributions.posteriors import DiagonalGaussian, Point, Quantised
 from vaekit.distributions.priors import Always, StandardNormal, UniformCodes
+from vaekit.distributions.transformed import Transformed
 
 __all__ = [
     "Always",
     "AutoregressiveCategorical",
     "Bernoulli",
+    "Columns",
     "DiagonalGaussian",
+    "DiscretisedLogistic",
+    "DiscretisedLogisticMixture",
     "GaussianAndCategoricals",
+    "GaussianMixture",
     "Laplace",
     "Likelihood",
     "Normal",
@@ -20,8 +28,10 @@ __all__ = [
     "Posterior",
     "Prior",
     "Quantised",
+    "SampledPrior",
     "SignedBernoulli",
     "StandardNormal",
     "ToPrior",
+    "Transformed",
     "UniformCodes",
 ]

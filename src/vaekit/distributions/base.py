@@ -27,6 +27,14 @@ class Prior(Protocol):
 
 
 @runtime_checkable
+class SampledPrior(Prior, Protocol):
+    """A prior that latents can be drawn from. One over codes cannot give latents: it knows no codebook."""
+
+    def sample(self, like: Tensor, generator: Generator | None = None) -> Tensor:
+        """As many latents as these (b, ...), of their shape, dtype and device."""
+
+
+@runtime_checkable
 class Posterior(Protocol):
     """q(z|x): what an encoder knows about the raw latents of each item of a batch."""
 

@@ -48,9 +48,13 @@ class DiagonalGaussian:
     def kl(self, prior: Prior, generator: Generator | None = None) -> PerItem:
         """Closed form for the standard normal (arXiv 1312.6114, appendix B); else one reparameterised sample."""
         if isinstance(prior, StandardNormal):
-            return 0.5 * sum_items(self.mean.square() + self.log_variance.exp() - 1.0 - self.log_variance)
+            return sum_items(self.elementwise_kl())
         z = self.sample(generator)
         return self.log_prob(z) - prior.log_prob(z)
+
+    def elementwise_kl(self) -> Tensor:
+        """KL of every element from N(0, 1), (b, ...): (mean^2 + variance - 1 - log variance) / 2."""
+        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1.0 - self.log_variance)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from vaekit.distributions.base import Posterior, Prior, sum_items
+from vaekit.distributions.base import Posterior, Prior, standard_noise, sum_items
 from vaekit.shapes import Codes, PerItem
 
 
@@ -17,6 +17,10 @@ class StandardNormal:
 
     def log_prob(self, z: Tensor) -> PerItem:
         return -0.5 * sum_items(z.square() + math.log(2 * math.pi))
+
+    def sample(self, like: Tensor, generator: Generator | None = None) -> Tensor:
+        """As many latents as these (b, ...), of their shape."""
+        return standard_noise(like, generator)
 
 
 @dataclass(frozen=True)

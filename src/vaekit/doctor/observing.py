@@ -16,7 +16,7 @@ from vaekit.checkpoints.measuring import ready_to_measure
 from vaekit.distributions import Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.doctor.watching import Activity, Call, run_watched
-from vaekit.nets.config import ImageConfig, picture_size
+from vaekit.nets.config import ImageConfig, check_takes_pictures, picture_size
 from vaekit.nets.vq import VectorQuantiser
 from vaekit.runtime.engine import Engine, image_config
 from vaekit.runtime.plan import Plan
@@ -100,6 +100,7 @@ def observe(vae: VAE, pictures: Images | None = None, side: int = SIDE) -> Obser
     exact = ready_to_measure(vae)
     engine = Engine(exact, Plan(device="cpu"))
     config = image_config(exact)
+    check_takes_pictures(config)
     side = picture_side(config, side)
     generator = Generator().manual_seed(SEED)
     own = None if pictures is None else in_channels(pictures, config.image_channels)

@@ -2,6 +2,8 @@
 
 from typing import Protocol, runtime_checkable
 
+from vaekit.errors import BadPicture
+
 
 @runtime_checkable
 class ImageConfig(Protocol):
@@ -41,3 +43,17 @@ def picture_size(config: ImageConfig) -> int | None:
 def compression(config: ImageConfig) -> float:
     """Numbers in a picture for each number in its latent: 48 for 3 channels, factor 8 and 4 latent channels."""
     return config.image_channels * config.factor**2 / config.latent_channels
+
+
+def check_takes_pictures(config: ImageConfig) -> None:
+    """Refuse a VAE of something else.
+
+    Raises:
+        BadPicture: it takes no pictures.
+    """
+    if not config.image_channels:
+        raise BadPicture(
+            "This VAE takes no pictures.",
+            "It is one of rows of a table, of sentences or the like.",
+            "`vaekit inspect` says what it is made of; `vaekit.load` opens it in Python.",
+        )

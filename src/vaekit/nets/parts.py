@@ -7,100 +7,33 @@ is the word that recipes and files call it by.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from vaekit.distributions import (
     Always,
     DiagonalGaussian,
-    Laplace,
-    Likelihood,
-    Normal,
     Point,
     Posterior,
     Prior,
-    SignedBernoulli,
     StandardNormal,
     ToPrior,
 )
+from vaekit.nets.likelihoods import (
+    BernoulliPart,
+    ColumnsPart,
+    LaplacePart,
+    LogisticMixturePart,
+    LogisticPart,
+    NormalPart,
+    TokensPart,
+)
 from vaekit.nets.mlp import MLPConfig
+from vaekit.nets.priors import FlowPart, MixturePart, StandardPart, VampPart
 from vaekit.nets.residual import ResidualConfig
-
-
-@runtime_checkable
-class Part(Protocol):
-    """What all parts are: frozen dataclasses of numbers, words and tuples of these."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def kind(self) -> str:
-        """What recipes and files call it."""
-
-
-@runtime_checkable
-class NetPart(Part, Protocol):
-    """A pair of an encoder and a decoder."""
-
-    @property
-    def latent_channels(self) -> int:
-        """Channels of the raw latents."""
-
-    @property
-    def image_channels(self) -> int:
-        """Channels of a picture; 0 where the data are none."""
-
-    @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side."""
-
-    @property
-    def picture_size(self) -> int | None:
-        """Side of the only pictures that it takes; None where it takes any, or none."""
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of the larger half; each has several tensors."""
-
-    def build(self, moments: int, outputs: int) -> tuple[nn.Module, nn.Module]:
-        """Both halves: an encoder that says so many numbers of a latent, a decoder that says so many of a value."""
-
-
-@runtime_checkable
-class PosteriorPart(Part, Protocol):
-    """How moments are read."""
-
-    @property
-    def moments(self) -> int:
-        """Numbers that the encoder says of each number in the latent."""
-
-    def head(self, net: NetPart) -> Callable[[Tensor], Posterior]:
-        """Moments -> posterior."""
-
-    def prior(self) -> Prior | None:
-        """The prior that goes with it where nobody names another; None where it has no divergence from any."""
-
-
-@runtime_checkable
-class LikelihoodPart(Part, Protocol):
-    """How parameters are read."""
-
-    @property
-    def outputs(self) -> int:
-        """Numbers that the decoder says of each value of the data."""
-
-    def head(self, net: NetPart) -> Callable[[Tensor], Likelihood]:
-        """Parameters -> likelihood."""
-
-
-@runtime_checkable
-class PriorPart(Part, Protocol):
-    """What the latents are like before any data is seen."""
-
-    def head(self, net: NetPart, posterior: PosteriorPart) -> ToPrior | None:
-        """`encode` of the VAE -> prior."""
+from vaekit.nets.sequence import SequenceConfig
+from vaekit.nets.slots import LikelihoodPart, NetPart, PosteriorPart, PriorPart
 
 
 @dataclass(frozen=True)
@@ -132,41 +65,6 @@ class PointPart:
 
 
 @dataclass(frozen=True)
-class BernoulliPart:
-    """Data in {-1, 1}, or shades in [-1, 1], given logits."""
-
-    kind: str = field(default="bernoulli", init=False)
-    outputs: ClassVar[int] = 1
-
-    def head(self, net: NetPart) -> Callable[[Tensor], Likelihood]:
-        return SignedBernoulli
-
-
-@dataclass(frozen=True)
-class LaplacePart:
-    """L1 in units of a fixed scale."""
-
-    scale: float = 1.0
-    kind: str = field(default="laplace", init=False)
-    outputs: ClassVar[int] = 1
-
-    def head(self, net: NetPart) -> Callable[[Tensor], Likelihood]:
-        return partial(Laplace, scale=self.scale)
-
-
-@dataclass(frozen=True)
-class NormalPart:
-    """Squared error in units of a fixed scale."""
-
-    scale: float = 1.0
-    kind: str = field(default="normal", init=False)
-    outputs: ClassVar[int] = 1
-
-    def head(self, net: NetPart) -> Callable[[Tensor], Likelihood]:
-        return partial(Normal, scale=self.scale)
-
-
-@dataclass(frozen=True)
 class CustomaryPart:
     """The prior that goes with the posterior: N(0, 1) for a Gaussian, equally likely codes for a quantiser."""
 
@@ -177,14 +75,24 @@ class CustomaryPart:
         return None if prior is None else Always(prior)
 
 
-NETS: dict[str, type[Any]] = {"mlp": MLPConfig, "residual": ResidualConfig}
+NETS: dict[str, type[Any]] = {"mlp": MLPConfig, "residual": ResidualConfig, "sequence": SequenceConfig}
 POSTERIORS: dict[str, type[Any]] = {"gaussian": GaussianPart, "point": PointPart}
 LIKELIHOODS: dict[str, type[Any]] = {
     "bernoulli": BernoulliPart,
     "laplace": LaplacePart,
     "normal": NormalPart,
+    "logistic": LogisticPart,
+    "logistic-mixture": LogisticMixturePart,
+    "columns": ColumnsPart,
+    "tokens": TokensPart,
 }
-PRIORS: dict[str, type[Any]] = {"customary": CustomaryPart}
+PRIORS: dict[str, type[Any]] = {
+    "customary": CustomaryPart,
+    "standard": StandardPart,
+    "vamp": VampPart,
+    "mixture": MixturePart,
+    "flow": FlowPart,
+}
 
 
 @dataclass(frozen=True)

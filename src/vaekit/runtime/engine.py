@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadPicture, BadPlan, LatentMismatch, TooLittleMemory
-from vaekit.nets.config import ImageConfig, picture_size
+from vaekit.nets.config import ImageConfig, check_takes_pictures, picture_size
 from vaekit.runtime.convolving import Backend, TorchBackend
 from vaekit.runtime.explaining import Explanation
 from vaekit.runtime.export import export
@@ -256,6 +256,7 @@ def check_pictures(x: Tensor, config: ImageConfig) -> None:
     channels, side = config.image_channels, picture_size(config)
     if x.dim() != 4 or x.numel() == 0:
         raise ValueError(f"pictures of shape (b, {channels}, h, w) expected, not {tuple(x.shape)}")
+    check_takes_pictures(config)
     if x.shape[1] != channels:
         raise BadPicture(
             f"The pictures have {x.shape[1]} channels.",

@@ -3,9 +3,10 @@
 A beta-VAE, an LDM-style autoencoder or a plain autoencoder differ here and nowhere else: same model, other parts.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Generator, Tensor
@@ -14,6 +15,8 @@ from vaekit.distributions import Likelihood, Posterior, Prior
 from vaekit.shapes import PerItem
 from vaekit.training.weights import Weight
 from vaekit.vae import VAE
+
+Shared = TypeVar("Shared")
 
 
 @dataclass(eq=False)
@@ -27,6 +30,8 @@ class Pass:
     """Seen before this batch."""
     generator: Generator
     """The source of all that is random."""
+    shared: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+    """What `once` has computed."""
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -59,6 +64,13 @@ class Pass:
     def result(self) -> Tensor:
         """What comes back of the items: the mode of p(x|z)."""
         return self.likelihood.mode
+
+    def once(self, function: Callable[..., Shared], *settings: Hashable) -> Shared:
+        """What a function says of this pass, for all terms that ask for it with the same settings."""
+        key = (function, *settings)
+        if key not in self.shared:
+            self.shared[key] = function(self, *settings)
+        return cast(Shared, self.shared[key])
 
 
 @dataclass(frozen=True)

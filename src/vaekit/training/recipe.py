@@ -7,7 +7,6 @@ values, by their place in the table: `objective.terms.kl.weight=4`.
 import copy
 import inspect
 import json
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from vaekit.errors import BadRecipe, NotFound, VaekitError, legible
 from vaekit.training.loop import Schedule
 from vaekit.training.objectives import Objective, Term
 from vaekit.training.terms import TERMS
-from vaekit.training.weights import Weight
+from vaekit.training.weights import Weight, weight_from
 from vaekit.vae import VAE
 from vaekit.words import record
 
@@ -113,48 +112,6 @@ class Recipe:
         return BadRecipe(
             f"The recipe {self.name} cannot be used: {why}.", "", "See docs/training.md for what it may say."
         )
-
-
-def weight_from(told: Any, period: Any = None, samples: int | None = None) -> Weight:
-    """A weight as a table tells it: a number, or points [[samples, weight], ...].
-
-    A place among the samples is a number, or a share of the whole run such as "50%": phases told so stay phases of the
-    run whatever its length.
-
-    >>> weight_from([["0%", 1], ["60%", 0]], samples=10_000).points
-    ((0.0, 1.0), (6000.0, 0.0))
-
-    Args:
-        told: what the table says.
-        period: after which the points begin anew, in samples or as a share too.
-        samples: of the whole run; None where nobody tells it, and shares mean nothing.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if type(told) in (int, float):
-        return Weight.constant(float(told))
-    points = [point for point in told if isinstance(point, list) and len(point) == 2] if isinstance(told, list) else []
-    if not points or len(points) != len(told):
-        raise ValueError(f"a weight is a number or a list of [samples, weight], not {legible(repr(told), 60)}")
-    places = [(place_from(place, samples), float(value)) for place, value in points]
-    return Weight(tuple(places), None if period is None else place_from(period, samples))
-
-
-def place_from(told: Any, samples: int | None) -> float:
-    """A number of samples, told as one or as a share of the whole run.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if type(told) in (int, float):
-        return float(told)
-    share = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", told) if isinstance(told, str) else None
-    if share is None:
-        raise ValueError(f'a place is a number of samples or a share such as "50%", not {legible(repr(told), 60)}')
-    if samples is None:
-        raise ValueError(f"{told} is a share of schedule.samples, which is not told")
-    return float(share[1]) * samples / 100
 
 
 def names() -> list[str]:

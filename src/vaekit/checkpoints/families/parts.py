@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from vaekit.checkpoints.families.family import Family, Shapes, Words
 from vaekit.checkpoints.families.layout import Layout
 from vaekit.errors import UnknownVAE, legible
@@ -23,7 +25,8 @@ def config_from_words(words: Words) -> PartsConfig:
     """The config that a file's metadata or a recipe tells.
 
     Raises:
-        UnknownVAE: a part is missing or unknown, or one of its fields is missing, unknown or of another type.
+        UnknownVAE: a part is missing or unknown, one of its fields is missing, unknown or of another type, or the parts
+            do not go together.
     """
     told = dict(words)
     made = {}
@@ -32,7 +35,14 @@ def config_from_words(words: Words) -> PartsConfig:
         made[slot] = part_from_words(slot, part, kinds)
     if told:
         raise UnknownVAE(f"A VAE has no part {legible(next(iter(told)))!r}.", f"Its parts are {', '.join(SLOTS)}.", "")
-    return PartsConfig(**made)
+    config = PartsConfig(**made)
+    try:
+        with torch.device("meta"):
+            config.likelihood.head(config.net)
+            config.prior.head(config.net, config.posterior)
+    except ValueError as error:
+        raise UnknownVAE(f"The parts of this VAE do not go together: {error}.", "", "") from error
+    return config
 
 
 def part_from_words(slot: str, words: object, kinds: Mapping[str, type[Any]]) -> Any:

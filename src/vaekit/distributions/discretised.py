@@ -1,0 +1,113 @@
+"""Likelihoods of shades that come in levels: pictures of 8 bits as the probabilities that they are."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from vaekit.distributions.base import sum_items
+from vaekit.shapes import PerItem
+
+LEVELS = 256
+
+
+@dataclass(frozen=True)
+class DiscretisedLogistic:
+    """p(x|z) for data on evenly spaced levels in [-1, 1]: the mass of Logistic(mean, scale) nearest to each level, with
+    both tails at the ends (Kingma et al. 2016, arXiv 1606.04934, section 5.2; Salimans et al. 2017, arXiv 1701.05517).
+    """
+
+    mean: Tensor
+    scale: Tensor | float = 0.1
+    levels: int = LEVELS
+
+    @property
+    def mode(self) -> Tensor:
+        """The location, inside [-1, 1], on no level and with a gradient: what people call the reconstruction."""
+        return self.mean.clamp(-1, 1)
+
+    @torch.no_grad()
+    def sample(self, generator: Generator | None = None) -> Tensor:
+        return on_levels(self.mean + self.scale * logistic_noise(self.mean, generator), self.levels)
+
+    def log_prob(self, x: Tensor) -> PerItem:
+        return sum_items(log_mass(x, self.mean, self.scale, self.levels))
+
+
+@dataclass(frozen=True)
+class DiscretisedLogisticMixture:
+    """The same with a mixture for each value: M locations, scales and weights (arXiv 1701.05517, section 2.1). Here
+    the channels of a pixel are independent given z; there the later ones look at the earlier."""
+
+    logits: Tensor
+    """Of the weights, (b, M, ...)."""
+    mean: Tensor
+    """(b, M, ...)."""
+    scale: Tensor
+    """(b, M, ...)."""
+    levels: int = LEVELS
+
+    @classmethod
+    def from_parameters(cls, parameters: Tensor, components: int, scale: float) -> "DiscretisedLogisticMixture":
+        """Read what a decoder says, (b, 3 M c, ...).
+
+        Where it says 0, the components stand evenly over [-1, 1] with equal weights, and `scale` each.
+        """
+        exact = parameters.to(torch.promote_types(parameters.dtype, torch.float32))
+        logits, shift, log_scale = exact.unflatten(1, (3, components, -1)).unbind(1)
+        places = (torch.arange(components, device=exact.device, dtype=exact.dtype) * 2 + 1) / components - 1
+        places = places.view(1, -1, *[1] * (shift.dim() - 2))
+        return cls(logits, shift + places, scale * log_scale.clamp(-5, 5).exp())
+
+    @property
+    def mode(self) -> Tensor:
+        """The expected location, inside [-1, 1]: what people call the reconstruction."""
+        return (self.logits.softmax(dim=1) * self.mean.clamp(-1, 1)).sum(dim=1)
+
+    @torch.no_grad()
+    def sample(self, generator: Generator | None = None) -> Tensor:
+        device = self.mean.device if generator is None else generator.device
+        weights = self.logits.softmax(dim=1).movedim(1, -1)
+        drawn = torch.multinomial(weights.flatten(0, -2).to(device), 1, generator=generator)
+        chosen = drawn.view(weights.shape[:-1]).unsqueeze(1).to(self.mean.device)
+        mean, scale = (each.gather(1, chosen).squeeze(1) for each in (self.mean, self.scale))
+        return on_levels(mean + scale * logistic_noise(mean, generator), self.levels)
+
+    def log_prob(self, x: Tensor) -> PerItem:
+        each = log_mass(x.unsqueeze(1), self.mean, self.scale, self.levels)
+        return sum_items(torch.logsumexp(each + self.logits.log_softmax(dim=1), dim=1))
+
+
+def log_mass(x: Tensor, mean: Tensor, scale: Tensor | float, levels: int) -> Tensor:
+    """Logarithm of the mass of a logistic between the borders of the levels of x, element by element.
+
+    With the borders a > b in units of the scale it is exactly
+
+        sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a))
+
+    whose logarithm needs no care in the tails. At the lowest level b is -infinity, at the highest a is infinity.
+    """
+    scale = torch.as_tensor(scale, dtype=mean.dtype, device=mean.device)
+    half = 1 / (levels - 1)
+    middle = (x - mean) / scale
+    reach = half / scale
+    lowest, highest = x < -1 + half, x > 1 - half
+    zero = torch.zeros((), dtype=middle.dtype, device=middle.device)
+    above = torch.where(highest, zero, F.logsigmoid(middle + reach))
+    below = torch.where(lowest, zero, F.logsigmoid(reach - middle))
+    between = torch.where(lowest | highest, zero, torch.log(-torch.expm1(-2 * reach)))
+    return above + below + between
+
+
+def logistic_noise(like: Tensor, generator: Generator | None) -> Tensor:
+    """Logistic(0, 1) noise, drawn where the generator lives."""
+    device = like.device if generator is None else generator.device
+    uniform = torch.rand(like.shape, generator=generator, device=device, dtype=torch.float64)
+    return torch.logit(uniform, eps=1e-12).to(like)
+
+
+def on_levels(values: Tensor, levels: int) -> Tensor:
+    """Each value on the nearest level."""
+    steps = (levels - 1) / 2
+    return torch.round((values.clamp(-1, 1) + 1) * steps) / steps - 1

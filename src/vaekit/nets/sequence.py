@@ -1,0 +1,101 @@
+"""Recurrent encoders and decoders for sequences of tokens: a VAE of sentences (Bowman et al. 2016, arXiv 1511.06349).
+
+The data are integers (b, t) below the size of the vocabulary; the latent is a vector (b, z). The decoder proper gives a
+context (b, width); what reads it token by token is the head of the likelihood, `NextToken`.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.distributions import AutoregressiveCategorical
+from vaekit.shapes import Codes
+
+
+@dataclass(frozen=True)
+class SequenceConfig:
+    """The shape of such nets."""
+
+    vocabulary: int
+    """Tokens are numbers below this; one of them may stand for the end, and for what is behind it."""
+    length: int
+    """Tokens of a sequence."""
+    latent_channels: int
+    width: int = 128
+    """Of the recurrent states."""
+    embedding: int = 64
+    """Of a token."""
+    kind: str = field(default="sequence", init=False)
+    image_channels: ClassVar[int] = 0
+    factor: ClassVar[int] = 1
+    picture_size: ClassVar[None] = None
+    blocks: ClassVar[int] = 4
+    """Embedding, two directions, and what reads them."""
+
+    def __post_init__(self) -> None:
+        if min(self.vocabulary, self.length, self.latent_channels, self.width, self.embedding) < 1:
+            raise ValueError("vocabulary, length, latent_channels, width and embedding are 1 or more")
+
+    def build(self, moments: int, outputs: int) -> tuple["Encoder", "Decoder"]:
+        """Both halves: an encoder that says so many numbers of a latent, a decoder that says so many contexts."""
+        return Encoder(self, moments), Decoder(self, outputs)
+
+
+class Encoder(nn.Module):
+    """Tokens (b, t) -> moments (b, m z), from the last states of a GRU in both directions."""
+
+    def __init__(self, config: SequenceConfig, moments: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.embedding)
+        self.recurrent = nn.GRU(config.embedding, config.width, batch_first=True, bidirectional=True)
+        self.out = nn.Linear(2 * config.width, moments * config.latent_channels)
+
+    def forward(self, x: Codes) -> Tensor:
+        _, last = self.recurrent(self.embedding(x))
+        return self.out(last.transpose(0, 1).flatten(1))
+
+
+class Decoder(nn.Module):
+    """Raw latents (b, z) -> contexts (b, k width)."""
+
+    def __init__(self, config: SequenceConfig, outputs: int) -> None:
+        super().__init__()
+        self.config = config
+        self.out = nn.Linear(config.latent_channels, outputs * config.width)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(self.out(z))
+
+
+class NextToken(nn.Module):
+    """Contexts -> p(x|z), token by token: a GRU that begins with the context and sees it with every token.
+
+    While it is trained it sees each token before the next only by chance, and otherwise a token that says nothing, so
+    that it cannot do without the context (word dropout: arXiv 1511.06349, section 3.1). Which, torch's own generator
+    decides.
+    """
+
+    def __init__(self, config: SequenceConfig, word_dropout: float) -> None:
+        super().__init__()
+        self.word_dropout = word_dropout
+        self.length = config.length
+        self.start, self.unknown = config.vocabulary, config.vocabulary + 1
+        self.embedding = nn.Embedding(config.vocabulary + 2, config.embedding)
+        self.recurrent = nn.GRU(config.embedding + config.width, config.width, batch_first=True)
+        self.out = nn.Linear(config.width, config.vocabulary)
+
+    def forward(self, context: Tensor) -> AutoregressiveCategorical:
+        return AutoregressiveCategorical(self.next_logits, context, self.length)
+
+    def next_logits(self, context: Tensor, previous: Codes) -> Tensor:
+        """Logits (b, t + 1, vocabulary) after each of the tokens before (b, t), and before the first."""
+        if self.training and self.word_dropout:
+            hidden = torch.rand(previous.shape, device=previous.device) < self.word_dropout
+            previous = previous.masked_fill(hidden, self.unknown)
+        tokens = self.embedding(nn.functional.pad(previous, (1, 0), value=self.start))
+        seen = torch.cat([tokens, context.unsqueeze(1).expand(-1, tokens.shape[1], -1)], dim=2)
+        states, _ = self.recurrent(seen, context.unsqueeze(0).contiguous())
+        return self.out(states)

@@ -1,0 +1,118 @@
+"""Heads that read parameters: where a scale comes from, and which column is what."""
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from vaekit.distributions import Bernoulli, Columns, DiscretisedLogistic, DiscretisedLogisticMixture, Laplace, Normal
+from vaekit.nets.likelihoods import (
+    ColumnsPart,
+    LaplacePart,
+    LogisticMixturePart,
+    LogisticPart,
+    NormalPart,
+    ScaledPart,
+)
+from vaekit.nets.mlp import MLPConfig
+
+PICTURES = MLPConfig((3, 4, 4), 2, (8,))
+ROWS = MLPConfig((5,), 2, (8,))
+SCALED: list[tuple[type[ScaledPart], type]] = [
+    (NormalPart, Normal),
+    (LaplacePart, Laplace),
+    (LogisticPart, DiscretisedLogistic),
+]
+
+
+def seeded(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(("part", "family"), SCALED, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("variance", ["fixed", "global", "channel", "each"])
+@pytest.mark.parametrize("net", [PICTURES, ROWS], ids=["pictures", "rows"])
+def test_every_scale_begins_where_it_is_told_and_is_learned(
+    part: type[ScaledPart], family: type, variance: str, net: MLPConfig
+) -> None:
+    chosen = part(scale=0.25, variance=variance)
+    head = chosen.head(net)
+    location = torch.randn(2, *net.data_shape, generator=seeded()).clamp(-1, 1).requires_grad_()
+    said = torch.cat([location, torch.zeros_like(location)], dim=1) if chosen.outputs == 2 else location
+    p = head(said)
+    x = torch.rand(2, *net.data_shape, generator=seeded(1))
+    assert isinstance(p, family)
+    torch.testing.assert_close(p.log_prob(x), family(location, 0.25).log_prob(x))
+    learned = {name: tuple(each.shape) for name, each in head.named_parameters()} if isinstance(head, nn.Module) else {}
+    shapes = {"global": (), "channel": (3, 1, 1) if net is PICTURES else (5,)}
+    assert learned == ({"log_scale": shapes[variance]} if variance in shapes else {})
+    p.log_prob(x).sum().backward()
+    if isinstance(head, nn.Module):
+        assert all(each.grad is not None and each.grad.all() for each in head.parameters())
+
+
+def test_a_learned_scale_finds_the_spread_of_the_data() -> None:
+    x = torch.tensor([0.5, 2.0, 0.1]) * torch.randn(500, 3, generator=seeded())
+    head = NormalPart(variance="channel").head(MLPConfig((3,), 2, (8,)))
+    assert isinstance(head, nn.Module)
+    optimiser = torch.optim.Adam(head.parameters(), lr=0.05)
+    for _ in range(200):
+        optimiser.zero_grad()
+        (-head(torch.zeros(500, 3)).log_prob(x).mean()).backward()
+        optimiser.step()
+    torch.testing.assert_close(next(head.parameters()).exp(), x.square().mean(dim=0).sqrt(), rtol=0.01, atol=0)
+
+
+def test_a_value_that_never_varies_is_worth_a_bounded_number_of_nats() -> None:
+    said = torch.full((1, 10), -500.0)
+    said[:, :5] = 0
+    assert NormalPart(variance="each").head(ROWS)(said).log_prob(torch.zeros(1, 5)).item() < 5 * 7
+
+
+@pytest.mark.parametrize("variance", ["fixed", "channel", "each"])
+def test_each_column_has_the_likelihood_that_it_is_told(variance: str) -> None:
+    part = ColumnsPart(("bernoulli", "normal:2", "bernoulli", "normal"), scale=0.5, variance=variance)
+    assert part.kinds() == ("bernoulli", "normal", "normal", "bernoulli", "normal")
+    said = torch.randn(4, 5 * part.outputs, generator=seeded())
+    p = part.head(ROWS)(said)
+    assert isinstance(p, Columns)
+    x = p.sample(seeded(1))
+    assert set(x[:, [0, 3]].unique().tolist()) <= {0.0, 1.0}
+    scale: Tensor | float = 0.5 * said[:, [6, 7, 9]].exp() if variance == "each" else 0.5
+    normal = Normal(said[:, [1, 2, 4]], scale).log_prob(x[:, [1, 2, 4]])
+    torch.testing.assert_close(p.log_prob(x), normal + Bernoulli(said[:, [0, 3]]).log_prob(x[:, [0, 3]]))
+    torch.testing.assert_close(p.mode[:, [1, 2, 4]], said[:, [1, 2, 4]])
+    assert torch.equal(p.mode[:, [0, 3]], (said[:, [0, 3]] > 0).float())
+
+
+@pytest.mark.parametrize(
+    "words", [("normal",), ("bernoulli:5",), ("normal:0",), ("colour",), (), ("normal:x",), ("normal:99999",)]
+)
+def test_columns_of_one_kind_work_and_nonsense_is_refused(words: tuple[str, ...]) -> None:
+    if words in (("normal",), ("bernoulli:5",)):
+        part = ColumnsPart(words)
+        count = len(part.kinds())
+        p = part.head(MLPConfig((count,), 2, (8,)))(torch.zeros(3, count))
+        assert p.log_prob(p.sample(seeded())).isfinite().all()
+        return
+    with pytest.raises(ValueError, match="column"):
+        ColumnsPart(words)
+
+
+def test_columns_and_the_net_are_of_one_width() -> None:
+    with pytest.raises(ValueError, match="columns are 4"):
+        ColumnsPart(("normal:4",)).head(ROWS)
+
+
+def test_a_mixture_says_three_numbers_a_component() -> None:
+    part = LogisticMixturePart(components=4)
+    assert part.outputs == 12
+    assert isinstance(part.head(PICTURES)(torch.zeros(2, 36, 4, 4)), DiscretisedLogisticMixture)
+
+
+def test_a_variance_or_scale_that_makes_no_sense_is_refused() -> None:
+    for wrong in ({"variance": "some"}, {"scale": 0.0}):
+        for part in (NormalPart, LaplacePart, LogisticPart):
+            with pytest.raises(ValueError, match="scale is over 0"):
+                part(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="components"):
+        LogisticMixturePart(components=0)
