@@ -1,6 +1,7 @@
 """Densities and divergences. Nothing here knows what a network, a file or a picture is."""
 
 from vaekit.distributions.base import Likelihood, Posterior, Prior, ToPrior
+from vaekit.distributions.coded import Choices, Signs
 from vaekit.distributions.likelihoods import AutoregressiveCategorical, Bernoulli, Laplace, Normal, SignedBernoulli
 from vaekit.distributions.mixed import GaussianAndCategoricals, NormalAndUniform
 from vaekit.distributions.posteriors import DiagonalGaussian, Point, Quantised
@@ -10,6 +11,7 @@ __all__ = [
     "Always",
     "AutoregressiveCategorical",
     "Bernoulli",
+    "Choices",
     "DiagonalGaussian",
     "GaussianAndCategoricals",
     "Laplace",
@@ -21,6 +23,7 @@ __all__ = [
     "Prior",
     "Quantised",
     "SignedBernoulli",
+    "Signs",
     "StandardNormal",
     "ToPrior",
     "UniformCodes",

@@ -25,6 +25,8 @@ from vaekit.distributions import (
     StandardNormal,
     ToPrior,
 )
+from vaekit.nets.code_parts import CosineVQPart, FSQPart, GumbelPart, LFQPart, ResidualVQPart, VQPart
+from vaekit.nets.kl_net import KLNet
 from vaekit.nets.mlp import MLPConfig
 
 
@@ -75,6 +77,10 @@ class PosteriorPart(Part, Protocol):
     def moments(self) -> int:
         """Numbers that the encoder says of each number in the latent."""
 
+    @property
+    def channels(self) -> int | None:
+        """Channels that the latent must have; None for any."""
+
     def head(self, net: NetPart) -> Callable[[Tensor], Posterior]:
         """Moments -> posterior."""
 
@@ -108,6 +114,7 @@ class GaussianPart:
 
     kind: str = field(default="gaussian", init=False)
     moments: ClassVar[int] = 2
+    channels: ClassVar[None] = None
 
     def head(self, net: NetPart) -> Callable[[Tensor], Posterior]:
         return DiagonalGaussian.from_moments
@@ -122,6 +129,7 @@ class PointPart:
 
     kind: str = field(default="point", init=False)
     moments: ClassVar[int] = 1
+    channels: ClassVar[None] = None
 
     def head(self, net: NetPart) -> Callable[[Tensor], Posterior]:
         return Point
@@ -176,8 +184,17 @@ class CustomaryPart:
         return None if prior is None else Always(prior)
 
 
-NETS: dict[str, type[Any]] = {"mlp": MLPConfig}
-POSTERIORS: dict[str, type[Any]] = {"gaussian": GaussianPart, "point": PointPart}
+NETS: dict[str, type[Any]] = {"mlp": MLPConfig, "kl": KLNet}
+POSTERIORS: dict[str, type[Any]] = {
+    "gaussian": GaussianPart,
+    "point": PointPart,
+    "vq": VQPart,
+    "cosine-vq": CosineVQPart,
+    "residual-vq": ResidualVQPart,
+    "fsq": FSQPart,
+    "lfq": LFQPart,
+    "gumbel": GumbelPart,
+}
 LIKELIHOODS: dict[str, type[Any]] = {
     "bernoulli": BernoulliPart,
     "laplace": LaplacePart,
@@ -195,6 +212,14 @@ class PartsConfig:
     likelihood: LikelihoodPart
     prior: PriorPart = CustomaryPart()
 
+    def __post_init__(self) -> None:
+        wanted = self.posterior.channels
+        if wanted is not None and wanted != self.net.latent_channels:
+            raise ValueError(
+                f"the posterior {self.posterior.kind} needs latent_channels = {wanted}, and the net has "
+                f"{self.net.latent_channels}"
+            )
+
     @property
     def latent_channels(self) -> int:
         return self.net.latent_channels
@@ -211,6 +236,11 @@ class PartsConfig:
     @property
     def picture_size(self) -> int | None:
         return self.net.picture_size
+
+    @property
+    def least_positions(self) -> int:
+        """Rows and columns that a latent must have at least."""
+        return getattr(self.net, "least_positions", 1)
 
     @property
     def blocks(self) -> int:

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from vaekit.distributions import Likelihood, Posterior, Prior
 from vaekit.shapes import PerItem
+from vaekit.training.codes import Anneals
 from vaekit.training.weights import Weight
 from vaekit.vae import VAE
 
@@ -31,6 +32,8 @@ class Pass:
     @cached_property
     def posterior(self) -> Posterior:
         """q(z|x)."""
+        if isinstance(self.vae.to_posterior, Anneals):
+            self.vae.to_posterior.at(self.samples)
         return self.vae.encode(self.x)
 
     @cached_property

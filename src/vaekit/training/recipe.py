@@ -16,10 +16,11 @@ from typing import Any
 
 from vaekit.checkpoints.families import FAMILIES, PARTS, assemble, family_of
 from vaekit.errors import BadRecipe, NotFound, VaekitError, legible
+from vaekit.training.codes import set_codes
 from vaekit.training.loop import Schedule
 from vaekit.training.objectives import Objective, Term
 from vaekit.training.terms import TERMS
-from vaekit.training.weights import Weight
+from vaekit.training.weights import Weight, weight_from
 from vaekit.vae import VAE
 from vaekit.words import record
 
@@ -47,9 +48,15 @@ class Recipe:
         family = family_of(name)
         try:
             config = family.from_words(words) if family.from_words else record(family.config, words)
-            return assemble(family, config)
+            vae = assemble(family, config)
         except (ValueError, VaekitError) as error:
             raise self._bad(f"its [vae] cannot be built: {error}") from error
+        try:
+            if "codes" in self.words:
+                set_codes(vae, self._table("codes"))
+        except ValueError as error:
+            raise self._bad(f"in [codes], {error}") from error
+        return vae
 
     def schedule(self) -> Schedule:
         """How long, how fast.
@@ -106,20 +113,6 @@ class Recipe:
         return BadRecipe(
             f"The recipe {self.name} cannot be used: {why}.", "", "See docs/training.md for what it may say."
         )
-
-
-def weight_from(told: Any, period: float | None = None) -> Weight:
-    """A weight as a table tells it: a number, or points [[samples, weight], ...].
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if type(told) in (int, float):
-        return Weight.constant(float(told))
-    points = [point for point in told if isinstance(point, list) and len(point) == 2] if isinstance(told, list) else []
-    if not points or len(points) != len(told):
-        raise ValueError(f"a weight is a number or a list of [samples, weight], not {legible(repr(told), 60)}")
-    return Weight(tuple((float(place), float(value)) for place, value in points), period)
 
 
 def names() -> list[str]:

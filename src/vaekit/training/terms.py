@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaekit.metrics.lpips import LPIPS
 from vaekit.shapes import PerItem
+from vaekit.training import terms_codes
 from vaekit.training.objectives import Pass, Term
 
 
@@ -60,4 +61,13 @@ def lpips(network: LPIPS) -> Term:
     return Term(of, nats=False)
 
 
-TERMS: Mapping[str, Callable[..., Term]] = {"nll": nll, "kl": kl, "l1": l1, "mse": mse, "lpips": lpips}
+TERMS: Mapping[str, Callable[..., Term]] = {
+    "nll": nll,
+    "kl": kl,
+    "l1": l1,
+    "mse": mse,
+    "lpips": lpips,
+    "commitment": terms_codes.commitment,
+    "codebook": terms_codes.codebook,
+    "entropy": terms_codes.entropy,
+}

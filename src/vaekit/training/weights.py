@@ -1,6 +1,9 @@
 """How much a part of the loss counts, as a function of the samples seen: warm-up, ramps, cycles, phases."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from vaekit.errors import legible
 
 
 @dataclass(frozen=True)
@@ -43,3 +46,17 @@ class Weight:
             return before[-1][1] if before else after[0][1]
         (left, low), (right, high) = before[-1], after[0]
         return low + (high - low) * (place - left) / (right - left)
+
+
+def weight_from(told: Any, period: float | None = None) -> Weight:
+    """A weight as a table tells it: a number, or points [[samples, weight], ...].
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if type(told) in (int, float):
+        return Weight.constant(float(told))
+    points = [point for point in told if isinstance(point, list) and len(point) == 2] if isinstance(told, list) else []
+    if not points or len(points) != len(told):
+        raise ValueError(f"a weight is a number or a list of [samples, weight], not {legible(repr(told), 60)}")
+    return Weight(tuple((float(place), float(value)) for place, value in points), period)

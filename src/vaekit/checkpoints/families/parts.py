@@ -23,7 +23,8 @@ def config_from_words(words: Words) -> PartsConfig:
     """The config that a file's metadata or a recipe tells.
 
     Raises:
-        UnknownVAE: a part is missing or unknown, or one of its fields is missing, unknown or of another type.
+        UnknownVAE: a part is missing or unknown, one of its fields is missing, unknown or of another type, or the parts
+            do not fit together.
     """
     told = dict(words)
     made = {}
@@ -32,7 +33,10 @@ def config_from_words(words: Words) -> PartsConfig:
         made[slot] = part_from_words(slot, part, kinds)
     if told:
         raise UnknownVAE(f"A VAE has no part {legible(next(iter(told)))!r}.", f"Its parts are {', '.join(SLOTS)}.", "")
-    return PartsConfig(**made)
+    try:
+        return PartsConfig(**made)
+    except ValueError as error:
+        raise UnknownVAE(f"The parts of this VAE do not fit together: {error}.", "", "") from error
 
 
 def part_from_words(slot: str, words: object, kinds: Mapping[str, type[Any]]) -> Any:
