@@ -36,10 +36,10 @@ class Signs(Quantised):
 class Choices:
     """One of K codes at every position, each with its own probability: the posterior of a discrete VAE.
 
-    A latent is one-hot along its K channels. A sample is a choice with the gradient of the relaxed one (straight-through
-    Gumbel-softmax: Jang et al. 2017, arXiv 1611.01144, section 2.2); or the relaxed choice itself, which is near one-hot
-    where the temperature is low (Ramesh et al. 2021, arXiv 2102.12092, section 2.1). The divergence is that of the
-    choice, in closed form, either way.
+    A latent is one-hot along its K channels. A sample is a choice with the gradient of the relaxed one (the
+    straight-through Gumbel-softmax of Jang et al. 2017, arXiv 1611.01144, section 2.2); or the relaxed choice itself,
+    which is near one-hot where the temperature is low (Ramesh et al. 2021, arXiv 2102.12092, section 2.1). The
+    divergence is that of the choice, in closed form, either way.
     """
 
     continuous: Tensor

@@ -5,6 +5,7 @@ Everything is a sum over micro-batches and processes, so that it does not matter
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -49,8 +50,8 @@ class Learning:
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     """For vectors (n, d) the index of the nearest of (k, d), (n,); of equally near ones the first."""
     # Differences are taken before squaring: with |z|^2 - 2 z.e + |e|^2, two close codes may change places.
-    distances = (torch.cdist(chunk, codebook, compute_mode="donot_use_mm_for_euclid_dist") for chunk in split(vectors, codebook))
-    return torch.cat([each.argmin(dim=1) for each in distances])
+    apart = partial(torch.cdist, x2=codebook, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.cat([apart(chunk).argmin(dim=1) for chunk in split(vectors, codebook)])
 
 
 @torch.no_grad()

@@ -71,6 +71,7 @@ class KLConfig:
         sides = (self.encoder_widths, self.encoder_blocks), (self.decoder_widths, self.decoder_blocks)
         return max(len(widths) * blocks for widths, blocks in sides)
 
+
 def conv3x3(in_channels: int, out_channels: int, padding: str) -> nn.Conv2d:
     """A convolution that keeps the size of the map."""
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, padding_mode="reflect" if padding == REFLECT else "zeros")

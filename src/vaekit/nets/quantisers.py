@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +46,8 @@ class FiniteScalarQuantiser(CodeHead):
 
     def embed(self, codes: Codes) -> Tensor:
         """Indices (b, ...) -> their latents (b, d, ...)."""
-        digits = [codes // place % levels - levels // 2 for place, levels in zip(self._places, self.levels, strict=True)]
-        return torch.stack([digit / (levels // 2) for digit, levels in zip(digits, self.levels, strict=True)], dim=1)
+        places = zip(self._places, self.levels, strict=True)
+        return torch.stack([(codes // place % levels - levels // 2) / (levels // 2) for place, levels in places], dim=1)
 
     def _codes(self, digits: Tensor) -> Codes:
         places = torch.tensor(self._places, device=digits.device)
@@ -66,7 +67,7 @@ class FiniteScalarQuantiser(CodeHead):
 
 
 class SignQuantiser(CodeHead):
-    """Moments (b, d, ...) -> their signs: 2^d codes without a codebook (Yu et al. 2023, arXiv 2310.05737, section 3)."""
+    """Moments (b, d, ...) -> their signs: 2^d codes without a codebook (Yu et al. 2023, arXiv 2310.05737, sec. 3)."""
 
     def __init__(self, width: int) -> None:
         super().__init__(2**width)
@@ -96,15 +97,20 @@ class ResidualQuantiser(nn.Module):
         """Codes at each position."""
         return len(self.stages)
 
+    @property
+    def quantisers(self) -> list[VectorQuantiser]:
+        """The stages, in their order."""
+        return [cast(VectorQuantiser, stage) for stage in self.stages]
+
     def learn(self, learning: Learning) -> None:
         """As a `VectorQuantiser` does. Each stage gets its first codes a step after the one whose rest it quantises."""
-        for delay, stage in enumerate(self.stages):
+        for delay, stage in enumerate(self.quantisers):
             stage.learn(learning, delay)
 
     def forward(self, moments: Tensor) -> Quantised:
         exact = moments.to(torch.promote_types(moments.dtype, torch.float32))
         rest, codes, embedded = exact.detach(), [], torch.zeros_like(exact)
-        for stage in self.stages:
+        for stage in self.quantisers:
             found: Quantised = stage(rest)
             rest = rest - found.embedded.detach()
             codes.append(found.codes)
@@ -113,7 +119,7 @@ class ResidualQuantiser(nn.Module):
 
     def embed(self, codes: Codes) -> Tensor:
         """Indices (b, n, ...) -> the sums of their vectors (b, d, ...)."""
-        parts = [stage.embed(each) for stage, each in zip(self.stages, codes.unbind(dim=1), strict=True)]
+        parts = [stage.embed(each) for stage, each in zip(self.quantisers, codes.unbind(dim=1), strict=True)]
         return torch.stack(parts).sum(dim=0)
 
 
@@ -133,14 +139,14 @@ class ChoiceQuantiser(CodeHead):
     def __init__(self, codes: int, relaxed: bool) -> None:
         super().__init__(codes)
         self.relaxed = relaxed
-        self.temperature: Callable[[float], float] = _customary
-        self.samples = 0.0
+        self.temperature: Callable[[int | float], float] = _customary
+        self.samples: int | float = 0
 
-    def anneal(self, temperature: Callable[[float], float]) -> None:
+    def anneal(self, temperature: Callable[[int | float], float]) -> None:
         """From now on, take the temperature from this function of the samples seen."""
         self.temperature = temperature
 
-    def at(self, samples: float) -> None:
+    def at(self, samples: int | float) -> None:
         """So many samples were seen."""
         self.samples = samples
 
@@ -155,5 +161,5 @@ class ChoiceQuantiser(CodeHead):
         return nn.functional.one_hot(codes, self.size).movedim(-1, 1).float()
 
 
-def _customary(_: float) -> float:
+def _customary(_: int | float) -> float:
     return TEMPERATURE

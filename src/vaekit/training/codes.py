@@ -23,10 +23,10 @@ class Learns(Protocol):
 class Anneals(Protocol):
     """A head with a temperature that follows from the samples seen."""
 
-    def anneal(self, temperature: Callable[[float], float]) -> None:
+    def anneal(self, temperature: Callable[[int | float], float]) -> None:
         """From now on, take it from this function."""
 
-    def at(self, samples: float) -> None:
+    def at(self, samples: int | float) -> None:
         """So many samples were seen."""
 
 
@@ -37,7 +37,8 @@ def set_codes(vae: VAE, words: Mapping[str, Any]) -> None:
     Raises:
         ValueError: a field is unknown or of another type, or this head has nothing of the kind.
     """
-    settings, head = dict(words), vae.to_posterior
+    settings = dict(words)
+    head: object = vae.to_posterior
     temperature = settings.pop("temperature", None)
     if temperature is not None:
         if not isinstance(head, Anneals):
@@ -54,7 +55,7 @@ def set_codes(vae: VAE, words: Mapping[str, Any]) -> None:
 
 def codes_told(vae: VAE) -> dict[str, float]:
     """How the codes were used of late, for the log: `usage`, the share of codes that were chosen among the last
-    `WINDOW` choices for each code, and `perplexity` over about as many. Of several heads with the end of their names."""
+    `WINDOW` choices for each code, and `perplexity` over about as many. Of several heads with the end of their name."""
     told = {}
     for name, head in vae.named_modules():
         if isinstance(head, CodeHead) and head.recent is not None and head.waiting is not None:

@@ -32,8 +32,9 @@ class Pass:
     @cached_property
     def posterior(self) -> Posterior:
         """q(z|x)."""
-        if isinstance(self.vae.to_posterior, Anneals):
-            self.vae.to_posterior.at(self.samples)
+        head: object = self.vae.to_posterior
+        if isinstance(head, Anneals):
+            head.at(self.samples)
         return self.vae.encode(self.x)
 
     @cached_property

@@ -48,10 +48,16 @@ def entropy(temperature: float = 0.01, diversity: float = 1.0, together: int = 1
         minus, plus = (each.movedim(1, -1).flatten(0, -2) for each in q.log_chances(temperature))
         alone = -(minus.exp() * minus + plus.exp() * plus).sum(dim=1).mean()
         groups = zip(minus.split(together, dim=1), plus.split(together, dim=1), strict=True)
-        pooled = [torch.special.entr(joint(*group).mean(dim=0)).sum() for group in groups]
+        pooled = [surprise(joint(*group).mean(dim=0)) for group in groups]
         return alone - diversity * torch.stack(pooled).sum()
 
     return Term(of, nats=False, of_latents=True)
+
+
+def surprise(chances: Tensor) -> Tensor:
+    """The entropy of a distribution in nats, with a gradient where a chance is 0: that of `torch.special.entr` is not
+    finite there."""
+    return -(chances * chances.clamp(min=torch.finfo(chances.dtype).tiny).log()).sum()
 
 
 def joint(log_minus: Tensor, log_plus: Tensor) -> Tensor:

@@ -23,9 +23,9 @@ class Weight:
     Two points at one place are a step; the second counts from there on.
     """
 
-    points: tuple[tuple[int | float, float], ...]
+    points: tuple[tuple[int | float, int | float], ...]
     """(samples, weight), in the order of samples."""
-    period: float | None = None
+    period: int | float | None = None
 
     def __post_init__(self) -> None:
         places = [place for place, _ in self.points]
@@ -33,11 +33,11 @@ class Weight:
             raise ValueError(f"the points {self.points} are not in the order of samples")
 
     @classmethod
-    def constant(cls, value: float) -> "Weight":
+    def constant(cls, value: int | float) -> "Weight":
         """The same at all times."""
         return cls(((0, value),))
 
-    def at(self, samples: float) -> float:
+    def at(self, samples: int | float) -> float:
         """The weight after so many samples."""
         place = samples if self.period is None else samples % self.period
         before = [point for point in self.points if point[0] <= place]
@@ -48,7 +48,7 @@ class Weight:
         return low + (high - low) * (place - left) / (right - left)
 
 
-def weight_from(told: Any, period: float | None = None) -> Weight:
+def weight_from(told: Any, period: int | float | None = None) -> Weight:
     """A weight as a table tells it: a number, or points [[samples, weight], ...].
 
     Raises:
