@@ -125,3 +125,17 @@ def test_defects_prints_what_was_named() -> None:
     rows = dict(re.findall(r"^(none|salt) +(\d+/\d+)  ", printed, flags=re.MULTILINE))
     assert rows == {"none": "3/3", "salt": "9/9"}
     assert re.search(r"^the ten cases, each weighing the same: 100.0 %$", printed, flags=re.MULTILINE)
+
+
+def test_codes_prints_a_row_for_each_side(tmp_path: Path) -> None:
+    pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
+    rows = torch.randint(256, (24, 32 * 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    Image.fromarray(rows.numpy()).save(tmp_path / "sprite.png")
+    small = ["--samples", "128", "--steps", "1", "--widths", "8,8,8", "--held-out", "8"]
+    printed = run("codes.py", tmp_path / "sprite.png", *small)
+    for name in ("vaekit", "VectorQuantize", "vaekit", "FSQ"):
+        row = re.search(rf"^{name} +(\S+) % +(\S+) +(\S+) +(\S+) dB +(\S+)$", printed, flags=re.MULTILINE)
+        assert row is not None
+        assert min(map(float, row.groups())) > 0
+    ours, theirs = re.findall(r"^(?:vaekit|FSQ) .*%(.*) dB", printed.split("\n\n")[-1], flags=re.MULTILINE)
+    assert ours == theirs, "rounding is the same in both, and so is all that follows"

@@ -12,6 +12,7 @@ from torch.distributions import Categorical, Independent, kl_divergence
 from torch.distributions import Normal as TorchNormal
 
 from vaekit.distributions import (
+    Choices,
     DiagonalGaussian,
     GaussianAndCategoricals,
     NormalAndUniform,
@@ -23,6 +24,8 @@ from vaekit.distributions import (
     UniformCodes,
 )
 from vaekit.distributions.base import map_tensors, sum_items
+from vaekit.nets.quantisers import ChoiceQuantiser, FiniteScalarQuantiser, ResidualQuantiser, SignQuantiser
+from vaekit.nets.vq import CosineQuantiser
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def mixed(moments: Tensor) -> GaussianAndCategoricals:
     return GaussianAndCategoricals.from_moments(moments, (3,))
 
 
-@pytest.fixture(params=["gaussian", "point", "quantised", "mixed"])
+@pytest.fixture(params=["gaussian", "point", "quantised", "mixed", "cosine-vq", "residual-vq", "fsq", "lfq", "gumbel"])
 def member(request: pytest.FixtureRequest, quantiser: nn.Module) -> Member:
     moments = torch.randn(3, 4, 2, 5, generator=seeded()).requires_grad_()
     twice = torch.randn(3, 8, 2, 5, generator=seeded()).requires_grad_()
@@ -57,6 +60,12 @@ def member(request: pytest.FixtureRequest, quantiser: nn.Module) -> Member:
         "quantised": Member(quantiser, moments, UniformCodes(5)),
         # Of four channels one is a number; the others are three categories.
         "mixed": Member(mixed, torch.randn(3, 5, 2, 5, generator=seeded()).requires_grad_(), MIXED_PRIOR, 1),
+        # Unit vectors and bounded numbers have gradients of their own, and choices those of relaxed ones.
+        "cosine-vq": Member(CosineQuantiser(5, 4), moments, UniformCodes(5), 0),
+        "residual-vq": Member(ResidualQuantiser(5, 4, stages=3), moments, UniformCodes(5**3)),
+        "fsq": Member(FiniteScalarQuantiser((4, 3, 3, 2)), moments, UniformCodes(72), 0),
+        "lfq": Member(SignQuantiser(4), moments, UniformCodes(2**4)),
+        "gumbel": Member(ChoiceQuantiser(4, relaxed=True).eval(), moments, UniformCodes(4), 0),
     }
     return members[request.param]
 
@@ -325,3 +334,39 @@ def test_standard_normal_is_that_of_torch(shape: tuple[int, ...]) -> None:
     z = torch.randn(shape, generator=seeded())
     expected = TorchNormal(0.0, 1.0).log_prob(z).flatten(1).sum(dim=1)
     torch.testing.assert_close(StandardNormal().log_prob(z), expected)
+
+
+def test_a_choice_has_the_probabilities_and_the_divergence_of_torch() -> None:
+    logits = torch.randn(5, 4, 2, 3, generator=seeded())
+    q, law = Choices(logits), Categorical(logits=logits.movedim(1, -1))
+    z = q.sample(seeded(1))
+    torch.testing.assert_close(q.log_prob(z), law.log_prob(z.argmax(dim=1)).sum(dim=(1, 2)))
+    expected = kl_divergence(law, Categorical(logits=torch.zeros(5, 2, 3, 4))).sum(dim=(1, 2))
+    torch.testing.assert_close(q.kl(UniformCodes(4)), expected)
+    drawn = q.log_prob(z) - UniformCodes(4).log_prob(z)
+    assert drawn.shape == expected.shape
+
+
+def test_choices_are_drawn_as_often_as_they_are_probable() -> None:
+    logits = torch.tensor([[1.0, 0.0, -1.0]])
+    z = Choices(logits.expand(40_000, -1), temperature=0.1).sample(seeded())
+    assert torch.equal(z, z.round())
+    torch.testing.assert_close(z.mean(dim=0), logits.softmax(dim=1)[0], atol=0.01, rtol=0)
+    relaxed = Choices(logits.expand(40_000, -1), temperature=0.01, relaxed=True).sample(seeded())
+    torch.testing.assert_close(relaxed.sum(dim=1), torch.ones(40_000))
+    torch.testing.assert_close(relaxed.mean(dim=0), logits.softmax(dim=1)[0], atol=0.01, rtol=0)
+
+
+def test_codes_cost_as_much_as_uniform_ones_say(member: Member) -> None:
+    q = member.build(member.moments.detach())
+    if isinstance(q, Quantised) and isinstance(member.prior, UniformCodes):
+        cost = torch.full((3,), 2 * 5 * math.log(member.prior.size))
+        torch.testing.assert_close(q.kl(member.prior), cost)
+        torch.testing.assert_close(-member.prior.log_prob(q.mode), cost)
+        assert torch.equal(member.build.embed(q.codes), q.embedded)  # type: ignore[attr-defined]
+
+
+def test_half_precision_moments_are_read_in_single(member: Member) -> None:
+    q = member.build(member.moments.detach().bfloat16())
+    if not isinstance(q, Point):
+        assert q.mode.dtype == q.sample(seeded()).dtype == torch.float32

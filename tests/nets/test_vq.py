@@ -11,7 +11,7 @@ from torch import nn
 
 from vaekit.checkpoints.loading import load
 from vaekit.distributions import Quantised
-from vaekit.nets import vq
+from vaekit.nets import codebooks
 from vaekit.nets.vq import VectorQuantiser, VQConfig
 
 TOLERANCE = 1e-4
@@ -69,7 +69,7 @@ def test_agrees_with_diffusers(
 @settings(deadline=None)
 def test_the_code_is_the_nearest(codes: int, width: int, batch: int, positions: int) -> None:
     torch.manual_seed(codes)
-    head = VectorQuantiser(codes, width)
+    head = VectorQuantiser(codes, width).eval()
     z = torch.randn(batch, width, positions, 2) / codes
     q = head(z)
     distances = (z.movedim(1, -1).unsqueeze(-2).double() - head.codebook.double()).square().sum(dim=-1)
@@ -79,14 +79,14 @@ def test_the_code_is_the_nearest(codes: int, width: int, batch: int, positions: 
 
 def test_codes_stay_what_they_are_however_close(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousandth of a thousandth apart, far from the origin, and a few at a time."""
-    head = VectorQuantiser(100, 4)
+    head = VectorQuantiser(100, 4).eval()
     with torch.no_grad():
         head.codebook.copy_(1 + 1e-6 * torch.arange(100).view(-1, 1).expand(100, 4))
     codes = torch.arange(100).view(1, 10, 10)
     assert len(head.codebook.unique(dim=0)) > 50
     whole = head(head.embed(codes))
     assert torch.equal(whole.embedded, head.embed(codes))
-    monkeypatch.setattr(vq, "DISTANCES_AT_ONCE", 300)
+    monkeypatch.setattr(codebooks, "DISTANCES_AT_ONCE", 300)
     assert torch.equal(head(head.embed(codes)).codes, whole.codes)
 
 

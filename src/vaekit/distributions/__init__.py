@@ -1,6 +1,7 @@
 """Densities and divergences. Nothing here knows what a network, a file or a picture is."""
 
 from vaekit.distributions.base import Likelihood, Posterior, Prior, SampledPrior, ToPrior
+from vaekit.distributions.coded import Choices, Signs
 from vaekit.distributions.columns import Columns
 from vaekit.distributions.discretised import DiscretisedLogistic, DiscretisedLogisticMixture
 from vaekit.distributions.likelihoods import AutoregressiveCategorical, Bernoulli, Laplace, Normal, SignedBernoulli
@@ -14,6 +15,7 @@ __all__ = [
     "Always",
     "AutoregressiveCategorical",
     "Bernoulli",
+    "Choices",
     "Columns",
     "DiagonalGaussian",
     "DiscretisedLogistic",
@@ -30,6 +32,7 @@ __all__ = [
     "Quantised",
     "SampledPrior",
     "SignedBernoulli",
+    "Signs",
     "StandardNormal",
     "ToPrior",
     "Transformed",

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.distributions.base import Prior, standard_noise, sum_items
-from vaekit.distributions.priors import StandardNormal, UniformCodes
+from vaekit.distributions.priors import StandardNormal
 from vaekit.shapes import Codes, PerItem
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
@@ -88,9 +88,9 @@ class Quantised:
     continuous: Tensor
     """What the encoder said, (b, d, ...); the commitment loss pulls it towards `embedded`."""
     codes: Codes
-    """The chosen indices, (b, ...)."""
+    """The chosen indices, (b, ...); (b, n, ...) where each position has n of them."""
     embedded: Tensor
-    """The chosen codebook vectors, (b, d, ...)."""
+    """What they stand for, (b, d, ...)."""
 
     @property
     def mean(self) -> Tensor:
@@ -110,6 +110,4 @@ class Quantised:
 
     def kl(self, prior: Prior, generator: Generator | None = None) -> PerItem:
         """positions * log(K) under uniform codes: what the codes cost to send, a constant (arXiv 1711.00937, 3.1)."""
-        if isinstance(prior, UniformCodes):
-            return -prior.log_prob_codes(self.codes)
         return -prior.log_prob(self.embedded)

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.distributions.base import Posterior, Prior, standard_noise, sum_items
-from vaekit.shapes import Codes, PerItem
+from vaekit.shapes import PerItem
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,15 @@ class StandardNormal:
 
 @dataclass(frozen=True)
 class UniformCodes:
-    """Every one of `size` codes equally likely at every position: the prior of a vector quantiser."""
+    """Every one of `size` codes equally likely at every position: the prior of a vector quantiser. Where a position has
+    n indices of K each, its code is all of them together, one of K^n."""
 
     size: int
 
     def log_prob(self, z: Tensor) -> PerItem:
         """For embedded codes (b, d, positions...): one code for each position."""
-        return self.log_prob_codes(torch.zeros_like(z[:, 0], dtype=torch.long))
-
-    def log_prob_codes(self, codes: Codes) -> PerItem:
-        positions = codes[0].numel()
-        return torch.full((codes.shape[0],), -positions * math.log(self.size), device=codes.device)
+        positions = math.prod(z.shape[2:])
+        return torch.full((z.shape[0],), -positions * math.log(self.size), device=z.device)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class KLConfig:
 
     image_channels: int
     latent_channels: int
-    """Channels of the raw latents z; the encoder outputs `moments_per_latent` times as many."""
+    """Channels of the raw latents z."""
     hidden_channels: int
     """Channels between the trunks and the 1x1 convolutions ("z_channels"); equals `latent_channels` without them."""
     encoder_widths: tuple[int, ...]
@@ -70,11 +70,6 @@ class KLConfig:
         """Residual blocks of the larger half."""
         sides = (self.encoder_widths, self.encoder_blocks), (self.decoder_widths, self.decoder_blocks)
         return max(len(widths) * blocks for widths, blocks in sides)
-
-    @property
-    def moments_per_latent(self) -> int:
-        """Numbers that the encoder says of each number in the latent: its mean and its log-variance."""
-        return 2
 
 
 def conv3x3(in_channels: int, out_channels: int, padding: str) -> nn.Conv2d:
@@ -218,15 +213,17 @@ class Middle(nn.Module):
 class Encoder(nn.Module):
     """Pictures (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last.
 
-    With one moment per latent, as before a vector quantiser, they are (b, z, h/f, w/f)."""
+    Args:
+        config: the shape.
+        moments: numbers said of each number in the latent: two for a Gaussian; with one, as before a vector quantiser,
+            moments are (b, z, h/f, w/f).
+    """
 
-    def __init__(self, config: KLConfig) -> None:
+    def __init__(self, config: KLConfig, moments: int = 2) -> None:
         super().__init__()
         self.config = config
         widths, groups, padding = config.encoder_widths, config.norm_groups, config.padding
-        hidden, moments = (
-            config.moments_per_latent * channels for channels in (config.hidden_channels, config.latent_channels)
-        )
+        hidden, told = (moments * channels for channels in (config.hidden_channels, config.latent_channels))
         self.conv_in = conv3x3(config.image_channels, widths[0], padding)
         self.down = nn.ModuleList(
             DownLevel(
@@ -243,7 +240,7 @@ class Encoder(nn.Module):
         self.mid = Middle(widths[-1], config.mid_attention, groups, padding)
         self.norm_out = nn.GroupNorm(groups, widths[-1], eps=NORM_EPSILON)
         self.conv_out = conv3x3(widths[-1], hidden, padding)
-        self.quant_conv = nn.Conv2d(hidden, moments, 1) if config.quant_conv else nn.Identity()
+        self.quant_conv = nn.Conv2d(hidden, told, 1) if config.quant_conv else nn.Identity()
 
     def forward(self, x: Images) -> Moments:
         h = self.conv_in(x)
@@ -255,9 +252,14 @@ class Encoder(nn.Module):
 
 class Decoder(nn.Module):
     """Raw latents (b, z, i, j) -> pictures (b, 3, f*i, f*j). Levels are numbered by resolution: `up[0]` is the last
-    to run, at full resolution, as in the LDM checkpoints."""
+    to run, at full resolution, as in the LDM checkpoints.
 
-    def __init__(self, config: KLConfig) -> None:
+    Args:
+        config: the shape.
+        outputs: numbers said of each value of a picture: with k of them, what comes out is (b, 3k, f*i, f*j).
+    """
+
+    def __init__(self, config: KLConfig, outputs: int = 1) -> None:
         super().__init__()
         self.config = config
         widths, groups, padding = config.decoder_widths, config.norm_groups, config.padding
@@ -279,7 +281,7 @@ class Decoder(nn.Module):
             for i, width in enumerate(widths)
         )
         self.norm_out = nn.GroupNorm(groups, widths[0], eps=NORM_EPSILON)
-        self.conv_out = conv3x3(widths[0], config.image_channels, padding)
+        self.conv_out = conv3x3(widths[0], outputs * config.image_channels, padding)
 
     def forward(self, z: Latents) -> Images:
         h = self.mid(self.conv_in(self.post_quant_conv(z)))
@@ -288,6 +290,6 @@ class Decoder(nn.Module):
         return self.conv_out(F.silu(self.norm_out(h)))
 
 
-def build(config: KLConfig) -> tuple[Encoder, Decoder]:
+def build(config: KLConfig, moments: int = 2, outputs: int = 1) -> tuple[Encoder, Decoder]:
     """Both halves, with torch's initial weights (or none, under `torch.device("meta")`)."""
-    return Encoder(config), Decoder(config)
+    return Encoder(config, moments), Decoder(config, outputs)

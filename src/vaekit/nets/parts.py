@@ -20,6 +20,8 @@ from vaekit.distributions import (
     StandardNormal,
     ToPrior,
 )
+from vaekit.nets.code_parts import CosineVQPart, FSQPart, GumbelPart, LFQPart, ResidualVQPart, VQPart
+from vaekit.nets.kl_net import KLNet
 from vaekit.nets.likelihoods import (
     BernoulliPart,
     ColumnsPart,
@@ -42,6 +44,7 @@ class GaussianPart:
 
     kind: str = field(default="gaussian", init=False)
     moments: ClassVar[int] = 2
+    channels: ClassVar[None] = None
 
     def head(self, net: NetPart) -> Callable[[Tensor], Posterior]:
         return DiagonalGaussian.from_moments
@@ -56,6 +59,7 @@ class PointPart:
 
     kind: str = field(default="point", init=False)
     moments: ClassVar[int] = 1
+    channels: ClassVar[None] = None
 
     def head(self, net: NetPart) -> Callable[[Tensor], Posterior]:
         return Point
@@ -75,8 +79,22 @@ class CustomaryPart:
         return None if prior is None else Always(prior)
 
 
-NETS: dict[str, type[Any]] = {"mlp": MLPConfig, "residual": ResidualConfig, "sequence": SequenceConfig}
-POSTERIORS: dict[str, type[Any]] = {"gaussian": GaussianPart, "point": PointPart}
+NETS: dict[str, type[Any]] = {
+    "mlp": MLPConfig,
+    "residual": ResidualConfig,
+    "kl": KLNet,
+    "sequence": SequenceConfig,
+}
+POSTERIORS: dict[str, type[Any]] = {
+    "gaussian": GaussianPart,
+    "point": PointPart,
+    "vq": VQPart,
+    "cosine-vq": CosineVQPart,
+    "residual-vq": ResidualVQPart,
+    "fsq": FSQPart,
+    "lfq": LFQPart,
+    "gumbel": GumbelPart,
+}
 LIKELIHOODS: dict[str, type[Any]] = {
     "bernoulli": BernoulliPart,
     "laplace": LaplacePart,
@@ -104,6 +122,14 @@ class PartsConfig:
     likelihood: LikelihoodPart
     prior: PriorPart = CustomaryPart()
 
+    def __post_init__(self) -> None:
+        wanted = self.posterior.channels
+        if wanted is not None and wanted != self.net.latent_channels:
+            raise ValueError(
+                f"the posterior {self.posterior.kind} needs latent_channels = {wanted}, and the net has "
+                f"{self.net.latent_channels}"
+            )
+
     @property
     def latent_channels(self) -> int:
         return self.net.latent_channels
@@ -120,6 +146,11 @@ class PartsConfig:
     @property
     def picture_size(self) -> int | None:
         return self.net.picture_size
+
+    @property
+    def least_positions(self) -> int:
+        """Rows and columns that a latent must have at least."""
+        return getattr(self.net, "least_positions", 1)
 
     @property
     def blocks(self) -> int:

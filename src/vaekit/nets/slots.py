@@ -58,6 +58,10 @@ class PosteriorPart(Part, Protocol):
     def moments(self) -> int:
         """Numbers that the encoder says of each number in the latent."""
 
+    @property
+    def channels(self) -> int | None:
+        """Channels that the latent must have; None for any."""
+
     def head(self, net: NetPart) -> Callable[[Tensor], Posterior]:
         """Moments -> posterior."""
 

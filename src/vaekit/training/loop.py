@@ -14,6 +14,7 @@ from torch.optim import AdamW
 
 from vaekit.errors import TrainingDiverged
 from vaekit.training.adapting import Adapts, adapting
+from vaekit.training.codes import codes_told
 from vaekit.training.data import Stream, ahead
 from vaekit.training.ema import EMA
 from vaekit.training.objectives import Losses, Objective
@@ -195,6 +196,7 @@ def train(
             opponent.step(processes, state.samples)
         for name, head in heads.items():
             head.adapt(processes.sum_, generator_for(stream.seed, f"adapting {name}", state.samples))
+        told_parts |= codes_told(vae)
         for average in state.averages:
             average.update(vae, state.samples // schedule.batch_size)
         state.samples += schedule.batch_size

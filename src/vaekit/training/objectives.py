@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from vaekit.distributions import Likelihood, Posterior, Prior
 from vaekit.shapes import PerItem
+from vaekit.training.codes import Anneals
 from vaekit.training.weights import Weight
 from vaekit.vae import VAE
 
@@ -36,6 +37,9 @@ class Pass:
     @cached_property
     def posterior(self) -> Posterior:
         """q(z|x)."""
+        head: object = self.vae.to_posterior
+        if isinstance(head, Anneals):
+            head.at(self.samples)
         return self.vae.encode(self.x)
 
     @cached_property

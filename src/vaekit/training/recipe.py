@@ -16,6 +16,7 @@ from typing import Any
 
 from vaekit.checkpoints.families import FAMILIES, PARTS, assemble, family_of
 from vaekit.errors import BadRecipe, NotFound, VaekitError, legible
+from vaekit.training.codes import set_codes
 from vaekit.training.loop import Schedule
 from vaekit.training.objectives import Objective, Term
 from vaekit.training.terms import TERMS
@@ -47,9 +48,15 @@ class Recipe:
         family = family_of(name)
         try:
             config = family.from_words(words) if family.from_words else record(family.config, words)
-            return assemble(family, config)
+            vae = assemble(family, config)
         except (ValueError, VaekitError) as error:
             raise self._bad(f"its [vae] cannot be built: {error}") from error
+        try:
+            if "codes" in self.words:
+                set_codes(vae, self._table("codes"))
+        except ValueError as error:
+            raise self._bad(f"in [codes], {error}") from error
+        return vae
 
     def schedule(self) -> Schedule:
         """How long, how fast.

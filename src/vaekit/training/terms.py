@@ -12,6 +12,7 @@ from torch import Tensor
 from vaekit.distributions import DiagonalGaussian, StandardNormal
 from vaekit.errors import BadRecipe
 from vaekit.shapes import PerItem
+from vaekit.training import terms_codes
 from vaekit.training.objectives import Pass, Term
 from vaekit.training.terms_bounds import iwae
 from vaekit.training.terms_latents import dimension_kl, mmd, mutual_information, total_correlation
@@ -109,6 +110,9 @@ TERMS: Mapping[str, Callable[..., Term]] = {
     "total_correlation": total_correlation,
     "dimension_kl": dimension_kl,
     "mmd": mmd,
+    "commitment": terms_codes.commitment,
+    "codebook": terms_codes.codebook,
+    "entropy": terms_codes.entropy,
     "l1": l1,
     "mse": mse,
     "lpips": lpips,

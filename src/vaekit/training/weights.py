@@ -24,7 +24,7 @@ class Weight:
     Two points at one place are a step; the second counts from there on.
     """
 
-    points: tuple[tuple[int | float, float], ...]
+    points: tuple[tuple[int | float, int | float], ...]
     """(samples, weight), in the order of samples."""
     period: int | float | None = None
 
@@ -34,7 +34,7 @@ class Weight:
             raise ValueError(f"the points {self.points} are not in the order of samples")
 
     @classmethod
-    def constant(cls, value: float) -> "Weight":
+    def constant(cls, value: int | float) -> "Weight":
         """The same at all times."""
         return cls(((0, value),))
 

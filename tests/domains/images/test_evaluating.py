@@ -1,5 +1,7 @@
 """A folder of pictures through a VAE: what it sees of them, and whether the numbers are those of the measures."""
 
+import dataclasses
+import math
 import shutil
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from vaekit.errors import BadPicture, HalfMissing, NotFound
 from vaekit.evaluation.evaluating import Evaluation
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
+from vaekit.nets.vq import VQConfig
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.vae import VAE
@@ -206,3 +209,10 @@ def test_results_that_are_no_numbers_are_skipped(engine: Engine, folder: Path, m
     found = evaluate_pictures(engine, folder, Wishes(size=None))
     assert found.measured == 2
     assert sum("not numbers" in str(item.error) for item in found.skipped) == 3
+
+
+def test_codes_are_counted_where_there_are_any(small_kl: KLConfig, folder: Path) -> None:
+    config = VQConfig(**dataclasses.asdict(small_kl), codes=12)
+    found = values(evaluate_pictures(Engine(vae_of("vq", config), Plan(memory="1GiB")), folder, Wishes(size=None)))
+    assert 1 / 12 <= found["code_usage"] <= 1 <= found["code_perplexity"] <= 12
+    assert found["bits_per_code"] == pytest.approx(math.log2(found["code_perplexity"]))

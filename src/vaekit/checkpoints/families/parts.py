@@ -35,8 +35,8 @@ def config_from_words(words: Words) -> PartsConfig:
         made[slot] = part_from_words(slot, part, kinds)
     if told:
         raise UnknownVAE(f"A VAE has no part {legible(next(iter(told)))!r}.", f"Its parts are {', '.join(SLOTS)}.", "")
-    config = PartsConfig(**made)
     try:
+        config = PartsConfig(**made)
         with torch.device("meta"):
             config.likelihood.head(config.net)
             config.prior.head(config.net, config.posterior)

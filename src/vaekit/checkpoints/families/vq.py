@@ -18,7 +18,7 @@ from vaekit.checkpoints.families.diffusers_frame import one_factor
 from vaekit.checkpoints.families.family import Family, Shapes, first_shape
 from vaekit.checkpoints.families.layout import Layout, Rules, same_names
 from vaekit.distributions import Always, Laplace, UniformCodes
-from vaekit.nets import kl, vq
+from vaekit.nets import vq
 from vaekit.nets.vq import VQConfig
 from vaekit.vae import LatentFrame
 
@@ -60,7 +60,7 @@ FAMILY = Family(
     config=VQConfig,
     layouts=LAYOUTS,
     detect=detect_vq,
-    build=kl.build,
+    build=vq.build,
     posterior_head=vq.quantiser,
     likelihood_head=lambda _: Laplace,
     prior_head=lambda config: Always(UniformCodes(config.codes)),

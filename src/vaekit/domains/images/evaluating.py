@@ -21,6 +21,7 @@ from vaekit.domains.images.picture_measures import feature_distances, fidelity, 
 from vaekit.domains.images.reading import Picture, find_pictures, read_picture
 from vaekit.domains.images.writing import to_bytes
 from vaekit.errors import NotFound
+from vaekit.evaluation.code_use import SaysCodes, code_use
 from vaekit.evaluation.evaluating import Data, Evaluation, Measures, evaluate, quietly
 from vaekit.evaluation.measures import evidence
 from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, chosen_names, digest, versions
@@ -137,6 +138,9 @@ def measures_for(vae: VAE, wishes: Wishes, device: torch.device) -> tuple[Measur
     else:
         why = "This VAE's encoder tells a point and no distribution."
         missing |= dict.fromkeys(("kl", *(("elbo", "nll") if wishes.nll_samples else ())), why)
+    head: object = vae.to_posterior
+    if isinstance(head, SaysCodes):
+        pooled.append(code_use(head))
     features = wishes.features or find_inception()
     if features is not None:
         pooled.append(feature_distances(load_inception(features, device), wishes.seed))

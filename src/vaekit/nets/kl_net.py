@@ -1,0 +1,21 @@
+"""The convolutional nets of `kl.py` as a part: for pictures of any size, with any posterior and likelihood."""
+
+from dataclasses import dataclass, field
+
+from vaekit.nets.kl import Decoder, Encoder, KLConfig, build
+
+
+@dataclass(frozen=True)
+class KLNet(KLConfig):
+    """The shape of such a pair. Nothing in it says what the numbers mean that come out."""
+
+    kind: str = field(default="kl", init=False)
+
+    @property
+    def picture_size(self) -> None:
+        """It takes pictures of any size."""
+        return
+
+    def build(self, moments: int, outputs: int) -> tuple[Encoder, Decoder]:
+        """Both halves: an encoder that says so many numbers of a latent, a decoder that says so many of a value."""
+        return build(self, moments, outputs)

@@ -1,0 +1,59 @@
+"""Codes counted over a data set: by hand, and however it is divided."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from vaekit.evaluation.code_use import CodePool, SaysCodes, code_use
+from vaekit.evaluation.measures import Together
+from vaekit.evaluation.seen import Seen, Whole
+from vaekit.nets.quantisers import FiniteScalarQuantiser, ResidualQuantiser
+from vaekit.nets.vq import VectorQuantiser
+from vaekit.vae import VAE
+
+
+def told(found: Together) -> dict[str, float]:
+    return {result.quantity.name: result.value for result in found.results}
+
+
+def test_numbers_by_hand() -> None:
+    pool = CodePool(4, 1)
+    pool.add(torch.tensor([[0.0, 1.0, 1.0], [0.0, 2.0, 2.0]]))
+    found = told(pool.together())
+    assert found == {
+        "code_usage": pytest.approx(0.75),
+        "code_perplexity": pytest.approx(3.0),
+        "bits_per_code": pytest.approx(math.log2(3)),
+    }
+
+
+def test_each_codebook_of_a_position_counts_for_itself() -> None:
+    pool = CodePool(2, 2)
+    pool.add(torch.tensor([[0.0, 1.0, 0.0, 0.0]]))  # the first codebook's codes 0 and 1, then the second's 0 and 0
+    found = told(pool.together())
+    assert found["code_usage"] == pytest.approx(0.75)
+    assert found["bits_per_code"] == pytest.approx(0.5)
+    assert found["code_perplexity"] == pytest.approx(math.sqrt(2))
+
+
+@pytest.mark.parametrize(
+    "head", [VectorQuantiser(6, 2), FiniteScalarQuantiser((3, 4)), ResidualQuantiser(6, 2, 3)], ids=["vq", "fsq", "rvq"]
+)
+@torch.no_grad()
+def test_division_into_batches_does_not_matter(head: torch.nn.Module) -> None:
+    assert isinstance(head, SaysCodes)
+    vae = VAE(torch.nn.Identity(), head, torch.nn.Identity(), lambda mean: mean)  # type: ignore[arg-type, return-value]
+    x = torch.randn(6, 2, 3, 5, generator=torch.Generator().manual_seed(0))
+    measure = code_use(head)
+
+    def rows(part: Tensor) -> Tensor:
+        return measure.rows(Seen(("",) * len(part), part, Whole(vae), 0, sampled=False))
+
+    whole, parts = measure.pool(), measure.pool()
+    whole.add(rows(x))
+    for part in x.split([1, 3, 2]):
+        parts.add(rows(part))
+    assert told(whole.together()) == told(parts.together())
+    assert whole.together().results[0].count == 6
