@@ -47,7 +47,7 @@ HELD_OUT = 96
 CONFIG = KLConfig(3, 4, 4, (16, 32, 64), (16, 32, 64), 1, 1, (), (), True, True, True, norm_groups=4)
 
 BATCH, RATE, SETTLED_RATE, DECAY, BETAS, CLIP = 16, 1e-3, 0.1, 0.995, (0.5, 0.9), 1.0
-DTYPE = torch.bfloat16
+PRECISION = "bf16"
 LOOK = 800
 """Samples between two looks, and half of it once an opponent may be there."""
 FURTHER_BATCH, OPPONENT_RATE, GUARDED = 8, 4e-4, 400
@@ -74,11 +74,19 @@ def settle(options: argparse.Namespace, stream: Stream, held_out: Tensor, lpips:
         return
     torch.manual_seed(options.seed)
     schedule = Schedule(
-        options.settled, BATCH, RATE, 20 * BATCH, SETTLED_RATE, averages=(DECAY,), betas=BETAS, gradient_clip=CLIP
+        options.settled,
+        BATCH,
+        RATE,
+        20 * BATCH,
+        SETTLED_RATE,
+        averages=(DECAY,),
+        betas=BETAS,
+        gradient_clip=CLIP,
+        precision=PRECISION,
     )
     state = fresh(begun(stream), schedule)
     curve = Curve("settling", options.out, held_out, lpips, LOOK)
-    train(state, stream, objective(lpips), schedule, autocast=DTYPE, after=curve.after)
+    train(state, stream, objective(lpips), schedule, after=curve.after)
     save_file({name: each.contiguous() for name, each in state.tensors().items()}, path)
 
 
@@ -102,6 +110,7 @@ def go_on(way: str, options: argparse.Namespace, stream: Stream, held_out: Tenso
         averages=(DECAY,),
         betas=BETAS,
         gradient_clip=CLIP,
+        precision=PRECISION,
     )
     state = fresh(begun(stream), schedule)
     state.restore(saved, {"samples": options.settled})
@@ -124,7 +133,7 @@ def go_on(way: str, options: argparse.Namespace, stream: Stream, held_out: Tenso
         curve.after(step)
 
     try:
-        train(state, stream, objective(lpips), schedule, opponent=opponent, autocast=DTYPE, after=after)
+        train(state, stream, objective(lpips), schedule, opponent=opponent, after=after)
     except TrainingDiverged as error:
         print(f"{way}: {error}")
     if state.samples % curve.every:

@@ -100,8 +100,9 @@ class VAE(nn.Module):
     @property
     def config(self) -> Any:
         """The config that the nets were built from, the same for both halves; None for nets that have none."""
-        own = getattr(self.encoder if self.encoder is not None else self.decoder, "config", None)
-        return own if self._config is None else self._config
+        if self._config is not None:
+            return self._config
+        return getattr(self.encoder if self.encoder is not None else self.decoder, "config", None)
 
     @property
     def prior(self) -> Prior | None:

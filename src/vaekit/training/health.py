@@ -35,7 +35,8 @@ def vitals(posterior: Posterior) -> dict[str, float | list[float]]:
     which share of the codes is in use."""
     if isinstance(posterior, DiagonalGaussian):
         by_unit = posterior.mean.detach().transpose(0, 1).flatten(1)
-        told: dict[str, float | list[float]] = {"active": float((by_unit.var(dim=1) > ACTIVE).sum())}
+        varies = by_unit.var(dim=1, correction=0)
+        told: dict[str, float | list[float]] = {"active": float((varies > ACTIVE).sum())}
         if len(by_unit) <= MOST_UNITS:
             told["kl_by_unit"] = kl_per_channel(posterior).mean(dim=0).tolist()
         return told

@@ -101,7 +101,7 @@ def assemble(family: Family, config: Config, halves: Collection[str] = HALVES, f
         family.likelihood_head(config),
         frame,
         to_prior=family.prior_head(config),
-        config=config,
+        config=config if family.from_words else None,
     )
 
 
