@@ -82,7 +82,7 @@ def data_threads() -> list[threading.Thread]:
 
 def test_closing_stops_the_threads_after_the_item_in_hand() -> None:
     source = Slow(length=1000, seconds=0.02)
-    with closing(ahead(Stream(source, 0), range(0, 1000, 100), 100, 2)) as batches:  # type: ignore[type-var]
+    with closing(ahead(Stream(source, 0), range(0, 1000, 100), 100, 2)) as batches:
         next(batches)
     made = len(source.made)
     assert made <= 310 and not data_threads()

@@ -5,7 +5,8 @@ samples seen, and any run or process can be given any part of it.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Generator as Steps
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -104,7 +105,9 @@ def item_by_item(source: ItemByItem, items: Tensor, seed: int) -> Tensor:
     return room
 
 
-def ahead(stream: Stream, positions: Iterable[int], count: int, workers: int, depth: int = 2) -> Iterator[Tensor]:
+def ahead(
+    stream: Stream, positions: Iterable[int], count: int, workers: int, depth: int = 2
+) -> Steps[Tensor, None, None]:
     """The batches at these positions, in their order, made ahead of time by so many threads; 0 makes each when it is
     asked for, which is the quickest for data in memory.
 

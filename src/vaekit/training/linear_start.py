@@ -31,7 +31,8 @@ def start_linear(encoder: Encoder, decoder: Decoder, blocks: Tensor) -> None:
     Args:
         encoder, decoder: freshly built, with room for the path: two levels or more, at least 3 * 4^i channels at
             level i of the encoder (but for the last), another width at the decoder's first level than at its second,
-            2 * z + 2 channels in a group of the encoder's output norm and 4 in a group of the decoder's.
+            4 channels in a group of either output norm, and in the encoder's room for all latents: each group holds as
+            many as half its channels less one.
         blocks: pixels of random blocks of f x f, (n, 3, f, f) in [-1, 1], to take the components from.
     """
     for net in (encoder, decoder):
@@ -79,18 +80,23 @@ def start_encoder(encoder: Encoder, mean: Tensor, components: Tensor) -> None:
     last = down[-2].downsample.conv
     weights = as_depth(components, len(down) - 2)
     offsets = -(components * mean).flatten(1).sum(dim=1)
-    last.weight[: 2 * count + 2] = 0
-    last.weight[:count, : weights.shape[1], :2, :2] = weights
-    last.weight[count : 2 * count, : weights.shape[1], :2, :2] = -weights
-    bias_of(last)[:count], bias_of(last)[count : 2 * count] = offsets, -offsets
-    bias_of(last)[2 * count], bias_of(last)[2 * count + 1] = ENCODER_CONSTANT, -ENCODER_CONSTANT
-    channels = encoder.norm_out.num_channels // encoder.norm_out.num_groups
-    spread = ((2 * ENCODER_CONSTANT**2 + 2 * count) / channels) ** 0.5
+    inputs, width = weights.shape[1], encoder.norm_out.num_channels // encoder.norm_out.num_groups
     encoder.conv_out.weight *= OTHER_WEIGHTS
-    for k in range(count):
-        for sign, channel in ((1, k), (-1, count + k)):
-            encoder.conv_out.weight[k, channel] = 0
-            encoder.conv_out.weight[k, channel, 1, 1] = sign * spread
+    for group, latents in enumerate(torch.arange(count).split(max(1, (width - 2) // 2))):
+        first, held = group * width, len(latents)
+        plus, minus, constants = (slice(first + held * i, first + held * (i + 1)) for i in range(3))
+        last.weight[first : first + 2 * held + 2] = 0
+        last.weight[plus, :inputs, :2, :2] = weights[latents]
+        last.weight[minus, :inputs, :2, :2] = -weights[latents]
+        bias_of(last)[plus], bias_of(last)[minus] = offsets[latents], -offsets[latents]
+        bias_of(last)[constants.start], bias_of(last)[constants.start + 1] = ENCODER_CONSTANT, -ENCODER_CONSTANT
+        spread = ((2 * ENCODER_CONSTANT**2 + 2 * held) / width) ** 0.5
+        for latent, up, down_ in zip(
+            latents, range(plus.start, plus.stop), range(minus.start, minus.stop), strict=True
+        ):
+            for sign, channel in ((1, up), (-1, down_)):
+                encoder.conv_out.weight[latent, channel] = 0
+                encoder.conv_out.weight[latent, channel, 1, 1] = sign * spread
     bias_of(encoder.conv_out)[:] = 0
     bias_of(encoder.conv_out)[count:] = LOG_VARIANCE
     set_identity(encoder.quant_conv)

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol, runtime_checkable
@@ -160,49 +160,49 @@ def train(
         for start in count(state.samples, schedule.batch_size)
         for turn in range(turns)
     )
-    batches = placed(places, stream, size, workers)
     trained = [each for each in vae.parameters() if each.requires_grad]
     heads = trained_heads(vae)
     share = 1 / (turns * processes.count)
     started = time.monotonic()
     state.to_training()
-    while state.samples < schedule.samples:
-        rate = schedule.rate_at(state.samples)
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
-        parts: dict[str, Tensor] = {}
-        for _ in range(turns):
-            place, x = next(batches)
-            seed_layers(device, derived(stream.seed, "layers", place))
-            with in_precision(device, schedule.precision):
-                losses = objective(vae, x.to(device), state.samples, generator_for(stream.seed, "noise", place))
-            told, total = dict(losses.parts), losses.total
+    with closing(placed(places, stream, size, workers)) as batches:
+        while state.samples < schedule.samples:
+            rate = schedule.rate_at(state.samples)
+            for group in state.optimiser.param_groups:
+                group["lr"] = rate
+            parts: dict[str, Tensor] = {}
+            for _ in range(turns):
+                place, x = next(batches)
+                seed_layers(device, derived(stream.seed, "layers", place))
+                with in_precision(device, schedule.precision):
+                    losses = objective(vae, x.to(device), state.samples, generator_for(stream.seed, "noise", place))
+                told, total = dict(losses.parts), losses.total
+                if opponent is not None:
+                    pulled, also = opponent.pull(losses, vae, state.samples)
+                    total, told = total + pulled, told | also
+                (share * total).backward()
+                if opponent is not None:
+                    told |= opponent.collect(losses, share, state.samples)
+                for name, part in told.items():
+                    parts[name] = parts.get(name, 0) + part / turns
+            processes.sum_gradients(vae)
+            norm = torch.nn.utils.clip_grad_norm_(trained, schedule.gradient_clip)
+            told_parts = {name: part.item() for name, part in parts.items()}
+            if not torch.isfinite(norm):
+                raise diverged(state.samples, told_parts)
+            state.optimiser.step()
+            state.optimiser.zero_grad(set_to_none=True)
             if opponent is not None:
-                pulled, also = opponent.pull(losses, vae, state.samples)
-                total, told = total + pulled, told | also
-            (share * total).backward()
-            if opponent is not None:
-                told |= opponent.collect(losses, share, state.samples)
-            for name, part in told.items():
-                parts[name] = parts.get(name, 0) + part / turns
-        processes.sum_gradients(vae)
-        norm = torch.nn.utils.clip_grad_norm_(trained, schedule.gradient_clip)
-        told_parts = {name: part.item() for name, part in parts.items()}
-        if not torch.isfinite(norm):
-            raise diverged(state.samples, told_parts)
-        state.optimiser.step()
-        state.optimiser.zero_grad(set_to_none=True)
-        if opponent is not None:
-            opponent.step(processes, state.samples)
-        for name, head in heads.items():
-            head.adapt(processes.sum_, generator_for(stream.seed, f"adapting {name}", state.samples))
-        told_parts |= codes_told(vae)
-        for average in state.averages:
-            average.update(vae, state.samples // schedule.batch_size)
-        state.samples += schedule.batch_size
-        if after is not None:
-            after(Step(state, losses, told_parts, rate, norm.item(), time.monotonic() - started))
-            state.to_training()
+                opponent.step(processes, state.samples)
+            for name, head in heads.items():
+                head.adapt(processes.sum_, generator_for(stream.seed, f"adapting {name}", state.samples))
+            told_parts |= codes_told(vae)
+            for average in state.averages:
+                average.update(vae, state.samples // schedule.batch_size)
+            state.samples += schedule.batch_size
+            if after is not None:
+                after(Step(state, losses, told_parts, rate, norm.item(), time.monotonic() - started))
+                state.to_training()
 
 
 def trained_heads(vae: VAE) -> dict[str, Adapts]:
@@ -211,7 +211,7 @@ def trained_heads(vae: VAE) -> dict[str, Adapts]:
     return {name: head for name, head in adapting(vae).items() if modules[name].training}
 
 
-def placed(places: Iterator[int], stream: Stream, size: int, workers: int) -> Iterator[tuple[int, Tensor]]:
+def placed(places: Iterator[int], stream: Stream, size: int, workers: int) -> Generator[tuple[int, Tensor], None, None]:
     """Each place and the micro-batch that stands there."""
     asked: list[int] = []
 
@@ -220,8 +220,9 @@ def placed(places: Iterator[int], stream: Stream, size: int, workers: int) -> It
             asked.append(place)
             yield place
 
-    for batch in ahead(stream, noting(), size, workers):
-        yield asked.pop(0), batch
+    with closing(ahead(stream, noting(), size, workers)) as made:
+        for batch in made:
+            yield asked.pop(0), batch
 
 
 def seed_layers(device: torch.device, seed: int) -> None:

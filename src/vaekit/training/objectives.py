@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.distributions import Likelihood, Posterior, Prior
+from vaekit.errors import BadRecipe
 from vaekit.shapes import PerItem
 from vaekit.training.codes import Anneals
 from vaekit.training.weights import Weight
@@ -57,11 +58,15 @@ class Pass:
         """p(z).
 
         Raises:
-            ValueError: the VAE has none.
+            BadRecipe: the VAE has none.
         """
         prior = self.vae.prior
         if prior is None:
-            raise ValueError("a term of this objective is about the prior, and a plain autoencoder has none")
+            raise BadRecipe(
+                "A term of this objective is about the prior, and a plain autoencoder has none.",
+                "",
+                'Give the VAE a posterior with a divergence, or prior = { kind = "standard" }.',
+            )
         return prior
 
     @cached_property

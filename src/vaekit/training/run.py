@@ -65,6 +65,8 @@ class Run:
     begin: Callable[[], VAE] | None = None
     """The VAE to begin with; None takes the recipe's, with new random weights. It keeps its frame, known or not:
     diffusion models that see its latents were made for that one."""
+    start: Callable[[VAE], None] | None = None
+    """Sets new random weights to something better than chance."""
     frozen: Sequence[str] = ()
     """Modules of the VAE that are not trained, by name."""
     write: Callable[[VAE], object] | None = None
@@ -155,7 +157,10 @@ def carry_out(
 def beginning(run: Run) -> State:
     """The state before the first step."""
     torch.manual_seed(derived(run.stream.seed, "weights", 0))
-    state = fresh((run.begin or run.recipe.vae)().to(run.device), run.schedule, run.frozen)
+    vae = (run.begin or run.recipe.vae)()
+    if run.start is not None:
+        run.start(vae)
+    state = fresh(vae.to(run.device), run.schedule, run.frozen)
     state.extras = run.extras
     return state
 

@@ -28,6 +28,7 @@ from vaekit.metrics.lpips import ALEX, LPIPS
 from vaekit.nets.config import picture_size
 from vaekit.training.data import Stream
 from vaekit.training.objectives import Objective
+from vaekit.training.opponents import opposition
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run
 from vaekit.vae import VAE
@@ -119,6 +120,7 @@ def prepared_finetuning(
     found = pictures_for(parent, data, recipe.words.get("pictures", {}), seed, say)
     assert found.held_out is not None
     objective = objective_for(resolved, build(parent.identified), wishes)
+    against = opposition(resolved, config.image_channels, found.held_out, seed, wishes.device)
     tuning: Finetuning
     tuning = Finetuning(
         Run(
@@ -132,6 +134,9 @@ def prepared_finetuning(
             begin=lambda: master_weights(build(parent.identified)),
             frozen=frozen_parts(wishes.whole),
             write=lambda vae: tuning.write(vae),
+            opponent=against.opponent,
+            guard=against.guard,
+            extras=against.extras,
             device=wishes.device,
         ),
         parent,

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.nn.functional import unfold
 
 from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.domains.images.evaluating import COMPUTING, PictureRuns
@@ -14,12 +16,15 @@ from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.picture_measures import fidelity, picture_rate
 from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.training_data import open_data
+from vaekit.errors import BadRecipe, legible
 from vaekit.evaluation.evaluating import Data, Evaluation, Measures, evaluate
 from vaekit.evaluation.measures import evidence
 from vaekit.evaluation.protocol import MODE, Protocol, versions
+from vaekit.nets.kl import Decoder, Encoder
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.training.data import Stream
+from vaekit.training.linear_start import start_linear
 from vaekit.training.opponents import opposition
 from vaekit.training.processes import Processes
 from vaekit.training.recipe import Recipe
@@ -30,6 +35,8 @@ from vaekit.whole_files import whole_file
 EVALUATION = "evaluation.json"
 NLL_SAMPLES = 64
 """For the evaluation at the end: enough to tell runs apart, not for a paper."""
+BLOCK_PICTURES, BLOCKS = 64, 20_000
+"""Pictures, at most, and blocks of them that a linear start takes its components from."""
 LOG_LINES, LOOKS = 400, 40
 """Lines of a log, and looks at held-out pictures, that a run is told by."""
 
@@ -59,7 +66,7 @@ def prepared_run(
     Raises:
         NotFound, NothingToTrain, BadRecipe, MissingPackage: see there.
     """
-    perceptual = perceptual_terms(recipe)
+    perceptual = perceptual_terms(recipe, device)
     found = open_data(data, recipe.words.get("pictures", {}), seed, Skipped(folder / SKIPPED, say))
     against = opposition(recipe, channels_of(recipe), found.held_out, seed, device)
     schedule = recipe.schedule()
@@ -72,6 +79,7 @@ def prepared_run(
         recipe.objective(perceptual.given),
         schedule,
         found.held_out,
+        start=start_for(recipe, Stream(found.source, seed)),
         opponent=against.opponent,
         guard=against.guard,
         extras=against.extras,
@@ -82,6 +90,38 @@ def prepared_run(
         look_every=max(1, steps // LOOKS),
         show=partial(show_in, folder),
     )
+
+
+def start_for(recipe: Recipe, stream: Stream) -> Callable[[VAE], None] | None:
+    """What the recipe's `start` does to new weights: "linear" is `training/linear_start.py`.
+
+    Raises:
+        BadRecipe: there is no such start, or the VAE has no room for it.
+    """
+    told = recipe.words.get("start")
+    if told is None:
+        return None
+
+    def start(vae: VAE) -> None:
+        if told != "linear" or not isinstance(vae.encoder, Encoder) or not isinstance(vae.decoder, Decoder):
+            raise BadRecipe(
+                f"The recipe {recipe.name} has start = {legible(repr(told))}.",
+                'Expected start = "linear" and a VAE of the family "kl", or no start.',
+                "",
+            )
+        start_linear(vae.encoder, vae.decoder, blocks_of(stream, vae.config.factor))
+
+    return start
+
+
+def blocks_of(stream: Stream, side: int) -> Tensor:
+    """Blocks of so many pixels from the first pictures of a run, (n, c, side, side) in [-1, 1]."""
+    pictures = torch.cat(
+        [stream.batch(place, BLOCK_PICTURES) for place in range(0, 4 * BLOCK_PICTURES, BLOCK_PICTURES)]
+    )
+    columns = unfold(pictures.contiguous(), side, stride=side)
+    blocks = columns.transpose(1, 2).reshape(-1, pictures.shape[1], side, side)
+    return blocks[:: max(1, len(blocks) // BLOCKS)]
 
 
 def evaluated(run: Run, vae: VAE) -> Evaluation | None:
