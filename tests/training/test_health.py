@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaekit.distributions import DiagonalGaussian, Quantised
+from vaekit.distributions import DiagonalGaussian
 from vaekit.training.health import Alarms, vitals
 
 
@@ -21,11 +21,6 @@ def test_maps_count_positions_as_items() -> None:
     assert vitals(DiagonalGaussian(mean, torch.zeros(1, 2, 4, 4)))["active"] == 1
 
 
-def test_codes_in_use_are_counted() -> None:
-    codes = torch.tensor([[0, 1, 1], [5, 5, 0]])
-    assert vitals(Quantised(torch.zeros(2, 4, 3), codes, torch.zeros(2, 4, 3))) == {"codes_used": 3}
-
-
 def test_a_collapse_is_told_once_and_only_when_weights_have_settled() -> None:
     alarms = Alarms()
     numbers = {"kl": 0.01, "active": 0.0}
@@ -36,9 +31,10 @@ def test_a_collapse_is_told_once_and_only_when_weights_have_settled() -> None:
 
 
 def test_dead_codes_are_told() -> None:
-    (words,) = Alarms(codes=512).hear({"codes_used": 9.0}, held_out=True, warmed_up=True)
-    assert "only 9 of 512" in words
-    assert Alarms(codes=512).hear({"codes_used": 400.0}, held_out=True, warmed_up=True) == []
+    (words,) = Alarms().hear({"usage": 0.03}, held_out=False, warmed_up=True)
+    assert "only 3%" in words
+    assert Alarms().hear({"usage": 0.03}, held_out=False, warmed_up=False) == []
+    assert Alarms().hear({"usage": 0.9}, held_out=False, warmed_up=True) == []
 
 
 def test_an_exploding_gradient_is_told() -> None:
@@ -55,6 +51,6 @@ def test_a_discriminator_that_has_won_is_told() -> None:
 
 
 def test_a_healthy_run_is_silent() -> None:
-    alarms = Alarms(codes=64)
-    assert alarms.hear({"kl": 20.0, "active": 12.0, "codes_used": 60.0}, held_out=True, warmed_up=True) == []
+    alarms = Alarms()
+    assert alarms.hear({"kl": 20.0, "active": 12.0}, held_out=True, warmed_up=True) == []
     assert alarms.hear({"gradient": 1.0, "discriminator": 1.1}, held_out=False, warmed_up=True) == []

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
-from torch import Tensor
-
 from vaekit.distributions import DiagonalGaussian, Posterior
 from vaekit.metrics.latent_statistics import kl_per_channel
 
@@ -31,8 +29,8 @@ Numbers = Mapping[str, float | list[float]]
 
 
 def vitals(posterior: Posterior) -> dict[str, float | list[float]]:
-    """What the posterior of some items tells of the latent space: how many units are active, how many nats each tells,
-    which share of the codes is in use."""
+    """What the posterior of some items tells of the latent space: how many units are active, how many nats each tells.
+    Of codes the log has `usage` and `perplexity`."""
     if isinstance(posterior, DiagonalGaussian):
         by_unit = posterior.mean.detach().transpose(0, 1).flatten(1)
         varies = by_unit.var(dim=1, correction=0)
@@ -40,16 +38,13 @@ def vitals(posterior: Posterior) -> dict[str, float | list[float]]:
         if len(by_unit) <= MOST_UNITS:
             told["kl_by_unit"] = kl_per_channel(posterior).mean(dim=0).tolist()
         return told
-    codes = getattr(posterior, "codes", None)
-    return {"codes_used": float(codes.unique().numel())} if isinstance(codes, Tensor) else {}
+    return {}
 
 
 @dataclass(eq=False)
 class Alarms:
     """What was noticed so far."""
 
-    codes: int | None = None
-    """Codes that there are; None where latents are no codes."""
     said: set[str] = field(default_factory=set)
     gradients: deque[float] = field(default_factory=lambda: deque(maxlen=50))
 
@@ -61,14 +56,14 @@ class Alarms:
             held_out: whether they are of held-out items.
             warmed_up: whether all weights are what they will be from now on.
         """
-        found = self._of_latents(numbers, warmed_up) if held_out else self._of_steps(numbers)
+        found = self._of_latents(numbers, warmed_up) if held_out else self._of_steps(numbers, warmed_up)
         new = {name: words for name, words in found.items() if name not in self.said}
         self.said |= new.keys()
         return list(new.values())
 
     def _of_latents(self, numbers: Numbers, warmed_up: bool) -> dict[str, str]:
         found: dict[str, str] = {}
-        kl, active, used = (numbers.get(name) for name in ("kl", "active", "codes_used"))
+        kl, active = numbers.get("kl"), numbers.get("active")
         silent = isinstance(kl, float) and kl < COLLAPSED
         if warmed_up and (active == 0 or silent):
             found["collapse"] = (
@@ -76,16 +71,16 @@ class Alarms:
                 f"{f' (KL {kl:.3f} nats)' if isinstance(kl, float) else ''}. Let the weight of the KL grow from 0 "
                 "(weight = [[0, 0], [100000, 1]]), grant it free_nats, or lower it."
             )
-        if self.codes and isinstance(used, float) and warmed_up and used < FEW_CODES * self.codes:
-            found["codes"] = (
-                f"Dead codes: only {used:.0f} of {self.codes} are in use on the held-out items. Revive unused ones, "
-                "use fewer, or use FSQ, which has no codebook to collapse."
-            )
         return found
 
-    def _of_steps(self, numbers: Numbers) -> dict[str, str]:
+    def _of_steps(self, numbers: Numbers, warmed_up: bool) -> dict[str, str]:
         found: dict[str, str] = {}
-        gradient, opponent = numbers.get("gradient"), numbers.get("discriminator")
+        gradient, opponent, usage = (numbers.get(name) for name in ("gradient", "discriminator", "usage"))
+        if warmed_up and isinstance(usage, float) and usage < FEW_CODES:
+            found["codes"] = (
+                f"Dead codes: only {usage:.0%} were chosen lately. Revive unused ones (revive_after in [codes]), use "
+                "fewer, or use FSQ, which has no codebook to collapse."
+            )
         if isinstance(gradient, float):
             usual = median(self.gradients) if len(self.gradients) >= 5 else math.inf
             if gradient > EXPLODED * usual:

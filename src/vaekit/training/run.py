@@ -287,7 +287,7 @@ class Watch:
 
     def __init__(self, run: Run, log: Log | None, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
         self.run, self.log, self.say, self.stop = run, log, say, stop
-        self.alarms = Alarms(codes_of(run))
+        self.alarms = Alarms()
         self.sums: dict[str, float] = {}
         self.steps = 0
         self.saved = time.monotonic()
@@ -342,18 +342,11 @@ class Watch:
         assert self.run.held_out is not None and self.log is not None
         x = self.run.held_out.to(self.run.device)
         generator = generator_for(self.run.stream.seed, "held out", 0)
-        losses = self.run.objective(state.result, x, state.samples, generator)
+        losses = self.run.objective(state.result.eval(), x, state.samples, generator)
         if self.run.show is not None:
             for name, picture in self.run.show(state.result, x, state.samples).items():
                 self.log.board.picture(name, picture, state.samples)
         return {name: part.item() for name, part in losses.parts.items()} | vitals(losses.seen.posterior)
-
-
-def codes_of(run: Run) -> int | None:
-    """How many codes the posterior chooses from; None where latents are no codes."""
-    prior = run.recipe.words.get("vae", {}).get("posterior", {})
-    size = prior.get("codes") if isinstance(prior, Mapping) else None
-    return size if isinstance(size, int) else None
 
 
 def finish(run: Run, state: State) -> None:
