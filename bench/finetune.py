@@ -34,7 +34,12 @@ MEASURES = ("psnr", "ssim", "lpips")
 
 def main() -> None:
     options = parse()
-    changes = [f"pictures.size={options.crop}", f"schedule.samples={options.samples}", *options.set]
+    changes = [
+        f"pictures.size={options.crop}",
+        "pictures.often=area",
+        f"schedule.samples={options.samples}",
+        *options.set,
+    ]
     parent = parent_at(options.vae, str(options.vae))
     with tempfile.TemporaryDirectory() as gathered:
         data = together(options.data, Path(gathered) / "pictures")

@@ -20,10 +20,11 @@ from vaekit.checkpoints.building import build
 from vaekit.checkpoints.perceptual import load_perceptual
 from vaekit.checkpoints.successor import Parent, write_successor
 from vaekit.domains.images.channels import as_rgb
-from vaekit.domains.images.picture_crops import open_pictures
-from vaekit.domains.images.training_data import TrainingData
+from vaekit.domains.images.skipped import Skipped
+from vaekit.domains.images.training import SKIPPED
+from vaekit.domains.images.training_data import TrainingData, open_data
 from vaekit.domains.images.writing import write_picture
-from vaekit.errors import BadRecipe
+from vaekit.errors import BadRecipe, NothingToTrain
 from vaekit.metrics.lpips import ALEX, LPIPS
 from vaekit.nets.config import picture_size
 from vaekit.training.data import Stream
@@ -117,10 +118,10 @@ def prepared_finetuning(
     if hasattr(config, "padding"):
         begun["padding"] = config.padding
     resolved = Recipe(recipe.name, {**recipe.words, "begun_with": begun})
-    found = pictures_for(parent, data, recipe.words.get("pictures", {}), seed, say)
-    assert found.held_out is not None
+    skipped = Skipped(folder / SKIPPED, say)
+    found, held_out = pictures_for(parent, data, recipe.words.get("pictures", {}), seed, skipped)
     objective = objective_for(resolved, build(parent.identified), wishes)
-    against = opposition(resolved, config.image_channels, found.held_out, seed, wishes.device)
+    against = opposition(resolved, config.image_channels, held_out, seed, wishes.device)
     tuning: Finetuning
     tuning = Finetuning(
         Run(
@@ -130,7 +131,7 @@ def prepared_finetuning(
             found.words,
             objective,
             resolved.schedule(),
-            found.held_out[:16],
+            held_out[:16],
             begin=lambda: master_weights(build(parent.identified)),
             frozen=frozen_parts(wishes.whole),
             write=lambda vae: tuning.write(vae),
@@ -138,33 +139,42 @@ def prepared_finetuning(
             guard=against.guard,
             extras=against.extras,
             device=wishes.device,
+            workers=found.workers,
         ),
         parent,
-        found.held_out,
+        held_out,
         wishes,
     )
     return tuning
 
 
 def pictures_for(
-    parent: Parent, data: Path, table: Mapping[str, Any], seed: int, say: Callable[[str], None]
-) -> TrainingData:
-    """Crops of the pictures in a folder, of a size that the VAE takes.
+    parent: Parent, data: Path, told: Mapping[str, Any], seed: int, skipped: Skipped
+) -> tuple[TrainingData, Tensor]:
+    """Crops of pictures, of a size that the VAE takes, and those that are kept aside.
 
     Raises:
-        NotFound: there are too few.
+        NotFound, NothingToTrain: there are too few.
         BadRecipe: the VAE does not take crops of this size.
     """
     config = parent.identified.config
     only = picture_size(config)
-    size = only or table.get("size", 256)
+    table = {"size": 256, **told, "channels": config.image_channels} | ({"size": only, "resize": []} if only else {})
+    size = table["size"]
+    if isinstance(size, int) and isinstance(table.get("resize"), list):
+        table["resize"] = [side and max(side, size) for side in table["resize"]]
     if not isinstance(size, int) or size < 1 or size % config.factor:
         raise BadRecipe(
             f"The crops of this recipe are {size} pixels wide.",
             f"{parent.name} takes multiples of {config.factor}.",
             f"Change it with --set pictures.size={32 * config.factor}.",
         )
-    return open_pictures(data, size, config.image_channels, seed, say)
+    found = open_data(data, table, seed, skipped)
+    if found.held_out is None:  # so few that none was kept aside
+        found = open_data(data, {**table, "held_out": 1}, seed, skipped)
+    if found.held_out is None:
+        raise NothingToTrain(f"The picture in {data} that was to be kept aside cannot be read.", "", "")
+    return found, found.held_out
 
 
 def frozen_parts(whole: bool) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from PIL import Image, ImageColor
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from vaekit.domains.images.crops import busyness
 from vaekit.domains.images.decoding import Pixels
 from vaekit.errors import BadRecipe, legible
 from vaekit.metrics.luma import LUMA
@@ -21,6 +20,7 @@ from vaekit.words import record
 
 CROPS = ("random", "centre", "busier")
 BINARY = ("", "dynamic", "static")
+OFTEN = ("alike", "area")
 COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's name for pictures of so many channels."""
 
@@ -41,6 +41,9 @@ class Preparation:
     """Where the square is cut: "random"; "centre"; "busier", of two random places the one with more in it."""
     flip: bool = False
     """Half of the pictures are mirrored."""
+    often: str = "alike"
+    """"alike": every picture as often as the next; "area": as often as squares of `size` cover it at its longest short
+    side, so that thumbnails do not drown photographs. For that, every picture is opened once at the start."""
     background: str = "white"
     """What see-through pictures are put on, where the VAE has no channel for opacity: a name or #rrggbb."""
     binary: str = ""
@@ -69,6 +72,7 @@ def preparation_from(table: Mapping[str, Any]) -> Preparation:
             (1 <= made.size <= 65536, "size is from 1 to 65536"),
             (made.channels in COLOURS, "channels is 1, 3 or 4"),
             (made.crop in CROPS, f"crop is one of {', '.join(CROPS)}"),
+            (made.often in OFTEN, f"often is one of {', '.join(OFTEN)}"),
             (made.binary in BINARY, "binary is dynamic, static or empty"),
             (all(side == 0 or side >= made.size for side in made.resize), f"resize is 0 or at least {made.size}"),
             (made.held_out is None or made.held_out >= 0, "held_out is a number or a share"),
@@ -87,6 +91,11 @@ def short_side(preparation: Preparation, random: Random) -> int:
         low, high = math.log(lengths[0]), math.log(lengths[1])
         return round(math.exp(low + (high - low) * random.random()))
     return lengths[int(random.random() * len(lengths))]
+
+
+def busyness(crop: NDArray[Any]) -> float:
+    """How much there is to see in a piece of a picture (h, w, c): the spread of its green or grey."""
+    return float(crop[::2, ::2, 1 if crop.shape[2] > 1 else 0].std())
 
 
 def too_small(pixels: Pixels, size: int) -> bool:

@@ -1,7 +1,9 @@
 """What an image VAE is trained on: pictures from a path, prepared as a recipe tells, and some of them held out."""
 
+import math
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,9 @@ from torch import Generator, Tensor
 from vaekit.domains.images.arrays import Arrays
 from vaekit.domains.images.lazy import Lazy
 from vaekit.domains.images.picture_sets import PictureSet, open_pictures
-from vaekit.domains.images.preparation import Preparation, binarised, preparation_from, shades
+from vaekit.domains.images.preparation import Preparation, binarised, extent, preparation_from, shades
 from vaekit.domains.images.skipped import Skipped
-from vaekit.errors import NothingToTrain
+from vaekit.errors import BadPicture, NotFound, NothingToTrain
 from vaekit.evaluation.protocol import chosen_names
 from vaekit.training.data import Source, Tensors
 from vaekit.training.seeds import generator_for
@@ -58,6 +60,8 @@ def open_data(path: Path, table: Mapping[str, Any], seed: int, skipped: Skipped 
     found = open_pictures(path, skipped)
     chosen, apart = division(found, preparation.held_out)
     train = Lazy(found.train, chosen, preparation, skipped, seed)
+    if preparation.often == "area":
+        train = by_area(train)
     held_out = Lazy(found.train if found.test is None else found.test, apart, preparation, skipped, seed)
     source: Source = in_memory(train) if fits(train) else train
     if not len(source):
@@ -102,6 +106,23 @@ def division(found: PictureSet, wanted: float | None) -> tuple[Tensor, Tensor]:
     kept = torch.ones(total, dtype=torch.bool)
     kept[apart] = False
     return everything[kept], apart
+
+
+def by_area(train: Lazy) -> Lazy:
+    """The same pictures, each as many times as squares cover it."""
+
+    def times(item: int) -> int:
+        try:
+            width, height = extent(train.pictures.read(item, None))
+        except (BadPicture, NotFound):
+            return 1  # it is told, and replaced, when its turn comes
+        side, longest = train.preparation.size, max(train.preparation.resize, default=train.preparation.size)
+        scale = min(1.0, longest / min(width, height)) if longest else 1.0
+        return max(1, math.ceil(scale * width / side) * math.ceil(scale * height / side))
+
+    with ThreadPoolExecutor(cores(), "sizes") as pool:
+        counts = torch.tensor(list(pool.map(times, train.chosen.tolist())))
+    return replace(train, chosen=train.chosen.repeat_interleave(counts))
 
 
 def shown(held_out: Lazy, seed: int) -> Tensor | None:
