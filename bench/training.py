@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vaekit.domains.images.arrays import read_idx
+from vaekit.domains.images.preparation import binarised, shades
 from vaekit.domains.images.training_data import open_data
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import fresh, train
@@ -33,14 +35,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", type=Path, required=True, help="a folder with MNIST's idx files")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--compiled", action="store_true", help="have torch compile vaekit's nets")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="of vaekit's nets")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     found = open_data(options.mnist, {"size": 28, "channels": 1, "binary": "static"}, seed=0)
     assert isinstance(found.source, Tensors)
-    data, test = found.source.items, found.held_out
+    data, test = found.source.items, test_digits(options.mnist)
     print(f"{len(data):,} pictures, {options.threads} threads, torch {torch.__version__}", flush=True)
-    sides = {"vaekit": Ours(data, options.epochs), "pythae": Theirs(data)}
+    sides = {"vaekit": Ours(data, options), "pythae": Theirs(data)}
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     for epoch in range(1, options.epochs + 1):
         for name, side in sides.items():
@@ -53,11 +57,18 @@ def main() -> None:
     print(f"vaekit is {ratio:.2f}x as fast as pythae (bar {BAR}x)")
 
 
+def test_digits(folder: Path) -> Tensor:
+    """All of them, in one binarisation."""
+    pictures = shades(torch.from_numpy(read_idx(next(folder.glob("t10k-images*")))).unsqueeze(1))
+    return binarised(pictures, torch.Generator().manual_seed(0))
+
+
 class Ours:
     """vaekit's loop."""
 
-    def __init__(self, data: Tensor, epochs: int) -> None:
+    def __init__(self, data: Tensor, options: argparse.Namespace) -> None:
         torch.manual_seed(0)
+        epochs = options.epochs
         changes = [
             f"vae.net={NET}",
             f"schedule.learning_rate={RATE}",
@@ -65,7 +76,8 @@ class Ours:
             "schedule.warmup_samples=0",
             "schedule.averages=[]",
             "schedule.betas=[0.9, 0.999]",
-            "schedule.precision=fp32",
+            f"schedule.precision={options.precision}",
+            f"schedule.compiled={str(options.compiled).lower()}",
         ]
         self.size = len(data)
         self.recipes = [

@@ -1,6 +1,10 @@
 """The loop: it learns, it follows the schedule, it stops at NaN, and micro-batches and processes change nothing."""
 
+import json
 import math
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +66,33 @@ def test_bfloat16_keeps_weights_and_losses_in_single_precision(table: dict[str, 
     assert all(parameter.dtype == torch.float32 for parameter in state.vae.parameters())
     assert steps[-1].losses.total.dtype == torch.float32
     assert steps[-1].parts["nll"] < steps[0].parts["nll"]
+
+
+COMPILED = """
+import json, sys, torch
+from vaekit.training.data import Stream, Tensors
+from vaekit.training.loop import fresh, train
+from vaekit.training.recipe import Recipe
+table, ends = json.loads(sys.argv[1]), []
+for compiled in (False, True):
+    table["schedule"]["compiled"] = compiled
+    recipe = Recipe("small", table)
+    torch.manual_seed(0)
+    state = fresh(recipe.vae(), recipe.schedule())
+    train(state, Stream(Tensors(torch.load(sys.argv[2])), 3), recipe.objective(), recipe.schedule())
+    ends.append(state.tensors())
+for name, tensor in ends[0].items():
+    torch.testing.assert_close(ends[1][name], tensor, rtol=1e-3, atol=1e-5)
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++")
+def test_compiled_nets_learn_the_same_to_rounding(table: dict[str, Any], stream: Stream, tmp_path: Path) -> None:
+    """In a process of its own: the checks of types that tests run with are not for the compiler."""
+    table["schedule"]["samples"] = 40
+    torch.save(stream.source.items, tmp_path / "items.pt")  # type: ignore[attr-defined]
+    command = [sys.executable, "-c", COMPILED, json.dumps(table), str(tmp_path / "items.pt")]
+    subprocess.run(command, check=True)
 
 
 def test_the_first_average_is_what_is_kept(small_recipe: Recipe, stream: Stream) -> None:
