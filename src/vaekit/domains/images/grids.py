@@ -1,12 +1,14 @@
-"""Pictures of how training goes: originals above what comes back of them."""
+"""Pictures of how training goes: originals, below them what comes back of them, below that what the prior makes."""
 
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from vaekit.distributions import SampledPrior
 from vaekit.domains.images.channels import as_rgb
 from vaekit.domains.images.writing import write_picture
+from vaekit.training.seeds import generator_for
 from vaekit.vae import VAE
 
 COLUMNS = 8
@@ -16,18 +18,21 @@ SMALL = 64
 
 
 @torch.no_grad()
-def reconstructions(vae: VAE, x: Tensor) -> Tensor:
-    """The first pictures (b, c, h, w) in one row, results in a row below: (3, rows, columns) in [-1, 1]."""
-    originals = x[:COLUMNS]
-    results = vae.reconstruct(originals).clamp(-1, 1)
-    rows = [torch.cat(list(as_rgb(each)), dim=2) for each in (originals, results)]
-    grid = torch.cat(rows, dim=1).float()
+def grid_of(vae: VAE, x: Tensor) -> Tensor:
+    """The first pictures (b, c, h, w) in one row, results in a row below, and where the prior can be drawn from, what
+    the decoder makes of its draws, the same ones at every look: (3, rows, columns) in [-1, 1]."""
+    originals, prior = x[:COLUMNS], vae.prior
+    latents = vae.encode(originals).mode
+    rows = [originals, vae.decode(latents)]
+    if isinstance(prior, SampledPrior):
+        rows.append(vae.decode(prior.sample(latents, generator_for(0, "samples", 0))))
+    grid = torch.cat([torch.cat(list(as_rgb(each.clamp(-1, 1))), dim=2) for each in rows], dim=1).float()
     times = max(1, SMALL // x.shape[2])
     return grid.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
 
 
 def show_in(folder: Path, vae: VAE, x: Tensor, samples: int) -> dict[str, Tensor]:
     """The grid, also as a file of the run."""
-    grid = reconstructions(vae, x)
+    grid = grid_of(vae, x)
     write_picture(folder / FOLDER / f"{samples:012d}.png", grid.unsqueeze(0).cpu())
-    return {"reconstructions": grid}
+    return {"originals, results, samples": grid}
