@@ -99,7 +99,7 @@ def test_ldms_plain_schedule_can_be_set() -> None:
     ("change", "said"),
     [
         ({"speed": 1}, "in \\[adversarial\\], there is no 'speed'"),
-        ({"learn_from": "soon"}, "in \\[adversarial\\], learn_from"),
+        ({"learn_from": "soon"}, "in \\[adversarial\\], a place is"),
         ({"guard": {"bound": -1.0}}, "in \\[adversarial.guard\\], bound is 0 or more"),
         ({"discriminator": {"norm": "batch"}}, "in \\[adversarial.discriminator\\], norm 'batch'"),
         ({"discriminator": 3}, "in \\[adversarial.discriminator\\], expected a table"),
@@ -161,3 +161,12 @@ def test_a_run_that_diverges_goes_back_and_then_to_its_end(run: Callable[..., Ru
     other.pull = lambda losses, *_: (losses.total * float("nan"), {})
     with pytest.raises(TrainingDiverged):
         carry_out(unguarded)
+
+
+def test_places_may_be_shares_of_the_run() -> None:
+    told = recipe("kl-f8-gan", ["schedule.samples=1000", "adversarial.discriminator.width=32"])
+    opponent = opposition(told, 3, None, 0).opponent
+    assert opponent is not None
+    assert (opponent.config.learn_from, opponent.config.pull_from, opponent.config.ramp) == (500, 525, 100)
+    with pytest.raises(BadRecipe, match="a share"):
+        opposition(recipe("kl-f8-gan", ["adversarial.ramp=soon"]), 3, None, 0)

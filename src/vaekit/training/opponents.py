@@ -14,8 +14,10 @@ from vaekit.training.guard import Guard, GuardConfig
 from vaekit.training.recipe import Recipe
 from vaekit.training.seeds import derived
 from vaekit.training.state import Keeps
+from vaekit.training.weights import place_from
 from vaekit.words import record
 
+PLACES = ("learn_from", "pull_from", "ramp")
 TABLE, NET, GUARD = "adversarial", "discriminator", "guard"
 Settings = TypeVar("Settings")
 
@@ -58,12 +60,25 @@ def opposition(
     words = dict(told)
     net = settings(recipe, f"{TABLE}.{NET}", DiscriminatorConfig, words.pop(NET, {}))
     guard = settings(recipe, f"{TABLE}.{GUARD}", GuardConfig, words.pop(GUARD, {}))
-    config = settings(recipe, TABLE, Adversarial, words)
+    config = settings(recipe, TABLE, Adversarial, words | places(recipe, words))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived(seed, "discriminator", 0))
         opponent = Adversary(config, Discriminator(net, channels).to(device))
     watched = guard.bound > 0 and held_out is not None
     return Opposition(opponent, Guard(guard, opponent, held_out) if watched and held_out is not None else None)
+
+
+def places(recipe: Recipe, words: Mapping[str, Any]) -> dict[str, int]:
+    """Places that are told as shares of the run, such as "50%", in samples.
+
+    Raises:
+        BadRecipe: one of them is no share.
+    """
+    told = {name: words[name] for name in PLACES if isinstance(words.get(name), str)}
+    try:
+        return {name: round(place_from(place, recipe.schedule().samples)) for name, place in told.items()}
+    except ValueError as error:
+        raise bad(recipe, TABLE, str(error)) from error
 
 
 def settings(recipe: Recipe, place: str, kind: type[Settings], words: Any) -> Settings:
