@@ -23,6 +23,7 @@ from vaekit.domains.images.preparation import binarised, shades
 from vaekit.domains.images.training_data import open_data
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import fresh, train
+from vaekit.training.mean_start import start_at_mean
 from vaekit.training.recipe import recipe
 
 HIDDEN, LATENT, BATCH, RATE = 400, 16, 100, 1e-3
@@ -84,7 +85,9 @@ class Ours:
             recipe("mnist-mlp", [*changes, f"schedule.samples={n * self.size}"]) for n in range(1, epochs + 1)
         ]
         self.objective = self.recipes[0].objective()
-        self.state = fresh(self.recipes[0].vae(), self.recipes[0].schedule())
+        vae = self.recipes[0].vae()
+        start_at_mean(vae, data[:256])  # as the recipe has it
+        self.state = fresh(vae, self.recipes[0].schedule())
         self.stream = Stream(Tensors(data), 0)
 
     def epoch(self, number: int) -> None:

@@ -263,3 +263,18 @@ def test_a_sequence_depends_on_its_context(next_token: nn.Module) -> None:
     x = p.sample(seeded())
     other = AutoregressiveCategorical(next_token, -p.context, 5)
     assert (other.log_prob(x) != p.log_prob(x)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_gradient_of_a_bernoulli_is_that_of_torch(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (torch.randn(3, 2, 5, generator=generator) * 8).to(dtype).requires_grad_()
+    x = torch.rand(3, 2, 5, generator=generator).requires_grad_()
+    weights = torch.randn(3, generator=generator)
+    (weights * Bernoulli(logits).log_prob(x)).sum().backward()
+    ours = logits.grad, x.grad
+    logits.grad, x.grad = None, None
+    cost = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), x, reduction="none")
+    (weights * -cost.flatten(1).sum(dim=1)).sum().backward()
+    torch.testing.assert_close(ours[0], logits.grad, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-6)
+    torch.testing.assert_close(ours[1], x.grad)

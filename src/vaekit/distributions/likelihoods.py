@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -76,7 +77,30 @@ class Bernoulli:
         return torch.bernoulli(self.mean.detach(), generator=generator)
 
     def log_prob(self, x: Tensor) -> PerItem:
-        return -sum_items(F.binary_cross_entropy_with_logits(self.logits, x, reduction="none"))
+        return LogChance.apply(x, self.logits)
+
+
+class LogChance(torch.autograd.Function):
+    """v log p + (1 - v) log(1 - p) with p = sigmoid(logits), summed over each item: v l - softplus(l).
+
+    Its gradient, v - sigmoid(l), takes half of the passes over the data that autograd would make of it: on small nets
+    the likelihood is a fifth of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, chances: Tensor, logits: Tensor) -> Tensor:
+        ctx.save_for_backward(chances, logits)
+        return sum_items(torch.addcmul(F.softplus(logits).neg_(), chances, logits.to(chances.dtype)))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        chances, logits = ctx.saved_tensors
+        pull = gradients[0].view(-1, *[1] * (logits.dim() - 1))
+        of_chances, of_logits = ctx.needs_input_grad
+        return (
+            pull * logits if of_chances else None,
+            (pull * (chances - logits.to(chances.dtype).sigmoid())).to(logits.dtype) if of_logits else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -102,8 +126,7 @@ class SignedBernoulli:
         return 2 * Bernoulli(self.logits).sample(generator) - 1
 
     def log_prob(self, x: Tensor) -> PerItem:
-        # v l - softplus(l) with v = (x + 1) / 2: what binary cross-entropy is, with fewer passes over the data.
-        return sum_items(0.5 * (x + 1) * self.logits - F.softplus(self.logits))
+        return Bernoulli(self.logits).log_prob(0.5 * (x + 1))
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.nets.flat import as_map
+from vaekit.nets.flat import as_map, chances
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": F.tanh, "relu": F.relu, "silu": F.silu, "gelu": F.gelu}
 
@@ -63,7 +64,11 @@ class MLPConfig:
 
 
 class Encoder(nn.Module):
-    """Data (b, ...) -> moments (b, m z, 1, 1) of pictures, (b, m z) of rows."""
+    """Data (b, ...) -> moments (b, m z, 1, 1) of pictures, (b, m z) of rows.
+
+    Pictures in [-1, 1] go in as 0..1: most pixels of what such nets are shown are black, and a layer that sees -1
+    everywhere learns its biases 784 times over.
+    """
 
     def __init__(self, config: MLPConfig, moments: int) -> None:
         super().__init__()
@@ -73,8 +78,10 @@ class Encoder(nn.Module):
         self.out = nn.Linear(widths[-1], moments * config.latent_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        moments = self.out(through(self.hidden, x.flatten(1), self.config))
-        return as_map(moments) if self.config.picture_size is not None else moments
+        of_pictures = self.config.picture_size is not None
+        values = chances(x) if of_pictures else x
+        moments = self.out(through(self.hidden, values.flatten(1), self.config))
+        return as_map(moments) if of_pictures else moments
 
 
 class Decoder(nn.Module):
@@ -90,6 +97,11 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         parameters = self.out(through(self.hidden, z.flatten(1), self.config))
         return parameters.unflatten(1, (-1, *self.config.data_shape[1:]))
+
+    def say_at_first(self, parameters: Tensor) -> None:
+        """Set the last bias, so that it says about this (c, ...) for every latent; what comes beside means stays."""
+        with torch.no_grad():
+            self.out.bias[: parameters.numel()] = parameters.flatten()
 
 
 def layers(widths: tuple[int, ...]) -> nn.ModuleList:

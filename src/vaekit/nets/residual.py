@@ -8,10 +8,11 @@ position, (b, z, 1, 1), so that it travels like every other latent.
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.nets.flat import as_map, as_vector, doubling, halving
+from vaekit.nets.flat import as_map, as_vector, chances, doubling, halving
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Pictures (b, c, s, s) -> moments (b, m z, 1, 1)."""
+    """Pictures (b, c, s, s) in [-1, 1], which go in as 0..1, -> moments (b, m z, 1, 1)."""
 
     def __init__(self, config: ResidualConfig, moments: int) -> None:
         super().__init__()
@@ -78,7 +79,7 @@ class Encoder(nn.Module):
         self.out = nn.Linear(config.widths[-1] * config.lowest**2, moments * config.latent_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return as_map(self.out(self.body(x).flatten(1)))
+        return as_map(self.out(self.body(chances(x)).flatten(1)))
 
 
 class Decoder(nn.Module):
@@ -97,3 +98,10 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         side = self.config.lowest
         return self.body(self.into(as_vector(z)).unflatten(1, (-1, side, side)))
+
+    def say_at_first(self, parameters: Tensor) -> None:
+        """Set the last bias, one for each channel, so that it says about this (c, s, s) for every latent."""
+        last = self.body[-1]
+        assert isinstance(last, nn.ConvTranspose2d) and last.bias is not None
+        with torch.no_grad():
+            last.bias[: len(parameters)] = parameters.mean(dim=(1, 2))

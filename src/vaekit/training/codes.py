@@ -53,12 +53,17 @@ def set_codes(vae: VAE, words: Mapping[str, Any]) -> None:
         head.learn(record(Learning, settings))
 
 
-def codes_told(vae: VAE) -> dict[str, float]:
+def code_heads(vae: VAE) -> dict[str, CodeHead]:
+    """The parts that say codes, by name."""
+    return {name: head for name, head in vae.named_modules() if isinstance(head, CodeHead)}
+
+
+def codes_told(heads: Mapping[str, CodeHead]) -> dict[str, float]:
     """How the codes were used of late, for the log: `usage`, the share of codes that were chosen among the last
     `WINDOW` choices for each code, and `perplexity` over about as many. Of several heads with the end of their name."""
     told = {}
-    for name, head in vae.named_modules():
-        if isinstance(head, CodeHead) and head.recent is not None and head.waiting is not None:
+    for name, head in heads.items():
+        if head.recent is not None and head.waiting is not None:
             end = name.removeprefix("to_posterior")
             told[f"usage{end}"] = usage(head.waiting < WINDOW * head.size)
             told[f"perplexity{end}"] = perplexity(head.recent)

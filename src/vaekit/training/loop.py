@@ -14,7 +14,7 @@ from torch.optim import AdamW
 
 from vaekit.errors import TrainingDiverged
 from vaekit.training.adapting import Adapts, adapting
-from vaekit.training.codes import codes_told
+from vaekit.training.codes import code_heads, codes_told
 from vaekit.training.data import Stream, ahead
 from vaekit.training.ema import EMA
 from vaekit.training.objectives import Losses, Objective
@@ -164,7 +164,7 @@ def train(
         for turn in range(turns)
     )
     trained = [each for each in vae.parameters() if each.requires_grad]
-    heads = trained_heads(vae)
+    heads, coded = trained_heads(vae), code_heads(vae)
     share = 1 / (turns * processes.count)
     started = time.monotonic()
     state.to_training()
@@ -191,7 +191,7 @@ def train(
                 for name, part in told.items():
                     parts[name] = parts.get(name, 0) + part / turns
             processes.sum_gradients(vae)
-            norm = torch.nn.utils.clip_grad_norm_(trained, schedule.gradient_clip)
+            norm = clipped(trained, schedule.gradient_clip)
             told_parts = {name: part.item() for name, part in parts.items()}
             if not torch.isfinite(norm):
                 raise diverged(state.samples, told_parts)
@@ -201,7 +201,7 @@ def train(
                 opponent.step(processes, state.samples)
             for name, head in heads.items():
                 head.adapt(processes.sum_, generator_for(stream.seed, f"adapting {name}", state.samples))
-            told_parts |= codes_told(vae)
+            told_parts |= codes_told(coded)
             for average in state.averages:
                 average.update(vae, state.samples // schedule.batch_size)
             state.samples += schedule.batch_size
@@ -235,6 +235,16 @@ def placed(places: Iterator[int], stream: Stream, size: int, workers: int) -> Ge
     with closing(ahead(stream, noting(), size, workers)) as made:
         for batch in made:
             yield asked.pop(0), batch
+
+
+def clipped(parameters: list[nn.Parameter], most: float) -> Tensor:
+    """Bring the norm of all gradients together down to this, and return what it was. Where nothing is clipped, nothing
+    is multiplied by one: that pass over the gradients takes a tenth of a small net's step."""
+    gradients = [each.grad for each in parameters if each.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if math.isfinite(most):
+        torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
+    return norm
 
 
 def seed_layers(device: torch.device, seed: int) -> None:

@@ -25,6 +25,7 @@ from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.training.data import Stream
 from vaekit.training.linear_start import start_linear
+from vaekit.training.mean_start import start_at_mean
 from vaekit.training.opponents import opposition
 from vaekit.training.processes import Processes
 from vaekit.training.recipe import Recipe
@@ -35,8 +36,8 @@ from vaekit.whole_files import whole_file
 EVALUATION = "evaluation.json"
 NLL_SAMPLES = 64
 """For the evaluation at the end: enough to tell runs apart, not for a paper."""
-BLOCK_PICTURES, BLOCKS = 64, 20_000
-"""Pictures, at most, and blocks of them that a linear start takes its components from."""
+FIRST, BLOCKS = 64, 20_000
+"""Four times so many pictures, and blocks of them at most, that a start is taken from."""
 LOG_LINES, LOOKS = 400, 40
 """Lines of a log, and looks at held-out pictures, that a run is told by."""
 
@@ -93,7 +94,7 @@ def prepared_run(
 
 
 def start_for(recipe: Recipe, stream: Stream) -> Callable[[VAE], None] | None:
-    """What the recipe's `start` does to new weights: "linear" is `training/linear_start.py`.
+    """What the recipe's `start` does to new weights: "linear" is `training/linear_start.py`, "mean" `mean_start.py`.
 
     Raises:
         BadRecipe: there is no such start, or the VAE has no room for it.
@@ -103,22 +104,26 @@ def start_for(recipe: Recipe, stream: Stream) -> Callable[[VAE], None] | None:
         return None
 
     def start(vae: VAE) -> None:
+        if told == "mean" and start_at_mean(vae, first_pictures(stream)):
+            return
         if told != "linear" or not isinstance(vae.encoder, Encoder) or not isinstance(vae.decoder, Decoder):
             raise BadRecipe(
                 f"The recipe {recipe.name} has start = {legible(repr(told))}.",
-                'Expected start = "linear" and a VAE of the family "kl", or no start.',
+                'Expected "linear" for a VAE of the family "kl", "mean" for nets mlp or residual, or no start.',
                 "",
             )
-        start_linear(vae.encoder, vae.decoder, blocks_of(stream, vae.config.factor))
+        start_linear(vae.encoder, vae.decoder, blocks_of(first_pictures(stream), vae.config.factor))
 
     return start
 
 
-def blocks_of(stream: Stream, side: int) -> Tensor:
-    """Blocks of so many pixels from the first pictures of a run, (n, c, side, side) in [-1, 1]."""
-    pictures = torch.cat(
-        [stream.batch(place, BLOCK_PICTURES) for place in range(0, 4 * BLOCK_PICTURES, BLOCK_PICTURES)]
-    )
+def first_pictures(stream: Stream) -> Tensor:
+    """Some of those that a run begins with, (n, c, h, w)."""
+    return torch.cat([stream.batch(place, FIRST) for place in range(0, 4 * FIRST, FIRST)])
+
+
+def blocks_of(pictures: Tensor, side: int) -> Tensor:
+    """Blocks of so many pixels a side, (n, c, side, side)."""
     columns = unfold(pictures.contiguous(), side, stride=side)
     blocks = columns.transpose(1, 2).reshape(-1, pictures.shape[1], side, side)
     return blocks[:: max(1, len(blocks) // BLOCKS)]

