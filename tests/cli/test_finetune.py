@@ -113,7 +113,7 @@ def test_pictures_that_cannot_be_used_are_told(finetune: Run, data: Path, tmp_pa
     shutil.copy(data / "00.png", tmp_path / "one")
     (tmp_path / "one" / "broken.png").write_bytes(b"nothing")
     said = finetune("--data", tmp_path / "one")
-    assert said.code == 1 and "1 pictures that can be used, of 2" in said.err and "broken.png" in said.err
+    assert said.code == 1 and "broken.png" in said.err and "Traceback" not in said.err
 
 
 def test_push_needs_a_run_and_a_token(

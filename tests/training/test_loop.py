@@ -33,10 +33,10 @@ def same(a: State, b: State) -> bool:
 
 
 def test_it_learns(table: dict[str, Any], stream: Stream) -> None:
-    table["schedule"]["samples"] = 8 * 400
+    table["schedule"]["samples"] = 8 * 800
     _, steps = trained(Recipe("longer", table), stream)
     last = sum(step.parts["nll"] + step.parts["kl"] for step in steps[-20:]) / 20
-    assert len(steps) == 400
+    assert len(steps) == 800
     guessing, entropy = 16 * math.log(2), 5.9
     assert entropy < last < guessing - 1
 

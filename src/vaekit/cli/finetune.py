@@ -8,11 +8,11 @@ import typer
 from vaekit.cli import options
 from vaekit.cli.compare import distances, pictures_of, tell, versions
 from vaekit.cli.output import counting, print_json, say, working
+from vaekit.cli.under_way import stoppable, watched
 
 if TYPE_CHECKING:
     from vaekit.domains.images.finetuning import Finetuning
     from vaekit.report.records import Report
-    from vaekit.training.run import News
     from vaekit.vae import VAE
 
 PAGE, CARD = "report.html", "README.md"
@@ -81,19 +81,14 @@ def finetune(
         with working("looking at VAE and pictures"):
             parent = parent_at(path, vae, padding)
             tuning = prepared_finetuning(find_recipe(recipe, told), parent, data, out, seed, wishes, say)
-        result = carry_out(tuning.run, lambda news: say(line(news)), say)
+        with stoppable() as stop, watched() as show:
+            result = carry_out(tuning.run, show, say, stop)
         report = before_and_after(tuning, result, device, lpips, title or out.resolve().name, licence)
     if as_json:
         print_json({"run": str(out), "files": files_in(out), "lineage": tuning.lineage(), "metrics": metrics(report)})
         return
     tell(report)
     say(f"Written to {out}: {', '.join(files_in(out))}, {CARD}, {PAGE}")
-
-
-def line(news: "News") -> str:
-    """One line about how it goes."""
-    numbers = ", ".join(f"{name} {value:.4g}" for name, value in news.numbers.items())
-    return f"{news.samples:,} samples, {news.seconds:.0f} s: {'held out: ' if news.held_out else ''}{numbers}"
 
 
 def before_and_after(

@@ -38,6 +38,7 @@ from vaekit.whole_files import whole_file
 from vaekit.words import differences
 
 RECIPE, LOG, CHECKPOINTS, RESULT, AVERAGES = "recipe.json", "log.jsonl", "checkpoints", "vae.safetensors", "averages"
+LOG_LINES, LOOKS = 400, 40
 FRAME_ITEMS = 10_000
 """Items at most that the frame is measured over."""
 TRIAL_SECONDS, TRIAL_SHARE = 30.0, 0.1
@@ -79,10 +80,10 @@ class Run:
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
     processes: Processes = Processes()  # noqa: RUF009 (a frozen value)
     workers: int = 0
-    log_every: int = 100
-    """Steps that a line of the log is a mean over."""
-    look_every: int = 1000
-    """Steps between two looks at the held-out items."""
+    log_every: int = 0
+    """Steps that a line of the log is a mean over; 0 for a four-hundredth of the run."""
+    look_every: int = 0
+    """Steps between two looks at the held-out items; 0 for a fortieth of the run."""
     save_seconds: float = 300.0
     """Between two checkpoints."""
     show: Callable[[VAE, Tensor, int], Mapping[str, Tensor]] | None = None
@@ -288,6 +289,9 @@ class Watch:
     def __init__(self, run: Run, log: Log | None, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
         self.run, self.log, self.say, self.stop = run, log, say, stop
         self.alarms = Alarms()
+        steps = run.schedule.samples // run.schedule.batch_size
+        self.log_every = run.log_every or max(1, steps // LOG_LINES)
+        self.look_every = run.look_every or max(1, steps // LOOKS)
         self.sums: dict[str, float] = {}
         self.steps = 0
         self.saved = time.monotonic()
@@ -306,11 +310,11 @@ class Watch:
                 self.say(verdict.words)
         done = state.samples >= run.schedule.samples
         number = state.samples // run.schedule.batch_size
-        if self.log is not None and (number % run.log_every == 0 or done):
+        if self.log is not None and (number % self.log_every == 0 or done):
             means = {name: value / self.steps for name, value in self.sums.items()}
             self.sums, self.steps = {}, 0
             self.write(News(state.samples, step.seconds, means, False, run.schedule.samples))
-        if self.log is not None and run.held_out is not None and (number % run.look_every == 0 or done):
+        if self.log is not None and run.held_out is not None and (number % self.look_every == 0 or done):
             self.write(News(state.samples, step.seconds, self.look(state), True, run.schedule.samples))
         stopping = self.stop() and not done
         if run.processes.first and (done or stopping or time.monotonic() - self.saved > run.save_seconds):

@@ -38,8 +38,6 @@ NLL_SAMPLES = 64
 """For the evaluation at the end: enough to tell runs apart, not for a paper."""
 FIRST, BLOCKS = 64, 20_000
 """Four times so many pictures, and blocks of them at most, that a start is taken from."""
-LOG_LINES, LOOKS = 400, 40
-"""Lines of a log, and looks at held-out pictures, that a run is told by."""
 
 SKIPPED = "skipped.txt"
 """In the folder of a run: what could not be read."""
@@ -71,7 +69,6 @@ def prepared_run(
     found = open_data(data, recipe.words.get("pictures", {}), seed, Skipped(folder / SKIPPED, say))
     against = opposition(recipe, channels_of(recipe), found.held_out, seed, device)
     schedule = recipe.schedule()
-    steps = max(1, schedule.samples // schedule.batch_size)
     return Run(
         recipe,
         folder,
@@ -87,8 +84,6 @@ def prepared_run(
         device=device,
         processes=processes,
         workers=found.workers,
-        log_every=max(1, steps // LOG_LINES),
-        look_every=max(1, steps // LOOKS),
         show=partial(show_in, folder),
     )
 
