@@ -31,4 +31,4 @@ def test_it_ends_with_a_file_that_opens(name: str, tmp_path: Path) -> None:
     assert back.shape == pictures[:3].shape and back.isfinite().all()
     assert prior is None or prior.log_prob(z).isfinite().all()
     assert (prior is None) == (name == "autoencoder")
-    assert len((tmp_path / "log.jsonl").read_text("utf-8").splitlines()) == 3
+    assert len((tmp_path / "log.jsonl").read_text("utf-8").splitlines()) == 4
