@@ -37,14 +37,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-VERBS = (
-    *(reconstruct, encode, decode, compare, doctor, evaluate),
-    *(finetune, push, get, inspect, convert, extract, bake),
-)
-for verb in VERBS:
+for verb in (reconstruct, encode, decode, compare, doctor, evaluate):
+    app.command(no_args_is_help=True)(verb)
+app.command(no_args_is_help=True, cls=WithRecipes)(train)
+for verb in (finetune, push, get, inspect, convert, extract, bake):
     app.command(no_args_is_help=True)(verb)
 app.command("list")(list_models)
-app.command(no_args_is_help=True, cls=WithRecipes)(train)
 
 
 def show_version(wanted: bool) -> None:
