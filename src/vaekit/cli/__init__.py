@@ -37,11 +37,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (reconstruct, encode, decode, compare, doctor, evaluate):
-    app.command(no_args_is_help=True)(verb)
-app.command(no_args_is_help=True, cls=WithRecipes)(train)
-for verb in (finetune, push, get, inspect, convert, extract, bake):
-    app.command(no_args_is_help=True)(verb)
+VERBS = (
+    *(reconstruct, encode, decode, compare, doctor, evaluate, train, finetune),
+    *(push, get, inspect, convert, extract, bake),
+)
+for verb in VERBS:
+    app.command(no_args_is_help=True, cls=WithRecipes if verb is train else None)(verb)
 app.command("list")(list_models)
 
 
