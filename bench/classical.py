@@ -22,6 +22,8 @@ from vaekit.domains.images.arrays import read_idx
 from vaekit.domains.images.preparation import shades
 from vaekit.metrics.disentanglement import mutual_information_gap
 from vaekit.testcards.sprites import sprites
+from vaekit.training.health import ACTIVE
+from vaekit.training.terms_plain import item_means
 from vaekit.vae import VAE
 
 COLUMNS = "VAE                    data                      -ELBO     KL  active   PSNR    MIG"
@@ -68,8 +70,8 @@ def line(name: str, told: str, vae: VAE, x: Tensor, gap: float | None) -> str:
     z = posterior.sample(torch.Generator().manual_seed(0))
     kl = posterior.kl(prior).mean().item()
     elbo = vae.likelihood(z).log_prob(x).mean().item() - kl
-    active = int((posterior.mean.flatten(1).var(dim=0) > 0.01).sum())
-    error = (vae.reconstruct(x) - x).square().flatten(1).mean(dim=1) / 4
+    active = int((posterior.mean.flatten(1).var(dim=0) > ACTIVE).sum())
+    error = item_means((vae.reconstruct(x) - x).square()) / 4
     psnr = (-10 * error.log10()).mean().item()
     score = "" if gap is None else f"{gap:.3f}"
     units = f"{active}/{posterior.mean.shape[1]}"

@@ -26,6 +26,7 @@ from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import Schedule, Step, fresh, train
 from vaekit.training.recipe import Recipe, recipe
 from vaekit.training.state import State
+from vaekit.training.terms_plain import item_means
 
 BATCH = 250
 """Held-out pictures that are looked at at once."""
@@ -118,7 +119,7 @@ class Side:
             assert isinstance(q, Quantised)
             back = vae.decode(q.mode).clamp(-1, 1)
             counts += torch.bincount(q.codes.flatten(), minlength=size)
-            errors.append((back - x).square().flatten(1).mean(dim=1))
+            errors.append(item_means((back - x).square()))
             decibels.append(psnr(x, back))
         return (
             f"{self.name:<16}{100 * usage(counts):7.1f} %{perplexity(counts):12.1f}{torch.cat(errors).mean():10.5f}"

@@ -23,6 +23,7 @@ from vaekit.evaluation.evaluating import Data, Measures, evaluate
 from vaekit.evaluation.measures import evidence, rate
 from vaekit.evaluation.protocol import MODE, Protocol
 from vaekit.evaluation.seen import Whole
+from vaekit.training.health import ACTIVE
 from vaekit.training.run import LOG, RECIPE
 
 COLUMNS = "run                    protocol   samples      NLL    +-    -ELBO     KL  active  minutes"
@@ -55,7 +56,7 @@ def line(run: Path, test: torch.Tensor, samples: int) -> str:
     how = Protocol("", "", len(names), "all", {}, MODE, 0, {}, 100, measures.settings())
     found = evaluate(Whole(vae), Data(names, lambda name: test[int(name[5:])]), measures, how)
     values = {result.quantity.name: result for result in found.results}
-    active = int((vae.encode(test).mean.flatten(1).var(dim=0) > 0.01).sum())
+    active = int((vae.encode(test).mean.flatten(1).var(dim=0) > ACTIVE).sum())
     nll, elbo, kl = (values[name] for name in ("nll", "elbo", "kl"))
     units = f"{active}/{vae.config.latent_channels}"
     return (

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.domains.images.arrays import read_idx
-from vaekit.domains.images.preparation import binarised, shades
+from vaekit.domains.images.preparation import Preparation, binarised, shades
 from vaekit.domains.images.training_data import open_data
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import fresh, train
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    found = open_data(options.mnist, {"size": 28, "channels": 1, "binary": "static"}, seed=0)
+    found = open_data(options.mnist, Preparation(28, channels=1, binary="static"), seed=0)
     assert isinstance(found.source, Tensors)
     data, test = found.source.items, test_digits(options.mnist)
     print(f"{len(data):,} pictures, {options.threads} threads, torch {torch.__version__}", flush=True)

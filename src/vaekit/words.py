@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from vaekit.errors import legible
@@ -17,12 +17,14 @@ Words = Mapping[str, Any]
 Record = TypeVar("Record")
 
 
-def record(kind: type[Record], words: Words) -> Record:
+def record(kind: type[Record], words: object) -> Record:
     """A dataclass from its fields as words tell them.
 
     Raises:
         ValueError: a field is missing, unknown, or of another type.
     """
+    if not isinstance(words, Mapping):
+        raise ValueError(f"{legible(repr(words), 60)} is no table")
     hints = typing.get_type_hints(kind)
     fields = {each.name: each for each in dataclasses.fields(kind) if each.init}  # type: ignore[arg-type]
     unknown = words.keys() - fields.keys()
@@ -41,14 +43,17 @@ def value_of(name: str, value: object, wanted: Any) -> Any:
     Raises:
         ValueError: it is of another type, or too large.
     """
+    if wanted is Any:
+        return value
     choices = typing.get_args(wanted)
     if type(None) in choices:
         others = [each for each in choices if each is not type(None)]
         return None if value is None else value_of(name, value, others[0])
-    if typing.get_origin(wanted) is tuple:
+    if typing.get_origin(wanted) in (tuple, Sequence):
         if not isinstance(value, (list, tuple)) or len(value) > LONGEST:
             raise ValueError(f"{name} is {legible(repr(value), 60)} and no list")
-        each_wanted = choices if Ellipsis not in choices else (choices[0],) * len(value)
+        fixed = typing.get_origin(wanted) is tuple and Ellipsis not in choices
+        each_wanted = choices if fixed else (choices[0],) * len(value)
         if len(each_wanted) != len(value):
             raise ValueError(f"{name} is {legible(repr(value), 60)} and not {len(each_wanted)} values")
         return tuple(value_of(name, each, kind) for each, kind in zip(value, each_wanted, strict=True))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import save_file
+from soft_pictures import write_soft
 from torch import Tensor
 
 import vaekit
@@ -36,8 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     for number in range(40):
-        small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
-        small.resize((36, 36), Image.Resampling.BICUBIC).save(folder / f"{number:02}.png")
+        write_soft(folder / f"{number:02}.png", (36, 36), rng)
     return folder
 
 

@@ -11,6 +11,7 @@ from family_examples import EXAMPLES
 from torch import Generator, Tensor, nn
 
 from vaekit.checkpoints.families import assemble, family_of
+from vaekit.errors import BadRecipe
 from vaekit.nets.discriminator import Discriminator, DiscriminatorConfig
 from vaekit.training.adversarial import (
     LOSSES,
@@ -313,7 +314,7 @@ def test_the_last_layer_is_the_one_that_paints(name: str) -> None:
 def test_a_frozen_decoder_has_no_last_layer(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
     vae = fresh_vae()
     vae.decoder.requires_grad_(False)
-    with pytest.raises(ValueError, match="decoder that is trained"):
+    with pytest.raises(BadRecipe, match="decoder that is trained"):
         adversary().pull(losses_of(vae, pictures), vae, 0)
 
 
@@ -330,6 +331,6 @@ def test_an_adaptive_weight_needs_something_to_be_measured_against(
 ) -> None:
     vae = fresh_vae()
     only_latents = Objective({"kl": TERMS["kl"]()}, {"kl": Weight.constant(1.0)})
-    with pytest.raises(ValueError, match="looks at its results"):
+    with pytest.raises(BadRecipe, match="looks at its results"):
         adversary().pull(only_latents(vae, pictures, 0, Generator().manual_seed(0)), vae, 0)
     assert math.isfinite(adversary(adaptive=False).pull(losses_of(vae, pictures), vae, 0)[0].item())

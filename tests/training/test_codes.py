@@ -195,7 +195,7 @@ def test_entropy_is_that_of_vector_quantize_pytorch() -> None:
 
 def test_terms_about_codes_need_codes() -> None:
     for name in ("commitment", "codebook", "entropy"):
-        with pytest.raises(ValueError, match="this posterior has none"):
+        with pytest.raises(BadRecipe, match="this posterior has none"):
             TERMS[name]().of(seen_by(Choices, torch.randn(2, 3)))
 
 

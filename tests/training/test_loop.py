@@ -131,7 +131,7 @@ def test_micro_batches_add_up_to_the_batch(table: dict[str, Any], stream: Stream
 
 def test_a_batch_that_cannot_be_divided_is_refused(table: dict[str, Any], stream: Stream) -> None:
     table["schedule"]["micro_batch"] = 3
-    with pytest.raises(ValueError, match="cannot be divided"):
+    with pytest.raises(BadRecipe, match="cannot be divided"):
         trained(Recipe("odd", table), stream)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import AdamW
 
+from vaekit.errors import BadRecipe
 from vaekit.nets.discriminator import Discriminator, renew
 from vaekit.training.objectives import Losses
 from vaekit.training.processes import Processes
@@ -125,7 +126,7 @@ def last_layer(decoder: nn.Module, result: Tensor) -> Tensor:
     No name and no order of registration tells it for every family: some register a branch behind the last layer.
 
     Raises:
-        ValueError: there is none, as the decoder is frozen.
+        BadRecipe: there is none, as the decoder is frozen or compiled.
     """
     weights = {id(each) for each in decoder.parameters() if each.dim() > 1}
     level: list[Any] = [result.grad_fn]
@@ -137,7 +138,11 @@ def last_layer(decoder: nn.Module, result: Tensor) -> Tensor:
         following = dict.fromkeys(after for node in level if node is not None for after, _ in node.next_functions)
         level = [node for node in following if node not in known]
         known.update(level)
-    raise ValueError("an adaptive adversarial weight needs a decoder that is trained")
+    raise BadRecipe(
+        "An adaptive adversarial weight needs a decoder that is trained, and not compiled.",
+        "",
+        "Set adversarial.adaptive=false, or schedule.compiled=false.",
+    )
 
 
 class Adversary(Keeps):
@@ -195,7 +200,11 @@ class Adversary(Keeps):
 
     def _measure(self, losses: Losses, pulled: Tensor, vae: VAE) -> None:
         if vae.decoder is None or not losses.fidelity.requires_grad:
-            raise ValueError("an adaptive adversarial weight needs a decoder, and a term that looks at its results")
+            raise BadRecipe(
+                "An adaptive adversarial weight needs a decoder, and a term that looks at its results.",
+                "",
+                "Set adversarial.adaptive=false.",
+            )
         last = last_layer(vae.decoder, losses.seen.result)
         both = (losses.fidelity, pulled)
         found = [torch.autograd.grad(each, last, retain_graph=True)[0].to(self.dtype) for each in both]

@@ -16,7 +16,7 @@ from torch import Tensor
 from vaekit.training.adversarial import Adversary
 from vaekit.training.processes import Processes
 from vaekit.training.state import Keeps, State, inside
-from vaekit.training.terms import mean_squares
+from vaekit.training.terms_plain import item_means
 from vaekit.vae import VAE
 
 PEAK = 2.0
@@ -114,7 +114,7 @@ class Guard(Keeps):
         vae.eval()
         device = next(vae.parameters()).device
         parts = [(x, vae.reconstruct(x)) for x in self.held_out.to(device).split(BATCH)]
-        errors = torch.cat([mean_squares((y - x).float()) for x, y in parts]).clamp(min=LEAST_ERROR)
+        errors = torch.cat([item_means((y - x).float().square()) for x, y in parts]).clamp(min=LEAST_ERROR)
         return (10 * torch.log10(PEAK**2 / errors)).mean().item()
 
     def remember(self, state: State) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from itertools import count
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from vaekit.errors import TrainingDiverged
+from vaekit.errors import BadRecipe, TrainingDiverged
 from vaekit.training.adapting import Adapts, adapting
 from vaekit.training.codes import code_heads, codes_told
 from vaekit.training.data import Stream, ahead
@@ -58,6 +58,12 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
+        if min(self.samples, self.batch_size, self.micro_batch or 1) < 1:
+            raise ValueError("samples, batch_size and micro_batch are 1 or more")
+        if min(self.learning_rate, self.warmup_samples, self.final_rate, self.gradient_clip, self.weight_decay) < 0:
+            raise ValueError("rates, warmup_samples, gradient_clip and weight_decay are 0 or more")
+        if not all(0 <= each < 1 for each in (*self.betas, *self.averages)):
+            raise ValueError("betas and averages are from 0 to below 1")
 
     def rate_at(self, samples: int) -> float:
         """The learning rate after `samples` items."""
@@ -69,12 +75,15 @@ class Schedule:
         """How many each process takes in a step.
 
         Raises:
-            ValueError: a batch cannot be divided so.
+            BadRecipe: a batch cannot be divided so.
         """
         size = self.micro_batch or self.batch_size // processes.count
         if not size or self.batch_size % (size * processes.count):
-            raise ValueError(
-                f"a batch of {self.batch_size} cannot be divided into batches of {size} for {processes.count} processes"
+            raise BadRecipe(
+                f"A batch of {self.batch_size} cannot be divided into batches of {size} for {processes.count} "
+                "processes.",
+                "Expected a multiple.",
+                "Set schedule.batch_size or schedule.micro_batch.",
             )
         return self.batch_size // (size * processes.count)
 
@@ -153,7 +162,7 @@ def train(
 
     Raises:
         TrainingDiverged: a loss or gradient is not finite. The weights are those before the step.
-        ValueError: a batch cannot be divided among micro-batches and processes.
+        BadRecipe: a batch cannot be divided among micro-batches and processes, or a term does not go with this VAE.
     """
     vae, device = state.vae, next(state.vae.parameters()).device
     turns = schedule.micro_batches(processes)
@@ -185,6 +194,8 @@ def train(
                 if opponent is not None:
                     pulled, also = opponent.pull(losses, vae, state.samples)
                     total, told = total + pulled, told | also
+                if not total.requires_grad:
+                    raise untrained(state.samples, told)
                 (share * total).backward()
                 if opponent is not None:
                     told |= opponent.collect(losses, share, state.samples)
@@ -259,6 +270,15 @@ def in_precision(device: torch.device, precision: str) -> AbstractContextManager
     """Where networks run so."""
     dtype = PRECISIONS[precision]
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
+
+
+def untrained(samples: int, parts: Mapping[str, Tensor]) -> BadRecipe:
+    """The error for a loss that nothing trained has a part in."""
+    return BadRecipe(
+        f"After {samples:,} samples the loss does not depend on any weight that is trained.",
+        f"It is made of {', '.join(parts) or 'nothing'}.",
+        "Give a term that looks at what is trained a weight that is not zero then.",
+    )
 
 
 def diverged(samples: int, parts: dict[str, float]) -> TrainingDiverged:

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from vaekit.checkpoints.families import FAMILIES, PARTS, assemble, family_of
+from vaekit.checkpoints.families import FAMILIES, PARTS, Config, Family, assemble, family_of
 from vaekit.errors import BadRecipe, NotFound, VaekitError, legible
 from vaekit.training.codes import set_codes
 from vaekit.training.loop import Schedule
@@ -22,9 +22,11 @@ from vaekit.training.objectives import Objective, Term
 from vaekit.training.terms import TERMS
 from vaekit.training.weights import Weight, weight_from
 from vaekit.vae import VAE
-from vaekit.words import record
+from vaekit.words import record, value_of
 
 FOLDER = "recipes"
+UNBUILDABLE = (ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError)
+"""What torch and the nets raise where the numbers of a table do not go together."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,10 @@ class Recipe:
         Raises:
             BadRecipe: the table describes none.
         """
-        words = dict(self._table("vae"))
-        name = words.pop("family", PARTS.name)
-        if name not in {family.name for family in (*FAMILIES, PARTS)}:
-            raise self._bad(f"vae.family is {legible(repr(name))}, which is no family of VAEs")
-        family = family_of(name)
+        config = self.config()
         try:
-            config = family.from_words(words) if family.from_words else record(family.config, words)
-            vae = assemble(family, config)
-        except (ValueError, VaekitError) as error:
+            vae = assemble(self._family(), config)
+        except UNBUILDABLE as error:
             raise self._bad(f"its [vae] cannot be built: {error}") from error
         try:
             if "codes" in self.words:
@@ -57,6 +54,28 @@ class Recipe:
         except ValueError as error:
             raise self._bad(f"in [codes], {error}") from error
         return vae
+
+    def config(self) -> Config:
+        """What the VAE is made of.
+
+        Raises:
+            BadRecipe: the table describes none.
+        """
+        family = self._family()
+        words = {name: value for name, value in self._table("vae").items() if name != "family"}
+        try:
+            config = family.from_words(words) if family.from_words else record(family.config, words)
+            if config.latent_channels < 1:
+                raise ValueError("latent_channels is less than 1")
+        except (ValueError, VaekitError) as error:
+            raise self._bad(f"its [vae] cannot be built: {error}") from error
+        return config
+
+    def _family(self) -> Family:
+        name = self._table("vae").get("family", PARTS.name)
+        if name not in [family.name for family in (*FAMILIES, PARTS)]:
+            raise self._bad(f"vae.family is {legible(repr(name))}, which is no family of VAEs")
+        return family_of(name)
 
     def schedule(self) -> Schedule:
         """How long, how fast.
@@ -80,7 +99,7 @@ class Recipe:
         """
         told = dict(self._table("objective"))
         terms, weights = {}, {}
-        for name, settings in dict(told.pop("terms", {})).items():
+        for name, settings in table_of(told.pop("terms", None)).items():
             terms[name], weights[name] = self._term(name, settings, given or {})
         if not terms:
             raise self._bad("it has no [objective.terms]")
@@ -93,11 +112,13 @@ class Recipe:
         """A term may have any name if its settings say which it is: `term = "mse"`."""
         words = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
         kind = words.pop("term", name)
-        if kind not in TERMS:
+        if not isinstance(kind, str) or kind not in TERMS:
             raise self._bad(f"there is no term {legible(repr(kind))}; there are {', '.join(TERMS)}")
         try:
             weight = weight_from(words.pop("weight", 1.0), words.pop("period", None), self._samples())
-            words |= given.get(kind, {})
+            hints, known = get_type_hints(TERMS[kind]), given.get(kind, {})
+            told = {each: value_of(each, words[each], hints[each]) for each in words.keys() & hints - known.keys()}
+            words |= told | dict(known)
             inspect.signature(TERMS[kind]).bind(**words)
             return TERMS[kind](**words), weight
         except (TypeError, ValueError) as error:
@@ -119,6 +140,11 @@ class Recipe:
         return BadRecipe(
             f"The recipe {self.name} cannot be used: {why}.", "", "See docs/training.md for what it may say."
         )
+
+
+def table_of(told: Any) -> Mapping[str, Any]:
+    """A table, or an empty one in the place of anything else."""
+    return told if isinstance(told, Mapping) else {}
 
 
 def names() -> list[str]:

@@ -5,7 +5,7 @@ RUN/log.jsonl          one line for each mean over some steps, and for each look
 RUN/checkpoints/       the last states
 RUN/vae.safetensors    the result; `--vae RUN` loads it
 RUN/averages/          the other moving averages
-    RUN/board/             the same numbers for TensorBoard, where its writer is installed
+RUN/board/             the same numbers for TensorBoard, where its writer is installed
 """
 
 import json
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from vaekit.checkpoints.saving import save
-from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped
+from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped, legible
 from vaekit.training.board import Board
 from vaekit.training.data import Stream
 from vaekit.training.frame import measured_frame
@@ -29,7 +29,7 @@ from vaekit.training.health import Alarms, vitals
 from vaekit.training.loop import Opponent, Schedule, Step, fresh, train
 from vaekit.training.objectives import Objective
 from vaekit.training.processes import Processes
-from vaekit.training.recipe import Recipe
+from vaekit.training.recipe import Recipe, table_of
 from vaekit.training.saving import newest, save_state
 from vaekit.training.seeds import derived, generator_for
 from vaekit.training.state import Keeps, State
@@ -185,11 +185,11 @@ def settled_samples(run: Run, seconds: float, say: Callable[[str], None]) -> int
     says, whose weights are thrown away. A learning rate that falls to zero needs to know the end from the start.
 
     Raises:
-        RecipeChanged: the folder holds something else.
+        RecipeChanged, BadRecipe: the folder holds something else.
     """
-    path = run.folder / RECIPE
-    if path.is_file():
-        return int(json.loads(path.read_text("utf-8"))["recipe"]["schedule"]["samples"])
+    begun = begun_with(run.folder)
+    if begun is not None:
+        return Recipe(run.recipe.name, table_of(begun.get("recipe"))).schedule().samples
     times: list[float] = []
     trial = min(TRIAL_SECONDS, TRIAL_SHARE * seconds)
 
@@ -225,9 +225,8 @@ def claim(run: Run) -> None:
     Raises:
         RecipeChanged: it is another's.
     """
-    path, now = run.folder / RECIPE, json.loads(json.dumps(run.identity()))
-    if path.is_file():
-        before = json.loads(path.read_text("utf-8"))
+    before, now = begun_with(run.folder), json.loads(json.dumps(run.identity()))
+    if before is not None:
         changed = differences(before, now)
         if changed:
             raise RecipeChanged(
@@ -236,8 +235,30 @@ def claim(run: Run) -> None:
                 "Give the recipe, data and seed that it began with, or another folder.",
             )
         return
-    with whole_file(path) as part:
+    with whole_file(run.folder / RECIPE) as part:
         part.write_text(json.dumps(now, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def begun_with(folder: Path) -> dict[str, Any] | None:
+    """What the folder's run is, as it was written when it began; None where none did.
+
+    Raises:
+        RecipeChanged: a file of the name is there, and says nothing of the kind.
+    """
+    path = folder / RECIPE
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        found = str(error)
+    if not isinstance(found, dict):
+        raise RecipeChanged(
+            f"{path} does not say what was begun there: {legible(str(found), 100)}.",
+            "Expected what vaekit writes when a run begins.",
+            "Give another folder.",
+        )
+    return found
 
 
 class Log:

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from vaekit.distributions import Quantised, Signs
+from vaekit.errors import BadRecipe
 from vaekit.shapes import PerItem
 from vaekit.training.objectives import Pass, Term
+from vaekit.training.terms_plain import item_means
 
 
 def commitment() -> Term:
@@ -14,7 +16,7 @@ def commitment() -> Term:
 
     def of(seen: Pass) -> PerItem:
         q = quantised(seen)
-        return (q.continuous - q.embedded.detach()).square().flatten(1).mean(dim=1)
+        return item_means((q.continuous - q.embedded.detach()).square())
 
     return Term(of, nats=False, of_latents=True)
 
@@ -25,7 +27,7 @@ def codebook() -> Term:
 
     def of(seen: Pass) -> PerItem:
         q = quantised(seen)
-        return (q.embedded - q.continuous.detach()).square().flatten(1).mean(dim=1)
+        return item_means((q.embedded - q.continuous.detach()).square())
 
     return Term(of, nats=False, of_latents=True)
 
@@ -44,7 +46,9 @@ def entropy(temperature: float = 0.01, diversity: float = 1.0, together: int = 1
     def of(seen: Pass) -> Tensor:
         q = seen.posterior
         if not isinstance(q, Signs):
-            raise ValueError("the term entropy is about signs, and this posterior has none: posterior lfq has")
+            raise BadRecipe(
+                "The term entropy is about signs, and this posterior has none.", "", 'Expected the posterior "lfq".'
+            )
         minus, plus = (each.movedim(1, -1).flatten(0, -2) for each in q.log_chances(temperature))
         alone = -(minus.exp() * minus + plus.exp() * plus).sum(dim=1).mean()
         groups = zip(minus.split(together, dim=1), plus.split(together, dim=1), strict=True)
@@ -72,8 +76,12 @@ def quantised(seen: Pass) -> Quantised:
     """The posterior, if it is one of codes with a distance from what was said.
 
     Raises:
-        ValueError: it is not.
+        BadRecipe: it is not.
     """
     if not isinstance(seen.posterior, Quantised):
-        raise ValueError("a term of this objective is about codes, and this posterior has none")
+        raise BadRecipe(
+            "A term of this objective is about codes, and this posterior has none.",
+            "Commitment and codebook go with posteriors that quantise.",
+            "",
+        )
     return seen.posterior

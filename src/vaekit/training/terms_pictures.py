@@ -6,10 +6,12 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from vaekit.errors import BadRecipe
 from vaekit.metrics.oklab import oklab as as_oklab
 from vaekit.metrics.ssim import ssim as similarity
 from vaekit.shapes import PerItem
 from vaekit.training.objectives import Pass, Term
+from vaekit.training.terms_plain import item_means
 
 
 def ssim() -> Term:
@@ -35,7 +37,7 @@ def oklab(power: int = 1) -> Term:
     def of(seen: Pass) -> PerItem:
         with torch.autocast(seen.x.device.type, enabled=False):
             differences = as_oklab(seen.result.float()) - as_oklab(seen.x.float())
-        return differences.abs().pow(power).flatten(1).mean(dim=1)
+        return item_means(differences.abs().pow(power))
 
     return Term(of, nats=False)
 
@@ -71,9 +73,9 @@ def equivariance(
         if torch.rand((), generator=seen.generator).item() >= probability:
             return torch.zeros((), device=seen.x.device)
         if seen.z.dim() != 4:
-            raise ValueError("equivariance is about latents in maps, and these are none")
+            raise BadRecipe("The term equivariance is about latents in maps, and these are none.", "", "")
         z, x = transformed(seen.z, seen.x, scales, rotate, flip, seen.generator)
-        return (seen.vae.decode(z) - x).abs().flatten(1).mean(dim=1)
+        return item_means((seen.vae.decode(z) - x).abs())
 
     return Term(of, nats=False)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from family_examples import EXAMPLES
-from PIL import Image
 from safetensors.torch import save_file
+from soft_pictures import write_soft
 from torch import Tensor
 
 from vaekit.checkpoints.building import build
@@ -41,9 +41,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three soft pictures in colour, one that is too small, and one that is broken."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
-    for number, (side, other) in enumerate([(40, 48), (64, 36), (32, 32), (16, 16)]):
-        small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
-        small.resize((side, other), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    for number, size in enumerate([(40, 48), (64, 36), (32, 32), (16, 16)]):
+        write_soft(folder / f"{number}.png", size, rng)
     (folder / "broken.jpg").write_bytes(b"no picture")
     return folder
 

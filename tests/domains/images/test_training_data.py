@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaekit.domains.images.lazy import Lazy
+from vaekit.domains.images.preparation import Preparation, preparation_from
 from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.training_data import TrainingData, cores, open_data
 from vaekit.errors import BadRecipe, NothingToTrain
@@ -18,7 +19,7 @@ from vaekit.training.data import Stream, Tensors, ahead
 
 
 def opened(path: Path, skipped: Skipped | None = None, **table: Any) -> TrainingData:
-    return open_data(path, {"size": 8, **table}, 5, skipped)
+    return open_data(path, preparation_from({"size": 8, **table}), 5, skipped)
 
 
 def greens(batch: Tensor) -> list[int]:
@@ -123,8 +124,8 @@ def test_held_out_pictures_are_never_trained_on(tmp_path: Path) -> None:
         trained = greens(Stream(data.source, 0).batch(0, len(data.source)))
         assert len(apart) == count and sorted(apart + trained) == list(range(25))
     assert data.words["held_out"] == 0
-    again = open_data(folder, {"size": 8, "held_out": 7}, 99)
-    first = opened(folder, held_out=7)
+    again = open_data(folder, Preparation(8, held_out=7.0), 99)
+    first = opened(folder, held_out=7.0)
     assert again.held_out is not None and first.held_out is not None
     assert torch.equal(again.held_out, first.held_out)  # for every seed
     with pytest.raises(NothingToTrain, match="none is left"):
@@ -253,6 +254,6 @@ def test_tables_that_make_no_sense(folder: Path, change: Mapping[str, Any], why:
 
 
 def test_mnist_of_the_shared_data(shared_data: Path) -> None:
-    data = open_data(shared_data / "images" / "mnist", {"size": 28, "channels": 1, "binary": "dynamic"}, 0)
+    data = open_data(shared_data / "images" / "mnist", Preparation(28, channels=1, binary="dynamic"), 0)
     assert data.held_out is not None and data.held_out.shape == (256, 1, 28, 28)
     assert len(data.source) == 60_000 and data.words["of_its_own"] and data.workers == 0

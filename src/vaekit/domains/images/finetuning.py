@@ -9,7 +9,7 @@ and what a diffusion model that was trained on samples gives; a decoder that nev
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from vaekit.checkpoints.building import build
-from vaekit.checkpoints.perceptual import load_perceptual
 from vaekit.checkpoints.successor import Parent, write_successor
 from vaekit.domains.images.channels import as_rgb
+from vaekit.domains.images.perceptual_terms import perceptual_terms
+from vaekit.domains.images.preparation import check_fit, preparation_from
 from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.training import SKIPPED
 from vaekit.domains.images.training_data import TrainingData, open_data
 from vaekit.domains.images.writing import write_picture
-from vaekit.errors import BadRecipe, NothingToTrain
-from vaekit.metrics.lpips import ALEX, LPIPS
+from vaekit.errors import BadRecipe, NothingToTrain, legible
 from vaekit.nets.config import picture_size
 from vaekit.training.data import Stream
 from vaekit.training.objectives import Objective
@@ -119,8 +119,11 @@ def prepared_finetuning(
         begun["padding"] = config.padding
     resolved = Recipe(recipe.name, {**recipe.words, "begun_with": begun})
     skipped = Skipped(folder / SKIPPED, say)
-    found, held_out = pictures_for(parent, data, recipe.words.get("pictures", {}), seed, skipped)
-    objective = objective_for(resolved, build(parent.identified), wishes)
+    found, held_out = pictures_for(parent, data, recipe, seed, skipped)
+    perceptual = perceptual_terms(resolved, wishes.device, wishes.lpips)
+    objective = resolved.objective(perceptual.given)
+    if not wishes.whole or build(parent.identified).to_prior is None:
+        objective = without_constants(objective)
     against = opposition(resolved, config.image_channels, held_out, seed, wishes.device)
     tuning: Finetuning
     tuning = Finetuning(
@@ -128,7 +131,7 @@ def prepared_finetuning(
             resolved,
             folder,
             Stream(found.source, seed),
-            found.words,
+            {**found.words, **perceptual.words},
             objective,
             resolved.schedule(),
             held_out[:16],
@@ -149,29 +152,27 @@ def prepared_finetuning(
 
 
 def pictures_for(
-    parent: Parent, data: Path, told: Mapping[str, Any], seed: int, skipped: Skipped
+    parent: Parent, data: Path, recipe: Recipe, seed: int, skipped: Skipped
 ) -> tuple[TrainingData, Tensor]:
     """Crops of pictures, of a size that the VAE takes, and those that are kept aside.
 
     Raises:
         NotFound, NothingToTrain: there are too few.
-        BadRecipe: the VAE does not take crops of this size.
+        BadRecipe: the table makes no sense, or the VAE does not take crops of this size.
     """
-    config = parent.identified.config
+    config, told = parent.identified.config, recipe.words.get("pictures", {})
+    if not isinstance(told, Mapping):
+        raise BadRecipe(f"The recipe {recipe.name} has pictures = {legible(repr(told), 60)}.", "Expected a table.", "")
     only = picture_size(config)
     table = {"size": 256, **told, "channels": config.image_channels} | ({"size": only, "resize": []} if only else {})
-    size = table["size"]
-    if isinstance(size, int) and isinstance(table.get("resize"), list):
-        table["resize"] = [side and max(side, size) for side in table["resize"]]
-    if not isinstance(size, int) or size < 1 or size % config.factor:
-        raise BadRecipe(
-            f"The crops of this recipe are {size} pixels wide.",
-            f"{parent.name} takes multiples of {config.factor}.",
-            f"Change it with --set pictures.size={32 * config.factor}.",
-        )
-    found = open_data(data, table, seed, skipped)
+    size, resize = table["size"], table.get("resize")
+    if isinstance(size, int) and isinstance(resize, list):
+        table["resize"] = [max(side, size) if isinstance(side, int) and side else side for side in resize]
+    preparation = preparation_from(table)
+    check_fit(preparation, config, recipe.name)
+    found = open_data(data, preparation, seed, skipped)
     if found.held_out is None:  # so few that none was kept aside
-        found = open_data(data, {**table, "held_out": 1}, seed, skipped)
+        found = open_data(data, replace(preparation, held_out=1.0), seed, skipped)
     if found.held_out is None:
         raise NothingToTrain(f"The picture in {data} that was to be kept aside cannot be read.", "", "")
     return found, found.held_out
@@ -187,35 +188,10 @@ def trained_words(whole: bool) -> str:
     return "encoder and decoder" if whole else "decoder"
 
 
-def objective_for(recipe: Recipe, vae: VAE, wishes: Wishes) -> Objective:
-    """The recipe's objective, without what is constant: the KL of a frozen encoder, or of a posterior without one.
-
-    Raises:
-        BadRecipe, NotFound: see there.
-    """
-    kinds = {
-        words.get("term", name) if isinstance(words, Mapping) else name for name, words in terms_of(recipe).items()
-    }
-    given: dict[str, Mapping[str, Any]] = {}
-    if "lpips" in kinds:
-        network = load_perceptual(ALEX, wishes.lpips).lpips.to(wishes.device)
-        given["lpips"] = {"network": grey_too(network)}
-    objective = recipe.objective(given)
-    latents_move = wishes.whole and vae.to_prior is not None
-    terms = {name: term for name, term in objective.terms.items() if latents_move or not term.of_latents}
-    return Objective(terms, objective.weights, objective.per_dimension)
-
-
-def terms_of(recipe: Recipe) -> Mapping[str, Any]:
-    """The table of terms, as far as it is one; `Recipe.objective` refuses what is not."""
-    table = recipe.words.get("objective")
-    terms = table.get("terms") if isinstance(table, Mapping) else None
-    return terms if isinstance(terms, Mapping) else {}
-
-
-def grey_too(network: LPIPS) -> Callable[[Tensor, Tensor], Tensor]:
-    """The distance of pictures with one channel too."""
-    return lambda x, y: network(as_rgb(x), as_rgb(y))
+def without_constants(objective: Objective) -> Objective:
+    """The objective without what is about latents alone: the KL of a frozen encoder, or of a posterior without one."""
+    terms = {name: term for name, term in objective.terms.items() if not term.of_latents}
+    return replace(objective, terms=terms)
 
 
 def master_weights(vae: VAE) -> VAE:

@@ -1,16 +1,19 @@
 """The networks behind the perceptual terms of a recipe: which, from where, and by what they are known again."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vaekit.checkpoints.perceptual import load_perceptual
+from vaekit.domains.images.channels import as_rgb
 from vaekit.errors import BadRecipe, legible
 from vaekit.metrics.lpips import BACKBONES, LPIPS, VGG
-from vaekit.training.recipe import Recipe
+from vaekit.training.recipe import Recipe, table_of
 
 TERM, SETTING = "lpips", "network"
 
@@ -28,20 +31,22 @@ class PerceptualTerms:
 def perceptual_terms(
     recipe: Recipe,
     device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
+    path: Path | None = None,
 ) -> PerceptualTerms:
     """Load LPIPS where a term of the recipe asks for it: `network = "vgg"`, the default, or "alex".
+
+    Args:
+        recipe: whose terms are looked at.
+        device: where the network is put.
+        path: a file or folder with its weights; None looks where weights are kept.
 
     Raises:
         NotFound: its weights are not here. The message says how to get them.
         BadRecipe: there is no such network, or two terms ask for different ones.
     """
-    objective = recipe.words.get("objective")
-    terms = objective.get("terms") if isinstance(objective, Mapping) else None
-    found = [
-        words.get(SETTING, VGG.name) if isinstance(words, Mapping) else VGG.name
-        for name, words in (terms.items() if isinstance(terms, Mapping) else ())
-        if (words.get("term", name) if isinstance(words, Mapping) else name) == TERM
-    ]
+    terms = table_of(table_of(recipe.words.get("objective")).get("terms"))
+    told = {name: table_of(words) for name, words in terms.items()}
+    found = [words.get(SETTING, VGG.name) for name, words in told.items() if words.get("term", name) == TERM]
     if not found:
         return PerceptualTerms()
     backbone = next((each for each in BACKBONES if all(name == each.name for name in found)), None)
@@ -51,8 +56,13 @@ def perceptual_terms(
             f"There is one network for all terms: {' or '.join(each.name for each in BACKBONES)}.",
             "",
         )
-    network = load_perceptual(backbone).lpips.to(device)
-    return PerceptualTerms({TERM: {SETTING: network}}, {f"lpips_{backbone.name}": weights_digest(network)})
+    network = load_perceptual(backbone, path).lpips.to(device)
+    return PerceptualTerms({TERM: {SETTING: grey_too(network)}}, {f"lpips_{backbone.name}": weights_digest(network)})
+
+
+def grey_too(network: LPIPS) -> Callable[[Tensor, Tensor], Tensor]:
+    """The distance of pictures with one channel too."""
+    return lambda x, y: network(as_rgb(x), as_rgb(y))
 
 
 def weights_digest(network: LPIPS) -> str:

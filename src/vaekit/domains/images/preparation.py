@@ -1,7 +1,6 @@
 """What is done to a picture before a VAE is trained on it: brought to a size, cut, mirrored, put on a background."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 from vaekit.domains.images.decoding import Pixels
 from vaekit.errors import BadRecipe, legible
 from vaekit.metrics.luma import LUMA
+from vaekit.nets.config import ImageConfig, picture_size
 from vaekit.words import record
 
 CROPS = ("random", "centre", "busier")
@@ -59,7 +59,7 @@ class Preparation:
         return self.resize not in ((), (self.size,))
 
 
-def preparation_from(table: Mapping[str, Any]) -> Preparation:
+def preparation_from(table: object) -> Preparation:
     """Read the table.
 
     Raises:
@@ -82,6 +82,34 @@ def preparation_from(table: Mapping[str, Any]) -> Preparation:
     except ValueError as error:
         raise BadRecipe(f"In [pictures], {legible(str(error), 300)}.", "", "See docs/training.md.") from error
     return made
+
+
+def check_fit(preparation: Preparation, config: ImageConfig, recipe: str) -> None:
+    """Refuse to prepare pictures that a VAE does not take.
+
+    Args:
+        preparation: as the recipe tells.
+        config: the VAE's.
+        recipe: its name.
+
+    Raises:
+        BadRecipe: they have other channels, or another size.
+    """
+    size, only = preparation.size, picture_size(config)
+    if not config.image_channels:
+        raise BadRecipe(f"The VAE of the recipe {recipe} takes no pictures.", "", "Train it in Python; see the docs.")
+    if preparation.channels != config.image_channels:
+        raise BadRecipe(
+            f"The pictures of the recipe {recipe} have {preparation.channels} channels.",
+            f"Its VAE takes {config.image_channels}.",
+            f"Set pictures.channels={config.image_channels}.",
+        )
+    if size != only if only else size % config.factor:
+        raise BadRecipe(
+            f"The pictures of the recipe {recipe} are {size} pixels wide.",
+            f"Its VAE takes {only or f'multiples of {config.factor}'}.",
+            f"Set pictures.size={only or max(1, size // config.factor) * config.factor}.",
+        )
 
 
 def short_side(preparation: Preparation, random: Random) -> int:

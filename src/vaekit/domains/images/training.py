@@ -14,6 +14,7 @@ from vaekit.domains.images.evaluating import COMPUTING, PictureRuns
 from vaekit.domains.images.grids import show_in
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.picture_measures import fidelity, picture_rate
+from vaekit.domains.images.preparation import Preparation, check_fit, preparation_from
 from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.training_data import open_data
 from vaekit.errors import BadRecipe, legible
@@ -28,7 +29,7 @@ from vaekit.training.linear_start import start_linear
 from vaekit.training.mean_start import start_at_mean
 from vaekit.training.opponents import opposition
 from vaekit.training.processes import Processes
-from vaekit.training.recipe import Recipe
+from vaekit.training.recipe import UNBUILDABLE, Recipe
 from vaekit.training.run import Run
 from vaekit.vae import VAE
 from vaekit.whole_files import whole_file
@@ -36,6 +37,8 @@ from vaekit.whole_files import whole_file
 EVALUATION = "evaluation.json"
 NLL_SAMPLES = 64
 """For the evaluation at the end: enough to tell runs apart, not for a paper."""
+LARGEST_FOR_NLL = 2**14
+"""Numbers in a picture whose likelihood is estimated at the end: the decoder is asked about each so many times."""
 FIRST, BLOCKS = 64, 20_000
 """Four times so many pictures, and blocks of them at most, that a start is taken from."""
 
@@ -65,19 +68,23 @@ def prepared_run(
     Raises:
         NotFound, NothingToTrain, BadRecipe, MissingPackage: see there.
     """
+    preparation, schedule = preparation_from(recipe.words.get("pictures", {})), recipe.schedule()
+    check_fit(preparation, recipe.config(), recipe.name)
+    check_runs(recipe, preparation)
     perceptual = perceptual_terms(recipe, device)
-    found = open_data(data, recipe.words.get("pictures", {}), seed, Skipped(folder / SKIPPED, say))
-    against = opposition(recipe, channels_of(recipe), found.held_out, seed, device)
-    schedule = recipe.schedule()
+    objective = recipe.objective(perceptual.given)
+    found = open_data(data, preparation, seed, Skipped(folder / SKIPPED, say))
+    stream = Stream(found.source, seed)
+    against = opposition(recipe, preparation.channels, found.held_out, seed, device)
     return Run(
         recipe,
         folder,
-        Stream(found.source, seed),
+        stream,
         {**found.words, **perceptual.words},
-        recipe.objective(perceptual.given),
+        objective,
         schedule,
         found.held_out,
-        start=start_for(recipe, Stream(found.source, seed)),
+        start=start_for(recipe, stream),
         opponent=against.opponent,
         guard=against.guard,
         extras=against.extras,
@@ -86,6 +93,23 @@ def prepared_run(
         workers=found.workers,
         show=partial(show_in, folder),
     )
+
+
+def check_runs(recipe: Recipe, preparation: Preparation) -> None:
+    """Refuse a VAE that one such picture does not go through: better now than when all data were looked at.
+
+    Raises:
+        BadRecipe: it cannot be built or run.
+    """
+    vae = recipe.vae().eval()
+    x = torch.zeros(1, preparation.channels, preparation.size, preparation.size)
+    try:
+        with torch.no_grad():
+            vae.reconstruct(x)
+    except UNBUILDABLE as error:
+        raise BadRecipe(
+            f"A picture does not go through the VAE of the recipe {recipe.name}: {error}.", "", "Look at its [vae]."
+        ) from error
 
 
 def start_for(recipe: Recipe, stream: Stream) -> Callable[[VAE], None] | None:
@@ -125,8 +149,8 @@ def blocks_of(pictures: Tensor, side: int) -> Tensor:
 
 
 def evaluated(run: Run, vae: VAE) -> Evaluation | None:
-    """PSNR, SSIM and, where there is a prior, KL, ELBO and NLL of the held-out pictures, written to the run's folder;
-    None where no pictures were held out.
+    """PSNR, SSIM and, where there is a prior, KL and (of small pictures) ELBO and NLL of the held-out pictures, written
+    to the run's folder; None where no pictures were held out.
 
     Raises:
         NothingMeasured, CannotWrite: as `evaluate` does.
@@ -136,10 +160,12 @@ def evaluated(run: Run, vae: VAE) -> Evaluation | None:
     held_out, prior = run.held_out, vae.prior
     items = [fidelity()]
     if prior is not None:
-        items += [picture_rate(prior), evidence(prior, NLL_SAMPLES, "picture")]
+        items.append(picture_rate(prior))
+        if held_out[0].numel() <= LARGEST_FOR_NLL:
+            items.append(evidence(prior, NLL_SAMPLES, "picture"))
     measures = Measures(tuple(items))
     names = [f"held-out-{i:04}" for i in range(len(held_out))]
-    engine = Engine(vae.to("cpu"), Plan(device="cpu"))
+    engine = Engine(vae, Plan(device=str(run.device)))
     protocol = Protocol(
         vae=fingerprint(vae),
         data="held-out pictures of the run",
@@ -148,7 +174,7 @@ def evaluated(run: Run, vae: VAE) -> Evaluation | None:
         preparation=dict(run.recipe.words.get("pictures", {})),
         latents=MODE,
         seed=0,
-        run={"device": "cpu", "dtype": engine.plan.dtype},
+        run={"device": str(run.device), "dtype": engine.plan.dtype},
         batch=16,
         measures=measures.settings(),
         versions=versions(COMPUTING),
@@ -158,8 +184,3 @@ def evaluated(run: Run, vae: VAE) -> Evaluation | None:
     with whole_file(run.folder / EVALUATION) as part:
         part.write_text(json.dumps(found.as_json(), indent=2) + "\n", "utf-8")
     return found
-
-
-def channels_of(recipe: Recipe) -> int:
-    """Of the pictures, as the recipe says."""
-    return int(recipe.words.get("pictures", {}).get("channels", 3))

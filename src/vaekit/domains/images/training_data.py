@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from vaekit.domains.images.arrays import Arrays
 from vaekit.domains.images.lazy import Lazy
 from vaekit.domains.images.picture_sets import PictureSet, open_pictures
-from vaekit.domains.images.preparation import Preparation, binarised, extent, preparation_from, shades
+from vaekit.domains.images.preparation import Preparation, binarised, extent, shades
 from vaekit.domains.images.skipped import Skipped
 from vaekit.errors import BadPicture, NotFound, NothingToTrain
 from vaekit.evaluation.protocol import chosen_names
@@ -41,22 +41,21 @@ class TrainingData:
     """Threads that keep the processor busy with them."""
 
 
-def open_data(path: Path, table: Mapping[str, Any], seed: int, skipped: Skipped | None = None) -> TrainingData:
+def open_data(path: Path, preparation: Preparation, seed: int, skipped: Skipped | None = None) -> TrainingData:
     """Find out what kind of data is at a path, and prepare to read it.
 
     Args:
         path: see `open_pictures`.
-        table: the recipe's [pictures].
+        preparation: the recipe's [pictures].
         seed: of what is random about a picture once for all.
         skipped: told of what cannot be read.
 
     Raises:
         NotFound: nothing is there.
         NothingToTrain: nothing to train on is there.
-        BadRecipe: the table makes no sense.
         MissingPackage: it takes a package that is not installed.
     """
-    preparation, skipped = preparation_from(table), skipped or Skipped()
+    skipped = skipped or Skipped()
     found = open_pictures(path, skipped)
     chosen, apart = division(found, preparation.held_out)
     train = Lazy(found.train, chosen, preparation, skipped, seed)

@@ -1,0 +1,108 @@
+"""A recipe with any value replaced by any other: it is trained, or refused in words."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from soft_pictures import write_soft
+
+from vaekit.domains.images.training import prepared_run
+from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
+from vaekit.training.processes import Processes
+from vaekit.training.recipe import Recipe, recipe
+from vaekit.training.run import RECIPE, carry_out, settled_samples
+
+JUNK: list[Any] = [None, -1, 0, 2.5, True, "x", [], [1, "x"], {}, {"a": 1}]
+SHORT = {"samples": 4, "batch_size": 2, "precision": "fp32"}
+ENDLESS = 100
+"""Samples or items that no test waits for."""
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for number in range(8):
+        write_soft(folder / f"{number}.png", (32, 32), rng)
+    return folder
+
+
+def places(words: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Where the values of a table are, tables included."""
+    for name, value in words.items():
+        yield (name,)
+        if isinstance(value, dict):
+            yield from ((name, *inner) for inner in places(value))
+
+
+def replaced(words: Mapping[str, Any], place: tuple[str, ...], value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(dict(words))
+    table: Any = changed
+    for step in place[:-1]:
+        table = table[step]
+    table[place[-1]] = value
+    return changed
+
+
+def small(name: str) -> dict[str, Any]:
+    """The recipe with tiny nets, for two steps."""
+    words = copy.deepcopy(dict(recipe(name).words))
+    words["schedule"] |= SHORT
+    words["pictures"] |= {"resize": [], "crop": "random", "background": "white", "held_out": 2}
+    if "hidden" in words["vae"].get("net", {}):
+        words["vae"]["net"]["hidden"] = [4]
+    return words
+
+
+@pytest.mark.parametrize("name", ["mnist-vamp", "fsq"])
+def test_junk_is_trained_on_or_refused(name: str, pictures: Path, tmp_path: Path) -> None:
+    words, refused = small(name), 0
+    for number, place in enumerate(places(words)):
+        value = JUNK[number % len(JUNK) :: 3]
+        for each in value:
+            told = Recipe(name, replaced(words, place, each))
+            with suppress(VaekitError):
+                refused += 1
+                run = prepared_run(told, pictures, tmp_path / "run", 0, torch.device("cpu"), Processes())
+                if max(run.schedule.samples, run.schedule.batch_size) <= ENDLESS:
+                    (tmp_path / "run" / RECIPE).unlink(missing_ok=True)
+                    carry_out(run)
+                refused -= 1
+    assert refused > len(list(places(words)))
+
+
+def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(pictures: Path, tmp_path: Path) -> None:
+    run = prepared_run(Recipe("mine", small("mnist-vamp")), pictures, tmp_path, 0, torch.device("cpu"), Processes())
+    for text in ("{", "[1]", '"x"'):
+        (tmp_path / RECIPE).write_text(text)
+        with pytest.raises(RecipeChanged, match="another folder"):
+            carry_out(run)
+        with pytest.raises(RecipeChanged, match="another folder"):
+            settled_samples(run, 1.0, print)
+    (tmp_path / RECIPE).write_text("{}")
+    with pytest.raises(BadRecipe, match=r"no \[schedule\]"):
+        settled_samples(run, 1.0, print)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("pictures.size=30", "takes 28"),
+        ("pictures.channels=3", "takes 1"),
+        ("schedule.micro_batch=3", "cannot be divided"),
+        ("objective.terms=3", "objective.terms"),
+        ("pictures=3", "no table"),
+        ("objective.terms.kl.groups=7", "no str"),
+        ("objective.terms.codebook={}", "about codes"),
+        ("schedule.samples=0", "1 or more"),
+    ],
+)
+def test_what_is_wrong_is_said(change: str, words: str, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadRecipe, match=words):
+        carry_out(
+            prepared_run(recipe("mnist-vamp", [change]), pictures, tmp_path, 0, torch.device("cpu"), Processes())
+        )
