@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from plain_annotations import check_plainly
+from safetensors.torch import save_file
 from torch import Tensor
 
 from vaekit.nets.kl import KLConfig
@@ -75,3 +76,11 @@ def lpips_tensors() -> dict[str, Tensor]:
         tensors[f"features.{layer}.bias"] = 0.1 * torch.randn(width, generator=generator)
         tensors[f"lin{i}.model.1.weight"] = torch.rand(1, width, 1, 1, generator=generator)
     return tensors
+
+
+@pytest.fixture(scope="session")
+def lpips_file(tmp_path_factory: pytest.TempPathFactory, lpips_tensors: dict[str, Tensor]) -> Path:
+    """The same in a file."""
+    path = tmp_path_factory.mktemp("perceptual") / "lpips.safetensors"
+    save_file(lpips_tensors, path)
+    return path

@@ -103,6 +103,4 @@ def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(pictures: Path, tmp_
 )
 def test_what_is_wrong_is_said(change: str, words: str, pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(BadRecipe, match=words):
-        carry_out(
-            prepared_run(recipe("mnist-vamp", [change]), pictures, tmp_path, 0, torch.device("cpu"), Processes())
-        )
+        carry_out(prepared_run(recipe("mnist-vamp", [change]), pictures, tmp_path, 0, torch.device("cpu"), Processes()))

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.torch import save_file
 from soft_pictures import write_soft
-from torch import Tensor
 
 import vaekit
 from vaekit.checkpoints.fingerprint import fingerprint
@@ -41,17 +39,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory, lpips_tensors: dict[str, Tensor]) -> Path:
-    path = tmp_path_factory.mktemp("perceptual") / "lpips.safetensors"
-    save_file(lpips_tensors, path)
-    return path
-
-
 @pytest.fixture
-def finetune(run: Run, vae_file: Path, data: Path, network: Path, tmp_path: Path) -> Run:
+def finetune(run: Run, vae_file: Path, data: Path, lpips_file: Path, tmp_path: Path) -> Run:
     def call(*more: object, vae: Path = vae_file) -> Any:
-        places = ("--vae", vae, "--data", data, "--out", tmp_path / "run", "--lpips", network)
+        places = ("--vae", vae, "--data", data, "--out", tmp_path / "run", "--lpips", lpips_file)
         return run("finetune", *places, *SHORT, *more)
 
     return call

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from family_examples import EXAMPLES
-from safetensors.torch import save_file
 from soft_pictures import write_soft
 from torch import Tensor
 
@@ -47,15 +46,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory, lpips_tensors: dict[str, Tensor]) -> Path:
-    path = tmp_path_factory.mktemp("perceptual") / "lpips.safetensors"
-    save_file(lpips_tensors, path)
-    return path
-
-
 @pytest.fixture
-def tuning(tmp_path: Path, pictures: Path, network: Path) -> Callable[..., Finetuning]:
+def tuning(tmp_path: Path, pictures: Path, lpips_file: Path) -> Callable[..., Finetuning]:
     def prepared(
         name: str = "tiny",
         folder: str = "run",
@@ -71,7 +63,7 @@ def tuning(tmp_path: Path, pictures: Path, network: Path) -> Callable[..., Finet
             save(assemble(family, EXAMPLES[name], frame=FRAME).to(dtype), path)
         parent = parent_at(path, name, "zeros" if hasattr(EXAMPLES[name], "padding") else None)
         table = recipe("finetune", (*SHORT, *changes))
-        return prepared_finetuning(table, parent, pictures, tmp_path / folder, 0, Wishes(whole, lpips=network))
+        return prepared_finetuning(table, parent, pictures, tmp_path / folder, 0, Wishes(whole, lpips=lpips_file))
 
     return prepared
 
