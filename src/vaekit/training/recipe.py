@@ -117,17 +117,17 @@ class Recipe:
         try:
             weight = weight_from(words.pop("weight", 1.0), words.pop("period", None), self._samples())
             hints, known = get_type_hints(TERMS[kind]), given.get(kind, {})
-            told = {each: value_of(each, words[each], hints[each]) for each in words.keys() & hints - known.keys()}
-            words |= told | dict(known)
-            inspect.signature(TERMS[kind]).bind(**words)
-            return TERMS[kind](**words), weight
+            told = {
+                each: value_of(each, value, hints.get(each, Any)) for each, value in words.items() if each not in known
+            }
+            inspect.signature(TERMS[kind]).bind(**told, **known)
+            return TERMS[kind](**told, **known), weight
         except (TypeError, ValueError) as error:
             raise self._bad(f"in [objective.terms.{legible(name)}], {error}") from error
 
     def _samples(self) -> int | None:
         """What shares of the whole are shares of."""
-        schedule = self.words.get("schedule")
-        told = schedule.get("samples") if isinstance(schedule, Mapping) else None
+        told = table_of(self.words.get("schedule")).get("samples")
         return told if type(told) is int else None
 
     def _table(self, name: str) -> Mapping[str, Any]:

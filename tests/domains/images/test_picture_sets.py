@@ -167,6 +167,17 @@ def pictures(count: int = 6) -> np.ndarray:
     return values
 
 
+@pytest.mark.parametrize(("local", "central", "value"), [(8, 10, 99), (6, 8, 1)], ids=["packing", "encrypted"])
+def test_an_npz_that_cannot_be_unpacked_is_told(local: int, central: int, value: int, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=pictures())
+    changed = bytearray((tmp_path / "a.npz").read_bytes())
+    for start, place in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+        struct.pack_into("<H", changed, changed.find(start) + place, value)
+    (tmp_path / "a.npz").write_bytes(changed)
+    with pytest.raises(NothingToTrain, match="cannot be read"):
+        opened(tmp_path / "a.npz")
+
+
 def test_npz_and_npy(tmp_path: Path) -> None:
     for key in ("x", "images", "arr_0", "anything"):
         np.savez(tmp_path / "a.npz", **{key: pictures()})

@@ -29,7 +29,7 @@ OLD_STARTS = (b"\x80", b"L1195470371460388")
 """How a pickle starts, from protocol 2 on; and how torch's old format starts in protocol 1."""
 VERSION = 1001
 
-DAMAGE = (ValueError, LookupError, TypeError, ArithmeticError, NotImplementedError, EOFError, OSError, struct.error)
+DAMAGE = (ValueError, LookupError, TypeError, ArithmeticError, EOFError, OSError, struct.error)
 """What reading a damaged file leads into, here and in the standard library."""
 
 

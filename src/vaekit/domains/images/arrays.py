@@ -24,6 +24,9 @@ KEYS = ("x", "images", "x_train", "train_images", "train", "data", "arr_0")
 """What the array of pictures is called in npz files."""
 TEST_KEYS = ("x_test", "test_images", "test", "x_val", "val_images")
 """And that of pictures to be held out."""
+UNREADABLE_ZIP = (OSError, ValueError, EOFError, LookupError, MemoryError, RuntimeError, zlib.error, zipfile.BadZipFile)
+"""What reading a damaged npz leads into. zipfile's RuntimeErrors are an encrypted one and one packed in a way that it
+does not know."""
 AT_ONCE = 2**24
 """Numbers that are looked through at once."""
 EXPECTED = "Expected pictures as (n, h, w), (n, h, w, c) or (n, c, h, w) with 1, 3 or 4 channels."
@@ -116,7 +119,7 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
                 )
             test = next((names[key] for key in TEST_KEYS if key in names), None)
             return file[train], None if test is None else file[test]
-    except (OSError, ValueError, EOFError, KeyError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
+    except UNREADABLE_ZIP as error:
         raise NothingToTrain(f"{path} cannot be read: {legible(str(error))}.", EXPECTED, "Save it again.") from error
 
 

@@ -122,7 +122,7 @@ def prepared_finetuning(
     found, held_out = pictures_for(parent, data, recipe, seed, skipped)
     perceptual = perceptual_terms(resolved, wishes.device, wishes.lpips)
     objective = resolved.objective(perceptual.given)
-    if not wishes.whole or build(parent.identified).to_prior is None:
+    if not wishes.whole or parent.identified.family.prior_head(config) is None:
         objective = without_constants(objective)
     against = opposition(resolved, config.image_channels, held_out, seed, wishes.device)
     tuning: Finetuning

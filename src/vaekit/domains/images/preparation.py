@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from vaekit.domains.images.decoding import Pixels
 from vaekit.errors import BadRecipe, legible
 from vaekit.metrics.luma import LUMA
-from vaekit.nets.config import ImageConfig, picture_size
+from vaekit.nets.config import ImageConfig, check_takes_pictures, picture_size
 from vaekit.words import record
 
 CROPS = ("random", "centre", "busier")
@@ -93,11 +93,11 @@ def check_fit(preparation: Preparation, config: ImageConfig, recipe: str) -> Non
         recipe: its name.
 
     Raises:
+        BadPicture: it takes none.
         BadRecipe: they have other channels, or another size.
     """
     size, only = preparation.size, picture_size(config)
-    if not config.image_channels:
-        raise BadRecipe(f"The VAE of the recipe {recipe} takes no pictures.", "", "Train it in Python; see the docs.")
+    check_takes_pictures(config)
     if preparation.channels != config.image_channels:
         raise BadRecipe(
             f"The pictures of the recipe {recipe} have {preparation.channels} channels.",
