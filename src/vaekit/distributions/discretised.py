@@ -88,6 +88,7 @@ def log_mass(x: Tensor, mean: Tensor, scale: Tensor | float, levels: int) -> Ten
 
     whose logarithm needs no care in the tails. At the lowest level b is -infinity, at the highest a is infinity.
     """
+    mean = mean.to(torch.promote_types(mean.dtype, torch.float32))
     scale = torch.as_tensor(scale, dtype=mean.dtype, device=mean.device)
     half = 1 / (levels - 1)
     middle = (x - mean) / scale

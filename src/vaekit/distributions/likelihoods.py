@@ -90,7 +90,8 @@ class LogChance(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, chances: Tensor, logits: Tensor) -> Tensor:
         ctx.save_for_backward(chances, logits)
-        return sum_items(torch.addcmul(F.softplus(logits).neg_(), chances, logits.to(chances.dtype)))
+        exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return sum_items(torch.addcmul(F.softplus(exact).neg_(), chances, exact.to(chances.dtype)))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -152,7 +153,8 @@ class AutoregressiveCategorical:
 
     def log_prob(self, x: Codes) -> PerItem:
         """Teacher-forced: one pass over the true tokens."""
-        log_probabilities = self.next_logits(self.context, x[:, :-1]).log_softmax(dim=-1)
+        logits = self.next_logits(self.context, x[:, :-1])
+        log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
         return sum_items(log_probabilities.gather(-1, x.unsqueeze(-1)))
 
     @torch.no_grad()

@@ -182,8 +182,10 @@ class Coupling(nn.Module):
         return torch.cat([kept, changed * torch.exp(log_scale) + shift], dim=1)
 
     def said(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift and logarithm of the scale; a scale stays between exp(-2) and exp(2), so that no layer explodes."""
-        shift, log_scale = self.network(kept).chunk(2, dim=1)
+        """Shift and logarithm of the scale; a scale stays between exp(-2) and exp(2), so that no layer explodes. Exact
+        under autocast too, as what it says is part of a density."""
+        with torch.autocast(kept.device.type, enabled=False):
+            shift, log_scale = self.network(kept).chunk(2, dim=1)
         return shift, 2 * torch.tanh(log_scale / 2)
 
 
