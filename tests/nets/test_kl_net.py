@@ -10,6 +10,7 @@ from vaekit.checkpoints.families import PARTS, assemble
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.errors import UnknownVAE
+from vaekit.nets.code_parts import FSQPart
 from vaekit.nets.kl import KLConfig, build
 from vaekit.nets.kl_net import KLNet
 from vaekit.runtime.engine import Engine
@@ -76,3 +77,9 @@ def test_a_latent_of_the_wrong_width_is_refused(small_kl: KLConfig) -> None:
     assert PARTS.from_words is not None
     with pytest.raises(UnknownVAE, match="fsq needs latent_channels = 3, and the net has 4"):
         PARTS.from_words({**words, "posterior": {"kind": "fsq", "levels": [4, 3, 3]}})
+
+
+@pytest.mark.parametrize("levels", [2, 1001])
+def test_levels_that_bounds_cannot_hold_apart_are_refused(levels: int) -> None:
+    with pytest.raises(ValueError, match="not from 3 to 1000"):
+        FSQPart((levels, 5))

@@ -12,6 +12,9 @@ from vaekit.nets.vq import CosineQuantiser, VectorQuantiser
 MOST_CODES = 2**24
 """Indices up to here are exact in fp32."""
 MOST_STAGES = 64
+MOST_LEVELS = 1000
+"""Of a channel of FSQ: its bounds are a thousandth wider than its levels, and let no more apart. With two there is none
+in the middle, and the bounded values begin where they no longer move: signs (lfq) do that better."""
 
 
 def at_least(least: int, most: int, **numbers: int) -> None:
@@ -89,7 +92,7 @@ class FSQPart:
 
     def __post_init__(self) -> None:
         for number in self.levels:
-            at_least(2, MOST_CODES, levels=number)
+            at_least(3, MOST_LEVELS, levels=number)
         at_least(2, MOST_CODES, codes=math.prod(self.levels))
 
     @property

@@ -25,7 +25,7 @@ class FiniteScalarQuantiser(CodeHead):
     The code of a position counts its levels, the first channel fastest.
 
     Args:
-        levels: of each channel, two or more.
+        levels: of each channel, three to a thousand.
     """
 
     def __init__(self, levels: Sequence[int]) -> None:
