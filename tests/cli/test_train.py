@@ -93,7 +93,8 @@ def test_minutes_become_samples_that_a_second_call_finds(run: Run, digits: Path,
     assert again.code == 0 and "Going on" in again.err
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(digits: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "a scheduler"])
+def test_being_stopped_saves_and_the_same_command_goes_on(digits: Path, tmp_path: Path, asked: signal.Signals) -> None:
     command = [sys.executable, "-m", "vaekit", "train", "mnist-mlp", "--data", digits, *SMALL, "--samples", "6000"]
     out = tmp_path / "run"
     with subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True) as process:
@@ -101,7 +102,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(digits: Path, tmp_path: Path)
         while not (out / "log.jsonl").is_file() or not (out / "log.jsonl").read_text():
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(asked)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 1, errors
     assert "The same command goes on from here" in errors

@@ -1,6 +1,8 @@
 """The opponent: closed forms, its time, its weight, and that it leaves no traces where it should not."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -334,3 +336,31 @@ def test_an_adaptive_weight_needs_something_to_be_measured_against(
     with pytest.raises(BadRecipe, match="looks at its results"):
         adversary().pull(only_latents(vae, pictures, 0, Generator().manual_seed(0)), vae, 0)
     assert math.isfinite(adversary(adaptive=False).pull(losses_of(vae, pictures), vae, 0)[0].item())
+
+
+COMPILED = """
+import torch
+from torch import nn
+from vaekit.errors import BadRecipe
+from vaekit.training.adversarial import last_layer
+class Decoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+    def forward(self, z):
+        return self.last(torch.tanh(self.first(z)))
+decoder = Decoder()
+assert last_layer(decoder, decoder(torch.ones(1, 3))) is decoder.last.weight
+decoder.compile(backend="aot_eager")
+try:
+    last_layer(decoder, decoder(torch.ones(1, 3)))
+except BadRecipe as error:
+    assert "not compiled" in str(error)
+else:
+    raise AssertionError
+"""
+
+
+def test_a_compiled_decoder_has_no_last_layer_to_be_found() -> None:
+    """In a process of its own: the checks of types that tests run with are not for the compiler."""
+    subprocess.run([sys.executable, "-c", COMPILED], check=True)

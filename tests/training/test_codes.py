@@ -1,6 +1,7 @@
 """Quantisers in training: recipes, terms, exact resume, and a result that diffusers opens."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Generator, Tensor
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.distributions import Choices
-from vaekit.errors import BadRecipe
+from vaekit.errors import BadRecipe, TrainingDiverged
 from vaekit.nets.quantisers import SignQuantiser
 from vaekit.nets.vq import VectorQuantiser
 from vaekit.training.codes import set_codes
@@ -233,3 +234,31 @@ def test_the_optimiser_has_a_codebook_only_if_it_is_learned_by_gradient() -> Non
         set_codes(vae, {"by": by})
         optimised = fresh(vae, Schedule(8, 8, 1e-3, averages=())).optimiser.param_groups[0]["params"]
         assert any(each is vae.to_posterior.codebook for each in optimised) == there  # type: ignore[attr-defined]
+
+
+def test_the_codebook_of_a_vae_in_evaluation_mode_is_trained_too() -> None:
+    """Loaded VAEs are in that mode."""
+    told = table("vq")
+    state = begun(told)
+    state.vae.eval()
+    before = state.vae.get_parameter("to_posterior.codebook").clone()
+    train(state, stream(), told.objective(), told.schedule())
+    assert not torch.equal(state.vae.get_parameter("to_posterior.codebook"), before)
+
+
+def test_a_step_that_is_passed_over_leaves_nothing_in_a_codebook() -> None:
+    told = table("vq")
+    state = begun(told)
+    before = {name: each.clone() for name, each in state.tensors().items()}
+    nothing = Stream(Tensors(torch.full((24, 3, 8, 8), torch.nan)), 0)
+    with pytest.raises(TrainingDiverged):
+        train(state, nothing, told.objective(), replace(told.schedule(), samples=800))
+    assert all(torch.equal(each, before[name]) for name, each in state.tensors().items())
+    assert state.vae.to_posterior.counts is None and not state.vae.to_posterior.learner.all  # type: ignore[attr-defined]
+
+
+def test_a_temperature_falls_over_shares_of_the_run() -> None:
+    told = table("gumbel")
+    vae = Recipe("x", {**told.words, "codes": {"temperature": [["0%", 1.0], ["100%", 0.1]]}}).vae()
+    posterior = Pass(vae, torch.rand(2, 3, 8, 8), 32, Generator()).posterior
+    assert isinstance(posterior, Choices) and posterior.temperature == pytest.approx(0.55)

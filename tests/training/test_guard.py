@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from vaekit.errors import TrainingDiverged
 from vaekit.metrics.psnr import psnr
 from vaekit.nets.discriminator import Discriminator, DiscriminatorConfig
+from vaekit.training import loop
 from vaekit.training.adversarial import Adversarial, Adversary
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.guard import Guard, GuardConfig
@@ -103,8 +104,11 @@ def test_weights_that_are_no_numbers_are_taken_back(fresh_vae: Callable[[], VAE]
     assert all(torch.isfinite(each).all() for each in training.state.vae.parameters())
 
 
-def test_a_loss_that_is_no_number_is_recovered_from(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
+def test_a_loss_that_is_no_number_is_recovered_from(
+    fresh_vae: Callable[[], VAE], pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As `carry_out` does it: the loop stops, the guard goes back, the loop goes on."""
+    monkeypatch.setattr(loop, "PATIENCE", 1)
     training = Training(fresh_vae(), pictures, GENTLE)
     assert not training.guard.recover(training.state), "before the opponent there is nothing to go back to"
 

@@ -54,3 +54,19 @@ def test_a_healthy_run_is_silent() -> None:
     alarms = Alarms()
     assert alarms.hear({"kl": 20.0, "active": 12.0}, held_out=True, warmed_up=True) == []
     assert alarms.hear({"gradient": 1.0, "discriminator": 1.1}, held_out=False, warmed_up=True) == []
+
+
+def test_one_item_tells_nothing_of_what_varies() -> None:
+    assert "active" not in vitals(DiagonalGaussian(torch.ones(1, 3), torch.zeros(1, 3)))
+
+
+def test_a_kl_that_is_held_at_a_capacity_is_no_collapse() -> None:
+    """The part `kl` is then how far it is from there."""
+    numbers = {"kl": 0.02, "active": 3.0, "kl_by_unit": [4.0, 5.0, 3.0]}
+    assert Alarms().hear(numbers, held_out=True, warmed_up=True) == []
+    assert Alarms().hear({"kl": 0.02}, held_out=True, warmed_up=True) != []
+
+
+def test_a_step_that_was_passed_over_is_told() -> None:
+    (words,) = Alarms().hear({"passed_over": 1.0}, held_out=False, warmed_up=False)
+    assert "passed over" in words

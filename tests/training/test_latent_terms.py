@@ -114,10 +114,9 @@ def test_a_beta_tcvae_weighs_the_middle_part() -> None:
     assert losses.fidelity == 0
 
 
-@pytest.mark.parametrize("count", [1, 60])
-def test_a_batch_of_one_or_of_more_than_all_is_refused(count: int) -> None:
+def test_a_batch_of_more_than_all_is_refused() -> None:
     with pytest.raises(BadRecipe):
-        total_correlation(50).of(some((3,), count=count))
+        total_correlation(50).of(some((3,), count=60))
 
 
 def test_points_have_no_total_correlation() -> None:
@@ -158,11 +157,11 @@ def test_free_nats_of_parts_need_a_kl_that_has_parts() -> None:
 def test_capacity_grows_with_the_samples() -> None:
     seen = some((3,))
     plain = seen.posterior.kl(seen.prior)
-    grown = kl(capacity=[[0, 0.0], [1000, 25.0]])
+    grown = kl(capacity=Weight(((0, 0.0), (1000, 25.0))))
     for samples, capacity in ((0, 0.0), (500, 12.5), (5000, 25.0)):
         seen.samples = samples
         torch.testing.assert_close(grown.of(seen), (plain - capacity).abs())
-    torch.testing.assert_close(kl(capacity=2.0).of(seen), (plain - 2).abs())
+    torch.testing.assert_close(kl(capacity=Weight.constant(2.0)).of(seen), (plain - 2).abs())
 
 
 def test_warm_up_and_cycles_are_weights() -> None:
@@ -229,8 +228,7 @@ def test_equal_sets_are_no_distance_apart_at_most() -> None:
 BAD_SETTINGS: list[tuple[str, dict[str, object]]] = [
     ("kl", {"free_nats": -1.0}),
     ("kl", {"free_nats": 1.0, "groups": "some"}),
-    ("kl", {"free_nats": 1.0, "capacity": 2.0}),
-    ("kl", {"capacity": "much"}),
+    ("kl", {"free_nats": 1.0, "capacity": Weight.constant(2.0)}),
     ("mmd", {"kernel": "cubic"}),
     ("mmd", {"scales": [0.0]}),
     ("total_correlation", {"items": 1}),

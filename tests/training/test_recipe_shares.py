@@ -1,9 +1,15 @@
 """Places of a weight told as shares of the whole run."""
 
 import pytest
+import torch
+from torch import Generator, Tensor
+from torch.nn import Identity
 
+from vaekit.distributions import Always, DiagonalGaussian, Normal, StandardNormal
 from vaekit.errors import BadRecipe
+from vaekit.training.objectives import Pass
 from vaekit.training.recipe import Recipe, weight_from
+from vaekit.vae import VAE
 
 
 def test_shares_follow_the_length_of_the_run() -> None:
@@ -28,3 +34,17 @@ def test_what_is_no_share_is_told(place: object) -> None:
 def test_a_share_of_nothing_is_told() -> None:
     with pytest.raises(BadRecipe, match="not told"):
         Recipe("x", {"objective": {"terms": {"l1": {"weight": [["50%", 1]]}}}}).objective()
+
+
+def test_a_capacity_grows_over_shares_of_the_run() -> None:
+    terms = {"kl": {"capacity": [["0%", 0], ["50%", 25]]}}
+    seen = Pass(
+        VAE(Identity(), certain, None, Normal, to_prior=Always(StandardNormal())), torch.ones(2, 3), 250, Generator()
+    )
+    said = Recipe("x", {"objective": {"terms": terms}, "schedule": {"samples": 1_000}}).objective().terms["kl"].of(seen)
+    assert said.tolist() == pytest.approx([11.0, 11.0])
+
+
+def certain(_: Tensor) -> DiagonalGaussian:
+    """1.5 nats of KL from N(0, 1)."""
+    return DiagonalGaussian(torch.ones(2, 3), torch.zeros(2, 3))

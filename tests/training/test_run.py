@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch import multiprocessing
 
 import vaekit
-from vaekit.errors import CannotWrite, RecipeChanged
+from vaekit.errors import BadCheckpoint, CannotWrite, RecipeChanged, TrainingStopped
 from vaekit.training import saving
 from vaekit.training.data import Stream, Tensors
+from vaekit.training.processes import Processes
 from vaekit.training.recipe import Recipe
-from vaekit.training.run import CHECKPOINTS, LOG, RESULT, News, Run, carry_out
+from vaekit.training.run import CHECKPOINTS, LOG, RESULT, News, Run, carry_out, settled_samples
 from vaekit.training.saving import TENSORS, WORDS, newest, saved
 from vaekit.training.state import State
 
@@ -230,3 +232,61 @@ def test_a_state_of_another_model_is_refused(small_recipe: Recipe, table: dict[s
     other: State = fresh(Recipe("other", table).vae(), small_recipe.schedule())
     with pytest.raises(ValueError, match="size mismatch"):
         other.restore(state.tensors(), state.words())
+
+
+def test_damaged_checkpoints_do_not_outlive_whole_ones(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
+    with pytest.raises(Cut):
+        carry_out(run_of(small_recipe, stream, tmp_path), cut_after(160))
+    older, newer = sorted(saved(tmp_path / CHECKPOINTS))
+    (newer / WORDS).write_text("")
+    with pytest.raises(Cut):
+        carry_out(run_of(small_recipe, stream, tmp_path), cut_after(int(older.name) + 40))
+    assert newest(tmp_path / CHECKPOINTS, pytest.fail) is not None
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(
+    small_recipe: Recipe, stream: Stream, tmp_path: Path
+) -> None:
+    with pytest.raises(Cut):
+        carry_out(run_of(small_recipe, stream, tmp_path), cut_after(160))
+    there = sorted(saved(tmp_path / CHECKPOINTS))
+    for path in there:
+        (path / TENSORS).write_bytes(b"")
+    with pytest.raises(BadCheckpoint, match="Not one of the checkpoints"):
+        carry_out(run_of(small_recipe, stream, tmp_path))
+    assert sorted(saved(tmp_path / CHECKPOINTS)) == there
+
+
+def test_a_part_that_begins_between_two_lines_is_a_mean_over_its_own_steps(
+    small_recipe: Recipe, stream: Stream, tmp_path: Path
+) -> None:
+    def logged(folder: str, every: int) -> list[dict[str, Any]]:
+        carry_out(replace(run_of(small_recipe, stream, tmp_path / folder), log_every=every, held_out=None))
+        return [json.loads(line) for line in (tmp_path / folder / LOG).read_text().splitlines()]
+
+    single, (first, *_) = logged("single", 1), logged("five", 5)
+    assert "kl" not in single[0]
+    assert first["kl"] == pytest.approx(sum(line["kl"] for line in single[1:5]) / 4, rel=1e-5)
+
+
+def one_of_two(rank: int, table: dict[str, Any], items: torch.Tensor, folder: Path) -> None:
+    """A process of two: they learn their pace together, and stop together when one of them is asked to."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    both = replace(
+        run_of(Recipe("two", table), Stream(Tensors(items), 3), folder / "run"), processes=Processes(rank, 2)
+    )
+    samples = settled_samples(both, 0.5, lambda _: None)
+    steps = iter(range(100))
+    with pytest.raises(TrainingStopped):
+        carry_out(both, stop=lambda: next(steps) >= (5 if rank else 1000))
+    torch.save(samples, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_agree_on_their_pace_and_on_when_to_stop(
+    table: dict[str, Any], stream: Stream, tmp_path: Path
+) -> None:
+    table["schedule"]["samples"] = 8 * 5000
+    multiprocessing.spawn(one_of_two, (table, stream.source.items, tmp_path), nprocs=2)  # type: ignore[attr-defined]
+    assert torch.load(tmp_path / "0.pt") == torch.load(tmp_path / "1.pt")
+    assert max(int(path.name) for path in saved(tmp_path / "run" / CHECKPOINTS)) == 8 * 6

@@ -13,20 +13,23 @@ if TYPE_CHECKING:
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[], bool]]:
-    """Whether somebody pressed Ctrl-C: the run is to save its state and end. The second time ends it at once."""
+    """Whether somebody pressed Ctrl-C, or a scheduler wants the machine back (SIGTERM): the run is to save its state
+    and end. Ctrl-C a second time ends it at once."""
     asked: list[int] = []
 
     def ask(number: int, _: object) -> None:
-        if asked:
+        if number == signal.SIGINT and signal.SIGINT in asked:
             raise KeyboardInterrupt
+        if not asked:
+            say("Stopping after this step; Ctrl-C once more to stop at once.")
         asked.append(number)
-        say("Stopping after this step; once more to stop at once.")
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(asked)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

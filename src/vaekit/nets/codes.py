@@ -61,6 +61,10 @@ class CodeHead(nn.Module):
         self.recent = self.recent.to(counts.device) * kept.to(counts.device) + counts
         self.waiting = torch.where(counts > 0, 0, self.waiting.to(counts.device) + chosen)
 
+    def forget(self) -> None:
+        """Keep nothing of what was counted since the last step."""
+        self.counts = None
+
     def progress(self) -> dict[str, Tensor]:
         """What it knows beside its weights, between steps."""
         known = {"recent": self.recent, "waiting": self.waiting}

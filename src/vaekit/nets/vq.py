@@ -83,6 +83,12 @@ class VectorQuantiser(CodeHead):
         if self.learner is not None and counts is not None:
             self.learner.adapt(self.codebook, counts, sum_)
 
+    def forget(self) -> None:
+        """Keep nothing of what was counted and collected since the last step."""
+        super().forget()
+        if self.learner is not None:
+            self.learner.forget()
+
     def progress(self) -> dict[str, Tensor]:
         """What it knows beside its weights, between steps."""
         return super().progress() | (self.learner.progress() if self.learner is not None else {})

@@ -18,6 +18,9 @@ class Adapts(Protocol):
             generator: the same in all processes.
         """
 
+    def forget(self) -> None:
+        """Keep nothing of what was collected since the last step."""
+
     def progress(self) -> dict[str, Tensor]:
         """What it knows beside its weights, between steps."""
 

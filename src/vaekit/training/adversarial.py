@@ -16,12 +16,14 @@ from torch.optim import AdamW
 
 from vaekit.errors import BadRecipe
 from vaekit.nets.discriminator import Discriminator, renew
-from vaekit.training.objectives import Losses
+from vaekit.training.objectives import Losses, Objective
 from vaekit.training.processes import Processes
 from vaekit.training.state import Keeps, inside, optimiser_tensors, restore_optimiser
 from vaekit.training.weights import Weight
 from vaekit.vae import VAE
 
+COMPILED = "CompiledFunction"
+"""In the name of a step of the graph that torch has compiled."""
 DELTA = 1e-6
 """Of VQGAN's eq. 7."""
 
@@ -123,10 +125,11 @@ def last_layer(decoder: nn.Module, result: Tensor) -> Tensor:
     """The trained weight of a decoder that is nearest to its result, counted along the graph that made the result; of
     the weights, those that are matrices or kernels, as biases and scales of norms are no layers.
 
-    No name and no order of registration tells it for every family: some register a branch behind the last layer.
+    No name and no order of registration tells it for every family: some register a branch behind the last layer. A
+    compiled decoder is one step of the graph, from which all weights are equally near.
 
     Raises:
-        BadRecipe: there is none, as the decoder is frozen or compiled.
+        BadRecipe: there is none, as the decoder is frozen, or it cannot be told, as the decoder is compiled.
     """
     weights = {id(each) for each in decoder.parameters() if each.dim() > 1}
     level: list[Any] = [result.grad_fn]
@@ -135,6 +138,8 @@ def last_layer(decoder: nn.Module, result: Tensor) -> Tensor:
         for node in level:
             if id(getattr(node, "variable", None)) in weights:
                 return node.variable
+        if any(node is not None and COMPILED in node.name() for node in level):
+            break
         following = dict.fromkeys(after for node in level if node is not None for after, _ in node.next_functions)
         level = [node for node in following if node not in known]
         known.update(level)
@@ -142,6 +147,15 @@ def last_layer(decoder: nn.Module, result: Tensor) -> Tensor:
         "An adaptive adversarial weight needs a decoder that is trained, and not compiled.",
         "",
         "Set adversarial.adaptive=false, or schedule.compiled=false.",
+    )
+
+
+def nothing_to_measure() -> BadRecipe:
+    """The error for an adaptive weight that has nothing to be measured against."""
+    return BadRecipe(
+        "An adaptive adversarial weight needs a decoder, and a term that looks at its results.",
+        "",
+        "Set adversarial.adaptive=false.",
     )
 
 
@@ -169,13 +183,24 @@ class Adversary(Keeps):
         """The adaptive factor; 0 until it was measured."""
         self.anchors = torch.zeros(2, device=device)
         """What it said of data and of results, on the average."""
-        self._forget()
+        self.forget()
 
-    def _forget(self) -> None:
-        """What was gathered within a step."""
+    def forget(self) -> None:
+        """Keep nothing of what was collected within a step."""
         self.optimiser.zero_grad(set_to_none=True)
         self.slopes: list[Tensor] = []
         self.said = torch.zeros_like(self.anchors)
+
+    def check(self, objective: Objective) -> None:
+        """Refuse an objective that an adaptive weight cannot be measured against, before anything is trained.
+
+        Raises:
+            BadRecipe: no term looks at results when the VAE first sees its opponent.
+        """
+        start = self.config.pull_from
+        looks = [name for name, term in objective.terms.items() if not term.of_latents]
+        if self.config.adaptive and not any(objective.weights[name].at(start) for name in looks):
+            raise nothing_to_measure()
 
     def pull(self, losses: Losses, vae: VAE, samples: int) -> tuple[Tensor, dict[str, Tensor]]:
         """What is to be added to the total, and numbers to be told.
@@ -200,11 +225,7 @@ class Adversary(Keeps):
 
     def _measure(self, losses: Losses, pulled: Tensor, vae: VAE) -> None:
         if vae.decoder is None or not losses.fidelity.requires_grad:
-            raise BadRecipe(
-                "An adaptive adversarial weight needs a decoder, and a term that looks at its results.",
-                "",
-                "Set adversarial.adaptive=false.",
-            )
+            raise nothing_to_measure()
         last = last_layer(vae.decoder, losses.seen.result)
         both = (losses.fidelity, pulled)
         found = [torch.autograd.grad(each, last, retain_graph=True)[0].to(self.dtype) for each in both]
@@ -242,7 +263,7 @@ class Adversary(Keeps):
                 decay = self.config.memory if self.steps else 0.0
                 self.anchors = torch.lerp(self.said, self.anchors, decay)
                 self.steps += 1
-        self._forget()
+        self.forget()
 
     def tensors(self) -> dict[str, Tensor]:
         told = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
@@ -258,4 +279,4 @@ class Adversary(Keeps):
         self.balance = tensors["balance"].to(self.balance.device)
         self.anchors = tensors["anchors"].to(self.anchors.device)
         self.steps, self.strength = int(words["steps"]), float(words["strength"])
-        self._forget()
+        self.forget()

@@ -30,9 +30,14 @@ class Anneals(Protocol):
         """So many samples were seen."""
 
 
-def set_codes(vae: VAE, words: Mapping[str, Any]) -> None:
+def set_codes(vae: VAE, words: Mapping[str, Any], samples: int | None = None) -> None:
     """Let the head of a VAE learn its codes as the table [codes] of a recipe tells: the fields of `Learning`, or a
     `temperature`, which is a number or points [[samples, temperature], ...].
+
+    Args:
+        vae: changed in place.
+        words: the table.
+        samples: of the whole run, which places may be shares of.
 
     Raises:
         ValueError: a field is unknown or of another type, or this head has nothing of the kind.
@@ -43,7 +48,7 @@ def set_codes(vae: VAE, words: Mapping[str, Any]) -> None:
     if temperature is not None:
         if not isinstance(head, Anneals):
             raise ValueError("there is a temperature, and the posterior has none")
-        weight = weight_from(temperature)
+        weight = weight_from(temperature, samples=samples)
         if min(value for _, value in weight.points) <= 0:
             raise ValueError(f"the temperature is {temperature}, and must be above 0")
         head.anneal(weight.at)

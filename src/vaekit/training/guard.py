@@ -129,6 +129,7 @@ class Guard(Keeps):
         # Copies: an optimiser takes the tensors that it is given for its own.
         self.watched(state).restore({name: each.clone() for name, each in self.good.items()}, self.good_words)
         state.optimiser.zero_grad(set_to_none=True)
+        state.passed_over = 0
         self.opponent.strength = strength / 2
         self.rollbacks += 1
 

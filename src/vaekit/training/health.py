@@ -33,8 +33,9 @@ def vitals(posterior: Posterior) -> dict[str, float | list[float]]:
     Of codes the log has `usage` and `perplexity`."""
     if isinstance(posterior, DiagonalGaussian):
         by_unit = posterior.mean.detach().transpose(0, 1).flatten(1)
-        varies = by_unit.var(dim=1, correction=0)
-        told: dict[str, float | list[float]] = {"active": float((varies > ACTIVE).sum())}
+        told: dict[str, float | list[float]] = {}
+        if by_unit.shape[1] > 1:  # of one item nothing varies
+            told["active"] = float((by_unit.var(dim=1, correction=0) > ACTIVE).sum())
         if len(by_unit) <= MOST_UNITS:
             told["kl_by_unit"] = kl_per_channel(posterior).mean(dim=0).tolist()
         return told
@@ -63,18 +64,25 @@ class Alarms:
 
     def _of_latents(self, numbers: Numbers, warmed_up: bool) -> dict[str, str]:
         found: dict[str, str] = {}
-        kl, active = numbers.get("kl"), numbers.get("active")
-        silent = isinstance(kl, float) and kl < COLLAPSED
+        active, by_unit = numbers.get("active"), numbers.get("kl_by_unit")
+        # With a capacity the part `kl` of the loss is no KL: that of the units is, where it is told.
+        nats = sum(by_unit) if isinstance(by_unit, list) else numbers.get("kl") if active is None else None
+        silent = isinstance(nats, float) and nats < COLLAPSED
         if warmed_up and (active == 0 or silent):
             found["collapse"] = (
                 "Posterior collapse: the latents say nothing about the data"
-                f"{f' (KL {kl:.3f} nats)' if isinstance(kl, float) else ''}. Let the weight of the KL grow from 0 "
+                f"{f' (KL {nats:.3f} nats)' if isinstance(nats, float) else ''}. Let the weight of the KL grow from 0 "
                 "(weight = [[0, 0], [100000, 1]]), grant it free_nats, or lower it."
             )
         return found
 
     def _of_steps(self, numbers: Numbers, warmed_up: bool) -> dict[str, str]:
         found: dict[str, str] = {}
+        if numbers.get("passed_over"):
+            found["passed over"] = (
+                "A step was passed over, as its loss or gradient was not finite. One now and then does no harm; if "
+                "there are more and more, lower the learning rate, or the weight of the part that is large."
+            )
         gradient, opponent, usage = (numbers.get(name) for name in ("gradient", "discriminator", "usage"))
         if warmed_up and isinstance(usage, float) and usage < FEW_CODES:
             found["codes"] = (

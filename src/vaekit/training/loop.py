@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from itertools import count
@@ -23,6 +23,8 @@ from vaekit.training.seeds import derived, generator_for
 from vaekit.training.state import State, modules_of
 from vaekit.vae import VAE
 
+PATIENCE = 10
+"""Steps in a row without a finite gradient that end a run: one is a rare batch, so many are diverged weights."""
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
 """Autocast dtypes by name. No fp16: with adversarial terms and small gradients it is what others' runs die of."""
 
@@ -92,6 +94,9 @@ class Schedule:
 class Opponent(Protocol):
     """A second network that learns to tell results from data, while the VAE learns to mislead it."""
 
+    def check(self, objective: Objective) -> None:
+        """Refuse an objective that it cannot work with."""
+
     def pull(self, losses: Losses, vae: VAE, samples: int) -> tuple[Tensor, dict[str, Tensor]]:
         """What is to be added to the total, and numbers to be told."""
 
@@ -100,6 +105,9 @@ class Opponent(Protocol):
 
     def step(self, processes: Processes, samples: int) -> None:
         """Take its own step with what was collected."""
+
+    def forget(self) -> None:
+        """Keep nothing of what was collected: the step is passed over."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,7 @@ class Step:
     """Of the whole step, in this process."""
     rate: float
     gradient: float
-    """Norm before it was clipped."""
+    """Norm before it was clipped. Where it is not finite, the step was passed over."""
     seconds: float
     """Since this call of the loop began."""
 
@@ -147,6 +155,8 @@ def train(
 ) -> None:
     """Train from where `state` is to the end of the schedule.
 
+    A step whose gradient is not finite is passed over: the data go on, the weights stay as they are.
+
     Stopped at any step and started again with a state as it was then, it ends with the same weights: to the last bit
     on a CPU with one number of threads.
 
@@ -161,22 +171,25 @@ def train(
         after: called after every step.
 
     Raises:
-        TrainingDiverged: a loss or gradient is not finite. The weights are those before the step.
-        BadRecipe: a batch cannot be divided among micro-batches and processes, or a term does not go with this VAE.
+        TrainingDiverged: `PATIENCE` gradients in a row are not finite. The weights are those before them.
+        BadRecipe: a batch cannot be divided among micro-batches and processes, a term needs more items at once than a
+            micro-batch has, or does not go with this VAE.
     """
     vae, device = state.vae, next(state.vae.parameters()).device
     turns = schedule.micro_batches(processes)
     size = schedule.batch_size // (turns * processes.count)
+    if size < objective.least:
+        raise too_few(size, objective.least)
     places = (
         start + (turn * processes.count + processes.rank) * size
         for start in count(state.samples, schedule.batch_size)
         for turn in range(turns)
     )
+    state.to_training()
     trained = [each for each in vae.parameters() if each.requires_grad]
     heads, coded = trained_heads(vae), code_heads(vae)
     share = 1 / (turns * processes.count)
     started = time.monotonic()
-    state.to_training()
     if schedule.compiled:
         compile_nets(vae)
     with closing(placed(places, stream, size, workers)) as batches:
@@ -204,21 +217,36 @@ def train(
             processes.sum_gradients(vae)
             norm = clipped(trained, schedule.gradient_clip)
             told_parts = {name: part.item() for name, part in parts.items()}
-            if not torch.isfinite(norm):
-                raise diverged(state.samples, told_parts)
-            state.optimiser.step()
+            if torch.isfinite(norm):
+                state.optimiser.step()
+                if opponent is not None:
+                    opponent.step(processes, state.samples)
+                for name, head in heads.items():
+                    head.adapt(processes.sum_, generator_for(stream.seed, f"adapting {name}", state.samples))
+                for average in state.averages:
+                    average.update(vae, state.samples // schedule.batch_size)
+                state.passed_over = 0
+            else:
+                pass_over(state, told_parts, [*heads.values(), *([opponent] if opponent is not None else [])])
             state.optimiser.zero_grad(set_to_none=True)
-            if opponent is not None:
-                opponent.step(processes, state.samples)
-            for name, head in heads.items():
-                head.adapt(processes.sum_, generator_for(stream.seed, f"adapting {name}", state.samples))
             told_parts |= codes_told(coded)
-            for average in state.averages:
-                average.update(vae, state.samples // schedule.batch_size)
             state.samples += schedule.batch_size
             if after is not None:
                 after(Step(state, losses, told_parts, rate, norm.item(), time.monotonic() - started))
                 state.to_training()
+
+
+def pass_over(state: State, parts: dict[str, float], collectors: Iterable[Adapts | Opponent]) -> None:
+    """Let a step whose gradient is not finite change nothing.
+
+    Raises:
+        TrainingDiverged: it was one too many in a row.
+    """
+    state.passed_over += 1
+    for each in collectors:
+        each.forget()
+    if state.passed_over >= PATIENCE:
+        raise diverged(state.samples, parts)
 
 
 def compile_nets(vae: VAE) -> None:
@@ -272,6 +300,15 @@ def in_precision(device: torch.device, precision: str) -> AbstractContextManager
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 
+def too_few(size: int, least: int) -> BadRecipe:
+    """The error for batches that a term cannot say anything of."""
+    return BadRecipe(
+        f"Items go through {size} at a time, and a term of this objective compares {least} or more with each other.",
+        "",
+        "Raise schedule.batch_size or schedule.micro_batch.",
+    )
+
+
 def untrained(samples: int, parts: Mapping[str, Tensor]) -> BadRecipe:
     """The error for a loss that nothing trained has a part in."""
     return BadRecipe(
@@ -285,7 +322,7 @@ def diverged(samples: int, parts: dict[str, float]) -> TrainingDiverged:
     """The error for a loss that is no number any more."""
     told = ", ".join(f"{name} {value:.4g}" for name, value in parts.items())
     return TrainingDiverged(
-        f"The loss or its gradient was not finite after {samples:,} samples ({told}).",
-        "Nothing was changed by this step.",
+        f"The loss or its gradient was not finite {PATIENCE} times in a row, until {samples:,} samples ({told}).",
+        "Nothing was changed by these steps.",
         "Lower the learning rate or the weight of the part that grew, or raise warmup_samples, and train anew.",
     )

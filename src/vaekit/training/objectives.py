@@ -92,6 +92,8 @@ class Term:
     """Whether it is a log-probability of whole items, which an objective may divide by their dimensions."""
     of_latents: bool = False
     """Whether it never looks at what comes back."""
+    least: int = 1
+    """Items that it needs at once."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,11 @@ class Objective:
     per_dimension: bool = False
     """Whether terms in nats are divided by the number of values of an item, as losses of pictures customarily are. KL
     and log-probability keep their proportion, and with it the meaning of the weights."""
+
+    @property
+    def least(self) -> int:
+        """Items that all terms need at once."""
+        return max((term.least for term in self.terms.values()), default=1)
 
     def settled(self, samples: int) -> bool:
         """Whether all weights are what they will be from here on."""

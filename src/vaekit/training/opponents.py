@@ -61,11 +61,29 @@ def opposition(
     net = settings(recipe, f"{TABLE}.{NET}", DiscriminatorConfig, words.pop(NET, {}))
     guard = settings(recipe, f"{TABLE}.{GUARD}", GuardConfig, words.pop(GUARD, {}))
     config = settings(recipe, TABLE, Adversarial, words | places(recipe, words))
+    if config.adaptive and recipe.schedule().compiled:
+        raise bad(recipe, TABLE, "an adaptive weight needs a plain decoder (adaptive = false, or compiled = false)")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived(seed, "discriminator", 0))
         opponent = Adversary(config, Discriminator(net, channels).to(device))
+    if held_out is not None:
+        check_size(recipe, opponent, held_out[:1].to(device))
     watched = guard.bound > 0 and held_out is not None
     return Opposition(opponent, Guard(guard, opponent, held_out) if watched and held_out is not None else None)
+
+
+@torch.no_grad()
+def check_size(recipe: Recipe, opponent: Adversary, x: Tensor) -> None:
+    """Refuse pictures (b, c, h, w) that the discriminator's convolutions do not fit into.
+
+    Raises:
+        BadRecipe: they are too small.
+    """
+    try:
+        opponent.net(x)
+    except RuntimeError as error:
+        size = f"{x.shape[2]}x{x.shape[3]}"
+        raise bad(recipe, f"{TABLE}.{NET}", f"layers are too many for pictures of {size} ({error})") from error
 
 
 def places(recipe: Recipe, words: Mapping[str, Any]) -> dict[str, int]:

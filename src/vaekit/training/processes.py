@@ -47,6 +47,19 @@ class Processes:
                 each.grad = torch.zeros_like(each)
         self.sum_(each.grad for each in trained if each.grad is not None)
 
+    def any_(self, found: bool, device: torch.device) -> bool:
+        """Whether it is so in any process: the same answer in all of them.
+
+        Args:
+            found: whether it is so here.
+            device: where the processes can sum.
+        """
+        if self.count == 1:
+            return found
+        votes = torch.tensor([float(found)], device=device)
+        self.sum_([votes])
+        return votes.item() > 0
+
     def wait(self) -> None:
         """Until all are here."""
         if self.count > 1:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from vaekit.checkpoints.families import FAMILIES, PARTS, Config, Family, assemble, family_of
 from vaekit.errors import BadRecipe, NotFound, VaekitError, legible
@@ -50,7 +50,7 @@ class Recipe:
             raise self._bad(f"its [vae] cannot be built: {error}") from error
         try:
             if "codes" in self.words:
-                set_codes(vae, self._table("codes"))
+                set_codes(vae, self._table("codes"), self._samples())
         except ValueError as error:
             raise self._bad(f"in [codes], {error}") from error
         return vae
@@ -118,12 +118,20 @@ class Recipe:
             weight = weight_from(words.pop("weight", 1.0), words.pop("period", None), self._samples())
             hints, known = get_type_hints(TERMS[kind]), given.get(kind, {})
             told = {
-                each: value_of(each, value, hints.get(each, Any)) for each, value in words.items() if each not in known
+                each: self._setting(each, value, hints.get(each, Any))
+                for each, value in words.items()
+                if each not in known
             }
             inspect.signature(TERMS[kind]).bind(**told, **known)
             return TERMS[kind](**told, **known), weight
         except (TypeError, ValueError) as error:
             raise self._bad(f"in [objective.terms.{legible(name)}], {error}") from error
+
+    def _setting(self, name: str, value: Any, kind: Any) -> Any:
+        """A setting of a term, in the type that it has there."""
+        if Weight in get_args(kind):
+            return weight_from(value, samples=self._samples())
+        return value_of(name, value, kind)
 
     def _samples(self) -> int | None:
         """What shares of the whole are shares of."""

@@ -9,6 +9,7 @@ RUN/board/             the same numbers for TensorBoard, where its writer is ins
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -25,7 +26,8 @@ from vaekit.training.board import Board
 from vaekit.training.data import Stream
 from vaekit.training.frame import measured_frame
 from vaekit.training.guard import Guard
-from vaekit.training.health import Alarms, vitals
+from vaekit.training.health import Alarms
+from vaekit.training.looking import look
 from vaekit.training.loop import Opponent, Schedule, Step, fresh, train
 from vaekit.training.objectives import Objective
 from vaekit.training.processes import Processes
@@ -43,6 +45,7 @@ FRAME_ITEMS = 10_000
 """Items at most that the frame is measured over."""
 TRIAL_SECONDS, TRIAL_SHARE = 30.0, 0.1
 """How long a trial of the pace lasts: so long, or this share of the time that there is."""
+TRIAL_FROM = 0.9
 WARMING_STEPS = 10
 EARLY = 0.1
 """Of a run, in which latents need not say anything yet."""
@@ -161,6 +164,8 @@ def beginning(run: Run) -> State:
     vae = (run.begin or run.recipe.vae)()
     if run.start is not None:
         run.start(vae)
+    if run.opponent is not None:
+        run.opponent.check(run.objective)
     state = fresh(vae.to(run.device), run.schedule, run.frozen)
     state.extras = run.extras
     return state
@@ -192,18 +197,21 @@ def settled_samples(run: Run, seconds: float, say: Callable[[str], None]) -> int
         return Recipe(run.recipe.name, table_of(begun.get("recipe"))).schedule().samples
     times: list[float] = []
     trial = min(TRIAL_SECONDS, TRIAL_SHARE * seconds)
+    state, batch = beginning(run), run.schedule.batch_size
+    # Of the last part of a run, in which all that it has takes part.
+    state.samples = int(TRIAL_FROM * run.schedule.samples) // batch * batch
 
     def after(step: Step) -> None:
         times.append(step.seconds)
-        if step.seconds > trial and len(times) > 2 * WARMING_STEPS:
+        over = step.seconds > trial and len(times) > 2 * WARMING_STEPS
+        if run.processes.any_(over, run.device):
             raise TrialOver
 
     with suppress(TrialOver):
-        learn(run, beginning(run), run.schedule, after)
-    pace = torch.tensor([seconds_per_step(times)], dtype=torch.float64)
+        learn(run, state, run.schedule, after)
+    pace = torch.tensor([seconds_per_step(times)], device=run.device)
     run.processes.sum_([pace])
     each = pace.item() / run.processes.count
-    batch = run.schedule.batch_size
     samples = max(1, int((1 - OTHER_SHARE) * seconds / each)) * batch
     say(f"{batch / each:,.0f} samples a second here: {samples:,} samples in {seconds / 60:.3g} minutes.")
     return samples
@@ -313,15 +321,13 @@ class Watch:
         steps = run.schedule.samples // run.schedule.batch_size
         self.log_every = run.log_every or max(1, steps // LOG_LINES)
         self.look_every = run.look_every or max(1, steps // LOOKS)
-        self.sums: dict[str, float] = {}
-        self.steps = 0
+        self.numbers: dict[str, list[float]] = {}
+        """Since the last line of the log, step by step: a part may begin or end in between."""
         self.saved = time.monotonic()
 
     def after(self, step: Step) -> None:
         run, state = self.run, step.state
-        for name, value in (*step.parts.items(), ("rate", step.rate), ("gradient", step.gradient)):
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.steps += 1
+        self.note(step)
         verdict = run.guard.after(state, run.processes) if run.guard is not None else None
         if verdict is not None and self.log is not None:
             self.log.write(
@@ -332,12 +338,17 @@ class Watch:
         done = state.samples >= run.schedule.samples
         number = state.samples // run.schedule.batch_size
         if self.log is not None and (number % self.log_every == 0 or done):
-            means = {name: value / self.steps for name, value in self.sums.items()}
-            self.sums, self.steps = {}, 0
-            self.write(News(state.samples, step.seconds, means, False, run.schedule.samples))
+            self.write(News(state.samples, step.seconds, self.means(), False, run.schedule.samples))
         if self.log is not None and run.held_out is not None and (number % self.look_every == 0 or done):
-            self.write(News(state.samples, step.seconds, self.look(state), True, run.schedule.samples))
-        stopping = self.stop() and not done
+            generator = generator_for(run.stream.seed, "held out", 0)
+            size = run.schedule.micro_batch or run.schedule.batch_size
+            x = run.held_out.to(run.device)
+            seen = look(state.result.eval(), x, run.objective, state.samples, size, generator)
+            if run.show is not None:
+                for name, picture in run.show(state.result, x, state.samples).items():
+                    self.log.board.picture(name, picture, state.samples)
+            self.write(News(state.samples, step.seconds, seen, True, run.schedule.samples))
+        stopping = run.processes.any_(self.stop(), run.device) and not done
         if run.processes.first and (done or stopping or time.monotonic() - self.saved > run.save_seconds):
             save_state(state, run.folder / CHECKPOINTS)
             self.saved = time.monotonic()
@@ -347,6 +358,21 @@ class Watch:
                 "",
                 "The same command goes on from here.",
             )
+
+    def note(self, step: Step) -> None:
+        """Keep the numbers of a step; of one that was passed over, that it was."""
+        told = {**step.parts, "rate": step.rate, "gradient": step.gradient}
+        if not math.isfinite(step.gradient):
+            told = {"passed_over": 1.0}
+        for name, value in told.items():
+            self.numbers.setdefault(name, []).append(value)
+
+    def means(self) -> dict[str, float]:
+        """Over the steps since the last line that had each number; of those passed over, how many."""
+        passed = len(self.numbers.pop("passed_over", ()))
+        found = {name: sum(values) / len(values) for name, values in self.numbers.items()}
+        self.numbers = {}
+        return found | ({"passed_over": float(passed)} if passed else {})
 
     def write(self, news: News) -> None:
         """Put it into the log, and say what it means where it means trouble."""
@@ -360,18 +386,6 @@ class Watch:
         schedule = self.run.schedule
         started = samples > max(2 * schedule.warmup_samples, EARLY * schedule.samples)
         return started and self.run.objective.settled(samples)
-
-    @torch.no_grad()
-    def look(self, state: State) -> dict[str, float | list[float]]:
-        """The parts of the objective on the held-out items, and how the latents are."""
-        assert self.run.held_out is not None and self.log is not None
-        x = self.run.held_out.to(self.run.device)
-        generator = generator_for(self.run.stream.seed, "held out", 0)
-        losses = self.run.objective(state.result.eval(), x, state.samples, generator)
-        if self.run.show is not None:
-            for name, picture in self.run.show(state.result, x, state.samples).items():
-                self.log.board.picture(name, picture, state.samples)
-        return {name: part.item() for name, part in losses.parts.items()} | vitals(losses.seen.posterior)
 
 
 def finish(run: Run, state: State) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vaekit.checkpoints.saving import write_tensors
+from vaekit.errors import BadCheckpoint
 from vaekit.training.state import State
 from vaekit.whole_files import whole_folder
 
@@ -21,7 +22,8 @@ KEPT = 2
 
 
 def save_state(state: State, folder: Path) -> Path:
-    """Write a state into a folder of its own, named by its samples, and remove all but the newest.
+    """Write a state into a folder of its own, named by its samples, and remove all but the newest. States of more
+    samples are damaged, or the run would not be here: they go too.
 
     Raises:
         CannotWrite: the disk is full, or the like. What was there before is still there.
@@ -34,8 +36,10 @@ def save_state(state: State, folder: Path) -> Path:
         digest = file_digest(temporary / TENSORS)
         words = {"sha256": digest, "state": state.words()}
         (temporary / WORDS).write_text(json.dumps(words, indent=1) + "\n", "utf-8")
-    for old in sorted(saved(folder))[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    states = sorted(saved(folder))
+    place = states.index(target) + 1
+    for other in (*states[: max(0, place - KEPT)], *states[place:]):
+        shutil.rmtree(other, ignore_errors=True)
     return target
 
 
@@ -45,20 +49,30 @@ def saved(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], Mapping[str, Any]] | None:
-    """The newest state that is whole, as `State.restore` takes it; None where there is none.
+    """The newest state that is whole, as `State.restore` takes it; None where there is none at all.
 
     Args:
         folder: where states are.
         say: told of each that is damaged.
+
+    Raises:
+        BadCheckpoint: all of them are damaged.
     """
-    for path in sorted(saved(folder), reverse=True):
+    states = sorted(saved(folder), reverse=True)
+    for path in states:
         try:
             words = json.loads((path / WORDS).read_text("utf-8"))
             if file_digest(path / TENSORS) != words["sha256"]:
                 raise ValueError("its numbers are not those that were written")
             return load_file(path / TENSORS), words["state"]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            say(f"The checkpoint {path} is damaged ({error}); the one before it is taken.")
+            say(f"The checkpoint {path} is damaged ({error}).")
+    if states:
+        raise BadCheckpoint(
+            f"Not one of the checkpoints in {folder} is whole.",
+            "",
+            f"Bring one back from a copy, or remove {folder} to begin anew.",
+        )
     return None
 
 

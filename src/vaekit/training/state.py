@@ -25,6 +25,8 @@ class State:
     """Seen so far."""
     extras: Mapping[str, "Keeps"] = field(default_factory=dict)
     """What else has a state: an opponent, a watch over health."""
+    passed_over: int = 0
+    """Steps in a row, up to now, that changed nothing, as their gradients were not finite."""
     frozen: Sequence[str] = ()
     """Modules of the VAE that stay as they are, by name: `encoder`."""
 
@@ -53,7 +55,8 @@ class State:
 
     def words(self) -> dict[str, Any]:
         """All that is no tensor."""
-        return {"samples": self.samples, **{name: extra.words() for name, extra in self.extras.items()}}
+        told = {"samples": self.samples, "passed_over": self.passed_over}
+        return {**told, **{name: extra.words() for name, extra in self.extras.items()}}
 
     def restore(self, tensors: Mapping[str, Tensor], words: Mapping[str, Any]) -> None:
         """Become what was written down.
@@ -72,7 +75,7 @@ class State:
                 extra.restore(inside(tensors, name), words[name])
         except (RuntimeError, KeyError) as error:
             raise ValueError(str(error)) from error
-        self.samples = int(words["samples"])
+        self.samples, self.passed_over = int(words["samples"]), int(words.get("passed_over", 0))
 
 
 def modules_of(vae: VAE, names: Sequence[str]) -> list[nn.Module]:

@@ -44,14 +44,13 @@ def aggregate(seen: Pass, items: int, estimate: str) -> Aggregate:
         estimate: "weighted" or "stratified" minibatch sampling (arXiv 1802.04942, appendices C.1 and C.2).
 
     Raises:
-        BadRecipe: the posterior is another, or the batch has one item.
+        BadRecipe: the posterior is another.
     """
     posterior = seen.posterior
-    if not isinstance(posterior, DiagonalGaussian) or len(seen.x) < 2:
-        what = f"a {type(posterior).__name__} posterior" if len(seen.x) > 1 else "one item at a time"
+    if not isinstance(posterior, DiagonalGaussian):
         raise BadRecipe(
-            f"mutual_information and total_correlation cannot be told of {what}.",
-            "They need the densities of a gaussian posterior, over two items or more at once.",
+            f"mutual_information and total_correlation cannot be told of a {type(posterior).__name__} posterior.",
+            "They need the densities of a gaussian one.",
             "",
         )
     z, mean, log_variance = (t.flatten(1) for t in (seen.z, posterior.mean, posterior.log_variance))
@@ -88,7 +87,7 @@ def of_aggregate(items: int, estimate: str, of: Callable[[Pass, Aggregate], PerI
     """A term that looks at q(z)."""
     if items < 2 or estimate not in ESTIMATES:
         raise ValueError(f"items is {items} and estimate {estimate!r}; expected the size of the data set, {ESTIMATES}")
-    return Term(lambda seen: of(seen, seen.once(aggregate, items, estimate)), nats=True, of_latents=True)
+    return Term(lambda seen: of(seen, seen.once(aggregate, items, estimate)), nats=True, of_latents=True, least=2)
 
 
 def mutual_information(items: int, estimate: str = "stratified") -> Term:
@@ -136,7 +135,7 @@ def mmd(kernel: str = "imq", scales: Sequence[float] = SCALES) -> Term:
         with torch.autocast(seen.z.device.type, enabled=False):
             return squared_discrepancy(seen.z.float().flatten(1), drawn.float().flatten(1), KERNELS[kernel], scales)
 
-    return Term(of, nats=False, of_latents=True)
+    return Term(of, nats=False, of_latents=True, least=2)
 
 
 def squared_discrepancy(a: Tensor, b: Tensor, kernel: Callable[[Tensor], Tensor], scales: Sequence[float]) -> Tensor:

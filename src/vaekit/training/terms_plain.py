@@ -1,7 +1,6 @@
 """The plain terms: likelihood, KL, and distances between items and what comes back of them."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from vaekit.distributions import DiagonalGaussian, StandardNormal
 from vaekit.errors import BadRecipe
 from vaekit.shapes import PerItem
 from vaekit.training.objectives import Pass, Term
-from vaekit.training.weights import weight_from
+from vaekit.training.weights import Weight
 
 
 def nll() -> Term:
@@ -18,7 +17,7 @@ def nll() -> Term:
     return Term(lambda seen: -seen.likelihood.log_prob(seen.x), nats=True)
 
 
-def kl(free_nats: float = 0.0, groups: str = "all", capacity: Any = None) -> Term:
+def kl(free_nats: float = 0.0, groups: str = "all", capacity: Weight | None = None) -> Term:
     """KL(q(z|x) || p(z)).
 
     Args:
@@ -26,16 +25,15 @@ def kl(free_nats: float = 0.0, groups: str = "all", capacity: Any = None) -> Ter
             et al. 2016, arXiv 1606.04934, appendix C.8). Free nats for parts of a latent need a Gaussian posterior and
             the prior N(0, 1).
         groups: what these groups are: "all" numbers together, the "channels", or "each" number alone.
-        capacity: |KL - capacity| instead (Burgess et al. 2018, arXiv 1804.03599, eq. 8): a number, or points
-            [[samples, nats], ...] between which it grows.
+        capacity: |KL - capacity| instead (Burgess et al. 2018, arXiv 1804.03599, eq. 8): nats that may grow with the
+            samples seen, told as weights are.
     """
     if groups not in GROUPS or free_nats < 0 or (capacity is not None and free_nats):
         raise ValueError(f"free_nats is {free_nats}, groups {groups!r}, capacity {capacity}; see {', '.join(GROUPS)}")
-    wanted = None if capacity is None else weight_from(capacity)
 
     def of(seen: Pass) -> Tensor:
-        if wanted is not None:
-            return (seen.posterior.kl(seen.prior, seen.generator) - wanted.at(seen.samples)).abs()
+        if capacity is not None:
+            return (seen.posterior.kl(seen.prior, seen.generator) - capacity.at(seen.samples)).abs()
         if not free_nats:
             return seen.posterior.kl(seen.prior, seen.generator)
         return GROUPS[groups](seen).mean(dim=0).clamp(min=free_nats).sum()

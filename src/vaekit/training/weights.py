@@ -32,6 +32,8 @@ class Weight:
         places = [place for place, _ in self.points]
         if not places or places != sorted(places):
             raise ValueError(f"the points {self.points} are not in the order of samples")
+        if self.period is not None and self.period <= 0:
+            raise ValueError(f"the period is {self.period}, and must be above 0")
 
     @classmethod
     def constant(cls, value: int | float) -> "Weight":
