@@ -340,14 +340,8 @@ class Watch:
         if self.log is not None and (number % self.log_every == 0 or done):
             self.write(News(state.samples, step.seconds, self.means(), False, run.schedule.samples))
         if self.log is not None and run.held_out is not None and (number % self.look_every == 0 or done):
-            generator = generator_for(run.stream.seed, "held out", 0)
-            size = run.schedule.micro_batch or run.schedule.batch_size
-            x = run.held_out.to(run.device)
-            seen = look(state.result.eval(), x, run.objective, state.samples, size, generator)
-            if run.show is not None:
-                for name, picture in run.show(state.result, x, state.samples).items():
-                    self.log.board.picture(name, picture, state.samples)
-            self.write(News(state.samples, step.seconds, seen, True, run.schedule.samples))
+            self.show(state)
+            self.write(News(state.samples, step.seconds, self.look(state), True, run.schedule.samples))
         stopping = run.processes.any_(self.stop(), run.device) and not done
         if run.processes.first and (done or stopping or time.monotonic() - self.saved > run.save_seconds):
             save_state(state, run.folder / CHECKPOINTS)
@@ -358,6 +352,22 @@ class Watch:
                 "",
                 "The same command goes on from here.",
             )
+
+    def look(self, state: State) -> dict[str, float | list[float]]:
+        """How the result does on the held-out items."""
+        run = self.run
+        assert run.held_out is not None
+        generator = generator_for(run.stream.seed, "held out", 0)
+        size = run.schedule.micro_batch or run.schedule.batch_size
+        return look(state.result.eval(), run.held_out.to(run.device), run.objective, state.samples, size, generator)
+
+    def show(self, state: State) -> None:
+        """What the result makes of them, as pictures for the board."""
+        run = self.run
+        if run.show is not None and run.held_out is not None and self.log is not None:
+            pictures = run.show(state.result.eval(), run.held_out.to(run.device), state.samples)
+            for name, picture in pictures.items():
+                self.log.board.picture(name, picture, state.samples)
 
     def note(self, step: Step) -> None:
         """Keep the numbers of a step; of one that was passed over, that it was."""
