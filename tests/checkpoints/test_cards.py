@@ -105,6 +105,17 @@ def test_every_file_is_somewhere() -> None:
         assert all(n == 1 for n in Counter((file.repo, file.path) for file in card.files).values())
 
 
+def test_a_maker_is_one_of_those_who_have_the_file_and_no_packer() -> None:
+    made = {card.name: card for card in cards() if card.maker}
+    assert made["flux.1"].maker == "black-forest-labs/FLUX.1-schnell"
+    assert made["wan-2.1"].maker == "Wan-AI/Wan2.1-T2V-1.3B"
+    for card in made.values():
+        assert card.maker in {file.repo for file in card.files}
+        assert card.maker.split("/")[0] not in ("Comfy-Org", "fp16-guy", "ckpt", "licyk", "mcmonkey")
+    for name in ("hunyuanimage-2.1", "qwen-image-2.1", "animevae", "clearvae", "vae-approx", "builtin"):
+        assert name not in made, "nobody knows for sure who made it, or where"
+
+
 def test_cards_configure_only_what_their_family_has() -> None:
     for card in cards():
         kind = kind_named(card.kind)

@@ -77,6 +77,9 @@ class Card:
     """Every copy that is known; the first one is what `vaekit get` fetches."""
     kind: str = ""
     """The latent space, by its name in `kinds.toml`; empty for a VAE with a latent space of its own."""
+    maker: str = ""
+    """The repository on the Hub of those who made it, "owner/name": what a fine-tune is said to come from. Empty where
+    that is not known for sure, and where others put its copies there."""
     own_frame: LatentFrame | None = None
     """The frame of a latent space of its own."""
     fp16: str = "unknown"
