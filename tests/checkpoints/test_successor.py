@@ -3,15 +3,18 @@
 import dataclasses
 import errno
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from family_examples import EXAMPLES, KL
+from safetensors.torch import save_file
 from torch import Tensor
 
-from vaekit.checkpoints import successor
+from vaekit.checkpoints import settling, successor
+from vaekit.checkpoints.borders import BorderError, Borders
 from vaekit.checkpoints.building import build
 from vaekit.checkpoints.families import assemble, family_with
 from vaekit.checkpoints.formats.files import open_tensors
@@ -20,7 +23,8 @@ from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.checkpoints.successor import Parent, parent_at, same_bits, weights_files, write_successor
 from vaekit.checkpoints.weights import weights_in
-from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
+from vaekit.errors import BadPlan, CannotWrite, HalfMissing, WrongTensors
+from vaekit.nets.kl import KLConfig
 from vaekit.vae import VAE, LatentFrame
 
 KEPT = ("encoder.", "to_posterior.", "decoder.post_quant_conv.")
@@ -174,6 +178,65 @@ def test_reflection_makes_a_diffusers_folder_native(tmp_path: Path) -> None:
     [file] = write_successor(source, *trained(source), tmp_path / "run", {})
     assert file.name == "vae.safetensors"
     assert load(file).config == dataclasses.replace(KL, padding="reflect")
+
+
+def padding_of(parent: Parent) -> tuple[str, str]:
+    """What it was made for, and what it goes on with."""
+    found, now = parent.found.config, parent.identified.config
+    assert isinstance(found, KLConfig) and isinstance(now, KLConfig)
+    return found.padding, now.padding
+
+
+def test_what_it_was_before_has_the_padding_that_its_file_tells(tmp_path: Path) -> None:
+    save(example("kl"), tmp_path / "source.safetensors")
+    source = parent_at(tmp_path / "source.safetensors", "source", "reflect")
+    assert padding_of(source) == ("zeros", "reflect")
+    assert source.changes() == {"padding": {"before": "zeros", "after": "reflect"}}
+    assert padding_of(parent_at(tmp_path / "source.safetensors", "source")) == ("zeros", "zeros")
+    assert parent_at(tmp_path / "source.safetensors", "source", "zeros").changes() == {}
+    with pytest.raises(BadPlan, match="circular"):
+        parent_at(tmp_path / "source.safetensors", "source", "circular")
+
+
+@pytest.mark.parametrize(("measured", "before"), [("zeros", "zeros"), ("reflect", "reflect"), ("unsure", "reflect")])
+def test_what_no_file_tells_is_measured_and_else_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: str, before: str
+) -> None:
+    small, large = BorderError(1.0, 1.0), BorderError(9.0, 1.0)
+    borders = Borders(measured, large if measured == "reflect" else small, small if measured == "reflect" else large)
+    for module in (successor, settling):
+        monkeypatch.setattr(module, "borders_of", lambda _: borders)
+    save_file(example("kl").state_dict(), tmp_path / "source.safetensors")
+    source = parent_at(tmp_path / "source.safetensors", "source", "reflect")
+    assert padding_of(source) == (before, "reflect")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "changes"),
+    [
+        (None, {}),
+        (torch.float16, {}),
+        (torch.float32, {}),
+        (torch.bfloat16, {"dtype": {"before": "float16", "after": "bfloat16"}}),
+    ],
+)
+def test_a_dtype_changes_what_it_rounds(
+    parent: Callable[..., Parent], dtype: torch.dtype | None, changes: dict[str, object]
+) -> None:
+    assert parent("kl").changes(dtype) == changes
+
+
+def test_half_of_a_result_is_none(parent: Callable[..., Parent], tmp_path: Path) -> None:
+    for name, layout, lost in (
+        ("kl", "diffusers", "diffusion_pytorch_model.safetensors"),
+        ("tiny", "tiny", "source_encoder.safetensors"),
+    ):
+        folder = tmp_path / layout
+        source = parent(name, layout)
+        write_successor(source, *trained(source), folder, {})
+        (folder / lost).unlink()
+        assert weights_files(folder) == [] != list(folder.iterdir())
+        shutil.rmtree(tmp_path / "source")
 
 
 def test_diffusers_opens_what_became_of_a_folder(parent: Callable[..., Parent], tmp_path: Path) -> None:

@@ -79,6 +79,18 @@ def test_a_run_ends_with_weights_card_and_report(finetune: Run, run: Run, vae_fi
     assert {name.split("/")[0] for name in dry["files"]} == {"vae.safetensors", "README.md", "pictures"}
 
 
+def test_another_padding_is_compared_with_the_one_before(finetune: Run, vae_file: Path, tmp_path: Path) -> None:
+    as_it_was = finetune("--json").json["metrics"]["before"]
+    shutil.rmtree(tmp_path / "run")
+    said = finetune("--json", "--padding", "reflect", "--set", "schedule.averages=[]")
+    assert said.json["metrics"]["before"] == as_it_was, "the parent's own padding, in which it is at its best"
+    assert said.json["lineage"]["changes"] == {"padding": {"before": "zeros", "after": "reflect"}}
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "changed from zeros to reflect" in card and "number for number" not in card
+    assert "vaekit reconstruct" in card and "--layout diffusers" not in card
+    assert "averaged" not in card and "on 38 pictures" in card
+
+
 def test_another_recipe_is_another_run(finetune: Run, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.json").write_text(json.dumps({"recipe": {}, "seed": 1, "data": {}}))

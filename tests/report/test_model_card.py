@@ -117,6 +117,53 @@ def test_how_to_use_it_follows_the_layout(layout: str, files: list[str], family:
     assert ("library_name: diffusers" in text) == (layout == "diffusers")
 
 
+CHANGED_PADDING = {"padding": {"before": "zeros", "after": "reflect"}}
+ROUNDED = {"dtype": {"before": "float32", "after": "bfloat16"}}
+
+
+@pytest.mark.parametrize(
+    ("told", "words", "absent"),
+    [
+        ({}, "encoder is that of its parent, number for number", "not those of its parent"),
+        ({"trained": "encoder and decoder"}, "latents are not those of its parent any more", "number for number"),
+        ({"changes": CHANGED_PADDING}, "changed from zeros to reflect, in the encoder too", "works with its parent"),
+        ({"changes": ROUNDED}, "encoder was rounded from float32 to bfloat16", "number for number"),
+        ({"changes": CHANGED_PADDING | ROUNDED}, "latents are not those of its parent", "works with its parent"),
+        ({"trained": "encoder and decoder", "changes": CHANGED_PADDING}, "from zeros to reflect", "number for number"),
+    ],
+)
+def test_what_is_said_of_latents_is_true(told: dict[str, Any], words: str, absent: str) -> None:
+    text = card(about(lineage=LINEAGE | told))
+    assert words in text and absent not in text
+
+
+@pytest.mark.parametrize("layout", ["ldm", "native", "diffusers"])
+def test_programs_that_cannot_reflect_are_not_recommended(layout: str) -> None:
+    parent = LINEAGE["parent"] | {"family": "kl"}
+    told = {"layout": layout, "files": ["vae.safetensors"], "lineage": LINEAGE | {"parent": parent}}
+    text = card(about(**told, padding="reflect"))
+    assert "vaekit reconstruct" in text and "pad by reflection" in text
+    for words in ("from_single_file", "from_pretrained", "--layout diffusers", "models/vae", "models/VAE"):
+        assert words not in text
+    assert "models/vae" in card(about(**told, padding="zeros")) or layout == "native"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"pictures": 1234, "held_out": 34, "of_its_own": False}, "on 1,200 pictures"),
+        ({"pictures": 1234, "held_out": 34, "of_its_own": True}, "on 1,234 pictures"),
+    ],
+)
+def test_pictures_that_were_held_out_were_not_trained_on(data: dict[str, Any], words: str) -> None:
+    assert words in card(about(lineage=LINEAGE | {"data": data}))
+
+
+def test_only_an_average_is_called_one() -> None:
+    assert "weights averaged over the last steps and stored as float16" in card(about())
+    assert "weights stored as float16" in card(about(averaged=False))
+
+
 def test_crops_show_where_the_two_differ(tmp_path: Path) -> None:
     original = torch.zeros(1, 3, 200, 240)
     before, after, flat = original.clone(), original.clone(), original.clone()

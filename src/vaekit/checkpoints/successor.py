@@ -14,15 +14,18 @@ from torch import Tensor
 
 from vaekit.checkpoints.cards import Card
 from vaekit.checkpoints.converting import own_layout
+from vaekit.checkpoints.families import HALVES
 from vaekit.checkpoints.formats.writing import Piece
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.locate import OUTSIDE_NETS, read_settings
-from vaekit.checkpoints.reading_weights import hashes_of
+from vaekit.checkpoints.reading_weights import borders_of, hashes_of
 from vaekit.checkpoints.recognising import recognise
 from vaekit.checkpoints.saving import DIFFUSERS_WEIGHTS, required_layout, write
-from vaekit.checkpoints.settling import settle
+from vaekit.checkpoints.settling import padding_is_open, settle
+from vaekit.checkpoints.users_word import padded
 from vaekit.checkpoints.weights import Weights, weights_in
 from vaekit.errors import HalfMissing, WrongTensors
+from vaekit.nets.kl import PADDINGS
 from vaekit.vae import VAE
 from vaekit.whole_files import whole_group
 
@@ -37,6 +40,9 @@ class Parent:
     name: str
     """As the user calls it; of a path, its last part."""
     identified: Identified
+    """With the padding to go on with."""
+    found: Identified
+    """With the padding that it was made for: what it was before."""
     fingerprint: str
     """Of its weights."""
     card: Card | None
@@ -65,6 +71,22 @@ class Parent:
             sorted({str(each.dtype).removeprefix("torch.") for each in pieces if each.dtype.is_floating_point})
         )
 
+    def changes(self, dtype: torch.dtype | None = None) -> dict[str, dict[str, str]]:
+        """What makes its successor's encoder another, whatever is trained: a padding that it was not made for, and the
+        rounding of its weights. `{"padding": {"before": "zeros", "after": "reflect"}}`
+
+        Args:
+            dtype: of the successor's weights; None for its own.
+        """
+        told: dict[str, dict[str, str]] = {}
+        before, after = (getattr(each.config, "padding", "") for each in (self.found, self.identified))
+        if before != after:
+            told["padding"] = {"before": before, "after": after}
+        rounded = [name for name in self.dtypes if dtype is not None and rounds(getattr(torch, name), dtype)]
+        if rounded:
+            told["dtype"] = {"before": " and ".join(rounded), "after": str(dtype).removeprefix("torch.")}
+        return told
+
 
 def parent_at(path: Path, name: str, padding: str | None = None) -> Parent:
     """The VAE in a file or folder, as one to go on from.
@@ -72,13 +94,14 @@ def parent_at(path: Path, name: str, padding: str | None = None) -> Parent:
     Args:
         path: where it is; `located` tells it of a name.
         name: what the user calls it.
-        padding: "zeros" or "reflect", whatever the file says.
+        padding: "zeros" or "reflect", to go on with, whatever the file says.
 
     Raises:
         HalfMissing: it has no encoder, or no decoder.
         NotFound, BadCheckpoint, UnknownVAE, WrongTensors, BadPlan: see `load`.
     """
-    identified = settle(identify(path), padding=padding)
+    found = made_for(identify(path), padding)
+    identified = padded(found, padding)
     if len(identified.halves) < 2:
         only, other = identified.halves[0], "encoder" if identified.halves[0] == "decoder" else "decoder"
         raise HalfMissing(
@@ -98,7 +121,31 @@ def parent_at(path: Path, name: str, padding: str | None = None) -> Parent:
     except WrongTensors:  # diffusers has no word for reflection, for example
         layout, folder = NATIVE, False
     card = recognise(hashes.weights, hashes.sha256).card
-    return Parent(Path(name).name or name, identified, hashes.weights.fingerprint, card, layout, folder)
+    return Parent(Path(name).name or name, identified, found, hashes.weights.fingerprint, card, layout, folder)
+
+
+def made_for(identified: Identified, padding: str | None) -> Identified:
+    """The VAE with the padding that it was made for, as its file, its card or its borders tell.
+
+    Where none of them is clear, nobody knows better than the user: the padding that they name is the VAE's own then.
+    """
+    if padding is None:
+        return settle(identified)
+    named = padded(identified, padding)  # refuses one that there is not, before anything is measured
+    told = settle(identified, measure=False)
+    borders = borders_of(told) if padding_is_open(told) else None
+    unclear = padding_is_open(told) and (borders is None or borders.verdict not in PADDINGS)
+    return settle(named if unclear else identified)
+
+
+def rounds(old: torch.dtype, new: torch.dtype) -> bool:
+    """Whether numbers of one dtype may be others in another one.
+
+    >>> rounds(torch.bfloat16, torch.float16), rounds(torch.float16, torch.float32)
+    (True, False)
+    """
+    before, after = torch.finfo(old), torch.finfo(new)
+    return after.eps > before.eps or after.max < before.max
 
 
 def write_successor(
@@ -215,8 +262,12 @@ def kept_names(vae: VAE, frozen: Sequence[str]) -> frozenset[str]:
 
 
 def weights_files(folder: Path) -> list[Path]:
-    """What a finished run holds of its result: weights, and the settings where it is a diffusers folder."""
+    """What a finished run holds of its result: weights, and the settings where it is a diffusers folder.
+
+    Of files that belong together a crash may have left some: they are no result.
+    """
     single = [folder / RESULT] if (folder / RESULT).is_file() else []
-    halves = [*folder.glob("*_encoder.safetensors"), *folder.glob("*_decoder.safetensors")]
-    whole = [file for file in (folder / DIFFUSERS_WEIGHTS, folder / SETTINGS) if file.is_file()]
-    return single or whole or sorted(halves)
+    encoders, decoders = (sorted(folder.glob(f"*_{half}.safetensors")) for half in HALVES)
+    weights, settings = folder / DIFFUSERS_WEIGHTS, folder / SETTINGS
+    whole = [file for file in (weights, settings) if file.is_file()] if weights.is_file() else []
+    return single or whole or ([*decoders, *encoders] if encoders and decoders else [])

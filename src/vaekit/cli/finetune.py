@@ -45,7 +45,15 @@ def finetune(
         str | None,
         typer.Option("--dtype", metavar="DTYPE", help="Of the result: fp32, bf16 or fp16.", show_default="as it was"),
     ] = None,
-    padding: options.Padding = None,
+    padding: Annotated[
+        str | None,
+        typer.Option(
+            "--padding",
+            metavar="PADDING",
+            help="What convolutions see beyond the edge from now on: zeros or reflect. A change changes latents.",
+            show_default="the parent's",
+        ),
+    ] = None,
     title: Annotated[
         str, typer.Option("--title", metavar="TEXT", help="The card's.", show_default="the run's folder")
     ] = "",
@@ -62,10 +70,11 @@ def finetune(
 ) -> None:
     """Train an existing VAE on.
 
-    The decoder alone is trained by default: the encoder stays as it is, bit for bit, and so do latents. The weights are
-    kept in fp32 meanwhile, and written as they came: same layout, same dtype. RUN then holds them with what they come
-    from in their metadata, a report and a model card with numbers and pictures of before and after, measured on
-    pictures that were kept aside. `vaekit push RUN` puts it on the Hub.
+    The decoder alone is trained by default: the encoder stays as it is, bit for bit, and so do latents, unless
+    --padding changes how it pads or --dtype rounds it. The weights are kept in fp32 meanwhile, and written as they
+    came: same layout, same dtype. RUN then holds them with what they come from in their metadata, a report and a model
+    card with numbers and pictures of before and after, measured on pictures that were kept aside. `vaekit push RUN`
+    puts it on the Hub.
     """
     from vaekit.checkpoints.converting import storage_dtype
     from vaekit.checkpoints.loading import located
@@ -109,7 +118,7 @@ def before_and_after(
 
     folder, plan = tuning.run.folder, Plan(device=device)
     paths = write_held_out(tuning)
-    both = {AFTER: load(folder), BEFORE: build(tuning.parent.identified)}
+    both = {AFTER: load(folder), BEFORE: build(tuning.parent.found)}
     contenders = [VaeContender(name, Engine(each, plan)) for name, each in both.items()]
     errors = [ColourErrors(), ColourErrors()]
     for contender, listener in zip(contenders, errors, strict=True):
@@ -153,7 +162,9 @@ def about(tuning: "Finetuning", title: str, licence: str, files: list[str]) -> A
         [str(dtype).removeprefix("torch.")] if dtype else parent.dtypes,
         licence or (card.licence if card and card.licence != "unknown" else ""),
         "as told by those who trained it" if licence else "as that of its parent",
-        card.files[0].repo if card else "",
+        card.maker if card else "",
+        getattr(parent.identified.config, "padding", ""),
+        bool(tuning.run.schedule.averages),
     )
 
 

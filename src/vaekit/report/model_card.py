@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vaekit.errors import legible
+from vaekit.nets.kl import REFLECT
 from vaekit.report.card_pictures import AFTER, BEFORE, CardPicture
 from vaekit.report.records import Comparison, Measure, Report
 from vaekit.words import as_toml
@@ -54,7 +55,11 @@ class About:
     """As the user or the parent's card tells it; empty where nobody does."""
     licence_source: str
     base_model: str = ""
-    """The parent's repository on the Hub, where it is known."""
+    """The repository on the Hub of the parent's makers, where it is known."""
+    padding: str = ""
+    """How the result's convolutions pad: "zeros" or "reflect"; empty where there is nothing to choose."""
+    averaged: bool = True
+    """Whether the weights are a moving average."""
 
 
 def model_card(about: About, report: Report, pictures: Sequence[CardPicture], histogram: CardPicture) -> str:
@@ -98,26 +103,40 @@ def introduction(about: About) -> str:
     parent, data = about.lineage["parent"], about.lineage["data"]
     name = inline(parent["name"])
     linked = f"[{name}](https://huggingface.co/{about.base_model})" if about.base_model else f"`{name}`"
-    whole = about.lineage["trained"] != "decoder"
-    promise = (
-        "Encoder and decoder were trained: latents are not those of its parent any more."
-        if whole
-        else "Only the decoder was trained. The encoder is that of its parent, bit for bit, which was checked when the "
-        "file was written: it decodes the latents of every model that works with its parent."
-    )
     facts = [
         f"A variational autoencoder of the family `{parent['family']}`, fine-tuned from "
-        f"{linked} on {data_words(data)}. {promise}",
+        f"{linked} on {data_words(data)}. {latents_words(about.lineage)}",
         "Fingerprint of the parent's weights (SHA-256 over their names, shapes and values): "
         f"`{parent['fingerprint']}`.",
     ]
     return "\n\n".join(facts)
 
 
+def latents_words(lineage: Mapping[str, Any]) -> str:
+    """What was trained, and whether latents are still those of the parent."""
+    whole = lineage["trained"] != "decoder"
+    trained = "Encoder and decoder were trained" if whole else "Only the decoder was trained"
+    padding, dtype = (lineage.get("changes", {}).get(name) for name in ("padding", "dtype"))
+    if padding:
+        trained += f", and the padding was changed from {padding['before']} to {padding['after']}, in the encoder too"
+    if padding or whole:
+        return f"{trained}: latents are not those of its parent any more."
+    if dtype:
+        return (
+            f"{trained}, and the encoder was rounded from {dtype['before']} to {dtype['after']}: latents differ from "
+            "those of its parent by that rounding. It decodes the latents of every model that works with its parent."
+        )
+    return (
+        f"{trained}. The encoder is that of its parent, number for number, which was checked when the file was "
+        "written: it decodes the latents of every model that works with its parent."
+    )
+
+
 def data_words(data: Mapping[str, Any]) -> str:
-    """What it was trained on: "1,200 pictures (photos)"."""
+    """What it was trained on: "1,200 pictures (photos)". Those that were held out of them do not count."""
     count, place = data.get("pictures"), data.get("path")
-    told = f"{count:,} pictures" if isinstance(count, int) else "pictures"
+    apart = 0 if data.get("of_its_own") else data.get("held_out", 0)
+    told = f"{count - apart:,} pictures" if isinstance(count, int) else "pictures"
     return f"{told} ({inline(str(place))})" if place else told
 
 
@@ -170,6 +189,12 @@ def usage(about: About) -> str:
         "With [vaekit](https://pypi.org/project/vaekit/), REPO being the name of this repository:\n\n"
         "```sh\nvaekit get REPO\nvaekit reconstruct picture.jpg --vae NAME    # the name that get tells\n```"
     ]
+    if about.padding == REFLECT:
+        parts.append(
+            "In other programs the borders of pictures come out wrong: its convolutions pad by reflection, and "
+            "diffusers, ComfyUI and A1111's web UI pad with zeros."
+        )
+        return "\n\n".join(parts)
     kind = DIFFUSERS_CLASSES.get(about.lineage["parent"]["family"])
     if kind and "config.json" in about.files:
         parts.append(f"With diffusers:\n\n```python\n{python_lines(kind, 'REPO')}\n```")
@@ -200,10 +225,11 @@ def training(about: About) -> str:
     """Samples, seed, version and the recipe to the last value."""
     lineage = about.lineage
     words = as_toml(about.recipe)
+    averaged = "averaged over the last steps and " if about.averaged else ""
     fence = "`" * max(max((len(run) for run in re.findall("`+", words)), default=0) + 1, 3)
     return (
         f"By `vaekit finetune`, version {lineage['vaekit']}: the {lineage['trained']}, {lineage['samples']:,} samples, "
-        f"seed {lineage['seed']}, weights averaged over the last steps and stored as {' and '.join(about.dtypes)}. "
+        f"seed {lineage['seed']}, weights {averaged}stored as {' and '.join(about.dtypes)}. "
         f"The whole recipe:\n\n{fence}toml\n{words}\n{fence}"
     )
 

@@ -168,6 +168,15 @@ def test_the_file_tells_where_it_comes_from(tuning: Callable[..., Finetuning]) -
     assert told["metrics"]["after"] == {"psnr": 21.0}
 
 
+def test_the_file_tells_what_makes_the_encoder_another(tuning: Callable[..., Finetuning]) -> None:
+    from dataclasses import replace
+
+    made = tuning("kl", dtype=torch.float32)
+    assert "changes" not in made.lineage()
+    rounded = replace(made, wishes=replace(made.wishes, dtype=torch.bfloat16))
+    assert rounded.lineage()["changes"] == {"dtype": {"before": "float32", "after": "bfloat16"}}
+
+
 def test_another_parent_is_another_run(tuning: Callable[..., Finetuning], tmp_path: Path) -> None:
     made = tuning("tiny")
     carry_out(made.run)

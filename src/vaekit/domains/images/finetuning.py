@@ -69,9 +69,11 @@ class Finetuning:
     def lineage(self) -> dict[str, Any]:
         """Where the result comes from, in JSON's own types."""
         parent = self.parent
+        changes = parent.changes(self.wishes.dtype)
         return {
             "parent": {"name": parent.name, "fingerprint": parent.fingerprint, "family": parent.identified.family.name},
             "trained": trained_words(self.wishes.whole),
+            **({"changes": changes} if changes else {}),
             "data": dict(self.run.data),
             "samples": self.run.schedule.samples,
             "seed": self.run.stream.seed,
