@@ -16,15 +16,20 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Make it private, where it is made.")] = False,
     also: Annotated[
         list[str] | None,
-        typer.Option("--also", metavar="PATTERN", help="Send these files of the run too, such as recipe.json."),
+        typer.Option(
+            "--also",
+            metavar="PATTERN",
+            help="Send these files of the run too, such as recipe.json; those in its folders only by name: averages/*.",
+        ),
     ] = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Put a trained VAE on the Hub.
 
-    Sends the weights, config.json where there is one, the model card and its pictures, in one commit; never checkpoints
-    or logs, unless --also names them. The token comes from HF_TOKEN or from `hf auth login`, and from nowhere else.
+    Sends the weights, config.json where there is one, the model card and the pictures that it shows, in one commit;
+    never checkpoints, logs or other pictures, unless --also names them. The token comes from HF_TOKEN or from `hf auth
+    login`, and from nowhere else.
     """
     from vaekit.checkpoints.collection.pushing import push as send
 

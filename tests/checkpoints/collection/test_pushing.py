@@ -34,10 +34,16 @@ def run(tmp_path: Path) -> Path:
     """What a run leaves: the result, a card with a picture, and what is nobody else's business."""
     folder = tmp_path / "run"
     save(small("kl"), folder / "vae.safetensors")
-    for name in ("README.md", "pictures/crop_1.png", "log.jsonl", "recipe.json", "checkpoints/1/state.safetensors"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
+    for name in ("pictures/crop_1.png", "log.jsonl", "recipe.json", "checkpoints/1/state.safetensors"):
+        put(folder / name)
+    (folder / "README.md").write_text("![A crop](pictures/crop_1.png)")
     return folder
+
+
+def put(path: Path) -> None:
+    """Some file or other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(path.name)
 
 
 @pytest.fixture
@@ -86,6 +92,40 @@ def test_more_goes_only_where_it_is_asked_for(run: Path) -> None:
     assert asked[3:] == ["recipe.json", "checkpoints/1/state.safetensors"]
     with pytest.raises(NotFound, match=r"Nothing .* is called \*\.gif"):
         files_to_push(run, ["*.gif"])
+
+
+def told(run: Path, *also: str) -> list[str]:
+    """What would be sent beside the weights."""
+    return [file.relative_to(run).as_posix() for file in files_to_push(run, also)][1:]
+
+
+def test_only_pictures_that_the_card_shows_are_sent(run: Path) -> None:
+    for name in ("00000100.png", "crop_1.jpg", "my crop.png"):
+        put(run / "pictures" / name)
+    assert told(run) == ["README.md", "pictures/crop_1.png"]
+    (run / "README.md").write_text('<img src="pictures/my%20crop.png">')
+    assert told(run) == ["README.md", "pictures/my crop.png"]
+    (run / "README.md").unlink()  # `vaekit train` leaves none, and progress with held-out pictures
+    assert told(run) == []
+
+
+def test_a_pattern_without_a_slash_stays_at_the_top(run: Path) -> None:
+    for name in ("held_out/0000.png", "checkpoints/1/state.json", "loss.png"):
+        put(run / name)
+    ours = ["README.md", "pictures/crop_1.png"]
+    assert told(run, "*.png") == [*ours, "loss.png"]
+    assert told(run, "*.json") == [*ours, "recipe.json"]
+    assert told(run, "*.safetensors") == ours
+    assert told(run, "held_out/*.png") == [*ours, "held_out/0000.png"]
+    with pytest.raises(NotFound, match="with the folder"):
+        told(run, "0000.png")
+
+
+@pytest.mark.parametrize("left", ["config.json", "small_encoder.safetensors"])
+def test_what_a_crash_left_is_no_finished_run(tmp_path: Path, left: str) -> None:
+    put(tmp_path / "run" / left)
+    with pytest.raises(NotFound, match="no finished run"):
+        files_to_push(tmp_path / "run")
 
 
 def test_an_unfinished_run_is_not_pushed(tmp_path: Path) -> None:

@@ -1,9 +1,14 @@
-"""`push`: a finished run onto the Hub, without what is of no use there: checkpoints, logs, held-out pictures."""
+"""`push`: a finished run onto the Hub, without what is of no use there: checkpoints, logs, held-out pictures.
+
+Folders of a run hold much that was never meant for others, such as people's pictures: only what the card shows goes by
+itself, and only what is named goes besides.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from urllib.parse import unquote
 
 from vaekit.checkpoints.collection.refusals import push_told_plainly
 from vaekit.checkpoints.successor import weights_files
@@ -33,7 +38,8 @@ def files_to_push(run: Path, also: Sequence[str] = ()) -> list[Path]:
 
     Args:
         run: the folder.
-        also: patterns of further files, by their paths in the folder: `recipe.json`, `checkpoints/*`.
+        also: patterns of further files, by their paths in the folder: `recipe.json`, `checkpoints/*`. One without a
+            slash means files in the folder itself, and none deeper inside.
 
     Raises:
         NotFound: there is no result in the folder, or nothing that a pattern means.
@@ -46,15 +52,37 @@ def files_to_push(run: Path, also: Sequence[str] = ()) -> list[Path]:
             "Let the run end first; the same command goes on with it.",
         )
     card = [run / CARD] if (run / CARD).is_file() else []
+    return list(dict.fromkeys([*weights, *card, *pictures_of_card(run), *wished_files(run, also)]))
+
+
+def pictures_of_card(run: Path) -> list[Path]:
+    """The pictures that the card shows. A run of `vaekit train` has others under the same name, and no card."""
+    if not (run / CARD).is_file():
+        return []
+    text = unquote((run / CARD).read_text("utf-8", errors="replace"))
     pictures = sorted(file for file in (run / PICTURES).glob("*") if file.suffix in PICTURE_ENDINGS)
-    everything = [file for file in sorted(run.rglob("*")) if file.is_file()]
+    return [file for file in pictures if f"{PICTURES}/{file.name}" in text]
+
+
+def wished_files(run: Path, also: Sequence[str]) -> list[Path]:
+    """The files that patterns mean; see `files_to_push`.
+
+    Raises:
+        NotFound: one means nothing.
+    """
+    everything = [file.relative_to(run) for file in sorted(run.rglob("*")) if file.is_file()]
     wished: list[Path] = []
     for pattern in also:
-        found = [file for file in everything if fnmatch(file.relative_to(run).as_posix(), pattern)]
+        near = [path for path in everything if "/" in pattern or len(path.parts) == 1]
+        found = [run / path for path in near if fnmatch(path.as_posix(), pattern)]
         if not found:
-            raise NotFound(f"Nothing in {run} is called {legible(pattern)}.", "", "Leave it out, or name another file.")
+            raise NotFound(
+                f"Nothing in {run} is called {legible(pattern)}.",
+                "",
+                "Leave it out, or name another file; one in a folder with the folder: held_out/0000.png.",
+            )
         wished += found
-    return list(dict.fromkeys([*weights, *card, *pictures, *wished]))
+    return wished
 
 
 def push(
