@@ -34,6 +34,8 @@ SHORT = (
     "pictures.size=32",
 )
 
+CODES = ("codes.decay=0.5", "objective.terms.commitment.weight=0.25")
+
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -54,6 +56,7 @@ def tuning(tmp_path: Path, pictures: Path, lpips_file: Path) -> Callable[..., Fi
         whole: bool = False,
         changes: tuple[str, ...] = (),
         dtype: torch.dtype = torch.float16,
+        say: Callable[[str], None] = lambda _: None,
     ) -> Finetuning:
         path = tmp_path / f"{name}.safetensors"
         if not path.exists():
@@ -63,7 +66,8 @@ def tuning(tmp_path: Path, pictures: Path, lpips_file: Path) -> Callable[..., Fi
             save(assemble(family, EXAMPLES[name], frame=FRAME).to(dtype), path)
         parent = parent_at(path, name, "zeros" if hasattr(EXAMPLES[name], "padding") else None)
         table = recipe("finetune", (*SHORT, *changes))
-        return prepared_finetuning(table, parent, pictures, tmp_path / folder, 0, Wishes(whole, lpips=lpips_file))
+        wishes = Wishes(whole, lpips=lpips_file)
+        return prepared_finetuning(table, parent, pictures, tmp_path / folder, 0, wishes, say)
 
     return prepared
 
@@ -112,10 +116,13 @@ def test_master_weights_are_fp32_and_the_source_is_left_alone(tuning: Callable[.
     assert all(tensor.any() for name, tensor in build(made.parent.identified).named_parameters() if "weight" in name)
 
 
-def test_a_stop_changes_nothing(tuning: Callable[..., Finetuning]) -> None:
+@pytest.mark.parametrize(("name", "encoder_too", "changes"), [("kl", False, ()), ("vq", True, CODES)])
+def test_a_stop_changes_nothing(
+    tuning: Callable[..., Finetuning], name: str, encoder_too: bool, changes: tuple[str, ...]
+) -> None:
     from dataclasses import replace
 
-    whole, cut = tuning("kl", "whole"), tuning("kl", "cut")
+    whole, cut = (tuning(name, folder, encoder_too, changes) for folder in ("whole", "cut"))
     carry_out(whole.run)
     eager = replace(cut.run, save_seconds=0.0, log_every=1)
 
@@ -148,6 +155,50 @@ def test_the_kl_counts_only_where_the_encoder_moves(tuning: Callable[..., Finetu
     assert set(tuning("kl").run.objective.terms) == {"l1", "mse", "lpips"}
     assert set(tuning("kl", whole=True).run.objective.terms) == {"l1", "mse", "lpips", "kl"}
     assert set(tuning("tiny", whole=True).run.objective.terms) == {"l1", "mse", "lpips"}
+
+
+def test_what_is_about_codes_counts_where_the_encoder_moves(tuning: Callable[..., Finetuning]) -> None:
+    told = ("objective.terms.commitment.weight=0.25", "objective.terms.mine={term='kl', weight=1}")
+    assert set(tuning("tiny", changes=told).run.objective.terms) == {"l1", "mse", "lpips"}
+    assert set(tuning("tiny", whole=True, changes=told).run.objective.terms) == {"l1", "mse", "lpips", "commitment"}
+
+
+def test_codes_go_on_from_what_they_are(tuning: Callable[..., Finetuning]) -> None:
+    said: list[str] = []
+    made = tuning("vq", whole=True, changes=CODES, say=said.append)
+    assert made.run.recipe.words["codes"] == {"first": "random", "decay": 0.5}, "no new codes in place of the parent's"
+    assert not any("codebook" in each for each in said)
+    carry_out(made.run)
+    key = "to_posterior.codebook"
+    assert not same_bits(tensors_in(made.parent.identified.path)[key], tensors_in(made.run.folder)[key])
+
+
+def test_codes_that_may_part_from_the_encoder_are_told(tuning: Callable[..., Finetuning]) -> None:
+    said: list[str] = []
+    tuning("vq", whole=True, say=said.append)
+    told = [each for each in said if "codebook" in each]
+    assert len(told) == 1 and "objective.terms.commitment.weight=0.25 --set codes.by=average" in told[0]
+    said.clear()
+    for name, whole in (("vq", False), ("kl", True)):
+        tuning(name, whole=whole, say=said.append)
+    assert not any("codebook" in each for each in said)
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "changes", "words"),
+    [
+        ("vq", False, ("codes.by=average",), "stay as they are"),
+        ("kl", True, ("codes.by=average",), "the posterior has none"),
+        ("vq", True, ("codes.by=magic",), "magic"),
+        ("vq", True, ("codes=3",), "Expected a table"),
+    ],
+)
+def test_codes_that_cannot_be_learned_are_refused(
+    tuning: Callable[..., Finetuning], tmp_path: Path, name: str, whole: bool, changes: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(BadRecipe, match=words):
+        tuning(name, whole=whole, changes=changes)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_whole_vae_moves(tuning: Callable[..., Finetuning]) -> None:
