@@ -146,7 +146,7 @@ def prepared_finetuning(
             objective,
             resolved.schedule(),
             held_out[:16],
-            begin=lambda: beginning(parent, codes),
+            begin=lambda: beginning(parent, codes, resolved.schedule().samples),
             frozen=frozen_parts(wishes.whole),
             write=lambda vae: tuning.write(vae),
             opponent=against.opponent,
@@ -231,7 +231,7 @@ def codes_told(recipe: Recipe, parent: Parent, whole: bool) -> Mapping[str, Any]
         raise BadRecipe(f"The recipe {recipe.name} has codes = {legible(repr(told), 60)}.", "Expected a table.", "")
     words = dict(told) if set(told) == {"temperature"} else {"first": RANDOM, **told}
     try:
-        set_codes(build(parent.identified), words)
+        set_codes(build(parent.identified), words, recipe.schedule().samples)
     except ValueError as error:
         raise BadRecipe(
             f"The recipe {recipe.name} cannot be used: in [codes], {error}.",
@@ -256,13 +256,12 @@ def tell_of_codes(recipe: Recipe, parent: Parent, say: Callable[[str], None]) ->
         )
 
 
-def beginning(parent: Parent, codes: Mapping[str, Any]) -> VAE:
-    """The VAE that a run begins with, its codes learned as told; in training mode, as a new one is: the loop looks for
-    heads that learn by themselves among the parts that are in it."""
+def beginning(parent: Parent, codes: Mapping[str, Any], samples: int) -> VAE:
+    """The VAE that a run of so many samples begins with, its codes learned as told."""
     vae = master_weights(build(parent.identified))
     if codes:
-        set_codes(vae, codes)
-    return vae.train()
+        set_codes(vae, codes, samples)
+    return vae
 
 
 def master_weights(vae: VAE) -> VAE:
