@@ -73,12 +73,12 @@ def dataset_of(paths: Sequence[Path], name: str, say: Callable[[str], None]) -> 
         NothingToTrain: a file is damaged, or has no column of pictures.
         CannotWrite: the disk has no room for the copy.
     """
-    need("pyarrow", "read data sets", "datasets")
+    arrow = need("pyarrow", "read data sets", "datasets")
     chunks: list[Any] = []
     for path in paths:
         try:
             chunks += column(mapped(readable(path, say)), path)
-        except (OSError, ValueError) as error:  # pyarrow's errors are these
+        except (OSError, ValueError, MemoryError, arrow.ArrowException) as error:
             raise NothingToTrain(
                 f"{path} cannot be read: {legible(str(error))}.", EXPECTED, "Save it again."
             ) from error
@@ -89,7 +89,10 @@ def dataset_of(paths: Sequence[Path], name: str, say: Callable[[str], None]) -> 
 
 
 def mapped(path: Path) -> Any:
-    """The table in an Arrow file, in either of the two forms; nothing of it is read yet."""
+    """The table in an Arrow file, in either of the two forms; nothing of it is read yet.
+
+    Only a compressed one, which `datasets` does not write, is unpacked into memory, all of it.
+    """
     arrow, ipc = need("pyarrow", "read data sets", "datasets"), need("pyarrow.ipc", "read data sets", "datasets")
     source = arrow.memory_map(str(path))
     whole = source.read(len(ARROW_FILE)) == ARROW_FILE
@@ -98,10 +101,11 @@ def mapped(path: Path) -> Any:
 
 
 def column(table: Any, path: Path) -> list[Any]:
-    """The parts of the column that holds pictures, as binary values.
+    """The parts of the column that holds pictures, as binary values that are all inside the file.
 
     Raises:
         NothingToTrain: there is none.
+        ArrowInvalid: the file is damaged.
     """
     arrow = need("pyarrow", "read data sets", "datasets")
     fitting = [field.name for field in table.schema if encoded(field.type)]
@@ -110,8 +114,21 @@ def column(table: Any, path: Path) -> list[Any]:
     if name is None:
         have = ", ".join(f"{field.name} ({field.type})" for field in table.schema)
         raise NothingToTrain(f"{path} has the columns {legible(have, 300)}.", EXPECTED, "Cast one of them to Image.")
-    parts = table.column(name).chunks
-    return [part.field("bytes") if arrow.types.is_struct(part.type) else part for part in parts]
+    return [sound(part) for part in table.column(name).chunks]
+
+
+def sound(part: Any) -> Any:
+    """The binary values in a part of a column. pyarrow believes where a file says that they begin and end, and would
+    read whatever lies there in memory, or nothing, which ends the process: so all of it is checked once.
+
+    Raises:
+        ArrowInvalid: a value begins before the one ahead of it ends, or lies outside.
+    """
+    arrow = need("pyarrow", "read data sets", "datasets")
+    part.validate()
+    values = part.field("bytes") if arrow.types.is_struct(part.type) else part
+    values.validate(full=True)
+    return values
 
 
 def encoded(kind: Any) -> bool:
