@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from picture_data import encoded
+from picture_data import encoded, number_of
 
 from vaekit.domains.images.picture_sets import open_pictures
 from vaekit.domains.images.skipped import Skipped
@@ -69,3 +69,11 @@ def test_damaged_files_never_end_the_process(tmp_path: Path) -> None:
         [sys.executable, "-c", READ_ALL, str(tmp_path / "a.arrow")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_of_columns_with_one_name_the_first_is_read(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    rows = pa.table([pa.array([encoded(1)]), pa.array([encoded(2)])], names=["image", "image"])
+    with pa.ipc.new_stream(tmp_path / "a.arrow", rows.schema) as writer:
+        writer.write_table(rows)
+    assert number_of(open_pictures(tmp_path, Skipped()).train.read(0, None)) == 1

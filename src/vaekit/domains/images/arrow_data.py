@@ -107,14 +107,13 @@ def column(table: Any, path: Path) -> list[Any]:
         NothingToTrain: there is none.
         ArrowInvalid: the file is damaged.
     """
-    arrow = need("pyarrow", "read data sets", "datasets")
     fitting = [field.name for field in table.schema if encoded(field.type)]
     told = [name for name in declared(table.schema.metadata) if name in fitting]
     name = next(iter([*told, *(name for name in COLUMNS if name in fitting), *fitting]), None)
     if name is None:
         have = ", ".join(f"{field.name} ({field.type})" for field in table.schema)
         raise NothingToTrain(f"{path} has the columns {legible(have, 300)}.", EXPECTED, "Cast one of them to Image.")
-    return [sound(part) for part in table.column(name).chunks]
+    return [sound(part) for part in table.column(table.schema.names.index(name)).chunks]
 
 
 def sound(part: Any) -> Any:
