@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from picture_data import encoded
 
 import vaekit
 from vaekit.training.recipe import names
@@ -50,6 +51,18 @@ def test_a_run_from_the_command_line(run: Run, digits: Path, tmp_path: Path) -> 
     again = run("train", "mnist-mlp", "--data", digits, "--out", out, "--samples", 200, *SMALL)
     assert again.code == 0 and "Going on after 200 samples" in again.err
     assert "held-out pictures" in again.out
+
+
+def test_names_need_not_be_utf8(run: Run, tmp_path: Path) -> None:
+    data = tmp_path / os.fsdecode(b"\xe9t\xe9")
+    data.mkdir()
+    for i in range(20):
+        (data / os.fsdecode(b"caf\xe9%d.png" % i)).write_bytes(encoded(i) if i else b"broken")
+    call = ["train", "mnist-mlp", "--data", data, "--out", tmp_path / "run", "--samples", 60, *SMALL]
+    said = run(*call, "--set", "pictures.held_out=5")
+    assert said.code == 0, said.err
+    assert len((tmp_path / "run" / "skipped.txt").read_text("utf-8").splitlines()) == 1
+    assert "Going on after 60 samples" in run(*call, "--set", "pictures.held_out=5").err
 
 
 def test_a_changed_recipe_is_refused_with_the_difference(run: Run, digits: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Digests that anybody can compute, choices that anybody can repeat, and differences in words."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def test_a_choice_is_that_of_its_seed_and_of_nothing_else() -> None:
     without = next(name for name in names if name not in some)
     assert some == chosen_names([name for name in names if name != without], 10, 0)
     assert chosen_names(names, None, 0) == chosen_names(names, 100, 0) == sorted(names)
+
+
+def test_names_need_not_be_utf8(tmp_path: Path) -> None:
+    latin, sound = os.fsdecode(b"caf\xe9.png"), ["a.png", "b.png"]
+    assert latin in chosen_names([latin, *sound], 3, 0) and len(chosen_names([latin, *sound], 2, 0)) == 2
+    (tmp_path / "x").write_bytes(b"x")
+    line = hashlib.sha256(b"x").hexdigest().encode() + b"  caf\xe9.png\n"
+    assert digest({latin: tmp_path / "x"}) == hashlib.sha256(line).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 numbers: to the last digit on one machine with one number of threads, elsewhere to the rounding of another processor."""
 
 import hashlib
+import heapq
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -68,7 +69,7 @@ def digest(files: Mapping[str, Path]) -> str:
     """
     whole = hashlib.sha256()
     for name, path in files.items():
-        whole.update(f"{_content(path)}  {name}\n".encode())
+        whole.update(f"{_content(path)}  {name}\n".encode("utf-8", "surrogateescape"))
     return whole.hexdigest()
 
 
@@ -85,11 +86,11 @@ def chosen_names(names: Sequence[str], limit: int | None, seed: int) -> list[str
 
     A name's chance does not depend on the others, and no library's generator has a say in it.
     """
-    ordered = sorted(names)
-    if limit is None or limit >= len(ordered):
-        return ordered
+    if limit is None or limit >= len(names):
+        return sorted(names)
+    return sorted(heapq.nsmallest(limit, names, key=lambda name: rank(name, seed)))
 
-    def rank(name: str) -> bytes:
-        return hashlib.sha256(f"{seed}\n{name}".encode()).digest()
 
-    return sorted(sorted(ordered, key=rank)[:limit])
+def rank(name: str, seed: int) -> bytes:
+    """The hash of a name with the seed, by which some are chosen. Names of files may be any bytes, not only UTF-8."""
+    return hashlib.sha256(f"{seed}\n{name}".encode("utf-8", "surrogateescape")).digest()

@@ -11,12 +11,13 @@ from torch import Generator
 
 
 def derived(seed: int, purpose: str, position: int) -> int:
-    """A seed of 63 bits for one purpose at one place.
+    """A seed of 63 bits for one purpose at one place. The purpose may be the name of a file, which need not be UTF-8.
 
     >>> derived(0, "noise", 128) == derived(0, "noise", 128) != derived(0, "noise", 129)
     True
     """
-    told = hashlib.blake2b(f"{seed}\n{purpose}\n{position}".encode(), digest_size=8).digest()
+    words = f"{seed}\n{purpose}\n{position}".encode("utf-8", "surrogateescape")
+    told = hashlib.blake2b(words, digest_size=8).digest()
     return int(struct.unpack("<Q", told)[0] >> 1)
 
 

@@ -1,4 +1,5 @@
 import itertools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,24 @@ def test_what_is_broken_is_replaced_and_listed_once(folder: Path, tmp_path: Path
     names = [line.partition("\t")[0] for line in listed.read_text().splitlines()]
     assert sorted(names) == ["cut.png", "empty.jpg"]
     assert len(said) == 2 and "skipped.txt" in said[0]
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_names_need_not_be_utf8(tmp_path: Path, kind: str) -> None:
+    named = {os.fsdecode(f"caf{chr(233)}{i}.png".encode("latin-1")): encoded(i) for i in range(20)}
+    named[os.fsdecode(b"\xff.png")] = b"not a picture"
+    if kind == "tar":
+        write_tar(tmp_path / "data" / "a.tar", named)
+    else:
+        (tmp_path / "data").mkdir()
+        for name, content in named.items():
+            (tmp_path / "data" / name).write_bytes(content)
+    skipped = Skipped(tmp_path / "skipped.txt")
+    data = opened(tmp_path / "data", skipped, held_out=5)
+    trained = greens(Stream(data.source, 0).batch(0, len(data.source)))
+    assert data.held_out is not None and set(greens(data.held_out)) | set(trained) == set(range(20))
+    skipped.write()
+    assert "not a picture" in (tmp_path / "skipped.txt").read_text("utf-8")
 
 
 def test_nothing_but_broken_pictures(tmp_path: Path) -> None:
