@@ -65,6 +65,34 @@ def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pyt
     assert skipped.reasons == {"closed/": "The folder closed/ cannot be listed: Permission denied."}
 
 
+def test_a_link_to_itself_costs_nothing_else(tmp_path: Path) -> None:
+    fill_folder(tmp_path, {f"sub/{i}.png": i for i in range(5)} | {"6.png": 6})
+    for name in ("self", "z.png", "sub/z.png", "sub/z", "train-images-idx3-ubyte"):
+        (tmp_path / name).symlink_to((tmp_path / name).name)
+    skipped = Skipped()
+    assert numbers(open_pictures(tmp_path, skipped).train) == [6, 0, 1, 2, 3, 4]
+    assert {"self", "z.png", "sub/z.png", "sub/z"} <= set(skipped.reasons)
+    assert skipped.reasons["self"] == "self cannot be followed: Too many levels of symbolic links."
+
+
+@pytest.mark.parametrize("refused", ["shut", "shut/in.png", "shut/in.tar"])
+def test_a_path_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    (tmp_path / "shut").mkdir()
+
+    def guarded(path: object, **_: object) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("listdir", "scandir", "stat"):
+        monkeypatch.setattr(os, name, guarded)
+    with pytest.raises(NothingToTrain, match=r"shut.* cannot be opened: Permission denied"):
+        opened(tmp_path / refused)
+
+
+def test_a_name_longer_than_a_name_can_be(tmp_path: Path) -> None:
+    with pytest.raises(NothingToTrain, match="too long"):
+        opened(tmp_path / ("x" * 300))
+
+
 def test_twenty_thousand_files_are_listed_quickly(tmp_path: Path) -> None:
     for folder in range(20):
         (tmp_path / str(folder)).mkdir()

@@ -5,7 +5,7 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,11 @@ def parts(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
         yield np.asarray(values[start : start + step])
 
 
-def idx_in(names: Mapping[str, int], *words: str) -> str | None:
-    """The first of the file names that is one of an idx file of pictures with one of the words in it."""
-    fitting = (name for name in sorted(names) if "idx3" in name and "images" in name)
-    return next((name for name in fitting if any(word in name for word in words)), None)
+def is_idx(name: str) -> bool:
+    """Whether a file is called as an idx file of pictures is."""
+    return "idx3" in name and "images" in name
+
+
+def named(names: Iterable[str], *words: str) -> str | None:
+    """The first of the names, sorted, with one of the words in it."""
+    return next((name for name in sorted(names) if any(word in name for word in words)), None)

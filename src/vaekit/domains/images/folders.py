@@ -48,7 +48,7 @@ def digest_of(files: Iterable[Listed]) -> str:
 
 
 def files_below(root: Path, endings: Collection[str], note: Callable[[str, str], None]) -> list[Listed]:
-    """Files whose names end so (lower case, with the dot), in a folder and below it, sorted by name.
+    """The files that end in one of these (lower case, with the dot), in a folder and below it, sorted by name.
 
     What is hidden is passed over, files and folders. Links are followed; a folder that is reached twice is listed
     once, so that a link to a folder above ends nowhere.
@@ -56,41 +56,62 @@ def files_below(root: Path, endings: Collection[str], note: Callable[[str, str],
     Args:
         root: the folder.
         endings: such as ".png".
-        note: told the name of each folder that cannot be listed and of each link that leads nowhere, and why.
+        note: told the name of each folder that cannot be listed and of each file or link that cannot be followed, and
+            why.
     """
     found: list[Listed] = []
     waiting, seen = [""], set()
     while waiting:
         inside = waiting.pop()
+        folder = os.path.join(root, inside)  # noqa: PTH118 (there may be a million)
         try:
-            status = os.stat(os.path.join(root, inside))  # noqa: PTH116, PTH118 (there may be a million)
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            below = _listed(os.path.join(root, inside), inside, endings, found, note)  # noqa: PTH118
+            status = os.stat(folder)  # noqa: PTH116
         except OSError as error:
-            note(inside or ".", f"The folder {legible(inside or '.')} cannot be listed: {error.strerror}.")
+            note(inside or ".", unlisted(inside, error))
             continue
-        waiting += sorted(below, reverse=True)
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            waiting += sorted(_listed(folder, inside, endings, found, note), reverse=True)
     found.sort()
     return found
+
+
+def unlisted(inside: str, error: OSError) -> str:
+    """That a folder cannot be looked into, and why."""
+    return f"The folder {legible(inside or '.')} cannot be listed: {error.strerror}."
 
 
 def _listed(
     folder: str, inside: str, endings: Collection[str], found: list[Listed], note: Callable[[str, str], None]
 ) -> list[str]:
     """Add one folder's files to those found; the names of the folders in it."""
-    below = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = entry.name
-            if name[0] == ".":
-                continue
-            if entry.is_dir():
-                below.append(f"{inside}{name}/")
-            elif os.path.splitext(name)[1].lower() in endings:  # noqa: PTH122
-                if entry.is_file():
-                    found.append((inside + name, entry.stat().st_size))
-                elif entry.is_symlink():
-                    note(inside + name, f"{legible(inside + name)} is a link that leads nowhere.")
+    below: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name[0] != ".":
+                    _look(entry, inside + entry.name, endings, found, below, note)
+    except OSError as error:
+        note(inside or ".", unlisted(inside, error))
     return below
+
+
+def _look(
+    entry: os.DirEntry[str],
+    name: str,
+    endings: Collection[str],
+    found: list[Listed],
+    below: list[str],
+    note: Callable[[str, str], None],
+) -> None:
+    """Add an entry of a folder to the files that were found, or to the folders that are to be listed."""
+    try:
+        if entry.is_dir():
+            below.append(f"{name}/")
+        elif os.path.splitext(name)[1].lower() in endings:  # noqa: PTH122
+            if entry.is_file():
+                found.append((name, entry.stat().st_size))
+            elif entry.is_symlink():
+                note(name, f"{legible(name)} is a link that leads nowhere.")
+    except OSError as error:
+        note(name, f"{legible(name)} cannot be followed: {error.strerror}.")

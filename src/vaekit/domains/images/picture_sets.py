@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from vaekit.domains.images.arrays import arrays_of, idx_in, read_idx, read_npy, read_npz
+from vaekit.domains.images.arrays import arrays_of, is_idx, named, read_idx, read_npy, read_npz
 from vaekit.domains.images.arrow_data import ARROW_FILE, PARQUET, dataset_of
 from vaekit.domains.images.decoding import Pixels
 from vaekit.domains.images.folders import Listed, files_below, folder_of
@@ -79,6 +79,16 @@ def open_pictures(path: Path, skipped: Skipped) -> PictureSet:
         NothingToTrain: what is there holds no pictures, or cannot be read.
         MissingPackage: it takes a package that is not installed.
     """
+    try:
+        return _opened(path, skipped)
+    except OSError as error:
+        raise NothingToTrain(
+            f"{path} cannot be opened: {error.strerror}.", "", "Check the name, and who may read it."
+        ) from error
+
+
+def _opened(path: Path, skipped: Skipped) -> PictureSet:
+    """Whatever is there."""
     if path.is_dir():
         return _folder(path, skipped)
     if path.is_file():
@@ -97,11 +107,8 @@ def open_pictures(path: Path, skipped: Skipped) -> PictureSet:
 
 def _file(path: Path, skipped: Skipped) -> PictureSet:
     """One file: its first bytes say what it is."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(512)
-    except OSError as error:
-        raise NothingToTrain(f"{path} cannot be opened: {error.strerror}.", "", "Check who may read it.") from error
+    with open(path, "rb") as file:
+        start = file.read(512)
     if start.startswith(b"PK"):
         train, test = read_npz(path)
         return PictureSet(
@@ -126,10 +133,11 @@ def _folder(path: Path, skipped: Skipped) -> PictureSet:
     """A folder: some file names say what it is, else the pictures in and below it."""
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved_dataset(path, skipped)
-    top = {entry.name: entry.stat().st_size for entry in os.scandir(path) if entry.is_file()}
-    train = idx_in(top, "train")
+    names = os.listdir(path)  # noqa: PTH208 (there may be a million)
+    idx = [name for name in names if is_idx(name) and (path / name).is_file()]
+    train = named(idx, "train")
     if train is not None:
-        test = idx_in(top, "t10k", "test")
+        test = named(idx, "t10k", "test")
         return PictureSet(
             arrays_of(read_idx(path / train), train),
             None if test is None else arrays_of(read_idx(path / test), test),
