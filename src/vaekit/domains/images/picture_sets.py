@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from vaekit.domains.images.decoding import Pixels
 from vaekit.domains.images.folders import Listed, files_below, folder_of
 from vaekit.domains.images.reading import PICTURE_ENDINGS
 from vaekit.domains.images.skipped import Skipped
-from vaekit.domains.images.tars import expanded, tars_of
+from vaekit.domains.images.tars import expanded, is_tar, tars_of
 from vaekit.errors import NotFound, NothingToTrain, legible
 
 KINDS = (
@@ -124,7 +123,7 @@ def _file(path: Path, skipped: Skipped) -> PictureSet:
         )
     if start.startswith((b"\x00\x00\x08", b"\x1f\x8b")):
         return PictureSet(arrays_of(read_idx(path), path.name))
-    if path.suffix.lower() == ".tar" or start[257:262] == b"ustar" or tarfile.is_tarfile(path):
+    if path.suffix.lower() == ".tar" or is_tar(start):
         return PictureSet(_some(tars_of([path], skipped.note), path))
     return PictureSet(folder_of(path.parent, [(path.name, path.stat().st_size)]))
 

@@ -16,6 +16,13 @@ from vaekit.errors import BadPicture, legible
 
 LARGEST_MEMBER = 2**31
 """Bytes. No file of a picture is larger."""
+LARGEST_EXTENSION = 2**16
+"""Bytes that a long name, or what else is told of a member ahead of it, may take."""
+EXTENSIONS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+"""Types of headers that tarfile reads the content of."""
 
 Member = tuple[str, int, int]
 """Name, where its bytes begin, how many they are."""
@@ -69,7 +76,7 @@ def tars_of(paths: Sequence[Path], note: Callable[[str, str], None]) -> Tars:
     places: list[tuple[int, int, int]] = []
     for i, path in enumerate(paths):
         try:
-            listed, damage = remembered(path, "pictures in a tar", lambda path=path: members(path))  # type: ignore[misc]
+            listed, damage = remembered(path, "pictures whole in a tar", lambda path=path: members(path))  # type: ignore[misc]
         except OSError as error:
             listed, damage = [], f"it cannot be opened: {error.strerror}"
         if damage:
@@ -89,19 +96,51 @@ def members(path: Path) -> tuple[list[Member], str]:
     found: list[Member] = []
     damage = ""
     try:
-        with tarfile.open(path, "r:") as tar:
+        size, reached = path.stat().st_size, 0
+        with tarfile.open(path, "r:", tarinfo=Header) as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
-                if member.isreg() and not member.issparse() and is_picture(member.name):
+                if tar.offset <= reached:
+                    raise tarfile.ReadError(f"the header at byte {member.offset:,} leads back")
+                reached = tar.offset
+                if member.isreg() and not member.issparse() and is_picture(member.name) and fits_in(member, size):
                     found.append((member.name, member.offset_data, member.size))
             end = tar.offset
         with open(path, "rb") as file:
             file.seek(end)
             if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
                 damage = f"what stands at byte {end:,} is no header"
-    except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
-        damage = str(error)
+    except RecursionError:
+        damage = "headers without end belong to one member"
+    except (tarfile.TarError, ValueError, OverflowError, EOFError, LookupError, MemoryError) as error:
+        damage = str(error) or type(error).__name__
     return without_companions(found), damage
+
+
+class Header(tarfile.TarInfo):
+    """A header of a tar whose size is looked at before it is believed: tarfile reads as much as it is told, and goes
+    back in the file where that is less than nothing."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Header":
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in EXTENSIONS and header.size > LARGEST_EXTENSION):
+            raise tarfile.HeaderError(f"a header claims {header.size:,} bytes")
+        return header
+
+
+def fits_in(member: tarfile.TarInfo, size: int) -> bool:
+    """Whether all of it is in a tar of so many bytes."""
+    return 0 <= member.size <= size - member.offset_data
+
+
+def is_tar(start: bytes) -> bool:
+    """Whether a file that begins with these bytes is a tar: it begins with a header."""
+    try:
+        Header.frombuf(start[: tarfile.BLOCKSIZE], tarfile.ENCODING, "surrogateescape")
+    except (tarfile.TarError, ValueError):
+        return False
+    return True
 
 
 def is_picture(name: str) -> bool:
