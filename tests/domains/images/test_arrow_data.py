@@ -44,6 +44,7 @@ def test_parquet_is_copied_once(tmp_path: Path, cache: Path) -> None:
     found = open_pictures(tmp_path, Skipped(say=told.append))
     assert [number_of(found.train.read(item, None)) for item in range(8)] == list(range(8))
     assert found.test is not None and len(found.test) == 2
+    assert not {found.train.name(item) for item in range(8)} & {found.test.name(item) for item in range(2)}
     assert len(told) == 3 and len(list((cache / "arrow").iterdir())) == 3
     told.clear()
     assert len(open_pictures(tmp_path, Skipped(say=told.append)).train) == 8 and not told

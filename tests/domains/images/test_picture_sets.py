@@ -109,6 +109,29 @@ def test_parts_for_tests_are_set_apart(tmp_path: Path) -> None:
     assert numbers(found.train) == [4, 2, 1] and found.test is not None and numbers(found.test) == [3]
 
 
+@pytest.mark.parametrize("layout", ["{part}-{i}.tar", "{part}/{i}.tar", "set/{part}/{i}.tar", "{part}/test-{i}.tar"])
+def test_tars_for_tests_are_set_apart(tmp_path: Path, layout: str) -> None:
+    for part, start in (("train", 0), ("val", 10)):
+        for i in range(2):
+            write_tar(tmp_path / layout.format(part=part, i=i), {"x.png": encoded(start + i)})
+    found = open_pictures(tmp_path, Skipped())
+    assert found.test is not None and numbers(found.train) == [0, 1] and numbers(found.test) == [10, 11]
+    assert not {found.train.name(item) for item in range(2)} & {found.test.name(item) for item in range(2)}
+
+
+def test_of_pictures_beside_tars_what_is_more_is_used_and_said(tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", {f"{i}.png": encoded(i) for i in range(20)})
+    fill_folder(tmp_path, {"logo.png": 21, "assets/preview.png": 22})
+    said: list[str] = []
+    assert numbers(open_pictures(tmp_path, Skipped(say=said.append)).train) == list(range(20))
+    assert len(said) == 1 and "pictures (2), tars (1). Only the tars are used" in said[0]
+    (tmp_path / "large.png").write_bytes(encoded(23) + bytes(10**6))
+    np.save(tmp_path / "of-something.npy", np.arange(3))
+    said.clear()
+    assert len(open_pictures(tmp_path, Skipped(say=said.append)).train) == 3
+    assert len(said) == 1 and "pictures (3), tars (1), arrays (1). Only the pictures" in said[0]
+
+
 def test_a_single_picture(tmp_path: Path) -> None:
     assert numbers(opened(fill_folder(tmp_path, {"5.png": 5}) / "5.png")) == [5]
 

@@ -108,10 +108,15 @@ def _look(
     try:
         if entry.is_dir():
             below.append(f"{name}/")
-        elif os.path.splitext(name)[1].lower() in endings:  # noqa: PTH122
+        elif ending(name) in endings:
             if entry.is_file():
                 found.append((name, entry.stat().st_size))
             elif entry.is_symlink():
                 note(name, f"{legible(name)} is a link that leads nowhere.")
     except OSError as error:
         note(name, f"{legible(name)} cannot be followed: {error.strerror}.")
+
+
+def ending(name: str) -> str:
+    """Of a file's name, lower case, with the dot."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (there may be a million)

@@ -1,7 +1,7 @@
 """Pictures read when their turn comes, as the training loop takes them; what cannot be read is replaced by others."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import torch
@@ -29,6 +29,8 @@ class Lazy:
     skipped: Skipped
     seed: int
     """Of what is random about a picture once for all."""
+    left_out: set[int] = field(default_factory=set)
+    """The numbers of those that cannot be read. Not their names: others may have the same."""
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -49,14 +51,15 @@ class Lazy:
             NothingToTrain: not one of all can be read.
         """
         for other in self._candidates(item, seed):
-            name = self.pictures.name(int(self.chosen[other]))
-            if name in self.skipped.reasons:
+            number = int(self.chosen[other])
+            if number in self.left_out:
                 continue
             try:
                 self.show(room, other, seed)
                 return
             except (BadPicture, NotFound) as error:
-                self.skipped.note(name, str(error))
+                self.left_out.add(number)
+                self.skipped.note(self.pictures.name(number), str(error))
             finally:
                 self.skipped.write()
         first = next(iter(self.skipped.reasons.values()), "")

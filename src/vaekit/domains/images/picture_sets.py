@@ -5,13 +5,15 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from vaekit.domains.images.arrays import arrays_of, is_idx, named, read_idx, read_npy, read_npz
 from vaekit.domains.images.arrow_data import ARROW_FILE, PARQUET, dataset_of
 from vaekit.domains.images.decoding import Pixels
-from vaekit.domains.images.folders import Listed, files_below, folder_of
+from vaekit.domains.images.folders import Listed, ending, files_below, folder_of
 from vaekit.domains.images.reading import PICTURE_ENDINGS
 from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.tars import expanded, is_tar, tars_of
@@ -23,6 +25,13 @@ KINDS = (
     "picture"
 )
 """Of data, in words."""
+KEPT_IN = {
+    "pictures": PICTURE_ENDINGS,
+    "tars": frozenset({".tar"}),
+    "tables": frozenset({".parquet", ".arrow"}),
+}
+"""What a folder may be full of, and how such files end."""
+ARRAYS = frozenset({".npz", ".npy"})
 SPLIT = re.compile(r"(train|test|val|valid|validation)(?![a-z])", re.IGNORECASE)
 """What the name of a part of the data begins with."""
 
@@ -43,7 +52,7 @@ class Pictures(Protocol):
         """How many."""
 
     def name(self, item: int) -> str:
-        """What to call this one in messages; no two have the same."""
+        """What to call this one in messages. In files that hold many, two may have the same."""
 
     def read(self, item: int, shortest: int | None) -> Pixels:
         """This one.
@@ -100,7 +109,9 @@ def _opened(path: Path, skipped: Skipped) -> PictureSet:
         missing = [each for each in paths if not each.is_file()]
         if not paths or missing:
             raise NotFound(f"There is no {missing[0] if missing else path}.", "", "Check the range in the pattern.")
-        return PictureSet(_some(tars_of(paths, skipped.note), path))
+        root = os.path.commonpath([each.parent for each in paths])
+        names = [os.path.relpath(each, root) for each in paths]
+        return PictureSet(_some(tars_of(Path(root), names, skipped.note), path))
     raise NotFound(f"There is nothing at {path}.", f"Expected {KINDS}.", "Check the name.")
 
 
@@ -110,9 +121,7 @@ def _file(path: Path, skipped: Skipped) -> PictureSet:
         start = file.read(512)
     if start.startswith(b"PK"):
         train, test = read_npz(path)
-        return PictureSet(
-            arrays_of(train, path.name), None if test is None else arrays_of(test, f"{path.name} (for tests)")
-        )
+        return PictureSet(arrays_of(train, path.name), None if test is None else arrays_of(test, for_tests(path.name)))
     if start.startswith(b"\x93NUMPY"):
         return PictureSet(arrays_of(read_npy(path), path.name))
     if start.startswith((PARQUET, ARROW_FILE)) or path.suffix == ".arrow":
@@ -124,7 +133,7 @@ def _file(path: Path, skipped: Skipped) -> PictureSet:
     if start.startswith((b"\x00\x00\x08", b"\x1f\x8b")):
         return PictureSet(arrays_of(read_idx(path), path.name))
     if path.suffix.lower() == ".tar" or is_tar(start):
-        return PictureSet(_some(tars_of([path], skipped.note), path))
+        return PictureSet(_some(tars_of(path.parent, [path.name], skipped.note), path))
     return PictureSet(folder_of(path.parent, [(path.name, path.stat().st_size)]))
 
 
@@ -141,20 +150,47 @@ def _folder(path: Path, skipped: Skipped) -> PictureSet:
             arrays_of(read_idx(path / train), train),
             None if test is None else arrays_of(read_idx(path / test), test),
         )
-    files = files_below(path, PICTURE_ENDINGS | {".tar", ".parquet", ".arrow", ".npz", ".npy"}, skipped.note)
-    pictures = [each for each in files if os.path.splitext(each[0])[1].lower() in PICTURE_ENDINGS]  # noqa: PTH122
-    if pictures:
-        train_files, test_files = split(pictures, lambda name: name.partition("/")[0] if "/" in name else "")
-        return PictureSet(folder_of(path, train_files), folder_of(path, test_files) if test_files else None)
-    for endings, opened in (
-        ((".tar",), lambda paths: tars_of(paths, skipped.note)),
-        ((".parquet", ".arrow"), lambda paths: dataset_of(paths, path.name, skipped.say)),
-    ):
-        those = [each for each in files if each[0].endswith(endings)]
-        if those:
-            train_files, test_files = split(those, lambda name: name.rpartition("/")[2])
-            found, apart = ([path / name for name, _ in part] for part in (train_files, test_files))
-            return PictureSet(_some(opened(found), path), opened(apart) if apart else None)
+    return _most_in(path, skipped)
+
+
+def _most_in(path: Path, skipped: Skipped) -> PictureSet:
+    """What a folder is full of: pictures, tars or tables, whichever have the most bytes. So neither the pictures of a
+    README nor a table of captions is taken for the data."""
+    files = files_below(path, ARRAYS.union(*KEPT_IN.values()), skipped.note)
+    held = {kind: [each for each in files if ending(each[0]) in endings] for kind, endings in KEPT_IN.items()}
+    kind = max(held, key=lambda kind: sum(size for _, size in held[kind]) if held[kind] else -1)
+    if not held[kind]:
+        return _array_in(path, files, skipped)
+    if len(held[kind]) < len(files):
+        held["arrays"] = [each for each in files if ending(each[0]) in ARRAYS]
+        told = ", ".join(f"{kind} ({len(those):,})" for kind, those in held.items() if those)
+        skipped.say(
+            f"In {path} are {told}. Only the {kind} are used: of pictures, tars and tables they have the most bytes. "
+            "Name a folder or file inside it to use others."
+        )
+    train, test = split(held[kind], *((first_folder,) if kind == "pictures" else PARTS_OF_SHARDS))
+    return PictureSet(
+        _some(_kept(kind, path, train, path.name, skipped), path),
+        _kept(kind, path, test, for_tests(path.name), skipped) if test else None,
+    )
+
+
+def _kept(kind: str, path: Path, files: Sequence[Listed], title: str, skipped: Skipped) -> Pictures:
+    """The pictures in files of one kind in a folder."""
+    names = [name for name, _ in files]
+    if kind == "pictures":
+        return folder_of(path, files)
+    if kind == "tars":
+        return tars_of(path, names, skipped.note)
+    return dataset_of([path / name for name in names], title, skipped.say)
+
+
+def _array_in(path: Path, files: Sequence[Listed], skipped: Skipped) -> PictureSet:
+    """The one array in a folder without anything else.
+
+    Raises:
+        NothingToTrain: there is none, or more than one.
+    """
     if len(files) == 1:
         return _file(path / files[0][0], skipped)
     told = f"; {len(skipped.reasons)} folders or links in it cannot be followed" if skipped.reasons else ""
@@ -165,18 +201,47 @@ def _folder(path: Path, skipped: Skipped) -> PictureSet:
     )
 
 
-def split(files: Sequence[Listed], part: Callable[[str], str]) -> tuple[list[Listed], list[Listed]]:
+def first_folder(name: str) -> str:
+    """The folder below the top that a file is in."""
+    return name.partition("/")[0] if "/" in name else ""
+
+
+def last_folder(name: str) -> str:
+    """The folder that a file is in."""
+    return name.rpartition("/")[0].rpartition("/")[2]
+
+
+def own_name(name: str) -> str:
+    """Without folders."""
+    return name.rpartition("/")[2]
+
+
+PARTS_OF_SHARDS = (own_name, first_folder, last_folder)
+"""What may tell the part of the data that a tar or a table belongs to; the first that does is believed."""
+
+
+def for_tests(name: str) -> str:
+    """What to call a part that is set apart, where nothing else tells it from the other."""
+    return f"{name} (for tests)"
+
+
+def split(files: Sequence[Listed], *parts: Callable[[str], str]) -> tuple[list[Listed], list[Listed]]:
     """Files to train on, and those set apart: by how the name of the part that they are in begins.
 
     Only where some begin with `train` and others with `test`, `val`, `valid` or `validation`; what begins otherwise is
     trained on.
+
+    Args:
+        files: all of them.
+        parts: give the name of the part that a file is in; the first that tells such parts is believed.
     """
-    kinds = [SPLIT.match(part(name)) for name, _ in files]
-    words = {kind[1].lower() for kind in kinds if kind}
-    if "train" not in words or len(words) == 1:
-        return list(files), []
-    chosen = [(each, kind is None or kind[1].lower() == "train") for each, kind in zip(files, kinds, strict=True)]
-    return [each for each, train in chosen if train], [each for each, train in chosen if not train]
+    for part in parts:
+        kinds = [SPLIT.match(part(name)) for name, _ in files]
+        words = {kind[1].lower() for kind in kinds if kind}
+        if "train" in words and len(words) > 1:
+            train = [kind is None or kind[1].lower() == "train" for kind in kinds]
+            return list(compress(files, train)), list(compress(files, map(not_, train)))
+    return list(files), []
 
 
 def _saved_dataset(path: Path, skipped: Skipped) -> PictureSet:

@@ -34,7 +34,7 @@ class Tars:
 
     paths: Sequence[Path]
     names: Sequence[str]
-    """With the name of the tar in front."""
+    """With that of the tar in front, as it is below the folder of all."""
     places: NDArray[np.int64]
     """Of each picture: which tar, where its bytes begin, how many they are; (n, 3)."""
     digest: str
@@ -63,25 +63,27 @@ class Tars:
         return decoded_bytes(content, name, shortest)
 
 
-def tars_of(paths: Sequence[Path], note: Callable[[str, str], None]) -> Tars:
+def tars_of(root: Path, files: Sequence[str], note: Callable[[str, str], None]) -> Tars:
     """The pictures in tar files, in the order of the files and of the pictures in them.
 
     The list of a tar is kept in the user's cache, until the file changes.
 
     Args:
-        paths: the tars.
+        root: the folder of all.
+        files: the tars, as they are called in it and below it.
         note: told the name of each that is damaged, and why; what comes before the damage is used.
     """
     names: list[str] = []
     places: list[tuple[int, int, int]] = []
-    for i, path in enumerate(paths):
+    paths = [root / file for file in files]
+    for i, (file, path) in enumerate(zip(files, paths, strict=True)):
         try:
             listed, damage = remembered(path, "pictures whole in a tar", lambda path=path: members(path))  # type: ignore[misc]
         except OSError as error:
             listed, damage = [], f"it cannot be opened: {error.strerror}"
         if damage:
-            note(path.name, f"{legible(path.name)} is not used from its first fault on: {legible(damage)}.")
-        names += [f"{path.name}/{name}" for name, _, _ in listed]
+            note(file, f"{legible(file)} is not used from its first fault on: {legible(damage)}.")
+        names += [f"{file}/{name}" for name, _, _ in listed]
         places += [(i, offset, size) for _, offset, size in listed]
     sizes: list[Listed] = [(name, size) for name, (_, _, size) in zip(names, places, strict=True)]
     return Tars(paths, names, np.array(places, np.int64).reshape(-1, 3), digest_of(sizes))
