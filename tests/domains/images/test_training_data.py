@@ -1,3 +1,4 @@
+import io
 import itertools
 import os
 import tarfile
@@ -165,8 +166,24 @@ def test_held_out_pictures_are_never_trained_on(tmp_path: Path) -> None:
     first = opened(folder, held_out=7.0)
     assert again.held_out is not None and first.held_out is not None
     assert torch.equal(again.held_out, first.held_out)  # for every seed
-    with pytest.raises(NothingToTrain, match="none is left"):
+    with pytest.raises(NothingToTrain, match=r"none is left.*Give more pictures"):
         opened(folder, held_out=25)
+
+
+def test_of_a_part_for_tests_some_of_all_kinds_are_held_out(tmp_path: Path) -> None:
+    fill_folder(tmp_path, {f"test/{i // 5}/{i}.png": i for i in range(25)} | {"train/0.png": 0})
+    held_out = opened(tmp_path, held_out=10).held_out
+    assert held_out is not None and len({number // 5 for number in greens(held_out)}) >= 4
+
+
+def test_pictures_of_one_name_are_held_out_one_by_one(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for i in range(20):
+            info = tarfile.TarInfo("x.png")
+            info.size = len(encoded(i))
+            tar.addfile(info, io.BytesIO(encoded(i)))
+    data = opened(tmp_path, held_out=5)
+    assert data.held_out is not None and len(set(greens(data.held_out))) == 5 and len(data.source) == 15
 
 
 def test_broken_pictures_are_not_held_out(tmp_path: Path) -> None:

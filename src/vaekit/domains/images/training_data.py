@@ -1,5 +1,6 @@
 """What an image VAE is trained on: pictures from a path, prepared as a recipe tells, and some of them held out."""
 
+import heapq
 import math
 import os
 from collections.abc import Mapping
@@ -13,11 +14,11 @@ from torch import Generator, Tensor
 
 from vaekit.domains.images.arrays import Arrays
 from vaekit.domains.images.lazy import Lazy
-from vaekit.domains.images.picture_sets import PictureSet, open_pictures
+from vaekit.domains.images.picture_sets import Pictures, PictureSet, open_pictures
 from vaekit.domains.images.preparation import Preparation, binarised, extent, shades
 from vaekit.domains.images.skipped import Skipped
 from vaekit.errors import BadPicture, NotFound, NothingToTrain
-from vaekit.evaluation.protocol import chosen_names
+from vaekit.evaluation.protocol import rank
 from vaekit.training.data import Source, Tensors
 from vaekit.training.seeds import generator_for
 
@@ -57,8 +58,8 @@ def open_data(path: Path, preparation: Preparation, seed: int, skipped: Skipped 
     """
     skipped = skipped or Skipped()
     found = open_pictures(path, skipped)
-    chosen, apart = division(found, preparation.held_out)
-    train = Lazy(found.train, chosen, preparation, skipped, seed)
+    kept, apart = division(found, preparation.held_out)
+    train = Lazy(found.train, kept, preparation, skipped, seed)
     if preparation.often == "area":
         train = by_area(train)
     held_out = Lazy(found.train if found.test is None else found.test, apart, preparation, skipped, seed)
@@ -84,27 +85,32 @@ def cores() -> int:
 
 
 def division(found: PictureSet, wanted: float | None) -> tuple[Tensor, Tensor]:
-    """The numbers of the pictures to train on, and of those to hold out (among those set apart, if there are some).
-
-    Held out are those whose names have the smallest hashes: the same for every seed and recipe.
-    """
-    everything = torch.arange(len(found.train))
-    total = len(found.train if found.test is None else found.test)
+    """The numbers of the pictures to train on, and of those to hold out (among those set apart, if there are some)."""
+    everything, candidates = torch.arange(len(found.train)), found.train if found.test is None else found.test
+    total = len(candidates)
     if wanted is None:
         count = HELD_OUT if found.test is not None else min(HELD_OUT, int(HELD_OUT_SHARE * total))
     else:
         count = int(wanted * total) if wanted < 1 else int(wanted)
+    apart = chosen(candidates, count)
     if found.test is not None:
-        return everything, torch.arange(min(count, total))
+        return everything, apart
     if count >= total and count:
         raise NothingToTrain(
-            f"{count:,} of {total:,} pictures are to be held out: none is left to train on.", "", "Lower held_out."
+            f"With {count:,} of {total:,} pictures held out, none is left to train on.",
+            "",
+            "Give more pictures, or a lower held_out.",
         )
-    numbers = {found.train.name(item): item for item in range(total)} if count else {}
-    apart = torch.tensor([numbers[name] for name in chosen_names(list(numbers), count, 0)], dtype=torch.long)
     kept = torch.ones(total, dtype=torch.bool)
     kept[apart] = False
     return everything[kept], apart
+
+
+def chosen(pictures: Pictures, count: int) -> Tensor:
+    """The numbers of those whose names have the smallest hashes: the same for every seed and recipe, and of all kinds,
+    however the pictures are sorted."""
+    numbers = heapq.nsmallest(count, range(len(pictures)), key=lambda item: rank(pictures.name(item), 0))
+    return torch.tensor(sorted(numbers, key=pictures.name), dtype=torch.long)
 
 
 def by_area(train: Lazy) -> Lazy:
