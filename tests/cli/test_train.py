@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from picture_data import encoded
+from picture_data import encoded, fill_folder
 
 import vaekit
 from vaekit.training.recipe import names
@@ -63,6 +63,18 @@ def test_names_need_not_be_utf8(run: Run, tmp_path: Path) -> None:
     assert said.code == 0, said.err
     assert len((tmp_path / "run" / "skipped.txt").read_text("utf-8").splitlines()) == 1
     assert "Going on after 60 samples" in run(*call, "--set", "pictures.held_out=5").err
+
+
+def test_a_run_inside_its_data_goes_on(run: Run, tmp_path: Path) -> None:
+    data = fill_folder(tmp_path / "data", {f"{i}.png": i for i in range(20)})
+    call = ["train", "mnist-mlp", "--data", data, "--samples", 60, *SMALL, "--set", "pictures.held_out=5"]
+    assert run(*call, "--out", data / "run").code == 0
+    assert list((data / "run" / "pictures").iterdir())
+    said = run(*call, "--out", data / "run")
+    assert said.code == 0 and "Going on after 60 samples" in said.err, said.err
+    said = run(*call, "--out", data)
+    assert said.code == 1 and "one inside the data is fine" in " ".join(said.err.split())
+    assert not (data / "recipe.json").exists()
 
 
 def test_a_changed_recipe_is_refused_with_the_difference(run: Run, digits: Path, tmp_path: Path) -> None:

@@ -132,6 +132,17 @@ def test_of_pictures_beside_tars_what_is_more_is_used_and_said(tmp_path: Path) -
     assert len(said) == 1 and "pictures (3), tars (1), arrays (1). Only the pictures" in said[0]
 
 
+def test_runs_in_the_data_are_no_data(tmp_path: Path) -> None:
+    fill_folder(tmp_path, {"1.png": 1, "a/run/2.png": 2, "a/run/pictures/3.png": 3, "a/4.png": 4, "recipes/5.png": 5})
+    (tmp_path / "recipes" / "recipe.json").touch()
+    for name in ("recipe.json", "log.jsonl"):
+        (tmp_path / "a" / "run" / name).touch()
+    skipped = Skipped()
+    assert numbers(open_pictures(tmp_path, skipped).train) == [1, 4, 5]
+    assert set(skipped.reasons) == {"a/run/"}
+    assert numbers(opened(tmp_path / "a" / "run")) == [2, 3]  # somebody asked for it
+
+
 def test_a_single_picture(tmp_path: Path) -> None:
     assert numbers(opened(fill_folder(tmp_path, {"5.png": 5}) / "5.png")) == [5]
 

@@ -17,7 +17,7 @@ from vaekit.domains.images.lazy import Lazy
 from vaekit.domains.images.preparation import Preparation, preparation_from
 from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.training_data import TrainingData, cores, open_data
-from vaekit.errors import BadRecipe, NothingToTrain
+from vaekit.errors import BadRecipe, NotFound, NothingToTrain
 from vaekit.training.data import Stream, Tensors, ahead
 
 
@@ -132,6 +132,12 @@ def test_empty_folders_and_single_pictures(tmp_path: Path) -> None:
     data = opened(tmp_path, Skipped(say=said.append))
     assert data.held_out is None and "one picture" in said[0]
     assert greens(Stream(data.source, 0).batch(0, 4)) == [3, 3, 3, 3]
+
+
+def test_a_link_to_itself_for_data(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(NotFound, match="nothing at"):
+        opened(tmp_path / "loop", Skipped(tmp_path / "run" / "skipped.txt"))
 
 
 def test_tiny_and_extreme_pictures_are_enlarged(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vaekit.domains.images.decoding import Pixels, decoded_file
 from vaekit.errors import legible
+from vaekit.training.run import CHECKPOINTS, LOG, RECIPE
 
 Listed = tuple[str, int]
 """A file's name in the folder, with slashes, and its size in bytes."""
@@ -50,14 +51,14 @@ def digest_of(files: Iterable[Listed]) -> str:
 def files_below(root: Path, endings: Collection[str], note: Callable[[str, str], None]) -> list[Listed]:
     """The files that end in one of these (lower case, with the dot), in a folder and below it, sorted by name.
 
-    What is hidden is passed over, files and folders. Links are followed; a folder that is reached twice is listed
-    once, so that a link to a folder above ends nowhere.
+    What is hidden is passed over, files and folders, and so are folders below this one that hold a run of vaekit's:
+    pictures in them show how it went, or are copies of those that it held out. Links are followed; a folder that is
+    reached twice is listed once, so that a link to a folder above ends nowhere.
 
     Args:
         root: the folder.
         endings: such as ".png".
-        note: told the name of each folder that cannot be listed and of each file or link that cannot be followed, and
-            why.
+        note: told the name of each folder that is not listed and of each file or link that cannot be followed, and why.
     """
     found: list[Listed] = []
     waiting, seen = [""], set()
@@ -86,13 +87,19 @@ def _listed(
 ) -> list[str]:
     """Add one folder's files to those found; the names of the folders in it."""
     below: list[str] = []
+    before, signs = len(found), set()
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
+                if entry.name in (RECIPE, LOG, CHECKPOINTS):
+                    signs.add(entry.name)
                 if entry.name[0] != ".":
                     _look(entry, inside + entry.name, endings, found, below, note)
     except OSError as error:
         note(inside or ".", unlisted(inside, error))
+    if inside and RECIPE in signs and len(signs) > 1:
+        note(inside, f"{legible(inside)} holds a run of vaekit's, whose pictures are no data.")
+        del found[before:], below[:]
     return below
 
 

@@ -57,6 +57,12 @@ def open_data(path: Path, preparation: Preparation, seed: int, skipped: Skipped 
         MissingPackage: it takes a package that is not installed.
     """
     skipped = skipped or Skipped()
+    if skipped.path is not None and os.path.realpath(skipped.path.parent) == os.path.realpath(path):
+        raise NothingToTrain(
+            f"{path} is to be both the data and the folder of the run.",
+            "A run writes pictures of its own, which would be taken for data when it goes on.",
+            "Give the run another folder; one inside the data is fine.",
+        )
     found = open_pictures(path, skipped)
     kept, apart = division(found, preparation.held_out)
     train = Lazy(found.train, kept, preparation, skipped, seed)
