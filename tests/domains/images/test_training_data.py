@@ -1,8 +1,9 @@
+import errno
 import io
 import itertools
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from vaekit.domains.images.lazy import Lazy
 from vaekit.domains.images.preparation import Preparation, preparation_from
+from vaekit.domains.images.reading import opened as decodable
 from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.training_data import TrainingData, cores, open_data
 from vaekit.errors import BadRecipe, NotFound, NothingToTrain
@@ -113,6 +115,49 @@ def test_a_good_picture_is_not_left_out_for_a_broken_one_of_its_name(tmp_path: P
         assert greens(Stream(opened(tmp_path, held_out=0).source, 0).batch(place, 1)) == seen[place]
         assert greens(whole.batch(place, 1)) == seen[place]
     assert set(skipped.reasons) == {"a/0.tar/3.png", "b/0.tar/5.png"}
+
+
+@pytest.fixture
+def outage(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], None]:
+    """So many times from now on, opening 3.png gives this error."""
+    monkeypatch.setattr("vaekit.domains.images.lazy.PAUSES", (0.0, 0.0, 0.0))
+    errors: list[Exception] = []
+
+    def guarded(file: io.BufferedReader) -> Image.Image:
+        if str(file.name).endswith("3.png") and errors:
+            raise errors.pop()
+        return decodable(file)
+
+    def begin(count: int, error: Exception) -> None:
+        errors[:] = [error] * count
+
+    monkeypatch.setattr("vaekit.domains.images.decoding.opened", guarded)
+    return begin
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), OSError(errno.EMFILE, "x"), MemoryError()])
+def test_an_outage_leaves_no_picture_out(
+    folder: Path, outage: Callable[[int, Exception], None], error: Exception
+) -> None:
+    (folder / "0" / "3.png").rename(folder / "3.png")
+    skipped = Skipped()
+    data = opened(folder, skipped, held_out=0)
+    whole = Stream(data.source, 0).batch(0, 10)
+    outage(3, error)
+    assert torch.equal(Stream(data.source, 0).batch(0, 10), whole) and not skipped.reasons
+    outage(3, error)
+    held_out = opened(folder, skipped, held_out=9).held_out
+    assert held_out is not None and len(held_out) == 9 and not skipped.reasons
+    outage(1000, error)
+    if isinstance(error, MemoryError):
+        Stream(data.source, 0).batch(0, 10)
+        assert set(skipped.reasons) == {"3.png"}
+        return
+    with pytest.raises(NothingToTrain, match=r"3.png could not be opened.*the same command goes on"):
+        Stream(data.source, 0).batch(0, 10)
+    assert not skipped.reasons
+    outage(0, error)
+    assert torch.equal(Stream(data.source, 0).batch(0, 10), whole)
 
 
 def test_nothing_but_broken_pictures(tmp_path: Path) -> None:

@@ -1,21 +1,28 @@
 """Pictures read when their turn comes, as the training loop takes them; what cannot be read is replaced by others."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from vaekit.domains.images.picture_sets import Pictures
 from vaekit.domains.images.preparation import Preparation, binarised, cut, extent, put, short_side, too_small
+from vaekit.domains.images.reading import is_passing
 from vaekit.domains.images.skipped import Skipped
 from vaekit.errors import BadPicture, NotFound, NothingToTrain
 from vaekit.training.data import item_by_item
 from vaekit.training.seeds import derived, generator_for
 
+PAUSES = (0.2, 1.0, 5.0)
+"""Seconds to wait before a picture is read again that was no fault of the picture."""
 TRIES = 32
 """Other items drawn for one that cannot be read, before all of them are tried in turn."""
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +55,7 @@ class Lazy:
         seed.
 
         Raises:
-            NothingToTrain: not one of all can be read.
+            NothingToTrain: not one of all can be read, or the disk does not give one.
         """
         for other in self._candidates(item, seed):
             number = int(self.chosen[other])
@@ -72,10 +79,11 @@ class Lazy:
 
         Raises:
             BadPicture, NotFound: it cannot be read.
+            NothingToTrain: the disk does not give it.
         """
         random, number = Random(seed), int(self.chosen[item])
         target = short_side(self.preparation, random)
-        pixels = self.pictures.read(number, target or None)
+        pixels = patiently(lambda: self.pictures.read(number, target or None))
         if too_small(pixels, self.preparation.size):
             self.skipped.small(self.pictures.name(number), extent(pixels))
         put(cut(pixels, self.preparation, target, random), room.permute(1, 2, 0).numpy())
@@ -108,3 +116,33 @@ class Lazy:
     def as_is(self) -> "Lazy":
         """The same without what changes from one time to the next beside the cut."""
         return replace(self, preparation=replace(self.preparation, flip=False, binary=""))
+
+
+def patiently(read: Callable[[], Read]) -> Read:
+    """What `read` gives, once a disk or network that fails for a moment gives it.
+
+    A picture is left out for what is wrong with it, and for nothing else: left out for an outage, it would be back
+    after a restart, and the run another one.
+
+    Raises:
+        BadPicture, NotFound: the picture is at fault, or takes more memory than there is, time after time.
+        NothingToTrain: the disk or the network is, and stays so.
+    """
+    for pause in PAUSES:
+        try:
+            return read()
+        except BadPicture as error:
+            if not is_passing(error):
+                raise
+        time.sleep(pause)
+    try:
+        return read()
+    except BadPicture as error:
+        if not is_passing(error) or isinstance(error.__cause__, MemoryError):
+            raise
+        raise NothingToTrain(
+            f"{error.found} That is so after {1 + len(PAUSES)} tries.",
+            "The disk or the network is at fault, not the picture, so no other takes its place.",
+            "Once it can be read, the same command goes on. If the disk has lost it for good, put any file of the same "
+            "size there: that one is left out.",
+        ) from error

@@ -60,6 +60,15 @@ STALE_EXIF_TAGS = frozenset(
     {Base.MakerNote, Base.ExifImageWidth, Base.ExifImageHeight, Base.ColorSpace, Base.ExifInteroperabilityOffset}
 )
 
+PASSING = frozenset(
+    (
+        *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ENODEV, errno.ENXIO),
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+        *(errno.ENOTCONN, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ECONNREFUSED),
+    )
+)
+"""What a disk, a network or a system that is short of something says; it says nothing of the picture."""
+
 LONGEST_EXIF = 65_533
 """Bytes: what fits into one segment of a JPEG."""
 
@@ -325,3 +334,9 @@ def unreadable(path: Path, error: Exception) -> BadPicture:
     reason = legible(str(error)) or type(error).__name__
     remedy = "Copy or download the file again, or save it as PNG from a program that still opens it."
     return BadPicture(f"{path} is damaged: {reason}.", "A whole picture was expected.", remedy)
+
+
+def is_passing(error: VaekitError) -> bool:
+    """Whether what kept a picture from being read is no fault of the picture, and may be over in a moment."""
+    cause = error.__cause__
+    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in PASSING)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vaekit.checkpoints.remembered import remembered
 from vaekit.domains.images.decoding import Pixels, decoded_bytes
 from vaekit.domains.images.folders import Listed, digest_of
-from vaekit.domains.images.reading import PICTURE_ENDINGS
+from vaekit.domains.images.reading import PICTURE_ENDINGS, unreadable
 from vaekit.errors import BadPicture, legible
 
 LARGEST_MEMBER = 2**31
@@ -56,8 +56,8 @@ class Tars:
             with open(self.paths[tar], "rb", buffering=0) as file:
                 file.seek(offset)
                 content = file.read(size) or b""
-        except OSError as error:
-            raise BadPicture(f"{legible(name)} cannot be read: {error.strerror}.", "", "") from error
+        except (OSError, MemoryError) as error:
+            raise unreadable(Path(legible(name)), error) from error
         if len(content) < size:
             raise BadPicture(f"{legible(name)} is cut short: its tar ends before it does.", "", "")
         return decoded_bytes(content, name, shortest)
