@@ -1,8 +1,11 @@
+import bz2
 import gzip
 import json
 import os
 import struct
 import time
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -212,8 +215,11 @@ def test_tars_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(NothingToTrain, match="no pictures"):
         opened(write_tar(tmp_path / "captions.tar", {"1.txt": b"x"}))
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(b"x" * 2000))
-    with pytest.raises(NothingToTrain, match="Decompress"):
-        opened(tmp_path / "x.tar.gz")
+    (tmp_path / "photos.tgz").write_bytes((tmp_path / "x.tar.gz").read_bytes())
+    (tmp_path / "photos.TBZ").write_bytes(bz2.compress(b"x" * 2000))
+    for name in ("x.tar.gz", "photos.tgz", "photos.TBZ"):
+        with pytest.raises(NothingToTrain, match=r"packed tar.*Unpack it"):
+            opened(tmp_path / name)
     for pattern, why in (("x-{0..3}.tar", "no .*x-0.tar"), ("x-{a..c}.tar", "range"), ("x-{0..9999999}.tar", "long")):
         with pytest.raises(NotFound, match=why):
             opened(tmp_path / pattern)
@@ -276,6 +282,33 @@ def test_idx(tmp_path: Path) -> None:
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(grey)[:-1])
     with pytest.raises(NothingToTrain, match="179 values and should have 180"):
         opened(tmp_path / "t10k-images-idx3-ubyte")
+
+
+def test_what_is_packed_and_no_idx_file_is_not_unpacked(tmp_path: Path) -> None:
+    for content, why in (
+        (b"something else" * 10**6, "something else.*unpack it"),
+        (idx(np.zeros((1, 4, 4), np.uint8)) + bytes(3 * 10**7), "more values and should have 16"),
+        (struct.pack(">HBB", 0, 8, 200) + b"\xff" * 800, "no idx file"),
+        (struct.pack(">HBB", 0, 8, 3), "no idx file"),
+    ):
+        (tmp_path / "a.gz").write_bytes(gzip.compress(content))
+        tracemalloc.start()
+        with pytest.raises(NothingToTrain, match=why):
+            opened(tmp_path / "a.gz")
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+        tracemalloc.stop()
+
+
+def test_a_zip_of_other_files_is_no_array(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("1.png", encoded(1))
+    with pytest.raises(NothingToTrain, match=r"1\.png is no array.*Unpack it"):
+        opened(tmp_path / "a.zip")
+    np.savez(tmp_path / "b.npz", x=pictures())
+    with zipfile.ZipFile(tmp_path / "b.npz", "a") as packed:
+        packed.writestr("x_test", b"no array")
+    with pytest.raises(NothingToTrain, match="x_test is no array"):
+        opened(tmp_path / "b.npz")
 
 
 # Errors

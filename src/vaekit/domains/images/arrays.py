@@ -5,7 +5,7 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,18 +73,25 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         NothingToTrain: it is damaged, or something else.
     """
     try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-        zero, kind, axes = struct.unpack(">HBB", raw[:4])
-        shape = struct.unpack(f">{axes}I", raw[4 : 4 + 4 * axes])
-        if zero or kind not in IDX:
-            raise ValueError("it holds no bytes")
-        if len(raw) - 4 - 4 * axes != math.prod(shape):
-            raise ValueError(f"it has {len(raw) - 4 - 4 * axes:,} values and should have {math.prod(shape):,}")
-        return np.frombuffer(bytearray(raw[4 + 4 * axes :]), IDX[kind]).reshape(shape)
-    except (OSError, EOFError, ValueError, MemoryError, zlib.error, struct.error) as error:
-        raise NothingToTrain(f"{path} is no idx file with pictures ({error}).", "", "Copy it again.") from error
+        with open(path, "rb") as packed:
+            zipped = packed.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else open(path, "rb") as file:
+            # The header first: whatever else may be packed there is not unpacked.
+            zero, kind, axes = struct.unpack(">HBB", file.read(4))
+            if zero or kind not in IDX:
+                raise ValueError("its header is that of something else")
+            shape = struct.unpack(f">{axes}I", file.read(4 * axes))
+            raw = bytearray(file.read(math.prod(shape) + 1))
+        if len(raw) != math.prod(shape):
+            has = f"{len(raw):,}" if len(raw) < math.prod(shape) else "more"
+            raise ValueError(f"it has {has} values and should have {math.prod(shape):,}")
+        return np.frombuffer(raw, IDX[kind]).reshape(shape)
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error) as error:
+        raise NothingToTrain(
+            f"{path} is no idx file with pictures ({str(error) or 'it claims to be huge'}).",
+            "",
+            "Copy it again, or unpack it if it holds other files.",
+        ) from error
 
 
 def read_npy(path: Path) -> NDArray[Any]:
@@ -118,9 +125,23 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
                     "Save the pictures under one of these names.",
                 )
             test = next((names[key] for key in TEST_KEYS if key in names), None)
-            return file[train], None if test is None else file[test]
+            return array_in(file, train, path), None if test is None else array_in(file, test, path)
     except UNREADABLE_ZIP as error:
         raise NothingToTrain(f"{path} cannot be read: {legible(str(error))}.", EXPECTED, "Save it again.") from error
+
+
+def array_in(file: Mapping[str, Any], name: str, path: Path) -> NDArray[Any]:
+    """One array of an npz file.
+
+    Raises:
+        NothingToTrain: it is another file, which a zip may hold.
+    """
+    values = file[name]
+    if not isinstance(values, np.ndarray):
+        raise NothingToTrain(
+            f"What {path} holds as {legible(name)} is no array.", EXPECTED, "Unpack it if it is a zip."
+        )
+    return values
 
 
 def arrays_of(values: NDArray[Any], file: str) -> Arrays:

@@ -32,6 +32,9 @@ KEPT_IN = {
 }
 """What a folder may be full of, and how such files end."""
 ARRAYS = frozenset({".npz", ".npy"})
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+"""What files begin with that gzip, bzip2, xz or zstd made."""
+PACKED_TAR = re.compile(r"tar|\.(tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 SPLIT = re.compile(r"(train|test|val|valid|validation)(?![a-z])", re.IGNORECASE)
 """What the name of a part of the data begins with."""
 
@@ -126,9 +129,11 @@ def _file(path: Path, skipped: Skipped) -> PictureSet:
         return PictureSet(arrays_of(read_npy(path), path.name))
     if start.startswith((PARQUET, ARROW_FILE)) or path.suffix == ".arrow":
         return PictureSet(_some(dataset_of([path], path.name, skipped.say), path))
-    if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")) and "tar" in path.name:
+    if start.startswith(PACKED) and PACKED_TAR.search(path.name):
         raise NothingToTrain(
-            f"{path} is a compressed tar.", "Its pictures cannot be read at any place.", "Decompress it first."
+            f"{path} is a packed tar.",
+            "Its pictures cannot be read at any place.",
+            "Unpack it, or make it a plain tar.",
         )
     if start.startswith((b"\x00\x00\x08", b"\x1f\x8b")):
         return PictureSet(arrays_of(read_idx(path), path.name))
