@@ -34,7 +34,7 @@ def numbers(path: Path) -> list[int]:
     return [number_of(found.read(item, None)) for item in range(len(found))]
 
 
-def test_parquet_is_copied_once(tmp_path: Path, cache: Path) -> None:
+def test_parquet_is_copied_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     (tmp_path / "data").mkdir()
     for i in range(2):
@@ -47,7 +47,21 @@ def test_parquet_is_copied_once(tmp_path: Path, cache: Path) -> None:
     assert not {found.train.name(item) for item in range(8)} & {found.test.name(item) for item in range(2)}
     assert len(told) == 3 and len(list((cache / "arrow").iterdir())) == 3
     told.clear()
+    monkeypatch.setattr("vaekit.checkpoints.remembered.__version__", "another")
     assert len(open_pictures(tmp_path, Skipped(say=told.append)).train) == 8 and not told
+    parquet.write_table(table(9, 3), tmp_path / "data" / "test-00000-of-00001.parquet")
+    assert len(open_pictures(tmp_path, Skipped(say=told.append)).test or ()) == 3 and len(told) == 1
+    assert len(list((cache / "arrow").iterdir())) == 3
+
+
+def test_a_damaged_parquet_file_is_told(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(table(0, 4), tmp_path / "a.parquet")
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(NothingToTrain, match=r"a\.parquet cannot be read"):
+        open_pictures(tmp_path, Skipped())
 
 
 def test_arrow_files_in_both_forms(tmp_path: Path) -> None:

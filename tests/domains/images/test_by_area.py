@@ -1,11 +1,17 @@
 """Pictures as often as squares cover them."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from picture_data import write_tar
 from PIL import Image
 
-from vaekit.domains.images.preparation import Preparation
+from vaekit.domains.images import decoding
+from vaekit.domains.images.picture_sets import open_pictures
+from vaekit.domains.images.preparation import Preparation, extent
+from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.training_data import open_data
 
 
@@ -18,3 +24,31 @@ def test_large_pictures_count_more_where_that_is_asked_for(tmp_path: Path) -> No
     by_area = open_data(tmp_path, replace(preparation, often="area"), 0)
     assert len(by_area.source) == 8 + 1 + 1, "32x64 in squares of 16, one small, and one that is replaced in its turn"
     assert by_area.source.batch(by_area.source.chosen * 0, 3).shape == (10, 3, 16, 16)  # type: ignore[attr-defined]
+
+
+def stored(width: int, height: int, kind: str, orientation: int) -> bytes:
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.effect_noise((width, height), 50).convert("RGB").save(file, kind, exif=exif)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kept", ["folder", "tar", "table"])
+def test_sides_come_from_headers(tmp_path: Path, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = {"jpg": "JPEG", "png": "PNG", "tif": "TIFF", "webp": "WEBP", "gif": "GIF"}
+    named = {f"{turn}.{ending}": stored(300, 200, kind, turn) for ending, kind in kinds.items() for turn in (1, 6)}
+    assert max(map(len, named.values())) > decoding.HEADER
+    if kept == "folder":
+        for name, content in named.items():
+            (tmp_path / name).write_bytes(content)
+    elif kept == "tar":
+        write_tar(tmp_path / "a.tar", named)
+    else:
+        pa = pytest.importorskip("pyarrow")
+        rows = pa.table({"image": pa.array(list(named.values()))})
+        with pa.ipc.new_stream(tmp_path / "a.arrow", rows.schema) as writer:
+            writer.write_table(rows)
+    pictures = open_pictures(tmp_path, Skipped()).train
+    shown = [sorted(extent(pictures.read(item, None))) for item in range(len(named))]
+    monkeypatch.setattr(decoding, "colours", None)  # nothing is decoded
+    assert [sorted(pictures.sides(item)) for item in range(len(named))] == shown == [[200, 300]] * len(named)

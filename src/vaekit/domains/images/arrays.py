@@ -56,6 +56,9 @@ class Arrays:
     def name(self, item: int) -> str:
         return f"{self.file}[{item}]"
 
+    def sides(self, item: int) -> tuple[int, int]:
+        return self.values.shape[2], self.values.shape[1]
+
     def read(self, item: int, shortest: int | None) -> Pixels:
         values = np.asarray(self.values[item])
         if values.dtype == np.uint8:

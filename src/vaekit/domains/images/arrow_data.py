@@ -5,6 +5,7 @@ The files are read with pyarrow, which `datasets` itself is built on; `datasets`
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.checkpoints.remembered import stamp
-from vaekit.domains.images.decoding import Pixels, decoded_bytes
+from vaekit.domains.images.decoding import Pixels, decoded_bytes, sides_of_start
 from vaekit.domains.images.folders import digest_of
 from vaekit.errors import BadPicture, NothingToTrain, legible
 from vaekit.optional import need
@@ -24,6 +24,8 @@ from vaekit.whole_files import whole_file
 COLUMNS = ("image", "img", "picture", "pixel_values", "jpg", "png", "webp", "bytes")
 """What the column of pictures is called where nothing else tells it."""
 PARQUET, ARROW_FILE = b"PAR1", b"ARROW1"
+COPY = 1
+"""The form of the copies of Parquet files; another number has them made again."""
 EXPECTED = "Expected a column of encoded pictures, as datasets.Image makes it."
 
 
@@ -47,15 +49,27 @@ class ArrowPictures:
         return f"{self.file}[{item}]"
 
     def read(self, item: int, shortest: int | None) -> Pixels:
+        return decoded_bytes(self.content(item).to_pybytes(), self.name(item), shortest)
+
+    def sides(self, item: int) -> tuple[int, int]:
+        content = self.content(item)
+        return sides_of_start(lambda count: content[:count].to_pybytes(), content.size, self.name(item))
+
+    def content(self, item: int) -> Any:
+        """The bytes of a picture, where they are in the file.
+
+        Raises:
+            BadPicture: there are none.
+        """
         chunk = int(np.searchsorted(self.starts, item, side="right")) - 1
-        content = self.chunks[chunk][item - int(self.starts[chunk])].as_py()
+        content = self.chunks[chunk][item - int(self.starts[chunk])].as_buffer()
         if not content:
             raise BadPicture(
                 f"{legible(self.name(item))} has no picture in it, or only the name of a file.",
                 EXPECTED,
                 "Save the data set with the pictures in it: dataset.save_to_disk(...).",
             )
-        return decoded_bytes(content, self.name(item), shortest)
+        return content
 
 
 def dataset_of(paths: Sequence[Path], name: str, say: Callable[[str], None]) -> ArrowPictures:
@@ -78,7 +92,7 @@ def dataset_of(paths: Sequence[Path], name: str, say: Callable[[str], None]) -> 
     for path in paths:
         try:
             chunks += column(mapped(readable(path, say)), path)
-        except (OSError, ValueError, MemoryError, arrow.ArrowException) as error:
+        except (OSError, ValueError, LookupError, MemoryError, arrow.ArrowException) as error:
             raise NothingToTrain(
                 f"{path} cannot be read: {legible(str(error))}.", EXPECTED, "Save it again."
             ) from error
@@ -152,11 +166,26 @@ def readable(path: Path, say: Callable[[str], None]) -> Path:
     with open(path, "rb") as file:
         if file.read(len(PARQUET)) != PARQUET:
             return path
-    key = hashlib.sha256(stamp(path, "pictures of a parquet file").encode()).hexdigest()
-    copy = cache_folder() / "arrow" / f"{key[:32]}.arrow"
+    status, source = path.stat(), hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+    state = hashlib.sha256(f"{COPY} {status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:16]
+    copy = cache_folder() / "arrow" / f"{source}-{state}.arrow"
     if copy.is_file():
         return copy
     say(f"The pictures of {path.name} are copied to {copy.parent}, once: Parquet files cannot be read at any place.")
+    write_copy(path, copy)
+    for other in copy.parent.glob(f"{source}-*.arrow"):
+        if other != copy:  # of what the file was before
+            other.unlink(missing_ok=True)
+    return copy
+
+
+def write_copy(path: Path, copy: Path) -> None:
+    """Write the columns of a Parquet file that may be pictures as a file that can be mapped.
+
+    Raises:
+        ValueError, LookupError, ArrowException, OSError: the Parquet file is damaged.
+        CannotWrite: the disk has no room, or the like.
+    """
     arrow, ipc = need("pyarrow", "read data sets", "datasets"), need("pyarrow.ipc", "read data sets", "datasets")
     parquet = need("pyarrow.parquet", "read data sets", "datasets")
     with parquet.ParquetFile(path, memory_map=True) as source, whole_file(copy) as part:
@@ -164,5 +193,8 @@ def readable(path: Path, say: Callable[[str], None]) -> Path:
         schema = arrow.schema([source.schema_arrow.field(name) for name in names], source.schema_arrow.metadata)
         with arrow.OSFile(str(part), "wb") as sink, ipc.new_stream(sink, schema) as writer:
             for group in range(source.num_row_groups):
-                writer.write_table(source.read_row_group(group, columns=names))
-    return copy
+                try:
+                    rows = source.read_row_group(group, columns=names)
+                except OSError as error:  # which would pass for one of writing
+                    raise ValueError(str(error)) from error
+                writer.write_table(rows)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaekit.domains.images.decoding import Pixels, decoded_file
+from vaekit.domains.images.decoding import Pixels, decoded_file, sides_of_file
 from vaekit.errors import legible
 from vaekit.training.run import CHECKPOINTS, LOG, RECIPE
 
@@ -32,6 +32,9 @@ class Folder:
 
     def read(self, item: int, shortest: int | None) -> Pixels:
         return decoded_file(Path(self.root, self.names[item]), shortest)
+
+    def sides(self, item: int) -> tuple[int, int]:
+        return sides_of_file(Path(self.root, self.names[item]))
 
 
 def folder_of(root: Path, files: Sequence[Listed]) -> Folder:

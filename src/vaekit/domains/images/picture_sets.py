@@ -68,6 +68,13 @@ class Pictures(Protocol):
             BadPicture, NotFound: it cannot be read.
         """
 
+    def sides(self, item: int) -> tuple[int, int]:
+        """Of this one, in pixels, in either order; nothing is decoded for it.
+
+        Raises:
+            BadPicture, NotFound: it cannot be read.
+        """
+
 
 @dataclass(frozen=True, eq=False)
 class PictureSet:

@@ -43,7 +43,7 @@ class Preparation:
     """Half of the pictures are mirrored."""
     often: str = "alike"
     """"alike": every picture as often as the next; "area": as often as squares of `size` cover it at its longest short
-    side, so that thumbnails do not drown photographs. For that, every picture is opened once at the start."""
+    side, so that thumbnails do not drown photographs. For that, the header of every picture is read at the start."""
     background: str = "white"
     """What see-through pictures are put on, where the VAE has no channel for opacity: a name or #rrggbb."""
     binary: str = ""

@@ -21,8 +21,8 @@ class Skipped:
     def __init__(self, path: Path | None = None, say: Callable[[str], None] = lambda _: None) -> None:
         self.path, self.say = path, say
         self.reasons: dict[str, str] = {}
-        self.enlarged: set[str] = set()
-        """Names of pictures that were too small."""
+        self.enlarged = False
+        """Whether some pictures were too small."""
         self._pending: list[str] = []
         self._told: set[str] | None = None
         self._lock = threading.Lock()
@@ -42,8 +42,7 @@ class Skipped:
     def small(self, name: str, size: tuple[int, int]) -> None:
         """This one had to be enlarged."""
         with self._lock:
-            first = not self.enlarged
-            self.enlarged.add(name)
+            first, self.enlarged = not self.enlarged, True
         if first:
             self.say(
                 f"{legible(name)} has {size[0]} x {size[1]} pixels, fewer than the VAE sees: it is enlarged, as is "

@@ -3,13 +3,14 @@
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaekit.checkpoints.remembered import remembered
-from vaekit.domains.images.decoding import Pixels, decoded_bytes
+from vaekit.domains.images.decoding import Pixels, decoded_bytes, sides_of_start
 from vaekit.domains.images.folders import Listed, digest_of
 from vaekit.domains.images.reading import PICTURE_ENDINGS, unreadable
 from vaekit.errors import BadPicture, legible
@@ -47,6 +48,17 @@ class Tars:
         return self.names[item]
 
     def read(self, item: int, shortest: int | None) -> Pixels:
+        return decoded_bytes(self.start(item, int(self.places[item, 2])), self.names[item], shortest)
+
+    def sides(self, item: int) -> tuple[int, int]:
+        return sides_of_start(partial(self.start, item), int(self.places[item, 2]), self.names[item])
+
+    def start(self, item: int, count: int) -> bytes:
+        """The first bytes of a picture's file.
+
+        Raises:
+            BadPicture: it has fewer, or more than any picture.
+        """
         tar, offset, size = self.places[item].tolist()
         name = self.names[item]
         if size > LARGEST_MEMBER:
@@ -55,12 +67,12 @@ class Tars:
             # Opened each time: thousands of tars would take all the files that a process may have open.
             with open(self.paths[tar], "rb", buffering=0) as file:
                 file.seek(offset)
-                content = file.read(size) or b""
+                content = file.read(count) or b""
         except (OSError, MemoryError) as error:
             raise unreadable(Path(legible(name)), error) from error
-        if len(content) < size:
+        if len(content) < count:
             raise BadPicture(f"{legible(name)} is cut short: its tar ends before it does.", "", "")
-        return decoded_bytes(content, name, shortest)
+        return content
 
 
 def tars_of(root: Path, files: Sequence[str], note: Callable[[str, str], None]) -> Tars:

@@ -13,9 +13,9 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.domains.images.arrays import Arrays
-from vaekit.domains.images.lazy import Lazy
+from vaekit.domains.images.lazy import Lazy, patiently
 from vaekit.domains.images.picture_sets import Pictures, PictureSet, open_pictures
-from vaekit.domains.images.preparation import Preparation, binarised, extent, shades
+from vaekit.domains.images.preparation import Preparation, binarised, shades
 from vaekit.domains.images.skipped import Skipped
 from vaekit.errors import BadPicture, NotFound, NothingToTrain
 from vaekit.evaluation.protocol import rank
@@ -120,11 +120,11 @@ def chosen(pictures: Pictures, count: int) -> Tensor:
 
 
 def by_area(train: Lazy) -> Lazy:
-    """The same pictures, each as many times as squares cover it."""
+    """The same pictures, each as many times as squares cover it. Which side is which does not matter to that."""
 
     def times(item: int) -> int:
         try:
-            width, height = extent(train.pictures.read(item, None))
+            width, height = patiently(lambda: train.pictures.sides(item))
         except (BadPicture, NotFound):
             return 1  # it is told, and replaced, when its turn comes
         side, longest = train.preparation.size, max(train.preparation.resize, default=train.preparation.size)
