@@ -17,6 +17,7 @@ import pytest
 from picture_data import encoded, fill_folder
 
 import vaekit
+from vaekit.domains.images.training_data import open_data
 from vaekit.training.recipe import names
 
 Run = Callable[..., Any]
@@ -110,10 +111,25 @@ def test_samples_and_minutes_exclude_each_other(run: Run, digits: Path, tmp_path
     assert said.code == 2
 
 
-def test_minutes_become_samples_that_a_second_call_finds(run: Run, digits: Path, tmp_path: Path) -> None:
+def test_minutes_become_samples_that_a_second_call_finds(
+    run: Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+
+    def counted(path: Path, *others: Any) -> Any:
+        looked.append(path)
+        return open_data(path, *others)
+
+    monkeypatch.setattr("vaekit.domains.images.training.open_data", counted)
     command = ["train", "mnist-mlp", "--data", digits, "--out", tmp_path / "run", "--minutes", 0.1, *SMALL]
     said = run(*command)
     assert said.code == 0 and "samples a second here" in said.err
+    assert looked == [digits]
+    count = json.loads((tmp_path / "run" / "recipe.json").read_text())["recipe"]["schedule"]["samples"]
+    asked = ["train", "mnist-mlp", "--data", digits, "--out", tmp_path / "asked", "--samples", count, *SMALL]
+    assert run(*asked).code == 0
+    both = [(tmp_path / name / "vae.safetensors").read_bytes() for name in ("run", "asked")]
+    assert both[0] == both[1]
     again = run(*command)
     assert again.code == 0 and "Going on" in again.err
 

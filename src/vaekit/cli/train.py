@@ -14,7 +14,7 @@ from vaekit.cli.output import print_json, print_table, say
 from vaekit.cli.under_way import stoppable, watched
 
 if TYPE_CHECKING:
-    from vaekit.training.run import Run
+    from vaekit.training.recipe import Recipe
 
 
 class WithRecipes(TyperCommand):
@@ -66,7 +66,7 @@ def train(
     says everything that was settled. For several devices: torchrun --nproc-per-node N -m vaekit train ... See
     docs/training.md.
     """
-    from vaekit.domains.images.training import evaluated, prepared_run
+    from vaekit.domains.images.training import evaluated, lasting, prepared_run
     from vaekit.runtime.plan import Plan
     from vaekit.training.processes import joined
     from vaekit.training.recipe import recipe as find_recipe
@@ -77,13 +77,12 @@ def train(
     processes, place = joined(Plan(device=device).torch_device)
     told, speak = list(changes or []), say if processes.first else quietly
 
-    def prepared(count: int | None) -> "Run":
-        lasting = [f"schedule.samples={count}"] if count else []
-        return prepared_run(find_recipe(recipe, [*told, *lasting]), data, out, seed, place, processes, speak)
+    def recipe_of(count: int | None) -> "Recipe":
+        return find_recipe(recipe, [*told, *([f"schedule.samples={count}"] if count else [])])
 
-    run = prepared(samples)
+    run = prepared_run(recipe_of(samples), data, out, seed, place, processes, speak)
     if minutes:
-        run = prepared(settled_samples(run, 60 * minutes, speak))
+        run = lasting(run, recipe_of(settled_samples(run, 60 * minutes, speak)))
     with stoppable() as stop, watched() as tell:
         vae = carry_out(run, tell, speak, stop)
     if not processes.first:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -92,6 +93,28 @@ def prepared_run(
         processes=processes,
         workers=found.workers,
         show=partial(show_in, folder),
+    )
+
+
+def lasting(run: Run, recipe: Recipe) -> Run:
+    """The same run by a recipe that lasts longer or shorter. Its pictures are not looked for again; what learns beside
+    the VAE begins anew.
+
+    Raises:
+        NotFound, BadRecipe: see `prepared_run`.
+    """
+    perceptual, schedule = perceptual_terms(recipe, run.device), recipe.schedule()
+    channels = preparation_from(recipe.words.get("pictures", {})).channels
+    against = opposition(recipe, channels, run.held_out, run.stream.seed, run.device)
+    return replace(
+        run,
+        recipe=recipe,
+        objective=recipe.objective(perceptual.given),
+        schedule=schedule,
+        start=start_for(recipe, run.stream),
+        opponent=against.opponent,
+        guard=against.guard,
+        extras=against.extras,
     )
 
 
