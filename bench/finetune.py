@@ -26,8 +26,9 @@ from vaekit.domains.images.evaluating import Wishes as Measuring
 from vaekit.domains.images.evaluating import evaluate_pictures
 from vaekit.domains.images.finetuning import Wishes, prepared_finetuning
 from vaekit.domains.images.reading import find_pictures
+from vaekit.training.log import News
 from vaekit.training.recipe import recipe
-from vaekit.training.run import News, carry_out
+from vaekit.training.run import carry_out
 
 MEASURES = ("psnr", "ssim", "lpips")
 

@@ -24,7 +24,8 @@ from vaekit.evaluation.measures import evidence, rate
 from vaekit.evaluation.protocol import MODE, Protocol
 from vaekit.evaluation.seen import Whole
 from vaekit.training.health import ACTIVE
-from vaekit.training.run import LOG, RECIPE
+from vaekit.training.log import LOG
+from vaekit.training.run import RECIPE
 
 COLUMNS = "run                    protocol   samples      NLL    +-    -ELBO     KL  active  minutes"
 

@@ -12,10 +12,11 @@ from torch import Generator, Tensor
 from vaekit.errors import BadRecipe, TrainingDiverged
 from vaekit.training import loop
 from vaekit.training.data import Stream, Tensors
+from vaekit.training.log import News
 from vaekit.training.objectives import Objective
 from vaekit.training.opponents import opposition
 from vaekit.training.recipe import Recipe, recipe
-from vaekit.training.run import News, Run, carry_out
+from vaekit.training.run import Run, carry_out
 from vaekit.training.saving import newest
 from vaekit.training.terms import TERMS
 from vaekit.training.weights import Weight

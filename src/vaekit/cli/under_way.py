@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vaekit.cli.output import counting, say
 
 if TYPE_CHECKING:
-    from vaekit.training.run import News
+    from vaekit.training.log import News
 
 
 @contextmanager

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from vaekit.checkpoints.saving import save
 from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped, legible
-from vaekit.training.board import Board
 from vaekit.training.data import Stream
 from vaekit.training.frame import measured_frame
 from vaekit.training.guard import Guard
 from vaekit.training.health import Alarms
+from vaekit.training.log import Log, News
 from vaekit.training.looking import look
 from vaekit.training.loop import Opponent, Schedule, Step, fresh, train
 from vaekit.training.objectives import Objective
@@ -39,7 +39,7 @@ from vaekit.vae import VAE
 from vaekit.whole_files import whole_file
 from vaekit.words import differences
 
-RECIPE, LOG, CHECKPOINTS, RESULT, AVERAGES = "recipe.json", "log.jsonl", "checkpoints", "vae.safetensors", "averages"
+RECIPE, CHECKPOINTS, RESULT, AVERAGES = "recipe.json", "checkpoints", "vae.safetensors", "averages"
 LOG_LINES, LOOKS = 400, 40
 FRAME_ITEMS = 10_000
 """Items at most that the frame is measured over."""
@@ -97,20 +97,6 @@ class Run:
         return {"recipe": dict(self.recipe.words), "seed": self.stream.seed, "data": dict(self.data)}
 
 
-@dataclass(frozen=True)
-class News:
-    """What is told while a run goes on."""
-
-    samples: int
-    seconds: float
-    """Since this call began."""
-    numbers: Mapping[str, float | list[float]]
-    """Means since the last news: parts of the loss, `rate`, `gradient`; or of the held-out items."""
-    held_out: bool
-    total: int
-    """Samples to be seen in all."""
-
-
 def carry_out(
     run: Run,
     tell: Callable[[News], None] = lambda _: None,
@@ -144,7 +130,7 @@ def carry_out(
                 f"The checkpoints in {run.folder} are of another model: {error}.", "", "Train into another folder."
             ) from error
         say(f"Going on after {state.samples:,} samples.")
-    with Log(run, state.samples, tell) if run.processes.first else nullcontext() as log:
+    with Log(run.folder, state.samples, tell) if run.processes.first else nullcontext() as log:
         watch = Watch(run, log, say, stop)
         while state.samples < run.schedule.samples:
             try:
@@ -267,49 +253,6 @@ def begun_with(folder: Path) -> dict[str, Any] | None:
             "Give another folder.",
         )
     return found
-
-
-class Log:
-    """The file with all numbers. Lines behind the state that a run goes on from are written again."""
-
-    def __init__(self, run: Run, samples: int, tell: Callable[[News], None]) -> None:
-        self.path = run.folder / LOG
-        self.tell = tell
-        lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
-        kept = [line for line in lines if told_before(line, samples)]
-        with whole_file(self.path) as part:
-            part.write_text("".join(f"{line}\n" for line in kept), "utf-8")
-        self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (open for the whole run)
-        self.board = Board(run.folder, samples)
-
-    def __enter__(self) -> "Log":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-        self.board.close()
-
-    def write(self, news: News) -> None:
-        kind = {"held_out": True} if news.held_out else {}
-        numbers = {name: short(value) for name, value in news.numbers.items()}
-        line = {"samples": news.samples, "seconds": round(news.seconds, 1), **kind, **numbers}
-        self.file.write(json.dumps(line) + "\n")
-        self.file.flush()
-        self.board.numbers("held out" if news.held_out else "training", news.numbers, news.samples)
-        self.tell(news)
-
-
-def short(value: float | list[float]) -> float | list[float]:
-    """A number with as many digits as anyone reads."""
-    return [float(f"{each:.4g}") for each in value] if isinstance(value, list) else float(f"{value:.7g}")
-
-
-def told_before(line: str, samples: int) -> bool:
-    """Whether a line of a log is about no more than so many samples; a line cut short by a crash is not."""
-    try:
-        return int(json.loads(line)["samples"]) <= samples
-    except (ValueError, KeyError, TypeError):
-        return False
 
 
 class Watch:

@@ -20,9 +20,10 @@ from vaekit.checkpoints.successor import parent_at, same_bits
 from vaekit.checkpoints.weights import weights_in
 from vaekit.domains.images.finetuning import DECODER_ONLY, NOTE, Finetuning, Wishes, prepared_finetuning
 from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
+from vaekit.training.log import News
 from vaekit.training.objectives import Pass
 from vaekit.training.recipe import recipe
-from vaekit.training.run import News, carry_out
+from vaekit.training.run import carry_out
 from vaekit.vae import LatentFrame
 
 FRAME = LatentFrame((0.1,), (0.5,))

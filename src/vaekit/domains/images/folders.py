@@ -8,7 +8,8 @@ from pathlib import Path
 
 from vaekit.domains.images.decoding import Pixels, decoded_file, sides_of_file
 from vaekit.errors import legible
-from vaekit.training.run import CHECKPOINTS, LOG, RECIPE
+from vaekit.training.log import LOG
+from vaekit.training.run import CHECKPOINTS, RECIPE
 
 Listed = tuple[str, int]
 """A file's name in the folder, with slashes, and its size in bytes."""
