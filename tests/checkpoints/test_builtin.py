@@ -27,7 +27,7 @@ def test_it_is_small_enough_for_a_wheel() -> None:
 
 def test_it_has_what_later_rooms_are_about() -> None:
     seen = inspect("builtin")
-    assert (seen.factor, seen.latent_channels, seen.compression) == (8, 4, 48)
+    assert (seen.factor, seen.latent_channels, seen.compression) == (8, 16, 12)
     assert seen.config["mid_attention"]
     assert seen.config["quant_conv"]
     assert seen.frame is not None
@@ -68,9 +68,12 @@ def test_kodak_comes_back_as_well_as_the_card_says(kodak: Seen) -> None:
     frame, card = load("builtin").frame, card_named("builtin")
     assert frame is not None and card is not None
     std, mean = torch.std_mean(torch.cat([frame.normalise(latent).flatten() for latent in kodak.latents]))
-    assert 0.7 < std < 1.3
+    # The frame is that of crops at many sizes: shrunk pictures have more in them than Kodak's at full size.
+    assert 0.6 < std < 1.3
     assert abs(mean) < 0.5
-    assert kodak.scores["psnr"] >= 23.5
+    taesd = {"psnr": 24.83, "lpips": 0.112}
+    assert kodak.scores["psnr"] > taesd["psnr"] + 3
+    assert kodak.scores["lpips"] < taesd["lpips"] - 0.02
     assert max(abs(kodak.scores[channel]) for channel in ("red", "green", "blue")) < 1.5
     assert f"PSNR {kodak.scores['psnr']:.2f} dB" in card.measured
     assert f"LPIPS(alex) {kodak.scores['lpips']:.3f}" in card.measured

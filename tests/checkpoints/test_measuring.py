@@ -146,14 +146,16 @@ def test_confidence_falls_with_the_distance(sdxl: MeasuredLatents) -> None:
 
 
 def test_the_built_in_vae_is_a_stranger() -> None:
-    measured = measure_latents(load("builtin"))
-    assert len(measured.mean) == len(measured.std) == 4
-    verdict = nearest_kind(measured, FOUR)
+    vae = load("builtin")
+    assert vae.frame is not None
+    measured = measure_latents(vae)
+    assert len(measured.mean) == len(measured.std) == 16
+    verdict = nearest_kind(measured, SIXTEEN)
     assert verdict.kind is None
     assert verdict.confidence < 0.01
-    # Its frame is that of the pictures it was trained on: scale 0.5145, shift 0.2666.
-    assert 1 / measured.pooled_std == pytest.approx(0.5145, rel=0.5)
-    assert torch.tensor(measured.mean).mean().item() == pytest.approx(0.2666, abs=0.3)
+    # Its frame is that of the pictures that it was trained on.
+    assert 1 / measured.pooled_std == pytest.approx(vae.frame.scale[0], rel=0.5)
+    assert torch.tensor(measured.mean).mean().item() == pytest.approx(vae.frame.shift[0], abs=0.3)
 
 
 def test_measuring_twice_says_the_same_and_changes_nothing() -> None:

@@ -45,7 +45,7 @@ def file(stranger: VAE, tmp_path: Path) -> Path:
 def twins(stranger: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two kinds with the shapes of the built-in VAE: latents like its own, and ones ten times as large."""
     seen = measure_latents(stranger)
-    match = {"latent_channels": 4, "decoder_widths": (32, 64, 128, 128)}
+    match = {"latent_channels": 16, "decoder_widths": (32, 64, 128, 128)}
     near = Kind("Near", "kl", match, NEAR, latents=LatentStatistics(seen.mean, seen.std))
     tenfold = LatentStatistics(tuple(10 * mean for mean in seen.mean), tuple(10 * std for std in seen.std))
     far = Kind("Far", "kl", match, FAR, latents=tenfold)

@@ -42,7 +42,7 @@ def test_a_channel_that_the_decoder_ignores_is_named(spoilt: Callable[..., Obser
 def test_a_channel_with_nearly_all_variance_is_a_warning(spoilt: Callable[..., Observation]) -> None:
     def dominant(vae: VAE) -> None:
         for name in ("weight", "bias"):
-            vae.get_parameter(f"encoder.quant_conv.{name}")[0].mul_(5)
+            vae.get_parameter(f"encoder.quant_conv.{name}")[0].mul_(20)
 
     finding = check_channels(spoilt(dominant))
     assert finding.status == "warning"
@@ -51,7 +51,8 @@ def test_a_channel_with_nearly_all_variance_is_a_warning(spoilt: Callable[..., O
 
 def test_a_posterior_that_is_the_prior_is_a_warning(spoilt: Callable[..., Observation]) -> None:
     def collapse(vae: VAE) -> None:
-        for channel, factor in ((3, 0.05), (7, 0.0)):  # of the means, and of the log-variances
+        log_variance = vae.config.latent_channels + 3
+        for channel, factor in ((3, 0.02), (log_variance, 0.0)):
             for name in ("weight", "bias"):
                 vae.get_parameter(f"encoder.quant_conv.{name}")[channel].mul_(factor)
 

@@ -27,13 +27,13 @@ def test_a_decoder_for_another_scale_is_seen(spoilt: Callable[..., Observation],
     assert finding.status == "wrong"
     assert finding.numbers["gain"]["change"] == "scaled"
     (told,) = (word for word in finding.words.split("latents times ")[1].split()[:1])
-    assert float(told) == pytest.approx(1 / factor, rel=0.25)
+    assert float(told) == pytest.approx(1 / factor, rel=0.4)
 
 
 def test_swapped_channels_are_seen(spoilt: Callable[..., Observation]) -> None:
     def swap(vae: VAE) -> None:
         weight = vae.get_parameter("decoder.post_quant_conv.weight")
-        weight.copy_(weight[:, [0, 3, 2, 1]])
+        weight[:, [1, 3]] = weight[:, [3, 1]]
 
     finding = check_match(spoilt(swap))
     assert finding.status == "wrong"
@@ -42,9 +42,9 @@ def test_swapped_channels_are_seen(spoilt: Callable[..., Observation]) -> None:
 
 
 def test_a_turned_latent_space_is_seen(spoilt: Callable[..., Observation]) -> None:
-    turn, _ = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))
-
     def mix(vae: VAE) -> None:
+        count = vae.config.latent_channels
+        turn, _ = torch.linalg.qr(torch.randn(count, count, generator=torch.Generator().manual_seed(0)))
         weight = vae.get_parameter("decoder.post_quant_conv.weight")
         weight.copy_((weight[:, :, 0, 0] @ turn)[..., None, None])
 
@@ -62,10 +62,10 @@ def test_a_decoder_that_knows_nothing_is_wrong(healthy: VAE) -> None:
     assert check_match(observe(pair, side=64)).status == "wrong"
 
 
-def test_taesds_encoder_with_the_builtin_decoder(shared_data: Path, healthy: VAE) -> None:
-    taesd = vaekit.load(shared_data / "vae" / "taesd").float()
-    assert check_match(observe(taesd, side=64)).status == "ok"
-    pair = VAE(taesd.encoder, Point, healthy.decoder, Normal, taesd.frame).eval()
+def test_taesd3s_encoder_with_the_builtin_decoder(shared_data: Path, healthy: VAE) -> None:
+    taesd3 = vaekit.load(shared_data / "vae" / "taesd3").float()
+    assert check_match(observe(taesd3, side=64)).status == "ok"
+    pair = VAE(taesd3.encoder, Point, healthy.decoder, Normal, taesd3.frame).eval()
     finding = check_match(observe(pair, side=64))
     assert finding.status == "wrong"
 
