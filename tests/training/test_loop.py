@@ -178,3 +178,10 @@ def test_decays_must_be_told_as_a_list(table: dict[str, Any]) -> None:
     table["schedule"]["averages"] = 0.9
     with pytest.raises(BadRecipe, match="averages"):
         Recipe("bad", table).schedule()
+
+
+def test_one_item_at_a_time_is_refused_where_a_term_compares_items(table: dict[str, Any], stream: Stream) -> None:
+    table["objective"]["terms"] = {"nll": 1, "total_correlation": {"items": 60}}
+    table["schedule"]["micro_batch"] = 1
+    with pytest.raises(BadRecipe, match="1 at a time"):
+        trained(Recipe("alone", table), stream)

@@ -48,3 +48,9 @@ def test_a_capacity_grows_over_shares_of_the_run() -> None:
 def certain(_: Tensor) -> DiagonalGaussian:
     """1.5 nats of KL from N(0, 1)."""
     return DiagonalGaussian(torch.ones(2, 3), torch.zeros(2, 3))
+
+
+def test_a_capacity_that_is_no_weight_is_told() -> None:
+    recipe = Recipe("x", {"objective": {"terms": {"kl": {"capacity": "much"}}}, "schedule": {"samples": 10}})
+    with pytest.raises(BadRecipe, match="a weight is a number"):
+        recipe.objective()
