@@ -108,6 +108,11 @@ class Recipe:
             raise self._bad(f"[objective] has per_dimension = true or false, and terms; not {', '.join(told)}")
         return Objective(terms, weights, per_dimension)
 
+    def kinds_of_terms(self) -> dict[str, str]:
+        """Which term each name of the objective stands for."""
+        terms = table_of(table_of(self.words.get("objective")).get("terms"))
+        return {name: table_of(settings).get("term", name) for name, settings in terms.items()}
+
     def _term(self, name: str, settings: Any, given: Mapping[str, Mapping[str, Any]]) -> tuple[Term, Weight]:
         """A term may have any name if its settings say which it is: `term = "mse"`."""
         words = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}

@@ -26,13 +26,13 @@ from vaekit.domains.images.training import SKIPPED
 from vaekit.domains.images.training_data import TrainingData, open_data
 from vaekit.domains.images.writing import write_picture
 from vaekit.errors import BadRecipe, NothingToTrain, legible
-from vaekit.nets.codebooks import RANDOM
 from vaekit.nets.config import picture_size
-from vaekit.training.codes import Learns, set_codes
+from vaekit.training.codes import set_codes
 from vaekit.training.data import Stream
+from vaekit.training.known_codes import codes_to_go_on, tell_of_codes
 from vaekit.training.objectives import Objective
 from vaekit.training.opponents import opposition
-from vaekit.training.recipe import Recipe, table_of
+from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run
 from vaekit.vae import VAE
 from vaekit.version import __version__
@@ -41,8 +41,6 @@ DECODER_ONLY = ("encoder", "to_posterior", "to_prior", "decoder.post_quant_conv"
 """What stays as it is, so that latents keep their meaning."""
 HELD_OUT = "held_out"
 """The folder in the run with the pictures that were kept aside."""
-COMMITMENT = 0.25
-"""A weight to begin with (van den Oord et al. 2017, arXiv 1711.00937, section 3.2)."""
 NOTE = "vaekit.finetuned"
 """The entry of the metadata that tells where the weights come from."""
 
@@ -123,7 +121,7 @@ def prepared_finetuning(
     config = parent.identified.config
     if hasattr(config, "padding"):
         begun["padding"] = config.padding
-    codes = codes_told(recipe, parent, wishes.whole)
+    codes = codes_to_go_on(recipe, parent, wishes.whole)
     resolved = Recipe(recipe.name, {**recipe.words, **({"codes": codes} if codes else {}), "begun_with": begun})
     if wishes.whole:
         tell_of_codes(resolved, parent, say)
@@ -134,7 +132,7 @@ def prepared_finetuning(
     if not wishes.whole:
         objective = without(objective, [name for name, term in objective.terms.items() if term.of_latents])
     elif parent.identified.family.prior_head(config) is None:
-        objective = without(objective, [name for name, kind in kinds_of_terms(recipe).items() if kind == "kl"])
+        objective = without(objective, [name for name, kind in recipe.kinds_of_terms().items() if kind == "kl"])
     against = opposition(resolved, config.image_channels, held_out, seed, wishes.device)
     tuning: Finetuning
     tuning = Finetuning(
@@ -203,57 +201,6 @@ def without(objective: Objective, names: Collection[str]) -> Objective:
     """The objective without some terms: those about latents alone where the encoder is frozen, for which they are
     constants, and the KL where there is no prior."""
     return replace(objective, terms={name: term for name, term in objective.terms.items() if name not in names})
-
-
-def kinds_of_terms(recipe: Recipe) -> dict[str, str]:
-    """Which term each name of the recipe stands for."""
-    terms = table_of(table_of(recipe.words.get("objective")).get("terms"))
-    return {name: table_of(settings).get("term", name) for name, settings in terms.items()}
-
-
-def codes_told(recipe: Recipe, parent: Parent, whole: bool) -> Mapping[str, Any]:
-    """The recipe's [codes] for a codebook that exists: it goes on from the codes that it has, unless the table says how
-    to find the first ones. Empty where there is no table.
-
-    Raises:
-        BadRecipe: codes are not trained, or not in this VAE, or the table makes no sense.
-    """
-    if "codes" not in recipe.words:
-        return {}
-    told = recipe.words["codes"]
-    if not whole:
-        raise BadRecipe(
-            f"The recipe {recipe.name} has [codes], which tells how codes are learned.",
-            "With the decoder alone trained, latents and their codes stay as they are.",
-            "Leave it out, or train the whole VAE.",
-        )
-    if not isinstance(told, Mapping):
-        raise BadRecipe(f"The recipe {recipe.name} has codes = {legible(repr(told), 60)}.", "Expected a table.", "")
-    words = dict(told) if set(told) == {"temperature"} else {"first": RANDOM, **told}
-    try:
-        set_codes(build(parent.identified), words, recipe.schedule().samples)
-    except ValueError as error:
-        raise BadRecipe(
-            f"The recipe {recipe.name} cannot be used: in [codes], {error}.",
-            "",
-            "See docs/training.md for what it may say.",
-        ) from error
-    return words
-
-
-def tell_of_codes(recipe: Recipe, parent: Parent, say: Callable[[str], None]) -> None:
-    """Say so where codes are not drawn to what a trained encoder says, nor it to them: a recipe for VAEs of any kind
-    does not know of codes."""
-    head: object = build(parent.identified).to_posterior
-    kinds = kinds_of_terms(recipe).values()
-    missing = [] if "commitment" in kinds else [f"--set objective.terms.commitment.weight={COMMITMENT}"]
-    if "codes" not in recipe.words and "codebook" not in kinds:
-        missing.append("--set codes.by=average")
-    if isinstance(head, Learns) and missing:
-        say(
-            f"{parent.name} has a codebook, and the recipe {recipe.name} does not keep it and the encoder together: "
-            f"they may part. Consider {' '.join(missing)}."
-        )
 
 
 def beginning(parent: Parent, codes: Mapping[str, Any], samples: int) -> VAE:
