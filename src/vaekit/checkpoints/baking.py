@@ -275,8 +275,9 @@ def merge(file: TensorFile, fitted: list[Piece], removed: set[str]) -> list[Piec
 
 def in_file_order(file: TensorFile) -> list[str]:
     """The names of tensors in the order in which their numbers stand in the file."""
-    starts = {name: span.start for name in file.specs if (span := file.span(name))}
-    return sorted(file.specs, key=lambda name: starts.get(name, 0))
+    # An empty tensor begins where the next one does, and stands before it.
+    places = {name: (span.start, span.length) for name in file.specs if (span := file.span(name))}
+    return sorted(file.specs, key=lambda name: places.get(name, (0, 0)))
 
 
 def header_for(file: TensorFile, pieces: list[Piece]) -> bytes:
