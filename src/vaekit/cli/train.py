@@ -34,9 +34,11 @@ def described(told: dict[str, Any]) -> str:
 
     >>> described({"about": "A VAE", "data": "digits", "takes": "a minute", "reached": "90 nats"})
     'A VAE. Data: digits. Takes a minute. Reached 90 nats.'
+    >>> described({"about": "A VAE", "data": "photographs", "takes": "days"})
+    'A VAE. Data: photographs. Takes days. Has no score yet: it was never trained to its end.'
     """
-    sentences = [told["about"], f"Data: {told['data']}", f"Takes {told['takes']}"]
-    return ". ".join([*sentences, *([f"Reached {told['reached']}"] if "reached" in told else [])]) + "."
+    score = f"Reached {told['reached']}" if "reached" in told else "Has no score yet: it was never trained to its end"
+    return ". ".join([told["about"], f"Data: {told['data']}", f"Takes {told['takes']}", score]) + "."
 
 
 def train(

@@ -111,12 +111,12 @@ class Recipe:
     def kinds_of_terms(self) -> dict[str, str]:
         """Which term each name of the objective stands for."""
         terms = table_of(table_of(self.words.get("objective")).get("terms"))
-        return {name: table_of(settings).get("term", name) for name, settings in terms.items()}
+        return {name: kind_of_term(name, settings) for name, settings in terms.items()}
 
     def _term(self, name: str, settings: Any, given: Mapping[str, Mapping[str, Any]]) -> tuple[Term, Weight]:
-        """A term may have any name if its settings say which it is: `term = "mse"`."""
+        kind = kind_of_term(name, settings)
         words = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
-        kind = words.pop("term", name)
+        words.pop("term", None)
         if not isinstance(kind, str) or kind not in TERMS:
             raise self._bad(f"there is no term {legible(repr(kind))}; there are {', '.join(TERMS)}")
         try:
@@ -153,6 +153,11 @@ class Recipe:
         return BadRecipe(
             f"The recipe {self.name} cannot be used: {why}.", "", "See docs/training.md for what it may say."
         )
+
+
+def kind_of_term(name: str, settings: Any) -> Any:
+    """A term may have any name if its settings say which it is: `term = "mse"`."""
+    return table_of(settings).get("term", name)
 
 
 def table_of(told: Any) -> Mapping[str, Any]:

@@ -96,7 +96,11 @@ def mutual_information(items: int, estimate: str = "stratified") -> Term:
 
 
 def total_correlation(items: int, estimate: str = "stratified") -> Term:
-    """KL(q(z) || prod_j q(z_j)): how far the numbers of a latent are from independent."""
+    """KL(q(z) || prod_j q(z_j)): how far the numbers of a latent are from independent.
+
+    A batch sees log q(z) too low, and more so the less the latents of its items overlap: many numbers together overlap
+    less than each alone. So this may fall below 0, which no divergence does; its gradient is what it is for.
+    """
     return of_aggregate(items, estimate, lambda _, q: q.joint - q.factorised)
 
 
