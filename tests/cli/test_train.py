@@ -54,6 +54,26 @@ def test_a_run_from_the_command_line(run: Run, digits: Path, tmp_path: Path) -> 
     assert "held-out pictures" in again.out
 
 
+def test_the_last_look_is_at_codes_and_at_what_the_eye_sees(
+    run: Run, lpips_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "pictures"
+    fill_folder(data, {f"{i}.png": i for i in range(24)})
+    monkeypatch.setenv("VAEKIT_PERCEPTUAL", str(lpips_file))
+    small = ["vae.encoder_widths=[8]", "vae.decoder_widths=[8]", "vae.codes=16", "schedule.batch_size=4"]
+    changes = [word for change in (*small, "pictures.held_out=3") for word in ("--set", change)]
+    for size, measured in ((32, {"code_usage", "code_perplexity"}), (64, {"code_usage", "code_perplexity", "lpips"})):
+        out, sized = tmp_path / str(size), ["--set", f"pictures.size={size}"]
+        said = run("train", "vq", "--data", data, "--out", out, "--samples", 8, *changes, *sized, "--json")
+        assert said.code == 0, said.err
+        found = {"lpips", "code_usage", "code_perplexity"} & said.json["results"].keys()
+        assert found == measured
+        assert not said.json["not_measured"]
+    monkeypatch.setenv("VAEKIT_PERCEPTUAL", str(tmp_path / "pictures"))
+    again = run("train", "vq", "--data", data, "--out", out, "--samples", 8, *changes, *sized)
+    assert again.code == 0 and "Not measured: lpips." in again.err
+
+
 def test_names_need_not_be_utf8(run: Run, tmp_path: Path) -> None:
     data = tmp_path / os.fsdecode(b"\xe9t\xe9")
     data.mkdir()

@@ -134,6 +134,11 @@ def show(vae: str, found: "Evaluation") -> None:
     print_table(f"{vae}: {found.measured} pictures", COLUMNS, [row(result) for result in found.results], left=2)
     crop = protocol.preparation["crop"] or "the whole picture"
     say(f"Of each, {crop}; {protocol.run['dtype']}; decoded from the posterior's {protocol.latents}.")
+    say_missing(found)
+
+
+def say_missing(found: "Evaluation") -> None:
+    """What was not measured, and why, as far as no warning said it."""
     missing: dict[str, list[str]] = {}
     told = " ".join(found.warnings)
     for name, reason in found.not_measured.items():

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from vaekit.cli import options
-from vaekit.cli.evaluate import COLUMNS, row
+from vaekit.cli.evaluate import COLUMNS, row, say_missing
 from vaekit.cli.output import print_json, print_table, say
 from vaekit.cli.under_way import stoppable, watched
 
@@ -96,6 +96,7 @@ def train(
     if found:
         rows = [row(result) for result in found.results]
         print_table(f"{found.measured} held-out pictures", COLUMNS, rows, left=2)
+        say_missing(found)
     say(f"Written to {out}")
 
 

@@ -23,7 +23,7 @@ from vaekit.domains.images.writing import to_bytes
 from vaekit.errors import NotFound
 from vaekit.evaluation.code_use import SaysCodes, code_use
 from vaekit.evaluation.evaluating import Data, Evaluation, Measures, evaluate, quietly
-from vaekit.evaluation.measures import evidence
+from vaekit.evaluation.measures import ItemMeasure, evidence
 from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, chosen_names, digest, versions
 from vaekit.metrics.levels import as_saved
 from vaekit.metrics.lpips import ALEX
@@ -122,31 +122,43 @@ def measures_for(vae: VAE, wishes: Wishes, device: torch.device) -> tuple[Measur
     Raises:
         NotFound, BadCheckpoint: a file of weights is not there, or is something else.
     """
-    items, pooled, missing = [fidelity()], [], {}
-    try:
-        distance = load_perceptual(ALEX, wishes.lpips)
-        hashes = [sha256_of(source) for source in distance.sources]
-        items.append(perceptual(distance.lpips.to(device), hashes))
-    except NotFound as absent:
-        if wishes.lpips is not None:
-            raise
-        missing["lpips"] = str(absent)
-    prior = vae.prior
-    if prior is not None:
-        items.append(picture_rate(prior))
-        items += [evidence(prior, wishes.nll_samples, "picture")] if wishes.nll_samples else []
-    else:
+    seen, missing = measures_of_pictures(device, wishes.lpips)
+    said = measures_of_latents(vae, wishes.nll_samples)
+    pooled = [*said.pooled]
+    if vae.prior is None:
         why = "This VAE's encoder tells a point and no distribution."
         missing |= dict.fromkeys(("kl", *(("elbo", "nll") if wishes.nll_samples else ())), why)
-    head: object = vae.to_posterior
-    if isinstance(head, SaysCodes):
-        pooled.append(code_use(head))
     features = wishes.features or find_inception()
     if features is not None:
         pooled.append(feature_distances(load_inception(features, device), wishes.seed))
     else:
         missing |= dict.fromkeys(("rfid", "rkid"), GET_FEATURES)
-    return Measures(tuple(items), tuple(pooled)), missing
+    return Measures((*seen, *said.items), tuple(pooled)), missing
+
+
+def measures_of_pictures(device: torch.device, lpips: Path | None = None) -> tuple[list[ItemMeasure], dict[str, str]]:
+    """What one picture and its reconstruction tell, and what is missing for it: its name and why.
+
+    Raises:
+        NotFound, BadCheckpoint: a file of weights was told and is not there, or is something else.
+    """
+    try:
+        distance = load_perceptual(ALEX, lpips)
+    except NotFound as absent:
+        if lpips is not None:
+            raise
+        return [fidelity()], {"lpips": str(absent)}
+    hashes = [sha256_of(source) for source in distance.sources]
+    return [fidelity(), perceptual(distance.lpips.to(device), hashes)], {}
+
+
+def measures_of_latents(vae: VAE, nll_samples: int) -> Measures:
+    """What a VAE's latents tell, as far as it has a prior, or codes. Without samples ELBO and NLL are left out."""
+    prior, head = vae.prior, vae.to_posterior
+    items = [] if prior is None else [picture_rate(prior)]
+    if prior is not None and nll_samples:
+        items.append(evidence(prior, nll_samples, "picture"))
+    return Measures(tuple(items), (code_use(head),) if isinstance(head, SaysCodes) else ())
 
 
 def evaluate_pictures(

@@ -11,16 +11,15 @@ from torch import Tensor
 from torch.nn.functional import unfold
 
 from vaekit.checkpoints.fingerprint import fingerprint
-from vaekit.domains.images.evaluating import COMPUTING, PictureRuns
+from vaekit.domains.images.evaluating import COMPUTING, PictureRuns, measures_of_latents, measures_of_pictures
 from vaekit.domains.images.grids import show_in
 from vaekit.domains.images.perceptual_terms import perceptual_terms
-from vaekit.domains.images.picture_measures import fidelity, picture_rate
+from vaekit.domains.images.picture_measures import fidelity
 from vaekit.domains.images.preparation import Preparation, check_fit, preparation_from
 from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.training_data import open_data
 from vaekit.errors import BadRecipe, legible
 from vaekit.evaluation.evaluating import Data, Evaluation, Measures, evaluate
-from vaekit.evaluation.measures import evidence
 from vaekit.evaluation.protocol import MODE, Protocol, versions
 from vaekit.nets.kl import Decoder, Encoder
 from vaekit.runtime.engine import Engine
@@ -38,6 +37,8 @@ from vaekit.whole_files import whole_file
 EVALUATION = "evaluation.json"
 NLL_SAMPLES = 64
 """For the evaluation at the end: enough to tell runs apart, not for a paper."""
+SMALLEST_FOR_LPIPS = 64
+"""The side of the patches that LPIPS was fitted to (arXiv 1801.03924, section 2)."""
 LARGEST_FOR_NLL = 2**14
 """Numbers in a picture whose likelihood is estimated at the end: the decoder is asked about each so many times."""
 FIRST, BLOCKS = 64, 20_000
@@ -172,21 +173,20 @@ def blocks_of(pictures: Tensor, side: int) -> Tensor:
 
 
 def evaluated(run: Run, vae: VAE) -> Evaluation | None:
-    """PSNR, SSIM and, where there is a prior, KL and (of small pictures) ELBO and NLL of the held-out pictures, written
-    to the run's folder; None where no pictures were held out.
+    """PSNR and SSIM of the held-out pictures, LPIPS of those in colour that are not small, the use of codes where there
+    are some, KL and (of small pictures) ELBO and NLL where there is a prior: written to the run's folder. None where no
+    pictures were held out.
 
     Raises:
         NothingMeasured, CannotWrite: as `evaluate` does.
     """
     if run.held_out is None:
         return None
-    held_out, prior = run.held_out, vae.prior
-    items = [fidelity()]
-    if prior is not None:
-        items.append(picture_rate(prior))
-        if held_out[0].numel() <= LARGEST_FOR_NLL:
-            items.append(evidence(prior, NLL_SAMPLES, "picture"))
-    measures = Measures(tuple(items))
+    held_out = run.held_out
+    coloured = held_out.shape[1] == 3 and min(held_out.shape[2:]) >= SMALLEST_FOR_LPIPS
+    seen, missing = measures_of_pictures(run.device) if coloured else ([fidelity()], {})
+    said = measures_of_latents(vae, NLL_SAMPLES if held_out[0].numel() <= LARGEST_FOR_NLL else 0)
+    measures = Measures((*seen, *said.items), said.pooled)
     names = [f"held-out-{i:04}" for i in range(len(held_out))]
     engine = Engine(vae, Plan(device=str(run.device)))
     protocol = Protocol(
@@ -203,7 +203,7 @@ def evaluated(run: Run, vae: VAE) -> Evaluation | None:
         versions=versions(COMPUTING),
     )
     data = Data(names, lambda name: held_out[int(name.rpartition("-")[2])])
-    found = evaluate(PictureRuns(engine), data, measures, protocol)
+    found = evaluate(PictureRuns(engine), data, measures, protocol, not_measured=missing)
     with whole_file(run.folder / EVALUATION) as part:
         part.write_text(json.dumps(found.as_json(), indent=2) + "\n", "utf-8")
     return found
