@@ -96,6 +96,23 @@ def test_a_run_that_was_cut_ends_with_the_same_bits(
         assert a.read_bytes() == b.read_bytes()
 
 
+def test_the_frame_is_measured_in_sight_and_can_be_stopped(
+    small_recipe: Recipe, stream: Stream, tmp_path: Path
+) -> None:
+    carry_out(run_of(small_recipe, stream, tmp_path / "whole"))
+    seen: list[tuple[int, int]] = []
+    said: list[str] = []
+    run = run_of(small_recipe, stream, tmp_path / "stopped")
+    with pytest.raises(TrainingStopped, match="while the frame was measured"):
+        carry_out(run, say=said.append, stop=lambda: len(seen) == 3, measuring=lambda *counts: seen.append(counts))
+    assert seen == [(8, 120), (16, 120), (24, 120)]
+    assert said[-1:] == ["Measuring the latents of 60 items for the frame, for each of 2 averages of the weights."]
+    assert not (tmp_path / "stopped" / RESULT).exists()
+    carry_out(run, measuring=lambda *counts: seen.append(counts))
+    assert seen[-1] == (120, 120)
+    assert (tmp_path / "stopped" / RESULT).read_bytes() == (tmp_path / "whole" / RESULT).read_bytes()
+
+
 def test_a_finished_run_called_again_changes_nothing(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
     carry_out(run_of(small_recipe, stream, tmp_path))
     before = (tmp_path / RESULT).read_bytes()

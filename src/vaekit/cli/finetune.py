@@ -90,7 +90,7 @@ def finetune(
         with working("looking at VAE and pictures"):
             parent = parent_at(path, vae, padding)
             tuning = prepared_finetuning(find_recipe(recipe, told), parent, data, out, seed, wishes, say)
-        with stoppable() as stop, watched() as show:
+        with stoppable() as stop, watched() as (show, _):
             result = carry_out(tuning.run, show, say, stop)
         report = before_and_after(tuning, result, device, lpips, title or out.resolve().name, licence)
     if as_json:

@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 from vaekit.cli import options
 from vaekit.cli.evaluate import COLUMNS, row, say_missing
-from vaekit.cli.output import print_json, print_table, say
+from vaekit.cli.output import counting, print_json, print_table, say
 from vaekit.cli.under_way import stoppable, watched
 
 if TYPE_CHECKING:
@@ -85,11 +85,12 @@ def train(
     run = prepared_run(recipe_of(samples), data, out, seed, place, processes, speak)
     if minutes:
         run = lasting(run, recipe_of(settled_samples(run, 60 * minutes, speak)))
-    with stoppable() as stop, watched() as tell:
-        vae = carry_out(run, tell, speak, stop)
+    with stoppable() as stop, watched() as (tell, bar):
+        vae = carry_out(run, tell, speak, stop, bar)
     if not processes.first:
         return
-    found = evaluated(run, vae)
+    with counting("pictures") as progress:
+        found = evaluated(run, vae, progress)
     if as_json:
         print_json({"run": str(out), **(found.as_json() if found else {})})
         return

@@ -33,8 +33,9 @@ def stoppable() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def watched() -> Iterator[Callable[["News"], None]]:
-    """A bar for samples on a terminal, and a line for each look at the held-out items."""
+def watched() -> Iterator[tuple[Callable[["News"], None], Callable[[int, int], None]]]:
+    """A bar for samples on a terminal, and a line for each look at the held-out items; and the bar itself, which begins
+    anew for what is measured at the end."""
     with counting("samples") as bar:
 
         def tell(news: "News") -> None:
@@ -45,4 +46,4 @@ def watched() -> Iterator[Callable[["News"], None]]:
                 )
                 say(f"{news.samples:>12,} samples  {news.seconds / 60:6.1f} min  {parts}")
 
-        yield tell
+        yield tell, bar

@@ -5,28 +5,75 @@ This is where SD1's 0.18215 comes from: one over the standard deviation of its r
 """
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
+from vaekit.errors import TrainingStopped
 from vaekit.training.data import Stream
 from vaekit.vae import VAE, LatentFrame
 
 DIGITS = 5
 
 
+def measure_frames(
+    models: Sequence[VAE],
+    stream: Stream,
+    items: int,
+    batch: int,
+    say: Callable[[str], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+    measuring: Callable[[int, int], None] = lambda *_: None,
+) -> None:
+    """Give each of some VAEs the frame that so many items tell.
+
+    Args:
+        models: changed in place.
+        stream: the data.
+        items: looked at by each.
+        batch: at once.
+        say: told that it begins.
+        stop: asked after every batch whether to end.
+        measuring: told of how many items the latents were measured, and of how many they will be.
+
+    Raises:
+        TrainingStopped: it was asked to end.
+    """
+    times = "" if len(models) == 1 else f", for each of {len(models)} averages of the weights"
+    say(f"Measuring the latents of {items:,} items for the frame{times}.")
+
+    def after(before: int, done: int) -> None:
+        measuring(before + done, items * len(models))
+        if stop():
+            raise TrainingStopped(
+                "Stopped while the frame was measured.",
+                "All samples were seen, and the state is saved.",
+                "The same command measures again and writes the result.",
+            )
+
+    for i, model in enumerate(models):
+        model.frame = measured_frame(model, stream, items, batch, partial(after, i * items))
+
+
 @torch.no_grad()
-def measured_frame(vae: VAE, stream: Stream, items: int, batch: int) -> LatentFrame | None:
-    """One shift and one scale for all channels, over the modes of the posteriors of so many items.
+def measured_frame(
+    vae: VAE, stream: Stream, items: int, batch: int, after: Callable[[int], None] = lambda _: None
+) -> LatentFrame | None:
+    """One shift and one scale for all channels, over the modes of the posteriors of so many items; `after` is told how
+    many were seen so far.
 
     None where the latents do not vary: no scale could make them.
     """
     device = next(vae.parameters()).device
     count, total, squares = 0, 0.0, 0.0
     for position in range(0, items, batch):
-        latents = vae.encode(stream.batch(position, min(batch, items - position)).to(device)).mode.double()
+        size = min(batch, items - position)
+        latents = vae.encode(stream.batch(position, size).to(device)).mode.double()
         count += latents.numel()
         total += latents.sum().item()
         squares += latents.square().sum().item()
+        after(position + size)
     mean = total / count
     deviation = math.sqrt(max(0.0, squares / count - mean**2))
     if not deviation:

@@ -23,7 +23,7 @@ from torch import Tensor
 from vaekit.checkpoints.saving import save
 from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped, legible
 from vaekit.training.data import Stream
-from vaekit.training.frame import measured_frame
+from vaekit.training.frame import measure_frames
 from vaekit.training.guard import Guard
 from vaekit.training.health import Alarms
 from vaekit.training.log import Log, News
@@ -102,6 +102,7 @@ def carry_out(
     tell: Callable[[News], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
+    measuring: Callable[[int, int], None] = lambda *_: None,
 ) -> VAE:
     """Train to the end, from the last checkpoint where there is one, and return the result.
 
@@ -110,6 +111,7 @@ def carry_out(
         tell: told how it goes.
         say: told what a person should know.
         stop: asked after every step whether to save the state and end.
+        measuring: told of how many items the latents were measured, and of how many they will be.
 
     Raises:
         RecipeChanged: the folder holds another run.
@@ -140,6 +142,10 @@ def carry_out(
                     raise
                 say(f"{error} So {run.guard.outcome()}")
     if run.processes.first:
+        if run.begin is None:
+            models = [average.model for average in state.averages] or [state.vae.eval()]
+            size = run.schedule.micro_batch or run.schedule.batch_size
+            measure_frames(models, run.stream, min(FRAME_ITEMS, len(run.stream.source)), size, say, stop, measuring)
         finish(run, state)
     return state.result
 
@@ -342,16 +348,9 @@ class Watch:
 
 
 def finish(run: Run, state: State) -> None:
-    """Measure the frame of a VAE that began here, and write the results."""
-    items = min(FRAME_ITEMS, len(run.stream.source))
-    batch = run.schedule.micro_batch or run.schedule.batch_size
-    for i, average in enumerate(state.averages):
-        if run.begin is None:
-            average.model.frame = measured_frame(average.model, run.stream, items, batch)
-        if i:
-            save(average.model, run.folder / AVERAGES / f"{average.decay}.safetensors")
-    if not state.averages and run.begin is None:
-        state.vae.frame = measured_frame(state.vae.eval(), run.stream, items, batch)
+    """Write the results."""
+    for average in state.averages[1:]:
+        save(average.model, run.folder / AVERAGES / f"{average.decay}.safetensors")
     if run.write is not None:
         run.write(state.result.eval())
     else:

@@ -19,7 +19,7 @@ from vaekit.domains.images.preparation import Preparation, check_fit, preparatio
 from vaekit.domains.images.skipped import Skipped
 from vaekit.domains.images.training_data import open_data
 from vaekit.errors import BadRecipe, legible
-from vaekit.evaluation.evaluating import Data, Evaluation, Measures, evaluate
+from vaekit.evaluation.evaluating import Data, Evaluation, Measures, evaluate, quietly
 from vaekit.evaluation.protocol import MODE, Protocol, versions
 from vaekit.nets.kl import Decoder, Encoder
 from vaekit.runtime.engine import Engine
@@ -172,7 +172,7 @@ def blocks_of(pictures: Tensor, side: int) -> Tensor:
     return blocks[:: max(1, len(blocks) // BLOCKS)]
 
 
-def evaluated(run: Run, vae: VAE) -> Evaluation | None:
+def evaluated(run: Run, vae: VAE, progress: Callable[[int, int], None] = quietly) -> Evaluation | None:
     """PSNR and SSIM of the held-out pictures, LPIPS of those in colour that are not small, the use of codes where there
     are some, KL and (of small pictures) ELBO and NLL where there is a prior: written to the run's folder. None where no
     pictures were held out.
@@ -203,7 +203,7 @@ def evaluated(run: Run, vae: VAE) -> Evaluation | None:
         versions=versions(COMPUTING),
     )
     data = Data(names, lambda name: held_out[int(name.rpartition("-")[2])])
-    found = evaluate(PictureRuns(engine), data, measures, protocol, not_measured=missing)
+    found = evaluate(PictureRuns(engine), data, measures, protocol, not_measured=missing, progress=progress)
     with whole_file(run.folder / EVALUATION) as part:
         part.write_text(json.dumps(found.as_json(), indent=2) + "\n", "utf-8")
     return found
