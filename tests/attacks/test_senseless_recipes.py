@@ -58,6 +58,15 @@ def small(name: str) -> dict[str, Any]:
     return words
 
 
+@pytest.mark.parametrize("name", ["fsq", "vq", "kl-f8"])
+@pytest.mark.parametrize("half", ["encoder_widths", "decoder_widths"])
+def test_nets_without_levels_are_refused(name: str, half: str) -> None:
+    words = dict(recipe(name).words)
+    place = ("vae", "net", half) if "net" in words["vae"] else ("vae", half)
+    with pytest.raises(BadRecipe, match="level"):
+        Recipe(name, replaced(words, place, [])).config()
+
+
 @pytest.mark.parametrize("name", ["mnist-vamp", "fsq"])
 def test_junk_is_trained_on_or_refused(name: str, pictures: Path, tmp_path: Path) -> None:
     words, refused = small(name), 0

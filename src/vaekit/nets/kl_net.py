@@ -11,6 +11,11 @@ class KLNet(KLConfig):
 
     kind: str = field(default="kl", init=False)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.encoder_widths and self.decoder_widths):
+            raise ValueError("encoder_widths and decoder_widths name one level or more")
+
     @property
     def picture_size(self) -> None:
         """It takes pictures of any size."""

@@ -67,6 +67,9 @@ class Recipe:
             config = family.from_words(words) if family.from_words else record(family.config, words)
             if config.latent_channels < 1:
                 raise ValueError("latent_channels is less than 1")
+            empty = [each for each in ("encoder_widths", "decoder_widths") if getattr(config, each, None) == ()]
+            if empty:
+                raise ValueError(f"{' and '.join(empty)} name no level")
         except (ValueError, VaekitError) as error:
             raise self._bad(f"its [vae] cannot be built: {error}") from error
         return config
