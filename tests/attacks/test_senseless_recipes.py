@@ -59,12 +59,15 @@ def small(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["fsq", "vq", "kl-f8"])
-@pytest.mark.parametrize("half", ["encoder_widths", "decoder_widths"])
-def test_nets_without_levels_are_refused(name: str, half: str) -> None:
-    words = dict(recipe(name).words)
-    place = ("vae", "net", half) if "net" in words["vae"] else ("vae", half)
-    with pytest.raises(BadRecipe, match="level"):
-        Recipe(name, replaced(words, place, [])).config()
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [("encoder_widths", [], "level"), ("decoder_widths", [], "level"), ("hidden_channels", 0, "less than 1")],
+)
+def test_nets_of_nothing_are_refused(name: str, key: str, value: Any, words: str) -> None:
+    told = dict(recipe(name).words)
+    place = ("vae", "net", key) if "net" in told["vae"] else ("vae", key)
+    with pytest.raises(BadRecipe, match=words):
+        Recipe(name, replaced(told, place, value)).config()
 
 
 @pytest.mark.parametrize("name", ["mnist-vamp", "fsq"])

@@ -15,6 +15,8 @@ class KLNet(KLConfig):
         super().__post_init__()
         if not (self.encoder_widths and self.decoder_widths):
             raise ValueError("encoder_widths and decoder_widths name one level or more")
+        if self.hidden_channels < 1:
+            raise ValueError("hidden_channels is less than 1")
 
     @property
     def picture_size(self) -> None:

@@ -65,8 +65,9 @@ class Recipe:
         words = {name: value for name, value in self._table("vae").items() if name != "family"}
         try:
             config = family.from_words(words) if family.from_words else record(family.config, words)
-            if config.latent_channels < 1:
-                raise ValueError("latent_channels is less than 1")
+            for each in ("latent_channels", "hidden_channels"):
+                if getattr(config, each, 1) < 1:
+                    raise ValueError(f"{each} is less than 1")
             empty = [each for each in ("encoder_widths", "decoder_widths") if getattr(config, each, None) == ()]
             if empty:
                 raise ValueError(f"{' and '.join(empty)} name no level")
