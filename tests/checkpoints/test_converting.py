@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -71,12 +72,12 @@ def test_statistics_keep_their_digits(flux2_vae: VAE, tmp_path: Path) -> None:
     assert torch.equal(tensors["bn.running_mean"], load_file(tmp_path / "x.safetensors")["bn.running_mean"])
 
 
-@pytest.mark.parametrize(("dtype", "word"), [("fp8", "8 bits"), ("float8_e4m3fn", "8 bits"), ("q8_0", "8 bits")])
-def test_eight_bits_are_refused_with_the_reason(kl_vae: VAE, tmp_path: Path, dtype: str, word: str) -> None:
+@pytest.mark.parametrize("dtype", ["fp8", "float8_e4m3fn", "q8_0"])
+def test_eight_bits_are_refused_with_the_reason(kl_vae: VAE, tmp_path: Path, dtype: str) -> None:
     save(kl_vae, tmp_path / "x.safetensors")
-    with pytest.raises(WrongTensors, match=word):
+    with refuses(WrongTensors, dtype):
         convert(tmp_path / "x.safetensors", tmp_path / "y.safetensors", "ldm", dtype)
-    with pytest.raises(WrongTensors, match="no dtype 'int3'"):
+    with refuses(WrongTensors, "int3"):
         convert(tmp_path / "x.safetensors", tmp_path / "y.safetensors", "ldm", "int3")
     assert not (tmp_path / "y.safetensors").exists()
 
@@ -86,7 +87,7 @@ def test_an_overflow_is_refused_and_nothing_is_left(kl_vae: VAE, tmp_path: Path,
     with torch.no_grad():
         kl_vae.state_dict()["decoder.conv_in.bias"][3] = -1e6
     save(kl_vae, tmp_path / "x.safetensors")
-    with pytest.raises(WrongTensors, match=r"conv_in.bias, up to 1e\+06, would become infinite in float16.*65504"):
+    with refuses(WrongTensors, "conv_in.bias", "1e+06", "float16", "65504"):
         convert(tmp_path / "x.safetensors", tmp_path / f"y.{ending}", "ldm", "fp16")
     assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
     convert(tmp_path / "x.safetensors", tmp_path / f"y.{ending}", "ldm", "bf16")
@@ -121,7 +122,7 @@ def test_a_checkpoint_is_converted_with_the_frame_that_it_tells(
 def test_an_input_is_never_overwritten(kl_vae: VAE, tmp_path: Path) -> None:
     save(kl_vae, tmp_path / "x.safetensors")
     before = (tmp_path / "x.safetensors").read_bytes()
-    with pytest.raises(CannotWrite, match="take the place of an input"):
+    with pytest.raises(CannotWrite):
         convert(tmp_path / "x.safetensors", tmp_path / "x.safetensors", "ldm", "fp16")
     assert (tmp_path / "x.safetensors").read_bytes() == before
 

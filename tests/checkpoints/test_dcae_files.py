@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import AutoencoderDC
 from diffusers.loaders.single_file_utils import convert_autoencoder_dc_checkpoint_to_diffusers
+from refusals import refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -154,9 +155,9 @@ def test_original_names_tell_the_shortcuts(
 
 def test_original_names_for_one_shortcut_of_two_do_not_exist(random_vae: Make, tmp_path: Path) -> None:
     vae = random_vae(dataclasses.replace(MIX, decoder_in_shortcut=False), None)
-    with pytest.raises(WrongTensors, match=r'no original layout for such a .*"native" or "diffusers"'):
+    with refuses(WrongTensors, "native", "diffusers"):
         save(vae, tmp_path / "x.safetensors", "original")
-    with pytest.raises(WrongTensors, match=r"no ldm layout for a 'dcae'"):
+    with refuses(WrongTensors, "ldm", "dcae"):
         save(vae, tmp_path / "x.safetensors", "ldm")
 
 
@@ -319,9 +320,9 @@ def test_nonsense_in_a_config_json_is_ignored(
 
 
 def test_what_no_network_can_be_is_refused(make: Callable[[str], VAE], tmp_path: Path) -> None:
-    with pytest.raises(UnknownVAE, match="heads of 7 do not divide"):
+    with refuses(UnknownVAE, "7"):
         identify(written(make("in and mix"), tmp_path / "a", attention_head_dim=7))
-    with pytest.raises(UnknownVAE, match="asks for the activation 'gelu'"):
+    with refuses(UnknownVAE, "gelu"):
         identify(written(make("in and mix"), tmp_path / "b", decoder_act_fns="gelu"))
 
 
@@ -330,7 +331,7 @@ def test_a_missing_part_is_named_as_the_file_would(make: Callable[[str], VAE], t
     held = load_file(tmp_path / "x.safetensors")
     key = "encoder.stages.2.op_list.1.context_module.main.qkv.conv.weight"
     save_file({name: tensor for name, tensor in held.items() if name != key}, tmp_path / "less.safetensors")
-    with pytest.raises(WrongTensors, match=r"3 missing: encoder\.stages\.2.*qkv\.conv\.weight\[0/3\]"):
+    with refuses(WrongTensors, "3", "encoder.stages.2", "qkv.conv.weight[0/3]"):
         load(tmp_path / "less.safetensors")
 
 
@@ -342,7 +343,7 @@ def test_a_fused_tensor_of_another_shape_is_refused(
     held = load_file(tmp_path / "x.safetensors")
     held["decoder.stages.2.op_list.1.context_module.main.qkv.conv.weight"] = torch.zeros(shape)
     save_file(held, tmp_path / "odd.safetensors")
-    with pytest.raises(WrongTensors, match=r"op_list\.1\.context_module\.main\.qkv\.conv\.weight"):
+    with refuses(WrongTensors, "op_list.1.context_module.main.qkv.conv.weight"):
         load(tmp_path / "odd.safetensors")
 
 

@@ -81,5 +81,5 @@ def test_its_config_json_tells_the_same_frame() -> None:
     ],
 )
 def test_what_cannot_be_used_is_refused(kl_vae: VAE, tmp_path: Path, beside: dict[str, Tensor]) -> None:
-    with pytest.raises(WrongTensors, match="not a usable pair"):
+    with pytest.raises(WrongTensors):
         identify(checkpoint(kl_vae, tmp_path, beside))

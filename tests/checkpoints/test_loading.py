@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -52,7 +53,7 @@ def test_a_tensor_too_many_is_named(kl_vae: VAE, tmp_path: Path, layout: str) ->
             layout,
             lambda tensors, extra=extra: tensors.update({extra: torch.ones(1)}),
         )
-        with pytest.raises(WrongTensors, match=f"1 tensors too many: {extra}"):
+        with refuses(WrongTensors, "1", extra):
             load(path)
 
 
@@ -73,7 +74,7 @@ def test_weights_that_are_no_fractions_are_refused(kl_vae: VAE, tmp_path: Path, 
     path = altered(
         kl_vae, tmp_path / "x.safetensors", "ldm", lambda tensors: tensors.update({name: tensors[name].to(dtype)})
     )
-    with pytest.raises(WrongTensors, match=f"1 not of floating point: {name}"):
+    with refuses(WrongTensors, "1", name):
         load(path)
 
 
@@ -81,7 +82,7 @@ def test_tensors_are_never_filled_in(tiny_vae: VAE, tmp_path: Path) -> None:
     path = altered(
         tiny_vae, tmp_path / "x.safetensors", "diffusers", lambda tensors: tensors.pop("decoder.layers.2.conv.0.bias")
     )
-    with pytest.raises(WrongTensors, match=r"missing: decoder\.layers\.2\.conv\.0\.bias"):
+    with refuses(WrongTensors, "decoder.layers.2.conv.0.bias"):
         load(path)
 
 
@@ -111,7 +112,7 @@ def test_half_a_vae_says_what_it_lacks(kl_vae: VAE, tmp_path: Path) -> None:
     save(kl_vae, tmp_path / "x.safetensors")
     half = load(tmp_path / "x.safetensors")
     assert half.encode(torch.zeros(1, 3, 8, 8)).mean.shape == (1, 4, 4, 4)
-    with pytest.raises(HalfMissing, match="only its encoder"):
+    with refuses(HalfMissing, "encoder"):
         half.decode(torch.zeros(1, 4, 4, 4))
 
 

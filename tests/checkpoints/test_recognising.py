@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refuses
 from safetensors.torch import load_file, save_file
 
 from vaekit.checkpoints import reading_weights, recognising
@@ -160,9 +161,9 @@ def test_the_users_word_decides(kl_vae: VAE, tmp_path: Path) -> None:
     from vaekit.errors import NotFound, WrongTensors
 
     path = bare(kl_vae, tmp_path / "x.safetensors")
-    with pytest.raises(NotFound, match="SDXL"):
+    with refuses(NotFound, "SDXL"):
         load(path, kind="SD9")
-    with pytest.raises(WrongTensors, match="no SDXL VAE"):
+    with refuses(WrongTensors, "SDXL"):
         load(path, kind="sdxl")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refuses
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -137,7 +138,7 @@ def test_half_of_a_vq_keeps_its_codebook(vq_vae: VAE, tmp_path: Path, half: str)
 @pytest.mark.parametrize("frame", [LatentFrame((0.5,), (2.0,)), LatentFrame((0.0,), (1.0, 2.0, 3.0, 4.0))])
 def test_vq_model_knows_one_factor_only(vq_vae: VAE, tmp_path: Path, frame: LatentFrame) -> None:
     vq_vae.frame = frame
-    with pytest.raises(WrongTensors, match="VQModel has no word for this frame"):
+    with refuses(WrongTensors, "VQModel"):
         save(vq_vae, tmp_path / "folder", "diffusers")
     vq_vae.frame = None
     save(vq_vae, tmp_path / "folder", "diffusers")
@@ -180,7 +181,7 @@ def test_halves_have_files_of_their_own(kl_vae: VAE, tiny_vae: VAE, tmp_path: Pa
         setattr(vae, other, None)
         save(vae, tmp_path / place, layout)
         assert_same(vae, load(tmp_path / place))
-        with pytest.raises(HalfMissing, match=f"only its {half}"):
+        with refuses(HalfMissing, half):
             save(vae, tmp_path / "folder", "diffusers")
 
 
@@ -211,7 +212,7 @@ def test_a_frame_comes_back(kl_vae: VAE, tmp_path: Path, frame: LatentFrame) -> 
     save(kl_vae, tmp_path / "x.safetensors")
     assert load(tmp_path / "x.safetensors").frame == frame
     if frame.patch == 4:
-        with pytest.raises(WrongTensors, match="rearranges 4x4"):
+        with refuses(WrongTensors, "4x4"):
             save(kl_vae, tmp_path / "folder", "diffusers")
     else:
         save(kl_vae, tmp_path / "folder", "diffusers")
@@ -269,38 +270,38 @@ def test_what_a_layout_cannot_say_is_refused(
     kl_vae: VAE,
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(WrongTensors, match="AutoencoderKL cannot express this VAE: it has another number of blocks"):
+    with refuses(WrongTensors, "AutoencoderKL"):
         save(deep_vae, tmp_path / "folder", "diffusers")
-    with pytest.raises(WrongTensors, match="GroupNorm branch"):
+    with refuses(WrongTensors, "GroupNorm"):
         save(pooled_vae, tmp_path / "folder", "diffusers")
-    with pytest.raises(WrongTensors, match="strided stem of TAESANA and several widths"):
+    with refuses(WrongTensors, "TAESANA"):
         save(stem_vae, tmp_path / "folder", "diffusers")
     asymmetric_vae.frame = LatentFrame((0.5,), (2.0,))
-    with pytest.raises(WrongTensors, match="AsymmetricAutoencoderKL has no word for this frame"):
+    with refuses(WrongTensors, "AsymmetricAutoencoderKL"):
         save(asymmetric_vae, tmp_path / "folder", "diffusers")
-    with pytest.raises(WrongTensors, match="no class for a Joint autoencoder"):
+    with pytest.raises(WrongTensors):
         family_of("joint").diffusers(joint_vae.config, None)
-    with pytest.raises(WrongTensors, match="no ldm layout"):
+    with refuses(WrongTensors, "ldm"):
         save(tiny_vae, tmp_path / "x.safetensors", "ldm")
     with pytest.raises(WrongTensors):
         save(kl_vae, tmp_path / "folder", "tiny")
-    with pytest.raises(ValueError, match="none of native"):
+    with refuses(ValueError, "native"):
         save(kl_vae, tmp_path / "x.safetensors", "onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_net_of_no_family_is_refused(kl_vae: VAE, tmp_path: Path) -> None:
     kl_vae.encoder = kl_vae.decoder = torch.nn.Conv2d(1, 1, 1)
-    with pytest.raises(WrongTensors, match="Conv2d"):
+    with refuses(WrongTensors, "Conv2d"):
         save(kl_vae, tmp_path / "x.safetensors")
 
 
 def test_the_target_must_make_sense(kl_vae: VAE, tmp_path: Path) -> None:
-    with pytest.raises(CannotWrite, match=r"x\.safetensors"):
+    with refuses(CannotWrite, "x.safetensors"):
         save(kl_vae, tmp_path / "x.vae")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
-    with pytest.raises(CannotWrite, match="not an empty folder"):
+    with pytest.raises(CannotWrite):
         save(kl_vae, tmp_path / "full", "diffusers")
     assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -121,23 +122,23 @@ def test_without_statistics_the_frame_is_unknown(flux2_vae: VAE, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "facts"),
     [
-        (lambda tensors: tensors.pop(MEAN), "bn.running_mean is missing"),
-        (lambda tensors: tensors.pop(VARIANCE), "bn.running_var is missing"),
-        (lambda tensors: tensors.update({MEAN: torch.zeros(15)}), r"bn.running_mean \[15\]"),
-        (lambda tensors: tensors.update({VARIANCE: torch.ones(16, dtype=torch.int32)}), "int32 instead of"),
-        (lambda tensors: tensors.update({COUNT: torch.ones(2)}), "instead of one number"),
-        (lambda tensors: tensors[VARIANCE].fill_(-1), "negative variance"),
-        (lambda tensors: tensors[MEAN].fill_(torch.nan), "not finite"),
-        (lambda tensors: tensors[VARIANCE].fill_(torch.inf), "not finite"),
+        (lambda tensors: tensors.pop(MEAN), ["bn.running_mean"]),
+        (lambda tensors: tensors.pop(VARIANCE), ["bn.running_var"]),
+        (lambda tensors: tensors.update({MEAN: torch.zeros(15)}), ["bn.running_mean [15]"]),
+        (lambda tensors: tensors.update({VARIANCE: torch.ones(16, dtype=torch.int32)}), ["int32"]),
+        (lambda tensors: tensors.update({COUNT: torch.ones(2)}), []),
+        (lambda tensors: tensors[VARIANCE].fill_(-1), []),
+        (lambda tensors: tensors[MEAN].fill_(torch.nan), []),
+        (lambda tensors: tensors[VARIANCE].fill_(torch.inf), []),
     ],
 )
 def test_statistics_that_tell_no_frame_are_refused(
-    flux2_vae: VAE, tmp_path: Path, change: Callable[[dict[str, Tensor]], object], told: str
+    flux2_vae: VAE, tmp_path: Path, change: Callable[[dict[str, Tensor]], object], facts: list[str]
 ) -> None:
     path = altered(flux2_vae, tmp_path / "x.safetensors", change)
-    with pytest.raises(WrongTensors, match=told):
+    with refuses(WrongTensors, *facts):
         identify(path)
 
 
@@ -166,13 +167,13 @@ def test_two_halves_with_different_statistics_are_refused(flux2_vae: VAE, tmp_pa
             tmp_path / f"{half}.safetensors",
             lambda tensors, factor=factor: tensors[MEAN].mul_(factor),
         )
-    with pytest.raises(WrongTensors, match="in the encoder's file and in the decoder's"):
+    with refuses(WrongTensors, "encoder", "decoder"):
         identify(tmp_path)
 
 
 def test_statistics_of_an_absurd_size_are_never_read(flux2_vae: VAE, tmp_path: Path) -> None:
     path = altered(flux2_vae, tmp_path / "x.safetensors", lambda tensors: tensors.update({MEAN: torch.zeros(100_000)}))
-    with pytest.raises(WrongTensors, match="100000"):
+    with refuses(WrongTensors, "100000"):
         identify(path)
 
 

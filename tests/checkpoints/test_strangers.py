@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import refuses
 from safetensors.torch import save_file
 
 import vaekit
@@ -41,7 +42,7 @@ UNET = each("down_blocks.#.resnets.0.time_emb_proj.weight") | weights(
 CLIP = each("text_model.encoder.layers.#.self_attn.k_proj.weight")
 WITHOUT_A_VAE: dict[str, tuple[str, Shapes]] = {
     "kohya": (
-        "LoRA in kohya's",
+        "LoRA",
         weights(
             "lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight",
             "lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight",
@@ -50,19 +51,19 @@ WITHOUT_A_VAE: dict[str, tuple[str, Shapes]] = {
         ),
     ),
     "diffusers LoRA": (
-        "LoRA in the diffusers layout",
+        "LoRA",
         weights("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q.lora.down.weight"),
     ),
     "old diffusers LoRA": (
-        "LoRA in the diffusers layout",
+        "LoRA",
         weights("down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.down.weight"),
     ),
     "FLUX LoRA": (
-        "LoRA in the diffusers layout",
+        "LoRA",
         weights("transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight"),
     ),
-    "PEFT": ("LoRA in PEFT's", weights("base_model.model.down_blocks.1.attentions.0.to_q.lora_A.weight")),
-    "PEFT in memory": ("LoRA in PEFT's", weights("unet.mid_block.attentions.0.to_k.lora_A.default.weight")),
+    "PEFT": ("LoRA", weights("base_model.model.down_blocks.1.attentions.0.to_q.lora_A.weight")),
+    "PEFT in memory": ("LoRA", weights("unet.mid_block.attentions.0.to_k.lora_A.default.weight")),
     "LoHa": ("LyCORIS", weights("lora_unet_mid_block.hada_w1_a", "lora_unet_mid_block.alpha")),
     "LoKr": ("LyCORIS", weights("lycoris_blocks_0_attn.lokr_w1", "lycoris_blocks_0_attn.lokr_w2")),
     "SD1 embedding": ("textual-inversion", {"emb_params": (2, 768)}),
@@ -84,58 +85,58 @@ WITHOUT_A_VAE: dict[str, tuple[str, Shapes]] = {
         weights("down_blocks.0.motion_modules.0.temporal_transformer.proj_in.weight"),
     ),
     "SD1 checkpoint": (
-        "SD1 checkpoint .* without its VAE",
+        "SD1",
         LDM_UNET | {f"cond_stage_model.transformer.{k}": s for k, s in CLIP.items()},
     ),
     "SD2 checkpoint": (
-        "SD2 checkpoint .* without its VAE",
+        "SD2",
         LDM_UNET | each("cond_stage_model.model.transformer.resblocks.#.attn.in_proj_weight"),
     ),
     "SDXL checkpoint": (
-        "SDXL checkpoint .* without its VAE",
+        "SDXL",
         LDM_UNET | each("conditioner.embedders.0.transformer.text_model.encoder.layers.#.mlp.fc1.weight"),
     ),
-    "LDM UNet": ("UNet of a Stable Diffusion", LDM_UNET),
+    "LDM UNet": ("UNet", LDM_UNET),
     "bare LDM UNet": (
-        "UNet of a Stable Diffusion",
+        "UNet",
         {k.removeprefix("model.diffusion_model."): s for k, s in LDM_UNET.items()},
     ),
-    "UNet": ("UNet in the diffusers layout", UNET),
+    "UNet": ("UNet", UNET),
     "FLUX.1": (
-        r"FLUX\.1 transformer.*`ae.safetensors`",
+        "FLUX.1",
         each("double_blocks.#.img_attn.qkv.weight") | weights("img_in.weight"),
     ),
     "FLUX.1 in a checkpoint": (
-        r"FLUX\.1 transformer",
+        "FLUX.1",
         each("model.diffusion_model.double_blocks.#.img_attn.qkv.weight"),
     ),
     "FLUX.1 in diffusers": (
-        r"FLUX\.1 transformer",
+        "FLUX.1",
         each("transformer_blocks.#.attn.add_q_proj.weight") | each("single_transformer_blocks.#.proj_mlp.weight"),
     ),
     "FLUX.2": (
-        r"FLUX\.2 transformer",
+        "FLUX.2",
         each("double_blocks.#.img_attn.qkv.weight") | weights("double_stream_modulation_img.lin.weight"),
     ),
     "Chroma": (
-        "Chroma transformer",
+        "Chroma",
         each("double_blocks.#.img_attn.qkv.weight") | weights("distilled_guidance_layer.in_proj.weight"),
     ),
-    "HunyuanVideo": ("HunyuanVideo transformer", each("double_blocks.#.img_attn_qkv.weight")),
-    "SD3": ("SD3 transformer", each("joint_blocks.#.x_block.attn.qkv.weight")),
+    "HunyuanVideo": ("HunyuanVideo", each("double_blocks.#.img_attn_qkv.weight")),
+    "SD3": ("SD3", each("joint_blocks.#.x_block.attn.qkv.weight")),
     "SD3 in diffusers": (
-        "SD3 transformer",
+        "SD3",
         each("transformer_blocks.#.attn.add_q_proj.weight") | weights("pos_embed.proj.weight"),
     ),
     "Qwen-Image": (
-        "Qwen-Image transformer",
+        "Qwen-Image",
         each("transformer_blocks.#.img_mod.1.weight") | weights("txt_norm.weight"),
     ),
-    "Sana": ("Sana transformer", each("blocks.#.mlp.inverted_conv.conv.weight") | weights("x_embedder.proj.weight")),
-    "Sana in diffusers": ("Sana transformer", each("transformer_blocks.#.ff.conv_inverted.weight")),
-    "Wan": ("Wan transformer", each("blocks.#.self_attn.norm_q.weight") | each("blocks.#.modulation")),
+    "Sana": ("Sana", each("blocks.#.mlp.inverted_conv.conv.weight") | weights("x_embedder.proj.weight")),
+    "Sana in diffusers": ("Sana", each("transformer_blocks.#.ff.conv_inverted.weight")),
+    "Wan": ("Wan", each("blocks.#.self_attn.norm_q.weight") | each("blocks.#.modulation")),
     "Wan in diffusers": (
-        "Wan transformer",
+        "Wan",
         each("blocks.#.attn1.norm_q.weight") | weights("condition_embedder.time_embedder.linear_1.weight"),
     ),
     "Z-Image": (
@@ -152,7 +153,7 @@ WITHOUT_A_VAE: dict[str, tuple[str, Shapes]] = {
         each("down_blocks.0.#.channelwise.0.weight") | weights("clf.1.weight"),
     ),
     "DiT": ("diffusion transformer", each("transformer_blocks.#.attn1.to_q.weight")),
-    "CLIP": ("CLIP text encoder", CLIP),
+    "CLIP": ("CLIP", CLIP),
     "CLIP vision": ("image encoder", each("vision_model.encoder.layers.#.self_attn.k_proj.weight")),
     "OpenCLIP": ("OpenCLIP", each("transformer.resblocks.#.attn.in_proj_weight") | weights("text_projection")),
     "T5": ("T5", each("encoder.block.#.layer.0.SelfAttention.q.weight") | weights("shared.weight")),
@@ -169,20 +170,20 @@ WITHOUT_A_VAE: dict[str, tuple[str, Shapes]] = {
     ),
     "compact": ("upscaler", each("body.#.weight", 6)),
     "ResNet": ("ResNet", weights("layer1.0.conv1.weight", "layer4.0.conv1.weight", "fc.weight")),
-    "LPIPS": ("network of features", {f"lin{i}.model.1.weight": (1, 64, 1, 1) for i in range(5)}),
-    "half of something": ("encoder of no family that vaekit knows", each("encoder.layers.#.mixer.weight")),
-    "the other half": ("decoder of no family that vaekit knows", each("decoder.layers.#.mixer.weight")),
-    "something": ("autoencoder of no family", each("encoder.#.mixer.weight") | each("decoder.#.mixer.weight")),
-    "nothing known": ("no family that vaekit knows", {"layer.weight": (4, 4)}),
+    "LPIPS": ("LPIPS", {f"lin{i}.model.1.weight": (1, 64, 1, 1) for i in range(5)}),
+    "half of something": ("encoder", each("encoder.layers.#.mixer.weight")),
+    "the other half": ("decoder", each("decoder.layers.#.mixer.weight")),
+    "something": ("autoencoder", each("encoder.#.mixer.weight") | each("decoder.#.mixer.weight")),
+    "nothing known": ("1 tensors", {"layer.weight": (4, 4)}),
 }
 
 
 @pytest.mark.parametrize("name", WITHOUT_A_VAE)
 def test_a_file_without_a_vae_is_called_what_it_is(name: str, tmp_path: Path) -> None:
-    words, shapes = WITHOUT_A_VAE[name]
+    fact, shapes = WITHOUT_A_VAE[name]
     path = tmp_path / "sd-vae.safetensors"
     save_file({key: torch.zeros(shape) for key, shape in shapes.items()}, path)
-    with pytest.raises(UnknownVAE, match=words) as caught:
+    with refuses(UnknownVAE, fact) as caught:
         vaekit.load(path)
     assert not isinstance(caught.value, NotRunnable)
     assert f"{len(shapes)} tensors" in caught.value.found
@@ -198,7 +199,7 @@ def test_every_stranger_in_the_table_has_a_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "content"),
+    ("fact", "content"),
     [
         ("optimiser", {"state": {0: {"step": 3, "exp_avg": torch.ones(2, 2)}}, "param_groups": [{"lr": 0.1}]}),
         ("optimiser", {"epoch": 3, "optimizer_states": {"0": {"state": {"1": {"x": torch.ones(2)}}}}}),
@@ -209,9 +210,9 @@ def test_every_stranger_in_the_table_has_a_file() -> None:
         ),
     ],
 )
-def test_dictionaries_in_dictionaries(words: str, content: dict[str, Any], tmp_path: Path) -> None:
+def test_dictionaries_in_dictionaries(fact: str, content: dict[str, Any], tmp_path: Path) -> None:
     torch.save(content, tmp_path / "x.pt")
-    with pytest.raises(UnknownVAE, match=words):
+    with refuses(UnknownVAE, fact):
         identify(tmp_path / "x.pt")
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from refusals import refuses
 
 from vaekit.checkpoints.collection.folders import folder_for_new, models_folders, scan, scan_all
 from vaekit.errors import CannotWrite
@@ -133,7 +134,7 @@ def test_where_the_folders_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_the_first_folder_that_can_be_written(tmp_path: Path) -> None:
     put(tmp_path / "file")
     assert folder_for_new([tmp_path / "file", tmp_path / "new" / "deep"]) == tmp_path / "new" / "deep"
-    with pytest.raises(CannotWrite, match="--models"):
+    with refuses(CannotWrite, "--models"):
         folder_for_new([tmp_path / "file"])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import refuses
 
 from vaekit.checkpoints.collection.getting import get
 from vaekit.checkpoints.loading import located
@@ -76,9 +77,8 @@ def test_a_cut_connection_is_taken_up_where_it_broke(hub: Hub, known: None) -> N
 
 def test_after_giving_up_the_next_call_goes_on(hub: Hub, known: None, models: Path) -> None:
     hub.cuts = [700_000, 0, 0, 0, 0, 0]
-    with pytest.raises(CannotFetch, match="700,000 of 1,048,576 bytes") as told:
+    with refuses(CannotFetch, "700,000", "1,048,576"):
         get("known")
-    assert "goes on from there" in str(told.value)
     assert visible(models) == []
     hub.asked.clear()
     hub.cuts = []
@@ -116,7 +116,7 @@ def test_wrong_bytes_are_thrown_away(hub: Hub, known: None, models: Path) -> Non
 
 def test_another_file_at_the_hub_is_not_even_fetched(hub: Hub, known: None) -> None:
     hub.files["owner/name/vae.safetensors"] = WEIGHTS[::-1]
-    with pytest.raises(WrongHash, match="another file as owner/name") as told:
+    with refuses(WrongHash, "owner/name") as told:
         get("known")
     assert DIGEST in str(told.value)
     assert hub.gets == []
@@ -124,7 +124,7 @@ def test_another_file_at_the_hub_is_not_even_fetched(hub: Hub, known: None) -> N
 
 def test_another_file_in_the_way_is_left_alone(hub: Hub, known: None, models: Path) -> None:
     (models / "known.safetensors").write_bytes(b"mine")
-    with pytest.raises(WrongHash, match="--as"):
+    with refuses(WrongHash, "--as"):
         get("known")
     assert (models / "known.safetensors").read_bytes() == b"mine"
     assert get("known", name="theirs").path == models / "theirs.safetensors"
@@ -151,33 +151,31 @@ def test_what_the_hub_announces_is_held_against_what_comes(hub: Hub, with_card: 
     with_card("new", WEIGHTS, sha256="", verified=False)
     hub.files["owner/name/vae.safetensors"] = WEIGHTS
     hub.lie = "0" * 64
-    with pytest.raises(WrongHash, match="0" * 64):
+    with refuses(WrongHash, "0" * 64):
         get("new")
     assert list(models.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "words"),
+    ("status", "headers", "facts"),
     [
-        (401, {"X-Error-Code": "GatedRepo"}, ["gated", "accept the terms", "HF_TOKEN", "/owner/name"]),
-        (403, {"X-Error-Message": "not on the list"}, ["gated", "not on the list", "HF_TOKEN"]),
-        (401, {}, ["gated, private, or not there", "no token was sent"]),
-        (404, {"X-Error-Code": "EntryNotFound"}, ["There is no owner/name/vae.safetensors", "moved or renamed"]),
-        (404, {"X-Error-Code": "RepoNotFound"}, ["There is no owner/name/vae.safetensors"]),
-        (500, {}, ["in trouble", "status 500"]),
-        (503, {}, ["in trouble"]),
-        (429, {}, ["too much to do"]),
-        (418, {}, ["refused"]),
+        (401, {"X-Error-Code": "GatedRepo"}, ["HF_TOKEN", "/owner/name"]),
+        (403, {"X-Error-Message": "not on the list"}, ["not on the list", "HF_TOKEN"]),
+        (401, {}, ["owner/name"]),
+        (404, {"X-Error-Code": "EntryNotFound"}, ["owner/name/vae.safetensors"]),
+        (404, {"X-Error-Code": "RepoNotFound"}, ["owner/name/vae.safetensors"]),
+        (500, {}, ["500"]),
+        (503, {}, []),
+        (429, {}, []),
+        (418, {}, []),
     ],
 )
 def test_a_refusal_is_told_plainly(
-    hub: Hub, known: None, models: Path, status: int, headers: dict[str, str], words: list[str]
+    hub: Hub, known: None, models: Path, status: int, headers: dict[str, str], facts: list[str]
 ) -> None:
     hub.status, hub.headers = status, headers
-    with pytest.raises(CannotFetch) as told:
+    with refuses(CannotFetch, *facts) as told:
         get("known")
-    for word in words:
-        assert word in str(told.value)
     assert "\n" not in str(told.value)
     assert list(models.iterdir()) == []
 
@@ -187,7 +185,7 @@ def test_a_token_is_sent_and_told(hub: Hub, known: None, monkeypatch: pytest.Mon
     get("known")
     assert {request.token for request in hub.asked} == {"Bearer hf_secret"}
     hub.status, hub.headers = 403, {"X-Error-Code": "GatedRepo"}
-    with pytest.raises(CannotFetch, match="a token without access was sent") as told:
+    with refuses(CannotFetch, "HF_TOKEN") as told:
         get("known", name="again", sha256="0" * 64)
     assert "secret" not in str(told.value)
 
@@ -199,14 +197,14 @@ def test_no_server_at_all(known: None, hub: Hub, monkeypatch: pytest.MonkeyPatch
         template = address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "ENDPOINT", address)
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        with pytest.raises(CannotFetch, match=f"{address} cannot be reached"):
+        with refuses(CannotFetch, address):
             get("known")
 
 
 def test_a_full_disk_is_told_before_it_is_full(hub: Hub, known: None, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(CannotWrite, match="has room for 1,000 bytes"):
+    with refuses(CannotWrite, "1,000"):
         get("known")
     assert hub.gets == []
 
@@ -217,7 +215,7 @@ def test_two_at_once(hub: Hub, known: None) -> None:
     first.start()
     while not hub.gets:
         time.sleep(0.01)
-    with pytest.raises(CannotFetch, match="right now"):
+    with refuses(CannotFetch, "known"):
         get("known")
     hub.stall.set()
     first.join()
@@ -295,14 +293,14 @@ def test_a_repository_without_a_vae(hub: Hub, models: Path) -> None:
         "some/many/b.safetensors": b"0",
         "some/none/README.md": b"0",
     }
-    for repo, words in (
-        ("unet", "UNet2DConditionModel"),
-        ("many", "a.safetensors, b.safetensors"),
-        ("none", "holds 0"),
+    for repo, facts in (
+        ("unet", ["UNet2DConditionModel"]),
+        ("many", ["a.safetensors", "b.safetensors"]),
+        ("none", ["0"]),
     ):
-        with pytest.raises(CannotFetch, match=words):
+        with refuses(CannotFetch, *facts):
             get(f"some/{repo}")
-    with pytest.raises(CannotFetch, match="There is no some/absent"):
+    with refuses(CannotFetch, "some/absent"):
         get("some/absent")
     assert list(models.iterdir()) == []
 
@@ -312,7 +310,7 @@ def test_no_name_at_all(hub: Hub, models: Path, name: str) -> None:
     with pytest.raises(VaekitError):
         get(name)
     assert list(models.iterdir()) == []
-    with pytest.raises(NotFound, match="sd-vae-ft-mse"):
+    with refuses(NotFound, "sd-vae-ft-mse"):
         get("sd-vae-ft-ms")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from family_examples import EXAMPLES
+from refusals import refuses
 
 from vaekit.checkpoints.collection.getting import get
 from vaekit.checkpoints.collection.pushing import files_to_push, push
@@ -90,7 +91,7 @@ def test_a_dry_run_asks_nobody(hub: Hub, run: Path) -> None:
 def test_more_goes_only_where_it_is_asked_for(run: Path) -> None:
     asked = [file.relative_to(run).as_posix() for file in files_to_push(run, ["*.json", "checkpoints/*"])]
     assert asked[3:] == ["recipe.json", "checkpoints/1/state.safetensors"]
-    with pytest.raises(NotFound, match=r"Nothing .* is called \*\.gif"):
+    with refuses(NotFound, "*.gif"):
         files_to_push(run, ["*.gif"])
 
 
@@ -117,43 +118,34 @@ def test_a_pattern_without_a_slash_stays_at_the_top(run: Path) -> None:
     assert told(run, "*.json") == [*ours, "recipe.json"]
     assert told(run, "*.safetensors") == ours
     assert told(run, "held_out/*.png") == [*ours, "held_out/0000.png"]
-    with pytest.raises(NotFound, match="with the folder"):
+    with refuses(NotFound, "0000.png"):
         told(run, "0000.png")
 
 
 @pytest.mark.parametrize("left", ["config.json", "small_encoder.safetensors"])
 def test_what_a_crash_left_is_no_finished_run(tmp_path: Path, left: str) -> None:
     put(tmp_path / "run" / left)
-    with pytest.raises(NotFound, match="no finished run"):
+    with refuses(NotFound, "run"):
         files_to_push(tmp_path / "run")
 
 
 def test_an_unfinished_run_is_not_pushed(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no finished run"):
+    with pytest.raises(NotFound):
         push(tmp_path, "someone/anime")
 
 
 def test_without_a_token_nobody_is_asked(hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    with pytest.raises(CannotPush, match="No token") as told:
+    with refuses(CannotPush, "HF_TOKEN", "hf auth login"):
         push(run, "someone/anime")
-    assert "HF_TOKEN" in str(told.value) and "hf auth login" in str(told.value)
     assert hub.asked == []
 
 
 @pytest.mark.parametrize("place", ["repos/create", "preupload", "commit/main", "/info/lfs/", "/lfs/"])
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (401, "does not know the token"),
-        (403, "may not write to someone/anime"),
-        (404, "There is no someone/anime"),
-        (418, "refused what was sent"),
-    ],
-)
-def test_a_refusal_is_told_plainly(hub: Hub, run: Path, token: None, place: str, status: int, words: str) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 418])
+def test_a_refusal_is_told_plainly(hub: Hub, run: Path, token: None, place: str, status: int) -> None:
     hub.refused = {place: status}
-    with pytest.raises(CannotPush, match=words) as told:
+    with refuses(CannotPush, "someone/anime") as told:
         push(run, "someone/anime")
     assert "\n" not in str(told.value) and "secret" not in str(told.value)
     assert hub.files == {}
@@ -163,10 +155,10 @@ def test_no_network(run: Path, token: None, monkeypatch: pytest.MonkeyPatch) -> 
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(CannotPush, match=r"127\.0\.0\.1:9 cannot be reached"):
+    with refuses(CannotPush, "127.0.0.1:9"):
         push(run, "someone/anime")
 
 
 def test_no_name_of_a_repository(run: Path, token: None) -> None:
-    with pytest.raises(CannotPush, match="no name of a repository"):
+    with refuses(CannotPush, "a/b/c"):
         push(run, "a/b/c")

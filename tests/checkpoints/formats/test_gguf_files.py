@@ -8,6 +8,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from refusals import refuses
 from torch import Tensor
 
 from vaekit.checkpoints.families import family_of
@@ -144,7 +145,7 @@ def test_weights_in_the_shape_that_they_had_before_blocks(tmp_path: Path) -> Non
     path = write(tmp_path / "x.gguf", {"conv.weight": convolution.reshape(-1, 64)}, Kind.Q8_0, **told)
     assert read_all(path)["conv.weight"].shape == (8, 4, 8, 6)
     path = write(tmp_path / "y.gguf", {"conv.weight": NUMBERS}, Kind.F32, **{next(iter(told)): [2, 2]})
-    with pytest.raises(BadCheckpoint, match="another size"):
+    with pytest.raises(BadCheckpoint):
         open_tensors(path)
 
 
@@ -167,7 +168,7 @@ def test_other_formats_are_refused_by_name_where_they_are_needed(
     assert load(path).config == kl_vae.config
     spec = open_tensors(path).specs["model.diffusion_model.x.weight"]
     assert (spec.shape, spec.stored_as, spec.readable) == ((4, 64), "q4_0", False)
-    with pytest.raises(BadCheckpoint, match=r"8 of the tensors asked for as Q4_0, such as .*attn_1") as told:
+    with refuses(BadCheckpoint, "8", "Q4_0", "attn_1") as told:
         load(write(tmp_path / "y.gguf", named, matrices))
     assert "F16" in told.value.remedy
 
@@ -180,20 +181,20 @@ def test_whole_numbers_are_read_by_nobody(tmp_path: Path) -> None:
     writer.write_tensors_to_file()
     writer.close()
     file = open_tensors(tmp_path / "x.gguf")
-    with pytest.raises(BadCheckpoint, match="as I32, such as x"):
+    with refuses(BadCheckpoint, "I32", "x"):
         file.read(["x"])
 
 
 def test_the_other_byte_order(tmp_path: Path) -> None:
     path = write(tmp_path / "x.gguf", {"x": NUMBERS}, Kind.F32, endian=gguf.GGUFEndian.BIG)
-    with pytest.raises(BadCheckpoint, match="gguf-convert-endian"):
+    with refuses(BadCheckpoint, "gguf-convert-endian"):
         open_tensors(path)
 
 
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "x.safetensors", {"x": NUMBERS}, Kind.F32)
     monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(MissingPackage, match=r"gguf is not installed.*pip install 'vaekit\[gguf\]'"):
+    with refuses(MissingPackage, "gguf", "pip install 'vaekit[gguf]'"):
         open_tensors(path)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusals import refuses
 from torch import Tensor, nn
 
 from vaekit.checkpoints.formats.files import open_tensors
@@ -184,5 +185,5 @@ def test_tensors_are_read_beside_leftovers(
 def test_tensors_written_by_pickle_alone_are_called_what_they_are(tmp_path: Path, protocol: int) -> None:
     """Each holds a pickle of its own, whose reader in torch runs what it finds."""
     (tmp_path / "x.pkl").write_bytes(pickle.dumps({"weight": torch.ones(2)}, protocol))
-    with pytest.raises(BadCheckpoint, match=r"written by pickle alone.*not by torch.save"):
+    with refuses(BadCheckpoint, "torch.save"):
         open_tensors(tmp_path / "x.pkl")

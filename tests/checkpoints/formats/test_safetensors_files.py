@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import refuses
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -75,7 +76,7 @@ def test_a_vae_beside_weights_of_four_bits(tmp_path: Path, kl_vae: VAE) -> None:
     assert inspect(path).dtypes == ("float16",)
     file = open_tensors(path)
     assert file.specs["model.diffusion_model.F4.weight"].stored_as == "f4"
-    with pytest.raises(BadCheckpoint, match=r"1 of the tensors asked for as F4, such as model\.diffusion_model\.F4"):
+    with refuses(BadCheckpoint, "1", "F4", "model.diffusion_model.F4"):
         file.read(["model.diffusion_model.F4.weight"])
 
 
@@ -85,7 +86,7 @@ def test_a_vae_of_eight_bits_that_are_no_numbers_of_torch_is_refused_by_name(tmp
     header, data = taken_apart(path)
     header["decoder.conv_out.bias"].update(dtype="F8_E8M0", shape=[12])
     put_together(path, header, data)
-    with pytest.raises(BadCheckpoint, match=r"as F8_E8M0, such as decoder\.conv_out\.bias") as caught:
+    with refuses(BadCheckpoint, "F8_E8M0", "decoder.conv_out.bias") as caught:
         load(path)
     assert "F16" in caught.value.remedy
 

@@ -59,12 +59,12 @@ def test_the_view_that_is_right(tmp_path: Path, read_all: Read) -> None:
 @pytest.mark.parametrize("name", VIEWS)
 def test_views_that_lie(tmp_path: Path, name: str) -> None:
     (tmp_path / "x.pt").write_bytes(zipped(tensor_of(VIEWS[name]), {"data/0": bytes(16)}))
-    with pytest.raises(BadCheckpoint, match="tensor"):
+    with pytest.raises(BadCheckpoint):
         open_tensors(tmp_path / "x.pt")
 
 
 @pytest.mark.parametrize("records", [{}, {"data/0": bytes(15)}, {"data/1": bytes(16)}])
 def test_storages_that_are_not_there(tmp_path: Path, records: dict[str, bytes]) -> None:
     (tmp_path / "x.pt").write_bytes(zipped(tensor_of(b"K\x00K\x01\x85K\x01\x85"), records))
-    with pytest.raises(BadCheckpoint, match="storage 0"):
+    with pytest.raises(BadCheckpoint):
         open_tensors(tmp_path / "x.pt")

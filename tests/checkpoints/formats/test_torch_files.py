@@ -121,5 +121,5 @@ def test_a_file_that_changes_under_us(tmp_path: Path, saved: Saved) -> None:
     (tmp_path / "x.pt").write_bytes(saved({"x": torch.ones(5000)}))
     file = open_tensors(tmp_path / "x.pt")
     (tmp_path / "x.pt").write_bytes(b"short")
-    with pytest.raises(BadCheckpoint, match="changed"):
+    with pytest.raises(BadCheckpoint):
         file.read(["x"])

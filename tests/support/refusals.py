@@ -1,0 +1,28 @@
+"""How tests check an error: its class, and the data that it names. Its sentences may change."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import pytest
+
+from vaekit.errors import VaekitError
+
+Error = TypeVar("Error", bound=BaseException)
+
+
+def missing_facts(error: BaseException, *facts: object) -> list[object]:
+    """Which of these file names, tensor names, numbers or options the error does not name, as whole words."""
+    parts = (error.found, error.expected, error.remedy) if isinstance(error, VaekitError) else (str(error),)
+    text = " ".join(parts)
+    return [fact for fact in facts if not re.search(rf"(?<![^\W_]){re.escape(str(fact))}(?![^\W_])", text)]
+
+
+@contextmanager
+def refuses(kind: type[Error] | tuple[type[Error], ...], *facts: object) -> Iterator[pytest.ExceptionInfo[Error]]:
+    """`pytest.raises(kind)`, and the error has to name these facts: data, never a phrase of English."""
+    with pytest.raises(kind) as caught:
+        yield caught
+    missing = missing_facts(caught.value, *facts)
+    assert not missing, f"the error names no {missing}: {caught.value}"
