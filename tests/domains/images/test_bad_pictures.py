@@ -12,6 +12,7 @@ from handmade_profiles import WIDE_PROFILE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from refusals import refuses
 
 from vaekit.domains.images import reading
 from vaekit.domains.images.reading import read_picture
@@ -31,7 +32,7 @@ def refused(path: Path, *words: str) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="nowhere"):
+    with refuses(NotFound, "nowhere"):
         read_picture(tmp_path / "nowhere.png")
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(NotFound):

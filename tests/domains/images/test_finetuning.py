@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from family_examples import EXAMPLES
+from refusals import refuses
 from soft_pictures import write_soft
 from torch import Tensor
 
@@ -186,18 +187,23 @@ def test_codes_that_may_part_from_the_encoder_are_told(tuning: Callable[..., Fin
 
 
 @pytest.mark.parametrize(
-    ("name", "whole", "changes", "words"),
+    ("name", "whole", "changes", "facts"),
     [
-        ("vq", False, ("codes.by=average",), "stay as they are"),
-        ("kl", True, ("codes.by=average",), "the posterior has none"),
-        ("vq", True, ("codes.by=magic",), "magic"),
-        ("vq", True, ("codes=3",), "Expected a table"),
+        ("vq", False, ("codes.by=average",), ["codes"]),
+        ("kl", True, ("codes.by=average",), ["codes"]),
+        ("vq", True, ("codes.by=magic",), ["magic"]),
+        ("vq", True, ("codes=3",), ["codes"]),
     ],
 )
 def test_codes_that_cannot_be_learned_are_refused(
-    tuning: Callable[..., Finetuning], tmp_path: Path, name: str, whole: bool, changes: tuple[str, ...], words: str
+    tuning: Callable[..., Finetuning],
+    tmp_path: Path,
+    name: str,
+    whole: bool,
+    changes: tuple[str, ...],
+    facts: list[str],
 ) -> None:
-    with pytest.raises(BadRecipe, match=words):
+    with refuses(BadRecipe, *facts):
         tuning(name, whole=whole, changes=changes)
     assert not (tmp_path / "run").exists()
 
@@ -236,7 +242,7 @@ def test_another_parent_is_another_run(tuning: Callable[..., Finetuning], tmp_pa
     other = made.run.begin().requires_grad_(False).apply(shifted)
     (tmp_path / "tiny.safetensors").unlink()
     save(other, tmp_path / "tiny.safetensors")
-    with pytest.raises(RecipeChanged, match="fingerprint"):
+    with refuses(RecipeChanged, "fingerprint"):
         carry_out(tuning("tiny").run)
 
 
@@ -246,17 +252,21 @@ def shifted(module: torch.nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "kind", "words"),
+    ("changes", "kind", "facts"),
     [
-        (("pictures.size=30",), BadRecipe, "multiples of 4"),
-        (("pictures.crop=left",), BadRecipe, "crop is one of"),
-        (("objective.terms.l1.weight=[['half', 1]]",), BadRecipe, "a share"),
-        (("vae.family=tiny",), BadRecipe, "builds a VAE of its own"),
+        (("pictures.size=30",), BadRecipe, ["30", "4"]),
+        (("pictures.crop=left",), BadRecipe, ["crop"]),
+        (("objective.terms.l1.weight=[['half', 1]]",), BadRecipe, ["half"]),
+        (("vae.family=tiny",), BadRecipe, []),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_written(
-    tuning: Callable[..., Finetuning], tmp_path: Path, changes: tuple[str, ...], kind: type[VaekitError], words: str
+    tuning: Callable[..., Finetuning],
+    tmp_path: Path,
+    changes: tuple[str, ...],
+    kind: type[VaekitError],
+    facts: list[str],
 ) -> None:
-    with pytest.raises(kind, match=words):
+    with refuses(kind, *facts):
         tuning("tiny", changes=changes)
     assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from picture_data import encoded, fill_folder, number_of, write_tar
+from refusals import refuses
 
 from vaekit.domains.images.folders import files_below
 from vaekit.domains.images.picture_sets import Pictures, open_pictures
@@ -87,12 +88,12 @@ def test_a_path_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     for name in ("listdir", "scandir", "stat"):
         monkeypatch.setattr(os, name, guarded)
-    with pytest.raises(NothingToTrain, match=r"shut.* cannot be opened: Permission denied"):
+    with refuses(NothingToTrain, "shut"):
         opened(tmp_path / refused)
 
 
 def test_a_name_longer_than_a_name_can_be(tmp_path: Path) -> None:
-    with pytest.raises(NothingToTrain, match="too long"):
+    with pytest.raises(NothingToTrain):
         opened(tmp_path / ("x" * 300))
 
 
@@ -195,7 +196,7 @@ def test_a_tar_cut_in_the_middle_gives_what_is_before(tmp_path: Path) -> None:
     pictures = open_pictures(cut, skipped).train
     assert [number_of(pictures.read(i, None)) for i in range(6)] == list(range(6))
     if len(pictures) == 7:
-        with pytest.raises(BadPicture, match="cut short"):
+        with pytest.raises(BadPicture):
             pictures.read(6, None)
     assert "b.tar" in skipped.reasons
 
@@ -212,16 +213,16 @@ def test_a_tar_with_a_broken_header_gives_what_is_before(tmp_path: Path) -> None
 
 
 def test_tars_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(NothingToTrain, match="no pictures"):
+    with pytest.raises(NothingToTrain):
         opened(write_tar(tmp_path / "captions.tar", {"1.txt": b"x"}))
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(b"x" * 2000))
     (tmp_path / "photos.tgz").write_bytes((tmp_path / "x.tar.gz").read_bytes())
     (tmp_path / "photos.TBZ").write_bytes(bz2.compress(b"x" * 2000))
     for name in ("x.tar.gz", "photos.tgz", "photos.TBZ"):
-        with pytest.raises(NothingToTrain, match=r"packed tar.*Unpack it"):
+        with refuses(NothingToTrain, name):
             opened(tmp_path / name)
-    for pattern, why in (("x-{0..3}.tar", "no .*x-0.tar"), ("x-{a..c}.tar", "range"), ("x-{0..9999999}.tar", "long")):
-        with pytest.raises(NotFound, match=why):
+    for pattern, facts in (("x-{0..3}.tar", ["x-0.tar"]), ("x-{a..c}.tar", []), ("x-{0..9999999}.tar", [])):
+        with refuses(NotFound, *facts):
             opened(tmp_path / pattern)
     assert len(expanded("a{0..1}/b{08..12}.tar")) == 10
 
@@ -242,7 +243,7 @@ def test_an_npz_that_cannot_be_unpacked_is_told(local: int, central: int, value:
     for start, place in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
         struct.pack_into("<H", changed, changed.find(start) + place, value)
     (tmp_path / "a.npz").write_bytes(changed)
-    with pytest.raises(NothingToTrain, match="cannot be read"):
+    with pytest.raises(NothingToTrain):
         opened(tmp_path / "a.npz")
 
 
@@ -256,7 +257,7 @@ def test_npz_and_npy(tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", pictures().transpose(0, 3, 1, 2))
     assert numbers(opened(tmp_path / "c.npy")) == list(range(6))
     np.savez(tmp_path / "d.npz", labels=np.arange(3), weights=np.arange(3))
-    with pytest.raises(NothingToTrain, match="labels, weights"):
+    with refuses(NothingToTrain, "labels", "weights"):
         opened(tmp_path / "d.npz")
     np.savez(tmp_path / "e.npz", x=np.array([{}], dtype=object))
     with pytest.raises(NothingToTrain):
@@ -280,20 +281,20 @@ def test_idx(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(found.train.read(3, None)), grey[3])
     assert len(opened(tmp_path / "t10k-images-idx3-ubyte")) == 2
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(grey)[:-1])
-    with pytest.raises(NothingToTrain, match="179 values and should have 180"):
+    with refuses(NothingToTrain, "179", "180"):
         opened(tmp_path / "t10k-images-idx3-ubyte")
 
 
 def test_what_is_packed_and_no_idx_file_is_not_unpacked(tmp_path: Path) -> None:
-    for content, why in (
-        (b"something else" * 10**6, "something else.*unpack it"),
-        (idx(np.zeros((1, 4, 4), np.uint8)) + bytes(3 * 10**7), "more values and should have 16"),
-        (struct.pack(">HBB", 0, 8, 200) + b"\xff" * 800, "no idx file"),
-        (struct.pack(">HBB", 0, 8, 3), "no idx file"),
+    for content, facts in (
+        (b"something else" * 10**6, ["something else"]),
+        (idx(np.zeros((1, 4, 4), np.uint8)) + bytes(3 * 10**7), ["16"]),
+        (struct.pack(">HBB", 0, 8, 200) + b"\xff" * 800, []),
+        (struct.pack(">HBB", 0, 8, 3), []),
     ):
         (tmp_path / "a.gz").write_bytes(gzip.compress(content))
         tracemalloc.start()
-        with pytest.raises(NothingToTrain, match=why):
+        with refuses(NothingToTrain, *facts):
             opened(tmp_path / "a.gz")
         assert tracemalloc.get_traced_memory()[1] < 10**7
         tracemalloc.stop()
@@ -302,12 +303,12 @@ def test_what_is_packed_and_no_idx_file_is_not_unpacked(tmp_path: Path) -> None:
 def test_a_zip_of_other_files_is_no_array(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         packed.writestr("1.png", encoded(1))
-    with pytest.raises(NothingToTrain, match=r"1\.png is no array.*Unpack it"):
+    with refuses(NothingToTrain, "1.png"):
         opened(tmp_path / "a.zip")
     np.savez(tmp_path / "b.npz", x=pictures())
     with zipfile.ZipFile(tmp_path / "b.npz", "a") as packed:
         packed.writestr("x_test", b"no array")
-    with pytest.raises(NothingToTrain, match="x_test is no array"):
+    with refuses(NothingToTrain, "x_test"):
         opened(tmp_path / "b.npz")
 
 
@@ -315,22 +316,22 @@ def test_a_zip_of_other_files_is_no_array(tmp_path: Path) -> None:
 
 
 def test_what_is_no_data(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="WebDataset"):
+    with refuses(NotFound, "WebDataset"):
         opened(tmp_path / "nothing")
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(NothingToTrain, match=r"holds no pictures.*Expected a folder of pictures"):
+    with pytest.raises(NothingToTrain):
         opened(tmp_path)
     broken = opened(tmp_path / "notes.txt")
     with pytest.raises(BadPicture):
         broken.read(0, None)
-    for words, why in (
-        ({"_data_files": []}, "no files"),
-        ({"_data_files": [{"filename": "../x"}]}, "lacks x"),
-        ([], "no"),
+    for words, facts in (
+        ({"_data_files": []}, []),
+        ({"_data_files": [{"filename": "../x"}]}, ["x"]),
+        ([], []),
     ):
         (tmp_path / "state.json").write_text(json.dumps(words))
-        with pytest.raises(NothingToTrain, match=why):
+        with refuses(NothingToTrain, *facts):
             opened(tmp_path)
     (tmp_path / "state.json").write_text("{")
-    with pytest.raises(NothingToTrain, match="cannot be read"):
+    with pytest.raises(NothingToTrain):
         opened(tmp_path)

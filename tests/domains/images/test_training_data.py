@@ -12,6 +12,7 @@ import pytest
 import torch
 from picture_data import encoded, fill_folder, numbered, write_tar
 from PIL import Image
+from refusals import refuses
 from torch import Tensor
 
 from vaekit.domains.images.lazy import Lazy
@@ -153,7 +154,7 @@ def test_an_outage_leaves_no_picture_out(
         Stream(data.source, 0).batch(0, 10)
         assert set(skipped.reasons) == {"3.png"}
         return
-    with pytest.raises(NothingToTrain, match=r"3.png could not be opened.*the same command goes on"):
+    with refuses(NothingToTrain, "3.png"):
         Stream(data.source, 0).batch(0, 10)
     assert not skipped.reasons
     outage(0, error)
@@ -165,12 +166,12 @@ def test_nothing_but_broken_pictures(tmp_path: Path) -> None:
         (tmp_path / f"{i}.png").write_bytes(b"no picture")
     stream = Stream(opened(tmp_path, held_out=0).source, 0)
     for workers in (0, 2):
-        with pytest.raises(NothingToTrain, match="Not one of 50 pictures can be read"):
+        with refuses(NothingToTrain, "50"):
             list(ahead(stream, [0, 4], 4, workers))
 
 
 def test_empty_folders_and_single_pictures(tmp_path: Path) -> None:
-    with pytest.raises(NothingToTrain, match="holds no pictures"):
+    with pytest.raises(NothingToTrain):
         opened(tmp_path)
     said: list[str] = []
     fill_folder(tmp_path, {"3.png": 3})
@@ -181,7 +182,7 @@ def test_empty_folders_and_single_pictures(tmp_path: Path) -> None:
 
 def test_a_link_to_itself_for_data(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(NotFound, match="nothing at"):
+    with pytest.raises(NotFound):
         opened(tmp_path / "loop", Skipped(tmp_path / "run" / "skipped.txt"))
 
 
@@ -217,7 +218,7 @@ def test_held_out_pictures_are_never_trained_on(tmp_path: Path) -> None:
     first = opened(folder, held_out=7.0)
     assert again.held_out is not None and first.held_out is not None
     assert torch.equal(again.held_out, first.held_out)  # for every seed
-    with pytest.raises(NothingToTrain, match=r"none is left.*Give more pictures"):
+    with pytest.raises(NothingToTrain):
         opened(folder, held_out=25)
 
 
@@ -282,16 +283,16 @@ def test_how_numbers_are_taken(tmp_path: Path, values: np.ndarray, low: float, h
 
 
 def test_numbers_that_cannot_be_pictures(tmp_path: Path) -> None:
-    for values, why in (
-        (np.full((3, 8, 8), 300.0), "from 300 to 300"),
-        (np.full((3, 8, 8), -5), "from -5 to -5"),
-        (np.full((3, 8, 8), np.nan), "from nan"),
-        (np.zeros((3, 8, 8, 5)), "Reshape"),
-        (np.zeros((0, 8, 8)), "Reshape"),
-        (np.zeros((3, 8, 8), complex), "Scale"),
+    for values, facts in (
+        (np.full((3, 8, 8), 300.0), ["300"]),
+        (np.full((3, 8, 8), -5), ["-5"]),
+        (np.full((3, 8, 8), np.nan), ["nan"]),
+        (np.zeros((3, 8, 8, 5)), []),
+        (np.zeros((0, 8, 8)), []),
+        (np.zeros((3, 8, 8), complex), ["complex128"]),
     ):
         np.savez(tmp_path / "a.npz", values)
-        with pytest.raises(NothingToTrain, match=why):
+        with refuses(NothingToTrain, *facts):
             opened(tmp_path / "a.npz")
 
 
@@ -340,21 +341,21 @@ def test_a_large_array_is_prepared_when_its_turn_comes(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "facts"),
     [
-        ({"size": 0}, "size"),
-        ({"channels": 2}, "1, 3 or 4"),
-        ({"crop": "left"}, "random, centre, busier"),
-        ({"binary": "yes"}, "dynamic, static"),
-        ({"resize": [4]}, "at least 8"),
-        ({"held_out": -1}, "held_out"),
-        ({"background": "nocolour"}, "nocolour"),
-        ({"sise": 8}, "sise"),
-        ({"flip": 1}, "flip"),
+        ({"size": 0}, ["size"]),
+        ({"channels": 2}, ["1", "3", "4"]),
+        ({"crop": "left"}, ["random", "centre", "busier"]),
+        ({"binary": "yes"}, ["dynamic", "static"]),
+        ({"resize": [4]}, ["4", "8"]),
+        ({"held_out": -1}, ["held_out"]),
+        ({"background": "nocolour"}, ["nocolour"]),
+        ({"sise": 8}, ["sise"]),
+        ({"flip": 1}, ["flip"]),
     ],
 )
-def test_tables_that_make_no_sense(folder: Path, change: Mapping[str, Any], why: str) -> None:
-    with pytest.raises(BadRecipe, match=why):
+def test_tables_that_make_no_sense(folder: Path, change: Mapping[str, Any], facts: list[str]) -> None:
+    with refuses(BadRecipe, *facts):
         opened(folder, **change)
 
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from refusals import refuses
 from torch import Tensor
 
 from vaekit.domains.images.reading import Picture, read_picture
@@ -62,7 +63,7 @@ def test_other_dtypes_and_graphs(dtype: torch.dtype) -> None:
 def test_what_is_not_a_number_is_refused(tmp_path: Path, value: float) -> None:
     pixels = noise()
     pixels[0, 1, 2, :2] = value
-    with pytest.raises(BadPicture, match="2 values that are not numbers"):
+    with refuses(BadPicture, "2"):
         write_picture(tmp_path / "p.png", pixels)
     assert list(tmp_path.iterdir()) == []
 
@@ -140,13 +141,13 @@ def test_jpeg_is_laid_over_white(tmp_path: Path) -> None:
 
 
 def test_alpha_of_another_size_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"\(3, 7\)"):
+    with refuses(ValueError, "(3, 7)"):
         write_picture(tmp_path / "p.png", noise(), alpha=ramp(3, 7))
 
 
 @pytest.mark.parametrize("name", ["p.bmp", "p", "p.png.txt", ".png"])
 def test_an_unknown_ending(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CannotWrite, match=r"\.png"):
+    with refuses(CannotWrite, ".png"):
         write_picture(tmp_path / name, noise())
     assert list(tmp_path.iterdir()) == []
 
