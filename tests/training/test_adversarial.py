@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from family_examples import EXAMPLES
+from refusals import refuses
 from torch import Generator, Tensor, nn
 
 from vaekit.checkpoints.families import assemble, family_of
@@ -316,7 +317,7 @@ def test_the_last_layer_is_the_one_that_paints(name: str) -> None:
 def test_a_frozen_decoder_has_no_last_layer(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
     vae = fresh_vae()
     vae.decoder.requires_grad_(False)
-    with pytest.raises(BadRecipe, match="decoder that is trained"):
+    with refuses(BadRecipe, "decoder"):
         adversary().pull(losses_of(vae, pictures), vae, 0)
 
 
@@ -333,7 +334,7 @@ def test_an_adaptive_weight_needs_something_to_be_measured_against(
 ) -> None:
     vae = fresh_vae()
     only_latents = Objective({"kl": TERMS["kl"]()}, {"kl": Weight.constant(1.0)})
-    with pytest.raises(BadRecipe, match="looks at its results"):
+    with pytest.raises(BadRecipe):
         adversary().pull(only_latents(vae, pictures, 0, Generator().manual_seed(0)), vae, 0)
     assert math.isfinite(adversary(adaptive=False).pull(losses_of(vae, pictures), vae, 0)[0].item())
 

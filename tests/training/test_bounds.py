@@ -95,7 +95,7 @@ def test_with_the_true_posterior_it_is_the_evidence_to_the_last_digits() -> None
 
 
 def test_no_draws_are_refused() -> None:
-    with pytest.raises(ValueError, match="one draw"):
+    with pytest.raises(ValueError):
         iwae(k=0)
 
 

