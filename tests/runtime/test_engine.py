@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refuses
 from torch import Tensor, nn
 
 from vaekit.distributions import DiagonalGaussian, GaussianAndCategoricals, Laplace, Normal, Point, SignedBernoulli
@@ -170,14 +171,14 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(1, 3, 4, 4), (1, 8, 4, 4), (4, 4, 4)])
 def test_latents_of_another_vae_are_refused_in_words(vae: VAE, shape: tuple[int, ...]) -> None:
-    with pytest.raises(LatentMismatch, match=r"takes \(pictures, 4 channels"):
+    with refuses(LatentMismatch, "4"):
         engine(vae).decode(torch.zeros(shape))
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(3, 8, 8), (0, 3, 8, 8), (1, 3, 0, 8)])
 def test_what_is_not_a_batch_of_pictures_is_refused(vae: VAE, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"\(b, 3, h, w\) expected"):
+    with refuses(ValueError, "(b, 3, h, w)"):
         engine(vae).encode(torch.zeros(shape))
 
 
@@ -203,9 +204,9 @@ def test_pictures_of_one_size_go_through_a_vector(vector_vae: VAE) -> None:
 def test_pictures_of_another_size_than_the_only_one_are_refused_in_words(
     vector_vae: VAE, size: tuple[int, int]
 ) -> None:
-    with pytest.raises(BadPicture, match=rf"has {size[1]}x{size[0]} pixels\. This VAE takes pictures of 32x32 pixels"):
+    with refuses(BadPicture, f"{size[1]}x{size[0]}", "32x32"):
         Engine(vector_vae).encode(torch.zeros(1, 1, *size))
-    with pytest.raises(LatentMismatch, match=r"takes \(pictures, 5 channels, 1, 1\)"):
+    with refuses(LatentMismatch, "5", "1, 1"):
         Engine(vector_vae).decode(torch.zeros(1, 5, 2, 2))
 
 
@@ -223,7 +224,7 @@ def test_choices_are_batched_as_any_posterior() -> None:
 
 
 def test_pictures_of_another_number_of_channels_are_refused_in_words(vae: VAE) -> None:
-    with pytest.raises(BadPicture, match="have 4 channels"):
+    with refuses(BadPicture, "4"):
         engine(vae).encode(torch.zeros(1, 4, 8, 8))
 
 
@@ -233,7 +234,7 @@ def test_half_a_vae_does_its_half(vae: VAE, pictures: Pictures) -> None:
     decoder_only = engine(VAE(None, vae.to_posterior, vae.decoder, vae.to_likelihood).eval())
     assert torch.equal(encoder_only.encode(x).mean, engine(vae).encode(x).mean)
     assert torch.equal(decoder_only.decode(z), engine(vae).decode(z))
-    with pytest.raises(HalfMissing, match="only its encoder"):
+    with refuses(HalfMissing, "encoder"):
         encoder_only.decode(z)
-    with pytest.raises(HalfMissing, match="only its decoder"):
+    with refuses(HalfMissing, "decoder"):
         decoder_only.encode(x)

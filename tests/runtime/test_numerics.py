@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from refusals import refuses
 from torch import Tensor
 
 from vaekit.distributions import DiagonalGaussian, Laplace
@@ -104,6 +105,6 @@ def test_a_nan_that_was_given_is_left_alone(vae: VAE) -> None:
 
 def test_weights_that_half_precision_cannot_hold_are_refused(vae: VAE) -> None:
     overflowing(vae.decoder.mid.block_1.conv1, 3e8)
-    with pytest.raises(BadPlan, match=r"weights decoder\.mid\.block_1\.conv1\.weight reach .*up to 6\.55e\+04"):
+    with refuses(BadPlan, "decoder.mid.block_1.conv1.weight", "6.55e+04"):
         engine(vae, "fp16")
     assert engine(vae, "bf16").decode(latents()).isfinite().all()

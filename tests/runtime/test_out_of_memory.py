@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import refuses
 from torch import Tensor
 
 from vaekit.distributions import DiagonalGaussian, Laplace
@@ -93,7 +94,7 @@ def test_it_ends_in_words_when_the_smallest_slabs_do_not_fit(
     rows: list[int] = []
     monkeypatch.setattr(slabs, "stream", failing(1000, MemoryError, rows))
     running = engine(vae, memory)
-    with pytest.raises(TooLittleMemory, match=r"memory ran out at 256x320, with the smallest slabs too.*End other"):
+    with refuses(TooLittleMemory, "256x320"):
         running.decode(latents())
     assert 2 <= len(rows) < 20
     assert rows == sorted(rows, reverse=True)

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from refusals import refuses
 
 from vaekit.errors import BadPlan
 from vaekit.runtime.plan import DTYPES, Plan
@@ -23,7 +24,7 @@ def test_dtypes_have_short_and_long_names(name: str) -> None:
 def test_the_halves_may_have_dtypes_of_their_own() -> None:
     plan = Plan(dtype="bf16", encode_dtype="fp32")
     assert (plan.torch_encode_dtype, plan.torch_decode_dtype) == (torch.float32, torch.bfloat16)
-    with pytest.raises(BadPlan, match="no dtype 'int8'"):
+    with refuses(BadPlan, "int8"):
         Plan(decode_dtype="int8")
 
 
@@ -44,29 +45,29 @@ def test_memory_is_told_as_people_write_it(text: str | int, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "lots", "-2GiB", "0", "2 bananas", "1e9", "GiB"])
 def test_what_is_no_memory_is_told_in_words(text: str) -> None:
-    with pytest.raises(BadPlan, match=r"no size of memory\. Expected a size such as 2GiB"):
+    with refuses(BadPlan, "2GiB"):
         Plan(memory=text)
 
 
 def test_an_unknown_backend_is_told_in_words() -> None:
-    with pytest.raises(BadPlan, match=r"no backend 'cuda'\. Expected one of auto, torch, ncnn"):
+    with refuses(BadPlan, "cuda", "auto", "torch", "ncnn"):
         Plan(backend="cuda")
 
 
 def test_an_unknown_dtype_is_told_in_words() -> None:
-    with pytest.raises(BadPlan, match=r"no dtype 'int4'\. Expected one of fp32, .*bf16"):
+    with refuses(BadPlan, "int4", "fp32", "bf16"):
         Plan(dtype="int4")
 
 
 @pytest.mark.parametrize("size", [0, -3])
 def test_a_batch_of_nothing_is_told_in_words(size: int) -> None:
-    with pytest.raises(BadPlan, match=rf"batch size of {size} .*Expected 1 or more"):
+    with refuses(BadPlan, size, "1"):
         Plan(batch_size=size)
 
 
 @pytest.mark.parametrize("device", ["banana", "", "cuda:99", "hpu", "meta"])
 def test_a_device_that_is_not_there_is_told_in_words(device: str) -> None:
-    with pytest.raises(BadPlan, match=rf"The device '{device}' cannot be used here: .*such as cpu\. Leave") as caught:
+    with refuses(BadPlan, device, "cpu") as caught:
         _ = Plan(device=device).torch_device
     assert len(str(caught.value)) < 500
 
