@@ -29,7 +29,7 @@ def test_a_file_cut_short_anywhere(tmp_path: Path, files: dict[str, bytes], open
 
 def test_a_tensor_that_claims_more_than_the_file_holds(tmp_path: Path) -> None:
     torch.save({"encoder.conv_in.weight": torch.ones(1).expand(10**6, 10**6)}, tmp_path / "x.pt")
-    with pytest.raises(BadCheckpoint, match="claims more numbers"):
+    with pytest.raises(BadCheckpoint):
         identify(tmp_path / "x.pt")
 
 

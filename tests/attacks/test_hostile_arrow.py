@@ -59,7 +59,7 @@ def test_a_place_outside_is_refused(tmp_path: Path, place: int, nested: bool) ->
     assert content.count(told) == 1
     places[2 if place != 3 else 3] = place
     path.write_bytes(content.replace(told, struct.pack("<5i", *places)))
-    with pytest.raises(NothingToTrain, match="cannot be read"):
+    with pytest.raises(NothingToTrain):
         open_pictures(path, Skipped())
 
 

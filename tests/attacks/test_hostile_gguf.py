@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from refusals import refuses
 
 from vaekit.checkpoints.formats.files import open_tensors
 from vaekit.errors import BadCheckpoint
@@ -129,7 +130,7 @@ def test_a_tensor_of_an_unknown_kind_harms_nobody_who_does_not_ask_for_it(tmp_pa
     (tmp_path / "x").write_bytes(file((tensor(b"x"), tensor(b"y", kind=1000, offset=32))))
     opened = open_tensors(tmp_path / "x")
     assert opened.read(["x"])["x"].tolist() == [0, 0, 0, 0]
-    with pytest.raises(BadCheckpoint, match="as type 1000, such as y"):
+    with refuses(BadCheckpoint, "1000", "y"):
         opened.read(["x", "y"])
 
 

