@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refuses
 
 import vaekit
 from vaekit.errors import LatentMismatch
@@ -17,28 +18,28 @@ def vae() -> VAE:
 
 @pytest.mark.parametrize("decode", ["decode", "likelihood"])
 def test_latents_of_another_family_are_named(vae: VAE, decode: str) -> None:
-    with pytest.raises(LatentMismatch, match=r"4 channels, as those of SD1 / SD2 or SDXL .*'kl' family") as caught:
+    with refuses(LatentMismatch, "4", "SD1 / SD2", "SDXL", "kl") as caught:
         getattr(vae, decode)(torch.zeros(1, 4, 4, 4))
     assert "takes (pictures, 16 channels, rows, columns)" in caught.value.expected
     assert "SDXL" in caught.value.remedy
 
 
 def test_the_engine_says_the_same(vae: VAE) -> None:
-    with pytest.raises(LatentMismatch, match=r"4 channels, as those of SD1 / SD2 or SDXL"):
+    with refuses(LatentMismatch, "4", "SD1 / SD2", "SDXL"):
         vaekit.Engine(vae).decode(torch.zeros(1, 4, 4, 4))
 
 
 def test_normalised_latents_given_for_raw_ones_are_told(vae: VAE) -> None:
     vae.frame = LatentFrame((0.0,), (1.0,), patch=2)
-    with pytest.raises(LatentMismatch, match=r"decode `vae\.frame\.denormalise\(latents\)`"):
+    with refuses(LatentMismatch, "vae.frame.denormalise(latents)"):
         vae.decode(torch.zeros(1, 64, 2, 2))
 
 
 def test_channels_that_nobody_has_and_vaes_from_no_file(vae: VAE) -> None:
-    with pytest.raises(LatentMismatch, match=r"5 channels\. This VAE, of the 'kl' family, takes"):
+    with refuses(LatentMismatch, "5", "kl"):
         vae.decode(torch.zeros(1, 5, 2, 2))
     vae.origin = None
-    with pytest.raises(LatentMismatch, match=r"4 channels\. This VAE takes"):
+    with refuses(LatentMismatch, "4"):
         vae.decode(torch.zeros(1, 4, 2, 2))
 
 

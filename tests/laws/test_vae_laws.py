@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refuses
 from torch import Generator, Tensor, nn
 
 from vaekit.distributions import (
@@ -227,9 +228,9 @@ def test_a_missing_half_is_told_in_words(member: Member) -> None:
     encoder_only = VAE(whole.encoder, whole.to_posterior, None, whole.to_likelihood)
     z = encoder_only.encode(member.x).mean
     assert decoder_only.decode(z).shape == member.x.shape
-    with pytest.raises(HalfMissing, match=r"only its encoder\. Its decoder was asked for\. Load"):
+    with refuses(HalfMissing, "encoder", "decoder"):
         encoder_only.decode(z)
-    with pytest.raises(HalfMissing, match=r"only its decoder\. Its encoder was asked for\. Load"):
+    with refuses(HalfMissing, "decoder", "encoder"):
         decoder_only.encode(member.x)
 
 

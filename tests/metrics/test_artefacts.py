@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from refusals import refuses
 from scipy import ndimage
 
 from vaekit.metrics.banding import banding
@@ -67,7 +68,7 @@ def test_the_period_is_the_shortest_that_explains_it() -> None:
 def test_too_small_for_a_grid_and_a_wrong_factor() -> None:
     x = torch.zeros(1, 3, 24, 24)
     assert grid(x, x).isnan().all()
-    with pytest.raises(ValueError, match="2 pixels"):
+    with refuses(ValueError, "2"):
         grid(x, x, 1)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from refusals import refuses
 from scipy import stats
 
 from vaekit.metrics import confidence
@@ -50,7 +51,7 @@ def test_nothing_tells_apart_what_is_equal() -> None:
 
 
 def test_what_cannot_be_paired_is_refused() -> None:
-    with pytest.raises(ValueError, match="2 and 1 values are no pairs"):
+    with refuses(ValueError, "2", "1"):
         paired_difference([1.0, 2.0], [1.0])
-    with pytest.raises(ValueError, match="one value or more"):
+    with pytest.raises(ValueError):
         bootstrap_interval([])

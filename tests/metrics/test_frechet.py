@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from refusals import refuses
 from torch import Tensor
 
 from vaekit.metrics.frechet import BLOCK, RunningGaussian, frechet_distance, gaussian_of
@@ -72,5 +73,5 @@ def test_sums_do_not_depend_on_how_rows_come(sizes: tuple[int, ...]) -> None:
 
 
 def test_one_row_has_no_covariance() -> None:
-    with pytest.raises(ValueError, match="1 rows"):
+    with refuses(ValueError, "1"):
         gaussian_of(torch.zeros(1, 3))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from refusals import refuses
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -52,5 +53,5 @@ def test_previews_look_like_the_picture(shared_data: Path, name: str) -> None:
 
 
 def test_it_cannot_encode(shared_data: Path) -> None:
-    with pytest.raises(HalfMissing, match="only its decoder"):
+    with refuses(HalfMissing, "decoder"):
         load(shared_data / "vae" / "vae_approx" / "model.pt").encode(torch.zeros(1, 3, 8, 8))

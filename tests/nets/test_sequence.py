@@ -65,9 +65,9 @@ def test_with_all_words_hidden_only_the_context_counts() -> None:
 
 
 def test_tokens_go_with_sequences_only() -> None:
-    with pytest.raises(ValueError, match="sequence net"):
+    with pytest.raises(ValueError):
         TokensPart().head(MLPConfig((5,), 2, (8,)))
-    with pytest.raises(ValueError, match="chance"):
+    with pytest.raises(ValueError):
         TokensPart(1.5)
-    with pytest.raises(ValueError, match="1 or more"):
+    with pytest.raises(ValueError):
         SequenceConfig(vocabulary=0, length=6, latent_channels=3)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from refusals import refuses
 
 from vaekit.checkpoints.families import assemble, family_of
 from vaekit.domains.images.correction import Correction
@@ -51,13 +52,13 @@ def test_the_vae_runs_once_for_both_and_the_second_is_corrected(monkeypatch: pyt
 
 
 def test_a_vae_of_grey_pictures_has_no_colours_to_correct() -> None:
-    with pytest.raises(NothingMeasured, match="grey"):
+    with pytest.raises(NothingMeasured):
         Fitting(contender(1), "small", 0)
 
 
 def test_a_fit_that_has_ended_learns_no_more() -> None:
     vae = contender()
     fitting = Fitting(vae, "small", 0)
-    with pytest.raises(NothingMeasured, match="8 or more"):
+    with refuses(NothingMeasured, "8"):
         fitting.finish({})
     assert not vae.listeners
