@@ -20,7 +20,7 @@ def vae() -> VAE:
 def test_latents_of_another_family_are_named(vae: VAE, decode: str) -> None:
     with refuses(LatentMismatch, "4", "SD1 / SD2", "SDXL", "kl") as caught:
         getattr(vae, decode)(torch.zeros(1, 4, 4, 4))
-    assert "takes (pictures, 16 channels, rows, columns)" in caught.value.expected
+    assert "16" in caught.value.expected
     assert "SDXL" in caught.value.remedy
 
 

@@ -220,21 +220,20 @@ def test_new_tensors_stand_where_all_stay_aligned(kl_vae: VAE, whole_checkpoint:
 def test_latents_of_another_kind_are_refused(
     sparse_file: Make, sd_shapes: Callable[..., Shapes], tmp_path: Path
 ) -> None:
-    def refused(sign: Shapes, channels: int, vae: Path, *words: str) -> None:
+    def refused(sign: Shapes, channels: int, vae: Path, *facts: str) -> None:
         for own in (sd_shapes(channels, "vae."), {}):
             path = sparse_file("whole.safetensors", sign | own)
-            with pytest.raises(LatentMismatch) as told:
+            with refuses(LatentMismatch, *facts):
                 bake(path, vae, tmp_path / "out.safetensors", assume_same_frame=True)
-            assert all(word in str(told.value) for word in words), told.value
         assert not (tmp_path / "out.safetensors").exists()
 
     xl = sparse_file("xl.safetensors", sd_shapes(4), frame_metadata(0.13025))
     flux = sparse_file("flux.safetensors", sd_shapes(16), frame_metadata(0.3611, 0.1159))
-    refused(SD1_SIGN, 4, xl, "SD1's", "SDXL", "0.13025", "0.18215")
-    refused(SD1_SIGN, 4, flux, "SD1's", "FLUX.1", "16")
-    refused(SDXL_SIGN, 4, flux, "SDXL's", "FLUX.1")
-    refused(SD3_SIGN, 16, flux, "SD3's", "FLUX.1", "0.3611", "1.5305")
-    refused(FLUX_SIGN, 16, xl, "FLUX.1's", "SDXL")
+    refused(SD1_SIGN, 4, xl, "SD1", "SDXL", "0.13025", "0.18215")
+    refused(SD1_SIGN, 4, flux, "SD1", "FLUX.1", "16")
+    refused(SDXL_SIGN, 4, flux, "SDXL", "FLUX.1")
+    refused(SD3_SIGN, 16, flux, "SD3", "FLUX.1", "0.3611", "1.5305")
+    refused(FLUX_SIGN, 16, xl, "FLUX.1", "SDXL")
 
 
 def test_a_vae_of_unknown_frame_needs_a_word(

@@ -211,14 +211,8 @@ def test_halves_of_different_vaes_do_not_make_one(shared_data: Path, tmp_path: P
     vae = shared_data / "vae"
     shutil.copy(vae / "taesd" / "taesd_encoder.safetensors", tmp_path)
     shutil.copy(vae / "taesd3" / "taesd3_decoder.safetensors", tmp_path)
-    with refuses(WrongTensors, "1.weight [64, 16, 3, 3]", "[64, 4, 3, 3]") as caught:
+    with refuses(WrongTensors, "1.weight [64, 16, 3, 3]", "[64, 4, 3, 3]", "TAESD", "TAESD3 / TAEF1", "4", "16"):
         identify(tmp_path)
-    for named in (
-        "half of TAESD (latents of SD1 or SDXL), with 4",
-        "half of TAESD3 / TAEF1",
-        "with 16 latent channels",
-    ):
-        assert named in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "\0", "[" * 100_000, '{"norm_num_groups": 7}'])

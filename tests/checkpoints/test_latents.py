@@ -81,7 +81,7 @@ def test_a_mismatch_names_whose_latents_both_are() -> None:
     flux = dataclasses.replace(OTHER, channels=16, frame=LatentFrame((0.1159,), (0.3611,)))
     with refuses(LatentMismatch, "kl", "FLUX.1", "SD1 / SD2") as caught:
         check_readable(Path("x.safetensors"), flux, SPACE)
-    assert caught.value.remedy.startswith("Decode with FLUX.1,")
+    assert "FLUX.1" in caught.value.remedy
     for stranger in ("SD3", "SDXL"):
         assert stranger not in str(caught.value)
 

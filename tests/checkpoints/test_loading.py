@@ -39,9 +39,8 @@ def altered(vae: VAE, path: Path, layout: str, change: Callable[[dict[str, Tenso
 def test_a_missing_tensor_is_named_as_the_file_would(kl_vae: VAE, tmp_path: Path, layout: str, prefix: str) -> None:
     for name in (LAST_UP[layout], POST[layout]):
         path = altered(kl_vae, tmp_path / "x.safetensors", layout, lambda tensors, name=name: tensors.pop(name), prefix)
-        with pytest.raises(WrongTensors) as caught:
+        with refuses(WrongTensors, "1", prefix + name):
             load(path)
-        assert f"1 missing: {prefix}{name}" in str(caught.value)
 
 
 @pytest.mark.parametrize("layout", LAST_UP)
@@ -63,9 +62,8 @@ def test_a_misshapen_tensor_is_named(kl_vae: VAE, tmp_path: Path, layout: str) -
     path = altered(
         kl_vae, tmp_path / "x.safetensors", layout, lambda tensors: tensors.update({name: torch.ones(32, 31, 3, 3)})
     )
-    with pytest.raises(WrongTensors) as caught:
+    with refuses(WrongTensors, "1", f"{name} [32, 31, 3, 3]", "[32, 32, 3, 3]"):
         load(path)
-    assert f"1 misshapen: {name} [32, 31, 3, 3] instead of [32, 32, 3, 3]" in str(caught.value)
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
@@ -121,7 +119,7 @@ def test_a_name_that_nothing_has(name: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NotFound) as caught:
         load(name)
-    assert "Known names: " in str(caught.value) or not name
+    assert "builtin" in str(caught.value) or not name
     assert "\x1b" not in str(caught.value)
 
 

@@ -150,7 +150,7 @@ def check(shapes: Shapes, name: str, channels: int | None, factor: int | None, p
     assert (seen[0].channels_of(file.specs, seen[1]), seen[0].factor, seen[1]) == (channels, factor, prefix)
     with pytest.raises(NotRunnable) as caught:
         locate(file)
-    assert name in caught.value.found and caught.value.remedy.startswith("Run it in ")
+    assert name in caught.value.found and seen[0].runs_in in caught.value.remedy
 
 
 @pytest.mark.parametrize("prefix", ["", "first_stage_model.", "vae."])

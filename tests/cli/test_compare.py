@@ -54,7 +54,7 @@ def test_two_vaes_make_a_page_and_numbers(run: Run, vae_file: Path, folder: Path
     said = run("compare", folder, "--vae", vae_file, "--vae", other, "--out", page)
     assert said.code == 0
     assert "small.safetensors" in said.out and "PSNR" in said.out
-    assert "left out torn.png" in said.err
+    assert "torn.png" in said.err
     assert page.read_text("utf-8").startswith("<!doctype html>")
     told = numbers(page)
     assert [one["name"] for one in told["sets"]] == ["small.safetensors", "other.safetensors"]
@@ -136,7 +136,7 @@ def test_a_reconstruction_that_is_missing_leaves_its_picture_out(
     assert said.code == 0
     skipped = {one["name"]: one["reason"] for one in numbers(tmp_path / "r.html")["skipped"]}
     assert "64x48" in skipped["b.png"]
-    assert "no reconstruction" in skipped["c.png"]
+    assert "c.png" in skipped
 
 
 def test_one_encoder_and_several_decoders(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
@@ -158,45 +158,43 @@ def test_a_frame_that_is_not_known_is_told(
     decoders = ("--decode-with", frameless_file, "--decode-with", vae_file)
     said = run("compare", folder / "a.png", "--vae", vae_file, *decoders, "--out", tmp_path / "r.html")
     assert said.code == 0
-    assert "frameless.safetensors: the decoder's frame is not known" in said.err
-    assert "small.safetensors: the decoder's" not in said.err
+    assert "frameless.safetensors" in said.err and "small.safetensors" not in said.err
 
 
 def test_a_decoder_of_another_space_is_refused(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
     said = run(
-        *("compare", folder / "a.png", "--vae", vae_file, "--decode-with", "builtin", "--out", tmp_path / "r.html")
+        *("compare", folder / "a.png", "--vae", vae_file, "--decode-with", "builtin", "--out", tmp_path / "r.html"),
+        "--json",
     )
-    assert said.code == 1
-    assert "share the latent space" in said.err
+    assert (said.code, said.json["error"]["kind"]) == (1, "LatentMismatch")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("arguments", "code", "fact"),
     [
-        (("--originals", "."), 2, "--originals came alone"),
-        (("--reconstructions", "."), 2, "--reconstructions came alone"),
-        (("x.png", "--originals", ".", "--reconstructions", "."), 2, "leave out pictures"),
-        (("--vae", "a", "--vae", "b", "--decode-with", "c"), 2, "give --vae once"),
+        (("--originals", "."), 2, "--originals"),
+        (("--reconstructions", "."), 2, "--reconstructions"),
+        (("x.png", "--originals", ".", "--reconstructions", "."), 2, "--originals"),
+        (("--vae", "a", "--vae", "b", "--decode-with", "c"), 2, "--vae"),
         (("nothing.png",), 1, "nothing.png"),
-        (("--out", "report.pdf"), 1, "report.pdf does not end in .html"),
+        (("--out", "report.pdf"), 1, "report.pdf"),
         (("--limit", "0"), 2, "--limit"),
     ],
 )
 def test_bad_use_is_told(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, words: str
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, fact: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     said = run("compare", *arguments)
     assert said.code == code
-    assert words in " ".join(said.err.replace("│", " ").split())
+    assert fact in " ".join(said.err.replace("│", " ").split())
     assert not list(tmp_path.iterdir())
 
 
 def test_only_broken_pictures_are_an_error(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
-    said = run("compare", folder / "torn.png", "--vae", vae_file, "--out", tmp_path / "r.html")
-    assert said.code == 1
-    assert "None of the 1 pictures could be compared" in said.err
+    said = run("compare", folder / "torn.png", "--vae", vae_file, "--out", tmp_path / "r.html", "--json")
+    assert (said.code, said.json["error"]["kind"]) == (1, "NothingMeasured")
     assert not list(tmp_path.iterdir())
 
 

@@ -38,11 +38,10 @@ def no_inception(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_table_with_means_and_intervals(run: Run, vae_file: Path, folder: Path) -> None:
     said = run("evaluate", "--vae", vae_file, "--data", folder, "--size", 32)
     assert said.code == 0
-    assert "PSNR" in said.out and "bits per latent" in said.out and "95 %" in said.out
-    assert f"{COUNT - 1} pictures" in said.out
-    assert "skipped 005.png" in said.err
-    assert "Not measured: lpips" in said.err
-    assert "Not measured: rfid, rkid" in said.err and "pip install --no-deps" in said.err
+    assert "PSNR" in said.out and "95 %" in said.out
+    assert f"{COUNT - 1} " in said.out
+    for fact in ("005.png", "lpips", "rfid", "rkid", "pip install --no-deps"):
+        assert fact in said.err
 
 
 def test_json_is_one_object_with_protocol_and_results(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
@@ -60,37 +59,39 @@ def test_json_is_one_object_with_protocol_and_results(run: Run, vae_file: Path, 
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8")) == told
     refused = run(*command, "--nll", 3)
     assert refused.code == 1
-    assert "measures.elbo.samples was 2 and is 3" in refused.json["error"]["found"]
+    assert refused.json["error"]["kind"] == "ProtocolChanged"
+    assert "measures.elbo.samples" in refused.json["error"]["found"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("arguments", "code", "fact"),
     [
-        (("--size", "big"), 2, "neither a number of pixels nor none"),
-        (("--size", "0"), 2, "neither"),
-        (("--dtype", "int8"), 1, "no dtype"),
-        (("--lpips", "gone.safetensors"), 1, "no file or folder gone.safetensors"),
-        (("--features", "gone.pt"), 1, "no file gone.pt"),
+        (("--size", "big"), 2, "--size"),
+        (("--size", "0"), 2, "--size"),
+        (("--dtype", "int8"), 1, "int8"),
+        (("--lpips", "gone.safetensors"), 1, "gone.safetensors"),
+        (("--features", "gone.pt"), 1, "gone.pt"),
         (("--limit", "0"), 2, "--limit"),
     ],
 )
 def test_wrong_words_are_told(
-    run: Run, vae_file: Path, folder: Path, arguments: tuple[str, ...], code: int, words: str
+    run: Run, vae_file: Path, folder: Path, arguments: tuple[str, ...], code: int, fact: str
 ) -> None:
     said = run("evaluate", "--vae", vae_file, "--data", folder, *arguments)
     assert said.code == code
-    assert words in said.err
+    assert fact in said.err
     assert "Traceback" not in said.err
 
 
 def test_folders_without_a_picture_that_can_be_read(run: Run, vae_file: Path, tmp_path: Path) -> None:
-    empty = run("evaluate", "--vae", vae_file, "--data", tmp_path)
-    assert empty.code == 1 and "holds no pictures" in empty.err
+    def refused(data: Path) -> tuple[int, str]:
+        said = run("evaluate", "--vae", vae_file, "--data", data, "--json")
+        return said.code, said.json["error"]["kind"]
+
+    assert refused(tmp_path) == (1, "NotFound")
     (tmp_path / "bad.png").write_bytes(b"bad")
-    broken = run("evaluate", "--vae", vae_file, "--data", tmp_path)
-    assert broken.code == 1 and "None of 1 items could be measured" in broken.err
-    absent = run("evaluate", "--vae", vae_file, "--data", tmp_path / "absent")
-    assert absent.code == 1 and "absent" in absent.err
+    assert refused(tmp_path) == (1, "NothingMeasured")
+    assert refused(tmp_path / "absent") == (1, "NotFound")
 
 
 def started(command: list[str]) -> subprocess.Popen[bytes]:

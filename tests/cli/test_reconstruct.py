@@ -110,6 +110,6 @@ def test_a_padding_is_kept_by_convert(run: Run, vae_file: Path, tmp_path: Path) 
     said = run("convert", vae_file, target, "--layout", "ldm", "--padding", "reflect")
     assert said.code == 0
     assert run("inspect", target, "--json").json["config"]["padding"] == "reflect"
-    said = run("convert", target, tmp_path / "folder", "--layout", "diffusers")
-    assert said.code == 1
-    assert "always pads with zeros" in said.err
+    said = run("convert", target, tmp_path / "folder", "--layout", "diffusers", "--json")
+    assert (said.code, said.json["error"]["kind"]) == (1, "WrongTensors")
+    assert "--padding zeros" in said.err

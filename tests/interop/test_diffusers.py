@@ -289,7 +289,7 @@ def test_slicing_changes_nothing_and_tiling_says_that_it_is_off(sd_vae: VAE) -> 
     torch.testing.assert_close(vae.encode(x).latent_dist.mean, whole)
     torch.testing.assert_close(vae.decode(whole).sample, vae.vae.decode(whole))
     vae.disable_slicing()
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="tiling"):
         vae.enable_tiling(tile_sample_min_width=64)
     vae.disable_tiling()
 

@@ -12,10 +12,8 @@ from vaekit.errors import VaekitError
 Error = TypeVar("Error", bound=BaseException)
 
 
-def missing_facts(error: BaseException, *facts: object) -> list[object]:
-    """Which of these file names, tensor names, numbers or options the error does not name, as whole words."""
-    parts = (error.found, error.expected, error.remedy) if isinstance(error, VaekitError) else (str(error),)
-    text = " ".join(parts)
+def lacks(text: str, *facts: object) -> list[object]:
+    """Which of these file names, tensor names, numbers or options do not occur in a text as whole words."""
     return [fact for fact in facts if not re.search(rf"(?<![^\W_]){re.escape(str(fact))}(?![^\W_])", text)]
 
 
@@ -24,5 +22,7 @@ def refuses(kind: type[Error] | tuple[type[Error], ...], *facts: object) -> Iter
     """`pytest.raises(kind)`, and the error has to name these facts: data, never a phrase of English."""
     with pytest.raises(kind) as caught:
         yield caught
-    missing = missing_facts(caught.value, *facts)
-    assert not missing, f"the error names no {missing}: {caught.value}"
+    error = caught.value
+    parts = (error.found, error.expected, error.remedy) if isinstance(error, VaekitError) else (str(error),)
+    missing = lacks(" ".join(parts), *facts)
+    assert not missing, f"the error does not name {missing}: {error}"
