@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from refusals import refuses
+from refusals import lacks, refuses
 from safetensors.torch import load_file, save_file
 
 from vaekit.checkpoints import recognising
@@ -110,7 +110,7 @@ def test_the_dtype_is_that_of_the_checkpoints_own(kl_vae: VAE, whole_checkpoint:
     save(changed(kl_vae), tmp_path / "new.safetensors")
     done = bake(whole_checkpoint(kl_vae.half()), tmp_path / "new.safetensors", tmp_path / "out.safetensors")
     assert done.dtypes == ("float16",)
-    assert "The VAE is in float32, and in float16 as the checkpoint's own now." in done.notes
+    assert any(not lacks(note, "float32", "float16") for note in done.notes)
     baked = load(tmp_path / "out.safetensors").state_dict()
     for key, tensor in load(tmp_path / "new.safetensors").state_dict().items():
         assert torch.equal(baked[key], tensor.half())
@@ -322,7 +322,7 @@ def test_a_torch_checkpoint_becomes_safetensors(kl_vae: VAE, tmp_path: Path) -> 
         assert torch.equal(after[key], tensor)
     for key, tensor in ldm_names(new).items():
         assert torch.equal(after[f"first_stage_model.{key}"], tensor)
-    assert "Left out, because safetensors holds tensors only: epoch, callbacks, f.text." in done.notes
+    assert any(not lacks(note, "epoch", "callbacks", "f.text") for note in done.notes)
 
 
 def ldm_names(vae: VAE) -> dict[str, torch.Tensor]:
@@ -385,5 +385,5 @@ def test_a_disk_that_fills_up_leaves_nothing(kl_vae: VAE, whole_checkpoint: Make
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))"
     process = start_baking(tmp_path, limit)
     _, errors = process.communicate()
-    assert "CannotWrite: Could not write" in errors
+    assert "CannotWrite" in errors
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.safetensors", "whole.safetensors"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from refusals import refuses
+from refusals import lacks, refuses
 from safetensors.torch import load_file, save_file
 
 from vaekit.checkpoints import reading_weights, recognising
@@ -51,7 +51,7 @@ def test_a_copy_without_metadata_is_recognised_and_runs_the_same(builtin: VAE, t
     assert seen.card == card_named("builtin")
     assert "fingerprint" in seen.recognised
     assert seen.frame == builtin.frame
-    assert "the card of builtin" in seen.frame_source
+    assert "builtin" in seen.frame_source
     loaded = load(path)
     assert loaded.frame == builtin.frame
     assert loaded.config == builtin.config  # norm groups included, which weights do not tell
@@ -88,9 +88,9 @@ def test_a_new_decoder_keeps_the_latent_space(builtin: VAE, tmp_path: Path) -> N
     seen = inspect(path)
     assert seen.card is None
     assert seen.frame == load(path).frame == builtin.frame
-    assert seen.frame_source == "its encoder, that of builtin"
-    assert any("encoder is that of builtin" in sentence for sentence in seen.akin)
-    assert any("decoder is 5." in sentence or "decoder is 4." in sentence for sentence in seen.akin)
+    assert not lacks(seen.frame_source, "encoder", "builtin")
+    assert any(not lacks(sentence, "encoder", "builtin") for sentence in seen.akin)
+    assert any(re.search(r"decoder.*\b[45]\.", sentence) for sentence in seen.akin)
 
 
 def test_a_new_encoder_may_be_a_new_latent_space(builtin: VAE, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_file_with_a_verified_hash_teaches_its_weights(
     assert seen.frame == sdxl.frame
     again = inspect(converted)
     assert again.card == card
-    assert "rounded to float16" in again.recognised
+    assert "float16" in again.recognised
     assert again.frame == sdxl.frame
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from family_examples import EXAMPLES
+from refusals import lacks
 
 import vaekit
 from vaekit import Engine, Plan
@@ -36,15 +37,14 @@ def test_the_layer_that_overflows_is_named(spoilt: Callable[..., Observation]) -
     finding = check_range(observation)
     assert finding.status == "wrong"
     assert finding.numbers["decoder"]["overflows"][0] == "decoder.up.1.block.0.conv1"
-    assert "decoder overflows fp16 first at decoder.up.1.block.0.conv1" in finding.words
-    assert "encoder fp16-safe" in finding.words
+    assert "decoder.up.1.block.0.conv1" in finding.words
     assert finding.numbers["encoder"]["overflows"] == []
     assert "bf16" in finding.remedy
     rounding = check_rounding(observation)
     assert rounding.status == "wrong"
     assert rounding.numbers["fp16"]["not_finite"] > 0
     assert rounding.numbers["bf16"]["mean"] < 2
-    assert rounding.remedy == "Run it in fp32 or bf16 (`--dtype`)."
+    assert not lacks(rounding.remedy, "fp32", "bf16", "--dtype")
 
 
 def test_a_sum_that_overflows_is_named_by_its_block(spoilt: Callable[..., Observation]) -> None:
@@ -86,12 +86,11 @@ def test_little_headroom_and_a_card_that_knows_better_are_warnings(
 
     finding = check_range(spoilt(near))
     assert finding.status == "warning"
-    assert "headroom 2.0x" in finding.words
+    assert "2.0x" in finding.words
     card = card_named("builtin")
     assert card is not None
     doubted = check_range(observed, dataclasses.replace(card, fp16="unsafe"))
     assert doubted.status == "warning"
-    assert "its card says that it overflows" in doubted.words
 
 
 def test_rounding_agrees_with_engines_in_half_precision(observed: Observation) -> None:

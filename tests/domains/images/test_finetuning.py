@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from family_examples import EXAMPLES
-from refusals import refuses
+from refusals import lacks, refuses
 from soft_pictures import write_soft
 from torch import Tensor
 
@@ -136,7 +136,7 @@ def test_a_stop_changes_nothing(
         carry_out(eager, stop)
     said: list[str] = []
     carry_out(cut.run, say=said.append)
-    assert said == ["Going on after 6 samples."]
+    assert len(said) == 1 and not lacks(said[0], "6")
     names = ("vae.safetensors",)
     assert [(whole.run.folder / name).read_bytes() for name in names] == [
         (cut.run.folder / name).read_bytes() for name in names

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from picture_data import encoded, fill_folder, number_of, write_tar
-from refusals import refuses
+from refusals import lacks, refuses
 
 from vaekit.domains.images.folders import files_below
 from vaekit.domains.images.picture_sets import Pictures, open_pictures
@@ -128,12 +128,12 @@ def test_of_pictures_beside_tars_what_is_more_is_used_and_said(tmp_path: Path) -
     fill_folder(tmp_path, {"logo.png": 21, "assets/preview.png": 22})
     said: list[str] = []
     assert numbers(open_pictures(tmp_path, Skipped(say=said.append)).train) == list(range(20))
-    assert len(said) == 1 and "pictures (2), tars (1). Only the tars are used" in said[0]
+    assert len(said) == 1 and not lacks(said[0], "2", "1")
     (tmp_path / "large.png").write_bytes(encoded(23) + bytes(10**6))
     np.save(tmp_path / "of-something.npy", np.arange(3))
     said.clear()
     assert len(open_pictures(tmp_path, Skipped(say=said.append)).train) == 3
-    assert len(said) == 1 and "pictures (3), tars (1), arrays (1). Only the pictures" in said[0]
+    assert len(said) == 1 and not lacks(said[0], "3", "1")
 
 
 def test_runs_in_the_data_are_no_data(tmp_path: Path) -> None:
