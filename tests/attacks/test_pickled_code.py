@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusals import refuses
 
 from vaekit.checkpoints.formats.files import open_tensors
 from vaekit.checkpoints.formats.pickled_values import Placeholder
@@ -63,16 +64,10 @@ def exploits(marker: str) -> dict[str, tuple[object, str]]:
         "subprocess": (Call(subprocess.check_output, ["touch", marker]), "check_output"),
         "getattr": (Call(getattr, Call(__import__, "os"), "system"), "__import__"),
         "nested": (Call(pickle.loads, inner), "loads"),
-        "torch.load": (Call(torch.load, marker), "load"),
-        "torch.hub": (Call(torch.hub.load_state_dict_from_url, "file://" + marker), "load_state_dict_from_url"),
-        "jit": (Call(torch.jit.load, marker), "load"),
         "numpy": (np.array([Call(os.system, f"touch {marker}")], dtype=object), "system"),
         "ordered": (ordered, "mkdir"),
         "compile": (Call(compile, code, "x", "exec"), "compile"),
     }
-
-
-NAMES = sorted(exploits(""))
 
 
 def raw(protocol: int) -> Callable[[object], bytes]:
@@ -95,21 +90,33 @@ WRAPPINGS: dict[str, Callable[[object], bytes]] = {
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
-@pytest.mark.parametrize("name", NAMES)
-def test_code_in_a_pickle_never_runs(tmp_path: Path, name: str, wrapping: str) -> None:
+def test_code_in_a_pickle_never_runs(tmp_path: Path, wrapping: str) -> None:
     marker = tmp_path / "marker"
-    payload, offender = exploits(str(marker))[name]
     path = tmp_path / "model.ckpt"
-    path.write_bytes(WRAPPINGS[wrapping](payload))
-    with pytest.raises(UnsafePickle) as caught:
-        identify(path)
-    assert not marker.exists()
-    message = str(caught.value)
-    assert offender in message
-    assert "safetensors" in message
-    assert "\n" not in message
-    assert "Traceback" not in message
-    assert len(message) < 700
+    for name, (payload, offender) in exploits(str(marker)).items():
+        path.write_bytes(WRAPPINGS[wrapping](payload))
+        with refuses(UnsafePickle, "safetensors") as caught:
+            identify(path)
+        assert not marker.exists(), name
+        message = str(caught.value)
+        assert offender in message, name
+        assert message.isprintable() and "Traceback" not in message
+        assert len(message) < 700
+
+
+def test_functions_of_torch_are_leftovers_and_are_not_called(tmp_path: Path) -> None:
+    """They are somebody else's to judge: here they become placeholders, and the weights beside them are read."""
+    marker = tmp_path / "marker"
+    marker.write_bytes(pickle.dumps(Call(os.mkdir, str(tmp_path / "made"))))
+    for call in (
+        Call(torch.load, str(marker)),
+        Call(torch.hub.load_state_dict_from_url, f"file://{marker}"),
+        Call(torch.jit.load, str(marker)),
+    ):
+        (tmp_path / "x.pt").write_bytes(by_torch(call))
+        file = open_tensors(tmp_path / "x.pt")
+        assert file.read(["weight"])["weight"].tolist() == [1, 1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["marker", "x.pt"]
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
@@ -231,31 +238,35 @@ def as_zip(program: bytes) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_that_names_code_is_refused(tmp_path: Path, name: str) -> None:
-    for content in (as_zip(PROGRAMS[name]), b"\x80\x04" + PROGRAMS[name]):
-        (tmp_path / "x.pt").write_bytes(content)
-        with pytest.raises(UnsafePickle):
-            open_tensors(tmp_path / "x.pt")
+def test_a_program_that_names_code_is_refused(tmp_path: Path) -> None:
+    for name, program in PROGRAMS.items():
+        for content in (as_zip(program), b"\x80\x04" + program):
+            (tmp_path / "x.pt").write_bytes(content)
+            assert failure(tmp_path / "x.pt") is UnsafePickle, name
 
 
-@pytest.mark.parametrize("name", INERT)
-def test_a_program_that_names_none_makes_placeholders(tmp_path: Path, name: str) -> None:
-    (tmp_path / "x.pt").write_bytes(as_zip(INERT[name]))
-    held: Any = open_torch_file(tmp_path / "x.pt").content
-    for value in held if isinstance(held, list) else [held]:
-        assert value in ({}, 1) or isinstance(value, Placeholder)
-    with pytest.raises(BadCheckpoint) as caught:
-        open_tensors(tmp_path / "x.pt")
-    assert not isinstance(caught.value, UnsafePickle)
+def test_a_program_that_names_none_makes_placeholders(tmp_path: Path) -> None:
+    for name, program in INERT.items():
+        (tmp_path / "x.pt").write_bytes(as_zip(program))
+        held: Any = open_torch_file(tmp_path / "x.pt").content
+        for value in held if isinstance(held, list) else [held]:
+            assert value in ({}, 1) or isinstance(value, Placeholder), name
+        assert failure(tmp_path / "x.pt") is BadCheckpoint, name
 
 
-@pytest.mark.parametrize("name", DAMAGED)
-def test_a_program_that_cannot_be_run_is_damage(tmp_path: Path, name: str) -> None:
-    (tmp_path / "x.pt").write_bytes(as_zip(DAMAGED[name]))
-    with pytest.raises(BadCheckpoint) as caught:
-        open_tensors(tmp_path / "x.pt")
-    assert not isinstance(caught.value, UnsafePickle)
+def test_a_program_that_cannot_be_run_is_damage(tmp_path: Path) -> None:
+    for name, program in DAMAGED.items():
+        (tmp_path / "x.pt").write_bytes(as_zip(program))
+        assert failure(tmp_path / "x.pt") is BadCheckpoint, name
+
+
+def failure(path: Path) -> type[Exception] | None:
+    """The class of the error that opening a file gives."""
+    try:
+        open_tensors(path)
+    except VaekitError as error:
+        return type(error)
+    return None
 
 
 def test_a_registered_extension_is_not_looked_up(tmp_path: Path) -> None:

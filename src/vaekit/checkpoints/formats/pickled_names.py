@@ -1,34 +1,37 @@
-"""What the names inside a pickle stand for: code to run, kinds of storage, number formats.
+"""The names inside a pickle: code to run, storage classes, dtypes.
 
-Nothing that a pickle names is ever imported or called, so these tables are not what keeps us safe. They decide whether
-a file is worth keeping: a name that only serves to run code makes the whole file suspect, while the class of some
-training callback is a harmless leftover. So are `functools.partial` and `getattr`: configs of Hydra hold the first, and
-bound methods and (in some versions of Python) members of an enum are written with the second. What they are applied to
-is judged by its own name.
-
-Sources: the modules that known exploits of pickles use, as collected by picklescan, fickling and torch's own
-`_weights_only_unpickler`.
+Nothing that a pickle names is ever imported or called, so this module is not what keeps the reader safe. It decides
+whether a file is refused or read with placeholders. An attack needs a function that runs something, and the only ones
+that every reader of pickles has are those of Python's standard library. Of that library a file may name what holds
+data, and nothing else. Classes and functions of other packages are leftovers of training and become placeholders.
+`functools.partial` and `getattr` are allowed because Hydra's configs, bound methods and (in some versions of Python)
+enum members are written with them; what they are applied to is checked by its own name.
 """
 
 import re
+import sys
+import sysconfig
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # how `pickle` itself reads the names of Python 2
+from functools import cache
+from pathlib import Path
 
 import torch
 
-RUNS_CODE = re.compile(
-    r"(os|posix|nt|subprocess|_posixsubprocess|sys|runpy|importlib|imp|pkgutil|pickle|_pickle|cPickle|dill|_dill|"
-    r"cloudpickle|shutil|socket|_socket|socketserver|ctypes|_ctypes|webbrowser|pty|marshal|bdb|pdb|cProfile|doctest|"
-    r"commands|popen2|timeit|pydoc|codeop|thread|urllib2|httplib|threading|_thread|asyncio|urllib|http|requests|httpx|aiohttp|ftplib|smtplib|telnetlib|"
-    r"sqlite3|distutils|setuptools|pip|venv|ensurepip|idlelib|lib2to3|zipimport|test\.support|numpy\.f2py|"
-    r"torch\.(hub|package|_dynamo|_inductor|fx|distributed\.rpc|utils\.cpp_extension|testing))\..*"
-    r"|(builtins|__builtin__)\.(eval|exec|execfile|compile|__import__|__build_class__|setattr|delattr|open|file|"
-    r"input|raw_input|breakpoint|globals|locals|vars|apply|map|filter|reduce|reload|help|super)"
-    r"|types\.(?!(SimpleNamespace|MappingProxyType|GenericAlias|NoneType)$).*"
-    r"|_?operator\.(attrgetter|methodcaller|call|setitem|delitem)|_?functools\.reduce"
-    r"|code\.(interact|compile_command|Interactive.*)|_?io\.(open|open_code|FileIO|TextIOWrapper)"
-    r"|(trace|profile)\.(run.*|Trace|Profile)|numpy\.(load|save|fromfile|memmap|.*\.runstring)|pandas\.(read_.*|eval)"
-    r"|torch\.(load|save|compile|serialization\.\w*load|serialization\.save|jit\..*load\w*|ops\.load_library)",
-    re.DOTALL,
+HOLDS_DATA = re.compile(
+    r"""builtins\.(bool|bytearray|bytes|complex|dict|float|frozenset|int|list|object|range|set|slice|str|tuple|type)(\.\w+)?
+    |builtins\.(abs|all|any|chr|enumerate|getattr|hash|isinstance|len|max|min|ord|pow|print|repr|round|sorted|sum|zip)
+    |builtins\.(Ellipsis|None|NotImplemented|\w+(Error|Exception|Exit|Interrupt|Iteration|Warning))
+    |(abc|array|collections(\.abc)?|dataclasses|datetime|decimal|enum|fractions|ipaddress|itertools|math|numbers
+    |(nt|posix)path|random|re|statistics|string|typing|uuid|weakref)\.\w+|datetime\.\w+\.\w+
+    |_codecs\.encode|_?io\.(BytesIO|StringIO)|_?operator\.itemgetter|argparse\.(?!FileType)\w+
+    |copyreg\.(_reconstructor|__newobj__|__newobj_ex__)|functools\.partial|inspect\.(_empty|_ParameterKind|Parameter)
+    |logging\.getLogger|pathlib(\._local)?\.\w*Path|time\.struct_time|types\.(GenericAlias|MappingProxyType|NoneType
+    |SimpleNamespace)|zoneinfo\.ZoneInfo(\._unpickle)?""",
+    re.VERBOSE,
 )
+"""All that a file may name of the standard library."""
+LONGEST_PATH = 8
+"""Steps of a name such as `Outer.Inner.method`; every end of it is looked up."""
 
 STORAGES = {
     "UntypedStorage": torch.uint8,
@@ -57,18 +60,30 @@ NUMBERS = re.compile(
 """The formats whose numbers have bytes of their own: not the quantised ones, nor those of a few bits."""
 
 
+@cache
+def standard_packages() -> frozenset[str]:
+    """The modules of the standard library that have modules inside."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    return frozenset(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else frozenset()
+
+
+def is_standard(module: str) -> bool:
+    """Whether a module is part of the standard library. `code` is; `code.model` is somebody's folder named code."""
+    root, _, inside = module.partition(".")
+    return root in sys.stdlib_module_names and (not inside or root in standard_packages())
+
+
 def runs_code(module: str, name: str) -> bool:
-    """Whether `module.name` can only serve to run code.
+    """Whether `module.name` is a name of the standard library that is not known to hold data, or a path to one.
 
     A name may be a path through attributes: `torch` and `os.system` reach `os.system` as well as `os` and `system` do.
     """
     steps = name.split(".")
-    if len(steps) > 1 and any(step.startswith("__") for step in steps):
+    if len(steps) > LONGEST_PATH or (len(steps) > 1 and any(step.startswith("__") for step in steps)):
         return True
-    # No path of an honest class is long, and every one of its ends is looked up.
-    return len(steps) > 8 or any(
-        RUNS_CODE.fullmatch(path) for path in (f"{module}.{name}", *(".".join(steps[i:]) for i in range(len(steps))))
-    )
+    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+    paths = [(module, name), *((step, ".".join(steps[i:])) for i, step in enumerate(steps[:-1], start=1))]
+    return any(is_standard(place) and not HOLDS_DATA.fullmatch(f"{place}.{end}") for place, end in paths)
 
 
 def storage_dtype(name: str) -> torch.dtype | None:
