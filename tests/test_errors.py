@@ -18,6 +18,12 @@ def test_the_parts_of_an_error_make_one_paragraph() -> None:
 
 
 def test_the_tree_in_the_docstring_is_the_real_one() -> None:
-    drawn = re.findall(r"[├└]── (\w+)", vaekit.errors.__doc__ or "")
-    classes = [name for name, value in vars(vaekit.errors).items() if isinstance(value, type)]
-    assert set(drawn) == set(classes) - {"VaekitError"}
+    """Each class once, under the class that it is a kind of."""
+    above = ["VaekitError"]
+    drawn: dict[str, str] = {}
+    for margin, name in re.findall(r"^    ([│ ]*)[├└]── (\w+)", vaekit.errors.__doc__ or "", flags=re.MULTILINE):
+        above = [*above[: 1 + len(margin) // 4], name]
+        assert name not in drawn
+        drawn[name] = above[-2]
+    classes = [value for value in vars(vaekit.errors).values() if isinstance(value, type) and value is not VaekitError]
+    assert drawn == {each.__name__: each.__bases__[0].__name__ for each in classes}

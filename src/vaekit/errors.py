@@ -17,7 +17,6 @@
     ├── CannotFetch               a file that the Hub did not give: no network, no access, no such file
     │   └── WrongHash             a file that is not the one it should be
     ├── CannotPush                files that the Hub did not take: no token, no permission, no network
-    ├── CannotWrite               a folder that cannot be written, a full disk
     ├── NothingMeasured           data of which not one item could be evaluated
     ├── NothingToTrain            data of which not one item can be trained on
     ├── BadRecipe                 a recipe that describes no training

@@ -90,7 +90,6 @@ def test_cards_go_by_names_that_are_easy_to_type() -> None:
 
 
 def test_the_vaes_that_people_ask_for_have_cards() -> None:
-    assert len(cards()) >= 34
     assert [name for name in WANTED.split() if card_named(name) is None] == []
 
 
@@ -105,15 +104,12 @@ def test_every_file_is_somewhere() -> None:
         assert all(n == 1 for n in Counter((file.repo, file.path) for file in card.files).values())
 
 
-def test_a_maker_is_one_of_those_who_have_the_file_and_no_packer() -> None:
+def test_a_maker_is_one_of_those_who_have_the_file() -> None:
     made = {card.name: card for card in cards() if card.maker}
     assert made["flux.1"].maker == "black-forest-labs/FLUX.1-schnell"
     assert made["wan-2.1"].maker == "Wan-AI/Wan2.1-T2V-1.3B"
     for card in made.values():
         assert card.maker in {file.repo for file in card.files}
-        assert card.maker.split("/")[0] not in ("Comfy-Org", "fp16-guy", "ckpt", "licyk", "mcmonkey")
-    for name in ("hunyuanimage-2.1", "qwen-image-2.1", "animevae", "clearvae", "vae-approx", "builtin"):
-        assert name not in made, "nobody knows for sure who made it, or where"
 
 
 def test_cards_configure_only_what_their_family_has() -> None:
