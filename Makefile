@@ -25,10 +25,11 @@ demo: $(READY) ## A photograph through the built-in VAE and back, into demo/
 	$(BIN)/vaekit reconstruct demo/china.jpg --out demo --side-by-side
 	@echo "Look at demo/china.side-by-side.png"
 
-test: $(READY) ## Run all tests, two at a time (one thread each: the networks in them are tiny)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+test: $(READY) ## Run the tests, two at a time (one thread each: the networks in them are tiny)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not nightly"
 
-nightly: $(READY) ## Read 20,000 mutants of real files (make test reads 1,000), and print how they ended
+nightly: $(READY) ## Run the slow sweeps that make test leaves out, then read 20,000 mutants of real files
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m nightly
 	OMP_NUM_THREADS=1 VAEKIT_MUTANTS=20000 $(BIN)/python -m pytest -rP tests/attacks/test_mutants.py
 
 lint: $(READY) ## Check style and types

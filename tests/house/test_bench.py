@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from skimage import data
 from torch import Tensor
 
+pytestmark = pytest.mark.nightly
 BENCH = Path(__file__).parents[2] / "bench"
 
 

@@ -17,6 +17,7 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-sync"),
 )
+nightly = pytest.mark.nightly
 NAMES = ("first", HOSTILE, "a-very-long-name-" * 8, "日本語", "fifth", "sixth")
 
 
@@ -92,6 +93,14 @@ def open_page(browser: Any, written: Path) -> Iterator[Opener]:
     opener.close()
 
 
+def test_pages_open_without_a_complaint_or_a_request(open_page: Opener) -> None:
+    for name in ("two.html", "six.html"):
+        one = open_page(name)
+        assert one.page.locator("article.picture:visible").count() == 1
+        assert len(one.transforms()) == 1
+
+
+@nightly
 def test_the_slider_follows_the_pointer(open_page: Opener) -> None:
     one = open_page()
     assert one.now() == 50
@@ -111,6 +120,7 @@ def test_the_slider_follows_the_pointer(open_page: Opener) -> None:
     assert one.value("document.querySelector('.current .slider').style.getPropertyValue('--split')") == "0%"
 
 
+@nightly
 def test_the_slider_obeys_the_keyboard(open_page: Opener) -> None:
     one = open_page()
     divider = one.page.locator(".current .divider")
@@ -123,6 +133,7 @@ def test_the_slider_obeys_the_keyboard(open_page: Opener) -> None:
     assert one.now() == 100 and divider.get_attribute("aria-valuetext") == "100 % Original, 0 % first"
 
 
+@nightly
 def test_both_sides_can_be_any_set(open_page: Opener) -> None:
     one = open_page()
     assert one.page.locator(".current .view.right").get_attribute("data-key") == "0"
@@ -134,6 +145,7 @@ def test_both_sides_can_be_any_set(open_page: Opener) -> None:
     assert one.page.locator(".current .histogram.red .line:visible").count() == 2
 
 
+@nightly
 def test_lenses_move_and_zoom_together(open_page: Opener) -> None:
     one = open_page()
     before = one.transforms()
@@ -163,6 +175,7 @@ def test_lenses_move_and_zoom_together(open_page: Opener) -> None:
     assert len(one.transforms()) == 1
 
 
+@nightly
 def test_the_pixel_under_the_pointer_is_told_exactly(open_page: Opener) -> None:
     one = open_page()
     lens = one.page.locator(".current .place.current .window").first
@@ -179,6 +192,7 @@ def test_the_pixel_under_the_pointer_is_told_exactly(open_page: Opener) -> None:
     assert told == [" ".join(map(str, level)) for level in levels]
 
 
+@nightly
 def test_another_picture(open_page: Opener) -> None:
     one = open_page("six.html")
     assert one.page.locator("article.picture:visible").count() == 1
@@ -189,6 +203,7 @@ def test_another_picture(open_page: Opener) -> None:
     assert len(one.transforms()) == 1
 
 
+@nightly
 def test_maps_are_drawn_again_for_channel_scale_and_theme(open_page: Opener) -> None:
     one = open_page()
     script = "document.querySelector('.current .map canvas').toDataURL()"
@@ -209,6 +224,7 @@ def test_maps_are_drawn_again_for_channel_scale_and_theme(open_page: Opener) -> 
     assert " at (" in one.page.locator(".current .map .reading").nth(1).inner_text()
 
 
+@nightly
 def test_the_theme_follows_the_system_and_the_switch(open_page: Opener) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     light, dark = open_page(color_scheme="light"), open_page(color_scheme="dark")
@@ -221,6 +237,7 @@ def test_the_theme_follows_the_system_and_the_switch(open_page: Opener) -> None:
     assert dark.value(ground) == colours[1]
 
 
+@nightly
 def test_evidence_of_a_defect_shows_on_hover_and_focus(open_page: Opener) -> None:
     one = open_page()
     evidence = one.page.get_by_text("Seen in a.png.")
@@ -235,6 +252,7 @@ def test_evidence_of_a_defect_shows_on_hover_and_focus(open_page: Opener) -> Non
     assert not evidence.is_visible()
 
 
+@nightly
 @pytest.mark.parametrize("name", ["two.html", "six.html"])
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_nothing_is_wider_than_the_screen(open_page: Opener, name: str, width: int) -> None:
@@ -246,6 +264,7 @@ def test_nothing_is_wider_than_the_screen(open_page: Opener, name: str, width: i
         assert box["x"] >= 0 and box["x"] + box["width"] <= width and box["width"] >= 60
 
 
+@nightly
 def test_the_slider_follows_a_finger(open_page: Opener) -> None:
     one = open_page(width=390, height=844, has_touch=True, is_mobile=True, device_scale_factor=2)
     slider = one.page.locator(".current .slider")
@@ -256,6 +275,7 @@ def test_the_slider_follows_a_finger(open_page: Opener) -> None:
     assert one.value("document.documentElement.scrollWidth") == 390
 
 
+@nightly
 def test_hostile_names_do_nothing(open_page: Opener) -> None:
     one = open_page("six.html")
     assert one.page.title() == "VAE report: " + ", ".join(NAMES)
@@ -265,6 +285,7 @@ def test_hostile_names_do_nothing(open_page: Opener) -> None:
     assert one.page.locator(".current .view.right").get_attribute("data-key") == "1"
 
 
+@nightly
 def test_injected_scripts_do_not_run(open_page: Opener) -> None:
     one = open_page()
     made = "Object.assign(document.createElement('script'), {textContent: 'window.taken = 1'})"
@@ -274,6 +295,7 @@ def test_injected_scripts_do_not_run(open_page: Opener) -> None:
     one.said.clear()
 
 
+@nightly
 def test_the_numbers_can_be_saved(open_page: Opener, written: Path) -> None:
     one = open_page()
     with one.page.expect_download() as waiting:
@@ -283,6 +305,7 @@ def test_the_numbers_can_be_saved(open_page: Opener, written: Path) -> None:
     one.asked = [address for address in one.asked if not address.startswith("blob:")]
 
 
+@nightly
 def test_without_scripts_everything_is_there(browser: Any, written: Path) -> None:
     context = browser.new_context(java_script_enabled=False, viewport={"width": 1000, "height": 800})
     page = context.new_page()
@@ -292,6 +315,7 @@ def test_without_scripts_everything_is_there(browser: Any, written: Path) -> Non
     context.close()
 
 
+@nightly
 def test_on_paper_all_pictures_are_shown(open_page: Opener) -> None:
     one = open_page()
     one.page.emulate_media(media="print")

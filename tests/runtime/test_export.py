@@ -60,6 +60,8 @@ EXAMPLES: dict[str, Config] = {
 """One config of each family, as small as can be: watching a network takes seconds, whatever its weights."""
 ALONE = {"vq": "encoder", "asymmetric": "decoder"}
 """Families of which one half is the very network of "kl"."""
+DAILY = ("kl", "tiny")
+"""Families whose export `make test` tries: all the others take the same path."""
 SIZES = ((1, 2, 7), (2, 4, 3), (3, 6, 2))
 """Items, rows and columns of latents; none is what the network was watched with."""
 
@@ -133,7 +135,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize(
+    "family", [name if name in DAILY else pytest.param(name, marks=pytest.mark.nightly) for name in EXAMPLES]
+)
 def test_every_family_gives_what_the_engine_gives(family: str, kind: str, written: Written) -> None:
     paths = written(family, kind)
     ending = exporting.FORMATS[kind].ending
