@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from vaekit.checkpoints.families import assemble, family_of
 from vaekit.nets.config import picture_size
+from vaekit.runtime.arena import Arena
 from vaekit.runtime.convolving import Convolvers, TorchBackend
 from vaekit.runtime.maps import Store
 from vaekit.runtime.numerics import Guard
-from vaekit.runtime.rooms import Rooms
 from vaekit.runtime.rules import lowered
 from vaekit.runtime.stages import staged
 from vaekit.runtime.streaming import Course, stream
@@ -45,7 +45,7 @@ def streamed(half: Half, x: Tensor, slab_rows: int, memory: int | None, parts: i
     courses = [Course(slab_rows, parts, memory)] * len(stages.stages)
     guard = Guard(torch.float32)
     return stream(
-        stages, courses, x, Store(CPU, Rooms(CPU)), Convolvers(TorchBackend()), frozenset(), guard, Rooms(CPU)
+        stages, courses, x, Store(CPU, Arena(CPU)), Convolvers(TorchBackend()), frozenset(), guard, Arena(CPU)
     )
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from vaekit.errors import BadPlan
 from vaekit.runtime import slabs
+from vaekit.runtime.arena import Arena
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.maps import Store
 from vaekit.runtime.memory import SHARE_OF_FREE
 from vaekit.runtime.plan import Plan
-from vaekit.runtime.rooms import Rooms
 from vaekit.vae import VAE
 
 Pictures = Callable[[int, int, int], Tensor]
@@ -81,7 +81,7 @@ def test_a_disk_that_is_full_is_told_in_words(vae: VAE, monkeypatch: pytest.Monk
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    store = Store(CPU, Rooms(CPU))
+    store = Store(CPU, Arena(CPU))
     store.allow(0, 0)
     monkeypatch.setattr("os.pwrite", full)
     with refuses(BadPlan, "VAEKIT_SCRATCH"):
@@ -89,7 +89,7 @@ def test_a_disk_that_is_full_is_told_in_words(vae: VAE, monkeypatch: pytest.Monk
 
 
 def test_what_went_to_the_file_comes_back_and_its_place_is_used_again() -> None:
-    store = Store(CPU, Rooms(CPU))
+    store = Store(CPU, Arena(CPU))
     store.allow(0, 0)
     first = store.put(0, torch.arange(4.0), 4)
     assert torch.equal(store.get(first), torch.arange(4.0))
@@ -101,20 +101,9 @@ def test_what_went_to_the_file_comes_back_and_its_place_is_used_again() -> None:
 
 
 def test_a_tighter_limit_sends_the_rows_that_are_read_last() -> None:
-    store = Store(CPU, Rooms(CPU))
+    store = Store(CPU, Arena(CPU))
     bands = [store.put(row, torch.full((1,), float(row)), 1) for row in range(4)]
     store.allow(8, 8)
     assert [band.offset is None for band in bands] == [True, True, False, False]
     assert [store.get(band).item() for band in bands] == [0, 1, 2, 3]
     store.close()
-
-
-def test_rooms_are_used_again_only_when_nothing_lies_in_them() -> None:
-    rooms = Rooms(CPU)
-    first = rooms.take((2048,), torch.float32)
-    place, view = first.data_ptr(), first[5:]
-    del first
-    assert rooms.take((2048,), torch.float32).data_ptr() != place
-    del view
-    taken = [rooms.take((2048,), torch.float32) for _ in range(2)]
-    assert place in [each.data_ptr() for each in taken]

@@ -8,8 +8,8 @@ A part that stays on its thread from the begin of a stage to its end needs none 
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
-from functools import cache
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from functools import lru_cache
 
 import torch
 
@@ -28,13 +28,14 @@ def side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event) -> 
         return
     own, threads = torch.get_num_threads(), threads_each(len(works))
     inference = torch.is_inference_mode_enabled()
-    futures = [workers().submit(one_part, work, threads, inference) for work in works]
+    futures: list[Future[None]] = []
     try:
+        futures.extend(workers().submit(one_part, work, threads, inference) for work in works)
         for future in as_completed(futures):
             future.result()
     except BaseException:
         stop.set()
-        wait(futures)
+        wait_for_all(futures)
         raise
     finally:
         torch.set_num_threads(own)  # what a worker has set is the default of new threads, too
@@ -53,11 +54,22 @@ def one_part(work: Callable[[], None], threads: int, inference: bool) -> None:
         work()
 
 
-@cache
+def wait_for_all(futures: Sequence[Future[None]]) -> None:
+    """Wait, whatever interrupts it: the caller takes back the memory and the file that these use."""
+    while True:
+        try:
+            wait(futures)
+            return
+        except KeyboardInterrupt:  # another one, of which the caller raises the first
+            continue
+
+
 def workers() -> ThreadPoolExecutor:
     """Threads for the whole process; they are started as they are needed."""
+    return pool_of(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def pool_of(_process: int) -> ThreadPoolExecutor:
+    """The pool of a process: one that was forked inherits its parent's, but none of the threads in it."""
     return ThreadPoolExecutor(os.cpu_count() or 1, "vaekit")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=workers.cache_clear)  # threads do not come along

@@ -6,6 +6,7 @@ The same input gives the same output; on a GPU to rounding, for sizes that keep 
 """
 
 import copy
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadPicture, BadPlan, LatentMismatch, TooLittleMemory
 from vaekit.nets.config import ImageConfig, check_takes_pictures, picture_size
+from vaekit.runtime.arena import Arena
 from vaekit.runtime.convolving import Backend, TorchBackend
 from vaekit.runtime.explaining import Explanation
 from vaekit.runtime.export import export
@@ -38,12 +40,18 @@ class Engine:
     Args:
         vae: a VAE whose nets have a config with a `factor` (all that `vaekit.load` gives).
         plan: where and how to run.
+        make_arena: device and slack -> an arena (see `Arena`) for the memory of runs in slabs.
 
     Raises:
         BadPlan: the plan's device is not there.
     """
 
-    def __init__(self, vae: VAE, plan: Plan = Plan()) -> None:  # noqa: B008 (a frozen value)
+    def __init__(
+        self,
+        vae: VAE,
+        plan: Plan = Plan(),  # noqa: B008 (a frozen value)
+        make_arena: Callable[[torch.device, float], Arena] = Arena,
+    ) -> None:
         self.vae = vae
         self.plan = plan
         self.config: ImageConfig = image_config(vae)
@@ -58,7 +66,11 @@ class Engine:
             None
             if network is None
             else Runner(
-                network, None if one_size else make_input, chosen_backend(plan.backend, self._device, dtype), plan
+                network,
+                None if one_size else make_input,
+                chosen_backend(plan.backend, self._device, dtype),
+                plan,
+                make_arena,
             )
             for network, make_input, dtype in sides
         )

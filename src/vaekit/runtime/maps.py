@@ -1,7 +1,7 @@
 """Maps that are kept between stages, in bands of rows: in memory as far as they may, else in a file.
 
-Bands are let go as soon as the last stage that reads them has passed, so that a map makes room for the one that is made
-of it. A band that does not fit goes to the file at once: it is the one that will be read last.
+Bands are let go as soon as the last stage that reads them has passed, so that a map's memory serves for the one that is
+made of it. A band that does not fit goes to the file at once: it is the one that will be read last.
 """
 
 import os
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import BadPlan
-from vaekit.runtime.rooms import Rooms
+from vaekit.runtime.arena import Arena, Lease
 
 BAND = 2 << 20
 """Bytes of a band at the most: if all maps have bands of one size, the memory of one map serves for the next."""
@@ -31,8 +31,10 @@ class Band:
     end: int
     shape: tuple[int, ...]
     dtype: torch.dtype
-    tensor: Tensor | None
-    """Its numbers, if they are in memory."""
+    lease: Lease | None = None
+    """Of the memory that its values are kept in, if they are."""
+    loaded: Tensor | None = None
+    """Its values as they were read from the file, until it is unloaded."""
     offset: int | None = None
     """Where they are in the file, if they are there."""
 
@@ -46,15 +48,15 @@ class Store:
 
     Args:
         device: where the tensors are.
-        rooms: memory for those that are kept in memory.
+        arena: memory for those that are kept in memory. All of it is returned when the store is closed.
         folder: where the file is made if it is needed. It has no name there: nothing is left of it, whatever happens.
     """
 
-    def __init__(self, device: torch.device, rooms: Rooms, folder: Path | None = None) -> None:
+    def __init__(self, device: torch.device, arena: Arena, folder: Path | None = None) -> None:
         self.limit: int | None = None
         self.held = 0
         self.written = 0
-        self.rooms = rooms
+        self.arena = arena
         self._device = device
         self._in_memory: list[Band] = []
         self._folder = Path(tempfile.gettempdir()) if folder is None else folder
@@ -63,53 +65,54 @@ class Store:
         self._gaps: dict[int, list[int]] = {}
         self._lock = threading.RLock()
 
-    def allow(self, limit: int | None, rooms: int) -> None:
+    def allow(self, limit: int | None, buffers: int) -> None:
         """Let bands take so many bytes of memory from now on, and no more.
 
         Args:
             limit: bytes of bands; None for any.
-            rooms: bytes of the rooms that they lie in, empty ones among them.
+            buffers: bytes of the arena's buffers that they lie in, free ones among them.
         """
         self.limit = limit
-        self.rooms.most = rooms
+        self.arena.limit = buffers
         while limit is not None and self.held > limit:
             band = max(self._in_memory, key=lambda each: each.start)  # the rows that are read last
-            self._write(band)
+            assert band.lease is not None
+            self._write(band, band.lease.tensor)
             self._forget(band)
-        self.rooms.trim(rooms)
+        self.arena.trim(buffers)
 
     def put(self, start: int, tensor: Tensor, rows: int) -> Band:
         """Keep some rows."""
-        band = Band(start, start + rows, tuple(tensor.shape), tensor.dtype, tensor)
+        band = Band(start, start + rows, tuple(tensor.shape), tensor.dtype)
         with self._lock:
             if self.limit is not None and self.held + band.nbytes > self.limit:
-                self._write(band)
-                band.tensor = None
+                self._write(band, tensor)
                 return band
-            room = self.rooms.take(band.shape, band.dtype)
+            band.lease = lease = self.arena.lease(band.shape, band.dtype)
             self.held += band.nbytes
             self._in_memory.append(band)
-        band.tensor = room.copy_(tensor)
+        lease.tensor.copy_(tensor)
         return band
 
     def get(self, band: Band) -> Tensor:
-        """The rows of a band; they stay in memory until it is unloaded."""
+        """The rows of a band; they stay where they are until it is unloaded or dropped."""
         with self._lock:
-            if band.tensor is None:
+            if band.lease is not None:
+                return band.lease.tensor
+            if band.loaded is None:
                 assert self._file is not None and band.offset is not None
                 read = torch.empty(band.shape, dtype=band.dtype)
                 view = bytes_of(read)
                 done = 0
                 while done < len(view):
                     done += os.preadv(self._file, [view[done:]], band.offset + done)
-                band.tensor = read.to(self._device)
-            return band.tensor
+                band.loaded = read.to(self._device)
+            return band.loaded
 
     def unload(self, band: Band) -> None:
         """Rows that are in the file need not stay in memory."""
         with self._lock:
-            if band.offset is not None:
-                band.tensor = None
+            band.loaded = None
 
     def drop(self, band: Band) -> None:
         """Let a band go."""
@@ -118,10 +121,12 @@ class Store:
                 self._forget(band)
             else:
                 self._gaps.setdefault(band.nbytes, []).append(band.offset)
-            band.tensor = None
+            band.loaded = None
 
     def close(self) -> None:
-        """Give the file back."""
+        """Let all bands go that are left, and close the file. Nobody may use them any more."""
+        while self._in_memory:
+            self._forget(self._in_memory[-1])
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -129,14 +134,15 @@ class Store:
     def _forget(self, band: Band) -> None:
         self._in_memory.remove(band)
         self.held -= band.nbytes
-        band.tensor = None
+        assert band.lease is not None
+        band.lease.release()
+        band.lease = None
 
-    def _write(self, band: Band) -> None:
-        assert band.tensor is not None
+    def _write(self, band: Band, tensor: Tensor) -> None:
         gaps = self._gaps.get(band.nbytes)
         offset = gaps.pop() if gaps else self._end
         self._end = max(self._end, offset + band.nbytes)
-        view = bytes_of(band.tensor.contiguous().cpu())
+        view = bytes_of(tensor.contiguous().cpu())
         done = 0
         try:
             if self._file is None:
@@ -189,7 +195,7 @@ class Map:
                 insort(self._bands, band, key=lambda each: each.start)
 
     def pieces(self, a: int, b: int) -> list[Tensor]:
-        """Rows a..b, in as many tensors as there are bands."""
+        """Rows a..b, in as many tensors as there are bands, which are valid until `keep_only` leaves them out."""
         with self._lock:
             bands = [band for band in self._bands if a < band.end and band.start < b]
         found = []

@@ -115,9 +115,9 @@ def with_courses(
         if room is not None:
             to_file = max(to_file, each.maps - room)
         limit = None if room is None or each.maps <= room else max(0, room - 2 * each.band)
-        rooms = most_maps if room is None else min(most_maps, max(0, room))
+        buffers = most_maps if room is None else min(most_maps, max(0, room))
         back = gives_back(found, number)
-        planned.append(replace(courses[number], maps_in_memory=limit, rooms=rooms, give_back=back))
+        planned.append(replace(courses[number], maps_in_memory=limit, buffers=buffers, give_back=back))
     peak = peak_of(found, fixed, None if budget is None else budget - prepared) + prepared
     return RunPlan(tuple(planned), ready, peak, to_file, prepared, tuple(found))
 
@@ -125,7 +125,7 @@ def with_courses(
 def slab_rows(steps: Sequence[Step], stage: Stage, slab: int) -> int:
     """How many rows of a stage's largest result there are in a slab of so many bytes.
 
-    Bands of maps are of one size that way at every resolution, so that the rooms of one map are free for the next.
+    Bands of maps are of one size that way at every resolution, so that the buffers of one map serve for the next.
     """
     tasks = [task for task in stage.tasks if task.rows]
     targets = [task for task in tasks if task.index in stage.kept or task.step.reduces]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from vaekit.runtime.arena import Arena
 from vaekit.runtime.convolving import Backend
 from vaekit.runtime.explaining import Explanation
 from vaekit.runtime.noted import Notes
@@ -26,6 +27,7 @@ class Runner:
         make_input: rows and columns of a latent -> an input of the network for it; None for a network of one size.
         backend: what runs the convolutions.
         plan: what it may take, and whether its backend was chosen by the user.
+        make_arena: device and slack -> an arena (see `Arena`) for the memory of runs in slabs.
     """
 
     def __init__(
@@ -34,12 +36,13 @@ class Runner:
         make_input: Callable[[int, int], Tensor] | None,
         backend: Backend,
         plan: Plan,
+        make_arena: Callable[[torch.device, float], Arena] = Arena,
     ) -> None:
         self.traced = TracedNetwork(network, make_input)
         self.guard = Guard(self.traced.dtype)
         self.budget = plan.budget
         self._notes = Notes()
-        self.slabs = SlabRunner(self.traced, backend, plan, self.guard, self._notes)
+        self.slabs = SlabRunner(self.traced, backend, plan, self.guard, self._notes, make_arena)
         self.whole = WholeRunner(self.traced, plan, self.slabs.give_back, self._notes)
         self._overflows = 0
 

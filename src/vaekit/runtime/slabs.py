@@ -1,6 +1,7 @@
 """A network run slab by slab, item by item, in the memory that it may take."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from vaekit.errors import BadPlan, TooLittleMemory
 from vaekit.places import scratch_folder
+from vaekit.runtime.arena import BAND_SLACK, SLAB_SLACK, Arena
 from vaekit.runtime.convolving import Backend, Convolvers, TorchBackend
 from vaekit.runtime.maps import Store
 from vaekit.runtime.memory import SHARE_OF_FREE, free_memory, size_words
@@ -15,7 +17,6 @@ from vaekit.runtime.noted import Notes
 from vaekit.runtime.numerics import Guard
 from vaekit.runtime.plan import AUTO, TORCH, Plan
 from vaekit.runtime.planning import RunPlan, plan_run
-from vaekit.runtime.rooms import ROOMY, Rooms
 from vaekit.runtime.shortage import empty_cache, kind_of, out_of_memory
 from vaekit.runtime.stages import Stages
 from vaekit.runtime.streaming import stream
@@ -46,13 +47,23 @@ class SlabRunner:
         plan: what it may take, and whether its backend was chosen by the user.
         guard: watches half precision.
         notes: where it says what did not go as planned.
+        make_arena: device and slack -> an arena (see `Arena`) for the memory of runs.
     """
 
-    def __init__(self, traced: TracedNetwork, backend: Backend, plan: Plan, guard: Guard, notes: Notes) -> None:
+    def __init__(
+        self,
+        traced: TracedNetwork,
+        backend: Backend,
+        plan: Plan,
+        guard: Guard,
+        notes: Notes,
+        make_arena: Callable[[torch.device, float], Arena] = Arena,
+    ) -> None:
         self.traced, self.device, self.guard, self.notes = traced, traced.device, guard, notes
         self.convolvers = Convolvers(backend)
         self.budget = plan.budget
-        self.bands, self.slabs = Rooms(self.device), Rooms(self.device, ROOMY)
+        self._make_arena = make_arena
+        self.bands, self.slabs = self._new_arenas()
         self._chosen_by_user = plan.backend != AUTO
         self._checked = False
         self._shrunk: dict[tuple[int, int], int] = {}
@@ -141,18 +152,27 @@ class SlabRunner:
 
     def _streamed(self, prepared: Prepared, item: Tensor) -> Tensor:
         store = Store(item.device, self.bands, scratch_folder())
-        made = stream(
-            prepared.stages,
-            prepared.plan.courses,
-            item,
-            store,
-            self.convolvers,
-            prepared.plan.ready,
-            self.guard,
-            self.slabs,
-        )
+        try:
+            made = stream(
+                prepared.stages,
+                prepared.plan.courses,
+                item,
+                store,
+                self.convolvers,
+                prepared.plan.ready,
+                self.guard,
+                self.slabs,
+            )
+        except BaseException:
+            # An interrupt may come between a lease and its owner, so that nobody returns it.
+            self.bands, self.slabs = self._new_arenas()
+            raise
         self.bands.trim(KEPT_BETWEEN_RUNS)
         return made
+
+    def _new_arenas(self) -> tuple[Arena, Arena]:
+        """Memory for bands and for slabs."""
+        return self._make_arena(self.device, BAND_SLACK), self._make_arena(self.device, SLAB_SLACK)
 
     def _shrink(self, size: tuple[int, int], fixed: int, failed: Prepared) -> None:
         """Have items of this size take less from now on: half of what failed, or of what is free; at last the least.

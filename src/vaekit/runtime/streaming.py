@@ -9,20 +9,20 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from vaekit.runtime.arena import Arena
 from vaekit.runtime.convolving import Convolvers
 from vaekit.runtime.crew import side_by_side, threads_each
 from vaekit.runtime.maps import Map, Store, Whole
 from vaekit.runtime.memory import HeapWatch, give_back
 from vaekit.runtime.numerics import Guard
 from vaekit.runtime.operations import ON_ITSELF, Apply, Convolve, Normalise, Pad, Reduction, Window
-from vaekit.runtime.rooms import Rooms
 from vaekit.runtime.stages import Stage, Stages
 from vaekit.runtime.steps import Step
 from vaekit.runtime.strips import Frame, Strip
 from vaekit.runtime.tasks import Move, Share, Task, looked_at, shares_of, walk
 
 SPARE = 32 << 20
-"""Bytes of free rooms for slabs that are kept for the next stage, whose slabs are of other sizes mostly."""
+"""Bytes of free buffers for slabs that are kept for the next stage, whose slabs are of other sizes mostly."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Course:
     """How many parts of the maps are worked on side by side, at the most."""
     maps_in_memory: int | None = None
     """Bytes of kept maps that may be in memory while it runs; None for any."""
-    rooms: int = sys.maxsize
-    """Bytes of the memory that kept maps lie in, empty rooms among it."""
+    buffers: int = sys.maxsize
+    """Bytes of the buffers that kept maps lie in, free ones among them."""
     give_back: bool = False
     """Whether memory that was freed goes back to the system after it."""
 
@@ -49,15 +49,15 @@ def stream(
     convolvers: Convolvers,
     keep_ready: frozenset[int],
     guard: Guard,
-    slabs: Rooms,
+    slabs: Arena,
 ) -> Tensor:
-    """Run a network in stages.
+    """Run a network in stages. What it returns is torch's own memory, and all leases were returned, after an error too.
 
     Args:
         stages: what to do.
         courses: how, for each stage.
         given: the network's input, one item.
-        store: keeps maps in between.
+        store: keeps maps in between; it is closed.
         convolvers: run the convolutions.
         keep_ready: steps whose convolutions stay prepared for the next run.
         guard: watches over half precision.
@@ -69,7 +69,7 @@ def stream(
     convolvers.keep_only(keep_ready)
     try:
         for number, (stage, course) in enumerate(zip(stages.stages, courses, strict=True)):
-            store.allow(course.maps_in_memory, course.rooms)
+            store.allow(course.maps_in_memory, course.buffers)
             StageRun(run, stage, number, course).go()
             for i in [i for i, last in stages.last_use.items() if last == number]:
                 run.kept.pop(i).keep_only((), True)
@@ -95,16 +95,20 @@ class Run:
     convolvers: Convolvers
     kept: dict[int, Map | Whole]
     guard: Guard
-    slabs: Rooms
+    slabs: Arena
     heap: HeapWatch = field(default_factory=HeapWatch)
 
     def known(self) -> int:
         """Bytes that are taken on purpose."""
         wholes = sum(each.tensor.nbytes for each in list(self.kept.values()) if isinstance(each, Whole))
-        return wholes + self.store.rooms.taken + self.slabs.taken
+        return wholes + self.store.arena.allocated + self.slabs.allocated
+
+    def own(self, made: Tensor) -> Tensor:
+        """What an operation made, in memory that lasts: a view of its inputs is copied where they are leased."""
+        return made.clone() if self.store.arena.holds(made) or self.slabs.holds(made) else made
 
     def keep(self, i: int) -> Map | Whole:
-        """Make room for a value that later stages read."""
+        """Provide for a value that later stages read."""
         step = self.stages.steps[i]
         if i == self.stages.output or i in self.stages.read_whole:
             self.kept[i] = Whole(torch.empty(step.shape, dtype=step.dtype, device=self.device), step.axis, step.unit)
@@ -191,6 +195,15 @@ class PartRun:
         self.sums: dict[int, Tensor] = {}
 
     def go(self) -> None:
+        """Make all rows; whatever happens, the memory of the strips is returned."""
+        try:
+            self.follow()
+        finally:
+            for strip in self.strips.values():
+                strip.close()
+
+    def follow(self) -> None:
+        """Make one move after the other."""
         for move in walk(self.steps, self.whole.rowed, self.whole.stage.kept, self.whole.course.slab_rows, self.share):
             if self.whole.stop.is_set():
                 return
@@ -217,7 +230,7 @@ class PartRun:
         assert operation is not None
         given = self.gathered(task, rows)
         if isinstance(operation, Reduction):
-            part, before = operation.run(rows, given), self.sums.get(task.index)
+            part, before = self.run.own(operation.run(rows, given)), self.sums.get(task.index)
             self.sums[task.index] = part if before is None else operation.merge(before, part)
             return
         if task.step.dtype == self.run.guard.dtype and self.run.guard.watches:
@@ -225,7 +238,7 @@ class PartRun:
         else:
             made = self.plainly(task, rows, given)
         if task.index in self.strips:
-            self.strips[task.index].append(made)
+            self.strips[task.index].append(self.run.own(made))
         if task.index in self.whole.keeping:
             self.keep(task, made, move.a)
 
@@ -264,7 +277,7 @@ class PartRun:
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=step.axis)
 
     def pad(self, move: Move) -> None:
-        """Pad, into a tensor that has room for the rows that are still needed, so that nothing is copied twice."""
+        """Pad, behind the rows that are still needed in the same buffer, so that nothing is copied twice."""
         task, operation = move.task, move.task.step.operation
         assert isinstance(operation, Pad)
         ((source, window),) = task.reads
@@ -273,13 +286,13 @@ class PartRun:
         dtype = self.dtype_for(task, pieces)
         frame = self.strips[task.index]
         assert isinstance(frame, Frame)
-        room, new, fresh = frame.grow(move.b - move.a, task.step.shape, dtype)
+        buffer, new, fresh = frame.grow(move.b - move.a, task.step.shape, dtype)
         left, right, top, _ = operation.amounts
         rows = max(0, min(top, move.b) - move.a)
         inside = new.narrow(3, left, new.shape[3] - left - right)
         if fresh:  # else what lies at the sides is still there
-            room[:, :, :, :left].fill_(operation.value)
-            room[:, :, :, room.shape[3] - right :].fill_(operation.value)
+            buffer[:, :, :, :left].fill_(operation.value)
+            buffer[:, :, :, buffer.shape[3] - right :].fill_(operation.value)
         if rows:
             new[:, :, :rows].fill_(operation.value)
         for piece in pieces:
@@ -295,27 +308,27 @@ class PartRun:
         dtypes = [*([] if normed else [piece.dtype for piece in pieces]), *([] if before is None else [before.dtype])]
         return torch.float32 if torch.float32 in dtypes else task.step.dtype
 
-    def fill(self, room: Tensor, piece: Tensor, ahead: tuple[Step, ...]) -> None:
+    def fill(self, buffer: Tensor, piece: Tensor, ahead: tuple[Step, ...]) -> None:
         """Copy rows, and do in place what comes before the padding; of half precision, in fp32."""
         if ahead and self.run.guard.watches:
             exact = piece.to(torch.float32, copy=True)
             self.fill_in(exact, exact, ahead)
-            room.copy_(exact)
+            buffer.copy_(exact)
         else:
-            self.fill_in(room, piece, ahead)
+            self.fill_in(buffer, piece, ahead)
 
-    def fill_in(self, room: Tensor, piece: Tensor, ahead: tuple[Step, ...]) -> None:
+    def fill_in(self, buffer: Tensor, piece: Tensor, ahead: tuple[Step, ...]) -> None:
         """The same, in the dtype of what it is given."""
-        copied = room is piece
+        copied = buffer is piece
         for step in ahead:
             if isinstance(step.operation, Normalise):
                 scale, shift = step.operation.line(piece, self.run.whole(step.inputs[1].step))
-                torch.mul(room if copied else piece, scale, out=room).add_(shift)
+                torch.mul(buffer if copied else piece, scale, out=buffer).add_(shift)
             else:
                 if not copied:
-                    room.copy_(piece)
+                    buffer.copy_(piece)
                 assert isinstance(step.operation, Apply)
-                ON_ITSELF[step.operation.function](room)
+                ON_ITSELF[step.operation.function](buffer)
             copied = True
         if not copied:
-            room.copy_(piece)
+            buffer.copy_(piece)
