@@ -17,7 +17,9 @@
     ├── CannotFetch               a file that the Hub did not give: no network, no access, no such file
     │   └── WrongHash             a file that is not the one it should be
     ├── CannotPush                files that the Hub did not take: no token, no permission, no network
-    ├── CannotWrite               a folder that cannot be written, a full disk
+    ├── CannotWrite               a file that cannot be written
+    │   └── CannotWriteHere       a full disk or a read-only folder: other files there cannot be written either
+    ├── CannotExport              a network that cannot be exported, or whose exported program gives other results
     ├── NothingMeasured           data of which not one item could be evaluated
     ├── NothingToTrain            data of which not one item can be trained on
     ├── BadRecipe                 a recipe that describes no training
@@ -25,9 +27,6 @@
     ├── TrainingStopped           a training that was asked to end before its time
     ├── TrainingDiverged          a loss that is no number any more
     ├── ProtocolChanged           a folder that holds an evaluation of another protocol
-    ├── CannotExport              a network that cannot be written as a program, or whose program gives something else
-    ├── CannotWrite               a file that cannot be written
-    │   └── CannotWriteHere       a full disk, a folder that cannot be written: the next file would fare the same
     ├── MissingPackage            an optional package that this needs and that is not installed
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
         │                         that the network does not have
@@ -121,12 +120,12 @@ class CannotWrite(VaekitError):
     """A file could not be written; nothing half-written was left under its name."""
 
 
+class CannotWriteHere(CannotWrite):
+    """The disk is full or the folder cannot be written: other files there cannot be written either."""
+
+
 class CannotExport(VaekitError):
     """A network cannot be written as a program of the wanted kind, or the program gave something else when run."""
-
-
-class CannotWriteHere(CannotWrite):
-    """The disk is full or the folder cannot be written: other files in the same place would fare the same."""
 
 
 class NothingMeasured(VaekitError):
