@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vaekit.checkpoints.building import Network
 from vaekit.checkpoints.cards import Card
 from vaekit.checkpoints.families import HALVES
 from vaekit.checkpoints.formats.files import TensorSpec
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.loading import located
 from vaekit.checkpoints.locate import gather
-from vaekit.checkpoints.reading_weights import hashes_of
 from vaekit.checkpoints.recognising import Recognition, recognise
-from vaekit.checkpoints.settling import settled_by, with_measured_frame, with_measured_padding
+from vaekit.checkpoints.settling import hashes_of, settled_by, with_measured_frame, with_measured_padding
 from vaekit.checkpoints.telltales import recognise as recognise_family
 from vaekit.errors import NotRunnable
 from vaekit.nets.config import compression, picture_size
@@ -92,7 +92,8 @@ def inspect(name_or_path: str | Path, *, hash: bool = True, measure: bool = True
         recognition = recognise(hashes.weights, hashes.sha256) if hashes else Recognition()
         identified = settled_by(identified, recognition)
         if measure:
-            identified = with_measured_padding(with_measured_frame(identified))
+            network = Network()
+            identified = with_measured_padding(with_measured_frame(identified, network), network)
         config = identified.config
         return Inspection(
             path=str(name_or_path),

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
-from vaekit.checkpoints.building import build
+from vaekit.checkpoints.building import Network
 from vaekit.checkpoints.cards import card_named
 from vaekit.checkpoints.collection.folders import models_folders
 from vaekit.checkpoints.collection.names import find_named
@@ -43,7 +43,8 @@ def load(
         BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`.
     """
     with located(name_or_path, models) as path:
-        return build(settle(identify(path), kind, padding))
+        network = Network()
+        return network.of(settle(identify(path), kind, padding, network=network))
 
 
 @contextmanager
