@@ -35,6 +35,8 @@
 Each one tells what was found, what was expected and what to do, in that order.
 """
 
+from collections.abc import Iterable
+
 
 class VaekitError(Exception):
     """A problem that the user can mend.
@@ -181,3 +183,10 @@ def legible(text: str, most: int = 120) -> str:
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     words = " ".join(printable.split())
     return words if len(words) <= most else words[:most] + "..."
+
+
+def shorten(names: Iterable[str], most: int = 12) -> str:
+    """The first names of a list, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(map(legible, listed[:most])) + more

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from vaekit.checkpoints.agreement import check_frame, check_kind, check_numbers
+from vaekit.checkpoints.collection.names import located
 from vaekit.checkpoints.converting import refuse_overwriting
 from vaekit.checkpoints.extracting import check_one_file, not_safetensors
 from vaekit.checkpoints.families import HALVES, Layout, layout_of
@@ -31,13 +32,12 @@ from vaekit.checkpoints.formats.writing import (
 )
 from vaekit.checkpoints.fused import join_parts, whole_key
 from vaekit.checkpoints.identify import Identified, check_tensors, identify, identify_parts, same_shape
-from vaekit.checkpoints.loading import located
-from vaekit.checkpoints.locate import OUTSIDE_NETS, TRAINING_LEFTOVERS, Found, locate, shorten
+from vaekit.checkpoints.locate import OUTSIDE_NETS, TRAINING_LEFTOVERS, Found, locate
 from vaekit.checkpoints.saving import SAFETENSORS_ENDINGS
 from vaekit.checkpoints.settling import settle
 from vaekit.checkpoints.surroundings import Model, model_around, models
 from vaekit.checkpoints.weights import in_dtype, names_in, shape_in, weights_in
-from vaekit.errors import HalfMissing, NotRunnable, UnknownVAE, WrongTensors, legible
+from vaekit.errors import HalfMissing, NotRunnable, UnknownVAE, WrongTensors, legible, shorten
 from vaekit.whole_files import whole_file
 
 OTHER_MODULES = ("model.diffusion_model.", "cond_stage_model.", "conditioner.", "text_encoders.")

@@ -15,12 +15,12 @@ from vaekit.checkpoints.families import HALVES, Config, Family, blueprint, famil
 from vaekit.checkpoints.families.convolutional import told_padding
 from vaekit.checkpoints.formats.files import check_readable
 from vaekit.checkpoints.frames import find_frame
-from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate, shorten
+from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate
 from vaekit.checkpoints.metadata import read_config
 from vaekit.checkpoints.statistics import read_statistics
 from vaekit.checkpoints.surroundings import Model, model_around
 from vaekit.checkpoints.telltales import not_runnable
-from vaekit.errors import UnknownVAE, WrongTensors
+from vaekit.errors import UnknownVAE, WrongTensors, shorten
 from vaekit.vae import LatentFrame
 
 

@@ -4,16 +4,15 @@ SD1's and SDXL's VAEs have the same shapes, and so have SD3's and FLUX.1's; thei
 `models.toml`.
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from operator import attrgetter
 from typing import Any
 
 from vaekit.checkpoints.cards import Kind, kinds
 from vaekit.checkpoints.formats.files import TensorSpec
+from vaekit.checkpoints.tables import table
 
 SIGN_LISTS = ("denoiser", "inputs", "text", "unless")
 """The keys of a table entry that hold signs, in the order of `Model`."""
@@ -69,10 +68,9 @@ class Model:
 @cache
 def models() -> tuple[Model, ...]:
     """Every model in the table."""
-    table = tomllib.loads(resources.files("vaekit.checkpoints").joinpath("models.toml").read_text("utf-8"))
     return tuple(
         Model(entry["name"], entry["kind"], entry["vae"], *(_signs(entry, name) for name in SIGN_LISTS))
-        for entry in table["model"]
+        for entry in table("models.toml")["model"]
     )
 
 

@@ -68,8 +68,8 @@ def doctor(
 def loaded(name: str, models: list[Path] | None, padding: str | None) -> "tuple[VAE, Card | None]":
     """The VAE, and the card of its very weights where it has one."""
     from vaekit.checkpoints.building import Network
+    from vaekit.checkpoints.collection.names import located
     from vaekit.checkpoints.identify import identify
-    from vaekit.checkpoints.loading import located
     from vaekit.checkpoints.settling import recognise_file, settle
 
     with located(name, models) as path:
