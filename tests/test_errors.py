@@ -17,13 +17,36 @@ def test_the_parts_of_an_error_make_one_paragraph() -> None:
     assert str(error) == "This was found. Do that."
 
 
+def drawn_tree(text: str) -> list[tuple[str, str]]:
+    """Each class of a drawn tree with its parent, from top to bottom. A branch starts below its parent's name."""
+    root = re.search(r"^( +)(\w+)", text, re.MULTILINE)
+    assert root is not None
+    last_at = {len(root[1]): root[2]}
+    pairs = []
+    for branch in re.finditer(r"^(.*)[├└]── (\w+)", text, re.MULTILINE):
+        column = len(branch[1])
+        pairs.append((branch[2], last_at[column]))
+        last_at[column + 4] = branch[2]
+    return pairs
+
+
+def test_a_drawn_tree_is_read_with_parents_and_duplicates() -> None:
+    text = """
+    Root          all
+    ├── A         one
+    │   └── B     below it, in a description
+    │             of two lines
+    ├── A         again
+    └── C         last
+        └── D     below that
+            └── E
+    """
+    assert drawn_tree(text) == [("A", "Root"), ("B", "A"), ("A", "Root"), ("C", "Root"), ("D", "C"), ("E", "D")]
+
+
 def test_the_tree_in_the_docstring_is_the_real_one() -> None:
-    """Each class once, under the class that it is a kind of."""
-    above = ["VaekitError"]
-    drawn: dict[str, str] = {}
-    for margin, name in re.findall(r"^    ([│ ]*)[├└]── (\w+)", vaekit.errors.__doc__ or "", flags=re.MULTILINE):
-        above = [*above[: 1 + len(margin) // 4], name]
-        assert name not in drawn
-        drawn[name] = above[-2]
-    classes = [value for value in vars(vaekit.errors).values() if isinstance(value, type) and value is not VaekitError]
-    assert drawn == {each.__name__: each.__bases__[0].__name__ for each in classes}
+    """Every class once, below its base class, in the order of their definitions."""
+    classes = [value for value in vars(vaekit.errors).values() if isinstance(value, type)]
+    real = [(error.__name__, error.__bases__[0].__name__) for error in classes if error is not VaekitError]
+    assert all(len(error.__bases__) == 1 for error in classes)
+    assert drawn_tree(vaekit.errors.__doc__ or "") == real

@@ -17,6 +17,9 @@
     ├── CannotFetch               a file that the Hub did not give: no network, no access, no such file
     │   └── WrongHash             a file that is not the one it should be
     ├── CannotPush                files that the Hub did not take: no token, no permission, no network
+    ├── CannotWrite               a file that cannot be written
+    │   └── CannotWriteHere       a full disk or a read-only folder: other files there cannot be written either
+    ├── CannotExport              a network that cannot be exported, or whose exported program gives other results
     ├── NothingMeasured           data of which not one item could be evaluated
     ├── NothingToTrain            data of which not one item can be trained on
     ├── BadRecipe                 a recipe that describes no training
@@ -24,9 +27,6 @@
     ├── TrainingStopped           a training that was asked to end before its time
     ├── TrainingDiverged          a loss that is no number any more
     ├── ProtocolChanged           a folder that holds an evaluation of another protocol
-    ├── CannotExport              a network that cannot be written as a program, or whose program gives something else
-    ├── CannotWrite               a file that cannot be written
-    │   └── CannotWriteHere       a full disk, a folder that cannot be written: the next file would fare the same
     ├── MissingPackage            an optional package that this needs and that is not installed
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
         │                         that the network does not have
@@ -34,6 +34,8 @@
 
 Each one tells what was found, what was expected and what to do, in that order.
 """
+
+from collections.abc import Iterable
 
 
 class VaekitError(Exception):
@@ -120,12 +122,12 @@ class CannotWrite(VaekitError):
     """A file could not be written; nothing half-written was left under its name."""
 
 
+class CannotWriteHere(CannotWrite):
+    """The disk is full or the folder cannot be written: other files there cannot be written either."""
+
+
 class CannotExport(VaekitError):
     """A network cannot be written as a program of the wanted kind, or the program gave something else when run."""
-
-
-class CannotWriteHere(CannotWrite):
-    """The disk is full or the folder cannot be written: other files in the same place would fare the same."""
 
 
 class NothingMeasured(VaekitError):
@@ -181,3 +183,10 @@ def legible(text: str, most: int = 120) -> str:
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     words = " ".join(printable.split())
     return words if len(words) <= most else words[:most] + "..."
+
+
+def shorten(names: Iterable[str], most: int = 12) -> str:
+    """The first names of a list, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(map(legible, listed[:most])) + more

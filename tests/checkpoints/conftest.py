@@ -189,3 +189,21 @@ def sd_shapes() -> Callable[..., dict[str, tuple[int, ...]]]:
         return {f"{prefix}{layout.from_native(key, 4)}": shape for key, shape in native.items()}
 
     return make
+
+
+@pytest.fixture
+def svd_shapes(sd_shapes: Callable[..., dict[str, tuple[int, ...]]]) -> dict[str, tuple[int, ...]]:
+    """Stable Video Diffusion, whole: SD2's blocks with 8 inputs, a decoder that mixes frames, an encoder that
+    conditions.
+    """
+    unet, decoder = "model.diffusion_model.input_blocks.", "first_stage_model.decoder."
+    return {
+        f"{unet}0.0.weight": (320, 8, 3, 3),
+        f"{unet}1.1.transformer_blocks.0.attn2.to_k.weight": (320, 1024),
+        f"{unet}4.1.transformer_blocks.0.attn2.to_k.weight": (640, 1024),
+        **sd_shapes(4, "first_stage_model."),
+        f"{decoder}mid.block_1.mix_factor": (1,),
+        f"{decoder}mid.block_1.time_stack.in_layers.2.weight": (512, 512, 3, 1, 1),
+        f"{decoder}conv_out.time_mix_conv.weight": (3, 3, 3, 1, 1),
+        **sd_shapes(4, "conditioner.embedders.3.encoder.", "encoder"),
+    }

@@ -25,7 +25,7 @@ from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.metadata import frame_text
 from vaekit.checkpoints.saving import save
-from vaekit.errors import BadCheckpoint, CannotWrite, HalfMissing, LatentMismatch, UnknownVAE, WrongTensors
+from vaekit.errors import BadCheckpoint, CannotWrite, HalfMissing, LatentMismatch, NotRunnable, UnknownVAE, WrongTensors
 from vaekit.nets.kl import KLConfig
 from vaekit.vae import VAE, LatentFrame
 
@@ -202,6 +202,73 @@ def test_a_checkpoint_without_a_vae_gets_one_where_its_kind_has_it(
     half = sparse_file("half.safetensors", sd_shapes(channels, half="decoder"), frame)
     with pytest.raises(HalfMissing):
         bake(path, half, tmp_path / "other.safetensors")
+
+
+def test_a_vae_that_cannot_be_run_is_not_taken_for_absent(
+    sparse_file: Make, sd_shapes: Callable[..., Shapes], svd_shapes: Shapes, tmp_path: Path
+) -> None:
+    checkpoints = {
+        "Stable Video Diffusion": svd_shapes,
+        "Stable Cascade stage A": {**SD1_SIGN, "vae.vquantizer.codebook.weight": (8192, 4)},
+        "CogVideoX": {**FLUX_SIGN, "vae.decoder.mid_block.resnets.0.norm1.conv_b.conv.weight": (512, 16, 1, 1, 1)},
+    }
+    vae, out = sparse_file("vae.safetensors", sd_shapes(4), frame_metadata(0.18215)), tmp_path / "out.safetensors"
+    for name, shapes in checkpoints.items():
+        path = sparse_file("whole.safetensors", shapes)
+        with pytest.raises(NotRunnable) as raised:
+            bake(path, vae, out, assume_same_frame=True)
+        assert name in raised.value.found
+        assert raised.value.expected
+        with pytest.raises(NotRunnable):
+            bake(sparse_file("sd1.safetensors", SD1_SIGN | sd_shapes(4, "vae.")), path, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "remains",
+    [
+        {"first_stage_model.quant_conv.weight": (8, 8, 1, 1)},
+        {"vae.down.0.weight": (8, 8), "vae.up.0.weight": (8, 8)},
+        {"autoencoder.encoder.layers.0.weight": (8, 8), "autoencoder.decoder.layers.0.weight": (8, 8)},
+        {"encoder.layers.0.weight": (8, 8), "decoder.layers.0.weight": (8, 8)},
+    ],
+)
+def test_parts_of_an_unknown_vae_are_not_taken_for_absent(
+    sparse_file: Make, sd_shapes: Callable[..., Shapes], tmp_path: Path, remains: Shapes
+) -> None:
+    path = sparse_file("whole.safetensors", SD1_SIGN | remains)
+    vae = sparse_file("vae.safetensors", sd_shapes(4), frame_metadata(0.18215))
+    with pytest.raises(UnknownVAE) as raised:
+        bake(path, vae, tmp_path / "out.safetensors")
+    assert all(name in raised.value.found for name in remains)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"first_stage_model.loss.perceptual_loss.lin0.model.1.weight": (1, 64, 1, 1)},
+        {"cond_stage_model.encoder.block.0.weight": (8, 8), "cond_stage_model.decoder.block.0.weight": (8, 8)},
+        {"model.diffusion_model.encoder.0.weight": (8, 8), "model.diffusion_model.decoder.0.weight": (8, 8)},
+        {"cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight": (8, 8)},
+    ],
+)
+def test_encoders_of_other_things_are_no_vae(
+    sparse_file: Make, sd_shapes: Callable[..., Shapes], tmp_path: Path, others: Shapes
+) -> None:
+    path = sparse_file("whole.safetensors", SD1_SIGN | others)
+    vae = sparse_file("vae.safetensors", sd_shapes(4), frame_metadata(0.18215))
+    assert bake(path, vae, tmp_path / "out.safetensors").added == len(sd_shapes(4))
+
+
+def test_an_encoder_that_conditions_is_not_the_vae_of_the_checkpoint(
+    sparse_file: Make, sd_shapes: Callable[..., Shapes], svd_shapes: Shapes, tmp_path: Path
+) -> None:
+    shapes = {name: shape for name, shape in svd_shapes.items() if not name.startswith("first_stage_model.")}
+    vae = sparse_file("vae.safetensors", sd_shapes(4), frame_metadata(0.18215))
+    with pytest.raises(UnknownVAE):
+        bake(sparse_file("whole.safetensors", shapes), vae, tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 def test_new_tensors_stand_where_all_stay_aligned(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from vaekit.checkpoints.cards import agreed_frame, card_named, cards, kind_named
 from vaekit.checkpoints.families import family_of
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.metadata import spans
+from vaekit.checkpoints.tables import packaged_weights
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
 from vaekit.nets.wan import WanConfig
@@ -147,6 +148,10 @@ def test_copies_of_one_file_agree() -> None:
 )
 def test_published_files_are_known(shared_data: Path, path: str, name: str) -> None:
     assert inspecting.inspect(shared_data / "vae" / path).card == card_named(name)
+
+
+def test_packaged_weights_are_those_of_the_cards() -> None:
+    assert packaged_weights() == {card.name: card.packaged for card in cards() if card.packaged}
 
 
 def test_packaged_cards_load() -> None:

@@ -9,7 +9,7 @@ import torch
 from refusals import lacks, refuses
 from safetensors.torch import load_file, save_file
 
-from vaekit.checkpoints import reading_weights, recognising
+from vaekit.checkpoints import recognising, settling
 from vaekit.checkpoints.cards import Card, CardFile, card_named, kind_named
 from vaekit.checkpoints.fingerprint import identity_of, tensors_of
 from vaekit.checkpoints.inspecting import inspect
@@ -157,20 +157,10 @@ def test_an_unverified_hash_names_a_file_and_teaches_nothing(
     assert inspect(bare(kl_vae, tmp_path / "y.safetensors", "native")).card is None
 
 
-def test_the_users_word_decides(kl_vae: VAE, tmp_path: Path) -> None:
-    from vaekit.errors import NotFound, WrongTensors
-
-    path = bare(kl_vae, tmp_path / "x.safetensors")
-    with refuses(NotFound, "SDXL"):
-        load(path, kind="SD9")
-    with refuses(WrongTensors, "SDXL"):
-        load(path, kind="sdxl")
-
-
 def test_hashes_are_read_once(kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = bare(kl_vae, tmp_path / "x.safetensors")
     before = inspect(path, measure=False)
-    monkeypatch.setattr(reading_weights, "identity_of", lambda _: pytest.fail("hashed again"))
+    monkeypatch.setattr(settling, "identity_of", lambda _: pytest.fail("hashed again"))
     assert inspect(path, measure=False) == before
     told = inspect(path, hash=False, measure=False)
     assert (told.fingerprint, told.sketches, told.sha256) == (None, None, None)

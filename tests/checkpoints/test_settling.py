@@ -9,13 +9,16 @@ import torch
 from refusals import lacks
 from safetensors.torch import load_file, save_file
 
-from vaekit.checkpoints import cards, settling
+from vaekit.checkpoints import building, cards, settling
 from vaekit.checkpoints.borders import BorderError, Borders
+from vaekit.checkpoints.building import build
 from vaekit.checkpoints.cards import Kind, LatentStatistics
+from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.inspecting import inspect
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.measuring import measure_latents
 from vaekit.checkpoints.saving import save
+from vaekit.errors import NotFound, WrongTensors
 from vaekit.vae import VAE, LatentFrame
 
 NEAR, FAR = LatentFrame((0.0,), (0.5,)), LatentFrame((0.0,), (0.05,))
@@ -63,11 +66,81 @@ def test_twins_are_told_apart_by_measuring_and_it_is_said(file: Path) -> None:
 
 
 @pytest.mark.usefixtures("twins")
-def test_the_users_word_comes_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "kinds", cards.kinds, raising=False)
-    monkeypatch.setattr("vaekit.checkpoints.users_word.kinds", cards.kinds)
+def test_overrides_come_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "kinds", cards.kinds)
     assert load(file, kind="far").frame == FAR
     assert load(file, kind="far", padding="reflect").config.padding == "reflect"
+
+
+def test_an_override_that_cannot_be_is_refused(kl_vae: VAE, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save(kl_vae, path)
+    with pytest.raises(NotFound) as unknown:
+        load(path, kind="SD9")
+    assert "SDXL" in unknown.value.expected
+    with pytest.raises(WrongTensors):
+        load(path, kind="sdxl")
+
+
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that a network was built of, in order."""
+    built: list[Path] = []
+
+    def counted(identified: Identified) -> VAE:
+        built.append(identified.path)
+        return build(identified)
+
+    monkeypatch.setattr(building, "build", counted)
+    return built
+
+
+def bare(file: Path) -> Path:
+    """The same weights without metadata."""
+    save_file(load_file(file), file)
+    return file
+
+
+def test_a_known_vae_is_built_once(builds: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "renamed.safetensors"
+    save(load("builtin"), path, "native")
+    builds.clear()
+    assert load(bare(path)).config == load("builtin").config
+    assert len(builds) == 2, "once each"
+
+
+@pytest.mark.usefixtures("twins")
+@pytest.mark.parametrize("verdict", [None, "zeros", "reflect", "unsure"])
+def test_a_vae_of_unknown_frame_and_padding_is_built_once(
+    file: Path, builds: list[Path], monkeypatch: pytest.MonkeyPatch, verdict: str | None
+) -> None:
+    if verdict is not None:
+        seen = Borders(verdict, BorderError(1.0, 1.0), BorderError(1.0, 1.0))
+        monkeypatch.setattr(settling, "measure_borders", lambda _: seen)
+    vae = load(file)
+    assert builds == [file]
+    again = build(settling.settle(identify(file)))
+    assert vae.config == again.config
+    assert vae.config.padding == ("reflect" if verdict == "reflect" else "zeros")
+    assert vae.frame == again.frame == NEAR
+    assert vae.origin == again.origin
+    assert not vae.training
+    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.equal(vae.reconstruct(x), again.reconstruct(x))
+    builds.clear()
+    inspect(file)
+    assert builds == [], "measurements are cached"
+
+
+def test_a_vae_of_unknown_padding_is_built_once(file: Path, builds: list[Path]) -> None:
+    assert load(file).frame is None
+    assert builds == [file]
+    assert "measured" in inspect(file).padding_source
+
+
+def test_an_inspection_builds_once(file: Path, builds: list[Path]) -> None:
+    inspect(file)
+    assert builds == [file]
 
 
 @pytest.mark.usefixtures("twins")
@@ -95,7 +168,7 @@ def test_measured_padding_is_used_and_reported(file: Path) -> None:
 @pytest.mark.usefixtures("twins")
 def test_a_vae_that_reflects_is_run_so(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Borders("reflect", BorderError(9.0, 1.0), BorderError(1.0, 1.0))
-    monkeypatch.setattr(settling, "borders_of", lambda _: found)
+    monkeypatch.setattr(settling, "borders_of", lambda *_: found)
     assert load(file).config.padding == "reflect"
     assert load(file, padding="zeros").config.padding == "zeros"
     assert not lacks(inspect(file).padding_source, "reflect", "1.0/255")
@@ -104,14 +177,14 @@ def test_a_vae_that_reflects_is_run_so(file: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("twins")
 def test_an_unclear_padding_is_called_assumed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Borders("unsure", BorderError(1.0, 1.0), BorderError(1.0, 1.0))
-    monkeypatch.setattr(settling, "borders_of", lambda _: found)
+    monkeypatch.setattr(settling, "borders_of", lambda *_: found)
     assert load(file).config.padding == "zeros"
     assert inspect(file).padding_source.startswith("assumed")
 
 
 @pytest.mark.usefixtures("twins")
 def test_what_the_file_tells_is_not_measured(stranger: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Any) -> None:
+    def fail(*_: Any) -> None:
         pytest.fail("measured what the file tells")
 
     path = tmp_path / "told.safetensors"
@@ -128,11 +201,9 @@ def test_what_the_file_tells_is_not_measured(stranger: VAE, tmp_path: Path, monk
 
 @pytest.mark.usefixtures("twins")
 def test_measurements_are_remembered(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaekit.checkpoints import reading_weights
-
     before = inspect(file)
     for name in ("measure_latents", "measure_borders", "identity_of"):
-        monkeypatch.setattr(reading_weights, name, lambda *_: pytest.fail("asked again"))
+        monkeypatch.setattr(settling, name, lambda *_: pytest.fail("asked again"))
     assert inspect(file) == before
 
 

@@ -206,7 +206,7 @@ def test_what_no_file_tells_is_measured_and_else_believed(
     small, large = BorderError(1.0, 1.0), BorderError(9.0, 1.0)
     borders = Borders(measured, large if measured == "reflect" else small, small if measured == "reflect" else large)
     for module in (successor, settling):
-        monkeypatch.setattr(module, "borders_of", lambda _: borders)
+        monkeypatch.setattr(module, "borders_of", lambda *_: borders)
     save_file(example("kl").state_dict(), tmp_path / "source.safetensors")
     source = parent_at(tmp_path / "source.safetensors", "source", "reflect")
     assert padding_of(source) == (before, "reflect")

@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import vaekit
+from vaekit.checkpoints.converting import convert
+from vaekit.checkpoints.extracting import extract
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.inspecting import inspect
@@ -242,3 +244,18 @@ def test_a_broken_vae_is_still_a_broken_vae(kl_vae: vaekit.VAE, tmp_path: Path) 
     save_file(tensors | {"decoder.mid.block_9.conv1.weight": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(WrongTensors):
         identify(tmp_path / "x.safetensors")
+
+
+def test_a_whole_svd_checkpoint_is_called_that_by_every_command(
+    sparse_file: Callable[..., Path], svd_shapes: Shapes, tmp_path: Path
+) -> None:
+    path = sparse_file("svd.safetensors", svd_shapes)
+    out = tmp_path / "out.safetensors"
+    for command in (lambda: extract(path, out), lambda: convert(path, out), lambda: vaekit.load(path)):
+        with pytest.raises(NotRunnable) as raised:
+            command()
+        assert "Stable Video Diffusion" in raised.value.found
+    assert not out.exists()
+    seen = inspect(path)
+    assert (seen.runnable, seen.family, seen.prefix) == (False, "Stable Video Diffusion", "first_stage_model.")
+    assert (seen.latent_channels, seen.halves) == (4, ("encoder", "decoder"))

@@ -6,7 +6,8 @@ is: names, order, dtypes, metadata, and every byte of every tensor.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from typing import Any
 import torch
 
 from vaekit.checkpoints.agreement import check_frame, check_kind, check_numbers
+from vaekit.checkpoints.collection.names import located
 from vaekit.checkpoints.converting import refuse_overwriting
 from vaekit.checkpoints.extracting import check_one_file, not_safetensors
-from vaekit.checkpoints.families import Layout, layout_of
+from vaekit.checkpoints.families import HALVES, Layout, layout_of
 from vaekit.checkpoints.formats.files import TensorFile, open_tensors
 from vaekit.checkpoints.formats.safetensors_files import raw_header
 from vaekit.checkpoints.formats.writing import (
@@ -29,15 +31,17 @@ from vaekit.checkpoints.formats.writing import (
     write_safetensors,
 )
 from vaekit.checkpoints.fused import join_parts, whole_key
-from vaekit.checkpoints.identify import Identified, check_tensors, identify, same_shape
-from vaekit.checkpoints.loading import located
-from vaekit.checkpoints.locate import OUTSIDE_NETS, Found, locate, shorten
+from vaekit.checkpoints.identify import Identified, check_tensors, identify, identify_parts, same_shape
+from vaekit.checkpoints.locate import OUTSIDE_NETS, TRAINING_LEFTOVERS, Found, locate
 from vaekit.checkpoints.saving import SAFETENSORS_ENDINGS
 from vaekit.checkpoints.settling import settle
-from vaekit.checkpoints.surroundings import Model, model_around
+from vaekit.checkpoints.surroundings import Model, model_around, models
 from vaekit.checkpoints.weights import in_dtype, names_in, shape_in, weights_in
-from vaekit.errors import HalfMissing, UnknownVAE, WrongTensors, legible
+from vaekit.errors import HalfMissing, NotRunnable, UnknownVAE, WrongTensors, legible, shorten
 from vaekit.whole_files import whole_file
+
+OTHER_MODULES = ("model.diffusion_model.", "cond_stage_model.", "conditioner.", "text_encoders.")
+"""Where whole checkpoints keep what is not their VAE. Conditioners of video models hold an encoder of a VAE as well."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,9 @@ def bake(
 
     Raises:
         LatentMismatch: the VAE speaks other latents than the checkpoint, or nothing shows that it speaks the same.
-        UnknownVAE: there is no VAE in the one, or no telling where a VAE belongs in the other.
+        UnknownVAE: there is no VAE in the one; or the other has tensors of a VAE that belong to no known family, or
+            nothing that tells where a VAE belongs.
+        NotRunnable: the VAE of either is recognised and cannot be run.
         HalfMissing: half a VAE for a checkpoint without the other half.
         WrongTensors: a VAE is not whole, or would overflow in the checkpoint's dtype.
         CannotWrite: the target is an input, is not a safetensors file, or the disk refuses.
@@ -99,9 +105,10 @@ def bake(
         raise not_safetensors(target, f"Use a name such as {target.with_suffix('.safetensors').name}.")
     with located(vae) as path:
         refuse_overwriting(target, source, path)
-        file, new = open_tensors(source), settle(identify(path), measure=False)
-        refuse_overwriting(target, *(part.file.path for part in new.parts))
+        file = open_tensors(source)
         own = own_vae(file)
+        new = settle(identify(path), measure=False)
+        refuse_overwriting(target, *(part.file.path for part in new.parts))
         place = place_of(file, own, new)
         notes = [*place.notes, check_frame(new, own, place.model, assume_same_frame)]
         fitted, removed = fit(new, own, place)
@@ -139,12 +146,54 @@ class Place:
 
 
 def own_vae(file: TensorFile) -> Identified | None:
-    """The VAE that a checkpoint has; None where it has none."""
+    """The VAE of a checkpoint; None where it has none, and no tensors of one.
+
+    Raises:
+        NotRunnable: it is recognised and cannot be run.
+        UnknownVAE: it is of no known family.
+        WrongTensors: it is not whole.
+    """
     try:
-        locate(file)
+        found = locate(file)
+    except NotRunnable as error:
+        raise NotRunnable(
+            error.found,
+            "Only a VAE that vaekit can run is replaced: of another one it is not known which tensors belong together.",
+            "Give a checkpoint with an image VAE. Nothing was written.",
+        ) from error
     except UnknownVAE:
-        return None
-    return identify(file.path)
+        found = None
+    if found is not None and not found.prefix.startswith(OTHER_MODULES):
+        return identify_parts(file.path, (found,), {})
+    remains = tensors_of_a_vae(file.specs)
+    if remains:
+        raise UnknownVAE(
+            f"{file.path} has {len(remains)} tensors of a VAE of no family that vaekit knows: {shorten(remains)}.",
+            "Expected a checkpoint with a VAE that vaekit can run, or one without any tensors of a VAE.",
+            "If it should be a known VAE, fetch the checkpoint again. Nothing was written.",
+        )
+    return None
+
+
+def tensors_of_a_vae(names: Iterable[str]) -> list[str]:
+    """The names of tensors that belong to an autoencoder, of any family or none.
+
+    They are behind a prefix that checkpoints keep their VAE behind, or in an encoder beside a decoder.
+    """
+    prefixes = {model.vae for model in models()}
+    behind: list[str] = []
+    halves: dict[str, dict[str, list[str]]] = {half: defaultdict(list) for half in HALVES}
+    for name in names:
+        module, dot, rest = name.partition(".")
+        parts = name.split(".")
+        if module + dot in prefixes:
+            behind += [] if rest.startswith(TRAINING_LEFTOVERS) else [name]
+        elif not name.startswith(OTHER_MODULES):
+            half = next((part for part in parts if part in halves), None)
+            if half is not None:
+                halves[half][".".join(parts[: parts.index(half)])].append(name)
+    encoders, decoders = (halves[half] for half in HALVES)
+    return behind + [name for place in encoders.keys() & decoders.keys() for name in encoders[place] + decoders[place]]
 
 
 def place_of(file: TensorFile, own: Identified | None, new: Identified) -> Place:

@@ -1,21 +1,51 @@
 """An identified VAE -> the network with the file's own tensors in it."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from vaekit.checkpoints.cards import makers
-from vaekit.checkpoints.families import assemble
+from vaekit.checkpoints.families import Config, assemble
 from vaekit.checkpoints.identify import Identified
 from vaekit.vae import VAE, Origin
 
 
 def build(identified: Identified) -> VAE:
-    """The network on the meta device, then the file's own tensors put in their places: no memory is used twice."""
+    """The network with the file's own tensors, which are mapped from the file: no memory is used twice."""
+    return assembled(identified, read_native(identified))
+
+
+class Network:
+    """The network of one file, built when it is needed first, and kept for all that need it afterwards."""
+
+    def __init__(self) -> None:
+        self._vae: VAE | None = None
+        self._config: Config | None = None
+
+    def of(self, identified: Identified) -> VAE:
+        """The network as it is identified now; its tensors are those of the first call.
+
+        Args:
+            identified: always of the same file. Frame, latent space and config may be others than before, as long as
+                the tensors have the same names and shapes.
+        """
+        if self._vae is None:
+            self._vae = build(identified)
+        elif self._config != identified.config:
+            self._vae = assembled(identified, self._vae.state_dict())
+        self._config = identified.config
+        self._vae.frame, self._vae.origin = identified.frame, origin(identified)
+        return self._vae
+
+
+def assembled(identified: Identified, tensors: Mapping[str, Tensor]) -> VAE:
+    """The network on the meta device, then these tensors, by native names, in their places. None is copied."""
     with torch.device("meta"):
         vae = assemble(identified.family, identified.config, identified.halves, identified.frame)
     shapes = {key: tensor.shape for key, tensor in vae.state_dict().items()}
-    tensors = {key: tensor.reshape(shapes[key]) for key, tensor in read_native(identified).items()}
-    vae.load_state_dict(tensors, strict=True, assign=True)
+    shaped = {key: tensor.reshape(shapes[key]) for key, tensor in tensors.items()}
+    vae.load_state_dict(shaped, strict=True, assign=True)
     vae.origin = origin(identified)
     return vae.eval()
 

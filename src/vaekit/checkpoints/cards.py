@@ -1,14 +1,13 @@
 """Known VAEs and latent spaces as facts: the tables `cards.toml` and `kinds.toml`, read."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from vaekit.checkpoints.families import Config
 from vaekit.checkpoints.fingerprint import Identity, from_json
+from vaekit.checkpoints.tables import table
 from vaekit.vae import LatentFrame
 
 
@@ -122,14 +121,14 @@ def kinds() -> tuple[Kind, ...]:
             same_weights_as=entry.get("same_weights_as", ""),
             model_name=entry.get("model_name", ""),
         )
-        for entry in _table("kinds.toml")["kind"]
+        for entry in table("kinds.toml")["kind"]
     )
 
 
 @cache
 def cards() -> tuple[Card, ...]:
     """Every VAE that is known by name."""
-    return tuple(_card(entry) for entry in _table("cards.toml")["vae"])
+    return tuple(_card(entry) for entry in table("cards.toml")["vae"])
 
 
 def card_named(name: str) -> Card | None:
@@ -167,11 +166,6 @@ def agreed_frame(candidates: Sequence[Kind]) -> LatentFrame | None:
     """The frame that all candidates share; None where they differ or there is none."""
     frames = {kind.frame for kind in candidates}
     return frames.pop() if len(frames) == 1 else None
-
-
-@cache
-def _table(name: str) -> dict[str, Any]:
-    return tomllib.loads(resources.files("vaekit.checkpoints").joinpath(name).read_text("utf-8"))
 
 
 def _card(entry: dict[str, Any]) -> Card:

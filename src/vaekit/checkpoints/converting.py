@@ -1,14 +1,15 @@
 """A VAE from one file into another: layout, format and dtype, tensor by tensor."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from vaekit.checkpoints.formats.files import is_there
+from vaekit.checkpoints.collection.names import located
+from vaekit.checkpoints.formats.paths import is_there
 from vaekit.checkpoints.formats.writing import Progress
 from vaekit.checkpoints.identify import Identified, identify
-from vaekit.checkpoints.loading import located
 from vaekit.checkpoints.saving import LAYOUT_NAMES, write
 from vaekit.checkpoints.settling import settle
 from vaekit.checkpoints.weights import weights_in
@@ -25,6 +26,7 @@ def convert(
     dtype: str | None = None,
     progress: Progress | None = None,
     padding: str | None = None,
+    models: Sequence[Path] | None = None,
 ) -> None:
     """Write a VAE in another layout, format or dtype. A safetensors file takes no more memory than a tensor.
 
@@ -35,6 +37,7 @@ def convert(
         dtype: "fp32", "bf16", "fp16" or "fp64" for the weights; None for what they are in.
         progress: called with the bytes that are written and the bytes there will be.
         padding: "zeros" or "reflect", whatever the source says of it; see `vaekit.load`.
+        models: where names are looked up; see `vaekit.load`.
 
     Raises:
         BadPlan: there is no such padding, or the family does not have it.
@@ -44,7 +47,7 @@ def convert(
         ValueError: there is no such layout.
     """
     numbers = None if dtype is None else storage_dtype(dtype)
-    with located(source) as path:
+    with located(source, models) as path:
         refuse_overwriting(Path(target), path)
         identified = settle(identify(path), padding=padding, measure=False)
         write(weights_in(identified, numbers), Path(target), layout or own_layout(identified), progress)

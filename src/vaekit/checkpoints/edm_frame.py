@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from vaekit.checkpoints.locate import EDM_MEAN, EDM_STD, Found, shorten
-from vaekit.errors import WrongTensors
+from vaekit.checkpoints.locate import EDM_MEAN, EDM_STD, Found
+from vaekit.errors import WrongTensors, shorten
 from vaekit.vae import LatentFrame
 
 DATA_STD = 0.5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vaekit.checkpoints.converting import own_layout, refuse_overwriting
 from vaekit.checkpoints.families import layout_of
-from vaekit.checkpoints.formats.files import is_there
+from vaekit.checkpoints.formats.paths import is_there
 from vaekit.checkpoints.formats.writing import Progress
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.saving import TORCH_ENDINGS, write

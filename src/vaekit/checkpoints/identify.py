@@ -15,12 +15,12 @@ from vaekit.checkpoints.families import HALVES, Config, Family, blueprint, famil
 from vaekit.checkpoints.families.convolutional import told_padding
 from vaekit.checkpoints.formats.files import check_readable
 from vaekit.checkpoints.frames import find_frame
-from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate, shorten
+from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate
 from vaekit.checkpoints.metadata import read_config
 from vaekit.checkpoints.statistics import read_statistics
 from vaekit.checkpoints.surroundings import Model, model_around
 from vaekit.checkpoints.telltales import not_runnable
-from vaekit.errors import UnknownVAE, WrongTensors
+from vaekit.errors import UnknownVAE, WrongTensors, shorten
 from vaekit.vae import LatentFrame
 
 
@@ -66,16 +66,30 @@ def identify(path: Path) -> Identified:
         WrongTensors: tensors are missing, left over or misshapen.
     """
     files, settings = gather(path)
-    parts = tuple(locate(file) for file in files)
+    return identify_parts(path, tuple(locate(file) for file in files), settings)
+
+
+def identify_parts(path: Path, parts: tuple[Found, ...], settings: Mapping[str, Any]) -> Identified:
+    """Identify a VAE from files that are open and tensors that are located.
+
+    Args:
+        path: what the user gave: the file, or the folder of the files.
+        parts: one file, or one for each half.
+        settings: of a diffusers `config.json`; empty where there is none.
+
+    Raises:
+        NotFound, BadCheckpoint, UnknownVAE, NotRunnable, WrongTensors: see `identify`.
+    """
     check_one_vae(path, parts)
     for part in parts:
         check_readable(part.file, (*part.names.values(), *part.statistics.values()))
+    metadata = parts[0].file.metadata
     shapes = {native: part.spec(native).shape for part in parts for native in part.names}
     family = family_of(parts[0].layout.family)
-    words = read_config(files[0].metadata)
+    words = read_config(metadata)
     config = family.from_words(words) if family.from_words else family.detect(shapes)
     if config is None or config.blocks > len(shapes):
-        raise not_runnable(files[0]) or UnknownVAE(
+        raise not_runnable(parts[0].file) or UnknownVAE(
             f"{path} has the keys of a {family.name!r} autoencoder but not its structure.",
             "Expected one of the models in the README's table.",
             "If this is a VAE that others can run, please report its key names and shapes.",
@@ -85,8 +99,8 @@ def identify(path: Path) -> Identified:
     statistics = read_statistics(path, parts, config.latent_channels, settings)
     edm = read_edm_frame(path, parts, config.latent_channels)
     around = model_around(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
-    frame = find_frame(family, config, files[0].metadata, settings, statistics, edm, around)
-    identified = Identified(path, family, config, parts, *frame, around, padding_source(files[0].metadata, settings))
+    frame = find_frame(family, config, metadata, settings, statistics, edm, around)
+    identified = Identified(path, family, config, parts, *frame, around, padding_source(metadata, settings))
     check_tensors(identified)
     return identified
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vaekit.checkpoints.building import Network
 from vaekit.checkpoints.cards import Card
+from vaekit.checkpoints.collection.names import located
 from vaekit.checkpoints.families import HALVES
-from vaekit.checkpoints.formats.files import TensorSpec
-from vaekit.checkpoints.identify import Identified, identify
-from vaekit.checkpoints.loading import located
-from vaekit.checkpoints.locate import gather
-from vaekit.checkpoints.reading_weights import hashes_of
+from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
+from vaekit.checkpoints.identify import Identified, identify_parts
+from vaekit.checkpoints.locate import gather, locate
 from vaekit.checkpoints.recognising import Recognition, recognise
-from vaekit.checkpoints.settling import settled_by, with_measured_frame, with_measured_padding
+from vaekit.checkpoints.settling import hashes_of, settled_by, with_measured_frame, with_measured_padding
 from vaekit.checkpoints.telltales import recognise as recognise_family
 from vaekit.errors import NotRunnable
 from vaekit.nets.config import compression, picture_size
@@ -82,60 +82,67 @@ def inspect(name_or_path: str | Path, *, hash: bool = True, measure: bool = True
         NotFound, BadCheckpoint, UnknownVAE (but for NotRunnable), WrongTensors: see `vaekit.errors`.
     """
     with located(name_or_path) as path:
-        try:
-            identified = identify(path)
-        except NotRunnable as refusal:
-            return not_run(str(name_or_path), path, refusal)
-        held = (part.spec(key) for part in identified.parts for key in part.names)
-        specs = [spec for spec in held if spec.dtype.is_floating_point]  # all but a batch norm's counter
-        hashes = hashes_of(identified) if hash else None
-        recognition = recognise(hashes.weights, hashes.sha256) if hashes else Recognition()
-        identified = settled_by(identified, recognition)
-        if measure:
-            identified = with_measured_padding(with_measured_frame(identified))
-        config = identified.config
-        return Inspection(
-            path=str(name_or_path),
-            family=identified.family.name,
-            known_as=tuple(kind.name for kind in identified.kinds),
-            layout=identified.layout,
-            prefix=identified.parts[0].prefix,
-            format=identified.parts[0].file.format,
-            halves=identified.halves,
-            latent_channels=config.latent_channels,
-            factor=config.factor,
-            picture_size=picture_size(config),
-            compression=compression(config),
-            frame=identified.frame,
-            frame_source=identified.frame_source,
-            padding_source=identified.padding_source,
-            parameters=sum(math.prod(spec.shape) for spec in specs),
-            dtypes=dtypes_of(specs),
-            fingerprint=hashes.weights.fingerprint if hashes else None,
-            sketches=hashes.weights.sketches if hashes else None,
-            sha256=(hashes.sha256 or None) if hashes else None,
-            card=recognition.card,
-            recognised=recognition.how,
-            akin=recognition.akin,
-            config=dataclasses.asdict(config),
-            problems=tuple(problems(identified)),
-        )
+        return dataclasses.replace(inspect_path(path, hash=hash, measure=measure), path=str(name_or_path))
 
 
-def not_run(name: str, path: Path, refusal: NotRunnable) -> Inspection:
+def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Inspection:
+    """What `inspect` returns, for a path."""
+    files, settings = gather(path)
+    try:
+        identified = identify_parts(path, tuple(locate(file) for file in files), settings)
+    except NotRunnable as refusal:
+        return not_run(path, files, refusal)
+    held = (part.spec(key) for part in identified.parts for key in part.names)
+    specs = [spec for spec in held if spec.dtype.is_floating_point]  # all but a batch norm's counter
+    hashes = hashes_of(identified) if hash else None
+    recognition = recognise(hashes.weights, hashes.sha256) if hashes else Recognition()
+    identified = settled_by(identified, recognition)
+    if measure:
+        network = Network()
+        identified = with_measured_padding(with_measured_frame(identified, network), network)
+    config = identified.config
+    return Inspection(
+        path=str(path),
+        family=identified.family.name,
+        known_as=tuple(kind.name for kind in identified.kinds),
+        layout=identified.layout,
+        prefix=identified.parts[0].prefix,
+        format=identified.parts[0].file.format,
+        halves=identified.halves,
+        latent_channels=config.latent_channels,
+        factor=config.factor,
+        picture_size=picture_size(config),
+        compression=compression(config),
+        frame=identified.frame,
+        frame_source=identified.frame_source,
+        padding_source=identified.padding_source,
+        parameters=sum(math.prod(spec.shape) for spec in specs),
+        dtypes=dtypes_of(specs),
+        fingerprint=hashes.weights.fingerprint if hashes else None,
+        sketches=hashes.weights.sketches if hashes else None,
+        sha256=(hashes.sha256 or None) if hashes else None,
+        card=recognition.card,
+        recognised=recognition.how,
+        akin=recognition.akin,
+        config=dataclasses.asdict(config),
+        problems=tuple(problems(identified)),
+    )
+
+
+def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> Inspection:
     """The record of a VAE that is recognised and not run, as far as its tensors tell.
 
     Raises:
-        NotRunnable: the refusal itself, where the files changed since.
+        NotRunnable: the refusal itself, where none of the files is recognised alone.
     """
-    told = ((file, recognise_family(file.specs)) for file in gather(path)[0])
+    told = ((file, recognise_family(file.specs)) for file in files)
     file, recognition = next(((file, known) for file, known in told if known), (None, None))
     if file is None or recognition is None:
         raise refusal
     known, prefix = recognition
     specs = {key.removeprefix(prefix): spec for key, spec in file.specs.items() if key.startswith(prefix)}
     return Inspection(
-        path=name,
+        path=str(path),
         family=known.name,
         known_as=(),
         layout="",

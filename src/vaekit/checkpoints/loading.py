@@ -1,15 +1,10 @@
 """A name or a path -> a VAE, strictly: every tensor of the network comes from the file, or it is an error."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
 
-from vaekit.checkpoints.building import build
-from vaekit.checkpoints.cards import card_named
-from vaekit.checkpoints.collection.folders import models_folders
-from vaekit.checkpoints.collection.names import find_named
-from vaekit.checkpoints.formats.files import is_there
+from vaekit.checkpoints.building import Network
+from vaekit.checkpoints.collection.names import located
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.settling import settle
 from vaekit.vae import VAE
@@ -43,25 +38,5 @@ def load(
         BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`.
     """
     with located(name_or_path, models) as path:
-        return build(settle(identify(path), kind, padding))
-
-
-@contextmanager
-def located(name_or_path: str | Path, models: Sequence[Path] | None = None) -> Iterator[Path]:
-    """The file that a name stands for, or the path itself.
-
-    The name of a VAE inside the package wins: `./builtin` means the path. Then a path to something that is there; then
-    what `find_named` finds in the models folders.
-
-    Raises:
-        NotFound: it is neither a name nor a path to something, or a known VAE that was not fetched yet.
-        AmbiguousName: several files have this name.
-    """
-    card = card_named(str(name_or_path))
-    if card is not None and card.packaged:
-        with resources.as_file(resources.files("vaekit.checkpoints").joinpath(card.packaged)) as path:
-            yield path
-    elif is_there(Path(name_or_path)):
-        yield Path(name_or_path)
-    else:
-        yield find_named(str(name_or_path), models_folders(models))
+        network = Network()
+        return network.of(settle(identify(path), kind, padding, network=network))

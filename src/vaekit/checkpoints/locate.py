@@ -1,20 +1,20 @@
 """Which files make up a VAE, and where its tensors stand in them: the naming scheme and the prefix."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from vaekit.checkpoints.families import LAYOUTS, PARTS, Layout, family_of
 from vaekit.checkpoints.families.batch_norm import STATISTICS
-from vaekit.checkpoints.formats.files import TensorFile, TensorSpec, is_there, open_tensors
+from vaekit.checkpoints.formats.files import TensorFile, TensorSpec, open_tensors
+from vaekit.checkpoints.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, is_there
 from vaekit.checkpoints.fused import present_parts
 from vaekit.checkpoints.metadata import read_family
 from vaekit.checkpoints.telltales import no_vae, not_runnable
-from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, legible
+from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, legible, shorten
 
-WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin", ".gguf")
 FEWEST_KEYS = 8
 """A scheme that explains fewer keys than this is a coincidence."""
 TRAINING_LEFTOVERS = ("loss.", "model_ema.")
@@ -82,11 +82,6 @@ def read_settings(path: Path) -> dict[str, Any]:
             f"{path} is not readable JSON ({error}).", "Expected a diffusers config.", "Fetch it again."
         ) from error
     return settings if isinstance(settings, dict) else {}
-
-
-def diffusers_preference(file: PurePath) -> tuple[bool, int, str]:
-    """Safetensors first, the plain variant before "fp16" and the like."""
-    return file.suffix != ".safetensors", file.name.count("."), file.name
 
 
 def locate(file: TensorFile) -> Found:
@@ -179,10 +174,3 @@ def check_one_vae(path: Path, parts: tuple[Found, ...]) -> None:
             "Expected one VAE, in one file or in an encoder and a decoder file.",
             "Name the file that you mean.",
         )
-
-
-def shorten(names: Iterable[str], most: int = 12) -> str:
-    """The first names of a list, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(map(legible, listed[:most])) + more

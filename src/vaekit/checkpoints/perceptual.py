@@ -24,7 +24,7 @@ from torch import Tensor
 from vaekit.checkpoints.collection.folders import models_folders
 from vaekit.checkpoints.formats.files import open_tensors
 from vaekit.checkpoints.formats.numpy_pickles import read_numpy_pickle
-from vaekit.checkpoints.locate import WEIGHTS_ENDINGS
+from vaekit.checkpoints.formats.paths import WEIGHTS_ENDINGS
 from vaekit.errors import NotFound, VaekitError, legible
 from vaekit.metrics.lpips import ALEX, BACKBONES, LPIPS, VGG, Backbone
 

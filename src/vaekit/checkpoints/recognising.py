@@ -12,8 +12,8 @@ import torch
 
 from vaekit.checkpoints.cards import Card, cards
 from vaekit.checkpoints.fingerprint import ROUNDING, Identity, as_json, distance, from_json
-from vaekit.checkpoints.glance import LEARNT
 from vaekit.checkpoints.remembered import keep, recall
+from vaekit.checkpoints.tables import LEARNT
 
 FINE_TUNED = 0.3
 """Identity that moved by less than this share of their norm come from the same training run. Independent runs are about

@@ -1,37 +1,52 @@
-"""What a file's headers leave open about its VAE, settled: by the user's word, by recognising weights, by measuring.
+"""Resolve what the headers of a file leave open about its VAE: overrides, then known weights, then probes.
 
-`identify` reads headers only. Shape twins need more, and so do the fields of a config that weights do not tell.
+`identify` reads headers only. They do not tell latent spaces of the same shape apart, nor the fields of a config that
+no weight depends on. What the user states comes first; then the weights are hashed and looked up among the known VAEs;
+what is still open is probed by running the network. Hashes and probes are cached until the files change.
 """
 
 import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from vaekit.checkpoints.cards import Card, Kind, kind_named
+from vaekit.checkpoints.borders import BorderError, Borders, measure_borders
+from vaekit.checkpoints.building import Network
+from vaekit.checkpoints.cards import Card, Kind, kind_named, kinds
+from vaekit.checkpoints.collection.hashes import sha256_of
+from vaekit.checkpoints.fingerprint import Identity, Numbers, as_json, from_json, identity_of
 from vaekit.checkpoints.identify import Identified
-from vaekit.checkpoints.measuring import nearest_kind
-from vaekit.checkpoints.reading_weights import borders_of, hashes_of, latents_of
+from vaekit.checkpoints.locate import OUTSIDE_NETS
+from vaekit.checkpoints.measuring import MeasuredLatents, measure_latents, nearest_kind
 from vaekit.checkpoints.recognising import Recognition, recognise
-from vaekit.checkpoints.users_word import of_kind, padded
-from vaekit.errors import BadPicture, HalfMissing
+from vaekit.checkpoints.remembered import remembered, stamp
+from vaekit.checkpoints.weights import weights_in
+from vaekit.errors import BadPicture, BadPlan, HalfMissing, NotFound, WrongTensors, legible
 from vaekit.nets.config import picture_size
-from vaekit.nets.kl import PADDINGS
+from vaekit.nets.kl import PADDINGS, ZEROS, KLConfig
 
-WHOLE = ("encoder", "decoder")
+OVERRIDDEN = "what you said"
+"""The source of a frame or a padding that the user states."""
 
 
 def settle(
-    identified: Identified, kind: str | None = None, padding: str | None = None, measure: bool = True
+    identified: Identified,
+    kind: str | None = None,
+    padding: str | None = None,
+    measure: bool = True,
+    network: Network | None = None,
 ) -> Identified:
     """The same VAE with its frame and padding, where the file leaves them open and they can be known.
 
     Weights are hashed and looked up; those without a card are measured: their padding, and their frame if they have the
-    shapes of published models, among which there are twins. The first time that takes seconds, afterwards it is
-    remembered.
+    shapes of published models that share shapes with others. That takes seconds the first time, and is cached.
 
     Args:
-        identified: what `identify` says.
-        kind: the user's word on which of the known latent spaces it is, "SDXL" for example.
-        padding: the user's word, "zeros" or "reflect".
-        measure: whether to run a VAE that nobody knows.
+        identified: what `identify` returns.
+        kind: an override: which of the known latent spaces it has, "SDXL" for example.
+        padding: an override: "zeros" or "reflect".
+        measure: whether to run a VAE of unknown weights.
+        network: where its network is kept, for a caller that needs it afterwards.
 
     Raises:
         NotFound: there is no kind of this name.
@@ -43,9 +58,12 @@ def settle(
         identified = of_kind(identified, kind)
     if is_open(identified):
         identified = settled_by(identified, recognise_file(identified))
-    if measure and identified.kinds:
-        identified = with_measured_frame(identified)
-    return with_measured_padding(identified) if measure else identified
+    if not measure:
+        return identified
+    network = network or Network()
+    if identified.kinds:  # of other shapes there is nothing to compare with
+        identified = with_measured_frame(identified, network)
+    return with_measured_padding(identified, network)
 
 
 def is_open(identified: Identified) -> bool:
@@ -56,6 +74,62 @@ def is_open(identified: Identified) -> bool:
 def padding_is_open(identified: Identified) -> bool:
     """Whether there is a padding to know, and nobody told it."""
     return hasattr(identified.config, "padding") and not identified.padding_source
+
+
+def of_kind(identified: Identified, name: str) -> Identified:
+    """The same VAE as one of a kind that the user names: "SDXL", or the whole name of the kind.
+
+    Raises:
+        NotFound: there is no kind of this name.
+        WrongTensors: a VAE of that kind has other shapes.
+    """
+    kind = next((kind for kind in kinds() if name.lower() in names_of(kind.name)), None)
+    if kind is None:
+        raise NotFound(
+            f"There is no kind of latent space called {name!r}.",
+            f"Known: {', '.join(kind.name for kind in kinds())}.",
+            "Give one of these, or leave it out.",
+        )
+    if not kind.fits(identified.family.name, identified.config):
+        shaped = " or ".join(kind.name for kind in identified.kinds) or "no known model"
+        raise WrongTensors(
+            f"{identified.path} is no {kind.name} VAE: it is shaped like {shaped}.",
+            f"Expected a {kind.family!r} autoencoder with {dict(kind.match)}.",
+            "Leave the kind out, or give another file.",
+        )
+    return dataclasses.replace(identified, kinds=(kind,), frame=kind.frame, frame_source=OVERRIDDEN)
+
+
+def names_of(kind: str) -> set[str]:
+    """What a user may call a kind: its whole name, or one of the names in it."""
+    return {kind.lower(), *(part.strip().lower() for part in kind.split("/"))}
+
+
+def padded(identified: Identified, padding: str | None) -> Identified:
+    """The same VAE with another padding; as it is where none is given.
+
+    Raises:
+        BadPlan: there is no such padding, or the family's nets have none to choose.
+    """
+    if padding is None:
+        return identified
+    if padding not in PADDINGS:
+        raise BadPlan(
+            f"There is no padding {legible(padding)!r}.",
+            f"Expected one of {', '.join(PADDINGS)}.",
+            "Name one of them, or none to take what the file says.",
+        )
+    config = identified.config
+    if isinstance(config, KLConfig):
+        changed = dataclasses.replace(config, padding=padding)
+        return dataclasses.replace(identified, config=changed, padding_source=OVERRIDDEN)
+    if padding == ZEROS:
+        return identified
+    raise BadPlan(
+        f"{identified.path} is a {identified.family.name!r} autoencoder, which always pads in one way.",
+        "Only the convolutional autoencoders (KL and VQ) are known with padding by reflection.",
+        "Leave the padding out.",
+    )
 
 
 def recognise_file(identified: Identified) -> Recognition:
@@ -94,12 +168,12 @@ def kinds_of(card: Card, identified: Identified) -> tuple[Kind, ...]:
     return identified.kinds if known is None else (known,)
 
 
-def with_measured_frame(identified: Identified) -> Identified:
+def with_measured_frame(identified: Identified, network: Network) -> Identified:
     """The VAE with the frame of the known kind that its latents look like, or with the reason why it has none."""
     if identified.frame is not None or picture_size(identified.config) is not None:
         return identified
     try:
-        verdict = nearest_kind(latents_of(identified), identified.kinds)
+        verdict = nearest_kind(latents_of(identified, network), identified.kinds)
     except (HalfMissing, BadPicture):
         return identified
     if verdict.kind is None:
@@ -107,12 +181,64 @@ def with_measured_frame(identified: Identified) -> Identified:
     return dataclasses.replace(identified, frame=verdict.kind.frame, frame_source=verdict.words, kinds=(verdict.kind,))
 
 
-def with_measured_padding(identified: Identified) -> Identified:
+def with_measured_padding(identified: Identified, network: Network) -> Identified:
     """The VAE with the padding under which its borders are right, where nobody told it and that is clear."""
-    borders = borders_of(identified) if padding_is_open(identified) else None
+    borders = borders_of(identified, network) if padding_is_open(identified) else None
     if borders is None:
         return identified
     if borders.verdict not in PADDINGS:
         return dataclasses.replace(identified, padding_source=f"assumed; measured, {borders.words}: neither is clear")
     config = dataclasses.replace(identified.config, padding=borders.verdict)
     return dataclasses.replace(identified, config=config, padding_source=f"measured: {borders.words}")
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """What a file and the weights in it are known by."""
+
+    weights: Identity
+    sha256: str
+    """Of the whole file, 64 hexadecimal digits; empty for a VAE in two files, or inside a larger checkpoint."""
+
+
+def hashes_of(identified: Identified) -> Hashes:
+    """Hash a VAE. The first time reads every weight."""
+    weights = cached(identified, "weights", lambda: as_json(identity_of(numbers_in(identified))))
+    alone = len(identified.parts) == 1 and identified.parts[0].ignored == 0
+    return Hashes(from_json(weights), sha256_of(identified.parts[0].file.path) if alone else "")
+
+
+def numbers_in(identified: Identified) -> list[Numbers]:
+    """The tensors of the nets, without those that only tell the frame; nothing is read yet."""
+    pieces = sorted(weights_in(identified).tensors.items())
+    return [Numbers(key, piece.shape, piece.parts) for key, piece in pieces if key not in OUTSIDE_NETS]
+
+
+def latents_of(identified: Identified, network: Network) -> MeasuredLatents:
+    """Encode the built-in pictures. The first time takes seconds for a large VAE.
+
+    Raises:
+        HalfMissing, BadPicture: see `measure_latents`.
+    """
+    config = sorted(dataclasses.asdict(identified.config).items())
+    told = cached(identified, f"latents {config}", lambda: dataclasses.asdict(measure_latents(network.of(identified))))
+    return MeasuredLatents(tuple(told["mean"]), tuple(told["std"]), tuple(tuple(row) for row in told["covariance"]))
+
+
+def borders_of(identified: Identified, network: Network) -> Borders | None:
+    """Put flat pictures through under both paddings. The first time takes seconds for a large VAE."""
+
+    def find() -> dict[str, Any] | None:
+        found = measure_borders(network.of(identified))
+        return None if found is None else dataclasses.asdict(found)
+
+    told = cached(identified, "borders", find)
+    return (
+        None if told is None else Borders(told["verdict"], BorderError(**told["zeros"]), BorderError(**told["reflect"]))
+    )
+
+
+def cached(identified: Identified, question: str, find: Callable[[], Any]) -> Any:
+    """A remembered answer about all the files of a VAE."""
+    first, *others = (part.file.path for part in identified.parts)
+    return remembered(first, " ".join((question, *(stamp(path, "") for path in others))), find)

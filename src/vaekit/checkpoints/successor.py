@@ -12,17 +12,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaekit.checkpoints.building import Network
 from vaekit.checkpoints.cards import Card
 from vaekit.checkpoints.converting import own_layout
 from vaekit.checkpoints.families import HALVES
 from vaekit.checkpoints.formats.writing import Piece
 from vaekit.checkpoints.identify import Identified, identify
 from vaekit.checkpoints.locate import OUTSIDE_NETS, read_settings
-from vaekit.checkpoints.reading_weights import borders_of, hashes_of
 from vaekit.checkpoints.recognising import recognise
 from vaekit.checkpoints.saving import DIFFUSERS_WEIGHTS, required_layout, write
-from vaekit.checkpoints.settling import padding_is_open, settle
-from vaekit.checkpoints.users_word import padded
+from vaekit.checkpoints.settling import borders_of, hashes_of, padded, padding_is_open, settle
 from vaekit.checkpoints.weights import Weights, weights_in
 from vaekit.errors import HalfMissing, WrongTensors
 from vaekit.nets.kl import PADDINGS
@@ -133,9 +132,10 @@ def made_for(identified: Identified, padding: str | None) -> Identified:
         return settle(identified)
     named = padded(identified, padding)  # refuses one that there is not, before anything is measured
     told = settle(identified, measure=False)
-    borders = borders_of(told) if padding_is_open(told) else None
+    network = Network()
+    borders = borders_of(told, network) if padding_is_open(told) else None
     unclear = padding_is_open(told) and (borders is None or borders.verdict not in PADDINGS)
-    return settle(named if unclear else identified)
+    return settle(named if unclear else identified, network=network)
 
 
 def rounds(old: torch.dtype, new: torch.dtype) -> bool:

@@ -4,34 +4,44 @@ SD1's and SDXL's VAEs have the same shapes, and so have SD3's and FLUX.1's; thei
 `models.toml`.
 """
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from operator import attrgetter
 from typing import Any
 
 from vaekit.checkpoints.cards import Kind, kinds
 from vaekit.checkpoints.formats.files import TensorSpec
+from vaekit.checkpoints.tables import table
 
-TOLD_BY = ("denoiser", "text", "unless")
-"""The columns of the table that hold signs, in the order of `Model`."""
+SIGN_LISTS = ("denoiser", "inputs", "text", "unless")
+"""The keys of a table entry that hold signs, in the order of `Model`."""
 
 
 @dataclass(frozen=True)
 class Sign:
-    """A tensor that only one model has."""
+    """A tensor that tells one model from others."""
 
     key: str
-    columns: int | None = None
-    """The second side of that tensor, where the name alone does not tell."""
+    columns: tuple[int, ...] = ()
+    """The sizes that its second axis may have; empty where the name alone is enough."""
 
     def is_in(self, specs: Mapping[str, TensorSpec]) -> bool:
-        """Whether a tensor of this name and width is among these, behind whatever prefix."""
+        """Whether a tensor of this name and size is among these, behind any prefix."""
+        return any(self.allows(spec) for spec in self.matches(specs))
+
+    def is_contradicted(self, specs: Mapping[str, TensorSpec]) -> bool:
+        """Whether a tensor of this name has another size. Packed 4-bit weights have no columns to compare."""
+        return any(spec.dtype.is_floating_point and not self.allows(spec) for spec in self.matches(specs))
+
+    def allows(self, spec: TensorSpec) -> bool:
+        """Whether a tensor has one of the sizes."""
+        return not self.columns or spec.shape[1:2] in [(size,) for size in self.columns]
+
+    def matches(self, specs: Mapping[str, TensorSpec]) -> Iterator[TensorSpec]:
+        """The tensors of this name, behind any prefix."""
         inside = "." + self.key
-        met = (spec for key, spec in specs.items() if key.startswith(self.key) or inside in key)
-        return any(self.columns is None or spec.shape[1:2] == (self.columns,) for spec in met)
+        return (spec for key, spec in specs.items() if key.startswith(self.key) or inside in key)
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,8 @@ class Model:
     vae: str
     """The prefix of the VAE in its checkpoints."""
     denoiser: tuple[Sign, ...]
+    inputs: tuple[Sign, ...]
+    """The first layers of the denoiser: where one is present, it has one of the listed input sizes."""
     text: tuple[Sign, ...]
     unless: tuple[Sign, ...]
 
@@ -56,15 +68,14 @@ class Model:
 @cache
 def models() -> tuple[Model, ...]:
     """Every model in the table."""
-    table = tomllib.loads(resources.files("vaekit.checkpoints").joinpath("models.toml").read_text("utf-8"))
     return tuple(
-        Model(entry["name"], entry["kind"], entry["vae"], *(_signs(entry, told) for told in TOLD_BY))
-        for entry in table["model"]
+        Model(entry["name"], entry["kind"], entry["vae"], *(_signs(entry, name) for name in SIGN_LISTS))
+        for entry in table("models.toml")["model"]
     )
 
 
-def _signs(entry: Mapping[str, Any], told: str) -> tuple[Sign, ...]:
-    return tuple(Sign(**sign) for sign in entry.get(told, ()))
+def _signs(entry: Mapping[str, Any], name: str) -> tuple[Sign, ...]:
+    return tuple(Sign(sign["key"], tuple(sign.get("columns", ()))) for sign in entry.get(name, ()))
 
 
 def model_around(specs: Mapping[str, TensorSpec]) -> Model | None:
@@ -72,9 +83,14 @@ def model_around(specs: Mapping[str, TensorSpec]) -> Model | None:
 
     The denoiser is asked first: it is what takes the latents. Text encoders get exchanged, and are shared by models.
     """
-    open_to = [model for model in models() if not any(sign.is_in(specs) for sign in model.unless)]
+    candidates = [model for model in models() if not is_excluded(model, specs)]
     for signs in (attrgetter("denoiser"), attrgetter("text")):
-        found = [model for model in open_to if any(sign.is_in(specs) for sign in signs(model))]
+        found = [model for model in candidates if any(sign.is_in(specs) for sign in signs(model))]
         if found:
             return found[0] if len(found) == 1 else None
     return None
+
+
+def is_excluded(model: Model, specs: Mapping[str, TensorSpec]) -> bool:
+    """Whether a checkpoint with these tensors cannot be of this model."""
+    return any(sign.is_in(specs) for sign in model.unless) or any(sign.is_contradicted(specs) for sign in model.inputs)

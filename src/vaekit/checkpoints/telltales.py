@@ -5,15 +5,14 @@ no file name is ever looked at. They are asked only when no runnable family expl
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from itertools import islice
 from typing import Any
 
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
+from vaekit.checkpoints.tables import table
 from vaekit.errors import NotRunnable, UnknownVAE
 
 LONGEST_KEY, MOST_KEYS = 200, 20_000
@@ -134,14 +133,14 @@ def pattern(template: str) -> tuple[str, re.Pattern[str]]:
 @cache
 def recognised() -> tuple[Recognised, ...]:
     """Every VAE in the table that is known and not run."""
-    return tuple(_recognised(entry) for entry in _table("recognised.toml")["vae"])
+    return tuple(_recognised(entry) for entry in table("recognised.toml")["vae"])
 
 
 @cache
 def strangers() -> tuple[Stranger, ...]:
     """Everything in the table that is no VAE."""
     return tuple(
-        Stranger(entry["name"], _telltale(entry), entry["vae"]) for entry in _table("strangers.toml")["stranger"]
+        Stranger(entry["name"], _telltale(entry), entry["vae"]) for entry in table("strangers.toml")["stranger"]
     )
 
 
@@ -162,7 +161,3 @@ def _recognised(entry: dict[str, Any]) -> Recognised:
 
 def _telltale(entry: dict[str, Any]) -> Telltale:
     return Telltale(tuple(map(tuple, entry["tells"])), tuple(entry.get("lacks", ())))
-
-
-def _table(name: str) -> dict[str, Any]:
-    return tomllib.loads(resources.files("vaekit.checkpoints").joinpath(name).read_text("utf-8"))

@@ -67,14 +67,15 @@ def doctor(
 
 def loaded(name: str, models: list[Path] | None, padding: str | None) -> "tuple[VAE, Card | None]":
     """The VAE, and the card of its very weights where it has one."""
-    from vaekit.checkpoints.building import build
+    from vaekit.checkpoints.building import Network
+    from vaekit.checkpoints.collection.names import located
     from vaekit.checkpoints.identify import identify
-    from vaekit.checkpoints.loading import located
     from vaekit.checkpoints.settling import recognise_file, settle
 
     with located(name, models) as path:
-        identified = settle(identify(path), padding=padding)
-        return build(identified), recognise_file(identified).card
+        network = Network()
+        identified = settle(identify(path), padding=padding, network=network)
+        return network.of(identified), recognise_file(identified).card
 
 
 def read(images: list[Path], config: "ImageConfig", most: int) -> "tuple[Tensor | None, list[Failure]]":

@@ -76,8 +76,8 @@ def finetune(
     card with numbers and pictures of before and after, measured on pictures that were kept aside. `vaekit push RUN`
     puts it on the Hub.
     """
+    from vaekit.checkpoints.collection.names import located
     from vaekit.checkpoints.converting import storage_dtype
-    from vaekit.checkpoints.loading import located
     from vaekit.checkpoints.successor import parent_at
     from vaekit.domains.images.finetuning import Wishes, prepared_finetuning
     from vaekit.runtime.plan import Plan

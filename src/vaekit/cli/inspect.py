@@ -40,16 +40,12 @@ def inspect(
 
 
 def look(file: str, models: list[Path] | None, hashed: bool, measured: bool) -> dict[str, Any]:
-    """The inspection of a file or of what has this name; a file that is remembered costs no import of torch."""
-    from vaekit.checkpoints.glance import glance
+    """The inspection of a file, by path or by name; one that is cached does not import torch."""
+    from vaekit.checkpoints.cached_inspection import cached_inspection
+    from vaekit.checkpoints.collection.names import located
 
-    with working("looking"):
-        if "/" in file and Path(file).is_file():
-            return glance(Path(file), hash=hashed, measure=hashed and measured)
-        from vaekit.checkpoints.loading import located
-
-        with located(file, models) as path:
-            return glance(path, hash=hashed, measure=hashed and measured)
+    with working("looking"), located(file, models) as path:
+        return cached_inspection(path, hash=hashed, measure=hashed and measured)
 
 
 def facts(seen: Any) -> dict[str, str]:

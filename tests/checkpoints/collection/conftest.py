@@ -218,8 +218,8 @@ def hub(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 @pytest.fixture
 def with_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Put one more card into the table, with one file."""
-    real = table_of_cards._table("cards.toml")
-    kinds = table_of_cards._table("kinds.toml")
+    real = table_of_cards.table("cards.toml")
+    kinds = table_of_cards.table("kinds.toml")
 
     def add(name: str, content: bytes, repo: str = "owner/name", path: str = "vae.safetensors", **told: Any) -> None:
         file = {"repo": repo, "path": path, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
@@ -227,7 +227,7 @@ def with_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         file |= {"verified": True} | told
         card = {"name": name, "about": "for a test", "licence": "none", "file": [file]} | of_card
         tables = {"cards.toml": {"vae": [*real["vae"], card]}, "kinds.toml": kinds}
-        monkeypatch.setattr(table_of_cards, "_table", lambda table: tables[table])
+        monkeypatch.setattr(table_of_cards, "table", lambda table: tables[table])
         table_of_cards.cards.cache_clear()
 
     yield add

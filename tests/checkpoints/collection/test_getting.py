@@ -16,7 +16,7 @@ import pytest
 from refusals import refuses
 
 from vaekit.checkpoints.collection.getting import get
-from vaekit.checkpoints.loading import located
+from vaekit.checkpoints.collection.names import located
 from vaekit.errors import CannotFetch, CannotWrite, NotFound, VaekitError, WrongHash
 
 WEIGHTS = bytes(range(256)) * 4096  # 1 MiB

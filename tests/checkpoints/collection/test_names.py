@@ -7,9 +7,9 @@ import pytest
 from refusals import refuses
 
 from vaekit.checkpoints.collection.folders import scan_all
-from vaekit.checkpoints.collection.names import find_named, names_of
+from vaekit.checkpoints.collection.names import find_named, located, names_of
 from vaekit.checkpoints.inspecting import inspect
-from vaekit.checkpoints.loading import load, located
+from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.errors import AmbiguousName, NotFound
 from vaekit.vae import VAE

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaekit.checkpoints.formats.files import is_there
-from vaekit.checkpoints.locate import WEIGHTS_ENDINGS, diffusers_preference
+from vaekit.checkpoints.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, is_there
 from vaekit.errors import CannotWrite, legible
 
 VAE_SHELVES = frozenset({"vae", "vae-approx", "vae_approx"})

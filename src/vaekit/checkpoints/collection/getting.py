@@ -15,9 +15,10 @@ from vaekit.checkpoints.cards import Card, CardFile
 from vaekit.checkpoints.collection.folders import class_in, folder_for_new, is_autoencoder, models_folders, scan_all
 from vaekit.checkpoints.collection.hashes import remember_sha256, sha256_of
 from vaekit.checkpoints.collection.hub import Address, Progress, RemoteFile, look_up, receive
-from vaekit.checkpoints.collection.names import cached_by_the_hub, find_among
+from vaekit.checkpoints.collection.known_vaes import cached_by_the_hub, find_among
 from vaekit.checkpoints.collection.wanted import Wanted, wanted
-from vaekit.checkpoints.formats.files import is_there
+from vaekit.checkpoints.formats.paths import is_there
+from vaekit.checkpoints.tables import packaged
 from vaekit.errors import CannotFetch, CannotWrite, WrongHash
 from vaekit.places import cache_folder
 from vaekit.whole_files import cannot_write, resumed_file, whole_file
@@ -102,7 +103,7 @@ def get(
 def _at_hand(card: Card, folders: Sequence[Path]) -> Gotten | None:
     """A known VAE that is inside the package, or in a models folder under whatever name."""
     if card.packaged:
-        with resources.as_file(resources.files("vaekit.checkpoints").joinpath(card.packaged)) as path:
+        with resources.as_file(packaged(card.packaged)) as path:
             return Gotten(card.name, path, sha256_of(path), path.stat().st_size, True, PACKAGED)
     entries, _ = scan_all(folders)
     found = find_among(card, entries)

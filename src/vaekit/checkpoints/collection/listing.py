@@ -5,15 +5,12 @@ until the file changes. A whole checkpoint is never read whole.
 """
 
 import dataclasses
-import hashlib
 import json
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +18,12 @@ from vaekit.checkpoints.cards import Card, cards
 from vaekit.checkpoints.collection.folders import Trouble, default_folder, models_folders, scan_all
 from vaekit.checkpoints.collection.getting import quiet
 from vaekit.checkpoints.collection.hub import Progress
-from vaekit.checkpoints.collection.names import cached_by_the_hub, names_of
-from vaekit.checkpoints.formats.files import is_there
+from vaekit.checkpoints.collection.known_vaes import cached_by_the_hub
+from vaekit.checkpoints.collection.names import located, names_of
+from vaekit.checkpoints.formats.paths import is_there
 from vaekit.checkpoints.inspecting import inspect
-from vaekit.checkpoints.loading import located
 from vaekit.checkpoints.remembered import keep, recall, stamp
+from vaekit.checkpoints.tables import digest
 from vaekit.errors import VaekitError
 
 PACKAGE, HUB_CACHE = "inside vaekit", "the Hub's cache"
@@ -194,14 +192,6 @@ def _listed(found: Sequence[_Found], told: Mapping[Path, Facts]) -> list[Listed]
 def _key(found: _Found) -> str:
     """What the answer for an entry is remembered under; empty if it is not there any more."""
     try:
-        return " ".join(stamp(file, f"listing {_tables()}") for file in found.files)
+        return " ".join(stamp(file, f"listing {digest()}") for file in found.files)
     except OSError:
         return ""
-
-
-@cache
-def _tables() -> str:
-    """The state of the tables of known VAEs: with another one, answers may be others."""
-    tables = resources.files("vaekit.checkpoints")
-    texts = (tables.joinpath(name).read_bytes() for name in ("cards.toml", "kinds.toml"))
-    return hashlib.sha256(b"".join(texts)).hexdigest()[:12]

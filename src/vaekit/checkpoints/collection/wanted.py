@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 
 from vaekit.checkpoints.cards import Card, CardFile, card_named, cards
 from vaekit.checkpoints.collection.hub import Address, files_of
-from vaekit.checkpoints.collection.names import did_you_mean
-from vaekit.checkpoints.locate import WEIGHTS_ENDINGS, diffusers_preference, shorten
-from vaekit.errors import CannotFetch, NotFound, legible
+from vaekit.checkpoints.collection.known_vaes import did_you_mean
+from vaekit.checkpoints.formats.paths import WEIGHTS_ENDINGS, diffusers_preference
+from vaekit.errors import CannotFetch, NotFound, legible, shorten
 
 PASTED = re.compile(
     r"(?:hf://|https?://[^/]+/)?(?P<repo>[^/@\s]+/[^/@\s]+)(?:@(?P<revision>[^/\s]+))?"

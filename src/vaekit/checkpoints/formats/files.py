@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vaekit.checkpoints.formats.gguf_files import GGUF_START, open_gguf
+from vaekit.checkpoints.formats.paths import is_there
 from vaekit.checkpoints.formats.safetensors_files import open_safetensors
 from vaekit.checkpoints.formats.tensor_file import Span, TensorFile, TensorSpec, check_names, check_readable, damaged
 from vaekit.checkpoints.formats.torch_files import DAMAGE, OLD_STARTS, open_torch_file
@@ -25,7 +26,7 @@ from vaekit.checkpoints.formats.weights_inside import (
 from vaekit.checkpoints.formats.zip_records import ZIP_START
 from vaekit.errors import BadCheckpoint, NotFound, legible
 
-__all__ = ["TensorFile", "TensorSpec", "check_readable", "is_there", "open_tensors"]
+__all__ = ["TensorFile", "TensorSpec", "check_readable", "open_tensors"]
 
 
 def open_tensors(path: Path) -> TensorFile:
@@ -49,14 +50,6 @@ def open_tensors(path: Path) -> TensorFile:
         "Expected safetensors, GGUF, or a torch checkpoint (.pt, .pth, .ckpt, .bin).",
         "Check that the download finished and that this is the file you meant.",
     )
-
-
-def is_there(path: Path) -> bool:
-    """Whether anything is at this path; a path that cannot be is not there."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # longer than the system allows, or holding a NUL
-        return False
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -18,8 +18,8 @@ from typing import Any
 
 from vaekit.checkpoints.cards import card_named
 from vaekit.checkpoints.collection.folders import folder_for_new, models_folders
+from vaekit.checkpoints.collection.names import located
 from vaekit.checkpoints.fingerprint import fingerprint
-from vaekit.checkpoints.loading import located
 from vaekit.domains.images.correction import Correction
 from vaekit.errors import BadCorrection, CannotWrite, NotFound, legible
 from vaekit.vae import VAE

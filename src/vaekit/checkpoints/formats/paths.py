@@ -1,0 +1,18 @@
+"""Paths of weights files: which there are, how they end, which of several is taken. Nothing here imports torch."""
+
+from pathlib import Path, PurePath
+
+WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin", ".gguf")
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything is at this path; a path that cannot be is not there."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # longer than the system allows, or holding a NUL
+        return False
+
+
+def diffusers_preference(file: PurePath) -> tuple[bool, int, str]:
+    """The order in which weights of one model are preferred: safetensors, then plain variants before "fp16"."""
+    return file.suffix != ".safetensors", file.name.count("."), file.name
