@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from refusals import lacks, refuses
+from refusals import lacks
 from safetensors.torch import load_file, save_file
 
 from vaekit.checkpoints import recognising, settling

@@ -1,5 +1,9 @@
+import base64
+import hashlib
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
@@ -9,15 +13,16 @@ from pathlib import Path
 import pytest
 import torch
 from example_report import HOSTILE, picture, report, shown
+from jinja2 import UndefinedError
 from refusals import lacks, refuses
 
 from vaekit.errors import CannotWrite
-from vaekit.report.page import compose, write_report
-from vaekit.report.ranking import comparison_words
+from vaekit.report.page import compose, environment, write_report
+from vaekit.report.ranking import candidates, difference
 from vaekit.report.records import Comparison, Estimate, Measure, Report, ShownPicture
 from vaekit.report.tables import best_value
 
-VOID = {"meta", "link", "img", "input"}
+VOID = {"meta", "link", "img", "input", "line", "circle", "path"}
 
 
 class Balanced(HTMLParser):
@@ -27,9 +32,15 @@ class Balanced(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.seen: list[str] = []
+        self.titles: list[str | None] = []
+        self.texts: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append(tag)
+        self.titles.append(dict(attrs).get("title"))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -126,12 +137,51 @@ def test_hostile_names_are_only_text() -> None:
     assert numbers["sets"][0]["name"] == HOSTILE
 
 
+def test_nothing_inside_the_numbers_ends_their_script() -> None:
+    one = report((HOSTILE + "<!--", "b"))
+    page, numbers = compose(one, shown(one))
+    inside = re.search(r'<script type="application/json" id="numbers">(.*?)</script>', page, re.DOTALL)
+    assert inside is not None and "<" not in inside[1] and json.loads(inside[1]) == numbers
+
+
+def test_characters_that_html_or_utf8_cannot_hold_are_replaced() -> None:
+    one = report(("caf\udce9\0\x1b[31m \t日本語 🙂", "b"))
+    page, _ = compose(replace(one, protocol={"path": Path("\udce9"), "list": ["\0"]}), shown(one))
+    page.encode("utf-8")
+    assert "caf\ufffd\ufffd\ufffd[31m \t日本語 🙂" in page
+    assert "\0" not in page and "<dd>\ufffd</dd>" in page
+
+
+def test_text_is_escaped_once_in_text_and_attributes() -> None:
+    one = report((HOSTILE,))
+    page, _ = compose(one, ())
+    seen = parsed(page)
+    assert HOSTILE in seen.titles and HOSTILE in seen.texts
+
+
+def test_a_name_that_a_template_does_not_know_is_an_error() -> None:
+    with pytest.raises(UndefinedError):
+        environment().from_string("{{ unknown }}").render()
+
+
+def test_the_policy_names_the_hash_of_the_script() -> None:
+    page, _ = compose(report(), ())
+    script = page.rsplit("<script>", 1)[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in page
+
+
+def test_importing_the_page_imports_no_templates() -> None:
+    code = "import sys, vaekit.report.page; sys.exit('jinja2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_the_page_names_no_address() -> None:
     page, _ = compose(report(), shown(report()))
     parsed(page)
     assert not re.findall(r"https?://|url\(|@import", page)
     assert set(re.findall(r'(?:src|href)="([^"]{5})', page)) <= {"data:"}
-    assert "default-src 'none'" in page and "$" not in page.split("<style>")[0]
+    assert "default-src 'none'" in page
 
 
 @pytest.mark.parametrize("count", [1, 2, 6, 8])
@@ -166,11 +216,15 @@ def test_pictures_without_reconstructions_and_with_what_is_not_a_number() -> Non
     ]
     page, numbers = compose(one, [*pages, ShownPicture("c", picture(), {"first": broken}, "")])
     parsed(page)
-    assert numbers["shown"][2]["not_numbers"] == {"first": 1}
+    assert "1 pixel is NaN" in page and numbers["shown"][2]["not_numbers"] == {"first": 1}
 
 
 def words(one: Comparison, measure: Measure) -> str:
-    return unescape(re.sub("<[^>]+>", "", comparison_words(report(), one, measure))).replace("\u202f", " ")
+    compared = report()
+    view = difference(compared, {each.name: each for each in candidates(compared)}, one, measure)
+    context = {"ranking": (), "pairs": (), "more_pairs": ()}
+    html = environment().get_template("_ranking.html.j2").make_module(context).sentence(view)
+    return unescape(re.sub("<[^>]+>", "", html)).replace("\u202f", " ")
 
 
 def test_comparisons_in_words() -> None:
@@ -180,10 +234,12 @@ def test_comparisons_in_words() -> None:
     won = words(Comparison("psnr", a, b, 2.1, 1.8, 2.4, 0.001), higher)
     assert not lacks(won, "A", "first", "PSNR", "2.10 dB [1.80, 2.40]", "p = 0.001")
     lost = words(Comparison("psnr", a, b, -2.1, -2.4, -1.8, 0.0001), higher)
-    assert not lacks(lost, "B", "second", "PSNR", "2.10 dB [1.80, 2.40]", "p < 0.001")
-    assert not lacks(words(Comparison("lpips", a, b, -0.05, -0.06, -0.04, 0.01), lower), "A", "first", "LPIPS", "0.050")
-    for unsure in (Comparison("psnr", a, b, 0.1, -0.2, 0.4, 0.4), Comparison("psnr", a, b, 0.0, 0.0, 0.0, 1.0)):
-        assert "PSNR" in words(unsure, higher) and "better" not in words(unsure, higher)
+    assert lost == "B second better: PSNR higher by 2.10 dB [1.80, 2.40], p < 0.001"
+    assert "A first better: LPIPS lower by 0.050" in words(Comparison("lpips", a, b, -0.05, -0.06, -0.04, 0.01), lower)
+    assert "no significant difference: PSNR of first higher by" in words(
+        Comparison("psnr", a, b, 0.1, -0.2, 0.4, 0.4), higher
+    )
+    assert "no difference: PSNR, 0.0" in words(Comparison("psnr", a, b, 0.0, 0.0, 0.0, 1.0), higher)
     neutral = replace(higher, title="Colours", better=None)
     assert "better" not in words(Comparison("psnr", a, b, 3.0, 2.0, 4.0, 0.01), neutral)
     chroma = replace(higher, name="chroma", title="Chroma bias", unit="%", better="zero")

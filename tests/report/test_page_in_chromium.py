@@ -74,7 +74,7 @@ class Opener:
         one.page.on("pageerror", lambda error: one.said.append(str(error)))
         one.page.on("request", lambda request: one.asked.append(request.url))
         one.page.goto((self.folder / name).as_uri())
-        one.page.wait_for_selector(".picture.current.drawn")
+        one.page.wait_for_selector(".image.current.drawn")
         self.opened.append(one)
         return one
 
@@ -168,9 +168,9 @@ def test_lenses_move_and_zoom_together(open_page: Opener) -> None:
     assert moved != dragged
     one.page.keyboard.press("0")
     assert "scale(4)" in one.transforms().pop()
-    one.page.get_by_role("radio", name="Busiest").check()
+    one.page.get_by_role("radio", name="Most detail").check()
     assert one.page.locator(".place.current").first.get_attribute("data-place") == "busiest"
-    one.page.get_by_role("radio", name="Whole picture").check()
+    one.page.get_by_role("radio", name="Whole image").check()
     one.page.wait_for_function("document.querySelector('.place.current .window img').naturalWidth === 256")
     assert len(one.transforms()) == 1
 
@@ -195,11 +195,11 @@ def test_the_pixel_under_the_pointer_is_told_exactly(open_page: Opener) -> None:
 @nightly
 def test_another_picture(open_page: Opener) -> None:
     one = open_page("six.html")
-    assert one.page.locator("article.picture:visible").count() == 1
-    one.page.locator(".film button").nth(1).click()
-    assert one.page.locator("article.picture:visible").get_attribute("id") == "picture-1"
-    assert one.page.locator(".film [aria-pressed=true]").count() == 1
-    one.page.wait_for_selector("#picture-1.drawn")
+    assert one.page.locator("article.image:visible").count() == 1
+    one.page.locator(".thumbnails button").nth(1).click()
+    assert one.page.locator("article.image:visible").get_attribute("id") == "image-1"
+    assert one.page.locator(".thumbnails [aria-pressed=true]").count() == 1
+    one.page.wait_for_selector("#image-1.drawn")
     assert len(one.transforms()) == 1
 
 
@@ -299,7 +299,7 @@ def test_injected_scripts_do_not_run(open_page: Opener) -> None:
 def test_the_numbers_can_be_saved(open_page: Opener, written: Path) -> None:
     one = open_page()
     with one.page.expect_download() as waiting:
-        one.page.get_by_text("Save the numbers").click()
+        one.page.get_by_text("Save the results").click()
     saved = Path(waiting.value.path()).read_text("utf-8")
     assert json.loads(saved) == json.loads((written / "two.json").read_text("utf-8"))
     one.asked = [address for address in one.asked if not address.startswith("blob:")]
@@ -310,7 +310,7 @@ def test_without_scripts_everything_is_there(browser: Any, written: Path) -> Non
     context = browser.new_context(java_script_enabled=False, viewport={"width": 1000, "height": 800})
     page = context.new_page()
     page.goto((written / "two.html").as_uri())
-    assert page.locator("article.picture:visible").count() == 2
+    assert page.locator("article.image:visible").count() == 2
     assert page.locator(".view img:visible").count() == 6
     context.close()
 
@@ -320,6 +320,6 @@ def test_on_paper_all_pictures_are_shown(open_page: Opener) -> None:
     one = open_page()
     one.page.emulate_media(media="print")
     one.value("dispatchEvent(new Event('beforeprint'))")
-    assert one.page.locator("article.picture:visible").count() == 2
-    assert not one.page.locator(".film").is_visible()
+    assert one.page.locator("article.image:visible").count() == 2
+    assert not one.page.locator(".thumbnails").is_visible()
     assert one.page.pdf().startswith(b"%PDF")

@@ -2,13 +2,16 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from vaekit.report.html import encodable
 from vaekit.report.records import Report
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What Python decodes bytes that are not UTF-8 to; UTF-8 cannot encode it."""
 
 
 def as_plain(report: Report, shown: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
@@ -24,12 +27,6 @@ def as_plain(report: Report, shown: Sequence[Mapping[str, Any]] = ()) -> dict[st
 def to_json(value: Mapping[str, Any]) -> str:
     """Strict JSON, indented, in UTF-8 letters."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def inside_script(value: Mapping[str, Any]) -> str:
-    """The same on one line, with `<` as an escape: nothing in it ends a `<script>` or begins a comment."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
 
 
 def plain(value: Any) -> Any:
@@ -59,3 +56,12 @@ def _number(value: float) -> float | str:
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     return value
+
+
+def encodable(text: str) -> str:
+    """A text that UTF-8 can encode: each lone surrogate becomes the replacement character.
+
+    >>> encodable("caf\\udce9")
+    'caf\ufffd'
+    """
+    return LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -2,34 +2,39 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vaekit.errors import CannotWrite, legible
 from vaekit.report.embedding import QUALITY, SMALL
-from vaekit.report.html import Markup, encodable, joined, tag
-from vaekit.report.json_file import as_plain, inside_script, to_json
-from vaekit.report.picture_section import examine, picture_section, picture_tab, told
-from vaekit.report.ranking import comparisons, ranking, set_name
+from vaekit.report.json_file import as_plain, to_json
+from vaekit.report.ranking import candidates, comparisons, ranking
 from vaekit.report.records import Report, ShownPicture
-from vaekit.report.tables import measures_table, protocol, skipped
+from vaekit.report.shown_image import ORIGINAL, SCALES, examine, image_view, numbers_of
+from vaekit.report.tables import measures_table
 from vaekit.version import __version__
 from vaekit.whole_files import whole_group
 
+if TYPE_CHECKING:
+    import jinja2
+
 ENDINGS = (".html", ".htm")
+NOT_IN_HTML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+"""Control characters, which HTML does not allow, and lone surrogates, which UTF-8 cannot encode."""
 
 
 def write_report(report: Report, shown: Iterable[ShownPicture], path: Path) -> Path:
     """Write the page to `path`, and beside it, under the same stem, a JSON file with the same numbers.
 
-    Both appear or neither does. The page opens from disk and asks no network for anything. Its only script is named by
-    its hash in the page's content security policy, so that nothing else in it can run.
+    Both appear or neither does. The page opens from disk and makes no network requests. Its content security policy
+    names the hash of its only script, so that nothing else in it can run.
 
     Args:
-        shown: the pictures on the page; each is asked for when its turn comes, and then let go.
+        shown: the images on the page, consumed one at a time.
         path: ends in `.html` or `.htm`.
 
     Returns:
@@ -49,10 +54,10 @@ def write_report(report: Report, shown: Iterable[ShownPicture], path: Path) -> P
 
 
 def json_beside(path: Path) -> Path:
-    """Where the numbers of the page at `path` go. Asked before anything is measured, it refuses early.
+    """The path of the JSON file of the page at `path`. Call it before measuring to refuse a bad path early.
 
     Raises:
-        CannotWrite: the path does not end like a page.
+        CannotWrite: the path does not end in `.html` or `.htm`.
     """
     if path.suffix.lower() not in ENDINGS:
         raise CannotWrite(
@@ -64,93 +69,66 @@ def json_beside(path: Path) -> Path:
 
 
 def compose(report: Report, shown: Iterable[ShownPicture]) -> tuple[str, dict[str, Any]]:
-    """The page and its numbers in JSON's own types.
+    """The page, and its numbers in JSON's own types.
 
     Raises:
         ValueError: a reconstruction has another size than its original.
     """
-    facts: list[dict[str, Any]] = []
-    tabs: list[Markup] = []
-    sections: list[Markup] = []
-    for position, picture in enumerate(shown):
+    shown_numbers: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
+    for picture in shown:
         found = examine(report, picture)
-        facts.append(told(report, found))
-        tabs.append(picture_tab(position, found))
-        sections.append(picture_section(report, position, found))
-    numbers = as_plain(report, facts)
+        shown_numbers.append(numbers_of(report, found))
+        images.append(image_view(report, found))
+    numbers = as_plain(report, shown_numbers)
+    near, far = comparisons(report)
     script = _text("page.js")
-    names = [judged.name for judged in report.sets]
-    page = Template(_text("page.html")).substitute(
-        title=tag("title", f"VAE report: {', '.join(names)}"),
-        policy=_policy(script),
-        style=_text("page.css"),
-        script=script,
-        compared=_compared(report),
-        protocol=protocol(report),
-        ranking=ranking(report),
-        comparisons=_comparisons(report),
-        measures=measures_table(report),
-        pictures=_pictures(report, tabs, sections),
-        skipped=skipped(report.skipped) or "",
-        version=__version__,
-        numbers=inside_script(numbers),
+    page = (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            candidates=candidates(report),
+            original=ORIGINAL,
+            report=report,
+            count=max((len(judged.pictures) for judged in report.sets), default=0),
+            ranking=ranking(report),
+            pairs=near,
+            more_pairs=far,
+            groups=measures_table(report),
+            images=images,
+            scales=SCALES,
+            lossy_beyond=SMALL,
+            quality=QUALITY,
+            version=__version__,
+            style=_text("page.css"),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            numbers=numbers,
+        )
     )
     return page, numbers
 
 
+@lru_cache(maxsize=1)
+def environment() -> "jinja2.Environment":
+    """The templates, strict: all text is escaped, and an undefined name is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def printable(value: object) -> str:
+        return value if isinstance(value, Markup) else NOT_IN_HTML.sub("\N{REPLACEMENT CHARACTER}", str(value))
+
+    made = Environment(
+        loader=PackageLoader("vaekit.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+    return made
+
+
 def _text(name: str) -> str:
-    return files("vaekit.report").joinpath(name).read_text("utf-8")
-
-
-def _policy(script: str) -> str:
-    """Pictures and styles from the page itself, this one script, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
-    )
-
-
-def _compared(report: Report) -> Markup:
-    """One sentence: which sets, on how many pictures."""
-    count = max((len(judged.pictures) for judged in report.sets), default=0)
-    names: list[Markup | str] = []
-    for i, judged in enumerate(report.sets):
-        names += [", " if i else "", tag("span", set_name(i, judged), class_="named")]
-    return tag("p", names, f" on {count:,} picture{'' if count == 1 else 's'}.", class_="compared")
-
-
-def _comparisons(report: Report) -> Markup:
-    pairs = comparisons(report)
-    if pairs is None:
-        return Markup("")
-    note = (
-        "Differences over the same pictures, with 95 % bootstrap intervals and p of a paired sign-flip test. "
-        "Each test stands for itself: p is not corrected for their number."
-    )
-    return tag("section", tag("h2", "Set against set"), tag("p", note, class_="note"), pairs, id="comparisons")
-
-
-def _pictures(report: Report, tabs: list[Markup], sections: list[Markup]) -> Markup:
-    if not sections:
-        return Markup("")
-    sets = joined(
-        *(
-            tag("template", set_name(i, judged), data_key=i, data_name=encodable(judged.name))
-            for i, judged in enumerate(report.sets)
-        )
-    )
-    return tag(
-        "section",
-        tag("h2", "Pictures"),
-        tag(
-            "p",
-            "Crops are exact, and so are the levels told for them. In the slider and in “Whole picture”, pictures "
-            f"larger than {SMALL} pixels are lossy (WebP, quality {QUALITY}).",
-            class_="note",
-        ),
-        sets,
-        tag("nav", tabs, class_="film", aria_label="Pictures"),
-        tag("div", class_="tools sides-tools"),
-        sections,
-        id="pictures",
-    )
+    return files("vaekit.report").joinpath("templates", name).read_text("utf-8")

@@ -1,122 +1,142 @@
-"""Small drawings as SVG: intervals of a measure, histograms."""
+"""Plots as plain coordinates, which the templates draw as SVG: intervals of a measure, histograms of levels."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vaekit.report.html import Markup, tag
+from vaekit.metrics.luma import LUMA
+from vaekit.report.crops import Levels
 from vaekit.report.records import Estimate
-from vaekit.report.tones import Histogram
 
 WIDTH, ROW, PAD = 160, 10, 5
+"""Units of an interval plot: its width, the height of a row, the margin at both sides."""
+CHANNELS = ("luminance", "red", "green", "blue")
+
+
+def colour(position: int) -> str:
+    """The CSS class of a candidate's colour. There are six, which repeat; letters do not."""
+    return f"candidate-{position % 6}"
 
 
 @dataclass(frozen=True)
-class Axis:
-    """Numbers to places on a drawing."""
+class Mark:
+    """A value as a dot and its interval as a line."""
 
-    low: float
-    high: float
+    colour: str
+    x: float
+    y: float
+    low: float | None
+    """The ends of the interval; None where it is not finite."""
+    high: float | None
 
-    def place(self, value: float) -> str:
-        """From the left, in units of the drawing."""
-        part = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
-        return f"{PAD + part * (WIDTH - 2 * PAD):.1f}"
+
+@dataclass(frozen=True)
+class IntervalPlot:
+    """Values and intervals of several candidates on one axis."""
+
+    height: int
+    reference: tuple[float, float, float, float] | None
+    """A thin line, from (x1, y1) to (x2, y2)."""
+    others: list[float]
+    """Where faint dots are, on the line."""
+    marks: list[Mark]
+    width: int = WIDTH
 
 
-def axis_of(estimates: Sequence[Estimate | None], reference: float | None = None) -> Axis | None:
-    """An axis that holds all finite values and ends of intervals, and the reference; None where nothing is finite."""
+def intervals(estimates: Sequence[Estimate | None], reference: float | None = None) -> IntervalPlot | None:
+    """A row for each candidate; None where no value is finite.
+
+    Args:
+        reference: the best value, marked by an upright line.
+    """
+    place = _axis(estimates, reference)
+    if place is None:
+        return None
+    height = ROW * len(estimates)
+    upright = None if reference is None else (place(reference), 0.0, place(reference), float(height))
+    marks = [_mark(place, ROW * (row + 0.5), row, one) for row, one in enumerate(estimates)]
+    return IntervalPlot(height, upright, [], [mark for mark in marks if mark is not None])
+
+
+def one_interval(estimates: Sequence[Estimate | None], own: int) -> IntervalPlot | None:
+    """One candidate's value and interval, with the values of the others as faint dots; None where none is finite."""
+    place = _axis(estimates)
+    if place is None:
+        return None
+    y = ROW / 2 + 1
+    others = [
+        place(one.value) for i, one in enumerate(estimates) if one is not None and i != own and math.isfinite(one.value)
+    ]
+    mark = _mark(place, y, own, estimates[own])
+    return IntervalPlot(ROW + 2, (float(PAD), y, float(WIDTH - PAD), y), others, [] if mark is None else [mark])
+
+
+def _axis(estimates: Sequence[Estimate | None], reference: float | None = None) -> Callable[[float], float] | None:
+    """Values to x, so that all finite values and ends of intervals and the reference fit; None where none is finite."""
     values = [end for one in estimates if one is not None for end in (one.value, one.low, one.high)]
     ends = [end for end in values if end is not None and math.isfinite(end)]
     if not ends:
         return None
     ends += [] if reference is None else [reference]
-    return Axis(min(ends), max(ends))
+    low, high = min(ends), max(ends)
+
+    def place(value: float) -> float:
+        part = (value - low) / (high - low) if high > low else 0.5
+        return round(PAD + part * (WIDTH - 2 * PAD), 1)
+
+    return place
 
 
-def intervals(estimates: Sequence[Estimate | None], reference: float | None = None) -> Markup | None:
-    """Values as dots and their intervals as lines, a row for each set, on one axis; None where nothing is finite.
-
-    Args:
-        reference: where a line is drawn: the best value.
-    """
-    axis = axis_of(estimates, reference)
-    if axis is None:
-        return None
-    height = ROW * len(estimates)
-    marks = [_upright(axis, reference, height)]
-    marks += [_whisker(axis, ROW * (row + 0.5), row, one) for row, one in enumerate(estimates)]
-    return _drawing(marks, height)
-
-
-def one_interval(estimates: Sequence[Estimate | None], own: int) -> Markup | None:
-    """One set's value and interval among the values of the others, which are faint."""
-    axis = axis_of(estimates)
-    if axis is None:
-        return None
-    y = ROW / 2 + 1
-    others = [
-        tag("circle", class_="other", cx=axis.place(one.value), cy=y, r=2)
-        for i, one in enumerate(estimates)
-        if one is not None and i != own and math.isfinite(one.value)
-    ]
-    ground = tag("line", class_="reference", x1=PAD, x2=WIDTH - PAD, y1=y, y2=y)
-    return _drawing([ground, *others, _whisker(axis, y, own, estimates[own])], ROW + 2)
-
-
-def _drawing(marks: Sequence[Markup | None], height: int) -> Markup:
-    box = f"0 0 {WIDTH} {height}"
-    return tag("svg", list(marks), class_="intervals", viewBox=box, width=WIDTH, height=height, aria_hidden="true")
-
-
-def _upright(axis: Axis, reference: float | None, height: int) -> Markup | None:
-    if reference is None:
-        return None
-    return tag("line", class_="reference", x1=axis.place(reference), x2=axis.place(reference), y1=0, y2=height)
-
-
-def _whisker(axis: Axis, y: float, position: int, one: Estimate | None) -> Markup | None:
+def _mark(place: Callable[[float], float], y: float, position: int, one: Estimate | None) -> Mark | None:
     if one is None or not math.isfinite(one.value):
         return None
-    line = None
+    low, high = None, None
     if one.low is not None and one.high is not None and math.isfinite(one.low) and math.isfinite(one.high):
-        line = tag("line", x1=axis.place(one.low), x2=axis.place(one.high), y1=y, y2=y)
-    return tag("g", line, tag("circle", cx=axis.place(one.value), cy=y, r=3), class_=colour(position))
+        low, high = place(one.low), place(one.high)
+    return Mark(colour(position), place(one.value), y, low, high)
 
 
-def colour(position: int) -> str:
-    """The class of a set's colour. There are six; a seventh set has the first again, and a letter of its own."""
-    return f"set-{position % 6}"
+def level_counts(levels: Levels) -> NDArray[np.int64]:
+    """Pixels at each level, (4, 256), in the order of `CHANNELS`.
 
-
-def histogram(original: Histogram, sets: Mapping[int, Histogram], channel: str) -> Markup:
-    """The original as an area, each set as a line in its colour, over levels 0 to 255.
-
-    The scale is made for what most levels have; a few higher counts are cut. Those at the ends, which are clipped, are
-    told in numbers.
+    Luminance is Rec. 601 luma, 0.299 R' + 0.587 G' + 0.114 B', rounded to the nearest level.
     """
-    inner = np.stack([one.counts[1:-1] for one in (original, *sets.values())])
+    luma = np.rint(levels @ np.asarray(LUMA)).astype(np.uint8)
+    return counts_by_channel(np.dstack([luma, levels]), 256)
+
+
+def counts_by_channel(values: NDArray[np.integer], bins: int) -> NDArray[np.int64]:
+    """How often each value in [0, bins) occurs in each channel of (h, w, c): (c, bins)."""
+    return np.stack([np.bincount(plane.ravel(), minlength=bins) for plane in np.moveaxis(values, 2, 0)])
+
+
+@dataclass(frozen=True)
+class HistogramPlot:
+    """One channel's histograms over levels 0 to 255, as SVG paths in a box of 255 by 100."""
+
+    channel: str
+    area: str
+    """Of the original."""
+    lines: list[tuple[int, str, str]]
+    """Of each reconstruction: its candidate's position, its colour's class, the path."""
+
+
+def histogram(channel: str, original: NDArray[np.int64], results: Mapping[int, NDArray[np.int64]]) -> HistogramPlot:
+    """Plot the counts (256,) of one channel of the original and of reconstructions, by the candidates' positions.
+
+    The scale fits most levels, and higher counts are cut off. Levels 0 and 255 do not count for the scale: where many
+    pixels are clipped they would flatten the rest.
+    """
+    inner = np.stack([counts[1:-1] for counts in (original, *results.values())])
     usual, largest = float(np.quantile(inner, 0.99)), float(inner.max())
     top = max(1.2 * usual if usual > largest / 5 else 1.05 * largest, 1.0)
-    lines = [tag("path", class_=f"line {colour(key)}", data_key=key, d=_outline(one, top)) for key, one in sets.items()]
-    area = tag("path", class_="area", d=f"M0 100L{_outline(original, top)[1:]}L255 100Z")
-    ticks = [tag("line", class_="tick", x1=x, x2=x, y1=0, y2=100) for x in (63.75, 127.5, 191.25)]
-    label = f"Histogram of {channel}, original and reconstructions"
-    return tag(
-        "svg",
-        ticks,
-        area,
-        lines,
-        class_=f"histogram {channel}",
-        viewBox="0 0 255 100",
-        preserveAspectRatio="none",
-        role="img",
-        aria_label=label,
-    )
+    lines = [(key, colour(key), f"M{_outline(counts, top)}") for key, counts in results.items()]
+    return HistogramPlot(channel, f"M0 100L{_outline(original, top)}L255 100Z", lines)
 
 
-def _outline(one: Histogram, top: float) -> str:
-    heights = 100 * (1 - np.minimum(one.counts / top, 1))
-    return "M" + "L".join(f"{level} {height:.1f}" for level, height in enumerate(heights))
+def _outline(counts: NDArray[np.int64], top: float) -> str:
+    heights = 100 * (1 - np.minimum(counts / top, 1))
+    return "L".join(f"{level} {height:.1f}" for level, height in enumerate(heights))

@@ -1,5 +1,5 @@
 "use strict";
-// The report's only script. The page is whole without it; this makes pictures comparable: slider, lenses, maps.
+// The report's only script. The page is complete without it; it adds the slider, the zoomable crops and the maps.
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const one = (selector, root = document) => root.querySelector(selector);
@@ -12,7 +12,7 @@
     return made;
   }
 
-  // A row of choices, of which one is chosen. Options are [value, label]; a label is text or a node.
+  // A group of radio buttons. Options are [value, label]; a label is text or a node.
   let groups = 0;
   function choices(title, options, chosen, choose) {
     const name = `choice-${groups++}`;
@@ -30,7 +30,7 @@
     return made;
   }
 
-  // The exact levels of an embedded picture, asked for once.
+  // The exact levels of an embedded image, read once.
   const read = new WeakMap();
   function levels(image) {
     if (!read.has(image)) {
@@ -42,18 +42,18 @@
     return read.get(image);
   }
 
-  // Theme: the system's, or the reader's for this and later visits where the browser remembers.
+  // Theme: the system's, or the reader's choice, which the browser remembers if it can.
   const root = document.documentElement;
   function remembered(value) {
     try {
       if (value === undefined) return localStorage.getItem("vaekit-theme");
       localStorage.setItem("vaekit-theme", value);
-    } catch { /* A page from disk may not be allowed to. */ }
+    } catch { /* A page opened from disk may have no storage. */ }
     return null;
   }
   function setTheme(theme) {
     root.dataset.theme = theme;
-    all("article.picture.drawn").forEach(drawMaps);
+    all("article.image.drawn").forEach(drawMaps);
   }
   const themes = [["auto", "Auto"], ["light", "Light"], ["dark", "Dark"]];
   const known = themes.some(([theme]) => theme === remembered()) ? remembered() : "auto";
@@ -73,11 +73,11 @@
     save.download = "report.json";
   });
 
-  // Slider: what lies left of the divider and what lies right of it.
-  const articles = all("article.picture");
+  // Slider: one image left of the divider and another right of it.
+  const articles = all("article.image");
   const names = new Map([["original", "Original"]]);
-  const labels = new Map([["original", one("article.picture .view[data-key=original] figcaption")]]);
-  for (const template of all("#pictures > template")) {
+  const labels = new Map([["original", one("article.image .view[data-key=original] figcaption")]]);
+  for (const template of all("#images > template")) {
     names.set(template.dataset.key, template.dataset.name);
     labels.set(template.dataset.key, template.content);
   }
@@ -104,7 +104,7 @@
     const divider = one(".divider", slider);
     const { width, height } = article.dataset;
     const compare = one(".compare", article);
-    // Small pictures by a whole factor and with hard pixels, larger ones to fit.
+    // Small images are enlarged by an integer factor, without smoothing; larger ones fit the page.
     const own = +one("img", slider).getAttribute("width");
     const small = own < 480;
     compare.style.setProperty("--widest", `${small ? Math.floor(960 / own) * own : 1.5 * own}px`);
@@ -150,7 +150,7 @@
     move(50);
   }
 
-  // Lenses: the same pixels of all pictures, enlarged; what is done to one is done to all.
+  // Lenses: the same pixels of all images, enlarged; all move and zoom together.
   const ZOOMS = [1, 2, 3, 4, 6, 8, 12, 16];
 
   function wholePlace(article) {
@@ -163,11 +163,11 @@
     });
     const image = one(".view img", article);
     const place = element("div", { className: "place" },
-      element("p", { className: "where", textContent: "The whole picture: drag to any place." }),
+      element("p", { className: "where", textContent: "The whole image: drag to move." }),
       element("div", { className: one(".lenses", article).className }, ...lenses));
     const [width, height] = ["width", "height"].map((side) => image.getAttribute(side));
     Object.assign(place.dataset, { place: "whole", x: 0, y: 0, width, height, left: 0, top: 0 });
-    one(".closer", article).append(place);
+    one(".crops", article).append(place);
     return place;
   }
 
@@ -204,7 +204,7 @@
     };
     function reset() {
       const { x, y, width, height, left, top } = Object.fromEntries(Object.entries(place.dataset).map(([key, value]) => [key, +value]));
-      // The window fills the lens: four times on a screen, less on a phone.
+      // The crop fills the lens: four times enlarged on a screen, less on a phone.
       const fit = Math.floor(size()[0] / Math.min(width, 64));
       view.zoom = place.dataset.place === "whole" ? 2 : clamp(fit, 1, width < 64 ? 16 : 4);
       view.x = x - left + width / 2;
@@ -278,7 +278,7 @@
         frame.addEventListener("lostpointercapture", (event) => held.delete(event.pointerId));
         frame.addEventListener("pointerleave", clear);
         frame.addEventListener("wheel", (event) => {
-          if (!event.ctrlKey) return; // The wheel alone scrolls the page.
+          if (!event.ctrlKey) return; // Without Ctrl the wheel scrolls the page.
           event.preventDefault();
           zoomTo(view.zoom * Math.exp(-event.deltaY / 200));
         }, { passive: false });
@@ -297,17 +297,17 @@
       }
     }
 
-    const places = all(".place", article).map((each) => [each.dataset.place, each.dataset.place[0].toUpperCase() + each.dataset.place.slice(1)]);
+    const places = all(".place", article).map((each) => [each.dataset.place, each.dataset.title]);
     tools.append(
-      choices("Place", [...places, ["whole", "Whole picture"]], places[0][0], show),
+      choices("Crop", [...places, ["whole", "Whole image"]], places[0][0], show),
       element("div", { className: "zooming" },
         button("\u2212", "Zoom out", () => step(-1)), shown, button("+", "Zoom in", () => step(1)), button("Reset", "Reset the zoom", reset)),
     );
     show(places[0][0]);
-    new ResizeObserver(() => article.classList.contains("current") && lay()).observe(one(".closer", article));
+    new ResizeObserver(() => article.classList.contains("current") && lay()).observe(one(".crops", article));
   }
 
-  // Maps of differences: level 128 of the embedded picture is none.
+  // Difference maps: level 128 of the embedded image is no difference.
   const LUMA = [0.299, 0.587, 0.114];
   const CHANNELS = { luma: LUMA, red: [1, 0, 0], green: [0, 1, 0], blue: [0, 0, 1] };
 
@@ -352,7 +352,7 @@
     const part = one(".differences", article);
     if (!part) return;
     const set = (name) => (value) => { part.dataset[name] = value; drawMaps(article); };
-    const scales = ["4", "8", "16", "32", "64"].map((scale) => [scale, `\u00b1${scale}`]);
+    const scales = part.dataset.scales.split(" ").map((scale) => [scale, `\u00b1${scale}`]);
     one(".map-tools", part).append(
       choices("Channel", [["luma", "Luminance"], ["red", "R"], ["green", "G"], ["blue", "B"]], "luma", set("channel")),
       choices("Scale", scales, part.dataset.scale, set("scale")),
@@ -374,7 +374,7 @@
     drawMaps(article);
   }
 
-  // One picture at a time; what it needs is made when it is first shown.
+  // One image at a time, prepared when it is first shown.
   const prepared = new Set();
   function prepare(article) {
     if (prepared.has(article)) return;
@@ -383,14 +383,14 @@
     prepareLenses(article);
     prepareMaps(article);
   }
-  const tabs = all(".film button");
-  function showPicture(number) {
+  const tabs = all(".thumbnails button");
+  function showImage(number) {
     articles.forEach((article, i) => article.classList.toggle("current", i === number));
     tabs.forEach((tab, i) => tab.setAttribute("aria-pressed", i === number));
     prepare(articles[number]);
   }
   if (articles.length) {
-    tabs.forEach((tab, i) => tab.addEventListener("click", () => showPicture(i)));
+    tabs.forEach((tab, i) => tab.addEventListener("click", () => showImage(i)));
     const keys = [...names.keys()].map((key) => [key, key]);
     for (const side of ["left", "right"]) {
       const options = keys.map(([key]) => [key, label(key)]);
@@ -398,7 +398,7 @@
       one(".sides-tools").append(choices(side === "left" ? "Left" : "Right", options, sides[side], choose));
     }
     showSides();
-    showPicture(0);
+    showImage(0);
     addEventListener("beforeprint", () => articles.forEach(drawMaps));
   }
 })();

@@ -1,6 +1,6 @@
 import math
 
-from vaekit.report.numerals import decimals, interval, number, probability, share
+from vaekit.report.number_format import decimals, interval, number, probability, share
 from vaekit.report.records import Estimate
 
 
