@@ -36,7 +36,7 @@ def small_files(folder: Path) -> dict[str, bytes]:
     torch.save(small_tensors(), zipped)
     torch.save(small_tensors(), legacy, _use_new_zipfile_serialization=False)
     return {
-        "x.safetensors": to_safetensors(small_tensors(), {"format": "pt", "vaekit.frame": "null"}),
+        "x.safetensors": to_safetensors(small_tensors(), {"format": "pt", "vaekit.normalization": "null"}),
         "x.pt": zipped.getvalue(),
         "x.ckpt": legacy.getvalue(),
         "x.gguf": (folder / "x.gguf").read_bytes()[:-padding],

@@ -15,9 +15,10 @@ from vaekit.checkpoints.inspecting import inspect
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.measuring import measure_latents
 from vaekit.checkpoints.saving import save
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
-NEAR, FAR = LatentFrame((0.0,), (0.5,)), LatentFrame((0.0,), (0.05,))
+NEAR, FAR = LatentNormalization((0.0,), (0.5,)), LatentNormalization((0.0,), (0.05,))
 
 
 @pytest.fixture(scope="module")
@@ -55,31 +56,31 @@ def twins(stranger: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("twins")
 def test_twins_are_told_apart_by_measuring_and_it_is_said(file: Path) -> None:
     seen = inspect(file)
-    assert (seen.frame, seen.known_as) == (NEAR, ("Near",))
-    assert "measured: std" in seen.frame_source
-    assert "confidence 0.9" in seen.frame_source
-    assert load(file).frame == NEAR
+    assert (seen.normalization, seen.known_as) == (NEAR, ("Near",))
+    assert "measured: std" in seen.normalization_source
+    assert "confidence 0.9" in seen.normalization_source
+    assert load(file).normalization == NEAR
 
 
 @pytest.mark.usefixtures("twins")
 def test_the_users_word_comes_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settling, "kinds", cards.kinds, raising=False)
     monkeypatch.setattr("vaekit.checkpoints.users_word.kinds", cards.kinds)
-    assert load(file, kind="far").frame == FAR
+    assert load(file, kind="far").normalization == FAR
     assert load(file, kind="far", padding="reflect").config.padding == "reflect"
 
 
 @pytest.mark.usefixtures("twins")
 def test_without_measuring_twins_stay_open(file: Path) -> None:
     seen = inspect(file, measure=False)
-    assert seen.frame is None
-    assert "Near or Far" in seen.frame_source
+    assert seen.normalization is None
+    assert "Near or Far" in seen.normalization_source
 
 
 def test_what_is_like_nothing_known_gets_a_scale_to_try(file: Path) -> None:
     seen = inspect(file)
-    assert seen.frame is None
-    assert seen.frame_source.startswith("measured scale 1/std = 0.")
+    assert seen.normalization is None
+    assert seen.normalization_source.startswith("measured scale 1/std = 0.")
     assert any("measured scale" in problem for problem in seen.problems)
 
 
@@ -120,7 +121,7 @@ def test_what_the_file_tells_is_not_measured(stranger: VAE, tmp_path: Path, monk
     for name in ("borders_of", "latents_of", "hashes_of"):
         monkeypatch.setattr(settling, name, fail)
     vae = load(path)
-    assert vae.frame == stranger.frame
+    assert vae.normalization == stranger.normalization
     assert vae.config.padding == "reflect"
     assert inspect(path).padding_source == "the file's metadata"
 
@@ -145,4 +146,4 @@ def test_half_a_vae_is_not_measured(stranger: VAE, tmp_path: Path) -> None:
         {"vaekit.config": '{"norm_groups": 8}'},
     )
     seen = inspect(tmp_path / "decoder.safetensors")
-    assert (seen.frame, seen.padding_source) == (None, "")
+    assert (seen.normalization, seen.padding_source) == (None, "")

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "src" / "vaekit"
 FLOORS = [
-    {"errors", "shapes", "version"},
+    {"errors", "normalization", "shapes", "version"},
     {"whole_files", "optional", "places", "overlapped", "words"},
     {"distributions"},
     {"nets", "metrics", "testcards"},

@@ -12,7 +12,7 @@ from vaekit.vae import VAE, Origin
 def build(identified: Identified) -> VAE:
     """The network on the meta device, then the file's own tensors put in their places: no memory is used twice."""
     with torch.device("meta"):
-        vae = assemble(identified.family, identified.config, identified.halves, identified.frame)
+        vae = assemble(identified.family, identified.config, identified.halves, identified.normalization)
     shapes = {key: tensor.shape for key, tensor in vae.state_dict().items()}
     tensors = {key: tensor.reshape(shapes[key]) for key, tensor in read_native(identified).items()}
     vae.load_state_dict(tensors, strict=True, assign=True)

@@ -15,7 +15,7 @@ TABLES = ("cards.toml", "kinds.toml", "recognised.toml", "strangers.toml", "mode
 
 
 def glance(path: Path, *, hash: bool = True, measure: bool = True) -> dict[str, Any]:
-    """What `inspect` says of a file or folder, with the frame in words as well ("frame_words").
+    """What `inspect` says of a file or folder, with the normalization in words as well ("normalization_words").
 
     Args:
         path: a weights file; a folder is looked at each time.
@@ -28,11 +28,12 @@ def glance(path: Path, *, hash: bool = True, measure: bool = True) -> dict[str, 
     def find() -> dict[str, Any]:
         import dataclasses
 
-        from vaekit.checkpoints.frames import frame_words
         from vaekit.checkpoints.inspecting import inspect
 
         seen = inspect(path, hash=hash, measure=measure)
-        return dataclasses.asdict(seen) | {"frame_words": frame_words(seen.frame) if seen.frame else "unknown"}
+        return dataclasses.asdict(seen) | {
+            "normalization_words": str(seen.normalization) if seen.normalization else "unknown"
+        }
 
     if not path.is_file():
         return find()

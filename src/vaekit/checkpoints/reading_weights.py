@@ -33,7 +33,7 @@ def hashes_of(identified: Identified) -> Hashes:
 
 
 def numbers_in(identified: Identified) -> list[Numbers]:
-    """The tensors of the nets, without those that only tell the frame; nothing is read yet."""
+    """The tensors of the nets, without those that only tell the normalization; nothing is read yet."""
     pieces = sorted(weights_in(identified).tensors.items())
     return [Numbers(key, piece.shape, piece.parts) for key, piece in pieces if key not in OUTSIDE_NETS]
 

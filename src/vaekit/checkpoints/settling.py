@@ -21,11 +21,11 @@ WHOLE = ("encoder", "decoder")
 def settle(
     identified: Identified, kind: str | None = None, padding: str | None = None, measure: bool = True
 ) -> Identified:
-    """The same VAE with its frame and padding, where the file leaves them open and they can be known.
+    """The same VAE with its normalization and padding, where the file leaves them open and they can be known.
 
-    Weights are hashed and looked up; those without a card are measured: their padding, and their frame if they have the
-    shapes of published models, among which there are twins. The first time that takes seconds, afterwards it is
-    remembered.
+    Weights are hashed and looked up; those without a card are measured: their padding, and their normalization if they
+    have the shapes of published models, among which there are twins. The first time that takes seconds, afterwards it
+    is remembered.
 
     Args:
         identified: what `identify` says.
@@ -44,13 +44,13 @@ def settle(
     if is_open(identified):
         identified = settled_by(identified, recognise_file(identified))
     if measure and identified.kinds:
-        identified = with_measured_frame(identified)
+        identified = with_measured_normalization(identified)
     return with_measured_padding(identified) if measure else identified
 
 
 def is_open(identified: Identified) -> bool:
-    """Whether the file leaves the frame or the padding open."""
-    return identified.frame is None or padding_is_open(identified)
+    """Whether the file leaves the normalization or the padding open."""
+    return identified.normalization is None or padding_is_open(identified)
 
 
 def padding_is_open(identified: Identified) -> bool:
@@ -65,15 +65,17 @@ def recognise_file(identified: Identified) -> Recognition:
 
 
 def settled_by(identified: Identified, recognition: Recognition) -> Identified:
-    """What recognising the weights says about the frame and the config."""
+    """What recognising the weights says about the normalization and the config."""
     card = recognition.card
     if card is not None:
         identified = with_card(identified, card)
     source = card or recognition.same_encoder
-    if identified.frame is not None or source is None or source.frame is None:
+    if identified.normalization is not None or source is None or source.normalization is None:
         return identified
     how = f"the card of {source.name}, recognised {recognition.how}" if card else f"its encoder, that of {source.name}"
-    return dataclasses.replace(identified, frame=source.frame, frame_source=how, kinds=kinds_of(source, identified))
+    return dataclasses.replace(
+        identified, normalization=source.normalization, normalization_source=how, kinds=kinds_of(source, identified)
+    )
 
 
 def with_card(identified: Identified, card: Card) -> Identified:
@@ -94,17 +96,19 @@ def kinds_of(card: Card, identified: Identified) -> tuple[Kind, ...]:
     return identified.kinds if known is None else (known,)
 
 
-def with_measured_frame(identified: Identified) -> Identified:
-    """The VAE with the frame of the known kind that its latents look like, or with the reason why it has none."""
-    if identified.frame is not None or picture_size(identified.config) is not None:
+def with_measured_normalization(identified: Identified) -> Identified:
+    """The VAE with the normalization of the known kind that its latents look like, or the reason why it has none."""
+    if identified.normalization is not None or picture_size(identified.config) is not None:
         return identified
     try:
         verdict = nearest_kind(latents_of(identified), identified.kinds)
     except (HalfMissing, BadPicture):
         return identified
     if verdict.kind is None:
-        return dataclasses.replace(identified, frame_source=verdict.words.removeprefix("unknown, "))
-    return dataclasses.replace(identified, frame=verdict.kind.frame, frame_source=verdict.words, kinds=(verdict.kind,))
+        return dataclasses.replace(identified, normalization_source=verdict.words.removeprefix("unknown, "))
+    return dataclasses.replace(
+        identified, normalization=verdict.kind.normalization, normalization_source=verdict.words, kinds=(verdict.kind,)
+    )
 
 
 def with_measured_padding(identified: Identified) -> Identified:

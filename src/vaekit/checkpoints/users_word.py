@@ -31,7 +31,9 @@ def of_kind(identified: Identified, name: str) -> Identified:
             f"Expected a {kind.family!r} autoencoder with {dict(kind.match)}.",
             "Leave the kind out, or give another file.",
         )
-    return dataclasses.replace(identified, kinds=(kind,), frame=kind.frame, frame_source=YOUR_WORD)
+    return dataclasses.replace(
+        identified, kinds=(kind,), normalization=kind.normalization, normalization_source=YOUR_WORD
+    )
 
 
 def words_for(kind: str) -> set[str]:
