@@ -4,7 +4,7 @@
 
 The VAEs are those of YannDubs/disentangling-vae, in folders named after what they were trained on. MNIST: the test
 digits, resized to 32x32 as they were trained (shades, so that the "likelihood" is the customary cross-entropy of grey
-values and no normalised density). dSprites: sprites drawn by `testcards/sprites.py` with known factors, for which the
+values and no normalized density). dSprites: sprites drawn by `testcards/sprites.py` with known factors, for which the
 mutual information gap is told; they follow that set's description and are not its pixels. CelebA: faces of another set
 (grey), 64x64, for want of CelebA. RUN is what `vaekit train mnist-beta-tcvae` wrote.
 """

@@ -78,8 +78,8 @@ def arguments() -> argparse.Namespace:
 def prepare(gigabytes: float, widths: list[int]) -> None:
     """Write the checkpoint, as safetensors and as .ckpt, and two VAEs to be put into it; random numbers throughout."""
     half, single = (list(vae_pieces(widths, dtype)) for dtype in (torch.float16, torch.float32))
-    write("fp16.safetensors", half, {"vaekit.frame": '{"shift": [0.0], "scale": [0.13025], "patch": 1}'})
-    write("fp32.safetensors", single, {"vaekit.frame": '{"shift": [0.0], "scale": [0.13025], "patch": 1}'})
+    write("fp16.safetensors", half, {"vaekit.normalization": '{"shift": [0.0], "scale": [0.13025], "patch": 1}'})
+    write("fp32.safetensors", single, {"vaekit.normalization": '{"shift": [0.0], "scale": [0.13025], "patch": 1}'})
     block = torch.randn(BLOCK).half()
     sign = "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
     count = max(1, round((gigabytes * 1e9 - sum(piece.nbytes for piece in half)) / block.nbytes))

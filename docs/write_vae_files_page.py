@@ -19,8 +19,9 @@ def page() -> str:
         "# Which VAE files vaekit knows",
         "This page is made from the families and tables in `src/vaekit/checkpoints` by `make docs`.",
         "## VAEs that run",
-        "**identify**: family, config and kind, from keys and shapes alone. The frame is the scale and shift between "
-        "raw latents and what a diffusion model sees; where other kinds have the same shapes, shapes cannot tell it. "
+        "**identify**: family, config and kind, from keys and shapes alone. The normalization is the scale and shift "
+        "between raw latents and what a diffusion model sees; where other kinds have the same shapes, shapes cannot "
+        "tell it. "
         "A file with only the encoder or only the decoder is read too, and does its half. Every VAE of a family is "
         "read, whether or not its kind is in this table, and in every layout of the family.",
         table(("kind", "family", "identify", "encode", "decode", "convert to"), (row(kind) for kind in by_family())),
@@ -54,14 +55,18 @@ def row(kind: Kind) -> tuple[str, ...]:
 
 
 def identify_word(kind: Kind) -> str:
-    """Whether files of a kind are known by their shapes, and where their frame comes from."""
+    """Whether files of a kind are known by their shapes, and where their normalization comes from."""
     twins = [other for other in kinds() if other.family == kind.family and other.match == kind.match]
-    if kind.frame_in:
-        in_file = "batch-norm statistics" in kind.frame_in
-        return "yes; frame from the file's statistics" if in_file else f"yes; frame from {kind.frame_in}"
-    if len({twin.frame for twin in twins}) > 1:
+    if kind.normalization_in:
+        in_file = "batch-norm statistics" in kind.normalization_in
+        return (
+            "yes; normalization from the file's statistics"
+            if in_file
+            else f"yes; normalization from {kind.normalization_in}"
+        )
+    if len({twin.normalization for twin in twins}) > 1:
         return f"yes; same shapes as {' and '.join(other.name for other in twins if other.name != kind.name)}"
-    return "yes; frame from the shapes" if kind.frame else "yes; no frame published"
+    return "yes; normalization from the shapes" if kind.normalization else "yes; no normalization published"
 
 
 def holds(family: Family, half: str) -> bool:

@@ -46,7 +46,8 @@ def test_a_drawn_tree_is_read_with_parents_and_duplicates() -> None:
 
 def test_the_tree_in_the_docstring_is_the_real_one() -> None:
     """Every class once, below its base class, in the order of their definitions."""
-    classes = [value for value in vars(vaekit.errors).values() if isinstance(value, type) and issubclass(value, VaekitError)]
+    values = vars(vaekit.errors).values()
+    classes = [value for value in values if isinstance(value, type) and issubclass(value, VaekitError)]
     real = [(error.__name__, error.__bases__[0].__name__) for error in classes if error is not VaekitError]
     assert all(len(error.__bases__) == 1 for error in classes)
     assert drawn_tree(vaekit.errors.__doc__ or "") == real

@@ -8,7 +8,8 @@ from refusals import refuses
 
 import vaekit
 from vaekit.errors import LatentMismatch
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def test_the_engine_says_the_same(vae: VAE) -> None:
         vaekit.Engine(vae).decode(torch.zeros(1, 4, 4, 4))
 
 
-def test_normalised_latents_given_for_raw_ones_are_told(vae: VAE) -> None:
-    vae.frame = LatentFrame((0.0,), (1.0,), patch=2)
-    with refuses(LatentMismatch, "vae.frame.denormalise(latents)"):
+def test_normalized_latents_given_for_raw_ones_are_told(vae: VAE) -> None:
+    vae.normalization = LatentNormalization((0.0,), (1.0,), patch=2)
+    with refuses(LatentMismatch, "vae.denormalize(latents)"):
         vae.decode(torch.zeros(1, 64, 2, 2))
 
 

@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from vaekit.checkpoints.saving import save
     from vaekit.errors import VaekitError
     from vaekit.interop.diffusers import as_diffusers
+    from vaekit.normalization import LatentNormalization
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
-    from vaekit.vae import VAE, LatentFrame
+    from vaekit.vae import VAE
 
 __all__ = [
     "VAE",
     "Engine",
     "Inspection",
-    "LatentFrame",
+    "LatentNormalization",
     "Plan",
     "VaekitError",
     "__version__",
@@ -47,7 +48,7 @@ _ROOMS = {
     "VAE": "vaekit.vae",
     "Engine": "vaekit.runtime.engine",
     "Inspection": "vaekit.checkpoints.inspecting",
-    "LatentFrame": "vaekit.vae",
+    "LatentNormalization": "vaekit.normalization",
     "Plan": "vaekit.runtime.plan",
     "VaekitError": "vaekit.errors",
     "as_diffusers": "vaekit.interop.diffusers",

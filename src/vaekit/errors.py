@@ -10,7 +10,7 @@
     ├── BadLatent                 a latent file that is damaged or not a latent file
     ├── BadCorrection             a correction of colours that is damaged, or another VAE's
     ├── LatentMismatch            latents, or a checkpoint, of one kind given a VAE of another
-    ├── UnknownFrame              a scale and shift are needed, and neither file, shapes nor user tell them
+    ├── UnknownNormalization              a scale and shift are needed, and neither file, shapes nor user tell them
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
     ├── NotFound                  a file, folder or name that is not there
     │   └── AmbiguousName         a name that several files have
@@ -90,7 +90,7 @@ class LatentMismatch(VaekitError):
     """Latents, or a checkpoint that works with latents, of another latent space than the given VAE's."""
 
 
-class UnknownFrame(VaekitError):
+class UnknownNormalization(VaekitError):
     """How a diffusion model sees the latents is needed, and is neither known nor given. It is never guessed."""
 
 

@@ -14,7 +14,7 @@ Moments = Float[Tensor, "b m i j"]
 """What an image encoder net outputs, before it is read as a posterior."""
 
 Latents = Float[Tensor, "b z i j"]
-"""A latent map of an image VAE, raw or normalised as the text says."""
+"""A latent map of an image VAE, raw or normalized as the text says."""
 
 PerItem = Float[Tensor, " b"]
 """One number per item of the batch."""

@@ -1,5 +1,4 @@
-"""The VAE: an encoder, a posterior, a decoder, a likelihood, a prior, and the frame that diffusion models see its
-latents in.
+"""The VAE: an encoder, a posterior, a decoder, a likelihood, a prior, and the normalization of its latents.
 
     encode: x -> q(z|x)    likelihood: z -> p(x|z)    prior: p(z)
 
@@ -16,37 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.distributions import Likelihood, Posterior, Prior, ToPrior
-from vaekit.errors import HalfMissing, LatentMismatch
-
-
-@dataclass(frozen=True)
-class LatentFrame:
-    """How raw latents (what the decoder takes) relate to latents (what a diffusion model sees):
-
-        latents = (unshuffle(raw, patch) - shift) * scale        raw = shuffle(latents / scale + shift)
-
-    One affine form holds every published convention: a scalar scale and shift (SD1: 0.18215; FLUX.1: 0.3611 and
-    0.1159), a mean and standard deviation per channel (Playground 2.5), and FLUX.2's 2x2 rearrangement followed by
-    batch-norm statistics. `shift` and `scale` have one entry, or one for each channel after rearrangement.
-    """
-
-    shift: tuple[float, ...] = (0.0,)
-    scale: tuple[float, ...] = (1.0,)
-    patch: int = 1
-
-    def normalise(self, raw: Tensor) -> Tensor:
-        """Raw latents (b, z, i, j) -> latents (b, z * patch^2, i / patch, j / patch)."""
-        rearranged = F.pixel_unshuffle(raw, self.patch) if self.patch > 1 else raw
-        return (rearranged - self._per_channel(self.shift, raw)) * self._per_channel(self.scale, raw)
-
-    def denormalise(self, latents: Tensor) -> Tensor:
-        """The inverse of `normalise`."""
-        raw = latents / self._per_channel(self.scale, latents) + self._per_channel(self.shift, latents)
-        return F.pixel_shuffle(raw, self.patch) if self.patch > 1 else raw
-
-    @staticmethod
-    def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, *[1] * (like.dim() - 2))
+from vaekit.errors import HalfMissing, LatentMismatch, UnknownNormalization
+from vaekit.normalization import LatentNormalization
 
 
 @dataclass(frozen=True)
@@ -67,7 +37,7 @@ class VAE(nn.Module):
         to_posterior: moments -> Posterior, for example `DiagonalGaussian.from_moments` or a vector quantiser.
         decoder: raw latents z -> parameters; None in a file that holds an encoder only.
         to_likelihood: parameters -> Likelihood, for example `Laplace`, or an autoregressive network's wrapper.
-        frame: how a diffusion model sees the raw latents; None where it is not known.
+        normalization: between raw latents and what a diffusion model sees; None where it is not known.
         origin: where the weights come from, for messages; None for a VAE that came from no file.
         to_prior: `encode` of this VAE -> p(z), as a learned prior may be made of posteriors (VampPrior); None for a
             posterior that has no divergence from any, a plain autoencoder's.
@@ -82,7 +52,7 @@ class VAE(nn.Module):
         to_posterior: Callable[[Tensor], Posterior],
         decoder: nn.Module | None,
         to_likelihood: Callable[[Tensor], Likelihood],
-        frame: LatentFrame | None = None,
+        normalization: LatentNormalization | None = None,
         origin: Origin | None = None,
         to_prior: ToPrior | None = None,
         config: Any = None,
@@ -92,7 +62,7 @@ class VAE(nn.Module):
         self.to_posterior = to_posterior
         self.decoder = decoder
         self.to_likelihood = to_likelihood
-        self.frame = frame
+        self.normalization = normalization
         self.origin = origin
         self.to_prior = to_prior
         self._config = config
@@ -135,6 +105,31 @@ class VAE(nn.Module):
         """The mode of p(x|z): one reconstruction for each raw latent."""
         return self.likelihood(z).mode
 
+    def normalize(self, raw: Tensor) -> Tensor:
+        """Raw latents (b, z, i, j) -> latents as a diffusion model sees them, see the function `normalize`.
+
+        Raises:
+            UnknownNormalization: this VAE's is not known.
+        """
+        return normalize(raw, self._known_normalization())
+
+    def denormalize(self, latents: Tensor) -> Tensor:
+        """The inverse of `normalize`: what `decode` takes.
+
+        Raises:
+            UnknownNormalization: this VAE's is not known.
+        """
+        return denormalize(latents, self._known_normalization())
+
+    def _known_normalization(self) -> LatentNormalization:
+        if self.normalization is None:
+            raise UnknownNormalization(
+                f"The latent normalization of this VAE{f', {self.origin.name},' if self.origin else ''} is unknown.",
+                "Expected a scale and a shift between raw latents and those that a diffusion model sees.",
+                "Set `vae.normalization = vaekit.LatentNormalization(shift=(...,), scale=(...,))`.",
+            )
+        return self.normalization
+
     def check_latents(self, z: Tensor) -> None:
         """Refuse latents that are not this VAE's, as far as channels tell; a VAE without a config takes any.
 
@@ -144,12 +139,31 @@ class VAE(nn.Module):
         channels = getattr(self.config, "latent_channels", None)
         if channels is None or (z.dim() > 1 and z.shape[1] == channels):
             return
-        raise wrong_channels(z, channels, self.frame, self.origin)
+        raise wrong_channels(z, channels, self.normalization, self.origin)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Through the posterior's mode and back: what "a round trip through the VAE" means everywhere here. Of a
         Gaussian that is its mean."""
         return self.decode(self.encode(x).mode)
+
+
+def normalize(raw: Tensor, normalization: LatentNormalization) -> Tensor:
+    """Raw latents (b, z, ...) -> latents (b, z * patch^2, ...) as a diffusion model sees them.
+
+    With a patch, latents are (b, z, i, j) and become (b, z * patch^2, i / patch, j / patch).
+    """
+    rearranged = F.pixel_unshuffle(raw, normalization.patch) if normalization.patch > 1 else raw
+    return (rearranged - _per_channel(normalization.shift, raw)) * _per_channel(normalization.scale, raw)
+
+
+def denormalize(latents: Tensor, normalization: LatentNormalization) -> Tensor:
+    """The inverse of `normalize`."""
+    raw = latents / _per_channel(normalization.scale, latents) + _per_channel(normalization.shift, latents)
+    return F.pixel_shuffle(raw, normalization.patch) if normalization.patch > 1 else raw
+
+
+def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, *[1] * (like.dim() - 2))
 
 
 def half_missing(wanted: str, present: str) -> HalfMissing:
@@ -161,14 +175,16 @@ def half_missing(wanted: str, present: str) -> HalfMissing:
     )
 
 
-def wrong_channels(z: Tensor, channels: int, frame: LatentFrame | None, origin: Origin | None) -> LatentMismatch:
+def wrong_channels(
+    z: Tensor, channels: int, normalization: LatentNormalization | None, origin: Origin | None
+) -> LatentMismatch:
     """The error for latents of another number of channels, with what their number suggests."""
     given = z.shape[1] if z.dim() > 1 else 0
     makers = origin.makers(given) if origin is not None else ""
     whose = f", as those of {makers} have" if makers else ""
-    patch = frame.patch if frame is not None else 1
+    patch = normalization.patch if normalization is not None else 1
     if patch > 1 and given == channels * patch**2:
-        remedy = "These look like latents as a diffusion model sees them: decode `vae.frame.denormalise(latents)`."
+        remedy = "These look like latents as a diffusion model sees them: decode `vae.denormalize(latents)`."
     else:
         remedy = "Decode with the VAE that made them" + (f": one of {makers}." if makers else ".")
     return LatentMismatch(

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save as to_safetensors
 
+from vaekit.checkpoints.building import build
 from vaekit.checkpoints.families import family_of
 from vaekit.checkpoints.identify import identify
-from vaekit.checkpoints.loading import build
 from vaekit.errors import VaekitError
 from vaekit.nets.tiny import TinyConfig
 
@@ -36,7 +36,7 @@ def small_files(folder: Path) -> dict[str, bytes]:
     torch.save(small_tensors(), zipped)
     torch.save(small_tensors(), legacy, _use_new_zipfile_serialization=False)
     return {
-        "x.safetensors": to_safetensors(small_tensors(), {"format": "pt", "vaekit.frame": "null"}),
+        "x.safetensors": to_safetensors(small_tensors(), {"format": "pt", "vaekit.normalization": "null"}),
         "x.pt": zipped.getvalue(),
         "x.ckpt": legacy.getvalue(),
         "x.gguf": (folder / "x.gguf").read_bytes()[:-padding],

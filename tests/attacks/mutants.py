@@ -27,11 +27,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 
+from vaekit.checkpoints.building import build
 from vaekit.checkpoints.families import assemble, family_of
 from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.formats.files import open_tensors
 from vaekit.checkpoints.identify import identify
-from vaekit.checkpoints.loading import build
 from vaekit.checkpoints.weights import weights_of
 from vaekit.errors import VaekitError
 from vaekit.nets.kl import KLConfig

@@ -41,7 +41,7 @@ HEADERS: dict[str, bytes] = {
     "metadata a list": with_header({"__metadata__": ["format"], "x": tensor()}),
     "metadata a text": with_header({"__metadata__": "pt", "x": tensor()}),
     "metadata of numbers": with_header({"__metadata__": {"format": 5}, "x": tensor()}),
-    "metadata of objects": with_header({"__metadata__": {"vaekit.frame": {"shift": [0]}}, "x": tensor()}),
+    "metadata of objects": with_header({"__metadata__": {"vaekit.normalization": {"shift": [0]}}, "x": tensor()}),
     "entry a number": with_header({"x": 5}),
     "entry a list": with_header({"x": [1, 2]}),
     "entry empty": with_header({"x": {}}),

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from vaekit.checkpoints.families import Config, assemble, family_with, layout_of
-from vaekit.checkpoints.families.batch_norm import EPSILON, frame_of
+from vaekit.checkpoints.families.batch_norm import EPSILON, normalization_of
 from vaekit.checkpoints.formats.writing import Piece, header
 from vaekit.checkpoints.weights import weights_of
 from vaekit.nets.approx import ApproxConfig
@@ -20,13 +20,14 @@ from vaekit.nets.joint import JointConfig
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 
-def random_vae(config: Config, frame: LatentFrame | None) -> VAE:
+def random_vae(config: Config, normalization: LatentNormalization | None) -> VAE:
     family = family_with(config)
     assert family is not None
-    vae = assemble(family, config, frame=frame).eval()
+    vae = assemble(family, config, normalization=normalization).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in vae.parameters():
@@ -35,7 +36,7 @@ def random_vae(config: Config, frame: LatentFrame | None) -> VAE:
 
 
 @pytest.fixture(name="random_vae")
-def random_vae_fixture() -> Callable[[Config, LatentFrame | None], VAE]:
+def random_vae_fixture() -> Callable[[Config, LatentNormalization | None], VAE]:
     """A VAE with random weights of any config."""
     return random_vae
 
@@ -47,7 +48,7 @@ def kl_config() -> KLConfig:
 
 @pytest.fixture(scope="session")
 def pristine_kl_vae(kl_config: KLConfig) -> VAE:
-    return random_vae(kl_config, LatentFrame((0.5,), (0.25,)))
+    return random_vae(kl_config, LatentNormalization((0.5,), (0.25,)))
 
 
 @pytest.fixture
@@ -66,12 +67,12 @@ def deep_vae(kl_config: KLConfig) -> VAE:
 def vq_vae(kl_config: KLConfig) -> VAE:
     """Attention inside the last level, a codebook of 50 vectors narrower than what the nets have around it."""
     inside = {"encoder_attention": (1,), "decoder_attention": (1,), "hidden_channels": 6}
-    return random_vae(VQConfig(**(dataclasses.asdict(kl_config) | inside), codes=50), LatentFrame())
+    return random_vae(VQConfig(**(dataclasses.asdict(kl_config) | inside), codes=50), LatentNormalization())
 
 
 @pytest.fixture
 def tiny_vae() -> VAE:
-    return random_vae(TinyConfig(3, 4, (), (8, 8), (8, 8), (1, 2), (2, 1), False), LatentFrame())
+    return random_vae(TinyConfig(3, 4, (), (8, 8), (8, 8), (1, 2), (2, 1), False), LatentNormalization())
 
 
 @pytest.fixture
@@ -82,18 +83,20 @@ def pooled_vae() -> VAE:
 @pytest.fixture
 def asymmetric_vae(kl_config: KLConfig) -> VAE:
     fields = dataclasses.asdict(kl_config) | {"encoder_widths": (32, 32, 64, 64), "decoder_widths": (32, 64, 128, 128)}
-    return random_vae(AsymmetricConfig(**fields | {"decoder_blocks": 3}), LatentFrame((0.0,), (0.18215,)))
+    return random_vae(AsymmetricConfig(**fields | {"decoder_blocks": 3}), LatentNormalization((0.0,), (0.18215,)))
 
 
 @pytest.fixture
 def stem_vae() -> VAE:
     """What makes TAESANA itself, small: a strided stem, and a decoder of several widths."""
-    return random_vae(TinyConfig(3, 4, (4, 8), (8, 8), (16, 8, 8, 4), (1, 2), (2, 1, 1, 1), False), LatentFrame())
+    return random_vae(
+        TinyConfig(3, 4, (4, 8), (8, 8), (16, 8, 8, 4), (1, 2), (2, 1, 1, 1), False), LatentNormalization()
+    )
 
 
 @pytest.fixture
 def approx_vae() -> VAE:
-    return random_vae(ApproxConfig(3, 4, (8, 4, 4, 4, 4, 4, 4), (7, 5, 3, 3, 3, 3, 3, 3)), LatentFrame())
+    return random_vae(ApproxConfig(3, 4, (8, 4, 4, 4, 4, 4, 4), (7, 5, 3, 3, 3, 3, 3, 3)), LatentNormalization())
 
 
 @pytest.fixture
@@ -108,13 +111,13 @@ def joint_vae() -> VAE:
 
 @pytest.fixture
 def flux2_vae(kl_config: KLConfig) -> VAE:
-    """What makes FLUX.2 itself, small: a decoder with widths of its own, and a frame from batch-norm statistics."""
+    """What makes FLUX.2 itself, small: a decoder with widths of its own, and batch-norm statistics."""
     channels = 4 * kl_config.latent_channels
     generator = torch.Generator().manual_seed(1)
     mean = torch.randn(channels, generator=generator)
     variance = torch.rand(channels, generator=generator) * 3
     config = dataclasses.replace(kl_config, decoder_widths=(96, 32))
-    return random_vae(config, frame_of(mean, variance, EPSILON))
+    return random_vae(config, normalization_of(mean, variance, EPSILON))
 
 
 FILLING = {
@@ -193,7 +196,7 @@ def sd_shapes() -> Callable[..., dict[str, tuple[int, ...]]]:
 
 @pytest.fixture
 def svd_shapes(sd_shapes: Callable[..., dict[str, tuple[int, ...]]]) -> dict[str, tuple[int, ...]]:
-    """Stable Video Diffusion, whole: SD2's blocks with 8 inputs, a decoder that mixes frames, an encoder that
+    """Stable Video Diffusion, whole: SD2's blocks with 8 inputs, a decoder that mixes normalizations, an encoder that
     conditions.
     """
     unet, decoder = "model.diffusion_model.input_blocks.", "first_stage_model.decoder."

@@ -23,11 +23,12 @@ from vaekit.checkpoints.extracting import extract
 from vaekit.checkpoints.formats.safetensors_files import raw_header
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.loading import load
-from vaekit.checkpoints.metadata import frame_text
+from vaekit.checkpoints.metadata import normalization_text
 from vaekit.checkpoints.saving import save
 from vaekit.errors import BadCheckpoint, CannotWrite, HalfMissing, LatentMismatch, NotRunnable, UnknownVAE, WrongTensors
 from vaekit.nets.kl import KLConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 Make = Callable[..., Path]
 Shapes = dict[str, tuple[int, ...]]
@@ -55,8 +56,8 @@ def changed(vae: VAE, seed: int = 3) -> VAE:
     return other
 
 
-def frame_metadata(scale: float, shift: float = 0.0) -> dict[str, str]:
-    return {"vaekit.frame": frame_text(LatentFrame((shift,), (scale,)))}
+def normalization_metadata(scale: float, shift: float = 0.0) -> dict[str, str]:
+    return {"vaekit.normalization": normalization_text(LatentNormalization((shift,), (scale,)))}
 
 
 @pytest.mark.parametrize("layout", ["ldm", "diffusers", "native"])
@@ -171,9 +172,9 @@ def test_half_a_vae_must_fit_the_other_half(
 def test_widths_may_differ_where_latents_do_not(
     flux2_vae: VAE, random_vae: Callable[..., VAE], whole_checkpoint: Make, tmp_path: Path
 ) -> None:
-    """FLUX.2's small decoder: other widths, the same frame."""
+    """FLUX.2's small decoder: other widths, the same normalization."""
     config = KLConfig(3, 4, 4, (32, 64), (64, 64), 1, 2, (), (), True, True, True, 32)
-    small = random_vae(config, flux2_vae.frame)
+    small = random_vae(config, flux2_vae.normalization)
     save(small, tmp_path / "new.safetensors")
     path = whole_checkpoint(flux2_vae, prefix="vae.", metadata={"k": "v"})
     bake(path, tmp_path / "new.safetensors", tmp_path / "out.safetensors")
@@ -182,7 +183,7 @@ def test_widths_may_differ_where_latents_do_not(
         key: after[key] for key in after if ".bn." in key or not key.startswith("vae.")
     }
     baked = identify(tmp_path / "out.safetensors")
-    assert (baked.config, baked.frame) == (config, flux2_vae.frame)
+    assert (baked.config, baked.normalization) == (config, flux2_vae.normalization)
     assert baked.parts[0].file.metadata == {"k": "v"}
 
 
@@ -192,14 +193,14 @@ def test_a_checkpoint_without_a_vae_gets_one_where_its_kind_has_it(
 ) -> None:
     around = {**sign, "z.weight": (5,)}
     path = sparse_file("whole.safetensors", around)
-    frame = frame_metadata(0.18215) if channels == 4 else frame_metadata(0.3611, 0.1159)
-    vae = sparse_file("vae.safetensors", sd_shapes(channels), frame)
+    normalization = normalization_metadata(0.18215) if channels == 4 else normalization_metadata(0.3611, 0.1159)
+    vae = sparse_file("vae.safetensors", sd_shapes(channels), normalization)
     done = bake(path, vae, tmp_path / "out.safetensors")
     assert (done.prefix, done.added, done.replaced) == (prefix, len(sd_shapes(channels)), 0)
     assert prefix in done.notes[0]
     found = identify(tmp_path / "out.safetensors")
     assert (found.parts[0].prefix, found.layout, found.around is not None) == (prefix, "ldm", True)
-    half = sparse_file("half.safetensors", sd_shapes(channels, half="decoder"), frame)
+    half = sparse_file("half.safetensors", sd_shapes(channels, half="decoder"), normalization)
     with pytest.raises(HalfMissing):
         bake(path, half, tmp_path / "other.safetensors")
 
@@ -212,11 +213,14 @@ def test_a_vae_that_cannot_be_run_is_not_taken_for_absent(
         "Stable Cascade stage A": {**SD1_SIGN, "vae.vquantizer.codebook.weight": (8192, 4)},
         "CogVideoX": {**FLUX_SIGN, "vae.decoder.mid_block.resnets.0.norm1.conv_b.conv.weight": (512, 16, 1, 1, 1)},
     }
-    vae, out = sparse_file("vae.safetensors", sd_shapes(4), frame_metadata(0.18215)), tmp_path / "out.safetensors"
+    vae, out = (
+        sparse_file("vae.safetensors", sd_shapes(4), normalization_metadata(0.18215)),
+        tmp_path / "out.safetensors",
+    )
     for name, shapes in checkpoints.items():
         path = sparse_file("whole.safetensors", shapes)
         with pytest.raises(NotRunnable) as raised:
-            bake(path, vae, out, assume_same_frame=True)
+            bake(path, vae, out, assume_same_normalization=True)
         assert name in raised.value.found
         assert raised.value.expected
         with pytest.raises(NotRunnable):
@@ -237,7 +241,7 @@ def test_parts_of_an_unknown_vae_are_not_taken_for_absent(
     sparse_file: Make, sd_shapes: Callable[..., Shapes], tmp_path: Path, remains: Shapes
 ) -> None:
     path = sparse_file("whole.safetensors", SD1_SIGN | remains)
-    vae = sparse_file("vae.safetensors", sd_shapes(4), frame_metadata(0.18215))
+    vae = sparse_file("vae.safetensors", sd_shapes(4), normalization_metadata(0.18215))
     with pytest.raises(UnknownVAE) as raised:
         bake(path, vae, tmp_path / "out.safetensors")
     assert all(name in raised.value.found for name in remains)
@@ -257,7 +261,7 @@ def test_encoders_of_other_things_are_no_vae(
     sparse_file: Make, sd_shapes: Callable[..., Shapes], tmp_path: Path, others: Shapes
 ) -> None:
     path = sparse_file("whole.safetensors", SD1_SIGN | others)
-    vae = sparse_file("vae.safetensors", sd_shapes(4), frame_metadata(0.18215))
+    vae = sparse_file("vae.safetensors", sd_shapes(4), normalization_metadata(0.18215))
     assert bake(path, vae, tmp_path / "out.safetensors").added == len(sd_shapes(4))
 
 
@@ -265,7 +269,7 @@ def test_an_encoder_that_conditions_is_not_the_vae_of_the_checkpoint(
     sparse_file: Make, sd_shapes: Callable[..., Shapes], svd_shapes: Shapes, tmp_path: Path
 ) -> None:
     shapes = {name: shape for name, shape in svd_shapes.items() if not name.startswith("first_stage_model.")}
-    vae = sparse_file("vae.safetensors", sd_shapes(4), frame_metadata(0.18215))
+    vae = sparse_file("vae.safetensors", sd_shapes(4), normalization_metadata(0.18215))
     with pytest.raises(UnknownVAE):
         bake(sparse_file("whole.safetensors", shapes), vae, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
@@ -291,11 +295,11 @@ def test_latents_of_another_kind_are_refused(
         for own in (sd_shapes(channels, "vae."), {}):
             path = sparse_file("whole.safetensors", sign | own)
             with refuses(LatentMismatch, *facts):
-                bake(path, vae, tmp_path / "out.safetensors", assume_same_frame=True)
+                bake(path, vae, tmp_path / "out.safetensors", assume_same_normalization=True)
         assert not (tmp_path / "out.safetensors").exists()
 
-    xl = sparse_file("xl.safetensors", sd_shapes(4), frame_metadata(0.13025))
-    flux = sparse_file("flux.safetensors", sd_shapes(16), frame_metadata(0.3611, 0.1159))
+    xl = sparse_file("xl.safetensors", sd_shapes(4), normalization_metadata(0.13025))
+    flux = sparse_file("flux.safetensors", sd_shapes(16), normalization_metadata(0.3611, 0.1159))
     refused(SD1_SIGN, 4, xl, "SD1", "SDXL", "0.13025", "0.18215")
     refused(SD1_SIGN, 4, flux, "SD1", "FLUX.1", "16")
     refused(SDXL_SIGN, 4, flux, "SDXL", "FLUX.1")
@@ -303,7 +307,7 @@ def test_latents_of_another_kind_are_refused(
     refused(FLUX_SIGN, 16, xl, "FLUX.1", "SDXL")
 
 
-def test_a_vae_of_unknown_frame_needs_a_word(
+def test_a_vae_of_unknown_normalization_needs_a_word(
     sparse_file: Make, sd_shapes: Callable[..., Shapes], tmp_path: Path
 ) -> None:
     names = sd_shapes(4)
@@ -311,7 +315,7 @@ def test_a_vae_of_unknown_frame_needs_a_word(
     unknown = sparse_file("vae.safetensors", names)
     done = bake(path, unknown, tmp_path / "out.safetensors")  # all zeros, as the checkpoint's own
     assert done.notes == (
-        "The VAE's own frame is unknown; its encoder is the checkpoint's, so its latents are the same.",
+        "The VAE's own normalization is unknown; its encoder is the checkpoint's, so its latents are the same.",
     )
     (tmp_path / "out.safetensors").unlink()
     with open(unknown, "r+b") as file:  # a number of each half is another one
@@ -322,7 +326,7 @@ def test_a_vae_of_unknown_frame_needs_a_word(
     with refuses(LatentMismatch, "SD1 / SD2", "SDXL", "0.13025", "--assume-same"):
         bake(path, unknown, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
-    done = bake(path, unknown, tmp_path / "out.safetensors", assume_same_frame=True)
+    done = bake(path, unknown, tmp_path / "out.safetensors", assume_same_normalization=True)
     assert "as asked" in done.notes[0]
 
 
@@ -343,7 +347,9 @@ def test_a_vae_that_only_its_card_knows_is_refused_elsewhere(
 def test_where_nothing_is_known_that_is_said(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) -> None:
     save(changed(kl_vae), tmp_path / "new.safetensors")
     done = bake(whole_checkpoint(kl_vae), tmp_path / "new.safetensors", tmp_path / "out.safetensors")
-    assert done.notes == ("Nothing in the checkpoint tells its frame, so nothing proves that the VAE has the same.",)
+    assert done.notes == (
+        "Nothing in the checkpoint tells its normalization, so nothing proves that the VAE has the same.",
+    )
 
 
 def test_another_family_is_refused(kl_vae: VAE, tiny_vae: VAE, whole_checkpoint: Make, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from vaekit.checkpoints.borders import UNSURE, BorderError, Borders, judge, meas
 from vaekit.checkpoints.families import Config, assemble, family_of
 from vaekit.checkpoints.loading import load
 from vaekit.nets.kl import REFLECT, ZEROS, KLConfig
+from vaekit.normalization import LatentNormalization
 from vaekit.training.linear_start import start_linear
-from vaekit.vae import VAE, LatentFrame
+from vaekit.vae import VAE
 
-RandomVAE = Callable[[Config, LatentFrame | None], VAE]
+RandomVAE = Callable[[Config, LatentNormalization | None], VAE]
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_the_words_tell_both_numbers_of_both() -> None:
 def test_another_padding_is_the_same_weights_and_another_rim(kl_vae: VAE) -> None:
     other = with_padding(kl_vae, REFLECT)
     assert other.config == dataclasses.replace(kl_vae.config, padding=REFLECT)
-    assert other.frame == kl_vae.frame
+    assert other.normalization == kl_vae.normalization
     ours, theirs = kl_vae.state_dict(), other.state_dict()
     assert all(theirs[key].data_ptr() == ours[key].data_ptr() for key in ours)
     x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -11,16 +11,15 @@ import pytest
 from diffusers import AutoencoderKLQwenImage, AutoencoderKLQwenImage21, AutoencoderKLWan
 
 from vaekit.checkpoints import inspecting
-from vaekit.checkpoints.cards import agreed_frame, card_named, cards, kind_named, kinds, matching_kinds
+from vaekit.checkpoints.cards import agreed_normalization, card_named, cards, kind_named, kinds, matching_kinds
 from vaekit.checkpoints.families import family_of
 from vaekit.checkpoints.loading import load
-from vaekit.checkpoints.metadata import spans
 from vaekit.checkpoints.tables import packaged_weights
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
 from vaekit.nets.wan import WanConfig
 from vaekit.nets.wan22 import Wan22Config
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 TAESD = TinyConfig(3, 4, (), (64,) * 4, (64,) * 4, (1, 3, 3, 3), (3, 3, 3, 1), False)
 
@@ -43,14 +42,14 @@ def test_every_kind_names_fields_of_its_family() -> None:
         fields = {field.name for field in dataclasses.fields(config)}
         facts = {name for name in dir(config) if isinstance(getattr(config, name), property)}
         assert kind.match.keys() <= fields | facts
-        assert kind.frame is None or spans(kind.frame, kind.match["latent_channels"])
+        assert kind.normalization is None or kind.normalization.fits(kind.match["latent_channels"])
 
 
-def test_frames_are_agreed_on_only_by_all() -> None:
+def test_normalizations_are_agreed_on_only_by_all() -> None:
     by_name = {kind.name: kind for kind in kinds()}
-    assert agreed_frame([by_name["FLUX.1"]]) == by_name["FLUX.1"].frame
-    assert agreed_frame([by_name["FLUX.1"], by_name["SD3 / SD3.5"]]) is None
-    assert agreed_frame([]) is None
+    assert agreed_normalization([by_name["FLUX.1"]]) == by_name["FLUX.1"].normalization
+    assert agreed_normalization([by_name["FLUX.1"], by_name["SD3 / SD3.5"]]) is None
+    assert agreed_normalization([]) is None
 
 
 def test_a_kind_is_the_whole_shape_and_not_only_its_channels() -> None:
@@ -174,14 +173,14 @@ RGBA = Wan22Config(4, 64, (96, 192, 384, 768, 768), (1152, 1152, 576, 288, 144),
         ("wan2.2", RGBA, ["Qwen-Image 2.1 (RGBA)"], AutoencoderKLQwenImage21, 64),
     ],
 )
-def test_the_frames_of_wan_and_its_twins_are_those_of_diffusers(
+def test_the_normalizations_of_wan_and_its_twins_are_those_of_diffusers(
     family: str, config: WanConfig, names: list[str], theirs: Any, channels: int
 ) -> None:
-    """Twins share a frame, so it is known even where the name is not."""
+    """Twins share a normalization, so it is known even where the name is not."""
     candidates = matching_kinds(family, config)
     assert [kind.name for kind in candidates] == names
     defaults = {name: entry.default for name, entry in inspect.signature(theirs.__init__).parameters.items()}
     mean, std = defaults["latents_mean"], defaults["latents_std"]
-    frame = agreed_frame(candidates)
-    assert frame == LatentFrame(tuple(mean), tuple(1 / value for value in std))
+    normalization = agreed_normalization(candidates)
+    assert normalization == LatentNormalization(tuple(mean), tuple(1 / value for value in std))
     assert len(mean) == channels

@@ -16,7 +16,8 @@ from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.errors import CannotWrite, WrongTensors
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 ENDINGS = ["safetensors", "sft", "pt", "pth", "ckpt", "bin"]
 
@@ -36,7 +37,7 @@ def test_any_layout_in_any_format(kl_vae: VAE, tmp_path: Path, layout: str, endi
     seen = identify(tmp_path / f"y.{ending}")
     assert_same(kl_vae, load(tmp_path / f"y.{ending}"))
     assert seen.layout == layout
-    assert seen.frame == (kl_vae.frame if ending != "bin" else None)  # a .bin has tensors only
+    assert seen.normalization == (kl_vae.normalization if ending != "bin" else None)  # a .bin has tensors only
     convert(tmp_path / f"y.{ending}", tmp_path / "z.safetensors", "native")
     assert_same(kl_vae, load(tmp_path / "z.safetensors"))
 
@@ -110,13 +111,13 @@ def test_without_a_layout_it_stays(kl_vae: VAE, tiny_vae: VAE, tmp_path: Path) -
     assert identify(tmp_path / "half").layout == "tiny"
 
 
-def test_a_checkpoint_is_converted_with_the_frame_that_it_tells(
+def test_a_checkpoint_is_converted_with_the_normalization_that_it_tells(
     sparse_file: Callable[..., Path], sd_shapes: Callable[..., dict[str, tuple[int, ...]]], tmp_path: Path
 ) -> None:
     sign = {"conditioner.embedders.1.model.ln_final.weight": (1280,)}
     path = sparse_file("xl.safetensors", sign | sd_shapes(4, "first_stage_model."))
     convert(path, tmp_path / "folder", "diffusers")
-    assert identify(tmp_path / "folder").frame == LatentFrame((0.0,), (0.13025,))
+    assert identify(tmp_path / "folder").normalization == LatentNormalization((0.0,), (0.13025,))
 
 
 def test_an_input_is_never_overwritten(kl_vae: VAE, tmp_path: Path) -> None:

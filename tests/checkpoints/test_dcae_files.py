@@ -22,7 +22,8 @@ from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.errors import UnknownVAE, WrongTensors
 from vaekit.nets.dcae import DCAEConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 NONE = ((), (), ())
 MIX = DCAEConfig(
@@ -70,10 +71,10 @@ BARE = dataclasses.replace(
     decoder_in_shortcut=False,
 )
 SMALL = {"sana": SANA, "in and mix": MIX, "1.5": BARE}
-FRAME = LatentFrame((0.0,), (0.41407,))
+NORMALIZATION = LatentNormalization((0.0,), (0.41407,))
 PLACES = {"native": "x.safetensors", "original": "x.safetensors", "diffusers": "folder"}
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
-Make = Callable[[Config, LatentFrame | None], VAE]
+Make = Callable[[Config, LatentNormalization | None], VAE]
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def make(random_vae: Make) -> Callable[[str], VAE]:
     """A small VAE of a published kind, with batch-norm statistics that are those of no new network."""
 
     def made(name: str) -> VAE:
-        vae = random_vae(SMALL[name], FRAME)
+        vae = random_vae(SMALL[name], NORMALIZATION)
         for i, (key, tensor) in enumerate(vae.named_buffers()):
             tensor.fill_(i + 1) if key.endswith("tracked") else tensor.uniform_(0.5, 1.5)
         return vae
@@ -106,7 +107,12 @@ def test_every_layout_keeps_every_bit(
     vae, path = make(name).to(dtype), tmp_path / PLACES[layout]
     save(vae, path, layout)
     seen = identify(path)
-    assert (seen.family.name, seen.layout, seen.config, seen.frame) == ("dcae", layout, SMALL[name], FRAME)
+    assert (seen.family.name, seen.layout, seen.config, seen.normalization) == (
+        "dcae",
+        layout,
+        SMALL[name],
+        NORMALIZATION,
+    )
     assert_same(vae, load(path))
 
 
@@ -228,19 +234,19 @@ def blocks_of(channels: int, encoder: tuple[int, ...], decoder: tuple[int, ...])
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_kinds_with_shapes_of_their_own_have_their_frame(name: str) -> None:
+def test_kinds_with_shapes_of_their_own_have_their_normalization(name: str) -> None:
     *facts, scale = KINDS[name]
     (kind,) = matching_kinds("dcae", blocks_of(*facts))
-    assert (kind.name, kind.frame) == (name, LatentFrame((0.0,), (scale,)))
+    assert (kind.name, kind.normalization) == (name, LatentNormalization((0.0,), (scale,)))
 
 
 @pytest.mark.parametrize("size", TWINS)
 def test_in_and_mix_of_one_size_are_twins(size: str) -> None:
     *facts, imagenet, mix = TWINS[size]
-    found = {kind.name: kind.frame for kind in matching_kinds("dcae", blocks_of(*facts))}
+    found = {kind.name: kind.normalization for kind in matching_kinds("dcae", blocks_of(*facts))}
     assert found == {
-        f"DC-AE {size} in": LatentFrame((0.0,), (imagenet,)),
-        f"DC-AE {size} mix": LatentFrame((0.0,), (mix,)),
+        f"DC-AE {size} in": LatentNormalization((0.0,), (imagenet,)),
+        f"DC-AE {size} mix": LatentNormalization((0.0,), (mix,)),
     }
 
 
@@ -262,15 +268,15 @@ def test_the_config_beside_the_authors_own_file_names_the_twin(random_vae: Make,
     plain = load_file(tmp_path / "model.safetensors")
     save_file(plain, tmp_path / "model.safetensors")
     seen = identify(tmp_path)
-    assert seen.frame is None
-    assert not lacks(seen.frame_source, "DC-AE f32c32 in", "DC-AE f32c32 mix")
+    assert seen.normalization is None
+    assert not lacks(seen.normalization_source, "DC-AE f32c32 in", "DC-AE f32c32 mix")
     for model, scale in (("in", 0.3189), ("mix", 0.4552)):
         (tmp_path / "config.json").write_text(json.dumps({"model_name": f"dc-ae-f32c32-{model}-1.0"}))
         seen = identify(tmp_path)
-        assert seen.frame == LatentFrame((0.0,), (scale,))
+        assert seen.normalization == LatentNormalization((0.0,), (scale,))
         assert [kind.name for kind in seen.kinds] == [f"DC-AE f32c32 {model}"]
     (tmp_path / "config.json").write_text(json.dumps({"model_name": "dc-ae-f64c128-in-1.0"}))
-    assert identify(tmp_path).frame is None
+    assert identify(tmp_path).normalization is None
 
 
 def written(vae: VAE, folder: Path, **settings: object) -> Path:

@@ -17,7 +17,8 @@ from vaekit.checkpoints.saving import save
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 RandomVAE = Callable[..., VAE]
 WIDTHS = (32, 32, 64, 64)
@@ -29,11 +30,11 @@ def kl(channels: int, quant: bool) -> KLConfig:
     return KLConfig(3, channels, channels, WIDTHS, WIDTHS, 2, 3, (), (), True, quant, quant, 32)
 
 
-MODELS: dict[str, tuple[KLConfig, LatentFrame]] = {
-    "SD1": (kl(4, True), LatentFrame((0.0,), (0.18215,))),
-    "SDXL": (kl(4, True), LatentFrame((0.0,), (0.13025,))),
-    "SD3": (kl(16, False), LatentFrame((0.0609,), (1.5305,))),
-    "FLUX.1": (kl(16, False), LatentFrame((0.1159,), (0.3611,))),
+MODELS: dict[str, tuple[KLConfig, LatentNormalization]] = {
+    "SD1": (kl(4, True), LatentNormalization((0.0,), (0.18215,))),
+    "SDXL": (kl(4, True), LatentNormalization((0.0,), (0.13025,))),
+    "SD3": (kl(16, False), LatentNormalization((0.0609,), (1.5305,))),
+    "FLUX.1": (kl(16, False), LatentNormalization((0.1159,), (0.3611,))),
 }
 
 
@@ -59,8 +60,8 @@ def assert_same(ours: VAE, theirs: Any) -> None:
 def test_a_folder_and_one_file(random_vae: RandomVAE, tmp_path: Path, name: str) -> None:
     from diffusers import AutoencoderKL
 
-    config, frame = MODELS[name]
-    save(random_vae(config, frame), tmp_path / "native.safetensors")
+    config, normalization = MODELS[name]
+    save(random_vae(config, normalization), tmp_path / "native.safetensors")
     convert(tmp_path / "native.safetensors", tmp_path / "folder", "diffusers")
     ours = load(tmp_path / "native.safetensors")
     opened = [AutoencoderKL.from_pretrained(tmp_path / "folder")]
@@ -73,7 +74,10 @@ def test_a_folder_and_one_file(random_vae: RandomVAE, tmp_path: Path, name: str)
             )
         )
     for theirs in opened:
-        assert (theirs.config.scaling_factor, theirs.config.shift_factor or 0.0) == (frame.scale[0], frame.shift[0])
+        assert (theirs.config.scaling_factor, theirs.config.shift_factor or 0.0) == (
+            normalization.scale[0],
+            normalization.shift[0],
+        )
         assert_same(ours, theirs)
 
 
@@ -81,12 +85,12 @@ def test_flux2(random_vae: RandomVAE, flux2_vae: VAE, tmp_path: Path) -> None:
     from diffusers import AutoencoderKLFlux2
 
     config = dataclasses.replace(kl(4, True), decoder_widths=(64, 32, 32, 32))
-    save(random_vae(config, flux2_vae.frame), tmp_path / "x.safetensors", "ldm")
+    save(random_vae(config, flux2_vae.normalization), tmp_path / "x.safetensors", "ldm")
     convert(tmp_path / "x.safetensors", tmp_path / "folder", "diffusers")
     theirs = AutoencoderKLFlux2.from_pretrained(tmp_path / "folder")
     assert_same(load(tmp_path / "x.safetensors"), theirs)
-    assert flux2_vae.frame is not None
-    mean = torch.tensor(flux2_vae.frame.shift, dtype=torch.float64)
+    assert flux2_vae.normalization is not None
+    mean = torch.tensor(flux2_vae.normalization.shift, dtype=torch.float64)
     torch.testing.assert_close(theirs.bn.running_mean, mean, **CLOSE)
 
 
@@ -94,7 +98,7 @@ def test_a_vector_quantised_one(random_vae: RandomVAE, tmp_path: Path) -> None:
     from diffusers import VQModel
 
     config = VQConfig(**dataclasses.asdict(kl(4, True)), codes=64)
-    save(random_vae(config, LatentFrame()), tmp_path / "x.safetensors", "ldm")
+    save(random_vae(config, LatentNormalization()), tmp_path / "x.safetensors", "ldm")
     convert(tmp_path / "x.safetensors", tmp_path / "folder", "diffusers")
     ours, theirs, x = load(tmp_path / "folder").double(), VQModel.from_pretrained(tmp_path / "folder"), pictures()
     theirs = theirs.eval().double()
@@ -109,7 +113,7 @@ def test_a_tiny_one(random_vae: RandomVAE, tmp_path: Path) -> None:
     from diffusers import AutoencoderTiny
 
     config = TinyConfig(3, 4, (), (16,) * 4, (16,) * 4, (1, 3, 3, 3), (3, 3, 3, 1), False)
-    save(random_vae(config, LatentFrame()), tmp_path / "taesd", "tiny")
+    save(random_vae(config, LatentNormalization()), tmp_path / "taesd", "tiny")
     convert(tmp_path / "taesd", tmp_path / "folder", "diffusers")
     ours, x = load(tmp_path / "taesd").double(), pictures()
     theirs = AutoencoderTiny.from_pretrained(tmp_path / "folder").eval().double()

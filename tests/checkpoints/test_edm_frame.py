@@ -1,4 +1,4 @@
-"""Playground 2.5: a frame beside the weights, in a kind of its own."""
+"""Playground 2.5: a normalization beside the weights, in a kind of its own."""
 
 from pathlib import Path
 
@@ -9,13 +9,14 @@ from torch import Tensor
 
 from vaekit.checkpoints.cards import kinds
 from vaekit.checkpoints.families import family_of
-from vaekit.checkpoints.frames import find_frame, frame_of_settings
+from vaekit.checkpoints.frames import find_normalization, normalization_of_settings
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.errors import WrongTensors
 from vaekit.nets.kl import KLConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE, normalize
 
 MEAN = torch.tensor([-1.6574, 1.886, -1.383, 2.5155]).view(1, 4, 1, 1)
 STD = torch.tensor([8.4927, 5.9022, 6.5498, 5.2299]).view(1, 4, 1, 1)
@@ -32,11 +33,11 @@ def checkpoint(vae: VAE, folder: Path, beside: dict[str, Tensor], prefix: str = 
     return folder / "checkpoint.safetensors"
 
 
-def frame_in(path: Path) -> LatentFrame:
+def normalization_in(path: Path) -> LatentNormalization:
     seen = identify(path)
-    assert seen.frame_source == "the file's edm_mean and edm_std"
-    assert seen.frame is not None
-    return seen.frame
+    assert seen.normalization_source == "the file's edm_mean and edm_std"
+    assert seen.normalization is not None
+    return seen.normalization
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -45,27 +46,29 @@ def test_a_checkpoint_tells_it_in_two_tensors(kl_vae: VAE, tmp_path: Path, dtype
     path = checkpoint(kl_vae, tmp_path, {"edm_mean": MEAN.to(dtype), "edm_std": STD.to(dtype)}, prefix)
     z = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     expected = (z - MEAN.to(dtype).float()) * 0.5 / STD.to(dtype).float()
-    torch.testing.assert_close(frame_in(path).normalise(z), expected)
-    assert load(path).frame == frame_in(path)
+    torch.testing.assert_close(normalize(z, normalization_in(path)), expected)
+    assert load(path).normalization == normalization_in(path)
 
 
-def test_the_kind_is_known_by_its_frame_even_in_half_precision() -> None:
-    told = LatentFrame(tuple(MEAN.half().flatten().tolist()), tuple((0.5 / STD.half().double()).flatten().tolist()))
-    found, frame, _ = find_frame(family_of("kl"), SD1_SHAPED, {}, {}, edm=told)
-    assert ([kind.name for kind in found], frame) == (["Playground 2.5"], told)
+def test_the_kind_is_known_by_its_normalization_even_in_half_precision() -> None:
+    told = LatentNormalization(
+        tuple(MEAN.half().flatten().tolist()), tuple((0.5 / STD.half().double()).flatten().tolist())
+    )
+    found, normalization, _ = find_normalization(family_of("kl"), SD1_SHAPED, {}, {}, edm=told)
+    assert ([kind.name for kind in found], normalization) == (["Playground 2.5"], told)
 
 
-def test_its_config_json_tells_the_same_frame() -> None:
+def test_its_config_json_tells_the_same_normalization() -> None:
     settings = {
         "latents_mean": MEAN.double().flatten().tolist(),
         "latents_std": STD.double().flatten().tolist(),
         "scaling_factor": 0.5,
     }
-    found, _, source = find_frame(family_of("kl"), SD1_SHAPED, {}, settings)
+    found, _, source = find_normalization(family_of("kl"), SD1_SHAPED, {}, settings)
     assert ([kind.name for kind in found], source) == (["Playground 2.5"], "config.json")
     (playground,) = (kind for kind in kinds() if kind.name == "Playground 2.5")
     exact = {"latents_mean": [-1.6574, 1.886, -1.383, 2.5155], "latents_std": [8.4927, 5.9022, 6.5498, 5.2299]}
-    assert frame_of_settings(exact | {"scaling_factor": 0.5}) == playground.frame
+    assert normalization_of_settings(exact | {"scaling_factor": 0.5}) == playground.normalization
 
 
 @pytest.mark.parametrize(

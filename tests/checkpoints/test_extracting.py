@@ -1,4 +1,4 @@
-"""The VAE out of a whole checkpoint: the same bytes, bare names, and the frame that the checkpoint tells."""
+"""The VAE out of a whole checkpoint: the same bytes, bare names, and the normalization that the checkpoint tells."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,8 @@ from vaekit.checkpoints.extracting import extract
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.loading import load
 from vaekit.errors import BadCheckpoint, CannotWrite, HalfMissing, NotFound, UnknownVAE, WrongTensors
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 Make = Callable[..., Path]
 
@@ -57,23 +58,23 @@ def test_the_names_of_an_ldm_checkpoint_lose_their_prefix_only(
         assert_same_bits(tensor, alone[key])
 
 
-def test_the_frame_of_the_checkpoint_goes_with_it(
+def test_the_normalization_of_the_checkpoint_goes_with_it(
     sparse_file: Make, sd_shapes: Callable[..., dict[str, tuple[int, ...]]], tmp_path: Path
 ) -> None:
     sign = {"conditioner.embedders.1.model.ln_final.weight": (1280,)}
     path = sparse_file("xl.safetensors", sign | sd_shapes(4, "first_stage_model."))
     done = extract(path, tmp_path / "out.safetensors")
-    assert (done.model, done.frame, done.tensors) == ("SDXL", LatentFrame((0.0,), (0.13025,)), 248)
-    assert done.frame_source == "the checkpoint around it, which is SDXL's"
+    assert (done.model, done.normalization, done.tensors) == ("SDXL", LatentNormalization((0.0,), (0.13025,)), 248)
+    assert done.normalization_source == "the checkpoint around it, which is SDXL's"
     alone = identify(tmp_path / "out.safetensors")
-    assert ([kind.name for kind in alone.kinds], alone.frame) == (["SDXL"], done.frame)
+    assert ([kind.name for kind in alone.kinds], alone.normalization) == (["SDXL"], done.normalization)
 
 
-def test_a_frame_that_nobody_knows_stays_unknown(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) -> None:
+def test_a_normalization_that_nobody_knows_stays_unknown(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) -> None:
     done = extract(whole_checkpoint(kl_vae), tmp_path / "out.safetensors")
-    assert done.frame is None
+    assert done.normalization is None
     with safe_open(tmp_path / "out.safetensors", "pt") as file:
-        assert file.metadata()["vaekit.frame"] == "null"
+        assert file.metadata()["vaekit.normalization"] == "null"
 
 
 @pytest.mark.parametrize("layout", ["native", "ldm", "diffusers"])
@@ -93,7 +94,7 @@ def test_other_families(vq_vae: VAE, flux2_vae: VAE, tiny_vae: VAE, whole_checkp
         assert done.layout == ("native" if vae is tiny_vae else "ldm")
         assert_same_weights(vae, load(tmp_path / f"{i}.safetensors"))
     whole, alone = load_file(tmp_path / "whole.safetensors"), load_file(tmp_path / "1.safetensors")
-    assert load(tmp_path / "1.safetensors").frame == flux2_vae.frame
+    assert load(tmp_path / "1.safetensors").normalization == flux2_vae.normalization
     assert "bn.running_var" in alone
     assert "vae.encoder.0.weight" in whole
 

@@ -1,4 +1,4 @@
-"""Which VAE is where, and how its frame is known: told by the file, told by its shapes, or not known."""
+"""Which VAE is where, and how its normalization is known: told by the file, told by its shapes, or not known."""
 
 import json
 import shutil
@@ -14,13 +14,14 @@ from torch import Tensor
 from vaekit.checkpoints.cards import kinds, matching_kinds
 from vaekit.checkpoints.families import Config, family_of, family_with
 from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
-from vaekit.checkpoints.frames import find_frame
+from vaekit.checkpoints.frames import find_normalization
 from vaekit.checkpoints.identify import identify
-from vaekit.checkpoints.metadata import frame_text
+from vaekit.checkpoints.metadata import normalization_text
 from vaekit.checkpoints.saving import DIFFUSERS_WEIGHTS, save
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, VaekitError, WrongTensors
 from vaekit.nets.kl import KLConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 SD = (128, 256, 512, 512)
 
@@ -33,13 +34,13 @@ SD1, FLUX = sd_shaped(4, True), sd_shaped(16, False)
 COGVIEW = sd_shaped(16, False, (128, 512, 1024, 1024), 3, False)
 
 
-def frame_of(
+def normalization_of(
     config: Config, metadata: dict[str, str] | None = None, settings: dict[str, Any] | None = None
-) -> tuple[list[str], LatentFrame | None, str]:
+) -> tuple[list[str], LatentNormalization | None, str]:
     family = family_with(config)
     assert family is not None
-    found, frame, source = find_frame(family, config, metadata or {}, settings or {})
-    return [kind.name for kind in found], frame, source
+    found, normalization, source = find_normalization(family, config, metadata or {}, settings or {})
+    return [kind.name for kind in found], normalization, source
 
 
 @pytest.mark.parametrize(
@@ -47,34 +48,47 @@ def frame_of(
     [(SD1, ["SD1 / SD2", "SDXL", "Playground 2.5"]), (FLUX, ["SD3 / SD3.5", "FLUX.1"])],
     ids=["SD", "FLUX"],
 )
-def test_shapes_that_two_models_share_leave_the_frame_unknown(config: Config, twins: list[str]) -> None:
-    names, frame, source = frame_of(config)
-    assert (names, frame) == (twins, None)
+def test_shapes_that_two_models_share_leave_the_normalization_unknown(config: Config, twins: list[str]) -> None:
+    names, normalization, source = normalization_of(config)
+    assert (names, normalization) == (twins, None)
     assert all(name in source for name in twins)
 
 
-def test_shapes_of_one_model_tell_the_frame() -> None:
-    names, frame, source = frame_of(COGVIEW)
-    assert (names, frame) == (["CogView3+ / CogView4"], LatentFrame())
+def test_shapes_of_one_model_tell_the_normalization() -> None:
+    names, normalization, source = normalization_of(COGVIEW)
+    assert (names, normalization) == (["CogView3+ / CogView4"], LatentNormalization())
     assert "shapes" in source
 
 
-def test_the_file_tells_the_frame_and_which_twin_it_is() -> None:
-    told = LatentFrame((0.1159,), (0.3611,))
-    assert frame_of(FLUX, {"vaekit.frame": frame_text(told)}) == (["FLUX.1"], told, "the file's metadata")
+def test_the_file_tells_the_normalization_and_which_twin_it_is() -> None:
+    told = LatentNormalization((0.1159,), (0.3611,))
+    assert normalization_of(FLUX, {"vaekit.normalization": normalization_text(told)}) == (
+        ["FLUX.1"],
+        told,
+        "the file's metadata",
+    )
     settings = {"scaling_factor": 0.3611, "shift_factor": 0.1159}
-    assert frame_of(FLUX, settings=settings) == (["FLUX.1"], told, "config.json")
-    assert frame_of(SD1, settings={"scaling_factor": 0.13025})[0] == ["SDXL"]
+    assert normalization_of(FLUX, settings=settings) == (["FLUX.1"], told, "config.json")
+    assert normalization_of(SD1, settings={"scaling_factor": 0.13025})[0] == ["SDXL"]
+
+
+def test_metadata_of_version_1_is_read() -> None:
+    """It calls the normalization "vaekit.frame"."""
+    told = LatentNormalization((0.1159,), (0.3611,))
+    assert normalization_of(FLUX, {"vaekit.frame": normalization_text(told)})[1:] == (told, "the file's metadata")
+    assert normalization_of(COGVIEW, {"vaekit.frame": "null"})[1:] == (None, "the file says that it is")
 
 
 def test_mean_and_deviation_per_channel() -> None:
     settings = {"scaling_factor": 0.5, "latents_mean": [1, 2, 3, 4], "latents_std": [1, 2, 4, 8]}
-    assert frame_of(SD1, settings=settings)[1] == LatentFrame((1.0, 2.0, 3.0, 4.0), (0.5, 0.25, 0.125, 0.0625))
+    assert normalization_of(SD1, settings=settings)[1] == LatentNormalization(
+        (1.0, 2.0, 3.0, 4.0), (0.5, 0.25, 0.125, 0.0625)
+    )
 
 
 def test_what_the_file_calls_unknown_stays_unknown() -> None:
-    assert frame_of(COGVIEW, {"vaekit.frame": "null"})[1:] == (None, "the file says that it is")
-    assert frame_of(COGVIEW, settings={"scaling_factor": None})[1:] == (None, "the file says that it is")
+    assert normalization_of(COGVIEW, {"vaekit.normalization": "null"})[1:] == (None, "the file says that it is")
+    assert normalization_of(COGVIEW, settings={"scaling_factor": None})[1:] == (None, "the file says that it is")
 
 
 @pytest.mark.parametrize(
@@ -93,8 +107,8 @@ def test_what_the_file_calls_unknown_stays_unknown() -> None:
         '{"shift": [0], "scale": [1], "patch": 99999999}',
     ],
 )
-def test_a_frame_that_makes_no_sense_is_not_believed(entry: str) -> None:
-    assert frame_of(SD1, {"vaekit.frame": entry})[1] is None
+def test_a_normalization_that_makes_no_sense_is_not_believed(entry: str) -> None:
+    assert normalization_of(SD1, {"vaekit.normalization": entry})[1] is None
 
 
 @pytest.mark.parametrize(
@@ -114,7 +128,7 @@ def test_a_frame_that_makes_no_sense_is_not_believed(entry: str) -> None:
     ],
 )
 def test_a_config_that_makes_no_sense_is_not_believed(settings: dict[str, Any]) -> None:
-    assert frame_of(SD1, settings=settings)[1] is None
+    assert normalization_of(SD1, settings=settings)[1] is None
 
 
 def test_every_kind_is_found_by_its_own_match() -> None:
@@ -172,7 +186,7 @@ def test_old_names_and_flat_shapes_of_attention(kl_vae: VAE, tmp_path: Path) -> 
 def test_a_pipeline_folder_has_its_vae_inside(kl_vae: VAE, tmp_path: Path) -> None:
     save(kl_vae, tmp_path / "pipeline" / "vae", "diffusers")
     (tmp_path / "pipeline" / "model_index.json").write_text("{}")
-    assert identify(tmp_path / "pipeline").frame == kl_vae.frame
+    assert identify(tmp_path / "pipeline").normalization == kl_vae.normalization
 
 
 def test_of_several_variants_the_plain_safetensors_is_taken(kl_vae: VAE, tmp_path: Path) -> None:
@@ -219,8 +233,8 @@ def test_halves_of_different_vaes_do_not_make_one(shared_data: Path, tmp_path: P
 def test_a_broken_config_json_is_a_user_error(kl_vae: VAE, tmp_path: Path, content: str) -> None:
     save(kl_vae, tmp_path / "vae", "diffusers")
     (tmp_path / "vae" / "config.json").write_text(content)
-    if content == "[1]":  # not diffusers' own: the folder still holds one VAE, whose frame nobody tells
-        assert identify(tmp_path / "vae").frame is None
+    if content == "[1]":  # not diffusers' own: the folder still holds one VAE, whose normalization nobody tells
+        assert identify(tmp_path / "vae").normalization is None
     else:
         with refuses((BadCheckpoint, UnknownVAE), "config.json"):
             identify(tmp_path / "vae")
@@ -298,7 +312,7 @@ def test_the_shared_tiny_autoencoders(shared_data: Path) -> None:
         assert (identified.family.name, identified.layout) == ("tiny", "tiny")
         assert (identified.config.latent_channels, identified.config.factor) == (channels, 8)
         assert kind in identified.kinds[0].name
-        assert (identified.frame is None) == (folder == "taef2")
+        assert (identified.normalization is None) == (folder == "taef2")
 
 
 SMALL_FAMILIES = ["stem_vae", "asymmetric_vae", "approx_vae", "burgess_vae", "joint_vae"]
@@ -345,8 +359,8 @@ def test_one_tensor_too_many_is_refused_politely(
 
 
 def test_settings_are_plain_json(kl_vae: VAE, tmp_path: Path) -> None:
-    kl_vae.frame = None
+    kl_vae.normalization = None
     save(kl_vae, tmp_path / "vae", "diffusers")
     settings = json.loads((tmp_path / "vae" / "config.json").read_text())
     assert settings["scaling_factor"] is None
-    assert identify(tmp_path / "vae").frame is None
+    assert identify(tmp_path / "vae").normalization is None

@@ -12,7 +12,8 @@ from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.inspecting import inspect
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 
 def test_the_facts_about_a_saved_vae(kl_vae: VAE, tmp_path: Path) -> None:
@@ -21,26 +22,26 @@ def test_the_facts_about_a_saved_vae(kl_vae: VAE, tmp_path: Path) -> None:
     assert (facts.family, facts.layout, facts.prefix, facts.format) == ("kl", "ldm", "", "safetensors")
     assert (facts.latent_channels, facts.factor, facts.compression) == (4, 2, 3.0)
     assert (facts.halves, facts.dtypes) == (("encoder", "decoder"), ("float16",))
-    assert (facts.frame, facts.frame_source) == (kl_vae.frame, "the file's metadata")
+    assert (facts.normalization, facts.normalization_source) == (kl_vae.normalization, "the file's metadata")
     assert facts.parameters == sum(parameter.numel() for parameter in kl_vae.parameters())
     assert facts.fingerprint == fingerprint(kl_vae)
     assert json.loads(json.dumps(dataclasses.asdict(facts)))["config"]["encoder_widths"] == [32, 64]
 
 
 @pytest.mark.parametrize(
-    ("folder", "channels", "dtype", "frame"),
+    ("folder", "channels", "dtype", "normalization"),
     [
-        ("taesd", 4, "bfloat16", LatentFrame()),
-        ("taesd3", 16, "bfloat16", LatentFrame()),
+        ("taesd", 4, "bfloat16", LatentNormalization()),
+        ("taesd3", 16, "bfloat16", LatentNormalization()),
         ("taef2", 32, "float16", None),
     ],
 )
 def test_the_shared_tiny_autoencoders(
-    shared_data: Path, folder: str, channels: int, dtype: str, frame: LatentFrame | None
+    shared_data: Path, folder: str, channels: int, dtype: str, normalization: LatentNormalization | None
 ) -> None:
     facts = inspect(shared_data / "vae" / folder)
     assert (facts.family, facts.layout, facts.latent_channels, facts.factor) == ("tiny", "tiny", channels, 8)
-    assert (facts.dtypes, facts.frame, len(facts.known_as)) == ((dtype,), frame, 1)
+    assert (facts.dtypes, facts.normalization, len(facts.known_as)) == ((dtype,), normalization, 1)
     assert facts.halves == ("encoder", "decoder")
     assert facts.format == ("pickle" if folder == "taef2" else "safetensors")
 
@@ -72,18 +73,18 @@ def test_the_shared_smaller_families(
     assert (facts.family, facts.known_as, len(facts.halves)) == (family, (known_as,), halves)
     assert ((facts.latent_channels, facts.factor), facts.picture_size) == (latent, size)
     if size is None:
-        assert facts.frame == LatentFrame()
+        assert facts.normalization == LatentNormalization()
     else:
         assert facts.problems == (
-            "The frame is unknown: no diffusion model sees such latents, and each of these VAEs has a latent space of "
-            "its own.",
+            "The normalization is unknown: no diffusion model sees such latents, and each of these VAEs has a latent "
+            "space of its own.",
         )
 
 
 @pytest.mark.parametrize(("half", "verb"), [("encoder", "encode"), ("decoder", "decode")])
 def test_halves(shared_data: Path, half: str, verb: str) -> None:
     facts = inspect(shared_data / "vae" / "taesd" / f"taesd_{half}.safetensors")
-    assert (facts.halves, facts.layout, facts.frame) == ((half,), f"tiny-{half}", LatentFrame())
+    assert (facts.halves, facts.layout, facts.normalization) == ((half,), f"tiny-{half}", LatentNormalization())
     assert facts.problems == (
         f"Only the {half} is here: it can {verb}, not {'decode' if verb == 'encode' else 'encode'}.",
     )
@@ -98,7 +99,7 @@ def test_problems_are_told(kl_vae: VAE, tmp_path: Path) -> None:
     facts = inspect(str(tmp_path / "x.safetensors"))
     assert facts.prefix == "vae."
     told = " ".join(facts.problems)
-    for part in ("frame is unknown", "2 other tensors", "norm groups is taken to be 32"):
+    for part in ("normalization is unknown", "2 other tensors", "norm groups is taken to be 32"):
         assert part in told
 
 
@@ -107,5 +108,5 @@ def test_a_copy_that_lost_its_metadata_has_the_same_fingerprint(kl_vae: VAE, tmp
     save_file(load_file(tmp_path / "a.safetensors"), tmp_path / "b.safetensors")
     a, b = inspect(tmp_path / "a.safetensors"), inspect(tmp_path / "b.safetensors")
     assert (a.fingerprint, a.config) == (b.fingerprint, b.config)
-    assert b.frame is None
-    assert load(tmp_path / "b.safetensors").frame is None
+    assert b.normalization is None
+    assert load(tmp_path / "b.safetensors").normalization is None

@@ -14,17 +14,18 @@ from vaekit.checkpoints.latents import LatentFile, LatentSpace, check_readable, 
 from vaekit.checkpoints.saving import save
 from vaekit.distributions import DiagonalGaussian, Point
 from vaekit.errors import BadLatent, LatentMismatch, NotFound
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
-SCALAR = LatentFrame((0.0,), (0.18215,))
+SCALAR = LatentNormalization((0.0,), (0.18215,))
 SPACE = LatentSpace("a" * 64, "kl", 4, 8, SCALAR)
 METADATA = {
-    "vaekit.latent": "1",
+    "vaekit.latent": "2",
     "vaekit.fingerprint": "a" * 64,
     "vaekit.family": "kl",
     "vaekit.factor": "8",
     "vaekit.size": "[20, 31]",
-    "vaekit.frame": "null",
+    "vaekit.normalization": "null",
 }
 
 
@@ -41,22 +42,33 @@ def test_a_gaussian_and_a_point_come_back(tmp_path: Path) -> None:
     assert set(load_file(tmp_path / "x.safetensors")) == {"mean"}
 
 
-@pytest.mark.parametrize("frame", [None, LatentFrame((0.1,) * 4, (0.5, 0.25, 1.0, 2.0)), LatentFrame(patch=2)])
-def test_frames_come_back(tmp_path: Path, frame: LatentFrame | None) -> None:
-    space = dataclasses.replace(SPACE, frame=frame)
+@pytest.mark.parametrize(
+    "normalization", [None, LatentNormalization((0.1,) * 4, (0.5, 0.25, 1.0, 2.0)), LatentNormalization(patch=2)]
+)
+def test_normalizations_come_back(tmp_path: Path, normalization: LatentNormalization | None) -> None:
+    space = dataclasses.replace(SPACE, normalization=normalization)
     save_latent(tmp_path / "x", LatentFile(Point(mean()), space, 20, 31))
     assert load_latent(tmp_path / "x").space == space
 
 
+@pytest.mark.parametrize("normalization", [SCALAR, None])
+def test_files_of_version_1_are_read(tmp_path: Path, normalization: LatentNormalization | None) -> None:
+    """They call the normalization "vaekit.frame"."""
+    text = "null" if normalization is None else '{"shift": [0.0], "scale": [0.18215], "patch": 1}'
+    first = {key: value for key, value in METADATA.items() if key != "vaekit.normalization"}
+    save_file({"mean": mean()}, tmp_path / "x", first | {"vaekit.latent": "1", "vaekit.frame": text})
+    assert load_latent(tmp_path / "x").space == dataclasses.replace(SPACE, normalization=normalization)
+
+
 def test_the_space_of_a_vae(kl_vae: VAE, tiny_vae: VAE) -> None:
     space = space_of(kl_vae)
-    assert (space.family, space.channels, space.factor, space.frame) == ("kl", 4, 2, kl_vae.frame)
+    assert (space.family, space.channels, space.factor, space.normalization) == ("kl", 4, 2, kl_vae.normalization)
     assert space.fingerprint != space_of(tiny_vae).fingerprint
     assert space.fingerprint[:10] in str(space)
 
 
 OTHER = dataclasses.replace(SPACE, fingerprint="b" * 64)
-PER_CHANNEL = LatentFrame((0.0,) * 4, (1.0, 2.0, 3.0, 4.0))
+PER_CHANNEL = LatentNormalization((0.0,) * 4, (1.0, 2.0, 3.0, 4.0))
 
 
 @pytest.mark.parametrize(
@@ -64,9 +76,9 @@ PER_CHANNEL = LatentFrame((0.0,) * 4, (1.0, 2.0, 3.0, 4.0))
     [
         ({"channels": 16}, ["channels", "4", "16"]),
         ({"factor": 16}, ["factor", "8", "16"]),
-        ({"frame": LatentFrame((0.0,), (0.13025,))}, ["0.18215", "0.13025"]),
-        ({"frame": LatentFrame((0.1,), (0.18215,))}, ["0.1"]),
-        ({"frame": PER_CHANNEL}, ["4"]),
+        ({"normalization": LatentNormalization((0.0,), (0.13025,))}, ["0.18215", "0.13025"]),
+        ({"normalization": LatentNormalization((0.1,), (0.18215,))}, ["0.1"]),
+        ({"normalization": PER_CHANNEL}, ["4"]),
         ({"channels": 16, "factor": 16}, ["channels", "4", "16", "factor", "8"]),
     ],
 )
@@ -77,8 +89,8 @@ def test_a_mismatch_tells_both_sides(change: dict[str, object], facts: list[str]
 
 
 def test_a_mismatch_names_whose_latents_both_are() -> None:
-    """FLUX.1's latents and SD1's VAE; the frame tells SDXL from SD1 and FLUX.1 from SD3."""
-    flux = dataclasses.replace(OTHER, channels=16, frame=LatentFrame((0.1159,), (0.3611,)))
+    """FLUX.1's latents and SD1's VAE; the normalization tells SDXL from SD1 and FLUX.1 from SD3."""
+    flux = dataclasses.replace(OTHER, channels=16, normalization=LatentNormalization((0.1159,), (0.3611,)))
     with refuses(LatentMismatch, "kl", "FLUX.1", "SD1 / SD2") as caught:
         check_readable(Path("x.safetensors"), flux, SPACE)
     assert "FLUX.1" in caught.value.remedy
@@ -86,16 +98,16 @@ def test_a_mismatch_names_whose_latents_both_are() -> None:
         assert stranger not in str(caught.value)
 
 
-def test_two_frames_of_as_many_channels_are_not_the_same() -> None:
-    theirs = dataclasses.replace(SPACE, frame=PER_CHANNEL)
-    ours = dataclasses.replace(OTHER, frame=dataclasses.replace(PER_CHANNEL, scale=(1.0, 2.0, 3.0, 5.0)))
+def test_two_normalizations_of_as_many_channels_are_not_the_same() -> None:
+    theirs = dataclasses.replace(SPACE, normalization=PER_CHANNEL)
+    ours = dataclasses.replace(OTHER, normalization=dataclasses.replace(PER_CHANNEL, scale=(1.0, 2.0, 3.0, 5.0)))
     with refuses(LatentMismatch, "aaaaaaaaaa", "bbbbbbbbbb"):
         check_readable(Path("x"), theirs, ours)
 
 
-def test_frames_that_differ_by_rounding_are_the_same() -> None:
-    rounded = LatentFrame((0.0,), (1 / (1 / 0.18215) + 1e-15,))
-    assert check_readable(Path("x"), SPACE, dataclasses.replace(OTHER, frame=rounded)) is None
+def test_normalizations_that_differ_by_rounding_are_the_same() -> None:
+    rounded = LatentNormalization((0.0,), (1 / (1 / 0.18215) + 1e-15,))
+    assert check_readable(Path("x"), SPACE, dataclasses.replace(OTHER, normalization=rounded)) is None
 
 
 def test_other_weights_in_the_same_space_may_read() -> None:
@@ -103,13 +115,17 @@ def test_other_weights_in_the_same_space_may_read() -> None:
 
 
 def test_the_same_weights_may_always_read() -> None:
-    for frame in (None, PER_CHANNEL):
-        assert check_readable(Path("x"), SPACE, dataclasses.replace(SPACE, frame=frame)) is None
+    for normalization in (None, PER_CHANNEL):
+        assert check_readable(Path("x"), SPACE, dataclasses.replace(SPACE, normalization=normalization)) is None
 
 
-@pytest.mark.parametrize("frames", [(None, SCALAR), (SCALAR, None), (None, None)])
-def test_unknown_frames_give_a_caution(frames: tuple[LatentFrame | None, LatentFrame | None]) -> None:
-    made_by, given = (dataclasses.replace(s, frame=f) for s, f in zip((SPACE, OTHER), frames, strict=True))
+@pytest.mark.parametrize("normalizations", [(None, SCALAR), (SCALAR, None), (None, None)])
+def test_unknown_frames_give_a_caution(
+    normalizations: tuple[LatentNormalization | None, LatentNormalization | None],
+) -> None:
+    made_by, given = (
+        dataclasses.replace(s, normalization=f) for s, f in zip((SPACE, OTHER), normalizations, strict=True)
+    )
     caution = check_readable(Path("x"), made_by, given)
     assert caution
 
@@ -117,7 +133,7 @@ def test_unknown_frames_give_a_caution(frames: tuple[LatentFrame | None, LatentF
 @pytest.mark.parametrize(
     "change",
     [
-        {"vaekit.latent": "2"},
+        {"vaekit.latent": "3"},
         {"vaekit.latent": ""},
         {"vaekit.factor": "eight"},
         {"vaekit.factor": "0"},
@@ -148,7 +164,7 @@ def test_lying_metadata(tmp_path: Path, change: dict[str, str]) -> None:
     assert len(str(caught.value)) < 600
 
 
-@pytest.mark.parametrize("absent", [key for key in METADATA if key != "vaekit.frame"])
+@pytest.mark.parametrize("absent", [key for key in METADATA if key != "vaekit.normalization"])
 def test_missing_metadata(tmp_path: Path, absent: str) -> None:
     save_file({"mean": mean()}, tmp_path / "x", {key: value for key, value in METADATA.items() if key != absent})
     with pytest.raises(BadLatent):
@@ -192,7 +208,11 @@ def test_other_files_are_no_latents(kl_vae: VAE, tmp_path: Path) -> None:
         load_latent(tmp_path / "absent.safetensors")
 
 
-def test_a_frame_that_does_not_fit_is_unknown(tmp_path: Path) -> None:
-    for frame in ('{"shift": [0], "scale": [1, 2], "patch": 1}', "x", '{"shift": [0], "scale": [0], "patch": 1}'):
-        save_file({"mean": mean()}, tmp_path / "x", METADATA | {"vaekit.frame": frame})
-        assert load_latent(tmp_path / "x").space.frame is None
+def test_a_normalization_that_does_not_fit_is_unknown(tmp_path: Path) -> None:
+    for normalization in (
+        '{"shift": [0], "scale": [1, 2], "patch": 1}',
+        "x",
+        '{"shift": [0], "scale": [0], "patch": 1}',
+    ):
+        save_file({"mean": mean()}, tmp_path / "x", METADATA | {"vaekit.normalization": normalization})
+        assert load_latent(tmp_path / "x").space.normalization is None

@@ -24,7 +24,8 @@ from vaekit.checkpoints.measuring import (
 from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.errors import BadPicture, HalfMissing
 from vaekit.nets.kl import KLConfig, build
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 KINDS = {kind.name: kind for kind in kinds()}
 FOUR = (KINDS["SD1 / SD2"], KINDS["SDXL"], KINDS["Playground 2.5"])
@@ -148,15 +149,15 @@ def test_confidence_falls_with_the_distance(sdxl: MeasuredLatents) -> None:
 
 def test_the_built_in_vae_is_a_stranger() -> None:
     vae = load("builtin")
-    assert vae.frame is not None
+    assert vae.normalization is not None
     measured = measure_latents(vae)
     assert len(measured.mean) == len(measured.std) == 16
     verdict = nearest_kind(measured, SIXTEEN)
     assert verdict.kind is None
     assert verdict.confidence < 0.01
-    # Its frame is that of the pictures that it was trained on.
-    assert 1 / measured.pooled_std == pytest.approx(vae.frame.scale[0], rel=0.5)
-    assert torch.tensor(measured.mean).mean().item() == pytest.approx(vae.frame.shift[0], abs=0.3)
+    # Its normalization is that of the pictures that it was trained on.
+    assert 1 / measured.pooled_std == pytest.approx(vae.normalization.scale[0], rel=0.5)
+    assert torch.tensor(measured.mean).mean().item() == pytest.approx(vae.normalization.shift[0], abs=0.3)
 
 
 def test_measuring_twice_says_the_same_and_changes_nothing() -> None:
@@ -240,10 +241,10 @@ def test_what_the_table_knows_is_whole(kind: Kind) -> None:
     assert not kind.latents or min(kind.latents.std) > 0
 
 
-def test_playground_is_sdxl_in_another_frame() -> None:
+def test_playground_is_sdxl_in_another_normalization() -> None:
     playground = KINDS["Playground 2.5"]
     assert playground.same_weights_as == "SDXL"
-    assert isinstance(playground.frame, LatentFrame)
+    assert isinstance(playground.normalization, LatentNormalization)
     mean, std = statistics(KINDS["SDXL"])
-    torch.testing.assert_close(torch.tensor(playground.frame.shift), mean)
-    torch.testing.assert_close(torch.tensor(playground.frame.scale), 0.5 / std)
+    torch.testing.assert_close(torch.tensor(playground.normalization.shift), mean)
+    torch.testing.assert_close(torch.tensor(playground.normalization.scale), 0.5 / std)

@@ -50,10 +50,10 @@ def test_a_copy_without_metadata_is_recognised_and_runs_the_same(builtin: VAE, t
     seen = inspect(path)
     assert seen.card == card_named("builtin")
     assert "fingerprint" in seen.recognised
-    assert seen.frame == builtin.frame
-    assert "builtin" in seen.frame_source
+    assert seen.normalization == builtin.normalization
+    assert "builtin" in seen.normalization_source
     loaded = load(path)
-    assert loaded.frame == builtin.frame
+    assert loaded.normalization == builtin.normalization
     assert loaded.config == builtin.config  # norm groups included, which weights do not tell
     x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert torch.equal(loaded.reconstruct(x), builtin.reconstruct(x))
@@ -66,7 +66,7 @@ def test_rounded_copies_are_recognised(builtin: VAE, tmp_path: Path, dtype: torc
     path = bare(rounded.float() if back else rounded, tmp_path / "x.safetensors")
     seen = inspect(path)
     assert seen.card == card_named("builtin")
-    assert seen.frame == builtin.frame
+    assert seen.normalization == builtin.normalization
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
@@ -76,7 +76,7 @@ def test_one_half_is_recognised_alone(builtin: VAE, tmp_path: Path, half: str) -
         builtin.to_posterior,
         builtin.decoder if half == "decoder" else None,
         builtin.to_likelihood,
-        builtin.frame,
+        builtin.normalization,
     )
     seen = inspect(bare(alone, tmp_path / "x.safetensors", "native"))
     assert seen.card == card_named("builtin")
@@ -87,8 +87,8 @@ def test_a_new_decoder_keeps_the_latent_space(builtin: VAE, tmp_path: Path) -> N
     path = bare(changed(builtin, "decoder", 0.05), tmp_path / "x.safetensors")
     seen = inspect(path)
     assert seen.card is None
-    assert seen.frame == load(path).frame == builtin.frame
-    assert not lacks(seen.frame_source, "encoder", "builtin")
+    assert seen.normalization == load(path).normalization == builtin.normalization
+    assert not lacks(seen.normalization_source, "encoder", "builtin")
     assert any(not lacks(sentence, "encoder", "builtin") for sentence in seen.akin)
     assert any(re.search(r"decoder.*\b[45]\.", sentence) for sentence in seen.akin)
 
@@ -96,7 +96,7 @@ def test_a_new_decoder_keeps_the_latent_space(builtin: VAE, tmp_path: Path) -> N
 def test_a_new_encoder_may_be_a_new_latent_space(builtin: VAE, tmp_path: Path) -> None:
     path = bare(changed(builtin, "encoder", 0.05), tmp_path / "x.safetensors")
     seen = inspect(path)
-    assert (seen.card, seen.frame) == (None, None)
+    assert (seen.card, seen.normalization) == (None, None)
     assert any("fine-tune" in sentence for sentence in seen.akin)
 
 
@@ -140,11 +140,11 @@ def test_a_file_with_a_verified_hash_teaches_its_weights(
     assert "(verified)" in seen.recognised
     sdxl = kind_named("SDXL")
     assert sdxl is not None
-    assert seen.frame == sdxl.frame
+    assert seen.normalization == sdxl.normalization
     again = inspect(converted)
     assert again.card == card
     assert "float16" in again.recognised
-    assert again.frame == sdxl.frame
+    assert again.normalization == sdxl.normalization
 
 
 def test_an_unverified_hash_names_a_file_and_teaches_nothing(

@@ -15,7 +15,8 @@ from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
 from vaekit.nets.kl import KLConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE, normalize
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 PLACES = {
@@ -44,7 +45,7 @@ def test_kl_survives_every_layout(kl_vae: VAE, tmp_path: Path, layout: str, plac
     save(kl_vae.to(dtype), tmp_path / place, layout)
     loaded = load(tmp_path / place)
     assert_same(kl_vae, loaded)
-    assert (loaded.frame, identify(tmp_path / place).layout) == (kl_vae.frame, layout)
+    assert (loaded.normalization, identify(tmp_path / place).layout) == (kl_vae.normalization, layout)
     assert not loaded.training
 
 
@@ -62,7 +63,7 @@ def test_vq_survives_every_layout(vq_vae: VAE, tmp_path: Path, layout: str, dtyp
     save(vq_vae.to(dtype), tmp_path / PLACES[layout], layout)
     assert_same(vq_vae, load(tmp_path / PLACES[layout]))
     seen = identify(tmp_path / PLACES[layout])
-    assert (seen.family.name, seen.layout, seen.frame) == ("vq", layout, vq_vae.frame)
+    assert (seen.family.name, seen.layout, seen.normalization) == ("vq", layout, vq_vae.normalization)
 
 
 WRITTEN = {
@@ -87,7 +88,7 @@ def test_every_family_survives_every_layout(
     seen = identify(tmp_path / PLACES[layout])
     # The names of the burgess family are those of its code: its two layouts are the same file.
     expected = "original" if name == "burgess_vae" else layout
-    assert (seen.config, seen.layout, seen.frame) == (vae.config, expected, vae.frame)
+    assert (seen.config, seen.layout, seen.normalization) == (vae.config, expected, vae.normalization)
 
 
 @pytest.mark.parametrize("name", ["asymmetric_vae", "burgess_vae", "joint_vae"])
@@ -133,14 +134,16 @@ def test_half_of_a_vq_keeps_its_codebook(vq_vae: VAE, tmp_path: Path, half: str)
     assert_same(vq_vae, load(tmp_path / "x.safetensors"))
 
 
-@pytest.mark.parametrize("frame", [LatentFrame((0.5,), (2.0,)), LatentFrame((0.0,), (1.0, 2.0, 3.0, 4.0))])
-def test_vq_model_knows_one_factor_only(vq_vae: VAE, tmp_path: Path, frame: LatentFrame) -> None:
-    vq_vae.frame = frame
+@pytest.mark.parametrize(
+    "normalization", [LatentNormalization((0.5,), (2.0,)), LatentNormalization((0.0,), (1.0, 2.0, 3.0, 4.0))]
+)
+def test_vq_model_knows_one_factor_only(vq_vae: VAE, tmp_path: Path, normalization: LatentNormalization) -> None:
+    vq_vae.normalization = normalization
     with refuses(WrongTensors, "VQModel"):
         save(vq_vae, tmp_path / "folder", "diffusers")
-    vq_vae.frame = None
+    vq_vae.normalization = None
     save(vq_vae, tmp_path / "folder", "diffusers")
-    assert load(tmp_path / "folder").frame is None
+    assert load(tmp_path / "folder").normalization is None
 
 
 def test_attention_inside_levels_opens_in_diffusers(random_vae: Callable[..., VAE], tmp_path: Path) -> None:
@@ -193,40 +196,40 @@ def test_the_numbers_of_norm_groups_is_remembered(kl_vae: VAE, tmp_path: Path) -
         assert identify(tmp_path / place).config == config
 
 
-FRAMES = [
-    LatentFrame(),
-    LatentFrame((0.1159,), (0.3611,)),
-    LatentFrame((0.0,), (0.18215,)),
-    LatentFrame((0.1, 0.2, 0.3, 0.4), (1.1, 1.2, 1.3, 1.7)),
-    LatentFrame((0.0,), (1.1, 1.2, 1.3, 1.7)),
-    LatentFrame(tuple(map(float, range(16))), (2.0,), patch=2),
-    LatentFrame((0.0,), (2.0,), patch=4),
+NORMALIZATIONS = [
+    LatentNormalization(),
+    LatentNormalization((0.1159,), (0.3611,)),
+    LatentNormalization((0.0,), (0.18215,)),
+    LatentNormalization((0.1, 0.2, 0.3, 0.4), (1.1, 1.2, 1.3, 1.7)),
+    LatentNormalization((0.0,), (1.1, 1.2, 1.3, 1.7)),
+    LatentNormalization(tuple(map(float, range(16))), (2.0,), patch=2),
+    LatentNormalization((0.0,), (2.0,), patch=4),
 ]
 
 
-@pytest.mark.parametrize("frame", FRAMES)
-def test_a_frame_comes_back(kl_vae: VAE, tmp_path: Path, frame: LatentFrame) -> None:
-    kl_vae.frame = frame
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_a_normalization_comes_back(kl_vae: VAE, tmp_path: Path, normalization: LatentNormalization) -> None:
+    kl_vae.normalization = normalization
     save(kl_vae, tmp_path / "x.safetensors")
-    assert load(tmp_path / "x.safetensors").frame == frame
-    if frame.patch == 4:
+    assert load(tmp_path / "x.safetensors").normalization == normalization
+    if normalization.patch == 4:
         with refuses(WrongTensors, "4x4"):
             save(kl_vae, tmp_path / "folder", "diffusers")
     else:
         save(kl_vae, tmp_path / "folder", "diffusers")
-        back, z = load(tmp_path / "folder").frame, torch.ones(1, 4, 4, 4)
+        back, z = load(tmp_path / "folder").normalization, torch.ones(1, 4, 4, 4)
         assert back is not None
-        torch.testing.assert_close(back.normalise(z), frame.normalise(z))
+        torch.testing.assert_close(normalize(z, back), normalize(z, normalization))
 
 
 def test_diffusers_opens_what_was_saved(kl_vae: VAE, tmp_path: Path) -> None:
     from diffusers import AutoencoderKL
 
-    for frame in (kl_vae.frame, None):
-        kl_vae.frame = frame
-        save(kl_vae, tmp_path / str(frame is None), "diffusers")
-        theirs = AutoencoderKL.from_pretrained(tmp_path / str(frame is None)).eval()
-        assert theirs.config.scaling_factor == (None if frame is None else 0.25)
+    for normalization in (kl_vae.normalization, None):
+        kl_vae.normalization = normalization
+        save(kl_vae, tmp_path / str(normalization is None), "diffusers")
+        theirs = AutoencoderKL.from_pretrained(tmp_path / str(normalization is None)).eval()
+        assert theirs.config.scaling_factor == (None if normalization is None else 0.25)
         assert_same_output(kl_vae, theirs)
 
 
@@ -274,7 +277,7 @@ def test_what_a_layout_cannot_say_is_refused(
         save(pooled_vae, tmp_path / "folder", "diffusers")
     with refuses(WrongTensors, "TAESANA"):
         save(stem_vae, tmp_path / "folder", "diffusers")
-    asymmetric_vae.frame = LatentFrame((0.5,), (2.0,))
+    asymmetric_vae.normalization = LatentNormalization((0.5,), (2.0,))
     with refuses(WrongTensors, "AsymmetricAutoencoderKL"):
         save(asymmetric_vae, tmp_path / "folder", "diffusers")
     with pytest.raises(WrongTensors):

@@ -19,9 +19,10 @@ from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.measuring import measure_latents
 from vaekit.checkpoints.saving import save
 from vaekit.errors import NotFound, WrongTensors
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
-NEAR, FAR = LatentFrame((0.0,), (0.5,)), LatentFrame((0.0,), (0.05,))
+NEAR, FAR = LatentNormalization((0.0,), (0.5,)), LatentNormalization((0.0,), (0.05,))
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +60,16 @@ def twins(stranger: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("twins")
 def test_twins_are_told_apart_by_measuring_and_it_is_said(file: Path) -> None:
     seen = inspect(file)
-    assert (seen.frame, seen.known_as) == (NEAR, ("Near",))
-    assert "measured: std" in seen.frame_source
-    assert "confidence 0.9" in seen.frame_source
-    assert load(file).frame == NEAR
+    assert (seen.normalization, seen.known_as) == (NEAR, ("Near",))
+    assert "measured: std" in seen.normalization_source
+    assert "confidence 0.9" in seen.normalization_source
+    assert load(file).normalization == NEAR
 
 
 @pytest.mark.usefixtures("twins")
 def test_overrides_come_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settling, "kinds", cards.kinds)
-    assert load(file, kind="far").frame == FAR
+    assert load(file, kind="far").normalization == FAR
     assert load(file, kind="far", padding="reflect").config.padding == "reflect"
 
 
@@ -111,7 +112,7 @@ def test_a_known_vae_is_built_once(builds: list[Path], tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("twins")
 @pytest.mark.parametrize("verdict", [None, "zeros", "reflect", "unsure"])
-def test_a_vae_of_unknown_frame_and_padding_is_built_once(
+def test_a_vae_of_unknown_normalization_and_padding_is_built_once(
     file: Path, builds: list[Path], monkeypatch: pytest.MonkeyPatch, verdict: str | None
 ) -> None:
     if verdict is not None:
@@ -122,7 +123,7 @@ def test_a_vae_of_unknown_frame_and_padding_is_built_once(
     again = build(settling.settle(identify(file)))
     assert vae.config == again.config
     assert vae.config.padding == ("reflect" if verdict == "reflect" else "zeros")
-    assert vae.frame == again.frame == NEAR
+    assert vae.normalization == again.normalization == NEAR
     assert vae.origin == again.origin
     assert not vae.training
     x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -133,7 +134,7 @@ def test_a_vae_of_unknown_frame_and_padding_is_built_once(
 
 
 def test_a_vae_of_unknown_padding_is_built_once(file: Path, builds: list[Path]) -> None:
-    assert load(file).frame is None
+    assert load(file).normalization is None
     assert builds == [file]
     assert "measured" in inspect(file).padding_source
 
@@ -146,14 +147,14 @@ def test_an_inspection_builds_once(file: Path, builds: list[Path]) -> None:
 @pytest.mark.usefixtures("twins")
 def test_without_measuring_twins_stay_open(file: Path) -> None:
     seen = inspect(file, measure=False)
-    assert seen.frame is None
-    assert not lacks(seen.frame_source, "Near", "Far")
+    assert seen.normalization is None
+    assert not lacks(seen.normalization_source, "Near", "Far")
 
 
 def test_what_is_like_nothing_known_gets_a_scale_to_try(file: Path) -> None:
     seen = inspect(file)
-    assert seen.frame is None
-    assert "1/std = 0." in seen.frame_source
+    assert seen.normalization is None
+    assert "1/std = 0." in seen.normalization_source
     assert seen.problems
 
 
@@ -194,7 +195,7 @@ def test_what_the_file_tells_is_not_measured(stranger: VAE, tmp_path: Path, monk
     for name in ("borders_of", "latents_of", "hashes_of"):
         monkeypatch.setattr(settling, name, fail)
     vae = load(path)
-    assert vae.frame == stranger.frame
+    assert vae.normalization == stranger.normalization
     assert vae.config.padding == "reflect"
     assert inspect(path).padding_source == "the file's metadata"
 
@@ -217,4 +218,4 @@ def test_half_a_vae_is_not_measured(stranger: VAE, tmp_path: Path) -> None:
         {"vaekit.config": '{"norm_groups": 8}'},
     )
     seen = inspect(tmp_path / "decoder.safetensors")
-    assert (seen.frame, seen.padding_source) == (None, "")
+    assert (seen.normalization, seen.padding_source) == (None, "")

@@ -1,4 +1,4 @@
-"""FLUX.2's frame stands in its file as batch-norm statistics: read, believed, written back to the last bit."""
+"""FLUX.2's normalization stands in its file as batch-norm statistics: read, believed, written back to the last bit."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +12,14 @@ from refusals import refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vaekit.checkpoints.families.batch_norm import COUNT, EPSILON, MEAN, VARIANCE, frame_of, statistics_of
+from vaekit.checkpoints.families.batch_norm import COUNT, EPSILON, MEAN, VARIANCE, normalization_of, statistics_of
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.inspecting import inspect
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.errors import WrongTensors
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 PLACES = {"native": "x.safetensors", "ldm": "x.safetensors", "diffusers": "folder"}
 
@@ -58,7 +59,7 @@ def test_agrees_with_diffusers_and_its_pipeline(tmp_path: Path) -> None:
     model = theirs()
     model.save_pretrained(tmp_path)
     vae = load(tmp_path)
-    assert identify(tmp_path).frame_source == "the file's batch-norm statistics"
+    assert identify(tmp_path).normalization_source == "the file's batch-norm statistics"
     x = torch.rand(2, 3, 48, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     mean = model.encode(x).latent_dist.mode()
     torch.testing.assert_close(vae.encode(x).mean, mean, atol=1e-5, rtol=0)
@@ -68,17 +69,19 @@ def test_agrees_with_diffusers_and_its_pipeline(tmp_path: Path) -> None:
     bn_std = torch.sqrt(model.bn.running_var.view(1, -1, 1, 1) + model.config.batch_norm_eps)
     latents = (packed(mean) - bn_mean) / bn_std
     raw = unpacked(latents * bn_std + bn_mean)
-    assert vae.frame is not None
-    torch.testing.assert_close(vae.frame.normalise(mean), latents, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(vae.frame.denormalise(latents), raw, atol=1e-5, rtol=1e-5)
+    assert vae.normalization is not None
+    torch.testing.assert_close(vae.normalize(mean), latents, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(vae.denormalize(latents), raw, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("layout", PLACES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_frame_survives_every_layout(flux2_vae: VAE, tmp_path: Path, layout: str, dtype: torch.dtype) -> None:
+def test_the_normalization_survives_every_layout(
+    flux2_vae: VAE, tmp_path: Path, layout: str, dtype: torch.dtype
+) -> None:
     save(flux2_vae.to(dtype), tmp_path / PLACES[layout], layout)
     again = load(tmp_path / PLACES[layout])
-    assert again.frame == flux2_vae.frame
+    assert again.normalization == flux2_vae.normalization
     assert all(torch.equal(again.state_dict()[key], tensor) for key, tensor in flux2_vae.state_dict().items())
     seen = inspect(tmp_path / PLACES[layout])
     assert (seen.layout, seen.dtypes) == (layout, (str(dtype).removeprefix("torch."),))
@@ -108,17 +111,17 @@ def altered(vae: VAE, path: Path, change: Callable[[dict[str, Tensor]], object],
     return path
 
 
-def test_a_bare_file_tells_its_frame_behind_any_prefix(flux2_vae: VAE, tmp_path: Path) -> None:
+def test_a_bare_file_tells_its_normalization_behind_any_prefix(flux2_vae: VAE, tmp_path: Path) -> None:
     path = altered(flux2_vae, tmp_path / "x.safetensors", lambda tensors: tensors.pop(COUNT), "vae.")
-    assert load(path).frame == flux2_vae.frame
+    assert load(path).normalization == flux2_vae.normalization
     assert "encoder.quant_conv.weight" in load(path).state_dict()
 
 
-def test_without_statistics_the_frame_is_unknown(flux2_vae: VAE, tmp_path: Path) -> None:
+def test_without_statistics_the_normalization_is_unknown(flux2_vae: VAE, tmp_path: Path) -> None:
     path = altered(
         flux2_vae, tmp_path / "x.safetensors", lambda tensors: [tensors.pop(key) for key in (MEAN, VARIANCE, COUNT)]
     )
-    assert load(path).frame is None
+    assert load(path).normalization is None
 
 
 @pytest.mark.parametrize(
@@ -134,7 +137,7 @@ def test_without_statistics_the_frame_is_unknown(flux2_vae: VAE, tmp_path: Path)
         (lambda tensors: tensors[VARIANCE].fill_(torch.inf), []),
     ],
 )
-def test_statistics_that_tell_no_frame_are_refused(
+def test_statistics_that_tell_no_normalization_are_refused(
     flux2_vae: VAE, tmp_path: Path, change: Callable[[dict[str, Tensor]], object], facts: list[str]
 ) -> None:
     path = altered(flux2_vae, tmp_path / "x.safetensors", change)
@@ -144,7 +147,7 @@ def test_statistics_that_tell_no_frame_are_refused(
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 @pytest.mark.parametrize("bare", [False, True])
-def test_half_a_file_tells_the_frame(flux2_vae: VAE, tmp_path: Path, half: str, bare: bool) -> None:
+def test_half_a_file_tells_the_normalization(flux2_vae: VAE, tmp_path: Path, half: str, bare: bool) -> None:
     setattr(flux2_vae, "decoder" if half == "encoder" else "encoder", None)
     save(flux2_vae, tmp_path / "x.safetensors")
     if bare:
@@ -153,7 +156,7 @@ def test_half_a_file_tells_the_frame(flux2_vae: VAE, tmp_path: Path, half: str, 
             {name.removeprefix(f"{half}."): tensor for name, tensor in tensors.items()}, tmp_path / "x.safetensors"
         )
     loaded = load(tmp_path / "x.safetensors")
-    assert loaded.frame == flux2_vae.frame
+    assert loaded.normalization == flux2_vae.normalization
     assert loaded.state_dict().keys() == flux2_vae.state_dict().keys()
 
 
@@ -181,10 +184,10 @@ values = st.floats(0, 2.0**20, width=32)
 
 
 @given(st.lists(st.tuples(values, values), min_size=4, max_size=4))
-def test_statistics_and_frames_are_two_forms_of_one_thing(pairs: list[tuple[float, float]]) -> None:
+def test_statistics_and_normalizations_are_two_forms_of_one_thing(pairs: list[tuple[float, float]]) -> None:
     mean, variance = torch.tensor(pairs).T
-    frame = frame_of(mean, variance, EPSILON)
-    back = statistics_of(frame, 1)
+    normalization = normalization_of(mean, variance, EPSILON)
+    back = statistics_of(normalization, 1)
     assert torch.equal(back[MEAN], mean)
     torch.testing.assert_close(back[VARIANCE], variance, rtol=0, atol=1e-19)
     if (variance > 1e-10).all():
@@ -192,8 +195,14 @@ def test_statistics_and_frames_are_two_forms_of_one_thing(pairs: list[tuple[floa
 
 
 @pytest.mark.parametrize(
-    "frame",
-    [None, LatentFrame(), LatentFrame((0.0,), (-1.0,), 2), LatentFrame((0.0,), (1000.0,), 2), LatentFrame(patch=4)],
+    "normalization",
+    [
+        None,
+        LatentNormalization(),
+        LatentNormalization((0.0,), (-1.0,), 2),
+        LatentNormalization((0.0,), (1000.0,), 2),
+        LatentNormalization(patch=4),
+    ],
 )
-def test_frames_that_no_batch_norm_has(frame: LatentFrame | None) -> None:
-    assert statistics_of(frame, 4) == {}
+def test_normalizations_that_no_batch_norm_has(normalization: LatentNormalization | None) -> None:
+    assert statistics_of(normalization, 4) == {}

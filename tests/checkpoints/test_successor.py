@@ -26,7 +26,8 @@ from vaekit.checkpoints.successor import Parent, parent_at, same_bits, weights_f
 from vaekit.checkpoints.weights import weights_in
 from vaekit.errors import BadPlan, CannotWrite, HalfMissing, WrongTensors
 from vaekit.nets.kl import KLConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 KEPT = ("encoder.", "to_posterior.", "decoder.post_quant_conv.")
 
@@ -35,7 +36,7 @@ def example(name: str, dtype: torch.dtype = torch.float32) -> VAE:
     torch.manual_seed(0)
     family = family_with(EXAMPLES[name])
     assert family is not None
-    return assemble(family, EXAMPLES[name], frame=LatentFrame((0.1,), (0.5,))).to(dtype).eval()
+    return assemble(family, EXAMPLES[name], normalization=LatentNormalization((0.1,), (0.5,))).to(dtype).eval()
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_as_it_came_and_kept_to_the_bit(
     assert files == weights_files(tmp_path / "run")
     written = identify(tmp_path / "run")
     assert written.layout == source.identified.layout
-    assert (written.config, written.frame) == (source.identified.config, source.identified.frame)
+    assert (written.config, written.normalization) == (source.identified.config, source.identified.normalization)
     before, after = tensors_in(source.identified.path), tensors_in(tmp_path / "run")
     assert before.keys() == after.keys() and kept
     for key, tensor in before.items():

@@ -9,9 +9,9 @@ import torch
 from vaekit.checkpoints.formats.files import TensorSpec
 from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.inspecting import inspect
-from vaekit.checkpoints.metadata import frame_text
+from vaekit.checkpoints.metadata import normalization_text
 from vaekit.checkpoints.surroundings import model_around, models
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 UNET = "model.diffusion_model."
 CROSS = f"{UNET}input_blocks.{{}}.1.transformer_blocks.0.attn2.to_k.weight"
@@ -115,13 +115,13 @@ def test_every_model_has_a_latent_space_that_the_table_of_kinds_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("around", "channels", "kind", "frame"),
+    ("around", "channels", "kind", "normalization"),
     [
-        ("SD1", 4, "SD1 / SD2", LatentFrame((0.0,), (0.18215,))),
-        ("SD2", 4, "SD1 / SD2", LatentFrame((0.0,), (0.18215,))),
-        ("SDXL", 4, "SDXL", LatentFrame((0.0,), (0.13025,))),
-        ("SD3", 16, "SD3 / SD3.5", LatentFrame((0.0609,), (1.5305,))),
-        ("FLUX.1", 16, "FLUX.1", LatentFrame((0.1159,), (0.3611,))),
+        ("SD1", 4, "SD1 / SD2", LatentNormalization((0.0,), (0.18215,))),
+        ("SD2", 4, "SD1 / SD2", LatentNormalization((0.0,), (0.18215,))),
+        ("SDXL", 4, "SDXL", LatentNormalization((0.0,), (0.13025,))),
+        ("SD3", 16, "SD3 / SD3.5", LatentNormalization((0.0609,), (1.5305,))),
+        ("FLUX.1", 16, "FLUX.1", LatentNormalization((0.1159,), (0.3611,))),
     ],
 )
 def test_shape_twins_are_told_apart_by_the_checkpoint_around_them(
@@ -130,30 +130,30 @@ def test_shape_twins_are_told_apart_by_the_checkpoint_around_them(
     around: str,
     channels: int,
     kind: str,
-    frame: LatentFrame,
+    normalization: LatentNormalization,
 ) -> None:
     path = sparse_file("x.safetensors", SIGNS[around][1] | sd_shapes(channels, "vae."))
     seen = identify(path)
-    assert ([one.name for one in seen.kinds], seen.frame) == ([kind], frame)
-    assert seen.frame_source == f"the checkpoint around it, which is {around}'s"
+    assert ([one.name for one in seen.kinds], seen.normalization) == ([kind], normalization)
+    assert seen.normalization_source == f"the checkpoint around it, which is {around}'s"
     told = sparse_file(
         "y.safetensors",
         SIGNS[around][1] | sd_shapes(channels, "vae."),
-        {"vaekit.frame": frame_text(LatentFrame((0.0,), (9.0,)))},
+        {"vaekit.normalization": normalization_text(LatentNormalization((0.0,), (9.0,)))},
     )
-    assert identify(told).frame == LatentFrame((0.0,), (9.0,))
+    assert identify(told).normalization == LatentNormalization((0.0,), (9.0,))
 
 
 def test_a_checkpoint_that_disagrees_with_its_vae_tells_nothing(
     sparse_file: Callable[..., Path], sd_shapes: Callable[..., dict[str, tuple[int, ...]]]
 ) -> None:
     seen = identify(sparse_file("x.safetensors", SIGNS["FLUX.1"][1] | sd_shapes(4, "vae.")))
-    assert ([one.name for one in seen.kinds], seen.frame) == (["SD1 / SD2", "SDXL", "Playground 2.5"], None)
+    assert ([one.name for one in seen.kinds], seen.normalization) == (["SD1 / SD2", "SDXL", "Playground 2.5"], None)
 
 
 def test_inspect_says_how_it_knows(
     sparse_file: Callable[..., Path], sd_shapes: Callable[..., dict[str, tuple[int, ...]]]
 ) -> None:
     facts = inspect(sparse_file("x.safetensors", SIGNS["SDXL"][1] | sd_shapes(4, "first_stage_model.")), measure=False)
-    assert (facts.known_as, facts.frame) == (("SDXL",), LatentFrame((0.0,), (0.13025,)))
-    assert facts.frame_source == "the checkpoint around it, which is SDXL's"
+    assert (facts.known_as, facts.normalization) == (("SDXL",), LatentNormalization((0.0,), (0.13025,)))
+    assert facts.normalization_source == "the checkpoint around it, which is SDXL's"

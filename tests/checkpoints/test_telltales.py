@@ -228,7 +228,7 @@ def test_inspect_says_what_it_is_and_that_it_does_not_run(tmp_path: Path) -> Non
         16,
         None,
     )
-    assert (seen.prefix, seen.halves, seen.frame, seen.config) == ("vae.", ("encoder", "decoder"), None, {})
+    assert (seen.prefix, seen.halves, seen.normalization, seen.config) == ("vae.", ("encoder", "decoder"), None, {})
     assert seen.parameters > 0 and seen.dtypes == ("float32",)
     assert seen.problems
     json.dumps(dataclasses.asdict(seen))

@@ -16,7 +16,8 @@ from vaekit.checkpoints.families import assemble, family_of
 from vaekit.checkpoints.saving import save
 from vaekit.cli import main
 from vaekit.nets.kl import KLConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -56,24 +57,24 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return call
 
 
-def small_vae(channels: int = 4, seed: int = 0, frame: LatentFrame | None = None) -> VAE:
+def small_vae(channels: int = 4, seed: int = 0, normalization: LatentNormalization | None = None) -> VAE:
     """A KL autoencoder of 1/4 size with random weights."""
     torch.manual_seed(seed)
     config = KLConfig(3, channels, channels, (8, 8, 16), (8, 8, 16), 1, 2, (), (), True, True, True, 4)
-    return assemble(family_of("kl"), config, frame=frame).eval()
+    return assemble(family_of("kl"), config, normalization=normalization).eval()
 
 
 @pytest.fixture(scope="session")
 def vae_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("vae") / "small.safetensors"
-    save(small_vae(frame=LatentFrame(shift=(0.1,), scale=(0.5,))), path)
+    save(small_vae(normalization=LatentNormalization(shift=(0.1,), scale=(0.5,))), path)
     return path
 
 
 @pytest.fixture(scope="session")
-def frameless_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unnormalized_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same VAE, of which nobody says how a diffusion model sees its latents."""
-    path = tmp_path_factory.mktemp("frameless") / "frameless.safetensors"
+    path = tmp_path_factory.mktemp("no_normalization") / "no_normalization.safetensors"
     save(small_vae(), path)
     return path
 

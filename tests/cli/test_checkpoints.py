@@ -31,13 +31,13 @@ def test_extract_and_bake(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     said = run("bake", checkpoint, tmp_path / "vae.safetensors", tmp_path / "new.safetensors")
     assert said.code == 0, said.err
     assert "1 kept" in said.out
-    assert said.err, "a caution: the checkpoint does not tell its frame"
+    assert said.err, "a caution: the checkpoint does not tell its normalization"
     assert (tmp_path / "new.safetensors").read_bytes() == checkpoint.read_bytes()
 
 
 def test_json(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     told = run("extract", checkpoint, tmp_path / "vae.safetensors", "--json").json
-    assert (told["prefix"], told["frame"], told["layout"]) == ("first_stage_model.", None, "ldm")
+    assert (told["prefix"], told["normalization"], told["layout"]) == ("first_stage_model.", None, "ldm")
     told = run("bake", checkpoint, tmp_path / "vae.safetensors", tmp_path / "new.safetensors", "--json").json
     assert (told["kept"], told["added"], told["halves"]) == (1, 0, ["encoder", "decoder"])
     told = run("convert", checkpoint, tmp_path / "vae.pt", "--dtype", "fp16", "--json").json

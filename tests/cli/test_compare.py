@@ -152,13 +152,13 @@ def test_one_encoder_and_several_decoders(run: Run, vae_file: Path, folder: Path
     assert told["sets"][0]["measures"]["psnr"] == told["sets"][1]["measures"]["psnr"]
 
 
-def test_a_frame_that_is_not_known_is_told(
-    run: Run, vae_file: Path, frameless_file: Path, folder: Path, tmp_path: Path
+def test_a_normalization_that_is_not_known_is_told(
+    run: Run, vae_file: Path, unnormalized_file: Path, folder: Path, tmp_path: Path
 ) -> None:
-    decoders = ("--decode-with", frameless_file, "--decode-with", vae_file)
+    decoders = ("--decode-with", unnormalized_file, "--decode-with", vae_file)
     said = run("compare", folder / "a.png", "--vae", vae_file, *decoders, "--out", tmp_path / "r.html")
     assert said.code == 0
-    assert "frameless.safetensors" in said.err and "small.safetensors" not in said.err
+    assert "no_normalization.safetensors" in said.err and "small.safetensors" not in said.err
 
 
 def test_a_decoder_of_another_space_is_refused(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:

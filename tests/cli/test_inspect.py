@@ -21,7 +21,7 @@ def test_it_tells_the_facts(run: Run, vae_file: Path) -> None:
 def test_json_has_every_field(run: Run, vae_file: Path) -> None:
     told = run("inspect", vae_file, "--json").json
     assert told["family"] == "kl"
-    assert told["frame"] == {"shift": [0.1], "scale": [0.5], "patch": 1}
+    assert told["normalization"] == {"shift": [0.1], "scale": [0.5], "patch": 1}
     assert told["config"]["encoder_widths"] == [8, 8, 16]
     assert len(told["fingerprint"]) == 64
 

@@ -13,7 +13,8 @@ from vaekit.checkpoints.families import assemble, family_of
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.nets.vq import VQConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 Run = Callable[..., Any]
 
@@ -24,12 +25,12 @@ def latent(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> Path:
     return tmp_path / "latents" / "flower.latent.safetensors"
 
 
-def changed(vae_file: Path, target: Path, frame: LatentFrame | None) -> Path:
-    """The VAE with one weight changed, which makes it another one, and perhaps another frame."""
+def changed(vae_file: Path, target: Path, normalization: LatentNormalization | None) -> Path:
+    """The VAE with one weight changed, which makes it another one, and perhaps another normalization."""
     vae: VAE = load(vae_file)
     with torch.no_grad():
         next(vae.parameters()).view(-1)[0] += 1
-    vae.frame = frame
+    vae.normalization = normalization
     save(vae, target)
     return target
 
@@ -47,7 +48,7 @@ def test_codes_go_there_and_back(run: Run, photo: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = VQConfig(3, 4, 4, (8, 16), (8, 16), 1, 2, (1,), (1,), True, True, True, 4, codes=60)
     vae = tmp_path / "vq.safetensors"
-    save(assemble(family_of("vq"), config, frame=LatentFrame()), vae, "ldm")
+    save(assemble(family_of("vq"), config, normalization=LatentNormalization()), vae, "ldm")
     assert run("inspect", vae, "--json").json["family"] == "vq"
     run("encode", photo, "--vae", vae, "-o", tmp_path)
     tensors = load_file(tmp_path / "flower.latent.safetensors")
@@ -66,13 +67,15 @@ def test_a_converted_copy_of_the_vae_decodes_too(run: Run, latent: Path, vae_fil
     assert said.json["pictures"][0]["caution"] is None
 
 
-def test_another_vae_of_the_same_frame_may_decode(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
-    other = changed(vae_file, tmp_path / "other.safetensors", load(vae_file).frame)
+def test_another_vae_of_the_same_normalization_may_decode(
+    run: Run, latent: Path, vae_file: Path, tmp_path: Path
+) -> None:
+    other = changed(vae_file, tmp_path / "other.safetensors", load(vae_file).normalization)
     assert run("decode", latent, "--vae", other, "-o", tmp_path / "out").code == 0
 
 
-def test_another_frame_is_refused_and_explained(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
-    other = changed(vae_file, tmp_path / "other.safetensors", LatentFrame(shift=(0.0,), scale=(0.18215,)))
+def test_another_normalization_is_refused_and_explained(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
+    other = changed(vae_file, tmp_path / "other.safetensors", LatentNormalization(shift=(0.0,), scale=(0.18215,)))
     said = run("decode", latent, "--vae", other, "-o", tmp_path / "out", "--json")
     assert (said.code, said.json["error"]["kind"]) == (1, "LatentMismatch")
     for fact in ("0.5", "0.1", "0.18215"):
@@ -80,7 +83,7 @@ def test_another_frame_is_refused_and_explained(run: Run, latent: Path, vae_file
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
-def test_an_unknown_frame_is_a_caution(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
+def test_an_unknown_normalization_is_a_caution(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
     other = changed(vae_file, tmp_path / "other.safetensors", None)
     said = run("decode", latent, "--vae", other, "-o", tmp_path / "out", "--json")
     assert said.code == 0

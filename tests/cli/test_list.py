@@ -38,7 +38,7 @@ def test_json_has_every_fact(run: Run, filled: Path) -> None:
     assert told["folders"] == [str(filled)]
     small = next(vae for vae in told["vaes"] if vae["name"] == "small")
     assert small["path"] == str(filled / "small.safetensors")
-    assert small["frame"] == {"shift": [0.1], "scale": [0.5], "patch": 1}
+    assert small["normalization"] == {"shift": [0.1], "scale": [0.5], "patch": 1}
     assert small["duplicates"] == [f"{'very-' * 30}long"]
     assert small["bytes"] == (filled / "small.safetensors").stat().st_size
     assert len(small["fingerprint"]) == 64

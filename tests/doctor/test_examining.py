@@ -13,7 +13,8 @@ from vaekit.checkpoints.families import assemble, family_of
 from vaekit.doctor.examining import CHECKS, examine
 from vaekit.doctor.findings import Finding, worst
 from vaekit.doctor.observing import picture_side
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 
 def found(vae: VAE, pictures: torch.Tensor | None = None) -> dict[str, Finding]:
@@ -22,7 +23,7 @@ def found(vae: VAE, pictures: torch.Tensor | None = None) -> dict[str, Finding]:
 
 def example(family: str, halves: tuple[str, ...] = ("encoder", "decoder")) -> VAE:
     torch.manual_seed(0)
-    return assemble(family_of(family), EXAMPLES[family], halves, LatentFrame()).eval()
+    return assemble(family_of(family), EXAMPLES[family], halves, LatentNormalization()).eval()
 
 
 @pytest.mark.parametrize("family", EXAMPLES)
@@ -74,8 +75,11 @@ def test_pictures_of_the_user_are_looked_at(family: str) -> None:
     pictures = torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     findings = found(vae, pictures)
     assert tuple(findings) == CHECKS
-    if findings["frame"].status == "warning":
-        assert "3 pictures of yours" in findings["frame"].words or findings["frame"].numbers["frame"]
+    if findings["normalization"].status == "warning":
+        assert (
+            "3 pictures of yours" in findings["normalization"].words
+            or findings["normalization"].numbers["normalization"]
+        )
 
 
 def test_one_picture_of_the_user_is_enough_for_a_vector() -> None:
@@ -98,7 +102,7 @@ def test_classical_vaes_are_well_as_far_as_they_can_be_judged(shared_data: Path,
     findings = found(vaekit.load(shared_data / "vae" / name))
     assert worst(findings.values()) == "ok"
     assert findings["match"].status == "ok"
-    assert findings["frame"].status == findings["grid"].status == "skipped"
+    assert findings["normalization"].status == findings["grid"].status == "skipped"
 
 
 def test_the_decoder_of_another_classical_vae_is_none_for_this_one(shared_data: Path) -> None:
@@ -113,4 +117,4 @@ def test_the_decoder_of_another_classical_vae_is_none_for_this_one(shared_data: 
 def test_real_tiny_vaes_are_well(shared_data: Path, name: str) -> None:
     findings = {finding.name: finding for finding in examine(vaekit.load(shared_data / "vae" / name), side=64)}
     statuses = {name: finding.status for name, finding in findings.items() if finding.status != "ok"}
-    assert statuses == ({"frame": "warning"} if name == "taef2" else {})
+    assert statuses == ({"normalization": "warning"} if name == "taef2" else {})

@@ -42,6 +42,6 @@ def test_a_rim_is_a_warning(observed: Observation) -> None:
 
 
 def test_half_a_vae_has_nothing_to_show(healthy: VAE) -> None:
-    alone = VAE(healthy.encoder, healthy.to_posterior, None, healthy.to_likelihood, healthy.frame)
+    alone = VAE(healthy.encoder, healthy.to_posterior, None, healthy.to_likelihood, healthy.normalization)
     observation = observe(alone, side=64)
     assert {check(observation).status for check in (check_grid, check_border)} == {"skipped"}

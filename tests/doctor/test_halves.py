@@ -58,14 +58,14 @@ def test_a_decoder_that_knows_nothing_is_wrong(healthy: VAE) -> None:
 
     torch.manual_seed(0)
     _, stranger = kl.build(healthy.config)
-    pair = VAE(healthy.encoder, healthy.to_posterior, stranger, healthy.to_likelihood, healthy.frame).eval()
+    pair = VAE(healthy.encoder, healthy.to_posterior, stranger, healthy.to_likelihood, healthy.normalization).eval()
     assert check_match(observe(pair, side=64)).status == "wrong"
 
 
 def test_taesd3s_encoder_with_the_builtin_decoder(shared_data: Path, healthy: VAE) -> None:
     taesd3 = vaekit.load(shared_data / "vae" / "taesd3").float()
     assert check_match(observe(taesd3, side=64)).status == "ok"
-    pair = VAE(taesd3.encoder, Point, healthy.decoder, Normal, taesd3.frame).eval()
+    pair = VAE(taesd3.encoder, Point, healthy.decoder, Normal, taesd3.normalization).eval()
     finding = check_match(observe(pair, side=64))
     assert finding.status == "wrong"
 

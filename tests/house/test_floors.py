@@ -5,7 +5,7 @@ import ast
 from import_graph import FILES, MODULES, ROOT, circles, module_graph, package_graph
 
 FLOORS = [
-    {"errors", "shapes", "version"},
+    {"errors", "normalization", "shapes", "version"},
     {"whole_files", "optional", "places", "overlapped", "words"},
     {"distributions"},
     {"nets", "metrics", "testcards"},

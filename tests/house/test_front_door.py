@@ -11,7 +11,7 @@ def test_the_front_door_is_small() -> None:
         "VAE",
         "Engine",
         "Inspection",
-        "LatentFrame",
+        "LatentNormalization",
         "Plan",
         "VaekitError",
         "__version__",

@@ -40,9 +40,9 @@ def test_what_the_words_mean(writer: ModuleType) -> None:
     assert rows["SDXL"][1::2] == ("kl", "yes", rows["SDXL"][5])
     assert rows["SDXL"][2].startswith("yes; same shapes as SD1 / SD2")
     assert rows["SDXL"][5].startswith("native, diffusers, ldm")
-    assert rows["FLUX.2"][2] == "yes; frame from the file's statistics"
-    assert rows["SD x4 upscaler"][2] == "yes; frame from the shapes"
-    assert rows["LDM kl-f16"][2] == "yes; no frame published"
+    assert rows["FLUX.2"][2] == "yes; normalization from the file's statistics"
+    assert rows["SD x4 upscaler"][2] == "yes; normalization from the shapes"
+    assert rows["LDM kl-f16"][2] == "yes; no normalization published"
     assert "tiny" in rows["TAESD (latents of SD1 or SDXL)"][5]
     assert "diffusers" not in rows["TAEF2 (latents of FLUX.2)"][5]
 

@@ -9,7 +9,8 @@ import torch
 
 from vaekit.checkpoints.families import Config, assemble, family_with
 from vaekit.nets.kl import KLConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,11 +21,11 @@ def offline() -> Any:
         yield
 
 
-def random_vae(config: Config, frame: LatentFrame | None) -> VAE:
+def random_vae(config: Config, normalization: LatentNormalization | None) -> VAE:
     family = family_with(config)
     assert family is not None
     torch.manual_seed(0)
-    return assemble(family, config, frame=frame).eval()
+    return assemble(family, config, normalization=normalization).eval()
 
 
 def kl_config(channels: int, *, quant: bool) -> KLConfig:
@@ -35,13 +36,13 @@ def kl_config(channels: int, *, quant: bool) -> KLConfig:
 @pytest.fixture
 def sd_vae() -> VAE:
     """SD1's structure in small: four levels, so a factor of 8."""
-    return random_vae(kl_config(4, quant=True), LatentFrame((0.0,), (0.18215,)))
+    return random_vae(kl_config(4, quant=True), LatentNormalization((0.0,), (0.18215,)))
 
 
 @pytest.fixture
 def flux_vae() -> VAE:
     """FLUX.1's structure in small."""
-    return random_vae(kl_config(16, quant=False), LatentFrame((0.1159,), (0.3611,)))
+    return random_vae(kl_config(16, quant=False), LatentNormalization((0.1159,), (0.3611,)))
 
 
 @pytest.fixture(scope="session")

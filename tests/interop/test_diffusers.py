@@ -17,14 +17,15 @@ from torch import Tensor, nn
 
 import vaekit
 from vaekit.checkpoints.families import assemble, family_of
-from vaekit.checkpoints.families.batch_norm import EPSILON, frame_of
+from vaekit.checkpoints.families.batch_norm import EPSILON, normalization_of
 from vaekit.checkpoints.saving import save
-from vaekit.errors import BadPicture, HalfMissing, LatentMismatch, UnknownFrame
+from vaekit.errors import BadPicture, HalfMissing, LatentMismatch, UnknownNormalization
 from vaekit.interop.records import Record
 from vaekit.nets.kl import KLConfig
 from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 TOLERANCE = 1e-5
 EMBEDDINGS = {"prompt_embeds": torch.linspace(-1, 1, 8 * 32).reshape(1, 8, 32)}
@@ -107,7 +108,7 @@ def test_flux(
 
 @pytest.mark.parametrize("from_a_picture", [False, True])
 def test_sd3(flux_vae: VAE, sd3_parts: dict[str, Any], folder: Path, photograph: Tensor, from_a_picture: bool) -> None:
-    flux_vae.frame = LatentFrame((0.0609,), (1.5305,))
+    flux_vae.normalization = LatentNormalization((0.0609,), (1.5305,))
     own = theirs(flux_vae, folder)
     pipeline_class = diffusers.StableDiffusion3Img2ImgPipeline if from_a_picture else diffusers.StableDiffusion3Pipeline
     pipeline = pipeline_class(vae=own, **sd3_parts)
@@ -118,7 +119,7 @@ def test_sd3(flux_vae: VAE, sd3_parts: dict[str, Any], folder: Path, photograph:
 
 @pytest.mark.parametrize("from_a_picture", [False, True])
 def test_flux2(kl_32: VAE, flux2_parts: dict[str, Any], folder: Path, photograph: Tensor, from_a_picture: bool) -> None:
-    """Its pipeline takes the frame from `vae.bn`, encoding and decoding."""
+    """Its pipeline takes the normalization from `vae.bn`, encoding and decoding."""
     own = theirs(kl_32, folder, "AutoencoderKLFlux2")
     pipeline = diffusers.Flux2Pipeline(vae=own, **flux2_parts)
     told = {"image": to_pil_image(photograph[0])} if from_a_picture else {}
@@ -129,7 +130,7 @@ def test_flux2(kl_32: VAE, flux2_parts: dict[str, Any], folder: Path, photograph
 def test_sdxl(sd_vae: VAE, sdxl_parts: dict[str, Any], folder: Path, per_channel: bool) -> None:
     """With one scale, and with a mean and deviation for each channel, as Playground 2.5 has them."""
     if per_channel:
-        sd_vae.frame = LatentFrame((-1.6574, 1.886, -1.383, 2.5155), (0.06, 0.08, 0.076, 0.095))
+        sd_vae.normalization = LatentNormalization((-1.6574, 1.886, -1.383, 2.5155), (0.06, 0.08, 0.076, 0.095))
     own = theirs(sd_vae, folder)
     pipeline = diffusers.StableDiffusionXLPipeline(vae=own, **sdxl_parts)
     prompts = EMBEDDINGS | {"pooled_prompt_embeds": torch.linspace(-1, 1, 32)[None]}
@@ -161,7 +162,7 @@ def test_a_tiny_vae_in_sd3(sd3_parts: dict[str, Any], folder: Path) -> None:
 def tiny_vae(channels: int) -> VAE:
     torch.manual_seed(0)
     config = TinyConfig(3, channels, (), (64,) * 4, (64,) * 4, (1, 1, 1, 1), (1, 1, 1, 1), False)
-    return assemble(family_of("tiny"), config, frame=LatentFrame()).eval()
+    return assemble(family_of("tiny"), config, normalization=LatentNormalization()).eval()
 
 
 def test_another_vae_than_the_pipelines_own_is_refused_by_name(
@@ -217,7 +218,7 @@ def test_tuples_and_objects(sd_vae: VAE) -> None:
 def test_a_vector_quantiser_is_diffusers_vqmodel(folder: Path, sd_vae: VAE) -> None:
     torch.manual_seed(0)
     config = VQConfig(**dataclasses.asdict(sd_vae.config), codes=20)
-    vae = assemble(family_of("vq"), config, frame=LatentFrame()).eval()
+    vae = assemble(family_of("vq"), config, normalization=LatentNormalization()).eval()
     nn.init.normal_(vae.get_parameter("to_posterior.codebook"))
     own, ours = theirs(vae, folder, "VQModel"), vaekit.as_diffusers(vae)
     x = torch.rand(1, 3, 32, 32) * 2 - 1
@@ -249,8 +250,8 @@ def test_the_config_is_read_as_diffusers_reads_it(sd_vae: VAE, folder: Path) -> 
 
 
 def test_a_mean_for_each_channel(sd_vae: VAE) -> None:
-    frame = LatentFrame((1.0, 2.0, 3.0, 4.0), (0.5, 0.25, 2.0, 4.0))
-    config = vaekit.as_diffusers(sd_vae, frame=frame).config
+    normalization = LatentNormalization((1.0, 2.0, 3.0, 4.0), (0.5, 0.25, 2.0, 4.0))
+    config = vaekit.as_diffusers(sd_vae, normalization=normalization).config
     assert (config.latents_mean, config.latents_std, config.scaling_factor) == ([1, 2, 3, 4], [2, 4, 0.5, 0.25], 1.0)
 
 
@@ -336,21 +337,21 @@ def kl_32() -> VAE:
     mean, variance = torch.randn(128, generator=generator), torch.rand(128, generator=generator)
     widths = (32, 32, 64, 64)
     config = KLConfig(3, 32, 32, widths, widths, 1, 2, (), (), True, True, True, 32)
-    return assemble(family_of("kl"), config, frame=frame_of(mean, variance, EPSILON)).eval()
+    return assemble(family_of("kl"), config, normalization=normalization_of(mean, variance, EPSILON)).eval()
 
 
-def test_a_tiny_decoder_of_flux2_takes_its_frame() -> None:
+def test_a_tiny_decoder_of_flux2_takes_its_normalization() -> None:
     config = TinyConfig(3, 32, (), (64,) * 4, (64,) * 4, (1, 1, 1, 1), (1, 1, 1, 1), True)
     vae = assemble(family_of("tiny"), config).eval()
-    frame = frame_of(torch.zeros(128), torch.ones(128), EPSILON)
-    with pytest.raises(UnknownFrame):
+    normalization = normalization_of(torch.zeros(128), torch.ones(128), EPSILON)
+    with pytest.raises(UnknownNormalization):
         vaekit.as_diffusers(vae)
-    ours = vaekit.as_diffusers(vae, frame=frame)
+    ours = vaekit.as_diffusers(vae, normalization=normalization)
     assert ours.bn.running_var.shape == (128,)
     assert len(ours.config.block_out_channels) == 4
 
 
-# A frame that nobody knows is asked for, never guessed.
+# A normalization that nobody knows is asked for, never guessed.
 
 
 @pytest.fixture
@@ -362,8 +363,8 @@ def unknown() -> VAE:
         return assemble(family_of("kl"), config)
 
 
-def test_an_unknown_frame_is_refused_with_what_to_do(unknown: VAE) -> None:
-    with refuses(UnknownFrame, 'kind="SD1 / SD2"', 'kind="SDXL"', "frame=") as caught:
+def test_an_unknown_normalization_is_refused_with_what_to_do(unknown: VAE) -> None:
+    with refuses(UnknownNormalization, 'kind="SD1 / SD2"', 'kind="SDXL"', "normalization=") as caught:
         vaekit.as_diffusers(unknown)
     assert "\n" not in str(caught.value)
 
@@ -371,12 +372,12 @@ def test_an_unknown_frame_is_refused_with_what_to_do(unknown: VAE) -> None:
 @pytest.mark.parametrize(("kind", "scale"), [("SD1", 0.18215), ("SD1 / SD2", 0.18215), ("sdxl", 0.13025)])
 def test_a_kind_may_be_named(unknown: VAE, kind: str, scale: float) -> None:
     assert vaekit.as_diffusers(unknown, kind=kind).config.scaling_factor == scale
-    assert unknown.frame is None
+    assert unknown.normalization is None
 
 
 @pytest.mark.parametrize("kind", ["FLUX.1", "FLUX.2", "nobody's"])
 def test_a_kind_of_other_shapes_is_refused_and_both_are_named(unknown: VAE, kind: str) -> None:
-    with refuses(UnknownFrame, "SD1 / SD2", "SDXL", kind):
+    with refuses(UnknownNormalization, "SD1 / SD2", "SDXL", kind):
         vaekit.as_diffusers(unknown, kind=kind)
 
 
@@ -389,10 +390,10 @@ def test_half_a_vae_does_its_half(sd_vae: VAE) -> None:
 
 
 def test_what_is_saved_opens_in_diffusers(sd_vae: VAE, folder: Path) -> None:
-    vaekit.as_diffusers(sd_vae, frame=LatentFrame((0.5,), (0.25,))).save_pretrained(folder)
+    vaekit.as_diffusers(sd_vae, normalization=LatentNormalization((0.5,), (0.25,))).save_pretrained(folder)
     own = diffusers.AutoencoderKL.from_pretrained(folder)
     assert (own.config.scaling_factor, own.config.shift_factor) == (0.25, 0.5)
-    assert sd_vae.frame == LatentFrame((0.0,), (0.18215,))
+    assert sd_vae.normalization == LatentNormalization((0.0,), (0.18215,))
 
 
 def test_a_pipeline_is_saved_in_two_steps(sd_vae: VAE, sd_parts: dict[str, Any], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from vaekit.checkpoints.telltales import recognise
 from vaekit.errors import WrongTensors
 from vaekit.nets import tiny
 from vaekit.nets.tiny import TinyConfig
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 NO_MIRROR = (
     *("FLUX.2 small decoder", "TAESANA", "Asymmetric x1.5", "Asymmetric x2", "VAE-approx", "JointVAE"),
@@ -89,14 +89,16 @@ def test_a_kind_names_the_layouts_that_cannot_express_it(kind: Kind) -> None:
     configs = [config for config in PUBLISHED.values() if kind.fits(family_name(config), config)]
     if configs and family.diffusers is not no_diffusers_class:
         channels = PATCH**2 * configs[0].latent_channels
-        frames = (kind.frame, LatentFrame((0.0,) * channels, (1.0,) * channels, PATCH))
-        expressed = any(fits_diffusers(family, config, frame) for config in configs for frame in frames)
+        normalizations = (kind.normalization, LatentNormalization((0.0,) * channels, (1.0,) * channels, PATCH))
+        expressed = any(
+            fits_diffusers(family, config, normalization) for config in configs for normalization in normalizations
+        )
         assert expressed == ("diffusers" not in kind.not_in), "not_in in kinds.toml"
 
 
-def fits_diffusers(family: Family, config: Config, frame: LatentFrame | None) -> bool:
+def fits_diffusers(family: Family, config: Config, normalization: LatentNormalization | None) -> bool:
     try:
-        return bool(family.diffusers(config, frame))
+        return bool(family.diffusers(config, normalization))
     except WrongTensors:
         return False
 

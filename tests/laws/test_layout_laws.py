@@ -108,7 +108,7 @@ def native_keys(family: str, config: Config) -> list[str]:
 
 
 def keys_for(layout: Layout, config: Config) -> list[str]:
-    """The keys that a layout is for: one half only where the other has a file of its own; and the frame's."""
+    """The keys that a layout is for: one half only where the other has a file of its own; and the normalization's."""
     beside = [native for native, _ in STATISTICS] if layout.family == "kl" else []
     return [key for key in native_keys(layout.family, config) if key.startswith(layout.half)] + beside
 

@@ -150,7 +150,7 @@ def test_a_file_keeps_every_likelihood(kind: Kind, tmp_path: Path) -> None:
     run = Run(recipe, tmp_path, Stream(Tensors(kind.train), seed=0), {}, recipe.objective(), recipe.schedule())
     trained = carry_out(run)
     again = vaekit.load(tmp_path / "vae.safetensors")
-    assert again.config == trained.config and again.frame == trained.frame
+    assert again.config == trained.config and again.normalization == trained.normalization
     assert again.state_dict().keys() == trained.state_dict().keys()
     assert all(torch.equal(tensor, trained.state_dict()[name]) for name, tensor in again.state_dict().items())
     x, z = kind.held_out, again.encode(kind.held_out).sample(Generator().manual_seed(0))

@@ -36,7 +36,8 @@ from vaekit.distributions import (
 from vaekit.errors import HalfMissing
 from vaekit.nets import joint, kl, tiny
 from vaekit.nets.kl import KLConfig
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE, denormalize, normalize
 
 TINY = tiny.TinyConfig(
     image_channels=3,
@@ -235,52 +236,57 @@ def test_a_missing_half_is_told_in_words(member: Member) -> None:
 
 
 @st.composite
-def frames(draw: st.DrawFn) -> tuple[tuple[float, ...], tuple[float, ...], int]:
+def normalizations(draw: st.DrawFn) -> tuple[tuple[float, ...], tuple[float, ...], int]:
     """Shift, scale and patch for raw latents of 4 channels: scalar, per channel, or rearranged 2x2 and per channel."""
     entries, patch = draw(st.sampled_from([(1, 1), (4, 1), (1, 2), (16, 2)]))
     shift = draw(st.tuples(*[st.floats(-3, 3)] * entries))
     return shift, draw(st.tuples(*[st.floats(0.1, 10)] * entries)), patch
 
 
-@given(frames(), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**31))
+@given(normalizations(), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**31))
 @settings(max_examples=40, deadline=None)
-def test_the_frame_has_an_inverse(
+def test_the_normalization_has_an_inverse(
     values: tuple[tuple[float, ...], tuple[float, ...], int], rows: int, columns: int, seed: int
 ) -> None:
-    frame = LatentFrame(*values)
+    normalization = LatentNormalization(*values)
     raw = torch.randn(2, 4, 2 * rows, 2 * columns, generator=seeded(seed))
-    latents = frame.normalise(raw)
-    assert latents.shape == (2, 4 * frame.patch**2, 2 * rows // frame.patch, 2 * columns // frame.patch)
-    torch.testing.assert_close(frame.denormalise(latents), raw, rtol=1e-4, atol=1e-4)
+    latents = normalize(raw, normalization)
+    assert latents.shape == (
+        2,
+        4 * normalization.patch**2,
+        2 * rows // normalization.patch,
+        2 * columns // normalization.patch,
+    )
+    torch.testing.assert_close(denormalize(latents, normalization), raw, rtol=1e-4, atol=1e-4)
 
 
-def test_the_scalar_frame_is_that_of_latent_diffusion() -> None:
+def test_the_scalar_normalization_is_that_of_latent_diffusion() -> None:
     raw = torch.randn(2, 16, 4, 6, generator=seeded())
-    flux = LatentFrame((0.1159,), (0.3611,))
-    torch.testing.assert_close(flux.normalise(raw), (raw - 0.1159) * 0.3611)
-    torch.testing.assert_close(flux.denormalise(raw), raw / 0.3611 + 0.1159)
+    flux = LatentNormalization((0.1159,), (0.3611,))
+    torch.testing.assert_close(normalize(raw, flux), (raw - 0.1159) * 0.3611)
+    torch.testing.assert_close(denormalize(raw, flux), raw / 0.3611 + 0.1159)
 
 
-def test_the_frame_per_channel_is_mean_and_deviation() -> None:
+def test_the_normalization_per_channel_is_mean_and_deviation() -> None:
     raw = torch.randn(2, 3, 4, 6, generator=seeded())
     mean, std = torch.tensor([0.5, -1.0, 2.0]), torch.tensor([2.0, 0.5, 4.0])
-    frame = LatentFrame(tuple(mean.tolist()), tuple((1 / std).tolist()))
-    torch.testing.assert_close(frame.normalise(raw), (raw - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1))
+    normalization = LatentNormalization(tuple(mean.tolist()), tuple((1 / std).tolist()))
+    torch.testing.assert_close(normalize(raw, normalization), (raw - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1))
 
 
-def test_the_rearranged_frame_is_that_of_flux_2() -> None:
+def test_the_rearranged_normalization_is_that_of_flux_2() -> None:
     raw = torch.randn(2, 4, 6, 4, generator=seeded())
     mean, variance = torch.randn(16, generator=seeded(1)), torch.rand(16, generator=seeded(2)) + 0.1
-    frame = LatentFrame(tuple(mean.tolist()), tuple((variance + 1e-4).rsqrt().tolist()), patch=2)
+    normalization = LatentNormalization(tuple(mean.tolist()), tuple((variance + 1e-4).rsqrt().tolist()), patch=2)
     # As diffusers' Flux2Pipeline writes it: _patchify_latents, then the batch norm's statistics.
     patches = raw.view(2, 4, 3, 2, 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(2, 16, 3, 2)
     expected = (patches - mean.view(1, -1, 1, 1)) / torch.sqrt(variance + 1e-4).view(1, -1, 1, 1)
-    torch.testing.assert_close(frame.normalise(raw), expected)
+    torch.testing.assert_close(normalize(raw, normalization), expected)
 
 
-def test_a_frame_takes_latents_without_positions() -> None:
-    frame = LatentFrame((1.0, 2.0), (3.0, 4.0))
-    assert frame.normalise(torch.tensor([[2.0, 3.0]])).tolist() == [[3.0, 4.0]]
+def test_a_normalization_takes_latents_without_positions() -> None:
+    normalization = LatentNormalization((1.0, 2.0), (3.0, 4.0))
+    assert normalize(torch.tensor([[2.0, 3.0]]), normalization).tolist() == [[3.0, 4.0]]
 
 
 def test_the_elbo_is_a_lower_bound() -> None:

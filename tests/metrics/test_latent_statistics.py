@@ -8,7 +8,8 @@ from torch import Generator, Tensor
 
 from vaekit.distributions import DiagonalGaussian, Point, Quantised, StandardNormal, UniformCodes
 from vaekit.metrics.latent_statistics import channel_sums, kl_per_channel, latent_noise, rate
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import normalize
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -24,9 +25,9 @@ def test_sums_of_several_latents_are_those_of_all() -> None:
     assert sums.shares.sum().item() == pytest.approx(1)
 
 
-def test_latents_in_a_right_frame_have_mean_0_and_deviation_1() -> None:
+def test_latents_in_a_right_normalization_have_mean_0_and_deviation_1() -> None:
     raw = 2 + 5 * noise(1, 4, 64, 64)
-    sums = channel_sums(LatentFrame(shift=(2.0,), scale=(0.2,)).normalise(raw))
+    sums = channel_sums(normalize(raw, LatentNormalization(shift=(2.0,), scale=(0.2,))))
     torch.testing.assert_close(sums.mean, torch.zeros(4).double(), atol=0.06, rtol=0)
     torch.testing.assert_close(sums.std, torch.ones(4).double(), atol=0.06, rtol=0)
 

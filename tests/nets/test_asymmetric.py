@@ -12,10 +12,11 @@ from vaekit.checkpoints.families import assemble, family_of
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.nets.asymmetric import AsymmetricConfig, Decoder
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 TOLERANCE = 1e-4
-SD1 = LatentFrame((0.0,), (0.18215,))
+SD1 = LatentNormalization((0.0,), (0.18215,))
 
 
 def theirs(layers: int = 3) -> diffusers.AsymmetricAutoencoderKL:
@@ -60,7 +61,7 @@ def test_agrees_with_diffusers(layers: int, tmp_path: Path) -> None:
     model = theirs(layers)
     model.save_pretrained(tmp_path)
     vae = load(tmp_path)
-    assert (vae.config.encoder_blocks, vae.config.decoder_blocks, vae.frame) == (2, layers + 1, SD1)
+    assert (vae.config.encoder_blocks, vae.config.decoder_blocks, vae.normalization) == (2, layers + 1, SD1)
     agree(vae, model)
 
 
@@ -68,7 +69,7 @@ def test_agrees_with_diffusers(layers: int, tmp_path: Path) -> None:
 def test_diffusers_opens_what_was_saved(tmp_path: Path) -> None:
     torch.manual_seed(1)
     config = AsymmetricConfig(3, 4, 4, (32, 32, 64, 64), (32, 64, 128, 128), 1, 3, (), (), True, True, True, 32)
-    vae = assemble(family_of("asymmetric"), config, frame=SD1).eval()
+    vae = assemble(family_of("asymmetric"), config, normalization=SD1).eval()
     save(vae, tmp_path / "folder", "diffusers")
     model = diffusers.AsymmetricAutoencoderKL.from_pretrained(tmp_path / "folder").eval()
     assert model.config.scaling_factor == 0.18215

@@ -52,8 +52,8 @@ def test_equal_to_diffusers_in_both_directions(tmp_path: Path, shape: str) -> No
     theirs = theirs_of(shape)
     theirs.save_pretrained(tmp_path / "theirs")
     ours = load(tmp_path / "theirs")
-    assert ours.frame is not None
-    assert (ours.frame.scale, ours.frame.shift) == ((0.5,), (0.0,))
+    assert ours.normalization is not None
+    assert (ours.normalization.scale, ours.normalization.shift) == ((0.5,), (0.0,))
     check_equal(ours, theirs)
     save(ours, tmp_path / "original.safetensors", "original")
     save(load(tmp_path / "original.safetensors"), tmp_path / "again", "diffusers")

@@ -73,9 +73,9 @@ def test_equal_to_diffusers_on_one_frame(tmp_path: Path, name: str, trunk: str) 
     theirs = theirs_of(name, **TRUNKS[trunk])
     theirs.save_pretrained(tmp_path / "theirs")
     ours = load(tmp_path / "theirs")
-    assert ours.frame is not None
-    assert ours.frame.shift == tuple(SMALL["latents_mean"])
-    assert ours.frame.scale == tuple(1 / value for value in SMALL["latents_std"])
+    assert ours.normalization is not None
+    assert ours.normalization.shift == tuple(SMALL["latents_mean"])
+    assert ours.normalization.scale == tuple(1 / value for value in SMALL["latents_std"])
     for height, width in SIZES:
         check_equal(ours, theirs, height, width)
 
@@ -146,7 +146,7 @@ def test_the_engine_takes_any_size(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_half_precision_normalises_in_single() -> None:
+def test_half_precision_normalizes_in_single() -> None:
     """Squares of 500 overflow in fp16."""
     from vaekit.nets.wan import RMSNorm
 

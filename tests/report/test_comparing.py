@@ -13,10 +13,10 @@ from torch import Tensor
 from vaekit.domains.images.reading import Picture
 from vaekit.errors import BadPicture
 from vaekit.metrics.levels import as_saved
+from vaekit.normalization import LatentNormalization
 from vaekit.report.comparing import Source, compare
 from vaekit.report.contenders import Made, carried_over
 from vaekit.testcards.dead_leaves import dead_leaves
-from vaekit.vae import LatentFrame
 
 
 @dataclass
@@ -124,8 +124,8 @@ def test_no_pixels_are_kept() -> None:
     assert len(alive) == 12
 
 
-def test_latents_are_carried_from_frame_to_frame() -> None:
+def test_latents_are_carried_from_normalization_to_normalization() -> None:
     raw = torch.randn(1, 4, 3, 3, generator=torch.Generator().manual_seed(0))
-    mine, theirs = LatentFrame(scale=(0.18215,)), LatentFrame()
+    mine, theirs = LatentNormalization(scale=(0.18215,)), LatentNormalization()
     torch.testing.assert_close(carried_over(raw, mine, theirs), raw * 0.18215)
     assert torch.equal(carried_over(raw, None, theirs), raw)

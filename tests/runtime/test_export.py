@@ -32,12 +32,13 @@ from vaekit.nets.tiny import TinyConfig
 from vaekit.nets.vq import VQConfig
 from vaekit.nets.wan import WanConfig
 from vaekit.nets.wan22 import Wan22Config
+from vaekit.normalization import LatentNormalization
 from vaekit.runtime import export as exporting
 from vaekit.runtime import onnx_files
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.export import Half
 from vaekit.runtime.plan import Plan
-from vaekit.vae import VAE, LatentFrame, Origin
+from vaekit.vae import VAE, Origin
 
 KINDS = {"onnx": 1e-4, "torch.export": 1e-5}
 KL = KLConfig(3, 4, 4, (8, 16), (8, 16), 1, 1, (), (), True, True, True, 4)
@@ -166,7 +167,7 @@ def close(given: Tensor, expected: Tensor, most: float) -> None:
 @pytest.fixture(scope="module")
 def tiny() -> VAE:
     vae = example("tiny")
-    vae.frame, vae.origin = LatentFrame((0.1,), (2.0,)), Origin("SD1 ('tiny' family)", str)
+    vae.normalization, vae.origin = LatentNormalization((0.1,), (2.0,)), Origin("SD1 ('tiny' family)", str)
     return vae
 
 
@@ -188,7 +189,7 @@ def test_a_file_tells_what_its_numbers_mean(checked: dict[str, Path], tiny: VAE)
     for half, path in checked.items():
         facts = told(path)
         assert json.loads(facts.pop("vaekit.config")) == json.loads(json.dumps(asdict(tiny.config)))
-        assert json.loads(facts.pop("vaekit.frame")) == {"shift": [0.1], "scale": [2.0], "patch": 1}
+        assert json.loads(facts.pop("vaekit.normalization")) == {"shift": [0.1], "scale": [2.0], "patch": 1}
         posterior = {"vaekit.posterior": "Point"} if half == "encoder" else {}
         assert facts == posterior | {
             "vaekit.written_by": f"vaekit {vaekit.__version__}",

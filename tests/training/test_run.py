@@ -62,7 +62,7 @@ def test_the_folder_holds_what_it_should(small_recipe: Recipe, stream: Stream, t
     result = carry_out(run_of(small_recipe, stream, tmp_path / "run"))
     folder = tmp_path / "run"
     assert_same(weights(folder), result.state_dict())
-    assert vaekit.load(folder).frame == result.frame
+    assert vaekit.load(folder).normalization == result.normalization
     assert vaekit.load(folder / "averages" / "0.5.safetensors").config == result.config
     lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
     assert [line["samples"] for line in lines if "held_out" not in line] == list(range(40, 321, 40))
@@ -70,12 +70,12 @@ def test_the_folder_holds_what_it_should(small_recipe: Recipe, stream: Stream, t
     assert len(saved(folder / CHECKPOINTS)) == 2
 
 
-def test_the_frame_makes_latents_standard(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
+def test_the_normalization_makes_latents_standard(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
     plain = Stream(Tensors(stream.source.items), 3)  # type: ignore[attr-defined]
     vae = carry_out(run_of(small_recipe, plain, tmp_path))
-    assert vae.frame is not None
+    assert vae.normalization is not None
     with torch.no_grad():
-        latents = vae.frame.normalise(vae.encode(plain.batch(0, 60)).mode)
+        latents = vae.normalize(vae.encode(plain.batch(0, 60)).mode)
     assert latents.mean().item() == pytest.approx(0, abs=1e-3)
     assert latents.std(correction=0).item() == pytest.approx(1, abs=1e-3)
 
@@ -97,7 +97,7 @@ def test_a_run_that_was_cut_ends_with_the_same_bits(
         assert a.read_bytes() == b.read_bytes()
 
 
-def test_the_frame_is_measured_in_sight_and_can_be_stopped(
+def test_the_normalization_is_measured_in_sight_and_can_be_stopped(
     small_recipe: Recipe, stream: Stream, tmp_path: Path
 ) -> None:
     carry_out(run_of(small_recipe, stream, tmp_path / "whole"))

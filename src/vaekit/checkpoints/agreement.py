@@ -1,6 +1,6 @@
 """Whether a VAE speaks the latents of a checkpoint: one that does not decodes them into wrong colours, or noise.
 
-What is known must agree: the family, the channels, the factor, the frame. What is not known is not taken for granted.
+What is known must agree: the family, the channels, the factor, the normalization. What is not known is not assumed.
 """
 
 import math
@@ -9,12 +9,11 @@ import torch
 
 from vaekit.checkpoints.families import Config
 from vaekit.checkpoints.formats.writing import Piece
-from vaekit.checkpoints.frames import frame_words
 from vaekit.checkpoints.identify import Identified
 from vaekit.checkpoints.surroundings import Model
 from vaekit.checkpoints.weights import Weights, in_dtype, weights_in
 from vaekit.errors import LatentMismatch, WrongTensors, legible
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 NUMBERS = ("image_channels", "latent_channels", "factor")
 TOLERANCE = 5e-3
@@ -49,38 +48,41 @@ def check_kind(new: Identified, around: Model) -> None:
         raise mismatch(new, f"{around.name}'s", f"{shape_words(new.family.name, new.config)}")
 
 
-def check_frame(new: Identified, own: Identified | None, around: Model | None, assume_same: bool) -> str:
-    """How the frames are known to be the same, or why nobody knows; a sentence, or nothing to say.
+def check_normalization(new: Identified, own: Identified | None, around: Model | None, assume_same: bool) -> str:
+    """How the normalizations are known to be the same, or why nobody knows; a sentence, or nothing to say.
 
     Raises:
         LatentMismatch: they are known to differ; or the VAE's is unknown, and nothing but shapes speaks for it.
     """
     space = around.latent_space if around is not None else None
-    expected = own.frame if own is not None else space.frame if space is not None else None
+    expected = own.normalization if own is not None else space.normalization if space is not None else None
     theirs = title(own) if own is not None else f"{around.name}'s" if around is not None else "unknown"
-    if new.frame is not None and expected is not None:
-        if not same_frame(new.frame, expected, new.config.latent_channels):
+    if new.normalization is not None and expected is not None:
+        if not same_normalization(new.normalization, expected, new.config.latent_channels):
             raise mismatch(
-                new, theirs, f"{frame_words(new.frame)} (from {new.frame_source}) instead of {frame_words(expected)}"
+                new,
+                theirs,
+                f"{new.normalization} (from {new.normalization_source}) instead of {expected}",
             )
         return ""
     if expected is None:
-        return "Nothing in the checkpoint tells its frame, so nothing proves that the VAE has the same."
+        return "Nothing in the checkpoint tells its normalization, so nothing proves that the VAE has the same."
     half = next((half for half in new.halves if own is not None and same_half(new, own, half)), None)
     if half is not None:
-        return f"The VAE's own frame is unknown; its {half} is the checkpoint's, so its latents are the same."
+        return f"The VAE's own normalization is unknown; its {half} is the checkpoint's, so its latents are the same."
     if assume_same:
-        return f"The VAE's own frame is unknown; it is taken to be the checkpoint's ({frame_words(expected)}) as asked."
+        return f"The VAE's own normalization is unknown; it is taken to be the checkpoint's ({expected}) as asked."
     raise LatentMismatch(
-        f"The frame of {legible(str(new.path))} is unknown: {new.frame_source}.",
-        f"The checkpoint's latents are {theirs} ({frame_words(expected)}), and a VAE with another frame would give "
+        f"The normalization of {legible(str(new.path))} is unknown: {new.normalization_source}.",
+        f"The checkpoint's latents are {theirs} ({expected}), and a VAE with another normalization would give "
         "wrong colours.",
-        "`vaekit inspect` measures whose latents it speaks. If you know that it belongs here, say --assume-same-frame.",
+        "`vaekit inspect` measures which latent space it has. If you know that it belongs here, pass "
+        "--assume-same-normalization.",
     )
 
 
-def same_frame(a: LatentFrame, b: LatentFrame, latent_channels: int) -> bool:
-    """Whether two frames are one, up to rounding of their numbers."""
+def same_normalization(a: LatentNormalization, b: LatentNormalization, latent_channels: int) -> bool:
+    """Whether two normalizations are one, up to rounding of their numbers."""
     channels = latent_channels * a.patch**2
     pairs = [
         (x, y)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from vaekit.checkpoints.agreement import check_frame, check_kind, check_numbers
+from vaekit.checkpoints.agreement import check_kind, check_normalization, check_numbers
 from vaekit.checkpoints.collection.names import located
 from vaekit.checkpoints.converting import refuse_overwriting
 from vaekit.checkpoints.extracting import check_one_file, not_safetensors
@@ -73,7 +73,7 @@ def bake(
     checkpoint: str | Path,
     vae: str | Path,
     target: str | Path,
-    assume_same_frame: bool = False,
+    assume_same_normalization: bool = False,
     progress: Progress | None = None,
 ) -> Baked:
     """Write a copy of a whole checkpoint with another VAE inside, by copying bytes.
@@ -86,7 +86,7 @@ def bake(
         checkpoint: one safetensors file, or a torch checkpoint, of which only the tensors are kept.
         vae: the name of a known VAE, a weights file, a folder, or another checkpoint with a VAE inside.
         target: a `.safetensors` file.
-        assume_same_frame: take the frame of a VAE whose frame is unknown to be the checkpoint's.
+        assume_same_normalization: take an unknown normalization of the VAE to be the checkpoint's.
         progress: called with the bytes that are written and the bytes there will be.
 
     Raises:
@@ -110,7 +110,7 @@ def bake(
         new = settle(identify(path), measure=False)
         refuse_overwriting(target, *(part.file.path for part in new.parts))
         place = place_of(file, own, new)
-        notes = [*place.notes, check_frame(new, own, place.model, assume_same_frame)]
+        notes = [*place.notes, check_normalization(new, own, place.model, assume_same_normalization)]
         fitted, removed = fit(new, own, place)
         pieces = merge(file, fitted, removed)
         head = header_for(file, pieces)
@@ -238,7 +238,7 @@ def fit(new: Identified, own: Identified | None, place: Place) -> tuple[list[Pie
         WrongTensors: with what is left of the checkpoint's own VAE they make no whole one.
     """
     weights, theirs = dict(weights_in(new).tensors), own.parts[0] if own else None
-    if theirs and theirs.statistics:  # the frames agree, and the checkpoint keeps its own to the last bit
+    if theirs and theirs.statistics:  # the normalizations agree, and the checkpoint keeps its own to the last bit
         weights = {key: piece for key, piece in weights.items() if key not in OUTSIDE_NETS}
     modules = {key.split(".")[0] for key in weights}
     names = dict(theirs.names) if theirs else {}
@@ -281,7 +281,8 @@ def check_halves(new: Identified, own: Identified, kept: dict[str, str]) -> None
 
 
 def dtypes_for(weights: Mapping[str, Piece], theirs: Found | None) -> dict[str, torch.dtype]:
-    """The dtype of each new tensor: that of the checkpoint's own, but none of 8 bits. A frame keeps all its digits."""
+    """The dtype of each new tensor: that of the checkpoint's own, but none of 8 bits. Statistics of the normalization
+    keep all digits."""
     specs = {key: theirs.spec(key) for key in theirs.names} if theirs else {}
     usual = {key: spec.dtype for key, spec in specs.items() if spec.dtype.itemsize > 1}
     fallback = next(iter(usual.values()), None)

@@ -104,7 +104,7 @@ def with_padding(vae: VAE, padding: str) -> VAE:
     family = family_with(vae.config)
     assert family is not None, "only nets of a known family have a padding"
     with torch.device("meta"):
-        other = assemble(family, dataclasses.replace(vae.config, padding=padding), frame=vae.frame)
+        other = assemble(family, dataclasses.replace(vae.config, padding=padding), normalization=vae.normalization)
     other.load_state_dict(vae.state_dict(), strict=True, assign=True)
     return other.eval()
 

@@ -35,14 +35,14 @@ class Network:
         elif self._config != identified.config:
             self._vae = assembled(identified, self._vae.state_dict())
         self._config = identified.config
-        self._vae.frame, self._vae.origin = identified.frame, origin(identified)
+        self._vae.normalization, self._vae.origin = identified.normalization, origin(identified)
         return self._vae
 
 
 def assembled(identified: Identified, tensors: Mapping[str, Tensor]) -> VAE:
     """The network on the meta device, then these tensors, by native names, in their places. None is copied."""
     with torch.device("meta"):
-        vae = assemble(identified.family, identified.config, identified.halves, identified.frame)
+        vae = assemble(identified.family, identified.config, identified.halves, identified.normalization)
     shapes = {key: tensor.shape for key, tensor in vae.state_dict().items()}
     shaped = {key: tensor.reshape(shapes[key]) for key, tensor in tensors.items()}
     vae.load_state_dict(shaped, strict=True, assign=True)

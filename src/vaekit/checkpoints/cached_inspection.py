@@ -11,7 +11,7 @@ from vaekit.checkpoints.tables import knowledge
 
 
 def cached_inspection(path: Path, *, hash: bool = True, measure: bool = True) -> dict[str, Any]:
-    """What `inspect_path` returns for a file or folder, with the frame in words as well ("frame_words").
+    """What `inspect_path` returns for a file or folder, with the normalization as text as well ("normalization_words").
 
     Args:
         path: a weights file; the inspection of a folder is not cached.
@@ -24,11 +24,12 @@ def cached_inspection(path: Path, *, hash: bool = True, measure: bool = True) ->
     def find() -> dict[str, Any]:
         import dataclasses
 
-        from vaekit.checkpoints.frames import frame_words
         from vaekit.checkpoints.inspecting import inspect_path
 
         seen = inspect_path(path, hash=hash, measure=measure)
-        return dataclasses.asdict(seen) | {"frame_words": frame_words(seen.frame) if seen.frame else "unknown"}
+        return dataclasses.asdict(seen) | {
+            "normalization_words": str(seen.normalization) if seen.normalization else "unknown"
+        }
 
     if not path.is_file():
         return find()

@@ -8,7 +8,7 @@ from typing import Any
 from vaekit.checkpoints.families import Config
 from vaekit.checkpoints.fingerprint import Identity, from_json
 from vaekit.checkpoints.tables import table
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Kind:
     name: str
     family: str
     match: Mapping[str, Any]
-    frame: LatentFrame | None
-    frame_in: str = ""
-    """Where a file of this kind tells its frame, for kinds without one of their own."""
-    frameless: str = ""
-    """Why nobody can tell a frame, for kinds whose latents no diffusion model sees."""
+    normalization: LatentNormalization | None
+    normalization_in: str = ""
+    """Where a file of this kind tells its normalization, for kinds without one of their own."""
+    no_normalization: str = ""
+    """Why nobody can tell a normalization, for kinds whose latents no diffusion model sees."""
     not_in: tuple[str, ...] = ()
     """Layouts that its family has and that cannot express this kind."""
     latents: LatentStatistics | None = None
@@ -38,7 +38,7 @@ class Kind:
     colours: tuple[tuple[float, ...], ...] | None = None
     """Red, green and blue for one unit of each latent channel: the linear map of fast previews, up to a factor."""
     same_weights_as: str = ""
-    """The kind whose weights, or ones that cannot be told from them, this one sees in another frame."""
+    """The kind whose weights, or ones that cannot be told from them, this one sees in another normalization."""
     model_name: str = ""
     """What a config.json beside a file of this kind calls the model, where its authors' does and shapes do not tell."""
 
@@ -79,8 +79,8 @@ class Card:
     maker: str = ""
     """The repository on the Hub of those who made it, "owner/name": what a fine-tune is said to come from. Empty where
     that is not known for sure, and where others put its copies there."""
-    own_frame: LatentFrame | None = None
-    """The frame of a latent space of its own."""
+    own_normalization: LatentNormalization | None = None
+    """The normalization of a latent space of its own."""
     fp16: str = "unknown"
     """"safe", "unsafe" (it overflows) or "unknown"."""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -93,10 +93,10 @@ class Card:
     measured: str = ""
 
     @property
-    def frame(self) -> LatentFrame | None:
-        """The frame of its latents, if that is known and not beside its weights."""
+    def normalization(self) -> LatentNormalization | None:
+        """The normalization of its latents, if that is known and not beside its weights."""
         kind = kind_named(self.kind)
-        return self.own_frame if kind is None else kind.frame
+        return self.own_normalization if kind is None else kind.normalization
 
     @property
     def packaged(self) -> str:
@@ -112,9 +112,9 @@ def kinds() -> tuple[Kind, ...]:
             entry["name"],
             entry["family"],
             _frozen(entry["match"]),
-            _frame(entry.get("frame")),
-            frame_in=entry.get("frame_in", ""),
-            frameless=entry.get("frameless", ""),
+            _normalization(entry.get("normalization")),
+            normalization_in=entry.get("normalization_in", ""),
+            no_normalization=entry.get("no_normalization", ""),
             not_in=tuple(entry.get("not_in", ())),
             latents=_statistics(entry.get("latents")),
             colours=tuple(map(tuple, entry["colours"])) if "colours" in entry else None,
@@ -146,15 +146,17 @@ def matching_kinds(family: str, config: Config) -> tuple[Kind, ...]:
     return tuple(kind for kind in kinds() if kind.fits(family, config))
 
 
-def kinds_of_latents(channels: int, family: str | None = None, frame: LatentFrame | None = None) -> tuple[Kind, ...]:
-    """The kinds whose latents have so many channels and, where it is known, this frame; else those without a frame."""
+def kinds_of_latents(
+    channels: int, family: str | None = None, normalization: LatentNormalization | None = None
+) -> tuple[Kind, ...]:
+    """The kinds whose latents have so many channels and, where it is known, this normalization; else those without."""
     alike = [
         kind for kind in kinds() if kind.match.get("latent_channels") == channels and family in (None, kind.family)
     ]
-    if frame is None:
+    if normalization is None:
         return tuple(alike)
-    same = tuple(kind for kind in alike if kind.frame == frame)
-    return same or tuple(kind for kind in alike if kind.frame is None)
+    same = tuple(kind for kind in alike if kind.normalization == normalization)
+    return same or tuple(kind for kind in alike if kind.normalization is None)
 
 
 def makers(channels: int) -> str:
@@ -162,31 +164,30 @@ def makers(channels: int) -> str:
     return " or ".join(kind.name for kind in kinds_of_latents(channels))
 
 
-def agreed_frame(candidates: Sequence[Kind]) -> LatentFrame | None:
-    """The frame that all candidates share; None where they differ or there is none."""
-    frames = {kind.frame for kind in candidates}
-    return frames.pop() if len(frames) == 1 else None
+def agreed_normalization(candidates: Sequence[Kind]) -> LatentNormalization | None:
+    """The normalization that all candidates share; None where they differ or there is none."""
+    normalizations = {kind.normalization for kind in candidates}
+    return normalizations.pop() if len(normalizations) == 1 else None
 
 
 def _card(entry: dict[str, Any]) -> Card:
     files = tuple(CardFile(**file) for file in entry["file"])
     weights = from_json(entry["weights"]) if "weights" in entry else None
-    facts = {key: value for key, value in entry.items() if key not in ("file", "weights", "frame")}
-    return Card(files=files, weights=weights, own_frame=_frame(entry.get("frame")), **facts)
+    facts = {key: value for key, value in entry.items() if key not in ("file", "weights", "normalization")}
+    return Card(files=files, weights=weights, own_normalization=_normalization(entry.get("normalization")), **facts)
 
 
 def _frozen(match: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in match.items()}
 
 
-def _frame(entry: dict[str, list[float]] | None) -> LatentFrame | None:
+def _normalization(entry: dict[str, list[float]] | None) -> LatentNormalization | None:
     """A scale and a shift; or a mean, a standard deviation, and the one that latents are brought to: 1 if left out."""
     if entry is None:
         return None
     if "std" in entry:
-        to_std = entry.get("to_std", [1.0])[0]
-        return LatentFrame(tuple(entry["mean"]), tuple(to_std / std for std in entry["std"]))
-    return LatentFrame(shift=tuple(entry["shift"]), scale=tuple(entry["scale"]))
+        return LatentNormalization.from_mean_and_std(entry["mean"], entry["std"], entry.get("to_std", [1.0])[0])
+    return LatentNormalization(shift=tuple(entry["shift"]), scale=tuple(entry["scale"]))
 
 
 def _statistics(entry: dict[str, list[float]] | None) -> LatentStatistics | None:

@@ -1,4 +1,4 @@
-"""Playground 2.5's frame, which stands in its whole checkpoint as two tensors beside the weights.
+"""Playground 2.5's normalization, which stands in its whole checkpoint as two tensors beside the weights.
 
     shift = edm_mean        scale = 0.5 / edm_std        one of each for a latent channel, stored as (1, z, 1, 1)
 
@@ -13,13 +13,13 @@ import torch
 
 from vaekit.checkpoints.locate import EDM_MEAN, EDM_STD, Found
 from vaekit.errors import WrongTensors, shorten
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 DATA_STD = 0.5
 
 
-def read_edm_frame(path: Path, parts: Sequence[Found], latent_channels: int) -> LatentFrame | None:
-    """The frame in the first file that has one; None where none has.
+def read_edm_normalization(path: Path, parts: Sequence[Found], latent_channels: int) -> LatentNormalization | None:
+    """The normalization in the first file that has one; None where none has.
 
     Raises:
         WrongTensors: one of the two is missing, they are misshapen, not finite, or a deviation is not positive.
@@ -34,7 +34,7 @@ def read_edm_frame(path: Path, parts: Sequence[Found], latent_channels: int) -> 
             read = part.file.read(names)
             mean, std = (read[name].double().flatten() for name in (EDM_MEAN, EDM_STD))
             if torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all():
-                return LatentFrame(tuple(mean.tolist()), tuple((DATA_STD / std).tolist()))
+                return LatentNormalization.from_mean_and_std(mean.tolist(), std.tolist(), DATA_STD)
         raise WrongTensors(
             f"{path} has {shorten(names)} for its latents, but not a usable pair.",
             f"Expected {EDM_MEAN} and {EDM_STD}, finite numbers for each of {latent_channels} channels.",

@@ -13,7 +13,7 @@ from vaekit.checkpoints.saving import TORCH_ENDINGS, write
 from vaekit.checkpoints.settling import settle
 from vaekit.checkpoints.weights import weights_in
 from vaekit.errors import BadCheckpoint, CannotWrite, NotFound
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 SHARD = re.compile(r"-\d{2,6}-of-\d{2,6}\.")
 """How the parts of a sharded checkpoint are called; nothing inside one tells that there are others."""
@@ -31,8 +31,8 @@ class Extracted:
     """What stood in front of the VAE's names."""
     layout: str
     halves: tuple[str, ...]
-    frame: LatentFrame | None
-    frame_source: str
+    normalization: LatentNormalization | None
+    normalization_source: str
     tensors: int
     nbytes: int
     """Of the weights."""
@@ -43,7 +43,7 @@ def extract(
 ) -> Extracted:
     """Write the VAE of a whole checkpoint into a file of its own, in the dtype that it has, by copying bytes.
 
-    The checkpoint around it tells its frame where shapes cannot, and the new file says it in its metadata.
+    The checkpoint around it tells its normalization where shapes cannot, and the new file says it in its metadata.
 
     Args:
         checkpoint: one safetensors file or torch checkpoint.
@@ -75,8 +75,8 @@ def extract(
         prefix=identified.parts[0].prefix,
         layout=layout or default,
         halves=identified.halves,
-        frame=identified.frame,
-        frame_source=identified.frame_source,
+        normalization=identified.normalization,
+        normalization_source=identified.normalization_source,
         tensors=len(weights.tensors),
         nbytes=sum(piece.nbytes for piece in weights.tensors.values()),
     )

@@ -1,6 +1,6 @@
-"""What VAE is in this file or folder: family, layout, config and frame, from keys, shapes and metadata.
+"""What VAE is in this file or folder: family, layout, config and normalization, from keys, shapes and metadata.
 
-Nothing is read here but headers, and the few numbers of a frame that stands in the file as tensors. `load` and
+Nothing is read here but headers, and the few numbers of a normalization that stands in the file as tensors. `load` and
 `inspect` both start from the answer.
 """
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.checkpoints.cards import Kind, matching_kinds
-from vaekit.checkpoints.edm_frame import read_edm_frame
+from vaekit.checkpoints.edm_frame import read_edm_normalization
 from vaekit.checkpoints.families import HALVES, Config, Family, blueprint, family_of
 from vaekit.checkpoints.families.convolutional import told_padding
 from vaekit.checkpoints.formats.files import check_readable
-from vaekit.checkpoints.frames import find_frame
+from vaekit.checkpoints.frames import find_normalization
 from vaekit.checkpoints.locate import Found, check_one_vae, gather, locate
 from vaekit.checkpoints.metadata import read_config
 from vaekit.checkpoints.statistics import read_statistics
 from vaekit.checkpoints.surroundings import Model, model_around
 from vaekit.checkpoints.telltales import not_runnable
 from vaekit.errors import UnknownVAE, WrongTensors, shorten
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Identified:
     config: Config
     parts: tuple[Found, ...]
     kinds: tuple[Kind, ...]
-    frame: LatentFrame | None
-    frame_source: str
-    """How the frame is known, or why it is not; a phrase."""
+    normalization: LatentNormalization | None
+    normalization_source: str
+    """How the normalization is known, or why it is not; a phrase."""
     around: Model | None = None
     """The diffusion model whose whole checkpoint this is, as far as its tensors tell."""
     padding_source: str = ""
@@ -97,10 +97,10 @@ def identify_parts(path: Path, parts: tuple[Found, ...], settings: Mapping[str, 
     told = parts[0].layout.tells | words
     config = family.complete(config, told, settings)
     statistics = read_statistics(path, parts, config.latent_channels, settings)
-    edm = read_edm_frame(path, parts, config.latent_channels)
+    edm = read_edm_normalization(path, parts, config.latent_channels)
     around = model_around(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
-    frame = find_frame(family, config, metadata, settings, statistics, edm, around)
-    identified = Identified(path, family, config, parts, *frame, around, padding_source(metadata, settings))
+    normalization = find_normalization(family, config, metadata, settings, statistics, edm, around)
+    identified = Identified(path, family, config, parts, *normalization, around, padding_source(metadata, settings))
     check_tensors(identified)
     return identified
 

@@ -15,11 +15,11 @@ from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
 from vaekit.checkpoints.identify import Identified, identify_parts
 from vaekit.checkpoints.locate import gather, locate
 from vaekit.checkpoints.recognising import Recognition, recognise
-from vaekit.checkpoints.settling import hashes_of, settled_by, with_measured_frame, with_measured_padding
+from vaekit.checkpoints.settling import hashes_of, settled_by, with_measured_normalization, with_measured_padding
 from vaekit.checkpoints.telltales import recognise as recognise_family
 from vaekit.errors import NotRunnable
 from vaekit.nets.config import compression, picture_size
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Inspection:
     """Side of the only pictures that the VAE takes; None where it takes any size."""
     compression: float | None
     """Numbers in a picture for each number in its latent."""
-    frame: LatentFrame | None
-    frame_source: str
+    normalization: LatentNormalization | None
+    normalization_source: str
     padding_source: str
     """How the padding in the config is known; empty where nobody told it, or where the nets have one padding only."""
     parameters: int
@@ -65,7 +65,7 @@ class Inspection:
     problems: tuple[str, ...]
     """What a user should know before relying on this file."""
     runnable: bool = True
-    """False for a VAE that is only recognised: it has no config, frame or fingerprint here."""
+    """False for a VAE that is only recognised: it has no config, normalization or fingerprint here."""
 
 
 def inspect(name_or_path: str | Path, *, hash: bool = True, measure: bool = True) -> Inspection:
@@ -76,7 +76,7 @@ def inspect(name_or_path: str | Path, *, hash: bool = True, measure: bool = True
         hash: whether to read all weights, once until the file changes, to hash them and look them up among the known
             VAEs. Without, only headers are read, and shape twins stay apart only as far as the file tells.
         measure: whether to run the VAE on built-in pictures, once until the file changes, where nothing else tells its
-            frame or its padding.
+            normalization or its padding.
 
     Raises:
         NotFound, BadCheckpoint, UnknownVAE (but for NotRunnable), WrongTensors: see `vaekit.errors`.
@@ -99,7 +99,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
     identified = settled_by(identified, recognition)
     if measure:
         network = Network()
-        identified = with_measured_padding(with_measured_frame(identified, network), network)
+        identified = with_measured_padding(with_measured_normalization(identified, network), network)
     config = identified.config
     return Inspection(
         path=str(path),
@@ -113,8 +113,8 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         factor=config.factor,
         picture_size=picture_size(config),
         compression=compression(config),
-        frame=identified.frame,
-        frame_source=identified.frame_source,
+        normalization=identified.normalization,
+        normalization_source=identified.normalization_source,
         padding_source=identified.padding_source,
         parameters=sum(math.prod(spec.shape) for spec in specs),
         dtypes=dtypes_of(specs),
@@ -153,8 +153,8 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
         factor=known.factor,
         picture_size=None,
         compression=None,
-        frame=None,
-        frame_source="it is not looked for in a VAE that is not run",
+        normalization=None,
+        normalization_source="it is not looked for in a VAE that is not run",
         padding_source="",
         parameters=sum(math.prod(spec.shape) for spec in specs.values()),
         dtypes=dtypes_of(specs.values()),
@@ -182,8 +182,8 @@ def problems(identified: Identified) -> list[str]:
         half = identified.halves[0]
         verb, other = ("encode", "decode") if half == "encoder" else ("decode", "encode")
         told.append(f"Only the {half} is here: it can {verb}, not {other}.")
-    if identified.frame is None:
-        told.append(f"The frame is unknown: {identified.frame_source}.")
+    if identified.normalization is None:
+        told.append(f"The normalization is unknown: {identified.normalization_source}.")
     ignored = sum(part.ignored for part in identified.parts)
     if ignored:
         told.append(f"{ignored:,} other tensors of the file are not part of the VAE.")

@@ -3,7 +3,7 @@
 A safetensors file with `mean` (1, z, i, j) and, for a Gaussian posterior, `log_variance`, both raw and in fp32, so
 that sampling stays possible. Of other posteriors only the most probable latent is kept: of a vector quantiser its
 codebook vectors without their indices, of choices the chosen ones without their probabilities. The metadata holds the
-VAE's fingerprint, family, frame and factor, and the size of the picture in pixels.
+VAE's fingerprint, family, normalization and factor, and the size of the picture in pixels.
 """
 
 import json
@@ -20,15 +20,17 @@ from torch import Tensor
 from vaekit.checkpoints.cards import kinds_of_latents
 from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.formats.files import open_tensors
-from vaekit.checkpoints.frames import frame_words
-from vaekit.checkpoints.metadata import frame_text, read_frame, spans
+from vaekit.checkpoints.metadata import NORMALIZATION, normalization_text, read_normalization
 from vaekit.checkpoints.saving import family_and_config, write_tensors
 from vaekit.distributions import DiagonalGaussian, Point, Posterior
 from vaekit.errors import BadCheckpoint, BadLatent, LatentMismatch, NotFound, legible
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 from vaekit.whole_files import whole_file
 
-VERSION = "1"
+VERSION = "2"
+READABLE = ("1", VERSION)
+"""Version 1 has the normalization under the key that `metadata.read_normalization` knows as the old one."""
 ENDING = ".latent.safetensors"
 FINGERPRINT = re.compile("[0-9a-f]{64}")
 
@@ -41,18 +43,18 @@ class LatentSpace:
     family: str
     channels: int
     factor: int
-    frame: LatentFrame | None
+    normalization: LatentNormalization | None
 
     @property
     def owners(self) -> str:
-        """Whose latents these may be, by family, channels and frame; empty where nobody's are like them."""
-        fitting = kinds_of_latents(self.channels, self.family, self.frame)
+        """Whose latents these may be, by family, channels and normalization; empty where nobody's are like them."""
+        fitting = kinds_of_latents(self.channels, self.family, self.normalization)
         return " or ".join(kind.name for kind in fitting)
 
     def __str__(self) -> str:
-        frame = "unknown frame" if self.frame is None else frame_words(self.frame)
+        normalization = "unknown normalization" if self.normalization is None else str(self.normalization)
         like = f" like {self.owners}" if self.owners else ""
-        facts = f"{self.channels} channels, 1/{self.factor} size, {frame}"
+        facts = f"{self.channels} channels, 1/{self.factor} size, {normalization}"
         return f"{self.family!r} VAE{like} {self.fingerprint[:10]} ({facts})"
 
 
@@ -69,7 +71,7 @@ class LatentFile:
 def space_of(vae: VAE) -> LatentSpace:
     """The latent space of a VAE. Hashes the weights: ask once for many pictures."""
     family, config = family_and_config(vae)
-    return LatentSpace(fingerprint(vae), family.name, config.latent_channels, config.factor, vae.frame)
+    return LatentSpace(fingerprint(vae), family.name, config.latent_channels, config.factor, vae.normalization)
 
 
 def save_latent(path: Path, latent: LatentFile) -> None:
@@ -88,8 +90,8 @@ def save_latent(path: Path, latent: LatentFile) -> None:
         "vaekit.family": space.family,
         "vaekit.factor": str(space.factor),
         "vaekit.size": json.dumps([latent.height, latent.width]),
+        NORMALIZATION: normalization_text(space.normalization),
     }
-    metadata["vaekit.frame"] = frame_text(space.frame)
     with whole_file(path) as temporary:
         plain = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}
         write_tensors(plain, temporary, metadata, path)
@@ -106,10 +108,10 @@ def load_latent(path: Path) -> LatentFile:
         file = open_tensors(path)
     except BadCheckpoint as error:
         raise BadLatent(error.found, "Expected a latent file, as `vaekit encode` writes it.", error.remedy) from error
-    if file.metadata.get("vaekit.latent") != VERSION or "mean" not in file.specs:
+    if file.metadata.get("vaekit.latent") not in READABLE or "mean" not in file.specs:
         raise BadLatent(
             f"{path} is a weights file, or latents of another program.",
-            f"Expected a latent file of version {VERSION}, as `vaekit encode` writes it.",
+            f"Expected a latent file of version {' or '.join(READABLE)}, as `vaekit encode` writes it.",
             "Encode the picture again with `vaekit encode`.",
         )
     tensors = file.read(name for name in ("mean", "log_variance") if name in file.specs)
@@ -168,17 +170,17 @@ def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[L
             f"Expected at most {mean.shape[3] * factor}x{mean.shape[2] * factor} for these latents.",
             "Encode the picture again with `vaekit encode`.",
         )
-    frame = read_frame(metadata)
+    normalization = read_normalization(metadata)
     channels = mean.shape[1]
-    known = frame if frame is not None and spans(frame, channels) else None
+    known = normalization if normalization is not None and normalization.fits(channels) else None
     return LatentSpace(maker, family, channels, factor, known), height, width
 
 
 def check_readable(path: Path, made_by: LatentSpace, given: LatentSpace) -> str | None:
-    """Whether a VAE can read latents that another made: same weights, or same channels, factor and frame.
+    """Whether a VAE can read latents that another made: same weights, or same channels, factor and normalization.
 
     Returns:
-        A caution in words where nothing speaks against it but the frames are not both known; else None.
+        A caution in words where nothing speaks against it but the normalizations are not both known; else None.
 
     Raises:
         LatentMismatch: the spaces differ.
@@ -193,21 +195,21 @@ def check_readable(path: Path, made_by: LatentSpace, given: LatentSpace) -> str 
         )
         if theirs != ours
     ]
-    if not may_agree(made_by.frame, given.frame):
-        differing.append("different frames")
+    if not may_agree(made_by.normalization, given.normalization):
+        differing.append("different normalizations")
     if differing:
         raise LatentMismatch(
             f"{path} was made by a {made_by}, and the VAE given is a {given}: {'; '.join(differing)}.",
-            "Expected the VAE that made the latents, or one with the same channels, factor and frame.",
+            "Expected the VAE that made the latents, or one with the same channels, factor and normalization.",
             f"Decode with {made_by.owners or 'that VAE'}, or encode the picture again with this one.",
         )
-    if None in (made_by.frame, given.frame):
+    if None in (made_by.normalization, given.normalization):
         return f"{path} was made by another VAE, and whether the two share a latent space cannot be told: {made_by}."
     return None
 
 
-def may_agree(theirs: LatentFrame | None, ours: LatentFrame | None) -> bool:
-    """Whether two frames are equal up to rounding, as far as both are known."""
+def may_agree(theirs: LatentNormalization | None, ours: LatentNormalization | None) -> bool:
+    """Whether two normalizations are equal up to rounding, as far as both are known."""
     if theirs is None or ours is None:
         return True
     if (theirs.patch, len(theirs.shift), len(theirs.scale)) != (ours.patch, len(ours.shift), len(ours.scale)):

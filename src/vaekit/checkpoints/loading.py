@@ -19,10 +19,10 @@ def load(
 ) -> VAE:
     """Load a VAE in evaluation mode, with the dtype that its file has.
 
-    Where the file's headers leave the frame or the padding open (SD1 or SDXL?), its weights are hashed and looked up
-    among the known VAEs. Without a card they are measured: their frame, if they have the shapes of published models;
-    their padding, if they are convolutional. That takes seconds once, and is remembered; with `kind` and `padding`
-    given, nothing has to be found out. A frame that nobody knows stays None.
+    Where the file's headers leave the normalization or the padding open (SD1 or SDXL?), its weights are hashed and
+    looked up among the known VAEs. Without a card they are measured: their normalization, if they have the shapes of
+    published models; their padding, if they are convolutional. That takes seconds once, and is remembered; with `kind`
+    and `padding` given, nothing is measured. An unknown normalization stays None.
 
     Args:
         name_or_path: the name of a known VAE ("builtin") or of a file in a models folder, a weights file, a diffusers

@@ -20,7 +20,7 @@ FEWEST_KEYS = 8
 TRAINING_LEFTOVERS = ("loss.", "model_ema.")
 """Keys that training code leaves beside the weights of an autoencoder: dropped, and counted as ignored."""
 EDM_MEAN, EDM_STD = "edm_mean", "edm_std"
-"""Tensors beside the weights that tell Playground 2.5's frame; see `edm_frame.py`."""
+"""Tensors beside the weights that tell Playground 2.5's normalization; see `edm_frame.py`."""
 OUTSIDE_NETS = frozenset(native for native, _ in STATISTICS)
 
 
@@ -35,7 +35,7 @@ class Found:
     names: Mapping[str, str]
     """Native key -> key in the file, for the weights."""
     statistics: Mapping[str, str]
-    """Native key -> key in the file, for tensors that tell the frame and belong to no net; see `statistics.py`."""
+    """Native key -> key in the file, for tensors of the normalization, which belong to no net; see `statistics.py`."""
     ignored: int
     """Tensors of the file that do not belong to the VAE."""
 

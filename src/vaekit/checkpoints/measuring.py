@@ -121,7 +121,7 @@ def pictures_for(vae: VAE) -> Images:
         raise BadPicture(
             f"This VAE takes pictures of {channels} channels.",
             "There are built-in pictures for one channel and for three.",
-            "Its latents cannot be measured; tell the frame instead.",
+            "Its latents cannot be measured; tell the normalization instead.",
         )
     side = factor * math.ceil(SIDE / factor)
     coloured = dead_leaves(PICTURES, (side, side), Generator().manual_seed(SEED))
@@ -140,7 +140,7 @@ def nearest_kind(measured: MeasuredLatents, candidates: Sequence[Kind]) -> Verdi
     """The candidate whose latents look like the measured ones, with a confidence; never a silent default.
 
     Candidates that share the weights of another (`same_weights_as`) cannot be measured and are left out; so are those
-    of which neither statistics nor a frame are known.
+    of which neither statistics nor a normalization are known.
     """
     if not all(math.isfinite(value) for value in (*measured.mean, *measured.std)):
         return Verdict(None, 0.0, "unknown: the latents are not finite")
@@ -168,24 +168,28 @@ def nearest_kind(measured: MeasuredLatents, candidates: Sequence[Kind]) -> Verdi
 
 def nominal(kind: Kind) -> str:
     """The scale of a kind that has one number for all channels, as a fraction."""
-    if kind.frame is None or len(kind.frame.scale) > 1:
+    if kind.normalization is None or len(kind.normalization.scale) > 1:
         return ""
-    return f" ({kind.frame.scale[0]:g} = 1/{1 / kind.frame.scale[0]:.3g})"
+    return f" ({kind.normalization.scale[0]:g} = 1/{1 / kind.normalization.scale[0]:.3g})"
 
 
 def is_comparable(kind: Kind, measured: MeasuredLatents) -> bool:
     """Whether it is known how the latents of a kind should look, for as many channels as were measured."""
     if kind.latents is not None:
         return len(kind.latents.mean) == len(kind.latents.std) == len(measured.mean)
-    return kind.frame is not None and kind.frame.patch == 1 and len(kind.frame.scale) == len(kind.frame.shift) == 1
+    return (
+        kind.normalization is not None
+        and kind.normalization.patch == 1
+        and len(kind.normalization.scale) == len(kind.normalization.shift) == 1
+    )
 
 
 def expected_std(kind: Kind) -> float:
     """The pooled deviation of a comparable kind: over photographs where that is known, else what its scale implies."""
     if kind.latents is not None:
         return MeasuredLatents(kind.latents.mean, kind.latents.std).pooled_std
-    assert kind.frame is not None
-    return 1 / abs(kind.frame.scale[0])
+    assert kind.normalization is not None
+    return 1 / abs(kind.normalization.scale[0])
 
 
 def log_density(measured: MeasuredLatents, kind: Kind | None, any_scale: bool = False) -> float:
@@ -198,9 +202,9 @@ def log_density(measured: MeasuredLatents, kind: Kind | None, any_scale: bool = 
         ratio, common = away.mean().exp(), ANY_SCALE if any_scale else COMMON_SPREAD
         return normal(mean - ratio * expected, MEAN_SPREAD * ratio * typical) + shared(away, OWN_SPREAD, common)
     size = deviation.mean().exp().expand_as(mean)
-    if kind is not None and kind.frame is not None and not any_scale:
-        away = deviation + math.log(abs(kind.frame.scale[0])) - VAGUE_OFFSET
-        return normal(mean - kind.frame.shift[0], size) + shared(away, VAGUE_OWN_SPREAD, VAGUE_COMMON_SPREAD)
+    if kind is not None and kind.normalization is not None and not any_scale:
+        away = deviation + math.log(abs(kind.normalization.scale[0])) - VAGUE_OFFSET
+        return normal(mean - kind.normalization.shift[0], size) + shared(away, VAGUE_OWN_SPREAD, VAGUE_COMMON_SPREAD)
     return normal(mean, size) + shared(deviation, VAGUE_OWN_SPREAD, ANY_VAGUE_SCALE)
 
 

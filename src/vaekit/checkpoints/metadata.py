@@ -1,26 +1,28 @@
 """What vaekit writes into the metadata of a safetensors file beside the tensors, and reads back.
 
-Weights cannot tell the number of norm groups or the frame; a file that vaekit wrote says both. All of it is optional:
-a file without it is read by its shapes alone.
+Weights cannot tell the number of norm groups or the normalization; a file that vaekit wrote says both. All of it is
+optional: a file without it is read by its shapes alone.
 """
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 from vaekit.checkpoints.families import Config
 from vaekit.nets.kl import ZEROS
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
-VERSION = "1"
+VERSION = "2"
+NORMALIZATION, NORMALIZATION_V1 = "vaekit.normalization", "vaekit.frame"
+"""The key of the normalization, and what it was called in version 1, which is still read."""
 UNKNOWN = "null"
-"""The frame of a VAE whose frame nobody knows. Left out, its shapes might speak for it."""
-LARGEST_PATCH = 16
+"""A normalization that is unknown. Without an entry, the shapes of the weights might be taken to imply one."""
 
 
-def describe(family: str, config: Config, frame: LatentFrame | None, padding_known: bool = True) -> dict[str, str]:
+def describe(
+    family: str, config: Config, normalization: LatentNormalization | None, padding_known: bool = True
+) -> dict[str, str]:
     """Metadata for a file with these weights.
 
     Args:
@@ -32,7 +34,7 @@ def describe(family: str, config: Config, frame: LatentFrame | None, padding_kno
         "vaekit.version": VERSION,
         "vaekit.family": family,
         "vaekit.config": json.dumps(told_config(config, padding_known)),
-        "vaekit.frame": frame_text(frame),
+        NORMALIZATION: normalization_text(normalization),
     }
 
 
@@ -42,38 +44,23 @@ def told_config(config: Config, padding_known: bool) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if padding_known or (name, value) != ("padding", ZEROS)}
 
 
-def frame_text(frame: LatentFrame | None) -> str:
-    """A frame as JSON."""
-    return UNKNOWN if frame is None else json.dumps(dataclasses.asdict(frame))
+def normalization_text(normalization: LatentNormalization | None) -> str:
+    """A normalization as JSON."""
+    return UNKNOWN if normalization is None else json.dumps(normalization.as_json())
 
 
-def read_frame(metadata: Mapping[str, str]) -> LatentFrame | None:
-    """The frame that the metadata tells, if it tells one that can be understood."""
-    entry = _json_object(metadata.get("vaekit.frame"))
-    return sound_frame(entry.get("shift"), entry.get("scale"), entry.get("patch"))
+def read_normalization(metadata: Mapping[str, str]) -> LatentNormalization | None:
+    """The normalization in the metadata; None where there is none that makes sense."""
+    return LatentNormalization.from_json(_json_object(_normalization_entry(metadata)))
 
 
-def sound_frame(shift: object, scale: object, patch: object = 1) -> LatentFrame | None:
-    """A frame from what a file tells; None where that is not finite numbers, or has a scale that nothing can undo."""
-    if not (_are_numbers(shift) and _are_numbers(scale) and all(scale)):
-        return None
-    if type(patch) is not int or not 1 <= patch <= LARGEST_PATCH:
-        return None
-    return LatentFrame(tuple(map(float, shift)), tuple(map(float, scale)), patch)
+def says_unknown(metadata: Mapping[str, str]) -> bool:
+    """Whether the metadata states that the normalization was unknown when the file was written."""
+    return _normalization_entry(metadata) == UNKNOWN
 
 
-def spans(frame: LatentFrame, latent_channels: int) -> bool:
-    """Whether a frame has one value for all channels, or one for each that there is after rearrangement."""
-    lengths = {1, latent_channels * frame.patch**2}
-    return len(frame.shift) in lengths and len(frame.scale) in lengths
-
-
-def _are_numbers(values: object) -> TypeGuard[list[float]]:
-    return (
-        isinstance(values, list)
-        and bool(values)
-        and all(type(value) in (int, float) and abs(value) <= sys.float_info.max for value in values)
-    )
+def _normalization_entry(metadata: Mapping[str, str]) -> str | None:
+    return metadata.get(NORMALIZATION, metadata.get(NORMALIZATION_V1))
 
 
 def read_family(metadata: Mapping[str, str]) -> str | None:

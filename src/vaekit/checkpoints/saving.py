@@ -109,7 +109,9 @@ def _write_one_file(weights: Weights, path: Path, layout: Layout, progress: Prog
 
 def metadata_of(weights: Weights) -> dict[str, str]:
     """What stands beside the tensors in a file of vaekit's."""
-    return describe(weights.family.name, weights.config, weights.frame, weights.padding_known) | dict(weights.notes)
+    return describe(weights.family.name, weights.config, weights.normalization, weights.padding_known) | dict(
+        weights.notes
+    )
 
 
 def write_pieces(
@@ -156,7 +158,7 @@ def alone(tensor: Tensor) -> Tensor:
 
 def _write_diffusers_folder(weights: Weights, path: Path, progress: Progress | None) -> None:
     both_halves(weights.halves, "diffusers")
-    settings = weights.family.diffusers(weights.config, weights.frame)
+    settings = weights.family.diffusers(weights.config, weights.normalization)
     pieces = weights.pieces(required_layout("diffusers", weights.family, weights.config))
     with whole_folder(path) as temporary:
         write_pieces(pieces, temporary / DIFFUSERS_WEIGHTS, {"format": "pt", **weights.notes}, path, progress)

@@ -26,7 +26,7 @@ from vaekit.nets.config import picture_size
 from vaekit.nets.kl import PADDINGS, ZEROS, KLConfig
 
 OVERRIDDEN = "what you said"
-"""The source of a frame or a padding that the user states."""
+"""The source of a normalization or a padding that the user states."""
 
 
 def settle(
@@ -36,10 +36,10 @@ def settle(
     measure: bool = True,
     network: Network | None = None,
 ) -> Identified:
-    """The same VAE with its frame and padding, where the file leaves them open and they can be known.
+    """The same VAE with its normalization and padding, where the file leaves them open and they can be known.
 
-    Weights are hashed and looked up; those without a card are measured: their padding, and their frame if they have the
-    shapes of published models that share shapes with others. That takes seconds the first time, and is cached.
+    Weights are hashed and looked up; those without a card are measured: their padding, and their normalization if they
+    have the shapes of published models that share shapes with others. That takes seconds the first time, and is cached.
 
     Args:
         identified: what `identify` returns.
@@ -62,13 +62,13 @@ def settle(
         return identified
     network = network or Network()
     if identified.kinds:  # of other shapes there is nothing to compare with
-        identified = with_measured_frame(identified, network)
+        identified = with_measured_normalization(identified, network)
     return with_measured_padding(identified, network)
 
 
 def is_open(identified: Identified) -> bool:
-    """Whether the file leaves the frame or the padding open."""
-    return identified.frame is None or padding_is_open(identified)
+    """Whether the file leaves the normalization or the padding open."""
+    return identified.normalization is None or padding_is_open(identified)
 
 
 def padding_is_open(identified: Identified) -> bool:
@@ -97,7 +97,9 @@ def of_kind(identified: Identified, name: str) -> Identified:
             f"Expected a {kind.family!r} autoencoder with {dict(kind.match)}.",
             "Leave the kind out, or give another file.",
         )
-    return dataclasses.replace(identified, kinds=(kind,), frame=kind.frame, frame_source=OVERRIDDEN)
+    return dataclasses.replace(
+        identified, kinds=(kind,), normalization=kind.normalization, normalization_source=OVERRIDDEN
+    )
 
 
 def names_of(kind: str) -> set[str]:
@@ -139,15 +141,17 @@ def recognise_file(identified: Identified) -> Recognition:
 
 
 def settled_by(identified: Identified, recognition: Recognition) -> Identified:
-    """What recognising the weights says about the frame and the config."""
+    """What recognising the weights says about the normalization and the config."""
     card = recognition.card
     if card is not None:
         identified = with_card(identified, card)
     source = card or recognition.same_encoder
-    if identified.frame is not None or source is None or source.frame is None:
+    if identified.normalization is not None or source is None or source.normalization is None:
         return identified
     how = f"the card of {source.name}, recognised {recognition.how}" if card else f"its encoder, that of {source.name}"
-    return dataclasses.replace(identified, frame=source.frame, frame_source=how, kinds=kinds_of(source, identified))
+    return dataclasses.replace(
+        identified, normalization=source.normalization, normalization_source=how, kinds=kinds_of(source, identified)
+    )
 
 
 def with_card(identified: Identified, card: Card) -> Identified:
@@ -168,17 +172,19 @@ def kinds_of(card: Card, identified: Identified) -> tuple[Kind, ...]:
     return identified.kinds if known is None else (known,)
 
 
-def with_measured_frame(identified: Identified, network: Network) -> Identified:
-    """The VAE with the frame of the known kind that its latents look like, or with the reason why it has none."""
-    if identified.frame is not None or picture_size(identified.config) is not None:
+def with_measured_normalization(identified: Identified, network: Network) -> Identified:
+    """The VAE with the normalization of the known kind that its latents look like, or the reason why it has none."""
+    if identified.normalization is not None or picture_size(identified.config) is not None:
         return identified
     try:
         verdict = nearest_kind(latents_of(identified, network), identified.kinds)
     except (HalfMissing, BadPicture):
         return identified
     if verdict.kind is None:
-        return dataclasses.replace(identified, frame_source=verdict.words.removeprefix("unknown, "))
-    return dataclasses.replace(identified, frame=verdict.kind.frame, frame_source=verdict.words, kinds=(verdict.kind,))
+        return dataclasses.replace(identified, normalization_source=verdict.words.removeprefix("unknown, "))
+    return dataclasses.replace(
+        identified, normalization=verdict.kind.normalization, normalization_source=verdict.words, kinds=(verdict.kind,)
+    )
 
 
 def with_measured_padding(identified: Identified, network: Network) -> Identified:
@@ -209,7 +215,7 @@ def hashes_of(identified: Identified) -> Hashes:
 
 
 def numbers_in(identified: Identified) -> list[Numbers]:
-    """The tensors of the nets, without those that only tell the frame; nothing is read yet."""
+    """The tensors of the nets, without those that only tell the normalization; nothing is read yet."""
     pieces = sorted(weights_in(identified).tensors.items())
     return [Numbers(key, piece.shape, piece.parts) for key, piece in pieces if key not in OUTSIDE_NETS]
 

@@ -1,21 +1,21 @@
-"""Reading the frame that stands in a file as tensors (`families/batch_norm.py` knows what they mean)."""
+"""Reading the normalization that stands in a file as tensors (`families/batch_norm.py` knows what they mean)."""
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaekit.checkpoints.families.batch_norm import COUNT, EPSILON, MEAN, PATCH, VARIANCE, frame_of
+from vaekit.checkpoints.families.batch_norm import COUNT, EPSILON, MEAN, PATCH, VARIANCE, normalization_of
 from vaekit.checkpoints.formats.files import TensorSpec
 from vaekit.checkpoints.locate import Found
 from vaekit.errors import WrongTensors
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 
 def read_statistics(
     path: Path, parts: Sequence[Found], latent_channels: int, settings: Mapping[str, Any]
-) -> LatentFrame | None:
-    """The frame in the statistics of a VAE's files; None where there are none.
+) -> LatentNormalization | None:
+    """The normalization in the statistics of a VAE's files; None where there are none.
 
     Reads two short vectors from each file that has them, once their shapes are known to be right.
 
@@ -24,14 +24,14 @@ def read_statistics(
     """
     told = [part for part in parts if part.statistics]
     problems = [flaw for part in told for flaw in flaws(part, PATCH**2 * latent_channels)]
-    frames = set()
+    normalizations = set()
     for part in [] if problems else told:
         read = part.file.read(part.statistics.values())
         mean, variance = read[part.statistics[MEAN]], read[part.statistics[VARIANCE]]
-        frames.add(frame_of(mean, variance, epsilon_in(settings)))
-    if None in frames:
+        normalizations.add(normalization_of(mean, variance, epsilon_in(settings)))
+    if None in normalizations:
         problems.append("values that are not finite, or a negative variance")
-    if len(frames) > 1:
+    if len(normalizations) > 1:
         problems.append("different ones in the encoder's file and in the decoder's")
     if problems:
         raise WrongTensors(
@@ -39,7 +39,7 @@ def read_statistics(
             f"Expected {MEAN} and {VARIANCE}, a number for each of {PATCH**2 * latent_channels} channels.",
             "Fetch the file again from its source; without them its latents would be scaled wrongly.",
         )
-    return next(iter(frames), None)
+    return next(iter(normalizations), None)
 
 
 def flaws(part: Found, channels: int) -> list[str]:

@@ -114,7 +114,7 @@ def parent_at(path: Path, name: str, padding: str | None = None) -> Parent:
     layout = own_layout(identified)
     try:
         if layout == DIFFUSERS and folder:
-            identified.family.diffusers(identified.config, identified.frame)
+            identified.family.diffusers(identified.config, identified.normalization)
         if layout != TINY:
             required_layout(layout, identified.family, identified.config)
     except WrongTensors:  # diffusers has no word for reflection, for example

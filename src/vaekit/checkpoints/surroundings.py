@@ -1,4 +1,4 @@
-"""The checkpoint around a VAE: which diffusion model it is tells the frame that no VAE's shapes can tell.
+"""The checkpoint around a VAE: which diffusion model it is tells the normalization that no VAE's shapes can tell.
 
 SD1's and SDXL's VAEs have the same shapes, and so have SD3's and FLUX.1's; their denoisers have not. The facts stand in
 `models.toml`.

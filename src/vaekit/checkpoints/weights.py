@@ -12,7 +12,8 @@ from vaekit.checkpoints.formats.writing import Piece, piece_of
 from vaekit.checkpoints.fused import join_parts
 from vaekit.checkpoints.identify import Identified
 from vaekit.errors import WrongTensors
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Weights:
 
     family: Family
     config: Config
-    frame: LatentFrame | None
+    normalization: LatentNormalization | None
     tensors: Mapping[str, Piece]
     padding_known: bool = True
     """Whether the padding in the config is more than an assumption; a VAE in memory has the one that it runs with."""
@@ -49,15 +50,17 @@ class Weights:
 
 
 def weights_of(vae: VAE, family: Family, config: Config) -> Weights:
-    """The weights of a VAE in memory, and the tensors that tell the frame where it is of that kind."""
-    native = vae.state_dict() | family.beside(config, vae.frame)
-    return Weights(family, config, vae.frame, {key: piece_in_memory(key, tensor) for key, tensor in native.items()})
+    """The weights of a VAE in memory, and the tensors that tell the normalization where it is of that kind."""
+    native = vae.state_dict() | family.beside(config, vae.normalization)
+    return Weights(
+        family, config, vae.normalization, {key: piece_in_memory(key, tensor) for key, tensor in native.items()}
+    )
 
 
 def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Weights:
     """The weights of a VAE in a file, as they are or in another dtype; nothing is read yet.
 
-    Statistics that tell the frame keep their dtype: they are no weights, and every digit of them counts.
+    Statistics that tell the normalization keep their dtype: they are no weights, and every digit of them counts.
     """
     shapes = native_shapes(identified)
     pieces: dict[str, Piece] = {}
@@ -66,11 +69,11 @@ def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Weig
         for key, name in part.names.items():
             pieces[key] = in_dtype(replace(piece_of(part.file, name), shape=shapes[key]), dtype)
         statistics |= {key: piece_of(part.file, name) for key, name in part.statistics.items()}
-    beside = {} if statistics else identified.family.beside(identified.config, identified.frame)
+    beside = {} if statistics else identified.family.beside(identified.config, identified.normalization)
     statistics |= {key: piece_in_memory(key, tensor) for key, tensor in beside.items()}
     in_its_order = {key: pieces[key] for key in shapes}
     known = bool(identified.padding_source)
-    return Weights(identified.family, identified.config, identified.frame, in_its_order | statistics, known)
+    return Weights(identified.family, identified.config, identified.normalization, in_its_order | statistics, known)
 
 
 def native_shapes(identified: Identified) -> dict[str, tuple[int, ...]]:

@@ -14,9 +14,11 @@ def bake(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="One .safetensors or .ckpt file.")],
     vae: Annotated[str, typer.Argument(metavar="VAE", help="The name of a known VAE, a weights file, or a folder.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The new checkpoint, a .safetensors file.")],
-    assume_same_frame: Annotated[
+    assume_same_normalization: Annotated[
         bool,
-        typer.Option("--assume-same-frame", help="Trust that a VAE of unknown frame has the checkpoint's."),
+        typer.Option(
+            "--assume-same-normalization", help="Trust that a VAE of unknown normalization has the checkpoint's."
+        ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -28,7 +30,7 @@ def bake(
     from vaekit.checkpoints.baking import bake as put_in
 
     with bytes_moved("baking") as progress:
-        done = put_in(checkpoint, vae, out, assume_same_frame, progress)
+        done = put_in(checkpoint, vae, out, assume_same_normalization, progress)
     if as_json:
         print_json(dataclasses.asdict(done))
         return

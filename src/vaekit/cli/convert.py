@@ -43,10 +43,11 @@ def convert(
     decoder of a tiny autoencoder, named after the folder as ComfyUI wants them. A `.pt` or `.ckpt` file keeps the
     weights under "state_dict"; a `.bin` has them at the top.
     """
+    from vaekit.checkpoints.collection.names import located
     from vaekit.checkpoints.converting import convert as write
     from vaekit.checkpoints.fingerprint import fingerprint
     from vaekit.checkpoints.identify import identify
-    from vaekit.checkpoints.loading import load, located
+    from vaekit.checkpoints.loading import load
 
     with located(source, models) as path, bytes_moved("converting") as progress:
         write(path, target, layout.value if layout else None, dtype, progress, padding)

@@ -29,7 +29,7 @@ def decode(
     """Decode latent files into PNG pictures.
 
     Pictures have their original size. The VAE must be the one that made the latents, or share its channels, factor
-    and frame.
+    and normalization.
     """
     from vaekit.checkpoints.latents import LatentFile, check_readable, find_latents, load_latent, space_of
     from vaekit.checkpoints.loading import load

@@ -36,9 +36,9 @@ def doctor(
     """Examine the health of a VAE.
 
     Looks for numbers that are not finite, for layers that leave the range of fp16, for what rounding costs; measures
-    the latents against the frame and the card, finds dead channels, halves that do not belong together, grids and rims
-    on flat colours, and says how evenly the picture follows the latent. It is run on the CPU, on built-in pictures and
-    on yours, reduced to the same size. Exit status 1 where something is wrong; warnings alone give 0.
+    the latents against the normalization and the card, finds dead channels, halves that do not belong together, grids
+    and rims on flat colours, and says how evenly the picture follows the latent. It is run on the CPU, on built-in
+    pictures and on yours, reduced to the same size. Exit status 1 where something is wrong; warnings alone give 0.
     """
     from vaekit.doctor.examining import CHECKS, examine
     from vaekit.doctor.findings import worst
@@ -136,7 +136,7 @@ TITLES = {
     "activations": "activations",
     "fp16_range": "range of fp16",
     "rounding": "rounding",
-    "frame": "frame",
+    "normalization": "normalization",
     "channels": "latent channels",
     "match": "halves match",
     "equivariance": "equivariance",

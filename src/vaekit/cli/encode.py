@@ -24,7 +24,7 @@ def encode(
 ) -> None:
     """Encode pictures into latent files.
 
-    A latent file is safetensors with the mean and log-variance of the raw latents, the fingerprint and frame
+    A latent file is safetensors with the mean and log-variance of the raw latents, the fingerprint and normalization
     of the VAE that made them, and the size of the picture. Transparency is not kept: latents hold colours only.
     """
     from vaekit.checkpoints.latents import ENDING, LatentFile, save_latent, space_of

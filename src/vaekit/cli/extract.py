@@ -23,24 +23,23 @@ def extract(
     """Write the VAE of a whole checkpoint into a file of its own.
 
     The weights are copied byte for byte, in the dtype that they have. The rest of the checkpoint tells which model it
-    is, and so the frame of the VAE; the new file says it. By default its names are LDM's, which A1111, ComfyUI and
-    diffusers open.
+    is, and so the normalization of the VAE; the new file says it. By default its names are LDM's, which A1111, ComfyUI
+    and diffusers open.
     """
     from vaekit.checkpoints.extracting import extract as take_out
-    from vaekit.checkpoints.frames import frame_words
 
     with bytes_moved("extracting") as progress:
         done = take_out(checkpoint, out, layout.value if layout else None, progress)
     if as_json:
         print_json(dataclasses.asdict(done))
         return
-    frame = "unknown: " if done.frame is None else f"{frame_words(done.frame)}, from "
+    normalization = "unknown: " if done.normalization is None else f"{done.normalization}, from "
     facts = {
         "checkpoint": done.checkpoint,
         "model": done.model or "not known",
         "VAE": f"{' and '.join(done.halves)}, {done.tensors:,} tensors"
         + (f" behind {done.prefix!r}" if done.prefix else ""),
-        "frame": frame + done.frame_source,
+        "normalization": normalization + done.normalization_source,
         "output": f"{done.output} ({done.nbytes / 1e6:,.1f} MB), {done.layout}",
     }
     print_facts("extracted", facts)

@@ -20,15 +20,15 @@ def inspect(
     ] = True,
     measured: Annotated[
         bool,
-        typer.Option("--measure/--no-measure", help="Run it where nothing else tells frame or padding."),
+        typer.Option("--measure/--no-measure", help="Run it where nothing else tells normalization or padding."),
     ] = True,
     as_json: options.Json = False,
 ) -> None:
     """Say what VAE is in a file.
 
-    Family, layout, config, channels, factor, frame, fingerprint and problems, from the keys, shapes, metadata and
-    weights of the file; its name is never looked at. A VAE of unknown frame or padding is run on built-in pictures. The
-    answer is remembered until the file changes.
+    Family, layout, config, channels, factor, normalization, fingerprint and problems, from the keys, shapes, metadata
+    and weights of the file; its name is never looked at. A VAE of unknown normalization or padding is run on built-in
+    pictures. The answer is remembered until the file changes.
     """
     told = look(file, models, hashed, measured) | {"path": file}
     if told["card"] is not None:  # what else its card lists is for `list` and `get`
@@ -52,7 +52,9 @@ def facts(seen: Any) -> dict[str, str]:
     """An inspection in words."""
     if not seen.runnable:
         return unrunnable_facts(seen)
-    frame = "unknown" if seen.frame is None else f"{seen.frame_words} ({how(seen.frame_source)})"
+    normalization = (
+        "unknown" if seen.normalization is None else f"{seen.normalization_words} ({how(seen.normalization_source)})"
+    )
     told = card_facts(seen.card, seen.recognised) if seen.card else {}
     if seen.akin:
         told["akin"] = "\n".join(seen.akin)
@@ -62,7 +64,7 @@ def facts(seen: Any) -> dict[str, str]:
         "layout": f"{seen.layout}, {seen.format}" + (f", behind {seen.prefix!r}" if seen.prefix else ""),
         "halves": " and ".join(seen.halves),
         "latents": latents(seen),
-        "frame": frame,
+        "normalization": normalization,
         "padding": padding(seen),
         "weights": f"{seen.parameters:,} in {' and '.join(seen.dtypes)}",
         "fingerprint": seen.fingerprint or "not asked for",

@@ -18,7 +18,7 @@ MOST_OF_KIND = 20
 """Letters of a kind's name in a table."""
 LEAST_ROOM = 12
 """Letters that are left of what gives way, however narrow the terminal is."""
-COLUMNS = ("name", "kind", "frame", "size", "hash", "fp16")
+COLUMNS = ("name", "kind", "normalization", "size", "hash", "fp16")
 KNOWN_COLUMNS = ("name", "kind", "size", "fp16", "repository")
 
 
@@ -30,9 +30,9 @@ def list_models(
     """List the VAEs at hand.
 
     Those in the models folders, inside vaekit, and known ones in the Hub's cache: the name that --vae takes, the kind
-    of latent space, the frame (scale; shift), the size of the file, the first digits of the weights' fingerprint (the
-    same in every layout and format), and whether they can run in half precision. Then duplicates, problems, and files
-    that hold no VAE. A file is looked into once and remembered until its size or time changes.
+    of latent space, the normalization (scale; shift), the size of the file, the first digits of the weights'
+    fingerprint (the same in every layout and format), and whether they can run in half precision. Then duplicates,
+    problems, and files that hold no VAE. A file is looked into once and remembered until its size or time changes.
     """
     from vaekit.checkpoints.collection.listing import collection
 
@@ -59,7 +59,7 @@ def row(vae: "Listed") -> list[str]:
     return [
         vae.name,
         kind_words(vae.facts),
-        frame_short(vae.facts["frame"]),
+        normalization_short(vae.facts["normalization"]),
         size_words(vae.bytes),
         (vae.facts["fingerprint"] or "")[:HASH_DIGITS],
         "?" if fp16 == "unknown" else fp16,
@@ -91,19 +91,19 @@ def kind_short(kinds: Sequence[str]) -> str:
     return shorten(" or ".join(kind.split(" (")[0] for kind in kinds), MOST_OF_KIND)
 
 
-def frame_short(frame: Any) -> str:
+def normalization_short(normalization: Any) -> str:
     """Scale and shift in as few letters as possible."""
-    if frame is None:
+    if normalization is None:
         return "unknown"
-    scale, shift = frame["scale"], frame["shift"]
+    scale, shift = normalization["scale"], normalization["shift"]
     if len(scale) > 1 or len(shift) > 1:
         return f"{max(len(scale), len(shift))} numbers"
     return f"{scale[0]:g}" + (f"; {shift[0]:g}" if shift[0] else "")
 
 
 def notes(vae: "Listed") -> list[str]:
-    """What a user should know of one VAE; that the frame is unknown stands in the table."""
-    told = [problem for problem in vae.facts["problems"] if not problem.startswith("The frame is unknown")]
+    """What a user should know of one VAE; that the normalization is unknown stands in the table."""
+    told = [problem for problem in vae.facts["problems"] if not problem.startswith("The normalization is unknown")]
     same = f"Same weights as {', '.join(vae.duplicates)}."
     cast = f"The same known VAE as {', '.join(vae.rounded)}, in another precision or by halves."
     return [*([same] if vae.duplicates else []), *([cast] if vae.rounded else []), *told]
@@ -142,10 +142,14 @@ def as_facts(found: "Collection") -> dict[str, Any]:
 
 def card_facts(card: "Card") -> dict[str, Any]:
     """One known VAE for a program; its sketches are for vaekit alone."""
-    told = {name: value for name, value in vars(card).items() if name not in ("weights", "own_frame", "files")}
-    frame = None if card.frame is None else vars(card.frame)
+    told = {name: value for name, value in vars(card).items() if name not in ("weights", "own_normalization", "files")}
+    normalization = None if card.normalization is None else card.normalization.as_json()
     fingerprint = None if card.weights is None else card.weights.fingerprint
-    return told | {"frame": frame, "fingerprint": fingerprint, "files": [vars(file) for file in card.files]}
+    return told | {
+        "normalization": normalization,
+        "fingerprint": fingerprint,
+        "files": [vars(file) for file in card.files],
+    }
 
 
 def vae_facts(vae: "Listed") -> dict[str, Any]:

@@ -111,7 +111,7 @@ class SignedBernoulli:
         log p(x|z) = v log p + (1 - v) log(1 - p),    v = (x + 1) / 2,    p = sigmoid(logits)
 
     Of shades this is the expected log-probability if each were the chance of a 1: the cross-entropy that VAEs of grey
-    pictures are trained with, and no normalised density (Loaiza-Ganem & Cunningham 2019, arXiv 1907.06845).
+    pictures are trained with, and no normalized density (Loaiza-Ganem & Cunningham 2019, arXiv 1907.06845).
     """
 
     logits: Tensor

@@ -75,7 +75,7 @@ def _of_map(numbers: dict[str, object], spread: Tensor, share: Tensor, said_by_e
     remedy = (
         "A latent with empty channels was trained so, or its weights are damaged: compare with another copy."
         if status == "wrong"
-        else "Normalise each channel by its own mean and deviation, or train on with less weight on the KL term."
+        else "Normalize each channel by its own mean and deviation, or train on with less weight on the KL term."
     )
     return Finding("channels", status, "; ".join(told), numbers, remedy)
 

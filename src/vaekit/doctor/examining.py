@@ -9,7 +9,7 @@ from vaekit.doctor.equivariance import check_equivariance
 from vaekit.doctor.findings import Finding, skipped
 from vaekit.doctor.finite import check_activations, check_weights
 from vaekit.doctor.flat_areas import check_border, check_grid
-from vaekit.doctor.frames import check_frame
+from vaekit.doctor.frames import check_normalization
 from vaekit.doctor.halves import check_match
 from vaekit.doctor.observing import SIDE, Observation, observe
 from vaekit.doctor.precision import check_range, check_rounding
@@ -20,7 +20,7 @@ from vaekit.vae import VAE
 Check = Callable[[Observation], Finding]
 
 CHECKS = (
-    *("weights", "activations", "fp16_range", "rounding", "frame", "channels", "match", "equivariance"),
+    *("weights", "activations", "fp16_range", "rounding", "normalization", "channels", "match", "equivariance"),
     *("smoothness", "grid", "border"),
 )
 """The names of all checks, in the order in which they come."""
@@ -45,7 +45,7 @@ def examine(vae: VAE, pictures: Images | None = None, card: Card | None = None, 
     computing: dict[str, Check] = {
         "fp16_range": partial(check_range, card=card),
         "rounding": check_rounding,
-        "frame": partial(check_frame, card=card),
+        "normalization": partial(check_normalization, card=card),
         "channels": check_channels,
         "match": check_match,
         "equivariance": check_equivariance,

@@ -70,7 +70,7 @@ def check_match(observation: Observation) -> Finding:
     numbers["gain"] = {"db": gain, "change": name}
     if change is not None and gain >= (VECTORS_HELP if observation.one_size else HELPS):
         how = described(change) if name != "mixed" else f"with channels {name}"
-        remedy = "These halves belong to different VAEs, or to one latent space in two frames: load both from one file."
+        remedy = "These halves belong to different VAEs, or their normalizations differ: load both from one file."
         return Finding("match", "wrong", f"{words}; latents {how} come back {gain:.1f} dB better", numbers, remedy)
     if plain < trivial - MARGIN and not observation.one_size:
         remedy = "This decoder is none for this encoder: load both halves from one file."

@@ -149,7 +149,7 @@ def observe(vae: VAE, pictures: Images | None = None, side: int = SIDE) -> Obser
 
 
 def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) -> Observation:
-    """What a decoder makes of latents that were made up: 1/f noise in the VAE's frame, as latents of pictures have."""
+    """What a decoder makes of synthetic latents: 1/f noise, as latents of images have, denormalized."""
     assert vae.decoder is not None
     config = engine.config
     positions = side // config.factor
@@ -157,8 +157,8 @@ def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) ->
     if positions > 1:
         maps = [one_over_f((positions, positions), generator) for _ in range(DECODED * config.latent_channels)]
         latents = torch.stack(maps).view_as(latents)
-    if vae.frame is not None and vae.frame.patch == 1:
-        latents = vae.frame.denormalise(latents)
+    if vae.normalization is not None and vae.normalization.patch == 1:
+        latents = vae.denormalize(latents)
     if isinstance(vae.to_posterior, VectorQuantiser):
         latents = vae.to_posterior(latents).mode
     parameters, decoding = run_watched(vae.decoder, "decoder", latents)

@@ -18,14 +18,15 @@ from vaekit.checkpoints.saving import family_and_config, save
 from vaekit.distributions import DiagonalGaussian, Quantised, StandardNormal
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadPicture
-from vaekit.interop.diffusers_settings import chosen_frame, settings_for
+from vaekit.interop.diffusers_settings import chosen_normalization, settings_for
 from vaekit.interop.records import Record
 from vaekit.nets.vq import VectorQuantiser
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 
 def as_diffusers(
-    vae: VAE, *, frame: LatentFrame | None = None, kind: str | None = None, force_upcast: bool = True
+    vae: VAE, *, normalization: LatentNormalization | None = None, kind: str | None = None, force_upcast: bool = True
 ) -> "DiffusersVAE":
     """A VAE as a diffusers pipeline wants it: `pipe.vae = vaekit.as_diffusers(vae)`.
 
@@ -33,17 +34,17 @@ def as_diffusers(
 
     Args:
         vae: a VAE as `vaekit.load` gives it.
-        frame: how diffusion models see its latents, for a VAE whose file does not tell, or in place of what it tells.
+        normalization: of its latents, for a VAE whose file has none, or in place of that one.
         kind: the same by name: "SD1", "SDXL", "FLUX.1" and so on, one whose shapes the VAE has.
         force_upcast: whether SDXL's pipelines run it in fp32 when it is in fp16. False only for a VAE that is known to
             be safe in fp16.
 
     Raises:
-        UnknownFrame: the frame is neither known nor given, or the kind has other shapes. It is never guessed.
+        UnknownNormalization: it is neither known nor given, or the kind has other shapes. It is never guessed.
         WrongTensors: the nets are of no family that has a file format.
     """
     family, config = family_and_config(vae)
-    chosen = chosen_frame(family, config, vae.frame, frame, kind)
+    chosen = chosen_normalization(family, config, vae.normalization, normalization, kind)
     settings = {"force_upcast": force_upcast} | settings_for(family, config, chosen)
     return DiffusersVAE(vae, chosen, settings)
 
@@ -51,13 +52,13 @@ def as_diffusers(
 class DiffusersVAE(nn.Module):
     """What `as_diffusers` gives: diffusers' interface around a VAE. Latents go in and out raw, as pipelines expect."""
 
-    def __init__(self, vae: VAE, frame: LatentFrame, settings: dict[str, Any]) -> None:
+    def __init__(self, vae: VAE, normalization: LatentNormalization, settings: dict[str, Any]) -> None:
         super().__init__()
         self.vae = vae
-        self.frame = frame
+        self.normalization = normalization
         self.config = Record(**settings)
         self._slicing = False
-        statistics = statistics_of(frame, int(settings["latent_channels"]))
+        statistics = statistics_of(normalization, int(settings["latent_channels"]))
         if statistics:
             self.bn = batch_norm(statistics, settings.get("batch_norm_eps", EPSILON))
 
@@ -165,7 +166,7 @@ class DiffusersVAE(nn.Module):
             CannotWrite: the folder has something in it, or the disk is full.
         """
         framed = copy.copy(self.vae)
-        framed.frame = self.frame
+        framed.normalization = self.normalization
         save(framed, save_directory, "diffusers")
 
     def _wake(self) -> None:

@@ -1,15 +1,15 @@
-"""What a diffusers pipeline reads from `vae.config`, for any VAE whose frame is known."""
+"""What a diffusers pipeline reads from `vae.config`, for any VAE whose normalization is known."""
 
 import math
 from typing import Any
 
 from vaekit.checkpoints.cards import Kind, kinds, matching_kinds
 from vaekit.checkpoints.families import Config, Family
-from vaekit.errors import UnknownFrame, WrongTensors, legible
-from vaekit.vae import LatentFrame
+from vaekit.errors import UnknownNormalization, WrongTensors, legible
+from vaekit.normalization import LatentNormalization
 
 
-def settings_for(family: Family, config: Config, frame: LatentFrame) -> dict[str, Any]:
+def settings_for(family: Family, config: Config, normalization: LatentNormalization) -> dict[str, Any]:
     """The config of diffusers' class for these nets, or the entries that every class has where there is no such class.
 
     Three entries differ from a `config.json` of diffusers, in the pipeline's favour: a shift of zero is 0.0 and not
@@ -17,10 +17,10 @@ def settings_for(family: Family, config: Config, frame: LatentFrame) -> dict[str
     for both), and there are `block_out_channels` whatever the family (pipelines count them to learn the factor).
     """
     try:
-        told = family.diffusers(config, frame)
+        told = family.diffusers(config, normalization)
     except WrongTensors:
         told = {"_class_name": "", "in_channels": config.image_channels, "out_channels": config.image_channels}
-        told |= frame_settings(frame)
+        told |= normalization_settings(normalization)
     told.setdefault("latent_channels", config.latent_channels)
     told.setdefault("latents_mean", None)
     told.setdefault("latents_std", None)
@@ -30,11 +30,11 @@ def settings_for(family: Family, config: Config, frame: LatentFrame) -> dict[str
     return told
 
 
-def frame_settings(frame: LatentFrame) -> dict[str, Any]:
-    """A frame in diffusers' words; nothing for one that rearranges, which pipelines take from `vae.bn` instead."""
-    from vaekit.checkpoints.families.diffusers_frame import diffusers_frame
+def normalization_settings(normalization: LatentNormalization) -> dict[str, Any]:
+    """The entries of a diffusers config; empty for one that rearranges, which pipelines take from `vae.bn` instead."""
+    from vaekit.checkpoints.families.diffusers_frame import diffusers_normalization
 
-    return {} if frame.patch > 1 else diffusers_frame(frame)
+    return {} if normalization.patch > 1 else diffusers_normalization(normalization)
 
 
 def block_out_channels(config: Config) -> list[int]:
@@ -44,45 +44,50 @@ def block_out_channels(config: Config) -> list[int]:
     return widths if len(widths) == levels else [config.latent_channels] * levels
 
 
-def chosen_frame(
-    family: Family, config: Config, own: LatentFrame | None, frame: LatentFrame | None, kind: str | None
-) -> LatentFrame:
-    """The frame that was given, else that of the kind that was named, else the VAE's own.
+def chosen_normalization(
+    family: Family,
+    config: Config,
+    own: LatentNormalization | None,
+    normalization: LatentNormalization | None,
+    kind: str | None,
+) -> LatentNormalization:
+    """The normalization that was given, else that of the kind that was named, else the VAE's own.
 
     Raises:
-        UnknownFrame: nobody says, or the kind is not of this shape.
+        UnknownNormalization: nobody says, or the kind is not of this shape.
     """
-    fitting = [candidate for candidate in matching_kinds(family.name, config) if candidate.frame is not None]
-    if frame is None and kind is not None:
-        frame = frame_of_kind(kind, fitting, family, config)
-    chosen = frame if frame is not None else own
+    fitting = [candidate for candidate in matching_kinds(family.name, config) if candidate.normalization is not None]
+    if normalization is None and kind is not None:
+        normalization = normalization_of_kind(kind, fitting, family, config)
+    chosen = normalization if normalization is not None else own
     if chosen is None:
         names = " or ".join(f'kind="{candidate.name}"' for candidate in fitting)
-        raise UnknownFrame(
+        raise UnknownNormalization(
             f"How a diffusion model sees the latents of this {family.name!r} VAE ({config.latent_channels} channels) "
             "is not known: neither its file nor its shapes tell.",
             "Expected the scale and shift; a pipeline with wrong ones makes washed-out or broken pictures.",
-            f"Say it: {names + ', or ' if names else ''}frame=vaekit.LatentFrame(shift=(...,), scale=(...,)).",
+            f"Pass {names + ', or ' if names else ''}normalization=vaekit.LatentNormalization(shift=(...,), "
+            "scale=(...,)).",
         )
     return chosen
 
 
-def frame_of_kind(name: str, fitting: list[Kind], family: Family, config: Config) -> LatentFrame:
-    """The frame of the kind of this name, if it has the shape of the VAE's.
+def normalization_of_kind(name: str, fitting: list[Kind], family: Family, config: Config) -> LatentNormalization:
+    """The normalization of the kind of this name, if it has the shape of the VAE's.
 
     Raises:
-        UnknownFrame: there is no such kind, it has other shapes, or no frame of its own.
+        UnknownNormalization: there is no such kind, it has other shapes, or no normalization of its own.
     """
     kind = next((kind for kind in fitting if answers_to(kind, name)), None)
-    if kind is not None and kind.frame is not None:
-        return kind.frame
+    if kind is not None and kind.normalization is not None:
+        return kind.normalization
     other = next((kind for kind in kinds() if answers_to(kind, name)), None)
-    here = f"{' or '.join(kind.name for kind in fitting) or 'no kind with a frame of its own'}"
-    raise UnknownFrame(
+    here = f"{' or '.join(kind.name for kind in fitting) or 'no kind with a normalization of its own'}"
+    raise UnknownNormalization(
         f"This is a {family.name!r} VAE with {config.latent_channels} latent channels, shaped like {here}, and not "
         f"{other.name if other else legible(repr(name))}.",
-        "Expected a kind whose shapes the VAE has, and whose frame is known.",
-        "Name another kind, or give frame=vaekit.LatentFrame(...).",
+        "Expected a kind whose shapes the VAE has, and whose normalization is known.",
+        "Name another kind, or give normalization=vaekit.LatentNormalization(...).",
     )
 
 

@@ -1,6 +1,6 @@
 """Droplets: small blobs that a reconstruction has and the original has not.
 
-They are what a network leaves that keeps strong signals in a few places to get them past its normalisation (Karras et
+They are what a network leaves that keeps strong signals in a few places to get them past its normalization (Karras et
 al. 2020, arXiv 1912.04958, section 2; in autoencoders: VIVAT, arXiv 2506.07863).
 """
 

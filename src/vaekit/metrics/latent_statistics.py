@@ -1,4 +1,4 @@
-"""What an encoder makes of pictures: latents against their frame, channels that carry nothing or everything, rate,
+"""Statistics of latents: mean and standard deviation of channels, channels that carry nothing or everything, rate,
 noise.
 
 Everything here is measured on latents (b, z, i, j); a latent vector is a map of one position. Statistics of several
@@ -41,12 +41,12 @@ class ChannelSums:
 
     @property
     def mean(self) -> PerChannel:
-        """The mean of each channel. Of latents in a right frame it is near 0."""
+        """The mean of each channel. Of normalized latents it is near 0."""
         return self.total / self.count
 
     @property
     def std(self) -> PerChannel:
-        """The standard deviation of each channel. Of latents in a right frame it is near 1."""
+        """The standard deviation of each channel. Of normalized latents it is near 1."""
         return (self.squares / self.count - self.mean.square()).clamp(min=0).sqrt()
 
     @property
@@ -67,8 +67,8 @@ class ChannelSums:
 
 
 def channel_sums(latents: Latents) -> ChannelSums:
-    """The sums of latents (b, z, i, j). Give latents as a diffusion model sees them, from `LatentFrame.normalise`, to
-    hold mean and standard deviation against the frame: 0 and 1.
+    """The sums of latents (b, z, i, j). Of normalized latents (`vaekit.vae.normalize`), mean and standard deviation
+    should be 0 and 1.
 
     >>> sums = channel_sums(torch.tensor([1.0, 3.0]).view(1, 1, 1, 2)) + channel_sums(torch.full((1, 1, 1, 2), 2.0))
     >>> sums.mean, sums.std

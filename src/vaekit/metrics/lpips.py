@@ -101,7 +101,7 @@ class LPIPS(nn.Module):
         self.backbone = backbone
         self.features = backbone.modules()
         self.weights = nn.ParameterList(nn.Parameter(torch.zeros(1, width, 1, 1)) for width in backbone.widths())
-        # The normalisation of the reference implementation's scaling layer, for pictures in [-1, 1].
+        # The normalization of the reference implementation's scaling layer, for pictures in [-1, 1].
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1), persistent=False)
 

@@ -43,7 +43,7 @@ class DCAEConfig:
     """For each stage the kernel sizes of the further scales that its attention looks at."""
     decoder_scales: tuple[tuple[int, ...], ...]
     decoder_batch_norm: tuple[int, ...]
-    """Stages normalised by batch norm, with running statistics; all others by their root mean square."""
+    """Stages normalized by batch norm, with running statistics; all others by their root mean square."""
     downsample: str
     """"conv" (stride 2) or "pixel_unshuffle"."""
     upsample: str

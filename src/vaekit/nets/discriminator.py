@@ -2,10 +2,10 @@
 
 It says of every patch of a picture whether it is a photograph's or a decoder's; with three strided layers each sees 70
 pixels. Shapes are those of the published one (Rombach et al. 2022, arXiv 2112.10752; Esser et al. 2021, arXiv
-2012.09841): convolutions 4x4, the first without normalisation, LeakyReLU of slope 0.2, weights from N(0, 0.02).
+2012.09841): convolutions 4x4, the first without normalization, LeakyReLU of slope 0.2, weights from N(0, 0.02).
 
-That one has batch normalisation, which is not offered. Its statistics are those of a micro-batch: with few pictures at
-once they are noise, an accumulated step is not the step of the whole batch, every process normalises otherwise, and a
+That one has batch normalization, which is not offered. Its statistics are those of a micro-batch: with few pictures at
+once they are noise, an accumulated step is not the step of the whole batch, every process normalizes otherwise, and a
 batch of photographs differs from a batch of results in them alone. What is offered judges each picture by itself.
 """
 
@@ -33,9 +33,9 @@ class DiscriminatorConfig:
     layers: int = 3
     """Convolutions that halve the resolution."""
     norm: str = GROUP
-    """"group": group normalisation, the nearest to the published net. "none": nothing, for use with `spectral`."""
+    """"group": group normalization, the nearest to the published net. "none": nothing, for use with `spectral`."""
     groups: int = 8
-    """Of group normalisation."""
+    """Of group normalization."""
     spectral: bool = False
     """Divide each weight by its largest singular value (Miyato et al. 2018, arXiv 1802.05957): the slope of the whole
     is bounded, and with it what it can ask of the VAE. Together with a norm the bound does not hold."""

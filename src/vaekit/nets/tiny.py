@@ -1,6 +1,6 @@
 """The tiny autoencoders that speak the latents of large ones: TAESD, TAESD3, TAEF1, TAEF2, TAESANA (madebyollin/taesd).
 
-Plain 3x3 convolutions and ReLUs, no normalisation; TAEF2 adds a branch with a GroupNorm to the blocks at the lowest
+Plain 3x3 convolutions and ReLUs, no normalization; TAEF2 adds a branch with a GroupNorm to the blocks at the lowest
 resolution. TAESANA, at 1/32 size, starts with a stem of two strided convolutions and has a decoder of several widths;
 the others have one width throughout. Both halves are one `nn.Sequential` each, and its indices are the keys of the
 published files: position 0 of the decoder is the clamp, which has no weights.

@@ -12,9 +12,10 @@ from vaekit.domains.images.reading import Picture, read_picture
 from vaekit.errors import BadPicture, LatentMismatch, legible
 from vaekit.metrics.latent_statistics import ChannelSums, channel_sums, latent_noise, rate
 from vaekit.nets.config import ImageConfig, picture_size
+from vaekit.normalization import LatentNormalization
 from vaekit.runtime.engine import Engine
 from vaekit.shapes import Images, Latents
-from vaekit.vae import VAE, LatentFrame
+from vaekit.vae import VAE, denormalize, normalize
 
 MEGA = 1e6
 MIB = 2**20
@@ -100,9 +101,9 @@ class VaeContender:
         return made
 
     def decode(self, raw: Latents, size: tuple[int, int]) -> Images:
-        """Raw latents of the encoder through the decoder, in its frame."""
+        """Raw latents of the encoder through the decoder, in its normalization."""
         if self.decoder is not self.encoder:
-            raw = carried_over(raw, self.encoder.vae.frame, self.decoder.vae.frame)
+            raw = carried_over(raw, self.encoder.vae.normalization, self.decoder.vae.normalization)
         return self.decoder.decode(raw, size)
 
     def round_trip(self, pixels: Images) -> Images:
@@ -112,10 +113,10 @@ class VaeContender:
 
     def _latents(self, posterior: Posterior, size: tuple[int, int]) -> dict[str, float]:
         """What the latent of one picture tells; sums over all pictures are kept for `overall`."""
-        raw, frame = posterior.mode, self.encoder.vae.frame
+        raw, normalization = posterior.mode, self.encoder.vae.normalization
         if raw.dim() != 4 or not raw.isfinite().all():
             return {}
-        sums = channel_sums(raw if frame is None else frame.normalise(raw))
+        sums = channel_sums(raw if normalization is None else normalize(raw, normalization))
         self._sums = sums if self._sums is None else self._sums + sums
         told = {"latent_noise": latent_noise(raw).item()}
         if isinstance(posterior, DiagonalGaussian):
@@ -125,11 +126,11 @@ class VaeContender:
     @property
     def cautions(self) -> tuple[str, ...]:
         """What a person should know before believing the numbers."""
-        frames = (self.encoder.vae.frame, self.decoder.vae.frame)
-        if self.decoder is self.encoder or None not in frames:
+        normalizations = (self.encoder.vae.normalization, self.decoder.vae.normalization)
+        if self.decoder is self.encoder or None not in normalizations:
             return ()
-        whose = "encoder's" if frames[0] is None else "decoder's"
-        return (f"the {whose} frame is not known: its latents were decoded as they are, which may be wrong",)
+        whose = "encoder's" if normalizations[0] is None else "decoder's"
+        return (f"the {whose} normalization is not known: its latents were decoded as they are, which may be wrong",)
 
     def about(self) -> Mapping[str, Any]:
         vae, config = self.encoder.vae, self.encoder.config
@@ -138,7 +139,7 @@ class VaeContender:
             "family": "unknown" if origin is None else origin.name,
             "latent_channels": config.latent_channels,
             "factor": config.factor,
-            "frame": None if vae.frame is None else vars(vae.frame),
+            "normalization": None if vae.normalization is None else vae.normalization.as_json(),
             "parameters": sum(weight.numel() for weight in self.decoder.vae.parameters()),
             "notes": list(dict.fromkeys((*self.cautions, *self.encoder.notes, *self.decoder.notes))),
         }
@@ -154,17 +155,17 @@ class VaeContender:
         if self._sums is None:
             return told
         dead = {"dead_channels": float(len(self._sums.dead))}
-        if self.encoder.vae.frame is None:  # raw latents may have any mean and deviation
+        if self.encoder.vae.normalization is None:  # raw latents may have any mean and deviation
             return told | dead
         mean, squares = self._sums.mean, self._sums.squares / self._sums.count
         spread = (squares.mean() - mean.mean().square()).clamp(min=0).sqrt().item()
         return told | dead | {"latent_mean": mean[mean.abs().argmax()].item(), "latent_std": spread}
 
 
-def carried_over(raw: Latents, made_by: LatentFrame | None, given_to: LatentFrame | None) -> Latents:
-    """Raw latents of one VAE as those of another that sees the same latents in its own frame; as they are where a
-    frame is not known."""
-    return raw if made_by is None or given_to is None else given_to.denormalise(made_by.normalise(raw))
+def carried_over(raw: Latents, made_by: LatentNormalization | None, given_to: LatentNormalization | None) -> Latents:
+    """Raw latents of one VAE as those of another with the same latents after normalization; unchanged where one of the
+    normalizations is unknown."""
+    return raw if made_by is None or given_to is None else denormalize(normalize(raw, made_by), given_to)
 
 
 def check_shared(encoder: VAE, decoder: VAE, name: str) -> None:

@@ -197,7 +197,7 @@ class Engine:
     def _checked(self, z: Tensor, height: int, width: int) -> int:
         """Refuse latents that are not this VAE's; the bytes that decoding takes beside the network."""
         if z.dim() != 4:
-            raise wrong_channels(z, self.config.latent_channels, self.vae.frame, self.vae.origin)
+            raise wrong_channels(z, self.config.latent_channels, self.vae.normalization, self.vae.origin)
         self.vae.check_latents(z)
         check_positions(z, self.config)
         if self._decoder is None:

@@ -198,8 +198,9 @@ def program_of(half: Half) -> ExportedProgram:
 def facts(vae: VAE, half: Half, program: ExportedProgram) -> dict[str, str]:
     """What the numbers of a program mean: the metadata of its file.
 
-    `vaekit.config` and `vaekit.frame` are JSON in the form that vaekit writes into safetensors files. The frame is
-    "null" where it is not known; else a diffusion model's latents become raw as `LatentFrame.denormalise` says.
+    `vaekit.config` and `vaekit.normalization` are JSON in the form that vaekit writes into safetensors files. The
+    normalization is "null" where it is not known; else a diffusion model's latents become raw as `LatentNormalization`
+    says.
     """
     config: ImageConfig = vae.config
     told = {
@@ -212,7 +213,7 @@ def facts(vae: VAE, half: Half, program: ExportedProgram) -> dict[str, str]:
         "vaekit.factor": str(config.factor),
         "vaekit.latent_channels": str(config.latent_channels),
         "vaekit.latents": "raw",
-        "vaekit.frame": "null" if vae.frame is None else json.dumps(dataclasses.asdict(vae.frame)),
+        "vaekit.normalization": json.dumps(None if vae.normalization is None else vae.normalization.as_json()),
     }
     if vae.origin is not None:
         told["vaekit.family"] = vae.origin.name

@@ -114,7 +114,8 @@ def summary(told: dict[str, str]) -> str:
     )
     return (
         f"The {half} of a VAE, {given} -> {returned}, written by {writer}. Pixels are in [-1, 1]; latents are raw, "
-        f"{channels} channels at 1/{factor} size. The frame of a diffusion model's latents: {told['vaekit.frame']}."
+        f"{channels} channels at 1/{factor} size. The normalization of a diffusion model's latents: "
+        f"{told['vaekit.normalization']}."
     )
 
 

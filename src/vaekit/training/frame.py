@@ -1,4 +1,4 @@
-"""The frame of a trained VAE: measured, so that latents have mean 0 and standard deviation 1 over the data.
+"""The normalization of a trained VAE: measured, so that latents have mean 0 and standard deviation 1 over the data.
 
 This is where SD1's 0.18215 comes from: one over the standard deviation of its raw latents (Rombach et al. 2022, arXiv
 2112.10752, appendix G), there over one batch, here over as much of the data as is asked for.
@@ -11,13 +11,14 @@ from functools import partial
 import torch
 
 from vaekit.errors import TrainingStopped
+from vaekit.normalization import LatentNormalization
 from vaekit.training.data import Stream
-from vaekit.vae import VAE, LatentFrame
+from vaekit.vae import VAE
 
 DIGITS = 5
 
 
-def measure_frames(
+def measure_normalizations(
     models: Sequence[VAE],
     stream: Stream,
     items: int,
@@ -26,7 +27,7 @@ def measure_frames(
     stop: Callable[[], bool] = lambda: False,
     measuring: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
-    """Give each of some VAEs the frame that so many items tell.
+    """Give each of some VAEs the normalization that so many items tell.
 
     Args:
         models: changed in place.
@@ -41,25 +42,25 @@ def measure_frames(
         TrainingStopped: it was asked to end.
     """
     times = "" if len(models) == 1 else f", for each of {len(models)} averages of the weights"
-    say(f"Measuring the latents of {items:,} items for the frame{times}.")
+    say(f"Measuring the latents of {items:,} items for the normalization{times}.")
 
     def after(before: int, done: int) -> None:
         measuring(before + done, items * len(models))
         if stop():
             raise TrainingStopped(
-                "Stopped while the frame was measured.",
+                "Stopped while the normalization was measured.",
                 "All samples were seen, and the state is saved.",
                 "The same command measures again and writes the result.",
             )
 
     for i, model in enumerate(models):
-        model.frame = measured_frame(model, stream, items, batch, partial(after, i * items))
+        model.normalization = measured_normalization(model, stream, items, batch, partial(after, i * items))
 
 
 @torch.no_grad()
-def measured_frame(
+def measured_normalization(
     vae: VAE, stream: Stream, items: int, batch: int, after: Callable[[int], None] = lambda _: None
-) -> LatentFrame | None:
+) -> LatentNormalization | None:
     """One shift and one scale for all channels, over the modes of the posteriors of so many items; `after` is told how
     many were seen so far.
 
@@ -78,4 +79,4 @@ def measured_frame(
     deviation = math.sqrt(max(0.0, squares / count - mean**2))
     if not deviation:
         return None
-    return LatentFrame((float(f"{mean:.{DIGITS}g}"),), (float(f"{1 / deviation:.{DIGITS}g}"),))
+    return LatentNormalization((float(f"{mean:.{DIGITS}g}"),), (float(f"{1 / deviation:.{DIGITS}g}"),))

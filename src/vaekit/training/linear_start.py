@@ -5,7 +5,7 @@ to find colour. Here the residual branches begin at zero (Zhang et al. 2019, arX
 through the shortcuts begins as linear algebra: the encoder projects each block of pixels on its principal components,
 the decoder paints the average colour of the block and interpolates. Every other weight stays random.
 
-Normalisation and activation stand in the path, once in each half. They are made transparent: a channel x is
+Normalization and activation stand in the path, once in each half. They are made transparent: a channel x is
 accompanied by -x, since silu(x) - silu(-x) = x, and by two constants +A and -A that dominate the group's variance, so
 that the norm divides by almost the same number in every picture.
 """

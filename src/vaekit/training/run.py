@@ -23,7 +23,7 @@ from torch import Tensor
 from vaekit.checkpoints.saving import save
 from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped, legible
 from vaekit.training.data import Stream
-from vaekit.training.frame import measure_frames
+from vaekit.training.frame import measure_normalizations
 from vaekit.training.guard import Guard
 from vaekit.training.health import Alarms
 from vaekit.training.log import Log, News
@@ -41,8 +41,8 @@ from vaekit.words import differences
 
 RECIPE, CHECKPOINTS, RESULT, AVERAGES = "recipe.json", "checkpoints", "vae.safetensors", "averages"
 LOG_LINES, LOOKS = 400, 40
-FRAME_ITEMS = 10_000
-"""Items at most that the frame is measured over."""
+NORMALIZATION_ITEMS = 10_000
+"""Items at most that the normalization is measured over."""
 TRIAL_SECONDS, TRIAL_SHARE = 30.0, 0.1
 """How long a trial of the pace lasts: so long, or this share of the time that there is."""
 TRIAL_FROM = 0.9
@@ -67,8 +67,8 @@ class Run:
     held_out: Tensor | None = None
     """Items that are never trained on, (b, ...)."""
     begin: Callable[[], VAE] | None = None
-    """The VAE to begin with; None takes the recipe's, with new random weights. It keeps its frame, known or not:
-    diffusion models that see its latents were made for that one."""
+    """The VAE to begin with; None takes the recipe's, with new random weights. It keeps its normalization, known or
+    not: diffusion models that see its latents were made for that one."""
     start: Callable[[VAE], None] | None = None
     """Sets new random weights to something better than chance."""
     frozen: Sequence[str] = ()
@@ -145,7 +145,9 @@ def carry_out(
         if run.begin is None:
             models = [average.model for average in state.averages] or [state.vae.eval()]
             size = run.schedule.micro_batch or run.schedule.batch_size
-            measure_frames(models, run.stream, min(FRAME_ITEMS, len(run.stream.source)), size, say, stop, measuring)
+            measure_normalizations(
+                models, run.stream, min(NORMALIZATION_ITEMS, len(run.stream.source)), size, say, stop, measuring
+            )
         finish(run, state)
     return state.result
 

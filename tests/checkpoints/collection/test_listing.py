@@ -97,7 +97,9 @@ def test_an_interrupted_scan_keeps_what_it_found(filled: Path, monkeypatch: pyte
 
 def test_a_known_vae_is_at_hand_under_any_name(models: Path, kl_vae: VAE, with_card: Callable[..., None]) -> None:
     save(kl_vae, models / "mine.safetensors")
-    save_file(load_file(models / "mine.safetensors"), models / "mine.safetensors")  # without the frame in its metadata
+    save_file(
+        load_file(models / "mine.safetensors"), models / "mine.safetensors"
+    )  # without the normalization in its metadata
     with_card("known", (models / "mine.safetensors").read_bytes(), kind="SDXL", fp16="unsafe")
     found = collection()
     (mine,) = (vae for vae in found.vaes if vae.name == "mine")

@@ -15,19 +15,20 @@ from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.saving import save
 from vaekit.errors import CannotPush, NotFound
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")
 """What huggingface_hub 2.4 does to the network library below it."""
 Hub = Any
-FRAME = LatentFrame((0.1,), (0.5,))
+NORMALIZATION = LatentNormalization((0.1,), (0.5,))
 
 
 def small(name: str) -> VAE:
     torch.manual_seed(0)
     family = family_with(EXAMPLES[name])
     assert family is not None
-    return assemble(family, EXAMPLES[name], frame=FRAME).eval()
+    return assemble(family, EXAMPLES[name], normalization=NORMALIZATION).eval()
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_there_and_back(hub: Hub, run: Path, token: None) -> None:
     gotten = get("someone/anime")
     assert gotten.name == "anime", "a file called vae is called as its repository"
     back = load(gotten.name)
-    assert fingerprint(back) == fingerprint(load(run)) and back.frame == FRAME
+    assert fingerprint(back) == fingerprint(load(run)) and back.normalization == NORMALIZATION
     push(run, "someone/anime")  # once more: the repository is there
     assert hub.private == {"someone/anime": True}
 

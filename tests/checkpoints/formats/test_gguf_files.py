@@ -18,8 +18,9 @@ from vaekit.checkpoints.loading import load
 from vaekit.checkpoints.weights import weights_of
 from vaekit.errors import BadCheckpoint, MissingPackage
 from vaekit.nets.kl import KLConfig
+from vaekit.normalization import LatentNormalization
 from vaekit.runtime.engine import Engine
-from vaekit.vae import VAE, LatentFrame
+from vaekit.vae import VAE
 
 Kind = gguf.GGMLQuantizationType
 Tensors = dict[str, Tensor]
@@ -133,7 +134,7 @@ def test_a_vae_loads_equal_to_its_source(
     assert (facts.format, facts.layout, facts.prefix) == ("gguf", "ldm", prefix)
     assert facts.dtypes == ("float16", "float32", "q8_0")
     x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    kl_vae.frame = None
+    kl_vae.normalization = None
     difference = (Engine(vae).reconstruct(x) - Engine(kl_vae).reconstruct(x)).abs().max()
     assert 0 < difference < 0.05
 
@@ -213,7 +214,7 @@ def test_only_the_header_is_read_on_opening(tmp_path: Path) -> None:
     assert torch.equal(opened.read(["small"])["small"], NUMBERS)
 
 
-def test_a_frame_in_the_metadata_counts(tmp_path: Path, kl_vae: VAE, ldm_tensors: Tensors) -> None:
-    told = {"vaekit.frame": '{"shift": [0.5], "scale": [0.25], "patch": 1}'}
+def test_a_normalization_in_the_metadata_counts(tmp_path: Path, kl_vae: VAE, ldm_tensors: Tensors) -> None:
+    told = {"vaekit.normalization": '{"shift": [0.5], "scale": [0.25], "patch": 1}'}
     vae = load(write(tmp_path / "x.gguf", ldm_tensors, Kind.F32, **told))
-    assert vae.frame == LatentFrame((0.5,), (0.25,))
+    assert vae.normalization == LatentNormalization((0.5,), (0.25,))

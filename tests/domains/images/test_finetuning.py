@@ -21,13 +21,13 @@ from vaekit.checkpoints.successor import parent_at, same_bits
 from vaekit.checkpoints.weights import weights_in
 from vaekit.domains.images.finetuning import DECODER_ONLY, NOTE, Finetuning, Wishes, prepared_finetuning
 from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
+from vaekit.normalization import LatentNormalization
 from vaekit.training.log import News
 from vaekit.training.objectives import Pass
 from vaekit.training.recipe import recipe
 from vaekit.training.run import carry_out
-from vaekit.vae import LatentFrame
 
-FRAME = LatentFrame((0.1,), (0.5,))
+NORMALIZATION = LatentNormalization((0.1,), (0.5,))
 SHORT = (
     "schedule.samples=12",
     "schedule.batch_size=2",
@@ -65,7 +65,7 @@ def tuning(tmp_path: Path, pictures: Path, lpips_file: Path) -> Callable[..., Fi
             torch.manual_seed(0)
             family = family_with(EXAMPLES[name])
             assert family is not None
-            save(assemble(family, EXAMPLES[name], frame=FRAME).to(dtype), path)
+            save(assemble(family, EXAMPLES[name], normalization=NORMALIZATION).to(dtype), path)
         parent = parent_at(path, name, "zeros" if hasattr(EXAMPLES[name], "padding") else None)
         table = recipe("finetune", (*SHORT, *changes))
         wishes = Wishes(whole, lpips=lpips_file)
@@ -89,7 +89,7 @@ def test_the_encoder_stays_and_the_decoder_moves(tuning: Callable[..., Finetunin
             assert same_bits(tensor, after[key]), key
     moved = [key for key in before if not same_bits(before[key], after[key])]
     assert moved and all(key.startswith("decoder.") for key in moved)
-    assert identify(made.run.folder).frame == FRAME, "diffusion models were made for this one"
+    assert identify(made.run.folder).normalization == NORMALIZATION, "diffusion models were made for this one"
 
 
 def test_no_graph_is_kept_through_the_encoder(tuning: Callable[..., Finetuning]) -> None:

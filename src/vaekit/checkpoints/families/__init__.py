@@ -25,7 +25,8 @@ from vaekit.checkpoints.families import (
 )
 from vaekit.checkpoints.families.family import Config, Family, Shapes
 from vaekit.checkpoints.families.layout import HALVES, Layout
-from vaekit.vae import VAE, LatentFrame
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
 
 __all__ = [
     "FAMILIES",
@@ -89,7 +90,9 @@ def blueprint(family: str, config: Config, halves: tuple[str, ...]) -> Mapping[s
     return {key: Wanted(tuple(t.shape), not t.is_floating_point()) for key, t in vae.state_dict().items()}
 
 
-def assemble(family: Family, config: Config, halves: Collection[str] = HALVES, frame: LatentFrame | None = None) -> VAE:
+def assemble(
+    family: Family, config: Config, halves: Collection[str] = HALVES, normalization: LatentNormalization | None = None
+) -> VAE:
     """A VAE with those of these halves that the family has, and torch's initial weights (or none, under
     `torch.device("meta")`)."""
     nets = dict(zip(HALVES, family.build(config), strict=True))
@@ -99,7 +102,7 @@ def assemble(family: Family, config: Config, halves: Collection[str] = HALVES, f
         family.posterior_head(config),
         decoder,
         family.likelihood_head(config),
-        frame,
+        normalization,
         to_prior=family.prior_head(config),
         config=config if family.from_words else None,
     )

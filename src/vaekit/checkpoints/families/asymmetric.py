@@ -21,7 +21,7 @@ from vaekit.checkpoints.families.layout import Layout, Rules, same_names
 from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.nets import asymmetric
 from vaekit.nets.asymmetric import AsymmetricConfig
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 CONDITION = "decoder.condition_encoder."
 """What the native keys of the condition encoder begin with; no other family has any."""
@@ -43,7 +43,7 @@ def has_condition(shapes: Shapes) -> bool:
     return any(key.startswith(CONDITION) for key in shapes)
 
 
-def settings(config: AsymmetricConfig, frame: LatentFrame | None) -> dict[str, Any]:
+def settings(config: AsymmetricConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AsymmetricAutoencoderKL."""
     name = "AsymmetricAutoencoderKL"
     widths = config.decoder_widths
@@ -71,7 +71,7 @@ def settings(config: AsymmetricConfig, frame: LatentFrame | None) -> dict[str, A
         "norm_num_groups": config.norm_groups,
         "sample_size": 256,
         **block_types(config),
-        **one_factor(frame, name),
+        **one_factor(normalization, name),
     }
 
 

@@ -1,4 +1,4 @@
-"""A frame that stands in a file as tensors: FLUX.2's batch-norm statistics, beside the weights of the nets.
+"""A normalization that stands in a file as tensors: FLUX.2's batch-norm statistics, beside the weights of the nets.
 
     shift = running_mean        scale = 1 / sqrt(running_var + eps)        one of each for a channel of 2x2 latents
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vaekit.checkpoints.families.layout import Rules
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 STATISTICS: Rules = tuple((key, key) for key in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked"))
 """The same names in every layout."""
@@ -23,23 +23,23 @@ EPSILON = 1e-4
 MEAN, VARIANCE, COUNT = (native for native, _ in STATISTICS)
 
 
-def frame_of(mean: Tensor, variance: Tensor, epsilon: float) -> LatentFrame | None:
-    """The frame that batch-norm statistics stand for; None where they are not finite, or a variance is negative."""
+def normalization_of(mean: Tensor, variance: Tensor, epsilon: float) -> LatentNormalization | None:
+    """The normalization in batch-norm statistics; None where they are not finite, or a variance is negative."""
     if not (mean.isfinite().all() and variance.isfinite().all() and (variance >= 0).all()):
         return None
     scale = (variance.double() + epsilon).rsqrt()
-    return LatentFrame(tuple(mean.double().tolist()), tuple(scale.tolist()), PATCH)
+    return LatentNormalization(tuple(mean.double().tolist()), tuple(scale.tolist()), PATCH)
 
 
-def statistics_of(frame: LatentFrame | None, latent_channels: int) -> dict[str, Tensor]:
-    """The native tensors that stand for a frame: the inverse of `frame_of`; empty where none could.
+def statistics_of(normalization: LatentNormalization | None, latent_channels: int) -> dict[str, Tensor]:
+    """The native tensors that stand for a normalization: the inverse of `normalization_of`; empty where none could.
 
-    The counter of training batches is no part of a frame and is written as zero: batch norm ignores it.
+    The counter of training batches is no part of a normalization and is written as zero: batch norm ignores it.
     """
-    if frame is None or frame.patch != PATCH:
+    if normalization is None or normalization.patch != PATCH:
         return {}
     channels = PATCH**2 * latent_channels
-    shift, scale = (spread(values, channels) for values in (frame.shift, frame.scale))
+    shift, scale = (spread(values, channels) for values in (normalization.shift, normalization.scale))
     # Rounded to fp32 a difference of two nearly equal numbers may fall below zero by a hair.
     variance = (scale.pow(-2) - EPSILON).float()
     if (scale < 0).any() or (variance < -EPSILON * 1e-6).any():

@@ -14,7 +14,7 @@ from vaekit.distributions import Laplace, Point
 from vaekit.errors import UnknownVAE, legible
 from vaekit.nets import dcae
 from vaekit.nets.dcae import ACTIVATIONS, DCAEConfig
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 QKV = "context_module.main.qkv.conv.{p}"
 INSIDE = (
@@ -172,10 +172,10 @@ def assumed(_: DCAEConfig) -> list[str]:
     ]
 
 
-def settings(config: DCAEConfig, frame: LatentFrame | None) -> dict[str, Any]:
+def settings(config: DCAEConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AutoencoderDC."""
     stages = range(len(config.decoder_widths))
-    return one_factor(frame, "AutoencoderDC") | {
+    return one_factor(normalization, "AutoencoderDC") | {
         "_class_name": "AutoencoderDC",
         "attention_head_dim": config.head_width,
         "decoder_act_fns": ["relu" if i in config.decoder_relu else "silu" for i in stages],

@@ -16,7 +16,7 @@ from vaekit.checkpoints.families.layout import Layout
 from vaekit.distributions import Always, Likelihood, Posterior, StandardNormal, ToPrior
 from vaekit.errors import WrongTensors
 from vaekit.nets.config import ImageConfig
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 
 @runtime_checkable
@@ -34,7 +34,7 @@ Words = Mapping[str, Any]
 """What a JSON object tells."""
 
 
-def no_diffusers_class(config: Any, _: LatentFrame | None) -> dict[str, Any]:
+def no_diffusers_class(config: Any, _: LatentNormalization | None) -> dict[str, Any]:
     """The answer of a family that diffusers cannot build.
 
     Raises:
@@ -66,7 +66,7 @@ def no_prior(_: Any) -> None:
     """The prior of a family of plain autoencoders."""
 
 
-def nothing_beside(_config: Any, _frame: LatentFrame | None) -> dict[str, Tensor]:
+def nothing_beside(_config: Any, _normalization: LatentNormalization | None) -> dict[str, Tensor]:
     """The tensors beside the weights of a family that has none."""
     return {}
 
@@ -97,10 +97,10 @@ class Family:
     vaekit's metadata, config.json). Raises UnknownVAE where the result can be no network."""
     assumed: Callable[[Any], list[str]] = nothing_assumed
     """Sentences about what the weights do not tell and nobody said."""
-    diffusers: Callable[[Any, LatentFrame | None], dict[str, Any]] = no_diffusers_class
+    diffusers: Callable[[Any, LatentNormalization | None], dict[str, Any]] = no_diffusers_class
     """The `config.json` with which diffusers builds the same network; WrongTensors where it cannot."""
-    beside: Callable[[Any, LatentFrame | None], dict[str, Tensor]] = nothing_beside
-    """Native tensors that stand in a file beside the weights and tell the frame."""
+    beside: Callable[[Any, LatentNormalization | None], dict[str, Tensor]] = nothing_beside
+    """Native tensors that stand in a file beside the weights and tell the normalization."""
 
 
 def highest(shapes: Shapes, template: str) -> int:

@@ -10,14 +10,14 @@ from vaekit.checkpoints.families.convolutional import (
     kl_image_channels,
     level_widths,
 )
-from vaekit.checkpoints.families.diffusers_frame import diffusers_frame
+from vaekit.checkpoints.families.diffusers_frame import diffusers_normalization
 from vaekit.checkpoints.families.family import Family, Shapes, highest
 from vaekit.checkpoints.families.layout import HALVES, Layout, Rules, product, same_names
 from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.errors import WrongTensors
 from vaekit.nets import hunyuan_image
 from vaekit.nets.hunyuan_image import NORM_GROUPS, HunyuanImageConfig
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 SAME = {layer: layer for layer in RESIDUAL if layer != "nin_shortcut"}
 ATTENTION = {"norm": "norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "proj"}
@@ -89,13 +89,13 @@ def can_be_built(config: HunyuanImageConfig) -> bool:
     return halvings and doublings and ends and all(width % NORM_GROUPS == 0 for width in (*encoder, *decoder))
 
 
-def settings(config: HunyuanImageConfig, frame: LatentFrame | None) -> dict[str, Any]:
+def settings(config: HunyuanImageConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AutoencoderKLHunyuanImage."""
     obstacles = {
         "different widths in encoder and decoder": config.encoder_widths != config.decoder_widths[::-1],
         "another number of blocks in the decoder than one more": config.decoder_blocks != config.encoder_blocks + 1,
-        "a frame that shifts latents or scales them by channel": frame is not None
-        and (len(frame.scale) > 1 or any(frame.shift)),
+        "a normalization that shifts latents or scales them by channel": normalization is not None
+        and (len(normalization.scale) > 1 or any(normalization.shift)),
     }
     met = [obstacle for obstacle, there in obstacles.items() if there]
     if met:
@@ -113,7 +113,7 @@ def settings(config: HunyuanImageConfig, frame: LatentFrame | None) -> dict[str,
         "layers_per_block": config.encoder_blocks,
         "out_channels": config.image_channels,
         "sample_size": 384,
-        "scaling_factor": diffusers_frame(frame)["scaling_factor"],
+        "scaling_factor": diffusers_normalization(normalization)["scaling_factor"],
         "spatial_compression_ratio": config.factor,
         "upsample_match_channel": True,
     }

@@ -18,14 +18,14 @@ from vaekit.checkpoints.families.convolutional import (
     nets_settings,
     with_untold,
 )
-from vaekit.checkpoints.families.diffusers_frame import diffusers_frame
+from vaekit.checkpoints.families.diffusers_frame import diffusers_normalization
 from vaekit.checkpoints.families.family import Family, Shapes
 from vaekit.checkpoints.families.layout import Layout, Rules, same_names
 from vaekit.checkpoints.families.vq import CODEBOOK
 from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.nets import kl
 from vaekit.nets.kl import KLConfig
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 
 def detect_kl(shapes: Shapes) -> KLConfig | None:
@@ -42,11 +42,11 @@ def half_alone(rules: Rules, half: str) -> Rules:
     )
 
 
-def settings(config: KLConfig, frame: LatentFrame | None) -> dict[str, Any]:
+def settings(config: KLConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AutoencoderKL, or of the class for FLUX.2."""
-    if statistics_of(frame, config.latent_channels):
+    if statistics_of(normalization, config.latent_channels):
         return _autoencoder_kl_flux2(config)
-    return _autoencoder_kl(config) | diffusers_frame(frame)
+    return _autoencoder_kl(config) | diffusers_normalization(normalization)
 
 
 def _autoencoder_kl_flux2(config: KLConfig) -> dict[str, Any]:
@@ -69,9 +69,9 @@ def _autoencoder_kl(config: KLConfig) -> dict[str, Any]:
     }
 
 
-def statistics_beside(config: KLConfig, frame: LatentFrame | None) -> dict[str, Tensor]:
-    """The statistics that tell the frame, where it is of that kind."""
-    return statistics_of(frame, config.latent_channels)
+def statistics_beside(config: KLConfig, normalization: LatentNormalization | None) -> dict[str, Tensor]:
+    """The statistics that tell the normalization, where it is of that kind."""
+    return statistics_of(normalization, config.latent_channels)
 
 
 KL, OLD_KL = ((*diffusers_kl(attention), *STATISTICS) for attention in (ATTENTION, OLD_ATTENTION))

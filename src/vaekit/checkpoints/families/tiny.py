@@ -12,7 +12,7 @@ from vaekit.distributions import Normal, Point
 from vaekit.errors import WrongTensors
 from vaekit.nets import tiny
 from vaekit.nets.tiny import TinyConfig
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 
 def detect_tiny(shapes: Shapes) -> TinyConfig | None:
@@ -101,7 +101,7 @@ def sequential(native: str, foreign: str) -> Rules:
     return tuple((f"{native}.{leaf}", f"{foreign}.{leaf}") for leaf in ("{p}", "conv.{j}.{p}", "pool.{j}.{p}"))
 
 
-def settings(config: TinyConfig, _: LatentFrame | None) -> dict[str, Any]:
+def settings(config: TinyConfig, _: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AutoencoderTiny."""
     obstacles = {
         "the GroupNorm branch of TAEF2": config.pool,

@@ -20,7 +20,7 @@ from vaekit.checkpoints.families.layout import Layout, Rules, same_names
 from vaekit.distributions import Always, Laplace, UniformCodes
 from vaekit.nets import vq
 from vaekit.nets.vq import VQConfig
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 CODEBOOK = "to_posterior.codebook"
 """The native key of a vector quantiser's weights."""
@@ -34,9 +34,9 @@ def detect_vq(shapes: Shapes) -> VQConfig | None:
     return VQConfig(**fields, codes=codebook[0]) if fields and codebook and len(codebook) == 2 else None
 
 
-def settings(config: VQConfig, frame: LatentFrame | None) -> dict[str, Any]:
+def settings(config: VQConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of VQModel."""
-    return _vq_model(config) | one_factor(frame, "VQModel")
+    return _vq_model(config) | one_factor(normalization, "VQModel")
 
 
 def _vq_model(config: VQConfig) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.errors import WrongTensors
 from vaekit.nets import wan
 from vaekit.nets.wan import WanConfig
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 RESIDUAL = {
     "norm1.gamma": "residual.0.gamma",
@@ -127,19 +127,19 @@ def latent_channels(shapes: Shapes) -> int | None:
     return taken[0] if taken else given[0] // 2 if given else None
 
 
-def settings(config: WanConfig, frame: LatentFrame | None) -> dict[str, Any]:
+def settings(config: WanConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AutoencoderKLWan.
 
     Qwen-Image's class has another name and the same network; files do not tell which of the two they are, and this
     class is the one that diffusers itself takes for a single file. AutoencoderKLQwenImage opens the folder as well.
     """
-    return wan_settings(config, frame) | {
+    return wan_settings(config, normalization) | {
         "in_channels": config.image_channels,
         "out_channels": config.image_channels,
     }
 
 
-def wan_settings(config: WanConfig, frame: LatentFrame | None) -> dict[str, Any]:
+def wan_settings(config: WanConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
     """What diffusers' configs of Wan 2.1 and Wan 2.2 have in common, if they can express the network."""
     multiples, decoder_multiples = multiples_of(config.encoder_widths), multiples_of(config.decoder_widths[::-1])
     obstacles = {
@@ -166,7 +166,7 @@ def wan_settings(config: WanConfig, frame: LatentFrame | None) -> dict[str, Any]
         "scale_factor_temporal": 2 ** len(config.time_levels),
         "temperal_downsample": [i in config.time_levels for i in range(len(config.encoder_widths) - 1)],
         "z_dim": config.latent_channels,
-    } | mean_and_deviation(frame, config.latent_channels)
+    } | mean_and_deviation(normalization, config.latent_channels)
 
 
 def multiples_of(widths: tuple[int, ...]) -> list[int]:

@@ -15,7 +15,7 @@ from vaekit.checkpoints.families.wan import (
 from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.nets import wan22
 from vaekit.nets.wan22 import Wan22Config
-from vaekit.vae import LatentFrame
+from vaekit.normalization import LatentNormalization
 
 MOST_PIXEL_CHANNELS = 4
 """Channels of a picture with alpha; more of them are squares of pixels."""
@@ -61,9 +61,9 @@ def can_be_built(config: Wan22Config) -> bool:
     return averages and all(4 * (1 + (i in doubled)) * b % a == 0 for i, (a, b) in enumerate(ups))
 
 
-def settings(config: Wan22Config, frame: LatentFrame | None) -> dict[str, Any]:
+def settings(config: Wan22Config, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AutoencoderKLWan with shortcuts."""
-    return wan_settings(config, frame) | {
+    return wan_settings(config, normalization) | {
         "in_channels": config.pixel_channels,
         "out_channels": config.pixel_channels,
         "is_residual": True,

