@@ -8,7 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.checkpoints.identify import identify
+from vaekit.checkpoints.loading import load
 
 Run = Callable[..., Any]
 
@@ -42,6 +44,7 @@ def test_json(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     assert (told["kept"], told["added"], told["halves"]) == (1, 0, ["encoder", "decoder"])
     told = run("convert", checkpoint, tmp_path / "vae.pt", "--dtype", "fp16", "--json").json
     assert (told["layout"], identify(tmp_path / "vae.pt").layout) == ("ldm", "ldm")
+    assert told["fingerprint"] == fingerprint(load(tmp_path / "vae.pt"))
 
 
 @pytest.mark.parametrize("layout", ["native", "ldm", "diffusers"])

@@ -208,10 +208,14 @@ class Hashes:
 
 
 def hashes_of(identified: Identified) -> Hashes:
-    """Hash a VAE. The first time reads every weight."""
-    weights = cached(identified, "weights", lambda: as_json(identity_of(numbers_in(identified))))
+    """The hashes of a VAE and of its file. The first time reads every byte."""
     alone = len(identified.parts) == 1 and identified.parts[0].ignored == 0
-    return Hashes(from_json(weights), sha256_of(identified.parts[0].file.path) if alone else "")
+    return Hashes(identity_in(identified), sha256_of(identified.parts[0].file.path) if alone else "")
+
+
+def identity_in(identified: Identified) -> Identity:
+    """What the weights are known by. The first time reads every weight."""
+    return from_json(cached(identified, "weights", lambda: as_json(identity_of(numbers_in(identified)))))
 
 
 def numbers_in(identified: Identified) -> list[Numbers]:

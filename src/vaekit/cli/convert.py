@@ -43,19 +43,18 @@ def convert(
     decoder of a tiny autoencoder, named after the folder as ComfyUI wants them. A `.pt` or `.ckpt` file keeps the
     weights under "state_dict"; a `.bin` has them at the top.
     """
-    from vaekit.checkpoints.collection.names import located
     from vaekit.checkpoints.converting import convert as write
-    from vaekit.checkpoints.fingerprint import fingerprint
     from vaekit.checkpoints.identify import identify
-    from vaekit.checkpoints.loading import load
+    from vaekit.checkpoints.settling import identity_in
 
-    with located(source, models) as path, bytes_moved("converting") as progress:
-        write(path, target, layout.value if layout else None, dtype, progress, padding)
+    with bytes_moved("converting") as progress:
+        write(source, target, layout.value if layout else None, dtype, progress, padding, models)
+    written = identify(target)
     facts = {
         "input": source,
         "output": str(target),
-        "layout": layout.value if layout else identify(target).layout,
-        "fingerprint": fingerprint(load(target)),
+        "layout": layout.value if layout else written.layout,
+        "fingerprint": identity_in(written).fingerprint,
     }
     if as_json:
         print_json(facts)
