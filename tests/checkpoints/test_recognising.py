@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import re
 from pathlib import Path
 
 import pytest

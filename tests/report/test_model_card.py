@@ -1,5 +1,6 @@
 """The card of a fine-tuned VAE: its numbers are the report's, its header is YAML, and foreign text stays text."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any

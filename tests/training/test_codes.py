@@ -142,12 +142,12 @@ def test_what_the_recipe_vq_trains_opens_in_diffusers(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("kind", "codes", "facts"),
     [
-        ("fsq", {"decay": 0.9}, ["decay"]),
+        ("fsq", {"decay": 0.9}, ["codes"]),
         ("vq", {"decoy": 0.9}, ["decoy"]),
         ("vq", {"by": "magic"}, ["average", "gradient"]),
         ("vq", {"temperature": 1.0}, ["temperature"]),
         ("gumbel", {"temperature": 0}, ["temperature"]),
-        ("gumbel", {"temperature": "hot"}, ["temperature"]),
+        ("gumbel", {"temperature": "hot"}, ["hot"]),
     ],
 )
 def test_a_table_of_codes_that_makes_no_sense_is_refused(kind: str, codes: dict[str, Any], facts: list[str]) -> None:

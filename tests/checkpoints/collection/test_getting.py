@@ -159,7 +159,7 @@ def test_what_the_hub_announces_is_held_against_what_comes(hub: Hub, with_card: 
 @pytest.mark.parametrize(
     ("status", "headers", "facts"),
     [
-        (401, {"X-Error-Code": "GatedRepo"}, ["HF_TOKEN", "/owner/name"]),
+        (401, {"X-Error-Code": "GatedRepo"}, ["HF_TOKEN", "owner/name"]),
         (403, {"X-Error-Message": "not on the list"}, ["not on the list", "HF_TOKEN"]),
         (401, {}, ["owner/name"]),
         (404, {"X-Error-Code": "EntryNotFound"}, ["owner/name/vae.safetensors"]),
