@@ -23,21 +23,21 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
 from vaekit.distributions import Always, DiagonalGaussian, Laplace, StandardNormal
-from vaekit.domains.images.reading import find_pictures
+from vaekit.domains.images.read import find_pictures
 from vaekit.errors import TrainingDiverged
-from vaekit.metrics.lpips import LPIPS
-from vaekit.metrics.psnr import psnr
+from vaekit.families.kl.net import KLConfig, build
+from vaekit.metrics.image.lpips import LPIPS
+from vaekit.metrics.image.psnr import psnr
 from vaekit.nets.discriminator import Discriminator, DiscriminatorConfig
-from vaekit.nets.kl import KLConfig, build
-from vaekit.training.adversarial import Adversarial, Adversary
+from vaekit.training.adversarial.adversary import Adversarial, Adversary
+from vaekit.training.adversarial.rollback_guard import Guard, GuardConfig
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.guard import Guard, GuardConfig
-from vaekit.training.linear_start import start_linear
+from vaekit.training.init_linear import start_linear
 from vaekit.training.loop import Schedule, Step, fresh, train
 from vaekit.training.objectives import Objective
 from vaekit.training.processes import Processes
 from vaekit.training.state import State
-from vaekit.training.terms import TERMS
+from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight
 from vaekit.vae import VAE
 

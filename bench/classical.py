@@ -20,10 +20,10 @@ from torch import Tensor
 import vaekit
 from vaekit.domains.images.arrays import read_idx
 from vaekit.domains.images.preparation import shades
-from vaekit.metrics.disentanglement import mutual_information_gap
+from vaekit.metrics.latent.disentanglement import mutual_information_gap
 from vaekit.testcards.sprites import sprites
 from vaekit.training.health import ACTIVE
-from vaekit.training.terms_plain import item_means
+from vaekit.training.terms.plain import item_means
 from vaekit.vae import VAE
 
 COLUMNS = "VAE                    data                      -ELBO     KL  active   PSNR    MIG"

@@ -20,13 +20,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vaekit.distributions import Quantised
-from vaekit.metrics.code_usage import perplexity, usage
-from vaekit.metrics.psnr import psnr
+from vaekit.metrics.image.psnr import psnr
+from vaekit.metrics.latent.code_usage import perplexity, usage
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import Schedule, Step, fresh, train
 from vaekit.training.recipe import Recipe, recipe
 from vaekit.training.state import State
-from vaekit.training.terms_plain import item_means
+from vaekit.training.terms.plain import item_means
 
 BATCH = 250
 """Held-out pictures that are looked at at once."""

@@ -22,8 +22,8 @@ from PIL import Image
 
 from faults import Picture, as_file
 from planted_faults import BAR, MORE
-from vaekit.report.defects import find_defects
-from vaekit.report.signals import signals
+from vaekit.comparison.defects import find_defects
+from vaekit.comparison.signals import signals
 
 OF_SKIMAGE = ("astronaut", "chelsea", "coffee", "rocket")
 SUFFIXES = {".png", ".jpg", ".jpeg"}

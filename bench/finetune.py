@@ -19,13 +19,13 @@ from pathlib import Path
 import torch
 
 import vaekit
-from vaekit.checkpoints.converting import convert
-from vaekit.checkpoints.formats.files import open_tensors
-from vaekit.checkpoints.successor import parent_at, same_bits
-from vaekit.domains.images.evaluating import Wishes as Measuring
-from vaekit.domains.images.evaluating import evaluate_pictures
-from vaekit.domains.images.finetuning import Wishes, prepared_finetuning
-from vaekit.domains.images.reading import find_pictures
+from vaekit.checkpoints.convert import convert
+from vaekit.checkpoints.finetuned_writer import parent_at, same_bits
+from vaekit.domains.images.evaluate import Wishes as Measuring
+from vaekit.domains.images.evaluate import evaluate_pictures
+from vaekit.domains.images.finetune import Wishes, prepared_finetuning
+from vaekit.domains.images.read import find_pictures
+from vaekit.formats.open import open_tensors
 from vaekit.training.log import News
 from vaekit.training.recipe import recipe
 from vaekit.training.run import carry_out

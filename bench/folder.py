@@ -25,12 +25,12 @@ import torch
 from PIL import Image
 
 import vaekit
-from vaekit.checkpoints.families import assemble, family_of
 from vaekit.cli.output import each
-from vaekit.domains.images.reading import read_picture
+from vaekit.domains.images.read import read_picture
 from vaekit.domains.images.roundtrip import round_trips
-from vaekit.domains.images.writing import to_bytes
-from vaekit.nets.tiny import TinyConfig
+from vaekit.domains.images.write import to_bytes
+from vaekit.families import assemble, family_of
+from vaekit.families.tiny.net import TinyConfig
 from vaekit.testcards.dead_leaves import dead_leaves
 
 SCENES = 4

@@ -18,12 +18,12 @@ from torch import nn
 
 import vaekit
 from measuring import FACTOR, HALVES, MIB, forget_peak, heading, names_among, run_engine, say, status
-from vaekit.checkpoints.families import Config, assemble, family_of
-from vaekit.nets.dcae import DCAEConfig
-from vaekit.nets.kl import KLConfig
-from vaekit.nets.tiny import TinyConfig
-from vaekit.nets.vq import VQConfig
-from vaekit.nets.wan import WanConfig
+from vaekit.families import Config, assemble, family_of
+from vaekit.families.dcae.net import DCAEConfig
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.families.vq.net import VQConfig
+from vaekit.families.wan.net import WanConfig
 
 WITHIN = 0.15
 """How far from what is measured a prediction may be."""

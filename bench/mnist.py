@@ -19,10 +19,10 @@ import torch
 import vaekit
 from vaekit.domains.images.arrays import read_idx
 from vaekit.domains.images.preparation import binarised, shades
-from vaekit.evaluation.evaluating import Data, Measures, evaluate
+from vaekit.evaluation.evaluate import Data, Measures, evaluate
 from vaekit.evaluation.measures import evidence, rate
 from vaekit.evaluation.protocol import MODE, Protocol
-from vaekit.evaluation.seen import Whole
+from vaekit.evaluation.vae_pass import Whole
 from vaekit.training.health import ACTIVE
 from vaekit.training.log import LOG
 from vaekit.training.run import RECIPE

@@ -22,8 +22,8 @@ from vaekit.domains.images.arrays import read_idx
 from vaekit.domains.images.preparation import Preparation, binarised, shades
 from vaekit.domains.images.training_data import open_data
 from vaekit.training.data import Stream, Tensors
+from vaekit.training.init_mean import start_at_mean
 from vaekit.training.loop import fresh, train
-from vaekit.training.mean_start import start_at_mean
 from vaekit.training.recipe import recipe
 
 HIDDEN, LATENT, BATCH, RATE = 400, 16, 100, 1e-3

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import torch
 
-from vaekit.checkpoints.families import assemble, family_of
-from vaekit.checkpoints.formats.writing import Piece, header, write_safetensors
-from vaekit.nets.kl import KLConfig
+from vaekit.families import assemble, family_of
+from vaekit.families.kl.net import KLConfig
+from vaekit.formats.safetensors_writer import Piece, header, write_safetensors
 
 PREFIX = "first_stage_model."
 BLOCK = (16384, 1024)
@@ -36,9 +36,9 @@ JOBS = {
     "bake from a .ckpt": "import vaekit; vaekit.bake('big.ckpt', 'fp16.safetensors', 'out.safetensors')",
     "inspect --no-measure": "import vaekit; vaekit.inspect('big.safetensors', measure=False)",
     "inspect": "import vaekit; vaekit.inspect('big.safetensors')",
-    "convert fp32 to fp16": "from vaekit.checkpoints.converting import convert; "
+    "convert fp32 to fp16": "from vaekit.checkpoints.convert import convert; "
     "convert('fp32.safetensors', 'out.safetensors', 'diffusers', 'fp16')",
-    "convert to .pt": "from vaekit.checkpoints.converting import convert; convert('fp32.safetensors', 'out.pt', 'ldm')",
+    "convert to .pt": "from vaekit.checkpoints.convert import convert; convert('fp32.safetensors', 'out.pt', 'ldm')",
     "peer: extract": "from safetensors.torch import load_file, save_file; big = load_file('big.safetensors'); "
     f"save_file({{k[{len(PREFIX)}:]: t for k, t in big.items() if k.startswith('{PREFIX}')}}, 'out.safetensors')",
     "peer: bake": "from safetensors.torch import load_file, save_file; big = load_file('big.safetensors'); "

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vaekit.checkpoints.cards import Kind, kinds
-from vaekit.checkpoints.families import FAMILIES, HALVES, Family, Layout, layout_of
-from vaekit.checkpoints.families.family import no_diffusers_class
-from vaekit.checkpoints.saving import LAYOUT_NAMES
-from vaekit.checkpoints.telltales import Recognised, recognised, strangers
+from vaekit.catalog.entries import Kind, kinds
+from vaekit.checkpoints.save import LAYOUT_NAMES
+from vaekit.families import FAMILIES, HALVES, Family, Layout, layout_of
+from vaekit.families.family import no_diffusers_class
+from vaekit.identification.key_signatures import Recognised, recognised, strangers
 
 PAGE = Path(__file__).parent / "vae-files.md"
 

@@ -10,7 +10,7 @@ from plain_annotations import check_plainly
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vaekit.nets.kl import KLConfig
+from vaekit.families.kl.net import KLConfig
 
 check_plainly()
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from vaekit.version import __version__
 
 if TYPE_CHECKING:
-    from vaekit.checkpoints.baking import bake
-    from vaekit.checkpoints.extracting import extract
-    from vaekit.checkpoints.inspecting import Inspection, inspect
-    from vaekit.checkpoints.loading import load
-    from vaekit.checkpoints.saving import save
+    from vaekit.checkpoints.bake import bake
+    from vaekit.checkpoints.extract import extract
+    from vaekit.checkpoints.load import load
+    from vaekit.checkpoints.save import save
     from vaekit.errors import VaekitError
+    from vaekit.identification.inspect import Inspection, inspect
     from vaekit.interop.diffusers import as_diffusers
     from vaekit.normalization import LatentNormalization
     from vaekit.runtime.engine import Engine
@@ -47,16 +47,16 @@ __all__ = [
 _ROOMS = {
     "VAE": "vaekit.vae",
     "Engine": "vaekit.runtime.engine",
-    "Inspection": "vaekit.checkpoints.inspecting",
+    "Inspection": "vaekit.identification.inspect",
     "LatentNormalization": "vaekit.normalization",
     "Plan": "vaekit.runtime.plan",
     "VaekitError": "vaekit.errors",
     "as_diffusers": "vaekit.interop.diffusers",
-    "bake": "vaekit.checkpoints.baking",
-    "extract": "vaekit.checkpoints.extracting",
-    "inspect": "vaekit.checkpoints.inspecting",
-    "load": "vaekit.checkpoints.loading",
-    "save": "vaekit.checkpoints.saving",
+    "bake": "vaekit.checkpoints.bake",
+    "extract": "vaekit.checkpoints.extract",
+    "inspect": "vaekit.identification.inspect",
+    "load": "vaekit.checkpoints.load",
+    "save": "vaekit.checkpoints.save",
 }
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save as to_safetensors
 
-from vaekit.checkpoints.building import build
-from vaekit.checkpoints.families import family_of
-from vaekit.checkpoints.identify import identify
 from vaekit.errors import VaekitError
-from vaekit.nets.tiny import TinyConfig
+from vaekit.families import family_of
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.identification.build import build
+from vaekit.identification.identify import identify
 
 
 def small_tensors() -> dict[str, torch.Tensor]:

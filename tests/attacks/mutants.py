@@ -27,15 +27,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 
-from vaekit.checkpoints.building import build
-from vaekit.checkpoints.families import assemble, family_of
-from vaekit.checkpoints.fingerprint import fingerprint
-from vaekit.checkpoints.formats.files import open_tensors
-from vaekit.checkpoints.identify import identify
 from vaekit.checkpoints.weights import weights_of
 from vaekit.errors import VaekitError
-from vaekit.nets.kl import KLConfig
-from vaekit.nets.tiny import TinyConfig
+from vaekit.families import assemble, family_of
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.formats.open import open_tensors
+from vaekit.identification.build import build
+from vaekit.identification.fingerprint import fingerprint
+from vaekit.identification.identify import identify
 
 SECONDS = 20
 """For one mutant, on a machine that does other things as well."""

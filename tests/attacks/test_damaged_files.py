@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vaekit.checkpoints.identify import identify
 from vaekit.errors import BadCheckpoint, VaekitError
+from vaekit.identification.identify import identify
 
 Opens = Callable[[Path], bool]
 

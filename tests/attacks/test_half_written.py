@@ -10,12 +10,12 @@ SAVE = """
 import os, resource, signal, sys
 from pathlib import Path
 import torch
-from vaekit.checkpoints.families import assemble, family_of
-from vaekit.checkpoints.latents import LatentFile, LatentSpace, save_latent
-from vaekit.checkpoints.saving import save
+from vaekit.families import assemble, family_of
+from vaekit.checkpoints.latent_files import LatentFile, LatentSpace, save_latent
+from vaekit.checkpoints.save import save
 from vaekit.distributions import Point
 from vaekit.errors import CannotWrite
-from vaekit.nets.kl import KLConfig
+from vaekit.families.kl.net import KLConfig
 
 what, place, trouble = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 family = family_of("kl")

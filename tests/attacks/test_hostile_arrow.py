@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from picture_data import encoded, number_of
 
-from vaekit.domains.images.picture_sets import open_pictures
-from vaekit.domains.images.skipped import Skipped
+from vaekit.domains.images.image_sets import open_pictures
+from vaekit.domains.images.skip_log import Skipped
 from vaekit.errors import NothingToTrain
 
 READ_ALL = """
 import random, sys
 from pathlib import Path
-from vaekit.domains.images.picture_sets import open_pictures
-from vaekit.domains.images.skipped import Skipped
+from vaekit.domains.images.image_sets import open_pictures
+from vaekit.domains.images.skip_log import Skipped
 from vaekit.errors import BadPicture, NothingToTrain
 
 path, sound, chance = Path(sys.argv[1]), Path(sys.argv[1]).read_bytes(), random.Random(0)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from refusals import refuses
 
-from vaekit.checkpoints.formats.files import open_tensors
 from vaekit.errors import BadCheckpoint
+from vaekit.formats.open import open_tensors
 
 F32, Q8_0 = 0, 8
 UINT8, UINT32, TEXT, ARRAY = 0, 4, 8, 9
@@ -138,7 +138,7 @@ MEASURE = """
 import sys, time
 from pathlib import Path
 import gguf
-from vaekit.checkpoints.formats.files import open_tensors
+from vaekit.formats.open import open_tensors
 def peak():  # of this program alone; `resource` counts what its parent had before
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) // 1024

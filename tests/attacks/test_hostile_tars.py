@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from picture_data import encoded, number_of, write_tar
 
-from vaekit.domains.images.picture_sets import open_pictures
-from vaekit.domains.images.skipped import Skipped
+from vaekit.domains.images.image_sets import open_pictures
+from vaekit.domains.images.skip_log import Skipped
 from vaekit.domains.images.tars import members
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from vaekit.checkpoints.formats.files import open_tensors
-from vaekit.checkpoints.formats.torch_files import open_torch_file
-from vaekit.checkpoints.identify import identify
 from vaekit.errors import BadCheckpoint
+from vaekit.formats.open import open_tensors
+from vaekit.formats.torch_files import open_torch_file
+from vaekit.identification.identify import identify
 
 
 def zip_bytes(entries: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:

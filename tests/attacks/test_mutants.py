@@ -13,7 +13,7 @@ SHARED = Path(os.environ.get("VAEKIT_DATA") or Path(__file__).parents[3] / "shar
 PLANTED = """
 import pickle, sys
 sys.argv = ["mutants", "100", "1"]
-import vaekit.checkpoints.formats.pickles as reader
+import vaekit.formats.pickle_machine as reader
 reader.Machine.call = lambda machine, function, arguments: pickle.loads(b"cposix\\ngetcwd\\n)R.")
 exec(open({program!r}).read())
 """

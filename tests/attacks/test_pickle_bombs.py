@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from vaekit.checkpoints.formats.files import open_tensors
-from vaekit.checkpoints.formats.pickles import MOST_WORK
-from vaekit.checkpoints.formats.torch_files import MAGIC_NUMBER
 from vaekit.errors import BadCheckpoint, UnsafePickle
+from vaekit.formats.open import open_tensors
+from vaekit.formats.pickle_machine import MOST_WORK
+from vaekit.formats.torch_files import MAGIC_NUMBER
 
 
 def zipped(pickled: bytes, records: dict[str, bytes]) -> bytes:
@@ -120,7 +120,7 @@ READ_ALL = """
 import sys
 from pathlib import Path
 import time
-from vaekit.checkpoints.formats.files import open_tensors
+from vaekit.formats.open import open_tensors
 from vaekit.errors import BadCheckpoint
 def peak():  # of this program alone; `resource` counts what its parent had before
     with open("/proc/self/status") as status:

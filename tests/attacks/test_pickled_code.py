@@ -16,11 +16,11 @@ import pytest
 import torch
 from refusals import refuses
 
-from vaekit.checkpoints.formats.files import open_tensors
-from vaekit.checkpoints.formats.pickled_values import Placeholder
-from vaekit.checkpoints.formats.torch_files import open_torch_file
-from vaekit.checkpoints.identify import identify
 from vaekit.errors import BadCheckpoint, UnknownVAE, UnsafePickle, VaekitError
+from vaekit.formats.open import open_tensors
+from vaekit.formats.pickle_values import Placeholder
+from vaekit.formats.torch_files import open_torch_file
+from vaekit.identification.identify import identify
 
 
 class Call:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from vaekit.checkpoints.formats.files import open_tensors
-from vaekit.checkpoints.identify import identify
-from vaekit.checkpoints.latents import load_latent
+from vaekit.checkpoints.latent_files import load_latent
 from vaekit.errors import BadCheckpoint, VaekitError
+from vaekit.formats.open import open_tensors
+from vaekit.identification.identify import identify
 
 
 def with_header(header: object, data: bytes = b"\0" * 64) -> bytes:
@@ -133,7 +133,7 @@ def test_a_header_that_lies_is_damage_to_the_format(tmp_path: Path, name: str) -
 MEASURE = """
 import sys, time
 from pathlib import Path
-from vaekit.checkpoints.formats.files import open_tensors
+from vaekit.formats.open import open_tensors
 from vaekit.errors import BadCheckpoint
 def peak():  # of this program alone; `resource` counts what its parent had before
     with open("/proc/self/status") as status:

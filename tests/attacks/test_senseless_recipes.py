@@ -12,7 +12,7 @@ import torch
 from refusals import refuses
 from soft_pictures import write_soft
 
-from vaekit.domains.images.training import prepared_run
+from vaekit.domains.images.train import prepared_run
 from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
 from vaekit.training.processes import Processes
 from vaekit.training.recipe import Recipe, recipe

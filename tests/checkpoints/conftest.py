@@ -9,17 +9,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vaekit.checkpoints.families import Config, assemble, family_with, layout_of
-from vaekit.checkpoints.families.batch_norm import EPSILON, normalization_of
-from vaekit.checkpoints.formats.writing import Piece, header
 from vaekit.checkpoints.weights import weights_of
-from vaekit.nets.approx import ApproxConfig
-from vaekit.nets.asymmetric import AsymmetricConfig
-from vaekit.nets.burgess import BurgessConfig
-from vaekit.nets.joint import JointConfig
-from vaekit.nets.kl import KLConfig
-from vaekit.nets.tiny import TinyConfig
-from vaekit.nets.vq import VQConfig
+from vaekit.families import Config, assemble, family_with, layout_of
+from vaekit.families.approx.net import ApproxConfig
+from vaekit.families.asymmetric.net import AsymmetricConfig
+from vaekit.families.burgess.net import BurgessConfig
+from vaekit.families.joint.net import JointConfig
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.normalization import EPSILON, normalization_of
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.families.vq.net import VQConfig
+from vaekit.formats.safetensors_writer import Piece, header
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

@@ -9,15 +9,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vaekit.checkpoints.cards import card_named
-from vaekit.checkpoints.inspecting import inspect
-from vaekit.checkpoints.loading import load
-from vaekit.checkpoints.saving import save
-from vaekit.domains.images.reading import find_pictures, read_picture
+from vaekit.catalog.entries import card_named
+from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import save
+from vaekit.domains.images.read import find_pictures, read_picture
 from vaekit.domains.images.roundtrip import as_written
-from vaekit.metrics.colour import colour_shift
-from vaekit.metrics.lpips import LPIPS
-from vaekit.metrics.psnr import psnr
+from vaekit.identification.inspect import inspect
+from vaekit.metrics.image.color import colour_shift
+from vaekit.metrics.image.lpips import LPIPS
+from vaekit.metrics.image.psnr import psnr
 from vaekit.runtime.engine import Engine
 from vaekit.vae import normalize
 

@@ -14,14 +14,14 @@ from refusals import lacks, refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vaekit.checkpoints.cards import matching_kinds
-from vaekit.checkpoints.families import Config
-from vaekit.checkpoints.identify import identify
-from vaekit.checkpoints.inspecting import inspect
-from vaekit.checkpoints.loading import load
-from vaekit.checkpoints.saving import save
+from vaekit.catalog.entries import matching_kinds
+from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import save
 from vaekit.errors import UnknownVAE, WrongTensors
-from vaekit.nets.dcae import DCAEConfig
+from vaekit.families import Config
+from vaekit.families.dcae.net import DCAEConfig
+from vaekit.identification.identify import identify
+from vaekit.identification.inspect import inspect
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from vaekit.checkpoints.converting import convert
-from vaekit.checkpoints.loading import load
-from vaekit.checkpoints.saving import save
-from vaekit.nets.kl import KLConfig
-from vaekit.nets.tiny import TinyConfig
-from vaekit.nets.vq import VQConfig
+from vaekit.checkpoints.convert import convert
+from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import save
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.families.vq.net import VQConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

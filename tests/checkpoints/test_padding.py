@@ -8,13 +8,13 @@ from refusals import refuses
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from vaekit.checkpoints import settling
-from vaekit.checkpoints.converting import convert
-from vaekit.checkpoints.families.convolutional import told_padding
-from vaekit.checkpoints.inspecting import inspect
-from vaekit.checkpoints.loading import load
-from vaekit.checkpoints.saving import save
+from vaekit.checkpoints.convert import convert
+from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import save
 from vaekit.errors import BadPlan, WrongTensors
+from vaekit.families.convolutional import told_padding
+from vaekit.identification import resolve as settling
+from vaekit.identification.inspect import inspect
 from vaekit.vae import VAE
 
 

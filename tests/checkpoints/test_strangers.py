@@ -11,10 +11,10 @@ from refusals import refuses
 from safetensors.torch import save_file
 
 import vaekit
-from vaekit.checkpoints.formats.files import TensorFile, TensorSpec, open_tensors
-from vaekit.checkpoints.identify import identify
-from vaekit.checkpoints.telltales import recognise, stranger_in, strangers
 from vaekit.errors import NotRunnable, UnknownVAE
+from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
+from vaekit.identification.identify import identify
+from vaekit.identification.key_signatures import recognise, stranger_in, strangers
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from vaekit.checkpoints.baking import bake
-from vaekit.checkpoints.cached_inspection import cached_inspection
-from vaekit.checkpoints.collection import names
-from vaekit.checkpoints.converting import convert
-from vaekit.checkpoints.extracting import extract
-from vaekit.checkpoints.formats import files
-from vaekit.checkpoints.formats.tensor_file import TensorFile
-from vaekit.checkpoints.inspecting import inspect
-from vaekit.checkpoints.loading import load
-from vaekit.checkpoints.saving import save
+from vaekit.checkpoints.bake import bake
+from vaekit.checkpoints.convert import convert
+from vaekit.checkpoints.extract import extract
+from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import save
 from vaekit.cli.convert import convert as convert_command
+from vaekit.formats import open as files
+from vaekit.formats.tensor_file import TensorFile
+from vaekit.identification.cached_inspection import cached_inspection
+from vaekit.identification.inspect import inspect
+from vaekit.library import names
 from vaekit.vae import VAE
 
 Make = Callable[..., Path]

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.checkpoints.families import assemble, family_of
-from vaekit.checkpoints.saving import save
+from vaekit.checkpoints.save import save
 from vaekit.cli import main
-from vaekit.nets.kl import KLConfig
+from vaekit.families import assemble, family_of
+from vaekit.families.kl.net import KLConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vaekit.checkpoints.fingerprint import fingerprint
-from vaekit.checkpoints.identify import identify
-from vaekit.checkpoints.loading import load
+from vaekit.checkpoints.load import load
+from vaekit.identification.fingerprint import fingerprint
+from vaekit.identification.identify import identify
 
 Run = Callable[..., Any]
 

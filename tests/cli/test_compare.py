@@ -12,8 +12,8 @@ import torch
 from family_examples import EXAMPLES
 from PIL import Image, ImageEnhance
 
-from vaekit.checkpoints.families import assemble, family_of
-from vaekit.checkpoints.saving import save
+from vaekit.checkpoints.save import save
+from vaekit.families import assemble, family_of
 from vaekit.nets.config import picture_size
 
 Run = Callable[..., Any]

@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.checkpoints.loading import load
-from vaekit.checkpoints.saving import save
-from vaekit.domains.images.reading import read_picture
-from vaekit.report.contenders import VaeContender
-from vaekit.report.fitting import Fitting
+from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import save
+from vaekit.comparison.candidates import VaeContender
+from vaekit.comparison.fit_correction import Fitting
+from vaekit.domains.images.read import read_picture
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 

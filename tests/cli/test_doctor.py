@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import vaekit
-from vaekit.doctor.examining import CHECKS
+from vaekit.doctor.examine import CHECKS
 
 Run = Callable[..., Any]
 

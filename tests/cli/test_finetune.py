@@ -12,8 +12,8 @@ from PIL import Image
 from soft_pictures import write_soft
 
 import vaekit
-from vaekit.checkpoints.fingerprint import fingerprint
-from vaekit.checkpoints.formats.files import open_tensors
+from vaekit.formats.open import open_tensors
+from vaekit.identification.fingerprint import fingerprint
 from vaekit.vae import VAE
 
 Run = Callable[..., Any]
@@ -26,7 +26,7 @@ SHORT = [
 @pytest.fixture(autouse=True)
 def no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     """The built-in cards are `compare`'s, and take a minute."""
-    monkeypatch.setattr("vaekit.report.comparing.card_measures", lambda _: {})
+    monkeypatch.setattr("vaekit.comparison.compare.card_measures", lambda _: {})
 
 
 @pytest.fixture(scope="module")

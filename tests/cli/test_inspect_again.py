@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vaekit.checkpoints import tables
+from vaekit.catalog import tables
 
 Run = Callable[..., Any]
 
@@ -79,7 +79,7 @@ def test_other_facts_of_the_same_size_give_another_answer(
 ) -> None:
     """0.18215 in a table becomes 0.13025: as many bytes."""
     looked = []
-    from vaekit.checkpoints import inspecting
+    from vaekit.identification import inspect as inspecting
 
     real = inspecting.inspect_path
     monkeypatch.setattr(inspecting, "inspect_path", lambda path, **told: looked.append(path) or real(path, **told))

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from vaekit.checkpoints.families import assemble, family_of
-from vaekit.checkpoints.loading import load
-from vaekit.checkpoints.saving import save
-from vaekit.nets.vq import VQConfig
+from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import save
+from vaekit.families import assemble, family_of
+from vaekit.families.vq.net import VQConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

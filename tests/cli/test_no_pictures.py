@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from vaekit.checkpoints.families import PARTS, assemble
-from vaekit.checkpoints.saving import save
+from vaekit.checkpoints.save import save
+from vaekit.families import PARTS, assemble
+from vaekit.families.parts.net import GaussianPart, PartsConfig
 from vaekit.nets.likelihoods import ColumnsPart, TokensPart
 from vaekit.nets.mlp import MLPConfig
-from vaekit.nets.parts import GaussianPart, PartsConfig
 from vaekit.nets.priors import FlowPart, MixturePart
 from vaekit.nets.sequence import SequenceConfig
 

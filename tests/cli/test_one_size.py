@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from vaekit.checkpoints.families import Config, assemble, family_with
-from vaekit.checkpoints.saving import save
-from vaekit.nets.burgess import BurgessConfig
-from vaekit.nets.joint import JointConfig
+from vaekit.checkpoints.save import save
+from vaekit.families import Config, assemble, family_with
+from vaekit.families.burgess.net import BurgessConfig
+from vaekit.families.joint.net import JointConfig
 
 Run = Callable[..., Any]
 

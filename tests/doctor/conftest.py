@@ -8,7 +8,7 @@ import torch
 
 import vaekit
 from vaekit.doctor.findings import Finding
-from vaekit.doctor.observing import Observation, observe
+from vaekit.doctor.observe import Observation, observe
 from vaekit.vae import VAE
 
 SIDE = 64

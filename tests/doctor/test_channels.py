@@ -5,10 +5,10 @@ import torch
 from family_examples import EXAMPLES
 from refusals import lacks
 
-from vaekit.checkpoints.families import assemble, family_of
 from vaekit.distributions import DiagonalGaussian, StandardNormal
 from vaekit.doctor.channels import channel_kl, check_channels
-from vaekit.doctor.observing import Observation, observe
+from vaekit.doctor.observe import Observation, observe
+from vaekit.families import assemble, family_of
 from vaekit.vae import VAE
 
 

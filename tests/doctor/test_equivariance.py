@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from vaekit.distributions import Normal, Point
 from vaekit.doctor.equivariance import check_equivariance
-from vaekit.doctor.observing import Observation, observe
+from vaekit.doctor.observe import Observation, observe
 from vaekit.doctor.smoothness import check_smoothness
-from vaekit.nets.tiny import TinyConfig
+from vaekit.families.tiny.net import TinyConfig
 from vaekit.vae import VAE
 
 CONFIG = TinyConfig(3, 3, (), (4, 4, 4), (4, 4, 4), (1, 1, 1), (1, 1, 1), False)

@@ -5,7 +5,7 @@ import torch
 from refusals import lacks
 
 from vaekit.doctor.finite import check_activations, check_weights
-from vaekit.doctor.observing import Observation
+from vaekit.doctor.observe import Observation
 from vaekit.vae import VAE
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from vaekit.doctor.flat_areas import check_border, check_grid
-from vaekit.doctor.observing import Observation, observe
-from vaekit.metrics.grid import flat_grid
+from vaekit.doctor.observe import Observation, observe
+from vaekit.metrics.image.grid import flat_grid
 from vaekit.vae import VAE
 
 

@@ -7,7 +7,7 @@ import torch
 import vaekit
 from vaekit.distributions import Normal, Point
 from vaekit.doctor.halves import Change, check_match, flat, mixed, reordered, scaled
-from vaekit.doctor.observing import Observation, observe
+from vaekit.doctor.observe import Observation, observe
 from vaekit.vae import VAE
 
 
@@ -54,7 +54,7 @@ def test_a_turned_latent_space_is_seen(spoilt: Callable[..., Observation]) -> No
 
 
 def test_a_decoder_that_knows_nothing_is_wrong(healthy: VAE) -> None:
-    from vaekit.nets import kl
+    from vaekit.families.kl import net as kl
 
     torch.manual_seed(0)
     _, stranger = kl.build(healthy.config)

@@ -9,10 +9,10 @@ from refusals import lacks
 
 import vaekit
 from vaekit import Engine, Plan
-from vaekit.checkpoints.cards import card_named
-from vaekit.checkpoints.families import assemble, family_of
-from vaekit.doctor.observing import Observation, observe
+from vaekit.catalog.entries import card_named
+from vaekit.doctor.observe import Observation, observe
 from vaekit.doctor.precision import check_range, check_rounding
+from vaekit.families import assemble, family_of
 from vaekit.vae import VAE
 
 

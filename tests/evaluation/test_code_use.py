@@ -8,9 +8,9 @@ from torch import Tensor
 
 from vaekit.evaluation.code_use import CodePool, SaysCodes, code_use
 from vaekit.evaluation.measures import Together
-from vaekit.evaluation.seen import Seen, Whole
-from vaekit.nets.quantisers import FiniteScalarQuantiser, ResidualQuantiser
-from vaekit.nets.vq import VectorQuantiser
+from vaekit.evaluation.vae_pass import Seen, Whole
+from vaekit.nets.quantizers import FiniteScalarQuantiser, ResidualQuantiser
+from vaekit.nets.vector_quantizer import VectorQuantiser
 from vaekit.vae import VAE
 
 

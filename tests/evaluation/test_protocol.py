@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vaekit.evaluation.protocol import chosen_names, digest, versions
-from vaekit.words import differences
+from vaekit.records import differences
 
 
 def test_the_digest_is_that_of_sha256sum(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ CIRCLES = {
 
 
 def room_of(module: str) -> str:
-    """`vaekit.nets.kl` -> `nets`; the package itself is the front door."""
+    """`vaekit.families.kl.net` -> `nets`; the package itself is the front door."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
 

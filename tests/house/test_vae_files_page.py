@@ -6,9 +6,9 @@ from types import ModuleType
 
 import pytest
 
-from vaekit.checkpoints.cards import Kind, kinds
-from vaekit.checkpoints.families import FAMILIES
-from vaekit.checkpoints.telltales import recognised
+from vaekit.catalog.entries import Kind, kinds
+from vaekit.families import FAMILIES
+from vaekit.identification.key_signatures import recognised
 
 DOCS = Path(__file__).parents[2] / "docs"
 

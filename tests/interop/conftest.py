@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from vaekit.checkpoints.families import Config, assemble, family_with
-from vaekit.nets.kl import KLConfig
+from vaekit.families import Config, assemble, family_with
+from vaekit.families.kl.net import KLConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

@@ -16,14 +16,14 @@ from refusals import refuses
 from torch import Tensor, nn
 
 import vaekit
-from vaekit.checkpoints.families import assemble, family_of
-from vaekit.checkpoints.families.batch_norm import EPSILON, normalization_of
-from vaekit.checkpoints.saving import save
+from vaekit.checkpoints.save import save
 from vaekit.errors import BadPicture, HalfMissing, LatentMismatch, UnknownNormalization
+from vaekit.families import assemble, family_of
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.normalization import EPSILON, normalization_of
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.families.vq.net import VQConfig
 from vaekit.interop.records import Record
-from vaekit.nets.kl import KLConfig
-from vaekit.nets.tiny import TinyConfig
-from vaekit.nets.vq import VQConfig
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

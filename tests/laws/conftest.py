@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaekit.nets.vq import VectorQuantiser
+from vaekit.nets.vector_quantizer import VectorQuantiser
 
 
 class NextToken(nn.Module):

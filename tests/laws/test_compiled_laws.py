@@ -14,10 +14,10 @@ SUPPORT = Path(__file__).parents[1] / "support"
 SCRIPT = """
 import torch
 from family_examples import EXAMPLES
-from vaekit.checkpoints.families import assemble, family_of
+from vaekit.families import assemble, family_of
 from vaekit.nets.config import picture_size
 from vaekit.runtime.compiled import CompiledNetwork
-from vaekit.runtime.tracing import trace
+from vaekit.runtime.streaming.tracing import trace
 from vaekit.runtime.upsampling import with_enlarged_convs
 
 for name, config in EXAMPLES.items():

@@ -8,17 +8,17 @@ from published_configs import FOUR, PUBLISHED
 from safetensors.torch import save_file
 from shapes_of_configs import PREFIXES, detected, family_name, in_layout, layouts_for, native_shapes
 
-from vaekit.checkpoints.cards import Kind, kinds, matching_kinds
-from vaekit.checkpoints.families import FAMILIES, LAYOUTS, Config, Family, Shapes, family_of
-from vaekit.checkpoints.families.batch_norm import PATCH
-from vaekit.checkpoints.families.family import no_diffusers_class
-from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
-from vaekit.checkpoints.fused import present_parts
-from vaekit.checkpoints.identify import identify
-from vaekit.checkpoints.telltales import recognise
+from vaekit.catalog.entries import Kind, kinds, matching_kinds
 from vaekit.errors import WrongTensors
-from vaekit.nets import tiny
-from vaekit.nets.tiny import TinyConfig
+from vaekit.families import FAMILIES, LAYOUTS, Config, Family, Shapes, family_of
+from vaekit.families.family import no_diffusers_class
+from vaekit.families.normalization import PATCH
+from vaekit.families.tiny import net as tiny
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.formats.open import TensorFile, TensorSpec
+from vaekit.identification.fused_tensors import present_parts
+from vaekit.identification.identify import identify
+from vaekit.identification.key_signatures import recognise
 from vaekit.normalization import LatentNormalization
 
 NO_MIRROR = (

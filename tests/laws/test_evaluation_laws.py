@@ -26,7 +26,7 @@ from vaekit.distributions import (
     UniformCodes,
 )
 from vaekit.errors import BadPicture, NothingMeasured, ProtocolChanged
-from vaekit.evaluation.evaluating import Data, Evaluation, Measures, evaluate
+from vaekit.evaluation.evaluate import Data, Evaluation, Measures, evaluate
 from vaekit.evaluation.journal import ITEMS, RESULT, ROWS
 from vaekit.evaluation.measures import (
     ItemMeasure,
@@ -38,10 +38,11 @@ from vaekit.evaluation.measures import (
     rate,
 )
 from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol
-from vaekit.evaluation.seen import Seen, Whole
+from vaekit.evaluation.vae_pass import Seen, Whole
+from vaekit.families.joint import net as joint
+from vaekit.families.kl import net as kl
+from vaekit.families.kl.net import KLConfig
 from vaekit.metrics.frechet import RunningGaussian
-from vaekit.nets import joint, kl
-from vaekit.nets.kl import KLConfig
 from vaekit.vae import VAE
 
 COUNT = 7

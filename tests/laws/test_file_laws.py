@@ -8,15 +8,15 @@ import pytest
 import torch
 from family_examples import EXAMPLES
 
-from vaekit.checkpoints.baking import bake
-from vaekit.checkpoints.converting import convert
-from vaekit.checkpoints.extracting import extract
-from vaekit.checkpoints.families import FAMILIES, LAYOUTS, Layout, assemble, family_of, layout_of
-from vaekit.checkpoints.formats.files import open_tensors
-from vaekit.checkpoints.formats.writing import Piece, header, in_order, write_safetensors
-from vaekit.checkpoints.identify import identify
-from vaekit.checkpoints.loading import load
+from vaekit.checkpoints.bake import bake
+from vaekit.checkpoints.convert import convert
+from vaekit.checkpoints.extract import extract
+from vaekit.checkpoints.load import load
 from vaekit.checkpoints.weights import names_in, weights_in, weights_of
+from vaekit.families import FAMILIES, LAYOUTS, Layout, assemble, family_of, layout_of
+from vaekit.formats.open import open_tensors
+from vaekit.formats.safetensors_writer import Piece, header, in_order, write_safetensors
+from vaekit.identification.identify import identify
 from vaekit.vae import VAE
 
 WHOLE = [

@@ -8,19 +8,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaekit.checkpoints.families import LAYOUTS, Config, Layout, assemble, family_of, layout_of
-from vaekit.checkpoints.families.batch_norm import STATISTICS
-from vaekit.nets.approx import ApproxConfig
-from vaekit.nets.asymmetric import AsymmetricConfig
-from vaekit.nets.burgess import BurgessConfig
-from vaekit.nets.dcae import DCAEConfig
-from vaekit.nets.hunyuan_image import HunyuanImageConfig
-from vaekit.nets.joint import JointConfig
-from vaekit.nets.kl import KLConfig
-from vaekit.nets.tiny import TinyConfig
-from vaekit.nets.vq import VQConfig
-from vaekit.nets.wan import WanConfig
-from vaekit.nets.wan22 import Wan22Config
+from vaekit.families import LAYOUTS, Config, Layout, assemble, family_of, layout_of
+from vaekit.families.approx.net import ApproxConfig
+from vaekit.families.asymmetric.net import AsymmetricConfig
+from vaekit.families.burgess.net import BurgessConfig
+from vaekit.families.dcae.net import DCAEConfig
+from vaekit.families.hunyuan_image.net import HunyuanImageConfig
+from vaekit.families.joint.net import JointConfig
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.normalization import STATISTICS
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.families.vq.net import VQConfig
+from vaekit.families.wan.net import WanConfig
+from vaekit.families.wan22.net import Wan22Config
 
 NAMES = [f"{layout.family}-{layout.name}" for layout in LAYOUTS]
 

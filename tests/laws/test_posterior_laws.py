@@ -24,8 +24,8 @@ from vaekit.distributions import (
     UniformCodes,
 )
 from vaekit.distributions.base import map_tensors, sum_items
-from vaekit.nets.quantisers import ChoiceQuantiser, FiniteScalarQuantiser, ResidualQuantiser, SignQuantiser
-from vaekit.nets.vq import CosineQuantiser
+from vaekit.nets.quantizers import ChoiceQuantiser, FiniteScalarQuantiser, ResidualQuantiser, SignQuantiser
+from vaekit.nets.vector_quantizer import CosineQuantiser
 
 
 @dataclass(frozen=True)

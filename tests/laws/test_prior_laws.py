@@ -12,15 +12,15 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily
 from torch.distributions import Normal as TorchNormal
 
 import vaekit
-from vaekit.checkpoints.families import PARTS, assemble
-from vaekit.checkpoints.saving import save
+from vaekit.checkpoints.save import save
 from vaekit.distributions import DiagonalGaussian, GaussianMixture, SampledPrior, StandardNormal
 from vaekit.errors import UnknownVAE
+from vaekit.families import PARTS, assemble
+from vaekit.families.parts.net import CustomaryPart, GaussianPart, PartsConfig, PointPart
 from vaekit.nets.likelihoods import NormalPart
 from vaekit.nets.mlp import MLPConfig
-from vaekit.nets.parts import CustomaryPart, GaussianPart, PartsConfig, PointPart
+from vaekit.nets.part_protocols import PriorPart
 from vaekit.nets.priors import FlowPart, MixturePart, StandardPart, VampPart
-from vaekit.nets.slots import PriorPart
 from vaekit.vae import VAE
 
 PRIORS: dict[str, PriorPart] = {

@@ -7,16 +7,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from vaekit.checkpoints.families import assemble, family_of
+from vaekit.families import assemble, family_of
 from vaekit.nets.config import picture_size
-from vaekit.runtime.arena import Arena
-from vaekit.runtime.convolving import Convolvers, TorchBackend
-from vaekit.runtime.maps import Store
+from vaekit.runtime.backends import Convolvers, TorchBackend
 from vaekit.runtime.numerics import Guard
-from vaekit.runtime.rules import lowered
-from vaekit.runtime.stages import staged
-from vaekit.runtime.streaming import Course, stream
-from vaekit.runtime.tracing import Trace, trace
+from vaekit.runtime.streaming.arena import Arena
+from vaekit.runtime.streaming.buffers import Store
+from vaekit.runtime.streaming.executor import Course, stream
+from vaekit.runtime.streaming.lowering_rules import lowered
+from vaekit.runtime.streaming.schedule import staged
+from vaekit.runtime.streaming.tracing import Trace, trace
 
 CPU = torch.device("cpu")
 Half = tuple[nn.Module, Trace, int, int]

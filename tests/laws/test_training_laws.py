@@ -13,15 +13,15 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from torch import Generator, Tensor
 
 import vaekit
-from vaekit.evaluation.evaluating import Data, Measures, evaluate
+from vaekit.evaluation.evaluate import Data, Measures, evaluate
 from vaekit.evaluation.measures import evidence, rate
 from vaekit.evaluation.protocol import MODE, Protocol
-from vaekit.evaluation.seen import Whole
+from vaekit.evaluation.vae_pass import Whole
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import Step, fresh, train
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run, carry_out
-from vaekit.training.saving import newest, save_state
+from vaekit.training.state import newest, save_state
 from vaekit.vae import VAE
 
 HELD_OUT = 100

@@ -34,8 +34,10 @@ from vaekit.distributions import (
     UniformCodes,
 )
 from vaekit.errors import HalfMissing
-from vaekit.nets import joint, kl, tiny
-from vaekit.nets.kl import KLConfig
+from vaekit.families.joint import net as joint
+from vaekit.families.kl import net as kl
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.tiny import net as tiny
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE, denormalize, normalize
 

@@ -6,14 +6,14 @@ import torch
 from refusals import refuses
 from scipy import ndimage
 
-from vaekit.metrics.banding import banding
-from vaekit.metrics.borders import border_error
-from vaekit.metrics.clipping import clipped_gained, plateau
-from vaekit.metrics.droplets import droplets
-from vaekit.metrics.fried import fried_pixels, median3x3
-from vaekit.metrics.grid import find_grid, grid
-from vaekit.metrics.levels import LOWEST, level_curve
-from vaekit.metrics.sharpness import blur_sigma
+from vaekit.metrics.image.banding import banding
+from vaekit.metrics.image.borders import border_error
+from vaekit.metrics.image.clipping import clipped_gained, plateau
+from vaekit.metrics.image.droplets import droplets
+from vaekit.metrics.image.fried import fried_pixels, median3x3
+from vaekit.metrics.image.grid import find_grid, grid
+from vaekit.metrics.image.levels import LOWEST, level_curve
+from vaekit.metrics.image.sharpness import blur_sigma
 from vaekit.testcards.dead_leaves import dead_leaves
 
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from skimage import color
 
-from vaekit.metrics.delta_e import delta_e, delta_e_map
-from vaekit.metrics.lab import lab
+from vaekit.metrics.image.delta_e import delta_e, delta_e_map
+from vaekit.metrics.image.lab import lab
 
 
 def random_picture(seed: int, height: int = 61, width: int = 83) -> torch.Tensor:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from vaekit.nets.code_head import WINDOW
 from vaekit.nets.codebooks import Learning, nearest, nearest_by_products
-from vaekit.nets.codes import WINDOW
-from vaekit.nets.quantisers import ResidualQuantiser
-from vaekit.nets.vq import CosineQuantiser, VectorQuantiser
+from vaekit.nets.quantizers import ResidualQuantiser
+from vaekit.nets.vector_quantizer import CosineQuantiser, VectorQuantiser
 
 ALONE = Generator()
 

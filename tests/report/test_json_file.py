@@ -5,8 +5,8 @@ import numpy as np
 import torch
 from example_report import report
 
+from vaekit.comparison.records import Estimate
 from vaekit.report.json_file import as_plain, plain, to_json
-from vaekit.report.records import Estimate
 
 
 def strict(text: str) -> dict[str, object]:

@@ -11,8 +11,11 @@ import torch
 from PIL import Image
 from refusals import lacks
 
-from vaekit.domains.images.reading import Picture, read_picture
-from vaekit.report.card_pictures import (
+from vaekit.comparison.candidates import Made
+from vaekit.comparison.measure_table import measures_in
+from vaekit.comparison.records import Comparison, Estimate, JudgedPicture, JudgedSet, Report, ShownPicture
+from vaekit.domains.images.read import Picture, read_picture
+from vaekit.report.card_images import (
     REACH,
     CardPicture,
     ColourErrors,
@@ -20,10 +23,7 @@ from vaekit.report.card_pictures import (
     write_crops,
     write_histogram,
 )
-from vaekit.report.contenders import Made
-from vaekit.report.measures import measures_in
 from vaekit.report.model_card import About, model_card
-from vaekit.report.records import Comparison, Estimate, JudgedPicture, JudgedSet, Report, ShownPicture
 
 LINEAGE: dict[str, Any] = {
     "parent": {"name": "taesd", "fingerprint": "f" * 64, "family": "tiny"},

@@ -1,7 +1,7 @@
 import math
 
+from vaekit.comparison.records import Estimate
 from vaekit.report.number_format import decimals, interval, number, probability, share
-from vaekit.report.records import Estimate
 
 
 def test_digits_follow_the_interval() -> None:

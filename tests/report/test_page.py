@@ -16,10 +16,10 @@ from example_report import HOSTILE, picture, report, shown
 from jinja2 import UndefinedError
 from refusals import lacks, refuses
 
+from vaekit.comparison.records import Comparison, Estimate, Measure, Report, ShownPicture
 from vaekit.errors import CannotWrite
 from vaekit.report.page import compose, environment, write_report
 from vaekit.report.ranking import candidates, difference
-from vaekit.report.records import Comparison, Estimate, Measure, Report, ShownPicture
 from vaekit.report.tables import best_value
 
 VOID = {"meta", "link", "img", "input", "line", "circle", "path"}

@@ -4,8 +4,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from vaekit.comparison.records import Estimate
 from vaekit.report.plots import CHANNELS, counts_by_channel, histogram, intervals, level_counts, one_interval
-from vaekit.report.records import Estimate
 
 
 def test_every_pixel_is_counted_once_at_its_level() -> None:

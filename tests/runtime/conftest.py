@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from vaekit.distributions import DiagonalGaussian, Laplace, Normal, Point
-from vaekit.nets import kl, tiny
-from vaekit.nets.kl import KLConfig
-from vaekit.runtime import whole
+from vaekit.families.kl import net as kl
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.tiny import net as tiny
+from vaekit.runtime import whole_runner as whole
 from vaekit.vae import VAE
 
 Pictures = Callable[[int, int, int], Tensor]

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.errors import BadPlan, MissingPackage
-from vaekit.nets import kl
-from vaekit.nets.kl import KLConfig
+from vaekit.families.kl import net as kl
+from vaekit.families.kl.net import KLConfig
 from vaekit.runtime import ncnn_backend
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.ncnn_backend import NcnnBackend
-from vaekit.runtime.operations import Convolve
 from vaekit.runtime.plan import Plan
+from vaekit.runtime.streaming.operations import Convolve
 from vaekit.vae import VAE
 
 

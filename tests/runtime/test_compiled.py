@@ -10,13 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.distributions import DiagonalGaussian, Laplace
-from vaekit.nets import kl
-from vaekit.nets.kl import KLConfig
-from vaekit.runtime import compiled, slabs, whole
+from vaekit.families.kl import net as kl
+from vaekit.families.kl.net import KLConfig
+from vaekit.runtime import compiled
+from vaekit.runtime import whole_runner as whole
 from vaekit.runtime.compiled import CompiledNetwork
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.memory import SHARE_OF_FREE
 from vaekit.runtime.plan import Plan
+from vaekit.runtime.streaming import slab_runner as slabs
 from vaekit.vae import VAE
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from vaekit.runtime.cores import one_core_in_new_threads
+from vaekit.runtime.threads import one_core_in_new_threads
 
 
 def in_a_new_thread() -> int:

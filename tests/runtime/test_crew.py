@@ -10,14 +10,14 @@ import time
 import pytest
 import torch
 
-from vaekit.runtime import crew
-from vaekit.runtime.crew import side_by_side, wait_for_all, workers
+from vaekit.runtime import threads as crew
+from vaekit.runtime.threads import side_by_side, wait_for_all, workers
 
 SECONDS = 60
 
 FORKED = """
 import os, threading
-from vaekit.runtime.crew import side_by_side, workers
+from vaekit.runtime.threads import side_by_side, workers
 
 def both(done):
     side_by_side([lambda: done.append(threading.current_thread().name) for _ in range(2)], threading.Event())

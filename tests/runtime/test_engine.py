@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from vaekit.distributions import DiagonalGaussian, GaussianAndCategoricals, Laplace, Normal, Point, SignedBernoulli
 from vaekit.errors import BadPicture, HalfMissing, LatentMismatch
-from vaekit.nets import burgess, joint, kl
+from vaekit.families.burgess import net as burgess
+from vaekit.families.joint import net as joint
+from vaekit.families.kl import net as kl
 from vaekit.runtime.engine import Engine, converted
 from vaekit.runtime.plan import Plan
 from vaekit.vae import VAE

@@ -17,24 +17,24 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 import vaekit
-from vaekit.checkpoints.families import FAMILIES, Config, assemble, family_of
 from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.errors import CannotExport, CannotWrite, HalfMissing, MissingPackage
-from vaekit.nets.approx import ApproxConfig
-from vaekit.nets.asymmetric import AsymmetricConfig
-from vaekit.nets.burgess import BurgessConfig
+from vaekit.families import FAMILIES, Config, assemble, family_of
+from vaekit.families.approx.net import ApproxConfig
+from vaekit.families.asymmetric.net import AsymmetricConfig
+from vaekit.families.burgess.net import BurgessConfig
+from vaekit.families.dcae.net import DCAEConfig
+from vaekit.families.hunyuan_image.net import HunyuanImageConfig
+from vaekit.families.joint.net import JointConfig
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.families.vq.net import VQConfig
+from vaekit.families.wan.net import WanConfig
+from vaekit.families.wan22.net import Wan22Config
 from vaekit.nets.config import picture_size
-from vaekit.nets.dcae import DCAEConfig
-from vaekit.nets.hunyuan_image import HunyuanImageConfig
-from vaekit.nets.joint import JointConfig
-from vaekit.nets.kl import KLConfig
-from vaekit.nets.tiny import TinyConfig
-from vaekit.nets.vq import VQConfig
-from vaekit.nets.wan import WanConfig
-from vaekit.nets.wan22 import Wan22Config
 from vaekit.normalization import LatentNormalization
 from vaekit.runtime import export as exporting
-from vaekit.runtime import onnx_files
+from vaekit.runtime import onnx_graph as onnx_files
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.export import Half
 from vaekit.runtime.plan import Plan
@@ -196,7 +196,7 @@ def test_a_file_tells_what_its_numbers_mean(checked: dict[str, Path], tiny: VAE)
             "vaekit.half": half,
             "vaekit.input": "pixels" if half == "encoder" else "latents",
             "vaekit.output": "moments" if half == "encoder" else "pixels",
-            "vaekit.network": "vaekit.nets.tiny",
+            "vaekit.network": "vaekit.families.tiny.net",
             "vaekit.family": "SD1 ('tiny' family)",
             "vaekit.factor": "2",
             "vaekit.latent_channels": "4",

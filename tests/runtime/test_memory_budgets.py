@@ -11,12 +11,12 @@ from refusals import refuses
 from torch import Tensor
 
 from vaekit.errors import BadPlan
-from vaekit.runtime import slabs
-from vaekit.runtime.arena import Arena
 from vaekit.runtime.engine import Engine
-from vaekit.runtime.maps import Store
 from vaekit.runtime.memory import SHARE_OF_FREE
 from vaekit.runtime.plan import Plan
+from vaekit.runtime.streaming import slab_runner as slabs
+from vaekit.runtime.streaming.arena import Arena
+from vaekit.runtime.streaming.buffers import Store
 from vaekit.vae import VAE
 
 Pictures = Callable[[int, int, int], Tensor]

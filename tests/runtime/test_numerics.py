@@ -9,8 +9,8 @@ from torch import Tensor
 
 from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.errors import BadPlan
-from vaekit.nets import kl
-from vaekit.nets.kl import KLConfig
+from vaekit.families.kl import net as kl
+from vaekit.families.kl.net import KLConfig
 from vaekit.runtime import numerics
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan

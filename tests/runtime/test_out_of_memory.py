@@ -12,12 +12,12 @@ from torch import Tensor
 
 from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.errors import TooLittleMemory
-from vaekit.nets import kl
-from vaekit.nets.kl import KLConfig
-from vaekit.runtime import slabs
+from vaekit.families.kl import net as kl
+from vaekit.families.kl.net import KLConfig
 from vaekit.runtime.engine import Engine
+from vaekit.runtime.memory import out_of_memory
 from vaekit.runtime.plan import Plan
-from vaekit.runtime.shortage import out_of_memory
+from vaekit.runtime.streaming import slab_runner as slabs
 from vaekit.vae import VAE
 
 SIZE = (320, 256)

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.nets import kl, tiny
-from vaekit.nets.kl import KLConfig
-from vaekit.runtime.tracing import Trace, trace
+from vaekit.families.kl import net as kl
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.tiny import net as tiny
+from vaekit.runtime.streaming.tracing import Trace, trace
 from vaekit.runtime.upsampling import EnlargedConv, with_enlarged_convs
 
 

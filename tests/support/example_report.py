@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from vaekit.report.records import (
+from vaekit.comparison.records import (
     Comparison,
     Defect,
     Estimate,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vaekit.domains.images.reading import Picture
+from vaekit.domains.images.read import Picture
 
 
 def scene(mode: str = "RGB", size: tuple[int, int] = (7, 5)) -> Image.Image:

@@ -3,18 +3,18 @@
 import dataclasses
 from typing import Any
 
-from vaekit.checkpoints.families import Config
-from vaekit.nets.approx import ApproxConfig
-from vaekit.nets.asymmetric import AsymmetricConfig
-from vaekit.nets.burgess import BurgessConfig
-from vaekit.nets.dcae import DCAEConfig
-from vaekit.nets.hunyuan_image import HunyuanImageConfig
-from vaekit.nets.joint import JointConfig
-from vaekit.nets.kl import KLConfig
-from vaekit.nets.tiny import TinyConfig
-from vaekit.nets.vq import VQConfig
-from vaekit.nets.wan import WanConfig
-from vaekit.nets.wan22 import Wan22Config
+from vaekit.families import Config
+from vaekit.families.approx.net import ApproxConfig
+from vaekit.families.asymmetric.net import AsymmetricConfig
+from vaekit.families.burgess.net import BurgessConfig
+from vaekit.families.dcae.net import DCAEConfig
+from vaekit.families.hunyuan_image.net import HunyuanImageConfig
+from vaekit.families.joint.net import JointConfig
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.families.vq.net import VQConfig
+from vaekit.families.wan.net import WanConfig
+from vaekit.families.wan22.net import Wan22Config
 
 SD = (128, 256, 512, 512)
 FOUR = (64, 64, 64, 64)

@@ -8,11 +8,11 @@ from types import MappingProxyType
 
 import torch
 
-from vaekit.checkpoints.families import LAYOUTS, Config, Layout, Shapes, assemble, family_of, family_with
-from vaekit.checkpoints.formats.files import TensorFile, TensorSpec
-from vaekit.checkpoints.formats.writing import Piece
-from vaekit.checkpoints.fused import join_parts
-from vaekit.checkpoints.locate import locate
+from vaekit.families import LAYOUTS, Config, Layout, Shapes, assemble, family_of, family_with
+from vaekit.formats.open import TensorFile, TensorSpec
+from vaekit.formats.safetensors_writer import Piece
+from vaekit.identification.fused_tensors import join_parts
+from vaekit.identification.locate import locate
 
 PREFIXES = ("", "first_stage_model.", "vae.", "autoencoder.", "some.odd.prefix.")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaekit.testcards.cards import Card, cards
-from vaekit.testcards.colour_checker import PATCHES, colour_checker
+from vaekit.testcards.color_checker import PATCHES, colour_checker
 from vaekit.testcards.ramps import PRIMARIES, colour_ramps, ramp
 from vaekit.testcards.slanted import GROUND, slanted_edges
 from vaekit.testcards.text import SIZES, text_card

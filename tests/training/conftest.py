@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.distributions import Always, DiagonalGaussian, Laplace, StandardNormal
-from vaekit.metrics.lpips import LPIPS
-from vaekit.nets.kl import KLConfig, build
+from vaekit.families.kl.net import KLConfig, build
+from vaekit.metrics.image.lpips import LPIPS
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.recipe import Recipe
 from vaekit.vae import VAE

@@ -10,10 +10,10 @@ from torch import Generator, Tensor, nn
 
 from vaekit.distributions import Always, DiagonalGaussian, Normal, SignedBernoulli, StandardNormal
 from vaekit.distributions.base import map_tensors
-from vaekit.training import terms_bounds
 from vaekit.training.objectives import Pass
-from vaekit.training.terms import iwae, kl, nll
-from vaekit.training.terms_bounds import draws_at_once
+from vaekit.training.terms import bounds as terms_bounds
+from vaekit.training.terms.bounds import draws_at_once
+from vaekit.training.terms.table import iwae, kl, nll
 from vaekit.vae import VAE
 
 

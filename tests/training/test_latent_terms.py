@@ -19,8 +19,8 @@ from vaekit.distributions import (
 )
 from vaekit.errors import BadRecipe
 from vaekit.training.objectives import Objective, Pass
-from vaekit.training.terms import TERMS, dimension_kl, kl, mmd, mutual_information, total_correlation
-from vaekit.training.terms_latents import pair_weights, squared_discrepancy
+from vaekit.training.terms.latents import pair_weights, squared_discrepancy
+from vaekit.training.terms.table import TERMS, dimension_kl, kl, mmd, mutual_information, total_correlation
 from vaekit.training.weights import Weight, weight_from
 from vaekit.vae import VAE
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from vaekit.training.looking import look
+from vaekit.training.health import look
 from vaekit.training.objectives import Objective
 from vaekit.training.recipe import Recipe
-from vaekit.training.terms import TERMS
+from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight
 from vaekit.vae import VAE
 

@@ -18,14 +18,13 @@ from torch import multiprocessing
 
 import vaekit
 from vaekit.errors import BadCheckpoint, CannotWrite, RecipeChanged, TrainingStopped
-from vaekit.training import saving
+from vaekit.training import state as saving
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.log import LOG, News
 from vaekit.training.processes import Processes
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import CHECKPOINTS, RESULT, Run, carry_out, settled_samples
-from vaekit.training.saving import TENSORS, WORDS, newest, saved
-from vaekit.training.state import State
+from vaekit.training.state import TENSORS, WORDS, State, newest, saved
 
 
 def run_of(recipe: Recipe, stream: Stream, folder: Path, **changes: Any) -> Run:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.families import HALVES, Config, Family, Layout, blueprint
-from vaekit.checkpoints.formats.writing import Piece, piece_of
-from vaekit.checkpoints.fused import join_parts
-from vaekit.checkpoints.identify import Identified
 from vaekit.errors import WrongTensors
+from vaekit.families import HALVES, Config, Family, Layout, blueprint
+from vaekit.formats.safetensors_writer import Piece, piece_of
+from vaekit.identification.fused_tensors import join_parts
+from vaekit.identification.identify import Identified
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

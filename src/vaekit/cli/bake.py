@@ -27,7 +27,7 @@ def bake(
     The VAE gets the names and the dtype of the checkpoint's own; all other tensors and the metadata are copied byte
     for byte. Half a VAE, such as a decoder, takes the place of that half. A VAE with another latent space is refused.
     """
-    from vaekit.checkpoints.baking import bake as put_in
+    from vaekit.checkpoints.bake import bake as put_in
 
     with bytes_moved("baking") as progress:
         done = put_in(checkpoint, vae, out, assume_same_normalization, progress)

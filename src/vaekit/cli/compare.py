@@ -11,10 +11,10 @@ from vaekit.cli import options
 from vaekit.cli.output import counting, print_json, print_table, say, working
 
 if TYPE_CHECKING:
-    from vaekit.report.comparing import Source
-    from vaekit.report.contenders import Contender
-    from vaekit.report.fitting import Fitting
-    from vaekit.report.records import JudgedSet, Report
+    from vaekit.comparison.candidates import Contender
+    from vaekit.comparison.compare import Source
+    from vaekit.comparison.fit_correction import Fitting
+    from vaekit.comparison.records import JudgedSet, Report
     from vaekit.runtime.plan import Plan
 
 CARD_SIZE = (384, 512)
@@ -85,7 +85,7 @@ def compare(
     once), decoders that share one encoder's latents (--vae once, --decode-with more than once), or pictures that other
     tools made (--originals and --reconstructions).
     """
-    from vaekit.report.comparing import compare as run
+    from vaekit.comparison.compare import compare as run
     from vaekit.report.page import json_beside, write_report
     from vaekit.runtime.plan import Plan
 
@@ -181,9 +181,9 @@ def check_correction(
 
 def fittings(contenders: Sequence["Contender"], names: Sequence[str], pictures: int, seed: int) -> list["Fitting"]:
     """A fit for each VAE, which learns while they are compared."""
+    from vaekit.comparison.candidates import VaeContender
+    from vaekit.comparison.fit_correction import Fitting, too_few
     from vaekit.domains.images.correction_fit import FEWEST
-    from vaekit.report.contenders import VaeContender
-    from vaekit.report.fitting import Fitting, too_few
 
     if pictures < FEWEST:
         raise too_few(pictures)
@@ -199,9 +199,8 @@ def with_corrected(
     Raises:
         NotFound: none has one.
     """
+    from vaekit.comparison.candidates import CorrectedContender, VaeContender
     from vaekit.domains.images.correction_files import correction_of, find_correction
-    from vaekit.report.contenders import VaeContender
-    from vaekit.report.corrected import CorrectedContender
 
     made: list[Contender] = []
     for each, name in zip(contenders, names, strict=True):
@@ -219,8 +218,8 @@ def vaes(
     names: Sequence[str], decoders: Sequence[str], plan: "Plan", padding: str | None, models: Sequence[Path] | None
 ) -> list["Contender"]:
     """An engine for each VAE; or one that encodes, and others that decode."""
-    from vaekit.checkpoints.loading import load
-    from vaekit.report.contenders import VaeContender, check_shared
+    from vaekit.checkpoints.load import load
+    from vaekit.comparison.candidates import VaeContender, check_shared
     from vaekit.runtime.engine import Engine
 
     called = distinct([*(decoders or names)])
@@ -240,8 +239,8 @@ def vaes(
 
 def tools(folders: Sequence[Path]) -> list["Contender"]:
     """The folders that other tools filled."""
-    from vaekit.domains.images.reading import find_pictures
-    from vaekit.report.contenders import FolderContender, by_stem
+    from vaekit.comparison.candidates import FolderContender, by_stem
+    from vaekit.domains.images.read import find_pictures
 
     names = distinct([str(folder) for folder in folders])
     return [
@@ -261,9 +260,9 @@ def distinct(names: Sequence[str]) -> list[str]:
 
 def pictures_of(given: Sequence[Path], limit: int | None, seed: int) -> list["Source"]:
     """The pictures to compare on; a sample that the seed draws, in the order of their names, where there are more."""
-    from vaekit.domains.images.reading import find_pictures, read_picture
+    from vaekit.comparison.compare import Source
+    from vaekit.domains.images.read import find_pictures, read_picture
     from vaekit.evaluation.protocol import chosen_names
-    from vaekit.report.comparing import Source
 
     found: dict[str, Path] = {}
     for place in given:
@@ -276,10 +275,10 @@ def pictures_of(given: Sequence[Path], limit: int | None, seed: int) -> list["So
 
 def built_in(contenders: Sequence["Contender"]) -> list["Source"]:
     """The cards, in a size that all VAEs take, if there is one."""
-    from vaekit.domains.images.reading import Picture
-    from vaekit.metrics.levels import as_saved
-    from vaekit.report.comparing import Source
-    from vaekit.report.contenders import VaeContender
+    from vaekit.comparison.candidates import VaeContender
+    from vaekit.comparison.compare import Source
+    from vaekit.domains.images.read import Picture
+    from vaekit.metrics.image.levels import as_saved
     from vaekit.testcards.cards import cards
 
     sides = [each.picture_size for each in contenders if isinstance(each, VaeContender)]
@@ -292,7 +291,7 @@ def built_in(contenders: Sequence["Contender"]) -> list["Source"]:
 
 def distances(told: Path | None, vgg: bool) -> tuple[dict[str, Any], dict[str, str]]:
     """The perceptual distances that can be measured, and why others cannot."""
-    from vaekit.checkpoints.perceptual import perceptual_at_hand
+    from vaekit.pretrained.lpips_weights import perceptual_at_hand
 
     at_hand = perceptual_at_hand(told)
     wanted = ("alex", "vgg") if vgg else ("alex",)

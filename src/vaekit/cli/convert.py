@@ -43,9 +43,9 @@ def convert(
     decoder of a tiny autoencoder, named after the folder as ComfyUI wants them. A `.pt` or `.ckpt` file keeps the
     weights under "state_dict"; a `.bin` has them at the top.
     """
-    from vaekit.checkpoints.converting import convert as write
-    from vaekit.checkpoints.identify import identify
-    from vaekit.checkpoints.settling import identity_in
+    from vaekit.checkpoints.convert import convert as write
+    from vaekit.identification.identify import identify
+    from vaekit.identification.resolve import identity_in
 
     with bytes_moved("converting") as progress:
         write(source, target, layout.value if layout else None, dtype, progress, padding, models)

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.naming import targets
 from vaekit.cli.output import each, print_json, print_table, say, working
+from vaekit.cli.output_paths import targets
 
 
 def decode(
@@ -31,12 +31,12 @@ def decode(
     Pictures have their original size. The VAE must be the one that made the latents, or share its channels, factor
     and normalization.
     """
-    from vaekit.checkpoints.latents import LatentFile, check_readable, find_latents, load_latent, space_of
-    from vaekit.checkpoints.loading import load
+    from vaekit.checkpoints.latent_files import LatentFile, check_readable, find_latents, load_latent, space_of
+    from vaekit.checkpoints.load import load
     from vaekit.domains.images.channels import as_rgb
     from vaekit.domains.images.correction_files import correction_of
-    from vaekit.domains.images.writing import write_picture
-    from vaekit.overlapped import Steps
+    from vaekit.domains.images.write import write_picture
+    from vaekit.pipeline import Steps
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
     from vaekit.shapes import Images

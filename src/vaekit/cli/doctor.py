@@ -13,7 +13,7 @@ from vaekit.errors import VaekitError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vaekit.checkpoints.cards import Card
+    from vaekit.catalog.entries import Card
     from vaekit.doctor.findings import Finding
     from vaekit.nets.config import ImageConfig
     from vaekit.vae import VAE
@@ -40,7 +40,7 @@ def doctor(
     and rims on flat colours, and says how evenly the picture follows the latent. It is run on the CPU, on built-in
     pictures and on yours, reduced to the same size. Exit status 1 where something is wrong; warnings alone give 0.
     """
-    from vaekit.doctor.examining import CHECKS, examine
+    from vaekit.doctor.examine import CHECKS, examine
     from vaekit.doctor.findings import worst
     from vaekit.runtime.engine import image_config
 
@@ -67,10 +67,10 @@ def doctor(
 
 def loaded(name: str, models: list[Path] | None, padding: str | None) -> "tuple[VAE, Card | None]":
     """The VAE, and the card of its very weights where it has one."""
-    from vaekit.checkpoints.building import Network
-    from vaekit.checkpoints.collection.names import located
-    from vaekit.checkpoints.identify import identify
-    from vaekit.checkpoints.settling import recognise_file, settle
+    from vaekit.identification.build import Network
+    from vaekit.identification.identify import identify
+    from vaekit.identification.resolve import recognise_file, settle
+    from vaekit.library.names import located
 
     with located(name, models) as path:
         network = Network()
@@ -82,9 +82,9 @@ def read(images: list[Path], config: "ImageConfig", most: int) -> "tuple[Tensor 
     """Some of the pictures, square and in the size that the VAE is shown, and those that cannot be read."""
     import torch
 
-    from vaekit.doctor.observing import picture_side
-    from vaekit.domains.images.reading import find_pictures, read_picture
-    from vaekit.domains.images.squares import square
+    from vaekit.doctor.observe import picture_side
+    from vaekit.domains.images.preparation import square
+    from vaekit.domains.images.read import find_pictures, read_picture
 
     found = list(find_pictures(images))
     chosen = [found[i * len(found) // min(most, len(found))] for i in range(min(most, len(found)))]

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.naming import targets
 from vaekit.cli.output import each, print_json, print_table, say, say_notes, working
+from vaekit.cli.output_paths import targets
 
 
 def encode(
@@ -27,13 +27,13 @@ def encode(
     A latent file is safetensors with the mean and log-variance of the raw latents, the fingerprint and normalization
     of the VAE that made them, and the size of the picture. Transparency is not kept: latents hold colours only.
     """
-    from vaekit.checkpoints.latents import ENDING, LatentFile, save_latent, space_of
-    from vaekit.checkpoints.loading import load
+    from vaekit.checkpoints.latent_files import ENDING, LatentFile, save_latent, space_of
+    from vaekit.checkpoints.load import load
     from vaekit.distributions import Posterior
     from vaekit.domains.images.channels import for_vae
-    from vaekit.domains.images.reading import Picture, find_pictures, read_picture
+    from vaekit.domains.images.read import Picture, find_pictures, read_picture
     from vaekit.domains.images.roundtrip import pixel_count
-    from vaekit.overlapped import Steps
+    from vaekit.pipeline import Steps
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
 

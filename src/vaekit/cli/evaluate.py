@@ -9,7 +9,7 @@ from vaekit.cli import options
 from vaekit.cli.output import counting, print_json, print_table, say, working
 
 if TYPE_CHECKING:
-    from vaekit.evaluation.evaluating import Evaluation
+    from vaekit.evaluation.evaluate import Evaluation
     from vaekit.evaluation.measures import Result
     from vaekit.runtime.engine import Engine
 
@@ -74,7 +74,7 @@ def evaluate(
     and --out tell: whoever repeats it gets the same numbers. Pictures that cannot be read are listed and left out. With
     fewer than 2,048 pictures rKID takes the place of rFID, which would tell their number. See docs/evaluation.md.
     """
-    from vaekit.domains.images.evaluating import Wishes, evaluate_pictures, size_for
+    from vaekit.domains.images.evaluate import Wishes, evaluate_pictures, size_for
 
     side = parsed_size(size)
     with working("looking at the VAE"):
@@ -118,7 +118,7 @@ def engine_for(
     batch: int,
 ) -> "Engine":
     """A VAE that runs the same way whatever memory is free."""
-    from vaekit.checkpoints.loading import load
+    from vaekit.checkpoints.load import load
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
 

@@ -26,7 +26,7 @@ def extract(
     is, and so the normalization of the VAE; the new file says it. By default its names are LDM's, which A1111, ComfyUI
     and diffusers open.
     """
-    from vaekit.checkpoints.extracting import extract as take_out
+    from vaekit.checkpoints.extract import extract as take_out
 
     with bytes_moved("extracting") as progress:
         done = take_out(checkpoint, out, layout.value if layout else None, progress)

@@ -8,11 +8,11 @@ import typer
 from vaekit.cli import options
 from vaekit.cli.compare import distances, pictures_of, tell, versions
 from vaekit.cli.output import counting, print_json, say, working
-from vaekit.cli.under_way import stoppable, watched
+from vaekit.cli.run_control import stoppable, watched
 
 if TYPE_CHECKING:
-    from vaekit.domains.images.finetuning import Finetuning
-    from vaekit.report.records import Report
+    from vaekit.comparison.records import Report
+    from vaekit.domains.images.finetune import Finetuning
     from vaekit.vae import VAE
 
 PAGE, CARD = "report.html", "README.md"
@@ -76,10 +76,10 @@ def finetune(
     card with numbers and pictures of before and after, measured on pictures that were kept aside. `vaekit push RUN`
     puts it on the Hub.
     """
-    from vaekit.checkpoints.collection.names import located
-    from vaekit.checkpoints.converting import storage_dtype
-    from vaekit.checkpoints.successor import parent_at
-    from vaekit.domains.images.finetuning import Wishes, prepared_finetuning
+    from vaekit.checkpoints.convert import storage_dtype
+    from vaekit.checkpoints.finetuned_writer import parent_at
+    from vaekit.domains.images.finetune import Wishes, prepared_finetuning
+    from vaekit.library.names import located
     from vaekit.runtime.plan import Plan
     from vaekit.training.recipe import recipe as find_recipe
     from vaekit.training.run import carry_out
@@ -104,17 +104,17 @@ def before_and_after(
     tuning: "Finetuning", result: "VAE", device: str | None, lpips: Path | None, title: str, licence: str
 ) -> "Report":
     """Measure the file that was written against its parent, and write report, card and metadata."""
-    from vaekit.checkpoints.building import build
-    from vaekit.checkpoints.loading import load
-    from vaekit.domains.images.finetuning import write_held_out
-    from vaekit.report.card_pictures import AFTER, BEFORE, ColourErrors, write_crops, write_histogram
-    from vaekit.report.comparing import compare
-    from vaekit.report.contenders import VaeContender
+    from vaekit.atomic import whole_file
+    from vaekit.checkpoints.load import load
+    from vaekit.comparison.candidates import VaeContender
+    from vaekit.comparison.compare import compare
+    from vaekit.domains.images.finetune import write_held_out
+    from vaekit.identification.build import build
+    from vaekit.report.card_images import AFTER, BEFORE, ColourErrors, write_crops, write_histogram
     from vaekit.report.model_card import PICTURES, model_card
     from vaekit.report.page import write_report
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
-    from vaekit.whole_files import whole_file
 
     folder, plan = tuning.run.folder, Plan(device=device)
     paths = write_held_out(tuning)
@@ -179,6 +179,6 @@ def metrics(report: "Report") -> dict[str, Any]:
 
 def files_in(folder: Path) -> list[str]:
     """The names of the result's files."""
-    from vaekit.checkpoints.successor import weights_files
+    from vaekit.checkpoints.finetuned_writer import weights_files
 
     return [each.name for each in weights_files(folder)]

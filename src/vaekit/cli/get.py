@@ -34,7 +34,7 @@ def get(
 
     HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE mean what they mean to huggingface_hub.
     """
-    from vaekit.checkpoints.collection.getting import get as fetch
+    from vaekit.library.download import get as fetch
 
     if sha256 and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise typer.BadParameter("expected 64 hexadecimal digits", param_hint="--sha256")

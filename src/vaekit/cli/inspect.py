@@ -41,8 +41,8 @@ def inspect(
 
 def look(file: str, models: list[Path] | None, hashed: bool, measured: bool) -> dict[str, Any]:
     """The inspection of a file, by path or by name; one that is cached does not import torch."""
-    from vaekit.checkpoints.cached_inspection import cached_inspection
-    from vaekit.checkpoints.collection.names import located
+    from vaekit.identification.cached_inspection import cached_inspection
+    from vaekit.library.names import located
 
     with working("looking"), located(file, models) as path:
         return cached_inspection(path, hash=hashed, measure=hashed and measured)

@@ -10,8 +10,8 @@ from vaekit.cli import options
 from vaekit.cli.output import console, counting, print_facts, print_json, print_table, say, shorten, size_words
 
 if TYPE_CHECKING:
-    from vaekit.checkpoints.cards import Card
-    from vaekit.checkpoints.collection.listing import Collection, Listed
+    from vaekit.catalog.entries import Card
+    from vaekit.library.listing import Collection, Listed
 
 HASH_DIGITS = 10
 MOST_OF_KIND = 20
@@ -34,7 +34,7 @@ def list_models(
     fingerprint (the same in every layout and format), and whether they can run in half precision. Then duplicates,
     problems, and files that hold no VAE. A file is looked into once and remembered until its size or time changes.
     """
-    from vaekit.checkpoints.collection.listing import collection
+    from vaekit.library.listing import collection
 
     with counting("looking into files") as progress:
         found = collection(models, progress)

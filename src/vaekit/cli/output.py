@@ -28,7 +28,7 @@ from rich.table import Table
 from vaekit.errors import CannotWriteHere, VaekitError, legible
 
 if TYPE_CHECKING:
-    from vaekit.overlapped import Steps
+    from vaekit.pipeline import Steps
 
 Result = TypeVar("Result")
 WIDE = 240
@@ -137,8 +137,8 @@ def each(paths: Sequence[Path], steps: "Steps[Path, Any, Any, Result]") -> tuple
     After a user error the others go on, and failures come back beside the results. Where the disk is full, or the
     folder refuses, no others are begun, and this is told once.
     """
-    from vaekit.overlapped import overlapped
-    from vaekit.runtime.cores import one_core_in_new_threads
+    from vaekit.pipeline import overlapped
+    from vaekit.runtime.threads import one_core_in_new_threads
 
     results: list[Result] = []
     failures: list[Failure] = []

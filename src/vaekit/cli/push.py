@@ -31,7 +31,7 @@ def push(
     never checkpoints, logs or other pictures, unless --also names them. The token comes from HF_TOKEN or from `hf auth
     login`, and from nowhere else.
     """
-    from vaekit.checkpoints.collection.pushing import push as send
+    from vaekit.library.upload import push as send
 
     pushed = send(run, repo, private, also or [], dry, say)
     if as_json:

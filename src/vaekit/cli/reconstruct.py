@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.naming import targets
 from vaekit.cli.output import each, print_json, print_table, say, say_notes, size_words, working
+from vaekit.cli.output_paths import targets
 from vaekit.errors import VaekitError
 
 if TYPE_CHECKING:
     from vaekit.runtime.engine import Engine
-    from vaekit.runtime.explaining import Explanation
+    from vaekit.runtime.plan import Explanation
 
 
 def reconstruct(
@@ -45,9 +45,9 @@ def reconstruct(
     mean difference of red, green and blue in levels of 255; the time is that of encoding and decoding. With
     --correct they are those of the corrected picture.
     """
-    from vaekit.checkpoints.loading import load
+    from vaekit.checkpoints.load import load
     from vaekit.domains.images.correction_files import correction_of
-    from vaekit.domains.images.reading import find_pictures
+    from vaekit.domains.images.read import find_pictures
     from vaekit.domains.images.roundtrip import round_trips
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
@@ -82,7 +82,7 @@ def reconstruct(
 
 def plans_for(engine: "Engine", pictures: Sequence[Path]) -> list["Explanation"]:
     """How each size among the pictures will be run; those that cannot be are told of when their turn comes."""
-    from vaekit.domains.images.reading import read_picture
+    from vaekit.domains.images.read import read_picture
 
     sizes: dict[tuple[int, int], None] = {}
     plans: list[Explanation] = []

@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from vaekit.cli import options
 from vaekit.cli.evaluate import COLUMNS, row, say_missing
 from vaekit.cli.output import counting, print_json, print_table, say
-from vaekit.cli.under_way import stoppable, watched
+from vaekit.cli.run_control import stoppable, watched
 
 if TYPE_CHECKING:
     from vaekit.training.recipe import Recipe
@@ -68,7 +68,7 @@ def train(
     says everything that was settled. For several devices: torchrun --nproc-per-node N -m vaekit train ... See
     docs/training.md.
     """
-    from vaekit.domains.images.training import evaluated, lasting, prepared_run
+    from vaekit.domains.images.train import evaluated, lasting, prepared_run
     from vaekit.runtime.plan import Plan
     from vaekit.training.processes import joined
     from vaekit.training.recipe import recipe as find_recipe

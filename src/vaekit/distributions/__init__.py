@@ -3,7 +3,7 @@
 from vaekit.distributions.base import Likelihood, Posterior, Prior, SampledPrior, ToPrior
 from vaekit.distributions.coded import Choices, Signs
 from vaekit.distributions.columns import Columns
-from vaekit.distributions.discretised import DiscretisedLogistic, DiscretisedLogisticMixture
+from vaekit.distributions.discretized import DiscretisedLogistic, DiscretisedLogisticMixture
 from vaekit.distributions.likelihoods import AutoregressiveCategorical, Bernoulli, Laplace, Normal, SignedBernoulli
 from vaekit.distributions.mixed import GaussianAndCategoricals, NormalAndUniform
 from vaekit.distributions.mixtures import GaussianMixture

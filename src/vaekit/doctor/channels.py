@@ -6,7 +6,7 @@ from torch import Tensor
 from vaekit.distributions import DiagonalGaussian, Quantised
 from vaekit.distributions.mixed import GaussianAndCategoricals
 from vaekit.doctor.findings import Finding, Status, skipped
-from vaekit.doctor.observing import Observation
+from vaekit.doctor.observe import Observation
 
 DEAD, FAINT = 1e-3, 0.05
 """A channel's deviation against the median of all: below the first it is dead, below the second faint. Of TAESD,

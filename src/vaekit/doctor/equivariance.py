@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaekit.doctor.findings import Finding, skipped
-from vaekit.doctor.observing import Observation, decibels
+from vaekit.doctor.observe import Observation, decibels
 
 LOOKED_AT = 2
 """Pictures: more change the numbers by less than a decibel."""

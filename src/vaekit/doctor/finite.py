@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import torch
 
+from vaekit.doctor.activations import Activity
 from vaekit.doctor.findings import Finding
-from vaekit.doctor.observing import Observation
-from vaekit.doctor.watching import Activity
+from vaekit.doctor.observe import Observation
 from vaekit.vae import VAE
 
 NAMED = 3

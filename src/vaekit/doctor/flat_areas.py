@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.borders import distance_to_border
 from vaekit.doctor.findings import Finding, Status, skipped
-from vaekit.doctor.observing import Observation
-from vaekit.metrics.colour import LEVELS_PER_UNIT
-from vaekit.metrics.grid import flat_grid
+from vaekit.doctor.observe import Observation
+from vaekit.identification.probe_padding import distance_to_border
+from vaekit.metrics.image.color import LEVELS_PER_UNIT
+from vaekit.metrics.image.grid import flat_grid
 from vaekit.shapes import Images
 
 GRID_SEEN, GRID_WRONG = 1.0, 4.0

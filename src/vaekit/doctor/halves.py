@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaekit.doctor.findings import Finding, skipped
-from vaekit.doctor.observing import Observation, decibels
+from vaekit.doctor.observe import Observation, decibels
 from vaekit.shapes import Latents
 
 HELPS = 3.0

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vaekit.checkpoints.cards import Card
+from vaekit.catalog.entries import Card
+from vaekit.doctor.activations import Activity, Call, calls_in_half, run_rounded
 from vaekit.doctor.findings import Finding, Status
-from vaekit.doctor.observing import Observation
-from vaekit.doctor.watching import Activity, Call, calls_in_half, run_rounded
-from vaekit.metrics.colour import LEVELS_PER_UNIT
+from vaekit.doctor.observe import Observation
+from vaekit.metrics.image.color import LEVELS_PER_UNIT
 from vaekit.nets.config import picture_size
 from vaekit.runtime.engine import least_positions
 

@@ -5,8 +5,8 @@ import math
 import torch
 
 from vaekit.doctor.findings import Finding, skipped
-from vaekit.doctor.observing import Observation
-from vaekit.metrics.colour import LEVELS_PER_UNIT
+from vaekit.doctor.observe import Observation
+from vaekit.metrics.image.color import LEVELS_PER_UNIT
 
 STEPS = 8
 """Steps from one picture to the other."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vaekit.evaluation.measures import PooledMeasure, Quantity, Result, Together
-from vaekit.evaluation.seen import Seen
-from vaekit.metrics.code_usage import perplexity, usage
+from vaekit.evaluation.vae_pass import Seen
+from vaekit.metrics.latent.code_usage import perplexity, usage
 
 USAGE = Quantity(
     "code_usage", "code usage", "", "higher", "The share of all codes that were chosen anywhere in the data."

@@ -19,10 +19,10 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from vaekit.atomic import cannot_write, whole_file
 from vaekit.errors import CannotWriteHere, ProtocolChanged
 from vaekit.evaluation.protocol import Protocol
-from vaekit.whole_files import cannot_write, whole_file
-from vaekit.words import differences
+from vaekit.records import differences
 
 PROTOCOL, ITEMS, ROWS, RESULT = "protocol.json", "items.jsonl", "rows.bin", "evaluation.json"
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vaekit.distributions import Prior
-from vaekit.evaluation.seen import Seen, one_of
+from vaekit.evaluation.vae_pass import Seen, one_of
 
 AT_ONCE = 2**19
 """Numbers in the samples of one item that come out of the decoder at once."""

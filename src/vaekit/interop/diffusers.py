@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from vaekit.checkpoints.families.batch_norm import COUNT, EPSILON, MEAN, VARIANCE, statistics_of
-from vaekit.checkpoints.saving import family_and_config, save
+from vaekit.checkpoints.save import family_and_config, save
 from vaekit.distributions import DiagonalGaussian, Quantised, StandardNormal
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadPicture
+from vaekit.families.normalization import COUNT, EPSILON, MEAN, VARIANCE, statistics_of
 from vaekit.interop.diffusers_settings import chosen_normalization, settings_for
 from vaekit.interop.records import Record
-from vaekit.nets.vq import VectorQuantiser
+from vaekit.nets.vector_quantizer import VectorQuantiser
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-from vaekit.checkpoints.cards import Kind, kinds, matching_kinds
-from vaekit.checkpoints.families import Config, Family
+from vaekit.catalog.entries import Kind, kinds, matching_kinds
 from vaekit.errors import UnknownNormalization, WrongTensors, legible
+from vaekit.families import Config, Family
 from vaekit.normalization import LatentNormalization
 
 
@@ -32,7 +32,7 @@ def settings_for(family: Family, config: Config, normalization: LatentNormalizat
 
 def normalization_settings(normalization: LatentNormalization) -> dict[str, Any]:
     """The entries of a diffusers config; empty for one that rearranges, which pipelines take from `vae.bn` instead."""
-    from vaekit.checkpoints.families.diffusers_frame import diffusers_normalization
+    from vaekit.families.normalization import diffusers_normalization
 
     return {} if normalization.patch > 1 else diffusers_normalization(normalization)
 

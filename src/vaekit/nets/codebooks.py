@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from vaekit.nets.codes import SumOver
+from vaekit.nets.code_head import SumOver
 
 AVERAGE, GRADIENT = WAYS = ("average", "gradient")
 K_MEANS, DATA, RANDOM = FIRST = ("k-means", "data", "random")

@@ -19,8 +19,8 @@ from vaekit.distributions import (
     Normal,
     SignedBernoulli,
 )
+from vaekit.nets.part_protocols import NetPart, data_shape
 from vaekit.nets.sequence import NextToken, SequenceConfig
-from vaekit.nets.slots import NetPart, data_shape
 
 LOG_SCALE_RANGE = (-7.0, 7.0)
 """Of learned scales: below, a value that never varies would be worth any number of nats (arXiv 1701.05517)."""

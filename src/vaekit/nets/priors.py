@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vaekit.distributions import Always, DiagonalGaussian, GaussianMixture, Posterior, StandardNormal, Transformed
 from vaekit.distributions.posteriors import LOG_VARIANCE_RANGE
-from vaekit.nets.slots import NetPart, PosteriorPart, data_shape, latent_shape
+from vaekit.nets.part_protocols import NetPart, PosteriorPart, data_shape, latent_shape
 
 
 @dataclass(frozen=True)

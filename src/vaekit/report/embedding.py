@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vaekit.domains.images.writing import to_bytes
+from vaekit.domains.images.write import to_bytes
 from vaekit.report.crops import Levels
 
 LONGEST = 1600

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from vaekit.report.records import Report
+from vaekit.comparison.records import Report
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """What Python decodes bytes that are not UTF-8 to; UTF-8 cannot encode it."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from vaekit.comparison.records import Comparison, Measure, Report
 from vaekit.errors import legible
-from vaekit.nets.kl import REFLECT
-from vaekit.report.card_pictures import AFTER, BEFORE, CardPicture
-from vaekit.report.records import Comparison, Measure, Report
-from vaekit.words import as_toml
+from vaekit.families.kl.net import REFLECT
+from vaekit.records import as_toml
+from vaekit.report.card_images import AFTER, BEFORE, CardPicture
 
 ROWS = ("psnr", "ssim", "lpips_alex", "delta_e", "red_shift", "green_shift", "blue_shift")
 """The measures of the table, as far as they were measured."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from vaekit.report.records import Estimate
+from vaekit.comparison.records import Estimate
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"

@@ -9,15 +9,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaekit.atomic import whole_group
+from vaekit.comparison.records import Report, ShownPicture
 from vaekit.errors import CannotWrite, legible
 from vaekit.report.embedding import QUALITY, SMALL
 from vaekit.report.json_file import as_plain, to_json
 from vaekit.report.ranking import candidates, comparisons, ranking
-from vaekit.report.records import Report, ShownPicture
 from vaekit.report.shown_image import ORIGINAL, SCALES, examine, image_view, numbers_of
 from vaekit.report.tables import measures_table
 from vaekit.version import __version__
-from vaekit.whole_files import whole_group
 
 if TYPE_CHECKING:
     import jinja2

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.metrics.luma import LUMA
+from vaekit.comparison.records import Estimate
+from vaekit.metrics.image.luma import LUMA
 from vaekit.report.crops import Levels
-from vaekit.report.records import Estimate
 
 WIDTH, ROW, PAD = 160, 10, 5
 """Units of an interval plot: its width, the height of a row, the margin at both sides."""

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from vaekit.report.measures import badness
+from vaekit.comparison.measure_table import badness
+from vaekit.comparison.records import Comparison, Estimate, Measure, Report
+from vaekit.comparison.verdicts import SURE
 from vaekit.report.number_format import decimals, interval, number, probability, with_unit
 from vaekit.report.plots import colour, one_interval
-from vaekit.report.records import Comparison, Estimate, Measure, Report
-from vaekit.report.verdicts import SURE
 
 KEY_MEASURES = 5
 """How many measures the ranking shows where the report marks none as key."""

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaekit.comparison.records import Report, ShownPicture
 from vaekit.report.crops import MARGIN, Levels, Window, Worst, busiest_window, worst_window
 from vaekit.report.embedding import Differences, differences, exact, levels_of, photograph, thumbnail
 from vaekit.report.number_format import number, share
 from vaekit.report.plots import CHANNELS, histogram, level_counts
 from vaekit.report.ranking import Candidate, candidates, key_measures
-from vaekit.report.records import Report, ShownPicture
 from vaekit.report.tables import image_table
 
 ORIGINAL = Candidate("original", "O", "original", "Original")

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from vaekit.report.measures import badness
+from vaekit.comparison.measure_table import badness
+from vaekit.comparison.records import Estimate, Measure, Report
 from vaekit.report.number_format import decimals, interval, number
 from vaekit.report.plots import intervals
 from vaekit.report.ranking import Candidate, candidates, estimates, estimates_or_none
-from vaekit.report.records import Estimate, Measure, Report
 
 REFERENCES = {"zero": 0.0, "one": 1.0}
 

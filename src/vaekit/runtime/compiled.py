@@ -24,11 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.errors import legible
-from vaekit.runtime.explaining import pixel_words
-from vaekit.runtime.noted import Notes
-from vaekit.runtime.operations import Apply, Pad
-from vaekit.runtime.shortage import out_of_memory
-from vaekit.runtime.stages import Stages
+from vaekit.runtime.memory import out_of_memory
+from vaekit.runtime.plan import Notes, pixel_words
+from vaekit.runtime.streaming.operations import Apply, Pad
+from vaekit.runtime.streaming.schedule import Stages
 
 SHAPES_COMPILED = 8
 """Of one network; others run as they are. Each holds kernels, and looking for the right one takes time."""

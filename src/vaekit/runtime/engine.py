@@ -18,13 +18,12 @@ from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadPicture, BadPlan, LatentMismatch, TooLittleMemory
 from vaekit.nets.config import ImageConfig, check_takes_pictures, picture_size
-from vaekit.runtime.arena import Arena
-from vaekit.runtime.convolving import Backend, TorchBackend
-from vaekit.runtime.explaining import Explanation
+from vaekit.runtime.backends import Backend, TorchBackend
 from vaekit.runtime.export import export
 from vaekit.runtime.numerics import HALF
-from vaekit.runtime.plan import AUTO, NCNN, Plan
+from vaekit.runtime.plan import AUTO, NCNN, Explanation, Plan
 from vaekit.runtime.runner import Runner
+from vaekit.runtime.streaming.arena import Arena
 from vaekit.shapes import Images, Latents
 from vaekit.vae import VAE, half_missing, wrong_channels
 

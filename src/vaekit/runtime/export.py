@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from vaekit.atomic import whole_group
 from vaekit.errors import CannotExport, legible
 from vaekit.nets.config import ImageConfig, picture_size
-from vaekit.runtime.onnx_files import need_onnx, open_onnx, write_onnx
+from vaekit.runtime.onnx_graph import need_onnx, open_onnx, write_onnx
 from vaekit.vae import VAE, half_missing
 from vaekit.version import __version__
-from vaekit.whole_files import whole_group
 
 HALVES = ("encoder", "decoder")
 FACTS_FILE = "vaekit.json"

@@ -1,6 +1,7 @@
 """How much memory there is, and how much was asked for."""
 
 import ctypes
+import errno
 import mmap
 import re
 import sys
@@ -14,8 +15,12 @@ from vaekit.errors import BadPlan
 
 HOLES = 32 << 20
 """How much may be left in holes of the heap before it is given back."""
+
+
 SHARE_OF_FREE = 0.8
 """Without a budget, a run may take so much of the memory that is free; the rest is headroom."""
+
+
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -117,3 +122,27 @@ def c_library_trim() -> Callable[[int], object] | None:
         return ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):
         return None
+
+
+SAID = ("out of memory", "can't allocate memory", "alloc_failed", "not enough memory")
+"""What torch's CPU allocator, cuDNN and cuBLAS say in a RuntimeError without a class of its own, in small letters."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, whoever raised it: torch, Python, the system or CUDA's libraries."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(said in str(error).lower() for said in SAID)
+
+
+def empty_cache(device: torch.device) -> None:
+    """Have torch give back what it keeps of a GPU's memory and does not use: it lies in pieces of other sizes."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def kind_of(device: torch.device) -> str:
+    """What a person calls the memory of a device."""
+    return "GPU memory" if device.type == "cuda" else "memory"

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from vaekit.optional import need
-from vaekit.runtime.convolving import Convolver, fits_winograd
+from vaekit.runtime.backends import Convolver, fits_winograd
 from vaekit.runtime.memory import give_back
-from vaekit.runtime.operations import Convolve
+from vaekit.runtime.streaming.operations import Convolve
 
 LEAST_CHANNELS = 16
 """With fewer, torch's direct convolution is as fast."""

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from vaekit.runtime.operations import Apply, Convolve, Operation
-from vaekit.runtime.steps import Step
-from vaekit.runtime.tracing import replaced
+from vaekit.runtime.streaming.ir import Step
+from vaekit.runtime.streaming.operations import Apply, Convolve, Operation
+from vaekit.runtime.streaming.tracing import replaced
 
 HALF = (torch.float16, torch.bfloat16)
 

@@ -5,15 +5,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from vaekit.runtime.arena import Arena
-from vaekit.runtime.convolving import Backend
-from vaekit.runtime.explaining import Explanation
-from vaekit.runtime.noted import Notes
+from vaekit.runtime.backends import Backend
 from vaekit.runtime.numerics import Guard, finite
-from vaekit.runtime.plan import TORCH, Plan
-from vaekit.runtime.slabs import SlabRunner
-from vaekit.runtime.traced import TracedNetwork
-from vaekit.runtime.whole import WholeRunner
+from vaekit.runtime.plan import TORCH, Explanation, Notes, Plan
+from vaekit.runtime.streaming.arena import Arena
+from vaekit.runtime.streaming.slab_runner import SlabRunner
+from vaekit.runtime.traced_network import TracedNetwork
+from vaekit.runtime.whole_runner import WholeRunner
 
 OVERFLOWS = 3
 """So many items that overflow when they are run whole are enough to run all others slab by slab at once."""

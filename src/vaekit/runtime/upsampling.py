@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.runtime.tracing import Call, Ref, Trace, replaced
+from vaekit.runtime.streaming.tracing import Call, Ref, Trace, replaced
 
 
 class EnlargedConv(nn.Module):

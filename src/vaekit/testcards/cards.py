@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from torch import Generator
 
 from vaekit.shapes import Images
-from vaekit.testcards.colour_checker import colour_checker
+from vaekit.testcards.color import COLOURS, flat_colours
+from vaekit.testcards.color_checker import colour_checker
 from vaekit.testcards.dead_leaves import dead_leaves
-from vaekit.testcards.flat import COLOURS, flat_colours
 from vaekit.testcards.ramps import colour_ramps, ramp
 from vaekit.testcards.slanted import slanted_edges
 from vaekit.testcards.text import text_card

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vaekit.shapes import Images
-from vaekit.testcards.flat import Colour
+from vaekit.testcards.color import Colour
 
 PRIMARIES: tuple[Colour, ...] = (
     (1.0, -1.0, -1.0),

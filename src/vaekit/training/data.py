@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Generator, Tensor
 
-from vaekit.runtime.cores import one_core_in_new_threads
+from vaekit.runtime.threads import one_core_in_new_threads
 from vaekit.training.seeds import derived, generator_for
 
 PARTS = 4

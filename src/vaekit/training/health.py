@@ -10,21 +10,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
+import torch
+from torch import Generator, Tensor
+
 from vaekit.distributions import DiagonalGaussian, Posterior
-from vaekit.metrics.latent_statistics import kl_per_channel
+from vaekit.distributions.base import map_tensors
+from vaekit.metrics.latent.latent_statistics import kl_per_channel
+from vaekit.training.objectives import Objective
+from vaekit.vae import VAE
 
 ACTIVE = 0.01
 """A unit is active if its posterior mean varies by more than this over the data (Burda et al. 2016, arXiv 1509.00519,
 section 5)."""
+
+
 MOST_UNITS = 64
 """KL is told for each unit up to so many."""
+
+
 COLLAPSED = 0.1
 """Nats: a posterior that says less about an item says nothing."""
+
+
 FEW_CODES = 0.2
+
+
 EXPLODED = 20.0
 """Times the usual gradient norm."""
+
+
 WON = 0.05
 """A hinge loss of a discriminator that is never wrong; 2 is guessing."""
+
+
 Numbers = Mapping[str, float | list[float]]
 
 
@@ -103,3 +121,32 @@ class Alarms:
                 "artefacts. Lower its learning rate, add R1 or LeCam, or give it a longer ramp."
             )
         return found
+
+
+@torch.no_grad()
+def look(
+    vae: VAE, x: Tensor, objective: Objective, samples: int, size: int, generator: Generator
+) -> dict[str, float | list[float]]:
+    """The parts of the objective, each a mean over the items, and the vitals of the latents of all of them.
+
+    Args:
+        vae: in evaluation mode.
+        x: the items, (b, ...).
+        objective: what is minimised.
+        samples: seen so far.
+        size: items that go through at once, as many as in training: all of them may be more than a device can hold.
+        generator: the source of all that is random.
+    """
+    totals: dict[str, float] = {}
+    counted = 0
+    posteriors = []
+    for items in x.split(size):
+        if len(items) < objective.least:  # a rest that some term can say nothing of
+            posteriors.append(vae.encode(items))
+            continue
+        losses = objective(vae, items, samples, generator)
+        posteriors.append(losses.seen.posterior)
+        counted += len(items)
+        for name, part in losses.parts.items():
+            totals[name] = totals.get(name, 0.0) + len(items) * part.item()
+    return {name: total / counted for name, total in totals.items()} | vitals(map_tensors(torch.cat, *posteriors))

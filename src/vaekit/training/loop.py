@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from vaekit.errors import BadRecipe, TrainingDiverged
-from vaekit.training.adapting import Adapts, adapting
-from vaekit.training.codes import code_heads, codes_told
+from vaekit.training.code_stats import code_heads, codes_told
 from vaekit.training.data import Stream, ahead
-from vaekit.training.ema import EMA
+from vaekit.training.ema_heads import Adapts, adapting
 from vaekit.training.objectives import Losses, Objective
 from vaekit.training.processes import Processes
-from vaekit.training.recomputing import recomputing
+from vaekit.training.recompute import recomputing
 from vaekit.training.seeds import derived, generator_for
-from vaekit.training.state import State, modules_of
+from vaekit.training.state import EMA, State, modules_of
 from vaekit.vae import VAE
 
 PATIENCE = 10

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from vaekit.distributions import Likelihood, Posterior, Prior
 from vaekit.errors import BadRecipe
 from vaekit.shapes import PerItem
-from vaekit.training.codes import Anneals
+from vaekit.training.code_stats import Anneals
 from vaekit.training.weights import Weight
 from vaekit.vae import VAE
 

@@ -14,15 +14,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from vaekit.checkpoints.families import FAMILIES, PARTS, Config, Family, assemble, family_of
 from vaekit.errors import BadRecipe, NotFound, VaekitError, legible
-from vaekit.training.codes import set_codes
+from vaekit.families import FAMILIES, PARTS, Config, Family, assemble, family_of
+from vaekit.records import record, value_of
+from vaekit.training.code_stats import set_codes
 from vaekit.training.loop import Schedule
 from vaekit.training.objectives import Objective, Term
-from vaekit.training.terms import TERMS
+from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight, weight_from
 from vaekit.vae import VAE
-from vaekit.words import record, value_of
 
 FOLDER = "recipes"
 UNBUILDABLE = (ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError)

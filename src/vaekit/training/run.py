@@ -20,24 +20,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.saving import save
+from vaekit.atomic import whole_file
+from vaekit.checkpoints.save import save
 from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped, legible
+from vaekit.records import differences
+from vaekit.training.adversarial.rollback_guard import Guard
 from vaekit.training.data import Stream
-from vaekit.training.frame import measure_normalizations
-from vaekit.training.guard import Guard
-from vaekit.training.health import Alarms
+from vaekit.training.health import Alarms, look
+from vaekit.training.latent_statistics import measure_normalizations
 from vaekit.training.log import Log, News
-from vaekit.training.looking import look
 from vaekit.training.loop import Opponent, Schedule, Step, fresh, train
 from vaekit.training.objectives import Objective
 from vaekit.training.processes import Processes
 from vaekit.training.recipe import Recipe, table_of
-from vaekit.training.saving import newest, save_state
 from vaekit.training.seeds import derived, generator_for
-from vaekit.training.state import Keeps, State
+from vaekit.training.state import Keeps, State, newest, save_state
 from vaekit.vae import VAE
-from vaekit.whole_files import whole_file
-from vaekit.words import differences
 
 RECIPE, CHECKPOINTS, RESULT, AVERAGES = "recipe.json", "checkpoints", "vae.safetensors", "averages"
 LOG_LINES, LOOKS = 400, 40

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from vaekit.checkpoints import cards as table_of_cards
+from vaekit.catalog import entries as table_of_cards
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -205,7 +205,7 @@ def hub(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     monkeypatch.setenv("HF_ENDPOINT", standing.url)
     from huggingface_hub import constants
 
-    from vaekit.checkpoints.collection import hub as our_side
+    from vaekit.library import hub as our_side
 
     monkeypatch.setattr(constants, "ENDPOINT", standing.url)
     template = standing.url + "/{repo_id}/resolve/{revision}/{filename}"

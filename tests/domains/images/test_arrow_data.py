@@ -6,8 +6,8 @@ from picture_data import encoded, number_of
 from refusals import refuses
 
 from vaekit.domains.images.arrow_data import ArrowPictures
-from vaekit.domains.images.picture_sets import open_pictures
-from vaekit.domains.images.skipped import Skipped
+from vaekit.domains.images.image_sets import open_pictures
+from vaekit.domains.images.skip_log import Skipped
 from vaekit.errors import BadPicture, MissingPackage, NothingToTrain
 
 
@@ -48,7 +48,7 @@ def test_parquet_is_copied_once(tmp_path: Path, cache: Path, monkeypatch: pytest
     assert not {found.train.name(item) for item in range(8)} & {found.test.name(item) for item in range(2)}
     assert len(told) == 3 and len(list((cache / "arrow").iterdir())) == 3
     told.clear()
-    monkeypatch.setattr("vaekit.checkpoints.remembered.__version__", "another")
+    monkeypatch.setattr("vaekit.cache.__version__", "another")
     assert len(open_pictures(tmp_path, Skipped(say=told.append)).train) == 8 and not told
     parquet.write_table(table(9, 3), tmp_path / "data" / "test-00000-of-00001.parquet")
     assert len(open_pictures(tmp_path, Skipped(say=told.append)).test or ()) == 3 and len(told) == 1

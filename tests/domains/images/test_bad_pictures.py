@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from refusals import refuses
 
-from vaekit.domains.images import reading
-from vaekit.domains.images.reading import read_picture
+from vaekit.domains.images import read as reading
+from vaekit.domains.images.read import read_picture
 from vaekit.errors import BadPicture, NotFound, VaekitError
 
 Saved = Callable[..., Path]

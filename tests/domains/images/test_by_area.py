@@ -8,10 +8,10 @@ import pytest
 from picture_data import write_tar
 from PIL import Image
 
-from vaekit.domains.images import decoding
-from vaekit.domains.images.picture_sets import open_pictures
+from vaekit.domains.images import decode as decoding
+from vaekit.domains.images.image_sets import open_pictures
 from vaekit.domains.images.preparation import Preparation, extent
-from vaekit.domains.images.skipped import Skipped
+from vaekit.domains.images.skip_log import Skipped
 from vaekit.domains.images.training_data import open_data
 
 

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from vaekit.domains.images.channels import REDUCED, as_rgb, for_vae
-from vaekit.domains.images.reading import Picture
+from vaekit.domains.images.read import Picture
 
 COLOURS = torch.rand(1, 3, 6, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1
 

@@ -9,8 +9,6 @@ import pytest
 import torch
 from refusals import refuses
 
-from vaekit.checkpoints.collection.folders import models_folders
-from vaekit.checkpoints.fingerprint import fingerprint
 from vaekit.domains.images.correction import Correction
 from vaekit.domains.images.correction_files import (
     LARGEST,
@@ -22,7 +20,9 @@ from vaekit.domains.images.correction_files import (
     save_correction,
 )
 from vaekit.errors import BadCorrection, NotFound
-from vaekit.metrics.lab import encoded_light, linear_light
+from vaekit.identification.fingerprint import fingerprint
+from vaekit.library.folders import models_folders
+from vaekit.metrics.image.lab import encoded_light, linear_light
 from vaekit.vae import VAE
 
 

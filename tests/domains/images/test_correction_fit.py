@@ -17,7 +17,7 @@ from vaekit.domains.images.correction_fit import (
     mean,
     normal_equations,
 )
-from vaekit.metrics.lab import encoded_light, linear_light
+from vaekit.metrics.image.lab import encoded_light, linear_light
 from vaekit.shapes import Images
 
 COUNT = 12

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from vaekit.distributions import Laplace, Point
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.errors import BadRecipe, NotFound
-from vaekit.metrics.lpips import LPIPS
+from vaekit.metrics.image.lpips import LPIPS
 from vaekit.training.objectives import Pass
 from vaekit.training.recipe import Recipe
 from vaekit.vae import VAE

@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.domains.images.colours import from_bytes
-from vaekit.domains.images.decoding import decoded_bytes, decoded_file
+from vaekit.domains.images.colors import from_bytes
+from vaekit.domains.images.decode import decoded_bytes, decoded_file
 from vaekit.domains.images.preparation import Preparation, cut, put, resized, short_side
-from vaekit.domains.images.reading import read_picture
-from vaekit.metrics.luma import luma
+from vaekit.domains.images.read import read_picture
+from vaekit.metrics.image.luma import luma
 
 
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray:

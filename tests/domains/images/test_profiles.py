@@ -10,7 +10,7 @@ from handmade_pictures import half_transparent, in_8_bits, levels, scene, some
 from handmade_profiles import GREY_PROFILE, SRGB_PROFILE, WIDE, WIDE_PROFILE, encode_srgb, ink_profile
 from PIL import Image
 
-from vaekit.domains.images.reading import read_picture
+from vaekit.domains.images.read import read_picture
 
 Saved = Callable[..., Path]
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.checkpoints.families import assemble, family_of
-from vaekit.domains.images.reading import Picture, read_picture
+from vaekit.domains.images.read import Picture, read_picture
 from vaekit.domains.images.roundtrip import Reconstructed, RoundTrip, as_written, pixel_count, round_trips
-from vaekit.domains.images.writing import srgb_profile, to_bytes
+from vaekit.domains.images.write import srgb_profile, to_bytes
 from vaekit.errors import VaekitError
-from vaekit.nets.tiny import TinyConfig
-from vaekit.overlapped import Steps, overlapped
+from vaekit.families import assemble, family_of
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.pipeline import Steps, overlapped
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.testcards.dead_leaves import dead_leaves

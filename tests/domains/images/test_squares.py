@@ -1,6 +1,6 @@
 import torch
 
-from vaekit.domains.images.squares import square
+from vaekit.domains.images.preparation import square
 
 
 def test_the_middle_is_kept_and_the_size_is_right() -> None:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from vaekit.domains.images.lazy import Lazy
 from vaekit.domains.images.preparation import Preparation, preparation_from
-from vaekit.domains.images.reading import opened as decodable
-from vaekit.domains.images.skipped import Skipped
+from vaekit.domains.images.read import opened as decodable
+from vaekit.domains.images.skip_log import Skipped
 from vaekit.domains.images.training_data import TrainingData, cores, open_data
 from vaekit.errors import BadRecipe, NotFound, NothingToTrain
 from vaekit.training.data import Stream, Tensors, ahead
@@ -132,7 +132,7 @@ def outage(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], None]:
     def begin(count: int, error: Exception) -> None:
         errors[:] = [error] * count
 
-    monkeypatch.setattr("vaekit.domains.images.decoding.opened", guarded)
+    monkeypatch.setattr("vaekit.domains.images.decode.opened", guarded)
     return begin
 
 
@@ -198,7 +198,7 @@ def test_tiny_and_extreme_pictures_are_enlarged(tmp_path: Path) -> None:
 
 
 def test_pictures_too_large_to_decode_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaekit.domains.images.reading.LARGEST_PICTURE", 1000)
+    monkeypatch.setattr("vaekit.domains.images.read.LARGEST_PICTURE", 1000)
     numbered(1).save(tmp_path / "1.png")
     numbered(2, 100, 100).save(tmp_path / "2.png")
     skipped = Skipped()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vaekit.domains.images.decoding import Pixels
+from vaekit.domains.images.decode import Pixels
 from vaekit.domains.images.folders import digest_of
 from vaekit.errors import BadPicture, NothingToTrain, legible
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.domains.images.decoding import Pixels, decoded_bytes, sides_of_start
+from vaekit.atomic import whole_file
+from vaekit.domains.images.decode import Pixels, decoded_bytes, sides_of_start
 from vaekit.domains.images.folders import digest_of
 from vaekit.errors import BadPicture, NothingToTrain, legible
 from vaekit.optional import need
-from vaekit.places import cache_folder
-from vaekit.whole_files import whole_file
+from vaekit.user_dirs import cache_folder
 
 COLUMNS = ("image", "img", "picture", "pixel_values", "jpg", "png", "webp", "bytes")
 """What the column of pictures is called where nothing else tells it."""

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaekit.domains.images.reading import Picture
-from vaekit.metrics.luma import luma
+from vaekit.domains.images.read import Picture
+from vaekit.metrics.image.luma import luma
 from vaekit.shapes import Images
 
 REDUCED = "colours reduced to grey: this VAE takes one channel"

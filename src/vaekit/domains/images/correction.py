@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaekit.metrics.lab import encoded_light, linear_light
+from vaekit.metrics.image.lab import encoded_light, linear_light
 from vaekit.shapes import Images
 
 Rows = tuple[tuple[float, float, float], ...]

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vaekit.checkpoints.cards import card_named
-from vaekit.checkpoints.collection.folders import folder_for_new, models_folders
-from vaekit.checkpoints.collection.names import located
-from vaekit.checkpoints.fingerprint import fingerprint
+from vaekit.atomic import whole_file
+from vaekit.catalog.entries import card_named
 from vaekit.domains.images.correction import Correction
 from vaekit.errors import BadCorrection, CannotWrite, NotFound, legible
+from vaekit.identification.fingerprint import fingerprint
+from vaekit.library.folders import folder_for_new, models_folders
+from vaekit.library.names import located
 from vaekit.vae import VAE
-from vaekit.whole_files import whole_file
 
 VERSION = 1
 KEY = "vaekit.correction"

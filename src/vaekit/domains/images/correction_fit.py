@@ -24,10 +24,10 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from vaekit.domains.images.correction import Correction
-from vaekit.metrics.confidence import PairedDifference, paired_difference
-from vaekit.metrics.delta_e import delta_e
-from vaekit.metrics.lab import linear_light
-from vaekit.metrics.levels import as_saved
+from vaekit.metrics.image.delta_e import delta_e
+from vaekit.metrics.image.lab import linear_light
+from vaekit.metrics.image.levels import as_saved
+from vaekit.metrics.statistics import PairedDifference, paired_difference
 from vaekit.shapes import Images
 
 Pixels = Float[Tensor, "3 n"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaekit.domains.images.decoding import Pixels, decoded_file, sides_of_file
+from vaekit.domains.images.decode import Pixels, decoded_file, sides_of_file
 from vaekit.errors import legible
 from vaekit.training.log import LOG
 from vaekit.training.run import CHECKPOINTS, RECIPE

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vaekit.distributions import SampledPrior
 from vaekit.domains.images.channels import as_rgb
-from vaekit.domains.images.writing import write_picture
+from vaekit.domains.images.write import write_picture
 from vaekit.training.seeds import generator_for
 from vaekit.vae import VAE
 

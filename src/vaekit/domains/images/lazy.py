@@ -9,10 +9,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from vaekit.domains.images.picture_sets import Pictures
+from vaekit.domains.images.image_sets import Pictures
 from vaekit.domains.images.preparation import Preparation, binarised, cut, extent, put, short_side, too_small
-from vaekit.domains.images.reading import is_passing
-from vaekit.domains.images.skipped import Skipped
+from vaekit.domains.images.read import is_passing
+from vaekit.domains.images.skip_log import Skipped
 from vaekit.errors import BadPicture, NotFound, NothingToTrain
 from vaekit.training.data import item_by_item
 from vaekit.training.seeds import derived, generator_for

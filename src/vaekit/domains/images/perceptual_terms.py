@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.perceptual import load_perceptual
 from vaekit.domains.images.channels import as_rgb
 from vaekit.errors import BadRecipe, legible
-from vaekit.metrics.lpips import BACKBONES, LPIPS, VGG
+from vaekit.metrics.image.lpips import BACKBONES, LPIPS, VGG
+from vaekit.pretrained.lpips_weights import load_perceptual
 from vaekit.training.recipe import Recipe, table_of
 
 TERM, SETTING = "lpips", "network"

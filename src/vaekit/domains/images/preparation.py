@@ -7,20 +7,28 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from vaekit.domains.images.decoding import Pixels
+from vaekit.domains.images.decode import Pixels
 from vaekit.errors import BadRecipe, legible
-from vaekit.metrics.luma import LUMA
+from vaekit.metrics.image.luma import LUMA
 from vaekit.nets.config import ImageConfig, check_takes_pictures, picture_size
-from vaekit.words import record
+from vaekit.records import record
+from vaekit.shapes import Images
 
 CROPS = ("random", "centre", "busier")
+
+
 BINARY = ("", "dynamic", "static")
+
+
 OFTEN = ("alike", "area")
+
+
 COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's name for pictures of so many channels."""
 
@@ -252,3 +260,16 @@ def shades(pixels: Tensor) -> Tensor:
 def binarised(pictures: Tensor, generator: Generator) -> Tensor:
     """-1 or 1, with the shade as the chance of a 1 (Burda et al. 2016, arXiv 1509.00519, section 5)."""
     return torch.bernoulli((pictures + 1) / 2, generator=generator) * 2 - 1
+
+
+def square(pixels: Images, side: int) -> Float[Tensor, "b c side side"]:
+    """The middle square of pictures (b, c, h, w) in a size (b, c, side, side): the short side is brought to `side`,
+    antialiased bicubic, and what is too long is cut off at both ends. Values stay in [-1, 1]."""
+    height, width = pixels.shape[2:]
+    scale = side / min(height, width)
+    size = (max(side, round(height * scale)), max(side, round(width * scale)))
+    resized = pixels
+    if size != (height, width):
+        resized = F.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
+    top, left = (size[0] - side) // 2, (size[1] - side) // 2
+    return resized[:, :, top : top + side, left : left + side]

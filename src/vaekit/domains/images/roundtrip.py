@@ -9,15 +9,15 @@ from PIL import Image
 from torch import Tensor
 
 from vaekit.domains.images.channels import as_rgb, for_vae
-from vaekit.domains.images.colours import from_bytes
+from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection
-from vaekit.domains.images.reading import Picture, read_picture
-from vaekit.domains.images.writing import over_white, side_by_side, to_bytes, write_picture
-from vaekit.metrics.colour import colour_shift
-from vaekit.metrics.psnr import psnr
-from vaekit.metrics.ssim import ssim
+from vaekit.domains.images.read import Picture, read_picture
+from vaekit.domains.images.write import over_white, side_by_side, to_bytes, write_picture
+from vaekit.metrics.image.color import colour_shift
+from vaekit.metrics.image.psnr import psnr
+from vaekit.metrics.image.ssim import ssim
 from vaekit.nets.config import compression
-from vaekit.overlapped import Steps
+from vaekit.pipeline import Steps
 from vaekit.runtime.engine import Engine
 from vaekit.shapes import Images
 

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.checkpoints.remembered import remembered
-from vaekit.domains.images.decoding import Pixels, decoded_bytes, sides_of_start
+from vaekit.cache import remembered
+from vaekit.domains.images.decode import Pixels, decoded_bytes, sides_of_start
 from vaekit.domains.images.folders import Listed, digest_of
-from vaekit.domains.images.reading import PICTURE_ENDINGS, unreadable
+from vaekit.domains.images.read import PICTURE_ENDINGS, unreadable
 from vaekit.errors import BadPicture, legible
 
 LARGEST_MEMBER = 2**31

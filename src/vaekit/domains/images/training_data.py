@@ -13,10 +13,10 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.domains.images.arrays import Arrays
+from vaekit.domains.images.image_sets import Pictures, PictureSet, open_pictures
 from vaekit.domains.images.lazy import Lazy, patiently
-from vaekit.domains.images.picture_sets import Pictures, PictureSet, open_pictures
 from vaekit.domains.images.preparation import Preparation, binarised, shades
-from vaekit.domains.images.skipped import Skipped
+from vaekit.domains.images.skip_log import Skipped
 from vaekit.errors import BadPicture, NotFound, NothingToTrain
 from vaekit.evaluation.protocol import rank
 from vaekit.training.data import Source, Tensors

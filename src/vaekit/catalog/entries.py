@@ -1,0 +1,194 @@
+"""Known VAEs and latent spaces as facts: the tables `cards.toml` and `kinds.toml`, read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from vaekit.catalog.identity import Identity, from_json
+from vaekit.catalog.tables import table
+from vaekit.families import Config
+from vaekit.normalization import LatentNormalization
+
+
+@dataclass(frozen=True)
+class LatentStatistics:
+    """Mean and standard deviation of each channel of raw latents, over photographs."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A latent space that several models share."""
+
+    name: str
+    family: str
+    match: Mapping[str, Any]
+    normalization: LatentNormalization | None
+    normalization_in: str = ""
+    """Where a file of this kind tells its normalization, for kinds without one of their own."""
+    no_normalization: str = ""
+    """Why nobody can tell a normalization, for kinds whose latents no diffusion model sees."""
+    not_in: tuple[str, ...] = ()
+    """Layouts that its family has and that cannot express this kind."""
+    latents: LatentStatistics | None = None
+    """How raw latents of this kind look, where it is known: what shape twins are told apart by."""
+    colours: tuple[tuple[float, ...], ...] | None = None
+    """Red, green and blue for one unit of each latent channel: the linear map of fast previews, up to a factor."""
+    same_weights_as: str = ""
+    """The kind whose weights, or ones that cannot be told from them, this one sees in another normalization."""
+    model_name: str = ""
+    """What a config.json beside a file of this kind calls the model, where its authors' does and shapes do not tell."""
+
+    def fits(self, family: str, config: Config) -> bool:
+        """Whether a config has every field that makes up this kind."""
+        return family == self.family and all(getattr(config, key) == value for key, value in self.match.items())
+
+
+@dataclass(frozen=True)
+class CardFile:
+    """One file that holds a VAE with a card."""
+
+    path: str
+    """In the repository, or inside the package."""
+    repo: str = ""
+    """The repository on the Hub, "owner/name"; empty for a file inside the package or elsewhere."""
+    sha256: str = ""
+    """Of the whole file, in hexadecimal digits; empty where nobody knows it."""
+    verified: bool = False
+    """Whether several unrelated sources agree on the hash, or it was computed here."""
+    bytes: int = 0
+    """The size of the file; 0 where nobody knows it."""
+    url: str = ""
+    """Where a file is that is neither on the Hub nor inside the package; `vaekit get` does not fetch it."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known about one set of weights."""
+
+    name: str
+    about: str
+    licence: str
+    files: tuple[CardFile, ...]
+    """Every copy that is known; the first one is what `vaekit get` fetches."""
+    kind: str = ""
+    """The latent space, by its name in `kinds.toml`; empty for a VAE with a latent space of its own."""
+    maker: str = ""
+    """The repository on the Hub of those who made it, "owner/name": what a fine-tune is said to come from. Empty where
+    that is not known for sure, and where others put its copies there."""
+    own_normalization: LatentNormalization | None = None
+    """The normalization of a latent space of its own."""
+    fp16: str = "unknown"
+    """"safe", "unsafe" (it overflows) or "unknown"."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the network's config that its weights do not tell, such as the number of norm groups."""
+    weights: Identity | None = None
+    """What these weights are known by; None where they were never at hand."""
+    data: str = ""
+    """What it was trained on."""
+    training: str = ""
+    measured: str = ""
+
+    @property
+    def normalization(self) -> LatentNormalization | None:
+        """The normalization of its latents, if that is known and not beside its weights."""
+        kind = kind_named(self.kind)
+        return self.own_normalization if kind is None else kind.normalization
+
+    @property
+    def packaged(self) -> str:
+        """The file inside the package; empty for a VAE that has to be fetched."""
+        return next((file.path for file in self.files if not (file.repo or file.url)), "")
+
+
+@cache
+def kinds() -> tuple[Kind, ...]:
+    """Every kind in the table."""
+    return tuple(
+        Kind(
+            entry["name"],
+            entry["family"],
+            _frozen(entry["match"]),
+            _normalization(entry.get("normalization")),
+            normalization_in=entry.get("normalization_in", ""),
+            no_normalization=entry.get("no_normalization", ""),
+            not_in=tuple(entry.get("not_in", ())),
+            latents=_statistics(entry.get("latents")),
+            colours=tuple(map(tuple, entry["colours"])) if "colours" in entry else None,
+            same_weights_as=entry.get("same_weights_as", ""),
+            model_name=entry.get("model_name", ""),
+        )
+        for entry in table("kinds.toml")["kind"]
+    )
+
+
+@cache
+def cards() -> tuple[Card, ...]:
+    """Every VAE that is known by name."""
+    return tuple(_card(entry) for entry in table("cards.toml")["vae"])
+
+
+def card_named(name: str) -> Card | None:
+    """The card of this name, if there is one."""
+    return next((card for card in cards() if card.name == name), None)
+
+
+def kind_named(name: str) -> Kind | None:
+    """The kind of this name, if there is one."""
+    return next((kind for kind in kinds() if kind.name == name), None)
+
+
+def matching_kinds(family: str, config: Config) -> tuple[Kind, ...]:
+    """The kinds that a VAE of this shape may be; more than one where shapes cannot tell."""
+    return tuple(kind for kind in kinds() if kind.fits(family, config))
+
+
+def kinds_of_latents(
+    channels: int, family: str | None = None, normalization: LatentNormalization | None = None
+) -> tuple[Kind, ...]:
+    """The kinds whose latents have so many channels and, where it is known, this normalization; else those without."""
+    alike = [
+        kind for kind in kinds() if kind.match.get("latent_channels") == channels and family in (None, kind.family)
+    ]
+    if normalization is None:
+        return tuple(alike)
+    same = tuple(kind for kind in alike if kind.normalization == normalization)
+    return same or tuple(kind for kind in alike if kind.normalization is None)
+
+
+def makers(channels: int) -> str:
+    """The kinds whose latents have so many channels, as a phrase; empty where there is none."""
+    return " or ".join(kind.name for kind in kinds_of_latents(channels))
+
+
+def agreed_normalization(candidates: Sequence[Kind]) -> LatentNormalization | None:
+    """The normalization that all candidates share; None where they differ or there is none."""
+    normalizations = {kind.normalization for kind in candidates}
+    return normalizations.pop() if len(normalizations) == 1 else None
+
+
+def _card(entry: dict[str, Any]) -> Card:
+    files = tuple(CardFile(**file) for file in entry["file"])
+    weights = from_json(entry["weights"]) if "weights" in entry else None
+    facts = {key: value for key, value in entry.items() if key not in ("file", "weights", "normalization")}
+    return Card(files=files, weights=weights, own_normalization=_normalization(entry.get("normalization")), **facts)
+
+
+def _frozen(match: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in match.items()}
+
+
+def _normalization(entry: dict[str, list[float]] | None) -> LatentNormalization | None:
+    """A scale and a shift; or a mean, a standard deviation, and the one that latents are brought to: 1 if left out."""
+    if entry is None:
+        return None
+    if "std" in entry:
+        return LatentNormalization.from_mean_and_std(entry["mean"], entry["std"], entry.get("to_std", [1.0])[0])
+    return LatentNormalization(shift=tuple(entry["shift"]), scale=tuple(entry["scale"]))
+
+
+def _statistics(entry: dict[str, list[float]] | None) -> LatentStatistics | None:
+    return None if entry is None else LatentStatistics(tuple(entry["mean"]), tuple(entry["std"]))

@@ -1,0 +1,130 @@
+"""Whether a VAE speaks the latents of a checkpoint: one that does not decodes them into wrong colours, or noise.
+
+What is known must agree: the family, the channels, the factor, the normalization. What is not known is not assumed.
+"""
+
+import math
+
+import torch
+
+from vaekit.checkpoints.weights import Weights, in_dtype, weights_in
+from vaekit.errors import LatentMismatch, WrongTensors, legible
+from vaekit.families import Config
+from vaekit.formats.safetensors_writer import Piece
+from vaekit.identification.host_model import Model
+from vaekit.identification.identify import Identified
+from vaekit.normalization import LatentNormalization
+
+NUMBERS = ("image_channels", "latent_channels", "factor")
+TOLERANCE = 5e-3
+"""Relative: statistics in bf16 have eight binary digits. SD1's and SDXL's scales differ by 40 %."""
+
+
+def check_numbers(new: Identified, own: Identified) -> None:
+    """Refuse a VAE of another family than the checkpoint's own, or with latents of another shape.
+
+    Raises:
+        LatentMismatch: it is.
+    """
+    differences = [
+        f"{field.replace('_', ' ')} {getattr(new.config, field)} instead of {getattr(own.config, field)}"
+        for field in NUMBERS
+        if getattr(new.config, field) != getattr(own.config, field)
+    ]
+    if new.family.name != own.family.name:
+        differences.insert(0, f"a {new.family.name!r} autoencoder instead of a {own.family.name!r} one")
+    if differences:
+        raise mismatch(new, title(own), "; ".join(differences))
+
+
+def check_kind(new: Identified, around: Model) -> None:
+    """Refuse a VAE that is not of the shape that a checkpoint of this model needs.
+
+    Raises:
+        LatentMismatch: it is not.
+    """
+    space = around.latent_space
+    if space is not None and not space.fits(new.family.name, new.config):
+        raise mismatch(new, f"{around.name}'s", f"{shape_words(new.family.name, new.config)}")
+
+
+def check_normalization(new: Identified, own: Identified | None, around: Model | None, assume_same: bool) -> str:
+    """How the normalizations are known to be the same, or why nobody knows; a sentence, or nothing to say.
+
+    Raises:
+        LatentMismatch: they are known to differ; or the VAE's is unknown, and nothing but shapes speaks for it.
+    """
+    space = around.latent_space if around is not None else None
+    expected = own.normalization if own is not None else space.normalization if space is not None else None
+    theirs = title(own) if own is not None else f"{around.name}'s" if around is not None else "unknown"
+    if new.normalization is not None and expected is not None:
+        if not same_normalization(new.normalization, expected, new.config.latent_channels):
+            raise mismatch(
+                new,
+                theirs,
+                f"{new.normalization} (from {new.normalization_source}) instead of {expected}",
+            )
+        return ""
+    if expected is None:
+        return "Nothing in the checkpoint tells its normalization, so nothing proves that the VAE has the same."
+    half = next((half for half in new.halves if own is not None and same_half(new, own, half)), None)
+    if half is not None:
+        return f"The VAE's own normalization is unknown; its {half} is the checkpoint's, so its latents are the same."
+    if assume_same:
+        return f"The VAE's own normalization is unknown; it is taken to be the checkpoint's ({expected}) as asked."
+    raise LatentMismatch(
+        f"The normalization of {legible(str(new.path))} is unknown: {new.normalization_source}.",
+        f"The checkpoint's latents are {theirs} ({expected}), and a VAE with another normalization would give "
+        "wrong colours.",
+        "`vaekit inspect` measures which latent space it has. If you know that it belongs here, pass "
+        "--assume-same-normalization.",
+    )
+
+
+def same_normalization(a: LatentNormalization, b: LatentNormalization, latent_channels: int) -> bool:
+    """Whether two normalizations are one, up to rounding of their numbers."""
+    channels = latent_channels * a.patch**2
+    pairs = [
+        (x, y)
+        for ours, theirs in ((a.shift, b.shift), (a.scale, b.scale))
+        for x, y in zip(ours * (channels // len(ours)), theirs * (channels // len(theirs)), strict=False)
+    ]
+    return a.patch == b.patch and all(math.isclose(x, y, rel_tol=TOLERANCE, abs_tol=1e-4) for x, y in pairs)
+
+
+def same_half(new: Identified, own: Identified, half: str) -> bool:
+    """Whether both VAEs have the same encoder or decoder, to the last bit of the checkpoint's dtype."""
+    ours, theirs = (_of_half(weights_in(vae), half) for vae in (new, own))
+    if ours.keys() != theirs.keys() or any(ours[key].shape != theirs[key].shape for key in ours):
+        return False
+    try:
+        return all(torch.equal(in_dtype(ours[key], theirs[key].dtype).tensor(), theirs[key].tensor()) for key in ours)
+    except WrongTensors:  # an overflow: not the same, then
+        return False
+
+
+def _of_half(weights: Weights, half: str) -> dict[str, Piece]:
+    return {key: piece for key, piece in weights.tensors.items() if key.startswith(half + ".")}
+
+
+def title(vae: Identified) -> str:
+    """Whose latents a VAE speaks, as far as that is known."""
+    if vae.around is not None:
+        return f"{vae.around.name}'s"
+    names = " or ".join(kind.name for kind in vae.kinds)
+    return f"of the kind {names}" if names else "of no kind known by name"
+
+
+def shape_words(family: str, config: Config) -> str:
+    """The shape of latents in words."""
+    return f"a {family!r} autoencoder with {config.latent_channels} channels at 1/{config.factor} size"
+
+
+def mismatch(new: Identified, theirs: str, difference: str) -> LatentMismatch:
+    """The error for a VAE that cannot stand in a checkpoint."""
+    return LatentMismatch(
+        f"{legible(str(new.path))} speaks other latents than the checkpoint: {difference}.",
+        f"The VAE's latents are {title(new)}, the checkpoint's are {theirs}; a diffusion model works with the latents "
+        "that it was trained on, and no conversion exists.",
+        "Take a VAE that was made for this kind of checkpoint.",
+    )

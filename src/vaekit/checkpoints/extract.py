@@ -1,0 +1,114 @@
+"""The VAE out of a whole checkpoint, by copying bytes."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaekit.checkpoints.convert import own_layout, refuse_overwriting
+from vaekit.checkpoints.save import TORCH_ENDINGS, write
+from vaekit.checkpoints.weights import weights_in
+from vaekit.errors import BadCheckpoint, CannotWrite, NotFound
+from vaekit.families import layout_of
+from vaekit.formats.paths import is_there
+from vaekit.formats.safetensors_writer import Progress
+from vaekit.identification.identify import identify
+from vaekit.identification.resolve import settle
+from vaekit.normalization import LatentNormalization
+
+SHARD = re.compile(r"-\d{2,6}-of-\d{2,6}\.")
+"""How the parts of a sharded checkpoint are called; nothing inside one tells that there are others."""
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What `extract` took out of a checkpoint."""
+
+    checkpoint: str
+    output: str
+    model: str | None
+    """The diffusion model of the checkpoint, as far as its tensors tell."""
+    prefix: str
+    """What stood in front of the VAE's names."""
+    layout: str
+    halves: tuple[str, ...]
+    normalization: LatentNormalization | None
+    normalization_source: str
+    tensors: int
+    nbytes: int
+    """Of the weights."""
+
+
+def extract(
+    checkpoint: str | Path, target: str | Path, layout: str | None = None, progress: Progress | None = None
+) -> Extracted:
+    """Write the VAE of a whole checkpoint into a file of its own, in the dtype that it has, by copying bytes.
+
+    The checkpoint around it tells its normalization where shapes cannot, and the new file says it in its metadata.
+
+    Args:
+        checkpoint: one safetensors file or torch checkpoint.
+        target: a `.safetensors` file; for "diffusers" also a folder, for "tiny" always.
+        layout: "ldm", "diffusers", "native" or "tiny". None for "ldm", bare, which is what A1111, ComfyUI and
+            diffusers open; tiny autoencoders, which have no such names, keep theirs.
+        progress: called with the bytes that are written and the bytes there will be.
+
+    Raises:
+        UnknownVAE: there is no VAE inside.
+        WrongTensors: it is not whole, or the layout cannot express it.
+        CannotWrite: the target is the checkpoint, is not a safetensors file, or the disk refuses.
+        NotFound, BadCheckpoint: see `vaekit.errors`.
+        ValueError: there is no such layout.
+    """
+    source, target = Path(checkpoint), Path(target)
+    check_one_file(source)
+    if target.suffix in TORCH_ENDINGS:
+        raise not_safetensors(target, "`vaekit convert` writes other formats.")
+    refuse_overwriting(target, source)
+    identified = settle(identify(source), measure=False)
+    default = "ldm" if layout_of("ldm", identified.family.name) else own_layout(identified)
+    weights = weights_in(identified)
+    write(weights, target, layout or default, progress)
+    return Extracted(
+        checkpoint=str(checkpoint),
+        output=str(target),
+        model=identified.around.name if identified.around else None,
+        prefix=identified.parts[0].prefix,
+        layout=layout or default,
+        halves=identified.halves,
+        normalization=identified.normalization,
+        normalization_source=identified.normalization_source,
+        tensors=len(weights.tensors),
+        nbytes=sum(piece.nbytes for piece in weights.tensors.values()),
+    )
+
+
+def check_one_file(path: Path) -> None:
+    """Refuse what is not one file with a whole checkpoint in it.
+
+    Raises:
+        NotFound: nothing is there.
+        BadCheckpoint: it is a folder, or a part of a sharded checkpoint.
+    """
+    if not is_there(path):
+        raise NotFound(f"There is no file {path}.", "", "Check the path.")
+    if path.is_dir():
+        inside = "a diffusers folder" if (path / "model_index.json").is_file() else "a folder"
+        raise BadCheckpoint(
+            f"{path} is {inside}.",
+            "Expected a whole checkpoint in one file.",
+            "In a diffusers folder the VAE is a folder of its own, `vae`, which `vaekit convert` reads.",
+        )
+    if SHARD.search(path.name) or path.name.endswith(".index.json"):
+        raise BadCheckpoint(
+            f"{path} is a part of a sharded checkpoint, or the index of one.",
+            "Expected a whole checkpoint in one file.",
+            "Join the parts first, or give the VAE's own file to `vaekit convert`.",
+        )
+
+
+def not_safetensors(target: Path, remedy: str) -> CannotWrite:
+    return CannotWrite(
+        f"{target.name} does not end in .safetensors.",
+        "Checkpoints and what comes out of them are safetensors files.",
+        remedy,
+    )

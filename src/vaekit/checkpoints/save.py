@@ -1,0 +1,186 @@
+"""A VAE -> a file or folder in any layout, whole or not at all, the same bytes for the same VAE."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaekit.atomic import cannot_write, whole_file, whole_folder
+from vaekit.checkpoints.weights import Weights, piece_in_memory, weights_of
+from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
+from vaekit.families import FAMILIES, Config, Family, Layout, family_with, layout_of
+from vaekit.formats.nested_weights import METADATA
+from vaekit.formats.safetensors_writer import Piece, Progress, check_room, header, in_order, write_safetensors
+from vaekit.identification.metadata import describe
+from vaekit.vae import VAE
+
+LAYOUT_NAMES = ("native", "diffusers", "ldm", "original", "tiny")
+DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
+SAFETENSORS_ENDINGS = (".safetensors", ".sft")
+TORCH_ENDINGS = (".pt", ".pth", ".ckpt", ".bin")
+
+
+def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
+    """Write a VAE in the dtype that it has.
+
+    Args:
+        vae: a VAE of a family that vaekit knows.
+        path: one file for "native", "ldm" and "original"; for "diffusers" a folder, or one file with diffusers' keys;
+            for "tiny" a folder that gets an encoder and a decoder file. A file's ending says its format: `.safetensors`
+            or `.sft`, or `.pt`, `.pth`, `.ckpt` or `.bin` for what `torch.load` reads.
+        layout: "native", "diffusers"; "ldm" where the family's first code was LDM, "original" where it was its
+            authors' own; for tiny autoencoders "tiny".
+
+    Raises:
+        WrongTensors: the layout cannot express this VAE.
+        CannotWrite: the disk is full, the folder is not writable, or a folder with something in it is in the way.
+        ValueError: there is no such layout.
+    """
+    family, config = family_and_config(vae)
+    write(weights_of(vae, family, config), Path(path), layout)
+
+
+def write(weights: Weights, path: Path, layout: str, progress: Progress | None = None) -> None:
+    """Write the weights of a VAE, tensor by tensor; see `save`."""
+    if layout not in LAYOUT_NAMES:
+        raise ValueError(f"layout {layout!r} is none of {', '.join(LAYOUT_NAMES)}")
+    if layout == "tiny":
+        _write_tiny_halves(weights, path)
+    elif layout == "diffusers" and path.suffix not in (*SAFETENSORS_ENDINGS, *TORCH_ENDINGS):
+        _write_diffusers_folder(weights, path, progress)
+    else:
+        _write_one_file(weights, path, required_layout(layout, weights.family, weights.config), progress)
+
+
+def family_and_config(vae: VAE) -> tuple[Family, Config]:
+    """The family of a VAE's nets and the config that they were built from.
+
+    Raises:
+        WrongTensors: the nets are of no family that has a file format.
+    """
+    family = family_with(vae.config)
+    if family is not None:
+        return family, vae.config
+    raise WrongTensors(
+        f"This VAE is made of {type(vae.encoder or vae.decoder).__name__}, which is of no family with a file format.",
+        f"Expected nets of one of the families {', '.join(family.name for family in FAMILIES)}.",
+        "Save its state_dict() with safetensors instead.",
+    )
+
+
+def required_layout(name: str, family: Family, config: Config) -> Layout:
+    """The layout of this name for a family and a network of this config.
+
+    Raises:
+        WrongTensors: there is none of that name.
+    """
+    layout = layout_of(name, family.name, config)
+    if layout is None:
+        possible = [other for other in LAYOUT_NAMES if layout_of(other, family.name, config)]
+        possible += ["tiny"] if family.name == "tiny" else []
+        such = "such " if layout_of(name, family.name) else ""
+        raise WrongTensors(
+            f"There is no {name} layout for {such}a {family.name!r} autoencoder.",
+            "",
+            "Use " + " or ".join(f'"{known}"' for known in possible) + ".",
+        )
+    return layout
+
+
+def _write_one_file(weights: Weights, path: Path, layout: Layout, progress: Progress | None) -> None:
+    if path.suffix not in (*SAFETENSORS_ENDINGS, *TORCH_ENDINGS):
+        raise CannotWrite(
+            f"The {layout.name} layout is one file, and {path.name} ends in none of "
+            f"{', '.join((*SAFETENSORS_ENDINGS, *TORCH_ENDINGS))}.",
+            "",
+            f"Use a name such as {path.with_suffix('.safetensors').name}.",
+        )
+    pieces = weights.pieces(layout)
+    metadata = metadata_of(weights)
+    with whole_file(path) as temporary:
+        if path.suffix in TORCH_ENDINGS:
+            write_torch_file(pieces, temporary, metadata, path)
+        else:
+            write_pieces(pieces, temporary, metadata, path, progress)
+
+
+def metadata_of(weights: Weights) -> dict[str, str]:
+    """What stands beside the tensors in a file of vaekit's."""
+    return describe(weights.family.name, weights.config, weights.normalization, weights.padding_known) | dict(
+        weights.notes
+    )
+
+
+def write_pieces(
+    pieces: Sequence[Piece],
+    temporary: Path,
+    metadata: Mapping[str, str],
+    target: Path,
+    progress: Progress | None = None,
+) -> None:
+    """Write one safetensors file inside the block of a `whole_file` or `whole_folder`."""
+    ordered = in_order(pieces)
+    write_safetensors(temporary, header(ordered, dict(sorted(metadata.items()))), ordered, target, progress)
+
+
+def write_tensors(tensors: dict[str, Tensor], temporary: Path, metadata: dict[str, str], target: Path) -> None:
+    """Write one safetensors file of tensors in memory; see `write_pieces`."""
+    write_pieces([piece_in_memory(name, tensor) for name, tensor in tensors.items()], temporary, metadata, target)
+
+
+def write_torch_file(pieces: Sequence[Piece], temporary: Path, metadata: Mapping[str, str], target: Path) -> None:
+    """Write what `torch.load` reads, with or without `weights_only`, with the weights under "state_dict".
+
+    Every reader of VAEs looks there, and some nowhere else (kohya's). A `.bin` holds the weights at the top, as
+    diffusers and transformers keep them. What vaekit knows of the VAE stands beside the weights, as text, in the
+    former only. All tensors are in memory at once.
+
+    Raises:
+        CannotWrite: the disk is full, or the like.
+    """
+    check_room(temporary.parent, sum(piece.nbytes for piece in pieces), target)
+    tensors = {piece.name: alone(piece.tensor()) for piece in in_order(pieces)}
+    content = tensors if target.suffix == ".bin" else {"state_dict": tensors, METADATA: dict(sorted(metadata.items()))}
+    try:
+        with open(temporary, "wb") as file:  # given a path, torch writes the file's name into it
+            torch.save(content, file)
+    except (OSError, RuntimeError) as error:
+        raise cannot_write(target, error) from error
+
+
+def alone(tensor: Tensor) -> Tensor:
+    """The tensor without what it is a part of: torch would write all of that."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def _write_diffusers_folder(weights: Weights, path: Path, progress: Progress | None) -> None:
+    both_halves(weights.halves, "diffusers")
+    settings = weights.family.diffusers(weights.config, weights.normalization)
+    pieces = weights.pieces(required_layout("diffusers", weights.family, weights.config))
+    with whole_folder(path) as temporary:
+        write_pieces(pieces, temporary / DIFFUSERS_WEIGHTS, {"format": "pt", **weights.notes}, path, progress)
+        (temporary / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def both_halves(halves: Sequence[str], layout: str) -> None:
+    """Refuse a layout that has no place for half a VAE."""
+    if len(halves) < 2:
+        raise HalfMissing(
+            f"This VAE has only its {halves[0]}.",
+            f"The {layout} layout is for whole VAEs.",
+            'Save it in the "native" layout, or load the other half with it.',
+        )
+
+
+def _write_tiny_halves(weights: Weights, path: Path) -> None:
+    """Two files named after the folder: ComfyUI finds its tiny autoencoders by such names (`taesd_encoder`)."""
+    metadata = metadata_of(weights)
+    layouts = {half: required_layout(f"tiny-{half}", weights.family, weights.config) for half in weights.halves}
+    with whole_folder(path) as temporary:
+        for half, layout in layouts.items():
+            inside = {key: piece for key, piece in weights.tensors.items() if key.startswith(half + ".")}
+            pieces = replace(weights, tensors=inside).pieces(layout)
+            write_pieces(pieces, temporary / f"{path.name}_{half}.safetensors", metadata, path)

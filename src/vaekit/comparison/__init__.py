@@ -1,0 +1,1 @@
+"""Compare candidates (VAEs, decoders, folders of reconstructions) on images: measures, defects, verdicts."""

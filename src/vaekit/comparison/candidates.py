@@ -1,0 +1,265 @@
+"""Who makes the reconstructions that a report judges: VAEs, an encoder with several decoders, another tool's files."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from vaekit.distributions import DiagonalGaussian, Posterior, StandardNormal
+from vaekit.domains.images.channels import as_rgb, for_vae
+from vaekit.domains.images.correction_files import SavedCorrection
+from vaekit.domains.images.read import Picture, read_picture
+from vaekit.errors import BadPicture, LatentMismatch, legible
+from vaekit.metrics.latent.latent_statistics import ChannelSums, channel_sums, latent_noise, rate
+from vaekit.nets.config import ImageConfig, picture_size
+from vaekit.normalization import LatentNormalization
+from vaekit.runtime.engine import Engine
+from vaekit.shapes import Images, Latents
+from vaekit.vae import VAE, denormalize, normalize
+
+MEGA = 1e6
+
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What came back of one picture."""
+
+    pixels: Images
+    """(1, 3, h, w), not clamped, perhaps not finite."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """What was measured on the way, by the names of the table."""
+
+
+@runtime_checkable
+class Contender(Protocol):
+    """Makes one reconstruction of each picture."""
+
+    @property
+    def name(self) -> str:
+        """How the report calls it."""
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether making a picture keeps the processor's cores busy."""
+
+    def make(self, name: str, picture: Picture) -> Made:
+        """The reconstruction of a picture, which has this name.
+
+        Raises:
+            BadPicture: there is none, or it has another size.
+        """
+
+    def about(self) -> Mapping[str, Any]:
+        """What is known of it."""
+
+    def overall(self) -> Mapping[str, float]:
+        """What was measured over all pictures so far, by the names of the table."""
+
+
+class VaeContender:
+    """A VAE; or the encoder of one with the decoder of another that shares its latent space.
+
+    Args:
+        name: how the report calls it.
+        encoder: the engine that encodes.
+        decoder: the engine that decodes; the same without it.
+    """
+
+    def __init__(self, name: str, encoder: Engine, decoder: Engine | None = None) -> None:
+        self.name = name
+        self.encoder = encoder
+        self.decoder = encoder if decoder is None else decoder
+        self.listeners: list[Callable[[str, Picture, Made], None]] = []
+        """Each is called with what was made of a picture."""
+        self._sums: ChannelSums | None = None
+        self._largest = (0, 0)
+
+    @property
+    def on_cpu(self) -> bool:
+        return "cpu" in (self.encoder.plan.torch_device.type, self.decoder.plan.torch_device.type)
+
+    @property
+    def picture_size(self) -> int | None:
+        """The side of the only pictures that the encoder takes; None where it takes any."""
+        return picture_size(self.encoder.config)
+
+    def make(self, name: str, picture: Picture) -> Made:
+        pixels, _ = for_vae(picture, self.encoder.config.image_channels)
+        size = (picture.height, picture.width)
+        started = time.perf_counter()
+        posterior = self.encoder.encode(pixels)
+        encoded = time.perf_counter()
+        result = self.decode(posterior.mode, size)
+        decoded = time.perf_counter()
+        self._largest = max(self._largest, size, key=lambda each: each[0] * each[1])
+        mega = size[0] * size[1] / MEGA
+        cost = {"encode_seconds": (encoded - started) / mega, "decode_seconds": (decoded - encoded) / mega}
+        made = Made(as_rgb(result), cost | self._latents(posterior, size))
+        for tell in self.listeners:
+            tell(name, picture, made)
+        return made
+
+    def decode(self, raw: Latents, size: tuple[int, int]) -> Images:
+        """Raw latents of the encoder through the decoder, in its normalization."""
+        if self.decoder is not self.encoder:
+            raw = carried_over(raw, self.encoder.vae.normalization, self.decoder.vae.normalization)
+        return self.decoder.decode(raw, size)
+
+    def round_trip(self, pixels: Images) -> Images:
+        """Pictures (1, 3, h, w) there and back."""
+        given, _ = for_vae(Picture(pixels), self.encoder.config.image_channels)
+        return as_rgb(self.decode(self.encoder.encode(given).mode, (pixels.shape[2], pixels.shape[3])))
+
+    def _latents(self, posterior: Posterior, size: tuple[int, int]) -> dict[str, float]:
+        """What the latent of one picture tells; sums over all pictures are kept for `overall`."""
+        raw, normalization = posterior.mode, self.encoder.vae.normalization
+        if raw.dim() != 4 or not raw.isfinite().all():
+            return {}
+        sums = channel_sums(raw if normalization is None else normalize(raw, normalization))
+        self._sums = sums if self._sums is None else self._sums + sums
+        told = {"latent_noise": latent_noise(raw).item()}
+        if isinstance(posterior, DiagonalGaussian):
+            told["kl_bits_per_pixel"] = rate(posterior, StandardNormal(), size[0] * size[1]).bits_per_pixel.item()
+        return told
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What a person should know before believing the numbers."""
+        normalizations = (self.encoder.vae.normalization, self.decoder.vae.normalization)
+        if self.decoder is self.encoder or None not in normalizations:
+            return ()
+        whose = "encoder's" if normalizations[0] is None else "decoder's"
+        return (f"the {whose} normalization is not known: its latents were decoded as they are, which may be wrong",)
+
+    def about(self) -> Mapping[str, Any]:
+        vae, config = self.encoder.vae, self.encoder.config
+        origin = self.decoder.vae.origin
+        return {
+            "family": "unknown" if origin is None else origin.name,
+            "latent_channels": config.latent_channels,
+            "factor": config.factor,
+            "normalization": None if vae.normalization is None else vae.normalization.as_json(),
+            "parameters": sum(weight.numel() for weight in self.decoder.vae.parameters()),
+            "notes": list(dict.fromkeys((*self.cautions, *self.encoder.notes, *self.decoder.notes))),
+        }
+
+    def overall(self) -> Mapping[str, float]:
+        peaks = [
+            plan.predicted_peak
+            for engine in (self.encoder, self.decoder)
+            for plan in (engine.explain(*self._largest) if any(self._largest) else ())
+            if plan.predicted_peak is not None
+        ]
+        told = {"peak_memory": max(peaks) / MIB} if peaks else {}
+        if self._sums is None:
+            return told
+        dead = {"dead_channels": float(len(self._sums.dead))}
+        if self.encoder.vae.normalization is None:  # raw latents may have any mean and deviation
+            return told | dead
+        mean, squares = self._sums.mean, self._sums.squares / self._sums.count
+        spread = (squares.mean() - mean.mean().square()).clamp(min=0).sqrt().item()
+        return told | dead | {"latent_mean": mean[mean.abs().argmax()].item(), "latent_std": spread}
+
+
+def carried_over(raw: Latents, made_by: LatentNormalization | None, given_to: LatentNormalization | None) -> Latents:
+    """Raw latents of one VAE as those of another with the same latents after normalization; unchanged where one of the
+    normalizations is unknown."""
+    return raw if made_by is None or given_to is None else denormalize(normalize(raw, made_by), given_to)
+
+
+def check_shared(encoder: VAE, decoder: VAE, name: str) -> None:
+    """Refuse a decoder that cannot take the latents of an encoder.
+
+    Raises:
+        LatentMismatch: other channels, another factor, or latents of one size only.
+    """
+    mine, theirs = latent_shape(encoder.config), latent_shape(decoder.config)
+    if mine != theirs:
+        raise LatentMismatch(
+            f"The decoder {legible(name)} takes latents of {theirs[0]} channels, {theirs[1]} pixels apart.",
+            f"The encoder makes latents of {mine[0]} channels, {mine[1]} pixels apart.",
+            "Decode with VAEs that share the latent space, such as SD1's and TAESD.",
+        )
+
+
+def latent_shape(config: ImageConfig) -> tuple[int, int, int | None]:
+    """What two halves must agree on: channels, pixels from one position to the next, and the only picture size."""
+    return config.latent_channels, config.factor, picture_size(config)
+
+
+@dataclass(frozen=True, eq=False)
+class FolderContender:
+    """Reconstructions that another tool wrote, by the names of the originals without their endings."""
+
+    name: str
+    files: Mapping[str, Path]
+    on_cpu = False
+
+    def make(self, name: str, picture: Picture) -> Made:
+        path = self.files.get(Path(name).with_suffix("").as_posix())
+        if path is None:
+            raise BadPicture(
+                f"{legible(self.name)} has no reconstruction of {legible(name)}.",
+                "One with the same name was expected, whatever its ending.",
+                "",
+            )
+        pixels = read_picture(path).pixels
+        if pixels.shape != picture.pixels.shape:
+            height, width = pixels.shape[2:]
+            raise BadPicture(
+                f"The reconstruction {legible(str(path))} has {width}x{height} pixels.",
+                f"Its original has {picture.width}x{picture.height}.",
+                "Compare pictures of one size: nothing is resized here, for that would be judged too.",
+            )
+        return Made(pixels)
+
+    def about(self) -> Mapping[str, Any]:
+        return {"files": len(self.files)}
+
+    def overall(self) -> Mapping[str, float]:
+        return {}
+
+
+def by_stem(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
+    """Pictures of a folder by their names in it without endings; of two that differ in the ending only, the first."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+    return found
+
+
+class CorrectedContender(VaeContender):
+    """What a VAE makes, with its colours corrected. Its name says so.
+
+    Args:
+        plain: the VAE as it is. Asked for the same pictures before this one, it runs once for both.
+        saved: its correction.
+    """
+
+    def __init__(self, plain: VaeContender, saved: SavedCorrection) -> None:
+        super().__init__(f"{plain.name}, corrected", plain.encoder, plain.decoder)
+        self._plain, self._saved = plain, saved
+        self._last: tuple[Picture, Made] | None = None
+        plain.listeners.append(self._keep)
+
+    def _keep(self, _: str, picture: Picture, made: Made) -> None:
+        self._last = picture, made
+
+    def make(self, name: str, picture: Picture) -> Made:
+        last = self._last
+        made = last[1] if last is not None and last[0] is picture else self._plain.make(name, picture)
+        self._last = None
+        return replace(made, pixels=self._saved.correction.apply(made.pixels))
+
+    def decode(self, raw: Latents, size: tuple[int, int]) -> Images:
+        return self._saved.correction.apply(as_rgb(super().decode(raw, size)))
+
+    def about(self) -> Mapping[str, Any]:
+        return {**self._plain.about(), "correction": self._saved.about}
+
+    def overall(self) -> Mapping[str, float]:
+        return self._plain.overall()

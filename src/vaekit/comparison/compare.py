@@ -1,0 +1,245 @@
+"""Many pictures, several contenders: who made what of each, gathered into a report.
+
+Numbers of all pictures are kept, and the pixels of none: those that the page shows are made once more.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from vaekit.comparison.candidates import Contender, Made, VaeContender
+from vaekit.comparison.defects import find_defects
+from vaekit.comparison.judge import SMALLEST, Judged, Original, judge
+from vaekit.comparison.measure_table import HEADLINES, measures_in
+from vaekit.comparison.records import Comparison, Estimate, JudgedPicture, JudgedSet, Report, ShownPicture, Skipped
+from vaekit.comparison.signals import Signals
+from vaekit.comparison.testcard_measures import card_measures
+from vaekit.comparison.verdicts import ranked, reason_for, verdict
+from vaekit.domains.images.read import Picture
+from vaekit.errors import BadPicture, VaekitError
+from vaekit.metrics.image.levels import as_saved
+from vaekit.metrics.image.lpips import LPIPS
+from vaekit.metrics.statistics import bootstrap_interval, paired_difference
+from vaekit.pipeline import Outcome, Steps, overlapped
+from vaekit.runtime.threads import one_core_in_new_threads
+
+ROOM = 2**22
+"""Pixels of pictures under way at once, beyond a single one: each is held with all its reconstructions."""
+SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture to compare on, not read yet."""
+
+    name: str
+    read: Callable[[], Picture]
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """A report, and the pictures that its page shows."""
+
+    report: Report
+    shown: Iterable[ShownPicture]
+
+
+@dataclass(eq=False)
+class Tally:
+    """What was found for one contender, picture by picture."""
+
+    contender: Contender
+    pictures: list[JudgedPicture] = field(default_factory=list)
+    signals: list[Signals] = field(default_factory=list)
+
+    def values(self, measure: str) -> list[float]:
+        """The values of a measure, NaN where a picture cannot tell."""
+        return [one.measures.get(measure, math.nan) for one in self.pictures]
+
+
+Found = list[tuple[Judged, Mapping[str, float]]]
+
+
+def compare(
+    sources: Sequence[Source],
+    contenders: Sequence[Contender],
+    perceptual: Mapping[str, LPIPS],
+    protocol: Mapping[str, Any],
+    show: int = SHOWN,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Compared:
+    """Have every contender make every picture, and judge what they made.
+
+    Args:
+        sources: the pictures. One that cannot be read, or that a contender cannot make, is left out for all.
+        contenders: one or more.
+        perceptual: LPIPS by the name of its backbone.
+        protocol: how it is measured, for the report.
+        show: how many pictures the page shows at the most.
+        progress: called with the pictures done and all of them.
+
+    Raises:
+        BadPicture: not one picture could be judged.
+    """
+    tallies = [Tally(each) for each in contenders]
+    skipped: list[Skipped] = []
+    done: list[Source] = []
+    with one_core_in_new_threads(), closing(judged_pictures(sources, contenders, perceptual)) as outcomes:
+        for number, outcome in enumerate(outcomes, start=1):
+            progress(number, len(sources))
+            if outcome.done is None:
+                skipped.append(Skipped(outcome.item.name, str(outcome.error)))
+                continue
+            done.append(outcome.item)
+            for tally, (judged, made) in zip(tallies, outcome.done, strict=True):
+                tally.pictures.append(JudgedPicture(outcome.item.name, {**judged.measures, **made}))
+                tally.signals.append(judged.signals)
+    if not done:
+        raise BadPicture(
+            f"None of the {len(sources)} pictures could be compared.",
+            f"The first: {skipped[0].reason}" if skipped else "There was none.",
+            "",
+        )
+    report = gathered(tallies, skipped, protocol)
+    return Compared(report, shown_pictures(chosen(done, report, show), contenders))
+
+
+def judged_pictures(
+    sources: Sequence[Source], contenders: Sequence[Contender], perceptual: Mapping[str, LPIPS]
+) -> Generator[Outcome[Source, Found], None, None]:
+    """Read, make and judge; while one picture is made, the next are read.
+
+    Where a VAE computes on the CPU, its threads and those that judge others would keep the cores from each other: ten
+    pictures took 52 s side by side and 47 s one after the other. Else pictures are judged while others are made.
+    """
+    in_turns = any(each.on_cpu for each in contenders)
+
+    def make(source: Source, picture: Picture) -> Callable[[], Found]:
+        if min(picture.height, picture.width) < SMALLEST:
+            raise BadPicture(
+                f"{source.name} has {picture.width}x{picture.height} pixels.",
+                f"{SMALLEST} a side are needed to be judged.",
+                "",
+            )
+        judging = partial(judge_all, picture, [each.make(source.name, picture) for each in contenders], perceptual)
+        if not in_turns:
+            return judging
+        found = judging()
+        return lambda: found
+
+    steps = Steps(
+        lambda source: source.read(), make, lambda _, judging: judging(), lambda picture: picture.height * picture.width
+    )
+    return overlapped(sources, steps, VaekitError, ROOM)
+
+
+def judge_all(picture: Picture, results: Sequence[Made], perceptual: Mapping[str, LPIPS]) -> Found:
+    """What every contender made of one picture."""
+    original = Original(as_saved(picture.pixels))
+    return [(judge(original, each.pixels, perceptual), each.measures) for each in results]
+
+
+def gathered(tallies: Sequence[Tally], skipped: Sequence[Skipped], protocol: Mapping[str, Any]) -> Report:
+    """Numbers of all pictures into a report, the best set first."""
+    comparisons = tuple(compared(tallies))
+    order = ranked({tally.contender.name: {name: tally.values(name) for name in HEADLINES} for tally in tallies})
+    by_name = {tally.contender.name: tally for tally in tallies}
+    measures = {name: estimates(tally) for name, tally in by_name.items()}
+    sets = []
+    for rank, name in enumerate(order, start=1):
+        tally = by_name[name]
+        defects = find_defects(tally.signals)
+        sets.append(
+            JudgedSet(
+                name,
+                rank,
+                reason_for(name, order, measures, comparisons),
+                verdict(measures[name], defects),
+                defects,
+                measures[name],
+                tuple(tally.pictures),
+                tally.contender.about(),
+            )
+        )
+    names = {name for judged in sets for name in judged.measures}
+    counted = {**protocol, "pictures": len(tallies[0].pictures), "skipped": len(skipped)}
+    return Report(tuple(sets), comparisons, measures_in(names), tuple(skipped), counted)
+
+
+def estimates(tally: Tally) -> dict[str, Estimate]:
+    """Means over pictures with their intervals, and what was measured once for all."""
+    names = dict.fromkeys(name for one in tally.pictures for name in one.measures)
+    found = {}
+    for name in names:
+        values = [value for value in tally.values(name) if math.isfinite(value)]
+        if len(values) > 1:
+            interval = bootstrap_interval(values)
+            found[name] = Estimate(interval.mean, interval.low, interval.high)
+        elif values:
+            found[name] = Estimate(values[0])
+    overall = dict(tally.contender.overall())
+    if isinstance(tally.contender, VaeContender):
+        overall |= card_measures(tally.contender)
+    return found | {name: Estimate(value) for name, value in overall.items() if math.isfinite(value)}
+
+
+def compared(tallies: Sequence[Tally]) -> Iterator[Comparison]:
+    """Each pair of sets in each measure that both have for two pictures or more."""
+    for i, first in enumerate(tallies):
+        for second in tallies[i + 1 :]:
+            for name in dict.fromkeys(name for one in first.pictures for name in one.measures):
+                pairs = [
+                    (a, b)
+                    for a, b in zip(first.values(name), second.values(name), strict=True)
+                    if math.isfinite(a) and math.isfinite(b)
+                ]
+                if len(pairs) > 1:
+                    found = paired_difference(*zip(*pairs, strict=True))
+                    difference = found.difference
+                    yield Comparison(
+                        name,
+                        first.contender.name,
+                        second.contender.name,
+                        difference.mean,
+                        difference.low,
+                        difference.high,
+                        found.p,
+                    )
+
+
+def chosen(done: Sequence[Source], report: Report, show: int) -> list[tuple[Source, str]]:
+    """The pictures that the page shows, and why: the worst, those where the sets differ most, then the typical."""
+    measure = next((name for name in ("lpips_alex", "delta_e") if name in report.sets[0].measures), "delta_e")
+    title = next((each.title for each in report.measures if each.name == measure), measure)
+    columns = [[one.measures.get(measure, math.nan) for one in judged.pictures] for judged in report.sets]
+    rows = [[value for value in values if math.isfinite(value)] for values in zip(*columns, strict=True)]
+    error = [statistics.fmean(row) if row else -math.inf for row in rows]
+    spread = [max(row) - min(row) if row else -math.inf for row in rows]
+    worst_first = sorted(range(len(done)), key=lambda i: -error[i])
+    typical = worst_first[len(worst_first) // 2]
+    wishes = [(worst_first[0], f"the worst by {title}")]
+    if len(report.sets) > 1:
+        apart = max(range(len(done)), key=lambda i: spread[i])
+        wishes.append((apart, f"where the sets differ most in {title}"))
+    wishes += [(typical, f"the median by {title}"), (worst_first[-1], f"the best by {title}")]
+    wishes += [(i, f"number {place} from the worst by {title}") for place, i in enumerate(worst_first, start=1)]
+    picked: dict[int, str] = {}
+    for i, why in wishes:
+        if len(picked) < show:
+            picked.setdefault(i, why)
+    return [(done[i], why) for i, why in picked.items()]
+
+
+def shown_pictures(picked: Sequence[tuple[Source, str]], contenders: Sequence[Contender]) -> Iterator[ShownPicture]:
+    """Each of them made once more, when its turn comes. One that is gone by then is left out: the numbers stay."""
+    for source, why in picked:
+        try:
+            picture = source.read()
+            made = {each.name: as_saved(each.make(source.name, picture).pixels) for each in contenders}
+        except VaekitError:
+            continue
+        yield ShownPicture(source.name, as_saved(picture.pixels), made, why)

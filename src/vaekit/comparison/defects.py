@@ -1,0 +1,193 @@
+"""Which defects a set of reconstructions has: signals of many pictures become names. docs/defects.md is their page."""
+
+import math
+import statistics
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from functools import lru_cache
+from importlib import resources
+
+from vaekit.comparison.records import Defect
+from vaekit.comparison.signals import Signals
+
+VOCABULARY = (
+    "nan",
+    "fried_pixels",
+    "clipped",
+    "brightness_shift",
+    "low_contrast",
+    "high_contrast",
+    "desaturated",
+    "oversaturated",
+    "hue_shift",
+    "blurred",
+    "oversharpened",
+    "grid",
+    "banding",
+    "corner",
+    "droplets",
+)
+"""All names, the worst first."""
+
+RARE = ("nan", "fried", "clipped", "pushed", "droplets")
+"""Signals whose mean over the pictures counts: what strikes a few pictures badly is a defect. Of others, the median."""
+
+Threshold = dict[str, float]
+
+
+@lru_cache(maxsize=1)
+def thresholds() -> dict[str, Threshold]:
+    """The table of `defects.toml`: by the name of a defect, "least" and its unit and what else it needs."""
+    return tomllib.loads(resources.files("vaekit.report").joinpath("defects.toml").read_text("utf-8"))
+
+
+def find_defects(pictures: Iterable[Signals]) -> tuple[Defect, ...]:
+    """The defects that the signals of a set's pictures show, the worst kinds first; none for no pictures.
+
+    One number per signal and picture is kept, whatever the pictures' size.
+    """
+    seen = list(pictures)
+    if not seen:
+        return ()
+    total = together(seen)
+    count = len(seen)
+    found = []
+    for name in VOCABULARY:
+        defect = _RULES[name](name, total, count)
+        if defect is not None:
+            found.append(defect)
+    return tuple(found)
+
+
+def together(pictures: list[Signals]) -> Signals:
+    """One record of signals for many: the mean of those in RARE, the median of the others; NaN where none can tell."""
+    return Signals(**{field.name: _together(field.name, pictures) for field in fields(Signals)})
+
+
+def _together(name: str, pictures: list[Signals]) -> float:
+    values = [value for each in pictures if not math.isnan(value := getattr(each, name))]
+    if not values:
+        return math.nan
+    return statistics.fmean(values) if name in RARE else statistics.median(values)
+
+
+Rule = Callable[[str, Signals, int], Defect | None]
+
+
+def _named(name: str, size: float, evidence: str, least: float | None = None) -> Defect | None:
+    """The defect if its size is over the threshold; NaN never is."""
+    table = thresholds()[name]
+    limit = table["least"] if least is None else least
+    if not size > limit:
+        return None
+    return Defect(name, round(size, 3), str(table["unit"]), evidence)
+
+
+def _nan(name: str, s: Signals, count: int) -> Defect | None:
+    if s.nan == 100 and count == 1:
+        return _named(name, s.nan, "The picture came back as one colour, or as no numbers at all.")
+    return _named(
+        name, s.nan, f"{s.nan:.3g} % of all values are not finite, or lie in pictures that became one colour."
+    )
+
+
+def _fried(name: str, s: Signals, _: int) -> Defect | None:
+    return _named(name, s.fried, f"{s.fried:.0f} of a million pixels stand out of all around them and of the original.")
+
+
+def _clipped(name: str, s: Signals, _: int) -> Defect | None:
+    if _pushed_over(s):
+        evidence = (
+            f"A change of brightness reaches {s.overshoot:.0f} levels past the end of the range and clips {{:.1f}} %."
+        )
+        return _named(name, max(s.pushed, s.clipped), evidence.format(max(s.pushed, s.clipped)), 0.0)
+    sharpened = _RULES["oversharpened"]("oversharpened", s, 1) is not None
+    least = thresholds()[name]["least_of_oversharpened"] if sharpened else None
+    return _named(
+        name,
+        s.clipped,
+        f"{s.clipped:.1f} % of the pixels lost their shades to one level at an end of the range.",
+        least,
+    )
+
+
+def _pushed_over(s: Signals) -> bool:
+    """Whether brightness changed so much that what it clipped is the defect, and not the change itself."""
+    table = thresholds()["clipped"]
+    return s.overshoot >= table["least_overshoot"] and s.pushed >= table["least_pushed"]
+
+
+def _brightness(name: str, s: Signals, _: int) -> Defect | None:
+    if _pushed_over(s):
+        return None
+    word = "lighter" if s.brightness > 0 else "darker"
+    return _named(name, abs(s.brightness), f"Mid-grey came back {abs(s.brightness):.1f} levels of 255 {word}.")
+
+
+def _low_contrast(name: str, s: Signals, _: int) -> Defect | None:
+    return _named(name, -s.contrast, f"Greys lie {-s.contrast:.1f} % closer together.")
+
+
+def _high_contrast(name: str, s: Signals, _: int) -> Defect | None:
+    return _named(name, s.contrast, f"Greys lie {s.contrast:.1f} % further apart.")
+
+
+def _desaturated(name: str, s: Signals, _: int) -> Defect | None:
+    return _named(name, -s.saturation, f"Colours lie {-s.saturation:.1f} % nearer to grey, contrast apart.")
+
+
+def _oversaturated(name: str, s: Signals, _: int) -> Defect | None:
+    return _named(name, s.saturation, f"Colours lie {s.saturation:.1f} % further from grey, contrast apart.")
+
+
+def _hue(name: str, s: Signals, _: int) -> Defect | None:
+    turned = _named(name, abs(s.hue), f"Hues turned by {s.hue:+.1f} degrees.")
+    if turned is not None or not s.cast > thresholds()[name]["least_cast"]:
+        return turned
+    return Defect(name, round(s.cast, 3), "levels of 255", f"Greys became coloured by {s.cast:.1f} levels of 255.")
+
+
+def _blurred(name: str, s: Signals, _: int) -> Defect | None:
+    return _named(name, s.sigma, f"Detail is lost as by a Gaussian blur of {s.sigma:.2f} pixels.")
+
+
+def _oversharpened(name: str, s: Signals, _: int) -> Defect | None:
+    return _named(
+        name, s.boost, f"Fine detail is {s.boost:.0f} % stronger than in the original, against coarse detail."
+    )
+
+
+def _grid(name: str, s: Signals, _: int) -> Defect | None:
+    return _named(name, s.grid, f"A pattern repeats every {s.period:.0f} pixels, amplitude {s.grid:.2f} levels of 255.")
+
+
+def _banding(name: str, s: Signals, _: int) -> Defect | None:
+    return _named(name, s.levels_lost, f"{s.levels_lost:.0f} % of the levels in use are in use no more.")
+
+
+def _corner(name: str, s: Signals, _: int) -> Defect | None:
+    return _named(name, s.edge, f"A corner or side is off by {s.edge:.1f} levels of 255 beyond the inside.")
+
+
+def _droplets(name: str, s: Signals, _: int) -> Defect | None:
+    return _named(name, s.droplets, f"{s.droplets:.0f} blobs per million pixels that the original has not.")
+
+
+_RULES: dict[str, Rule] = {
+    "nan": _nan,
+    "fried_pixels": _fried,
+    "clipped": _clipped,
+    "brightness_shift": _brightness,
+    "low_contrast": _low_contrast,
+    "high_contrast": _high_contrast,
+    "desaturated": _desaturated,
+    "oversaturated": _oversaturated,
+    "hue_shift": _hue,
+    "blurred": _blurred,
+    "oversharpened": _oversharpened,
+    "grid": _grid,
+    "banding": _banding,
+    "corner": _corner,
+    "droplets": _droplets,
+}

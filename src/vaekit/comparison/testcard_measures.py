@@ -1,0 +1,125 @@
+"""What only built-in cards can show of a VAE: what is on them is known to the pixel."""
+
+import statistics
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from vaekit.comparison.candidates import VaeContender
+from vaekit.metrics.image.banding import banding
+from vaekit.metrics.image.delta_e import delta_e_map
+from vaekit.metrics.image.drift import drift
+from vaekit.metrics.image.grid import flat_grid
+from vaekit.metrics.image.lab import lab
+from vaekit.metrics.image.levels import as_saved
+from vaekit.metrics.image.luma import luma
+from vaekit.metrics.image.slanted_edge import mtf50
+from vaekit.metrics.image.text_contrast import stroke_contrast
+from vaekit.pretrained.ocr import character_error_rate, line_reader, read_lines
+from vaekit.shapes import Images
+from vaekit.testcards.color import flat_colours
+from vaekit.testcards.color_checker import colour_checker
+from vaekit.testcards.dead_leaves import dead_leaves
+from vaekit.testcards.ramps import ramp
+from vaekit.testcards.slanted import slanted_edges
+from vaekit.testcards.text import text_card
+
+SIZE = (256, 384)
+SQUARE = (256, 256)
+SMALL_TEXT = 16
+"""Pixels up to which text is small."""
+OCR = "rapidocr_onnxruntime"
+
+
+@torch.no_grad()
+def card_measures(contender: VaeContender) -> dict[str, float]:
+    """What a VAE does to the cards, by the names of the table; nothing for one that takes pictures of one size only."""
+    if contender.picture_size is not None:
+        return {}
+    through = Through(contender)
+    return {
+        "grid_flat": grid_on_flat(through),
+        "ramp_banding": max(through.banding(ramp(SIZE, vertical=vertical)) for vertical in (False, True)),
+        "mtf50": sharpness(through),
+        "checker_delta_e": checker_error(through),
+        **text(through),
+        **repeated(through),
+    }
+
+
+class Through:
+    """A VAE as a function on the 256 levels of files."""
+
+    def __init__(self, contender: VaeContender) -> None:
+        self._contender = contender
+        self.factor = contender.encoder.config.factor
+
+    def __call__(self, pixels: Images) -> Images:
+        made = self._contender.round_trip(pixels)
+        return as_saved(torch.where(made.isfinite(), made, torch.zeros_like(made)))
+
+    def banding(self, card: Images) -> float:
+        """The share of levels lost of a card."""
+        return banding(as_saved(card), self(card)).item()
+
+
+def grid_on_flat(through: Through) -> float:
+    """What repeats with the VAE's factor on flat colours, away from the border, in levels of 255."""
+    factor = through.factor
+    cut = SQUARE[0] // 4 // factor * factor
+    if factor == 1:
+        return 0.0
+    made = torch.cat([through(card) for card in flat_colours(SQUARE).split(1)])
+    return flat_grid(made[:, :, cut:-cut, cut:-cut], factor)
+
+
+def sharpness(through: Through) -> float:
+    """The frequency of half contrast, after over before: the median over the edges of the card."""
+    card = slanted_edges(SIZE)
+    before, after = luma(as_saved(card.image)), luma(through(card.image))
+
+    def of(plane: Tensor, place: tuple[slice, slice], vertical: bool) -> float:
+        part = plane[:, place[0], place[1]]
+        return mtf50(part if vertical else part.transpose(1, 2)).item()
+
+    ratios = [of(after, edge.place, edge.vertical) / of(before, edge.place, edge.vertical) for edge in card.edges]
+    return statistics.median(sorted(ratios))
+
+
+def checker_error(through: Through) -> float:
+    """The mean over the patches of the dE2000 between the colours of their middles."""
+    card = colour_checker(SIZE)
+    before, after = as_saved(card.image), through(card.image)
+    means = [
+        torch.stack([middle(picture, patch.place) for patch in card.patches], dim=1) for picture in (before, after)
+    ]
+    first, second = (lab(values.view(1, 3, 1, -1)) for values in means)
+    return delta_e_map(first, second).mean().item()
+
+
+def middle(picture: Images, place: tuple[slice, slice]) -> Tensor:
+    """The mean colour of the inner quarter of a place: (3,)."""
+    rows, columns = (
+        slice(side.start + (side.stop - side.start) // 4, side.stop - (side.stop - side.start) // 4) for side in place
+    )
+    return picture[0, :, rows, columns].mean(dim=(1, 2))
+
+
+def text(through: Through) -> dict[str, float]:
+    """How legible small text stays; read by an OCR network too, where one is installed."""
+    card = text_card(SIZE)
+    before, after = as_saved(card.image), through(card.image)
+    small = [line for line in card.lines if line.size <= SMALL_TEXT]
+    told = {"text_contrast": stroke_contrast(luma(before), luma(after), [line.place for line in small]).mean().item()}
+    if find_spec(OCR) is not None:
+        lines = card.one_of_each
+        read = read_lines(line_reader(), after, [line.place for line in lines])
+        told["ocr_errors"] = 100 * character_error_rate(read, [line.text for line in lines])
+    return told
+
+
+def repeated(through: Through) -> dict[str, float]:
+    """What eight passes lose against one."""
+    found = drift(through, as_saved(dead_leaves(1, SQUARE, torch.Generator().manual_seed(0))))
+    return {"drift_psnr": found.lost.item(), "drift_colour": found.colour_shift[-1].abs().max().item()}

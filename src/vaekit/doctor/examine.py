@@ -1,0 +1,58 @@
+"""All checks of one VAE, one after another."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from vaekit.catalog.entries import Card
+from vaekit.doctor.channels import check_channels
+from vaekit.doctor.equivariance import check_equivariance
+from vaekit.doctor.findings import Finding, skipped
+from vaekit.doctor.finite import check_activations, check_weights
+from vaekit.doctor.flat_areas import check_border, check_grid
+from vaekit.doctor.halves import check_match
+from vaekit.doctor.normalization import check_normalization
+from vaekit.doctor.observe import SIDE, Observation, observe
+from vaekit.doctor.precision import check_range, check_rounding
+from vaekit.doctor.smoothness import check_smoothness
+from vaekit.shapes import Images
+from vaekit.vae import VAE
+
+Check = Callable[[Observation], Finding]
+
+CHECKS = (
+    *("weights", "activations", "fp16_range", "rounding", "normalization", "channels", "match", "equivariance"),
+    *("smoothness", "grid", "border"),
+)
+"""The names of all checks, in the order in which they come."""
+
+
+def examine(vae: VAE, pictures: Images | None = None, card: Card | None = None, side: int = SIDE) -> Iterator[Finding]:
+    """Every check of a VAE, each finding as soon as it is there. The VAE is left as it is.
+
+    Where numbers are not finite, the checks that compute with them are skipped. A check that this VAE has nothing for
+    (a decoder alone has no round trip) is skipped too, and says why.
+
+    Args:
+        vae: any image VAE, whole or half.
+        pictures: the user's own, (n, 3, h, w) in [-1, 1], of the side that `observing.picture_side` tells.
+        card: what is known about these very weights.
+        side: of the built-in pictures, in pixels.
+    """
+    weights = check_weights(vae)
+    yield weights
+    observation = observe(vae, pictures, side)
+    yield check_activations(observation)
+    computing: dict[str, Check] = {
+        "fp16_range": partial(check_range, card=card),
+        "rounding": check_rounding,
+        "normalization": partial(check_normalization, card=card),
+        "channels": check_channels,
+        "match": check_match,
+        "equivariance": check_equivariance,
+        "smoothness": check_smoothness,
+        "grid": check_grid,
+        "border": check_border,
+    }
+    healthy = weights.status == "ok" and observation.finite
+    for name, check in computing.items():
+        yield check(observation) if healthy else skipped(name, "not looked at, for numbers are not finite")

@@ -1,0 +1,114 @@
+"""What is measured of pictures: fidelity, bits per pixel, and the distance between two sets of features."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vaekit.distributions import Prior
+from vaekit.domains.images.channels import as_rgb
+from vaekit.evaluation.measures import NAT, ItemMeasure, PooledMeasure, Quantity, Result, Together, rate
+from vaekit.evaluation.running_mean import Z
+from vaekit.evaluation.vae_pass import Seen
+from vaekit.metrics.frechet import RunningGaussian, frechet_distance
+from vaekit.metrics.image.lpips import LPIPS
+from vaekit.metrics.image.psnr import psnr
+from vaekit.metrics.image.ssim import ssim
+from vaekit.metrics.kernel_distance import kernel_distance
+from vaekit.pretrained.inception import Inception
+
+ENOUGH = 2048
+"""Pictures from which on an rFID is told: fewer leave the covariance of 2048 features without full rank."""
+KEPT = 4096
+"""Pictures whose features are kept for the rKID: 64 MB of them."""
+
+PSNR = Quantity("psnr", "PSNR", "dB", "higher", "Peak signal-to-noise ratio of 8-bit pictures, mean of the pictures'.")
+SSIM = Quantity("ssim", "SSIM", "", "higher", "Structural similarity, Gaussian window of 11x11, RGB.")
+LPIPS_ALEX = Quantity("lpips", "LPIPS (alex)", "", "lower", "Distance of AlexNet's features, version 0.1.")
+PER_PIXEL = Quantity("kl_bits_per_pixel", "KL", "bits per pixel", None, "The KL in bits, over rows times columns.")
+RFID = Quantity("rfid", "rFID", "", "lower", "Frechet distance of Inception's features of originals and results.")
+RKID = Quantity("rkid", "rKID", "", "lower", "Squared kernel distance of the same features; no bias, may be negative.")
+
+
+def fidelity() -> ItemMeasure:
+    """PSNR and SSIM."""
+    return ItemMeasure(
+        (PSNR, SSIM), lambda seen: {"psnr": psnr(seen.x, seen.result), "ssim": ssim(seen.x, seen.result)}
+    )
+
+
+def perceptual(model: LPIPS, sha256: Sequence[str]) -> ItemMeasure:
+    """LPIPS, by weights whose files have these hashes. Pictures that its network cannot take have none."""
+
+    def of(seen: Seen) -> Mapping[str, Tensor]:
+        if min(seen.x.shape[2:]) < model.backbone.smallest:
+            return {"lpips": torch.full((len(seen.x),), torch.nan)}
+        return {"lpips": model(as_rgb(seen.x), as_rgb(seen.result))}
+
+    return ItemMeasure((LPIPS_ALEX,), of, {"network": "alex", "version": "0.1", "weights": list(sha256)})
+
+
+def picture_rate(prior: Prior) -> ItemMeasure:
+    """The KL, per pixel too."""
+    inner = rate(prior, "picture")
+
+    def of(seen: Seen) -> Mapping[str, Tensor]:
+        found = inner.of(seen)
+        rows, columns = seen.x.shape[2:]
+        return {**found, PER_PIXEL.name: found["kl"] * NAT / (rows * columns)}
+
+    return ItemMeasure((*inner.quantities, PER_PIXEL), of, inner.settings)
+
+
+def feature_distances(inception: Inception, seed: int) -> PooledMeasure:
+    """rFID and rKID: how far apart originals and reconstructions are as two sets of pictures."""
+
+    def rows(seen: Seen) -> Tensor:
+        return torch.cat([inception(seen.x), inception(seen.result)], dim=1)
+
+    settings = inception.settings() | {"kid_kept": KEPT, "least_pictures_for_fid": ENOUGH}
+    return PooledMeasure("rfid", rows, lambda: FeaturePool(inception.width, seed), settings)
+
+
+@dataclass(eq=False)
+class FeaturePool:
+    """Features of originals and reconstructions, side by side in each row: sums of all, and a sample of `KEPT`.
+
+    The sample is a reservoir (Vitter 1985, algorithm R), and follows from the seed and the order of the rows.
+    """
+
+    width: int
+    seed: int
+    kept: list[Tensor] = field(default_factory=list, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.sets = RunningGaussian(self.width), RunningGaussian(self.width)
+        self._random = random.Random(self.seed)
+
+    def add(self, rows: Tensor) -> None:
+        for i, row in enumerate(rows, start=self.sets[0].count):
+            place = i if i < KEPT else self._random.randrange(i + 1)
+            if place < KEPT:
+                self.kept[place : place + 1] = [row.clone()]
+        for features, running in zip(rows.split(self.width, dim=1), self.sets, strict=True):
+            running.add(features)
+
+    def together(self) -> Together:
+        count = self.sets[0].count
+        if count < 2:
+            return Together(not_measured=dict.fromkeys(("rfid", "rkid"), "one picture is no set"))
+        kid = self._kid(count)
+        if count >= ENOUGH:
+            distance = frechet_distance(*(running.gaussian() for running in self.sets))
+            return Together((Result(RFID, distance, count=count), kid))
+        reason = f"{count} pictures; at least {ENOUGH} are needed, and rKID is told instead"
+        return Together((kid,), {"rfid": reason}, (f"rFID not measured: {reason}.",))
+
+    def _kid(self, count: int) -> Result:
+        x, y = torch.stack(self.kept).split(self.width, dim=1)
+        found = kernel_distance(x, y, self.seed)
+        error = found.standard_error
+        low, high = (None, None) if error is None else (found.value - Z * error, found.value + Z * error)
+        return Result(RKID, found.value, error, low, high, count)

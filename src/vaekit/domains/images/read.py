@@ -1,0 +1,342 @@
+"""Picture files to tensors: whatever a camera, a phone or an editor put into them is settled here, for good.
+
+What is settled, in this order: size, orientation, transparency, number of bits, colour profile. The content decides
+what a file is, never its name. What the file does not say is not guessed: without a profile the values are sRGB, and
+the gamma and chromaticity chunks of PNG are not followed.
+"""
+
+import errno
+import io
+import math
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import IFD, Base
+from torch import Tensor
+
+from vaekit.domains.images.colors import colours_and_alpha
+from vaekit.errors import BadPicture, NotFound, VaekitError, legible
+
+LARGEST_PICTURE = 178_956_970
+"""Pixels. A picture that claims more is refused before it is decoded; this is where Pillow gives up as well."""
+
+PICTURE_ENDINGS = frozenset(
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".gif", ".tif", ".tiff"),
+        *(".bmp", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".qoi"),
+    )
+)
+"""What files in a folder must end in to be taken for pictures; lower case."""
+
+# Left out: EPS, which would start Ghostscript, and the formats without a signature, which take any bytes for a picture.
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "QOI")
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to the turn that undoes it (EXIF 2.32, tag 0x0112)."""
+
+DESCRIPTIVE_TAGS = (
+    *(Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.DateTime, Base.Artist, Base.Copyright),
+    *(Base.XPTitle, Base.XPComment, Base.XPAuthor, Base.XPKeywords, Base.XPSubject),
+)
+"""What EXIF says about the scene. The rest (sizes, strips, orientation) describes the old file and would be wrong."""
+
+# Maker notes point to places in the old file; the sizes and the colour space are those of the old file.
+STALE_EXIF_TAGS = frozenset(
+    {Base.MakerNote, Base.ExifImageWidth, Base.ExifImageHeight, Base.ColorSpace, Base.ExifInteroperabilityOffset}
+)
+
+PASSING = frozenset(
+    (
+        *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ENODEV, errno.ENXIO),
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+        *(errno.ENOTCONN, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ECONNREFUSED),
+    )
+)
+"""What a disk, a network or a system that is short of something says; it says nothing of the picture."""
+
+LONGEST_EXIF = 65_533
+"""Bytes: what fits into one segment of a JPEG."""
+
+_filters = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One picture as the rest of vaekit sees it.
+
+    Attributes:
+        pixels: (1, 3, h, w), float32, sRGB encoding, range [-1, 1].
+        alpha: (1, 1, h, w), float32, range [0, 1], 0 is transparent; None for an opaque picture. It stands beside the
+            colours, which are neither multiplied by it nor laid over a background: what hides under transparent pixels
+            is in `pixels` as the file has it.
+        notes: what was done to the file's values, in words, for a person to read; empty for a plain sRGB picture.
+        icc: whether the file carried a colour profile, even a broken one.
+        exif: the EXIF block with what describes the scene (date, camera, place), without orientation, thumbnail and
+            maker notes; None where there was none.
+        dpi: dots per inch, horizontally and vertically in the upright picture; None where the file does not say.
+    """
+
+    pixels: Tensor
+    alpha: Tensor | None = None
+    notes: tuple[str, ...] = ()
+    icc: bool = False
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+    @property
+    def height(self) -> int:
+        """Rows of the upright picture."""
+        return self.pixels.shape[-2]
+
+    @property
+    def width(self) -> int:
+        """Columns of the upright picture."""
+        return self.pixels.shape[-1]
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture: upright, in sRGB, as (1, 3, h, w) in [-1, 1], with its transparency beside it.
+
+    - 8-bit values v become v / 127.5 - 1. Grey pictures of 16 bits keep all of them; 16-bit colours are read with 8.
+    - Grey pictures of 32-bit whole numbers count from 0 (black) to 65535 (white), those of floats from 0 to 1. Where a
+      value lies outside, the smallest becomes black and the largest white. What is not finite becomes the darkest.
+    - A colour profile is converted to sRGB, relative colorimetric with black point compensation; a broken profile, or
+      one for another kind of picture, is ignored. CMYK without a profile follows the simple rule (1 - c)(1 - k).
+    - Of animations and files with several pages the first is read.
+
+    Every such change is told in `Picture.notes`.
+
+    Raises:
+        NotFound: there is no such file.
+        BadPicture: a folder, an empty file, not a picture, a damaged one, one of more than `LARGEST_PICTURE` pixels,
+            or one that may not be read.
+    """
+    refuse_non_files(path)
+    try:
+        with path.open("rb") as file, opened(file) as image:
+            return _picture(image, path)
+    except VaekitError:
+        raise
+    # On hostile bytes Pillow raises nearly everything: OSError, SyntaxError, struct.error, zlib.error, MemoryError, ...
+    except Exception as error:
+        raise unreadable(path, error) from error
+
+
+def find_pictures(paths: Sequence[Path]) -> list[Path]:
+    """The files among `paths`, as given, and in place of each folder the pictures in and below it, sorted.
+
+    In folders, files count as pictures by their ending (`PICTURE_ENDINGS`); hidden ones are passed over.
+
+    Raises:
+        NotFound: a path does not exist, or a folder holds no pictures.
+    """
+    found: list[Path] = []
+    for path in paths:
+        # Unlike Path.exists, this takes a name that no file can have for one that is not there.
+        if not os.path.exists(path):
+            raise _not_found(path)
+        found += _pictures_below(path) if path.is_dir() else [path]
+    return found
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    inside = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS)
+    pictures = sorted(path for path in inside if path.is_file() and not path.name.startswith("."))
+    if not pictures:
+        raise NotFound(
+            f"The folder {folder} holds no pictures.",
+            f"Pictures end in one of {', '.join(sorted(PICTURE_ENDINGS))}.",
+            "Name the files one by one if theirs end otherwise.",
+        )
+    return pictures
+
+
+def refuse_non_files(path: Path) -> None:
+    """Raise what `read_picture` does for what is no file, or an empty one."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _not_found(path) from error
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise BadPicture(f"{path} is a folder.", "A picture file was expected.", "Name a picture inside it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise BadPicture(f"{path} is not a regular file.", "A picture file was expected.", "Copy it to a file first.")
+    if status.st_size == 0:
+        raise BadPicture(
+            f"{path} is empty: it has 0 bytes.", "A picture was expected.", "Copy or download the file again."
+        )
+
+
+def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
+    """The picture in a file or in bytes, its header read: nothing is decoded yet. Whatever Pillow raises is raised."""
+    Image.init()
+    with without_warnings():
+        return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keep Pillow's warnings (large picture, corrupt EXIF) from the terminal: each has its error or note here.
+
+    The filters are those of the whole interpreter, and two threads that change them at once would leave them changed.
+    """
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _picture(image: Image.Image, path: Path) -> Picture:
+    refuse_size(path, *image.size)
+    notes: list[str] = []
+    raw_mode = raw_mode_of(image)
+    turned, orientation = upright(image, notes)
+    pixels, alpha = colours_and_alpha(turned, raw_mode, notes)
+    with without_warnings():
+        exif = _exif_worth_keeping(image, notes)
+        _note_frames(image, notes)
+    icc = bool(image.info.get("icc_profile"))
+    return Picture(pixels, alpha, tuple(notes), icc, exif, _dpi(image, sideways=orientation >= 5))
+
+
+def refuse_size(path: Path, width: int, height: int) -> None:
+    """Raise BadPicture for a picture that is too large to be decoded."""
+    if not 0 < width * height <= LARGEST_PICTURE:
+        raise _too_large(path, f"{width:,} x {height:,} pixels")
+
+
+def raw_mode_of(image: Image.Image) -> str:
+    """How the file stores a pixel ("RGB;16B"), where Pillow tells; it forgets this once the picture is decoded."""
+    tiles = getattr(image, "tile", None) or [(None, None, None, "")]
+    arguments = tiles[0][3]
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+# Orientation
+
+
+def upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
+    """Decode the picture and turn it upright; also the orientation it was stored with, 1 to 8."""
+    # Pillow turns TIFFs itself while it decodes them, and takes the mark away. Asked first of others, it would decode.
+    stored = _orientation(image) if image.format == "TIFF" else 1
+    # These read headers of further frames while they decode; the others decode in many threads at once.
+    with without_warnings() if image.format in ("TIFF", "GIF") else nullcontext():
+        image.load()
+    left = _orientation(image)
+    orientation = left if left != 1 else stored
+    if orientation != 1:
+        notes.append(f"turned upright (EXIF orientation {orientation})")
+    return image.transpose(TURNS[left]) if left != 1 else image, orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        with without_warnings():
+            value = image.getexif().get(Base.Orientation, 1)
+        return int(value) if value in TURNS else 1
+    except Exception:  # broken EXIF fails in as many ways as broken pictures; the picture itself is fine
+        return 1
+
+
+# What the file says beside the picture
+
+
+def _exif_worth_keeping(image: Image.Image, notes: list[str]) -> bytes | None:
+    try:
+        block = _rebuilt(image.getexif())
+    except Exception:  # broken EXIF fails in as many ways as broken pictures
+        notes.append("broken EXIF data left out")
+        return None
+    if block is not None and len(block) > LONGEST_EXIF:
+        notes.append("EXIF data left out: too long")
+        return None
+    return block
+
+
+def _rebuilt(exif: Image.Exif) -> bytes | None:
+    kept = Image.Exif()
+    for tag in DESCRIPTIVE_TAGS:
+        if tag in exif:
+            kept[tag] = exif[tag]
+    for place in (IFD.Exif, IFD.GPSInfo):
+        entries = {tag: value for tag, value in exif.get_ifd(place).items() if tag not in STALE_EXIF_TAGS}
+        if entries:
+            kept[place] = entries
+    return kept.tobytes() if len(kept) else None
+
+
+def _note_frames(image: Image.Image, notes: list[str]) -> None:
+    try:
+        frames = int(getattr(image, "n_frames", 1))
+    except Exception:  # frames behind a good one may be damaged; they are not read
+        notes.append("first of several frames")
+        return
+    if frames > 1:
+        notes.append(f"first of {frames} frames")
+
+
+def _dpi(image: Image.Image, sideways: bool) -> tuple[float, float] | None:
+    try:
+        across, down = (float(value) for value in image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    # Files without a resolution say 0 or 1.
+    if not (1 < across < math.inf and 1 < down < math.inf):
+        return None
+    return (down, across) if sideways else (across, down)
+
+
+# Errors in words
+
+
+def _not_found(path: Path) -> NotFound:
+    return NotFound(f"There is no file {path}.", "A picture was expected there.", "Check the name and the folder.")
+
+
+def _too_large(path: Path, size: str) -> BadPicture:
+    return BadPicture(
+        f"{path} claims to be a picture of {size}.",
+        f"Pictures of 1 to {LARGEST_PICTURE:,} pixels can be read.",
+        "Cut it into pieces or make it smaller with another program.",
+    )
+
+
+def unreadable(path: Path, error: Exception) -> BadPicture:
+    """The error that a user sees for what Pillow or the disk raised."""
+    if isinstance(error, Image.DecompressionBombError):
+        return _too_large(path, f"more than {LARGEST_PICTURE:,} pixels")
+    if isinstance(error, UnidentifiedImageError):
+        known = f"Files of these formats can be read: {', '.join(FORMATS)}."
+        remedy = "Open it in another program, save it as PNG or JPEG, and use that file."
+        return BadPicture(f"{path} is not a picture of a known format, or its beginning is damaged.", known, remedy)
+    if isinstance(error, MemoryError):
+        return BadPicture(f"{path} does not fit into memory.", "", "Make it smaller with another program.")
+    # "Invalid argument" is a damaged file that sends Pillow to places before its beginning.
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
+        return BadPicture(f"{path} could not be opened: {error.strerror}.", "", "Check the file and who may read it.")
+    reason = legible(str(error)) or type(error).__name__
+    remedy = "Copy or download the file again, or save it as PNG from a program that still opens it."
+    return BadPicture(f"{path} is damaged: {reason}.", "A whole picture was expected.", remedy)
+
+
+def is_passing(error: VaekitError) -> bool:
+    """Whether what kept a picture from being read is no fault of the picture, and may be over in a moment."""
+    cause = error.__cause__
+    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in PASSING)

@@ -1,0 +1,1 @@
+"""The approx family."""

@@ -1,0 +1,103 @@
+"""Asymmetric KL autoencoders: SD1's encoder with a larger decoder that can be told what is known of a picture."""
+
+from typing import Any
+
+from vaekit.distributions import DiagonalGaussian, Laplace
+from vaekit.families.asymmetric import net as asymmetric
+from vaekit.families.asymmetric.net import AsymmetricConfig
+from vaekit.families.convolutional import (
+    ATTENTION,
+    MATRICES,
+    OLD_ATTENTION,
+    assumed_groups,
+    block_types,
+    convolutional,
+    diffusers_kl,
+    ldm,
+    refuse_obstacles,
+    refuse_reflection,
+    with_untold,
+)
+from vaekit.families.family import Family, Shapes
+from vaekit.families.layout import Layout, Rules, same_names
+from vaekit.families.normalization import one_factor
+from vaekit.normalization import LatentNormalization
+
+CONDITION = "decoder.condition_encoder."
+"""What the native keys of the condition encoder begin with; no other family has any."""
+LAYER = "layers.{i}.{p}"
+DIFFUSERS_LEVELS = 4
+"""Levels for which diffusers builds the condition encoder, whatever the decoder has."""
+
+
+def detect_asymmetric(shapes: Shapes) -> AsymmetricConfig | None:
+    """The configuration of an asymmetric autoencoder, or of its decoder (an encoder alone is that of SD1)."""
+    if not has_condition(shapes):
+        return None
+    fields = convolutional(shapes, moments=2)
+    return AsymmetricConfig(**fields) if fields else None
+
+
+def has_condition(shapes: Shapes) -> bool:
+    """Whether there are tensors of a condition encoder."""
+    return any(key.startswith(CONDITION) for key in shapes)
+
+
+def settings(config: AsymmetricConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
+    """The `config.json` of AsymmetricAutoencoderKL."""
+    name = "AsymmetricAutoencoderKL"
+    widths = config.decoder_widths
+    refuse_reflection("AsymmetricAutoencoderKL", config)
+    refuse_obstacles(
+        name,
+        {
+            "no 1x1 convolutions around the latent": not (config.quant_conv and config.post_quant_conv),
+            "1x1 convolutions that change the number of channels": config.hidden_channels != config.latent_channels,
+            "no attention in the middle": not config.mid_attention,
+            "widths that do not double up to the last": widths
+            != tuple(min(widths[0] * 2**i, widths[-1]) for i in range(DIFFUSERS_LEVELS)),
+        },
+    )
+    return {
+        "_class_name": name,
+        "act_fn": "silu",
+        "down_block_out_channels": list(config.encoder_widths),
+        "up_block_out_channels": list(config.decoder_widths),
+        "layers_per_down_block": config.encoder_blocks,
+        "layers_per_up_block": config.decoder_blocks - 1,
+        "in_channels": config.image_channels,
+        "out_channels": config.image_channels,
+        "latent_channels": config.latent_channels,
+        "norm_num_groups": config.norm_groups,
+        "sample_size": 256,
+        **block_types(config),
+        **one_factor(normalization, name),
+    }
+
+
+def with_condition(trunks: Rules, foreign: str = CONDITION) -> Rules:
+    """A table of the trunks, and of the condition encoder behind this prefix."""
+    return (*trunks, (CONDITION + LAYER, foreign + LAYER))
+
+
+TRUNK, OLD_TRUNK = (diffusers_kl(attention) for attention in (ATTENTION, OLD_ATTENTION))
+DIFFUSERS = with_condition(TRUNK)
+LAYOUTS = (
+    # The published checkpoints also hold layers from which the original code reads nothing but their widths.
+    Layout("ldm", "asymmetric", with_condition(ldm(TRUNK), "decoder.encoder."), idle=("decoder.up_layers.",)),
+    Layout("native", "asymmetric", same_names(DIFFUSERS)),
+    Layout("diffusers", "asymmetric", DIFFUSERS, matrices=MATRICES),
+    Layout("diffusers-old", "asymmetric", with_condition(OLD_TRUNK), matrices=MATRICES),
+)
+FAMILY = Family(
+    name="asymmetric",
+    config=AsymmetricConfig,
+    layouts=LAYOUTS,
+    detect=detect_asymmetric,
+    build=asymmetric.build,
+    posterior_head=lambda _: DiagonalGaussian.from_moments,
+    likelihood_head=lambda _: Laplace,
+    complete=with_untold,
+    assumed=assumed_groups,
+    diffusers=settings,
+)

@@ -1,0 +1,213 @@
+"""The config of a deep compression autoencoder, read off native keys and shapes."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from vaekit.families.dcae.net import DCAEConfig
+from vaekit.families.family import Shapes, conv_shape, first_shape
+
+PUBLISHED_HEAD = 32
+"""Channels of a head of attention in all published models."""
+IN_STAGE = re.compile(r"(encoder|decoder)\.stages\.(\d+)\.(\d+)\.(.+)")
+WAY_OUT = ("decoder.conv_out.conv.weight", "decoder.conv_out.conv.bias")
+AS_WIDE_AS_THE_STAGE = (
+    *("conv1.weight", "conv2.weight", "norm.weight"),
+    *("attn.proj_out.weight", "glu.point.weight", "glu.norm.weight"),
+)
+Position = dict[str, tuple[int, ...]]
+"""The tensors of one block, by the ends of their keys."""
+
+
+@dataclass(frozen=True)
+class Half:
+    """The stages of one half, from full resolution downwards."""
+
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    attention: tuple[int, ...]
+    scales: tuple[tuple[int, ...], ...]
+    batch_norm: tuple[int, ...]
+    heads: tuple[int, ...]
+    """Widths of heads, as far as weights of further scales tell them."""
+    between: tuple[Position, ...]
+    """What resamples between a stage and the next; empty where it is part of the way in or out."""
+
+
+def detect_dcae(shapes: Shapes) -> DCAEConfig | None:
+    """The configuration of a deep compression autoencoder, or of the half that is there (the other mirrors it)."""
+    encoder, decoder = read_half(shapes, "encoder"), read_half(shapes, "decoder")
+    one, other = encoder or decoder, decoder or encoder
+    if one is None or other is None or len(one.widths) != len(other.widths):
+        return None
+    unshuffle, shuffle = unshuffles(shapes, encoder), shuffles(shapes, decoder)
+    image_channels = channels_taken(shapes) or channels_given(shapes, shuffle is not False)
+    latent_channels = dcae_latent_channels(shapes)
+    if not image_channels or not latent_channels:
+        return None
+    by_pixels = next((known for known in (unshuffle, shuffle) if known is not None), True)
+    in_pixels = by_pixels if shuffle is None else shuffle
+    batch_norm = decoder.batch_norm if decoder else ()
+    config = DCAEConfig(
+        image_channels=image_channels,
+        latent_channels=latent_channels,
+        encoder_widths=one.widths,
+        decoder_widths=other.widths,
+        encoder_blocks=one.blocks if encoder else mirrored(other, in_encoder),
+        decoder_blocks=other.blocks if decoder else mirrored(one, in_decoder),
+        encoder_attention=one.attention,
+        decoder_attention=other.attention,
+        encoder_scales=one.scales,
+        decoder_scales=other.scales,
+        decoder_batch_norm=batch_norm,
+        downsample="pixel_unshuffle" if by_pixels else "conv",
+        upsample="pixel_shuffle" if in_pixels else "interpolate",
+        head_width=next(iter((*one.heads, *other.heads)), PUBLISHED_HEAD),
+        decoder_relu=tuple(i for i in batch_norm if i not in other.attention),
+        decoder_out_activation="relu" if other.attention else "silu",
+        encoder_out_shortcut=bool(one.attention) and one.widths[-1] % latent_channels == 0,
+        decoder_in_shortcut=bool(one.attention) and other.widths[-1] % latent_channels == 0,
+    )
+    return config if can_be(config) else None
+
+
+def mirrored(half: Half, change: Callable[[int], int]) -> tuple[int, ...]:
+    """Blocks of the half that is not there. In the published models, residual stages above ones with attention change
+    their number: 4 and 8 in the encoder are 5 and 10 in the decoder; in Sana, 2 are 3."""
+    residual = (half.attention and i not in half.attention and count for i, count in enumerate(half.blocks))
+    return tuple(change(count) if changes else count for count, changes in zip(half.blocks, residual, strict=True))
+
+
+def in_encoder(count: int) -> int:
+    return max(1, count * 4 // 5)
+
+
+def in_decoder(count: int) -> int:
+    return -(-count * 5 // 4)
+
+
+def read_half(shapes: Shapes, half: str) -> Half | None:
+    """The stages of one half; None where it is absent or built otherwise."""
+    found: dict[int, dict[int, Position]] = {}
+    for key, shape in shapes.items():
+        match = IN_STAGE.fullmatch(key)
+        if match and match[1] == half:
+            found.setdefault(int(match[2]), {}).setdefault(int(match[3]), {})[match[4]] = shape
+    count = max(found, default=-1) + 1
+    if not found or found.keys() | {0} != set(range(count)):
+        return None
+    stages: list[list[Position]] = []
+    between: list[Position] = []
+    for i in range(count):
+        positions = found.get(i, {})
+        listed = [positions.get(j, {}) for j in range(max(positions, default=-1) + 1)]
+        if i < count - 1:
+            between.append(listed.pop(-1 if half == "encoder" else 0) if listed else {})
+        stages.append(listed)
+    return half_of(stages, tuple(between))
+
+
+def half_of(stages: list[list[Position]], between: tuple[Position, ...]) -> Half | None:
+    """A half from the blocks of its stages; None where one does not tell its width."""
+    widths = [width_of(blocks) for blocks in stages]
+    if not stages[0] and len(widths) > 1:
+        widths[0] = widths[1]
+    known = tuple(width for width in widths if width is not None)
+    if len(known) < len(widths):
+        return None
+    grouped = (conv_shape(block, "attn.scales.0.1.weight") for blocks in stages for block in blocks)
+    return Half(
+        widths=known,
+        blocks=tuple(map(len, stages)),
+        attention=stages_with(stages, r"(attn|glu)\..+"),
+        scales=tuple(scales_of(blocks) for blocks in stages),
+        batch_norm=stages_with(stages, r"(attn\.norm_out|norm)\.running_(mean|var)"),
+        heads=tuple(shape[1] for shape in grouped if shape),
+        between=between,
+    )
+
+
+def stages_with(stages: list[list[Position]], ends: str) -> tuple[int, ...]:
+    """Stages in which some block has a tensor whose key ends so."""
+    pattern = re.compile(ends)
+    return tuple(
+        i for i, blocks in enumerate(stages) if any(pattern.fullmatch(end) for block in blocks for end in block)
+    )
+
+
+def width_of(blocks: list[Position]) -> int | None:
+    """The width of a stage, from whatever its blocks still have."""
+    telling = (
+        "conv1.weight",
+        "conv2.weight",
+        "norm.weight",
+        "attn.proj_out.weight",
+        "glu.point.weight",
+        "glu.norm.weight",
+    )
+    shapes = (first_shape(block, *telling) for block in blocks)
+    return next((shape[0] for shape in shapes if shape), None)
+
+
+def scales_of(blocks: list[Position]) -> tuple[int, ...]:
+    """Kernel sizes of the further scales in a stage, from the first block that has each."""
+    sizes: list[int] = []
+    while True:
+        key = f"attn.scales.{len(sizes)}.0.weight"
+        shape = next((shape for block in blocks if (shape := conv_shape(block, key))), None)
+        if shape is None:
+            return tuple(sizes)
+        sizes.append(shape[2])
+
+
+def unshuffles(shapes: Shapes, encoder: Half | None) -> bool | None:
+    """Whether the encoder moves pixels into channels, from the first layer that makes maps smaller; None for none."""
+    if encoder is None or not encoder.between:
+        return None
+    way_in = first_shape(shapes, "encoder.conv_in.conv.weight", "encoder.conv_in.conv.bias")
+    inside = (first_shape(position, "conv.weight", "conv.bias") for position in encoder.between)
+    smaller = zip((way_in, *inside), (encoder.widths[1], *encoder.widths[1:]), strict=True)
+    return next((4 * shape[0] == width for shape, width in smaller if shape), None)
+
+
+def shuffles(shapes: Shapes, decoder: Half | None) -> bool | None:
+    """Whether the decoder moves channels into pixels, from the first layer that makes maps larger; None for none."""
+    if decoder is None:
+        return None
+    way_out, taken = first_shape(shapes, *WAY_OUT), channels_taken(shapes)
+    inside = [first_shape(position, "conv.weight", "conv.bias") for position in decoder.between]
+    larger = [*zip(inside, decoder.widths, strict=False), (way_out, taken)]
+    return next((shape[0] == 4 * width for shape, width in larger if shape and width), None)
+
+
+def channels_taken(shapes: Shapes) -> int | None:
+    """Channels of a picture, as the encoder takes it."""
+    taken = conv_shape(shapes, "encoder.conv_in.weight") or conv_shape(shapes, "encoder.conv_in.conv.weight")
+    return taken[1] if taken else None
+
+
+def channels_given(shapes: Shapes, shuffle: bool) -> int | None:
+    """Channels of a picture, as the decoder gives it."""
+    given = first_shape(shapes, "decoder.conv_out.weight", "decoder.conv_out.bias")
+    doubled = first_shape(shapes, *WAY_OUT)
+    return given[0] if given else None if doubled is None else doubled[0] // 4 if shuffle else doubled[0]
+
+
+def dcae_latent_channels(shapes: Shapes) -> int | None:
+    taken = conv_shape(shapes, "decoder.conv_in.weight")
+    said = first_shape(shapes, "encoder.conv_out.weight", "encoder.conv_out.bias")
+    return taken[1] if taken else said[0] if said else None
+
+
+def can_be(config: DCAEConfig) -> bool:
+    """Whether channels can be moved, averaged and repeated as the shortcuts do, and windows have a middle."""
+    down = pairwise(config.encoder_widths[not config.encoder_blocks[0] :])
+    up = pairwise(config.decoder_widths[not config.decoder_blocks[0] :])
+    sizes = [size for scales in (*config.encoder_scales, *config.decoder_scales) for size in scales]
+    return (
+        all(4 * width % deeper == 0 for width, deeper in down)
+        and all(4 * width % deeper == 0 for width, deeper in up)
+        and (config.downsample == "conv" or all(width % 4 == 0 for width in config.encoder_widths[1:]))
+        and all(size % 2 for size in sizes)
+    )

@@ -1,0 +1,90 @@
+"""JointVAE, as Schlumberger/joint-vae published it: continuous numbers and choices in one latent vector."""
+
+from functools import partial
+
+from vaekit.distributions import Always, GaussianAndCategoricals, NormalAndUniform, SignedBernoulli
+from vaekit.families.family import Family, Shapes, conv_shape, first_shape, highest
+from vaekit.families.joint import net as joint
+from vaekit.families.joint.net import JointConfig
+from vaekit.families.layout import Layout, Rules, same_names
+from vaekit.nets.flat import LOWEST
+
+FEWEST = 3
+"""Convolutions of a half: with two there would be none of the first width."""
+MODULES = {
+    "encoder": ("img_to_features.{i}", "features_to_hidden.{i}", "fc_mean", "fc_log_var", "fc_alphas.{i}"),
+    "decoder": ("latent_to_features.{i}", "features_to_img.{i}"),
+}
+
+
+def detect_joint(shapes: Shapes) -> JointConfig | None:
+    """The configuration of a JointVAE, or of its half.
+
+    A decoder does not tell which numbers of its latent are choices: alone, it is taken to have none.
+    """
+    return of_encoder(shapes) or of_decoder(shapes)
+
+
+def of_encoder(shapes: Shapes) -> JointConfig | None:
+    """What the encoder tells; None where it is not there, or has no Gaussian part."""
+    first = conv_shape(shapes, "encoder.img_to_features.0.weight")
+    mean = first_shape(shapes, "encoder.fc_mean.weight", "encoder.fc_log_var.weight")
+    lists = [
+        first_shape(shapes, f"encoder.fc_alphas.{i}.weight", f"encoder.fc_alphas.{i}.bias")
+        for i in range(min(len(shapes), highest(shapes, r"encoder\.fc_alphas\.(\d+)\.")))
+    ]
+    size = picture_size(shapes, "encoder.img_to_features")
+    if first is None or mean is None or len(mean) != 2 or not all(lists) or not size:
+        return None
+    return JointConfig(
+        image_channels=first[1],
+        picture_size=size,
+        width=first[0],
+        hidden=mean[1],
+        continuous=mean[0],
+        categories=tuple(shape[0] for shape in lists if shape),
+    )
+
+
+def of_decoder(shapes: Shapes) -> JointConfig | None:
+    """What the decoder tells; None where it is not there."""
+    first = first_shape(shapes, "decoder.latent_to_features.0.weight")
+    size = picture_size(shapes, "decoder.features_to_img")
+    last = conv_shape(shapes, f"decoder.features_to_img.{last_index(shapes, 'decoder.features_to_img')}.weight")
+    if first is None or last is None or len(first) != 2 or not size:
+        return None
+    return JointConfig(
+        image_channels=last[1],
+        picture_size=size,
+        width=last[0],
+        hidden=first[0],
+        continuous=first[1],
+        categories=(),
+    )
+
+
+def last_index(shapes: Shapes, module: str) -> int:
+    """The number of the last layer with weights in an `nn.Sequential`."""
+    return highest(shapes, rf"{module}\.(\d+)\.") - 1
+
+
+def picture_size(shapes: Shapes, module: str) -> int:
+    """The side of the pictures: each convolution doubles the lowest; 0 where there are too few of them, or too many."""
+    convolutions = last_index(shapes, module) // 2 + 1
+    return LOWEST * 2**convolutions if FEWEST <= convolutions <= len(shapes) else 0
+
+
+ORIGINAL: Rules = tuple(
+    (f"{half}.{module}.{{p}}", f"{module}.{{p}}") for half, modules in MODULES.items() for module in modules
+)
+LAYOUTS = (Layout("original", "joint", ORIGINAL), Layout("native", "joint", same_names(ORIGINAL)))
+FAMILY = Family(
+    name="joint",
+    config=JointConfig,
+    layouts=LAYOUTS,
+    detect=detect_joint,
+    build=joint.build,
+    posterior_head=lambda config: partial(GaussianAndCategoricals.from_moments, categories=config.categories),
+    likelihood_head=lambda _: SignedBernoulli,
+    prior_head=lambda config: Always(NormalAndUniform(config.categories)),
+)

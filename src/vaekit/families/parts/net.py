@@ -1,0 +1,162 @@
+"""A VAE described part by part: nets, posterior, likelihood and prior, each chosen on its own.
+
+The published families say in one config what their nets are, and their heads follow. What vaekit trains itself puts any
+nets together with any heads, for data of any kind. Each part is a small frozen record that builds itself; its `kind`
+is the word that recipes and files call it by.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from vaekit.distributions import (
+    Always,
+    DiagonalGaussian,
+    Point,
+    Posterior,
+    Prior,
+    StandardNormal,
+    ToPrior,
+)
+from vaekit.families.parts.code_parts import CosineVQPart, FSQPart, GumbelPart, LFQPart, ResidualVQPart, VQPart
+from vaekit.families.parts.kl_net import KLNet
+from vaekit.nets.likelihoods import (
+    BernoulliPart,
+    ColumnsPart,
+    LaplacePart,
+    LogisticMixturePart,
+    LogisticPart,
+    NormalPart,
+    TokensPart,
+)
+from vaekit.nets.mlp import MLPConfig
+from vaekit.nets.part_protocols import LikelihoodPart, NetPart, PosteriorPart, PriorPart
+from vaekit.nets.priors import FlowPart, MixturePart, StandardPart, VampPart
+from vaekit.nets.residual import ResidualConfig
+from vaekit.nets.sequence import SequenceConfig
+
+
+@dataclass(frozen=True)
+class GaussianPart:
+    """A diagonal Gaussian posterior."""
+
+    kind: str = field(default="gaussian", init=False)
+    moments: ClassVar[int] = 2
+    channels: ClassVar[None] = None
+
+    def head(self, net: NetPart) -> Callable[[Tensor], Posterior]:
+        return DiagonalGaussian.from_moments
+
+    def prior(self) -> Prior:
+        return StandardNormal()
+
+
+@dataclass(frozen=True)
+class PointPart:
+    """No uncertainty: a plain autoencoder."""
+
+    kind: str = field(default="point", init=False)
+    moments: ClassVar[int] = 1
+    channels: ClassVar[None] = None
+
+    def head(self, net: NetPart) -> Callable[[Tensor], Posterior]:
+        return Point
+
+    def prior(self) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class CustomaryPart:
+    """The prior that goes with the posterior: N(0, 1) for a Gaussian, equally likely codes for a quantiser."""
+
+    kind: str = field(default="customary", init=False)
+
+    def head(self, net: NetPart, posterior: PosteriorPart) -> ToPrior | None:
+        prior = posterior.prior()
+        return None if prior is None else Always(prior)
+
+
+NETS: dict[str, type[Any]] = {
+    "mlp": MLPConfig,
+    "residual": ResidualConfig,
+    "kl": KLNet,
+    "sequence": SequenceConfig,
+}
+POSTERIORS: dict[str, type[Any]] = {
+    "gaussian": GaussianPart,
+    "point": PointPart,
+    "vq": VQPart,
+    "cosine-vq": CosineVQPart,
+    "residual-vq": ResidualVQPart,
+    "fsq": FSQPart,
+    "lfq": LFQPart,
+    "gumbel": GumbelPart,
+}
+LIKELIHOODS: dict[str, type[Any]] = {
+    "bernoulli": BernoulliPart,
+    "laplace": LaplacePart,
+    "normal": NormalPart,
+    "logistic": LogisticPart,
+    "logistic-mixture": LogisticMixturePart,
+    "columns": ColumnsPart,
+    "tokens": TokensPart,
+}
+PRIORS: dict[str, type[Any]] = {
+    "customary": CustomaryPart,
+    "standard": StandardPart,
+    "vamp": VampPart,
+    "mixture": MixturePart,
+    "flow": FlowPart,
+}
+
+
+@dataclass(frozen=True)
+class PartsConfig:
+    """All four parts."""
+
+    net: NetPart
+    posterior: PosteriorPart
+    likelihood: LikelihoodPart
+    prior: PriorPart = CustomaryPart()
+
+    def __post_init__(self) -> None:
+        wanted = self.posterior.channels
+        if wanted is not None and wanted != self.net.latent_channels:
+            raise ValueError(
+                f"the posterior {self.posterior.kind} needs latent_channels = {wanted}, and the net has "
+                f"{self.net.latent_channels}"
+            )
+
+    @property
+    def latent_channels(self) -> int:
+        return self.net.latent_channels
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of a picture; 0 where the data are none."""
+        return self.net.image_channels
+
+    @property
+    def factor(self) -> int:
+        return self.net.factor
+
+    @property
+    def picture_size(self) -> int | None:
+        return self.net.picture_size
+
+    @property
+    def least_positions(self) -> int:
+        """Rows and columns that a latent must have at least."""
+        return getattr(self.net, "least_positions", 1)
+
+    @property
+    def blocks(self) -> int:
+        return self.net.blocks
+
+
+def build(config: PartsConfig) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder, with torch's initial weights (or none, under `torch.device("meta")`)."""
+    return config.net.build(config.posterior.moments, config.likelihood.outputs)

@@ -1,0 +1,167 @@
+"""Tiny autoencoders that speak the latents of large ones: TAESD, TAESD3, TAEF1, TAEF2 and TAESANA."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from vaekit.distributions import Normal, Point
+from vaekit.errors import WrongTensors
+from vaekit.families.family import Family, Shapes, conv_shape, first_shape, no_prior
+from vaekit.families.layout import Layout, Rules
+from vaekit.families.tiny import net as tiny
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.normalization import LatentNormalization
+
+
+def detect_tiny(shapes: Shapes) -> TinyConfig | None:
+    """The configuration of a tiny autoencoder, or of the half that is there (the other half is taken to mirror it)."""
+    pool = any(".pool." in key for key in shapes)
+    encoder, decoder = sequence(shapes, "encoder"), sequence(shapes, "decoder")
+    if encoder is not None:
+        mirror = encoder.mirrored()
+        return TinyConfig(
+            image_channels=encoder.first,
+            latent_channels=encoder.last,
+            stem_widths=encoder.stem,
+            encoder_widths=encoder.widths,
+            decoder_widths=decoder.widths if decoder else mirror.widths,
+            encoder_blocks=encoder.runs,
+            decoder_blocks=decoder.runs if decoder else mirror.runs,
+            pool=pool,
+        )
+    if decoder is not None:
+        mirror = decoder.mirrored()
+        return TinyConfig(
+            image_channels=decoder.last,
+            latent_channels=decoder.first,
+            stem_widths=(),
+            encoder_widths=mirror.widths,
+            decoder_widths=decoder.widths,
+            encoder_blocks=mirror.runs,
+            decoder_blocks=decoder.runs,
+            pool=pool,
+        )
+    return None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """An `nn.Sequential` of plain convolutions with runs of blocks between them."""
+
+    first: int
+    """Channels that go in."""
+    last: int
+    """Channels that come out."""
+    stem: tuple[int, ...]
+    """Widths of the plain convolutions before the first block, where they are strided ones with a ReLU each."""
+    widths: tuple[int, ...]
+    """Width of each run of blocks."""
+    runs: tuple[int, ...]
+    """How many blocks each run has."""
+
+    def mirrored(self) -> "Chain":
+        """The other half, if it is the same backwards: a stem is one more run of one block for each of its strides."""
+        widths, runs = self.widths[::-1] + self.stem[::-1], self.runs[::-1] + (1,) * len(self.stem)
+        return Chain(self.last, self.first, (), widths, runs)
+
+
+def sequence(shapes: Shapes, half: str) -> Chain | None:
+    """Read one half of a tiny autoencoder off its positions; None where the half is absent or built otherwise."""
+    pattern = re.compile(rf"{half}\.(\d+)\.(conv\.|pool\.|weight|bias)")
+    matches = (pattern.match(key) for key in shapes)
+    kinds = {int(match[1]): match[2] for match in matches if match}
+    plain = sorted(position for position, kind in kinds.items() if kind in ("weight", "bias"))
+    blocks = sorted(kinds.keys() - plain)
+    if len(plain) < 3 or not blocks or blocks[-1] > plain[-1]:
+        return None
+    before = [position for position in plain if position < blocks[0]]
+    # Every convolution of a stem has a ReLU behind it, which takes a position; the lone first one of TAESD has none.
+    stem = before if half == "encoder" and [*before, blocks[0]] == list(range(0, blocks[0] + 1, 2)) else []
+    if not stem and len(before) != 1:
+        return None
+    starts = [*before[-1:], *plain[len(before) :]]
+    runs = tuple(sum(a < block < b for block in blocks) for a, b in pairwise(starts))
+    first, last = (conv_shape(shapes, f"{half}.{position}.weight") for position in (plain[0], plain[-1]))
+    widths, stem_widths = (width_after(shapes, half, positions) for positions in (starts[:-1], stem))
+    if not (first and last and runs and all(runs)) or widths is None or stem_widths is None:
+        return None
+    return Chain(first[1], last[0], stem_widths, widths, runs)
+
+
+def width_after(shapes: Shapes, half: str, positions: Sequence[int]) -> tuple[int, ...] | None:
+    """The width that each of these convolutions gives; None where one cannot be told."""
+    told = [first_shape(shapes, f"{half}.{position}.weight", f"{half}.{position}.bias") for position in positions]
+    return tuple(shape[0] for shape in told if shape) if all(told) else None
+
+
+def sequential(native: str, foreign: str) -> Rules:
+    """The table of an `nn.Sequential` of convolutions and tiny blocks behind two prefixes."""
+    return tuple((f"{native}.{leaf}", f"{foreign}.{leaf}") for leaf in ("{p}", "conv.{j}.{p}", "pool.{j}.{p}"))
+
+
+def settings(config: TinyConfig, _: LatentNormalization | None) -> dict[str, Any]:
+    """The `config.json` of AutoencoderTiny."""
+    obstacles = {
+        "the GroupNorm branch of TAEF2": config.pool,
+        "the strided stem of TAESANA": bool(config.stem_widths),
+        "several widths in one half": len(set(config.encoder_widths)) > 1 or len(set(config.decoder_widths)) > 1,
+    }
+    met = [obstacle for obstacle, there in obstacles.items() if there]
+    if met:
+        raise WrongTensors(
+            f"diffusers' AutoencoderTiny cannot express this VAE: it has {' and '.join(met)}.",
+            "",
+            'Save it in the "native" or "tiny" layout.',
+        )
+    return {
+        "_class_name": "AutoencoderTiny",
+        "act_fn": "relu",
+        "encoder_block_out_channels": list(config.encoder_widths),
+        "decoder_block_out_channels": list(config.decoder_widths),
+        "num_encoder_blocks": list(config.encoder_blocks),
+        "num_decoder_blocks": list(config.decoder_blocks),
+        "in_channels": config.image_channels,
+        "out_channels": config.image_channels,
+        "latent_channels": config.latent_channels,
+        "scaling_factor": 1.0,
+        "upsampling_scaling_factor": 2,
+    }
+
+
+LAYOUTS = (
+    Layout("native", "tiny", (*sequential("encoder.{i}", "encoder.{i}"), *sequential("decoder.{i}", "decoder.{i}"))),
+    Layout(
+        "diffusers",
+        "tiny",
+        (*sequential("encoder.{i}", "encoder.layers.{i}"), *sequential("decoder.{i}", "decoder.layers.{-i}")),
+    ),
+    # What ComfyUI writes when it saves a tiny autoencoder: both halves, and how it scales latents for them itself.
+    Layout(
+        "comfy",
+        "tiny",
+        (*sequential("encoder.{i}", "taesd_encoder.{i}"), *sequential("decoder.{i}", "taesd_decoder.{i}")),
+        idle=("vae_scale", "vae_shift"),
+    ),
+    Layout("tiny-encoder", "tiny", sequential("encoder.{i}", "{i}"), has=("0.weight",), any_prefix=False),
+    Layout(
+        "tiny-decoder",
+        "tiny",
+        sequential("decoder.{i}", "{i}"),
+        has=("1.weight",),
+        lacks=("0.weight",),
+        any_prefix=False,
+    ),
+)
+FAMILY = Family(
+    name="tiny",
+    config=TinyConfig,
+    layouts=LAYOUTS,
+    detect=detect_tiny,
+    build=tiny.build,
+    posterior_head=lambda _: Point,
+    likelihood_head=lambda _: Normal,
+    prior_head=no_prior,
+    diffusers=settings,
+)

@@ -1,0 +1,247 @@
+"""The video autoencoder of Wan 2.1 and Qwen-Image (arXiv 2503.20314, 2508.02324), run on still pictures.
+
+Its convolutions are causal in time: they see a frame and the two before it. Before the first frame stand zeros, so for
+a single picture only the last time slice of each kernel meets anything, and the network is one of plain 2-D
+convolutions. That is what runs here, and it is what the video network does with one frame. The weights are kept whole,
+the two earlier slices and the convolutions over time included, so that a file is converted bit for bit.
+
+Some copies of these weights were pruned to the slice that a picture needs ("Qwen2D"): `temporal` tells them apart.
+The decoder's picture is not clamped; the published video code clamps it to [-1, 1].
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaekit.families.kl import net as kl
+from vaekit.shapes import Images, Latents, Moments
+
+
+@dataclass(frozen=True)
+class WanConfig:
+    """The shape of a Wan 2.1 autoencoder. Levels are listed in the order in which they run, in either half."""
+
+    image_channels: int
+    latent_channels: int
+    encoder_widths: tuple[int, ...]
+    """Channels of each level of the encoder, from full resolution downwards: 96, 192, 384, 384."""
+    decoder_widths: tuple[int, ...]
+    """Channels of each level of the decoder, from the latent upwards: 384, 384, 192, 96."""
+    encoder_blocks: int
+    decoder_blocks: int
+    time_levels: tuple[int, ...]
+    """Levels of the encoder that also halve the number of frames at their end; the decoder mirrors them. Their
+    convolutions over time are kept and never run: a single frame passes them by."""
+    temporal: bool
+    """Whether the kernels reach over time; else they were pruned to the slice that a single picture needs."""
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent position along one side: 2 for every level but the last."""
+        return 2 ** (len(self.encoder_widths) - 1)
+
+    @property
+    def pixel_channels(self) -> int:
+        """Channels of a picture as the levels see it."""
+        return self.image_channels
+
+    @property
+    def blocks(self) -> int:
+        """Residual blocks of the larger half."""
+        sides = (self.encoder_widths, self.encoder_blocks), (self.decoder_widths, self.decoder_blocks)
+        return max(len(widths) * blocks for widths, blocks in sides)
+
+    @property
+    def decoder_time_levels(self) -> tuple[int, ...]:
+        """Levels of the decoder that also double the number of frames at their end."""
+        return tuple(sorted(len(self.encoder_widths) - 2 - i for i in self.time_levels))
+
+
+class CausalConv(nn.Conv3d):
+    """A causal convolution over frames, run on one: pictures (b, c, h, w) -> (b, c', h, w)."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int) -> None:
+        super().__init__(in_channels, out_channels, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The slice is a view. What conv2d spends on gathering it is nothing beside the convolution itself.
+        return F.conv2d(x, self.weight[:, :, -1], self.bias, padding=self.kernel_size[-1] // 2)
+
+
+def conv(in_channels: int, out_channels: int, size: int, temporal: bool) -> nn.Module:
+    """A convolution that keeps the size of a picture, with the weights of all frames or of one."""
+    if temporal:
+        return CausalConv(in_channels, out_channels, size)
+    return nn.Conv2d(in_channels, out_channels, size, padding=size // 2)
+
+
+def time_conv(in_channels: int, out_channels: int, temporal: bool) -> nn.Module:
+    """Weights over three frames at one position, kept for those who run videos."""
+    return nn.Conv3d(in_channels, out_channels, (3, 1, 1)) if temporal else nn.Conv2d(in_channels, out_channels, 1)
+
+
+class RMSNorm(nn.Module):
+    """Every position's channels divided by their root mean square, times `gamma`; computed in fp32 at least."""
+
+    def __init__(self, channels: int, further_axes: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(channels, *[1] * further_axes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))
+        return F.normalize(exact, dim=1).to(x.dtype) * (self.gamma.view(-1, 1, 1) * math.sqrt(x.shape[1]))
+
+
+def frame_norm(channels: int, temporal: bool) -> RMSNorm:
+    """A norm over frames (c, 1, 1, 1), or over pictures (c, 1, 1)."""
+    return RMSNorm(channels, 3 if temporal else 2)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(norm(conv(silu(norm(x)))))), with a 1x1 convolution on the shortcut where the width changes."""
+
+    def __init__(self, in_channels: int, out_channels: int, temporal: bool) -> None:
+        super().__init__()
+        self.norm1 = frame_norm(in_channels, temporal)
+        self.conv1 = conv(in_channels, out_channels, 3, temporal)
+        self.norm2 = frame_norm(out_channels, temporal)
+        self.conv2 = conv(out_channels, out_channels, 3, temporal)
+        same = in_channels == out_channels
+        self.shortcut = nn.Identity() if same else conv(in_channels, out_channels, 1, temporal)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(F.silu(self.norm2(h)))
+        return self.shortcut(x) + h
+
+
+class Attention(nn.Module):
+    """Single-head self-attention over the positions of a frame, added to its input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm(channels, 2)
+        self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.proj = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = self.to_qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1)
+        h = F.scaled_dot_product_attention(*qkv.chunk(3, dim=-1))
+        return x + self.proj(h.squeeze(1).transpose(1, 2).reshape(x.shape))
+
+
+class Middle(nn.Module):
+    """Two residual blocks at the lowest resolution, with attention between them."""
+
+    def __init__(self, channels: int, temporal: bool) -> None:
+        super().__init__()
+        self.block_1 = ResidualBlock(channels, channels, temporal)
+        self.attn_1 = Attention(channels)
+        self.block_2 = ResidualBlock(channels, channels, temporal)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block_2(self.attn_1(self.block_1(x)))
+
+
+class Downsample(kl.Downsample):
+    """Half the resolution; where frames are halved too, the convolution that does so with more than one."""
+
+    def __init__(self, channels: int, time: bool, temporal: bool) -> None:
+        super().__init__(channels)
+        self.time_conv = time_conv(channels, channels, temporal) if time else nn.Identity()
+
+
+class Upsample(kl.Upsample):
+    """Twice the resolution; where frames are doubled too, the convolution that does so after the first."""
+
+    def __init__(self, channels: int, out_channels: int, time: bool, temporal: bool) -> None:
+        super().__init__(channels, out_channels)
+        self.time_conv = time_conv(channels, 2 * channels, temporal) if time else nn.Identity()
+
+
+class Level(nn.Module):
+    """Residual blocks at one resolution, then a change of resolution, or none in the last level of a half."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, count: int, temporal: bool, resample: nn.Module | None
+    ) -> None:
+        super().__init__()
+        widths = [in_channels] + [out_channels] * count
+        self.block = nn.Sequential(*(ResidualBlock(a, b, temporal) for a, b in pairwise(widths)))
+        self.resample = nn.Identity() if resample is None else resample
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.resample(self.block(x))
+
+
+def down_levels(config: WanConfig) -> list[Level]:
+    """The levels of an encoder."""
+    widths = config.encoder_widths
+    ends = [Downsample(width, i in config.time_levels, config.temporal) for i, width in enumerate(widths[:-1])]
+    return [
+        Level(before, width, config.encoder_blocks, config.temporal, end)
+        for before, width, end in zip((widths[0], *widths), widths, [*ends, None], strict=False)
+    ]
+
+
+def up_levels(config: WanConfig, passed_on: Sequence[int]) -> list[Level]:
+    """The levels of a decoder, all but the last of which pass on so many channels."""
+    widths, times = config.decoder_widths, config.decoder_time_levels
+    ends = [
+        Upsample(width, out, i in times, config.temporal)
+        for i, (width, out) in enumerate(zip(widths[:-1], passed_on, strict=True))
+    ]
+    return [
+        Level(before, width, config.decoder_blocks, config.temporal, end)
+        for before, width, end in zip([widths[0], *passed_on], widths, [*ends, None], strict=True)
+    ]
+
+
+class Encoder(nn.Module):
+    """Pictures (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last."""
+
+    def __init__(self, config: WanConfig, levels: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.config = config
+        widths, moments = config.encoder_widths, 2 * config.latent_channels
+        self.conv_in = conv(config.pixel_channels, widths[0], 3, config.temporal)
+        self.levels = nn.Sequential(*levels)
+        self.mid = Middle(widths[-1], config.temporal)
+        self.norm_out = frame_norm(widths[-1], config.temporal)
+        self.conv_out = conv(widths[-1], moments, 3, config.temporal)
+        self.quant_conv = conv(moments, moments, 1, config.temporal)
+
+    def forward(self, x: Images) -> Moments:
+        h = self.mid(self.levels(self.conv_in(x)))
+        return self.quant_conv(self.conv_out(F.silu(self.norm_out(h))))
+
+
+class Decoder(nn.Module):
+    """Raw latents (b, z, i, j) -> pictures (b, 3, f*i, f*j), around [-1, 1]."""
+
+    def __init__(self, config: WanConfig, levels: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.config = config
+        widths, latent = config.decoder_widths, config.latent_channels
+        self.post_quant_conv = conv(latent, latent, 1, config.temporal)
+        self.conv_in = conv(latent, widths[0], 3, config.temporal)
+        self.mid = Middle(widths[0], config.temporal)
+        self.levels = nn.Sequential(*levels)
+        self.norm_out = frame_norm(widths[-1], config.temporal)
+        self.conv_out = conv(widths[-1], config.pixel_channels, 3, config.temporal)
+
+    def forward(self, z: Latents) -> Images:
+        h = self.levels(self.mid(self.conv_in(self.post_quant_conv(z))))
+        return self.conv_out(F.silu(self.norm_out(h)))
+
+
+def build(config: WanConfig) -> tuple[Encoder, Decoder]:
+    """Both halves, with torch's initial weights (or none, under `torch.device("meta")`)."""
+    # The layer that doubles the resolution halves the channels.
+    halved = [width // 2 for width in config.decoder_widths[:-1]]
+    return Encoder(config, down_levels(config)), Decoder(config, up_levels(config, halved))

@@ -1,0 +1,120 @@
+"""The video autoencoder of Wan 2.2 (5B), run on still pictures: that of Wan 2.1 with a shortcut around every level.
+
+Pictures come and go as 2x2 squares of pixels in channels. What passes a level by is averaged over groups of channels
+on the way down and repeated on the way up, without weights. Frames are counted there too: a level that halves them
+sees a zero frame before the first, so that what passes a single picture by is averaged with zeros; one that doubles
+them gives two, of which the second is kept. As in Wan-Video/Wan2.2's vae2_2.py. Qwen-Image 2.1 is of this shape too,
+for pictures with an alpha channel and without squares.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaekit.families.wan import net as wan
+from vaekit.families.wan.net import WanConfig, down_levels, up_levels
+from vaekit.shapes import Images, Latents, Moments
+
+
+@dataclass(frozen=True)
+class Wan22Config(WanConfig):
+    """The shape of a Wan 2.2 autoencoder."""
+
+    patch: int
+    """Pixels along one side of the squares that become channels: 2 in Wan 2.2, 1 for none."""
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent position along one side."""
+        return self.patch * super().factor
+
+    @property
+    def pixel_channels(self) -> int:
+        """Channels of a picture as the levels see it."""
+        return self.patch**2 * self.image_channels
+
+
+class AverageDown(nn.Module):
+    """Half the resolution or the same, and another width, each channel the mean of a group over squares and frames."""
+
+    def __init__(self, out_channels: int, halve: bool, time: bool) -> None:
+        super().__init__()
+        self.out_channels, self.halve, self.time = out_channels, halve, time
+
+    def forward(self, x: Tensor) -> Tensor:
+        squares = (F.pixel_unshuffle(x, 2) if self.halve else x).unflatten(1, (x.shape[1], 1, -1))
+        # Channels count slowest, then frames: of two, the first is the zeros that stand before a video.
+        frames = F.pad(squares, (0, 0, 0, 0, 0, 0, 1, 0)) if self.time else squares
+        return frames.flatten(1, 3).unflatten(1, (self.out_channels, -1)).mean(dim=2)
+
+
+class RepeatUp(nn.Module):
+    """Twice the resolution and another width, by repeating channels; of two frames the second."""
+
+    def __init__(self, out_channels: int, time: bool) -> None:
+        super().__init__()
+        self.out_channels, self.frames = out_channels, 2 if time else 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        repeats = 4 * self.frames * self.out_channels // x.shape[1]
+        frames = x.repeat_interleave(repeats, dim=1).unflatten(1, (self.out_channels, self.frames, 4))
+        return F.pixel_shuffle(frames[:, :, -1].flatten(1, 2), 2)
+
+
+class WithShortcut(nn.Module):
+    """A level, and what passes it by; the last level of the decoder is passed by nothing."""
+
+    def __init__(self, main: nn.Module, shortcut: nn.Module | None) -> None:
+        super().__init__()
+        self.main = main
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.main(x)
+        return h if self.shortcut is None else h + self.shortcut(x)
+
+
+def into_squares(x: Tensor, patch: int) -> Tensor:
+    """Squares of pixels into channels; the place in a square counts columns slower than rows."""
+    return F.pixel_unshuffle(x.mT, patch).mT
+
+
+def out_of_squares(x: Tensor, patch: int) -> Tensor:
+    """The inverse of `into_squares`."""
+    return F.pixel_shuffle(x.mT, patch).mT
+
+
+class Encoder(wan.Encoder):
+    """Pictures (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last."""
+
+    def __init__(self, config: Wan22Config) -> None:
+        last = len(config.encoder_widths) - 1
+        shortcuts = (
+            AverageDown(width, i < last, i in config.time_levels) for i, width in enumerate(config.encoder_widths)
+        )
+        super().__init__(config, map(WithShortcut, down_levels(config), shortcuts))
+        self.patch = config.patch
+
+    def forward(self, x: Images) -> Moments:
+        return super().forward(into_squares(x, self.patch))
+
+
+class Decoder(wan.Decoder):
+    """Raw latents (b, z, i, j) -> pictures (b, 3, f*i, f*j), around [-1, 1]."""
+
+    def __init__(self, config: Wan22Config) -> None:
+        levels = up_levels(config, config.decoder_widths[:-1])
+        around = [
+            RepeatUp(width, i in config.decoder_time_levels) for i, width in enumerate(config.decoder_widths[:-1])
+        ]
+        super().__init__(config, map(WithShortcut, levels, [*around, None]))
+        self.patch = config.patch
+
+    def forward(self, z: Latents) -> Images:
+        return out_of_squares(super().forward(z), self.patch)
+
+
+def build(config: Wan22Config) -> tuple[Encoder, Decoder]:
+    """Both halves, with torch's initial weights (or none, under `torch.device("meta")`)."""
+    return Encoder(config), Decoder(config)

@@ -1,0 +1,324 @@
+"""What a GGUF file says before its numbers, read with bounded memory.
+
+The reader in the package `gguf` trusts what it reads: it makes objects of every element of every array (700 MB of
+memory and half a minute for an array of 1 MB),
+copies a text as long as the file says, follows arrays in arrays to any depth, and multiplies sides of 64 bits without
+a look at the result. So the header is walked here, arrays are stepped over, and each number is checked before it is
+believed.
+
+Source: docs/gguf.md in ggml-org/ggml; `gguf_reader.py` of the package.
+"""
+
+import math
+import mmap
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.errors import BadCheckpoint, legible
+from vaekit.formats.tensor_file import (
+    LONGEST_NAME,
+    MOST_TENSORS,
+    MappedFile,
+    TensorFile,
+    TensorSpec,
+    check_apart,
+    check_names,
+    check_readable,
+    counts,
+    damaged,
+    shape_of,
+)
+from vaekit.optional import need
+
+VERSIONS = (2, 3)
+
+
+MOST_AXES = 4
+"""The most that ggml's tensors have."""
+
+
+MOST_STEPS = 2_000_000
+"""Metadata, texts in arrays and tensors together; the vocabulary of a language model has some 500,000."""
+
+
+LONGEST_TEXT = 65_535
+"""Bytes of a name, and of a text that is kept; longer texts are stepped over."""
+
+
+MOST_TEXT = 4 * 2**20
+"""Bytes of all names of metadata and of all texts that are kept."""
+
+
+UINT32, ARRAY, TEXT = 4, 9, 8
+
+
+SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", UINT32: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
+"""The kinds of values of metadata, as `struct` calls them."""
+
+
+ORIGINAL_SHAPE = "comfy.gguf.orig_shape."
+"""Where ComfyUI-GGUF keeps the shape of a tensor that it had to reshape so that its rows are whole blocks."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor of a GGUF file, and where its bytes stand."""
+
+    kind: int
+    """The number of its format."""
+    shape: tuple[int, ...]
+    """As torch has it: the row, which GGUF names first, is last."""
+    start: int
+    """Counted from the start of the file."""
+    nbytes: int
+    """0 where its format is not known."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """All that a GGUF file says before its numbers."""
+
+    texts: Mapping[str, str]
+    """The metadata that is text, none of it long."""
+    entries: Mapping[str, Entry]
+
+
+@dataclass
+class Cursor:
+    """Reads a mapped file from front to back, and no more than it may."""
+
+    mapped: mmap.mmap
+    at: int = 0
+    steps: int = MOST_STEPS
+
+    def skip(self, count: int) -> int:
+        """Step over so many bytes; where they start."""
+        start, self.at = self.at, self.at + count
+        if self.at > len(self.mapped):
+            raise ValueError("it ends before its header does")
+        return start
+
+    def numbers(self, layout: str) -> tuple[int, ...]:
+        """The next little-endian numbers."""
+        return struct.unpack_from("<" + layout, self.mapped, self.skip(struct.calcsize("<" + layout)))
+
+    def number(self, layout: str) -> int:
+        """The next little-endian number."""
+        return self.numbers(layout)[0]
+
+    def name(self, longest: int = LONGEST_TEXT) -> str:
+        """The next text, which must be short."""
+        length = self.number("Q")
+        if length > longest:
+            raise ValueError(f"a name of {length:,} bytes")
+        start = self.skip(length)
+        return self.mapped[start : self.at].decode("utf-8")
+
+    def step(self, count: int = 1) -> None:
+        """Count the work."""
+        self.steps -= count
+        if self.steps < 0:
+            raise ValueError(f"a header of more than {MOST_STEPS:,} parts")
+
+
+class OtherVersion(Exception):
+    """A sound header of a kind that is refused: which one, as a phrase."""
+
+
+def read_header(mapped: mmap.mmap, sizes: Mapping[int, tuple[int, int]]) -> Header:
+    """Read and check the header of a GGUF file.
+
+    Args:
+        sizes: for each known format of numbers, how many stand in a block, and the bytes of a block.
+
+    Raises:
+        ValueError: it is damaged or hostile.
+        OtherVersion: it is fine, but written for other machines or by a program of the first months.
+    """
+    cursor = Cursor(mapped, 4)
+    version, tensors, values = cursor.numbers("IQQ")
+    if version & 0xFFFF == 0:
+        raise OtherVersion("in the byte order of big machines")
+    if version not in VERSIONS:
+        raise OtherVersion(f"of version {version}")
+    cursor.step(tensors + values)
+    if tensors > MOST_TENSORS:
+        raise ValueError(f"{tensors:,} tensors, more than {MOST_TENSORS:,}")
+    texts, alignment, shapes = read_metadata(cursor, values)
+    told = [read_tensor(cursor) for _ in range(tensors)]
+    names = [name for name, *_ in told]
+    check_names(names)
+    if len(set(names)) < len(names):
+        raise ValueError("two tensors of one name")
+    first = -(-cursor.at // alignment) * alignment
+    entries = {name: entry_of(name, kind, shape, first, offset, alignment, sizes) for name, kind, shape, offset in told}
+    check_apart(((entry.start, entry.nbytes, name) for name, entry in entries.items()), len(mapped))
+    return Header(texts, {name: reshaped(entry, shapes.get(name)) for name, entry in entries.items()})
+
+
+def read_metadata(cursor: Cursor, count: int) -> tuple[dict[str, str], int, dict[str, tuple[int, ...]]]:
+    """The short texts, the alignment, and the shapes that tensors had before they were stored."""
+    texts: dict[str, str] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    alignment, room, seen = 32, MOST_TEXT, set()
+    for _ in range(count):
+        key, kind = cursor.name(), cursor.number("I")
+        room -= len(key)
+        if key in seen or room < 0:
+            raise ValueError("metadata with a name twice, or with more names than any file has")
+        seen.add(key)
+        if key == "general.alignment":
+            alignment = cursor.number("I") if kind == UINT32 else 0
+            if alignment < 1 or alignment & (alignment - 1):
+                raise ValueError("an alignment that is no power of two")
+        elif kind == TEXT:
+            length = cursor.number("Q")
+            start = cursor.skip(length)
+            if length <= min(LONGEST_TEXT, room):
+                room -= length
+                texts[key] = mapped_text(cursor, start)
+        elif kind == ARRAY and key.startswith(ORIGINAL_SHAPE):
+            shapes[key.removeprefix(ORIGINAL_SHAPE)] = read_shape(cursor)
+        elif kind == ARRAY:
+            skip_array(cursor)
+        elif kind in SCALARS:
+            cursor.skip(struct.calcsize(SCALARS[kind]))
+        else:
+            raise ValueError(f"metadata of an unknown kind, {kind}")
+    return texts, alignment, shapes
+
+
+def mapped_text(cursor: Cursor, start: int) -> str:
+    """The text from a place up to where the cursor stands."""
+    return cursor.mapped[start : cursor.at].decode("utf-8")
+
+
+def read_shape(cursor: Cursor) -> tuple[int, ...]:
+    """An array of a few whole numbers."""
+    kind, count = cursor.numbers("IQ")
+    if SCALARS.get(kind, "f") in "fd" or count > 8:
+        raise ValueError("a shape of no whole numbers, or of many")
+    return shape_of(cursor.numbers(f"{count}{SCALARS[kind]}"))
+
+
+def skip_array(cursor: Cursor) -> None:
+    """Step over an array, whose elements are numbers or texts."""
+    kind, count = cursor.numbers("IQ")
+    if kind == TEXT:
+        cursor.step(count)
+        for _ in range(count):
+            cursor.skip(cursor.number("Q"))
+    elif kind in SCALARS:
+        cursor.skip(count * struct.calcsize(SCALARS[kind]))
+    else:
+        raise ValueError("an array of arrays, or of an unknown kind")
+
+
+def read_tensor(cursor: Cursor) -> tuple[str, int, tuple[int, ...], int]:
+    """The name, format, shape and place of a tensor, counted from where the numbers start."""
+    name, axes = cursor.name(4 * LONGEST_NAME), cursor.number("I")
+    if axes > MOST_AXES:
+        raise ValueError(f"a tensor with {axes:,} sides")
+    shape = shape_of(cursor.numbers(f"{axes}Q"))
+    kind, offset = cursor.numbers("IQ")
+    return name, kind, shape[::-1], offset
+
+
+def entry_of(
+    name: str,
+    kind: int,
+    shape: tuple[int, ...],
+    first: int,
+    offset: int,
+    alignment: int,
+    sizes: Mapping[int, tuple[int, int]],
+) -> Entry:
+    """A tensor, seen to have whole blocks and to stand where one may."""
+    (start,) = counts((first + offset,))
+    block, nbytes = sizes.get(kind, (1, 0))
+    row = shape[-1] if shape else 1
+    if offset % alignment or row % block:
+        raise ValueError(f"{legible(name)} stands between two places, or its rows are no whole blocks")
+    return Entry(kind, shape, start, math.prod(shape) // block * nbytes)
+
+
+def reshaped(entry: Entry, shape: tuple[int, ...] | None) -> Entry:
+    """The tensor in the shape that it had before it was stored."""
+    if shape is None:
+        return entry
+    if math.prod(shape) != math.prod(entry.shape):
+        raise ValueError("a tensor of another size than before it was stored")
+    return Entry(entry.kind, shape, entry.start, entry.nbytes)
+
+
+GGUF_START = b"GGUF"
+
+
+DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""The formats that torch has too."""
+
+
+QUANTISED = "Q8_0"
+
+
+def open_gguf(path: Path) -> TensorFile:
+    """Open a GGUF file: only its header is read.
+
+    Raises:
+        MissingPackage: the package gguf is not installed.
+        BadCheckpoint: the file is damaged, hostile, or for machines of the other byte order.
+    """
+    gguf = need("gguf", "read GGUF files", "gguf")
+    kinds = {int(kind): kind.name for kind in gguf.GGMLQuantizationType}
+    sizes = {int(kind): size for kind, size in gguf.GGML_QUANT_SIZES.items()}
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            header, size = read_header(mapped, sizes), len(mapped)
+    except OtherVersion as error:
+        raise BadCheckpoint(
+            f"{path} is a GGUF file {error}.",
+            "Expected version 2 or 3, in the byte order of small machines.",
+            "Convert it with `gguf-convert-endian`, or make it again from its source.",
+        ) from error
+    except (ValueError, OSError) as error:
+        raise damaged(path, legible(str(error), 200)) from error
+
+    def read(names: Iterable[str]) -> dict[str, Tensor]:
+        entries = {name: header.entries[name] for name in names}
+        check_readable(opened, entries)
+        mapped = MappedFile(path, size)
+        return {name: read_entry(mapped, entry, kinds, gguf) for name, entry in entries.items()}
+
+    specs = {name: spec_of(entry, kinds) for name, entry in header.entries.items()}
+    opened = TensorFile(path, "gguf", header.texts, specs, read)
+    return opened
+
+
+def spec_of(entry: Entry, kinds: Mapping[int, str]) -> TensorSpec:
+    """What is known of a tensor before it is read."""
+    kind = kinds.get(entry.kind, f"type {entry.kind}")
+    if kind in DTYPES:
+        return TensorSpec(entry.shape, DTYPES[kind])
+    if kind == QUANTISED:
+        return TensorSpec(entry.shape, torch.float32, kind)
+    return TensorSpec(entry.shape, torch.uint8, kind, readable=False)
+
+
+def read_entry(mapped: MappedFile, entry: Entry, kinds: Mapping[int, str], gguf: ModuleType) -> Tensor:
+    """The numbers of a tensor that vaekit reads."""
+    kind = kinds[entry.kind]
+    if kind in DTYPES:
+        return mapped.tensor(entry.start, entry.shape, DTYPES[kind])
+    if 0 in entry.shape:
+        return torch.empty(entry.shape)
+    blocks = mapped.tensor(entry.start, (entry.nbytes,), torch.uint8).numpy()
+    with np.errstate(all="ignore"):  # an infinite scale is no news for the one who reads
+        numbers = gguf.dequantize(blocks, gguf.GGMLQuantizationType[kind])
+    return torch.from_numpy(numbers).reshape(entry.shape)

@@ -1,0 +1,93 @@
+"""Weights files on disk -> named tensors, without running anything that is in them.
+
+The format is read from the first bytes, never from the file's name. Whatever it is, only what describes the tensors is
+read until they are asked for; then they are mapped from the file. Safetensors and GGUF have a header for that. A
+pickle (.pt, .pth, .ckpt, .bin) is read by `pickles` without importing or calling anything that it names, and
+`torch_files` knows where torch puts the numbers.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from torch import Tensor
+
+from vaekit.errors import BadCheckpoint, NotFound, legible
+from vaekit.formats.gguf import GGUF_START, open_gguf
+from vaekit.formats.nested_weights import (
+    nested_tensors,
+    others_beside,
+    own_metadata,
+    weights_inside,
+    what_instead,
+)
+from vaekit.formats.paths import is_there
+from vaekit.formats.safetensors import open_safetensors
+from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec, check_names, check_readable, damaged
+from vaekit.formats.torch_files import DAMAGE, OLD_STARTS, open_torch_file
+from vaekit.formats.zip_directory import ZIP_START
+
+__all__ = ["TensorFile", "TensorSpec", "check_readable", "open_tensors"]
+
+
+def open_tensors(path: Path) -> TensorFile:
+    """Open a weights file of any supported format.
+
+    Raises:
+        NotFound: no such file.
+        BadCheckpoint: the file is empty, damaged, or not a weights file.
+        UnsafePickle: a pickle that names what only serves to run code.
+        MissingPackage: a GGUF file, and the package that knows them is not installed.
+    """
+    start = _first_bytes(path)
+    if start.startswith(GGUF_START):
+        return open_gguf(path)
+    if start[8:9] == b"{":
+        return open_safetensors(path)
+    if start.startswith((ZIP_START, *OLD_STARTS)):
+        return _open_pickle(path)
+    raise BadCheckpoint(
+        f"{path} is not a weights file: it starts with {start[:8]!r}." if start else f"{path} is empty (0 bytes).",
+        "Expected safetensors, GGUF, or a torch checkpoint (.pt, .pth, .ckpt, .bin).",
+        "Check that the download finished and that this is the file you meant.",
+    )
+
+
+def _first_bytes(path: Path) -> bytes:
+    if not is_there(path):
+        raise NotFound(f"There is no file {legible(str(path))}.", "", "Check the path.")
+    if not path.is_file():  # a folder; or a pipe, which would keep us waiting
+        raise BadCheckpoint(f"{path} is not a file.", "Expected a weights file.", "Give the file itself.")
+    try:
+        with open(path, "rb") as file:
+            return file.read(max(map(len, OLD_STARTS)))
+    except OSError as error:
+        raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.", "Expected a weights file.", "") from error
+
+
+def _open_pickle(path: Path) -> TensorFile:
+    try:
+        opened = open_torch_file(path)
+        tensors = weights_inside(opened.content) or nested_tensors(opened.content)
+        check_names(tensors)
+    except DAMAGE as error:
+        reason = next(iter(str(error).splitlines()), "no detail")
+        raise damaged(path, legible(f"{type(error).__name__}: {reason}", 200)) from error
+    if not tensors:
+        raise BadCheckpoint(
+            f"{path} holds no named tensors{what_instead(opened.content)}.",
+            "Expected a dictionary of weights.",
+            "Check that this is a checkpoint.",
+        )
+    specs = {name: TensorSpec(tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+    def read(names: Iterable[str]) -> dict[str, Tensor]:
+        return opened.read({name: tensors[name] for name in names})
+
+    def span(name: str) -> Span | None:
+        if not tensors[name].nbytes:
+            return Span(path, 0, 0)
+        start = opened.start_of(tensors[name])
+        return None if start is None else Span(path, start, tensors[name].nbytes)
+
+    others = others_beside(opened.content, tensors)
+    return TensorFile(path, "pickle", own_metadata(opened.content), specs, read, span, others)

@@ -1,0 +1,314 @@
+"""One pickle -> plain values, without importing or calling anything that it names.
+
+A pickle is a program for a small stack machine. This is such a machine, for all protocols, that knows numbers, text,
+bytes and containers; every class and function becomes a `Placeholder`, and so does whatever comes of calling one.
+Only the few builders that its caller hands over are ever called. What torch puts beside its pickles is read in
+`torch_files`.
+
+Memory and time are bounded: no operation may read beyond the end of the pickle, and the operations and what they copy
+are counted. Nothing here recurses, so depth costs no more than length.
+
+Source: the comments of `pickletools`, which describe every operation, and the `_Unpickler` of `pickle`.
+"""
+
+import mmap
+import pickletools
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, TypeGuard
+
+from vaekit.errors import UnsafePickle, legible
+from vaekit.formats.pickle_names import number_dtype, runs_code
+from vaekit.formats.pickle_values import (
+    CONTAINERS,
+    Builder,
+    Placeholder,
+    Unsettled,
+    as_dict,
+    as_key,
+    copying,
+)
+
+MOST_WORK = 2_000_000
+"""Operations; the pickle of a checkpoint of 10 GB has some 100,000."""
+MOST_BYTES = 128 * 2**20
+"""Of one file's pickles; numbers stand beside them, so that those of honest files have a few million."""
+LONGEST_LINE = 100_000
+"""Bytes; lines are names and numbers."""
+LONGEST_NAME = 2000
+"""Letters of a module and a class in it."""
+LARGEST_NUMBER = 1024
+"""Bits of a whole number; Python takes quadratic time to write a long one."""
+NEWEST_PROTOCOL = 5
+
+
+class Window:
+    """A part of a mapped file, read from its start to its end and never beyond."""
+
+    def __init__(self, mapped: mmap.mmap, position: int, end: int) -> None:
+        self.mapped, self.position, self.end = mapped, position, end
+        self.left = MOST_BYTES
+
+    def read(self, count: int) -> bytes:
+        """The next bytes; fewer where the window ends.
+
+        Raises:
+            ValueError: more have been asked for than the pickles of a checkpoint have.
+        """
+        start, self.position = self.position, min(self.position + count, self.end)
+        self.left -= self.position - start
+        if self.left < 0:
+            raise ValueError(f"a pickle of more than {MOST_BYTES:,} bytes")
+        return self.mapped[start : self.position]
+
+    def readline(self) -> bytes:
+        """The next bytes up to and with a line feed.
+
+        Raises:
+            ValueError: there is none nearby.
+        """
+        found = self.mapped.find(b"\n", self.position, min(self.end, self.position + LONGEST_LINE))
+        if found < 0:
+            raise ValueError("a line without an end")
+        return self.read(found + 1 - self.position)
+
+    def tell(self) -> int:
+        """The place in the file of what is read next."""
+        return self.position
+
+
+def unpickle(
+    window: Window, builders: Mapping[str, Builder], persistent: Callable[[object], object], source: str
+) -> object:
+    """Read one pickle; the window then stands behind it.
+
+    Args:
+        builders: what to call in place of the functions and classes of these names.
+        persistent: turns a persistent id into a value.
+        source: the file, for messages.
+
+    Raises:
+        UnsafePickle: it names something that only serves to run code.
+        ValueError, LookupError, TypeError: it is damaged, or too long.
+    """
+    machine = Machine(CONTAINERS | dict(builders), persistent, source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python comments on odd escapes in old strings; they are read all the same
+        for opcode, argument, _ in pickletools.genops(window):  # type: ignore[arg-type]
+            machine.left -= 1
+            if machine.left < 0 or opcode.name == "STOP":
+                break
+            OPERATIONS[opcode.name](machine, argument)
+    machine.work(0)
+    return machine.stack.pop()
+
+
+class Machine:
+    """The stack, the memo and what may still be done."""
+
+    def __init__(self, builders: Mapping[str, Builder], persistent: Callable[[object], object], source: str) -> None:
+        self.builders, self.persistent, self.source = builders, persistent, source
+        self.stack: list[Any] = []
+        self.marked: list[list[Any]] = []
+        """The stacks below the marks."""
+        self.memo: dict[int, Any] = {}
+        self.left = MOST_WORK
+
+    def work(self, amount: int) -> None:
+        self.left -= amount
+        if self.left < 0:
+            raise ValueError(f"its pickle takes more than {MOST_WORK:,} steps")
+
+    def push(self, value: object) -> None:
+        self.stack.append(value)
+
+    def pop(self, count: int) -> list[Any]:
+        """The last values on the stack, in their order."""
+        return [self.stack.pop() for _ in range(count)][::-1]
+
+    def mark(self) -> None:
+        self.marked.append(self.stack)
+        self.stack = []
+
+    def since_mark(self) -> list[Any]:
+        values, self.stack = self.stack, self.marked.pop()
+        return values
+
+    def discard(self) -> None:
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.since_mark()
+
+    def name(self, module: object, name: object) -> None:
+        """Push what a name stands for."""
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise ValueError("a name that is no text")
+        if len(module) + len(name) > LONGEST_NAME:
+            raise ValueError("a name that no class has")
+        dotted = f"{module}.{name}"
+        self.work(len(dotted) // 64)
+        if runs_code(module, name):
+            raise UnsafePickle(
+                f"{self.source} is a pickle that asks for code that no weights need: {legible(dotted)}.",
+                "It was refused before anything ran. Expected tensors and leftovers of training, not programs.",
+                "Do not load it elsewhere unless you trust its author; ask for a safetensors version.",
+            )
+        self.push(number_dtype(dotted) or Placeholder(dotted))
+
+    def call(self, function: object, arguments: object) -> None:
+        """Push what a call gives: a tensor or a container if its name is known, else a placeholder."""
+        name = function.name if isinstance(function, Placeholder) else "object"
+        builder = self.builders.get(name)
+        if name in GETATTR and is_attribute(arguments):
+            module, _, kind = arguments[0].name.rpartition(".")
+            self.name(module, f"{kind}.{arguments[1]}")
+        elif builder is None or not isinstance(arguments, tuple):
+            self.push(Placeholder(name))
+        else:
+            self.charge(arguments)
+            self.push(builder(*arguments))
+
+    def refer(self, pid: object) -> None:
+        """Push what a persistent id stands for."""
+        self.charge(pid if isinstance(pid, tuple) else (pid,))
+        self.push(self.persistent(pid))
+
+    def charge(self, values: tuple[object, ...]) -> None:
+        """Count the work of copying these values."""
+        self.work(len(values))
+        self.work(sum(copying(value) for value in values))
+
+    def extend(self, values: list[Any]) -> None:
+        """Append to the list, or add to the set, on top of the stack."""
+        target = self.stack[-1]
+        if isinstance(target, list):
+            target.extend(values)
+        elif isinstance(target, set):
+            target.update(map(as_key, values))
+        elif not isinstance(target, Placeholder):
+            raise ValueError("values for something that takes none")
+
+    def assign(self, values: list[Any]) -> None:
+        """Put keys and values into the dictionary on top of the stack."""
+        target = self.stack[-1]
+        if isinstance(target, dict):
+            target.update(as_dict(values))
+        elif not isinstance(target, Placeholder):
+            raise ValueError("keys for something that takes none")
+
+    def settle(self, state: object) -> None:
+        """Give a state to what is on top of the stack: one of our own builders' objects that waits for it.
+
+        Any other is a placeholder, or a container with attributes, and has no use for it.
+        """
+        target = self.stack[-1]
+        if isinstance(target, Unsettled):
+            self.charge(state if isinstance(state, tuple) else (state,))
+            target.settle(state)
+
+    def remember(self, place: int) -> None:
+        self.memo[place] = self.stack[-1]
+
+
+GETATTR = ("builtins.getattr", "__builtin__.getattr")
+
+
+def is_attribute(arguments: object) -> TypeGuard[tuple[Placeholder, str]]:
+    """Whether these are something with a name and the name of an attribute of it."""
+    if not isinstance(arguments, tuple) or len(arguments) < 2:
+        return False
+    return isinstance(arguments[0], Placeholder) and isinstance(arguments[1], str)
+
+
+def check_protocol(protocol: int) -> None:
+    if protocol > NEWEST_PROTOCOL:
+        raise ValueError(f"pickle protocol {protocol}, beyond {NEWEST_PROTOCOL}")
+
+
+def instance(machine: Machine, values: list[Any]) -> None:
+    """The oldest way to make an object: its class and the arguments, above a mark."""
+    function, *arguments = values
+    machine.call(function, tuple(arguments))
+
+
+def named_instance(machine: Machine, named: str) -> None:
+    arguments = machine.since_mark()
+    machine.name(*named.split(" ", 1))
+    machine.call(machine.stack.pop(), tuple(arguments))
+
+
+def check_number(number: int) -> int:
+    if number.bit_length() > LARGEST_NUMBER:
+        raise ValueError("a number too long")
+    return number
+
+
+def python_2_text(letters: str) -> str:
+    """A string of Python 2, which was of bytes; `pickletools` makes a letter of each."""
+    try:
+        return letters.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return letters
+
+
+PLAIN = (
+    *("BININT", "BININT1", "BININT2", "FLOAT", "BINFLOAT", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+)
+LITERALS = {
+    **{name: lambda m, value: m.stack.append(value) for name in PLAIN},
+    **{name: lambda m, value: m.stack.append(check_number(value)) for name in ("INT", "LONG", "LONG1", "LONG4")},
+    **{
+        name: lambda m, letters: m.stack.append(python_2_text(letters))
+        for name in ("STRING", "BINSTRING", "SHORT_BINSTRING")
+    },
+    "BYTEARRAY8": lambda m, value: m.stack.append(bytes(value)),
+}
+GET = {name: lambda m, place: m.stack.append(m.memo[place]) for name in ("GET", "BINGET", "LONG_BINGET")}
+PUT = {name: lambda m, place: m.remember(place) for name in ("PUT", "BINPUT", "LONG_BINPUT")}
+EXTENSION = {
+    name: lambda m, code: m.stack.append(Placeholder(f"extension {code}")) for name in ("EXT1", "EXT2", "EXT4")
+}
+OPERATIONS: dict[str, Callable[[Machine, Any], object]] = {
+    **LITERALS,
+    **GET,
+    **PUT,
+    **EXTENSION,
+    "NONE": lambda m, _: m.stack.append(None),
+    "NEWTRUE": lambda m, _: m.stack.append(True),
+    "NEWFALSE": lambda m, _: m.stack.append(False),
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "EMPTY_SET": lambda m, _: m.push(set()),
+    "MARK": lambda m, _: m.mark(),
+    "LIST": lambda m, _: m.push(m.since_mark()),
+    "TUPLE": lambda m, _: m.push(tuple(m.since_mark())),
+    "DICT": lambda m, _: m.push(as_dict(m.since_mark())),
+    "FROZENSET": lambda m, _: m.push(frozenset(map(as_key, m.since_mark()))),
+    "TUPLE1": lambda m, _: m.push(tuple(m.pop(1))),
+    "TUPLE2": lambda m, _: m.push(tuple(m.pop(2))),
+    "TUPLE3": lambda m, _: m.push(tuple(m.pop(3))),
+    "APPEND": lambda m, _: m.extend(m.pop(1)),
+    "APPENDS": lambda m, _: m.extend(m.since_mark()),
+    "ADDITEMS": lambda m, _: m.extend(m.since_mark()),
+    "SETITEM": lambda m, _: m.assign(m.pop(2)),
+    "SETITEMS": lambda m, _: m.assign(m.since_mark()),
+    "POP": lambda m, _: m.discard(),
+    "POP_MARK": lambda m, _: m.since_mark(),
+    "DUP": lambda m, _: m.push(m.stack[-1]),
+    "MEMOIZE": lambda m, _: m.remember(len(m.memo)),
+    "GLOBAL": lambda m, named: m.name(*named.split(" ", 1)),
+    "STACK_GLOBAL": lambda m, _: m.name(*m.pop(2)),
+    "REDUCE": lambda m, _: m.call(*m.pop(2)),
+    "NEWOBJ": lambda m, _: m.call(*m.pop(2)),
+    "NEWOBJ_EX": lambda m, _: m.call(*m.pop(3)[:2]),
+    "OBJ": lambda m, _: instance(m, m.since_mark()),
+    "INST": named_instance,
+    "BUILD": lambda m, _: m.settle(*m.pop(1)),
+    "PERSID": lambda m, pid: m.refer(pid),
+    "BINPERSID": lambda m, _: m.refer(m.stack.pop()),
+    "PROTO": lambda _, protocol: check_protocol(protocol),
+    "FRAME": lambda _m, _length: None,  # says where to read ahead to
+}

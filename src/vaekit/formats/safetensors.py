@@ -1,0 +1,187 @@
+"""Safetensors: eight bytes that say how long the header is, a header in JSON, and the numbers without a gap.
+
+The library reads such files too. Here they are read without it, because one tensor of a kind that it does not know
+makes it refuse the whole file, where a checkpoint with such weights may have a good VAE beside them; and because its
+header may hold a name twice. Whatever is accepted here, it accepts too, but for unknown kinds of numbers.
+
+Source: the format's description in the README of huggingface/safetensors, and `validate` in its `tensor.rs`.
+"""
+
+import json
+import math
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import legible
+from vaekit.formats.tensor_file import (
+    MappedFile,
+    Span,
+    TensorFile,
+    TensorSpec,
+    check_names,
+    check_readable,
+    damaged,
+    shape_of,
+    whole,
+)
+
+LARGEST_HEADER = 32 * 2**20
+"""Bytes. Headers of large checkpoints have some 500,000; the library reads up to 100,000,000."""
+MOST_MARKS = 1_500_000
+"""Commas and brackets in a header: Python makes an object for each, much larger than the two letters it takes."""
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+    "C64": torch.complex64,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E8M0": 8}
+"""Of number formats that are known and not read: some of them are packed, and none is of a VAE."""
+KIND = re.compile("[A-Z][A-Z0-9_]{0,23}")
+"""How a number format is called, that of a later year too."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor of a safetensors file, and where its bytes stand."""
+
+    spec: TensorSpec
+    start: int
+    """Counted from the start of the file."""
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """All that a safetensors file says before its numbers."""
+
+    metadata: Mapping[str, str]
+    entries: Mapping[str, Entry]
+    size: int
+    """Bytes of the whole file."""
+
+
+def open_safetensors(path: Path) -> TensorFile:
+    """Open a safetensors file: only its header is read.
+
+    Raises:
+        BadCheckpoint: it is damaged or hostile.
+    """
+    header = read_header(path)
+
+    def read(names: Iterable[str]) -> dict[str, Tensor]:
+        entries = {name: header.entries[name] for name in names}
+        check_readable(file, entries)
+        mapped = MappedFile(path, header.size)
+        return {name: mapped.tensor(entry.start, entry.spec.shape, entry.spec.dtype) for name, entry in entries.items()}
+
+    def span(name: str) -> Span:
+        return Span(path, header.entries[name].start, header.entries[name].nbytes)
+
+    specs = {name: entry.spec for name, entry in header.entries.items()}
+    file = TensorFile(path, "safetensors", header.metadata, specs, read, span)
+    return file
+
+
+def raw_header(path: Path) -> bytes:
+    """The header of a safetensors file, byte for byte."""
+    with open(path, "rb") as file:
+        return file.read(int.from_bytes(file.read(8), "little"))
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header of a safetensors file.
+
+    Raises:
+        BadCheckpoint: it is damaged or hostile.
+    """
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        size = path.stat().st_size
+        if length > size - 8:
+            raise damaged(path, f"the header should have {length:,} bytes, the whole file has {size:,}")
+        if length > LARGEST_HEADER:
+            raise damaged(path, f"its header of {length:,} bytes is larger than that of any checkpoint")
+        text = file.read(length)
+    try:
+        return understood(text, 8 + length, size)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = legible(f"{type(error).__name__}: {error}", 200)
+        raise damaged(path, f"its header cannot be understood ({reason})") from error
+
+
+def understood(text: bytes, start: int, size: int) -> Header:
+    """A header; whatever is wrong with it is some ValueError, KeyError, TypeError, AttributeError or RecursionError.
+
+    Args:
+        text: the JSON.
+        start: where the numbers start in the file.
+        size: bytes of the file.
+    """
+    if sum(map(text.count, (b",", b"[", b"{"))) > MOST_MARKS:
+        raise ValueError("more commas and brackets than any header has")
+    entries = json.loads(text.decode("utf-8"), object_pairs_hook=distinct, parse_constant=no_number)
+    metadata = entries.pop("__metadata__", None) or {}
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise TypeError("metadata that is not text")
+    for told in (*entries, *metadata, *metadata.values()):
+        told.encode()  # half a letter is a ValueError
+    check_names(entries)
+    read = {name: entry_of(told, start) for name, told in entries.items()}
+    end = start
+    for name, entry in sorted(read.items(), key=lambda item: (item[1].start, item[1].nbytes)):
+        if entry.start != end:
+            raise ValueError(f"a gap or an overlap before {legible(name)}")
+        end += entry.nbytes
+    if end != size:
+        raise ValueError(f"the tensors end at byte {end:,} of {size:,}")
+    return Header(metadata, read, size)
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object without a name twice: readers disagree on which of them counts."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a name twice")
+    return made
+
+
+def no_number(text: str) -> None:
+    """`NaN` and the like, which Python reads and JSON does not know."""
+    raise ValueError(f"{text}, which is no number")
+
+
+def entry_of(told: Mapping[str, Any], start: int) -> Entry:
+    """One entry of a header."""
+    shape, kind = shape_of(told["shape"]), told["dtype"]
+    first, last = map(whole, told["data_offsets"])
+    if not isinstance(kind, str) or not KIND.fullmatch(kind):
+        raise ValueError(f"numbers of the kind {kind!r}")
+    dtype = DTYPES.get(kind)
+    bits = 8 * dtype.itemsize if dtype else BITS.get(kind)
+    if last < first or (bits is not None and 8 * (last - first) != bits * math.prod(shape)):
+        raise ValueError(f"a tensor of shape {list(shape)} and dtype {kind} in {last - first:,} bytes")
+    spec = TensorSpec(shape, dtype) if dtype else TensorSpec(shape, torch.uint8, kind, readable=False)
+    return Entry(spec, start + first, last - first)

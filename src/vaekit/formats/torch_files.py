@@ -1,0 +1,317 @@
+"""Tensors described by a pickle, checked against their storages; their numbers stay in the file.
+
+Sources: `torch/_utils.py` (the functions named `_rebuild_*`), `persistent_load` in `torch/serialization.py`.
+"""
+
+import math
+import mmap
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import BadCheckpoint, legible
+from vaekit.formats.pickle_machine import Window, unpickle
+from vaekit.formats.pickle_names import storage_dtype
+from vaekit.formats.pickle_values import Builder, Placeholder
+from vaekit.formats.tensor_file import MappedFile, counts, shape_of, whole
+from vaekit.formats.zip_directory import ZIP_START, Packed, records_of
+
+WITHOUT_STORAGE = "a tensor without storage"
+"""The placeholder for a tensor whose numbers are in no record of the file."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Raw numbers in a file: a record, or a part of one."""
+
+    key: str
+    dtype: torch.dtype
+    start: int
+    """Bytes after the start of the record."""
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor whose numbers are still in the file."""
+
+    storage: Storage
+    offset: int
+    """Counted in numbers, as strides are."""
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.storage.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether its numbers stand one after the other, row by row."""
+        step = 1
+        for side, stride in reversed(list(zip(self.shape, self.stride, strict=True))):
+            if side > 1 and stride != step:
+                return False
+            step *= side
+        return True
+
+
+@dataclass
+class Storages:
+    """The storages that a pickle speaks of, and the tensors it builds over them, each checked against its storage."""
+
+    file_size: int
+    sizes: Mapping[str, int] | None
+    """Bytes of each storage by its key, as far as they are known before the pickle is read."""
+    found: dict[str, Storage] = field(default_factory=dict)
+    swollen: int = 0
+    """Bytes by which all tensors are larger than what they are views of."""
+    views: set[Storage] = field(default_factory=set)
+    """Everything that tensors may be over: storages, parts of them, and both as numbers of several kinds."""
+    viewed: int = 0
+    """Bytes of all these together; each may have to be copied when it is read."""
+
+    def builders(self) -> dict[str, Builder]:
+        """What to call in place of torch's functions, by their names."""
+        plain: dict[str, Builder] = {
+            "torch._utils._rebuild_tensor": self.tensor,
+            "torch._utils._rebuild_tensor_v2": self.tensor,
+            "torch._utils._rebuild_tensor_v3": self.tensor_of_dtype,
+            "torch._utils._rebuild_parameter": lambda data, *_: data,
+            "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
+        }
+
+        def subclass(function: object, _type: object, arguments: tuple[object, ...], _state: object) -> object:
+            """A tensor of a subclass, or with attributes: the tensor alone."""
+            builder = plain.get(function.name) if isinstance(function, Placeholder) else None
+            return builder(*arguments) if builder else Placeholder("tensor subclass")
+
+        return plain | {"torch._tensor._rebuild_from_type_v2": subclass}
+
+    def persistent(self, pid: object) -> object:
+        """The storage that a persistent id describes: ("storage", class, key, location, numbers[, view])."""
+        kind, *facts = pid if isinstance(pid, tuple) and pid else (None,)
+        if as_text(kind) == "module" and facts:  # a class whose source code follows
+            return facts[0]
+        if as_text(kind) != "storage" or len(facts) not in (4, 5):
+            return Placeholder("persistent id")
+        storage_class, key, _location, numbers, *views = facts
+        dtype = storage_dtype(storage_class.name) if isinstance(storage_class, Placeholder) else None
+        if dtype is None:
+            raise ValueError("a storage of unknown numbers")
+        storage = self.storage(as_text(key), dtype, whole(numbers) * dtype.itemsize)
+        return self.view(storage if not views or views[0] is None else part_of(storage, views[0]))
+
+    def view(self, storage: Storage) -> Storage:
+        """The storage, counted if it is a new one."""
+        if storage not in self.views:
+            self.views.add(storage)
+            self.viewed += storage.nbytes
+            if self.viewed > 4 * self.file_size:
+                raise ValueError("storages that claim more numbers than the whole file holds")
+        return storage
+
+    def storage(self, key: str, dtype: torch.dtype, nbytes: int) -> Storage:
+        """The storage of this key, which must have as many bytes as are asked for."""
+        size = nbytes if self.sizes is None else self.sizes.get(key, -1)
+        there = self.found.setdefault(key, Storage(key, dtype, 0, size))
+        if nbytes > there.nbytes:
+            raise ValueError(f"the storage {legible(key)} should have {nbytes:,} bytes, it has {there.nbytes:,}")
+        return replace(there, dtype=dtype)
+
+    def tensor(
+        self, storage: object, offset: object, shape: object, stride: object, *others: object
+    ) -> StoredTensor | Placeholder:
+        """`_rebuild_tensor` and `_rebuild_tensor_v2`; the latter's sixth argument after these may hold odd bits."""
+        if len(others) > 2 and others[2]:  # numbers to be negated or conjugated when they are read
+            return Placeholder("a tensor with odd bits")
+        return self.build(storage, offset, shape, stride)
+
+    def tensor_of_dtype(
+        self, storage: object, offset: object, shape: object, stride: object, *others: object
+    ) -> StoredTensor | Placeholder:
+        """`_rebuild_tensor_v3`: other arguments are requires_grad, hooks, dtype and perhaps odd bits."""
+        dtype = others[2] if len(others) > 2 else None
+        if not isinstance(dtype, torch.dtype) or any(others[3:]):
+            return Placeholder("a tensor of odd numbers")
+        # The storage is one of bytes; what it holds decides how they are turned on a machine of the other order.
+        typed = self.view(replace(storage, dtype=dtype)) if isinstance(storage, Storage) else storage
+        return self.build(typed, offset, shape, stride)
+
+    def build(self, storage: object, offset: object, shape: object, stride: object) -> StoredTensor | Placeholder:
+        """A tensor all of whose numbers are inside its storage."""
+        if not isinstance(storage, Storage):
+            return Placeholder(WITHOUT_STORAGE)
+        tensor = StoredTensor(storage, whole(offset), shape_of(shape), counts(stride))
+        if len(tensor.shape) != len(tensor.stride):
+            raise ValueError("a tensor with more strides than sides, or fewer")
+        numbers, itemsize = math.prod(tensor.shape), storage.dtype.itemsize
+        last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
+        if numbers and (last + 1) * itemsize > storage.nbytes:
+            raise ValueError("a tensor reaches beyond its storage")
+        self.swollen += max(0, numbers * itemsize - storage.nbytes)
+        if self.swollen > self.file_size:  # one number repeated by a stride of zero
+            raise ValueError("a tensor claims more numbers than the whole file holds")
+        return tensor
+
+
+def part_of(storage: Storage, view: object) -> Storage:
+    """A view of a storage, in files of torch before 0.4: (key, offset, numbers)."""
+    if not (isinstance(view, tuple) and len(view) == 3):
+        raise ValueError("a view of a storage that says not of what")
+    start, nbytes = (whole(number) * storage.dtype.itemsize for number in view[1:])
+    if start + nbytes > storage.nbytes:
+        raise ValueError("a view reaches beyond its storage")
+    return Storage(storage.key, storage.dtype, start, nbytes)
+
+
+def as_text(value: object) -> str:
+    """A name in a persistent id, which Python 2 wrote as bytes."""
+    if isinstance(value, bytes):
+        return value.decode("ascii")
+    return str(value) if isinstance(value, (str, int)) else ""
+
+
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+"""The first value in a file older than torch 1.6."""
+
+
+OLD_STARTS = (b"\x80", b"L1195470371460388")
+"""How a pickle starts, from protocol 2 on; and how torch's old format starts in protocol 1."""
+
+
+VERSION = 1001
+
+
+DAMAGE = (ValueError, LookupError, TypeError, ArithmeticError, EOFError, OSError, struct.error)
+"""What reading a damaged file leads into, here and in the standard library."""
+
+
+@dataclass(frozen=True)
+class TorchFile:
+    """A checkpoint of torch: what was saved, and where its numbers are."""
+
+    path: Path
+    content: object
+    """What was saved, each tensor a `StoredTensor`, each unknown object a `Placeholder`."""
+    records: Mapping[str, int]
+    """Where the numbers of a storage start in the file, by its key."""
+    size: int
+    byteorder: str
+
+    def read(self, tensors: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
+        """Map tensors from the file, copy on write: the file never changes. What shared memory shares it again.
+
+        Raises:
+            BadCheckpoint: the file has changed since it was opened.
+        """
+        whole = MappedFile(self.path, self.size)
+        mapped: dict[Storage, torch.UntypedStorage] = {}
+        for tensor in tensors.values():
+            storage = tensor.storage
+            if storage not in mapped:
+                start = self.records[storage.key] + storage.start
+                mapped[storage] = whole.part(start, storage.nbytes, storage.dtype, self.byteorder)
+        return {name: _view(tensor, mapped[tensor.storage]) for name, tensor in tensors.items()}
+
+    def start_of(self, tensor: StoredTensor) -> int | None:
+        """Where the numbers of a tensor start in the file; None where they stand in another order than its rows."""
+        itemsize = tensor.dtype.itemsize
+        if not tensor.is_contiguous or (self.byteorder != "little" and itemsize > 1):
+            return None
+        return self.records[tensor.storage.key] + tensor.storage.start + tensor.offset * itemsize
+
+
+def _view(tensor: StoredTensor, storage: torch.UntypedStorage) -> Tensor:
+    empty = torch.empty(0, dtype=tensor.dtype)
+    if 0 in tensor.shape:  # strides mean nothing here, and need not be such as torch takes
+        return empty.new_empty(tensor.shape)
+    return empty.set_(storage, tensor.offset, tensor.shape, tensor.stride)
+
+
+def open_torch_file(path: Path) -> TorchFile:
+    """Read what `torch.save` wrote into a file, but for the numbers of its tensors. Nothing in it is run.
+
+    Raises:
+        UnsafePickle: the file names something that only serves to run code.
+        BadCheckpoint: it is a compressed zip, or a program rather than weights.
+        ValueError and the rest of `DAMAGE`: the file is damaged, in one of many ways.
+    """
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return _open_zip(path, mapped) if mapped[:4] == ZIP_START else _open_stream(path, mapped)
+
+
+def _open_zip(path: Path, mapped: mmap.mmap) -> TorchFile:
+    try:
+        entries = records_of(mapped)
+    except Packed as error:
+        raise BadCheckpoint(
+            f"{path} is a compressed zip ({legible(str(error))}), which torch never writes.",
+            "Expected a checkpoint as torch.save writes it.",
+            "Fetch it again from its source, as safetensors if there is a choice.",
+        ) from error
+    parents = [name.removesuffix("data.pkl") for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(parents) != 1:
+        raise ValueError(f"a zip with {len(parents)} records data.pkl of a checkpoint")
+    if f"{parents[0]}constants.pkl" in entries:
+        raise BadCheckpoint(
+            f"{path} is a TorchScript program, which includes code.",
+            "Expected a dictionary of weights.",
+            "Look for the weights that it was made from, as safetensors or .pt.",
+        )
+    inside = {name.removeprefix(parents[0]): entry for name, entry in entries.items() if name.startswith(parents[0])}
+    prefix = "data/"
+    records = {name.removeprefix(prefix): entry for name, entry in inside.items() if name.startswith(prefix)}
+    storages = Storages(len(mapped), {key: record.size for key, record in records.items()})
+    pickled = inside["data.pkl"]
+    window = Window(mapped, pickled.start, pickled.start + pickled.size)
+    content = unpickle(window, storages.builders(), storages.persistent, str(path))
+    told = inside.get("byteorder")
+    byteorder = mapped[told.start : told.start + min(told.size, 8)] if told else b"little"
+    if byteorder not in (b"little", b"big"):
+        raise ValueError("an unknown byte order")
+    return TorchFile(
+        path, content, {key: record.start for key, record in records.items()}, len(mapped), byteorder.decode()
+    )
+
+
+def _open_stream(path: Path, mapped: mmap.mmap) -> TorchFile:
+    """Read the format before torch 1.6; or any other pickle, in which there can be no tensors."""
+    window = Window(mapped, 0, len(mapped))
+    storages = Storages(len(mapped), None)
+
+    def read() -> object:
+        return unpickle(window, storages.builders(), storages.persistent, str(path))
+
+    first = read()
+    if first != MAGIC_NUMBER:
+        return TorchFile(path, first, {}, len(mapped), "little")
+    if read() != VERSION:
+        raise ValueError("an unknown version of torch's old format")
+    read()  # The machine's byte order is in here, but numbers are written little-endian by all machines.
+    content = read()
+    records = _place(window, read(), storages.found)
+    return TorchFile(path, content, records, len(mapped), "little")
+
+
+def _place(window: Window, keys: object, storages: Mapping[str, Storage]) -> dict[str, int]:
+    """Where the storages stand in the old format: one after the other, each after the count of its numbers."""
+    records: dict[str, int] = {}
+    for key in map(as_text, keys if isinstance(keys, list) else ()):
+        storage = storages[key]
+        (numbers,) = struct.unpack("<q", window.read(8))
+        if numbers * storage.dtype.itemsize != storage.nbytes or window.position + storage.nbytes > window.end:
+            raise ValueError(f"the storage {legible(key)} is cut short")
+        records[key] = window.position
+        window.position += storage.nbytes
+    if records.keys() != storages.keys():
+        raise ValueError("a storage is missing")
+    return records

@@ -1,0 +1,174 @@
+"""Where the records of an uncompressed zip stand in it: as strict as a zip of weights allows.
+
+Python's `zipfile` forgives much that lets two readers see different things in one file (a name cut at a NUL, bytes
+before the zip, a directory that is not where it should be) and copies the whole directory. What torch writes needs
+none of that. The central directory is the only truth here, and each local header is held to it.
+
+Source: APPNOTE.TXT 6.3.10 of PKWARE, sections 4.3 and 4.5.3 (zip64).
+"""
+
+import mmap
+import stat
+import struct
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vaekit.errors import legible
+from vaekit.formats.tensor_file import LONGEST_NAME, check_apart
+
+ZIP_START = b"PK\x03\x04"
+LOCAL_HEADER = struct.Struct("<4s2xHH16xHH")
+CENTRAL_HEADER = struct.Struct("<4s4xHH8xIIHHHH2xII")
+END = struct.Struct("<4sHHHHIIH")
+END_64 = struct.Struct("<4sQ4xIIQQQQ")
+LOCATOR_64 = struct.Struct("<4sIQI")
+LONGEST_COMMENT = 0xFFFF
+FULL_16, FULL_32 = 0xFFFF, 0xFFFFFFFF
+"""What stands in a field that is too small for its number, which then stands in a zip64 field."""
+ENCRYPTED = 0x2041
+"""Bits of the flags: encrypted, strongly encrypted, and with a masked directory."""
+MOST_RECORDS = 100_000
+"""Records; a checkpoint has a little more than one for each tensor."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One file in a zip: where its bytes start, and how many there are."""
+
+    start: int
+    size: int
+
+
+class Packed(ValueError):
+    """A record is compressed: mapped, its bytes would pass for weights; unpacked, it may fill the memory."""
+
+
+def records_of(mapped: mmap.mmap) -> dict[str, Record]:
+    """The records of a zip by their names: none packed, encrypted, a link, there twice or out of place.
+
+    Raises:
+        Packed: one is compressed.
+        ValueError, struct.error: it is damaged, or tries a trick.
+    """
+    first, last, count = directory(mapped)
+    records: dict[str, Record] = {}
+    spans: list[tuple[int, int, str]] = []
+    for name, at, record in entries(mapped, first, last, count):
+        check_name(name)
+        if name in records:  # readers disagree on which of them counts
+            raise ValueError("a zip with two records of one name")
+        records[name] = record
+        spans.append((at, record.start + record.size - at, name))
+    check_apart(spans, first)
+    return records
+
+
+def directory(mapped: mmap.mmap) -> tuple[int, int, int]:
+    """Where the central directory starts and ends, and how many records it should list."""
+    at = mapped.rfind(b"PK\x05\x06", max(0, len(mapped) - END.size - LONGEST_COMMENT))
+    if at < 0:
+        raise ValueError("a zip without its directory")
+    _, disk, first_disk, here, count, size, start, comment = unpacked(END, mapped, at)
+    if at + END.size + comment != len(mapped):
+        raise ValueError("a zip with something after its end")
+    end, total = at, here
+    if FULL_16 in (here, count) or FULL_32 in (size, start) or is_64(mapped, at):
+        end, disk, first_disk, here, count, size, start = directory_64(mapped, at)
+        total = here
+    if disk or first_disk or total != count or start + size != end:
+        raise ValueError("a zip in several parts, or whose directory is not where it should be")
+    if count > MOST_RECORDS:
+        raise ValueError(f"a zip with {count:,} records")
+    return start, end, count
+
+
+def is_64(mapped: mmap.mmap, end: int) -> bool:
+    """Whether a zip64 locator stands before the end record."""
+    return end >= LOCATOR_64.size and mapped[end - LOCATOR_64.size : end - LOCATOR_64.size + 4] == b"PK\x06\x07"
+
+
+def directory_64(mapped: mmap.mmap, end: int) -> tuple[Any, ...]:
+    """What the zip64 end record says: where it stands, the two disks, the two counts, size and start."""
+    signature, disk, at, disks = unpacked(LOCATOR_64, mapped, end - LOCATOR_64.size)
+    if signature != b"PK\x06\x07" or disk or disks != 1:
+        raise ValueError("a zip whose size is said nowhere")
+    signature, length, *facts = unpacked(END_64, mapped, at)
+    if signature != b"PK\x06\x06" or at + 12 + length != end - LOCATOR_64.size:
+        raise ValueError("a zip64 whose end is not where it should be")
+    return (at, *facts)
+
+
+def entries(mapped: mmap.mmap, first: int, last: int, count: int) -> Iterator[tuple[str, int, Record]]:
+    """Each record of the directory: its name, where its local header stands, and its bytes."""
+    at = first
+    for _ in range(count):
+        fields = unpacked(CENTRAL_HEADER, mapped, at)
+        signature, flags, method, packed, size, name_size, extra_size, comment_size, disk, attributes, header = fields
+        name_at = at + CENTRAL_HEADER.size
+        extra_at = name_at + name_size
+        at = extra_at + extra_size + comment_size
+        if signature != b"PK\x01\x02" or at > last:
+            raise ValueError("a zip whose directory ends too early")
+        raw = mapped[name_at:extra_at]
+        name = raw.decode("utf-8" if flags & 0x800 else "cp437")
+        size, packed, header = widened(mapped[extra_at : extra_at + extra_size], [size, packed, header])
+        if flags & ENCRYPTED or disk:
+            raise ValueError("an encrypted zip, or one in several parts")
+        if method:
+            raise Packed(name)
+        if packed != size or stat.S_IFMT(attributes >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise ValueError(f"the record {legible(name)} is no plain file")
+        yield name, header, Record(data_start(mapped, header, raw), size)
+    if at != last:
+        raise ValueError("a zip with more in its directory than it counts")
+
+
+def widened(extra: bytes, fields: list[int]) -> list[int]:
+    """Sizes and place of a record, those that did not fit taken from the zip64 part of the extra field, in order."""
+    found = b""
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<HH", extra)
+        if kind == 1:
+            if found or length > len(extra) - 4:
+                raise ValueError("a zip with a strange zip64 field")
+            found = extra[4 : 4 + length]
+        extra = extra[4 + length :]
+    wide = []
+    for field in fields:
+        if field == FULL_32:
+            (field,) = struct.unpack_from("<Q", found)
+            found = found[8:]
+        wide.append(field)
+    return wide
+
+
+def data_start(mapped: mmap.mmap, header: int, name: bytes) -> int:
+    """Where the bytes of a record start, after its local header, which must be of the same name."""
+    signature, flags, method, name_size, extra_size = unpacked(LOCAL_HEADER, mapped, header)
+    name_at = header + LOCAL_HEADER.size
+    same = mapped[name_at : name_at + name_size] == name
+    if signature != ZIP_START or flags & ENCRYPTED or method or not same:
+        raise ValueError(f"the record {legible(name.decode('ascii', 'replace'))} is not where the zip says")
+    return name_at + name_size + extra_size
+
+
+def unpacked(layout: struct.Struct, mapped: mmap.mmap, at: int) -> tuple[Any, ...]:
+    """The fields that stand at a place of the file."""
+    if not 0 <= at <= len(mapped) - layout.size:
+        raise ValueError("a zip that points outside itself")
+    return layout.unpack_from(mapped, at)
+
+
+def check_name(name: str) -> None:
+    """Refuse names that lead out of a folder, or that two readers would read in two ways.
+
+    Raises:
+        ValueError: it is such a name.
+    """
+    steps = name.removesuffix("/").split("/")
+    climbs = any(step in ("", ".", "..") for step in steps) or "\\" in name or name[1:2] == ":"
+    # The first step is the name that the file once had, in any language.
+    if climbs or len(name) > LONGEST_NAME or any(unicodedata.category(letter) == "Cc" for letter in name):
+        raise ValueError(f"a zip with a record of the name {legible(name)!r}")

@@ -1,0 +1,1 @@
+"""Identify which VAE a set of named tensors holds: family, config, latent normalization, padding."""

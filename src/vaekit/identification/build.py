@@ -1,0 +1,66 @@
+"""An identified VAE -> the network with the file's own tensors in it."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from vaekit.catalog.entries import makers
+from vaekit.families import Config, assemble
+from vaekit.identification.identify import Identified
+from vaekit.vae import VAE, Origin
+
+
+def build(identified: Identified) -> VAE:
+    """The network with the file's own tensors, which are mapped from the file: no memory is used twice."""
+    return assembled(identified, read_native(identified))
+
+
+class Network:
+    """The network of one file, built when it is needed first, and kept for all that need it afterwards."""
+
+    def __init__(self) -> None:
+        self._vae: VAE | None = None
+        self._config: Config | None = None
+
+    def of(self, identified: Identified) -> VAE:
+        """The network as it is identified now; its tensors are those of the first call.
+
+        Args:
+            identified: always of the same file. Frame, latent space and config may be others than before, as long as
+                the tensors have the same names and shapes.
+        """
+        if self._vae is None:
+            self._vae = build(identified)
+        elif self._config != identified.config:
+            self._vae = assembled(identified, self._vae.state_dict())
+        self._config = identified.config
+        self._vae.normalization, self._vae.origin = identified.normalization, origin(identified)
+        return self._vae
+
+
+def assembled(identified: Identified, tensors: Mapping[str, Tensor]) -> VAE:
+    """The network on the meta device, then these tensors, by native names, in their places. None is copied."""
+    with torch.device("meta"):
+        vae = assemble(identified.family, identified.config, identified.halves, identified.normalization)
+    shapes = {key: tensor.shape for key, tensor in vae.state_dict().items()}
+    shaped = {key: tensor.reshape(shapes[key]) for key, tensor in tensors.items()}
+    vae.load_state_dict(shaped, strict=True, assign=True)
+    vae.origin = origin(identified)
+    return vae.eval()
+
+
+def origin(identified: Identified) -> Origin:
+    """What messages say of the VAE that was found."""
+    names = " or ".join(kind.name for kind in identified.kinds)
+    family = f"{identified.family.name!r} family"
+    return Origin(f"{names} ({family})" if names else f"of the {family}", makers)
+
+
+def read_native(identified: Identified) -> dict[str, Tensor]:
+    """The VAE's tensors under their native keys, in the file's shapes and dtype."""
+    tensors: dict[str, Tensor] = {}
+    for part in identified.parts:
+        read = part.file.read(part.names.values())
+        tensors |= {native: read[name] for native, name in part.names.items()}
+    return tensors

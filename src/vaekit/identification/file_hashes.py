@@ -1,0 +1,31 @@
+"""The SHA-256 of whole files, computed once."""
+
+import hashlib
+from pathlib import Path
+
+from vaekit.cache import keep, remembered, stamp
+from vaekit.errors import BadCheckpoint
+
+QUESTION = "sha256"
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file in hexadecimal digits; remembered until the file changes.
+
+    Raises:
+        BadCheckpoint: the file cannot be read.
+    """
+
+    def find() -> str:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    try:
+        return str(remembered(path, QUESTION, find))
+    except OSError as error:
+        raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.", "Expected a weights file.", "") from error
+
+
+def remember_sha256(path: Path, digest: str) -> None:
+    """Keep a hash that was computed while the file was written."""
+    keep({stamp(path, QUESTION): digest})

@@ -1,0 +1,91 @@
+"""Tensors that a naming scheme keeps as one: its templates name the parts, as in `qkv.conv.weight[0/3]`.
+
+Parts are equal, and stand one after another along the first axis. On reading, a file is presented as if it held the
+parts; on writing, the parts are joined again, to the last bit.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vaekit.families import Layout
+from vaekit.families.layout import PART
+from vaekit.formats.safetensors_writer import Piece
+from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a tensor in a file."""
+
+    whole: str
+    number: int
+    count: int
+
+
+def present_parts(file: TensorFile, layout: Layout) -> TensorFile:
+    """The file as this layout sees it: what it would keep as one tensor stands there in parts.
+
+    A tensor that cannot be cut so stays whole. A tensor is read once, however many of its parts are asked for.
+    """
+    counts = parts_in(file, layout)
+    if not counts:
+        return file
+    parts = {f"{key}[{i}/{count}]": Part(key, i, count) for key, count in counts.items() for i in range(count)}
+    whole = {key: spec for key, spec in file.specs.items() if key not in counts}
+    cut = {name: first_part(file.specs[part.whole], part.count) for name, part in parts.items()}
+
+    def read(names: Iterable[str]) -> dict[str, Tensor]:
+        asked = list(names)
+        held = file.read({parts[name].whole if name in parts else name for name in asked})
+        return {name: take(held[parts[name].whole], parts[name]) if name in parts else held[name] for name in asked}
+
+    def span(name: str) -> Span | None:
+        return None if name in parts else file.span(name)
+
+    return TensorFile(file.path, file.format, file.metadata, whole | cut, read, span, file.others)
+
+
+def parts_in(file: TensorFile, layout: Layout) -> dict[str, int]:
+    """The keys of a file that this layout sees as several tensors, and how many."""
+    found = {}
+    for key, spec in file.specs.items() if layout.fused else ():
+        count = next((count for pattern, count in layout.fused if pattern.fullmatch(key)), 0)
+        if count and spec.shape and spec.shape[0] % count == 0 and f"{key}[0/{count}]" not in file.specs:
+            found[key] = count
+    return found
+
+
+def first_part(spec: TensorSpec, count: int) -> TensorSpec:
+    return replace(spec, shape=(spec.shape[0] // count, *spec.shape[1:]))
+
+
+def take(whole: Tensor, part: Part) -> Tensor:
+    return whole.chunk(part.count)[part.number] if len(whole) else whole
+
+
+def join_parts(pieces: Iterable[Piece]) -> list[Piece]:
+    """Tensors on their way into a file as a layout keeps them: parts joined in the order of their numbers."""
+    joined: list[Piece] = []
+    numbered: dict[str, dict[int, Piece]] = {}
+    for piece in pieces:
+        match = PART.fullmatch(piece.name)
+        if match is None:
+            joined.append(piece)
+        else:
+            numbered.setdefault(match["whole"], {})[int(match["number"])] = piece
+    return joined + [one_of(whole, [parts[i] for i in sorted(parts)]) for whole, parts in numbered.items()]
+
+
+def one_of(name: str, parts: Sequence[Piece]) -> Piece:
+    """The tensor that several make up."""
+    shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
+    return Piece(name, shape, parts[0].dtype, lambda: torch.cat([part.tensor() for part in parts]))
+
+
+def whole_key(name: str) -> str:
+    """The key in the file for the name of a tensor or of a part of one."""
+    match = PART.fullmatch(name)
+    return match["whole"] if match else name

@@ -1,0 +1,96 @@
+"""The checkpoint around a VAE: which diffusion model it is tells the normalization that no VAE's shapes can tell.
+
+SD1's and SDXL's VAEs have the same shapes, and so have SD3's and FLUX.1's; their denoisers have not. The facts stand in
+`models.toml`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+from vaekit.catalog.entries import Kind, kinds
+from vaekit.catalog.tables import table
+from vaekit.formats.open import TensorSpec
+
+SIGN_LISTS = ("denoiser", "inputs", "text", "unless")
+"""The keys of a table entry that hold signs, in the order of `Model`."""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A tensor that tells one model from others."""
+
+    key: str
+    columns: tuple[int, ...] = ()
+    """The sizes that its second axis may have; empty where the name alone is enough."""
+
+    def is_in(self, specs: Mapping[str, TensorSpec]) -> bool:
+        """Whether a tensor of this name and size is among these, behind any prefix."""
+        return any(self.allows(spec) for spec in self.matches(specs))
+
+    def is_contradicted(self, specs: Mapping[str, TensorSpec]) -> bool:
+        """Whether a tensor of this name has another size. Packed 4-bit weights have no columns to compare."""
+        return any(spec.dtype.is_floating_point and not self.allows(spec) for spec in self.matches(specs))
+
+    def allows(self, spec: TensorSpec) -> bool:
+        """Whether a tensor has one of the sizes."""
+        return not self.columns or spec.shape[1:2] in [(size,) for size in self.columns]
+
+    def matches(self, specs: Mapping[str, TensorSpec]) -> Iterator[TensorSpec]:
+        """The tensors of this name, behind any prefix."""
+        inside = "." + self.key
+        return (spec for key, spec in specs.items() if key.startswith(self.key) or inside in key)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A diffusion model whose checkpoints bring a VAE along."""
+
+    name: str
+    kind: str
+    """The name of its latent space."""
+    vae: str
+    """The prefix of the VAE in its checkpoints."""
+    denoiser: tuple[Sign, ...]
+    inputs: tuple[Sign, ...]
+    """The first layers of the denoiser: where one is present, it has one of the listed input sizes."""
+    text: tuple[Sign, ...]
+    unless: tuple[Sign, ...]
+
+    @property
+    def latent_space(self) -> Kind | None:
+        """The latent space, if the table of kinds has it."""
+        return next((kind for kind in kinds() if kind.name == self.kind), None)
+
+
+@cache
+def models() -> tuple[Model, ...]:
+    """Every model in the table."""
+    return tuple(
+        Model(entry["name"], entry["kind"], entry["vae"], *(_signs(entry, name) for name in SIGN_LISTS))
+        for entry in table("models.toml")["model"]
+    )
+
+
+def _signs(entry: Mapping[str, Any], name: str) -> tuple[Sign, ...]:
+    return tuple(Sign(sign["key"], tuple(sign.get("columns", ()))) for sign in entry.get(name, ()))
+
+
+def model_around(specs: Mapping[str, TensorSpec]) -> Model | None:
+    """The model that a checkpoint with these tensors is of; None where nothing tells, or two signs disagree.
+
+    The denoiser is asked first: it is what takes the latents. Text encoders get exchanged, and are shared by models.
+    """
+    candidates = [model for model in models() if not is_excluded(model, specs)]
+    for signs in (attrgetter("denoiser"), attrgetter("text")):
+        found = [model for model in candidates if any(sign.is_in(specs) for sign in signs(model))]
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def is_excluded(model: Model, specs: Mapping[str, TensorSpec]) -> bool:
+    """Whether a checkpoint with these tensors cannot be of this model."""
+    return any(sign.is_in(specs) for sign in model.unless) or any(sign.is_contradicted(specs) for sign in model.inputs)

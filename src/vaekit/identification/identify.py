@@ -1,0 +1,175 @@
+"""What VAE is in this file or folder: family, layout, config and normalization, from keys, shapes and metadata.
+
+Nothing is read here but headers, and the few numbers of a normalization that stands in the file as tensors. `load` and
+`inspect` both start from the answer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vaekit.catalog.entries import Kind, matching_kinds
+from vaekit.errors import UnknownVAE, WrongTensors, shorten
+from vaekit.families import HALVES, Config, Family, blueprint, family_of
+from vaekit.families.convolutional import told_padding
+from vaekit.formats.open import check_readable
+from vaekit.identification.host_model import Model, model_around
+from vaekit.identification.key_signatures import not_runnable
+from vaekit.identification.locate import Found, check_one_vae, gather, locate
+from vaekit.identification.metadata import read_config
+from vaekit.identification.normalization import find_normalization, read_edm_normalization, read_statistics
+from vaekit.normalization import LatentNormalization
+
+
+@dataclass(frozen=True)
+class Identified:
+    """A VAE in a file or folder, known but not loaded."""
+
+    path: Path
+    family: Family
+    config: Config
+    parts: tuple[Found, ...]
+    kinds: tuple[Kind, ...]
+    normalization: LatentNormalization | None
+    normalization_source: str
+    """How the normalization is known, or why it is not; a phrase."""
+    around: Model | None = None
+    """The diffusion model whose whole checkpoint this is, as far as its tensors tell."""
+    padding_source: str = ""
+    """How the padding of its convolutions is known; empty where nobody told it, or where there is none to know."""
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        """Which of "encoder" and "decoder" are there."""
+        return tuple(
+            half for half in HALVES if any(key.startswith(half + ".") for part in self.parts for key in part.names)
+        )
+
+    @property
+    def layout(self) -> str:
+        """The name of the naming scheme; "tiny" for the two separate halves of one VAE."""
+        names = sorted({part.layout.name for part in self.parts})
+        return "tiny" if names == ["tiny-decoder", "tiny-encoder"] else " and ".join(names)
+
+
+def identify(path: Path) -> Identified:
+    """Say which VAE is at `path`: a weights file, a diffusers folder, or a folder with one VAE in one or two files.
+
+    Raises:
+        NotFound: nothing is there.
+        BadCheckpoint: a file is damaged, hostile or no weights file.
+        UnknownVAE: no VAE that vaekit knows is inside.
+        NotRunnable: a VAE is inside that vaekit recognises and cannot run.
+        WrongTensors: tensors are missing, left over or misshapen.
+    """
+    files, settings = gather(path)
+    return identify_parts(path, tuple(locate(file) for file in files), settings)
+
+
+def identify_parts(path: Path, parts: tuple[Found, ...], settings: Mapping[str, Any]) -> Identified:
+    """Identify a VAE from files that are open and tensors that are located.
+
+    Args:
+        path: what the user gave: the file, or the folder of the files.
+        parts: one file, or one for each half.
+        settings: of a diffusers `config.json`; empty where there is none.
+
+    Raises:
+        NotFound, BadCheckpoint, UnknownVAE, NotRunnable, WrongTensors: see `identify`.
+    """
+    check_one_vae(path, parts)
+    for part in parts:
+        check_readable(part.file, (*part.names.values(), *part.statistics.values()))
+    metadata = parts[0].file.metadata
+    shapes = {native: part.spec(native).shape for part in parts for native in part.names}
+    family = family_of(parts[0].layout.family)
+    words = read_config(metadata)
+    config = family.from_words(words) if family.from_words else family.detect(shapes)
+    if config is None or config.blocks > len(shapes):
+        raise not_runnable(parts[0].file) or UnknownVAE(
+            f"{path} has the keys of a {family.name!r} autoencoder but not its structure.",
+            "Expected one of the models in the README's table.",
+            "If this is a VAE that others can run, please report its key names and shapes.",
+        )
+    told = parts[0].layout.tells | words
+    config = family.complete(config, told, settings)
+    statistics = read_statistics(path, parts, config.latent_channels, settings)
+    edm = read_edm_normalization(path, parts, config.latent_channels)
+    around = model_around(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
+    normalization = find_normalization(family, config, metadata, settings, statistics, edm, around)
+    identified = Identified(path, family, config, parts, *normalization, around, padding_source(metadata, settings))
+    check_tensors(identified)
+    return identified
+
+
+def padding_source(metadata: Mapping[str, str], settings: Mapping[str, Any]) -> str:
+    """Where a file tells the padding of its convolutions, if it does."""
+    if told_padding(read_config(metadata), {}):
+        return "the file's metadata"
+    return "config.json" if told_padding({}, settings) else ""
+
+
+def check_tensors(identified: Identified) -> None:
+    """Compare every tensor with the network that the config describes.
+
+    Raises:
+        WrongTensors: some are missing, left over or misshapen; all are listed, by the file's own names.
+    """
+    wanted = blueprint(identified.family.name, identified.config, identified.halves)
+    expected = {key: tensor.shape for key, tensor in wanted.items()}
+    counters = {key for key, tensor in wanted.items() if tensor.counts}
+    present = {native: part for part in identified.parts for native in part.names}
+    problems = {
+        "missing": [name_in_file(identified, key) for key in expected.keys() - present.keys()],
+        "left over": [part.names[key] for key, part in present.items() if key not in expected],
+        "misshapen": [
+            f"{part.names[key]} {list(part.spec(key).shape)} instead of {list(expected[key])}"
+            for key, part in present.items()
+            if key in expected and not same_shape(part.spec(key).shape, expected[key])
+        ],
+        "not of floating point": [
+            part.names[key]
+            for key, part in present.items()
+            if key not in counters and not part.spec(key).dtype.is_floating_point
+        ],
+    }
+    told = "; ".join(f"{len(keys)} {what}: {shorten(sorted(keys))}" for what, keys in problems.items() if keys)
+    if told:
+        raise WrongTensors(
+            f"{identified.path} is a {identified.family.name!r} autoencoder in the {identified.layout} layout, "
+            f"but not a whole one ({told}).{halves_of_two(identified)}",
+            f"Expected {len(expected)} tensors of the shapes that the others imply.",
+            "Fetch the file again from its source; vaekit never fills gaps with random weights.",
+        )
+
+
+def halves_of_two(identified: Identified) -> str:
+    """A sentence that names both VAEs, where an encoder and a decoder of two kinds lie in one folder."""
+    if len(identified.parts) < 2:
+        return ""
+    family, told = identified.family, []
+    for part in identified.parts:
+        config = family.detect({key: part.spec(key).shape for key in part.names})
+        kinds = " or ".join(kind.name for kind in matching_kinds(family.name, config)) if config else ""
+        channels = f"{config.latent_channels} latent channels" if config else "a structure of its own"
+        told.append(f"{part.file.path.name} is half of {kinds or f'a {family.name!r} VAE'}, with {channels}")
+    return f" {'; '.join(told)}." if len({said.split(" is ", 1)[1] for said in told}) > 1 else ""
+
+
+def name_in_file(identified: Identified, native: str) -> str:
+    """The name that a missing tensor would have."""
+    half = native.split(".")[0]
+    holds_half = (part for part in identified.parts if any(key.startswith(half + ".") for key in part.names))
+    part = next(holds_half, identified.parts[0])
+    return part.foreign(native)
+
+
+def same_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    """Equal up to ones, which change no order of the numbers: some layouts store a 1x1 convolution as a matrix, or one
+    over pictures with a single slice in time."""
+    return without_ones(found) == without_ones(expected)
+
+
+def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)

@@ -1,0 +1,176 @@
+"""Which files make up a VAE, and where its tensors stand in them: the naming scheme and the prefix."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, legible, shorten
+from vaekit.families import LAYOUTS, PARTS, Layout, family_of
+from vaekit.families.normalization import STATISTICS
+from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
+from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, is_there
+from vaekit.identification.fused_tensors import present_parts
+from vaekit.identification.key_signatures import no_vae, not_runnable
+from vaekit.identification.metadata import read_family
+
+FEWEST_KEYS = 8
+"""A scheme that explains fewer keys than this is a coincidence."""
+TRAINING_LEFTOVERS = ("loss.", "model_ema.")
+"""Keys that training code leaves beside the weights of an autoencoder: dropped, and counted as ignored."""
+EDM_MEAN, EDM_STD = "edm_mean", "edm_std"
+"""Tensors beside the weights that tell Playground 2.5's normalization; see `edm_frame.py`."""
+OUTSIDE_NETS = frozenset(native for native, _ in STATISTICS)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the tensors of a VAE, or of one half, stand in one file."""
+
+    file: TensorFile
+    """As the layout sees it: tensors that it keeps as one stand there in parts, see `fused.py`."""
+    layout: Layout
+    prefix: str
+    names: Mapping[str, str]
+    """Native key -> key in the file, for the weights."""
+    statistics: Mapping[str, str]
+    """Native key -> key in the file, for tensors of the normalization, which belong to no net; see `statistics.py`."""
+    ignored: int
+    """Tensors of the file that do not belong to the VAE."""
+
+    def spec(self, native: str) -> TensorSpec:
+        return self.file.specs[self.names[native]]
+
+    def foreign(self, native: str) -> str:
+        """What the file would call a native key, whether it has it or not."""
+        levels = self.layout.native_levels(self.names)
+        return self.prefix + (self.layout.from_native(native, levels) or native)
+
+
+def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
+    """The weights files that make up the VAE at `path`, and the settings of a diffusers `config.json`."""
+    if not is_there(path):
+        raise NotFound(
+            f"There is no file or folder {legible(str(path))}.", "", "Check the path, or give the name of a known VAE."
+        )
+    if not path.is_dir():
+        return [open_tensors(path)], {}
+    folder = path / "vae" if (path / "vae" / "config.json").is_file() else path
+    settings = read_settings(folder / "config.json")
+    weights = sorted(file for file in folder.iterdir() if file.suffix.lower() in WEIGHTS_ENDINGS and file.is_file())
+    if settings:
+        weights = sorted(weights, key=diffusers_preference)[:1]
+    if not 1 <= len(weights) <= 2:
+        listing = ", ".join(file.name for file in weights[:8]) or "no weights file"
+        raise NotFound(
+            f"The folder {path} holds {len(weights)} weights files ({listing}).",
+            "Expected a diffusers folder, one weights file, or the encoder and the decoder of one VAE.",
+            "Name the file that you mean.",
+        )
+    return [open_tensors(file) for file in weights], settings
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """A diffusers `config.json`; empty where there is none."""
+    if not path.is_file():
+        return {}
+    try:
+        settings = json.loads(path.read_text("utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise BadCheckpoint(
+            f"{path} is not readable JSON ({error}).", "Expected a diffusers config.", "Fetch it again."
+        ) from error
+    return settings if isinstance(settings, dict) else {}
+
+
+def locate(file: TensorFile) -> Found:
+    """Find the VAE's tensors in a file: the scheme and prefix that explain the most keys.
+
+    Of schemes that explain as many, the first one whose family knows the shapes as well.
+
+    Raises:
+        UnknownVAE: none explains enough.
+        NotRunnable: it is a VAE that vaekit recognises and cannot run.
+        WrongTensors: the one that explains the most leaves some unexplained.
+    """
+    if read_family(file.metadata) == PARTS.name:
+        found, strangers = found_in(file, PARTS.layouts[0], "")
+        if strangers:
+            raise leftover_error(file, found.layout, strangers)
+        return found
+    counted = [
+        ((count, -len(prefix)), layout, prefix, seen)
+        for layout in LAYOUTS
+        for seen in (present_parts(file, layout),)
+        for prefix, count in layout.prefixes(seen.specs).items()
+        if count >= FEWEST_KEYS
+    ]
+    if not counted:
+        raise no_vae_error(file)
+    most = max(rank for rank, *_ in counted)
+    tied = [found_in(seen, layout, prefix) for rank, layout, prefix, seen in counted if rank == most]
+    found, strangers = next((each for each in tied if knows_shapes(each[0])), tied[0])
+    if strangers:
+        raise not_runnable(file) or leftover_error(file, found.layout, strangers)
+    return found
+
+
+def found_in(file: TensorFile, layout: Layout, prefix: str) -> tuple[Found, list[str]]:
+    """The VAE's tensors under one scheme and prefix, and the keys behind this prefix that the scheme does not know."""
+    inside = {key: key.removeprefix(prefix) for key in file.specs if key.startswith(prefix)}
+    levels = layout.levels(inside.values())
+    names: dict[str, str] = {}
+    statistics: dict[str, str] = {}
+    strangers = []
+    for key, bare in inside.items():
+        native = layout.to_native(bare, levels)
+        held = statistics if native in OUTSIDE_NETS else names
+        if native is not None and native not in held:
+            held[native] = key
+        elif not bare.startswith(TRAINING_LEFTOVERS + layout.idle) and key not in (EDM_MEAN, EDM_STD):
+            strangers.append(key)
+    ignored = len(file.specs) - len(names) - len(statistics)
+    return Found(file, layout, prefix, names, statistics, ignored), strangers
+
+
+def knows_shapes(found: Found) -> bool:
+    """Whether the family of a scheme can tell a configuration from what stands there."""
+    return family_of(found.layout.family).detect({key: found.spec(key).shape for key in found.names}) is not None
+
+
+def no_vae_error(file: TensorFile) -> UnknownVAE:
+    """The error for a file in which no family has enough keys: it calls what is there by its name."""
+    return (
+        not_runnable(file)
+        or no_vae(file)
+        or UnknownVAE(
+            f"There is no VAE in {file.path}: its {len(file.specs):,} tensors ({shorten(file.specs)}) belong to no "
+            "family that vaekit knows.",
+            "Expected the tensors of an autoencoder, under any of the known naming schemes.",
+            "Give the VAE's own file, or a checkpoint that includes one.",
+        )
+    )
+
+
+def leftover_error(file: TensorFile, layout: Layout, strangers: list[str]) -> WrongTensors:
+    return WrongTensors(
+        f"{file.path} looks like a {layout.family!r} autoencoder in the {layout.name} layout, with "
+        f"{len(strangers)} tensors too many: {shorten(strangers)}.",
+        "Expected the tensors of one autoencoder and nothing else beside them.",
+        "If this is a newer kind of VAE, please report it; a partial load would give wrong pictures.",
+    )
+
+
+def check_one_vae(path: Path, parts: tuple[Found, ...]) -> None:
+    """Refuse a folder whose files are two VAEs rather than two halves of one."""
+    if len({part.layout.family for part in parts}) > 1 or (
+        len(parts) == 2 and parts[0].names.keys() & parts[1].names.keys()
+    ):
+        names = " and ".join(part.file.path.name for part in parts)
+        families = " and ".join(f"{part.layout.family!r}" for part in parts)
+        raise NotFound(
+            f"The folder {path} holds two VAEs, {names} (of the families {families}).",
+            "Expected one VAE, in one file or in an encoder and a decoder file.",
+            "Name the file that you mean.",
+        )

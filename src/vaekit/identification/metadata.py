@@ -1,0 +1,81 @@
+"""What vaekit writes into the metadata of a safetensors file beside the tensors, and reads back.
+
+Weights cannot tell the number of norm groups or the normalization; a file that vaekit wrote says both. All of it is
+optional: a file without it is read by its shapes alone.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from vaekit.families import Config
+from vaekit.families.kl.net import ZEROS
+from vaekit.normalization import LatentNormalization
+
+VERSION = "2"
+NORMALIZATION, NORMALIZATION_V1 = "vaekit.normalization", "vaekit.frame"
+"""The key of the normalization, and what it was called in version 1, which is still read."""
+UNKNOWN = "null"
+"""A normalization that is unknown. Without an entry, the shapes of the weights might be taken to imply one."""
+
+
+def describe(
+    family: str, config: Config, normalization: LatentNormalization | None, padding_known: bool = True
+) -> dict[str, str]:
+    """Metadata for a file with these weights.
+
+    Args:
+        padding_known: whether a padding of zeros is more than what every VAE has that nobody looked at; written down,
+            it is taken for a fact by whoever reads the file next.
+    """
+    return {
+        "format": "pt",
+        "vaekit.version": VERSION,
+        "vaekit.family": family,
+        "vaekit.config": json.dumps(told_config(config, padding_known)),
+        NORMALIZATION: normalization_text(normalization),
+    }
+
+
+def told_config(config: Config, padding_known: bool) -> dict[str, Any]:
+    """The fields of a config that are known."""
+    fields = dataclasses.asdict(config)
+    return {name: value for name, value in fields.items() if padding_known or (name, value) != ("padding", ZEROS)}
+
+
+def normalization_text(normalization: LatentNormalization | None) -> str:
+    """A normalization as JSON."""
+    return UNKNOWN if normalization is None else json.dumps(normalization.as_json())
+
+
+def read_normalization(metadata: Mapping[str, str]) -> LatentNormalization | None:
+    """The normalization in the metadata; None where there is none that makes sense."""
+    return LatentNormalization.from_json(_json_object(_normalization_entry(metadata)))
+
+
+def says_unknown(metadata: Mapping[str, str]) -> bool:
+    """Whether the metadata states that the normalization was unknown when the file was written."""
+    return _normalization_entry(metadata) == UNKNOWN
+
+
+def _normalization_entry(metadata: Mapping[str, str]) -> str | None:
+    return metadata.get(NORMALIZATION, metadata.get(NORMALIZATION_V1))
+
+
+def read_family(metadata: Mapping[str, str]) -> str | None:
+    """The family that the metadata tells. Only a family that shapes do not tell is believed so."""
+    return metadata.get("vaekit.family")
+
+
+def read_config(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What the metadata tells of the config: things that weights do not tell; empty where it tells nothing."""
+    return _json_object(metadata.get("vaekit.config"))
+
+
+def _json_object(text: str | None) -> dict[str, Any]:
+    try:
+        entry = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return entry if isinstance(entry, dict) else {}

@@ -1,0 +1,251 @@
+"""Which known latent space a VAE has, measured: for shape twins that nothing in the file tells apart.
+
+Pictures made by code go through the encoder. Three things of the raw latents are compared with what is known of the
+kinds that the shapes allow: mean m_c and standard deviation s_c of each channel, and how well the kind's own linear map
+from latents to colours (the one behind fast previews) predicts the colours of the pictures, as a correlation r. For a
+kind with statistics mu_c, sigma_c over photographs:
+
+    m_c ~ e^u N(mu_c, (0.5 sigma_c)^2)    ln s_c ~ N(ln sigma_c + u, 0.18^2)    u ~ N(0, 0.2^2), shared by all channels
+    r ~ N(0.7, 0.25^2), where for any other latent space r ~ N(0, 0.3^2)
+
+Two alternatives keep the answer honest: a relative of a kind, with its colours and the pattern of its statistics but
+any scale (u ~ N(0, 1)), and a stranger, with any statistics. Bayes' rule makes chances of it.
+The spreads are how far statistics differ between sets of photographs, measured; docs/measuring.md has the numbers, a
+table of what comes out, and the limits.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from vaekit.catalog.entries import Kind
+from vaekit.distributions import DiagonalGaussian, Posterior
+from vaekit.distributions.base import map_tensors
+from vaekit.errors import BadPicture
+from vaekit.shapes import Images
+from vaekit.testcards.dead_leaves import dead_leaves
+from vaekit.vae import VAE
+
+PICTURES, SIDE, SEED = 8, 128, 0
+"""As good as four pictures of 256x256 in half the time; see docs/measuring.md."""
+EXACT_CHANCE, RELATIVE_CHANCE, STRANGER_CHANCE = 0.75, 0.15, 0.1
+"""Before looking: one of the candidates (all alike), a relative of one, a space that nobody knows. Assumptions."""
+ENOUGH = 0.8
+"""From this confidence on the nearest kind is the answer; below it, the answer is that it is unknown."""
+MEAN_SPREAD, OWN_SPREAD, COMMON_SPREAD, ANY_SCALE = 0.5, 0.18, 0.2, 1.0
+VAGUE_OWN_SPREAD, VAGUE_COMMON_SPREAD, VAGUE_OFFSET, ANY_VAGUE_SCALE = 0.4, 0.3, -0.1, 2.0
+"""For a kind of which only scale and shift are known: its channels differ from each other by this much, and their
+geometric mean is a little below the pooled deviation that 1 / scale stands for."""
+COLOUR_MATCH, COLOUR_SPREAD, COLOUR_CHANCE_SPREAD = 0.7, 0.25, 0.3
+
+
+@dataclass(frozen=True)
+class MeasuredLatents:
+    """What an encoder makes of the built-in pictures: raw latents, sampled."""
+
+    mean: tuple[float, ...]
+    """Of each channel."""
+    std: tuple[float, ...]
+    """Of each channel: the spread of the posterior's mean, and what sampling adds to it."""
+    covariance: tuple[tuple[float, ...], ...] = ()
+    """Of the posterior's mean and of red, green and blue at the same place: (z + 3) x (z + 3). Empty: not measured."""
+
+    @property
+    def pooled_std(self) -> float:
+        """Of all numbers of all channels together: what LDM's scale is one over."""
+        mean, std = torch.tensor(self.mean).double(), torch.tensor(self.std).double()
+        return (std.square().mean() + mean.var(correction=0)).sqrt().item()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which kind was measured, or that it is none."""
+
+    kind: Kind | None
+    """The nearest one, where the confidence is enough."""
+    confidence: float
+    """The chance that the latents are those of the nearest kind, in its scale, where before looking all candidates
+    together had one of 0.75, relatives of theirs 0.15 and strangers 0.1. 0 where there was nothing to compare."""
+    words: str
+    """For a person."""
+
+
+@torch.no_grad()
+def measure_latents(vae: VAE) -> MeasuredLatents:
+    """Encode the built-in pictures on the CPU in fp32; the VAE is left as it is.
+
+    Raises:
+        HalfMissing: the VAE has no encoder.
+        BadPicture: it takes pictures of other channels than one or three.
+    """
+    exact = ready_to_measure(vae)
+    pictures = pictures_for(vae)
+    encoded = [exact.encode(picture[None]) for picture in pictures]
+    return latents_measured(map_tensors(torch.cat, *encoded), pictures)
+
+
+def latents_measured(posterior: Posterior, pictures: Images) -> MeasuredLatents:
+    """The statistics of what an encoder made of pictures; of RGBA pictures the colours count.
+
+    Args:
+        posterior: of raw latents (n, z, i, j).
+        pictures: (n, c, h, w).
+    """
+    means = posterior.mean.double()
+    colours = F.adaptive_avg_pool2d(pictures[:, :3].double(), (means.shape[2], means.shape[3])).expand(-1, 3, -1, -1)
+    values = torch.cat([means, colours], dim=1).transpose(0, 1).flatten(1)
+    covariance = values.cov()
+    variance = covariance.diagonal()[: means.shape[1]]
+    if isinstance(posterior, DiagonalGaussian):
+        variance = variance + posterior.std.double().square().mean(dim=(0, 2, 3))
+    return MeasuredLatents(
+        mean=tuple(values.mean(dim=1)[: means.shape[1]].tolist()),
+        std=tuple(variance.sqrt().tolist()),
+        covariance=tuple(map(tuple, covariance.tolist())),
+    )
+
+
+def pictures_for(vae: VAE) -> Images:
+    """The built-in pictures, in a size and with the channels that the VAE takes.
+
+    Raises:
+        BadPicture: it takes neither grey nor coloured pictures.
+    """
+    channels, factor = getattr(vae.config, "image_channels", 3), getattr(vae.config, "factor", 1)
+    if channels not in (1, 3):
+        raise BadPicture(
+            f"This VAE takes pictures of {channels} channels.",
+            "There are built-in pictures for one channel and for three.",
+            "Its latents cannot be measured; tell the normalization instead.",
+        )
+    side = factor * math.ceil(SIDE / factor)
+    coloured = dead_leaves(PICTURES, (side, side), Generator().manual_seed(SEED))
+    return coloured if channels == 3 else coloured.mean(dim=1, keepdim=True)
+
+
+def ready_to_measure(vae: VAE) -> VAE:
+    """The VAE on the CPU, in fp32 and in evaluation mode; the same object where it is so already."""
+    weights = [*vae.parameters(), *vae.buffers()]
+    if not vae.training and all(w.device.type == "cpu" and w.dtype in (torch.float32, torch.int64) for w in weights):
+        return vae
+    return copy.deepcopy(vae).to("cpu", torch.float32).eval()
+
+
+def nearest_kind(measured: MeasuredLatents, candidates: Sequence[Kind]) -> Verdict:
+    """The candidate whose latents look like the measured ones, with a confidence; never a silent default.
+
+    Candidates that share the weights of another (`same_weights_as`) cannot be measured and are left out; so are those
+    of which neither statistics nor a normalization are known.
+    """
+    if not all(math.isfinite(value) for value in (*measured.mean, *measured.std)):
+        return Verdict(None, 0.0, "unknown: the latents are not finite")
+    if not min(measured.std) > 0:
+        return Verdict(None, 0.0, "unknown: some latent channels are the same everywhere")
+    told = f"unknown, measured scale 1/std = {1 / measured.pooled_std:.2g}"
+    kinds = [kind for kind in candidates if not kind.same_weights_as and is_comparable(kind, measured)]
+    if not kinds:
+        return Verdict(None, 0.0, told)
+    exact = [log_density(measured, kind) + log_colour_odds(measured, kind) for kind in kinds]
+    relatives = [log_density(measured, kind, any_scale=True) + log_colour_odds(measured, kind) for kind in kinds]
+    before = [EXACT_CHANCE / len(kinds)] * len(kinds) + [RELATIVE_CHANCE / len(kinds)] * len(kinds) + [STRANGER_CHANCE]
+    evidence = torch.tensor([*exact, *relatives, log_density(measured, None)], dtype=torch.float64)
+    chances = (evidence + torch.tensor(before, dtype=torch.float64).log()).softmax(dim=0).tolist()
+    confidence, nearest = max(zip(chances[: len(kinds)], kinds, strict=True), key=lambda each: each[0])
+    if confidence >= ENOUGH:
+        known = f"std {measured.pooled_std:.2g}, nearest {nearest.name}{nominal(nearest)}"
+        return Verdict(nearest, confidence, f"measured: {known}, confidence {min(confidence, 0.99):.2f}")
+    likeness, relative = max(zip(chances[len(kinds) : -1], kinds, strict=True), key=lambda each: each[0])
+    if likeness > max(confidence, chances[-1]):
+        ratio = measured.pooled_std / expected_std(relative)
+        return Verdict(None, confidence, f"{told}: like {relative.name}, at {ratio:.2g} times its std")
+    return Verdict(None, confidence, f"{told} (nearest {nearest.name}, confidence {confidence:.2f})")
+
+
+def nominal(kind: Kind) -> str:
+    """The scale of a kind that has one number for all channels, as a fraction."""
+    if kind.normalization is None or len(kind.normalization.scale) > 1:
+        return ""
+    return f" ({kind.normalization.scale[0]:g} = 1/{1 / kind.normalization.scale[0]:.3g})"
+
+
+def is_comparable(kind: Kind, measured: MeasuredLatents) -> bool:
+    """Whether it is known how the latents of a kind should look, for as many channels as were measured."""
+    if kind.latents is not None:
+        return len(kind.latents.mean) == len(kind.latents.std) == len(measured.mean)
+    return (
+        kind.normalization is not None
+        and kind.normalization.patch == 1
+        and len(kind.normalization.scale) == len(kind.normalization.shift) == 1
+    )
+
+
+def expected_std(kind: Kind) -> float:
+    """The pooled deviation of a comparable kind: over photographs where that is known, else what its scale implies."""
+    if kind.latents is not None:
+        return MeasuredLatents(kind.latents.mean, kind.latents.std).pooled_std
+    assert kind.normalization is not None
+    return 1 / abs(kind.normalization.scale[0])
+
+
+def log_density(measured: MeasuredLatents, kind: Kind | None, any_scale: bool = False) -> float:
+    """ln p(means and log-deviations | kind), or | a relative of it with any scale, or | a stranger for None."""
+    mean, std = torch.tensor(measured.mean).double(), torch.tensor(measured.std).double()
+    deviation = std.log()
+    if kind is not None and kind.latents is not None:
+        expected, typical = torch.tensor(kind.latents.mean).double(), torch.tensor(kind.latents.std).double()
+        away = deviation - typical.log()
+        ratio, common = away.mean().exp(), ANY_SCALE if any_scale else COMMON_SPREAD
+        return normal(mean - ratio * expected, MEAN_SPREAD * ratio * typical) + shared(away, OWN_SPREAD, common)
+    size = deviation.mean().exp().expand_as(mean)
+    if kind is not None and kind.normalization is not None and not any_scale:
+        away = deviation + math.log(abs(kind.normalization.scale[0])) - VAGUE_OFFSET
+        return normal(mean - kind.normalization.shift[0], size) + shared(away, VAGUE_OWN_SPREAD, VAGUE_COMMON_SPREAD)
+    return normal(mean, size) + shared(deviation, VAGUE_OWN_SPREAD, ANY_VAGUE_SCALE)
+
+
+def log_colour_odds(measured: MeasuredLatents, kind: Kind) -> float:
+    """ln p(r | kind) - ln p(r | any other) for the correlation r between pictures and what the kind's map predicts."""
+    r = colour_agreement(measured, kind)
+    if r is None:
+        return 0.0
+    match = torch.tensor([r - COLOUR_MATCH]), torch.tensor([COLOUR_SPREAD])
+    return normal(*match) - normal(torch.tensor([r]), torch.tensor([COLOUR_CHANCE_SPREAD]))
+
+
+def colour_agreement(measured: MeasuredLatents, kind: Kind) -> float | None:
+    """The correlation, in -1..1, of the pictures' chroma with the chroma that a kind's map makes of the latents.
+
+    Chroma is a colour less its mean over red, green and blue: almost every latent space has a channel for brightness,
+    but where colour goes is its own. None where either is not known.
+    """
+    if kind.colours is None or len(kind.colours) + 3 != len(measured.covariance):
+        return None
+    covariance = torch.tensor(measured.covariance).double()
+    chroma = torch.eye(3).double() - 1 / 3
+    predict = torch.cat([torch.tensor(kind.colours).double() @ chroma, torch.zeros(3, 3).double()])
+    see = torch.cat([torch.zeros(len(kind.colours), 3).double(), chroma])
+    together, predicted, seen = (
+        (a.T @ covariance @ b).trace() for a, b in ((predict, see), (predict, predict), (see, see))
+    )
+    return (together / (predicted * seen).sqrt()).item() if predicted > 0 and seen > 0 else None
+
+
+def normal(away: Tensor, spread: Tensor) -> float:
+    """The log-density of independent normal numbers."""
+    return (-0.5 * (away / spread).square() - spread.log() - 0.5 * math.log(2 * math.pi)).sum().item()
+
+
+def shared(away: Tensor, own: float, common: float) -> float:
+    """The log-density of normal numbers that have a spread of their own each, and one more that they all share.
+
+    Their covariance is own^2 I + common^2 11'; its eigenvalue along the mean is own^2 + n common^2, else own^2.
+    """
+    count = len(away)
+    along, across = own**2 + count * common**2, own**2
+    squared = count * away.mean().square() / along + (away - away.mean()).square().sum() / across
+    return -0.5 * (squared.item() + math.log(along) + (count - 1) * math.log(across) + count * math.log(2 * math.pi))

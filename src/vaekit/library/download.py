@@ -1,0 +1,254 @@
+"""`get`: a known VAE, or one of a repository on the Hub, into a models folder; checked before it gets its name."""
+
+import dataclasses
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path, PurePosixPath
+
+from vaekit.atomic import cannot_write, resumed_file, whole_file
+from vaekit.catalog.entries import Card, CardFile
+from vaekit.catalog.tables import packaged
+from vaekit.errors import CannotFetch, CannotWrite, WrongHash
+from vaekit.formats.paths import is_there
+from vaekit.identification.file_hashes import remember_sha256, sha256_of
+from vaekit.library.folders import class_in, folder_for_new, is_autoencoder, models_folders, scan_all
+from vaekit.library.hub import Address, Progress, RemoteFile, look_up, receive
+from vaekit.library.known_vaes import cached_by_the_hub, find_among
+from vaekit.library.query import Wanted, wanted
+from vaekit.user_dirs import cache_folder
+
+DOWNLOADED, LINKED, COPIED = "downloaded", "linked from the Hub's cache", "copied from the Hub's cache"
+THERE, PACKAGED = "was there already", "is inside the package"
+
+
+@dataclass(frozen=True)
+class Gotten:
+    """A VAE that is at hand now."""
+
+    name: str
+    """What `--vae` and `load` take."""
+    path: Path
+    sha256: str
+    """Of the file; of a diffusers folder, that of its weights."""
+    bytes: int
+    verified: bool
+    """Whether the hash is one that several sources agree on, or that the caller gave."""
+    how: str
+    """Whether it was fetched now, and from where."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of the hash."""
+
+
+@dataclass(frozen=True)
+class _Order:
+    """One file on its way."""
+
+    address: Address
+    target: Path
+    expected: str
+    """The hash that it must have; empty where nobody knows it."""
+
+
+def quiet(_done: int, _total: int) -> None:
+    """No progress is shown."""
+
+
+def get(
+    what: str,
+    models: Sequence[Path] | None = None,
+    name: str = "",
+    sha256: str = "",
+    progress: Progress = quiet,
+) -> Gotten:
+    """Fetch a VAE into the first models folder that can be written, unless it is there.
+
+    The file gets its name when it is whole and has the right hash; until then it is hidden, and the next call goes on
+    with it. A file in the Hub's own cache is linked, not fetched again.
+
+    Args:
+        what: the name of a card; "owner/name", "owner/name/file" or an address of a file on the Hub.
+        models: the models folders; see `models_folders` for where they are when this is None.
+        name: what to call it, instead of the card's or the file's name.
+        sha256: the hash that the file must have, instead of the card's.
+        progress: told of the bytes that came.
+
+    Raises:
+        NotFound: `what` is no such name.
+        CannotFetch: the Hub cannot be reached, does not have it, or does not give it to us.
+        WrongHash: what the Hub has, what came, or what has this name already, is another file.
+        CannotWrite: no models folder can be written, or the disk is full.
+    """
+    asked = wanted(what)
+    if sha256:
+        told = CardFile(asked.files[0].path, asked.files[0].repo, sha256.lower(), verified=True)
+        asked = dataclasses.replace(asked, expected=told, card=None)
+    folders = models_folders(models)
+    if asked.card is not None:
+        here = _at_hand(asked.card, folders)
+        if here is not None:
+            return here
+    target = folder_for_new(folders) / ((name or asked.name) + asked.ending)
+    with _alone(target):
+        if asked.folder:
+            return _get_folder(asked, target, progress)
+        return _get_file(asked, target, progress)
+
+
+def _at_hand(card: Card, folders: Sequence[Path]) -> Gotten | None:
+    """A known VAE that is inside the package, or in a models folder under whatever name."""
+    if card.packaged:
+        with resources.as_file(packaged(card.packaged)) as path:
+            return Gotten(card.name, path, sha256_of(path), path.stat().st_size, True, PACKAGED)
+    entries, _ = scan_all(folders)
+    found = find_among(card, entries)
+    if found is None:
+        return None
+    path, file = found
+    return Gotten(card.name, path, file.sha256, path.stat().st_size, file.verified, THERE, _notes(file, file.sha256))
+
+
+def _get_file(asked: Wanted, target: Path, progress: Progress) -> Gotten:
+    order = _Order(asked.files[0], target, asked.expected.sha256 if asked.expected else "")
+    how = THERE if is_there(target) else _obtain(order, progress)
+    digest = sha256_of(target)
+    if order.expected and digest != order.expected:
+        raise _in_the_way(order, digest)
+    return _gotten(asked, target, target, digest, how)
+
+
+def _get_folder(asked: Wanted, target: Path, progress: Progress) -> Gotten:
+    """Fetch into a hidden folder that becomes `target` when all its files are there."""
+    weights_name = PurePosixPath(asked.files[0].path).name
+    expected = asked.expected.sha256 if asked.expected else ""
+    if is_there(target / weights_name):
+        digest = sha256_of(target / weights_name)
+        if expected and digest != expected:
+            raise _in_the_way(_Order(asked.files[0], target, expected), digest)
+        return _gotten(asked, target, target / weights_name, digest, THERE)
+    if is_there(target):
+        raise CannotWrite(f"{target} is there already and is not this VAE.", "", "Choose another name with --as.")
+    key = hashlib.sha256(repr(asked.files).encode()).hexdigest()[:12]
+    staging = target.with_name(f".{target.name[:40]}.{key}.part")
+    how = THERE
+    for address in reversed(asked.files):  # the config first: it tells whether the weights are worth it
+        part = _Order(
+            address, staging / PurePosixPath(address.path).name, expected if address == asked.files[0] else ""
+        )
+        how = how if is_there(part.target) else _obtain(part, progress)
+        if part.target.name == "config.json" and not is_autoencoder(part.target):
+            kind = class_in(part.target) or "something without a class"
+            shutil.rmtree(staging, ignore_errors=True)
+            raise CannotFetch(f"{address} describes {kind}.", "Expected a VAE.", "Name the folder of the VAE.")
+    digest = sha256_of(staging / weights_name)
+    try:
+        os.replace(staging, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    remember_sha256(target / weights_name, digest)
+    return _gotten(asked, target, target / weights_name, digest, how)
+
+
+def _gotten(asked: Wanted, path: Path, weights: Path, digest: str, how: str) -> Gotten:
+    verified = asked.expected is not None and asked.expected.verified and digest == asked.expected.sha256
+    name = path.name.removesuffix(asked.ending)
+    return Gotten(name, path, digest, weights.stat().st_size, verified, how, _notes(asked.expected, digest))
+
+
+def _notes(expected: CardFile | None, digest: str) -> tuple[str, ...]:
+    if expected is None or not expected.sha256:
+        return (f"Nobody told vaekit which hash this file should have. It has {digest}: compare it with the source.",)
+    if not expected.verified:
+        return ("The file has the hash that is known for it, but only one source tells that hash.",)
+    return ()
+
+
+def _obtain(order: _Order, progress: Progress) -> str:
+    """Bring one file to its place, from the Hub's cache or from the Hub; tell which."""
+    cached = cached_by_the_hub(CardFile(order.address.path, order.address.repo, order.expected))
+    if cached is not None and order.address.revision == "main":
+        return _link(cached.resolve(), order.target)
+    remote = look_up(order.address)
+    if order.expected and remote.sha256 and remote.sha256 != order.expected:
+        raise WrongHash(
+            f"The Hub has another file as {order.address} now: its SHA-256 is {remote.sha256}.",
+            f"Expected {order.expected}.",
+            "Nothing was fetched. If you trust it, give its hash with --sha256.",
+        )
+    key = re.sub(r"\W", "", remote.tag)[:12] or remote.address.revision[:12]
+    with resumed_file(order.target, key) as part:
+        _check_room(part, remote)
+        digest = receive(remote, part, progress)
+        wanted_hash = order.expected or remote.sha256
+        if wanted_hash and digest != wanted_hash:
+            part.unlink()
+            raise WrongHash(
+                f"What came as {order.address} has the SHA-256 {digest}.",
+                f"Expected {wanted_hash}.",
+                "It was thrown away. Try again; if it stays so, do not trust this source.",
+            )
+    remember_sha256(order.target, digest)
+    return DOWNLOADED
+
+
+def _link(source: Path, target: Path) -> str:
+    """Give a file a second name, or copy it where the file system cannot."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, target)
+    except FileExistsError as error:
+        raise cannot_write(target, error) from error
+    except OSError:
+        with whole_file(target) as temporary:
+            shutil.copyfile(source, temporary)
+        return COPIED
+    return LINKED
+
+
+def _check_room(part: Path, remote: RemoteFile) -> None:
+    missing, free = remote.bytes - part.stat().st_size, shutil.disk_usage(part.parent).free
+    if missing > free:
+        raise CannotWrite(
+            f"The disk of {part.parent} has room for {free:,} bytes; {remote.address} needs {missing:,} more.",
+            "",
+            "Make room, or name a models folder on another disk with --models.",
+        )
+
+
+def _in_the_way(order: _Order, digest: str) -> WrongHash:
+    return WrongHash(
+        f"{order.target} is there already, and is another file: its SHA-256 is {digest}.",
+        f"Expected {order.expected}.",
+        "Remove or rename it, or choose another name with --as.",
+    )
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Keep two processes from writing the same file.
+
+    Raises:
+        CannotFetch: another one is at it.
+    """
+    from filelock import FileLock, Timeout
+
+    name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()[:16]
+    lock = FileLock(cache_folder() / "locks" / f"{name}.lock")
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise CannotFetch(
+            f"Another vaekit is fetching {target.name} right now.", "", "Wait until it is done; then all is here."
+        ) from error
+    except OSError:  # no cache folder: do without
+        pass
+    try:
+        yield
+    finally:
+        lock.release()

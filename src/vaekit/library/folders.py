@@ -1,0 +1,212 @@
+"""Models folders: where VAE files are kept, and what weights are in them.
+
+A models folder holds files in any folders below it. Two shapes get a reading of their own: a program's folder with
+`VAE` and `Stable-diffusion` in it (A1111, Forge; `vae` and `checkpoints` for ComfyUI), of which only the shelves with
+VAEs and checkpoints are looked at; and a diffusers folder, which is one VAE however many files it has.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaekit.errors import CannotWrite, legible
+from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, is_there
+
+VAE_SHELVES = frozenset({"vae", "vae-approx", "vae_approx"})
+CHECKPOINT_SHELVES = frozenset({"stable-diffusion", "checkpoints"})
+"""What programs call their folders of VAEs and of whole checkpoints, in small letters."""
+UNFINISHED = ".aria2"
+"""The ending of the file that a download manager keeps beside one that it has not finished."""
+AUTOENCODERS = ("autoencoder", "vqmodel", "vae")
+"""What a class in a diffusers config has in its name, in small letters, if it is one of these."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A weights file in a models folder, or a diffusers folder with a VAE."""
+
+    path: Path
+    home: Path
+    """The models folder."""
+    files: tuple[Path, ...]
+    """The files that make it up: the weights, and a config where there is one."""
+
+    @property
+    def relative(self) -> str:
+        """The path below the models folder, with "/" between its parts; its own name where it is that folder."""
+        return self.path.relative_to(self.home).as_posix() if self.path != self.home else self.path.name
+
+    @property
+    def stem(self) -> str:
+        """The file's name without its ending; a diffusers folder has none."""
+        return self.path.name.removesuffix(self.ending)
+
+    @property
+    def ending(self) -> str:
+        """The ending of a weights file; empty for a folder."""
+        return self.path.suffix if self.path == self.files[0] else ""
+
+    @property
+    def beside(self) -> str:
+        """For a file such as `model.vae.pt`, the checkpoint's name `model` that it belongs to; else empty."""
+        return self.stem[: -len(".vae")] if self.stem.lower().endswith(".vae") else ""
+
+    @property
+    def bytes(self) -> int:
+        """The size of the weights.
+
+        Raises:
+            OSError: the file is gone.
+        """
+        return self.files[0].stat().st_size
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What could not be looked at while scanning, and why."""
+
+    path: Path
+    reason: str
+
+
+def models_folders(told: Sequence[Path] | None = None) -> tuple[Path, ...]:
+    """The models folders: those told, else those of `$VAEKIT_MODELS`, else one in the user's data folder."""
+    if told:
+        return tuple(path.expanduser() for path in told)
+    named = tuple(
+        Path(part).expanduser() for part in os.environ.get("VAEKIT_MODELS", "").split(os.pathsep) if part.strip()
+    )
+    return named or (default_folder(),)
+
+
+def default_folder() -> Path:
+    """The models folder of a user who named none; `get` makes it."""
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "vaekit" / "models"
+
+
+def folder_for_new(folders: Sequence[Path]) -> Path:
+    """Where a fetched file goes: the first of the folders that can be written, its `VAE` shelf where it has one.
+
+    Raises:
+        CannotWrite: none of them can be.
+    """
+    for folder in folders:
+        shelves = sorted(shelf for shelf in _shelves(folder) if shelf.name.lower() == "vae")
+        place = shelves[0] if shelves else folder
+        if _can_write(place):
+            return place
+    raise CannotWrite(
+        f"None of the models folders can be written: {', '.join(map(str, folders))}.",
+        "",
+        "Name another one with --models, or in VAEKIT_MODELS.",
+    )
+
+
+def scan(folder: Path) -> tuple[list[Entry], list[Trouble]]:
+    """What weights are in a models folder, in order of their paths. Nothing is opened but config.json files.
+
+    Links are followed, and no folder is looked into twice. Hidden files, unfinished downloads and what is not a file
+    are left out. A folder that is not there, or cannot be read, is trouble.
+    """
+    found: list[Entry] = []
+    troubles: list[Trouble] = []
+    seen: set[tuple[int, int]] = set()
+    for shelf in _shelves(folder) or [folder]:
+        found += _walk(shelf, folder, seen, troubles)
+    return sorted(found, key=lambda entry: (entry.relative.lower(), entry.relative)), troubles
+
+
+def scan_all(folders: Sequence[Path]) -> tuple[list[Entry], list[Trouble]]:
+    """What is in several models folders; one that lies in another is not told twice."""
+    scans = [scan(folder) for folder in folders]
+    entries: dict[Path, Entry] = {}
+    for entry in (entry for found, _ in scans for entry in found):
+        entries.setdefault(entry.path.absolute(), entry)
+    return list(entries.values()), [trouble for _, troubles in scans for trouble in troubles]
+
+
+def _walk(start: Path, home: Path, seen: set[tuple[int, int]], troubles: list[Trouble]) -> Iterator[Entry]:
+    """Everything below a folder, however deep; folders that were seen before are left out."""
+    waiting = [start]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                entries, below = _look_into(folder, home, troubles)
+                yield from entries
+                waiting += below
+        except OSError as error:
+            troubles.append(Trouble(folder, error.strerror or str(error)))
+
+
+def _look_into(folder: Path, home: Path, troubles: list[Trouble]) -> tuple[list[Entry], list[Path]]:
+    """What weights are in one folder, and the folders to go on with."""
+    with os.scandir(folder) as listing:
+        items = {item.name: item for item in listing if not item.name.startswith(".")}
+    if "model_index.json" in items:  # a pipeline: its other folders hold no VAEs
+        diffusers, below = _diffusers_entry(folder, folder / "vae", home), []
+    else:
+        diffusers = _diffusers_entry(folder, folder, home)
+        if diffusers is not None:
+            return [diffusers], []
+        below = [Path(item.path) for item in items.values() if item.is_dir()]
+    entries = [diffusers] if diffusers is not None else []
+    for name, item in items.items():
+        path = Path(item.path)
+        if path.suffix.lower() not in WEIGHTS_ENDINGS or item.is_dir():
+            continue
+        if f"{name}{UNFINISHED}" in items:
+            troubles.append(Trouble(path, "its download has not finished"))
+        elif item.is_file():
+            entries.append(Entry(path, home, (path,)))
+        elif item.is_symlink():
+            troubles.append(Trouble(path, "a link to nothing"))
+    return entries, below
+
+
+def _diffusers_entry(folder: Path, place: Path, home: Path) -> Entry | None:
+    """The VAE of a diffusers folder, if `place` in it is where a VAE is."""
+    config = place / "config.json"
+    if not config.is_file() or not is_autoencoder(config):
+        return None
+    files = [file for file in place.iterdir() if file.suffix.lower() in WEIGHTS_ENDINGS and file.is_file()]
+    return Entry(folder, home, (min(files, key=diffusers_preference), config)) if files else None
+
+
+def is_autoencoder(config: Path) -> bool:
+    """Whether a config.json is that of a VAE in diffusers."""
+    return any(word in class_in(config).lower() for word in AUTOENCODERS)
+
+
+def class_in(config: Path) -> str:
+    """The class that a config.json of diffusers names; empty where it names none."""
+    try:
+        return legible(str(json.loads(config.read_text("utf-8"))["_class_name"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
+def _shelves(folder: Path) -> list[Path]:
+    """The folders of VAEs and of checkpoints in a program's models folder; none if this is no such folder."""
+    for place in (folder / "models", folder):
+        try:
+            with os.scandir(place) as listing:
+                shelves = {item.name.lower(): Path(item.path) for item in listing if item.is_dir()}
+        except OSError:
+            continue
+        if "vae" in shelves and CHECKPOINT_SHELVES & shelves.keys():
+            return [path for name, path in sorted(shelves.items()) if name in VAE_SHELVES | CHECKPOINT_SHELVES]
+    return []
+
+
+def _can_write(folder: Path) -> bool:
+    """Whether files can be made in a folder that is there, or that can be made."""
+    place = folder
+    while not is_there(place) and place != place.parent:
+        place = place.parent
+    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)

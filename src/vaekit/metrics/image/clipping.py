@@ -1,0 +1,79 @@
+"""Clipping: levels of the original that the reconstruction has crushed into one at an end of its range."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vaekit.metrics.image.levels import HIGHEST, LOWEST, LevelCurve, to_levels
+from vaekit.shapes import Images
+
+AGREED = 0.6
+"""The share of a level's pixels that lie on the plateau, for the level to be part of it."""
+UNHARMED = 4
+"""Levels nearer to the plateau than this have lost nothing that shows."""
+
+
+def clipped_gained(x: Images, y: Images) -> Float[Tensor, "b 2"]:
+    """The shares of pixels that are clipped in y and were not in x, in %: shadows, highlights. Pictures in [-1, 1].
+
+        gained = 100 mean_hw  any_c (y_c at the end)  and not  any_c (x_c at the end)
+
+    "At the end" is level 0 or 255 of an 8-bit file.
+
+    >>> x = torch.linspace(-1, 1, 256).expand(1, 3, 1, 256)
+    >>> [round(share, 2) for share in clipped_gained(x, (1.1 * x).clamp(-1, 1))[0].tolist()]
+    [4.69, 4.69]
+    """
+    before, after = to_levels(x).round(), to_levels(y).round()
+    shadows = (after <= 0).any(dim=1) & ~(before <= 0).any(dim=1)
+    highlights = (after >= 255).any(dim=1) & ~(before >= 255).any(dim=1)
+    return 100 * torch.stack([mask.float().mean(dim=(1, 2)) for mask in (shadows, highlights)], dim=1)
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """Levels at an end of the range that became one level."""
+
+    start: int
+    """The level of the original nearest to mid-grey that became it."""
+    level: int
+    """What they became."""
+    depth: int
+    """How many levels between them and the end of 8 bits became one; 0 where there is no plateau."""
+    share: float
+    """The pixels of those levels, those of `level` itself left out, in % of all."""
+
+
+NONE = Plateau(0, 0, 0, 0.0)
+
+
+def plateau(curve: LevelCurve, highlights: bool) -> Plateau:
+    """The plateau at the upper or the lower end of a curve of levels, if it has one.
+
+    It starts from the outermost level of the original that has enough pixels and goes inwards as long as each level's
+    median stays where it was (to 1) and most of its pixels are there: blurred edges and noise scatter a level, a clip
+    does not.
+    """
+    count, median, agreed = curve.count, curve.median, curve.agreed
+    least = max(6, round(2e-5 * int(count.sum())))
+    levels = torch.arange(LOWEST, HIGHEST + 1)
+    kept = (count >= least) & (levels >= (LOWEST if highlights else 0)) & (levels <= (255 if highlights else HIGHEST))
+    places = kept.nonzero().flatten().tolist()
+    if highlights:
+        places.reverse()
+    if not places:
+        return NONE
+    level = median[places[0]].item()
+    crushed = []
+    for place in places:
+        if abs(median[place].item() - level) > 1 or agreed[place].item() < AGREED:
+            break
+        crushed.append(place)
+    if not crushed:
+        return NONE
+    first, last = crushed[0] + LOWEST, crushed[-1] + LOWEST
+    inside = [place for place in crushed if abs(place + LOWEST - level) >= UNHARMED]
+    share = 100 * int(count[inside].sum()) / int(count.sum()) if inside else 0.0
+    return Plateau(last, round(level), abs(first - last), share)

@@ -1,0 +1,46 @@
+"""What people who choose VAEs measure by private scripts, under their names: contrast gain, number of colours.
+
+Gradient retention is in `gradients.py`, green and blue shift in `colour.py`. Source of the names:
+civitai.com/articles/30734, which does not publish its script; the definitions below are the plainest that fit the
+words.
+"""
+
+import torch
+
+from vaekit.metrics.image.luma import Planes
+from vaekit.shapes import Images, PerItem
+
+
+def contrast_gain(x: Planes, y: Planes) -> PerItem:
+    """The standard deviation of the luma y (b, h, w) of a reconstruction over that of the original, x.
+
+        std(y) / std(x)
+
+    No unit; 1 is the same contrast, below is flatter (0.81 was reported for SDXL's VAE). NaN for a flat original.
+
+    >>> x = torch.rand(1, 64, 64)
+    >>> contrast_gain(x, 0.5 * x + 0.1)
+    tensor([0.5000])
+    """
+    return y.std(dim=(1, 2)) / x.std(dim=(1, 2))
+
+
+def distinct_colours(x: Images) -> PerItem:
+    """How many different colours pictures (b, 3, h, w) in [-1, 1] have as 8-bit files, as float32.
+
+    A count between 1 and h w. Neither more nor less is better by itself: compare with the original's.
+
+    >>> distinct_colours(torch.linspace(-1, 1, 256).expand(1, 3, 2, 256))
+    tensor([256.])
+    """
+    levels = ((x.float() + 1) * 127.5).round_().clamp_(0, 255).nan_to_num_().to(torch.int32)
+    packed = levels[:, 0]
+    for channel in levels[:, 1:].unbind(dim=1):
+        packed = packed * 256 + channel
+    counts = [_distinct(one.flatten()) for one in packed]
+    return torch.tensor(counts, dtype=torch.float32, device=x.device)
+
+
+def _distinct(values: torch.Tensor) -> int:
+    ordered = values.sort().values
+    return int((ordered[1:] != ordered[:-1]).sum()) + 1

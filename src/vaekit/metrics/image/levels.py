@@ -1,0 +1,63 @@
+"""Pictures in levels of an 8-bit file, and what became of each level."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vaekit.metrics.image.color import LEVELS_PER_UNIT
+
+Planes = Float[Tensor, "c h w"]
+"""The channels of one picture, in levels: 0 black, 255 white."""
+Plane = Float[Tensor, "h w"]
+"""One number for each pixel of one picture, in levels."""
+Mask = Tensor
+"""(h, w), bool."""
+
+LOWEST, HIGHEST = -64, 319
+"""Levels of a prediction that are told apart: past both ends, to know what a change of tone pushes over them."""
+
+
+def to_levels(x: Tensor) -> Tensor:
+    """Values in [-1, 1] in levels of 255, float32, not rounded."""
+    return (x.float() + 1) * LEVELS_PER_UNIT
+
+
+def as_saved(pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """The pictures as an 8-bit file brings them back: clamped to [-1, 1] and rounded to 256 levels.
+
+    >>> as_saved(torch.tensor([[[[0.0, 2.0]]]]))
+    tensor([[[[0.0039, 1.0000]]]])
+    """
+    return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class LevelCurve:
+    """What became of the levels of one channel."""
+
+    count: Int[Tensor, " levels"]
+    """Pixels of the original that have each level, from LOWEST to HIGHEST."""
+    median: Float[Tensor, " levels"]
+    """The level that half of them have at most in the reconstruction."""
+    agreed: Float[Tensor, " levels"]
+    """The share of them within 1 of the median: 1 where the level alone decides."""
+    made: Int[Tensor, " 256"]
+    """Pixels of the reconstruction that have each level."""
+
+
+def level_curve(x: Plane, y: Plane) -> LevelCurve:
+    """What became of each level of a plane x (rounded; levels outside 0..255 allowed) in a plane y of 0..255."""
+    levels = HIGHEST - LOWEST + 1
+    before = (x.round().clamp(LOWEST, HIGHEST) - LOWEST).to(torch.int32)
+    after = y.round().clamp(0, 255).to(torch.int32)
+    pairs = torch.bincount((before * 256 + after).flatten(), minlength=levels * 256).view(levels, 256)
+    count = pairs.sum(dim=1)
+    running = pairs.cumsum(dim=1)
+    median = (2 * running < count.unsqueeze(1)).sum(dim=1).clamp(max=255)
+    near = (median.unsqueeze(1) + torch.arange(-1, 2)).clamp(0, 255)
+    # At an end of the range two of the three are the same level, which counts once.
+    doubled = torch.where((median == 0) | (median == 255), pairs.gather(1, median.unsqueeze(1)).squeeze(1), 0)
+    agreed = (pairs.gather(1, near).sum(dim=1) - doubled) / count.clamp(min=1)
+    return LevelCurve(count, median.float(), agreed, pairs.sum(dim=0))

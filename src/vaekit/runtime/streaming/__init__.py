@@ -1,0 +1,1 @@
+"""Run a traced network slab by slab, with exact statistics, in bounded memory."""

@@ -1,0 +1,346 @@
+"""Maps that are kept between stages, in bands of rows: in memory as far as they may, else in a file.
+
+Bands are let go as soon as the last stage that reads them has passed, so that a map's memory serves for the one that is
+made of it. A band that does not fit goes to the file at once: it is the one that will be read last.
+"""
+
+import os
+import tempfile
+import threading
+from bisect import insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import BadPlan
+from vaekit.runtime.streaming.arena import Arena, Lease
+
+BAND = 2 << 20
+"""Bytes of a band at the most: if all maps have bands of one size, the memory of one map serves for the next."""
+
+
+@dataclass(eq=False)
+class Band:
+    """Some rows of a map."""
+
+    start: int
+    end: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    lease: Lease | None = None
+    """Of the memory that its values are kept in, if they are."""
+    loaded: Tensor | None = None
+    """Its values as they were read from the file, until it is unloaded."""
+    offset: int | None = None
+    """Where they are in the file, if they are there."""
+
+    @property
+    def nbytes(self) -> int:
+        return torch.Size(self.shape).numel() * self.dtype.itemsize
+
+
+class Store:
+    """Where bands are kept. Several threads may put and get them.
+
+    Args:
+        device: where the tensors are.
+        arena: memory for those that are kept in memory. All of it is returned when the store is closed.
+        folder: where the file is made if it is needed. It has no name there: nothing is left of it, whatever happens.
+    """
+
+    def __init__(self, device: torch.device, arena: Arena, folder: Path | None = None) -> None:
+        self.limit: int | None = None
+        self.held = 0
+        self.written = 0
+        self.arena = arena
+        self._device = device
+        self._in_memory: list[Band] = []
+        self._folder = Path(tempfile.gettempdir()) if folder is None else folder
+        self._file: int | None = None
+        self._end = 0
+        self._gaps: dict[int, list[int]] = {}
+        self._lock = threading.RLock()
+
+    def allow(self, limit: int | None, buffers: int) -> None:
+        """Let bands take so many bytes of memory from now on, and no more.
+
+        Args:
+            limit: bytes of bands; None for any.
+            buffers: bytes of the arena's buffers that they lie in, free ones among them.
+        """
+        self.limit = limit
+        self.arena.limit = buffers
+        while limit is not None and self.held > limit:
+            band = max(self._in_memory, key=lambda each: each.start)  # the rows that are read last
+            assert band.lease is not None
+            self._write(band, band.lease.tensor)
+            self._forget(band)
+        self.arena.trim(buffers)
+
+    def put(self, start: int, tensor: Tensor, rows: int) -> Band:
+        """Keep some rows."""
+        band = Band(start, start + rows, tuple(tensor.shape), tensor.dtype)
+        with self._lock:
+            if self.limit is not None and self.held + band.nbytes > self.limit:
+                self._write(band, tensor)
+                return band
+            band.lease = lease = self.arena.lease(band.shape, band.dtype)
+            self.held += band.nbytes
+            self._in_memory.append(band)
+        lease.tensor.copy_(tensor)
+        return band
+
+    def get(self, band: Band) -> Tensor:
+        """The rows of a band; they stay where they are until it is unloaded or dropped."""
+        with self._lock:
+            if band.lease is not None:
+                return band.lease.tensor
+            if band.loaded is None:
+                assert self._file is not None and band.offset is not None
+                read = torch.empty(band.shape, dtype=band.dtype)
+                view = bytes_of(read)
+                done = 0
+                while done < len(view):
+                    done += os.preadv(self._file, [view[done:]], band.offset + done)
+                band.loaded = read.to(self._device)
+            return band.loaded
+
+    def unload(self, band: Band) -> None:
+        """Rows that are in the file need not stay in memory."""
+        with self._lock:
+            band.loaded = None
+
+    def drop(self, band: Band) -> None:
+        """Let a band go."""
+        with self._lock:
+            if band.offset is None:
+                self._forget(band)
+            else:
+                self._gaps.setdefault(band.nbytes, []).append(band.offset)
+            band.loaded = None
+
+    def close(self) -> None:
+        """Let all bands go that are left, and close the file. Nobody may use them any more."""
+        while self._in_memory:
+            self._forget(self._in_memory[-1])
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _forget(self, band: Band) -> None:
+        self._in_memory.remove(band)
+        self.held -= band.nbytes
+        assert band.lease is not None
+        band.lease.release()
+        band.lease = None
+
+    def _write(self, band: Band, tensor: Tensor) -> None:
+        gaps = self._gaps.get(band.nbytes)
+        offset = gaps.pop() if gaps else self._end
+        self._end = max(self._end, offset + band.nbytes)
+        view = bytes_of(tensor.contiguous().cpu())
+        done = 0
+        try:
+            if self._file is None:
+                self._file = nameless_file(self._folder)
+            while done < len(view):
+                done += os.pwrite(self._file, view[done:], offset + done)
+        except OSError as error:
+            raise BadPlan(
+                f"What does not fit into the memory of the plan does not fit into {self._folder} either: "
+                f"{error.strerror}.",
+                f"Room for {self._end / 2**30:.1f} GiB and more was expected there.",
+                "Allow more memory, or name a folder with more room in VAEKIT_SCRATCH.",
+            ) from error
+        band.offset = offset
+        self.written += band.nbytes
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor on the CPU."""
+    array: Any = tensor.view(-1).view(torch.uint8).numpy()
+    return memoryview(array)
+
+
+def nameless_file(folder: Path) -> int:
+    """A new file without a name, to read and write."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file, name = tempfile.mkstemp(dir=folder, prefix="vaekit-")
+    Path(name).unlink()
+    return file
+
+
+class Map:
+    """A value that is kept in bands, as far as it was made and is still needed. Several threads may use it."""
+
+    def __init__(self, store: Store, axis: int, unit: int) -> None:
+        self.axis = axis
+        self.unit = unit
+        self._store = store
+        self._bands: list[Band] = []
+        self._lock = threading.Lock()
+
+    def put(self, start: int, tensor: Tensor) -> None:
+        """Keep rows from this one on."""
+        rows = tensor.shape[self.axis] // self.unit
+        at_once = max(1, BAND * rows // tensor.nbytes)
+        for row in range(0, rows, at_once):
+            count = min(at_once, rows - row)
+            band = self._store.put(start + row, tensor.narrow(self.axis, row * self.unit, count * self.unit), count)
+            with self._lock:
+                insort(self._bands, band, key=lambda each: each.start)
+
+    def pieces(self, a: int, b: int) -> list[Tensor]:
+        """Rows a..b, in as many tensors as there are bands, which are valid until `keep_only` leaves them out."""
+        with self._lock:
+            bands = [band for band in self._bands if a < band.end and band.start < b]
+        found = []
+        for band in bands:
+            first, last = max(a, band.start), min(b, band.end)
+            start, size = (first - band.start) * self.unit, (last - first) * self.unit
+            found.append(self._store.get(band).narrow(self.axis, start, size))
+        return found
+
+    def keep_only(self, needed: Sequence[tuple[int, int]], for_good: bool) -> None:
+        """Rows outside all of these ranges are not read again in this stage, or never."""
+        with self._lock:
+            passed = [band for band in self._bands if not any(a < band.end and band.start < b for a, b in needed)]
+            if for_good:
+                self._bands = [band for band in self._bands if band not in passed]
+        for band in passed:
+            (self._store.drop if for_good else self._store.unload)(band)
+
+
+class Whole:
+    """A value that is kept in one tensor, and filled row by row where it has rows, by several threads perhaps."""
+
+    def __init__(self, tensor: Tensor, axis: int | None, unit: int) -> None:
+        self.tensor = tensor
+        self.axis = axis
+        self.unit = unit
+        self._lock = threading.Lock()
+
+    def put(self, start: int, tensor: Tensor) -> None:
+        """Keep rows from this one on."""
+        assert self.axis is not None
+        with self._lock:
+            if tensor.dtype == torch.float32 != self.tensor.dtype:
+                self.tensor = self.tensor.float()  # half precision could not hold these rows
+            self.tensor.narrow(self.axis, start * self.unit, tensor.shape[self.axis]).copy_(tensor)
+
+    def pieces(self, a: int, b: int) -> list[Tensor]:
+        """Rows a..b."""
+        assert self.axis is not None
+        return [self.tensor.narrow(self.axis, a * self.unit, (b - a) * self.unit)]
+
+    def keep_only(self, needed: Sequence[tuple[int, int]], for_good: bool) -> None:
+        """Nothing is let go before all is."""
+
+
+class Strip:
+    """Rows of a value that its users in the same stage still need: new ones come at the bottom, old ones go.
+
+    Only one thread may use it. Its rows may lie in leased memory: what `pieces` returns is valid until the next change.
+
+    Args:
+        axis, unit: where the rows are.
+        start: the first row there will be.
+        arena: where its memory comes from.
+    """
+
+    def __init__(self, axis: int, unit: int, start: int, arena: Arena) -> None:
+        self.axis = axis
+        self.unit = unit
+        self.start = start
+        self.tensor: Tensor | None = None
+        self._arena = arena
+        self._lease: Lease | None = None
+        """Of the memory that the tensor lies in, where that is not torch's own."""
+
+    @property
+    def end(self) -> int:
+        return self.start + (0 if self.tensor is None else self.tensor.shape[self.axis] // self.unit)
+
+    def append(self, tensor: Tensor) -> None:
+        """Add rows at the bottom; they must not be leased memory, for they are kept where they are if they can be."""
+        self._put(tensor if self.tensor is None else torch.cat([self.tensor, tensor], dim=self.axis), None)
+
+    def pieces(self, a: int, b: int) -> list[Tensor]:
+        """Rows a..b."""
+        if self.tensor is None:
+            return []
+        return [self.tensor.narrow(self.axis, (a - self.start) * self.unit, (b - a) * self.unit)]
+
+    def release(self, row: int) -> None:
+        """Rows above this one are not needed any more."""
+        if row >= self.end:
+            self.start = self.end
+            self.close()
+        elif row > self.start:
+            assert self.tensor is not None
+            gone = (row - self.start) * self.unit
+            # A copy of the few that stay: a view would keep all of them in memory until the next slab.
+            left = self.tensor.narrow(self.axis, gone, self.tensor.shape[self.axis] - gone)
+            lease = self._arena.lease(tuple(left.shape), left.dtype)
+            self._put(lease.tensor.copy_(left), lease)
+            self.start = row
+
+    def close(self) -> None:
+        """Let all rows go, and return their memory."""
+        self._put(None, None)
+
+    def _put(self, tensor: Tensor | None, lease: Lease | None) -> None:
+        """Have other memory in place of what there is, which is returned."""
+        before, self.tensor, self._lease = self._lease, tensor, lease
+        if before is not None and before is not lease:
+            before.release()
+
+
+class Frame(Strip):
+    """A strip of padded rows, which convolutions read and nobody else: it stays in one place from slab to slab, and the
+    few rows that stay are moved to its top."""
+
+    def __init__(self, axis: int, unit: int, start: int, arena: Arena) -> None:
+        super().__init__(axis, unit, start, arena)
+        self._gone = 0
+
+    def grow(self, rows: int, like: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor, bool]:
+        """Add rows without values at the bottom, in one contiguous tensor with those that are there.
+
+        Args:
+            rows: how many.
+            like: shape of the value, but for the rows.
+
+        Returns:
+            all rows; the new ones among them, to be filled; and whether they lie elsewhere than the ones before, so
+            that nothing of those is left in them.
+        """
+        kept = 0 if self.tensor is None else self.tensor.shape[self.axis]
+        size = list(like)
+        size[self.axis] = kept + rows * self.unit
+        lease = self._lease
+        fresh = lease is None or not self._fits(lease.tensor, size, dtype) or kept > self._gone
+        if lease is None or fresh:
+            lease = self._arena.lease(tuple(size), dtype)
+        buffer = lease.tensor
+        if self.tensor is not None:
+            buffer.narrow(self.axis, 0, kept).copy_(self.tensor)
+        self._put(buffer, lease)
+        return buffer, buffer.narrow(self.axis, kept, rows * self.unit), fresh
+
+    def release(self, row: int) -> None:
+        if row >= self.end:
+            super().release(row)
+        elif row > self.start:
+            assert self.tensor is not None
+            self._gone = (row - self.start) * self.unit
+            self.tensor = self.tensor.narrow(self.axis, self._gone, self.tensor.shape[self.axis] - self._gone)
+            self.start = row
+
+    @staticmethod
+    def _fits(buffer: Tensor, size: list[int], dtype: torch.dtype) -> bool:
+        return list(buffer.shape) == size and buffer.dtype == dtype

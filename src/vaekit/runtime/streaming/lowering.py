@@ -1,0 +1,226 @@
+"""Steps that are one: an activation that follows a convolution is done with it."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vaekit.runtime.streaming.ir import Input, Step
+from vaekit.runtime.streaming.operations import SAME_ROW, Apply, Convolve, Operation, PerRow, Slot, Window
+from vaekit.runtime.streaming.tracing import Call, Part, Ref, Size, Trace, replaced
+
+RELUS = (F.relu, torch.relu)
+
+
+def fused(steps: Sequence[Step], output: int) -> tuple[tuple[Step, ...], int]:
+    """The same network in fewer steps.
+
+    Args:
+        steps: what it does, in order.
+        output: the step that makes its result.
+    """
+    users = Counter(each.step for step in steps for each in step.inputs)
+    users[output] += 1
+    made: list[Step] = []
+    places: dict[int, int] = {}
+    for i, step in enumerate(steps):
+        before = steps[step.inputs[0].step] if step.inputs else None
+        if is_relu(step) and before is not None and users[step.inputs[0].step] == 1 and is_linear(before):
+            assert isinstance(before.operation, Convolve)
+            places[i] = places[step.inputs[0].step]
+            made[places[i]] = dataclasses.replace(
+                made[places[i]], operation=dataclasses.replace(before.operation, relu=True)
+            )
+            continue
+        places[i] = len(made)
+        inputs = tuple(dataclasses.replace(each, step=places[each.step]) for each in step.inputs)
+        made.append(dataclasses.replace(step, inputs=inputs))
+    return tuple(made), places[output]
+
+
+def is_relu(step: Step) -> bool:
+    """Whether a step makes zero of negative numbers."""
+    return isinstance(step.operation, Apply) and step.operation.function in RELUS and step.inputs[0].window == SAME_ROW
+
+
+def is_linear(step: Step) -> bool:
+    """Whether a step is a convolution and nothing else yet."""
+    return isinstance(step.operation, Convolve) and not step.operation.relu
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of a call's result while calls become steps."""
+
+    step: int
+    shape: tuple[int, ...]
+    axis: int | None
+    rows: int
+
+
+class Unknown(Exception):
+    """The rows that a call needs are not known."""
+
+
+class Lowering:
+    """Turns the calls of a trace into steps, for a latent of one size.
+
+    Args:
+        trace: what a network does.
+        h: rows of the latent.
+        w: its columns.
+        names: the names of layers, by the ids of their weights.
+        rules: for each function, how a call of it becomes steps.
+    """
+
+    def __init__(
+        self, trace: Trace, h: int, w: int, names: Mapping[int, str], rules: "Mapping[Any, Callable[[Here], Value]]"
+    ) -> None:
+        self._rules = rules
+        self.steps: list[Step] = []
+        self._values: list[Value] = []
+        self._names = names
+        self._size = (h, w)
+        for call in trace.calls:
+            self._values.append(self._lowered(call))
+        self.output = self._values[trace.output].step
+
+    def value(self, ref: Any) -> Value:
+        """What an argument stands for.
+
+        Raises:
+            Unknown: it is no result of an earlier call.
+        """
+        if not isinstance(ref, Ref):
+            raise Unknown
+        return self._values[ref.index]
+
+    def add(
+        self,
+        operation: Operation | None,
+        inputs: tuple[Input, ...],
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        axis: int | None,
+        rows: int,
+        label: str = "",
+    ) -> Value:
+        """Append a step."""
+        self.steps.append(Step(operation, inputs, shape, dtype, axis, rows, label))
+        return Value(len(self.steps) - 1, shape, axis, rows)
+
+    def _lowered(self, call: Call) -> Value:
+        shape = tuple(each.at(*self._size) if isinstance(each, Size) else each for each in call.shape)
+        grows = [axis for axis, each in enumerate(call.shape) if isinstance(each, Size) and each.by_rows]
+        if call.function is None:
+            return self.add(None, (), shape, call.dtype, grows[0], shape[grows[0]])
+        here = Here(call, shape, grows[0] if len(grows) == 1 else None, self)
+        function = call.function.function if isinstance(call.function, Part) else call.function
+        before = len(self.steps)
+        try:
+            if len(grows) > 1 or function not in self._rules:
+                raise Unknown
+            return self._rules[function](here)
+        except Unknown:
+            del self.steps[before:]
+            return here.whole()
+
+    def label(self, tensor: Tensor | None) -> str:
+        """The name of the layer that a weight belongs to."""
+        return self._names.get(id(tensor), "")
+
+
+@dataclass(frozen=True)
+class Here:
+    """A call that is to become steps."""
+
+    call: Call
+    shape: tuple[int, ...]
+    axis: int | None
+    to: Lowering
+
+    def argument(self, place: int, name: str, default: Any = None) -> Any:
+        """An argument, however it was given."""
+        if place < len(self.call.args):
+            return self.call.args[place]
+        return self.call.kwargs.get(name, default)
+
+    def values(self) -> list[Value]:
+        """All arguments that earlier calls returned, in order."""
+        found: list[Value] = []
+        replaced((self.call.args, self.call.kwargs), lambda ref: found.append(self.to.value(ref)), Ref)
+        return found
+
+    def plain(self, rows: int) -> Apply:
+        """The call as an operation on rows.
+
+        Raises:
+            Unknown: an argument follows from the number of rows, but is not proportional to it.
+        """
+        slots = iter(range(len(self.values())))
+        numbered = replaced((self.call.args, self.call.kwargs), lambda _: Slot(next(slots)), Ref)
+
+        def number(size: Size) -> int | PerRow:
+            now = size.at(*self.to._size)
+            if not size.by_rows:
+                return now
+            if rows == 0 or size.constant or now % rows:
+                raise Unknown
+            return PerRow(now // rows)
+
+        args, kwargs = replaced(numbered, number, Size)
+        assert self.call.function is not None
+        return Apply(self.call.function, args, kwargs)
+
+    def local(
+        self, windows: dict[int, Window | None] | None = None, rows: int | None = None, shares: bool = False
+    ) -> Value:
+        """A step that makes rows from the same rows of all inputs that have any, but for the windows given.
+
+        Raises:
+            Unknown: no input has rows, or inputs have different numbers of them.
+        """
+        values = self.values()
+        chosen = windows or {}
+        inputs = tuple(
+            Input(value.step, chosen.get(i, SAME_ROW if value.axis is not None else None))
+            for i, value in enumerate(values)
+        )
+        counts = {value.rows for value, each in zip(values, inputs, strict=True) if each.window is SAME_ROW}
+        if rows is None:
+            if len(counts) != 1:
+                raise Unknown
+            rows = counts.pop()
+        self.check_rows(rows)
+        operation = dataclasses.replace(self.plain(rows), shares=shares)
+        return self.to.add(operation, inputs, self.shape, self.call.dtype, self.axis, rows)
+
+    def check_rows(self, rows: int) -> None:
+        """Refuse what has no rows, or not so many.
+
+        Raises:
+            Unknown: that is so.
+        """
+        if self.axis is None or rows == 0 or self.shape[self.axis] % rows:
+            raise Unknown
+
+    def whole(self) -> Value:
+        """A step that is run on whole values."""
+        rows = self.shape[self.axis] if self.axis is not None else 0
+        operation = replaced_sizes(self.call, self.to._size)
+        inputs = tuple(Input(value.step, None) for value in self.values())
+        return self.to.add(operation, inputs, self.shape, self.call.dtype, self.axis, rows)
+
+
+def replaced_sizes(call: Call, size: tuple[int, int]) -> Apply:
+    """A call as an operation on whole values."""
+    slots = iter(range(1000))
+    numbered = replaced((call.args, call.kwargs), lambda _: Slot(next(slots)), Ref)
+    args, kwargs = replaced(numbered, lambda each: each.at(*size), Size)
+    assert call.function is not None
+    return Apply(call.function, args, kwargs, cheap=False)

@@ -1,0 +1,114 @@
+"""The table [adversarial] of a recipe -> an opponent and its guard."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import BadRecipe
+from vaekit.nets.discriminator import Discriminator, DiscriminatorConfig
+from vaekit.records import record
+from vaekit.training.adversarial.adversary import Adversarial, Adversary
+from vaekit.training.adversarial.rollback_guard import Guard, GuardConfig
+from vaekit.training.recipe import Recipe
+from vaekit.training.seeds import derived
+from vaekit.training.state import Keeps
+from vaekit.training.weights import place_from
+
+PLACES = ("learn_from", "pull_from", "ramp")
+TABLE, NET, GUARD = "adversarial", "discriminator", "guard"
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True, eq=False)
+class Opposition:
+    """What an adversarial recipe adds to a run; nothing for any other recipe."""
+
+    opponent: Adversary | None = None
+    guard: Guard | None = None
+
+    @property
+    def extras(self) -> dict[str, Keeps]:
+        """What of it is kept with the state."""
+        both: dict[str, Keeps | None] = {"opponent": self.opponent, "guard": self.guard}
+        return {name: each for name, each in both.items() if each is not None}
+
+
+def opposition(
+    recipe: Recipe,
+    channels: int,
+    held_out: Tensor | None,
+    seed: int,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
+) -> Opposition:
+    """What the recipe says of an opponent, with new random weights.
+
+    Args:
+        channels: of the pictures.
+        held_out: what the guard looks at, (b, ...); None for no guard.
+
+    Raises:
+        BadRecipe: a value is missing, unknown or of another type.
+    """
+    told = recipe.words.get(TABLE)
+    if told is None:
+        return Opposition()
+    if not isinstance(told, Mapping):
+        raise bad(recipe, TABLE, "expected a table")
+    words = dict(told)
+    net = settings(recipe, f"{TABLE}.{NET}", DiscriminatorConfig, words.pop(NET, {}))
+    guard = settings(recipe, f"{TABLE}.{GUARD}", GuardConfig, words.pop(GUARD, {}))
+    config = settings(recipe, TABLE, Adversarial, words | places(recipe, words))
+    if config.adaptive and recipe.schedule().compiled:
+        raise bad(recipe, TABLE, "an adaptive weight needs a plain decoder (adaptive = false, or compiled = false)")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived(seed, "discriminator", 0))
+        opponent = Adversary(config, Discriminator(net, channels).to(device))
+    if held_out is not None:
+        check_size(recipe, opponent, held_out[:1].to(device))
+    watched = guard.bound > 0 and held_out is not None
+    return Opposition(opponent, Guard(guard, opponent, held_out) if watched and held_out is not None else None)
+
+
+@torch.no_grad()
+def check_size(recipe: Recipe, opponent: Adversary, x: Tensor) -> None:
+    """Refuse pictures (b, c, h, w) that the discriminator's convolutions do not fit into.
+
+    Raises:
+        BadRecipe: they are too small.
+    """
+    try:
+        opponent.net(x)
+    except RuntimeError as error:
+        size = f"{x.shape[2]}x{x.shape[3]}"
+        raise bad(recipe, f"{TABLE}.{NET}", f"layers are too many for pictures of {size} ({error})") from error
+
+
+def places(recipe: Recipe, words: Mapping[str, Any]) -> dict[str, int]:
+    """Places that are told as shares of the run, such as "50%", in samples.
+
+    Raises:
+        BadRecipe: one of them is no share.
+    """
+    told = {name: words[name] for name in PLACES if isinstance(words.get(name), str)}
+    try:
+        return {name: round(place_from(place, recipe.schedule().samples)) for name, place in told.items()}
+    except ValueError as error:
+        raise bad(recipe, TABLE, str(error)) from error
+
+
+def settings(recipe: Recipe, place: str, kind: type[Settings], words: Any) -> Settings:
+    """A record of the recipe's."""
+    if not isinstance(words, Mapping):
+        raise bad(recipe, place, "expected a table")
+    try:
+        return record(kind, words)
+    except ValueError as error:
+        raise bad(recipe, place, str(error)) from error
+
+
+def bad(recipe: Recipe, place: str, why: str) -> BadRecipe:
+    """The error for a table that makes no sense."""
+    return BadRecipe(f"The recipe {recipe.name} cannot be used: in [{place}], {why}.", "", "See docs/training.md.")

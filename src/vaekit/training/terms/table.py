@@ -1,0 +1,32 @@
+"""The terms that objectives are made of, by the names that recipes call them.
+
+Each entry makes a term from its settings; the defaults are the plain thing.
+"""
+
+from collections.abc import Callable, Mapping
+
+from vaekit.training.objectives import Term
+from vaekit.training.terms.bounds import iwae
+from vaekit.training.terms.codes import codebook, commitment, entropy
+from vaekit.training.terms.images import equivariance, oklab, ssim
+from vaekit.training.terms.latents import dimension_kl, mmd, mutual_information, total_correlation
+from vaekit.training.terms.plain import kl, l1, lpips, mse, nll
+
+TERMS: Mapping[str, Callable[..., Term]] = {
+    "nll": nll,
+    "kl": kl,
+    "iwae": iwae,
+    "mutual_information": mutual_information,
+    "total_correlation": total_correlation,
+    "dimension_kl": dimension_kl,
+    "mmd": mmd,
+    "commitment": commitment,
+    "codebook": codebook,
+    "entropy": entropy,
+    "l1": l1,
+    "mse": mse,
+    "lpips": lpips,
+    "ssim": ssim,
+    "oklab": oklab,
+    "equivariance": equivariance,
+}

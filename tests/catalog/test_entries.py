@@ -1,0 +1,186 @@
+"""The table of known VAEs is whole and consistent."""
+
+import dataclasses
+import inspect
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diffusers import AutoencoderKLQwenImage, AutoencoderKLQwenImage21, AutoencoderKLWan
+
+from vaekit.catalog.entries import agreed_normalization, card_named, cards, kind_named, kinds, matching_kinds
+from vaekit.catalog.tables import packaged_weights
+from vaekit.checkpoints.load import load
+from vaekit.families import family_of
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.families.vq.net import VQConfig
+from vaekit.families.wan.net import WanConfig
+from vaekit.families.wan22.net import Wan22Config
+from vaekit.identification import inspect as inspecting
+from vaekit.normalization import LatentNormalization
+
+TAESD = TinyConfig(3, 4, (), (64,) * 4, (64,) * 4, (1, 3, 3, 3), (3, 3, 3, 1), False)
+
+WANTED = """
+    sd1.5 sd-vae-ft-mse sd-vae-ft-ema kl-f8-anime kl-f8-anime2 animevae blessed2 clearvae furception
+    sdxl-vae sdxl-vae-1.0 sdxl-vae-fp16-fix eq-sdxl-vae ms-lc-eq-d-vr playground-2.5
+    sd3 sd3.5 flux.1 flux.2 flux.2-small-decoder cogview4 sd-x4-upscaler ldm-vq-f4 asymmetric-x1.5 asymmetric-x2
+    taesd taesdxl taesd3 taef1 taef2 vae-approx
+    dc-ae-f32c32-sana-1.0 dc-ae-f32c32-sana-1.1 dc-ae-f32c32-in-1.0 dc-ae-f32c32-mix-1.0
+    dc-ae-f64c128-in-1.0 dc-ae-f64c128-mix-1.0 dc-ae-f128c512-in-1.0 dc-ae-f128c512-mix-1.0
+    hunyuanimage-2.1 wan-2.1 wan-2.2 qwen-image qwen-image-2.1
+"""
+"""VAEs that people ask for by name."""
+
+
+def test_every_kind_names_fields_of_its_family() -> None:
+    assert len({kind.name for kind in kinds()}) == len(kinds())
+    for kind in kinds():
+        config = family_of(kind.family).config
+        fields = {field.name for field in dataclasses.fields(config)}
+        facts = {name for name in dir(config) if isinstance(getattr(config, name), property)}
+        assert kind.match.keys() <= fields | facts
+        assert kind.normalization is None or kind.normalization.fits(kind.match["latent_channels"])
+
+
+def test_normalizations_are_agreed_on_only_by_all() -> None:
+    by_name = {kind.name: kind for kind in kinds()}
+    assert agreed_normalization([by_name["FLUX.1"]]) == by_name["FLUX.1"].normalization
+    assert agreed_normalization([by_name["FLUX.1"], by_name["SD3 / SD3.5"]]) is None
+    assert agreed_normalization([]) is None
+
+
+def test_a_kind_is_the_whole_shape_and_not_only_its_channels() -> None:
+    assert [kind.name for kind in matching_kinds("tiny", TAESD)] == ["TAESD (latents of SD1 or SDXL)"]
+    for change in (
+        {"encoder_widths": (32,) * 4},
+        {"pool": True},
+        {"encoder_blocks": (1, 3, 3), "decoder_blocks": (3, 3, 1)},
+    ):
+        assert matching_kinds("tiny", dataclasses.replace(TAESD, **change)) == ()
+
+
+def test_a_codebook_tells_the_published_vector_quantised_ones_apart() -> None:
+    for widths, channels, codes, mid, name in (
+        ((128, 256, 512), 3, 8192, True, "LDM vq-f4"),
+        ((128, 256, 512), 3, 8192, False, "LDM vq-f4-noattn"),
+        ((128, 256, 256, 512), 4, 16384, True, "LDM vq-f8"),
+        ((128, 256, 256, 512), 4, 256, True, "LDM vq-f8-n256"),
+        ((128, 128, 256, 256, 512), 8, 16384, True, "LDM vq-f16"),
+    ):
+        config = VQConfig(3, channels, channels, widths, widths, 2, 3, (), (), mid, True, True, 32, codes)
+        assert [kind.name for kind in matching_kinds("vq", config)] == [name]
+
+
+def test_every_card_says_what_a_user_needs() -> None:
+    for card in cards():
+        assert card.about
+        assert card.licence
+        assert card.files
+        assert card.fp16 in ("safe", "unsafe", "unknown")
+        assert not card.kind or kind_named(card.kind)
+
+
+def test_cards_go_by_names_that_are_easy_to_type() -> None:
+    names = [card.name for card in cards()]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name) for name in names)
+
+
+def test_the_vaes_that_people_ask_for_have_cards() -> None:
+    assert [name for name in WANTED.split() if card_named(name) is None] == []
+
+
+def test_every_file_is_somewhere() -> None:
+    for card in cards():
+        for file in card.files:
+            assert file.path
+            if file.url:
+                assert re.fullmatch(r"https://\S+", file.url)
+            else:
+                assert re.fullmatch(r"[\w.-]+/[\w.-]+", file.repo) if file.repo else file.path == card.packaged
+        assert all(n == 1 for n in Counter((file.repo, file.path) for file in card.files).values())
+
+
+def test_a_maker_is_one_of_those_who_have_the_file() -> None:
+    made = {card.name: card for card in cards() if card.maker}
+    assert made["flux.1"].maker == "black-forest-labs/FLUX.1-schnell"
+    assert made["wan-2.1"].maker == "Wan-AI/Wan2.1-T2V-1.3B"
+    for card in made.values():
+        assert card.maker in {file.repo for file in card.files}
+
+
+def test_cards_configure_only_what_their_family_has() -> None:
+    for card in cards():
+        kind = kind_named(card.kind)
+        if kind is not None:
+            fields = {field.name for field in dataclasses.fields(family_of(kind.family).config)}
+            assert card.config.keys() <= fields - kind.match.keys()
+
+
+def test_hashes_are_whole_and_belong_to_one_card() -> None:
+    owners = {(file.sha256, card.name) for card in cards() for file in card.files if file.sha256}
+    assert len({digest for digest, _ in owners}) == len(owners)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest, _ in owners)
+    assert all(file.sha256 for card in cards() for file in card.files if file.verified)
+
+
+def test_copies_of_one_file_agree() -> None:
+    facts = {(file.sha256, file.verified, file.bytes) for card in cards() for file in card.files if file.sha256}
+    assert len({digest for digest, *_ in facts}) == len(facts)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("taesd", "taesd"),
+        ("taesd/taesd_encoder.safetensors", "taesd"),
+        ("taesd/taesd_decoder.safetensors", "taesd"),
+        ("taesd3/taesd3_encoder.safetensors", "taesd3"),
+        ("taesd3/taesd3_decoder.safetensors", "taesd3"),
+        ("taef2/taef2_encoder.pth", "taef2"),
+        ("taef2/taef2_decoder.pth", "taef2"),
+        ("vae_approx/model.pt", "vae-approx"),
+    ],
+)
+def test_published_files_are_known(shared_data: Path, path: str, name: str) -> None:
+    assert inspecting.inspect(shared_data / "vae" / path).card == card_named(name)
+
+
+def test_packaged_weights_are_those_of_the_cards() -> None:
+    assert packaged_weights() == {card.name: card.packaged for card in cards() if card.packaged}
+
+
+def test_packaged_cards_load() -> None:
+    packaged = [card for card in cards() if card.packaged]
+    assert packaged
+    for card in packaged:
+        assert load(card.name).encoder is not None
+
+
+SIXTEEN = WanConfig(3, 16, (96, 192, 384, 384), (384, 384, 192, 96), 2, 3, (1, 2), True)
+PRUNED = dataclasses.replace(SIXTEEN, temporal=False, time_levels=())
+RGBA = Wan22Config(4, 64, (96, 192, 384, 768, 768), (1152, 1152, 576, 288, 144), 2, 3, (1, 2, 3), False, 1)
+
+
+@pytest.mark.parametrize(
+    ("family", "config", "names", "theirs", "channels"),
+    [
+        ("wan", SIXTEEN, ["Wan 2.1", "Qwen-Image"], AutoencoderKLWan, 16),
+        ("wan", PRUNED, ["Wan 2.1", "Qwen-Image"], AutoencoderKLQwenImage, 16),
+        ("wan2.2", RGBA, ["Qwen-Image 2.1 (RGBA)"], AutoencoderKLQwenImage21, 64),
+    ],
+)
+def test_the_normalizations_of_wan_and_its_twins_are_those_of_diffusers(
+    family: str, config: WanConfig, names: list[str], theirs: Any, channels: int
+) -> None:
+    """Twins share a normalization, so it is known even where the name is not."""
+    candidates = matching_kinds(family, config)
+    assert [kind.name for kind in candidates] == names
+    defaults = {name: entry.default for name, entry in inspect.signature(theirs.__init__).parameters.items()}
+    mean, std = defaults["latents_mean"], defaults["latents_std"]
+    normalization = agreed_normalization(candidates)
+    assert normalization == LatentNormalization(tuple(mean), tuple(1 / value for value in std))
+    assert len(mean) == channels

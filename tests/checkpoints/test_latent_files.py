@@ -1,0 +1,218 @@
+"""Latent files: what they keep, who may read them, and what is not one."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from refusals import refuses
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vaekit.checkpoints.latent_files import LatentFile, LatentSpace, check_readable, load_latent, save_latent, space_of
+from vaekit.checkpoints.save import save
+from vaekit.distributions import DiagonalGaussian, Point
+from vaekit.errors import BadLatent, LatentMismatch, NotFound
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
+
+SCALAR = LatentNormalization((0.0,), (0.18215,))
+SPACE = LatentSpace("a" * 64, "kl", 4, 8, SCALAR)
+METADATA = {
+    "vaekit.latent": "2",
+    "vaekit.fingerprint": "a" * 64,
+    "vaekit.family": "kl",
+    "vaekit.factor": "8",
+    "vaekit.size": "[20, 31]",
+    "vaekit.normalization": "null",
+}
+
+
+def mean() -> Tensor:
+    return torch.randn(1, 4, 3, 4, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_gaussian_and_a_point_come_back(tmp_path: Path) -> None:
+    for posterior in (DiagonalGaussian(mean(), -mean()), Point(mean())):
+        save_latent(tmp_path / "x.safetensors", LatentFile(posterior, SPACE, 20, 31))
+        back = load_latent(tmp_path / "x.safetensors")
+        assert (type(back.posterior), back.space, back.height, back.width) == (type(posterior), SPACE, 20, 31)
+        assert torch.equal(back.posterior.mean, mean())
+    assert set(load_file(tmp_path / "x.safetensors")) == {"mean"}
+
+
+@pytest.mark.parametrize(
+    "normalization", [None, LatentNormalization((0.1,) * 4, (0.5, 0.25, 1.0, 2.0)), LatentNormalization(patch=2)]
+)
+def test_normalizations_come_back(tmp_path: Path, normalization: LatentNormalization | None) -> None:
+    space = dataclasses.replace(SPACE, normalization=normalization)
+    save_latent(tmp_path / "x", LatentFile(Point(mean()), space, 20, 31))
+    assert load_latent(tmp_path / "x").space == space
+
+
+@pytest.mark.parametrize("normalization", [SCALAR, None])
+def test_files_of_version_1_are_read(tmp_path: Path, normalization: LatentNormalization | None) -> None:
+    """They call the normalization "vaekit.frame"."""
+    text = "null" if normalization is None else '{"shift": [0.0], "scale": [0.18215], "patch": 1}'
+    first = {key: value for key, value in METADATA.items() if key != "vaekit.normalization"}
+    save_file({"mean": mean()}, tmp_path / "x", first | {"vaekit.latent": "1", "vaekit.frame": text})
+    assert load_latent(tmp_path / "x").space == dataclasses.replace(SPACE, normalization=normalization)
+
+
+def test_the_space_of_a_vae(kl_vae: VAE, tiny_vae: VAE) -> None:
+    space = space_of(kl_vae)
+    assert (space.family, space.channels, space.factor, space.normalization) == ("kl", 4, 2, kl_vae.normalization)
+    assert space.fingerprint != space_of(tiny_vae).fingerprint
+    assert space.fingerprint[:10] in str(space)
+
+
+OTHER = dataclasses.replace(SPACE, fingerprint="b" * 64)
+PER_CHANNEL = LatentNormalization((0.0,) * 4, (1.0, 2.0, 3.0, 4.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "facts"),
+    [
+        ({"channels": 16}, ["channels", "4", "16"]),
+        ({"factor": 16}, ["factor", "8", "16"]),
+        ({"normalization": LatentNormalization((0.0,), (0.13025,))}, ["0.18215", "0.13025"]),
+        ({"normalization": LatentNormalization((0.1,), (0.18215,))}, ["0.1"]),
+        ({"normalization": PER_CHANNEL}, ["4"]),
+        ({"channels": 16, "factor": 16}, ["channels", "4", "16", "factor", "8"]),
+    ],
+)
+def test_a_mismatch_tells_both_sides(change: dict[str, object], facts: list[str]) -> None:
+    with refuses(LatentMismatch, *facts) as caught:
+        check_readable(Path("x.safetensors"), SPACE, dataclasses.replace(OTHER, **change))
+    assert all(part in str(caught.value) for part in ("aaaaaaaaaa", "bbbbbbbbbb", "x.safetensors"))
+
+
+def test_a_mismatch_names_whose_latents_both_are() -> None:
+    """FLUX.1's latents and SD1's VAE; the normalization tells SDXL from SD1 and FLUX.1 from SD3."""
+    flux = dataclasses.replace(OTHER, channels=16, normalization=LatentNormalization((0.1159,), (0.3611,)))
+    with refuses(LatentMismatch, "kl", "FLUX.1", "SD1 / SD2") as caught:
+        check_readable(Path("x.safetensors"), flux, SPACE)
+    assert "FLUX.1" in caught.value.remedy
+    for stranger in ("SD3", "SDXL"):
+        assert stranger not in str(caught.value)
+
+
+def test_two_normalizations_of_as_many_channels_are_not_the_same() -> None:
+    theirs = dataclasses.replace(SPACE, normalization=PER_CHANNEL)
+    ours = dataclasses.replace(OTHER, normalization=dataclasses.replace(PER_CHANNEL, scale=(1.0, 2.0, 3.0, 5.0)))
+    with refuses(LatentMismatch, "aaaaaaaaaa", "bbbbbbbbbb"):
+        check_readable(Path("x"), theirs, ours)
+
+
+def test_normalizations_that_differ_by_rounding_are_the_same() -> None:
+    rounded = LatentNormalization((0.0,), (1 / (1 / 0.18215) + 1e-15,))
+    assert check_readable(Path("x"), SPACE, dataclasses.replace(OTHER, normalization=rounded)) is None
+
+
+def test_other_weights_in_the_same_space_may_read() -> None:
+    assert check_readable(Path("x"), SPACE, OTHER) is None
+
+
+def test_the_same_weights_may_always_read() -> None:
+    for normalization in (None, PER_CHANNEL):
+        assert check_readable(Path("x"), SPACE, dataclasses.replace(SPACE, normalization=normalization)) is None
+
+
+@pytest.mark.parametrize("normalizations", [(None, SCALAR), (SCALAR, None), (None, None)])
+def test_unknown_frames_give_a_caution(
+    normalizations: tuple[LatentNormalization | None, LatentNormalization | None],
+) -> None:
+    made_by, given = (
+        dataclasses.replace(s, normalization=f) for s, f in zip((SPACE, OTHER), normalizations, strict=True)
+    )
+    caution = check_readable(Path("x"), made_by, given)
+    assert caution
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vaekit.latent": "3"},
+        {"vaekit.latent": ""},
+        {"vaekit.factor": "eight"},
+        {"vaekit.factor": "0"},
+        {"vaekit.factor": "-8"},
+        {"vaekit.factor": "9" * 5000},
+        {"vaekit.size": "20, 31"},
+        {"vaekit.size": "[20]"},
+        {"vaekit.size": "[0, 31]"},
+        {"vaekit.size": "[25, 31]"},
+        {"vaekit.size": "[20, 33]"},
+        {"vaekit.size": "[-20, -31]"},
+        {"vaekit.size": "[1e999, 31]"},
+        {"vaekit.size": "[20.5, 31]"},
+        {"vaekit.size": '["20", "31"]'},
+        {"vaekit.size": "[" * 100_000},
+        {"vaekit.fingerprint": "../../etc/passwd"},
+        {"vaekit.fingerprint": "\x1b[2J"},
+    ],
+)
+def test_lying_metadata(tmp_path: Path, change: dict[str, str]) -> None:
+    save_file({"mean": mean()}, tmp_path / "x", METADATA)
+    assert load_latent(tmp_path / "x").height == 20
+    save_file({"mean": mean()}, tmp_path / "x", METADATA | change)
+    with pytest.raises(BadLatent) as caught:
+        load_latent(tmp_path / "x")
+    assert caught.value.remedy
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("absent", [key for key in METADATA if key != "vaekit.normalization"])
+def test_missing_metadata(tmp_path: Path, absent: str) -> None:
+    save_file({"mean": mean()}, tmp_path / "x", {key: value for key, value in METADATA.items() if key != absent})
+    with pytest.raises(BadLatent):
+        load_latent(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"mean": torch.full((1, 4, 3, 4), float("nan"))},
+        {"mean": torch.full((1, 4, 3, 4), float("inf"))},
+        {"mean": torch.zeros(1, 4, 3, 4), "log_variance": torch.full((1, 4, 3, 4), float("nan"))},
+        {"mean": torch.zeros(1, 4, 3, 4), "log_variance": torch.zeros(1, 4, 3, 5)},
+        {"mean": torch.zeros(1, 4, 3, 4), "log_variance": torch.zeros(1, 4, 3, 4, dtype=torch.int64)},
+        {"mean": torch.zeros(1, 4, 3, 4, dtype=torch.uint8)},
+        {"mean": torch.zeros(2, 4, 3, 4)},
+        {"mean": torch.zeros(4, 3, 4)},
+        {"mean": torch.zeros(1, 4, 3, 4, 1)},
+        {"mean": torch.zeros(())},
+        {"mean": torch.zeros(0, 4, 3, 4)},
+        {"mean": torch.zeros(1, 4, 0, 4)},
+        {"mean": torch.zeros(1, 2**40, 0, 4)},
+        {"latent_tensor": torch.zeros(1, 4, 3, 4)},
+    ],
+)
+def test_numbers_that_are_no_latents(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    save_file(tensors, tmp_path / "x", METADATA)
+    with pytest.raises(BadLatent):
+        load_latent(tmp_path / "x")
+
+
+def test_other_files_are_no_latents(kl_vae: VAE, tmp_path: Path) -> None:
+    save(kl_vae, tmp_path / "weights.safetensors")
+    torch.save({"mean": mean()}, tmp_path / "pickle.pt")
+    (tmp_path / "text.safetensors").write_text(json.dumps(METADATA))
+    (tmp_path / "empty.safetensors").touch()
+    for name in ("weights.safetensors", "pickle.pt", "text.safetensors", "empty.safetensors", "."):
+        with pytest.raises(BadLatent):
+            load_latent(tmp_path / name)
+    with pytest.raises(NotFound):
+        load_latent(tmp_path / "absent.safetensors")
+
+
+def test_a_normalization_that_does_not_fit_is_unknown(tmp_path: Path) -> None:
+    for normalization in (
+        '{"shift": [0], "scale": [1, 2], "patch": 1}',
+        "x",
+        '{"shift": [0], "scale": [0], "patch": 1}',
+    ):
+        save_file({"mean": mean()}, tmp_path / "x", METADATA | {"vaekit.normalization": normalization})
+        assert load_latent(tmp_path / "x").space.normalization is None

@@ -1,0 +1,99 @@
+"""Ranks need no weights, reasons name the differences that are sure, and sentences say what the numbers say."""
+
+import math
+import re
+
+import pytest
+from refusals import lacks
+
+from vaekit.comparison.measure_table import HEADLINES, MEASURES, measures_in
+from vaekit.comparison.records import Comparison, Defect, Estimate
+from vaekit.comparison.verdicts import ranked, reason_for, verdict
+
+
+def test_the_table_has_every_name_once_and_every_headline() -> None:
+    names = [measure.name for measure in MEASURES]
+    assert len(set(names)) == len(names)
+    assert set(HEADLINES) <= set(names)
+    assert [measure.name for measure in measures_in({"ssim", "psnr"})] == ["psnr", "ssim"]
+
+
+def test_the_best_in_most_measures_and_pictures_is_first() -> None:
+    values = {
+        "worse": {"psnr": [20.0, 21.0], "lpips_alex": [0.3, 0.2], "detail_1": [0.5, 1.6]},
+        "better": {"psnr": [25.0, 26.0], "lpips_alex": [0.1, 0.3], "detail_1": [0.9, 1.1]},
+    }
+    assert ranked(values) == ["better", "worse"]
+
+
+def test_equal_places_are_told_apart_by_psnr_and_gaps_count_for_nobody() -> None:
+    values = {
+        "a": {"psnr": [20.0, 30.0], "delta_e": [math.nan, 2.0]},
+        "b": {"psnr": [25.0, 29.0], "delta_e": [1.0, 2.0]},
+    }
+    assert ranked(values) == ["b", "a"]
+
+
+FACTS = r"(?<![\w(])(?:[ab](?= )|PSNR|LPIPS \(alex\)|dE2000|[+-]?\d[\d.]*\d?(?: dB)?)"
+"""Names and numbers in a reason: those of measures it is ahead in, then behind in, then those nobody is sure of."""
+
+
+def comparison(measure: str, difference: float, spread: float, p: float) -> Comparison:
+    return Comparison(measure, "a", "b", difference, difference - spread, difference + spread, p)
+
+
+def test_reasons_name_both_sides_and_what_is_not_sure() -> None:
+    found = [
+        comparison("psnr", 2.0, 0.5, 0.001),
+        comparison("lpips_alex", 0.05, 0.01, 0.01),
+        comparison("delta_e", -0.1, 0.5, 0.6),
+    ]
+    means = {
+        "a": {"psnr": Estimate(30.0), "lpips_alex": Estimate(0.2), "delta_e": Estimate(1.0)},
+        "b": {"psnr": Estimate(28.0), "lpips_alex": Estimate(0.15), "delta_e": Estimate(1.1)},
+    }
+    first = reason_for("a", ["a", "b"], means, found)
+    assert re.findall(FACTS, first) == ["b", "PSNR", "+2 dB", "LPIPS (alex)", "+0.05", "dE2000"]
+    second = reason_for("b", ["a", "b"], means, found)
+    assert re.findall(FACTS, second) == ["2", "a", "LPIPS (alex)", "-0.05", "PSNR", "-2 dB", "dE2000"]
+    assert re.findall(FACTS, reason_for("a", ["a"], means, [])) == []
+
+
+def test_more_detail_than_there_was_is_not_better() -> None:
+    means = {"a": {"detail_1": Estimate(0.95)}, "b": {"detail_1": Estimate(1.4)}}
+    said = reason_for("a", ["a", "b"], means, [comparison("detail_1", -0.45, 0.1, 0.01)])
+    assert "Detail kept" in said
+
+
+@pytest.mark.parametrize(
+    ("values", "facts"),
+    [
+        ({"delta_e": 0.4, "delta_e_95": 1.1}, ["0.4 dE2000"]),
+        ({"detail_1": 0.7, "power_1": 0.5}, ["30 %"]),
+        ({"detail_1": 0.7, "power_1": 1.0}, ["30 %"]),
+        ({"detail_1": 0.99, "power_1": 1.0}, ["99 %"]),
+        ({"highlights_clipped": 2.1}, ["2.1 %", "highlights"]),
+        ({"contrast": 0.9}, ["contrast", "10.0 %"]),
+        ({"chroma_bias": -15.0}, ["15.0 %"]),
+        ({"green_shift": 1.5}, ["green", "1.0"]),
+        ({"brightness": -3.0}, ["darker", "3.0"]),
+        ({"grid_flat": 1.3}, ["grid", "1.3/255"]),
+        ({"text_contrast": 0.6, "ocr_errors": 12.0}, ["60 %", "12 %"]),
+        ({"drift_psnr": 3.0, "drift_colour": 8.0}, ["3.0 dB", "8.0"]),
+    ],
+)
+def test_a_number_becomes_a_sentence(values: dict[str, float], facts: list[str]) -> None:
+    (sentence,) = verdict({name: Estimate(value) for name, value in values.items()}, ())
+    assert not lacks(sentence, *facts)
+
+
+def test_what_is_as_it_should_be_is_not_told() -> None:
+    fine = {"contrast": 1.001, "red_shift": 0.1, "highlights_clipped": 0.0, "grid_flat": 0.02, "text_contrast": 0.97}
+    assert verdict({name: Estimate(value) for name, value in fine.items()}, ()) == ()
+
+
+def test_defects_come_first() -> None:
+    grid = Defect("grid", 1.3, "levels of 255", "A pattern repeats every 8 pixels.")
+    said = verdict({"delta_e": Estimate(1.0), "delta_e_95": Estimate(2.0)}, (grid,))
+    assert said[0] == grid.evidence
+    assert len(said) == 2

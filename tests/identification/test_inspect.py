@@ -1,0 +1,112 @@
+"""What `inspect` says of a file."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import save
+from vaekit.identification.fingerprint import fingerprint
+from vaekit.identification.inspect import inspect
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
+
+
+def test_the_facts_about_a_saved_vae(kl_vae: VAE, tmp_path: Path) -> None:
+    save(kl_vae.half(), tmp_path / "x.safetensors", "ldm")
+    facts = inspect(tmp_path / "x.safetensors")
+    assert (facts.family, facts.layout, facts.prefix, facts.format) == ("kl", "ldm", "", "safetensors")
+    assert (facts.latent_channels, facts.factor, facts.compression) == (4, 2, 3.0)
+    assert (facts.halves, facts.dtypes) == (("encoder", "decoder"), ("float16",))
+    assert (facts.normalization, facts.normalization_source) == (kl_vae.normalization, "the file's metadata")
+    assert facts.parameters == sum(parameter.numel() for parameter in kl_vae.parameters())
+    assert facts.fingerprint == fingerprint(kl_vae)
+    assert json.loads(json.dumps(dataclasses.asdict(facts)))["config"]["encoder_widths"] == [32, 64]
+
+
+@pytest.mark.parametrize(
+    ("folder", "channels", "dtype", "normalization"),
+    [
+        ("taesd", 4, "bfloat16", LatentNormalization()),
+        ("taesd3", 16, "bfloat16", LatentNormalization()),
+        ("taef2", 32, "float16", None),
+    ],
+)
+def test_the_shared_tiny_autoencoders(
+    shared_data: Path, folder: str, channels: int, dtype: str, normalization: LatentNormalization | None
+) -> None:
+    facts = inspect(shared_data / "vae" / folder)
+    assert (facts.family, facts.layout, facts.latent_channels, facts.factor) == ("tiny", "tiny", channels, 8)
+    assert (facts.dtypes, facts.normalization, len(facts.known_as)) == ((dtype,), normalization, 1)
+    assert facts.halves == ("encoder", "decoder")
+    assert facts.format == ("pickle" if folder == "taef2" else "safetensors")
+
+
+@pytest.mark.parametrize(
+    ("path", "family", "known_as", "latent", "size", "halves"),
+    [
+        ("taesana/taesana_encoder.pth", "tiny", "TAESANA (latents of Sana's DC-AE)", (32, 32), None, 1),
+        ("vae_approx/model.pt", "approx", "VAE-approx (previews of SD1 latents)", (4, 2), None, 1),
+        ("disentangling/VAE_mnist/model.pt", "burgess", "disentangling-vae 32x32", (10, 32), 32, 2),
+        ("disentangling/betaB_mnist/model.pt", "burgess", "disentangling-vae 32x32", (10, 32), 32, 2),
+        ("disentangling/btcvae_mnist/model.pt", "burgess", "disentangling-vae 32x32", (10, 32), 32, 2),
+        ("disentangling/VAE_celeba/model.pt", "burgess", "disentangling-vae 64x64", (10, 64), 64, 2),
+        ("disentangling/btcvae_dsprites/model.pt", "burgess", "disentangling-vae 64x64", (10, 64), 64, 2),
+        ("joint/mnist/model.pt", "joint", "JointVAE 32x32", (20, 32), 32, 2),
+        ("joint/celeba/model.pt", "joint", "JointVAE 64x64", (42, 64), 64, 2),
+    ],
+)
+def test_the_shared_smaller_families(
+    shared_data: Path,
+    path: str,
+    family: str,
+    known_as: str,
+    latent: tuple[int, int],
+    size: int | None,
+    halves: int,
+) -> None:
+    facts = inspect(shared_data / "vae" / path)
+    assert (facts.family, facts.known_as, len(facts.halves)) == (family, (known_as,), halves)
+    assert ((facts.latent_channels, facts.factor), facts.picture_size) == (latent, size)
+    if size is None:
+        assert facts.normalization == LatentNormalization()
+    else:
+        assert facts.problems == (
+            "The normalization is unknown: no diffusion model sees such latents, and each of these VAEs has a latent "
+            "space of its own.",
+        )
+
+
+@pytest.mark.parametrize(("half", "verb"), [("encoder", "encode"), ("decoder", "decode")])
+def test_halves(shared_data: Path, half: str, verb: str) -> None:
+    facts = inspect(shared_data / "vae" / "taesd" / f"taesd_{half}.safetensors")
+    assert (facts.halves, facts.layout, facts.normalization) == ((half,), f"tiny-{half}", LatentNormalization())
+    assert facts.problems == (
+        f"Only the {half} is here: it can {verb}, not {'decode' if verb == 'encode' else 'encode'}.",
+    )
+    assert 1_222_000 < facts.parameters < 1_223_000
+    assert facts.fingerprint != inspect(shared_data / "vae" / "taesd").fingerprint
+
+
+def test_problems_are_told(kl_vae: VAE, tmp_path: Path) -> None:
+    save(kl_vae, tmp_path / "x.safetensors", "ldm")
+    tensors = {f"vae.{key}": tensor for key, tensor in load_file(tmp_path / "x.safetensors").items()}
+    save_file(tensors | {"unet.weight": torch.ones(2), "step": torch.ones(1)}, tmp_path / "x.safetensors")
+    facts = inspect(str(tmp_path / "x.safetensors"))
+    assert facts.prefix == "vae."
+    told = " ".join(facts.problems)
+    for part in ("normalization is unknown", "2 other tensors", "norm groups is taken to be 32"):
+        assert part in told
+
+
+def test_a_copy_that_lost_its_metadata_has_the_same_fingerprint(kl_vae: VAE, tmp_path: Path) -> None:
+    save(kl_vae, tmp_path / "a.safetensors", "diffusers")
+    save_file(load_file(tmp_path / "a.safetensors"), tmp_path / "b.safetensors")
+    a, b = inspect(tmp_path / "a.safetensors"), inspect(tmp_path / "b.safetensors")
+    assert (a.fingerprint, a.config) == (b.fingerprint, b.config)
+    assert b.normalization is None
+    assert load(tmp_path / "b.safetensors").normalization is None

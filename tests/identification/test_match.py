@@ -1,0 +1,168 @@
+"""Known weights are known under any name, layout, format and precision; relatives are told apart from copies."""
+
+import copy
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from refusals import lacks
+from safetensors.torch import load_file, save_file
+
+from vaekit.catalog.entries import Card, CardFile, card_named, kind_named
+from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import save
+from vaekit.identification import match as recognising
+from vaekit.identification import resolve as settling
+from vaekit.identification.fingerprint import identity_of, tensors_of
+from vaekit.identification.inspect import inspect
+from vaekit.identification.match import recognise
+from vaekit.vae import VAE
+
+HALF = [torch.float16, torch.bfloat16]
+
+
+@pytest.fixture(scope="module")
+def builtin() -> VAE:
+    return load("builtin").float()
+
+
+def changed(vae: VAE, half: str, amount: float) -> VAE:
+    """A copy with noise of this size, relative to each tensor, on one half."""
+    copied = copy.deepcopy(vae)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in getattr(copied, half).parameters():
+            size = tensor.square().mean().sqrt()
+            tensor += amount * size * torch.randn(tensor.shape, generator=generator)
+    return copied
+
+
+def bare(vae: VAE, path: Path, layout: str = "ldm") -> Path:
+    """A file without any metadata."""
+    save(vae, path, layout)
+    save_file(load_file(path), path)
+    return path
+
+
+@pytest.mark.parametrize("layout", ["native", "ldm", "diffusers"])
+def test_a_copy_without_metadata_is_recognised_and_runs_the_same(builtin: VAE, tmp_path: Path, layout: str) -> None:
+    path = bare(builtin, tmp_path / "renamed.safetensors", layout)
+    seen = inspect(path)
+    assert seen.card == card_named("builtin")
+    assert "fingerprint" in seen.recognised
+    assert seen.normalization == builtin.normalization
+    assert "builtin" in seen.normalization_source
+    loaded = load(path)
+    assert loaded.normalization == builtin.normalization
+    assert loaded.config == builtin.config  # norm groups included, which weights do not tell
+    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.equal(loaded.reconstruct(x), builtin.reconstruct(x))
+
+
+@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("back", [False, True])
+def test_rounded_copies_are_recognised(builtin: VAE, tmp_path: Path, dtype: torch.dtype, back: bool) -> None:
+    rounded = copy.deepcopy(builtin).to(dtype)
+    path = bare(rounded.float() if back else rounded, tmp_path / "x.safetensors")
+    seen = inspect(path)
+    assert seen.card == card_named("builtin")
+    assert seen.normalization == builtin.normalization
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_one_half_is_recognised_alone(builtin: VAE, tmp_path: Path, half: str) -> None:
+    alone = VAE(
+        builtin.encoder if half == "encoder" else None,
+        builtin.to_posterior,
+        builtin.decoder if half == "decoder" else None,
+        builtin.to_likelihood,
+        builtin.normalization,
+    )
+    seen = inspect(bare(alone, tmp_path / "x.safetensors", "native"))
+    assert seen.card == card_named("builtin")
+    assert half in seen.recognised
+
+
+def test_a_new_decoder_keeps_the_latent_space(builtin: VAE, tmp_path: Path) -> None:
+    path = bare(changed(builtin, "decoder", 0.05), tmp_path / "x.safetensors")
+    seen = inspect(path)
+    assert seen.card is None
+    assert seen.normalization == load(path).normalization == builtin.normalization
+    assert not lacks(seen.normalization_source, "encoder", "builtin")
+    assert any(not lacks(sentence, "encoder", "builtin") for sentence in seen.akin)
+    assert any(re.search(r"decoder.*\b[45]\.", sentence) for sentence in seen.akin)
+
+
+def test_a_new_encoder_may_be_a_new_latent_space(builtin: VAE, tmp_path: Path) -> None:
+    path = bare(changed(builtin, "encoder", 0.05), tmp_path / "x.safetensors")
+    seen = inspect(path)
+    assert (seen.card, seen.normalization) == (None, None)
+    assert any("fine-tune" in sentence for sentence in seen.akin)
+
+
+@pytest.mark.parametrize("amount", [0.004, 0.02])
+@pytest.mark.parametrize("dtype", [torch.float32, *HALF])
+def test_a_light_fine_tune_is_no_copy(builtin: VAE, amount: float, dtype: torch.dtype) -> None:
+    tuned = changed(builtin, "decoder", amount).to(dtype)
+    assert recognise(identity_of(tensors_of(tuned))).card is None
+
+
+def test_strangers_are_nobody(builtin: VAE) -> None:
+    generator = torch.Generator().manual_seed(1)
+    stranger = copy.deepcopy(builtin)
+    with torch.no_grad():
+        for tensor in stranger.parameters():
+            tensor.copy_(torch.randn(tensor.shape, generator=generator))
+    found = recognise(identity_of(tensors_of(stranger)))
+    assert (found.card, found.same_encoder, found.akin) == (None, None, ())
+
+
+def test_weights_that_are_no_numbers_have_hashes_too(builtin: VAE) -> None:
+    broken = copy.deepcopy(builtin)
+    with torch.no_grad():
+        for tensor in broken.parameters():
+            tensor.fill_(float("nan"))
+    assert recognise(identity_of(tensors_of(broken))).card is None
+
+
+def test_a_file_with_a_verified_hash_teaches_its_weights(
+    kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bare(kl_vae, tmp_path / "published.safetensors")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    file = CardFile("x.safetensors", "someone/x", digest, verified=True)
+    card = Card("x-vae", "a VAE", "MIT", (file,), kind="SDXL")
+    monkeypatch.setattr(recognising, "cards", lambda: (card,))
+    converted = bare(kl_vae.half(), tmp_path / "converted.safetensors", "diffusers")
+    assert inspect(converted).card is None
+    seen = inspect(path)
+    assert (seen.card, seen.sha256) == (card, digest)
+    assert "(verified)" in seen.recognised
+    sdxl = kind_named("SDXL")
+    assert sdxl is not None
+    assert seen.normalization == sdxl.normalization
+    again = inspect(converted)
+    assert again.card == card
+    assert "float16" in again.recognised
+    assert again.normalization == sdxl.normalization
+
+
+def test_an_unverified_hash_names_a_file_and_teaches_nothing(
+    kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bare(kl_vae, tmp_path / "x.safetensors")
+    card = Card("x", "a VAE", "MIT", (CardFile("x", "a/x", hashlib.sha256(path.read_bytes()).hexdigest()),))
+    monkeypatch.setattr(recognising, "cards", lambda: (card,))
+    assert "unverified" in inspect(path).recognised
+    assert inspect(bare(kl_vae, tmp_path / "y.safetensors", "native")).card is None
+
+
+def test_hashes_are_read_once(kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = bare(kl_vae, tmp_path / "x.safetensors")
+    before = inspect(path, measure=False)
+    monkeypatch.setattr(settling, "identity_of", lambda _: pytest.fail("hashed again"))
+    assert inspect(path, measure=False) == before
+    told = inspect(path, hash=False, measure=False)
+    assert (told.fingerprint, told.sketches, told.sha256) == (None, None, None)

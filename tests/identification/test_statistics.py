@@ -1,0 +1,208 @@
+"""FLUX.2's normalization stands in its file as batch-norm statistics: read, believed, written back to the last bit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import diffusers
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from refusals import refuses
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import save
+from vaekit.errors import WrongTensors
+from vaekit.families.normalization import COUNT, EPSILON, MEAN, VARIANCE, normalization_of, statistics_of
+from vaekit.identification.identify import identify
+from vaekit.identification.inspect import inspect
+from vaekit.normalization import LatentNormalization
+from vaekit.vae import VAE
+
+PLACES = {"native": "x.safetensors", "ldm": "x.safetensors", "diffusers": "folder"}
+
+
+def theirs(statistics: bool = True) -> diffusers.AutoencoderKLFlux2:
+    """diffusers' class, small, with a narrower decoder and random statistics, its pictures near unit size."""
+    torch.manual_seed(0)
+    model = diffusers.AutoencoderKLFlux2(
+        block_out_channels=(32, 64, 64),
+        decoder_block_out_channels=(32, 32, 96),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        latent_channels=8,
+    ).eval()
+    if statistics:
+        model.bn.running_mean.normal_()
+        model.bn.running_var.uniform_(0.01, 4)
+        model.bn.num_batches_tracked.fill_(1234)
+    return model
+
+
+def packed(z: Tensor) -> Tensor:
+    """Flux2Pipeline's 2x2 rearrangement: four channels out of each one, rows before columns."""
+    b, c, rows, columns = z.shape
+    windows = z.view(b, c, rows // 2, 2, columns // 2, 2)
+    return windows.permute(0, 1, 3, 5, 2, 4).reshape(b, 4 * c, rows // 2, columns // 2)
+
+
+def unpacked(z: Tensor) -> Tensor:
+    b, c, rows, columns = z.shape
+    return z.view(b, c // 4, 2, 2, rows, columns).permute(0, 1, 4, 2, 5, 3).reshape(b, c // 4, 2 * rows, 2 * columns)
+
+
+@torch.no_grad()
+def test_agrees_with_diffusers_and_its_pipeline(tmp_path: Path) -> None:
+    model = theirs()
+    model.save_pretrained(tmp_path)
+    vae = load(tmp_path)
+    assert identify(tmp_path).normalization_source == "the file's batch-norm statistics"
+    x = torch.rand(2, 3, 48, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    mean = model.encode(x).latent_dist.mode()
+    torch.testing.assert_close(vae.encode(x).mean, mean, atol=1e-5, rtol=0)
+    torch.testing.assert_close(vae.decode(mean), model.decode(mean).sample, atol=1e-5, rtol=0)
+    # What Flux2Pipeline does after encoding a picture and before decoding one.
+    bn_mean = model.bn.running_mean.view(1, -1, 1, 1)
+    bn_std = torch.sqrt(model.bn.running_var.view(1, -1, 1, 1) + model.config.batch_norm_eps)
+    latents = (packed(mean) - bn_mean) / bn_std
+    raw = unpacked(latents * bn_std + bn_mean)
+    assert vae.normalization is not None
+    torch.testing.assert_close(vae.normalize(mean), latents, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(vae.denormalize(latents), raw, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layout", PLACES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_normalization_survives_every_layout(
+    flux2_vae: VAE, tmp_path: Path, layout: str, dtype: torch.dtype
+) -> None:
+    save(flux2_vae.to(dtype), tmp_path / PLACES[layout], layout)
+    again = load(tmp_path / PLACES[layout])
+    assert again.normalization == flux2_vae.normalization
+    assert all(torch.equal(again.state_dict()[key], tensor) for key, tensor in flux2_vae.state_dict().items())
+    seen = inspect(tmp_path / PLACES[layout])
+    assert (seen.layout, seen.dtypes) == (layout, (str(dtype).removeprefix("torch."),))
+    assert not any("other tensors" in problem for problem in seen.problems)
+
+
+@pytest.mark.parametrize("layout", PLACES)
+def test_the_statistics_are_written_to_the_last_bit(tmp_path: Path, layout: str) -> None:
+    model = theirs()
+    model.save_pretrained(tmp_path / "theirs")
+    save(load(tmp_path / "theirs"), tmp_path / "a" / PLACES[layout], layout)
+    save(load(tmp_path / "a" / PLACES[layout]), tmp_path / "b", "diffusers")
+    again = diffusers.AutoencoderKLFlux2.from_pretrained(tmp_path / "b")
+    written = again.state_dict()
+    assert written.keys() == model.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(written[name], torch.zeros_like(tensor) if name == COUNT else tensor), name
+    assert again.config.decoder_block_out_channels == [32, 32, 96]
+
+
+def altered(vae: VAE, path: Path, change: Callable[[dict[str, Tensor]], object], prefix: str = "") -> Path:
+    """A file in BFL's own names, without vaekit's metadata, after a change to its tensors."""
+    save(vae, path)
+    tensors = load_file(path)
+    change(tensors)
+    save_file({prefix + name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    return path
+
+
+def test_a_bare_file_tells_its_normalization_behind_any_prefix(flux2_vae: VAE, tmp_path: Path) -> None:
+    path = altered(flux2_vae, tmp_path / "x.safetensors", lambda tensors: tensors.pop(COUNT), "vae.")
+    assert load(path).normalization == flux2_vae.normalization
+    assert "encoder.quant_conv.weight" in load(path).state_dict()
+
+
+def test_without_statistics_the_normalization_is_unknown(flux2_vae: VAE, tmp_path: Path) -> None:
+    path = altered(
+        flux2_vae, tmp_path / "x.safetensors", lambda tensors: [tensors.pop(key) for key in (MEAN, VARIANCE, COUNT)]
+    )
+    assert load(path).normalization is None
+
+
+@pytest.mark.parametrize(
+    ("change", "facts"),
+    [
+        (lambda tensors: tensors.pop(MEAN), ["bn.running_mean"]),
+        (lambda tensors: tensors.pop(VARIANCE), ["bn.running_var"]),
+        (lambda tensors: tensors.update({MEAN: torch.zeros(15)}), ["bn.running_mean [15]"]),
+        (lambda tensors: tensors.update({VARIANCE: torch.ones(16, dtype=torch.int32)}), ["int32"]),
+        (lambda tensors: tensors.update({COUNT: torch.ones(2)}), []),
+        (lambda tensors: tensors[VARIANCE].fill_(-1), []),
+        (lambda tensors: tensors[MEAN].fill_(torch.nan), []),
+        (lambda tensors: tensors[VARIANCE].fill_(torch.inf), []),
+    ],
+)
+def test_statistics_that_tell_no_normalization_are_refused(
+    flux2_vae: VAE, tmp_path: Path, change: Callable[[dict[str, Tensor]], object], facts: list[str]
+) -> None:
+    path = altered(flux2_vae, tmp_path / "x.safetensors", change)
+    with refuses(WrongTensors, *facts):
+        identify(path)
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+@pytest.mark.parametrize("bare", [False, True])
+def test_half_a_file_tells_the_normalization(flux2_vae: VAE, tmp_path: Path, half: str, bare: bool) -> None:
+    setattr(flux2_vae, "decoder" if half == "encoder" else "encoder", None)
+    save(flux2_vae, tmp_path / "x.safetensors")
+    if bare:
+        tensors = load_file(tmp_path / "x.safetensors")
+        save_file(
+            {name.removeprefix(f"{half}."): tensor for name, tensor in tensors.items()}, tmp_path / "x.safetensors"
+        )
+    loaded = load(tmp_path / "x.safetensors")
+    assert loaded.normalization == flux2_vae.normalization
+    assert loaded.state_dict().keys() == flux2_vae.state_dict().keys()
+
+
+def test_two_halves_with_different_statistics_are_refused(flux2_vae: VAE, tmp_path: Path) -> None:
+    encoder, decoder = flux2_vae.encoder, flux2_vae.decoder
+    for half, factor in (("encoder", 1.0), ("decoder", 2.0)):
+        flux2_vae.encoder = encoder if half == "encoder" else None
+        flux2_vae.decoder = decoder if half == "decoder" else None
+        altered(
+            flux2_vae,
+            tmp_path / f"{half}.safetensors",
+            lambda tensors, factor=factor: tensors[MEAN].mul_(factor),
+        )
+    with refuses(WrongTensors, "encoder", "decoder"):
+        identify(tmp_path)
+
+
+def test_statistics_of_an_absurd_size_are_never_read(flux2_vae: VAE, tmp_path: Path) -> None:
+    path = altered(flux2_vae, tmp_path / "x.safetensors", lambda tensors: tensors.update({MEAN: torch.zeros(100_000)}))
+    with refuses(WrongTensors, "100000"):
+        identify(path)
+
+
+values = st.floats(0, 2.0**20, width=32)
+
+
+@given(st.lists(st.tuples(values, values), min_size=4, max_size=4))
+def test_statistics_and_normalizations_are_two_forms_of_one_thing(pairs: list[tuple[float, float]]) -> None:
+    mean, variance = torch.tensor(pairs).T
+    normalization = normalization_of(mean, variance, EPSILON)
+    back = statistics_of(normalization, 1)
+    assert torch.equal(back[MEAN], mean)
+    torch.testing.assert_close(back[VARIANCE], variance, rtol=0, atol=1e-19)
+    if (variance > 1e-10).all():
+        assert torch.equal(back[VARIANCE], variance)
+
+
+@pytest.mark.parametrize(
+    "normalization",
+    [
+        None,
+        LatentNormalization(),
+        LatentNormalization((0.0,), (-1.0,), 2),
+        LatentNormalization((0.0,), (1000.0,), 2),
+        LatentNormalization(patch=4),
+    ],
+)
+def test_normalizations_that_no_batch_norm_has(normalization: LatentNormalization | None) -> None:
+    assert statistics_of(normalization, 4) == {}

@@ -1,0 +1,60 @@
+"""Small pictures on a CPU: the network runs whole, for slabs would cost more than they save."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from vaekit.runtime import whole_runner as whole
+from vaekit.runtime.engine import Engine
+from vaekit.runtime.plan import Plan
+from vaekit.runtime.streaming import planning
+from vaekit.runtime.streaming import slab_runner as slabs
+from vaekit.vae import VAE
+
+Pictures = Callable[[int, int, int], Tensor]
+
+
+@pytest.fixture(autouse=True)
+def in_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threshold as it is, and no slabs where none are expected."""
+    monkeypatch.setattr(whole, "LEAST_PRODUCTS", planning.LEAST_PRODUCTS)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_small_pictures_are_done_whole_and_say_the_same(
+    vae: VAE, pictures: Pictures, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = pictures(batch, 21, 30)
+    in_slabs = Engine(vae, Plan(backend="ncnn")).reconstruct(x)
+    monkeypatch.setattr(slabs, "stream", None)
+    made = Engine(vae, Plan()).reconstruct(x)
+    torch.testing.assert_close(made, in_slabs, atol=1e-4, rtol=0)
+    assert torch.equal(made[-1:], Engine(vae, Plan()).reconstruct(x[-1:]))
+
+
+def test_the_plan_says_so(vae: VAE) -> None:
+    for size, backend, stages in (((64, 64), "torch", {1}), ((2048, 2048), "ncnn", None)):
+        plans = Engine(vae, Plan()).explain(*size)
+        assert {plan.backend for plan in plans} == {backend}
+        assert stages is None or {plan.stages for plan in plans} == stages
+    assert {plan.backend for plan in Engine(vae, Plan(backend="ncnn")).explain(64, 64)} == {"ncnn"}
+
+
+def test_a_budget_that_does_not_hold_all_maps_is_kept_by_slabs(vae: VAE) -> None:
+    plans = [
+        Engine(vae, Plan(memory=memory, backend="torch")).explain(512, 512)[1] for memory in (None, "512MiB", "48MiB")
+    ]
+    assert [plan.stages > 1 for plan in plans] == [False, False, True]
+    assert plans[0].predicted_peak == plans[1].predicted_peak
+    assert plans[0].predicted_peak is not None and plans[0].predicted_peak > 48 << 20
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_half_precision_runs_whole_too(vae: VAE, pictures: Pictures, dtype: str) -> None:
+    x = pictures(2, 16, 24)
+    expected = Engine(vae, Plan()).reconstruct(x)
+    running = Engine(vae, Plan(dtype=dtype))
+    torch.testing.assert_close(running.reconstruct(x), expected, atol=0.05, rtol=0.05)
+    assert running.notes == ()

@@ -1,0 +1,265 @@
+"""Quantisers in training: recipes, terms, exact resume, and a result that diffusers opens."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from refusals import refuses
+from torch import Generator, Tensor
+
+from vaekit.checkpoints.load import load
+from vaekit.checkpoints.save import save
+from vaekit.distributions import Choices
+from vaekit.errors import BadRecipe, TrainingDiverged
+from vaekit.nets.quantizers import SignQuantiser
+from vaekit.nets.vector_quantizer import VectorQuantiser
+from vaekit.training.code_stats import set_codes
+from vaekit.training.data import Stream, Tensors
+from vaekit.training.loop import Schedule, Step, fresh, train
+from vaekit.training.objectives import Objective, Pass
+from vaekit.training.recipe import Recipe, recipe
+from vaekit.training.state import State
+from vaekit.training.terms.table import TERMS
+from vaekit.training.weights import Weight
+from vaekit.vae import VAE
+
+NET = {
+    "image_channels": 3,
+    "hidden_channels": 4,
+    "encoder_widths": [8, 8],
+    "decoder_widths": [8, 8],
+    "encoder_blocks": 1,
+    "decoder_blocks": 1,
+    "encoder_attention": [],
+    "decoder_attention": [],
+    "mid_attention": False,
+    "quant_conv": True,
+    "post_quant_conv": True,
+    "norm_groups": 4,
+}
+KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "vq": ({"latent_channels": 4}, {"codes": 16}, {"codes": {"revive_after": 4}}),
+    "cosine-vq": ({"latent_channels": 4}, {"codes": 16}, {"codes": {"by": "gradient", "first": "data"}}),
+    "residual-vq": ({"latent_channels": 4}, {"codes": 8, "stages": 2}, {"codes": {}}),
+    "fsq": ({"latent_channels": 3}, {"levels": [4, 3, 3]}, {}),
+    "lfq": ({"latent_channels": 5}, {"bits": 5}, {}),
+    "gumbel": ({"latent_channels": 8}, {"codes": 8}, {"codes": {"temperature": [[0, 1.0], [64, 0.1]]}}),
+}
+TERM_OF = {"vq": "commitment", "cosine-vq": "codebook", "residual-vq": "commitment", "lfq": "entropy", "gumbel": "kl"}
+
+
+def table(kind: str, samples: int = 64) -> Recipe:
+    net, posterior, codes = KINDS[kind]
+    terms = {"mse": 1.0} | ({TERM_OF[kind]: 0.1} if kind in TERM_OF else {})
+    words = {
+        "vae": {
+            "net": {"kind": "kl", **NET, **net},
+            "posterior": {"kind": kind, **posterior},
+            "likelihood": {"kind": "laplace"},
+        },
+        "objective": {"terms": terms},
+        "schedule": {"samples": samples, "batch_size": 8, "micro_batch": 4, "learning_rate": 1e-2, "averages": [0.9]},
+        **codes,
+    }
+    return Recipe(kind, words)
+
+
+def stream() -> Stream:
+    coarse = torch.rand(24, 3, 2, 2, generator=Generator().manual_seed(0)) * 2 - 1
+    return Stream(Tensors(torch.nn.functional.interpolate(coarse, size=(8, 8), mode="bilinear")), 0)
+
+
+def begun(told: Recipe) -> State:
+    torch.manual_seed(0)
+    return fresh(told.vae(), told.schedule())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_was_stopped_ends_with_the_same_bits(kind: str) -> None:
+    told = table(kind)
+    whole, stopped = begun(told), begun(told)
+    train(whole, stream(), told.objective(), told.schedule())
+
+    class Stop(Exception):
+        pass
+
+    def stop(step: Step) -> None:
+        if step.state.samples == 32:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(stopped, stream(), told.objective(), told.schedule(), after=stop)
+    tensors = {name: tensor.clone() for name, tensor in stopped.tensors().items()}
+    again = begun(told)
+    again.restore(tensors, stopped.words())
+    train(again, stream(), told.objective(), told.schedule())
+    expected, found = whole.tensors(), again.tensors()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_falls_and_the_log_tells_how_codes_are_used(kind: str) -> None:
+    told = table(kind, samples=160)
+    state, parts = begun(told), []
+    train(state, stream(), told.objective(), told.schedule(), after=lambda step: parts.append(step.parts))
+    first, last = (sum(each["mse"] for each in some) for some in (parts[:8], parts[-8:]))
+    assert last < 0.9 * first
+    end = ".stages.1" if kind == "residual-vq" else ""
+    assert 0 < parts[-1][f"usage{end}"] <= 1 <= parts[-1][f"perplexity{end}"]
+    assert all(math.isfinite(value) for value in parts[-1].values())
+
+
+@pytest.mark.parametrize("name", ["vq", "fsq"])
+def test_the_recipes_build_and_train(name: str) -> None:
+    told = recipe(name, ["schedule.samples=8", "schedule.batch_size=4"])
+    state = begun(told)
+    x = torch.rand(8, 3, 32, 32, generator=Generator().manual_seed(0)) * 2 - 1
+    train(state, Stream(Tensors(x), 0), told.objective(), told.schedule())
+    assert state.samples == 8
+
+
+def test_what_the_recipe_vq_trains_opens_in_diffusers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers import VQModel
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    told = recipe("vq", ["schedule.samples=8", "schedule.batch_size=4"])
+    state = begun(told)
+    x = torch.rand(8, 3, 32, 32, generator=Generator().manual_seed(0)) * 2 - 1
+    train(state, Stream(Tensors(x), 0), told.objective(), told.schedule())
+    vae = state.result
+    save(vae, tmp_path / "native.safetensors")
+    save(vae, tmp_path / "theirs", layout="diffusers")
+    back, model = load(tmp_path / "native.safetensors"), VQModel.from_pretrained(tmp_path / "theirs")
+    with torch.no_grad():
+        assert torch.equal(back.reconstruct(x), vae.reconstruct(x))
+        torch.testing.assert_close(model(x).sample, vae.reconstruct(x), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "codes", "facts"),
+    [
+        ("fsq", {"decay": 0.9}, ["codes"]),
+        ("vq", {"decoy": 0.9}, ["decoy"]),
+        ("vq", {"by": "magic"}, ["average", "gradient"]),
+        ("vq", {"temperature": 1.0}, ["temperature"]),
+        ("gumbel", {"temperature": 0}, ["temperature"]),
+        ("gumbel", {"temperature": "hot"}, ["hot"]),
+    ],
+)
+def test_a_table_of_codes_that_makes_no_sense_is_refused(kind: str, codes: dict[str, Any], facts: list[str]) -> None:
+    told = table(kind)
+    with refuses(BadRecipe, *facts):
+        Recipe("x", {**told.words, "codes": codes}).vae()
+
+
+def seen_by(head: Any, x: Tensor, samples: int = 0) -> Pass:
+    vae = VAE(torch.nn.Identity(), head, torch.nn.Identity(), lambda mean: mean)  # type: ignore[arg-type, return-value]
+    return Pass(vae, x, samples, Generator().manual_seed(0))
+
+
+def test_commitment_moves_the_encoder_and_codebook_the_codes() -> None:
+    head = VectorQuantiser(4, 2)
+    x = torch.randn(3, 2, 5, requires_grad=True)
+    expected = (x - head.embed(head(x).codes)).square().mean(dim=(1, 2))
+    for name, moved, still in (("commitment", x, head.codebook), ("codebook", head.codebook, x)):
+        value = TERMS[name]().of(seen_by(head, x))
+        torch.testing.assert_close(value, expected)
+        moved.grad = still.grad = None
+        value.sum().backward()
+        assert moved.grad is not None and moved.grad.abs().sum() > 0
+        assert still.grad is None
+
+
+def test_entropy_is_that_of_all_codes_together() -> None:
+    x = 0.02 * torch.randn(5, 3, 4, generator=Generator().manual_seed(0))
+    codes = SignQuantiser(3).embed(torch.arange(8))
+    distances = (x.movedim(1, -1).reshape(-1, 1, 3) - codes).square().sum(dim=2)
+    chances = (-distances / 0.05).softmax(dim=1)
+    alone = torch.special.entr(chances).sum(dim=1).mean()
+    pooled = torch.special.entr(chances.mean(dim=0)).sum()
+    found = TERMS["entropy"](temperature=0.05, diversity=0.7).of(seen_by(SignQuantiser(3), x))
+    torch.testing.assert_close(found, alone - 0.7 * pooled)
+    apart = TERMS["entropy"](temperature=0.05, diversity=0.7, together=2).of(seen_by(SignQuantiser(3), x))
+    assert apart <= found + 1e-6, "entropies of groups bound that of all from above"
+
+
+def test_entropy_is_that_of_vector_quantize_pytorch() -> None:
+    module = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
+    x = 0.02 * torch.randn(5, 4, 3, 2, generator=Generator().manual_seed(0))
+    _, told = module.LFQ(dim=4, codebook_size=16).train()(x, return_loss_breakdown=True)
+    found = TERMS["entropy"]().of(seen_by(SignQuantiser(4), x))
+    torch.testing.assert_close(found, told.per_sample_entropy - told.batch_entropy, rtol=1e-3, atol=1e-4)
+
+
+def test_terms_about_codes_need_codes() -> None:
+    for name in ("commitment", "codebook", "entropy"):
+        with pytest.raises(BadRecipe):
+            TERMS[name]().of(seen_by(Choices, torch.randn(2, 3)))
+
+
+def test_the_temperature_is_that_of_the_samples_seen() -> None:
+    told = table("gumbel")
+    vae = told.vae()
+    x = torch.rand(2, 3, 8, 8)
+    for samples, temperature in ((0, 1.0), (32, 0.55), (10**6, 0.1)):
+        posterior = Pass(vae, x, samples, Generator()).posterior
+        assert isinstance(posterior, Choices)
+        assert posterior.temperature == pytest.approx(temperature)
+
+
+def test_codes_are_counted_over_what_is_trained_on_alone() -> None:
+    vae = table("fsq").vae().train()
+    objective = Objective({"mse": TERMS["mse"]()}, {"mse": Weight.constant(1.0)})
+    with torch.no_grad():
+        objective(vae, torch.rand(2, 3, 8, 8), 0, Generator())
+    assert vae.to_posterior.counts is None  # type: ignore[attr-defined]
+
+
+def test_autocast_changes_no_dtype_of_the_latent() -> None:
+    for kind in KINDS:
+        vae = table(kind).vae().train()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            q = vae.encode(torch.rand(2, 3, 8, 8))
+            assert q.sample(Generator().manual_seed(0)).dtype == torch.float32
+            assert vae.prior is not None
+            assert q.kl(vae.prior).dtype == torch.float32
+
+
+def test_the_optimiser_has_a_codebook_only_if_it_is_learned_by_gradient() -> None:
+    for by, there in (("average", False), ("gradient", True)):
+        vae = table("vq").vae()
+        set_codes(vae, {"by": by})
+        optimised = fresh(vae, Schedule(8, 8, 1e-3, averages=())).optimiser.param_groups[0]["params"]
+        assert any(each is vae.to_posterior.codebook for each in optimised) == there  # type: ignore[attr-defined]
+
+
+def test_the_codebook_of_a_vae_in_evaluation_mode_is_trained_too() -> None:
+    """Loaded VAEs are in that mode."""
+    told = table("vq")
+    state = begun(told)
+    state.vae.eval()
+    before = state.vae.get_parameter("to_posterior.codebook").clone()
+    train(state, stream(), told.objective(), told.schedule())
+    assert not torch.equal(state.vae.get_parameter("to_posterior.codebook"), before)
+
+
+def test_a_step_that_is_passed_over_leaves_nothing_in_a_codebook() -> None:
+    told = table("vq")
+    state = begun(told)
+    before = {name: each.clone() for name, each in state.tensors().items()}
+    nothing = Stream(Tensors(torch.full((24, 3, 8, 8), torch.nan)), 0)
+    with pytest.raises(TrainingDiverged):
+        train(state, nothing, told.objective(), replace(told.schedule(), samples=800))
+    assert all(torch.equal(each, before[name]) for name, each in state.tensors().items())
+    assert state.vae.to_posterior.counts is None and not state.vae.to_posterior.learner.all  # type: ignore[attr-defined]
+
+
+def test_a_temperature_falls_over_shares_of_the_run() -> None:
+    told = table("gumbel")
+    vae = Recipe("x", {**told.words, "codes": {"temperature": [["0%", 1.0], ["100%", 0.1]]}}).vae()
+    posterior = Pass(vae, torch.rand(2, 3, 8, 8), 32, Generator()).posterior
+    assert isinstance(posterior, Choices) and posterior.temperature == pytest.approx(0.55)
