@@ -23,19 +23,19 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
 from vaekit.distributions import Always, DiagonalGaussian, Laplace, StandardNormal
-from vaekit.domains.images.read import find_pictures
+from vaekit.domains.images.read import find_images
 from vaekit.errors import TrainingDiverged
 from vaekit.families.kl.net import KLConfig, build
 from vaekit.metrics.image.lpips import LPIPS
 from vaekit.metrics.image.psnr import psnr
 from vaekit.nets.discriminator import Discriminator, DiscriminatorConfig
 from vaekit.training.adversarial.adversary import Adversarial, Adversary
-from vaekit.training.adversarial.rollback_guard import Guard, GuardConfig
+from vaekit.training.adversarial.rollback_guard import GuardConfig, RollbackGuard
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.init_linear import start_linear
-from vaekit.training.loop import Schedule, Step, fresh, train
+from vaekit.training.init_linear import init_linear
+from vaekit.training.loop import Schedule, Step, initial_train_state, train
 from vaekit.training.objectives import Objective
-from vaekit.training.processes import Processes
+from vaekit.training.processes import ProcessGroup
 from vaekit.training.state import State
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight
@@ -84,7 +84,7 @@ def settle(options: argparse.Namespace, stream: Stream, held_out: Tensor, lpips:
         gradient_clip=CLIP,
         precision=PRECISION,
     )
-    state = fresh(begun(stream), schedule)
+    state = initial_train_state(begun(stream), schedule)
     curve = Curve("settling", options.out, held_out, lpips, LOOK)
     train(state, stream, objective(lpips), schedule, after=curve.after)
     save_file({name: each.contiguous() for name, each in state.tensors().items()}, path)
@@ -112,7 +112,7 @@ def go_on(way: str, options: argparse.Namespace, stream: Stream, held_out: Tenso
         gradient_clip=CLIP,
         precision=PRECISION,
     )
-    state = fresh(begun(stream), schedule)
+    state = initial_train_state(begun(stream), schedule)
     state.restore(saved, {"samples": options.settled})
     config, guarding = schedules(options.settled, options.further)[way]
     opponent = guard = None
@@ -121,13 +121,13 @@ def go_on(way: str, options: argparse.Namespace, stream: Stream, held_out: Tenso
         opponent = Adversary(config, Discriminator(DiscriminatorConfig(width=32)))
     if guarding is not None and opponent is not None:
         # Its pictures are of the training data: what it protects is measured on others.
-        guard = Guard(guarding, opponent, stream.batch(10**9, 128))
+        guard = RollbackGuard(guarding, opponent, stream.batch(10**9, 128))
         state.extras = {"opponent": opponent, "guard": guard}
     curve = Curve(way, options.out, held_out, lpips, LOOK // 2)
     curve.look(state, 0.0, {})
 
     def after(step: Step) -> None:
-        verdict = guard.after(step.state, Processes()) if guard is not None else None
+        verdict = guard.after(step.state, ProcessGroup()) if guard is not None else None
         if verdict is not None and verdict.words:
             print(f"{way}, {step.state.samples:,} samples: {verdict.words}")
         curve.after(step)
@@ -223,10 +223,10 @@ def tiles(paths: Sequence[Path], short_sides: Sequence[int]) -> Tensor:
 
 def prepared(data: Path) -> tuple[Tensors, Tensor]:
     """What is trained on, and what is held out."""
-    captioned = find_pictures([data / "captioned"])
+    captioned = find_images([data / "captioned"])
     others = [path for i, path in enumerate(captioned) if i % 10]
-    photos = find_pictures([data / "photos"])
-    held = ((captioned[::10], TILE), (find_pictures([data / "kodak"]), 384))
+    photos = find_images([data / "photos"])
+    held = ((captioned[::10], TILE), (find_images([data / "kodak"]), 384))
     source = torch.cat([tiles(others, [TILE]), tiles(photos, [256, 512, 768])])
     kept = [tiles(paths, [side])[:HELD_OUT] for paths, side in held]
     middle = slice((TILE - CROP) // 2, (TILE + CROP) // 2)
@@ -247,7 +247,7 @@ def begun(stream: Stream) -> VAE:
     encoder, decoder = build(CONFIG)
     crops = stream.batch(0, 512)
     blocks = torch.nn.functional.unfold(crops, 4, stride=4).transpose(1, 2).reshape(-1, 3, 4, 4)[::7]
-    start_linear(encoder, decoder, blocks)
+    init_linear(encoder, decoder, blocks)
     vae = VAE(encoder, DiagonalGaussian.from_moments, decoder, Laplace, to_prior=Always(StandardNormal()))
     return vae.to(memory_format=torch.channels_last)
 

@@ -23,7 +23,7 @@ from vaekit.distributions import Quantised
 from vaekit.metrics.image.psnr import psnr
 from vaekit.metrics.latent.code_usage import perplexity, usage
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Schedule, Step, fresh, train
+from vaekit.training.loop import Schedule, Step, initial_train_state, train
 from vaekit.training.recipe import Recipe, recipe
 from vaekit.training.state import State
 from vaekit.training.terms.plain import item_means
@@ -167,7 +167,7 @@ def main() -> None:
                 size = vae.to_posterior.size
             else:
                 vae.to_posterior = their_head(table)
-            sides.append(Side(who, fresh(vae, table.schedule()), table.schedule()))
+            sides.append(Side(who, initial_train_state(vae, table.schedule()), table.schedule()))
         while sides[-1].state.samples < given.samples:
             for side in sides:
                 side.round(stream, table, given.steps)

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from vaekit.domains.images.preparation import Preparation
-from vaekit.domains.images.training_data import cores, open_data
+from vaekit.domains.images.training_data import available_cores, open_training_data
 from vaekit.training.data import Stream, ahead
 
 
@@ -30,9 +30,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    stream = Stream(open_data(options.folder, Preparation(options.size), seed=0).source, 0)
-    print(f"{len(stream.source):,} pictures, crops of {options.size}, {cores()} cores", flush=True)
-    turns: dict[int, list[tuple[float, float]]] = {workers: [] for workers in range(cores() + 1)}
+    stream = Stream(open_training_data(options.folder, Preparation(options.size), seed=0).source, 0)
+    print(f"{len(stream.source):,} pictures, crops of {options.size}, {available_cores()} cores", flush=True)
+    turns: dict[int, list[tuple[float, float]]] = {workers: [] for workers in range(available_cores() + 1)}
     for _ in range(options.rounds):
         for workers, told in turns.items():
             told.append(turn(stream, options.batch, workers, options.seconds))

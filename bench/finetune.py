@@ -20,15 +20,15 @@ import torch
 
 import vaekit
 from vaekit.checkpoints.convert import convert
-from vaekit.checkpoints.finetuned_writer import parent_at, same_bits
-from vaekit.domains.images.evaluate import Wishes as Measuring
-from vaekit.domains.images.evaluate import evaluate_pictures
-from vaekit.domains.images.finetune import Wishes, prepared_finetuning
-from vaekit.domains.images.read import find_pictures
+from vaekit.checkpoints.finetuned_writer import base_model_at, same_bits
+from vaekit.domains.images.evaluate import FinetuneOptions as Measuring
+from vaekit.domains.images.evaluate import evaluate_images
+from vaekit.domains.images.finetune import FinetuneOptions, prepare_finetuning
+from vaekit.domains.images.read import find_images
 from vaekit.formats.open import open_tensors
-from vaekit.training.log import News
+from vaekit.training.log import LogEvent
 from vaekit.training.recipe import recipe
-from vaekit.training.run import carry_out
+from vaekit.training.run import run_training
 
 MEASURES = ("psnr", "ssim", "lpips")
 
@@ -41,14 +41,20 @@ def main() -> None:
         f"schedule.samples={options.samples}",
         *options.set,
     ]
-    parent = parent_at(options.vae, str(options.vae))
+    parent = base_model_at(options.vae, str(options.vae))
     with tempfile.TemporaryDirectory() as gathered:
         data = together(options.data, Path(gathered) / "pictures")
-        tuning = prepared_finetuning(
-            recipe("finetune", changes), parent, data, options.out, options.seed, Wishes(lpips=options.lpips), print
+        tuning = prepare_finetuning(
+            recipe("finetune", changes),
+            parent,
+            data,
+            options.out,
+            options.seed,
+            FinetuneOptions(lpips=options.lpips),
+            print,
         )
         started = time.monotonic()
-        carry_out(tuning.run, tell, print)
+        run_training(tuning.run, tell, print)
         seconds = time.monotonic() - started
     print(f"\n{date.today()}, {platform.machine()}, {torch.get_num_threads()} threads, torch {version('torch')}")
     print(
@@ -81,14 +87,14 @@ def parse() -> argparse.Namespace:
 def together(folders: list[Path], target: Path) -> Path:
     """One folder with the pictures of several."""
     for number, folder in enumerate(folders):
-        for picture in find_pictures([folder]):
+        for picture in find_images([folder]):
             link = target / f"{number}_{folder.name}" / picture.relative_to(folder)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(picture.resolve())
     return target
 
 
-def tell(news: News) -> None:
+def tell(news: LogEvent) -> None:
     numbers = " ".join(f"{name} {value:.4g}" for name, value in news.numbers.items())
     print(f"{news.samples:>8,} {news.seconds:6.0f} s {'held out ' if news.held_out else ''}{numbers}", flush=True)
 
@@ -96,7 +102,7 @@ def tell(news: News) -> None:
 def measured(vae: Path, options: argparse.Namespace) -> list[float]:
     """PSNR, SSIM and LPIPS, each the mean over the test pictures at their own size."""
     engine = vaekit.Engine(vaekit.load(vae), vaekit.Plan(device="cpu"))
-    found = evaluate_pictures(engine, options.test, Measuring(size=None, batch=1, lpips=options.lpips))
+    found = evaluate_images(engine, options.test, Measuring(size=None, batch=1, lpips=options.lpips))
     values = {result.quantity.name: result.value for result in found.results}
     return [values[name] for name in MEASURES]
 

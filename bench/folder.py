@@ -25,9 +25,9 @@ import torch
 from PIL import Image
 
 import vaekit
-from vaekit.cli.output import each
-from vaekit.domains.images.read import read_picture
-from vaekit.domains.images.roundtrip import round_trips
+from vaekit.cli.output import run_all
+from vaekit.domains.images.read import read_image
+from vaekit.domains.images.roundtrip import round_trip_stages
 from vaekit.domains.images.write import to_bytes
 from vaekit.families import assemble, family_of
 from vaekit.families.tiny.net import TinyConfig
@@ -77,12 +77,12 @@ def report(options: argparse.Namespace, engine: vaekit.Engine, paths: Sequence[P
     print(f"{date.today()}, {platform.machine()}, {torch.get_num_threads()} threads, {packages}")
     print(f"{len(paths)} pictures of {options.side}x{options.side}, tiny VAE of width {options.width}, fp32")
     bare, whole, parts = [], [], dict.fromkeys(("read", "write"), 0.0)
-    pixels = read_picture(paths[0]).pixels
+    pixels = read_image(paths[0]).pixels
     engine.reconstruct(pixels)
     size = -(-len(paths) // options.rounds)
     for first in range(0, len(paths), size):
         some = paths[first : first + size]
-        given = [read_picture(path).pixels for path in some]
+        given = [read_image(path).pixels for path in some]
         bare.append(timed(lambda given=given: [engine.reconstruct(picture) for picture in given], len(some)))
         whole.append(timed(lambda some=some: through(engine, some, parts), len(some)))
     print(f"{'':14}{'pictures/s':>12}{'processor':>12}")
@@ -98,9 +98,9 @@ def report(options: argparse.Namespace, engine: vaekit.Engine, paths: Sequence[P
 def through(engine: vaekit.Engine, paths: Sequence[Path], parts: dict[str, float]) -> None:
     """Do what `vaekit reconstruct` does with a folder; add the processor time of reading and writing to `parts`."""
     with tempfile.TemporaryDirectory() as out:
-        steps = round_trips(engine, {path: Path(out) / f"{path.stem}.png" for path in paths})
+        steps = round_trip_stages(engine, {path: Path(out) / f"{path.stem}.png" for path in paths})
         measured = replace(steps, **{name: summed(getattr(steps, name), name, parts) for name in parts})
-        done, failures = each(paths, measured)
+        done, failures = run_all(paths, measured)
         assert len(done) == len(paths) == len(list(Path(out).iterdir())) and not failures
 
 

@@ -19,10 +19,10 @@ import torch
 import vaekit
 from vaekit.domains.images.arrays import read_idx
 from vaekit.domains.images.preparation import binarised, shades
-from vaekit.evaluation.evaluate import Data, Measures, evaluate
+from vaekit.evaluation.evaluate import EvaluationData, Measures, evaluate
 from vaekit.evaluation.measures import evidence, rate
 from vaekit.evaluation.protocol import MODE, Protocol
-from vaekit.evaluation.vae_pass import Whole
+from vaekit.evaluation.vae_pass import DirectRunner
 from vaekit.training.health import ACTIVE
 from vaekit.training.log import LOG
 from vaekit.training.run import RECIPE
@@ -55,7 +55,7 @@ def line(run: Path, test: torch.Tensor, samples: int) -> str:
     assert prior is not None
     measures = Measures((evidence(prior, samples, "picture"), rate(prior, "picture")))
     how = Protocol("", "", len(names), "all", {}, MODE, 0, {}, 100, measures.settings())
-    found = evaluate(Whole(vae), Data(names, lambda name: test[int(name[5:])]), measures, how)
+    found = evaluate(DirectRunner(vae), EvaluationData(names, lambda name: test[int(name[5:])]), measures, how)
     values = {result.quantity.name: result for result in found.results}
     active = int((vae.encode(test).mean.flatten(1).var(dim=0) > ACTIVE).sum())
     nll, elbo, kl = (values[name] for name in ("nll", "elbo", "kl"))

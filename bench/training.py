@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from vaekit.domains.images.arrays import read_idx
 from vaekit.domains.images.preparation import Preparation, binarised, shades
-from vaekit.domains.images.training_data import open_data
+from vaekit.domains.images.training_data import open_training_data
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.init_mean import start_at_mean
-from vaekit.training.loop import fresh, train
+from vaekit.training.init_mean import init_to_mean
+from vaekit.training.loop import initial_train_state, train
 from vaekit.training.recipe import recipe
 
 HIDDEN, LATENT, BATCH, RATE = 400, 16, 100, 1e-3
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    found = open_data(options.mnist, Preparation(28, channels=1, binary="static"), seed=0)
+    found = open_training_data(options.mnist, Preparation(28, channels=1, binary="static"), seed=0)
     assert isinstance(found.source, Tensors)
     data, test = found.source.items, test_digits(options.mnist)
     print(f"{len(data):,} pictures, {options.threads} threads, torch {torch.__version__}", flush=True)
@@ -86,8 +86,8 @@ class Ours:
         ]
         self.objective = self.recipes[0].objective()
         vae = self.recipes[0].vae()
-        start_at_mean(vae, data[:256])  # as the recipe has it
-        self.state = fresh(vae, self.recipes[0].schedule())
+        init_to_mean(vae, data[:256])  # as the recipe has it
+        self.state = initial_train_state(vae, self.recipes[0].schedule())
         self.stream = Stream(Tensors(data), 0)
 
     def epoch(self, number: int) -> None:

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vaekit.catalog.entries import Kind, kinds
+from vaekit.catalog.entries import LatentSpace, latent_spaces
 from vaekit.checkpoints.save import LAYOUT_NAMES
 from vaekit.families import FAMILIES, HALVES, Family, Layout, layout_of
 from vaekit.families.family import no_diffusers_class
-from vaekit.identification.key_signatures import Recognised, recognised, strangers
+from vaekit.identification.key_signatures import UnsupportedFamily, non_vae_signatures, unsupported_families
 
 PAGE = Path(__file__).parent / "vae-files.md"
 
@@ -30,23 +30,25 @@ def page() -> str:
         "`vaekit inspect` says what they are; `vaekit.load` refuses and names what can run them.",
         table(
             ("VAE", "identify", "encode", "decode", "convert to", "what it is", "what runs it"),
-            map(recognised_row, recognised()),
+            map(recognised_row, unsupported_families()),
         ),
         "## What else is called by its name",
         "A file without a VAE is refused with what it is, and with where the VAE is that goes with it.",
-        table(("what is in the file", "what to do"), ((stranger.name, stranger.vae) for stranger in strangers())),
+        table(
+            ("what is in the file", "what to do"), ((stranger.name, stranger.vae) for stranger in non_vae_signatures())
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def by_family() -> list[Kind]:
+def by_family() -> list[LatentSpace]:
     """Every kind, in the order of the families; a family that has none stands for itself."""
-    ordered = [kind for family in FAMILIES for kind in kinds() if kind.family == family.name]
+    ordered = [kind for family in FAMILIES for kind in latent_spaces() if kind.family == family.name]
     missing = {family.name for family in FAMILIES} - {kind.family for kind in ordered}
-    return ordered + [Kind("any", name, {}, None) for name in sorted(missing)]
+    return ordered + [LatentSpace("any", name, {}, None) for name in sorted(missing)]
 
 
-def row(kind: Kind) -> tuple[str, ...]:
+def row(kind: LatentSpace) -> tuple[str, ...]:
     """What can be done with files of one kind."""
     family = next(family for family in FAMILIES if family.name == kind.family)
     does = ["yes" if holds(family, half) else "no" for half in HALVES]
@@ -54,9 +56,9 @@ def row(kind: Kind) -> tuple[str, ...]:
     return kind.name, family.name, identify_word(kind), *does, ", ".join(layouts)
 
 
-def identify_word(kind: Kind) -> str:
+def identify_word(kind: LatentSpace) -> str:
     """Whether files of a kind are known by their shapes, and where their normalization comes from."""
-    twins = [other for other in kinds() if other.family == kind.family and other.match == kind.match]
+    twins = [other for other in latent_spaces() if other.family == kind.family and other.match == kind.match]
     if kind.normalization_in:
         in_file = "batch-norm statistics" in kind.normalization_in
         return (
@@ -86,7 +88,7 @@ def layout_for(name: str, family: Family) -> Layout | None:
     return layout_of(name, family.name) or next((layout for layout in halves if layout), None)
 
 
-def recognised_row(known: Recognised) -> tuple[str, ...]:
+def recognised_row(known: UnsupportedFamily) -> tuple[str, ...]:
     channels = "channels from the file" if known.channels_in else f"{known.channels} channels" if known.channels else ""
     factor = f"1/{known.factor} size" if known.factor else ""
     facts = ", ".join(filter(None, ("yes", channels, factor)))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from refusals import refuses
 
-from vaekit.atomic import resumed_file, whole_file, whole_folder, whole_group
+from vaekit.atomic import atomic_file, atomic_folder, atomic_group, resumable_file
 from vaekit.errors import CannotWrite, CannotWriteHere
 
 
@@ -24,7 +24,7 @@ def fill(place: Path) -> None:
 
 def test_a_file_gets_its_name_at_the_end(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "er" / "x.txt"
-    with whole_file(target) as temporary:
+    with atomic_file(target) as temporary:
         assert temporary.parent == target.parent
         fill(temporary)
         assert not target.exists()
@@ -33,7 +33,7 @@ def test_a_file_gets_its_name_at_the_end(tmp_path: Path) -> None:
 
 def test_a_folder_gets_its_name_at_the_end(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()  # an empty folder is no obstacle
-    with whole_folder(tmp_path / "x") as temporary:
+    with atomic_folder(tmp_path / "x") as temporary:
         (temporary / "sub").mkdir()
         fill(temporary)
         assert list((tmp_path / "x").iterdir()) == []
@@ -51,7 +51,7 @@ def fail(whole: AbstractContextManager[Path], error: BaseException) -> None:
 def test_files_move_into_a_folder_together(tmp_path: Path) -> None:
     for name in ("one", "two", "other"):
         (tmp_path / name).write_text("old")
-    with whole_group(tmp_path) as temporary:
+    with atomic_group(tmp_path) as temporary:
         for name in ("one", "two"):
             (temporary / name).write_text("new")
         assert (tmp_path / "one").read_text() == "old"
@@ -62,25 +62,25 @@ def test_files_move_into_a_folder_together(tmp_path: Path) -> None:
 def test_a_group_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "inner").write_text("old")
     with refuses(CannotWrite, "No space left"):
-        fail(whole_group(tmp_path), OSError(28, "No space left on device"))
+        fail(atomic_group(tmp_path), OSError(28, "No space left on device"))
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_a_group_moves_over_no_folder(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
-    with refuses(CannotWrite, "Is a directory"), whole_group(tmp_path) as temporary:
+    with refuses(CannotWrite, "Is a directory"), atomic_group(tmp_path) as temporary:
         fill(temporary)
     assert [path.name for path in tmp_path.iterdir()] == ["inner"]
 
 
 def test_a_group_needs_a_folder(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("a file")
-    with refuses(CannotWrite, "File exists"), whole_group(tmp_path / "x"):
+    with refuses(CannotWrite, "File exists"), atomic_group(tmp_path / "x"):
         pass
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+@pytest.mark.parametrize("whole", [atomic_file, atomic_folder])
 def test_after_a_failure_nothing_is_left(
     tmp_path: Path, whole: Callable[[Path], AbstractContextManager[Path]], error: type[BaseException]
 ) -> None:
@@ -92,11 +92,11 @@ def test_after_a_failure_nothing_is_left(
 def test_after_a_failure_the_old_file_is_there(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("old")
     with refuses(CannotWrite, "No space left"):
-        fail(whole_file(tmp_path / "x"), OSError(28, "No space left on device"))
+        fail(atomic_file(tmp_path / "x"), OSError(28, "No space left on device"))
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "old")]
 
 
-@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+@pytest.mark.parametrize("whole", [atomic_file, atomic_folder])
 @pytest.mark.parametrize("place", ["file/x", "file/deeper/x", "x" * 300, "nul\0byte", "full"])
 def test_places_that_cannot_be(
     tmp_path: Path, whole: Callable[[Path], AbstractContextManager[Path]], place: str
@@ -110,7 +110,7 @@ def test_places_that_cannot_be(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
 
 
-@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+@pytest.mark.parametrize("whole", [atomic_file, atomic_folder])
 def test_the_longest_name_that_the_system_allows(
     tmp_path: Path, whole: Callable[[Path], AbstractContextManager[Path]]
 ) -> None:
@@ -122,9 +122,9 @@ def test_the_longest_name_that_the_system_allows(
 def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "usual.txt").write_text("")
     (tmp_path / "usual").mkdir()
-    with whole_file(tmp_path / "x.txt") as temporary:
+    with atomic_file(tmp_path / "x.txt") as temporary:
         fill(temporary)
-    with whole_folder(tmp_path / "x") as temporary:
+    with atomic_folder(tmp_path / "x") as temporary:
         fill(temporary)
     for ours, usual in (("x.txt", "usual.txt"), ("x", "usual"), ("x/inner", "usual.txt")):
         assert stat.S_IMODE((tmp_path / ours).stat().st_mode) == stat.S_IMODE((tmp_path / usual).stat().st_mode)
@@ -133,7 +133,7 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mask", [0o077, 0o002])
 def test_permissions_follow_the_umask_while_other_threads_write(tmp_path: Path, mask: int) -> None:
     def write(number: int) -> int:
-        with whole_file(tmp_path / str(number) / "x.txt") as temporary:
+        with atomic_file(tmp_path / str(number) / "x.txt") as temporary:
             fill(temporary)
         made = (tmp_path / str(number) / "x.txt", tmp_path / str(number))
         return stat.S_IMODE(made[0].stat().st_mode) << 12 | stat.S_IMODE(made[1].stat().st_mode)
@@ -151,18 +151,18 @@ def test_permissions_follow_the_umask_while_other_threads_write(tmp_path: Path, 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_a_full_disk_is_told_apart(tmp_path: Path, number: int) -> None:
     with pytest.raises(CannotWriteHere):
-        fail(whole_file(tmp_path / "x"), OSError(number, "no"))
+        fail(atomic_file(tmp_path / "x"), OSError(number, "no"))
     with pytest.raises(CannotWrite) as other:
-        fail(whole_file(tmp_path / "x"), OSError(errno.EFBIG, "no"))
+        fail(atomic_file(tmp_path / "x"), OSError(errno.EFBIG, "no"))
     assert not isinstance(other.value, CannotWriteHere)
 
 
 def test_a_folder_that_refuses_is_told_apart(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CannotWriteHere):
-        fail(whole_file(tmp_path / "file" / "x"), OSError())
+        fail(atomic_file(tmp_path / "file" / "x"), OSError())
     (tmp_path / "folder").mkdir()
-    with pytest.raises(CannotWrite) as other, whole_file(tmp_path / "folder") as temporary:
+    with pytest.raises(CannotWrite) as other, atomic_file(tmp_path / "folder") as temporary:
         fill(temporary)
     assert not isinstance(other.value, CannotWriteHere)
 
@@ -190,7 +190,7 @@ def test_a_kill_in_the_last_moment_leaves_the_old_state(tmp_path: Path, whole: s
 
 def test_the_working_folder_is_a_place_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with whole_file(Path("x")) as temporary:
+    with atomic_file(Path("x")) as temporary:
         fill(temporary)
     assert [path.name for path in Path().iterdir()] == ["x"]
 
@@ -198,12 +198,12 @@ def test_the_working_folder_is_a_place_too(tmp_path: Path, monkeypatch: pytest.M
 def test_a_resumed_file_goes_on_where_it_broke(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "x.txt"
     with pytest.raises(KeyboardInterrupt):
-        fail(resumed_file(target, "a"), KeyboardInterrupt())
+        fail(resumable_file(target, "a"), KeyboardInterrupt())
     assert not target.exists()
-    with resumed_file(target, "b") as part:  # another content does not take it over
+    with resumable_file(target, "b") as part:  # another content does not take it over
         assert part.read_text() == ""
         part.write_text("other")
-    with resumed_file(target, "a") as part:
+    with resumable_file(target, "a") as part:
         assert part.read_text() == "new"
         part.write_text("new and whole")
     assert (target.read_text(), [path.name for path in target.parent.iterdir()]) == ("new and whole", ["x.txt"])
@@ -212,5 +212,5 @@ def test_a_resumed_file_goes_on_where_it_broke(tmp_path: Path) -> None:
 def test_a_resumed_file_where_none_can_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for target in (tmp_path / "file" / "x", tmp_path / "\0"):
-        with pytest.raises(CannotWrite), resumed_file(target, "a"):
+        with pytest.raises(CannotWrite), resumable_file(target, "a"):
             pass

@@ -3,13 +3,13 @@
 import re
 
 import vaekit.errors
-from vaekit.errors import VaekitError, legible
+from vaekit.errors import VaekitError, printable
 
 
 def test_foreign_text_is_made_fit_for_a_message() -> None:
-    assert legible("plain name.safetensors") == "plain name.safetensors"
-    assert legible("\x1b[2J\n two\nlines") == "[2J two lines"
-    assert legible("x" * 500) == "x" * 120 + "..."
+    assert printable("plain name.safetensors") == "plain name.safetensors"
+    assert printable("\x1b[2J\n two\nlines") == "[2J two lines"
+    assert printable("x" * 500) == "x" * 120 + "..."
 
 
 def test_the_parts_of_an_error_make_one_paragraph() -> None:

@@ -8,22 +8,22 @@ import pytest
 from refusals import refuses
 
 from vaekit.errors import MissingPackage
-from vaekit.optional import need
+from vaekit.optional import require
 
 
 def test_a_package_that_is_there() -> None:
-    assert need("json", "read a config", "json") is json
+    assert require("json", "read a config", "json") is json
 
 
 def test_an_absent_package_is_told_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "absent", None)
     for name in ("absent", "nobody.wrote.this"):
         with refuses(MissingPackage, name, "read GGUF files", "pip install 'vaekit[gguf]'"):
-            need(name, "read GGUF files", "gguf")
+            require(name, "read GGUF files", "gguf")
 
 
 def test_a_package_that_misses_something_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "half_installed_here.py").write_text("import nobody_wrote_this")
     monkeypatch.syspath_prepend(tmp_path)
     with refuses(MissingPackage, "half_installed_here", "nobody_wrote_this"):
-        need("half_installed_here", "do a thing", "thing")
+        require("half_installed_here", "do a thing", "thing")

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaekit.pipeline import Outcome, Steps, overlapped
+from vaekit.pipeline import Outcome, Stages, run_pipeline
 
 WAIT = 20.0
 """Seconds after which a test gives up; nothing takes nearly as long."""
@@ -26,7 +26,7 @@ class Forgiven(Exception):
     pass
 
 
-def arithmetic(slow: Callable[[], None] = lambda: None) -> Steps[int, int, int, int]:
+def arithmetic(slow: Callable[[], None] = lambda: None) -> Stages[int, int, int, int]:
     def read(item: int) -> int:
         slow()
         return item + 1
@@ -39,7 +39,7 @@ def arithmetic(slow: Callable[[], None] = lambda: None) -> Steps[int, int, int, 
         slow()
         return value - item
 
-    return Steps(read, run, write)
+    return Stages(read, run, write)
 
 
 def helpers() -> list[threading.Thread]:
@@ -58,7 +58,7 @@ def no_thread_stays() -> Any:
 def test_results_are_those_of_one_by_one_in_order(count: int, threads: int, seed: int) -> None:
     random = Random(seed)
     steps = arithmetic(lambda: time.sleep(random.random() / 2000))
-    outcomes = list(overlapped(range(count), steps, Forgiven, threads=threads))
+    outcomes = list(run_pipeline(range(count), steps, Forgiven, threads=threads))
     assert outcomes == [Outcome(item, arithmetic()(item), None) for item in range(count)]
 
 
@@ -80,7 +80,7 @@ def test_the_next_is_read_and_the_last_is_written_while_one_runs() -> None:
         assert item == 3 or met["run", item + 1].wait(WAIT)
         return value
 
-    assert [outcome.done for outcome in overlapped(range(4), Steps(read, run, write), Forgiven)] == [0, 1, 2, 3]
+    assert [outcome.done for outcome in run_pipeline(range(4), Stages(read, run, write), Forgiven)] == [0, 1, 2, 3]
 
 
 def test_things_run_here_one_at_a_time_and_are_read_and_written_elsewhere() -> None:
@@ -96,8 +96,8 @@ def test_things_run_here_one_at_a_time_and_are_read_and_written_elsewhere() -> N
         running.release()
         return at("run") or value
 
-    steps = Steps(lambda item: at("read") or item, run, lambda _, value: at("write") or value)
-    assert len(list(overlapped(range(20), steps, Forgiven, threads=3))) == 20
+    steps = Stages(lambda item: at("read") or item, run, lambda _, value: at("write") or value)
+    assert len(list(run_pipeline(range(20), steps, Forgiven, threads=3))) == 20
     assert places["run"] == {threading.current_thread()}
     assert threading.current_thread() not in places["read"] | places["write"]
     assert len(places["read"] | places["write"]) <= 3
@@ -115,7 +115,7 @@ class Counted:
             self.now += amount
             self.most = max(self.most, self.now)
 
-    def steps(self, weight: Callable[[int], float], slow: str) -> Steps[int, int, int, int]:
+    def steps(self, weight: Callable[[int], float], slow: str) -> Stages[int, int, int, int]:
         def read(item: int) -> int:
             self.add(1)
             time.sleep(0.005 * (slow == "read"))
@@ -130,14 +130,14 @@ class Counted:
             self.add(-1)
             return value
 
-        return Steps(read, run, write, weight)
+        return Stages(read, run, write, weight)
 
 
 @pytest.mark.parametrize("slow", ["read", "run", "write"])
 @pytest.mark.parametrize(("weight", "most"), [(0, 5), (1, 5), (2, 5), (3, 3), (4, 2), (5.5, 1), (11, 1), (1000, 1)])
 def test_never_more_under_way_than_there_is_room_for(slow: str, weight: float, most: int) -> None:
     counted = Counted()
-    outcomes = list(overlapped(range(12), counted.steps(lambda _: weight, slow), Forgiven, room=10, threads=2))
+    outcomes = list(run_pipeline(range(12), counted.steps(lambda _: weight, slow), Forgiven, room=10, threads=2))
     assert [outcome.done for outcome in outcomes] == list(range(12))
     assert counted.most <= most
 
@@ -146,7 +146,7 @@ def test_heavy_things_between_light_ones_end_the_crowd() -> None:
     counted = Counted()
     steps = counted.steps(lambda value: 10.0 if 10 <= value < 20 else 0.1, "run")
     crowd = []
-    for outcome in overlapped(range(30), steps, Forgiven, room=10, threads=2):
+    for outcome in run_pipeline(range(30), steps, Forgiven, room=10, threads=2):
         with counted.lock:
             crowd.append(counted.now)
         assert outcome.error is None
@@ -166,8 +166,8 @@ def test_what_is_done_with_is_let_go() -> None:
         alive.append(weakref.ref(thing))
         return thing
 
-    steps: Steps[int, Thing, Thing, int] = Steps(lambda _: made(), lambda *_: made(), lambda item, _: item)
-    for _ in overlapped(range(50), steps, Forgiven, threads=1):
+    steps: Stages[int, Thing, Thing, int] = Stages(lambda _: made(), lambda *_: made(), lambda item, _: item)
+    for _ in run_pipeline(range(50), steps, Forgiven, threads=1):
         assert sum(reference() is not None for reference in list(alive)) <= 2 * 3
     assert len(alive) == 100
     assert not any(reference() is not None for reference in alive)
@@ -175,13 +175,13 @@ def test_what_is_done_with_is_let_go() -> None:
 
 @pytest.mark.parametrize("step", ["read", "run", "write"])
 def test_forgiven_errors_are_outcomes_and_the_others_go_on(step: str) -> None:
-    outcomes = list(overlapped(range(12), broken_at({3, 4, 11}, step, Forgiven), Forgiven))
+    outcomes = list(run_pipeline(range(12), broken_at({3, 4, 11}, step, Forgiven), Forgiven))
     assert [outcome.item for outcome in outcomes] == list(range(12))
     assert [outcome.item for outcome in outcomes if isinstance(outcome.error, Forgiven)] == [3, 4, 11]
     assert [outcome.done for outcome in outcomes if outcome.error is None] == [0, 1, 2, 5, 6, 7, 8, 9, 10]
 
 
-def broken_at(items: set[int], step: str, error: type[BaseException]) -> Steps[int, int, int, int]:
+def broken_at(items: set[int], step: str, error: type[BaseException]) -> Stages[int, int, int, int]:
     def at(name: str) -> Callable[..., int]:
         def work(item: int, *_: int) -> int:
             if name == step and item in items:
@@ -190,7 +190,7 @@ def broken_at(items: set[int], step: str, error: type[BaseException]) -> Steps[i
 
         return work
 
-    return Steps(at("read"), at("run"), at("write"))
+    return Stages(at("read"), at("run"), at("write"))
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, MemoryError])
@@ -205,7 +205,7 @@ def test_any_other_error_ends_it_at_once(step: str, error: type[BaseException]) 
             yield item
 
     def all_of_them() -> None:
-        with closing(overlapped(items(), broken_at({5}, step, error), Forgiven, threads=2)) as outcomes:
+        with closing(run_pipeline(items(), broken_at({5}, step, error), Forgiven, threads=2)) as outcomes:
             done.extend(outcome.item for outcome in outcomes)
 
     with pytest.raises(error, match=f"in {step} of 5"):
@@ -226,7 +226,9 @@ def test_who_breaks_off_waits_only_for_what_is_in_hand() -> None:
         written.append(item)
         return item
 
-    with closing(overlapped(range(1000), Steps(read, lambda _, value: value, write), Forgiven, threads=2)) as outcomes:
+    with closing(
+        run_pipeline(range(1000), Stages(read, lambda _, value: value, write), Forgiven, threads=2)
+    ) as outcomes:
         next(outcomes)
         at_once = time.monotonic()
     assert time.monotonic() - at_once < 0.5
@@ -234,7 +236,7 @@ def test_who_breaks_off_waits_only_for_what_is_in_hand() -> None:
 
 
 def test_nothing_to_do() -> None:
-    assert list(overlapped([], arithmetic(), Forgiven)) == []
+    assert list(run_pipeline([], arithmetic(), Forgiven)) == []
 
 
 INTERRUPTED = """

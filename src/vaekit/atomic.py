@@ -15,7 +15,7 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
+def atomic_file(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target`; move it there when the block ends well, remove it when it does not.
 
     The file is on the disk before it gets its name, so that a crash, a `kill -9` or a full disk leaves either the old
@@ -44,8 +44,8 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def resumed_file(target: Path, key: str) -> Iterator[Path]:
-    """Like `whole_file`, but what was written before a failure is kept, and the next try with this key goes on with it.
+def resumable_file(target: Path, key: str) -> Iterator[Path]:
+    """Like `atomic_file`, but what was written before a failure is kept, and the next try with this key goes on with it.
 
     The temporary file is hidden, beside `target`. Raise after removing it where its content is no good.
 
@@ -71,7 +71,7 @@ def resumed_file(target: Path, key: str) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder beside `target` that becomes `target` when the block ends well, and vanishes if not.
 
     Raises:
@@ -102,7 +102,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_group(folder: Path) -> Iterator[Path]:
+def atomic_group(folder: Path) -> Iterator[Path]:
     """Give a temporary folder inside `folder`; the files that are in it when the block ends well move to `folder`
     together, over those of the same names. Whatever else is there stays.
 

@@ -1,7 +1,7 @@
 """Every error a user can cause, as one tree.
 
     VaekitError                   anything below: catch this one
-    ├── BadPicture                a file that is not a picture, or one too broken or too large to read
+    ├── BadItem                a file that is not a picture, or one too broken or too large to read
     ├── BadCheckpoint             a weights file that is damaged, hostile, or not a weights file
     │   └── UnsafePickle          a pickle that names what only serves to run code; nothing ran
     ├── UnknownVAE                weights that are fine, but not those of a VAE that vaekit knows
@@ -20,8 +20,8 @@
     ├── CannotWrite               a file that cannot be written
     │   └── CannotWriteHere       a full disk or a read-only folder: other files there cannot be written either
     ├── CannotExport              a network that cannot be exported, or whose exported program gives other results
-    ├── NothingMeasured           data of which not one item could be evaluated
-    ├── NothingToTrain            data of which not one item can be trained on
+    ├── NothingEvaluated           data of which not one item could be evaluated
+    ├── NoTrainingData            data of which not one item can be trained on
     ├── BadRecipe                 a recipe that describes no training
     ├── RecipeChanged             a folder that holds a run with another recipe
     ├── TrainingStopped           a training that was asked to end before its time
@@ -54,7 +54,7 @@ class VaekitError(Exception):
         super().__init__(" ".join(part for part in (found, expected, remedy) if part))
 
 
-class BadPicture(VaekitError):
+class BadItem(VaekitError):
     """A file that is not a picture, or one too broken or too large to read."""
 
 
@@ -130,11 +130,11 @@ class CannotExport(VaekitError):
     """A network cannot be written as a program of the wanted kind, or the program gave something else when run."""
 
 
-class NothingMeasured(VaekitError):
+class NothingEvaluated(VaekitError):
     """Not one item of the data could be evaluated."""
 
 
-class NothingToTrain(VaekitError):
+class NoTrainingData(VaekitError):
     """Data in which nothing to train on was found, or of which not one item can be read."""
 
 
@@ -178,7 +178,7 @@ class TooLittleMemory(BadPlan):
         super().__init__(found, expected, remedy)
 
 
-def legible(text: str, most: int = 120) -> str:
+def printable(text: str, most: int = 120) -> str:
     """Foreign text made fit for a message: one line, nothing in it that a terminal would obey, not endless."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     words = " ".join(printable.split())
@@ -189,4 +189,4 @@ def shorten(names: Iterable[str], most: int = 12) -> str:
     """The first names of a list, and how many more there are."""
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(map(legible, listed[:most])) + more
+    return ", ".join(map(printable, listed[:most])) + more

@@ -6,7 +6,7 @@ from types import ModuleType
 from vaekit.errors import MissingPackage
 
 
-def need(package: str, purpose: str, extra: str) -> ModuleType:
+def require(package: str, purpose: str, extra: str) -> ModuleType:
     """Import an optional package.
 
     Args:

@@ -22,18 +22,18 @@ THREADS = max(2, min(8, (os.cpu_count() or 1) // 2))
 """That read and write. Two keep a network fed that has few cores, where they only take from it; a GPU needs more."""
 
 
-def no_weight(_: object) -> float:
+def weightless(_: object) -> float:
     return 0.0
 
 
 @dataclass(frozen=True)
-class Steps(Generic[Item, Read, Ran, Done]):
+class Stages(Generic[Item, Read, Ran, Done]):
     """What to do with each item. `read` and `write` are called from several threads at once, `run` never is."""
 
     read: Callable[[Item], Read]
     run: Callable[[Item, Read], Ran]
     write: Callable[[Item, Ran], Done]
-    weight: Callable[[Read], float] = no_weight
+    weight: Callable[[Read], float] = weightless
     """How much room a thing takes once it has been read, in units of the caller's."""
 
     def __call__(self, item: Item) -> Done:
@@ -50,9 +50,9 @@ class Outcome(Generic[Item, Done]):
     error: Exception | None
 
 
-def overlapped(
+def run_pipeline(
     items: Iterable[Item],
-    steps: Steps[Item, Read, Ran, Done],
+    steps: Stages[Item, Read, Ran, Done],
     forgiven: type[Exception],
     room: float = float("inf"),
     threads: int = THREADS,
@@ -105,7 +105,7 @@ def overlapped(
 def _run(
     item: Item,
     reading: Future[Read],
-    steps: Steps[Item, Read, Ran, Done],
+    steps: Stages[Item, Read, Ran, Done],
     forgiven: type[Exception],
     pool: ThreadPoolExecutor,
 ) -> Future[Done]:

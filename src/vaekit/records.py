@@ -7,37 +7,37 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from vaekit.errors import legible
+from vaekit.errors import printable
 
-LONGEST = 64
+MAX_ENTRIES = 64
 """Entries of a list at most, in a record from a file."""
-LARGEST = 2**40
+MAX_NUMBER = 2**40
 """No number in a record from a file is larger."""
-Words = Mapping[str, Any]
+PlainMapping = Mapping[str, Any]
 Record = TypeVar("Record")
 
 
-def record(kind: type[Record], words: object) -> Record:
+def from_dict(kind: type[Record], words: object) -> Record:
     """A dataclass from its fields as words tell them.
 
     Raises:
         ValueError: a field is missing, unknown, or of another type.
     """
     if not isinstance(words, Mapping):
-        raise ValueError(f"{legible(repr(words), 60)} is no table")
+        raise ValueError(f"{printable(repr(words), 60)} is no table")
     hints = typing.get_type_hints(kind)
     fields = {each.name: each for each in dataclasses.fields(kind) if each.init}  # type: ignore[arg-type]
     unknown = words.keys() - fields.keys()
     if unknown:
-        raise ValueError(f"there is no {legible(min(unknown))!r}, but {', '.join(fields) or 'nothing to set'}")
+        raise ValueError(f"there is no {printable(min(unknown))!r}, but {', '.join(fields) or 'nothing to set'}")
     needed = {name for name, each in fields.items() if each.default is each.default_factory is dataclasses.MISSING}
     missing = needed - words.keys()
     if missing:
         raise ValueError(f"{min(missing)!r} is not told")
-    return kind(**{name: value_of(name, value, hints[name]) for name, value in words.items()})
+    return kind(**{name: parse_value(name, value, hints[name]) for name, value in words.items()})
 
 
-def value_of(name: str, value: object, wanted: Any) -> Any:
+def parse_value(name: str, value: object, wanted: Any) -> Any:
     """A value of a field, in the type that it has there.
 
     Raises:
@@ -48,22 +48,22 @@ def value_of(name: str, value: object, wanted: Any) -> Any:
     choices = typing.get_args(wanted)
     if type(None) in choices:
         others = [each for each in choices if each is not type(None)]
-        return None if value is None else value_of(name, value, others[0])
+        return None if value is None else parse_value(name, value, others[0])
     if typing.get_origin(wanted) in (tuple, Sequence):
-        if not isinstance(value, (list, tuple)) or len(value) > LONGEST:
-            raise ValueError(f"{name} is {legible(repr(value), 60)} and no list")
+        if not isinstance(value, (list, tuple)) or len(value) > MAX_ENTRIES:
+            raise ValueError(f"{name} is {printable(repr(value), 60)} and no list")
         fixed = typing.get_origin(wanted) is tuple and Ellipsis not in choices
         each_wanted = choices if fixed else (choices[0],) * len(value)
         if len(each_wanted) != len(value):
-            raise ValueError(f"{name} is {legible(repr(value), 60)} and not {len(each_wanted)} values")
-        return tuple(value_of(name, each, kind) for each, kind in zip(value, each_wanted, strict=True))
+            raise ValueError(f"{name} is {printable(repr(value), 60)} and not {len(each_wanted)} values")
+        return tuple(parse_value(name, each, kind) for each, kind in zip(value, each_wanted, strict=True))
     sound = type(value) in ((int, float) if wanted is float else (wanted,))
-    if not sound or (isinstance(value, (int, float)) and not abs(value) <= LARGEST):
-        raise ValueError(f"{name} is {legible(repr(value), 60)} and no {getattr(wanted, '__name__', wanted)}")
+    if not sound or (isinstance(value, (int, float)) and not abs(value) <= MAX_NUMBER):
+        raise ValueError(f"{name} is {printable(repr(value), 60)} and no {getattr(wanted, '__name__', wanted)}")
     return float(value) if wanted is float and isinstance(value, (int, float)) else value
 
 
-def as_toml(words: Words, inside: str = "") -> str:
+def as_toml(words: PlainMapping, inside: str = "") -> str:
     """A table as TOML: values first, then the tables in it. What is null is left out, as TOML has no word for it.
 
     >>> print(as_toml({"seed": 0, "schedule": {"samples": 100, "averages": [0.9, 0.99]}}))
@@ -87,7 +87,7 @@ def toml_key(name: str) -> str:
     return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
-def differences(before: Words, now: Words, inside: str = "") -> list[str]:
+def differences(before: PlainMapping, now: PlainMapping, inside: str = "") -> list[str]:
     """What is not the same in two objects as they are written: one line for each value.
 
     >>> differences({"seed": 0, "run": {"dtype": "fp32"}}, {"seed": 0, "run": {"dtype": "bf16"}})
@@ -99,6 +99,6 @@ def differences(before: Words, now: Words, inside: str = "") -> list[str]:
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found += differences(old, new, f"{inside}{name}.")
         elif old != new:
-            words = [legible(repr(value), 80) if value is not None else "absent" for value in (old, new)]
-            found.append(f"{inside}{legible(name, 40)} was {words[0]} and is {words[1]}")
+            words = [printable(repr(value), 80) if value is not None else "absent" for value in (old, new)]
+            found.append(f"{inside}{printable(name, 40)} was {words[0]} and is {words[1]}")
     return found

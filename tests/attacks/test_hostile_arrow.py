@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from picture_data import encoded, number_of
 
-from vaekit.domains.images.image_sets import open_pictures
-from vaekit.domains.images.skip_log import Skipped
-from vaekit.errors import NothingToTrain
+from vaekit.domains.images.image_sets import open_images
+from vaekit.domains.images.skip_log import SkipLog
+from vaekit.errors import NoTrainingData
 
 READ_ALL = """
 import random, sys
 from pathlib import Path
-from vaekit.domains.images.image_sets import open_pictures
+from vaekit.domains.images.image_sets import open_images
 from vaekit.domains.images.skip_log import Skipped
-from vaekit.errors import BadPicture, NothingToTrain
+from vaekit.errors import BadPicture, NoTrainingData
 
 path, sound, chance = Path(sys.argv[1]), Path(sys.argv[1]).read_bytes(), random.Random(0)
 for _ in range(400):
@@ -27,8 +27,8 @@ for _ in range(400):
         content[place] = chance.choice((0, 127, 128, 255, chance.randrange(256)))
     path.write_bytes(content)
     try:
-        pictures = open_pictures(path, Skipped()).train
-    except NothingToTrain:
+        pictures = open_images(path, Skipped()).train
+    except NoTrainingData:
         continue
     for item in range(min(len(pictures), 100)):
         try:
@@ -59,8 +59,8 @@ def test_a_place_outside_is_refused(tmp_path: Path, place: int, nested: bool) ->
     assert content.count(told) == 1
     places[2 if place != 3 else 3] = place
     path.write_bytes(content.replace(told, struct.pack("<5i", *places)))
-    with pytest.raises(NothingToTrain):
-        open_pictures(path, Skipped())
+    with pytest.raises(NoTrainingData):
+        open_images(path, SkipLog())
 
 
 def test_damaged_files_never_end_the_process(tmp_path: Path) -> None:
@@ -76,4 +76,4 @@ def test_of_columns_with_one_name_the_first_is_read(tmp_path: Path) -> None:
     rows = pa.table([pa.array([encoded(1)]), pa.array([encoded(2)])], names=["image", "image"])
     with pa.ipc.new_stream(tmp_path / "a.arrow", rows.schema) as writer:
         writer.write_table(rows)
-    assert number_of(open_pictures(tmp_path, Skipped()).train.read(0, None)) == 1
+    assert number_of(open_images(tmp_path, SkipLog()).train.read(0, None)) == 1

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from picture_data import encoded, number_of, write_tar
 
-from vaekit.domains.images.image_sets import open_pictures
-from vaekit.domains.images.skip_log import Skipped
+from vaekit.domains.images.image_sets import open_images
+from vaekit.domains.images.skip_log import SkipLog
 from vaekit.domains.images.tars import members
 
 
@@ -65,8 +65,8 @@ def test_the_rest_of_a_folder_is_used(tmp_path: Path) -> None:
     for name, trick in TRICKS.items():
         (tmp_path / f"{name}.tar").write_bytes(trick)
     write_tar(tmp_path / "good.tar", {"7.png": encoded(7)})
-    skipped = Skipped()
-    train = open_pictures(tmp_path, skipped).train
+    skipped = SkipLog()
+    train = open_images(tmp_path, skipped).train
     assert [number_of(train.read(item, None)) for item in range(len(train))] == [7]
     assert set(skipped.reasons) == {f"{name}.tar" for name in TRICKS}
 

@@ -12,11 +12,11 @@ import torch
 from refusals import refuses
 from soft_pictures import write_soft
 
-from vaekit.domains.images.train import prepared_run
+from vaekit.domains.images.train import prepare_run
 from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
-from vaekit.training.processes import Processes
+from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe, recipe
-from vaekit.training.run import RECIPE, carry_out, settled_samples
+from vaekit.training.run import RECIPE, run_training, samples_for_duration
 
 JUNK: list[Any] = [None, -1, 0, 2.5, True, "x", [], [1, "x"], {}, {"a": 1}]
 SHORT = {"samples": 4, "batch_size": 2, "precision": "fp32"}
@@ -80,25 +80,25 @@ def test_junk_is_trained_on_or_refused(name: str, pictures: Path, tmp_path: Path
             told = Recipe(name, replaced(words, place, each))
             with suppress(VaekitError):
                 refused += 1
-                run = prepared_run(told, pictures, tmp_path / "run", 0, torch.device("cpu"), Processes())
+                run = prepare_run(told, pictures, tmp_path / "run", 0, torch.device("cpu"), ProcessGroup())
                 if max(run.schedule.samples, run.schedule.batch_size) <= ENDLESS:
                     (tmp_path / "run" / RECIPE).unlink(missing_ok=True)
-                    carry_out(run)
+                    run_training(run)
                 refused -= 1
     assert refused > len(list(places(words)))
 
 
 def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(pictures: Path, tmp_path: Path) -> None:
-    run = prepared_run(Recipe("mine", small("mnist-vamp")), pictures, tmp_path, 0, torch.device("cpu"), Processes())
+    run = prepare_run(Recipe("mine", small("mnist-vamp")), pictures, tmp_path, 0, torch.device("cpu"), ProcessGroup())
     for text in ("{", "[1]", '"x"'):
         (tmp_path / RECIPE).write_text(text)
         with pytest.raises(RecipeChanged):
-            carry_out(run)
+            run_training(run)
         with pytest.raises(RecipeChanged):
-            settled_samples(run, 1.0, print)
+            samples_for_duration(run, 1.0, print)
     (tmp_path / RECIPE).write_text("{}")
     with refuses(BadRecipe, "schedule"):
-        settled_samples(run, 1.0, print)
+        samples_for_duration(run, 1.0, print)
 
 
 @pytest.mark.parametrize(
@@ -116,4 +116,6 @@ def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(pictures: Path, tmp_
 )
 def test_what_is_wrong_is_said(change: str, facts: list[str], pictures: Path, tmp_path: Path) -> None:
     with refuses(BadRecipe, *facts):
-        carry_out(prepared_run(recipe("mnist-vamp", [change]), pictures, tmp_path, 0, torch.device("cpu"), Processes()))
+        run_training(
+            prepare_run(recipe("mnist-vamp", [change]), pictures, tmp_path, 0, torch.device("cpu"), ProcessGroup())
+        )

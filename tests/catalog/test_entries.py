@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from diffusers import AutoencoderKLQwenImage, AutoencoderKLQwenImage21, AutoencoderKLWan
 
-from vaekit.catalog.entries import agreed_normalization, card_named, cards, kind_named, kinds, matching_kinds
+from vaekit.catalog.entries import (
+    catalog_entries,
+    entry_named,
+    latent_space_named,
+    latent_spaces,
+    matching_latent_spaces,
+    shared_normalization,
+)
 from vaekit.catalog.tables import packaged_weights
 from vaekit.checkpoints.load import load
 from vaekit.families import family_of
@@ -36,8 +43,8 @@ WANTED = """
 
 
 def test_every_kind_names_fields_of_its_family() -> None:
-    assert len({kind.name for kind in kinds()}) == len(kinds())
-    for kind in kinds():
+    assert len({kind.name for kind in latent_spaces()}) == len(latent_spaces())
+    for kind in latent_spaces():
         config = family_of(kind.family).config
         fields = {field.name for field in dataclasses.fields(config)}
         facts = {name for name in dir(config) if isinstance(getattr(config, name), property)}
@@ -46,20 +53,20 @@ def test_every_kind_names_fields_of_its_family() -> None:
 
 
 def test_normalizations_are_agreed_on_only_by_all() -> None:
-    by_name = {kind.name: kind for kind in kinds()}
-    assert agreed_normalization([by_name["FLUX.1"]]) == by_name["FLUX.1"].normalization
-    assert agreed_normalization([by_name["FLUX.1"], by_name["SD3 / SD3.5"]]) is None
-    assert agreed_normalization([]) is None
+    by_name = {kind.name: kind for kind in latent_spaces()}
+    assert shared_normalization([by_name["FLUX.1"]]) == by_name["FLUX.1"].normalization
+    assert shared_normalization([by_name["FLUX.1"], by_name["SD3 / SD3.5"]]) is None
+    assert shared_normalization([]) is None
 
 
 def test_a_kind_is_the_whole_shape_and_not_only_its_channels() -> None:
-    assert [kind.name for kind in matching_kinds("tiny", TAESD)] == ["TAESD (latents of SD1 or SDXL)"]
+    assert [kind.name for kind in matching_latent_spaces("tiny", TAESD)] == ["TAESD (latents of SD1 or SDXL)"]
     for change in (
         {"encoder_widths": (32,) * 4},
         {"pool": True},
         {"encoder_blocks": (1, 3, 3), "decoder_blocks": (3, 3, 1)},
     ):
-        assert matching_kinds("tiny", dataclasses.replace(TAESD, **change)) == ()
+        assert matching_latent_spaces("tiny", dataclasses.replace(TAESD, **change)) == ()
 
 
 def test_a_codebook_tells_the_published_vector_quantised_ones_apart() -> None:
@@ -71,30 +78,30 @@ def test_a_codebook_tells_the_published_vector_quantised_ones_apart() -> None:
         ((128, 128, 256, 256, 512), 8, 16384, True, "LDM vq-f16"),
     ):
         config = VQConfig(3, channels, channels, widths, widths, 2, 3, (), (), mid, True, True, 32, codes)
-        assert [kind.name for kind in matching_kinds("vq", config)] == [name]
+        assert [kind.name for kind in matching_latent_spaces("vq", config)] == [name]
 
 
 def test_every_card_says_what_a_user_needs() -> None:
-    for card in cards():
+    for card in catalog_entries():
         assert card.about
         assert card.licence
         assert card.files
         assert card.fp16 in ("safe", "unsafe", "unknown")
-        assert not card.kind or kind_named(card.kind)
+        assert not card.kind or latent_space_named(card.kind)
 
 
 def test_cards_go_by_names_that_are_easy_to_type() -> None:
-    names = [card.name for card in cards()]
+    names = [card.name for card in catalog_entries()]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name) for name in names)
 
 
 def test_the_vaes_that_people_ask_for_have_cards() -> None:
-    assert [name for name in WANTED.split() if card_named(name) is None] == []
+    assert [name for name in WANTED.split() if entry_named(name) is None] == []
 
 
 def test_every_file_is_somewhere() -> None:
-    for card in cards():
+    for card in catalog_entries():
         for file in card.files:
             assert file.path
             if file.url:
@@ -105,7 +112,7 @@ def test_every_file_is_somewhere() -> None:
 
 
 def test_a_maker_is_one_of_those_who_have_the_file() -> None:
-    made = {card.name: card for card in cards() if card.maker}
+    made = {card.name: card for card in catalog_entries() if card.maker}
     assert made["flux.1"].maker == "black-forest-labs/FLUX.1-schnell"
     assert made["wan-2.1"].maker == "Wan-AI/Wan2.1-T2V-1.3B"
     for card in made.values():
@@ -113,22 +120,24 @@ def test_a_maker_is_one_of_those_who_have_the_file() -> None:
 
 
 def test_cards_configure_only_what_their_family_has() -> None:
-    for card in cards():
-        kind = kind_named(card.kind)
+    for card in catalog_entries():
+        kind = latent_space_named(card.kind)
         if kind is not None:
             fields = {field.name for field in dataclasses.fields(family_of(kind.family).config)}
             assert card.config.keys() <= fields - kind.match.keys()
 
 
 def test_hashes_are_whole_and_belong_to_one_card() -> None:
-    owners = {(file.sha256, card.name) for card in cards() for file in card.files if file.sha256}
+    owners = {(file.sha256, card.name) for card in catalog_entries() for file in card.files if file.sha256}
     assert len({digest for digest, _ in owners}) == len(owners)
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest, _ in owners)
-    assert all(file.sha256 for card in cards() for file in card.files if file.verified)
+    assert all(file.sha256 for card in catalog_entries() for file in card.files if file.verified)
 
 
 def test_copies_of_one_file_agree() -> None:
-    facts = {(file.sha256, file.verified, file.bytes) for card in cards() for file in card.files if file.sha256}
+    facts = {
+        (file.sha256, file.verified, file.bytes) for card in catalog_entries() for file in card.files if file.sha256
+    }
     assert len({digest for digest, *_ in facts}) == len(facts)
 
 
@@ -146,15 +155,15 @@ def test_copies_of_one_file_agree() -> None:
     ],
 )
 def test_published_files_are_known(shared_data: Path, path: str, name: str) -> None:
-    assert inspecting.inspect(shared_data / "vae" / path).card == card_named(name)
+    assert inspecting.inspect(shared_data / "vae" / path).card == entry_named(name)
 
 
 def test_packaged_weights_are_those_of_the_cards() -> None:
-    assert packaged_weights() == {card.name: card.packaged for card in cards() if card.packaged}
+    assert packaged_weights() == {card.name: card.packaged for card in catalog_entries() if card.packaged}
 
 
 def test_packaged_cards_load() -> None:
-    packaged = [card for card in cards() if card.packaged]
+    packaged = [card for card in catalog_entries() if card.packaged]
     assert packaged
     for card in packaged:
         assert load(card.name).encoder is not None
@@ -177,10 +186,10 @@ def test_the_normalizations_of_wan_and_its_twins_are_those_of_diffusers(
     family: str, config: WanConfig, names: list[str], theirs: Any, channels: int
 ) -> None:
     """Twins share a normalization, so it is known even where the name is not."""
-    candidates = matching_kinds(family, config)
+    candidates = matching_latent_spaces(family, config)
     assert [kind.name for kind in candidates] == names
     defaults = {name: entry.default for name, entry in inspect.signature(theirs.__init__).parameters.items()}
     mean, std = defaults["latents_mean"], defaults["latents_std"]
-    normalization = agreed_normalization(candidates)
+    normalization = shared_normalization(candidates)
     assert normalization == LatentNormalization(tuple(mean), tuple(1 / value for value in std))
     assert len(mean) == channels

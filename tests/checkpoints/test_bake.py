@@ -16,7 +16,7 @@ import torch
 from refusals import lacks, refuses
 from safetensors.torch import load_file, save_file
 
-from vaekit.catalog.entries import Card, CardFile
+from vaekit.catalog.entries import CatalogEntry, CatalogFile
 from vaekit.checkpoints.bake import bake
 from vaekit.checkpoints.extract import extract
 from vaekit.checkpoints.load import load
@@ -337,7 +337,7 @@ def test_a_vae_that_only_its_card_knows_is_refused_elsewhere(
     path = sparse_file("whole.safetensors", SDXL_SIGN | {f"first_stage_model.{key}": names[key] for key in names})
     bare = sparse_file("vae.safetensors", names)
     digest = hashlib.sha256(bare.read_bytes()).hexdigest()
-    card = Card("x-vae", "a VAE", "MIT", (CardFile("x", "a/x", digest, verified=True),), kind="SD1 / SD2")
+    card = CatalogEntry("x-vae", "a VAE", "MIT", (CatalogFile("x", "a/x", digest, verified=True),), kind="SD1 / SD2")
     monkeypatch.setattr(recognising, "cards", lambda: (card,))
     with refuses(LatentMismatch, "0.18215", "x-vae", "0.13025", "SDXL"):
         bake(path, bare, tmp_path / "out.safetensors")

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vaekit.catalog.entries import card_named
+from vaekit.catalog.entries import entry_named
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
-from vaekit.domains.images.read import find_pictures, read_picture
+from vaekit.domains.images.read import find_images, read_image
 from vaekit.domains.images.roundtrip import as_written
 from vaekit.identification.inspect import inspect
 from vaekit.metrics.image.color import colour_shift
@@ -37,7 +37,7 @@ def test_it_has_what_later_rooms_are_about() -> None:
 
 def test_a_converted_copy_is_recognised_by_its_weights(tmp_path: Path) -> None:
     save(load("builtin"), tmp_path / "copy.safetensors", "ldm")
-    assert inspect(tmp_path / "copy.safetensors").card == card_named("builtin")
+    assert inspect(tmp_path / "copy.safetensors").card == entry_named("builtin")
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def kodak(shared_data: Path) -> Seen:
     engine = Engine(load("builtin"))
     lpips = LPIPS.from_tensors(load_file(shared_data / "perceptual" / "lpips_alex_full.safetensors"))
     latents, rows = [], []
-    for path in find_pictures([shared_data / "images" / "kodak"]):
-        x = read_picture(path).pixels
+    for path in find_images([shared_data / "images" / "kodak"]):
+        x = read_image(path).pixels
         latents.append(engine.encode(x).mode)
         y = as_written(engine.decode(latents[-1], (x.shape[2], x.shape[3])))
         rows.append(torch.cat([psnr(x, y), lpips(x, y), colour_shift(x, y)[0]]))
@@ -66,7 +66,7 @@ def kodak(shared_data: Path) -> Seen:
 
 def test_kodak_comes_back_as_well_as_the_card_says(kodak: Seen) -> None:
     """One test, for the pictures take most of a minute: two processes would each have them through."""
-    normalization, card = load("builtin").normalization, card_named("builtin")
+    normalization, card = load("builtin").normalization, entry_named("builtin")
     assert normalization is not None and card is not None
     std, mean = torch.std_mean(torch.cat([normalize(latent, normalization).flatten() for latent in kodak.latents]))
     # The normalization is that of crops at many sizes: shrunk pictures have more in them than Kodak's at full size.

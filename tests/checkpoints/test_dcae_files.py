@@ -14,7 +14,7 @@ from refusals import lacks, refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vaekit.catalog.entries import matching_kinds
+from vaekit.catalog.entries import matching_latent_spaces
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.errors import UnknownVAE, WrongTensors
@@ -236,14 +236,14 @@ def blocks_of(channels: int, encoder: tuple[int, ...], decoder: tuple[int, ...])
 @pytest.mark.parametrize("name", KINDS)
 def test_kinds_with_shapes_of_their_own_have_their_normalization(name: str) -> None:
     *facts, scale = KINDS[name]
-    (kind,) = matching_kinds("dcae", blocks_of(*facts))
+    (kind,) = matching_latent_spaces("dcae", blocks_of(*facts))
     assert (kind.name, kind.normalization) == (name, LatentNormalization((0.0,), (scale,)))
 
 
 @pytest.mark.parametrize("size", TWINS)
 def test_in_and_mix_of_one_size_are_twins(size: str) -> None:
     *facts, imagenet, mix = TWINS[size]
-    found = {kind.name: kind.normalization for kind in matching_kinds("dcae", blocks_of(*facts))}
+    found = {kind.name: kind.normalization for kind in matching_latent_spaces("dcae", blocks_of(*facts))}
     assert found == {
         f"DC-AE {size} in": LatentNormalization((0.0,), (imagenet,)),
         f"DC-AE {size} mix": LatentNormalization((0.0,), (mix,)),

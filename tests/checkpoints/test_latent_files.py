@@ -10,7 +10,14 @@ from refusals import refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vaekit.checkpoints.latent_files import LatentFile, LatentSpace, check_readable, load_latent, save_latent, space_of
+from vaekit.checkpoints.latent_files import (
+    LatentFile,
+    LatentOrigin,
+    check_readable,
+    load_latent,
+    origin_of,
+    save_latent,
+)
 from vaekit.checkpoints.save import save
 from vaekit.distributions import DiagonalGaussian, Point
 from vaekit.errors import BadLatent, LatentMismatch, NotFound
@@ -18,7 +25,7 @@ from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
 SCALAR = LatentNormalization((0.0,), (0.18215,))
-SPACE = LatentSpace("a" * 64, "kl", 4, 8, SCALAR)
+SPACE = LatentOrigin("a" * 64, "kl", 4, 8, SCALAR)
 METADATA = {
     "vaekit.latent": "2",
     "vaekit.fingerprint": "a" * 64,
@@ -61,9 +68,9 @@ def test_files_of_version_1_are_read(tmp_path: Path, normalization: LatentNormal
 
 
 def test_the_space_of_a_vae(kl_vae: VAE, tiny_vae: VAE) -> None:
-    space = space_of(kl_vae)
+    space = origin_of(kl_vae)
     assert (space.family, space.channels, space.factor, space.normalization) == ("kl", 4, 2, kl_vae.normalization)
-    assert space.fingerprint != space_of(tiny_vae).fingerprint
+    assert space.fingerprint != origin_of(tiny_vae).fingerprint
     assert space.fingerprint[:10] in str(space)
 
 

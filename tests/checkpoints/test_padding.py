@@ -43,7 +43,7 @@ def test_zeros_that_a_vae_runs_with_are_told_and_not_looked_for_again(
 ) -> None:
     save(kl_vae, tmp_path / "x.safetensors")
     assert written_config(tmp_path / "x.safetensors")["padding"] == "zeros"
-    monkeypatch.setattr(settling, "borders_of", lambda *_: pytest.fail("measured what the file tells"))
+    monkeypatch.setattr(settling, "cached_padding_probe", lambda *_: pytest.fail("measured what the file tells"))
     assert load(tmp_path / "x.safetensors").config.padding == "zeros"
 
 

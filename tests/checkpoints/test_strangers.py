@@ -14,7 +14,7 @@ import vaekit
 from vaekit.errors import NotRunnable, UnknownVAE
 from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
 from vaekit.identification.identify import identify
-from vaekit.identification.key_signatures import recognise, stranger_in, strangers
+from vaekit.identification.key_signatures import match_non_vae, match_unsupported, non_vae_signatures
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -192,10 +192,12 @@ def test_a_file_without_a_vae_is_called_what_it_is(name: str, tmp_path: Path) ->
 
 
 def test_every_stranger_in_the_table_has_a_file() -> None:
-    named = {stranger.name for _, shapes in WITHOUT_A_VAE.values() if (stranger := stranger_in(file_of(shapes).specs))}
+    named = {
+        stranger.name for _, shapes in WITHOUT_A_VAE.values() if (stranger := match_non_vae(file_of(shapes).specs))
+    }
     optimiser = "an optimiser's state"
-    assert named | {optimiser} == {stranger.name for stranger in strangers()}
-    assert len({stranger.name for stranger in strangers()}) == len(strangers())
+    assert named | {optimiser} == {stranger.name for stranger in non_vae_signatures()}
+    assert len({stranger.name for stranger in non_vae_signatures()}) == len(non_vae_signatures())
 
 
 @pytest.mark.parametrize(
@@ -231,6 +233,6 @@ def test_hostile_names_take_no_time(ending: str) -> None:
     keys = [f"{'lora_.' * 25}{i}{ending}" for i in range(30_000)] + ["a." * 100_000, "x\ny"]
     specs = file_of(dict.fromkeys(keys, (1,))).specs
     start = time.process_time()
-    assert recognise(specs) is None
-    assert stranger_in(specs) is None
+    assert match_unsupported(specs) is None
+    assert match_non_vae(specs) is None
     assert time.process_time() - start < 10

@@ -98,7 +98,7 @@ def test_load_and_inspect(opened: Counter[str], resolved: Counter[str]) -> None:
 @pytest.mark.usefixtures("vae_file")
 def test_a_cached_inspection(opened: Counter[str], resolved: Counter[str]) -> None:
     for _ in range(2):
-        with names.located("vae") as path:
+        with names.locate_vae("vae") as path:
             cached_inspection(path)
     assert opened == {"vae.safetensors": 1}
     assert resolved == {"vae": 2}

@@ -13,9 +13,9 @@ from PIL import Image
 
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
-from vaekit.comparison.candidates import VaeContender
+from vaekit.comparison.candidates import VAECandidate
 from vaekit.comparison.fit_correction import Fitting
-from vaekit.domains.images.read import read_picture
+from vaekit.domains.images.read import read_image
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 
@@ -52,10 +52,10 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def corrected(tinted: Path, pieces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same VAE in another folder, its correction beside it: fitted without a report, which takes longer."""
     copy = Path(shutil.copy(tinted, tmp_path_factory.mktemp("corrected")))
-    contender = VaeContender("tinted", Engine(load(copy), Plan()))
+    contender = VAECandidate("tinted", Engine(load(copy), Plan()))
     fitting = Fitting(contender, str(copy), 0)
     for path in sorted(pieces.iterdir()):
-        contender.make(path.name, read_picture(path))
+        contender.make(path.name, read_image(path))
     assert fitting.finish({}).path == correction_beside(copy)
     return copy
 

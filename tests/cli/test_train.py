@@ -17,7 +17,7 @@ import pytest
 from picture_data import encoded, fill_folder
 
 import vaekit
-from vaekit.domains.images.training_data import open_data
+from vaekit.domains.images.training_data import open_training_data
 from vaekit.training.recipe import names
 
 Run = Callable[..., Any]
@@ -138,7 +138,7 @@ def test_minutes_become_samples_that_a_second_call_finds(
 
     def counted(path: Path, *others: Any) -> Any:
         looked.append(path)
-        return open_data(path, *others)
+        return open_training_data(path, *others)
 
     monkeypatch.setattr("vaekit.domains.images.train.open_data", counted)
     command = ["train", "mnist-mlp", "--data", digits, "--out", tmp_path / "run", "--minutes", 0.1, *SMALL]

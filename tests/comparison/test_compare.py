@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.comparison.candidates import Made, carried_over
-from vaekit.comparison.compare import Source, compare
-from vaekit.domains.images.read import Picture
-from vaekit.errors import BadPicture
+from vaekit.comparison.candidates import Reconstruction, carried_over
+from vaekit.comparison.compare import ImageSource, compare
+from vaekit.domains.images.read import LoadedImage
+from vaekit.errors import BadItem
 from vaekit.metrics.image.levels import as_saved
 from vaekit.normalization import LatentNormalization
 from vaekit.testcards.dead_leaves import dead_leaves
@@ -28,10 +28,10 @@ class Adds:
     broken: str = ""
     on_cpu: bool = False
 
-    def make(self, name: str, picture: Picture) -> Made:
+    def make(self, name: str, picture: LoadedImage) -> Reconstruction:
         if name == self.broken:
-            raise BadPicture("It cannot.", "", "")
-        return Made(picture.pixels + self.amount, {"encode_seconds": 1.0})
+            raise BadItem("It cannot.", "", "")
+        return Reconstruction(picture.pixels + self.amount, {"encode_seconds": 1.0})
 
     def about(self) -> Mapping[str, Any]:
         return {}
@@ -40,9 +40,9 @@ class Adds:
         return {"peak_memory": 5.0}
 
 
-def source(number: int, size: tuple[int, int] = (64, 80)) -> Source:
+def source(number: int, size: tuple[int, int] = (64, 80)) -> ImageSource:
     pixels = as_saved(dead_leaves(1, size, torch.Generator().manual_seed(number)) * 0.8)
-    return Source(f"{number}.png", lambda: Picture(pixels))
+    return ImageSource(f"{number}.png", lambda: LoadedImage(pixels))
 
 
 @pytest.mark.parametrize("on_cpu", [False, True])
@@ -68,11 +68,11 @@ def test_what_one_cannot_make_is_left_out_for_all() -> None:
 
 
 def test_other_errors_are_not_hidden() -> None:
-    def fails() -> Picture:
+    def fails() -> LoadedImage:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        compare([Source("x", fails)], [Adds("a", 0.1)], {}, {})
+        compare([ImageSource("x", fails)], [Adds("a", 0.1)], {}, {})
 
 
 def test_nan_is_a_defect_and_no_crash() -> None:
@@ -98,13 +98,13 @@ def test_a_picture_that_is_gone_by_then_is_not_shown_and_the_numbers_stay() -> N
     there = source(0)
     reads: list[int] = []
 
-    def read_once() -> Picture:
+    def read_once() -> LoadedImage:
         reads.append(1)
         if len(reads) > 1:
-            raise BadPicture("It is gone.", "", "")
+            raise BadItem("It is gone.", "", "")
         return there.read()
 
-    found = compare([Source("gone.png", read_once), source(1)], [Adds("a", 0.1)], {}, {})
+    found = compare([ImageSource("gone.png", read_once), source(1)], [Adds("a", 0.1)], {}, {})
     assert {one.name for one in found.report.sets[0].pictures} == {"gone.png", "1.png"}
     assert [one.name for one in found.shown] == ["1.png"]
 
@@ -112,14 +112,14 @@ def test_a_picture_that_is_gone_by_then_is_not_shown_and_the_numbers_stay() -> N
 def test_no_pixels_are_kept() -> None:
     alive: list[weakref.ref[Tensor]] = []
 
-    def read(number: int) -> Picture:
+    def read(number: int) -> LoadedImage:
         gc.collect()
         assert sum(each() is not None for each in alive) <= 6, "pictures pile up"
         pixels = as_saved(dead_leaves(1, (256, 256), torch.Generator().manual_seed(number)))
         alive.append(weakref.ref(pixels))
-        return Picture(pixels)
+        return LoadedImage(pixels)
 
-    sources = [Source(str(i), lambda i=i: read(i)) for i in range(12)]  # type: ignore[misc]
+    sources = [ImageSource(str(i), lambda i=i: read(i)) for i in range(12)]  # type: ignore[misc]
     compare(sources, [Adds("a", 0.1)], {}, {}, show=0)
     assert len(alive) == 12
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from refusals import refuses
 
-from vaekit.comparison.candidates import CorrectedContender, Made, VaeContender
+from vaekit.comparison.candidates import CorrectedCandidate, Reconstruction, VAECandidate
 from vaekit.comparison.fit_correction import Fitting
 from vaekit.domains.images.correction import Correction
 from vaekit.domains.images.correction_files import SavedCorrection
-from vaekit.domains.images.read import Picture
-from vaekit.errors import NothingMeasured
+from vaekit.domains.images.read import LoadedImage
+from vaekit.errors import NothingEvaluated
 from vaekit.families import assemble, family_of
 from vaekit.families.kl.net import KLConfig
 from vaekit.metrics.image.color import colour_shift
@@ -19,30 +19,30 @@ from vaekit.runtime.plan import Plan
 REDDER = SavedCorrection(Correction(offset=(0.1, 0.0, 0.0)), "offset", "a" * 64, 8, 0, 2.0, 1.0, (1.0, 0.9, 1.1), 0.01)
 
 
-def contender(channels: int = 3) -> VaeContender:
+def contender(channels: int = 3) -> VAECandidate:
     torch.manual_seed(0)
     config = KLConfig(channels, 4, 4, (8, 8, 16), (8, 8, 16), 1, 2, (), (), True, True, True, 4)
-    return VaeContender("small", Engine(assemble(family_of("kl"), config).eval(), Plan()))
+    return VAECandidate("small", Engine(assemble(family_of("kl"), config).eval(), Plan()))
 
 
 def test_the_vae_runs_once_for_both_and_the_second_is_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[str] = []
-    real = VaeContender.make
+    real = VAECandidate.make
 
-    def counted(self: VaeContender, name: str, picture: Picture) -> Made:
+    def counted(self: VAECandidate, name: str, picture: LoadedImage) -> Reconstruction:
         runs.append(self.name)
         return real(self, name, picture)
 
-    monkeypatch.setattr(VaeContender, "make", counted)
+    monkeypatch.setattr(VAECandidate, "make", counted)
     plain = contender()
-    corrected = CorrectedContender(plain, REDDER)
+    corrected = CorrectedCandidate(plain, REDDER)
     for _ in range(2):
-        picture = Picture(torch.rand(1, 3, 32, 40) * 2 - 1)
+        picture = LoadedImage(torch.rand(1, 3, 32, 40) * 2 - 1)
         first, second = plain.make("a", picture), corrected.make("a", picture)
         torch.testing.assert_close(second.pixels, REDDER.correction.apply(first.pixels))
         assert colour_shift(first.pixels, second.pixels)[0, 0] > 1
     assert runs == ["small", "small"]
-    corrected.make("b", Picture(torch.zeros(1, 3, 32, 32)))
+    corrected.make("b", LoadedImage(torch.zeros(1, 3, 32, 32)))
     assert len(runs) == 3
     assert corrected.name == "small, corrected" and "corrected" in corrected.about()["correction"]
     torch.testing.assert_close(
@@ -51,13 +51,13 @@ def test_the_vae_runs_once_for_both_and_the_second_is_corrected(monkeypatch: pyt
 
 
 def test_a_vae_of_grey_pictures_has_no_colours_to_correct() -> None:
-    with pytest.raises(NothingMeasured):
+    with pytest.raises(NothingEvaluated):
         Fitting(contender(1), "small", 0)
 
 
 def test_a_fit_that_has_ended_learns_no_more() -> None:
     vae = contender()
     fitting = Fitting(vae, "small", 0)
-    with refuses(NothingMeasured, "8"):
+    with refuses(NothingEvaluated, "8"):
         fitting.finish({})
     assert not vae.listeners

@@ -8,7 +8,7 @@ from refusals import lacks
 from torch import nn
 
 import vaekit
-from vaekit.catalog.entries import card_named
+from vaekit.catalog.entries import entry_named
 from vaekit.distributions import Normal, Point
 from vaekit.doctor.normalization import check_normalization
 from vaekit.doctor.observe import Observation, observe
@@ -23,7 +23,7 @@ def framed(observed: Observation, normalization: LatentNormalization | None) -> 
 
 
 def test_the_right_normalization_is_right(observed: Observation) -> None:
-    finding = check_normalization(observed, card_named("builtin"))
+    finding = check_normalization(observed, entry_named("builtin"))
     assert finding.status == "ok"
     assert 0.5 < finding.numbers["std"] < 2
 
@@ -55,7 +55,7 @@ def test_an_unknown_normalization_is_suggested(observed: Observation) -> None:
 
 
 def test_another_normalization_than_the_card_says_is_wrong(observed: Observation) -> None:
-    card = card_named("builtin")
+    card = entry_named("builtin")
     assert card is not None
     other = dataclasses.replace(card, own_normalization=LatentNormalization((0.0,), (0.7,)))
     finding = check_normalization(observed, other)

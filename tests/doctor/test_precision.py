@@ -9,7 +9,7 @@ from refusals import lacks
 
 import vaekit
 from vaekit import Engine, Plan
-from vaekit.catalog.entries import card_named
+from vaekit.catalog.entries import entry_named
 from vaekit.doctor.observe import Observation, observe
 from vaekit.doctor.precision import check_range, check_rounding
 from vaekit.families import assemble, family_of
@@ -17,7 +17,7 @@ from vaekit.vae import VAE
 
 
 def test_a_safe_vae_has_headroom_in_both_halves(observed: Observation) -> None:
-    finding = check_range(observed, card_named("builtin"))
+    finding = check_range(observed, entry_named("builtin"))
     assert finding.status == "ok"
     assert finding.words.startswith("encoder fp16-safe, headroom ")
     for half in ("encoder", "decoder"):
@@ -87,7 +87,7 @@ def test_little_headroom_and_a_card_that_knows_better_are_warnings(
     finding = check_range(spoilt(near))
     assert finding.status == "warning"
     assert "2.0x" in finding.words
-    card = card_named("builtin")
+    card = entry_named("builtin")
     assert card is not None
     doubted = check_range(observed, dataclasses.replace(card, fp16="unsafe"))
     assert doubted.status == "warning"

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.evaluation.code_use import CodePool, SaysCodes, code_use
-from vaekit.evaluation.measures import Together
-from vaekit.evaluation.vae_pass import Seen, Whole
+from vaekit.evaluation.code_use import CodePool, HasCodes, code_use
+from vaekit.evaluation.measures import PooledResult
+from vaekit.evaluation.vae_pass import DirectRunner, VAEPass
 from vaekit.nets.quantizers import FiniteScalarQuantiser, ResidualQuantiser
 from vaekit.nets.vector_quantizer import VectorQuantiser
 from vaekit.vae import VAE
 
 
-def told(found: Together) -> dict[str, float]:
+def told(found: PooledResult) -> dict[str, float]:
     return {result.quantity.name: result.value for result in found.results}
 
 
@@ -43,13 +43,13 @@ def test_each_codebook_of_a_position_counts_for_itself() -> None:
 )
 @torch.no_grad()
 def test_division_into_batches_does_not_matter(head: torch.nn.Module) -> None:
-    assert isinstance(head, SaysCodes)
+    assert isinstance(head, HasCodes)
     vae = VAE(torch.nn.Identity(), head, torch.nn.Identity(), lambda mean: mean)  # type: ignore[arg-type, return-value]
     x = torch.randn(6, 2, 3, 5, generator=torch.Generator().manual_seed(0))
     measure = code_use(head)
 
     def rows(part: Tensor) -> Tensor:
-        return measure.rows(Seen(("",) * len(part), part, Whole(vae), 0, sampled=False))
+        return measure.rows(VAEPass(("",) * len(part), part, DirectRunner(vae), 0, sampled=False))
 
     whole, parts = measure.pool(), measure.pool()
     whole.add(rows(x))

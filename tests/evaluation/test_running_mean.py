@@ -7,13 +7,13 @@ import pytest
 from scipy import stats
 
 from vaekit.evaluation.measures import Quantity
-from vaekit.evaluation.running_mean import Spread, student
+from vaekit.evaluation.running_mean import RunningMean, student
 
 SOME = Quantity("some", "Some", "", None, "")
 
 
-def spread_of(*values: float) -> Spread:
-    spread = Spread()
+def spread_of(*values: float) -> RunningMean:
+    spread = RunningMean()
     for value in values:
         spread.add(value)
     return spread

@@ -6,9 +6,9 @@ from types import ModuleType
 
 import pytest
 
-from vaekit.catalog.entries import Kind, kinds
+from vaekit.catalog.entries import LatentSpace, latent_spaces
 from vaekit.families import FAMILIES
-from vaekit.identification.key_signatures import recognised
+from vaekit.identification.key_signatures import unsupported_families
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -29,14 +29,14 @@ def test_the_page_is_up_to_date(writer: ModuleType) -> None:
 
 def test_every_family_kind_and_recognised_vae_has_a_line(writer: ModuleType) -> None:
     page = writer.page()
-    for name in (*(kind.name for kind in kinds()), *(known.name for known in recognised())):
+    for name in (*(kind.name for kind in latent_spaces()), *(known.name for known in unsupported_families())):
         assert f"| {name} |" in page
     for family in FAMILIES:
         assert f"| {family.name} |" in page
 
 
 def test_what_the_words_mean(writer: ModuleType) -> None:
-    rows = {kind.name: writer.row(kind) for kind in kinds()}
+    rows = {kind.name: writer.row(kind) for kind in latent_spaces()}
     assert rows["SDXL"][1::2] == ("kl", "yes", rows["SDXL"][5])
     assert rows["SDXL"][2].startswith("yes; same shapes as SD1 / SD2")
     assert rows["SDXL"][5].startswith("native, diffusers, ldm")
@@ -50,4 +50,4 @@ def test_what_the_words_mean(writer: ModuleType) -> None:
 def test_a_family_without_a_kind_stands_for_itself(writer: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "kinds", tuple)
     assert {kind.family for kind in writer.by_family()} == {family.name for family in FAMILIES}
-    assert all(isinstance(kind, Kind) and writer.row(kind) for kind in writer.by_family())
+    assert all(isinstance(kind, LatentSpace) and writer.row(kind) for kind in writer.by_family())

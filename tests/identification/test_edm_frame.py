@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vaekit.catalog.entries import kinds
+from vaekit.catalog.entries import latent_spaces
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.errors import WrongTensors
@@ -66,7 +66,7 @@ def test_its_config_json_tells_the_same_normalization() -> None:
     }
     found, _, source = find_normalization(family_of("kl"), SD1_SHAPED, {}, settings)
     assert ([kind.name for kind in found], source) == (["Playground 2.5"], "config.json")
-    (playground,) = (kind for kind in kinds() if kind.name == "Playground 2.5")
+    (playground,) = (kind for kind in latent_spaces() if kind.name == "Playground 2.5")
     exact = {"latents_mean": [-1.6574, 1.886, -1.383, 2.5155], "latents_std": [8.4927, 5.9022, 6.5498, 5.2299]}
     assert normalization_of_settings(exact | {"scaling_factor": 0.5}) == playground.normalization
 

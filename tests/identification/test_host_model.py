@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vaekit.formats.open import TensorSpec
-from vaekit.identification.host_model import model_around, models
+from vaekit.identification.host_model import host_model_of, host_models
 from vaekit.identification.identify import identify
 from vaekit.identification.inspect import inspect
 from vaekit.identification.metadata import normalization_text
@@ -90,26 +90,26 @@ SIGNS: dict[str, tuple[str | None, dict[str, tuple[int, ...]]]] = {
 @pytest.mark.parametrize("name", SIGNS)
 def test_the_model_is_read_off_its_tensors(name: str) -> None:
     expected, shapes = SIGNS[name]
-    around = model_around({key: TensorSpec(shape, torch.float16) for key, shape in shapes.items()})
+    around = host_model_of({key: TensorSpec(shape, torch.float16) for key, shape in shapes.items()})
     assert (around.name if around else None) == expected
 
 
 def test_packed_weights_tell_no_number_of_inputs() -> None:
     """FLUX.1 in NF4: two 4-bit values a byte, in one column."""
     specs = {key: TensorSpec(shape, torch.uint8) for key, shape in FLUX.items()}
-    around = model_around(specs | {f"{UNET}img_in.weight": TensorSpec((98304, 1), torch.uint8)})
+    around = host_model_of(specs | {f"{UNET}img_in.weight": TensorSpec((98304, 1), torch.uint8)})
     assert around is not None
     assert around.name == "FLUX.1"
 
 
 def test_every_model_tells_how_many_inputs_it_has() -> None:
-    for model in models():
+    for model in host_models():
         assert model.inputs, model.name
         assert all(sign.columns for sign in model.inputs), model.name
 
 
 def test_every_model_has_a_latent_space_that_the_table_of_kinds_knows() -> None:
-    for model in models():
+    for model in host_models():
         assert model.latent_space is not None, model.name
         assert model.vae.endswith(".")
 

@@ -11,7 +11,7 @@ from refusals import refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vaekit.catalog.entries import kinds, matching_kinds
+from vaekit.catalog.entries import latent_spaces, matching_latent_spaces
 from vaekit.checkpoints.save import DIFFUSERS_WEIGHTS, save
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, VaekitError, WrongTensors
 from vaekit.families import Config, family_of, family_with
@@ -132,9 +132,9 @@ def test_a_config_that_makes_no_sense_is_not_believed(settings: dict[str, Any]) 
 
 
 def test_every_kind_is_found_by_its_own_match() -> None:
-    assert len({kind.name for kind in kinds()}) == len(kinds())
+    assert len({kind.name for kind in latent_spaces()}) == len(latent_spaces())
     for config in (SD1, FLUX, COGVIEW):
-        assert all(kind.family == "kl" for kind in matching_kinds("kl", config))
+        assert all(kind.family == "kl" for kind in matching_latent_spaces("kl", config))
 
 
 def kept(kl_vae: VAE, path: Path, layout: str = "ldm") -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from vaekit.errors import NotRunnable, WrongTensors
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.identification.identify import identify
 from vaekit.identification.inspect import inspect
-from vaekit.identification.key_signatures import recognise, recognised
+from vaekit.identification.key_signatures import match_unsupported, unsupported_families
 from vaekit.identification.locate import locate
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -145,9 +145,9 @@ def check(shapes: Shapes, name: str, channels: int | None, factor: int | None, p
     """Exactly one entry says yes, no runnable family takes the file, and the error says what runs it."""
     file = file_of({prefix + key: shape for key, shape in shapes.items()})
     listed = "\n".join(file.specs)
-    claims = [known for known in recognised() if known.telltale.prefix_in(listed) is not None]
+    claims = [known for known in unsupported_families() if known.telltale.prefix_in(listed) is not None]
     assert [known.name for known in claims] == [name]
-    seen = recognise(file.specs)
+    seen = match_unsupported(file.specs)
     assert seen is not None
     assert (seen[0].channels_of(file.specs, seen[1]), seen[0].factor, seen[1]) == (channels, factor, prefix)
     with pytest.raises(NotRunnable) as caught:
@@ -167,13 +167,13 @@ def test_what_newer_diffusers_has(sample: str) -> None:
     if not hasattr(diffusers, sample):
         pytest.skip(f"this diffusers has no {sample}")
     name, channels = NEWER[sample]
-    factor = next(known.factor for known in recognised() if known.name == name)
+    factor = next(known.factor for known in unsupported_families() if known.name == name)
     check(shapes_of(getattr(diffusers, sample)), name, channels, factor)
 
 
 def test_every_recognised_vae_has_a_sample() -> None:
     sampled = {name for name, *_ in RECOGNISED.values()} | {name for name, _ in NEWER.values()}
-    assert sampled == {known.name for known in recognised()}
+    assert sampled == {known.name for known in unsupported_families()}
 
 
 OF_RUNNABLE_FAMILIES = {
@@ -192,7 +192,7 @@ OF_RUNNABLE_FAMILIES = {
 def test_wan22_is_left_to_its_family() -> None:
     arguments = {"z_dim": 48, "is_residual": True, "base_dim": 16, "decoder_base_dim": 32, "patch_size": 2}
     shapes = shapes_of(lambda: diffusers.AutoencoderKLWan(in_channels=12, out_channels=12, **arguments))
-    assert recognise(file_of(shapes).specs) is None
+    assert match_unsupported(file_of(shapes).specs) is None
 
 
 @pytest.mark.parametrize("name", OF_RUNNABLE_FAMILIES)
@@ -200,14 +200,14 @@ def test_vaes_that_run_are_left_to_their_families(name: str) -> None:
     if not hasattr(diffusers, name):
         pytest.skip(f"this diffusers has no {name}")
     shapes = shapes_of(lambda: getattr(diffusers, name)(**OF_RUNNABLE_FAMILIES[name]))
-    assert recognise(file_of(shapes).specs) is None
+    assert match_unsupported(file_of(shapes).specs) is None
 
 
 def test_the_rest_of_a_checkpoint_does_not_hide_it() -> None:
     unet = "model.diffusion_model.input_blocks.0.0.in_layers.2.weight"
     image_encoder = "conditioner.embedders.0.open_clip.model.visual.transformer.resblocks.0.mlp.c_fc.weight"
     inside = {f"first_stage_model.{key}": shape for key, shape in SVD.items()}
-    seen = recognise(file_of(inside | weights(unet, image_encoder)).specs)
+    seen = match_unsupported(file_of(inside | weights(unet, image_encoder)).specs)
     assert seen is not None
     assert (seen[0].name, seen[1]) == ("Stable Video Diffusion", "first_stage_model.")
 

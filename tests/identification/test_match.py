@@ -10,14 +10,14 @@ import torch
 from refusals import lacks
 from safetensors.torch import load_file, save_file
 
-from vaekit.catalog.entries import Card, CardFile, card_named, kind_named
+from vaekit.catalog.entries import CatalogEntry, CatalogFile, entry_named, latent_space_named
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.identification import match as recognising
 from vaekit.identification import resolve as settling
 from vaekit.identification.fingerprint import identity_of, tensors_of
 from vaekit.identification.inspect import inspect
-from vaekit.identification.match import recognise
+from vaekit.identification.match import match_weights
 from vaekit.vae import VAE
 
 HALF = [torch.float16, torch.bfloat16]
@@ -50,7 +50,7 @@ def bare(vae: VAE, path: Path, layout: str = "ldm") -> Path:
 def test_a_copy_without_metadata_is_recognised_and_runs_the_same(builtin: VAE, tmp_path: Path, layout: str) -> None:
     path = bare(builtin, tmp_path / "renamed.safetensors", layout)
     seen = inspect(path)
-    assert seen.card == card_named("builtin")
+    assert seen.card == entry_named("builtin")
     assert "fingerprint" in seen.recognised
     assert seen.normalization == builtin.normalization
     assert "builtin" in seen.normalization_source
@@ -67,7 +67,7 @@ def test_rounded_copies_are_recognised(builtin: VAE, tmp_path: Path, dtype: torc
     rounded = copy.deepcopy(builtin).to(dtype)
     path = bare(rounded.float() if back else rounded, tmp_path / "x.safetensors")
     seen = inspect(path)
-    assert seen.card == card_named("builtin")
+    assert seen.card == entry_named("builtin")
     assert seen.normalization == builtin.normalization
 
 
@@ -81,7 +81,7 @@ def test_one_half_is_recognised_alone(builtin: VAE, tmp_path: Path, half: str) -
         builtin.normalization,
     )
     seen = inspect(bare(alone, tmp_path / "x.safetensors", "native"))
-    assert seen.card == card_named("builtin")
+    assert seen.card == entry_named("builtin")
     assert half in seen.recognised
 
 
@@ -106,7 +106,7 @@ def test_a_new_encoder_may_be_a_new_latent_space(builtin: VAE, tmp_path: Path) -
 @pytest.mark.parametrize("dtype", [torch.float32, *HALF])
 def test_a_light_fine_tune_is_no_copy(builtin: VAE, amount: float, dtype: torch.dtype) -> None:
     tuned = changed(builtin, "decoder", amount).to(dtype)
-    assert recognise(identity_of(tensors_of(tuned))).card is None
+    assert match_weights(identity_of(tensors_of(tuned))).card is None
 
 
 def test_strangers_are_nobody(builtin: VAE) -> None:
@@ -115,7 +115,7 @@ def test_strangers_are_nobody(builtin: VAE) -> None:
     with torch.no_grad():
         for tensor in stranger.parameters():
             tensor.copy_(torch.randn(tensor.shape, generator=generator))
-    found = recognise(identity_of(tensors_of(stranger)))
+    found = match_weights(identity_of(tensors_of(stranger)))
     assert (found.card, found.same_encoder, found.akin) == (None, None, ())
 
 
@@ -124,7 +124,7 @@ def test_weights_that_are_no_numbers_have_hashes_too(builtin: VAE) -> None:
     with torch.no_grad():
         for tensor in broken.parameters():
             tensor.fill_(float("nan"))
-    assert recognise(identity_of(tensors_of(broken))).card is None
+    assert match_weights(identity_of(tensors_of(broken))).card is None
 
 
 def test_a_file_with_a_verified_hash_teaches_its_weights(
@@ -132,15 +132,15 @@ def test_a_file_with_a_verified_hash_teaches_its_weights(
 ) -> None:
     path = bare(kl_vae, tmp_path / "published.safetensors")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    file = CardFile("x.safetensors", "someone/x", digest, verified=True)
-    card = Card("x-vae", "a VAE", "MIT", (file,), kind="SDXL")
+    file = CatalogFile("x.safetensors", "someone/x", digest, verified=True)
+    card = CatalogEntry("x-vae", "a VAE", "MIT", (file,), kind="SDXL")
     monkeypatch.setattr(recognising, "cards", lambda: (card,))
     converted = bare(kl_vae.half(), tmp_path / "converted.safetensors", "diffusers")
     assert inspect(converted).card is None
     seen = inspect(path)
     assert (seen.card, seen.sha256) == (card, digest)
     assert "(verified)" in seen.recognised
-    sdxl = kind_named("SDXL")
+    sdxl = latent_space_named("SDXL")
     assert sdxl is not None
     assert seen.normalization == sdxl.normalization
     again = inspect(converted)
@@ -153,7 +153,7 @@ def test_an_unverified_hash_names_a_file_and_teaches_nothing(
     kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = bare(kl_vae, tmp_path / "x.safetensors")
-    card = Card("x", "a VAE", "MIT", (CardFile("x", "a/x", hashlib.sha256(path.read_bytes()).hexdigest()),))
+    card = CatalogEntry("x", "a VAE", "MIT", (CatalogFile("x", "a/x", hashlib.sha256(path.read_bytes()).hexdigest()),))
     monkeypatch.setattr(recognising, "cards", lambda: (card,))
     assert "unverified" in inspect(path).recognised
     assert inspect(bare(kl_vae, tmp_path / "y.safetensors", "native")).card is None

@@ -9,43 +9,43 @@ import torch
 from refusals import refuses
 from torch import Tensor, nn
 
-from vaekit.catalog.entries import Kind, kinds
+from vaekit.catalog.entries import LatentSpace, latent_spaces
 from vaekit.checkpoints.load import load
 from vaekit.distributions import DiagonalGaussian, Laplace
-from vaekit.errors import BadPicture, HalfMissing
+from vaekit.errors import BadItem, HalfMissing
 from vaekit.families.kl.net import KLConfig, build
 from vaekit.identification.probe_latents import (
     ENOUGH,
-    MeasuredLatents,
-    Verdict,
+    LatentProbe,
+    SpaceVerdict,
     colour_agreement,
-    measure_latents,
-    nearest_kind,
-    ready_to_measure,
+    nearest_latent_space,
+    probe_inputs,
+    probe_latents,
     shared,
 )
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
-KINDS = {kind.name: kind for kind in kinds()}
+KINDS = {kind.name: kind for kind in latent_spaces()}
 FOUR = (KINDS["SD1 / SD2"], KINDS["SDXL"], KINDS["Playground 2.5"])
 SIXTEEN = (KINDS["SD3 / SD3.5"], KINDS["FLUX.1"])
-NOVELAI = MeasuredLatents((4.8119, 0.1607, 1.3538, -1.7753), (9.9181, 6.2753, 7.5978, 5.9956))
+NOVELAI = LatentProbe((4.8119, 0.1607, 1.3538, -1.7753), (9.9181, 6.2753, 7.5978, 5.9956))
 """SDXL's latents of drawings (arXiv 2409.15997, appendix B): nothing that the kind's own statistics were made from."""
 
 
-def rescaled(measured: MeasuredLatents, factor: float, offset: float = 0.0) -> MeasuredLatents:
+def rescaled(measured: LatentProbe, factor: float, offset: float = 0.0) -> LatentProbe:
     """What would have been measured of latents that are factor * z + offset."""
     size = torch.tensor([factor] * len(measured.mean) + [1.0] * 3)
     covariance = torch.tensor(measured.covariance) * size * size[:, None] if measured.covariance else torch.empty(0)
-    return MeasuredLatents(
+    return LatentProbe(
         tuple(factor * value + offset for value in measured.mean),
         tuple(factor * value for value in measured.std),
         tuple(map(tuple, covariance.tolist())),
     )
 
 
-def drawn_from(kind: Kind, mean: Tensor, std: Tensor) -> MeasuredLatents:
+def drawn_from(kind: LatentSpace, mean: Tensor, std: Tensor) -> LatentProbe:
     """Latents of given statistics that carry colour where a kind's map looks for it, with as much noise beside."""
     generator = torch.Generator().manual_seed(0)
     axes = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]]).double()
@@ -55,47 +55,47 @@ def drawn_from(kind: Kind, mean: Tensor, std: Tensor) -> MeasuredLatents:
     z = z / z.std(dim=1, keepdim=True) + torch.randn(z.shape, generator=generator).double()
     z = z / z.std(dim=1, keepdim=True) * std.double()[:, None]
     covariance = torch.cat([z, colours]).cov()
-    return MeasuredLatents(tuple(mean.tolist()), tuple(std.tolist()), tuple(map(tuple, covariance.tolist())))
+    return LatentProbe(tuple(mean.tolist()), tuple(std.tolist()), tuple(map(tuple, covariance.tolist())))
 
 
-def statistics(kind: Kind) -> tuple[Tensor, Tensor]:
+def statistics(kind: LatentSpace) -> tuple[Tensor, Tensor]:
     assert kind.latents is not None
     return torch.tensor(kind.latents.mean), torch.tensor(kind.latents.std)
 
 
 @pytest.fixture(scope="module")
-def sdxl() -> MeasuredLatents:
+def sdxl() -> LatentProbe:
     return drawn_from(KINDS["SDXL"], *statistics(KINDS["SDXL"]))
 
 
 @pytest.fixture(scope="module")
-def sd1(shared_data: Path) -> MeasuredLatents:
+def sd1(shared_data: Path) -> LatentProbe:
     """TAESD's encoder stands in for SD1's: it was distilled from it, and says latents times 0.18215."""
-    return rescaled(measure_latents(load(shared_data / "vae" / "taesd")), 1 / 0.18215)
+    return rescaled(probe_latents(load(shared_data / "vae" / "taesd")), 1 / 0.18215)
 
 
 @pytest.fixture(scope="module")
-def sd3(shared_data: Path) -> MeasuredLatents:
-    return rescaled(measure_latents(load(shared_data / "vae" / "taesd3")), 1 / 1.5305, 0.0609)
+def sd3(shared_data: Path) -> LatentProbe:
+    return rescaled(probe_latents(load(shared_data / "vae" / "taesd3")), 1 / 1.5305, 0.0609)
 
 
-def named(verdict: Verdict) -> str | None:
+def named(verdict: SpaceVerdict) -> str | None:
     return verdict.kind.name if verdict.kind else None
 
 
-def test_taesd_speaks_sd1(sd1: MeasuredLatents) -> None:
-    verdict = nearest_kind(sd1, FOUR)
+def test_taesd_speaks_sd1(sd1: LatentProbe) -> None:
+    verdict = nearest_latent_space(sd1, FOUR)
     assert named(verdict) == "SD1 / SD2"
     assert verdict.words == "measured: std 3.6, nearest SD1 / SD2 (0.18215 = 1/5.49), confidence 0.96"
 
 
-def test_taesd3_speaks_sd3(sd3: MeasuredLatents) -> None:
-    verdict = nearest_kind(sd3, SIXTEEN)
+def test_taesd3_speaks_sd3(sd3: LatentProbe) -> None:
+    verdict = nearest_latent_space(sd3, SIXTEEN)
     assert named(verdict) == "SD3 / SD3.5"
     assert verdict.confidence > 0.9
 
 
-def test_its_colours_tell_a_kind(sd1: MeasuredLatents, sd3: MeasuredLatents) -> None:
+def test_its_colours_tell_a_kind(sd1: LatentProbe, sd3: LatentProbe) -> None:
     right, wrong = (colour_agreement(sd1, kind) for kind in FOUR[:2])
     assert right is not None
     assert wrong is not None
@@ -106,9 +106,9 @@ def test_its_colours_tell_a_kind(sd1: MeasuredLatents, sd3: MeasuredLatents) -> 
     assert right > 0.9 > wrong
 
 
-def test_sdxl_of_other_pictures_is_sdxl(sdxl: MeasuredLatents) -> None:
+def test_sdxl_of_other_pictures_is_sdxl(sdxl: LatentProbe) -> None:
     for measured in (sdxl, NOVELAI, drawn_from(KINDS["SDXL"], *map(torch.tensor, (NOVELAI.mean, NOVELAI.std)))):
-        verdict = nearest_kind(measured, FOUR)
+        verdict = nearest_latent_space(measured, FOUR)
         assert named(verdict) == "SDXL"
         assert verdict.confidence > 0.9
 
@@ -117,42 +117,44 @@ def test_flux_is_known_by_its_scale_alone() -> None:
     generator = torch.Generator().manual_seed(0)
     mean = 0.1159 + 2 * torch.randn(16, generator=generator)
     std = 2.77 * torch.exp(0.2 * torch.randn(16, generator=generator))
-    verdict = nearest_kind(drawn_from(KINDS["FLUX.1"], mean, std), SIXTEEN)
+    verdict = nearest_latent_space(drawn_from(KINDS["FLUX.1"], mean, std), SIXTEEN)
     assert named(verdict) == "FLUX.1"
     assert "(0.3611 = 1/2.77)" in verdict.words
 
 
 @pytest.mark.parametrize("factor", [0.3, 0.4, 0.5, 0.6])
-def test_a_fine_tune_with_shrunken_latents_is_not_taken_for_the_twin(sdxl: MeasuredLatents, factor: float) -> None:
+def test_a_fine_tune_with_shrunken_latents_is_not_taken_for_the_twin(sdxl: LatentProbe, factor: float) -> None:
     """SDXL at half its scale has the statistics of SD1, channel by channel; its colours give it away."""
-    verdict = nearest_kind(rescaled(sdxl, factor), FOUR)
+    verdict = nearest_latent_space(rescaled(sdxl, factor), FOUR)
     assert verdict.kind is None
     assert verdict.confidence < ENOUGH
     assert verdict.words.startswith("unknown, measured scale 1/std = ")
 
 
-def test_the_words_say_what_an_unknown_one_is_like(sdxl: MeasuredLatents) -> None:
-    verdict = nearest_kind(rescaled(sdxl, 0.4), FOUR)
+def test_the_words_say_what_an_unknown_one_is_like(sdxl: LatentProbe) -> None:
+    verdict = nearest_latent_space(rescaled(sdxl, 0.4), FOUR)
     assert verdict.words == "unknown, measured scale 1/std = 0.36: like SDXL, at 0.4 times its std"
 
 
 @pytest.mark.parametrize("factor", [0.05, 0.2, 0.5, 2, 3, 4.25, 10])
-def test_no_scale_makes_a_twin_of_the_other(sd1: MeasuredLatents, sd3: MeasuredLatents, factor: float) -> None:
-    assert nearest_kind(rescaled(sd1, factor), FOUR).kind is None
-    assert nearest_kind(rescaled(sd3, factor), SIXTEEN).kind is None
+def test_no_scale_makes_a_twin_of_the_other(sd1: LatentProbe, sd3: LatentProbe, factor: float) -> None:
+    assert nearest_latent_space(rescaled(sd1, factor), FOUR).kind is None
+    assert nearest_latent_space(rescaled(sd3, factor), SIXTEEN).kind is None
 
 
-def test_confidence_falls_with_the_distance(sdxl: MeasuredLatents) -> None:
-    confidences = [nearest_kind(rescaled(sdxl, factor), FOUR[1:2]).confidence for factor in (1, 0.8, 0.7, 0.6, 0.4)]
+def test_confidence_falls_with_the_distance(sdxl: LatentProbe) -> None:
+    confidences = [
+        nearest_latent_space(rescaled(sdxl, factor), FOUR[1:2]).confidence for factor in (1, 0.8, 0.7, 0.6, 0.4)
+    ]
     assert confidences == sorted(confidences, reverse=True)
 
 
 def test_the_built_in_vae_is_a_stranger() -> None:
     vae = load("builtin")
     assert vae.normalization is not None
-    measured = measure_latents(vae)
+    measured = probe_latents(vae)
     assert len(measured.mean) == len(measured.std) == 16
-    verdict = nearest_kind(measured, SIXTEEN)
+    verdict = nearest_latent_space(measured, SIXTEEN)
     assert verdict.kind is None
     assert verdict.confidence < 0.01
     # Its normalization is that of the pictures that it was trained on.
@@ -162,7 +164,7 @@ def test_the_built_in_vae_is_a_stranger() -> None:
 
 def test_measuring_twice_says_the_same_and_changes_nothing() -> None:
     vae = load("builtin")
-    assert measure_latents(vae) == measure_latents(vae)
+    assert probe_latents(vae) == probe_latents(vae)
     assert next(vae.parameters()).dtype == torch.float16
 
 
@@ -175,7 +177,7 @@ def test_sampling_adds_its_noise() -> None:
             return torch.cat([mean, torch.full_like(mean, math.log(9.0))], dim=1)
 
     vae = VAE(Encoder(), DiagonalGaussian.from_moments, None, Laplace).eval()
-    measured = measure_latents(vae)
+    measured = probe_latents(vae)
     spread = torch.tensor(measured.covariance).diagonal()[:3]
     torch.testing.assert_close(torch.tensor(measured.std).square(), spread + 9)
     # Here latents are colours.
@@ -183,18 +185,18 @@ def test_sampling_adds_its_noise() -> None:
 
 
 def test_candidates_that_cannot_be_compared_are_left_out() -> None:
-    assert nearest_kind(NOVELAI, [KINDS["Playground 2.5"]]) == Verdict(
+    assert nearest_latent_space(NOVELAI, [KINDS["Playground 2.5"]]) == SpaceVerdict(
         None, 0.0, "unknown, measured scale 1/std = 0.13"
     )
-    assert nearest_kind(NOVELAI, [KINDS["LDM kl-f4"]]).confidence == 0
-    assert nearest_kind(NOVELAI, []).kind is None
-    assert nearest_kind(NOVELAI, [KINDS["SD3 / SD3.5"]]).confidence == 0
+    assert nearest_latent_space(NOVELAI, [KINDS["LDM kl-f4"]]).confidence == 0
+    assert nearest_latent_space(NOVELAI, []).kind is None
+    assert nearest_latent_space(NOVELAI, [KINDS["SD3 / SD3.5"]]).confidence == 0
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0])
 def test_broken_latents_are_unknown(bad: float) -> None:
     measured = dataclasses.replace(NOVELAI, std=(bad, 1.0, 1.0, 1.0))
-    verdict = nearest_kind(measured, FOUR)
+    verdict = nearest_latent_space(measured, FOUR)
     assert (verdict.kind, verdict.confidence) == (None, 0.0)
     assert verdict.words.startswith("unknown: ")
 
@@ -203,26 +205,26 @@ def test_grey_and_odd_pictures() -> None:
     config = KLConfig(1, 2, 2, (8, 8), (8, 8), 1, 1, (), (), False, False, False, 4)
     encoder, _ = build(config)
     grey = VAE(encoder, DiagonalGaussian.from_moments, None, Laplace).eval()
-    assert len(measure_latents(grey).mean) == 2
+    assert len(probe_latents(grey).mean) == 2
     encoder, _ = build(dataclasses.replace(config, image_channels=2))
-    with refuses(BadPicture, "2"):
-        measure_latents(VAE(encoder, DiagonalGaussian.from_moments, None, Laplace).eval())
+    with refuses(BadItem, "2"):
+        probe_latents(VAE(encoder, DiagonalGaussian.from_moments, None, Laplace).eval())
 
 
 def test_a_decoder_alone_cannot_be_measured(kl_vae: VAE) -> None:
     kl_vae.encoder = None
     with pytest.raises(HalfMissing):
-        measure_latents(kl_vae)
+        probe_latents(kl_vae)
 
 
 def test_vector_quantised_and_plain_latents_are_measured(vq_vae: VAE, tiny_vae: VAE) -> None:
     for vae in (vq_vae, tiny_vae):
-        assert len(measure_latents(vae).std) == 4
+        assert len(probe_latents(vae).std) == 4
 
 
 def test_what_is_ready_is_not_copied(kl_vae: VAE) -> None:
-    assert ready_to_measure(kl_vae) is kl_vae
-    assert ready_to_measure(kl_vae.half()) is not kl_vae
+    assert probe_inputs(kl_vae) is kl_vae
+    assert probe_inputs(kl_vae.half()) is not kl_vae
 
 
 def test_the_shared_part_is_one_normal_density() -> None:
@@ -232,8 +234,10 @@ def test_the_shared_part_is_one_normal_density() -> None:
     assert shared(away, 0.3, 0.7) == pytest.approx(expected.item())
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind.latents or kind.colours], ids=lambda kind: kind.name)
-def test_what_the_table_knows_is_whole(kind: Kind) -> None:
+@pytest.mark.parametrize(
+    "kind", [kind for kind in latent_spaces() if kind.latents or kind.colours], ids=lambda kind: kind.name
+)
+def test_what_the_table_knows_is_whole(kind: LatentSpace) -> None:
     channels = kind.match["latent_channels"]
     for numbers in (kind.latents.mean, kind.latents.std) if kind.latents else ():
         assert len(numbers) == channels

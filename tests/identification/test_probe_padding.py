@@ -10,9 +10,16 @@ import torch
 from vaekit.checkpoints.load import load
 from vaekit.families import Config, assemble, family_of
 from vaekit.families.kl.net import REFLECT, ZEROS, KLConfig
-from vaekit.identification.probe_padding import UNSURE, BorderError, Borders, judge, measure_borders, with_padding
+from vaekit.identification.probe_padding import (
+    UNSURE,
+    BorderError,
+    PaddingProbe,
+    judge_padding,
+    probe_padding,
+    with_padding,
+)
 from vaekit.normalization import LatentNormalization
-from vaekit.training.init_linear import start_linear
+from vaekit.training.init_linear import init_linear
 from vaekit.vae import VAE
 
 RandomVAE = Callable[[Config, LatentNormalization | None], VAE]
@@ -30,19 +37,19 @@ def averaging_vae() -> VAE:
     assert vae.encoder is not None
     assert vae.decoder is not None
     smooth = torch.nn.functional.interpolate(torch.rand(500, 3, 2, 2) * 2 - 1, size=(4, 4), mode="bilinear")
-    start_linear(vae.encoder, vae.decoder, smooth)
+    init_linear(vae.encoder, vae.decoder, smooth)
     return vae
 
 
 def test_averaging_needs_reflection(averaging_vae: VAE) -> None:
-    seen = measure_borders(averaging_vae)
+    seen = probe_padding(averaging_vae)
     assert seen is not None
     assert seen.verdict == REFLECT
     assert seen.words.startswith(f"reflect: border error {seen.reflect.border:.1f}/255 against ")
 
 
 def test_the_built_in_vae_was_trained_with_zeros() -> None:
-    seen = measure_borders(load("builtin"))
+    seen = probe_padding(load("builtin"))
     assert seen is not None
     assert seen.verdict == ZEROS
     assert seen.ratio > 2
@@ -52,14 +59,14 @@ def test_the_built_in_vae_was_trained_with_zeros() -> None:
 def test_how_it_is_loaded_makes_no_difference_and_nothing_is_changed() -> None:
     vae = load("builtin", padding="reflect")
     before = {key: tensor.clone() for key, tensor in vae.state_dict().items()}
-    seen = measure_borders(vae)
-    assert seen == measure_borders(load("builtin"))
+    seen = probe_padding(vae)
+    assert seen == probe_padding(load("builtin"))
     assert vae.config.padding == "reflect"
     assert all(torch.equal(before[key], tensor) for key, tensor in vae.state_dict().items())
 
 
 def test_random_weights_have_no_right_padding(random_vae: RandomVAE, kl_config: KLConfig) -> None:
-    seen = measure_borders(random_vae(kl_config, None))
+    seen = probe_padding(random_vae(kl_config, None))
     assert seen is not None
     assert seen.verdict == UNSURE
 
@@ -67,7 +74,7 @@ def test_random_weights_have_no_right_padding(random_vae: RandomVAE, kl_config: 
 def test_weights_that_are_no_numbers_are_unsure(kl_vae: VAE) -> None:
     with torch.no_grad():
         next(kl_vae.parameters()).fill_(float("nan"))
-    seen = measure_borders(kl_vae)
+    seen = probe_padding(kl_vae)
     assert seen is not None
     assert seen.verdict == UNSURE
 
@@ -75,15 +82,15 @@ def test_weights_that_are_no_numbers_are_unsure(kl_vae: VAE) -> None:
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 def test_half_a_vae_shows_nothing(kl_vae: VAE, half: str) -> None:
     setattr(kl_vae, half, None)
-    assert measure_borders(kl_vae) is None
+    assert probe_padding(kl_vae) is None
 
 
 def test_a_family_with_one_padding_shows_nothing(tiny_vae: VAE) -> None:
-    assert measure_borders(tiny_vae) is None
+    assert probe_padding(tiny_vae) is None
 
 
 def test_a_vector_quantised_vae_can_be_measured(vq_vae: VAE) -> None:
-    assert measure_borders(vq_vae) is not None
+    assert probe_padding(vq_vae) is not None
 
 
 @pytest.mark.parametrize(
@@ -91,11 +98,11 @@ def test_a_vector_quantised_vae_can_be_measured(vq_vae: VAE) -> None:
     [(1.0, 3.0, ZEROS), (3.0, 1.0, REFLECT), (1.0, 1.4, UNSURE), (1.4, 1.0, UNSURE), (0.0, 0.0, UNSURE)],
 )
 def test_the_padding_with_clearly_less_error_is_the_verdict(zeros: float, reflect: float, verdict: str) -> None:
-    assert judge(zeros, reflect) == verdict
+    assert judge_padding(zeros, reflect) == verdict
 
 
 def test_the_words_tell_both_numbers_of_both() -> None:
-    seen = Borders(ZEROS, BorderError(0.44, 0.31), BorderError(7.9, 0.5))
+    seen = PaddingProbe(ZEROS, BorderError(0.44, 0.31), BorderError(7.9, 0.5))
     assert seen.words == (
         "zeros: border error 0.4/255 against 0.3 inside; reflect: border error 7.9/255 against 0.5 inside"
     )

@@ -10,7 +10,7 @@ from refusals import lacks
 from safetensors.torch import load_file, save_file
 
 from vaekit.catalog import entries as cards
-from vaekit.catalog.entries import Kind, LatentStatistics
+from vaekit.catalog.entries import LatentSpace, LatentStatistics
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.errors import NotFound, WrongTensors
@@ -19,8 +19,8 @@ from vaekit.identification import resolve as settling
 from vaekit.identification.build import build
 from vaekit.identification.identify import Identified, identify
 from vaekit.identification.inspect import inspect
-from vaekit.identification.probe_latents import measure_latents
-from vaekit.identification.probe_padding import BorderError, Borders
+from vaekit.identification.probe_latents import probe_latents
+from vaekit.identification.probe_padding import BorderError, PaddingProbe
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
@@ -51,12 +51,12 @@ def file(stranger: VAE, tmp_path: Path) -> Path:
 @pytest.fixture
 def twins(stranger: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two kinds with the shapes of the built-in VAE: latents like its own, and ones ten times as large."""
-    seen = measure_latents(stranger)
+    seen = probe_latents(stranger)
     match = {"latent_channels": 16, "decoder_widths": (32, 64, 128, 128)}
-    near = Kind("Near", "kl", match, NEAR, latents=LatentStatistics(seen.mean, seen.std))
+    near = LatentSpace("Near", "kl", match, NEAR, latents=LatentStatistics(seen.mean, seen.std))
     tenfold = LatentStatistics(tuple(10 * mean for mean in seen.mean), tuple(10 * std for std in seen.std))
-    far = Kind("Far", "kl", match, FAR, latents=tenfold)
-    monkeypatch.setattr(cards, "kinds", lambda: (near, far))
+    far = LatentSpace("Far", "kl", match, FAR, latents=tenfold)
+    monkeypatch.setattr(cards, "latent_spaces", lambda: (near, far))
 
 
 @pytest.mark.usefixtures("twins")
@@ -70,7 +70,7 @@ def test_twins_are_told_apart_by_measuring_and_it_is_said(file: Path) -> None:
 
 @pytest.mark.usefixtures("twins")
 def test_overrides_come_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "kinds", cards.kinds)
+    monkeypatch.setattr(settling, "kinds", cards.latent_spaces)
     assert load(file, kind="far").normalization == FAR
     assert load(file, kind="far", padding="reflect").config.padding == "reflect"
 
@@ -118,11 +118,11 @@ def test_a_vae_of_unknown_normalization_and_padding_is_built_once(
     file: Path, builds: list[Path], monkeypatch: pytest.MonkeyPatch, verdict: str | None
 ) -> None:
     if verdict is not None:
-        seen = Borders(verdict, BorderError(1.0, 1.0), BorderError(1.0, 1.0))
+        seen = PaddingProbe(verdict, BorderError(1.0, 1.0), BorderError(1.0, 1.0))
         monkeypatch.setattr(settling, "measure_borders", lambda _: seen)
     vae = load(file)
     assert builds == [file]
-    again = build(settling.settle(identify(file)))
+    again = build(settling.resolve(identify(file)))
     assert vae.config == again.config
     assert vae.config.padding == ("reflect" if verdict == "reflect" else "zeros")
     assert vae.normalization == again.normalization == NEAR
@@ -170,8 +170,8 @@ def test_measured_padding_is_used_and_reported(file: Path) -> None:
 
 @pytest.mark.usefixtures("twins")
 def test_a_vae_that_reflects_is_run_so(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Borders("reflect", BorderError(9.0, 1.0), BorderError(1.0, 1.0))
-    monkeypatch.setattr(settling, "borders_of", lambda *_: found)
+    found = PaddingProbe("reflect", BorderError(9.0, 1.0), BorderError(1.0, 1.0))
+    monkeypatch.setattr(settling, "cached_padding_probe", lambda *_: found)
     assert load(file).config.padding == "reflect"
     assert load(file, padding="zeros").config.padding == "zeros"
     assert not lacks(inspect(file).padding_source, "reflect", "1.0/255")
@@ -179,8 +179,8 @@ def test_a_vae_that_reflects_is_run_so(file: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.usefixtures("twins")
 def test_an_unclear_padding_is_called_assumed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Borders("unsure", BorderError(1.0, 1.0), BorderError(1.0, 1.0))
-    monkeypatch.setattr(settling, "borders_of", lambda *_: found)
+    found = PaddingProbe("unsure", BorderError(1.0, 1.0), BorderError(1.0, 1.0))
+    monkeypatch.setattr(settling, "cached_padding_probe", lambda *_: found)
     assert load(file).config.padding == "zeros"
     assert inspect(file).padding_source.startswith("assumed")
 

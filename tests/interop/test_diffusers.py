@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import vaekit
 from vaekit.checkpoints.save import save
-from vaekit.errors import BadPicture, HalfMissing, LatentMismatch, UnknownNormalization
+from vaekit.errors import BadItem, HalfMissing, LatentMismatch, UnknownNormalization
 from vaekit.families import assemble, family_of
 from vaekit.families.kl.net import KLConfig
 from vaekit.families.normalization import EPSILON, normalization_of
@@ -316,7 +316,7 @@ def test_a_film_of_one_picture(sd_vae: VAE) -> None:
     dist = vae.encode(x).latent_dist
     assert dist.sample(seed()).shape == (1, 4, 1, 2, 2)
     assert vae.decode(dist.mode()).sample.shape == (1, 3, 1, 16, 16)
-    with refuses(BadPicture, "2"):
+    with refuses(BadItem, "2"):
         vae.encode(x.repeat(1, 1, 2, 1, 1))
 
 

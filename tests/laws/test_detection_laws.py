@@ -8,7 +8,7 @@ from published_configs import FOUR, PUBLISHED
 from safetensors.torch import save_file
 from shapes_of_configs import PREFIXES, detected, family_name, in_layout, layouts_for, native_shapes
 
-from vaekit.catalog.entries import Kind, kinds, matching_kinds
+from vaekit.catalog.entries import LatentSpace, latent_spaces, matching_latent_spaces
 from vaekit.errors import WrongTensors
 from vaekit.families import FAMILIES, LAYOUTS, Config, Family, Shapes, family_of
 from vaekit.families.family import no_diffusers_class
@@ -18,7 +18,7 @@ from vaekit.families.tiny.net import TinyConfig
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.identification.fused_tensors import present_parts
 from vaekit.identification.identify import identify
-from vaekit.identification.key_signatures import recognise
+from vaekit.identification.key_signatures import match_unsupported
 from vaekit.normalization import LatentNormalization
 
 NO_MIRROR = (
@@ -80,11 +80,11 @@ def test_what_runs_is_not_among_what_is_only_recognised(name: str) -> None:
     shapes = native_shapes(config)
     for layout in layouts_for(config):
         specs = {key: TensorSpec(shape, torch.float32) for key, shape in in_layout(layout, shapes, "vae.").items()}
-        assert recognise(specs) is None
+        assert match_unsupported(specs) is None
 
 
-@pytest.mark.parametrize("kind", kinds(), ids=[kind.name for kind in kinds()])
-def test_a_kind_names_the_layouts_that_cannot_express_it(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", latent_spaces(), ids=[kind.name for kind in latent_spaces()])
+def test_a_kind_names_the_layouts_that_cannot_express_it(kind: LatentSpace) -> None:
     family = family_of(kind.family)
     configs = [config for config in PUBLISHED.values() if kind.fits(family_name(config), config)]
     if configs and family.diffusers is not no_diffusers_class:
@@ -145,7 +145,7 @@ def test_halves_without_a_mirror_are_what_they_are() -> None:
         assert type(found) is type(config)
         assert found.factor == config.factor
         assert {key: shape for key, shape in native_shapes(found).items() if key.startswith(half + ".")} == part
-        assert [kind.name.split()[0] for kind in matching_kinds(family_name(found), found)] == [name.split()[0]]
+        assert [kind.name.split()[0] for kind in matching_latent_spaces(family_name(found), found)] == [name.split()[0]]
 
 
 def test_the_encoder_of_an_asymmetric_one_is_that_of_sd() -> None:

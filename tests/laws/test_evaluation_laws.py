@@ -25,20 +25,20 @@ from vaekit.distributions import (
     StandardNormal,
     UniformCodes,
 )
-from vaekit.errors import BadPicture, NothingMeasured, ProtocolChanged
-from vaekit.evaluation.evaluate import Data, Evaluation, Measures, evaluate
+from vaekit.errors import BadItem, NothingEvaluated, ProtocolChanged
+from vaekit.evaluation.evaluate import Evaluation, EvaluationData, Measures, evaluate
 from vaekit.evaluation.journal import ITEMS, RESULT, ROWS
 from vaekit.evaluation.measures import (
     ItemMeasure,
     PooledMeasure,
+    PooledResult,
     Quantity,
     Result,
-    Together,
     evidence,
     rate,
 )
 from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol
-from vaekit.evaluation.vae_pass import Seen, Whole
+from vaekit.evaluation.vae_pass import DirectRunner, VAEPass
 from vaekit.families.joint import net as joint
 from vaekit.families.kl import net as kl
 from vaekit.families.kl.net import KLConfig
@@ -127,13 +127,13 @@ class Variance:
     def add(self, rows: Tensor) -> None:
         self.running.add(rows)
 
-    def together(self) -> Together:
+    def together(self) -> PooledResult:
         variance = float(self.running.gaussian().covariance.diagonal().sum())
-        return Together((Result(SPREAD, variance, count=self.running.count),))
+        return PooledResult((Result(SPREAD, variance, count=self.running.count),))
 
 
 def measures_of(member: Member, samples: int = 3) -> Measures:
-    def same(seen: Seen) -> dict[str, Tensor]:
+    def same(seen: VAEPass) -> dict[str, Tensor]:
         return {"same": (seen.x == seen.result).flatten(1).double().mean(dim=1)}
 
     width = member.vae.encode(member.x[:1]).mode.numel()
@@ -150,7 +150,7 @@ def protocol_for(measures: Measures, **changed: object) -> Protocol:
     return Protocol(**(told | changed))  # type: ignore[arg-type]
 
 
-def data_of(x: Tensor, broken: tuple[int, ...] = (), cut: int | None = None) -> Data:
+def data_of(x: Tensor, broken: tuple[int, ...] = (), cut: int | None = None) -> EvaluationData:
     """Items by number; some cannot be read, and at one of them everything ends."""
 
     def read(name: str) -> Tensor:
@@ -158,17 +158,19 @@ def data_of(x: Tensor, broken: tuple[int, ...] = (), cut: int | None = None) -> 
         if item == cut:
             raise Cut
         if item in broken:
-            raise BadPicture(f"{name} is damaged.", "", "")
+            raise BadItem(f"{name} is damaged.", "", "")
         return x[item]
 
-    return Data([str(i) for i in range(len(x))], read)
+    return EvaluationData([str(i) for i in range(len(x))], read)
 
 
 def run(
     member: Member, out: Path | None = None, *, broken: tuple[int, ...] = (), cut: int | None = None, **changed: object
 ) -> Evaluation:
     measures = measures_of(member)
-    return evaluate(Whole(member.vae), data_of(member.x, broken, cut), measures, protocol_for(measures, **changed), out)
+    return evaluate(
+        DirectRunner(member.vae), data_of(member.x, broken, cut), measures, protocol_for(measures, **changed), out
+    )
 
 
 def values(found: Evaluation) -> dict[str, float]:
@@ -262,21 +264,21 @@ def test_items_that_fail_in_a_batch_do_not_take_the_others_with_them(member: Mem
     measures = measures_of(member)
     bad = member.x[4]
 
-    def choosy(seen: Seen) -> dict[str, Tensor]:
+    def choosy(seen: VAEPass) -> dict[str, Tensor]:
         if any(torch.equal(x, bad) for x in seen.x):
-            raise BadPicture("not this one.", "", "")
+            raise BadItem("not this one.", "", "")
         return {"choosy": torch.zeros(len(seen.x))}
 
     extended = Measures(
         (*measures.items, ItemMeasure((Quantity("choosy", "", "", None, ""),), choosy)), measures.pooled
     )
-    found = evaluate(Whole(member.vae), data_of(member.x), extended, protocol_for(extended))
+    found = evaluate(DirectRunner(member.vae), data_of(member.x), extended, protocol_for(extended))
     assert [item.name for item in found.skipped] == ["4"]
     assert found.measured == COUNT - 1
 
 
 def test_nothing_to_measure_is_an_error(member: Member) -> None:
-    with refuses(NothingMeasured, "7", "0"):
+    with refuses(NothingEvaluated, "7", "0"):
         run(member, broken=tuple(range(COUNT)))
 
 
@@ -290,7 +292,7 @@ def test_more_samples_bring_the_bound_to_the_evidence() -> None:
     nlls = []
     for samples in (1, 5000):
         measures = Measures((evidence(StandardNormal(), samples),))
-        found = evaluate(Whole(vae), data_of(x), measures, protocol_for(measures))
+        found = evaluate(DirectRunner(vae), data_of(x), measures, protocol_for(measures))
         nlls.append(values(found)["nll"])
         assert -values(found)["elbo"] > evidence_of
     assert nlls[0] > evidence_of
@@ -305,7 +307,7 @@ def test_exactly_so_many_samples_are_drawn() -> None:
         measures = Measures((evidence(member.prior, samples),))
         drawn: list[int] = []
 
-        class Counting(Whole):
+        class Counting(DirectRunner):
             def likelihood(self, z: Tensor, like: Tensor) -> Normal:
                 drawn.append(len(z))  # noqa: B023
                 return super().likelihood(z, like)  # type: ignore[return-value]

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from vaekit.families import assemble, family_of
 from vaekit.nets.config import picture_size
 from vaekit.runtime.backends import Convolvers, TorchBackend
-from vaekit.runtime.numerics import Guard
+from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming.arena import Arena
 from vaekit.runtime.streaming.buffers import Store
-from vaekit.runtime.streaming.executor import Course, stream
-from vaekit.runtime.streaming.lowering_rules import lowered
+from vaekit.runtime.streaming.executor import StageRows, run_stages
+from vaekit.runtime.streaming.lowering_rules import lower
 from vaekit.runtime.streaming.schedule import staged
 from vaekit.runtime.streaming.tracing import Trace, trace
 
@@ -41,10 +41,10 @@ def half(request: pytest.FixtureRequest) -> Half:
 def streamed(half: Half, x: Tensor, slab_rows: int, memory: int | None, parts: int = 1) -> Tensor:
     """The network's result, by slabs, in parts side by side."""
     _, watched, _, factor = half
-    stages = staged(*lowered(watched, x.shape[2] // factor, x.shape[3] // factor, {}))
-    courses = [Course(slab_rows, parts, memory)] * len(stages.stages)
-    guard = Guard(torch.float32)
-    return stream(
+    stages = staged(*lower(watched, x.shape[2] // factor, x.shape[3] // factor, {}))
+    courses = [StageRows(slab_rows, parts, memory)] * len(stages.stages)
+    guard = OverflowGuard(torch.float32)
+    return run_stages(
         stages, courses, x, Store(CPU, Arena(CPU)), Convolvers(TorchBackend()), frozenset(), guard, Arena(CPU)
     )
 
@@ -74,7 +74,7 @@ def test_streamed_is_whole(
 
 def test_no_step_is_run_whole_that_has_many_rows(half: Half) -> None:
     _, watched, _, _ = half
-    steps, _ = lowered(watched, 6, 5, {})
+    steps, _ = lower(watched, 6, 5, {})
     assert not [step for step in steps if step.whole and step.axis is not None]
 
 

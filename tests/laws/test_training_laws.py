@@ -13,15 +13,15 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from torch import Generator, Tensor
 
 import vaekit
-from vaekit.evaluation.evaluate import Data, Measures, evaluate
+from vaekit.evaluation.evaluate import EvaluationData, Measures, evaluate
 from vaekit.evaluation.measures import evidence, rate
 from vaekit.evaluation.protocol import MODE, Protocol
-from vaekit.evaluation.vae_pass import Whole
+from vaekit.evaluation.vae_pass import DirectRunner
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Step, fresh, train
+from vaekit.training.loop import Step, initial_train_state, train
 from vaekit.training.recipe import Recipe
-from vaekit.training.run import Run, carry_out
-from vaekit.training.state import newest, save_state
+from vaekit.training.run import Run, run_training
+from vaekit.training.state import newest_checkpoint, save_state
 from vaekit.vae import VAE
 
 HELD_OUT = 100
@@ -120,11 +120,11 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 def evidence_of(vae: VAE, kind: Kind, out: Path | None = None) -> dict[str, float]:
     """ELBO and NLL, as `evaluate` measures them."""
     names = [f"{i:03}" for i in range(HELD_OUT)]
-    data = Data(names, lambda name: kind.held_out[int(name)])
+    data = EvaluationData(names, lambda name: kind.held_out[int(name)])
     assert vae.prior is not None
     measures = Measures((evidence(vae.prior, 20), rate(vae.prior)))
     protocol = Protocol("", "", HELD_OUT, "", {}, MODE, 0, {}, 25, measures.settings())
-    found = evaluate(Whole(vae.eval()), data, measures, protocol, out)
+    found = evaluate(DirectRunner(vae.eval()), data, measures, protocol, out)
     return {result.quantity.name: result.value for result in found.results}
 
 
@@ -134,7 +134,7 @@ def test_it_learns_what_items_have_in_common(kind: Kind, objective: dict[str, An
     torch.manual_seed(0)
     before = evidence_of(recipe.vae(), kind)["elbo"]
     stream = Stream(Tensors(kind.train), seed=0)
-    trained = carry_out(
+    trained = run_training(
         Run(recipe, tmp_path, stream, {}, recipe.objective(), recipe.schedule(), kind.held_out, look_every=100)
     )
     found = evidence_of(trained, kind, tmp_path / "evaluation")
@@ -148,7 +148,7 @@ def test_it_learns_what_items_have_in_common(kind: Kind, objective: dict[str, An
 def test_a_file_keeps_every_likelihood(kind: Kind, tmp_path: Path) -> None:
     recipe = kind.recipe(ELBO, 500)
     run = Run(recipe, tmp_path, Stream(Tensors(kind.train), seed=0), {}, recipe.objective(), recipe.schedule())
-    trained = carry_out(run)
+    trained = run_training(run)
     again = vaekit.load(tmp_path / "vae.safetensors")
     assert again.config == trained.config and again.normalization == trained.normalization
     assert again.state_dict().keys() == trained.state_dict().keys()
@@ -169,11 +169,11 @@ def test_it_goes_on_exactly_after_a_stop(kind: Kind, tmp_path: Path) -> None:
             save_state(step.state, tmp_path)
 
     torch.manual_seed(0)
-    whole = fresh(recipe.vae(), recipe.schedule())
+    whole = initial_train_state(recipe.vae(), recipe.schedule())
     train(whole, stream, recipe.objective(), recipe.schedule(), after=keeping)
     torch.manual_seed(1)
-    resumed = fresh(recipe.vae(), recipe.schedule())
-    found = newest(tmp_path, pytest.fail)
+    resumed = initial_train_state(recipe.vae(), recipe.schedule())
+    found = newest_checkpoint(tmp_path, pytest.fail)
     assert found is not None
     resumed.restore(*found)
     assert resumed.samples == 400

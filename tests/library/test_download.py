@@ -17,7 +17,7 @@ from refusals import refuses
 
 from vaekit.errors import CannotFetch, CannotWrite, NotFound, VaekitError, WrongHash
 from vaekit.library.download import get
-from vaekit.library.names import located
+from vaekit.library.names import locate_vae
 
 WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
 DIGEST = hashlib.sha256(WEIGHTS).hexdigest()
@@ -322,7 +322,7 @@ def test_the_hubs_own_cache_is_linked_and_not_copied(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     blob = Path(hf_hub_download("owner/name", "vae.safetensors")).resolve()
     hub.asked.clear()
-    with located("known") as path:  # its name works before it is anywhere else
+    with locate_vae("known") as path:  # its name works before it is anywhere else
         assert path.resolve() == blob
     gotten = get("known")
     assert (gotten.how, gotten.verified) == ("linked from the Hub's cache", True)

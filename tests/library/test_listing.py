@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.library import listing
-from vaekit.library.listing import collection
+from vaekit.library.listing import list_vaes
 from vaekit.vae import VAE
 
 
 def test_the_builtin_one_is_always_there() -> None:
-    found = collection()
+    found = list_vaes()
     assert [(vae.name, vae.place, vae.facts["card"]) for vae in found.vaes] == [("builtin", "inside vaekit", "builtin")]
     assert "sd-vae-ft-mse" in [card.name for card in found.known]
 
@@ -38,7 +38,7 @@ def filled(models: Path, kl_vae: VAE, tiny_vae: VAE) -> Path:
 
 
 def test_duplicates_whatever_their_shape(filled: Path) -> None:
-    vaes = {vae.name: vae for vae in collection().vaes}
+    vaes = {vae.name: vae for vae in list_vaes().vaes}
     assert set(vaes["one"].duplicates) == {"folder", "ldm", "all"}
     assert set(vaes["all"].duplicates) == {"folder", "ldm", "one"}
     assert vaes["builtin"].duplicates == ()
@@ -47,37 +47,37 @@ def test_duplicates_whatever_their_shape(filled: Path) -> None:
 
 
 def test_what_is_no_vae_says_why(filled: Path) -> None:
-    told = {file.name: file for file in collection().unusable}
+    told = {file.name: file for file in list_vaes().unusable}
     assert told.keys() == {"unet", "cut"}
     assert "UNet" in told["unet"].reason
     assert told["cut"].error == "BadCheckpoint"
 
 
 def test_a_second_look_opens_nothing(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = collection()
+    first = list_vaes()
 
     def never(path: Path) -> None:
         raise AssertionError(path)
 
-    monkeypatch.setattr(listing, "look_at", never)
-    assert collection().vaes == first.vaes
-    assert collection().unusable == first.unusable
+    monkeypatch.setattr(listing, "inspect_file", never)
+    assert list_vaes().vaes == first.vaes
+    assert list_vaes().unusable == first.unusable
 
 
 def test_a_changed_file_is_looked_at_again(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    collection()
+    list_vaes()
     looked: list[Path] = []
-    real = listing.look_at
-    monkeypatch.setattr(listing, "look_at", lambda path: looked.append(path) or real(path))
+    real = listing.inspect_file
+    monkeypatch.setattr(listing, "inspect_file", lambda path: looked.append(path) or real(path))
     config = filled / "sub" / "folder" / "config.json"
     config.write_text(config.read_text().replace("AutoencoderKL", "AutoencoderKL "))
     (filled / "cut.pt").write_bytes(b"")
-    collection()
+    list_vaes()
     assert sorted(path.name for path in looked) == ["cut.pt", "folder"]
 
 
 def test_an_interrupted_scan_keeps_what_it_found(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = listing.look_at
+    real = listing.inspect_file
     looked: list[Path] = []
 
     def look(path: Path) -> object:
@@ -86,12 +86,12 @@ def test_an_interrupted_scan_keeps_what_it_found(filled: Path, monkeypatch: pyte
             raise KeyboardInterrupt
         return real(path)
 
-    monkeypatch.setattr(listing, "look_at", look)
+    monkeypatch.setattr(listing, "inspect_file", look)
     with pytest.raises(KeyboardInterrupt):
-        collection()
+        list_vaes()
     before = set(looked[:3])
     looked[:] = [Path()] * 10
-    collection()
+    list_vaes()
     assert not before & set(looked)
 
 
@@ -101,7 +101,7 @@ def test_a_known_vae_is_at_hand_under_any_name(models: Path, kl_vae: VAE, with_c
         load_file(models / "mine.safetensors"), models / "mine.safetensors"
     )  # without the normalization in its metadata
     with_card("known", (models / "mine.safetensors").read_bytes(), kind="SDXL", fp16="unsafe")
-    found = collection()
+    found = list_vaes()
     (mine,) = (vae for vae in found.vaes if vae.name == "mine")
     assert (mine.facts["card"], mine.facts["fp16"], mine.facts["known_as"]) == ("known", "unsafe", ["SDXL"])
     assert "known" not in [card.name for card in found.known]
@@ -113,10 +113,10 @@ def test_a_thousand_files(models: Path, kl_vae: VAE) -> None:
     for i in range(1000):
         save_file(unet, models / f"{i:04}.safetensors")
     start = time.perf_counter()
-    assert len(collection().unusable) == 1000
+    assert len(list_vaes().unusable) == 1000
     first = time.perf_counter() - start
     start = time.perf_counter()
-    assert len(collection().unusable) == 1000
+    assert len(list_vaes().unusable) == 1000
     assert first < 60
     assert time.perf_counter() - start < 5
 
@@ -131,15 +131,15 @@ def test_what_the_hubs_cache_has_is_at_hand(
     with_card("known", content)
     hub.files["owner/name/vae.safetensors"] = content
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    assert "known" in [card.name for card in collection().known]
+    assert "known" in [card.name for card in list_vaes().known]
     hf_hub_download("owner/name", "vae.safetensors")
-    found = collection()
+    found = list_vaes()
     assert ("known", "the Hub's cache") in [(vae.name, vae.place) for vae in found.vaes]
     assert "known" not in [card.name for card in found.known]
 
 
 def test_a_rounded_copy_of_a_known_vae_is_called_so(models: Path) -> None:
     save(load("builtin").bfloat16(), models / "small.safetensors")
-    (small,) = (vae for vae in collection().vaes if vae.name == "small")
+    (small,) = (vae for vae in list_vaes().vaes if vae.name == "small")
     assert (small.duplicates, small.rounded) == ((), ("builtin",))
     assert small.facts["card"] == "builtin"

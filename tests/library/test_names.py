@@ -11,7 +11,7 @@ from vaekit.checkpoints.save import save
 from vaekit.errors import AmbiguousName, NotFound
 from vaekit.identification.inspect import inspect
 from vaekit.library.folders import scan_all
-from vaekit.library.names import find_named, located, names_of
+from vaekit.library.names import find_named, locate_vae, names_of
 from vaekit.vae import VAE
 
 
@@ -103,7 +103,7 @@ def test_every_file_gets_a_name_that_finds_it(models: Path, tmp_path: Path) -> N
     assert named[models / "builtin.pt"] == "builtin.pt"
     assert named[tmp_path / "z.pt"] == "z"
     for path, name in named.items():
-        with located(name, folders) as found:
+        with locate_vae(name, folders) as found:
             assert found == path
 
 
@@ -118,7 +118,7 @@ def test_names_work_in_python(models: Path, kl_vae: VAE, tmp_path: Path) -> None
 def test_a_path_wins_over_a_name(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(models / "x.pt", tmp_path / "x.pt")
     monkeypatch.chdir(tmp_path)
-    with located("x.pt") as found:
+    with locate_vae("x.pt") as found:
         assert found.absolute() == tmp_path / "x.pt"
 
 

@@ -14,7 +14,7 @@ from vaekit.errors import CannotPush, NotFound
 from vaekit.families import assemble, family_with
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.library.download import get
-from vaekit.library.upload import files_to_push, push
+from vaekit.library.upload import files_to_upload, push
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
@@ -90,15 +90,15 @@ def test_a_dry_run_asks_nobody(hub: Hub, run: Path) -> None:
 
 
 def test_more_goes_only_where_it_is_asked_for(run: Path) -> None:
-    asked = [file.relative_to(run).as_posix() for file in files_to_push(run, ["*.json", "checkpoints/*"])]
+    asked = [file.relative_to(run).as_posix() for file in files_to_upload(run, ["*.json", "checkpoints/*"])]
     assert asked[3:] == ["recipe.json", "checkpoints/1/state.safetensors"]
     with refuses(NotFound, "*.gif"):
-        files_to_push(run, ["*.gif"])
+        files_to_upload(run, ["*.gif"])
 
 
 def told(run: Path, *also: str) -> list[str]:
     """What would be sent beside the weights."""
-    return [file.relative_to(run).as_posix() for file in files_to_push(run, also)][1:]
+    return [file.relative_to(run).as_posix() for file in files_to_upload(run, also)][1:]
 
 
 def test_only_pictures_that_the_card_shows_are_sent(run: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_pattern_without_a_slash_stays_at_the_top(run: Path) -> None:
 def test_what_a_crash_left_is_no_finished_run(tmp_path: Path, left: str) -> None:
     put(tmp_path / "run" / left)
     with refuses(NotFound, "run"):
-        files_to_push(tmp_path / "run")
+        files_to_upload(tmp_path / "run")
 
 
 def test_an_unfinished_run_is_not_pushed(tmp_path: Path) -> None:

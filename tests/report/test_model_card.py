@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from refusals import lacks
 
-from vaekit.comparison.candidates import Made
+from vaekit.comparison.candidates import Reconstruction
 from vaekit.comparison.measure_table import measures_in
-from vaekit.comparison.records import Comparison, Estimate, JudgedPicture, JudgedSet, Report, ShownPicture
-from vaekit.domains.images.read import Picture, read_picture
+from vaekit.comparison.records import Comparison, Estimate, MeasuredCandidate, MeasuredImage, Report, ShownImage
+from vaekit.domains.images.read import LoadedImage, read_image
 from vaekit.report.card_images import (
     REACH,
     CardPicture,
@@ -52,10 +52,10 @@ def about(**changes: Any) -> About:
 
 
 def report() -> Report:
-    pictures = tuple(JudgedPicture(f"{i}.png", {}) for i in range(7))
+    pictures = tuple(MeasuredImage(f"{i}.png", {}) for i in range(7))
     values = {"before": {"psnr": 24.5, "lpips_alex": 0.0512}, "after": {"psnr": 25.25, "lpips_alex": 0.0461}}
     sets = tuple(
-        JudgedSet(name, 1, "", (), (), {key: Estimate(value) for key, value in found.items()}, pictures)
+        MeasuredCandidate(name, 1, "", (), (), {key: Estimate(value) for key, value in found.items()}, pictures)
         for name, found in values.items()
     )
     compared = Comparison("psnr", "after", "before", 0.75, 0.5, 1.0, 0.001)
@@ -176,13 +176,13 @@ def test_crops_show_where_the_two_differ(tmp_path: Path) -> None:
     before, after, flat = original.clone(), original.clone(), original.clone()
     original[..., 155, 205] = 0.5
     after[..., 150:160, 200:210] = 1
-    shown = ShownPicture("x.png", original, {"before": before, "after": after}, "the worst by LPIPS")
-    blank = ShownPicture("y.png", flat, {"before": before, "after": after}, "the best by LPIPS")
+    shown = ShownImage("x.png", original, {"before": before, "after": after}, "the worst by LPIPS")
+    blank = ShownImage("y.png", flat, {"before": before, "after": after}, "the best by LPIPS")
     (tmp_path / "crop_9.png").write_bytes(b"of an earlier call")
     [made] = write_crops([blank, shown], tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == [made.file] == ["crop_1.png"]
     assert "the worst by LPIPS" in made.says
-    sheet = read_picture(tmp_path / made.file)
+    sheet = read_image(tmp_path / made.file)
     assert sheet.width > 3 * 96 * 3 and (sheet.pixels > 0.9).any()
     levels = [np.zeros((200, 240, 3), np.uint8) for _ in range(2)]
     levels[1][150:160, 200:210] = 255
@@ -196,7 +196,7 @@ def test_the_histogram_counts_levels(tmp_path: Path) -> None:
     made[:, 0] += 4 * 2 / 255
     made[:, 1, 0] = -1  # farther off than is drawn
     errors = ColourErrors()
-    errors("x", Picture(x), Made(made))
+    errors("x", LoadedImage(x), Reconstruction(made))
     shares = errors.shares()
     assert shares[0, REACH + 4] == 1.0 and shares[2, REACH] == 1.0
     assert shares[1].sum() == shares[1, REACH] == pytest.approx(0.9)

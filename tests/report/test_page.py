@@ -16,7 +16,7 @@ from example_report import HOSTILE, picture, report, shown
 from jinja2 import UndefinedError
 from refusals import lacks, refuses
 
-from vaekit.comparison.records import Comparison, Estimate, Measure, Report, ShownPicture
+from vaekit.comparison.records import Comparison, Estimate, Measure, Report, ShownImage
 from vaekit.errors import CannotWrite
 from vaekit.report.page import compose, environment, write_report
 from vaekit.report.ranking import candidates, difference
@@ -88,7 +88,7 @@ def test_another_ending_is_refused(tmp_path: Path) -> None:
 def test_nothing_is_left_when_a_picture_fails(tmp_path: Path) -> None:
     one = report()
     (tmp_path / "report.html").write_text("old")
-    torn = ShownPicture("a.png", picture(), {"first": picture(64, 64)}, "")
+    torn = ShownImage("a.png", picture(), {"first": picture(64, 64)}, "")
     with refuses(ValueError, "64, 64"):
         write_report(one, [torn], tmp_path / "report.html")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
@@ -98,7 +98,7 @@ def test_nothing_is_left_when_a_picture_fails(tmp_path: Path) -> None:
 def test_pictures_are_asked_for_one_at_a_time() -> None:
     one, alive = report(pictures=tuple(f"{i}.png" for i in range(4))), []
 
-    def pictures() -> Iterator[ShownPicture]:
+    def pictures() -> Iterator[ShownImage]:
         for i, each in enumerate(shown(one)):
             alive.append(i)
             yield each
@@ -201,7 +201,7 @@ def test_a_report_of_nothing_is_a_page() -> None:
 
 def test_a_picture_that_a_set_lacks_is_shown_without_it() -> None:
     one = report()
-    page, numbers = compose(one, [ShownPicture("a.png", picture(), {"second": picture(seed=3)}, "")])
+    page, numbers = compose(one, [ShownImage("a.png", picture(), {"second": picture(seed=3)}, "")])
     parsed(page)
     assert page.count('class="view"') == 2 and len(numbers["shown"][0]["clipped"]) == 2
 
@@ -211,10 +211,10 @@ def test_pictures_without_reconstructions_and_with_what_is_not_a_number() -> Non
     broken = picture(seed=1)
     broken[0, 0, 5, 5] = torch.nan
     pages = [
-        ShownPicture("a.png", picture(), {}, ""),
-        ShownPicture("b.png", picture(1, 1), {"first": picture(1, 1)}, ""),
+        ShownImage("a.png", picture(), {}, ""),
+        ShownImage("b.png", picture(1, 1), {"first": picture(1, 1)}, ""),
     ]
-    page, numbers = compose(one, [*pages, ShownPicture("c", picture(), {"first": broken}, "")])
+    page, numbers = compose(one, [*pages, ShownImage("c", picture(), {"first": broken}, "")])
     parsed(page)
     assert "1 pixel is NaN" in page and numbers["shown"][2]["not_numbers"] == {"first": 1}
 

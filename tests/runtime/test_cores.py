@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from vaekit.runtime.threads import one_core_in_new_threads
+from vaekit.runtime.threads import single_threaded_initializer
 
 
 def in_a_new_thread() -> int:
@@ -26,13 +26,13 @@ def three_cores() -> Iterator[None]:
 
 
 def test_this_thread_keeps_its_cores_and_new_ones_take_one(three_cores: None) -> None:
-    with one_core_in_new_threads():
+    with single_threaded_initializer():
         assert (torch.get_num_threads(), in_a_new_thread()) == (3, 1)
     assert (torch.get_num_threads(), in_a_new_thread()) == (3, 3)
 
 
 def fail() -> None:
-    with one_core_in_new_threads():
+    with single_threaded_initializer():
         raise KeyboardInterrupt
 
 

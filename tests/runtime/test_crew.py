@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from vaekit.runtime import threads as crew
-from vaekit.runtime.threads import side_by_side, wait_for_all, workers
+from vaekit.runtime.threads import run_parallel, wait_for_all, workers
 
 SECONDS = 60
 
 FORKED = """
 import os, threading
-from vaekit.runtime.threads import side_by_side, workers
+from vaekit.runtime.threads import run_parallel, workers
 
 def both(done):
-    side_by_side([lambda: done.append(threading.current_thread().name) for _ in range(2)], threading.Event())
+    run_parallel([lambda: done.append(threading.current_thread().name) for _ in range(2)], threading.Event())
 
 before = []
 both(before)
@@ -80,7 +80,7 @@ def test_an_error_of_one_part_stops_the_others_before_it_is_raised() -> None:
 
     before = torch.get_num_threads()
     with pytest.raises(ValueError, match="one part"):
-        side_by_side([goes_on, fails], stop)
+        run_parallel([goes_on, fails], stop)
     assert ended == [True]
     assert torch.get_num_threads() == before
 
@@ -102,10 +102,10 @@ def test_no_part_goes_on_after_a_second_interrupt() -> None:
         interrupt()
 
     with pytest.raises(KeyboardInterrupt):
-        side_by_side([part, interrupts], stop)
+        run_parallel([part, interrupts], stop)
     assert ended == [True]
 
 
 def test_waiting_for_nothing_ends() -> None:
     wait_for_all([])
-    assert crew.threads_each(0) >= 1
+    assert crew.threads_per_part(0) >= 1

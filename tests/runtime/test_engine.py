@@ -13,7 +13,7 @@ from refusals import refuses
 from torch import Tensor, nn
 
 from vaekit.distributions import DiagonalGaussian, GaussianAndCategoricals, Laplace, Normal, Point, SignedBernoulli
-from vaekit.errors import BadPicture, HalfMissing, LatentMismatch
+from vaekit.errors import BadItem, HalfMissing, LatentMismatch
 from vaekit.families.burgess import net as burgess
 from vaekit.families.joint import net as joint
 from vaekit.families.kl import net as kl
@@ -206,7 +206,7 @@ def test_pictures_of_one_size_go_through_a_vector(vector_vae: VAE) -> None:
 def test_pictures_of_another_size_than_the_only_one_are_refused_in_words(
     vector_vae: VAE, size: tuple[int, int]
 ) -> None:
-    with refuses(BadPicture, f"{size[1]}x{size[0]}", "32x32"):
+    with refuses(BadItem, f"{size[1]}x{size[0]}", "32x32"):
         Engine(vector_vae).encode(torch.zeros(1, 1, *size))
     with refuses(LatentMismatch, "5", "1, 1"):
         Engine(vector_vae).decode(torch.zeros(1, 5, 2, 2))
@@ -226,7 +226,7 @@ def test_choices_are_batched_as_any_posterior() -> None:
 
 
 def test_pictures_of_another_number_of_channels_are_refused_in_words(vae: VAE) -> None:
-    with refuses(BadPicture, "4"):
+    with refuses(BadItem, "4"):
         engine(vae).encode(torch.zeros(1, 4, 8, 8))
 
 

@@ -9,12 +9,12 @@ from vaekit.comparison.records import (
     Comparison,
     Defect,
     Estimate,
-    JudgedPicture,
-    JudgedSet,
     Measure,
+    MeasuredCandidate,
+    MeasuredImage,
     Report,
-    ShownPicture,
-    Skipped,
+    ShownImage,
+    SkippedImage,
 )
 
 MEASURES = (
@@ -28,7 +28,7 @@ HOSTILE = "</script><script>document.title='taken'</script>\"'><img src=x onerro
 
 def report(names: Sequence[str] = ("first", "second"), pictures: Sequence[str] = ("a.png", "b.png")) -> Report:
     sets = tuple(
-        JudgedSet(
+        MeasuredCandidate(
             name=name,
             rank=i + 1,
             reason=f"It is number {i + 1} by PSNR.",
@@ -40,7 +40,7 @@ def report(names: Sequence[str] = ("first", "second"), pictures: Sequence[str] =
                 "chroma": Estimate(-2.0 + 5 * i),
                 "colours": Estimate(1000.0 + i),
             },
-            pictures=tuple(JudgedPicture(picture, {"psnr": 30.0 - i, "lpips": 0.1}) for picture in pictures),
+            pictures=tuple(MeasuredImage(picture, {"psnr": 30.0 - i, "lpips": 0.1}) for picture in pictures),
             about={"family": "tiny", "factor": 8},
         )
         for i, name in enumerate(names)
@@ -52,7 +52,7 @@ def report(names: Sequence[str] = ("first", "second"), pictures: Sequence[str] =
         if i < j
     )
     protocol = {"version": "1", "seed": 0, "torch": "2"}
-    return Report(sets, comparisons, MEASURES, (Skipped("torn.png", "It ends too soon."),), protocol)
+    return Report(sets, comparisons, MEASURES, (SkippedImage("torn.png", "It ends too soon."),), protocol)
 
 
 def picture(height: int = 96, width: int = 128, seed: int = 0) -> Tensor:
@@ -62,7 +62,7 @@ def picture(height: int = 96, width: int = 128, seed: int = 0) -> Tensor:
     return (ramp + 10 * noise).round().clamp(0, 255) / 127.5 - 1
 
 
-def shown(of: Report, height: int = 96, width: int = 128) -> Iterator[ShownPicture]:
+def shown(of: Report, height: int = 96, width: int = 128) -> Iterator[ShownImage]:
     """One for each picture of the report; later sets are noisier."""
     for seed, judged in enumerate(of.sets[0].pictures):
         original = picture(height, width, seed)
@@ -71,4 +71,4 @@ def shown(of: Report, height: int = 96, width: int = 128) -> Iterator[ShownPictu
             for i, one in enumerate(of.sets)
         }
         levels = {name: ((pixels + 1) * 127.5).round().clamp(0, 255) / 127.5 - 1 for name, pixels in made.items()}
-        yield ShownPicture(judged.name, original, levels, "the worst by PSNR")
+        yield ShownImage(judged.name, original, levels, "the worst by PSNR")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vaekit.domains.images.read import Picture
+from vaekit.domains.images.read import LoadedImage
 
 
 def scene(mode: str = "RGB", size: tuple[int, int] = (7, 5)) -> Image.Image:
@@ -17,7 +17,7 @@ def scene(mode: str = "RGB", size: tuple[int, int] = (7, 5)) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).convert(mode)
 
 
-def levels(picture: Picture) -> NDArray[np.int64]:
+def levels(picture: LoadedImage) -> NDArray[np.int64]:
     """The pixels as 8-bit levels (h, w, 3); each must be one exactly."""
     values = picture.pixels[0].permute(1, 2, 0).double().numpy()
     rounded = np.round((values + 1) * 127.5)

@@ -9,7 +9,7 @@ from torch import Generator
 import vaekit
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.recipe import recipe
-from vaekit.training.run import Run, carry_out
+from vaekit.training.run import Run, run_training
 
 NAMES = ("mnist-iwae", "mnist-vamp", "mnist-beta-tcvae", "autoencoder")
 
@@ -22,7 +22,9 @@ def test_it_ends_with_a_file_that_opens(name: str, tmp_path: Path) -> None:
     shape = (200, told["channels"], told["size"], told["size"])
     pictures = torch.rand(shape, generator=Generator().manual_seed(0)).round() * 2 - 1
     objective, schedule = chosen.objective(), chosen.schedule()
-    carry_out(Run(chosen, tmp_path, Stream(Tensors(pictures), 0), {}, objective, schedule, pictures[:10], look_every=1))
+    run_training(
+        Run(chosen, tmp_path, Stream(Tensors(pictures), 0), {}, objective, schedule, pictures[:10], look_every=1)
+    )
     vae = vaekit.load(tmp_path / "vae.safetensors")
     with torch.no_grad():
         back = vae.reconstruct(pictures[:3])

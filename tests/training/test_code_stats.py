@@ -18,7 +18,7 @@ from vaekit.nets.quantizers import SignQuantiser
 from vaekit.nets.vector_quantizer import VectorQuantiser
 from vaekit.training.code_stats import set_codes
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Schedule, Step, fresh, train
+from vaekit.training.loop import Schedule, Step, initial_train_state, train
 from vaekit.training.objectives import Objective, Pass
 from vaekit.training.recipe import Recipe, recipe
 from vaekit.training.state import State
@@ -74,7 +74,7 @@ def stream() -> Stream:
 
 def begun(told: Recipe) -> State:
     torch.manual_seed(0)
-    return fresh(told.vae(), told.schedule())
+    return initial_train_state(told.vae(), told.schedule())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -233,7 +233,7 @@ def test_the_optimiser_has_a_codebook_only_if_it_is_learned_by_gradient() -> Non
     for by, there in (("average", False), ("gradient", True)):
         vae = table("vq").vae()
         set_codes(vae, {"by": by})
-        optimised = fresh(vae, Schedule(8, 8, 1e-3, averages=())).optimiser.param_groups[0]["params"]
+        optimised = initial_train_state(vae, Schedule(8, 8, 1e-3, averages=())).optimiser.param_groups[0]["params"]
         assert any(each is vae.to_posterior.codebook for each in optimised) == there  # type: ignore[attr-defined]
 
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from vaekit.distributions import DiagonalGaussian
-from vaekit.training.health import Alarms, vitals
+from vaekit.training.health import HealthMonitor, latent_health
 
 
 def test_active_units_are_those_whose_means_vary() -> None:
     mean = torch.zeros(50, 3)
     mean[:, 1] = torch.linspace(-2, 2, 50)
-    told = vitals(DiagonalGaussian(mean, torch.zeros(50, 3)))
+    told = latent_health(DiagonalGaussian(mean, torch.zeros(50, 3)))
     assert told["active"] == 1
     assert told["kl_by_unit"] == pytest.approx([0, 0.5 * mean[:, 1].square().mean().item(), 0])
 
@@ -18,11 +18,11 @@ def test_active_units_are_those_whose_means_vary() -> None:
 def test_maps_count_positions_as_items() -> None:
     mean = torch.zeros(1, 2, 4, 4)
     mean[0, 0, 0] = 3.0
-    assert vitals(DiagonalGaussian(mean, torch.zeros(1, 2, 4, 4)))["active"] == 1
+    assert latent_health(DiagonalGaussian(mean, torch.zeros(1, 2, 4, 4)))["active"] == 1
 
 
 def test_a_collapse_is_told_once_and_only_when_weights_have_settled() -> None:
-    alarms = Alarms()
+    alarms = HealthMonitor()
     numbers = {"kl": 0.01, "active": 0.0}
     assert alarms.hear(numbers, held_out=True, warmed_up=False) == []
     (words,) = alarms.hear(numbers, held_out=True, warmed_up=True)
@@ -31,14 +31,14 @@ def test_a_collapse_is_told_once_and_only_when_weights_have_settled() -> None:
 
 
 def test_dead_codes_are_told() -> None:
-    (words,) = Alarms().hear({"usage": 0.03}, held_out=False, warmed_up=True)
+    (words,) = HealthMonitor().hear({"usage": 0.03}, held_out=False, warmed_up=True)
     assert "only 3%" in words
-    assert Alarms().hear({"usage": 0.03}, held_out=False, warmed_up=False) == []
-    assert Alarms().hear({"usage": 0.9}, held_out=False, warmed_up=True) == []
+    assert HealthMonitor().hear({"usage": 0.03}, held_out=False, warmed_up=False) == []
+    assert HealthMonitor().hear({"usage": 0.9}, held_out=False, warmed_up=True) == []
 
 
 def test_an_exploding_gradient_is_told() -> None:
-    alarms = Alarms()
+    alarms = HealthMonitor()
     for _ in range(10):
         assert alarms.hear({"gradient": 2.0}, held_out=False, warmed_up=True) == []
     (words,) = alarms.hear({"gradient": 90.0}, held_out=False, warmed_up=True)
@@ -46,27 +46,27 @@ def test_an_exploding_gradient_is_told() -> None:
 
 
 def test_a_discriminator_that_has_won_is_told() -> None:
-    (words,) = Alarms().hear({"discriminator": 0.001}, held_out=False, warmed_up=True)
+    (words,) = HealthMonitor().hear({"discriminator": 0.001}, held_out=False, warmed_up=True)
     assert "never wrong" in words
 
 
 def test_a_healthy_run_is_silent() -> None:
-    alarms = Alarms()
+    alarms = HealthMonitor()
     assert alarms.hear({"kl": 20.0, "active": 12.0}, held_out=True, warmed_up=True) == []
     assert alarms.hear({"gradient": 1.0, "discriminator": 1.1}, held_out=False, warmed_up=True) == []
 
 
 def test_one_item_tells_nothing_of_what_varies() -> None:
-    assert "active" not in vitals(DiagonalGaussian(torch.ones(1, 3), torch.zeros(1, 3)))
+    assert "active" not in latent_health(DiagonalGaussian(torch.ones(1, 3), torch.zeros(1, 3)))
 
 
 def test_a_kl_that_is_held_at_a_capacity_is_no_collapse() -> None:
     """The part `kl` is then how far it is from there."""
     numbers = {"kl": 0.02, "active": 3.0, "kl_by_unit": [4.0, 5.0, 3.0]}
-    assert Alarms().hear(numbers, held_out=True, warmed_up=True) == []
-    assert Alarms().hear({"kl": 0.02}, held_out=True, warmed_up=True) != []
+    assert HealthMonitor().hear(numbers, held_out=True, warmed_up=True) == []
+    assert HealthMonitor().hear({"kl": 0.02}, held_out=True, warmed_up=True) != []
 
 
 def test_a_step_that_was_passed_over_is_told() -> None:
-    (words,) = Alarms().hear({"passed_over": 1.0}, held_out=False, warmed_up=False)
+    (words,) = HealthMonitor().hear({"passed_over": 1.0}, held_out=False, warmed_up=False)
     assert "passed over" in words

@@ -11,7 +11,7 @@ from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.families.kl.net import KLConfig, build
 from vaekit.metrics.image.color import colour_shift
 from vaekit.metrics.image.psnr import psnr
-from vaekit.training.init_linear import as_depth, principal_components, start_linear
+from vaekit.training.init_linear import as_depth, init_linear, principal_components
 from vaekit.vae import VAE
 
 CONFIG = KLConfig(
@@ -54,7 +54,7 @@ def random_vae() -> VAE:
 @pytest.fixture(scope="module")
 def started(smooth_pictures: Draw) -> VAE:
     vae = random_vae()
-    start_linear(vae.encoder, vae.decoder, blocks_of(smooth_pictures(16, 64, Generator().manual_seed(0)), 8))
+    init_linear(vae.encoder, vae.decoder, blocks_of(smooth_pictures(16, 64, Generator().manual_seed(0)), 8))
     return vae
 
 

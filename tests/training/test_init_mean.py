@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from vaekit.training.init_mean import start_at_mean
+from vaekit.training.init_mean import init_to_mean
 from vaekit.training.recipe import Recipe
 
 NETS = [
@@ -22,7 +22,7 @@ def test_it_says_the_mean_for_any_latent(net: dict[str, Any], likelihood: str, t
     vae = Recipe("x", table).vae()
     items = torch.full((6, 1, 8, 8), 0.6)
     items[:3] = -0.2  # a mean of 0.2 everywhere
-    assert start_at_mean(vae, items)
+    assert init_to_mean(vae, items)
     said = vae.decode(torch.zeros(1, 2, 1, 1))
     assert (said - 0.2).abs().mean() < 0.2
     assert said.mean().item() == pytest.approx(0.2, abs=0.1)
@@ -30,7 +30,7 @@ def test_it_says_the_mean_for_any_latent(net: dict[str, Any], likelihood: str, t
 
 def test_chances_stay_away_from_certainty(table: dict[str, Any]) -> None:
     vae = Recipe("x", table).vae()
-    assert start_at_mean(vae, -torch.ones(4, 1, 4, 4))
+    assert init_to_mean(vae, -torch.ones(4, 1, 4, 4))
     assert vae.decoder.out.bias.min() > -5
 
 
@@ -38,5 +38,5 @@ def test_other_decoders_are_left_alone(table: dict[str, Any]) -> None:
     table["vae"]["likelihood"] = {"kind": "logistic"}
     vae = Recipe("x", table).vae()
     before = vae.decoder.out.bias.clone()
-    assert not start_at_mean(vae, torch.zeros(4, 1, 4, 4))
+    assert not init_to_mean(vae, torch.zeros(4, 1, 4, 4))
     assert torch.equal(vae.decoder.out.bias, before)

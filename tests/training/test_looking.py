@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from vaekit.training.health import look
+from vaekit.training.health import validate
 from vaekit.training.objectives import Objective
 from vaekit.training.recipe import Recipe
 from vaekit.training.terms.table import TERMS
@@ -27,7 +27,7 @@ def looked(vae: VAE, size: int, x: Tensor = ITEMS, **terms: float) -> dict[str, 
         {name: TERMS[name](**items.get(name, {})) for name in terms},
         {name: Weight.constant(weight) for name, weight in terms.items()},
     )
-    return look(vae, x, objective, 0, size, Generator().manual_seed(0))
+    return validate(vae, x, objective, 0, size, Generator().manual_seed(0))
 
 
 def test_pieces_give_the_numbers_of_the_whole(vae: VAE) -> None:

@@ -15,15 +15,15 @@ from torch import Tensor, multiprocessing
 
 from vaekit.errors import BadRecipe, TrainingDiverged
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Schedule, Step, fresh, train
-from vaekit.training.processes import Processes
+from vaekit.training.loop import Schedule, Step, initial_train_state, train
+from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe
 from vaekit.training.state import State
 
 
-def trained(recipe: Recipe, stream: Stream, processes: Processes = Processes()) -> tuple[State, list[Step]]:  # noqa: B008
+def trained(recipe: Recipe, stream: Stream, processes: ProcessGroup = ProcessGroup()) -> tuple[State, list[Step]]:  # noqa: B008
     torch.manual_seed(0)
-    state, steps = fresh(recipe.vae(), recipe.schedule()), []
+    state, steps = initial_train_state(recipe.vae(), recipe.schedule()), []
     train(state, stream, recipe.objective(), recipe.schedule(), processes=processes, after=steps.append)
     return state, steps
 
@@ -118,7 +118,7 @@ def test_a_step_that_is_no_number_is_passed_over(small_recipe: Recipe, stream: S
         return steps
 
     torch.manual_seed(0)
-    state = fresh(small_recipe.vae(), small_recipe.schedule())
+    state = initial_train_state(small_recipe.vae(), small_recipe.schedule())
     passed = [step.state.samples for step in poisoned(state) if not math.isfinite(step.gradient)]
     assert 0 < len(passed) < 10
     assert state.samples == 320 and state.passed_over == 0
@@ -127,7 +127,7 @@ def test_a_step_that_is_no_number_is_passed_over(small_recipe: Recipe, stream: S
 
 def test_a_loss_that_stays_no_number_stops_before_the_weights_change(small_recipe: Recipe, stream: Stream) -> None:
     torch.manual_seed(0)
-    state = fresh(small_recipe.vae(), small_recipe.schedule())
+    state = initial_train_state(small_recipe.vae(), small_recipe.schedule())
     before = {name: each.clone() for name, each in state.tensors().items()}
     nothing = Stream(Tensors(torch.full_like(stream.source.items, math.nan)), 3)  # type: ignore[attr-defined]
     with refuses(TrainingDiverged, "10", "nll nan"):
@@ -156,7 +156,7 @@ def test_a_batch_that_cannot_be_divided_is_refused(table: dict[str, Any], stream
 def one_of_two(rank: int, table: dict[str, Any], items: Tensor, folder: Path) -> None:
     """A process of a run with two."""
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    state, steps = trained(Recipe("two", table), Stream(Tensors(items), 3), Processes(rank, 2))
+    state, steps = trained(Recipe("two", table), Stream(Tensors(items), 3), ProcessGroup(rank, 2))
     torch.save(([step.parts for step in steps], state.vae.state_dict()), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 

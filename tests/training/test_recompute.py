@@ -14,9 +14,9 @@ from vaekit.families import assemble, family_of
 from vaekit.nets.discriminator import Discriminator, DiscriminatorConfig
 from vaekit.training.adversarial.adversary import Adversarial, Adversary
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Schedule, fresh, train
+from vaekit.training.loop import Schedule, initial_train_state, train
 from vaekit.training.recipe import Recipe, recipe
-from vaekit.training.recompute import blocks, recomputing
+from vaekit.training.recompute import blocks, recompute_activations
 from vaekit.vae import VAE
 
 FLAT = ("burgess", "joint")
@@ -62,7 +62,7 @@ def test_every_family_has_the_same_gradients(name: str) -> None:
     latent = torch.randn(2, config.latent_channels, *([1, 1] if name in FLAT else [8, 8]))
     inputs = {"encoder": picture, "decoder": latent}
     plain, before = gradients(vae, inputs)
-    with recomputing(vae):
+    with recompute_activations(vae):
         again, after = gradients(vae, inputs)
     assert len(plain) == len(again) > 0
     assert all(torch.equal(a, b) for a, b in zip(plain, again, strict=True))
@@ -74,7 +74,7 @@ def test_batch_norm_counts_a_batch_once() -> None:
     vae = assemble(family_of("dcae"), EXAMPLES["dcae"]).train()
     norms = [each for each in vae.modules() if isinstance(each, nn.BatchNorm2d)]
     assert norms and vae.decoder is not None
-    with recomputing(vae):
+    with recompute_activations(vae):
         vae.decoder(torch.randn(2, 4, 8, 8)).sum().backward()
     assert {int(each.num_batches_tracked or 0) for each in norms} == {1}
 
@@ -86,7 +86,7 @@ def test_the_vae_is_plain_again_after_an_error(fresh_vae: Callable[[], VAE]) -> 
     assert inside
 
     def fail() -> None:
-        with recomputing(vae):
+        with recompute_activations(vae):
             assert all("forward" in vars(each) for each in inside)
             raise ZeroDivisionError
 
@@ -111,7 +111,7 @@ def test_a_run_with_an_opponent_ends_with_the_same_bits(
         torch.manual_seed(1)
         net = Discriminator(DiscriminatorConfig(width=4, layers=1, groups=4))
         schedule = Schedule(samples=32, batch_size=8, micro_batch=4, learning_rate=1e-3, recompute=recompute)
-        state = fresh(fresh_vae(), schedule)
+        state = initial_train_state(fresh_vae(), schedule)
         opponent = Adversary(Adversarial(learn_from=0, pull_from=8, adaptive=True), net)
         train(state, stream, Recipe("small", table).objective(), schedule, opponent=opponent)
         found.append({**state.tensors(), **net.state_dict(prefix="opponent.")})

@@ -20,11 +20,11 @@ import vaekit
 from vaekit.errors import BadCheckpoint, CannotWrite, RecipeChanged, TrainingStopped
 from vaekit.training import state as saving
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.log import LOG, News
-from vaekit.training.processes import Processes
+from vaekit.training.log import LOG, LogEvent
+from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe
-from vaekit.training.run import CHECKPOINTS, RESULT, Run, carry_out, settled_samples
-from vaekit.training.state import TENSORS, WORDS, State, newest, saved
+from vaekit.training.run import CHECKPOINTS, RESULT, Run, run_training, samples_for_duration
+from vaekit.training.state import TENSORS, WORDS, State, newest_checkpoint, saved_checkpoints
 
 
 def run_of(recipe: Recipe, stream: Stream, folder: Path, **changes: Any) -> Run:
@@ -40,7 +40,7 @@ class Cut(Exception):
 
 
 def cut_after(samples: int) -> Any:
-    def tell(news: News) -> None:
+    def tell(news: LogEvent) -> None:
         if news.samples >= samples and not news.held_out:
             raise Cut
 
@@ -58,7 +58,7 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 
 def test_the_folder_holds_what_it_should(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
-    result = carry_out(run_of(small_recipe, stream, tmp_path / "run"))
+    result = run_training(run_of(small_recipe, stream, tmp_path / "run"))
     folder = tmp_path / "run"
     assert_same(weights(folder), result.state_dict())
     assert vaekit.load(folder).normalization == result.normalization
@@ -66,12 +66,12 @@ def test_the_folder_holds_what_it_should(small_recipe: Recipe, stream: Stream, t
     lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
     assert [line["samples"] for line in lines if "held_out" not in line] == list(range(40, 321, 40))
     assert [line["samples"] for line in lines if "held_out" in line] == [80, 160, 240, 320]
-    assert len(saved(folder / CHECKPOINTS)) == 2
+    assert len(saved_checkpoints(folder / CHECKPOINTS)) == 2
 
 
 def test_the_normalization_makes_latents_standard(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
     plain = Stream(Tensors(stream.source.items), 3)  # type: ignore[attr-defined]
-    vae = carry_out(run_of(small_recipe, plain, tmp_path))
+    vae = run_training(run_of(small_recipe, plain, tmp_path))
     assert vae.normalization is not None
     with torch.no_grad():
         latents = vae.normalize(vae.encode(plain.batch(0, 60)).mode)
@@ -83,12 +83,12 @@ def test_the_normalization_makes_latents_standard(small_recipe: Recipe, stream: 
 def test_a_run_that_was_cut_ends_with_the_same_bits(
     small_recipe: Recipe, stream: Stream, tmp_path: Path, cuts: list[int]
 ) -> None:
-    carry_out(run_of(small_recipe, stream, tmp_path / "whole"))
+    run_training(run_of(small_recipe, stream, tmp_path / "whole"))
     for cut in cuts:
         with pytest.raises(Cut):
-            carry_out(run_of(small_recipe, stream, tmp_path / "cut"), cut_after(cut))
+            run_training(run_of(small_recipe, stream, tmp_path / "cut"), cut_after(cut))
     said: list[str] = []
-    carry_out(run_of(small_recipe, stream, tmp_path / "cut"), say=said.append)
+    run_training(run_of(small_recipe, stream, tmp_path / "cut"), say=said.append)
     assert said
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     for name in (TENSORS,):
@@ -99,37 +99,37 @@ def test_a_run_that_was_cut_ends_with_the_same_bits(
 def test_the_normalization_is_measured_in_sight_and_can_be_stopped(
     small_recipe: Recipe, stream: Stream, tmp_path: Path
 ) -> None:
-    carry_out(run_of(small_recipe, stream, tmp_path / "whole"))
+    run_training(run_of(small_recipe, stream, tmp_path / "whole"))
     seen: list[tuple[int, int]] = []
     said: list[str] = []
     run = run_of(small_recipe, stream, tmp_path / "stopped")
     with pytest.raises(TrainingStopped):
-        carry_out(run, say=said.append, stop=lambda: len(seen) == 3, measuring=lambda *counts: seen.append(counts))
+        run_training(run, say=said.append, stop=lambda: len(seen) == 3, measuring=lambda *counts: seen.append(counts))
     assert seen == [(8, 120), (16, 120), (24, 120)]
     assert not lacks(said[-1], "60", "2")
     assert not (tmp_path / "stopped" / RESULT).exists()
-    carry_out(run, measuring=lambda *counts: seen.append(counts))
+    run_training(run, measuring=lambda *counts: seen.append(counts))
     assert seen[-1] == (120, 120)
     assert (tmp_path / "stopped" / RESULT).read_bytes() == (tmp_path / "whole" / RESULT).read_bytes()
 
 
 def test_a_finished_run_called_again_changes_nothing(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
-    carry_out(run_of(small_recipe, stream, tmp_path))
+    run_training(run_of(small_recipe, stream, tmp_path))
     before = (tmp_path / RESULT).read_bytes()
-    carry_out(run_of(small_recipe, stream, tmp_path))
+    run_training(run_of(small_recipe, stream, tmp_path))
     assert (tmp_path / RESULT).read_bytes() == before
 
 
 def test_lines_of_the_log_behind_the_checkpoint_are_written_again(
     small_recipe: Recipe, stream: Stream, tmp_path: Path
 ) -> None:
-    carry_out(run_of(small_recipe, stream, tmp_path))
-    for path in saved(tmp_path / CHECKPOINTS):
+    run_training(run_of(small_recipe, stream, tmp_path))
+    for path in saved_checkpoints(tmp_path / CHECKPOINTS):
         if path.name.endswith("320"):
             shutil.rmtree(path)
     with open(tmp_path / LOG, "a") as log:
         log.write('{"samples": 32')  # cut short by a crash
-    carry_out(run_of(small_recipe, stream, tmp_path))
+    run_training(run_of(small_recipe, stream, tmp_path))
     samples = [json.loads(line)["samples"] for line in (tmp_path / LOG).read_text().splitlines()]
     assert samples == sorted(samples)
     assert samples.count(320) == 2
@@ -139,10 +139,10 @@ def test_lines_of_the_log_behind_the_checkpoint_are_written_again(
 def test_of_damaged_checkpoints_the_one_before_is_taken(
     small_recipe: Recipe, stream: Stream, tmp_path: Path, damage: str
 ) -> None:
-    carry_out(run_of(small_recipe, stream, tmp_path / "whole"))
+    run_training(run_of(small_recipe, stream, tmp_path / "whole"))
     with pytest.raises(Cut):
-        carry_out(run_of(small_recipe, stream, tmp_path / "cut"), cut_after(160))
-    last = max(saved(tmp_path / "cut" / CHECKPOINTS))
+        run_training(run_of(small_recipe, stream, tmp_path / "cut"), cut_after(160))
+    last = max(saved_checkpoints(tmp_path / "cut" / CHECKPOINTS))
     raw = (last / TENSORS).read_bytes()
     if damage == "truncated":
         (last / TENSORS).write_bytes(raw[: len(raw) // 2])
@@ -153,7 +153,7 @@ def test_of_damaged_checkpoints_the_one_before_is_taken(
     else:
         (last / WORDS).write_text("")
     said: list[str] = []
-    carry_out(run_of(small_recipe, stream, tmp_path / "cut"), say=said.append)
+    run_training(run_of(small_recipe, stream, tmp_path / "cut"), say=said.append)
     assert len(said) >= 2 and "damaged" in said[0]
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
@@ -162,7 +162,7 @@ def test_of_damaged_checkpoints_the_one_before_is_taken(
 def test_another_recipe_seed_or_data_is_refused_with_the_difference(
     small_recipe: Recipe, table: dict[str, Any], stream: Stream, tmp_path: Path, what: str
 ) -> None:
-    carry_out(run_of(small_recipe, stream, tmp_path))
+    run_training(run_of(small_recipe, stream, tmp_path))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     if what == "recipe":
         table["schedule"]["learning_rate"] = 1e-3
@@ -173,14 +173,14 @@ def test_another_recipe_seed_or_data_is_refused_with_the_difference(
         changed = replace(run_of(small_recipe, stream, tmp_path), data={"items": 61})
     facts = {"recipe": ["learning_rate", "0.005", "0.001"], "seed": ["seed", "3", "4"], "data": ["items", "60", "61"]}
     with refuses(RecipeChanged, *facts[what]):
-        carry_out(changed)
+        run_training(changed)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
 def test_a_disk_that_fills_leaves_the_last_checkpoint(
     small_recipe: Recipe, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    carry_out(run_of(small_recipe, stream, tmp_path / "whole"))
+    run_training(run_of(small_recipe, stream, tmp_path / "whole"))
     real, calls = saving.write_tensors, []
 
     def full(*arguments: Any) -> None:
@@ -192,12 +192,12 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(
 
     monkeypatch.setattr(saving, "write_tensors", full)
     with refuses(CannotWrite, "No space left"):
-        carry_out(run_of(small_recipe, stream, tmp_path / "cut"))
+        run_training(run_of(small_recipe, stream, tmp_path / "cut"))
     assert [path.name for path in (tmp_path / "cut" / CHECKPOINTS).iterdir() if not path.name.isdecimal()] == []
-    found = newest(tmp_path / "cut" / CHECKPOINTS, pytest.fail)
+    found = newest_checkpoint(tmp_path / "cut" / CHECKPOINTS, pytest.fail)
     assert found is not None and found[1]["samples"] == 96
     monkeypatch.setattr(saving, "write_tensors", real)
-    carry_out(run_of(small_recipe, stream, tmp_path / "cut"))
+    run_training(run_of(small_recipe, stream, tmp_path / "cut"))
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
 
@@ -208,12 +208,12 @@ import torch
 torch.set_num_threads(1)
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.recipe import Recipe
-from vaekit.training.run import Run, carry_out
+from vaekit.training.run import Run, run_training
 table, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
 recipe = Recipe("small", table)
 items = torch.load(sys.argv[3])
 run = Run(recipe, folder, Stream(Tensors(items), 3), {}, recipe.objective(), recipe.schedule(), save_seconds=0.0)
-carry_out(run)
+run_training(run)
 """
 
 
@@ -229,11 +229,13 @@ def test_kill_9_at_any_moment_twice_and_the_same_bits(table: dict[str, Any], str
     for least in (150, 500):
         with subprocess.Popen(command("cut")) as process:
             deadline = time.monotonic() + 120
-            while max((int(path.name) for path in saved(tmp_path / "cut" / CHECKPOINTS)), default=0) < least:
+            while (
+                max((int(path.name) for path in saved_checkpoints(tmp_path / "cut" / CHECKPOINTS)), default=0) < least
+            ):
                 assert process.poll() is None and time.monotonic() < deadline
                 time.sleep(0.001)
             process.send_signal(signal.SIGKILL)
-        killed_at.append(max(int(path.name) for path in saved(tmp_path / "cut" / CHECKPOINTS)))
+        killed_at.append(max(int(path.name) for path in saved_checkpoints(tmp_path / "cut" / CHECKPOINTS)))
     assert killed_at[1] < 8 * 150, "it was over before it could be killed"
     subprocess.run(command("cut"), check=True)
     subprocess.run(command("whole"), check=True)
@@ -243,43 +245,43 @@ def test_kill_9_at_any_moment_twice_and_the_same_bits(table: dict[str, Any], str
 
 
 def test_a_state_of_another_model_is_refused(small_recipe: Recipe, table: dict[str, Any], stream: Stream) -> None:
-    from vaekit.training.loop import fresh
+    from vaekit.training.loop import initial_train_state
 
-    state = fresh(small_recipe.vae(), small_recipe.schedule())
+    state = initial_train_state(small_recipe.vae(), small_recipe.schedule())
     table["vae"]["net"]["hidden"] = [17]
-    other: State = fresh(Recipe("other", table).vae(), small_recipe.schedule())
+    other: State = initial_train_state(Recipe("other", table).vae(), small_recipe.schedule())
     with pytest.raises(ValueError, match="size mismatch"):
         other.restore(state.tensors(), state.words())
 
 
 def test_damaged_checkpoints_do_not_outlive_whole_ones(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
     with pytest.raises(Cut):
-        carry_out(run_of(small_recipe, stream, tmp_path), cut_after(160))
-    older, newer = sorted(saved(tmp_path / CHECKPOINTS))
+        run_training(run_of(small_recipe, stream, tmp_path), cut_after(160))
+    older, newer = sorted(saved_checkpoints(tmp_path / CHECKPOINTS))
     (newer / WORDS).write_text("")
     with pytest.raises(Cut):
-        carry_out(run_of(small_recipe, stream, tmp_path), cut_after(int(older.name) + 40))
-    assert newest(tmp_path / CHECKPOINTS, pytest.fail) is not None
+        run_training(run_of(small_recipe, stream, tmp_path), cut_after(int(older.name) + 40))
+    assert newest_checkpoint(tmp_path / CHECKPOINTS, pytest.fail) is not None
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(
     small_recipe: Recipe, stream: Stream, tmp_path: Path
 ) -> None:
     with pytest.raises(Cut):
-        carry_out(run_of(small_recipe, stream, tmp_path), cut_after(160))
-    there = sorted(saved(tmp_path / CHECKPOINTS))
+        run_training(run_of(small_recipe, stream, tmp_path), cut_after(160))
+    there = sorted(saved_checkpoints(tmp_path / CHECKPOINTS))
     for path in there:
         (path / TENSORS).write_bytes(b"")
     with pytest.raises(BadCheckpoint):
-        carry_out(run_of(small_recipe, stream, tmp_path))
-    assert sorted(saved(tmp_path / CHECKPOINTS)) == there
+        run_training(run_of(small_recipe, stream, tmp_path))
+    assert sorted(saved_checkpoints(tmp_path / CHECKPOINTS)) == there
 
 
 def test_a_part_that_begins_between_two_lines_is_a_mean_over_its_own_steps(
     small_recipe: Recipe, stream: Stream, tmp_path: Path
 ) -> None:
     def logged(folder: str, every: int) -> list[dict[str, Any]]:
-        carry_out(replace(run_of(small_recipe, stream, tmp_path / folder), log_every=every, held_out=None))
+        run_training(replace(run_of(small_recipe, stream, tmp_path / folder), log_every=every, held_out=None))
         return [json.loads(line) for line in (tmp_path / folder / LOG).read_text().splitlines()]
 
     single, (first, *_) = logged("single", 1), logged("five", 5)
@@ -291,12 +293,12 @@ def one_of_two(rank: int, table: dict[str, Any], items: torch.Tensor, folder: Pa
     """A process of two: they learn their pace together, and stop together when one of them is asked to."""
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     both = replace(
-        run_of(Recipe("two", table), Stream(Tensors(items), 3), folder / "run"), processes=Processes(rank, 2)
+        run_of(Recipe("two", table), Stream(Tensors(items), 3), folder / "run"), processes=ProcessGroup(rank, 2)
     )
-    samples = settled_samples(both, 0.5, lambda _: None)
+    samples = samples_for_duration(both, 0.5, lambda _: None)
     steps = iter(range(100))
     with pytest.raises(TrainingStopped):
-        carry_out(both, stop=lambda: next(steps) >= (5 if rank else 1000))
+        run_training(both, stop=lambda: next(steps) >= (5 if rank else 1000))
     torch.save(samples, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -307,4 +309,4 @@ def test_two_processes_agree_on_their_pace_and_on_when_to_stop(
     table["schedule"]["samples"] = 8 * 5000
     multiprocessing.spawn(one_of_two, (table, stream.source.items, tmp_path), nprocs=2)  # type: ignore[attr-defined]
     assert torch.load(tmp_path / "0.pt") == torch.load(tmp_path / "1.pt")
-    assert max(int(path.name) for path in saved(tmp_path / "run" / CHECKPOINTS)) == 8 * 6
+    assert max(int(path.name) for path in saved_checkpoints(tmp_path / "run" / CHECKPOINTS)) == 8 * 6

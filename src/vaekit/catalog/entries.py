@@ -20,7 +20,7 @@ class LatentStatistics:
 
 
 @dataclass(frozen=True)
-class Kind:
+class LatentSpace:
     """A latent space that several models share."""
 
     name: str
@@ -48,7 +48,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class CardFile:
+class CatalogFile:
     """One file that holds a VAE with a card."""
 
     path: str
@@ -66,13 +66,13 @@ class CardFile:
 
 
 @dataclass(frozen=True)
-class Card:
+class CatalogEntry:
     """What is known about one set of weights."""
 
     name: str
     about: str
     licence: str
-    files: tuple[CardFile, ...]
+    files: tuple[CatalogFile, ...]
     """Every copy that is known; the first one is what `vaekit get` fetches."""
     kind: str = ""
     """The latent space, by its name in `kinds.toml`; empty for a VAE with a latent space of its own."""
@@ -95,7 +95,7 @@ class Card:
     @property
     def normalization(self) -> LatentNormalization | None:
         """The normalization of its latents, if that is known and not beside its weights."""
-        kind = kind_named(self.kind)
+        kind = latent_space_named(self.kind)
         return self.own_normalization if kind is None else kind.normalization
 
     @property
@@ -105,10 +105,10 @@ class Card:
 
 
 @cache
-def kinds() -> tuple[Kind, ...]:
+def latent_spaces() -> tuple[LatentSpace, ...]:
     """Every kind in the table."""
     return tuple(
-        Kind(
+        LatentSpace(
             entry["name"],
             entry["family"],
             _frozen(entry["match"]),
@@ -126,32 +126,34 @@ def kinds() -> tuple[Kind, ...]:
 
 
 @cache
-def cards() -> tuple[Card, ...]:
+def catalog_entries() -> tuple[CatalogEntry, ...]:
     """Every VAE that is known by name."""
     return tuple(_card(entry) for entry in table("cards.toml")["vae"])
 
 
-def card_named(name: str) -> Card | None:
+def entry_named(name: str) -> CatalogEntry | None:
     """The card of this name, if there is one."""
-    return next((card for card in cards() if card.name == name), None)
+    return next((card for card in catalog_entries() if card.name == name), None)
 
 
-def kind_named(name: str) -> Kind | None:
+def latent_space_named(name: str) -> LatentSpace | None:
     """The kind of this name, if there is one."""
-    return next((kind for kind in kinds() if kind.name == name), None)
+    return next((kind for kind in latent_spaces() if kind.name == name), None)
 
 
-def matching_kinds(family: str, config: Config) -> tuple[Kind, ...]:
+def matching_latent_spaces(family: str, config: Config) -> tuple[LatentSpace, ...]:
     """The kinds that a VAE of this shape may be; more than one where shapes cannot tell."""
-    return tuple(kind for kind in kinds() if kind.fits(family, config))
+    return tuple(kind for kind in latent_spaces() if kind.fits(family, config))
 
 
-def kinds_of_latents(
+def latent_spaces_with(
     channels: int, family: str | None = None, normalization: LatentNormalization | None = None
-) -> tuple[Kind, ...]:
+) -> tuple[LatentSpace, ...]:
     """The kinds whose latents have so many channels and, where it is known, this normalization; else those without."""
     alike = [
-        kind for kind in kinds() if kind.match.get("latent_channels") == channels and family in (None, kind.family)
+        kind
+        for kind in latent_spaces()
+        if kind.match.get("latent_channels") == channels and family in (None, kind.family)
     ]
     if normalization is None:
         return tuple(alike)
@@ -159,22 +161,24 @@ def kinds_of_latents(
     return same or tuple(kind for kind in alike if kind.normalization is None)
 
 
-def makers(channels: int) -> str:
+def model_names(channels: int) -> str:
     """The kinds whose latents have so many channels, as a phrase; empty where there is none."""
-    return " or ".join(kind.name for kind in kinds_of_latents(channels))
+    return " or ".join(kind.name for kind in latent_spaces_with(channels))
 
 
-def agreed_normalization(candidates: Sequence[Kind]) -> LatentNormalization | None:
+def shared_normalization(candidates: Sequence[LatentSpace]) -> LatentNormalization | None:
     """The normalization that all candidates share; None where they differ or there is none."""
     normalizations = {kind.normalization for kind in candidates}
     return normalizations.pop() if len(normalizations) == 1 else None
 
 
-def _card(entry: dict[str, Any]) -> Card:
-    files = tuple(CardFile(**file) for file in entry["file"])
+def _card(entry: dict[str, Any]) -> CatalogEntry:
+    files = tuple(CatalogFile(**file) for file in entry["file"])
     weights = from_json(entry["weights"]) if "weights" in entry else None
     facts = {key: value for key, value in entry.items() if key not in ("file", "weights", "normalization")}
-    return Card(files=files, weights=weights, own_normalization=_normalization(entry.get("normalization")), **facts)
+    return CatalogEntry(
+        files=files, weights=weights, own_normalization=_normalization(entry.get("normalization")), **facts
+    )
 
 
 def _frozen(match: dict[str, Any]) -> dict[str, Any]:

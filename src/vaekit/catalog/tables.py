@@ -14,7 +14,7 @@ from typing import Any
 from vaekit.cache import recall
 
 TABLES = ("cards.toml", "kinds.toml", "models.toml", "recognised.toml", "strangers.toml")
-LEARNT = "learnt"
+LEARNED = "learnt"
 """The cache counts the cards whose weights were learnt under this name."""
 
 
@@ -43,9 +43,9 @@ def digest_of(contents: Mapping[str, bytes]) -> str:
     return hashed.hexdigest()
 
 
-def knowledge() -> str:
+def knowledge_digest() -> str:
     """What answers about a file depend on beside the file and the version of vaekit."""
-    return f"{digest()} {recall([LEARNT]).get(LEARNT, 0)}"
+    return f"{digest()} {recall([LEARNED]).get(LEARNED, 0)}"
 
 
 @cache

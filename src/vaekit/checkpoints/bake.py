@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from vaekit.atomic import whole_file
-from vaekit.checkpoints.compatibility import check_kind, check_normalization, check_numbers
+from vaekit.atomic import atomic_file
+from vaekit.checkpoints.compatibility import check_latent_space, check_normalization, check_values
 from vaekit.checkpoints.convert import refuse_overwriting
 from vaekit.checkpoints.extract import check_one_file, not_safetensors
 from vaekit.checkpoints.save import SAFETENSORS_ENDINGS
 from vaekit.checkpoints.weights import in_dtype, names_in, shape_in, weights_in
-from vaekit.errors import HalfMissing, NotRunnable, UnknownVAE, WrongTensors, legible, shorten
+from vaekit.errors import HalfMissing, NotRunnable, UnknownVAE, WrongTensors, printable, shorten
 from vaekit.families import HALVES, Layout, layout_of
 from vaekit.formats.open import TensorFile, open_tensors
 from vaekit.formats.safetensors import raw_header
@@ -34,18 +34,18 @@ from vaekit.formats.safetensors_writer import (
     write_safetensors,
 )
 from vaekit.identification.fused_tensors import join_parts, whole_key
-from vaekit.identification.host_model import Model, model_around, models
+from vaekit.identification.host_model import HostModel, host_model_of, host_models
 from vaekit.identification.identify import Identified, check_tensors, identify, identify_parts, same_shape
-from vaekit.identification.locate import OUTSIDE_NETS, TRAINING_LEFTOVERS, Found, locate
-from vaekit.identification.resolve import settle
-from vaekit.library.names import located
+from vaekit.identification.locate import OUTSIDE_NETS, TRAINING_LEFTOVERS, LocatedVAE, locate
+from vaekit.identification.resolve import resolve
+from vaekit.library.names import locate_vae
 
 OTHER_MODULES = ("model.diffusion_model.", "cond_stage_model.", "conditioner.", "text_encoders.")
 """Where whole checkpoints keep what is not their VAE. Conditioners of video models hold an encoder of a VAE as well."""
 
 
 @dataclass(frozen=True)
-class Baked:
+class BakeResult:
     """What `bake` put into a checkpoint."""
 
     checkpoint: str
@@ -75,7 +75,7 @@ def bake(
     target: str | Path,
     assume_same_normalization: bool = False,
     progress: Progress | None = None,
-) -> Baked:
+) -> BakeResult:
     """Write a copy of a whole checkpoint with another VAE inside, by copying bytes.
 
     The new VAE gets the names, prefix, layout and dtype of the checkpoint's own; where there is none, those that
@@ -103,21 +103,21 @@ def bake(
     check_one_file(source)
     if target.suffix not in SAFETENSORS_ENDINGS:
         raise not_safetensors(target, f"Use a name such as {target.with_suffix('.safetensors').name}.")
-    with located(vae) as path:
+    with locate_vae(vae) as path:
         refuse_overwriting(target, source, path)
         file = open_tensors(source)
-        own = own_vae(file)
-        new = settle(identify(path), measure=False)
+        own = vae_in_checkpoint(file)
+        new = resolve(identify(path), measure=False)
         refuse_overwriting(target, *(part.file.path for part in new.parts))
-        place = place_of(file, own, new)
+        place = location_of(file, own, new)
         notes = [*place.notes, check_normalization(new, own, place.model, assume_same_normalization)]
-        fitted, removed = fit(new, own, place)
+        fitted, removed = fit_to_checkpoint(new, own, place)
         pieces = merge(file, fitted, removed)
         head = header_for(file, pieces)
-        with whole_file(target) as temporary:
+        with atomic_file(target) as temporary:
             write_safetensors(temporary, head, pieces, target, progress)
     replaced = sum(piece.name in file.specs for piece in fitted)
-    return Baked(
+    return BakeResult(
         checkpoint=str(checkpoint),
         vae=str(vae),
         output=str(target),
@@ -136,16 +136,16 @@ def bake(
 
 
 @dataclass(frozen=True)
-class Place:
+class VAELocation:
     """Where in a checkpoint its VAE stands, or would."""
 
     layout: Layout
     prefix: str
-    model: Model | None
+    model: HostModel | None
     notes: tuple[str, ...] = ()
 
 
-def own_vae(file: TensorFile) -> Identified | None:
+def vae_in_checkpoint(file: TensorFile) -> Identified | None:
     """The VAE of a checkpoint; None where it has none, and no tensors of one.
 
     Raises:
@@ -180,7 +180,7 @@ def tensors_of_a_vae(names: Iterable[str]) -> list[str]:
 
     They are behind a prefix that checkpoints keep their VAE behind, or in an encoder beside a decoder.
     """
-    prefixes = {model.vae for model in models()}
+    prefixes = {model.vae for model in host_models()}
     behind: list[str] = []
     halves: dict[str, dict[str, list[str]]] = {half: defaultdict(list) for half in HALVES}
     for name in names:
@@ -196,7 +196,7 @@ def tensors_of_a_vae(names: Iterable[str]) -> list[str]:
     return behind + [name for place in encoders.keys() & decoders.keys() for name in encoders[place] + decoders[place]]
 
 
-def place_of(file: TensorFile, own: Identified | None, new: Identified) -> Place:
+def location_of(file: TensorFile, own: Identified | None, new: Identified) -> VAELocation:
     """Where a new VAE goes, once its shape is known to fit.
 
     Raises:
@@ -205,16 +205,16 @@ def place_of(file: TensorFile, own: Identified | None, new: Identified) -> Place
         HalfMissing: it has none, and the new one is not whole.
     """
     if own is not None:
-        check_numbers(new, own)
-        return Place(own.parts[0].layout, own.parts[0].prefix, own.around)
-    model = model_around(file.specs)
+        check_values(new, own)
+        return VAELocation(own.parts[0].layout, own.parts[0].prefix, own.around)
+    model = host_model_of(file.specs)
     if model is None:
         raise UnknownVAE(
             f"{file.path} has no VAE, and is of no model that vaekit knows.",
             "Expected a checkpoint with a VAE, or one whose other tensors tell where its VAE belongs.",
             "Check that this is a whole checkpoint.",
         )
-    check_kind(new, model)
+    check_latent_space(new, model)
     if len(new.halves) < 2:
         raise HalfMissing(
             f"{new.path} holds only a VAE's {new.halves[0]}, and {file.path} has no VAE.",
@@ -223,7 +223,7 @@ def place_of(file: TensorFile, own: Identified | None, new: Identified) -> Place
         )
     layout = layout_of("ldm", new.family.name, new.config) or layout_of("native", new.family.name, new.config)
     assert layout is not None
-    return Place(
+    return VAELocation(
         layout,
         model.vae,
         model,
@@ -231,7 +231,7 @@ def place_of(file: TensorFile, own: Identified | None, new: Identified) -> Place
     )
 
 
-def fit(new: Identified, own: Identified | None, place: Place) -> tuple[list[Piece], set[str]]:
+def fit_to_checkpoint(new: Identified, own: Identified | None, place: VAELocation) -> tuple[list[Piece], set[str]]:
     """The new tensors as the checkpoint keeps its own, and the names of its own that make room for them.
 
     Raises:
@@ -273,14 +273,14 @@ def check_halves(new: Identified, own: Identified, kept: dict[str, str]) -> None
         check_tensors(replace(own, config=own.family.complete(config, told, {}), parts=parts))
     except (UnknownVAE, WrongTensors) as error:
         raise WrongTensors(
-            f"The {new.halves[0]} in {legible(str(new.path))} does not fit what {own.path} keeps of its own VAE: "
+            f"The {new.halves[0]} in {printable(str(new.path))} does not fit what {own.path} keeps of its own VAE: "
             f"{error.found}",
             "Expected the other half of the same autoencoder.",
             "Give a whole VAE instead.",
         ) from error
 
 
-def dtypes_for(weights: Mapping[str, Piece], theirs: Found | None) -> dict[str, torch.dtype]:
+def dtypes_for(weights: Mapping[str, Piece], theirs: LocatedVAE | None) -> dict[str, torch.dtype]:
     """The dtype of each new tensor: that of the checkpoint's own, but none of 8 bits. Statistics of the normalization
     keep all digits."""
     specs = {key: theirs.spec(key) for key in theirs.names} if theirs else {}

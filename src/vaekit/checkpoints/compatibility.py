@@ -7,11 +7,11 @@ import math
 
 import torch
 
-from vaekit.checkpoints.weights import Weights, in_dtype, weights_in
-from vaekit.errors import LatentMismatch, WrongTensors, legible
+from vaekit.checkpoints.weights import StoredWeights, in_dtype, weights_in
+from vaekit.errors import LatentMismatch, WrongTensors, printable
 from vaekit.families import Config
 from vaekit.formats.safetensors_writer import Piece
-from vaekit.identification.host_model import Model
+from vaekit.identification.host_model import HostModel
 from vaekit.identification.identify import Identified
 from vaekit.normalization import LatentNormalization
 
@@ -20,7 +20,7 @@ TOLERANCE = 5e-3
 """Relative: statistics in bf16 have eight binary digits. SD1's and SDXL's scales differ by 40 %."""
 
 
-def check_numbers(new: Identified, own: Identified) -> None:
+def check_values(new: Identified, own: Identified) -> None:
     """Refuse a VAE of another family than the checkpoint's own, or with latents of another shape.
 
     Raises:
@@ -37,7 +37,7 @@ def check_numbers(new: Identified, own: Identified) -> None:
         raise mismatch(new, title(own), "; ".join(differences))
 
 
-def check_kind(new: Identified, around: Model) -> None:
+def check_latent_space(new: Identified, around: HostModel) -> None:
     """Refuse a VAE that is not of the shape that a checkpoint of this model needs.
 
     Raises:
@@ -48,7 +48,7 @@ def check_kind(new: Identified, around: Model) -> None:
         raise mismatch(new, f"{around.name}'s", f"{shape_words(new.family.name, new.config)}")
 
 
-def check_normalization(new: Identified, own: Identified | None, around: Model | None, assume_same: bool) -> str:
+def check_normalization(new: Identified, own: Identified | None, around: HostModel | None, assume_same: bool) -> str:
     """How the normalizations are known to be the same, or why nobody knows; a sentence, or nothing to say.
 
     Raises:
@@ -67,13 +67,13 @@ def check_normalization(new: Identified, own: Identified | None, around: Model |
         return ""
     if expected is None:
         return "Nothing in the checkpoint tells its normalization, so nothing proves that the VAE has the same."
-    half = next((half for half in new.halves if own is not None and same_half(new, own, half)), None)
+    half = next((half for half in new.halves if own is not None and same_shapes_in_half(new, own, half)), None)
     if half is not None:
         return f"The VAE's own normalization is unknown; its {half} is the checkpoint's, so its latents are the same."
     if assume_same:
         return f"The VAE's own normalization is unknown; it is taken to be the checkpoint's ({expected}) as asked."
     raise LatentMismatch(
-        f"The normalization of {legible(str(new.path))} is unknown: {new.normalization_source}.",
+        f"The normalization of {printable(str(new.path))} is unknown: {new.normalization_source}.",
         f"The checkpoint's latents are {theirs} ({expected}), and a VAE with another normalization would give "
         "wrong colours.",
         "`vaekit inspect` measures which latent space it has. If you know that it belongs here, pass "
@@ -92,7 +92,7 @@ def same_normalization(a: LatentNormalization, b: LatentNormalization, latent_ch
     return a.patch == b.patch and all(math.isclose(x, y, rel_tol=TOLERANCE, abs_tol=1e-4) for x, y in pairs)
 
 
-def same_half(new: Identified, own: Identified, half: str) -> bool:
+def same_shapes_in_half(new: Identified, own: Identified, half: str) -> bool:
     """Whether both VAEs have the same encoder or decoder, to the last bit of the checkpoint's dtype."""
     ours, theirs = (_of_half(weights_in(vae), half) for vae in (new, own))
     if ours.keys() != theirs.keys() or any(ours[key].shape != theirs[key].shape for key in ours):
@@ -103,7 +103,7 @@ def same_half(new: Identified, own: Identified, half: str) -> bool:
         return False
 
 
-def _of_half(weights: Weights, half: str) -> dict[str, Piece]:
+def _of_half(weights: StoredWeights, half: str) -> dict[str, Piece]:
     return {key: piece for key, piece in weights.tensors.items() if key.startswith(half + ".")}
 
 
@@ -123,7 +123,7 @@ def shape_words(family: str, config: Config) -> str:
 def mismatch(new: Identified, theirs: str, difference: str) -> LatentMismatch:
     """The error for a VAE that cannot stand in a checkpoint."""
     return LatentMismatch(
-        f"{legible(str(new.path))} speaks other latents than the checkpoint: {difference}.",
+        f"{printable(str(new.path))} speaks other latents than the checkpoint: {difference}.",
         f"The VAE's latents are {title(new)}, the checkpoint's are {theirs}; a diffusion model works with the latents "
         "that it was trained on, and no conversion exists.",
         "Take a VAE that was made for this kind of checkpoint.",

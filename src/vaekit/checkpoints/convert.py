@@ -8,12 +8,12 @@ import torch
 
 from vaekit.checkpoints.save import LAYOUT_NAMES, write
 from vaekit.checkpoints.weights import weights_in
-from vaekit.errors import CannotWrite, WrongTensors, legible
-from vaekit.formats.paths import is_there
+from vaekit.errors import CannotWrite, WrongTensors, printable
+from vaekit.formats.paths import exists
 from vaekit.formats.safetensors_writer import Progress
 from vaekit.identification.identify import Identified, identify
-from vaekit.identification.resolve import settle
-from vaekit.library.names import located
+from vaekit.identification.resolve import resolve
+from vaekit.library.names import locate_vae
 
 SAME_AS = {"diffusers-old": "diffusers", "bare-encoder": "ldm", "bare-decoder": "ldm"}
 """The layout that is written for one that is only read."""
@@ -47,9 +47,9 @@ def convert(
         ValueError: there is no such layout.
     """
     numbers = None if dtype is None else storage_dtype(dtype)
-    with located(source, models) as path:
+    with locate_vae(source, models) as path:
         refuse_overwriting(Path(target), path)
-        identified = settle(identify(path), padding=padding, measure=False)
+        identified = resolve(identify(path), padding=padding, measure=False)
         write(weights_in(identified, numbers), Path(target), layout or own_layout(identified), progress)
 
 
@@ -72,13 +72,13 @@ def storage_dtype(name: str) -> torch.dtype:
         return found
     if re.match(r"(fp|float|int)[48]|[fq][48]", name):
         raise WrongTensors(
-            f"A VAE in {legible(name)} would be a worse one: rounded to 8 bits, the weights of the built-in VAE and of "
+            f"A VAE in {printable(name)} would be a worse one: rounded to 8 bits, the weights of the built-in VAE and of "
             "TAESD3 lose about 1 dB of PSNR, and no program computes convolutions in such numbers anyway.",
             "Expected fp32, bf16 or fp16.",
             "Use bf16 or fp16 for a small file.",
         )
     raise WrongTensors(
-        f"There is no dtype {legible(name)!r} for weights.", "Expected one of fp32, bf16, fp16, fp64.", ""
+        f"There is no dtype {printable(name)!r} for weights.", "Expected one of fp32, bf16, fp16, fp64.", ""
     )
 
 
@@ -89,7 +89,7 @@ def refuse_overwriting(target: Path, *sources: Path) -> None:
         CannotWrite: it is.
     """
     for source in sources:
-        if is_there(target) and is_there(source) and target.samefile(source):
+        if exists(target) and exists(source) and target.samefile(source):
             raise CannotWrite(
                 f"The result {target} would take the place of an input.", "", "Choose another name for the result."
             )

@@ -9,10 +9,10 @@ from vaekit.checkpoints.save import TORCH_ENDINGS, write
 from vaekit.checkpoints.weights import weights_in
 from vaekit.errors import BadCheckpoint, CannotWrite, NotFound
 from vaekit.families import layout_of
-from vaekit.formats.paths import is_there
+from vaekit.formats.paths import exists
 from vaekit.formats.safetensors_writer import Progress
 from vaekit.identification.identify import identify
-from vaekit.identification.resolve import settle
+from vaekit.identification.resolve import resolve
 from vaekit.normalization import LatentNormalization
 
 SHARD = re.compile(r"-\d{2,6}-of-\d{2,6}\.")
@@ -20,7 +20,7 @@ SHARD = re.compile(r"-\d{2,6}-of-\d{2,6}\.")
 
 
 @dataclass(frozen=True)
-class Extracted:
+class ExtractResult:
     """What `extract` took out of a checkpoint."""
 
     checkpoint: str
@@ -40,7 +40,7 @@ class Extracted:
 
 def extract(
     checkpoint: str | Path, target: str | Path, layout: str | None = None, progress: Progress | None = None
-) -> Extracted:
+) -> ExtractResult:
     """Write the VAE of a whole checkpoint into a file of its own, in the dtype that it has, by copying bytes.
 
     The checkpoint around it tells its normalization where shapes cannot, and the new file says it in its metadata.
@@ -64,11 +64,11 @@ def extract(
     if target.suffix in TORCH_ENDINGS:
         raise not_safetensors(target, "`vaekit convert` writes other formats.")
     refuse_overwriting(target, source)
-    identified = settle(identify(source), measure=False)
+    identified = resolve(identify(source), measure=False)
     default = "ldm" if layout_of("ldm", identified.family.name) else own_layout(identified)
     weights = weights_in(identified)
     write(weights, target, layout or default, progress)
-    return Extracted(
+    return ExtractResult(
         checkpoint=str(checkpoint),
         output=str(target),
         model=identified.around.name if identified.around else None,
@@ -89,7 +89,7 @@ def check_one_file(path: Path) -> None:
         NotFound: nothing is there.
         BadCheckpoint: it is a folder, or a part of a sharded checkpoint.
     """
-    if not is_there(path):
+    if not exists(path):
         raise NotFound(f"There is no file {path}.", "", "Check the path.")
     if path.is_dir():
         inside = "a diffusers folder" if (path / "model_index.json").is_file() else "a folder"

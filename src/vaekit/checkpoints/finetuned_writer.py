@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.atomic import whole_group
-from vaekit.catalog.entries import Card
+from vaekit.atomic import atomic_group
+from vaekit.catalog.entries import CatalogEntry
 from vaekit.checkpoints.convert import own_layout
 from vaekit.checkpoints.save import DIFFUSERS_WEIGHTS, required_layout, write
-from vaekit.checkpoints.weights import Weights, weights_in
+from vaekit.checkpoints.weights import StoredWeights, weights_in
 from vaekit.errors import HalfMissing, WrongTensors
 from vaekit.families import HALVES
 from vaekit.families.kl.net import PADDINGS
@@ -24,8 +24,8 @@ from vaekit.formats.safetensors_writer import Piece
 from vaekit.identification.build import Network
 from vaekit.identification.identify import Identified, identify
 from vaekit.identification.locate import OUTSIDE_NETS, read_settings
-from vaekit.identification.match import recognise
-from vaekit.identification.resolve import borders_of, hashes_of, padded, padding_is_open, settle
+from vaekit.identification.match import match_weights
+from vaekit.identification.resolve import cached_hashes, cached_padding_probe, padded, padding_is_unresolved, resolve
 from vaekit.vae import VAE
 
 RESULT, SETTINGS = "vae.safetensors", "config.json"
@@ -33,7 +33,7 @@ NATIVE, DIFFUSERS, TINY = "native", "diffusers", "tiny"
 
 
 @dataclass(frozen=True)
-class Parent:
+class BaseModel:
     """A VAE to go on from."""
 
     name: str
@@ -44,7 +44,7 @@ class Parent:
     """With the padding that it was made for: what it was before."""
     fingerprint: str
     """Of its weights."""
-    card: Card | None
+    card: CatalogEntry | None
     """What is known of these very weights."""
     layout: str
     """In which its successor is written: its own, where that can say all that is to be said."""
@@ -87,7 +87,7 @@ class Parent:
         return told
 
 
-def parent_at(path: Path, name: str, padding: str | None = None) -> Parent:
+def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseModel:
     """The VAE in a file or folder, as one to go on from.
 
     Args:
@@ -108,7 +108,7 @@ def parent_at(path: Path, name: str, padding: str | None = None) -> Parent:
             f"To train on, a VAE needs its {other} too: pictures go in and come back.",
             f"Name the folder that holds both halves, or a VAE with the same latents that has its {other}.",
         )
-    hashes = hashes_of(identified)
+    hashes = cached_hashes(identified)
     files = identified.parts
     folder = own_layout(identified) == DIFFUSERS and (files[0].file.path.parent / SETTINGS).is_file()
     layout = own_layout(identified)
@@ -119,8 +119,8 @@ def parent_at(path: Path, name: str, padding: str | None = None) -> Parent:
             required_layout(layout, identified.family, identified.config)
     except WrongTensors:  # diffusers has no word for reflection, for example
         layout, folder = NATIVE, False
-    card = recognise(hashes.weights, hashes.sha256).card
-    return Parent(Path(name).name or name, identified, found, hashes.weights.fingerprint, card, layout, folder)
+    card = match_weights(hashes.weights, hashes.sha256).card
+    return BaseModel(Path(name).name or name, identified, found, hashes.weights.fingerprint, card, layout, folder)
 
 
 def made_for(identified: Identified, padding: str | None) -> Identified:
@@ -129,13 +129,13 @@ def made_for(identified: Identified, padding: str | None) -> Identified:
     Where none of them is clear, nobody knows better than the user: the padding that they name is the VAE's own then.
     """
     if padding is None:
-        return settle(identified)
+        return resolve(identified)
     named = padded(identified, padding)  # refuses one that there is not, before anything is measured
-    told = settle(identified, measure=False)
+    told = resolve(identified, measure=False)
     network = Network()
-    borders = borders_of(told, network) if padding_is_open(told) else None
-    unclear = padding_is_open(told) and (borders is None or borders.verdict not in PADDINGS)
-    return settle(named if unclear else identified, network=network)
+    borders = cached_padding_probe(told, network) if padding_is_unresolved(told) else None
+    unclear = padding_is_unresolved(told) and (borders is None or borders.verdict not in PADDINGS)
+    return resolve(named if unclear else identified, network=network)
 
 
 def rounds(old: torch.dtype, new: torch.dtype) -> bool:
@@ -148,8 +148,8 @@ def rounds(old: torch.dtype, new: torch.dtype) -> bool:
     return after.eps > before.eps or after.max < before.max
 
 
-def write_successor(
-    parent: Parent,
+def write_finetuned(
+    parent: BaseModel,
     vae: VAE,
     kept: Collection[str],
     folder: Path,
@@ -178,7 +178,7 @@ def write_successor(
     changed = [
         key
         for key, piece in source.tensors.items()
-        if key in kept and key not in OUTSIDE_NETS and not same_numbers(piece, now[key])
+        if key in kept and key not in OUTSIDE_NETS and not same_values(piece, now[key])
     ]
     if changed:
         raise changed_error(changed)
@@ -187,13 +187,13 @@ def write_successor(
         for key, piece in source.tensors.items()
     }
     weights = replace(source, tensors=tensors, notes=notes, padding_known=True)
-    with whole_group(folder) as staging:
+    with atomic_group(folder) as staging:
         names = write_files(parent, weights, staging)
-        prove_kept(source, staging, kept)
+        verify_frozen(source, staging, kept)
     return [folder / name for name in names]
 
 
-def same_numbers(piece: Piece, now: Tensor) -> bool:
+def same_values(piece: Piece, now: Tensor) -> bool:
     """Whether a tensor in memory, rounded as in the file, is the tensor of the file, bit for bit."""
     return same_bits(piece.tensor(), now.to(piece.dtype))
 
@@ -210,7 +210,7 @@ def trained(piece: Piece, now: Tensor) -> Piece:
     return Piece(piece.name, piece.shape, piece.dtype, lambda: now.reshape(piece.shape), stored=now.dtype)
 
 
-def write_files(parent: Parent, weights: Weights, staging: Path) -> list[str]:
+def write_files(parent: BaseModel, weights: StoredWeights, staging: Path) -> list[str]:
     """Write into a folder for the time being; tell the names of the files."""
     if parent.layout == TINY:
         inside = staging / parent.stem
@@ -231,7 +231,7 @@ def write_files(parent: Parent, weights: Weights, staging: Path) -> list[str]:
     return names
 
 
-def prove_kept(source: Weights, staging: Path, kept: Collection[str]) -> None:
+def verify_frozen(source: StoredWeights, staging: Path, kept: Collection[str]) -> None:
     """Read the files that were written, and compare what was to be kept with the source, bit for bit.
 
     Raises:
@@ -256,7 +256,7 @@ def changed_error(keys: Sequence[str]) -> WrongTensors:
     )
 
 
-def kept_names(vae: VAE, frozen: Sequence[str]) -> frozenset[str]:
+def frozen_names(vae: VAE, frozen: Sequence[str]) -> frozenset[str]:
     """The native keys of all tensors of these modules."""
     return frozenset(key for key in vae.state_dict() if any(key.startswith(f"{name}.") for name in frozen))
 

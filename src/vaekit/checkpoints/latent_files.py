@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.atomic import whole_file
-from vaekit.catalog.entries import kinds_of_latents
+from vaekit.atomic import atomic_file
+from vaekit.catalog.entries import latent_spaces_with
 from vaekit.checkpoints.save import family_and_config, write_tensors
 from vaekit.distributions import DiagonalGaussian, Point, Posterior
-from vaekit.errors import BadCheckpoint, BadLatent, LatentMismatch, NotFound, legible
+from vaekit.errors import BadCheckpoint, BadLatent, LatentMismatch, NotFound, printable
 from vaekit.formats.open import open_tensors
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.identification.metadata import NORMALIZATION, normalization_text, read_normalization
@@ -31,12 +31,12 @@ from vaekit.vae import VAE
 VERSION = "2"
 READABLE = ("1", VERSION)
 """Version 1 has the normalization under the key that `metadata.read_normalization` knows as the old one."""
-ENDING = ".latent.safetensors"
+SUFFIX = ".latent.safetensors"
 FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class LatentSpace:
+class LatentOrigin:
     """The facts that make latents readable: which VAE made them, and what they look like."""
 
     fingerprint: str
@@ -48,7 +48,7 @@ class LatentSpace:
     @property
     def owners(self) -> str:
         """Whose latents these may be, by family, channels and normalization; empty where nobody's are like them."""
-        fitting = kinds_of_latents(self.channels, self.family, self.normalization)
+        fitting = latent_spaces_with(self.channels, self.family, self.normalization)
         return " or ".join(kind.name for kind in fitting)
 
     def __str__(self) -> str:
@@ -63,15 +63,15 @@ class LatentFile:
     """One picture's posterior over raw latents, and where it came from."""
 
     posterior: Posterior
-    space: LatentSpace
+    space: LatentOrigin
     height: int
     width: int
 
 
-def space_of(vae: VAE) -> LatentSpace:
+def origin_of(vae: VAE) -> LatentOrigin:
     """The latent space of a VAE. Hashes the weights: ask once for many pictures."""
     family, config = family_and_config(vae)
-    return LatentSpace(fingerprint(vae), family.name, config.latent_channels, config.factor, vae.normalization)
+    return LatentOrigin(fingerprint(vae), family.name, config.latent_channels, config.factor, vae.normalization)
 
 
 def save_latent(path: Path, latent: LatentFile) -> None:
@@ -92,7 +92,7 @@ def save_latent(path: Path, latent: LatentFile) -> None:
         "vaekit.size": json.dumps([latent.height, latent.width]),
         NORMALIZATION: normalization_text(space.normalization),
     }
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         plain = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}
         write_tensors(plain, temporary, metadata, path)
 
@@ -126,9 +126,9 @@ def find_latents(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        inside = sorted(path.glob(f"*{ENDING}")) if path.is_dir() else [path]
+        inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
         if not inside:
-            raise NotFound(f"The folder {path} holds no latent files (*{ENDING}).", "", "Name the files themselves.")
+            raise NotFound(f"The folder {path} holds no latent files (*{SUFFIX}).", "", "Name the files themselves.")
         found += inside
     return found
 
@@ -136,7 +136,11 @@ def find_latents(paths: Sequence[Path]) -> list[Path]:
 def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
     mean, log_variance = tensors["mean"], tensors.get("log_variance")
     numbers = [tensor for tensor in (mean, log_variance) if tensor is not None]
-    if mean.dim() != 4 or mean.shape[0] != 1 or not all(are_sound(tensor, mean.shape) for tensor in numbers):
+    if (
+        mean.dim() != 4
+        or mean.shape[0] != 1
+        or not all(all_finite_and_shaped(tensor, mean.shape) for tensor in numbers)
+    ):
         raise BadLatent(
             f"The latents in {path} have shape {list(mean.shape)} and dtype {mean.dtype}, or are not finite.",
             "Expected finite numbers of shape (1, channels, rows, columns).",
@@ -145,22 +149,22 @@ def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
     return Point(mean) if log_variance is None else DiagonalGaussian(mean, log_variance)
 
 
-def are_sound(tensor: Tensor, shape: torch.Size) -> bool:
+def all_finite_and_shaped(tensor: Tensor, shape: torch.Size) -> bool:
     """Whether these are finite numbers, some at least, in the shape that the mean has."""
     floating = tensor.is_floating_point() and tensor.numel() > 0
     return tensor.shape == shape and floating and bool(tensor.isfinite().all())
 
 
-def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[LatentSpace, int, int]:
+def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[LatentOrigin, int, int]:
     try:
         factor = int(metadata["vaekit.factor"])
         height, width = map(operator.index, json.loads(metadata["vaekit.size"]))
-        maker, family = metadata["vaekit.fingerprint"], legible(metadata["vaekit.family"])
+        maker, family = metadata["vaekit.fingerprint"], printable(metadata["vaekit.family"])
         if not FINGERPRINT.fullmatch(maker):
-            raise ValueError(f"its fingerprint is {legible(maker)!r}")
+            raise ValueError(f"its fingerprint is {printable(maker)!r}")
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise BadLatent(
-            f"{path} does not say which VAE made it ({legible(f'{type(error).__name__}: {error}')}).",
+            f"{path} does not say which VAE made it ({printable(f'{type(error).__name__}: {error}')}).",
             "Expected the metadata that `vaekit encode` writes.",
             "Encode the picture again with `vaekit encode`.",
         ) from error
@@ -173,10 +177,10 @@ def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[L
     normalization = read_normalization(metadata)
     channels = mean.shape[1]
     known = normalization if normalization is not None and normalization.fits(channels) else None
-    return LatentSpace(maker, family, channels, factor, known), height, width
+    return LatentOrigin(maker, family, channels, factor, known), height, width
 
 
-def check_readable(path: Path, made_by: LatentSpace, given: LatentSpace) -> str | None:
+def check_readable(path: Path, made_by: LatentOrigin, given: LatentOrigin) -> str | None:
     """Whether a VAE can read latents that another made: same weights, or same channels, factor and normalization.
 
     Returns:
@@ -195,7 +199,7 @@ def check_readable(path: Path, made_by: LatentSpace, given: LatentSpace) -> str 
         )
         if theirs != ours
     ]
-    if not may_agree(made_by.normalization, given.normalization):
+    if not may_be_compatible(made_by.normalization, given.normalization):
         differing.append("different normalizations")
     if differing:
         raise LatentMismatch(
@@ -208,7 +212,7 @@ def check_readable(path: Path, made_by: LatentSpace, given: LatentSpace) -> str 
     return None
 
 
-def may_agree(theirs: LatentNormalization | None, ours: LatentNormalization | None) -> bool:
+def may_be_compatible(theirs: LatentNormalization | None, ours: LatentNormalization | None) -> bool:
     """Whether two normalizations are equal up to rounding, as far as both are known."""
     if theirs is None or ours is None:
         return True

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from vaekit.identification.build import Network
 from vaekit.identification.identify import identify
-from vaekit.identification.resolve import settle
-from vaekit.library.names import located
+from vaekit.identification.resolve import resolve
+from vaekit.library.names import locate_vae
 from vaekit.vae import VAE
 
 
@@ -37,6 +37,6 @@ def load(
         BadPlan: a padding was asked for that there is not, or that this family does not have.
         BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`.
     """
-    with located(name_or_path, models) as path:
+    with locate_vae(name_or_path, models) as path:
         network = Network()
-        return network.of(settle(identify(path), kind, padding, network=network))
+        return network.of(resolve(identify(path), kind, padding, network=network))

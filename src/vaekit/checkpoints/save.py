@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.atomic import cannot_write, whole_file, whole_folder
-from vaekit.checkpoints.weights import Weights, piece_in_memory, weights_of
+from vaekit.atomic import atomic_file, atomic_folder, cannot_write
+from vaekit.checkpoints.weights import StoredWeights, piece_in_memory, weights_of
 from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
 from vaekit.families import FAMILIES, Config, Family, Layout, family_with, layout_of
 from vaekit.formats.nested_weights import METADATA
@@ -43,7 +43,7 @@ def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
     write(weights_of(vae, family, config), Path(path), layout)
 
 
-def write(weights: Weights, path: Path, layout: str, progress: Progress | None = None) -> None:
+def write(weights: StoredWeights, path: Path, layout: str, progress: Progress | None = None) -> None:
     """Write the weights of a VAE, tensor by tensor; see `save`."""
     if layout not in LAYOUT_NAMES:
         raise ValueError(f"layout {layout!r} is none of {', '.join(LAYOUT_NAMES)}")
@@ -90,7 +90,7 @@ def required_layout(name: str, family: Family, config: Config) -> Layout:
     return layout
 
 
-def _write_one_file(weights: Weights, path: Path, layout: Layout, progress: Progress | None) -> None:
+def _write_one_file(weights: StoredWeights, path: Path, layout: Layout, progress: Progress | None) -> None:
     if path.suffix not in (*SAFETENSORS_ENDINGS, *TORCH_ENDINGS):
         raise CannotWrite(
             f"The {layout.name} layout is one file, and {path.name} ends in none of "
@@ -100,14 +100,14 @@ def _write_one_file(weights: Weights, path: Path, layout: Layout, progress: Prog
         )
     pieces = weights.pieces(layout)
     metadata = metadata_of(weights)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         if path.suffix in TORCH_ENDINGS:
             write_torch_file(pieces, temporary, metadata, path)
         else:
             write_pieces(pieces, temporary, metadata, path, progress)
 
 
-def metadata_of(weights: Weights) -> dict[str, str]:
+def metadata_of(weights: StoredWeights) -> dict[str, str]:
     """What stands beside the tensors in a file of vaekit's."""
     return describe(weights.family.name, weights.config, weights.normalization, weights.padding_known) | dict(
         weights.notes
@@ -121,7 +121,7 @@ def write_pieces(
     target: Path,
     progress: Progress | None = None,
 ) -> None:
-    """Write one safetensors file inside the block of a `whole_file` or `whole_folder`."""
+    """Write one safetensors file inside the block of a `atomic_file` or `atomic_folder`."""
     ordered = in_order(pieces)
     write_safetensors(temporary, header(ordered, dict(sorted(metadata.items()))), ordered, target, progress)
 
@@ -156,11 +156,11 @@ def alone(tensor: Tensor) -> Tensor:
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
-def _write_diffusers_folder(weights: Weights, path: Path, progress: Progress | None) -> None:
+def _write_diffusers_folder(weights: StoredWeights, path: Path, progress: Progress | None) -> None:
     both_halves(weights.halves, "diffusers")
     settings = weights.family.diffusers(weights.config, weights.normalization)
     pieces = weights.pieces(required_layout("diffusers", weights.family, weights.config))
-    with whole_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         write_pieces(pieces, temporary / DIFFUSERS_WEIGHTS, {"format": "pt", **weights.notes}, path, progress)
         (temporary / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
 
@@ -175,11 +175,11 @@ def both_halves(halves: Sequence[str], layout: str) -> None:
         )
 
 
-def _write_tiny_halves(weights: Weights, path: Path) -> None:
+def _write_tiny_halves(weights: StoredWeights, path: Path) -> None:
     """Two files named after the folder: ComfyUI finds its tiny autoencoders by such names (`taesd_encoder`)."""
     metadata = metadata_of(weights)
     layouts = {half: required_layout(f"tiny-{half}", weights.family, weights.config) for half in weights.halves}
-    with whole_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         for half, layout in layouts.items():
             inside = {key: piece for key, piece in weights.tensors.items() if key.startswith(half + ".")}
             pieces = replace(weights, tensors=inside).pieces(layout)

@@ -17,7 +17,7 @@ from vaekit.vae import VAE
 
 
 @dataclass(frozen=True)
-class Weights:
+class StoredWeights:
     """What is written of a VAE: its tensors in native names and shapes, and what they mean."""
 
     family: Family
@@ -49,15 +49,15 @@ class Weights:
         )
 
 
-def weights_of(vae: VAE, family: Family, config: Config) -> Weights:
+def weights_of(vae: VAE, family: Family, config: Config) -> StoredWeights:
     """The weights of a VAE in memory, and the tensors that tell the normalization where it is of that kind."""
     native = vae.state_dict() | family.beside(config, vae.normalization)
-    return Weights(
+    return StoredWeights(
         family, config, vae.normalization, {key: piece_in_memory(key, tensor) for key, tensor in native.items()}
     )
 
 
-def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Weights:
+def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> StoredWeights:
     """The weights of a VAE in a file, as they are or in another dtype; nothing is read yet.
 
     Statistics that tell the normalization keep their dtype: they are no weights, and every digit of them counts.
@@ -73,7 +73,9 @@ def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Weig
     statistics |= {key: piece_in_memory(key, tensor) for key, tensor in beside.items()}
     in_its_order = {key: pieces[key] for key in shapes}
     known = bool(identified.padding_source)
-    return Weights(identified.family, identified.config, identified.normalization, in_its_order | statistics, known)
+    return StoredWeights(
+        identified.family, identified.config, identified.normalization, in_its_order | statistics, known
+    )
 
 
 def native_shapes(identified: Identified) -> dict[str, tuple[int, ...]]:

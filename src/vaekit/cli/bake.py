@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import bytes_moved, print_facts, print_json, say
+from vaekit.cli.output import bytes_moved, log, print_facts, print_json
 
 
 def bake(
@@ -44,4 +44,4 @@ def bake(
     }
     print_facts("baked", facts)
     for note in done.notes:
-        say(f"vaekit: {note}")
+        log(f"vaekit: {note}")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import counting, print_json, print_table, say, working
+from vaekit.cli.output import log, print_json, print_table, progress_bar, spinner
 
 if TYPE_CHECKING:
-    from vaekit.comparison.candidates import Contender
-    from vaekit.comparison.compare import Source
+    from vaekit.comparison.candidates import Candidate
+    from vaekit.comparison.compare import ImageSource
     from vaekit.comparison.fit_correction import Fitting
-    from vaekit.comparison.records import JudgedSet, Report
+    from vaekit.comparison.records import MeasuredCandidate, Report
     from vaekit.runtime.plan import Plan
 
 CARD_SIZE = (384, 512)
@@ -94,7 +94,7 @@ def compare(
     check_correction(fit_correction, correct, bool(images or folder), decode_with, originals)
     plan = Plan(device=device, dtype=dtype, memory=memory, backend=backend)
     fits: list[Fitting] = []
-    with working("looking at the VAEs"):
+    with spinner("looking at the VAEs"):
         perceptual, absent = distances(lpips, vgg)
         if originals is not None:
             contenders = tools(reconstructions or [])
@@ -119,10 +119,10 @@ def compare(
         "versions": versions(),
         "command": " ".join(Path(word).name if "/" in word else word for word in sys.argv[1:]),
     }
-    with counting("pictures") as progress:
+    with progress_bar("pictures") as progress:
         found = run(sources, contenders, perceptual, protocol, show, progress)
     fitted = [each.finish(versions(), models) for each in fits]
-    with working("writing the page"):
+    with spinner("writing the page"):
         beside = write_report(found.report, found.shown, out)
     if as_json:
         told = {"fitted": [one.as_json() for one in fitted]} if fit_correction else {}
@@ -131,10 +131,10 @@ def compare(
         return
     tell(found.report)
     for one in fitted:
-        say(one.words)
+        log(one.words)
     for reason in absent.values():
-        say(f"vaekit: {reason}")
-    say(f"Written to {out}, numbers in {beside.name}")
+        log(f"vaekit: {reason}")
+    log(f"Written to {out}, numbers in {beside.name}")
 
 
 def check_use(
@@ -179,72 +179,72 @@ def check_correction(
         raise typer.BadParameter("--fit-correction needs pictures: colours of cards are not those of photographs")
 
 
-def fittings(contenders: Sequence["Contender"], names: Sequence[str], pictures: int, seed: int) -> list["Fitting"]:
+def fittings(contenders: Sequence["Candidate"], names: Sequence[str], pictures: int, seed: int) -> list["Fitting"]:
     """A fit for each VAE, which learns while they are compared."""
-    from vaekit.comparison.candidates import VaeContender
+    from vaekit.comparison.candidates import VAECandidate
     from vaekit.comparison.fit_correction import Fitting, too_few
     from vaekit.domains.images.correction_fit import FEWEST
 
     if pictures < FEWEST:
         raise too_few(pictures)
     pairs = zip(contenders, names, strict=True)
-    return [Fitting(each, name, seed) for each, name in pairs if isinstance(each, VaeContender)]
+    return [Fitting(each, name, seed) for each, name in pairs if isinstance(each, VAECandidate)]
 
 
 def with_corrected(
-    contenders: Sequence["Contender"], names: Sequence[str], models: Sequence[Path] | None
-) -> list["Contender"]:
+    contenders: Sequence["Candidate"], names: Sequence[str], models: Sequence[Path] | None
+) -> list["Candidate"]:
     """The VAEs, and after each that has a correction, the VAE with it.
 
     Raises:
         NotFound: none has one.
     """
-    from vaekit.comparison.candidates import CorrectedContender, VaeContender
+    from vaekit.comparison.candidates import CorrectedCandidate, VAECandidate
     from vaekit.domains.images.correction_files import correction_of, find_correction
 
-    made: list[Contender] = []
+    made: list[Candidate] = []
     for each, name in zip(contenders, names, strict=True):
         made.append(each)
-        saved = find_correction(name, each.encoder.vae, models) if isinstance(each, VaeContender) else None
-        if isinstance(each, VaeContender) and saved is not None:
-            made.append(CorrectedContender(each, saved))
+        saved = find_correction(name, each.encoder.vae, models) if isinstance(each, VAECandidate) else None
+        if isinstance(each, VAECandidate) and saved is not None:
+            made.append(CorrectedCandidate(each, saved))
     first = contenders[0]
-    if len(made) == len(contenders) and isinstance(first, VaeContender):
+    if len(made) == len(contenders) and isinstance(first, VAECandidate):
         correction_of(names[0], first.encoder.vae, models)  # says how one is made
     return made
 
 
 def vaes(
     names: Sequence[str], decoders: Sequence[str], plan: "Plan", padding: str | None, models: Sequence[Path] | None
-) -> list["Contender"]:
+) -> list["Candidate"]:
     """An engine for each VAE; or one that encodes, and others that decode."""
     from vaekit.checkpoints.load import load
-    from vaekit.comparison.candidates import VaeContender, check_shared
+    from vaekit.comparison.candidates import VAECandidate, check_shared
     from vaekit.runtime.engine import Engine
 
     called = distinct([*(decoders or names)])
     if not decoders:
         return [
-            VaeContender(shown, Engine(load(name, padding=padding, models=models), plan))
+            VAECandidate(shown, Engine(load(name, padding=padding, models=models), plan))
             for shown, name in zip(called, names, strict=True)
         ]
     encoder = Engine(load(names[0], padding=padding, models=models), plan)
-    made: list[Contender] = []
+    made: list[Candidate] = []
     for shown, name in zip(called, decoders, strict=True):
         decoder = load(name, padding=padding, models=models)
         check_shared(encoder.vae, decoder, name)
-        made.append(VaeContender(shown, encoder, Engine(decoder, plan)))
+        made.append(VAECandidate(shown, encoder, Engine(decoder, plan)))
     return made
 
 
-def tools(folders: Sequence[Path]) -> list["Contender"]:
+def tools(folders: Sequence[Path]) -> list["Candidate"]:
     """The folders that other tools filled."""
-    from vaekit.comparison.candidates import FolderContender, by_stem
-    from vaekit.domains.images.read import find_pictures
+    from vaekit.comparison.candidates import FolderCandidate, by_stem
+    from vaekit.domains.images.read import find_images
 
     names = distinct([str(folder) for folder in folders])
     return [
-        FolderContender(name, by_stem(folder, find_pictures([folder])))
+        FolderCandidate(name, by_stem(folder, find_images([folder])))
         for name, folder in zip(names, folders, strict=True)
     ]
 
@@ -258,42 +258,42 @@ def distinct(names: Sequence[str]) -> list[str]:
     return [f"{name} ({number})" for number, name in enumerate(names, start=1)]
 
 
-def pictures_of(given: Sequence[Path], limit: int | None, seed: int) -> list["Source"]:
+def pictures_of(given: Sequence[Path], limit: int | None, seed: int) -> list["ImageSource"]:
     """The pictures to compare on; a sample that the seed draws, in the order of their names, where there are more."""
-    from vaekit.comparison.compare import Source
-    from vaekit.domains.images.read import find_pictures, read_picture
+    from vaekit.comparison.compare import ImageSource
+    from vaekit.domains.images.read import find_images, read_image
     from vaekit.evaluation.protocol import chosen_names
 
     found: dict[str, Path] = {}
     for place in given:
-        for path in find_pictures([place]):
+        for path in find_images([place]):
             name = path.relative_to(place).as_posix() if place.is_dir() else path.name
             found[name if name not in found else str(path)] = path
     names = chosen_names(list(found), limit, seed)
-    return [Source(name, lambda path=found[name]: read_picture(path)) for name in names]  # type: ignore[misc]
+    return [ImageSource(name, lambda path=found[name]: read_image(path)) for name in names]  # type: ignore[misc]
 
 
-def built_in(contenders: Sequence["Contender"]) -> list["Source"]:
+def built_in(contenders: Sequence["Candidate"]) -> list["ImageSource"]:
     """The cards, in a size that all VAEs take, if there is one."""
-    from vaekit.comparison.candidates import VaeContender
-    from vaekit.comparison.compare import Source
-    from vaekit.domains.images.read import Picture
+    from vaekit.comparison.candidates import VAECandidate
+    from vaekit.comparison.compare import ImageSource
+    from vaekit.domains.images.read import LoadedImage
     from vaekit.metrics.image.levels import as_saved
     from vaekit.testcards.cards import cards
 
-    sides = [each.picture_size for each in contenders if isinstance(each, VaeContender)]
+    sides = [each.picture_size for each in contenders if isinstance(each, VAECandidate)]
     size = next(((side, side) for side in sides if side is not None), CARD_SIZE)
     return [
-        Source(card.name, lambda card=card: Picture(as_saved(card.draw(size))))  # type: ignore[misc]
+        ImageSource(card.name, lambda card=card: LoadedImage(as_saved(card.draw(size))))  # type: ignore[misc]
         for card in cards()
     ]
 
 
 def distances(told: Path | None, vgg: bool) -> tuple[dict[str, Any], dict[str, str]]:
     """The perceptual distances that can be measured, and why others cannot."""
-    from vaekit.pretrained.lpips_weights import perceptual_at_hand
+    from vaekit.pretrained.lpips_weights import available_lpips
 
-    at_hand = perceptual_at_hand(told)
+    at_hand = available_lpips(told)
     wanted = ("alex", "vgg") if vgg else ("alex",)
     found = {name: one.lpips for name, one in at_hand.found.items() if name in wanted}
     return found, {f"lpips_{name}": reason for name, reason in at_hand.absent.items() if name in wanted}
@@ -306,7 +306,7 @@ def versions() -> dict[str, str]:
     return of(("torch", "numpy", "pillow", "ncnn"))
 
 
-def summary(judged: "JudgedSet") -> Mapping[str, Any]:
+def summary(judged: "MeasuredCandidate") -> Mapping[str, Any]:
     """What a program wants to know at once."""
     return {
         "name": judged.name,
@@ -329,9 +329,9 @@ def tell(report: "Report") -> None:
     title = f"{len(report.sets[0].pictures)} pictures"
     print_table(title, ("rank", "VAE", *(key.title for key in keys), "defects"), rows, left=2)
     for judged in report.sets:
-        say(f"{judged.name}: {' '.join(judged.verdict)}")
-        say(f"  {judged.reason}")
+        log(f"{judged.name}: {' '.join(judged.verdict)}")
+        log(f"  {judged.reason}")
         for note in judged.about.get("notes", ()):
-            say(f"vaekit: {judged.name}: {note}")
+            log(f"vaekit: {judged.name}: {note}")
     for one in report.skipped:
-        say(f"vaekit: left out {one.name}: {one.reason}")
+        log(f"vaekit: left out {one.name}: {one.reason}")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import each, print_json, print_table, say, working
+from vaekit.cli.output import log, print_json, print_table, run_all, spinner
 from vaekit.cli.output_paths import targets
 
 
@@ -31,26 +31,26 @@ def decode(
     Pictures have their original size. The VAE must be the one that made the latents, or share its channels, factor
     and normalization.
     """
-    from vaekit.checkpoints.latent_files import LatentFile, check_readable, find_latents, load_latent, space_of
+    from vaekit.checkpoints.latent_files import LatentFile, check_readable, find_latents, load_latent, origin_of
     from vaekit.checkpoints.load import load
     from vaekit.domains.images.channels import as_rgb
     from vaekit.domains.images.correction_files import correction_of
-    from vaekit.domains.images.write import write_picture
-    from vaekit.pipeline import Steps
+    from vaekit.domains.images.write import write_image
+    from vaekit.pipeline import Stages
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
     from vaekit.shapes import Images
 
     named = targets(find_latents(latents), out, ".png")
-    with working("looking at the VAE"):
+    with spinner("looking at the VAE"):
         loaded = load(vae, padding=padding, models=models)
         correction = correction_of(vae, loaded, models) if correct else None
-    engine, space = Engine(loaded, Plan(device=device, dtype=dtype, memory=memory, backend=backend)), space_of(loaded)
+    engine, space = Engine(loaded, Plan(device=device, dtype=dtype, memory=memory, backend=backend)), origin_of(loaded)
 
     def run(path: Path, latent: LatentFile) -> tuple[Images, dict[str, Any]]:
         caution = check_readable(path, latent.space, space)
         if caution:
-            say(f"vaekit: {caution}")
+            log(f"vaekit: {caution}")
         pixels = as_rgb(engine.decode(latent.posterior.mean, (latent.height, latent.width)))
         if correction is not None:
             pixels = correction.correction.apply(pixels)
@@ -59,11 +59,11 @@ def decode(
 
     def write(path: Path, decoded: tuple[Images, dict[str, Any]]) -> dict[str, Any]:
         pixels, facts = decoded
-        write_picture(named[path], pixels)
+        write_image(named[path], pixels)
         return facts
 
-    steps = Steps(load_latent, run, write, lambda latent: latent.height * latent.width)
-    done, failures = each(list(named), steps)
+    steps = Stages(load_latent, run, write, lambda latent: latent.height * latent.width)
+    done, failures = run_all(list(named), steps)
     if as_json:
         told = {"correction": correction.as_json()} if correction is not None else {}
         failed = [vars(failure) for failure in failures]
@@ -72,7 +72,7 @@ def decode(
         rows = [[Path(one["output"]).name, f"{one['width']}x{one['height']}"] for one in done]
         print_table(f"{vae}: decoded", ("picture", "size"), rows)
         if correction is not None:
-            say(f"{vae}: {correction.about}")
-        say(f"Written to {out}")
+            log(f"{vae}: {correction.about}")
+        log(f"Written to {out}")
     if failures:
         raise typer.Exit(1)

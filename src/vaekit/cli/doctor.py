@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import Failure, console, counting, print_json, say, working
+from vaekit.cli.output import Failure, console, log, print_json, progress_bar, spinner
 from vaekit.errors import VaekitError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vaekit.catalog.entries import Card
+    from vaekit.catalog.entries import CatalogEntry
     from vaekit.doctor.findings import Finding
     from vaekit.nets.config import ImageConfig
     from vaekit.vae import VAE
@@ -44,11 +44,11 @@ def doctor(
     from vaekit.doctor.findings import worst
     from vaekit.runtime.engine import image_config
 
-    with working("looking at the VAE"):
+    with spinner("looking at the VAE"):
         network, card = loaded(vae, models, padding)
     pictures, failures = read(images, image_config(network), most) if images else (None, [])
     findings = []
-    with counting("checks") as progress:
+    with progress_bar("checks") as progress:
         progress(0, len(CHECKS))
         for finding in examine(network, pictures, card):
             findings.append(finding)
@@ -65,17 +65,17 @@ def doctor(
         raise typer.Exit(1)
 
 
-def loaded(name: str, models: list[Path] | None, padding: str | None) -> "tuple[VAE, Card | None]":
+def loaded(name: str, models: list[Path] | None, padding: str | None) -> "tuple[VAE, CatalogEntry | None]":
     """The VAE, and the card of its very weights where it has one."""
     from vaekit.identification.build import Network
     from vaekit.identification.identify import identify
-    from vaekit.identification.resolve import recognise_file, settle
-    from vaekit.library.names import located
+    from vaekit.identification.resolve import match_file, resolve
+    from vaekit.library.names import locate_vae
 
-    with located(name, models) as path:
+    with locate_vae(name, models) as path:
         network = Network()
-        identified = settle(identify(path), padding=padding, network=network)
-        return network.of(identified), recognise_file(identified).card
+        identified = resolve(identify(path), padding=padding, network=network)
+        return network.of(identified), match_file(identified).card
 
 
 def read(images: list[Path], config: "ImageConfig", most: int) -> "tuple[Tensor | None, list[Failure]]":
@@ -84,17 +84,17 @@ def read(images: list[Path], config: "ImageConfig", most: int) -> "tuple[Tensor 
 
     from vaekit.doctor.observe import picture_side
     from vaekit.domains.images.preparation import square
-    from vaekit.domains.images.read import find_pictures, read_picture
+    from vaekit.domains.images.read import find_images, read_image
 
-    found = list(find_pictures(images))
+    found = list(find_images(images))
     chosen = [found[i * len(found) // min(most, len(found))] for i in range(min(most, len(found)))]
     pictures, failures = [], []
     for path in chosen:
         try:
-            pictures.append(square(read_picture(path).pixels, picture_side(config)))
+            pictures.append(square(read_image(path).pixels, picture_side(config)))
         except VaekitError as error:
             failures.append(Failure(str(path), str(error)))
-            say(f"vaekit: {error}")
+            log(f"vaekit: {error}")
     return torch.cat(pictures) if pictures else None, failures
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import each, print_json, print_table, say, say_notes, working
+from vaekit.cli.output import log, log_notes, print_json, print_table, run_all, spinner
 from vaekit.cli.output_paths import targets
 
 
@@ -27,26 +27,26 @@ def encode(
     A latent file is safetensors with the mean and log-variance of the raw latents, the fingerprint and normalization
     of the VAE that made them, and the size of the picture. Transparency is not kept: latents hold colours only.
     """
-    from vaekit.checkpoints.latent_files import ENDING, LatentFile, save_latent, space_of
+    from vaekit.checkpoints.latent_files import SUFFIX, LatentFile, origin_of, save_latent
     from vaekit.checkpoints.load import load
     from vaekit.distributions import Posterior
     from vaekit.domains.images.channels import for_vae
-    from vaekit.domains.images.read import Picture, find_pictures, read_picture
+    from vaekit.domains.images.read import LoadedImage, find_images, read_image
     from vaekit.domains.images.roundtrip import pixel_count
-    from vaekit.pipeline import Steps
+    from vaekit.pipeline import Stages
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
 
-    named = targets(find_pictures(images), out, ENDING)
-    with working("looking at the VAE"):
+    named = targets(find_images(images), out, SUFFIX)
+    with spinner("looking at the VAE"):
         loaded = load(vae, padding=padding, models=models)
-    engine, space = Engine(loaded, Plan(device=device, dtype=dtype, memory=memory, backend=backend)), space_of(loaded)
+    engine, space = Engine(loaded, Plan(device=device, dtype=dtype, memory=memory, backend=backend)), origin_of(loaded)
 
-    def run(_: Path, picture: Picture) -> tuple[Picture, Posterior, tuple[str, ...]]:
+    def run(_: Path, picture: LoadedImage) -> tuple[LoadedImage, Posterior, tuple[str, ...]]:
         pixels, notes = for_vae(picture, engine.config.image_channels)
         return picture, engine.encode(pixels), notes
 
-    def write(path: Path, encoded: tuple[Picture, Posterior, tuple[str, ...]]) -> dict[str, Any]:
+    def write(path: Path, encoded: tuple[LoadedImage, Posterior, tuple[str, ...]]) -> dict[str, Any]:
         picture, posterior, notes = encoded
         save_latent(named[path], LatentFile(posterior, space, picture.height, picture.width))
         mean = posterior.mode
@@ -61,7 +61,7 @@ def encode(
             "notes": [*notes, *(["transparency left out"] if picture.alpha is not None else [])],
         }
 
-    done, failures = each(list(named), Steps(read_picture, run, write, pixel_count))
+    done, failures = run_all(list(named), Stages(read_image, run, write, pixel_count))
     if as_json:
         result = {"vae": vae, "fingerprint": space.fingerprint, "latents": done}
         print_json(result | {"failures": [vars(failure) for failure in failures]})
@@ -78,7 +78,7 @@ def encode(
         ]
         print_table(f"{vae}: raw latents", ("file", "picture", "latent", "mean", "std"), rows)
         for one in done:
-            say_notes(one["picture"], one["notes"])
-        say(f"Written to {out}")
+            log_notes(one["picture"], one["notes"])
+        log(f"Written to {out}")
     if failures:
         raise typer.Exit(1)

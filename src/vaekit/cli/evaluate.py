@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import counting, print_json, print_table, say, working
+from vaekit.cli.output import log, print_json, print_table, progress_bar, spinner
 
 if TYPE_CHECKING:
     from vaekit.evaluation.evaluate import Evaluation
@@ -74,24 +74,26 @@ def evaluate(
     and --out tell: whoever repeats it gets the same numbers. Pictures that cannot be read are listed and left out. With
     fewer than 2,048 pictures rKID takes the place of rFID, which would tell their number. See docs/evaluation.md.
     """
-    from vaekit.domains.images.evaluate import Wishes, evaluate_pictures, size_for
+    from vaekit.domains.images.evaluate import EvaluateOptions, evaluate_images, size_for
 
     side = parsed_size(size)
-    with working("looking at the VAE"):
+    with spinner("looking at the VAE"):
         engine = engine_for(vae, models, padding, device, dtype, memory, backend, batch)
-    wishes = Wishes(size_for(engine.vae, side, size is not None), sample, limit, seed, batch, nll, features, lpips)
-    with counting("pictures") as progress:
-        found = evaluate_pictures(engine, data, wishes, out, progress)
+    wishes = EvaluateOptions(
+        size_for(engine.vae, side, size is not None), sample, limit, seed, batch, nll, features, lpips
+    )
+    with progress_bar("pictures") as progress:
+        found = evaluate_images(engine, data, wishes, out, progress)
     for item in found.skipped:
-        say(f"vaekit: skipped {item.name}: {item.error}")
+        log(f"vaekit: skipped {item.name}: {item.error}")
     for warning in (*found.warnings, *engine.notes):
-        say(f"vaekit: {warning}")
+        log(f"vaekit: {warning}")
     if as_json:
         print_json({"vae": vae, **found.as_json()})
         return
     show(vae, found)
     if out is not None:
-        say(f"Written to {out}")
+        log(f"Written to {out}")
 
 
 def parsed_size(text: str | None) -> int | None:
@@ -133,7 +135,7 @@ def show(vae: str, found: "Evaluation") -> None:
     protocol = found.protocol
     print_table(f"{vae}: {found.measured} pictures", COLUMNS, [row(result) for result in found.results], left=2)
     crop = protocol.preparation["crop"] or "the whole picture"
-    say(f"Of each, {crop}; {protocol.run['dtype']}; decoded from the posterior's {protocol.latents}.")
+    log(f"Of each, {crop}; {protocol.run['dtype']}; decoded from the posterior's {protocol.latents}.")
     say_missing(found)
 
 
@@ -146,7 +148,7 @@ def say_missing(found: "Evaluation") -> None:
             continue
         missing.setdefault(reason, []).append(name)
     for reason, names in missing.items():
-        say(f"Not measured: {', '.join(names)}. {reason}")
+        log(f"Not measured: {', '.join(names)}. {reason}")
 
 
 def row(result: "Result") -> list[str]:

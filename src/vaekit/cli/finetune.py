@@ -7,8 +7,8 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.compare import distances, pictures_of, tell, versions
-from vaekit.cli.output import counting, print_json, say, working
-from vaekit.cli.run_control import stoppable, watched
+from vaekit.cli.output import log, print_json, progress_bar, spinner
+from vaekit.cli.run_control import stop_on_signal, training_progress
 
 if TYPE_CHECKING:
     from vaekit.comparison.records import Report
@@ -77,36 +77,36 @@ def finetune(
     puts it on the Hub.
     """
     from vaekit.checkpoints.convert import storage_dtype
-    from vaekit.checkpoints.finetuned_writer import parent_at
-    from vaekit.domains.images.finetune import Wishes, prepared_finetuning
-    from vaekit.library.names import located
+    from vaekit.checkpoints.finetuned_writer import base_model_at
+    from vaekit.domains.images.finetune import FinetuneOptions, prepare_finetuning
+    from vaekit.library.names import locate_vae
     from vaekit.runtime.plan import Plan
     from vaekit.training.recipe import recipe as find_recipe
-    from vaekit.training.run import carry_out
+    from vaekit.training.run import run_training
 
     told = [*(changes or []), *([f"schedule.samples={samples}"] if samples else [])]
-    wishes = Wishes(whole, storage_dtype(dtype) if dtype else None, lpips, Plan(device=device).torch_device)
-    with located(vae, models) as path:
-        with working("looking at VAE and pictures"):
-            parent = parent_at(path, vae, padding)
-            tuning = prepared_finetuning(find_recipe(recipe, told), parent, data, out, seed, wishes, say)
-        with stoppable() as stop, watched() as (show, _):
-            result = carry_out(tuning.run, show, say, stop)
+    wishes = FinetuneOptions(whole, storage_dtype(dtype) if dtype else None, lpips, Plan(device=device).torch_device)
+    with locate_vae(vae, models) as path:
+        with spinner("looking at VAE and pictures"):
+            parent = base_model_at(path, vae, padding)
+            tuning = prepare_finetuning(find_recipe(recipe, told), parent, data, out, seed, wishes, log)
+        with stop_on_signal() as stop, training_progress() as (show, _):
+            result = run_training(tuning.run, show, log, stop)
         report = before_and_after(tuning, result, device, lpips, title or out.resolve().name, licence)
     if as_json:
         print_json({"run": str(out), "files": files_in(out), "lineage": tuning.lineage(), "metrics": metrics(report)})
         return
     tell(report)
-    say(f"Written to {out}: {', '.join(files_in(out))}, {CARD}, {PAGE}")
+    log(f"Written to {out}: {', '.join(files_in(out))}, {CARD}, {PAGE}")
 
 
 def before_and_after(
     tuning: "Finetuning", result: "VAE", device: str | None, lpips: Path | None, title: str, licence: str
 ) -> "Report":
     """Measure the file that was written against its parent, and write report, card and metadata."""
-    from vaekit.atomic import whole_file
+    from vaekit.atomic import atomic_file
     from vaekit.checkpoints.load import load
-    from vaekit.comparison.candidates import VaeContender
+    from vaekit.comparison.candidates import VAECandidate
     from vaekit.comparison.compare import compare
     from vaekit.domains.images.finetune import write_held_out
     from vaekit.identification.build import build
@@ -119,7 +119,7 @@ def before_and_after(
     folder, plan = tuning.run.folder, Plan(device=device)
     paths = write_held_out(tuning)
     both = {AFTER: load(folder), BEFORE: build(tuning.parent.found)}
-    contenders = [VaeContender(name, Engine(each, plan)) for name, each in both.items()]
+    contenders = [VAECandidate(name, Engine(each, plan)) for name, each in both.items()]
     errors = [ColourErrors(), ColourErrors()]
     for contender, listener in zip(contenders, errors, strict=True):
         contender.listeners.append(listener)
@@ -133,16 +133,16 @@ def before_and_after(
         "not_measured": absent,
         "versions": versions(),
     }
-    with counting("pictures") as progress:
+    with progress_bar("pictures") as progress:
         found = compare(pictures_of([paths[0].parent], None, 0), contenders, perceptual, protocol, SHOWN, progress)
-    with working("writing report and card"):
+    with spinner("writing report and card"):
         shown = list(found.shown)
         write_report(found.report, shown, folder / PAGE)
         files = [each.name for each in tuning.write(result, metrics(found.report))]
         crops = write_crops(shown, folder / PICTURES)
         histogram = write_histogram(errors[1], errors[0], folder / PICTURES / "colour_errors.png")
         text = model_card(about(tuning, title, licence, files), found.report, crops, histogram)
-        with whole_file(folder / CARD) as part:
+        with atomic_file(folder / CARD) as part:
             part.write_text(text, "utf-8")
     return found.report
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import bytes_moved, print_facts, print_json, say
+from vaekit.cli.output import bytes_moved, log, print_facts, print_json
 
 
 def get(
@@ -54,4 +54,4 @@ def get(
     }
     print_facts(f"{gotten.name} {gotten.how}", facts)
     for note in gotten.notes:
-        say(f"vaekit: {note}")
+        log(f"vaekit: {note}")

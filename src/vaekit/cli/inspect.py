@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import print_facts, print_json, working
+from vaekit.cli.output import print_facts, print_json, spinner
 
 CARD_FACTS = ("name", "about", "kind", "licence", "fp16", "data", "training", "measured")
 
@@ -42,9 +42,9 @@ def inspect(
 def look(file: str, models: list[Path] | None, hashed: bool, measured: bool) -> dict[str, Any]:
     """The inspection of a file, by path or by name; one that is cached does not import torch."""
     from vaekit.identification.cached_inspection import cached_inspection
-    from vaekit.library.names import located
+    from vaekit.library.names import locate_vae
 
-    with working("looking"), located(file, models) as path:
+    with spinner("looking"), locate_vae(file, models) as path:
         return cached_inspection(path, hash=hashed, measure=hashed and measured)
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import console, counting, print_facts, print_json, print_table, say, shorten, size_words
+from vaekit.cli.output import console, format_bytes, log, print_facts, print_json, print_table, progress_bar, shorten
 
 if TYPE_CHECKING:
-    from vaekit.catalog.entries import Card
-    from vaekit.library.listing import Collection, Listed
+    from vaekit.catalog.entries import CatalogEntry
+    from vaekit.library.listing import ListedVAE, Listing
 
 HASH_DIGITS = 10
 MOST_OF_KIND = 20
@@ -34,10 +34,10 @@ def list_models(
     fingerprint (the same in every layout and format), and whether they can run in half precision. Then duplicates,
     problems, and files that hold no VAE. A file is looked into once and remembered until its size or time changes.
     """
-    from vaekit.library.listing import collection
+    from vaekit.library.listing import list_vaes
 
-    with counting("looking into files") as progress:
-        found = collection(models, progress)
+    with progress_bar("looking into files") as progress:
+        found = list_vaes(models, progress)
     if as_json:
         print_json(as_facts(found))
         return
@@ -50,26 +50,26 @@ def list_models(
         rows = [known_row(card) for card in found.known]
         print_rows("Known, to be had with `vaekit get NAME`", KNOWN_COLUMNS, rows, gives_way="repository")
     elif found.known:
-        say(f"{len(found.known)} more are known; `vaekit list --known` shows them, `vaekit get NAME` fetches one.")
+        log(f"{len(found.known)} more are known; `vaekit list --known` shows them, `vaekit get NAME` fetches one.")
 
 
-def row(vae: "Listed") -> list[str]:
+def row(vae: "ListedVAE") -> list[str]:
     """One VAE in the table."""
     fp16 = vae.facts["fp16"]
     return [
         vae.name,
         kind_words(vae.facts),
         normalization_short(vae.facts["normalization"]),
-        size_words(vae.bytes),
+        format_bytes(vae.bytes),
         (vae.facts["fingerprint"] or "")[:HASH_DIGITS],
         "?" if fp16 == "unknown" else fp16,
     ]
 
 
-def known_row(card: "Card") -> list[str]:
+def known_row(card: "CatalogEntry") -> list[str]:
     """One VAE that could be fetched."""
     file = card.files[0]
-    size = size_words(file.bytes) if file.bytes else "?"
+    size = format_bytes(file.bytes) if file.bytes else "?"
     return [
         card.name,
         kind_short([card.kind]),
@@ -101,7 +101,7 @@ def normalization_short(normalization: Any) -> str:
     return f"{scale[0]:g}" + (f"; {shift[0]:g}" if shift[0] else "")
 
 
-def notes(vae: "Listed") -> list[str]:
+def notes(vae: "ListedVAE") -> list[str]:
     """What a user should know of one VAE; that the normalization is unknown stands in the table."""
     told = [problem for problem in vae.facts["problems"] if not problem.startswith("The normalization is unknown")]
     same = f"Same weights as {', '.join(vae.duplicates)}."
@@ -129,7 +129,7 @@ def print_under(title: str, lines: list[tuple[str, str]]) -> None:
         console().print()
 
 
-def as_facts(found: "Collection") -> dict[str, Any]:
+def as_facts(found: "Listing") -> dict[str, Any]:
     """All of it for a program."""
     return {
         "folders": found.folders,
@@ -140,7 +140,7 @@ def as_facts(found: "Collection") -> dict[str, Any]:
     }
 
 
-def card_facts(card: "Card") -> dict[str, Any]:
+def card_facts(card: "CatalogEntry") -> dict[str, Any]:
     """One known VAE for a program; its sketches are for vaekit alone."""
     told = {name: value for name, value in vars(card).items() if name not in ("weights", "own_normalization", "files")}
     normalization = None if card.normalization is None else card.normalization.as_json()
@@ -152,7 +152,7 @@ def card_facts(card: "Card") -> dict[str, Any]:
     }
 
 
-def vae_facts(vae: "Listed") -> dict[str, Any]:
+def vae_facts(vae: "ListedVAE") -> dict[str, Any]:
     """One VAE for a program."""
     own = {name: value for name, value in vars(vae).items() if name != "facts"}
     return {**own, **vae.facts}

@@ -25,10 +25,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from vaekit.errors import CannotWriteHere, VaekitError, legible
+from vaekit.errors import CannotWriteHere, VaekitError, printable
 
 if TYPE_CHECKING:
-    from vaekit.pipeline import Steps
+    from vaekit.pipeline import Stages
 
 Result = TypeVar("Result")
 WIDE = 240
@@ -106,39 +106,39 @@ def shorten(text: str, most: int) -> str:
     return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"
 
 
-def size_words(count: int) -> str:
+def format_bytes(count: int) -> str:
     """A number of bytes as a person says it."""
     return decimal(count)
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """One line to stderr."""
     sys.stderr.write(text + "\n")
 
 
-def say_notes(path: Path, notes: Sequence[str]) -> None:
+def log_notes(path: Path, notes: Sequence[str]) -> None:
     """What was done to one file's values, on one line of stderr; nothing where there is nothing to say."""
     if notes:
-        say(f"{path.name}: {'; '.join(notes)}")
+        log(f"{path.name}: {'; '.join(notes)}")
 
 
 def show_error(error: VaekitError, as_json: bool) -> None:
     """Tell a user error in one paragraph; for programs also as an object on stdout."""
-    say(f"vaekit: {error}")
+    log(f"vaekit: {error}")
     if as_json:
         kind = type(error).__name__
         told = {"kind": kind, "found": error.found, "expected": error.expected, "remedy": error.remedy}
         print_json({"error": told})
 
 
-def each(paths: Sequence[Path], steps: "Steps[Path, Any, Any, Result]") -> tuple[list[Result], list[Failure]]:
+def run_all(paths: Sequence[Path], steps: "Stages[Path, Any, Any, Result]") -> tuple[list[Result], list[Failure]]:
     """Do every file, the next being read and the last being written meanwhile; show progress for more than one.
 
     After a user error the others go on, and failures come back beside the results. Where the disk is full, or the
     folder refuses, no others are begun, and this is told once.
     """
-    from vaekit.pipeline import overlapped
-    from vaekit.runtime.threads import one_core_in_new_threads
+    from vaekit.pipeline import run_pipeline
+    from vaekit.runtime.threads import single_threaded_initializer
 
     results: list[Result] = []
     failures: list[Failure] = []
@@ -154,8 +154,8 @@ def each(paths: Sequence[Path], steps: "Steps[Path, Any, Any, Result]") -> tuple
     begun = takewhile(lambda _: not refusals, paths)
     with (
         Progress(*columns, console=Console(stderr=True), disable=len(paths) < 2, transient=True) as progress,
-        one_core_in_new_threads(),
-        closing(overlapped(begun, replace(steps, run=run), VaekitError, ROOM)) as outcomes,
+        single_threaded_initializer(),
+        closing(run_pipeline(begun, replace(steps, run=run), VaekitError, ROOM)) as outcomes,
     ):
         bar = progress.add_task("pictures", total=len(paths))
         for outcome in outcomes:
@@ -170,9 +170,9 @@ def each(paths: Sequence[Path], steps: "Steps[Path, Any, Any, Result]") -> tuple
             else:
                 failures.append(Failure(str(outcome.item), str(outcome.error)))
     for failure in failures:
-        say(f"vaekit: {failure.error}")
+        log(f"vaekit: {failure.error}")
     if left:
-        say(f"vaekit: {len(left)} more were not done.")
+        log(f"vaekit: {len(left)} more were not done.")
     failures += [Failure(str(path), f"{path} was not done: {refusals[0].found}") for path in left]
     return results, failures
 
@@ -188,12 +188,12 @@ def bytes_moved(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     with _shown_while_it_lasts(*columns) as bar:
-        task = bar.add_task(legible(what, 40), total=None, visible=False)
+        task = bar.add_task(printable(what, 40), total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total or None, visible=True)
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show on stderr how many of some things are done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with _shown_while_it_lasts(*columns) as bar:
@@ -208,7 +208,7 @@ def _shown_while_it_lasts(*columns: ProgressColumn) -> Progress:
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
+def spinner(what: str) -> Iterator[None]:
     """Show on stderr that something goes on; nothing where stderr is a file or a pipe."""
     errors = Console(stderr=True)
     if not errors.is_terminal:

@@ -35,6 +35,6 @@ def targets(sources: Sequence[Path], folder: Path, ending: str) -> dict[Path, Pa
 
 def stem(path: Path) -> str:
     """A file's name without its ending; the ending of latent files has two parts."""
-    from vaekit.checkpoints.latent_files import ENDING
+    from vaekit.checkpoints.latent_files import SUFFIX
 
-    return path.name.removesuffix(ENDING) if path.name.endswith(ENDING) else path.stem
+    return path.name.removesuffix(SUFFIX) if path.name.endswith(SUFFIX) else path.stem

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import print_facts, print_json, say, size_words
+from vaekit.cli.output import format_bytes, log, print_facts, print_json
 
 
 def push(
@@ -33,12 +33,12 @@ def push(
     """
     from vaekit.library.upload import push as send
 
-    pushed = send(run, repo, private, also or [], dry, say)
+    pushed = send(run, repo, private, also or [], dry, log)
     if as_json:
         print_json(dataclasses.asdict(pushed))
         return
     facts = [("repository", pushed.address), *(("file", name) for name in pushed.files)]
-    facts += [("size", size_words(pushed.bytes)), *([("commit", pushed.commit)] if pushed.commit else [])]
+    facts += [("size", format_bytes(pushed.bytes)), *([("commit", pushed.commit)] if pushed.commit else [])]
     print_facts("would be sent" if dry else "sent", facts)
     if not dry:
-        say(f"Others get it with: vaekit get {pushed.repo}")
+        log(f"Others get it with: vaekit get {pushed.repo}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import each, print_json, print_table, say, say_notes, size_words, working
+from vaekit.cli.output import format_bytes, log, log_notes, print_json, print_table, run_all, spinner
 from vaekit.cli.output_paths import targets
 from vaekit.errors import VaekitError
 
@@ -47,14 +47,14 @@ def reconstruct(
     """
     from vaekit.checkpoints.load import load
     from vaekit.domains.images.correction_files import correction_of
-    from vaekit.domains.images.read import find_pictures
-    from vaekit.domains.images.roundtrip import round_trips
+    from vaekit.domains.images.read import find_images
+    from vaekit.domains.images.roundtrip import round_trip_stages
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
 
-    pictures = find_pictures(images)
+    pictures = find_images(images)
     named = targets(pictures, out, ".png")
-    with working("looking at the VAE"):
+    with spinner("looking at the VAE"):
         plan = Plan(device=device, dtype=dtype, memory=memory, backend=backend)
         loaded = load(vae, padding=padding, models=models)
         correction = correction_of(vae, loaded, models) if correct else None
@@ -62,7 +62,7 @@ def reconstruct(
     plans = plans_for(engine, pictures) if explain else []
     if plans and not as_json:
         print_plans(plans)
-    done, failures = each(list(named), round_trips(engine, named, side_by_side, correction))
+    done, failures = run_all(list(named), round_trip_stages(engine, named, side_by_side, correction))
     if as_json:
         told: dict[str, Any] = {"plans": [vars(plan) for plan in plans]} if explain else {}
         told |= {"correction": correction.as_json()} if correction is not None else {}
@@ -72,23 +72,23 @@ def reconstruct(
         columns = ("picture", "size", "latent", "fewer", "PSNR", "SSIM", "shift R G B", "time")
         print_table(f"{vae}: pictures through the VAE and back", columns, [row(vars(trip)) for trip in done])
         for trip in done:
-            say_notes(trip.picture, trip.notes)
+            log_notes(trip.picture, trip.notes)
         for note in engine.notes:
-            say(f"{vae}: {note}")
-        say(f"Written to {out}")
+            log(f"{vae}: {note}")
+        log(f"Written to {out}")
     if failures:
         raise typer.Exit(1)
 
 
 def plans_for(engine: "Engine", pictures: Sequence[Path]) -> list["Explanation"]:
     """How each size among the pictures will be run; those that cannot be are told of when their turn comes."""
-    from vaekit.domains.images.read import read_picture
+    from vaekit.domains.images.read import read_image
 
     sizes: dict[tuple[int, int], None] = {}
     plans: list[Explanation] = []
     for path in pictures:
         with suppress(VaekitError):
-            picture = read_picture(path)
+            picture = read_image(path)
             if (picture.height, picture.width) not in sizes:
                 sizes[picture.height, picture.width] = None
                 plans += engine.explain(picture.height, picture.width)
@@ -105,9 +105,9 @@ def print_plans(plans: Sequence["Explanation"]) -> None:
             plan.device,
             plan.dtype,
             plan.backend,
-            "unknown" if plan.predicted_peak is None else size_words(plan.predicted_peak),
-            size_words(plan.prepared),
-            size_words(plan.to_file),
+            "unknown" if plan.predicted_peak is None else format_bytes(plan.predicted_peak),
+            format_bytes(plan.prepared),
+            format_bytes(plan.to_file),
             str(plan.stages),
             "-".join(str(rows) for rows in sorted(set(plan.slab_rows))),
         ]

@@ -10,8 +10,8 @@ from typer.core import TyperCommand
 
 from vaekit.cli import options
 from vaekit.cli.evaluate import COLUMNS, row, say_missing
-from vaekit.cli.output import counting, print_json, print_table, say
-from vaekit.cli.run_control import stoppable, watched
+from vaekit.cli.output import log, print_json, print_table, progress_bar
+from vaekit.cli.run_control import stop_on_signal, training_progress
 
 if TYPE_CHECKING:
     from vaekit.training.recipe import Recipe
@@ -68,29 +68,29 @@ def train(
     says everything that was settled. For several devices: torchrun --nproc-per-node N -m vaekit train ... See
     docs/training.md.
     """
-    from vaekit.domains.images.train import evaluated, lasting, prepared_run
+    from vaekit.domains.images.train import evaluate_run, prepare_run, with_duration
     from vaekit.runtime.plan import Plan
-    from vaekit.training.processes import joined
+    from vaekit.training.processes import join_processes
     from vaekit.training.recipe import recipe as find_recipe
-    from vaekit.training.run import carry_out, settled_samples
+    from vaekit.training.run import run_training, samples_for_duration
 
     if samples and minutes:
         raise typer.BadParameter("give --samples or --minutes, not both", param_hint="--minutes")
-    processes, place = joined(Plan(device=device).torch_device)
-    told, speak = list(changes or []), say if processes.first else quietly
+    processes, place = join_processes(Plan(device=device).torch_device)
+    told, speak = list(changes or []), log if processes.first else quietly
 
     def recipe_of(count: int | None) -> "Recipe":
         return find_recipe(recipe, [*told, *([f"schedule.samples={count}"] if count else [])])
 
-    run = prepared_run(recipe_of(samples), data, out, seed, place, processes, speak)
+    run = prepare_run(recipe_of(samples), data, out, seed, place, processes, speak)
     if minutes:
-        run = lasting(run, recipe_of(settled_samples(run, 60 * minutes, speak)))
-    with stoppable() as stop, watched() as (tell, bar):
-        vae = carry_out(run, tell, speak, stop, bar)
+        run = with_duration(run, recipe_of(samples_for_duration(run, 60 * minutes, speak)))
+    with stop_on_signal() as stop, training_progress() as (tell, bar):
+        vae = run_training(run, tell, speak, stop, bar)
     if not processes.first:
         return
-    with counting("pictures") as progress:
-        found = evaluated(run, vae, progress)
+    with progress_bar("pictures") as progress:
+        found = evaluate_run(run, vae, progress)
     if as_json:
         print_json({"run": str(out), **(found.as_json() if found else {})})
         return
@@ -98,7 +98,7 @@ def train(
         rows = [row(result) for result in found.results]
         print_table(f"{found.measured} held-out pictures", COLUMNS, rows, left=2)
         say_missing(found)
-    say(f"Written to {out}")
+    log(f"Written to {out}")
 
 
 def quietly(_: str) -> None:

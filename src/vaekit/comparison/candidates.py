@@ -9,8 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 from vaekit.distributions import DiagonalGaussian, Posterior, StandardNormal
 from vaekit.domains.images.channels import as_rgb, for_vae
 from vaekit.domains.images.correction_files import SavedCorrection
-from vaekit.domains.images.read import Picture, read_picture
-from vaekit.errors import BadPicture, LatentMismatch, legible
+from vaekit.domains.images.read import LoadedImage, read_image
+from vaekit.errors import BadItem, LatentMismatch, printable
 from vaekit.metrics.latent.latent_statistics import ChannelSums, channel_sums, latent_noise, rate
 from vaekit.nets.config import ImageConfig, picture_size
 from vaekit.normalization import LatentNormalization
@@ -25,7 +25,7 @@ MIB = 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class Reconstruction:
     """What came back of one picture."""
 
     pixels: Images
@@ -35,7 +35,7 @@ class Made:
 
 
 @runtime_checkable
-class Contender(Protocol):
+class Candidate(Protocol):
     """Makes one reconstruction of each picture."""
 
     @property
@@ -46,11 +46,11 @@ class Contender(Protocol):
     def on_cpu(self) -> bool:
         """Whether making a picture keeps the processor's cores busy."""
 
-    def make(self, name: str, picture: Picture) -> Made:
+    def make(self, name: str, picture: LoadedImage) -> Reconstruction:
         """The reconstruction of a picture, which has this name.
 
         Raises:
-            BadPicture: there is none, or it has another size.
+            BadItem: there is none, or it has another size.
         """
 
     def about(self) -> Mapping[str, Any]:
@@ -60,7 +60,7 @@ class Contender(Protocol):
         """What was measured over all pictures so far, by the names of the table."""
 
 
-class VaeContender:
+class VAECandidate:
     """A VAE; or the encoder of one with the decoder of another that shares its latent space.
 
     Args:
@@ -73,7 +73,7 @@ class VaeContender:
         self.name = name
         self.encoder = encoder
         self.decoder = encoder if decoder is None else decoder
-        self.listeners: list[Callable[[str, Picture, Made], None]] = []
+        self.listeners: list[Callable[[str, LoadedImage, Reconstruction], None]] = []
         """Each is called with what was made of a picture."""
         self._sums: ChannelSums | None = None
         self._largest = (0, 0)
@@ -87,7 +87,7 @@ class VaeContender:
         """The side of the only pictures that the encoder takes; None where it takes any."""
         return picture_size(self.encoder.config)
 
-    def make(self, name: str, picture: Picture) -> Made:
+    def make(self, name: str, picture: LoadedImage) -> Reconstruction:
         pixels, _ = for_vae(picture, self.encoder.config.image_channels)
         size = (picture.height, picture.width)
         started = time.perf_counter()
@@ -98,7 +98,7 @@ class VaeContender:
         self._largest = max(self._largest, size, key=lambda each: each[0] * each[1])
         mega = size[0] * size[1] / MEGA
         cost = {"encode_seconds": (encoded - started) / mega, "decode_seconds": (decoded - encoded) / mega}
-        made = Made(as_rgb(result), cost | self._latents(posterior, size))
+        made = Reconstruction(as_rgb(result), cost | self._latents(posterior, size))
         for tell in self.listeners:
             tell(name, picture, made)
         return made
@@ -111,7 +111,7 @@ class VaeContender:
 
     def round_trip(self, pixels: Images) -> Images:
         """Pictures (1, 3, h, w) there and back."""
-        given, _ = for_vae(Picture(pixels), self.encoder.config.image_channels)
+        given, _ = for_vae(LoadedImage(pixels), self.encoder.config.image_channels)
         return as_rgb(self.decode(self.encoder.encode(given).mode, (pixels.shape[2], pixels.shape[3])))
 
     def _latents(self, posterior: Posterior, size: tuple[int, int]) -> dict[str, float]:
@@ -180,7 +180,7 @@ def check_shared(encoder: VAE, decoder: VAE, name: str) -> None:
     mine, theirs = latent_shape(encoder.config), latent_shape(decoder.config)
     if mine != theirs:
         raise LatentMismatch(
-            f"The decoder {legible(name)} takes latents of {theirs[0]} channels, {theirs[1]} pixels apart.",
+            f"The decoder {printable(name)} takes latents of {theirs[0]} channels, {theirs[1]} pixels apart.",
             f"The encoder makes latents of {mine[0]} channels, {mine[1]} pixels apart.",
             "Decode with VAEs that share the latent space, such as SD1's and TAESD.",
         )
@@ -192,30 +192,30 @@ def latent_shape(config: ImageConfig) -> tuple[int, int, int | None]:
 
 
 @dataclass(frozen=True, eq=False)
-class FolderContender:
+class FolderCandidate:
     """Reconstructions that another tool wrote, by the names of the originals without their endings."""
 
     name: str
     files: Mapping[str, Path]
     on_cpu = False
 
-    def make(self, name: str, picture: Picture) -> Made:
+    def make(self, name: str, picture: LoadedImage) -> Reconstruction:
         path = self.files.get(Path(name).with_suffix("").as_posix())
         if path is None:
-            raise BadPicture(
-                f"{legible(self.name)} has no reconstruction of {legible(name)}.",
+            raise BadItem(
+                f"{printable(self.name)} has no reconstruction of {printable(name)}.",
                 "One with the same name was expected, whatever its ending.",
                 "",
             )
-        pixels = read_picture(path).pixels
+        pixels = read_image(path).pixels
         if pixels.shape != picture.pixels.shape:
             height, width = pixels.shape[2:]
-            raise BadPicture(
-                f"The reconstruction {legible(str(path))} has {width}x{height} pixels.",
+            raise BadItem(
+                f"The reconstruction {printable(str(path))} has {width}x{height} pixels.",
                 f"Its original has {picture.width}x{picture.height}.",
                 "Compare pictures of one size: nothing is resized here, for that would be judged too.",
             )
-        return Made(pixels)
+        return Reconstruction(pixels)
 
     def about(self) -> Mapping[str, Any]:
         return {"files": len(self.files)}
@@ -232,7 +232,7 @@ def by_stem(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-class CorrectedContender(VaeContender):
+class CorrectedCandidate(VAECandidate):
     """What a VAE makes, with its colours corrected. Its name says so.
 
     Args:
@@ -240,16 +240,16 @@ class CorrectedContender(VaeContender):
         saved: its correction.
     """
 
-    def __init__(self, plain: VaeContender, saved: SavedCorrection) -> None:
+    def __init__(self, plain: VAECandidate, saved: SavedCorrection) -> None:
         super().__init__(f"{plain.name}, corrected", plain.encoder, plain.decoder)
         self._plain, self._saved = plain, saved
-        self._last: tuple[Picture, Made] | None = None
+        self._last: tuple[LoadedImage, Reconstruction] | None = None
         plain.listeners.append(self._keep)
 
-    def _keep(self, _: str, picture: Picture, made: Made) -> None:
+    def _keep(self, _: str, picture: LoadedImage, made: Reconstruction) -> None:
         self._last = picture, made
 
-    def make(self, name: str, picture: Picture) -> Made:
+    def make(self, name: str, picture: LoadedImage) -> Reconstruction:
         last = self._last
         made = last[1] if last is not None and last[0] is picture else self._plain.make(name, picture)
         self._last = None

@@ -11,21 +11,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from vaekit.comparison.candidates import Contender, Made, VaeContender
+from vaekit.comparison.candidates import Candidate, Reconstruction, VAECandidate
 from vaekit.comparison.defects import find_defects
-from vaekit.comparison.judge import SMALLEST, Judged, Original, judge
+from vaekit.comparison.judge import SMALLEST, ImageMeasurements, Original, measure_image
 from vaekit.comparison.measure_table import HEADLINES, measures_in
-from vaekit.comparison.records import Comparison, Estimate, JudgedPicture, JudgedSet, Report, ShownPicture, Skipped
+from vaekit.comparison.records import (
+    Comparison,
+    Estimate,
+    MeasuredCandidate,
+    MeasuredImage,
+    Report,
+    ShownImage,
+    SkippedImage,
+)
 from vaekit.comparison.signals import Signals
 from vaekit.comparison.testcard_measures import card_measures
 from vaekit.comparison.verdicts import ranked, reason_for, verdict
-from vaekit.domains.images.read import Picture
-from vaekit.errors import BadPicture, VaekitError
+from vaekit.domains.images.read import LoadedImage
+from vaekit.errors import BadItem, VaekitError
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import LPIPS
 from vaekit.metrics.statistics import bootstrap_interval, paired_difference
-from vaekit.pipeline import Outcome, Steps, overlapped
-from vaekit.runtime.threads import one_core_in_new_threads
+from vaekit.pipeline import Outcome, Stages, run_pipeline
+from vaekit.runtime.threads import single_threaded_initializer
 
 ROOM = 2**22
 """Pixels of pictures under way at once, beyond a single one: each is held with all its reconstructions."""
@@ -33,27 +41,27 @@ SHOWN = 6
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """A picture to compare on, not read yet."""
 
     name: str
-    read: Callable[[], Picture]
+    read: Callable[[], LoadedImage]
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class ComparedImage:
     """A report, and the pictures that its page shows."""
 
     report: Report
-    shown: Iterable[ShownPicture]
+    shown: Iterable[ShownImage]
 
 
 @dataclass(eq=False)
 class Tally:
     """What was found for one contender, picture by picture."""
 
-    contender: Contender
-    pictures: list[JudgedPicture] = field(default_factory=list)
+    contender: Candidate
+    pictures: list[MeasuredImage] = field(default_factory=list)
     signals: list[Signals] = field(default_factory=list)
 
     def values(self, measure: str) -> list[float]:
@@ -61,17 +69,17 @@ class Tally:
         return [one.measures.get(measure, math.nan) for one in self.pictures]
 
 
-Found = list[tuple[Judged, Mapping[str, float]]]
+Found = list[tuple[ImageMeasurements, Mapping[str, float]]]
 
 
 def compare(
-    sources: Sequence[Source],
-    contenders: Sequence[Contender],
+    sources: Sequence[ImageSource],
+    contenders: Sequence[Candidate],
     perceptual: Mapping[str, LPIPS],
     protocol: Mapping[str, Any],
     show: int = SHOWN,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Compared:
+) -> ComparedImage:
     """Have every contender make every picture, and judge what they made.
 
     Args:
@@ -83,34 +91,34 @@ def compare(
         progress: called with the pictures done and all of them.
 
     Raises:
-        BadPicture: not one picture could be judged.
+        BadItem: not one picture could be judged.
     """
     tallies = [Tally(each) for each in contenders]
-    skipped: list[Skipped] = []
-    done: list[Source] = []
-    with one_core_in_new_threads(), closing(judged_pictures(sources, contenders, perceptual)) as outcomes:
+    skipped: list[SkippedImage] = []
+    done: list[ImageSource] = []
+    with single_threaded_initializer(), closing(measured_images(sources, contenders, perceptual)) as outcomes:
         for number, outcome in enumerate(outcomes, start=1):
             progress(number, len(sources))
             if outcome.done is None:
-                skipped.append(Skipped(outcome.item.name, str(outcome.error)))
+                skipped.append(SkippedImage(outcome.item.name, str(outcome.error)))
                 continue
             done.append(outcome.item)
             for tally, (judged, made) in zip(tallies, outcome.done, strict=True):
-                tally.pictures.append(JudgedPicture(outcome.item.name, {**judged.measures, **made}))
+                tally.pictures.append(MeasuredImage(outcome.item.name, {**judged.measures, **made}))
                 tally.signals.append(judged.signals)
     if not done:
-        raise BadPicture(
+        raise BadItem(
             f"None of the {len(sources)} pictures could be compared.",
             f"The first: {skipped[0].reason}" if skipped else "There was none.",
             "",
         )
     report = gathered(tallies, skipped, protocol)
-    return Compared(report, shown_pictures(chosen(done, report, show), contenders))
+    return ComparedImage(report, shown_images(chosen(done, report, show), contenders))
 
 
-def judged_pictures(
-    sources: Sequence[Source], contenders: Sequence[Contender], perceptual: Mapping[str, LPIPS]
-) -> Generator[Outcome[Source, Found], None, None]:
+def measured_images(
+    sources: Sequence[ImageSource], contenders: Sequence[Candidate], perceptual: Mapping[str, LPIPS]
+) -> Generator[Outcome[ImageSource, Found], None, None]:
     """Read, make and judge; while one picture is made, the next are read.
 
     Where a VAE computes on the CPU, its threads and those that judge others would keep the cores from each other: ten
@@ -118,32 +126,32 @@ def judged_pictures(
     """
     in_turns = any(each.on_cpu for each in contenders)
 
-    def make(source: Source, picture: Picture) -> Callable[[], Found]:
+    def make(source: ImageSource, picture: LoadedImage) -> Callable[[], Found]:
         if min(picture.height, picture.width) < SMALLEST:
-            raise BadPicture(
+            raise BadItem(
                 f"{source.name} has {picture.width}x{picture.height} pixels.",
                 f"{SMALLEST} a side are needed to be judged.",
                 "",
             )
-        judging = partial(judge_all, picture, [each.make(source.name, picture) for each in contenders], perceptual)
+        judging = partial(measure_all, picture, [each.make(source.name, picture) for each in contenders], perceptual)
         if not in_turns:
             return judging
         found = judging()
         return lambda: found
 
-    steps = Steps(
+    steps = Stages(
         lambda source: source.read(), make, lambda _, judging: judging(), lambda picture: picture.height * picture.width
     )
-    return overlapped(sources, steps, VaekitError, ROOM)
+    return run_pipeline(sources, steps, VaekitError, ROOM)
 
 
-def judge_all(picture: Picture, results: Sequence[Made], perceptual: Mapping[str, LPIPS]) -> Found:
+def measure_all(picture: LoadedImage, results: Sequence[Reconstruction], perceptual: Mapping[str, LPIPS]) -> Found:
     """What every contender made of one picture."""
     original = Original(as_saved(picture.pixels))
-    return [(judge(original, each.pixels, perceptual), each.measures) for each in results]
+    return [(measure_image(original, each.pixels, perceptual), each.measures) for each in results]
 
 
-def gathered(tallies: Sequence[Tally], skipped: Sequence[Skipped], protocol: Mapping[str, Any]) -> Report:
+def gathered(tallies: Sequence[Tally], skipped: Sequence[SkippedImage], protocol: Mapping[str, Any]) -> Report:
     """Numbers of all pictures into a report, the best set first."""
     comparisons = tuple(compared(tallies))
     order = ranked({tally.contender.name: {name: tally.values(name) for name in HEADLINES} for tally in tallies})
@@ -154,7 +162,7 @@ def gathered(tallies: Sequence[Tally], skipped: Sequence[Skipped], protocol: Map
         tally = by_name[name]
         defects = find_defects(tally.signals)
         sets.append(
-            JudgedSet(
+            MeasuredCandidate(
                 name,
                 rank,
                 reason_for(name, order, measures, comparisons),
@@ -182,7 +190,7 @@ def estimates(tally: Tally) -> dict[str, Estimate]:
         elif values:
             found[name] = Estimate(values[0])
     overall = dict(tally.contender.overall())
-    if isinstance(tally.contender, VaeContender):
+    if isinstance(tally.contender, VAECandidate):
         overall |= card_measures(tally.contender)
     return found | {name: Estimate(value) for name, value in overall.items() if math.isfinite(value)}
 
@@ -211,7 +219,7 @@ def compared(tallies: Sequence[Tally]) -> Iterator[Comparison]:
                     )
 
 
-def chosen(done: Sequence[Source], report: Report, show: int) -> list[tuple[Source, str]]:
+def chosen(done: Sequence[ImageSource], report: Report, show: int) -> list[tuple[ImageSource, str]]:
     """The pictures that the page shows, and why: the worst, those where the sets differ most, then the typical."""
     measure = next((name for name in ("lpips_alex", "delta_e") if name in report.sets[0].measures), "delta_e")
     title = next((each.title for each in report.measures if each.name == measure), measure)
@@ -234,7 +242,7 @@ def chosen(done: Sequence[Source], report: Report, show: int) -> list[tuple[Sour
     return [(done[i], why) for i, why in picked.items()]
 
 
-def shown_pictures(picked: Sequence[tuple[Source, str]], contenders: Sequence[Contender]) -> Iterator[ShownPicture]:
+def shown_images(picked: Sequence[tuple[ImageSource, str]], contenders: Sequence[Candidate]) -> Iterator[ShownImage]:
     """Each of them made once more, when its turn comes. One that is gone by then is left out: the numbers stay."""
     for source, why in picked:
         try:
@@ -242,4 +250,4 @@ def shown_pictures(picked: Sequence[tuple[Source, str]], contenders: Sequence[Co
             made = {each.name: as_saved(each.make(source.name, picture).pixels) for each in contenders}
         except VaekitError:
             continue
-        yield ShownPicture(source.name, as_saved(picture.pixels), made, why)
+        yield ShownImage(source.name, as_saved(picture.pixels), made, why)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.comparison.candidates import Made, VaeContender
+from vaekit.comparison.candidates import Reconstruction, VAECandidate
 from vaekit.domains.images.correction_files import SavedCorrection, save_correction
 from vaekit.domains.images.correction_fit import FEWEST, Fitted, Samples, fit
-from vaekit.domains.images.read import Picture
-from vaekit.errors import NothingMeasured, VaekitError, legible
+from vaekit.domains.images.read import LoadedImage
+from vaekit.errors import NothingEvaluated, VaekitError, printable
 from vaekit.identification.fingerprint import fingerprint
 
 
@@ -61,19 +61,19 @@ class Fitting:
         seed: of the choice of pixels, and of what is held out together.
 
     Raises:
-        NothingMeasured: it is a VAE of grey pictures, which has no colours to correct.
+        NothingEvaluated: it is a VAE of grey pictures, which has no colours to correct.
     """
 
-    def __init__(self, contender: VaeContender, called: str, seed: int) -> None:
+    def __init__(self, contender: VAECandidate, called: str, seed: int) -> None:
         if contender.encoder.config.image_channels != 3:
-            raise NothingMeasured(
-                f"{legible(called)} is a VAE of grey pictures.", "It has no colours to correct.", "Leave it out."
+            raise NothingEvaluated(
+                f"{printable(called)} is a VAE of grey pictures.", "It has no colours to correct.", "Leave it out."
             )
         self._contender, self._called, self._seed = contender, called, seed
         self._samples = Samples(seed)
         contender.listeners.append(self._learn)
 
-    def _learn(self, name: str, picture: Picture, made: Made) -> None:
+    def _learn(self, name: str, picture: LoadedImage, made: Reconstruction) -> None:
         self._samples.add(name, picture.pixels, made.pixels)
 
     def finish(self, versions: Mapping[str, str], models: Sequence[Path] | None = None) -> FittedFor:
@@ -84,7 +84,7 @@ class Fitting:
             models: the models folders, where it cannot be written beside the VAE.
 
         Raises:
-            NothingMeasured: fewer than `FEWEST` pictures came through.
+            NothingEvaluated: fewer than `FEWEST` pictures came through.
             CannotWrite: it helps, and can be written nowhere.
         """
         self._contender.listeners.remove(self._learn)
@@ -111,7 +111,7 @@ class Fitting:
 
 def too_few(count: int) -> VaekitError:
     """The error for fewer pictures than a fit needs."""
-    return NothingMeasured(
+    return NothingEvaluated(
         f"A correction of colours cannot be fitted to {count} pictures.",
         f"It needs {FEWEST} or more: each is held out once, and what helps must be told from chance.",
         "Give more pictures.",

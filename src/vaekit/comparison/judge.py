@@ -93,7 +93,7 @@ PATCH = 0.01
 
 
 @dataclass(frozen=True)
-class Judged:
+class ImageMeasurements:
     """What was found in one reconstruction."""
 
     measures: Mapping[str, float]
@@ -102,7 +102,7 @@ class Judged:
 
 
 @torch.no_grad()
-def judge(original: Original, made: Images, perceptual: Mapping[str, LPIPS]) -> Judged:
+def measure_image(original: Original, made: Images, perceptual: Mapping[str, LPIPS]) -> ImageMeasurements:
     """Measure a reconstruction.
 
     Args:
@@ -127,7 +127,7 @@ def judge(original: Original, made: Images, perceptual: Mapping[str, LPIPS]) -> 
         "droplets": found.droplets,
         "not_finite": found.nan,
     }
-    return Judged(measures | faults, found)
+    return ImageMeasurements(measures | faults, found)
 
 
 def fidelity(original: Original, y: Images, perceptual: Mapping[str, LPIPS]) -> dict[str, float]:

@@ -75,7 +75,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class JudgedPicture:
+class MeasuredImage:
     """One picture as a set has it."""
 
     name: str
@@ -83,7 +83,7 @@ class JudgedPicture:
 
 
 @dataclass(frozen=True)
-class JudgedSet:
+class MeasuredCandidate:
     """What one VAE, or one tool, made of all pictures."""
 
     name: str
@@ -95,13 +95,13 @@ class JudgedSet:
     """What it does to pictures, in plain sentences; the first is the most important."""
     defects: tuple[Defect, ...]
     measures: Mapping[str, Estimate]
-    pictures: tuple[JudgedPicture, ...]
+    pictures: tuple[MeasuredImage, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
     """What is known of the VAE: family, fingerprint, latent channels, factor. Empty for foreign pictures."""
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedImage:
     """A picture that could not be judged."""
 
     name: str
@@ -112,18 +112,18 @@ class Skipped:
 class Report:
     """All that was found."""
 
-    sets: tuple[JudgedSet, ...]
+    sets: tuple[MeasuredCandidate, ...]
     """Best first."""
     comparisons: tuple[Comparison, ...]
     measures: tuple[Measure, ...]
     """What the numbers mean, in the order of the tables."""
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedImage, ...]
     protocol: Mapping[str, Any]
     """How it was measured: version, command, dtype, seed, number of pictures, versions of libraries."""
 
 
 @dataclass(frozen=True, eq=False)
-class ShownPicture:
+class ShownImage:
     """A picture that the page shows. Pixels (1, 3, h, w) in [-1, 1], as an 8-bit file has them."""
 
     name: str

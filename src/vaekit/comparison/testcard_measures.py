@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from vaekit.comparison.candidates import VaeContender
+from vaekit.comparison.candidates import VAECandidate
 from vaekit.metrics.image.banding import banding
 from vaekit.metrics.image.delta_e import delta_e_map
 from vaekit.metrics.image.drift import drift
@@ -33,7 +33,7 @@ OCR = "rapidocr_onnxruntime"
 
 
 @torch.no_grad()
-def card_measures(contender: VaeContender) -> dict[str, float]:
+def card_measures(contender: VAECandidate) -> dict[str, float]:
     """What a VAE does to the cards, by the names of the table; nothing for one that takes pictures of one size only."""
     if contender.picture_size is not None:
         return {}
@@ -51,7 +51,7 @@ def card_measures(contender: VaeContender) -> dict[str, float]:
 class Through:
     """A VAE as a function on the 256 levels of files."""
 
-    def __init__(self, contender: VaeContender) -> None:
+    def __init__(self, contender: VAECandidate) -> None:
         self._contender = contender
         self.factor = contender.encoder.config.factor
 

@@ -91,7 +91,7 @@ class Follower(TorchFunctionMode):
         raise NotImplementedError
 
 
-class Watch(Follower):
+class ActivationWatch(Follower):
     """Notes what every function gives, in the order of the first calls."""
 
     def __init__(self, name: str) -> None:
@@ -153,7 +153,7 @@ def following(network: nn.Module, name: str, follower: Follower) -> Iterator[Non
 @torch.no_grad()
 def run_watched(network: nn.Module, name: str, items: Tensor) -> tuple[Tensor, dict[Call, Activity]]:
     """What a network makes of items (b, ...), one by one, and what was seen inside."""
-    watch = Watch(name)
+    watch = ActivationWatch(name)
     return _run(network, name, items, watch), watch.activities
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from vaekit.catalog.entries import Card
+from vaekit.catalog.entries import CatalogEntry
 from vaekit.doctor.channels import check_channels
 from vaekit.doctor.equivariance import check_equivariance
 from vaekit.doctor.findings import Finding, skipped
@@ -26,7 +26,9 @@ CHECKS = (
 """The names of all checks, in the order in which they come."""
 
 
-def examine(vae: VAE, pictures: Images | None = None, card: Card | None = None, side: int = SIDE) -> Iterator[Finding]:
+def examine(
+    vae: VAE, pictures: Images | None = None, card: CatalogEntry | None = None, side: int = SIDE
+) -> Iterator[Finding]:
     """Every check of a VAE, each finding as soon as it is there. The VAE is left as it is.
 
     Where numbers are not finite, the checks that compute with them are skipped. A check that this VAE has nothing for

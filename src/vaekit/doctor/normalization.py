@@ -4,12 +4,12 @@ catalog agree?"""
 import math
 from collections.abc import Mapping
 
-from vaekit.catalog.entries import Card, matching_kinds
+from vaekit.catalog.entries import CatalogEntry, matching_latent_spaces
 from vaekit.doctor.findings import Finding, Status, skipped
 from vaekit.doctor.observe import Observation
 from vaekit.families import family_with
 from vaekit.identification.normalization import is_close
-from vaekit.identification.probe_latents import latents_measured, nearest_kind
+from vaekit.identification.probe_latents import latents_probed, nearest_latent_space
 from vaekit.normalization import LatentNormalization
 
 USUAL, POSSIBLE = 2.0, 3.0
@@ -23,7 +23,7 @@ TWINS_DIFFER = 1.25
 IDENTITY = LatentNormalization()
 
 
-def check_normalization(observation: Observation, card: Card | None = None) -> Finding:
+def check_normalization(observation: Observation, card: CatalogEntry | None = None) -> Finding:
     """Mean and deviation of normalized latents over the pictures, and what the card and the known kinds say."""
     vae = observation.vae
     if observation.one_size:
@@ -77,11 +77,11 @@ def _other_kind(observation: Observation) -> str:
     """The known latent space whose statistics the latents have, where the VAE has another normalization; else empty."""
     vae = observation.vae
     family = family_with(vae.config)
-    kinds = matching_kinds(family.name, vae.config) if family is not None else ()
+    kinds = matching_latent_spaces(family.name, vae.config) if family is not None else ()
     if len(kinds) < 2 or vae.normalization is None:
         return ""
     assert observation.pictures is not None and observation.posterior is not None
-    verdict = nearest_kind(latents_measured(observation.posterior, observation.pictures), kinds)
+    verdict = nearest_latent_space(latents_probed(observation.posterior, observation.pictures), kinds)
     known = verdict.kind
     if known is None or known.normalization is None or _scales_alike(known.normalization, vae.normalization):
         return ""

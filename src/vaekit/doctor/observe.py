@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from vaekit.distributions import Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.doctor.activations import Activity, Call, run_watched
-from vaekit.identification.probe_latents import ready_to_measure
+from vaekit.identification.probe_latents import probe_inputs
 from vaekit.nets.config import ImageConfig, check_takes_pictures, picture_size
 from vaekit.nets.vector_quantizer import VectorQuantiser
 from vaekit.runtime.engine import Engine, image_config
@@ -97,7 +97,7 @@ def observe(vae: VAE, pictures: Images | None = None, side: int = SIDE) -> Obser
             pictures and is not shown the built-in ones: without others it is judged on samples from its own prior.
         side: of the built-in pictures, in pixels, rounded up to what the VAE takes.
     """
-    exact = ready_to_measure(vae)
+    exact = probe_inputs(vae)
     engine = Engine(exact, Plan(device="cpu"))
     config = image_config(exact)
     check_takes_pictures(config)

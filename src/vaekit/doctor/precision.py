@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vaekit.catalog.entries import Card
+from vaekit.catalog.entries import CatalogEntry
 from vaekit.doctor.activations import Activity, Call, calls_in_half, run_rounded
 from vaekit.doctor.findings import Finding, Status
 from vaekit.doctor.observe import Observation
@@ -31,7 +31,7 @@ ROUNDED = 2
 """Pictures that are run in half precision."""
 
 
-def check_range(observation: Observation, card: Card | None = None) -> Finding:
+def check_range(observation: Observation, card: CatalogEntry | None = None) -> Finding:
     """The largest magnitude of every layer of both halves against what fp16 and bf16 hold."""
     numbers: dict[str, object] = {"fp16_holds": FP16_LARGEST}
     told: list[str] = []
@@ -151,7 +151,7 @@ def _small_input(observation: Observation, half: str) -> Tensor:
     return torch.zeros(1, config.image_channels, positions * config.factor, positions * config.factor)
 
 
-def _against_card(card: Card | None, status: Status) -> str:
+def _against_card(card: CatalogEntry | None, status: Status) -> str:
     """What the card of these weights says of fp16, where it says something else."""
     if card is None or card.fp16 == "unknown":
         return ""

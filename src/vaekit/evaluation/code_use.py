@@ -7,8 +7,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from vaekit.evaluation.measures import PooledMeasure, Quantity, Result, Together
-from vaekit.evaluation.vae_pass import Seen
+from vaekit.evaluation.measures import PooledMeasure, PooledResult, Quantity, Result
+from vaekit.evaluation.vae_pass import VAEPass
 from vaekit.metrics.latent.code_usage import perplexity, usage
 
 USAGE = Quantity(
@@ -31,7 +31,7 @@ BITS = Quantity(
 
 
 @runtime_checkable
-class SaysCodes(Protocol):
+class HasCodes(Protocol):
     """A head whose posteriors have codes."""
 
     @property
@@ -43,11 +43,11 @@ class SaysCodes(Protocol):
         """Codes at each position."""
 
 
-def code_use(head: SaysCodes) -> PooledMeasure:
+def code_use(head: HasCodes) -> PooledMeasure:
     """Usage, perplexity and entropy of a head's codes, over all positions of all items. Where a position has several
     codes, each from a codebook of its own: the mean usage and entropy of the codebooks, and exp of the latter."""
 
-    def rows(seen: Seen) -> Tensor:
+    def rows(seen: VAEPass) -> Tensor:
         return seen.posterior.codes.flatten(1).float()  # type: ignore[attr-defined]  # it says codes
 
     settings = {"codes": head.size, "codes_per_position": head.choices}
@@ -72,8 +72,8 @@ class CodePool:
             counts += torch.bincount(each.flatten(), minlength=self.size)
         self.items += len(rows)
 
-    def together(self) -> Together:
+    def together(self) -> PooledResult:
         used = sum(usage(counts) for counts in self.counts) / self.choices
         nats = sum(math.log(perplexity(counts)) for counts in self.counts) / self.choices
         found = {USAGE: used, PERPLEXITY: math.exp(nats), BITS: nats / math.log(2)}
-        return Together(tuple(Result(quantity, value, count=self.items) for quantity, value in found.items()))
+        return PooledResult(tuple(Result(quantity, value, count=self.items) for quantity, value in found.items()))

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.atomic import whole_file
-from vaekit.errors import NothingMeasured, VaekitError
+from vaekit.atomic import atomic_file
+from vaekit.errors import NothingEvaluated, VaekitError
 from vaekit.evaluation.journal import RESULT, Batch, Item, Journal, opened
 from vaekit.evaluation.measures import ItemMeasure, Pool, PooledMeasure, Quantity, Result
 from vaekit.evaluation.protocol import SAMPLE, Protocol
-from vaekit.evaluation.running_mean import Spread
-from vaekit.evaluation.vae_pass import Runs, Seen
-from vaekit.pipeline import Outcome, Steps, overlapped
+from vaekit.evaluation.running_mean import RunningMean
+from vaekit.evaluation.vae_pass import VAEPass, VAERunner
+from vaekit.pipeline import Outcome, Stages, run_pipeline
 
 NUMBERS = 2**22
 """In the items of one batch at most, beyond a single one: 5 pictures of 768x512, 21 of 256x256."""
@@ -28,7 +28,7 @@ ROOM = 2**26
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
+class EvaluationData:
     """Items by name."""
 
     names: Sequence[str]
@@ -97,13 +97,13 @@ class Tally:
     """What is known of all items so far."""
 
     measures: Measures
-    spreads: dict[str, Spread] = field(init=False)
+    spreads: dict[str, RunningMean] = field(init=False)
     pools: dict[str, Pool] = field(init=False)
     measured: int = 0
     skipped: list[Item] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.spreads = {quantity.name: Spread() for quantity in self.measures.quantities}
+        self.spreads = {quantity.name: RunningMean() for quantity in self.measures.quantities}
         self.pools = {measure.name: measure.pool() for measure in self.measures.pooled}
 
     @property
@@ -128,11 +128,11 @@ class Tally:
         """The final numbers.
 
         Raises:
-            NothingMeasured: every item was skipped.
+            NothingEvaluated: every item was skipped.
         """
         if not self.measured:
             reason = f" The first: {self.skipped[0].error}" if self.skipped else ""
-            raise NothingMeasured(f"None of {len(self.skipped)} items could be measured.{reason}", "", "")
+            raise NothingEvaluated(f"None of {len(self.skipped)} items could be measured.{reason}", "", "")
         singles = [self.spreads[quantity.name].result(quantity) for quantity in self.measures.quantities]
         together = [pool.together() for pool in self.pools.values()]
         return Evaluation(
@@ -146,13 +146,13 @@ class Tally:
         )
 
 
-def quietly(_done: int, _total: int) -> None:
+def no_progress(_done: int, _total: int) -> None:
     """Show no progress."""
 
 
 def evaluate(
-    runs: Runs,
-    data: Data,
+    runs: VAERunner,
+    data: EvaluationData,
     measures: Measures,
     protocol: Protocol,
     out: Path | None = None,
@@ -160,7 +160,7 @@ def evaluate(
     device: torch.device | str = "cpu",
     not_measured: Mapping[str, str] | None = None,
     environment: Mapping[str, Any] | None = None,
-    progress: Callable[[int, int], None] = quietly,
+    progress: Callable[[int, int], None] = no_progress,
 ) -> Evaluation:
     """Measure what a VAE makes of data.
 
@@ -180,7 +180,7 @@ def evaluate(
         progress: called with the items done and all of them.
 
     Raises:
-        NothingMeasured: no item could be measured.
+        NothingEvaluated: no item could be measured.
         ProtocolChanged: the folder holds an evaluation of another protocol.
         CannotWrite: the folder cannot be written.
     """
@@ -193,7 +193,7 @@ def evaluate(
         _go_on(runs, data, measures, protocol, tally, journal, torch.device(device), progress)
         found = tally.evaluation(protocol, not_measured or {}, environment or {})
         if out is not None:
-            with whole_file(out / RESULT) as part:
+            with atomic_file(out / RESULT) as part:
                 part.write_text(
                     json.dumps(found.as_json(), indent=2, ensure_ascii=False) + "\n", "utf-8", "surrogateescape"
                 )
@@ -201,8 +201,8 @@ def evaluate(
 
 
 def _go_on(
-    runs: Runs,
-    data: Data,
+    runs: VAERunner,
+    data: EvaluationData,
     measures: Measures,
     protocol: Protocol,
     tally: Tally,
@@ -212,12 +212,12 @@ def _go_on(
 ) -> None:
     """Measure the items that the tally has not seen yet."""
 
-    def seen(names: Sequence[str], x: Tensor) -> Seen:
-        return Seen(tuple(names), x.to(device), runs, protocol.seed, protocol.latents == SAMPLE)
+    def seen(names: Sequence[str], x: Tensor) -> VAEPass:
+        return VAEPass(tuple(names), x.to(device), runs, protocol.seed, protocol.latents == SAMPLE)
 
-    steps: Steps[str, Tensor, Tensor, Tensor] = Steps(data.read, lambda _, x: x, lambda _, x: x, Tensor.numel)
+    steps: Stages[str, Tensor, Tensor, Tensor] = Stages(data.read, lambda _, x: x, lambda _, x: x, Tensor.numel)
     left = islice(data.names, tally.seen, None)
-    with closing(overlapped(left, steps, VaekitError, ROOM)) as outcomes, torch.no_grad():
+    with closing(run_pipeline(left, steps, VaekitError, ROOM)) as outcomes, torch.no_grad():
         for group in grouped(outcomes, protocol.batch):
             batch = measured(group, measures, seen)
             if journal is not None:
@@ -250,7 +250,7 @@ def grouped(outcomes: Iterator[Outcome[str, Tensor]], most: int) -> Iterator[Out
         yield group
 
 
-def measured(group: Outcomes, measures: Measures, seen: Callable[[Sequence[str], Tensor], Seen]) -> Batch:
+def measured(group: Outcomes, measures: Measures, seen: Callable[[Sequence[str], Tensor], VAEPass]) -> Batch:
     """What is found about a group. If it fails as a whole, its items are tried one by one, and those that fail again
     are skipped."""
     whole = [(outcome.item, outcome.done) for outcome in group if outcome.done is not None]
@@ -274,7 +274,7 @@ def measured(group: Outcomes, measures: Measures, seen: Callable[[Sequence[str],
     return Batch(items, {name: torch.cat([part.rows[name] for part in parts]) for name in names})
 
 
-def _numbers(seen: Seen, measures: Measures) -> Batch:
+def _numbers(seen: VAEPass, measures: Measures) -> Batch:
     """All that is measured of some items."""
     values: dict[str, list[float]] = {}
     for measure in measures.items:

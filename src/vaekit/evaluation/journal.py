@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from vaekit.atomic import cannot_write, whole_file
+from vaekit.atomic import atomic_file, cannot_write
 from vaekit.errors import CannotWriteHere, ProtocolChanged
 from vaekit.evaluation.protocol import Protocol
 from vaekit.records import differences
@@ -116,7 +116,7 @@ def _agree(folder: Path, protocol: Protocol) -> None:
             raise ProtocolChanged(
                 f"{folder} holds an evaluation without its {PROTOCOL}.", "", "Choose another folder, or remove it."
             ) from None
-        with whole_file(path) as part:
+        with atomic_file(path) as part:
             part.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", "utf-8")
         return
     except (OSError, ValueError) as error:

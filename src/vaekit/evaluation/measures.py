@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vaekit.distributions import Prior
-from vaekit.evaluation.vae_pass import Seen, one_of
+from vaekit.evaluation.vae_pass import VAEPass, select_item
 
 AT_ONCE = 2**19
 """Numbers in the samples of one item that come out of the decoder at once."""
@@ -42,7 +42,7 @@ class ItemMeasure:
     """Numbers of single items."""
 
     quantities: tuple[Quantity, ...]
-    of: Callable[[Seen], Mapping[str, Tensor]]
+    of: Callable[[VAEPass], Mapping[str, Tensor]]
     """For each quantity, one number for each item (b,)."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the numbers depend on beside data and VAE; part of the protocol."""
@@ -65,7 +65,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Together:
+class PooledResult:
     """What a pooled measure found."""
 
     results: tuple[Result, ...] = ()
@@ -81,7 +81,7 @@ class Pool(Protocol):
     def add(self, rows: Tensor) -> None:
         """Take the rows (b, n) of further items, in order. The result must not depend on how they are divided."""
 
-    def together(self) -> Together:
+    def together(self) -> PooledResult:
         """What is to be said of all items."""
 
 
@@ -90,7 +90,7 @@ class PooledMeasure:
     """Numbers of all items together."""
 
     name: str
-    rows: Callable[[Seen], Tensor]
+    rows: Callable[[VAEPass], Tensor]
     """What is kept of each item: (b, n), float32."""
     pool: Callable[[], Pool]
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -120,9 +120,9 @@ def rate(prior: Prior, item: str = "item") -> ItemMeasure:
     return ItemMeasure(quantities, partial(_rate, prior), settings)
 
 
-def _rate(prior: Prior, seen: Seen) -> Mapping[str, Tensor]:
+def _rate(prior: Prior, seen: VAEPass) -> Mapping[str, Tensor]:
     # Posteriors without a closed form estimate it from one draw, which has to be that of the item alone.
-    each = [one_of(seen.posterior, i).kl(prior, seen.generator(i, "kl")) for i in range(len(seen.names))]
+    each = [select_item(seen.posterior, i).kl(prior, seen.generator(i, "kl")) for i in range(len(seen.names))]
     kl = torch.cat(each).double()
     bits = kl * NAT
     return {
@@ -174,7 +174,7 @@ def evidence(prior: Prior, samples: int, item: str = "item") -> ItemMeasure:
     return ItemMeasure(quantities, partial(_evidence, prior, samples), settings)
 
 
-def _evidence(prior: Prior, samples: int, seen: Seen) -> Mapping[str, Tensor]:
+def _evidence(prior: Prior, samples: int, seen: VAEPass) -> Mapping[str, Tensor]:
     bounds = [_bounds(prior, samples, seen, i) for i in range(len(seen.names))]
     elbo, nll = torch.tensor(bounds, dtype=torch.float64).unbind(dim=1)
     per_dimension = NAT / seen.x[0].numel()
@@ -186,18 +186,18 @@ def _evidence(prior: Prior, samples: int, seen: Seen) -> Mapping[str, Tensor]:
     }
 
 
-def _bounds(prior: Prior, samples: int, seen: Seen, item: int) -> tuple[float, float]:
+def _bounds(prior: Prior, samples: int, seen: VAEPass, item: int) -> tuple[float, float]:
     """ELBO and negative IWAE bound of one item."""
     generator, conditional, weights = seen.generator(item, "evidence"), [], []
     at_once = max(1, AT_ONCE // seen.x[item].numel())
     for start in range(0, samples, at_once):
         times = min(at_once, samples - start)
-        posterior = one_of(seen.posterior, item, times)
+        posterior = select_item(seen.posterior, item, times)
         z = posterior.sample(generator)
         x = seen.x[item : item + 1].expand(times, *seen.x.shape[1:])
         told = seen.runs.likelihood(z, x).log_prob(x).double()
         conditional.append(told)
         weights.append(told + prior.log_prob(z).double() - posterior.log_prob(z).double())
-    kl = one_of(seen.posterior, item).kl(prior, seen.generator(item, "kl")).double()
+    kl = select_item(seen.posterior, item).kl(prior, seen.generator(item, "kl")).double()
     elbo = torch.cat(conditional).mean() - kl[0]
     return float(elbo), float(math.log(samples) - torch.logsumexp(torch.cat(weights), dim=0))

@@ -10,7 +10,7 @@ Z = 1.959963984540054
 
 
 @dataclass
-class Spread:
+class RunningMean:
     """Mean and variance in one pass (Welford 1962, Technometrics 4(3)), in double precision.
 
     The same numbers in the same order give the same result to the last bit.

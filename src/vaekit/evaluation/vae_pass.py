@@ -15,7 +15,7 @@ from vaekit.vae import VAE
 
 
 @runtime_checkable
-class Runs(Protocol):
+class VAERunner(Protocol):
     """A VAE that can be run, in whatever way."""
 
     def encode(self, x: Tensor) -> Posterior:
@@ -29,7 +29,7 @@ class Runs(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Whole:
+class DirectRunner:
     """A VAE that runs whole batches at once, as it is."""
 
     vae: VAE
@@ -45,13 +45,13 @@ class Whole:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class VAEPass:
     """A batch of items through a VAE. What comes back is computed when the first measure asks for it."""
 
     names: tuple[str, ...]
     x: Tensor
     """(b, ...)."""
-    runs: Runs
+    runs: VAERunner
     seed: int
     sampled: bool
     """Whether latents are drawn from the posterior; else they are its mode."""
@@ -67,7 +67,7 @@ class Seen:
         if not self.sampled:
             return self.posterior.mode
         return torch.cat(
-            [one_of(self.posterior, i).sample(self.generator(i, "latents")) for i in range(len(self.names))]
+            [select_item(self.posterior, i).sample(self.generator(i, "latents")) for i in range(len(self.names))]
         )
 
     @cached_property
@@ -81,6 +81,6 @@ class Seen:
         return Generator().manual_seed(struct.unpack("<q", hashlib.sha256(told).digest()[:8])[0])
 
 
-def one_of(posterior: Posterior, item: int, times: int = 1) -> Posterior:
+def select_item(posterior: Posterior, item: int, times: int = 1) -> Posterior:
     """The posterior of one item of a batch, so many times."""
     return map_tensors(lambda tensors: tensors[0][item : item + 1].expand(times, *tensors[0].shape[1:]), posterior)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.errors import BadCheckpoint, legible
+from vaekit.errors import BadCheckpoint, printable
 from vaekit.formats.tensor_file import (
     LONGEST_NAME,
     MOST_TENSORS,
@@ -31,11 +31,11 @@ from vaekit.formats.tensor_file import (
     check_apart,
     check_names,
     check_readable,
-    counts,
     damaged,
+    is_counter,
     shape_of,
 )
-from vaekit.optional import need
+from vaekit.optional import require
 
 VERSIONS = (2, 3)
 
@@ -241,11 +241,11 @@ def entry_of(
     sizes: Mapping[int, tuple[int, int]],
 ) -> Entry:
     """A tensor, seen to have whole blocks and to stand where one may."""
-    (start,) = counts((first + offset,))
+    (start,) = is_counter((first + offset,))
     block, nbytes = sizes.get(kind, (1, 0))
     row = shape[-1] if shape else 1
     if offset % alignment or row % block:
-        raise ValueError(f"{legible(name)} stands between two places, or its rows are no whole blocks")
+        raise ValueError(f"{printable(name)} stands between two places, or its rows are no whole blocks")
     return Entry(kind, shape, start, math.prod(shape) // block * nbytes)
 
 
@@ -275,7 +275,7 @@ def open_gguf(path: Path) -> TensorFile:
         MissingPackage: the package gguf is not installed.
         BadCheckpoint: the file is damaged, hostile, or for machines of the other byte order.
     """
-    gguf = need("gguf", "read GGUF files", "gguf")
+    gguf = require("gguf", "read GGUF files", "gguf")
     kinds = {int(kind): kind.name for kind in gguf.GGMLQuantizationType}
     sizes = {int(kind): size for kind, size in gguf.GGML_QUANT_SIZES.items()}
     try:
@@ -288,7 +288,7 @@ def open_gguf(path: Path) -> TensorFile:
             "Convert it with `gguf-convert-endian`, or make it again from its source.",
         ) from error
     except (ValueError, OSError) as error:
-        raise damaged(path, legible(str(error), 200)) from error
+        raise damaged(path, printable(str(error), 200)) from error
 
     def read(names: Iterable[str]) -> dict[str, Tensor]:
         entries = {name: header.entries[name] for name in names}

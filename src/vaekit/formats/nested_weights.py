@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from vaekit.errors import legible
+from vaekit.errors import printable
 from vaekit.formats.pickle_values import Placeholder
 from vaekit.formats.torch_files import WITHOUT_STORAGE, StoredTensor
 
@@ -94,10 +94,10 @@ def named_tensors(holder: Mapping[object, object]) -> Weights:
     return {name: value for name, value in holder.items() if isinstance(name, str) and isinstance(value, StoredTensor)}
 
 
-def what_instead(content: object) -> str:
+def describe_content(content: object) -> str:
     """What a pickle without weights holds instead, to stand behind "no named tensors"; empty where nothing is known."""
     if isinstance(content, Placeholder):  # often a whole model, which only its own program can rebuild
-        return f", but an object of the class {legible(content.name)}"
+        return f", but an object of the class {printable(content.name)}"
     values = content.values() if isinstance(content, dict) else ()
     if any(isinstance(value, Placeholder) and value.name == WITHOUT_STORAGE for value in values):
         return ", but tensors that were written by pickle alone, each a pickle of its own, and not by torch.save"

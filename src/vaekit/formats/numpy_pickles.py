@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.errors import BadCheckpoint, legible
+from vaekit.errors import BadCheckpoint, printable
 from vaekit.formats.pickle_machine import Window, unpickle
 from vaekit.formats.pickle_values import Builder, Placeholder, Unsettled
 from vaekit.formats.tensor_file import check_names, damaged, shape_of
@@ -96,7 +96,7 @@ def read_numpy_pickle(path: Path) -> dict[str, Tensor]:
         raise
     except DAMAGE as error:
         reason = next(iter(str(error).splitlines()), "no detail")
-        raise damaged(path, legible(f"{type(error).__name__}: {reason}", 200)) from error
+        raise damaged(path, printable(f"{type(error).__name__}: {reason}", 200)) from error
     return arrays
 
 

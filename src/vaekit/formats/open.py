@@ -11,16 +11,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vaekit.errors import BadCheckpoint, NotFound, legible
+from vaekit.errors import BadCheckpoint, NotFound, printable
 from vaekit.formats.gguf import GGUF_START, open_gguf
 from vaekit.formats.nested_weights import (
+    describe_content,
     nested_tensors,
     others_beside,
     own_metadata,
     weights_inside,
-    what_instead,
 )
-from vaekit.formats.paths import is_there
+from vaekit.formats.paths import exists
 from vaekit.formats.safetensors import open_safetensors
 from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec, check_names, check_readable, damaged
 from vaekit.formats.torch_files import DAMAGE, OLD_STARTS, open_torch_file
@@ -53,8 +53,8 @@ def open_tensors(path: Path) -> TensorFile:
 
 
 def _first_bytes(path: Path) -> bytes:
-    if not is_there(path):
-        raise NotFound(f"There is no file {legible(str(path))}.", "", "Check the path.")
+    if not exists(path):
+        raise NotFound(f"There is no file {printable(str(path))}.", "", "Check the path.")
     if not path.is_file():  # a folder; or a pipe, which would keep us waiting
         raise BadCheckpoint(f"{path} is not a file.", "Expected a weights file.", "Give the file itself.")
     try:
@@ -71,10 +71,10 @@ def _open_pickle(path: Path) -> TensorFile:
         check_names(tensors)
     except DAMAGE as error:
         reason = next(iter(str(error).splitlines()), "no detail")
-        raise damaged(path, legible(f"{type(error).__name__}: {reason}", 200)) from error
+        raise damaged(path, printable(f"{type(error).__name__}: {reason}", 200)) from error
     if not tensors:
         raise BadCheckpoint(
-            f"{path} holds no named tensors{what_instead(opened.content)}.",
+            f"{path} holds no named tensors{describe_content(opened.content)}.",
             "Expected a dictionary of weights.",
             "Check that this is a checkpoint.",
         )

@@ -5,7 +5,7 @@ from pathlib import Path, PurePath
 WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin", ".gguf")
 
 
-def is_there(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Whether anything is at this path; a path that cannot be is not there."""
     try:
         return path.exists()

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
-from vaekit.errors import UnsafePickle, legible
+from vaekit.errors import UnsafePickle, printable
 from vaekit.formats.pickle_names import number_dtype, runs_code
 from vaekit.formats.pickle_values import (
     CONTAINERS,
@@ -150,7 +150,7 @@ class Machine:
         self.work(len(dotted) // 64)
         if runs_code(module, name):
             raise UnsafePickle(
-                f"{self.source} is a pickle that asks for code that no weights need: {legible(dotted)}.",
+                f"{self.source} is a pickle that asks for code that no weights need: {printable(dotted)}.",
                 "It was refused before anything ran. Expected tensors and leftovers of training, not programs.",
                 "Do not load it elsewhere unless you trust its author; ask for a safetensors version.",
             )

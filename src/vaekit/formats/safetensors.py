@@ -19,17 +19,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.errors import legible
+from vaekit.errors import printable
 from vaekit.formats.tensor_file import (
     MappedFile,
     Span,
     TensorFile,
     TensorSpec,
+    check_complete,
     check_names,
     check_readable,
     damaged,
     shape_of,
-    whole,
 )
 
 LARGEST_HEADER = 32 * 2**20
@@ -126,13 +126,13 @@ def read_header(path: Path) -> Header:
             raise damaged(path, f"its header of {length:,} bytes is larger than that of any checkpoint")
         text = file.read(length)
     try:
-        return understood(text, 8 + length, size)
+        return parse_json_header(text, 8 + length, size)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = legible(f"{type(error).__name__}: {error}", 200)
+        reason = printable(f"{type(error).__name__}: {error}", 200)
         raise damaged(path, f"its header cannot be understood ({reason})") from error
 
 
-def understood(text: bytes, start: int, size: int) -> Header:
+def parse_json_header(text: bytes, start: int, size: int) -> Header:
     """A header; whatever is wrong with it is some ValueError, KeyError, TypeError, AttributeError or RecursionError.
 
     Args:
@@ -142,7 +142,7 @@ def understood(text: bytes, start: int, size: int) -> Header:
     """
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_MARKS:
         raise ValueError("more commas and brackets than any header has")
-    entries = json.loads(text.decode("utf-8"), object_pairs_hook=distinct, parse_constant=no_number)
+    entries = json.loads(text.decode("utf-8"), object_pairs_hook=refuse_duplicates, parse_constant=refuse_constant)
     metadata = entries.pop("__metadata__", None) or {}
     if not all(isinstance(value, str) for value in metadata.values()):
         raise TypeError("metadata that is not text")
@@ -153,14 +153,14 @@ def understood(text: bytes, start: int, size: int) -> Header:
     end = start
     for name, entry in sorted(read.items(), key=lambda item: (item[1].start, item[1].nbytes)):
         if entry.start != end:
-            raise ValueError(f"a gap or an overlap before {legible(name)}")
+            raise ValueError(f"a gap or an overlap before {printable(name)}")
         end += entry.nbytes
     if end != size:
         raise ValueError(f"the tensors end at byte {end:,} of {size:,}")
     return Header(metadata, read, size)
 
 
-def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object without a name twice: readers disagree on which of them counts."""
     made = dict(pairs)
     if len(made) < len(pairs):
@@ -168,7 +168,7 @@ def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def no_number(text: str) -> None:
+def refuse_constant(text: str) -> None:
     """`NaN` and the like, which Python reads and JSON does not know."""
     raise ValueError(f"{text}, which is no number")
 
@@ -176,7 +176,7 @@ def no_number(text: str) -> None:
 def entry_of(told: Mapping[str, Any], start: int) -> Entry:
     """One entry of a header."""
     shape, kind = shape_of(told["shape"]), told["dtype"]
-    first, last = map(whole, told["data_offsets"])
+    first, last = map(check_complete, told["data_offsets"])
     if not isinstance(kind, str) or not KIND.fullmatch(kind):
         raise ValueError(f"numbers of the kind {kind!r}")
     dtype = DTYPES.get(kind)

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from vaekit.errors import BadCheckpoint, CannotWriteHere, WrongTensors, legible
+from vaekit.errors import BadCheckpoint, CannotWriteHere, WrongTensors, printable
 from vaekit.formats.safetensors import DTYPES
 from vaekit.formats.tensor_file import Span, TensorFile
 
@@ -95,7 +95,7 @@ def converted(numbers: Tensor, dtype: torch.dtype, name: str) -> Tensor:
         return after
     largest, kind = wide[wide.isfinite()].abs().max().item(), str(dtype).removeprefix("torch.")
     raise WrongTensors(
-        f"Numbers of {legible(name)}, up to {largest:g}, would become infinite in {kind}.",
+        f"Numbers of {printable(name)}, up to {largest:g}, would become infinite in {kind}.",
         f"The largest number in {kind} is {torch.finfo(dtype).max:g}.",
         "Keep this VAE in bf16 or fp32.",
     )
@@ -124,7 +124,7 @@ def header(pieces: Sequence[Piece], metadata: Mapping[str, str], listed: Iterabl
     for piece in pieces:
         if piece.dtype not in DTYPE_NAMES or piece.name == METADATA_ENTRY:
             raise WrongTensors(
-                f"There is a tensor {legible(piece.name)} of {piece.dtype}.",
+                f"There is a tensor {printable(piece.name)} of {piece.dtype}.",
                 "A safetensors file can hold neither such numbers nor that name.",
                 "Take it out of the source first.",
             )

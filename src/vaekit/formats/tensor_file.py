@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.errors import BadCheckpoint, legible
+from vaekit.errors import BadCheckpoint, printable
 
 MOST_AXES = 64
 
@@ -92,7 +92,7 @@ def check_readable(file: TensorFile, names: Iterable[str]) -> None:
     if refused:
         kinds = ", ".join(sorted({file.specs[name].stored for name in refused}))
         raise BadCheckpoint(
-            f"{file.path} stores {len(refused)} of the tensors asked for as {kinds}, such as {legible(refused[0])}.",
+            f"{file.path} stores {len(refused)} of the tensors asked for as {kinds}, such as {printable(refused[0])}.",
             "vaekit reads F32, F16, BF16 and Q8_0 from GGUF files, and torch's own number formats from safetensors.",
             "Get a version whose VAE is stored as F16, BF16 or F32; the other tensors of the file do not matter.",
         )
@@ -108,10 +108,12 @@ def check_names(names: Collection[str]) -> None:
         raise ValueError(f"{len(names):,} tensors, more than {MOST_TENSORS:,}")
     odd = next((name for name in names if len(name) > LONGEST_NAME or not name.isprintable()), None)
     if odd is not None:
-        raise ValueError(f"a tensor with a name of {len(odd):,} letters that nobody would give it: {legible(odd, 40)}")
+        raise ValueError(
+            f"a tensor with a name of {len(odd):,} letters that nobody would give it: {printable(odd, 40)}"
+        )
 
 
-def whole(number: object) -> int:
+def check_complete(number: object) -> int:
     """A count, offset, side or stride.
 
     Raises:
@@ -122,7 +124,7 @@ def whole(number: object) -> int:
     return number
 
 
-def counts(numbers: object) -> tuple[int, ...]:
+def is_counter(numbers: object) -> tuple[int, ...]:
     """A shape, or strides.
 
     Raises:
@@ -130,7 +132,7 @@ def counts(numbers: object) -> tuple[int, ...]:
     """
     if not isinstance(numbers, (tuple, list)) or len(numbers) > MOST_AXES:
         raise ValueError("a tensor of impossible shape")
-    return tuple(map(whole, numbers))
+    return tuple(map(check_complete, numbers))
 
 
 def shape_of(numbers: object) -> tuple[int, ...]:
@@ -139,7 +141,7 @@ def shape_of(numbers: object) -> tuple[int, ...]:
     Raises:
         ValueError: it is none.
     """
-    shape = counts(numbers)
+    shape = is_counter(numbers)
     if math.prod(max(side, 1) for side in shape) > MOST_NUMBERS:
         raise ValueError("a tensor of impossible size")
     return shape
@@ -154,10 +156,10 @@ def check_apart(parts: Iterable[tuple[int, int, str]], end: int) -> None:
     free = 0
     for start, nbytes, name in sorted(part for part in parts if part[1]):
         if start < free:
-            raise ValueError(f"{legible(name)} overlaps what stands before it")
+            raise ValueError(f"{printable(name)} overlaps what stands before it")
         free = start + nbytes
         if free > end:
-            raise ValueError(f"{legible(name)} reaches beyond the end of the file")
+            raise ValueError(f"{printable(name)} reaches beyond the end of the file")
 
 
 class MappedFile:
@@ -172,13 +174,13 @@ class MappedFile:
 
     def __init__(self, path: Path, size: int) -> None:
         try:
-            whole = torch.UntypedStorage.from_file(str(path), False, size)
+            check_complete = torch.UntypedStorage.from_file(str(path), False, size)
         except RuntimeError as error:
             raise BadCheckpoint(
                 f"{path} has changed while it was in use.", "Expected it to stay as it is.", "Try again."
             ) from error
-        assert isinstance(whole, torch.UntypedStorage)
-        self._whole = whole
+        assert isinstance(check_complete, torch.UntypedStorage)
+        self._whole = check_complete
 
     def part(self, start: int, nbytes: int, dtype: torch.dtype, byteorder: str = "little") -> torch.UntypedStorage:
         """Numbers of one dtype that stand somewhere in the file: mapped, or copied where they need turning."""

@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaekit.errors import BadCheckpoint, legible
+from vaekit.errors import BadCheckpoint, printable
 from vaekit.formats.pickle_machine import Window, unpickle
 from vaekit.formats.pickle_names import storage_dtype
 from vaekit.formats.pickle_values import Builder, Placeholder
-from vaekit.formats.tensor_file import MappedFile, counts, shape_of, whole
+from vaekit.formats.tensor_file import MappedFile, check_complete, is_counter, shape_of
 from vaekit.formats.zip_directory import ZIP_START, Packed, records_of
 
 WITHOUT_STORAGE = "a tensor without storage"
@@ -107,7 +107,7 @@ class Storages:
         dtype = storage_dtype(storage_class.name) if isinstance(storage_class, Placeholder) else None
         if dtype is None:
             raise ValueError("a storage of unknown numbers")
-        storage = self.storage(as_text(key), dtype, whole(numbers) * dtype.itemsize)
+        storage = self.storage(as_text(key), dtype, check_complete(numbers) * dtype.itemsize)
         return self.view(storage if not views or views[0] is None else part_of(storage, views[0]))
 
     def view(self, storage: Storage) -> Storage:
@@ -124,7 +124,7 @@ class Storages:
         size = nbytes if self.sizes is None else self.sizes.get(key, -1)
         there = self.found.setdefault(key, Storage(key, dtype, 0, size))
         if nbytes > there.nbytes:
-            raise ValueError(f"the storage {legible(key)} should have {nbytes:,} bytes, it has {there.nbytes:,}")
+            raise ValueError(f"the storage {printable(key)} should have {nbytes:,} bytes, it has {there.nbytes:,}")
         return replace(there, dtype=dtype)
 
     def tensor(
@@ -150,7 +150,7 @@ class Storages:
         """A tensor all of whose numbers are inside its storage."""
         if not isinstance(storage, Storage):
             return Placeholder(WITHOUT_STORAGE)
-        tensor = StoredTensor(storage, whole(offset), shape_of(shape), counts(stride))
+        tensor = StoredTensor(storage, check_complete(offset), shape_of(shape), is_counter(stride))
         if len(tensor.shape) != len(tensor.stride):
             raise ValueError("a tensor with more strides than sides, or fewer")
         numbers, itemsize = math.prod(tensor.shape), storage.dtype.itemsize
@@ -167,7 +167,7 @@ def part_of(storage: Storage, view: object) -> Storage:
     """A view of a storage, in files of torch before 0.4: (key, offset, numbers)."""
     if not (isinstance(view, tuple) and len(view) == 3):
         raise ValueError("a view of a storage that says not of what")
-    start, nbytes = (whole(number) * storage.dtype.itemsize for number in view[1:])
+    start, nbytes = (check_complete(number) * storage.dtype.itemsize for number in view[1:])
     if start + nbytes > storage.nbytes:
         raise ValueError("a view reaches beyond its storage")
     return Storage(storage.key, storage.dtype, start, nbytes)
@@ -213,13 +213,13 @@ class TorchFile:
         Raises:
             BadCheckpoint: the file has changed since it was opened.
         """
-        whole = MappedFile(self.path, self.size)
+        check_complete = MappedFile(self.path, self.size)
         mapped: dict[Storage, torch.UntypedStorage] = {}
         for tensor in tensors.values():
             storage = tensor.storage
             if storage not in mapped:
                 start = self.records[storage.key] + storage.start
-                mapped[storage] = whole.part(start, storage.nbytes, storage.dtype, self.byteorder)
+                mapped[storage] = check_complete.part(start, storage.nbytes, storage.dtype, self.byteorder)
         return {name: _view(tensor, mapped[tensor.storage]) for name, tensor in tensors.items()}
 
     def start_of(self, tensor: StoredTensor) -> int | None:
@@ -254,7 +254,7 @@ def _open_zip(path: Path, mapped: mmap.mmap) -> TorchFile:
         entries = records_of(mapped)
     except Packed as error:
         raise BadCheckpoint(
-            f"{path} is a compressed zip ({legible(str(error))}), which torch never writes.",
+            f"{path} is a compressed zip ({printable(str(error))}), which torch never writes.",
             "Expected a checkpoint as torch.save writes it.",
             "Fetch it again from its source, as safetensors if there is a choice.",
         ) from error
@@ -309,7 +309,7 @@ def _place(window: Window, keys: object, storages: Mapping[str, Storage]) -> dic
         storage = storages[key]
         (numbers,) = struct.unpack("<q", window.read(8))
         if numbers * storage.dtype.itemsize != storage.nbytes or window.position + storage.nbytes > window.end:
-            raise ValueError(f"the storage {legible(key)} is cut short")
+            raise ValueError(f"the storage {printable(key)} is cut short")
         records[key] = window.position
         window.position += storage.nbytes
     if records.keys() != storages.keys():

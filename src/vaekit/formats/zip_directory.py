@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vaekit.errors import legible
+from vaekit.errors import printable
 from vaekit.formats.tensor_file import LONGEST_NAME, check_apart
 
 ZIP_START = b"PK\x03\x04"
@@ -119,7 +119,7 @@ def entries(mapped: mmap.mmap, first: int, last: int, count: int) -> Iterator[tu
         if method:
             raise Packed(name)
         if packed != size or stat.S_IFMT(attributes >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise ValueError(f"the record {legible(name)} is no plain file")
+            raise ValueError(f"the record {printable(name)} is no plain file")
         yield name, header, Record(data_start(mapped, header, raw), size)
     if at != last:
         raise ValueError("a zip with more in its directory than it counts")
@@ -150,7 +150,7 @@ def data_start(mapped: mmap.mmap, header: int, name: bytes) -> int:
     name_at = header + LOCAL_HEADER.size
     same = mapped[name_at : name_at + name_size] == name
     if signature != ZIP_START or flags & ENCRYPTED or method or not same:
-        raise ValueError(f"the record {legible(name.decode('ascii', 'replace'))} is not where the zip says")
+        raise ValueError(f"the record {printable(name.decode('ascii', 'replace'))} is not where the zip says")
     return name_at + name_size + extra_size
 
 
@@ -171,4 +171,4 @@ def check_name(name: str) -> None:
     climbs = any(step in ("", ".", "..") for step in steps) or "\\" in name or name[1:2] == ":"
     # The first step is the name that the file once had, in any language.
     if climbs or len(name) > LONGEST_NAME or any(unicodedata.category(letter) == "Cc" for letter in name):
-        raise ValueError(f"a zip with a record of the name {legible(name)!r}")
+        raise ValueError(f"a zip with a record of the name {printable(name)!r}")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from vaekit.catalog.entries import makers
+from vaekit.catalog.entries import model_names
 from vaekit.families import Config, assemble
 from vaekit.identification.identify import Identified
 from vaekit.vae import VAE, Origin
@@ -54,7 +54,7 @@ def origin(identified: Identified) -> Origin:
     """What messages say of the VAE that was found."""
     names = " or ".join(kind.name for kind in identified.kinds)
     family = f"{identified.family.name!r} family"
-    return Origin(f"{names} ({family})" if names else f"of the {family}", makers)
+    return Origin(f"{names} ({family})" if names else f"of the {family}", model_names)
 
 
 def read_native(identified: Identified) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.cache import remembered
-from vaekit.catalog.tables import knowledge
+from vaekit.catalog.tables import knowledge_digest
 
 
 def cached_inspection(path: Path, *, hash: bool = True, measure: bool = True) -> dict[str, Any]:
@@ -33,5 +33,5 @@ def cached_inspection(path: Path, *, hash: bool = True, measure: bool = True) ->
 
     if not path.is_file():
         return find()
-    known: dict[str, Any] = remembered(path, f"inspection {hash} {measure} {knowledge()}", find)
+    known: dict[str, Any] = remembered(path, f"inspection {hash} {measure} {knowledge_digest()}", find)
     return known | {"path": str(path)}

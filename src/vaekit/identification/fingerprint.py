@@ -55,7 +55,7 @@ def fingerprint(vae: VAE) -> str:
 
 
 @dataclass(frozen=True)
-class Numbers:
+class TensorValues:
     """One tensor of a VAE, a part at a time."""
 
     key: str
@@ -65,36 +65,36 @@ class Numbers:
     """Its numbers in order, each part one-dimensional."""
 
 
-def tensors_of(vae: VAE) -> list[Numbers]:
+def tensors_of(vae: VAE) -> list[TensorValues]:
     """The tensors of a VAE in memory, sorted by key."""
     tensors = sorted(vae.state_dict().items())
-    return [Numbers(key, tuple(tensor.shape), partial(in_parts, tensor)) for key, tensor in tensors]
+    return [TensorValues(key, tuple(tensor.shape), partial(in_parts, tensor)) for key, tensor in tensors]
 
 
 def in_parts(tensor: Tensor) -> Iterable[Tensor]:
     return tensor.detach().cpu().flatten().split(PART) if tensor.numel() else ()
 
 
-def bytes_of(tensor: Numbers) -> Iterator[bytes | memoryview]:
+def bytes_of(tensor: TensorValues) -> Iterator[bytes | memoryview]:
     """What is hashed of a tensor."""
     yield f"{tensor.key}{list(tensor.shape)}".encode()
     for part in tensor.parts():
         yield part.float().contiguous().numpy().data
 
 
-def identity_of(tensors: Iterable[Numbers]) -> Identity:
+def identity_of(tensors: Iterable[TensorValues]) -> Identity:
     """All that weights are known by; each number is read once, and none is kept.
 
     Args:
         tensors: all of a VAE's, sorted by native key.
     """
     whole = hashlib.sha256()
-    halves: dict[str, Half] = {}
+    halves: dict[str, HalfHash] = {}
     precise = set(ROUNDING)
     for tensor in tensors:
         half = tensor.key.split(".")[0]
         name = f"{tensor.key}{list(tensor.shape)}".encode()
-        seen = halves.setdefault(half, Half()) if half in HALVES else Half()
+        seen = halves.setdefault(half, HalfHash()) if half in HALVES else HalfHash()
         seen.start(tensor.key)
         for hashed in (whole, seen.hashed):
             hashed.update(name)
@@ -119,7 +119,7 @@ def holds(dtype: torch.dtype, part: Tensor) -> bool:
     return torch.equal(part.to(dtype).to(part.dtype), part)
 
 
-class Half:
+class HalfHash:
     """The hash of one half and its sketch, while its numbers go by."""
 
     def __init__(self) -> None:

@@ -10,16 +10,16 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
-from vaekit.catalog.entries import Kind, kinds
+from vaekit.catalog.entries import LatentSpace, latent_spaces
 from vaekit.catalog.tables import table
 from vaekit.formats.open import TensorSpec
 
 SIGN_LISTS = ("denoiser", "inputs", "text", "unless")
-"""The keys of a table entry that hold signs, in the order of `Model`."""
+"""The keys of a table entry that hold signs, in the order of `HostModel`."""
 
 
 @dataclass(frozen=True)
-class Sign:
+class HostSignature:
     """A tensor that tells one model from others."""
 
     key: str
@@ -45,7 +45,7 @@ class Sign:
 
 
 @dataclass(frozen=True)
-class Model:
+class HostModel:
     """A diffusion model whose checkpoints bring a VAE along."""
 
     name: str
@@ -53,37 +53,37 @@ class Model:
     """The name of its latent space."""
     vae: str
     """The prefix of the VAE in its checkpoints."""
-    denoiser: tuple[Sign, ...]
-    inputs: tuple[Sign, ...]
+    denoiser: tuple[HostSignature, ...]
+    inputs: tuple[HostSignature, ...]
     """The first layers of the denoiser: where one is present, it has one of the listed input sizes."""
-    text: tuple[Sign, ...]
-    unless: tuple[Sign, ...]
+    text: tuple[HostSignature, ...]
+    unless: tuple[HostSignature, ...]
 
     @property
-    def latent_space(self) -> Kind | None:
+    def latent_space(self) -> LatentSpace | None:
         """The latent space, if the table of kinds has it."""
-        return next((kind for kind in kinds() if kind.name == self.kind), None)
+        return next((kind for kind in latent_spaces() if kind.name == self.kind), None)
 
 
 @cache
-def models() -> tuple[Model, ...]:
+def host_models() -> tuple[HostModel, ...]:
     """Every model in the table."""
     return tuple(
-        Model(entry["name"], entry["kind"], entry["vae"], *(_signs(entry, name) for name in SIGN_LISTS))
+        HostModel(entry["name"], entry["kind"], entry["vae"], *(_signs(entry, name) for name in SIGN_LISTS))
         for entry in table("models.toml")["model"]
     )
 
 
-def _signs(entry: Mapping[str, Any], name: str) -> tuple[Sign, ...]:
-    return tuple(Sign(sign["key"], tuple(sign.get("columns", ()))) for sign in entry.get(name, ()))
+def _signs(entry: Mapping[str, Any], name: str) -> tuple[HostSignature, ...]:
+    return tuple(HostSignature(sign["key"], tuple(sign.get("columns", ()))) for sign in entry.get(name, ()))
 
 
-def model_around(specs: Mapping[str, TensorSpec]) -> Model | None:
+def host_model_of(specs: Mapping[str, TensorSpec]) -> HostModel | None:
     """The model that a checkpoint with these tensors is of; None where nothing tells, or two signs disagree.
 
     The denoiser is asked first: it is what takes the latents. Text encoders get exchanged, and are shared by models.
     """
-    candidates = [model for model in models() if not is_excluded(model, specs)]
+    candidates = [model for model in host_models() if not is_excluded(model, specs)]
     for signs in (attrgetter("denoiser"), attrgetter("text")):
         found = [model for model in candidates if any(sign.is_in(specs) for sign in signs(model))]
         if found:
@@ -91,6 +91,6 @@ def model_around(specs: Mapping[str, TensorSpec]) -> Model | None:
     return None
 
 
-def is_excluded(model: Model, specs: Mapping[str, TensorSpec]) -> bool:
+def is_excluded(model: HostModel, specs: Mapping[str, TensorSpec]) -> bool:
     """Whether a checkpoint with these tensors cannot be of this model."""
     return any(sign.is_in(specs) for sign in model.unless) or any(sign.is_contradicted(specs) for sign in model.inputs)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.catalog.entries import Kind, matching_kinds
+from vaekit.catalog.entries import LatentSpace, matching_latent_spaces
 from vaekit.errors import UnknownVAE, WrongTensors, shorten
 from vaekit.families import HALVES, Config, Family, blueprint, family_of
 from vaekit.families.convolutional import told_padding
 from vaekit.formats.open import check_readable
-from vaekit.identification.host_model import Model, model_around
+from vaekit.identification.host_model import HostModel, host_model_of
 from vaekit.identification.key_signatures import not_runnable
-from vaekit.identification.locate import Found, check_one_vae, gather, locate
+from vaekit.identification.locate import LocatedVAE, check_one_vae, gather, locate
 from vaekit.identification.metadata import read_config
 from vaekit.identification.normalization import find_normalization, read_edm_normalization, read_statistics
 from vaekit.normalization import LatentNormalization
@@ -29,12 +29,12 @@ class Identified:
     path: Path
     family: Family
     config: Config
-    parts: tuple[Found, ...]
-    kinds: tuple[Kind, ...]
+    parts: tuple[LocatedVAE, ...]
+    kinds: tuple[LatentSpace, ...]
     normalization: LatentNormalization | None
     normalization_source: str
     """How the normalization is known, or why it is not; a phrase."""
-    around: Model | None = None
+    around: HostModel | None = None
     """The diffusion model whose whole checkpoint this is, as far as its tensors tell."""
     padding_source: str = ""
     """How the padding of its convolutions is known; empty where nobody told it, or where there is none to know."""
@@ -67,7 +67,7 @@ def identify(path: Path) -> Identified:
     return identify_parts(path, tuple(locate(file) for file in files), settings)
 
 
-def identify_parts(path: Path, parts: tuple[Found, ...], settings: Mapping[str, Any]) -> Identified:
+def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[str, Any]) -> Identified:
     """Identify a VAE from files that are open and tensors that are located.
 
     Args:
@@ -96,7 +96,7 @@ def identify_parts(path: Path, parts: tuple[Found, ...], settings: Mapping[str, 
     config = family.complete(config, told, settings)
     statistics = read_statistics(path, parts, config.latent_channels, settings)
     edm = read_edm_normalization(path, parts, config.latent_channels)
-    around = model_around(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
+    around = host_model_of(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
     normalization = find_normalization(family, config, metadata, settings, statistics, edm, around)
     identified = Identified(path, family, config, parts, *normalization, around, padding_source(metadata, settings))
     check_tensors(identified)
@@ -151,7 +151,7 @@ def halves_of_two(identified: Identified) -> str:
     family, told = identified.family, []
     for part in identified.parts:
         config = family.detect({key: part.spec(key).shape for key in part.names})
-        kinds = " or ".join(kind.name for kind in matching_kinds(family.name, config)) if config else ""
+        kinds = " or ".join(kind.name for kind in matching_latent_spaces(family.name, config)) if config else ""
         channels = f"{config.latent_channels} latent channels" if config else "a structure of its own"
         told.append(f"{part.file.path.name} is half of {kinds or f'a {family.name!r} VAE'}, with {channels}")
     return f" {'; '.join(told)}." if len({said.split(" is ", 1)[1] for said in told}) > 1 else ""

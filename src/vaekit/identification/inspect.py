@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.catalog.entries import Card
+from vaekit.catalog.entries import CatalogEntry
 from vaekit.errors import NotRunnable
 from vaekit.families import HALVES
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.identification.build import Network
 from vaekit.identification.identify import Identified, identify_parts
-from vaekit.identification.key_signatures import recognise as recognise_family
+from vaekit.identification.key_signatures import match_weights as recognise_family
 from vaekit.identification.locate import gather, locate
-from vaekit.identification.match import Recognition, recognise
-from vaekit.identification.resolve import hashes_of, settled_by, with_measured_normalization, with_measured_padding
-from vaekit.library.names import located
+from vaekit.identification.match import WeightMatch, match_weights
+from vaekit.identification.resolve import cached_hashes, resolved_by, with_probed_normalization, with_probed_padding
+from vaekit.library.names import locate_vae
 from vaekit.nets.config import compression, picture_size
 from vaekit.normalization import LatentNormalization
 
@@ -55,7 +55,7 @@ class Inspection:
     """Of each half: what survives rounding to half precision, see `fingerprint.py`."""
     sha256: str | None
     """Of the whole file; None for a VAE in two files or inside a larger checkpoint."""
-    card: Card | None
+    card: CatalogEntry | None
     """What is known about these very weights, whatever file they are in; None where they have no card."""
     recognised: str
     """How it is known that they are; a phrase, empty without a card."""
@@ -81,7 +81,7 @@ def inspect(name_or_path: str | Path, *, hash: bool = True, measure: bool = True
     Raises:
         NotFound, BadCheckpoint, UnknownVAE (but for NotRunnable), WrongTensors: see `vaekit.errors`.
     """
-    with located(name_or_path) as path:
+    with locate_vae(name_or_path) as path:
         return dataclasses.replace(inspect_path(path, hash=hash, measure=measure), path=str(name_or_path))
 
 
@@ -94,12 +94,12 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         return not_run(path, files, refusal)
     held = (part.spec(key) for part in identified.parts for key in part.names)
     specs = [spec for spec in held if spec.dtype.is_floating_point]  # all but a batch norm's counter
-    hashes = hashes_of(identified) if hash else None
-    recognition = recognise(hashes.weights, hashes.sha256) if hashes else Recognition()
-    identified = settled_by(identified, recognition)
+    hashes = cached_hashes(identified) if hash else None
+    recognition = match_weights(hashes.weights, hashes.sha256) if hashes else WeightMatch()
+    identified = resolved_by(identified, recognition)
     if measure:
         network = Network()
-        identified = with_measured_padding(with_measured_normalization(identified, network), network)
+        identified = with_probed_padding(with_probed_normalization(identified, network), network)
     config = identified.config
     return Inspection(
         path=str(path),

@@ -21,7 +21,7 @@ Specs = Mapping[str, TensorSpec]
 
 
 @dataclass(frozen=True)
-class Telltale:
+class KeySignature:
     """Keys by which something is known: every key of one of the groups, and none of those that it lacks."""
 
     groups: tuple[tuple[str, ...], ...]
@@ -39,11 +39,11 @@ class Telltale:
 
 
 @dataclass(frozen=True)
-class Recognised:
+class UnsupportedFamily:
     """A VAE that is known by its tensors and not run."""
 
     name: str
-    telltale: Telltale
+    telltale: KeySignature
     why: str
     runs_in: str
     factor: int | None
@@ -59,31 +59,31 @@ class Recognised:
 
 
 @dataclass(frozen=True)
-class Stranger:
+class NonVAE:
     """Something that is no VAE."""
 
     name: str
-    telltale: Telltale
+    telltale: KeySignature
     vae: str
     """Where the VAE is that goes with it; a sentence."""
 
 
-def recognise(specs: Specs) -> tuple[Recognised, str] | None:
+def match_unsupported(specs: Specs) -> tuple[UnsupportedFamily, str] | None:
     """The VAE in a file that vaekit knows and cannot run, and the prefix that it stands behind."""
     text = listing(specs)
-    prefixes = ((known, known.telltale.prefix_in(text)) for known in recognised())
+    prefixes = ((known, known.telltale.prefix_in(text)) for known in unsupported_families())
     return next(((known, prefix) for known, prefix in prefixes if prefix is not None), None)
 
 
-def stranger_in(specs: Specs) -> Stranger | None:
+def match_non_vae(specs: Specs) -> NonVAE | None:
     """What a file without a VAE holds instead."""
     text = listing(specs)
-    return next((known for known in strangers() if known.telltale.prefix_in(text) is not None), None)
+    return next((known for known in non_vae_signatures() if known.telltale.prefix_in(text) is not None), None)
 
 
 def not_runnable(file: TensorFile) -> NotRunnable | None:
     """The error for a file that no runnable family explains, if the VAE in it is recognised."""
-    recognition = recognise(file.specs)
+    recognition = match_unsupported(file.specs)
     if recognition is None:
         return None
     known, _ = recognition
@@ -96,7 +96,7 @@ def not_runnable(file: TensorFile) -> NotRunnable | None:
 
 def no_vae(file: TensorFile) -> UnknownVAE | None:
     """The error for a file without a VAE, if what is there instead is known."""
-    stranger = stranger_in(file.specs)
+    stranger = match_non_vae(file.specs)
     if stranger is None:
         return None
     return UnknownVAE(
@@ -131,23 +131,21 @@ def pattern(template: str) -> tuple[str, re.Pattern[str]]:
 
 
 @cache
-def recognised() -> tuple[Recognised, ...]:
+def unsupported_families() -> tuple[UnsupportedFamily, ...]:
     """Every VAE in the table that is known and not run."""
     return tuple(_recognised(entry) for entry in table("recognised.toml")["vae"])
 
 
 @cache
-def strangers() -> tuple[Stranger, ...]:
+def non_vae_signatures() -> tuple[NonVAE, ...]:
     """Everything in the table that is no VAE."""
-    return tuple(
-        Stranger(entry["name"], _telltale(entry), entry["vae"]) for entry in table("strangers.toml")["stranger"]
-    )
+    return tuple(NonVAE(entry["name"], _telltale(entry), entry["vae"]) for entry in table("strangers.toml")["stranger"])
 
 
-def _recognised(entry: dict[str, Any]) -> Recognised:
+def _recognised(entry: dict[str, Any]) -> UnsupportedFamily:
     channels = entry.get("channels")
     where: dict[str, Any] = channels if isinstance(channels, dict) else {"keys": [], "axis": 0}
-    return Recognised(
+    return UnsupportedFamily(
         name=entry["name"],
         telltale=_telltale(entry),
         why=entry["why"],
@@ -159,5 +157,5 @@ def _recognised(entry: dict[str, Any]) -> Recognised:
     )
 
 
-def _telltale(entry: dict[str, Any]) -> Telltale:
-    return Telltale(tuple(map(tuple, entry["tells"])), tuple(entry.get("lacks", ())))
+def _telltale(entry: dict[str, Any]) -> KeySignature:
+    return KeySignature(tuple(map(tuple, entry["tells"])), tuple(entry.get("lacks", ())))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, legible, shorten
+from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, printable, shorten
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
 from vaekit.families.normalization import STATISTICS
 from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
-from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, is_there
+from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
 from vaekit.identification.fused_tensors import present_parts
 from vaekit.identification.key_signatures import no_vae, not_runnable
 from vaekit.identification.metadata import read_family
@@ -25,7 +25,7 @@ OUTSIDE_NETS = frozenset(native for native, _ in STATISTICS)
 
 
 @dataclass(frozen=True)
-class Found:
+class LocatedVAE:
     """Where the tensors of a VAE, or of one half, stand in one file."""
 
     file: TensorFile
@@ -50,9 +50,11 @@ class Found:
 
 def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
     """The weights files that make up the VAE at `path`, and the settings of a diffusers `config.json`."""
-    if not is_there(path):
+    if not exists(path):
         raise NotFound(
-            f"There is no file or folder {legible(str(path))}.", "", "Check the path, or give the name of a known VAE."
+            f"There is no file or folder {printable(str(path))}.",
+            "",
+            "Check the path, or give the name of a known VAE.",
         )
     if not path.is_dir():
         return [open_tensors(path)], {}
@@ -84,7 +86,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def locate(file: TensorFile) -> Found:
+def locate(file: TensorFile) -> LocatedVAE:
     """Find the VAE's tensors in a file: the scheme and prefix that explain the most keys.
 
     Of schemes that explain as many, the first one whose family knows the shapes as well.
@@ -95,9 +97,9 @@ def locate(file: TensorFile) -> Found:
         WrongTensors: the one that explains the most leaves some unexplained.
     """
     if read_family(file.metadata) == PARTS.name:
-        found, strangers = found_in(file, PARTS.layouts[0], "")
+        found, strangers = locate_with_prefix(file, PARTS.layouts[0], "")
         if strangers:
-            raise leftover_error(file, found.layout, strangers)
+            raise unexpected_tensors_error(file, found.layout, strangers)
         return found
     counted = [
         ((count, -len(prefix)), layout, prefix, seen)
@@ -109,14 +111,14 @@ def locate(file: TensorFile) -> Found:
     if not counted:
         raise no_vae_error(file)
     most = max(rank for rank, *_ in counted)
-    tied = [found_in(seen, layout, prefix) for rank, layout, prefix, seen in counted if rank == most]
+    tied = [locate_with_prefix(seen, layout, prefix) for rank, layout, prefix, seen in counted if rank == most]
     found, strangers = next((each for each in tied if knows_shapes(each[0])), tied[0])
     if strangers:
-        raise not_runnable(file) or leftover_error(file, found.layout, strangers)
+        raise not_runnable(file) or unexpected_tensors_error(file, found.layout, strangers)
     return found
 
 
-def found_in(file: TensorFile, layout: Layout, prefix: str) -> tuple[Found, list[str]]:
+def locate_with_prefix(file: TensorFile, layout: Layout, prefix: str) -> tuple[LocatedVAE, list[str]]:
     """The VAE's tensors under one scheme and prefix, and the keys behind this prefix that the scheme does not know."""
     inside = {key: key.removeprefix(prefix) for key in file.specs if key.startswith(prefix)}
     levels = layout.levels(inside.values())
@@ -131,10 +133,10 @@ def found_in(file: TensorFile, layout: Layout, prefix: str) -> tuple[Found, list
         elif not bare.startswith(TRAINING_LEFTOVERS + layout.idle) and key not in (EDM_MEAN, EDM_STD):
             strangers.append(key)
     ignored = len(file.specs) - len(names) - len(statistics)
-    return Found(file, layout, prefix, names, statistics, ignored), strangers
+    return LocatedVAE(file, layout, prefix, names, statistics, ignored), strangers
 
 
-def knows_shapes(found: Found) -> bool:
+def knows_shapes(found: LocatedVAE) -> bool:
     """Whether the family of a scheme can tell a configuration from what stands there."""
     return family_of(found.layout.family).detect({key: found.spec(key).shape for key in found.names}) is not None
 
@@ -153,7 +155,7 @@ def no_vae_error(file: TensorFile) -> UnknownVAE:
     )
 
 
-def leftover_error(file: TensorFile, layout: Layout, strangers: list[str]) -> WrongTensors:
+def unexpected_tensors_error(file: TensorFile, layout: Layout, strangers: list[str]) -> WrongTensors:
     return WrongTensors(
         f"{file.path} looks like a {layout.family!r} autoencoder in the {layout.name} layout, with "
         f"{len(strangers)} tensors too many: {shorten(strangers)}.",
@@ -162,7 +164,7 @@ def leftover_error(file: TensorFile, layout: Layout, strangers: list[str]) -> Wr
     )
 
 
-def check_one_vae(path: Path, parts: tuple[Found, ...]) -> None:
+def check_one_vae(path: Path, parts: tuple[LocatedVAE, ...]) -> None:
     """Refuse a folder whose files are two VAEs rather than two halves of one."""
     if len({part.layout.family for part in parts}) > 1 or (
         len(parts) == 2 and parts[0].names.keys() & parts[1].names.keys()

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from vaekit.cache import keep, recall
-from vaekit.catalog.entries import Card, cards
+from vaekit.catalog.entries import CatalogEntry, catalog_entries
 from vaekit.catalog.identity import Identity, as_json, from_json
-from vaekit.catalog.tables import LEARNT
+from vaekit.catalog.tables import LEARNED
 from vaekit.identification.fingerprint import ROUNDING, distance
 
 FINE_TUNED = 0.3
@@ -22,45 +22,45 @@ FINE_TUNED = 0.3
 
 
 @dataclass(frozen=True)
-class Recognition:
+class WeightMatch:
     """What known VAEs have to do with some weights."""
 
-    card: Card | None = None
+    card: CatalogEntry | None = None
     """The VAE that these weights are, or are a half of."""
     how: str = ""
     """How that is known, a phrase."""
-    same_encoder: Card | None = None
+    same_encoder: CatalogEntry | None = None
     """A VAE whose encoder this is, so that their latents are the same."""
     akin: tuple[str, ...] = ()
     """Sentences about the nearest known relative."""
 
 
-def recognise(weights: Identity, sha256: str = "") -> Recognition:
+def match_weights(weights: Identity, sha256: str = "") -> WeightMatch:
     """The known VAE that these weights are, or what they have in common with one.
 
     Args:
         weights: what `fingerprint.identity_of` says.
         sha256: of the whole file; empty where it was not asked for or holds more than a VAE.
     """
-    for card in cards():
+    for card in catalog_entries():
         for file in card.files:
             if sha256 and file.sha256 == sha256:
                 if file.verified:
                     learn(card, weights)
                 trust = "verified" if file.verified else "unverified: one source only"
-                return Recognition(card, f"by the SHA-256 of the file ({trust})", card)
-    known = list(known_weights())
+                return WeightMatch(card, f"by the SHA-256 of the file ({trust})", card)
+    known = list(known_identities())
     for card, theirs in known:
         if theirs.fingerprint == weights.fingerprint:
-            return Recognition(card, "by the fingerprint of its weights", card)
+            return WeightMatch(card, "by the fingerprint of its weights", card)
     for card, theirs in known:
         found = same_halves(weights, theirs)
         if found.keys() >= weights.halves.keys():
-            return Recognition(card, manner(found, theirs), card if "encoder" in found else None)
+            return WeightMatch(card, match_description(found, theirs), card if "encoder" in found else None)
     return relatives(weights, known)
 
 
-def manner(found: dict[str, str], theirs: Identity) -> str:
+def match_description(found: dict[str, str], theirs: Identity) -> str:
     """How halves that are all known were recognised."""
     part = "" if found.keys() >= theirs.halves.keys() else f" of its {next(iter(found))}"
     rounded = [words for words in found.values() if words]
@@ -82,7 +82,7 @@ def same_halves(ours: Identity, theirs: Identity) -> dict[str, str]:
     return found
 
 
-def relatives(ours: Identity, known: list[tuple[Card, Identity]]) -> Recognition:
+def relatives(ours: Identity, known: list[tuple[CatalogEntry, Identity]]) -> WeightMatch:
     """What weights without a card have in common with those that have one."""
     told = []
     same_encoder = None
@@ -96,25 +96,25 @@ def relatives(ours: Identity, known: list[tuple[Card, Identity]]) -> Recognition
             same_encoder = card if half == "encoder" else same_encoder
         else:
             told.append(f"Its {half} is {moved:.1%} away from that of {card.name}: a fine-tune, or a relative.")
-    return Recognition(same_encoder=same_encoder, akin=tuple(told))
+    return WeightMatch(same_encoder=same_encoder, akin=tuple(told))
 
 
-def known_weights() -> Iterator[tuple[Card, Identity]]:
+def known_identities() -> Iterator[tuple[CatalogEntry, Identity]]:
     """Every card whose weights are known by fingerprint: from the tables, or learnt on this machine."""
-    learnt = recall([learnt_under(card) for card in cards() if card.weights is None])
-    for card in cards():
-        told = learnt.get(learnt_under(card))
+    learnt = recall([learned_identities(card) for card in catalog_entries() if card.weights is None])
+    for card in catalog_entries():
+        told = learnt.get(learned_identities(card))
         if card.weights is not None:
             yield card, card.weights
         elif told is not None:
             yield card, from_json(told)
 
 
-def learn(card: Card, weights: Identity) -> None:
+def learn(card: CatalogEntry, weights: Identity) -> None:
     """Remember what the weights of a card are known by."""
-    if card.weights is None and not recall([learnt_under(card)]):
-        keep({learnt_under(card): as_json(weights), LEARNT: recall([LEARNT]).get(LEARNT, 0) + 1})
+    if card.weights is None and not recall([learned_identities(card)]):
+        keep({learned_identities(card): as_json(weights), LEARNED: recall([LEARNED]).get(LEARNED, 0) + 1})
 
 
-def learnt_under(card: Card) -> str:
+def learned_identities(card: CatalogEntry) -> str:
     return json.dumps(["learnt", card.name, card.files[0].sha256])

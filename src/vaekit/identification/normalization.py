@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from vaekit.catalog.entries import Kind, agreed_normalization, matching_kinds
+from vaekit.catalog.entries import LatentSpace, matching_latent_spaces, shared_normalization
 from vaekit.errors import WrongTensors, shorten
 from vaekit.families import Config, Family
 from vaekit.families.normalization import COUNT, EPSILON, MEAN, PATCH, VARIANCE, normalization_of
 from vaekit.formats.open import TensorSpec
-from vaekit.identification.host_model import Model
-from vaekit.identification.locate import EDM_MEAN, EDM_STD, Found
+from vaekit.identification.host_model import HostModel
+from vaekit.identification.locate import EDM_MEAN, EDM_STD, LocatedVAE
 from vaekit.identification.metadata import read_normalization, says_unknown
 from vaekit.normalization import LatentNormalization
 
@@ -26,14 +26,14 @@ def find_normalization(
     settings: Mapping[str, Any],
     statistics: LatentNormalization | None = None,
     edm: LatentNormalization | None = None,
-    around: Model | None = None,
-) -> tuple[tuple[Kind, ...], LatentNormalization | None, str]:
+    around: HostModel | None = None,
+) -> tuple[tuple[LatentSpace, ...], LatentNormalization | None, str]:
     """The kinds this VAE may be, its normalization, and how that is known: from the file first, then from what is
     around it, then from shapes.
 
     Metadata comes before the statistics among its tensors: vaekit writes both, and only metadata holds every digit.
     """
-    candidates = matching_kinds(family.name, config)
+    candidates = matching_latent_spaces(family.name, config)
     in_settings = normalization_of_settings(settings) if family.name != "tiny" else None
     for told, source in (
         (read_normalization(metadata), "the file's metadata"),
@@ -52,8 +52,8 @@ def find_normalization(
         return candidates, None, "the file says that it is"
     named = tuple(kind for kind in candidates if kind.model_name and kind.model_name == settings.get("model_name"))
     if named:
-        return named, agreed_normalization(named), "config.json, which names the model"
-    agreed = agreed_normalization(candidates)
+        return named, shared_normalization(named), "config.json, which names the model"
+    agreed = shared_normalization(candidates)
     if agreed is not None:
         return candidates, agreed, "the shapes, which only this kind has"
     return candidates, None, why_unknown(candidates)
@@ -71,7 +71,7 @@ def is_close(known: LatentNormalization | None, told: LatentNormalization) -> bo
     return all(math.isclose(a, b, rel_tol=2e-3) for a, b in pairs)
 
 
-def why_unknown(candidates: tuple[Kind, ...]) -> str:
+def why_unknown(candidates: tuple[LatentSpace, ...]) -> str:
     """Why shapes alone do not tell the normalization."""
     names = " or ".join(kind.name for kind in candidates)
     if not candidates:
@@ -99,7 +99,7 @@ def normalization_of_settings(settings: Mapping[str, Any]) -> LatentNormalizatio
 DATA_STD = 0.5
 
 
-def read_edm_normalization(path: Path, parts: Sequence[Found], latent_channels: int) -> LatentNormalization | None:
+def read_edm_normalization(path: Path, parts: Sequence[LocatedVAE], latent_channels: int) -> LatentNormalization | None:
     """The normalization in the first file that has one; None where none has.
 
     Raises:
@@ -130,7 +130,7 @@ def shapes(latent_channels: int) -> tuple[tuple[int, ...], ...]:
 
 
 def read_statistics(
-    path: Path, parts: Sequence[Found], latent_channels: int, settings: Mapping[str, Any]
+    path: Path, parts: Sequence[LocatedVAE], latent_channels: int, settings: Mapping[str, Any]
 ) -> LatentNormalization | None:
     """The normalization in the statistics of a VAE's files; None where there are none.
 
@@ -159,7 +159,7 @@ def read_statistics(
     return next(iter(normalizations), None)
 
 
-def flaws(part: Found, channels: int) -> list[str]:
+def flaws(part: LocatedVAE, channels: int) -> list[str]:
     """What is wrong with the names, shapes and dtypes of the statistics in one file."""
     told = [f"{part.foreign(key)} is missing" for key in (MEAN, VARIANCE) if key not in part.statistics]
     for key, name in part.statistics.items():

@@ -23,10 +23,10 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from vaekit.catalog.entries import Kind
+from vaekit.catalog.entries import LatentSpace
 from vaekit.distributions import DiagonalGaussian, Posterior
 from vaekit.distributions.base import map_tensors
-from vaekit.errors import BadPicture
+from vaekit.errors import BadItem
 from vaekit.shapes import Images
 from vaekit.testcards.dead_leaves import dead_leaves
 from vaekit.vae import VAE
@@ -45,7 +45,7 @@ COLOUR_MATCH, COLOUR_SPREAD, COLOUR_CHANCE_SPREAD = 0.7, 0.25, 0.3
 
 
 @dataclass(frozen=True)
-class MeasuredLatents:
+class LatentProbe:
     """What an encoder makes of the built-in pictures: raw latents, sampled."""
 
     mean: tuple[float, ...]
@@ -63,10 +63,10 @@ class MeasuredLatents:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SpaceVerdict:
     """Which kind was measured, or that it is none."""
 
-    kind: Kind | None
+    kind: LatentSpace | None
     """The nearest one, where the confidence is enough."""
     confidence: float
     """The chance that the latents are those of the nearest kind, in its scale, where before looking all candidates
@@ -76,20 +76,20 @@ class Verdict:
 
 
 @torch.no_grad()
-def measure_latents(vae: VAE) -> MeasuredLatents:
+def probe_latents(vae: VAE) -> LatentProbe:
     """Encode the built-in pictures on the CPU in fp32; the VAE is left as it is.
 
     Raises:
         HalfMissing: the VAE has no encoder.
-        BadPicture: it takes pictures of other channels than one or three.
+        BadItem: it takes pictures of other channels than one or three.
     """
-    exact = ready_to_measure(vae)
-    pictures = pictures_for(vae)
+    exact = probe_inputs(vae)
+    pictures = probe_images(vae)
     encoded = [exact.encode(picture[None]) for picture in pictures]
-    return latents_measured(map_tensors(torch.cat, *encoded), pictures)
+    return latents_probed(map_tensors(torch.cat, *encoded), pictures)
 
 
-def latents_measured(posterior: Posterior, pictures: Images) -> MeasuredLatents:
+def latents_probed(posterior: Posterior, pictures: Images) -> LatentProbe:
     """The statistics of what an encoder made of pictures; of RGBA pictures the colours count.
 
     Args:
@@ -103,22 +103,22 @@ def latents_measured(posterior: Posterior, pictures: Images) -> MeasuredLatents:
     variance = covariance.diagonal()[: means.shape[1]]
     if isinstance(posterior, DiagonalGaussian):
         variance = variance + posterior.std.double().square().mean(dim=(0, 2, 3))
-    return MeasuredLatents(
+    return LatentProbe(
         mean=tuple(values.mean(dim=1)[: means.shape[1]].tolist()),
         std=tuple(variance.sqrt().tolist()),
         covariance=tuple(map(tuple, covariance.tolist())),
     )
 
 
-def pictures_for(vae: VAE) -> Images:
+def probe_images(vae: VAE) -> Images:
     """The built-in pictures, in a size and with the channels that the VAE takes.
 
     Raises:
-        BadPicture: it takes neither grey nor coloured pictures.
+        BadItem: it takes neither grey nor coloured pictures.
     """
     channels, factor = getattr(vae.config, "image_channels", 3), getattr(vae.config, "factor", 1)
     if channels not in (1, 3):
-        raise BadPicture(
+        raise BadItem(
             f"This VAE takes pictures of {channels} channels.",
             "There are built-in pictures for one channel and for three.",
             "Its latents cannot be measured; tell the normalization instead.",
@@ -128,7 +128,7 @@ def pictures_for(vae: VAE) -> Images:
     return coloured if channels == 3 else coloured.mean(dim=1, keepdim=True)
 
 
-def ready_to_measure(vae: VAE) -> VAE:
+def probe_inputs(vae: VAE) -> VAE:
     """The VAE on the CPU, in fp32 and in evaluation mode; the same object where it is so already."""
     weights = [*vae.parameters(), *vae.buffers()]
     if not vae.training and all(w.device.type == "cpu" and w.dtype in (torch.float32, torch.int64) for w in weights):
@@ -136,20 +136,20 @@ def ready_to_measure(vae: VAE) -> VAE:
     return copy.deepcopy(vae).to("cpu", torch.float32).eval()
 
 
-def nearest_kind(measured: MeasuredLatents, candidates: Sequence[Kind]) -> Verdict:
+def nearest_latent_space(measured: LatentProbe, candidates: Sequence[LatentSpace]) -> SpaceVerdict:
     """The candidate whose latents look like the measured ones, with a confidence; never a silent default.
 
     Candidates that share the weights of another (`same_weights_as`) cannot be measured and are left out; so are those
     of which neither statistics nor a normalization are known.
     """
     if not all(math.isfinite(value) for value in (*measured.mean, *measured.std)):
-        return Verdict(None, 0.0, "unknown: the latents are not finite")
+        return SpaceVerdict(None, 0.0, "unknown: the latents are not finite")
     if not min(measured.std) > 0:
-        return Verdict(None, 0.0, "unknown: some latent channels are the same everywhere")
+        return SpaceVerdict(None, 0.0, "unknown: some latent channels are the same everywhere")
     told = f"unknown, measured scale 1/std = {1 / measured.pooled_std:.2g}"
     kinds = [kind for kind in candidates if not kind.same_weights_as and is_comparable(kind, measured)]
     if not kinds:
-        return Verdict(None, 0.0, told)
+        return SpaceVerdict(None, 0.0, told)
     exact = [log_density(measured, kind) + log_colour_odds(measured, kind) for kind in kinds]
     relatives = [log_density(measured, kind, any_scale=True) + log_colour_odds(measured, kind) for kind in kinds]
     before = [EXACT_CHANCE / len(kinds)] * len(kinds) + [RELATIVE_CHANCE / len(kinds)] * len(kinds) + [STRANGER_CHANCE]
@@ -158,22 +158,22 @@ def nearest_kind(measured: MeasuredLatents, candidates: Sequence[Kind]) -> Verdi
     confidence, nearest = max(zip(chances[: len(kinds)], kinds, strict=True), key=lambda each: each[0])
     if confidence >= ENOUGH:
         known = f"std {measured.pooled_std:.2g}, nearest {nearest.name}{nominal(nearest)}"
-        return Verdict(nearest, confidence, f"measured: {known}, confidence {min(confidence, 0.99):.2f}")
+        return SpaceVerdict(nearest, confidence, f"measured: {known}, confidence {min(confidence, 0.99):.2f}")
     likeness, relative = max(zip(chances[len(kinds) : -1], kinds, strict=True), key=lambda each: each[0])
     if likeness > max(confidence, chances[-1]):
         ratio = measured.pooled_std / expected_std(relative)
-        return Verdict(None, confidence, f"{told}: like {relative.name}, at {ratio:.2g} times its std")
-    return Verdict(None, confidence, f"{told} (nearest {nearest.name}, confidence {confidence:.2f})")
+        return SpaceVerdict(None, confidence, f"{told}: like {relative.name}, at {ratio:.2g} times its std")
+    return SpaceVerdict(None, confidence, f"{told} (nearest {nearest.name}, confidence {confidence:.2f})")
 
 
-def nominal(kind: Kind) -> str:
+def nominal(kind: LatentSpace) -> str:
     """The scale of a kind that has one number for all channels, as a fraction."""
     if kind.normalization is None or len(kind.normalization.scale) > 1:
         return ""
     return f" ({kind.normalization.scale[0]:g} = 1/{1 / kind.normalization.scale[0]:.3g})"
 
 
-def is_comparable(kind: Kind, measured: MeasuredLatents) -> bool:
+def is_comparable(kind: LatentSpace, measured: LatentProbe) -> bool:
     """Whether it is known how the latents of a kind should look, for as many channels as were measured."""
     if kind.latents is not None:
         return len(kind.latents.mean) == len(kind.latents.std) == len(measured.mean)
@@ -184,15 +184,15 @@ def is_comparable(kind: Kind, measured: MeasuredLatents) -> bool:
     )
 
 
-def expected_std(kind: Kind) -> float:
+def expected_std(kind: LatentSpace) -> float:
     """The pooled deviation of a comparable kind: over photographs where that is known, else what its scale implies."""
     if kind.latents is not None:
-        return MeasuredLatents(kind.latents.mean, kind.latents.std).pooled_std
+        return LatentProbe(kind.latents.mean, kind.latents.std).pooled_std
     assert kind.normalization is not None
     return 1 / abs(kind.normalization.scale[0])
 
 
-def log_density(measured: MeasuredLatents, kind: Kind | None, any_scale: bool = False) -> float:
+def log_density(measured: LatentProbe, kind: LatentSpace | None, any_scale: bool = False) -> float:
     """ln p(means and log-deviations | kind), or | a relative of it with any scale, or | a stranger for None."""
     mean, std = torch.tensor(measured.mean).double(), torch.tensor(measured.std).double()
     deviation = std.log()
@@ -208,7 +208,7 @@ def log_density(measured: MeasuredLatents, kind: Kind | None, any_scale: bool = 
     return normal(mean, size) + shared(deviation, VAGUE_OWN_SPREAD, ANY_VAGUE_SCALE)
 
 
-def log_colour_odds(measured: MeasuredLatents, kind: Kind) -> float:
+def log_colour_odds(measured: LatentProbe, kind: LatentSpace) -> float:
     """ln p(r | kind) - ln p(r | any other) for the correlation r between pictures and what the kind's map predicts."""
     r = colour_agreement(measured, kind)
     if r is None:
@@ -217,7 +217,7 @@ def log_colour_odds(measured: MeasuredLatents, kind: Kind) -> float:
     return normal(*match) - normal(torch.tensor([r]), torch.tensor([COLOUR_CHANCE_SPREAD]))
 
 
-def colour_agreement(measured: MeasuredLatents, kind: Kind) -> float | None:
+def colour_agreement(measured: LatentProbe, kind: LatentSpace) -> float | None:
     """The correlation, in -1..1, of the pictures' chroma with the chroma that a kind's map makes of the latents.
 
     Chroma is a colour less its mean over red, green and blue: almost every latent space has a channel for brightness,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaekit.families import assemble, family_with
 from vaekit.families.kl.net import PADDINGS, REFLECT, ZEROS
-from vaekit.identification.probe_latents import ready_to_measure
+from vaekit.identification.probe_latents import probe_inputs
 from vaekit.testcards.color import COLOURS, Colour, flat_colours
 from vaekit.vae import VAE
 
@@ -43,7 +43,7 @@ class BorderError:
 
 
 @dataclass(frozen=True)
-class Borders:
+class PaddingProbe:
     """What the borders of flat pictures say about a VAE's padding."""
 
     verdict: str
@@ -67,7 +67,7 @@ class Borders:
 
 
 @torch.no_grad()
-def measure_borders(vae: VAE, positions: int = POSITIONS) -> Borders | None:
+def probe_padding(vae: VAE, positions: int = POSITIONS) -> PaddingProbe | None:
     """Put flat pictures through a VAE under both paddings, on the CPU in fp32; the VAE is left as it is.
 
     Args:
@@ -79,20 +79,20 @@ def measure_borders(vae: VAE, positions: int = POSITIONS) -> Borders | None:
     """
     if vae.encoder is None or vae.decoder is None or not hasattr(vae.config, "padding"):
         return None
-    exact = ready_to_measure(vae)
+    exact = probe_inputs(vae)
     modes = [with_padding(exact, mode) for mode in PADDINGS]
-    borders = judged(*(border_error(mode, positions, MEASURED_COLOURS[:1]) for mode in modes))
+    borders = most_likely_padding(*(border_error(mode, positions, MEASURED_COLOURS[:1]) for mode in modes))
     if borders.ratio >= BEYOND_DOUBT:
         return borders
-    return judged(*(border_error(mode, positions, MEASURED_COLOURS) for mode in modes))
+    return most_likely_padding(*(border_error(mode, positions, MEASURED_COLOURS) for mode in modes))
 
 
-def judged(zeros: BorderError, reflect: BorderError) -> Borders:
+def most_likely_padding(zeros: BorderError, reflect: BorderError) -> PaddingProbe:
     """Both errors with the verdict."""
-    return Borders(judge(zeros.border, reflect.border), zeros, reflect)
+    return PaddingProbe(judge_padding(zeros.border, reflect.border), zeros, reflect)
 
 
-def judge(zeros: float, reflect: float) -> str:
+def judge_padding(zeros: float, reflect: float) -> str:
     """The padding whose border error is clearly the smaller one; "unsure" where neither is, or they are no numbers."""
     if zeros * CLEAR_RATIO < reflect:
         return ZEROS

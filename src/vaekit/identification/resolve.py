@@ -11,26 +11,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaekit.cache import remembered, stamp
-from vaekit.catalog.entries import Card, Kind, kind_named, kinds
+from vaekit.catalog.entries import CatalogEntry, LatentSpace, latent_space_named, latent_spaces
 from vaekit.catalog.identity import Identity, as_json, from_json
 from vaekit.checkpoints.weights import weights_in
-from vaekit.errors import BadPicture, BadPlan, HalfMissing, NotFound, WrongTensors, legible
+from vaekit.errors import BadItem, BadPlan, HalfMissing, NotFound, WrongTensors, printable
 from vaekit.families.kl.net import PADDINGS, ZEROS, KLConfig
 from vaekit.identification.build import Network
 from vaekit.identification.file_hashes import sha256_of
-from vaekit.identification.fingerprint import Numbers, identity_of
+from vaekit.identification.fingerprint import TensorValues, identity_of
 from vaekit.identification.identify import Identified
 from vaekit.identification.locate import OUTSIDE_NETS
-from vaekit.identification.match import Recognition, recognise
-from vaekit.identification.probe_latents import MeasuredLatents, measure_latents, nearest_kind
-from vaekit.identification.probe_padding import BorderError, Borders, measure_borders
+from vaekit.identification.match import WeightMatch, match_weights
+from vaekit.identification.probe_latents import LatentProbe, nearest_latent_space, probe_latents
+from vaekit.identification.probe_padding import BorderError, PaddingProbe, probe_padding
 from vaekit.nets.config import picture_size
 
 OVERRIDDEN = "what you said"
 """The source of a normalization or a padding that the user states."""
 
 
-def settle(
+def resolve(
     identified: Identified,
     kind: str | None = None,
     padding: str | None = None,
@@ -56,39 +56,39 @@ def settle(
     """
     identified = padded(identified, padding)
     if kind is not None:
-        identified = of_kind(identified, kind)
-    if is_open(identified):
-        identified = settled_by(identified, recognise_file(identified))
+        identified = as_latent_space(identified, kind)
+    if is_unresolved(identified):
+        identified = resolved_by(identified, match_file(identified))
     if not measure:
         return identified
     network = network or Network()
     if identified.kinds:  # of other shapes there is nothing to compare with
-        identified = with_measured_normalization(identified, network)
-    return with_measured_padding(identified, network)
+        identified = with_probed_normalization(identified, network)
+    return with_probed_padding(identified, network)
 
 
-def is_open(identified: Identified) -> bool:
+def is_unresolved(identified: Identified) -> bool:
     """Whether the file leaves the normalization or the padding open."""
-    return identified.normalization is None or padding_is_open(identified)
+    return identified.normalization is None or padding_is_unresolved(identified)
 
 
-def padding_is_open(identified: Identified) -> bool:
+def padding_is_unresolved(identified: Identified) -> bool:
     """Whether there is a padding to know, and nobody told it."""
     return hasattr(identified.config, "padding") and not identified.padding_source
 
 
-def of_kind(identified: Identified, name: str) -> Identified:
+def as_latent_space(identified: Identified, name: str) -> Identified:
     """The same VAE as one of a kind that the user names: "SDXL", or the whole name of the kind.
 
     Raises:
         NotFound: there is no kind of this name.
         WrongTensors: a VAE of that kind has other shapes.
     """
-    kind = next((kind for kind in kinds() if name.lower() in names_of(kind.name)), None)
+    kind = next((kind for kind in latent_spaces() if name.lower() in names_of(kind.name)), None)
     if kind is None:
         raise NotFound(
             f"There is no kind of latent space called {name!r}.",
-            f"Known: {', '.join(kind.name for kind in kinds())}.",
+            f"Known: {', '.join(kind.name for kind in latent_spaces())}.",
             "Give one of these, or leave it out.",
         )
     if not kind.fits(identified.family.name, identified.config):
@@ -118,7 +118,7 @@ def padded(identified: Identified, padding: str | None) -> Identified:
         return identified
     if padding not in PADDINGS:
         raise BadPlan(
-            f"There is no padding {legible(padding)!r}.",
+            f"There is no padding {printable(padding)!r}.",
             f"Expected one of {', '.join(PADDINGS)}.",
             "Name one of them, or none to take what the file says.",
         )
@@ -135,31 +135,34 @@ def padded(identified: Identified, padding: str | None) -> Identified:
     )
 
 
-def recognise_file(identified: Identified) -> Recognition:
+def match_file(identified: Identified) -> WeightMatch:
     """The known VAE that a file holds, or what it has in common with one."""
-    hashes = hashes_of(identified)
-    return recognise(hashes.weights, hashes.sha256)
+    hashes = cached_hashes(identified)
+    return match_weights(hashes.weights, hashes.sha256)
 
 
-def settled_by(identified: Identified, recognition: Recognition) -> Identified:
+def resolved_by(identified: Identified, recognition: WeightMatch) -> Identified:
     """What recognising the weights says about the normalization and the config."""
     card = recognition.card
     if card is not None:
-        identified = with_card(identified, card)
+        identified = with_entry(identified, card)
     source = card or recognition.same_encoder
     if identified.normalization is not None or source is None or source.normalization is None:
         return identified
     how = f"the card of {source.name}, recognised {recognition.how}" if card else f"its encoder, that of {source.name}"
     return dataclasses.replace(
-        identified, normalization=source.normalization, normalization_source=how, kinds=kinds_of(source, identified)
+        identified,
+        normalization=source.normalization,
+        normalization_source=how,
+        kinds=candidate_spaces(source, identified),
     )
 
 
-def with_card(identified: Identified, card: Card) -> Identified:
+def with_entry(identified: Identified, card: CatalogEntry) -> Identified:
     """The config with what the card tells and the weights do not; what the user or the file said of it stays."""
     told = dict(card.config)
     source = identified.padding_source
-    if padding_is_open(identified):
+    if padding_is_unresolved(identified):
         told.setdefault("padding", PADDINGS[0])
         source = f"the card of {card.name}"
     elif source:
@@ -167,19 +170,19 @@ def with_card(identified: Identified, card: Card) -> Identified:
     return dataclasses.replace(identified, config=dataclasses.replace(identified.config, **told), padding_source=source)
 
 
-def kinds_of(card: Card, identified: Identified) -> tuple[Kind, ...]:
+def candidate_spaces(card: CatalogEntry, identified: Identified) -> tuple[LatentSpace, ...]:
     """The latent space that a card names; the shapes' where it names none."""
-    known = kind_named(card.kind)
+    known = latent_space_named(card.kind)
     return identified.kinds if known is None else (known,)
 
 
-def with_measured_normalization(identified: Identified, network: Network) -> Identified:
+def with_probed_normalization(identified: Identified, network: Network) -> Identified:
     """The VAE with the normalization of the known kind that its latents look like, or the reason why it has none."""
     if identified.normalization is not None or picture_size(identified.config) is not None:
         return identified
     try:
-        verdict = nearest_kind(latents_of(identified, network), identified.kinds)
-    except (HalfMissing, BadPicture):
+        verdict = nearest_latent_space(cached_latent_probe(identified, network), identified.kinds)
+    except (HalfMissing, BadItem):
         return identified
     if verdict.kind is None:
         return dataclasses.replace(identified, normalization_source=verdict.words.removeprefix("unknown, "))
@@ -188,9 +191,9 @@ def with_measured_normalization(identified: Identified, network: Network) -> Ide
     )
 
 
-def with_measured_padding(identified: Identified, network: Network) -> Identified:
+def with_probed_padding(identified: Identified, network: Network) -> Identified:
     """The VAE with the padding under which its borders are right, where nobody told it and that is clear."""
-    borders = borders_of(identified, network) if padding_is_open(identified) else None
+    borders = cached_padding_probe(identified, network) if padding_is_unresolved(identified) else None
     if borders is None:
         return identified
     if borders.verdict not in PADDINGS:
@@ -208,7 +211,7 @@ class Hashes:
     """Of the whole file, 64 hexadecimal digits; empty for a VAE in two files, or inside a larger checkpoint."""
 
 
-def hashes_of(identified: Identified) -> Hashes:
+def cached_hashes(identified: Identified) -> Hashes:
     """The hashes of a VAE and of its file. The first time reads every byte."""
     alone = len(identified.parts) == 1 and identified.parts[0].ignored == 0
     return Hashes(identity_in(identified), sha256_of(identified.parts[0].file.path) if alone else "")
@@ -216,36 +219,38 @@ def hashes_of(identified: Identified) -> Hashes:
 
 def identity_in(identified: Identified) -> Identity:
     """What the weights are known by. The first time reads every weight."""
-    return from_json(cached(identified, "weights", lambda: as_json(identity_of(numbers_in(identified)))))
+    return from_json(cached(identified, "weights", lambda: as_json(identity_of(values_in(identified)))))
 
 
-def numbers_in(identified: Identified) -> list[Numbers]:
+def values_in(identified: Identified) -> list[TensorValues]:
     """The tensors of the nets, without those that only tell the normalization; nothing is read yet."""
     pieces = sorted(weights_in(identified).tensors.items())
-    return [Numbers(key, piece.shape, piece.parts) for key, piece in pieces if key not in OUTSIDE_NETS]
+    return [TensorValues(key, piece.shape, piece.parts) for key, piece in pieces if key not in OUTSIDE_NETS]
 
 
-def latents_of(identified: Identified, network: Network) -> MeasuredLatents:
+def cached_latent_probe(identified: Identified, network: Network) -> LatentProbe:
     """Encode the built-in pictures. The first time takes seconds for a large VAE.
 
     Raises:
-        HalfMissing, BadPicture: see `measure_latents`.
+        HalfMissing, BadItem: see `probe_latents`.
     """
     config = sorted(dataclasses.asdict(identified.config).items())
-    told = cached(identified, f"latents {config}", lambda: dataclasses.asdict(measure_latents(network.of(identified))))
-    return MeasuredLatents(tuple(told["mean"]), tuple(told["std"]), tuple(tuple(row) for row in told["covariance"]))
+    told = cached(identified, f"latents {config}", lambda: dataclasses.asdict(probe_latents(network.of(identified))))
+    return LatentProbe(tuple(told["mean"]), tuple(told["std"]), tuple(tuple(row) for row in told["covariance"]))
 
 
-def borders_of(identified: Identified, network: Network) -> Borders | None:
+def cached_padding_probe(identified: Identified, network: Network) -> PaddingProbe | None:
     """Put flat pictures through under both paddings. The first time takes seconds for a large VAE."""
 
     def find() -> dict[str, Any] | None:
-        found = measure_borders(network.of(identified))
+        found = probe_padding(network.of(identified))
         return None if found is None else dataclasses.asdict(found)
 
     told = cached(identified, "borders", find)
     return (
-        None if told is None else Borders(told["verdict"], BorderError(**told["zeros"]), BorderError(**told["reflect"]))
+        None
+        if told is None
+        else PaddingProbe(told["verdict"], BorderError(**told["zeros"]), BorderError(**told["reflect"]))
     )
 
 

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from vaekit.checkpoints.save import family_and_config, save
 from vaekit.distributions import DiagonalGaussian, Quantised, StandardNormal
 from vaekit.distributions.base import map_tensors
-from vaekit.errors import BadPicture
+from vaekit.errors import BadItem
 from vaekit.families.normalization import COUNT, EPSILON, MEAN, VARIANCE, statistics_of
 from vaekit.interop.diffusers_settings import chosen_normalization, settings_for
 from vaekit.interop.records import Record
@@ -87,7 +87,7 @@ class DiffusersVAE(nn.Module):
 
         Raises:
             HalfMissing: the VAE has no encoder.
-            BadPicture: a film of several pictures.
+            BadItem: a film of several pictures.
         """
         self._wake()
         posterior = map_tensors(torch.cat, *map(self.vae.encode, self._batches(x)))
@@ -109,7 +109,7 @@ class DiffusersVAE(nn.Module):
         Raises:
             HalfMissing: the VAE has no decoder.
             LatentMismatch: the latents have another number of channels than the VAE's.
-            BadPicture: latents of several pictures of a film.
+            BadItem: latents of several pictures of a film.
         """
         self._wake()
         pictures = torch.cat([self.vae.decode(self._decodable(raw)) for raw in self._batches(z)])
@@ -232,12 +232,12 @@ def without_time(values: Tensor) -> Tensor:
     """(b, c, 1, h, w) -> (b, c, h, w): pipelines of video models hand over single pictures as films of one.
 
     Raises:
-        BadPicture: the film has several.
+        BadItem: the film has several.
     """
     if values.dim() != 5:
         return values
     if values.shape[2] != 1:
-        raise BadPicture(
+        raise BadItem(
             f"This is a film of {values.shape[2]} pictures or latents, of shape {list(values.shape)}.",
             "This VAE runs still pictures: (b, channels, 1, rows, columns) at most.",
             "Give one picture at a time.",

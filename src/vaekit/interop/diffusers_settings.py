@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from vaekit.catalog.entries import Kind, kinds, matching_kinds
-from vaekit.errors import UnknownNormalization, WrongTensors, legible
+from vaekit.catalog.entries import LatentSpace, latent_spaces, matching_latent_spaces
+from vaekit.errors import UnknownNormalization, WrongTensors, printable
 from vaekit.families import Config, Family
 from vaekit.normalization import LatentNormalization
 
@@ -56,7 +56,9 @@ def chosen_normalization(
     Raises:
         UnknownNormalization: nobody says, or the kind is not of this shape.
     """
-    fitting = [candidate for candidate in matching_kinds(family.name, config) if candidate.normalization is not None]
+    fitting = [
+        candidate for candidate in matching_latent_spaces(family.name, config) if candidate.normalization is not None
+    ]
     if normalization is None and kind is not None:
         normalization = normalization_of_kind(kind, fitting, family, config)
     chosen = normalization if normalization is not None else own
@@ -72,7 +74,7 @@ def chosen_normalization(
     return chosen
 
 
-def normalization_of_kind(name: str, fitting: list[Kind], family: Family, config: Config) -> LatentNormalization:
+def normalization_of_kind(name: str, fitting: list[LatentSpace], family: Family, config: Config) -> LatentNormalization:
     """The normalization of the kind of this name, if it has the shape of the VAE's.
 
     Raises:
@@ -81,17 +83,17 @@ def normalization_of_kind(name: str, fitting: list[Kind], family: Family, config
     kind = next((kind for kind in fitting if answers_to(kind, name)), None)
     if kind is not None and kind.normalization is not None:
         return kind.normalization
-    other = next((kind for kind in kinds() if answers_to(kind, name)), None)
+    other = next((kind for kind in latent_spaces() if answers_to(kind, name)), None)
     here = f"{' or '.join(kind.name for kind in fitting) or 'no kind with a normalization of its own'}"
     raise UnknownNormalization(
         f"This is a {family.name!r} VAE with {config.latent_channels} latent channels, shaped like {here}, and not "
-        f"{other.name if other else legible(repr(name))}.",
+        f"{other.name if other else printable(repr(name))}.",
         "Expected a kind whose shapes the VAE has, and whose normalization is known.",
         "Name another kind, or give normalization=vaekit.LatentNormalization(...).",
     )
 
 
-def answers_to(kind: Kind, name: str) -> bool:
+def answers_to(kind: LatentSpace, name: str) -> bool:
     """Whether a kind has this name, or it is one of the models in it: "SD1" is "SD1 / SD2"."""
     names = {kind.name, *kind.name.split(" / ")}
     return name.casefold() in {each.casefold() for each in names}

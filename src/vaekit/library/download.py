@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
-from vaekit.atomic import cannot_write, resumed_file, whole_file
-from vaekit.catalog.entries import Card, CardFile
+from vaekit.atomic import atomic_file, cannot_write, resumable_file
+from vaekit.catalog.entries import CatalogEntry, CatalogFile
 from vaekit.catalog.tables import packaged
 from vaekit.errors import CannotFetch, CannotWrite, WrongHash
-from vaekit.formats.paths import is_there
+from vaekit.formats.paths import exists
 from vaekit.identification.file_hashes import remember_sha256, sha256_of
 from vaekit.library.folders import class_in, folder_for_new, is_autoencoder, models_folders, scan_all
 from vaekit.library.hub import Address, Progress, RemoteFile, look_up, receive
 from vaekit.library.known_vaes import cached_by_the_hub, find_among
-from vaekit.library.query import Wanted, wanted
+from vaekit.library.query import HubQuery, parse_query
 from vaekit.user_dirs import cache_folder
 
 DOWNLOADED, LINKED, COPIED = "downloaded", "linked from the Hub's cache", "copied from the Hub's cache"
@@ -28,7 +28,7 @@ THERE, PACKAGED = "was there already", "is inside the package"
 
 
 @dataclass(frozen=True)
-class Gotten:
+class Downloaded:
     """A VAE that is at hand now."""
 
     name: str
@@ -55,7 +55,7 @@ class _Order:
     """The hash that it must have; empty where nobody knows it."""
 
 
-def quiet(_done: int, _total: int) -> None:
+def no_progress(_done: int, _total: int) -> None:
     """No progress is shown."""
 
 
@@ -64,8 +64,8 @@ def get(
     models: Sequence[Path] | None = None,
     name: str = "",
     sha256: str = "",
-    progress: Progress = quiet,
-) -> Gotten:
+    progress: Progress = no_progress,
+) -> Downloaded:
     """Fetch a VAE into the first models folder that can be written, unless it is there.
 
     The file gets its name when it is whole and has the right hash; until then it is hidden, and the next call goes on
@@ -84,9 +84,9 @@ def get(
         WrongHash: what the Hub has, what came, or what has this name already, is another file.
         CannotWrite: no models folder can be written, or the disk is full.
     """
-    asked = wanted(what)
+    asked = parse_query(what)
     if sha256:
-        told = CardFile(asked.files[0].path, asked.files[0].repo, sha256.lower(), verified=True)
+        told = CatalogFile(asked.files[0].path, asked.files[0].repo, sha256.lower(), verified=True)
         asked = dataclasses.replace(asked, expected=told, card=None)
     folders = models_folders(models)
     if asked.card is not None:
@@ -100,38 +100,40 @@ def get(
         return _get_file(asked, target, progress)
 
 
-def _at_hand(card: Card, folders: Sequence[Path]) -> Gotten | None:
+def _at_hand(card: CatalogEntry, folders: Sequence[Path]) -> Downloaded | None:
     """A known VAE that is inside the package, or in a models folder under whatever name."""
     if card.packaged:
         with resources.as_file(packaged(card.packaged)) as path:
-            return Gotten(card.name, path, sha256_of(path), path.stat().st_size, True, PACKAGED)
+            return Downloaded(card.name, path, sha256_of(path), path.stat().st_size, True, PACKAGED)
     entries, _ = scan_all(folders)
     found = find_among(card, entries)
     if found is None:
         return None
     path, file = found
-    return Gotten(card.name, path, file.sha256, path.stat().st_size, file.verified, THERE, _notes(file, file.sha256))
+    return Downloaded(
+        card.name, path, file.sha256, path.stat().st_size, file.verified, THERE, _notes(file, file.sha256)
+    )
 
 
-def _get_file(asked: Wanted, target: Path, progress: Progress) -> Gotten:
+def _get_file(asked: HubQuery, target: Path, progress: Progress) -> Downloaded:
     order = _Order(asked.files[0], target, asked.expected.sha256 if asked.expected else "")
-    how = THERE if is_there(target) else _obtain(order, progress)
+    how = THERE if exists(target) else _obtain(order, progress)
     digest = sha256_of(target)
     if order.expected and digest != order.expected:
         raise _in_the_way(order, digest)
     return _gotten(asked, target, target, digest, how)
 
 
-def _get_folder(asked: Wanted, target: Path, progress: Progress) -> Gotten:
+def _get_folder(asked: HubQuery, target: Path, progress: Progress) -> Downloaded:
     """Fetch into a hidden folder that becomes `target` when all its files are there."""
     weights_name = PurePosixPath(asked.files[0].path).name
     expected = asked.expected.sha256 if asked.expected else ""
-    if is_there(target / weights_name):
+    if exists(target / weights_name):
         digest = sha256_of(target / weights_name)
         if expected and digest != expected:
             raise _in_the_way(_Order(asked.files[0], target, expected), digest)
         return _gotten(asked, target, target / weights_name, digest, THERE)
-    if is_there(target):
+    if exists(target):
         raise CannotWrite(f"{target} is there already and is not this VAE.", "", "Choose another name with --as.")
     key = hashlib.sha256(repr(asked.files).encode()).hexdigest()[:12]
     staging = target.with_name(f".{target.name[:40]}.{key}.part")
@@ -140,7 +142,7 @@ def _get_folder(asked: Wanted, target: Path, progress: Progress) -> Gotten:
         part = _Order(
             address, staging / PurePosixPath(address.path).name, expected if address == asked.files[0] else ""
         )
-        how = how if is_there(part.target) else _obtain(part, progress)
+        how = how if exists(part.target) else _obtain(part, progress)
         if part.target.name == "config.json" and not is_autoencoder(part.target):
             kind = class_in(part.target) or "something without a class"
             shutil.rmtree(staging, ignore_errors=True)
@@ -154,13 +156,13 @@ def _get_folder(asked: Wanted, target: Path, progress: Progress) -> Gotten:
     return _gotten(asked, target, target / weights_name, digest, how)
 
 
-def _gotten(asked: Wanted, path: Path, weights: Path, digest: str, how: str) -> Gotten:
+def _gotten(asked: HubQuery, path: Path, weights: Path, digest: str, how: str) -> Downloaded:
     verified = asked.expected is not None and asked.expected.verified and digest == asked.expected.sha256
     name = path.name.removesuffix(asked.ending)
-    return Gotten(name, path, digest, weights.stat().st_size, verified, how, _notes(asked.expected, digest))
+    return Downloaded(name, path, digest, weights.stat().st_size, verified, how, _notes(asked.expected, digest))
 
 
-def _notes(expected: CardFile | None, digest: str) -> tuple[str, ...]:
+def _notes(expected: CatalogFile | None, digest: str) -> tuple[str, ...]:
     if expected is None or not expected.sha256:
         return (f"Nobody told vaekit which hash this file should have. It has {digest}: compare it with the source.",)
     if not expected.verified:
@@ -170,7 +172,7 @@ def _notes(expected: CardFile | None, digest: str) -> tuple[str, ...]:
 
 def _obtain(order: _Order, progress: Progress) -> str:
     """Bring one file to its place, from the Hub's cache or from the Hub; tell which."""
-    cached = cached_by_the_hub(CardFile(order.address.path, order.address.repo, order.expected))
+    cached = cached_by_the_hub(CatalogFile(order.address.path, order.address.repo, order.expected))
     if cached is not None and order.address.revision == "main":
         return _link(cached.resolve(), order.target)
     remote = look_up(order.address)
@@ -181,7 +183,7 @@ def _obtain(order: _Order, progress: Progress) -> str:
             "Nothing was fetched. If you trust it, give its hash with --sha256.",
         )
     key = re.sub(r"\W", "", remote.tag)[:12] or remote.address.revision[:12]
-    with resumed_file(order.target, key) as part:
+    with resumable_file(order.target, key) as part:
         _check_room(part, remote)
         digest = receive(remote, part, progress)
         wanted_hash = order.expected or remote.sha256
@@ -204,7 +206,7 @@ def _link(source: Path, target: Path) -> str:
     except FileExistsError as error:
         raise cannot_write(target, error) from error
     except OSError:
-        with whole_file(target) as temporary:
+        with atomic_file(target) as temporary:
             shutil.copyfile(source, temporary)
         return COPIED
     return LINKED

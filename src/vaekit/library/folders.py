@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaekit.errors import CannotWrite, legible
-from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, is_there
+from vaekit.errors import CannotWrite, printable
+from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
 
 VAE_SHELVES = frozenset({"vae", "vae-approx", "vae_approx"})
 CHECKPOINT_SHELVES = frozenset({"stable-diffusion", "checkpoints"})
@@ -186,7 +186,7 @@ def is_autoencoder(config: Path) -> bool:
 def class_in(config: Path) -> str:
     """The class that a config.json of diffusers names; empty where it names none."""
     try:
-        return legible(str(json.loads(config.read_text("utf-8"))["_class_name"]))
+        return printable(str(json.loads(config.read_text("utf-8"))["_class_name"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
@@ -207,6 +207,6 @@ def _shelves(folder: Path) -> list[Path]:
 def _can_write(folder: Path) -> bool:
     """Whether files can be made in a folder that is there, or that can be made."""
     place = folder
-    while not is_there(place) and place != place.parent:
+    while not exists(place) and place != place.parent:
         place = place.parent
     return place.is_dir() and os.access(place, os.W_OK | os.X_OK)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vaekit.errors import CannotWrite
-from vaekit.library.hub_errors import broken, told_plainly, transport_errors
+from vaekit.library.hub_errors import broken, download_errors, transport_errors
 from vaekit.version import __version__
 
 Progress = Callable[[int, int], None]
@@ -68,7 +68,7 @@ def look_up(address: Address) -> RemoteFile:
     """
     from huggingface_hub import get_hf_file_metadata
 
-    with told_plainly(address.repo, address.path):
+    with download_errors(address.repo, address.path):
         told = get_hf_file_metadata(url_of(address), library_name="vaekit", library_version=__version__)
     pinned = Address(address.repo, address.path, told.commit_hash or address.revision)
     return RemoteFile(pinned, told.size or 0, told.etag or "")
@@ -82,7 +82,7 @@ def files_of(repo: str, revision: str) -> list[str]:
     """
     from huggingface_hub import HfApi
 
-    with told_plainly(repo, ""):
+    with download_errors(repo, ""):
         told = HfApi(library_name="vaekit", library_version=__version__).model_info(repo, revision=revision)
     return [sibling.rfilename for sibling in told.siblings or []]
 
@@ -112,7 +112,7 @@ def receive(remote: RemoteFile, part: Path, progress: Progress) -> str:
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     address = remote.address
-    with open(part, "r+b") as file, told_plainly(address.repo, address.path):
+    with open(part, "r+b") as file, download_errors(address.repo, address.path):
         receiving = _Receiving(file, remote.bytes, progress)
         receiving.take_over()
         failures = 0

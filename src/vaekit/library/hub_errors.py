@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vaekit.errors import CannotFetch, CannotPush, VaekitError, legible
+from vaekit.errors import CannotFetch, CannotPush, VaekitError, printable
 
 UNAUTHORISED, FORBIDDEN, NOT_FOUND, TOO_MANY, SERVER_TROUBLE = 401, 403, 404, 429, 500
 NETWORK_LIBRARIES = {
@@ -23,7 +23,7 @@ def transport_errors() -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def told_plainly(repo: str, path: str) -> Iterator[None]:
+def download_errors(repo: str, path: str) -> Iterator[None]:
     """Make one `CannotFetch` of whatever the Hub, the network or its library has to say.
 
     Args:
@@ -40,7 +40,7 @@ def told_plainly(repo: str, path: str) -> Iterator[None]:
         raise _refused(repo, path, error) from error
     except HFValidationError as error:
         raise CannotFetch(
-            f"{legible(repo)!r} is no name of a repository: {legible(str(error))}.",
+            f"{printable(repo)!r} is no name of a repository: {printable(str(error))}.",
             "Expected owner/name.",
             "Look its name up on the Hub.",
         ) from error
@@ -49,7 +49,7 @@ def told_plainly(repo: str, path: str) -> Iterator[None]:
 
 
 @contextmanager
-def push_told_plainly(repo: str) -> Iterator[None]:
+def upload_errors(repo: str) -> Iterator[None]:
     """Make one `CannotPush` of whatever the Hub, the network or its library has to say to an upload.
 
     Args:
@@ -67,7 +67,7 @@ def push_told_plainly(repo: str) -> Iterator[None]:
         raise _write_refused(repo, error) from error
     except HFValidationError as error:
         raise CannotPush(
-            f"{legible(repo)!r} is no name of a repository: {legible(str(error))}.", "Expected owner/name.", ""
+            f"{printable(repo)!r} is no name of a repository: {printable(str(error))}.", "Expected owner/name.", ""
         ) from error
     except transport_errors() as error:
         raise _not_sent(error) from error
@@ -81,9 +81,11 @@ def push_told_plainly(repo: str) -> Iterator[None]:
 def _write_refused(repo: str, error: Any) -> VaekitError:
     """The Hub answered an upload, and said no."""
     status = error.response.status_code
-    said = legible(error.response.headers.get("x-error-message", "") or getattr(error, "server_message", "") or "", 200)
+    said = printable(
+        error.response.headers.get("x-error-message", "") or getattr(error, "server_message", "") or "", 200
+    )
     answer = f"{status}: {said.rstrip('.')}" if said else f"status {status}"
-    name, tokens = legible(repo), f"{_endpoint()}/settings/tokens"
+    name, tokens = printable(repo), f"{_endpoint()}/settings/tokens"
     if status == UNAUTHORISED:
         return CannotPush(
             f"{_endpoint()} does not know the token that was sent for {name} ({answer}).",
@@ -129,7 +131,7 @@ def broken(address: str, have: int, total: int, error: Exception) -> CannotFetch
 
 def reason(error: Exception) -> str:
     """What a network library says, in one line."""
-    text = legible(str(error), 200)
+    text = printable(str(error), 200)
     return text or type(error).__name__
 
 
@@ -147,7 +149,7 @@ def _refused(repo: str, path: str, error: Any) -> CannotFetch:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     status = error.response.status_code
-    said = legible(error.response.headers.get("x-error-message", ""), 200).rstrip(".")
+    said = printable(error.response.headers.get("x-error-message", ""), 200).rstrip(".")
     answer = f"{status}: {said}" if said else f"status {status}"
     what = _what(repo, path)
     if isinstance(error, GatedRepoError) or status in (UNAUTHORISED, FORBIDDEN):
@@ -156,7 +158,7 @@ def _refused(repo: str, path: str, error: Any) -> CannotFetch:
         return CannotFetch(
             f"There is no {what} at {_endpoint()} ({answer}).",
             "",
-            f"It may have been moved or renamed; look at {_endpoint()}/{legible(repo)}.",
+            f"It may have been moved or renamed; look at {_endpoint()}/{printable(repo)}.",
         )
     if status >= SERVER_TROUBLE or status == TOO_MANY:
         return CannotFetch(
@@ -170,7 +172,7 @@ def _refused(repo: str, path: str, error: Any) -> CannotFetch:
 def _no_access(repo: str, what: str, answer: str, gated: bool) -> CannotFetch:
     from huggingface_hub import get_token
 
-    home = f"{_endpoint()}/{legible(repo)}"
+    home = f"{_endpoint()}/{printable(repo)}"
     why = "is gated: its owners want its terms accepted first" if gated else "is gated, private, or not there"
     token = "a token without access was sent" if get_token() else "no token was sent"
     return CannotFetch(
@@ -190,12 +192,12 @@ def _unreachable(error: Exception) -> CannotFetch:
 
 
 def _what(repo: str, path: str) -> str:
-    return legible(f"{repo}/{path}" if path else repo)
+    return printable(f"{repo}/{path}" if path else repo)
 
 
 def _page(repo: str, path: str) -> str:
     """Where a person finds a file with a browser."""
-    return legible(f"{_endpoint()}/{repo}/blob/main/{path}" if path else f"{_endpoint()}/{repo}", 300)
+    return printable(f"{_endpoint()}/{repo}/blob/main/{path}" if path else f"{_endpoint()}/{repo}", 300)
 
 
 def _endpoint() -> str:

@@ -4,9 +4,9 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from vaekit.catalog.entries import Card, CardFile, card_named, cards
-from vaekit.errors import NotFound, VaekitError, legible, shorten
-from vaekit.formats.paths import is_there
+from vaekit.catalog.entries import CatalogEntry, CatalogFile, catalog_entries, entry_named
+from vaekit.errors import NotFound, VaekitError, printable, shorten
+from vaekit.formats.paths import exists
 from vaekit.identification.file_hashes import sha256_of
 from vaekit.library.folders import Entry
 
@@ -17,20 +17,20 @@ def known_file(name: str, entries: Sequence[Entry], folders: Sequence[Path]) -> 
     Raises:
         NotFound: there is no such VAE, or it was not fetched yet.
     """
-    card = card_named(name)
+    card = entry_named(name)
     at_hand = find_card(card, entries) if card is not None else None
     if at_hand is None:
         raise unknown_name(name, card, entries, folders)
     return at_hand
 
 
-def find_card(card: Card, entries: Sequence[Entry]) -> Path | None:
+def find_card(card: CatalogEntry, entries: Sequence[Entry]) -> Path | None:
     """A file of a known VAE, recognised by its hash in the models folders, or in the cache of the Hub."""
     found = find_among(card, entries)
     return found[0] if found is not None else cached_by_the_hub(card.files[0])
 
 
-def find_among(card: Card, entries: Sequence[Entry]) -> tuple[Path, CardFile] | None:
+def find_among(card: CatalogEntry, entries: Sequence[Entry]) -> tuple[Path, CatalogFile] | None:
     """The first file in the models folders that is one of a card's, by its hash, whatever its name."""
     for entry in entries:
         try:
@@ -42,7 +42,7 @@ def find_among(card: Card, entries: Sequence[Entry]) -> tuple[Path, CardFile] | 
     return None
 
 
-def cached_by_the_hub(file: CardFile) -> Path | None:
+def cached_by_the_hub(file: CatalogFile) -> Path | None:
     """A file that a program such as diffusers has fetched into the Hub's own cache; only with the hash that it has."""
     if not file.repo:
         return None
@@ -52,12 +52,12 @@ def cached_by_the_hub(file: CardFile) -> Path | None:
         cached = try_to_load_from_cache(file.repo, file.path)
     except (OSError, ValueError):  # a name that no repository can have
         return None
-    if not isinstance(cached, str) or not is_there(Path(cached)):
+    if not isinstance(cached, str) or not exists(Path(cached)):
         return None
     return Path(cached) if not file.sha256 or sha256_of(Path(cached)) == file.sha256 else None
 
 
-def is_file_of(card: Card, path: Path) -> CardFile | None:
+def is_file_of(card: CatalogEntry, path: Path) -> CatalogFile | None:
     """The file of a card that this one is, by its hash.
 
     Only a file that can be it is read: one of the right size; where the card does not tell the size, one of the right
@@ -69,14 +69,14 @@ def is_file_of(card: Card, path: Path) -> CardFile | None:
     """
     size = path.stat().st_size
 
-    def can_be(file: CardFile) -> bool:
+    def can_be(file: CatalogFile) -> bool:
         names = (PurePosixPath(file.path).name, card.name + PurePosixPath(file.path).suffix)
         return bool(file.sha256) and (file.bytes == size if file.bytes else path.name in names)
 
     return next((file for file in card.files if can_be(file) and sha256_of(path) == file.sha256), None)
 
 
-def unknown_name(name: str, card: Card | None, entries: Sequence[Entry], folders: Sequence[Path]) -> NotFound:
+def unknown_name(name: str, card: CatalogEntry | None, entries: Sequence[Entry], folders: Sequence[Path]) -> NotFound:
     """The error for a name that nothing has."""
     if card is not None:
         return NotFound(
@@ -84,12 +84,12 @@ def unknown_name(name: str, card: Card | None, entries: Sequence[Entry], folders
             "",
             f"`vaekit get {card.name}` fetches it.",
         )
-    known = [known.name for known in cards()]
+    known = [known.name for known in catalog_entries()]
     here = [entry.stem for entry in entries]
     likely = did_you_mean(name, [*known, *here])
     where = " or ".join(str(folder) for folder in folders)
     return NotFound(
-        f"There is no VAE called {legible(name)!r}, and no file or folder of that name, here or in {where}.",
+        f"There is no VAE called {printable(name)!r}, and no file or folder of that name, here or in {where}.",
         f"Known names: {shorten(known)}.",
         f"{likely} `vaekit list --known` tells what there is; give a name, or the path to a VAE.".strip(),
     )
@@ -98,4 +98,4 @@ def unknown_name(name: str, card: Card | None, entries: Sequence[Entry], folders
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """A question with the names closest to one that is not there; empty where none is close."""
     close = difflib.get_close_matches(name, known, n=3)
-    return f"Did you mean {' or '.join(map(legible, close))}?" if close else ""
+    return f"Did you mean {' or '.join(map(printable, close))}?" if close else ""

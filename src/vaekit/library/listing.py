@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.cache import keep, recall, stamp
-from vaekit.catalog.entries import Card, cards
+from vaekit.catalog.entries import CatalogEntry, catalog_entries
 from vaekit.catalog.tables import digest
 from vaekit.errors import VaekitError
-from vaekit.formats.paths import is_there
+from vaekit.formats.paths import exists
 from vaekit.identification.inspect import inspect
-from vaekit.library.download import quiet
+from vaekit.library.download import no_progress
 from vaekit.library.folders import Trouble, default_folder, models_folders, scan_all
 from vaekit.library.hub import Progress
 from vaekit.library.known_vaes import cached_by_the_hub
-from vaekit.library.names import located, names_of
+from vaekit.library.names import locate_vae, names_of
 
 PACKAGE, HUB_CACHE = "inside vaekit", "the Hub's cache"
 KEEP_EVERY = 2.0
@@ -33,7 +33,7 @@ Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedVAE:
     """One VAE at hand. The facts are those of `Inspection`."""
 
     name: str
@@ -50,7 +50,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Unusable:
+class UnusableFile:
     """A weights file in a models folder that is no VAE, or a broken one."""
 
     name: str
@@ -61,14 +61,14 @@ class Unusable:
 
 
 @dataclass(frozen=True)
-class Collection:
+class Listing:
     """All of it."""
 
     folders: tuple[Path, ...]
-    vaes: tuple[Listed, ...]
-    unusable: tuple[Unusable, ...]
+    vaes: tuple[ListedVAE, ...]
+    unusable: tuple[UnusableFile, ...]
     troubles: tuple[Trouble, ...]
-    known: tuple[Card, ...]
+    known: tuple[CatalogEntry, ...]
     """The known VAEs that are not at hand."""
 
 
@@ -82,7 +82,7 @@ class _Found:
     files: tuple[Path, ...]
 
 
-def collection(models: Sequence[Path] | None = None, progress: Progress = quiet) -> Collection:
+def list_vaes(models: Sequence[Path] | None = None, progress: Progress = no_progress) -> Listing:
     """Look at everything; what is remembered is not looked at again.
 
     Args:
@@ -90,7 +90,7 @@ def collection(models: Sequence[Path] | None = None, progress: Progress = quiet)
         progress: told how many files are done and how many there are to look at.
     """
     folders = models_folders(models)
-    unmade = None if is_there(default_folder()) else default_folder()  # nobody fetched anything yet
+    unmade = None if exists(default_folder()) else default_folder()  # nobody fetched anything yet
     entries, troubles = scan_all(folders)
     names = names_of(entries)
     with ExitStack() as files:
@@ -98,30 +98,30 @@ def collection(models: Sequence[Path] | None = None, progress: Progress = quiet)
             *(_Found(card.name, path, PACKAGE, (path,)) for card, path in _packaged(files)),
             *(_Found(names[entry.path], entry.path, str(entry.home), entry.files) for entry in entries),
         ]
-        told = look_at_all(found, progress)
+        told = inspect_all(found, progress)
         at_hand = {facts.get("card") for facts in told.values()}
         cached = [
             _Found(card.name, path, HUB_CACHE, (path,))
-            for card in cards()
+            for card in catalog_entries()
             if card.name not in at_hand and (path := cached_by_the_hub(card.files[0])) is not None
         ]
-        told |= look_at_all(cached, progress)
+        told |= inspect_all(cached, progress)
         vaes = _listed([*found, *cached], told)
     at_hand |= {one.name for one in cached}
-    return Collection(
+    return Listing(
         folders=folders,
         vaes=tuple(vaes),
         unusable=tuple(
-            Unusable(one.name, one.path, told[one.path]["error"], told[one.path]["reason"])
+            UnusableFile(one.name, one.path, told[one.path]["error"], told[one.path]["reason"])
             for one in found
             if "error" in told.get(one.path, {})
         ),
         troubles=tuple(trouble for trouble in troubles if trouble.path != unmade),
-        known=tuple(card for card in cards() if not card.packaged and card.name not in at_hand),
+        known=tuple(card for card in catalog_entries() if not card.packaged and card.name not in at_hand),
     )
 
 
-def look_at_all(found: Sequence[_Found], progress: Progress) -> dict[Path, Facts]:
+def inspect_all(found: Sequence[_Found], progress: Progress) -> dict[Path, Facts]:
     """What is in each file, by its path; a file that vanished meanwhile is left out."""
     keys = {one.path: key for one in found if (key := _key(one))}
     known = recall(list(keys.values()))
@@ -132,7 +132,7 @@ def look_at_all(found: Sequence[_Found], progress: Progress) -> dict[Path, Facts
     try:
         for done, one in enumerate(waiting):
             progress(done, len(waiting))
-            told[one.path] = json.loads(json.dumps(look_at(one.path)))  # what JSON makes of it, now as later
+            told[one.path] = json.loads(json.dumps(inspect_file(one.path)))  # what JSON makes of it, now as later
             if _key(one) == keys[one.path]:  # it stayed the same while we looked
                 fresh[keys[one.path]] = told[one.path]
             if time.monotonic() - since > KEEP_EVERY:
@@ -143,7 +143,7 @@ def look_at_all(found: Sequence[_Found], progress: Progress) -> dict[Path, Facts
     return told
 
 
-def look_at(path: Path) -> Facts:
+def inspect_file(path: Path) -> Facts:
     """What `inspect` says of a file, and which known VAE it is, as JSON can hold it; or the error that it raises."""
     try:
         seen = inspect(path, measure=False)
@@ -157,11 +157,11 @@ def look_at(path: Path) -> Facts:
     return facts | {"card": card and card.name, "fp16": card.fp16 if card else "unknown"}
 
 
-def _packaged(files: ExitStack) -> list[tuple[Card, Path]]:
-    return [(card, files.enter_context(located(card.name))) for card in cards() if card.packaged]
+def _packaged(files: ExitStack) -> list[tuple[CatalogEntry, Path]]:
+    return [(card, files.enter_context(locate_vae(card.name))) for card in catalog_entries() if card.packaged]
 
 
-def _listed(found: Sequence[_Found], told: Mapping[Path, Facts]) -> list[Listed]:
+def _listed(found: Sequence[_Found], told: Mapping[Path, Facts]) -> list[ListedVAE]:
     """Those that are VAEs, with their duplicates."""
     usable = [one for one in found if "fingerprint" in told.get(one.path, {})]
     alike: dict[object, list[str]] = defaultdict(list)
@@ -176,7 +176,7 @@ def _listed(found: Sequence[_Found], told: Mapping[Path, Facts]) -> list[Listed]
         same = alike[facts["fingerprint"] or one.path]
         akin = known[facts["card"]] if facts["card"] else []
         listed.append(
-            Listed(
+            ListedVAE(
                 name=one.name,
                 path=one.path,
                 place=one.place,

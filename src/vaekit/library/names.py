@@ -15,13 +15,13 @@ from importlib import resources
 from pathlib import Path
 
 from vaekit.catalog.tables import packaged, packaged_weights
-from vaekit.errors import AmbiguousName, legible
-from vaekit.formats.paths import is_there
+from vaekit.errors import AmbiguousName, printable
+from vaekit.formats.paths import exists
 from vaekit.library.folders import Entry, models_folders, scan_all
 
 
 @contextmanager
-def located(name_or_path: str | Path, models: Sequence[Path] | None = None) -> Iterator[Path]:
+def locate_vae(name_or_path: str | Path, models: Sequence[Path] | None = None) -> Iterator[Path]:
     """The file that a name stands for, or the path itself.
 
     The name of a VAE inside the package wins: `./builtin` means the path. Then a path to something that is there; then
@@ -35,7 +35,7 @@ def located(name_or_path: str | Path, models: Sequence[Path] | None = None) -> I
     if inside is not None:
         with resources.as_file(packaged(inside)) as path:
             yield path
-    elif is_there(Path(name_or_path)):
+    elif exists(Path(name_or_path)):
         yield Path(name_or_path)
     else:
         yield find_named(str(name_or_path), models_folders(models))
@@ -48,14 +48,14 @@ def find_named(name: str, folders: Sequence[Path]) -> Path:
         AmbiguousName: several files have this name.
         NotFound: none has, or it is a known VAE that was not fetched yet.
     """
-    below = [folder / name for folder in folders if _is_below(name) and is_there(folder / name)]
+    below = [folder / name for folder in folders if _is_below(name) and exists(folder / name)]
     if below:
         return below[0]  # of several folders, the first: as with PATH
     entries, _ = scan_all(folders)
     fitting = entries_named(name, entries)
     if len(fitting) > 1:
         raise AmbiguousName(
-            f"{len(fitting)} files are called {legible(name)!r}: {', '.join(str(entry.path) for entry in fitting)}.",
+            f"{len(fitting)} files are called {printable(name)!r}: {', '.join(str(entry.path) for entry in fitting)}.",
             "Expected a name that only one file has.",
             "Give more of its name, with the ending or the folder, or its path.",
         )

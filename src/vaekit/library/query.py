@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from vaekit.catalog.entries import Card, CardFile, card_named, cards
-from vaekit.errors import CannotFetch, NotFound, legible, shorten
+from vaekit.catalog.entries import CatalogEntry, CatalogFile, catalog_entries, entry_named
+from vaekit.errors import CannotFetch, NotFound, printable, shorten
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference
 from vaekit.library.hub import Address, files_of
 from vaekit.library.known_vaes import did_you_mean
@@ -25,7 +25,7 @@ SAY_NOTHING = ("vae", "model", "pytorch_model")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class HubQuery:
     """What to fetch: one file, or the files of a diffusers folder."""
 
     name: str
@@ -33,9 +33,9 @@ class Wanted:
     files: tuple[Address, ...]
     """The weights first."""
     folder: bool = False
-    expected: CardFile | None = None
+    expected: CatalogFile | None = None
     """What a card knows of the weights file."""
-    card: Card | None = None
+    card: CatalogEntry | None = None
 
     @property
     def ending(self) -> str:
@@ -43,7 +43,7 @@ class Wanted:
         return "" if self.folder else PurePosixPath(self.files[0].path).suffix
 
 
-def wanted(text: str) -> Wanted:
+def parse_query(text: str) -> HubQuery:
     """Read the name of a card, "owner/name", "owner/name/file", or an address on the Hub.
 
     A repository without a file is asked what it holds.
@@ -52,15 +52,15 @@ def wanted(text: str) -> Wanted:
         NotFound: this is neither.
         CannotFetch: the repository cannot be asked, or does not say which of its files is the VAE.
     """
-    card = card_named(text)
+    card = entry_named(text)
     if card is not None:
         return of_card(card)
     pasted = PASTED.fullmatch(text)
     if pasted is None or not _is_sound(pasted["path"] or ""):
-        close = did_you_mean(text, [card.name for card in cards()])
+        close = did_you_mean(text, [card.name for card in catalog_entries()])
         raise NotFound(
-            f"There is no known VAE called {legible(text)!r}.",
-            f"Known names: {shorten(card.name for card in cards())}; or owner/name/file of a repository on the Hub.",
+            f"There is no known VAE called {printable(text)!r}.",
+            f"Known names: {shorten(card.name for card in catalog_entries())}; or owner/name/file of a repository on the Hub.",
             close or "`vaekit list --known` tells more of them.",
         )
     repo, revision = pasted["repo"], pasted["revision"] or pasted["branch"] or "main"
@@ -71,7 +71,7 @@ def wanted(text: str) -> Wanted:
     return of_repository(repo, revision, path)
 
 
-def of_card(card: Card, file: CardFile | None = None) -> Wanted:
+def of_card(card: CatalogEntry, file: CatalogFile | None = None) -> HubQuery:
     """The first file of a card, or one of its others."""
     file = file or card.files[0]
     if file.url:
@@ -80,20 +80,20 @@ def of_card(card: Card, file: CardFile | None = None) -> Wanted:
             f"It is at {file.url}.",
             "Fetch it from there, and put it into a models folder.",
         )
-    return Wanted(card.name, (Address(file.repo, file.path),), expected=file, card=card)
+    return HubQuery(card.name, (Address(file.repo, file.path),), expected=file, card=card)
 
 
-def of_file(address: Address) -> Wanted:
+def of_file(address: Address) -> HubQuery:
     """One file; for one that diffusers named, the whole folder that it is in."""
     path = PurePosixPath(address.path)
     if not path.name.startswith(DIFFUSERS_WEIGHTS):
-        return Wanted(path.name.removesuffix(path.suffix), (address,))
+        return HubQuery(path.name.removesuffix(path.suffix), (address,))
     config = Address(address.repo, str(path.with_name("config.json")), address.revision)
     above = path.parent.name if path.parent.name != "vae" else path.parent.parent.name
-    return Wanted(above or address.repo.split("/")[1], (address, config), folder=True)
+    return HubQuery(above or address.repo.split("/")[1], (address, config), folder=True)
 
 
-def of_repository(repo: str, revision: str, below: str = "") -> Wanted:
+def of_repository(repo: str, revision: str, below: str = "") -> HubQuery:
     """The VAE of a repository: of its `vae` folder, a diffusers VAE at its top, or the one file that can be it.
 
     Raises:
@@ -110,16 +110,16 @@ def of_repository(repo: str, revision: str, below: str = "") -> Wanted:
     pair = halves_among(at_top)
     if pair:
         name = below.rstrip("/").split("/")[-1] or repo.split("/")[1]
-        return Wanted(name, tuple(Address(repo, str(path), revision) for path in pair), folder=True)
+        return HubQuery(name, tuple(Address(repo, str(path), revision) for path in pair), folder=True)
     for likely in (at_top, [path for path in weights if "vae" in path.name.lower() or path.stem == "ae"]):
         if len(likely) == 1:
             found = of_file(Address(repo, str(likely[0]), revision))
             says_nothing = found.name in SAY_NOTHING and likely[0] in at_top
             return replace(found, name=repo.split("/")[1]) if says_nothing else found
     raise CannotFetch(
-        f"{legible(repo)} holds {len(weights)} weights files{_listed(weights)}.",
+        f"{printable(repo)} holds {len(weights)} weights files{_listed(weights)}.",
         "Expected a `vae` folder, or one file that can only be the VAE.",
-        f"Name the file: vaekit get {legible(repo)}/FILE" if weights else "Look for another repository.",
+        f"Name the file: vaekit get {printable(repo)}/FILE" if weights else "Look for another repository.",
     )
 
 
@@ -135,9 +135,10 @@ def halves_among(paths: Sequence[PurePosixPath]) -> tuple[PurePosixPath, ...]:
     return found if len(found) == len(paths) == 2 and len(stems) == 1 else ()
 
 
-def _card_with(repo: str, path: str) -> tuple[Card, CardFile] | None:
+def _card_with(repo: str, path: str) -> tuple[CatalogEntry, CatalogFile] | None:
     return next(
-        ((card, file) for card in cards() for file in card.files if (file.repo, file.path) == (repo, path)), None
+        ((card, file) for card in catalog_entries() for file in card.files if (file.repo, file.path) == (repo, path)),
+        None,
     )
 
 
@@ -147,5 +148,5 @@ def _is_sound(path: str) -> bool:
 
 
 def _listed(paths: Sequence[PurePosixPath], most: int = 20) -> str:
-    told = ", ".join(legible(str(path)) for path in paths[:most])
+    told = ", ".join(printable(str(path)) for path in paths[:most])
     return f": {told}{', ...' if len(paths) > most else ''}" if paths else ""

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from vaekit.checkpoints.finetuned_writer import weights_files
-from vaekit.errors import CannotPush, NotFound, legible
-from vaekit.library.hub_errors import push_told_plainly
+from vaekit.errors import CannotPush, NotFound, printable
+from vaekit.library.hub_errors import upload_errors
 from vaekit.version import __version__
 
 CARD, PICTURES = "README.md", "pictures"
@@ -21,7 +21,7 @@ MESSAGE = "Upload with vaekit"
 
 
 @dataclass(frozen=True)
-class Pushed:
+class UploadResult:
     """What was put on the Hub, or would be."""
 
     repo: str
@@ -33,7 +33,7 @@ class Pushed:
     """The address of the commit; empty where nothing was sent."""
 
 
-def files_to_push(run: Path, also: Sequence[str] = ()) -> list[Path]:
+def files_to_upload(run: Path, also: Sequence[str] = ()) -> list[Path]:
     """What of a run belongs on the Hub: weights, the settings beside them, the card, its pictures.
 
     Args:
@@ -52,10 +52,10 @@ def files_to_push(run: Path, also: Sequence[str] = ()) -> list[Path]:
             "Let the run end first; the same command goes on with it.",
         )
     card = [run / CARD] if (run / CARD).is_file() else []
-    return list(dict.fromkeys([*weights, *card, *pictures_of_card(run), *wished_files(run, also)]))
+    return list(dict.fromkeys([*weights, *card, *images_of_card(run), *requested_files(run, also)]))
 
 
-def pictures_of_card(run: Path) -> list[Path]:
+def images_of_card(run: Path) -> list[Path]:
     """The pictures that the card shows. A run of `vaekit train` has others under the same name, and no card."""
     if not (run / CARD).is_file():
         return []
@@ -64,8 +64,8 @@ def pictures_of_card(run: Path) -> list[Path]:
     return [file for file in pictures if f"{PICTURES}/{file.name}" in text]
 
 
-def wished_files(run: Path, also: Sequence[str]) -> list[Path]:
-    """The files that patterns mean; see `files_to_push`.
+def requested_files(run: Path, also: Sequence[str]) -> list[Path]:
+    """The files that patterns mean; see `files_to_upload`.
 
     Raises:
         NotFound: one means nothing.
@@ -77,7 +77,7 @@ def wished_files(run: Path, also: Sequence[str]) -> list[Path]:
         found = [run / path for path in near if fnmatch(path.as_posix(), pattern)]
         if not found:
             raise NotFound(
-                f"Nothing in {run} is called {legible(pattern)}.",
+                f"Nothing in {run} is called {printable(pattern)}.",
                 "",
                 "Leave it out, or name another file; one in a folder with the folder: held_out/0000.png.",
             )
@@ -92,7 +92,7 @@ def push(
     also: Sequence[str] = (),
     dry: bool = False,
     say: Callable[[str], None] = lambda _: None,
-) -> Pushed:
+) -> UploadResult:
     """Put a run on the Hub in one commit. The repository is made where there is none; other files in it stay.
 
     The token is the one that huggingface_hub finds: in HF_TOKEN, or where `hf auth login` left it.
@@ -101,7 +101,7 @@ def push(
         run: the folder.
         repo: "owner/name"; a name alone is one of the user's own.
         private: whether a repository that is made is private. One that is there stays as it is.
-        also: see `files_to_push`.
+        also: see `files_to_upload`.
         dry: say what would be done, and ask nobody.
         say: told what goes on.
 
@@ -112,25 +112,25 @@ def push(
     from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
     from huggingface_hub.utils import validate_repo_id
 
-    files = files_to_push(run, also)
-    with push_told_plainly(repo):
+    files = files_to_upload(run, also)
+    with upload_errors(repo):
         validate_repo_id(repo)
     names = tuple(file.relative_to(run).as_posix() for file in files)
     size = sum(file.stat().st_size for file in files)
     if dry:
-        return Pushed(repo, f"{constants.ENDPOINT}/{repo}", names, size, "")
+        return UploadResult(repo, f"{constants.ENDPOINT}/{repo}", names, size, "")
     if get_token() is None:
         raise CannotPush(
             "No token for the Hub was found: nobody may write there without one.",
-            f"Expected one in HF_TOKEN, or from `hf auth login`, that may write to {legible(repo)}.",
+            f"Expected one in HF_TOKEN, or from `hf auth login`, that may write to {printable(repo)}.",
             f"Make a token with permission to write at {constants.ENDPOINT}/settings/tokens.",
         )
     api = HfApi(library_name="vaekit", library_version=__version__)
-    with push_told_plainly(repo):
+    with upload_errors(repo):
         made = api.create_repo(repo, private=private or None, exist_ok=True)
         say(f"Sending {len(files)} files to {made}")
         operations = [
             CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in zip(names, files, strict=True)
         ]
         commit = api.create_commit(made.repo_id, operations, commit_message=MESSAGE)
-    return Pushed(made.repo_id, str(made), names, size, commit.commit_url)
+    return UploadResult(made.repo_id, str(made), names, size, commit.commit_url)

@@ -23,7 +23,7 @@ DISTANCES_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)
-class Learning:
+class CodebookLearning:
     """How the codes of a codebook are learned. It is about training, and stands in no file of weights."""
 
     by: str = AVERAGE
@@ -71,7 +71,7 @@ def split(vectors: Tensor, codebook: Tensor) -> tuple[Tensor, ...]:
     return vectors.split(max(1, DISTANCES_AT_ONCE // len(codebook)))
 
 
-class Learner:
+class CodebookLearner:
     """What a codebook of k vectors of d numbers knows of its data, from step to step.
 
     Args:
@@ -79,7 +79,7 @@ class Learner:
         delay: steps to wait with the first codes, for a codebook that quantises what others left over.
     """
 
-    def __init__(self, learning: Learning, delay: int = 0) -> None:
+    def __init__(self, learning: CodebookLearning, delay: int = 0) -> None:
         self.learning = learning
         self.delay = delay
         self.started = learning.first == RANDOM

@@ -2,7 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-from vaekit.errors import BadPicture
+from vaekit.errors import BadItem
 
 
 @runtime_checkable
@@ -49,10 +49,10 @@ def check_takes_pictures(config: ImageConfig) -> None:
     """Refuse a VAE of something else.
 
     Raises:
-        BadPicture: it takes no pictures.
+        BadItem: it takes no pictures.
     """
     if not config.image_channels:
-        raise BadPicture(
+        raise BadItem(
             "This VAE takes no pictures.",
             "It is one of rows of a table, of sentences or the like.",
             "`vaekit inspect` says what it is made of; `vaekit.load` opens it in Python.",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vaekit.distributions import Choices, Quantised, Signs
 from vaekit.distributions.mixed import TEMPERATURE
 from vaekit.nets.code_head import CodeHead
-from vaekit.nets.codebooks import Learning
+from vaekit.nets.codebooks import CodebookLearning
 from vaekit.nets.vector_quantizer import VectorQuantiser
 from vaekit.shapes import Codes
 
@@ -102,7 +102,7 @@ class ResidualQuantiser(nn.Module):
         """The stages, in their order."""
         return [cast(VectorQuantiser, stage) for stage in self.stages]
 
-    def learn(self, learning: Learning) -> None:
+    def learn(self, learning: CodebookLearning) -> None:
         """As a `VectorQuantiser` does. Each stage gets its first codes a step after the one whose rest it quantises."""
         for delay, stage in enumerate(self.quantisers):
             stage.learn(learning, delay)

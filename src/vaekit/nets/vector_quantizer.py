@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from vaekit.distributions import Quantised
 from vaekit.nets import codebooks
 from vaekit.nets.code_head import CodeHead, SumOver
-from vaekit.nets.codebooks import AVERAGE, Learner, Learning
+from vaekit.nets.codebooks import AVERAGE, CodebookLearner, CodebookLearning
 from vaekit.shapes import Codes
 
 
@@ -22,11 +22,11 @@ class VectorQuantiser(CodeHead):
     def __init__(self, codes: int, width: int) -> None:
         super().__init__(codes)
         self.codebook = nn.Parameter(torch.empty(codes, width).uniform_(-1 / codes, 1 / codes))
-        self.learner: Learner | None = None
+        self.learner: CodebookLearner | None = None
 
-    def learn(self, learning: Learning, delay: int = 0) -> None:
+    def learn(self, learning: CodebookLearning, delay: int = 0) -> None:
         """From now on, and before an optimiser is made: learn the codes so, the first ones after `delay` steps."""
-        self.learner = Learner(learning, delay)
+        self.learner = CodebookLearner(learning, delay)
         self.codebook.requires_grad_(learning.by != AVERAGE)
 
     @property

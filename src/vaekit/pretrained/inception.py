@@ -13,7 +13,7 @@ from torch.jit._fuser import optimized_execution
 from torch.nn import functional as F
 
 from vaekit.domains.images.channels import as_rgb
-from vaekit.errors import BadCheckpoint, NotFound, legible
+from vaekit.errors import BadCheckpoint, NotFound, printable
 from vaekit.identification.file_hashes import sha256_of
 from vaekit.shapes import Images
 
@@ -101,7 +101,7 @@ def load_inception(path: Path, device: torch.device) -> Inception:
         probe = torch.zeros(2, 3, SIDE, SIDE, device=device)
         features = Inception(network, device, "", 0, raw)._features(probe)
     except (RuntimeError, ValueError, OSError, AttributeError) as error:
-        reason = legible((str(error).strip().splitlines() or [""])[-1])
+        reason = printable((str(error).strip().splitlines() or [""])[-1])
         raise BadCheckpoint(
             f"{path} cannot be run on pictures of {SIDE}x{SIDE}: {reason}.",
             "A TorchScript program that turns pictures into features was expected.",

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vaekit.errors import NotFound, VaekitError, legible
+from vaekit.errors import NotFound, VaekitError, printable
 from vaekit.formats.numpy_pickles import read_numpy_pickle
 from vaekit.formats.open import open_tensors
 from vaekit.formats.paths import WEIGHTS_ENDINGS
@@ -54,7 +54,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Perceptual:
+class LoadedLPIPS:
     """A perceptual distance, and the files that its weights came from."""
 
     lpips: LPIPS
@@ -62,35 +62,35 @@ class Perceptual:
 
 
 @dataclass(frozen=True, eq=False)
-class AtHand:
+class AvailableWeights:
     """The perceptual distances that can be measured here, and why the others cannot."""
 
-    found: Mapping[str, Perceptual]
+    found: Mapping[str, LoadedLPIPS]
     """By the name of the backbone: `alex`, `vgg`."""
     absent: Mapping[str, str]
     """What to tell a person, by the same names."""
 
 
-def perceptual_at_hand(told: Path | None = None, folders: Sequence[Path] | None = None) -> AtHand:
+def available_lpips(told: Path | None = None, folders: Sequence[Path] | None = None) -> AvailableWeights:
     """Every perceptual distance whose weights are here; for the others what is missing and how to get it. Never raises
     for what the user did not name.
 
     Raises:
         NotFound: there is nothing at the path told.
     """
-    found: dict[str, Perceptual] = {}
+    found: dict[str, LoadedLPIPS] = {}
     absent: dict[str, str] = {}
     for backbone in BACKBONES:
         try:
-            found[backbone.name] = load_perceptual(backbone, told, folders)
+            found[backbone.name] = load_lpips(backbone, told, folders)
         except VaekitError as error:
             if told is not None and not told.exists():
                 raise
             absent[backbone.name] = str(error)
-    return AtHand(found, absent)
+    return AvailableWeights(found, absent)
 
 
-def load_perceptual(backbone: Backbone, told: Path | None = None, folders: Sequence[Path] | None = None) -> Perceptual:
+def load_lpips(backbone: Backbone, told: Path | None = None, folders: Sequence[Path] | None = None) -> LoadedLPIPS:
     """The perceptual distance of a backbone.
 
     Args:
@@ -105,7 +105,7 @@ def load_perceptual(backbone: Backbone, told: Path | None = None, folders: Seque
     wanted = backbone.shapes()
     whole = next((part for part in parts if _fits(part, wanted, wanted)), None)
     if whole is not None:
-        return Perceptual(LPIPS.from_tensors(whole.read(wanted)), (whole.path,))
+        return LoadedLPIPS(LPIPS.from_tensors(whole.read(wanted)), (whole.path,))
     tensors: Tensors = {}
     sources: list[Path] = []
     for what, start in (("convolutions", "features."), ("linear layers", "lin")):
@@ -115,7 +115,7 @@ def load_perceptual(backbone: Backbone, told: Path | None = None, folders: Seque
             raise _missing(backbone, what, parts, troubles)
         tensors |= part.read(keys)
         sources.append(part.path)
-    return Perceptual(LPIPS.from_tensors(tensors), tuple(sources))
+    return LoadedLPIPS(LPIPS.from_tensors(tensors), tuple(sources))
 
 
 def _candidates(backbone: Backbone, told: Path | None, folders: Sequence[Path] | None) -> list[Path]:
@@ -125,7 +125,7 @@ def _candidates(backbone: Backbone, told: Path | None, folders: Sequence[Path] |
         for path in named:
             if not path.exists():
                 raise NotFound(
-                    f"There is no file or folder {legible(str(path))}.",
+                    f"There is no file or folder {printable(str(path))}.",
                     "The weights of a perceptual distance were expected there.",
                     HOW_TO_GET,
                 )
@@ -214,7 +214,7 @@ def _fits(part: Part, keys: Iterable[str], wanted: Mapping[str, tuple[int, ...]]
 
 def _missing(backbone: Backbone, what: str, parts: Sequence[Part], troubles: Sequence[str]) -> VaekitError:
     title = f"LPIPS({backbone.name})"
-    seen = f" Looked into: {', '.join(legible(str(part.path)) for part in parts)}." if parts else ""
+    seen = f" Looked into: {', '.join(printable(str(part.path)) for part in parts)}." if parts else ""
     unread = f" Could not be read: {' '.join(troubles)}" if troubles else ""
     return NotFound(
         f"The {what} of {title} are not here.{seen}{unread}", f"Without them {title} is not measured.", HOW_TO_GET

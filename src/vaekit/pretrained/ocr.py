@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.metrics.image.text_contrast import Place
-from vaekit.optional import need
+from vaekit.optional import require
 from vaekit.shapes import Images
 
 Reader = Callable[[Any], str]
@@ -25,7 +25,7 @@ def line_reader() -> Reader:
     Raises:
         MissingPackage: rapidocr-onnxruntime is not installed.
     """
-    package = need("rapidocr_onnxruntime", "read text in pictures (OCR)", "ocr")
+    package = require("rapidocr_onnxruntime", "read text in pictures (OCR)", "ocr")
     engine = package.RapidOCR()
 
     def read(line: Any) -> str:

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from vaekit.atomic import cannot_write, whole_file
-from vaekit.comparison.candidates import Made
-from vaekit.comparison.records import ShownPicture
+from vaekit.atomic import atomic_file, cannot_write
+from vaekit.comparison.candidates import Reconstruction
+from vaekit.comparison.records import ShownImage
 from vaekit.domains.images.colors import from_bytes
-from vaekit.domains.images.read import Picture
-from vaekit.domains.images.write import side_by_side, to_bytes, write_picture
+from vaekit.domains.images.read import LoadedImage
+from vaekit.domains.images.write import side_by_side, to_bytes, write_image
 from vaekit.metrics.image.levels import as_saved
 from vaekit.report.crops import Levels, Window, busiest_window, worst_window
 
@@ -54,7 +54,7 @@ class ColourErrors:
     values: int = 0
     """Of each channel; those that are farther off than the counts reach are among them."""
 
-    def __call__(self, _: str, picture: Picture, made: Made) -> None:
+    def __call__(self, _: str, picture: LoadedImage, made: Reconstruction) -> None:
         """Count one picture: a listener of `VaeContender`."""
         before, after = (to_bytes(as_saved(each)).astype(np.int16) for each in (picture.pixels, made.pixels))
         errors = after - before
@@ -68,7 +68,7 @@ class ColourErrors:
         return self.counts / max(1, self.values)
 
 
-def write_crops(shown: Iterable[ShownPicture], folder: Path) -> list[CardPicture]:
+def write_crops(shown: Iterable[ShownImage], folder: Path) -> list[CardPicture]:
     """One sheet for each picture: the original, before and after, where these two differ most. Places where the
     original is of one colour are left out.
 
@@ -90,7 +90,7 @@ def write_crops(shown: Iterable[ShownPicture], folder: Path) -> list[CardPicture
             continue
         sheet = side_by_side([enlarged(window.of(levels)) for levels in panels], ["original", "before", "after"])
         name = f"crop_{len(made) + 1}.png"
-        write_picture(folder / name, sheet)
+        write_image(folder / name, sheet)
         made.append(CardPicture(name, f"Original, before and after, {ENLARGED} times enlarged: {picture.why}"))
     return made
 
@@ -113,7 +113,7 @@ def write_histogram(before: ColourErrors, after: ColourErrors, path: Path) -> Ca
         CannotWrite: the disk is full, or the like.
     """
     image = histogram(before.shares(), after.shares())
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         try:
             image.save(part, format="PNG", optimize=True)
         except OSError as error:

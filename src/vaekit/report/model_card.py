@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from vaekit.comparison.records import Comparison, Measure, Report
-from vaekit.errors import legible
+from vaekit.errors import printable
 from vaekit.families.kl.net import REFLECT
 from vaekit.records import as_toml
 from vaekit.report.card_images import AFTER, BEFORE, CardPicture
@@ -95,7 +95,7 @@ def header(about: About) -> str:
 
 def quoted(text: str) -> str:
     """A text as YAML takes it, whatever is in it."""
-    return json.dumps(legible(text), ensure_ascii=False)
+    return json.dumps(printable(text), ensure_ascii=False)
 
 
 def introduction(about: About) -> str:
@@ -142,7 +142,7 @@ def data_words(data: Mapping[str, Any]) -> str:
 
 def inline(text: str) -> str:
     """Foreign text inside Markdown: no markup, no HTML."""
-    return re.sub(r"[`*_<>\[\]|]", " ", legible(text)).strip()
+    return re.sub(r"[`*_<>\[\]|]", " ", printable(text)).strip()
 
 
 def measured(report: Report) -> str:

@@ -9,9 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaekit.atomic import whole_group
-from vaekit.comparison.records import Report, ShownPicture
-from vaekit.errors import CannotWrite, legible
+from vaekit.atomic import atomic_group
+from vaekit.comparison.records import Report, ShownImage
+from vaekit.errors import CannotWrite, printable
 from vaekit.report.embedding import QUALITY, SMALL
 from vaekit.report.json_file import as_plain, to_json
 from vaekit.report.ranking import candidates, comparisons, ranking
@@ -27,7 +27,7 @@ NOT_IN_HTML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 """Control characters, which HTML does not allow, and lone surrogates, which UTF-8 cannot encode."""
 
 
-def write_report(report: Report, shown: Iterable[ShownPicture], path: Path) -> Path:
+def write_report(report: Report, shown: Iterable[ShownImage], path: Path) -> Path:
     """Write the page to `path`, and beside it, under the same stem, a JSON file with the same numbers.
 
     Both appear or neither does. The page opens from disk and makes no network requests. Its content security policy
@@ -46,7 +46,7 @@ def write_report(report: Report, shown: Iterable[ShownPicture], path: Path) -> P
     """
     path = path.absolute()
     beside = json_beside(path)
-    with whole_group(path.parent) as folder:
+    with atomic_group(path.parent) as folder:
         page, numbers = compose(report, shown)
         (folder / path.name).write_text(page, encoding="utf-8", newline="\n")
         (folder / beside.name).write_text(to_json(numbers), encoding="utf-8", newline="\n")
@@ -61,14 +61,14 @@ def json_beside(path: Path) -> Path:
     """
     if path.suffix.lower() not in ENDINGS:
         raise CannotWrite(
-            f"{legible(str(path))} does not end in .html.",
+            f"{printable(str(path))} does not end in .html.",
             "A report is a page, with its numbers beside it in a file that ends in .json.",
             "Name it like report.html.",
         )
     return path.with_suffix(".json")
 
 
-def compose(report: Report, shown: Iterable[ShownPicture]) -> tuple[str, dict[str, Any]]:
+def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str, Any]]:
     """The page, and its numbers in JSON's own types.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.comparison.records import Report, ShownPicture
+from vaekit.comparison.records import Report, ShownImage
 from vaekit.report.crops import MARGIN, Levels, Window, Worst, busiest_window, worst_window
 from vaekit.report.embedding import Differences, differences, exact, levels_of, photograph, thumbnail
 from vaekit.report.number_format import number, share
@@ -26,7 +26,7 @@ PLACES = {"worst": "Largest error", "busiest": "Most detail"}
 class Examined:
     """A shown image with its reconstructions in 8-bit levels, and what was measured on them for the page."""
 
-    picture: ShownPicture
+    picture: ShownImage
     original: Levels
     sets: Mapping[int, Levels]
     """By the candidate's position in the report."""
@@ -43,7 +43,7 @@ class Examined:
         return {key: counts[:, [0, -1]] / counts.sum(axis=1, keepdims=True) for key, counts in self.counts.items()}
 
 
-def examine(report: Report, picture: ShownPicture) -> Examined:
+def examine(report: Report, picture: ShownImage) -> Examined:
     """Find what the page shows. Reconstructions of candidates that the report does not have are left out.
 
     Raises:

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaekit.errors import legible
+from vaekit.errors import printable
 from vaekit.runtime.memory import out_of_memory
-from vaekit.runtime.plan import Notes, pixel_words
+from vaekit.runtime.plan import Notes, size_text
 from vaekit.runtime.streaming.operations import Apply, Pad
 from vaekit.runtime.streaming.schedule import Stages
 
@@ -99,7 +99,7 @@ class CompiledNetwork:
                 raise
             self._gave_up = True
             self._ready.clear()
-            reason = legible(str(error) or type(error).__name__)
+            reason = printable(str(error) or type(error).__name__)
             self.notes.tell(f"the compiler failed, so that it ran uncompiled: {reason}")
             return None
 
@@ -117,7 +117,7 @@ class CompiledNetwork:
         several = f"{len(given)} at once of " if len(given) > 1 else ""
         seconds = time.perf_counter() - started
         self.notes.tell(
-            f"compiled for {several}{pixel_words(given.shape, made.shape)} in {seconds:.0f} s, kept for this process"
+            f"compiled for {several}{size_text(given.shape, made.shape)} in {seconds:.0f} s, kept for this process"
         )
         return made
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
-from vaekit.errors import BadPicture, BadPlan, LatentMismatch, TooLittleMemory
+from vaekit.errors import BadItem, BadPlan, LatentMismatch, TooLittleMemory
 from vaekit.nets.config import ImageConfig, check_takes_pictures, picture_size
 from vaekit.runtime.backends import Backend, TorchBackend
 from vaekit.runtime.export import export
@@ -85,7 +85,7 @@ class Engine:
 
         Raises:
             HalfMissing: the VAE has no encoder.
-            BadPicture: the pictures have another number of channels than the VAE takes, or not its only size.
+            BadItem: the pictures have another number of channels than the VAE takes, or not its only size.
             BadPlan: it takes more memory than the plan allows.
             ValueError: `x` is no batch of pictures.
         """
@@ -164,7 +164,7 @@ class Engine:
         """Through the posterior's mode and back: pictures of the same size, in fp32, not clamped.
 
         Raises:
-            HalfMissing, BadPicture, BadPlan: as `encode` and `decode` do; before anything is run.
+            HalfMissing, BadItem, BadPlan: as `encode` and `decode` do; before anything is run.
         """
         check_pictures(x, self.config)
         self.explain(x.shape[2], x.shape[3])
@@ -262,20 +262,20 @@ def check_pictures(x: Tensor, config: ImageConfig) -> None:
 
     Raises:
         ValueError: not a batch of pictures (b, c, h, w), or an empty one.
-        BadPicture: pictures of another number of channels, or of another size than the only one.
+        BadItem: pictures of another number of channels, or of another size than the only one.
     """
     channels, side = config.image_channels, picture_size(config)
     if x.dim() != 4 or x.numel() == 0:
         raise ValueError(f"pictures of shape (b, {channels}, h, w) expected, not {tuple(x.shape)}")
     check_takes_pictures(config)
     if x.shape[1] != channels:
-        raise BadPicture(
+        raise BadItem(
             f"The pictures have {x.shape[1]} channels.",
             f"This VAE takes pictures of {channels}.",
             "Use a VAE for such pictures, or convert them.",
         )
     if side is not None and x.shape[2:] != (side, side):
-        raise BadPicture(
+        raise BadItem(
             f"The picture has {x.shape[3]}x{x.shape[2]} pixels.",
             f"This VAE takes pictures of {side}x{side} pixels only.",
             "Crop or resize it to that size, or use a VAE for any size.",

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from vaekit.atomic import whole_group
-from vaekit.errors import CannotExport, legible
+from vaekit.atomic import atomic_group
+from vaekit.errors import CannotExport, printable
 from vaekit.nets.config import ImageConfig, picture_size
-from vaekit.runtime.onnx_graph import need_onnx, open_onnx, write_onnx
+from vaekit.runtime.onnx_graph import open_onnx, require_onnx, write_onnx
 from vaekit.vae import VAE, half_missing
 from vaekit.version import __version__
 
@@ -135,19 +135,19 @@ def export(vae: VAE, kind: str, folder: str | Path, half: str | None = None, ver
     if half not in (None, *HALVES):
         raise ValueError(f"half {half!r} is none of {', '.join(HALVES)}")
     if kind == "onnx":
-        need_onnx(verify)
+        require_onnx(verify)
     form, folder = FORMATS[kind], Path(folder)
     halves = [
         half_of(vae, name) for name in HALVES if (getattr(vae, name) is not None if half is None else name == half)
     ]
-    with whole_group(folder) as temporary:
+    with atomic_group(folder) as temporary:
         for each in halves:
             path = temporary / (each.name + form.ending)
             program = program_of(each)
             try:
                 form.write(program, facts(vae, each, program), path)
             except OSError:
-                raise  # the disk's: `whole_group` words it
+                raise  # the disk's: `atomic_group` words it
             except Exception as error:  # what an exporter cannot translate it tells in errors of many kinds
                 raise cannot_export(each, "cannot be exported", error) from error
             if verify:
@@ -264,7 +264,7 @@ def check(half: Half, path: Path, form: Format) -> None:
 
 def cannot_export(half: Half, what: str, error: Exception) -> CannotExport:
     """The error a user sees when torch or a runtime refused."""
-    reason = legible(str(error), 300).rstrip(".")
+    reason = printable(str(error), 300).rstrip(".")
     return CannotExport(f"The {half.name} {what}: {reason}.", "No file was left.", "Try the other kind of export.")
 
 

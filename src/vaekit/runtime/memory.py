@@ -39,10 +39,10 @@ def memory_bytes(text: str | int) -> int:
     return size
 
 
-def size_words(size: int | float) -> str:
+def format_bytes(size: int | float) -> str:
     """Bytes as a person reads them.
 
-    >>> size_words(734003200), size_words(2.5 * 2**30)
+    >>> format_bytes(734003200), format_bytes(2.5 * 2**30)
     ('700 MiB', '2.5 GiB')
     """
     return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"

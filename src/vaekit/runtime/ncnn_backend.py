@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.optional import need
+from vaekit.optional import require
 from vaekit.runtime.backends import Convolver, fits_winograd
 from vaekit.runtime.memory import give_back
 from vaekit.runtime.streaming.operations import Convolve
@@ -35,7 +35,7 @@ class NcnnBackend:
     name = "ncnn"
 
     def __init__(self) -> None:
-        self._ncnn = need("ncnn", "run convolutions with ncnn", "cpu")
+        self._ncnn = require("ncnn", "run convolutions with ncnn", "cpu")
         self._pools = pools(self._ncnn)
 
     def takes(self, convolution: Convolve) -> bool:

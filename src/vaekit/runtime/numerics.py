@@ -19,7 +19,7 @@ from vaekit.runtime.streaming.tracing import replaced
 HALF = (torch.float16, torch.bfloat16)
 
 
-class Guard:
+class OverflowGuard:
     """Runs operations of a network in half precision, and remembers which of them had to be done again.
 
     Args:

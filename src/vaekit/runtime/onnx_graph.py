@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from vaekit.optional import need
+from vaekit.optional import require
 
 EXTRA = "onnx"
 AXES = ("batch", "channels", "rows", "columns")
@@ -25,16 +25,16 @@ LARGEST_FILE = 2**31 - 2**24
 """Bytes of weights that go into the file itself: it is one protobuf message, and those end at 2 GiB."""
 
 
-def need_onnx(running: bool) -> None:
+def require_onnx(running: bool) -> None:
     """See that the packages are there, before work is done.
 
     Raises:
         MissingPackage: one is not.
     """
     for package in ("onnx", "onnxscript"):
-        need(package, "export to ONNX", EXTRA)
+        require(package, "export to ONNX", EXTRA)
     if running:
-        need("onnxruntime", "check the exported file (verify=False leaves that out)", EXTRA)
+        require("onnxruntime", "check the exported file (verify=False leaves that out)", EXTRA)
 
 
 def write_onnx(program: ExportedProgram, told: dict[str, str], path: Path) -> None:
@@ -82,7 +82,7 @@ def simplify(model: Any) -> None:
     The exporter's own way (`optimize=True`) also rewrites by patterns, and takes constants below 1e-8 for zero: the
     1e-15 that keeps DC-AE's attention from dividing by zero was gone, and the file gave NaN now and then.
     """
-    optimizer = need("onnxscript.optimizer", "export to ONNX", EXTRA)
+    optimizer = require("onnxscript.optimizer", "export to ONNX", EXTRA)
     optimizer.inline(model)
     optimizer.fold_constants(model, should_fold=lambda node: True if node.op_type == "Gather" else None)
     optimizer.remove_unused_nodes(model)
@@ -121,7 +121,7 @@ def summary(told: dict[str, str]) -> str:
 
 def open_onnx(path: Path) -> Callable[[Tensor], Tensor]:
     """An ONNX file as a function: onnxruntime, on the CPU."""
-    runtime = need("onnxruntime", "run an ONNX file", EXTRA)
+    runtime = require("onnxruntime", "run an ONNX file", EXTRA)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors only

@@ -112,10 +112,10 @@ class Explanation:
     """The fewest and the most rows of a pass that are in work at once."""
 
 
-def pixel_words(given: Sequence[int], made: Sequence[int]) -> str:
+def size_text(given: Sequence[int], made: Sequence[int]) -> str:
     """The size of the pictures that a network takes or makes, as width x height, from its two shapes (..., h, w).
 
-    >>> pixel_words((1, 4, 8, 6), (1, 3, 64, 48))
+    >>> size_text((1, 4, 8, 6), (1, 3, 64, 48))
     '48x64'
     """
     height, width = max((given[-2:], made[-2:]), key=sum)

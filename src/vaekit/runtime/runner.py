@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.runtime.backends import Backend
-from vaekit.runtime.numerics import Guard, finite
+from vaekit.runtime.numerics import OverflowGuard, finite
 from vaekit.runtime.plan import TORCH, Explanation, Notes, Plan
 from vaekit.runtime.streaming.arena import Arena
 from vaekit.runtime.streaming.slab_runner import SlabRunner
@@ -37,7 +37,7 @@ class Runner:
         make_arena: Callable[[torch.device, float], Arena] = Arena,
     ) -> None:
         self.traced = TracedNetwork(network, make_input)
-        self.guard = Guard(self.traced.dtype)
+        self.guard = OverflowGuard(self.traced.dtype)
         self.budget = plan.budget
         self._notes = Notes()
         self.slabs = SlabRunner(self.traced, backend, plan, self.guard, self._notes, make_arena)

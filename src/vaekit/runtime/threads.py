@@ -11,7 +11,7 @@ import torch
 
 
 @contextmanager
-def one_core_in_new_threads() -> Iterator[None]:
+def single_threaded_initializer() -> Iterator[None]:
     """Threads that first use torch inside the block run its operations on one core; this thread goes on as it was.
 
     Without it, each thread beside the one that runs a network gets a team of threads as large as the machine, and all
@@ -28,7 +28,7 @@ def one_core_in_new_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event) -> None:
+def run_parallel(works: Sequence[Callable[[], None]], stop: threading.Event) -> None:
     """Do all of these, each on one thread with an equal share of torch's threads; a single one is done right here.
 
     Args:
@@ -40,11 +40,11 @@ def side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event) -> 
         for work in works:
             work()
         return
-    own, threads = torch.get_num_threads(), threads_each(len(works))
+    own, threads = torch.get_num_threads(), threads_per_part(len(works))
     inference = torch.is_inference_mode_enabled()
     futures: list[Future[None]] = []
     try:
-        futures.extend(workers().submit(one_part, work, threads, inference) for work in works)
+        futures.extend(workers().submit(single_part, work, threads, inference) for work in works)
         for future in as_completed(futures):
             future.result()
     except BaseException:
@@ -55,12 +55,12 @@ def side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event) -> 
         torch.set_num_threads(own)  # what a worker has set is the default of new threads, too
 
 
-def threads_each(parts: int) -> int:
+def threads_per_part(parts: int) -> int:
     """How many of torch's threads each of so many parts has."""
     return max(1, torch.get_num_threads() // max(1, parts))
 
 
-def one_part(work: Callable[[], None], threads: int, inference: bool) -> None:
+def single_part(work: Callable[[], None], threads: int, inference: bool) -> None:
     """Work on this thread, which knows neither how many threads its caller allows nor that no gradient is wanted."""
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)

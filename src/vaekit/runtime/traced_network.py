@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from torch import Tensor, nn
 
-from vaekit.runtime.plan import pixel_words
-from vaekit.runtime.streaming.lowering_rules import lowered
+from vaekit.runtime.plan import size_text
+from vaekit.runtime.streaming.lowering_rules import lower
 from vaekit.runtime.streaming.schedule import Stages, staged
 from vaekit.runtime.streaming.tracing import SMALL, NotTraceable, Trace, trace
 
@@ -50,7 +50,7 @@ class TracedNetwork:
     def stages(self, size: tuple[int, int]) -> Stages:
         """What will be run for an item of this size."""
         if size not in self._sizes:
-            self._sizes[size] = staged(*lowered(self.trace, *size, self.names))
+            self._sizes[size] = staged(*lower(self.trace, *size, self.names))
             if len(self._sizes) > SIZES_REMEMBERED:
                 self._sizes.popitem(last=False)
         self._sizes.move_to_end(size)
@@ -59,4 +59,4 @@ class TracedNetwork:
     def size_words(self, size: tuple[int, int]) -> str:
         """The size of the pictures that it takes or makes, in words."""
         stages = self.stages(size)
-        return pixel_words(stages.steps[0].shape, stages.steps[stages.output].shape)
+        return size_text(stages.steps[0].shape, stages.steps[stages.output].shape)

@@ -5,17 +5,17 @@ from typing import Any, Protocol, runtime_checkable
 
 from vaekit.metrics.latent.code_usage import perplexity, usage
 from vaekit.nets.code_head import WINDOW, CodeHead
-from vaekit.nets.codebooks import Learning
-from vaekit.records import record
+from vaekit.nets.codebooks import CodebookLearning
+from vaekit.records import from_dict
 from vaekit.training.weights import weight_from
 from vaekit.vae import VAE
 
 
 @runtime_checkable
-class Learns(Protocol):
+class LearnsCodes(Protocol):
     """A head whose codebooks can be learned."""
 
-    def learn(self, learning: Learning) -> None:
+    def learn(self, learning: CodebookLearning) -> None:
         """From now on, and before an optimiser is made: learn them so."""
 
 
@@ -31,7 +31,7 @@ class Anneals(Protocol):
 
 
 def set_codes(vae: VAE, words: Mapping[str, Any], samples: int | None = None) -> None:
-    """Let the head of a VAE learn its codes as the table [codes] of a recipe tells: the fields of `Learning`, or a
+    """Let the head of a VAE learn its codes as the table [codes] of a recipe tells: the fields of `CodebookLearning`, or a
     `temperature`, which is a number or points [[samples, temperature], ...].
 
     Args:
@@ -53,9 +53,9 @@ def set_codes(vae: VAE, words: Mapping[str, Any], samples: int | None = None) ->
             raise ValueError(f"the temperature is {temperature}, and must be above 0")
         head.anneal(weight.at)
     if settings or temperature is None:
-        if not isinstance(head, Learns):
+        if not isinstance(head, LearnsCodes):
             raise ValueError("it is about a codebook, and the posterior has none")
-        head.learn(record(Learning, settings))
+        head.learn(from_dict(CodebookLearning, settings))
 
 
 def code_heads(vae: VAE) -> dict[str, CodeHead]:
@@ -63,7 +63,7 @@ def code_heads(vae: VAE) -> dict[str, CodeHead]:
     return {name: head for name, head in vae.named_modules() if isinstance(head, CodeHead)}
 
 
-def codes_told(heads: Mapping[str, CodeHead]) -> dict[str, float]:
+def code_statistics(heads: Mapping[str, CodeHead]) -> dict[str, float]:
     """How the codes were used of late, for the log: `usage`, the share of codes that were chosen among the last
     `WINDOW` choices for each code, and `perplexity` over about as many. Of several heads with the end of their name."""
     told = {}

@@ -16,8 +16,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Generator, Tensor
 
-from vaekit.runtime.threads import one_core_in_new_threads
-from vaekit.training.seeds import derived, generator_for
+from vaekit.runtime.threads import single_threaded_initializer
+from vaekit.training.seeds import derive_seed, generator_for
 
 PARTS = 4
 """Pieces of work that each thread gets of a batch: fewer keep some waiting at its end, more cost time themselves."""
@@ -88,7 +88,7 @@ class Stream:
 
     def seed_at(self, position: int) -> int:
         """What is random about the items of a batch follows from this."""
-        return derived(self.seed, "items", position)
+        return derive_seed(self.seed, "items", position)
 
 
 @lru_cache(maxsize=4)
@@ -101,7 +101,7 @@ def item_by_item(source: ItemByItem, items: Tensor, seed: int) -> Tensor:
     """A batch of these items, one after the other."""
     room = source.room(len(items))
     for place, item in enumerate(items.tolist()):
-        source.fill(room[place], item, derived(seed, "item", place))
+        source.fill(room[place], item, derive_seed(seed, "item", place))
     return room
 
 
@@ -128,8 +128,8 @@ def ahead(
         return
     apart = isinstance(stream.source, ItemByItem)
     most = max(depth, -(-workers // count) + 1) if apart else depth + workers
-    crew = Crew(workers)
-    waiting: deque[Making] = deque()
+    crew = WorkerPool(workers)
+    waiting: deque[PendingBatch] = deque()
     try:
         for position in positions:
             waiting.append(crew.make(stream, position, count))
@@ -142,7 +142,7 @@ def ahead(
 
 
 @dataclass(frozen=True, eq=False)
-class Making:
+class PendingBatch:
     """A batch that is being made."""
 
     room: Tensor | None
@@ -157,37 +157,37 @@ class Making:
         return batch
 
 
-class Crew:
+class WorkerPool:
     """Threads that make batches. In each of them torch takes one core, as they work beside a network."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self.closed = Event()
         settled = Barrier(workers + 1)
-        with one_core_in_new_threads():
+        with single_threaded_initializer():
             self.pool = ThreadPoolExecutor(workers, "data", torch.get_num_threads)
             for _ in range(workers):
                 self.pool.submit(settled.wait)
             settled.wait()
 
-    def make(self, stream: Stream, position: int, count: int) -> Making:
+    def make(self, stream: Stream, position: int, count: int) -> PendingBatch:
         """Begin with the batch at this position."""
         source = stream.source
         if not isinstance(source, ItemByItem):
-            return Making(None, [self.pool.submit(stream.batch, position, count)])
+            return PendingBatch(None, [self.pool.submit(stream.batch, position, count)])
         room, items = source.room(count), stream.items(position, count).tolist()
         seed, step = stream.seed_at(position), -(-count // (PARTS * self.workers))
         parts: list[Future[Tensor | None]] = [
             self.pool.submit(self._fill, source, room, items, range(start, min(start + step, count)), seed)
             for start in range(0, count, step)
         ]
-        return Making(room, parts)
+        return PendingBatch(room, parts)
 
     def _fill(self, source: "ItemByItem", room: Tensor, items: Sequence[int], places: range, seed: int) -> None:
         for place in places:
             if self.closed.is_set():
                 return
-            source.fill(room[place], items[place], derived(seed, "item", place))
+            source.fill(room[place], items[place], derive_seed(seed, "item", place))
 
     def close(self) -> None:
         """Let what is in hand be finished, and nothing else be begun."""

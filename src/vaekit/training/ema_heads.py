@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 
 @runtime_checkable
-class Adapts(Protocol):
+class UpdatesWithoutGradient(Protocol):
     """A module that collects statistics in every forward pass while it is training, and takes a step of its own."""
 
     def adapt(self, sum_: Callable[[Iterable[Tensor]], None], generator: Generator) -> None:
@@ -28,6 +28,6 @@ class Adapts(Protocol):
         """Know that again."""
 
 
-def adapting(module: nn.Module) -> dict[str, Adapts]:
+def heads_without_gradient(module: nn.Module) -> dict[str, UpdatesWithoutGradient]:
     """The parts of a model that adapt, by name."""
-    return {name: each for name, each in module.named_modules() if isinstance(each, Adapts)}
+    return {name: each for name, each in module.named_modules() if isinstance(each, UpdatesWithoutGradient)}

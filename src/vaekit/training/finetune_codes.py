@@ -3,18 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vaekit.checkpoints.finetuned_writer import Parent
-from vaekit.errors import BadRecipe, legible
+from vaekit.checkpoints.finetuned_writer import BaseModel
+from vaekit.errors import BadRecipe, printable
 from vaekit.identification.build import build
 from vaekit.nets.codebooks import RANDOM
-from vaekit.training.code_stats import Learns, set_codes
+from vaekit.training.code_stats import LearnsCodes, set_codes
 from vaekit.training.recipe import Recipe
 
 COMMITMENT = 0.25
 """A weight to begin with (van den Oord et al. 2017, arXiv 1711.00937, section 3.2)."""
 
 
-def codes_to_go_on(recipe: Recipe, parent: Parent, whole: bool) -> Mapping[str, Any]:
+def codebook_settings(recipe: Recipe, parent: BaseModel, whole: bool) -> Mapping[str, Any]:
     """The recipe's [codes] for a codebook that exists: it goes on from the codes that it has, unless the table says how
     to find the first ones. Empty where there is no table.
 
@@ -31,7 +31,7 @@ def codes_to_go_on(recipe: Recipe, parent: Parent, whole: bool) -> Mapping[str, 
             "Leave it out, or train the whole VAE.",
         )
     if not isinstance(told, Mapping):
-        raise BadRecipe(f"The recipe {recipe.name} has codes = {legible(repr(told), 60)}.", "Expected a table.", "")
+        raise BadRecipe(f"The recipe {recipe.name} has codes = {printable(repr(told), 60)}.", "Expected a table.", "")
     words = dict(told) if set(told) == {"temperature"} else {"first": RANDOM, **told}
     try:
         set_codes(build(parent.identified), words, recipe.schedule().samples)
@@ -44,7 +44,7 @@ def codes_to_go_on(recipe: Recipe, parent: Parent, whole: bool) -> Mapping[str, 
     return words
 
 
-def tell_of_codes(recipe: Recipe, parent: Parent, say: Callable[[str], None]) -> None:
+def describe_codes(recipe: Recipe, parent: BaseModel, say: Callable[[str], None]) -> None:
     """Say so where codes are not drawn to what a trained encoder says, nor it to them: a recipe for VAEs of any kind
     does not know of codes."""
     head: object = build(parent.identified).to_posterior
@@ -52,7 +52,7 @@ def tell_of_codes(recipe: Recipe, parent: Parent, say: Callable[[str], None]) ->
     missing = [] if "commitment" in kinds else [f"--set objective.terms.commitment.weight={COMMITMENT}"]
     if "codes" not in recipe.words and "codebook" not in kinds:
         missing.append("--set codes.by=average")
-    if isinstance(head, Learns) and missing:
+    if isinstance(head, LearnsCodes) and missing:
         say(
             f"{parent.name} has a codebook, and the recipe {recipe.name} does not keep it and the encoder together: "
             f"they may part. Consider {' '.join(missing)}."

@@ -46,7 +46,7 @@ WON = 0.05
 Numbers = Mapping[str, float | list[float]]
 
 
-def vitals(posterior: Posterior) -> dict[str, float | list[float]]:
+def latent_health(posterior: Posterior) -> dict[str, float | list[float]]:
     """What the posterior of some items tells of the latent space: how many units are active, how many nats each tells.
     Of codes the log has `usage` and `perplexity`."""
     if isinstance(posterior, DiagonalGaussian):
@@ -61,7 +61,7 @@ def vitals(posterior: Posterior) -> dict[str, float | list[float]]:
 
 
 @dataclass(eq=False)
-class Alarms:
+class HealthMonitor:
     """What was noticed so far."""
 
     said: set[str] = field(default_factory=set)
@@ -124,7 +124,7 @@ class Alarms:
 
 
 @torch.no_grad()
-def look(
+def validate(
     vae: VAE, x: Tensor, objective: Objective, samples: int, size: int, generator: Generator
 ) -> dict[str, float | list[float]]:
     """The parts of the objective, each a mean over the items, and the vitals of the latents of all of them.
@@ -149,4 +149,6 @@ def look(
         counted += len(items)
         for name, part in losses.parts.items():
             totals[name] = totals.get(name, 0.0) + len(items) * part.item()
-    return {name: total / counted for name, total in totals.items()} | vitals(map_tensors(torch.cat, *posteriors))
+    return {name: total / counted for name, total in totals.items()} | latent_health(
+        map_tensors(torch.cat, *posteriors)
+    )

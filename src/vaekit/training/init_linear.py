@@ -25,7 +25,7 @@ OTHER_WEIGHTS = 0.1
 
 
 @torch.no_grad()
-def start_linear(encoder: Encoder, decoder: Decoder, blocks: Tensor) -> None:
+def init_linear(encoder: Encoder, decoder: Decoder, blocks: Tensor) -> None:
     """Set the weights of both halves.
 
     Args:
@@ -38,11 +38,11 @@ def start_linear(encoder: Encoder, decoder: Decoder, blocks: Tensor) -> None:
     for net in (encoder, decoder):
         net.apply(silence_branches)
     mean, components = principal_components(blocks, encoder.config.latent_channels)
-    start_encoder(encoder, mean, components)
-    start_decoder(decoder, blocks.mean(dim=(0, 2, 3)), mean_colours(components))
+    init_encoder(encoder, mean, components)
+    init_decoder(decoder, blocks.mean(dim=(0, 2, 3)), mean_colors(components))
 
 
-def mean_colours(components: Tensor) -> Tensor:
+def mean_colors(components: Tensor) -> Tensor:
     """What one unit of each latent adds to the mean colour of its block: (count, 3)."""
     squared_length = components.square().sum(dim=(1, 2, 3), keepdim=True)
     return (components / squared_length).mean(dim=(2, 3))
@@ -66,7 +66,7 @@ def principal_components(blocks: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return mean.reshape(shape).float(), strongest.reshape(count, *shape).float()
 
 
-def start_encoder(encoder: Encoder, mean: Tensor, components: Tensor) -> None:
+def init_encoder(encoder: Encoder, mean: Tensor, components: Tensor) -> None:
     """Space to depth at every level but the last, where the projection on the components is taken."""
     count = len(components)
     set_rows(encoder.conv_in, {i: (i, 1, 1, 1.0) for i in range(3)})
@@ -113,7 +113,7 @@ def as_depth(blocks: Tensor, depth: int) -> Tensor:
     return blocks
 
 
-def start_decoder(decoder: Decoder, mean: Tensor, colours: Tensor) -> None:
+def init_decoder(decoder: Decoder, mean: Tensor, colours: Tensor) -> None:
     """Latents to the average colour of their block, interpolated at every level."""
     set_identity(decoder.post_quant_conv)
     decoder.conv_in.weight[:3] = 0

@@ -18,7 +18,7 @@ LEAST = 0.01
 
 
 @runtime_checkable
-class SaysAtFirst(Protocol):
+class HasInitialMean(Protocol):
     """A decoder whose last bias can be set."""
 
     def say_at_first(self, parameters: Tensor) -> None:
@@ -26,19 +26,19 @@ class SaysAtFirst(Protocol):
 
 
 @torch.no_grad()
-def start_at_mean(vae: VAE, items: Tensor) -> bool:
+def init_to_mean(vae: VAE, items: Tensor) -> bool:
     """Have the decoder begin at the mean of some items (b, ...); False where it cannot, and nothing is changed."""
     decoder: object = vae.decoder
-    if not isinstance(decoder, SaysAtFirst):
+    if not isinstance(decoder, HasInitialMean):
         return False
-    said = parameters_of(vae.likelihood(vae.encode(items[:1]).mode), items.mean(dim=0))
+    said = parameters_for_mean(vae.likelihood(vae.encode(items[:1]).mode), items.mean(dim=0))
     if said is None:
         return False
     decoder.say_at_first(said)
     return True
 
 
-def parameters_of(likelihood: Likelihood, mean: Tensor) -> Tensor | None:
+def parameters_for_mean(likelihood: Likelihood, mean: Tensor) -> Tensor | None:
     """The parameters with which a likelihood of this kind has such a mean; None for other kinds."""
     if isinstance(likelihood, SignedBernoulli):
         return torch.logit((mean + 1) / 2, eps=LEAST)

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.atomic import whole_file
+from vaekit.atomic import atomic_file
 from vaekit.errors import MissingPackage
-from vaekit.optional import need
+from vaekit.optional import require
 
 FOLDER = "board"
 
 
-class Board:
+class TensorBoardWriter:
     """Writes event files that TensorBoard reads, with `tensorboardX` (pip install 'vaekit[tensorboard]').
 
     Without the package nothing is written: the log has all numbers.
@@ -25,7 +25,7 @@ class Board:
     def __init__(self, folder: Path, samples: int) -> None:
         self._writer: Any = None
         try:
-            package = need("tensorboardX", "write for TensorBoard", "tensorboard")
+            package = require("tensorboardX", "write for TensorBoard", "tensorboard")
         except MissingPackage:
             return
         # What an earlier call wrote behind the state that this one goes on from is hidden.
@@ -54,7 +54,7 @@ LOG = "log.jsonl"
 
 
 @dataclass(frozen=True)
-class News:
+class LogEvent:
     """What is told while a run goes on."""
 
     samples: int
@@ -70,15 +70,15 @@ class News:
 class Log:
     """The file with all numbers. Lines behind the state that a run goes on from are written again."""
 
-    def __init__(self, folder: Path, samples: int, tell: Callable[[News], None]) -> None:
+    def __init__(self, folder: Path, samples: int, tell: Callable[[LogEvent], None]) -> None:
         self.path = folder / LOG
         self.tell = tell
         lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
-        kept = [line for line in lines if told_before(line, samples)]
-        with whole_file(self.path) as part:
+        kept = [line for line in lines if events_until(line, samples)]
+        with atomic_file(self.path) as part:
             part.write_text("".join(f"{line}\n" for line in kept), "utf-8")
         self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (open for the whole run)
-        self.board = Board(folder, samples)
+        self.board = TensorBoardWriter(folder, samples)
 
     def __enter__(self) -> "Log":
         return self
@@ -87,7 +87,7 @@ class Log:
         self.file.close()
         self.board.close()
 
-    def write(self, news: News) -> None:
+    def write(self, news: LogEvent) -> None:
         kind = {"held_out": True} if news.held_out else {}
         numbers = {name: short(value) for name, value in news.numbers.items()}
         line = {"samples": news.samples, "seconds": round(news.seconds, 1), **kind, **numbers}
@@ -102,7 +102,7 @@ def short(value: float | list[float]) -> float | list[float]:
     return [float(f"{each:.4g}") for each in value] if isinstance(value, list) else float(f"{value:.7g}")
 
 
-def told_before(line: str, samples: int) -> bool:
+def events_until(line: str, samples: int) -> bool:
     """Whether a line of a log is about no more than so many samples; a line cut short by a crash is not."""
     try:
         return int(json.loads(line)["samples"]) <= samples

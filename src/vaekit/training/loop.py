@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from vaekit.errors import BadRecipe, TrainingDiverged
-from vaekit.training.code_stats import code_heads, codes_told
+from vaekit.training.code_stats import code_heads, code_statistics
 from vaekit.training.data import Stream, ahead
-from vaekit.training.ema_heads import Adapts, adapting
+from vaekit.training.ema_heads import UpdatesWithoutGradient, heads_without_gradient
 from vaekit.training.objectives import Losses, Objective
-from vaekit.training.processes import Processes
-from vaekit.training.recompute import recomputing
-from vaekit.training.seeds import derived, generator_for
+from vaekit.training.processes import ProcessGroup
+from vaekit.training.recompute import recompute_activations
+from vaekit.training.seeds import derive_seed, generator_for
 from vaekit.training.state import EMA, State, modules_of
 from vaekit.vae import VAE
 
@@ -78,7 +78,7 @@ class Schedule:
         fallen = 0.5 * (1 + math.cos(math.pi * min(1.0, samples / self.samples)))
         return self.learning_rate * warm * (self.final_rate + (1 - self.final_rate) * fallen)
 
-    def micro_batches(self, processes: Processes) -> int:
+    def micro_batches(self, processes: ProcessGroup) -> int:
         """How many each process takes in a step.
 
         Raises:
@@ -96,7 +96,7 @@ class Schedule:
 
 
 @runtime_checkable
-class Opponent(Protocol):
+class AdversaryHook(Protocol):
     """A second network that learns to tell results from data, while the VAE learns to mislead it."""
 
     def check(self, objective: Objective) -> None:
@@ -108,7 +108,7 @@ class Opponent(Protocol):
     def collect(self, losses: Losses, share: float, samples: int) -> dict[str, Tensor]:
         """Add to its own gradients, for a micro-batch that is this share of a step; numbers to be told."""
 
-    def step(self, processes: Processes, samples: int) -> None:
+    def step(self, processes: ProcessGroup, samples: int) -> None:
         """Take its own step with what was collected."""
 
     def forget(self) -> None:
@@ -139,7 +139,7 @@ def optimiser_for(module: nn.Module, schedule: Schedule) -> AdamW:
     )
 
 
-def fresh(vae: VAE, schedule: Schedule, frozen: Sequence[str] = ()) -> State:
+def initial_train_state(vae: VAE, schedule: Schedule, frozen: Sequence[str] = ()) -> State:
     """The state before the first step; the modules of these names are not trained."""
     for part in modules_of(vae, frozen):
         part.requires_grad_(False)
@@ -153,8 +153,8 @@ def train(
     objective: Objective,
     schedule: Schedule,
     *,
-    opponent: Opponent | None = None,
-    processes: Processes = Processes(),  # noqa: B008 (a frozen value)
+    opponent: AdversaryHook | None = None,
+    processes: ProcessGroup = ProcessGroup(),  # noqa: B008 (a frozen value)
     workers: int = 0,
     after: Callable[[Step], None] | None = None,
 ) -> None:
@@ -197,8 +197,8 @@ def train(
     started = time.monotonic()
     if schedule.compiled:
         compile_nets(vae)
-    kept = recomputing(vae) if schedule.recompute else nullcontext()
-    with kept, closing(placed(places, stream, size, workers)) as batches:
+    kept = recompute_activations(vae) if schedule.recompute else nullcontext()
+    with kept, closing(to_device(places, stream, size, workers)) as batches:
         while state.samples < schedule.samples:
             rate = schedule.rate_at(state.samples)
             for group in state.optimiser.param_groups:
@@ -206,7 +206,7 @@ def train(
             parts: dict[str, Tensor] = {}
             for _ in range(turns):
                 place, x = next(batches)
-                seed_layers(device, derived(stream.seed, "layers", place))
+                seed_layers(device, derive_seed(stream.seed, "layers", place))
                 with in_precision(device, schedule.precision):
                     losses = objective(vae, x.to(device), state.samples, generator_for(stream.seed, "noise", place))
                 told, total = dict(losses.parts), losses.total
@@ -235,14 +235,16 @@ def train(
             else:
                 pass_over(state, told_parts, [*heads.values(), *([opponent] if opponent is not None else [])])
             state.optimiser.zero_grad(set_to_none=True)
-            told_parts |= codes_told(coded)
+            told_parts |= code_statistics(coded)
             state.samples += schedule.batch_size
             if after is not None:
                 after(Step(state, losses, told_parts, rate, norm.item(), time.monotonic() - started))
                 state.to_training()
 
 
-def pass_over(state: State, parts: dict[str, float], collectors: Iterable[Adapts | Opponent]) -> None:
+def pass_over(
+    state: State, parts: dict[str, float], collectors: Iterable[UpdatesWithoutGradient | AdversaryHook]
+) -> None:
     """Let a step whose gradient is not finite change nothing.
 
     Raises:
@@ -262,13 +264,15 @@ def compile_nets(vae: VAE) -> None:
             net.compile()
 
 
-def trained_heads(vae: VAE) -> dict[str, Adapts]:
+def trained_heads(vae: VAE) -> dict[str, UpdatesWithoutGradient]:
     """The parts that adapt, without those that are frozen."""
     modules = dict(vae.named_modules())
-    return {name: head for name, head in adapting(vae).items() if modules[name].training}
+    return {name: head for name, head in heads_without_gradient(vae).items() if modules[name].training}
 
 
-def placed(places: Iterator[int], stream: Stream, size: int, workers: int) -> Generator[tuple[int, Tensor], None, None]:
+def to_device(
+    places: Iterator[int], stream: Stream, size: int, workers: int
+) -> Generator[tuple[int, Tensor], None, None]:
     """Each place and the micro-batch that stands there."""
     asked: list[int] = []
 

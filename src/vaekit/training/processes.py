@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 
 
 @dataclass(frozen=True)
-class Processes:
+class ProcessGroup:
     """The processes of a run as one of them sees them."""
 
     rank: int = 0
@@ -66,14 +66,14 @@ class Processes:
             distributed.barrier()
 
 
-def joined(device: torch.device) -> tuple[Processes, torch.device]:
+def join_processes(device: torch.device) -> tuple[ProcessGroup, torch.device]:
     """The processes that `torchrun` started, or this one alone; and the device of this one."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        return Processes(), device
+        return ProcessGroup(), device
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Processes(distributed.get_rank(), count), device
+    return ProcessGroup(distributed.get_rank(), count), device

@@ -14,9 +14,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from vaekit.errors import BadRecipe, NotFound, VaekitError, legible
+from vaekit.errors import BadRecipe, NotFound, VaekitError, printable
 from vaekit.families import FAMILIES, PARTS, Config, Family, assemble, family_of
-from vaekit.records import record, value_of
+from vaekit.records import from_dict, parse_value
 from vaekit.training.code_stats import set_codes
 from vaekit.training.loop import Schedule
 from vaekit.training.objectives import Objective, Term
@@ -64,7 +64,7 @@ class Recipe:
         family = self._family()
         words = {name: value for name, value in self._table("vae").items() if name != "family"}
         try:
-            config = family.from_words(words) if family.from_words else record(family.config, words)
+            config = family.from_words(words) if family.from_words else from_dict(family.config, words)
             for each in ("latent_channels", "hidden_channels"):
                 if getattr(config, each, 1) < 1:
                     raise ValueError(f"{each} is less than 1")
@@ -78,7 +78,7 @@ class Recipe:
     def _family(self) -> Family:
         name = self._table("vae").get("family", PARTS.name)
         if name not in [family.name for family in (*FAMILIES, PARTS)]:
-            raise self._bad(f"vae.family is {legible(repr(name))}, which is no family of VAEs")
+            raise self._bad(f"vae.family is {printable(repr(name))}, which is no family of VAEs")
         return family_of(name)
 
     def schedule(self) -> Schedule:
@@ -88,7 +88,7 @@ class Recipe:
             BadRecipe: a value is missing, unknown or of another type.
         """
         try:
-            return record(Schedule, self._table("schedule"))
+            return from_dict(Schedule, self._table("schedule"))
         except ValueError as error:
             raise self._bad(f"in [schedule], {error}") from error
 
@@ -122,7 +122,7 @@ class Recipe:
         words = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
         words.pop("term", None)
         if not isinstance(kind, str) or kind not in TERMS:
-            raise self._bad(f"there is no term {legible(repr(kind))}; there are {', '.join(TERMS)}")
+            raise self._bad(f"there is no term {printable(repr(kind))}; there are {', '.join(TERMS)}")
         try:
             weight = weight_from(words.pop("weight", 1.0), words.pop("period", None), self._samples())
             hints, known = get_type_hints(TERMS[kind]), given.get(kind, {})
@@ -134,13 +134,13 @@ class Recipe:
             inspect.signature(TERMS[kind]).bind(**told, **known)
             return TERMS[kind](**told, **known), weight
         except (TypeError, ValueError) as error:
-            raise self._bad(f"in [objective.terms.{legible(name)}], {error}") from error
+            raise self._bad(f"in [objective.terms.{printable(name)}], {error}") from error
 
     def _setting(self, name: str, value: Any, kind: Any) -> Any:
         """A setting of a term, in the type that it has there."""
         if Weight in get_args(kind):
             return weight_from(value, samples=self._samples())
-        return value_of(name, value, kind)
+        return parse_value(name, value, kind)
 
     def _samples(self) -> int | None:
         """What shares of the whole are shares of."""
@@ -188,7 +188,7 @@ def recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
     path = Path(name_or_path)
     if not path.is_file():
         raise NotFound(
-            f"There is no recipe {legible(name_or_path)}.",
+            f"There is no recipe {printable(name_or_path)}.",
             f"vaekit has {', '.join(names())}.",
             "Name one of them, or a .toml or .json file of your own.",
         )
@@ -217,7 +217,7 @@ def changed(name: str, words: dict[str, Any], changes: Sequence[str]) -> dict[st
             table = table.setdefault(step, {}) if isinstance(table, dict) else None
         if not sign or not last or not isinstance(table, dict):
             raise BadRecipe(
-                f"The change {legible(change)!r} names nothing in the recipe {name}.",
+                f"The change {printable(change)!r} names nothing in the recipe {name}.",
                 "Expected such as schedule.learning_rate=0.0005.",
                 "",
             )

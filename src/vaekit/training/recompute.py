@@ -21,7 +21,7 @@ LAYERS = 2
 
 
 @contextmanager
-def recomputing(vae: VAE) -> Iterator[None]:
+def recompute_activations(vae: VAE) -> Iterator[None]:
     """Within it, the blocks of encoder and decoder keep no more than their inputs for the backward pass. Copies of the
     VAE made before are as they were."""
     chosen = [block for net in (vae.encoder, vae.decoder) if net is not None for block in blocks(net)]

@@ -20,21 +20,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.atomic import whole_file
+from vaekit.atomic import atomic_file
 from vaekit.checkpoints.save import save
-from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped, legible
+from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped, printable
 from vaekit.records import differences
-from vaekit.training.adversarial.rollback_guard import Guard
+from vaekit.training.adversarial.rollback_guard import RollbackGuard
 from vaekit.training.data import Stream
-from vaekit.training.health import Alarms, look
+from vaekit.training.health import HealthMonitor, validate
 from vaekit.training.latent_statistics import measure_normalizations
-from vaekit.training.log import Log, News
-from vaekit.training.loop import Opponent, Schedule, Step, fresh, train
+from vaekit.training.log import Log, LogEvent
+from vaekit.training.loop import AdversaryHook, Schedule, Step, initial_train_state, train
 from vaekit.training.objectives import Objective
-from vaekit.training.processes import Processes
+from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe, table_of
-from vaekit.training.seeds import derived, generator_for
-from vaekit.training.state import Keeps, State, newest, save_state
+from vaekit.training.seeds import derive_seed, generator_for
+from vaekit.training.state import State, Stateful, newest_checkpoint, save_state
 from vaekit.vae import VAE
 
 RECIPE, CHECKPOINTS, RESULT, AVERAGES = "recipe.json", "checkpoints", "vae.safetensors", "averages"
@@ -73,13 +73,13 @@ class Run:
     """Modules of the VAE that are not trained, by name."""
     write: Callable[[VAE], object] | None = None
     """What writes the result; None writes the native layout."""
-    opponent: Opponent | None = None
-    guard: Guard | None = None
+    opponent: AdversaryHook | None = None
+    guard: RollbackGuard | None = None
     """Over reconstructions, while the opponent pulls."""
-    extras: Mapping[str, Keeps] = field(default_factory=dict)
+    extras: Mapping[str, Stateful] = field(default_factory=dict)
     """What else is kept with the state, such as the opponent and the guard."""
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
-    processes: Processes = Processes()  # noqa: RUF009 (a frozen value)
+    processes: ProcessGroup = ProcessGroup()  # noqa: RUF009 (a frozen value)
     workers: int = 0
     log_every: int = 0
     """Steps that a line of the log is a mean over; 0 for a four-hundredth of the run."""
@@ -95,9 +95,9 @@ class Run:
         return {"recipe": dict(self.recipe.words), "seed": self.stream.seed, "data": dict(self.data)}
 
 
-def carry_out(
+def run_training(
     run: Run,
-    tell: Callable[[News], None] = lambda _: None,
+    tell: Callable[[LogEvent], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
     measuring: Callable[[int, int], None] = lambda *_: None,
@@ -118,10 +118,10 @@ def carry_out(
         CannotWrite: the disk is full, or the like. The last checkpoint is usable.
     """
     if run.processes.first:
-        claim(run)
+        claim_folder(run)
     run.processes.wait()
-    state = beginning(run)
-    found = newest(run.folder / CHECKPOINTS, say)
+    state = initial_state(run)
+    found = newest_checkpoint(run.folder / CHECKPOINTS, say)
     if found is not None:
         try:
             state.restore(*found)
@@ -131,10 +131,10 @@ def carry_out(
             ) from error
         say(f"Going on after {state.samples:,} samples.")
     with Log(run.folder, state.samples, tell) if run.processes.first else nullcontext() as log:
-        watch = Watch(run, log, say, stop)
+        watch = RunMonitor(run, log, say, stop)
         while state.samples < run.schedule.samples:
             try:
-                learn(run, state, run.schedule, watch.after)
+                train_until(run, state, run.schedule, watch.after)
             except TrainingDiverged as error:
                 if run.guard is None or not run.guard.recover(state):
                     raise
@@ -150,20 +150,20 @@ def carry_out(
     return state.result
 
 
-def beginning(run: Run) -> State:
+def initial_state(run: Run) -> State:
     """The state before the first step."""
-    torch.manual_seed(derived(run.stream.seed, "weights", 0))
+    torch.manual_seed(derive_seed(run.stream.seed, "weights", 0))
     vae = (run.begin or run.recipe.vae)()
     if run.start is not None:
         run.start(vae)
     if run.opponent is not None:
         run.opponent.check(run.objective)
-    state = fresh(vae.to(run.device), run.schedule, run.frozen)
+    state = initial_train_state(vae.to(run.device), run.schedule, run.frozen)
     state.extras = run.extras
     return state
 
 
-def learn(run: Run, state: State, schedule: Schedule, after: Callable[[Step], None]) -> None:
+def train_until(run: Run, state: State, schedule: Schedule, after: Callable[[Step], None]) -> None:
     """The loop, with what the run gives it."""
     train(
         state,
@@ -177,19 +177,19 @@ def learn(run: Run, state: State, schedule: Schedule, after: Callable[[Step], No
     )
 
 
-def settled_samples(run: Run, seconds: float, say: Callable[[str], None]) -> int:
+def samples_for_duration(run: Run, seconds: float, say: Callable[[str], None]) -> int:
     """As many samples as are seen here in so many seconds: what the folder's run was begun with, or what a trial
     says, whose weights are thrown away. A learning rate that falls to zero needs to know the end from the start.
 
     Raises:
         RecipeChanged, BadRecipe: the folder holds something else.
     """
-    begun = begun_with(run.folder)
+    begun = stored_identity(run.folder)
     if begun is not None:
         return Recipe(run.recipe.name, table_of(begun.get("recipe"))).schedule().samples
     times: list[float] = []
     trial = min(TRIAL_SECONDS, TRIAL_SHARE * seconds)
-    state, batch = beginning(run), run.schedule.batch_size
+    state, batch = initial_state(run), run.schedule.batch_size
     # Of the last part of a run, in which all that it has takes part.
     state.samples = int(TRIAL_FROM * run.schedule.samples) // batch * batch
 
@@ -200,7 +200,7 @@ def settled_samples(run: Run, seconds: float, say: Callable[[str], None]) -> int
             raise TrialOver
 
     with suppress(TrialOver):
-        learn(run, state, run.schedule, after)
+        train_until(run, state, run.schedule, after)
     pace = torch.tensor([seconds_per_step(times)], device=run.device)
     run.processes.sum_([pace])
     each = pace.item() / run.processes.count
@@ -219,13 +219,13 @@ class TrialOver(Exception):
     """Enough was seen to know the pace."""
 
 
-def claim(run: Run) -> None:
+def claim_folder(run: Run) -> None:
     """Make the folder this run's, or find that it is.
 
     Raises:
         RecipeChanged: it is another's.
     """
-    before, now = begun_with(run.folder), json.loads(json.dumps(run.identity()))
+    before, now = stored_identity(run.folder), json.loads(json.dumps(run.identity()))
     if before is not None:
         changed = differences(before, now)
         if changed:
@@ -235,11 +235,11 @@ def claim(run: Run) -> None:
                 "Give the recipe, data and seed that it began with, or another folder.",
             )
         return
-    with whole_file(run.folder / RECIPE) as part:
+    with atomic_file(run.folder / RECIPE) as part:
         part.write_text(json.dumps(now, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def begun_with(folder: Path) -> dict[str, Any] | None:
+def stored_identity(folder: Path) -> dict[str, Any] | None:
     """What the folder's run is, as it was written when it began; None where none did.
 
     Raises:
@@ -254,19 +254,19 @@ def begun_with(folder: Path) -> dict[str, Any] | None:
         found = str(error)
     if not isinstance(found, dict):
         raise RecipeChanged(
-            f"{path} does not say what was begun there: {legible(str(found), 100)}.",
+            f"{path} does not say what was begun there: {printable(str(found), 100)}.",
             "Expected what vaekit writes when a run begins.",
             "Give another folder.",
         )
     return found
 
 
-class Watch:
+class RunMonitor:
     """What happens after a step: numbers are gathered, held-out items looked at, the state is saved."""
 
     def __init__(self, run: Run, log: Log | None, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
         self.run, self.log, self.say, self.stop = run, log, say, stop
-        self.alarms = Alarms()
+        self.alarms = HealthMonitor()
         steps = run.schedule.samples // run.schedule.batch_size
         self.log_every = run.log_every or max(1, steps // LOG_LINES)
         self.look_every = run.look_every or max(1, steps // LOOKS)
@@ -280,17 +280,17 @@ class Watch:
         verdict = run.guard.after(state, run.processes) if run.guard is not None else None
         if verdict is not None and self.log is not None:
             self.log.write(
-                News(state.samples, step.seconds, verdict.numbers, held_out=True, total=run.schedule.samples)
+                LogEvent(state.samples, step.seconds, verdict.numbers, held_out=True, total=run.schedule.samples)
             )
             if verdict.words:
                 self.say(verdict.words)
         done = state.samples >= run.schedule.samples
         number = state.samples // run.schedule.batch_size
         if self.log is not None and (number % self.log_every == 0 or done):
-            self.write(News(state.samples, step.seconds, self.means(), False, run.schedule.samples))
+            self.write(LogEvent(state.samples, step.seconds, self.means(), False, run.schedule.samples))
         if self.log is not None and run.held_out is not None and (number % self.look_every == 0 or done):
             self.show(state)
-            self.write(News(state.samples, step.seconds, self.look(state), True, run.schedule.samples))
+            self.write(LogEvent(state.samples, step.seconds, self.look(state), True, run.schedule.samples))
         stopping = run.processes.any_(self.stop(), run.device) and not done
         if run.processes.first and (done or stopping or time.monotonic() - self.saved > run.save_seconds):
             save_state(state, run.folder / CHECKPOINTS)
@@ -308,7 +308,7 @@ class Watch:
         assert run.held_out is not None
         generator = generator_for(run.stream.seed, "held out", 0)
         size = run.schedule.micro_batch or run.schedule.batch_size
-        return look(state.result.eval(), run.held_out.to(run.device), run.objective, state.samples, size, generator)
+        return validate(state.result.eval(), run.held_out.to(run.device), run.objective, state.samples, size, generator)
 
     def show(self, state: State) -> None:
         """What the result makes of them, as pictures for the board."""
@@ -333,7 +333,7 @@ class Watch:
         self.numbers = {}
         return found | ({"passed_over": float(passed)} if passed else {})
 
-    def write(self, news: News) -> None:
+    def write(self, news: LogEvent) -> None:
         """Put it into the log, and say what it means where it means trouble."""
         assert self.log is not None
         self.log.write(news)

@@ -10,7 +10,7 @@ import torch
 from torch import Generator
 
 
-def derived(seed: int, purpose: str, position: int) -> int:
+def derive_seed(seed: int, purpose: str, position: int) -> int:
     """A seed of 63 bits for one purpose at one place. The purpose may be the name of a file, which need not be UTF-8.
 
     >>> derived(0, "noise", 128) == derived(0, "noise", 128) != derived(0, "noise", 129)
@@ -23,4 +23,4 @@ def derived(seed: int, purpose: str, position: int) -> int:
 
 def generator_for(seed: int, purpose: str, position: int) -> Generator:
     """A generator on the CPU, seeded so: one seed gives the same draws on every device."""
-    return torch.Generator().manual_seed(derived(seed, purpose, position))
+    return torch.Generator().manual_seed(derive_seed(seed, purpose, position))

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vaekit.atomic import whole_folder
+from vaekit.atomic import atomic_folder
 from vaekit.checkpoints.save import write_tensors
 from vaekit.errors import BadCheckpoint
-from vaekit.training.ema_heads import adapting
+from vaekit.training.ema_heads import heads_without_gradient
 from vaekit.vae import VAE
 
 
@@ -55,7 +55,7 @@ class State:
     averages: Sequence[EMA] = ()
     samples: int = 0
     """Seen so far."""
-    extras: Mapping[str, "Keeps"] = field(default_factory=dict)
+    extras: Mapping[str, "Stateful"] = field(default_factory=dict)
     """What else has a state: an opponent, a watch over health."""
     passed_over: int = 0
     """Steps in a row, up to now, that changed nothing, as their gradients were not finite."""
@@ -79,7 +79,7 @@ class State:
         for i, average in enumerate(self.averages):
             told |= {f"average.{i}.{name}": tensor for name, tensor in average.model.state_dict().items()}
         told |= {f"optimiser.{name}": tensor for name, tensor in optimiser_tensors(self.optimiser).items()}
-        for name, module in adapting(self.vae).items():
+        for name, module in heads_without_gradient(self.vae).items():
             told |= {f"adapting.{name}.{key}": tensor for key, tensor in module.progress().items()}
         for name, extra in self.extras.items():
             told |= {f"{name}.{key}": tensor for key, tensor in extra.tensors().items()}
@@ -101,7 +101,7 @@ class State:
             for i, average in enumerate(self.averages):
                 average.model.load_state_dict(inside(tensors, f"average.{i}"))
             restore_optimiser(self.optimiser, inside(tensors, "optimiser"))
-            for name, module in adapting(self.vae).items():
+            for name, module in heads_without_gradient(self.vae).items():
                 module.restore(inside(tensors, f"adapting.{name}"))
             for name, extra in self.extras.items():
                 extra.restore(inside(tensors, name), words[name])
@@ -116,7 +116,7 @@ def modules_of(vae: VAE, names: Sequence[str]) -> list[nn.Module]:
     return [found[name] for name in names if name in found]
 
 
-class Keeps:
+class Stateful:
     """Something beside the model whose state is kept with it."""
 
     def tensors(self) -> dict[str, Tensor]:
@@ -171,24 +171,24 @@ def save_state(state: State, folder: Path) -> Path:
     target = folder / f"{state.samples:012d}"
     if target.exists():  # left by a run that went on from an older state
         shutil.rmtree(target)
-    with whole_folder(target) as temporary:
+    with atomic_folder(target) as temporary:
         write_tensors(state.tensors(), temporary / TENSORS, {}, target)
         digest = file_digest(temporary / TENSORS)
         words = {"sha256": digest, "state": state.words()}
         (temporary / WORDS).write_text(json.dumps(words, indent=1) + "\n", "utf-8")
-    states = sorted(saved(folder))
+    states = sorted(saved_checkpoints(folder))
     place = states.index(target) + 1
     for other in (*states[: max(0, place - KEPT)], *states[place:]):
         shutil.rmtree(other, ignore_errors=True)
     return target
 
 
-def saved(folder: Path) -> list[Path]:
+def saved_checkpoints(folder: Path) -> list[Path]:
     """The states in a folder."""
     return [each for each in folder.iterdir() if each.name.isdecimal()] if folder.is_dir() else []
 
 
-def newest(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], Mapping[str, Any]] | None:
+def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], Mapping[str, Any]] | None:
     """The newest state that is whole, as `State.restore` takes it; None where there is none at all.
 
     Args:
@@ -198,7 +198,7 @@ def newest(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor],
     Raises:
         BadCheckpoint: all of them are damaged.
     """
-    states = sorted(saved(folder), reverse=True)
+    states = sorted(saved_checkpoints(folder), reverse=True)
     for path in states:
         try:
             words = json.loads((path / WORDS).read_text("utf-8"))

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from vaekit.errors import legible
+from vaekit.errors import printable
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def weight_from(told: Any, period: Any = None, samples: int | None = None) -> We
         return Weight.constant(float(told))
     points = [point for point in told if isinstance(point, list) and len(point) == 2] if isinstance(told, list) else []
     if not points or len(points) != len(told):
-        raise ValueError(f"a weight is a number or a list of [samples, weight], not {legible(repr(told), 60)}")
+        raise ValueError(f"a weight is a number or a list of [samples, weight], not {printable(repr(told), 60)}")
     places = [(place_from(place, samples), float(value)) for place, value in points]
     return Weight(tuple(places), None if period is None else place_from(period, samples))
 
@@ -87,7 +87,7 @@ def place_from(told: Any, samples: int | None) -> float:
         return float(told)
     share = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", told) if isinstance(told, str) else None
     if share is None:
-        raise ValueError(f'a place is a number of samples or a share such as "50%", not {legible(repr(told), 60)}')
+        raise ValueError(f'a place is a number of samples or a share such as "50%", not {printable(repr(told), 60)}')
     if samples is None:
         raise ValueError(f"{told} is a share of schedule.samples, which is not told")
     return float(share[1]) * samples / 100

@@ -228,8 +228,8 @@ def with_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         card = {"name": name, "about": "for a test", "licence": "none", "file": [file]} | of_card
         tables = {"cards.toml": {"vae": [*real["vae"], card]}, "kinds.toml": kinds}
         monkeypatch.setattr(table_of_cards, "table", lambda table: tables[table])
-        table_of_cards.cards.cache_clear()
+        table_of_cards.catalog_entries.cache_clear()
 
     yield add
     monkeypatch.undo()
-    table_of_cards.cards.cache_clear()
+    table_of_cards.catalog_entries.cache_clear()

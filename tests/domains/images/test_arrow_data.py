@@ -5,10 +5,10 @@ import pytest
 from picture_data import encoded, number_of
 from refusals import refuses
 
-from vaekit.domains.images.arrow_data import ArrowPictures
-from vaekit.domains.images.image_sets import open_pictures
-from vaekit.domains.images.skip_log import Skipped
-from vaekit.errors import BadPicture, MissingPackage, NothingToTrain
+from vaekit.domains.images.arrow_data import ArrowImages
+from vaekit.domains.images.image_sets import open_images
+from vaekit.domains.images.skip_log import SkipLog
+from vaekit.errors import BadItem, MissingPackage, NoTrainingData
 
 
 def test_without_pyarrow_it_says_what_to_install(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_without_pyarrow_it_says_what_to_install(tmp_path: Path) -> None:
     except ImportError:
         (tmp_path / "a.parquet").write_bytes(b"PAR1")
         with refuses(MissingPackage, "vaekit[datasets]"):
-            open_pictures(tmp_path, Skipped())
+            open_images(tmp_path, SkipLog())
     else:
         pytest.skip("pyarrow is installed")
 
@@ -30,8 +30,8 @@ def table(start: int, count: int) -> object:
 
 
 def numbers(path: Path) -> list[int]:
-    found = open_pictures(path, Skipped()).train
-    assert isinstance(found, ArrowPictures)
+    found = open_images(path, SkipLog()).train
+    assert isinstance(found, ArrowImages)
     return [number_of(found.read(item, None)) for item in range(len(found))]
 
 
@@ -42,16 +42,16 @@ def test_parquet_is_copied_once(tmp_path: Path, cache: Path, monkeypatch: pytest
         parquet.write_table(table(4 * i, 4), tmp_path / "data" / f"train-0000{i}-of-00002.parquet", row_group_size=3)
     parquet.write_table(table(9, 2), tmp_path / "data" / "test-00000-of-00001.parquet")
     told: list[str] = []
-    found = open_pictures(tmp_path, Skipped(say=told.append))
+    found = open_images(tmp_path, SkipLog(say=told.append))
     assert [number_of(found.train.read(item, None)) for item in range(8)] == list(range(8))
     assert found.test is not None and len(found.test) == 2
     assert not {found.train.name(item) for item in range(8)} & {found.test.name(item) for item in range(2)}
     assert len(told) == 3 and len(list((cache / "arrow").iterdir())) == 3
     told.clear()
     monkeypatch.setattr("vaekit.cache.__version__", "another")
-    assert len(open_pictures(tmp_path, Skipped(say=told.append)).train) == 8 and not told
+    assert len(open_images(tmp_path, SkipLog(say=told.append)).train) == 8 and not told
     parquet.write_table(table(9, 3), tmp_path / "data" / "test-00000-of-00001.parquet")
-    assert len(open_pictures(tmp_path, Skipped(say=told.append)).test or ()) == 3 and len(told) == 1
+    assert len(open_images(tmp_path, SkipLog(say=told.append)).test or ()) == 3 and len(told) == 1
     assert len(list((cache / "arrow").iterdir())) == 3
 
 
@@ -61,8 +61,8 @@ def test_a_damaged_parquet_file_is_told(tmp_path: Path) -> None:
     content = bytearray((tmp_path / "a.parquet").read_bytes())
     content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
     (tmp_path / "a.parquet").write_bytes(content)
-    with refuses(NothingToTrain, "a.parquet"):
-        open_pictures(tmp_path, Skipped())
+    with refuses(NoTrainingData, "a.parquet"):
+        open_images(tmp_path, SkipLog())
 
 
 def test_arrow_files_in_both_forms(tmp_path: Path) -> None:
@@ -79,10 +79,10 @@ def test_rows_without_a_picture_are_broken(tmp_path: Path) -> None:
     rows = pa.table({"image": pa.array([encoded(1), None, b""], pa.binary())})
     with pa.ipc.new_stream(tmp_path / "a.arrow", rows.schema) as writer:
         writer.write_table(rows)
-    found = open_pictures(tmp_path, Skipped()).train
+    found = open_images(tmp_path, SkipLog()).train
     assert number_of(found.read(0, None)) == 1
     for item in (1, 2):
-        with pytest.raises(BadPicture):
+        with pytest.raises(BadItem):
             found.read(item, None)
 
 
@@ -91,11 +91,11 @@ def test_no_column_of_pictures(tmp_path: Path) -> None:
     rows = pa.table({"text": ["a"]})
     with pa.ipc.new_stream(tmp_path / "a.arrow", rows.schema) as writer:
         writer.write_table(rows)
-    with refuses(NothingToTrain, "text"):
-        open_pictures(tmp_path, Skipped())
+    with refuses(NoTrainingData, "text"):
+        open_images(tmp_path, SkipLog())
     (tmp_path / "a.arrow").write_bytes(b"nonsense" * 30)
-    with pytest.raises(NothingToTrain):
-        open_pictures(tmp_path, Skipped())
+    with pytest.raises(NoTrainingData):
+        open_images(tmp_path, SkipLog())
 
 
 def save_to_disk(folder: Path, *shards: tuple[int, int]) -> None:
@@ -120,4 +120,4 @@ def test_what_save_to_disk_wrote(tmp_path: Path) -> None:
     save_to_disk(tmp_path / "splits" / "test", (3, 1))
     (tmp_path / "splits" / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
     assert numbers(tmp_path / "splits") == [1, 2]
-    assert len(open_pictures(tmp_path / "splits", Skipped()).test or ()) == 1
+    assert len(open_images(tmp_path / "splits", SkipLog()).test or ()) == 1

@@ -15,15 +15,15 @@ from PIL import Image
 from refusals import refuses
 
 from vaekit.domains.images import read as reading
-from vaekit.domains.images.read import read_picture
-from vaekit.errors import BadPicture, NotFound, VaekitError
+from vaekit.domains.images.read import read_image
+from vaekit.errors import BadItem, NotFound, VaekitError
 
 Saved = Callable[..., Path]
 
 
 def refused(path: Path, *facts: str) -> None:
-    with refuses(BadPicture, *facts) as caught:
-        read_picture(path)
+    with refuses(BadItem, *facts) as caught:
+        read_image(path)
     message = str(caught.value)
     assert str(path) in message or "too long" in message
     assert "\n" not in message
@@ -31,10 +31,10 @@ def refused(path: Path, *facts: str) -> None:
 
 def test_a_missing_file(tmp_path: Path) -> None:
     with refuses(NotFound, "nowhere"):
-        read_picture(tmp_path / "nowhere.png")
+        read_image(tmp_path / "nowhere.png")
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(NotFound):
-        read_picture(tmp_path / "file" / "inside.png")
+        read_image(tmp_path / "file" / "inside.png")
 
 
 def test_a_folder_and_an_empty_file(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_large_pictures_do_not_warn(saved: Saved, monkeypatch: pytest.MonkeyPatc
     path = saved(scene())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert read_picture(path).width == 7
+        assert read_image(path).width == 7
 
 
 def _seeds() -> list[bytes]:
@@ -130,7 +130,7 @@ def _reads_or_refuses(content: bytes) -> None:
         path = Path(folder) / "any.png"
         path.write_bytes(content)
         try:
-            picture = read_picture(path)
+            picture = read_image(path)
         except VaekitError as error:
             assert "\n" not in str(error)
         else:

@@ -9,10 +9,10 @@ from picture_data import write_tar
 from PIL import Image
 
 from vaekit.domains.images import decode as decoding
-from vaekit.domains.images.image_sets import open_pictures
+from vaekit.domains.images.image_sets import open_images
 from vaekit.domains.images.preparation import Preparation, extent
-from vaekit.domains.images.skip_log import Skipped
-from vaekit.domains.images.training_data import open_data
+from vaekit.domains.images.skip_log import SkipLog
+from vaekit.domains.images.training_data import open_training_data
 
 
 def test_large_pictures_count_more_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -20,8 +20,8 @@ def test_large_pictures_count_more_where_that_is_asked_for(tmp_path: Path) -> No
     Image.new("RGB", (16, 16)).save(tmp_path / "b.png")
     (tmp_path / "c.png").write_bytes(b"nothing")
     preparation = Preparation(16, resize=(16, 32), held_out=0.0)
-    assert len(open_data(tmp_path, preparation, 0).source) == 3
-    by_area = open_data(tmp_path, replace(preparation, often="area"), 0)
+    assert len(open_training_data(tmp_path, preparation, 0).source) == 3
+    by_area = open_training_data(tmp_path, replace(preparation, often="area"), 0)
     assert len(by_area.source) == 8 + 1 + 1, "32x64 in squares of 16, one small, and one that is replaced in its turn"
     assert by_area.source.batch(by_area.source.chosen * 0, 3).shape == (10, 3, 16, 16)  # type: ignore[attr-defined]
 
@@ -48,7 +48,7 @@ def test_sides_come_from_headers(tmp_path: Path, kept: str, monkeypatch: pytest.
         rows = pa.table({"image": pa.array(list(named.values()))})
         with pa.ipc.new_stream(tmp_path / "a.arrow", rows.schema) as writer:
             writer.write_table(rows)
-    pictures = open_pictures(tmp_path, Skipped()).train
+    pictures = open_images(tmp_path, SkipLog()).train
     shown = [sorted(extent(pictures.read(item, None))) for item in range(len(named))]
     monkeypatch.setattr(decoding, "colours", None)  # nothing is decoded
     assert [sorted(pictures.sides(item)) for item in range(len(named))] == shown == [[200, 300]] * len(named)

@@ -16,17 +16,17 @@ from vaekit.distributions import StandardNormal, UniformCodes
 from vaekit.distributions.mixed import NormalAndUniform
 from vaekit.domains.images import evaluate as evaluating
 from vaekit.domains.images.evaluate import (
-    Wishes,
-    evaluate_pictures,
+    EvaluateOptions,
+    evaluate_images,
     named,
     on_levels,
     prepared,
     size_for,
 )
-from vaekit.domains.images.read import Picture, read_picture
-from vaekit.domains.images.roundtrip import round_trips
+from vaekit.domains.images.read import LoadedImage, read_image
+from vaekit.domains.images.roundtrip import round_trip_stages
 from vaekit.domains.images.write import to_bytes
-from vaekit.errors import BadPicture, HalfMissing, NotFound
+from vaekit.errors import BadItem, HalfMissing, NotFound
 from vaekit.evaluation.evaluate import Evaluation
 from vaekit.families import assemble, family_of
 from vaekit.families.kl.net import KLConfig
@@ -73,13 +73,13 @@ def values(found: Evaluation) -> dict[str, float]:
 
 
 def test_the_numbers_are_those_of_reconstruct(engine: Engine, folder: Path, tmp_path: Path) -> None:
-    found = evaluate_pictures(engine, folder, Wishes(size=None))
-    steps = round_trips(engine, {path: tmp_path / "out" / path.name for path in folder.rglob("*.png")})
+    found = evaluate_images(engine, folder, EvaluateOptions(size=None))
+    steps = round_trip_stages(engine, {path: tmp_path / "out" / path.name for path in folder.rglob("*.png")})
     trips = [steps(path) for path in sorted(folder.rglob("*.png")) if path.name not in ("broken.png", "e.png")]
     assert found.measured == 5
     assert [item.name for item in found.skipped] == ["broken.png"]
     (folder / "e.png").unlink()
-    told = values(evaluate_pictures(engine, folder, Wishes(size=None)))
+    told = values(evaluate_images(engine, folder, EvaluateOptions(size=None)))
     assert told["psnr"] == pytest.approx(np.mean([trip.psnr for trip in trips]), rel=1e-6)
     assert told["ssim"] == pytest.approx(np.mean([trip.ssim for trip in trips]), rel=1e-5)
     assert told["kl_bits_per_pixel"] == pytest.approx(3 * told["kl_bits_per_dimension"])
@@ -87,7 +87,7 @@ def test_the_numbers_are_those_of_reconstruct(engine: Engine, folder: Path, tmp_
 
 
 def test_the_protocol_tells_all(engine: Engine, folder: Path) -> None:
-    protocol = evaluate_pictures(engine, folder, Wishes(size=16, seed=3, sampled=True, limit=4)).protocol
+    protocol = evaluate_images(engine, folder, EvaluateOptions(size=16, seed=3, sampled=True, limit=4)).protocol
     assert (protocol.items, protocol.latents, protocol.seed, protocol.batch) == (4, "sample", 3, 16)
     assert "4 of 6" in protocol.chosen
     assert "bicubic" in protocol.preparation["resize"] and "16x16" in protocol.preparation["crop"]
@@ -97,13 +97,13 @@ def test_the_protocol_tells_all(engine: Engine, folder: Path) -> None:
 
 
 def test_another_picture_is_another_digest(engine: Engine, folder: Path) -> None:
-    before = evaluate_pictures(engine, folder, Wishes(size=16)).protocol.data
+    before = evaluate_images(engine, folder, EvaluateOptions(size=16)).protocol.data
     shutil.copy(folder / "a.png", folder / "b.png")
-    assert evaluate_pictures(engine, folder, Wishes(size=16)).protocol.data != before
+    assert evaluate_images(engine, folder, EvaluateOptions(size=16)).protocol.data != before
 
 
 def test_elbo_and_nll_on_request(engine: Engine, folder: Path) -> None:
-    told = values(evaluate_pictures(engine, folder, Wishes(size=None, nll_samples=3)))
+    told = values(evaluate_images(engine, folder, EvaluateOptions(size=None, nll_samples=3)))
     assert told["nll_bits_per_dimension"] > 0
     assert told["nll"] <= -told["elbo"] + 0.1 * abs(told["elbo"])
 
@@ -129,12 +129,12 @@ def test_pictures_are_resized_by_the_short_side_and_cropped_in_the_middle(size: 
     theirs = (
         Image.fromarray(levels).resize((wide, high), Image.Resampling.BICUBIC).crop((left, top, left + 16, top + 16))
     )
-    given = prepared(Picture(pixels), 16, 3)
+    given = prepared(LoadedImage(pixels), 16, 3)
     assert np.array_equal(to_bytes(given[None]), np.asarray(theirs))
 
 
 def test_pictures_as_they_are_stay_as_they_are(folder: Path) -> None:
-    picture = read_picture(folder / "a.png")
+    picture = read_image(folder / "a.png")
     assert torch.equal(prepared(picture, None, 3), picture.pixels[0])
     assert prepared(picture, None, 1).shape == (1, 20, 30)
 
@@ -147,12 +147,12 @@ def test_levels_are_those_of_a_file() -> None:
     assert on_levels(3 * x).abs().max() == 1
     broken = x.clone()
     broken[0, 1, 2, 3] = torch.nan
-    with refuses(BadPicture, "1"):
+    with refuses(BadItem, "1"):
         on_levels(broken)
 
 
 def test_a_point_has_no_rate(folder: Path) -> None:
-    found = evaluate_pictures(Engine(vae_of("tiny", TINY)), folder, Wishes(size=16, nll_samples=2))
+    found = evaluate_images(Engine(vae_of("tiny", TINY)), folder, EvaluateOptions(size=16, nll_samples=2))
     assert set(values(found)) == {"psnr", "ssim"}
     assert {"kl", "elbo", "nll", "lpips"} <= set(found.not_measured)
 
@@ -179,7 +179,7 @@ def test_vaes_of_one_size_get_it(family_examples: dict[str, object], folder: Pat
     vae = vae_of("burgess", family_examples["burgess"])
     assert size_for(vae, None, told=False) == 32
     assert size_for(vae, None, told=True) is None
-    found = evaluate_pictures(Engine(vae), folder, Wishes(size=32, nll_samples=4))
+    found = evaluate_images(Engine(vae), folder, EvaluateOptions(size=32, nll_samples=4))
     assert found.measured == 5
     assert found.protocol.preparation["channels"]
 
@@ -188,7 +188,7 @@ def test_half_a_vae_is_refused(small_kl: KLConfig, folder: Path) -> None:
     whole = vae_of("kl", small_kl)
     half = VAE(whole.encoder, whole.to_posterior, None, whole.to_likelihood)
     with refuses(HalfMissing, "decoder"):
-        evaluate_pictures(Engine(half), folder, Wishes())
+        evaluate_images(Engine(half), folder, EvaluateOptions())
 
 
 def test_names_are_those_in_the_folder(folder: Path, tmp_path: Path) -> None:
@@ -207,13 +207,15 @@ def test_results_that_are_no_numbers_are_skipped(engine: Engine, folder: Path, m
         return made * torch.nan if size == (20, 30) else made
 
     monkeypatch.setattr(engine, "decode", sometimes)
-    found = evaluate_pictures(engine, folder, Wishes(size=None))
+    found = evaluate_images(engine, folder, EvaluateOptions(size=None))
     assert found.measured == 2
     assert sum("not numbers" in str(item.error) for item in found.skipped) == 3
 
 
 def test_codes_are_counted_where_there_are_any(small_kl: KLConfig, folder: Path) -> None:
     config = VQConfig(**dataclasses.asdict(small_kl), codes=12)
-    found = values(evaluate_pictures(Engine(vae_of("vq", config), Plan(memory="1GiB")), folder, Wishes(size=None)))
+    found = values(
+        evaluate_images(Engine(vae_of("vq", config), Plan(memory="1GiB")), folder, EvaluateOptions(size=None))
+    )
     assert 1 / 12 <= found["code_usage"] <= 1 <= found["code_perplexity"] <= 12
     assert found["bits_per_code"] == pytest.approx(math.log2(found["code_perplexity"]))

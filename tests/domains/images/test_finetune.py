@@ -12,20 +12,20 @@ from refusals import lacks, refuses
 from soft_pictures import write_soft
 from torch import Tensor
 
-from vaekit.checkpoints.finetuned_writer import parent_at, same_bits
+from vaekit.checkpoints.finetuned_writer import base_model_at, same_bits
 from vaekit.checkpoints.save import save
 from vaekit.checkpoints.weights import weights_in
-from vaekit.domains.images.finetune import DECODER_ONLY, NOTE, Finetuning, Wishes, prepared_finetuning
+from vaekit.domains.images.finetune import DECODER_ONLY, NOTE, FinetuneOptions, Finetuning, prepare_finetuning
 from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
 from vaekit.families import assemble, family_with
 from vaekit.formats.open import open_tensors
 from vaekit.identification.build import build
 from vaekit.identification.identify import identify
 from vaekit.normalization import LatentNormalization
-from vaekit.training.log import News
+from vaekit.training.log import LogEvent
 from vaekit.training.objectives import Pass
 from vaekit.training.recipe import recipe
-from vaekit.training.run import carry_out
+from vaekit.training.run import run_training
 
 NORMALIZATION = LatentNormalization((0.1,), (0.5,))
 SHORT = (
@@ -66,10 +66,10 @@ def tuning(tmp_path: Path, pictures: Path, lpips_file: Path) -> Callable[..., Fi
             family = family_with(EXAMPLES[name])
             assert family is not None
             save(assemble(family, EXAMPLES[name], normalization=NORMALIZATION).to(dtype), path)
-        parent = parent_at(path, name, "zeros" if hasattr(EXAMPLES[name], "padding") else None)
+        parent = base_model_at(path, name, "zeros" if hasattr(EXAMPLES[name], "padding") else None)
         table = recipe("finetune", (*SHORT, *changes))
-        wishes = Wishes(whole, lpips=lpips_file)
-        return prepared_finetuning(table, parent, pictures, tmp_path / folder, 0, wishes, say)
+        wishes = FinetuneOptions(whole, lpips=lpips_file)
+        return prepare_finetuning(table, parent, pictures, tmp_path / folder, 0, wishes, say)
 
     return prepared
 
@@ -81,7 +81,7 @@ def tensors_in(path: Path) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", ["kl", "tiny", "vq", "burgess"])
 def test_the_encoder_stays_and_the_decoder_moves(tuning: Callable[..., Finetuning], name: str) -> None:
     made = tuning(name)
-    carry_out(made.run)
+    run_training(made.run)
     before, after = tensors_in(made.parent.identified.path), tensors_in(made.run.folder)
     kept = tuple(f"{part}." for part in DECODER_ONLY)
     for key, tensor in before.items():
@@ -93,11 +93,11 @@ def test_the_encoder_stays_and_the_decoder_moves(tuning: Callable[..., Finetunin
 
 
 def test_no_graph_is_kept_through_the_encoder(tuning: Callable[..., Finetuning]) -> None:
-    from vaekit.training.loop import fresh
+    from vaekit.training.loop import initial_train_state
 
     made = tuning("kl")
     assert made.run.begin is not None
-    state = fresh(made.run.begin(), made.run.schedule, made.run.frozen)
+    state = initial_train_state(made.run.begin(), made.run.schedule, made.run.frozen)
     state.to_training()
     assert not state.vae.encoder.training and state.vae.decoder.training  # type: ignore[union-attr]
     seen = Pass(state.vae, made.run.stream.batch(0, 2), 0, torch.Generator().manual_seed(0))
@@ -125,17 +125,17 @@ def test_a_stop_changes_nothing(
     from dataclasses import replace
 
     whole, cut = (tuning(name, folder, encoder_too, changes) for folder in ("whole", "cut"))
-    carry_out(whole.run)
+    run_training(whole.run)
     eager = replace(cut.run, save_seconds=0.0, log_every=1)
 
-    def stop(news: News) -> None:
+    def stop(news: LogEvent) -> None:
         if news.samples == 8:  # phase 2 has begun; the state after 6 samples is on the disk
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        carry_out(eager, stop)
+        run_training(eager, stop)
     said: list[str] = []
-    carry_out(cut.run, say=said.append)
+    run_training(cut.run, say=said.append)
     assert len(said) == 1 and not lacks(said[0], "6")
     names = ("vae.safetensors",)
     assert [(whole.run.folder / name).read_bytes() for name in names] == [
@@ -170,7 +170,7 @@ def test_codes_go_on_from_what_they_are(tuning: Callable[..., Finetuning]) -> No
     made = tuning("vq", whole=True, changes=CODES, say=said.append)
     assert made.run.recipe.words["codes"] == {"first": "random", "decay": 0.5}, "no new codes in place of the parent's"
     assert not any("codebook" in each for each in said)
-    carry_out(made.run)
+    run_training(made.run)
     key = "to_posterior.codebook"
     assert not same_bits(tensors_in(made.parent.identified.path)[key], tensors_in(made.run.folder)[key])
 
@@ -210,14 +210,14 @@ def test_codes_that_cannot_be_learned_are_refused(
 
 def test_the_whole_vae_moves(tuning: Callable[..., Finetuning]) -> None:
     made = tuning("kl", whole=True)
-    carry_out(made.run)
+    run_training(made.run)
     before, after = tensors_in(made.parent.identified.path), tensors_in(made.run.folder)
     assert any(not same_bits(before[key], after[key]) for key in before if key.startswith("encoder."))
 
 
 def test_the_file_tells_where_it_comes_from(tuning: Callable[..., Finetuning]) -> None:
     made = tuning("tiny")
-    vae = carry_out(made.run)
+    vae = run_training(made.run)
     [file] = made.write(vae, {"held_out_pictures": 1, "before": {"psnr": 20.0}, "after": {"psnr": 21.0}})
     told = json.loads(open_tensors(file).metadata[NOTE])
     assert told["parent"] == {"name": "tiny", "fingerprint": made.parent.fingerprint, "family": "tiny"}
@@ -237,13 +237,13 @@ def test_the_file_tells_what_makes_the_encoder_another(tuning: Callable[..., Fin
 
 def test_another_parent_is_another_run(tuning: Callable[..., Finetuning], tmp_path: Path) -> None:
     made = tuning("tiny")
-    carry_out(made.run)
+    run_training(made.run)
     assert made.run.begin is not None
     other = made.run.begin().requires_grad_(False).apply(shifted)
     (tmp_path / "tiny.safetensors").unlink()
     save(other, tmp_path / "tiny.safetensors")
     with refuses(RecipeChanged, "fingerprint"):
-        carry_out(tuning("tiny").run)
+        run_training(tuning("tiny").run)
 
 
 def shifted(module: torch.nn.Module) -> None:

@@ -14,20 +14,20 @@ from picture_data import encoded, fill_folder, number_of, write_tar
 from refusals import lacks, refuses
 
 from vaekit.domains.images.folders import files_below
-from vaekit.domains.images.image_sets import Pictures, open_pictures
-from vaekit.domains.images.skip_log import Skipped
+from vaekit.domains.images.image_sets import ImageDataset, open_images
+from vaekit.domains.images.skip_log import SkipLog
 from vaekit.domains.images.tars import expanded, members
-from vaekit.errors import BadPicture, NotFound, NothingToTrain
+from vaekit.errors import BadItem, NotFound, NoTrainingData
 
 
-def numbers(pictures: Pictures) -> list[int]:
-    assert isinstance(pictures, Pictures)
+def numbers(pictures: ImageDataset) -> list[int]:
+    assert isinstance(pictures, ImageDataset)
     assert len({pictures.name(item) for item in range(len(pictures))}) == len(pictures)
     return [number_of(pictures.read(item, None)) for item in range(len(pictures))]
 
 
-def opened(path: Path) -> Pictures:
-    found = open_pictures(path, Skipped())
+def opened(path: Path) -> ImageDataset:
+    found = open_images(path, SkipLog())
     assert found.test is None
     return found.train
 
@@ -49,8 +49,8 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "again").symlink_to(tmp_path / "a", target_is_directory=True)
     (tmp_path / "nowhere.png").symlink_to(tmp_path / "gone.png")
-    skipped = Skipped()
-    assert len(open_pictures(tmp_path, skipped).train) == 1
+    skipped = SkipLog()
+    assert len(open_images(tmp_path, skipped).train) == 1
     assert "leads nowhere" in skipped.reasons["nowhere.png"]
 
 
@@ -64,8 +64,8 @@ def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pyt
         return real(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    skipped = Skipped()
-    assert numbers(open_pictures(tmp_path, skipped).train) == [2]
+    skipped = SkipLog()
+    assert numbers(open_images(tmp_path, skipped).train) == [2]
     assert skipped.reasons == {"closed/": "The folder closed/ cannot be listed: Permission denied."}
 
 
@@ -73,8 +73,8 @@ def test_a_link_to_itself_costs_nothing_else(tmp_path: Path) -> None:
     fill_folder(tmp_path, {f"sub/{i}.png": i for i in range(5)} | {"6.png": 6})
     for name in ("self", "z.png", "sub/z.png", "sub/z", "train-images-idx3-ubyte"):
         (tmp_path / name).symlink_to((tmp_path / name).name)
-    skipped = Skipped()
-    assert numbers(open_pictures(tmp_path, skipped).train) == [6, 0, 1, 2, 3, 4]
+    skipped = SkipLog()
+    assert numbers(open_images(tmp_path, skipped).train) == [6, 0, 1, 2, 3, 4]
     assert {"self", "z.png", "sub/z.png", "sub/z"} <= set(skipped.reasons)
     assert skipped.reasons["self"] == "self cannot be followed: Too many levels of symbolic links."
 
@@ -88,12 +88,12 @@ def test_a_path_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     for name in ("listdir", "scandir", "stat"):
         monkeypatch.setattr(os, name, guarded)
-    with refuses(NothingToTrain, "shut"):
+    with refuses(NoTrainingData, "shut"):
         opened(tmp_path / refused)
 
 
 def test_a_name_longer_than_a_name_can_be(tmp_path: Path) -> None:
-    with pytest.raises(NothingToTrain):
+    with pytest.raises(NoTrainingData):
         opened(tmp_path / ("x" * 300))
 
 
@@ -109,7 +109,7 @@ def test_twenty_thousand_files_are_listed_quickly(tmp_path: Path) -> None:
 
 def test_parts_for_tests_are_set_apart(tmp_path: Path) -> None:
     fill_folder(tmp_path, {"train/cat/1.png": 1, "train/2.png": 2, "val/3.png": 3, "testimony/4.png": 4})
-    found = open_pictures(tmp_path, Skipped())
+    found = open_images(tmp_path, SkipLog())
     assert numbers(found.train) == [4, 2, 1] and found.test is not None and numbers(found.test) == [3]
 
 
@@ -118,7 +118,7 @@ def test_tars_for_tests_are_set_apart(tmp_path: Path, layout: str) -> None:
     for part, start in (("train", 0), ("val", 10)):
         for i in range(2):
             write_tar(tmp_path / layout.format(part=part, i=i), {"x.png": encoded(start + i)})
-    found = open_pictures(tmp_path, Skipped())
+    found = open_images(tmp_path, SkipLog())
     assert found.test is not None and numbers(found.train) == [0, 1] and numbers(found.test) == [10, 11]
     assert not {found.train.name(item) for item in range(2)} & {found.test.name(item) for item in range(2)}
 
@@ -127,12 +127,12 @@ def test_of_pictures_beside_tars_what_is_more_is_used_and_said(tmp_path: Path) -
     write_tar(tmp_path / "0.tar", {f"{i}.png": encoded(i) for i in range(20)})
     fill_folder(tmp_path, {"logo.png": 21, "assets/preview.png": 22})
     said: list[str] = []
-    assert numbers(open_pictures(tmp_path, Skipped(say=said.append)).train) == list(range(20))
+    assert numbers(open_images(tmp_path, SkipLog(say=said.append)).train) == list(range(20))
     assert len(said) == 1 and not lacks(said[0], "2", "1")
     (tmp_path / "large.png").write_bytes(encoded(23) + bytes(10**6))
     np.save(tmp_path / "of-something.npy", np.arange(3))
     said.clear()
-    assert len(open_pictures(tmp_path, Skipped(say=said.append)).train) == 3
+    assert len(open_images(tmp_path, SkipLog(say=said.append)).train) == 3
     assert len(said) == 1 and not lacks(said[0], "3", "1")
 
 
@@ -141,8 +141,8 @@ def test_runs_in_the_data_are_no_data(tmp_path: Path) -> None:
     (tmp_path / "recipes" / "recipe.json").touch()
     for name in ("recipe.json", "log.jsonl"):
         (tmp_path / "a" / "run" / name).touch()
-    skipped = Skipped()
-    assert numbers(open_pictures(tmp_path, skipped).train) == [1, 4, 5]
+    skipped = SkipLog()
+    assert numbers(open_images(tmp_path, skipped).train) == [1, 4, 5]
     assert set(skipped.reasons) == {"a/run/"}
     assert numbers(opened(tmp_path / "a" / "run")) == [2, 3]  # somebody asked for it
 
@@ -192,11 +192,11 @@ def test_a_tar_cut_in_the_middle_gives_what_is_before(tmp_path: Path) -> None:
     assert not damage and len(listed) == 10
     cut = tmp_path / "b.tar"
     cut.write_bytes(whole.read_bytes()[: listed[6][1] + 30])
-    skipped = Skipped()
-    pictures = open_pictures(cut, skipped).train
+    skipped = SkipLog()
+    pictures = open_images(cut, skipped).train
     assert [number_of(pictures.read(i, None)) for i in range(6)] == list(range(6))
     if len(pictures) == 7:
-        with pytest.raises(BadPicture):
+        with pytest.raises(BadItem):
             pictures.read(6, None)
     assert "b.tar" in skipped.reasons
 
@@ -207,19 +207,19 @@ def test_a_tar_with_a_broken_header_gives_what_is_before(tmp_path: Path) -> None
     content = bytearray(whole.read_bytes())
     content[listed[4][1] - 512 : listed[4][1]] = b"x" * 512
     whole.write_bytes(content)
-    skipped = Skipped()
-    assert numbers(open_pictures(whole, skipped).train) == [0, 1, 2, 3]
+    skipped = SkipLog()
+    assert numbers(open_images(whole, skipped).train) == [0, 1, 2, 3]
     assert "first fault" in skipped.reasons["a.tar"]
 
 
 def test_tars_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(NothingToTrain):
+    with pytest.raises(NoTrainingData):
         opened(write_tar(tmp_path / "captions.tar", {"1.txt": b"x"}))
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(b"x" * 2000))
     (tmp_path / "photos.tgz").write_bytes((tmp_path / "x.tar.gz").read_bytes())
     (tmp_path / "photos.TBZ").write_bytes(bz2.compress(b"x" * 2000))
     for name in ("x.tar.gz", "photos.tgz", "photos.TBZ"):
-        with refuses(NothingToTrain, name):
+        with refuses(NoTrainingData, name):
             opened(tmp_path / name)
     for pattern, facts in (("x-{0..3}.tar", ["x-0.tar"]), ("x-{a..c}.tar", []), ("x-{0..9999999}.tar", [])):
         with refuses(NotFound, *facts):
@@ -243,7 +243,7 @@ def test_an_npz_that_cannot_be_unpacked_is_told(local: int, central: int, value:
     for start, place in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
         struct.pack_into("<H", changed, changed.find(start) + place, value)
     (tmp_path / "a.npz").write_bytes(changed)
-    with pytest.raises(NothingToTrain):
+    with pytest.raises(NoTrainingData):
         opened(tmp_path / "a.npz")
 
 
@@ -252,18 +252,18 @@ def test_npz_and_npy(tmp_path: Path) -> None:
         np.savez(tmp_path / "a.npz", **{key: pictures()})
         assert numbers(opened(tmp_path / "a.npz")) == list(range(6))
     np.savez_compressed(tmp_path / "b.npz", x_train=pictures(), y_train=np.arange(6), x_test=pictures(3))
-    found = open_pictures(tmp_path / "b.npz", Skipped())
+    found = open_images(tmp_path / "b.npz", SkipLog())
     assert len(found.train) == 6 and found.test is not None and numbers(found.test) == [0, 1, 2]
     np.save(tmp_path / "c.npy", pictures().transpose(0, 3, 1, 2))
     assert numbers(opened(tmp_path / "c.npy")) == list(range(6))
     np.savez(tmp_path / "d.npz", labels=np.arange(3), weights=np.arange(3))
-    with refuses(NothingToTrain, "labels", "weights"):
+    with refuses(NoTrainingData, "labels", "weights"):
         opened(tmp_path / "d.npz")
     np.savez(tmp_path / "e.npz", x=np.array([{}], dtype=object))
-    with pytest.raises(NothingToTrain):
+    with pytest.raises(NoTrainingData):
         opened(tmp_path / "e.npz")
     (tmp_path / "f.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:200])
-    with pytest.raises(NothingToTrain):
+    with pytest.raises(NoTrainingData):
         opened(tmp_path / "f.npz")
 
 
@@ -276,12 +276,12 @@ def test_idx(tmp_path: Path) -> None:
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(grey)))
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(grey[:2]))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"")
-    found = open_pictures(tmp_path, Skipped())
+    found = open_images(tmp_path, SkipLog())
     assert len(found.train) == 5 and found.test is not None and len(found.test) == 2
     np.testing.assert_array_equal(np.asarray(found.train.read(3, None)), grey[3])
     assert len(opened(tmp_path / "t10k-images-idx3-ubyte")) == 2
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(grey)[:-1])
-    with refuses(NothingToTrain, "179", "180"):
+    with refuses(NoTrainingData, "179", "180"):
         opened(tmp_path / "t10k-images-idx3-ubyte")
 
 
@@ -294,7 +294,7 @@ def test_what_is_packed_and_no_idx_file_is_not_unpacked(tmp_path: Path) -> None:
     ):
         (tmp_path / "a.gz").write_bytes(gzip.compress(content))
         tracemalloc.start()
-        with refuses(NothingToTrain, *facts):
+        with refuses(NoTrainingData, *facts):
             opened(tmp_path / "a.gz")
         assert tracemalloc.get_traced_memory()[1] < 10**7
         tracemalloc.stop()
@@ -303,12 +303,12 @@ def test_what_is_packed_and_no_idx_file_is_not_unpacked(tmp_path: Path) -> None:
 def test_a_zip_of_other_files_is_no_array(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         packed.writestr("1.png", encoded(1))
-    with refuses(NothingToTrain, "1.png"):
+    with refuses(NoTrainingData, "1.png"):
         opened(tmp_path / "a.zip")
     np.savez(tmp_path / "b.npz", x=pictures())
     with zipfile.ZipFile(tmp_path / "b.npz", "a") as packed:
         packed.writestr("x_test", b"no array")
-    with refuses(NothingToTrain, "x_test"):
+    with refuses(NoTrainingData, "x_test"):
         opened(tmp_path / "b.npz")
 
 
@@ -319,10 +319,10 @@ def test_what_is_no_data(tmp_path: Path) -> None:
     with refuses(NotFound, "WebDataset"):
         opened(tmp_path / "nothing")
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(NothingToTrain):
+    with pytest.raises(NoTrainingData):
         opened(tmp_path)
     broken = opened(tmp_path / "notes.txt")
-    with pytest.raises(BadPicture):
+    with pytest.raises(BadItem):
         broken.read(0, None)
     for words, facts in (
         ({"_data_files": []}, []),
@@ -330,8 +330,8 @@ def test_what_is_no_data(tmp_path: Path) -> None:
         ([], []),
     ):
         (tmp_path / "state.json").write_text(json.dumps(words))
-        with refuses(NothingToTrain, *facts):
+        with refuses(NoTrainingData, *facts):
             opened(tmp_path)
     (tmp_path / "state.json").write_text("{")
-    with pytest.raises(NothingToTrain):
+    with pytest.raises(NoTrainingData):
         opened(tmp_path)

@@ -10,7 +10,7 @@ from PIL import Image
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.decode import decoded_bytes, decoded_file
 from vaekit.domains.images.preparation import Preparation, cut, put, resized, short_side
-from vaekit.domains.images.read import read_picture
+from vaekit.domains.images.read import read_image
 from vaekit.metrics.image.luma import luma
 
 
@@ -22,7 +22,7 @@ def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
 def test_decoded_is_what_read_picture_gives(shared_data: Path, folder: Path) -> None:
     paths = [path for path in sorted((shared_data / "images" / folder).iterdir()) if path.suffix in (".png", ".jpg")]
     for path in paths[:6] if folder != "odd_files" else paths:
-        picture, found = read_picture(path), decoded_file(path)
+        picture, found = read_image(path), decoded_file(path)
         assert isinstance(found, Image.Image)
         assert torch.equal(from_bytes(found.convert("RGB")), picture.pixels)
         assert ("A" in found.getbands()) == (picture.alpha is not None)

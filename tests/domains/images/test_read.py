@@ -11,8 +11,8 @@ from handmade_pictures import chunk, half_transparent, in_8_bits, levels, png, s
 from PIL import Image, features
 from refusals import refuses
 
-from vaekit.domains.images.read import TURNS, find_pictures, read_picture
-from vaekit.errors import BadPicture, NotFound
+from vaekit.domains.images.read import TURNS, find_images, read_image
+from vaekit.errors import BadItem, NotFound
 
 Saved = Callable[..., Path]
 
@@ -26,7 +26,7 @@ PLAIN = [(mode, ending) for mode in ("RGB", "L", "1", "P") for ending in (".png"
 @pytest.mark.parametrize(("mode", "ending"), [plain for plain in PLAIN if plain != ("RGB", ".gif")])
 def test_lossless_files_come_back_level_for_level(saved: Saved, mode: str, ending: str) -> None:
     path = saved(scene(mode), ending)
-    picture = read_picture(path)
+    picture = read_image(path)
     assert (picture.height, picture.width) == (5, 7)
     assert picture.pixels.shape == (1, 3, 5, 7)
     assert picture.pixels.dtype == torch.float32
@@ -39,13 +39,13 @@ def test_lossless_files_come_back_level_for_level(saved: Saved, mode: str, endin
 def test_black_is_minus_one_and_white_is_one(saved: Saved) -> None:
     image = Image.new("L", (2, 1))
     image.putpixel((1, 0), 255)
-    assert read_picture(saved(image)).pixels[0, 0].tolist() == [[-1.0, 1.0]]
+    assert read_image(saved(image)).pixels[0, 0].tolist() == [[-1.0, 1.0]]
 
 
 def test_content_decides_not_the_name(tmp_path: Path) -> None:
     path = tmp_path / "really_a_png.jpg"
     scene().save(path, format="PNG")
-    np.testing.assert_array_equal(levels(read_picture(path)), in_8_bits(scene()))
+    np.testing.assert_array_equal(levels(read_image(path)), in_8_bits(scene()))
 
 
 @pytest.mark.parametrize("ending", [".webp", ".avif", ".jpg", ".jp2"])
@@ -53,27 +53,27 @@ def test_lossy_formats_are_read(saved: Saved, ending: str) -> None:
     if ending == ".avif" and not features.check("avif"):
         pytest.skip("this Pillow was built without AVIF")
     smooth = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
-    picture = read_picture(saved(smooth, ending, quality=95) if ending != ".jp2" else saved(smooth, ending))
+    picture = read_image(saved(smooth, ending, quality=95) if ending != ".jp2" else saved(smooth, ending))
     assert np.abs(levels(picture) - in_8_bits(smooth)).max() <= 6
 
 
 @pytest.mark.parametrize("mode", ["YCbCr", "LAB", "CMYK"])
 def test_other_colour_modes(saved: Saved, mode: str) -> None:
     image = Image.linear_gradient("L").resize((32, 32)).convert("RGB")
-    picture = read_picture(saved(image.convert(mode), ".tif"))
+    picture = read_image(saved(image.convert(mode), ".tif"))
     assert np.abs(levels(picture) - in_8_bits(image)).max() <= 4
 
 
 def test_adobe_cmyk_jpeg_is_not_inverted(saved: Saved) -> None:
     image = Image.new("RGB", (16, 16), (250, 240, 10))
-    picture = read_picture(saved(image.convert("CMYK"), ".jpg", quality=100))
+    picture = read_image(saved(image.convert("CMYK"), ".jpg", quality=100))
     assert np.abs(levels(picture) - (250, 240, 10)).max() <= 4
     assert "CMYK" in picture.notes[0]
 
 
 def test_dots_per_inch(saved: Saved) -> None:
-    assert read_picture(saved(scene(), ".tif", dpi=(300, 150))).dpi == (300, 150)
-    assert read_picture(saved(scene(), ".tif")).dpi is None
+    assert read_image(saved(scene(), ".tif", dpi=(300, 150))).dpi == (300, 150)
+    assert read_image(saved(scene(), ".tif")).dpi is None
 
 
 # Orientation and EXIF
@@ -86,7 +86,7 @@ def test_every_orientation_comes_upright(saved: Saved, orientation: int, ending:
     upright = stored.transpose(TURNS[orientation]) if orientation > 1 else stored
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = read_picture(saved(stored, ending, exif=exif, lossless=True, dpi=(300, 150)))
+    picture = read_image(saved(stored, ending, exif=exif, lossless=True, dpi=(300, 150)))
     np.testing.assert_array_equal(levels(picture), in_8_bits(upright))
     assert picture.notes == ((f"turned upright (EXIF orientation {orientation})",) if orientation > 1 else ())
     assert picture.exif is None
@@ -99,7 +99,7 @@ def test_alpha_turns_with_the_colours(saved: Saved) -> None:
     stored.putalpha(Image.linear_gradient("L").resize(stored.size))
     exif = Image.Exif()
     exif[0x0112] = 6
-    alpha = read_picture(saved(stored, exif=exif)).alpha
+    alpha = read_image(saved(stored, exif=exif)).alpha
     expected = np.asarray(stored.getchannel("A").transpose(Image.Transpose.ROTATE_270)) / 255
     np.testing.assert_allclose(some(alpha)[0, 0], expected, atol=1e-6)
 
@@ -112,7 +112,7 @@ def test_exif_keeps_the_scene_and_drops_the_old_file(saved: Saved) -> None:
     exif[0x8769] = {0x9003: "2024:01:02 03:04:05", 0x927C: b"maker", 0xA002: 7}
     exif[0x8825] = {1: "N", 2: (52.0, 30.0, 0.0)}
     kept = Image.Exif()
-    kept.load(read_picture(saved(scene(), ".jpg", exif=exif)).exif or b"")
+    kept.load(read_image(saved(scene(), ".jpg", exif=exif)).exif or b"")
     assert kept[0x010F] == "Camera works"
     assert kept.get_ifd(0x8769) == {0x9003: "2024:01:02 03:04:05"}
     assert kept.get_ifd(0x8825)[2] == (52.0, 30.0, 0.0)
@@ -124,13 +124,13 @@ def test_exif_keeps_the_scene_and_drops_the_old_file(saved: Saved) -> None:
 )
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".webp"])
 def test_broken_exif_is_not_fatal(saved: Saved, exif: bytes, ending: str) -> None:
-    assert read_picture(saved(scene(), ending, exif=exif)).exif is None
+    assert read_image(saved(scene(), ending, exif=exif)).exif is None
 
 
 def test_overlong_exif_is_left_out(saved: Saved) -> None:
     exif = Image.Exif()
     exif[0x010E] = "x" * 70_000
-    picture = read_picture(saved(scene(), ".png", exif=exif))
+    picture = read_image(saved(scene(), ".png", exif=exif))
     assert picture.exif is None
     assert picture.notes == ("EXIF data left out: too long",)
 
@@ -144,21 +144,21 @@ def test_alpha_stands_beside_untouched_colours(saved: Saved, mode: str, ending: 
     image = colours.copy()
     image.putalpha(half_transparent())
     assert image.mode == mode
-    picture = read_picture(saved(image, ending, lossless=True, exact=True))
+    picture = read_image(saved(image, ending, lossless=True, exact=True))
     np.testing.assert_array_equal(levels(picture), in_8_bits(colours))
     np.testing.assert_allclose(some(picture.alpha)[0, 0], np.asarray(half_transparent()) / 255, atol=1e-6)
     assert some(picture.alpha).shape == (1, 1, 5, 7)
 
 
 def test_an_opaque_alpha_is_none(saved: Saved) -> None:
-    assert read_picture(saved(scene("RGBA"))).alpha is None
+    assert read_image(saved(scene("RGBA"))).alpha is None
 
 
 @pytest.mark.parametrize("transparency", [3, bytes([0, 128, 255, 7])])
 def test_transparent_palette(saved: Saved, transparency: int | bytes) -> None:
     image = Image.fromarray(np.array([[0, 1, 2, 3]], dtype=np.uint8)).convert("P")
     image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
-    picture = read_picture(saved(image, transparency=transparency))
+    picture = read_image(saved(image, transparency=transparency))
     expected = [255, 255, 255, 0] if transparency == 3 else [0, 128, 255, 7]
     np.testing.assert_allclose(some(picture.alpha)[0, 0, 0] * 255, expected, atol=1e-4)
     np.testing.assert_array_equal(levels(picture)[0, 3], (100, 110, 120))
@@ -168,7 +168,7 @@ def test_transparent_palette(saved: Saved, transparency: int | bytes) -> None:
 def test_one_transparent_colour(saved: Saved, mode: str, transparency: int | tuple[int, ...]) -> None:
     image = Image.new(mode, (2, 1), transparency)
     image.putpixel((1, 0), (200, 0, 0) if mode == "RGB" else 200)
-    assert some(read_picture(saved(image, transparency=transparency)).alpha)[0, 0].tolist() == [[0.0, 1.0]]
+    assert some(read_image(saved(image, transparency=transparency)).alpha)[0, 0].tolist() == [[0.0, 1.0]]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_one_transparent_colour_at_other_depths(
 ) -> None:
     path = tmp_path / "p.png"
     path.write_bytes(png(2, 1, depth, colour, b"\0" + row, chunk(b"tRNS", transparent)))
-    assert some(read_picture(path).alpha)[0, 0].tolist() == [[0.0, 1.0]]
+    assert some(read_image(path).alpha)[0, 0].tolist() == [[0.0, 1.0]]
 
 
 # More than 8 bits
@@ -195,29 +195,29 @@ DEEP = np.array([[0, 1, 255, 256], [1000, 32768, 65534, 65535]], dtype=np.uint16
 
 @pytest.mark.parametrize("ending", [".png", ".tif", ".pgm"])
 def test_16_bit_grey_keeps_every_value(saved: Saved, ending: str) -> None:
-    picture = read_picture(saved(Image.fromarray(DEEP), ending))
+    picture = read_image(saved(Image.fromarray(DEEP), ending))
     np.testing.assert_allclose(picture.pixels[0, 1], DEEP / 32767.5 - 1, atol=2e-7)
     assert picture.notes == ()
 
 
 def test_16_bit_grey_in_the_other_byte_order(saved: Saved) -> None:
     image = Image.frombytes("I;16B", (4, 2), DEEP.astype(">u2").tobytes())
-    np.testing.assert_allclose(read_picture(saved(image, ".tif")).pixels[0, 1], DEEP / 32767.5 - 1, atol=2e-7)
+    np.testing.assert_allclose(read_image(saved(image, ".tif")).pixels[0, 1], DEEP / 32767.5 - 1, atol=2e-7)
 
 
 def test_32_bit_whole_numbers_count_to_65535(saved: Saved) -> None:
     image = Image.fromarray(DEEP.astype(np.int32))
-    np.testing.assert_allclose(read_picture(saved(image, ".tif")).pixels[0, 1], DEEP / 32767.5 - 1, atol=2e-7)
+    np.testing.assert_allclose(read_image(saved(image, ".tif")).pixels[0, 1], DEEP / 32767.5 - 1, atol=2e-7)
 
 
 def test_whole_numbers_beyond_are_stretched(saved: Saved) -> None:
-    picture = read_picture(saved(Image.fromarray(np.array([[-100, 0, 100]], dtype=np.int32)), ".tif"))
+    picture = read_image(saved(Image.fromarray(np.array([[-100, 0, 100]], dtype=np.int32)), ".tif"))
     assert picture.pixels[0, 0].tolist() == [[-1.0, 0.0, 1.0]]
     assert picture.notes == ("grey values from -100 to 100 stretched from black to white",)
 
 
 def test_floats_count_from_0_to_1(saved: Saved) -> None:
-    picture = read_picture(saved(Image.fromarray(np.array([[0.25, 0.5, 0.75]], dtype=np.float32)), ".tif"))
+    picture = read_image(saved(Image.fromarray(np.array([[0.25, 0.5, 0.75]], dtype=np.float32)), ".tif"))
     assert picture.pixels[0, 0].tolist() == [[-0.5, 0.0, 0.5]]
     assert picture.notes == ()
 
@@ -234,7 +234,7 @@ def test_floats_count_from_0_to_1(saved: Saved) -> None:
     ],
 )
 def test_other_floats_are_stretched_and_noted(saved: Saved, values: list[float], expected: list[float]) -> None:
-    picture = read_picture(saved(Image.fromarray(np.array([values], dtype=np.float32)), ".tif"))
+    picture = read_image(saved(Image.fromarray(np.array([values], dtype=np.float32)), ".tif"))
     assert picture.pixels[0, 0].tolist() == [expected]
     assert picture.notes
 
@@ -242,7 +242,7 @@ def test_other_floats_are_stretched_and_noted(saved: Saved, values: list[float],
 def test_16_bit_colour_is_read_with_8_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "deep.png"
     path.write_bytes(png(1, 1, 16, 6, b"\0" + struct.pack(">4H", 0x1234, 0x5678, 0x9ABC, 0x8000)))
-    picture = read_picture(path)
+    picture = read_image(path)
     assert levels(picture)[0, 0].tolist() == [0x12, 0x56, 0x9A]
     assert some(picture.alpha).item() == pytest.approx(0x80 / 255)
     assert picture.notes == ("16-bit, read with 8 bits",)
@@ -255,7 +255,7 @@ def test_16_bit_colour_is_read_with_8_and_says_so(tmp_path: Path) -> None:
 def test_the_first_of_several_frames(saved: Saved, ending: str) -> None:
     frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "green", "blue")]
     path = saved(frames[0], ending, save_all=True, append_images=frames[1:], lossless=True)
-    picture = read_picture(path)
+    picture = read_image(path)
     assert levels(picture)[0, 0].tolist() == [255, 0, 0]
     assert picture.notes == ("first of 3 frames",)
 
@@ -268,17 +268,17 @@ def test_folders_are_expanded_and_files_kept(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     inside = [tmp_path / name for name in ("a.JPG", "b.png", "deep/er/c.webp")]
-    assert find_pictures([tmp_path]) == inside
-    assert find_pictures([tmp_path / "notes.txt", tmp_path]) == [tmp_path / "notes.txt", *inside]
+    assert find_images([tmp_path]) == inside
+    assert find_images([tmp_path / "notes.txt", tmp_path]) == [tmp_path / "notes.txt", *inside]
 
 
 def test_nothing_to_find(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
-        find_pictures([tmp_path])
+        find_images([tmp_path])
     with refuses(NotFound, "nowhere.png"):
-        find_pictures([tmp_path / "nowhere.png"])
+        find_images([tmp_path / "nowhere.png"])
     with pytest.raises(NotFound):
-        find_pictures([tmp_path / ("x" * 300)])
+        find_images([tmp_path / ("x" * 300)])
 
 
 # Odd files of other people
@@ -286,12 +286,12 @@ def test_nothing_to_find(tmp_path: Path) -> None:
 
 def test_odd_files(shared_data: Path) -> None:
     folder = shared_data / "images" / "odd_files"
-    pictures = {path.name: read_picture(path) for path in find_pictures([folder])}
+    pictures = {path.name: read_image(path) for path in find_images([folder])}
     assert len(pictures) >= 9
     for picture in pictures.values():
         assert picture.pixels.shape == (1, 3, picture.height, picture.width)
         assert -1 <= picture.pixels.min() < picture.pixels.max() <= 1
     assert {name for name, picture in pictures.items() if picture.alpha is not None} >= {"children-alpha.png"}
     assert "Dot Gain 15%" in pictures["wolf_gray.jpg"].notes[0]
-    with pytest.raises(BadPicture):
-        read_picture(folder / "LICENSE")
+    with pytest.raises(BadItem):
+        read_image(folder / "LICENSE")

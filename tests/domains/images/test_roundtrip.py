@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from vaekit.domains.images.read import Picture, read_picture
-from vaekit.domains.images.roundtrip import Reconstructed, RoundTrip, as_written, pixel_count, round_trips
+from vaekit.domains.images.read import LoadedImage, read_image
+from vaekit.domains.images.roundtrip import DecodedImage, RoundTrip, as_written, pixel_count, round_trip_stages
 from vaekit.domains.images.write import srgb_profile, to_bytes
 from vaekit.errors import VaekitError
 from vaekit.families import assemble, family_of
 from vaekit.families.tiny.net import TinyConfig
-from vaekit.pipeline import Steps, overlapped
+from vaekit.pipeline import Stages, run_pipeline
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.testcards.dead_leaves import dead_leaves
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-Trips = Steps[Path, Picture, Reconstructed, RoundTrip]
+Trips = Stages[Path, LoadedImage, DecodedImage, RoundTrip]
 
 
 def one_by_one(paths: list[Path], steps: Trips) -> Iterator[RoundTrip | str]:
@@ -59,7 +59,7 @@ def one_by_one(paths: list[Path], steps: Trips) -> Iterator[RoundTrip | str]:
 
 
 def at_once(paths: list[Path], steps: Trips) -> Iterator[RoundTrip | str]:
-    for outcome in overlapped(paths, steps, VaekitError, room=5000):
+    for outcome in run_pipeline(paths, steps, VaekitError, room=5000):
         yield str(outcome.error) if outcome.done is None else replace(outcome.done, seconds=0.0)
 
 
@@ -68,7 +68,9 @@ def test_overlapped_is_one_by_one_bit_for_bit(folder: Path, channels: int) -> No
     engine, paths = tiny(channels), sorted(folder.iterdir())
     told, both, out = [], [], folder.parent / f"out-{channels}"
     for way in (one_by_one, at_once):
-        told.append(list(way(paths, round_trips(engine, {path: out / f"{path.name}.png" for path in paths}, True))))
+        told.append(
+            list(way(paths, round_trip_stages(engine, {path: out / f"{path.name}.png" for path in paths}, True)))
+        )
         both.append({path.name: path.read_bytes() for path in out.iterdir()})
         shutil.rmtree(out)
     assert told[0] == told[1]
@@ -80,8 +82,8 @@ def test_overlapped_is_one_by_one_bit_for_bit(folder: Path, channels: int) -> No
 def test_as_written_is_what_a_file_gives_back(tmp_path: Path) -> None:
     pixels = torch.randn(1, 3, 9, 11, generator=torch.Generator().manual_seed(0))
     Image.fromarray(to_bytes(pixels)).save(tmp_path / "x.png")
-    assert torch.equal(as_written(pixels), read_picture(tmp_path / "x.png").pixels)
+    assert torch.equal(as_written(pixels), read_image(tmp_path / "x.png").pixels)
 
 
 def test_a_picture_weighs_its_pixels() -> None:
-    assert pixel_count(Picture(torch.zeros(1, 3, 7, 9))) == 63
+    assert pixel_count(LoadedImage(torch.zeros(1, 3, 7, 9))) == 63

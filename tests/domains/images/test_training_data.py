@@ -15,17 +15,17 @@ from PIL import Image
 from refusals import refuses
 from torch import Tensor
 
-from vaekit.domains.images.lazy import Lazy
+from vaekit.domains.images.lazy import LazyImages
 from vaekit.domains.images.preparation import Preparation, preparation_from
 from vaekit.domains.images.read import opened as decodable
-from vaekit.domains.images.skip_log import Skipped
-from vaekit.domains.images.training_data import TrainingData, cores, open_data
-from vaekit.errors import BadRecipe, NotFound, NothingToTrain
+from vaekit.domains.images.skip_log import SkipLog
+from vaekit.domains.images.training_data import TrainingData, available_cores, open_training_data
+from vaekit.errors import BadRecipe, NotFound, NoTrainingData
 from vaekit.training.data import Stream, Tensors, ahead
 
 
-def opened(path: Path, skipped: Skipped | None = None, **table: Any) -> TrainingData:
-    return open_data(path, preparation_from({"size": 8, **table}), 5, skipped)
+def opened(path: Path, skipped: SkipLog | None = None, **table: Any) -> TrainingData:
+    return open_training_data(path, preparation_from({"size": 8, **table}), 5, skipped)
 
 
 def greens(batch: Tensor) -> list[int]:
@@ -71,12 +71,12 @@ def test_what_is_broken_is_replaced_and_listed_once(folder: Path, tmp_path: Path
     (folder / "empty.jpg").touch()
     said: list[str] = []
     listed = tmp_path / "run" / "skipped.txt"
-    stream = Stream(opened(folder, Skipped(listed, said.append)).source, 0)
+    stream = Stream(opened(folder, SkipLog(listed, said.append)).source, 0)
     assert not listed.exists()  # until a run begins
     batch = stream.batch(0, 12)
     assert set(greens(batch)) == set(range(10))
     stream.batch(12, 12)
-    again = Stream(opened(folder, Skipped(listed, said.append)).source, 0)
+    again = Stream(opened(folder, SkipLog(listed, said.append)).source, 0)
     assert torch.equal(again.batch(0, 12), batch)
     names = [line.partition("\t")[0] for line in listed.read_text().splitlines()]
     assert sorted(names) == ["cut.png", "empty.jpg"]
@@ -93,7 +93,7 @@ def test_names_need_not_be_utf8(tmp_path: Path, kind: str) -> None:
         (tmp_path / "data").mkdir()
         for name, content in named.items():
             (tmp_path / "data" / name).write_bytes(content)
-    skipped = Skipped(tmp_path / "skipped.txt")
+    skipped = SkipLog(tmp_path / "skipped.txt")
     data = opened(tmp_path / "data", skipped, held_out=5)
     trained = greens(Stream(data.source, 0).batch(0, len(data.source)))
     assert data.held_out is not None and set(greens(data.held_out)) | set(trained) == set(range(20))
@@ -107,7 +107,7 @@ def test_a_good_picture_is_not_left_out_for_a_broken_one_of_its_name(tmp_path: P
     write_tar(tmp_path / "b" / "0.tar", sound)
     with tarfile.open(tmp_path / "b" / "0.tar", "a") as tar:
         tar.addfile(tarfile.TarInfo("5.png"))
-    skipped = Skipped()
+    skipped = SkipLog()
     data = opened(tmp_path, skipped, held_out=0)
     whole = Stream(data.source, 0)
     seen = [greens(whole.batch(place, 1)) for place in range(21)]
@@ -141,7 +141,7 @@ def test_an_outage_leaves_no_picture_out(
     folder: Path, outage: Callable[[int, Exception], None], error: Exception
 ) -> None:
     (folder / "0" / "3.png").rename(folder / "3.png")
-    skipped = Skipped()
+    skipped = SkipLog()
     data = opened(folder, skipped, held_out=0)
     whole = Stream(data.source, 0).batch(0, 10)
     outage(3, error)
@@ -154,7 +154,7 @@ def test_an_outage_leaves_no_picture_out(
         Stream(data.source, 0).batch(0, 10)
         assert set(skipped.reasons) == {"3.png"}
         return
-    with refuses(NothingToTrain, "3.png"):
+    with refuses(NoTrainingData, "3.png"):
         Stream(data.source, 0).batch(0, 10)
     assert not skipped.reasons
     outage(0, error)
@@ -166,16 +166,16 @@ def test_nothing_but_broken_pictures(tmp_path: Path) -> None:
         (tmp_path / f"{i}.png").write_bytes(b"no picture")
     stream = Stream(opened(tmp_path, held_out=0).source, 0)
     for workers in (0, 2):
-        with refuses(NothingToTrain, "50"):
+        with refuses(NoTrainingData, "50"):
             list(ahead(stream, [0, 4], 4, workers))
 
 
 def test_empty_folders_and_single_pictures(tmp_path: Path) -> None:
-    with pytest.raises(NothingToTrain):
+    with pytest.raises(NoTrainingData):
         opened(tmp_path)
     said: list[str] = []
     fill_folder(tmp_path, {"3.png": 3})
-    data = opened(tmp_path, Skipped(say=said.append))
+    data = opened(tmp_path, SkipLog(say=said.append))
     assert data.held_out is None and "one picture" in said[0]
     assert greens(Stream(data.source, 0).batch(0, 4)) == [3, 3, 3, 3]
 
@@ -183,14 +183,14 @@ def test_empty_folders_and_single_pictures(tmp_path: Path) -> None:
 def test_a_link_to_itself_for_data(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(NotFound):
-        opened(tmp_path / "loop", Skipped(tmp_path / "run" / "skipped.txt"))
+        opened(tmp_path / "loop", SkipLog(tmp_path / "run" / "skipped.txt"))
 
 
 def test_tiny_and_extreme_pictures_are_enlarged(tmp_path: Path) -> None:
     for width, height in ((1, 1), (1, 3000), (3000, 2), (7, 7)):
         numbered(4, width, height).save(tmp_path / f"{width}x{height}.png")
     said: list[str] = []
-    skipped = Skipped(say=said.append)
+    skipped = SkipLog(say=said.append)
     data = opened(tmp_path, skipped, resize=[0])
     batch = Stream(data.source, 0).batch(0, 4)
     assert greens(batch) == [4] * 4 and (batch == batch[:, :, :1, :1]).all()
@@ -201,7 +201,7 @@ def test_pictures_too_large_to_decode_are_left_out(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("vaekit.domains.images.read.LARGEST_PICTURE", 1000)
     numbered(1).save(tmp_path / "1.png")
     numbered(2, 100, 100).save(tmp_path / "2.png")
-    skipped = Skipped()
+    skipped = SkipLog()
     assert greens(Stream(opened(tmp_path, skipped).source, 0).batch(0, 2)) == [1, 1]
     assert "1,000 pixels" in skipped.reasons["2.png"]
 
@@ -214,11 +214,11 @@ def test_held_out_pictures_are_never_trained_on(tmp_path: Path) -> None:
         trained = greens(Stream(data.source, 0).batch(0, len(data.source)))
         assert len(apart) == count and sorted(apart + trained) == list(range(25))
     assert data.words["held_out"] == 0
-    again = open_data(folder, Preparation(8, held_out=7.0), 99)
+    again = open_training_data(folder, Preparation(8, held_out=7.0), 99)
     first = opened(folder, held_out=7.0)
     assert again.held_out is not None and first.held_out is not None
     assert torch.equal(again.held_out, first.held_out)  # for every seed
-    with pytest.raises(NothingToTrain):
+    with pytest.raises(NoTrainingData):
         opened(folder, held_out=25)
 
 
@@ -246,14 +246,14 @@ def test_broken_pictures_are_not_held_out(tmp_path: Path) -> None:
 
 
 def test_kinds_of_data_read_as_they_need(tmp_path: Path, folder: Path) -> None:
-    assert isinstance(opened(folder).source, Lazy) and opened(folder).workers == cores()
+    assert isinstance(opened(folder).source, LazyImages) and opened(folder).workers == available_cores()
     tar = write_tar(tmp_path / "a.tar", {f"{i}.png": encoded(i) for i in range(10)})
     assert sorted(greens(Stream(opened(tar).source, 0).batch(0, 10))) == list(range(10))
     values = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
     np.save(tmp_path / "a.npy", values)
     np.savez(tmp_path / "a.npz", values)
     mapped, loaded = opened(tmp_path / "a.npy", held_out=0), opened(tmp_path / "a.npz", held_out=0)
-    assert isinstance(mapped.source, Lazy) and isinstance(loaded.source, Tensors) and loaded.workers == 0
+    assert isinstance(mapped.source, LazyImages) and isinstance(loaded.source, Tensors) and loaded.workers == 0
     expected = torch.from_numpy(values).permute(0, 3, 1, 2).float().div(127.5).sub(1)
     for data in (mapped, loaded):
         stream = Stream(data.source, 0)
@@ -292,7 +292,7 @@ def test_numbers_that_cannot_be_pictures(tmp_path: Path) -> None:
         (np.zeros((3, 8, 8), complex), ["complex128"]),
     ):
         np.savez(tmp_path / "a.npz", values)
-        with refuses(NothingToTrain, *facts):
+        with refuses(NoTrainingData, *facts):
             opened(tmp_path / "a.npz")
 
 
@@ -303,7 +303,7 @@ def test_items_with_values_that_are_not_finite_are_left_out(tmp_path: Path, size
     np.savez(tmp_path / "a.npz", values)
     np.save(tmp_path / "a.npy", values)
     for name in ("a.npz", "a.npy"):
-        skipped = Skipped()
+        skipped = SkipLog()
         data = opened(tmp_path / name, skipped, channels=1, size=size)
         batch = Stream(data.source, 0).batch(0, 24)
         assert batch.isfinite().all() and set(skipped.reasons) == {f"{name}[3]", f"{name}[7]"}
@@ -336,7 +336,7 @@ def test_a_large_array_is_prepared_when_its_turn_comes(tmp_path: Path, monkeypat
     now = opened(tmp_path / "a.npz", size=4, channels=1)
     monkeypatch.setattr("vaekit.domains.images.training_data.IN_MEMORY", 100)
     later = opened(tmp_path / "a.npz", size=4, channels=1)
-    assert isinstance(now.source, Tensors) and isinstance(later.source, Lazy)
+    assert isinstance(now.source, Tensors) and isinstance(later.source, LazyImages)
     assert torch.equal(Stream(now.source, 0).batch(0, 9), Stream(later.source, 0).batch(0, 9))
 
 
@@ -360,6 +360,6 @@ def test_tables_that_make_no_sense(folder: Path, change: Mapping[str, Any], fact
 
 
 def test_mnist_of_the_shared_data(shared_data: Path) -> None:
-    data = open_data(shared_data / "images" / "mnist", Preparation(28, channels=1, binary="dynamic"), 0)
+    data = open_training_data(shared_data / "images" / "mnist", Preparation(28, channels=1, binary="dynamic"), 0)
     assert data.held_out is not None and data.held_out.shape == (256, 1, 28, 28)
     assert len(data.source) == 60_000 and data.words["of_its_own"] and data.workers == 0

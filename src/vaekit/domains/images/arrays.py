@@ -16,7 +16,7 @@ from PIL import Image
 
 from vaekit.domains.images.decode import Pixels
 from vaekit.domains.images.folders import digest_of
-from vaekit.errors import BadPicture, NothingToTrain, legible
+from vaekit.errors import BadItem, NoTrainingData, printable
 
 IDX = {8: np.uint8}
 """Types of numbers in idx files that are pictures."""
@@ -65,7 +65,7 @@ class Arrays:
             return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
         pixels = values.astype(np.float32)
         if not np.isfinite(pixels).all():
-            raise BadPicture(f"{self.name(item)} holds values that are not finite.", "", "")
+            raise BadItem(f"{self.name(item)} holds values that are not finite.", "", "")
         return pixels if self.white is None else np.asarray(pixels / np.float32(self.white / 2) - 1, np.float32)
 
 
@@ -73,7 +73,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """The array of an idx file, gzipped or not (the format of http://yann.lecun.com/exdb/mnist): (n, h, w), bytes.
 
     Raises:
-        NothingToTrain: it is damaged, or something else.
+        NoTrainingData: it is damaged, or something else.
     """
     try:
         with open(path, "rb") as packed:
@@ -90,7 +90,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             raise ValueError(f"it has {has} values and should have {math.prod(shape):,}")
         return np.frombuffer(raw, IDX[kind]).reshape(shape)
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error) as error:
-        raise NothingToTrain(
+        raise NoTrainingData(
             f"{path} is no idx file with pictures ({str(error) or 'it claims to be huge'}).",
             "",
             "Copy it again, or unpack it if it holds other files.",
@@ -101,19 +101,19 @@ def read_npy(path: Path) -> NDArray[Any]:
     """The array of an npy file, mapped: nothing of it is read yet.
 
     Raises:
-        NothingToTrain: it is damaged, or holds no plain numbers.
+        NoTrainingData: it is damaged, or holds no plain numbers.
     """
     try:
         return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
-        raise NothingToTrain(f"{path} cannot be read: {legible(str(error))}.", EXPECTED, "") from error
+        raise NoTrainingData(f"{path} cannot be read: {printable(str(error))}.", EXPECTED, "") from error
 
 
 def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """The pictures of an npz file, and those to be held out, if it has such.
 
     Raises:
-        NothingToTrain: it is damaged, or none of its arrays is known to be pictures.
+        NoTrainingData: it is damaged, or none of its arrays is known to be pictures.
     """
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -122,27 +122,27 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
             if train is None and len(names) == 1:
                 train = file.files[0]
             if train is None:
-                raise NothingToTrain(
-                    f"{path} holds arrays named {legible(', '.join(file.files)) or 'nothing'}.",
+                raise NoTrainingData(
+                    f"{path} holds arrays named {printable(', '.join(file.files)) or 'nothing'}.",
                     f"Expected one named {', '.join(KEYS)}.",
                     "Save the pictures under one of these names.",
                 )
             test = next((names[key] for key in TEST_KEYS if key in names), None)
             return array_in(file, train, path), None if test is None else array_in(file, test, path)
     except UNREADABLE_ZIP as error:
-        raise NothingToTrain(f"{path} cannot be read: {legible(str(error))}.", EXPECTED, "Save it again.") from error
+        raise NoTrainingData(f"{path} cannot be read: {printable(str(error))}.", EXPECTED, "Save it again.") from error
 
 
 def array_in(file: Mapping[str, Any], name: str, path: Path) -> NDArray[Any]:
     """One array of an npz file.
 
     Raises:
-        NothingToTrain: it is another file, which a zip may hold.
+        NoTrainingData: it is another file, which a zip may hold.
     """
     values = file[name]
     if not isinstance(values, np.ndarray):
-        raise NothingToTrain(
-            f"What {path} holds as {legible(name)} is no array.", EXPECTED, "Unpack it if it is a zip."
+        raise NoTrainingData(
+            f"What {path} holds as {printable(name)} is no array.", EXPECTED, "Unpack it if it is a zip."
         )
     return values
 
@@ -155,12 +155,12 @@ def arrays_of(values: NDArray[Any], file: str) -> Arrays:
     are below 0, and 0 to 255 if some are above 1; the whole array decides, and what is not finite has no say.
 
     Raises:
-        NothingToTrain: it has another shape, or values out of these ranges.
+        NoTrainingData: it has another shape, or values out of these ranges.
     """
-    shown = f"{legible(file)} holds an array {tuple(values.shape)} of {values.dtype}"
+    shown = f"{printable(file)} holds an array {tuple(values.shape)} of {values.dtype}"
     placed = channels_last(values)
     if placed is None or not len(placed):
-        raise NothingToTrain(f"{shown}.", EXPECTED, "Reshape it.")
+        raise NoTrainingData(f"{shown}.", EXPECTED, "Reshape it.")
     digest = digest_of([(f"{file} {values.shape} {values.dtype.str}", values.nbytes)])
     if placed.dtype == np.bool_:
         return Arrays(placed.astype(np.uint8) * np.uint8(255), None, file, digest)
@@ -173,7 +173,7 @@ def arrays_of(values: NDArray[Any], file: str) -> Arrays:
         return Arrays(placed, 255.0, file, digest)
     if placed.dtype.kind == "f" and low >= -1 and high <= (1 if low < 0 else 255):
         return Arrays(placed, None if low < 0 else 255.0 if high > 1 else 1.0, file, digest)
-    raise NothingToTrain(
+    raise NoTrainingData(
         f"{shown}, with values from {low:g} to {high:g}.",
         "Expected bytes, whole numbers from 0 to 255, or floats from 0 to 1, from -1 to 1, or from 0 to 255.",
         "Scale it.",

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.atomic import whole_file
+from vaekit.atomic import atomic_file
 from vaekit.domains.images.decode import Pixels, decoded_bytes, sides_of_start
 from vaekit.domains.images.folders import digest_of
-from vaekit.errors import BadPicture, NothingToTrain, legible
-from vaekit.optional import need
+from vaekit.errors import BadItem, NoTrainingData, printable
+from vaekit.optional import require
 from vaekit.user_dirs import cache_folder
 
 COLUMNS = ("image", "img", "picture", "pixel_values", "jpg", "png", "webp", "bytes")
@@ -30,7 +30,7 @@ EXPECTED = "Expected a column of encoded pictures, as datasets.Image makes it."
 
 
 @dataclass(frozen=True, eq=False)
-class ArrowPictures:
+class ArrowImages:
     """The pictures in one column of mapped files."""
 
     chunks: Sequence[Any]
@@ -59,20 +59,20 @@ class ArrowPictures:
         """The bytes of a picture, where they are in the file.
 
         Raises:
-            BadPicture: there are none.
+            BadItem: there are none.
         """
         chunk = int(np.searchsorted(self.starts, item, side="right")) - 1
         content = self.chunks[chunk][item - int(self.starts[chunk])].as_buffer()
         if not content:
-            raise BadPicture(
-                f"{legible(self.name(item))} has no picture in it, or only the name of a file.",
+            raise BadItem(
+                f"{printable(self.name(item))} has no picture in it, or only the name of a file.",
                 EXPECTED,
                 "Save the data set with the pictures in it: dataset.save_to_disk(...).",
             )
         return content
 
 
-def dataset_of(paths: Sequence[Path], name: str, say: Callable[[str], None]) -> ArrowPictures:
+def dataset_of(paths: Sequence[Path], name: str, say: Callable[[str], None]) -> ArrowImages:
     """The pictures in Arrow or Parquet files, in their order.
 
     Parquet cannot be read at any place: the pictures in it are copied to the user's cache, once.
@@ -84,22 +84,22 @@ def dataset_of(paths: Sequence[Path], name: str, say: Callable[[str], None]) -> 
 
     Raises:
         MissingPackage: pyarrow is not installed.
-        NothingToTrain: a file is damaged, or has no column of pictures.
+        NoTrainingData: a file is damaged, or has no column of pictures.
         CannotWrite: the disk has no room for the copy.
     """
-    arrow = need("pyarrow", "read data sets", "datasets")
+    arrow = require("pyarrow", "read data sets", "datasets")
     chunks: list[Any] = []
     for path in paths:
         try:
             chunks += column(mapped(readable(path, say)), path)
         except (OSError, ValueError, LookupError, MemoryError, arrow.ArrowException) as error:
-            raise NothingToTrain(
-                f"{path} cannot be read: {legible(str(error))}.", EXPECTED, "Save it again."
+            raise NoTrainingData(
+                f"{path} cannot be read: {printable(str(error))}.", EXPECTED, "Save it again."
             ) from error
     lengths = [len(chunk) for chunk in chunks]
     starts = np.cumsum([0, *lengths])
     digest = digest_of((path.name, path.stat().st_size) for path in paths)
-    return ArrowPictures(chunks, starts[:-1], int(starts[-1]), name, digest)
+    return ArrowImages(chunks, starts[:-1], int(starts[-1]), name, digest)
 
 
 def mapped(path: Path) -> Any:
@@ -107,7 +107,7 @@ def mapped(path: Path) -> Any:
 
     Only a compressed one, which `datasets` does not write, is unpacked into memory, all of it.
     """
-    arrow, ipc = need("pyarrow", "read data sets", "datasets"), need("pyarrow.ipc", "read data sets", "datasets")
+    arrow, ipc = require("pyarrow", "read data sets", "datasets"), require("pyarrow.ipc", "read data sets", "datasets")
     source = arrow.memory_map(str(path))
     whole = source.read(len(ARROW_FILE)) == ARROW_FILE
     source.seek(0)
@@ -118,7 +118,7 @@ def column(table: Any, path: Path) -> list[Any]:
     """The parts of the column that holds pictures, as binary values that are all inside the file.
 
     Raises:
-        NothingToTrain: there is none.
+        NoTrainingData: there is none.
         ArrowInvalid: the file is damaged.
     """
     fitting = [field.name for field in table.schema if encoded(field.type)]
@@ -126,7 +126,7 @@ def column(table: Any, path: Path) -> list[Any]:
     name = next(iter([*told, *(name for name in COLUMNS if name in fitting), *fitting]), None)
     if name is None:
         have = ", ".join(f"{field.name} ({field.type})" for field in table.schema)
-        raise NothingToTrain(f"{path} has the columns {legible(have, 300)}.", EXPECTED, "Cast one of them to Image.")
+        raise NoTrainingData(f"{path} has the columns {printable(have, 300)}.", EXPECTED, "Cast one of them to Image.")
     return [sound(part) for part in table.column(table.schema.names.index(name)).chunks]
 
 
@@ -137,7 +137,7 @@ def sound(part: Any) -> Any:
     Raises:
         ArrowInvalid: a value begins before the one ahead of it ends, or lies outside.
     """
-    arrow = need("pyarrow", "read data sets", "datasets")
+    arrow = require("pyarrow", "read data sets", "datasets")
     part.validate()
     values = part.field("bytes") if arrow.types.is_struct(part.type) else part
     values.validate(full=True)
@@ -146,7 +146,7 @@ def sound(part: Any) -> Any:
 
 def encoded(kind: Any) -> bool:
     """Whether a column of this type may hold encoded pictures."""
-    types = need("pyarrow", "read data sets", "datasets").types
+    types = require("pyarrow", "read data sets", "datasets").types
     if types.is_struct(kind):
         return any(field.name == "bytes" and encoded(field.type) for field in kind)
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
@@ -186,9 +186,9 @@ def write_copy(path: Path, copy: Path) -> None:
         ValueError, LookupError, ArrowException, OSError: the Parquet file is damaged.
         CannotWrite: the disk has no room, or the like.
     """
-    arrow, ipc = need("pyarrow", "read data sets", "datasets"), need("pyarrow.ipc", "read data sets", "datasets")
-    parquet = need("pyarrow.parquet", "read data sets", "datasets")
-    with parquet.ParquetFile(path, memory_map=True) as source, whole_file(copy) as part:
+    arrow, ipc = require("pyarrow", "read data sets", "datasets"), require("pyarrow.ipc", "read data sets", "datasets")
+    parquet = require("pyarrow.parquet", "read data sets", "datasets")
+    with parquet.ParquetFile(path, memory_map=True) as source, atomic_file(copy) as part:
         names = [field.name for field in source.schema_arrow if encoded(field.type)]
         schema = arrow.schema([source.schema_arrow.field(name) for name in names], source.schema_arrow.metadata)
         with arrow.OSFile(str(part), "wb") as sink, ipc.new_stream(sink, schema) as writer:

@@ -4,14 +4,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaekit.domains.images.read import Picture
+from vaekit.domains.images.read import LoadedImage
 from vaekit.metrics.image.luma import luma
 from vaekit.shapes import Images
 
 REDUCED = "colours reduced to grey: this VAE takes one channel"
 
 
-def for_vae(picture: Picture, channels: int) -> tuple[Images, tuple[str, ...]]:
+def for_vae(picture: LoadedImage, channels: int) -> tuple[Images, tuple[str, ...]]:
     """A picture's pixels (1, c, h, w) in [-1, 1] for a VAE of so many channels, and the notes on what was done to it.
 
     A VAE of one channel gets the picture's luma, or of a grey picture its values as they are. For any other number the

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from vaekit.errors import legible
+from vaekit.errors import printable
 
 
 def colours_and_alpha(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Tensor, Tensor | None]:
@@ -125,7 +125,7 @@ def _to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Imag
 
 def _managed(image: Image.Image, content: bytes, notes: list[str]) -> Image.Image:
     profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
-    name = legible(profile.profile.profile_description or "without a name")
+    name = printable(profile.profile.profile_description or "without a name")
     mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(profile.profile.xcolor_space.strip())
     if mode is None or mode not in _modes_to_manage(image):
         notes.append(f"colour profile '{name}' ignored: it is not for {image.mode} pictures")

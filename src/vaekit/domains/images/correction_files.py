@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vaekit.atomic import whole_file
-from vaekit.catalog.entries import card_named
+from vaekit.atomic import atomic_file
+from vaekit.catalog.entries import entry_named
 from vaekit.domains.images.correction import Correction
-from vaekit.errors import BadCorrection, CannotWrite, NotFound, legible
+from vaekit.errors import BadCorrection, CannotWrite, NotFound, printable
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.library.folders import folder_for_new, models_folders
-from vaekit.library.names import located
+from vaekit.library.names import locate_vae
 from vaekit.vae import VAE
 
 VERSION = 1
@@ -61,7 +61,7 @@ class SavedCorrection:
     def about(self) -> str:
         """What a person is told whenever it is applied."""
         return (
-            f"colours corrected: {legible(self.kind, 40)}, fitted on {self.pictures} pictures, dE2000 "
+            f"colours corrected: {printable(self.kind, 40)}, fitted on {self.pictures} pictures, dE2000 "
             f"{self.before:.2f} -> {self.after:.2f} on held-out ones"
         )
 
@@ -92,7 +92,7 @@ def read_correction(path: Path) -> SavedCorrection:
         with open(path, "rb") as file:
             octets = file.read(LARGEST + 1)
     except OSError as error:
-        raise NotFound(f"Could not read {legible(str(path))}: {error.strerror or error}.", "", "Check it.") from error
+        raise NotFound(f"Could not read {printable(str(path))}: {error.strerror or error}.", "", "Check it.") from error
     try:
         if len(octets) > LARGEST:
             raise ValueError(f"it has more than {LARGEST} bytes")
@@ -100,7 +100,7 @@ def read_correction(path: Path) -> SavedCorrection:
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise BadCorrection(
-            f"{legible(str(path))} is no correction of colours: {legible(reason)}.",
+            f"{printable(str(path))} is no correction of colours: {printable(reason)}.",
             f"Expected what vaekit writes, version {VERSION}.",
             REFIT,
         ) from error
@@ -127,10 +127,10 @@ def _understood(told: Any) -> SavedCorrection:
         raise ValueError("its matrix turns a colour into its opposite")
     if not isinstance(told["vae"], str) or not FINGERPRINT.fullmatch(told["vae"]):
         raise ValueError("its fingerprint is none")
-    versions = {legible(str(key), 40): legible(str(value), 40) for key, value in _object(told["versions"]).items()}
+    versions = {printable(str(key), 40): printable(str(value), 40) for key, value in _object(told["versions"]).items()}
     return SavedCorrection(
         Correction(matrix, _three(told["offset"], 1.0)),
-        legible(str(told["kind"]), 40),
+        printable(str(told["kind"]), 40),
         told["vae"],
         _whole(fitted["pictures"]),
         _whole(fitted["seed"]),
@@ -180,10 +180,10 @@ def beside(name: str, models: Sequence[Path] | None) -> Path | None:
     Raises:
         NotFound, AmbiguousName: there is no such VAE.
     """
-    card = card_named(name)
+    card = entry_named(name)
     if card is not None and card.packaged:
         return None
-    with located(name, models) as path:
+    with locate_vae(name, models) as path:
         return path / "correction.json" if path.is_dir() else path.with_name(f"{path.name}.correction.json")
 
 
@@ -209,7 +209,7 @@ def save_correction(saved: SavedCorrection, name: str, models: Sequence[Path] | 
 
 
 def _written(saved: SavedCorrection, path: Path) -> Path:
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(saved.as_json(), indent=2, allow_nan=False) + "\n", "utf-8")
     return path
 
@@ -228,9 +228,9 @@ def find_correction(name: str, vae: VAE, models: Sequence[Path] | None = None) -
             found = read_correction(path)
             if found.vae != mine:
                 raise BadCorrection(
-                    f"{legible(str(path))} corrects the colours of the VAE {found.vae[:10]}.",
+                    f"{printable(str(path))} corrects the colours of the VAE {found.vae[:10]}.",
                     f"This one is {mine[:10]}; nothing was corrected.",
-                    f"Remove the file, or replace it: `vaekit compare PICTURES --vae {legible(name)} "
+                    f"Remove the file, or replace it: `vaekit compare PICTURES --vae {printable(name)} "
                     "--fit-correction`.",
                 )
             return found
@@ -247,8 +247,8 @@ def correction_of(name: str, vae: VAE, models: Sequence[Path] | None = None) -> 
     found = find_correction(name, vae, models)
     if found is None:
         raise NotFound(
-            f"There is no correction of colours for {legible(name)}.",
+            f"There is no correction of colours for {printable(name)}.",
             "One is fitted to a VAE once, from pictures, and lies beside it.",
-            f"Make it: `vaekit compare PICTURES --vae {legible(name)} --fit-correction`; or leave out --correct.",
+            f"Make it: `vaekit compare PICTURES --vae {printable(name)} --fit-correction`; or leave out --correct.",
         )
     return found

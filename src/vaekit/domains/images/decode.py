@@ -13,7 +13,7 @@ from PIL import Image
 
 from vaekit.domains.images.colors import bytes_and_alpha, colours_and_alpha, wide
 from vaekit.domains.images.read import opened, raw_mode_of, refuse_non_files, refuse_size, unreadable, upright
-from vaekit.errors import BadPicture, VaekitError
+from vaekit.errors import BadItem, VaekitError
 
 Pixels = Image.Image | NDArray[np.float32]
 """A picture of 8 bits a channel in mode L, RGB or RGBA, or floats (h, w, c) in [-1, 1]; the fourth channel is alpha."""
@@ -33,7 +33,7 @@ def decoded_file(path: Path, shortest: int | None = None) -> Pixels:
             the values of `read_picture`.
 
     Raises:
-        NotFound, BadPicture: as `read_picture` does.
+        NotFound, BadItem: as `read_picture` does.
     """
     return _in_file(path, partial(_decoded, shortest=shortest))
 
@@ -48,7 +48,7 @@ def sides_of_file(path: Path) -> tuple[int, int]:
     is stored on its side.
 
     Raises:
-        NotFound, BadPicture: as `read_picture` does for what has no such header.
+        NotFound, BadItem: as `read_picture` does for what has no such header.
     """
     return _in_file(path, _sides)
 
@@ -62,7 +62,7 @@ def sides_of_start(start: Callable[[int], bytes], size: int, name: str) -> tuple
         name: for messages.
     """
     if size > HEADER:
-        with suppress(BadPicture):
+        with suppress(BadItem):
             return _in(io.BytesIO(start(HEADER)), Path(name), _sides)
     return _in(io.BytesIO(start(size)), Path(name), _sides)
 

@@ -13,12 +13,12 @@ from torch import Tensor
 from vaekit.distributions import Likelihood, Posterior
 from vaekit.domains.images.channels import as_rgb, for_vae
 from vaekit.domains.images.colors import from_bytes
-from vaekit.domains.images.image_measures import feature_distances, fidelity, perceptual, picture_rate
-from vaekit.domains.images.read import Picture, find_pictures, read_picture
+from vaekit.domains.images.image_measures import feature_distances, fidelity, image_rate, perceptual
+from vaekit.domains.images.read import LoadedImage, find_images, read_image
 from vaekit.domains.images.write import to_bytes
 from vaekit.errors import NotFound
-from vaekit.evaluation.code_use import SaysCodes, code_use
-from vaekit.evaluation.evaluate import Data, Evaluation, Measures, evaluate, quietly
+from vaekit.evaluation.code_use import HasCodes, code_use
+from vaekit.evaluation.evaluate import Evaluation, EvaluationData, Measures, evaluate, no_progress
 from vaekit.evaluation.measures import ItemMeasure, evidence
 from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, chosen_names, digest, versions
 from vaekit.identification.file_hashes import sha256_of
@@ -27,7 +27,7 @@ from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import ALEX
 from vaekit.nets.config import picture_size
 from vaekit.pretrained.inception import GET_FEATURES, find_inception, load_inception
-from vaekit.pretrained.lpips_weights import load_perceptual
+from vaekit.pretrained.lpips_weights import load_lpips
 from vaekit.runtime.engine import Engine
 from vaekit.shapes import Images
 from vaekit.vae import VAE, half_missing
@@ -40,7 +40,7 @@ COMPUTING = ("torch", "numpy", "pillow", "ncnn")
 
 
 @dataclass(frozen=True)
-class Wishes:
+class EvaluateOptions:
     """How to evaluate, as far as it is not settled by the engine."""
 
     size: int | None = SIZE
@@ -61,7 +61,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, eq=False)
-class PictureRuns:
+class ImageRunner:
     """An engine as measures see it: what comes back has the 256 levels of a file."""
 
     engine: Engine
@@ -88,7 +88,7 @@ def on_levels(pictures: Images) -> Images:
     return as_saved(pictures)
 
 
-def prepared(picture: Picture, size: int | None, channels: int) -> Tensor:
+def prepared(picture: LoadedImage, size: int | None, channels: int) -> Tensor:
     """What the VAE is given of a picture: (c, h, w) in [-1, 1], of 8-bit values.
 
     With a size, the picture is resized until its short side is that long (bicubic, antialiased, by Pillow; small ones
@@ -101,7 +101,7 @@ def prepared(picture: Picture, size: int | None, channels: int) -> Tensor:
         resized = image.resize((wide, high), FILTER) if (wide, high) != image.size else image
         left, top = (wide - size) // 2, (high - size) // 2
         image = resized.crop((left, top, left + size, top + size))
-    pixels, _ = for_vae(Picture(from_bytes(image)), channels)
+    pixels, _ = for_vae(LoadedImage(from_bytes(image)), channels)
     return pixels[0]
 
 
@@ -116,14 +116,14 @@ def preparation(size: int | None, channels: int) -> dict[str, Any]:
     return {"resize": resize, "crop": f"the middle {size}x{size}", **ground}
 
 
-def measures_for(vae: VAE, wishes: Wishes, device: torch.device) -> tuple[Measures, dict[str, str]]:
+def measures_for(vae: VAE, wishes: EvaluateOptions, device: torch.device) -> tuple[Measures, dict[str, str]]:
     """What can be measured, and what cannot: its name and why.
 
     Raises:
         NotFound, BadCheckpoint: a file of weights is not there, or is something else.
     """
-    seen, missing = measures_of_pictures(device, wishes.lpips)
-    said = measures_of_latents(vae, wishes.nll_samples)
+    seen, missing = image_measures(device, wishes.lpips)
+    said = latent_measures(vae, wishes.nll_samples)
     pooled = [*said.pooled]
     if vae.prior is None:
         why = "This VAE's encoder tells a point and no distribution."
@@ -136,14 +136,14 @@ def measures_for(vae: VAE, wishes: Wishes, device: torch.device) -> tuple[Measur
     return Measures((*seen, *said.items), tuple(pooled)), missing
 
 
-def measures_of_pictures(device: torch.device, lpips: Path | None = None) -> tuple[list[ItemMeasure], dict[str, str]]:
+def image_measures(device: torch.device, lpips: Path | None = None) -> tuple[list[ItemMeasure], dict[str, str]]:
     """What one picture and its reconstruction tell, and what is missing for it: its name and why.
 
     Raises:
         NotFound, BadCheckpoint: a file of weights was told and is not there, or is something else.
     """
     try:
-        distance = load_perceptual(ALEX, lpips)
+        distance = load_lpips(ALEX, lpips)
     except NotFound as absent:
         if lpips is not None:
             raise
@@ -152,21 +152,21 @@ def measures_of_pictures(device: torch.device, lpips: Path | None = None) -> tup
     return [fidelity(), perceptual(distance.lpips.to(device), hashes)], {}
 
 
-def measures_of_latents(vae: VAE, nll_samples: int) -> Measures:
+def latent_measures(vae: VAE, nll_samples: int) -> Measures:
     """What a VAE's latents tell, as far as it has a prior, or codes. Without samples ELBO and NLL are left out."""
     prior, head = vae.prior, vae.to_posterior
-    items = [] if prior is None else [picture_rate(prior)]
+    items = [] if prior is None else [image_rate(prior)]
     if prior is not None and nll_samples:
         items.append(evidence(prior, nll_samples, "picture"))
-    return Measures(tuple(items), (code_use(head),) if isinstance(head, SaysCodes) else ())
+    return Measures(tuple(items), (code_use(head),) if isinstance(head, HasCodes) else ())
 
 
-def evaluate_pictures(
+def evaluate_images(
     engine: Engine,
     folder: Path,
-    wishes: Wishes,
+    wishes: EvaluateOptions,
     out: Path | None = None,
-    progress: Callable[[int, int], None] = quietly,
+    progress: Callable[[int, int], None] = no_progress,
 ) -> Evaluation:
     """Measure what a VAE makes of the pictures in a folder.
 
@@ -204,9 +204,9 @@ def evaluate_pictures(
         measures=measures.settings(),
         versions=versions(COMPUTING),
     )
-    data = Data(names, lambda name: prepared(read_picture(paths[name]), wishes.size, channels))
+    data = EvaluationData(names, lambda name: prepared(read_image(paths[name]), wishes.size, channels))
     return evaluate(
-        PictureRuns(engine),
+        ImageRunner(engine),
         data,
         measures,
         protocol,
@@ -238,5 +238,5 @@ def named(folder: Path) -> dict[str, Path]:
     base = folder if folder.is_dir() else folder.parent
     return {
         os.fsencode(path.relative_to(base).as_posix()).decode(errors="backslashreplace"): path
-        for path in find_pictures([folder])
+        for path in find_images([folder])
     }

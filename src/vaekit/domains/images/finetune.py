@@ -16,21 +16,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.finetuned_writer import Parent, write_successor
+from vaekit.checkpoints.finetuned_writer import BaseModel, write_finetuned
 from vaekit.domains.images.channels import as_rgb
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import check_fit, preparation_from
-from vaekit.domains.images.skip_log import Skipped
+from vaekit.domains.images.skip_log import SkipLog
 from vaekit.domains.images.train import SKIPPED
-from vaekit.domains.images.training_data import TrainingData, open_data
-from vaekit.domains.images.write import write_picture
-from vaekit.errors import BadRecipe, NothingToTrain, legible
+from vaekit.domains.images.training_data import TrainingData, open_training_data
+from vaekit.domains.images.write import write_image
+from vaekit.errors import BadRecipe, NoTrainingData, printable
 from vaekit.identification.build import build
 from vaekit.nets.config import picture_size
-from vaekit.training.adversarial.from_recipe import opposition
+from vaekit.training.adversarial.from_recipe import adversarial_setup
 from vaekit.training.code_stats import set_codes
 from vaekit.training.data import Stream
-from vaekit.training.finetune_codes import codes_to_go_on, tell_of_codes
+from vaekit.training.finetune_codes import codebook_settings, describe_codes
 from vaekit.training.objectives import Objective
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run
@@ -46,7 +46,7 @@ NOTE = "vaekit.finetuned"
 
 
 @dataclass(frozen=True)
-class Wishes:
+class FinetuneOptions:
     """What a person may choose beside recipe, VAE and data."""
 
     whole: bool = False
@@ -63,10 +63,10 @@ class Finetuning:
     """Everything about one fine-tune."""
 
     run: Run
-    parent: Parent
+    parent: BaseModel
     held_out: Tensor
     """Pictures that are never trained on, (b, c, h, w) in [-1, 1]."""
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: FinetuneOptions = field(default_factory=FinetuneOptions)
 
     def lineage(self) -> dict[str, Any]:
         """Where the result comes from, in JSON's own types."""
@@ -74,7 +74,7 @@ class Finetuning:
         changes = parent.changes(self.wishes.dtype)
         return {
             "parent": {"name": parent.name, "fingerprint": parent.fingerprint, "family": parent.identified.family.name},
-            "trained": trained_words(self.wishes.whole),
+            "trained": trained_description(self.wishes.whole),
             **({"changes": changes} if changes else {}),
             "data": dict(self.run.data),
             "samples": self.run.schedule.samples,
@@ -83,7 +83,7 @@ class Finetuning:
         }
 
     def write(self, vae: VAE, metrics: Mapping[str, Any] | None = None) -> list[Path]:
-        """Write the result, over that of an earlier call; see `write_successor`.
+        """Write the result, over that of an earlier call; see `write_finetuned`.
 
         Args:
             vae: the result.
@@ -93,16 +93,16 @@ class Finetuning:
         kept = {key for key in vae.state_dict() if key.startswith(tuple(f"{name}." for name in frozen))}
         told = self.lineage() | ({"metrics": dict(metrics)} if metrics else {})
         notes = {NOTE: json.dumps(told, ensure_ascii=False)}
-        return write_successor(self.parent, vae, kept, self.run.folder, notes, self.wishes.dtype)
+        return write_finetuned(self.parent, vae, kept, self.run.folder, notes, self.wishes.dtype)
 
 
-def prepared_finetuning(
+def prepare_finetuning(
     recipe: Recipe,
-    parent: Parent,
+    parent: BaseModel,
     data: Path,
     folder: Path,
     seed: int,
-    wishes: Wishes,
+    wishes: FinetuneOptions,
     say: Callable[[str], None] = lambda _: None,
 ) -> Finetuning:
     """Everything that a fine-tune needs; nothing is written yet.
@@ -117,23 +117,23 @@ def prepared_finetuning(
             "A recipe to train an existing VAE on has none.",
             "Take the recipe `finetune`, or use `vaekit train`.",
         )
-    begun = {"fingerprint": parent.fingerprint, "trained": trained_words(wishes.whole)}
+    begun = {"fingerprint": parent.fingerprint, "trained": trained_description(wishes.whole)}
     config = parent.identified.config
     if hasattr(config, "padding"):
         begun["padding"] = config.padding
-    codes = codes_to_go_on(recipe, parent, wishes.whole)
+    codes = codebook_settings(recipe, parent, wishes.whole)
     resolved = Recipe(recipe.name, {**recipe.words, **({"codes": codes} if codes else {}), "begun_with": begun})
     if wishes.whole:
-        tell_of_codes(resolved, parent, say)
-    skipped = Skipped(folder / SKIPPED, say)
-    found, held_out = pictures_for(parent, data, recipe, seed, skipped)
+        describe_codes(resolved, parent, say)
+    skipped = SkipLog(folder / SKIPPED, say)
+    found, held_out = data_for(parent, data, recipe, seed, skipped)
     perceptual = perceptual_terms(resolved, wishes.device, wishes.lpips)
     objective = resolved.objective(perceptual.given)
     if not wishes.whole:
         objective = without(objective, [name for name, term in objective.terms.items() if term.of_latents])
     elif parent.identified.family.prior_head(config) is None:
         objective = without(objective, [name for name, kind in recipe.kinds_of_terms().items() if kind == "kl"])
-    against = opposition(resolved, config.image_channels, held_out, seed, wishes.device)
+    against = adversarial_setup(resolved, config.image_channels, held_out, seed, wishes.device)
     tuning: Finetuning
     tuning = Finetuning(
         Run(
@@ -160,18 +160,18 @@ def prepared_finetuning(
     return tuning
 
 
-def pictures_for(
-    parent: Parent, data: Path, recipe: Recipe, seed: int, skipped: Skipped
-) -> tuple[TrainingData, Tensor]:
+def data_for(parent: BaseModel, data: Path, recipe: Recipe, seed: int, skipped: SkipLog) -> tuple[TrainingData, Tensor]:
     """Crops of pictures, of a size that the VAE takes, and those that are kept aside.
 
     Raises:
-        NotFound, NothingToTrain: there are too few.
+        NotFound, NoTrainingData: there are too few.
         BadRecipe: the table makes no sense, or the VAE does not take crops of this size.
     """
     config, told = parent.identified.config, recipe.words.get("pictures", {})
     if not isinstance(told, Mapping):
-        raise BadRecipe(f"The recipe {recipe.name} has pictures = {legible(repr(told), 60)}.", "Expected a table.", "")
+        raise BadRecipe(
+            f"The recipe {recipe.name} has pictures = {printable(repr(told), 60)}.", "Expected a table.", ""
+        )
     only = picture_size(config)
     table = {"size": 256, **told, "channels": config.image_channels} | ({"size": only, "resize": []} if only else {})
     size, resize = table["size"], table.get("resize")
@@ -179,11 +179,11 @@ def pictures_for(
         table["resize"] = [max(side, size) if isinstance(side, int) and side else side for side in resize]
     preparation = preparation_from(table)
     check_fit(preparation, config, recipe.name)
-    found = open_data(data, preparation, seed, skipped)
+    found = open_training_data(data, preparation, seed, skipped)
     if found.held_out is None:  # so few that none was kept aside
-        found = open_data(data, replace(preparation, held_out=1.0), seed, skipped)
+        found = open_training_data(data, replace(preparation, held_out=1.0), seed, skipped)
     if found.held_out is None:
-        raise NothingToTrain(f"The picture in {data} that was to be kept aside cannot be read.", "", "")
+        raise NoTrainingData(f"The picture in {data} that was to be kept aside cannot be read.", "", "")
     return found, found.held_out
 
 
@@ -192,7 +192,7 @@ def frozen_parts(whole: bool) -> tuple[str, ...]:
     return () if whole else DECODER_ONLY
 
 
-def trained_words(whole: bool) -> str:
+def trained_description(whole: bool) -> str:
     """What is trained, for a person."""
     return "encoder and decoder" if whole else "decoder"
 
@@ -203,7 +203,7 @@ def without(objective: Objective, names: Collection[str]) -> Objective:
     return replace(objective, terms={name: term for name, term in objective.terms.items() if name not in names})
 
 
-def beginning(parent: Parent, codes: Mapping[str, Any], samples: int) -> VAE:
+def beginning(parent: BaseModel, codes: Mapping[str, Any], samples: int) -> VAE:
     """The VAE that a run of so many samples begins with, its codes learned as told."""
     vae = master_weights(build(parent.identified))
     if codes:
@@ -227,5 +227,5 @@ def write_held_out(tuning: Finetuning) -> list[Path]:
     pictures = as_rgb(tuning.held_out)
     paths = [tuning.run.folder / HELD_OUT / f"{number:04d}.png" for number in range(len(pictures))]
     for path, picture in zip(paths, pictures.split(1), strict=True):
-        write_picture(path, picture)
+        write_image(path, picture)
     return paths

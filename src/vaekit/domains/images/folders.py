@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaekit.domains.images.decode import Pixels, decoded_file, sides_of_file
-from vaekit.errors import legible
+from vaekit.errors import printable
 from vaekit.training.log import LOG
 from vaekit.training.run import CHECKPOINTS, RECIPE
 
@@ -83,7 +83,7 @@ def files_below(root: Path, endings: Collection[str], note: Callable[[str, str],
 
 def unlisted(inside: str, error: OSError) -> str:
     """That a folder cannot be looked into, and why."""
-    return f"The folder {legible(inside or '.')} cannot be listed: {error.strerror}."
+    return f"The folder {printable(inside or '.')} cannot be listed: {error.strerror}."
 
 
 def _listed(
@@ -102,7 +102,7 @@ def _listed(
     except OSError as error:
         note(inside or ".", unlisted(inside, error))
     if inside and RECIPE in signs and len(signs) > 1:
-        note(inside, f"{legible(inside)} holds a run of vaekit's, whose pictures are no data.")
+        note(inside, f"{printable(inside)} holds a run of vaekit's, whose pictures are no data.")
         del found[before:], below[:]
     return below
 
@@ -123,9 +123,9 @@ def _look(
             if entry.is_file():
                 found.append((name, entry.stat().st_size))
             elif entry.is_symlink():
-                note(name, f"{legible(name)} is a link that leads nowhere.")
+                note(name, f"{printable(name)} is a link that leads nowhere.")
     except OSError as error:
-        note(name, f"{legible(name)} cannot be followed: {error.strerror}.")
+        note(name, f"{printable(name)} cannot be followed: {error.strerror}.")
 
 
 def ending(name: str) -> str:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vaekit.distributions import SampledPrior
 from vaekit.domains.images.channels import as_rgb
-from vaekit.domains.images.write import write_picture
+from vaekit.domains.images.write import write_image
 from vaekit.training.seeds import generator_for
 from vaekit.vae import VAE
 
@@ -34,5 +34,5 @@ def grid_of(vae: VAE, x: Tensor) -> Tensor:
 def show_in(folder: Path, vae: VAE, x: Tensor, samples: int) -> dict[str, Tensor]:
     """The grid, also as a file of the run."""
     grid = grid_of(vae, x)
-    write_picture(folder / FOLDER / f"{samples:012d}.png", grid.unsqueeze(0).cpu())
+    write_image(folder / FOLDER / f"{samples:012d}.png", grid.unsqueeze(0).cpu())
     return {"originals, results, samples": grid}

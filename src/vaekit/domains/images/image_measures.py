@@ -9,9 +9,9 @@ from torch import Tensor
 
 from vaekit.distributions import Prior
 from vaekit.domains.images.channels import as_rgb
-from vaekit.evaluation.measures import NAT, ItemMeasure, PooledMeasure, Quantity, Result, Together, rate
+from vaekit.evaluation.measures import NAT, ItemMeasure, PooledMeasure, PooledResult, Quantity, Result, rate
 from vaekit.evaluation.running_mean import Z
-from vaekit.evaluation.vae_pass import Seen
+from vaekit.evaluation.vae_pass import VAEPass
 from vaekit.metrics.frechet import RunningGaussian, frechet_distance
 from vaekit.metrics.image.lpips import LPIPS
 from vaekit.metrics.image.psnr import psnr
@@ -42,7 +42,7 @@ def fidelity() -> ItemMeasure:
 def perceptual(model: LPIPS, sha256: Sequence[str]) -> ItemMeasure:
     """LPIPS, by weights whose files have these hashes. Pictures that its network cannot take have none."""
 
-    def of(seen: Seen) -> Mapping[str, Tensor]:
+    def of(seen: VAEPass) -> Mapping[str, Tensor]:
         if min(seen.x.shape[2:]) < model.backbone.smallest:
             return {"lpips": torch.full((len(seen.x),), torch.nan)}
         return {"lpips": model(as_rgb(seen.x), as_rgb(seen.result))}
@@ -50,11 +50,11 @@ def perceptual(model: LPIPS, sha256: Sequence[str]) -> ItemMeasure:
     return ItemMeasure((LPIPS_ALEX,), of, {"network": "alex", "version": "0.1", "weights": list(sha256)})
 
 
-def picture_rate(prior: Prior) -> ItemMeasure:
+def image_rate(prior: Prior) -> ItemMeasure:
     """The KL, per pixel too."""
     inner = rate(prior, "picture")
 
-    def of(seen: Seen) -> Mapping[str, Tensor]:
+    def of(seen: VAEPass) -> Mapping[str, Tensor]:
         found = inner.of(seen)
         rows, columns = seen.x.shape[2:]
         return {**found, PER_PIXEL.name: found["kl"] * NAT / (rows * columns)}
@@ -65,7 +65,7 @@ def picture_rate(prior: Prior) -> ItemMeasure:
 def feature_distances(inception: Inception, seed: int) -> PooledMeasure:
     """rFID and rKID: how far apart originals and reconstructions are as two sets of pictures."""
 
-    def rows(seen: Seen) -> Tensor:
+    def rows(seen: VAEPass) -> Tensor:
         return torch.cat([inception(seen.x), inception(seen.result)], dim=1)
 
     settings = inception.settings() | {"kid_kept": KEPT, "least_pictures_for_fid": ENOUGH}
@@ -95,16 +95,16 @@ class FeaturePool:
         for features, running in zip(rows.split(self.width, dim=1), self.sets, strict=True):
             running.add(features)
 
-    def together(self) -> Together:
+    def together(self) -> PooledResult:
         count = self.sets[0].count
         if count < 2:
-            return Together(not_measured=dict.fromkeys(("rfid", "rkid"), "one picture is no set"))
+            return PooledResult(not_measured=dict.fromkeys(("rfid", "rkid"), "one picture is no set"))
         kid = self._kid(count)
         if count >= ENOUGH:
             distance = frechet_distance(*(running.gaussian() for running in self.sets))
-            return Together((Result(RFID, distance, count=count), kid))
+            return PooledResult((Result(RFID, distance, count=count), kid))
         reason = f"{count} pictures; at least {ENOUGH} are needed, and rKID is told instead"
-        return Together((kid,), {"rfid": reason}, (f"rFID not measured: {reason}.",))
+        return PooledResult((kid,), {"rfid": reason}, (f"rFID not measured: {reason}.",))
 
     def _kid(self, count: int) -> Result:
         x, y = torch.stack(self.kept).split(self.width, dim=1)

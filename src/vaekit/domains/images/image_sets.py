@@ -15,9 +15,9 @@ from vaekit.domains.images.arrow_data import ARROW_FILE, PARQUET, dataset_of
 from vaekit.domains.images.decode import Pixels
 from vaekit.domains.images.folders import Listed, ending, files_below, folder_of
 from vaekit.domains.images.read import PICTURE_ENDINGS
-from vaekit.domains.images.skip_log import Skipped
+from vaekit.domains.images.skip_log import SkipLog
 from vaekit.domains.images.tars import expanded, is_tar, tars_of
-from vaekit.errors import NotFound, NothingToTrain, legible
+from vaekit.errors import NotFound, NoTrainingData, printable
 
 KINDS = (
     "a folder of pictures, WebDataset tars (one, a folder of them, or data-{000..012}.tar), a data set that "
@@ -40,7 +40,7 @@ SPLIT = re.compile(r"(train|test|val|valid|validation)(?![a-z])", re.IGNORECASE)
 
 
 @runtime_checkable
-class Pictures(Protocol):
+class ImageDataset(Protocol):
     """Many pictures, none of which has been opened yet. Read from several threads."""
 
     @property
@@ -77,15 +77,15 @@ class Pictures(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class PictureSet:
+class ImageSplits:
     """What was found at a path."""
 
-    train: Pictures
-    test: Pictures | None = None
+    train: ImageDataset
+    test: ImageDataset | None = None
     """Those that its makers set apart."""
 
 
-def open_pictures(path: Path, skipped: Skipped) -> PictureSet:
+def open_images(path: Path, skipped: SkipLog) -> ImageSplits:
     """Find out what a path is, and list the pictures there.
 
     Args:
@@ -94,18 +94,18 @@ def open_pictures(path: Path, skipped: Skipped) -> PictureSet:
 
     Raises:
         NotFound: nothing is there.
-        NothingToTrain: what is there holds no pictures, or cannot be read.
+        NoTrainingData: what is there holds no pictures, or cannot be read.
         MissingPackage: it takes a package that is not installed.
     """
     try:
         return _opened(path, skipped)
     except OSError as error:
-        raise NothingToTrain(
+        raise NoTrainingData(
             f"{path} cannot be opened: {error.strerror}.", "", "Check the name, and who may read it."
         ) from error
 
 
-def _opened(path: Path, skipped: Skipped) -> PictureSet:
+def _opened(path: Path, skipped: SkipLog) -> ImageSplits:
     """Whatever is there."""
     if path.is_dir():
         return _folder(path, skipped)
@@ -121,35 +121,35 @@ def _opened(path: Path, skipped: Skipped) -> PictureSet:
             raise NotFound(f"There is no {missing[0] if missing else path}.", "", "Check the range in the pattern.")
         root = os.path.commonpath([each.parent for each in paths])
         names = [os.path.relpath(each, root) for each in paths]
-        return PictureSet(_some(tars_of(Path(root), names, skipped.note), path))
+        return ImageSplits(_some(tars_of(Path(root), names, skipped.note), path))
     raise NotFound(f"There is nothing at {path}.", f"Expected {KINDS}.", "Check the name.")
 
 
-def _file(path: Path, skipped: Skipped) -> PictureSet:
+def _file(path: Path, skipped: SkipLog) -> ImageSplits:
     """One file: its first bytes say what it is."""
     with open(path, "rb") as file:
         start = file.read(512)
     if start.startswith(b"PK"):
         train, test = read_npz(path)
-        return PictureSet(arrays_of(train, path.name), None if test is None else arrays_of(test, for_tests(path.name)))
+        return ImageSplits(arrays_of(train, path.name), None if test is None else arrays_of(test, for_tests(path.name)))
     if start.startswith(b"\x93NUMPY"):
-        return PictureSet(arrays_of(read_npy(path), path.name))
+        return ImageSplits(arrays_of(read_npy(path), path.name))
     if start.startswith((PARQUET, ARROW_FILE)) or path.suffix == ".arrow":
-        return PictureSet(_some(dataset_of([path], path.name, skipped.say), path))
+        return ImageSplits(_some(dataset_of([path], path.name, skipped.say), path))
     if start.startswith(PACKED) and PACKED_TAR.search(path.name):
-        raise NothingToTrain(
+        raise NoTrainingData(
             f"{path} is a packed tar.",
             "Its pictures cannot be read at any place.",
             "Unpack it, or make it a plain tar.",
         )
     if start.startswith((b"\x00\x00\x08", b"\x1f\x8b")):
-        return PictureSet(arrays_of(read_idx(path), path.name))
+        return ImageSplits(arrays_of(read_idx(path), path.name))
     if path.suffix.lower() == ".tar" or is_tar(start):
-        return PictureSet(_some(tars_of(path.parent, [path.name], skipped.note), path))
-    return PictureSet(folder_of(path.parent, [(path.name, path.stat().st_size)]))
+        return ImageSplits(_some(tars_of(path.parent, [path.name], skipped.note), path))
+    return ImageSplits(folder_of(path.parent, [(path.name, path.stat().st_size)]))
 
 
-def _folder(path: Path, skipped: Skipped) -> PictureSet:
+def _folder(path: Path, skipped: SkipLog) -> ImageSplits:
     """A folder: some file names say what it is, else the pictures in and below it."""
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved_dataset(path, skipped)
@@ -158,14 +158,14 @@ def _folder(path: Path, skipped: Skipped) -> PictureSet:
     train = named(idx, "train")
     if train is not None:
         test = named(idx, "t10k", "test")
-        return PictureSet(
+        return ImageSplits(
             arrays_of(read_idx(path / train), train),
             None if test is None else arrays_of(read_idx(path / test), test),
         )
     return _most_in(path, skipped)
 
 
-def _most_in(path: Path, skipped: Skipped) -> PictureSet:
+def _most_in(path: Path, skipped: SkipLog) -> ImageSplits:
     """What a folder is full of: pictures, tars or tables, whichever have the most bytes. So neither the pictures of a
     README nor a table of captions is taken for the data."""
     files = files_below(path, ARRAYS.union(*KEPT_IN.values()), skipped.note)
@@ -181,13 +181,13 @@ def _most_in(path: Path, skipped: Skipped) -> PictureSet:
             "Name a folder or file inside it to use others."
         )
     train, test = split(held[kind], *((first_folder,) if kind == "pictures" else PARTS_OF_SHARDS))
-    return PictureSet(
+    return ImageSplits(
         _some(_kept(kind, path, train, path.name, skipped), path),
         _kept(kind, path, test, for_tests(path.name), skipped) if test else None,
     )
 
 
-def _kept(kind: str, path: Path, files: Sequence[Listed], title: str, skipped: Skipped) -> Pictures:
+def _kept(kind: str, path: Path, files: Sequence[Listed], title: str, skipped: SkipLog) -> ImageDataset:
     """The pictures in files of one kind in a folder."""
     names = [name for name, _ in files]
     if kind == "pictures":
@@ -197,16 +197,16 @@ def _kept(kind: str, path: Path, files: Sequence[Listed], title: str, skipped: S
     return dataset_of([path / name for name in names], title, skipped.say)
 
 
-def _array_in(path: Path, files: Sequence[Listed], skipped: Skipped) -> PictureSet:
+def _array_in(path: Path, files: Sequence[Listed], skipped: SkipLog) -> ImageSplits:
     """The one array in a folder without anything else.
 
     Raises:
-        NothingToTrain: there is none, or more than one.
+        NoTrainingData: there is none, or more than one.
     """
     if len(files) == 1:
         return _file(path / files[0][0], skipped)
     told = f"; {len(skipped.reasons)} folders or links in it cannot be followed" if skipped.reasons else ""
-    raise NothingToTrain(
+    raise NoTrainingData(
         f"The folder {path} holds no pictures{told}.",
         f"Expected {KINDS}. Pictures end in one of {', '.join(sorted(PICTURE_ENDINGS))}.",
         "Check the name.",
@@ -256,16 +256,16 @@ def split(files: Sequence[Listed], *parts: Callable[[str], str]) -> tuple[list[L
     return list(files), []
 
 
-def _saved_dataset(path: Path, skipped: Skipped) -> PictureSet:
+def _saved_dataset(path: Path, skipped: SkipLog) -> ImageSplits:
     """What `save_to_disk` wrote: one data set, or several splits of one."""
     if (path / "state.json").is_file():
-        return PictureSet(_some(dataset_of(_shards(path), path.name, skipped.say), path))
+        return ImageSplits(_some(dataset_of(_shards(path), path.name, skipped.say), path))
     splits = [each for each in _json(path / "dataset_dict.json").get("splits", []) if isinstance(each, str)]
     train = "train" if "train" in splits else splits[0] if splits else ""
     if not (path / train / "state.json").is_file():
-        raise NothingToTrain(f"{path} is a data set without its parts.", f"Expected {KINDS}.", "Save it again.")
+        raise NoTrainingData(f"{path} is a data set without its parts.", f"Expected {KINDS}.", "Save it again.")
     test = next((each for each in ("test", "validation", "val") if each in splits and each != train), None)
-    return PictureSet(
+    return ImageSplits(
         _some(dataset_of(_shards(path / train), f"{path.name}/{train}", skipped.say), path),
         None if test is None else dataset_of(_shards(path / test), f"{path.name}/{test}", skipped.say),
     )
@@ -275,15 +275,15 @@ def _shards(path: Path) -> list[Path]:
     """The files of one data set.
 
     Raises:
-        NothingToTrain: it names none, or one that is not there.
+        NoTrainingData: it names none, or one that is not there.
     """
     named = _json(path / "state.json").get("_data_files")
     files = [each.get("filename") for each in named if isinstance(each, dict)] if isinstance(named, list) else []
     shards = [path / Path(name).name for name in files if isinstance(name, str)]
     missing = [shard.name for shard in shards if not shard.is_file()]
     if not shards or missing:
-        told = f"lacks {legible(missing[0])}" if missing else "names no files"
-        raise NothingToTrain(f"The data set in {path} {told}.", "", "Save or copy it again.")
+        told = f"lacks {printable(missing[0])}" if missing else "names no files"
+        raise NoTrainingData(f"The data set in {path} {told}.", "", "Save or copy it again.")
     return shards
 
 
@@ -291,11 +291,11 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         words = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise NothingToTrain(f"{path} cannot be read: {error}.", "", "Save the data set again.") from error
+        raise NoTrainingData(f"{path} cannot be read: {error}.", "", "Save the data set again.") from error
     return words if isinstance(words, dict) else {}
 
 
-def _some(pictures: Pictures, path: Path) -> Pictures:
+def _some(pictures: ImageDataset, path: Path) -> ImageDataset:
     if not len(pictures):
-        raise NothingToTrain(f"{path} holds no pictures.", f"Expected {KINDS}.", "Check the name.")
+        raise NoTrainingData(f"{path} holds no pictures.", f"Expected {KINDS}.", "Check the name.")
     return pictures

@@ -9,13 +9,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from vaekit.domains.images.image_sets import Pictures
+from vaekit.domains.images.image_sets import ImageDataset
 from vaekit.domains.images.preparation import Preparation, binarised, cut, extent, put, short_side, too_small
-from vaekit.domains.images.read import is_passing
-from vaekit.domains.images.skip_log import Skipped
-from vaekit.errors import BadPicture, NotFound, NothingToTrain
+from vaekit.domains.images.read import is_transient
+from vaekit.domains.images.skip_log import SkipLog
+from vaekit.errors import BadItem, NotFound, NoTrainingData
 from vaekit.training.data import item_by_item
-from vaekit.training.seeds import derived, generator_for
+from vaekit.training.seeds import derive_seed, generator_for
 
 PAUSES = (0.2, 1.0, 5.0)
 """Seconds to wait before a picture is read again that was no fault of the picture."""
@@ -26,14 +26,14 @@ Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, eq=False)
-class Lazy:
+class LazyImages:
     """A source of pictures that are on a disk."""
 
-    pictures: Pictures
+    pictures: ImageDataset
     chosen: Tensor
     """The numbers of those that are used, (n,)."""
     preparation: Preparation
-    skipped: Skipped
+    skipped: SkipLog
     seed: int
     """Of what is random about a picture once for all."""
     left_out: set[int] = field(default_factory=set)
@@ -55,7 +55,7 @@ class Lazy:
         seed.
 
         Raises:
-            NothingToTrain: not one of all can be read, or the disk does not give one.
+            NoTrainingData: not one of all can be read, or the disk does not give one.
         """
         for other in self._candidates(item, seed):
             number = int(self.chosen[other])
@@ -64,13 +64,13 @@ class Lazy:
             try:
                 self.show(room, other, seed)
                 return
-            except (BadPicture, NotFound) as error:
+            except (BadItem, NotFound) as error:
                 self.left_out.add(number)
                 self.skipped.note(self.pictures.name(number), str(error))
             finally:
                 self.skipped.write()
         first = next(iter(self.skipped.reasons.values()), "")
-        raise NothingToTrain(
+        raise NoTrainingData(
             f"Not one of {len(self):,} pictures can be read. {first}", "", "Look at the first of them."
         )
 
@@ -78,23 +78,23 @@ class Lazy:
         """Write this very item.
 
         Raises:
-            BadPicture, NotFound: it cannot be read.
-            NothingToTrain: the disk does not give it.
+            BadItem, NotFound: it cannot be read.
+            NoTrainingData: the disk does not give it.
         """
         random, number = Random(seed), int(self.chosen[item])
         target = short_side(self.preparation, random)
-        pixels = patiently(lambda: self.pictures.read(number, target or None))
+        pixels = with_retries(lambda: self.pictures.read(number, target or None))
         if too_small(pixels, self.preparation.size):
             self.skipped.small(self.pictures.name(number), extent(pixels))
         put(cut(pixels, self.preparation, target, random), room.permute(1, 2, 0).numpy())
         if self.preparation.binary == "static":
             room.copy_(binarised(room, generator_for(self.seed, "binary", number)))
         elif self.preparation.binary:
-            room.copy_(binarised(room, torch.Generator().manual_seed(derived(seed, "binary", 0))))
+            room.copy_(binarised(room, torch.Generator().manual_seed(derive_seed(seed, "binary", 0))))
 
     def _candidates(self, item: int, seed: int) -> Iterator[int]:
         yield item
-        random, last = Random(derived(seed, "instead", 0)), item
+        random, last = Random(derive_seed(seed, "instead", 0)), item
         for _ in range(TRIES):
             last = int(random.random() * len(self))
             yield last
@@ -107,40 +107,40 @@ class Lazy:
         for item in range(len(self)):
             name = self.pictures.name(int(self.chosen[item]))
             try:
-                self.show(room[kept], item, derived(seed, name, 0))
+                self.show(room[kept], item, derive_seed(seed, name, 0))
                 kept += 1
-            except (BadPicture, NotFound) as error:
+            except (BadItem, NotFound) as error:
                 self.skipped.note(name, str(error))
         return room[:kept]
 
-    def as_is(self) -> "Lazy":
+    def as_is(self) -> "LazyImages":
         """The same without what changes from one time to the next beside the cut."""
         return replace(self, preparation=replace(self.preparation, flip=False, binary=""))
 
 
-def patiently(read: Callable[[], Read]) -> Read:
+def with_retries(read: Callable[[], Read]) -> Read:
     """What `read` gives, once a disk or network that fails for a moment gives it.
 
     A picture is left out for what is wrong with it, and for nothing else: left out for an outage, it would be back
     after a restart, and the run another one.
 
     Raises:
-        BadPicture, NotFound: the picture is at fault, or takes more memory than there is, time after time.
-        NothingToTrain: the disk or the network is, and stays so.
+        BadItem, NotFound: the picture is at fault, or takes more memory than there is, time after time.
+        NoTrainingData: the disk or the network is, and stays so.
     """
     for pause in PAUSES:
         try:
             return read()
-        except BadPicture as error:
-            if not is_passing(error):
+        except BadItem as error:
+            if not is_transient(error):
                 raise
         time.sleep(pause)
     try:
         return read()
-    except BadPicture as error:
-        if not is_passing(error) or isinstance(error.__cause__, MemoryError):
+    except BadItem as error:
+        if not is_transient(error) or isinstance(error.__cause__, MemoryError):
             raise
-        raise NothingToTrain(
+        raise NoTrainingData(
             f"{error.found} That is so after {1 + len(PAUSES)} tries.",
             "The disk or the network is at fault, not the picture, so no other takes its place.",
             "Once it can be read, the same command goes on. If the disk has lost it for good, put any file of the same "

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from vaekit.domains.images.channels import as_rgb
-from vaekit.errors import BadRecipe, legible
+from vaekit.errors import BadRecipe, printable
 from vaekit.metrics.image.lpips import BACKBONES, LPIPS, VGG
-from vaekit.pretrained.lpips_weights import load_perceptual
+from vaekit.pretrained.lpips_weights import load_lpips
 from vaekit.training.recipe import Recipe, table_of
 
 TERM, SETTING = "lpips", "network"
@@ -52,11 +52,11 @@ def perceptual_terms(
     backbone = next((each for each in BACKBONES if all(name == each.name for name in found)), None)
     if backbone is None:
         raise BadRecipe(
-            f"The recipe {recipe.name} asks for LPIPS of {legible(', '.join(map(str, found)))}.",
+            f"The recipe {recipe.name} asks for LPIPS of {printable(', '.join(map(str, found)))}.",
             f"There is one network for all terms: {' or '.join(each.name for each in BACKBONES)}.",
             "",
         )
-    network = load_perceptual(backbone, path).lpips.to(device)
+    network = load_lpips(backbone, path).lpips.to(device)
     return PerceptualTerms({TERM: {SETTING: grey_too(network)}}, {f"lpips_{backbone.name}": weights_digest(network)})
 
 

@@ -14,10 +14,10 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from vaekit.domains.images.decode import Pixels
-from vaekit.errors import BadRecipe, legible
+from vaekit.errors import BadRecipe, printable
 from vaekit.metrics.image.luma import LUMA
 from vaekit.nets.config import ImageConfig, check_takes_pictures, picture_size
-from vaekit.records import record
+from vaekit.records import from_dict
 from vaekit.shapes import Images
 
 CROPS = ("random", "centre", "busier")
@@ -74,7 +74,7 @@ def preparation_from(table: object) -> Preparation:
         BadRecipe: a value is missing, unknown, of another type, or out of range.
     """
     try:
-        made = record(Preparation, table)
+        made = from_dict(Preparation, table)
         ImageColor.getrgb(made.background)
         for right, why in (
             (1 <= made.size <= 65536, "size is from 1 to 65536"),
@@ -88,7 +88,7 @@ def preparation_from(table: object) -> Preparation:
             if not right:
                 raise ValueError(why)
     except ValueError as error:
-        raise BadRecipe(f"In [pictures], {legible(str(error), 300)}.", "", "See docs/training.md.") from error
+        raise BadRecipe(f"In [pictures], {printable(str(error), 300)}.", "", "See docs/training.md.") from error
     return made
 
 

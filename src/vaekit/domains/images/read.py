@@ -22,7 +22,7 @@ from PIL.ExifTags import IFD, Base
 from torch import Tensor
 
 from vaekit.domains.images.colors import colours_and_alpha
-from vaekit.errors import BadPicture, NotFound, VaekitError, legible
+from vaekit.errors import BadItem, NotFound, VaekitError, printable
 
 LARGEST_PICTURE = 178_956_970
 """Pixels. A picture that claims more is refused before it is decoded; this is where Pillow gives up as well."""
@@ -76,7 +76,7 @@ _filters = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class LoadedImage:
     """One picture as the rest of vaekit sees it.
 
     Attributes:
@@ -109,7 +109,7 @@ class Picture:
         return self.pixels.shape[-1]
 
 
-def read_picture(path: Path) -> Picture:
+def read_image(path: Path) -> LoadedImage:
     """Read a picture: upright, in sRGB, as (1, 3, h, w) in [-1, 1], with its transparency beside it.
 
     - 8-bit values v become v / 127.5 - 1. Grey pictures of 16 bits keep all of them; 16-bit colours are read with 8.
@@ -123,7 +123,7 @@ def read_picture(path: Path) -> Picture:
 
     Raises:
         NotFound: there is no such file.
-        BadPicture: a folder, an empty file, not a picture, a damaged one, one of more than `LARGEST_PICTURE` pixels,
+        BadItem: a folder, an empty file, not a picture, a damaged one, one of more than `LARGEST_PICTURE` pixels,
             or one that may not be read.
     """
     refuse_non_files(path)
@@ -137,7 +137,7 @@ def read_picture(path: Path) -> Picture:
         raise unreadable(path, error) from error
 
 
-def find_pictures(paths: Sequence[Path]) -> list[Path]:
+def find_images(paths: Sequence[Path]) -> list[Path]:
     """The files among `paths`, as given, and in place of each folder the pictures in and below it, sorted.
 
     In folders, files count as pictures by their ending (`PICTURE_ENDINGS`); hidden ones are passed over.
@@ -167,7 +167,7 @@ def _pictures_below(folder: Path) -> list[Path]:
 
 
 def refuse_non_files(path: Path) -> None:
-    """Raise what `read_picture` does for what is no file, or an empty one."""
+    """Raise what `read_image` does for what is no file, or an empty one."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -175,11 +175,11 @@ def refuse_non_files(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
-        raise BadPicture(f"{path} is a folder.", "A picture file was expected.", "Name a picture inside it.")
+        raise BadItem(f"{path} is a folder.", "A picture file was expected.", "Name a picture inside it.")
     if not stat.S_ISREG(status.st_mode):
-        raise BadPicture(f"{path} is not a regular file.", "A picture file was expected.", "Copy it to a file first.")
+        raise BadItem(f"{path} is not a regular file.", "A picture file was expected.", "Copy it to a file first.")
     if status.st_size == 0:
-        raise BadPicture(
+        raise BadItem(
             f"{path} is empty: it has 0 bytes.", "A picture was expected.", "Copy or download the file again."
         )
 
@@ -202,7 +202,7 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def _picture(image: Image.Image, path: Path) -> Picture:
+def _picture(image: Image.Image, path: Path) -> LoadedImage:
     refuse_size(path, *image.size)
     notes: list[str] = []
     raw_mode = raw_mode_of(image)
@@ -212,11 +212,11 @@ def _picture(image: Image.Image, path: Path) -> Picture:
         exif = _exif_worth_keeping(image, notes)
         _note_frames(image, notes)
     icc = bool(image.info.get("icc_profile"))
-    return Picture(pixels, alpha, tuple(notes), icc, exif, _dpi(image, sideways=orientation >= 5))
+    return LoadedImage(pixels, alpha, tuple(notes), icc, exif, _dpi(image, sideways=orientation >= 5))
 
 
 def refuse_size(path: Path, width: int, height: int) -> None:
-    """Raise BadPicture for a picture that is too large to be decoded."""
+    """Raise BadItem for a picture that is too large to be decoded."""
     if not 0 < width * height <= LARGEST_PICTURE:
         raise _too_large(path, f"{width:,} x {height:,} pixels")
 
@@ -310,33 +310,33 @@ def _not_found(path: Path) -> NotFound:
     return NotFound(f"There is no file {path}.", "A picture was expected there.", "Check the name and the folder.")
 
 
-def _too_large(path: Path, size: str) -> BadPicture:
-    return BadPicture(
+def _too_large(path: Path, size: str) -> BadItem:
+    return BadItem(
         f"{path} claims to be a picture of {size}.",
         f"Pictures of 1 to {LARGEST_PICTURE:,} pixels can be read.",
         "Cut it into pieces or make it smaller with another program.",
     )
 
 
-def unreadable(path: Path, error: Exception) -> BadPicture:
+def unreadable(path: Path, error: Exception) -> BadItem:
     """The error that a user sees for what Pillow or the disk raised."""
     if isinstance(error, Image.DecompressionBombError):
         return _too_large(path, f"more than {LARGEST_PICTURE:,} pixels")
     if isinstance(error, UnidentifiedImageError):
         known = f"Files of these formats can be read: {', '.join(FORMATS)}."
         remedy = "Open it in another program, save it as PNG or JPEG, and use that file."
-        return BadPicture(f"{path} is not a picture of a known format, or its beginning is damaged.", known, remedy)
+        return BadItem(f"{path} is not a picture of a known format, or its beginning is damaged.", known, remedy)
     if isinstance(error, MemoryError):
-        return BadPicture(f"{path} does not fit into memory.", "", "Make it smaller with another program.")
+        return BadItem(f"{path} does not fit into memory.", "", "Make it smaller with another program.")
     # "Invalid argument" is a damaged file that sends Pillow to places before its beginning.
     if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
-        return BadPicture(f"{path} could not be opened: {error.strerror}.", "", "Check the file and who may read it.")
-    reason = legible(str(error)) or type(error).__name__
+        return BadItem(f"{path} could not be opened: {error.strerror}.", "", "Check the file and who may read it.")
+    reason = printable(str(error)) or type(error).__name__
     remedy = "Copy or download the file again, or save it as PNG from a program that still opens it."
-    return BadPicture(f"{path} is damaged: {reason}.", "A whole picture was expected.", remedy)
+    return BadItem(f"{path} is damaged: {reason}.", "A whole picture was expected.", remedy)
 
 
-def is_passing(error: VaekitError) -> bool:
+def is_transient(error: VaekitError) -> bool:
     """Whether what kept a picture from being read is no fault of the picture, and may be over in a moment."""
     cause = error.__cause__
     return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in PASSING)

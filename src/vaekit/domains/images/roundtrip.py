@@ -11,13 +11,13 @@ from torch import Tensor
 from vaekit.domains.images.channels import as_rgb, for_vae
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection
-from vaekit.domains.images.read import Picture, read_picture
-from vaekit.domains.images.write import over_white, side_by_side, to_bytes, write_picture
+from vaekit.domains.images.read import LoadedImage, read_image
+from vaekit.domains.images.write import over_white, side_by_side, to_bytes, write_image
 from vaekit.metrics.image.color import colour_shift
 from vaekit.metrics.image.psnr import psnr
 from vaekit.metrics.image.ssim import ssim
 from vaekit.nets.config import compression
-from vaekit.pipeline import Steps
+from vaekit.pipeline import Stages
 from vaekit.runtime.engine import Engine
 from vaekit.shapes import Images
 
@@ -47,10 +47,10 @@ class RoundTrip:
 
 
 @dataclass(frozen=True, eq=False)
-class Reconstructed:
+class DecodedImage:
     """A picture, what the VAE was given of it, and what came back, before anything is written or measured."""
 
-    picture: Picture
+    picture: LoadedImage
     given: Images
     """(1, c, h, w) in [-1, 1], in the channels of the VAE."""
     result: Images
@@ -60,9 +60,9 @@ class Reconstructed:
     notes: tuple[str, ...]
 
 
-def round_trips(
+def round_trip_stages(
     engine: Engine, targets: Mapping[Path, Path], compare: bool = False, correction: SavedCorrection | None = None
-) -> Steps[Path, Picture, Reconstructed, RoundTrip]:
+) -> Stages[Path, LoadedImage, DecodedImage, RoundTrip]:
     """Reconstruct picture files, each into the file that `targets` names for it.
 
     With `compare`, `<target>.side-by-side.png` is written too. What is compared is what the VAE was given: for one of
@@ -73,15 +73,15 @@ def round_trips(
         BadPicture, NotFound: the file cannot be read, or the VAE gave values that are not finite.
         CannotWrite: the result cannot be written.
     """
-    return Steps(
-        read_picture,
+    return Stages(
+        read_image,
         lambda _, picture: reconstructed(engine, picture, correction),
         lambda source, trip: written(trip, source, targets[source], compression(engine.config), compare),
         pixel_count,
     )
 
 
-def reconstructed(engine: Engine, picture: Picture, correction: SavedCorrection | None = None) -> Reconstructed:
+def reconstructed(engine: Engine, picture: LoadedImage, correction: SavedCorrection | None = None) -> DecodedImage:
     """Encode, decode, and correct the colours."""
     pixels, notes = for_vae(picture, engine.config.image_channels)
     started = time.perf_counter()
@@ -90,18 +90,18 @@ def reconstructed(engine: Engine, picture: Picture, correction: SavedCorrection 
     seconds = time.perf_counter() - started
     if correction is not None:
         result, notes = correction.correction.apply(as_rgb(result)), (*notes, correction.about)
-    return Reconstructed(picture, pixels, result, tuple(latent.shape[1:]), seconds, notes)
+    return DecodedImage(picture, pixels, result, tuple(latent.shape[1:]), seconds, notes)
 
 
-def written(trip: Reconstructed, source: Path, target: Path, compression: float, compare: bool) -> RoundTrip:
+def written(trip: DecodedImage, source: Path, target: Path, compression: float, compare: bool) -> RoundTrip:
     """Write the result and measure it."""
     picture = trip.picture
     shown, original = (as_written(as_rgb(values)) for values in (trip.result, trip.given))
-    write_picture(target, shown, like=picture)
+    write_image(target, shown, like=picture)
     comparison = target.with_suffix(".side-by-side.png") if compare else None
     if comparison is not None:
         panels = [visible(pixels, picture.alpha) for pixels in (original, shown)]
-        write_picture(comparison, side_by_side(panels, ["original", "reconstruction"]))
+        write_image(comparison, side_by_side(panels, ["original", "reconstruction"]))
     return RoundTrip(
         picture=source,
         output=target,
@@ -118,7 +118,7 @@ def written(trip: Reconstructed, source: Path, target: Path, compression: float,
     )
 
 
-def pixel_count(picture: Picture) -> int:
+def pixel_count(picture: LoadedImage) -> int:
     """What a picture weighs."""
     return picture.height * picture.width
 

@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from vaekit.errors import legible
+from vaekit.errors import printable
 
 
-class Skipped:
+class SkipLog:
     """Items that are left out, and why.
 
     Nothing is written before `write` is called, so that a run that is refused leaves its folder as it was.
@@ -37,7 +37,7 @@ class Skipped:
             first = len(self.reasons) == 1
         if first:
             where = "" if self.path is None else f" All of them are listed in {self.path}."
-            self.say(f"Left out: {legible(why, 300)} So is whatever else cannot be read.{where}")
+            self.say(f"Left out: {printable(why, 300)} So is whatever else cannot be read.{where}")
 
     def small(self, name: str, size: tuple[int, int]) -> None:
         """This one had to be enlarged."""
@@ -45,7 +45,7 @@ class Skipped:
             first, self.enlarged = not self.enlarged, True
         if first:
             self.say(
-                f"{legible(name)} has {size[0]} x {size[1]} pixels, fewer than the VAE sees: it is enlarged, as is "
+                f"{printable(name)} has {size[0]} x {size[1]} pixels, fewer than the VAE sees: it is enlarged, as is "
                 "every picture that is too small."
             )
 
@@ -62,9 +62,9 @@ class Skipped:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with open(self.path, "a", encoding="utf-8") as file:
                     for name in waiting:
-                        shown = legible(name, 1000)
+                        shown = printable(name, 1000)
                         if shown not in self._told:
-                            file.write(f"{shown}\t{legible(self.reasons[name], 300)}\n")
+                            file.write(f"{shown}\t{printable(self.reasons[name], 300)}\n")
                             self._told.add(shown)
             except OSError:
                 return

@@ -13,7 +13,7 @@ from vaekit.cache import remembered
 from vaekit.domains.images.decode import Pixels, decoded_bytes, sides_of_start
 from vaekit.domains.images.folders import Listed, digest_of
 from vaekit.domains.images.read import PICTURE_ENDINGS, unreadable
-from vaekit.errors import BadPicture, legible
+from vaekit.errors import BadItem, printable
 
 LARGEST_MEMBER = 2**31
 """Bytes. No file of a picture is larger."""
@@ -57,21 +57,21 @@ class Tars:
         """The first bytes of a picture's file.
 
         Raises:
-            BadPicture: it has fewer, or more than any picture.
+            BadItem: it has fewer, or more than any picture.
         """
         tar, offset, size = self.places[item].tolist()
         name = self.names[item]
         if size > LARGEST_MEMBER:
-            raise BadPicture(f"{legible(name)} has {size:,} bytes.", "No picture has as many.", "")
+            raise BadItem(f"{printable(name)} has {size:,} bytes.", "No picture has as many.", "")
         try:
             # Opened each time: thousands of tars would take all the files that a process may have open.
             with open(self.paths[tar], "rb", buffering=0) as file:
                 file.seek(offset)
                 content = file.read(count) or b""
         except (OSError, MemoryError) as error:
-            raise unreadable(Path(legible(name)), error) from error
+            raise unreadable(Path(printable(name)), error) from error
         if len(content) < count:
-            raise BadPicture(f"{legible(name)} is cut short: its tar ends before it does.", "", "")
+            raise BadItem(f"{printable(name)} is cut short: its tar ends before it does.", "", "")
         return content
 
 
@@ -94,7 +94,7 @@ def tars_of(root: Path, files: Sequence[str], note: Callable[[str, str], None]) 
         except OSError as error:
             listed, damage = [], f"it cannot be opened: {error.strerror}"
         if damage:
-            note(file, f"{legible(file)} is not used from its first fault on: {legible(damage)}.")
+            note(file, f"{printable(file)} is not used from its first fault on: {printable(damage)}.")
         names += [f"{file}/{name}" for name, _, _ in listed]
         places += [(i, offset, size) for _, offset, size in listed]
     sizes: list[Listed] = [(name, size) for name, (_, _, size) in zip(names, places, strict=True)]

@@ -10,26 +10,26 @@ import torch
 from torch import Tensor
 from torch.nn.functional import unfold
 
-from vaekit.atomic import whole_file
-from vaekit.domains.images.evaluate import COMPUTING, PictureRuns, measures_of_latents, measures_of_pictures
+from vaekit.atomic import atomic_file
+from vaekit.domains.images.evaluate import COMPUTING, ImageRunner, image_measures, latent_measures
 from vaekit.domains.images.grids import show_in
 from vaekit.domains.images.image_measures import fidelity
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import Preparation, check_fit, preparation_from
-from vaekit.domains.images.skip_log import Skipped
-from vaekit.domains.images.training_data import open_data
-from vaekit.errors import BadRecipe, legible
-from vaekit.evaluation.evaluate import Data, Evaluation, Measures, evaluate, quietly
+from vaekit.domains.images.skip_log import SkipLog
+from vaekit.domains.images.training_data import open_training_data
+from vaekit.errors import BadRecipe, printable
+from vaekit.evaluation.evaluate import Evaluation, EvaluationData, Measures, evaluate, no_progress
 from vaekit.evaluation.protocol import MODE, Protocol, versions
 from vaekit.families.kl.net import Decoder, Encoder
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
-from vaekit.training.adversarial.from_recipe import opposition
+from vaekit.training.adversarial.from_recipe import adversarial_setup
 from vaekit.training.data import Stream
-from vaekit.training.init_linear import start_linear
-from vaekit.training.init_mean import start_at_mean
-from vaekit.training.processes import Processes
+from vaekit.training.init_linear import init_linear
+from vaekit.training.init_mean import init_to_mean
+from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import UNBUILDABLE, Recipe
 from vaekit.training.run import Run
 from vaekit.vae import VAE
@@ -48,13 +48,13 @@ SKIPPED = "skipped.txt"
 """In the folder of a run: what could not be read."""
 
 
-def prepared_run(
+def prepare_run(
     recipe: Recipe,
     data: Path,
     folder: Path,
     seed: int,
     device: torch.device,
-    processes: Processes,
+    processes: ProcessGroup,
     say: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """Everything that a run needs.
@@ -72,12 +72,12 @@ def prepared_run(
     """
     preparation, schedule = preparation_from(recipe.words.get("pictures", {})), recipe.schedule()
     check_fit(preparation, recipe.config(), recipe.name)
-    check_runs(recipe, preparation)
+    check_round_trip(recipe, preparation)
     perceptual = perceptual_terms(recipe, device)
     objective = recipe.objective(perceptual.given)
-    found = open_data(data, preparation, seed, Skipped(folder / SKIPPED, say))
+    found = open_training_data(data, preparation, seed, SkipLog(folder / SKIPPED, say))
     stream = Stream(found.source, seed)
-    against = opposition(recipe, preparation.channels, found.held_out, seed, device)
+    against = adversarial_setup(recipe, preparation.channels, found.held_out, seed, device)
     return Run(
         recipe,
         folder,
@@ -86,7 +86,7 @@ def prepared_run(
         objective,
         schedule,
         found.held_out,
-        start=start_for(recipe, stream),
+        start=initializer_for(recipe, stream),
         opponent=against.opponent,
         guard=against.guard,
         extras=against.extras,
@@ -97,29 +97,29 @@ def prepared_run(
     )
 
 
-def lasting(run: Run, recipe: Recipe) -> Run:
+def with_duration(run: Run, recipe: Recipe) -> Run:
     """The same run by a recipe that lasts longer or shorter. Its pictures are not looked for again; what learns beside
     the VAE begins anew.
 
     Raises:
-        NotFound, BadRecipe: see `prepared_run`.
+        NotFound, BadRecipe: see `prepare_run`.
     """
     perceptual, schedule = perceptual_terms(recipe, run.device), recipe.schedule()
     channels = preparation_from(recipe.words.get("pictures", {})).channels
-    against = opposition(recipe, channels, run.held_out, run.stream.seed, run.device)
+    against = adversarial_setup(recipe, channels, run.held_out, run.stream.seed, run.device)
     return replace(
         run,
         recipe=recipe,
         objective=recipe.objective(perceptual.given),
         schedule=schedule,
-        start=start_for(recipe, run.stream),
+        start=initializer_for(recipe, run.stream),
         opponent=against.opponent,
         guard=against.guard,
         extras=against.extras,
     )
 
 
-def check_runs(recipe: Recipe, preparation: Preparation) -> None:
+def check_round_trip(recipe: Recipe, preparation: Preparation) -> None:
     """Refuse a VAE that one such picture does not go through: better now than when all data were looked at.
 
     Raises:
@@ -136,7 +136,7 @@ def check_runs(recipe: Recipe, preparation: Preparation) -> None:
         ) from error
 
 
-def start_for(recipe: Recipe, stream: Stream) -> Callable[[VAE], None] | None:
+def initializer_for(recipe: Recipe, stream: Stream) -> Callable[[VAE], None] | None:
     """What the recipe's `start` does to new weights: "linear" is `training/linear_start.py`, "mean" `mean_start.py`.
 
     Raises:
@@ -147,20 +147,20 @@ def start_for(recipe: Recipe, stream: Stream) -> Callable[[VAE], None] | None:
         return None
 
     def start(vae: VAE) -> None:
-        if told == "mean" and start_at_mean(vae, first_pictures(stream)):
+        if told == "mean" and init_to_mean(vae, first_images(stream)):
             return
         if told != "linear" or not isinstance(vae.encoder, Encoder) or not isinstance(vae.decoder, Decoder):
             raise BadRecipe(
-                f"The recipe {recipe.name} has start = {legible(repr(told))}.",
+                f"The recipe {recipe.name} has start = {printable(repr(told))}.",
                 'Expected "linear" for a VAE of the family "kl", "mean" for nets mlp or residual, or no start.',
                 "",
             )
-        start_linear(vae.encoder, vae.decoder, blocks_of(first_pictures(stream), vae.config.factor))
+        init_linear(vae.encoder, vae.decoder, blocks_of(first_images(stream), vae.config.factor))
 
     return start
 
 
-def first_pictures(stream: Stream) -> Tensor:
+def first_images(stream: Stream) -> Tensor:
     """Some of those that a run begins with, (n, c, h, w)."""
     return torch.cat([stream.batch(place, FIRST) for place in range(0, 4 * FIRST, FIRST)])
 
@@ -172,7 +172,7 @@ def blocks_of(pictures: Tensor, side: int) -> Tensor:
     return blocks[:: max(1, len(blocks) // BLOCKS)]
 
 
-def evaluated(run: Run, vae: VAE, progress: Callable[[int, int], None] = quietly) -> Evaluation | None:
+def evaluate_run(run: Run, vae: VAE, progress: Callable[[int, int], None] = no_progress) -> Evaluation | None:
     """PSNR and SSIM of the held-out pictures, LPIPS of those in colour that are not small, the use of codes where there
     are some, KL and (of small pictures) ELBO and NLL where there is a prior: written to the run's folder. None where no
     pictures were held out.
@@ -184,8 +184,8 @@ def evaluated(run: Run, vae: VAE, progress: Callable[[int, int], None] = quietly
         return None
     held_out = run.held_out
     coloured = held_out.shape[1] == 3 and min(held_out.shape[2:]) >= SMALLEST_FOR_LPIPS
-    seen, missing = measures_of_pictures(run.device) if coloured else ([fidelity()], {})
-    said = measures_of_latents(vae, NLL_SAMPLES if held_out[0].numel() <= LARGEST_FOR_NLL else 0)
+    seen, missing = image_measures(run.device) if coloured else ([fidelity()], {})
+    said = latent_measures(vae, NLL_SAMPLES if held_out[0].numel() <= LARGEST_FOR_NLL else 0)
     measures = Measures((*seen, *said.items), said.pooled)
     names = [f"held-out-{i:04}" for i in range(len(held_out))]
     engine = Engine(vae, Plan(device=str(run.device)))
@@ -202,8 +202,8 @@ def evaluated(run: Run, vae: VAE, progress: Callable[[int, int], None] = quietly
         measures=measures.settings(),
         versions=versions(COMPUTING),
     )
-    data = Data(names, lambda name: held_out[int(name.rpartition("-")[2])])
-    found = evaluate(PictureRuns(engine), data, measures, protocol, not_measured=missing, progress=progress)
-    with whole_file(run.folder / EVALUATION) as part:
+    data = EvaluationData(names, lambda name: held_out[int(name.rpartition("-")[2])])
+    found = evaluate(ImageRunner(engine), data, measures, protocol, not_measured=missing, progress=progress)
+    with atomic_file(run.folder / EVALUATION) as part:
         part.write_text(json.dumps(found.as_json(), indent=2) + "\n", "utf-8")
     return found

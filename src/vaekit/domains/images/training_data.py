@@ -13,11 +13,11 @@ import torch
 from torch import Generator, Tensor
 
 from vaekit.domains.images.arrays import Arrays
-from vaekit.domains.images.image_sets import Pictures, PictureSet, open_pictures
-from vaekit.domains.images.lazy import Lazy, patiently
+from vaekit.domains.images.image_sets import ImageDataset, ImageSplits, open_images
+from vaekit.domains.images.lazy import LazyImages, with_retries
 from vaekit.domains.images.preparation import Preparation, binarised, shades
-from vaekit.domains.images.skip_log import Skipped
-from vaekit.errors import BadPicture, NotFound, NothingToTrain
+from vaekit.domains.images.skip_log import SkipLog
+from vaekit.errors import BadItem, NotFound, NoTrainingData
 from vaekit.evaluation.protocol import rank
 from vaekit.training.data import Source, Tensors
 from vaekit.training.seeds import generator_for
@@ -42,36 +42,36 @@ class TrainingData:
     """Threads that keep the processor busy with them."""
 
 
-def open_data(path: Path, preparation: Preparation, seed: int, skipped: Skipped | None = None) -> TrainingData:
+def open_training_data(path: Path, preparation: Preparation, seed: int, skipped: SkipLog | None = None) -> TrainingData:
     """Find out what kind of data is at a path, and prepare to read it.
 
     Args:
-        path: see `open_pictures`.
+        path: see `open_images`.
         preparation: the recipe's [pictures].
         seed: of what is random about a picture once for all.
         skipped: told of what cannot be read.
 
     Raises:
         NotFound: nothing is there.
-        NothingToTrain: nothing to train on is there.
+        NoTrainingData: nothing to train on is there.
         MissingPackage: it takes a package that is not installed.
     """
-    skipped = skipped or Skipped()
+    skipped = skipped or SkipLog()
     if skipped.path is not None and os.path.realpath(skipped.path.parent) == os.path.realpath(path):
-        raise NothingToTrain(
+        raise NoTrainingData(
             f"{path} is to be both the data and the folder of the run.",
             "A run writes pictures of its own, which would be taken for data when it goes on.",
             "Give the run another folder; one inside the data is fine.",
         )
-    found = open_pictures(path, skipped)
-    kept, apart = division(found, preparation.held_out)
-    train = Lazy(found.train, kept, preparation, skipped, seed)
+    found = open_images(path, skipped)
+    kept, apart = split_held_out(found, preparation.held_out)
+    train = LazyImages(found.train, kept, preparation, skipped, seed)
     if preparation.often == "area":
         train = by_area(train)
-    held_out = Lazy(found.train if found.test is None else found.test, apart, preparation, skipped, seed)
+    held_out = LazyImages(found.train if found.test is None else found.test, apart, preparation, skipped, seed)
     source: Source = in_memory(train) if fits(train) else train
     if not len(source):
-        raise NothingToTrain(f"Not one picture in {path} can be read.", next(iter(skipped.reasons.values()), ""), "")
+        raise NoTrainingData(f"Not one picture in {path} can be read.", next(iter(skipped.reasons.values()), ""), "")
     if len(source) == 1:
         skipped.say(f"There is one picture to train on in {path}: the VAE will learn that one and no other.")
     words = {
@@ -81,16 +81,16 @@ def open_data(path: Path, preparation: Preparation, seed: int, skipped: Skipped 
         "held_out": len(apart),
         "of_its_own": found.test is not None,
     }
-    looked_at = shown(held_out, seed) if len(apart) else None
-    return TrainingData(source, looked_at, words, 0 if isinstance(source, Tensors) else cores())
+    looked_at = held_out_images(held_out, seed) if len(apart) else None
+    return TrainingData(source, looked_at, words, 0 if isinstance(source, Tensors) else available_cores())
 
 
-def cores() -> int:
+def available_cores() -> int:
     """That this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def division(found: PictureSet, wanted: float | None) -> tuple[Tensor, Tensor]:
+def split_held_out(found: ImageSplits, wanted: float | None) -> tuple[Tensor, Tensor]:
     """The numbers of the pictures to train on, and of those to hold out (among those set apart, if there are some)."""
     everything, candidates = torch.arange(len(found.train)), found.train if found.test is None else found.test
     total = len(candidates)
@@ -98,11 +98,11 @@ def division(found: PictureSet, wanted: float | None) -> tuple[Tensor, Tensor]:
         count = HELD_OUT if found.test is not None else min(HELD_OUT, int(HELD_OUT_SHARE * total))
     else:
         count = int(wanted * total) if wanted < 1 else int(wanted)
-    apart = chosen(candidates, count)
+    apart = choose_held_out(candidates, count)
     if found.test is not None:
         return everything, apart
     if count >= total and count:
-        raise NothingToTrain(
+        raise NoTrainingData(
             f"With {count:,} of {total:,} pictures held out, none is left to train on.",
             "",
             "Give more pictures, or a lower held_out.",
@@ -112,31 +112,31 @@ def division(found: PictureSet, wanted: float | None) -> tuple[Tensor, Tensor]:
     return everything[kept], apart
 
 
-def chosen(pictures: Pictures, count: int) -> Tensor:
+def choose_held_out(pictures: ImageDataset, count: int) -> Tensor:
     """The numbers of those whose names have the smallest hashes: the same for every seed and recipe, and of all kinds,
     however the pictures are sorted."""
     numbers = heapq.nsmallest(count, range(len(pictures)), key=lambda item: rank(pictures.name(item), 0))
     return torch.tensor(sorted(numbers, key=pictures.name), dtype=torch.long)
 
 
-def by_area(train: Lazy) -> Lazy:
+def by_area(train: LazyImages) -> LazyImages:
     """The same pictures, each as many times as squares cover it. Which side is which does not matter to that."""
 
     def times(item: int) -> int:
         try:
-            width, height = patiently(lambda: train.pictures.sides(item))
-        except (BadPicture, NotFound):
+            width, height = with_retries(lambda: train.pictures.sides(item))
+        except (BadItem, NotFound):
             return 1  # it is told, and replaced, when its turn comes
         side, longest = train.preparation.size, max(train.preparation.resize, default=train.preparation.size)
         scale = min(1.0, longest / min(width, height)) if longest else 1.0
         return max(1, math.ceil(scale * width / side) * math.ceil(scale * height / side))
 
-    with ThreadPoolExecutor(cores(), "sizes") as pool:
+    with ThreadPoolExecutor(available_cores(), "sizes") as pool:
         counts = torch.tensor(list(pool.map(times, train.chosen.tolist())))
     return replace(train, chosen=train.chosen.repeat_interleave(counts))
 
 
-def shown(held_out: Lazy, seed: int) -> Tensor | None:
+def held_out_images(held_out: LazyImages, seed: int) -> Tensor | None:
     """The held-out pictures, the same ones at every look."""
     pictures = held_out.as_is().once()
     if not len(pictures):
@@ -146,7 +146,7 @@ def shown(held_out: Lazy, seed: int) -> Tensor | None:
     return pictures
 
 
-def fits(train: Lazy) -> bool:
+def fits(train: LazyImages) -> bool:
     """Whether the pictures are in memory, always cut in the same way, and small enough to be kept as they are."""
     pictures, preparation = train.pictures, train.preparation
     if not isinstance(pictures, Arrays) or not pictures.in_memory or preparation.varied:
@@ -155,7 +155,7 @@ def fits(train: Lazy) -> bool:
     return height == width and 4 * len(train) * preparation.channels * preparation.size**2 <= IN_MEMORY
 
 
-def in_memory(train: Lazy) -> Tensors:
+def in_memory(train: LazyImages) -> Tensors:
     """All pictures as one tensor: bytes where they need nothing done to them, else prepared once for all."""
     assert isinstance(train.pictures, Arrays)
     values, preparation = train.pictures.values, train.preparation

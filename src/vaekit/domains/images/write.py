@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 from torch import Tensor
 
-from vaekit.atomic import cannot_write, whole_file
+from vaekit.atomic import atomic_file, cannot_write
 from vaekit.domains.images.colors import from_bytes
-from vaekit.domains.images.read import Picture
-from vaekit.errors import BadPicture, CannotWrite
+from vaekit.domains.images.read import LoadedImage
+from vaekit.errors import BadItem, CannotWrite
 
-OnePicture = Float[Tensor, "1 3 h w"]
+ImageTensor = Float[Tensor, "1 3 h w"]
 """RGB in sRGB encoding, range [-1, 1]."""
 
 FORMAT_BY_ENDING = {
@@ -42,18 +42,18 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def to_bytes(pixels: OnePicture) -> NDArray[np.uint8]:
+def to_bytes(pixels: ImageTensor) -> NDArray[np.uint8]:
     """Values in [-1, 1] to the nearest of 256 levels: (1, 3, h, w) to (h, w, 3). Values beyond the range are clamped.
 
     `v / 127.5 - 1` for each level v comes back as v.
 
     Raises:
-        BadPicture: some values are NaN or infinite; there is no honest level for them.
+        BadItem: some values are NaN or infinite; there is no honest level for them.
     """
     values = pixels.detach().float().cpu().numpy()[0]
     broken = 0 if np.isfinite(values).all() else pixels.numel() - int(pixels.isfinite().sum())
     if broken:
-        raise BadPicture(
+        raise BadItem(
             f"The picture has {broken:,} values that are not numbers (NaN or infinite), of {pixels.numel():,}.",
             "Numbers from -1 to 1 were expected.",
             "Run the VAE with a wider dtype (bfloat16 or float32): half precision overflows in some of them.",
@@ -72,7 +72,7 @@ def _levels(shades: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.rint(levels, out=levels)
 
 
-def write_picture(path: Path, pixels: OnePicture, like: Picture | None = None, alpha: Tensor | None = None) -> None:
+def write_image(path: Path, pixels: ImageTensor, like: LoadedImage | None = None, alpha: Tensor | None = None) -> None:
     """Write pixels (1, 3, h, w) in [-1, 1] as PNG, JPEG (quality 95, 4:4:4), lossless WebP or TIFF, by the ending.
 
     The file appears whole or not at all, with 8 bits a channel, always in colour.
@@ -86,7 +86,7 @@ def write_picture(path: Path, pixels: OnePicture, like: Picture | None = None, a
     Raises:
         CannotWrite: an unknown ending, a folder that may not be written, a full disk, a picture too large for its
             format (65,535 pixels a side for JPEG, 16,383 for WebP).
-        BadPicture: some values are NaN or infinite.
+        BadItem: some values are NaN or infinite.
         ValueError: alpha has another size than the pixels.
     """
     name = _format(path)
@@ -96,7 +96,7 @@ def write_picture(path: Path, pixels: OnePicture, like: Picture | None = None, a
     if name == "TIFF" and "exif" in options:
         # libtiff, which does the compressing, cannot write the blocks of EXIF; Pillow's own writer can.
         options["compression"] = "raw"
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         try:
             image.save(part, format=name, **options)
         # Pillow's encoders raise these for what their format cannot hold.
@@ -115,7 +115,7 @@ def _format(path: Path) -> str:
     return name
 
 
-def _image(pixels: OnePicture, alpha: Tensor | None, can_be_transparent: bool) -> Image.Image:
+def _image(pixels: ImageTensor, alpha: Tensor | None, can_be_transparent: bool) -> Image.Image:
     if alpha is None:
         return Image.fromarray(to_bytes(pixels))
     if alpha.shape[-2:] != pixels.shape[-2:]:
@@ -128,12 +128,12 @@ def _image(pixels: OnePicture, alpha: Tensor | None, can_be_transparent: bool) -
     return image
 
 
-def over_white(pixels: OnePicture, alpha: Tensor) -> OnePicture:
+def over_white(pixels: ImageTensor, alpha: Tensor) -> ImageTensor:
     """A picture with transparency (1, 1, h, w) in [0, 1], laid over white; encoded values are mixed, as browsers do."""
     return torch.lerp(torch.ones_like(pixels), pixels.clamp(-1, 1), alpha)
 
 
-def _facts(like: Picture) -> dict[str, Any]:
+def _facts(like: LoadedImage) -> dict[str, Any]:
     facts = {"icc_profile": srgb_profile() if like.icc else None, "exif": like.exif, "dpi": like.dpi}
     return {name: fact for name, fact in facts.items() if fact is not None}
 
@@ -158,7 +158,7 @@ SMALLEST_TEXT = 11
 """Pixels. Below it captions are cut rather than made smaller."""
 
 
-def side_by_side(pictures: Sequence[OnePicture], captions: Sequence[str]) -> Float[Tensor, "1 3 rows columns"]:
+def side_by_side(pictures: Sequence[ImageTensor], captions: Sequence[str]) -> Float[Tensor, "1 3 rows columns"]:
     """One sheet with equally sized pictures beside each other, each over its caption.
 
     Pictures wider than 2:1 are stacked. Small ones are enlarged by repeating pixels; nothing is ever resampled.
@@ -171,7 +171,7 @@ def side_by_side(pictures: Sequence[OnePicture], captions: Sequence[str]) -> Flo
         The sheet, (1, 3, rows, columns) in [-1, 1].
 
     Raises:
-        BadPicture: some values are NaN or infinite.
+        BadItem: some values are NaN or infinite.
         ValueError: no pictures, pictures of different sizes, or not a caption for each.
     """
     if not pictures or len({picture.shape for picture in pictures}) != 1:
@@ -184,7 +184,7 @@ def side_by_side(pictures: Sequence[OnePicture], captions: Sequence[str]) -> Flo
     return from_bytes(sheet)
 
 
-def _enlarged(picture: OnePicture) -> Image.Image:
+def _enlarged(picture: ImageTensor) -> Image.Image:
     """The picture as an image; on a wider piece of paper where it is very narrow."""
     panel = Image.fromarray(to_bytes(picture))
     factor = max(1, round(NARROWEST_PANEL / max(panel.size)))

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from vaekit.distributions import Laplace, Point
-from vaekit.errors import UnknownVAE, legible
+from vaekit.errors import UnknownVAE, printable
 from vaekit.families.dcae import net as dcae
 from vaekit.families.dcae.net import ACTIVATIONS, DCAEConfig
 from vaekit.families.dcae.shapes import detect_dcae
@@ -134,7 +134,7 @@ def from_settings(config: DCAEConfig, settings: Words) -> dict[str, Any]:
 def known_activation(name: object) -> object:
     if isinstance(name, str) and name not in ACTIVATIONS:
         raise UnknownVAE(
-            f"config.json asks for the activation {legible(name)!r}.",
+            f"config.json asks for the activation {printable(name)!r}.",
             f"Expected one of {', '.join(ACTIVATIONS)} in a deep compression autoencoder.",
             "If this is a VAE that others can run, please report it.",
         )

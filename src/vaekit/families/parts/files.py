@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from vaekit.errors import UnknownVAE, legible
+from vaekit.errors import UnknownVAE, printable
 from vaekit.families.family import Family, Shapes, Words
 from vaekit.families.layout import Layout
 from vaekit.families.parts import net as parts
 from vaekit.families.parts.net import LIKELIHOODS, NETS, POSTERIORS, PRIORS, PartsConfig
-from vaekit.records import record
+from vaekit.records import from_dict
 
 SLOTS: dict[str, Mapping[str, type[Any]]] = {
     "net": NETS,
@@ -34,7 +34,9 @@ def config_from_words(words: Words) -> PartsConfig:
         part = told.pop(slot, {"kind": "customary"} if slot == "prior" else None)
         made[slot] = part_from_words(slot, part, kinds)
     if told:
-        raise UnknownVAE(f"A VAE has no part {legible(next(iter(told)))!r}.", f"Its parts are {', '.join(SLOTS)}.", "")
+        raise UnknownVAE(
+            f"A VAE has no part {printable(next(iter(told)))!r}.", f"Its parts are {', '.join(SLOTS)}.", ""
+        )
     try:
         config = PartsConfig(**made)
         with torch.device("meta"):
@@ -54,13 +56,13 @@ def part_from_words(slot: str, words: object, kinds: Mapping[str, type[Any]]) ->
     kind = words.get("kind") if isinstance(words, Mapping) else None
     if not isinstance(words, Mapping) or not isinstance(kind, str) or kind not in kinds:
         raise UnknownVAE(
-            f"The {slot} of this VAE is {legible(repr(kind))}.",
+            f"The {slot} of this VAE is {printable(repr(kind))}.",
             f"vaekit knows {', '.join(kinds)}.",
             "A newer version of vaekit may know it.",
         )
     part = kinds[kind]
     try:
-        return record(part, {name: value for name, value in words.items() if name != "kind"})
+        return from_dict(part, {name: value for name, value in words.items() if name != "kind"})
     except ValueError as error:
         raise UnknownVAE(f"The {slot} {kind!r} cannot be built: {error}.", "", "") from error
 

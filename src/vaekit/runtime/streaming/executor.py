@@ -11,21 +11,21 @@ from torch import Tensor
 
 from vaekit.runtime.backends import Convolvers
 from vaekit.runtime.memory import HeapWatch, give_back
-from vaekit.runtime.numerics import Guard
+from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming.arena import Arena
 from vaekit.runtime.streaming.buffers import Frame, Map, Store, Strip, Whole
 from vaekit.runtime.streaming.ir import Step
 from vaekit.runtime.streaming.operations import ON_ITSELF, Apply, Convolve, Normalise, Pad, Reduction, Window
 from vaekit.runtime.streaming.schedule import Stage, Stages
-from vaekit.runtime.streaming.walk import Move, Share, Task, looked_at, shares_of, walk
-from vaekit.runtime.threads import side_by_side, threads_each
+from vaekit.runtime.streaming.walk import RowRange, RowStep, Task, row_ranges, rows_read, walk
+from vaekit.runtime.threads import run_parallel, threads_per_part
 
 SPARE = 32 << 20
 """Bytes of free buffers for slabs that are kept for the next stage, whose slabs are of other sizes mostly."""
 
 
 @dataclass(frozen=True)
-class Course:
+class StageRows:
     """How a stage is run."""
 
     slab_rows: int
@@ -40,14 +40,14 @@ class Course:
     """Whether memory that was freed goes back to the system after it."""
 
 
-def stream(
+def run_stages(
     stages: Stages,
-    courses: Sequence[Course],
+    courses: Sequence[StageRows],
     given: Tensor,
     store: Store,
     convolvers: Convolvers,
     keep_ready: frozenset[int],
-    guard: Guard,
+    guard: OverflowGuard,
     slabs: Arena,
 ) -> Tensor:
     """Run a network in stages. What it returns is torch's own memory, and all leases were returned, after an error too.
@@ -93,7 +93,7 @@ class Run:
     store: Store
     convolvers: Convolvers
     kept: dict[int, Map | Whole]
-    guard: Guard
+    guard: OverflowGuard
     slabs: Arena
     heap: HeapWatch = field(default_factory=HeapWatch)
 
@@ -126,7 +126,7 @@ class Run:
 class StageRun:
     """One stage at work: what is done once for all of it, and its parts."""
 
-    def __init__(self, run: Run, stage: Stage, number: int, course: Course) -> None:
+    def __init__(self, run: Run, stage: Stage, number: int, course: StageRows) -> None:
         self.run = run
         self.stage = stage
         self.number = number
@@ -144,15 +144,15 @@ class StageRun:
                 self.run_whole(task)
         kept = {task.index for task in self.rowed if not task.step.reduces} & set(self.stage.kept)
         self.keeping = {i: self.run.keep(i) for i in kept}
-        shares = shares_of(self.steps, self.rowed, self.stage.kept, self.course.parts)
+        shares = row_ranges(self.steps, self.rowed, self.stage.kept, self.course.parts)
         for task in self.rowed:
             if isinstance(task.step.operation, Convolve):
-                self.run.convolvers.get_ready(task.index, task.step.operation, threads_each(len(shares)))
+                self.run.convolvers.get_ready(task.index, task.step.operation, threads_per_part(len(shares)))
         parts = [PartRun(self, share, number) for number, share in enumerate(shares)]
         for number, part in enumerate(parts):
             for source, seen in part.share.seen.items():
                 self._progress.setdefault(source, {})[number] = seen
-        side_by_side([part.go for part in parts], self.stop)
+        run_parallel([part.go for part in parts], self.stop)
         for task in self.rowed:
             if isinstance(task.step.operation, Reduction):
                 sums = [part.sums[task.index] for part in parts]
@@ -177,7 +177,7 @@ class StageRun:
 class PartRun:
     """One part of a stage, from its top to its bottom."""
 
-    def __init__(self, whole: StageRun, share: Share, number: int) -> None:
+    def __init__(self, whole: StageRun, share: RowRange, number: int) -> None:
         self.whole = whole
         self.run = whole.run
         self.steps = whole.steps
@@ -222,7 +222,7 @@ class PartRun:
         """Where the rows of a value are."""
         return self.strips[i] if i in self.strips else self.run.kept[i]
 
-    def make(self, move: Move) -> None:
+    def make(self, move: RowStep) -> None:
         """Rows of a task that makes them as a tensor of its own."""
         task, rows = move.task, (move.a, move.b)
         operation = task.step.operation
@@ -268,19 +268,19 @@ class PartRun:
     def rows_for(self, source: int, window: Window, rows: tuple[int, int]) -> Tensor:
         """Rows of a value in one tensor."""
         step = self.steps[source]
-        pieces = self.source(source).pieces(*looked_at(window, *rows, step.rows))
+        pieces = self.source(source).pieces(*rows_read(window, *rows, step.rows))
         assert step.axis is not None
         if not pieces:  # rows that padding makes up
             shape = (*step.shape[: step.axis], 0, *step.shape[step.axis + 1 :])
             return torch.empty(shape, dtype=step.dtype, device=self.run.device)
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=step.axis)
 
-    def pad(self, move: Move) -> None:
+    def pad(self, move: RowStep) -> None:
         """Pad, behind the rows that are still needed in the same buffer, so that nothing is copied twice."""
         task, operation = move.task, move.task.step.operation
         assert isinstance(operation, Pad)
         ((source, window),) = task.reads
-        first, last = looked_at(window, move.a, move.b, self.steps[source].rows)
+        first, last = rows_read(window, move.a, move.b, self.steps[source].rows)
         pieces = self.source(source).pieces(first, last) if first < last else []
         dtype = self.dtype_for(task, pieces)
         frame = self.strips[task.index]

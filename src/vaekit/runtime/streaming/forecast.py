@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vaekit.runtime.backends import Convolvers
-from vaekit.runtime.streaming.executor import Course
+from vaekit.runtime.streaming.executor import StageRows
 from vaekit.runtime.streaming.ir import Step
 from vaekit.runtime.streaming.operations import Apply, Convolve, Moments, Pad
 from vaekit.runtime.streaming.schedule import Stage, Stages
-from vaekit.runtime.streaming.walk import Move, Task, looked_at, shares_of, walk
+from vaekit.runtime.streaming.walk import RowStep, Task, row_ranges, rows_read, walk
 
 SINGLE = 4
 """Bytes of a number in fp32."""
@@ -35,7 +35,7 @@ class StageForecast:
 
 
 def forecast(
-    stages: Stages, courses: Sequence[Course], convolvers: Convolvers, ready: frozenset[int]
+    stages: Stages, courses: Sequence[StageRows], convolvers: Convolvers, ready: frozenset[int]
 ) -> list[StageForecast]:
     """What each stage will take.
 
@@ -69,7 +69,7 @@ class StageWalk:
     """The slabs of one stage, followed without tensors: those of one part of it, for all parts are alike."""
 
     def __init__(
-        self, stages: Stages, stage: Stage, course: Course, convolvers: Convolvers, ready: frozenset[int]
+        self, stages: Stages, stage: Stage, course: StageRows, convolvers: Convolvers, ready: frozenset[int]
     ) -> None:
         self.steps = stages.steps
         self.stage = stage
@@ -77,7 +77,7 @@ class StageWalk:
         self.convolvers = convolvers
         self.ready = ready
         self.rowed = [task for task in stage.tasks if not task.step.whole]
-        self.shares = shares_of(self.steps, self.rowed, stage.kept, course.parts)
+        self.shares = row_ranges(self.steps, self.rowed, stage.kept, course.parts)
         self.kept = set(stage.kept)
         self.read = {source for task in self.rowed for source, _ in task.reads}
         self.prepared = sum(self.prepared_bytes(task) for task in self.rowed)
@@ -115,7 +115,7 @@ class StageWalk:
             if slabs == SLABS_FOLLOWED:
                 break
 
-    def moved(self, move: Move) -> None:
+    def moved(self, move: RowStep) -> None:
         """One move: what it takes while rows are made, and what is left of it."""
         task, rows = move.task, move.b - move.a
         given = sum(self.looked_at_bytes(source, move) for source, _ in task.reads)
@@ -156,8 +156,8 @@ class StageWalk:
         self.taken += (end - start - (after - before)) * self.steps[i].bytes_per_row
         self.held[i] = (start, end)
 
-    def looked_at_bytes(self, source: int, move: Move) -> int:
+    def looked_at_bytes(self, source: int, move: RowStep) -> int:
         """Bytes of the rows that a move looks at."""
         window = next(window for each, window in move.task.reads if each == source)
-        first, last = looked_at(window, move.a, move.b, self.steps[source].rows)
+        first, last = rows_read(window, move.a, move.b, self.steps[source].rows)
         return max(0, last - first) * self.steps[source].bytes_per_row

@@ -79,7 +79,12 @@ class Lowering:
     """
 
     def __init__(
-        self, trace: Trace, h: int, w: int, names: Mapping[int, str], rules: "Mapping[Any, Callable[[Here], Value]]"
+        self,
+        trace: Trace,
+        h: int,
+        w: int,
+        names: Mapping[int, str],
+        rules: "Mapping[Any, Callable[[CallContext], Value]]",
     ) -> None:
         self._rules = rules
         self.steps: list[Step] = []
@@ -119,7 +124,7 @@ class Lowering:
         grows = [axis for axis, each in enumerate(call.shape) if isinstance(each, Size) and each.by_rows]
         if call.function is None:
             return self.add(None, (), shape, call.dtype, grows[0], shape[grows[0]])
-        here = Here(call, shape, grows[0] if len(grows) == 1 else None, self)
+        here = CallContext(call, shape, grows[0] if len(grows) == 1 else None, self)
         function = call.function.function if isinstance(call.function, Part) else call.function
         before = len(self.steps)
         try:
@@ -136,7 +141,7 @@ class Lowering:
 
 
 @dataclass(frozen=True)
-class Here:
+class CallContext:
     """A call that is to become steps."""
 
     call: Call

@@ -10,23 +10,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaekit.runtime.streaming.ir import Input, Step
-from vaekit.runtime.streaming.lowering import Here, Lowering, Unknown, Value, fused
+from vaekit.runtime.streaming.lowering import CallContext, Lowering, Unknown, Value, fused
 from vaekit.runtime.streaming.operations import SAME_ROW, Apply, Convolve, Moments, Normalise, Pad, Total, Window
 from vaekit.runtime.streaming.tracing import Trace
 
 
-def lowered(trace: Trace, h: int, w: int, names: Mapping[int, str]) -> tuple[tuple[Step, ...], int]:
+def lower(trace: Trace, h: int, w: int, names: Mapping[int, str]) -> tuple[tuple[Step, ...], int]:
     """The steps of a network for a latent of h rows and w columns, and which of them makes the result."""
     lowering = Lowering(trace, h, w, names, RULES)
     return fused(lowering.steps, lowering.output)
 
 
-def from_end(axis: int | None, value: Value | Here) -> int | None:
+def from_end(axis: int | None, value: Value | CallContext) -> int | None:
     """An axis counted from the last one."""
     return None if axis is None else axis - len(value.shape)
 
 
-def elementwise(here: Here) -> Value:
+def elementwise(here: CallContext) -> Value:
     """Every number from those at the same place."""
     if any(
         value.axis is not None and from_end(value.axis, value) != from_end(here.axis, here) for value in here.values()
@@ -35,7 +35,7 @@ def elementwise(here: Here) -> Value:
     return here.local()
 
 
-def reshaping(here: Here) -> Value:
+def reshaping(here: CallContext) -> Value:
     """The same numbers in the same order: rows stay together if as many numbers come before each."""
     (value,) = here.values()
     if value.axis is None or here.axis is None:
@@ -45,15 +45,15 @@ def reshaping(here: Here) -> Value:
     return here.local(shares=True)
 
 
-def moving(here: Here) -> Value:
+def moving(here: CallContext) -> Value:
     """Axes in another order, or more or fewer of them."""
     return here.local(shares=True)
 
 
-def along(place: int, shares: bool = False) -> Callable[[Here], Value]:
+def along(place: int, shares: bool = False) -> Callable[[CallContext], Value]:
     """A function along an axis, which must not be that of the rows."""
 
-    def rule(here: Here) -> Value:
+    def rule(here: CallContext) -> Value:
         dim = here.argument(place, "dim")
         for value in here.values():
             axes = dim if isinstance(dim, tuple) else (dim,)
@@ -66,7 +66,7 @@ def along(place: int, shares: bool = False) -> Callable[[Here], Value]:
     return rule
 
 
-def selecting(here: Here) -> Value:
+def selecting(here: CallContext) -> Value:
     """An index: all rows have to be taken."""
     value, index = here.values()[0], here.call.args[1]
     entries = index if isinstance(index, tuple) else (index,)
@@ -77,7 +77,7 @@ def selecting(here: Here) -> Value:
     return here.local(shares=True)
 
 
-def sums(here: Here) -> Value:
+def sums(here: CallContext) -> Value:
     """A sum along an axis; along that of the rows, the sum of the sums over some rows."""
     dim = here.argument(1, "dim")
     (value,) = here.values()
@@ -86,7 +86,7 @@ def sums(here: Here) -> Value:
     return total(here, {0: SAME_ROW})
 
 
-def total(here: Here, windows: dict[int, Window | None]) -> Value:
+def total(here: CallContext, windows: dict[int, Window | None]) -> Value:
     """A step that adds up over rows."""
     if here.axis is not None:
         raise Unknown
@@ -94,7 +94,7 @@ def total(here: Here, windows: dict[int, Window | None]) -> Value:
     return here.to.add(Total(here.plain(0)), inputs, here.shape, here.call.dtype, None, 0)
 
 
-def product(here: Here) -> Value:
+def product(here: CallContext) -> Value:
     """A matrix product: rows of the left or columns of the right one pass through; those in between add up."""
     values = here.values()
     if len(values) != 2:
@@ -109,7 +109,7 @@ def product(here: Here) -> Value:
     raise Unknown
 
 
-def attention(here: Here) -> Value:
+def attention(here: CallContext) -> Value:
     """Queries of some rows meet the keys and values of all."""
     axes = [from_end(value.axis, value) for value in here.values()]
     if axes != [-2, -2, -2] or len(here.call.args) > 3 or set(here.call.kwargs) - {"scale"}:
@@ -128,7 +128,7 @@ def attended(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Ten
     return F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous(), scale=scale)
 
 
-def convolution(here: Here) -> Value:
+def convolution(here: CallContext) -> Value:
     """A 2-D convolution; its padding becomes a step of its own."""
     x, weight, bias = (here.argument(i, name) for i, name in enumerate(("input", "weight", "bias")))
     pair = (
@@ -172,7 +172,7 @@ def padded(
     return to.add(operation, (Input(value.step, operation.window),), shape, dtype, 2, shape[2])
 
 
-def padding(here: Here) -> Value:
+def padding(here: CallContext) -> Value:
     """Rows and columns laid around a map; other axes' padding treats all rows alike."""
     value = here.to.value(here.argument(0, "input"))
     amounts, mode, number = (
@@ -193,7 +193,7 @@ def padding(here: Here) -> Value:
     raise Unknown
 
 
-def enlargement(here: Here) -> Value:
+def enlargement(here: CallContext) -> Value:
     """Every position several times."""
     value = here.to.value(here.argument(0, "input"))
     scale = here.argument(2, "scale_factor")
@@ -208,7 +208,7 @@ def enlargement(here: Here) -> Value:
     return here.local({0: Window(enlarge=int(scale))}, rows=here.shape[2])
 
 
-def shuffling(here: Here) -> Value:
+def shuffling(here: CallContext) -> Value:
     """Channels become pixels, or pixels channels; along whichever axis the rows are."""
     (value,) = here.values()
     if value.axis is None or here.axis != value.axis or value.rows != value.shape[value.axis]:
@@ -220,7 +220,7 @@ def shuffling(here: Here) -> Value:
     return here.local({0: Window(kernel=ratio, stride=ratio)}, rows=rows)
 
 
-def group_norm(here: Here) -> Value:
+def group_norm(here: CallContext) -> Value:
     """Statistics over all rows, then a line for each channel."""
     value = here.to.value(here.argument(0, "input"))
     groups, weight, bias, epsilon = (
@@ -236,20 +236,20 @@ def group_norm(here: Here) -> Value:
     return here.to.add(Normalise(weight, bias, epsilon), inputs, here.shape, here.call.dtype, 2, here.shape[2], label)
 
 
-def batch_norm(here: Here) -> Value:
+def batch_norm(here: CallContext) -> Value:
     """With running statistics, a line for each channel."""
     if here.argument(5, "training", False):
         raise Unknown
     return here.local()
 
 
-def any_of(rule: Callable[[Here], Value], *functions: Any) -> dict[Any, Callable[[Here], Value]]:
+def any_of(rule: Callable[[CallContext], Value], *functions: Any) -> dict[Any, Callable[[CallContext], Value]]:
     return dict.fromkeys(functions, rule)
 
 
 T = Tensor
 MATRIX_TRANSPOSE: Any = vars(torch._C.TensorBase)["mT"].__get__
-RULES: dict[Any, Callable[[Here], Value]] = {
+RULES: dict[Any, Callable[[CallContext], Value]] = {
     **any_of(elementwise, T.add, T.__add__, T.__radd__, torch.add, T.sub, T.__sub__, T.__rsub__, torch.sub),
     **any_of(elementwise, T.mul, T.__mul__, T.__rmul__, torch.mul, T.div, T.__truediv__, T.__rtruediv__, torch.div),
     **any_of(elementwise, T.neg, T.__neg__, T.square, torch.square, T.sqrt, torch.sqrt, T.rsqrt, torch.rsqrt, T.exp),

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from vaekit.errors import TooLittleMemory
 from vaekit.runtime.backends import Convolvers
-from vaekit.runtime.memory import size_words
-from vaekit.runtime.streaming.executor import Course
+from vaekit.runtime.memory import format_bytes
+from vaekit.runtime.streaming.executor import StageRows
 from vaekit.runtime.streaming.forecast import StageForecast, forecast
 from vaekit.runtime.streaming.ir import Step
 from vaekit.runtime.streaming.operations import Convolve, Pad
@@ -41,7 +41,7 @@ FREED_AT_ONCE = 48 << 20
 class RunPlan:
     """How a network will be run, and what that is expected to take."""
 
-    courses: tuple[Course, ...]
+    courses: tuple[StageRows, ...]
     ready: frozenset[int]
     """Steps whose convolutions stay prepared between runs."""
     peak: int
@@ -69,14 +69,14 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
     planned = None if budget is None else int(HEADROOM * budget)
     enough = 0
     for slab, side_by_side in ways(parts):
-        courses = [Course(slab_rows(stages.steps, stage, slab), side_by_side) for stage in stages.stages]
+        courses = [StageRows(slab_rows(stages.steps, stage, slab), side_by_side) for stage in stages.stages]
         plan = with_courses(stages, courses, convolvers, planned, fixed)
         if isinstance(plan, RunPlan):
             return plan
         enough = int(plan / HEADROOM) + (1 << 20)  # what rounding to words takes off
-    least = size_words(enough)
+    least = format_bytes(enough)
     raise TooLittleMemory(
-        f"This picture cannot be done in {size_words(budget or 0)}.",
+        f"This picture cannot be done in {format_bytes(budget or 0)}.",
         f"It takes {least} at least, beside the VAE itself.",
         f"Allow {least} or more (--memory), or make the picture smaller.",
         enough,
@@ -94,7 +94,7 @@ def ways(parts: int) -> Iterator[tuple[int, int]]:
 
 
 def with_courses(
-    stages: Stages, courses: Sequence[Course], convolvers: Convolvers, budget: int | None, fixed: int
+    stages: Stages, courses: Sequence[StageRows], convolvers: Convolvers, budget: int | None, fixed: int
 ) -> RunPlan | int:
     """A plan with slabs and parts of this kind; where none fits, the bytes that would do."""
     alone = forecast(stages, courses, convolvers, frozenset())

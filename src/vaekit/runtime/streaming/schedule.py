@@ -9,7 +9,7 @@ convolution reads and no map is kept for them.
 from dataclasses import dataclass
 
 from vaekit.runtime.streaming.ir import Step
-from vaekit.runtime.streaming.walk import Task, tasks_of
+from vaekit.runtime.streaming.walk import Task, tasks_for
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Staging:
         last_use[self.output] = count
         kept = [self._kept(stage, content, last_use) for stage, content in enumerate(contents)]
         stages = tuple(
-            Stage(tasks_of(self.steps, sorted(content), values), values)
+            Stage(tasks_for(self.steps, sorted(content), values), values)
             for content, values in zip(contents, kept, strict=True)
         )
         return Stages(self.steps, stages, self.output, last_use, frozenset(read_whole))

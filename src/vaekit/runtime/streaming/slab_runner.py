@@ -9,12 +9,12 @@ from torch import Tensor
 
 from vaekit.errors import BadPlan, TooLittleMemory
 from vaekit.runtime.backends import Backend, Convolvers, TorchBackend
-from vaekit.runtime.memory import SHARE_OF_FREE, empty_cache, free_memory, kind_of, out_of_memory, size_words
-from vaekit.runtime.numerics import Guard
+from vaekit.runtime.memory import SHARE_OF_FREE, empty_cache, format_bytes, free_memory, kind_of, out_of_memory
+from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.plan import AUTO, TORCH, Notes, Plan
 from vaekit.runtime.streaming.arena import BAND_SLACK, SLAB_SLACK, Arena
 from vaekit.runtime.streaming.buffers import Store
-from vaekit.runtime.streaming.executor import stream
+from vaekit.runtime.streaming.executor import run_stages
 from vaekit.runtime.streaming.planning import RunPlan, plan_run
 from vaekit.runtime.streaming.schedule import Stages
 from vaekit.runtime.streaming.tracing import SMALL
@@ -53,7 +53,7 @@ class SlabRunner:
         traced: TracedNetwork,
         backend: Backend,
         plan: Plan,
-        guard: Guard,
+        guard: OverflowGuard,
         notes: Notes,
         make_arena: Callable[[torch.device, float], Arena] = Arena,
     ) -> None:
@@ -151,7 +151,7 @@ class SlabRunner:
     def _streamed(self, prepared: Prepared, item: Tensor) -> Tensor:
         store = Store(item.device, self.bands, scratch_folder())
         try:
-            made = stream(
+            made = run_stages(
                 prepared.stages,
                 prepared.plan.courses,
                 item,
@@ -189,7 +189,7 @@ class SlabRunner:
                 del self._shrunk[size]
                 raise TooLittleMemory(
                     f"The {kind} ran out at {words}, with the smallest slabs too.",
-                    f"{size_words(refusal.least)} were expected to be free, beside the VAE itself.",
+                    f"{format_bytes(refusal.least)} were expected to be free, beside the VAE itself.",
                     f"End other programs that use the {kind}, or make the picture smaller.",
                     refusal.least,
                 ) from None

@@ -40,7 +40,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Move:
+class RowStep:
     """A task makes rows a..b; then rows above some are not read again in this stage."""
 
     task: Task
@@ -50,7 +50,7 @@ class Move:
     """(step, row): rows of the step's value above this one have been read for the last time in this stage."""
 
 
-def tasks_of(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...]) -> tuple[Task, ...]:
+def tasks_for(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...]) -> tuple[Task, ...]:
     """The tasks of a stage, given the steps in it and those of them that are kept."""
     users: dict[int, list[int]] = {}
     for i in inside:
@@ -68,7 +68,7 @@ def tasks_of(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...]
         if i in frames:
             base = steps[i].inputs[0].step
             chain: tuple[Step, ...] = ()
-            while base in inside and len(users[base]) == 1 and base not in kept and goes_ahead(steps[base]):
+            while base in inside and len(users[base]) == 1 and base not in kept and runs_ahead(steps[base]):
                 absorbed.add(base)
                 chain = (steps[base], *chain)
                 base = steps[base].inputs[0].step
@@ -121,14 +121,14 @@ def convolves(step: Step) -> bool:
     return isinstance(step.operation, Convolve)
 
 
-def goes_ahead(step: Step) -> bool:
+def runs_ahead(step: Step) -> bool:
     """Whether a step can be done in place on a copy of its input."""
     operation = step.operation
     return isinstance(operation, Normalise) or (isinstance(operation, Apply) and operation.function in ON_ITSELF)
 
 
 @dataclass(frozen=True)
-class Share:
+class RowRange:
     """The part of a stage that is done from top to bottom by one worker.
 
     Each table tells it for the tasks by their steps. Rows around a worker's own that its convolutions look at are made
@@ -145,7 +145,7 @@ class Share:
     """For the steps of earlier stages, the rows that are looked at."""
 
 
-def shares_of(steps: Sequence[Step], tasks: Sequence[Task], kept: tuple[int, ...], parts: int) -> list[Share]:
+def row_ranges(steps: Sequence[Step], tasks: Sequence[Task], kept: tuple[int, ...], parts: int) -> list[RowRange]:
     """The parts of a stage, as many as asked for or fewer: rows that go together stay together.
 
     Args:
@@ -167,10 +167,10 @@ def shares_of(steps: Sequence[Step], tasks: Sequence[Task], kept: tuple[int, ...
         for task in tasks:
             for source, window in task.reads:
                 if source not in last and last[task.index] > first[task.index]:
-                    a, b = looked_at(window, first[task.index], last[task.index], steps[source].rows)
+                    a, b = rows_read(window, first[task.index], last[task.index], steps[source].rows)
                     before = seen.get(source, (a, b))
                     seen[source] = (min(a, before[0]), max(b, before[1]))
-        shares.append(Share(own, first, last, seen))
+        shares.append(RowRange(own, first, last, seen))
     return shares
 
 
@@ -208,8 +208,8 @@ def reach(steps: Sequence[Step], tasks: Sequence[Task], want: dict[int, int], do
 
 
 def walk(
-    steps: Sequence[Step], tasks: Sequence[Task], kept: tuple[int, ...], slab_rows: int, share: Share
-) -> Iterator[Move]:
+    steps: Sequence[Step], tasks: Sequence[Task], kept: tuple[int, ...], slab_rows: int, share: RowRange
+) -> Iterator[RowStep]:
     """The moves of a stage.
 
     Args:
@@ -238,16 +238,16 @@ def walk(
                     (source, first_needed(readers[source], done, share, steps[source].rows))
                     for source in task.last_user_of
                 )
-                yield Move(task, a, b, releases)
+                yield RowStep(task, a, b, releases)
 
 
-def first_needed(readers: list[tuple[Task, Window]], done: dict[int, int], share: Share, rows: int) -> int:
+def first_needed(readers: list[tuple[Task, Window]], done: dict[int, int], share: RowRange, rows: int) -> int:
     """The first row that some task will look at again."""
     ends = ((task, window, done[task.index]) for task, window in readers)
     firsts = (window.first(end) if end < share.last[task.index] else rows for task, window, end in ends)
     return min(max(0, min(firsts)), rows)
 
 
-def looked_at(window: Window, a: int, b: int, rows: int) -> tuple[int, int]:
+def rows_read(window: Window, a: int, b: int, rows: int) -> tuple[int, int]:
     """The rows of a value of so many that a window shows for rows a..b."""
     return min(max(0, window.first(a)), rows), max(0, min(window.end(b), rows))

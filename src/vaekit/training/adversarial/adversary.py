@@ -17,8 +17,8 @@ from torch.optim import AdamW
 from vaekit.errors import BadRecipe
 from vaekit.nets.discriminator import Discriminator, renew
 from vaekit.training.objectives import Losses, Objective
-from vaekit.training.processes import Processes
-from vaekit.training.state import Keeps, inside, optimiser_tensors, restore_optimiser
+from vaekit.training.processes import ProcessGroup
+from vaekit.training.state import Stateful, inside, optimiser_tensors, restore_optimiser
 from vaekit.training.weights import Weight
 from vaekit.vae import VAE
 
@@ -86,7 +86,7 @@ def hinge(real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
-def hinge_pull(fake: Tensor) -> Tensor:
+def hinge_generator_loss(fake: Tensor) -> Tensor:
     """What the VAE minimises: -E D(G)."""
     return -fake.mean()
 
@@ -96,14 +96,14 @@ def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
 
 
-def non_saturating_pull(fake: Tensor) -> Tensor:
+def non_saturating_generator_loss(fake: Tensor) -> Tensor:
     """E -log sigmoid(D(G))."""
     return F.softplus(-fake).mean()
 
 
 LOSSES: Mapping[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "hinge": (hinge, hinge_pull),
-    "non-saturating": (cross_entropy, non_saturating_pull),
+    "hinge": (hinge, hinge_generator_loss),
+    "non-saturating": (cross_entropy, non_saturating_generator_loss),
 }
 
 
@@ -150,7 +150,7 @@ def last_layer(decoder: nn.Module, result: Tensor) -> Tensor:
     )
 
 
-def nothing_to_measure() -> BadRecipe:
+def no_gradient_error() -> BadRecipe:
     """The error for an adaptive weight that has nothing to be measured against."""
     return BadRecipe(
         "An adaptive adversarial weight needs a decoder, and a term that looks at its results.",
@@ -159,7 +159,7 @@ def nothing_to_measure() -> BadRecipe:
     )
 
 
-class Adversary(Keeps):
+class Adversary(Stateful):
     """The opponent: its net, optimiser, and what it knows from step to step.
 
     It computes in its net's dtype, fp32, under any autocast of the VAE: it is about a hundredth of the work, and where
@@ -200,7 +200,7 @@ class Adversary(Keeps):
         start = self.config.pull_from
         looks = [name for name, term in objective.terms.items() if not term.of_latents]
         if self.config.adaptive and not any(objective.weights[name].at(start) for name in looks):
-            raise nothing_to_measure()
+            raise no_gradient_error()
 
     def pull(self, losses: Losses, vae: VAE, samples: int) -> tuple[Tensor, dict[str, Tensor]]:
         """What is to be added to the total, and numbers to be told.
@@ -225,7 +225,7 @@ class Adversary(Keeps):
 
     def _measure(self, losses: Losses, pulled: Tensor, vae: VAE) -> None:
         if vae.decoder is None or not losses.fidelity.requires_grad:
-            raise nothing_to_measure()
+            raise no_gradient_error()
         last = last_layer(vae.decoder, losses.seen.result)
         both = (losses.fidelity, pulled)
         found = [torch.autograd.grad(each, last, retain_graph=True)[0].to(self.dtype) for each in both]
@@ -247,7 +247,7 @@ class Adversary(Keeps):
         self.said += share * means
         return {"discriminator": told.detach(), "says_of_data": means[0], "says_of_results": means[1]}
 
-    def step(self, processes: Processes, samples: int) -> None:
+    def step(self, processes: ProcessGroup, samples: int) -> None:
         """Take its own step with what was collected. A gradient that is not finite is passed over."""
         if self.slopes:
             processes.sum_(self.slopes)

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from vaekit.errors import BadRecipe
 from vaekit.nets.discriminator import Discriminator, DiscriminatorConfig
-from vaekit.records import record
+from vaekit.records import from_dict
 from vaekit.training.adversarial.adversary import Adversarial, Adversary
-from vaekit.training.adversarial.rollback_guard import Guard, GuardConfig
+from vaekit.training.adversarial.rollback_guard import GuardConfig, RollbackGuard
 from vaekit.training.recipe import Recipe
-from vaekit.training.seeds import derived
-from vaekit.training.state import Keeps
+from vaekit.training.seeds import derive_seed
+from vaekit.training.state import Stateful
 from vaekit.training.weights import place_from
 
 PLACES = ("learn_from", "pull_from", "ramp")
@@ -23,26 +23,26 @@ Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, eq=False)
-class Opposition:
+class AdversarialSetup:
     """What an adversarial recipe adds to a run; nothing for any other recipe."""
 
     opponent: Adversary | None = None
-    guard: Guard | None = None
+    guard: RollbackGuard | None = None
 
     @property
-    def extras(self) -> dict[str, Keeps]:
+    def extras(self) -> dict[str, Stateful]:
         """What of it is kept with the state."""
-        both: dict[str, Keeps | None] = {"opponent": self.opponent, "guard": self.guard}
+        both: dict[str, Stateful | None] = {"opponent": self.opponent, "guard": self.guard}
         return {name: each for name, each in both.items() if each is not None}
 
 
-def opposition(
+def adversarial_setup(
     recipe: Recipe,
     channels: int,
     held_out: Tensor | None,
     seed: int,
     device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
-) -> Opposition:
+) -> AdversarialSetup:
     """What the recipe says of an opponent, with new random weights.
 
     Args:
@@ -54,7 +54,7 @@ def opposition(
     """
     told = recipe.words.get(TABLE)
     if told is None:
-        return Opposition()
+        return AdversarialSetup()
     if not isinstance(told, Mapping):
         raise bad(recipe, TABLE, "expected a table")
     words = dict(told)
@@ -64,12 +64,14 @@ def opposition(
     if config.adaptive and recipe.schedule().compiled:
         raise bad(recipe, TABLE, "an adaptive weight needs a plain decoder (adaptive = false, or compiled = false)")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived(seed, "discriminator", 0))
+        torch.manual_seed(derive_seed(seed, "discriminator", 0))
         opponent = Adversary(config, Discriminator(net, channels).to(device))
     if held_out is not None:
         check_size(recipe, opponent, held_out[:1].to(device))
     watched = guard.bound > 0 and held_out is not None
-    return Opposition(opponent, Guard(guard, opponent, held_out) if watched and held_out is not None else None)
+    return AdversarialSetup(
+        opponent, RollbackGuard(guard, opponent, held_out) if watched and held_out is not None else None
+    )
 
 
 @torch.no_grad()
@@ -104,7 +106,7 @@ def settings(recipe: Recipe, place: str, kind: type[Settings], words: Any) -> Se
     if not isinstance(words, Mapping):
         raise bad(recipe, place, "expected a table")
     try:
-        return record(kind, words)
+        return from_dict(kind, words)
     except ValueError as error:
         raise bad(recipe, place, str(error)) from error
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from vaekit.training.adversarial.adversary import Adversary
-from vaekit.training.processes import Processes
-from vaekit.training.state import Keeps, State, inside
+from vaekit.training.processes import ProcessGroup
+from vaekit.training.state import State, Stateful, inside
 from vaekit.training.terms.plain import item_means
 from vaekit.vae import VAE
 
@@ -44,7 +44,7 @@ class GuardConfig:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GuardVerdict:
     """What a look has found."""
 
     numbers: Mapping[str, float]
@@ -53,7 +53,7 @@ class Verdict:
     """What a person should know; empty where all is well."""
 
 
-class Guard(Keeps):
+class RollbackGuard(Stateful):
     """Watches one run. Part of its state, with what it remembers."""
 
     def __init__(self, config: GuardConfig, opponent: Adversary, held_out: Tensor) -> None:
@@ -67,7 +67,7 @@ class Guard(Keeps):
         self.good: dict[str, Tensor] = {}
         self.good_words: dict[str, Any] = {}
 
-    def after(self, state: State, processes: Processes) -> Verdict | None:
+    def after(self, state: State, processes: ProcessGroup) -> GuardVerdict | None:
         """Look, if it is time, and go back, if need be. Called after every step, in all processes."""
         if state.samples < self.opponent.config.pull_from:
             return None
@@ -80,11 +80,11 @@ class Guard(Keeps):
         losses = [before - now for before, now in zip(self.level, found, strict=True)]
         if all(loss <= self.config.bound for loss in losses):
             self.remember(state)
-            return Verdict(numbers, "")
+            return GuardVerdict(numbers, "")
         self.go_back(state)
         worst = max(losses, key=lambda loss: float("inf") if loss != loss else loss)
         told = f"has fallen by {worst:.2f} dB" if worst == worst else "is no number any more"
-        return Verdict(numbers, f"Held-out PSNR {told} since before the opponent was seen: {self.outcome()}")
+        return GuardVerdict(numbers, f"Held-out PSNR {told} since before the opponent was seen: {self.outcome()}")
 
     def recover(self, state: State) -> bool:
         """Go back after a loss that was not finite; False where there is nothing to go back to, or no use in it."""
@@ -100,7 +100,7 @@ class Guard(Keeps):
             f"adversarial weight is halved ({self.opponent.strength:g} of the recipe's)."
         )
 
-    def agreed(self, state: State, processes: Processes) -> list[float]:
+    def agreed(self, state: State, processes: ProcessGroup) -> list[float]:
         """What the first process measures; the same in all of them."""
         measured = torch.zeros(2, device=next(state.vae.parameters()).device)
         if processes.first:
