@@ -120,7 +120,7 @@ def go_on(way: str, options: argparse.Namespace, stream: Stream, held_out: Tenso
         torch.manual_seed(options.seed)
         opponent = Adversary(config, Discriminator(DiscriminatorConfig(width=32)))
     if guarding is not None and opponent is not None:
-        # Its pictures are of the training data: what it protects is measured on others.
+        # Its images are of the training data: what it protects is measured on others.
         guard = RollbackGuard(guarding, opponent, stream.batch(10**9, 128))
         state.extras = {"opponent": opponent, "guard": guard}
     curve = Curve(way, options.out, held_out, lpips, LOOK // 2)
@@ -204,15 +204,15 @@ def parse() -> argparse.Namespace:
 
 
 def tiles(paths: Sequence[Path], short_sides: Sequence[int]) -> Tensor:
-    """All whole squares of `TILE` of pictures resized to these short sides, (n, 3, TILE, TILE), bytes."""
+    """All whole squares of `TILE` of images resized to these short sides, (n, 3, TILE, TILE), bytes."""
     found = []
     for path in paths:
-        with Image.open(path) as image:
-            picture = image.convert("RGB")
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
         for side in short_sides:
-            scale = side / min(picture.size)
-            size = (round(picture.width * scale), round(picture.height * scale))
-            pixels = np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
+            scale = side / min(image.size)
+            size = (round(image.width * scale), round(image.height * scale))
+            pixels = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
             found += [
                 pixels[top : top + TILE, left : left + TILE]
                 for top in range(0, size[1] - TILE + 1, TILE)

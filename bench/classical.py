@@ -3,10 +3,10 @@
     python bench/classical.py --vaes DIR --mnist DIR --faces DIR [--run RUN ...] [--limit 2000]
 
 The VAEs are those of YannDubs/disentangling-vae, in folders named after what they were trained on. MNIST: the test
-digits, resized to 32x32 as they were trained (shades, so that the "likelihood" is the customary cross-entropy of grey
+digits, resized to 32x32 as they were trained (shades, so that the "likelihood" is the customary cross-entropy of gray
 values and no normalized density). dSprites: sprites drawn by `testcards/sprites.py` with known factors, for which the
 mutual information gap is told; they follow that set's description and are not its pixels. CelebA: faces of another set
-(grey), 64x64, for want of CelebA. RUN is what `vaekit train mnist-beta-tcvae` wrote.
+(gray), 64x64, for want of CelebA. RUN is what `vaekit train mnist-beta-tcvae` wrote.
 """
 
 import argparse
@@ -44,21 +44,21 @@ def main() -> None:
     portraits = [np.asarray(Image.open(path)) for path in sorted(options.faces.rglob("*.pgm"))[: options.limit]]
     data = {
         "mnist": (f"{len(digits):,} MNIST test digits", digits),
-        "dsprites": (f"{options.limit:,} sprites", drawn.pictures[: options.limit]),
-        "celeba": (f"{len(portraits)} grey faces", resized(portraits, "RGB", 64)),
+        "dsprites": (f"{options.limit:,} sprites", drawn.images[: options.limit]),
+        "celeba": (f"{len(portraits)} gray faces", resized(portraits, "RGB", 64)),
     }
     print(COLUMNS, flush=True)
     for path in [*sorted(each for each in options.vaes.iterdir() if each.is_dir()), *options.run]:
         told, x = data[next((name for name in data if name in path.name), "mnist")]
         vae = vaekit.load(path)
-        gap = mig(vae, drawn.pictures, drawn.factors) if "dsprites" in path.name else None
+        gap = mig(vae, drawn.images, drawn.factors) if "dsprites" in path.name else None
         print(line(path.name, told, vae, x, gap), flush=True)
 
 
-def resized(pictures: list[np.ndarray] | np.ndarray, mode: str, side: int) -> Tensor:
-    """Pictures of a mode and side, (n, c, side, side) in [-1, 1]."""
-    images = [Image.fromarray(each).convert(mode).resize((side, side), Image.Resampling.BILINEAR) for each in pictures]
-    pixels = torch.from_numpy(np.stack([np.atleast_3d(np.asarray(image)) for image in images]))
+def resized(images: list[np.ndarray] | np.ndarray, mode: str, side: int) -> Tensor:
+    """Images of a mode and side, (n, c, side, side) in [-1, 1]."""
+    images = [Image.fromarray(each).convert(mode).resize((side, side), Image.Resampling.BILINEAR) for each in images]
+    pixels = torch.from_numpy(np.stack([np.atleast_3d(np.asarray(image_)) for image_ in images]))
     return shades(pixels.permute(0, 3, 1, 2))
 
 
@@ -79,9 +79,9 @@ def line(name: str, told: str, vae: VAE, x: Tensor, gap: float | None) -> str:
 
 
 @torch.no_grad()
-def mig(vae: VAE, pictures: Tensor, factors: Tensor) -> float:
+def mig(vae: VAE, images: Tensor, factors: Tensor) -> float:
     """The mutual information gap of the posterior means."""
-    means = torch.cat([vae.encode(batch).mean.flatten(1) for batch in pictures.split(500)])
+    means = torch.cat([vae.encode(batch).mean.flatten(1) for batch in images.split(500)])
     return mutual_information_gap(means, factors).score
 
 

@@ -1,7 +1,7 @@
-"""Quantisers side by side: vaekit's and those of vector-quantize-pytorch, in the same net.
+"""Quantizers side by side: vaekit's and those of vector-quantize-pytorch, in the same net.
 
-Both are trained by the same loop on the same pictures in the same order, from the same first weights of the nets, with
-the recipes `vq` and `fsq`: a round of steps of one, then of the other. What is told is of pictures that neither saw.
+Both are trained by the same loop on the same images in the same order, from the same first weights of the nets, with
+the recipes `vq` and `fsq`: a round of steps of one, then of the other. What is told is of images that neither saw.
 
     python bench/codes.py ../shared/data/images/cifar10/data_batch_1.png --samples 40000
 """
@@ -19,7 +19,7 @@ import vector_quantize_pytorch
 from PIL import Image
 from torch import Tensor, nn
 
-from vaekit.distributions import Quantised
+from vaekit.distributions import Quantized
 from vaekit.metrics.image.psnr import psnr
 from vaekit.metrics.latent.code_usage import perplexity, usage
 from vaekit.training.data import Stream, Tensors
@@ -29,12 +29,12 @@ from vaekit.training.state import State
 from vaekit.training.terms.plain import item_means
 
 BATCH = 250
-"""Held-out pictures that are looked at at once."""
+"""Held-out images that are looked at at once."""
 SEED = 0
 
 
 @dataclass(frozen=True)
-class Theirs(Quantised):
+class Theirs(Quantized):
     """What another library made of an encoder's numbers."""
 
     passed: Tensor
@@ -116,7 +116,7 @@ class Side:
         counts, errors, decibels = torch.zeros(size, dtype=torch.int64), [], []
         for x in held_out.split(BATCH):
             q = vae.encode(x)
-            assert isinstance(q, Quantised)
+            assert isinstance(q, Quantized)
             back = vae.decode(q.mode).clamp(-1, 1)
             counts += torch.bincount(q.codes.flatten(), minlength=size)
             errors.append(item_means((back - x).square()))
@@ -127,8 +127,8 @@ class Side:
         )
 
 
-def pictures(sprite: Path) -> Tensor:
-    """Bytes (n, 3, 32, 32) of a picture that has one 32x32 picture in each row, pixel by pixel."""
+def images(sprite: Path) -> Tensor:
+    """Bytes (n, 3, 32, 32) of a image that has one 32x32 image in each row, pixel by pixel."""
     rows = np.asarray(Image.open(sprite).convert("RGB"))
     return torch.from_numpy(rows.reshape(-1, 32, 32, 3).copy()).permute(0, 3, 1, 2).contiguous()
 
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    data = pictures(given.sprite)
+    data = images(given.sprite)
     stream = Stream(Tensors(data[: -given.held_out], shades), given.seed)
     held_out = shades(data[-given.held_out :])
     for name in given.heads.split(","):
@@ -175,7 +175,7 @@ def main() -> None:
         print(
             f"\n{name}, {size} codes; {sides[0].state.samples} samples in batches of {batch}; widths {given.widths}, "
             f"{given.decoder_blocks} block(s) at each level of the decoder; "
-            f"{len(held_out)} held-out pictures"
+            f"{len(held_out)} held-out images"
         )
         print(f"{'':<16}{'usage':>9}{'perplexity':>12}{'MSE':>10}{'PSNR':>13}{'samples/s':>12}")
         for side in sides:

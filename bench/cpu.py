@@ -1,4 +1,4 @@
-"""Encode and decode one picture with the same weights in vaekit and in what people use instead: time on all cores.
+"""Encode and decode one image with the same weights in vaekit and in what people use instead: time on all cores.
 
     python bench/cpu.py [--jobs sd1-decode,tiny-decode] [--sides vaekit,diffusers,openvino] [--side 512] [--runs 5]
 
@@ -85,7 +85,7 @@ def parse() -> argparse.Namespace:
     jobs, sides = (functools.partial(names_among, known) for known in (JOBS, tuple(SIDES)))
     parser.add_argument("--jobs", type=jobs, default=list(JOBS), help=f"of {', '.join(JOBS)}")
     parser.add_argument("--sides", type=sides, default=list(SIDES), help=f"of {', '.join(SIDES)}")
-    parser.add_argument("--side", type=int, default=512, help="pixels along each side of the picture")
+    parser.add_argument("--side", type=int, default=512, help="pixels along each side of the image")
     parser.add_argument("--runs", type=int, default=5, help="timed rounds, after one that is not counted")
     parser.add_argument("--widths", type=four_widths, default="128,256,512,512", help="channels of sd1's levels")
     parser.add_argument("--backend", help="the backend of vaekit's plan; chosen by vaekit without it")
@@ -226,7 +226,7 @@ def by_onnxruntime(task: Task) -> Iterator[tuple[str, Run]]:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(exported(task), options, providers=["CPUExecutionProvider"])
     given = {session.get_inputs()[0].name: task.given.numpy()}
-    yield "all optimisations", lambda: torch.from_numpy(session.run(None, given)[0])
+    yield "all optimizations", lambda: torch.from_numpy(session.run(None, given)[0])
 
 
 def exported(task: Task) -> Path:

@@ -3,7 +3,7 @@
     python bench/cuda.py [--jobs decode,encode] [--sides vaekit,diffusers,compiled] [--dtypes bf16,fp16]
                          [--pixels 1024,2048] [--batches 1,8] [--batch-size 1] [--runs 5]
 
-The VAE has the size of SD1's (83,653,863 weights) and random weights. Sides: vaekit, with all pictures at once or
+The VAE has the size of SD1's (83,653,863 weights) and random weights. Sides: vaekit, with all images at once or
 with --batch-size of them; diffusers eager and diffusers compiled (torch.compile, dynamic=False), both channels_last.
 All sides take turns after as many runs as vaekit needs to compile; ratios are medians over the rounds. The peak is
 what torch takes at most above the loaded weights (`max_memory_allocated`). The share of the card's peak is the
@@ -94,8 +94,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--jobs", type=jobs, default=["decode", "encode"], help=f"of {', '.join(HALVES)}")
     parser.add_argument("--sides", type=sides, default=list(SIDES), help=f"of {', '.join(SIDES)}")
     parser.add_argument("--dtypes", type=dtypes, default=["bf16", "fp16"], help="of bf16, fp16, fp32")
-    parser.add_argument("--pixels", type=numbers, default=[1024, 2048], help="along each side of the pictures")
-    parser.add_argument("--batches", type=numbers, default=[1, 8], help="numbers of pictures at once")
+    parser.add_argument("--pixels", type=numbers, default=[1024, 2048], help="along each side of the images")
+    parser.add_argument("--batches", type=numbers, default=[1, 8], help="numbers of images at once")
     parser.add_argument("--batch-size", type=int, help="of vaekit's plan; as many as there are without it")
     parser.add_argument("--runs", type=int, default=5, help="timed rounds")
     parser.add_argument("--widths", type=four_widths, default="128,256,512,512", help="channels of the levels")
@@ -115,7 +115,7 @@ def card(device: str) -> str:
 def compare(task: Task, options: argparse.Namespace) -> None:
     """Print the table of one job."""
     torch.compiler.reset()  # or the shapes of the jobs before would count
-    what = f"{task.half}, {len(task.given)} of {picture_words(task)}, {task.dtype}"
+    what = f"{task.half}, {len(task.given)} of {image_words(task)}, {task.dtype}"
     with torch.inference_mode():
         expected = outcome(lambda: diffusers_half("sd1", task.half, task.folder).to(task.device)(task.given[:1]))
     runs, peaks, errors, firsts = {}, {}, {}, {}
@@ -149,8 +149,8 @@ def compare(task: Task, options: argparse.Namespace) -> None:
     print_bars(rounds, peaks)
 
 
-def picture_words(task: Task) -> str:
-    """The size of the pictures, in words."""
+def image_words(task: Task) -> str:
+    """The size of the images, in words."""
     rows, columns = (length * (FACTOR if task.half == "decode" else 1) for length in task.given.shape[2:])
     return f"{columns}x{rows}"
 

@@ -1,4 +1,4 @@
-"""How fast pictures are read for training, and how much of the processor that keeps busy.
+"""How fast images are read for training, and how much of the processor that keeps busy.
 
     python bench/data.py FOLDER [--size 256] [--batch 32] [--seconds 5] [--rounds 5]
 
@@ -31,18 +31,18 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     stream = Stream(open_training_data(options.folder, Preparation(options.size), seed=0).source, 0)
-    print(f"{len(stream.source):,} pictures, crops of {options.size}, {available_cores()} cores", flush=True)
+    print(f"{len(stream.source):,} images, crops of {options.size}, {available_cores()} cores", flush=True)
     turns: dict[int, list[tuple[float, float]]] = {workers: [] for workers in range(available_cores() + 1)}
     for _ in range(options.rounds):
         for workers, told in turns.items():
             told.append(turn(stream, options.batch, workers, options.seconds))
     for workers, told in turns.items():
         speed, busy = (statistics.median(column) for column in zip(*told, strict=True))
-        print(f"{workers} threads: {speed:7,.0f} pictures/s, {busy:.2f} cores busy")
+        print(f"{workers} threads: {speed:7,.0f} images/s, {busy:.2f} cores busy")
 
 
 def turn(stream: Stream, batch: int, workers: int, seconds: float) -> tuple[float, float]:
-    """Pictures per second, and processor time over wall time."""
+    """Images per second, and processor time over wall time."""
     places: Iterator[int] = count(0, batch)
     with closing(ahead(stream, places, batch, workers)) as batches:
         next(batches)

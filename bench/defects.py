@@ -1,10 +1,10 @@
-"""Which defects are named when faults are planted: the confusion table, on pictures of one folder.
+"""Which defects are named when faults are planted: the confusion table, on images of one folder.
 
     python bench/defects.py FOLDER|skimage [--most 12] [--side 768] [--cases "blur 1,salt"] [--bar]
 
-Each picture (its longer side brought to `--side` where it is larger) gets each fault of `planted_faults.py` in each of
+Each image (its longer side brought to `--side` where it is larger) gets each fault of `planted_faults.py` in each of
 its ways, is rounded to 8 bits, and is judged alone. A case passes when exactly the planted name comes out. `--bar`
-leaves out all but the ten cases that the thresholds must pass. They were fitted with the pictures of scikit-image,
+leaves out all but the ten cases that the thresholds must pass. They were fitted with the images of scikit-image,
 photographs and drawings, never with Kodak's, which are for the last measure.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from faults import Picture, as_file
+from faults import Pixels, as_file
 from planted_faults import BAR, MORE
 from vaekit.comparison.defects import find_defects
 from vaekit.comparison.signals import signals
@@ -38,13 +38,13 @@ def main() -> None:
     right: dict[str, list[bool]] = defaultdict(list)
     ways: dict[tuple[str, str], list[bool]] = defaultdict(list)
     seconds = []
-    for name, picture in pictures(options):
+    for name, image in images(options):
         for case, (wanted, faults) in table.items():
             for way, fault in faults.items():
                 random = np.random.default_rng(zlib.crc32(f"{case} {way} {name}".encode()))
-                planted = as_file(fault(picture, random))
+                planted = as_file(fault(image, random))
                 started = time.process_time()
-                seen = signals(as_images(picture), as_images(planted))
+                seen = signals(as_images(image), as_images(planted))
                 seconds.append(time.process_time() - started)
                 found = frozenset(defect.name for defect in find_defects([seen]))
                 named[case][", ".join(sorted(found)) or "none"] += 1
@@ -62,20 +62,20 @@ def main() -> None:
             print(f"{case:18} {way:18} {sum(passed)}/{len(passed)}")
     bar = [np.mean(right[case]) for case in table if case in BAR]
     print(f"\nthe ten cases, each weighing the same: {100 * np.mean(bar):.1f} %" if bar else "")
-    print(f"signals of one picture: {1000 * np.median(seconds):.0f} ms of processor time")
+    print(f"signals of one image: {1000 * np.median(seconds):.0f} ms of processor time")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", help="of pictures, or skimage for those that scikit-image brings")
-    parser.add_argument("--most", type=int, default=12, help="pictures, spread evenly over the folder")
+    parser.add_argument("folder", help="of images, or skimage for those that scikit-image brings")
+    parser.add_argument("--most", type=int, default=12, help="images, spread evenly over the folder")
     parser.add_argument("--side", type=int, default=768)
     parser.add_argument("--cases", default="")
     parser.add_argument("--bar", action="store_true")
     return parser.parse_args()
 
 
-def pictures(options: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
+def images(options: argparse.Namespace) -> Iterator[tuple[str, Pixels]]:
     if options.folder == "skimage":
         import skimage.data
 
@@ -89,8 +89,8 @@ def pictures(options: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
         yield path.stem, np.asarray(image) / 255
 
 
-def as_images(picture: Picture) -> torch.Tensor:
-    return torch.from_numpy(picture).permute(2, 0, 1).unsqueeze(0).float() * 2 - 1
+def as_images(image: Pixels) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0).float() * 2 - 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Ways to spoil a picture, each with its strength.
+"""Ways to spoil a image, each with its strength.
 
-A picture here is a NumPy array (h, w, 3) in [0, 1], sRGB-encoded. Nothing of vaekit is used, so that no detector looks
+A image here is a NumPy array (h, w, 3) in [0, 1], sRGB-encoded. Nothing of vaekit is used, so that no detector looks
 for its own inverse.
 """
 
@@ -12,27 +12,27 @@ from PIL import Image, ImageEnhance, ImageFilter
 from scipy import ndimage
 from skimage import color
 
-Picture = np.ndarray
-Fault = Callable[[Picture, np.random.Generator], Picture]
+Pixels = np.ndarray
+Fault = Callable[[Pixels, np.random.Generator], Pixels]
 
 REC601, REC709, MEAN = (0.299, 0.587, 0.114), (0.2126, 0.7152, 0.0722), (1 / 3, 1 / 3, 1 / 3)
 
 
-def as_file(picture: Picture) -> Picture:
+def as_file(image: Pixels) -> Pixels:
     """What an 8-bit file keeps."""
-    return np.round(np.clip(picture, 0, 1) * 255) / 255
+    return np.round(np.clip(image, 0, 1) * 255) / 255
 
 
-def towards_grey(keep: float, weights: tuple[float, ...]) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
-        grey = (x @ np.array(weights))[..., None]
-        return grey + keep * (x - grey)
+def towards_gray(keep: float, weights: tuple[float, ...]) -> Fault:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
+        gray = (x @ np.array(weights))[..., None]
+        return gray + keep * (x - gray)
 
     return fault
 
 
 def hsv_saturation(keep: float) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         value = color.rgb2hsv(x)
         value[..., 1] = np.clip(value[..., 1] * keep, 0, 1)
         return color.hsv2rgb(value)
@@ -41,7 +41,7 @@ def hsv_saturation(keep: float) -> Fault:
 
 
 def hsl_saturation(keep: float) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         middle = (x.max(-1, keepdims=True) + x.min(-1, keepdims=True)) / 2
         return middle + keep * (x - middle)
 
@@ -49,7 +49,7 @@ def hsl_saturation(keep: float) -> Fault:
 
 
 def lab_chroma(keep: float) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         value = color.rgb2lab(x)
         value[..., 1:] *= keep
         return color.lab2rgb(value)
@@ -57,7 +57,7 @@ def lab_chroma(keep: float) -> Fault:
     return fault
 
 
-def pil_colour(keep: float) -> Fault:
+def pil_color(keep: float) -> Fault:
     return lambda x, _: np.asarray(ImageEnhance.Color(pil(x)).enhance(keep)) / 255
 
 
@@ -65,14 +65,14 @@ def pil_contrast(factor: float) -> Fault:
     return lambda x, _: np.asarray(ImageEnhance.Contrast(pil(x)).enhance(factor)) / 255
 
 
-def pil(x: Picture) -> Image.Image:
+def pil(x: Pixels) -> Image.Image:
     return Image.fromarray(np.round(x * 255).astype(np.uint8))
 
 
 def contrast(factor: float, pivot: float | None) -> Fault:
     """About a level, or the mean of each channel."""
 
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         middle = x.mean() if pivot is None else pivot
         return middle + factor * (x - middle)
 
@@ -80,7 +80,7 @@ def contrast(factor: float, pivot: float | None) -> Fault:
 
 
 def contrast_per_channel(factor: float) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         middle = x.mean(axis=(0, 1))
         return middle + factor * (x - middle)
 
@@ -88,7 +88,7 @@ def contrast_per_channel(factor: float) -> Fault:
 
 
 def contrast_of_lightness(factor: float) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         value = color.rgb2lab(x)
         middle = value[..., 0].mean()
         value[..., 0] = middle + factor * (value[..., 0] - middle)
@@ -98,7 +98,7 @@ def contrast_of_lightness(factor: float) -> Fault:
 
 
 def lab_hue(degrees: float) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         value = color.rgb2lab(x)
         turned = (value[..., 1] + 1j * value[..., 2]) * np.exp(1j * np.radians(degrees))
         return color.lab2rgb(np.stack([value[..., 0], turned.real, turned.imag], axis=-1))
@@ -107,7 +107,7 @@ def lab_hue(degrees: float) -> Fault:
 
 
 def hsv_hue(degrees: float) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         value = color.rgb2hsv(x)
         value[..., 0] = (value[..., 0] + degrees / 360) % 1
         return color.hsv2rgb(value)
@@ -122,7 +122,7 @@ def plane_hue(degrees: float, matrix: str) -> Fault:
         "yiq": (color.rgb2yiq, color.yiq2rgb),
     }[matrix]
 
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         value = there(x)
         turned = (value[..., 1] + 1j * value[..., 2]) * np.exp(1j * np.radians(degrees))
         return back(np.stack([value[..., 0], turned.real, turned.imag], axis=-1))
@@ -133,7 +133,7 @@ def plane_hue(degrees: float, matrix: str) -> Fault:
 def hsv_bytes_hue(degrees: float) -> Fault:
     """As Pillow's 8-bit HSV has it, whose hue has 256 steps."""
 
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         value = np.array(pil(x).convert("HSV"))
         value[..., 0] = (value[..., 0].astype(int) + round(degrees / 360 * 256)) % 256
         return np.asarray(Image.fromarray(value, "HSV").convert("RGB")) / 255
@@ -154,7 +154,7 @@ def gamma(exponent: float) -> Fault:
 
 
 def lightness(amount: float) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         value = color.rgb2lab(x)
         value[..., 0] = np.clip(value[..., 0] * (1 + amount), 0, 100)
         return color.lab2rgb(value)
@@ -163,7 +163,7 @@ def lightness(amount: float) -> Fault:
 
 
 def hsv_value(factor: float) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         value = color.rgb2hsv(x)
         value[..., 2] = np.clip(value[..., 2] * factor, 0, 1)
         return color.hsv2rgb(value)
@@ -183,7 +183,7 @@ def box_blur(side: int) -> Fault:
     return lambda x, _: ndimage.uniform_filter(x, (side, side, 0), mode="nearest")
 
 
-def halved(x: Picture, _: np.random.Generator) -> Picture:
+def halved(x: Pixels, _: np.random.Generator) -> Pixels:
     """Made half as large and large again."""
     small = pil(x).resize((x.shape[1] // 2, x.shape[0] // 2), Image.Resampling.LANCZOS)
     return np.asarray(small.resize((x.shape[1], x.shape[0]), Image.Resampling.BICUBIC)) / 255
@@ -194,7 +194,7 @@ def unsharp(amount: float, sigma: float) -> Fault:
 
 
 def grid(kind: str, amplitude: float, period: int = 8, channels: tuple[float, ...] = (1, 1, 1)) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         i, j = np.mgrid[: x.shape[0], : x.shape[1]]
         turn = 2 * np.pi / period
         pattern = {
@@ -216,12 +216,12 @@ def grid(kind: str, amplitude: float, period: int = 8, channels: tuple[float, ..
 def bands(how: str, bits: int) -> Fault:
     steps = 2**bits
 
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         levels = np.round(x * 255)
         size = 256 // steps
         if how == "luma":
-            grey = x @ np.array(REC601)
-            return x + (np.round(grey * (steps - 1)) / (steps - 1) - grey)[..., None]
+            gray = x @ np.array(REC601)
+            return x + (np.round(gray * (steps - 1)) / (steps - 1) - gray)[..., None]
         return {
             "floor": np.floor(levels / size) * size / 255,
             "middle": (np.floor(levels / size) * size + size / 2) / 255,
@@ -238,7 +238,7 @@ def clip_at(level: float, stretched: bool) -> Fault:
 
 
 def clip_quantile(part: float, stretched: bool) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         level = np.quantile(x, part)
         return np.minimum(x, level) / (level if stretched else 1)
 
@@ -259,7 +259,7 @@ def steep_highlights(knee: float, slope: float) -> Fault:
 
 
 def salt(share: float, kind: str) -> Fault:
-    def fault(x: Picture, random: np.random.Generator) -> Picture:
+    def fault(x: Pixels, random: np.random.Generator) -> Pixels:
         y = x.copy()
         hit = random.random(x.shape[:2]) < share
         count = int(hit.sum())
@@ -277,7 +277,7 @@ def salt(share: float, kind: str) -> Fault:
 
 
 def corners(amount: float, side: int, count: int) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         y = x.copy()
         h, w = x.shape[:2]
         places = [(0, 0), (0, w - side), (h - side, 0), (h - side, w - side)][:count]
@@ -292,7 +292,7 @@ def corners(amount: float, side: int, count: int) -> Fault:
 
 
 def border(amount: float, width: int) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         y = x.copy()
         mask = np.ones(x.shape[:2])
         mask[width:-width, width:-width] = 0
@@ -302,7 +302,7 @@ def border(amount: float, width: int) -> Fault:
 
 
 def drops(amount: float, radius: float, count: int) -> Fault:
-    def fault(x: Picture, random: np.random.Generator) -> Picture:
+    def fault(x: Pixels, random: np.random.Generator) -> Pixels:
         y = x.copy()
         i, j = np.mgrid[: x.shape[0], : x.shape[1]]
         for _ in range(count):
@@ -314,7 +314,7 @@ def drops(amount: float, radius: float, count: int) -> Fault:
 
 
 def jpeg(quality: int) -> Fault:
-    def fault(x: Picture, _: np.random.Generator) -> Picture:
+    def fault(x: Pixels, _: np.random.Generator) -> Pixels:
         file = io.BytesIO()
         pil(x).save(file, "JPEG", quality=quality)
         return np.asarray(Image.open(file)) / 255
@@ -326,12 +326,12 @@ def noise(sigma: float) -> Fault:
     return lambda x, random: x + random.normal(0, sigma / 255, x.shape)
 
 
-def same(x: Picture, _: np.random.Generator) -> Picture:
+def same(x: Pixels, _: np.random.Generator) -> Pixels:
     return x
 
 
 def together(*faults: Fault) -> Fault:
-    def fault(x: Picture, random: np.random.Generator) -> Picture:
+    def fault(x: Pixels, random: np.random.Generator) -> Pixels:
         for each in faults:
             x = as_file(each(x, random))
         return x

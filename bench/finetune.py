@@ -1,9 +1,9 @@
-"""The decoder of TAESD trained on, and what that does to the Kodak pictures: before and after in one run.
+"""The decoder of TAESD trained on, and what that does to the Kodak images: before and after in one run.
 
     python bench/finetune.py --vae shared/data/vae/taesd --data DIR [--data DIR] --test shared/data/images/kodak
         --lpips shared/data/perceptual --out RUN [--samples 20000] [--crop 128] [--set KEY=VALUE ...]
 
-The recipe is `finetune`; crops are random ones of the pictures at several sizes. Measured are whole pictures, 8-bit,
+The recipe is `finetune`; crops are random ones of the images at several sizes. Measured are whole images, 8-bit,
 modes of the posterior. Checked are the encoder, bit for bit, and that diffusers' AutoencoderTiny gives the same.
 The same command goes on after a stop.
 """
@@ -36,14 +36,14 @@ MEASURES = ("psnr", "ssim", "lpips")
 def main() -> None:
     options = parse()
     changes = [
-        f"pictures.size={options.crop}",
-        "pictures.often=area",
+        f"images.size={options.crop}",
+        "images.often=area",
         f"schedule.samples={options.samples}",
         *options.set,
     ]
     parent = base_model_at(options.vae, str(options.vae))
     with tempfile.TemporaryDirectory() as gathered:
-        data = together(options.data, Path(gathered) / "pictures")
+        data = together(options.data, Path(gathered) / "images")
         tuning = prepare_finetuning(
             recipe("finetune", changes),
             parent,
@@ -73,8 +73,8 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vae", type=Path, required=True, help="a folder with the two files of a tiny autoencoder")
-    parser.add_argument("--data", type=Path, action="append", required=True, help="pictures to train on")
-    parser.add_argument("--test", type=Path, required=True, help="pictures to measure on")
+    parser.add_argument("--data", type=Path, action="append", required=True, help="images to train on")
+    parser.add_argument("--test", type=Path, required=True, help="images to measure on")
     parser.add_argument("--lpips", type=Path, required=True, help="a file or folder with the weights of LPIPS")
     parser.add_argument("--out", type=Path, required=True, help="the run")
     parser.add_argument("--samples", type=int, default=20_000)
@@ -85,12 +85,12 @@ def parse() -> argparse.Namespace:
 
 
 def together(folders: list[Path], target: Path) -> Path:
-    """One folder with the pictures of several."""
+    """One folder with the images of several."""
     for number, folder in enumerate(folders):
-        for picture in find_images([folder]):
-            link = target / f"{number}_{folder.name}" / picture.relative_to(folder)
+        for image in find_images([folder]):
+            link = target / f"{number}_{folder.name}" / image.relative_to(folder)
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(picture.resolve())
+            link.symlink_to(image.resolve())
     return target
 
 
@@ -100,7 +100,7 @@ def tell(news: LogEvent) -> None:
 
 
 def measured(vae: Path, options: argparse.Namespace) -> list[float]:
-    """PSNR, SSIM and LPIPS, each the mean over the test pictures at their own size."""
+    """PSNR, SSIM and LPIPS, each the mean over the test images at their own size."""
     engine = vaekit.Engine(vaekit.load(vae), vaekit.Plan(device="cpu"))
     found = evaluate_images(engine, options.test, Measuring(size=None, batch=1, lpips=options.lpips))
     values = {result.quantity.name: result.value for result in found.results}

@@ -1,8 +1,8 @@
-"""A folder of pictures through a tiny VAE, files to files, against the engine alone on pictures in memory.
+"""A folder of images through a tiny VAE, files to files, against the engine alone on images in memory.
 
-    python bench/folder.py [--pictures 200] [--side 512] [--rounds 10] [--width 64]
+    python bench/folder.py [--images 200] [--side 512] [--rounds 10] [--width 64]
 
-The VAE has TAESD's shape and random values. The pictures are dead leaves, half of them PNG and half JPEG. The folder
+The VAE has TAESD's shape and random values. The images are dead leaves, half of them PNG and half JPEG. The folder
 goes the way of `vaekit reconstruct`: read, encode, decode, measure, write. Both take turns in one process, so that a
 machine whose speed drifts treats them alike; loading the VAE and starting Python are in neither. The processor time of
 reading and of writing (and measuring) is that of the threads that do it.
@@ -34,21 +34,21 @@ from vaekit.families.tiny.net import TinyConfig
 from vaekit.testcards.dead_leaves import dead_leaves
 
 SCENES = 4
-"""Different dead leaves; the pictures are places in them, upright or mirrored."""
+"""Different dead leaves; the images are places in them, upright or mirrored."""
 
 
 def main() -> None:
     options = parse()
     engine = vaekit.Engine(make_vae(options.width), vaekit.Plan(device="cpu"))
     with tempfile.TemporaryDirectory() as folder:
-        report(options, engine, make_pictures(options.pictures, options.side, Path(folder)))
+        report(options, engine, make_images(options.images, options.side, Path(folder)))
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=200)
-    parser.add_argument("--side", type=int, default=512, help="pixels along each side of a picture")
-    parser.add_argument("--rounds", type=int, default=10, help="turns; each takes its part of the pictures")
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--side", type=int, default=512, help="pixels along each side of a image")
+    parser.add_argument("--rounds", type=int, default=10, help="turns; each takes its part of the images")
     parser.add_argument("--width", type=int, default=64, help="channels of the VAE")
     return parser.parse_args()
 
@@ -59,7 +59,7 @@ def make_vae(width: int) -> vaekit.VAE:
     return assemble(family_of("tiny"), config).eval()
 
 
-def make_pictures(count: int, side: int, folder: Path) -> list[Path]:
+def make_images(count: int, side: int, folder: Path) -> list[Path]:
     generator = torch.Generator().manual_seed(0)
     scenes = dead_leaves(min(count, SCENES), (side * 3 // 2, side * 3 // 2), generator)
     paths = []
@@ -75,7 +75,7 @@ def make_pictures(count: int, side: int, folder: Path) -> list[Path]:
 def report(options: argparse.Namespace, engine: vaekit.Engine, paths: Sequence[Path]) -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("vaekit", "torch", "pillow"))
     print(f"{date.today()}, {platform.machine()}, {torch.get_num_threads()} threads, {packages}")
-    print(f"{len(paths)} pictures of {options.side}x{options.side}, tiny VAE of width {options.width}, fp32")
+    print(f"{len(paths)} images of {options.side}x{options.side}, tiny VAE of width {options.width}, fp32")
     bare, whole, parts = [], [], dict.fromkeys(("read", "write"), 0.0)
     pixels = read_image(paths[0]).pixels
     engine.reconstruct(pixels)
@@ -83,16 +83,16 @@ def report(options: argparse.Namespace, engine: vaekit.Engine, paths: Sequence[P
     for first in range(0, len(paths), size):
         some = paths[first : first + size]
         given = [read_image(path).pixels for path in some]
-        bare.append(timed(lambda given=given: [engine.reconstruct(picture) for picture in given], len(some)))
+        bare.append(timed(lambda given=given: [engine.reconstruct(image) for image in given], len(some)))
         whole.append(timed(lambda some=some: through(engine, some, parts), len(some)))
-    print(f"{'':14}{'pictures/s':>12}{'processor':>12}")
+    print(f"{'':14}{'images/s':>12}{'processor':>12}")
     for name, times in (("engine alone", bare), ("files to files", whole)):
         seconds, processor = (statistics.median(column) for column in zip(*times, strict=True))
         print(f"{name:14}{1 / seconds:>12.3f}{1e3 * processor:>9.0f} ms")
     ratios = [alone / together for (alone, _), (together, _) in zip(bare, whole, strict=True)]
     print(f"ratio: {statistics.median(ratios):.3f} of the engine's throughput ({min(ratios):.3f} to {max(ratios):.3f})")
     told = ", ".join(f"{name} {1e3 * seconds / len(paths):.1f} ms" for name, seconds in parts.items())
-    print(f"besides the engine, processor time for each picture: {told}")
+    print(f"besides the engine, processor time for each image: {told}")
 
 
 def through(engine: vaekit.Engine, paths: Sequence[Path], parts: dict[str, float]) -> None:
@@ -118,7 +118,7 @@ def summed(step: Callable[..., Any], name: str, parts: dict[str, float]) -> Call
 
 
 def timed(work: Callable[[], object], count: int) -> tuple[float, float]:
-    """Seconds for each of so many pictures: on the clock and of the processor."""
+    """Seconds for each of so many images: on the clock and of the processor."""
     started, processor = time.perf_counter(), time.process_time()
     work()
     return (time.perf_counter() - started) / count, (time.process_time() - processor) / count

@@ -4,7 +4,7 @@
 
 Each case runs in a process of its own (Linux only). The VAEs have random weights and the sizes that people use, but for
 the largest families, which are narrower here. The peak is the process's high-water mark above the process with the
-weights loaded and touched, after a small picture has gone through another engine, so that libraries are loaded.
+weights loaded and touched, after a small image has gone through another engine, so that libraries are loaded.
 """
 
 import argparse

@@ -60,7 +60,7 @@ def make_vae(model: str, widths: list[int]) -> nn.Module:
 
 
 class Half(nn.Module):
-    """diffusers' encoder (pictures -> the posterior's mode) or decoder, as a network with one input and one output."""
+    """diffusers' encoder (images -> the posterior's mode) or decoder, as a network with one input and one output."""
 
     def __init__(self, model: nn.Module, half: str) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def run_engine(engine: vaekit.Engine, half: str, given: Tensor) -> Tensor:
 
 
 def sample(half: str, side: int) -> Tensor:
-    """A random picture to encode, or a random latent to decode to one of this size."""
+    """A random image to encode, or a random latent to decode to one of this size."""
     generator = torch.Generator().manual_seed(0)
     if half == "encode":
         return torch.rand(1, 3, side, side, generator=generator) * 2 - 1

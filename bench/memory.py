@@ -44,7 +44,7 @@ from measuring import (
 
 WIDTHS = [128, 256, 512, 512]
 SMALL, SMALL_SIDE = [32, 32, 32, 32], 64
-"""Widths and picture of the VAE that only loads the libraries."""
+"""Widths and image of the VAE that only loads the libraries."""
 SIDE = 1024
 EXACT = 1e-4
 COLUMNS = {
@@ -116,7 +116,7 @@ def main() -> None:
         write_vae("sd1", options.widths, Path(folder) / "vae")
         write_vae("sd1", SMALL, Path(folder) / "small")
         print(heading())
-        print(f"VAE of widths {options.widths}, fp32, one picture; {options.runs} processes for each job")
+        print(f"VAE of widths {options.widths}, fp32, one image; {options.runs} processes for each job")
         failed = report(Path(folder), options)
     sys.exit(1 if failed else 0)
 
@@ -125,7 +125,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     jobs = functools.partial(names_among, tuple(JOBS))
     parser.add_argument("--jobs", type=jobs, default=list(JOBS), help=f"of {', '.join(JOBS)}")
-    parser.add_argument("--side", type=int, default=SIDE, help="pixels along each side of the picture")
+    parser.add_argument("--side", type=int, default=SIDE, help="pixels along each side of the image")
     parser.add_argument("--runs", type=int, default=1, help="rounds of processes; times are medians, peaks the largest")
     parser.add_argument("--widths", type=four_widths, default=WIDTHS, help="channels of the VAE's levels")
     parser.add_argument("--folder", help="where weights and outputs are kept meanwhile")

@@ -3,8 +3,8 @@
     python bench/mnist.py --mnist DIR RUN [RUN ...] [--samples 5000] [--limit N]
 
 NLL is by importance sampling with exactly so many samples of the posterior for each of the 10,000 test digits (Burda et
-al. 2016, arXiv 1509.00519, eq. 8). "dynamic": the VAE saw digits binarised anew each time, and the test digits are
-binarised once, with seed 0; "static": both were binarised once. Numbers of the two are never to be compared. RUN is
+al. 2016, arXiv 1509.00519, eq. 8). "dynamic": the VAE saw digits binarized anew each time, and the test digits are
+binarized once, with seed 0; "static": both were binarized once. Numbers of the two are never to be compared. RUN is
 what `vaekit train` wrote. A unit is active whose posterior mean varies by more than 0.01 over the test digits (there,
 section 5).
 """
@@ -18,7 +18,7 @@ import torch
 
 import vaekit
 from vaekit.domains.images.arrays import read_idx
-from vaekit.domains.images.preparation import binarised, shades
+from vaekit.domains.images.preparation import binarized, shades
 from vaekit.evaluation.evaluate import EvaluationData, Measures, evaluate
 from vaekit.evaluation.measures import evidence, rate
 from vaekit.evaluation.protocol import MODE, Protocol
@@ -37,8 +37,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--limit", type=int, default=10_000, help="the first so many test digits")
     options = parser.parse_args()
-    pictures = shades(torch.from_numpy(read_idx(next(options.mnist.glob("t10k-images*")))).unsqueeze(1))
-    test = binarised(pictures, torch.Generator().manual_seed(0))[: options.limit]
+    images = shades(torch.from_numpy(read_idx(next(options.mnist.glob("t10k-images*")))).unsqueeze(1))
+    test = binarized(images, torch.Generator().manual_seed(0))[: options.limit]
     print(f"{len(test):,} test digits, torch {torch.__version__}\n{COLUMNS}", flush=True)
     for run in options.runs:
         print(line(run, test, options.samples), flush=True)
@@ -49,11 +49,11 @@ def line(run: Path, test: torch.Tensor, samples: int) -> str:
     """One row of the table."""
     vae = vaekit.load(run)
     told = json.loads((run / RECIPE).read_text())
-    protocol = told["recipe"]["pictures"].get("binary") or "shades"
+    protocol = told["recipe"]["images"].get("binary") or "shades"
     names = [f"t10k-{i:05}" for i in range(len(test))]
     prior = vae.prior
     assert prior is not None
-    measures = Measures((evidence(prior, samples, "picture"), rate(prior, "picture")))
+    measures = Measures((evidence(prior, samples, "image"), rate(prior, "image")))
     how = Protocol("", "", len(names), "all", {}, MODE, 0, {}, 100, measures.settings())
     found = evaluate(DirectRunner(vae), EvaluationData(names, lambda name: test[int(name[5:])]), measures, how)
     values = {result.quantity.name: result for result in found.results}

@@ -1,6 +1,6 @@
 """Faults to plant: each name of the vocabulary in several ways and strengths.
 
-What a fault does to a picture is in `faults.py`.
+What a fault does to a image is in `faults.py`.
 """
 
 from collections.abc import Mapping
@@ -41,14 +41,14 @@ from faults import (
     noise,
     offset,
     pil_blur,
-    pil_colour,
+    pil_color,
     pil_contrast,
     plane_hue,
     salt,
     same,
     steep_highlights,
     together,
-    towards_grey,
+    towards_gray,
     unsharp,
 )
 
@@ -57,13 +57,13 @@ BAR: Mapping[str, tuple[frozenset[str], Mapping[str, Fault]]] = {
     "desaturate 15 %": (
         frozenset({"desaturated"}),
         {
-            "601": towards_grey(0.85, REC601),
-            "709": towards_grey(0.85, REC709),
-            "mean": towards_grey(0.85, MEAN),
+            "601": towards_gray(0.85, REC601),
+            "709": towards_gray(0.85, REC709),
+            "mean": towards_gray(0.85, MEAN),
             "hsv": hsv_saturation(0.85),
             "hsl": hsl_saturation(0.85),
             "lab": lab_chroma(0.85),
-            "pil": pil_colour(0.85),
+            "pil": pil_color(0.85),
         },
     ),
     "contrast -10 %": (
@@ -142,9 +142,9 @@ BAR: Mapping[str, tuple[frozenset[str], Mapping[str, Fault]]] = {
 MORE: Mapping[str, tuple[frozenset[str], Mapping[str, Fault]]] = {
     "oversaturate": (
         frozenset({"oversaturated"}),
-        {"601": towards_grey(1.15, REC601), "hsv": hsv_saturation(1.15), "lab": lab_chroma(1.15)},
+        {"601": towards_gray(1.15, REC601), "hsv": hsv_saturation(1.15), "lab": lab_chroma(1.15)},
     ),
-    "desaturate 30 %": (frozenset({"desaturated"}), {"601": towards_grey(0.7, REC601), "hsv": hsv_saturation(0.7)}),
+    "desaturate 30 %": (frozenset({"desaturated"}), {"601": towards_gray(0.7, REC601), "hsv": hsv_saturation(0.7)}),
     "contrast +10 %": (
         frozenset({"high_contrast"}),
         {"mid": contrast(1.1, 0.5), "mean": contrast(1.1, None), "pil": pil_contrast(1.1)},
@@ -193,7 +193,7 @@ MORE: Mapping[str, tuple[frozenset[str], Mapping[str, Fault]]] = {
     "jpeg": (frozenset(), {"95": jpeg(95), "90": jpeg(90)}),
     "pairs": (
         frozenset({"desaturated", "blurred"}),
-        {"desaturated, blurred": together(towards_grey(0.8, REC601), blur(1, "nearest"))},
+        {"desaturated, blurred": together(towards_gray(0.8, REC601), blur(1, "nearest"))},
     ),
     "pairs 2": (
         frozenset({"low_contrast", "grid"}),

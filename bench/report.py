@@ -1,8 +1,8 @@
-"""`vaekit compare` over many pictures: time, and peak memory for a tenth of them and for all.
+"""`vaekit compare` over many images: time, and peak memory for a tenth of them and for all.
 
-    python bench/report.py --pictures-from DIR --vae A --vae B [--pictures 100] [--lpips PATH]
+    python bench/report.py --images-from DIR --vae A --vae B [--images 100] [--lpips PATH]
 
-The pictures are pieces of 768x512 of those in the folder, PNG. Each run is a process of its own, started as a user
+The images are pieces of 768x512 of those in the folder, PNG. Each run is a process of its own, started as a user
 starts it; its peak is that of its whole memory, torch and vaekit (some 250 MB) among it.
 """
 
@@ -26,26 +26,24 @@ def main() -> None:
     options = parse()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for count in (max(1, options.pictures // 10), options.pictures):
-            pictures = folder / str(count)
-            cut(options.pictures_from, count, pictures)
-            seconds, peak, first = compare(pictures, options, folder / f"{count}.html")
-            print(
-                f"{count} pictures, {len(options.vae)} VAEs: {seconds:.0f} s, peak {peak / MB:.0f} MB; first: {first}"
-            )
+        for count in (max(1, options.images // 10), options.images):
+            images = folder / str(count)
+            cut(options.images_from, count, images)
+            seconds, peak, first = compare(images, options, folder / f"{count}.html")
+            print(f"{count} images, {len(options.vae)} VAEs: {seconds:.0f} s, peak {peak / MB:.0f} MB; first: {first}")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures-from", type=Path, required=True)
+    parser.add_argument("--images-from", type=Path, required=True)
     parser.add_argument("--vae", action="append", required=True)
-    parser.add_argument("--pictures", type=int, default=100)
+    parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--lpips", type=Path)
     return parser.parse_args()
 
 
 def cut(source: Path, count: int, folder: Path) -> None:
-    """So many different pieces of the pictures in a folder."""
+    """So many different pieces of the images in a folder."""
     folder.mkdir()
     paths = sorted(path for path in source.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     generator = torch.Generator().manual_seed(0)
@@ -59,9 +57,9 @@ def cut(source: Path, count: int, folder: Path) -> None:
             piece.save(folder / f"{number:03}.png", compress_level=1)
 
 
-def compare(pictures: Path, options: argparse.Namespace, page: Path) -> tuple[float, int, str]:
+def compare(images: Path, options: argparse.Namespace, page: Path) -> tuple[float, int, str]:
     """Seconds, the peak in bytes, and the name of the best."""
-    command = [sys.executable, "-m", "vaekit", "compare", str(pictures), "--out", str(page), "--json"]
+    command = [sys.executable, "-m", "vaekit", "compare", str(images), "--out", str(page), "--json"]
     for vae in options.vae:
         command += ["--vae", vae]
     command += ["--lpips", str(options.lpips)] if options.lpips else []

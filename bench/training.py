@@ -1,8 +1,8 @@
-"""Train one VAE on binarised MNIST in vaekit and in pythae: samples per second, and the ELBO after equal epochs.
+"""Train one VAE on binarized MNIST in vaekit and in pythae: samples per second, and the ELBO after equal epochs.
 
     python bench/training.py --mnist DIR [--epochs 10] [--threads 2]
 
-Both sides have the same network (784-400-16 and back, ReLU), the same data in the same fixed binarisation, batches of
+Both sides have the same network (784-400-16 and back, ReLU), the same data in the same fixed binarization, batches of
 100 and Adam at 1e-3. They take turns, one epoch each, in one process; the ratio is the median over the epochs. pythae
 is imported from where pip put it (`pip install pythae==0.1.2`).
 """
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.domains.images.arrays import read_idx
-from vaekit.domains.images.preparation import Preparation, binarised, shades
+from vaekit.domains.images.preparation import Preparation, binarized, shades
 from vaekit.domains.images.training_data import open_training_data
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.init_mean import init_to_mean
@@ -44,7 +44,7 @@ def main() -> None:
     found = open_training_data(options.mnist, Preparation(28, channels=1, binary="static"), seed=0)
     assert isinstance(found.source, Tensors)
     data, test = found.source.items, test_digits(options.mnist)
-    print(f"{len(data):,} pictures, {options.threads} threads, torch {torch.__version__}", flush=True)
+    print(f"{len(data):,} images, {options.threads} threads, torch {torch.__version__}", flush=True)
     sides = {"vaekit": Ours(data, options), "pythae": Theirs(data)}
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     for epoch in range(1, options.epochs + 1):
@@ -59,9 +59,9 @@ def main() -> None:
 
 
 def test_digits(folder: Path) -> Tensor:
-    """All of them, in one binarisation."""
-    pictures = shades(torch.from_numpy(read_idx(next(folder.glob("t10k-images*")))).unsqueeze(1))
-    return binarised(pictures, torch.Generator().manual_seed(0))
+    """All of them, in one binarization."""
+    images = shades(torch.from_numpy(read_idx(next(folder.glob("t10k-images*")))).unsqueeze(1))
+    return binarized(images, torch.Generator().manual_seed(0))
 
 
 class Ours:

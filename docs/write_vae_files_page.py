@@ -26,11 +26,11 @@ def page() -> str:
         "read, whether or not its kind is in this table, and in every layout of the family.",
         table(("kind", "family", "identify", "encode", "decode", "convert to"), (row(kind) for kind in by_family())),
         "A VAE that a layout cannot express is refused in words.",
-        "## VAEs that are recognised, not run",
+        "## VAEs that are recognized, not run",
         "`vaekit inspect` says what they are; `vaekit.load` refuses and names what can run them.",
         table(
             ("VAE", "identify", "encode", "decode", "convert to", "what it is", "what runs it"),
-            map(recognised_row, unsupported_families()),
+            map(recognized_row, unsupported_families()),
         ),
         "## What else is called by its name",
         "A file without a VAE is refused with what it is, and with where the VAE is that goes with it.",
@@ -88,7 +88,7 @@ def layout_for(name: str, family: Family) -> Layout | None:
     return layout_of(name, family.name) or next((layout for layout in halves if layout), None)
 
 
-def recognised_row(known: UnsupportedFamily) -> tuple[str, ...]:
+def recognized_row(known: UnsupportedFamily) -> tuple[str, ...]:
     channels = "channels from the file" if known.channels_in else f"{known.channels} channels" if known.channels else ""
     factor = f"1/{known.factor} size" if known.factor else ""
     facts = ", ".join(filter(None, ("yes", channels, factor)))

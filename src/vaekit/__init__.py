@@ -1,10 +1,10 @@
-"""vaekit: read any VAE, run it exactly, see what it does to your pictures.
+"""vaekit: read any VAE, run it exactly, see what it does to your images.
 
     import vaekit
 
     vae = vaekit.load("builtin")                    # or a file, or a diffusers folder
     engine = vaekit.Engine(vae, vaekit.Plan())
-    pictures = engine.reconstruct(pictures)         # (b, 3, h, w) in [-1, 1]
+    images = engine.reconstruct(images)         # (b, 3, h, w) in [-1, 1]
 
 The names below are the front door; everything else is reached through the modules they live in. They are looked up
 when first used, so that `import vaekit` and `vaekit --help` do not import torch.

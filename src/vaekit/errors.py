@@ -1,14 +1,14 @@
 """Every error a user can cause, as one tree.
 
     VaekitError                   anything below: catch this one
-    ├── BadItem                a file that is not a picture, or one too broken or too large to read
+    ├── BadItem                a file that is not a image, or one too broken or too large to read
     ├── BadCheckpoint             a weights file that is damaged, hostile, or not a weights file
     │   └── UnsafePickle          a pickle that names what only serves to run code; nothing ran
     ├── UnknownVAE                weights that are fine, but not those of a VAE that vaekit knows
     │   └── NotRunnable           a VAE that vaekit knows by its tensors, and has no network for
     ├── WrongTensors              the right family with tensors missing, left over or misshapen
     ├── BadLatent                 a latent file that is damaged or not a latent file
-    ├── BadCorrection             a correction of colours that is damaged, or another VAE's
+    ├── BadCorrection             a correction of colors that is damaged, or another VAE's
     ├── LatentMismatch            latents, or a checkpoint, of one kind given a VAE of another
     ├── UnknownNormalization              a scale and shift are needed, and neither file, shapes nor user tell them
     ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
@@ -30,7 +30,7 @@
     ├── MissingPackage            an optional package that this needs and that is not installed
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
         │                         that the network does not have
-        └── TooLittleMemory       a picture that does not fit into the memory it may take, however sparingly it is run
+        └── TooLittleMemory       a image that does not fit into the memory it may take, however sparingly it is run
 
 Each one tells what was found, what was expected and what to do, in that order.
 """
@@ -55,7 +55,7 @@ class VaekitError(Exception):
 
 
 class BadItem(VaekitError):
-    """A file that is not a picture, or one too broken or too large to read."""
+    """A file that is not a image, or one too broken or too large to read."""
 
 
 class BadCheckpoint(VaekitError):
@@ -71,7 +71,7 @@ class UnknownVAE(VaekitError):
 
 
 class NotRunnable(UnknownVAE):
-    """The tensors are those of a VAE that vaekit recognises and cannot run. The message says what can."""
+    """The tensors are those of a VAE that vaekit recognizes and cannot run. The message says what can."""
 
 
 class WrongTensors(VaekitError):
@@ -83,7 +83,7 @@ class BadLatent(VaekitError):
 
 
 class BadCorrection(VaekitError):
-    """A file with a correction of colours that is damaged, something else, or made for another VAE."""
+    """A file with a correction of colors that is damaged, something else, or made for another VAE."""
 
 
 class LatentMismatch(VaekitError):
@@ -167,7 +167,7 @@ class BadPlan(VaekitError):
 
 
 class TooLittleMemory(BadPlan):
-    """A picture cannot be encoded or decoded in the memory that the plan allows. Nothing was run.
+    """A image cannot be encoded or decoded in the memory that the plan allows. Nothing was run.
 
     Args:
         least: the bytes that would do.

@@ -1,6 +1,6 @@
 """The shapes that travel between the rooms, by name.
 
-Letters: b pictures, c channels, h rows, w columns; z latent channels; i, j latent rows and columns.
+Letters: b images, c channels, h rows, w columns; z latent channels; i, j latent rows and columns.
 jaxtyping checks them in the test suite (`pytest` runs with the import hook) and costs nothing at run time.
 """
 
@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 Images = Float[Tensor, "b c h w"]
-"""Pictures: range [-1, 1]; three channels are RGB in sRGB encoding, one is grey."""
+"""Images: range [-1, 1]; three channels are RGB in sRGB encoding, one is gray."""
 
 Moments = Float[Tensor, "b m i j"]
 """What an image encoder net outputs, before it is read as a posterior."""

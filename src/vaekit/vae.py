@@ -3,7 +3,7 @@
     encode: x -> q(z|x)    likelihood: z -> p(x|z)    prior: p(z)
 
 It runs whole batches at full precision of its weights; `vaekit.runtime` runs it in bounded memory. It knows no
-pictures, files or training objectives: a beta-VAE is an objective, never a subclass of this.
+images, files or training objectives: a beta-VAE is an objective, never a subclass of this.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class VAE(nn.Module):
 
     Args:
         encoder: data x -> moments; None in a file that holds a decoder only.
-        to_posterior: moments -> Posterior, for example `DiagonalGaussian.from_moments` or a vector quantiser.
+        to_posterior: moments -> Posterior, for example `DiagonalGaussian.from_moments` or a vector quantizer.
         decoder: raw latents z -> parameters; None in a file that holds an encoder only.
         to_likelihood: parameters -> Likelihood, for example `Laplace`, or an autoregressive network's wrapper.
         normalization: between raw latents and what a diffusion model sees; None where it is not known.
@@ -189,7 +189,7 @@ def wrong_channels(
         remedy = "Decode with the VAE that made them" + (f": one of {makers}." if makers else ".")
     return LatentMismatch(
         f"The latents have shape {list(z.shape)}: {given} channels{whose}.",
-        f"This VAE{f', {origin.name},' if origin is not None else ''} takes (pictures, {channels} channels, rows, "
+        f"This VAE{f', {origin.name},' if origin is not None else ''} takes (images, {channels} channels, rows, "
         "columns).",
         remedy,
     )

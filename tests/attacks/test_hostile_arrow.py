@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from picture_data import encoded, number_of
+from image_data import encoded, number_of
 
 from vaekit.domains.images.image_sets import open_images
 from vaekit.domains.images.skip_log import SkipLog
@@ -17,7 +17,7 @@ import random, sys
 from pathlib import Path
 from vaekit.domains.images.image_sets import open_images
 from vaekit.domains.images.skip_log import Skipped
-from vaekit.errors import BadPicture, NoTrainingData
+from vaekit.errors import BadImage, NoTrainingData
 
 path, sound, chance = Path(sys.argv[1]), Path(sys.argv[1]).read_bytes(), random.Random(0)
 for _ in range(400):
@@ -27,19 +27,19 @@ for _ in range(400):
         content[place] = chance.choice((0, 127, 128, 255, chance.randrange(256)))
     path.write_bytes(content)
     try:
-        pictures = open_images(path, Skipped()).train
+        images = open_images(path, Skipped()).train
     except NoTrainingData:
         continue
-    for item in range(min(len(pictures), 100)):
+    for item in range(min(len(images), 100)):
         try:
-            pictures.read(item, None)
-        except BadPicture:
+            images.read(item, None)
+        except BadImage:
             pass
 """
 
 
 def arrow_file(path: Path, nested: bool) -> list[int]:
-    """A stream of four pictures; the places where they begin, as the file says them."""
+    """A stream of four images; the places where they begin, as the file says them."""
     pa = pytest.importorskip("pyarrow")
     contents = [encoded(i) for i in range(4)]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

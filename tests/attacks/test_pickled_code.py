@@ -201,7 +201,7 @@ INERT = {
     "a state for a class": b"cmy\nThing\n}X\x0c\0\0\0__setstate__Nsb.",
     "a partial of a class": b"cfunctools\npartial\ncmy\nThing\n\x85R(cmy\nThing\n)}Ntb.",
     "a bound method": b"cbuiltins\ngetattr\ncmy\nThing\n)RX\x04\0\0\0step\x86R.",
-    "a member of an enum": b"cbuiltins\ngetattr\ncmy\nColour\nX\x03\0\0\0RED\x86R.",
+    "a member of an enum": b"cbuiltins\ngetattr\ncmy\nColor\nX\x03\0\0\0RED\x86R.",
     "getattr of a text": b"cbuiltins\ngetattr\nX\x01\0\0\0xX\x01\0\0\0y\x86R.",
     "storages in a pickle of their own": b"ctorch.storage\n_load_from_bytes\nC\x0bcos\nsystem\n\x85R.",
     "a persistent id of one number": b"K\x05Q.",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from refusals import refuses
-from soft_pictures import write_soft
+from soft_images import write_soft
 
 from vaekit.domains.images.train import prepare_run
 from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
@@ -25,8 +25,8 @@ ENDLESS = 100
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for number in range(8):
         write_soft(folder / f"{number}.png", (32, 32), rng)
     return folder
@@ -53,7 +53,7 @@ def small(name: str) -> dict[str, Any]:
     """The recipe with tiny nets, for two steps."""
     words = copy.deepcopy(dict(recipe(name).words))
     words["schedule"] |= SHORT
-    words["pictures"] |= {"resize": [], "crop": "random", "background": "white", "held_out": 2}
+    words["images"] |= {"resize": [], "crop": "random", "background": "white", "held_out": 2}
     if "hidden" in words["vae"].get("net", {}):
         words["vae"]["net"]["hidden"] = [4]
     return words
@@ -72,7 +72,7 @@ def test_nets_of_nothing_are_refused(name: str, key: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["mnist-vamp", "fsq"])
-def test_junk_is_trained_on_or_refused(name: str, pictures: Path, tmp_path: Path) -> None:
+def test_junk_is_trained_on_or_refused(name: str, images: Path, tmp_path: Path) -> None:
     words, refused = small(name), 0
     for number, place in enumerate(places(words)):
         value = JUNK[number % len(JUNK) :: 3]
@@ -80,7 +80,7 @@ def test_junk_is_trained_on_or_refused(name: str, pictures: Path, tmp_path: Path
             told = Recipe(name, replaced(words, place, each))
             with suppress(VaekitError):
                 refused += 1
-                run = prepare_run(told, pictures, tmp_path / "run", 0, torch.device("cpu"), ProcessGroup())
+                run = prepare_run(told, images, tmp_path / "run", 0, torch.device("cpu"), ProcessGroup())
                 if max(run.schedule.samples, run.schedule.batch_size) <= ENDLESS:
                     (tmp_path / "run" / RECIPE).unlink(missing_ok=True)
                     run_training(run)
@@ -88,8 +88,8 @@ def test_junk_is_trained_on_or_refused(name: str, pictures: Path, tmp_path: Path
     assert refused > len(list(places(words)))
 
 
-def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(pictures: Path, tmp_path: Path) -> None:
-    run = prepare_run(Recipe("mine", small("mnist-vamp")), pictures, tmp_path, 0, torch.device("cpu"), ProcessGroup())
+def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(images: Path, tmp_path: Path) -> None:
+    run = prepare_run(Recipe("mine", small("mnist-vamp")), images, tmp_path, 0, torch.device("cpu"), ProcessGroup())
     for text in ("{", "[1]", '"x"'):
         (tmp_path / RECIPE).write_text(text)
         with pytest.raises(RecipeChanged):
@@ -104,18 +104,18 @@ def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(pictures: Path, tmp_
 @pytest.mark.parametrize(
     ("change", "facts"),
     [
-        ("pictures.size=30", ["30", "28"]),
-        ("pictures.channels=3", ["3", "1"]),
+        ("images.size=30", ["30", "28"]),
+        ("images.channels=3", ["3", "1"]),
         ("schedule.micro_batch=3", ["3"]),
         ("objective.terms=3", ["objective.terms"]),
-        ("pictures=3", ["pictures"]),
+        ("images=3", ["images"]),
         ("objective.terms.kl.groups=7", ["groups"]),
         ("objective.terms.codebook={}", ["codebook"]),
         ("schedule.samples=0", ["samples"]),
     ],
 )
-def test_what_is_wrong_is_said(change: str, facts: list[str], pictures: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_is_said(change: str, facts: list[str], images: Path, tmp_path: Path) -> None:
     with refuses(BadRecipe, *facts):
         run_training(
-            prepare_run(recipe("mnist-vamp", [change]), pictures, tmp_path, 0, torch.device("cpu"), ProcessGroup())
+            prepare_run(recipe("mnist-vamp", [change]), images, tmp_path, 0, torch.device("cpu"), ProcessGroup())
         )

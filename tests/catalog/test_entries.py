@@ -69,7 +69,7 @@ def test_a_kind_is_the_whole_shape_and_not_only_its_channels() -> None:
         assert matching_latent_spaces("tiny", dataclasses.replace(TAESD, **change)) == ()
 
 
-def test_a_codebook_tells_the_published_vector_quantised_ones_apart() -> None:
+def test_a_codebook_tells_the_published_vector_quantized_ones_apart() -> None:
     for widths, channels, codes, mid, name in (
         ((128, 256, 512), 3, 8192, True, "LDM vq-f4"),
         ((128, 256, 512), 3, 8192, False, "LDM vq-f4-noattn"),
@@ -84,7 +84,7 @@ def test_a_codebook_tells_the_published_vector_quantised_ones_apart() -> None:
 def test_every_card_says_what_a_user_needs() -> None:
     for card in catalog_entries():
         assert card.about
-        assert card.licence
+        assert card.license
         assert card.files
         assert card.fp16 in ("safe", "unsafe", "unknown")
         assert not card.kind or latent_space_named(card.kind)

@@ -15,7 +15,7 @@ from vaekit.checkpoints.save import save
 from vaekit.domains.images.read import find_images, read_image
 from vaekit.domains.images.roundtrip import as_written
 from vaekit.identification.inspect import inspect
-from vaekit.metrics.image.color import colour_shift
+from vaekit.metrics.image.color import color_shift
 from vaekit.metrics.image.lpips import LPIPS
 from vaekit.metrics.image.psnr import psnr
 from vaekit.runtime.engine import Engine
@@ -35,14 +35,14 @@ def test_it_has_what_later_rooms_are_about() -> None:
     assert seen.problems == ()
 
 
-def test_a_converted_copy_is_recognised_by_its_weights(tmp_path: Path) -> None:
+def test_a_converted_copy_is_recognized_by_its_weights(tmp_path: Path) -> None:
     save(load("builtin"), tmp_path / "copy.safetensors", "ldm")
     assert inspect(tmp_path / "copy.safetensors").card == entry_named("builtin")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Kodak's 12 pictures, whole, in fp32."""
+    """Kodak's 12 images, whole, in fp32."""
 
     latents: tuple[Tensor, ...]
     scores: dict[str, float]
@@ -58,18 +58,18 @@ def kodak(shared_data: Path) -> Seen:
         x = read_image(path).pixels
         latents.append(engine.encode(x).mode)
         y = as_written(engine.decode(latents[-1], (x.shape[2], x.shape[3])))
-        rows.append(torch.cat([psnr(x, y), lpips(x, y), colour_shift(x, y)[0]]))
+        rows.append(torch.cat([psnr(x, y), lpips(x, y), color_shift(x, y)[0]]))
     assert len(rows) == 12
     means = torch.stack(rows).mean(dim=0).tolist()
     return Seen(tuple(latents), dict(zip(("psnr", "lpips", "red", "green", "blue"), means, strict=True)))
 
 
 def test_kodak_comes_back_as_well_as_the_card_says(kodak: Seen) -> None:
-    """One test, for the pictures take most of a minute: two processes would each have them through."""
+    """One test, for the images take most of a minute: two processes would each have them through."""
     normalization, card = load("builtin").normalization, entry_named("builtin")
     assert normalization is not None and card is not None
     std, mean = torch.std_mean(torch.cat([normalize(latent, normalization).flatten() for latent in kodak.latents]))
-    # The normalization is that of crops at many sizes: shrunk pictures have more in them than Kodak's at full size.
+    # The normalization is that of crops at many sizes: shrunk images have more in them than Kodak's at full size.
     assert 0.6 < std < 1.3
     assert abs(mean) < 0.5
     taesd = {"psnr": 24.83, "lpips": 0.112}

@@ -175,7 +175,7 @@ def shuffled(tensors: dict[str, Tensor], prefix: str, cast: Callable[[Tensor], T
 
 @pytest.mark.parametrize("layout", PLACES)
 @pytest.mark.parametrize("name", SMALL)
-def test_a_shuffled_prefixed_half_precision_copy_is_recognised(
+def test_a_shuffled_prefixed_half_precision_copy_is_recognized(
     make: Callable[[str], VAE], name: str, layout: str, tmp_path: Path
 ) -> None:
     """Such copies are made by casting whatever is there, the counters of batch norms too."""

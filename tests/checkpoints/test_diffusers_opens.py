@@ -43,13 +43,13 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
-def pictures() -> torch.Tensor:
+def images() -> torch.Tensor:
     return torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)).double() * 2 - 1
 
 
 def assert_same(ours: VAE, theirs: Any) -> None:
-    """The moments of pictures, and the pictures of latents, are the same."""
-    ours, theirs, x = ours.double(), theirs.eval().double(), pictures()
+    """The moments of images, and the images of latents, are the same."""
+    ours, theirs, x = ours.double(), theirs.eval().double(), images()
     with torch.no_grad():
         mean = ours.encode(x).mean
         torch.testing.assert_close(theirs.encode(x).latent_dist.mean, mean, **CLOSE)
@@ -94,13 +94,13 @@ def test_flux2(random_vae: RandomVAE, flux2_vae: VAE, tmp_path: Path) -> None:
     torch.testing.assert_close(theirs.bn.running_mean, mean, **CLOSE)
 
 
-def test_a_vector_quantised_one(random_vae: RandomVAE, tmp_path: Path) -> None:
+def test_a_vector_quantized_one(random_vae: RandomVAE, tmp_path: Path) -> None:
     from diffusers import VQModel
 
     config = VQConfig(**dataclasses.asdict(kl(4, True)), codes=64)
     save(random_vae(config, LatentNormalization()), tmp_path / "x.safetensors", "ldm")
     convert(tmp_path / "x.safetensors", tmp_path / "folder", "diffusers")
-    ours, theirs, x = load(tmp_path / "folder").double(), VQModel.from_pretrained(tmp_path / "folder"), pictures()
+    ours, theirs, x = load(tmp_path / "folder").double(), VQModel.from_pretrained(tmp_path / "folder"), images()
     theirs = theirs.eval().double()
     with torch.no_grad():
         latents = theirs.encode(x).latents
@@ -115,7 +115,7 @@ def test_a_tiny_one(random_vae: RandomVAE, tmp_path: Path) -> None:
     config = TinyConfig(3, 4, (), (16,) * 4, (16,) * 4, (1, 3, 3, 3), (3, 3, 3, 1), False)
     save(random_vae(config, LatentNormalization()), tmp_path / "taesd", "tiny")
     convert(tmp_path / "taesd", tmp_path / "folder", "diffusers")
-    ours, x = load(tmp_path / "taesd").double(), pictures()
+    ours, x = load(tmp_path / "taesd").double(), images()
     theirs = AutoencoderTiny.from_pretrained(tmp_path / "folder").eval().double()
     with torch.no_grad():
         latents = theirs.encode(x).latents

@@ -66,7 +66,7 @@ def test_what_is_asked_for_comes_first(reflecting_file: Path) -> None:
     assert load(reflecting_file, padding="zeros").config.padding == "zeros"
 
 
-def test_a_vector_quantised_vae_has_it_too(vq_vae: VAE, tmp_path: Path) -> None:
+def test_a_vector_quantized_vae_has_it_too(vq_vae: VAE, tmp_path: Path) -> None:
     save(vq_vae, tmp_path / "x.safetensors")
     save(load(tmp_path / "x.safetensors", padding="reflect"), tmp_path / "y.safetensors")
     assert load(tmp_path / "y.safetensors").config.padding == "reflect"

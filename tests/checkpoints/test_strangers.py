@@ -195,16 +195,16 @@ def test_every_stranger_in_the_table_has_a_file() -> None:
     named = {
         stranger.name for _, shapes in WITHOUT_A_VAE.values() if (stranger := match_non_vae(file_of(shapes).specs))
     }
-    optimiser = "an optimiser's state"
-    assert named | {optimiser} == {stranger.name for stranger in non_vae_signatures()}
+    optimizer = "an optimizer's state"
+    assert named | {optimizer} == {stranger.name for stranger in non_vae_signatures()}
     assert len({stranger.name for stranger in non_vae_signatures()}) == len(non_vae_signatures())
 
 
 @pytest.mark.parametrize(
     ("fact", "content"),
     [
-        ("optimiser", {"state": {0: {"step": 3, "exp_avg": torch.ones(2, 2)}}, "param_groups": [{"lr": 0.1}]}),
-        ("optimiser", {"epoch": 3, "optimizer_states": {"0": {"state": {"1": {"x": torch.ones(2)}}}}}),
+        ("optimizer", {"state": {0: {"step": 3, "exp_avg": torch.ones(2, 2)}}, "param_groups": [{"lr": 0.1}]}),
+        ("optimizer", {"epoch": 3, "optimizer_states": {"0": {"state": {"1": {"x": torch.ones(2)}}}}}),
         ("textual-inversion", {"string_to_token": {"*": 265}, "string_to_param": {"*": torch.ones(2, 768)}, "step": 4}),
         (
             "IP-Adapter",

@@ -44,7 +44,7 @@ def broken_vae(vae_file: Path, tmp_path: Path) -> Callable[[Callable[[dict[str, 
     return make
 
 
-def test_a_missing_picture(run: Run, vae_file: Path, tmp_path: Path) -> None:
+def test_a_missing_image(run: Run, vae_file: Path, tmp_path: Path) -> None:
     assert_told(run("reconstruct", tmp_path / "none.png", "--vae", vae_file, "-o", tmp_path), "none.png")
 
 
@@ -55,7 +55,7 @@ def test_a_missing_vae(run: Run, photo: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"this is a text file, whatever its name says", b"\x89PNG\r\n\x1a\n"])
-def test_no_picture_behind_the_name(run: Run, vae_file: Path, tmp_path: Path, content: bytes) -> None:
+def test_no_image_behind_the_name(run: Run, vae_file: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.png").write_bytes(content)
     assert_told(run("reconstruct", tmp_path / "x.png", "--vae", vae_file, "-o", tmp_path / "out"), "x.png")
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
@@ -159,26 +159,26 @@ def many(photo: Path, folder: Path, count: int) -> Path:
 def test_a_full_disk_is_told_once_and_no_more_is_begun(
     run: Run, vae_file: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, written: int
 ) -> None:
-    pictures, out = many(photo, tmp_path / "in", 20), tmp_path / "out"
+    images, out = many(photo, tmp_path / "in", 20), tmp_path / "out"
     full_after(written, monkeypatch)
-    said = run(verb, pictures, "--vae", vae_file, "-o", out, "--json")
+    said = run(verb, images, "--vae", vae_file, "-o", out, "--json")
     assert said.code == 1
     assert said.err.count("No space left") == 1
     assert len(said.err.strip().splitlines()) == 2
     assert f"{20 - written - 1} more" in said.err
-    done = said.json["pictures" if verb == "reconstruct" else "latents"]
+    done = said.json["images" if verb == "reconstruct" else "latents"]
     assert sorted(Path(one["output"]) for one in done) == sorted(out.iterdir())
     assert len(done) == written
     failures = said.json["failures"]
-    told = [Path(one["picture"]) for one in done] + [Path(failure["path"]) for failure in failures]
-    assert sorted(told) == sorted(pictures.iterdir())
+    told = [Path(one["image"]) for one in done] + [Path(failure["path"]) for failure in failures]
+    assert sorted(told) == sorted(images.iterdir())
     assert all("No space left" in failure["error"] for failure in failures)
 
 
 def test_a_folder_that_refuses_is_told_once(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    pictures = many(photo, tmp_path / "in", 8)
-    said = run("reconstruct", pictures, "--vae", vae_file, "-o", tmp_path / "file" / "out")
+    images = many(photo, tmp_path / "in", 8)
+    said = run("reconstruct", images, "--vae", vae_file, "-o", tmp_path / "file" / "out")
     assert said.code == 1
     assert len(said.err.strip().splitlines()) == 2
     assert "7 more" in said.err
@@ -187,7 +187,7 @@ def test_a_folder_that_refuses_is_told_once(run: Run, vae_file: Path, photo: Pat
 def test_an_interrupt_ends_a_folder(
     run: Run, vae_file: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures, out = many(photo, tmp_path / "in", 20), tmp_path / "out"
+    images, out = many(photo, tmp_path / "in", 20), tmp_path / "out"
     decode, left = Engine.decode, iter(range(4))
 
     def interrupted(*arguments: Any) -> Any:
@@ -196,7 +196,7 @@ def test_an_interrupt_ends_a_folder(
         return decode(*arguments)
 
     monkeypatch.setattr(Engine, "decode", interrupted)
-    said = run("reconstruct", pictures, "--vae", vae_file, "-o", out)
+    said = run("reconstruct", images, "--vae", vae_file, "-o", out)
     assert said.code != 0
     assert "Traceback" not in said.err
     assert {path.suffix for path in out.iterdir()} == {".png"}

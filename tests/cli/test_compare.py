@@ -1,4 +1,4 @@
-"""`vaekit compare`: from pictures to a page and its numbers."""
+"""`vaekit compare`: from images to a page and its numbers."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from PIL import Image, ImageEnhance
 
 from vaekit.checkpoints.save import save
 from vaekit.families import assemble, family_of
-from vaekit.nets.config import picture_size
+from vaekit.nets.config import image_size
 
 Run = Callable[..., Any]
 NAMES = ("a.png", "b.png", "c.png")
@@ -23,7 +23,7 @@ NAMES = ("a.png", "b.png", "c.png")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three pieces of real photographs, and a broken file."""
-    path = tmp_path_factory.mktemp("pictures")
+    path = tmp_path_factory.mktemp("images")
     photos = files("sklearn.datasets.images")
     for name, photo, corner in zip(
         NAMES, ("flower.jpg", "china.jpg", "china.jpg"), ((200, 100), (100, 50), (300, 200)), strict=True
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def paler(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same pictures as JPEG files with a third of their colour."""
+    """The same images as JPEG files with a third of their color."""
     path = tmp_path_factory.mktemp("paler")
     for name in NAMES:
         with Image.open(folder / name) as image:
@@ -71,37 +71,37 @@ def test_two_vaes_make_a_page_and_numbers(run: Run, vae_file: Path, folder: Path
         "peak_memory",
     } <= set(first["measures"])
     assert first["measures"]["psnr"]["low"] <= first["measures"]["psnr"]["value"] <= first["measures"]["psnr"]["high"]
-    assert [one["name"] for one in first["pictures"]] == list(NAMES)
+    assert [one["name"] for one in first["images"]] == list(NAMES)
     assert {one["name"] for one in told["measures"]} == {name for one in told["sets"] for name in one["measures"]}
     assert told["skipped"][0]["name"] == "torn.png"
-    assert told["protocol"]["pictures"] == 3
+    assert told["protocol"]["images"] == 3
     (psnr,) = [one for one in told["comparisons"] if one["measure"] == "psnr"]
     assert (psnr["difference"], psnr["p"]) == (0.0, 1.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.safetensors", "report.html", "report.json"]
 
 
-def test_without_pictures_the_cards_are_used(run: Run, vae_file: Path, tmp_path: Path) -> None:
+def test_without_images_the_cards_are_used(run: Run, vae_file: Path, tmp_path: Path) -> None:
     said = run("compare", "--vae", vae_file, "--show", "1", "--out", tmp_path / "cards.html", "--json")
     assert said.code == 0
     told = numbers(tmp_path / "cards.html")
-    assert {"text", "zone plate", "colour checker"} <= {one["name"] for one in told["sets"][0]["pictures"]}
+    assert {"text", "zone plate", "color checker"} <= {one["name"] for one in told["sets"][0]["images"]}
     assert said.json["sets"][0]["measures"]["psnr"] > 0
     assert len(told["shown"]) == 1
 
 
-def test_a_vae_of_one_picture_size_is_compared_on_pictures_and_on_cards_of_that_size(
+def test_a_vae_of_one_image_size_is_compared_on_images_and_on_cards_of_that_size(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     family = family_of("burgess")
     save(assemble(family, EXAMPLES["burgess"]).eval(), tmp_path / "classic.safetensors")
-    side = picture_size(EXAMPLES["burgess"])
+    side = image_size(EXAMPLES["burgess"])
     assert side is not None
     with Image.open(folder / "a.png") as image:
         image.crop((0, 0, side, side)).save(tmp_path / "small.png")
-    for pictures in ((tmp_path / "small.png",), ()):
+    for images in ((tmp_path / "small.png",), ()):
         page = tmp_path / "report.html"
-        said = run("compare", *pictures, "--vae", tmp_path / "classic.safetensors", "--show", "1", "--out", page)
+        said = run("compare", *images, "--vae", tmp_path / "classic.safetensors", "--show", "1", "--out", page)
         assert said.code == 0, said.err
         told = numbers(page)
         assert told["protocol"]["skipped"] == 0
@@ -124,7 +124,7 @@ def test_what_another_tool_made_is_judged(run: Run, folder: Path, paler: Path, t
     assert "encode_seconds" not in worst["measures"]
 
 
-def test_a_reconstruction_that_is_missing_leaves_its_picture_out(
+def test_a_reconstruction_that_is_missing_leaves_its_image_out(
     run: Run, folder: Path, paler: Path, tmp_path: Path
 ) -> None:
     some = tmp_path / "some"
@@ -192,7 +192,7 @@ def test_bad_use_is_told(
     assert not list(tmp_path.iterdir())
 
 
-def test_only_broken_pictures_are_an_error(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
+def test_only_broken_images_are_an_error(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
     said = run("compare", folder / "torn.png", "--vae", vae_file, "--out", tmp_path / "r.html", "--json")
     assert (said.code, said.json["error"]["kind"]) == (1, "NothingMeasured")
     assert not list(tmp_path.iterdir())
@@ -217,7 +217,7 @@ def test_a_sample_is_the_same_for_everybody(run: Run, vae_file: Path, folder: Pa
             "--out",
             page,
         )
-        names.append([one["name"] for one in numbers(page)["sets"][0]["pictures"]])
+        names.append([one["name"] for one in numbers(page)["sets"][0]["images"]])
     assert names[0] == names[1]
     assert len(names[0]) + len(numbers(page)["skipped"]) == 2
 

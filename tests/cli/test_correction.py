@@ -1,4 +1,4 @@
-"""`compare --fit-correction`, and `--correct` wherever pictures come out: fitted, told, applied, refused."""
+"""`compare --fit-correction`, and `--correct` wherever images come out: fitted, told, applied, refused."""
 
 import json
 import shutil
@@ -71,7 +71,7 @@ def test_a_cast_is_fitted_saved_and_corrected(run: Run, tinted: Path, pieces: Pa
     (fitted,) = said.json["fitted"]
     path = Path(fitted["written"])
     assert path == correction_beside(tinted)
-    assert fitted["helps"] and fitted["pictures"] == 10
+    assert fitted["helps"] and fitted["images"] == 10
     told = json.loads(path.read_text("utf-8"))
     assert told["held_out_delta_e"]["after"] < told["held_out_delta_e"]["before"] - 1
     assert told["versions"]["torch"]
@@ -92,18 +92,18 @@ def test_a_cast_is_fitted_saved_and_corrected(run: Run, tinted: Path, pieces: Pa
 
 
 def test_reconstruct_says_that_it_corrects(run: Run, corrected: Path, pieces: Path, tmp_path: Path) -> None:
-    picture = pieces / "china2.png"
-    plain = run("reconstruct", picture, "--vae", corrected, "--out", tmp_path / "plain", "--json").json
+    image = pieces / "china2.png"
+    plain = run("reconstruct", image, "--vae", corrected, "--out", tmp_path / "plain", "--json").json
     said = run(
-        "reconstruct", picture, "--vae", corrected, "--out", tmp_path / "out", "--correct", "--json", "--dtype", "bf16"
+        "reconstruct", image, "--vae", corrected, "--out", tmp_path / "out", "--correct", "--json", "--dtype", "bf16"
     )
     assert said.code == 0, said.err
     assert said.json["correction"]["matrix"] == json.loads(correction_beside(corrected).read_text("utf-8"))["matrix"]
-    (after,), (before,) = said.json["pictures"], plain["pictures"]
+    (after,), (before,) = said.json["images"], plain["images"]
     (note,) = set(after["notes"]) - set(before["notes"])
     assert "correction" not in plain
-    assert abs(after["colour_shift"][0]) < abs(before["colour_shift"][0]) / 2
-    spoken = run("reconstruct", picture, "--vae", corrected, "--out", tmp_path / "out", "--correct")
+    assert abs(after["color_shift"][0]) < abs(before["color_shift"][0]) / 2
+    spoken = run("reconstruct", image, "--vae", corrected, "--out", tmp_path / "out", "--correct")
     assert note in spoken.err
 
 
@@ -147,20 +147,20 @@ def test_a_vae_without_a_fault_gets_none(run: Run, pieces: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     "options",
     [
-        ("--correct", "--fit-correction", "PICTURES"),
+        ("--correct", "--fit-correction", "IMAGES"),
         ("--fit-correction",),
-        ("--correct", "--decode-with", "builtin", "PICTURES"),
-        ("--correct", "--originals", "PICTURES", "--reconstructions", "PICTURES"),
+        ("--correct", "--decode-with", "builtin", "IMAGES"),
+        ("--correct", "--originals", "IMAGES", "--reconstructions", "IMAGES"),
     ],
 )
 def test_options_that_do_not_go_together(run: Run, pieces: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
-    given = [pieces if word == "PICTURES" else word for word in options]
+    given = [pieces if word == "IMAGES" else word for word in options]
     said = run("compare", *given, "--out", tmp_path / "r.html")
     assert said.code == 2
     assert "correct" in said.err
 
 
-def test_few_pictures_are_refused_before_anything_runs(run: Run, tinted: Path, pieces: Path, tmp_path: Path) -> None:
+def test_few_images_are_refused_before_anything_runs(run: Run, tinted: Path, pieces: Path, tmp_path: Path) -> None:
     said = run(
         "compare", pieces, "--limit", 7, "--vae", tinted, "--fit-correction", "--out", tmp_path / "r.html", "--json"
     )

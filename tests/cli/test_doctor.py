@@ -56,11 +56,11 @@ def test_the_table_says_what_is_wrong_and_what_to_do(run: Run, spoilt_file: Path
     assert "decoder.up.1.block.0.conv1" in said.out
 
 
-def test_pictures_are_counted_and_chosen(run: Run, photo: Path, tmp_path: Path) -> None:
+def test_images_are_counted_and_chosen(run: Run, photo: Path, tmp_path: Path) -> None:
     for number in range(5):
         shutil.copy(photo, tmp_path / f"{number}.png")
     said = run("doctor", "--images", tmp_path, "--most", 2, "--json")
-    assert (said.code, said.json["pictures"], said.json["failures"]) == (0, 2, [])
+    assert (said.code, said.json["images"], said.json["failures"]) == (0, 2, [])
     assert said.json["card"] == "builtin"
 
 

@@ -20,8 +20,8 @@ COUNT = 24
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small pictures of noise, and a broken one."""
-    path = tmp_path_factory.mktemp("pictures")
+    """Small images of noise, and a broken one."""
+    path = tmp_path_factory.mktemp("images")
     random = np.random.default_rng(0)
     for i in range(COUNT):
         Image.fromarray(random.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path / f"{i:03}.png")
@@ -83,7 +83,7 @@ def test_wrong_words_are_told(
     assert "Traceback" not in said.err
 
 
-def test_folders_without_a_picture_that_can_be_read(run: Run, vae_file: Path, tmp_path: Path) -> None:
+def test_folders_without_a_image_that_can_be_read(run: Run, vae_file: Path, tmp_path: Path) -> None:
     def refused(data: Path) -> tuple[int, str]:
         said = run("evaluate", "--vae", vae_file, "--data", data, "--json")
         return said.code, said.json["error"]["kind"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from soft_pictures import write_soft
+from soft_images import write_soft
 
 import vaekit
 from vaekit.formats.open import open_tensors
@@ -19,7 +19,7 @@ from vaekit.vae import VAE
 Run = Callable[..., Any]
 SHORT = [
     *("--samples", 4, "--set", "schedule.batch_size=2", "--set", "schedule.warmup_samples=2"),
-    *("--set", "schedule.learning_rate=0.01", "--set", "pictures.size=32", "--padding", "zeros"),
+    *("--set", "schedule.learning_rate=0.01", "--set", "images.size=32", "--padding", "zeros"),
 ]
 
 
@@ -31,7 +31,7 @@ def no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Soft pictures; with a seed of 0 two are kept aside."""
+    """Soft images; with a seed of 0 two are kept aside."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     for number in range(40):
@@ -55,7 +55,7 @@ def test_a_run_ends_with_weights_card_and_report(finetune: Run, run: Run, vae_fi
     told = said.json
     assert told["files"] == ["vae.safetensors"]
     metrics = told["metrics"]
-    assert metrics["held_out_pictures"] == 2 == len(list((folder / "held_out").iterdir()))
+    assert metrics["held_out_images"] == 2 == len(list((folder / "held_out").iterdir()))
     notes = json.loads(open_tensors(folder / "vae.safetensors").metadata["vaekit.finetuned"])
     assert notes["metrics"] == metrics and notes["parent"]["fingerprint"] == fingerprint(vaekit.load(vae_file))
     card = (folder / "README.md").read_text()
@@ -63,9 +63,9 @@ def test_a_run_ends_with_weights_card_and_report(finetune: Run, run: Run, vae_fi
     for which in ("before", "after"):
         assert f"| {metrics[which]['psnr']:.2f} " in card
     assert notes["parent"]["fingerprint"] in card
-    for name in ("crop_1.png", "crop_2.png", "colour_errors.png"):
-        assert f"(pictures/{name})" in card
-        with Image.open(folder / "pictures" / name) as image:
+    for name in ("crop_1.png", "crop_2.png", "color_errors.png"):
+        assert f"(images/{name})" in card
+        with Image.open(folder / "images" / name) as image:
             image.verify()
     page = json.loads((folder / "report.json").read_text())
     assert {one["name"] for one in page["sets"]} == {"before", "after"}
@@ -76,7 +76,7 @@ def test_a_run_ends_with_weights_card_and_report(finetune: Run, run: Run, vae_fi
     # What would be put on the Hub is this, and no checkpoints.
     dry = run("push", folder, "someone/small", "--dry-run", "--json").json
     assert dry["files"][:2] == ["vae.safetensors", "README.md"]
-    assert {name.split("/")[0] for name in dry["files"]} == {"vae.safetensors", "README.md", "pictures"}
+    assert {name.split("/")[0] for name in dry["files"]} == {"vae.safetensors", "README.md", "images"}
 
 
 def test_another_padding_is_compared_with_the_one_before(finetune: Run, vae_file: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_half_a_vae_is_told(finetune: Run, vae_file: Path, tmp_path: Path) -> No
     assert not (tmp_path / "run").exists()
 
 
-def test_pictures_that_cannot_be_used_are_told(finetune: Run, data: Path, tmp_path: Path) -> None:
+def test_images_that_cannot_be_used_are_told(finetune: Run, data: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     said = finetune("--json", "--data", tmp_path / "empty")
     assert (said.code, said.json["error"]["kind"]) == (1, "NothingToTrain")

@@ -26,7 +26,7 @@ def test_json_has_every_field(run: Run, vae_file: Path) -> None:
     assert len(told["fingerprint"]) == 64
 
 
-def test_a_vae_that_is_only_recognised(run: Run, vae_file: Path, tmp_path: Path) -> None:
+def test_a_vae_that_is_only_recognized(run: Run, vae_file: Path, tmp_path: Path) -> None:
     """Told on exit status 0, in words and as JSON; loading it is an error that says what can run it."""
     path = tmp_path / "svd.safetensors"
     keys = {"decoder.mid.block_1.mix_factor": (1,), "decoder.conv_in.weight": (8, 4, 3, 3)}

@@ -1,4 +1,4 @@
-"""`vaekit encode` and `vaekit decode`: pictures <-> latent files that know their VAE."""
+"""`vaekit encode` and `vaekit decode`: images <-> latent files that know their VAE."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_there_and_back_equals_reconstruct(run: Run, latent: Path, vae_file: Pat
 
 
 def test_codes_go_there_and_back(run: Run, photo: Path, tmp_path: Path) -> None:
-    """A vector-quantised VAE: its latent file holds codebook vectors."""
+    """A vector-quantized VAE: its latent file holds codebook vectors."""
     torch.manual_seed(0)
     config = VQConfig(3, 4, 4, (8, 16), (8, 16), 1, 2, (1,), (1,), True, True, True, 4, codes=60)
     vae = tmp_path / "vq.safetensors"
@@ -64,7 +64,7 @@ def test_a_converted_copy_of_the_vae_decodes_too(run: Run, latent: Path, vae_fil
     run("convert", vae_file, tmp_path / "copy", "--layout", "diffusers")
     said = run("decode", latent, "--vae", tmp_path / "copy", "-o", tmp_path / "out", "--json")
     assert said.code == 0
-    assert said.json["pictures"][0]["caution"] is None
+    assert said.json["images"][0]["caution"] is None
 
 
 def test_another_vae_of_the_same_normalization_may_decode(
@@ -87,10 +87,10 @@ def test_an_unknown_normalization_is_a_caution(run: Run, latent: Path, vae_file:
     other = changed(vae_file, tmp_path / "other.safetensors", None)
     said = run("decode", latent, "--vae", other, "-o", tmp_path / "out", "--json")
     assert said.code == 0
-    assert said.json["pictures"][0]["caution"]
+    assert said.json["images"][0]["caution"]
 
 
-def test_a_picture_is_no_latent(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> None:
+def test_a_image_is_no_latent(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> None:
     said = run("decode", photo, "--vae", vae_file, "-o", tmp_path / "out", "--json")
     assert (said.code, said.json["error"]["kind"]) == (1, "BadLatent")
 

@@ -25,14 +25,14 @@ def test_it_writes_the_result_in_the_size_of_the_original(
 
 def test_json_is_one_object_with_every_number(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> None:
     said = run("reconstruct", photo, "--vae", vae_file, "--out", tmp_path, "--json", "--side-by-side")
-    (picture,) = said.json["pictures"]
-    assert picture["latent_shape"] == [4, 14, 16]
-    assert picture["compression"] == 12.0
-    assert len(picture["colour_shift"]) == 3
-    assert 0 < picture["psnr"] < 60
-    assert -1 <= picture["ssim"] <= 1
-    assert picture["seconds"] > 0
-    assert Path(picture["side_by_side"]).is_file()
+    (image,) = said.json["images"]
+    assert image["latent_shape"] == [4, 14, 16]
+    assert image["compression"] == 12.0
+    assert len(image["color_shift"]) == 3
+    assert 0 < image["psnr"] < 60
+    assert -1 <= image["ssim"] <= 1
+    assert image["seconds"] > 0
+    assert Path(image["side_by_side"]).is_file()
     assert said.json["failures"] == []
 
 
@@ -40,29 +40,27 @@ def test_the_reported_psnr_is_that_of_the_written_file(run: Run, vae_file: Path,
     said = run("reconstruct", photo, "--vae", vae_file, "--out", tmp_path, "--json")
     x, y = (np.asarray(Image.open(path), dtype=np.float64) for path in (photo, tmp_path / "flower.png"))
     expected = 10 * np.log10(255**2 / ((x - y) ** 2).mean())
-    assert said.json["pictures"][0]["psnr"] == pytest.approx(expected, abs=1e-3)
+    assert said.json["images"][0]["psnr"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_folder_with_a_broken_picture_is_done_but_for_that_one(
+def test_a_folder_with_a_broken_image_is_done_but_for_that_one(
     run: Run, vae_file: Path, photo: Path, tmp_path: Path
 ) -> None:
     shutil.copy(photo, tmp_path / "good.png")
     (tmp_path / "broken.png").write_bytes(photo.read_bytes()[:200])
     said = run("reconstruct", tmp_path, "--vae", vae_file, "--out", tmp_path / "out", "--json")
     assert said.code == 1
-    assert [Path(picture["picture"]).name for picture in said.json["pictures"]] == ["good.png"]
+    assert [Path(image["image"]).name for image in said.json["images"]] == ["good.png"]
     assert "broken.png" in said.json["failures"][0]["path"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.png"]
 
 
-def test_pictures_of_one_name_do_not_overwrite_each_other(
-    run: Run, vae_file: Path, photo: Path, tmp_path: Path
-) -> None:
+def test_images_of_one_name_do_not_overwrite_each_other(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         shutil.copy(photo, tmp_path / folder / "same.png")
     said = run("reconstruct", tmp_path / "a", tmp_path / "b", "--vae", vae_file, "--out", tmp_path / "out", "--json")
-    outputs = {picture["output"] for picture in said.json["pictures"]}
+    outputs = {image["output"] for image in said.json["images"]}
     assert len(outputs) == 2
     assert all(Path(output).is_file() for output in outputs)
 

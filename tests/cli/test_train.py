@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from picture_data import encoded, fill_folder
+from image_data import encoded, fill_folder
 
 import vaekit
 from vaekit.domains.images.training_data import open_training_data
@@ -31,9 +31,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     for name, count in (("train", 60), ("t10k", 12)):
         pixels = np.zeros((count, 28, 28), dtype=np.uint8)
-        for picture in pixels:
+        for image in pixels:
             start = random.integers(0, 20)
-            picture[:, start : start + 8] = 255
+            image[:, start : start + 8] = 255
         raw = struct.pack(">HBBIII", 0, 8, 3, count, 28, 28) + pixels.tobytes()
         (folder / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(raw))
     return folder
@@ -46,9 +46,9 @@ def test_a_run_from_the_command_line(run: Run, digits: Path, tmp_path: Path) -> 
     assert said.json["results"]["nll"]["value"] > 0
     assert json.loads((out / "evaluation.json").read_text())["measured"] == 12
     assert json.loads((out / "recipe.json").read_text())["recipe"]["schedule"]["samples"] == 200
-    assert sorted((out / "pictures").iterdir())
+    assert sorted((out / "images").iterdir())
     assert vaekit.load(out).config.net.hidden == (16,)
-    assert run("reconstruct", "--vae", out, next((out / "pictures").iterdir()), "--out", tmp_path).code in (0, 1)
+    assert run("reconstruct", "--vae", out, next((out / "images").iterdir()), "--out", tmp_path).code in (0, 1)
     again = run("train", "mnist-mlp", "--data", digits, "--out", out, "--samples", 200, *SMALL)
     assert again.code == 0 and " 200 " in again.err
 
@@ -56,19 +56,19 @@ def test_a_run_from_the_command_line(run: Run, digits: Path, tmp_path: Path) -> 
 def test_the_last_look_is_at_codes_and_at_what_the_eye_sees(
     run: Run, lpips_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = tmp_path / "pictures"
+    data = tmp_path / "images"
     fill_folder(data, {f"{i}.png": i for i in range(24)})
     monkeypatch.setenv("VAEKIT_PERCEPTUAL", str(lpips_file))
     small = ["vae.encoder_widths=[8]", "vae.decoder_widths=[8]", "vae.codes=16", "schedule.batch_size=4"]
-    changes = [word for change in (*small, "pictures.held_out=3") for word in ("--set", change)]
+    changes = [word for change in (*small, "images.held_out=3") for word in ("--set", change)]
     for size, measured in ((32, {"code_usage", "code_perplexity"}), (64, {"code_usage", "code_perplexity", "lpips"})):
-        out, sized = tmp_path / str(size), ["--set", f"pictures.size={size}"]
+        out, sized = tmp_path / str(size), ["--set", f"images.size={size}"]
         said = run("train", "vq", "--data", data, "--out", out, "--samples", 8, *changes, *sized, "--json")
         assert said.code == 0, said.err
         found = {"lpips", "code_usage", "code_perplexity"} & said.json["results"].keys()
         assert found == measured
         assert not said.json["not_measured"]
-    monkeypatch.setenv("VAEKIT_PERCEPTUAL", str(tmp_path / "pictures"))
+    monkeypatch.setenv("VAEKIT_PERCEPTUAL", str(tmp_path / "images"))
     again = run("train", "vq", "--data", data, "--out", out, "--samples", 8, *changes, *sized)
     assert again.code == 0 and "lpips" in again.err
 
@@ -79,17 +79,17 @@ def test_names_need_not_be_utf8(run: Run, tmp_path: Path) -> None:
     for i in range(20):
         (data / os.fsdecode(b"caf\xe9%d.png" % i)).write_bytes(encoded(i) if i else b"broken")
     call = ["train", "mnist-mlp", "--data", data, "--out", tmp_path / "run", "--samples", 60, *SMALL]
-    said = run(*call, "--set", "pictures.held_out=5")
+    said = run(*call, "--set", "images.held_out=5")
     assert said.code == 0, said.err
     assert len((tmp_path / "run" / "skipped.txt").read_text("utf-8").splitlines()) == 1
-    assert " 60 " in run(*call, "--set", "pictures.held_out=5").err
+    assert " 60 " in run(*call, "--set", "images.held_out=5").err
 
 
 def test_a_run_inside_its_data_goes_on(run: Run, tmp_path: Path) -> None:
     data = fill_folder(tmp_path / "data", {f"{i}.png": i for i in range(20)})
-    call = ["train", "mnist-mlp", "--data", data, "--samples", 60, *SMALL, "--set", "pictures.held_out=5"]
+    call = ["train", "mnist-mlp", "--data", data, "--samples", 60, *SMALL, "--set", "images.held_out=5"]
     assert run(*call, "--out", data / "run").code == 0
-    assert list((data / "run" / "pictures").iterdir())
+    assert list((data / "run" / "images").iterdir())
     said = run(*call, "--out", data / "run")
     assert said.code == 0 and " 60 " in said.err, said.err
     said = run(*call, "--out", data, "--json")

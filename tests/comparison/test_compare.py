@@ -1,4 +1,4 @@
-"""Contenders over many pictures: what is left out, what NaN does, what is shown, and what stays in memory."""
+"""Contenders over many images: what is left out, what NaN does, what is shown, and what stays in memory."""
 
 import gc
 import weakref
@@ -21,17 +21,17 @@ from vaekit.testcards.dead_leaves import dead_leaves
 
 @dataclass
 class Adds:
-    """Makes pictures lighter by as much."""
+    """Makes images lighter by as much."""
 
     name: str
     amount: float
     broken: str = ""
     on_cpu: bool = False
 
-    def make(self, name: str, picture: LoadedImage) -> Reconstruction:
+    def make(self, name: str, image: LoadedImage) -> Reconstruction:
         if name == self.broken:
             raise BadItem("It cannot.", "", "")
-        return Reconstruction(picture.pixels + self.amount, {"encode_seconds": 1.0})
+        return Reconstruction(image.pixels + self.amount, {"encode_seconds": 1.0})
 
     def about(self) -> Mapping[str, Any]:
         return {}
@@ -55,13 +55,13 @@ def test_the_less_it_changes_the_better_it_ranks(on_cpu: bool) -> None:
     assert "brightness_shift" in [one.name for one in second.defects]
     assert first.measures["peak_memory"].value == 5.0
     assert "PSNR" in first.reason
-    assert found.report.protocol == {"seed": 0, "pictures": 4, "skipped": 0}
+    assert found.report.protocol == {"seed": 0, "images": 4, "skipped": 0}
 
 
 def test_what_one_cannot_make_is_left_out_for_all() -> None:
     tried = [source(0), source(1), source(2, (20, 40))]
     found = compare(tried, [Adds("a", 0.1), Adds("b", 0.1, broken="1.png")], {}, {})
-    assert [one.name for one in found.report.sets[0].pictures] == ["0.png"]
+    assert [one.name for one in found.report.sets[0].images] == ["0.png"]
     reasons = {one.name: one.reason for one in found.report.skipped}
     assert "It cannot." in reasons["1.png"]
     assert "40x20" in reasons["2.png"]
@@ -88,13 +88,13 @@ def test_shown_are_the_worst_and_they_say_why() -> None:
     found = compare([source(i) for i in range(5)], [Adds("a", 0.1), Adds("b", 0.05)], {}, {}, show=3)
     shown = list(found.shown)
     assert len(shown) == 3
-    worst = max(found.report.sets[0].pictures, key=lambda one: one.measures["delta_e"])
+    worst = max(found.report.sets[0].images, key=lambda one: one.measures["delta_e"])
     assert shown[0].name == worst.name
     assert shown[0].why.startswith("the worst by dE2000")
     assert torch.equal(shown[0].original, as_saved(shown[0].original))
 
 
-def test_a_picture_that_is_gone_by_then_is_not_shown_and_the_numbers_stay() -> None:
+def test_a_image_that_is_gone_by_then_is_not_shown_and_the_numbers_stay() -> None:
     there = source(0)
     reads: list[int] = []
 
@@ -105,7 +105,7 @@ def test_a_picture_that_is_gone_by_then_is_not_shown_and_the_numbers_stay() -> N
         return there.read()
 
     found = compare([ImageSource("gone.png", read_once), source(1)], [Adds("a", 0.1)], {}, {})
-    assert {one.name for one in found.report.sets[0].pictures} == {"gone.png", "1.png"}
+    assert {one.name for one in found.report.sets[0].images} == {"gone.png", "1.png"}
     assert [one.name for one in found.shown] == ["1.png"]
 
 
@@ -114,7 +114,7 @@ def test_no_pixels_are_kept() -> None:
 
     def read(number: int) -> LoadedImage:
         gc.collect()
-        assert sum(each() is not None for each in alive) <= 6, "pictures pile up"
+        assert sum(each() is not None for each in alive) <= 6, "images pile up"
         pixels = as_saved(dead_leaves(1, (256, 256), torch.Generator().manual_seed(number)))
         alive.append(weakref.ref(pixels))
         return LoadedImage(pixels)

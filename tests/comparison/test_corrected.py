@@ -1,4 +1,4 @@
-"""A VAE and the same with its colours corrected, side by side; what cannot be fitted to."""
+"""A VAE and the same with its colors corrected, side by side; what cannot be fitted to."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from vaekit.domains.images.read import LoadedImage
 from vaekit.errors import NothingEvaluated
 from vaekit.families import assemble, family_of
 from vaekit.families.kl.net import KLConfig
-from vaekit.metrics.image.color import colour_shift
+from vaekit.metrics.image.color import color_shift
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 
@@ -29,28 +29,28 @@ def test_the_vae_runs_once_for_both_and_the_second_is_corrected(monkeypatch: pyt
     runs: list[str] = []
     real = VAECandidate.make
 
-    def counted(self: VAECandidate, name: str, picture: LoadedImage) -> Reconstruction:
+    def counted(self: VAECandidate, name: str, image: LoadedImage) -> Reconstruction:
         runs.append(self.name)
-        return real(self, name, picture)
+        return real(self, name, image)
 
     monkeypatch.setattr(VAECandidate, "make", counted)
     plain = contender()
     corrected = CorrectedCandidate(plain, REDDER)
     for _ in range(2):
-        picture = LoadedImage(torch.rand(1, 3, 32, 40) * 2 - 1)
-        first, second = plain.make("a", picture), corrected.make("a", picture)
+        image = LoadedImage(torch.rand(1, 3, 32, 40) * 2 - 1)
+        first, second = plain.make("a", image), corrected.make("a", image)
         torch.testing.assert_close(second.pixels, REDDER.correction.apply(first.pixels))
-        assert colour_shift(first.pixels, second.pixels)[0, 0] > 1
+        assert color_shift(first.pixels, second.pixels)[0, 0] > 1
     assert runs == ["small", "small"]
     corrected.make("b", LoadedImage(torch.zeros(1, 3, 32, 32)))
     assert len(runs) == 3
     assert corrected.name == "small, corrected" and "corrected" in corrected.about()["correction"]
     torch.testing.assert_close(
-        corrected.round_trip(picture.pixels), REDDER.correction.apply(plain.round_trip(picture.pixels))
+        corrected.round_trip(image.pixels), REDDER.correction.apply(plain.round_trip(image.pixels))
     )
 
 
-def test_a_vae_of_grey_pictures_has_no_colours_to_correct() -> None:
+def test_a_vae_of_gray_images_has_no_colors_to_correct() -> None:
     with pytest.raises(NothingEvaluated):
         Fitting(contender(1), "small", 0)
 

@@ -16,12 +16,12 @@ from vaekit.comparison.defects import VOCABULARY, find_defects, thresholds
 from vaekit.comparison.signals import Signals, signals
 
 Fault = Callable[[np.ndarray], np.ndarray]
-GREY = np.array([0.299, 0.587, 0.114])
+GRAY = np.array([0.299, 0.587, 0.114])
 
 
 def desaturated(x: np.ndarray) -> np.ndarray:
-    grey = (x @ GREY)[..., None]
-    return grey + 0.85 * (x - grey)
+    gray = (x @ GRAY)[..., None]
+    return gray + 0.85 * (x - gray)
 
 
 def turned(x: np.ndarray) -> np.ndarray:
@@ -60,7 +60,7 @@ BAR: dict[str, tuple[Fault, set[str]]] = {
     "salt": (salted, {"fried_pixels"}),
 }
 MORE: dict[str, tuple[Fault, set[str]]] = {
-    "oversaturated": (lambda x: (x @ GREY)[..., None] + 1.2 * (x - (x @ GREY)[..., None]), {"oversaturated"}),
+    "oversaturated": (lambda x: (x @ GRAY)[..., None] + 1.2 * (x - (x @ GRAY)[..., None]), {"oversaturated"}),
     "contrast +10 %": (lambda x: 0.5 + 1.1 * (x - 0.5), {"high_contrast"}),
     "sharpened": (lambda x: 2 * x - ndimage.gaussian_filter(x, (1, 1, 0)), {"oversharpened"}),
     "corner": (with_corner, {"corner"}),
@@ -85,9 +85,9 @@ def astronaut() -> np.ndarray:
 
 
 @pytest.mark.parametrize("case", [*BAR, *MORE])
-@pytest.mark.parametrize("picture", ["astronaut", "coffee"])
-def test_the_planted_defect_is_named_and_no_other(case: str, picture: str) -> None:
-    x = getattr(skimage.data, picture)() / 255
+@pytest.mark.parametrize("image", ["astronaut", "coffee"])
+def test_the_planted_defect_is_named_and_no_other(case: str, image: str) -> None:
+    x = getattr(skimage.data, image)() / 255
     fault, wanted = {**BAR, **MORE}[case]
     assert named(x, fault(x)) == wanted
 
@@ -118,13 +118,13 @@ def test_values_that_are_not_finite(astronaut: np.ndarray) -> None:
     assert [defect.name for defect in find_defects([signals(x, torch.full_like(x, math.nan))])] == ["nan"]
 
 
-def test_a_picture_that_became_black_is_nan(astronaut: np.ndarray) -> None:
+def test_a_image_that_became_black_is_nan(astronaut: np.ndarray) -> None:
     x = as_images(astronaut)
     assert [defect.name for defect in find_defects([signals(x, -torch.ones_like(x))])] == ["nan"]
     assert find_defects([signals(-torch.ones_like(x), -torch.ones_like(x))]) == ()
 
 
-def test_many_pictures_by_their_median_and_what_is_rare_by_its_mean(astronaut: np.ndarray) -> None:
+def test_many_images_by_their_median_and_what_is_rare_by_its_mean(astronaut: np.ndarray) -> None:
     good = signals(as_images(astronaut), as_images(astronaut))
     dull = replace(good, saturation=-20.0)
     assert [defect.name for defect in find_defects([dull, dull, good])] == ["desaturated"]
@@ -133,15 +133,15 @@ def test_many_pictures_by_their_median_and_what_is_rare_by_its_mean(astronaut: n
     assert [defect.name for defect in find_defects([burnt] + [good] * 9)] == ["fried_pixels"]
     broken = replace(good, nan=1.0)
     assert [defect.name for defect in find_defects([broken] + [good] * 99)] == ["nan"]
-    grey = replace(good, saturation=math.nan, hue=math.nan)
-    assert [defect.name for defect in find_defects([grey, grey, dull])] == ["desaturated"]
+    gray = replace(good, saturation=math.nan, hue=math.nan)
+    assert [defect.name for defect in find_defects([gray, gray, dull])] == ["desaturated"]
 
 
-def test_no_pictures_have_no_defects() -> None:
+def test_no_images_have_no_defects() -> None:
     assert find_defects([]) == ()
 
 
-def test_small_grey_and_flat_pictures_are_judged_too() -> None:
+def test_small_gray_and_flat_images_are_judged_too() -> None:
     noise = torch.rand(1, 3, 17, 300, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for x in (torch.zeros(1, 3, 16, 16), noise[:, :1].expand(1, 3, -1, -1), noise):
         assert find_defects([signals(x, x)]) == ()

@@ -18,7 +18,7 @@ def test_the_table_has_every_name_once_and_every_headline() -> None:
     assert [measure.name for measure in measures_in({"ssim", "psnr"})] == ["psnr", "ssim"]
 
 
-def test_the_best_in_most_measures_and_pictures_is_first() -> None:
+def test_the_best_in_most_measures_and_images_is_first() -> None:
     values = {
         "worse": {"psnr": [20.0, 21.0], "lpips_alex": [0.3, 0.2], "detail_1": [0.5, 1.6]},
         "better": {"psnr": [25.0, 26.0], "lpips_alex": [0.1, 0.3], "detail_1": [0.9, 1.1]},
@@ -79,7 +79,7 @@ def test_more_detail_than_there_was_is_not_better() -> None:
         ({"brightness": -3.0}, ["darker", "3.0"]),
         ({"grid_flat": 1.3}, ["grid", "1.3/255"]),
         ({"text_contrast": 0.6, "ocr_errors": 12.0}, ["60 %", "12 %"]),
-        ({"drift_psnr": 3.0, "drift_colour": 8.0}, ["3.0 dB", "8.0"]),
+        ({"drift_psnr": 3.0, "drift_color": 8.0}, ["3.0 dB", "8.0"]),
     ],
 )
 def test_a_number_becomes_a_sentence(values: dict[str, float], facts: list[str]) -> None:

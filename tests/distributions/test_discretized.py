@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from vaekit.distributions import DiscretisedLogistic, DiscretisedLogisticMixture
+from vaekit.distributions import DiscretizedLogistic, DiscretizedLogisticMixture
 from vaekit.distributions.discretized import log_mass
 
 LEVELS = torch.linspace(-1, 1, 256, dtype=torch.float64)
@@ -41,7 +41,7 @@ def test_far_in_the_tails_it_is_finite_and_has_gradients_in_single_precision() -
 
 
 def test_samples_are_levels() -> None:
-    p = DiscretisedLogistic(torch.zeros(10_000, 1), 2.0)
+    p = DiscretizedLogistic(torch.zeros(10_000, 1), 2.0)
     steps = (p.sample(Generator().manual_seed(0)) + 1) * 127.5
     torch.testing.assert_close(steps, steps.round(), atol=2e-5, rtol=0)
     assert steps.min() == 0 and steps.max() == 255
@@ -49,14 +49,14 @@ def test_samples_are_levels() -> None:
 
 def test_a_mixture_of_one_is_no_mixture() -> None:
     said = torch.randn(3, 6, 2, 2, generator=Generator().manual_seed(0))
-    mixture = DiscretisedLogisticMixture.from_parameters(said, 1, 0.2)
-    single = DiscretisedLogistic(said[:, 2:4], 0.2 * said[:, 4:].exp())
+    mixture = DiscretizedLogisticMixture.from_parameters(said, 1, 0.2)
+    single = DiscretizedLogistic(said[:, 2:4], 0.2 * said[:, 4:].exp())
     x = single.sample(Generator().manual_seed(1))
     torch.testing.assert_close(mixture.log_prob(x), single.log_prob(x))
     torch.testing.assert_close(mixture.mode, single.mode)
 
 
 def test_a_mixture_begins_spread_over_the_shades() -> None:
-    mixture = DiscretisedLogisticMixture.from_parameters(torch.zeros(1, 12, 2, 2), 4, 0.1)
+    mixture = DiscretizedLogisticMixture.from_parameters(torch.zeros(1, 12, 2, 2), 4, 0.1)
     assert mixture.mean[0, :, 0, 0, 0].tolist() == [-0.75, -0.25, 0.25, 0.75]
     torch.testing.assert_close(mixture.mode, torch.zeros(1, 1, 2, 2))

@@ -9,8 +9,8 @@ from torch import Generator, Tensor
 from vaekit.distributions import (
     AutoregressiveCategorical,
     Bernoulli,
-    DiscretisedLogistic,
-    DiscretisedLogisticMixture,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
     Laplace,
     Likelihood,
     Normal,
@@ -20,8 +20,8 @@ from vaekit.nets.priors import Flow, FlowPart
 SAID = torch.randn(4, 3, 8, 8, generator=Generator().manual_seed(0)).bfloat16()
 X = torch.randn(4, 3, 8, 8, generator=Generator().manual_seed(1)).clamp(-1, 1)
 KINDS: dict[str, tuple[Callable[[Tensor], Likelihood], Tensor]] = {
-    "logistic": (lambda said: DiscretisedLogistic(said, torch.tensor(0.0123)), X),
-    "mixture": (lambda said: DiscretisedLogisticMixture.from_parameters(said, components=1, scale=0.1), X[:, :1]),
+    "logistic": (lambda said: DiscretizedLogistic(said, torch.tensor(0.0123)), X),
+    "mixture": (lambda said: DiscretizedLogisticMixture.from_parameters(said, components=1, scale=0.1), X[:, :1]),
     "bernoulli": (Bernoulli, (X > 0).float()),
     "normal": (lambda said: Normal(said, 0.1), X),
     "laplace": (lambda said: Laplace(said, 0.1), X),

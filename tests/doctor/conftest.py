@@ -12,7 +12,7 @@ from vaekit.doctor.observe import Observation, observe
 from vaekit.vae import VAE
 
 SIDE = 64
-"""Of the pictures: small ones show the same faults."""
+"""Of the images: small ones show the same faults."""
 Spoil = Callable[[VAE], None]
 
 

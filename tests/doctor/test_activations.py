@@ -42,7 +42,7 @@ def test_a_sum_is_seen_beside_the_layers() -> None:
     }
 
 
-def test_pictures_are_counted_together_and_the_network_is_left_as_it_was() -> None:
+def test_images_are_counted_together_and_the_network_is_left_as_it_was() -> None:
     network = nn.Sequential(Block())
     items = torch.tensor([1.0, -3.0, math.nan]).view(3, 1, 1, 1)
     made, seen = run_watched(network, "encoder", items)

@@ -32,7 +32,7 @@ class Blocks(nn.Module):
 
 
 class Placed(Blocks):
-    """A decoder that adds a slope over the picture: it matters where something stands."""
+    """A decoder that adds a slope over the image: it matters where something stands."""
 
     def forward(self, x: Tensor) -> Tensor:
         made = super().forward(x)
@@ -49,7 +49,7 @@ def test_blocks_are_equivariant() -> None:
     assert min(finding.numbers[name] for name in ("shift", "flip", "turn")) > 80
 
 
-def test_a_picture_that_depends_on_the_place_is_a_warning() -> None:
+def test_a_image_that_depends_on_the_place_is_a_warning() -> None:
     finding = check_equivariance(seen(Placed(False)))
     assert finding.status == "warning"
     assert "mirrored" in finding.words.split("far below known VAEs in")[1]

@@ -11,14 +11,14 @@ from family_examples import EXAMPLES
 import vaekit
 from vaekit.doctor.examine import CHECKS, examine
 from vaekit.doctor.findings import Finding, worst
-from vaekit.doctor.observe import picture_side
+from vaekit.doctor.observe import image_side
 from vaekit.families import assemble, family_of
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
 
-def found(vae: VAE, pictures: torch.Tensor | None = None) -> dict[str, Finding]:
-    return {finding.name: finding for finding in examine(vae, pictures, side=32)}
+def found(vae: VAE, images: torch.Tensor | None = None) -> dict[str, Finding]:
+    return {finding.name: finding for finding in examine(vae, images, side=32)}
 
 
 def example(family: str, halves: tuple[str, ...] = ("encoder", "decoder")) -> VAE:
@@ -69,20 +69,19 @@ def test_nan_ends_what_cannot_be_computed(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["kl", "burgess", "joint", "vq"])
-def test_pictures_of_the_user_are_looked_at(family: str) -> None:
+def test_images_of_the_user_are_looked_at(family: str) -> None:
     vae = example(family)
-    side = picture_side(vae.config, 32)
-    pictures = torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    findings = found(vae, pictures)
+    side = image_side(vae.config, 32)
+    images = torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    findings = found(vae, images)
     assert tuple(findings) == CHECKS
     if findings["normalization"].status == "warning":
         assert (
-            "3 pictures of yours" in findings["normalization"].words
-            or findings["normalization"].numbers["normalization"]
+            "3 images of yours" in findings["normalization"].words or findings["normalization"].numbers["normalization"]
         )
 
 
-def test_one_picture_of_the_user_is_enough_for_a_vector() -> None:
+def test_one_image_of_the_user_is_enough_for_a_vector() -> None:
     vae = example("burgess")
     assert tuple(found(vae, torch.zeros(1, 3, 32, 32))) == CHECKS
 

@@ -10,7 +10,7 @@ from vaekit.metrics.image.grid import flat_grid
 from vaekit.vae import VAE
 
 
-def test_a_sound_vae_leaves_flat_colours_flat(observed: Observation) -> None:
+def test_a_sound_vae_leaves_flat_colors_flat(observed: Observation) -> None:
     assert check_grid(observed).status == "ok"
     assert check_border(observed).status == "ok"
 

@@ -29,7 +29,7 @@ def test_a_safe_vae_has_headroom_in_both_halves(observed: Observation) -> None:
 
 def test_the_layer_that_overflows_is_named(spoilt: Callable[..., Observation]) -> None:
     def loud(vae: VAE) -> None:
-        """The norm behind it brings it back: the picture stays the same, as with SDXL's decoder."""
+        """The norm behind it brings it back: the image stays the same, as with SDXL's decoder."""
         for name in ("weight", "bias"):
             vae.get_parameter(f"decoder.up.1.block.0.conv1.{name}").mul_(30_000)
 
@@ -96,9 +96,9 @@ def test_little_headroom_and_a_card_that_knows_better_are_warnings(
 def test_rounding_agrees_with_engines_in_half_precision(observed: Observation) -> None:
     finding = check_rounding(observed)
     assert finding.status == "ok"
-    assert observed.pictures is not None and observed.decoded is not None
+    assert observed.images is not None and observed.decoded is not None
     for dtype in ("fp16", "bf16"):
-        made = Engine(observed.vae, Plan(device="cpu", dtype=dtype)).reconstruct(observed.pictures[:2])
+        made = Engine(observed.vae, Plan(device="cpu", dtype=dtype)).reconstruct(observed.images[:2])
         real = (made.clamp(-1, 1) - observed.decoded[:2].clamp(-1, 1)).abs().mean().item() * 127.5
         assert finding.numbers[dtype]["mean"] == pytest.approx(real, rel=0.3)
     assert finding.numbers["fp16"]["mean"] < finding.numbers["bf16"]["mean"]

@@ -9,8 +9,8 @@ from torch import Tensor
 from vaekit.evaluation.code_use import CodePool, HasCodes, code_use
 from vaekit.evaluation.measures import PooledResult
 from vaekit.evaluation.vae_pass import DirectRunner, VAEPass
-from vaekit.nets.quantizers import FiniteScalarQuantiser, ResidualQuantiser
-from vaekit.nets.vector_quantizer import VectorQuantiser
+from vaekit.nets.quantizers import FiniteScalarQuantizer, ResidualQuantizer
+from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.vae import VAE
 
 
@@ -39,7 +39,7 @@ def test_each_codebook_of_a_position_counts_for_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [VectorQuantiser(6, 2), FiniteScalarQuantiser((3, 4)), ResidualQuantiser(6, 2, 3)], ids=["vq", "fsq", "rvq"]
+    "head", [VectorQuantizer(6, 2), FiniteScalarQuantizer((3, 4)), ResidualQuantizer(6, 2, 3)], ids=["vq", "fsq", "rvq"]
 )
 @torch.no_grad()
 def test_division_into_batches_does_not_matter(head: torch.nn.Module) -> None:

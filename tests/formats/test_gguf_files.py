@@ -30,7 +30,7 @@ WORDS = {"general.name": "a VAE", "long": "x" * 70_000}
 def write(
     path: Path, tensors: Mapping[str, Tensor], kinds: Callable[[str, Tensor], Kind] | Kind, **told: object
 ) -> Path:
-    """Write a GGUF file with the package's own writer; tensors whose rows are no blocks are not quantised."""
+    """Write a GGUF file with the package's own writer; tensors whose rows are no blocks are not quantized."""
     writer = gguf.GGUFWriter(path, "vae", endianess=told.pop("endian", gguf.GGUFEndian.LITTLE))  # type: ignore[arg-type]
     for key, value in told.items():
         writer.add_array(key.replace("__", "."), value) if isinstance(value, list) else writer.add_string(
@@ -90,7 +90,7 @@ def test_blocks_of_eight_bits_become_the_very_products_in_fp32(tmp_path: Path) -
 
 
 def kind_in_sd_cpp(name: str, tensor: Tensor) -> Kind:
-    """Biases and norms stay F32, matrices are quantised, and convolutions, whose rows are too short, stay F16."""
+    """Biases and norms stay F32, matrices are quantized, and convolutions, whose rows are too short, stay F16."""
     if tensor.dim() < 2:
         return Kind.F32
     return Kind.Q8_0 if tensor.shape[-1] % 32 == 0 else Kind.F16
@@ -140,7 +140,7 @@ def test_a_vae_loads_equal_to_its_source(
 
 
 def test_weights_in_the_shape_that_they_had_before_blocks(tmp_path: Path) -> None:
-    """ComfyUI-GGUF stores convolutions as matrices, so that they can be quantised, and says what they were."""
+    """ComfyUI-GGUF stores convolutions as matrices, so that they can be quantized, and says what they were."""
     convolution = NUMBERS.reshape(8, 4, 8, 6)
     told = {"comfy__gguf__orig_shape__conv.weight": [8, 4, 8, 6]}
     path = write(tmp_path / "x.gguf", {"conv.weight": convolution.reshape(-1, 64)}, Kind.Q8_0, **told)

@@ -29,7 +29,7 @@ PLACES: dict[str, Any] = {
     "the last weights beside a partial average": {"model": HERE, "ema": FEWER},
     "a wrapper beside loose tensors": FEWER | {"state_dict": HERE},
     "a wrapper that holds no tensors": HERE | {"model": {"name": "x"}, "ema": 0.999, "module": None},
-    "beside an optimiser": {"optimizer": {"state": {0: AS_MANY}}, "model": HERE},
+    "beside an optimizer": {"optimizer": {"state": {0: AS_MANY}}, "model": HERE},
 }
 
 

@@ -139,7 +139,7 @@ class Trainer:
         """Does nothing."""
 
 
-def quantised() -> Tensor:
+def quantized() -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
@@ -162,7 +162,7 @@ LEFTOVERS: dict[str, Any] = {
     "storages": (torch.ones(3)._typed_storage(), torch.ones(3).untyped_storage()),
     "a range and slices": (range(3), slice(1, 2), ..., NotImplemented, 1 + 2j),
     "a sparse tensor": torch.eye(2).to_sparse(),
-    "a quantised tensor": quantised(),
+    "a quantized tensor": quantized(),
     "a tensor of a subclass": nn.Buffer(torch.ones(2)),
     "a regular expression": re.compile("x"),
     "a counter": collections.Counter("aab"),

@@ -78,7 +78,7 @@ def test_whole_checkpoints_prints_a_row_for_each_job(tmp_path: Path) -> None:
 
 
 def test_folder_prints_both_throughputs_and_their_ratio() -> None:
-    sizes = ["--pictures", "6", "--side", "32", "--rounds", "2", "--width", "8"]
+    sizes = ["--images", "6", "--side", "32", "--rounds", "2", "--width", "8"]
     done = subprocess.run([sys.executable, BENCH / "folder.py", *sizes], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = dict(re.findall(r"^(engine alone|files to files) +(\S+) +\d+ ms$", done.stdout, flags=re.MULTILINE))

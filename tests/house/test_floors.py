@@ -23,7 +23,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
 CIRCLES = {
-    frozenset(f"vaekit.checkpoints.{name}" for name in ("glance", "inspecting", "loading", "recognising", "settling")),
+    frozenset(f"vaekit.checkpoints.{name}" for name in ("glance", "inspecting", "loading", "recognizing", "settling")),
 }
 """Modules that import each other, some of them lazily: none may be added."""
 

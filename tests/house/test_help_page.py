@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from vaekit.cli import app
 
 DOCS = Path(__file__).parents[2] / "docs"
-PICTURES = ["reconstruct", "encode", "decode", "compare", "doctor", "evaluate"]
-VERBS = [*PICTURES, "inspect", "list", "get", "convert", "extract", "bake"]
+IMAGES = ["reconstruct", "encode", "decode", "compare", "doctor", "evaluate"]
+VERBS = [*IMAGES, "inspect", "list", "get", "convert", "extract", "bake"]
 
 
 def writer() -> ModuleType:

@@ -45,7 +45,7 @@ def test_the_command_runs(command: str, folder: Path, monkeypatch: pytest.Monkey
 
 def test_the_python_runs() -> None:
     (code,) = blocks("python")
-    names = {"pictures": torch.rand(2, 3, 40, 24) * 2 - 1}
+    names = {"images": torch.rand(2, 3, 40, 24) * 2 - 1}
     exec(code, names)
     assert names["reconstructions"].shape == (2, 3, 40, 24)
 

@@ -27,7 +27,7 @@ def test_the_page_is_up_to_date(writer: ModuleType) -> None:
     assert (DOCS / "vae-files.md").read_text("utf-8") == writer.page(), "run `make docs`"
 
 
-def test_every_family_kind_and_recognised_vae_has_a_line(writer: ModuleType) -> None:
+def test_every_family_kind_and_recognized_vae_has_a_line(writer: ModuleType) -> None:
     page = writer.page()
     for name in (*(kind.name for kind in latent_spaces()), *(known.name for known in unsupported_families())):
         assert f"| {name} |" in page

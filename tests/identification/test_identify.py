@@ -287,7 +287,7 @@ def test_odd_codebooks_are_a_user_error(vq_vae: VAE, tmp_path: Path, shape: tupl
         identify(path)
 
 
-def test_another_kind_of_quantiser_is_not_taken_for_this_one(vq_vae: VAE, tmp_path: Path) -> None:
+def test_another_kind_of_quantizer_is_not_taken_for_this_one(vq_vae: VAE, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_file(kept(vq_vae, path) | {"quantize.proj.weight": torch.zeros(8, 4, 1, 1)}, path)
     with refuses(WrongTensors, "quantize.proj.weight"):

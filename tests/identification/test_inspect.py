@@ -71,7 +71,7 @@ def test_the_shared_smaller_families(
 ) -> None:
     facts = inspect(shared_data / "vae" / path)
     assert (facts.family, facts.known_as, len(facts.halves)) == (family, (known_as,), halves)
-    assert ((facts.latent_channels, facts.factor), facts.picture_size) == (latent, size)
+    assert ((facts.latent_channels, facts.factor), facts.image_size) == (latent, size)
     if size is None:
         assert facts.normalization == LatentNormalization()
     else:

@@ -157,7 +157,7 @@ def check(shapes: Shapes, name: str, channels: int | None, factor: int | None, p
 
 @pytest.mark.parametrize("prefix", ["", "first_stage_model.", "vae."])
 @pytest.mark.parametrize("sample", RECOGNISED)
-def test_recognised_by_exactly_one_entry(sample: str, prefix: str) -> None:
+def test_recognized_by_exactly_one_entry(sample: str, prefix: str) -> None:
     name, channels, factor, build = RECOGNISED[sample]
     check(build(), name, channels, factor, prefix)
 
@@ -171,7 +171,7 @@ def test_what_newer_diffusers_has(sample: str) -> None:
     check(shapes_of(getattr(diffusers, sample)), name, channels, factor)
 
 
-def test_every_recognised_vae_has_a_sample() -> None:
+def test_every_recognized_vae_has_a_sample() -> None:
     sampled = {name for name, *_ in RECOGNISED.values()} | {name for name, _ in NEWER.values()}
     assert sampled == {known.name for known in unsupported_families()}
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from vaekit.catalog.entries import CatalogEntry, CatalogFile, entry_named, latent_space_named
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
-from vaekit.identification import match as recognising
+from vaekit.identification import match as recognizing
 from vaekit.identification import resolve as settling
 from vaekit.identification.fingerprint import identity_of, tensors_of
 from vaekit.identification.inspect import inspect
@@ -47,11 +47,11 @@ def bare(vae: VAE, path: Path, layout: str = "ldm") -> Path:
 
 
 @pytest.mark.parametrize("layout", ["native", "ldm", "diffusers"])
-def test_a_copy_without_metadata_is_recognised_and_runs_the_same(builtin: VAE, tmp_path: Path, layout: str) -> None:
+def test_a_copy_without_metadata_is_recognized_and_runs_the_same(builtin: VAE, tmp_path: Path, layout: str) -> None:
     path = bare(builtin, tmp_path / "renamed.safetensors", layout)
     seen = inspect(path)
     assert seen.card == entry_named("builtin")
-    assert "fingerprint" in seen.recognised
+    assert "fingerprint" in seen.recognized
     assert seen.normalization == builtin.normalization
     assert "builtin" in seen.normalization_source
     loaded = load(path)
@@ -63,7 +63,7 @@ def test_a_copy_without_metadata_is_recognised_and_runs_the_same(builtin: VAE, t
 
 @pytest.mark.parametrize("dtype", HALF)
 @pytest.mark.parametrize("back", [False, True])
-def test_rounded_copies_are_recognised(builtin: VAE, tmp_path: Path, dtype: torch.dtype, back: bool) -> None:
+def test_rounded_copies_are_recognized(builtin: VAE, tmp_path: Path, dtype: torch.dtype, back: bool) -> None:
     rounded = copy.deepcopy(builtin).to(dtype)
     path = bare(rounded.float() if back else rounded, tmp_path / "x.safetensors")
     seen = inspect(path)
@@ -72,7 +72,7 @@ def test_rounded_copies_are_recognised(builtin: VAE, tmp_path: Path, dtype: torc
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
-def test_one_half_is_recognised_alone(builtin: VAE, tmp_path: Path, half: str) -> None:
+def test_one_half_is_recognized_alone(builtin: VAE, tmp_path: Path, half: str) -> None:
     alone = VAE(
         builtin.encoder if half == "encoder" else None,
         builtin.to_posterior,
@@ -82,7 +82,7 @@ def test_one_half_is_recognised_alone(builtin: VAE, tmp_path: Path, half: str) -
     )
     seen = inspect(bare(alone, tmp_path / "x.safetensors", "native"))
     assert seen.card == entry_named("builtin")
-    assert half in seen.recognised
+    assert half in seen.recognized
 
 
 def test_a_new_decoder_keeps_the_latent_space(builtin: VAE, tmp_path: Path) -> None:
@@ -134,18 +134,18 @@ def test_a_file_with_a_verified_hash_teaches_its_weights(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     file = CatalogFile("x.safetensors", "someone/x", digest, verified=True)
     card = CatalogEntry("x-vae", "a VAE", "MIT", (file,), kind="SDXL")
-    monkeypatch.setattr(recognising, "cards", lambda: (card,))
+    monkeypatch.setattr(recognizing, "cards", lambda: (card,))
     converted = bare(kl_vae.half(), tmp_path / "converted.safetensors", "diffusers")
     assert inspect(converted).card is None
     seen = inspect(path)
     assert (seen.card, seen.sha256) == (card, digest)
-    assert "(verified)" in seen.recognised
+    assert "(verified)" in seen.recognized
     sdxl = latent_space_named("SDXL")
     assert sdxl is not None
     assert seen.normalization == sdxl.normalization
     again = inspect(converted)
     assert again.card == card
-    assert "float16" in again.recognised
+    assert "float16" in again.recognized
     assert again.normalization == sdxl.normalization
 
 
@@ -154,8 +154,8 @@ def test_an_unverified_hash_names_a_file_and_teaches_nothing(
 ) -> None:
     path = bare(kl_vae, tmp_path / "x.safetensors")
     card = CatalogEntry("x", "a VAE", "MIT", (CatalogFile("x", "a/x", hashlib.sha256(path.read_bytes()).hexdigest()),))
-    monkeypatch.setattr(recognising, "cards", lambda: (card,))
-    assert "unverified" in inspect(path).recognised
+    monkeypatch.setattr(recognizing, "cards", lambda: (card,))
+    assert "unverified" in inspect(path).recognized
     assert inspect(bare(kl_vae, tmp_path / "y.safetensors", "native")).card is None
 
 

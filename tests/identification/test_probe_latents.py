@@ -18,7 +18,7 @@ from vaekit.identification.probe_latents import (
     ENOUGH,
     LatentProbe,
     SpaceVerdict,
-    colour_agreement,
+    color_agreement,
     nearest_latent_space,
     probe_inputs,
     probe_latents,
@@ -46,15 +46,15 @@ def rescaled(measured: LatentProbe, factor: float, offset: float = 0.0) -> Laten
 
 
 def drawn_from(kind: LatentSpace, mean: Tensor, std: Tensor) -> LatentProbe:
-    """Latents of given statistics that carry colour where a kind's map looks for it, with as much noise beside."""
+    """Latents of given statistics that carry color where a kind's map looks for it, with as much noise beside."""
     generator = torch.Generator().manual_seed(0)
     axes = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]]).double()
     spread = torch.tensor([0.35, 0.1, 0.15]).double()
-    colours = axes.T @ (spread[:, None] * torch.randn(3, 4000, generator=generator).double())
-    z = torch.linalg.pinv(torch.tensor(kind.colours).double().T) @ colours
+    colors = axes.T @ (spread[:, None] * torch.randn(3, 4000, generator=generator).double())
+    z = torch.linalg.pinv(torch.tensor(kind.colors).double().T) @ colors
     z = z / z.std(dim=1, keepdim=True) + torch.randn(z.shape, generator=generator).double()
     z = z / z.std(dim=1, keepdim=True) * std.double()[:, None]
-    covariance = torch.cat([z, colours]).cov()
+    covariance = torch.cat([z, colors]).cov()
     return LatentProbe(tuple(mean.tolist()), tuple(std.tolist()), tuple(map(tuple, covariance.tolist())))
 
 
@@ -95,18 +95,18 @@ def test_taesd3_speaks_sd3(sd3: LatentProbe) -> None:
     assert verdict.confidence > 0.9
 
 
-def test_its_colours_tell_a_kind(sd1: LatentProbe, sd3: LatentProbe) -> None:
-    right, wrong = (colour_agreement(sd1, kind) for kind in FOUR[:2])
+def test_its_colors_tell_a_kind(sd1: LatentProbe, sd3: LatentProbe) -> None:
+    right, wrong = (color_agreement(sd1, kind) for kind in FOUR[:2])
     assert right is not None
     assert wrong is not None
     assert right > 0.4 > 0 > wrong
-    right, wrong = (colour_agreement(sd3, kind) for kind in SIXTEEN)
+    right, wrong = (color_agreement(sd3, kind) for kind in SIXTEEN)
     assert right is not None
     assert wrong is not None
     assert right > 0.9 > wrong
 
 
-def test_sdxl_of_other_pictures_is_sdxl(sdxl: LatentProbe) -> None:
+def test_sdxl_of_other_images_is_sdxl(sdxl: LatentProbe) -> None:
     for measured in (sdxl, NOVELAI, drawn_from(KINDS["SDXL"], *map(torch.tensor, (NOVELAI.mean, NOVELAI.std)))):
         verdict = nearest_latent_space(measured, FOUR)
         assert named(verdict) == "SDXL"
@@ -124,7 +124,7 @@ def test_flux_is_known_by_its_scale_alone() -> None:
 
 @pytest.mark.parametrize("factor", [0.3, 0.4, 0.5, 0.6])
 def test_a_fine_tune_with_shrunken_latents_is_not_taken_for_the_twin(sdxl: LatentProbe, factor: float) -> None:
-    """SDXL at half its scale has the statistics of SD1, channel by channel; its colours give it away."""
+    """SDXL at half its scale has the statistics of SD1, channel by channel; its colors give it away."""
     verdict = nearest_latent_space(rescaled(sdxl, factor), FOUR)
     assert verdict.kind is None
     assert verdict.confidence < ENOUGH
@@ -157,7 +157,7 @@ def test_the_built_in_vae_is_a_stranger() -> None:
     verdict = nearest_latent_space(measured, SIXTEEN)
     assert verdict.kind is None
     assert verdict.confidence < 0.01
-    # Its normalization is that of the pictures that it was trained on.
+    # Its normalization is that of the images that it was trained on.
     assert 1 / measured.pooled_std == pytest.approx(vae.normalization.scale[0], rel=0.5)
     assert torch.tensor(measured.mean).mean().item() == pytest.approx(vae.normalization.shift[0], abs=0.3)
 
@@ -180,7 +180,7 @@ def test_sampling_adds_its_noise() -> None:
     measured = probe_latents(vae)
     spread = torch.tensor(measured.covariance).diagonal()[:3]
     torch.testing.assert_close(torch.tensor(measured.std).square(), spread + 9)
-    # Here latents are colours.
+    # Here latents are colors.
     assert measured.covariance[0][3] == pytest.approx(measured.covariance[0][0])
 
 
@@ -201,11 +201,11 @@ def test_broken_latents_are_unknown(bad: float) -> None:
     assert verdict.words.startswith("unknown: ")
 
 
-def test_grey_and_odd_pictures() -> None:
+def test_gray_and_odd_images() -> None:
     config = KLConfig(1, 2, 2, (8, 8), (8, 8), 1, 1, (), (), False, False, False, 4)
     encoder, _ = build(config)
-    grey = VAE(encoder, DiagonalGaussian.from_moments, None, Laplace).eval()
-    assert len(probe_latents(grey).mean) == 2
+    gray = VAE(encoder, DiagonalGaussian.from_moments, None, Laplace).eval()
+    assert len(probe_latents(gray).mean) == 2
     encoder, _ = build(dataclasses.replace(config, image_channels=2))
     with refuses(BadItem, "2"):
         probe_latents(VAE(encoder, DiagonalGaussian.from_moments, None, Laplace).eval())
@@ -217,7 +217,7 @@ def test_a_decoder_alone_cannot_be_measured(kl_vae: VAE) -> None:
         probe_latents(kl_vae)
 
 
-def test_vector_quantised_and_plain_latents_are_measured(vq_vae: VAE, tiny_vae: VAE) -> None:
+def test_vector_quantized_and_plain_latents_are_measured(vq_vae: VAE, tiny_vae: VAE) -> None:
     for vae in (vq_vae, tiny_vae):
         assert len(probe_latents(vae).std) == 4
 
@@ -235,13 +235,13 @@ def test_the_shared_part_is_one_normal_density() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in latent_spaces() if kind.latents or kind.colours], ids=lambda kind: kind.name
+    "kind", [kind for kind in latent_spaces() if kind.latents or kind.colors], ids=lambda kind: kind.name
 )
 def test_what_the_table_knows_is_whole(kind: LatentSpace) -> None:
     channels = kind.match["latent_channels"]
     for numbers in (kind.latents.mean, kind.latents.std) if kind.latents else ():
         assert len(numbers) == channels
-    assert kind.colours is None or [len(row) for row in kind.colours] == [3] * channels
+    assert kind.colors is None or [len(row) for row in kind.colors] == [3] * channels
     assert not kind.latents or min(kind.latents.std) > 0
 
 

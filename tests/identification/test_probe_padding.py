@@ -1,4 +1,4 @@
-"""The padding that a VAE was trained with shows at the borders of flat pictures."""
+"""The padding that a VAE was trained with shows at the borders of flat images."""
 
 import copy
 import dataclasses
@@ -29,7 +29,7 @@ RandomVAE = Callable[[Config, LatentNormalization | None], VAE]
 def averaging_vae() -> VAE:
     """A decoder that smooths with weights of sum one: right under reflection, dark rims under zeros.
 
-    No training is needed to know the truth: reflected, a flat picture stays flat; beside zeros its average is less.
+    No training is needed to know the truth: reflected, a flat image stays flat; beside zeros its average is less.
     """
     config = KLConfig(3, 4, 4, (32, 64, 128), (32, 64, 128), 1, 1, (), (), False, True, True, 4)
     torch.manual_seed(0)
@@ -89,7 +89,7 @@ def test_a_family_with_one_padding_shows_nothing(tiny_vae: VAE) -> None:
     assert probe_padding(tiny_vae) is None
 
 
-def test_a_vector_quantised_vae_can_be_measured(vq_vae: VAE) -> None:
+def test_a_vector_quantized_vae_can_be_measured(vq_vae: VAE) -> None:
     assert probe_padding(vq_vae) is not None
 
 

@@ -25,7 +25,7 @@ PLACES = {"native": "x.safetensors", "ldm": "x.safetensors", "diffusers": "folde
 
 
 def theirs(statistics: bool = True) -> diffusers.AutoencoderKLFlux2:
-    """diffusers' class, small, with a narrower decoder and random statistics, its pictures near unit size."""
+    """diffusers' class, small, with a narrower decoder and random statistics, its images near unit size."""
     torch.manual_seed(0)
     model = diffusers.AutoencoderKLFlux2(
         block_out_channels=(32, 64, 64),
@@ -64,7 +64,7 @@ def test_agrees_with_diffusers_and_its_pipeline(tmp_path: Path) -> None:
     mean = model.encode(x).latent_dist.mode()
     torch.testing.assert_close(vae.encode(x).mean, mean, atol=1e-5, rtol=0)
     torch.testing.assert_close(vae.decode(mean), model.decode(mean).sample, atol=1e-5, rtol=0)
-    # What Flux2Pipeline does after encoding a picture and before decoding one.
+    # What Flux2Pipeline does after encoding a image and before decoding one.
     bn_mean = model.bn.running_mean.view(1, -1, 1, 1)
     bn_std = torch.sqrt(model.bn.running_var.view(1, -1, 1, 1) + model.config.batch_norm_eps)
     latents = (packed(mean) - bn_mean) / bn_std

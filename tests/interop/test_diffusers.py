@@ -39,7 +39,7 @@ def theirs(vae: VAE, folder: Path, name: str = "AutoencoderKL") -> nn.Module:
 
 
 def to_pil_image(pixels: Tensor) -> Image.Image:
-    """Pixels (3, h, w) in [0, 1] -> a picture."""
+    """Pixels (3, h, w) in [0, 1] -> a image."""
     return Image.fromarray((255 * pixels.movedim(0, -1)).byte().numpy())
 
 
@@ -48,7 +48,7 @@ def seed() -> torch.Generator:
 
 
 def run(pipeline: Any, vae: Any, **arguments: Any) -> Tensor:
-    """The picture of a pipeline after its VAE was swapped, (1, 3, h, w) in [0, 1]."""
+    """The image of a pipeline after its VAE was swapped, (1, 3, h, w) in [0, 1]."""
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae = vae
     with torch.no_grad():
@@ -65,13 +65,11 @@ def assert_same(pipeline: Any, vae: VAE, own: nn.Module, **arguments: Any) -> Te
 def test_stable_diffusion(sd_vae: VAE, sd_parts: dict[str, Any], folder: Path) -> None:
     own = theirs(sd_vae, folder)
     pipeline = diffusers.StableDiffusionPipeline(vae=own, **sd_parts)
-    picture = assert_same(pipeline, sd_vae, own, prompt="a cat", height=64, width=64)
-    assert picture.shape == (1, 3, 64, 64)
+    image = assert_same(pipeline, sd_vae, own, prompt="a cat", height=64, width=64)
+    assert image.shape == (1, 3, 64, 64)
 
 
-def test_stable_diffusion_from_a_picture(
-    sd_vae: VAE, sd_parts: dict[str, Any], folder: Path, photograph: Tensor
-) -> None:
+def test_stable_diffusion_from_a_image(sd_vae: VAE, sd_parts: dict[str, Any], folder: Path, photograph: Tensor) -> None:
     own = theirs(sd_vae, folder)
     pipeline = diffusers.StableDiffusionImg2ImgPipeline(vae=own, **sd_parts)
     assert_same(pipeline, sd_vae, own, prompt="a cat", image=photograph, strength=1.0)
@@ -83,46 +81,44 @@ def test_a_batch_with_a_generator_for_each(
     own = theirs(sd_vae, folder)
     pipeline = diffusers.StableDiffusionImg2ImgPipeline(vae=own, **sd_parts)
     pipeline.set_progress_bar_config(disable=True)
-    pictures = []
+    images = []
     for vae in (own, vaekit.as_diffusers(sd_vae)):
         pipeline.vae = vae
         generators = [torch.Generator().manual_seed(i) for i in range(2)]
         arguments = {"image": photograph.repeat(2, 1, 1, 1), "strength": 1.0, "num_inference_steps": 2}
         with torch.no_grad():
             done = pipeline(prompt=["a", "b"], generator=generators, output_type="pt", **arguments)
-        pictures.append(done.images)
-    assert (pictures[0] - pictures[1]).abs().max() <= TOLERANCE
+        images.append(done.images)
+    assert (images[0] - images[1]).abs().max() <= TOLERANCE
 
 
-@pytest.mark.parametrize("from_a_picture", [False, True])
-def test_flux(
-    flux_vae: VAE, flux_parts: dict[str, Any], folder: Path, photograph: Tensor, from_a_picture: bool
-) -> None:
+@pytest.mark.parametrize("from_a_image", [False, True])
+def test_flux(flux_vae: VAE, flux_parts: dict[str, Any], folder: Path, photograph: Tensor, from_a_image: bool) -> None:
     own = theirs(flux_vae, folder)
-    pipeline_class = diffusers.FluxImg2ImgPipeline if from_a_picture else diffusers.FluxPipeline
+    pipeline_class = diffusers.FluxImg2ImgPipeline if from_a_image else diffusers.FluxPipeline
     pipeline = pipeline_class(vae=own, **flux_parts)
-    told = {"image": photograph, "strength": 1.0} if from_a_picture else {}
+    told = {"image": photograph, "strength": 1.0} if from_a_image else {}
     prompts = EMBEDDINGS | {"pooled_prompt_embeds": torch.linspace(-1, 1, 32)[None]}
     assert_same(pipeline, flux_vae, own, height=64, width=64, **prompts, **told)
 
 
-@pytest.mark.parametrize("from_a_picture", [False, True])
-def test_sd3(flux_vae: VAE, sd3_parts: dict[str, Any], folder: Path, photograph: Tensor, from_a_picture: bool) -> None:
+@pytest.mark.parametrize("from_a_image", [False, True])
+def test_sd3(flux_vae: VAE, sd3_parts: dict[str, Any], folder: Path, photograph: Tensor, from_a_image: bool) -> None:
     flux_vae.normalization = LatentNormalization((0.0609,), (1.5305,))
     own = theirs(flux_vae, folder)
-    pipeline_class = diffusers.StableDiffusion3Img2ImgPipeline if from_a_picture else diffusers.StableDiffusion3Pipeline
+    pipeline_class = diffusers.StableDiffusion3Img2ImgPipeline if from_a_image else diffusers.StableDiffusion3Pipeline
     pipeline = pipeline_class(vae=own, **sd3_parts)
-    told = {"image": photograph, "strength": 1.0} if from_a_picture else {}
+    told = {"image": photograph, "strength": 1.0} if from_a_image else {}
     prompts = EMBEDDINGS | {"pooled_prompt_embeds": torch.linspace(-1, 1, 64)[None]}
     assert_same(pipeline, flux_vae, own, height=64, width=64, guidance_scale=1.0, **prompts, **told)
 
 
-@pytest.mark.parametrize("from_a_picture", [False, True])
-def test_flux2(kl_32: VAE, flux2_parts: dict[str, Any], folder: Path, photograph: Tensor, from_a_picture: bool) -> None:
+@pytest.mark.parametrize("from_a_image", [False, True])
+def test_flux2(kl_32: VAE, flux2_parts: dict[str, Any], folder: Path, photograph: Tensor, from_a_image: bool) -> None:
     """Its pipeline takes the normalization from `vae.bn`, encoding and decoding."""
     own = theirs(kl_32, folder, "AutoencoderKLFlux2")
     pipeline = diffusers.Flux2Pipeline(vae=own, **flux2_parts)
-    told = {"image": to_pil_image(photograph[0])} if from_a_picture else {}
+    told = {"image": to_pil_image(photograph[0])} if from_a_image else {}
     assert_same(pipeline, kl_32, own, height=64, width=64, **EMBEDDINGS, **told)
 
 
@@ -215,7 +211,7 @@ def test_tuples_and_objects(sd_vae: VAE) -> None:
 
 
 @torch.no_grad()
-def test_a_vector_quantiser_is_diffusers_vqmodel(folder: Path, sd_vae: VAE) -> None:
+def test_a_vector_quantizer_is_diffusers_vqmodel(folder: Path, sd_vae: VAE) -> None:
     torch.manual_seed(0)
     config = VQConfig(**dataclasses.asdict(sd_vae.config), codes=20)
     vae = assemble(family_of("vq"), config, normalization=LatentNormalization()).eval()
@@ -311,7 +307,7 @@ def test_offloading_is_asked_for_the_weights(sd_vae: VAE) -> None:
 
 
 @torch.no_grad()
-def test_a_film_of_one_picture(sd_vae: VAE) -> None:
+def test_a_film_of_one_image(sd_vae: VAE) -> None:
     vae, x = vaekit.as_diffusers(sd_vae), torch.rand(1, 3, 1, 16, 16)
     dist = vae.encode(x).latent_dist
     assert dist.sample(seed()).shape == (1, 4, 1, 2, 2)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaekit.nets.vector_quantizer import VectorQuantiser
+from vaekit.nets.vector_quantizer import VectorQuantizer
 
 
 class NextToken(nn.Module):
@@ -24,12 +24,12 @@ class NextToken(nn.Module):
 
 
 @pytest.fixture
-def quantiser() -> nn.Module:
-    """A vector quantiser of 5 codes of 4 numbers."""
+def quantizer() -> nn.Module:
+    """A vector quantizer of 5 codes of 4 numbers."""
     torch.manual_seed(0)
-    quantiser = VectorQuantiser(5, 4)
-    nn.init.normal_(quantiser.codebook)
-    return quantiser
+    quantizer = VectorQuantizer(5, 4)
+    nn.init.normal_(quantizer.codebook)
+    return quantizer
 
 
 @pytest.fixture

@@ -188,7 +188,7 @@ def test_any_approx_config_is_read_off_its_shapes(
 @settings(max_examples=8, deadline=None)
 @given(
     st.fixed_dictionaries(
-        flat_fields | {"picture_size": st.sampled_from((32, 64)), "latent_channels": st.integers(1, 40)}
+        flat_fields | {"image_size": st.sampled_from((32, 64)), "latent_channels": st.integers(1, 40)}
     ),
     st.sampled_from(PREFIXES),
     st.integers(),
@@ -202,7 +202,7 @@ def test_any_burgess_config_is_read_off_its_shapes(fields: dict[str, Any], prefi
     st.fixed_dictionaries(
         flat_fields
         | {
-            "picture_size": st.sampled_from((32, 64, 4096)),
+            "image_size": st.sampled_from((32, 64, 4096)),
             "continuous": st.integers(1, 40),
             "categories": st.lists(st.integers(1, 12), max_size=12).map(tuple),
         }

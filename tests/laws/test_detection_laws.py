@@ -75,7 +75,7 @@ def test_exactly_one_family_says_yes_to_a_file(name: str, half: str) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_what_runs_is_not_among_what_is_only_recognised(name: str) -> None:
+def test_what_runs_is_not_among_what_is_only_recognized(name: str) -> None:
     config = PUBLISHED[name]
     shapes = native_shapes(config)
     for layout in layouts_for(config):
@@ -105,7 +105,7 @@ def fits_diffusers(family: Family, config: Config, normalization: LatentNormaliz
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 @pytest.mark.parametrize("name", MIRRORED)
-def test_a_half_is_recognised_and_mirrored(name: str, half: str) -> None:
+def test_a_half_is_recognized_and_mirrored(name: str, half: str) -> None:
     config = PUBLISHED[name]
     shapes = {key: shape for key, shape in native_shapes(config).items() if key.startswith((half, "to_posterior"))}
     for layout in layouts_for(config):
@@ -117,7 +117,7 @@ HAVE_BARE_HALVES = ("kl", "tiny")
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 @pytest.mark.parametrize("name", [name for name in MIRRORED if family_name(PUBLISHED[name]) in HAVE_BARE_HALVES])
-def test_a_half_without_its_own_prefix_is_recognised(name: str, half: str) -> None:
+def test_a_half_without_its_own_prefix_is_recognized(name: str, half: str) -> None:
     shapes = {key: shape for key, shape in native_shapes(PUBLISHED[name]).items() if key.startswith(half)}
     bare = {key.removeprefix(half + "."): shape for key, shape in shapes.items()}
     assert detected(bare) == (PUBLISHED[name], shapes)

@@ -1,4 +1,4 @@
-"""One `evaluate` for pictures, a table, codes, choices and sentences: nothing in it asks what the data are."""
+"""One `evaluate` for images, a table, codes, choices and sentences: nothing in it asks what the data are."""
 
 import json
 import math
@@ -67,7 +67,7 @@ def seeded(seed: int = 0) -> Generator:
     return Generator().manual_seed(seed)
 
 
-def pictures(config: KLConfig) -> Member:
+def images(config: KLConfig) -> Member:
     encoder, decoder = kl.build(config)
     x = torch.rand(COUNT, 3, 8, 12, generator=seeded()) * 2 - 1
     return Member(VAE(encoder, DiagonalGaussian.from_moments, decoder, Laplace), x, StandardNormal())
@@ -81,14 +81,14 @@ def table() -> Member:
     return Member(VAE(encoder, DiagonalGaussian.from_moments, decoder, Normal), x, StandardNormal())
 
 
-def codes(quantiser: nn.Module) -> Member:
+def codes(quantizer: nn.Module) -> Member:
     encoder, decoder = nn.Conv2d(1, 4, 4, stride=4), nn.ConvTranspose2d(4, 1, 4, stride=4)
     x = torch.rand(COUNT, 1, 8, 12, generator=seeded()).round()
-    return Member(VAE(encoder, quantiser, decoder, Bernoulli), x, UniformCodes(5))
+    return Member(VAE(encoder, quantizer, decoder, Bernoulli), x, UniformCodes(5))
 
 
 def choices() -> Member:
-    config = joint.JointConfig(image_channels=1, picture_size=32, width=4, hidden=8, continuous=2, categories=(3, 2))
+    config = joint.JointConfig(image_channels=1, image_size=32, width=4, hidden=8, continuous=2, categories=(3, 2))
     encoder, decoder = joint.build(config)
     head = partial(GaussianAndCategoricals.from_moments, categories=config.categories)
     x = torch.rand(COUNT, 1, 32, 32, generator=seeded()) * 2 - 1
@@ -103,13 +103,13 @@ def sentences(next_token: nn.Module) -> Member:
     return Member(VAE(encoder, DiagonalGaussian.from_moments, nn.Linear(2, 6), head), x, StandardNormal())
 
 
-@pytest.fixture(params=["pictures", "table", "codes", "choices", "sentences"])
-def member(request: pytest.FixtureRequest, small_kl: KLConfig, quantiser: nn.Module, next_token: nn.Module) -> Member:
+@pytest.fixture(params=["images", "table", "codes", "choices", "sentences"])
+def member(request: pytest.FixtureRequest, small_kl: KLConfig, quantizer: nn.Module, next_token: nn.Module) -> Member:
     torch.manual_seed(0)
     members: dict[str, Callable[[], Member]] = {
-        "pictures": lambda: pictures(small_kl),
+        "images": lambda: images(small_kl),
         "table": table,
-        "codes": lambda: codes(quantiser),
+        "codes": lambda: codes(quantizer),
         "choices": choices,
         "sentences": lambda: sentences(next_token),
     }

@@ -17,8 +17,8 @@ from vaekit.distributions import (
     AutoregressiveCategorical,
     Bernoulli,
     Columns,
-    DiscretisedLogistic,
-    DiscretisedLogisticMixture,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
     Laplace,
     Likelihood,
     Normal,
@@ -90,10 +90,10 @@ def member(request: pytest.FixtureRequest, next_token: nn.Module) -> Member:
             None,
         ),
         "logistic": lambda: Member(
-            lambda mean: DiscretisedLogistic(mean, 0.3), logits, torch.tensor([[0.4]]), levels, 1.0, None
+            lambda mean: DiscretizedLogistic(mean, 0.3), logits, torch.tensor([[0.4]]), levels, 1.0, None
         ),
         "logistic mixture": lambda: Member(
-            lambda told: DiscretisedLogisticMixture.from_parameters(told, 2, 0.2),
+            lambda told: DiscretizedLogisticMixture.from_parameters(told, 2, 0.2),
             said,
             said.detach()[:1, :6],
             levels,
@@ -206,7 +206,7 @@ def test_laplace_samples_are_finite_in_half_precision() -> None:
     assert x.isfinite().all()
 
 
-def test_bernoulli_takes_grey_values_and_tells_its_mean() -> None:
+def test_bernoulli_takes_gray_values_and_tells_its_mean() -> None:
     p = Bernoulli(torch.tensor([[0.0, 2.0], [-1.0, 30.0]]))
     torch.testing.assert_close(p.mean, torch.tensor([[0.0, 2.0], [-1.0, 30.0]]).sigmoid())
     assert p.log_prob(torch.full((2, 2), 0.5)).isfinite().all()

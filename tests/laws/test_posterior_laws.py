@@ -19,13 +19,13 @@ from vaekit.distributions import (
     Point,
     Posterior,
     Prior,
-    Quantised,
+    Quantized,
     StandardNormal,
     UniformCodes,
 )
 from vaekit.distributions.base import map_tensors, sum_items
-from vaekit.nets.quantizers import ChoiceQuantiser, FiniteScalarQuantiser, ResidualQuantiser, SignQuantiser
-from vaekit.nets.vector_quantizer import CosineQuantiser
+from vaekit.nets.quantizers import ChoiceQuantizer, FiniteScalarQuantizer, ResidualQuantizer, SignQuantizer
+from vaekit.nets.vector_quantizer import CosineQuantizer
 
 
 @dataclass(frozen=True)
@@ -50,22 +50,22 @@ def mixed(moments: Tensor) -> GaussianAndCategoricals:
     return GaussianAndCategoricals.from_moments(moments, (3,))
 
 
-@pytest.fixture(params=["gaussian", "point", "quantised", "mixed", "cosine-vq", "residual-vq", "fsq", "lfq", "gumbel"])
-def member(request: pytest.FixtureRequest, quantiser: nn.Module) -> Member:
+@pytest.fixture(params=["gaussian", "point", "quantized", "mixed", "cosine-vq", "residual-vq", "fsq", "lfq", "gumbel"])
+def member(request: pytest.FixtureRequest, quantizer: nn.Module) -> Member:
     moments = torch.randn(3, 4, 2, 5, generator=seeded()).requires_grad_()
     twice = torch.randn(3, 8, 2, 5, generator=seeded()).requires_grad_()
     members = {
         "gaussian": Member(DiagonalGaussian.from_moments, twice, StandardNormal()),
         "point": Member(Point, moments, StandardNormal()),
-        "quantised": Member(quantiser, moments, UniformCodes(5)),
+        "quantized": Member(quantizer, moments, UniformCodes(5)),
         # Of four channels one is a number; the others are three categories.
         "mixed": Member(mixed, torch.randn(3, 5, 2, 5, generator=seeded()).requires_grad_(), MIXED_PRIOR, 1),
         # Unit vectors and bounded numbers have gradients of their own, and choices those of relaxed ones.
-        "cosine-vq": Member(CosineQuantiser(5, 4), moments, UniformCodes(5), 0),
-        "residual-vq": Member(ResidualQuantiser(5, 4, stages=3), moments, UniformCodes(5**3)),
-        "fsq": Member(FiniteScalarQuantiser((4, 3, 3, 2)), moments, UniformCodes(72), 0),
-        "lfq": Member(SignQuantiser(4), moments, UniformCodes(2**4)),
-        "gumbel": Member(ChoiceQuantiser(4, relaxed=True).eval(), moments, UniformCodes(4), 0),
+        "cosine-vq": Member(CosineQuantizer(5, 4), moments, UniformCodes(5), 0),
+        "residual-vq": Member(ResidualQuantizer(5, 4, stages=3), moments, UniformCodes(5**3)),
+        "fsq": Member(FiniteScalarQuantizer((4, 3, 3, 2)), moments, UniformCodes(72), 0),
+        "lfq": Member(SignQuantizer(4), moments, UniformCodes(2**4)),
+        "gumbel": Member(ChoiceQuantizer(4, relaxed=True).eval(), moments, UniformCodes(4), 0),
     }
     return members[request.param]
 
@@ -191,7 +191,7 @@ class TwoHills:
     """p(z) = (N(-2, 1) + N(2, 1)) / 2 per element: a prior for which no divergence has a closed form."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        hills = torch.stack([TorchNormal(centre, 1.0).log_prob(z) for centre in (-2.0, 2.0)])
+        hills = torch.stack([TorchNormal(center, 1.0).log_prob(z) for center in (-2.0, 2.0)])
         return sum_items(hills.logsumexp(dim=0) - math.log(2))
 
 
@@ -226,28 +226,28 @@ def test_a_point_is_impossible_elsewhere() -> None:
     assert q.log_prob(elsewhere).tolist() == [0.0, -math.inf]
 
 
-def quantised(quantiser: nn.Module, *shape: int) -> Quantised:
-    q = quantiser(torch.randn(*shape, generator=seeded()).requires_grad_())
-    assert isinstance(q, Quantised)
+def quantized(quantizer: nn.Module, *shape: int) -> Quantized:
+    q = quantizer(torch.randn(*shape, generator=seeded()).requires_grad_())
+    assert isinstance(q, Quantized)
     return q
 
 
-def test_quantised_kl_is_what_the_codes_cost(quantiser: nn.Module) -> None:
-    q = quantised(quantiser, 3, 4, 2, 5)
+def test_quantized_kl_is_what_the_codes_cost(quantizer: nn.Module) -> None:
+    q = quantized(quantizer, 3, 4, 2, 5)
     torch.testing.assert_close(q.kl(UniformCodes(5)), torch.full((3,), 2 * 5 * math.log(5)))
     torch.testing.assert_close(q.kl(UniformCodes(5)), -UniformCodes(5).log_prob(q.mean))
 
 
-def test_quantised_latents_are_codebook_vectors_to_the_last_bit(quantiser: nn.Module) -> None:
-    q = quantised(quantiser, 3, 4, 2, 5)
+def test_quantized_latents_are_codebook_vectors_to_the_last_bit(quantizer: nn.Module) -> None:
+    q = quantized(quantizer, 3, 4, 2, 5)
     assert torch.equal(q.sample(), q.embedded)
-    assert torch.equal(q.mean.movedim(1, -1), quantiser.codebook[q.codes])
+    assert torch.equal(q.mean.movedim(1, -1), quantizer.codebook[q.codes])
 
 
-def test_quantised_latents_give_the_codebook_no_gradient(quantiser: nn.Module) -> None:
-    q = quantised(quantiser, 3, 4, 2, 5)
+def test_quantized_latents_give_the_codebook_no_gradient(quantizer: nn.Module) -> None:
+    q = quantized(quantizer, 3, 4, 2, 5)
     q.sample().sum().backward()
-    assert quantiser.codebook.grad is None
+    assert quantizer.codebook.grad is None
 
 
 def test_posteriors_are_joined_and_split_as_whole_records(member: Member) -> None:
@@ -359,7 +359,7 @@ def test_choices_are_drawn_as_often_as_they_are_probable() -> None:
 
 def test_codes_cost_as_much_as_uniform_ones_say(member: Member) -> None:
     q = member.build(member.moments.detach())
-    if isinstance(q, Quantised) and isinstance(member.prior, UniformCodes):
+    if isinstance(q, Quantized) and isinstance(member.prior, UniformCodes):
         cost = torch.full((3,), 2 * 5 * math.log(member.prior.size))
         torch.testing.assert_close(q.kl(member.prior), cost)
         torch.testing.assert_close(-member.prior.log_prob(q.mode), cost)

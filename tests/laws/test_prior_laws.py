@@ -116,7 +116,7 @@ def test_a_vamp_prior_teaches_the_encoder() -> None:
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in vae.encoder.parameters())
 
 
-@pytest.mark.parametrize("shape", [(5,), (1, 4, 4)], ids=["rows", "pictures"])
+@pytest.mark.parametrize("shape", [(5,), (1, 4, 4)], ids=["rows", "images"])
 @pytest.mark.parametrize("name", PRIORS)
 def test_files_and_copies_keep_every_bit(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
     vae = vae_with(PRIORS[name], shape)

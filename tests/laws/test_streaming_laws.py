@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from vaekit.families import assemble, family_of
-from vaekit.nets.config import picture_size
+from vaekit.nets.config import image_size
 from vaekit.runtime.backends import Convolvers, TorchBackend
 from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming.arena import Arena
@@ -20,7 +20,7 @@ from vaekit.runtime.streaming.tracing import Trace, trace
 
 CPU = torch.device("cpu")
 Half = tuple[nn.Module, Trace, int, int]
-STREAMED = [name for name, config in EXAMPLES.items() if picture_size(config) is None]
+STREAMED = [name for name, config in EXAMPLES.items() if image_size(config) is None]
 HALVES = [(name, half) for name in STREAMED for half in ("encoder", "decoder") if (name, half) != ("approx", "encoder")]
 
 

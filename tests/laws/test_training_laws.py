@@ -1,4 +1,4 @@
-"""The rule of three: one loop, one objective, one file format and one `evaluate` train and judge pictures, a table and
+"""The rule of three: one loop, one objective, one file format and one `evaluate` train and judge images, a table and
 sentences. What differs stands in the recipe and in how data become tensors, and nowhere else."""
 
 import math
@@ -53,7 +53,7 @@ class Kind:
         return Recipe("law", {"vae": self.vae, "objective": objective, "schedule": schedule})
 
 
-def pictures() -> Kind:
+def images() -> Kind:
     """Digits of 8x8, in black and white, beside independent pixels."""
     items = (torch.tensor(load_digits().images).unsqueeze(1) > 7).float() * 2 - 1
     net = {"kind": "mlp", "data_shape": [1, 8, 8], "latent_channels": 6, "hidden": [64], "activation": "relu"}
@@ -109,7 +109,7 @@ def coins(train: Tensor, x: Tensor) -> Tensor:
     return torch.where(x > 0, chance, 1 - chance).log().flatten(1).sum(dim=1)
 
 
-KINDS = {"pictures": pictures, "table": table, "sentences": sentences}
+KINDS = {"images": images, "table": table, "sentences": sentences}
 
 
 @pytest.fixture(params=list(KINDS))

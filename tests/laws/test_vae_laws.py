@@ -1,6 +1,6 @@
 """Two equations carry everything: one line of code is the ELBO of a photograph, of codes and of a sentence.
 
-The members are as awkward as they come: a convolutional VAE, a plain autoencoder, a vector quantiser with its codebook
+The members are as awkward as they come: a convolutional VAE, a plain autoencoder, a vector quantizer with its codebook
 in the head, and an autoregressive text model with a network in the head.
 """
 
@@ -28,7 +28,7 @@ from vaekit.distributions import (
     Point,
     Posterior,
     Prior,
-    Quantised,
+    Quantized,
     SignedBernoulli,
     StandardNormal,
     UniformCodes,
@@ -66,7 +66,7 @@ def seeded(seed: int = 0) -> Generator:
     return Generator().manual_seed(seed)
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.rand(3, 3, 8, 12, generator=seeded()) * 2 - 1
 
 
@@ -98,27 +98,27 @@ class SentenceHead(nn.Module):
 
 def convolutional(config: KLConfig) -> Member:
     encoder, decoder = kl.build(config)
-    return Member(VAE(encoder, DiagonalGaussian.from_moments, decoder, Laplace), pictures(), StandardNormal())
+    return Member(VAE(encoder, DiagonalGaussian.from_moments, decoder, Laplace), images(), StandardNormal())
 
 
 def plain() -> Member:
     encoder, decoder = tiny.build(TINY)
-    return Member(VAE(encoder, Point, decoder, Normal), pictures(), StandardNormal())
+    return Member(VAE(encoder, Point, decoder, Normal), images(), StandardNormal())
 
 
 def choices() -> Member:
-    config = joint.JointConfig(image_channels=1, picture_size=32, width=4, hidden=8, continuous=2, categories=(3, 2))
+    config = joint.JointConfig(image_channels=1, image_size=32, width=4, hidden=8, continuous=2, categories=(3, 2))
     encoder, decoder = joint.build(config)
     head = partial(GaussianAndCategoricals.from_moments, categories=config.categories)
     shades = torch.rand(3, 1, 32, 32, generator=seeded()) * 2 - 1
     return Member(VAE(encoder, head, decoder, SignedBernoulli), shades, NormalAndUniform(config.categories))
 
 
-def vector_quantised(quantiser: nn.Module) -> Member:
+def vector_quantized(quantizer: nn.Module) -> Member:
     encoder = nn.Sequential(nn.Conv2d(1, 8, 4, stride=4), nn.SiLU(), nn.Conv2d(8, 4, 1))
     decoder = nn.Sequential(nn.ConvTranspose2d(4, 8, 4, stride=4), nn.SiLU(), nn.Conv2d(8, 1, 3, padding=1))
     bits = torch.rand(3, 1, 8, 12, generator=seeded()).round()
-    return Member(VAE(encoder, quantiser, decoder, Bernoulli), bits, UniformCodes(5))
+    return Member(VAE(encoder, quantizer, decoder, Bernoulli), bits, UniformCodes(5))
 
 
 def sentences(next_token: nn.Module) -> Member:
@@ -127,9 +127,9 @@ def sentences(next_token: nn.Module) -> Member:
     return Member(VAE(encoder, DiagonalGaussian.from_moments, nn.Linear(2, 6), head), tokens, StandardNormal())
 
 
-@pytest.fixture(params=["convolutional", "plain", "choices", "quantised", "sentences"])
+@pytest.fixture(params=["convolutional", "plain", "choices", "quantized", "sentences"])
 def build(
-    request: pytest.FixtureRequest, small_kl: KLConfig, quantiser: nn.Module, next_token: nn.Module
+    request: pytest.FixtureRequest, small_kl: KLConfig, quantizer: nn.Module, next_token: nn.Module
 ) -> Callable[[int], Member]:
     """A member from the seed of its weights."""
 
@@ -139,15 +139,15 @@ def build(
             "convolutional": lambda: convolutional(small_kl),
             "plain": plain,
             "choices": choices,
-            "quantised": lambda: vector_quantised(reinitialised(quantiser)),
-            "sentences": lambda: sentences(reinitialised(next_token)),
+            "quantized": lambda: vector_quantized(reinitialized(quantizer)),
+            "sentences": lambda: sentences(reinitialized(next_token)),
         }
         return members[request.param]()
 
     return fresh
 
 
-def reinitialised(module: nn.Module) -> nn.Module:
+def reinitialized(module: nn.Module) -> nn.Module:
     """Another one of the same kind, its weights drawn anew."""
     other = copy.deepcopy(module)
     for parameter in other.parameters():
@@ -165,14 +165,14 @@ def elbo(vae: VAE, q: Posterior, x: Tensor, prior: Prior) -> Tensor:
 
 
 def loss(member: Member) -> tuple[Tensor, Tensor]:
-    """What is minimised, and the ELBO of each item.
+    """What is minimized, and the ELBO of each item.
 
-    A vector quantiser's codebook is behind an argmin, and so has no gradient from the ELBO: its own objective adds
+    A vector quantizer's codebook is behind an argmin, and so has no gradient from the ELBO: its own objective adds
     the distance between what the encoder said and the codes (arXiv 1711.00937, eq. 3, both of its terms in one).
     """
     q = member.vae.encode(member.x)
     bound = elbo(member.vae, q, member.x, member.prior)
-    codebook = (q.continuous - q.embedded).square().sum() if isinstance(q, Quantised) else torch.zeros(())
+    codebook = (q.continuous - q.embedded).square().sum() if isinstance(q, Quantized) else torch.zeros(())
     return codebook - bound.sum(), bound
 
 
@@ -191,13 +191,13 @@ def test_gradients_reach_every_weight(member: Member) -> None:
 
 
 def test_a_few_steps_raise_the_elbo(member: Member) -> None:
-    optimiser = torch.optim.Adam(member.vae.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(member.vae.parameters(), lr=3e-3)
     bounds = []
     for _ in range(15):
         total, bound = loss(member)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total.backward()
-        optimiser.step()
+        optimizer.step()
         bounds.append(bound.mean().item())
     assert bounds[-1] > bounds[0]
 
@@ -221,7 +221,7 @@ def test_the_state_dict_holds_everything(build: Callable[[int], Member]) -> None
 
 def test_heads_that_are_modules_are_saved(build: Callable[[int], Member], request: pytest.FixtureRequest) -> None:
     parts = {key.split(".")[0] for key in build(0).vae.state_dict()}
-    heads = {"quantised": {"to_posterior"}, "sentences": {"to_likelihood"}}
+    heads = {"quantized": {"to_posterior"}, "sentences": {"to_likelihood"}}
     assert parts == {"encoder", "decoder"} | heads.get(request.node.callspec.params["build"], set())
 
 

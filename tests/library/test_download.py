@@ -60,11 +60,11 @@ def test_a_second_get_asks_nobody(hub: Hub, known: None) -> None:
     assert (again.how, again.verified, hub.asked) == ("was there already", True, [])
 
 
-def test_a_file_of_another_name_is_recognised(hub: Hub, known: None, models: Path) -> None:
+def test_a_file_of_another_name_is_recognized(hub: Hub, known: None, models: Path) -> None:
     (models / "deep").mkdir()
-    (models / "deep" / "my favourite.ckpt").write_bytes(WEIGHTS)
+    (models / "deep" / "my favorite.ckpt").write_bytes(WEIGHTS)
     gotten = get("known")
-    assert gotten.path == models / "deep" / "my favourite.ckpt"
+    assert gotten.path == models / "deep" / "my favorite.ckpt"
     assert hub.asked == []
 
 

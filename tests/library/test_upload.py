@@ -33,12 +33,12 @@ def small(name: str) -> VAE:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """What a run leaves: the result, a card with a picture, and what is nobody else's business."""
+    """What a run leaves: the result, a card with a image, and what is nobody else's business."""
     folder = tmp_path / "run"
     save(small("kl"), folder / "vae.safetensors")
-    for name in ("pictures/crop_1.png", "log.jsonl", "recipe.json", "checkpoints/1/state.safetensors"):
+    for name in ("images/crop_1.png", "log.jsonl", "recipe.json", "checkpoints/1/state.safetensors"):
         put(folder / name)
-    (folder / "README.md").write_text("![A crop](pictures/crop_1.png)")
+    (folder / "README.md").write_text("![A crop](images/crop_1.png)")
     return folder
 
 
@@ -59,9 +59,9 @@ def names(hub: Hub) -> list[str]:
 
 def test_there_and_back(hub: Hub, run: Path, token: None) -> None:
     pushed = push(run, "someone/anime", private=True)
-    assert pushed.files == ("vae.safetensors", "README.md", "pictures/crop_1.png")
+    assert pushed.files == ("vae.safetensors", "README.md", "images/crop_1.png")
     assert pushed.commit.startswith(f"{hub.url}/someone/anime/commit/")
-    assert names(hub) == ["README.md", "pictures/crop_1.png", "vae.safetensors"]
+    assert names(hub) == ["README.md", "images/crop_1.png", "vae.safetensors"]
     assert hub.private == {"someone/anime": True}
     assert {asked.token for asked in hub.asked if "/models/" in asked.path} == {"Bearer hf_secret"}
     gotten = get("someone/anime")
@@ -101,20 +101,20 @@ def told(run: Path, *also: str) -> list[str]:
     return [file.relative_to(run).as_posix() for file in files_to_upload(run, also)][1:]
 
 
-def test_only_pictures_that_the_card_shows_are_sent(run: Path) -> None:
+def test_only_images_that_the_card_shows_are_sent(run: Path) -> None:
     for name in ("00000100.png", "crop_1.jpg", "my crop.png"):
-        put(run / "pictures" / name)
-    assert told(run) == ["README.md", "pictures/crop_1.png"]
-    (run / "README.md").write_text('<img src="pictures/my%20crop.png">')
-    assert told(run) == ["README.md", "pictures/my crop.png"]
-    (run / "README.md").unlink()  # `vaekit train` leaves none, and progress with held-out pictures
+        put(run / "images" / name)
+    assert told(run) == ["README.md", "images/crop_1.png"]
+    (run / "README.md").write_text('<img src="images/my%20crop.png">')
+    assert told(run) == ["README.md", "images/my crop.png"]
+    (run / "README.md").unlink()  # `vaekit train` leaves none, and progress with held-out images
     assert told(run) == []
 
 
 def test_a_pattern_without_a_slash_stays_at_the_top(run: Path) -> None:
     for name in ("held_out/0000.png", "checkpoints/1/state.json", "loss.png"):
         put(run / name)
-    ours = ["README.md", "pictures/crop_1.png"]
+    ours = ["README.md", "images/crop_1.png"]
     assert told(run, "*.png") == [*ours, "loss.png"]
     assert told(run, "*.json") == [*ours, "recipe.json"]
     assert told(run, "*.safetensors") == ours

@@ -18,7 +18,7 @@ from vaekit.testcards.dead_leaves import dead_leaves
 
 
 @pytest.fixture(scope="module")
-def picture() -> torch.Tensor:
+def image() -> torch.Tensor:
     return 0.7 * dead_leaves(1, (192, 256), torch.Generator().manual_seed(3))
 
 
@@ -30,31 +30,31 @@ def gaussian(x: torch.Tensor, sigma: float) -> torch.Tensor:
     return torch.from_numpy(ndimage.gaussian_filter(x.numpy(), (0, 0, sigma, sigma), mode="nearest"))
 
 
-def test_nothing_is_found_between_equal_pictures(picture: torch.Tensor) -> None:
-    assert grid(picture, picture).item() == banding(picture, picture).item() == 0
-    assert fried_pixels(picture, picture).item() == droplets(picture, picture).item() == 0
-    assert border_error(picture, picture).item() == 0
-    assert clipped_gained(picture, picture).abs().sum() == 0
-    assert blur_sigma(picture, picture).item() == pytest.approx(0, abs=1e-2)
+def test_nothing_is_found_between_equal_images(image: torch.Tensor) -> None:
+    assert grid(image, image).item() == banding(image, image).item() == 0
+    assert fried_pixels(image, image).item() == droplets(image, image).item() == 0
+    assert border_error(image, image).item() == 0
+    assert clipped_gained(image, image).abs().sum() == 0
+    assert blur_sigma(image, image).item() == pytest.approx(0, abs=1e-2)
 
 
 @pytest.mark.parametrize("sigma", [0.6, 1.0, 1.5])
-def test_the_sigma_of_a_blur(picture: torch.Tensor, sigma: float) -> None:
-    assert blur_sigma(picture, eight_bit(gaussian(picture, sigma))).item() == pytest.approx(sigma, rel=0.15)
+def test_the_sigma_of_a_blur(image: torch.Tensor, sigma: float) -> None:
+    assert blur_sigma(image, eight_bit(gaussian(image, sigma))).item() == pytest.approx(sigma, rel=0.15)
 
 
-def test_noise_and_contrast_are_no_blur(picture: torch.Tensor) -> None:
-    noise = 0.05 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
-    assert blur_sigma(picture, 0.8 * picture + noise).item() == pytest.approx(0, abs=0.2)
-    assert blur_sigma(picture, 2 * picture - gaussian(picture, 1)).item() < -0.2
+def test_noise_and_contrast_are_no_blur(image: torch.Tensor) -> None:
+    noise = 0.05 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    assert blur_sigma(image, 0.8 * image + noise).item() == pytest.approx(0, abs=0.2)
+    assert blur_sigma(image, 2 * image - gaussian(image, 1)).item() < -0.2
     assert math.isnan(blur_sigma(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)).item())
 
 
 @pytest.mark.parametrize("factor", [4, 8, 16, 12])
-def test_the_amplitude_of_a_grid_of_any_factor(picture: torch.Tensor, factor: int) -> None:
+def test_the_amplitude_of_a_grid_of_any_factor(image: torch.Tensor, factor: int) -> None:
     wave = 2 / 127.5 * torch.cos(torch.arange(256) * 2 * math.pi / factor)
-    assert grid(picture, picture + wave, factor).item() == pytest.approx(2, rel=0.02)
-    assert grid(picture, gaussian(picture, 1), factor).item() < 0.5
+    assert grid(image, image + wave, factor).item() == pytest.approx(2, rel=0.02)
+    assert grid(image, gaussian(image, 1), factor).item() < 0.5
 
 
 def test_the_period_is_the_shortest_that_explains_it() -> None:
@@ -81,13 +81,13 @@ def test_levels_lost_to_fewer_bits(bits: int) -> None:
     assert banding(x, 0.8 * x).item() < 20
 
 
-def test_fried_pixels_are_counted_and_edges_are_none(picture: torch.Tensor) -> None:
-    y = picture.clone()
+def test_fried_pixels_are_counted_and_edges_are_none(image: torch.Tensor) -> None:
+    y = image.clone()
     places = torch.randperm(192 * 256, generator=torch.Generator().manual_seed(0))[:50]
     y.flatten(2)[..., places] = 1
-    assert fried_pixels(picture, y).item() == pytest.approx(1e6 * 50 / (192 * 256), rel=0.25)
-    for changed in (gaussian(picture, 1), 2 * picture - gaussian(picture, 1), picture * 0.5, -picture):
-        assert fried_pixels(picture, eight_bit(changed)).item() < 30
+    assert fried_pixels(image, y).item() == pytest.approx(1e6 * 50 / (192 * 256), rel=0.25)
+    for changed in (gaussian(image, 1), 2 * image - gaussian(image, 1), image * 0.5, -image):
+        assert fried_pixels(image, eight_bit(changed)).item() < 30
 
 
 def test_median_is_scipys() -> None:
@@ -121,20 +121,20 @@ def test_clipped_shares_are_those_gained() -> None:
     assert shadows == 0 and highlights == pytest.approx(9, abs=1)
 
 
-def test_corners_and_sides(picture: torch.Tensor) -> None:
-    corner, side = picture.clone(), picture.clone()
+def test_corners_and_sides(image: torch.Tensor) -> None:
+    corner, side = image.clone(), image.clone()
     corner[..., -32:, -32:] -= 30 / 127.5
     side[..., :12] += 20 / 127.5
-    assert border_error(picture, corner).item() == pytest.approx(30, abs=4)
-    assert border_error(picture, side).item() > 8
-    assert border_error(picture, gaussian(picture, 1)).item() < 4
-    assert border_error(picture[..., :64, :64], corner[..., :64, :64]).item() == 0
+    assert border_error(image, corner).item() == pytest.approx(30, abs=4)
+    assert border_error(image, side).item() > 8
+    assert border_error(image, gaussian(image, 1)).item() < 4
+    assert border_error(image[..., :64, :64], corner[..., :64, :64]).item() == 0
 
 
-def test_droplets_are_counted(picture: torch.Tensor) -> None:
+def test_droplets_are_counted(image: torch.Tensor) -> None:
     i, j = torch.arange(192).view(-1, 1), torch.arange(256)
-    y = picture.clone()
+    y = image.clone()
     for top, left in ((50, 60), (100, 200), (140, 90)):
         y += 0.6 * torch.exp(-((i - top) ** 2 + (j - left) ** 2) / 32)
-    assert droplets(picture, y).item() * 192 * 256 / 1e6 == pytest.approx(3, abs=1.01)
-    assert droplets(picture, gaussian(picture, 1)).item() == 0
+    assert droplets(image, y).item() * 192 * 256 / 1e6 == pytest.approx(3, abs=1.01)
+    assert droplets(image, gaussian(image, 1)).item() == 0

@@ -7,7 +7,7 @@ from vaekit.metrics.image.delta_e import delta_e, delta_e_map
 from vaekit.metrics.image.lab import lab
 
 
-def random_picture(seed: int, height: int = 61, width: int = 83) -> torch.Tensor:
+def random_image(seed: int, height: int = 61, width: int = 83) -> torch.Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
@@ -16,7 +16,7 @@ def as_array(x: torch.Tensor) -> np.ndarray:
 
 
 def test_lab_is_that_of_scikit_image() -> None:
-    x = random_picture(0)
+    x = random_image(0)
     x[..., :4] = torch.tensor([-1.0, 1, 0, -0.99])
     expected = color.rgb2lab(as_array(x))
     np.testing.assert_allclose(lab(x)[0].permute(1, 2, 0).numpy(), expected, atol=1e-3)
@@ -24,7 +24,7 @@ def test_lab_is_that_of_scikit_image() -> None:
 
 @pytest.mark.parametrize("spread", [0.005, 0.05, 0.5])
 def test_delta_e_is_that_of_scikit_image(spread: float) -> None:
-    x = random_picture(1)
+    x = random_image(1)
     y = (x + spread * torch.randn(x.shape, generator=torch.Generator().manual_seed(2))).clamp(-1, 1)
     expected = color.deltaE_ciede2000(color.rgb2lab(as_array(x)), color.rgb2lab(as_array(y)))
     found = delta_e(x, y)
@@ -48,12 +48,12 @@ SHARMA = [
 
 @pytest.mark.parametrize(("first", "second", "distance"), SHARMA)
 def test_published_pairs(first: tuple, second: tuple, distance: float) -> None:
-    pair = [torch.tensor(colour).float().view(1, 3, 1, 1) for colour in (first, second)]
+    pair = [torch.tensor(color).float().view(1, 3, 1, 1) for color in (first, second)]
     assert delta_e_map(*pair).item() == pytest.approx(distance, abs=2e-4)
     assert delta_e_map(*reversed(pair)).item() == pytest.approx(distance, abs=2e-4)
 
 
-def test_greys_and_equal_pictures() -> None:
+def test_grays_and_equal_images() -> None:
     x = torch.linspace(-1, 1, 64).expand(1, 3, 8, 64)
     assert delta_e(x, x).mean.item() == 0
     assert delta_e(x, x).percentile95.item() == 0

@@ -37,7 +37,7 @@ def test_the_paired_test_is_that_of_scipy(count: int) -> None:
     assert paired_difference(a.tolist(), b.tolist()).p == pytest.approx(theirs.pvalue)
 
 
-def test_many_pictures_are_drawn_and_agree_with_all_flips(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_images_are_drawn_and_agree_with_all_flips(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     a, b = generator.normal(0.5, 1, 12), generator.normal(0, 1, 12)
     exact = paired_difference(a.tolist(), b.tolist()).p

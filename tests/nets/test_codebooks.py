@@ -10,8 +10,8 @@ from torch import Generator, Tensor
 
 from vaekit.nets.code_head import WINDOW
 from vaekit.nets.codebooks import CodebookLearning, nearest, nearest_by_products
-from vaekit.nets.quantizers import ResidualQuantiser
-from vaekit.nets.vector_quantizer import CosineQuantiser, VectorQuantiser
+from vaekit.nets.quantizers import ResidualQuantizer
+from vaekit.nets.vector_quantizer import CosineQuantizer, VectorQuantizer
 
 ALONE = Generator()
 
@@ -24,8 +24,8 @@ def learning(**settings: object) -> CodebookLearning:
     return CodebookLearning(**{"first": "random", "revive_after": 0.0, **settings})  # type: ignore[arg-type]
 
 
-def two_codes(settings: CodebookLearning) -> VectorQuantiser:
-    head = VectorQuantiser(2, 1)
+def two_codes(settings: CodebookLearning) -> VectorQuantizer:
+    head = VectorQuantizer(2, 1)
     with torch.no_grad():
         head.codebook.copy_(torch.tensor([[0.0], [10.0]]))
     head.learn(settings)
@@ -50,7 +50,7 @@ def test_the_average_is_that_of_the_paper() -> None:
     torch.testing.assert_close(head.codebook, numbers(totals[0] / sizes[0], totals[1] / sizes[1]), rtol=1e-6, atol=0)
 
 
-def test_an_averaged_codebook_is_no_business_of_the_optimiser() -> None:
+def test_an_averaged_codebook_is_no_business_of_the_optimizer() -> None:
     assert not two_codes(learning()).codebook.requires_grad
     assert two_codes(learning(by="gradient")).codebook.requires_grad
 
@@ -79,11 +79,11 @@ def test_nothing_is_learned_outside_training() -> None:
     assert head.recent is None
 
 
-def test_the_first_codes_are_the_centres_of_clusters() -> None:
+def test_the_first_codes_are_the_centers_of_clusters() -> None:
     torch.manual_seed(0)
-    centres = torch.tensor([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0], [8.0, 8.0]])
-    data = (centres[:, None] + 0.1 * torch.randn(4, 50, 2)).flatten(0, 1)
-    head = VectorQuantiser(4, 2).train()
+    centers = torch.tensor([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0], [8.0, 8.0]])
+    data = (centers[:, None] + 0.1 * torch.randn(4, 50, 2)).flatten(0, 1)
+    head = VectorQuantizer(4, 2).train()
     best = 0
     for seed in range(5):
         torch.manual_seed(seed)
@@ -91,13 +91,13 @@ def test_the_first_codes_are_the_centres_of_clusters() -> None:
         head(data)
         head.adapt(same, ALONE)
         assert torch.equal(nearest(head.codebook.detach(), head.codebook.detach()), torch.arange(4))
-        best = max(best, len(nearest(centres, head.codebook.detach()).unique()))
+        best = max(best, len(nearest(centers, head.codebook.detach()).unique()))
         assert head.learner is not None and head.learner.sizes is not None and head.learner.sizes.sum() == 200
     assert best == 4, "of five beginnings one at least finds all four clusters"
 
 
 def test_the_first_codes_may_be_some_of_the_data() -> None:
-    head = VectorQuantiser(3, 2).train()
+    head = VectorQuantizer(3, 2).train()
     head.learn(CodebookLearning(first="data"))
     data = torch.randn(10, 2)
     head(data)
@@ -121,7 +121,7 @@ def test_a_code_that_nobody_uses_is_revived(by: str) -> None:
 
 def test_residual_stages_begin_one_after_the_other_and_leave_less_and_less() -> None:
     torch.manual_seed(0)
-    head = ResidualQuantiser(16, 3, stages=4).train()
+    head = ResidualQuantizer(16, 3, stages=4).train()
     head.learn(CodebookLearning(decay=0.9))
     x = torch.randn(512, 3)
     for _ in range(30):
@@ -135,13 +135,13 @@ def test_residual_stages_begin_one_after_the_other_and_leave_less_and_less() -> 
     assert all(after < 0.7 * before for before, after in pairwise(left))
 
 
-def partial(head: ResidualQuantiser, codes: Tensor, stages: int) -> Tensor:
+def partial(head: ResidualQuantizer, codes: Tensor, stages: int) -> Tensor:
     parts = [stage.embed(codes[:, i]) for i, stage in enumerate(head.stages) if i < stages]
     return torch.stack(parts).sum(dim=0) if parts else torch.zeros(1)
 
 
 def test_cosine_codes_are_directions() -> None:
-    head = CosineQuantiser(3, 2).train()
+    head = CosineQuantizer(3, 2).train()
     head.learn(learning())
     x = torch.randn(50, 2)
     q = head(x)
@@ -153,16 +153,16 @@ def test_cosine_codes_are_directions() -> None:
 
 
 def test_a_pause_changes_nothing() -> None:
-    def run(head: VectorQuantiser, steps: range) -> None:
+    def run(head: VectorQuantizer, steps: range) -> None:
         for step in steps:
             x = torch.randn(40, 3, generator=Generator().manual_seed(step)) + 4 * (step > 5)
             torch.manual_seed(step)
             head(x)
             head.adapt(same, ALONE)
 
-    def fresh() -> VectorQuantiser:
+    def fresh() -> VectorQuantizer:
         torch.manual_seed(0)
-        head = VectorQuantiser(12, 3).train()
+        head = VectorQuantizer(12, 3).train()
         head.learn(CodebookLearning(revive_after=4.0), delay=1)
         return head
 
@@ -198,9 +198,9 @@ def together(count: int) -> list[Callable[[Iterable[Tensor]], None]]:
 
 
 def test_two_processes_learn_what_one_does_of_both_their_batches() -> None:
-    def fresh() -> VectorQuantiser:
+    def fresh() -> VectorQuantizer:
         torch.manual_seed(0)
-        head = VectorQuantiser(6, 2).train()
+        head = VectorQuantizer(6, 2).train()
         head.learn(CodebookLearning(revive_after=3.0))
         return head
 

@@ -1,4 +1,4 @@
-"""The discriminator of patches has the published shape, and judges each picture by itself."""
+"""The discriminator of patches has the published shape, and judges each image by itself."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from vaekit.nets.discriminator import Discriminator, DiscriminatorConfig, renew
 
 
 @pytest.fixture
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
@@ -32,19 +32,19 @@ def test_a_logit_sees_seventy_pixels() -> None:
 
 @pytest.mark.parametrize("norm", ["group", "none"])
 @pytest.mark.parametrize("spectral", [False, True])
-def test_a_picture_is_judged_by_itself(pictures: Tensor, norm: str, spectral: bool) -> None:
+def test_a_image_is_judged_by_itself(images: Tensor, norm: str, spectral: bool) -> None:
     net = Discriminator(DiscriminatorConfig(width=4, layers=2, norm=norm, groups=4, spectral=spectral))
-    alone = torch.cat([net(picture) for picture in pictures.split(1)])
-    torch.testing.assert_close(net(pictures), alone)
+    alone = torch.cat([net(image) for image in images.split(1)])
+    torch.testing.assert_close(net(images), alone)
 
 
-def test_spectral_norm_follows_changed_weights_and_only_when_told(pictures: Tensor) -> None:
+def test_spectral_norm_follows_changed_weights_and_only_when_told(images: Tensor) -> None:
     torch.manual_seed(0)
     net = Discriminator(DiscriminatorConfig(width=4, layers=1, norm="none", spectral=True))
     with torch.no_grad():
         net.convs[0].parametrizations.weight.original.mul_(torch.rand(4, 1, 1, 1) * 9)
     before = {name: each.clone() for name, each in net.state_dict().items()}
-    net(pictures)
+    net(images)
     assert all(torch.equal(before[name], each) for name, each in net.state_dict().items())
     for _ in range(50):
         renew(net)

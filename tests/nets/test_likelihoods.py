@@ -5,7 +5,7 @@ import torch
 from refusals import refuses
 from torch import Generator, Tensor, nn
 
-from vaekit.distributions import Bernoulli, Columns, DiscretisedLogistic, DiscretisedLogisticMixture, Laplace, Normal
+from vaekit.distributions import Bernoulli, Columns, DiscretizedLogistic, DiscretizedLogisticMixture, Laplace, Normal
 from vaekit.nets.likelihoods import (
     ColumnsPart,
     LaplacePart,
@@ -16,12 +16,12 @@ from vaekit.nets.likelihoods import (
 )
 from vaekit.nets.mlp import MLPConfig
 
-PICTURES = MLPConfig((3, 4, 4), 2, (8,))
+IMAGES = MLPConfig((3, 4, 4), 2, (8,))
 ROWS = MLPConfig((5,), 2, (8,))
 SCALED: list[tuple[type[ScaledPart], type]] = [
     (NormalPart, Normal),
     (LaplacePart, Laplace),
-    (LogisticPart, DiscretisedLogistic),
+    (LogisticPart, DiscretizedLogistic),
 ]
 
 
@@ -31,7 +31,7 @@ def seeded(seed: int = 0) -> Generator:
 
 @pytest.mark.parametrize(("part", "family"), SCALED, ids=lambda each: each.__name__)
 @pytest.mark.parametrize("variance", ["fixed", "global", "channel", "each"])
-@pytest.mark.parametrize("net", [PICTURES, ROWS], ids=["pictures", "rows"])
+@pytest.mark.parametrize("net", [IMAGES, ROWS], ids=["images", "rows"])
 def test_every_scale_begins_where_it_is_told_and_is_learned(
     part: type[ScaledPart], family: type, variance: str, net: MLPConfig
 ) -> None:
@@ -44,7 +44,7 @@ def test_every_scale_begins_where_it_is_told_and_is_learned(
     assert isinstance(p, family)
     torch.testing.assert_close(p.log_prob(x), family(location, 0.25).log_prob(x))
     learned = {name: tuple(each.shape) for name, each in head.named_parameters()} if isinstance(head, nn.Module) else {}
-    shapes = {"global": (), "channel": (3, 1, 1) if net is PICTURES else (5,)}
+    shapes = {"global": (), "channel": (3, 1, 1) if net is IMAGES else (5,)}
     assert learned == ({"log_scale": shapes[variance]} if variance in shapes else {})
     p.log_prob(x).sum().backward()
     if isinstance(head, nn.Module):
@@ -55,11 +55,11 @@ def test_a_learned_scale_finds_the_spread_of_the_data() -> None:
     x = torch.tensor([0.5, 2.0, 0.1]) * torch.randn(500, 3, generator=seeded())
     head = NormalPart(variance="channel").head(MLPConfig((3,), 2, (8,)))
     assert isinstance(head, nn.Module)
-    optimiser = torch.optim.Adam(head.parameters(), lr=0.05)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
     for _ in range(200):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (-head(torch.zeros(500, 3)).log_prob(x).mean()).backward()
-        optimiser.step()
+        optimizer.step()
     torch.testing.assert_close(next(head.parameters()).exp(), x.square().mean(dim=0).sqrt(), rtol=0.01, atol=0)
 
 
@@ -86,7 +86,7 @@ def test_each_column_has_the_likelihood_that_it_is_told(variance: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("normal",), ("bernoulli:5",), ("normal:0",), ("colour",), (), ("normal:x",), ("normal:99999",)]
+    "words", [("normal",), ("bernoulli:5",), ("normal:0",), ("color",), (), ("normal:x",), ("normal:99999",)]
 )
 def test_columns_of_one_kind_work_and_nonsense_is_refused(words: tuple[str, ...]) -> None:
     if words in (("normal",), ("bernoulli:5",)):
@@ -107,7 +107,7 @@ def test_columns_and_the_net_are_of_one_width() -> None:
 def test_a_mixture_says_three_numbers_a_component() -> None:
     part = LogisticMixturePart(components=4)
     assert part.outputs == 12
-    assert isinstance(part.head(PICTURES)(torch.zeros(2, 36, 4, 4)), DiscretisedLogisticMixture)
+    assert isinstance(part.head(IMAGES)(torch.zeros(2, 36, 4, 4)), DiscretizedLogisticMixture)
 
 
 def test_a_variance_or_scale_that_makes_no_sense_is_refused() -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from vaekit.families.parts.code_parts import FSQPart, GumbelPart, LFQPart, ResidualVQPart, VQPart
-from vaekit.nets.quantizers import ChoiceQuantiser, FiniteScalarQuantiser, SignQuantiser
-from vaekit.nets.vector_quantizer import CosineQuantiser, VectorQuantiser
+from vaekit.nets.quantizers import ChoiceQuantizer, FiniteScalarQuantizer, SignQuantizer
+from vaekit.nets.vector_quantizer import CosineQuantizer, VectorQuantizer
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -25,7 +25,7 @@ def theirs() -> Any:
 @given(st.lists(st.integers(2, 9), min_size=1, max_size=4))
 @settings(deadline=None, max_examples=30)
 def test_every_rounded_code_stands_for_one_latent_in_the_cube(levels: list[int]) -> None:
-    head = FiniteScalarQuantiser(levels)
+    head = FiniteScalarQuantizer(levels)
     codes = torch.arange(head.size)
     latents = head.embed(codes)
     assert latents.shape == (math.prod(levels), len(levels))
@@ -45,7 +45,7 @@ def test_every_rounded_code_stands_for_one_latent_in_the_cube(levels: list[int])
 
 
 def test_rounding_reaches_every_level_and_no_other() -> None:
-    head = FiniteScalarQuantiser((8, 5, 2))
+    head = FiniteScalarQuantizer((8, 5, 2))
     moments = torch.linspace(-20, 20, 4001)[:, None].expand(-1, 3)
     codes = head(moments).codes
     assert [len((codes // place % levels).unique()) for place, levels in ((1, 8), (8, 5), (40, 2))] == [8, 5, 2]
@@ -54,7 +54,7 @@ def test_rounding_reaches_every_level_and_no_other() -> None:
 
 def test_a_rounded_number_has_the_gradient_of_its_bound() -> None:
     moments = torch.tensor([[0.3], [-1.1]], requires_grad=True)
-    FiniteScalarQuantiser((5,))(moments).sample().sum().backward()
+    FiniteScalarQuantizer((5,))(moments).sample().sum().backward()
     slope = (1 - torch.tanh(moments.detach()).square()) * 2 * 1.001 / 2
     assert moments.grad is not None
     torch.testing.assert_close(moments.grad, slope)
@@ -65,13 +65,13 @@ def test_rounding_is_that_of_vector_quantize_pytorch() -> None:
     levels = [8, 5, 5, 4]
     moments = 3 * noise(4, 4, 6, 5)
     expected, codes = module.FSQ(levels)(moments)
-    found = FiniteScalarQuantiser(levels)(moments)
+    found = FiniteScalarQuantizer(levels)(moments)
     assert torch.equal(found.codes, codes.long())
     torch.testing.assert_close(found.mean, expected)
 
 
 def test_signs_are_bits() -> None:
-    head = SignQuantiser(3)
+    head = SignQuantizer(3)
     found = head(torch.tensor([[0.2, -0.1, 3.0], [0.0, -0.0, -5.0]]))
     assert found.codes.tolist() == [0b101, 0b011]
     assert found.embedded.tolist() == [[1, -1, 1], [1, 1, -1]]
@@ -83,7 +83,7 @@ def test_signs_are_those_of_vector_quantize_pytorch() -> None:
     module = theirs()
     moments = noise(4, 6, 3, 5)
     expected, codes, _ = module.LFQ(dim=6, codebook_size=64)(moments)
-    found = SignQuantiser(6)(moments)
+    found = SignQuantizer(6)(moments)
     flipped = sum((found.codes >> bit & 1) << (5 - bit) for bit in range(6))  # its first channel is the highest bit
     assert torch.equal(flipped, codes.long())
     torch.testing.assert_close(found.mean, expected)
@@ -94,7 +94,7 @@ def test_codes_are_those_of_vector_quantize_pytorch(cosine: bool) -> None:
     module = theirs()
     moments = noise(2, 4, 6, 5)
     their = module.VectorQuantize(4, 32, use_cosine_sim=cosine, accept_image_fmap=True).eval()
-    head = (CosineQuantiser if cosine else VectorQuantiser)(32, 4)
+    head = (CosineQuantizer if cosine else VectorQuantizer)(32, 4)
     with torch.no_grad():
         head.codebook.copy_(noise(32, 4, seed=1))
     their.codebook = head.vectors.detach().clone()
@@ -105,7 +105,7 @@ def test_codes_are_those_of_vector_quantize_pytorch(cosine: bool) -> None:
 
 
 def test_the_temperature_follows_from_samples_and_choices_are_hard_outside_training() -> None:
-    head = ChoiceQuantiser(4, relaxed=True).train()
+    head = ChoiceQuantizer(4, relaxed=True).train()
     head.anneal(lambda samples: 1 / (1 + samples))
     moments = noise(2, 4, 3)
     for samples in (0, 99):

@@ -45,20 +45,20 @@ class Flat(nn.Module):
 
 def scripted(module: nn.Module, path: Path) -> Path:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit, in favour of torch.export
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit, in favor of torch.export
         torch.jit.save(torch.jit.script(module), path)
     return path
 
 
-def pictures(height: int = 40, width: int = 60) -> Tensor:
+def images(height: int = 40, width: int = 60) -> Tensor:
     levels = torch.randint(256, (2, 3, height, width), generator=torch.Generator().manual_seed(0))
     return levels / 127.5 - 1
 
 
 @pytest.mark.parametrize("size", [(40, 60), (400, 350), (299, 299)])
-def test_pictures_are_resized_as_clean_fid_does(size: tuple[int, int]) -> None:
+def test_images_are_resized_as_clean_fid_does(size: tuple[int, int]) -> None:
     """By Pillow, one channel at a time, as floats, and clipped; torch's filter is Pillow's but for rounding."""
-    x = pictures(*size)
+    x = images(*size)
     channels = [
         np.asarray(Image.fromarray(channel.numpy()).resize((299, 299), Image.Resampling.BICUBIC)).clip(0, 255)
         for channel in ((x + 1) * 127.5).flatten(0, 1)
@@ -67,15 +67,15 @@ def test_pictures_are_resized_as_clean_fid_does(size: tuple[int, int]) -> None:
     torch.testing.assert_close(resized(x), theirs, rtol=0, atol=1e-4)
 
 
-def test_both_conventions_see_the_same_picture(tmp_path: Path) -> None:
+def test_both_conventions_see_the_same_image(tmp_path: Path) -> None:
     plain = load_inception(scripted(Means(), tmp_path / "plain.pt"), CPU)
     told = load_inception(scripted(Told(), tmp_path / "told.pt"), CPU)
     assert (plain.raw, told.raw, plain.width, told.width) == (False, True, 6, 6)
-    x = pictures()
+    x = images()
     torch.testing.assert_close(plain(x), told(x))
     torch.testing.assert_close(plain(x), Means()((resized(x) - 128) / 128))
-    grey = x[:, :1]
-    assert torch.equal(plain(grey), plain(grey.expand(-1, 3, -1, -1)))
+    gray = x[:, :1]
+    assert torch.equal(plain(gray), plain(gray.expand(-1, 3, -1, -1)))
     assert plain.settings()["features"] != told.settings()["features"]
 
 
@@ -108,7 +108,7 @@ def test_the_inception_of_the_package_has_2048_features() -> None:
     inception = load_inception(path, CPU)
     assert inception.width == 2048
     assert not inception.raw
-    one, two = inception(pictures()), inception(pictures())
+    one, two = inception(images()), inception(images())
     assert torch.equal(one, two)
     assert (one >= 0).all()
     assert one.mean() > 0.1

@@ -4,12 +4,12 @@ import pytest
 from vaekit.report.crops import Levels, Window, busiest_window, worst_window
 
 
-def grey(height: int = 200, width: int = 300, level: int = 128) -> Levels:
+def gray(height: int = 200, width: int = 300, level: int = 128) -> Levels:
     return np.full((height, width, 3), level, np.uint8)
 
 
 def test_the_worst_window_holds_the_error_of_the_worst_set() -> None:
-    original, mild, bad = grey(), grey(), grey()
+    original, mild, bad = gray(), gray(), gray()
     mild[10:40, 10:40] += 10
     bad[100:160, 200:260, 1] -= 60
     worst = worst_window(original, {"mild": mild, "bad": bad})
@@ -33,21 +33,21 @@ def test_no_window_errs_more_than_the_worst() -> None:
 
 
 def test_the_busiest_window_is_where_the_lines_are() -> None:
-    original = grey()
+    original = gray()
     original[110:180:4, 20:90] = 255
     window = busiest_window(original)
     assert window.x <= 20 and window.x + 80 >= 90 and window.y <= 110 and window.y + 80 >= 178
 
 
 def test_where_nothing_is_to_be_found_it_is_the_middle() -> None:
-    assert busiest_window(grey()) == Window(110, 60, 80, 80)
-    worst = worst_window(grey(), {"same": grey()})
+    assert busiest_window(gray()) == Window(110, 60, 80, 80)
+    worst = worst_window(gray(), {"same": gray()})
     assert worst is not None and worst.window == Window(110, 60, 80, 80) and worst.rms_error == 0
-    assert worst_window(grey(), {}) is None
+    assert worst_window(gray(), {}) is None
 
 
-def test_windows_and_margins_end_where_the_picture_does() -> None:
-    small = grey(30, 1)
+def test_windows_and_margins_end_where_the_image_does() -> None:
+    small = gray(30, 1)
     assert busiest_window(small) == Window(0, 0, 1, 30)
     assert busiest_window(small).grown(24, small) == Window(0, 0, 1, 30)
-    assert Window(10, 100, 80, 80).grown(24, grey()) == Window(0, 76, 114, 124)
+    assert Window(10, 100, 80, 80).grown(24, gray()) == Window(0, 76, 114, 124)

@@ -3,7 +3,7 @@ import io
 
 import numpy as np
 import torch
-from example_report import picture
+from example_report import image
 from PIL import Image
 
 from vaekit.report.embedding import Embedded, differences, exact, levels_of, photograph, thumbnail
@@ -15,12 +15,12 @@ def opened(one: Embedded) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
 
 
-def test_exact_pictures_are_exact() -> None:
+def test_exact_images_are_exact() -> None:
     levels = np.random.default_rng(0).integers(0, 256, (30, 41, 3), dtype=np.uint8)
     assert (opened(exact(levels[3:, 5:])) == levels[3:, 5:]).all()
 
 
-def test_small_pictures_are_exact_and_larger_ones_nearly() -> None:
+def test_small_images_are_exact_and_larger_ones_nearly() -> None:
     levels = np.random.default_rng(0).integers(0, 256, (10, 480, 3), dtype=np.uint8)
     assert (opened(photograph(levels)) == levels).all()
     ramp = np.broadcast_to(np.linspace(0, 255, 600)[None, :, None].astype(np.uint8), (40, 600, 3))
@@ -28,7 +28,7 @@ def test_small_pictures_are_exact_and_larger_ones_nearly() -> None:
     assert 0 < np.abs(found - ramp).max() < 8
 
 
-def test_large_pictures_are_reduced() -> None:
+def test_large_images_are_reduced() -> None:
     levels = np.zeros((100, 2000, 3), np.uint8)
     one = photograph(levels)
     assert (one.width, one.height) == (1600, 80) == opened(one).shape[1::-1]
@@ -67,7 +67,7 @@ def test_differences_too_large_are_cut() -> None:
 
 
 def test_pixels_that_are_not_numbers_are_magenta_and_counted() -> None:
-    pixels = picture(8, 8)
+    pixels = image(8, 8)
     pixels[0, 1, 2, 3] = torch.nan
     pixels[0, :, 4, 4] = torch.inf
     levels, broken = levels_of(pixels)

@@ -17,8 +17,8 @@ from vaekit.comparison.records import Comparison, Estimate, MeasuredCandidate, M
 from vaekit.domains.images.read import LoadedImage, read_image
 from vaekit.report.card_images import (
     REACH,
-    CardPicture,
-    ColourErrors,
+    CardImage,
+    ColorErrors,
     most_different,
     write_crops,
     write_histogram,
@@ -28,7 +28,7 @@ from vaekit.report.model_card import About, model_card
 LINEAGE: dict[str, Any] = {
     "parent": {"name": "taesd", "fingerprint": "f" * 64, "family": "tiny"},
     "trained": "decoder",
-    "data": {"path": "photos", "pictures": 1234},
+    "data": {"path": "photos", "images": 1234},
     "samples": 20_000,
     "seed": 3,
     "vaekit": "0.1.0",
@@ -44,18 +44,18 @@ def about(**changes: Any) -> About:
         "files": ["taesd_decoder.safetensors", "taesd_encoder.safetensors"],
         "layout": "tiny",
         "dtypes": ["float16"],
-        "licence": "MIT",
-        "licence_source": "as that of its parent",
+        "license": "MIT",
+        "license_source": "as that of its parent",
         "base_model": "madebyollin/taesd",
     }
     return About(**told | changes)
 
 
 def report() -> Report:
-    pictures = tuple(MeasuredImage(f"{i}.png", {}) for i in range(7))
+    images = tuple(MeasuredImage(f"{i}.png", {}) for i in range(7))
     values = {"before": {"psnr": 24.5, "lpips_alex": 0.0512}, "after": {"psnr": 25.25, "lpips_alex": 0.0461}}
     sets = tuple(
-        MeasuredCandidate(name, 1, "", (), (), {key: Estimate(value) for key, value in found.items()}, pictures)
+        MeasuredCandidate(name, 1, "", (), (), {key: Estimate(value) for key, value in found.items()}, images)
         for name, found in values.items()
     )
     compared = Comparison("psnr", "after", "before", 0.75, 0.5, 1.0, 0.001)
@@ -63,7 +63,7 @@ def report() -> Report:
 
 
 def card(told: About) -> str:
-    return model_card(told, report(), [CardPicture("crop_1.png", "A crop")], CardPicture("errors.png", "Errors"))
+    return model_card(told, report(), [CardImage("crop_1.png", "A crop")], CardImage("errors.png", "Errors"))
 
 
 def test_numbers_protocol_and_lineage() -> None:
@@ -72,14 +72,14 @@ def test_numbers_protocol_and_lineage() -> None:
     assert re.search(r"\| LPIPS \(alex\).*\| 0\.0512 \| 0\.0461 \|", text)
     assert not lacks(text, "7", "fp32")
     assert "f" * 64 in text and not lacks(text, "20,000", "3", "1,234", "photos")
-    assert "![A crop](pictures/crop_1.png)" in text and "![Errors](pictures/errors.png)" in text
+    assert "![A crop](images/crop_1.png)" in text and "![Errors](images/errors.png)" in text
     assert "models/vae_approx" in text and "AutoencoderTiny" in text
     recipe = text.split("````toml\n")[1].split("\n````")[0]
     assert tomllib.loads(recipe)["schedule"] == RECIPE["schedule"]
 
 
 @pytest.mark.parametrize(
-    ("licence", "lines"),
+    ("license", "lines"),
     [
         ("MIT", ["license: mit"]),
         ("CreativeML Open RAIL-M", ["license: creativeml-openrail-m"]),
@@ -87,14 +87,14 @@ def test_numbers_protocol_and_lineage() -> None:
         ("", ["license: unknown"]),
     ],
 )
-def test_the_header_says_the_licence_as_the_hub_does(licence: str, lines: list[str]) -> None:
-    header = card(about(licence=licence)).split("---\n")[1].splitlines()
+def test_the_header_says_the_license_as_the_hub_does(license: str, lines: list[str]) -> None:
+    header = card(about(license=license)).split("---\n")[1].splitlines()
     assert header[: len(lines)] == lines
     assert 'base_model: "madebyollin/taesd"' in header
 
 
-def test_without_a_licence_the_card_says_so() -> None:
-    text = card(about(licence="", base_model=""))
+def test_without_a_license_the_card_says_so() -> None:
+    text = card(about(license="", base_model=""))
     assert "license: unknown" in text and "base_model" not in text
 
 
@@ -157,11 +157,11 @@ def test_programs_that_cannot_reflect_are_not_recommended(layout: str) -> None:
 @pytest.mark.parametrize(
     ("data", "fact"),
     [
-        ({"pictures": 1234, "held_out": 34, "of_its_own": False}, "1,200"),
-        ({"pictures": 1234, "held_out": 34, "of_its_own": True}, "1,234"),
+        ({"images": 1234, "held_out": 34, "of_its_own": False}, "1,200"),
+        ({"images": 1234, "held_out": 34, "of_its_own": True}, "1,234"),
     ],
 )
-def test_pictures_that_were_held_out_were_not_trained_on(data: dict[str, Any], fact: str) -> None:
+def test_images_that_were_held_out_were_not_trained_on(data: dict[str, Any], fact: str) -> None:
     assert not lacks(card(about(lineage=LINEAGE | {"data": data})), fact)
 
 
@@ -195,7 +195,7 @@ def test_the_histogram_counts_levels(tmp_path: Path) -> None:
     made = x.clone()
     made[:, 0] += 4 * 2 / 255
     made[:, 1, 0] = -1  # farther off than is drawn
-    errors = ColourErrors()
+    errors = ColorErrors()
     errors("x", LoadedImage(x), Reconstruction(made))
     shares = errors.shares()
     assert shares[0, REACH + 4] == 1.0 and shares[2, REACH] == 1.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from example_report import HOSTILE, picture, report, shown
+from example_report import HOSTILE, image, report, shown
 from jinja2 import UndefinedError
 from refusals import lacks, refuses
 
@@ -85,25 +85,25 @@ def test_another_ending_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_left_when_a_picture_fails(tmp_path: Path) -> None:
+def test_nothing_is_left_when_a_image_fails(tmp_path: Path) -> None:
     one = report()
     (tmp_path / "report.html").write_text("old")
-    torn = ShownImage("a.png", picture(), {"first": picture(64, 64)}, "")
+    torn = ShownImage("a.png", image(), {"first": image(64, 64)}, "")
     with refuses(ValueError, "64, 64"):
         write_report(one, [torn], tmp_path / "report.html")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert (tmp_path / "report.html").read_text() == "old"
 
 
-def test_pictures_are_asked_for_one_at_a_time() -> None:
-    one, alive = report(pictures=tuple(f"{i}.png" for i in range(4))), []
+def test_images_are_asked_for_one_at_a_time() -> None:
+    one, alive = report(images=tuple(f"{i}.png" for i in range(4))), []
 
-    def pictures() -> Iterator[ShownImage]:
+    def images() -> Iterator[ShownImage]:
         for i, each in enumerate(shown(one)):
             alive.append(i)
             yield each
 
-    compose(one, pictures())
+    compose(one, images())
     assert alive == [0, 1, 2, 3]
 
 
@@ -199,22 +199,22 @@ def test_a_report_of_nothing_is_a_page() -> None:
     assert numbers["sets"] == []
 
 
-def test_a_picture_that_a_set_lacks_is_shown_without_it() -> None:
+def test_a_image_that_a_set_lacks_is_shown_without_it() -> None:
     one = report()
-    page, numbers = compose(one, [ShownImage("a.png", picture(), {"second": picture(seed=3)}, "")])
+    page, numbers = compose(one, [ShownImage("a.png", image(), {"second": image(seed=3)}, "")])
     parsed(page)
     assert page.count('class="view"') == 2 and len(numbers["shown"][0]["clipped"]) == 2
 
 
-def test_pictures_without_reconstructions_and_with_what_is_not_a_number() -> None:
+def test_images_without_reconstructions_and_with_what_is_not_a_number() -> None:
     one = report()
-    broken = picture(seed=1)
+    broken = image(seed=1)
     broken[0, 0, 5, 5] = torch.nan
     pages = [
-        ShownImage("a.png", picture(), {}, ""),
-        ShownImage("b.png", picture(1, 1), {"first": picture(1, 1)}, ""),
+        ShownImage("a.png", image(), {}, ""),
+        ShownImage("b.png", image(1, 1), {"first": image(1, 1)}, ""),
     ]
-    page, numbers = compose(one, [*pages, ShownImage("c", picture(), {"first": broken}, "")])
+    page, numbers = compose(one, [*pages, ShownImage("c", image(), {"first": broken}, "")])
     parsed(page)
     assert "1 pixel is NaN" in page and numbers["shown"][2]["not_numbers"] == {"first": 1}
 
@@ -240,7 +240,7 @@ def test_comparisons_in_words() -> None:
         Comparison("psnr", a, b, 0.1, -0.2, 0.4, 0.4), higher
     )
     assert "no difference: PSNR, 0.0" in words(Comparison("psnr", a, b, 0.0, 0.0, 0.0, 1.0), higher)
-    neutral = replace(higher, title="Colours", better=None)
+    neutral = replace(higher, title="Colors", better=None)
     assert "better" not in words(Comparison("psnr", a, b, 3.0, 2.0, 4.0, 0.01), neutral)
     chroma = replace(higher, name="chroma", title="Chroma bias", unit="%", better="zero")
     nearer = words(Comparison("chroma", a, b, -5.0, -6.0, -4.0, 0.01), chroma)
@@ -249,8 +249,8 @@ def test_comparisons_in_words() -> None:
 
 def test_the_best_value_is_marked_where_there_is_one() -> None:
     one = report()
-    psnr, lpips, chroma, colours = one.measures
+    psnr, lpips, chroma, colors = one.measures
     assert best_value(one, psnr, 1) == "30.0" and best_value(one, lpips, 2) == "0.10"
-    assert best_value(one, chroma, 1) == "\N{MINUS SIGN}2.0" and best_value(one, colours, 0) is None
+    assert best_value(one, chroma, 1) == "\N{MINUS SIGN}2.0" and best_value(one, colors, 0) is None
     same = replace(one, sets=tuple(replace(each, measures={"psnr": Estimate(30.01)}) for each in one.sets))
     assert best_value(same, psnr, 1) is None

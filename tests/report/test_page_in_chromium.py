@@ -96,7 +96,7 @@ def open_page(browser: Any, written: Path) -> Iterator[Opener]:
 def test_pages_open_without_a_complaint_or_a_request(open_page: Opener) -> None:
     for name in ("two.html", "six.html"):
         one = open_page(name)
-        assert one.page.locator("article.picture:visible").count() == 1
+        assert one.page.locator("article.image:visible").count() == 1
         assert len(one.transforms()) == 1
 
 
@@ -187,13 +187,13 @@ def test_the_pixel_under_the_pointer_is_told_exactly(open_page: Opener) -> None:
     x = int(place.get_attribute("data-left")) + int((150 - left) // 4)
     y = int(place.get_attribute("data-top")) + int((150 - top) // 4)
     first = next(shown(report(), 192, 256))
-    pictures = [first.original, *first.reconstructions.values()]
-    levels = [((pixels[0, :, y, x] + 1) * 127.5).round().int().tolist() for pixels in pictures]
+    images = [first.original, *first.reconstructions.values()]
+    levels = [((pixels[0, :, y, x] + 1) * 127.5).round().int().tolist() for pixels in images]
     assert told == [" ".join(map(str, level)) for level in levels]
 
 
 @nightly
-def test_another_picture(open_page: Opener) -> None:
+def test_another_image(open_page: Opener) -> None:
     one = open_page("six.html")
     assert one.page.locator("article.image:visible").count() == 1
     one.page.locator(".thumbnails button").nth(1).click()
@@ -228,13 +228,13 @@ def test_maps_are_drawn_again_for_channel_scale_and_theme(open_page: Opener) -> 
 def test_the_theme_follows_the_system_and_the_switch(open_page: Opener) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     light, dark = open_page(color_scheme="light"), open_page(color_scheme="dark")
-    colours = light.value(ground), dark.value(ground)
-    assert colours[0] != colours[1]
+    colors = light.value(ground), dark.value(ground)
+    assert colors[0] != colors[1]
     dark.page.get_by_role("radio", name="Light").check()
     light.page.get_by_role("radio", name="Dark").check()
-    assert (light.value(ground), dark.value(ground)) == colours[::-1]
+    assert (light.value(ground), dark.value(ground)) == colors[::-1]
     dark.page.get_by_role("radio", name="Auto").check()
-    assert dark.value(ground) == colours[1]
+    assert dark.value(ground) == colors[1]
 
 
 @nightly
@@ -316,7 +316,7 @@ def test_without_scripts_everything_is_there(browser: Any, written: Path) -> Non
 
 
 @nightly
-def test_on_paper_all_pictures_are_shown(open_page: Opener) -> None:
+def test_on_paper_all_images_are_shown(open_page: Opener) -> None:
     one = open_page()
     one.page.emulate_media(media="print")
     one.value("dispatchEvent(new Event('beforeprint'))")

@@ -14,7 +14,7 @@ from vaekit.families.tiny import net as tiny
 from vaekit.runtime import whole_runner as whole
 from vaekit.vae import VAE
 
-Pictures = Callable[[int, int, int], Tensor]
+Images = Callable[[int, int, int], Tensor]
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +34,8 @@ def tiny_vae() -> VAE:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> Pictures:
-    """Random pictures, by their number, height and width."""
+def images() -> Images:
+    """Random images, by their number, height and width."""
 
     def make(batch: int, height: int, width: int) -> Tensor:
         return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -1,4 +1,4 @@
-"""A network that is run whole and compiled says the same as the plain one, and no compiler costs a picture."""
+"""A network that is run whole and compiled says the same as the plain one, and no compiler costs a image."""
 
 import shutil
 from collections.abc import Callable
@@ -117,7 +117,7 @@ def no_compiler(*_: object) -> object:
 
 
 @torch.no_grad()
-def test_a_compiler_that_fails_costs_no_picture(net: Net) -> None:
+def test_a_compiler_that_fails_costs_no_image(net: Net) -> None:
     running = CompiledNetwork(net, backend=no_compiler, uncompiled_runs=0)
     for _ in range(2):
         torch.testing.assert_close(running.run(items(1)), net(items(1)), atol=1e-5, rtol=0)
@@ -176,7 +176,7 @@ def engine(vae: VAE, batch_size: int = 1, dtype: str = "fp32", memory: str | Non
     return Engine(vae, Plan(device="cpu", backend="torch", batch_size=batch_size, dtype=dtype, memory=memory))
 
 
-def pictures(count: int) -> Tensor:
+def images(count: int) -> Tensor:
     return torch.rand(count, 3, 21, 30, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
@@ -186,7 +186,7 @@ def test_only_a_gpu_has_networks_compiled() -> None:
 
 
 def test_batches_go_through_together_and_what_is_left_over_alone(vae: VAE, shapes: list[tuple[int, ...]]) -> None:
-    x = pictures(6)
+    x = images(6)
     running = engine(vae, 4)
     made = running.reconstruct(x)
     assert shapes == [(4, 3, 24, 32)] + [(1, 3, 24, 32)] * 2 + [(4, 4, 6, 8)] + [(1, 4, 6, 8)] * 2
@@ -196,7 +196,7 @@ def test_batches_go_through_together_and_what_is_left_over_alone(vae: VAE, shape
 
 
 def test_whole_and_slab_by_slab_are_the_same(vae: VAE, shapes: list[tuple[int, ...]]) -> None:
-    x = pictures(3)
+    x = images(3)
     at_once = engine(vae, 3).reconstruct(x)
     assert len(shapes) == 2
     in_slabs = engine(vae, 3, memory="64MiB").reconstruct(x)
@@ -222,7 +222,7 @@ def test_as_many_go_through_at_once_as_fit(
     free = int(4 * alone.predicted_peak / SHARE_OF_FREE)
     monkeypatch.setattr(whole, "free_memory", lambda _: free)
     torch.testing.assert_close(engine(vae, 8).decode(z), expected, atol=1e-5, rtol=0)
-    assert [shape[0] for shape in shapes] == [8] + [2] * 4  # what 8 pictures take is away
+    assert [shape[0] for shape in shapes] == [8] + [2] * 4  # what 8 images take is away
     monkeypatch.setattr(whole, "free_memory", lambda _: 64 << 20)
     monkeypatch.setattr(whole, "whole_peak", lambda _: 64 << 20)
     torch.testing.assert_close(engine(vae, 8).decode(z), expected, atol=1e-5, rtol=0)
@@ -241,7 +241,7 @@ def test_the_expected_peak_is_that_of_the_plain_network(vae: VAE, shapes: list[t
 def test_memory_that_runs_out_means_fewer_at_once_then_slabs(
     vae: VAE, shapes: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x, most = pictures(4), 1
+    x, most = images(4), 1
     expected = engine(vae).encode(x).mode
 
     def run(self: Plainly, items: Tensor) -> Tensor:

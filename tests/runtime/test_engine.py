@@ -21,7 +21,7 @@ from vaekit.runtime.engine import Engine, converted
 from vaekit.runtime.plan import Plan
 from vaekit.vae import VAE
 
-Pictures = Callable[[int, int, int], Tensor]
+Images = Callable[[int, int, int], Tensor]
 CPU = torch.device("cpu")
 
 
@@ -30,12 +30,12 @@ def engine(vae: VAE, dtype: str = "fp32", batch_size: int = 1) -> Engine:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 30), (30, 3), (17, 9)])
-def test_reflection_has_something_to_reflect_in_the_smallest_picture(
-    vae: VAE, size: tuple[int, int], pictures: Pictures
+def test_reflection_has_something_to_reflect_in_the_smallest_image(
+    vae: VAE, size: tuple[int, int], images: Images
 ) -> None:
     encoder, decoder = kl.build(replace(vae.config, padding="reflect"))
     running = engine(VAE(encoder, DiagonalGaussian.from_moments, decoder, Laplace).eval())
-    x = pictures(2, *size)
+    x = images(2, *size)
     z = running.encode(x).mean
     assert min(z.shape[2:]) >= 2
     assert z.shape[2:] == running.latent_size(*size)
@@ -46,9 +46,9 @@ def test_reflection_has_something_to_reflect_in_the_smallest_picture(
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3), st.integers(1, 3))
 @settings(max_examples=25, deadline=None)
 def test_any_size_comes_back_the_same_size(
-    vae: VAE, pictures: Pictures, height: int, width: int, batch: int, batch_size: int
+    vae: VAE, images: Images, height: int, width: int, batch: int, batch_size: int
 ) -> None:
-    x = pictures(batch, height, width)
+    x = images(batch, height, width)
     running = engine(vae, batch_size=batch_size)
     y = running.reconstruct(x)
     assert y.shape == x.shape
@@ -59,8 +59,8 @@ def test_any_size_comes_back_the_same_size(
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 7), (8, 3), (9, 12)])
-def test_padding_repeats_the_edge(vae: VAE, height: int, width: int, pictures: Pictures) -> None:
-    x = pictures(2, height, width)
+def test_padding_repeats_the_edge(vae: VAE, height: int, width: int, images: Images) -> None:
+    x = images(2, height, width)
     padded = x
     while padded.shape[2] % 4:
         padded = torch.cat([padded, padded[:, :, -1:]], dim=2)
@@ -72,15 +72,15 @@ def test_padding_repeats_the_edge(vae: VAE, height: int, width: int, pictures: P
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_the_same_call_twice_is_equal_to_the_last_bit(vae: VAE, dtype: str, pictures: Pictures) -> None:
-    running, x = engine(vae, dtype, 2), pictures(3, 13, 22)
+def test_the_same_call_twice_is_equal_to_the_last_bit(vae: VAE, dtype: str, images: Images) -> None:
+    running, x = engine(vae, dtype, 2), images(3, 13, 22)
     assert torch.equal(running.reconstruct(x), running.reconstruct(x))
     assert torch.equal(running.reconstruct(x), engine(vae, dtype, 2).reconstruct(x))
 
 
 @pytest.mark.parametrize("member", ["vae", "tiny_vae"])
-def test_batches_change_nothing(member: str, pictures: Pictures, request: pytest.FixtureRequest) -> None:
-    given, x = request.getfixturevalue(member), pictures(5, 9, 14)
+def test_batches_change_nothing(member: str, images: Images, request: pytest.FixtureRequest) -> None:
+    given, x = request.getfixturevalue(member), images(5, 9, 14)
     alone = engine(given)
     one_by_one = torch.cat([alone.reconstruct(item) for item in x.split(1)])
     torch.testing.assert_close(alone.reconstruct(x), one_by_one, atol=1e-5, rtol=0)
@@ -89,8 +89,8 @@ def test_batches_change_nothing(member: str, pictures: Pictures, request: pytest
         torch.testing.assert_close(batched, one_by_one, atol=1e-5, rtol=0)
 
 
-def test_every_part_of_the_posterior_is_joined(vae: VAE, pictures: Pictures) -> None:
-    x = pictures(3, 8, 8)
+def test_every_part_of_the_posterior_is_joined(vae: VAE, images: Images) -> None:
+    x = images(3, 8, 8)
     posterior = engine(vae, batch_size=2).encode(x)
     assert isinstance(posterior, DiagonalGaussian)
     with torch.no_grad():
@@ -100,14 +100,14 @@ def test_every_part_of_the_posterior_is_joined(vae: VAE, pictures: Pictures) -> 
     torch.testing.assert_close(posterior.log_variance, expected.log_variance)
 
 
-def test_nothing_is_recorded_for_gradients(vae: VAE, pictures: Pictures) -> None:
-    x = pictures(1, 8, 8).requires_grad_()
+def test_nothing_is_recorded_for_gradients(vae: VAE, images: Images) -> None:
+    x = images(1, 8, 8).requires_grad_()
     assert not engine(vae).reconstruct(x).requires_grad
 
 
-def test_half_precision_leaves_the_given_vae_alone(vae: VAE, pictures: Pictures) -> None:
+def test_half_precision_leaves_the_given_vae_alone(vae: VAE, images: Images) -> None:
     before = {key: tensor.clone() for key, tensor in vae.state_dict().items()}
-    x = pictures(2, 12, 16)
+    x = images(2, 12, 16)
     exact, half = engine(vae).reconstruct(x), engine(vae, "bf16").reconstruct(x)
     assert half.dtype == torch.float32
     assert half.isfinite().all()
@@ -179,20 +179,20 @@ def test_latents_of_another_vae_are_refused_in_words(vae: VAE, shape: tuple[int,
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(3, 8, 8), (0, 3, 8, 8), (1, 3, 0, 8)])
-def test_what_is_not_a_batch_of_pictures_is_refused(vae: VAE, shape: tuple[int, ...]) -> None:
+def test_what_is_not_a_batch_of_images_is_refused(vae: VAE, shape: tuple[int, ...]) -> None:
     with refuses(ValueError, "(b, 3, h, w)"):
         engine(vae).encode(torch.zeros(shape))
 
 
 @pytest.fixture
 def vector_vae() -> VAE:
-    """A VAE of grey pictures of one size, whose latent is one vector."""
+    """A VAE of gray images of one size, whose latent is one vector."""
     torch.manual_seed(0)
     encoder, decoder = burgess.build(burgess.BurgessConfig(1, 32, 4, 8, 5))
     return VAE(encoder, DiagonalGaussian.from_moments, decoder, SignedBernoulli).eval()
 
 
-def test_pictures_of_one_size_go_through_a_vector(vector_vae: VAE) -> None:
+def test_images_of_one_size_go_through_a_vector(vector_vae: VAE) -> None:
     engine = Engine(vector_vae, Plan(batch_size=2))
     x = torch.rand(3, 1, 32, 32) * 2 - 1
     z = engine.encode(x).mean
@@ -203,9 +203,7 @@ def test_pictures_of_one_size_go_through_a_vector(vector_vae: VAE) -> None:
 
 
 @pytest.mark.parametrize("size", [(28, 28), (64, 64), (32, 16)])
-def test_pictures_of_another_size_than_the_only_one_are_refused_in_words(
-    vector_vae: VAE, size: tuple[int, int]
-) -> None:
+def test_images_of_another_size_than_the_only_one_are_refused_in_words(vector_vae: VAE, size: tuple[int, int]) -> None:
     with refuses(BadItem, f"{size[1]}x{size[0]}", "32x32"):
         Engine(vector_vae).encode(torch.zeros(1, 1, *size))
     with refuses(LatentMismatch, "5", "1, 1"):
@@ -225,13 +223,13 @@ def test_choices_are_batched_as_any_posterior() -> None:
     torch.testing.assert_close(Engine(vae, Plan(batch_size=2)).reconstruct(x), vae.reconstruct(x).detach())
 
 
-def test_pictures_of_another_number_of_channels_are_refused_in_words(vae: VAE) -> None:
+def test_images_of_another_number_of_channels_are_refused_in_words(vae: VAE) -> None:
     with refuses(BadItem, "4"):
         engine(vae).encode(torch.zeros(1, 4, 8, 8))
 
 
-def test_half_a_vae_does_its_half(vae: VAE, pictures: Pictures) -> None:
-    x, z = pictures(1, 8, 8), torch.zeros(1, 4, 2, 2)
+def test_half_a_vae_does_its_half(vae: VAE, images: Images) -> None:
+    x, z = images(1, 8, 8), torch.zeros(1, 4, 2, 2)
     encoder_only = engine(VAE(vae.encoder, vae.to_posterior, None, vae.to_likelihood).eval())
     decoder_only = engine(VAE(None, vae.to_posterior, vae.decoder, vae.to_likelihood).eval())
     assert torch.equal(encoder_only.encode(x).mean, engine(vae).encode(x).mean)

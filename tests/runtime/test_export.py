@@ -31,7 +31,7 @@ from vaekit.families.tiny.net import TinyConfig
 from vaekit.families.vq.net import VQConfig
 from vaekit.families.wan.net import WanConfig
 from vaekit.families.wan22.net import Wan22Config
-from vaekit.nets.config import picture_size
+from vaekit.nets.config import image_size
 from vaekit.normalization import LatentNormalization
 from vaekit.runtime import export as exporting
 from vaekit.runtime import onnx_graph as onnx_files
@@ -103,10 +103,10 @@ def runner(kind: str, path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def inputs(vae: VAE, half: str) -> list[Tensor]:
-    """Latents or pictures of several sizes."""
+    """Latents or images of several sizes."""
     step = vae.config.factor if half == "encoder" else 1
     channels = vae.config.image_channels if half == "encoder" else vae.config.latent_channels
-    sizes = [(b, 1, 1) for b, _, _ in SIZES] if picture_size(vae.config) else SIZES
+    sizes = [(b, 1, 1) for b, _, _ in SIZES] if image_size(vae.config) else SIZES
     generator = torch.Generator().manual_seed(1)
     return [torch.rand(b, channels, step * i, step * j, generator=generator) * 2 - 1 for b, i, j in sizes]
 
@@ -217,9 +217,9 @@ def test_nothing_but_the_files_is_left(checked: dict[str, Path]) -> None:
 
 
 def test_onnx_names_inputs_outputs_and_sizes(written: Written) -> None:
-    pictures, latents = ["batch", 3, "2*rows", "2*columns"], ["batch", 4, "rows", "columns"]
-    expected = {"encoder": (("pixels", pictures), ("moments", latents))}
-    expected["decoder"] = (("latents", latents), ("pixels", pictures))
+    images, latents = ["batch", 3, "2*rows", "2*columns"], ["batch", 4, "rows", "columns"]
+    expected = {"encoder": (("pixels", images), ("moments", latents))}
+    expected["decoder"] = (("latents", latents), ("pixels", images))
     for half, path in written("tiny", "onnx").items():
         running = session(path)
         ends = (*running.get_inputs(), *running.get_outputs())
@@ -229,7 +229,7 @@ def test_onnx_names_inputs_outputs_and_sizes(written: Written) -> None:
         assert not lacks(model.doc_string, "[-1, 1]", "4", "1/2")
 
 
-def test_a_vae_of_one_picture_size_has_only_the_batch_free(
+def test_a_vae_of_one_image_size_has_only_the_batch_free(
     written: Written,
 ) -> None:
     paths = written("burgess", "onnx")
@@ -270,7 +270,7 @@ def test_attention_that_meets_nothing_does_not_divide_by_zero(tmp_path: Path) ->
     engine(vae).export("onnx", tmp_path, half="decoder")  # torch's own simplification drops what prevents it
 
 
-def test_a_video_networks_file_holds_what_a_picture_needs(written: Written) -> None:
+def test_a_video_networks_file_holds_what_a_image_needs(written: Written) -> None:
     for path in written("wan", "onnx").values():
         assert max(len(tensor.dims) for tensor in onnx.load(path).graph.initializer) == 4
     assert any(weight.dim() == 5 for weight in example("wan").parameters())

@@ -1,4 +1,4 @@
-"""A budget is kept, told before it is spent, and changes no picture."""
+"""A budget is kept, told before it is spent, and changes no image."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from vaekit.runtime.streaming.arena import Arena
 from vaekit.runtime.streaming.buffers import Store
 from vaekit.vae import VAE
 
-Pictures = Callable[[int, int, int], Tensor]
+Images = Callable[[int, int, int], Tensor]
 CPU = torch.device("cpu")
 MIB = 2**20
 
@@ -38,16 +38,16 @@ def least(vae: VAE, height: int, width: int) -> int:
 @given(st.integers(30, 90), st.integers(30, 90), st.floats(0, 1))
 @settings(max_examples=8, deadline=None)
 def test_any_budget_that_is_not_refused_gives_the_same(
-    vae: VAE, pictures: Pictures, height: int, width: int, more: float
+    vae: VAE, images: Images, height: int, width: int, more: float
 ) -> None:
-    x = pictures(1, height, width)
+    x = images(1, height, width)
     memory = int((least(vae, height, width) + 8 * more) * MIB)
     freely, sparingly = engine(vae).reconstruct(x), engine(vae, memory).reconstruct(x)
     assert (freely - sparingly).abs().max() <= 1e-4
 
 
-def test_the_budget_that_a_refusal_names_will_do(vae: VAE, tiny_vae: VAE, pictures: Pictures) -> None:
-    x = pictures(1, 600, 400)
+def test_the_budget_that_a_refusal_names_will_do(vae: VAE, tiny_vae: VAE, images: Images) -> None:
+    x = images(1, 600, 400)
     for member in (vae, tiny_vae):
         running = engine(member, f"{least(member, 600, 400)}MiB")
         plans = running.explain(600, 400)
@@ -55,14 +55,14 @@ def test_the_budget_that_a_refusal_names_will_do(vae: VAE, tiny_vae: VAE, pictur
         assert running.reconstruct(x).shape == x.shape
 
 
-def test_nothing_runs_before_a_refusal(vae: VAE, monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> None:
+def test_nothing_runs_before_a_refusal(vae: VAE, monkeypatch: pytest.MonkeyPatch, images: Images) -> None:
     running = engine(vae, "1MiB")
     monkeypatch.setattr(slabs, "stream", None)
     with refuses(BadPlan, "1 MiB", "--memory"):
-        running.encode(pictures(1, 64, 64))
+        running.encode(images(1, 64, 64))
 
 
-def test_free_memory_is_the_budget_without_one(vae: VAE, monkeypatch: pytest.MonkeyPatch, pictures: Pictures) -> None:
+def test_free_memory_is_the_budget_without_one(vae: VAE, monkeypatch: pytest.MonkeyPatch, images: Images) -> None:
     freely = engine(vae).explain(512, 512)
     least_mib = least(vae, 512, 512)
     monkeypatch.setattr(slabs, "free_memory", lambda _: int(least_mib * MIB / SHARE_OF_FREE))
@@ -74,7 +74,7 @@ def test_free_memory_is_the_budget_without_one(vae: VAE, monkeypatch: pytest.Mon
         assert narrow.predicted_peak < wide.predicted_peak or wide.predicted_peak <= least_mib * MIB
     monkeypatch.setattr(slabs, "free_memory", lambda _: MIB)
     with pytest.raises(BadPlan):
-        engine(vae).encode(pictures(1, 512, 512))
+        engine(vae).encode(images(1, 512, 512))
 
 
 def test_a_disk_that_is_full_is_told_in_words(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:

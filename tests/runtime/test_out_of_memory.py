@@ -1,4 +1,4 @@
-"""Memory that runs out in the middle of a run costs time and no picture."""
+"""Memory that runs out in the middle of a run costs time and no image."""
 
 import errno
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Small pictures on a CPU: the network runs whole, for slabs would cost more than they save."""
+"""Small images on a CPU: the network runs whole, for slabs would cost more than they save."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from vaekit.runtime.streaming import planning
 from vaekit.runtime.streaming import slab_runner as slabs
 from vaekit.vae import VAE
 
-Pictures = Callable[[int, int, int], Tensor]
+Images = Callable[[int, int, int], Tensor]
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +23,10 @@ def in_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_small_pictures_are_done_whole_and_say_the_same(
-    vae: VAE, pictures: Pictures, batch: int, monkeypatch: pytest.MonkeyPatch
+def test_small_images_are_done_whole_and_say_the_same(
+    vae: VAE, images: Images, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x = pictures(batch, 21, 30)
+    x = images(batch, 21, 30)
     in_slabs = Engine(vae, Plan(backend="ncnn")).reconstruct(x)
     monkeypatch.setattr(slabs, "stream", None)
     made = Engine(vae, Plan()).reconstruct(x)
@@ -52,8 +52,8 @@ def test_a_budget_that_does_not_hold_all_maps_is_kept_by_slabs(vae: VAE) -> None
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
-def test_half_precision_runs_whole_too(vae: VAE, pictures: Pictures, dtype: str) -> None:
-    x = pictures(2, 16, 24)
+def test_half_precision_runs_whole_too(vae: VAE, images: Images, dtype: str) -> None:
+    x = images(2, 16, 24)
     expected = Engine(vae, Plan()).reconstruct(x)
     running = Engine(vae, Plan(dtype=dtype))
     torch.testing.assert_close(running.reconstruct(x), expected, atol=0.05, rtol=0.05)

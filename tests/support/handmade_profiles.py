@@ -1,4 +1,4 @@
-"""Colour profiles, made by hand (ICC.1:2001-04): Pillow can make none but sRGB, Lab and XYZ."""
+"""Color profiles, made by hand (ICC.1:2001-04): Pillow can make none but sRGB, Lab and XYZ."""
 
 import struct
 
@@ -37,7 +37,7 @@ WIDE_PROFILE = icc(
     {name + b"XYZ": b"XYZ \0\0\0\0" + fixed(*primary) for name, primary in zip((b"r", b"g", b"b"), WIDE, strict=True)}
     | {name + b"TRC": gamma(2.2) for name in (b"r", b"g", b"b")},
 )
-GREY_PROFILE = icc(b"GRAY", {b"kTRC": gamma(1.0)})
+GRAY_PROFILE = icc(b"GRAY", {b"kTRC": gamma(1.0)})
 SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 

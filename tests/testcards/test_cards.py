@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vaekit.testcards.cards import Card, cards
-from vaekit.testcards.color_checker import PATCHES, colour_checker
-from vaekit.testcards.ramps import PRIMARIES, colour_ramps, ramp
+from vaekit.testcards.color_checker import PATCHES, color_checker
+from vaekit.testcards.ramps import PRIMARIES, color_ramps, ramp
 from vaekit.testcards.slanted import GROUND, slanted_edges
 from vaekit.testcards.text import SIZES, text_card
 from vaekit.testcards.zone_plate import zone_plate
@@ -20,37 +20,37 @@ ALL = cards()
 @pytest.mark.parametrize("card", ALL, ids=lambda card: card.name)
 @pytest.mark.parametrize("size", [(16, 16), (33, 90), (256, 160), (120, 301)])
 def test_any_size_and_always_the_same(card: Card, size: tuple[int, int]) -> None:
-    picture = card.draw(size)
-    assert picture.shape == (1, 3, *size)
-    assert picture.dtype == torch.float32
-    assert picture.abs().max() <= 1
-    assert torch.equal(picture, card.draw(size))
+    image = card.draw(size)
+    assert image.shape == (1, 3, *size)
+    assert image.dtype == torch.float32
+    assert image.abs().max() <= 1
+    assert torch.equal(image, card.draw(size))
 
 
 def test_names_are_distinct_and_each_says_what_it_is_for() -> None:
     assert len({card.name for card in ALL}) == len(ALL) == 15
     assert all(card.about.endswith(".") for card in ALL)
-    pictures = [card.draw((48, 64)) for card in ALL]
-    assert not any(torch.equal(a, b) for a, b in itertools.combinations(pictures, 2))
+    images = [card.draw((48, 64)) for card in ALL]
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(images, 2))
 
 
 def test_ramps_are_straight_from_end_to_end() -> None:
-    picture = ramp((4, 256))
-    torch.testing.assert_close(picture[0, 1, 2], torch.linspace(-1, 1, 256))
-    assert torch.equal(ramp((256, 4), vertical=True), picture.mT)
+    image = ramp((4, 256))
+    torch.testing.assert_close(image[0, 1, 2], torch.linspace(-1, 1, 256))
+    assert torch.equal(ramp((256, 4), vertical=True), image.mT)
     tinted = ramp((1, 3), (0.5, 0.0, -0.5), (1.0, 0.0, 0.5))
     assert tinted[0, :, 0].T.tolist() == [[0.5, 0, -0.5], [0.75, 0, 0], [1, 0, 0.5]]
 
 
-def test_colour_ramps_go_from_black_over_the_pure_colour_to_white() -> None:
-    picture = colour_ramps((60, 101))[0]
-    for strip, colour in enumerate(PRIMARIES):
-        row = picture[:, 10 * strip + 5]
+def test_color_ramps_go_from_black_over_the_pure_color_to_white() -> None:
+    image = color_ramps((60, 101))[0]
+    for strip, color in enumerate(PRIMARIES):
+        row = image[:, 10 * strip + 5]
         assert row[:, 0].tolist() == [-1, -1, -1]
-        assert row[:, 50].tolist() == pytest.approx(colour, abs=1e-6)
+        assert row[:, 50].tolist() == pytest.approx(color, abs=1e-6)
         assert row[:, 100].tolist() == [1, 1, 1]
         assert (row[:, 1:] >= row[:, :-1]).all()
-    assert torch.equal(colour_ramps((101, 60), vertical=True)[0], picture.mT)
+    assert torch.equal(color_ramps((101, 60), vertical=True)[0], image.mT)
 
 
 def test_the_zone_plate_has_the_frequency_it_says() -> None:
@@ -61,9 +61,9 @@ def test_the_zone_plate_has_the_frequency_it_says() -> None:
     inner = places.abs() < 0.45 * 257
     torch.testing.assert_close(row[inner], expected[inner], atol=1e-4, rtol=0)
     assert row[0].item() == pytest.approx(0, abs=0.05)
-    picture = zone_plate((257, 257))
-    assert torch.equal(picture, picture.flip(-1))
-    assert (picture[..., 0, 0] == 0).all()
+    image = zone_plate((257, 257))
+    assert torch.equal(image, image.flip(-1))
+    assert (image[..., 0, 0] == 0).all()
 
 
 def test_the_places_of_slanted_edges_hold_one_edge_each() -> None:
@@ -87,11 +87,11 @@ def test_the_places_of_slanted_edges_hold_one_edge_each() -> None:
     assert (card.image[0, 0, :, 0] == GROUND).all()
 
 
-def outside(picture: Tensor, places: list[tuple[slice, slice]]) -> Tensor:
-    covered = torch.zeros(picture.shape[-2:], dtype=torch.bool)
+def outside(image: Tensor, places: list[tuple[slice, slice]]) -> Tensor:
+    covered = torch.zeros(image.shape[-2:], dtype=torch.bool)
     for place in places:
         covered[place] = True
-    return picture[0, 0][~covered]
+    return image[0, 0][~covered]
 
 
 def test_text_is_where_the_card_says() -> None:
@@ -128,13 +128,13 @@ def test_a_card_too_small_for_words_has_none() -> None:
 
 
 @pytest.mark.parametrize("size", [(400, 600), (600, 400), (50, 50)])
-def test_patches_of_the_colour_checker_have_their_colours(size: tuple[int, int]) -> None:
-    card = colour_checker(size)
+def test_patches_of_the_color_checker_have_their_colors(size: tuple[int, int]) -> None:
+    card = color_checker(size)
     assert [patch.name for patch in card.patches] == [name for name, _ in PATCHES]
     for patch in card.patches:
         pixels = card.image[0, :, *patch.place]
         assert pixels.numel() >= 3 * 4
         levels = (pixels + 1) * 127.5
         torch.testing.assert_close(
-            levels, torch.tensor(patch.colour).float().view(3, 1, 1).expand_as(levels), atol=1e-3, rtol=0
+            levels, torch.tensor(patch.color).float().view(3, 1, 1).expand_as(levels), atol=1e-3, rtol=0
         )

@@ -1,16 +1,16 @@
-"""Flat colours are flat."""
+"""Flat colors are flat."""
 
 import torch
 
-from vaekit.testcards.color import COLOURS, flat_colours
+from vaekit.testcards.color import COLORS, flat_colors
 
 
-def test_each_picture_is_its_colour_everywhere() -> None:
-    pictures = flat_colours((5, 7))
-    assert pictures.shape == (len(COLOURS), 3, 5, 7)
-    assert torch.equal(pictures, torch.tensor(COLOURS)[:, :, None, None].expand_as(pictures))
-    assert pictures.abs().max() < 1
+def test_each_image_is_its_color_everywhere() -> None:
+    images = flat_colors((5, 7))
+    assert images.shape == (len(COLORS), 3, 5, 7)
+    assert torch.equal(images, torch.tensor(COLORS)[:, :, None, None].expand_as(images))
+    assert images.abs().max() < 1
 
 
-def test_other_colours_may_be_asked_for() -> None:
-    assert flat_colours((2, 2), [(1.0, 0.0, -1.0)])[0, :, 1, 1].tolist() == [1.0, 0.0, -1.0]
+def test_other_colors_may_be_asked_for() -> None:
+    assert flat_colors((2, 2), [(1.0, 0.0, -1.0)])[0, :, 1, 1].tolist() == [1.0, 0.0, -1.0]

@@ -17,12 +17,12 @@ def leaves() -> Tensor:
     return dead_leaves(8, (128, 128), Generator().manual_seed(0))
 
 
-def spectral_slope(pictures: Tensor) -> float:
+def spectral_slope(images: Tensor) -> float:
     """The exponent of the power spectrum of brightness: -2 for an amplitude of 1/f."""
-    side = pictures.shape[-1]
+    side = images.shape[-1]
     window = torch.hann_window(side)
-    grey = pictures.mean(dim=1)
-    power = torch.fft.fft2((grey - grey.mean(dim=(1, 2), keepdim=True)) * window * window[:, None]).abs().square()
+    gray = images.mean(dim=1)
+    power = torch.fft.fft2((gray - gray.mean(dim=(1, 2), keepdim=True)) * window * window[:, None]).abs().square()
     frequency = torch.fft.fftfreq(side) * side
     rings = (frequency[:, None].square() + frequency.square()).sqrt().round().long()
     numbers = torch.arange(3, side // 3)
@@ -31,28 +31,28 @@ def spectral_slope(pictures: Tensor) -> float:
     return ((profile * across).sum() / across.square().sum()).item()
 
 
-def test_the_same_seed_gives_the_same_pictures(leaves: Tensor) -> None:
+def test_the_same_seed_gives_the_same_images(leaves: Tensor) -> None:
     assert torch.equal(leaves, dead_leaves(8, (128, 128), Generator().manual_seed(0)))
     assert not torch.equal(leaves, dead_leaves(8, (128, 128), Generator().manual_seed(1)))
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, (16, 16)), (3, (20, 33)), (2, (64, 16))])
 def test_any_number_and_size(count: int, size: tuple[int, int]) -> None:
-    pictures = dead_leaves(count, size, Generator().manual_seed(0))
-    assert pictures.shape == (count, 3, *size)
-    assert pictures.dtype == torch.float32
-    assert pictures.min() >= -1
-    assert pictures.max() <= 1
-    assert pictures.std() > 0.1
+    images = dead_leaves(count, size, Generator().manual_seed(0))
+    assert images.shape == (count, 3, *size)
+    assert images.dtype == torch.float32
+    assert images.min() >= -1
+    assert images.max() <= 1
+    assert images.std() > 0.1
 
 
-def test_too_small_a_picture_is_refused() -> None:
+def test_too_small_a_image_is_refused() -> None:
     with refuses(ValueError, "16", "8x64"):
         dead_leaves(1, (8, 64), Generator())
 
 
-def test_contrast_colours_and_scales_are_those_of_photographs(leaves: Tensor) -> None:
-    # Kodak: mean -0.13 -0.17 -0.31, deviation 0.39 to 0.42, neighbours 0.068 apart at 256 pixels, correlations 0.74
+def test_contrast_colors_and_scales_are_those_of_photographs(leaves: Tensor) -> None:
+    # Kodak: mean -0.13 -0.17 -0.31, deviation 0.39 to 0.42, neighbors 0.068 apart at 256 pixels, correlations 0.74
     # to 0.88, slope -2.2 (docs/measuring.md).
     values = leaves.transpose(0, 1).flatten(1)
     torch.testing.assert_close(values.mean(dim=1), torch.tensor([-0.13, -0.17, -0.31]), atol=0.1, rtol=0)
@@ -66,8 +66,8 @@ def test_contrast_colours_and_scales_are_those_of_photographs(leaves: Tensor) ->
 
 
 def test_a_photograph_has_such_a_slope_and_noise_has_not() -> None:
-    with Image.open(str(files("sklearn.datasets.images") / "china.jpg")) as picture:
-        pixels = np.asarray(picture.convert("RGB").resize((256, 256)), dtype=np.float32)
+    with Image.open(str(files("sklearn.datasets.images") / "china.jpg")) as image:
+        pixels = np.asarray(image.convert("RGB").resize((256, 256)), dtype=np.float32)
     photograph = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
     assert -3 < spectral_slope(photograph) < -1.8
     assert abs(spectral_slope(torch.rand(4, 3, 128, 128, generator=Generator().manual_seed(0)))) < 0.2

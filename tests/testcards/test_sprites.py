@@ -12,22 +12,22 @@ def factors(**changes: int) -> torch.Tensor:
 
 def test_they_are_repeatable_whole_and_in_range() -> None:
     first, again = (sprites(64, torch.Generator().manual_seed(0)) for _ in range(2))
-    assert torch.equal(first.pictures, again.pictures)
-    assert set(first.pictures.unique().tolist()) == {-1.0, 1.0}
-    edges = torch.cat([first.pictures[..., 0], first.pictures[..., -1], first.pictures[..., 0, :]], dim=2)
+    assert torch.equal(first.images, again.images)
+    assert set(first.images.unique().tolist()) == {-1.0, 1.0}
+    edges = torch.cat([first.images[..., 0], first.images[..., -1], first.images[..., 0, :]], dim=2)
     assert (edges == -1).all()
-    assert ((first.pictures == 1).flatten(1).sum(dim=1) > 20).all()
+    assert ((first.images == 1).flatten(1).sum(dim=1) > 20).all()
     assert (first.factors.max(dim=0).values < torch.tensor(COUNTS)).all()
 
 
-def test_place_moves_the_centre() -> None:
+def test_place_moves_the_center() -> None:
     columns = torch.arange(64) + 0.5
 
-    def centre(picture: torch.Tensor) -> tuple[float, float]:
-        mass = (picture[0, 0] + 1) / 2
+    def center(image: torch.Tensor) -> tuple[float, float]:
+        mass = (image[0, 0] + 1) / 2
         return (mass.sum(0) @ columns / mass.sum()).item(), (mass.sum(1) @ columns / mass.sum()).item()
 
-    (left, top), (right, bottom) = centre(drawn(factors(x=0, y=31))), centre(drawn(factors(x=31, y=0)))
+    (left, top), (right, bottom) = center(drawn(factors(x=0, y=31))), center(drawn(factors(x=31, y=0)))
     assert (left, bottom) < (20, 20) and right > 44 and top > 44
 
 
@@ -40,5 +40,5 @@ def test_scale_grows_and_shapes_differ() -> None:
 
 def test_a_quarter_turn_turns_an_ellipse() -> None:
     upright, lying = drawn(factors(shape=1)), drawn(factors(shape=1, orientation=10))
-    rows = [(picture == 1).any(dim=3).sum().item() for picture in (upright, lying)]
+    rows = [(image == 1).any(dim=3).sum().item() for image in (upright, lying)]
     assert rows[0] > 1.5 * rows[1]

@@ -47,7 +47,7 @@ def small_recipe(table: dict[str, Any]) -> Recipe:
 
 
 def stripes() -> Tensor:
-    """Sixty pictures of 4x4 that have something to learn, in {-1, 1}."""
+    """Sixty images of 4x4 that have something to learn, in {-1, 1}."""
     generator = Generator().manual_seed(0)
     rows = torch.randint(2, (60, 1, 4, 1), generator=generator)
     noise = torch.rand(60, 1, 4, 4, generator=generator) < 0.05
@@ -59,14 +59,14 @@ def stream() -> Stream:
     return Stream(Tensors(stripes(), flipped), seed=3)
 
 
-def flipped(pictures: Tensor, generator: Generator) -> Tensor:
+def flipped(images: Tensor, generator: Generator) -> Tensor:
     """Mirrored, or not: something random about a batch."""
-    return pictures.flip(3) if torch.rand((), generator=generator) < 0.5 else pictures
+    return images.flip(3) if torch.rand((), generator=generator) < 0.5 else images
 
 
 @pytest.fixture(scope="session")
-def smooth_pictures() -> Callable[[int, int, Generator], Tensor]:
-    """A number of square pictures of low-frequency noise, (b, 3, size, size) in [-1, 1]."""
+def smooth_images() -> Callable[[int, int, Generator], Tensor]:
+    """A number of square images of low-frequency noise, (b, 3, size, size) in [-1, 1]."""
 
     def draw(count: int, size: int, generator: Generator) -> Tensor:
         coarse = torch.rand(count, 3, 4, 4, generator=generator) * 2 - 1

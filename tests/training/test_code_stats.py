@@ -1,4 +1,4 @@
-"""Quantisers in training: recipes, terms, exact resume, and a result that diffusers opens."""
+"""Quantizers in training: recipes, terms, exact resume, and a result that diffusers opens."""
 
 import math
 from dataclasses import replace
@@ -14,8 +14,8 @@ from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.distributions import Choices
 from vaekit.errors import BadRecipe, TrainingDiverged
-from vaekit.nets.quantizers import SignQuantiser
-from vaekit.nets.vector_quantizer import VectorQuantiser
+from vaekit.nets.quantizers import SignQuantizer
+from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.training.code_stats import set_codes
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import Schedule, Step, initial_train_state, train
@@ -162,7 +162,7 @@ def seen_by(head: Any, x: Tensor, samples: int = 0) -> Pass:
 
 
 def test_commitment_moves_the_encoder_and_codebook_the_codes() -> None:
-    head = VectorQuantiser(4, 2)
+    head = VectorQuantizer(4, 2)
     x = torch.randn(3, 2, 5, requires_grad=True)
     expected = (x - head.embed(head(x).codes)).square().mean(dim=(1, 2))
     for name, moved, still in (("commitment", x, head.codebook), ("codebook", head.codebook, x)):
@@ -176,14 +176,14 @@ def test_commitment_moves_the_encoder_and_codebook_the_codes() -> None:
 
 def test_entropy_is_that_of_all_codes_together() -> None:
     x = 0.02 * torch.randn(5, 3, 4, generator=Generator().manual_seed(0))
-    codes = SignQuantiser(3).embed(torch.arange(8))
+    codes = SignQuantizer(3).embed(torch.arange(8))
     distances = (x.movedim(1, -1).reshape(-1, 1, 3) - codes).square().sum(dim=2)
     chances = (-distances / 0.05).softmax(dim=1)
     alone = torch.special.entr(chances).sum(dim=1).mean()
     pooled = torch.special.entr(chances.mean(dim=0)).sum()
-    found = TERMS["entropy"](temperature=0.05, diversity=0.7).of(seen_by(SignQuantiser(3), x))
+    found = TERMS["entropy"](temperature=0.05, diversity=0.7).of(seen_by(SignQuantizer(3), x))
     torch.testing.assert_close(found, alone - 0.7 * pooled)
-    apart = TERMS["entropy"](temperature=0.05, diversity=0.7, together=2).of(seen_by(SignQuantiser(3), x))
+    apart = TERMS["entropy"](temperature=0.05, diversity=0.7, together=2).of(seen_by(SignQuantizer(3), x))
     assert apart <= found + 1e-6, "entropies of groups bound that of all from above"
 
 
@@ -191,7 +191,7 @@ def test_entropy_is_that_of_vector_quantize_pytorch() -> None:
     module = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
     x = 0.02 * torch.randn(5, 4, 3, 2, generator=Generator().manual_seed(0))
     _, told = module.LFQ(dim=4, codebook_size=16).train()(x, return_loss_breakdown=True)
-    found = TERMS["entropy"]().of(seen_by(SignQuantiser(4), x))
+    found = TERMS["entropy"]().of(seen_by(SignQuantizer(4), x))
     torch.testing.assert_close(found, told.per_sample_entropy - told.batch_entropy, rtol=1e-3, atol=1e-4)
 
 
@@ -229,12 +229,12 @@ def test_autocast_changes_no_dtype_of_the_latent() -> None:
             assert q.kl(vae.prior).dtype == torch.float32
 
 
-def test_the_optimiser_has_a_codebook_only_if_it_is_learned_by_gradient() -> None:
+def test_the_optimizer_has_a_codebook_only_if_it_is_learned_by_gradient() -> None:
     for by, there in (("average", False), ("gradient", True)):
         vae = table("vq").vae()
         set_codes(vae, {"by": by})
-        optimised = initial_train_state(vae, Schedule(8, 8, 1e-3, averages=())).optimiser.param_groups[0]["params"]
-        assert any(each is vae.to_posterior.codebook for each in optimised) == there  # type: ignore[attr-defined]
+        optimized = initial_train_state(vae, Schedule(8, 8, 1e-3, averages=())).optimizer.param_groups[0]["params"]
+        assert any(each is vae.to_posterior.codebook for each in optimized) == there  # type: ignore[attr-defined]
 
 
 def test_the_codebook_of_a_vae_in_evaluation_mode_is_trained_too() -> None:

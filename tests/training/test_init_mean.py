@@ -10,7 +10,7 @@ from vaekit.training.recipe import Recipe
 
 NETS = [
     {"kind": "mlp", "data_shape": [1, 8, 8], "latent_channels": 2, "hidden": [8]},
-    {"kind": "residual", "image_channels": 1, "picture_size": 8, "latent_channels": 2, "widths": [8], "blocks": 1},
+    {"kind": "residual", "image_channels": 1, "image_size": 8, "latent_channels": 2, "widths": [8], "blocks": 1},
 ]
 
 

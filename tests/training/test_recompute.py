@@ -58,9 +58,9 @@ def test_every_family_has_the_same_gradients(name: str) -> None:
     config: Any = EXAMPLES[name]
     torch.manual_seed(0)
     vae = assemble(family_of(name), config).train()
-    picture = torch.randn(2, config.image_channels, 32, 32)
+    image = torch.randn(2, config.image_channels, 32, 32)
     latent = torch.randn(2, config.latent_channels, *([1, 1] if name in FLAT else [8, 8]))
-    inputs = {"encoder": picture, "decoder": latent}
+    inputs = {"encoder": image, "decoder": latent}
     plain, before = gradients(vae, inputs)
     with recompute_activations(vae):
         again, after = gradients(vae, inputs)
@@ -102,9 +102,9 @@ def test_a_net_that_is_one_block_counts_as_one() -> None:
 
 
 def test_a_run_with_an_opponent_ends_with_the_same_bits(
-    fresh_vae: Callable[[], VAE], smooth_pictures: Callable[[int, int, Generator], Tensor], table: dict[str, Any]
+    fresh_vae: Callable[[], VAE], smooth_images: Callable[[int, int, Generator], Tensor], table: dict[str, Any]
 ) -> None:
-    stream = Stream(Tensors(smooth_pictures(16, 16, Generator().manual_seed(0))), 0)
+    stream = Stream(Tensors(smooth_images(16, 16, Generator().manual_seed(0))), 0)
     table["objective"]["terms"] = {"l1": {"weight": 1}, "kl": {"weight": 1e-3}}
     found = []
     for recompute in (False, True):

@@ -35,7 +35,7 @@ class LatentSpace:
     """Layouts that its family has and that cannot express this kind."""
     latents: LatentStatistics | None = None
     """How raw latents of this kind look, where it is known: what shape twins are told apart by."""
-    colours: tuple[tuple[float, ...], ...] | None = None
+    colors: tuple[tuple[float, ...], ...] | None = None
     """Red, green and blue for one unit of each latent channel: the linear map of fast previews, up to a factor."""
     same_weights_as: str = ""
     """The kind whose weights, or ones that cannot be told from them, this one sees in another normalization."""
@@ -71,7 +71,7 @@ class CatalogEntry:
 
     name: str
     about: str
-    licence: str
+    license: str
     files: tuple[CatalogFile, ...]
     """Every copy that is known; the first one is what `vaekit get` fetches."""
     kind: str = ""
@@ -117,7 +117,7 @@ def latent_spaces() -> tuple[LatentSpace, ...]:
             no_normalization=entry.get("no_normalization", ""),
             not_in=tuple(entry.get("not_in", ())),
             latents=_statistics(entry.get("latents")),
-            colours=tuple(map(tuple, entry["colours"])) if "colours" in entry else None,
+            colors=tuple(map(tuple, entry["colors"])) if "colors" in entry else None,
             same_weights_as=entry.get("same_weights_as", ""),
             model_name=entry.get("model_name", ""),
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from vaekit.cache import recall
 
-TABLES = ("cards.toml", "kinds.toml", "models.toml", "recognised.toml", "strangers.toml")
+TABLES = ("cards.toml", "kinds.toml", "models.toml", "recognized.toml", "strangers.toml")
 LEARNED = "learnt"
 """The cache counts the cards whose weights were learnt under this name."""
 

@@ -93,7 +93,7 @@ def bake(
         LatentMismatch: the VAE speaks other latents than the checkpoint, or nothing shows that it speaks the same.
         UnknownVAE: there is no VAE in the one; or the other has tensors of a VAE that belong to no known family, or
             nothing that tells where a VAE belongs.
-        NotRunnable: the VAE of either is recognised and cannot be run.
+        NotRunnable: the VAE of either is recognized and cannot be run.
         HalfMissing: half a VAE for a checkpoint without the other half.
         WrongTensors: a VAE is not whole, or would overflow in the checkpoint's dtype.
         CannotWrite: the target is an input, is not a safetensors file, or the disk refuses.
@@ -149,7 +149,7 @@ def vae_in_checkpoint(file: TensorFile) -> Identified | None:
     """The VAE of a checkpoint; None where it has none, and no tensors of one.
 
     Raises:
-        NotRunnable: it is recognised and cannot be run.
+        NotRunnable: it is recognized and cannot be run.
         UnknownVAE: it is of no known family.
         WrongTensors: it is not whole.
     """

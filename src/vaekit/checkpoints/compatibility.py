@@ -1,4 +1,4 @@
-"""Whether a VAE speaks the latents of a checkpoint: one that does not decodes them into wrong colours, or noise.
+"""Whether a VAE speaks the latents of a checkpoint: one that does not decodes them into wrong colors, or noise.
 
 What is known must agree: the family, the channels, the factor, the normalization. What is not known is not assumed.
 """
@@ -75,7 +75,7 @@ def check_normalization(new: Identified, own: Identified | None, around: HostMod
     raise LatentMismatch(
         f"The normalization of {printable(str(new.path))} is unknown: {new.normalization_source}.",
         f"The checkpoint's latents are {theirs} ({expected}), and a VAE with another normalization would give "
-        "wrong colours.",
+        "wrong colors.",
         "`vaekit inspect` measures which latent space it has. If you know that it belongs here, pass "
         "--assume-same-normalization.",
     )

@@ -105,7 +105,7 @@ def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseMode
         only, other = identified.halves[0], "encoder" if identified.halves[0] == "decoder" else "decoder"
         raise HalfMissing(
             f"{name} has only its {only}.",
-            f"To train on, a VAE needs its {other} too: pictures go in and come back.",
+            f"To train on, a VAE needs its {other} too: images go in and come back.",
             f"Name the folder that holds both halves, or a VAE with the same latents that has its {other}.",
         )
     hashes = cached_hashes(identified)

@@ -1,9 +1,9 @@
-"""Latent files: what an encoder said of a picture, and which VAE it was.
+"""Latent files: what an encoder said of a image, and which VAE it was.
 
 A safetensors file with `mean` (1, z, i, j) and, for a Gaussian posterior, `log_variance`, both raw and in fp32, so
-that sampling stays possible. Of other posteriors only the most probable latent is kept: of a vector quantiser its
+that sampling stays possible. Of other posteriors only the most probable latent is kept: of a vector quantizer its
 codebook vectors without their indices, of choices the chosen ones without their probabilities. The metadata holds the
-VAE's fingerprint, family, normalization and factor, and the size of the picture in pixels.
+VAE's fingerprint, family, normalization and factor, and the size of the image in pixels.
 """
 
 import json
@@ -60,7 +60,7 @@ class LatentOrigin:
 
 @dataclass(frozen=True)
 class LatentFile:
-    """One picture's posterior over raw latents, and where it came from."""
+    """One image's posterior over raw latents, and where it came from."""
 
     posterior: Posterior
     space: LatentOrigin
@@ -69,7 +69,7 @@ class LatentFile:
 
 
 def origin_of(vae: VAE) -> LatentOrigin:
-    """The latent space of a VAE. Hashes the weights: ask once for many pictures."""
+    """The latent space of a VAE. Hashes the weights: ask once for many images."""
     family, config = family_and_config(vae)
     return LatentOrigin(fingerprint(vae), family.name, config.latent_channels, config.factor, vae.normalization)
 
@@ -112,7 +112,7 @@ def load_latent(path: Path) -> LatentFile:
         raise BadLatent(
             f"{path} is a weights file, or latents of another program.",
             f"Expected a latent file of version {' or '.join(READABLE)}, as `vaekit encode` writes it.",
-            "Encode the picture again with `vaekit encode`.",
+            "Encode the image again with `vaekit encode`.",
         )
     tensors = file.read(name for name in ("mean", "log_variance") if name in file.specs)
     return LatentFile(read_posterior(path, tensors), *read_facts(path, file.metadata, tensors["mean"]))
@@ -144,7 +144,7 @@ def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
         raise BadLatent(
             f"The latents in {path} have shape {list(mean.shape)} and dtype {mean.dtype}, or are not finite.",
             "Expected finite numbers of shape (1, channels, rows, columns).",
-            "Encode the picture again with `vaekit encode`.",
+            "Encode the image again with `vaekit encode`.",
         )
     return Point(mean) if log_variance is None else DiagonalGaussian(mean, log_variance)
 
@@ -166,13 +166,13 @@ def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[L
         raise BadLatent(
             f"{path} does not say which VAE made it ({printable(f'{type(error).__name__}: {error}')}).",
             "Expected the metadata that `vaekit encode` writes.",
-            "Encode the picture again with `vaekit encode`.",
+            "Encode the image again with `vaekit encode`.",
         ) from error
     if not (0 < height <= mean.shape[2] * factor and 0 < width <= mean.shape[3] * factor):
         raise BadLatent(
-            f"{path} says that its picture has {width}x{height} pixels.",
+            f"{path} says that its image has {width}x{height} pixels.",
             f"Expected at most {mean.shape[3] * factor}x{mean.shape[2] * factor} for these latents.",
-            "Encode the picture again with `vaekit encode`.",
+            "Encode the image again with `vaekit encode`.",
         )
     normalization = read_normalization(metadata)
     channels = mean.shape[1]
@@ -205,7 +205,7 @@ def check_readable(path: Path, made_by: LatentOrigin, given: LatentOrigin) -> st
         raise LatentMismatch(
             f"{path} was made by a {made_by}, and the VAE given is a {given}: {'; '.join(differing)}.",
             "Expected the VAE that made the latents, or one with the same channels, factor and normalization.",
-            f"Decode with {made_by.owners or 'that VAE'}, or encode the picture again with this one.",
+            f"Decode with {made_by.owners or 'that VAE'}, or encode the image again with this one.",
         )
     if None in (made_by.normalization, given.normalization):
         return f"{path} was made by another VAE, and whether the two share a latent space cannot be told: {made_by}."

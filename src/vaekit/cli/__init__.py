@@ -30,7 +30,7 @@ from vaekit.version import __version__
 
 app = typer.Typer(
     name="vaekit",
-    help="Read any VAE, run it exactly, see what it does to your pictures.",
+    help="Read any VAE, run it exactly, see what it does to your images.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -58,7 +58,7 @@ def root(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and leave.")
     ] = False,
 ) -> None:
-    """Read any VAE, run it exactly, see what it does to your pictures."""
+    """Read any VAE, run it exactly, see what it does to your images."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`vaekit compare`: what VAEs do to pictures, as a page to look at and numbers beside it."""
+"""`vaekit compare`: what VAEs do to images, as a page to look at and numbers beside it."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ FEW = 5
 def compare(
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[IMAGE]...", help="Pictures, or folders of them. Without any: built-in cards."),
+        typer.Argument(metavar="[IMAGE]...", help="Images, or folders of them. Without any: built-in cards."),
     ] = None,
     vae: Annotated[
         list[str] | None,
@@ -40,7 +40,7 @@ def compare(
         ),
     ] = None,
     originals: Annotated[
-        Path | None, typer.Option("--originals", metavar="DIR", help="Originals, for pictures that other tools made.")
+        Path | None, typer.Option("--originals", metavar="DIR", help="Originals, for images that other tools made.")
     ] = None,
     reconstructions: Annotated[
         list[Path] | None,
@@ -53,7 +53,7 @@ def compare(
     folder: options.Folder = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,
-    show: Annotated[int, typer.Option("--show", min=0, metavar="N", help="How many pictures the page shows.")] = 6,
+    show: Annotated[int, typer.Option("--show", min=0, metavar="N", help="How many images the page shows.")] = 6,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="PAGE", help="The page; the numbers go beside it, as .json.")
     ] = Path("report.html"),
@@ -69,7 +69,7 @@ def compare(
         bool,
         typer.Option(
             "--fit-correction",
-            help="Fit the smallest correction of colours to each --vae, from 8 pictures or more; it is written beside "
+            help="Fit the smallest correction of colors to each --vae, from 8 images or more; it is written beside "
             "the VAE if it helps on held-out ones.",
         ),
     ] = False,
@@ -79,10 +79,10 @@ def compare(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show what VAEs do to pictures, and which is better.
+    """Show what VAEs do to images, and which is better.
 
     Writes one page that opens from disk (--out), and the same numbers beside it as JSON. Compare VAEs (--vae, more than
-    once), decoders that share one encoder's latents (--vae once, --decode-with more than once), or pictures that other
+    once), decoders that share one encoder's latents (--vae once, --decode-with more than once), or images that other
     tools made (--originals and --reconstructions).
     """
     from vaekit.comparison.compare import compare as run
@@ -98,11 +98,11 @@ def compare(
         perceptual, absent = distances(lpips, vgg)
         if originals is not None:
             contenders = tools(reconstructions or [])
-            sources = pictures_of([originals], limit, seed)
+            sources = images_of([originals], limit, seed)
         else:
             contenders = vaes(vae or ["builtin"], decode_with or [], plan, padding, models)
             given = [*(images or []), *(folder or [])]
-            sources = pictures_of(given, limit, seed) if given else built_in(contenders)
+            sources = images_of(given, limit, seed) if given else built_in(contenders)
             fits = fittings(contenders, vae or ["builtin"], len(sources), seed) if fit_correction else []
             if correct:
                 contenders = with_corrected(contenders, vae or ["builtin"], models)
@@ -113,13 +113,13 @@ def compare(
         "seed": seed,
         "limit": limit,
         "latents": "the posterior's mode",
-        "pictures_judged": "8-bit sRGB, upright, at their own size; transparency left aside",
+        "images_judged": "8-bit sRGB, upright, at their own size; transparency left aside",
         "corrections": {each.name: each.about()["correction"] for each in contenders if "correction" in each.about()},
         "not_measured": absent,
         "versions": versions(),
         "command": " ".join(Path(word).name if "/" in word else word for word in sys.argv[1:]),
     }
-    with progress_bar("pictures") as progress:
+    with progress_bar("images") as progress:
         found = run(sources, contenders, perceptual, protocol, show, progress)
     fitted = [each.finish(versions(), models) for each in fits]
     with spinner("writing the page"):
@@ -154,15 +154,15 @@ def check_use(
         alone = "--reconstructions" if originals is None else "--originals"
         raise typer.BadParameter(f"{alone} came alone: give --originals DIR and --reconstructions DIR")
     if originals is not None and (images or folder or vae or decode_with):
-        raise typer.BadParameter("--originals compares pictures that are made already: leave out pictures and VAEs")
+        raise typer.BadParameter("--originals compares images that are made already: leave out images and VAEs")
     if decode_with and len(vae or []) > 1:
         raise typer.BadParameter("--decode-with takes the latents of one encoder: give --vae once")
 
 
 def check_correction(
-    fit: bool, correct: bool, pictures: bool, decode_with: Sequence[str] | None, originals: Path | None
+    fit: bool, correct: bool, images: bool, decode_with: Sequence[str] | None, originals: Path | None
 ) -> None:
-    """Refuse a correction of colours where there is nothing to fit it to, or to apply it to.
+    """Refuse a correction of colors where there is nothing to fit it to, or to apply it to.
 
     Raises:
         typer.BadParameter: so it is.
@@ -171,22 +171,22 @@ def check_correction(
         return
     if decode_with or originals is not None:
         raise typer.BadParameter(
-            "a correction of colours belongs to a whole VAE: leave out --decode-with and --originals"
+            "a correction of colors belongs to a whole VAE: leave out --decode-with and --originals"
         )
     if fit and correct:
         raise typer.BadParameter("fit a correction first (--fit-correction), then look at what it does (--correct)")
-    if fit and not pictures:
-        raise typer.BadParameter("--fit-correction needs pictures: colours of cards are not those of photographs")
+    if fit and not images:
+        raise typer.BadParameter("--fit-correction needs images: colors of cards are not those of photographs")
 
 
-def fittings(contenders: Sequence["Candidate"], names: Sequence[str], pictures: int, seed: int) -> list["Fitting"]:
+def fittings(contenders: Sequence["Candidate"], names: Sequence[str], images: int, seed: int) -> list["Fitting"]:
     """A fit for each VAE, which learns while they are compared."""
     from vaekit.comparison.candidates import VAECandidate
     from vaekit.comparison.fit_correction import Fitting, too_few
     from vaekit.domains.images.correction_fit import FEWEST
 
-    if pictures < FEWEST:
-        raise too_few(pictures)
+    if images < FEWEST:
+        raise too_few(images)
     pairs = zip(contenders, names, strict=True)
     return [Fitting(each, name, seed) for each, name in pairs if isinstance(each, VAECandidate)]
 
@@ -258,8 +258,8 @@ def distinct(names: Sequence[str]) -> list[str]:
     return [f"{name} ({number})" for number, name in enumerate(names, start=1)]
 
 
-def pictures_of(given: Sequence[Path], limit: int | None, seed: int) -> list["ImageSource"]:
-    """The pictures to compare on; a sample that the seed draws, in the order of their names, where there are more."""
+def images_of(given: Sequence[Path], limit: int | None, seed: int) -> list["ImageSource"]:
+    """The images to compare on; a sample that the seed draws, in the order of their names, where there are more."""
     from vaekit.comparison.compare import ImageSource
     from vaekit.domains.images.read import find_images, read_image
     from vaekit.evaluation.protocol import chosen_names
@@ -281,7 +281,7 @@ def built_in(contenders: Sequence["Candidate"]) -> list["ImageSource"]:
     from vaekit.metrics.image.levels import as_saved
     from vaekit.testcards.cards import cards
 
-    sides = [each.picture_size for each in contenders if isinstance(each, VAECandidate)]
+    sides = [each.image_size for each in contenders if isinstance(each, VAECandidate)]
     size = next(((side, side) for side in sides if side is not None), CARD_SIZE)
     return [
         ImageSource(card.name, lambda card=card: LoadedImage(as_saved(card.draw(size))))  # type: ignore[misc]
@@ -326,7 +326,7 @@ def tell(report: "Report") -> None:
         values = [judged.measures.get(key.name) for key in keys]
         numbers = ["" if value is None else f"{value.value:.4g}" for value in values]
         rows.append([str(judged.rank), judged.name, *numbers, ", ".join(one.name for one in judged.defects) or "none"])
-    title = f"{len(report.sets[0].pictures)} pictures"
+    title = f"{len(report.sets[0].images)} images"
     print_table(title, ("rank", "VAE", *(key.title for key in keys), "defects"), rows, left=2)
     for judged in report.sets:
         log(f"{judged.name}: {' '.join(judged.verdict)}")

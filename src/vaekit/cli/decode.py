@@ -1,4 +1,4 @@
-"""`vaekit decode`: latent files back into pictures."""
+"""`vaekit decode`: latent files back into images."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ def decode(
         list[Path],
         typer.Argument(metavar="LATENT", help="Files that `vaekit encode` wrote, or folders of them."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the pictures go.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the images go.")],
     vae: options.Vae = "builtin",
     models: options.Models = None,
     dtype: options.Dtype = "fp32",
@@ -26,9 +26,9 @@ def decode(
     correct: options.Correct = False,
     as_json: options.Json = False,
 ) -> None:
-    """Decode latent files into PNG pictures.
+    """Decode latent files into PNG images.
 
-    Pictures have their original size. The VAE must be the one that made the latents, or share its channels, factor
+    Images have their original size. The VAE must be the one that made the latents, or share its channels, factor
     and normalization.
     """
     from vaekit.checkpoints.latent_files import LatentFile, check_readable, find_latents, load_latent, origin_of
@@ -67,10 +67,10 @@ def decode(
     if as_json:
         told = {"correction": correction.as_json()} if correction is not None else {}
         failed = [vars(failure) for failure in failures]
-        print_json({"vae": vae, **told, "pictures": done, "failures": failed})
+        print_json({"vae": vae, **told, "images": done, "failures": failed})
     elif done:
         rows = [[Path(one["output"]).name, f"{one['width']}x{one['height']}"] for one in done]
-        print_table(f"{vae}: decoded", ("picture", "size"), rows)
+        print_table(f"{vae}: decoded", ("image", "size"), rows)
         if correction is not None:
             log(f"{vae}: {correction.about}")
         log(f"Written to {out}")

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 MARKS = {"ok": ("✓", "ok", "green"), "warning": ("!", "warning", "yellow"), "wrong": ("✗", "wrong", "bold red")}
 MARKS |= {"skipped": ("-", "skipped", "dim")}
-"""A sign, a word and a colour for each status: none of them alone."""
+"""A sign, a word and a color for each status: none of them alone."""
 
 
 def doctor(
     vae: options.Vae = "builtin",
     models: options.Models = None,
-    images: options.Folder = None,
+    paths: options.Folder = None,
     most: Annotated[
-        int, typer.Option("--most", min=1, metavar="N", help="Look at so many of the pictures, evenly spread.")
+        int, typer.Option("--most", min=1, metavar="N", help="Look at so many of the images, evenly spread.")
     ] = 16,
     padding: options.Padding = None,
     as_json: options.Json = False,
@@ -37,8 +37,8 @@ def doctor(
 
     Looks for numbers that are not finite, for layers that leave the range of fp16, for what rounding costs; measures
     the latents against the normalization and the card, finds dead channels, halves that do not belong together, grids
-    and rims on flat colours, and says how evenly the picture follows the latent. It is run on the CPU, on built-in
-    pictures and on yours, reduced to the same size. Exit status 1 where something is wrong; warnings alone give 0.
+    and rims on flat colors, and says how evenly the image follows the latent. It is run on the CPU, on built-in
+    images and on yours, reduced to the same size. Exit status 1 where something is wrong; warnings alone give 0.
     """
     from vaekit.doctor.examine import CHECKS, examine
     from vaekit.doctor.findings import worst
@@ -46,17 +46,17 @@ def doctor(
 
     with spinner("looking at the VAE"):
         network, card = loaded(vae, models, padding)
-    pictures, failures = read(images, image_config(network), most) if images else (None, [])
+    images, failures = read(paths, image_config(network), most) if paths else (None, [])
     findings = []
     with progress_bar("checks") as progress:
         progress(0, len(CHECKS))
-        for finding in examine(network, pictures, card):
+        for finding in examine(network, images, card):
             findings.append(finding)
             progress(len(findings), len(CHECKS))
     status = worst(findings)
     if as_json:
-        shown = 0 if pictures is None else len(pictures)
-        told = {"vae": vae, "card": card and card.name, "status": status, "pictures": shown}
+        shown = 0 if images is None else len(images)
+        told = {"vae": vae, "card": card and card.name, "status": status, "images": shown}
         rest = {"failures": [vars(each) for each in failures], "findings": [vars(finding) for finding in findings]}
         print_json(told | rest)
     else:
@@ -78,24 +78,24 @@ def loaded(name: str, models: list[Path] | None, padding: str | None) -> "tuple[
         return network.of(identified), match_file(identified).card
 
 
-def read(images: list[Path], config: "ImageConfig", most: int) -> "tuple[Tensor | None, list[Failure]]":
-    """Some of the pictures, square and in the size that the VAE is shown, and those that cannot be read."""
+def read(paths: list[Path], config: "ImageConfig", most: int) -> "tuple[Tensor | None, list[Failure]]":
+    """Some of the images, square and in the size that the VAE is shown, and those that cannot be read."""
     import torch
 
-    from vaekit.doctor.observe import picture_side
+    from vaekit.doctor.observe import image_side
     from vaekit.domains.images.preparation import square
     from vaekit.domains.images.read import find_images, read_image
 
-    found = list(find_images(images))
+    found = list(find_images(paths))
     chosen = [found[i * len(found) // min(most, len(found))] for i in range(min(most, len(found)))]
-    pictures, failures = [], []
+    images, failures = [], []
     for path in chosen:
         try:
-            pictures.append(square(read_image(path).pixels, picture_side(config)))
+            images.append(square(read_image(path).pixels, image_side(config)))
         except VaekitError as error:
             failures.append(Failure(str(path), str(error)))
             log(f"vaekit: {error}")
-    return torch.cat(pictures) if pictures else None, failures
+    return torch.cat(images) if images else None, failures
 
 
 def print_findings(vae: str, status: str, findings: "Sequence[Finding]") -> None:

@@ -1,4 +1,4 @@
-"""`vaekit encode`: pictures into latent files."""
+"""`vaekit encode`: images into latent files."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,10 +22,10 @@ def encode(
     padding: options.Padding = None,
     as_json: options.Json = False,
 ) -> None:
-    """Encode pictures into latent files.
+    """Encode images into latent files.
 
     A latent file is safetensors with the mean and log-variance of the raw latents, the fingerprint and normalization
-    of the VAE that made them, and the size of the picture. Transparency is not kept: latents hold colours only.
+    of the VAE that made them, and the size of the image. Transparency is not kept: latents hold colors only.
     """
     from vaekit.checkpoints.latent_files import SUFFIX, LatentFile, origin_of, save_latent
     from vaekit.checkpoints.load import load
@@ -42,23 +42,23 @@ def encode(
         loaded = load(vae, padding=padding, models=models)
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype, memory=memory, backend=backend)), origin_of(loaded)
 
-    def run(_: Path, picture: LoadedImage) -> tuple[LoadedImage, Posterior, tuple[str, ...]]:
-        pixels, notes = for_vae(picture, engine.config.image_channels)
-        return picture, engine.encode(pixels), notes
+    def run(_: Path, image: LoadedImage) -> tuple[LoadedImage, Posterior, tuple[str, ...]]:
+        pixels, notes = for_vae(image, engine.config.image_channels)
+        return image, engine.encode(pixels), notes
 
     def write(path: Path, encoded: tuple[LoadedImage, Posterior, tuple[str, ...]]) -> dict[str, Any]:
-        picture, posterior, notes = encoded
-        save_latent(named[path], LatentFile(posterior, space, picture.height, picture.width))
+        image, posterior, notes = encoded
+        save_latent(named[path], LatentFile(posterior, space, image.height, image.width))
         mean = posterior.mode
         return {
-            "picture": path,
+            "image": path,
             "output": named[path],
-            "width": picture.width,
-            "height": picture.height,
+            "width": image.width,
+            "height": image.height,
             "latent_shape": tuple(mean.shape[1:]),
             "mean": mean.mean().item(),
             "std": mean.std(correction=0).item(),
-            "notes": [*notes, *(["transparency left out"] if picture.alpha is not None else [])],
+            "notes": [*notes, *(["transparency left out"] if image.alpha is not None else [])],
         }
 
     done, failures = run_all(list(named), Stages(read_image, run, write, pixel_count))
@@ -76,9 +76,9 @@ def encode(
             ]
             for one in done
         ]
-        print_table(f"{vae}: raw latents", ("file", "picture", "latent", "mean", "std"), rows)
+        print_table(f"{vae}: raw latents", ("file", "image", "latent", "mean", "std"), rows)
         for one in done:
-            log_notes(one["picture"], one["notes"])
+            log_notes(one["image"], one["notes"])
         log(f"Written to {out}")
     if failures:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`vaekit evaluate`: what a VAE makes of a folder of pictures, in numbers that others get too."""
+"""`vaekit evaluate`: what a VAE makes of a folder of images, in numbers that others get too."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ COLUMNS = ("measure", "unit", "mean", "+-", "95 % interval", "of")
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A folder of pictures; those below it count.")],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A folder of images; those below it count.")],
     vae: options.Vae = "builtin",
     models: options.Models = None,
     out: Annotated[
@@ -31,7 +31,7 @@ def evaluate(
         typer.Option(
             "--size",
             metavar="N",
-            help="Short side and middle square that the VAE sees, or none for pictures as they are.",
+            help="Short side and middle square that the VAE sees, or none for images as they are.",
             show_default="256, or the VAE's only size",
         ),
     ] = None,
@@ -52,7 +52,7 @@ def evaluate(
         ),
     ] = None,
     lpips: options.Lpips = None,
-    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Pictures of one size at once.")] = 16,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Images of one size at once.")] = 16,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
     memory: Annotated[
@@ -68,11 +68,11 @@ def evaluate(
     padding: options.Padding = None,
     as_json: options.Json = False,
 ) -> None:
-    """Measure what a VAE makes of a folder of pictures.
+    """Measure what a VAE makes of a folder of images.
 
-    PSNR, SSIM, LPIPS, rFID and KL, as means over the pictures with their standard errors, under a protocol that --json
-    and --out tell: whoever repeats it gets the same numbers. Pictures that cannot be read are listed and left out. With
-    fewer than 2,048 pictures rKID takes the place of rFID, which would tell their number. See docs/evaluation.md.
+    PSNR, SSIM, LPIPS, rFID and KL, as means over the images with their standard errors, under a protocol that --json
+    and --out tell: whoever repeats it gets the same numbers. Images that cannot be read are listed and left out. With
+    fewer than 2,048 images rKID takes the place of rFID, which would tell their number. See docs/evaluation.md.
     """
     from vaekit.domains.images.evaluate import EvaluateOptions, evaluate_images, size_for
 
@@ -82,7 +82,7 @@ def evaluate(
     wishes = EvaluateOptions(
         size_for(engine.vae, side, size is not None), sample, limit, seed, batch, nll, features, lpips
     )
-    with progress_bar("pictures") as progress:
+    with progress_bar("images") as progress:
         found = evaluate_images(engine, data, wishes, out, progress)
     for item in found.skipped:
         log(f"vaekit: skipped {item.name}: {item.error}")
@@ -97,7 +97,7 @@ def evaluate(
 
 
 def parsed_size(text: str | None) -> int | None:
-    """The side in pixels; None for pictures as they are.
+    """The side in pixels; None for images as they are.
 
     Raises:
         typer.BadParameter: it is neither a number of pixels nor `none`.
@@ -133,8 +133,8 @@ def engine_for(
 def show(vae: str, found: "Evaluation") -> None:
     """The table, and what is not in it."""
     protocol = found.protocol
-    print_table(f"{vae}: {found.measured} pictures", COLUMNS, [row(result) for result in found.results], left=2)
-    crop = protocol.preparation["crop"] or "the whole picture"
+    print_table(f"{vae}: {found.measured} images", COLUMNS, [row(result) for result in found.results], left=2)
+    crop = protocol.preparation["crop"] or "the whole image"
     log(f"Of each, {crop}; {protocol.run['dtype']}; decoded from the posterior's {protocol.latents}.")
     say_missing(found)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.compare import distances, pictures_of, tell, versions
+from vaekit.cli.compare import distances, images_of, tell, versions
 from vaekit.cli.output import log, print_json, progress_bar, spinner
 from vaekit.cli.run_control import stop_on_signal, training_progress
 
@@ -22,7 +22,7 @@ IN_METADATA = ("psnr", "ssim", "lpips_alex", "delta_e", "red_shift", "green_shif
 
 def finetune(
     vae: options.Vae,
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Pictures to train on; those below count.")],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Images to train on; those below count.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="RUN", help="A folder for the run; the same command goes on.")
     ],
@@ -57,10 +57,10 @@ def finetune(
     title: Annotated[
         str, typer.Option("--title", metavar="TEXT", help="The card's.", show_default="the run's folder")
     ] = "",
-    licence: Annotated[
+    license: Annotated[
         str,
         typer.Option(
-            "--license", "--licence", metavar="LICENCE", help="Of the result, such as mit.", show_default="the parent's"
+            "--license", "--license", metavar="LICENSE", help="Of the result, such as mit.", show_default="the parent's"
         ),
     ] = "",
     lpips: options.Lpips = None,
@@ -73,7 +73,7 @@ def finetune(
     The decoder alone is trained by default: the encoder stays as it is, bit for bit, and so do latents, unless
     --padding changes how it pads or --dtype rounds it. The weights are kept in fp32 meanwhile, and written as they
     came: same layout, same dtype. RUN then holds them with what they come from in their metadata, a report and a model
-    card with numbers and pictures of before and after, measured on pictures that were kept aside. `vaekit push RUN`
+    card with numbers and images of before and after, measured on images that were kept aside. `vaekit push RUN`
     puts it on the Hub.
     """
     from vaekit.checkpoints.convert import storage_dtype
@@ -87,12 +87,12 @@ def finetune(
     told = [*(changes or []), *([f"schedule.samples={samples}"] if samples else [])]
     wishes = FinetuneOptions(whole, storage_dtype(dtype) if dtype else None, lpips, Plan(device=device).torch_device)
     with locate_vae(vae, models) as path:
-        with spinner("looking at VAE and pictures"):
+        with spinner("looking at VAE and images"):
             parent = base_model_at(path, vae, padding)
             tuning = prepare_finetuning(find_recipe(recipe, told), parent, data, out, seed, wishes, log)
         with stop_on_signal() as stop, training_progress() as (show, _):
             result = run_training(tuning.run, show, log, stop)
-        report = before_and_after(tuning, result, device, lpips, title or out.resolve().name, licence)
+        report = before_and_after(tuning, result, device, lpips, title or out.resolve().name, license)
     if as_json:
         print_json({"run": str(out), "files": files_in(out), "lineage": tuning.lineage(), "metrics": metrics(report)})
         return
@@ -101,7 +101,7 @@ def finetune(
 
 
 def before_and_after(
-    tuning: "Finetuning", result: "VAE", device: str | None, lpips: Path | None, title: str, licence: str
+    tuning: "Finetuning", result: "VAE", device: str | None, lpips: Path | None, title: str, license: str
 ) -> "Report":
     """Measure the file that was written against its parent, and write report, card and metadata."""
     from vaekit.atomic import atomic_file
@@ -110,8 +110,8 @@ def before_and_after(
     from vaekit.comparison.compare import compare
     from vaekit.domains.images.finetune import write_held_out
     from vaekit.identification.build import build
-    from vaekit.report.card_images import AFTER, BEFORE, ColourErrors, write_crops, write_histogram
-    from vaekit.report.model_card import PICTURES, model_card
+    from vaekit.report.card_images import AFTER, BEFORE, ColorErrors, write_crops, write_histogram
+    from vaekit.report.model_card import IMAGES, model_card
     from vaekit.report.page import write_report
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
@@ -120,7 +120,7 @@ def before_and_after(
     paths = write_held_out(tuning)
     both = {AFTER: load(folder), BEFORE: build(tuning.parent.found)}
     contenders = [VAECandidate(name, Engine(each, plan)) for name, each in both.items()]
-    errors = [ColourErrors(), ColourErrors()]
+    errors = [ColorErrors(), ColorErrors()]
     for contender, listener in zip(contenders, errors, strict=True):
         contender.listeners.append(listener)
     perceptual, absent = distances(lpips, vgg=False)
@@ -129,25 +129,25 @@ def before_and_after(
         "device": str(plan.torch_device),
         "seed": tuning.run.stream.seed,
         "latents": "the posterior's mode",
-        "pictures_judged": "pictures kept aside, 8-bit sRGB",
+        "images_judged": "images kept aside, 8-bit sRGB",
         "not_measured": absent,
         "versions": versions(),
     }
-    with progress_bar("pictures") as progress:
-        found = compare(pictures_of([paths[0].parent], None, 0), contenders, perceptual, protocol, SHOWN, progress)
+    with progress_bar("images") as progress:
+        found = compare(images_of([paths[0].parent], None, 0), contenders, perceptual, protocol, SHOWN, progress)
     with spinner("writing report and card"):
         shown = list(found.shown)
         write_report(found.report, shown, folder / PAGE)
         files = [each.name for each in tuning.write(result, metrics(found.report))]
-        crops = write_crops(shown, folder / PICTURES)
-        histogram = write_histogram(errors[1], errors[0], folder / PICTURES / "colour_errors.png")
-        text = model_card(about(tuning, title, licence, files), found.report, crops, histogram)
+        crops = write_crops(shown, folder / IMAGES)
+        histogram = write_histogram(errors[1], errors[0], folder / IMAGES / "color_errors.png")
+        text = model_card(about(tuning, title, license, files), found.report, crops, histogram)
         with atomic_file(folder / CARD) as part:
             part.write_text(text, "utf-8")
     return found.report
 
 
-def about(tuning: "Finetuning", title: str, licence: str, files: list[str]) -> Any:
+def about(tuning: "Finetuning", title: str, license: str, files: list[str]) -> Any:
     """What the card tells of a run."""
     from vaekit.report.model_card import About
 
@@ -160,8 +160,8 @@ def about(tuning: "Finetuning", title: str, licence: str, files: list[str]) -> A
         files,
         parent.layout,
         [str(dtype).removeprefix("torch.")] if dtype else parent.dtypes,
-        licence or (card.licence if card and card.licence != "unknown" else ""),
-        "as told by those who trained it" if licence else "as that of its parent",
+        license or (card.license if card and card.license != "unknown" else ""),
+        "as told by those who trained it" if license else "as that of its parent",
         card.maker if card else "",
         getattr(parent.identified.config, "padding", ""),
         bool(tuning.run.schedule.averages),
@@ -174,7 +174,7 @@ def metrics(report: "Report") -> dict[str, Any]:
         one.name: {name: one.measures[name].value for name in IN_METADATA if name in one.measures}
         for one in report.sets
     }
-    return {"held_out_pictures": len(report.sets[0].pictures), **values}
+    return {"held_out_images": len(report.sets[0].images), **values}
 
 
 def files_in(folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ import typer
 from vaekit.cli import options
 from vaekit.cli.output import print_facts, print_json, spinner
 
-CARD_FACTS = ("name", "about", "kind", "licence", "fp16", "data", "training", "measured")
+CARD_FACTS = ("name", "about", "kind", "license", "fp16", "data", "training", "measured")
 
 
 def inspect(
@@ -28,7 +28,7 @@ def inspect(
 
     Family, layout, config, channels, factor, normalization, fingerprint and problems, from the keys, shapes, metadata
     and weights of the file; its name is never looked at. A VAE of unknown normalization or padding is run on built-in
-    pictures. The answer is remembered until the file changes.
+    images. The answer is remembered until the file changes.
     """
     told = look(file, models, hashed, measured) | {"path": file}
     if told["card"] is not None:  # what else its card lists is for `list` and `get`
@@ -55,7 +55,7 @@ def facts(seen: Any) -> dict[str, str]:
     normalization = (
         "unknown" if seen.normalization is None else f"{seen.normalization_words} ({how(seen.normalization_source)})"
     )
-    told = card_facts(seen.card, seen.recognised) if seen.card else {}
+    told = card_facts(seen.card, seen.recognized) if seen.card else {}
     if seen.akin:
         told["akin"] = "\n".join(seen.akin)
     told |= {
@@ -84,21 +84,21 @@ def padding(seen: Any) -> str:
 def latents(seen: Any) -> str:
     """The size of the latents in words."""
     if not seen.compression:
-        return f"{seen.latent_channels} numbers for an item, which is no picture"
+        return f"{seen.latent_channels} numbers for an item, which is no image"
     fewer = f"{seen.compression:g}x fewer numbers"
-    if seen.picture_size is not None:
-        side = seen.picture_size
-        return f"{seen.latent_channels} numbers for a picture of {side}x{side} pixels, no other size: {fewer}"
+    if seen.image_size is not None:
+        side = seen.image_size
+        return f"{seen.latent_channels} numbers for a image of {side}x{side} pixels, no other size: {fewer}"
     return f"{seen.latent_channels} channels at 1/{seen.factor} size: {fewer}"
 
 
 def unrunnable_facts(seen: Any) -> dict[str, str]:
-    """What is known of a VAE that is only recognised."""
+    """What is known of a VAE that is only recognized."""
     channels = "an unknown number of" if seen.latent_channels is None else f"{seen.latent_channels}"
     size = "" if seen.factor is None else f" at 1/{seen.factor} size"
     return {
         "family": seen.family,
-        "runnable": "recognised, not runnable: " + " ".join(seen.problems),
+        "runnable": "recognized, not runnable: " + " ".join(seen.problems),
         "format": seen.format + (f", behind {seen.prefix!r}" if seen.prefix else ""),
         "halves": " and ".join(seen.halves) or "not told apart",
         "latents": f"{channels} channels{size}",
@@ -106,15 +106,15 @@ def unrunnable_facts(seen: Any) -> dict[str, str]:
     }
 
 
-def card_facts(card: dict[str, str], recognised: str) -> dict[str, str]:
+def card_facts(card: dict[str, str], recognized: str) -> dict[str, str]:
     """What is known about weights that have a card."""
     trained = "; ".join(part for part in (card["data"], card["training"]) if part)
     return {
-        "known as": f"{card['name']}, {recognised}\n{card['about']}",
+        "known as": f"{card['name']}, {recognized}\n{card['about']}",
         "fp16": {"safe": "safe", "unsafe": "unsafe: it overflows"}.get(card["fp16"], ""),
         "trained on": trained,
         "measured": card["measured"],
-        "licence": card["licence"],
+        "license": card["license"],
     }
 
 

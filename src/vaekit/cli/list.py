@@ -82,7 +82,7 @@ def known_row(card: "CatalogEntry") -> list[str]:
 def kind_words(facts: Any) -> str:
     """The latent space of a VAE, or its shape where that is no known one."""
     if not facts["runnable"]:
-        return f"{facts['family']}: recognised, not runnable"
+        return f"{facts['family']}: recognized, not runnable"
     return kind_short(facts["known_as"]) or f"{facts['family']}, {facts['latent_channels']} at 1/{facts['factor']}"
 
 

@@ -52,7 +52,7 @@ Padding = Annotated[
         show_default="what the file says, else zeros",
     ),
 ]
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or folders of pictures.")]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images, or folders of images.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Where everything random starts.")]
 Limit = Annotated[
     int | None,
@@ -71,12 +71,12 @@ Lpips = Annotated[
 ]
 Folder = Annotated[
     list[Path] | None,
-    typer.Option("--images", metavar="DIR", help="A folder of pictures, or a picture; may be repeated."),
+    typer.Option("--images", metavar="DIR", help="A folder of images, or a image; may be repeated."),
 ]
 Correct = Annotated[
     bool,
     typer.Option(
         "--correct",
-        help="Correct colours, as `vaekit compare --fit-correction` found for this VAE. Results say so.",
+        help="Correct colors, as `vaekit compare --fit-correction` found for this VAE. Results say so.",
     ),
 ]

@@ -34,19 +34,19 @@ Result = TypeVar("Result")
 WIDE = 240
 """Letters in a line where nobody sees its end."""
 ROOM = 2**24
-"""Pixels of pictures under way at once, beyond a single one: as floats, original and result, 0.4 GB."""
+"""Pixels of images under way at once, beyond a single one: as floats, original and result, 0.4 GB."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture or latent that could not be done, and why."""
+    """A image or latent that could not be done, and why."""
 
     path: str
     error: str
 
 
 def print_json(result: Mapping[str, Any]) -> None:
-    """One JSON object on stdout. What is not a number (a PSNR of equal pictures is infinite) becomes null."""
+    """One JSON object on stdout. What is not a number (a PSNR of equal images is infinite) becomes null."""
     sys.stdout.write(json.dumps(plain(result), indent=2, ensure_ascii=False) + "\n")
 
 
@@ -157,7 +157,7 @@ def run_all(paths: Sequence[Path], steps: "Stages[Path, Any, Any, Result]") -> t
         single_threaded_initializer(),
         closing(run_pipeline(begun, replace(steps, run=run), VaekitError, ROOM)) as outcomes,
     ):
-        bar = progress.add_task("pictures", total=len(paths))
+        bar = progress.add_task("images", total=len(paths))
         for outcome in outcomes:
             progress.advance(bar)
             if isinstance(outcome.error, CannotWriteHere):

@@ -27,8 +27,8 @@ def push(
 ) -> None:
     """Put a trained VAE on the Hub.
 
-    Sends the weights, config.json where there is one, the model card and the pictures that it shows, in one commit;
-    never checkpoints, logs or other pictures, unless --also names them. The token comes from HF_TOKEN or from `hf auth
+    Sends the weights, config.json where there is one, the model card and the images that it shows, in one commit;
+    never checkpoints, logs or other images, unless --also names them. The token comes from HF_TOKEN or from `hf auth
     login`, and from nowhere else.
     """
     from vaekit.library.upload import push as send

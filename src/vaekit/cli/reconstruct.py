@@ -1,4 +1,4 @@
-"""`vaekit reconstruct`: pictures through a VAE and back."""
+"""`vaekit reconstruct`: images through a VAE and back."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def reconstruct(
-    images: options.Images,
+    items: options.Images,
     vae: options.Vae = "builtin",
     models: options.Models = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the results go.")] = Path(
@@ -34,16 +34,16 @@ def reconstruct(
     padding: options.Padding = None,
     correct: options.Correct = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="First print how pictures of these sizes will be run, and in what memory.")
+        bool, typer.Option("--explain", help="First print how images of these sizes will be run, and in what memory.")
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Put pictures through a VAE and back.
+    """Put images through a VAE and back.
 
     Writes what comes back and says what the VAE changed. Results are PNG files, upright and in sRGB; transparency is
-    kept beside the colours as it is. PSNR and SSIM compare the 8-bit result with the 8-bit original; the shift is the
+    kept beside the colors as it is. PSNR and SSIM compare the 8-bit result with the 8-bit original; the shift is the
     mean difference of red, green and blue in levels of 255; the time is that of encoding and decoding. With
-    --correct they are those of the corrected picture.
+    --correct they are those of the corrected image.
     """
     from vaekit.checkpoints.load import load
     from vaekit.domains.images.correction_files import correction_of
@@ -52,27 +52,27 @@ def reconstruct(
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
 
-    pictures = find_images(images)
-    named = targets(pictures, out, ".png")
+    images = find_images(items)
+    named = targets(images, out, ".png")
     with spinner("looking at the VAE"):
         plan = Plan(device=device, dtype=dtype, memory=memory, backend=backend)
         loaded = load(vae, padding=padding, models=models)
         correction = correction_of(vae, loaded, models) if correct else None
         engine = Engine(loaded, plan)
-    plans = plans_for(engine, pictures) if explain else []
+    plans = plans_for(engine, images) if explain else []
     if plans and not as_json:
         print_plans(plans)
     done, failures = run_all(list(named), round_trip_stages(engine, named, side_by_side, correction))
     if as_json:
         told: dict[str, Any] = {"plans": [vars(plan) for plan in plans]} if explain else {}
         told |= {"correction": correction.as_json()} if correction is not None else {}
-        results = {"pictures": [vars(trip) for trip in done], "failures": [vars(failure) for failure in failures]}
+        results = {"images": [vars(trip) for trip in done], "failures": [vars(failure) for failure in failures]}
         print_json({"vae": vae, **told, **results})
     elif done:
-        columns = ("picture", "size", "latent", "fewer", "PSNR", "SSIM", "shift R G B", "time")
-        print_table(f"{vae}: pictures through the VAE and back", columns, [row(vars(trip)) for trip in done])
+        columns = ("image", "size", "latent", "fewer", "PSNR", "SSIM", "shift R G B", "time")
+        print_table(f"{vae}: images through the VAE and back", columns, [row(vars(trip)) for trip in done])
         for trip in done:
-            log_notes(trip.picture, trip.notes)
+            log_notes(trip.image, trip.notes)
         for note in engine.notes:
             log(f"{vae}: {note}")
         log(f"Written to {out}")
@@ -80,24 +80,24 @@ def reconstruct(
         raise typer.Exit(1)
 
 
-def plans_for(engine: "Engine", pictures: Sequence[Path]) -> list["Explanation"]:
-    """How each size among the pictures will be run; those that cannot be are told of when their turn comes."""
+def plans_for(engine: "Engine", images: Sequence[Path]) -> list["Explanation"]:
+    """How each size among the images will be run; those that cannot be are told of when their turn comes."""
     from vaekit.domains.images.read import read_image
 
     sizes: dict[tuple[int, int], None] = {}
     plans: list[Explanation] = []
-    for path in pictures:
+    for path in images:
         with suppress(VaekitError):
-            picture = read_image(path)
-            if (picture.height, picture.width) not in sizes:
-                sizes[picture.height, picture.width] = None
-                plans += engine.explain(picture.height, picture.width)
+            image = read_image(path)
+            if (image.height, image.width) not in sizes:
+                sizes[image.height, image.width] = None
+                plans += engine.explain(image.height, image.width)
     return plans
 
 
 def print_plans(plans: Sequence["Explanation"]) -> None:
     """A table of plans."""
-    columns = ("picture", "half", "where", "dtype", "backend", "memory", "prepared", "to disk", "passes", "rows")
+    columns = ("image", "half", "where", "dtype", "backend", "memory", "prepared", "to disk", "passes", "rows")
     rows = [
         [
             f"{plan.width}x{plan.height}",
@@ -119,12 +119,12 @@ def print_plans(plans: Sequence["Explanation"]) -> None:
 def row(trip: dict[str, Any]) -> list[str]:
     """One line of the table."""
     return [
-        Path(trip["picture"]).name,
+        Path(trip["image"]).name,
         f"{trip['width']}x{trip['height']}",
         "x".join(str(side) for side in trip["latent_shape"]),
         f"{trip['compression']:.0f}x",
         f"{trip['psnr']:.2f} dB",
         f"{trip['ssim']:.3f}",
-        " ".join(f"{shift:+.1f}" for shift in trip["colour_shift"]),
+        " ".join(f"{shift:+.1f}" for shift in trip["color_shift"]),
         f"{trip['seconds']:.2f} s",
     ]

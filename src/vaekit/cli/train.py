@@ -64,7 +64,7 @@ def train(
     """Train a VAE by a recipe.
 
     The same command goes on after any stop, and on a CPU ends with the very weights of an uninterrupted run. RUN gets
-    vae.safetensors, which --vae RUN loads, with checkpoints, a log, pictures of how it went, and recipe.json, which
+    vae.safetensors, which --vae RUN loads, with checkpoints, a log, images of how it went, and recipe.json, which
     says everything that was settled. For several devices: torchrun --nproc-per-node N -m vaekit train ... See
     docs/training.md.
     """
@@ -89,14 +89,14 @@ def train(
         vae = run_training(run, tell, speak, stop, bar)
     if not processes.first:
         return
-    with progress_bar("pictures") as progress:
+    with progress_bar("images") as progress:
         found = evaluate_run(run, vae, progress)
     if as_json:
         print_json({"run": str(out), **(found.as_json() if found else {})})
         return
     if found:
         rows = [row(result) for result in found.results]
-        print_table(f"{found.measured} held-out pictures", COLUMNS, rows, left=2)
+        print_table(f"{found.measured} held-out images", COLUMNS, rows, left=2)
         say_missing(found)
     log(f"Written to {out}")
 

@@ -12,7 +12,7 @@ from vaekit.domains.images.correction_files import SavedCorrection
 from vaekit.domains.images.read import LoadedImage, read_image
 from vaekit.errors import BadItem, LatentMismatch, printable
 from vaekit.metrics.latent.latent_statistics import ChannelSums, channel_sums, latent_noise, rate
-from vaekit.nets.config import ImageConfig, picture_size
+from vaekit.nets.config import ImageConfig, image_size
 from vaekit.normalization import LatentNormalization
 from vaekit.runtime.engine import Engine
 from vaekit.shapes import Images, Latents
@@ -26,7 +26,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """What came back of one picture."""
+    """What came back of one image."""
 
     pixels: Images
     """(1, 3, h, w), not clamped, perhaps not finite."""
@@ -36,7 +36,7 @@ class Reconstruction:
 
 @runtime_checkable
 class Candidate(Protocol):
-    """Makes one reconstruction of each picture."""
+    """Makes one reconstruction of each image."""
 
     @property
     def name(self) -> str:
@@ -44,10 +44,10 @@ class Candidate(Protocol):
 
     @property
     def on_cpu(self) -> bool:
-        """Whether making a picture keeps the processor's cores busy."""
+        """Whether making a image keeps the processor's cores busy."""
 
-    def make(self, name: str, picture: LoadedImage) -> Reconstruction:
-        """The reconstruction of a picture, which has this name.
+    def make(self, name: str, image: LoadedImage) -> Reconstruction:
+        """The reconstruction of a image, which has this name.
 
         Raises:
             BadItem: there is none, or it has another size.
@@ -57,7 +57,7 @@ class Candidate(Protocol):
         """What is known of it."""
 
     def overall(self) -> Mapping[str, float]:
-        """What was measured over all pictures so far, by the names of the table."""
+        """What was measured over all images so far, by the names of the table."""
 
 
 class VAECandidate:
@@ -74,7 +74,7 @@ class VAECandidate:
         self.encoder = encoder
         self.decoder = encoder if decoder is None else decoder
         self.listeners: list[Callable[[str, LoadedImage, Reconstruction], None]] = []
-        """Each is called with what was made of a picture."""
+        """Each is called with what was made of a image."""
         self._sums: ChannelSums | None = None
         self._largest = (0, 0)
 
@@ -83,13 +83,13 @@ class VAECandidate:
         return "cpu" in (self.encoder.plan.torch_device.type, self.decoder.plan.torch_device.type)
 
     @property
-    def picture_size(self) -> int | None:
-        """The side of the only pictures that the encoder takes; None where it takes any."""
-        return picture_size(self.encoder.config)
+    def image_size(self) -> int | None:
+        """The side of the only images that the encoder takes; None where it takes any."""
+        return image_size(self.encoder.config)
 
-    def make(self, name: str, picture: LoadedImage) -> Reconstruction:
-        pixels, _ = for_vae(picture, self.encoder.config.image_channels)
-        size = (picture.height, picture.width)
+    def make(self, name: str, image: LoadedImage) -> Reconstruction:
+        pixels, _ = for_vae(image, self.encoder.config.image_channels)
+        size = (image.height, image.width)
         started = time.perf_counter()
         posterior = self.encoder.encode(pixels)
         encoded = time.perf_counter()
@@ -100,7 +100,7 @@ class VAECandidate:
         cost = {"encode_seconds": (encoded - started) / mega, "decode_seconds": (decoded - encoded) / mega}
         made = Reconstruction(as_rgb(result), cost | self._latents(posterior, size))
         for tell in self.listeners:
-            tell(name, picture, made)
+            tell(name, image, made)
         return made
 
     def decode(self, raw: Latents, size: tuple[int, int]) -> Images:
@@ -110,12 +110,12 @@ class VAECandidate:
         return self.decoder.decode(raw, size)
 
     def round_trip(self, pixels: Images) -> Images:
-        """Pictures (1, 3, h, w) there and back."""
+        """Images (1, 3, h, w) there and back."""
         given, _ = for_vae(LoadedImage(pixels), self.encoder.config.image_channels)
         return as_rgb(self.decode(self.encoder.encode(given).mode, (pixels.shape[2], pixels.shape[3])))
 
     def _latents(self, posterior: Posterior, size: tuple[int, int]) -> dict[str, float]:
-        """What the latent of one picture tells; sums over all pictures are kept for `overall`."""
+        """What the latent of one image tells; sums over all images are kept for `overall`."""
         raw, normalization = posterior.mode, self.encoder.vae.normalization
         if raw.dim() != 4 or not raw.isfinite().all():
             return {}
@@ -187,8 +187,8 @@ def check_shared(encoder: VAE, decoder: VAE, name: str) -> None:
 
 
 def latent_shape(config: ImageConfig) -> tuple[int, int, int | None]:
-    """What two halves must agree on: channels, pixels from one position to the next, and the only picture size."""
-    return config.latent_channels, config.factor, picture_size(config)
+    """What two halves must agree on: channels, pixels from one position to the next, and the only image size."""
+    return config.latent_channels, config.factor, image_size(config)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +199,7 @@ class FolderCandidate:
     files: Mapping[str, Path]
     on_cpu = False
 
-    def make(self, name: str, picture: LoadedImage) -> Reconstruction:
+    def make(self, name: str, image: LoadedImage) -> Reconstruction:
         path = self.files.get(Path(name).with_suffix("").as_posix())
         if path is None:
             raise BadItem(
@@ -208,12 +208,12 @@ class FolderCandidate:
                 "",
             )
         pixels = read_image(path).pixels
-        if pixels.shape != picture.pixels.shape:
+        if pixels.shape != image.pixels.shape:
             height, width = pixels.shape[2:]
             raise BadItem(
                 f"The reconstruction {printable(str(path))} has {width}x{height} pixels.",
-                f"Its original has {picture.width}x{picture.height}.",
-                "Compare pictures of one size: nothing is resized here, for that would be judged too.",
+                f"Its original has {image.width}x{image.height}.",
+                "Compare images of one size: nothing is resized here, for that would be judged too.",
             )
         return Reconstruction(pixels)
 
@@ -225,7 +225,7 @@ class FolderCandidate:
 
 
 def by_stem(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
-    """Pictures of a folder by their names in it without endings; of two that differ in the ending only, the first."""
+    """Images of a folder by their names in it without endings; of two that differ in the ending only, the first."""
     found: dict[str, Path] = {}
     for path in paths:
         found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
@@ -233,10 +233,10 @@ def by_stem(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
 
 
 class CorrectedCandidate(VAECandidate):
-    """What a VAE makes, with its colours corrected. Its name says so.
+    """What a VAE makes, with its colors corrected. Its name says so.
 
     Args:
-        plain: the VAE as it is. Asked for the same pictures before this one, it runs once for both.
+        plain: the VAE as it is. Asked for the same images before this one, it runs once for both.
         saved: its correction.
     """
 
@@ -246,12 +246,12 @@ class CorrectedCandidate(VAECandidate):
         self._last: tuple[LoadedImage, Reconstruction] | None = None
         plain.listeners.append(self._keep)
 
-    def _keep(self, _: str, picture: LoadedImage, made: Reconstruction) -> None:
-        self._last = picture, made
+    def _keep(self, _: str, image: LoadedImage, made: Reconstruction) -> None:
+        self._last = image, made
 
-    def make(self, name: str, picture: LoadedImage) -> Reconstruction:
+    def make(self, name: str, image: LoadedImage) -> Reconstruction:
         last = self._last
-        made = last[1] if last is not None and last[0] is picture else self._plain.make(name, picture)
+        made = last[1] if last is not None and last[0] is image else self._plain.make(name, image)
         self._last = None
         return replace(made, pixels=self._saved.correction.apply(made.pixels))
 

@@ -1,6 +1,6 @@
-"""Many pictures, several contenders: who made what of each, gathered into a report.
+"""Many images, several contenders: who made what of each, gathered into a report.
 
-Numbers of all pictures are kept, and the pixels of none: those that the page shows are made once more.
+Numbers of all images are kept, and the pixels of none: those that the page shows are made once more.
 """
 
 import math
@@ -36,13 +36,13 @@ from vaekit.pipeline import Outcome, Stages, run_pipeline
 from vaekit.runtime.threads import single_threaded_initializer
 
 ROOM = 2**22
-"""Pixels of pictures under way at once, beyond a single one: each is held with all its reconstructions."""
+"""Pixels of images under way at once, beyond a single one: each is held with all its reconstructions."""
 SHOWN = 6
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A picture to compare on, not read yet."""
+    """A image to compare on, not read yet."""
 
     name: str
     read: Callable[[], LoadedImage]
@@ -50,7 +50,7 @@ class ImageSource:
 
 @dataclass(frozen=True, eq=False)
 class ComparedImage:
-    """A report, and the pictures that its page shows."""
+    """A report, and the images that its page shows."""
 
     report: Report
     shown: Iterable[ShownImage]
@@ -58,15 +58,15 @@ class ComparedImage:
 
 @dataclass(eq=False)
 class Tally:
-    """What was found for one contender, picture by picture."""
+    """What was found for one contender, image by image."""
 
     contender: Candidate
-    pictures: list[MeasuredImage] = field(default_factory=list)
+    images: list[MeasuredImage] = field(default_factory=list)
     signals: list[Signals] = field(default_factory=list)
 
     def values(self, measure: str) -> list[float]:
-        """The values of a measure, NaN where a picture cannot tell."""
-        return [one.measures.get(measure, math.nan) for one in self.pictures]
+        """The values of a measure, NaN where a image cannot tell."""
+        return [one.measures.get(measure, math.nan) for one in self.images]
 
 
 Found = list[tuple[ImageMeasurements, Mapping[str, float]]]
@@ -80,18 +80,18 @@ def compare(
     show: int = SHOWN,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> ComparedImage:
-    """Have every contender make every picture, and judge what they made.
+    """Have every contender make every image, and judge what they made.
 
     Args:
-        sources: the pictures. One that cannot be read, or that a contender cannot make, is left out for all.
+        sources: the images. One that cannot be read, or that a contender cannot make, is left out for all.
         contenders: one or more.
         perceptual: LPIPS by the name of its backbone.
         protocol: how it is measured, for the report.
-        show: how many pictures the page shows at the most.
-        progress: called with the pictures done and all of them.
+        show: how many images the page shows at the most.
+        progress: called with the images done and all of them.
 
     Raises:
-        BadItem: not one picture could be judged.
+        BadItem: not one image could be judged.
     """
     tallies = [Tally(each) for each in contenders]
     skipped: list[SkippedImage] = []
@@ -104,11 +104,11 @@ def compare(
                 continue
             done.append(outcome.item)
             for tally, (judged, made) in zip(tallies, outcome.done, strict=True):
-                tally.pictures.append(MeasuredImage(outcome.item.name, {**judged.measures, **made}))
+                tally.images.append(MeasuredImage(outcome.item.name, {**judged.measures, **made}))
                 tally.signals.append(judged.signals)
     if not done:
         raise BadItem(
-            f"None of the {len(sources)} pictures could be compared.",
+            f"None of the {len(sources)} images could be compared.",
             f"The first: {skipped[0].reason}" if skipped else "There was none.",
             "",
         )
@@ -119,40 +119,40 @@ def compare(
 def measured_images(
     sources: Sequence[ImageSource], contenders: Sequence[Candidate], perceptual: Mapping[str, LPIPS]
 ) -> Generator[Outcome[ImageSource, Found], None, None]:
-    """Read, make and judge; while one picture is made, the next are read.
+    """Read, make and judge; while one image is made, the next are read.
 
     Where a VAE computes on the CPU, its threads and those that judge others would keep the cores from each other: ten
-    pictures took 52 s side by side and 47 s one after the other. Else pictures are judged while others are made.
+    images took 52 s side by side and 47 s one after the other. Else images are judged while others are made.
     """
     in_turns = any(each.on_cpu for each in contenders)
 
-    def make(source: ImageSource, picture: LoadedImage) -> Callable[[], Found]:
-        if min(picture.height, picture.width) < SMALLEST:
+    def make(source: ImageSource, image: LoadedImage) -> Callable[[], Found]:
+        if min(image.height, image.width) < SMALLEST:
             raise BadItem(
-                f"{source.name} has {picture.width}x{picture.height} pixels.",
+                f"{source.name} has {image.width}x{image.height} pixels.",
                 f"{SMALLEST} a side are needed to be judged.",
                 "",
             )
-        judging = partial(measure_all, picture, [each.make(source.name, picture) for each in contenders], perceptual)
+        judging = partial(measure_all, image, [each.make(source.name, image) for each in contenders], perceptual)
         if not in_turns:
             return judging
         found = judging()
         return lambda: found
 
     steps = Stages(
-        lambda source: source.read(), make, lambda _, judging: judging(), lambda picture: picture.height * picture.width
+        lambda source: source.read(), make, lambda _, judging: judging(), lambda image: image.height * image.width
     )
     return run_pipeline(sources, steps, VaekitError, ROOM)
 
 
-def measure_all(picture: LoadedImage, results: Sequence[Reconstruction], perceptual: Mapping[str, LPIPS]) -> Found:
-    """What every contender made of one picture."""
-    original = Original(as_saved(picture.pixels))
+def measure_all(image: LoadedImage, results: Sequence[Reconstruction], perceptual: Mapping[str, LPIPS]) -> Found:
+    """What every contender made of one image."""
+    original = Original(as_saved(image.pixels))
     return [(measure_image(original, each.pixels, perceptual), each.measures) for each in results]
 
 
 def gathered(tallies: Sequence[Tally], skipped: Sequence[SkippedImage], protocol: Mapping[str, Any]) -> Report:
-    """Numbers of all pictures into a report, the best set first."""
+    """Numbers of all images into a report, the best set first."""
     comparisons = tuple(compared(tallies))
     order = ranked({tally.contender.name: {name: tally.values(name) for name in HEADLINES} for tally in tallies})
     by_name = {tally.contender.name: tally for tally in tallies}
@@ -169,18 +169,18 @@ def gathered(tallies: Sequence[Tally], skipped: Sequence[SkippedImage], protocol
                 verdict(measures[name], defects),
                 defects,
                 measures[name],
-                tuple(tally.pictures),
+                tuple(tally.images),
                 tally.contender.about(),
             )
         )
     names = {name for judged in sets for name in judged.measures}
-    counted = {**protocol, "pictures": len(tallies[0].pictures), "skipped": len(skipped)}
+    counted = {**protocol, "images": len(tallies[0].images), "skipped": len(skipped)}
     return Report(tuple(sets), comparisons, measures_in(names), tuple(skipped), counted)
 
 
 def estimates(tally: Tally) -> dict[str, Estimate]:
-    """Means over pictures with their intervals, and what was measured once for all."""
-    names = dict.fromkeys(name for one in tally.pictures for name in one.measures)
+    """Means over images with their intervals, and what was measured once for all."""
+    names = dict.fromkeys(name for one in tally.images for name in one.measures)
     found = {}
     for name in names:
         values = [value for value in tally.values(name) if math.isfinite(value)]
@@ -196,10 +196,10 @@ def estimates(tally: Tally) -> dict[str, Estimate]:
 
 
 def compared(tallies: Sequence[Tally]) -> Iterator[Comparison]:
-    """Each pair of sets in each measure that both have for two pictures or more."""
+    """Each pair of sets in each measure that both have for two images or more."""
     for i, first in enumerate(tallies):
         for second in tallies[i + 1 :]:
-            for name in dict.fromkeys(name for one in first.pictures for name in one.measures):
+            for name in dict.fromkeys(name for one in first.images for name in one.measures):
                 pairs = [
                     (a, b)
                     for a, b in zip(first.values(name), second.values(name), strict=True)
@@ -220,10 +220,10 @@ def compared(tallies: Sequence[Tally]) -> Iterator[Comparison]:
 
 
 def chosen(done: Sequence[ImageSource], report: Report, show: int) -> list[tuple[ImageSource, str]]:
-    """The pictures that the page shows, and why: the worst, those where the sets differ most, then the typical."""
+    """The images that the page shows, and why: the worst, those where the sets differ most, then the typical."""
     measure = next((name for name in ("lpips_alex", "delta_e") if name in report.sets[0].measures), "delta_e")
     title = next((each.title for each in report.measures if each.name == measure), measure)
-    columns = [[one.measures.get(measure, math.nan) for one in judged.pictures] for judged in report.sets]
+    columns = [[one.measures.get(measure, math.nan) for one in judged.images] for judged in report.sets]
     rows = [[value for value in values if math.isfinite(value)] for values in zip(*columns, strict=True)]
     error = [statistics.fmean(row) if row else -math.inf for row in rows]
     spread = [max(row) - min(row) if row else -math.inf for row in rows]
@@ -246,8 +246,8 @@ def shown_images(picked: Sequence[tuple[ImageSource, str]], contenders: Sequence
     """Each of them made once more, when its turn comes. One that is gone by then is left out: the numbers stay."""
     for source, why in picked:
         try:
-            picture = source.read()
-            made = {each.name: as_saved(each.make(source.name, picture).pixels) for each in contenders}
+            image = source.read()
+            made = {each.name: as_saved(each.make(source.name, image).pixels) for each in contenders}
         except VaekitError:
             continue
-        yield ShownImage(source.name, as_saved(picture.pixels), made, why)
+        yield ShownImage(source.name, as_saved(image.pixels), made, why)

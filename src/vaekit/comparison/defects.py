@@ -1,4 +1,4 @@
-"""Which defects a set of reconstructions has: signals of many pictures become names. docs/defects.md is their page."""
+"""Which defects a set of reconstructions has: signals of many images become names. docs/defects.md is their page."""
 
 import math
 import statistics
@@ -31,7 +31,7 @@ VOCABULARY = (
 """All names, the worst first."""
 
 RARE = ("nan", "fried", "clipped", "pushed", "droplets")
-"""Signals whose mean over the pictures counts: what strikes a few pictures badly is a defect. Of others, the median."""
+"""Signals whose mean over the images counts: what strikes a few images badly is a defect. Of others, the median."""
 
 Threshold = dict[str, float]
 
@@ -42,12 +42,12 @@ def thresholds() -> dict[str, Threshold]:
     return tomllib.loads(resources.files("vaekit.report").joinpath("defects.toml").read_text("utf-8"))
 
 
-def find_defects(pictures: Iterable[Signals]) -> tuple[Defect, ...]:
-    """The defects that the signals of a set's pictures show, the worst kinds first; none for no pictures.
+def find_defects(images: Iterable[Signals]) -> tuple[Defect, ...]:
+    """The defects that the signals of a set's images show, the worst kinds first; none for no images.
 
-    One number per signal and picture is kept, whatever the pictures' size.
+    One number per signal and image is kept, whatever the images' size.
     """
-    seen = list(pictures)
+    seen = list(images)
     if not seen:
         return ()
     total = together(seen)
@@ -60,13 +60,13 @@ def find_defects(pictures: Iterable[Signals]) -> tuple[Defect, ...]:
     return tuple(found)
 
 
-def together(pictures: list[Signals]) -> Signals:
+def together(images: list[Signals]) -> Signals:
     """One record of signals for many: the mean of those in RARE, the median of the others; NaN where none can tell."""
-    return Signals(**{field.name: _together(field.name, pictures) for field in fields(Signals)})
+    return Signals(**{field.name: _together(field.name, images) for field in fields(Signals)})
 
 
-def _together(name: str, pictures: list[Signals]) -> float:
-    values = [value for each in pictures if not math.isnan(value := getattr(each, name))]
+def _together(name: str, images: list[Signals]) -> float:
+    values = [value for each in images if not math.isnan(value := getattr(each, name))]
     if not values:
         return math.nan
     return statistics.fmean(values) if name in RARE else statistics.median(values)
@@ -86,10 +86,8 @@ def _named(name: str, size: float, evidence: str, least: float | None = None) ->
 
 def _nan(name: str, s: Signals, count: int) -> Defect | None:
     if s.nan == 100 and count == 1:
-        return _named(name, s.nan, "The picture came back as one colour, or as no numbers at all.")
-    return _named(
-        name, s.nan, f"{s.nan:.3g} % of all values are not finite, or lie in pictures that became one colour."
-    )
+        return _named(name, s.nan, "The image came back as one color, or as no numbers at all.")
+    return _named(name, s.nan, f"{s.nan:.3g} % of all values are not finite, or lie in images that became one color.")
 
 
 def _fried(name: str, s: Signals, _: int) -> Defect | None:
@@ -122,30 +120,30 @@ def _brightness(name: str, s: Signals, _: int) -> Defect | None:
     if _pushed_over(s):
         return None
     word = "lighter" if s.brightness > 0 else "darker"
-    return _named(name, abs(s.brightness), f"Mid-grey came back {abs(s.brightness):.1f} levels of 255 {word}.")
+    return _named(name, abs(s.brightness), f"Mid-gray came back {abs(s.brightness):.1f} levels of 255 {word}.")
 
 
 def _low_contrast(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, -s.contrast, f"Greys lie {-s.contrast:.1f} % closer together.")
+    return _named(name, -s.contrast, f"Grays lie {-s.contrast:.1f} % closer together.")
 
 
 def _high_contrast(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, s.contrast, f"Greys lie {s.contrast:.1f} % further apart.")
+    return _named(name, s.contrast, f"Grays lie {s.contrast:.1f} % further apart.")
 
 
 def _desaturated(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, -s.saturation, f"Colours lie {-s.saturation:.1f} % nearer to grey, contrast apart.")
+    return _named(name, -s.saturation, f"Colors lie {-s.saturation:.1f} % nearer to gray, contrast apart.")
 
 
 def _oversaturated(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, s.saturation, f"Colours lie {s.saturation:.1f} % further from grey, contrast apart.")
+    return _named(name, s.saturation, f"Colors lie {s.saturation:.1f} % further from gray, contrast apart.")
 
 
 def _hue(name: str, s: Signals, _: int) -> Defect | None:
     turned = _named(name, abs(s.hue), f"Hues turned by {s.hue:+.1f} degrees.")
     if turned is not None or not s.cast > thresholds()[name]["least_cast"]:
         return turned
-    return Defect(name, round(s.cast, 3), "levels of 255", f"Greys became coloured by {s.cast:.1f} levels of 255.")
+    return Defect(name, round(s.cast, 3), "levels of 255", f"Grays became colored by {s.cast:.1f} levels of 255.")
 
 
 def _blurred(name: str, s: Signals, _: int) -> Defect | None:

@@ -1,4 +1,4 @@
-"""Fitting colour corrections to VAEs from the reconstructions that a report makes anyway."""
+"""Fitting color corrections to VAEs from the reconstructions that a report makes anyway."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ class FittedFor:
         """For a person."""
         found, gained = self.fitted, self.fitted.gained
         numbers = (
-            f"dE2000 {found.before:.2f} -> {found.after:.2f} on held-out pictures (gained "
+            f"dE2000 {found.before:.2f} -> {found.after:.2f} on held-out images (gained "
             f"{gained.difference.mean:+.2f}, 95 % {gained.difference.low:+.2f} to {gained.difference.high:+.2f}, "
-            f"p = {gained.p:.2g}, {found.pictures} pictures)"
+            f"p = {gained.p:.2g}, {found.images} images)"
         )
         if self.path is None:
-            return f"{self.name}: no correction of colours helps; the best one: {numbers}. Nothing was written."
+            return f"{self.name}: no correction of colors helps; the best one: {numbers}. Nothing was written."
         return f"{self.name}: {found.kind}, {numbers}. Written to {self.path}; --correct applies it."
 
     def as_json(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class FittedFor:
             "kind": found.kind,
             "matrix": [list(row) for row in found.correction.matrix],
             "offset": list(found.correction.offset),
-            "pictures": found.pictures,
+            "images": found.images,
             "held_out_delta_e": {"before": found.before, "after": found.after, "gained": vars(gained.difference)},
             "p": gained.p,
             "written": None if self.path is None else str(self.path),
@@ -61,20 +61,20 @@ class Fitting:
         seed: of the choice of pixels, and of what is held out together.
 
     Raises:
-        NothingEvaluated: it is a VAE of grey pictures, which has no colours to correct.
+        NothingEvaluated: it is a VAE of gray images, which has no colors to correct.
     """
 
     def __init__(self, contender: VAECandidate, called: str, seed: int) -> None:
         if contender.encoder.config.image_channels != 3:
             raise NothingEvaluated(
-                f"{printable(called)} is a VAE of grey pictures.", "It has no colours to correct.", "Leave it out."
+                f"{printable(called)} is a VAE of gray images.", "It has no colors to correct.", "Leave it out."
             )
         self._contender, self._called, self._seed = contender, called, seed
         self._samples = Samples(seed)
         contender.listeners.append(self._learn)
 
-    def _learn(self, name: str, picture: LoadedImage, made: Reconstruction) -> None:
-        self._samples.add(name, picture.pixels, made.pixels)
+    def _learn(self, name: str, image: LoadedImage, made: Reconstruction) -> None:
+        self._samples.add(name, image.pixels, made.pixels)
 
     def finish(self, versions: Mapping[str, str], models: Sequence[Path] | None = None) -> FittedFor:
         """Fit, and write what helps; learn no more.
@@ -84,7 +84,7 @@ class Fitting:
             models: the models folders, where it cannot be written beside the VAE.
 
         Raises:
-            NothingEvaluated: fewer than `FEWEST` pictures came through.
+            NothingEvaluated: fewer than `FEWEST` images came through.
             CannotWrite: it helps, and can be written nowhere.
         """
         self._contender.listeners.remove(self._learn)
@@ -97,7 +97,7 @@ class Fitting:
                 found.correction,
                 found.kind,
                 fingerprint(self._contender.encoder.vae),
-                found.pictures,
+                found.images,
                 self._seed,
                 found.before,
                 found.after,
@@ -110,9 +110,9 @@ class Fitting:
 
 
 def too_few(count: int) -> VaekitError:
-    """The error for fewer pictures than a fit needs."""
+    """The error for fewer images than a fit needs."""
     return NothingEvaluated(
-        f"A correction of colours cannot be fitted to {count} pictures.",
+        f"A correction of colors cannot be fitted to {count} images.",
         f"It needs {FEWEST} or more: each is held out once, and what helps must be told from chance.",
-        "Give more pictures.",
+        "Give more images.",
     )

@@ -1,4 +1,4 @@
-"""A picture that reconstructions are held against: what is worked out once, however many there are of them."""
+"""A image that reconstructions are held against: what is worked out once, however many there are of them."""
 
 import math
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from vaekit.comparison.signals import Signals, signals
 from vaekit.metrics.image.clipping import clipped_gained
-from vaekit.metrics.image.color import colour_shift
+from vaekit.metrics.image.color import color_shift
 from vaekit.metrics.image.color_bias import bias_of_lab
-from vaekit.metrics.image.contrast_gain import contrast_gain, distinct_colours
+from vaekit.metrics.image.contrast_gain import contrast_gain, distinct_colors
 from vaekit.metrics.image.delta_e import delta_e_map, summary
 from vaekit.metrics.image.detail import detail
 from vaekit.metrics.image.gradients import Gradients, edge_sharpness, gradient, gradient_retention, strongest_edges
@@ -31,7 +31,7 @@ from vaekit.shapes import Images
 
 
 class Original:
-    """One picture and what is known of it.
+    """One image and what is known of it.
 
     Args:
         pixels: (1, 3, h, w) in [-1, 1], on the 256 levels of a file.
@@ -67,9 +67,9 @@ class Original:
         return strongest_edges(self.gradient)
 
     @cached_property
-    def colours(self) -> Float[Tensor, " b"]:
+    def colors(self) -> Float[Tensor, " b"]:
         """How many different ones there are."""
-        return distinct_colours(self.pixels)
+        return distinct_colors(self.pixels)
 
     @cached_property
     def places(self) -> dict[str, Bool[Tensor, "b h w"]]:
@@ -78,18 +78,18 @@ class Original:
 
 
 SMALLEST = 32
-"""Pixels of the shorter side that a picture must have to be judged."""
+"""Pixels of the shorter side that a image must have to be judged."""
 
 
 LARGEST_PSNR = 100.0
-"""dB of equal pictures: a mean over pictures needs a number."""
+"""dB of equal images: a mean over images needs a number."""
 
 
 BLACK = torch.tensor(-1.0)
 
 
 PATCH = 0.01
-"""The share of a picture that must look like skin or foliage for something to be said on it."""
+"""The share of a image that must look like skin or foliage for something to be said on it."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class ImageMeasurements:
     """What was found in one reconstruction."""
 
     measures: Mapping[str, float]
-    """By the names of the table; NaN where this picture cannot tell."""
+    """By the names of the table; NaN where this image cannot tell."""
     signals: Signals
 
 
@@ -106,7 +106,7 @@ def measure_image(original: Original, made: Images, perceptual: Mapping[str, LPI
     """Measure a reconstruction.
 
     Args:
-        original: the picture, with sides of `SMALLEST` or more.
+        original: the image, with sides of `SMALLEST` or more.
         made: (1, 3, h, w), as the VAE gave it or a file has it; values that are not finite are counted, and are black
             for all other measures, as most programs show them.
         perceptual: LPIPS by the name of its backbone.
@@ -115,7 +115,7 @@ def measure_image(original: Original, made: Images, perceptual: Mapping[str, LPI
     y = as_saved(torch.where(made.isfinite(), made, BLACK))
     measures = {
         **fidelity(original, y, perceptual),
-        **colours(original, y),
+        **colors(original, y),
         **tones(original, y),
         **details(original, y),
     }
@@ -146,12 +146,12 @@ def fidelity(original: Original, y: Images, perceptual: Mapping[str, LPIPS]) -> 
     }
 
 
-def colours(original: Original, y: Images) -> dict[str, float]:
-    """What became of its colours."""
+def colors(original: Original, y: Images) -> dict[str, float]:
+    """What became of its colors."""
     after = lab(y)
     distance = delta_e_map(original.lab, after)
     whole, bias = summary(distance), bias_of_lab(original.lab, after)
-    red, green, blue = colour_shift(original.pixels, y)[0].tolist()
+    red, green, blue = color_shift(original.pixels, y)[0].tolist()
     patches = {
         f"{name}_delta_e": mean_under(distance[:, None], mask).item() if share(mask).item() >= PATCH else math.nan
         for name, mask in original.places.items()
@@ -197,5 +197,5 @@ def details(original: Original, y: Images) -> dict[str, float]:
         "edge_sharpness": edge_sharpness(original.gradient, slopes, original.edges).item(),
         "gradient_retention": gradient_retention(original.gradient, slopes).item(),
         "ringing": ringing(original.luma, after, original.edges).item(),
-        "distinct_colours": 100 * (distinct_colours(y) / original.colours).item(),
+        "distinct_colors": 100 * (distinct_colors(y) / original.colors).item(),
     }

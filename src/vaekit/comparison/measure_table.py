@@ -14,31 +14,31 @@ def _measures(group: str, *lines: tuple[str, str, str, Better | None, str]) -> t
 
 
 HEADLINES = ("psnr", "ms_ssim", "lpips_alex", "delta_e", "detail_1")
-"""What the rank is made of: fidelity, structure, likeness to a person, colour, and fine detail."""
+"""What the rank is made of: fidelity, structure, likeness to a person, color, and fine detail."""
 
 MEASURES: tuple[Measure, ...] = (
     *_measures(
         "fidelity",
-        ("psnr", "PSNR", "dB", "higher", "Peak signal to mean squared error, 8-bit; equal pictures count as 100 dB."),
+        ("psnr", "PSNR", "dB", "higher", "Peak signal to mean squared error, 8-bit; equal images count as 100 dB."),
         ("ssim", "SSIM", "", "higher", "Structural similarity, Gaussian window of 11 (Wang et al. 2004), mean of RGB."),
         ("ms_ssim", "MS-SSIM", "", "higher", "Structural similarity over up to five scales (Wang et al. 2003)."),
         ("lpips_alex", "LPIPS (alex)", "", "lower", "Distance of AlexNet's features, version 0.1 (Zhang et al. 2018)."),
         ("lpips_vgg", "LPIPS (vgg)", "", "lower", "The same with VGG16."),
     ),
     *_measures(
-        "colour",
-        ("delta_e", "dE2000", "", "lower", "How far colours are off (CIE 142-2001); 1 is just noticeable."),
+        "color",
+        ("delta_e", "dE2000", "", "lower", "How far colors are off (CIE 142-2001); 1 is just noticeable."),
         ("delta_e_95", "dE2000, 95th percentile", "dE2000", "lower", "The same for all but the worst 5 % of pixels."),
         ("lightness_bias", "Lightness bias", "L*", "zero", "Mean change of L*, 0 to 100."),
-        ("chroma_bias", "Chroma bias", "%", "zero", "Change of the distance of colours from grey, in Lab."),
-        ("hue_bias", "Hue bias", "degrees", "zero", "Turn of colours in Lab, from red towards yellow."),
-        ("white_tint", "Tint of white", "a*b*", "lower", "Change of colour of the lightest 5 % of the pixels."),
+        ("chroma_bias", "Chroma bias", "%", "zero", "Change of the distance of colors from gray, in Lab."),
+        ("hue_bias", "Hue bias", "degrees", "zero", "Turn of colors in Lab, from red towards yellow."),
+        ("white_tint", "Tint of white", "a*b*", "lower", "Change of color of the lightest 5 % of the pixels."),
         ("red_shift", "Red shift", "levels", "zero", "Mean change of red, of 255."),
         ("green_shift", "Green shift", "levels", "zero", "Mean change of green, of 255."),
         ("blue_shift", "Blue shift", "levels", "zero", "Mean change of blue, of 255."),
-        ("skin_delta_e", "dE2000 on skin", "dE2000", "lower", "Where colours are those of skin (Chai and Ngan 1999)."),
-        ("foliage_delta_e", "dE2000 on foliage", "dE2000", "lower", "Where colours are those of leaves (ExG - ExR)."),
-        ("checker_delta_e", "dE2000 on the colour checker", "dE2000", "lower", "Mean over its 24 patches' middles."),
+        ("skin_delta_e", "dE2000 on skin", "dE2000", "lower", "Where colors are those of skin (Chai and Ngan 1999)."),
+        ("foliage_delta_e", "dE2000 on foliage", "dE2000", "lower", "Where colors are those of leaves (ExG - ExR)."),
+        ("checker_delta_e", "dE2000 on the color checker", "dE2000", "lower", "Mean over its 24 patches' middles."),
     ),
     *_measures(
         "tone",
@@ -86,14 +86,14 @@ MEASURES: tuple[Measure, ...] = (
         ("gradient_retention", "Gradient retention", "", "one", "Mean gradient, after over before; the community's."),
         ("text_contrast", "Text contrast", "", "one", "Strokes of the text card, 8 to 16 pixels high: contrast kept."),
         ("ocr_errors", "OCR errors", "%", "lower", "Characters of the text card that an OCR network reads otherwise."),
-        ("distinct_colours", "Number of colours", "%", None, "Different colours, after over before; the community's."),
+        ("distinct_colors", "Number of colors", "%", None, "Different colors, after over before; the community's."),
     ),
     *_measures(
         "artefacts",
         ("grid", "Grid", "levels", "lower", "Amplitude of what repeats every 8, 16 or 32 pixels, of 255."),
         (
             "grid_flat",
-            "Grid on flat colours",
+            "Grid on flat colors",
             "levels",
             "lower",
             "Root mean square of what repeats there with the VAE's factor.",
@@ -132,13 +132,13 @@ MEASURES: tuple[Measure, ...] = (
         ("latent_std", "Latent deviation", "", "one", "Over all channels, of normalized latents."),
         ("dead_channels", "Dead channels", "", "lower", "Channels that hardly vary."),
         ("drift_psnr", "Drift over 8 passes", "dB", "lower", "PSNR that eight round trips lose against one."),
-        ("drift_colour", "Colour drift", "levels", "lower", "Largest mean change of a channel after eight passes."),
+        ("drift_color", "Color drift", "levels", "lower", "Largest mean change of a channel after eight passes."),
     ),
     *_measures(
         "cost",
         ("encode_seconds", "Encoding", "s per megapixel", "lower", "On this machine, beside the measuring."),
         ("decode_seconds", "Decoding", "s per megapixel", "lower", "On this machine, beside the measuring."),
-        ("peak_memory", "Peak memory", "MiB", "lower", "Expected for the largest picture, beside the VAE itself."),
+        ("peak_memory", "Peak memory", "MiB", "lower", "Expected for the largest image, beside the VAE itself."),
     ),
 )
 

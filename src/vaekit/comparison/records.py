@@ -1,6 +1,6 @@
 """What a report holds: the same records become `report.json` and the page.
 
-A report judges *sets* of reconstructions of the same pictures: one set for each VAE, or for each folder that
+A report judges *sets* of reconstructions of the same images: one set for each VAE, or for each folder that
 another tool filled.
 """
 
@@ -27,7 +27,7 @@ class Measure:
     better: Better | None
     """None: neither is better."""
     group: str
-    """The heading that it stands under: fidelity, colour, tone, detail, artefacts, latents, cost."""
+    """The heading that it stands under: fidelity, color, tone, detail, artefacts, latents, cost."""
     about: str
     """What it says and where it comes from, in one sentence."""
     key: bool = False
@@ -36,12 +36,12 @@ class Measure:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measure over a set of pictures."""
+    """A measure over a set of images."""
 
     value: float
-    """The mean over the pictures."""
+    """The mean over the images."""
     low: float | None = None
-    """The lower end of the 95 % bootstrap interval over the pictures; None where there are fewer than two."""
+    """The lower end of the 95 % bootstrap interval over the images; None where there are fewer than two."""
     high: float | None = None
     """Its upper end."""
 
@@ -60,23 +60,23 @@ class Defect:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sets, measured on the same pictures, set beside each other."""
+    """Two sets, measured on the same images, set beside each other."""
 
     measure: str
     first: str
     second: str
     difference: float
-    """The mean over the pictures of first minus second."""
+    """The mean over the images of first minus second."""
     low: float
     high: float
-    """The ends of its 95 % bootstrap interval, pictures drawn in pairs."""
+    """The ends of its 95 % bootstrap interval, images drawn in pairs."""
     p: float
     """The chance of a mean difference at least as large if the two were alike: a paired sign-flip permutation test."""
 
 
 @dataclass(frozen=True)
 class MeasuredImage:
-    """One picture as a set has it."""
+    """One image as a set has it."""
 
     name: str
     measures: Mapping[str, float]
@@ -84,7 +84,7 @@ class MeasuredImage:
 
 @dataclass(frozen=True)
 class MeasuredCandidate:
-    """What one VAE, or one tool, made of all pictures."""
+    """What one VAE, or one tool, made of all images."""
 
     name: str
     rank: int
@@ -92,17 +92,17 @@ class MeasuredCandidate:
     reason: str
     """Why it stands there, against the next one."""
     verdict: tuple[str, ...]
-    """What it does to pictures, in plain sentences; the first is the most important."""
+    """What it does to images, in plain sentences; the first is the most important."""
     defects: tuple[Defect, ...]
     measures: Mapping[str, Estimate]
-    pictures: tuple[MeasuredImage, ...]
+    images: tuple[MeasuredImage, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
-    """What is known of the VAE: family, fingerprint, latent channels, factor. Empty for foreign pictures."""
+    """What is known of the VAE: family, fingerprint, latent channels, factor. Empty for foreign images."""
 
 
 @dataclass(frozen=True)
 class SkippedImage:
-    """A picture that could not be judged."""
+    """A image that could not be judged."""
 
     name: str
     reason: str
@@ -119,12 +119,12 @@ class Report:
     """What the numbers mean, in the order of the tables."""
     skipped: tuple[SkippedImage, ...]
     protocol: Mapping[str, Any]
-    """How it was measured: version, command, dtype, seed, number of pictures, versions of libraries."""
+    """How it was measured: version, command, dtype, seed, number of images, versions of libraries."""
 
 
 @dataclass(frozen=True, eq=False)
 class ShownImage:
-    """A picture that the page shows. Pixels (1, 3, h, w) in [-1, 1], as an 8-bit file has them."""
+    """A image that the page shows. Pixels (1, 3, h, w) in [-1, 1], as an 8-bit file has them."""
 
     name: str
     original: Tensor

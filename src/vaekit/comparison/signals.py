@@ -3,7 +3,7 @@
 The measures of `metrics/` see one thing each; here they are applied in an order in which no fault passes for another:
 
 1. pixels that are not finite, and lone pixels that stand out, are set aside;
-2. plateaus at the ends of the range are set aside, and the change of tone and colour of the whole picture is fitted;
+2. plateaus at the ends of the range are set aside, and the change of tone and color of the whole image is fitted;
 3. clipping and lost levels are looked for against what that change predicts;
 4. blur is fitted against the same prediction, and what neither explains is searched for grids, bad edges and droplets.
 """
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from vaekit.metrics.image.banding import Banding, levels_lost
 from vaekit.metrics.image.borders import worst_edge
 from vaekit.metrics.image.clipping import NONE, Plateau, plateau
-from vaekit.metrics.image.color_change import ColourChange, apply_colour_change, chroma_shift, fit_colour_change
+from vaekit.metrics.image.color_change import ColorChange, apply_color_change, chroma_shift, fit_color_change
 from vaekit.metrics.image.droplets import EDGE, count_droplets
 from vaekit.metrics.image.fried import fried_mask
 from vaekit.metrics.image.grid import PERIODS, find_grid
@@ -31,9 +31,9 @@ DEEP = 10
 KNEE = 0.7
 """Of the levels below a plateau, the part that surely was not bent with it."""
 ENOUGH = 0.1
-"""The share of pixels that a fit of the whole picture needs."""
-COLOURFUL = 3.0
-"""Levels of colour (root mean square) below which nothing is said on saturation and hue."""
+"""The share of pixels that a fit of the whole image needs."""
+COLORFUL = 3.0
+"""Levels of color (root mean square) below which nothing is said on saturation and hue."""
 LEAST_BLUR = 0.3
 """Pixels of blur from which on the original is blurred as well before tones are compared."""
 SHRINKS = 1.0
@@ -42,10 +42,10 @@ HSV) and measured in another."""
 TURNS = 0.12
 """Degrees that 1 % of saturation may turn them, for the same reason."""
 LIGHTENS = 0.5
-"""Levels by which moving colours by one level towards or around grey may change how light greys seem: each space keeps
+"""Levels by which moving colors by one level towards or around gray may change how light grays seem: each space keeps
 another lightness."""
 COARSE = 0.15
-"""The part of a step between levels by which rounding to them may move colours, on average."""
+"""The part of a step between levels by which rounding to them may move colors, on average."""
 BAD_EDGE, WIDE_EDGE = 4.0, 72
 """An edge that is off by more levels than this is taken to be so many pixels wide, and blobs in it to be part of it."""
 HALF_RANGE = 10.0
@@ -54,22 +54,22 @@ HALF_RANGE = 10.0
 
 @dataclass(frozen=True)
 class Signals:
-    """What one reconstruction shows, against its original. NaN: this picture cannot tell."""
+    """What one reconstruction shows, against its original. NaN: this image cannot tell."""
 
     nan: float
-    """% of values that are not finite; 100 where a picture with content came back as one colour."""
+    """% of values that are not finite; 100 where a image with content came back as one color."""
     fried: float
     """Fried pixels, in parts per million."""
     brightness: float
-    """Levels of 255 at mid-grey."""
+    """Levels of 255 at mid-gray."""
     contrast: float
-    """% that greys lie further apart (negative: closer together)."""
+    """% that grays lie further apart (negative: closer together)."""
     saturation: float
-    """% that colours lie further from grey, beyond what brightness and contrast bring with them."""
+    """% that colors lie further from gray, beyond what brightness and contrast bring with them."""
     hue: float
-    """Degrees by which colours turned, weighted by their squared chroma."""
+    """Degrees by which colors turned, weighted by their squared chroma."""
     cast: float
-    """Levels of 255 by which greys became coloured."""
+    """Levels of 255 by which grays became colored."""
     overshoot: float
     """Levels by which a change of brightness passes white or black."""
     clipped: float
@@ -96,7 +96,7 @@ NOTHING = dict.fromkeys(Signals.__dataclass_fields__, math.nan)
 
 
 def signals(original: Images, reconstruction: Images) -> Signals:
-    """What one picture (1, 3, h, w) in [-1, 1] shows; both of the same size, 16 pixels a side or more.
+    """What one image (1, 3, h, w) in [-1, 1] shows; both of the same size, 16 pixels a side or more.
 
     Raises:
         ValueError: another shape.
@@ -104,7 +104,7 @@ def signals(original: Images, reconstruction: Images) -> Signals:
     shape = tuple(original.shape)
     if shape != tuple(reconstruction.shape) or shape[:2] != (1, 3) or min(shape[2:]) < 16:
         raise ValueError(
-            f"two pictures (1, 3, h, w) of 16 pixels a side or more, not {shape} and {tuple(reconstruction.shape)}"
+            f"two images (1, 3, h, w) of 16 pixels a side or more, not {shape} and {tuple(reconstruction.shape)}"
         )
     finite = reconstruction.isfinite()
     broken = 100 * (1 - finite.float().mean().item())
@@ -123,13 +123,13 @@ def _of_planes(x: Planes, y: Planes, sound: Tensor, broken: float) -> Signals:
     curves = [level_curve(a, b) for a, b in zip(x, y, strict=True)]
     fried = fried_mask(x.to(torch.uint8), y.to(torch.uint8), curves)
     sound = sound & ~fried
-    change = fit_colour_change(_as_blurred(x, y), y, _unbent(x, y, sound, curves))
-    expected = apply_colour_change(change, x)
+    change = fit_color_change(_as_blurred(x, y), y, _unbent(x, y, sound, curves))
+    expected = apply_color_change(change, x)
     expected_curves = [level_curve(a, b) for a, b in zip(expected, y, strict=True)]
     bands = levels_lost(expected, y, sound)
     clips = [_clip(curve, bands, high) for curve in expected_curves for high in (False, True)]
     clipped = max(clips)
-    colour = _colour(change, bands, x.mean(dim=(1, 2)))
+    color = _color(change, bands, x.mean(dim=(1, 2)))
     tone = _tone(change, bands, x.mean().item())
     slope = change.slope
     if clipped > 0:
@@ -142,9 +142,9 @@ def _of_planes(x: Planes, y: Planes, sound: Tensor, broken: float) -> Signals:
         fried=1e6 * fried.float().mean().item(),
         brightness=tone[0],
         contrast=tone[1],
-        saturation=colour[0],
-        hue=colour[1],
-        cast=colour[2],
+        saturation=color[0],
+        hue=color[1],
+        cast=color[2],
         overshoot=max(change.offset + 255 * (slope - 1), -change.offset, 0.0) if tone[1] == 0 or tone[0] != 0 else 0.0,
         clipped=clipped,
         pushed=_pushed(expected_curves),
@@ -154,7 +154,7 @@ def _of_planes(x: Planes, y: Planes, sound: Tensor, broken: float) -> Signals:
 
 
 def _unbent(x: Planes, y: Planes, sound: Tensor, curves: list[LevelCurve]) -> Tensor:
-    """The pixels (h, w), bool, to which a change of the whole picture may be fitted: those that no end has stopped."""
+    """The pixels (h, w), bool, to which a change of the whole image may be fitted: those that no end has stopped."""
     free = sound & (x > 2).all(dim=0) & (x < 253).all(dim=0) & (y > 2).all(dim=0) & (y < 253).all(dim=0)
     straight = free
     for channel, curve in enumerate(curves):
@@ -226,11 +226,11 @@ def _as_blurred(x: Planes, y: Planes) -> Planes:
     return F.conv2d(F.conv2d(padded, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))[:, 0]
 
 
-def _tone(change: ColourChange, bands: Banding, average: float) -> tuple[float, float]:
-    """Brightness in levels at mid-grey, and contrast in %: whichever alone explains the tone curve, or else both.
+def _tone(change: ColorChange, bands: Banding, average: float) -> tuple[float, float]:
+    """Brightness in levels at mid-gray, and contrast in %: whichever alone explains the tone curve, or else both.
 
-    Over the picture's levels g, the change is (c1 - 1) g + c0. A gain (k g) or an offset is brightness; a line through
-    a point between the picture's mean (`average`, of all pixels) and mid-grey is contrast. What is left unexplained is
+    Over the image's levels g, the change is (c1 - 1) g + c0. A gain (k g) or an offset is brightness; a line through
+    a point between the image's mean (`average`, of all pixels) and mid-gray is contrast. What is left unexplained is
     a root mean square in levels.
     """
     rise, offset, mean, spread = change.slope - 1, change.offset, change.mean, change.deviation
@@ -277,12 +277,12 @@ def _saturation(scale: float, slope: float) -> float:
     return 100 * (scale / high - 1) if scale > high else 0.0
 
 
-def _colour(change: ColourChange, bands: Banding, average: Tensor) -> tuple[float, float, float]:
+def _color(change: ColorChange, bands: Banding, average: Tensor) -> tuple[float, float, float]:
     """Saturation in %, hue in degrees and cast in levels, each beyond what the others and coarse levels bring along."""
     cast = _beyond(_cast(change, average), _rounding(bands) + LIGHTENS * _moved(change))
-    if change.colourfulness < COLOURFUL:
+    if change.colorfulness < COLORFUL:
         return math.nan, math.nan, cast
-    coarse = COARSE * _rounding(bands) * 2 / change.colourfulness
+    coarse = COARSE * _rounding(bands) * 2 / change.colorfulness
     saturation = _saturation(change.scale, change.slope)
     return (
         _beyond(saturation, abs(change.turn) * SHRINKS + 100 * coarse),
@@ -291,17 +291,17 @@ def _colour(change: ColourChange, bands: Banding, average: Tensor) -> tuple[floa
     )
 
 
-def _moved(change: ColourChange) -> float:
-    """Levels by which colours moved towards, away from or around grey (root mean square), contrast apart."""
+def _moved(change: ColorChange) -> float:
+    """Levels by which colors moved towards, away from or around gray (root mean square), contrast apart."""
     saturation = abs(_saturation(change.scale, change.slope)) / 100
-    return change.colourfulness * math.hypot(saturation, math.radians(change.turn))
+    return change.colorfulness * math.hypot(saturation, math.radians(change.turn))
 
 
-def _cast(change: ColourChange, average: Tensor) -> float:
-    """The largest difference between the channels of what a mean grey became, or the average colour: the smaller.
+def _cast(change: ColorChange, average: Tensor) -> float:
+    """The largest difference between the channels of what a mean gray became, or the average color: the smaller.
 
-    Contrast about the mean of each channel tints greys and leaves the average alone; desaturation moves the average and
-    leaves greys alone. A cast does both.
+    Contrast about the mean of each channel tints grays and leaves the average alone; desaturation moves the average and
+    leaves grays alone. A cast does both.
     """
     spreads = []
     for u, v in (change.cast.tolist(), chroma_shift(change, average)):
@@ -316,8 +316,8 @@ def _local(expected: Planes, y: Planes) -> dict[str, float]:
         side // PERIODS[-1] * PERIODS[-1] if side >= 4 * PERIODS[-1] else side // 8 * 8 for side in y.shape[1:]
     )
     first, second = (planes.mean(dim=0)[:height, :width] for planes in (expected, y))
-    centre = first.mean()
-    before, after = torch.fft.rfft2(first - centre), torch.fft.rfft2(second - centre)
+    center = first.mean()
+    before, after = torch.fft.rfft2(first - center), torch.fft.rfft2(second - center)
     gains = transfer(before, after, (height, width))
     sigma = equivalent_sigma(gains)
     spectrum = after - filtered(gains, before, (height, width))

@@ -18,8 +18,8 @@ from vaekit.metrics.image.slanted_edge import mtf50
 from vaekit.metrics.image.text_contrast import stroke_contrast
 from vaekit.pretrained.ocr import character_error_rate, line_reader, read_lines
 from vaekit.shapes import Images
-from vaekit.testcards.color import flat_colours
-from vaekit.testcards.color_checker import colour_checker
+from vaekit.testcards.color import flat_colors
+from vaekit.testcards.color_checker import color_checker
 from vaekit.testcards.dead_leaves import dead_leaves
 from vaekit.testcards.ramps import ramp
 from vaekit.testcards.slanted import slanted_edges
@@ -34,8 +34,8 @@ OCR = "rapidocr_onnxruntime"
 
 @torch.no_grad()
 def card_measures(contender: VAECandidate) -> dict[str, float]:
-    """What a VAE does to the cards, by the names of the table; nothing for one that takes pictures of one size only."""
-    if contender.picture_size is not None:
+    """What a VAE does to the cards, by the names of the table; nothing for one that takes images of one size only."""
+    if contender.image_size is not None:
         return {}
     through = Through(contender)
     return {
@@ -65,12 +65,12 @@ class Through:
 
 
 def grid_on_flat(through: Through) -> float:
-    """What repeats with the VAE's factor on flat colours, away from the border, in levels of 255."""
+    """What repeats with the VAE's factor on flat colors, away from the border, in levels of 255."""
     factor = through.factor
     cut = SQUARE[0] // 4 // factor * factor
     if factor == 1:
         return 0.0
-    made = torch.cat([through(card) for card in flat_colours(SQUARE).split(1)])
+    made = torch.cat([through(card) for card in flat_colors(SQUARE).split(1)])
     return flat_grid(made[:, :, cut:-cut, cut:-cut], factor)
 
 
@@ -88,22 +88,20 @@ def sharpness(through: Through) -> float:
 
 
 def checker_error(through: Through) -> float:
-    """The mean over the patches of the dE2000 between the colours of their middles."""
-    card = colour_checker(SIZE)
+    """The mean over the patches of the dE2000 between the colors of their middles."""
+    card = color_checker(SIZE)
     before, after = as_saved(card.image), through(card.image)
-    means = [
-        torch.stack([middle(picture, patch.place) for patch in card.patches], dim=1) for picture in (before, after)
-    ]
+    means = [torch.stack([middle(image, patch.place) for patch in card.patches], dim=1) for image in (before, after)]
     first, second = (lab(values.view(1, 3, 1, -1)) for values in means)
     return delta_e_map(first, second).mean().item()
 
 
-def middle(picture: Images, place: tuple[slice, slice]) -> Tensor:
-    """The mean colour of the inner quarter of a place: (3,)."""
+def middle(image: Images, place: tuple[slice, slice]) -> Tensor:
+    """The mean color of the inner quarter of a place: (3,)."""
     rows, columns = (
         slice(side.start + (side.stop - side.start) // 4, side.stop - (side.stop - side.start) // 4) for side in place
     )
-    return picture[0, :, rows, columns].mean(dim=(1, 2))
+    return image[0, :, rows, columns].mean(dim=(1, 2))
 
 
 def text(through: Through) -> dict[str, float]:
@@ -122,4 +120,4 @@ def text(through: Through) -> dict[str, float]:
 def repeated(through: Through) -> dict[str, float]:
     """What eight passes lose against one."""
     found = drift(through, as_saved(dead_leaves(1, SQUARE, torch.Generator().manual_seed(0))))
-    return {"drift_psnr": found.lost.item(), "drift_colour": found.colour_shift[-1].abs().max().item()}
+    return {"drift_psnr": found.lost.item(), "drift_color": found.color_shift[-1].abs().max().item()}

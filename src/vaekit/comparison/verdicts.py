@@ -1,4 +1,4 @@
-"""Numbers in plain words: what a VAE does to pictures, which is better, and why."""
+"""Numbers in plain words: what a VAE does to images, which is better, and why."""
 
 import math
 import statistics
@@ -15,11 +15,11 @@ SURE = 0.05
 def ranked(values: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
     """Names of sets, best first.
 
-    In each headline measure and each picture the sets are put in order; what counts is a set's mean place over all of
-    them (Friedman 1937: ranks need no weights between decibels and colour distances). Equals are told apart by PSNR.
+    In each headline measure and each image the sets are put in order; what counts is a set's mean place over all of
+    them (Friedman 1937: ranks need no weights between decibels and color distances). Equals are told apart by PSNR.
 
     Args:
-        values: of each set and headline measure, one value for each picture, NaN where there is none.
+        values: of each set and headline measure, one value for each image, NaN where there is none.
     """
     names = list(values)
     places: dict[str, list[float]] = {name: [] for name in names}
@@ -67,9 +67,7 @@ def reason_for(
     parts += [f"behind in {listed(behind)}"] if behind else []
     parts += [f"no sure difference in {listed(open_)}"] if open_ else []
     where = "First" if place == 0 else f"Number {place + 1}"
-    return (
-        f"{where}; against {other} {'; '.join(parts)}." if parts else f"{where}, by its mean place over the pictures."
-    )
+    return f"{where}; against {other} {'; '.join(parts)}." if parts else f"{where}, by its mean place over the images."
 
 
 def between(name: str, other: str, measure: str, comparisons: Sequence[Comparison]) -> Iterator[Comparison]:
@@ -88,9 +86,9 @@ def better(measure: str, first: Mapping[str, Estimate], second: Mapping[str, Est
 
 
 def verdict(measures: Mapping[str, Estimate], defects: Sequence[Defect]) -> tuple[str, ...]:
-    """Plain sentences, the most important first: faults, then colour, detail, tone, patterns, text, drift."""
+    """Plain sentences, the most important first: faults, then color, detail, tone, patterns, text, drift."""
     value = {name: estimate.value for name, estimate in measures.items()}
-    rules = (colour, detail, clipping, contrast, tint, grid, text, drift)
+    rules = (color, detail, clipping, contrast, tint, grid, text, drift)
     said = [sentence for rule in rules for sentence in rule(value)]
     return (*(defect.evidence for defect in defects), *said)
 
@@ -98,10 +96,10 @@ def verdict(measures: Mapping[str, Estimate], defects: Sequence[Defect]) -> tupl
 Values = Mapping[str, float]
 
 
-def colour(value: Values) -> Iterator[str]:
+def color(value: Values) -> Iterator[str]:
     if "delta_e" in value:
         yield (
-            f"Keeps colour within {value['delta_e']:.1f} dE2000 on average, "
+            f"Keeps color within {value['delta_e']:.1f} dE2000 on average, "
             f"{value['delta_e_95']:.1f} for 95 % of the pixels."
         )
 
@@ -127,23 +125,23 @@ def contrast(value: Values) -> Iterator[str]:
         yield f"{'Raises' if change > 0 else 'Lowers'} contrast by {abs(change):.1f} %."
     chroma = value.get("chroma_bias", 0.0)
     if abs(chroma) >= 2:
-        yield f"Makes colours {abs(chroma):.1f} % {'stronger' if chroma > 0 else 'paler'}."
+        yield f"Makes colors {abs(chroma):.1f} % {'stronger' if chroma > 0 else 'paler'}."
 
 
 def tint(value: Values) -> Iterator[str]:
     lighter = value.get("brightness", 0.0)
     if abs(lighter) >= 1:
-        yield f"Makes pictures {'lighter' if lighter > 0 else 'darker'} by {abs(lighter):.1f} levels of 255."
+        yield f"Makes images {'lighter' if lighter > 0 else 'darker'} by {abs(lighter):.1f} levels of 255."
     shifts = {name: value.get(f"{name}_shift", 0.0) for name in ("red", "green", "blue")}
     middle = statistics.fmean(shifts.values())
     name, most = max(shifts.items(), key=lambda each: abs(each[1] - middle))
     if abs(most - middle) >= 0.5:
-        yield f"Shifts {name} by {most - middle:+.1f} levels against the other colours."
+        yield f"Shifts {name} by {most - middle:+.1f} levels against the other colors."
 
 
 def grid(value: Values) -> Iterator[str]:
     if value.get("grid_flat", 0.0) >= 0.3:
-        yield f"Leaves a grid of {value['grid_flat']:.1f}/255 on flat colours."
+        yield f"Leaves a grid of {value['grid_flat']:.1f}/255 on flat colors."
 
 
 def text(value: Values) -> Iterator[str]:
@@ -154,10 +152,10 @@ def text(value: Values) -> Iterator[str]:
 
 
 def drift(value: Values) -> Iterator[str]:
-    if value.get("drift_psnr", 0.0) >= 1 or value.get("drift_colour", 0.0) >= 2:
+    if value.get("drift_psnr", 0.0) >= 1 or value.get("drift_color", 0.0) >= 2:
         yield (
             f"Eight passes lose {value['drift_psnr']:.1f} dB and shift a channel by up to "
-            f"{value['drift_colour']:.1f} levels."
+            f"{value['drift_color']:.1f} levels."
         )
 
 

@@ -1,13 +1,13 @@
-"""Densities and divergences. Nothing here knows what a network, a file or a picture is."""
+"""Densities and divergences. Nothing here knows what a network, a file or a image is."""
 
 from vaekit.distributions.base import Likelihood, Posterior, Prior, SampledPrior, ToPrior
 from vaekit.distributions.coded import Choices, Signs
 from vaekit.distributions.columns import Columns
-from vaekit.distributions.discretized import DiscretisedLogistic, DiscretisedLogisticMixture
+from vaekit.distributions.discretized import DiscretizedLogistic, DiscretizedLogisticMixture
 from vaekit.distributions.likelihoods import AutoregressiveCategorical, Bernoulli, Laplace, Normal, SignedBernoulli
 from vaekit.distributions.mixed import GaussianAndCategoricals, NormalAndUniform
 from vaekit.distributions.mixtures import GaussianMixture
-from vaekit.distributions.posteriors import DiagonalGaussian, Point, Quantised
+from vaekit.distributions.posteriors import DiagonalGaussian, Point, Quantized
 from vaekit.distributions.priors import Always, StandardNormal, UniformCodes
 from vaekit.distributions.transformed import Transformed
 
@@ -18,8 +18,8 @@ __all__ = [
     "Choices",
     "Columns",
     "DiagonalGaussian",
-    "DiscretisedLogistic",
-    "DiscretisedLogisticMixture",
+    "DiscretizedLogistic",
+    "DiscretizedLogisticMixture",
     "GaussianAndCategoricals",
     "GaussianMixture",
     "Laplace",
@@ -29,7 +29,7 @@ __all__ = [
     "Point",
     "Posterior",
     "Prior",
-    "Quantised",
+    "Quantized",
     "SampledPrior",
     "SignedBernoulli",
     "Signs",

@@ -8,13 +8,13 @@ from torch import Generator, Tensor
 
 from vaekit.distributions.base import Prior, sum_items
 from vaekit.distributions.mixed import TEMPERATURE, chosen, gumbel_noise
-from vaekit.distributions.posteriors import Quantised
+from vaekit.distributions.posteriors import Quantized
 from vaekit.distributions.priors import UniformCodes
 from vaekit.shapes import Codes, PerItem
 
 
 @dataclass(frozen=True)
-class Signs(Quantised):
+class Signs(Quantized):
     """Every number is -1 or 1, and the signs of a position are its code (Yu et al. 2023, arXiv 2310.05737, eq. 3)."""
 
     @classmethod

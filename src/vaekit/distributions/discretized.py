@@ -1,4 +1,4 @@
-"""Likelihoods of shades that come in levels: pictures of 8 bits as the probabilities that they are."""
+"""Likelihoods of shades that come in levels: images of 8 bits as the probabilities that they are."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ LEVELS = 256
 
 
 @dataclass(frozen=True)
-class DiscretisedLogistic:
+class DiscretizedLogistic:
     """p(x|z) for data on evenly spaced levels in [-1, 1]: the mass of Logistic(mean, scale) nearest to each level, with
     both tails at the ends (Kingma et al. 2016, arXiv 1606.04934, section 5.2; Salimans et al. 2017, arXiv 1701.05517).
     """
@@ -36,7 +36,7 @@ class DiscretisedLogistic:
 
 
 @dataclass(frozen=True)
-class DiscretisedLogisticMixture:
+class DiscretizedLogisticMixture:
     """The same with a mixture for each value: M locations, scales and weights (arXiv 1701.05517, section 2.1). Here
     the channels of a pixel are independent given z; there the later ones look at the earlier."""
 
@@ -49,7 +49,7 @@ class DiscretisedLogisticMixture:
     levels: int = LEVELS
 
     @classmethod
-    def from_parameters(cls, parameters: Tensor, components: int, scale: float) -> "DiscretisedLogisticMixture":
+    def from_parameters(cls, parameters: Tensor, components: int, scale: float) -> "DiscretizedLogisticMixture":
         """Read what a decoder says, (b, 3 M c, ...).
 
         Where it says 0, the components stand evenly over [-1, 1] with equal weights, and `scale` each.

@@ -60,7 +60,7 @@ class Laplace:
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """p(x|z) for data in {0, 1} (or, as is customary, grey values in [0, 1]), given logits."""
+    """p(x|z) for data in {0, 1} (or, as is customary, gray values in [0, 1]), given logits."""
 
     logits: Tensor
 
@@ -110,8 +110,8 @@ class SignedBernoulli:
 
         log p(x|z) = v log p + (1 - v) log(1 - p),    v = (x + 1) / 2,    p = sigmoid(logits)
 
-    Of shades this is the expected log-probability if each were the chance of a 1: the cross-entropy that VAEs of grey
-    pictures are trained with, and no normalized density (Loaiza-Ganem & Cunningham 2019, arXiv 1907.06845).
+    Of shades this is the expected log-probability if each were the chance of a 1: the cross-entropy that VAEs of gray
+    images are trained with, and no normalized density (Loaiza-Ganem & Cunningham 2019, arXiv 1907.06845).
     """
 
     logits: Tensor
@@ -119,7 +119,7 @@ class SignedBernoulli:
     @property
     def mode(self) -> Tensor:
         """The expected data, 2p - 1, in [-1, 1]: what people call the reconstruction. The most probable data are its
-        signs, which nobody wants to see of a grey picture."""
+        signs, which nobody wants to see of a gray image."""
         # Half of the logits in a hyperbolic tangent: the same as 2 sigmoid - 1, without its loss of digits around 0.
         return torch.tanh(self.logits / 2)
 

@@ -1,4 +1,4 @@
-"""The posteriors q(z|x): a Gaussian, a point, and a cell of a vector quantiser."""
+"""The posteriors q(z|x): a Gaussian, a point, and a cell of a vector quantizer."""
 
 import math
 from dataclasses import dataclass
@@ -77,12 +77,12 @@ class Point:
 
     def kl(self, prior: Prior, generator: Generator | None = None) -> PerItem:
         """The cross-entropy -log p(point): the point's own entropy is an infinite constant and is left out,
-        which makes the ELBO that of a regularised autoencoder (Ghosh et al. 2020, arXiv 1903.12436)."""
+        which makes the ELBO that of a regularized autoencoder (Ghosh et al. 2020, arXiv 1903.12436)."""
         return -prior.log_prob(self.mean)
 
 
 @dataclass(frozen=True)
-class Quantised:
+class Quantized:
     """One cell of a codebook per position: a one-hot categorical (van den Oord et al. 2017, arXiv 1711.00937)."""
 
     continuous: Tensor

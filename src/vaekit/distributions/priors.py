@@ -25,7 +25,7 @@ class StandardNormal:
 
 @dataclass(frozen=True)
 class UniformCodes:
-    """Every one of `size` codes equally likely at every position: the prior of a vector quantiser. Where a position has
+    """Every one of `size` codes equally likely at every position: the prior of a vector quantizer. Where a position has
     n indices of K each, its code is all of them together, one of K^n."""
 
     size: int

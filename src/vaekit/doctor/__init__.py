@@ -1,1 +1,1 @@
-"""The health of a VAE: checks that run it on pictures made by code, each with its numbers and what to do."""
+"""The health of a VAE: checks that run it on images made by code, each with its numbers and what to do."""

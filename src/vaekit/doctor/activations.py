@@ -2,7 +2,7 @@
 
 Hooks on modules would miss the sums and products between them, such as the sum that ends a residual block.
 `vaekit.runtime.streaming.tracing` sees every function too, but on tiny inputs, without the names of modules that have no weights,
-and only for networks whose calls do not depend on the size. So the functions are watched here while the real pictures
+and only for networks whose calls do not depend on the size. So the functions are watched here while the real images
 run, and hooks tell only which module is at work.
 """
 
@@ -23,7 +23,7 @@ Call = tuple[str, str, int]
 
 @dataclass
 class Activity:
-    """What one call of a function gave, over all pictures so far."""
+    """What one call of a function gave, over all images so far."""
 
     place: str
     """The module's path, as in the names of weights; where a module calls functions between its parts, the function
@@ -66,7 +66,7 @@ class Follower(TorchFunctionMode):
         self._calls: Counter[tuple[str, str]] = Counter()
 
     def begin_run(self) -> None:
-        """The next picture: the calls are counted from the first again."""
+        """The next image: the calls are counted from the first again."""
         self._calls.clear()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vaekit.distributions import DiagonalGaussian, Quantised
+from vaekit.distributions import DiagonalGaussian, Quantized
 from vaekit.distributions.mixed import GaussianAndCategoricals
 from vaekit.doctor.findings import Finding, Status, skipped
 from vaekit.doctor.observe import Observation
@@ -17,13 +17,13 @@ Grosse, Salakhutdinov 2016, arXiv 1509.00519, section 5.3 use the same number fo
 DOMINANT = 0.8
 """Share of the variance of all channels from which on one of them dominates."""
 IGNORED = 1e-4
-"""Of the median effect on the picture: below it the decoder does not read a channel."""
+"""Of the median effect on the image: below it the decoder does not read a channel."""
 LOOKED_AT = 8
 """Latent positions a side that the decoder's use of channels is looked at with."""
 
 
 def check_channels(observation: Observation) -> Finding:
-    """Spread and KL of each channel over the pictures, and how much the decoder's picture depends on it."""
+    """Spread and KL of each channel over the images, and how much the decoder's image depends on it."""
     latents = observation.latents
     if observation.one_size:
         return _of_vector(observation)
@@ -33,7 +33,7 @@ def check_channels(observation: Observation) -> Finding:
     numbers: dict[str, object] = {"stds": spread.tolist(), "variance_shares": share.tolist(), "effects": used}
     kl = channel_kl(observation)
     numbers["kl_nats_per_position"] = kl
-    if isinstance(observation.posterior, Quantised):
+    if isinstance(observation.posterior, Quantized):
         numbers["codes_used"] = len(observation.posterior.codes.unique())
     said_by_encoder = observation.posterior is not None
     relative = spread / spread.median().clamp_min(1e-30)
@@ -82,7 +82,7 @@ def _of_map(numbers: dict[str, object], spread: Tensor, share: Tensor, said_by_e
 
 def _of_vector(observation: Observation) -> Finding:
     """The verdict on one vector: the KL term turns numbers off that a small data set does not need. Choices are left
-    out: a category that no picture shows is none that is dead."""
+    out: a category that no image shows is none that is dead."""
     kl = channel_kl(observation)
     if kl is None:
         return skipped("channels", "without an encoder of Gaussian posteriors nobody tells which numbers are in use")
@@ -101,7 +101,7 @@ def _of_vector(observation: Observation) -> Finding:
 def channel_kl(observation: Observation) -> list[float] | None:
     """KL of each channel to N(0, 1), in nats for each position; None where the posterior is no Gaussian.
 
-    KL_c = mean over pictures and positions of (mean^2 + variance - 1 - ln variance) / 2
+    KL_c = mean over images and positions of (mean^2 + variance - 1 - ln variance) / 2
     """
     posterior = observation.posterior
     if isinstance(posterior, GaussianAndCategoricals):
@@ -114,9 +114,9 @@ def channel_kl(observation: Observation) -> list[float] | None:
 
 
 def channel_effects(observation: Observation, spread: Tensor) -> list[float]:
-    """How much the decoded picture moves with each channel, in parts of the largest; empty without a decoder.
+    """How much the decoded image moves with each channel, in parts of the largest; empty without a decoder.
 
-    The root mean square of the gradient of a random projection of the picture, times the channel's deviation: the
+    The root mean square of the gradient of a random projection of the image, times the channel's deviation: the
     first-order effect of all channels in one backward pass, on a piece of one latent.
     """
     if observation.vae.decoder is None:

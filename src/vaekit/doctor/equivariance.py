@@ -1,6 +1,6 @@
-"""Does the picture move with the latent: is decode(T z) = T decode(z) for shifts, flips, turns and half the size?
+"""Does the image move with the latent: is decode(T z) = T decode(z) for shifts, flips, turns and half the size?
 
-Latents that behave like small pictures are easier for a diffusion model to learn; published VAEs are far from it for
+Latents that behave like small images are easier for a diffusion model to learn; published VAEs are far from it for
 scales and turns (Kouzelis et al. 2025, "EQ-VAE", arXiv 2502.09509; Skorokhodov et al. 2025, arXiv 2502.14831). A number
 to compare VAEs by rather than a fault.
 """
@@ -14,7 +14,7 @@ from vaekit.doctor.findings import Finding, skipped
 from vaekit.doctor.observe import Observation, decibels
 
 LOOKED_AT = 2
-"""Pictures: more change the numbers by less than a decibel."""
+"""Images: more change the numbers by less than a decibel."""
 MARGIN = 2
 """Latent positions along the border that are left out after a shift: what was beyond them has changed."""
 LEAST = {"shift": 25.0, "flip": 12.0, "turn": 12.0, "half": 12.0}
@@ -51,7 +51,7 @@ def check_equivariance(observation: Observation) -> Finding:
         numbers[name] = decibels(made()[..., cut, cut], expected[..., cut, cut])
     told = ", ".join(f"{WORDS[name]} {value:.1f} dB" for name, value in numbers.items())
     low = [WORDS[name] for name, value in numbers.items() if not value >= LEAST[name]]
-    words = f"picture against the changed latent's: {told}"
+    words = f"image against the changed latent's: {told}"
     if not low:
         return Finding("equivariance", "ok", words, numbers)
     remedy = "Diffusion models learn such latents less easily; fine-tune with an equivariance term (EQ-VAE)."

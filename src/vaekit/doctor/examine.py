@@ -27,7 +27,7 @@ CHECKS = (
 
 
 def examine(
-    vae: VAE, pictures: Images | None = None, card: CatalogEntry | None = None, side: int = SIDE
+    vae: VAE, images: Images | None = None, card: CatalogEntry | None = None, side: int = SIDE
 ) -> Iterator[Finding]:
     """Every check of a VAE, each finding as soon as it is there. The VAE is left as it is.
 
@@ -36,13 +36,13 @@ def examine(
 
     Args:
         vae: any image VAE, whole or half.
-        pictures: the user's own, (n, 3, h, w) in [-1, 1], of the side that `observing.picture_side` tells.
+        images: the user's own, (n, 3, h, w) in [-1, 1], of the side that `observing.image_side` tells.
         card: what is known about these very weights.
-        side: of the built-in pictures, in pixels.
+        side: of the built-in images, in pixels.
     """
     weights = check_weights(vae)
     yield weights
-    observation = observe(vae, pictures, side)
+    observation = observe(vae, images, side)
     yield check_activations(observation)
     computing: dict[str, Check] = {
         "fp16_range": partial(check_range, card=card),

@@ -1,4 +1,4 @@
-"""Are all numbers finite: weights, and what the networks make of pictures, in both directions?"""
+"""Are all numbers finite: weights, and what the networks make of images, in both directions?"""
 
 from collections.abc import Iterable
 
@@ -40,7 +40,7 @@ def check_weights(vae: VAE) -> Finding:
 
 
 def check_activations(observation: Observation) -> Finding:
-    """NaN and infinite numbers in what the networks make of pictures, in fp32; the first layer of each half."""
+    """NaN and infinite numbers in what the networks make of images, in fp32; the first layer of each half."""
     halves = {"encoder": observation.encoding, "decoder": observation.decoding}
     numbers = {half: _numbers(seen.values()) for half, seen in halves.items() if seen}
     firsts = (next((each for each in seen.values() if not each.finite), None) for seen in halves.values())

@@ -1,4 +1,4 @@
-"""What a VAE puts onto flat colours, where there was nothing: a grid of its factor, and rims along the border."""
+"""What a VAE puts onto flat colors, where there was nothing: a grid of its factor, and rims along the border."""
 
 import torch
 from torch import Tensor
@@ -15,11 +15,11 @@ GRID_SEEN, GRID_WRONG = 1.0, 4.0
 cannot be missed."""
 RIM, RIM_RATIO = 3.0, 3.0
 """A rim is an error at the border that is larger than inside by so many levels of 255, and by such a factor."""
-NOTHING = "there are no flat colours to look at: "
+NOTHING = "there are no flat colors to look at: "
 
 
 def check_grid(observation: Observation) -> Finding:
-    """The grid on flat colours, away from the border."""
+    """The grid on flat colors, away from the border."""
     pair = _flats(observation, "grid")
     if isinstance(pair, Finding):
         return pair
@@ -33,14 +33,14 @@ def check_grid(observation: Observation) -> Finding:
     amplitude = flat_grid(inside, factor)
     off = ((inside - flats[:, :, cut : side - cut, cut : side - cut]).abs().mean() * LEVELS_PER_UNIT).item()
     numbers = {"amplitude": amplitude, "period": factor, "mean_error": off}
-    words = f"{factor}-pixel grid of {amplitude:.2f} levels of 255 on flat colours, which come back {off:.1f} off"
+    words = f"{factor}-pixel grid of {amplitude:.2f} levels of 255 on flat colors, which come back {off:.1f} off"
     status: Status = "ok" if amplitude < GRID_SEEN else "warning" if amplitude < GRID_WRONG else "wrong"
-    remedy = "Check that the file is whole; a fine-tune of the decoder on smooth pictures takes a grid away."
+    remedy = "Check that the file is whole; a fine-tune of the decoder on smooth images takes a grid away."
     return Finding("grid", status, words, numbers, "" if status == "ok" else remedy)
 
 
 def check_border(observation: Observation) -> Finding:
-    """The error of flat colours in the outermost latent position against that in the middle."""
+    """The error of flat colors in the outermost latent position against that in the middle."""
     pair = _flats(observation, "border")
     if isinstance(pair, Finding):
         return pair
@@ -52,19 +52,19 @@ def check_border(observation: Observation) -> Finding:
         error[..., where].mean().item() for where in (distance < factor, distance >= side // factor // 4 * factor)
     )
     numbers = {"border": border, "inside": inside}
-    words = f"flat colours are {border:.1f} levels of 255 off along the border, {inside:.1f} inside"
+    words = f"flat colors are {border:.1f} levels of 255 off along the border, {inside:.1f} inside"
     if border < inside + RIM or border < RIM_RATIO * inside:
         return Finding("border", "ok", words, numbers)
-    remedy = "Pad pictures before encoding and crop them afterwards."
+    remedy = "Pad images before encoding and crop them afterwards."
     if hasattr(observation.config, "padding"):
         remedy = f"Try the other padding (`--padding`; it ran with {observation.config.padding}). {remedy}"
     return Finding("border", "warning", words, numbers, remedy)
 
 
 def _flats(observation: Observation, name: str) -> tuple[Images, Tensor] | Finding:
-    """Flat pictures and what came back, or why there are none."""
+    """Flat images and what came back, or why there are none."""
     if observation.one_size:
-        return skipped(name, "flat colours are none of the pictures that a VAE of one vector knows")
+        return skipped(name, "flat colors are none of the images that a VAE of one vector knows")
     if observation.flats is None or observation.flats_decoded is None:
         missing = "encoder" if observation.flats is None else "decoder"
         return skipped(name, f"{NOTHING}there is no {missing}")

@@ -42,13 +42,13 @@ class Change:
 
 def check_match(observation: Observation) -> Finding:
     """PSNR of the round trip, against means of blocks, and against the best simple change of the latents."""
-    if observation.decoded is None or observation.posterior is None or observation.pictures is None:
+    if observation.decoded is None or observation.posterior is None or observation.images is None:
         return skipped("match", "there is one half only")
-    if observation.one_size and len(observation.pictures) < 2:
-        return skipped("match", "it takes two pictures")
-    pictures, decoded = observation.pictures[: len(observation.decoded)], observation.decoded
+    if observation.one_size and len(observation.images) < 2:
+        return skipped("match", "it takes two images")
+    images, decoded = observation.images[: len(observation.decoded)], observation.decoded
     z = observation.latents[: len(decoded)]
-    plain, trivial = decibels(pictures, decoded), decibels(pictures, simplest(observation, pictures))
+    plain, trivial = decibels(images, decoded), decibels(images, simplest(observation, images))
     again = observation.engine.encode(decoded.clamp(-1, 1)).mode
     agreement = correlations(again, z).diagonal()
     numbers: dict[str, object] = {
@@ -57,16 +57,16 @@ def check_match(observation: Observation) -> Finding:
         "agreement": agreement.mean().item(),
         "channel_agreement": agreement.tolist(),
     }
-    what = "pictures" if "prior" not in observation.source else "samples from its own prior"
-    kind = "means of the whole picture" if observation.one_size else "block means"
+    what = "images" if "prior" not in observation.source else "samples from its own prior"
+    kind = "means of the whole image" if observation.one_size else "block means"
     words = (
         f"round trip {plain:.1f} dB on {len(decoded)} {what} ({kind}: {trivial:.1f} dB); encoded again, channels agree "
         f"with r = {agreement.mean().item():.2f}"
     )
-    if observation.quantises:
+    if observation.quantizes:
         gain, name, change = 0.0, "", None
     else:
-        gain, name, change = best_change(observation, pictures, z, again, plain)
+        gain, name, change = best_change(observation, images, z, again, plain)
     numbers["gain"] = {"db": gain, "change": name}
     if change is not None and gain >= (VECTORS_HELP if observation.one_size else HELPS):
         how = described(change) if name != "mixed" else f"with channels {name}"
@@ -76,24 +76,24 @@ def check_match(observation: Observation) -> Finding:
         remedy = "This decoder is none for this encoder: load both halves from one file."
         return Finding("match", "wrong", f"{words}: worse, and no simple change of the latents helps", numbers, remedy)
     if plain < trivial:
-        remedy = "Look at reconstructions of your own pictures (`vaekit reconstruct`), and give them with `--images`."
+        remedy = "Look at reconstructions of your own images (`vaekit reconstruct`), and give them with `--images`."
         return Finding("match", "warning", f"{words}: no better than that", numbers, remedy)
     return Finding("match", "ok", words, numbers)
 
 
-def simplest(observation: Observation, pictures: Tensor) -> Tensor:
+def simplest(observation: Observation, images: Tensor) -> Tensor:
     """What a codec without a network gives: the mean of each block of one latent position; of VAEs whose position is a
-    whole picture, the mean of all pictures."""
+    whole image, the mean of all images."""
     if observation.one_size:
-        return pictures.mean(dim=0, keepdim=True).expand_as(pictures)
+        return images.mean(dim=0, keepdim=True).expand_as(images)
     factor = observation.config.factor
-    return F.interpolate(F.avg_pool2d(pictures, factor), scale_factor=float(factor), mode="bilinear")
+    return F.interpolate(F.avg_pool2d(images, factor), scale_factor=float(factor), mode="bilinear")
 
 
 def best_change(
-    observation: Observation, pictures: Tensor, z: Latents, again: Latents, plain: float
+    observation: Observation, images: Tensor, z: Latents, again: Latents, plain: float
 ) -> tuple[float, str, Change | None]:
-    """The simple change of the latents under which pictures come back best, its gain in dB, and its name."""
+    """The simple change of the latents under which images come back best, its gain in dB, and its name."""
     best: tuple[float, str, Change | None] = (0.0, "", None)
     fits: dict[str, Callable[[Tensor, Tensor], Change]] = {"scaled": scaled, "reordered": reordered}
     if flat(z).shape[1] > 4 * z.shape[1]:
@@ -108,7 +108,7 @@ def best_change(
             if (given - z).square().mean().sqrt() < CHANGED * z.std():
                 break
             made = observation.decode(given)
-            gain = decibels(pictures, made) - plain
+            gain = decibels(images, made) - plain
             # A more general change has to be clearly better than a plainer one.
             if gain > best[0] + (1.0 if best[1] not in ("", name) else 0.0):
                 best = (gain, name, change)

@@ -14,9 +14,9 @@ from vaekit.normalization import LatentNormalization
 
 USUAL, POSSIBLE = 2.0, 3.0
 """How many times more or less than 1 the deviation of latents may be: within the first it is right, for sets of
-pictures differ (docs/measuring.md: by 1.2 to 1.4), and beyond the second it is wrong. With SD1's normalization SDXL's
+images differ (docs/measuring.md: by 1.2 to 1.4), and beyond the second it is wrong. With SD1's normalization SDXL's
 latents have 1.4, with SD3's SD1's have 6; raw latents have 4 (SD1), 8 (SDXL), 0.4 (SD3) or 2.8 (FLUX.1)."""
-OFF_CENTRE = 1.0
+OFF_CENTER = 1.0
 """So many of its own deviations the mean of all latents may be away from 0."""
 TWINS_DIFFER = 1.25
 """Scales that differ less are those of one latent space: SDXL has 0.130, its fine-tunes 0.128 to 0.141; SD1 0.182."""
@@ -24,7 +24,7 @@ IDENTITY = LatentNormalization()
 
 
 def check_normalization(observation: Observation, card: CatalogEntry | None = None) -> Finding:
-    """Mean and deviation of normalized latents over the pictures, and what the card and the known kinds say."""
+    """Mean and deviation of normalized latents over the images, and what the card and the known kinds say."""
     vae = observation.vae
     if observation.one_size:
         return skipped(
@@ -67,7 +67,7 @@ def check_normalization(observation: Observation, card: CatalogEntry | None = No
 
 def _status(mean: float, std: float, normalization: LatentNormalization) -> Status:
     ratio = max(std, 1 / max(std, 1e-12))
-    if ratio <= USUAL and abs(mean) <= OFF_CENTRE * std:
+    if ratio <= USUAL and abs(mean) <= OFF_CENTER * std:
         return "ok"
     # Some models were trained on latents as they are: a normalization that changes nothing is theirs.
     return "warning" if ratio <= POSSIBLE or normalization == IDENTITY else "wrong"
@@ -80,8 +80,8 @@ def _other_kind(observation: Observation) -> str:
     kinds = matching_latent_spaces(family.name, vae.config) if family is not None else ()
     if len(kinds) < 2 or vae.normalization is None:
         return ""
-    assert observation.pictures is not None and observation.posterior is not None
-    verdict = nearest_latent_space(latents_probed(observation.posterior, observation.pictures), kinds)
+    assert observation.images is not None and observation.posterior is not None
+    verdict = nearest_latent_space(latents_probed(observation.posterior, observation.images), kinds)
     known = verdict.kind
     if known is None or known.normalization is None or _scales_alike(known.normalization, vae.normalization):
         return ""

@@ -1,6 +1,6 @@
-"""A VAE run on pictures, watched: what the checks look at.
+"""A VAE run on images, watched: what the checks look at.
 
-Everything is run on the CPU, so that one file gives the same numbers everywhere. Pictures are small: a full-size VAE
+Everything is run on the CPU, so that one file gives the same numbers everywhere. Images are small: a full-size VAE
 takes a minute on two cores.
 """
 
@@ -16,47 +16,47 @@ from vaekit.distributions import Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.doctor.activations import Activity, Call, run_watched
 from vaekit.identification.probe_latents import probe_inputs
-from vaekit.nets.config import ImageConfig, check_takes_pictures, picture_size
-from vaekit.nets.vector_quantizer import VectorQuantiser
+from vaekit.nets.config import ImageConfig, check_takes_images, image_size
+from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.runtime.engine import Engine, image_config
 from vaekit.runtime.plan import Plan
 from vaekit.shapes import Images, Latents
-from vaekit.testcards.color import COLOURS, flat_colours
+from vaekit.testcards.color import COLORS, flat_colors
 from vaekit.testcards.dead_leaves import dead_leaves, one_over_f
 from vaekit.vae import VAE
 
 SIDE = 128
-"""Of the pictures, in pixels; more for a VAE of which that is less than `POSITIONS` latent positions."""
+"""Of the images, in pixels; more for a VAE of which that is less than `POSITIONS` latent positions."""
 POSITIONS = 4
-PICTURES, DECODED, OWN = 8, 4, 32
-"""Built-in pictures that are encoded; of these, how many are decoded too; and samples of a VAE that gets no others."""
+IMAGES, DECODED, OWN = 8, 4, 32
+"""Built-in images that are encoded; of these, how many are decoded too; and samples of a VAE that gets no others."""
 SEED = 0
-FLATS = COLOURS[1::2]
-"""Light grey, red and blue-green: half of the colours, for half of the time."""
+FLATS = COLORS[1::2]
+"""Light gray, red and blue-green: half of the colors, for half of the time."""
 EXTREMES = ((1.0, 1.0, 1.0), (-1.0, -1.0, -1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, 1.0))
-"""White, black, red and cyan at the ends of the range, side by side in one picture: they reach further inside a network
+"""White, black, red and cyan at the ends of the range, side by side in one image: they reach further inside a network
 than photographs do."""
 
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """A VAE and what it made of pictures. None stands for what a missing half would have made."""
+    """A VAE and what it made of images. None stands for what a missing half would have made."""
 
     vae: VAE
     """On the CPU, in fp32 and in evaluation mode."""
     engine: Engine
-    pictures: Tensor | None
+    images: Tensor | None
     """(n, c, h, w) in [-1, 1]: what was encoded, or what this VAE made of draws from its prior."""
     source: str
-    """Where the pictures come from, as a phrase."""
+    """Where the images come from, as a phrase."""
     posterior: Posterior | None
-    """Of the pictures."""
+    """Of the images."""
     latents: Tensor
     """Raw, (n, z, i, j): the posterior's mode, or made up where there is no encoder."""
     decoded: Tensor | None
     """(m, c, h, w): what became of the first m latents, not clamped."""
     flats: Tensor | None
-    """(k, c, h, w): pictures of one colour each."""
+    """(k, c, h, w): images of one color each."""
     flats_decoded: Tensor | None
     """The same after a round trip."""
     encoding: dict[Call, Activity]
@@ -69,16 +69,16 @@ class Observation:
 
     @property
     def one_size(self) -> bool:
-        """Whether the latent is one vector of a whole picture."""
-        return picture_size(self.config) is not None
+        """Whether the latent is one vector of a whole image."""
+        return image_size(self.config) is not None
 
     @property
-    def quantises(self) -> bool:
-        return isinstance(self.vae.to_posterior, VectorQuantiser)
+    def quantizes(self) -> bool:
+        return isinstance(self.vae.to_posterior, VectorQuantizer)
 
     def decode(self, z: Latents) -> Images:
-        """Pictures of raw latents, which a vector quantiser first takes to its nearest codes."""
-        return self.engine.decode(self.vae.to_posterior(z).mode if self.quantises else z)
+        """Images of raw latents, which a vector quantizer first takes to its nearest codes."""
+        return self.engine.decode(self.vae.to_posterior(z).mode if self.quantizes else z)
 
     @property
     def finite(self) -> bool:
@@ -87,37 +87,37 @@ class Observation:
 
 
 @torch.no_grad()
-def observe(vae: VAE, pictures: Images | None = None, side: int = SIDE) -> Observation:
+def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observation:
     """Run a VAE and watch it; the given one is left as it is.
 
     Args:
         vae: any image VAE, whole or half.
-        pictures: (n, 3, h, w) in [-1, 1], square, of the side that `picture_side` tells: the user's own, which are
+        images: (n, 3, h, w) in [-1, 1], square, of the side that `image_side` tells: the user's own, which are
             looked at beside the built-in ones. A VAE whose latent is one vector was made for one narrow kind of
-            pictures and is not shown the built-in ones: without others it is judged on samples from its own prior.
-        side: of the built-in pictures, in pixels, rounded up to what the VAE takes.
+            images and is not shown the built-in ones: without others it is judged on samples from its own prior.
+        side: of the built-in images, in pixels, rounded up to what the VAE takes.
     """
     exact = probe_inputs(vae)
     engine = Engine(exact, Plan(device="cpu"))
     config = image_config(exact)
-    check_takes_pictures(config)
-    side = picture_side(config, side)
+    check_takes_images(config)
+    side = image_side(config, side)
     generator = Generator().manual_seed(SEED)
-    own = None if pictures is None else in_channels(pictures, config.image_channels)
+    own = None if images is None else in_channels(images, config.image_channels)
     if exact.encoder is None:
         return _decoder_alone(exact, engine, side, generator)
-    if picture_size(config) is None:
-        shown = in_channels(dead_leaves(PICTURES, (side, side), Generator().manual_seed(SEED)), config.image_channels)
-        source = f"{PICTURES} built-in pictures"
+    if image_size(config) is None:
+        shown = in_channels(dead_leaves(IMAGES, (side, side), Generator().manual_seed(SEED)), config.image_channels)
+        source = f"{IMAGES} built-in images"
         if own is not None:
-            shown, source = torch.cat([own, shown]), f"{len(own)} pictures of yours and {source}"
+            shown, source = torch.cat([own, shown]), f"{len(own)} images of yours and {source}"
     elif own is not None:
-        shown, source = own, f"{len(own)} pictures of yours"
+        shown, source = own, f"{len(own)} images of yours"
     else:
         shown, source = _samples(exact, side, generator)
-    flats = in_channels(flat_colours((side, side), FLATS), config.image_channels)
+    flats = in_channels(flat_colors((side, side), FLATS), config.image_channels)
     extremes = in_channels(
-        torch.cat([*flat_colours((side, side // len(EXTREMES)), EXTREMES)], 2)[None], config.image_channels
+        torch.cat([*flat_colors((side, side // len(EXTREMES)), EXTREMES)], 2)[None], config.image_channels
     )
     everything = torch.cat([shown, flats, extremes])
     moments, encoding = run_watched(exact.encoder, "encoder", everything)
@@ -126,8 +126,8 @@ def observe(vae: VAE, pictures: Images | None = None, side: int = SIDE) -> Obser
     decoded = flats_decoded = None
     decoding: dict[Call, Activity] = {}
     if exact.decoder is not None:
-        # Of the built-in pictures, which come last, some are enough.
-        wanted = len(shown) - (PICTURES - DECODED if picture_size(config) is None else 0)
+        # Of the built-in images, which come last, some are enough.
+        wanted = len(shown) - (IMAGES - DECODED if image_size(config) is None else 0)
         parameters, decoding = run_watched(
             exact.decoder, "decoder", torch.cat([latents[:wanted], latents[len(shown) :]])
         )
@@ -136,7 +136,7 @@ def observe(vae: VAE, pictures: Images | None = None, side: int = SIDE) -> Obser
     return Observation(
         vae=exact,
         engine=engine,
-        pictures=shown,
+        images=shown,
         source=source,
         posterior=map_tensors(lambda tensors: tensors[0][: len(shown)], posterior),
         latents=latents[: len(shown)],
@@ -159,7 +159,7 @@ def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) ->
         latents = torch.stack(maps).view_as(latents)
     if vae.normalization is not None and vae.normalization.patch == 1:
         latents = vae.denormalize(latents)
-    if isinstance(vae.to_posterior, VectorQuantiser):
+    if isinstance(vae.to_posterior, VectorQuantizer):
         latents = vae.to_posterior(latents).mode
     parameters, decoding = run_watched(vae.decoder, "decoder", latents)
     decoded = vae.to_likelihood(parameters).mode
@@ -168,33 +168,33 @@ def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) ->
 
 
 def _samples(vae: VAE, side: int, generator: Generator) -> tuple[Tensor, str]:
-    """Pictures that a VAE of one size draws itself; dead leaves where it cannot."""
+    """Images that a VAE of one size draws itself; dead leaves where it cannot."""
     assert vae.encoder is not None
     config = image_config(vae)
     leaves = in_channels(dead_leaves(OWN, (side, side), Generator().manual_seed(SEED)), config.image_channels)
     if vae.decoder is None:
-        return leaves, f"{OWN} built-in pictures"
+        return leaves, f"{OWN} built-in images"
     # Of what an encoder says, the mode of noise is a draw from the prior, choices included.
     moments = torch.randn(OWN, *vae.encoder(leaves[:1]).shape[1:], generator=generator)
     return vae.decode(vae.to_posterior(moments).mode), f"{OWN} samples from its own prior"
 
 
-def picture_side(config: ImageConfig, side: int = SIDE) -> int:
-    """The side of the pictures that a VAE is shown, in pixels: near `side`, and what its networks take."""
-    return picture_size(config) or config.factor * max(POSITIONS, math.ceil(side / config.factor))
+def image_side(config: ImageConfig, side: int = SIDE) -> int:
+    """The side of the images that a VAE is shown, in pixels: near `side`, and what its networks take."""
+    return image_size(config) or config.factor * max(POSITIONS, math.ceil(side / config.factor))
 
 
-def in_channels(pictures: Images, channels: int) -> Float[Tensor, "b _ h w"]:
-    """Colour pictures with as many channels as a VAE takes: their mean for grey ones, an opaque fourth for RGBA."""
+def in_channels(images: Images, channels: int) -> Float[Tensor, "b _ h w"]:
+    """Color images with as many channels as a VAE takes: their mean for gray ones, an opaque fourth for RGBA."""
     if channels <= 3:
-        return pictures if channels == pictures.shape[1] else pictures.mean(dim=1, keepdim=True)
-    return F.pad(pictures, (0, 0, 0, 0, 0, channels - pictures.shape[1]), value=1.0)
+        return images if channels == images.shape[1] else images.mean(dim=1, keepdim=True)
+    return F.pad(images, (0, 0, 0, 0, 0, channels - images.shape[1]), value=1.0)
 
 
 def decibels(x: Tensor, y: Tensor) -> float:
-    """PSNR of pictures in [-1, 1] of any number of channels, over all of them, clamped first: dB.
+    """PSNR of images in [-1, 1] of any number of channels, over all of them, clamped first: dB.
 
-    `vaekit.metrics.image.psnr` is per picture and does not clamp; here one number for a set is wanted.
+    `vaekit.metrics.image.psnr` is per image and does not clamp; here one number for a set is wanted.
     """
     error = (x.clamp(-1, 1) - y.clamp(-1, 1)).double().square().mean().item()
     return 10 * math.log10(4 / error) if error > 0 else math.inf

@@ -1,6 +1,6 @@
 """Half precision: does what happens inside the networks fit into fp16 and bf16, and what does rounding cost?
 
-fp16 holds magnitudes up to 65,504; beyond, numbers become infinite and pictures black. bf16 has the range of fp32 and
+fp16 holds magnitudes up to 65,504; beyond, numbers become infinite and images black. bf16 has the range of fp32 and
 three digits fewer than fp16: nothing overflows, and everything is rounded more coarsely.
 """
 
@@ -16,19 +16,19 @@ from vaekit.doctor.activations import Activity, Call, calls_in_half, run_rounded
 from vaekit.doctor.findings import Finding, Status
 from vaekit.doctor.observe import Observation
 from vaekit.metrics.image.color import LEVELS_PER_UNIT
-from vaekit.nets.config import picture_size
+from vaekit.nets.config import image_size
 from vaekit.runtime.engine import least_positions
 
 FP16_LARGEST = torch.finfo(torch.float16).max
 BF16_LARGEST = torch.finfo(torch.bfloat16).max
 CLOSE = 4.0
-"""Below this headroom a warning: other pictures than those watched reach further by such factors."""
+"""Below this headroom a warning: other images than those watched reach further by such factors."""
 COARSE, FAR_OFF = 2.0, 10.0
 """Mean error in levels of 255 that rounding may make: above, a warning; above the second, wrong."""
 TINY = 1e-30
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 ROUNDED = 2
-"""Pictures that are run in half precision."""
+"""Images that are run in half precision."""
 
 
 def check_range(observation: Observation, card: CatalogEntry | None = None) -> Finding:
@@ -96,7 +96,7 @@ def _reach(network: nn.Module, half: str, seen: Mapping[Call, Activity], small: 
 
 
 def check_rounding(observation: Observation) -> Finding:
-    """What fp16 and bf16 change against fp32: in the picture, in levels of 255; of an encoder alone in its latents, in
+    """What fp16 and bf16 change against fp32: in the image, in levels of 255; of an encoder alone in its latents, in
     percent of their standard deviation.
 
     Every function's result is rounded, and the weights are (`watching.Rounding`).
@@ -129,12 +129,12 @@ def _shown(made: Tensor, whole: bool) -> Tensor:
 
 
 def _rounded(observation: Observation, dtype: torch.dtype) -> Tensor:
-    """What becomes of the first pictures, or latents, in half precision; heads compute in fp32."""
+    """What becomes of the first images, or latents, in half precision; heads compute in fp32."""
     vae = observation.vae
     z = observation.latents[:ROUNDED]
-    if vae.encoder is not None and observation.pictures is not None:
+    if vae.encoder is not None and observation.images is not None:
         calls = calls_in_half(vae.encoder, "encoder", _small_input(observation, "encoder"))
-        moments = run_rounded(vae.encoder, "encoder", observation.pictures[:ROUNDED], dtype, calls)
+        moments = run_rounded(vae.encoder, "encoder", observation.images[:ROUNDED], dtype, calls)
         z = vae.to_posterior(moments).mode
     if vae.decoder is None:
         return z
@@ -145,7 +145,7 @@ def _rounded(observation: Observation, dtype: torch.dtype) -> Tensor:
 def _small_input(observation: Observation, half: str) -> Tensor:
     """The smallest input that a half takes."""
     config = observation.config
-    positions = 1 if picture_size(config) is not None else max(2, least_positions(config))
+    positions = 1 if image_size(config) is not None else max(2, least_positions(config))
     if half == "decoder":
         return torch.zeros(1, config.latent_channels, positions, positions)
     return torch.zeros(1, config.image_channels, positions * config.factor, positions * config.factor)
@@ -156,7 +156,7 @@ def _against_card(card: CatalogEntry | None, status: Status) -> str:
     if card is None or card.fp16 == "unknown":
         return ""
     if card.fp16 == "unsafe" and status != "wrong":
-        return "its card says that it overflows on other pictures"
+        return "its card says that it overflows on other images"
     return "its card says that it is safe" if card.fp16 == "safe" and status == "wrong" else ""
 
 
@@ -172,10 +172,10 @@ def _range_remedy(status: Status, halves: list[str]) -> str:
     if status == "ok":
         return ""
     if status == "warning":
-        return "Prefer bf16 or fp32, or check with your own pictures: `--images DIR`."
+        return "Prefer bf16 or fp32, or check with your own images: `--images DIR`."
     return (
         f"Run the {' and the '.join(halves)} in bf16 or fp32. vaekit does layers that overflow again in fp32 by "
-        "itself; other programs give black or NaN pictures in fp16 (options such as --no-half-vae avoid it)."
+        "itself; other programs give black or NaN images in fp16 (options such as --no-half-vae avoid it)."
     )
 
 

@@ -1,4 +1,4 @@
-"""Does the picture change evenly on the way from one latent to another, or does it jump?"""
+"""Does the image change evenly on the way from one latent to another, or does it jump?"""
 
 import math
 
@@ -9,30 +9,30 @@ from vaekit.doctor.observe import Observation
 from vaekit.metrics.image.color import LEVELS_PER_UNIT
 
 STEPS = 8
-"""Steps from one picture to the other."""
+"""Steps from one image to the other."""
 UNEVEN = 4.0
-"""Ratio of the largest step to the median one above which the picture jumps."""
+"""Ratio of the largest step to the median one above which the image jumps."""
 ALL_OF_IT = 100.0
 """From this ratio on nothing but the largest step is worth a word."""
 
 
 def check_smoothness(observation: Observation) -> Finding:
-    """Root mean square change of the picture from step to step along a straight line between two latents."""
+    """Root mean square change of the image from step to step along a straight line between two latents."""
     if observation.vae.decoder is None:
         return skipped("smoothness", "there is no decoder")
-    if observation.quantises:
-        return skipped("smoothness", "between two codes of a vector quantiser there is nothing")
+    if observation.quantizes:
+        return skipped("smoothness", "between two codes of a vector quantizer there is nothing")
     if len(observation.latents) < 2:
-        return skipped("smoothness", "it takes two pictures")
+        return skipped("smoothness", "it takes two images")
     start, end = observation.latents[:1], observation.latents[1:2]
     path = torch.linspace(0, 1, STEPS + 1).view(-1, 1, 1, 1)
-    pictures = observation.decode(start + (end - start) * path).clamp(-1, 1)
-    steps = pictures.diff(dim=0).square().mean(dim=(1, 2, 3)).sqrt() * LEVELS_PER_UNIT
+    images = observation.decode(start + (end - start) * path).clamp(-1, 1)
+    steps = images.diff(dim=0).square().mean(dim=(1, 2, 3)).sqrt() * LEVELS_PER_UNIT
     largest, median = steps.max().item(), steps.median().item()
     ratio = largest / median if median > 0 else math.inf if largest > 0 else 1.0
     numbers = {"ratio": ratio, "steps": steps.tolist()}
     how = f"the largest is {ratio:.1f} times the median one" if ratio < ALL_OF_IT else "it changes in the largest alone"
-    words = f"from one picture to another in {STEPS} steps, {how}"
+    words = f"from one image to another in {STEPS} steps, {how}"
     if ratio <= UNEVEN:
         return Finding("smoothness", "ok", words, numbers)
     remedy = "Interpolations will jump; a stronger KL term, or noise on the latents in training, evens them out."

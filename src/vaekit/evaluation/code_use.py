@@ -1,4 +1,4 @@
-"""How a quantiser's codes are used over all items: a measure of any VAE whose posterior has codes."""
+"""How a quantizer's codes are used over all items: a measure of any VAE whose posterior has codes."""
 
 import math
 from dataclasses import dataclass, field

@@ -22,7 +22,7 @@ from vaekit.evaluation.vae_pass import VAEPass, VAERunner
 from vaekit.pipeline import Outcome, Stages, run_pipeline
 
 NUMBERS = 2**22
-"""In the items of one batch at most, beyond a single one: 5 pictures of 768x512, 21 of 256x256."""
+"""In the items of one batch at most, beyond a single one: 5 images of 768x512, 21 of 256x256."""
 ROOM = 2**26
 """Numbers of items that may be read ahead."""
 

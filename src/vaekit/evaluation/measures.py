@@ -61,7 +61,7 @@ class Result:
     count: int = 0
     """Items that it is about."""
     not_finite: int = 0
-    """Items whose number is infinite or none, and left out: the PSNR of equal pictures."""
+    """Items whose number is infinite or none, and left out: the PSNR of equal images."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def rate(prior: Prior, item: str = "item") -> ItemMeasure:
 
     Args:
         prior: p(z).
-        item: what one item is called, such as `picture`.
+        item: what one item is called, such as `image`.
     """
     quantities = (
         Quantity("kl", "KL", f"nats per {item}", None, f"KL(q(z|x) || p(z)), summed over the latent of one {item}."),

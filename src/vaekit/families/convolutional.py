@@ -1,4 +1,4 @@
-"""What the KL, the asymmetric and the vector-quantised family share: nets, and so names, counts and settings."""
+"""What the KL, the asymmetric and the vector-quantized family share: nets, and so names, counts and settings."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""What it takes to recognise and build one family of VAEs; each has a file beside this one.
+"""What it takes to recognize and build one family of VAEs; each has a file beside this one.
 
 A detector reads native keys and shapes and returns the whole configuration, or None. Levels, blocks and widths are
 counted; no file name is ever looked at. Counts use every key of a block, so that a missing tensor shows up as missing
@@ -115,6 +115,6 @@ def first_shape(shapes: Shapes, *keys: str) -> tuple[int, ...] | None:
 
 
 def conv_shape(shapes: Shapes, key: str) -> tuple[int, ...] | None:
-    """The shape of a convolution over pictures, (out, in, rows, columns); None where it is absent or another thing."""
+    """The shape of a convolution over images, (out, in, rows, columns); None where it is absent or another thing."""
     shape = first_shape(shapes, key)
     return shape if shape is not None and len(shape) == 4 else None

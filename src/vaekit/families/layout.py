@@ -63,7 +63,7 @@ class Layout:
     idle: tuple[str, ...] = ()
     """What foreign keys begin with whose tensors no network ever reads: dropped, and counted as ignored."""
     any_prefix: bool = True
-    """Whether the keys are telling enough to be recognised behind a prefix that nobody announced."""
+    """Whether the keys are telling enough to be recognized behind a prefix that nobody announced."""
     tells: dict[str, Any] = field(default_factory=dict, hash=False)
     """Fields of the config that these names go with: a network with other values has other names."""
     matrices: str = ""

@@ -265,7 +265,7 @@ DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """The formats that torch has too."""
 
 
-QUANTISED = "Q8_0"
+QUANTIZED = "Q8_0"
 
 
 def open_gguf(path: Path) -> TensorFile:
@@ -306,7 +306,7 @@ def spec_of(entry: Entry, kinds: Mapping[int, str]) -> TensorSpec:
     kind = kinds.get(entry.kind, f"type {entry.kind}")
     if kind in DTYPES:
         return TensorSpec(entry.shape, DTYPES[kind])
-    if kind == QUANTISED:
+    if kind == QUANTIZED:
         return TensorSpec(entry.shape, torch.float32, kind)
     return TensorSpec(entry.shape, torch.uint8, kind, readable=False)
 

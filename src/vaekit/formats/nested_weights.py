@@ -48,7 +48,7 @@ def weights_inside(content: object, levels: int = DEEPEST, seen: frozenset[int] 
 
 
 def nested_tensors(content: object) -> Weights:
-    """Tensors in dictionaries within dictionaries, under dotted names: what optimisers and adapters are saved as."""
+    """Tensors in dictionaries within dictionaries, under dotted names: what optimizers and adapters are saved as."""
     found: Weights = {}
     seen = {id(content)}  # a hostile file may hold one dictionary in a million places
     holders = [("", content)] if isinstance(content, dict) else []
@@ -64,7 +64,7 @@ def nested_tensors(content: object) -> Weights:
 
 
 def others_beside(content: object, weights: Weights) -> tuple[str, ...]:
-    """The names of what a checkpoint holds beside these weights: counters, optimisers, callbacks, configs."""
+    """The names of what a checkpoint holds beside these weights: counters, optimizers, callbacks, configs."""
     taken = {id(tensor) for tensor in weights.values()}
     others: list[str] = []
     holders, seen = [content], {id(content)}

@@ -47,7 +47,7 @@ STORAGES = {
     "BoolStorage": torch.bool,
     "ComplexFloatStorage": torch.complex64,
     "ComplexDoubleStorage": torch.complex128,
-    # Quantised tensors are no weights that we read, but what follows theirs in an old file must be found.
+    # Quantized tensors are no weights that we read, but what follows theirs in an old file must be found.
     "QInt8Storage": torch.int8,
     "QUInt8Storage": torch.uint8,
     "QUInt4x2Storage": torch.uint8,
@@ -57,7 +57,7 @@ STORAGES = {
 NUMBERS = re.compile(
     r"bfloat16|float(8_\w+|16|32|64)|u?int(8|16|32|64)|c?(half|float|double)|complex\d+|bool|short|int|long"
 )
-"""The formats whose numbers have bytes of their own: not the quantised ones, nor those of a few bits."""
+"""The formats whose numbers have bytes of their own: not the quantized ones, nor those of a few bits."""
 
 
 @cache

@@ -60,7 +60,7 @@ def identify(path: Path) -> Identified:
         NotFound: nothing is there.
         BadCheckpoint: a file is damaged, hostile or no weights file.
         UnknownVAE: no VAE that vaekit knows is inside.
-        NotRunnable: a VAE is inside that vaekit recognises and cannot run.
+        NotRunnable: a VAE is inside that vaekit recognizes and cannot run.
         WrongTensors: tensors are missing, left over or misshapen.
     """
     files, settings = gather(path)
@@ -167,7 +167,7 @@ def name_in_file(identified: Identified, native: str) -> str:
 
 def same_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     """Equal up to ones, which change no order of the numbers: some layouts store a 1x1 convolution as a matrix, or one
-    over pictures with a single slice in time."""
+    over images with a single slice in time."""
     return without_ones(found) == without_ones(expected)
 
 

@@ -13,12 +13,12 @@ from vaekit.families import HALVES
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.identification.build import Network
 from vaekit.identification.identify import Identified, identify_parts
-from vaekit.identification.key_signatures import match_weights as recognise_family
+from vaekit.identification.key_signatures import match_weights as recognize_family
 from vaekit.identification.locate import gather, locate
 from vaekit.identification.match import WeightMatch, match_weights
 from vaekit.identification.resolve import cached_hashes, resolved_by, with_probed_normalization, with_probed_padding
 from vaekit.library.names import locate_vae
-from vaekit.nets.config import compression, picture_size
+from vaekit.nets.config import compression, image_size
 from vaekit.normalization import LatentNormalization
 
 
@@ -38,10 +38,10 @@ class Inspection:
     """None where the file does not tell, which it always does for a VAE that runs; so with the next two."""
     factor: int | None
     """Pixels per latent position along one side."""
-    picture_size: int | None
-    """Side of the only pictures that the VAE takes; None where it takes any size."""
+    image_size: int | None
+    """Side of the only images that the VAE takes; None where it takes any size."""
     compression: float | None
-    """Numbers in a picture for each number in its latent."""
+    """Numbers in a image for each number in its latent."""
     normalization: LatentNormalization | None
     normalization_source: str
     padding_source: str
@@ -57,7 +57,7 @@ class Inspection:
     """Of the whole file; None for a VAE in two files or inside a larger checkpoint."""
     card: CatalogEntry | None
     """What is known about these very weights, whatever file they are in; None where they have no card."""
-    recognised: str
+    recognized: str
     """How it is known that they are; a phrase, empty without a card."""
     akin: tuple[str, ...]
     """Sentences about the nearest known relative of weights without a card."""
@@ -65,7 +65,7 @@ class Inspection:
     problems: tuple[str, ...]
     """What a user should know before relying on this file."""
     runnable: bool = True
-    """False for a VAE that is only recognised: it has no config, normalization or fingerprint here."""
+    """False for a VAE that is only recognized: it has no config, normalization or fingerprint here."""
 
 
 def inspect(name_or_path: str | Path, *, hash: bool = True, measure: bool = True) -> Inspection:
@@ -75,7 +75,7 @@ def inspect(name_or_path: str | Path, *, hash: bool = True, measure: bool = True
         name_or_path: as for `load`.
         hash: whether to read all weights, once until the file changes, to hash them and look them up among the known
             VAEs. Without, only headers are read, and shape twins stay apart only as far as the file tells.
-        measure: whether to run the VAE on built-in pictures, once until the file changes, where nothing else tells its
+        measure: whether to run the VAE on built-in images, once until the file changes, where nothing else tells its
             normalization or its padding.
 
     Raises:
@@ -111,7 +111,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         halves=identified.halves,
         latent_channels=config.latent_channels,
         factor=config.factor,
-        picture_size=picture_size(config),
+        image_size=image_size(config),
         compression=compression(config),
         normalization=identified.normalization,
         normalization_source=identified.normalization_source,
@@ -122,7 +122,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         sketches=hashes.weights.sketches if hashes else None,
         sha256=(hashes.sha256 or None) if hashes else None,
         card=recognition.card,
-        recognised=recognition.how,
+        recognized=recognition.how,
         akin=recognition.akin,
         config=dataclasses.asdict(config),
         problems=tuple(problems(identified)),
@@ -130,12 +130,12 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
 
 
 def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> Inspection:
-    """The record of a VAE that is recognised and not run, as far as its tensors tell.
+    """The record of a VAE that is recognized and not run, as far as its tensors tell.
 
     Raises:
-        NotRunnable: the refusal itself, where none of the files is recognised alone.
+        NotRunnable: the refusal itself, where none of the files is recognized alone.
     """
-    told = ((file, recognise_family(file.specs)) for file in files)
+    told = ((file, recognize_family(file.specs)) for file in files)
     file, recognition = next(((file, known) for file, known in told if known), (None, None))
     if file is None or recognition is None:
         raise refusal
@@ -151,7 +151,7 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
         halves=tuple(half for half in HALVES if any(key.startswith(half) for key in specs)),
         latent_channels=known.channels_of(file.specs, prefix),
         factor=known.factor,
-        picture_size=None,
+        image_size=None,
         compression=None,
         normalization=None,
         normalization_source="it is not looked for in a VAE that is not run",
@@ -162,7 +162,7 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
         sketches=None,
         sha256=None,
         card=None,
-        recognised="",
+        recognized="",
         akin=(),
         config={},
         problems=(f"{known.why}. {refusal.remedy}",),

@@ -1,6 +1,6 @@
-"""What is in a file that vaekit cannot run: a VAE that it only recognises, or something that is no VAE.
+"""What is in a file that vaekit cannot run: a VAE that it only recognizes, or something that is no VAE.
 
-Behaviour for the tables `recognised.toml` and `strangers.toml`. Both tell by key names, as published files have them;
+Behavior for the tables `recognized.toml` and `strangers.toml`. Both tell by key names, as published files have them;
 no file name is ever looked at. They are asked only when no runnable family explains a file.
 """
 
@@ -82,13 +82,13 @@ def match_non_vae(specs: Specs) -> NonVAE | None:
 
 
 def not_runnable(file: TensorFile) -> NotRunnable | None:
-    """The error for a file that no runnable family explains, if the VAE in it is recognised."""
+    """The error for a file that no runnable family explains, if the VAE in it is recognized."""
     recognition = match_unsupported(file.specs)
     if recognition is None:
         return None
     known, _ = recognition
     return NotRunnable(
-        f"The VAE in {file.path} is recognised, not runnable: {known.name}. {known.why}.",
+        f"The VAE in {file.path} is recognized, not runnable: {known.name}. {known.why}.",
         "Expected one of the families that vaekit has a network for.",
         f"Run it in {known.runs_in}.",
     )
@@ -133,7 +133,7 @@ def pattern(template: str) -> tuple[str, re.Pattern[str]]:
 @cache
 def unsupported_families() -> tuple[UnsupportedFamily, ...]:
     """Every VAE in the table that is known and not run."""
-    return tuple(_recognised(entry) for entry in table("recognised.toml")["vae"])
+    return tuple(_recognized(entry) for entry in table("recognized.toml")["vae"])
 
 
 @cache
@@ -142,7 +142,7 @@ def non_vae_signatures() -> tuple[NonVAE, ...]:
     return tuple(NonVAE(entry["name"], _telltale(entry), entry["vae"]) for entry in table("strangers.toml")["stranger"])
 
 
-def _recognised(entry: dict[str, Any]) -> UnsupportedFamily:
+def _recognized(entry: dict[str, Any]) -> UnsupportedFamily:
     channels = entry.get("channels")
     where: dict[str, Any] = channels if isinstance(channels, dict) else {"keys": [], "axis": 0}
     return UnsupportedFamily(

@@ -93,7 +93,7 @@ def locate(file: TensorFile) -> LocatedVAE:
 
     Raises:
         UnknownVAE: none explains enough.
-        NotRunnable: it is a VAE that vaekit recognises and cannot run.
+        NotRunnable: it is a VAE that vaekit recognizes and cannot run.
         WrongTensors: the one that explains the most leaves some unexplained.
     """
     if read_family(file.metadata) == PARTS.name:
@@ -160,7 +160,7 @@ def unexpected_tensors_error(file: TensorFile, layout: Layout, strangers: list[s
         f"{file.path} looks like a {layout.family!r} autoencoder in the {layout.name} layout, with "
         f"{len(strangers)} tensors too many: {shorten(strangers)}.",
         "Expected the tensors of one autoencoder and nothing else beside them.",
-        "If this is a newer kind of VAE, please report it; a partial load would give wrong pictures.",
+        "If this is a newer kind of VAE, please report it; a partial load would give wrong images.",
     )
 
 

@@ -61,7 +61,7 @@ def match_weights(weights: Identity, sha256: str = "") -> WeightMatch:
 
 
 def match_description(found: dict[str, str], theirs: Identity) -> str:
-    """How halves that are all known were recognised."""
+    """How halves that are all known were recognized."""
     part = "" if found.keys() >= theirs.halves.keys() else f" of its {next(iter(found))}"
     rounded = [words for words in found.values() if words]
     return f"by the {'sketch' if rounded else 'fingerprint'} of its weights{part}{rounded[0] if rounded else ''}"

@@ -1,14 +1,14 @@
 """Which known latent space a VAE has, measured: for shape twins that nothing in the file tells apart.
 
-Pictures made by code go through the encoder. Three things of the raw latents are compared with what is known of the
+Images made by code go through the encoder. Three things of the raw latents are compared with what is known of the
 kinds that the shapes allow: mean m_c and standard deviation s_c of each channel, and how well the kind's own linear map
-from latents to colours (the one behind fast previews) predicts the colours of the pictures, as a correlation r. For a
+from latents to colors (the one behind fast previews) predicts the colors of the images, as a correlation r. For a
 kind with statistics mu_c, sigma_c over photographs:
 
     m_c ~ e^u N(mu_c, (0.5 sigma_c)^2)    ln s_c ~ N(ln sigma_c + u, 0.18^2)    u ~ N(0, 0.2^2), shared by all channels
     r ~ N(0.7, 0.25^2), where for any other latent space r ~ N(0, 0.3^2)
 
-Two alternatives keep the answer honest: a relative of a kind, with its colours and the pattern of its statistics but
+Two alternatives keep the answer honest: a relative of a kind, with its colors and the pattern of its statistics but
 any scale (u ~ N(0, 1)), and a stranger, with any statistics. Bayes' rule makes chances of it.
 The spreads are how far statistics differ between sets of photographs, measured; docs/measuring.md has the numbers, a
 table of what comes out, and the limits.
@@ -31,8 +31,8 @@ from vaekit.shapes import Images
 from vaekit.testcards.dead_leaves import dead_leaves
 from vaekit.vae import VAE
 
-PICTURES, SIDE, SEED = 8, 128, 0
-"""As good as four pictures of 256x256 in half the time; see docs/measuring.md."""
+IMAGES, SIDE, SEED = 8, 128, 0
+"""As good as four images of 256x256 in half the time; see docs/measuring.md."""
 EXACT_CHANCE, RELATIVE_CHANCE, STRANGER_CHANCE = 0.75, 0.15, 0.1
 """Before looking: one of the candidates (all alike), a relative of one, a space that nobody knows. Assumptions."""
 ENOUGH = 0.8
@@ -41,12 +41,12 @@ MEAN_SPREAD, OWN_SPREAD, COMMON_SPREAD, ANY_SCALE = 0.5, 0.18, 0.2, 1.0
 VAGUE_OWN_SPREAD, VAGUE_COMMON_SPREAD, VAGUE_OFFSET, ANY_VAGUE_SCALE = 0.4, 0.3, -0.1, 2.0
 """For a kind of which only scale and shift are known: its channels differ from each other by this much, and their
 geometric mean is a little below the pooled deviation that 1 / scale stands for."""
-COLOUR_MATCH, COLOUR_SPREAD, COLOUR_CHANCE_SPREAD = 0.7, 0.25, 0.3
+COLOR_MATCH, COLOR_SPREAD, COLOR_CHANCE_SPREAD = 0.7, 0.25, 0.3
 
 
 @dataclass(frozen=True)
 class LatentProbe:
-    """What an encoder makes of the built-in pictures: raw latents, sampled."""
+    """What an encoder makes of the built-in images: raw latents, sampled."""
 
     mean: tuple[float, ...]
     """Of each channel."""
@@ -77,28 +77,28 @@ class SpaceVerdict:
 
 @torch.no_grad()
 def probe_latents(vae: VAE) -> LatentProbe:
-    """Encode the built-in pictures on the CPU in fp32; the VAE is left as it is.
+    """Encode the built-in images on the CPU in fp32; the VAE is left as it is.
 
     Raises:
         HalfMissing: the VAE has no encoder.
-        BadItem: it takes pictures of other channels than one or three.
+        BadItem: it takes images of other channels than one or three.
     """
     exact = probe_inputs(vae)
-    pictures = probe_images(vae)
-    encoded = [exact.encode(picture[None]) for picture in pictures]
-    return latents_probed(map_tensors(torch.cat, *encoded), pictures)
+    images = probe_images(vae)
+    encoded = [exact.encode(image[None]) for image in images]
+    return latents_probed(map_tensors(torch.cat, *encoded), images)
 
 
-def latents_probed(posterior: Posterior, pictures: Images) -> LatentProbe:
-    """The statistics of what an encoder made of pictures; of RGBA pictures the colours count.
+def latents_probed(posterior: Posterior, images: Images) -> LatentProbe:
+    """The statistics of what an encoder made of images; of RGBA images the colors count.
 
     Args:
         posterior: of raw latents (n, z, i, j).
-        pictures: (n, c, h, w).
+        images: (n, c, h, w).
     """
     means = posterior.mean.double()
-    colours = F.adaptive_avg_pool2d(pictures[:, :3].double(), (means.shape[2], means.shape[3])).expand(-1, 3, -1, -1)
-    values = torch.cat([means, colours], dim=1).transpose(0, 1).flatten(1)
+    colors = F.adaptive_avg_pool2d(images[:, :3].double(), (means.shape[2], means.shape[3])).expand(-1, 3, -1, -1)
+    values = torch.cat([means, colors], dim=1).transpose(0, 1).flatten(1)
     covariance = values.cov()
     variance = covariance.diagonal()[: means.shape[1]]
     if isinstance(posterior, DiagonalGaussian):
@@ -111,21 +111,21 @@ def latents_probed(posterior: Posterior, pictures: Images) -> LatentProbe:
 
 
 def probe_images(vae: VAE) -> Images:
-    """The built-in pictures, in a size and with the channels that the VAE takes.
+    """The built-in images, in a size and with the channels that the VAE takes.
 
     Raises:
-        BadItem: it takes neither grey nor coloured pictures.
+        BadItem: it takes neither gray nor colored images.
     """
     channels, factor = getattr(vae.config, "image_channels", 3), getattr(vae.config, "factor", 1)
     if channels not in (1, 3):
         raise BadItem(
-            f"This VAE takes pictures of {channels} channels.",
-            "There are built-in pictures for one channel and for three.",
+            f"This VAE takes images of {channels} channels.",
+            "There are built-in images for one channel and for three.",
             "Its latents cannot be measured; tell the normalization instead.",
         )
     side = factor * math.ceil(SIDE / factor)
-    coloured = dead_leaves(PICTURES, (side, side), Generator().manual_seed(SEED))
-    return coloured if channels == 3 else coloured.mean(dim=1, keepdim=True)
+    colored = dead_leaves(IMAGES, (side, side), Generator().manual_seed(SEED))
+    return colored if channels == 3 else colored.mean(dim=1, keepdim=True)
 
 
 def probe_inputs(vae: VAE) -> VAE:
@@ -150,8 +150,8 @@ def nearest_latent_space(measured: LatentProbe, candidates: Sequence[LatentSpace
     kinds = [kind for kind in candidates if not kind.same_weights_as and is_comparable(kind, measured)]
     if not kinds:
         return SpaceVerdict(None, 0.0, told)
-    exact = [log_density(measured, kind) + log_colour_odds(measured, kind) for kind in kinds]
-    relatives = [log_density(measured, kind, any_scale=True) + log_colour_odds(measured, kind) for kind in kinds]
+    exact = [log_density(measured, kind) + log_color_odds(measured, kind) for kind in kinds]
+    relatives = [log_density(measured, kind, any_scale=True) + log_color_odds(measured, kind) for kind in kinds]
     before = [EXACT_CHANCE / len(kinds)] * len(kinds) + [RELATIVE_CHANCE / len(kinds)] * len(kinds) + [STRANGER_CHANCE]
     evidence = torch.tensor([*exact, *relatives, log_density(measured, None)], dtype=torch.float64)
     chances = (evidence + torch.tensor(before, dtype=torch.float64).log()).softmax(dim=0).tolist()
@@ -208,27 +208,27 @@ def log_density(measured: LatentProbe, kind: LatentSpace | None, any_scale: bool
     return normal(mean, size) + shared(deviation, VAGUE_OWN_SPREAD, ANY_VAGUE_SCALE)
 
 
-def log_colour_odds(measured: LatentProbe, kind: LatentSpace) -> float:
-    """ln p(r | kind) - ln p(r | any other) for the correlation r between pictures and what the kind's map predicts."""
-    r = colour_agreement(measured, kind)
+def log_color_odds(measured: LatentProbe, kind: LatentSpace) -> float:
+    """ln p(r | kind) - ln p(r | any other) for the correlation r between images and what the kind's map predicts."""
+    r = color_agreement(measured, kind)
     if r is None:
         return 0.0
-    match = torch.tensor([r - COLOUR_MATCH]), torch.tensor([COLOUR_SPREAD])
-    return normal(*match) - normal(torch.tensor([r]), torch.tensor([COLOUR_CHANCE_SPREAD]))
+    match = torch.tensor([r - COLOR_MATCH]), torch.tensor([COLOR_SPREAD])
+    return normal(*match) - normal(torch.tensor([r]), torch.tensor([COLOR_CHANCE_SPREAD]))
 
 
-def colour_agreement(measured: LatentProbe, kind: LatentSpace) -> float | None:
-    """The correlation, in -1..1, of the pictures' chroma with the chroma that a kind's map makes of the latents.
+def color_agreement(measured: LatentProbe, kind: LatentSpace) -> float | None:
+    """The correlation, in -1..1, of the images' chroma with the chroma that a kind's map makes of the latents.
 
-    Chroma is a colour less its mean over red, green and blue: almost every latent space has a channel for brightness,
-    but where colour goes is its own. None where either is not known.
+    Chroma is a color less its mean over red, green and blue: almost every latent space has a channel for brightness,
+    but where color goes is its own. None where either is not known.
     """
-    if kind.colours is None or len(kind.colours) + 3 != len(measured.covariance):
+    if kind.colors is None or len(kind.colors) + 3 != len(measured.covariance):
         return None
     covariance = torch.tensor(measured.covariance).double()
     chroma = torch.eye(3).double() - 1 / 3
-    predict = torch.cat([torch.tensor(kind.colours).double() @ chroma, torch.zeros(3, 3).double()])
-    see = torch.cat([torch.zeros(len(kind.colours), 3).double(), chroma])
+    predict = torch.cat([torch.tensor(kind.colors).double() @ chroma, torch.zeros(3, 3).double()])
+    see = torch.cat([torch.zeros(len(kind.colors), 3).double(), chroma])
     together, predicted, seen = (
         (a.T @ covariance @ b).trace() for a, b in ((predict, see), (predict, predict), (see, see))
     )

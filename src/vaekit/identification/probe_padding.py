@@ -1,7 +1,7 @@
 """Which padding a VAE was trained with, measured: zeros or reflection, the one under which its borders are right.
 
 Weights do not tell it, and files seldom do. A network learns to undo what its padding does to the outermost positions;
-under the other padding that correction is wrong, and plain pictures come back with a rim. So flat pictures go through
+under the other padding that correction is wrong, and plain images come back with a rim. So flat images go through
 the VAE under both paddings, and the padding with the smaller error at the border is the true one. docs/measuring.md has
 the equations, the numbers behind the thresholds and the limits.
 """
@@ -16,35 +16,35 @@ from torch import Tensor
 from vaekit.families import assemble, family_with
 from vaekit.families.kl.net import PADDINGS, REFLECT, ZEROS
 from vaekit.identification.probe_latents import probe_inputs
-from vaekit.testcards.color import COLOURS, Colour, flat_colours
+from vaekit.testcards.color import COLORS, Color, flat_colors
 from vaekit.vae import VAE
 
 UNSURE = "unsure"
 POSITIONS = 16
-"""Size of the flat pictures, in latent positions. Much smaller ones than a VAE was trained on show that, and not its
+"""Size of the flat images, in latent positions. Much smaller ones than a VAE was trained on show that, and not its
 borders: at 8 positions the built-in VAE, trained at 16, gives no verdict."""
-MEASURED_COLOURS = COLOURS[1::2]
-"""Light grey, red and blue-green: half of the colours, for half of the time."""
+MEASURED_COLORS = COLORS[1::2]
+"""Light gray, red and blue-green: half of the colors, for half of the time."""
 CLEAR_RATIO = 1.5
 """How many times larger the border error of the wrong padding must be. docs/measuring.md has the ratios of real VAEs;
 of random weights, which have no right padding, ratios up to 1.2 were seen."""
 BEYOND_DOUBT = 3.0
-"""From this ratio on the first colour is enough."""
+"""From this ratio on the first color is enough."""
 
 
 @dataclass(frozen=True)
 class BorderError:
-    """Mean absolute error of flat pictures that went through a VAE, in levels of 255."""
+    """Mean absolute error of flat images that went through a VAE, in levels of 255."""
 
     border: float
     """In the outermost latent position: `factor` pixels along each side."""
     inside: float
-    """In the middle half of the picture."""
+    """In the middle half of the image."""
 
 
 @dataclass(frozen=True)
 class PaddingProbe:
-    """What the borders of flat pictures say about a VAE's padding."""
+    """What the borders of flat images say about a VAE's padding."""
 
     verdict: str
     """"zeros", "reflect" or "unsure"."""
@@ -68,11 +68,11 @@ class PaddingProbe:
 
 @torch.no_grad()
 def probe_padding(vae: VAE, positions: int = POSITIONS) -> PaddingProbe | None:
-    """Put flat pictures through a VAE under both paddings, on the CPU in fp32; the VAE is left as it is.
+    """Put flat images through a VAE under both paddings, on the CPU in fp32; the VAE is left as it is.
 
     Args:
         vae: of any family; only convolutional ones, KL and VQ, have a padding to find.
-        positions: size of the pictures in latent positions, 4 or more. Twice the size takes four times as long.
+        positions: size of the images in latent positions, 4 or more. Twice the size takes four times as long.
 
     Returns:
         what was seen; None where there is nothing to see: half a VAE, or a family whose nets have one padding only.
@@ -81,10 +81,10 @@ def probe_padding(vae: VAE, positions: int = POSITIONS) -> PaddingProbe | None:
         return None
     exact = probe_inputs(vae)
     modes = [with_padding(exact, mode) for mode in PADDINGS]
-    borders = most_likely_padding(*(border_error(mode, positions, MEASURED_COLOURS[:1]) for mode in modes))
+    borders = most_likely_padding(*(border_error(mode, positions, MEASURED_COLORS[:1]) for mode in modes))
     if borders.ratio >= BEYOND_DOUBT:
         return borders
-    return most_likely_padding(*(border_error(mode, positions, MEASURED_COLOURS) for mode in modes))
+    return most_likely_padding(*(border_error(mode, positions, MEASURED_COLORS) for mode in modes))
 
 
 def most_likely_padding(zeros: BorderError, reflect: BorderError) -> PaddingProbe:
@@ -109,12 +109,12 @@ def with_padding(vae: VAE, padding: str) -> VAE:
     return other.eval()
 
 
-def border_error(vae: VAE, positions: int, colours: Sequence[Colour]) -> BorderError:
-    """How far flat pictures are from themselves after a round trip, at the border and in the middle."""
+def border_error(vae: VAE, positions: int, colors: Sequence[Color]) -> BorderError:
+    """How far flat images are from themselves after a round trip, at the border and in the middle."""
     factor = vae.config.factor
     side = positions * factor
-    pictures = flat_colours((side, side), colours)
-    error = (vae.reconstruct(pictures) - pictures).abs() * 127.5
+    images = flat_colors((side, side), colors)
+    error = (vae.reconstruct(images) - images).abs() * 127.5
     distance = distance_to_border(side)
     return BorderError(
         border=error[..., distance < factor].mean().item(), inside=error[..., distance >= side // 4].mean().item()

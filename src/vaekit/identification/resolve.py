@@ -24,7 +24,7 @@ from vaekit.identification.locate import OUTSIDE_NETS
 from vaekit.identification.match import WeightMatch, match_weights
 from vaekit.identification.probe_latents import LatentProbe, nearest_latent_space, probe_latents
 from vaekit.identification.probe_padding import BorderError, PaddingProbe, probe_padding
-from vaekit.nets.config import picture_size
+from vaekit.nets.config import image_size
 
 OVERRIDDEN = "what you said"
 """The source of a normalization or a padding that the user states."""
@@ -142,14 +142,14 @@ def match_file(identified: Identified) -> WeightMatch:
 
 
 def resolved_by(identified: Identified, recognition: WeightMatch) -> Identified:
-    """What recognising the weights says about the normalization and the config."""
+    """What recognizing the weights says about the normalization and the config."""
     card = recognition.card
     if card is not None:
         identified = with_entry(identified, card)
     source = card or recognition.same_encoder
     if identified.normalization is not None or source is None or source.normalization is None:
         return identified
-    how = f"the card of {source.name}, recognised {recognition.how}" if card else f"its encoder, that of {source.name}"
+    how = f"the card of {source.name}, recognized {recognition.how}" if card else f"its encoder, that of {source.name}"
     return dataclasses.replace(
         identified,
         normalization=source.normalization,
@@ -178,7 +178,7 @@ def candidate_spaces(card: CatalogEntry, identified: Identified) -> tuple[Latent
 
 def with_probed_normalization(identified: Identified, network: Network) -> Identified:
     """The VAE with the normalization of the known kind that its latents look like, or the reason why it has none."""
-    if identified.normalization is not None or picture_size(identified.config) is not None:
+    if identified.normalization is not None or image_size(identified.config) is not None:
         return identified
     try:
         verdict = nearest_latent_space(cached_latent_probe(identified, network), identified.kinds)
@@ -229,7 +229,7 @@ def values_in(identified: Identified) -> list[TensorValues]:
 
 
 def cached_latent_probe(identified: Identified, network: Network) -> LatentProbe:
-    """Encode the built-in pictures. The first time takes seconds for a large VAE.
+    """Encode the built-in images. The first time takes seconds for a large VAE.
 
     Raises:
         HalfMissing, BadItem: see `probe_latents`.
@@ -240,7 +240,7 @@ def cached_latent_probe(identified: Identified, network: Network) -> LatentProbe
 
 
 def cached_padding_probe(identified: Identified, network: Network) -> PaddingProbe | None:
-    """Put flat pictures through under both paddings. The first time takes seconds for a large VAE."""
+    """Put flat images through under both paddings. The first time takes seconds for a large VAE."""
 
     def find() -> dict[str, Any] | None:
         found = probe_padding(network.of(identified))

@@ -14,13 +14,13 @@ import torch
 from torch import Generator, Tensor, nn
 
 from vaekit.checkpoints.save import family_and_config, save
-from vaekit.distributions import DiagonalGaussian, Quantised, StandardNormal
+from vaekit.distributions import DiagonalGaussian, Quantized, StandardNormal
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadItem
 from vaekit.families.normalization import COUNT, EPSILON, MEAN, VARIANCE, statistics_of
 from vaekit.interop.diffusers_settings import chosen_normalization, settings_for
 from vaekit.interop.records import Record
-from vaekit.nets.vector_quantizer import VectorQuantiser
+from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
@@ -80,40 +80,40 @@ class DiffusersVAE(nn.Module):
         return getattr(taking, "post_quant_conv", None) or taking
 
     def encode(self, x: Tensor, return_dict: bool = True) -> Any:
-        """Pictures (b, 3, h, w) in [-1, 1] -> an object with `.latent_dist`, or `.latents` where nothing is random.
+        """Images (b, 3, h, w) in [-1, 1] -> an object with `.latent_dist`, or `.latents` where nothing is random.
 
-        A vector quantiser answers what its encoder said, before quantising, as diffusers' VQModel does. A film of one
-        picture, (b, 3, 1, h, w), gives latents of the same form.
+        A vector quantizer answers what its encoder said, before quantizing, as diffusers' VQModel does. A film of one
+        image, (b, 3, 1, h, w), gives latents of the same form.
 
         Raises:
             HalfMissing: the VAE has no encoder.
-            BadItem: a film of several pictures.
+            BadItem: a film of several images.
         """
         self._wake()
         posterior = map_tensors(torch.cat, *map(self.vae.encode, self._batches(x)))
         if isinstance(posterior, DiagonalGaussian):
             told = Record(latent_dist=LatentDist(posterior, self.dtype, film=x.dim() == 5))
         else:
-            raw = posterior.continuous if isinstance(posterior, Quantised) else posterior.mean
+            raw = posterior.continuous if isinstance(posterior, Quantized) else posterior.mean
             told = Record(latents=in_form(raw.to(self.dtype), film=x.dim() == 5))
         return told if return_dict else told.to_tuple()
 
     def decode(self, z: Tensor, return_dict: bool = True, generator: object = None, **_: Any) -> Any:
-        """Raw latents (b, z, i, j) -> an object with `.sample`, pictures (b, 3, h, w), not clamped.
+        """Raw latents (b, z, i, j) -> an object with `.sample`, images (b, 3, h, w), not clamped.
 
         Args:
-            z: raw latents; those of a vector quantiser are quantised first.
+            z: raw latents; those of a vector quantizer are quantized first.
             return_dict: an object with `.sample`, or a tuple of one.
             generator: not used: nothing is random in a decoder.
 
         Raises:
             HalfMissing: the VAE has no decoder.
             LatentMismatch: the latents have another number of channels than the VAE's.
-            BadItem: latents of several pictures of a film.
+            BadItem: latents of several images of a film.
         """
         self._wake()
-        pictures = torch.cat([self.vae.decode(self._decodable(raw)) for raw in self._batches(z)])
-        told = Record(sample=in_form(pictures.to(self.dtype), film=z.dim() == 5))
+        images = torch.cat([self.vae.decode(self._decodable(raw)) for raw in self._batches(z)])
+        told = Record(sample=in_form(images.to(self.dtype), film=z.dim() == 5))
         return told if return_dict else told.to_tuple()
 
     def forward(
@@ -131,28 +131,28 @@ class DiffusersVAE(nn.Module):
         return self.decode(posterior.sample(generator) if sample_posterior else posterior.mode(), return_dict)
 
     def _batches(self, values: Tensor) -> tuple[Tensor, ...]:
-        """Pictures or latents in the weights' dtype, in one batch or one by one."""
+        """Images or latents in the weights' dtype, in one batch or one by one."""
         still = without_time(values).to(self.dtype)
         return still.split(1) if self._slicing else (still,)
 
     def _decodable(self, raw: Tensor) -> Tensor:
         self.vae.check_latents(raw)
-        quantiser = self.vae.to_posterior
-        return quantiser(raw).mean if isinstance(quantiser, VectorQuantiser) else raw
+        quantizer = self.vae.to_posterior
+        return quantizer(raw).mean if isinstance(quantizer, VectorQuantizer) else raw
 
     def enable_tiling(self, *_: Any, **__: Any) -> None:
-        """Not done here: says so. Pipelines call it to save memory; the result would differ from the whole picture."""
-        warnings.warn("this VAE runs whole pictures; tiling is not switched on", stacklevel=2)
+        """Not done here: says so. Pipelines call it to save memory; the result would differ from the whole image."""
+        warnings.warn("this VAE runs whole images; tiling is not switched on", stacklevel=2)
 
     def disable_tiling(self) -> None:
         """Nothing: tiling is never on."""
 
     def enable_slicing(self) -> None:
-        """Run the pictures of a batch one after the other: less memory, the same result."""
+        """Run the images of a batch one after the other: less memory, the same result."""
         self._slicing = True
 
     def disable_slicing(self) -> None:
-        """Run the pictures of a batch together."""
+        """Run the images of a batch together."""
         self._slicing = False
 
     def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
@@ -199,7 +199,7 @@ class LatentDist:
         self.var = self._shown(posterior.log_variance.exp())
 
     def sample(self, generator: Generator | list[Generator] | None = None) -> Tensor:
-        """Draw raw latents; from a list of generators, one picture with each."""
+        """Draw raw latents; from a list of generators, one image with each."""
         if isinstance(generator, list):
             mean, log_variance = self._posterior.mean.split(1), self._posterior.log_variance.split(1)
             each = zip(mean, log_variance, generator, strict=True)
@@ -229,7 +229,7 @@ def batch_norm(statistics: Mapping[str, Tensor], epsilon: float) -> nn.BatchNorm
 
 
 def without_time(values: Tensor) -> Tensor:
-    """(b, c, 1, h, w) -> (b, c, h, w): pipelines of video models hand over single pictures as films of one.
+    """(b, c, 1, h, w) -> (b, c, h, w): pipelines of video models hand over single images as films of one.
 
     Raises:
         BadItem: the film has several.
@@ -238,9 +238,9 @@ def without_time(values: Tensor) -> Tensor:
         return values
     if values.shape[2] != 1:
         raise BadItem(
-            f"This is a film of {values.shape[2]} pictures or latents, of shape {list(values.shape)}.",
-            "This VAE runs still pictures: (b, channels, 1, rows, columns) at most.",
-            "Give one picture at a time.",
+            f"This is a film of {values.shape[2]} images or latents, of shape {list(values.shape)}.",
+            "This VAE runs still images: (b, channels, 1, rows, columns) at most.",
+            "Give one image at a time.",
         )
     return values.squeeze(2)
 

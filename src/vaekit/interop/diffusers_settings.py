@@ -12,7 +12,7 @@ from vaekit.normalization import LatentNormalization
 def settings_for(family: Family, config: Config, normalization: LatentNormalization) -> dict[str, Any]:
     """The config of diffusers' class for these nets, or the entries that every class has where there is no such class.
 
-    Three entries differ from a `config.json` of diffusers, in the pipeline's favour: a shift of zero is 0.0 and not
+    Three entries differ from a `config.json` of diffusers, in the pipeline's favor: a shift of zero is 0.0 and not
     null (SD3's and FLUX's pipelines add it), means and deviations are null where there are none (SDXL's pipeline asks
     for both), and there are `block_out_channels` whatever the family (pipelines count them to learn the factor).
     """
@@ -67,7 +67,7 @@ def chosen_normalization(
         raise UnknownNormalization(
             f"How a diffusion model sees the latents of this {family.name!r} VAE ({config.latent_channels} channels) "
             "is not known: neither its file nor its shapes tell.",
-            "Expected the scale and shift; a pipeline with wrong ones makes washed-out or broken pictures.",
+            "Expected the scale and shift; a pipeline with wrong ones makes washed-out or broken images.",
             f"Pass {names + ', or ' if names else ''}normalization=vaekit.LatentNormalization(shift=(...,), "
             "scale=(...,)).",
         )

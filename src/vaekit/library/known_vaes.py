@@ -25,7 +25,7 @@ def known_file(name: str, entries: Sequence[Entry], folders: Sequence[Path]) -> 
 
 
 def find_card(card: CatalogEntry, entries: Sequence[Entry]) -> Path | None:
-    """A file of a known VAE, recognised by its hash in the models folders, or in the cache of the Hub."""
+    """A file of a known VAE, recognized by its hash in the models folders, or in the cache of the Hub."""
     found = find_among(card, entries)
     return found[0] if found is not None else cached_by_the_hub(card.files[0])
 

@@ -1,6 +1,6 @@
-"""`push`: a finished run onto the Hub, without what is of no use there: checkpoints, logs, held-out pictures.
+"""`push`: a finished run onto the Hub, without what is of no use there: checkpoints, logs, held-out images.
 
-Folders of a run hold much that was never meant for others, such as people's pictures: only what the card shows goes by
+Folders of a run hold much that was never meant for others, such as people's images: only what the card shows goes by
 itself, and only what is named goes besides.
 """
 
@@ -15,8 +15,8 @@ from vaekit.errors import CannotPush, NotFound, printable
 from vaekit.library.hub_errors import upload_errors
 from vaekit.version import __version__
 
-CARD, PICTURES = "README.md", "pictures"
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+CARD, IMAGES = "README.md", "images"
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 MESSAGE = "Upload with vaekit"
 
 
@@ -34,7 +34,7 @@ class UploadResult:
 
 
 def files_to_upload(run: Path, also: Sequence[str] = ()) -> list[Path]:
-    """What of a run belongs on the Hub: weights, the settings beside them, the card, its pictures.
+    """What of a run belongs on the Hub: weights, the settings beside them, the card, its images.
 
     Args:
         run: the folder.
@@ -56,12 +56,12 @@ def files_to_upload(run: Path, also: Sequence[str] = ()) -> list[Path]:
 
 
 def images_of_card(run: Path) -> list[Path]:
-    """The pictures that the card shows. A run of `vaekit train` has others under the same name, and no card."""
+    """The images that the card shows. A run of `vaekit train` has others under the same name, and no card."""
     if not (run / CARD).is_file():
         return []
     text = unquote((run / CARD).read_text("utf-8", errors="replace"))
-    pictures = sorted(file for file in (run / PICTURES).glob("*") if file.suffix in PICTURE_ENDINGS)
-    return [file for file in pictures if f"{PICTURES}/{file.name}" in text]
+    images = sorted(file for file in (run / IMAGES).glob("*") if file.suffix in IMAGE_ENDINGS)
+    return [file for file in images if f"{IMAGES}/{file.name}" in text]
 
 
 def requested_files(run: Path, also: Sequence[str]) -> list[Path]:

@@ -1,1 +1,1 @@
-"""Scores: pure functions of pictures (and a few small networks). Nothing here knows where the pictures come from."""
+"""Scores: pure functions of images (and a few small networks). Nothing here knows where the images come from."""

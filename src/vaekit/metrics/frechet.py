@@ -59,8 +59,8 @@ class RunningGaussian:
         if self._waiting:
             self._take(len(self._waiting))
         mean = self._sum / self.count
-        centred = self._products - self.count * torch.outer(mean, mean)
-        return Gaussian(mean, centred / (self.count - 1))
+        centerd = self._products - self.count * torch.outer(mean, mean)
+        return Gaussian(mean, centerd / (self.count - 1))
 
     def _take(self, rows: int) -> None:
         block = torch.cat(self._waiting[:rows])

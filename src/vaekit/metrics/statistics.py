@@ -1,4 +1,4 @@
-"""How sure a mean over pictures is, and whether two VAEs differ on the same pictures: by resampling.
+"""How sure a mean over images is, and whether two VAEs differ on the same images: by resampling.
 
 The same numbers give the same answer: draws come from a seed.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 DRAWS = 4000
 EXACT_UP_TO = 12
-"""Pictures up to which every flip of signs is tried, 4,096 of them; beyond, as many are drawn."""
+"""Images up to which every flip of signs is tried, 4,096 of them; beyond, as many are drawn."""
 SEED = 0
 BLOCK = 1 << 20
 """Numbers that are drawn at once: memory stays flat."""
@@ -31,7 +31,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Two series of numbers for the same pictures."""
+    """Two series of numbers for the same images."""
 
     difference: Interval
     """Of first minus second."""
@@ -40,10 +40,10 @@ class PairedDifference:
 
 
 def bootstrap_interval(values: Sequence[float], draws: int = DRAWS) -> Interval:
-    """The mean of one number per picture, and its 95 % percentile bootstrap interval over the pictures.
+    """The mean of one number per image, and its 95 % percentile bootstrap interval over the images.
 
-    Pictures are drawn with replacement; the ends are the 2.5th and 97.5th percentile of the means (Efron 1979,
-    "Bootstrap methods"; Efron and Tibshirani 1993, section 13.3). One picture tells no spread: both ends are its own
+    Images are drawn with replacement; the ends are the 2.5th and 97.5th percentile of the means (Efron 1979,
+    "Bootstrap methods"; Efron and Tibshirani 1993, section 13.3). One image tells no spread: both ends are its own
     value.
 
     >>> bootstrap_interval([1.0, 1.0, 1.0])
@@ -67,11 +67,11 @@ def bootstrap_interval(values: Sequence[float], draws: int = DRAWS) -> Interval:
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
-    """The mean of first minus second over the same pictures: its bootstrap interval, and a sign-flip permutation test.
+    """The mean of first minus second over the same images: its bootstrap interval, and a sign-flip permutation test.
 
-    p is the share of all flips of signs of the differences (a sample of them, the given one counted, for many pictures)
+    p is the share of all flips of signs of the differences (a sample of them, the given one counted, for many images)
     whose mean is at least as far from 0 (Fisher 1935, "The design of experiments", section 21; Phipson and Smyth 2010
-    for the count). With n pictures p cannot be below 2 / 2^n.
+    for the count). With n images p cannot be below 2 / 2^n.
 
     >>> paired_difference([1.0, 2.0, 3.0], [0.0, 1.0, 2.0]).p
     0.25

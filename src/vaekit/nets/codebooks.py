@@ -19,7 +19,7 @@ KEY_BITS = 24
 LEAST_WEIGHT = 1e-6
 """Of an average: a code whose weight has faded to less stays where it is."""
 DISTANCES_AT_ONCE = 1 << 24
-"""How many distances are held in memory: 64 MiB in fp32, whatever the size of picture and codebook."""
+"""How many distances are held in memory: 64 MiB in fp32, whatever the size of image and codebook."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class CodebookLearner:
 
     Args:
         learning: how.
-        delay: steps to wait with the first codes, for a codebook that quantises what others left over.
+        delay: steps to wait with the first codes, for a codebook that quantizes what others left over.
     """
 
     def __init__(self, learning: CodebookLearning, delay: int = 0) -> None:
@@ -138,7 +138,7 @@ class CodebookLearner:
         self.forget()
 
     def start(self, codebook: Tensor, sum_: SumOver) -> None:
-        """The first codes: some of the data, or the centres of clusters of them."""
+        """The first codes: some of the data, or the centers of clusters of them."""
         codebook.copy_(self.winners(sum_))
         sizes = torch.ones_like(codebook[:, 0])
         vectors = torch.cat(self.all)
@@ -162,8 +162,8 @@ class CodebookLearner:
         self.sizes = torch.lerp(self.sizes.to(sums), counts.to(sums), fresh)
         self.totals = torch.lerp(self.totals.to(sums), sums, fresh)
         known = self.sizes > LEAST_WEIGHT
-        centres = self.totals / self.sizes.clamp(min=LEAST_WEIGHT)[:, None]
-        codebook.copy_(torch.where(known[:, None], centres, codebook))
+        centers = self.totals / self.sizes.clamp(min=LEAST_WEIGHT)[:, None]
+        codebook.copy_(torch.where(known[:, None], centers, codebook))
 
     def revive(self, codebook: Tensor, counts: Tensor, sum_: SumOver) -> None:
         """Give codes that were long idle a new place, with the weight of one vector."""

@@ -11,7 +11,7 @@ class ImageConfig(Protocol):
 
     @property
     def image_channels(self) -> int:
-        """Channels of a picture: 3, or 1 for grey ones."""
+        """Channels of a image: 3, or 1 for gray ones."""
 
     @property
     def latent_channels(self) -> int:
@@ -28,32 +28,32 @@ class ImageConfig(Protocol):
 
 @runtime_checkable
 class FixedSizeConfig(ImageConfig, Protocol):
-    """The facts about an image VAE that takes pictures of one size only."""
+    """The facts about an image VAE that takes images of one size only."""
 
     @property
-    def picture_size(self) -> int:
-        """Side of the square pictures, in pixels."""
+    def image_size(self) -> int:
+        """Side of the square images, in pixels."""
 
 
-def picture_size(config: ImageConfig) -> int | None:
-    """The side of the only pictures that a VAE takes; None where it takes any."""
-    return config.picture_size if isinstance(config, FixedSizeConfig) else None
+def image_size(config: ImageConfig) -> int | None:
+    """The side of the only images that a VAE takes; None where it takes any."""
+    return config.image_size if isinstance(config, FixedSizeConfig) else None
 
 
 def compression(config: ImageConfig) -> float:
-    """Numbers in a picture for each number in its latent: 48 for 3 channels, factor 8 and 4 latent channels."""
+    """Numbers in a image for each number in its latent: 48 for 3 channels, factor 8 and 4 latent channels."""
     return config.image_channels * config.factor**2 / config.latent_channels
 
 
-def check_takes_pictures(config: ImageConfig) -> None:
+def check_takes_images(config: ImageConfig) -> None:
     """Refuse a VAE of something else.
 
     Raises:
-        BadItem: it takes no pictures.
+        BadItem: it takes no images.
     """
     if not config.image_channels:
         raise BadItem(
-            "This VAE takes no pictures.",
+            "This VAE takes no images.",
             "It is one of rows of a table, of sentences or the like.",
             "`vaekit inspect` says what it is made of; `vaekit.load` opens it in Python.",
         )

@@ -1,12 +1,12 @@
 """A discriminator of patches: PatchGAN (Isola et al. 2017, arXiv 1611.07004, section 3.2), as behind latent diffusion.
 
-It says of every patch of a picture whether it is a photograph's or a decoder's; with three strided layers each sees 70
+It says of every patch of a image whether it is a photograph's or a decoder's; with three strided layers each sees 70
 pixels. Shapes are those of the published one (Rombach et al. 2022, arXiv 2112.10752; Esser et al. 2021, arXiv
 2012.09841): convolutions 4x4, the first without normalization, LeakyReLU of slope 0.2, weights from N(0, 0.02).
 
-That one has batch normalization, which is not offered. Its statistics are those of a micro-batch: with few pictures at
+That one has batch normalization, which is not offered. Its statistics are those of a micro-batch: with few images at
 once they are noise, an accumulated step is not the step of the whole batch, every process normalizes otherwise, and a
-batch of photographs differs from a batch of results in them alone. What is offered judges each picture by itself.
+batch of photographs differs from a batch of results in them alone. What is offered judges each image by itself.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class DiscriminatorConfig:
 
 
 class Discriminator(nn.Module):
-    """Pictures (b, c, h, w) in [-1, 1] -> logits (b, 1, i, j), one for each patch; higher is more like the data.
+    """Images (b, c, h, w) in [-1, 1] -> logits (b, 1, i, j), one for each patch; higher is more like the data.
 
     Always in evaluation mode: singular values are followed by `renew`, once a step, so that nothing depends on how
     often the net was asked.

@@ -1,8 +1,8 @@
-"""What the classical convolutional VAEs share: pictures of one small size, and a latent that is one vector.
+"""What the classical convolutional VAEs share: images of one small size, and a latent that is one vector.
 
-Strided convolutions of kernel 4 halve the picture down to 4x4, linear layers do the rest, and the decoder is the same
+Strided convolutions of kernel 4 halve the image down to 4x4, linear layers do the rest, and the decoder is the same
 backwards (Burgess et al. 2018, arXiv 1804.03599; Dupont 2018, arXiv 1804.00104). The vector stands in a latent map of
-one position, (b, z, 1, 1), so that it travels like every other latent: the whole picture is one position.
+one position, (b, z, 1, 1), so that it travels like every other latent: the whole image is one position.
 
 Pixels are chances here: the encoders take them in 0..1, and the decoders say the logit of a white pixel.
 """
@@ -23,8 +23,8 @@ class FlatConfig:
     """What the configs of these families have in common."""
 
     image_channels: int
-    picture_size: int
-    """Side of the only pictures that the networks take: 4, doubled by each convolution."""
+    image_size: int
+    """Side of the only images that the networks take: 4, doubled by each convolution."""
     width: int
     """Channels after the first convolution."""
     hidden: int
@@ -33,12 +33,12 @@ class FlatConfig:
     @property
     def factor(self) -> int:
         """Pixels per latent position along one side: all of them."""
-        return self.picture_size
+        return self.image_size
 
     @property
     def levels(self) -> int:
         """Convolutions of each half."""
-        return (self.picture_size // LOWEST).bit_length() - 1
+        return (self.image_size // LOWEST).bit_length() - 1
 
     @property
     def blocks(self) -> int:
@@ -57,7 +57,7 @@ def doubling(before: int, after: int) -> nn.ConvTranspose2d:
 
 
 def chances(x: Images) -> Images:
-    """Pictures in [-1, 1] -> pixels in 0..1, as the published weights take them."""
+    """Images in [-1, 1] -> pixels in 0..1, as the published weights take them."""
     return (x + 1) / 2
 
 

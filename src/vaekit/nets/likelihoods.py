@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from vaekit.distributions import (
     Bernoulli,
     Columns,
-    DiscretisedLogistic,
-    DiscretisedLogisticMixture,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
     Laplace,
     Likelihood,
     Normal,
@@ -29,7 +29,7 @@ MOST_COLUMNS = 2**14
 """That one word may stand for."""
 VARIANCES: dict[str, int] = {"fixed": 1, "global": 1, "channel": 1, "each": 2}
 """Whose scale it is, and how many numbers the decoder says of each value: `scale` for ever; one that is learned; one
-for each channel of pictures or column of rows that is learned; one for each value, from the decoder. Those that are
+for each channel of images or column of rows that is learned; one for each value, from the decoder. Those that are
 learned begin at `scale`."""
 
 
@@ -89,12 +89,12 @@ class NormalPart(ScaledPart):
 
 @dataclass(frozen=True)
 class LogisticPart(ScaledPart):
-    """256 levels in [-1, 1], as pictures of 8 bits have them."""
+    """256 levels in [-1, 1], as images of 8 bits have them."""
 
     scale: float = 0.1
     variance: str = "global"
     kind: str = field(default="logistic", init=False)
-    family: ClassVar[Callable[..., Any]] = DiscretisedLogistic
+    family: ClassVar[Callable[..., Any]] = DiscretizedLogistic
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class LogisticMixturePart:
         return 3 * self.components
 
     def head(self, net: NetPart) -> Callable[[Tensor], Likelihood]:
-        return partial(DiscretisedLogisticMixture.from_parameters, components=self.components, scale=self.scale)
+        return partial(DiscretizedLogisticMixture.from_parameters, components=self.components, scale=self.scale)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class ColumnsPart:
     columns: tuple[str, ...]
     """A word for each column, or for several that follow each other: "normal", "bernoulli:5"."""
     scale: float = 1.0
-    """Standard deviation of normal columns at the start: 1 suits columns that are standardised."""
+    """Standard deviation of normal columns at the start: 1 suits columns that are standardized."""
     variance: str = "channel"
     """Of normal columns: "fixed", "channel" (one for each) or "each" (from the decoder)."""
     kind: str = field(default="columns", init=False)

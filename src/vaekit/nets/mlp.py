@@ -1,7 +1,7 @@
 """Fully connected encoders and decoders, for data of any shape: the nets of the first VAEs (Kingma & Welling 2014,
 arXiv 1312.6114, appendix C), and of tables.
 
-The latent of a picture stands in a map of one position, (b, z, 1, 1), so that it travels like every other latent; that
+The latent of a image stands in a map of one position, (b, z, 1, 1), so that it travels like every other latent; that
 of other data is a vector (b, z).
 """
 
@@ -24,7 +24,7 @@ class MLPConfig:
     """The shape of such a pair."""
 
     data_shape: tuple[int, ...]
-    """Of one item: (c, h, w) of a picture, (n,) of a row of a table."""
+    """Of one item: (c, h, w) of a image, (n,) of a row of a table."""
     latent_channels: int
     hidden: tuple[int, ...]
     """Widths of the hidden layers, from the data inwards; the decoder has them the other way round."""
@@ -36,22 +36,22 @@ class MLPConfig:
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation {self.activation!r} is none of {', '.join(ACTIVATIONS)}")
         if len(self.data_shape) not in (1, 3) or (len(self.data_shape) == 3 and len(set(self.data_shape[1:])) != 1):
-            raise ValueError(f"data of shape {self.data_shape} are neither rows nor square pictures")
+            raise ValueError(f"data of shape {self.data_shape} are neither rows nor square images")
 
     @property
-    def picture_size(self) -> int | None:
-        """Side of the only pictures that it takes."""
+    def image_size(self) -> int | None:
+        """Side of the only images that it takes."""
         return self.data_shape[1] if len(self.data_shape) == 3 else None
 
     @property
     def image_channels(self) -> int:
-        """Channels of a picture; 0 where the data are none."""
+        """Channels of a image; 0 where the data are none."""
         return self.data_shape[0] if len(self.data_shape) == 3 else 0
 
     @property
     def factor(self) -> int:
         """Pixels per latent position along one side: all of them; 1 for a row."""
-        return self.picture_size or 1
+        return self.image_size or 1
 
     @property
     def blocks(self) -> int:
@@ -64,9 +64,9 @@ class MLPConfig:
 
 
 class Encoder(nn.Module):
-    """Data (b, ...) -> moments (b, m z, 1, 1) of pictures, (b, m z) of rows.
+    """Data (b, ...) -> moments (b, m z, 1, 1) of images, (b, m z) of rows.
 
-    Pictures in [-1, 1] go in as 0..1: most pixels of what such nets are shown are black, and a layer that sees -1
+    Images in [-1, 1] go in as 0..1: most pixels of what such nets are shown are black, and a layer that sees -1
     everywhere learns its biases 784 times over.
     """
 
@@ -78,14 +78,14 @@ class Encoder(nn.Module):
         self.out = nn.Linear(widths[-1], moments * config.latent_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        of_pictures = self.config.picture_size is not None
-        values = chances(x) if of_pictures else x
+        of_images = self.config.image_size is not None
+        values = chances(x) if of_images else x
         moments = self.out(through(self.hidden, values.flatten(1), self.config))
-        return as_map(moments) if of_pictures else moments
+        return as_map(moments) if of_images else moments
 
 
 class Decoder(nn.Module):
-    """Raw latents -> parameters: (b, k c, h, w) of pictures, (b, k n) of rows."""
+    """Raw latents -> parameters: (b, k c, h, w) of images, (b, k n) of rows."""
 
     def __init__(self, config: MLPConfig, outputs: int) -> None:
         super().__init__()

@@ -32,15 +32,15 @@ class NetPart(Part, Protocol):
 
     @property
     def image_channels(self) -> int:
-        """Channels of a picture; 0 where the data are none."""
+        """Channels of a image; 0 where the data are none."""
 
     @property
     def factor(self) -> int:
         """Pixels per latent position along one side."""
 
     @property
-    def picture_size(self) -> int | None:
-        """Side of the only pictures that it takes; None where it takes any, or none."""
+    def image_size(self) -> int | None:
+        """Side of the only images that it takes; None where it takes any, or none."""
 
     @property
     def blocks(self) -> int:
@@ -95,7 +95,7 @@ def data_shape(net: NetPart) -> tuple[int, ...]:
     Raises:
         ValueError: it takes items of any size, or of no numbers.
     """
-    size = net.picture_size
+    size = net.image_size
     shape = (net.image_channels, size, size) if size is not None else getattr(net, "data_shape", None)
     if shape is None:
         raise ValueError("the net takes items of any size, or of no numbers, and so their shape is not known")
@@ -103,14 +103,14 @@ def data_shape(net: NetPart) -> tuple[int, ...]:
 
 
 def latent_shape(net: NetPart) -> tuple[int, ...]:
-    """Of the raw latent of one item: a map of a picture, a vector of everything else.
+    """Of the raw latent of one item: a map of a image, a vector of everything else.
 
     Raises:
-        ValueError: it depends on the size of the picture.
+        ValueError: it depends on the size of the image.
     """
     if not net.image_channels:
         return (net.latent_channels,)
-    if net.picture_size is None:
-        raise ValueError("the net takes pictures of any size, and so the shape of its latent is not known")
-    side = net.picture_size // net.factor
+    if net.image_size is None:
+        raise ValueError("the net takes images of any size, and so the shape of its latent is not known")
+    side = net.image_size // net.factor
     return net.latent_channels, side, side

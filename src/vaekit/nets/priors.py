@@ -24,7 +24,7 @@ class VampPart:
     spread: float = 0.1
     """Of their values around it at the start, in parts of the bound."""
     bound: float = 1.0
-    """Their values stay between -bound and bound, as those of the data do: 1 for pictures."""
+    """Their values stay between -bound and bound, as those of the data do: 1 for images."""
     kind: str = field(default="vamp", init=False)
 
     def __post_init__(self) -> None:

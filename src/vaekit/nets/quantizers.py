@@ -7,18 +7,18 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from vaekit.distributions import Choices, Quantised, Signs
+from vaekit.distributions import Choices, Quantized, Signs
 from vaekit.distributions.mixed import TEMPERATURE
 from vaekit.nets.code_head import CodeHead
 from vaekit.nets.codebooks import CodebookLearning
-from vaekit.nets.vector_quantizer import VectorQuantiser
+from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.shapes import Codes
 
 BEYOND = 1e-3
 """By this share the bounded range of a rounded number is wider than its outermost levels, which are so reached."""
 
 
-class FiniteScalarQuantiser(CodeHead):
+class FiniteScalarQuantizer(CodeHead):
     """Moments (b, d, ...) -> each of d numbers bounded and rounded to a few levels (Mentzer et al. 2023, arXiv
     2309.15505, section 3.1 and appendix A.1). Latents are from -1 to 1 and contain 0; nothing is learned.
 
@@ -32,7 +32,7 @@ class FiniteScalarQuantiser(CodeHead):
         super().__init__(math.prod(levels))
         self.levels = tuple(levels)
 
-    def forward(self, moments: Tensor) -> Quantised:
+    def forward(self, moments: Tensor) -> Quantized:
         exact = moments.to(torch.promote_types(moments.dtype, torch.float32))
         levels, half = self._per_channel(exact)
         reach = (levels - 1) * (1 + BEYOND) / 2
@@ -42,7 +42,7 @@ class FiniteScalarQuantiser(CodeHead):
         rounded = bounded.detach().round()
         codes = self._codes(rounded + half)
         self.note(codes)
-        return Quantised(bounded / half, codes, rounded / half)
+        return Quantized(bounded / half, codes, rounded / half)
 
     def embed(self, codes: Codes) -> Tensor:
         """Indices (b, ...) -> their latents (b, d, ...)."""
@@ -66,7 +66,7 @@ class FiniteScalarQuantiser(CodeHead):
         return levels.to(like), (levels // 2).to(like)
 
 
-class SignQuantiser(CodeHead):
+class SignQuantizer(CodeHead):
     """Moments (b, d, ...) -> their signs: 2^d codes without a codebook (Yu et al. 2023, arXiv 2310.05737, sec. 3)."""
 
     def __init__(self, width: int) -> None:
@@ -83,14 +83,14 @@ class SignQuantiser(CodeHead):
         return torch.stack([(codes >> bit & 1) * 2.0 - 1.0 for bit in range(width)], dim=1)
 
 
-class ResidualQuantiser(nn.Module):
+class ResidualQuantizer(nn.Module):
     """Moments (b, d, ...) -> the sum of n codebook vectors at every position, each the nearest to what those before it
     left over (Zeghidour et al. 2021, arXiv 2107.03312, algorithm 1). Codes are (b, n, ...)."""
 
     def __init__(self, codes: int, width: int, stages: int) -> None:
         super().__init__()
         self.size = codes
-        self.stages = nn.ModuleList(VectorQuantiser(codes, width) for _ in range(stages))
+        self.stages = nn.ModuleList(VectorQuantizer(codes, width) for _ in range(stages))
 
     @property
     def choices(self) -> int:
@@ -98,32 +98,32 @@ class ResidualQuantiser(nn.Module):
         return len(self.stages)
 
     @property
-    def quantisers(self) -> list[VectorQuantiser]:
+    def quantizers(self) -> list[VectorQuantizer]:
         """The stages, in their order."""
-        return [cast(VectorQuantiser, stage) for stage in self.stages]
+        return [cast(VectorQuantizer, stage) for stage in self.stages]
 
     def learn(self, learning: CodebookLearning) -> None:
-        """As a `VectorQuantiser` does. Each stage gets its first codes a step after the one whose rest it quantises."""
-        for delay, stage in enumerate(self.quantisers):
+        """As a `VectorQuantizer` does. Each stage gets its first codes a step after the one whose rest it quantizes."""
+        for delay, stage in enumerate(self.quantizers):
             stage.learn(learning, delay)
 
-    def forward(self, moments: Tensor) -> Quantised:
+    def forward(self, moments: Tensor) -> Quantized:
         exact = moments.to(torch.promote_types(moments.dtype, torch.float32))
         rest, codes, embedded = exact.detach(), [], torch.zeros_like(exact)
-        for stage in self.quantisers:
-            found: Quantised = stage(rest)
+        for stage in self.quantizers:
+            found: Quantized = stage(rest)
             rest = rest - found.embedded.detach()
             codes.append(found.codes)
             embedded = embedded + found.embedded
-        return Quantised(exact, torch.stack(codes, dim=1), embedded)
+        return Quantized(exact, torch.stack(codes, dim=1), embedded)
 
     def embed(self, codes: Codes) -> Tensor:
         """Indices (b, n, ...) -> the sums of their vectors (b, d, ...)."""
-        parts = [stage.embed(each) for stage, each in zip(self.quantisers, codes.unbind(dim=1), strict=True)]
+        parts = [stage.embed(each) for stage, each in zip(self.quantizers, codes.unbind(dim=1), strict=True)]
         return torch.stack(parts).sum(dim=0)
 
 
-class ChoiceQuantiser(CodeHead):
+class ChoiceQuantizer(CodeHead):
     """Logits (b, K, ...) -> a choice among K codes at every position, relaxed in training: the discrete VAE of DALL-E
     (Ramesh et al. 2021, arXiv 2102.12092, appendix A.2).
 

@@ -1,6 +1,6 @@
-"""Residual convolutions for small square pictures, with a latent that is one vector: what MNIST and its like train on.
+"""Residual convolutions for small square images, with a latent that is one vector: what MNIST and its like train on.
 
-Strided convolutions halve the picture, residual blocks without a norm stand behind each, and a linear layer sees all
+Strided convolutions halve the image, residual blocks without a norm stand behind each, and a linear layer sees all
 positions. The second convolution of a block begins at zero, so that the network begins as its strided convolutions
 alone (Zhang et al. 2019, arXiv 1901.09321). The decoder is the same backwards. The vector stands in a latent map of one
 position, (b, z, 1, 1), so that it travels like every other latent.
@@ -20,33 +20,33 @@ class ResidualConfig:
     """The shape of such a pair."""
 
     image_channels: int
-    picture_size: int
-    """Side of the only pictures that it takes: a multiple of 2 for each level."""
+    image_size: int
+    """Side of the only images that it takes: a multiple of 2 for each level."""
     latent_channels: int
     widths: tuple[int, ...]
-    """Channels behind each halving, from the picture inwards."""
+    """Channels behind each halving, from the image inwards."""
     blocks: int
     """Residual blocks behind each."""
     kind: str = field(default="residual", init=False)
 
     def __post_init__(self) -> None:
-        if not self.widths or self.picture_size % 2 ** len(self.widths):
-            raise ValueError(f"pictures of side {self.picture_size} cannot be halved {len(self.widths)} times")
+        if not self.widths or self.image_size % 2 ** len(self.widths):
+            raise ValueError(f"images of side {self.image_size} cannot be halved {len(self.widths)} times")
 
     @property
     def factor(self) -> int:
         """Pixels per latent position along one side: all of them."""
-        return self.picture_size
+        return self.image_size
 
     @property
     def data_shape(self) -> tuple[int, ...]:
-        """Of one picture."""
-        return (self.image_channels, self.picture_size, self.picture_size)
+        """Of one image."""
+        return (self.image_channels, self.image_size, self.image_size)
 
     @property
     def lowest(self) -> int:
         """Side of the smallest map."""
-        return self.picture_size // 2 ** len(self.widths)
+        return self.image_size // 2 ** len(self.widths)
 
     def build(self, moments: int, outputs: int) -> tuple["Encoder", "Decoder"]:
         """Both halves: an encoder that says so many numbers of a latent, a decoder that says so many of a value."""
@@ -67,7 +67,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Pictures (b, c, s, s) in [-1, 1], which go in as 0..1, -> moments (b, m z, 1, 1)."""
+    """Images (b, c, s, s) in [-1, 1], which go in as 0..1, -> moments (b, m z, 1, 1)."""
 
     def __init__(self, config: ResidualConfig, moments: int) -> None:
         super().__init__()

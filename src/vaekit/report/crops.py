@@ -1,4 +1,4 @@
-"""Where to look closer: windows of a picture that are found, not picked by hand."""
+"""Where to look closer: windows of a image that are found, not picked by hand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Levels = NDArray[np.uint8]
 """(h, w, 3): 8-bit levels of red, green and blue, sRGB-encoded."""
 
 SIDE = 80
-"""Pixels of a window; less where the picture is smaller."""
+"""Pixels of a window; less where the image is smaller."""
 MARGIN = 24
 """Pixels around a window that can be dragged into view."""
 
@@ -25,11 +25,11 @@ class Window:
     height: int
 
     def of(self, levels: Levels) -> Levels:
-        """These pixels of a picture."""
+        """These pixels of a image."""
         return levels[self.y : self.y + self.height, self.x : self.x + self.width]
 
     def grown(self, by: int, levels: Levels) -> "Window":
-        """With a margin, as far as the picture goes."""
+        """With a margin, as far as the image goes."""
         height, width = levels.shape[:2]
         x, y = max(self.x - by, 0), max(self.y - by, 0)
         right, bottom = min(self.x + self.width + by, width), min(self.y + self.height + by, height)
@@ -66,7 +66,7 @@ def busiest_window(original: Levels, side: int = SIDE) -> Window:
 
         E = sum (x[i, j+1] - x[i, j])^2 + (x[i+1, j] - x[i, j])^2
 
-    Of equals the first from the top left; of a flat picture the middle.
+    Of equals the first from the top left; of a flat image the middle.
     """
     levels = original.astype(np.int32)
     energy = np.zeros(original.shape[:2], np.int64)

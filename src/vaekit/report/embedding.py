@@ -1,4 +1,4 @@
-"""Pictures inside a page: as `data:` addresses."""
+"""Images inside a page: as `data:` addresses."""
 
 import base64
 import io
@@ -16,12 +16,12 @@ from vaekit.domains.images.write import to_bytes
 from vaekit.report.crops import Levels
 
 LONGEST = 1600
-"""Pixels. A larger picture is embedded reduced, but for its crops."""
+"""Pixels. A larger image is embedded reduced, but for its crops."""
 SMALL = 480
-"""Pixels of a picture's longer side up to which it is embedded exactly."""
+"""Pixels of a image's longer side up to which it is embedded exactly."""
 LONGEST_THUMBNAIL = 144
 LONGEST_MAP = 384
-"""Pixels of a map of differences: one stands for 2 x 2 of a picture of 768 x 512."""
+"""Pixels of a map of differences: one stands for 2 x 2 of a image of 768 x 512."""
 QUALITY = 90
 NOT_A_NUMBER = (255, 0, 255)
 """The level of pixels that are NaN: a magenta that no photograph has."""
@@ -29,7 +29,7 @@ NOT_A_NUMBER = (255, 0, 255)
 
 @dataclass(frozen=True)
 class Embedded:
-    """A picture in the page."""
+    """A image in the page."""
 
     address: str
     """`data:image/webp;base64,...`"""
@@ -38,7 +38,7 @@ class Embedded:
 
 
 def levels_of(pixels: Tensor) -> tuple[Levels, int]:
-    """A picture (1, 3, h, w) in [-1, 1] in 8-bit levels, and how many of its pixels are not numbers.
+    """A image (1, 3, h, w) in [-1, 1] in 8-bit levels, and how many of its pixels are not numbers.
 
     Those are shown in magenta; an infinite value is the level at its end.
     """
@@ -51,7 +51,7 @@ def levels_of(pixels: Tensor) -> tuple[Levels, int]:
 
 
 def photograph(levels: Levels, longest: int = LONGEST) -> Embedded:
-    """The picture for looking at as a whole: lossy WebP, reduced where it is larger than `longest`.
+    """The image for looking at as a whole: lossy WebP, reduced where it is larger than `longest`.
 
     A small one is exact: it is shown enlarged, and there one would see what the lossy copy made of it.
     """
@@ -61,7 +61,7 @@ def photograph(levels: Levels, longest: int = LONGEST) -> Embedded:
 
 
 def thumbnail(levels: Levels) -> Embedded:
-    """The picture, very small."""
+    """The image, very small."""
     return _embedded(_reduced(Image.fromarray(levels), LONGEST_THUMBNAIL), quality=75)
 
 
@@ -72,7 +72,7 @@ def exact(levels: Levels) -> Embedded:
 
 @dataclass(frozen=True)
 class Differences:
-    """A map of signed differences in a picture's channels: level 128 is none, 129 one level brighter."""
+    """A map of signed differences in a image's channels: level 128 is none, 129 one level brighter."""
 
     embedded: Embedded
     block: int

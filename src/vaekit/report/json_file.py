@@ -15,11 +15,11 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def as_plain(report: Report, shown: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """The report in JSON's own types: the fields of `Report` under their names, and `shown`, the facts about pictures
+    """The report in JSON's own types: the fields of `Report` under their names, and `shown`, the facts about images
     on the page.
 
     What JSON has no number for is a string, as in the JSON of protocol buffers: "Infinity" (the PSNR of equal
-    pictures), "-Infinity", "NaN". Python's `float()` and JavaScript's `Number()` read them.
+    images), "-Infinity", "NaN". Python's `float()` and JavaScript's `Number()` read them.
     """
     return {**plain(report), "shown": plain(shown)}
 

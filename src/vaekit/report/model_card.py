@@ -11,12 +11,12 @@ from vaekit.comparison.records import Comparison, Measure, Report
 from vaekit.errors import printable
 from vaekit.families.kl.net import REFLECT
 from vaekit.records import as_toml
-from vaekit.report.card_images import AFTER, BEFORE, CardPicture
+from vaekit.report.card_images import AFTER, BEFORE, CardImage
 
 ROWS = ("psnr", "ssim", "lpips_alex", "delta_e", "red_shift", "green_shift", "blue_shift")
 """The measures of the table, as far as they were measured."""
-PICTURES = "pictures"
-HUB_LICENCES = {
+IMAGES = "images"
+HUB_LICENSES = {
     "mit": "mit",
     "apache-2.0": "apache-2.0",
     "cc-by-4.0": "cc-by-4.0",
@@ -34,7 +34,7 @@ HUB_LICENCES = {
     "creativeml open rail++-m": "openrail++",
     "unknown": "unknown",
 }
-"""Licences as people write them, and as the Hub does; others are "other", with their name."""
+"""Licenses as people write them, and as the Hub does; others are "other", with their name."""
 DIFFUSERS_CLASSES = {"kl": "AutoencoderKL", "tiny": "AutoencoderTiny", "vq": "VQModel"}
 
 
@@ -51,9 +51,9 @@ class About:
     """Names of the result's files, weights first."""
     layout: str
     dtypes: Sequence[str]
-    licence: str
+    license: str
     """As the user or the parent's card tells it; empty where nobody does."""
-    licence_source: str
+    license_source: str
     base_model: str = ""
     """The repository on the Hub of the parent's makers, where it is known."""
     padding: str = ""
@@ -62,26 +62,26 @@ class About:
     """Whether the weights are a moving average."""
 
 
-def model_card(about: About, report: Report, pictures: Sequence[CardPicture], histogram: CardPicture) -> str:
+def model_card(about: About, report: Report, images: Sequence[CardImage], histogram: CardImage) -> str:
     """The text of README.md."""
     sections = [
         header(about),
         f"# {about.title}",
         introduction(about),
         f"## Before and after\n\n{measured(report)}",
-        "\n\n".join(f"![{each.says}]({PICTURES}/{each.file})" for each in pictures),
-        f"![{histogram.says}]({PICTURES}/{histogram.file})\n\n{histogram.says}.",
+        "\n\n".join(f"![{each.says}]({IMAGES}/{each.file})" for each in images),
+        f"![{histogram.says}]({IMAGES}/{histogram.file})\n\n{histogram.says}.",
         f"## How to use it\n\n{usage(about)}",
         f"## How it was trained\n\n{training(about)}",
-        f"## Licence\n\n{licence_words(about)}",
+        f"## License\n\n{license_words(about)}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def header(about: About) -> str:
     """The YAML at the top. JSON's strings are YAML's too."""
-    name = about.licence.strip()
-    known = HUB_LICENCES.get(name.lower())
+    name = about.license.strip()
+    known = HUB_LICENSES.get(name.lower())
     lines = [f"license: {known or ('other' if name else 'unknown')}"]
     if name and known is None:
         lines.append(f"license_name: {quoted(re.sub(r'[^a-z0-9.+]+', '-', name.lower()).strip('-'))}")
@@ -133,10 +133,10 @@ def latents_words(lineage: Mapping[str, Any]) -> str:
 
 
 def data_words(data: Mapping[str, Any]) -> str:
-    """What it was trained on: "1,200 pictures (photos)". Those that were held out of them do not count."""
-    count, place = data.get("pictures"), data.get("path")
+    """What it was trained on: "1,200 images (photos)". Those that were held out of them do not count."""
+    count, place = data.get("images"), data.get("path")
     apart = 0 if data.get("of_its_own") else data.get("held_out", 0)
-    told = f"{count - apart:,} pictures" if isinstance(count, int) else "pictures"
+    told = f"{count - apart:,} images" if isinstance(count, int) else "images"
     return f"{told} ({inline(str(place))})" if place else told
 
 
@@ -160,12 +160,12 @@ def measured(report: Report) -> str:
         rows.append(
             f"| {row_title(titles[name])} | {cells[0]} | {cells[1]} | {change_words(changes.get(name), digits)} |"
         )
-    count, computed = len(sets[AFTER].pictures), report.protocol.get("dtype", "fp32")
+    count, computed = len(sets[AFTER].images), report.protocol.get("dtype", "fp32")
     table = ["| | before | after | change, 95 % interval |", "|---|---:|---:|---:|", *rows]
     about = (
-        f"Means over {count:,} held-out pictures, which were not trained on: encoded, the mode of the posterior "
+        f"Means over {count:,} held-out images, which were not trained on: encoded, the mode of the posterior "
         f"decoded, rounded to 8 bits; weights as in the file, computed in {computed}. "
-        "Intervals are bootstrapped over pairs of pictures. Colour shifts are mean changes in levels of 255."
+        "Intervals are bootstrapped over pairs of images. Color shifts are mean changes in levels of 255."
     )
     return "\n".join(table) + "\n\n" + about
 
@@ -176,7 +176,7 @@ def row_title(measure: Measure) -> str:
 
 
 def change_words(change: Comparison | None, digits: int) -> str:
-    """A difference with its interval, where there are pictures enough for one."""
+    """A difference with its interval, where there are images enough for one."""
     if change is None:
         return ""
     return f"{change.difference:+.{digits}f} ({change.low:+.{digits}f} to {change.high:+.{digits}f})"
@@ -187,11 +187,11 @@ def usage(about: About) -> str:
     weights = [name for name in about.files if name != "config.json"]
     parts = [
         "With [vaekit](https://pypi.org/project/vaekit/), REPO being the name of this repository:\n\n"
-        "```sh\nvaekit get REPO\nvaekit reconstruct picture.jpg --vae NAME    # the name that get tells\n```"
+        "```sh\nvaekit get REPO\nvaekit reconstruct image.jpg --vae NAME    # the name that get tells\n```"
     ]
     if about.padding == REFLECT:
         parts.append(
-            "In other programs the borders of pictures come out wrong: its convolutions pad by reflection, and "
+            "In other programs the borders of images come out wrong: its convolutions pad by reflection, and "
             "diffusers, ComfyUI and A1111's web UI pad with zeros."
         )
         return "\n\n".join(parts)
@@ -234,13 +234,13 @@ def training(about: About) -> str:
     )
 
 
-def licence_words(about: About) -> str:
+def license_words(about: About) -> str:
     """Under which terms, and how that is known."""
-    if not about.licence:
+    if not about.license:
         return (
-            "Nobody told a licence. The weights are derived from those of its parent, whose licence binds them; ask "
+            "Nobody told a license. The weights are derived from those of its parent, whose license binds them; ask "
             "its makers before you pass them on."
         )
     return (
-        f"{inline(about.licence)}, {about.licence_source}. The pictures that it was trained on have terms of their own."
+        f"{inline(about.license)}, {about.license_source}. The images that it was trained on have terms of their own."
     )

@@ -76,8 +76,8 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
     """
     shown_numbers: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []
-    for picture in shown:
-        found = examine(report, picture)
+    for image in shown:
+        found = examine(report, image)
         shown_numbers.append(numbers_of(report, found))
         images.append(image_view(report, found))
     numbers = as_plain(report, shown_numbers)
@@ -90,7 +90,7 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
             candidates=candidates(report),
             original=ORIGINAL,
             report=report,
-            count=max((len(judged.pictures) for judged in report.sets), default=0),
+            count=max((len(judged.images) for judged in report.sets), default=0),
             ranking=ranking(report),
             pairs=near,
             more_pairs=far,

@@ -16,8 +16,8 @@ WIDTH, ROW, PAD = 160, 10, 5
 CHANNELS = ("luminance", "red", "green", "blue")
 
 
-def colour(position: int) -> str:
-    """The CSS class of a candidate's colour. There are six, which repeat; letters do not."""
+def color(position: int) -> str:
+    """The CSS class of a candidate's color. There are six, which repeat; letters do not."""
     return f"candidate-{position % 6}"
 
 
@@ -25,7 +25,7 @@ def colour(position: int) -> str:
 class Mark:
     """A value as a dot and its interval as a line."""
 
-    colour: str
+    color: str
     x: float
     y: float
     low: float | None
@@ -96,7 +96,7 @@ def _mark(place: Callable[[float], float], y: float, position: int, one: Estimat
     low, high = None, None
     if one.low is not None and one.high is not None and math.isfinite(one.low) and math.isfinite(one.high):
         low, high = place(one.low), place(one.high)
-    return Mark(colour(position), place(one.value), y, low, high)
+    return Mark(color(position), place(one.value), y, low, high)
 
 
 def level_counts(levels: Levels) -> NDArray[np.int64]:
@@ -121,7 +121,7 @@ class HistogramPlot:
     area: str
     """Of the original."""
     lines: list[tuple[int, str, str]]
-    """Of each reconstruction: its candidate's position, its colour's class, the path."""
+    """Of each reconstruction: its candidate's position, its color's class, the path."""
 
 
 def histogram(channel: str, original: NDArray[np.int64], results: Mapping[int, NDArray[np.int64]]) -> HistogramPlot:
@@ -133,7 +133,7 @@ def histogram(channel: str, original: NDArray[np.int64], results: Mapping[int, N
     inner = np.stack([counts[1:-1] for counts in (original, *results.values())])
     usual, largest = float(np.quantile(inner, 0.99)), float(inner.max())
     top = max(1.2 * usual if usual > largest / 5 else 1.05 * largest, 1.0)
-    lines = [(key, colour(key), f"M{_outline(counts, top)}") for key, counts in results.items()]
+    lines = [(key, color(key), f"M{_outline(counts, top)}") for key, counts in results.items()]
     return HistogramPlot(channel, f"M0 100L{_outline(original, top)}L255 100Z", lines)
 
 

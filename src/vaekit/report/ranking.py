@@ -8,7 +8,7 @@ from vaekit.comparison.measure_table import badness
 from vaekit.comparison.records import Comparison, Estimate, Measure, Report
 from vaekit.comparison.verdicts import SURE
 from vaekit.report.number_format import decimals, interval, number, probability, with_unit
-from vaekit.report.plots import colour, one_interval
+from vaekit.report.plots import color, one_interval
 
 KEY_MEASURES = 5
 """How many measures the ranking shows where the report marks none as key."""
@@ -16,19 +16,19 @@ KEY_MEASURES = 5
 
 @dataclass(frozen=True)
 class Candidate:
-    """The letter and colour by which a candidate is known everywhere on the page, and its name."""
+    """The letter and color by which a candidate is known everywhere on the page, and its name."""
 
     key: int | str
     """Its position in the report; "original" for the original."""
     letter: str
-    colour: str
+    color: str
     name: str
 
 
 def candidates(report: Report) -> list[Candidate]:
     """Those of a report, best first."""
     return [
-        Candidate(i, chr(ord("A") + i) if i < 26 else str(i + 1), colour(i), judged.name)
+        Candidate(i, chr(ord("A") + i) if i < 26 else str(i + 1), color(i), judged.name)
         for i, judged in enumerate(report.sets)
     ]
 
@@ -104,8 +104,8 @@ def comparisons(report: Report) -> tuple[list[dict[str, Any]], list[dict[str, An
             "key": [difference(report, named, one, measures[one.measure]) for one in key],
             "rest": [difference(report, named, one, measures[one.measure]) for one in found if one not in key],
         }
-        neighbours = abs(order.index(first) - order.index(second)) == 1
-        (near if neighbours or len(pairs) <= 3 else far).append(pair)
+        neighbors = abs(order.index(first) - order.index(second)) == 1
+        (near if neighbors or len(pairs) <= 3 else far).append(pair)
     return near, far
 
 

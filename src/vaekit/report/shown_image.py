@@ -17,7 +17,7 @@ from vaekit.report.tables import image_table
 
 ORIGINAL = Candidate("original", "O", "original", "Original")
 SCALES = (4, 8, 16, 32, 64)
-"""Levels at the ends of the colour scale of the maps."""
+"""Levels at the ends of the color scale of the maps."""
 PLACES = {"worst": "Largest error", "busiest": "Most detail"}
 """Titles of the crops."""
 
@@ -26,7 +26,7 @@ PLACES = {"worst": "Largest error", "busiest": "Most detail"}
 class Examined:
     """A shown image with its reconstructions in 8-bit levels, and what was measured on them for the page."""
 
-    picture: ShownImage
+    image: ShownImage
     original: Levels
     sets: Mapping[int, Levels]
     """By the candidate's position in the report."""
@@ -43,26 +43,26 @@ class Examined:
         return {key: counts[:, [0, -1]] / counts.sum(axis=1, keepdims=True) for key, counts in self.counts.items()}
 
 
-def examine(report: Report, picture: ShownImage) -> Examined:
+def examine(report: Report, image: ShownImage) -> Examined:
     """Find what the page shows. Reconstructions of candidates that the report does not have are left out.
 
     Raises:
         ValueError: a reconstruction has another size than the original.
     """
-    original, _ = levels_of(picture.original)
+    original, _ = levels_of(image.original)
     sets: dict[int, Levels] = {}
     not_numbers: dict[str, int] = {}
     for i, judged in enumerate(report.sets):
-        if judged.name not in picture.reconstructions:
+        if judged.name not in image.reconstructions:
             continue
-        sets[i], broken = levels_of(picture.reconstructions[judged.name])
+        sets[i], broken = levels_of(image.reconstructions[judged.name])
         if sets[i].shape != original.shape:
-            raise ValueError(f"{picture.name}: {sets[i].shape[:2]} of {judged.name!r} against {original.shape[:2]}")
+            raise ValueError(f"{image.name}: {sets[i].shape[:2]} of {judged.name!r} against {original.shape[:2]}")
         if broken:
             not_numbers[judged.name] = broken
     counts = {ORIGINAL.key: level_counts(original)} | {i: level_counts(levels) for i, levels in sets.items()}
     worst = worst_window(original, {report.sets[i].name: levels for i, levels in sets.items()})
-    return Examined(picture, original, sets, worst, busiest_window(original), counts, not_numbers)
+    return Examined(image, original, sets, worst, busiest_window(original), counts, not_numbers)
 
 
 def numbers_of(report: Report, found: Examined) -> dict[str, Any]:
@@ -72,8 +72,8 @@ def numbers_of(report: Report, found: Examined) -> dict[str, Any]:
     if found.worst is not None:
         worst = {**vars(found.worst.window), "set": found.worst.set_name, "rms_error": found.worst.rms_error}
     return {
-        "name": found.picture.name,
-        "why": found.picture.why,
+        "name": found.image.name,
+        "why": found.image.why,
         "width": width,
         "height": height,
         "crops": {"worst": worst, "busiest": vars(found.busiest)},
@@ -97,11 +97,11 @@ def image_view(report: Report, found: Examined) -> dict[str, Any]:
     known = candidates(report)
     levels = {ORIGINAL: found.original} | {known[i]: each for i, each in found.sets.items()}
     large = {candidate: photograph(each) for candidate, each in levels.items()}
-    measures, rows = image_table(report, found.picture.name, key_measures(report))
+    measures, rows = image_table(report, found.image.name, key_measures(report))
     by_key = {candidate.key: candidate for candidate in levels}
     return {
-        "name": found.picture.name,
-        "why": found.picture.why,
+        "name": found.image.name,
+        "why": found.image.why,
         "width": width,
         "height": height,
         "shown_width": large[ORIGINAL].width,
@@ -153,7 +153,7 @@ def _columns(count: int) -> int:
 
 
 def _maps(found: Examined, known: Sequence[Candidate]) -> dict[str, Any] | None:
-    """Maps of differences of all reconstructions on one colour scale; None without any."""
+    """Maps of differences of all reconstructions on one color scale; None without any."""
     maps = {known[i]: differences(found.original, levels) for i, levels in found.sets.items()}
     if not maps:
         return None

@@ -1,7 +1,7 @@
 """The engine: a VAE run under a plan. It pads, batches and casts; it has never heard of JPEG.
 
-Any size from 1x1 works: pictures are padded to the VAE's multiple at the right and bottom by repeating the edge, and
-what comes back is cropped. VAEs whose latent is one vector take pictures of one size only, and are given no others.
+Any size from 1x1 works: images are padded to the VAE's multiple at the right and bottom by repeating the edge, and
+what comes back is cropped. VAEs whose latent is one vector take images of one size only, and are given no others.
 The same input gives the same output; on a GPU to rounding, for sizes that keep coming are compiled (`compiled.py`).
 """
 
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadItem, BadPlan, LatentMismatch, TooLittleMemory
-from vaekit.nets.config import ImageConfig, check_takes_pictures, picture_size
+from vaekit.nets.config import ImageConfig, check_takes_images, image_size
 from vaekit.runtime.backends import Backend, TorchBackend
 from vaekit.runtime.export import export
 from vaekit.runtime.numerics import HALF
@@ -32,7 +32,7 @@ SINGLE = 4
 
 
 class Engine:
-    """Run a VAE on pictures (b, c, h, w) in [-1, 1], c being 3 for nearly all VAEs.
+    """Run a VAE on images (b, c, h, w) in [-1, 1], c being 3 for nearly all VAEs.
 
     The given VAE is left as it is: where the plan asks for another device or dtype, the engine keeps a converted copy.
 
@@ -60,7 +60,7 @@ class Engine:
             (self._running.encoder, self._encoder_input, plan.torch_encode_dtype),
             (self._running.decoder, self._decoder_input, plan.torch_decode_dtype),
         )
-        one_size = picture_size(self.config) is not None
+        one_size = image_size(self.config) is not None
         self._encoder, self._decoder = (
             None
             if network is None
@@ -75,7 +75,7 @@ class Engine:
         )
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the latent of a picture of this size, padding included."""
+        """Rows and columns of the latent of a image of this size, padding included."""
         factor, least = self.config.factor, least_positions(self.config)
         return max(least, -(-height // factor)), max(least, -(-width // factor))
 
@@ -85,11 +85,11 @@ class Engine:
 
         Raises:
             HalfMissing: the VAE has no encoder.
-            BadItem: the pictures have another number of channels than the VAE takes, or not its only size.
+            BadItem: the images have another number of channels than the VAE takes, or not its only size.
             BadPlan: it takes more memory than the plan allows.
-            ValueError: `x` is no batch of pictures.
+            ValueError: `x` is no batch of images.
         """
-        check_pictures(x, self.config)
+        check_images(x, self.config)
         if self._encoder is None:
             raise half_missing("encoder", "decoder")
         runner, size = self._encoder, self.latent_size(x.shape[2], x.shape[3])
@@ -102,11 +102,11 @@ class Engine:
 
     @torch.no_grad()
     def decode(self, z: Latents, size: tuple[int, int] | None = None) -> Images:
-        """Raw latents -> pictures in fp32 on the device of `z`, not clamped.
+        """Raw latents -> images in fp32 on the device of `z`, not clamped.
 
         Args:
             z: raw latents (b, z, i, j).
-            size: (height, width) to crop to; the whole padded picture without it.
+            size: (height, width) to crop to; the whole padded image without it.
 
         Raises:
             HalfMissing: the VAE has no decoder.
@@ -116,17 +116,17 @@ class Engine:
         height, width = size or (z.shape[-2] * self.config.factor, z.shape[-1] * self.config.factor)
         fixed = self._checked(z, height, width)
         assert self._decoder is not None
-        pictures = torch.empty((len(z), self.config.image_channels, height, width), device=z.device)
-        done, fixed = 0, pictures[1:].nbytes + fixed
+        images = torch.empty((len(z), self.config.image_channels, height, width), device=z.device)
+        done, fixed = 0, images[1:].nbytes + fixed
         rows, columns = (max(least_positions(self.config), side) for side in z.shape[2:])
         for items in self._decoder.batches(z, (rows, columns), fixed):
-            pictures[done : done + len(items)] = self._decoded(items, fixed)[:, :, :height, :width]
+            images[done : done + len(items)] = self._decoded(items, fixed)[:, :, :height, :width]
             done += len(items)
-        return pictures
+        return images
 
     @torch.no_grad()
     def likelihood(self, z: Latents, size: tuple[int, int]) -> Likelihood:
-        """p(x|z) over pictures of a size (height, width), for raw latents (b, z, i, j), on the engine's device.
+        """p(x|z) over images of a size (height, width), for raw latents (b, z, i, j), on the engine's device.
 
         Raises:
             HalfMissing, LatentMismatch, BadPlan: as `decode` does.
@@ -138,7 +138,7 @@ class Engine:
         return self._running.to_likelihood(torch.cat(made)[:, :, : size[0], : size[1]].float())
 
     def explain(self, height: int, width: int) -> tuple[Explanation, ...]:
-        """How pictures of this size will be encoded and decoded, and the memory that will take; nothing is run.
+        """How images of this size will be encoded and decoded, and the memory that will take; nothing is run.
 
         Raises:
             TooLittleMemory: it takes more than the plan allows; the message says how much would do for all of it.
@@ -161,12 +161,12 @@ class Engine:
         return tuple(note for half, runner in runners if runner is not None for note in runner.notes(half))
 
     def reconstruct(self, x: Images) -> Images:
-        """Through the posterior's mode and back: pictures of the same size, in fp32, not clamped.
+        """Through the posterior's mode and back: images of the same size, in fp32, not clamped.
 
         Raises:
             HalfMissing, BadItem, BadPlan: as `encode` and `decode` do; before anything is run.
         """
-        check_pictures(x, self.config)
+        check_images(x, self.config)
         self.explain(x.shape[2], x.shape[3])
         return self.decode(self.encode(x).mode, (x.shape[2], x.shape[3]))
 
@@ -174,7 +174,7 @@ class Engine:
         """Write the VAE as programs that run without vaekit: "onnx" or "torch.export", in fp32 whatever the plan says.
 
         `encoder.onnx` takes "pixels" (batch, c, f * rows, f * columns) in [-1, 1] and gives "moments", before they are
-        quantised where the VAE does that; `decoder.onnx` takes raw "latents" (batch, z, rows, columns) and gives
+        quantized where the VAE does that; `decoder.onnx` takes raw "latents" (batch, z, rows, columns) and gives
         "pixels". See `vaekit.runtime.export` for all of it, and for the errors.
 
         Returns:
@@ -184,14 +184,14 @@ class Engine:
         return export(in_fp32, kind, folder, half, verify)
 
     def _fixed(self, half: str, height: int, width: int) -> int:
-        """Bytes that a run for one picture takes beside the network: copies of its input and its result."""
+        """Bytes that a run for one image takes beside the network: copies of its input and its result."""
         rows, columns = (side * self.config.factor for side in self.latent_size(height, width))
-        picture = self.config.image_channels * rows * columns
+        image = self.config.image_channels * rows * columns
         if half == "decode":  # what the network makes, and the result that it is cropped and cast into
-            return picture * (self.plan.torch_decode_dtype.itemsize + SINGLE)
+            return image * (self.plan.torch_decode_dtype.itemsize + SINGLE)
         copies = ((rows, columns) != (height, width)) * SINGLE
         dtype = self.plan.torch_encode_dtype
-        return picture * (copies + (dtype != torch.float32) * dtype.itemsize)
+        return image * (copies + (dtype != torch.float32) * dtype.itemsize)
 
     def _checked(self, z: Tensor, height: int, width: int) -> int:
         """Refuse latents that are not this VAE's; the bytes that decoding takes beside the network."""
@@ -204,7 +204,7 @@ class Engine:
         return self._fixed("decode", height, width)
 
     def _padded(self, items: Tensor) -> Tensor:
-        """Pictures of the next size that the encoder takes, on its device and in its dtype."""
+        """Images of the next size that the encoder takes, on its device and in its dtype."""
         rows, columns = self.latent_size(items.shape[2], items.shape[3])
         factor = self.config.factor
         missing = (0, columns * factor - items.shape[3], 0, rows * factor - items.shape[2])
@@ -213,7 +213,7 @@ class Engine:
         return padded.to(self.plan.torch_encode_dtype)
 
     def _decoded(self, items: Tensor, fixed: int) -> Tensor:
-        """The pictures that the decoder makes of latents."""
+        """The images that the decoder makes of latents."""
         return self._running.to_likelihood(self._parameters(items, fixed)).mode
 
     def _parameters(self, items: Tensor, fixed: int) -> Tensor:
@@ -225,7 +225,7 @@ class Engine:
         return self._decoder.run(given, (given.shape[2], given.shape[3]), fixed)
 
     def _encoder_input(self, rows: int, columns: int) -> Tensor:
-        """A picture of noise for a latent of this size."""
+        """A image of noise for a latent of this size."""
         factor = self.config.factor
         shape = (1, self.config.image_channels, rows * factor, columns * factor)
         return noise(shape).to(self._device, self.plan.torch_encode_dtype)
@@ -257,41 +257,41 @@ def least_positions(config: ImageConfig) -> int:
     return getattr(config, "least_positions", 1)
 
 
-def check_pictures(x: Tensor, config: ImageConfig) -> None:
+def check_images(x: Tensor, config: ImageConfig) -> None:
     """Refuse what the VAE cannot take.
 
     Raises:
-        ValueError: not a batch of pictures (b, c, h, w), or an empty one.
-        BadItem: pictures of another number of channels, or of another size than the only one.
+        ValueError: not a batch of images (b, c, h, w), or an empty one.
+        BadItem: images of another number of channels, or of another size than the only one.
     """
-    channels, side = config.image_channels, picture_size(config)
+    channels, side = config.image_channels, image_size(config)
     if x.dim() != 4 or x.numel() == 0:
-        raise ValueError(f"pictures of shape (b, {channels}, h, w) expected, not {tuple(x.shape)}")
-    check_takes_pictures(config)
+        raise ValueError(f"images of shape (b, {channels}, h, w) expected, not {tuple(x.shape)}")
+    check_takes_images(config)
     if x.shape[1] != channels:
         raise BadItem(
-            f"The pictures have {x.shape[1]} channels.",
-            f"This VAE takes pictures of {channels}.",
-            "Use a VAE for such pictures, or convert them.",
+            f"The images have {x.shape[1]} channels.",
+            f"This VAE takes images of {channels}.",
+            "Use a VAE for such images, or convert them.",
         )
     if side is not None and x.shape[2:] != (side, side):
         raise BadItem(
-            f"The picture has {x.shape[3]}x{x.shape[2]} pixels.",
-            f"This VAE takes pictures of {side}x{side} pixels only.",
+            f"The image has {x.shape[3]}x{x.shape[2]} pixels.",
+            f"This VAE takes images of {side}x{side} pixels only.",
             "Crop or resize it to that size, or use a VAE for any size.",
         )
 
 
 def check_positions(z: Tensor, config: ImageConfig) -> None:
-    """Refuse more than one position where the VAE says one vector of a whole picture.
+    """Refuse more than one position where the VAE says one vector of a whole image.
 
     Raises:
         LatentMismatch: there are more.
     """
-    if picture_size(config) is not None and z.shape[2:] != (1, 1):
+    if image_size(config) is not None and z.shape[2:] != (1, 1):
         raise LatentMismatch(
             f"The latents have shape {list(z.shape)}.",
-            f"This VAE takes (pictures, {config.latent_channels} channels, 1, 1).",
+            f"This VAE takes (images, {config.latent_channels} channels, 1, 1).",
             "Decode with the VAE that made them.",
         )
 

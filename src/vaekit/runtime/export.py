@@ -3,10 +3,10 @@
     encoder    pixels (batch, c, f * rows, f * columns) in [-1, 1]  ->  moments (batch, m, rows, columns)
     decoder    latents (batch, z, rows, columns), raw               ->  pixels (batch, c, f * rows, f * columns)
 
-Batch, rows and columns are free; a VAE of one picture size has only the batch free. Everything is in fp32. A file says
+Batch, rows and columns are free; a VAE of one image size has only the batch free. Everything is in fp32. A file says
 in its metadata what its numbers mean (`facts`), and gets its name once it was run and gave what the network gives.
 
-What a program takes no part in stays with its user: padding pictures to the multiple, sampling from the moments, and
+What a program takes no part in stays with its user: padding images to the multiple, sampling from the moments, and
 the way from a diffusion model's latents to raw ones.
 """
 
@@ -22,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 
 from vaekit.atomic import atomic_group
 from vaekit.errors import CannotExport, printable
-from vaekit.nets.config import ImageConfig, picture_size
+from vaekit.nets.config import ImageConfig, image_size
 from vaekit.runtime.onnx_graph import open_onnx, require_onnx, write_onnx
 from vaekit.vae import VAE, half_missing
 from vaekit.version import __version__
@@ -106,10 +106,10 @@ def export(vae: VAE, kind: str, folder: str | Path, half: str | None = None, ver
     """Write `encoder` and `decoder` as programs of their own: `.onnx` or `.pt2` files.
 
     An encoder's program gives its moments as they are: for a Gaussian mean and log-variance one after the other, the
-    log-variance not clamped; for a plain autoencoder the latents; for a vector-quantised one what the encoder said
-    *before* it is quantised, since the codebook is no part of the program. A decoder's gives the pixels, not clamped.
+    log-variance not clamped; for a plain autoencoder the latents; for a vector-quantized one what the encoder said
+    *before* it is quantized, since the codebook is no part of the program. A decoder's gives the pixels, not clamped.
 
-    A torch.export encoder takes pictures of at least two latent positions on each side.
+    A torch.export encoder takes images of at least two latent positions on each side.
 
     Args:
         vae: on the CPU, in fp32 and in evaluation mode.
@@ -164,7 +164,7 @@ def half_of(vae: VAE, name: str) -> Half:
     if getattr(vae, name) is None:
         raise half_missing(name, next(other for other in HALVES if other != name))
     config: ImageConfig = vae.config
-    least, one_size = getattr(config, "least_positions", 1), picture_size(config) is not None
+    least, one_size = getattr(config, "least_positions", 1), image_size(config) is not None
     if name == "encoder":
         return Half(
             name, "pixels", "moments", PixelsToMoments(vae), config.image_channels, config.factor, least, one_size

@@ -88,7 +88,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Explanation:
-    """How one half of a VAE will run for pictures of one size. Sizes are bytes above the loaded weights."""
+    """How one half of a VAE will run for images of one size. Sizes are bytes above the loaded weights."""
 
     half: str
     """"encode" or "decode"."""
@@ -103,7 +103,7 @@ class Explanation:
     predicted_peak: int | None
     """None for a network that can only be run as a whole."""
     prepared: int
-    """Part of the peak: convolutions that stay prepared for the next picture."""
+    """Part of the peak: convolutions that stay prepared for the next image."""
     to_file: int
     """What does not fit into memory and goes to a file, at the most at a time."""
     stages: int
@@ -113,7 +113,7 @@ class Explanation:
 
 
 def size_text(given: Sequence[int], made: Sequence[int]) -> str:
-    """The size of the pictures that a network takes or makes, as width x height, from its two shapes (..., h, w).
+    """The size of the images that a network takes or makes, as width x height, from its two shapes (..., h, w).
 
     >>> size_text((1, 4, 8, 6), (1, 3, 64, 48))
     '48x64'

@@ -57,6 +57,6 @@ class TracedNetwork:
         return self._sizes[size]
 
     def size_words(self, size: tuple[int, int]) -> str:
-        """The size of the pictures that it takes or makes, in words."""
+        """The size of the images that it takes or makes, in words."""
         stages = self.stages(size)
         return size_text(stages.steps[0].shape, stages.steps[stages.output].shape)

@@ -1,4 +1,4 @@
-"""A network run whole: small pictures on a CPU, for which slabs cost more than they save, and all that fits on a GPU.
+"""A network run whole: small images on a CPU, for which slabs cost more than they save, and all that fits on a GPU.
 
 On a GPU several items go through at once, and `compiled.py` compiles the sizes that keep coming. On a CPU the network
 runs as it is, item by item, so that a batch of one is one of a batch.
@@ -23,7 +23,7 @@ class WholeRunner:
     Args:
         traced: the network.
         plan: what it may take, and how many items at once.
-        give_back: frees all memory that is kept for the next picture.
+        give_back: frees all memory that is kept for the next image.
         notes: where it says what did not go as planned.
     """
 
@@ -69,7 +69,7 @@ class WholeRunner:
         return None
 
     def _is_small(self, size: tuple[int, int]) -> bool:
-        """Whether slabs would not pay; found out once for each size, for small pictures take no longer than that."""
+        """Whether slabs would not pay; found out once for each size, for small images take no longer than that."""
         if size not in self._small:
             self._small[size] = products(self.traced.stages(size)) < LEAST_PRODUCTS
         return self._small[size]

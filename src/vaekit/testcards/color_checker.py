@@ -1,4 +1,4 @@
-"""The colour checker: 24 patches whose colours everyone knows (McCamy, Marcus, Davidson 1976, J. Appl. Photogr. Eng.
+"""The color checker: 24 patches whose colors everyone knows (McCamy, Marcus, Davidson 1976, J. Appl. Photogr. Eng.
 2)."""
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ PATCHES: tuple[tuple[str, tuple[int, int, int]], ...] = (
 values for ColorChecker family of targets"). Cyan is outside sRGB and was cut to it there."""
 ROWS, COLUMNS = 4, 6
 FRAME = -0.72
-"""The cardboard between the patches, a dark grey."""
+"""The cardboard between the patches, a dark gray."""
 
 
 @dataclass(frozen=True)
@@ -45,46 +45,46 @@ class Patch:
     """One patch in a card."""
 
     name: str
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
     """8-bit sRGB."""
     rows: slice
     columns: slice
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Rows and columns, to index the last two axes of a picture with."""
+        """Rows and columns, to index the last two axes of a image with."""
         return self.rows, self.columns
 
 
 @dataclass(frozen=True, eq=False)
 class CheckerCard:
-    """A picture of patches, and what is where in it."""
+    """A image of patches, and what is where in it."""
 
     image: Images
     """(1, 3, h, w)."""
     patches: tuple[Patch, ...]
 
 
-def colour_checker(size: tuple[int, int]) -> CheckerCard:
-    """The 24 patches in four rows of six on dark cardboard; of a picture that is higher than wide, in six rows of four.
+def color_checker(size: tuple[int, int]) -> CheckerCard:
+    """The 24 patches in four rows of six on dark cardboard; of a image that is higher than wide, in six rows of four.
 
-    >>> card = colour_checker((64, 96))
+    >>> card = color_checker((64, 96))
     >>> card.patches[0].name, card.image[0, :, 8, 8] * 127.5 + 127.5
     ('dark skin', tensor([115.,  82.,  68.]))
     """
     height, width = size
     upright = height > width
     rows, columns = (COLUMNS, ROWS) if upright else (ROWS, COLUMNS)
-    picture = torch.full((1, 3, height, width), FRAME)
+    image = torch.full((1, 3, height, width), FRAME)
     gap = min(height // rows, width // columns) // 12
     patches = []
-    for number, (name, colour) in enumerate(PATCHES):
-        # Turned by a quarter, so that the row of greys becomes the right-hand column.
+    for number, (name, color) in enumerate(PATCHES):
+        # Turned by a quarter, so that the row of grays becomes the right-hand column.
         row, column = (number % COLUMNS, number // COLUMNS) if upright else divmod(number, COLUMNS)
         place = _part(height, row, rows, gap), _part(width, column, columns, gap)
-        picture[0, :, place[0], place[1]] = (torch.tensor(colour) / 127.5 - 1).view(3, 1, 1)
-        patches.append(Patch(name, colour, *place))
-    return CheckerCard(picture, tuple(patches))
+        image[0, :, place[0], place[1]] = (torch.tensor(color) / 127.5 - 1).view(3, 1, 1)
+        patches.append(Patch(name, color, *place))
+    return CheckerCard(image, tuple(patches))
 
 
 def _part(length: int, number: int, count: int, gap: int) -> slice:

@@ -1,9 +1,9 @@
-"""Dead leaves: a stand-in for photographs with the same statistics as far as scales, contrasts and colours go.
+"""Dead leaves: a stand-in for photographs with the same statistics as far as scales, contrasts and colors go.
 
 Opaque discs fall on each other until nothing is left uncovered. With radii of density proportional to r^-3 the result
-looks alike at every scale and has the 1/f amplitude spectrum, the edges and the flat regions of natural pictures (Lee,
-Mumford and Huang 2001, "Occlusion models for natural images"). Here each leaf also has a colour of its own, light that
-falls off along it, and some of a soft 1/f texture. The constants below are read off the pixels of Kodak's pictures and
+looks alike at every scale and has the 1/f amplitude spectrum, the edges and the flat regions of natural images (Lee,
+Mumford and Huang 2001, "Occlusion models for natural images"). Here each leaf also has a color of its own, light that
+falls off along it, and some of a soft 1/f texture. The constants below are read off the pixels of Kodak's images and
 of two other photographs; docs/measuring.md has both sides.
 """
 
@@ -17,43 +17,43 @@ from vaekit.shapes import Images
 SMALLEST, LARGEST = 2.5, 0.7
 """Radii from so many pixels to this part of the shorter side."""
 LAYERS = 5.0
-"""Area of all leaves, in pictures: of five, each pixel is left bare with a chance of exp(-5)."""
-MEAN_COLOUR = (-0.12, -0.17, -0.28)
+"""Area of all leaves, in images: of five, each pixel is left bare with a chance of exp(-5)."""
+MEAN_COLOR = (-0.12, -0.17, -0.28)
 BRIGHTNESS, RED_GREEN, BLUE_YELLOW = 0.40, 0.10, 0.15
-"""Spread of the leaves' colours along three axes that vary independently in photographs (Ruderman et al. 1998)."""
-PICTURE = 0.15
-"""How much of this spread (of its variance) whole pictures have in common: there are dark ones and green ones."""
+"""Spread of the leaves' colors along three axes that vary independently in photographs (Ruderman et al. 1998)."""
+IMAGE = 0.15
+"""How much of this spread (of its variance) whole images have in common: there are dark ones and green ones."""
 AXES = ((1.0, 1.0, 1.0), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
 SHADING, TEXTURE = 0.12, 0.07
 """Spread of the light's slope across a leaf (from its middle to its edge), and of the texture on it."""
 
 
 def dead_leaves(count: int, size: tuple[int, int], generator: Generator) -> Images:
-    """So many pictures (b, 3, h, w) in [-1, 1]; the same for the same state of a CPU generator.
+    """So many images (b, 3, h, w) in [-1, 1]; the same for the same state of a CPU generator.
 
-    They come in pairs whose common colours are opposites, so that a few of them already have the mean of many.
+    They come in pairs whose common colors are opposites, so that a few of them already have the mean of many.
 
     Raises:
-        ValueError: a picture of less than 16 pixels a side was asked for: there is no range of scales in it.
+        ValueError: a image of less than 16 pixels a side was asked for: there is no range of scales in it.
     """
     if min(size) < 16:
         raise ValueError(f"dead leaves need 16 pixels a side or more, not {size[0]}x{size[1]}")
     tints = torch.randn(-(-count // 2), 1, len(AXES), generator=generator)
     pairs = torch.cat([tints, -tints], dim=1).flatten(0, 1)
-    return torch.stack([_picture(size, tint, generator) for tint in pairs[:count]])
+    return torch.stack([_image(size, tint, generator) for tint in pairs[:count]])
 
 
-def _picture(size: tuple[int, int], tint: Tensor, generator: Generator) -> Tensor:
-    """One picture (3, h, w) whose leaves have `tint` (3,) in common, in units of the spread along each axis."""
+def _image(size: tuple[int, int], tint: Tensor, generator: Generator) -> Tensor:
+    """One image (3, h, w) whose leaves have `tint` (3,) in common, in units of the spread along each axis."""
     height, width = size
     radii = _radii(size, generator)
     count = len(radii)
     places = torch.rand(count, 2, generator=generator) * (torch.tensor(size) + 2 * radii[:, None]) - radii[:, None]
-    colours = _colours(count, tint, generator)
+    colors = _colors(count, tint, generator)
     slopes = SHADING * torch.randn(count, 2, generator=generator) / radii[:, None]
     roughness = TEXTURE * torch.randn(count, generator=generator).abs()
     texture = one_over_f(size, generator)
-    picture = colours.mean(dim=0)[:, None, None].repeat(1, height, width)
+    image = colors.mean(dim=0)[:, None, None].repeat(1, height, width)
     rows, columns = torch.arange(height).float(), torch.arange(width).float()
     for i in range(count):
         radius, (y, x) = radii[i].item(), places[i].tolist()
@@ -64,13 +64,13 @@ def _picture(size: tuple[int, int], tint: Tensor, generator: Generator) -> Tenso
         dy, dx = rows[top:bottom, None] - y, columns[None, left:right] - x
         cover = (radius + 0.5 - (dy.square() + dx.square()).sqrt()).clamp(0, 1)
         light = slopes[i, 0] * dy + slopes[i, 1] * dx + roughness[i] * texture[top:bottom, left:right]
-        window = picture[:, top:bottom, left:right]
-        window.lerp_(colours[i][:, None, None] + light, cover.expand_as(window))
-    return picture.clamp(-1, 1)
+        window = image[:, top:bottom, left:right]
+        window.lerp_(colors[i][:, None, None] + light, cover.expand_as(window))
+    return image.clamp(-1, 1)
 
 
 def _radii(size: tuple[int, int], generator: Generator) -> Tensor:
-    """Radii of density r^-3, enough of them to cover the picture `LAYERS` times.
+    """Radii of density r^-3, enough of them to cover the image `LAYERS` times.
 
     A leaf's middle may lie outside by its radius, so the area on which leaves fall grows with them.
     """
@@ -81,16 +81,16 @@ def _radii(size: tuple[int, int], generator: Generator) -> Tensor:
     return (smallest**-2 - chances * (smallest**-2 - largest**-2)).rsqrt()
 
 
-def _colours(count: int, tint: Tensor, generator: Generator) -> Tensor:
-    """Red, green and blue of each leaf (count, 3): what the picture has in common plus what is its own.
+def _colors(count: int, tint: Tensor, generator: Generator) -> Tensor:
+    """Red, green and blue of each leaf (count, 3): what the image has in common plus what is its own.
 
-    Most surfaces are nearly grey and a few are not: the product of two normals has variance 1 and a sharp peak at 0.
+    Most surfaces are nearly gray and a few are not: the product of two normals has variance 1 and a sharp peak at 0.
     """
     spread = torch.tensor([BRIGHTNESS, RED_GREEN, BLUE_YELLOW])
     own = torch.randn(count, 3, generator=generator)
     own[:, 1:] *= torch.randn(count, 2, generator=generator)
-    mixed = tint * PICTURE**0.5 + own * (1 - PICTURE) ** 0.5
-    return torch.tensor(MEAN_COLOUR) + mixed * spread @ torch.tensor(AXES)
+    mixed = tint * IMAGE**0.5 + own * (1 - IMAGE) ** 0.5
+    return torch.tensor(MEAN_COLOR) + mixed * spread @ torch.tensor(AXES)
 
 
 def one_over_f(size: tuple[int, int], generator: Generator) -> Tensor:

@@ -13,7 +13,7 @@ from vaekit.shapes import Images
 SLANT = 5.0
 """Degrees, as ISO 12233 has it."""
 GROUND = -0.05
-"""What the squares lie on, a mid grey in [-1, 1]."""
+"""What the squares lie on, a mid gray in [-1, 1]."""
 SQUARES = (-0.9, 0.9, -0.45, 0.4, 0.12, -0.24, 0.65, -0.7, -0.14, 0.25, -0.35, 0.05)
 """Values of the squares, in their order: contrasts from 0.1 to 0.95."""
 CELL = 192
@@ -37,13 +37,13 @@ class SlantedEdge:
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Rows and columns, to index the last two axes of a picture with."""
+        """Rows and columns, to index the last two axes of a image with."""
         return self.rows, self.columns
 
 
 @dataclass(frozen=True, eq=False)
 class SlantedCard:
-    """A picture of edges, and what is where in it."""
+    """A image of edges, and what is where in it."""
 
     image: Images
     """(1, 3, h, w)."""
@@ -51,7 +51,7 @@ class SlantedCard:
 
 
 def slanted_edges(size: tuple[int, int]) -> SlantedCard:
-    """Grey squares on grey, one in each cell of about 192 pixels, turned by 5 degrees: each has four edges.
+    """Gray squares on gray, one in each cell of about 192 pixels, turned by 5 degrees: each has four edges.
 
     Pixels on an edge have the mean over their area: the edge is as sharp as pixels can be.
 
@@ -61,16 +61,16 @@ def slanted_edges(size: tuple[int, int]) -> SlantedCard:
     """
     height, width = size
     tops, lefts = _cuts(height), _cuts(width)
-    picture = torch.full((height, width), GROUND)
+    image = torch.full((height, width), GROUND)
     edges: list[SlantedEdge] = []
     cells = [(top, bottom, *across) for top, bottom in itertools.pairwise(tops) for across in itertools.pairwise(lefts)]
     for number, (top, bottom, left, right) in enumerate(cells):
         value = SQUARES[number % len(SQUARES)]
         side = SIDE * min(bottom - top, right - left)
         cover = _square(bottom - top, right - left, side)
-        picture[top:bottom, left:right] = GROUND + (value - GROUND) * cover
+        image[top:bottom, left:right] = GROUND + (value - GROUND) * cover
         edges += _edges_around((top + bottom) / 2, (left + right) / 2, side, value)
-    return SlantedCard(picture.expand(1, 3, -1, -1).contiguous(), tuple(edges))
+    return SlantedCard(image.expand(1, 3, -1, -1).contiguous(), tuple(edges))
 
 
 def _cuts(length: int) -> list[int]:

@@ -1,7 +1,7 @@
-"""Pictures whose causes are known: one white shape on black, like those of dSprites (Matthey et al. 2017), drawn anew.
+"""Images whose causes are known: one white shape on black, like those of dSprites (Matthey et al. 2017), drawn anew.
 
 Shape (square, ellipse, heart), scale (6, from 0.5 to 1), orientation (40), and place (32 x 32). The originals are a
-file of 737,280 pictures; these follow its description and are not its pixels.
+file of 737,280 images; these follow its description and are not its pixels.
 """
 
 import math
@@ -20,7 +20,7 @@ SIDE = 64
 RADIUS = 11.0
 """Half the side of the square at full scale, in pixels."""
 MARGIN = 16.0
-"""Centres stay so far from the border, so that every shape is whole."""
+"""Centers stay so far from the border, so that every shape is whole."""
 FINER = 4
 """Points along each side of a pixel that are asked whether they are inside."""
 
@@ -32,9 +32,9 @@ Grid = Float[Tensor, "n rows columns"]
 
 @dataclass(frozen=True)
 class Sprites:
-    """Pictures and what they were made from."""
+    """Images and what they were made from."""
 
-    pictures: Images
+    images: Images
     """(n, 1, 64, 64) in [-1, 1]: white is inside."""
     factors: Int[Tensor, "n 5"]
     """In the order of `NAMES`."""
@@ -47,14 +47,14 @@ def sprites(count: int, generator: Generator) -> Sprites:
 
 
 def drawn(factors: Int[Tensor, "n 5"]) -> Images:
-    """The picture of each row of factors."""
+    """The image of each row of factors."""
     shape, scale, turn, column, row = factors.unbind(1)
     size = RADIUS * (0.5 + 0.1 * scale)
     angle = turn * (2 * math.pi / COUNTS[2])
-    centre_x, centre_y = (MARGIN + place * ((SIDE - 2 * MARGIN) / (COUNTS[3] - 1)) for place in (column, row))
+    center_x, center_y = (MARGIN + place * ((SIDE - 2 * MARGIN) / (COUNTS[3] - 1)) for place in (column, row))
     at = (torch.arange(SIDE * FINER) + 0.5) / FINER
-    x = (at[None, None, :] - centre_x[:, None, None]) / size[:, None, None]
-    y = (at[None, :, None] - centre_y[:, None, None]) / size[:, None, None]
+    x = (at[None, None, :] - center_x[:, None, None]) / size[:, None, None]
+    y = (at[None, :, None] - center_y[:, None, None]) / size[:, None, None]
     cosine, sine = angle.cos()[:, None, None], angle.sin()[:, None, None]
     u, v = cosine * x + sine * y, cosine * y - sine * x
     inside = torch.stack([square(u, v), ellipse(u, v), heart(u, v)])

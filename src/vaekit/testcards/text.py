@@ -1,4 +1,4 @@
-"""Small text in known places: the first thing in a picture that becomes illegible, and the first that people see."""
+"""Small text in known places: the first thing in a image that becomes illegible, and the first that people see."""
 
 import functools
 from collections.abc import Iterator
@@ -42,13 +42,13 @@ class TextLine:
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Rows and columns, to index the last two axes of a picture with."""
+        """Rows and columns, to index the last two axes of a image with."""
         return self.rows, self.columns
 
 
 @dataclass(frozen=True, eq=False)
 class TextCard:
-    """A picture of text, and what is where in it."""
+    """A image of text, and what is where in it."""
 
     image: Images
     """(1, 3, h, w)."""
@@ -76,8 +76,8 @@ def text_card(size: tuple[int, int]) -> TextCard:
     (torch.Size([1, 3, 256, 384]), 'Sphinx of', 32)
     """
     height, width = size
-    picture = Image.new("L", (width, height), LIGHT)
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("L", (width, height), LIGHT)
+    draw = ImageDraw.Draw(image)
     panels = [(0, width, False)] if width < 256 else [(0, width // 2, False), (width // 2, width, True)]
     lines: list[TextLine] = []
     for left, right, light_on_dark in panels:
@@ -87,8 +87,8 @@ def text_card(size: tuple[int, int]) -> TextCard:
             place = (line.columns.start, line.rows.start)
             draw.text(place, line.text, fill=LIGHT if light_on_dark else DARK, font=font(line.size))
             lines.append(line)
-    grey = torch.from_numpy(np.asarray(picture, dtype=np.float32)) / 127.5 - 1
-    return TextCard(grey.expand(1, 3, -1, -1).contiguous(), tuple(lines))
+    gray = torch.from_numpy(np.asarray(image, dtype=np.float32)) / 127.5 - 1
+    return TextCard(gray.expand(1, 3, -1, -1).contiguous(), tuple(lines))
 
 
 def _lines(height: int, left: int, right: int, light_on_dark: bool) -> Iterator[TextLine]:

@@ -8,7 +8,7 @@ from vaekit.shapes import Images
 
 AMPLITUDE = 0.8
 FADE = (0.45, 0.5)
-"""Cycles per pixel between which the rings fade to mid grey, before they would alias."""
+"""Cycles per pixel between which the rings fade to mid gray, before they would alias."""
 
 
 def zone_plate(size: tuple[int, int]) -> Images:
@@ -16,7 +16,7 @@ def zone_plate(size: tuple[int, int]) -> Images:
 
         v = 0.8 cos(pi r^2 / L),  frequency r / L cycles per pixel,  L the longer side
 
-    so that Nyquist's frequency is reached at the middle of the shorter edges; from 0.45 on the rings fade to grey. What
+    so that Nyquist's frequency is reached at the middle of the shorter edges; from 0.45 on the rings fade to gray. What
     comes back as other rings than these is aliasing.
 
     >>> zone_plate((9, 9))[0, 0, 4, 4]

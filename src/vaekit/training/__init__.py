@@ -1,1 +1,1 @@
-"""From data to weights: objectives, a moving average, one readable loop. Knows nothing of pictures, text or sound."""
+"""From data to weights: objectives, a moving average, one readable loop. Knows nothing of images, text or sound."""

@@ -16,7 +16,7 @@ class LearnsCodes(Protocol):
     """A head whose codebooks can be learned."""
 
     def learn(self, learning: CodebookLearning) -> None:
-        """From now on, and before an optimiser is made: learn them so."""
+        """From now on, and before an optimizer is made: learn them so."""
 
 
 @runtime_checkable

@@ -132,7 +132,7 @@ def validate(
     Args:
         vae: in evaluation mode.
         x: the items, (b, ...).
-        objective: what is minimised.
+        objective: what is minimized.
         samples: seen so far.
         size: items that go through at once, as many as in training: all of them may be more than a device can hold.
         generator: the source of all that is random.

@@ -1,13 +1,13 @@
-"""A starting point for KL autoencoders from which colour and brightness are right before the first step.
+"""A starting point for KL autoencoders from which color and brightness are right before the first step.
 
 From random weights such a network first spends its latent channels on brightness alone, and takes thousands of steps
-to find colour. Here the residual branches begin at zero (Zhang et al. 2019, arXiv 1901.09321), and the straight path
+to find color. Here the residual branches begin at zero (Zhang et al. 2019, arXiv 1901.09321), and the straight path
 through the shortcuts begins as linear algebra: the encoder projects each block of pixels on its principal components,
-the decoder paints the average colour of the block and interpolates. Every other weight stays random.
+the decoder paints the average color of the block and interpolates. Every other weight stays random.
 
 Normalization and activation stand in the path, once in each half. They are made transparent: a channel x is
 accompanied by -x, since silu(x) - silu(-x) = x, and by two constants +A and -A that dominate the group's variance, so
-that the norm divides by almost the same number in every picture.
+that the norm divides by almost the same number in every image.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ def init_linear(encoder: Encoder, decoder: Decoder, blocks: Tensor) -> None:
 
 
 def mean_colors(components: Tensor) -> Tensor:
-    """What one unit of each latent adds to the mean colour of its block: (count, 3)."""
+    """What one unit of each latent adds to the mean color of its block: (count, 3)."""
     squared_length = components.square().sum(dim=(1, 2, 3), keepdim=True)
     return (components / squared_length).mean(dim=(2, 3))
 
@@ -113,11 +113,11 @@ def as_depth(blocks: Tensor, depth: int) -> Tensor:
     return blocks
 
 
-def init_decoder(decoder: Decoder, mean: Tensor, colours: Tensor) -> None:
-    """Latents to the average colour of their block, interpolated at every level."""
+def init_decoder(decoder: Decoder, mean: Tensor, colors: Tensor) -> None:
+    """Latents to the average color of their block, interpolated at every level."""
     set_identity(decoder.post_quant_conv)
     decoder.conv_in.weight[:3] = 0
-    decoder.conv_in.weight[:3, : len(colours), 1, 1] = colours.T
+    decoder.conv_in.weight[:3, : len(colors), 1, 1] = colors.T
     bias_of(decoder.conv_in)[:3] = mean
     smooth = torch.tensor([0.25, 0.5, 0.25])
     up: Any = decoder.up

@@ -1,7 +1,7 @@
 """A start at which a VAE says the mean of the data, whatever the latent: what it says of single items comes after that.
 
 From random weights a decoder first spends hundreds of steps on what all items have in common. Its last bias can begin
-there (as Mnih & Gregor 2014, arXiv 1402.0030, section 3, centre their data). On binarised MNIST the nets of
+there (as Mnih & Gregor 2014, arXiv 1402.0030, section 3, center their data). On binarized MNIST the nets of
 bench/training.py are 5 nats better after one epoch, 2 after three.
 """
 

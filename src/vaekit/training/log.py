@@ -1,4 +1,4 @@
-"""Numbers and pictures for TensorBoard, where its writer is installed."""
+"""Numbers and images for TensorBoard, where its writer is installed."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -38,8 +38,8 @@ class TensorBoardWriter:
                 if isinstance(value, float):
                     self._writer.add_scalar(f"{kind}/{name}", value, samples)
 
-    def picture(self, name: str, pixels: Tensor, samples: int) -> None:
-        """A picture (3, h, w) in [-1, 1]."""
+    def image(self, name: str, pixels: Tensor, samples: int) -> None:
+        """A image (3, h, w) in [-1, 1]."""
         if self._writer is not None:
             levels = pixels.detach().cpu().add(1).mul(127.5).clamp(0, 255).round().to(torch.uint8)
             self._writer.add_image(name, levels.numpy(), samples)

@@ -131,7 +131,7 @@ class Step:
     """Since this call of the loop began."""
 
 
-def optimiser_for(module: nn.Module, schedule: Schedule) -> AdamW:
+def optimizer_for(module: nn.Module, schedule: Schedule) -> AdamW:
     """AdamW over what is to be trained."""
     trained = [each for each in module.parameters() if each.requires_grad]
     return AdamW(
@@ -144,7 +144,7 @@ def initial_train_state(vae: VAE, schedule: Schedule, frozen: Sequence[str] = ()
     for part in modules_of(vae, frozen):
         part.requires_grad_(False)
     averages = [EMA(vae, decay) for decay in schedule.averages]
-    return State(vae, optimiser_for(vae, schedule), averages, frozen=frozen)
+    return State(vae, optimizer_for(vae, schedule), averages, frozen=frozen)
 
 
 def train(
@@ -168,7 +168,7 @@ def train(
     Args:
         state: changed in place.
         stream: the data; its seed is that of all randomness.
-        objective: what to minimise.
+        objective: what to minimize.
         schedule: lengths and rates.
         opponent: of an adversarial run.
         processes: that train together.
@@ -201,7 +201,7 @@ def train(
     with kept, closing(to_device(places, stream, size, workers)) as batches:
         while state.samples < schedule.samples:
             rate = schedule.rate_at(state.samples)
-            for group in state.optimiser.param_groups:
+            for group in state.optimizer.param_groups:
                 group["lr"] = rate
             parts: dict[str, Tensor] = {}
             for _ in range(turns):
@@ -224,7 +224,7 @@ def train(
             norm = clipped(trained, schedule.gradient_clip)
             told_parts = {name: part.item() for name, part in parts.items()}
             if torch.isfinite(norm):
-                state.optimiser.step()
+                state.optimizer.step()
                 if opponent is not None:
                     opponent.step(processes, state.samples)
                 for name, head in heads.items():
@@ -234,7 +234,7 @@ def train(
                 state.passed_over = 0
             else:
                 pass_over(state, told_parts, [*heads.values(), *([opponent] if opponent is not None else [])])
-            state.optimiser.zero_grad(set_to_none=True)
+            state.optimizer.zero_grad(set_to_none=True)
             told_parts |= code_statistics(coded)
             state.samples += schedule.batch_size
             if after is not None:

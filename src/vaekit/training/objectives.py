@@ -1,4 +1,4 @@
-"""What a training step minimises: named parts, each a term with a weight.
+"""What a training step minimizes: named parts, each a term with a weight.
 
 A beta-VAE, an LDM-style autoencoder or a plain autoencoder differ here and nowhere else: same model, other parts.
 """
@@ -98,7 +98,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Losses:
-    """One number to minimise and the parts it is made of, each a mean over the batch."""
+    """One number to minimize and the parts it is made of, each a mean over the batch."""
 
     total: Tensor
     parts: Mapping[str, Tensor]
@@ -117,7 +117,7 @@ class Objective:
     weights: Mapping[str, Weight]
     """For each term."""
     per_dimension: bool = False
-    """Whether terms in nats are divided by the number of values of an item, as losses of pictures customarily are. KL
+    """Whether terms in nats are divided by the number of values of an item, as losses of images customarily are. KL
     and log-probability keep their proportion, and with it the meaning of the weights."""
 
     @property

@@ -93,7 +93,7 @@ class Recipe:
             raise self._bad(f"in [schedule], {error}") from error
 
     def objective(self, given: Mapping[str, Mapping[str, Any]] | None = None) -> Objective:
-        """What is minimised.
+        """What is minimized.
 
         Args:
             given: for a kind of term, settings that no table can hold, such as the network of a perceptual distance.

@@ -88,7 +88,7 @@ class Run:
     save_seconds: float = 300.0
     """Between two checkpoints."""
     show: Callable[[VAE, Tensor, int], Mapping[str, Tensor]] | None = None
-    """Makes pictures (3, h, w) in [-1, 1], by name, of the held-out items after so many samples."""
+    """Makes images (3, h, w) in [-1, 1], by name, of the held-out items after so many samples."""
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
@@ -311,12 +311,12 @@ class RunMonitor:
         return validate(state.result.eval(), run.held_out.to(run.device), run.objective, state.samples, size, generator)
 
     def show(self, state: State) -> None:
-        """What the result makes of them, as pictures for the board."""
+        """What the result makes of them, as images for the board."""
         run = self.run
         if run.show is not None and run.held_out is not None and self.log is not None:
-            pictures = run.show(state.result.eval(), run.held_out.to(run.device), state.samples)
-            for name, picture in pictures.items():
-                self.log.board.picture(name, picture, state.samples)
+            images = run.show(state.result.eval(), run.held_out.to(run.device), state.samples)
+            for name, image in images.items():
+                self.log.board.image(name, image, state.samples)
 
     def note(self, step: Step) -> None:
         """Keep the numbers of a step; of one that was passed over, that it was."""

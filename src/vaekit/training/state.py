@@ -51,7 +51,7 @@ class State:
 
     vae: VAE
     """In fp32: the master weights."""
-    optimiser: Optimizer
+    optimizer: Optimizer
     averages: Sequence[EMA] = ()
     samples: int = 0
     """Seen so far."""
@@ -78,7 +78,7 @@ class State:
         told = {f"vae.{name}": tensor for name, tensor in self.vae.state_dict().items()}
         for i, average in enumerate(self.averages):
             told |= {f"average.{i}.{name}": tensor for name, tensor in average.model.state_dict().items()}
-        told |= {f"optimiser.{name}": tensor for name, tensor in optimiser_tensors(self.optimiser).items()}
+        told |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
         for name, module in heads_without_gradient(self.vae).items():
             told |= {f"adapting.{name}.{key}": tensor for key, tensor in module.progress().items()}
         for name, extra in self.extras.items():
@@ -100,7 +100,7 @@ class State:
             self.vae.load_state_dict(inside(tensors, "vae"))
             for i, average in enumerate(self.averages):
                 average.model.load_state_dict(inside(tensors, f"average.{i}"))
-            restore_optimiser(self.optimiser, inside(tensors, "optimiser"))
+            restore_optimizer(self.optimizer, inside(tensors, "optimizer"))
             for name, module in heads_without_gradient(self.vae).items():
                 module.restore(inside(tensors, f"adapting.{name}"))
             for name, extra in self.extras.items():
@@ -136,22 +136,22 @@ def inside(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     return {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
 
 
-def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
-    """What an optimiser remembers of each parameter: `3.exp_avg`."""
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """What an optimizer remembers of each parameter: `3.exp_avg`."""
     return {
         f"{index}.{name}": torch.as_tensor(value)
-        for index, remembered in optimiser.state_dict()["state"].items()
+        for index, remembered in optimizer.state_dict()["state"].items()
         for name, value in remembered.items()
     }
 
 
-def restore_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Let it remember that again. Rates and the like are set by the loop at every step."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 TENSORS, WORDS = "state.safetensors", "state.json"

@@ -225,7 +225,7 @@ def with_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         file = {"repo": repo, "path": path, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         of_card = {field: told.pop(field) for field in ("kind", "fp16") if field in told}
         file |= {"verified": True} | told
-        card = {"name": name, "about": "for a test", "licence": "none", "file": [file]} | of_card
+        card = {"name": name, "about": "for a test", "license": "none", "file": [file]} | of_card
         tables = {"cards.toml": {"vae": [*real["vae"], card]}, "kinds.toml": kinds}
         monkeypatch.setattr(table_of_cards, "table", lambda table: tables[table])
         table_of_cards.catalog_entries.cache_clear()

@@ -1,4 +1,4 @@
-"""Pictures on disk, to be read."""
+"""Images on disk, to be read."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ def saved(tmp_path: Path) -> Saved:
     """Save an image under `tmp_path` and give its path."""
 
     def save(image: Image.Image, ending: str = ".png", **options: object) -> Path:
-        path = tmp_path / f"picture{ending}"
+        path = tmp_path / f"image{ending}"
         image.save(path, **options)
         return path
 

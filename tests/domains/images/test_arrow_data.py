@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from picture_data import encoded, number_of
+from image_data import encoded, number_of
 from refusals import refuses
 
 from vaekit.domains.images.arrow_data import ArrowImages
@@ -74,7 +74,7 @@ def test_arrow_files_in_both_forms(tmp_path: Path) -> None:
     assert numbers(tmp_path) == list(range(6))
 
 
-def test_rows_without_a_picture_are_broken(tmp_path: Path) -> None:
+def test_rows_without_a_image_are_broken(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     rows = pa.table({"image": pa.array([encoded(1), None, b""], pa.binary())})
     with pa.ipc.new_stream(tmp_path / "a.arrow", rows.schema) as writer:
@@ -86,7 +86,7 @@ def test_rows_without_a_picture_are_broken(tmp_path: Path) -> None:
             found.read(item, None)
 
 
-def test_no_column_of_pictures(tmp_path: Path) -> None:
+def test_no_column_of_images(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     rows = pa.table({"text": ["a"]})
     with pa.ipc.new_stream(tmp_path / "a.arrow", rows.schema) as writer:

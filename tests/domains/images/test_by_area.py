@@ -1,11 +1,11 @@
-"""Pictures as often as squares cover them."""
+"""Images as often as squares cover them."""
 
 import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from picture_data import write_tar
+from image_data import write_tar
 from PIL import Image
 
 from vaekit.domains.images import decode as decoding
@@ -15,7 +15,7 @@ from vaekit.domains.images.skip_log import SkipLog
 from vaekit.domains.images.training_data import open_training_data
 
 
-def test_large_pictures_count_more_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_large_images_count_more_where_that_is_asked_for(tmp_path: Path) -> None:
     Image.new("RGB", (64, 32)).save(tmp_path / "a.png")
     Image.new("RGB", (16, 16)).save(tmp_path / "b.png")
     (tmp_path / "c.png").write_bytes(b"nothing")
@@ -48,7 +48,7 @@ def test_sides_come_from_headers(tmp_path: Path, kept: str, monkeypatch: pytest.
         rows = pa.table({"image": pa.array(list(named.values()))})
         with pa.ipc.new_stream(tmp_path / "a.arrow", rows.schema) as writer:
             writer.write_table(rows)
-    pictures = open_images(tmp_path, SkipLog()).train
-    shown = [sorted(extent(pictures.read(item, None))) for item in range(len(named))]
-    monkeypatch.setattr(decoding, "colours", None)  # nothing is decoded
-    assert [sorted(pictures.sides(item)) for item in range(len(named))] == shown == [[200, 300]] * len(named)
+    images = open_images(tmp_path, SkipLog()).train
+    shown = [sorted(extent(images.read(item, None))) for item in range(len(named))]
+    monkeypatch.setattr(decoding, "colors", None)  # nothing is decoded
+    assert [sorted(images.sides(item)) for item in range(len(named))] == shown == [[200, 300]] * len(named)

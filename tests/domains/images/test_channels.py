@@ -1,4 +1,4 @@
-"""Pictures for VAEs of one channel, and back."""
+"""Images for VAEs of one channel, and back."""
 
 import numpy as np
 import torch
@@ -7,26 +7,26 @@ from PIL import Image
 from vaekit.domains.images.channels import REDUCED, as_rgb, for_vae
 from vaekit.domains.images.read import LoadedImage
 
-COLOURS = torch.rand(1, 3, 6, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1
+COLORS = torch.rand(1, 3, 6, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def test_a_vae_of_colours_gets_the_picture_as_it_is() -> None:
-    picture = LoadedImage(COLOURS, notes=("a note",))
+def test_a_vae_of_colors_gets_the_image_as_it_is() -> None:
+    image = LoadedImage(COLORS, notes=("a note",))
     for channels in (2, 3, 4):
-        pixels, notes = for_vae(picture, channels)
-        assert pixels is COLOURS
+        pixels, notes = for_vae(image, channels)
+        assert pixels is COLORS
         assert notes == ("a note",)
 
 
-def test_a_grey_picture_keeps_its_values_to_the_last_bit() -> None:
-    grey = COLOURS[:, :1]
-    pixels, notes = for_vae(LoadedImage(grey.expand(-1, 3, -1, -1)), 1)
-    assert torch.equal(pixels, grey)
+def test_a_gray_image_keeps_its_values_to_the_last_bit() -> None:
+    gray = COLORS[:, :1]
+    pixels, notes = for_vae(LoadedImage(gray.expand(-1, 3, -1, -1)), 1)
+    assert torch.equal(pixels, gray)
     assert notes == ()
-    assert torch.equal(as_rgb(pixels), grey.expand(-1, 3, -1, -1))
+    assert torch.equal(as_rgb(pixels), gray.expand(-1, 3, -1, -1))
 
 
-def test_colours_become_the_luma_that_pillow_gives_and_it_is_told() -> None:
+def test_colors_become_the_luma_that_pillow_gives_and_it_is_told() -> None:
     levels = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
     x = torch.from_numpy(levels).permute(2, 0, 1).unsqueeze(0).float() / 127.5 - 1
     pixels, notes = for_vae(LoadedImage(x, notes=("a note",)), 1)
@@ -36,5 +36,5 @@ def test_colours_become_the_luma_that_pillow_gives_and_it_is_told() -> None:
     assert notes == ("a note", REDUCED)
 
 
-def test_colours_stay_colours() -> None:
-    assert as_rgb(COLOURS) is COLOURS
+def test_colors_stay_colors() -> None:
+    assert as_rgb(COLORS) is COLORS

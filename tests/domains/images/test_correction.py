@@ -1,4 +1,4 @@
-"""A correction as a function on pictures, and as a file."""
+"""A correction as a function on images, and as a file."""
 
 import json
 import os
@@ -154,7 +154,7 @@ def changed(**values: Any) -> str:
         changed(vae="../../etc/passwd"),
         changed(vae=["a"]),
         changed(fitted=[]),
-        changed(fitted={"pictures": 1.5, "seed": 0}),
+        changed(fitted={"images": 1.5, "seed": 0}),
         changed(held_out_delta_e={}),
         changed(versions=3),
         json.dumps(saved(vae()).as_json() | {"vaekit.correction": 2}),

@@ -1,4 +1,4 @@
-"""Planted faults of colour are recovered; where there is none, nothing is corrected; held-out pictures are held out."""
+"""Planted faults of color are recovered; where there is none, nothing is corrected; held-out images are held out."""
 
 import pytest
 import torch
@@ -24,15 +24,15 @@ COUNT = 12
 MATRIX = torch.tensor([[0.90, 0.08, 0.02], [0.05, 0.85, 0.10], [0.02, 0.12, 0.86]])
 
 
-def picture(seed: int, side: int = 96) -> Images:
-    """Soft colours, well inside the range."""
+def image(seed: int, side: int = 96) -> Images:
+    """Soft colors, well inside the range."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(1, 3, 6, 6, generator=generator) * 1.4 - 0.7
     return torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic").clamp(-0.9, 0.9)
 
 
 def faulty(x: Images, matrix: torch.Tensor, offset: torch.Tensor, seed: int, noise: float = 0.02) -> Images:
-    """The picture with a change of its light, and noise as a VAE leaves it."""
+    """The image with a change of its light, and noise as a VAE leaves it."""
     light = torch.einsum("kc,bchw->bkhw", matrix, linear_light(x)) + offset.view(1, 3, 1, 1)
     return encoded_light(light) + noise * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed + 1000))
 
@@ -40,7 +40,7 @@ def faulty(x: Images, matrix: torch.Tensor, offset: torch.Tensor, seed: int, noi
 def planted(matrix: torch.Tensor, offset: tuple[float, ...] = (0.0, 0.0, 0.0), noise: float = 0.02) -> list[Sample]:
     samples = Samples()
     for i in range(COUNT):
-        x = picture(i)
+        x = image(i)
         samples.add(f"{i}.png", x, faulty(x, matrix, torch.tensor(offset), i, noise))
     return samples.in_order
 
@@ -77,25 +77,25 @@ def test_without_a_fault_nothing_is_corrected(noise: float) -> None:
     assert found.correction == Correction()
 
 
-def test_a_fault_of_one_picture_only_is_not_corrected() -> None:
+def test_a_fault_of_one_image_only_is_not_corrected() -> None:
     samples = Samples()
     for i in range(COUNT):
-        x = picture(i)
+        x = image(i)
         gain = torch.eye(3) * (0.5 if i == 3 else 1.0)
         samples.add(f"{i}.png", x, faulty(x, gain, torch.zeros(3), i))
     assert not fit(samples.in_order).helps
 
 
-def test_a_held_out_picture_has_no_say_in_its_own_correction() -> None:
-    """Whatever becomes of one picture, its own correction stays the same, and those of other folds do not."""
+def test_a_held_out_image_has_no_say_in_its_own_correction() -> None:
+    """Whatever becomes of one image, its own correction stays the same, and those of other folds do not."""
     samples = Samples()
     for i in range(COUNT):
-        x = picture(i)
+        x = image(i)
         samples.add(f"{i}.png", x, faulty(x, MATRIX, torch.zeros(3), i))
     kept, free = samples.in_order, CANDIDATES["3x3 matrix"]
     equations = [normal_equations(one) for one in kept]
     before = held_out(kept, equations, free)
-    x = picture(50)
+    x = image(50)
     changed = Samples()
     changed.add("other", x, -x)
     equations[0] = normal_equations(changed.in_order[0])
@@ -104,7 +104,7 @@ def test_a_held_out_picture_has_no_say_in_its_own_correction() -> None:
     assert {i for i in range(COUNT) if before[i] == after[i]} == together
 
 
-def test_every_picture_is_held_out_of_the_smallest_number_that_is_taken() -> None:
+def test_every_image_is_held_out_of_the_smallest_number_that_is_taken() -> None:
     assert correction_fit.FOLDS <= FEWEST
     assert 2 / 2**FEWEST <= correction_fit.LEVEL < 2 / 2 ** (FEWEST - 1)
     with refuses(ValueError, "7"):
@@ -113,7 +113,7 @@ def test_every_picture_is_held_out_of_the_smallest_number_that_is_taken() -> Non
 
 def one(seed: int) -> list[Sample]:
     samples = Samples()
-    samples.add("x", picture(seed), picture(seed))
+    samples.add("x", image(seed), image(seed))
     return samples.in_order
 
 
@@ -121,20 +121,20 @@ def test_samples_do_not_depend_on_the_order_and_stay_few(monkeypatch: pytest.Mon
     monkeypatch.setattr(correction_fit, "MOST", 5)
     there, back = Samples(), Samples()
     for i in range(20):
-        there.add(str(i), picture(i), picture(i))
+        there.add(str(i), image(i), image(i))
     for i in reversed(range(20)):
-        back.add(str(i), picture(i), picture(i))
+        back.add(str(i), image(i), image(i))
     assert len(there) == len(back) == 5
     for a, b in zip(there.in_order, back.in_order, strict=True):
         assert torch.equal(a.original, b.original)
     other = Samples(seed=1)
     for i in range(20):
-        other.add(str(i), picture(i), picture(i))
+        other.add(str(i), image(i), image(i))
     assert not all(torch.equal(a.original, b.original) for a, b in zip(there.in_order, other.in_order, strict=True))
 
 
 def test_what_is_not_finite_or_clipped_teaches_nothing() -> None:
-    x = picture(0)
+    x = image(0)
     made = x.clone()
     made[:, :, :40] = torch.nan
     samples = Samples()
@@ -148,16 +148,16 @@ def test_what_is_not_finite_or_clipped_teaches_nothing() -> None:
     assert white.in_order[0].light.shape[1] == 0
 
 
-def test_black_and_white_pictures_teach_no_colours() -> None:
-    """A matrix that greys leave open stays the identity."""
+def test_black_and_white_images_teach_no_colors() -> None:
+    """A matrix that grays leave open stays the identity."""
     samples = Samples()
     for i in range(COUNT):
-        x = picture(i)[:, :1].expand(-1, 3, -1, -1)
+        x = image(i)[:, :1].expand(-1, 3, -1, -1)
         samples.add(str(i), x, x + 0.01 * torch.randn(x.shape, generator=torch.Generator().manual_seed(i)))
     assert not fit(samples.in_order).helps
 
 
-def test_a_picture_of_nothing_but_white_is_no_trouble() -> None:
+def test_a_image_of_nothing_but_white_is_no_trouble() -> None:
     samples = Samples()
     for i in range(FEWEST):
         samples.add(str(i), torch.ones(1, 3, 32, 32), torch.ones(1, 3, 32, 32))

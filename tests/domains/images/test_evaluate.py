@@ -1,4 +1,4 @@
-"""A folder of pictures through a VAE: what it sees of them, and whether the numbers are those of the measures."""
+"""A folder of images through a VAE: what it sees of them, and whether the numbers are those of the measures."""
 
 import dataclasses
 import math
@@ -57,15 +57,15 @@ def engine(small_kl: KLConfig) -> Engine:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five pictures of two sizes, one of them grey with 16 bits, and a broken one."""
-    (tmp_path / "pictures" / "below").mkdir(parents=True)
+    """Five images of two sizes, one of them gray with 16 bits, and a broken one."""
+    (tmp_path / "images" / "below").mkdir(parents=True)
     random = np.random.default_rng(0)
     for name, size in (("a", (20, 30)), ("b", (20, 30)), ("below/c", (40, 25)), ("d", (40, 25))):
         levels = random.integers(0, 256, (*size, 3), dtype=np.uint8)
-        Image.fromarray(levels).save(tmp_path / "pictures" / f"{name}.png")
-    Image.fromarray(random.integers(0, 65536, (20, 30), dtype=np.uint16)).save(tmp_path / "pictures" / "e.png")
-    (tmp_path / "pictures" / "broken.png").write_bytes(b"\x89PNG\r\n")
-    return tmp_path / "pictures"
+        Image.fromarray(levels).save(tmp_path / "images" / f"{name}.png")
+    Image.fromarray(random.integers(0, 65536, (20, 30), dtype=np.uint16)).save(tmp_path / "images" / "e.png")
+    (tmp_path / "images" / "broken.png").write_bytes(b"\x89PNG\r\n")
+    return tmp_path / "images"
 
 
 def values(found: Evaluation) -> dict[str, float]:
@@ -96,7 +96,7 @@ def test_the_protocol_tells_all(engine: Engine, folder: Path) -> None:
     assert protocol.measures["kl"]["prior"] == "StandardNormal()"
 
 
-def test_another_picture_is_another_digest(engine: Engine, folder: Path) -> None:
+def test_another_image_is_another_digest(engine: Engine, folder: Path) -> None:
     before = evaluate_images(engine, folder, EvaluateOptions(size=16)).protocol.data
     shutil.copy(folder / "a.png", folder / "b.png")
     assert evaluate_images(engine, folder, EvaluateOptions(size=16)).protocol.data != before
@@ -109,7 +109,7 @@ def test_elbo_and_nll_on_request(engine: Engine, folder: Path) -> None:
 
 
 def test_the_likelihood_is_that_of_the_vae(engine: Engine) -> None:
-    """Of a picture that needs padding: the decoder's parameters are cropped, and the same picture is measured."""
+    """Of a image that needs padding: the decoder's parameters are cropped, and the same image is measured."""
     x = on_levels(torch.rand(2, 3, 7, 9, generator=torch.Generator().manual_seed(0)) * 2 - 1)
     z = engine.encode(x).mode
     likelihood = engine.likelihood(z, (7, 9))
@@ -120,7 +120,7 @@ def test_the_likelihood_is_that_of_the_vae(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("size", [(20, 31), (31, 20), (16, 16), (9, 11)])
-def test_pictures_are_resized_by_the_short_side_and_cropped_in_the_middle(size: tuple[int, int]) -> None:
+def test_images_are_resized_by_the_short_side_and_cropped_in_the_middle(size: tuple[int, int]) -> None:
     levels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     pixels = torch.from_numpy(levels).permute(2, 0, 1)[None] / 127.5 - 1
     scale = 16 / min(size)
@@ -133,10 +133,10 @@ def test_pictures_are_resized_by_the_short_side_and_cropped_in_the_middle(size: 
     assert np.array_equal(to_bytes(given[None]), np.asarray(theirs))
 
 
-def test_pictures_as_they_are_stay_as_they_are(folder: Path) -> None:
-    picture = read_image(folder / "a.png")
-    assert torch.equal(prepared(picture, None, 3), picture.pixels[0])
-    assert prepared(picture, None, 1).shape == (1, 20, 30)
+def test_images_as_they_are_stay_as_they_are(folder: Path) -> None:
+    image = read_image(folder / "a.png")
+    assert torch.equal(prepared(image, None, 3), image.pixels[0])
+    assert prepared(image, None, 1).shape == (1, 20, 30)
 
 
 def test_levels_are_those_of_a_file() -> None:

@@ -1,4 +1,4 @@
-"""Fine-tunes of tiny VAEs on made pictures: what moves, what stays, and that a stop changes nothing."""
+"""Fine-tunes of tiny VAEs on made images: what moves, what stays, and that a stop changes nothing."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 import torch
 from family_examples import EXAMPLES
 from refusals import lacks, refuses
-from soft_pictures import write_soft
+from soft_images import write_soft
 from torch import Tensor
 
 from vaekit.checkpoints.finetuned_writer import base_model_at, same_bits
@@ -33,25 +33,25 @@ SHORT = (
     "schedule.batch_size=2",
     "schedule.warmup_samples=2",
     "schedule.learning_rate=0.01",
-    "pictures.size=32",
+    "images.size=32",
 )
 
 CODES = ("codes.decay=0.5", "objective.terms.commitment.weight=0.25")
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three soft pictures in colour, one that is too small, and one that is broken."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three soft images in color, one that is too small, and one that is broken."""
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for number, size in enumerate([(40, 48), (64, 36), (32, 32), (16, 16)]):
         write_soft(folder / f"{number}.png", size, rng)
-    (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "broken.jpg").write_bytes(b"no image")
     return folder
 
 
 @pytest.fixture
-def tuning(tmp_path: Path, pictures: Path, lpips_file: Path) -> Callable[..., Finetuning]:
+def tuning(tmp_path: Path, images: Path, lpips_file: Path) -> Callable[..., Finetuning]:
     def prepared(
         name: str = "tiny",
         folder: str = "run",
@@ -69,7 +69,7 @@ def tuning(tmp_path: Path, pictures: Path, lpips_file: Path) -> Callable[..., Fi
         parent = base_model_at(path, name, "zeros" if hasattr(EXAMPLES[name], "padding") else None)
         table = recipe("finetune", (*SHORT, *changes))
         wishes = FinetuneOptions(whole, lpips=lpips_file)
-        return prepare_finetuning(table, parent, pictures, tmp_path / folder, 0, wishes, say)
+        return prepare_finetuning(table, parent, images, tmp_path / folder, 0, wishes, say)
 
     return prepared
 
@@ -218,11 +218,11 @@ def test_the_whole_vae_moves(tuning: Callable[..., Finetuning]) -> None:
 def test_the_file_tells_where_it_comes_from(tuning: Callable[..., Finetuning]) -> None:
     made = tuning("tiny")
     vae = run_training(made.run)
-    [file] = made.write(vae, {"held_out_pictures": 1, "before": {"psnr": 20.0}, "after": {"psnr": 21.0}})
+    [file] = made.write(vae, {"held_out_images": 1, "before": {"psnr": 20.0}, "after": {"psnr": 21.0}})
     told = json.loads(open_tensors(file).metadata[NOTE])
     assert told["parent"] == {"name": "tiny", "fingerprint": made.parent.fingerprint, "family": "tiny"}
     assert (told["samples"], told["seed"], told["trained"]) == (12, 0, "decoder")
-    assert told["data"]["pictures"] == 5 and told["data"]["held_out"] == 1
+    assert told["data"]["images"] == 5 and told["data"]["held_out"] == 1
     assert told["metrics"]["after"] == {"psnr": 21.0}
 
 
@@ -254,8 +254,8 @@ def shifted(module: torch.nn.Module) -> None:
 @pytest.mark.parametrize(
     ("changes", "kind", "facts"),
     [
-        (("pictures.size=30",), BadRecipe, ["30", "4"]),
-        (("pictures.crop=left",), BadRecipe, ["crop"]),
+        (("images.size=30",), BadRecipe, ["30", "4"]),
+        (("images.crop=left",), BadRecipe, ["crop"]),
         (("objective.terms.l1.weight=[['half', 1]]",), BadRecipe, ["half"]),
         (("vae.family=tiny",), BadRecipe, []),
     ],

@@ -1,4 +1,4 @@
-"""The picture of how training goes."""
+"""The image of how training goes."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def rows_of(name: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("name", "rows"), [("mnist-mlp", 3), ("autoencoder", 2)])
-def test_small_pictures_are_enlarged_eight_in_a_row(name: str, rows: int) -> None:
+def test_small_images_are_enlarged_eight_in_a_row(name: str, rows: int) -> None:
     assert rows_of(name).shape == (3, rows * 56, 8 * 56)
 
 
@@ -29,5 +29,5 @@ def test_it_is_a_file_of_the_run(tmp_path: Path) -> None:
     torch.manual_seed(0)
     vae = recipe("mnist-mlp", ["vae.net.hidden=[16]"]).vae().eval()
     show_in(tmp_path, vae, torch.zeros(2, 1, 28, 28), 1200)
-    with Image.open(tmp_path / "pictures" / "000000001200.png") as picture:
-        assert picture.size == (112, 168)
+    with Image.open(tmp_path / "images" / "000000001200.png") as image:
+        assert image.size == (112, 168)

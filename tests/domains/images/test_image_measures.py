@@ -1,10 +1,10 @@
-"""What is measured of pictures, against the measures themselves."""
+"""What is measured of images, against the measures themselves."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from vaekit.domains.images import image_measures as picture_measures
+from vaekit.domains.images import image_measures as image_measures
 from vaekit.domains.images.image_measures import FeaturePool
 from vaekit.metrics.frechet import frechet_distance, gaussian_of
 from vaekit.metrics.kernel_distance import paired_kernel_distance
@@ -23,19 +23,19 @@ def filled(count: int, step: int) -> FeaturePool:
 
 
 @pytest.mark.parametrize("step", [1, 7, 100])
-def test_few_pictures_have_a_kid_and_no_fid(step: int) -> None:
+def test_few_images_have_a_kid_and_no_fid(step: int) -> None:
     found = filled(50, step).together()
     (kid,) = found.results
     assert kid.quantity.name == "rkid" and kid.count == 50
     assert kid.value == paired_kernel_distance(*rows(50).split(5, dim=1))
-    assert "50 pictures" in found.not_measured["rfid"]
+    assert "50 images" in found.not_measured["rfid"]
     assert found.warnings
 
 
 @pytest.mark.parametrize("step", [1, 64, 3000])
-def test_many_pictures_have_both(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_measures, "ENOUGH", 100)
-    monkeypatch.setattr(picture_measures, "KEPT", 60)
+def test_many_images_have_both(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_measures, "ENOUGH", 100)
+    monkeypatch.setattr(image_measures, "KEPT", 60)
     pool = filled(300, step)
     found = pool.together()
     fid, kid = found.results
@@ -53,7 +53,7 @@ def test_the_sample_is_even() -> None:
     """Every row has the same chance, whether it came early or late."""
     places = torch.zeros(40)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(picture_measures, "KEPT", 10)
+        patch.setattr(image_measures, "KEPT", 10)
         for seed in range(400):
             pool = FeaturePool(1, seed)
             pool.add(torch.arange(40.0).repeat(2, 1).T)
@@ -61,7 +61,7 @@ def test_the_sample_is_even() -> None:
     assert (places / 400 - 0.25).abs().max() < 0.09
 
 
-def test_one_picture_is_no_set() -> None:
+def test_one_image_is_no_set() -> None:
     found = filled(1, 1).together()
     assert set(found.not_measured) == {"rfid", "rkid"}
     assert not found.results

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_data import encoded, fill_folder, number_of, write_tar
+from image_data import encoded, fill_folder, number_of, write_tar
 from refusals import lacks, refuses
 
 from vaekit.domains.images.folders import files_below
@@ -20,10 +20,10 @@ from vaekit.domains.images.tars import expanded, members
 from vaekit.errors import BadItem, NotFound, NoTrainingData
 
 
-def numbers(pictures: ImageDataset) -> list[int]:
-    assert isinstance(pictures, ImageDataset)
-    assert len({pictures.name(item) for item in range(len(pictures))}) == len(pictures)
-    return [number_of(pictures.read(item, None)) for item in range(len(pictures))]
+def numbers(images: ImageDataset) -> list[int]:
+    assert isinstance(images, ImageDataset)
+    assert len({images.name(item) for item in range(len(images))}) == len(images)
+    return [number_of(images.read(item, None)) for item in range(len(images))]
 
 
 def opened(path: Path) -> ImageDataset:
@@ -39,9 +39,9 @@ def test_a_nested_folder_with_captions_and_hidden_files(tmp_path: Path) -> None:
     fill_folder(tmp_path, {"b/2.png": 2, "a/deep/er/1.JPG".lower(): 1, "3.webp": 3, ".hidden.png": 9, ".git/x.png": 9})
     for name in ("1.txt", "b/2.json", "captions.csv", "b/2.txt", "metadata.jsonl"):
         (tmp_path / name).write_text("a caption")
-    pictures = opened(tmp_path)
-    assert [pictures.name(item) for item in range(3)] == ["3.webp", "a/deep/er/1.jpg", "b/2.png"]
-    assert [abs(a - b) for a, b in zip(numbers(pictures), [3, 1, 2], strict=True)] == [0, 0, 0]
+    images = opened(tmp_path)
+    assert [images.name(item) for item in range(3)] == ["3.webp", "a/deep/er/1.jpg", "b/2.png"]
+    assert [abs(a - b) for a, b in zip(numbers(images), [3, 1, 2], strict=True)] == [0, 0, 0]
 
 
 def test_links_in_a_circle_end(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_tars_for_tests_are_set_apart(tmp_path: Path, layout: str) -> None:
     assert not {found.train.name(item) for item in range(2)} & {found.test.name(item) for item in range(2)}
 
 
-def test_of_pictures_beside_tars_what_is_more_is_used_and_said(tmp_path: Path) -> None:
+def test_of_images_beside_tars_what_is_more_is_used_and_said(tmp_path: Path) -> None:
     write_tar(tmp_path / "0.tar", {f"{i}.png": encoded(i) for i in range(20)})
     fill_folder(tmp_path, {"logo.png": 21, "assets/preview.png": 22})
     said: list[str] = []
@@ -137,7 +137,7 @@ def test_of_pictures_beside_tars_what_is_more_is_used_and_said(tmp_path: Path) -
 
 
 def test_runs_in_the_data_are_no_data(tmp_path: Path) -> None:
-    fill_folder(tmp_path, {"1.png": 1, "a/run/2.png": 2, "a/run/pictures/3.png": 3, "a/4.png": 4, "recipes/5.png": 5})
+    fill_folder(tmp_path, {"1.png": 1, "a/run/2.png": 2, "a/run/images/3.png": 3, "a/4.png": 4, "recipes/5.png": 5})
     (tmp_path / "recipes" / "recipe.json").touch()
     for name in ("recipe.json", "log.jsonl"):
         (tmp_path / "a" / "run" / name).touch()
@@ -147,7 +147,7 @@ def test_runs_in_the_data_are_no_data(tmp_path: Path) -> None:
     assert numbers(opened(tmp_path / "a" / "run")) == [2, 3]  # somebody asked for it
 
 
-def test_a_single_picture(tmp_path: Path) -> None:
+def test_a_single_image(tmp_path: Path) -> None:
     assert numbers(opened(fill_folder(tmp_path, {"5.png": 5}) / "5.png")) == [5]
 
 
@@ -182,8 +182,8 @@ def test_tars(tmp_path: Path, name: str) -> None:
         for i, part in enumerate(half):
             write_tar(tmp_path / ("folder" if name == "folder" else "") / f"train-0{i}.tar", part)
     for _ in range(2):  # the second time from the list that is kept
-        pictures = opened(tmp_path / name)
-        assert pictures.kind == "tar" and numbers(pictures) == [7, 8, 9, 10]
+        images = opened(tmp_path / name)
+        assert images.kind == "tar" and numbers(images) == [7, 8, 9, 10]
 
 
 def test_a_tar_cut_in_the_middle_gives_what_is_before(tmp_path: Path) -> None:
@@ -193,11 +193,11 @@ def test_a_tar_cut_in_the_middle_gives_what_is_before(tmp_path: Path) -> None:
     cut = tmp_path / "b.tar"
     cut.write_bytes(whole.read_bytes()[: listed[6][1] + 30])
     skipped = SkipLog()
-    pictures = open_images(cut, skipped).train
-    assert [number_of(pictures.read(i, None)) for i in range(6)] == list(range(6))
-    if len(pictures) == 7:
+    images = open_images(cut, skipped).train
+    assert [number_of(images.read(i, None)) for i in range(6)] == list(range(6))
+    if len(images) == 7:
         with pytest.raises(BadItem):
-            pictures.read(6, None)
+            images.read(6, None)
     assert "b.tar" in skipped.reasons
 
 
@@ -230,7 +230,7 @@ def test_tars_that_cannot_be_used(tmp_path: Path) -> None:
 # Arrays
 
 
-def pictures(count: int = 6) -> np.ndarray:
+def images(count: int = 6) -> np.ndarray:
     values = np.zeros((count, 4, 4, 3), np.uint8)
     values[..., 1] = 10 * np.arange(count)[:, None, None]
     return values
@@ -238,7 +238,7 @@ def pictures(count: int = 6) -> np.ndarray:
 
 @pytest.mark.parametrize(("local", "central", "value"), [(8, 10, 99), (6, 8, 1)], ids=["packing", "encrypted"])
 def test_an_npz_that_cannot_be_unpacked_is_told(local: int, central: int, value: int, tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", x=pictures())
+    np.savez(tmp_path / "a.npz", x=images())
     changed = bytearray((tmp_path / "a.npz").read_bytes())
     for start, place in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
         struct.pack_into("<H", changed, changed.find(start) + place, value)
@@ -249,12 +249,12 @@ def test_an_npz_that_cannot_be_unpacked_is_told(local: int, central: int, value:
 
 def test_npz_and_npy(tmp_path: Path) -> None:
     for key in ("x", "images", "arr_0", "anything"):
-        np.savez(tmp_path / "a.npz", **{key: pictures()})
+        np.savez(tmp_path / "a.npz", **{key: images()})
         assert numbers(opened(tmp_path / "a.npz")) == list(range(6))
-    np.savez_compressed(tmp_path / "b.npz", x_train=pictures(), y_train=np.arange(6), x_test=pictures(3))
+    np.savez_compressed(tmp_path / "b.npz", x_train=images(), y_train=np.arange(6), x_test=images(3))
     found = open_images(tmp_path / "b.npz", SkipLog())
     assert len(found.train) == 6 and found.test is not None and numbers(found.test) == [0, 1, 2]
-    np.save(tmp_path / "c.npy", pictures().transpose(0, 3, 1, 2))
+    np.save(tmp_path / "c.npy", images().transpose(0, 3, 1, 2))
     assert numbers(opened(tmp_path / "c.npy")) == list(range(6))
     np.savez(tmp_path / "d.npz", labels=np.arange(3), weights=np.arange(3))
     with refuses(NoTrainingData, "labels", "weights"):
@@ -272,15 +272,15 @@ def idx(values: np.ndarray) -> bytes:
 
 
 def test_idx(tmp_path: Path) -> None:
-    grey = np.arange(5 * 6 * 6, dtype=np.uint8).reshape(5, 6, 6)
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(grey)))
-    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(grey[:2]))
+    gray = np.arange(5 * 6 * 6, dtype=np.uint8).reshape(5, 6, 6)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(gray)))
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(gray[:2]))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"")
     found = open_images(tmp_path, SkipLog())
     assert len(found.train) == 5 and found.test is not None and len(found.test) == 2
-    np.testing.assert_array_equal(np.asarray(found.train.read(3, None)), grey[3])
+    np.testing.assert_array_equal(np.asarray(found.train.read(3, None)), gray[3])
     assert len(opened(tmp_path / "t10k-images-idx3-ubyte")) == 2
-    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(grey)[:-1])
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(gray)[:-1])
     with refuses(NoTrainingData, "179", "180"):
         opened(tmp_path / "t10k-images-idx3-ubyte")
 
@@ -305,7 +305,7 @@ def test_a_zip_of_other_files_is_no_array(tmp_path: Path) -> None:
         packed.writestr("1.png", encoded(1))
     with refuses(NoTrainingData, "1.png"):
         opened(tmp_path / "a.zip")
-    np.savez(tmp_path / "b.npz", x=pictures())
+    np.savez(tmp_path / "b.npz", x=images())
     with zipfile.ZipFile(tmp_path / "b.npz", "a") as packed:
         packed.writestr("x_test", b"no array")
     with refuses(NoTrainingData, "x_test"):

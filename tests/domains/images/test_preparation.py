@@ -19,16 +19,16 @@ def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
 
 
 @pytest.mark.parametrize("folder", ["kodak", "odd_files", "photos"])
-def test_decoded_is_what_read_picture_gives(shared_data: Path, folder: Path) -> None:
+def test_decoded_is_what_read_image_gives(shared_data: Path, folder: Path) -> None:
     paths = [path for path in sorted((shared_data / "images" / folder).iterdir()) if path.suffix in (".png", ".jpg")]
     for path in paths[:6] if folder != "odd_files" else paths:
-        picture, found = read_image(path), decoded_file(path)
+        image, found = read_image(path), decoded_file(path)
         assert isinstance(found, Image.Image)
-        assert torch.equal(from_bytes(found.convert("RGB")), picture.pixels)
-        assert ("A" in found.getbands()) == (picture.alpha is not None)
-        if picture.alpha is not None:
+        assert torch.equal(from_bytes(found.convert("RGB")), image.pixels)
+        assert ("A" in found.getbands()) == (image.alpha is not None)
+        if image.alpha is not None:
             opacity = np.asarray(found.getchannel("A"), np.float32) / 255
-            torch.testing.assert_close(torch.from_numpy(opacity), picture.alpha[0, 0])
+            torch.testing.assert_close(torch.from_numpy(opacity), image.alpha[0, 0])
 
 
 def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction(tmp_path: Path) -> None:
     whole, part = decoded_file(tmp_path / "a.jpg"), decoded_file(tmp_path / "a.jpg", 64)
     assert isinstance(whole, Image.Image) and isinstance(part, Image.Image)
     assert whole.size == (1600, 800) and part.size == (400, 200)
-    squares = [cut(each, Preparation(64, crop="centre"), 64, Random(0)).astype(float) for each in (whole, part)]
+    squares = [cut(each, Preparation(64, crop="center"), 64, Random(0)).astype(float) for each in (whole, part)]
     assert np.abs(squares[0] - squares[1]).mean() < 1
 
 
@@ -59,7 +59,7 @@ def test_resizing_agrees_with_pillow(size: int) -> None:
     assert np.abs((floats + 1) * 127.5 - np.asarray(theirs)).max() < 1.5
 
 
-def test_crops_are_pieces_of_the_picture() -> None:
+def test_crops_are_pieces_of_the_image() -> None:
     pixels = noise(20, 30)
     places = set()
     for seed in range(200):
@@ -73,8 +73,8 @@ def test_crops_are_pieces_of_the_picture() -> None:
         places |= set(found)
         assert len(found) == 1
     assert len(places) > 60
-    centre = cut(Image.fromarray(pixels), Preparation(16, crop="centre", resize=(0,)), 0, Random(0))
-    np.testing.assert_array_equal(centre, pixels[2:18, 7:23])
+    center = cut(Image.fromarray(pixels), Preparation(16, crop="center", resize=(0,)), 0, Random(0))
+    np.testing.assert_array_equal(center, pixels[2:18, 7:23])
 
 
 def test_busy_places_are_preferred() -> None:
@@ -99,7 +99,7 @@ def test_short_sides_are_drawn() -> None:
     assert sum(side < 128 for side in between) == pytest.approx(200, abs=40)  # one octave of two
 
 
-def test_see_through_pictures_are_put_on_the_background() -> None:
+def test_see_through_images_are_put_on_the_background() -> None:
     pixels = np.zeros((8, 8, 4), np.uint8)
     pixels[:, :4] = (255, 0, 0, 255)
     image = Image.fromarray(pixels)
@@ -116,21 +116,21 @@ def test_see_through_pictures_are_put_on_the_background() -> None:
     np.testing.assert_allclose(smaller[opaque][:, 0], 1, atol=1e-5)  # what is hidden does not shine through
 
 
-def test_grey_is_the_luma_that_evaluation_takes() -> None:
+def test_gray_is_the_luma_that_evaluation_takes() -> None:
     pixels = noise(8, 8)
     room = np.empty((8, 8, 1), np.float32)
     put(pixels, room)
     wanted = luma(from_bytes(Image.fromarray(pixels)))[0]
     torch.testing.assert_close(torch.from_numpy(room[..., 0]), wanted)
-    colours = np.empty((8, 8, 3), np.float32)
-    put(pixels[..., :1], colours)
-    assert (colours == colours[..., :1]).all()
+    colors = np.empty((8, 8, 3), np.float32)
+    put(pixels[..., :1], colors)
+    assert (colors == colors[..., :1]).all()
     four = np.empty((8, 8, 4), np.float32)
     put(cut(Image.fromarray(pixels[..., 0]), Preparation(8, channels=4), 8, Random(0)), four)
     assert (four[..., 3] == 1).all()
 
 
-def test_pictures_of_every_ending_from_bytes() -> None:
+def test_images_of_every_ending_from_bytes() -> None:
     for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"):
         file = io.BytesIO()
         Image.fromarray(noise(8, 8)).save(file, kind)

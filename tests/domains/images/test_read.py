@@ -1,4 +1,4 @@
-"""Pixels, transparency, orientation and EXIF of good pictures come out as they were meant."""
+"""Pixels, transparency, orientation and EXIF of good images come out as they were meant."""
 
 import struct
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from handmade_pictures import chunk, half_transparent, in_8_bits, levels, png, scene, some
+from handmade_images import chunk, half_transparent, in_8_bits, levels, png, scene, some
 from PIL import Image, features
 from refusals import refuses
 
@@ -16,24 +16,24 @@ from vaekit.errors import BadItem, NotFound
 
 Saved = Callable[..., Path]
 
-# Plain pictures
+# Plain images
 
 
 PLAIN = [(mode, ending) for mode in ("RGB", "L", "1", "P") for ending in (".png", ".tif", ".bmp", ".gif")]
 
 
-# GIF has a palette, and colours would be reduced to it on saving.
+# GIF has a palette, and colors would be reduced to it on saving.
 @pytest.mark.parametrize(("mode", "ending"), [plain for plain in PLAIN if plain != ("RGB", ".gif")])
 def test_lossless_files_come_back_level_for_level(saved: Saved, mode: str, ending: str) -> None:
     path = saved(scene(mode), ending)
-    picture = read_image(path)
-    assert (picture.height, picture.width) == (5, 7)
-    assert picture.pixels.shape == (1, 3, 5, 7)
-    assert picture.pixels.dtype == torch.float32
-    assert picture.pixels.is_contiguous()
-    assert (picture.alpha, picture.notes, picture.icc, picture.exif) == (None, (), False, None)
-    with Image.open(path) as image:
-        np.testing.assert_array_equal(levels(picture), in_8_bits(image))
+    image = read_image(path)
+    assert (image.height, image.width) == (5, 7)
+    assert image.pixels.shape == (1, 3, 5, 7)
+    assert image.pixels.dtype == torch.float32
+    assert image.pixels.is_contiguous()
+    assert (image.alpha, image.notes, image.icc, image.exif) == (None, (), False, None)
+    with Image.open(path) as pil:
+        np.testing.assert_array_equal(levels(image), in_8_bits(pil))
 
 
 def test_black_is_minus_one_and_white_is_one(saved: Saved) -> None:
@@ -53,22 +53,22 @@ def test_lossy_formats_are_read(saved: Saved, ending: str) -> None:
     if ending == ".avif" and not features.check("avif"):
         pytest.skip("this Pillow was built without AVIF")
     smooth = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
-    picture = read_image(saved(smooth, ending, quality=95) if ending != ".jp2" else saved(smooth, ending))
-    assert np.abs(levels(picture) - in_8_bits(smooth)).max() <= 6
+    image = read_image(saved(smooth, ending, quality=95) if ending != ".jp2" else saved(smooth, ending))
+    assert np.abs(levels(image) - in_8_bits(smooth)).max() <= 6
 
 
 @pytest.mark.parametrize("mode", ["YCbCr", "LAB", "CMYK"])
-def test_other_colour_modes(saved: Saved, mode: str) -> None:
-    image = Image.linear_gradient("L").resize((32, 32)).convert("RGB")
-    picture = read_image(saved(image.convert(mode), ".tif"))
-    assert np.abs(levels(picture) - in_8_bits(image)).max() <= 4
+def test_other_color_modes(saved: Saved, mode: str) -> None:
+    pil = Image.linear_gradient("L").resize((32, 32)).convert("RGB")
+    image = read_image(saved(pil.convert(mode), ".tif"))
+    assert np.abs(levels(image) - in_8_bits(pil)).max() <= 4
 
 
 def test_adobe_cmyk_jpeg_is_not_inverted(saved: Saved) -> None:
-    image = Image.new("RGB", (16, 16), (250, 240, 10))
-    picture = read_image(saved(image.convert("CMYK"), ".jpg", quality=100))
-    assert np.abs(levels(picture) - (250, 240, 10)).max() <= 4
-    assert "CMYK" in picture.notes[0]
+    pil = Image.new("RGB", (16, 16), (250, 240, 10))
+    image = read_image(saved(pil.convert("CMYK"), ".jpg", quality=100))
+    assert np.abs(levels(image) - (250, 240, 10)).max() <= 4
+    assert "CMYK" in image.notes[0]
 
 
 def test_dots_per_inch(saved: Saved) -> None:
@@ -86,15 +86,15 @@ def test_every_orientation_comes_upright(saved: Saved, orientation: int, ending:
     upright = stored.transpose(TURNS[orientation]) if orientation > 1 else stored
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = read_image(saved(stored, ending, exif=exif, lossless=True, dpi=(300, 150)))
-    np.testing.assert_array_equal(levels(picture), in_8_bits(upright))
-    assert picture.notes == ((f"turned upright (EXIF orientation {orientation})",) if orientation > 1 else ())
-    assert picture.exif is None
+    image = read_image(saved(stored, ending, exif=exif, lossless=True, dpi=(300, 150)))
+    np.testing.assert_array_equal(levels(image), in_8_bits(upright))
+    assert image.notes == ((f"turned upright (EXIF orientation {orientation})",) if orientation > 1 else ())
+    assert image.exif is None
     if ending == ".tif":
-        assert picture.dpi == ((150, 300) if orientation >= 5 else (300, 150))
+        assert image.dpi == ((150, 300) if orientation >= 5 else (300, 150))
 
 
-def test_alpha_turns_with_the_colours(saved: Saved) -> None:
+def test_alpha_turns_with_the_colors(saved: Saved) -> None:
     stored = scene("RGBA")
     stored.putalpha(Image.linear_gradient("L").resize(stored.size))
     exif = Image.Exif()
@@ -130,24 +130,24 @@ def test_broken_exif_is_not_fatal(saved: Saved, exif: bytes, ending: str) -> Non
 def test_overlong_exif_is_left_out(saved: Saved) -> None:
     exif = Image.Exif()
     exif[0x010E] = "x" * 70_000
-    picture = read_image(saved(scene(), ".png", exif=exif))
-    assert picture.exif is None
-    assert picture.notes == ("EXIF data left out: too long",)
+    image = read_image(saved(scene(), ".png", exif=exif))
+    assert image.exif is None
+    assert image.notes == ("EXIF data left out: too long",)
 
 
 # Transparency
 
 
 @pytest.mark.parametrize(("mode", "ending"), [("RGBA", ".png"), ("LA", ".png"), ("RGBA", ".webp"), ("PA", ".tif")])
-def test_alpha_stands_beside_untouched_colours(saved: Saved, mode: str, ending: str) -> None:
-    colours = scene("L" if mode == "LA" else "P" if mode == "PA" else "RGB")
-    image = colours.copy()
-    image.putalpha(half_transparent())
-    assert image.mode == mode
-    picture = read_image(saved(image, ending, lossless=True, exact=True))
-    np.testing.assert_array_equal(levels(picture), in_8_bits(colours))
-    np.testing.assert_allclose(some(picture.alpha)[0, 0], np.asarray(half_transparent()) / 255, atol=1e-6)
-    assert some(picture.alpha).shape == (1, 1, 5, 7)
+def test_alpha_stands_beside_untouched_colors(saved: Saved, mode: str, ending: str) -> None:
+    colors = scene("L" if mode == "LA" else "P" if mode == "PA" else "RGB")
+    pil = colors.copy()
+    pil.putalpha(half_transparent())
+    assert pil.mode == mode
+    image = read_image(saved(pil, ending, lossless=True, exact=True))
+    np.testing.assert_array_equal(levels(image), in_8_bits(colors))
+    np.testing.assert_allclose(some(image.alpha)[0, 0], np.asarray(half_transparent()) / 255, atol=1e-6)
+    assert some(image.alpha).shape == (1, 1, 5, 7)
 
 
 def test_an_opaque_alpha_is_none(saved: Saved) -> None:
@@ -156,23 +156,23 @@ def test_an_opaque_alpha_is_none(saved: Saved) -> None:
 
 @pytest.mark.parametrize("transparency", [3, bytes([0, 128, 255, 7])])
 def test_transparent_palette(saved: Saved, transparency: int | bytes) -> None:
-    image = Image.fromarray(np.array([[0, 1, 2, 3]], dtype=np.uint8)).convert("P")
-    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
-    picture = read_image(saved(image, transparency=transparency))
+    pil = Image.fromarray(np.array([[0, 1, 2, 3]], dtype=np.uint8)).convert("P")
+    pil.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
+    image = read_image(saved(pil, transparency=transparency))
     expected = [255, 255, 255, 0] if transparency == 3 else [0, 128, 255, 7]
-    np.testing.assert_allclose(some(picture.alpha)[0, 0, 0] * 255, expected, atol=1e-4)
-    np.testing.assert_array_equal(levels(picture)[0, 3], (100, 110, 120))
+    np.testing.assert_allclose(some(image.alpha)[0, 0, 0] * 255, expected, atol=1e-4)
+    np.testing.assert_array_equal(levels(image)[0, 3], (100, 110, 120))
 
 
 @pytest.mark.parametrize(("mode", "transparency"), [("RGB", (1, 2, 3)), ("L", 9)])
-def test_one_transparent_colour(saved: Saved, mode: str, transparency: int | tuple[int, ...]) -> None:
+def test_one_transparent_color(saved: Saved, mode: str, transparency: int | tuple[int, ...]) -> None:
     image = Image.new(mode, (2, 1), transparency)
     image.putpixel((1, 0), (200, 0, 0) if mode == "RGB" else 200)
     assert some(read_image(saved(image, transparency=transparency)).alpha)[0, 0].tolist() == [[0.0, 1.0]]
 
 
 @pytest.mark.parametrize(
-    ("depth", "colour", "row", "transparent"),
+    ("depth", "color", "row", "transparent"),
     [
         (2, 0, bytes([0b01_10_00_00]), struct.pack(">H", 1)),
         (4, 0, bytes([0x5A]), struct.pack(">H", 5)),
@@ -180,11 +180,11 @@ def test_one_transparent_colour(saved: Saved, mode: str, transparency: int | tup
         (16, 2, struct.pack(">6H", 1000, 2000, 3000, 60000, 0, 0), struct.pack(">3H", 1000, 2000, 3000)),
     ],
 )
-def test_one_transparent_colour_at_other_depths(
-    tmp_path: Path, depth: int, colour: int, row: bytes, transparent: bytes
+def test_one_transparent_color_at_other_depths(
+    tmp_path: Path, depth: int, color: int, row: bytes, transparent: bytes
 ) -> None:
     path = tmp_path / "p.png"
-    path.write_bytes(png(2, 1, depth, colour, b"\0" + row, chunk(b"tRNS", transparent)))
+    path.write_bytes(png(2, 1, depth, color, b"\0" + row, chunk(b"tRNS", transparent)))
     assert some(read_image(path).alpha)[0, 0].tolist() == [[0.0, 1.0]]
 
 
@@ -194,13 +194,13 @@ DEEP = np.array([[0, 1, 255, 256], [1000, 32768, 65534, 65535]], dtype=np.uint16
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif", ".pgm"])
-def test_16_bit_grey_keeps_every_value(saved: Saved, ending: str) -> None:
-    picture = read_image(saved(Image.fromarray(DEEP), ending))
-    np.testing.assert_allclose(picture.pixels[0, 1], DEEP / 32767.5 - 1, atol=2e-7)
-    assert picture.notes == ()
+def test_16_bit_gray_keeps_every_value(saved: Saved, ending: str) -> None:
+    image = read_image(saved(Image.fromarray(DEEP), ending))
+    np.testing.assert_allclose(image.pixels[0, 1], DEEP / 32767.5 - 1, atol=2e-7)
+    assert image.notes == ()
 
 
-def test_16_bit_grey_in_the_other_byte_order(saved: Saved) -> None:
+def test_16_bit_gray_in_the_other_byte_order(saved: Saved) -> None:
     image = Image.frombytes("I;16B", (4, 2), DEEP.astype(">u2").tobytes())
     np.testing.assert_allclose(read_image(saved(image, ".tif")).pixels[0, 1], DEEP / 32767.5 - 1, atol=2e-7)
 
@@ -211,15 +211,15 @@ def test_32_bit_whole_numbers_count_to_65535(saved: Saved) -> None:
 
 
 def test_whole_numbers_beyond_are_stretched(saved: Saved) -> None:
-    picture = read_image(saved(Image.fromarray(np.array([[-100, 0, 100]], dtype=np.int32)), ".tif"))
-    assert picture.pixels[0, 0].tolist() == [[-1.0, 0.0, 1.0]]
-    assert picture.notes == ("grey values from -100 to 100 stretched from black to white",)
+    image = read_image(saved(Image.fromarray(np.array([[-100, 0, 100]], dtype=np.int32)), ".tif"))
+    assert image.pixels[0, 0].tolist() == [[-1.0, 0.0, 1.0]]
+    assert image.notes == ("gray values from -100 to 100 stretched from black to white",)
 
 
 def test_floats_count_from_0_to_1(saved: Saved) -> None:
-    picture = read_image(saved(Image.fromarray(np.array([[0.25, 0.5, 0.75]], dtype=np.float32)), ".tif"))
-    assert picture.pixels[0, 0].tolist() == [[-0.5, 0.0, 0.5]]
-    assert picture.notes == ()
+    image = read_image(saved(Image.fromarray(np.array([[0.25, 0.5, 0.75]], dtype=np.float32)), ".tif"))
+    assert image.pixels[0, 0].tolist() == [[-0.5, 0.0, 0.5]]
+    assert image.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -234,18 +234,18 @@ def test_floats_count_from_0_to_1(saved: Saved) -> None:
     ],
 )
 def test_other_floats_are_stretched_and_noted(saved: Saved, values: list[float], expected: list[float]) -> None:
-    picture = read_image(saved(Image.fromarray(np.array([values], dtype=np.float32)), ".tif"))
-    assert picture.pixels[0, 0].tolist() == [expected]
-    assert picture.notes
+    image = read_image(saved(Image.fromarray(np.array([values], dtype=np.float32)), ".tif"))
+    assert image.pixels[0, 0].tolist() == [expected]
+    assert image.notes
 
 
-def test_16_bit_colour_is_read_with_8_and_says_so(tmp_path: Path) -> None:
+def test_16_bit_color_is_read_with_8_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "deep.png"
     path.write_bytes(png(1, 1, 16, 6, b"\0" + struct.pack(">4H", 0x1234, 0x5678, 0x9ABC, 0x8000)))
-    picture = read_image(path)
-    assert levels(picture)[0, 0].tolist() == [0x12, 0x56, 0x9A]
-    assert some(picture.alpha).item() == pytest.approx(0x80 / 255)
-    assert picture.notes == ("16-bit, read with 8 bits",)
+    image = read_image(path)
+    assert levels(image)[0, 0].tolist() == [0x12, 0x56, 0x9A]
+    assert some(image.alpha).item() == pytest.approx(0x80 / 255)
+    assert image.notes == ("16-bit, read with 8 bits",)
 
 
 # Several frames
@@ -253,11 +253,11 @@ def test_16_bit_colour_is_read_with_8_and_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".gif", ".webp", ".tif", ".png"])
 def test_the_first_of_several_frames(saved: Saved, ending: str) -> None:
-    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "green", "blue")]
+    frames = [Image.new("RGB", (8, 6), color) for color in ("red", "green", "blue")]
     path = saved(frames[0], ending, save_all=True, append_images=frames[1:], lossless=True)
-    picture = read_image(path)
-    assert levels(picture)[0, 0].tolist() == [255, 0, 0]
-    assert picture.notes == ("first of 3 frames",)
+    image = read_image(path)
+    assert levels(image)[0, 0].tolist() == [255, 0, 0]
+    assert image.notes == ("first of 3 frames",)
 
 
 # Finding
@@ -286,12 +286,12 @@ def test_nothing_to_find(tmp_path: Path) -> None:
 
 def test_odd_files(shared_data: Path) -> None:
     folder = shared_data / "images" / "odd_files"
-    pictures = {path.name: read_image(path) for path in find_images([folder])}
-    assert len(pictures) >= 9
-    for picture in pictures.values():
-        assert picture.pixels.shape == (1, 3, picture.height, picture.width)
-        assert -1 <= picture.pixels.min() < picture.pixels.max() <= 1
-    assert {name for name, picture in pictures.items() if picture.alpha is not None} >= {"children-alpha.png"}
-    assert "Dot Gain 15%" in pictures["wolf_gray.jpg"].notes[0]
+    images = {path.name: read_image(path) for path in find_images([folder])}
+    assert len(images) >= 9
+    for image in images.values():
+        assert image.pixels.shape == (1, 3, image.height, image.width)
+        assert -1 <= image.pixels.min() < image.pixels.max() <= 1
+    assert {name for name, image in images.items() if image.alpha is not None} >= {"children-alpha.png"}
+    assert "Dot Gain 15%" in images["wolf_gray.jpg"].notes[0]
     with pytest.raises(BadItem):
         read_image(folder / "LICENSE")

@@ -1,4 +1,4 @@
-"""Picture files through an engine and back: overlapped or one by one, the same files and the same numbers."""
+"""Image files through an engine and back: overlapped or one by one, the same files and the same numbers."""
 
 import shutil
 from collections.abc import Iterator
@@ -32,18 +32,18 @@ def tiny(channels: int) -> Engine:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Pictures of many kinds and sizes, and two files that are none."""
+    """Images of many kinds and sizes, and two files that are none."""
     generator = torch.Generator().manual_seed(0)
     for number, size in enumerate([(40, 33), (16, 16), (70, 50), (31, 64), (48, 48), (90, 20)]):
         image = Image.fromarray(to_bytes(dead_leaves(1, size, generator)))
         if number == 1:
             image.putalpha(Image.linear_gradient("L").resize(image.size))
         facts = {"icc_profile": srgb_profile()} if number == 2 else {}
-        grey = image.convert("L") if number == 3 else image
-        grey.save(tmp_path / f"{number}.{'png' if number % 2 else 'webp'}", lossless=True, **facts)
+        gray = image.convert("L") if number == 3 else image
+        gray.save(tmp_path / f"{number}.{'png' if number % 2 else 'webp'}", lossless=True, **facts)
     Image.fromarray((np.arange(400, dtype=np.uint16) * 160).reshape(20, 20)).save(tmp_path / "wide.png")
     (tmp_path / "broken.png").write_bytes((tmp_path / "1.png").read_bytes()[:90])
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     return tmp_path
 
 
@@ -85,5 +85,5 @@ def test_as_written_is_what_a_file_gives_back(tmp_path: Path) -> None:
     assert torch.equal(as_written(pixels), read_image(tmp_path / "x.png").pixels)
 
 
-def test_a_picture_weighs_its_pixels() -> None:
+def test_a_image_weighs_its_pixels() -> None:
     assert pixel_count(LoadedImage(torch.zeros(1, 3, 7, 9))) == 63

@@ -12,8 +12,8 @@ def test_the_middle_is_kept_and_the_size_is_right() -> None:
     assert made.abs().max() <= 1
 
 
-def test_small_pictures_grow_and_fitting_ones_stay() -> None:
-    picture = torch.rand(1, 3, 16, 16) * 2 - 1
-    assert torch.equal(square(picture, 16), picture)
-    assert square(picture[..., :3], 16).shape == (1, 3, 16, 16)
+def test_small_images_grow_and_fitting_ones_stay() -> None:
+    image = torch.rand(1, 3, 16, 16) * 2 - 1
+    assert torch.equal(square(image, 16), image)
+    assert square(image[..., :3], 16).shape == (1, 3, 16, 16)
     assert square(torch.zeros(1, 3, 1, 500), 32).shape == (1, 3, 32, 32)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from picture_data import encoded, fill_folder, numbered, write_tar
+from image_data import encoded, fill_folder, numbered, write_tar
 from PIL import Image
 from refusals import refuses
 from torch import Tensor
@@ -29,13 +29,13 @@ def opened(path: Path, skipped: SkipLog | None = None, **table: Any) -> Training
 
 
 def greens(batch: Tensor) -> list[int]:
-    """The numbers of pictures made by `numbered`."""
+    """The numbers of images made by `numbered`."""
     return [round((shade + 1) * 127.5 / 10) for shade in batch[:, 1, 0, 0].tolist()]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return fill_folder(tmp_path / "pictures", {f"{i % 3}/{i}.png": i for i in range(10)})
+    return fill_folder(tmp_path / "images", {f"{i % 3}/{i}.png": i for i in range(10)})
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_batch_follows_from_seed_and_position(folder: Path, table: Mapping[str
     noise = np.random.default_rng(0)
     for i in range(10, 14):
         Image.fromarray(noise.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(folder / f"{i}.png")
-    (folder / "broken.png").write_bytes(b"not a picture")
+    (folder / "broken.png").write_bytes(b"not a image")
 
     def batches(start: int, workers: int) -> list[Tensor]:
         stream = Stream(opened(folder, **table).source, 1)
@@ -61,7 +61,7 @@ def test_a_batch_follows_from_seed_and_position(folder: Path, table: Mapping[str
         assert all(map(torch.equal, batches(start, workers), whole[start // 4 :]))
 
 
-def test_an_epoch_shows_every_picture(folder: Path) -> None:
+def test_an_epoch_shows_every_image(folder: Path) -> None:
     stream = Stream(opened(folder).source, 0)
     assert sorted(greens(stream.batch(0, 10))) == sorted(greens(stream.batch(10, 10))) == list(range(10))
 
@@ -86,7 +86,7 @@ def test_what_is_broken_is_replaced_and_listed_once(folder: Path, tmp_path: Path
 @pytest.mark.parametrize("kind", ["folder", "tar"])
 def test_names_need_not_be_utf8(tmp_path: Path, kind: str) -> None:
     named = {os.fsdecode(f"caf{chr(233)}{i}.png".encode("latin-1")): encoded(i) for i in range(20)}
-    named[os.fsdecode(b"\xff.png")] = b"not a picture"
+    named[os.fsdecode(b"\xff.png")] = b"not a image"
     if kind == "tar":
         write_tar(tmp_path / "data" / "a.tar", named)
     else:
@@ -101,7 +101,7 @@ def test_names_need_not_be_utf8(tmp_path: Path, kind: str) -> None:
     assert (tmp_path / "skipped.txt").read_text("utf-8").strip()
 
 
-def test_a_good_picture_is_not_left_out_for_a_broken_one_of_its_name(tmp_path: Path) -> None:
+def test_a_good_image_is_not_left_out_for_a_broken_one_of_its_name(tmp_path: Path) -> None:
     sound = {f"{i}.png": encoded(i) for i in range(10)}
     write_tar(tmp_path / "a" / "0.tar", {**sound, "3.png": b"broken"})
     write_tar(tmp_path / "b" / "0.tar", sound)
@@ -137,7 +137,7 @@ def outage(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], None]:
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), OSError(errno.EMFILE, "x"), MemoryError()])
-def test_an_outage_leaves_no_picture_out(
+def test_an_outage_leaves_no_image_out(
     folder: Path, outage: Callable[[int, Exception], None], error: Exception
 ) -> None:
     (folder / "0" / "3.png").rename(folder / "3.png")
@@ -161,22 +161,22 @@ def test_an_outage_leaves_no_picture_out(
     assert torch.equal(Stream(data.source, 0).batch(0, 10), whole)
 
 
-def test_nothing_but_broken_pictures(tmp_path: Path) -> None:
+def test_nothing_but_broken_images(tmp_path: Path) -> None:
     for i in range(50):
-        (tmp_path / f"{i}.png").write_bytes(b"no picture")
+        (tmp_path / f"{i}.png").write_bytes(b"no image")
     stream = Stream(opened(tmp_path, held_out=0).source, 0)
     for workers in (0, 2):
         with refuses(NoTrainingData, "50"):
             list(ahead(stream, [0, 4], 4, workers))
 
 
-def test_empty_folders_and_single_pictures(tmp_path: Path) -> None:
+def test_empty_folders_and_single_images(tmp_path: Path) -> None:
     with pytest.raises(NoTrainingData):
         opened(tmp_path)
     said: list[str] = []
     fill_folder(tmp_path, {"3.png": 3})
     data = opened(tmp_path, SkipLog(say=said.append))
-    assert data.held_out is None and "one picture" in said[0]
+    assert data.held_out is None and "one image" in said[0]
     assert greens(Stream(data.source, 0).batch(0, 4)) == [3, 3, 3, 3]
 
 
@@ -186,7 +186,7 @@ def test_a_link_to_itself_for_data(tmp_path: Path) -> None:
         opened(tmp_path / "loop", SkipLog(tmp_path / "run" / "skipped.txt"))
 
 
-def test_tiny_and_extreme_pictures_are_enlarged(tmp_path: Path) -> None:
+def test_tiny_and_extreme_images_are_enlarged(tmp_path: Path) -> None:
     for width, height in ((1, 1), (1, 3000), (3000, 2), (7, 7)):
         numbered(4, width, height).save(tmp_path / f"{width}x{height}.png")
     said: list[str] = []
@@ -197,8 +197,8 @@ def test_tiny_and_extreme_pictures_are_enlarged(tmp_path: Path) -> None:
     assert skipped.enlarged and len(said) == 1 and "enlarged" in said[0]
 
 
-def test_pictures_too_large_to_decode_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaekit.domains.images.read.LARGEST_PICTURE", 1000)
+def test_images_too_large_to_decode_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaekit.domains.images.read.LARGEST_IMAGE", 1000)
     numbered(1).save(tmp_path / "1.png")
     numbered(2, 100, 100).save(tmp_path / "2.png")
     skipped = SkipLog()
@@ -206,7 +206,7 @@ def test_pictures_too_large_to_decode_are_left_out(tmp_path: Path, monkeypatch: 
     assert "1,000 pixels" in skipped.reasons["2.png"]
 
 
-def test_held_out_pictures_are_never_trained_on(tmp_path: Path) -> None:
+def test_held_out_images_are_never_trained_on(tmp_path: Path) -> None:
     folder = fill_folder(tmp_path, {f"{i}.png": i for i in range(25)})
     for wanted, count in ((None, 1), (7, 7), (0.2, 5), (0, 0)):
         data = opened(folder, **({} if wanted is None else {"held_out": wanted}))
@@ -228,7 +228,7 @@ def test_of_a_part_for_tests_some_of_all_kinds_are_held_out(tmp_path: Path) -> N
     assert held_out is not None and len({number // 5 for number in greens(held_out)}) >= 4
 
 
-def test_pictures_of_one_name_are_held_out_one_by_one(tmp_path: Path) -> None:
+def test_images_of_one_name_are_held_out_one_by_one(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for i in range(20):
             info = tarfile.TarInfo("x.png")
@@ -238,7 +238,7 @@ def test_pictures_of_one_name_are_held_out_one_by_one(tmp_path: Path) -> None:
     assert data.held_out is not None and len(set(greens(data.held_out))) == 5 and len(data.source) == 15
 
 
-def test_broken_pictures_are_not_held_out(tmp_path: Path) -> None:
+def test_broken_images_are_not_held_out(tmp_path: Path) -> None:
     for i in range(10):
         (tmp_path / f"{i}.png").write_bytes(encoded(i) if i % 2 else b"")
     data = opened(tmp_path, held_out=9)
@@ -282,7 +282,7 @@ def test_how_numbers_are_taken(tmp_path: Path, values: np.ndarray, low: float, h
     assert batch.min().item() == pytest.approx(low, abs=1e-3) and batch.max().item() == pytest.approx(high, abs=1e-3)
 
 
-def test_numbers_that_cannot_be_pictures(tmp_path: Path) -> None:
+def test_numbers_that_cannot_be_images(tmp_path: Path) -> None:
     for values, facts in (
         (np.full((3, 8, 8), 300.0), ["300"]),
         (np.full((3, 8, 8), -5), ["-5"]),
@@ -309,7 +309,7 @@ def test_items_with_values_that_are_not_finite_are_left_out(tmp_path: Path, size
         assert batch.isfinite().all() and set(skipped.reasons) == {f"{name}[3]", f"{name}[7]"}
 
 
-def test_static_pictures_stay_and_dynamic_ones_change(tmp_path: Path, folder: Path) -> None:
+def test_static_images_stay_and_dynamic_ones_change(tmp_path: Path, folder: Path) -> None:
     np.savez(tmp_path / "a.npz", np.full((20, 8, 8), 128, np.uint8))
     for path, channels in ((tmp_path / "a.npz", 1), (folder, 3)):
         for binary in ("static", "dynamic"):
@@ -345,11 +345,11 @@ def test_a_large_array_is_prepared_when_its_turn_comes(tmp_path: Path, monkeypat
     [
         ({"size": 0}, ["size"]),
         ({"channels": 2}, ["1", "3", "4"]),
-        ({"crop": "left"}, ["random", "centre", "busier"]),
+        ({"crop": "left"}, ["random", "center", "busier"]),
         ({"binary": "yes"}, ["dynamic", "static"]),
         ({"resize": [4]}, ["4", "8"]),
         ({"held_out": -1}, ["held_out"]),
-        ({"background": "nocolour"}, ["nocolour"]),
+        ({"background": "nocolor"}, ["nocolor"]),
         ({"sise": 8}, ["sise"]),
         ({"flip": 1}, ["flip"]),
     ],

@@ -90,7 +90,7 @@ def test_any_levels_survive_png(tmp_path_factory: pytest.TempPathFactory, pixels
     np.testing.assert_array_equal(to_bytes(read_image(path).pixels), levels[0].permute(1, 2, 0))
 
 
-def test_jpeg_is_close_and_keeps_colours_at_full_size(tmp_path: Path) -> None:
+def test_jpeg_is_close_and_keeps_colors_at_full_size(tmp_path: Path) -> None:
     smooth = torch.linspace(-1, 1, 64).view(1, 1, 1, 64).expand(1, 3, 48, 64)
     for ending in (".jpg", ".JPEG"):
         write_image(tmp_path / f"p{ending}", smooth)
@@ -118,7 +118,7 @@ def test_facts_of_the_original_are_kept(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", [".png", ".webp", ".tif"])
-def test_alpha_is_kept_beside_the_colours(tmp_path: Path, ending: str) -> None:
+def test_alpha_is_kept_beside_the_colors(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"p{ending}"
     write_image(path, noise(), like=LoadedImage(noise(), alpha=ramp()))
     back = read_image(path)
@@ -183,18 +183,18 @@ def test_the_embedded_profile_is_srgb_and_always_the_same() -> None:
 # Sheets
 
 
-def test_small_pictures_are_enlarged_and_none_is_resampled() -> None:
-    pictures = [noise(32, 32, seed) for seed in range(3)]
-    sheet = side_by_side(pictures, ["one", "two", "three"])
+def test_small_images_are_enlarged_and_none_is_resampled() -> None:
+    images = [noise(32, 32, seed) for seed in range(3)]
+    sheet = side_by_side(images, ["one", "two", "three"])
     assert sheet.shape[-1] == 8 + 3 * (192 + 8)
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         left = 8 + index * 200
         panel = sheet[..., 8 : 8 + 192, left : left + 192]
-        torch.testing.assert_close(panel[..., ::6, ::6], picture, atol=1e-6, rtol=0)
-        torch.testing.assert_close(panel[..., 5::6, 5::6], picture, atol=1e-6, rtol=0)
+        torch.testing.assert_close(panel[..., ::6, ::6], image, atol=1e-6, rtol=0)
+        torch.testing.assert_close(panel[..., 5::6, 5::6], image, atol=1e-6, rtol=0)
 
 
-def test_wide_pictures_are_stacked() -> None:
+def test_wide_images_are_stacked() -> None:
     beside = side_by_side([torch.zeros(1, 3, 200, 400)] * 2, ["a", "b"])
     stacked = side_by_side([torch.zeros(1, 3, 199, 400)] * 2, ["a", "b"])
     assert beside.shape[-1] > 800 > stacked.shape[-1]
@@ -203,7 +203,7 @@ def test_wide_pictures_are_stacked() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (512, 4), (4, 512), (300, 200)])
 def test_captions_stay_inside_their_panel(size: tuple[int, int]) -> None:
-    # Panels of the background's own colour: what differs from it is ink.
+    # Panels of the background's own color: what differs from it is ink.
     paper = torch.full((1, 3, *size), 240 / 127.5 - 1)
     caption = "sd-vae-ft-mse, 27.31 dB, and a great many words after that which no panel could ever hold"
     sheet = side_by_side([paper, paper], [caption, ""])

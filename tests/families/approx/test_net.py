@@ -1,4 +1,4 @@
-"""The latent previewer: what its published code does, and a picture that one recognises."""
+"""The latent previewer: what its published code does, and a image that one recognizes."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_is_what_the_published_code_does() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["kodim03.png", "kodim05.png"])
-def test_previews_look_like_the_picture(shared_data: Path, name: str) -> None:
+def test_previews_look_like_the_image(shared_data: Path, name: str) -> None:
     with Image.open(shared_data / "images" / "kodak" / name) as image:
         x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).unsqueeze(0).float() / 127.5 - 1
     latents = load(shared_data / "vae" / "taesd").float().encode(x).mean

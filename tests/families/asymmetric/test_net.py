@@ -1,4 +1,4 @@
-"""The asymmetric autoencoders: the same numbers as diffusers', with and without a known picture, in both directions."""
+"""The asymmetric autoencoders: the same numbers as diffusers', with and without a known image, in both directions."""
 
 import math
 from pathlib import Path
@@ -32,7 +32,7 @@ def theirs(layers: int = 3) -> diffusers.AsymmetricAutoencoderKL:
     ).eval()
 
 
-def pictures(height: int, width: int) -> Tensor:
+def images(height: int, width: int) -> Tensor:
     return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
@@ -44,7 +44,7 @@ def half_mask(height: int, width: int) -> Tensor:
 
 
 def agree(ours: VAE, model: diffusers.AsymmetricAutoencoderKL) -> None:
-    x, mask = pictures(32, 48), half_mask(32, 48)
+    x, mask = images(32, 48), half_mask(32, 48)
     z = model.encode(x).latent_dist.mean
     torch.testing.assert_close(ours.encode(x).mean, z, atol=TOLERANCE, rtol=0)
     plain = model.decode(z).sample
@@ -73,7 +73,7 @@ def test_diffusers_opens_what_was_saved(tmp_path: Path) -> None:
     save(vae, tmp_path / "folder", "diffusers")
     model = diffusers.AsymmetricAutoencoderKL.from_pretrained(tmp_path / "folder").eval()
     assert model.config.scaling_factor == 0.18215
-    x = pictures(16, 24)
+    x = images(16, 24)
     torch.testing.assert_close(vae.encode(x).mean, model.encode(x).latent_dist.mean, atol=TOLERANCE, rtol=0)
     z = torch.randn(1, 4, 4, 4)
     torch.testing.assert_close(vae.decode(z), model.decode(z).sample, atol=TOLERANCE, rtol=0)
@@ -84,7 +84,7 @@ def test_what_is_under_the_mask_is_never_looked_at() -> None:
     torch.manual_seed(0)
     config = AsymmetricConfig(3, 4, 4, (32, 64), (32, 64), 1, 2, (), (), True, True, True, 32)
     _, decoder = family_of("asymmetric").build(config)
-    x, mask, z = pictures(16, 16), half_mask(16, 16), torch.randn(2, 4, 8, 8)
+    x, mask, z = images(16, 16), half_mask(16, 16), torch.randn(2, 4, 8, 8)
     hidden = torch.where(mask == 1, math.nan, x)
     assert torch.equal(decoder.inpaint(z, x, mask), decoder.inpaint(z, hidden, mask))
     assert not torch.equal(decoder.inpaint(z, x, mask), decoder.inpaint(z, -x, mask))

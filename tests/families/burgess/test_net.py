@@ -1,4 +1,4 @@
-"""The classical VAEs of disentangling-vae: what their published code does, and digits that one recognises."""
+"""The classical VAEs of disentangling-vae: what their published code does, and digits that one recognizes."""
 
 import gzip
 from pathlib import Path
@@ -87,7 +87,7 @@ def test_published_weights_give_what_their_code_gives(shared_data: Path, name: s
         {key.removeprefix(half): tensor for key, tensor in tensors.items() if key.startswith(half)}
         for half in ("encoder.", "decoder.")
     ]
-    side = vae.config.picture_size
+    side = vae.config.image_size
     pixels = torch.rand(2, vae.config.image_channels, side, side, generator=torch.Generator().manual_seed(0))
     mean, log_variance = published_encoder(halves[0], pixels)
     posterior = vae.encode(pixels * 2 - 1)
@@ -116,7 +116,7 @@ def test_digits_come_back(shared_data: Path, name: str, above: float) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["disentangling/VAE_celeba", "joint/celeba"])
 def test_faces_come_back(shared_data: Path, name: str) -> None:
-    """Grey faces of another collection: the VAEs know colour ones, so that only the likeness is asked for."""
+    """Gray faces of another collection: the VAEs know color ones, so that only the likeness is asked for."""
     paths = sorted((shared_data / "images" / "faces").rglob("*.pgm"))[::10]
     faces = []
     for path in paths:

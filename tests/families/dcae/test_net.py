@@ -100,7 +100,7 @@ def quiet() -> Iterator[None]:
     diffusers.utils.logging.set_verbosity(level)
 
 
-def randomise(model: nn.Module) -> None:
+def randomize(model: nn.Module) -> None:
     """Random weights, norms and their statistics included, that keep signals near unit size."""
     generator = torch.Generator().manual_seed(0)
     for name, tensor in model.state_dict().items():
@@ -116,33 +116,33 @@ def randomise(model: nn.Module) -> None:
 def theirs(config: DCAEConfig) -> diffusers.AutoencoderDC:
     """diffusers' model of a config, with random weights."""
     model = diffusers.AutoencoderDC(**family_of("dcae").diffusers(config, None)).eval()
-    randomise(model)
+    randomize(model)
     return model
 
 
-def pictures(batch: int, height: int, width: int) -> Tensor:
+def images(batch: int, height: int, width: int) -> Tensor:
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 def small(config: DCAEConfig) -> VAE:
     vae = assemble(family_of("dcae"), config).eval()
-    randomise(vae)
+    randomize(vae)
     return vae
 
 
 @torch.no_grad()
 def assert_same(vae: VAE, model: diffusers.AutoencoderDC, x: Tensor) -> None:
-    """Latents and pictures, to a ten-thousandth of their range, and that these are numbers worth comparing."""
+    """Latents and images, to a ten-thousandth of their range, and that these are numbers worth comparing."""
     posterior, reference = vae.encode(x), model.encode(x).latent
     assert isinstance(posterior, Point)
     assert reference.std() > 0.1
     assert_close(posterior.mean, reference)
-    picture = model.decode(reference).sample
+    image = model.decode(reference).sample
     likelihood = vae.likelihood(reference)
     assert isinstance(likelihood, Laplace)
-    assert picture.shape == x.shape
-    assert picture.std() > 0.1
-    assert_close(likelihood.mode, picture)
+    assert image.shape == x.shape
+    assert image.std() > 0.1
+    assert_close(likelihood.mode, image)
 
 
 def assert_close(ours: Tensor, reference: Tensor) -> None:
@@ -157,14 +157,14 @@ def test_agrees_with_diffusers(name: str, size: tuple[int, int], tmp_path: Path)
     model.save_pretrained(tmp_path)
     vae = load(tmp_path)
     assert vae.config == SMALL[name]
-    assert_same(vae, model, pictures(2, *size))
+    assert_same(vae, model, images(2, *size))
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_converted_folder_opens_in_diffusers(name: str, tmp_path: Path) -> None:
     vae = small(SMALL[name])
     save(vae, tmp_path / "folder", "diffusers")
-    assert_same(vae, diffusers.AutoencoderDC.from_pretrained(tmp_path / "folder").eval(), pictures(1, 24, 40))
+    assert_same(vae, diffusers.AutoencoderDC.from_pretrained(tmp_path / "folder").eval(), images(1, 24, 40))
 
 
 def test_a_head_of_32_channels_agrees_too(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_head_of_32_channels_agrees_too(tmp_path: Path) -> None:
     (tmp_path / "config.json").unlink()
     vae = load(tmp_path)
     assert vae.config == wide
-    assert_same(vae, model, pictures(1, 64, 56))
+    assert_same(vae, model, images(1, 64, 56))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -182,7 +182,7 @@ def test_attention_does_not_overflow_in_half_precision(dtype: torch.dtype) -> No
     """Sums over 96x96 positions of numbers around 30 are far beyond what fp16 can hold."""
     encoder, _ = build(SANA)
     attention = encoder.stages[2][0].attn
-    randomise(attention)
+    randomize(attention)
     x = 30 * torch.randn(1, 16, 96, 96, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         exact, rounded = attention(x), attention.to(dtype)(x.to(dtype))
@@ -209,9 +209,9 @@ def test_the_norm_holds_large_numbers_in_half_precision(dtype: torch.dtype) -> N
 
 
 def test_batch_norm_runs_with_its_statistics(tmp_path: Path) -> None:
-    """Each picture of a batch as if it were alone."""
+    """Each image of a batch as if it were alone."""
     save(small(MIX), tmp_path / "x.safetensors")
-    vae, x = load(tmp_path / "x.safetensors"), pictures(2, 16, 24)
+    vae, x = load(tmp_path / "x.safetensors"), images(2, 16, 24)
     with torch.no_grad():
         both, alone = vae.reconstruct(x), vae.reconstruct(x[:1])
     torch.testing.assert_close(both[:1], alone)
@@ -219,7 +219,7 @@ def test_batch_norm_runs_with_its_statistics(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_any_size_goes_through_an_engine(name: str) -> None:
-    engine, x = Engine(small(SMALL[name]), Plan(device="cpu")), pictures(1, 70, 100)
+    engine, x = Engine(small(SMALL[name]), Plan(device="cpu")), images(1, 70, 100)
     assert engine.encode(x).mean.shape == (1, 8, 9, 13)
     assert engine.reconstruct(x).shape == x.shape
 

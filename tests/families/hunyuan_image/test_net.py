@@ -42,9 +42,9 @@ def check_equal(ours: Any, theirs: nn.Module) -> None:
         assert expected.mean.std() > 0.05
         assert (posterior.mean - expected.mean).abs().max() <= 1e-4
         assert (posterior.log_variance - expected.logvar).abs().max() <= 1e-4
-        picture = theirs.decode(expected.mean).sample
-        assert picture.std() > 0.05
-        assert (ours.decode(expected.mean) - picture).abs().max() <= 1e-4
+        image = theirs.decode(expected.mean).sample
+        assert image.std() > 0.05
+        assert (ours.decode(expected.mean) - image).abs().max() <= 1e-4
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -57,13 +57,13 @@ def theirs(widths: tuple[int, ...], channels: int, quant: bool) -> diffusers.Aut
     return model
 
 
-def pictures(batch: int, height: int, width: int) -> Tensor:
+def images(batch: int, height: int, width: int) -> Tensor:
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 @torch.no_grad()
 def assert_same(model: diffusers.AutoencoderKL, folder: Path, x: Tensor) -> None:
-    """Moments and pictures, and that these are numbers worth comparing."""
+    """Moments and images, and that these are numbers worth comparing."""
     model.save_pretrained(folder)
     vae = load(folder)
     posterior, reference = vae.encode(x), model.encode(x).latent_dist
@@ -71,20 +71,20 @@ def assert_same(model: diffusers.AutoencoderKL, folder: Path, x: Tensor) -> None
     assert reference.mean.std() > 0.1
     torch.testing.assert_close(posterior.mean, reference.mean, atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(posterior.log_variance, reference.logvar, atol=TOLERANCE, rtol=0)
-    picture = model.decode(reference.mean).sample
-    assert picture.std() > 0.1
-    assert picture.shape == x.shape
-    torch.testing.assert_close(vae.decode(reference.mean), picture, atol=TOLERANCE, rtol=0)
+    image = model.decode(reference.mean).sample
+    assert image.std() > 0.1
+    assert image.shape == x.shape
+    torch.testing.assert_close(vae.decode(reference.mean), image, atol=TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize(("channels", "quant"), [(4, True), (16, False)], ids=["sd1", "sd3-and-flux"])
 @pytest.mark.parametrize("size", [(72, 40), (8, 24)])
 def test_agrees_with_diffusers(channels: int, quant: bool, size: tuple[int, int], tmp_path: Path) -> None:
-    assert_same(theirs((32, 64, 64, 64), channels, quant), tmp_path, pictures(3, *size))
+    assert_same(theirs((32, 64, 64, 64), channels, quant), tmp_path, images(3, *size))
 
 
 def test_agrees_with_diffusers_at_full_size(tmp_path: Path) -> None:
-    assert_same(theirs(FULL_WIDTHS, 4, True), tmp_path, pictures(1, 64, 48))
+    assert_same(theirs(FULL_WIDTHS, 4, True), tmp_path, images(1, 64, 48))
 
 
 @pytest.mark.parametrize(("channels", "quant"), [(4, True), (16, False)], ids=["sd1", "sd3-and-flux"])
@@ -96,7 +96,7 @@ def test_reflection_is_the_communitys_recipe(channels: int, quant: bool, tmp_pat
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.padding != (0, 0):
             module.padding_mode = "reflect"
-    vae, x = load(tmp_path, padding="reflect"), pictures(2, 72, 40)
+    vae, x = load(tmp_path, padding="reflect"), images(2, 72, 40)
     with torch.no_grad():
         mean = model.encode(x).latent_dist.mean
         torch.testing.assert_close(vae.encode(x).mean, mean, atol=TOLERANCE, rtol=0)
@@ -167,12 +167,12 @@ def test_any_number_of_levels_and_attention_anywhere(
     config = KLConfig(**values)
     assert config.factor == 2 ** (len(config.encoder_widths) - 1)
     encoder, decoder = build(config)
-    x = pictures(batch, rows * config.factor, columns * config.factor)
+    x = images(batch, rows * config.factor, columns * config.factor)
     with torch.no_grad():
         moments = encoder(x)
-        picture = decoder(moments[:, : config.latent_channels])
+        image = decoder(moments[:, : config.latent_channels])
     assert moments.shape == (batch, 2 * config.latent_channels, rows, columns)
-    assert picture.shape == x.shape
+    assert image.shape == x.shape
     in_levels = len(config.encoder_attention) * config.encoder_blocks
     in_levels += len(config.decoder_attention) * config.decoder_blocks
     found = sum(isinstance(module, Attention) for half in (encoder, decoder) for module in half.modules())
@@ -189,12 +189,12 @@ def test_every_weight_takes_part() -> None:
         norm_groups=2,
     )
     encoder, decoder = build(config)
-    decoder(encoder(pictures(1, 4, 4))[:, :4]).sum().backward()
+    decoder(encoder(images(1, 4, 4))[:, :4]).sum().backward()
     names = [name for half in (encoder, decoder) for name, weight in half.named_parameters() if weight.grad is None]
     assert names == []
 
 
-def test_attention_sees_the_whole_map_and_no_other_picture() -> None:
+def test_attention_sees_the_whole_map_and_no_other_image() -> None:
     torch.manual_seed(0)
     attention = Attention(8, 2)
     x = torch.randn(2, 8, 4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()

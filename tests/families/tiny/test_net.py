@@ -30,7 +30,7 @@ def quiet() -> Iterator[None]:
     diffusers.utils.logging.set_verbosity(level)
 
 
-def pictures(batch: int, height: int, width: int) -> Tensor:
+def images(batch: int, height: int, width: int) -> Tensor:
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
@@ -50,15 +50,15 @@ def theirs(channels: int) -> diffusers.AutoencoderTiny:
 @pytest.mark.parametrize("channels", [4, 16])
 @pytest.mark.parametrize("size", [(72, 40), (8, 24)])
 def test_agrees_with_diffusers(channels: int, size: tuple[int, int], tmp_path: Path) -> None:
-    model, x = theirs(channels), pictures(3, *size)
+    model, x = theirs(channels), images(3, *size)
     model.save_pretrained(tmp_path)
     vae = load(tmp_path)
     latents = model.encode(x).latents
     assert latents.std() > 0.1
     torch.testing.assert_close(vae.encode(x).mean, latents, atol=TOLERANCE, rtol=0)
-    picture = model.decode(latents).sample
-    assert picture.std() > 0.1
-    torch.testing.assert_close(vae.decode(latents), picture, atol=TOLERANCE, rtol=0)
+    image = model.decode(latents).sample
+    assert image.std() > 0.1
+    torch.testing.assert_close(vae.decode(latents), image, atol=TOLERANCE, rtol=0)
 
 
 @torch.no_grad()
@@ -70,8 +70,8 @@ def test_published_weights_give_the_published_numbers(name: str, shared_data: Pa
     vae = load(shared_data / "vae" / name).float()
     latent = reference[f"{name}.latent"]
     torch.testing.assert_close(vae.encode(x).mean, latent, atol=TOLERANCE, rtol=0)
-    picture = (vae.decode(latent) + 1) / 2  # the reference has pixels in 0..1
-    torch.testing.assert_close(picture, reference[f"{name}.image"], atol=TOLERANCE, rtol=0)
+    image = (vae.decode(latent) + 1) / 2  # the reference has pixels in 0..1
+    torch.testing.assert_close(image, reference[f"{name}.image"], atol=TOLERANCE, rtol=0)
 
 
 @st.composite
@@ -91,7 +91,7 @@ def settings_of_nets(draw: st.DrawFn) -> tuple[Any, ...]:
 def test_any_number_of_stages(values: tuple[Any, ...], batch: int, rows: int, columns: int) -> None:
     config = TinyConfig(3, *values)
     encoder, decoder = build(config)
-    x = pictures(batch, rows * config.factor, columns * config.factor)
+    x = images(batch, rows * config.factor, columns * config.factor)
     z = encoder(x)
     assert z.shape == (batch, config.latent_channels, rows, columns)
     assert decoder(z).shape == x.shape
@@ -132,7 +132,7 @@ def test_the_published_encoder_at_a_32nd_is_what_its_code_says(shared_data: Path
     vae = load(shared_data / "vae" / "taesana" / "taesana_encoder.pth").float()
     assert (vae.config.factor, vae.config.stem_widths, vae.decoder) == (32, (32, 64), None)
     assert vae.encoder is not None
-    x = pictures(2, 96, 64)
+    x = images(2, 96, 64)
     expected = plain_f32(dict(vae.encoder.state_dict()), (x + 1) / 2, STRIDES, clamp=False)
     assert expected.shape == (2, 32, 3, 2)
     torch.testing.assert_close(vae.encode(x).mean, expected, atol=TOLERANCE, rtol=0)

@@ -1,4 +1,4 @@
-"""Vector-quantised autoencoders: the same numbers and codes as diffusers', and the nearest code by definition."""
+"""Vector-quantized autoencoders: the same numbers and codes as diffusers', and the nearest code by definition."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vaekit.checkpoints.load import load
-from vaekit.distributions import Quantised
+from vaekit.distributions import Quantized
 from vaekit.families.vq.net import VQConfig
 from vaekit.nets import codebooks
-from vaekit.nets.vector_quantizer import VectorQuantiser
+from vaekit.nets.vector_quantizer import VectorQuantizer
 
 TOLERANCE = 1e-4
 F4, F8, F16 = (32, 64, 64), (32, 32, 64, 64), (32, 32, 64, 64, 64)
@@ -51,13 +51,13 @@ def test_agrees_with_diffusers(
     vae = load(tmp_path)
     x = torch.rand(2, 3, 96, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     posterior, said = vae.encode(x), model.encode(x).latents
-    assert isinstance(posterior, Quantised)
+    assert isinstance(posterior, Quantized)
     torch.testing.assert_close(posterior.continuous, said, atol=TOLERANCE, rtol=0)
     embedded, _, (_, _, indices) = model.quantize(said)
     assert torch.equal(posterior.codes.flatten(), indices)
     assert len(posterior.codes.unique()) > 4
     torch.testing.assert_close(posterior.mean, embedded, atol=1e-6, rtol=0)
-    # VQModel quantises whatever it decodes; codes that are there already stay as they are.
+    # VQModel quantizes whatever it decodes; codes that are there already stay as they are.
     torch.testing.assert_close(vae.decode(posterior.mean), model.decode(said).sample, atol=TOLERANCE, rtol=0)
     continuous = model.decode(said, force_not_quantize=True).sample
     torch.testing.assert_close(vae.decode(said), continuous, atol=TOLERANCE, rtol=0)
@@ -70,7 +70,7 @@ def test_agrees_with_diffusers(
 @settings(deadline=None)
 def test_the_code_is_the_nearest(codes: int, width: int, batch: int, positions: int) -> None:
     torch.manual_seed(codes)
-    head = VectorQuantiser(codes, width).eval()
+    head = VectorQuantizer(codes, width).eval()
     z = torch.randn(batch, width, positions, 2) / codes
     q = head(z)
     distances = (z.movedim(1, -1).unsqueeze(-2).double() - head.codebook.double()).square().sum(dim=-1)
@@ -80,7 +80,7 @@ def test_the_code_is_the_nearest(codes: int, width: int, batch: int, positions: 
 
 def test_codes_stay_what_they_are_however_close(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousandth of a thousandth apart, far from the origin, and a few at a time."""
-    head = VectorQuantiser(100, 4).eval()
+    head = VectorQuantizer(100, 4).eval()
     with torch.no_grad():
         head.codebook.copy_(1 + 1e-6 * torch.arange(100).view(-1, 1).expand(100, 4))
     codes = torch.arange(100).view(1, 10, 10)
@@ -91,8 +91,8 @@ def test_codes_stay_what_they_are_however_close(monkeypatch: pytest.MonkeyPatch)
     assert torch.equal(head(head.embed(codes)).codes, whole.codes)
 
 
-def test_half_precision_is_quantised_in_single() -> None:
-    head = VectorQuantiser(7, 3).half()
+def test_half_precision_is_quantized_in_single() -> None:
+    head = VectorQuantizer(7, 3).half()
     q = head(torch.randn(1, 3, 2, 2).half())
     assert q.continuous.dtype == q.mean.dtype == torch.float32
 

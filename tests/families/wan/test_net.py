@@ -40,7 +40,7 @@ def theirs_of(name: str, **changes: Any) -> nn.Module:
     return theirs
 
 
-def pictures(height: int, width: int) -> Tensor:
+def images(height: int, width: int) -> Tensor:
     return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
@@ -55,16 +55,16 @@ def decoded_by(theirs: nn.Module, z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def check_equal(ours: Any, theirs: nn.Module, height: int, width: int) -> None:
-    x = pictures(height, width)
+    x = images(height, width)
     mean, log_variance = moments_of(theirs, x)
     posterior = ours.encode(x)
     assert mean.std() > 0.05
     assert (posterior.mean - mean).abs().max() <= 1e-4
     assert (posterior.log_variance - log_variance).abs().max() <= 1e-4
-    picture, expected = ours.decode(mean), decoded_by(theirs, mean)
+    image, expected = ours.decode(mean), decoded_by(theirs, mean)
     assert expected.std() > 0.05
     assert (expected.abs() < 1).float().mean() > 0.5
-    assert (picture.clamp(-1, 1) - expected).abs().max() <= 1e-4
+    assert (image.clamp(-1, 1) - expected).abs().max() <= 1e-4
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -115,7 +115,7 @@ def test_original_names_are_those_that_diffusers_converts(tmp_path: Path) -> Non
 
 
 def pruned(theirs: nn.Module, axes: int) -> dict[str, Tensor]:
-    """What Qwen2D-VAE did: the last slice in time of each kernel, no convolutions over time, norms of a picture.
+    """What Qwen2D-VAE did: the last slice in time of each kernel, no convolutions over time, norms of a image.
 
     With three axes that slice keeps an axis of its own.
     """
@@ -128,7 +128,7 @@ def pruned(theirs: nn.Module, axes: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("axes", [2, 3])
-def test_a_copy_pruned_to_a_single_frame_gives_the_same_pictures(tmp_path: Path, axes: int) -> None:
+def test_a_copy_pruned_to_a_single_frame_gives_the_same_images(tmp_path: Path, axes: int) -> None:
     theirs = theirs_of("Qwen-Image")
     save_file(pruned(theirs, axes), tmp_path / "pruned.safetensors")
     identified = identify(tmp_path / "pruned.safetensors")
@@ -140,7 +140,7 @@ def test_a_copy_pruned_to_a_single_frame_gives_the_same_pictures(tmp_path: Path,
 def test_the_engine_takes_any_size(tmp_path: Path) -> None:
     theirs_of("Wan 2.1").save_pretrained(tmp_path / "theirs")
     engine = Engine(load(tmp_path / "theirs"))
-    x = pictures(70, 100)
+    x = images(70, 100)
     assert engine.encode(x).mean.shape == (2, 4, 9, 13)
     assert engine.reconstruct(x).shape == x.shape
 
@@ -157,7 +157,7 @@ def test_half_precision_normalizes_in_single() -> None:
 def test_one_frame_meets_the_last_slice_only() -> None:
     torch.manual_seed(0)
     layer = CausalConv(3, 5, 3)
-    x = pictures(6, 7).requires_grad_()
+    x = images(6, 7).requires_grad_()
     expected = nn.functional.conv3d(nn.functional.pad(x.unsqueeze(2), (1, 1, 1, 1, 2, 0)), layer.weight, layer.bias)
     torch.testing.assert_close(layer(x), expected.squeeze(2))
     layer(x).sum().backward()

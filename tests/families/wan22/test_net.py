@@ -30,7 +30,7 @@ TRUNKS: dict[str, dict[str, Any]] = {
 }
 
 
-def randomised(theirs: nn.Module) -> nn.Module:
+def randomized(theirs: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for key, weight in theirs.named_parameters():
@@ -40,7 +40,7 @@ def randomised(theirs: nn.Module) -> nn.Module:
 
 def wan_2_2(**changes: Any) -> nn.Module:
     torch.manual_seed(0)
-    return randomised(diffusers.AutoencoderKLWan(**(WAN | changes)))
+    return randomized(diffusers.AutoencoderKLWan(**(WAN | changes)))
 
 
 @torch.no_grad()
@@ -51,10 +51,10 @@ def check_equal(ours: Any, theirs: nn.Module, channels: int = 3) -> None:
         assert expected.mean.std() > 0.05
         assert (posterior.mean - expected.mean.squeeze(2)).abs().max() <= 1e-4
         assert (posterior.log_variance - expected.logvar.squeeze(2)).abs().max() <= 1e-4
-        picture = theirs.decode(expected.mean).sample.squeeze(2)
-        assert picture.std() > 0.05
-        assert (picture.abs() < 1).float().mean() > 0.5
-        assert (ours.decode(expected.mean.squeeze(2)).clamp(-1, 1) - picture).abs().max() <= 1e-4
+        image = theirs.decode(expected.mean).sample.squeeze(2)
+        assert image.std() > 0.05
+        assert (image.abs() < 1).float().mean() > 0.5
+        assert (ours.decode(expected.mean.squeeze(2)).clamp(-1, 1) - image).abs().max() <= 1e-4
 
 
 @pytest.mark.parametrize("trunk", TRUNKS)
@@ -106,7 +106,7 @@ def test_a_half_is_told_from_a_half_of_wan_2_1(tmp_path: Path, half: str) -> Non
 def test_qwen_image_2_1_is_of_this_shape(tmp_path: Path) -> None:
     torch.manual_seed(0)
     small = SMALL | {"z_dim": 4, "decoder_base_dim": 12}
-    theirs = randomised(diffusers.AutoencoderKLQwenImage21(**small))
+    theirs = randomized(diffusers.AutoencoderKLQwenImage21(**small))
     theirs.save_pretrained(tmp_path / "theirs")
     ours = load(tmp_path / "theirs")
     assert isinstance(ours.config, Wan22Config)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage import color
 
-from vaekit.metrics.image.color_bias import colour_bias
+from vaekit.metrics.image.color_bias import color_bias
 from vaekit.metrics.image.tone import tone_curve
 
 
@@ -24,15 +24,15 @@ def through_lab(x: torch.Tensor, turn: float, scale: float, lighter: float) -> t
 @pytest.mark.parametrize(("turn", "scale", "lighter"), [(4, 1, 0), (-7, 0.85, 0), (0, 0.9, 2), (0, 1.1, -3)])
 def test_what_was_done_in_lab_is_found(turn: float, scale: float, lighter: float) -> None:
     x = muted()
-    bias = colour_bias(x, through_lab(x, turn, scale, lighter))
+    bias = color_bias(x, through_lab(x, turn, scale, lighter))
     assert bias.hue.tolist() == pytest.approx([turn] * 2, abs=0.1)
     assert bias.chroma.tolist() == pytest.approx([scale] * 2, abs=0.01)
     assert bias.lightness.tolist() == pytest.approx([lighter] * 2, abs=0.05)
 
 
-def test_grey_pictures_have_no_hue() -> None:
+def test_gray_images_have_no_hue() -> None:
     x = torch.rand(1, 1, 16, 16).expand(1, 3, 16, 16)
-    bias = colour_bias(x, x)
+    bias = color_bias(x, x)
     assert bias.hue.isnan().all() and bias.chroma.isnan().all()
     assert bias.lightness.item() == 0
 
@@ -42,7 +42,7 @@ def test_white_is_that_of_the_lightest_pixels() -> None:
     x[..., :4, :] = 0.9
     y = x.clone()
     y[:, 2, :4] -= 0.1
-    a, b = colour_bias(x, y).white[0].tolist()
+    a, b = color_bias(x, y).white[0].tolist()
     assert b > 3 and abs(a) < b
 
 

@@ -43,7 +43,7 @@ def test_any_size_and_one_by_one(sides: tuple[int, int]) -> None:
     torch.testing.assert_close(together.coherence[1:2], alone.coherence, equal_nan=True, atol=1e-5, rtol=1e-4)
 
 
-def test_octaves_that_a_small_picture_has_not_are_nan() -> None:
+def test_octaves_that_a_small_image_has_not_are_nan() -> None:
     found = detail(noise(1, 16, 16), noise(1, 16, 16))
     assert found.power_ratio[0].isnan().tolist() == [False, False, False, True, True]
 
@@ -75,7 +75,7 @@ def test_detail_that_was_made_up_has_power_and_no_coherence() -> None:
     torch.testing.assert_close(half.kept[0, :4], torch.ones(4), atol=0.12, rtol=0)
 
 
-def test_flat_pictures_keep_all_that_they_do_not_have() -> None:
+def test_flat_images_keep_all_that_they_do_not_have() -> None:
     flat = torch.zeros(1, 200, 200)
     torch.testing.assert_close(detail(flat, flat + 0.1).kept, torch.ones(1, 5), atol=1e-3, rtol=0)
     speckled = detail(flat, 0.1 * noise(1, 200, 200))
@@ -83,7 +83,7 @@ def test_flat_pictures_keep_all_that_they_do_not_have() -> None:
     assert (speckled.coherence < 0.05).all()
 
 
-def test_a_large_picture_is_the_same_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_image_is_the_same_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = noise(1, 300, 300), noise(1, 300, 300, seed=1)
     whole = spectra(x, y)
     monkeypatch.setattr("vaekit.metrics.image.spectra.AT_ONCE", 1)

@@ -10,7 +10,7 @@ from skimage import data
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit.metrics.image.contrast_gain import contrast_gain, distinct_colours
+from vaekit.metrics.image.contrast_gain import contrast_gain, distinct_colors
 from vaekit.metrics.image.gradients import STRONGEST, edge_sharpness, gradient, gradient_retention, strongest_edges
 from vaekit.metrics.image.luma import LUMA, luma
 from vaekit.metrics.image.ringing import ringing
@@ -32,8 +32,8 @@ def test_luma_is_that_of_rec_601() -> None:
     x = photograph()
     expected = (x[0].double() * torch.tensor(LUMA).double().view(3, 1, 1)).sum(dim=0)
     torch.testing.assert_close(luma(x)[0], expected.float())
-    grey = x[:, :1]
-    assert torch.equal(luma(grey), grey[:, 0])
+    gray = x[:, :1]
+    assert torch.equal(luma(gray), gray[:, 0])
 
 
 def test_the_gradient_is_sobels() -> None:
@@ -100,12 +100,12 @@ def test_contrast_gain() -> None:
     assert contrast_gain(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)).isnan().all()
 
 
-def test_distinct_colours_of_a_file() -> None:
-    picture = data.astronaut()[:200, :300]
-    expected = len(np.unique(picture.reshape(-1, 3), axis=0))
+def test_distinct_colors_of_a_file() -> None:
+    image = data.astronaut()[:200, :300]
+    expected = len(np.unique(image.reshape(-1, 3), axis=0))
     x = photograph()
-    assert distinct_colours(torch.cat([x, torch.zeros_like(x)])).tolist() == [expected, 1]
+    assert distinct_colors(torch.cat([x, torch.zeros_like(x)])).tolist() == [expected, 1]
     # The nearest levels count, and nothing beyond the range.
-    assert distinct_colours(x + 0.4 / 127.5)[0] == expected
-    assert distinct_colours(torch.tensor([-9.0, -1, 1, 9]).view(1, 1, 1, 4).expand(1, 3, 1, 4)).tolist() == [2]
-    assert distinct_colours(torch.full((1, 3, 2, 2), math.nan)).tolist() == [1]
+    assert distinct_colors(x + 0.4 / 127.5)[0] == expected
+    assert distinct_colors(torch.tensor([-9.0, -1, 1, 9]).view(1, 1, 1, 4).expand(1, 3, 1, 4)).tolist() == [2]
+    assert distinct_colors(torch.full((1, 3, 2, 2), math.nan)).tolist() == [1]

@@ -18,7 +18,7 @@ CONVOLUTIONS = ((0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1))
 """Layer, stride and padding of AlexNet's convolutions; the second and third follow a max-pool."""
 
 EXAMPLE = Path(__file__).parent / "lpips_example"
-"""The pictures of the reference implementation's example, with their licence."""
+"""The images of the reference implementation's example, with their license."""
 
 
 @pytest.fixture(scope="session")
@@ -37,16 +37,16 @@ def random_tensors(backbone: Backbone, seed: int = 0) -> dict[str, Tensor]:
     return tensors
 
 
-def pictures(height: int = 48, width: int = 41, seed: int = 0) -> Tensor:
+def images(height: int = 48, width: int = 41, seed: int = 0) -> Tensor:
     return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 def written_out(tensors: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """d = sum_l mean_hw w_l . (f_l(x)/|f_l(x)| - f_l(y)/|f_l(y)|)^2, in double precision, one picture at a time."""
+    """d = sum_l mean_hw w_l . (f_l(x)/|f_l(x)| - f_l(y)/|f_l(y)|)^2, in double precision, one image at a time."""
     mean, std = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
     distances = []
     for pair in zip(x.double(), y.double(), strict=True):
-        a, b = ((picture - mean[:, None, None]) / std[:, None, None] for picture in pair)
+        a, b = ((image - mean[:, None, None]) / std[:, None, None] for image in pair)
         distance = torch.zeros((), dtype=torch.float64)
         for i, (layer, stride, padding) in enumerate(CONVOLUTIONS):
             weight, bias = (tensors[f"features.{layer}.{name}"].double() for name in ("weight", "bias"))
@@ -61,31 +61,31 @@ def written_out(tensors: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
 
 
 def test_matches_the_formula_written_out(model: LPIPS, lpips_tensors: dict[str, Tensor]) -> None:
-    x, y = pictures(seed=0), pictures(seed=1)
+    x, y = images(seed=0), images(seed=1)
     torch.testing.assert_close(model(x, y), written_out(lpips_tensors, x, y), rtol=1e-4, atol=1e-6)
 
 
-def test_equal_pictures_are_at_no_distance(model: LPIPS) -> None:
-    x = pictures()
+def test_equal_images_are_at_no_distance(model: LPIPS) -> None:
+    x = images()
     assert model(x, x).tolist() == [0.0, 0.0]
 
 
 def test_order_does_not_matter(model: LPIPS) -> None:
-    x, y = pictures(seed=0), pictures(seed=1)
+    x, y = images(seed=0), images(seed=1)
     torch.testing.assert_close(model(x, y), model(y, x))
     assert (model(x, y) > 0).all()
 
 
 def test_one_number_for_each_pair(model: LPIPS) -> None:
-    x, y = pictures(seed=0), pictures(seed=1)
+    x, y = images(seed=0), images(seed=1)
     one_by_one = torch.cat([model(x[i : i + 1], y[i : i + 1]) for i in range(2)])
     torch.testing.assert_close(model(x, y), one_by_one)
 
 
-@pytest.mark.parametrize("picture", [pictures(), torch.zeros(2, 3, 31, 31)], ids=["noise", "grey"])
-def test_the_gradient_is_finite_at_equality(model: LPIPS, picture: Tensor) -> None:
-    y = picture.clone().requires_grad_()
-    model(picture, y).sum().backward()
+@pytest.mark.parametrize("image", [images(), torch.zeros(2, 3, 31, 31)], ids=["noise", "gray"])
+def test_the_gradient_is_finite_at_equality(model: LPIPS, image: Tensor) -> None:
+    y = image.clone().requires_grad_()
+    model(image, y).sum().backward()
     assert y.grad is not None
     assert (y.grad == 0).all()
 
@@ -98,7 +98,7 @@ def test_the_gradient_is_finite_where_no_feature_fires() -> None:
 
 
 def test_the_gradient_points_away(model: LPIPS) -> None:
-    x, y = pictures(seed=0), pictures(seed=1).requires_grad_()
+    x, y = images(seed=0), images(seed=1).requires_grad_()
     before = model(x, y).sum()
     before.backward()
     assert y.grad is not None
@@ -107,10 +107,10 @@ def test_the_gradient_points_away(model: LPIPS) -> None:
     assert model(x, nearer).sum() < before
 
 
-def test_is_frozen_and_takes_the_smallest_pictures(model: LPIPS) -> None:
+def test_is_frozen_and_takes_the_smallest_images(model: LPIPS) -> None:
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not model.training
-    assert model(pictures(31, 31, 0), pictures(31, 31, 1)).isfinite().all()
+    assert model(images(31, 31, 0), images(31, 31, 1)).isfinite().all()
 
 
 def test_missing_weights_are_an_error(lpips_tensors: dict[str, Tensor]) -> None:
@@ -120,7 +120,7 @@ def test_missing_weights_are_an_error(lpips_tensors: dict[str, Tensor]) -> None:
 
 def test_the_real_weights_load_and_rank_damage(shared_data: Path) -> None:
     model = LPIPS.from_tensors(load_file(shared_data / "perceptual" / "lpips_alex_full.safetensors"))
-    smooth = F.interpolate(pictures(4, 4), size=(64, 64), mode="bicubic").clamp(-1, 1)
+    smooth = F.interpolate(images(4, 4), size=(64, 64), mode="bicubic").clamp(-1, 1)
     noise = torch.randn(smooth.shape, generator=torch.Generator().manual_seed(2))
     near, far = (model(smooth, smooth + strength * noise) for strength in (0.05, 0.4))
     assert (near < far).all()
@@ -130,10 +130,10 @@ def test_the_real_weights_load_and_rank_damage(shared_data: Path) -> None:
 
 def test_vgg_matches_the_formula_written_out() -> None:
     tensors = random_tensors(VGG)
-    x, y = pictures(33, 18, seed=0), pictures(33, 18, seed=1)
+    x, y = images(33, 18, seed=0), images(33, 18, seed=1)
     taps, pooled_before = (2, 7, 14, 21, 28), (5, 10, 17, 24)
     mean, std = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
-    a, b = ((picture.double() - mean[:, None, None]) / std[:, None, None] for picture in (x, y))
+    a, b = ((image.double() - mean[:, None, None]) / std[:, None, None] for image in (x, y))
     expected = torch.zeros(2, dtype=torch.float64)
     for key in (key for key in tensors if key.endswith("bias")):
         place = int(key.split(".")[1])
@@ -163,12 +163,12 @@ def test_is_the_reference_packages_formula_on_random_features(backbone: Backbone
 
 
 @pytest.mark.parametrize("backbone", BACKBONES, ids=lambda backbone: backbone.name)
-def test_the_smallest_pictures_of_each(backbone: Backbone) -> None:
+def test_the_smallest_images_of_each(backbone: Backbone) -> None:
     model = LPIPS.from_tensors(random_tensors(backbone))
     side = backbone.smallest
-    assert model(pictures(side, side, 0), pictures(side, side, 1)).isfinite().all()
+    assert model(images(side, side, 0), images(side, side, 1)).isfinite().all()
     with pytest.raises(RuntimeError):
-        model(pictures(side - 1, side, 0), pictures(side - 1, side, 1))
+        model(images(side - 1, side, 0), images(side - 1, side, 1))
 
 
 def test_the_distances_of_the_reference_implementations_example(shared_data: Path) -> None:

@@ -52,7 +52,7 @@ def test_agrees_with_the_formula(size: tuple[int, int], noise: float) -> None:
     assert ms_ssim(x, y).item() == pytest.approx(written_out(x[0], y[0]), abs=1e-5)
 
 
-def test_small_pictures_have_fewer_scales() -> None:
+def test_small_images_have_fewer_scales() -> None:
     x = photograph(90, 100)
     y = (0.8 * x).roll(1, -1)
     assert scales_that_fit(90, 100) == 4
@@ -68,7 +68,7 @@ def test_any_size_is_defined(size: tuple[int, int]) -> None:
     assert ms_ssim(x, -x).isfinite().all()
 
 
-def test_a_negative_picture_scores_nothing() -> None:
+def test_a_negative_image_scores_nothing() -> None:
     x = photograph(200, 200)
     assert ms_ssim(x, -x).item() == 0
 

@@ -20,8 +20,8 @@ def test_primaries(rgb: tuple[float, float, float]) -> None:
 
 
 def test_slopes_are_finite_everywhere_and_point_back_from_outside() -> None:
-    grey = torch.linspace(-2, 2, 4001)
-    x = grey.view(-1, 1, 1, 1).expand(-1, 3, 1, 1).clone().requires_grad_()
+    gray = torch.linspace(-2, 2, 4001)
+    x = gray.view(-1, 1, 1, 1).expand(-1, 3, 1, 1).clone().requires_grad_()
     lightness = oklab(x)[:, 0]
     assert (lightness.flatten().diff() > 0).all(), "beyond black and white it goes on"
     lightness.sum().backward()

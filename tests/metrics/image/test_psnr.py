@@ -27,7 +27,7 @@ def test_is_that_of_8_bit_levels() -> None:
     assert psnr(x / 127.5 - 1, y / 127.5 - 1).item() == pytest.approx(theirs, abs=1e-4)
 
 
-def test_equal_pictures_are_infinitely_close() -> None:
+def test_equal_images_are_infinitely_close() -> None:
     x = torch.rand(2, 3, 4, 4)
     assert psnr(x, x).tolist() == [math.inf, math.inf]
 
@@ -38,7 +38,7 @@ def test_a_constant_error(error: float) -> None:
     assert psnr(x, x + error).item() == pytest.approx(20 * math.log10(2 / error), abs=0.01)
 
 
-def test_large_pictures_lose_no_digits() -> None:
+def test_large_images_lose_no_digits() -> None:
     x = torch.rand(1, 3, 1500, 2000, generator=torch.Generator().manual_seed(0)) * 2 - 1
     exact = 10 * math.log10(4 / (x.double() - 0.1).square().mean().item())
     for layout in (x, x.contiguous(memory_format=torch.channels_last)):

@@ -45,7 +45,7 @@ def test_agrees_with_scikit_image_on_any_size(height: int, width: int, seed: int
 
 @pytest.mark.parametrize("width", [14, 4000])
 @pytest.mark.parametrize("more", [9, 10, 11, 70])
-def test_bands_of_a_tall_picture_leave_no_seam(width: int, more: int) -> None:
+def test_bands_of_a_tall_image_leave_no_seam(width: int, more: int) -> None:
     height = band_rows(width) + more
     x = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
     y = x * torch.linspace(0, 1, height).view(1, 1, -1, 1)
@@ -62,11 +62,11 @@ def test_a_batch_is_its_items_one_by_one(height: int, width: int) -> None:
 
 def test_counts_from_black_as_8_bit_levels_do() -> None:
     x, y = torch.full((2, 1, 3, 16, 16), 1 / 255), torch.full((1, 3, 16, 16), -1 / 255)
-    # Two greys a level apart: nearly the same. About a zero in mid grey they would seem opposites.
+    # Two grays a level apart: nearly the same. About a zero in mid gray they would seem opposites.
     assert ssim(x[0], y).item() > 0.9999
 
 
-def test_equal_pictures_score_one_and_order_does_not_matter() -> None:
+def test_equal_images_score_one_and_order_does_not_matter() -> None:
     x = photograph()
     y = x.flip(-1)
     assert ssim(x, x).item() == pytest.approx(1, abs=1e-6)
@@ -75,7 +75,7 @@ def test_equal_pictures_score_one_and_order_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (2, 2), (10, 10), (11, 10), (40, 3)])
-def test_pictures_smaller_than_the_window(size: tuple[int, int]) -> None:
+def test_images_smaller_than_the_window(size: tuple[int, int]) -> None:
     x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     torch.testing.assert_close(ssim(x, x), torch.ones(2))
     assert (ssim(x, -x) < 1).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from vaekit.distributions import DiagonalGaussian, Point, Quantised, StandardNormal, UniformCodes
+from vaekit.distributions import DiagonalGaussian, Point, Quantized, StandardNormal, UniformCodes
 from vaekit.metrics.latent.latent_statistics import channel_sums, kl_per_channel, latent_noise, rate
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import normalize
@@ -59,7 +59,7 @@ def test_the_rate_of_a_gaussian_in_nats_and_bits() -> None:
 
 def test_the_rate_of_codes_is_what_they_cost() -> None:
     embedded = noise(1, 4, 8, 8)
-    q = Quantised(embedded, torch.zeros(1, 8, 8, dtype=torch.long), embedded)
+    q = Quantized(embedded, torch.zeros(1, 8, 8, dtype=torch.long), embedded)
     found = rate(q, UniformCodes(1024), 64 * 64)
     assert found.bits_per_pixel.item() == pytest.approx(10 / 64)
 

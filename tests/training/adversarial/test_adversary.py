@@ -39,8 +39,8 @@ ALONE = ProcessGroup()
 
 
 @pytest.fixture(scope="module")
-def pictures(smooth_pictures: Draw) -> Tensor:
-    return smooth_pictures(32, 16, Generator().manual_seed(0))
+def images(smooth_images: Draw) -> Tensor:
+    return smooth_images(32, 16, Generator().manual_seed(0))
 
 
 def adversary(dtype: torch.dtype = torch.float32, **settings: Any) -> Adversary:
@@ -58,12 +58,10 @@ def losses_of(vae: VAE, x: Tensor, seed: int = 0) -> Losses:
     return objective()(vae, x, 0, Generator().manual_seed(seed))
 
 
-def trained(vae: VAE, pictures: Tensor, opponent: Adversary | None, after: Any = None, **schedule: Any) -> VAE:
+def trained(vae: VAE, images: Tensor, opponent: Adversary | None, after: Any = None, **schedule: Any) -> VAE:
     settings = {"samples": 64, "batch_size": 8, "learning_rate": 1e-3, "averages": (), **schedule}
     plan = Schedule(**settings)
-    train(
-        initial_train_state(vae, plan), Stream(Tensors(pictures), 0), objective(), plan, opponent=opponent, after=after
-    )
+    train(initial_train_state(vae, plan), Stream(Tensors(images), 0), objective(), plan, opponent=opponent, after=after)
     return vae
 
 
@@ -85,24 +83,24 @@ def test_the_other_loss_is_the_cross_entropy() -> None:
     assert pull(fake).item() == pytest.approx(-log(fake).mean().item())
 
 
-def test_r1_of_a_linear_judge_is_known(pictures: Tensor) -> None:
-    """|d D / d x|^2 is |w|^2 for every picture, and its gradient 2w: half of both."""
-    net = nn.Sequential(nn.Flatten(), nn.Linear(pictures[0].numel(), 1))
+def test_r1_of_a_linear_judge_is_known(images: Tensor) -> None:
+    """|d D / d x|^2 is |w|^2 for every image, and its gradient 2w: half of both."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), 1))
     linear: Any = net[1]
-    penalty = r1_penalty(net, pictures)
+    penalty = r1_penalty(net, images)
     penalty.backward()
     assert penalty.item() == pytest.approx(0.5 * linear.weight.square().sum().item(), rel=1e-5)
     torch.testing.assert_close(linear.weight.grad, linear.weight.detach())
 
 
-def test_r1_is_what_autograd_says_picture_by_picture(pictures: Tensor) -> None:
+def test_r1_is_what_autograd_says_image_by_image(images: Tensor) -> None:
     net = adversary().net
     squares = []
-    for picture in pictures[:4]:
-        x = picture[None].clone().requires_grad_()
+    for image in images[:4]:
+        x = image[None].clone().requires_grad_()
         logits = net(x)
         squares.append(torch.autograd.grad(logits.sum(), x)[0].square().sum() / logits.numel())
-    torch.testing.assert_close(r1_penalty(net, pictures[:4]), 0.5 * torch.stack(squares).mean())
+    torch.testing.assert_close(r1_penalty(net, images[:4]), 0.5 * torch.stack(squares).mean())
 
 
 def test_lecam_draws_each_to_the_average_of_the_other() -> None:
@@ -111,12 +109,12 @@ def test_lecam_draws_each_to_the_average_of_the_other() -> None:
     assert lecam_penalty(torch.tensor([1.0, 0.0]), torch.tensor([-1.0]), anchors).item() == pytest.approx(2.5 + 4)
 
 
-def test_anchors_are_the_running_averages_of_what_was_said(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
+def test_anchors_are_the_running_averages_of_what_was_said(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     opponent = adversary(lecam=1.0, memory=0.75)
     wanted: list[float] = []
     vae = fresh_vae()
     for turn in range(3):
-        told = opponent.collect(losses_of(vae, pictures[8 * turn : 8 * turn + 8]), 1.0, 0)
+        told = opponent.collect(losses_of(vae, images[8 * turn : 8 * turn + 8]), 1.0, 0)
         said = [told["says_of_data"].item(), told["says_of_results"].item()]
         wanted = [0.75 * old + 0.25 * new for old, new in zip(wanted, said, strict=True)] if wanted else said
         opponent.step(ALONE, 0)
@@ -125,44 +123,44 @@ def test_anchors_are_the_running_averages_of_what_was_said(fresh_vae: Callable[[
 
 @pytest.mark.parametrize("settings", [{"r1": 0.1, "r1_every": 2}, {"lecam": 0.1}, {"loss": "non-saturating"}])
 def test_it_learns_to_tell_results_from_data(
-    fresh_vae: Callable[[], VAE], pictures: Tensor, settings: dict[str, Any]
+    fresh_vae: Callable[[], VAE], images: Tensor, settings: dict[str, Any]
 ) -> None:
     opponent, vae = adversary(learning_rate=1e-2, **settings), fresh_vae()
     for turn in range(20):
-        told = opponent.collect(losses_of(vae, pictures, turn), 1.0, 0)
+        told = opponent.collect(losses_of(vae, images, turn), 1.0, 0)
         opponent.step(ALONE, 0)
     assert told["says_of_data"] > told["says_of_results"] + 0.3
 
 
-def test_a_pull_leaves_nothing_in_the_discriminator(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
+def test_a_pull_leaves_nothing_in_the_discriminator(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     opponent, vae = adversary(adaptive=False), fresh_vae()
     before = {name: each.clone() for name, each in opponent.net.state_dict().items()}
-    pulled, _ = opponent.pull(losses_of(vae, pictures), vae, 0)
+    pulled, _ = opponent.pull(losses_of(vae, images), vae, 0)
     pulled.backward()
     assert all(each.grad is None for each in opponent.net.parameters())
     assert all(torch.equal(each, before[name]) for name, each in opponent.net.state_dict().items())
     assert all(each.grad is not None for each in vae.decoder.parameters())
 
 
-def test_the_gradient_of_a_pull_is_that_of_the_weighted_loss(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
+def test_the_gradient_of_a_pull_is_that_of_the_weighted_loss(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     opponent, vae = adversary(adaptive=False, weight=0.3), fresh_vae()
-    pulled, _ = opponent.pull(losses_of(vae, pictures), vae, 0)
+    pulled, _ = opponent.pull(losses_of(vae, images), vae, 0)
     last = vae.decoder.conv_out.weight
     (found,) = torch.autograd.grad(pulled, last)
-    direct = 0.3 * -opponent.net(losses_of(vae, pictures).seen.result).mean()
+    direct = 0.3 * -opponent.net(losses_of(vae, images).seen.result).mean()
     torch.testing.assert_close(found, torch.autograd.grad(direct, last)[0])
 
 
-def test_the_adaptive_weight_is_the_one_computed_by_hand(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
+def test_the_adaptive_weight_is_the_one_computed_by_hand(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     opponent, vae = adversary(weight=0.5), fresh_vae()
-    first, told = opponent.pull(losses_of(vae, pictures), vae, 0)
+    first, told = opponent.pull(losses_of(vae, images), vae, 0)
     assert first.item() == 0 and told["adversarial_weight"].item() == 0, "the first step only measures"
     opponent.step(ALONE, 0)
-    _, told = opponent.pull(losses_of(vae, pictures), vae, 0)
+    _, told = opponent.pull(losses_of(vae, images), vae, 0)
 
-    by_hand = losses_of(vae, pictures)
+    by_hand = losses_of(vae, images)
     conv = vae.decoder.conv_out.weight
-    (fidelity,) = torch.autograd.grad((by_hand.seen.result - pictures).abs().mean(), conv, retain_graph=True)
+    (fidelity,) = torch.autograd.grad((by_hand.seen.result - images).abs().mean(), conv, retain_graph=True)
     torch.manual_seed(1)
     judge = Discriminator(DiscriminatorConfig(width=4, layers=1, groups=4))
     (pull,) = torch.autograd.grad(-judge(by_hand.seen.result).mean(), conv)
@@ -170,14 +168,14 @@ def test_the_adaptive_weight_is_the_one_computed_by_hand(fresh_vae: Callable[[],
     assert told["adversarial_weight"].item() == pytest.approx(wanted, rel=1e-5)
 
 
-def test_the_adaptive_factor_is_bounded(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
+def test_the_adaptive_factor_is_bounded(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     opponent, vae = adversary(largest=0.25, weight=1.0), fresh_vae()
-    opponent.pull(losses_of(vae, pictures), vae, 0)
+    opponent.pull(losses_of(vae, images), vae, 0)
     opponent.step(ALONE, 0)
     assert opponent.balance.item() == 0.25
 
 
-def test_a_pull_can_be_earned(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
+def test_a_pull_can_be_earned(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     opponent, vae = adversary(adaptive=False, weight=0.5, earned=True), fresh_vae()
     for anchors, wanted in (
         ([0.0, 0.0], 0),
@@ -187,13 +185,13 @@ def test_a_pull_can_be_earned(fresh_vae: Callable[[], VAE], pictures: Tensor) ->
         ([9.0, 0.0], 0.5),
     ):
         opponent.anchors = torch.tensor(anchors)
-        _, told = opponent.pull(losses_of(vae, pictures), vae, 0)
+        _, told = opponent.pull(losses_of(vae, images), vae, 0)
         assert told["adversarial_weight"].item() == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("adaptive", [True, False])
-def test_nothing_happens_before_its_time(fresh_vae: Callable[[], VAE], pictures: Tensor, adaptive: bool) -> None:
-    alone = trained(fresh_vae(), pictures, None)
+def test_nothing_happens_before_its_time(fresh_vae: Callable[[], VAE], images: Tensor, adaptive: bool) -> None:
+    alone = trained(fresh_vae(), images, None)
     opponent = adversary(learn_from=32, pull_from=64, adaptive=adaptive)
     start = {name: each.clone() for name, each in opponent.net.state_dict().items()}
     told: dict[int, dict[str, float]] = {}
@@ -203,10 +201,10 @@ def test_nothing_happens_before_its_time(fresh_vae: Callable[[], VAE], pictures:
         unchanged = all(torch.equal(each, start[name]) for name, each in opponent.net.state_dict().items())
         assert unchanged == (step.state.samples <= 32)
 
-    assert same(trained(fresh_vae(), pictures, opponent, after), alone), "the VAE has not seen it"
+    assert same(trained(fresh_vae(), images, opponent, after), alone), "the VAE has not seen it"
     assert "discriminator" not in told[32] and "discriminator" in told[40]
     assert all("adversarial" not in parts for parts in told.values())
-    seen = trained(fresh_vae(), pictures, adversary(learn_from=32, pull_from=40, adaptive=adaptive))
+    seen = trained(fresh_vae(), images, adversary(learn_from=32, pull_from=40, adaptive=adaptive))
     assert not same(seen, alone)
 
 
@@ -220,14 +218,14 @@ def test_the_weight_rises_along_its_ramp() -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"adaptive": False}, {"lecam": 0.1, "r1": 1.0, "r1_every": 2}])
 def test_an_accumulated_step_is_that_of_the_whole_batch(
-    fresh_vae: Callable[[], VAE], pictures: Tensor, settings: dict[str, Any]
+    fresh_vae: Callable[[], VAE], images: Tensor, settings: dict[str, Any]
 ) -> None:
     """In double precision and from posteriors without noise, as noise belongs to a micro-batch."""
     found = []
     for micro_batch in (8, 2):
         vae, opponent = fresh_vae().double(), adversary(torch.float64, **settings)
         noiseless(vae)
-        trained(vae, pictures.double(), opponent, samples=40, micro_batch=micro_batch)
+        trained(vae, images.double(), opponent, samples=40, micro_batch=micro_batch)
         found.append((vae, opponent))
     (vae, opponent), (other_vae, other) = found
     assert opponent.balance.item() == pytest.approx(other.balance.item(), rel=1e-4)
@@ -245,12 +243,12 @@ class Twins(ProcessGroup):
 
 
 @pytest.mark.parametrize("settings", [{}, {"lecam": 0.1, "r1": 1.0}])
-def test_processes_agree_on_one_step(fresh_vae: Callable[[], VAE], pictures: Tensor, settings: dict[str, Any]) -> None:
+def test_processes_agree_on_one_step(fresh_vae: Callable[[], VAE], images: Tensor, settings: dict[str, Any]) -> None:
     found = []
     for processes in (ALONE, Twins(0, 2)):
         vae, opponent = fresh_vae(), adversary(**settings)
         for _ in range(3):
-            losses = losses_of(vae, pictures)
+            losses = losses_of(vae, images)
             opponent.pull(losses, vae, 0)
             opponent.collect(losses, 1 / processes.count, 0)
             opponent.step(processes, 0)
@@ -271,22 +269,22 @@ def noiseless(vae: VAE) -> None:
     vae.to_posterior = without_noise
 
 
-def test_a_gradient_that_is_no_number_is_passed_over(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
+def test_a_gradient_that_is_no_number_is_passed_over(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     opponent, vae = adversary(), fresh_vae()
     before = {name: each.clone() for name, each in opponent.net.state_dict().items()}
-    opponent.collect(losses_of(vae, pictures * float("nan")), 1.0, 0)
+    opponent.collect(losses_of(vae, images * float("nan")), 1.0, 0)
     opponent.step(ALONE, 0)
     assert all(torch.equal(each, before[name]) for name, each in opponent.net.state_dict().items())
     assert opponent.steps == 0 and torch.isfinite(opponent.anchors).all()
 
 
-def test_a_restored_opponent_goes_on_as_the_first(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
+def test_a_restored_opponent_goes_on_as_the_first(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     vae, opponent = fresh_vae(), adversary(lecam=0.1)
-    trained(vae, pictures, opponent)
+    trained(vae, images, opponent)
     twin = adversary(lecam=0.1)
     twin.restore({name: each.clone() for name, each in opponent.tensors().items()}, opponent.words())
     for each in (opponent, twin):
-        each.collect(losses_of(vae, pictures), 1.0, 64)
+        each.collect(losses_of(vae, images), 1.0, 64)
         each.step(ALONE, 64)
     assert same(opponent.net, twin.net)
     assert torch.equal(opponent.anchors, twin.anchors) and opponent.words() == twin.words()
@@ -303,7 +301,7 @@ def test_the_last_layer_is_the_one_that_paints(name: str) -> None:
     torch.manual_seed(0)
     decoder = assemble(family_of(name), config).decoder
     assert decoder is not None
-    z = torch.randn(1, config.latent_channels, *([1, 1] if getattr(config, "picture_size", None) else [4, 4]))
+    z = torch.randn(1, config.latent_channels, *([1, 1] if getattr(config, "image_size", None) else [4, 4]))
     last = last_layer(decoder, decoder(z))
     found = next(key for key, each in decoder.named_parameters() if each is last)
     assert LAST.get(name, "") in found
@@ -316,11 +314,11 @@ def test_the_last_layer_is_the_one_that_paints(name: str) -> None:
             torch.testing.assert_close(decoder(z) - once, once - start, rtol=1e-3, atol=1e-4)
 
 
-def test_a_frozen_decoder_has_no_last_layer(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
+def test_a_frozen_decoder_has_no_last_layer(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     vae = fresh_vae()
     vae.decoder.requires_grad_(False)
     with refuses(BadRecipe, "decoder"):
-        adversary().pull(losses_of(vae, pictures), vae, 0)
+        adversary().pull(losses_of(vae, images), vae, 0)
 
 
 @pytest.mark.parametrize(
@@ -332,13 +330,13 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_an_adaptive_weight_needs_something_to_be_measured_against(
-    fresh_vae: Callable[[], VAE], pictures: Tensor
+    fresh_vae: Callable[[], VAE], images: Tensor
 ) -> None:
     vae = fresh_vae()
     only_latents = Objective({"kl": TERMS["kl"]()}, {"kl": Weight.constant(1.0)})
     with pytest.raises(BadRecipe):
-        adversary().pull(only_latents(vae, pictures, 0, Generator().manual_seed(0)), vae, 0)
-    assert math.isfinite(adversary(adaptive=False).pull(losses_of(vae, pictures), vae, 0)[0].item())
+        adversary().pull(only_latents(vae, images, 0, Generator().manual_seed(0)), vae, 0)
+    assert math.isfinite(adversary(adaptive=False).pull(losses_of(vae, images), vae, 0)[0].item())
 
 
 COMPILED = """

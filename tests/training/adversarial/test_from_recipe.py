@@ -37,20 +37,20 @@ WORDS: dict[str, Any] = {
 
 
 @pytest.fixture
-def run(smooth_pictures: Callable[[int, int, Generator], Tensor], tmp_path: Path) -> Callable[..., Run]:
-    pictures = smooth_pictures(32, 16, Generator().manual_seed(0))
+def run(smooth_images: Callable[[int, int, Generator], Tensor], tmp_path: Path) -> Callable[..., Run]:
+    images = smooth_images(32, 16, Generator().manual_seed(0))
 
     def prepared(folder: str, **adversarial: Any) -> Run:
         table = Recipe("small", WORDS | {"adversarial": WORDS["adversarial"] | adversarial})
-        against = adversarial_setup(table, 3, pictures[:8], 0)
+        against = adversarial_setup(table, 3, images[:8], 0)
         return Run(
             table,
             tmp_path / folder,
-            Stream(Tensors(pictures), 0),
+            Stream(Tensors(images), 0),
             {},
             table.objective(),
             table.schedule(),
-            pictures[:8],
+            images[:8],
             opponent=against.opponent,
             guard=against.guard,
             extras=against.extras,

@@ -32,21 +32,21 @@ GENTLE, BRUTAL = 0.0, 1e4
 
 
 @pytest.fixture(scope="module")
-def pictures(smooth_pictures: Draw) -> Tensor:
-    return smooth_pictures(32, 16, Generator().manual_seed(0))
+def images(smooth_images: Draw) -> Tensor:
+    return smooth_images(32, 16, Generator().manual_seed(0))
 
 
 class Training:
     """A run with a guard, at its beginning."""
 
-    def __init__(self, vae: VAE, pictures: Tensor, weight: float, **guard: Any) -> None:
+    def __init__(self, vae: VAE, images: Tensor, weight: float, **guard: Any) -> None:
         torch.manual_seed(1)
         config = Adversarial(learn_from=32, pull_from=64, weight=weight, adaptive=False, learning_rate=1e-3)
         self.opponent = Adversary(config, Discriminator(DiscriminatorConfig(width=4, layers=1, groups=4)))
-        self.guard = RollbackGuard(GuardConfig(**{"bound": 0.5, "every": 16, **guard}), self.opponent, pictures[:8])
+        self.guard = RollbackGuard(GuardConfig(**{"bound": 0.5, "every": 16, **guard}), self.opponent, images[:8])
         self.state = initial_train_state(vae, SCHEDULE)
         self.state.extras = {"opponent": self.opponent, "guard": self.guard}
-        self.stream = Stream(Tensors(pictures), 0)
+        self.stream = Stream(Tensors(images), 0)
         self.words: list[tuple[int, str]] = []
 
     def go(self, after: Callable[[State], None] = lambda _: None) -> "Training":
@@ -62,24 +62,24 @@ class Training:
         return self
 
 
-def test_nothing_is_looked_at_before_the_opponent_is_seen(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
-    training = Training(fresh_vae(), pictures, GENTLE)
+def test_nothing_is_looked_at_before_the_opponent_is_seen(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
+    training = Training(fresh_vae(), images, GENTLE)
     levels: dict[int, list[float]] = {}
     training.go(lambda state: levels.update({state.samples: list(training.guard.level)}))
     assert levels[56] == [] and len(levels[64]) == 2, "the first look is just before the first pull"
     assert training.words == [] and training.opponent.strength == 1.0 and training.guard.rollbacks == 0
 
 
-def test_what_it_measures_is_psnr(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
-    training, vae = Training(fresh_vae(), pictures, GENTLE), fresh_vae().eval()
+def test_what_it_measures_is_psnr(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
+    training, vae = Training(fresh_vae(), images, GENTLE), fresh_vae().eval()
     with torch.no_grad():
-        wanted = psnr(pictures[:8], vae.reconstruct(pictures[:8])).mean().item()
+        wanted = psnr(images[:8], vae.reconstruct(images[:8])).mean().item()
     assert training.guard.psnr(vae) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_a_collapse_is_taken_back(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
+def test_a_collapse_is_taken_back(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     kept: dict[int, dict[str, Tensor]] = {}
-    training = Training(fresh_vae(), pictures, BRUTAL)
+    training = Training(fresh_vae(), images, BRUTAL)
     training.go(lambda state: kept.update({state.samples: copied(state)}))
     place, words = training.words[0]
     assert not lacks(words, "PSNR", place - 16)
@@ -94,8 +94,8 @@ def copied(state: State) -> dict[str, Tensor]:
     return {name: each.clone() for name, each in state.tensors().items()}
 
 
-def test_weights_that_are_no_numbers_are_taken_back(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
-    training = Training(fresh_vae(), pictures, GENTLE).go()
+def test_weights_that_are_no_numbers_are_taken_back(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
+    training = Training(fresh_vae(), images, GENTLE).go()
     with torch.no_grad():
         next(training.state.vae.parameters()).fill_(float("nan"))
     training.state.samples += 16
@@ -105,11 +105,11 @@ def test_weights_that_are_no_numbers_are_taken_back(fresh_vae: Callable[[], VAE]
 
 
 def test_a_loss_that_is_no_number_is_recovered_from(
-    fresh_vae: Callable[[], VAE], pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+    fresh_vae: Callable[[], VAE], images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `carry_out` does it: the loop stops, the guard goes back, the loop goes on."""
     monkeypatch.setattr(loop, "PATIENCE", 1)
-    training = Training(fresh_vae(), pictures, GENTLE)
+    training = Training(fresh_vae(), images, GENTLE)
     assert not training.guard.recover(training.state), "before the opponent there is nothing to go back to"
 
     def poison(state: State) -> None:
@@ -131,13 +131,13 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("stops", [[48], [72, 80], [88, 120]])
 def test_a_killed_run_ends_with_the_same_bits(
-    fresh_vae: Callable[[], VAE], pictures: Tensor, tmp_path: Path, stops: list[int]
+    fresh_vae: Callable[[], VAE], images: Tensor, tmp_path: Path, stops: list[int]
 ) -> None:
     """Before the opponent is seen, between a look and a rollback, and behind it."""
-    whole = Training(fresh_vae(), pictures, BRUTAL).go()
+    whole = Training(fresh_vae(), images, BRUTAL).go()
     assert whole.guard.rollbacks > 0
     for stop in stops:
-        part = resumed(fresh_vae(), pictures, tmp_path)
+        part = resumed(fresh_vae(), images, tmp_path)
 
         def stopping(state: State, stop: int = stop) -> None:
             if state.samples == stop:
@@ -147,23 +147,23 @@ def test_a_killed_run_ends_with_the_same_bits(
 
         with pytest.raises(Killed):
             part.go(stopping)
-    last = resumed(fresh_vae(), pictures, tmp_path).go()
+    last = resumed(fresh_vae(), images, tmp_path).go()
     there, here = whole.state.tensors(), last.state.tensors()
     assert there.keys() == here.keys()
     assert all(torch.equal(there[name], here[name]) for name in there)
     assert whole.state.words() == last.state.words()
 
 
-def resumed(vae: VAE, pictures: Tensor, folder: Path) -> Training:
-    training = Training(vae, pictures, BRUTAL)
+def resumed(vae: VAE, images: Tensor, folder: Path) -> Training:
+    training = Training(vae, images, BRUTAL)
     found = newest_checkpoint(folder, pytest.fail)
     if found is not None:
         training.state.restore(*found)
     return training
 
 
-def test_what_is_remembered_does_not_change_with_the_run(fresh_vae: Callable[[], VAE], pictures: Tensor) -> None:
-    training = Training(fresh_vae(), pictures, GENTLE, every=10**6).go()
+def test_what_is_remembered_does_not_change_with_the_run(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
+    training = Training(fresh_vae(), images, GENTLE, every=10**6).go()
     before = copy.deepcopy(training.guard.good)
     training.guard.go_back(training.state)
     training.state.samples = 64

@@ -1,4 +1,4 @@
-"""Terms about pictures: known values, finite gradients, and nothing random but from the generator that was given."""
+"""Terms about images: known values, finite gradients, and nothing random but from the generator that was given."""
 
 from collections.abc import Callable
 from typing import Any
@@ -47,7 +47,7 @@ def test_the_gradient_of_ssim_is_that_of_finite_differences(pair: tuple[Tensor, 
 
 
 @pytest.mark.parametrize("power", [1, 2])
-def test_oklab_is_the_distance_of_colours(pair: tuple[Tensor, Tensor], power: int) -> None:
+def test_oklab_is_the_distance_of_colors(pair: tuple[Tensor, Tensor], power: int) -> None:
     x, y = pair
     wanted = (as_oklab(y) - as_oklab(x)).abs().pow(power).mean(dim=(1, 2, 3))
     torch.testing.assert_close(TERMS["oklab"](power=power).of(seeing(x, y)), wanted)
@@ -56,7 +56,7 @@ def test_oklab_is_the_distance_of_colours(pair: tuple[Tensor, Tensor], power: in
 @pytest.mark.parametrize("name", ["l1", "mse", "ssim", "oklab", "lpips"])
 @pytest.mark.parametrize("level", [-1.0, 0.0, 1.0])
 @pytest.mark.parametrize("different", [False, True])
-def test_gradients_are_finite_for_flat_and_for_equal_pictures(
+def test_gradients_are_finite_for_flat_and_for_equal_images(
     name: str, level: float, different: bool, lpips: LPIPS
 ) -> None:
     """Where a square root stands at zero, others' trainers get NaN (CompVis/latent-diffusion, issue 176)."""
@@ -81,8 +81,8 @@ def averaged(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("scales", [[], [0.5], [0.5, 1.0]])
 @pytest.mark.parametrize("rotate", [False, True])
 @pytest.mark.parametrize("flip", [False, True])
-def test_latents_are_moved_as_pictures_are(scales: list[float], rotate: bool, flip: bool) -> None:
-    """Of latents that are block means, the moved ones are those of the moved picture."""
+def test_latents_are_moved_as_images_are(scales: list[float], rotate: bool, flip: bool) -> None:
+    """Of latents that are block means, the moved ones are those of the moved image."""
     x = F.interpolate(torch.rand(2, 3, 2, 3), (32, 48), mode="bicubic")
     for seed in range(8):
         z, moved = transformed(averaged(x), x, scales, rotate, flip, Generator().manual_seed(seed))
@@ -92,10 +92,10 @@ def test_latents_are_moved_as_pictures_are(scales: list[float], rotate: bool, fl
             torch.testing.assert_close(averaged(moved), z)
 
 
-def test_equivariance_is_the_error_against_the_moved_picture(
-    fresh_vae: Callable[[], VAE], smooth_pictures: Callable[[int, int, Generator], Tensor]
+def test_equivariance_is_the_error_against_the_moved_image(
+    fresh_vae: Callable[[], VAE], smooth_images: Callable[[int, int, Generator], Tensor]
 ) -> None:
-    vae, x = fresh_vae().eval(), smooth_pictures(2, 16, Generator().manual_seed(0))
+    vae, x = fresh_vae().eval(), smooth_images(2, 16, Generator().manual_seed(0))
     seen = Pass(vae, x, 0, Generator().manual_seed(3))
     value = TERMS["equivariance"](scales=[0.5], rotate=False, probability=1.0).of(seen)
     small = F.interpolate(x, (8, 8), mode="bilinear", antialias=True)
@@ -106,9 +106,9 @@ def test_equivariance_is_the_error_against_the_moved_picture(
 
 
 def test_equivariance_comes_as_often_as_was_said_and_by_the_generator_alone(
-    fresh_vae: Callable[[], VAE], smooth_pictures: Callable[[int, int, Generator], Tensor]
+    fresh_vae: Callable[[], VAE], smooth_images: Callable[[int, int, Generator], Tensor]
 ) -> None:
-    vae, x = fresh_vae().eval(), smooth_pictures(1, 8, Generator().manual_seed(0))
+    vae, x = fresh_vae().eval(), smooth_images(1, 8, Generator().manual_seed(0))
     term = TERMS["equivariance"](probability=0.25)
     with torch.no_grad():
         drawn = [[term.of(Pass(vae, x, 0, Generator().manual_seed(i))).sum().item() for i in range(100)] for _ in "ab"]

@@ -1,1 +1,1 @@
-"""Pictures: files <-> tensors (b, 3, h, w) in [-1, 1], sRGB."""
+"""Images: files <-> tensors (b, 3, h, w) in [-1, 1], sRGB."""

@@ -1,4 +1,4 @@
-"""Files that hold many small pictures as one array: MNIST's idx, and NumPy's npy and npz."""
+"""Files that hold many small images as one array: MNIST's idx, and NumPy's npy and npz."""
 
 import gzip
 import math
@@ -19,22 +19,22 @@ from vaekit.domains.images.folders import digest_of
 from vaekit.errors import BadItem, NoTrainingData, printable
 
 IDX = {8: np.uint8}
-"""Types of numbers in idx files that are pictures."""
+"""Types of numbers in idx files that are images."""
 KEYS = ("x", "images", "x_train", "train_images", "train", "data", "arr_0")
-"""What the array of pictures is called in npz files."""
+"""What the array of images is called in npz files."""
 TEST_KEYS = ("x_test", "test_images", "test", "x_val", "val_images")
-"""And that of pictures to be held out."""
+"""And that of images to be held out."""
 UNREADABLE_ZIP = (OSError, ValueError, EOFError, LookupError, MemoryError, RuntimeError, zlib.error, zipfile.BadZipFile)
 """What reading a damaged npz leads into. zipfile's RuntimeErrors are an encrypted one and one packed in a way that it
 does not know."""
 AT_ONCE = 2**24
 """Numbers that are looked through at once."""
-EXPECTED = "Expected pictures as (n, h, w), (n, h, w, c) or (n, c, h, w) with 1, 3 or 4 channels."
+EXPECTED = "Expected images as (n, h, w), (n, h, w, c) or (n, c, h, w) with 1, 3 or 4 channels."
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Pictures of one size."""
+    """Images of one size."""
 
     values: NDArray[Any]
     """(n, h, w, c); in memory, or in a mapped file."""
@@ -91,7 +91,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         return np.frombuffer(raw, IDX[kind]).reshape(shape)
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error) as error:
         raise NoTrainingData(
-            f"{path} is no idx file with pictures ({str(error) or 'it claims to be huge'}).",
+            f"{path} is no idx file with images ({str(error) or 'it claims to be huge'}).",
             "",
             "Copy it again, or unpack it if it holds other files.",
         ) from error
@@ -110,10 +110,10 @@ def read_npy(path: Path) -> NDArray[Any]:
 
 
 def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """The pictures of an npz file, and those to be held out, if it has such.
+    """The images of an npz file, and those to be held out, if it has such.
 
     Raises:
-        NoTrainingData: it is damaged, or none of its arrays is known to be pictures.
+        NoTrainingData: it is damaged, or none of its arrays is known to be images.
     """
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -125,7 +125,7 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
                 raise NoTrainingData(
                     f"{path} holds arrays named {printable(', '.join(file.files)) or 'nothing'}.",
                     f"Expected one named {', '.join(KEYS)}.",
-                    "Save the pictures under one of these names.",
+                    "Save the images under one of these names.",
                 )
             test = next((names[key] for key in TEST_KEYS if key in names), None)
             return array_in(file, train, path), None if test is None else array_in(file, test, path)
@@ -148,7 +148,7 @@ def array_in(file: Mapping[str, Any], name: str, path: Path) -> NDArray[Any]:
 
 
 def arrays_of(values: NDArray[Any], file: str) -> Arrays:
-    """An array of pictures, in whatever order of axes and range of values.
+    """An array of images, in whatever order of axes and range of values.
 
     Bytes are 0 to 255, as are whole numbers that stay inside that range, and booleans are black or white. 16-bit
     numbers without a sign are 0 to 65535. Floats are in [0, 1] if none is below 0 and none above 1, in [-1, 1] if some
@@ -181,7 +181,7 @@ def arrays_of(values: NDArray[Any], file: str) -> Arrays:
 
 
 def channels_last(values: NDArray[Any]) -> NDArray[Any] | None:
-    """Pictures as (n, h, w, c), without a copy; None for what has another shape. Rows of s * s numbers are grey."""
+    """Images as (n, h, w, c), without a copy; None for what has another shape. Rows of s * s numbers are gray."""
     if values.ndim == 2 and math.isqrt(values.shape[1]) ** 2 == values.shape[1] > 0:
         side = math.isqrt(values.shape[1])
         return values.reshape(-1, side, side, 1)
@@ -213,7 +213,7 @@ def parts(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def is_idx(name: str) -> bool:
-    """Whether a file is called as an idx file of pictures is."""
+    """Whether a file is called as an idx file of images is."""
     return "idx3" in name and "images" in name
 
 

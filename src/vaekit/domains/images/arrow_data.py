@@ -21,22 +21,22 @@ from vaekit.errors import BadItem, NoTrainingData, printable
 from vaekit.optional import require
 from vaekit.user_dirs import cache_folder
 
-COLUMNS = ("image", "img", "picture", "pixel_values", "jpg", "png", "webp", "bytes")
-"""What the column of pictures is called where nothing else tells it."""
+COLUMNS = ("image", "img", "image", "pixel_values", "jpg", "png", "webp", "bytes")
+"""What the column of images is called where nothing else tells it."""
 PARQUET, ARROW_FILE = b"PAR1", b"ARROW1"
 COPY = 1
 """The form of the copies of Parquet files; another number has them made again."""
-EXPECTED = "Expected a column of encoded pictures, as datasets.Image makes it."
+EXPECTED = "Expected a column of encoded images, as datasets.Image makes it."
 
 
 @dataclass(frozen=True, eq=False)
 class ArrowImages:
-    """The pictures in one column of mapped files."""
+    """The images in one column of mapped files."""
 
     chunks: Sequence[Any]
-    """Arrays of binary values; null where there is no picture."""
+    """Arrays of binary values; null where there is no image."""
     starts: NDArray[np.int64]
-    """The number of the first picture of each chunk."""
+    """The number of the first image of each chunk."""
     count: int
     file: str
     digest: str
@@ -56,7 +56,7 @@ class ArrowImages:
         return sides_of_start(lambda count: content[:count].to_pybytes(), content.size, self.name(item))
 
     def content(self, item: int) -> Any:
-        """The bytes of a picture, where they are in the file.
+        """The bytes of a image, where they are in the file.
 
         Raises:
             BadItem: there are none.
@@ -65,17 +65,17 @@ class ArrowImages:
         content = self.chunks[chunk][item - int(self.starts[chunk])].as_buffer()
         if not content:
             raise BadItem(
-                f"{printable(self.name(item))} has no picture in it, or only the name of a file.",
+                f"{printable(self.name(item))} has no image in it, or only the name of a file.",
                 EXPECTED,
-                "Save the data set with the pictures in it: dataset.save_to_disk(...).",
+                "Save the data set with the images in it: dataset.save_to_disk(...).",
             )
         return content
 
 
 def dataset_of(paths: Sequence[Path], name: str, say: Callable[[str], None]) -> ArrowImages:
-    """The pictures in Arrow or Parquet files, in their order.
+    """The images in Arrow or Parquet files, in their order.
 
-    Parquet cannot be read at any place: the pictures in it are copied to the user's cache, once.
+    Parquet cannot be read at any place: the images in it are copied to the user's cache, once.
 
     Args:
         paths: the files.
@@ -84,7 +84,7 @@ def dataset_of(paths: Sequence[Path], name: str, say: Callable[[str], None]) -> 
 
     Raises:
         MissingPackage: pyarrow is not installed.
-        NoTrainingData: a file is damaged, or has no column of pictures.
+        NoTrainingData: a file is damaged, or has no column of images.
         CannotWrite: the disk has no room for the copy.
     """
     arrow = require("pyarrow", "read data sets", "datasets")
@@ -115,7 +115,7 @@ def mapped(path: Path) -> Any:
 
 
 def column(table: Any, path: Path) -> list[Any]:
-    """The parts of the column that holds pictures, as binary values that are all inside the file.
+    """The parts of the column that holds images, as binary values that are all inside the file.
 
     Raises:
         NoTrainingData: there is none.
@@ -145,7 +145,7 @@ def sound(part: Any) -> Any:
 
 
 def encoded(kind: Any) -> bool:
-    """Whether a column of this type may hold encoded pictures."""
+    """Whether a column of this type may hold encoded images."""
     types = require("pyarrow", "read data sets", "datasets").types
     if types.is_struct(kind):
         return any(field.name == "bytes" and encoded(field.type) for field in kind)
@@ -153,7 +153,7 @@ def encoded(kind: Any) -> bool:
 
 
 def declared(metadata: dict[bytes, bytes] | None) -> list[str]:
-    """The columns that `datasets` says are pictures."""
+    """The columns that `datasets` says are images."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return [name for name, feature in features.items() if feature.get("_type") == "Image"]
@@ -162,7 +162,7 @@ def declared(metadata: dict[bytes, bytes] | None) -> list[str]:
 
 
 def readable(path: Path, say: Callable[[str], None]) -> Path:
-    """A file that can be mapped: this one, or for Parquet a copy of its pictures in the user's cache."""
+    """A file that can be mapped: this one, or for Parquet a copy of its images in the user's cache."""
     with open(path, "rb") as file:
         if file.read(len(PARQUET)) != PARQUET:
             return path
@@ -171,7 +171,7 @@ def readable(path: Path, say: Callable[[str], None]) -> Path:
     copy = cache_folder() / "arrow" / f"{source}-{state}.arrow"
     if copy.is_file():
         return copy
-    say(f"The pictures of {path.name} are copied to {copy.parent}, once: Parquet files cannot be read at any place.")
+    say(f"The images of {path.name} are copied to {copy.parent}, once: Parquet files cannot be read at any place.")
     write_copy(path, copy)
     for other in copy.parent.glob(f"{source}-*.arrow"):
         if other != copy:  # of what the file was before
@@ -180,7 +180,7 @@ def readable(path: Path, say: Callable[[str], None]) -> Path:
 
 
 def write_copy(path: Path, copy: Path) -> None:
-    """Write the columns of a Parquet file that may be pictures as a file that can be mapped.
+    """Write the columns of a Parquet file that may be images as a file that can be mapped.
 
     Raises:
         ValueError, LookupError, ArrowException, OSError: the Parquet file is damaged.

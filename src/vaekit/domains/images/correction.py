@@ -1,9 +1,9 @@
-"""A correction of colours: one matrix and one offset in linear light, the same for every pixel of every picture.
+"""A correction of colors: one matrix and one offset in linear light, the same for every pixel of every image.
 
     corrected = encode(M linear(y) + o)
 
-with linear light of the sRGB primaries in [0, 1]. It can undo what a VAE does to all colours alike (a cast, a change of
-exposure, pale colours), and nothing that depends on the place or the picture.
+with linear light of the sRGB primaries in [0, 1]. It can undo what a VAE does to all colors alike (a cast, a change of
+exposure, pale colors), and nothing that depends on the place or the image.
 """
 
 from dataclasses import dataclass
@@ -34,19 +34,19 @@ class Correction:
         return matrix.to(light.device) @ light.float() + offset.to(light.device).unsqueeze(1)
 
     def apply(self, pixels: Images) -> Images:
-        """Pictures (b, 3, h, w), corrected: float32, in [-1, 1].
+        """Images (b, 3, h, w), corrected: float32, in [-1, 1].
 
         Values outside [-1, 1] are brought to its ends first, as a file would. Pixels that are not finite stay as they
         are: a correction hides no such fault.
 
-        >>> grey = torch.zeros(1, 3, 1, 1)
-        >>> [round(v, 2) + 0.0 for v in Correction(offset=(0.1, 0.0, 0.0)).apply(grey).flatten().tolist()]
+        >>> gray = torch.zeros(1, 3, 1, 1)
+        >>> [round(v, 2) + 0.0 for v in Correction(offset=(0.1, 0.0, 0.0)).apply(gray).flatten().tolist()]
         [0.19, 0.0, 0.0]
         """
-        # Memory beyond the result is that of one picture.
-        return torch.stack([self._one(picture) for picture in pixels.float()])
+        # Memory beyond the result is that of one image.
+        return torch.stack([self._one(image) for image in pixels.float()])
 
-    def _one(self, picture: Tensor) -> Tensor:
-        flat = picture.flatten(1)
+    def _one(self, image: Tensor) -> Tensor:
+        flat = image.flatten(1)
         corrected = encoded_light(self.of_light(linear_light(flat)))
-        return torch.where(flat.isfinite().all(dim=0), corrected, flat).view(picture.shape)
+        return torch.where(flat.isfinite().all(dim=0), corrected, flat).view(image.shape)

@@ -1,4 +1,4 @@
-"""Corrections of colours on disk: one JSON file for each VAE, beside its weights.
+"""Corrections of colors on disk: one JSON file for each VAE, beside its weights.
 
     model.safetensors          model.safetensors.correction.json
     a folder                   correction.json in it
@@ -32,7 +32,7 @@ LARGEST = 64 * 1024
 STRONGEST = 8.0
 """What a number of a matrix may be at most: three stops of exposure. No VAE that is of use needs more."""
 FINGERPRINT = re.compile("[0-9a-f]{64}")
-REFIT = "Make it again: `vaekit compare PICTURES --vae V --fit-correction`."
+REFIT = "Make it again: `vaekit compare IMAGES --vae V --fit-correction`."
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class SavedCorrection:
     """In words: `3x3 matrix`."""
     vae: str
     """The fingerprint of the weights."""
-    pictures: int
+    images: int
     seed: int
     before: float
-    """dE2000 of held-out pictures without it, the mean over them."""
+    """dE2000 of held-out images without it, the mean over them."""
     after: float
     """The same with it."""
     gained: tuple[float, float, float]
@@ -61,7 +61,7 @@ class SavedCorrection:
     def about(self) -> str:
         """What a person is told whenever it is applied."""
         return (
-            f"colours corrected: {printable(self.kind, 40)}, fitted on {self.pictures} pictures, dE2000 "
+            f"colors corrected: {printable(self.kind, 40)}, fitted on {self.images} images, dE2000 "
             f"{self.before:.2f} -> {self.after:.2f} on held-out ones"
         )
 
@@ -75,7 +75,7 @@ class SavedCorrection:
             "kind": self.kind,
             "matrix": [list(row) for row in self.correction.matrix],
             "offset": list(self.correction.offset),
-            "fitted": {"pictures": self.pictures, "seed": self.seed},
+            "fitted": {"images": self.images, "seed": self.seed},
             "held_out_delta_e": {"before": self.before, "after": self.after, "gained": gained, "p": self.p},
             "versions": dict(self.made_with),
         }
@@ -100,7 +100,7 @@ def read_correction(path: Path) -> SavedCorrection:
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise BadCorrection(
-            f"{printable(str(path))} is no correction of colours: {printable(reason)}.",
+            f"{printable(str(path))} is no correction of colors: {printable(reason)}.",
             f"Expected what vaekit writes, version {VERSION}.",
             REFIT,
         ) from error
@@ -124,7 +124,7 @@ def _understood(told: Any) -> SavedCorrection:
     rows = _list(told["matrix"], 3)
     matrix = tuple(_three(row, STRONGEST) for row in rows)
     if any(matrix[i][i] <= 0 for i in range(3)):
-        raise ValueError("its matrix turns a colour into its opposite")
+        raise ValueError("its matrix turns a color into its opposite")
     if not isinstance(told["vae"], str) or not FINGERPRINT.fullmatch(told["vae"]):
         raise ValueError("its fingerprint is none")
     versions = {printable(str(key), 40): printable(str(value), 40) for key, value in _object(told["versions"]).items()}
@@ -132,7 +132,7 @@ def _understood(told: Any) -> SavedCorrection:
         Correction(matrix, _three(told["offset"], 1.0)),
         printable(str(told["kind"]), 40),
         told["vae"],
-        _whole(fitted["pictures"]),
+        _whole(fitted["images"]),
         _whole(fitted["seed"]),
         _number(held_out["before"]),
         _number(held_out["after"]),
@@ -228,9 +228,9 @@ def find_correction(name: str, vae: VAE, models: Sequence[Path] | None = None) -
             found = read_correction(path)
             if found.vae != mine:
                 raise BadCorrection(
-                    f"{printable(str(path))} corrects the colours of the VAE {found.vae[:10]}.",
+                    f"{printable(str(path))} corrects the colors of the VAE {found.vae[:10]}.",
                     f"This one is {mine[:10]}; nothing was corrected.",
-                    f"Remove the file, or replace it: `vaekit compare PICTURES --vae {printable(name)} "
+                    f"Remove the file, or replace it: `vaekit compare IMAGES --vae {printable(name)} "
                     "--fit-correction`.",
                 )
             return found
@@ -247,8 +247,8 @@ def correction_of(name: str, vae: VAE, models: Sequence[Path] | None = None) -> 
     found = find_correction(name, vae, models)
     if found is None:
         raise NotFound(
-            f"There is no correction of colours for {printable(name)}.",
-            "One is fitted to a VAE once, from pictures, and lies beside it.",
-            f"Make it: `vaekit compare PICTURES --vae {printable(name)} --fit-correction`; or leave out --correct.",
+            f"There is no correction of colors for {printable(name)}.",
+            "One is fitted to a VAE once, from images, and lies beside it.",
+            f"Make it: `vaekit compare IMAGES --vae {printable(name)} --fit-correction`; or leave out --correct.",
         )
     return found

@@ -1,16 +1,16 @@
-"""The smallest correction of colours that helps on pictures that it was not fitted on; or that none does.
+"""The smallest correction of colors that helps on images that it was not fitted on; or that none does.
 
 Candidates have 3 to 12 free numbers. Each row c of (M | o) is a least-squares fit in linear light, weighted and drawn
 to the identity:
 
     min  E[ w_c (x_c - (M y + o)_c)^2 ] + r |(M | o)_c - identity|^2,      w_c = (d encode / d light at x_c)^2
 
-over the mean colours x, y of patches: what a VAE does to detail is noise here, and noise in y would draw the fit to
+over the mean colors x, y of patches: what a VAE does to detail is noise here, and noise in y would draw the fit to
 less contrast (regression dilution), which makes dE worse. The weights make it the error in encoded values, to first
 order: without them shadows, where an eye sees small differences of light, would not count. Patches with many pixels at
-an end of the range in either picture are left out: what was clipped there is no longer affine.
+an end of the range in either image are left out: what was clipped there is no longer affine.
 
-Pictures are held out in turn (cross-validation): each is judged by a correction fitted on others. What is saved is
+Images are held out in turn (cross-validation): each is judged by a correction fitted on others. What is saved is
 fitted on all.
 """
 
@@ -34,12 +34,12 @@ Pixels = Float[Tensor, "3 n"]
 Patches = Float[Tensor, "3 m"]
 
 FEWEST = 8
-"""Pictures: with fewer, the sign-flip test cannot say anything at the level below, 2 / 2^7 being above it."""
+"""Images: with fewer, the sign-flip test cannot say anything at the level below, 2 / 2^7 being above it."""
 LEVEL = 0.05 / 5
 """Of the test: one in twenty, shared by five candidates (Bonferroni)."""
 MARGIN = 0.05
-"""dE2000, mean over pictures, that must surely be gained: the lower end of the 95 % interval. Less is not worth a
-change of every pixel, and did not carry over to other pictures where we tried it: see `docs/correction.md`."""
+"""dE2000, mean over images, that must surely be gained: the lower end of the 95 % interval. Less is not worth a
+change of every pixel, and did not carry over to other images where we tried it: see `docs/correction.md`."""
 TOLERANCE = 0.02
 """dE2000 by which a smaller candidate may be worse than the best one."""
 PATCH = 16
@@ -47,9 +47,9 @@ PATCH = 16
 INSIDE = 0.9
 """The share of its pixels that must be inside the range."""
 DRAWN = 4096
-"""Patches, and pixels, that are drawn from each picture at the most."""
+"""Patches, and pixels, that are drawn from each image at the most."""
 MOST = 256
-"""Pictures of which they are kept: 50 MB, however many there are."""
+"""Images of which they are kept: 50 MB, however many there are."""
 FOLDS = 8
 RIDGE = 1e-4
 """Of the mean of the diagonal of the normal equations."""
@@ -66,7 +66,7 @@ CANDIDATES: Mapping[str, tuple[tuple[int, ...], ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Colours of one picture, on both sides of a VAE."""
+    """Colors of one image, on both sides of a VAE."""
 
     original: Pixels
     """In [-1, 1], on the levels of a file."""
@@ -79,7 +79,7 @@ class Sample:
 
 
 def sampled(x: Images, y: Images, generator: torch.Generator) -> Sample | None:
-    """Colours of a picture (1, 3, h, w) and of what a VAE made of it; None where nothing of that is finite."""
+    """Colors of a image (1, 3, h, w) and of what a VAE made of it; None where nothing of that is finite."""
     x, y = as_saved(x.detach().cpu()), y.detach().cpu().float()
     place = torch.randint(x.shape[2] * x.shape[3], (DRAWN,), generator=generator)
     pixels, made = (values.flatten(2)[0][:, place] for values in (x, y))
@@ -97,19 +97,19 @@ def sampled(x: Images, y: Images, generator: torch.Generator) -> Sample | None:
 
 @dataclass(eq=False)
 class Samples:
-    """Colours of many pictures: at most `MOST`, the same for everybody, those whose name's hash is the smallest.
+    """Colors of many images: at most `MOST`, the same for everybody, those whose name's hash is the smallest.
 
     Args:
-        seed: another one chooses other pictures, other pixels and other folds.
+        seed: another one chooses other images, other pixels and other folds.
     """
 
     seed: int = 0
     _kept: dict[bytes, Sample] = field(default_factory=dict, init=False, repr=False)
 
     def add(self, name: str, original: Images, made: Images) -> None:
-        """Keep colours of a picture (1, 3, h, w); one that has this name already is replaced.
+        """Keep colors of a image (1, 3, h, w); one that has this name already is replaced.
 
-        Pixels that are not finite are left out, and a picture that has no others.
+        Pixels that are not finite are left out, and a image that has no others.
         """
         place = hashlib.sha256(f"{self.seed}\n{name}".encode()).digest()
         if len(self._kept) >= MOST and place > max(self._kept):
@@ -135,12 +135,12 @@ class Fitted:
     """What came of a fit."""
 
     correction: Correction
-    """Fitted on all pictures; the identity where none helps."""
+    """Fitted on all images; the identity where none helps."""
     kind: str
     """Of `CANDIDATES`; empty where none helps."""
-    pictures: int
+    images: int
     before: float
-    """dE2000 of held-out pictures without it: the mean over pictures of the mean over pixels."""
+    """dE2000 of held-out images without it: the mean over images of the mean over pixels."""
     after: float
     """The same with it; without a correction that helps, the least that any candidate had."""
     gained: PairedDifference
@@ -152,16 +152,16 @@ class Fitted:
 
 
 def fit(samples: Sequence[Sample]) -> Fitted:
-    """The smallest correction that helps, judged on held-out pictures.
+    """The smallest correction that helps, judged on held-out images.
 
     Args:
-        samples: of `FEWEST` pictures or more, in an order that says nothing of them: every eighth is held out at once.
+        samples: of `FEWEST` images or more, in an order that says nothing of them: every eighth is held out at once.
 
     Raises:
         ValueError: fewer.
     """
     if len(samples) < FEWEST:
-        raise ValueError(f"{len(samples)} pictures are too few to fit on some and judge on others")
+        raise ValueError(f"{len(samples)} images are too few to fit on some and judge on others")
     equations = [normal_equations(sample) for sample in samples]
     before = [distance(sample, Correction()) for sample in samples]
     after = {kind: held_out(samples, equations, free) for kind, free in CANDIDATES.items()}
@@ -182,7 +182,7 @@ def worth(gain: PairedDifference) -> bool:
 def held_out(
     samples: Sequence[Sample], equations: Sequence["Equations"], free: tuple[tuple[int, ...], ...]
 ) -> list[float]:
-    """dE2000 of each picture under a correction that was fitted on the pictures of the other folds."""
+    """dE2000 of each image under a correction that was fitted on the images of the other folds."""
     found = []
     for fold in range(FOLDS):
         others = [each for i, each in enumerate(equations) if i % FOLDS != fold]
@@ -192,7 +192,7 @@ def held_out(
 
 
 def distance(sample: Sample, correction: Correction) -> float:
-    """The mean dE2000 over the pixels of a picture, as an 8-bit file has it."""
+    """The mean dE2000 over the pixels of a image, as an 8-bit file has it."""
     x, y = (values[None, :, :, None] for values in (sample.original, sample.made))
     corrected = as_saved(y if correction == Correction() else correction.apply(y))
     return delta_e(x, corrected).mean.item()
@@ -207,7 +207,7 @@ class Equations:
 
 
 def normal_equations(sample: Sample) -> Equations:
-    """Those of one picture: every picture weighs the same, whatever its size."""
+    """Those of one image: every image weighs the same, whatever its size."""
     x, y = sample.light.double(), sample.light_made.double()
     columns = torch.cat([y, torch.ones_like(y[:1])])
     weights = slope(x).square() / max(1, x.shape[1])
@@ -221,7 +221,7 @@ def slope(light: Tensor) -> Tensor:
 
 
 def sum_of(equations: Sequence[Equations]) -> Equations:
-    """Those of several pictures together."""
+    """Those of several images together."""
     return Equations(
         torch.stack([each.left for each in equations]).sum(dim=0),
         torch.stack([each.right for each in equations]).sum(dim=0),

@@ -1,4 +1,4 @@
-"""Pictures decoded for training: the values that `read_picture` gives, without what training has no use for."""
+"""Images decoded for training: the values that `read_image` gives, without what training has no use for."""
 
 import io
 from collections.abc import Callable
@@ -11,29 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vaekit.domains.images.colors import bytes_and_alpha, colours_and_alpha, wide
+from vaekit.domains.images.colors import bytes_and_alpha, colors_and_alpha, wide
 from vaekit.domains.images.read import opened, raw_mode_of, refuse_non_files, refuse_size, unreadable, upright
 from vaekit.errors import BadItem, VaekitError
 
 Pixels = Image.Image | NDArray[np.float32]
-"""A picture of 8 bits a channel in mode L, RGB or RGBA, or floats (h, w, c) in [-1, 1]; the fourth channel is alpha."""
+"""A image of 8 bits a channel in mode L, RGB or RGBA, or floats (h, w, c) in [-1, 1]; the fourth channel is alpha."""
 HEADER = 2**16
-"""Bytes at the beginning of a picture that nearly always hold its header."""
+"""Bytes at the beginning of a image that nearly always hold its header."""
 
 Seen = TypeVar("Seen")
 
 
 def decoded_file(path: Path, shortest: int | None = None) -> Pixels:
-    """A picture file, upright, in sRGB.
+    """A image file, upright, in sRGB.
 
     Args:
         path: the file.
         shortest: nobody will look at it with a short side longer than this; a JPEG that is larger by far is decoded at
             a half, a quarter or an eighth of its size, at least twice this. None decodes all of it, and gives exactly
-            the values of `read_picture`.
+            the values of `read_image`.
 
     Raises:
-        NotFound, BadItem: as `read_picture` does.
+        NotFound, BadItem: as `read_image` does.
     """
     return _in_file(path, partial(_decoded, shortest=shortest))
 
@@ -44,11 +44,11 @@ def decoded_bytes(content: bytes, name: str, shortest: int | None = None) -> Pix
 
 
 def sides_of_file(path: Path) -> tuple[int, int]:
-    """The sides of a picture in pixels, as its header tells them: width and height, or the other way round where it
+    """The sides of a image in pixels, as its header tells them: width and height, or the other way round where it
     is stored on its side.
 
     Raises:
-        NotFound, BadItem: as `read_picture` does for what has no such header.
+        NotFound, BadItem: as `read_image` does for what has no such header.
     """
     return _in_file(path, _sides)
 
@@ -57,7 +57,7 @@ def sides_of_start(start: Callable[[int], bytes], size: int, name: str) -> tuple
     """The same for what is in a larger file.
 
     Args:
-        start: gives so many bytes of the picture's beginning.
+        start: gives so many bytes of the image's beginning.
         size: bytes of all of it; they are asked for where the beginning does not do.
         name: for messages.
     """
@@ -68,7 +68,7 @@ def sides_of_start(start: Callable[[int], bytes], size: int, name: str) -> tuple
 
 
 def _in_file(path: Path, see: Callable[[Image.Image], Seen]) -> Seen:
-    """What is seen in a picture file."""
+    """What is seen in a image file."""
     refuse_non_files(path)
     try:
         with path.open("rb") as file:
@@ -78,7 +78,7 @@ def _in_file(path: Path, see: Callable[[Image.Image], Seen]) -> Seen:
 
 
 def _in(file: io.BufferedReader | io.BytesIO, path: Path, see: Callable[[Image.Image], Seen]) -> Seen:
-    """What is seen in a picture whose header was read."""
+    """What is seen in a image whose header was read."""
     try:
         with opened(file) as image:
             refuse_size(path, *image.size)
@@ -96,15 +96,15 @@ def _sides(image: Image.Image) -> tuple[int, int]:
 def _decoded(image: Image.Image, shortest: int | None) -> Pixels:
     if shortest is not None and image.format == "JPEG":
         image.draft(None, (2 * shortest, 2 * shortest))
-    return colours(image)
+    return colors(image)
 
 
-def colours(image: Image.Image) -> Pixels:
-    """What an opened picture shows."""
+def colors(image: Image.Image) -> Pixels:
+    """What an opened image shows."""
     raw_mode = raw_mode_of(image)
     turned, _ = upright(image, [])
     if wide(turned) and not turned.info.get("icc_profile"):
-        shades, opacity = colours_and_alpha(turned, raw_mode, [])
+        shades, opacity = colors_and_alpha(turned, raw_mode, [])
         planes = [shades[0, :1].numpy()] if opacity is None else [shades[0].numpy(), opacity[0].numpy() * 2 - 1]
         return np.ascontiguousarray(np.concatenate(planes).transpose(1, 2, 0))
     plain, alpha = bytes_and_alpha(turned, raw_mode, [])

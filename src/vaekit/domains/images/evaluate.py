@@ -1,4 +1,4 @@
-"""A folder of pictures through a VAE, measured under a recorded protocol."""
+"""A folder of images through a VAE, measured under a recorded protocol."""
 
 import os
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from vaekit.identification.file_hashes import sha256_of
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import ALEX
-from vaekit.nets.config import picture_size
+from vaekit.nets.config import image_size
 from vaekit.pretrained.inception import GET_FEATURES, find_inception, load_inception
 from vaekit.pretrained.lpips_weights import load_lpips
 from vaekit.runtime.engine import Engine
@@ -33,7 +33,7 @@ from vaekit.shapes import Images
 from vaekit.vae import VAE, half_missing
 
 SIZE = 256
-"""Side of the square that is cut out of a picture, where nobody asks for another."""
+"""Side of the square that is cut out of a image, where nobody asks for another."""
 FILTER = Image.Resampling.BICUBIC
 COMPUTING = ("torch", "numpy", "pillow", "ncnn")
 """The libraries that numbers depend on."""
@@ -44,14 +44,14 @@ class EvaluateOptions:
     """How to evaluate, as far as it is not settled by the engine."""
 
     size: int | None = SIZE
-    """Side of the square that the VAE sees; None leaves pictures as they are."""
+    """Side of the square that the VAE sees; None leaves images as they are."""
     sampled: bool = False
     """Decode a sample of the posterior instead of its mode."""
     limit: int | None = None
-    """At most so many pictures."""
+    """At most so many images."""
     seed: int = 0
     batch: int = 16
-    """Pictures of one size that go through at once."""
+    """Images of one size that go through at once."""
     nll_samples: int = 0
     """Samples of the posterior for ELBO and NLL; 0 leaves both out."""
     features: Path | None = None
@@ -76,39 +76,39 @@ class ImageRunner:
         return self.engine.likelihood(z, (like.shape[2], like.shape[3]))
 
 
-def on_levels(pictures: Images) -> Images:
-    """Pictures as an 8-bit file would have them, in [-1, 1].
+def on_levels(images: Images) -> Images:
+    """Images as an 8-bit file would have them, in [-1, 1].
 
     Raises:
-        BadPicture: some values are NaN or infinite.
+        BadImage: some values are NaN or infinite.
     """
-    for picture in pictures.split(1):
-        if not picture.isfinite().all():
-            to_bytes(as_rgb(picture))
-    return as_saved(pictures)
+    for image in images.split(1):
+        if not image.isfinite().all():
+            to_bytes(as_rgb(image))
+    return as_saved(images)
 
 
-def prepared(picture: LoadedImage, size: int | None, channels: int) -> Tensor:
-    """What the VAE is given of a picture: (c, h, w) in [-1, 1], of 8-bit values.
+def prepared(image: LoadedImage, size: int | None, channels: int) -> Tensor:
+    """What the VAE is given of a image: (c, h, w) in [-1, 1], of 8-bit values.
 
-    With a size, the picture is resized until its short side is that long (bicubic, antialiased, by Pillow; small ones
+    With a size, the image is resized until its short side is that long (bicubic, antialiased, by Pillow; small ones
     are enlarged), and the square in the middle is cut out.
     """
-    image = Image.fromarray(to_bytes(picture.pixels))
+    pil = Image.fromarray(to_bytes(image.pixels))
     if size is not None:
-        scale = size / min(image.size)
-        wide, high = (max(size, round(side * scale)) for side in image.size)
-        resized = image.resize((wide, high), FILTER) if (wide, high) != image.size else image
+        scale = size / min(pil.size)
+        wide, high = (max(size, round(side * scale)) for side in pil.size)
+        resized = pil.resize((wide, high), FILTER) if (wide, high) != pil.size else pil
         left, top = (wide - size) // 2, (high - size) // 2
-        image = resized.crop((left, top, left + size, top + size))
-    pixels, _ = for_vae(LoadedImage(from_bytes(image)), channels)
+        pil = resized.crop((left, top, left + size, top + size))
+    pixels, _ = for_vae(LoadedImage(from_bytes(pil)), channels)
     return pixels[0]
 
 
 def preparation(size: int | None, channels: int) -> dict[str, Any]:
     """What `prepared` does, for the protocol."""
-    grey = {"channels": "Rec. 601 luma of sRGB values"} if channels == 1 else {}
-    ground = {"colours": "sRGB, upright, 8 bits a channel; transparency ignored", **grey}
+    gray = {"channels": "Rec. 601 luma of sRGB values"} if channels == 1 else {}
+    ground = {"colors": "sRGB, upright, 8 bits a channel; transparency ignored", **gray}
     ground["result"] = "clamped and rounded to 8 bits before it is measured"
     if size is None:
         return {"resize": None, "crop": None, **ground}
@@ -137,7 +137,7 @@ def measures_for(vae: VAE, wishes: EvaluateOptions, device: torch.device) -> tup
 
 
 def image_measures(device: torch.device, lpips: Path | None = None) -> tuple[list[ItemMeasure], dict[str, str]]:
-    """What one picture and its reconstruction tell, and what is missing for it: its name and why.
+    """What one image and its reconstruction tell, and what is missing for it: its name and why.
 
     Raises:
         NotFound, BadCheckpoint: a file of weights was told and is not there, or is something else.
@@ -157,7 +157,7 @@ def latent_measures(vae: VAE, nll_samples: int) -> Measures:
     prior, head = vae.prior, vae.to_posterior
     items = [] if prior is None else [image_rate(prior)]
     if prior is not None and nll_samples:
-        items.append(evidence(prior, nll_samples, "picture"))
+        items.append(evidence(prior, nll_samples, "image"))
     return Measures(tuple(items), (code_use(head),) if isinstance(head, HasCodes) else ())
 
 
@@ -168,18 +168,18 @@ def evaluate_images(
     out: Path | None = None,
     progress: Callable[[int, int], None] = no_progress,
 ) -> Evaluation:
-    """Measure what a VAE makes of the pictures in a folder.
+    """Measure what a VAE makes of the images in a folder.
 
     Args:
         engine: the VAE, as it is to be run.
-        folder: where pictures are, in it and below.
+        folder: where images are, in it and below.
         wishes: how to evaluate.
         out: where to keep what was found, to go on after an interruption.
-        progress: called with the pictures done and all of them.
+        progress: called with the images done and all of them.
 
     Raises:
         HalfMissing: the VAE lacks a half.
-        NotFound, BadCheckpoint: no pictures, no weights of a measure, or bad ones.
+        NotFound, BadCheckpoint: no images, no weights of a measure, or bad ones.
         NothingMeasured, ProtocolChanged, CannotWrite: as `evaluate` does.
     """
     vae, device = engine.vae, engine.plan.torch_device
@@ -223,17 +223,17 @@ def size_for(vae: VAE, asked: int | None, told: bool) -> int | None:
 
     Args:
         vae: the VAE.
-        asked: what the user told, None for pictures as they are.
+        asked: what the user told, None for images as they are.
         told: whether the user told anything.
     """
-    return asked if told else picture_size(vae.config) or SIZE
+    return asked if told else image_size(vae.config) or SIZE
 
 
 def named(folder: Path) -> dict[str, Path]:
-    """The pictures in and below a folder by their names in it, with slashes. Letters that are no text are escaped.
+    """The images in and below a folder by their names in it, with slashes. Letters that are no text are escaped.
 
     Raises:
-        NotFound: there is no such folder, or no picture in it.
+        NotFound: there is no such folder, or no image in it.
     """
     base = folder if folder.is_dir() else folder.parent
     return {

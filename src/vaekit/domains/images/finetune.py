@@ -1,4 +1,4 @@
-"""A VAE that exists, trained on pictures: what stays as it is, what is minimised, what the result says of itself.
+"""A VAE that exists, trained on images: what stays as it is, what is minimized, what the result says of itself.
 
 With the decoder alone, which is the default, latents keep their meaning: encoder, posterior head, learned prior and
 both 1x1 convolutions beside the latents are frozen. So is whatever made latents before, such as a diffusion model.
@@ -26,7 +26,7 @@ from vaekit.domains.images.training_data import TrainingData, open_training_data
 from vaekit.domains.images.write import write_image
 from vaekit.errors import BadRecipe, NoTrainingData, printable
 from vaekit.identification.build import build
-from vaekit.nets.config import picture_size
+from vaekit.nets.config import image_size
 from vaekit.training.adversarial.from_recipe import adversarial_setup
 from vaekit.training.code_stats import set_codes
 from vaekit.training.data import Stream
@@ -40,7 +40,7 @@ from vaekit.version import __version__
 DECODER_ONLY = ("encoder", "to_posterior", "to_prior", "decoder.post_quant_conv")
 """What stays as it is, so that latents keep their meaning."""
 HELD_OUT = "held_out"
-"""The folder in the run with the pictures that were kept aside."""
+"""The folder in the run with the images that were kept aside."""
 NOTE = "vaekit.finetuned"
 """The entry of the metadata that tells where the weights come from."""
 
@@ -65,7 +65,7 @@ class Finetuning:
     run: Run
     parent: BaseModel
     held_out: Tensor
-    """Pictures that are never trained on, (b, c, h, w) in [-1, 1]."""
+    """Images that are never trained on, (b, c, h, w) in [-1, 1]."""
     wishes: FinetuneOptions = field(default_factory=FinetuneOptions)
 
     def lineage(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def prepare_finetuning(
 
     Raises:
         BadRecipe: the recipe makes no sense, or says which VAE is trained.
-        NotFound: too few pictures, or no weights of LPIPS.
+        NotFound: too few images, or no weights of LPIPS.
     """
     if "vae" in recipe.words:
         raise BadRecipe(
@@ -161,18 +161,16 @@ def prepare_finetuning(
 
 
 def data_for(parent: BaseModel, data: Path, recipe: Recipe, seed: int, skipped: SkipLog) -> tuple[TrainingData, Tensor]:
-    """Crops of pictures, of a size that the VAE takes, and those that are kept aside.
+    """Crops of images, of a size that the VAE takes, and those that are kept aside.
 
     Raises:
         NotFound, NoTrainingData: there are too few.
         BadRecipe: the table makes no sense, or the VAE does not take crops of this size.
     """
-    config, told = parent.identified.config, recipe.words.get("pictures", {})
+    config, told = parent.identified.config, recipe.words.get("images", {})
     if not isinstance(told, Mapping):
-        raise BadRecipe(
-            f"The recipe {recipe.name} has pictures = {printable(repr(told), 60)}.", "Expected a table.", ""
-        )
-    only = picture_size(config)
+        raise BadRecipe(f"The recipe {recipe.name} has images = {printable(repr(told), 60)}.", "Expected a table.", "")
+    only = image_size(config)
     table = {"size": 256, **told, "channels": config.image_channels} | ({"size": only, "resize": []} if only else {})
     size, resize = table["size"], table.get("resize")
     if isinstance(size, int) and isinstance(resize, list):
@@ -183,7 +181,7 @@ def data_for(parent: BaseModel, data: Path, recipe: Recipe, seed: int, skipped: 
     if found.held_out is None:  # so few that none was kept aside
         found = open_training_data(data, replace(preparation, held_out=1.0), seed, skipped)
     if found.held_out is None:
-        raise NoTrainingData(f"The picture in {data} that was to be kept aside cannot be read.", "", "")
+        raise NoTrainingData(f"The image in {data} that was to be kept aside cannot be read.", "", "")
     return found, found.held_out
 
 
@@ -219,13 +217,13 @@ def master_weights(vae: VAE) -> VAE:
 
 
 def write_held_out(tuning: Finetuning) -> list[Path]:
-    """The pictures that were kept aside, as files in the run: what before and after are measured on.
+    """The images that were kept aside, as files in the run: what before and after are measured on.
 
     Raises:
         CannotWrite: the disk is full, or the like.
     """
-    pictures = as_rgb(tuning.held_out)
-    paths = [tuning.run.folder / HELD_OUT / f"{number:04d}.png" for number in range(len(pictures))]
-    for path, picture in zip(paths, pictures.split(1), strict=True):
-        write_image(path, picture)
+    images = as_rgb(tuning.held_out)
+    paths = [tuning.run.folder / HELD_OUT / f"{number:04d}.png" for number in range(len(images))]
+    for path, image in zip(paths, images.split(1), strict=True):
+        write_image(path, image)
     return paths

@@ -1,4 +1,4 @@
-"""Folders of any size and depth: listed quickly, none of their pictures opened before it is needed."""
+"""Folders of any size and depth: listed quickly, none of their images opened before it is needed."""
 
 import hashlib
 import os
@@ -17,13 +17,13 @@ Listed = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Folder:
-    """Picture files in a folder and below it."""
+    """Image files in a folder and below it."""
 
     root: str
     names: Sequence[str]
     """With slashes."""
     digest: str
-    kind = "pictures"
+    kind = "images"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -39,13 +39,13 @@ class Folder:
 
 
 def folder_of(root: Path, files: Sequence[Listed]) -> Folder:
-    """The pictures among the files of a folder."""
+    """The images among the files of a folder."""
     return Folder(os.fspath(root), [name for name, _ in files], digest_of(files))
 
 
 def digest_of(files: Iterable[Listed]) -> str:
     """SHA-256 over names and sizes, in their order: what tells one data set from another without reading it all. A
-    picture replaced by another of the same size and name goes unnoticed."""
+    image replaced by another of the same size and name goes unnoticed."""
     whole = hashlib.sha256()
     for name, size in files:
         whole.update(b"%s\t%d\n" % (os.fsencode(name), size))
@@ -56,7 +56,7 @@ def files_below(root: Path, endings: Collection[str], note: Callable[[str, str],
     """The files that end in one of these (lower case, with the dot), in a folder and below it, sorted by name.
 
     What is hidden is passed over, files and folders, and so are folders below this one that hold a run of vaekit's:
-    pictures in them show how it went, or are copies of those that it held out. Links are followed; a folder that is
+    images in them show how it went, or are copies of those that it held out. Links are followed; a folder that is
     reached twice is listed once, so that a link to a folder above ends nowhere.
 
     Args:
@@ -102,7 +102,7 @@ def _listed(
     except OSError as error:
         note(inside or ".", unlisted(inside, error))
     if inside and RECIPE in signs and len(signs) > 1:
-        note(inside, f"{printable(inside)} holds a run of vaekit's, whose pictures are no data.")
+        note(inside, f"{printable(inside)} holds a run of vaekit's, whose images are no data.")
         del found[before:], below[:]
     return below
 

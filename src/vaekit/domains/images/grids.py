@@ -1,4 +1,4 @@
-"""Pictures of how training goes: originals, below them what comes back of them, below that what the prior makes."""
+"""Images of how training goes: originals, below them what comes back of them, below that what the prior makes."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from vaekit.training.seeds import generator_for
 from vaekit.vae import VAE
 
 COLUMNS = 8
-FOLDER = "pictures"
+FOLDER = "images"
 SMALL = 64
-"""Pictures smaller than this are shown enlarged, pixel by pixel."""
+"""Images smaller than this are shown enlarged, pixel by pixel."""
 
 
 @torch.no_grad()
 def grid_of(vae: VAE, x: Tensor) -> Tensor:
-    """The first pictures (b, c, h, w) in one row, results in a row below, and where the prior can be drawn from, what
+    """The first images (b, c, h, w) in one row, results in a row below, and where the prior can be drawn from, what
     the decoder makes of its draws, the same ones at every look: (3, rows, columns) in [-1, 1]."""
     originals, prior = x[:COLUMNS], vae.prior
     latents = vae.encode(originals).mode

@@ -1,4 +1,4 @@
-"""What is measured of pictures: fidelity, bits per pixel, and the distance between two sets of features."""
+"""What is measured of images: fidelity, bits per pixel, and the distance between two sets of features."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ from vaekit.metrics.kernel_distance import kernel_distance
 from vaekit.pretrained.inception import Inception
 
 ENOUGH = 2048
-"""Pictures from which on an rFID is told: fewer leave the covariance of 2048 features without full rank."""
+"""Images from which on an rFID is told: fewer leave the covariance of 2048 features without full rank."""
 KEPT = 4096
-"""Pictures whose features are kept for the rKID: 64 MB of them."""
+"""Images whose features are kept for the rKID: 64 MB of them."""
 
-PSNR = Quantity("psnr", "PSNR", "dB", "higher", "Peak signal-to-noise ratio of 8-bit pictures, mean of the pictures'.")
+PSNR = Quantity("psnr", "PSNR", "dB", "higher", "Peak signal-to-noise ratio of 8-bit images, mean of the images'.")
 SSIM = Quantity("ssim", "SSIM", "", "higher", "Structural similarity, Gaussian window of 11x11, RGB.")
 LPIPS_ALEX = Quantity("lpips", "LPIPS (alex)", "", "lower", "Distance of AlexNet's features, version 0.1.")
 PER_PIXEL = Quantity("kl_bits_per_pixel", "KL", "bits per pixel", None, "The KL in bits, over rows times columns.")
@@ -40,7 +40,7 @@ def fidelity() -> ItemMeasure:
 
 
 def perceptual(model: LPIPS, sha256: Sequence[str]) -> ItemMeasure:
-    """LPIPS, by weights whose files have these hashes. Pictures that its network cannot take have none."""
+    """LPIPS, by weights whose files have these hashes. Images that its network cannot take have none."""
 
     def of(seen: VAEPass) -> Mapping[str, Tensor]:
         if min(seen.x.shape[2:]) < model.backbone.smallest:
@@ -52,7 +52,7 @@ def perceptual(model: LPIPS, sha256: Sequence[str]) -> ItemMeasure:
 
 def image_rate(prior: Prior) -> ItemMeasure:
     """The KL, per pixel too."""
-    inner = rate(prior, "picture")
+    inner = rate(prior, "image")
 
     def of(seen: VAEPass) -> Mapping[str, Tensor]:
         found = inner.of(seen)
@@ -63,12 +63,12 @@ def image_rate(prior: Prior) -> ItemMeasure:
 
 
 def feature_distances(inception: Inception, seed: int) -> PooledMeasure:
-    """rFID and rKID: how far apart originals and reconstructions are as two sets of pictures."""
+    """rFID and rKID: how far apart originals and reconstructions are as two sets of images."""
 
     def rows(seen: VAEPass) -> Tensor:
         return torch.cat([inception(seen.x), inception(seen.result)], dim=1)
 
-    settings = inception.settings() | {"kid_kept": KEPT, "least_pictures_for_fid": ENOUGH}
+    settings = inception.settings() | {"kid_kept": KEPT, "least_images_for_fid": ENOUGH}
     return PooledMeasure("rfid", rows, lambda: FeaturePool(inception.width, seed), settings)
 
 
@@ -98,12 +98,12 @@ class FeaturePool:
     def together(self) -> PooledResult:
         count = self.sets[0].count
         if count < 2:
-            return PooledResult(not_measured=dict.fromkeys(("rfid", "rkid"), "one picture is no set"))
+            return PooledResult(not_measured=dict.fromkeys(("rfid", "rkid"), "one image is no set"))
         kid = self._kid(count)
         if count >= ENOUGH:
             distance = frechet_distance(*(running.gaussian() for running in self.sets))
             return PooledResult((Result(RFID, distance, count=count), kid))
-        reason = f"{count} pictures; at least {ENOUGH} are needed, and rKID is told instead"
+        reason = f"{count} images; at least {ENOUGH} are needed, and rKID is told instead"
         return PooledResult((kid,), {"rfid": reason}, (f"rFID not measured: {reason}.",))
 
     def _kid(self, count: int) -> Result:

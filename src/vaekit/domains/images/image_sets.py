@@ -1,4 +1,4 @@
-"""What kind of data a path is: pictures in a folder, in tars, in a data set, in an array, or one picture."""
+"""What kind of data a path is: images in a folder, in tars, in a data set, in an array, or one image."""
 
 import json
 import os
@@ -14,19 +14,19 @@ from vaekit.domains.images.arrays import arrays_of, is_idx, named, read_idx, rea
 from vaekit.domains.images.arrow_data import ARROW_FILE, PARQUET, dataset_of
 from vaekit.domains.images.decode import Pixels
 from vaekit.domains.images.folders import Listed, ending, files_below, folder_of
-from vaekit.domains.images.read import PICTURE_ENDINGS
+from vaekit.domains.images.read import IMAGE_ENDINGS
 from vaekit.domains.images.skip_log import SkipLog
 from vaekit.domains.images.tars import expanded, is_tar, tars_of
 from vaekit.errors import NotFound, NoTrainingData, printable
 
 KINDS = (
-    "a folder of pictures, WebDataset tars (one, a folder of them, or data-{000..012}.tar), a data set that "
+    "a folder of images, WebDataset tars (one, a folder of them, or data-{000..012}.tar), a data set that "
     "datasets.save_to_disk wrote, a folder of .parquet or .arrow files, an .npz or .npy array, MNIST's idx files, or a "
-    "picture"
+    "image"
 )
 """Of data, in words."""
 KEPT_IN = {
-    "pictures": PICTURE_ENDINGS,
+    "images": IMAGE_ENDINGS,
     "tars": frozenset({".tar"}),
     "tables": frozenset({".parquet", ".arrow"}),
 }
@@ -41,7 +41,7 @@ SPLIT = re.compile(r"(train|test|val|valid|validation)(?![a-z])", re.IGNORECASE)
 
 @runtime_checkable
 class ImageDataset(Protocol):
-    """Many pictures, none of which has been opened yet. Read from several threads."""
+    """Many images, none of which has been opened yet. Read from several threads."""
 
     @property
     def kind(self) -> str:
@@ -65,14 +65,14 @@ class ImageDataset(Protocol):
             shortest: nobody will look at it with a short side longer than this; None for all of it.
 
         Raises:
-            BadPicture, NotFound: it cannot be read.
+            BadImage, NotFound: it cannot be read.
         """
 
     def sides(self, item: int) -> tuple[int, int]:
         """Of this one, in pixels, in either order; nothing is decoded for it.
 
         Raises:
-            BadPicture, NotFound: it cannot be read.
+            BadImage, NotFound: it cannot be read.
         """
 
 
@@ -86,7 +86,7 @@ class ImageSplits:
 
 
 def open_images(path: Path, skipped: SkipLog) -> ImageSplits:
-    """Find out what a path is, and list the pictures there.
+    """Find out what a path is, and list the images there.
 
     Args:
         path: a folder, a file, or a pattern such as data-{000..012}.tar.
@@ -94,7 +94,7 @@ def open_images(path: Path, skipped: SkipLog) -> ImageSplits:
 
     Raises:
         NotFound: nothing is there.
-        NoTrainingData: what is there holds no pictures, or cannot be read.
+        NoTrainingData: what is there holds no images, or cannot be read.
         MissingPackage: it takes a package that is not installed.
     """
     try:
@@ -139,7 +139,7 @@ def _file(path: Path, skipped: SkipLog) -> ImageSplits:
     if start.startswith(PACKED) and PACKED_TAR.search(path.name):
         raise NoTrainingData(
             f"{path} is a packed tar.",
-            "Its pictures cannot be read at any place.",
+            "Its images cannot be read at any place.",
             "Unpack it, or make it a plain tar.",
         )
     if start.startswith((b"\x00\x00\x08", b"\x1f\x8b")):
@@ -150,7 +150,7 @@ def _file(path: Path, skipped: SkipLog) -> ImageSplits:
 
 
 def _folder(path: Path, skipped: SkipLog) -> ImageSplits:
-    """A folder: some file names say what it is, else the pictures in and below it."""
+    """A folder: some file names say what it is, else the images in and below it."""
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved_dataset(path, skipped)
     names = os.listdir(path)  # noqa: PTH208 (there may be a million)
@@ -166,7 +166,7 @@ def _folder(path: Path, skipped: SkipLog) -> ImageSplits:
 
 
 def _most_in(path: Path, skipped: SkipLog) -> ImageSplits:
-    """What a folder is full of: pictures, tars or tables, whichever have the most bytes. So neither the pictures of a
+    """What a folder is full of: images, tars or tables, whichever have the most bytes. So neither the images of a
     README nor a table of captions is taken for the data."""
     files = files_below(path, ARRAYS.union(*KEPT_IN.values()), skipped.note)
     held = {kind: [each for each in files if ending(each[0]) in endings] for kind, endings in KEPT_IN.items()}
@@ -177,10 +177,10 @@ def _most_in(path: Path, skipped: SkipLog) -> ImageSplits:
         held["arrays"] = [each for each in files if ending(each[0]) in ARRAYS]
         told = ", ".join(f"{kind} ({len(those):,})" for kind, those in held.items() if those)
         skipped.say(
-            f"In {path} are {told}. Only the {kind} are used: of pictures, tars and tables they have the most bytes. "
+            f"In {path} are {told}. Only the {kind} are used: of images, tars and tables they have the most bytes. "
             "Name a folder or file inside it to use others."
         )
-    train, test = split(held[kind], *((first_folder,) if kind == "pictures" else PARTS_OF_SHARDS))
+    train, test = split(held[kind], *((first_folder,) if kind == "images" else PARTS_OF_SHARDS))
     return ImageSplits(
         _some(_kept(kind, path, train, path.name, skipped), path),
         _kept(kind, path, test, for_tests(path.name), skipped) if test else None,
@@ -188,9 +188,9 @@ def _most_in(path: Path, skipped: SkipLog) -> ImageSplits:
 
 
 def _kept(kind: str, path: Path, files: Sequence[Listed], title: str, skipped: SkipLog) -> ImageDataset:
-    """The pictures in files of one kind in a folder."""
+    """The images in files of one kind in a folder."""
     names = [name for name, _ in files]
-    if kind == "pictures":
+    if kind == "images":
         return folder_of(path, files)
     if kind == "tars":
         return tars_of(path, names, skipped.note)
@@ -207,8 +207,8 @@ def _array_in(path: Path, files: Sequence[Listed], skipped: SkipLog) -> ImageSpl
         return _file(path / files[0][0], skipped)
     told = f"; {len(skipped.reasons)} folders or links in it cannot be followed" if skipped.reasons else ""
     raise NoTrainingData(
-        f"The folder {path} holds no pictures{told}.",
-        f"Expected {KINDS}. Pictures end in one of {', '.join(sorted(PICTURE_ENDINGS))}.",
+        f"The folder {path} holds no images{told}.",
+        f"Expected {KINDS}. Images end in one of {', '.join(sorted(IMAGE_ENDINGS))}.",
         "Check the name.",
     )
 
@@ -295,7 +295,7 @@ def _json(path: Path) -> dict[str, Any]:
     return words if isinstance(words, dict) else {}
 
 
-def _some(pictures: ImageDataset, path: Path) -> ImageDataset:
-    if not len(pictures):
-        raise NoTrainingData(f"{path} holds no pictures.", f"Expected {KINDS}.", "Check the name.")
-    return pictures
+def _some(images: ImageDataset, path: Path) -> ImageDataset:
+    if not len(images):
+        raise NoTrainingData(f"{path} holds no images.", f"Expected {KINDS}.", "Check the name.")
+    return images

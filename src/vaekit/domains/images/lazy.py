@@ -1,4 +1,4 @@
-"""Pictures read when their turn comes, as the training loop takes them; what cannot be read is replaced by others."""
+"""Images read when their turn comes, as the training loop takes them; what cannot be read is replaced by others."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaekit.domains.images.image_sets import ImageDataset
-from vaekit.domains.images.preparation import Preparation, binarised, cut, extent, put, short_side, too_small
+from vaekit.domains.images.preparation import Preparation, binarized, cut, extent, put, short_side, too_small
 from vaekit.domains.images.read import is_transient
 from vaekit.domains.images.skip_log import SkipLog
 from vaekit.errors import BadItem, NotFound, NoTrainingData
@@ -18,7 +18,7 @@ from vaekit.training.data import item_by_item
 from vaekit.training.seeds import derive_seed, generator_for
 
 PAUSES = (0.2, 1.0, 5.0)
-"""Seconds to wait before a picture is read again that was no fault of the picture."""
+"""Seconds to wait before a image is read again that was no fault of the image."""
 TRIES = 32
 """Other items drawn for one that cannot be read, before all of them are tried in turn."""
 
@@ -27,15 +27,15 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True, eq=False)
 class LazyImages:
-    """A source of pictures that are on a disk."""
+    """A source of images that are on a disk."""
 
-    pictures: ImageDataset
+    images: ImageDataset
     chosen: Tensor
     """The numbers of those that are used, (n,)."""
     preparation: Preparation
     skipped: SkipLog
     seed: int
-    """Of what is random about a picture once for all."""
+    """Of what is random about a image once for all."""
     left_out: set[int] = field(default_factory=set)
     """The numbers of those that cannot be read. Not their names: others may have the same."""
 
@@ -66,13 +66,11 @@ class LazyImages:
                 return
             except (BadItem, NotFound) as error:
                 self.left_out.add(number)
-                self.skipped.note(self.pictures.name(number), str(error))
+                self.skipped.note(self.images.name(number), str(error))
             finally:
                 self.skipped.write()
         first = next(iter(self.skipped.reasons.values()), "")
-        raise NoTrainingData(
-            f"Not one of {len(self):,} pictures can be read. {first}", "", "Look at the first of them."
-        )
+        raise NoTrainingData(f"Not one of {len(self):,} images can be read. {first}", "", "Look at the first of them.")
 
     def show(self, room: Tensor, item: int, seed: int) -> None:
         """Write this very item.
@@ -83,14 +81,14 @@ class LazyImages:
         """
         random, number = Random(seed), int(self.chosen[item])
         target = short_side(self.preparation, random)
-        pixels = with_retries(lambda: self.pictures.read(number, target or None))
+        pixels = with_retries(lambda: self.images.read(number, target or None))
         if too_small(pixels, self.preparation.size):
-            self.skipped.small(self.pictures.name(number), extent(pixels))
+            self.skipped.small(self.images.name(number), extent(pixels))
         put(cut(pixels, self.preparation, target, random), room.permute(1, 2, 0).numpy())
         if self.preparation.binary == "static":
-            room.copy_(binarised(room, generator_for(self.seed, "binary", number)))
+            room.copy_(binarized(room, generator_for(self.seed, "binary", number)))
         elif self.preparation.binary:
-            room.copy_(binarised(room, torch.Generator().manual_seed(derive_seed(seed, "binary", 0))))
+            room.copy_(binarized(room, torch.Generator().manual_seed(derive_seed(seed, "binary", 0))))
 
     def _candidates(self, item: int, seed: int) -> Iterator[int]:
         yield item
@@ -105,7 +103,7 @@ class LazyImages:
         """All of those that can be read, (b, c, size, size), each cut in one way that follows from its name."""
         room, kept = self.room(len(self)), 0
         for item in range(len(self)):
-            name = self.pictures.name(int(self.chosen[item]))
+            name = self.images.name(int(self.chosen[item]))
             try:
                 self.show(room[kept], item, derive_seed(seed, name, 0))
                 kept += 1
@@ -121,11 +119,11 @@ class LazyImages:
 def with_retries(read: Callable[[], Read]) -> Read:
     """What `read` gives, once a disk or network that fails for a moment gives it.
 
-    A picture is left out for what is wrong with it, and for nothing else: left out for an outage, it would be back
+    A image is left out for what is wrong with it, and for nothing else: left out for an outage, it would be back
     after a restart, and the run another one.
 
     Raises:
-        BadItem, NotFound: the picture is at fault, or takes more memory than there is, time after time.
+        BadItem, NotFound: the image is at fault, or takes more memory than there is, time after time.
         NoTrainingData: the disk or the network is, and stays so.
     """
     for pause in PAUSES:
@@ -142,7 +140,7 @@ def with_retries(read: Callable[[], Read]) -> Read:
             raise
         raise NoTrainingData(
             f"{error.found} That is so after {1 + len(PAUSES)} tries.",
-            "The disk or the network is at fault, not the picture, so no other takes its place.",
+            "The disk or the network is at fault, not the image, so no other takes its place.",
             "Once it can be read, the same command goes on. If the disk has lost it for good, put any file of the same "
             "size there: that one is left out.",
         ) from error

@@ -57,11 +57,11 @@ def perceptual_terms(
             "",
         )
     network = load_lpips(backbone, path).lpips.to(device)
-    return PerceptualTerms({TERM: {SETTING: grey_too(network)}}, {f"lpips_{backbone.name}": weights_digest(network)})
+    return PerceptualTerms({TERM: {SETTING: gray_too(network)}}, {f"lpips_{backbone.name}": weights_digest(network)})
 
 
-def grey_too(network: LPIPS) -> Callable[[Tensor, Tensor], Tensor]:
-    """The distance of pictures with one channel too."""
+def gray_too(network: LPIPS) -> Callable[[Tensor, Tensor], Tensor]:
+    """The distance of images with one channel too."""
     return lambda x, y: network(as_rgb(x), as_rgb(y))
 
 

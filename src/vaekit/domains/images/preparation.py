@@ -1,4 +1,4 @@
-"""What is done to a picture before a VAE is trained on it: brought to a size, cut, mirrored, put on a background."""
+"""What is done to a image before a VAE is trained on it: brought to a size, cut, mirrored, put on a background."""
 
 import math
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from vaekit.domains.images.decode import Pixels
 from vaekit.errors import BadRecipe, printable
 from vaekit.metrics.image.luma import LUMA
-from vaekit.nets.config import ImageConfig, check_takes_pictures, picture_size
+from vaekit.nets.config import ImageConfig, check_takes_images, image_size
 from vaekit.records import from_dict
 from vaekit.shapes import Images
 
-CROPS = ("random", "centre", "busier")
+CROPS = ("random", "center", "busier")
 
 
 BINARY = ("", "dynamic", "static")
@@ -29,13 +29,13 @@ BINARY = ("", "dynamic", "static")
 OFTEN = ("alike", "area")
 
 
-COLOURS = {1: "L", 3: "RGB", 4: "RGBA"}
-"""Pillow's name for pictures of so many channels."""
+COLORS = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Pillow's name for images of so many channels."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """The table [pictures] of a recipe."""
+    """The table [images] of a recipe."""
 
     size: int
     """Side of the square that the VAE sees."""
@@ -44,26 +44,26 @@ class Preparation:
     resize: tuple[int, ...] = ()
     """Short sides, antialiased, before the square is cut out. One; or two, and any length between them, each octave
     as often as the next; or more, and one of them. Empty: `size`, so that all of the short side is seen. 0 stands for
-    the picture's own. Pictures are not enlarged, unless they are smaller than `size`."""
+    the image's own. Images are not enlarged, unless they are smaller than `size`."""
     crop: str = "random"
-    """Where the square is cut: "random"; "centre"; "busier", of two random places the one with more in it."""
+    """Where the square is cut: "random"; "center"; "busier", of two random places the one with more in it."""
     flip: bool = False
-    """Half of the pictures are mirrored."""
+    """Half of the images are mirrored."""
     often: str = "alike"
-    """"alike": every picture as often as the next; "area": as often as squares of `size` cover it at its longest short
-    side, so that thumbnails do not drown photographs. For that, the header of every picture is read at the start."""
+    """"alike": every image as often as the next; "area": as often as squares of `size` cover it at its longest short
+    side, so that thumbnails do not drown photographs. For that, the header of every image is read at the start."""
     background: str = "white"
-    """What see-through pictures are put on, where the VAE has no channel for opacity: a name or #rrggbb."""
+    """What see-through images are put on, where the VAE has no channel for opacity: a name or #rrggbb."""
     binary: str = ""
     """"dynamic": every value becomes -1 or 1, by chance, anew each time that it is seen; "static": once for all;
     empty: values stay."""
     held_out: float | None = None
-    """Pictures that are never trained on, but looked at while training goes on: how many, or below 1 which share.
+    """Images that are never trained on, but looked at while training goes on: how many, or below 1 which share.
     Nothing: one in twenty, and no more than 256. Data with a part for tests have this number of it, or 256."""
 
     @property
     def varied(self) -> bool:
-        """Whether a square picture is not always cut and resized in the same way."""
+        """Whether a square image is not always cut and resized in the same way."""
         return self.resize not in ((), (self.size,))
 
 
@@ -78,7 +78,7 @@ def preparation_from(table: object) -> Preparation:
         ImageColor.getrgb(made.background)
         for right, why in (
             (1 <= made.size <= 65536, "size is from 1 to 65536"),
-            (made.channels in COLOURS, "channels is 1, 3 or 4"),
+            (made.channels in COLORS, "channels is 1, 3 or 4"),
             (made.crop in CROPS, f"crop is one of {', '.join(CROPS)}"),
             (made.often in OFTEN, f"often is one of {', '.join(OFTEN)}"),
             (made.binary in BINARY, "binary is dynamic, static or empty"),
@@ -88,12 +88,12 @@ def preparation_from(table: object) -> Preparation:
             if not right:
                 raise ValueError(why)
     except ValueError as error:
-        raise BadRecipe(f"In [pictures], {printable(str(error), 300)}.", "", "See docs/training.md.") from error
+        raise BadRecipe(f"In [images], {printable(str(error), 300)}.", "", "See docs/training.md.") from error
     return made
 
 
 def check_fit(preparation: Preparation, config: ImageConfig, recipe: str) -> None:
-    """Refuse to prepare pictures that a VAE does not take.
+    """Refuse to prepare images that a VAE does not take.
 
     Args:
         preparation: as the recipe tells.
@@ -101,27 +101,27 @@ def check_fit(preparation: Preparation, config: ImageConfig, recipe: str) -> Non
         recipe: its name.
 
     Raises:
-        BadPicture: it takes none.
+        BadImage: it takes none.
         BadRecipe: they have other channels, or another size.
     """
-    size, only = preparation.size, picture_size(config)
-    check_takes_pictures(config)
+    size, only = preparation.size, image_size(config)
+    check_takes_images(config)
     if preparation.channels != config.image_channels:
         raise BadRecipe(
-            f"The pictures of the recipe {recipe} have {preparation.channels} channels.",
+            f"The images of the recipe {recipe} have {preparation.channels} channels.",
             f"Its VAE takes {config.image_channels}.",
-            f"Set pictures.channels={config.image_channels}.",
+            f"Set images.channels={config.image_channels}.",
         )
     if size != only if only else size % config.factor:
         raise BadRecipe(
-            f"The pictures of the recipe {recipe} are {size} pixels wide.",
+            f"The images of the recipe {recipe} are {size} pixels wide.",
             f"Its VAE takes {only or f'multiples of {config.factor}'}.",
-            f"Set pictures.size={only or max(1, size // config.factor) * config.factor}.",
+            f"Set images.size={only or max(1, size // config.factor) * config.factor}.",
         )
 
 
 def short_side(preparation: Preparation, random: Random) -> int:
-    """The length that a picture is to be brought to this time; 0 for its own."""
+    """The length that a image is to be brought to this time; 0 for its own."""
     lengths = preparation.resize or (preparation.size,)
     if len(lengths) == 2 and all(lengths):
         low, high = math.log(lengths[0]), math.log(lengths[1])
@@ -130,7 +130,7 @@ def short_side(preparation: Preparation, random: Random) -> int:
 
 
 def busyness(crop: NDArray[Any]) -> float:
-    """How much there is to see in a piece of a picture (h, w, c): the spread of its green or grey."""
+    """How much there is to see in a piece of a image (h, w, c): the spread of its green or gray."""
     return float(crop[::2, ::2, 1 if crop.shape[2] > 1 else 0].std())
 
 
@@ -147,11 +147,11 @@ def extent(pixels: Pixels) -> tuple[int, int]:
 def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -> NDArray[Any]:
     """The square that the VAE sees, (size, size, c), bytes or floats in [-1, 1], c 1, 3 or 4.
 
-    First a square is cut out of the picture as it is, of the side that becomes `size` when the short side becomes
-    `target`; then that is resized. So a picture of 1 x 10,000 pixels takes no more memory than another.
+    First a square is cut out of the image as it is, of the side that becomes `size` when the short side becomes
+    `target`; then that is resized. So a image of 1 x 10,000 pixels takes no more memory than another.
 
     Args:
-        pixels: the picture.
+        pixels: the image.
         preparation: what to do.
         target: the short side to bring it to, 0 for its own.
         random: where the places come from.
@@ -162,14 +162,14 @@ def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -
     if preparation.crop == "busier" and extent(shown) != (side, side):
         found = max((piece(shown, side, False, random) for _ in range(2)), key=busyness)
     else:
-        found = piece(shown, side, preparation.crop == "centre", random)
+        found = piece(shown, side, preparation.crop == "center", random)
     if side != size:
         found = resized(found, size)
     return found[:, ::-1] if preparation.flip and random.random() < 0.5 else found
 
 
 def piece(pixels: Pixels, side: int, central: bool, random: Random) -> NDArray[Any]:
-    """A square of a picture, (side, side, c)."""
+    """A square of a image, (side, side, c)."""
     left, top = (
         room // 2 if central else int(random.random() * (room + 1)) for room in (each - side for each in extent(pixels))
     )
@@ -182,7 +182,7 @@ def piece(pixels: Pixels, side: int, central: bool, random: Random) -> NDArray[A
 def resized(square: NDArray[Any], size: int) -> NDArray[Any]:
     """A square (h, w, c) in another size: bicubic and antialiased, what Pillow gives to within one level of 255.
 
-    By torch, which takes a fifth of Pillow's time for it. Colours count as much as they are opaque.
+    By torch, which takes a fifth of Pillow's time for it. Colors count as much as they are opaque.
     """
     if square.shape[2] == 4:
         return _resized_with_opacity(as_floats(square), size)
@@ -195,8 +195,8 @@ def _resized_with_opacity(square: NDArray[np.float32], size: int) -> NDArray[np.
     opacity = (square[..., 3:] + 1) / 2
     weighed = resized(square[..., :3] * opacity, size)
     opacity = (resized(square[..., 3:], size) + 1) / 2
-    colours = np.divide(weighed, opacity, out=np.zeros_like(weighed), where=opacity > 0)
-    return np.concatenate([colours.clip(-1, 1), opacity * 2 - 1], axis=-1)
+    colors = np.divide(weighed, opacity, out=np.zeros_like(weighed), where=opacity > 0)
+    return np.concatenate([colors.clip(-1, 1), opacity * 2 - 1], axis=-1)
 
 
 def on_background(pixels: Pixels, preparation: Preparation) -> Pixels:
@@ -224,8 +224,8 @@ def _with_opacity(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width, channels = pixels.shape
     if channels == 4:
         return pixels
-    colours = np.broadcast_to(pixels, (height, width, 3))
-    return np.concatenate([colours, np.ones((height, width, 1), np.float32)], axis=-1)
+    colors = np.broadcast_to(pixels, (height, width, 3))
+    return np.concatenate([colors, np.ones((height, width, 1), np.float32)], axis=-1)
 
 
 def put(square: NDArray[Any], room: NDArray[np.float32]) -> None:
@@ -235,10 +235,10 @@ def put(square: NDArray[Any], room: NDArray[np.float32]) -> None:
     """
     wanted = room.shape[2]
     if square.shape[2] not in (1, wanted):
-        colours = as_floats(square[..., :3])
-        room[..., 0] = colours[..., 0] * np.float32(LUMA[0])
+        colors = as_floats(square[..., :3])
+        room[..., 0] = colors[..., 0] * np.float32(LUMA[0])
         for channel in (1, 2):
-            room[..., 0] += colours[..., channel] * np.float32(LUMA[channel])
+            room[..., 0] += colors[..., channel] * np.float32(LUMA[channel])
         return
     room[...] = as_floats(square)
 
@@ -257,13 +257,13 @@ def shades(pixels: Tensor) -> Tensor:
     return pixels.float().div_(127.5).sub_(1.0) if pixels.dtype == torch.uint8 else pixels
 
 
-def binarised(pictures: Tensor, generator: Generator) -> Tensor:
+def binarized(images: Tensor, generator: Generator) -> Tensor:
     """-1 or 1, with the shade as the chance of a 1 (Burda et al. 2016, arXiv 1509.00519, section 5)."""
-    return torch.bernoulli((pictures + 1) / 2, generator=generator) * 2 - 1
+    return torch.bernoulli((images + 1) / 2, generator=generator) * 2 - 1
 
 
 def square(pixels: Images, side: int) -> Float[Tensor, "b c side side"]:
-    """The middle square of pictures (b, c, h, w) in a size (b, c, side, side): the short side is brought to `side`,
+    """The middle square of images (b, c, h, w) in a size (b, c, side, side): the short side is brought to `side`,
     antialiased bicubic, and what is too long is cut off at both ends. Values stay in [-1, 1]."""
     height, width = pixels.shape[2:]
     scale = side / min(height, width)

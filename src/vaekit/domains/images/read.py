@@ -1,6 +1,6 @@
-"""Picture files to tensors: whatever a camera, a phone or an editor put into them is settled here, for good.
+"""Image files to tensors: whatever a camera, a phone or an editor put into them is settled here, for good.
 
-What is settled, in this order: size, orientation, transparency, number of bits, colour profile. The content decides
+What is settled, in this order: size, orientation, transparency, number of bits, color profile. The content decides
 what a file is, never its name. What the file does not say is not guessed: without a profile the values are sRGB, and
 the gamma and chromaticity chunks of PNG are not followed.
 """
@@ -21,21 +21,21 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import IFD, Base
 from torch import Tensor
 
-from vaekit.domains.images.colors import colours_and_alpha
+from vaekit.domains.images.colors import colors_and_alpha
 from vaekit.errors import BadItem, NotFound, VaekitError, printable
 
-LARGEST_PICTURE = 178_956_970
-"""Pixels. A picture that claims more is refused before it is decoded; this is where Pillow gives up as well."""
+LARGEST_IMAGE = 178_956_970
+"""Pixels. A image that claims more is refused before it is decoded; this is where Pillow gives up as well."""
 
-PICTURE_ENDINGS = frozenset(
+IMAGE_ENDINGS = frozenset(
     (
         *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".avif", ".gif", ".tif", ".tiff"),
         *(".bmp", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".qoi"),
     )
 )
-"""What files in a folder must end in to be taken for pictures; lower case."""
+"""What files in a folder must end in to be taken for images; lower case."""
 
-# Left out: EPS, which would start Ghostscript, and the formats without a signature, which take any bytes for a picture.
+# Left out: EPS, which would start Ghostscript, and the formats without a signature, which take any bytes for a image.
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "QOI")
 
 TURNS = {
@@ -55,7 +55,7 @@ DESCRIPTIVE_TAGS = (
 )
 """What EXIF says about the scene. The rest (sizes, strips, orientation) describes the old file and would be wrong."""
 
-# Maker notes point to places in the old file; the sizes and the colour space are those of the old file.
+# Maker notes point to places in the old file; the sizes and the color space are those of the old file.
 STALE_EXIF_TAGS = frozenset(
     {Base.MakerNote, Base.ExifImageWidth, Base.ExifImageHeight, Base.ColorSpace, Base.ExifInteroperabilityOffset}
 )
@@ -67,7 +67,7 @@ PASSING = frozenset(
         *(errno.ENOTCONN, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ECONNREFUSED),
     )
 )
-"""What a disk, a network or a system that is short of something says; it says nothing of the picture."""
+"""What a disk, a network or a system that is short of something says; it says nothing of the image."""
 
 LONGEST_EXIF = 65_533
 """Bytes: what fits into one segment of a JPEG."""
@@ -77,18 +77,18 @@ _filters = threading.Lock()
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
-    """One picture as the rest of vaekit sees it.
+    """One image as the rest of vaekit sees it.
 
     Attributes:
         pixels: (1, 3, h, w), float32, sRGB encoding, range [-1, 1].
-        alpha: (1, 1, h, w), float32, range [0, 1], 0 is transparent; None for an opaque picture. It stands beside the
-            colours, which are neither multiplied by it nor laid over a background: what hides under transparent pixels
+        alpha: (1, 1, h, w), float32, range [0, 1], 0 is transparent; None for an opaque image. It stands beside the
+            colors, which are neither multiplied by it nor laid over a background: what hides under transparent pixels
             is in `pixels` as the file has it.
-        notes: what was done to the file's values, in words, for a person to read; empty for a plain sRGB picture.
-        icc: whether the file carried a colour profile, even a broken one.
+        notes: what was done to the file's values, in words, for a person to read; empty for a plain sRGB image.
+        icc: whether the file carried a color profile, even a broken one.
         exif: the EXIF block with what describes the scene (date, camera, place), without orientation, thumbnail and
             maker notes; None where there was none.
-        dpi: dots per inch, horizontally and vertically in the upright picture; None where the file does not say.
+        dpi: dots per inch, horizontally and vertically in the upright image; None where the file does not say.
     """
 
     pixels: Tensor
@@ -100,36 +100,36 @@ class LoadedImage:
 
     @property
     def height(self) -> int:
-        """Rows of the upright picture."""
+        """Rows of the upright image."""
         return self.pixels.shape[-2]
 
     @property
     def width(self) -> int:
-        """Columns of the upright picture."""
+        """Columns of the upright image."""
         return self.pixels.shape[-1]
 
 
 def read_image(path: Path) -> LoadedImage:
-    """Read a picture: upright, in sRGB, as (1, 3, h, w) in [-1, 1], with its transparency beside it.
+    """Read a image: upright, in sRGB, as (1, 3, h, w) in [-1, 1], with its transparency beside it.
 
-    - 8-bit values v become v / 127.5 - 1. Grey pictures of 16 bits keep all of them; 16-bit colours are read with 8.
-    - Grey pictures of 32-bit whole numbers count from 0 (black) to 65535 (white), those of floats from 0 to 1. Where a
+    - 8-bit values v become v / 127.5 - 1. Gray images of 16 bits keep all of them; 16-bit colors are read with 8.
+    - Gray images of 32-bit whole numbers count from 0 (black) to 65535 (white), those of floats from 0 to 1. Where a
       value lies outside, the smallest becomes black and the largest white. What is not finite becomes the darkest.
-    - A colour profile is converted to sRGB, relative colorimetric with black point compensation; a broken profile, or
-      one for another kind of picture, is ignored. CMYK without a profile follows the simple rule (1 - c)(1 - k).
+    - A color profile is converted to sRGB, relative colorimetric with black point compensation; a broken profile, or
+      one for another kind of image, is ignored. CMYK without a profile follows the simple rule (1 - c)(1 - k).
     - Of animations and files with several pages the first is read.
 
-    Every such change is told in `Picture.notes`.
+    Every such change is told in `Image.notes`.
 
     Raises:
         NotFound: there is no such file.
-        BadItem: a folder, an empty file, not a picture, a damaged one, one of more than `LARGEST_PICTURE` pixels,
+        BadItem: a folder, an empty file, not a image, a damaged one, one of more than `LARGEST_IMAGE` pixels,
             or one that may not be read.
     """
     refuse_non_files(path)
     try:
         with path.open("rb") as file, opened(file) as image:
-            return _picture(image, path)
+            return _image(image, path)
     except VaekitError:
         raise
     # On hostile bytes Pillow raises nearly everything: OSError, SyntaxError, struct.error, zlib.error, MemoryError, ...
@@ -138,32 +138,32 @@ def read_image(path: Path) -> LoadedImage:
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files among `paths`, as given, and in place of each folder the pictures in and below it, sorted.
+    """The files among `paths`, as given, and in place of each folder the images in and below it, sorted.
 
-    In folders, files count as pictures by their ending (`PICTURE_ENDINGS`); hidden ones are passed over.
+    In folders, files count as images by their ending (`IMAGE_ENDINGS`); hidden ones are passed over.
 
     Raises:
-        NotFound: a path does not exist, or a folder holds no pictures.
+        NotFound: a path does not exist, or a folder holds no images.
     """
     found: list[Path] = []
     for path in paths:
         # Unlike Path.exists, this takes a name that no file can have for one that is not there.
         if not os.path.exists(path):
             raise _not_found(path)
-        found += _pictures_below(path) if path.is_dir() else [path]
+        found += _images_below(path) if path.is_dir() else [path]
     return found
 
 
-def _pictures_below(folder: Path) -> list[Path]:
-    inside = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS)
-    pictures = sorted(path for path in inside if path.is_file() and not path.name.startswith("."))
-    if not pictures:
+def _images_below(folder: Path) -> list[Path]:
+    inside = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+    images = sorted(path for path in inside if path.is_file() and not path.name.startswith("."))
+    if not images:
         raise NotFound(
-            f"The folder {folder} holds no pictures.",
-            f"Pictures end in one of {', '.join(sorted(PICTURE_ENDINGS))}.",
+            f"The folder {folder} holds no images.",
+            f"Images end in one of {', '.join(sorted(IMAGE_ENDINGS))}.",
             "Name the files one by one if theirs end otherwise.",
         )
-    return pictures
+    return images
 
 
 def refuse_non_files(path: Path) -> None:
@@ -175,17 +175,15 @@ def refuse_non_files(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
-        raise BadItem(f"{path} is a folder.", "A picture file was expected.", "Name a picture inside it.")
+        raise BadItem(f"{path} is a folder.", "A image file was expected.", "Name a image inside it.")
     if not stat.S_ISREG(status.st_mode):
-        raise BadItem(f"{path} is not a regular file.", "A picture file was expected.", "Copy it to a file first.")
+        raise BadItem(f"{path} is not a regular file.", "A image file was expected.", "Copy it to a file first.")
     if status.st_size == 0:
-        raise BadItem(
-            f"{path} is empty: it has 0 bytes.", "A picture was expected.", "Copy or download the file again."
-        )
+        raise BadItem(f"{path} is empty: it has 0 bytes.", "A image was expected.", "Copy or download the file again.")
 
 
 def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
-    """The picture in a file or in bytes, its header read: nothing is decoded yet. Whatever Pillow raises is raised."""
+    """The image in a file or in bytes, its header read: nothing is decoded yet. Whatever Pillow raises is raised."""
     Image.init()
     with without_warnings():
         return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
@@ -193,7 +191,7 @@ def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Keep Pillow's warnings (large picture, corrupt EXIF) from the terminal: each has its error or note here.
+    """Keep Pillow's warnings (large image, corrupt EXIF) from the terminal: each has its error or note here.
 
     The filters are those of the whole interpreter, and two threads that change them at once would leave them changed.
     """
@@ -202,12 +200,12 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def _picture(image: Image.Image, path: Path) -> LoadedImage:
+def _image(image: Image.Image, path: Path) -> LoadedImage:
     refuse_size(path, *image.size)
     notes: list[str] = []
     raw_mode = raw_mode_of(image)
     turned, orientation = upright(image, notes)
-    pixels, alpha = colours_and_alpha(turned, raw_mode, notes)
+    pixels, alpha = colors_and_alpha(turned, raw_mode, notes)
     with without_warnings():
         exif = _exif_worth_keeping(image, notes)
         _note_frames(image, notes)
@@ -216,13 +214,13 @@ def _picture(image: Image.Image, path: Path) -> LoadedImage:
 
 
 def refuse_size(path: Path, width: int, height: int) -> None:
-    """Raise BadItem for a picture that is too large to be decoded."""
-    if not 0 < width * height <= LARGEST_PICTURE:
+    """Raise BadItem for a image that is too large to be decoded."""
+    if not 0 < width * height <= LARGEST_IMAGE:
         raise _too_large(path, f"{width:,} x {height:,} pixels")
 
 
 def raw_mode_of(image: Image.Image) -> str:
-    """How the file stores a pixel ("RGB;16B"), where Pillow tells; it forgets this once the picture is decoded."""
+    """How the file stores a pixel ("RGB;16B"), where Pillow tells; it forgets this once the image is decoded."""
     tiles = getattr(image, "tile", None) or [(None, None, None, "")]
     arguments = tiles[0][3]
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -233,7 +231,7 @@ def raw_mode_of(image: Image.Image) -> str:
 
 
 def upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
-    """Decode the picture and turn it upright; also the orientation it was stored with, 1 to 8."""
+    """Decode the image and turn it upright; also the orientation it was stored with, 1 to 8."""
     # Pillow turns TIFFs itself while it decodes them, and takes the mark away. Asked first of others, it would decode.
     stored = _orientation(image) if image.format == "TIFF" else 1
     # These read headers of further frames while they decode; the others decode in many threads at once.
@@ -251,17 +249,17 @@ def _orientation(image: Image.Image) -> int:
         with without_warnings():
             value = image.getexif().get(Base.Orientation, 1)
         return int(value) if value in TURNS else 1
-    except Exception:  # broken EXIF fails in as many ways as broken pictures; the picture itself is fine
+    except Exception:  # broken EXIF fails in as many ways as broken images; the image itself is fine
         return 1
 
 
-# What the file says beside the picture
+# What the file says beside the image
 
 
 def _exif_worth_keeping(image: Image.Image, notes: list[str]) -> bytes | None:
     try:
         block = _rebuilt(image.getexif())
-    except Exception:  # broken EXIF fails in as many ways as broken pictures
+    except Exception:  # broken EXIF fails in as many ways as broken images
         notes.append("broken EXIF data left out")
         return None
     if block is not None and len(block) > LONGEST_EXIF:
@@ -307,13 +305,13 @@ def _dpi(image: Image.Image, sideways: bool) -> tuple[float, float] | None:
 
 
 def _not_found(path: Path) -> NotFound:
-    return NotFound(f"There is no file {path}.", "A picture was expected there.", "Check the name and the folder.")
+    return NotFound(f"There is no file {path}.", "A image was expected there.", "Check the name and the folder.")
 
 
 def _too_large(path: Path, size: str) -> BadItem:
     return BadItem(
-        f"{path} claims to be a picture of {size}.",
-        f"Pictures of 1 to {LARGEST_PICTURE:,} pixels can be read.",
+        f"{path} claims to be a image of {size}.",
+        f"Images of 1 to {LARGEST_IMAGE:,} pixels can be read.",
         "Cut it into pieces or make it smaller with another program.",
     )
 
@@ -321,11 +319,11 @@ def _too_large(path: Path, size: str) -> BadItem:
 def unreadable(path: Path, error: Exception) -> BadItem:
     """The error that a user sees for what Pillow or the disk raised."""
     if isinstance(error, Image.DecompressionBombError):
-        return _too_large(path, f"more than {LARGEST_PICTURE:,} pixels")
+        return _too_large(path, f"more than {LARGEST_IMAGE:,} pixels")
     if isinstance(error, UnidentifiedImageError):
         known = f"Files of these formats can be read: {', '.join(FORMATS)}."
         remedy = "Open it in another program, save it as PNG or JPEG, and use that file."
-        return BadItem(f"{path} is not a picture of a known format, or its beginning is damaged.", known, remedy)
+        return BadItem(f"{path} is not a image of a known format, or its beginning is damaged.", known, remedy)
     if isinstance(error, MemoryError):
         return BadItem(f"{path} does not fit into memory.", "", "Make it smaller with another program.")
     # "Invalid argument" is a damaged file that sends Pillow to places before its beginning.
@@ -333,10 +331,10 @@ def unreadable(path: Path, error: Exception) -> BadItem:
         return BadItem(f"{path} could not be opened: {error.strerror}.", "", "Check the file and who may read it.")
     reason = printable(str(error)) or type(error).__name__
     remedy = "Copy or download the file again, or save it as PNG from a program that still opens it."
-    return BadItem(f"{path} is damaged: {reason}.", "A whole picture was expected.", remedy)
+    return BadItem(f"{path} is damaged: {reason}.", "A whole image was expected.", remedy)
 
 
 def is_transient(error: VaekitError) -> bool:
-    """Whether what kept a picture from being read is no fault of the picture, and may be over in a moment."""
+    """Whether what kept a image from being read is no fault of the image, and may be over in a moment."""
     cause = error.__cause__
     return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in PASSING)

@@ -22,7 +22,7 @@ class SkipLog:
         self.path, self.say = path, say
         self.reasons: dict[str, str] = {}
         self.enlarged = False
-        """Whether some pictures were too small."""
+        """Whether some images were too small."""
         self._pending: list[str] = []
         self._told: set[str] | None = None
         self._lock = threading.Lock()
@@ -46,7 +46,7 @@ class SkipLog:
         if first:
             self.say(
                 f"{printable(name)} has {size[0]} x {size[1]} pixels, fewer than the VAE sees: it is enlarged, as is "
-                "every picture that is too small."
+                "every image that is too small."
             )
 
     def write(self) -> None:

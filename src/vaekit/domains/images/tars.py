@@ -1,4 +1,4 @@
-"""Tar files of pictures, as WebDataset makes them: listed once, read at any place, never unpacked."""
+"""Tar files of images, as WebDataset makes them: listed once, read at any place, never unpacked."""
 
 import tarfile
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from vaekit.cache import remembered
 from vaekit.domains.images.decode import Pixels, decoded_bytes, sides_of_start
 from vaekit.domains.images.folders import Listed, digest_of
-from vaekit.domains.images.read import PICTURE_ENDINGS, unreadable
+from vaekit.domains.images.read import IMAGE_ENDINGS, unreadable
 from vaekit.errors import BadItem, printable
 
 LARGEST_MEMBER = 2**31
-"""Bytes. No file of a picture is larger."""
+"""Bytes. No file of a image is larger."""
 LARGEST_EXTENSION = 2**16
 """Bytes that a long name, or what else is told of a member ahead of it, may take."""
 EXTENSIONS = (
@@ -31,13 +31,13 @@ Member = tuple[str, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Tars:
-    """The pictures in tar files."""
+    """The images in tar files."""
 
     paths: Sequence[Path]
     names: Sequence[str]
     """With that of the tar in front, as it is below the folder of all."""
     places: NDArray[np.int64]
-    """Of each picture: which tar, where its bytes begin, how many they are; (n, 3)."""
+    """Of each image: which tar, where its bytes begin, how many they are; (n, 3)."""
     digest: str
     kind = "tar"
 
@@ -54,15 +54,15 @@ class Tars:
         return sides_of_start(partial(self.start, item), int(self.places[item, 2]), self.names[item])
 
     def start(self, item: int, count: int) -> bytes:
-        """The first bytes of a picture's file.
+        """The first bytes of a image's file.
 
         Raises:
-            BadItem: it has fewer, or more than any picture.
+            BadItem: it has fewer, or more than any image.
         """
         tar, offset, size = self.places[item].tolist()
         name = self.names[item]
         if size > LARGEST_MEMBER:
-            raise BadItem(f"{printable(name)} has {size:,} bytes.", "No picture has as many.", "")
+            raise BadItem(f"{printable(name)} has {size:,} bytes.", "No image has as many.", "")
         try:
             # Opened each time: thousands of tars would take all the files that a process may have open.
             with open(self.paths[tar], "rb", buffering=0) as file:
@@ -76,7 +76,7 @@ class Tars:
 
 
 def tars_of(root: Path, files: Sequence[str], note: Callable[[str, str], None]) -> Tars:
-    """The pictures in tar files, in the order of the files and of the pictures in them.
+    """The images in tar files, in the order of the files and of the images in them.
 
     The list of a tar is kept in the user's cache, until the file changes.
 
@@ -90,7 +90,7 @@ def tars_of(root: Path, files: Sequence[str], note: Callable[[str, str], None]) 
     paths = [root / file for file in files]
     for i, (file, path) in enumerate(zip(files, paths, strict=True)):
         try:
-            listed, damage = remembered(path, "pictures whole in a tar", lambda path=path: members(path))  # type: ignore[misc]
+            listed, damage = remembered(path, "images whole in a tar", lambda path=path: members(path))  # type: ignore[misc]
         except OSError as error:
             listed, damage = [], f"it cannot be opened: {error.strerror}"
         if damage:
@@ -102,9 +102,9 @@ def tars_of(root: Path, files: Sequence[str], note: Callable[[str, str], None]) 
 
 
 def members(path: Path) -> tuple[list[Member], str]:
-    """The pictures in a tar; and what is wrong with the tar, or nothing.
+    """The images in a tar; and what is wrong with the tar, or nothing.
 
-    Names count by their last ending. Where a sample has several pictures, `7.jpg` and `7.mask.png`, only those with
+    Names count by their last ending. Where a sample has several images, `7.jpg` and `7.mask.png`, only those with
     one ending are taken: the others are something else about the sample.
     """
     found: list[Member] = []
@@ -117,7 +117,7 @@ def members(path: Path) -> tuple[list[Member], str]:
                 if tar.offset <= reached:
                     raise tarfile.ReadError(f"the header at byte {member.offset:,} leads back")
                 reached = tar.offset
-                if member.isreg() and not member.issparse() and is_picture(member.name) and fits_in(member, size):
+                if member.isreg() and not member.issparse() and is_image(member.name) and fits_in(member, size):
                     found.append((member.name, member.offset_data, member.size))
             end = tar.offset
         with open(path, "rb") as file:
@@ -157,14 +157,14 @@ def is_tar(start: bytes) -> bool:
     return True
 
 
-def is_picture(name: str) -> bool:
+def is_image(name: str) -> bool:
     """By its name, and not hidden."""
     last = PurePosixPath(name)
-    return last.suffix.lower() in PICTURE_ENDINGS and not last.name.startswith(".")
+    return last.suffix.lower() in IMAGE_ENDINGS and not last.name.startswith(".")
 
 
 def without_companions(found: Sequence[Member]) -> list[Member]:
-    """Without pictures of several endings whose sample has one with a single ending.
+    """Without images of several endings whose sample has one with a single ending.
 
     >>> without_companions([("a/7.jpg", 0, 1), ("a/7.mask.png", 512, 1), ("a/8.x.png", 1024, 1)])
     [('a/7.jpg', 0, 1), ('a/8.x.png', 1024, 1)]

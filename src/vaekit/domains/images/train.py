@@ -1,4 +1,4 @@
-"""A recipe and a folder of pictures -> a run; and what it came to."""
+"""A recipe and a folder of images -> a run; and what it came to."""
 
 import json
 from collections.abc import Callable
@@ -40,9 +40,9 @@ NLL_SAMPLES = 64
 SMALLEST_FOR_LPIPS = 64
 """The side of the patches that LPIPS was fitted to (arXiv 1801.03924, section 2)."""
 LARGEST_FOR_NLL = 2**14
-"""Numbers in a picture whose likelihood is estimated at the end: the decoder is asked about each so many times."""
+"""Numbers in a image whose likelihood is estimated at the end: the decoder is asked about each so many times."""
 FIRST, BLOCKS = 64, 20_000
-"""Four times so many pictures, and blocks of them at most, that a start is taken from."""
+"""Four times so many images, and blocks of them at most, that a start is taken from."""
 
 SKIPPED = "skipped.txt"
 """In the folder of a run: what could not be read."""
@@ -61,7 +61,7 @@ def prepare_run(
 
     Args:
         recipe: what to train.
-        data: what `open_pictures` takes.
+        data: what `open_images` takes.
         folder: of the run.
         seed: of all randomness.
         device, processes: where it is trained.
@@ -70,7 +70,7 @@ def prepare_run(
     Raises:
         NotFound, NothingToTrain, BadRecipe, MissingPackage: see there.
     """
-    preparation, schedule = preparation_from(recipe.words.get("pictures", {})), recipe.schedule()
+    preparation, schedule = preparation_from(recipe.words.get("images", {})), recipe.schedule()
     check_fit(preparation, recipe.config(), recipe.name)
     check_round_trip(recipe, preparation)
     perceptual = perceptual_terms(recipe, device)
@@ -98,14 +98,14 @@ def prepare_run(
 
 
 def with_duration(run: Run, recipe: Recipe) -> Run:
-    """The same run by a recipe that lasts longer or shorter. Its pictures are not looked for again; what learns beside
+    """The same run by a recipe that lasts longer or shorter. Its images are not looked for again; what learns beside
     the VAE begins anew.
 
     Raises:
         NotFound, BadRecipe: see `prepare_run`.
     """
     perceptual, schedule = perceptual_terms(recipe, run.device), recipe.schedule()
-    channels = preparation_from(recipe.words.get("pictures", {})).channels
+    channels = preparation_from(recipe.words.get("images", {})).channels
     against = adversarial_setup(recipe, channels, run.held_out, run.stream.seed, run.device)
     return replace(
         run,
@@ -120,7 +120,7 @@ def with_duration(run: Run, recipe: Recipe) -> Run:
 
 
 def check_round_trip(recipe: Recipe, preparation: Preparation) -> None:
-    """Refuse a VAE that one such picture does not go through: better now than when all data were looked at.
+    """Refuse a VAE that one such image does not go through: better now than when all data were looked at.
 
     Raises:
         BadRecipe: it cannot be built or run.
@@ -132,7 +132,7 @@ def check_round_trip(recipe: Recipe, preparation: Preparation) -> None:
             vae.reconstruct(x)
     except UNBUILDABLE as error:
         raise BadRecipe(
-            f"A picture does not go through the VAE of the recipe {recipe.name}: {error}.", "", "Look at its [vae]."
+            f"A image does not go through the VAE of the recipe {recipe.name}: {error}.", "", "Look at its [vae]."
         ) from error
 
 
@@ -165,17 +165,17 @@ def first_images(stream: Stream) -> Tensor:
     return torch.cat([stream.batch(place, FIRST) for place in range(0, 4 * FIRST, FIRST)])
 
 
-def blocks_of(pictures: Tensor, side: int) -> Tensor:
+def blocks_of(images: Tensor, side: int) -> Tensor:
     """Blocks of so many pixels a side, (n, c, side, side)."""
-    columns = unfold(pictures.contiguous(), side, stride=side)
-    blocks = columns.transpose(1, 2).reshape(-1, pictures.shape[1], side, side)
+    columns = unfold(images.contiguous(), side, stride=side)
+    blocks = columns.transpose(1, 2).reshape(-1, images.shape[1], side, side)
     return blocks[:: max(1, len(blocks) // BLOCKS)]
 
 
 def evaluate_run(run: Run, vae: VAE, progress: Callable[[int, int], None] = no_progress) -> Evaluation | None:
-    """PSNR and SSIM of the held-out pictures, LPIPS of those in colour that are not small, the use of codes where there
-    are some, KL and (of small pictures) ELBO and NLL where there is a prior: written to the run's folder. None where no
-    pictures were held out.
+    """PSNR and SSIM of the held-out images, LPIPS of those in color that are not small, the use of codes where there
+    are some, KL and (of small images) ELBO and NLL where there is a prior: written to the run's folder. None where no
+    images were held out.
 
     Raises:
         NothingMeasured, CannotWrite: as `evaluate` does.
@@ -183,18 +183,18 @@ def evaluate_run(run: Run, vae: VAE, progress: Callable[[int, int], None] = no_p
     if run.held_out is None:
         return None
     held_out = run.held_out
-    coloured = held_out.shape[1] == 3 and min(held_out.shape[2:]) >= SMALLEST_FOR_LPIPS
-    seen, missing = image_measures(run.device) if coloured else ([fidelity()], {})
+    colored = held_out.shape[1] == 3 and min(held_out.shape[2:]) >= SMALLEST_FOR_LPIPS
+    seen, missing = image_measures(run.device) if colored else ([fidelity()], {})
     said = latent_measures(vae, NLL_SAMPLES if held_out[0].numel() <= LARGEST_FOR_NLL else 0)
     measures = Measures((*seen, *said.items), said.pooled)
     names = [f"held-out-{i:04}" for i in range(len(held_out))]
     engine = Engine(vae, Plan(device=str(run.device)))
     protocol = Protocol(
         vae=fingerprint(vae),
-        data="held-out pictures of the run",
+        data="held-out images of the run",
         items=len(names),
         chosen="held out from training",
-        preparation=dict(run.recipe.words.get("pictures", {})),
+        preparation=dict(run.recipe.words.get("images", {})),
         latents=MODE,
         seed=0,
         run={"device": str(run.device), "dtype": engine.plan.dtype},

@@ -1,4 +1,4 @@
-"""What an image VAE is trained on: pictures from a path, prepared as a recipe tells, and some of them held out."""
+"""What an image VAE is trained on: images from a path, prepared as a recipe tells, and some of them held out."""
 
 import heapq
 import math
@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from vaekit.domains.images.arrays import Arrays
 from vaekit.domains.images.image_sets import ImageDataset, ImageSplits, open_images
 from vaekit.domains.images.lazy import LazyImages, with_retries
-from vaekit.domains.images.preparation import Preparation, binarised, shades
+from vaekit.domains.images.preparation import Preparation, binarized, shades
 from vaekit.domains.images.skip_log import SkipLog
 from vaekit.errors import BadItem, NotFound, NoTrainingData
 from vaekit.evaluation.protocol import rank
@@ -23,15 +23,15 @@ from vaekit.training.data import Source, Tensors
 from vaekit.training.seeds import generator_for
 
 HELD_OUT = 256
-"""Pictures at most that are looked at while training goes on, where nobody asks for another number."""
+"""Images at most that are looked at while training goes on, where nobody asks for another number."""
 HELD_OUT_SHARE = 0.05
 IN_MEMORY = 2**31
-"""Bytes that prepared pictures of an array may take; more of them are prepared when their turn comes."""
+"""Bytes that prepared images of an array may take; more of them are prepared when their turn comes."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Pictures to train on, and others to look at."""
+    """Images to train on, and others to look at."""
 
     source: Source
     held_out: Tensor | None
@@ -47,8 +47,8 @@ def open_training_data(path: Path, preparation: Preparation, seed: int, skipped:
 
     Args:
         path: see `open_images`.
-        preparation: the recipe's [pictures].
-        seed: of what is random about a picture once for all.
+        preparation: the recipe's [images].
+        seed: of what is random about a image once for all.
         skipped: told of what cannot be read.
 
     Raises:
@@ -60,7 +60,7 @@ def open_training_data(path: Path, preparation: Preparation, seed: int, skipped:
     if skipped.path is not None and os.path.realpath(skipped.path.parent) == os.path.realpath(path):
         raise NoTrainingData(
             f"{path} is to be both the data and the folder of the run.",
-            "A run writes pictures of its own, which would be taken for data when it goes on.",
+            "A run writes images of its own, which would be taken for data when it goes on.",
             "Give the run another folder; one inside the data is fine.",
         )
     found = open_images(path, skipped)
@@ -71,12 +71,12 @@ def open_training_data(path: Path, preparation: Preparation, seed: int, skipped:
     held_out = LazyImages(found.train if found.test is None else found.test, apart, preparation, skipped, seed)
     source: Source = in_memory(train) if fits(train) else train
     if not len(source):
-        raise NoTrainingData(f"Not one picture in {path} can be read.", next(iter(skipped.reasons.values()), ""), "")
+        raise NoTrainingData(f"Not one image in {path} can be read.", next(iter(skipped.reasons.values()), ""), "")
     if len(source) == 1:
-        skipped.say(f"There is one picture to train on in {path}: the VAE will learn that one and no other.")
+        skipped.say(f"There is one image to train on in {path}: the VAE will learn that one and no other.")
     words = {
         "kind": found.train.kind,
-        "pictures": len(found.train),
+        "images": len(found.train),
         "digest": found.train.digest,
         "held_out": len(apart),
         "of_its_own": found.test is not None,
@@ -91,7 +91,7 @@ def available_cores() -> int:
 
 
 def split_held_out(found: ImageSplits, wanted: float | None) -> tuple[Tensor, Tensor]:
-    """The numbers of the pictures to train on, and of those to hold out (among those set apart, if there are some)."""
+    """The numbers of the images to train on, and of those to hold out (among those set apart, if there are some)."""
     everything, candidates = torch.arange(len(found.train)), found.train if found.test is None else found.test
     total = len(candidates)
     if wanted is None:
@@ -103,28 +103,28 @@ def split_held_out(found: ImageSplits, wanted: float | None) -> tuple[Tensor, Te
         return everything, apart
     if count >= total and count:
         raise NoTrainingData(
-            f"With {count:,} of {total:,} pictures held out, none is left to train on.",
+            f"With {count:,} of {total:,} images held out, none is left to train on.",
             "",
-            "Give more pictures, or a lower held_out.",
+            "Give more images, or a lower held_out.",
         )
     kept = torch.ones(total, dtype=torch.bool)
     kept[apart] = False
     return everything[kept], apart
 
 
-def choose_held_out(pictures: ImageDataset, count: int) -> Tensor:
+def choose_held_out(images: ImageDataset, count: int) -> Tensor:
     """The numbers of those whose names have the smallest hashes: the same for every seed and recipe, and of all kinds,
-    however the pictures are sorted."""
-    numbers = heapq.nsmallest(count, range(len(pictures)), key=lambda item: rank(pictures.name(item), 0))
-    return torch.tensor(sorted(numbers, key=pictures.name), dtype=torch.long)
+    however the images are sorted."""
+    numbers = heapq.nsmallest(count, range(len(images)), key=lambda item: rank(images.name(item), 0))
+    return torch.tensor(sorted(numbers, key=images.name), dtype=torch.long)
 
 
 def by_area(train: LazyImages) -> LazyImages:
-    """The same pictures, each as many times as squares cover it. Which side is which does not matter to that."""
+    """The same images, each as many times as squares cover it. Which side is which does not matter to that."""
 
     def times(item: int) -> int:
         try:
-            width, height = with_retries(lambda: train.pictures.sides(item))
+            width, height = with_retries(lambda: train.images.sides(item))
         except (BadItem, NotFound):
             return 1  # it is told, and replaced, when its turn comes
         side, longest = train.preparation.size, max(train.preparation.resize, default=train.preparation.size)
@@ -137,47 +137,47 @@ def by_area(train: LazyImages) -> LazyImages:
 
 
 def held_out_images(held_out: LazyImages, seed: int) -> Tensor | None:
-    """The held-out pictures, the same ones at every look."""
-    pictures = held_out.as_is().once()
-    if not len(pictures):
+    """The held-out images, the same ones at every look."""
+    images = held_out.as_is().once()
+    if not len(images):
         return None
     if held_out.preparation.binary:
-        return binarised(pictures, generator_for(seed, "held out binary", 0))
-    return pictures
+        return binarized(images, generator_for(seed, "held out binary", 0))
+    return images
 
 
 def fits(train: LazyImages) -> bool:
-    """Whether the pictures are in memory, always cut in the same way, and small enough to be kept as they are."""
-    pictures, preparation = train.pictures, train.preparation
-    if not isinstance(pictures, Arrays) or not pictures.in_memory or preparation.varied:
+    """Whether the images are in memory, always cut in the same way, and small enough to be kept as they are."""
+    images, preparation = train.images, train.preparation
+    if not isinstance(images, Arrays) or not images.in_memory or preparation.varied:
         return False
-    height, width = pictures.values.shape[1:3]
+    height, width = images.values.shape[1:3]
     return height == width and 4 * len(train) * preparation.channels * preparation.size**2 <= IN_MEMORY
 
 
 def in_memory(train: LazyImages) -> Tensors:
-    """All pictures as one tensor: bytes where they need nothing done to them, else prepared once for all."""
-    assert isinstance(train.pictures, Arrays)
-    values, preparation = train.pictures.values, train.preparation
+    """All images as one tensor: bytes where they need nothing done to them, else prepared once for all."""
+    assert isinstance(train.images, Arrays)
+    values, preparation = train.images.values, train.preparation
     if values.dtype.name == "uint8" and values.shape[2:] == (preparation.size, preparation.channels):
-        pictures = torch.from_numpy(values)[train.chosen].permute(0, 3, 1, 2).contiguous()
+        images = torch.from_numpy(values)[train.chosen].permute(0, 3, 1, 2).contiguous()
     else:
-        pictures = train.as_is().once().contiguous()
+        images = train.as_is().once().contiguous()
     if preparation.binary == "static":
-        pictures = binarised(shades(pictures), generator_for(train.seed, "binary", 0))
+        images = binarized(shades(images), generator_for(train.seed, "binary", 0))
         preparation = replace(preparation, binary="")
-    return Tensors(pictures, Preparing(preparation))
+    return Tensors(images, Preparing(preparation))
 
 
 @dataclass(frozen=True)
 class Preparing:
-    """What is done to a batch of pictures in memory, and is random about it."""
+    """What is done to a batch of images in memory, and is random about it."""
 
     preparation: Preparation
 
-    def __call__(self, pictures: Tensor, generator: Generator) -> Tensor:
-        values = shades(pictures)
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        values = shades(images)
         if self.preparation.flip:
             mirrored = torch.rand(len(values), 1, 1, 1, generator=generator) < 0.5
             values = torch.where(mirrored, values.flip(-1), values)
-        return binarised(values, generator) if self.preparation.binary else values
+        return binarized(values, generator) if self.preparation.binary else values

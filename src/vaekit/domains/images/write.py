@@ -1,4 +1,4 @@
-"""Tensors to picture files, and several pictures on one sheet."""
+"""Tensors to image files, and several images on one sheet."""
 
 import functools
 import struct
@@ -36,7 +36,7 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     # Runs only: a fifth of the time that looking for repetitions takes, which what a VAE gives does not have.
     "PNG": {"compress_type": zlib.Z_RLE},
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
-    # exact: keep the colours under transparent pixels.
+    # exact: keep the colors under transparent pixels.
     "WEBP": {"lossless": True, "exact": True},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
@@ -54,7 +54,7 @@ def to_bytes(pixels: ImageTensor) -> NDArray[np.uint8]:
     broken = 0 if np.isfinite(values).all() else pixels.numel() - int(pixels.isfinite().sum())
     if broken:
         raise BadItem(
-            f"The picture has {broken:,} values that are not numbers (NaN or infinite), of {pixels.numel():,}.",
+            f"The image has {broken:,} values that are not numbers (NaN or infinite), of {pixels.numel():,}.",
             "Numbers from -1 to 1 were expected.",
             "Run the VAE with a wider dtype (bfloat16 or float32): half precision overflows in some of them.",
         )
@@ -75,16 +75,16 @@ def _levels(shades: NDArray[np.float32]) -> NDArray[np.float32]:
 def write_image(path: Path, pixels: ImageTensor, like: LoadedImage | None = None, alpha: Tensor | None = None) -> None:
     """Write pixels (1, 3, h, w) in [-1, 1] as PNG, JPEG (quality 95, 4:4:4), lossless WebP or TIFF, by the ending.
 
-    The file appears whole or not at all, with 8 bits a channel, always in colour.
+    The file appears whole or not at all, with 8 bits a channel, always in color.
 
     Args:
-        like: the picture that these pixels were made from. Its EXIF, its dots per inch and its transparency are kept,
-            and where it had a colour profile, that of sRGB is embedded (the pixels are sRGB by now).
-        alpha: (1, 1, h, w) in [0, 1], in place of that of `like`. JPEG has no transparency: there the picture is laid
+        like: the image that these pixels were made from. Its EXIF, its dots per inch and its transparency are kept,
+            and where it had a color profile, that of sRGB is embedded (the pixels are sRGB by now).
+        alpha: (1, 1, h, w) in [0, 1], in place of that of `like`. JPEG has no transparency: there the image is laid
             over white, mixing the encoded sRGB values as browsers do.
 
     Raises:
-        CannotWrite: an unknown ending, a folder that may not be written, a full disk, a picture too large for its
+        CannotWrite: an unknown ending, a folder that may not be written, a full disk, a image too large for its
             format (65,535 pixels a side for JPEG, 16,383 for WebP).
         BadItem: some values are NaN or infinite.
         ValueError: alpha has another size than the pixels.
@@ -108,7 +108,7 @@ def _format(path: Path) -> str:
     name = FORMAT_BY_ENDING.get(path.suffix.lower())
     if name is None:
         raise CannotWrite(
-            f"Pictures cannot be written as '{path.suffix}' ({path}).",
+            f"Images cannot be written as '{path.suffix}' ({path}).",
             f"The endings {', '.join(FORMAT_BY_ENDING)} are known.",
             "Give the file one of them; .png loses nothing.",
         )
@@ -119,7 +119,7 @@ def _image(pixels: ImageTensor, alpha: Tensor | None, can_be_transparent: bool) 
     if alpha is None:
         return Image.fromarray(to_bytes(pixels))
     if alpha.shape[-2:] != pixels.shape[-2:]:
-        raise ValueError(f"alpha is {tuple(alpha.shape[-2:])}, the picture {tuple(pixels.shape[-2:])}")
+        raise ValueError(f"alpha is {tuple(alpha.shape[-2:])}, the image {tuple(pixels.shape[-2:])}")
     alpha = alpha.to(pixels).clamp(0, 1)
     if not can_be_transparent:
         return Image.fromarray(to_bytes(over_white(pixels, alpha)))
@@ -129,7 +129,7 @@ def _image(pixels: ImageTensor, alpha: Tensor | None, can_be_transparent: bool) 
 
 
 def over_white(pixels: ImageTensor, alpha: Tensor) -> ImageTensor:
-    """A picture with transparency (1, 1, h, w) in [0, 1], laid over white; encoded values are mixed, as browsers do."""
+    """A image with transparency (1, 1, h, w) in [0, 1], laid over white; encoded values are mixed, as browsers do."""
     return torch.lerp(torch.ones_like(pixels), pixels.clamp(-1, 1), alpha)
 
 
@@ -152,19 +152,19 @@ PAPER = (240, 240, 240)
 INK = (40, 40, 40)
 
 NARROWEST_PANEL = 192
-"""Pixels. Smaller pictures are enlarged by a whole factor, pixel by pixel, to about this."""
+"""Pixels. Smaller images are enlarged by a whole factor, pixel by pixel, to about this."""
 
 SMALLEST_TEXT = 11
 """Pixels. Below it captions are cut rather than made smaller."""
 
 
-def side_by_side(pictures: Sequence[ImageTensor], captions: Sequence[str]) -> Float[Tensor, "1 3 rows columns"]:
-    """One sheet with equally sized pictures beside each other, each over its caption.
+def side_by_side(images: Sequence[ImageTensor], captions: Sequence[str]) -> Float[Tensor, "1 3 rows columns"]:
+    """One sheet with equally sized images beside each other, each over its caption.
 
-    Pictures wider than 2:1 are stacked. Small ones are enlarged by repeating pixels; nothing is ever resampled.
+    Images wider than 2:1 are stacked. Small ones are enlarged by repeating pixels; nothing is ever resampled.
 
     Args:
-        pictures: each (1, 3, h, w) in [-1, 1], all of one size.
+        images: each (1, 3, h, w) in [-1, 1], all of one size.
         captions: one line for each; long ones are written smaller, then cut.
 
     Returns:
@@ -172,21 +172,21 @@ def side_by_side(pictures: Sequence[ImageTensor], captions: Sequence[str]) -> Fl
 
     Raises:
         BadItem: some values are NaN or infinite.
-        ValueError: no pictures, pictures of different sizes, or not a caption for each.
+        ValueError: no images, images of different sizes, or not a caption for each.
     """
-    if not pictures or len({picture.shape for picture in pictures}) != 1:
-        raise ValueError(f"one or more pictures of one size, not {[tuple(picture.shape) for picture in pictures]}")
-    panels = [_enlarged(picture) for picture in pictures]
+    if not images or len({image.shape for image in images}) != 1:
+        raise ValueError(f"one or more images of one size, not {[tuple(image.shape) for image in images]}")
+    panels = [_enlarged(image) for image in images]
     texts, font = _fitted(captions, panels[0].width)
     captioned = [_captioned(panel, text, font) for panel, text in zip(panels, texts, strict=True)]
-    height, width = pictures[0].shape[-2:]
+    height, width = images[0].shape[-2:]
     sheet = _arranged(captioned, stacked=width > 2 * height)
     return from_bytes(sheet)
 
 
-def _enlarged(picture: ImageTensor) -> Image.Image:
-    """The picture as an image; on a wider piece of paper where it is very narrow."""
-    panel = Image.fromarray(to_bytes(picture))
+def _enlarged(image: ImageTensor) -> Image.Image:
+    """The image as an image; on a wider piece of paper where it is very narrow."""
+    panel = Image.fromarray(to_bytes(image))
     factor = max(1, round(NARROWEST_PANEL / max(panel.size)))
     panel = panel.resize((panel.width * factor, panel.height * factor), Image.Resampling.NEAREST)
     if panel.width >= NARROWEST_PANEL * 2 // 3:

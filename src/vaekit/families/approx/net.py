@@ -1,4 +1,4 @@
-"""The latent previewer of AUTOMATIC1111's web UI ("VAE-approx"): SD1 latents -> a small picture, at once.
+"""The latent previewer of AUTOMATIC1111's web UI ("VAE-approx"): SD1 latents -> a small image, at once.
 
 Eight convolutions without padding, a leaky ReLU after each, on latents enlarged twice. There is no encoder.
 """
@@ -28,7 +28,7 @@ class ApproxConfig:
 
     @property
     def factor(self) -> int:
-        """Pixels of the preview, not of the picture, per latent position along one side."""
+        """Pixels of the preview, not of the image, per latent position along one side."""
         return ENLARGED
 
     @property

@@ -1,4 +1,4 @@
-"""Asymmetric KL autoencoders: SD1's encoder with a larger decoder that can be told what is known of a picture."""
+"""Asymmetric KL autoencoders: SD1's encoder with a larger decoder that can be told what is known of a image."""
 
 from typing import Any
 

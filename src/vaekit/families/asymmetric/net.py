@@ -1,7 +1,7 @@
 """The asymmetric autoencoder of Zhu et al. 2023 (arXiv 2306.04632): SD's encoder with a wider and deeper decoder.
 
 The nets are those of `kl.py`. Beside its trunk the decoder has a condition encoder, which is used for inpainting only:
-it reads what is known of a picture, and its maps take the place of the decoder's own wherever nothing was painted over.
+it reads what is known of a image, and its maps take the place of the decoder's own wherever nothing was painted over.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class AsymmetricConfig(KLConfig):
 
 
 class ConditionEncoder(nn.Module):
-    """Pictures -> one map for each place where the decoder can be told what is known: the first for the end of the
+    """Images -> one map for each place where the decoder can be told what is known: the first for the end of the
     decoder, the others for what enters each of its levels, from full resolution downwards."""
 
     def __init__(self, image_channels: int, widths: tuple[int, ...]) -> None:
@@ -45,7 +45,7 @@ class ConditionEncoder(nn.Module):
 
 
 class Decoder(kl.Decoder):
-    """Raw latents -> pictures, as in `kl.py`; and with a picture that is partly known, what is missing in it."""
+    """Raw latents -> images, as in `kl.py`; and with a image that is partly known, what is missing in it."""
 
     def __init__(self, config: AsymmetricConfig) -> None:
         super().__init__(config)
@@ -55,9 +55,9 @@ class Decoder(kl.Decoder):
         """Decode what was painted, and keep what is known beside it.
 
         Args:
-            z: raw latents (b, z, i, j) of the whole picture.
-            image: the known picture (b, 3, f*i, f*j) in [-1, 1]; what it holds under the mask is not looked at.
-            mask: 1 where the picture was painted over, 0 where it is known, in pixels.
+            z: raw latents (b, z, i, j) of the whole image.
+            image: the known image (b, 3, f*i, f*j) in [-1, 1]; what it holds under the mask is not looked at.
+            mask: 1 where the image was painted over, 0 where it is known, in pixels.
         """
         # Multiplying would let values that are not finite through.
         end, *entrances = self.condition_encoder(torch.where(mask == 1, 0.0, (1 - mask) * image))

@@ -11,7 +11,7 @@ def detect_burgess(shapes: Shapes) -> BurgessConfig | None:
     """The configuration of such a VAE, or of the half that is there (the other half is taken to mirror it)."""
     fields = of_encoder(shapes) or of_decoder(shapes)
     size = LARGE if any("_64." in key for key in shapes) else LARGE // 2
-    return BurgessConfig(**fields, picture_size=size) if fields else None
+    return BurgessConfig(**fields, image_size=size) if fields else None
 
 
 def of_encoder(shapes: Shapes) -> dict[str, int]:

@@ -13,7 +13,7 @@ from vaekit.nets.flat import LOWEST, FlatConfig, as_map, as_vector, chances, dou
 from vaekit.shapes import Images, Latents, Moments
 
 LARGE = 64
-"""Side of the pictures for which each half has one more convolution; the others are half as large."""
+"""Side of the images for which each half has one more convolution; the others are half as large."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class BurgessConfig(FlatConfig):
 
 
 class Encoder(nn.Module):
-    """Pictures (b, c, s, s) in [-1, 1] -> moments (b, 2z, 1, 1): means, then log-variances."""
+    """Images (b, c, s, s) in [-1, 1] -> moments (b, 2z, 1, 1): means, then log-variances."""
 
     def __init__(self, config: BurgessConfig) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Encoder(nn.Module):
         self.conv1 = halving(config.image_channels, config.width)
         self.conv2 = halving(config.width, config.width)
         self.conv3 = halving(config.width, config.width)
-        self.conv_64 = halving(config.width, config.width) if config.picture_size == LARGE else nn.Identity()
+        self.conv_64 = halving(config.width, config.width) if config.image_size == LARGE else nn.Identity()
         self.lin1 = nn.Linear(config.width * LOWEST**2, config.hidden)
         self.lin2 = nn.Linear(config.hidden, config.hidden)
         self.mu_logvar_gen = nn.Linear(config.hidden, 2 * config.latent_channels)
@@ -54,7 +54,7 @@ class Decoder(nn.Module):
         self.lin1 = nn.Linear(config.latent_channels, config.hidden)
         self.lin2 = nn.Linear(config.hidden, config.hidden)
         self.lin3 = nn.Linear(config.hidden, config.width * LOWEST**2)
-        self.convT_64 = doubling(config.width, config.width) if config.picture_size == LARGE else nn.Identity()
+        self.convT_64 = doubling(config.width, config.width) if config.image_size == LARGE else nn.Identity()
         self.convT1 = doubling(config.width, config.width)
         self.convT2 = doubling(config.width, config.width)
         self.convT3 = doubling(config.width, config.image_channels)

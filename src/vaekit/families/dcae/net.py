@@ -211,7 +211,7 @@ class ResidualUpsample(Upsample):
 
 
 def averaged(x: Tensor, channels: int) -> Tensor:
-    """Fewer channels: the mean of each run of neighbours."""
+    """Fewer channels: the mean of each run of neighbors."""
     return x.unflatten(1, (channels, -1)).mean(dim=2)
 
 
@@ -229,7 +229,7 @@ def at_least_single(x: Tensor) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Pictures (b, 3, h, w) in [-1, 1] -> latents (b, z, h/f, w/f)."""
+    """Images (b, 3, h, w) in [-1, 1] -> latents (b, z, h/f, w/f)."""
 
     def __init__(self, config: DCAEConfig) -> None:
         super().__init__()
@@ -264,7 +264,7 @@ def encoder_stage(config: DCAEConfig, i: int) -> nn.Sequential:
 
 
 class Decoder(nn.Module):
-    """Latents (b, z, i, j) -> pictures (b, 3, f*i, f*j). Stages are numbered by resolution: `stages[0]` is the last to
+    """Latents (b, z, i, j) -> images (b, 3, f*i, f*j). Stages are numbered by resolution: `stages[0]` is the last to
     run."""
 
     def __init__(self, config: DCAEConfig) -> None:

@@ -56,7 +56,7 @@ DIFFUSERS = (
 
 def detect_hunyuan_image(shapes: Shapes) -> HunyuanImageConfig | None:
     """The configuration of a HunyuanImage autoencoder, or of the half that is there (the other mirrors it)."""
-    flat = {key: over_pictures(shape) for key, shape in shapes.items()}
+    flat = {key: over_images(shape) for key, shape in shapes.items()}
     encoder_widths, decoder_widths = level_widths(flat, "encoder.levels"), level_widths(flat, "decoder.levels")
     channels, latent = kl_image_channels(flat), kl_hidden_channels(flat, moments=2)
     known = changes_width_with_resolution(flat, "encoder.levels", "resample", encoder_widths)
@@ -75,8 +75,8 @@ def detect_hunyuan_image(shapes: Shapes) -> HunyuanImageConfig | None:
     return config if can_be_built(config) else None
 
 
-def over_pictures(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a kernel over pictures; the published file has a single slice in time in between."""
+def over_images(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a kernel over images; the published file has a single slice in time in between."""
     return (*shape[:2], *shape[3:]) if len(shape) == 5 and shape[2] == 1 else shape
 
 

@@ -54,7 +54,7 @@ def out_of_channels(x: Tensor) -> Tensor:
 
 
 def averaged(x: Tensor, channels: int) -> Tensor:
-    """As many channels, each the mean of a group of neighbouring ones."""
+    """As many channels, each the mean of a group of neighboring ones."""
     return x.unflatten(1, (channels, -1)).mean(dim=2)
 
 
@@ -108,7 +108,7 @@ def levels(widths: tuple[int, ...], blocks: int, resample: type[Downsample | Ups
 
 
 class Encoder(nn.Module):
-    """Pictures (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last."""
+    """Images (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last."""
 
     def __init__(self, config: HunyuanImageConfig) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Raw latents (b, z, i, j) -> pictures (b, 3, f*i, f*j)."""
+    """Raw latents (b, z, i, j) -> images (b, 3, f*i, f*j)."""
 
     def __init__(self, config: HunyuanImageConfig) -> None:
         super().__init__()

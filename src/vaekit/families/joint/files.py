@@ -33,12 +33,12 @@ def of_encoder(shapes: Shapes) -> JointConfig | None:
         first_shape(shapes, f"encoder.fc_alphas.{i}.weight", f"encoder.fc_alphas.{i}.bias")
         for i in range(min(len(shapes), highest(shapes, r"encoder\.fc_alphas\.(\d+)\.")))
     ]
-    size = picture_size(shapes, "encoder.img_to_features")
+    size = image_size(shapes, "encoder.img_to_features")
     if first is None or mean is None or len(mean) != 2 or not all(lists) or not size:
         return None
     return JointConfig(
         image_channels=first[1],
-        picture_size=size,
+        image_size=size,
         width=first[0],
         hidden=mean[1],
         continuous=mean[0],
@@ -49,13 +49,13 @@ def of_encoder(shapes: Shapes) -> JointConfig | None:
 def of_decoder(shapes: Shapes) -> JointConfig | None:
     """What the decoder tells; None where it is not there."""
     first = first_shape(shapes, "decoder.latent_to_features.0.weight")
-    size = picture_size(shapes, "decoder.features_to_img")
+    size = image_size(shapes, "decoder.features_to_img")
     last = conv_shape(shapes, f"decoder.features_to_img.{last_index(shapes, 'decoder.features_to_img')}.weight")
     if first is None or last is None or len(first) != 2 or not size:
         return None
     return JointConfig(
         image_channels=last[1],
-        picture_size=size,
+        image_size=size,
         width=last[0],
         hidden=first[0],
         continuous=first[1],
@@ -68,8 +68,8 @@ def last_index(shapes: Shapes, module: str) -> int:
     return highest(shapes, rf"{module}\.(\d+)\.") - 1
 
 
-def picture_size(shapes: Shapes, module: str) -> int:
-    """The side of the pictures: each convolution doubles the lowest; 0 where there are too few of them, or too many."""
+def image_size(shapes: Shapes, module: str) -> int:
+    """The side of the images: each convolution doubles the lowest; 0 where there are too few of them, or too many."""
     convolutions = last_index(shapes, module) // 2 + 1
     return LOWEST * 2**convolutions if FEWEST <= convolutions <= len(shapes) else 0
 

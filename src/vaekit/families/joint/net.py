@@ -35,7 +35,7 @@ def rectified(layers: list[nn.Module]) -> list[nn.Module]:
 
 
 class Encoder(nn.Module):
-    """Pictures (b, c, s, s) in [-1, 1] -> moments (b, 2n + k, 1, 1): means and log-variances of the n continuous
+    """Images (b, c, s, s) in [-1, 1] -> moments (b, 2n + k, 1, 1): means and log-variances of the n continuous
     numbers, then the logits of all categories."""
 
     def __init__(self, config: JointConfig) -> None:

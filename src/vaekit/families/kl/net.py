@@ -9,7 +9,7 @@ recipe (the model card of Anzhc's MS-LC-EQ-D-VR VAE; Jelosus2/comfyui-vae-reflec
 `padding_mode` on every convolution whose `padding` is not zero. The strided convolutions of `Downsample` have none of
 their own, so their one-sided padding stays zero in both modes.
 
-Nothing here knows that it is inside a VAE: the encoder returns moments, the decoder a picture.
+Nothing here knows that it is inside a VAE: the encoder returns moments, the decoder a image.
 """
 
 from dataclasses import dataclass, field
@@ -211,11 +211,11 @@ class Middle(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Pictures (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last.
+    """Images (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last.
 
     Args:
         config: the shape.
-        moments: numbers said of each number in the latent: two for a Gaussian; with one, as before a vector quantiser,
+        moments: numbers said of each number in the latent: two for a Gaussian; with one, as before a vector quantizer,
             moments are (b, z, h/f, w/f).
     """
 
@@ -251,12 +251,12 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Raw latents (b, z, i, j) -> pictures (b, 3, f*i, f*j). Levels are numbered by resolution: `up[0]` is the last
+    """Raw latents (b, z, i, j) -> images (b, 3, f*i, f*j). Levels are numbered by resolution: `up[0]` is the last
     to run, at full resolution, as in the LDM checkpoints.
 
     Args:
         config: the shape.
-        outputs: numbers said of each value of a picture: with k of them, what comes out is (b, 3k, f*i, f*j).
+        outputs: numbers said of each value of a image: with k of them, what comes out is (b, 3k, f*i, f*j).
     """
 
     def __init__(self, config: KLConfig, outputs: int = 1) -> None:

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from vaekit.distributions import UniformCodes
 from vaekit.nets.config import ImageConfig
-from vaekit.nets.quantizers import ChoiceQuantiser, FiniteScalarQuantiser, ResidualQuantiser, SignQuantiser
-from vaekit.nets.vector_quantizer import CosineQuantiser, VectorQuantiser
+from vaekit.nets.quantizers import ChoiceQuantizer, FiniteScalarQuantizer, ResidualQuantizer, SignQuantizer
+from vaekit.nets.vector_quantizer import CosineQuantizer, VectorQuantizer
 
 MOST_CODES = 2**24
 """Indices up to here are exact in fp32."""
@@ -41,8 +41,8 @@ class VQPart:
     def __post_init__(self) -> None:
         at_least(1, MOST_CODES, codes=self.codes)
 
-    def head(self, net: ImageConfig) -> VectorQuantiser:
-        return VectorQuantiser(self.codes, net.latent_channels)
+    def head(self, net: ImageConfig) -> VectorQuantizer:
+        return VectorQuantizer(self.codes, net.latent_channels)
 
     def prior(self) -> UniformCodes:
         return UniformCodes(self.codes)
@@ -54,8 +54,8 @@ class CosineVQPart(VQPart):
 
     kind: str = field(default="cosine-vq", init=False)
 
-    def head(self, net: ImageConfig) -> CosineQuantiser:
-        return CosineQuantiser(self.codes, net.latent_channels)
+    def head(self, net: ImageConfig) -> CosineQuantizer:
+        return CosineQuantizer(self.codes, net.latent_channels)
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class ResidualVQPart:
         at_least(1, MOST_CODES, codes=self.codes)
         at_least(1, MOST_STAGES, stages=self.stages)
 
-    def head(self, net: ImageConfig) -> ResidualQuantiser:
-        return ResidualQuantiser(self.codes, net.latent_channels, self.stages)
+    def head(self, net: ImageConfig) -> ResidualQuantizer:
+        return ResidualQuantizer(self.codes, net.latent_channels, self.stages)
 
     def prior(self) -> UniformCodes:
         return UniformCodes(self.codes**self.stages)
@@ -100,8 +100,8 @@ class FSQPart:
         """Channels that the latent must have."""
         return len(self.levels)
 
-    def head(self, net: ImageConfig) -> FiniteScalarQuantiser:
-        return FiniteScalarQuantiser(self.levels)
+    def head(self, net: ImageConfig) -> FiniteScalarQuantizer:
+        return FiniteScalarQuantizer(self.levels)
 
     def prior(self) -> UniformCodes:
         return UniformCodes(math.prod(self.levels))
@@ -124,8 +124,8 @@ class LFQPart:
         """Channels that the latent must have."""
         return self.bits
 
-    def head(self, net: ImageConfig) -> SignQuantiser:
-        return SignQuantiser(self.bits)
+    def head(self, net: ImageConfig) -> SignQuantizer:
+        return SignQuantizer(self.bits)
 
     def prior(self) -> UniformCodes:
         return UniformCodes(2**self.bits)
@@ -149,8 +149,8 @@ class GumbelPart:
         """Channels that the latent must have."""
         return self.codes
 
-    def head(self, net: ImageConfig) -> ChoiceQuantiser:
-        return ChoiceQuantiser(self.codes, self.relaxed)
+    def head(self, net: ImageConfig) -> ChoiceQuantizer:
+        return ChoiceQuantizer(self.codes, self.relaxed)
 
     def prior(self) -> UniformCodes:
         return UniformCodes(self.codes)

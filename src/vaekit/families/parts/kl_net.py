@@ -1,4 +1,4 @@
-"""The convolutional nets of `kl.py` as a part: for pictures of any size, with any posterior and likelihood."""
+"""The convolutional nets of `kl.py` as a part: for images of any size, with any posterior and likelihood."""
 
 from dataclasses import dataclass, field
 
@@ -19,8 +19,8 @@ class KLNet(KLConfig):
             raise ValueError("hidden_channels is less than 1")
 
     @property
-    def picture_size(self) -> None:
-        """It takes pictures of any size."""
+    def image_size(self) -> None:
+        """It takes images of any size."""
         return
 
     def build(self, moments: int, outputs: int) -> tuple[Encoder, Decoder]:

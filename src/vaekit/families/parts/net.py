@@ -70,7 +70,7 @@ class PointPart:
 
 @dataclass(frozen=True)
 class CustomaryPart:
-    """The prior that goes with the posterior: N(0, 1) for a Gaussian, equally likely codes for a quantiser."""
+    """The prior that goes with the posterior: N(0, 1) for a Gaussian, equally likely codes for a quantizer."""
 
     kind: str = field(default="customary", init=False)
 
@@ -136,7 +136,7 @@ class PartsConfig:
 
     @property
     def image_channels(self) -> int:
-        """Channels of a picture; 0 where the data are none."""
+        """Channels of a image; 0 where the data are none."""
         return self.net.image_channels
 
     @property
@@ -144,8 +144,8 @@ class PartsConfig:
         return self.net.factor
 
     @property
-    def picture_size(self) -> int | None:
-        return self.net.picture_size
+    def image_size(self) -> int | None:
+        return self.net.image_size
 
     @property
     def least_positions(self) -> int:

@@ -97,7 +97,7 @@ def entrance(config: TinyConfig) -> list[nn.Module]:
 
 
 class Encoder(nn.Sequential):
-    """Pictures (b, 3, h, w) in [-1, 1] -> latents (b, z, h/f, w/f)."""
+    """Images (b, 3, h, w) in [-1, 1] -> latents (b, z, h/f, w/f)."""
 
     def __init__(self, config: TinyConfig) -> None:
         widths, stages = config.encoder_widths, config.encoder_blocks
@@ -114,7 +114,7 @@ class Encoder(nn.Sequential):
 
 
 class Decoder(nn.Sequential):
-    """Latents (b, z, i, j) -> pictures (b, 3, f*i, f*j), around [-1, 1]."""
+    """Latents (b, z, i, j) -> images (b, 3, f*i, f*j), around [-1, 1]."""
 
     def __init__(self, config: TinyConfig) -> None:
         widths, stages = config.decoder_widths, config.decoder_blocks

@@ -1,4 +1,4 @@
-"""Vector-quantised autoencoders: VQGAN's and LDM's vq-f4, vq-f8, vq-f16 and their variants."""
+"""Vector-quantized autoencoders: VQGAN's and LDM's vq-f4, vq-f8, vq-f16 and their variants."""
 
 from typing import Any
 
@@ -23,12 +23,12 @@ from vaekit.families.vq.net import VQConfig
 from vaekit.normalization import LatentNormalization
 
 CODEBOOK = "to_posterior.codebook"
-"""The native key of a vector quantiser's weights."""
+"""The native key of a vector quantizer's weights."""
 CODEBOOKS: Rules = ((CODEBOOK, "quantize.embedding.weight"),)
 
 
 def detect_vq(shapes: Shapes) -> VQConfig | None:
-    """The configuration of a vector-quantised autoencoder: the same nets, with a codebook beside them."""
+    """The configuration of a vector-quantized autoencoder: the same nets, with a codebook beside them."""
     codebook = first_shape(shapes, CODEBOOK)
     fields = convolutional(shapes, moments=1)
     return VQConfig(**fields, codes=codebook[0]) if fields and codebook and len(codebook) == 2 else None
@@ -61,7 +61,7 @@ FAMILY = Family(
     layouts=LAYOUTS,
     detect=detect_vq,
     build=vq.build,
-    posterior_head=vq.quantiser,
+    posterior_head=vq.quantizer,
     likelihood_head=lambda _: Laplace,
     prior_head=lambda config: Always(UniformCodes(config.codes)),
     complete=with_untold,

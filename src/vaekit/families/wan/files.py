@@ -1,4 +1,4 @@
-"""Wan 2.1 and Qwen-Image: video autoencoders that encode and decode still pictures, and 2-D copies pruned for them."""
+"""Wan 2.1 and Qwen-Image: video autoencoders that encode and decode still images, and 2-D copies pruned for them."""
 
 from typing import Any
 

@@ -1,12 +1,12 @@
-"""The video autoencoder of Wan 2.1 and Qwen-Image (arXiv 2503.20314, 2508.02324), run on still pictures.
+"""The video autoencoder of Wan 2.1 and Qwen-Image (arXiv 2503.20314, 2508.02324), run on still images.
 
 Its convolutions are causal in time: they see a frame and the two before it. Before the first frame stand zeros, so for
-a single picture only the last time slice of each kernel meets anything, and the network is one of plain 2-D
+a single image only the last time slice of each kernel meets anything, and the network is one of plain 2-D
 convolutions. That is what runs here, and it is what the video network does with one frame. The weights are kept whole,
 the two earlier slices and the convolutions over time included, so that a file is converted bit for bit.
 
-Some copies of these weights were pruned to the slice that a picture needs ("Qwen2D"): `temporal` tells them apart.
-The decoder's picture is not clamped; the published video code clamps it to [-1, 1].
+Some copies of these weights were pruned to the slice that a image needs ("Qwen2D"): `temporal` tells them apart.
+The decoder's image is not clamped; the published video code clamps it to [-1, 1].
 """
 
 import math
@@ -38,7 +38,7 @@ class WanConfig:
     """Levels of the encoder that also halve the number of frames at their end; the decoder mirrors them. Their
     convolutions over time are kept and never run: a single frame passes them by."""
     temporal: bool
-    """Whether the kernels reach over time; else they were pruned to the slice that a single picture needs."""
+    """Whether the kernels reach over time; else they were pruned to the slice that a single image needs."""
 
     @property
     def factor(self) -> int:
@@ -47,7 +47,7 @@ class WanConfig:
 
     @property
     def pixel_channels(self) -> int:
-        """Channels of a picture as the levels see it."""
+        """Channels of a image as the levels see it."""
         return self.image_channels
 
     @property
@@ -63,7 +63,7 @@ class WanConfig:
 
 
 class CausalConv(nn.Conv3d):
-    """A causal convolution over frames, run on one: pictures (b, c, h, w) -> (b, c', h, w)."""
+    """A causal convolution over frames, run on one: images (b, c, h, w) -> (b, c', h, w)."""
 
     def __init__(self, in_channels: int, out_channels: int, size: int) -> None:
         super().__init__(in_channels, out_channels, size)
@@ -74,7 +74,7 @@ class CausalConv(nn.Conv3d):
 
 
 def conv(in_channels: int, out_channels: int, size: int, temporal: bool) -> nn.Module:
-    """A convolution that keeps the size of a picture, with the weights of all frames or of one."""
+    """A convolution that keeps the size of a image, with the weights of all frames or of one."""
     if temporal:
         return CausalConv(in_channels, out_channels, size)
     return nn.Conv2d(in_channels, out_channels, size, padding=size // 2)
@@ -98,7 +98,7 @@ class RMSNorm(nn.Module):
 
 
 def frame_norm(channels: int, temporal: bool) -> RMSNorm:
-    """A norm over frames (c, 1, 1, 1), or over pictures (c, 1, 1)."""
+    """A norm over frames (c, 1, 1, 1), or over images (c, 1, 1)."""
     return RMSNorm(channels, 3 if temporal else 2)
 
 
@@ -203,7 +203,7 @@ def up_levels(config: WanConfig, passed_on: Sequence[int]) -> list[Level]:
 
 
 class Encoder(nn.Module):
-    """Pictures (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last."""
+    """Images (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last."""
 
     def __init__(self, config: WanConfig, levels: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -222,7 +222,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Raw latents (b, z, i, j) -> pictures (b, 3, f*i, f*j), around [-1, 1]."""
+    """Raw latents (b, z, i, j) -> images (b, 3, f*i, f*j), around [-1, 1]."""
 
     def __init__(self, config: WanConfig, levels: Iterable[nn.Module]) -> None:
         super().__init__()

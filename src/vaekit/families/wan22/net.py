@@ -1,10 +1,10 @@
-"""The video autoencoder of Wan 2.2 (5B), run on still pictures: that of Wan 2.1 with a shortcut around every level.
+"""The video autoencoder of Wan 2.2 (5B), run on still images: that of Wan 2.1 with a shortcut around every level.
 
-Pictures come and go as 2x2 squares of pixels in channels. What passes a level by is averaged over groups of channels
+Images come and go as 2x2 squares of pixels in channels. What passes a level by is averaged over groups of channels
 on the way down and repeated on the way up, without weights. Frames are counted there too: a level that halves them
-sees a zero frame before the first, so that what passes a single picture by is averaged with zeros; one that doubles
+sees a zero frame before the first, so that what passes a single image by is averaged with zeros; one that doubles
 them gives two, of which the second is kept. As in Wan-Video/Wan2.2's vae2_2.py. Qwen-Image 2.1 is of this shape too,
-for pictures with an alpha channel and without squares.
+for images with an alpha channel and without squares.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Wan22Config(WanConfig):
 
     @property
     def pixel_channels(self) -> int:
-        """Channels of a picture as the levels see it."""
+        """Channels of a image as the levels see it."""
         return self.patch**2 * self.image_channels
 
 
@@ -86,7 +86,7 @@ def out_of_squares(x: Tensor, patch: int) -> Tensor:
 
 
 class Encoder(wan.Encoder):
-    """Pictures (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last."""
+    """Images (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last."""
 
     def __init__(self, config: Wan22Config) -> None:
         last = len(config.encoder_widths) - 1
@@ -101,7 +101,7 @@ class Encoder(wan.Encoder):
 
 
 class Decoder(wan.Decoder):
-    """Raw latents (b, z, i, j) -> pictures (b, 3, f*i, f*j), around [-1, 1]."""
+    """Raw latents (b, z, i, j) -> images (b, 3, f*i, f*j), around [-1, 1]."""
 
     def __init__(self, config: Wan22Config) -> None:
         levels = up_levels(config, config.decoder_widths[:-1])

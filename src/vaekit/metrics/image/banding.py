@@ -16,7 +16,7 @@ HOLLOW = 0.1
 REACH = 40
 """Levels around it to each side."""
 LUMAS = (LUMA, REC_709, (1 / 3, 1 / 3, 1 / 3))
-"""Rec. 601, Rec. 709 and the mean: a codec may have quantised the luma alone, which leaves red, green and blue full."""
+"""Rec. 601, Rec. 709 and the mean: a codec may have quantized the luma alone, which leaves red, green and blue full."""
 SCARCE = 0.05
 """A stretch with less than this part of the mean count of all levels is empty."""
 GAP = 33
@@ -29,7 +29,7 @@ LEAST = 12
 
 @dataclass(frozen=True)
 class Banding:
-    """How coarse the levels of a picture have become."""
+    """How coarse the levels of a image have become."""
 
     lost: float
     """The share of the levels in use that are not in use any more, in %, in the channel where it is largest."""
@@ -38,7 +38,7 @@ class Banding:
 
 
 def banding(x: Images, y: Images) -> PerItem:
-    """The share of levels lost, in %: 7 of 8 when 8 bits became 5. Pictures (b, 3, h, w) in [-1, 1].
+    """The share of levels lost, in %: 7 of 8 when 8 bits became 5. Images (b, 3, h, w) in [-1, 1].
 
     Over the levels in use, those that are hollow in y and were not in x. A level is hollow that has less than a tenth
     of the mean count of the 81 levels around it. The largest over red, green, blue and three lumas.
@@ -93,7 +93,7 @@ def _long_runs(hollow: Tensor) -> Tensor:
 
 
 def _hollow(count: Int[Tensor, "256"]) -> tuple[Tensor, Tensor]:
-    """Which levels have next to nothing where their neighbours have something, and which lie in an empty stretch."""
+    """Which levels have next to nothing where their neighbors have something, and which lie in an empty stretch."""
     values = count.float()
     values = values.clamp(max=32 * values.mean().item())  # one huge spike makes nothing around it hollow
     around = F.avg_pool1d(F.pad(values[None, None], (REACH, REACH), mode="reflect"), 2 * REACH + 1, stride=1)[0, 0]

@@ -15,13 +15,13 @@ EXPECTED = 0.95
 
 
 def border_error(x: Images, y: Images) -> PerItem:
-    """By how much the worst corner or side is off, in levels of 255. Pictures (b, 3, h, w) in [-1, 1].
+    """By how much the worst corner or side is off, in levels of 255. Images (b, 3, h, w) in [-1, 1].
 
         error = max_places sqrt(max(0, e^2 - q^2))
 
     with e the root mean square, over a corner (24 x 24 pixels) or a side (16 pixels wide, corners left out), of the
     means of y - x over blocks of 8 x 8, and q^2 the 95th percentile of e^2 over places inside of the same size as the
-    corner. Block means, so that lost texture does not count. Pictures below 96 pixels a side give 0.
+    corner. Block means, so that lost texture does not count. Images below 96 pixels a side give 0.
 
     >>> x = torch.zeros(1, 3, 128, 128)
     >>> y = x.clone()

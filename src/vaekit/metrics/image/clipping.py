@@ -16,7 +16,7 @@ UNHARMED = 4
 
 
 def clipped_gained(x: Images, y: Images) -> Float[Tensor, "b 2"]:
-    """The shares of pixels that are clipped in y and were not in x, in %: shadows, highlights. Pictures in [-1, 1].
+    """The shares of pixels that are clipped in y and were not in x, in %: shadows, highlights. Images in [-1, 1].
 
         gained = 100 mean_hw  any_c (y_c at the end)  and not  any_c (x_c at the end)
 
@@ -37,7 +37,7 @@ class Plateau:
     """Levels at an end of the range that became one level."""
 
     start: int
-    """The level of the original nearest to mid-grey that became it."""
+    """The level of the original nearest to mid-gray that became it."""
     level: int
     """What they became."""
     depth: int

@@ -1,4 +1,4 @@
-"""Colour bias: how lightness, chroma, hue and white of a whole picture moved, in CIE L*a*b*."""
+"""Color bias: how lightness, chroma, hue and white of a whole image moved, in CIE L*a*b*."""
 
 from dataclasses import dataclass
 
@@ -9,58 +9,58 @@ from torch import Tensor
 from vaekit.metrics.image.lab import lab
 from vaekit.shapes import Images, PerItem
 
-COLOURLESS = 1.0
-"""Chroma (root mean square) below which a picture has neither a chroma ratio nor a hue rotation."""
+COLORLESS = 1.0
+"""Chroma (root mean square) below which a image has neither a chroma ratio nor a hue rotation."""
 BRIGHT = 0.05
 """The part of the pixels, the lightest of the original, over which the white point is taken."""
 
 
 @dataclass(frozen=True, eq=False)
-class ColourBias:
-    """How the colours of each picture moved."""
+class ColorBias:
+    """How the colors of each image moved."""
 
     lightness: PerItem
     """Mean of L*_y - L*_x."""
     chroma: PerItem
-    """Ratio: 0.85 is 15 % less chroma. NaN for grey pictures."""
+    """Ratio: 0.85 is 15 % less chroma. NaN for gray images."""
     hue: PerItem
-    """Rotation in degrees, from red towards yellow. NaN for grey pictures."""
+    """Rotation in degrees, from red towards yellow. NaN for gray images."""
     white: Float[Tensor, "b 2"]
     """Mean change of a*, b* over the lightest 5 % of the original: what became of white."""
 
 
-def colour_bias(x: Images, y: Images) -> ColourBias:
-    """The signed colour bias from x to y, pictures (b, 3, h, w) in [-1, 1].
+def color_bias(x: Images, y: Images) -> ColorBias:
+    """The signed color bias from x to y, images (b, 3, h, w) in [-1, 1].
 
     With z = a* + i b* at each pixel,
 
         w = sum conj(z_x) z_y / sum |z_x|^2,    chroma = |w|,    hue = arg w
 
-    the similarity that best takes the colours of x to those of y: a mean over pixels weighted by squared chroma, so
-    that the hue of near-greys, which is noise, does not count.
+    the similarity that best takes the colors of x to those of y: a mean over pixels weighted by squared chroma, so
+    that the hue of near-grays, which is noise, does not count.
 
     >>> x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    >>> bias = colour_bias(x, x)
+    >>> bias = color_bias(x, x)
     >>> bias.lightness.item(), round(bias.chroma.item(), 4), round(bias.hue.item(), 3)
     (0.0, 1.0, 0.0)
     """
     return bias_of_lab(lab(x), lab(y))
 
 
-def bias_of_lab(x: Images, y: Images) -> ColourBias:
-    """The same for pictures that are in L*a*b* already."""
+def bias_of_lab(x: Images, y: Images) -> ColorBias:
+    """The same for images that are in L*a*b* already."""
     x, y = x.flatten(2), y.flatten(2)
     l1, a1, b1 = x.unbind(1)
     l2, a2, b2 = y.unbind(1)
     power = (a1 * a1 + b1 * b1).mean(dim=1)
     along, across = (a1 * a2 + b1 * b2).mean(dim=1), (a1 * b2 - b1 * a2).mean(dim=1)
-    colourful = power.sqrt() >= COLOURLESS
+    colorful = power.sqrt() >= COLORLESS
     nothing = torch.full_like(power, torch.nan)
     lightest = l1.topk(max(1, round(BRIGHT * l1.shape[1])), dim=1).indices
     white = torch.stack([(end - start).gather(1, lightest).mean(dim=1) for start, end in ((a1, a2), (b1, b2))], dim=1)
-    return ColourBias(
+    return ColorBias(
         (l2 - l1).mean(dim=1),
-        torch.where(colourful, torch.hypot(along, across) / power, nothing),
-        torch.where(colourful, torch.rad2deg(torch.atan2(across, along)), nothing),
+        torch.where(colorful, torch.hypot(along, across) / power, nothing),
+        torch.where(colorful, torch.rad2deg(torch.atan2(across, along)), nothing),
         white,
     )

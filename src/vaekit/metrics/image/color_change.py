@@ -1,13 +1,13 @@
-"""The change of tone and colour that a whole picture underwent, apart from everything local.
+"""The change of tone and color that a whole image underwent, apart from everything local.
 
 With g the mean of red, green and blue, (u, v) the two axes across it, V and m the largest and smallest of the three:
 
     g' = c0 + c1 g + c2 u + c3 v + c4 (V - g) + c5 (g - m)
     (u', v') = d + k g + A (u, v)
 
-A change of brightness or contrast shows in c0 and c1 alone, since these are what becomes of greys; a change of
+A change of brightness or contrast shows in c0 and c1 alone, since these are what becomes of grays; a change of
 saturation shrinks A, and a turn of the hues turns it. c2 .. c5 take up what each way of desaturating does to the
-lightness of colours: towards one luma or another, in HSV or in HSL. d and k are a cast.
+lightness of colors: towards one luma or another, in HSV or in HSL. d and k are a cast.
 
 The coefficients are fitted to means over blocks (the equations are linear, so they hold for means as well), where
 noise, grids and rounding average out. One more regressor, the Laplacian of the block means, takes up the light that a
@@ -28,23 +28,23 @@ BLOCK = 8
 ROUNDS = 6
 """Of reweighting: blocks that fit badly count less (Cauchy's weights)."""
 SPREAD = 1.0
-"""Levels by which a block of two equal pictures may be off; the least scale of the weights."""
+"""Levels by which a block of two equal images may be off; the least scale of the weights."""
 DEPENDENCE = 6.0
-"""Errors of neighbouring blocks are alike, so that many blocks say as much as fewer by this factor would."""
+"""Errors of neighboring blocks are alike, so that many blocks say as much as fewer by this factor would."""
 TONE_PRIOR = (60.0, 0.5, 0.15, 0.15, 0.3, 0.3, 1.0)
 """How far each coefficient of g' may plausibly be from no change, as a standard deviation."""
 CHROMA_PRIOR = (3.0, 0.02, 0.5, 0.5, 1.0)
-"""The same for u' and v'. A cast is held shorter than a turn: where all colours are alike either would explain it."""
+"""The same for u' and v'. A cast is held shorter than a turn: where all colors are alike either would explain it."""
 
 
 @dataclass(frozen=True, eq=False)
-class ColourChange:
-    """The coefficients, and what of the picture they were fitted to."""
+class ColorChange:
+    """The coefficients, and what of the image they were fitted to."""
 
     tone: Float[Tensor, "6"]
     """c0 .. c5; c0 in levels."""
     cast: Float[Tensor, "2"]
-    """d, in levels, at the picture's mean g."""
+    """d, in levels, at the image's mean g."""
     cast_slope: Float[Tensor, "2"]
     """k."""
     chroma: Float[Tensor, "2 2"]
@@ -53,7 +53,7 @@ class ColourChange:
     """Of g in the original, in levels."""
     deviation: float
     """Of g over the blocks."""
-    colourfulness: float
+    colorfulness: float
     """Root mean square of (u, v) in the original, in levels."""
     scale: float
     """Of (u, v), along themselves: 0.85 is 15 % less saturated."""
@@ -62,7 +62,7 @@ class ColourChange:
 
     @property
     def slope(self) -> float:
-        """c1: the contrast of greys."""
+        """c1: the contrast of grays."""
         return self.tone[1].item()
 
     @property
@@ -71,7 +71,7 @@ class ColourChange:
         return self.tone[0].item()
 
 
-def fit_colour_change(x: Planes, y: Planes, usable: Tensor) -> ColourChange:
+def fit_color_change(x: Planes, y: Planes, usable: Tensor) -> ColorChange:
     """Fit the change from x to y, planes (3, h, w) in levels, where `usable` (h, w), bool, is true.
 
     Maximum a posteriori under normal priors around no change, with Cauchy weights. With no usable pixels: no change.
@@ -100,20 +100,20 @@ def fit_colour_change(x: Planes, y: Planes, usable: Tensor) -> ColourChange:
     power = ((z * z).sum(dim=0) * share).sum().item() / total.item()
     deviation = ((g[taken] - mean).square() * share).sum().item() / total.item()
     slope = 1 + c[1].item()
-    return ColourChange(
+    return ColorChange(
         tone=torch.tensor([c[0].item() - c[1].item() * mean, slope, *c[2:6].tolist()]),
         cast=torch.stack([du[0], dv[0]]).float(),
         cast_slope=torch.stack([du[1], dv[1]]).float(),
         chroma=chroma.float(),
         mean=mean,
         deviation=deviation**0.5,
-        colourfulness=power**0.5,
+        colorfulness=power**0.5,
         scale=math.hypot(along.item(), across.item()) / power if power > 0 else 1.0,
         turn=math.degrees(math.atan2(across.item(), along.item())) if power > 0 else 0.0,
     )
 
 
-def apply_colour_change(change: ColourChange, x: Planes) -> Planes:
+def apply_color_change(change: ColorChange, x: Planes) -> Planes:
     """What the change makes of planes (3, h, w) in levels; not clamped."""
     c0, c1, c2, c3, c4, c5 = change.tone.tolist()
     g, u, v = _opponent(x)
@@ -127,9 +127,9 @@ def apply_colour_change(change: ColourChange, x: Planes) -> Planes:
     return _from_opponent(g2, u2, v2)
 
 
-def chroma_shift(change: ColourChange, colour: Float[Tensor, "3"]) -> tuple[float, float]:
-    """By how much the change moves the (u, v) of one colour, red, green and blue in levels."""
-    g, u, v = _opponent(colour)
+def chroma_shift(change: ColorChange, color: Float[Tensor, "3"]) -> tuple[float, float]:
+    """By how much the change moves the (u, v) of one color, red, green and blue in levels."""
+    g, u, v = _opponent(color)
     across = torch.stack([u, v])
     shift = change.chroma @ across - across + change.cast + change.cast_slope * (g - change.mean)
     return shift[0].item(), shift[1].item()
@@ -157,7 +157,7 @@ def _block_means(x: Planes, y: Planes, usable: Tensor) -> tuple[Tensor, Tensor, 
 
 
 def _laplacian(plane: Tensor, weight: Tensor) -> Tensor:
-    """What the four neighbours have more than a block, on average; 0 where one of the five is not whole."""
+    """What the four neighbors have more than a block, on average; 0 where one of the five is not whole."""
     padded = F.pad(plane[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
     least = -F.max_pool2d(-weight[None, None], 3, stride=1, padding=1)[0, 0]
     around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]

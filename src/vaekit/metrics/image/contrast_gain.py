@@ -1,6 +1,6 @@
-"""What people who choose VAEs measure by private scripts, under their names: contrast gain, number of colours.
+"""What people who choose VAEs measure by private scripts, under their names: contrast gain, number of colors.
 
-Gradient retention is in `gradients.py`, green and blue shift in `colour.py`. Source of the names:
+Gradient retention is in `gradients.py`, green and blue shift in `color.py`. Source of the names:
 civitai.com/articles/30734, which does not publish its script; the definitions below are the plainest that fit the
 words.
 """
@@ -25,12 +25,12 @@ def contrast_gain(x: Planes, y: Planes) -> PerItem:
     return y.std(dim=(1, 2)) / x.std(dim=(1, 2))
 
 
-def distinct_colours(x: Images) -> PerItem:
-    """How many different colours pictures (b, 3, h, w) in [-1, 1] have as 8-bit files, as float32.
+def distinct_colors(x: Images) -> PerItem:
+    """How many different colors images (b, 3, h, w) in [-1, 1] have as 8-bit files, as float32.
 
     A count between 1 and h w. Neither more nor less is better by itself: compare with the original's.
 
-    >>> distinct_colours(torch.linspace(-1, 1, 256).expand(1, 3, 2, 256))
+    >>> distinct_colors(torch.linspace(-1, 1, 256).expand(1, 3, 2, 256))
     tensor([256.])
     """
     levels = ((x.float() + 1) * 127.5).round_().clamp_(0, 255).nan_to_num_().to(torch.int32)

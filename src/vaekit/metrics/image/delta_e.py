@@ -1,4 +1,4 @@
-"""dE2000: how far apart two colours look (CIE 142-2001; Sharma, Wu, Dalal 2005, Color Research & Application 30(1))."""
+"""dE2000: how far apart two colors look (CIE 142-2001; Sharma, Wu, Dalal 2005, Color Research & Application 30(1))."""
 
 import math
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ ROWS = 2**17
 
 @dataclass(frozen=True, eq=False)
 class DeltaE:
-    """dE2000 over the pixels of each picture; 1 is about the least that a person sees."""
+    """dE2000 over the pixels of each image; 1 is about the least that a person sees."""
 
     mean: PerItem
     percentile95: PerItem
 
 
 def delta_e(x: Images, y: Images) -> DeltaE:
-    """dE2000 of each pair of pictures (b, 3, h, w) in [-1, 1], mean and 95th percentile over pixels.
+    """dE2000 of each pair of images (b, 3, h, w) in [-1, 1], mean and 95th percentile over pixels.
 
-    >>> grey = torch.zeros(1, 3, 8, 8)
-    >>> round(delta_e(grey, grey + 0.02).mean.item(), 2)
+    >>> gray = torch.zeros(1, 3, 8, 8)
+    >>> round(delta_e(gray, gray + 0.02).mean.item(), 2)
     0.96
     """
     return summary(delta_e_map(lab(x), lab(y)))
@@ -42,7 +42,7 @@ def summary(distance: Float[Tensor, "b h w"]) -> DeltaE:
 
 
 def delta_e_map(first: Images, second: Images) -> Float[Tensor, "b h w"]:
-    """dE2000 at each pixel between pictures (b, 3, h, w) in L*a*b*: the square root of eq. 22 of Sharma et al.
+    """dE2000 at each pixel between images (b, 3, h, w) in L*a*b*: the square root of eq. 22 of Sharma et al.
 
     with kL = kC = kH = 1.
     """
@@ -62,8 +62,8 @@ def _delta_e(first: Float[Tensor, "3 n"], second: Float[Tensor, "3 n"]) -> Float
     c1, c2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
     h1, h2 = torch.atan2(b1, a1), torch.atan2(b2, a2)
     turn = torch.remainder(h2 - h1 + math.pi, 2 * math.pi) - math.pi
-    # The mean hue lies half a turn on from the first, the short way; eq. 14 without its cases. Of a grey and a colour,
-    # or two greys, atan2 gives 0 for the grey: there eq. 14 takes the sum of the hues.
+    # The mean hue lies half a turn on from the first, the short way; eq. 14 without its cases. Of a gray and a color,
+    # or two grays, atan2 gives 0 for the gray: there eq. 14 takes the sum of the hues.
     hue = torch.where(c1 * c2 == 0, h1 + h2, h1 + turn / 2)
     lightness, chroma = (l1 + l2) / 2, (c1 + c2) / 2
     t = 1 - 0.17 * torch.cos(hue - math.pi / 6) + 0.24 * torch.cos(2 * hue)

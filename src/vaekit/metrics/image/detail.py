@@ -13,10 +13,10 @@ from vaekit.metrics.image.spectra import spectra
 OCTAVES = 5
 """From 1/4 .. 1/2 cycles per pixel, the finest, down to 1/64 .. 1/32."""
 ROUNDING = (1 / LEVELS_PER_UNIT) ** 2 / 12
-"""The variance of rounding to 8 bits, for values in [-1, 1]: detail weaker than that is in no picture file."""
+"""The variance of rounding to 8 bits, for values in [-1, 1]: detail weaker than that is in no image file."""
 
 PerOctave = Float[Tensor, "b octaves"]
-"""From fine to coarse; NaN where the picture is too small for an octave."""
+"""From fine to coarse; NaN where the image is too small for an octave."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def detail(x: Planes, y: Planes, octaves: int = OCTAVES) -> Detail:
         coherence_k = | sum_{f in k} S_xy |^2 / (sum S_xx sum S_yy)
 
     with the Hann-windowed spectra S of `spectra`. Both spectra and their common part count the rounding noise of 8 bits
-    more (`ROUNDING`), so that flat pictures keep all of the detail that they do not have. Frequencies beyond Nyquist's
+    more (`ROUNDING`), so that flat images keep all of the detail that they do not have. Frequencies beyond Nyquist's
     (in the corners) are left out.
 
     >>> from vaekit.metrics.image.luma import luma

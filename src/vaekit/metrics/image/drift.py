@@ -1,4 +1,4 @@
-"""Drift: what many passes through a VAE do to a picture, as repeated img2img does."""
+"""Drift: what many passes through a VAE do to a image, as repeated img2img does."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaekit.metrics.image.color import colour_shift
+from vaekit.metrics.image.color import color_shift
 from vaekit.metrics.image.psnr import psnr
 from vaekit.shapes import Images
 
@@ -20,7 +20,7 @@ class Drift:
 
     psnr: Float[Tensor, "passes b"]
     """dB, against the original."""
-    colour_shift: Float[Tensor, "passes b 3"]
+    color_shift: Float[Tensor, "passes b 3"]
     """The mean change of red, green and blue since the original, in levels of 255."""
 
     @property
@@ -30,20 +30,20 @@ class Drift:
 
 
 def drift(round_trip: Callable[[Images], Images], x: Images, passes: int = PASSES) -> Drift:
-    """Send pictures (b, 3, h, w) in [-1, 1] through a VAE again and again, and compare each result with the original.
+    """Send images (b, 3, h, w) in [-1, 1] through a VAE again and again, and compare each result with the original.
 
         x_0 = x,  x_n = round_trip(x_{n-1});  PSNR(x, x_n) and shift(x, x_n) for n = 1 .. passes
 
-    `round_trip` takes pictures and gives pictures of the same shape; one that clamps and rounds to 8 bits does what
-    saved files do. Only two pictures are held at a time.
+    `round_trip` takes images and gives images of the same shape; one that clamps and rounds to 8 bits does what
+    saved files do. Only two images are held at a time.
 
-    >>> darker = drift(lambda pictures: pictures - 1 / 127.5, torch.zeros(1, 3, 8, 8), passes=3)
-    >>> darker.colour_shift[:, 0, 1]
+    >>> darker = drift(lambda images: images - 1 / 127.5, torch.zeros(1, 3, 8, 8), passes=3)
+    >>> darker.color_shift[:, 0, 1]
     tensor([-1., -2., -3.])
     """
     current, ratios, shifts = x, [], []
     for _ in range(passes):
         current = round_trip(current)
         ratios.append(psnr(x, current))
-        shifts.append(colour_shift(x, current))
+        shifts.append(color_shift(x, current))
     return Drift(torch.stack(ratios), torch.stack(shifts))

@@ -16,16 +16,16 @@ AROUND = 9
 """Windows each way from which the error around a blob is read."""
 LEAST, NOISE, TEXTURE = 8.0, 7.0, 0.6
 """Levels by which a blob stands out, at least: so many, and so many times the usual spread of such errors in the
-picture, and this part of the original's own deviation there, where an error of detail looks alike."""
+image, and this part of the original's own deviation there, where an error of detail looks alike."""
 EDGE = 24
 """Pixels from the edge within which an error is one of the border."""
 
 
 def droplets(x: Images, y: Images) -> PerItem:
-    """Droplets per million pixels. Pictures (b, 3, h, w) in [-1, 1], both sides >= 96 (below: 0).
+    """Droplets per million pixels. Images (b, 3, h, w) in [-1, 1], both sides >= 96 (below: 0).
 
     The means of y - x over windows of 6 x 6, without the mean of the 27 x 27 around each: a droplet is a local maximum
-    of its size above 8 levels + 7 s + 0.6 t, with s the usual spread of this number over the picture (1.4826 times its
+    of its size above 8 levels + 7 s + 0.6 t, with s the usual spread of this number over the image (1.4826 times its
     median absolute value) and t the deviation of x in the 27 x 27 pixels.
 
     >>> x = torch.zeros(1, 3, 100, 100)

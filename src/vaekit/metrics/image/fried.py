@@ -1,4 +1,4 @@
-"""Fried pixels: lone pixels of a reconstruction that neither the original nor their neighbours account for."""
+"""Fried pixels: lone pixels of a reconstruction that neither the original nor their neighbors account for."""
 
 import torch
 from jaxtyping import UInt8
@@ -13,13 +13,13 @@ LUMA = (0.299, 0.587, 0.114)
 """Rec. 601."""
 EDGE = 4
 LEAST = 48
-"""Levels by which a fried pixel stands off its neighbours, and off what its level became elsewhere."""
+"""Levels by which a fried pixel stands off its neighbors, and off what its level became elsewhere."""
 FACTOR = 3
 """A pixel where the original has a spot itself must stand off by so many times that more: sharpening does as much."""
 
 
 def fried_pixels(x: Images, y: Images) -> PerItem:
-    """The share of fried pixels of each picture, in parts per million. Pictures (b, 3, h, w) in [-1, 1], h, w >= 3.
+    """The share of fried pixels of each image, in parts per million. Images (b, 3, h, w) in [-1, 1], h, w >= 3.
 
     A pixel is fried where in some channel, in levels of 255,
 
@@ -94,7 +94,7 @@ def median3x3(planes: Bytes) -> Bytes:
 
 
 def _largest3x3(planes: Bytes) -> Bytes:
-    """The largest of the 3x3 pixels around each pixel, of those inside the picture."""
+    """The largest of the 3x3 pixels around each pixel, of those inside the image."""
     rows = planes.clone()
     rows[:, 1:] = torch.maximum(rows[:, 1:], planes[:, :-1])
     rows[:, :-1] = torch.maximum(rows[:, :-1], planes[:, 1:])

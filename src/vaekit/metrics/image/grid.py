@@ -33,12 +33,12 @@ class Grid:
 
 
 def grid(x: Images, y: Images, factor: int = 8) -> PerItem:
-    """The amplitude of what repeats every `factor` pixels in y - x, in levels of 255. Pictures (b, 3, h, w) in [-1, 1].
+    """The amplitude of what repeats every `factor` pixels in y - x, in levels of 255. Images (b, 3, h, w) in [-1, 1].
 
         amplitude = sqrt(2 sum_k |R(k)|^2) / (h w),   k over the harmonics (i h / factor, j w / factor) other than 0
 
     with R the transform of the mean of the channels of y - x, cut to a multiple of the factor. A harmonic counts when
-    it stands out of the frequencies around it, from which its background is taken away. Pictures of less than four
+    it stands out of the frequencies around it, from which its background is taken away. Images of less than four
     periods a side give NaN.
 
     Raises:
@@ -63,20 +63,20 @@ def grid(x: Images, y: Images, factor: int = 8) -> PerItem:
     return torch.tensor(found)
 
 
-def flat_grid(pictures: Images, factor: int) -> float:
-    """Root mean square of what repeats every `factor` pixels, mean over pictures, in levels of 255.
+def flat_grid(images: Images, factor: int) -> float:
+    """Root mean square of what repeats every `factor` pixels, mean over images, in levels of 255.
 
         g(u, v) = mean over p, q of y(p f + u, q f + v) - mean of y,    0 <= u, v < f
 
     All frequencies that are multiples of 1/f of a pixel, and no other, contribute. A ramp does too, so that only flat
-    pictures should be given.
+    images should be given.
 
     >>> stripes = torch.tensor([1.0, -1.0, 1.0, -1.0]).expand(1, 3, 4, 4) / 127.5
     >>> round(flat_grid(stripes, 2), 4)
     1.0
     """
-    rows, columns = (side // factor for side in pictures.shape[2:])
-    whole = pictures[:, :, : rows * factor, : columns * factor].double()
+    rows, columns = (side // factor for side in images.shape[2:])
+    whole = images[:, :, : rows * factor, : columns * factor].double()
     cells = whole.unflatten(3, (columns, factor)).unflatten(2, (rows, factor)).mean(dim=(2, 4))
     pattern = cells - cells.mean(dim=(2, 3), keepdim=True)
     return (pattern.square().mean(dim=(1, 2, 3)).sqrt().mean() * LEVELS_PER_UNIT).item()
@@ -112,7 +112,7 @@ def _power(power: Float[Tensor, "h half"], size: tuple[int, int], period: int) -
     across = torch.where(across >= power.shape[1], width - across, across)
     around = power[(rows % height)[:, None, :, None], across[None, :, None, :]]
     aside = steps.abs() > NEAR
-    # The row and the column are asked alone as well: edges of the picture, and straight lines, have their power there.
+    # The row and the column are asked alone as well: edges of the image, and straight lines, have their power there.
     places = (around[:, :, aside[:, None] | aside[None]], around[:, :, FAR, aside], around[:, :, aside, FAR])
     # The median of squares of noise is ln 2 of their mean, and edges nearby do not move it.
     background = torch.stack([values.median(dim=-1).values for values in places]).amax(dim=0) / math.log(2)

@@ -1,4 +1,4 @@
-"""CIE L*a*b* of sRGB pictures: IEC 61966-2-1 for the encoding, CIE 15 for the rest; D65, the 2 degree observer."""
+"""CIE L*a*b* of sRGB images: IEC 61966-2-1 for the encoding, CIE 15 for the rest; D65, the 2 degree observer."""
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ def encoded_light(light: Tensor) -> Tensor:
 
 
 def lab(x: Images) -> Images:
-    """Pictures (b, 3, h, w) in [-1, 1] as L*, a*, b*: (b, 3, h, w), float32, L* in [0, 100].
+    """Images (b, 3, h, w) in [-1, 1] as L*, a*, b*: (b, 3, h, w), float32, L* in [0, 100].
 
         L* = 116 f(Y/Yn) - 16,   a* = 500 (f(X/Xn) - f(Y/Yn)),   b* = 200 (f(Y/Yn) - f(Z/Zn))
 

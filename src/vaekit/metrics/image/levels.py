@@ -1,4 +1,4 @@
-"""Pictures in levels of an 8-bit file, and what became of each level."""
+"""Images in levels of an 8-bit file, and what became of each level."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from torch import Tensor
 from vaekit.metrics.image.color import LEVELS_PER_UNIT
 
 Planes = Float[Tensor, "c h w"]
-"""The channels of one picture, in levels: 0 black, 255 white."""
+"""The channels of one image, in levels: 0 black, 255 white."""
 Plane = Float[Tensor, "h w"]
-"""One number for each pixel of one picture, in levels."""
+"""One number for each pixel of one image, in levels."""
 Mask = Tensor
 """(h, w), bool."""
 
@@ -24,13 +24,13 @@ def to_levels(x: Tensor) -> Tensor:
     return (x.float() + 1) * LEVELS_PER_UNIT
 
 
-def as_saved(pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """The pictures as an 8-bit file brings them back: clamped to [-1, 1] and rounded to 256 levels.
+def as_saved(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """The images as an 8-bit file brings them back: clamped to [-1, 1] and rounded to 256 levels.
 
     >>> as_saved(torch.tensor([[[[0.0, 2.0]]]]))
     tensor([[[[0.0039, 1.0000]]]])
     """
-    return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+    return ((images.float().clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
     d(x, y) = sum_l mean_hw  w_l . ( f_l(x)/|f_l(x)| - f_l(y)/|f_l(y)| )^2
 
 f_l are the activations after the l-th tapped ReLU, w_l the learned weights of each channel. No unit; lower is better; 0
-for equal pictures. The network's weights are given by the caller: this room reads no files (`checkpoints/perceptual.py`
+for equal images. The network's weights are given by the caller: this room reads no files (`checkpoints/perceptual.py`
 does).
 """
 
@@ -101,7 +101,7 @@ class LPIPS(nn.Module):
         self.backbone = backbone
         self.features = backbone.modules()
         self.weights = nn.ParameterList(nn.Parameter(torch.zeros(1, width, 1, 1)) for width in backbone.widths())
-        # The normalization of the reference implementation's scaling layer, for pictures in [-1, 1].
+        # The normalization of the reference implementation's scaling layer, for images in [-1, 1].
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1), persistent=False)
 
@@ -123,9 +123,9 @@ class LPIPS(nn.Module):
         return model.eval().requires_grad_(False)
 
     def described(self, x: Images) -> tuple[Tensor, ...]:
-        """Unit features at each tap of pictures (b, 3, h, w) in [-1, 1].
+        """Unit features at each tap of images (b, 3, h, w) in [-1, 1].
 
-        An original that several reconstructions are compared with need be described only once. Of a picture of 768x512
+        An original that several reconstructions are compared with need be described only once. Of a image of 768x512
         they take 192 MB (VGG) or 16 MB (AlexNet).
         """
         maps = (x - self.mean) / self.std
@@ -137,7 +137,7 @@ class LPIPS(nn.Module):
         return tuple(described)
 
     def between(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> PerItem:
-        """The distance of each pair of pictures that `described` has described."""
+        """The distance of each pair of images that `described` has described."""
         distances = [
             F.conv2d((one - other).square(), weights).mean(dim=(1, 2, 3))
             for one, other, weights in zip(a, b, self.weights, strict=True)
@@ -145,7 +145,7 @@ class LPIPS(nn.Module):
         return torch.stack(distances).sum(dim=0)
 
     def forward(self, x: Images, y: Images) -> PerItem:
-        """The distance of each pair of pictures (b, 3, h, w) in [-1, 1], with sides of `backbone.smallest` or more."""
+        """The distance of each pair of images (b, 3, h, w) in [-1, 1], with sides of `backbone.smallest` or more."""
         return self.between(self.described(x), self.described(y))
 
 

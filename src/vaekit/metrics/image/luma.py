@@ -1,4 +1,4 @@
-"""Luma: the brightness of a picture as video means it."""
+"""Luma: the brightness of a image as video means it."""
 
 import torch
 from jaxtyping import Float
@@ -8,17 +8,17 @@ from vaekit.shapes import Images
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (Rec. ITU-R BT.601), of the sRGB values as they are: what Pillow means by
-greyscale."""
+grayscale."""
 
 REC_709 = (0.2126, 0.7152, 0.0722)
 """The weights of high-definition video (Rec. ITU-R BT.709)."""
 
 Planes = Float[Tensor, "b h w"]
-"""One plane for each picture."""
+"""One plane for each image."""
 
 
 def luma(x: Images) -> Planes:
-    """The luma of pictures (b, 3, h, w), float32, in their own range: [-1, 1] for pictures here. A grey picture of one
+    """The luma of images (b, 3, h, w), float32, in their own range: [-1, 1] for images here. A gray image of one
     channel is its own luma.
 
     >>> white = torch.ones(1, 3, 1, 1)

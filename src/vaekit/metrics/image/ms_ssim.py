@@ -20,16 +20,16 @@ def scales_that_fit(height: int, width: int) -> int:
 
 
 def ms_ssim(x: Images, y: Images) -> PerItem:
-    """The multi-scale structural similarity of each pair of pictures (b, 3, h, w) in [-1, 1]: (b,), float32.
+    """The multi-scale structural similarity of each pair of images (b, 3, h, w) in [-1, 1]: (b,), float32.
 
         MS-SSIM = prod_{j < M} CS_j^{w_j}  *  SSIM_M^{w_M}
 
     (eq. 7), scale j + 1 from scale j by means over 2x2 pixels (an odd last row or column is left out). CS and SSIM as
     in `ssim`, each channel for itself, and the mean over channels at the end. A negative mean counts as 0.
 
-    No unit, from 0 to 1; higher is better; 1 for equal pictures. A picture with a side below 176 has no five scales
+    No unit, from 0 to 1; higher is better; 1 for equal images. A image with a side below 176 has no five scales
     with a whole window: the exponents of those that it has (`scales_that_fit`) are divided by their sum. Its number is
-    to be compared only with pictures of as many scales.
+    to be compared only with images of as many scales.
 
     >>> x = torch.rand(1, 3, 200, 200) * 2 - 1
     >>> ms_ssim(x, x)

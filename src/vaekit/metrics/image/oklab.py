@@ -1,4 +1,4 @@
-"""Oklab: colours in which equal distances look about equally large, without Lab's bent blues (Ottosson 2020,
+"""Oklab: colors in which equal distances look about equally large, without Lab's bent blues (Ottosson 2020,
 "A perceptual color space for image processing", https://bottosson.github.io/posts/oklab/)."""
 
 import torch
@@ -22,7 +22,7 @@ TOE = 1e-3
 
 
 def oklab(x: Images) -> Images:
-    """Pictures (b, 3, h, w) in [-1, 1] as Oklab: (b, 3, h, w), float32, L in [0, 1], a and b in about [-0.4, 0.3].
+    """Images (b, 3, h, w) in [-1, 1] as Oklab: (b, 3, h, w), float32, L in [0, 1], a and b in about [-0.4, 0.3].
 
     Differentiable everywhere, as a loss needs it. At black the slope of the cube root is infinite, so below a light of
     0.001 it is a line to zero. Values outside [-1, 1] go on along the same curves, so that a loss draws them back.

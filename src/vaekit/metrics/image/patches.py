@@ -1,8 +1,8 @@
-"""Where skin and foliage are, by the chromaticity of pixels: the two colours that people notice first when they are
+"""Where skin and foliage are, by the chromaticity of pixels: the two colors that people notice first when they are
 off.
 
-The rules find colours, not things: sand passes for skin, a green door for foliage. That is good enough to ask what
-happens to these colours, which is all that they are for.
+The rules find colors, not things: sand passes for skin, a green door for foliage. That is good enough to ask what
+happens to these colors, which is all that they are for.
 """
 
 from jaxtyping import Bool, Float
@@ -19,7 +19,7 @@ DARKEST = 0.12
 
 
 def skin(x: Images) -> Mask:
-    """Where pictures (b, 3, h, w) in [-1, 1] have the colour of skin: a mask (b, h, w).
+    """Where images (b, 3, h, w) in [-1, 1] have the color of skin: a mask (b, h, w).
 
         77 <= C_b <= 127  and  133 <= C_r <= 173,   of 255, Rec. 601 from sRGB values, full range
 
@@ -38,7 +38,7 @@ def skin(x: Images) -> Mask:
 
 
 def foliage(x: Images) -> Mask:
-    """Where pictures (b, 3, h, w) in [-1, 1] have the colour of leaves and grass: a mask (b, h, w).
+    """Where images (b, 3, h, w) in [-1, 1] have the color of leaves and grass: a mask (b, h, w).
 
         ExG - ExR > 0,  ExG = 2 g - r - b,  ExR = 1.4 r - g,   r, g, b = R, G, B over their sum
 
@@ -56,7 +56,7 @@ def foliage(x: Images) -> Mask:
 
 
 def mean_under(values: Float[Tensor, "b c h w"], mask: Mask) -> Float[Tensor, "b c"]:
-    """The means of values (b, c, h, w), such as colour differences, over the pixels of a mask; NaN where it has none.
+    """The means of values (b, c, h, w), such as color differences, over the pixels of a mask; NaN where it has none.
 
     >>> import torch
     >>> mean_under(torch.arange(4.0).view(1, 1, 1, 4), torch.tensor([[[True, True, False, True]]]))
@@ -66,7 +66,7 @@ def mean_under(values: Float[Tensor, "b c h w"], mask: Mask) -> Float[Tensor, "b
 
 
 def share(mask: Mask) -> Float[Tensor, " b"]:
-    """The part of each picture that a mask covers, 0 to 1: a patch of a few pixels says little."""
+    """The part of each image that a mask covers, 0 to 1: a patch of a few pixels says little."""
     return mask.float().mean(dim=(1, 2))
 
 

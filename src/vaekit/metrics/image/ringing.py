@@ -22,7 +22,7 @@ def ringing(x: Planes, y: Planes, edges: Bool[Tensor, "b i j"]) -> PerItem:
         overshoot = max( y - max_N x,  min_N x - y,  0 )      N: the 9x9 pixels around each
         ringing = mean of overshoot over pixels within 4 of a strong edge
 
-    in 8-bit levels; 0 is best; NaN for a picture without edges. `edges` (b, h - 2, w - 2) are `strongest_edges` of the
+    in 8-bit levels; 0 is best; NaN for a image without edges. `edges` (b, h - 2, w - 2) are `strongest_edges` of the
     gradient of x. Blur alone gives 0: it does not leave the range. Noise on the flat side of an edge counts too.
 
     >>> from vaekit.metrics.image.gradients import gradient, strongest_edges
@@ -41,7 +41,7 @@ def ringing(x: Planes, y: Planes, edges: Bool[Tensor, "b i j"]) -> PerItem:
 def _local_most(plane: Planes) -> Planes:
     """The largest value in the square of `REACH` pixels to each side of each pixel, as far as it lies in the plane.
 
-    Maxima of 2, 4, 8 neighbours and then of all 9, first along columns, then along rows: four steps each.
+    Maxima of 2, 4, 8 neighbors and then of all 9, first along columns, then along rows: four steps each.
     """
     for axis in (1, 2):
         size = plane.shape[axis]

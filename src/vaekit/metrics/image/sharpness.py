@@ -1,4 +1,4 @@
-"""How the detail of a picture came through: its transfer function, and the blur that would have done the same."""
+"""How the detail of a image came through: its transfer function, and the blur that would have done the same."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from vaekit.shapes import Images, PerItem
 BANDS = 32
 """Rings of spatial frequency between 0 and half a cycle per pixel."""
 AXIS = 3
-"""Frequencies nearer to an axis than this, in steps of the transform, are left out: the picture's edges, which the
+"""Frequencies nearer to an axis than this, in steps of the transform, are left out: the image's edges, which the
 transform sees as joined, have their power there."""
 LOWEST, HIGHEST = 0.04, 0.40
 """Cycles per pixel between which a blur is fitted: below there is too little to see, above there is little power."""
@@ -26,7 +26,7 @@ Spectrum = Complex[Tensor, "h half"]
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
-    """What became of each ring of spatial frequency, of one picture."""
+    """What became of each ring of spatial frequency, of one image."""
 
     gain: Float[Tensor, " bands"]
     """Re sum conj(X) Y / sum |X|^2: the part of the original's amplitude that came through in its place."""
@@ -46,7 +46,7 @@ def blur_sigma(x: Images, y: Images) -> PerItem:
         ln H(f) = ln H0 - 2 pi^2 s f^2,    sigma = sign(s) sqrt(|s|)
 
     weighted by the frequencies of a ring, H^2 and the coherence. H0 takes up a change of contrast, and what is added
-    to the picture without regard to it (noise, grids, spots) cancels in H. Pictures (b, 3, h, w) in [-1, 1].
+    to the image without regard to it (noise, grids, spots) cancels in H. Images (b, 3, h, w) in [-1, 1].
 
     True to about a tenth for sigmas of 0.6 to 1.5; wider blurs leave too little to fit and read low (2 as 1.6).
 

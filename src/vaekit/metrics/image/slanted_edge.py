@@ -1,6 +1,6 @@
 """Sharpness of a slanted edge: the spatial frequency response of ISO 12233, and where it falls to one half.
 
-A picture of an edge a few degrees off the vertical holds it sampled at many fractions of a pixel. Sorted by distance
+A image of an edge a few degrees off the vertical holds it sampled at many fractions of a pixel. Sorted by distance
 from the edge its pixels give one finely sampled profile; the Fourier transform of its derivative is the MTF. Sources:
 ISO 12233:2017, annex D; Burns 2000, "Slanted-edge MTF for digital camera and scanner analysis".
 """
@@ -85,7 +85,7 @@ def edge_profile(plane: Tensor) -> Tensor:
 
 
 def _edge_line(plane: Tensor) -> tuple[float, float]:
-    """Slope (columns for each row) and the column in row 0 of the line through each row's centre of gradient, fitted
+    """Slope (columns for each row) and the column in row 0 of the line through each row's center of gradient, fitted
     twice: the second time with a window around the first line."""
     height, width = plane.shape
     if height < 8 or width < 8:
@@ -100,10 +100,10 @@ def _edge_line(plane: Tensor) -> tuple[float, float]:
         total = weights.sum(dim=1)
         if (total <= 1e-6).any():
             raise ValueError("no contrast")
-        centres = (weights * columns).sum(dim=1) / total
+        centers = (weights * columns).sum(dim=1) / total
         middle = rows.mean()
-        slope = float(((rows - middle) * (centres - centres.mean())).sum() / (rows - middle).square().sum())
-        start = float(centres.mean()) - slope * float(middle)
+        slope = float(((rows - middle) * (centers - centers.mean())).sum() / (rows - middle).square().sum())
+        start = float(centers.mean()) - slope * float(middle)
         reach = max(8.0, width / 8)
         window = (1 - ((columns - (start + slope * rows[:, None])) / reach).square()).clamp(min=0)
     if abs(slope) > 1:

@@ -38,7 +38,7 @@ class Spectra:
 
 
 def spectra(x: Planes, y: Planes, tile: int = TILE) -> Spectra:
-    """The averaged spectra of two planes of each picture, (b, h, w) each; means of tiles are taken away.
+    """The averaged spectra of two planes of each image, (b, h, w) each; means of tiles are taken away.
 
     Tiles are squares of `tile` pixels, or of the shorter side where that is less, every half tile; those at the right
     and the lower border end there.

@@ -25,16 +25,16 @@ TILE = 2**17
 
 
 def ssim(x: Images, y: Images) -> PerItem:
-    """The structural similarity of each pair of pictures (b, 3, h, w) in [-1, 1]: (b,), float32.
+    """The structural similarity of each pair of images (b, 3, h, w) in [-1, 1]: (b,), float32.
 
         SSIM = mean  (2 mu_x mu_y + C1) (2 sigma_xy + C2)  /  ((mu_x^2 + mu_y^2 + C1) (sigma_x^2 + sigma_y^2 + C2))
 
     (eq. 13) with C1 = (K1 L)^2, C2 = (K2 L)^2, and means, variances and covariance under a Gaussian window of 11 x 11
-    and sigma 1.5, divided by n rather than n - 1. Each channel for itself, where the window lies inside the picture;
+    and sigma 1.5, divided by n rather than n - 1. Each channel for itself, where the window lies inside the image;
     the mean over places and channels. Intensities count from black, as in the paper: mu is that of x + 1.
 
-    Higher is better; 1 for equal pictures. A picture with a side below 11 is judged with the largest odd window that
-    fits, of the same sigma: always defined, but to be compared only with pictures of the same size.
+    Higher is better; 1 for equal images. A image with a side below 11 is judged with the largest odd window that
+    fits, of the same sigma: always defined, but to be compared only with images of the same size.
 
     >>> x = torch.rand(1, 3, 32, 32) * 2 - 1
     >>> ssim(x, x)
@@ -52,7 +52,7 @@ def similarity(x: Images, y: Images) -> tuple[PerChannel, PerChannel]:
     window = _gaussian(min(WINDOW, height - 1 + height % 2, width - 1 + width % 2))
     reach = len(window) - 1
     rows = band_rows(width)
-    planes = max(1, TILE // (height * width))  # channels of small pictures go together
+    planes = max(1, TILE // (height * width))  # channels of small images go together
     sums = []
     for some_x, some_y in zip(x.flatten(0, 1).split(planes), y.flatten(0, 1).split(planes), strict=True):
         bands = [slice(top, top + rows + reach) for top in range(0, height - reach, rows)]

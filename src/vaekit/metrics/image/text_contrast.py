@@ -21,7 +21,7 @@ def stroke_contrast(x: Planes, y: Planes, places: Sequence[Place]) -> Float[Tens
         contrast = sum (x - mean x) (y - mean y) / sum (x - mean x)^2      over the pixels of a line
 
     the slope of the straight line through (x, y), which is the contrast of edges and strokes alike. No unit: 1 is all
-    of it, 0.5 is grey text, 0 is gone, negative is inverted. What stands in the wrong place does not count: that is the
+    of it, 0.5 is gray text, 0 is gone, negative is inverted. What stands in the wrong place does not count: that is the
     difference to a ratio of standard deviations. NaN where the original has nothing at that place.
 
     >>> x = torch.rand(1, 20, 60)

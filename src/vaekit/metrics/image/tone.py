@@ -21,9 +21,9 @@ class ToneCurve:
     """A line through what became of each luma, and the range of both."""
 
     slope: PerItem
-    """Contrast: 0.9 is 10 % less. NaN for pictures of one tone."""
+    """Contrast: 0.9 is 10 % less. NaN for images of one tone."""
     offset: PerItem
-    """What becomes of black, in levels of 255. NaN for pictures of one tone."""
+    """What becomes of black, in levels of 255. NaN for images of one tone."""
     shift: PerItem
     """Mean change, in levels of 255."""
     range: Float[Tensor, "b 2"]
@@ -31,12 +31,12 @@ class ToneCurve:
 
 
 def tone_curve(x: Images, y: Images) -> ToneCurve:
-    """The tone curve from x to y, pictures (b, 3, h, w) in [-1, 1].
+    """The tone curve from x to y, images (b, 3, h, w) in [-1, 1].
 
         luma_y = slope luma_x + offset,   least squares over means of blocks of 8 x 8 pixels
 
     Means of blocks, so that lost detail does not read as lost contrast: what is left of that is about 1 % for a blur of
-    one pixel. `metrics/colour_change.py` has a fit that is robust against clipping and knows colours.
+    one pixel. `metrics/color_change.py` has a fit that is robust against clipping and knows colors.
 
     >>> x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     >>> curve = tone_curve(x, 0.9 * x)

@@ -1,4 +1,4 @@
-"""How evenly the codes of a quantiser are used."""
+"""How evenly the codes of a quantizer are used."""
 
 import torch
 from torch import Tensor

@@ -2,7 +2,7 @@
 noise.
 
 Everything here is measured on latents (b, z, i, j); a latent vector is a map of one position. Statistics of several
-pictures are added up (`ChannelSums`), so that memory does not grow with their number.
+images are added up (`ChannelSums`), so that memory does not grow with their number.
 """
 
 import math
@@ -87,20 +87,20 @@ class Rate:
     """What a posterior costs to tell, under a prior."""
 
     nats: PerItem
-    """KL(q(z|x) || p(z)) of each picture."""
+    """KL(q(z|x) || p(z)) of each image."""
     bits_per_latent: PerItem
     """The same in bits, for each number of the latent."""
     bits_per_pixel: PerItem
-    """The same in bits, for each pixel of the picture."""
+    """The same in bits, for each pixel of the image."""
 
 
 def rate(posterior: Posterior, prior: Prior, pixels: int) -> Rate:
-    """The KL divergence of a posterior over raw latents from a prior, for pictures of so many pixels (h w).
+    """The KL divergence of a posterior over raw latents from a prior, for images of so many pixels (h w).
 
         bits = nats / ln 2
 
-    It bounds what the latent can say of the picture (Alemi et al. 2018, "Fixing a broken ELBO", arXiv 1711.00464).
-    Lower is cheaper. For vector-quantised latents under `UniformCodes` it is what the codes cost to send. A plain
+    It bounds what the latent can say of the image (Alemi et al. 2018, "Fixing a broken ELBO", arXiv 1711.00464).
+    Lower is cheaper. For vector-quantized latents under `UniformCodes` it is what the codes cost to send. A plain
     autoencoder's point has no rate: what `kl` gives for it is a cross-entropy, and only differences of it mean
     something.
 
@@ -116,7 +116,7 @@ def rate(posterior: Posterior, prior: Prior, pixels: int) -> Rate:
 
 def kl_per_channel(posterior: DiagonalGaussian) -> Float[Tensor, "b z"]:
     """KL(q || N(0, 1)) of each channel in nats for each position, the mean over positions (Kingma and Welling 2014,
-    appendix B). A channel near 0 says nothing of the picture.
+    appendix B). A channel near 0 says nothing of the image.
 
     >>> kl_per_channel(DiagonalGaussian(torch.ones(1, 2, 2, 2), torch.zeros(1, 2, 2, 2)))
     tensor([[0.5000, 0.5000]])

@@ -184,9 +184,9 @@
     function lay() {
       const [width, height] = size();
       const image = one(".window img", place);
-      const inside = (centre, whole, frame) => {
+      const inside = (center, whole, frame) => {
         const half = frame / view.zoom / 2;
-        return whole <= 2 * half ? whole / 2 : clamp(centre, half, whole - half);
+        return whole <= 2 * half ? whole / 2 : clamp(center, half, whole - half);
       };
       view.x = inside(view.x, image.naturalWidth || image.width, width);
       view.y = inside(view.y, image.naturalHeight || image.height, height);
@@ -326,7 +326,7 @@
     article.classList.add("drawn");
     const part = one(".differences", article);
     if (!part) return;
-    const colours = ramp(part);
+    const colors = ramp(part);
     const scale = +part.dataset.scale;
     const weights = CHANNELS[part.dataset.channel ?? "luma"];
     one(".low", part).textContent = `\u2212${scale} darker`;
@@ -339,10 +339,10 @@
       const painted = context.createImageData(width, height);
       for (let at = 0; at < data.length; at += 4) {
         const place = clamp(difference(data, at, weights) / scale, -1, 1);
-        const colour = colours[Math.round(256 * (place + 1))];
-        painted.data[at] = colour[0];
-        painted.data[at + 1] = colour[1];
-        painted.data[at + 2] = colour[2];
+        const color = colors[Math.round(256 * (place + 1))];
+        painted.data[at] = color[0];
+        painted.data[at + 1] = color[1];
+        painted.data[at + 2] = color[2];
         painted.data[at + 3] = 255;
       }
       context.putImageData(painted, 0, 0);

@@ -15,7 +15,7 @@ from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming.arena import Arena
 from vaekit.runtime.streaming.buffers import Frame, Map, Store, Strip, Whole
 from vaekit.runtime.streaming.ir import Step
-from vaekit.runtime.streaming.operations import ON_ITSELF, Apply, Convolve, Normalise, Pad, Reduction, Window
+from vaekit.runtime.streaming.operations import ON_ITSELF, Apply, Convolve, Normalize, Pad, Reduction, Window
 from vaekit.runtime.streaming.schedule import Stage, Stages
 from vaekit.runtime.streaming.walk import RowRange, RowStep, Task, row_ranges, rows_read, walk
 from vaekit.runtime.threads import run_parallel, threads_per_part
@@ -242,7 +242,7 @@ class PartRun:
             self.keep(task, made, move.a)
 
     def keep(self, task: Task, made: Tensor, row: int) -> None:
-        """Keep rows from this one on, those of the neighbours left out."""
+        """Keep rows from this one on, those of the neighbors left out."""
         assert task.step.axis is not None
         a, b = self.share.own[task.index]
         first, last = max(a, row), min(b, row + made.shape[task.step.axis] // task.step.unit)
@@ -303,7 +303,7 @@ class PartRun:
     def dtype_for(self, task: Task, pieces: list[Tensor]) -> torch.dtype:
         """The dtype of a slab: that of the network, but for numbers that it cannot hold."""
         before = self.strips[task.index].tensor
-        normed = any(isinstance(step.operation, Normalise) for step in task.ahead)
+        normed = any(isinstance(step.operation, Normalize) for step in task.ahead)
         dtypes = [*([] if normed else [piece.dtype for piece in pieces]), *([] if before is None else [before.dtype])]
         return torch.float32 if torch.float32 in dtypes else task.step.dtype
 
@@ -320,7 +320,7 @@ class PartRun:
         """The same, in the dtype of what it is given."""
         copied = buffer is piece
         for step in ahead:
-            if isinstance(step.operation, Normalise):
+            if isinstance(step.operation, Normalize):
                 scale, shift = step.operation.line(piece, self.run.whole(step.inputs[1].step))
                 torch.mul(buffer if copied else piece, scale, out=buffer).add_(shift)
             else:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vaekit.runtime.streaming.ir import Input, Step
 from vaekit.runtime.streaming.lowering import CallContext, Lowering, Unknown, Value, fused
-from vaekit.runtime.streaming.operations import SAME_ROW, Apply, Convolve, Moments, Normalise, Pad, Total, Window
+from vaekit.runtime.streaming.operations import SAME_ROW, Apply, Convolve, Moments, Normalize, Pad, Total, Window
 from vaekit.runtime.streaming.tracing import Trace
 
 
@@ -233,7 +233,7 @@ def group_norm(here: CallContext) -> Value:
     weight, bias = (None if each is None else each.detach() for each in (weight, bias))
     inputs = (Input(value.step, SAME_ROW), Input(moments.step, None))
     label = here.to.label(here.argument(2, "weight"))
-    return here.to.add(Normalise(weight, bias, epsilon), inputs, here.shape, here.call.dtype, 2, here.shape[2], label)
+    return here.to.add(Normalize(weight, bias, epsilon), inputs, here.shape, here.call.dtype, 2, here.shape[2], label)
 
 
 def batch_norm(here: CallContext) -> Value:

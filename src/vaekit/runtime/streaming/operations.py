@@ -120,7 +120,7 @@ class Convolve:
 
     @property
     def cheap(self) -> bool:
-        """A convolution of a picture is: reading back what it made takes as long."""
+        """A convolution of a image is: reading back what it made takes as long."""
         return self.weight[0].numel() <= self.CHEAP_PRODUCTS
 
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
@@ -175,7 +175,7 @@ class Moments:
         """Count, mean and sum of squared differences of one slab, (3, groups) in float64."""
         x = inputs[0].to(torch.promote_types(inputs[0].dtype, torch.float32)).contiguous()
         # The function for the norm itself is the fastest there is for its statistics: of 4 MiB it makes them in
-        # 0.13 ms where var_mean takes 2.9 ms. What it normalises is thrown away.
+        # 0.13 ms where var_mean takes 2.9 ms. What it normalizes is thrown away.
         count = x.numel() // self.groups
         flat = x.view(1, self.groups, count)
         _, mean, inverse = torch.native_group_norm(flat, None, None, 1, self.groups, count, self.groups, 0.0)
@@ -192,7 +192,7 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class Normalise:
+class Normalize:
     """GroupNorm with moments that are known: one multiplication and one addition for each channel."""
 
     weight: Tensor | None

@@ -76,9 +76,9 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
         enough = int(plan / HEADROOM) + (1 << 20)  # what rounding to words takes off
     least = format_bytes(enough)
     raise TooLittleMemory(
-        f"This picture cannot be done in {format_bytes(budget or 0)}.",
+        f"This image cannot be done in {format_bytes(budget or 0)}.",
         f"It takes {least} at least, beside the VAE itself.",
-        f"Allow {least} or more (--memory), or make the picture smaller.",
+        f"Allow {least} or more (--memory), or make the image smaller.",
         enough,
     )
 

@@ -25,7 +25,7 @@ TOLERANCE = 1e-3
 """How much a backend's numbers may differ from torch's, in the largest of them. What rounds otherwise stays below 1e-4,
 what computes something else is far above."""
 KEPT_BETWEEN_RUNS = 256 << 20
-"""Bytes of memory for maps that an engine keeps for the next picture, if it took as much."""
+"""Bytes of memory for maps that an engine keeps for the next image, if it took as much."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class SlabRunner:
             )
 
     def give_back(self) -> None:
-        """Give back all memory that is kept for the next picture."""
+        """Give back all memory that is kept for the next image."""
         self.convolvers.keep_only(frozenset())
         self.convolvers.rest()
         self.bands.trim(0)
@@ -190,7 +190,7 @@ class SlabRunner:
                 raise TooLittleMemory(
                     f"The {kind} ran out at {words}, with the smallest slabs too.",
                     f"{format_bytes(refusal.least)} were expected to be free, beside the VAE itself.",
-                    f"End other programs that use the {kind}, or make the picture smaller.",
+                    f"End other programs that use the {kind}, or make the image smaller.",
                     refusal.least,
                 ) from None
             self._shrunk[size] = refusal.least

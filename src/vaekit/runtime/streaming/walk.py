@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from vaekit.runtime.streaming.ir import Step
-from vaekit.runtime.streaming.operations import ON_ITSELF, SAME_ROW, Apply, Convolve, Normalise, Pad, Window
+from vaekit.runtime.streaming.operations import ON_ITSELF, SAME_ROW, Apply, Convolve, Normalize, Pad, Window
 
 TILE = 4
 """Rows that a Winograd convolution makes at once: work is cut in multiples of them."""
@@ -124,7 +124,7 @@ def convolves(step: Step) -> bool:
 def runs_ahead(step: Step) -> bool:
     """Whether a step can be done in place on a copy of its input."""
     operation = step.operation
-    return isinstance(operation, Normalise) or (isinstance(operation, Apply) and operation.function in ON_ITSELF)
+    return isinstance(operation, Normalize) or (isinstance(operation, Apply) and operation.function in ON_ITSELF)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class RowRange:
     """The part of a stage that is done from top to bottom by one worker.
 
     Each table tells it for the tasks by their steps. Rows around a worker's own that its convolutions look at are made
-    by its neighbour, too.
+    by its neighbor, too.
     """
 
     own: dict[int, tuple[int, int]]

@@ -1,4 +1,4 @@
-"""An opponent for a VAE of pictures: a discriminator that learns to tell results from data (Goodfellow et al. 2014).
+"""An opponent for a VAE of images: a discriminator that learns to tell results from data (Goodfellow et al. 2014).
 
 What ruins reconstructions is known (CompVis/taming-transformers, issues 44 and 129): the VAE is pulled at full strength
 by a discriminator that has learned nothing yet. Here it learns first, the pull then grows from nothing, and
@@ -18,7 +18,7 @@ from vaekit.errors import BadRecipe
 from vaekit.nets.discriminator import Discriminator, renew
 from vaekit.training.objectives import Losses, Objective
 from vaekit.training.processes import ProcessGroup
-from vaekit.training.state import Stateful, inside, optimiser_tensors, restore_optimiser
+from vaekit.training.state import Stateful, inside, optimizer_tensors, restore_optimizer
 from vaekit.training.weights import Weight
 from vaekit.vae import VAE
 
@@ -45,7 +45,7 @@ class Adversarial:
     the decoder's last layer (Esser et al. 2021, arXiv 2012.09841, eq. 7)."""
     largest: float = 1e4
     """That factor at most. VQGAN's number, whose losses are means as ours are; LDM has the same number for losses that
-    are sums over a picture, so there it is smaller by the number of values: 0.05 for 3x256x256."""
+    are sums over a image, so there it is smaller by the number of values: 0.05 for 3x256x256."""
     loss: str = "hinge"
     """"hinge" (Lim & Ye 2017, arXiv 1705.02894) or "non-saturating" (Goodfellow et al. 2014, arXiv 1406.2661)."""
     learning_rate: float = 1e-4
@@ -57,7 +57,7 @@ class Adversarial:
     """Steps between two that have the penalty, which then counts so many times (Karras et al. 2020, arXiv 1912.04958,
     appendix B)."""
     lecam: float = 0.0
-    """Weight of LeCam regularisation (Tseng et al. 2021, arXiv 2104.03310)."""
+    """Weight of LeCam regularization (Tseng et al. 2021, arXiv 2104.03310)."""
     memory: float = 0.99
     """Decay, in steps, of the averages of what the discriminator says, which LeCam draws to and `earned` looks at."""
     earned: bool = False
@@ -82,12 +82,12 @@ class Adversarial:
 
 
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
-    """What the discriminator minimises: (E max(0, 1 - D(x)) + E max(0, 1 + D(G))) / 2, the half as in VQGAN."""
+    """What the discriminator minimizes: (E max(0, 1 - D(x)) + E max(0, 1 + D(G))) / 2, the half as in VQGAN."""
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
 def hinge_generator_loss(fake: Tensor) -> Tensor:
-    """What the VAE minimises: -E D(G)."""
+    """What the VAE minimizes: -E D(G)."""
     return -fake.mean()
 
 
@@ -109,7 +109,7 @@ LOSSES: Mapping[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor]
 
 def r1_penalty(net: nn.Module, x: Tensor) -> Tensor:
     """E |d D / d x|^2 / 2 over data (b, ...), of the sum of an item's logits divided by the root of their number: that
-    of Mescheder et al. for one logit, and about the same for patches of pictures of any size."""
+    of Mescheder et al. for one logit, and about the same for patches of images of any size."""
     x = x.detach().requires_grad_()
     logits = net(x)
     (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
@@ -160,7 +160,7 @@ def no_gradient_error() -> BadRecipe:
 
 
 class Adversary(Stateful):
-    """The opponent: its net, optimiser, and what it knows from step to step.
+    """The opponent: its net, optimizer, and what it knows from step to step.
 
     It computes in its net's dtype, fp32, under any autocast of the VAE: it is about a hundredth of the work, and where
     others' trainers get NaN.
@@ -172,7 +172,7 @@ class Adversary(Stateful):
 
     def __init__(self, config: Adversarial, net: Discriminator) -> None:
         self.config, self.net = config, net
-        self.optimiser = AdamW(net.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=0.0)
+        self.optimizer = AdamW(net.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=0.0)
         first = next(net.parameters())
         self.dtype, device = first.dtype, first.device
         self.strength = 1.0
@@ -187,7 +187,7 @@ class Adversary(Stateful):
 
     def forget(self) -> None:
         """Keep nothing of what was collected within a step."""
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         self.slopes: list[Tensor] = []
         self.said = torch.zeros_like(self.anchors)
 
@@ -258,7 +258,7 @@ class Adversary(Stateful):
             processes.sum_([self.said])
             slopes = [each.grad for each in self.net.parameters() if each.grad is not None]
             if torch.isfinite(torch.nn.utils.get_total_norm(slopes)):
-                self.optimiser.step()
+                self.optimizer.step()
                 renew(self.net)
                 decay = self.config.memory if self.steps else 0.0
                 self.anchors = torch.lerp(self.said, self.anchors, decay)
@@ -267,7 +267,7 @@ class Adversary(Stateful):
 
     def tensors(self) -> dict[str, Tensor]:
         told = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
-        told |= {f"optimiser.{name}": tensor for name, tensor in optimiser_tensors(self.optimiser).items()}
+        told |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
         return told | {"balance": self.balance, "anchors": self.anchors}
 
     def words(self) -> dict[str, Any]:
@@ -275,7 +275,7 @@ class Adversary(Stateful):
 
     def restore(self, tensors: Mapping[str, Tensor], words: Mapping[str, Any]) -> None:
         self.net.load_state_dict(inside(tensors, "net"))
-        restore_optimiser(self.optimiser, inside(tensors, "optimiser"))
+        restore_optimizer(self.optimizer, inside(tensors, "optimizer"))
         self.balance = tensors["balance"].to(self.balance.device)
         self.anchors = tensors["anchors"].to(self.anchors.device)
         self.steps, self.strength = int(words["steps"]), float(words["strength"])

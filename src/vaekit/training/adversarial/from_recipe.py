@@ -46,7 +46,7 @@ def adversarial_setup(
     """What the recipe says of an opponent, with new random weights.
 
     Args:
-        channels: of the pictures.
+        channels: of the images.
         held_out: what the guard looks at, (b, ...); None for no guard.
 
     Raises:
@@ -76,7 +76,7 @@ def adversarial_setup(
 
 @torch.no_grad()
 def check_size(recipe: Recipe, opponent: Adversary, x: Tensor) -> None:
-    """Refuse pictures (b, c, h, w) that the discriminator's convolutions do not fit into.
+    """Refuse images (b, c, h, w) that the discriminator's convolutions do not fit into.
 
     Raises:
         BadRecipe: they are too small.
@@ -85,7 +85,7 @@ def check_size(recipe: Recipe, opponent: Adversary, x: Tensor) -> None:
         opponent.net(x)
     except RuntimeError as error:
         size = f"{x.shape[2]}x{x.shape[3]}"
-        raise bad(recipe, f"{TABLE}.{NET}", f"layers are too many for pictures of {size} ({error})") from error
+        raise bad(recipe, f"{TABLE}.{NET}", f"layers are too many for images of {size} ({error})") from error
 
 
 def places(recipe: Recipe, words: Mapping[str, Any]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 Held-out PSNR is measured just before the VAE first sees its opponent, and every so many samples from there on. As long
 as it is no more than a bound below that first number, the state is remembered. When it falls further, or is no number,
-the VAE, its averages, both optimisers and the opponent become what was last remembered, and the opponent's weight is
+the VAE, its averages, both optimizers and the opponent become what was last remembered, and the opponent's weight is
 halved. Samples and data go on: a run with a guard ends when it would have ended without.
 """
 
@@ -126,9 +126,9 @@ class RollbackGuard(Stateful):
     def go_back(self, state: State) -> None:
         """Become the last good state, but for the samples seen, with half the weight."""
         strength = self.opponent.strength
-        # Copies: an optimiser takes the tensors that it is given for its own.
+        # Copies: an optimizer takes the tensors that it is given for its own.
         self.watched(state).restore({name: each.clone() for name, each in self.good.items()}, self.good_words)
-        state.optimiser.zero_grad(set_to_none=True)
+        state.optimizer.zero_grad(set_to_none=True)
         state.passed_over = 0
         self.opponent.strength = strength / 2
         self.rollbacks += 1

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vaekit.distributions import Quantised, Signs
+from vaekit.distributions import Quantized, Signs
 from vaekit.errors import BadRecipe
 from vaekit.shapes import PerItem
 from vaekit.training.objectives import Pass, Term
@@ -15,7 +15,7 @@ def commitment() -> Term:
     1711.00937, eq. 3, third term)."""
 
     def of(seen: Pass) -> PerItem:
-        q = quantised(seen)
+        q = quantized(seen)
         return item_means((q.continuous - q.embedded.detach()).square())
 
     return Term(of, nats=False, of_latents=True)
@@ -26,7 +26,7 @@ def codebook() -> Term:
     second term): for a codebook that is learned by gradient."""
 
     def of(seen: Pass) -> PerItem:
-        q = quantised(seen)
+        q = quantized(seen)
         return item_means((q.embedded - q.continuous.detach()).square())
 
     return Term(of, nats=False, of_latents=True)
@@ -72,16 +72,16 @@ def joint(log_minus: Tensor, log_plus: Tensor) -> Tensor:
     return codes.exp()
 
 
-def quantised(seen: Pass) -> Quantised:
+def quantized(seen: Pass) -> Quantized:
     """The posterior, if it is one of codes with a distance from what was said.
 
     Raises:
         BadRecipe: it is not.
     """
-    if not isinstance(seen.posterior, Quantised):
+    if not isinstance(seen.posterior, Quantized):
         raise BadRecipe(
             "A term of this objective is about codes, and this posterior has none.",
-            "Commitment and codebook go with posteriors that quantise.",
+            "Commitment and codebook go with posteriors that quantize.",
             "",
         )
     return seen.posterior

@@ -1,4 +1,4 @@
-"""Terms about pictures: structure, colour, and latents that turn and shrink as their pictures do."""
+"""Terms about images: structure, color, and latents that turn and shrink as their images do."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from vaekit.training.terms.plain import item_means
 
 
 def ssim() -> Term:
-    """1 - SSIM between the result and the picture (Wang et al. 2004), in fp32 under any autocast."""
+    """1 - SSIM between the result and the image (Wang et al. 2004), in fp32 under any autocast."""
 
     def of(seen: Pass) -> PerItem:
         with torch.autocast(seen.x.device.type, enabled=False):
@@ -25,7 +25,7 @@ def ssim() -> Term:
 
 
 def oklab(power: int = 1) -> Term:
-    """The distance of colours in Oklab, the mean over positions and its three coordinates.
+    """The distance of colors in Oklab, the mean over positions and its three coordinates.
 
     Args:
         power: 1 for absolute, 2 for squared differences. Furception was trained with both: two terms, one of them
@@ -83,7 +83,7 @@ def equivariance(
 def transformed(
     z: Tensor, x: Tensor, scales: Sequence[float], rotate: bool, flip: bool, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """Latents (b, z, i, j) and their pictures (b, c, h, w), scaled, turned and mirrored in the same random way: of
+    """Latents (b, z, i, j) and their images (b, c, h, w), scaled, turned and mirrored in the same random way: of
     other sizes, but of the same factor between them."""
     if scales:
         scale = scales[int(torch.randint(len(scales), (), generator=generator))]

@@ -31,7 +31,7 @@ class Aggregate:
     """log q(z|x)."""
     joint: PerItem
     """log q(z)."""
-    factorised: PerItem
+    factorized: PerItem
     """sum_j log q(z_j)."""
 
 
@@ -101,12 +101,12 @@ def total_correlation(items: int, estimate: str = "stratified") -> Term:
     A batch sees log q(z) too low, and more so the less the latents of its items overlap: many numbers together overlap
     less than each alone. So this may fall below 0, which no divergence does; its gradient is what it is for.
     """
-    return of_aggregate(items, estimate, lambda _, q: q.joint - q.factorised)
+    return of_aggregate(items, estimate, lambda _, q: q.joint - q.factorized)
 
 
 def dimension_kl(items: int, estimate: str = "stratified") -> Term:
     """sum_j KL(q(z_j) || p(z_j)): how far each number of a latent is from the prior."""
-    return of_aggregate(items, estimate, lambda seen, q: q.factorised - seen.prior.log_prob(seen.z))
+    return of_aggregate(items, estimate, lambda seen, q: q.factorized - seen.prior.log_prob(seen.z))
 
 
 KERNELS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -80,10 +80,10 @@ def item_means(values: Tensor) -> PerItem:
 
 
 def lpips(network: Callable[[Tensor, Tensor], Tensor]) -> Term:
-    """LPIPS between the result and the picture (Zhang et al. 2018, arXiv 1801.03924), in fp32 under any autocast.
+    """LPIPS between the result and the image (Zhang et al. 2018, arXiv 1801.03924), in fp32 under any autocast.
 
     Args:
-        network: two batches -> the distance of each pair; `metrics.lpips.LPIPS` for pictures in colour.
+        network: two batches -> the distance of each pair; `metrics.lpips.LPIPS` for images in color.
     """
 
     def of(seen: Pass) -> PerItem:

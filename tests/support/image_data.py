@@ -1,4 +1,4 @@
-"""Small picture files that tell which one they are: the green of number i is 10 * i."""
+"""Small image files that tell which one they are: the green of number i is 10 * i."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""Small pictures made here, and how their pixels are looked at."""
+"""Small images made here, and how their pixels are looked at."""
 
 import struct
 import zlib
@@ -12,14 +12,14 @@ from vaekit.domains.images.read import LoadedImage
 
 
 def scene(mode: str = "RGB", size: tuple[int, int] = (7, 5)) -> Image.Image:
-    """A small picture in which no two rows, columns or corners are alike."""
+    """A small image in which no two rows, columns or corners are alike."""
     rng = np.random.default_rng(0)
     return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).convert(mode)
 
 
-def levels(picture: LoadedImage) -> NDArray[np.int64]:
+def levels(image: LoadedImage) -> NDArray[np.int64]:
     """The pixels as 8-bit levels (h, w, 3); each must be one exactly."""
-    values = picture.pixels[0].permute(1, 2, 0).double().numpy()
+    values = image.pixels[0].permute(1, 2, 0).double().numpy()
     rounded = np.round((values + 1) * 127.5)
     np.testing.assert_allclose(values, rounded / 127.5 - 1, atol=1e-6)
     return rounded.astype(np.int64)
@@ -38,9 +38,9 @@ def some(tensor: Tensor | None) -> Tensor:
     return tensor
 
 
-def png(width: int, height: int, depth: int, colour: int, rows: bytes = b"", extra: bytes = b"") -> bytes:
+def png(width: int, height: int, depth: int, color: int, rows: bytes = b"", extra: bytes = b"") -> bytes:
     """A PNG written by hand, for depths that Pillow cannot write; `rows` with their filter bytes."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     chunks = chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
 

@@ -1,4 +1,4 @@
-"""Pictures with few colours that go over into each other, as files."""
+"""Images with few colors that go over into each other, as files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is not a picture, or a broken one, is refused in words."""
+"""What is not a image, or a broken one, is refused in words."""
 
 import io
 import tempfile
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from handmade_pictures import png, scene
+from handmade_images import png, scene
 from handmade_profiles import WIDE_PROFILE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -69,8 +69,8 @@ def test_a_file_that_may_not_be_read(saved: Saved, monkeypatch: pytest.MonkeyPat
         b"P6 0 0 255\n",
     ],
 )
-def test_what_is_no_picture(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "picture.png"
+def test_what_is_no_image(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "image.png"
     path.write_bytes(content)
     refused(path)
 
@@ -95,11 +95,11 @@ def test_decompression_bombs(tmp_path: Path, side: int) -> None:
 
 def test_the_limit_holds_where_pillow_has_none(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    monkeypatch.setattr(reading, "LARGEST_PICTURE", 34)
+    monkeypatch.setattr(reading, "LARGEST_IMAGE", 34)
     refused(saved(scene()), "7 x 5 pixels")
 
 
-def test_large_pictures_do_not_warn(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_do_not_warn(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     path = saved(scene())
     with warnings.catch_warnings():
@@ -130,12 +130,12 @@ def _reads_or_refuses(content: bytes) -> None:
         path = Path(folder) / "any.png"
         path.write_bytes(content)
         try:
-            picture = read_image(path)
+            image = read_image(path)
         except VaekitError as error:
             assert "\n" not in str(error)
         else:
-            assert picture.pixels.shape[:2] == (1, 3)
-            assert picture.pixels.abs().max() <= 1
+            assert image.pixels.shape[:2] == (1, 3)
+            assert image.pixels.abs().max() <= 1
 
 
 @given(signature=st.sampled_from(SIGNATURES), rest=st.binary(max_size=200))
@@ -149,7 +149,7 @@ def test_any_bytes_either_read_or_are_refused(signature: bytes, rest: bytes) -> 
     damage=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4),
 )
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_damaged_pictures_either_read_or_are_refused(seed: bytes, damage: list[tuple[float, int]]) -> None:
+def test_damaged_images_either_read_or_are_refused(seed: bytes, damage: list[tuple[float, int]]) -> None:
     content = bytearray(seed)
     for place, value in damage:
         content[int(place * len(content))] = value

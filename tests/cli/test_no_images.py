@@ -1,4 +1,4 @@
-"""The verbs on a VAE of something else than pictures: told in words."""
+"""The verbs on a VAE of something else than images: told in words."""
 
 from collections.abc import Callable
 from pathlib import Path
