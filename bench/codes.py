@@ -128,7 +128,7 @@ class Side:
 
 
 def images(sprite: Path) -> Tensor:
-    """Bytes (n, 3, 32, 32) of a image that has one 32x32 image in each row, pixel by pixel."""
+    """Bytes (n, 3, 32, 32) of an image that has one 32x32 image in each row, pixel by pixel."""
     rows = np.asarray(Image.open(sprite).convert("RGB"))
     return torch.from_numpy(rows.reshape(-1, 32, 32, 3).copy()).permute(0, 3, 1, 2).contiguous()
 

@@ -1,6 +1,6 @@
-"""Ways to spoil a image, each with its strength.
+"""Ways to spoil an image, each with its strength.
 
-A image here is a NumPy array (h, w, 3) in [0, 1], sRGB-encoded. Nothing of vaekit is used, so that no detector looks
+An image here is a NumPy array (h, w, 3) in [0, 1], sRGB-encoded. Nothing of vaekit is used, so that no detector looks
 for its own inverse.
 """
 

@@ -47,7 +47,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--side", type=int, default=512, help="pixels along each side of a image")
+    parser.add_argument("--side", type=int, default=512, help="pixels along each side of an image")
     parser.add_argument("--rounds", type=int, default=10, help="turns; each takes its part of the images")
     parser.add_argument("--width", type=int, default=64, help="channels of the VAE")
     return parser.parse_args()

@@ -1,6 +1,6 @@
 """Faults to plant: each name of the vocabulary in several ways and strengths.
 
-What a fault does to a image is in `faults.py`.
+What a fault does to an image is in `faults.py`.
 """
 
 from collections.abc import Mapping

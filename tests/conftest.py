@@ -18,6 +18,9 @@ os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / "vaekit-tests-have-no-
 """Nothing of the user's is looked at; huggingface_hub reads this once, when it is imported."""
 
 
+pytest_plugins = ["vae_fixtures"]
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The data folder shared by all checkouts: `$VAEKIT_DATA`, else `../shared/data` beside the repository."""

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from vaekit.checkpoints.load import load
     from vaekit.checkpoints.save import save
     from vaekit.errors import VaekitError
-    from vaekit.identification.inspect import Inspection, inspect
+    from vaekit.identification.inspect import Inspection
     from vaekit.interop.diffusers import as_diffusers
+    from vaekit.library.inspect import inspect
     from vaekit.normalization import LatentNormalization
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
@@ -54,7 +55,7 @@ _ROOMS = {
     "as_diffusers": "vaekit.interop.diffusers",
     "bake": "vaekit.checkpoints.bake",
     "extract": "vaekit.checkpoints.extract",
-    "inspect": "vaekit.identification.inspect",
+    "inspect": "vaekit.library.inspect",
     "load": "vaekit.checkpoints.load",
     "save": "vaekit.checkpoints.save",
 }

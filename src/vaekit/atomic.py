@@ -45,7 +45,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def resumable_file(target: Path, key: str) -> Iterator[Path]:
-    """Like `atomic_file`, but what was written before a failure is kept, and the next try with this key goes on with it.
+    """Like `atomic_file`, but what was written before a failure is kept, and the next call with this key continues it.
 
     The temporary file is hidden, beside `target`. Raise after removing it where its content is no good.
 

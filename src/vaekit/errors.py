@@ -1,7 +1,7 @@
 """Every error a user can cause, as one tree.
 
     VaekitError                   anything below: catch this one
-    ├── BadItem                a file that is not a image, or one too broken or too large to read
+    ├── BadItem                a file that is not an image, or one too broken or too large to read
     ├── BadCheckpoint             a weights file that is damaged, hostile, or not a weights file
     │   └── UnsafePickle          a pickle that names what only serves to run code; nothing ran
     ├── UnknownVAE                weights that are fine, but not those of a VAE that vaekit knows
@@ -30,7 +30,7 @@
     ├── MissingPackage            an optional package that this needs and that is not installed
     └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
         │                         that the network does not have
-        └── TooLittleMemory       a image that does not fit into the memory it may take, however sparingly it is run
+        └── TooLittleMemory       an image that does not fit into the memory it may take, however sparingly it is run
 
 Each one tells what was found, what was expected and what to do, in that order.
 """
@@ -55,7 +55,7 @@ class VaekitError(Exception):
 
 
 class BadItem(VaekitError):
-    """A file that is not a image, or one too broken or too large to read."""
+    """A file that is not an image, or one too broken or too large to read."""
 
 
 class BadCheckpoint(VaekitError):
@@ -167,7 +167,7 @@ class BadPlan(VaekitError):
 
 
 class TooLittleMemory(BadPlan):
-    """A image cannot be encoded or decoded in the memory that the plan allows. Nothing was run.
+    """An image cannot be encoded or decoded in the memory that the plan allows. Nothing was run.
 
     Args:
         least: the bytes that would do.

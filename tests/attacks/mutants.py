@@ -27,7 +27,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 
-from vaekit.checkpoints.weights import weights_of
 from vaekit.errors import VaekitError
 from vaekit.families import assemble, family_of
 from vaekit.families.kl.net import KLConfig
@@ -36,6 +35,7 @@ from vaekit.formats.open import open_tensors
 from vaekit.identification.build import build
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.identification.identify import identify
+from vaekit.identification.weights import weights_of
 
 SECONDS = 20
 """For one mutant, on a machine that does other things as well."""

@@ -51,7 +51,7 @@ TRICKS = {
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-@pytest.mark.parametrize("before", [GOOD, b""], ids=["behind a image", "at once"])
+@pytest.mark.parametrize("before", [GOOD, b""], ids=["behind an image", "at once"])
 def test_what_is_before_the_trick_is_used(tmp_path: Path, trick: str, before: bytes) -> None:
     (tmp_path / "a.tar").write_bytes(before + TRICKS[trick] + GOOD)
     start = time.process_time()

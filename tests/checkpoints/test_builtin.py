@@ -14,7 +14,7 @@ from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.domains.images.read import find_images, read_image
 from vaekit.domains.images.roundtrip import as_written
-from vaekit.identification.inspect import inspect
+from vaekit.library.inspect import inspect
 from vaekit.metrics.image.color import color_shift
 from vaekit.metrics.image.lpips import LPIPS
 from vaekit.metrics.image.psnr import psnr

@@ -21,7 +21,7 @@ from vaekit.errors import UnknownVAE, WrongTensors
 from vaekit.families import Config
 from vaekit.families.dcae.net import DCAEConfig
 from vaekit.identification.identify import identify
-from vaekit.identification.inspect import inspect
+from vaekit.library.inspect import inspect
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

@@ -15,10 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vaekit.checkpoints import finetuned_writer as successor
-from vaekit.checkpoints.finetuned_writer import BaseModel, base_model_at, same_bits, weights_files, write_finetuned
+from vaekit.checkpoints.finetuned_writer import BaseModel, base_model_at, same_bits, write_finetuned
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
-from vaekit.checkpoints.weights import weights_in
 from vaekit.errors import BadPlan, CannotWrite, HalfMissing, WrongTensors
 from vaekit.families import assemble, family_with
 from vaekit.families.kl.net import KLConfig
@@ -27,6 +26,8 @@ from vaekit.identification import resolve as settling
 from vaekit.identification.build import build
 from vaekit.identification.identify import identify
 from vaekit.identification.probe_padding import BorderError, PaddingProbe
+from vaekit.identification.weights import weights_in
+from vaekit.library.upload import weights_files
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

@@ -14,7 +14,7 @@ from vaekit.checkpoints.save import save
 from vaekit.errors import BadPlan, WrongTensors
 from vaekit.families.convolutional import told_padding
 from vaekit.identification import resolve as settling
-from vaekit.identification.inspect import inspect
+from vaekit.library.inspect import inspect
 from vaekit.vae import VAE
 
 

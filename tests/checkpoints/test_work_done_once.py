@@ -16,8 +16,8 @@ from vaekit.cli.convert import convert as convert_command
 from vaekit.formats import open as files
 from vaekit.formats.tensor_file import TensorFile
 from vaekit.identification.cached_inspection import cached_inspection
-from vaekit.identification.inspect import inspect
 from vaekit.library import names
+from vaekit.library.inspect import inspect
 from vaekit.vae import VAE
 
 Make = Callable[..., Path]

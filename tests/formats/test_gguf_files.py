@@ -12,12 +12,12 @@ from refusals import refuses
 from torch import Tensor
 
 from vaekit.checkpoints.load import load
-from vaekit.checkpoints.weights import weights_of
 from vaekit.errors import BadCheckpoint, MissingPackage
 from vaekit.families import family_of
 from vaekit.families.kl.net import KLConfig
 from vaekit.formats.open import open_tensors
-from vaekit.identification.inspect import inspect
+from vaekit.identification.weights import weights_of
+from vaekit.library.inspect import inspect
 from vaekit.normalization import LatentNormalization
 from vaekit.runtime.engine import Engine
 from vaekit.vae import VAE

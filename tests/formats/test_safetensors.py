@@ -19,7 +19,7 @@ from vaekit.checkpoints.save import save
 from vaekit.errors import BadCheckpoint
 from vaekit.formats.open import open_tensors
 from vaekit.formats.safetensors import BITS, DTYPES
-from vaekit.identification.inspect import inspect
+from vaekit.library.inspect import inspect
 from vaekit.vae import VAE
 
 Read = Callable[[Path], dict[str, Tensor]]

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.checkpoints.weights import piece_in_memory
 from vaekit.families import Layout
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.identification.fused_tensors import join_parts, present_parts
+from vaekit.identification.weights import piece_in_memory
 
 LAYOUT = Layout(
     "x",

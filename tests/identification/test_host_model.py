@@ -9,8 +9,8 @@ import torch
 from vaekit.formats.open import TensorSpec
 from vaekit.identification.host_model import host_model_of, host_models
 from vaekit.identification.identify import identify
-from vaekit.identification.inspect import inspect
 from vaekit.identification.metadata import normalization_text
+from vaekit.library.inspect import inspect
 from vaekit.normalization import LatentNormalization
 
 UNET = "model.diffusion_model."

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.identification.fingerprint import fingerprint
-from vaekit.identification.inspect import inspect
+from vaekit.library.inspect import inspect
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

@@ -17,9 +17,9 @@ from vaekit.checkpoints.extract import extract
 from vaekit.errors import NotRunnable, WrongTensors
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.identification.identify import identify
-from vaekit.identification.inspect import inspect
 from vaekit.identification.key_signatures import match_unsupported, unsupported_families
 from vaekit.identification.locate import locate
+from vaekit.library.inspect import inspect
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -16,8 +16,8 @@ from vaekit.checkpoints.save import save
 from vaekit.identification import match as recognizing
 from vaekit.identification import resolve as settling
 from vaekit.identification.fingerprint import identity_of, tensors_of
-from vaekit.identification.inspect import inspect
 from vaekit.identification.match import match_weights
+from vaekit.library.inspect import inspect
 from vaekit.vae import VAE
 
 HALF = [torch.float16, torch.bfloat16]

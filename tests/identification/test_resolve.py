@@ -18,9 +18,9 @@ from vaekit.identification import build as building
 from vaekit.identification import resolve as settling
 from vaekit.identification.build import build
 from vaekit.identification.identify import Identified, identify
-from vaekit.identification.inspect import inspect
 from vaekit.identification.probe_latents import probe_latents
 from vaekit.identification.probe_padding import BorderError, PaddingProbe
+from vaekit.library.inspect import inspect
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 

@@ -17,7 +17,7 @@ from vaekit.checkpoints.save import save
 from vaekit.errors import WrongTensors
 from vaekit.families.normalization import COUNT, EPSILON, MEAN, VARIANCE, normalization_of, statistics_of
 from vaekit.identification.identify import identify
-from vaekit.identification.inspect import inspect
+from vaekit.library.inspect import inspect
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
@@ -64,7 +64,7 @@ def test_agrees_with_diffusers_and_its_pipeline(tmp_path: Path) -> None:
     mean = model.encode(x).latent_dist.mode()
     torch.testing.assert_close(vae.encode(x).mean, mean, atol=1e-5, rtol=0)
     torch.testing.assert_close(vae.decode(mean), model.decode(mean).sample, atol=1e-5, rtol=0)
-    # What Flux2Pipeline does after encoding a image and before decoding one.
+    # What Flux2Pipeline does after encoding an image and before decoding one.
     bn_mean = model.bn.running_mean.view(1, -1, 1, 1)
     bn_std = torch.sqrt(model.bn.running_var.view(1, -1, 1, 1) + model.config.batch_norm_eps)
     latents = (packed(mean) - bn_mean) / bn_std

@@ -194,7 +194,7 @@ def sdxl_parts(transformers: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def photograph() -> torch.Tensor:
-    """A image (1, 3, 64, 64) in [0, 1], as pipelines take them."""
+    """An image (1, 3, 64, 64) in [0, 1], as pipelines take them."""
     return torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(7))
 
 

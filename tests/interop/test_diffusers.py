@@ -39,7 +39,7 @@ def theirs(vae: VAE, folder: Path, name: str = "AutoencoderKL") -> nn.Module:
 
 
 def to_pil_image(pixels: Tensor) -> Image.Image:
-    """Pixels (3, h, w) in [0, 1] -> a image."""
+    """Pixels (3, h, w) in [0, 1] -> an image."""
     return Image.fromarray((255 * pixels.movedim(0, -1)).byte().numpy())
 
 

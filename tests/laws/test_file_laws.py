@@ -12,11 +12,11 @@ from vaekit.checkpoints.bake import bake
 from vaekit.checkpoints.convert import convert
 from vaekit.checkpoints.extract import extract
 from vaekit.checkpoints.load import load
-from vaekit.checkpoints.weights import names_in, weights_in, weights_of
 from vaekit.families import FAMILIES, LAYOUTS, Layout, assemble, family_of, layout_of
 from vaekit.formats.open import open_tensors
 from vaekit.formats.safetensors_writer import Piece, header, in_order, write_safetensors
 from vaekit.identification.identify import identify
+from vaekit.identification.weights import names_in, weights_in, weights_of
 from vaekit.vae import VAE
 
 WHOLE = [

@@ -9,8 +9,8 @@ from refusals import refuses
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.errors import AmbiguousName, NotFound
-from vaekit.identification.inspect import inspect
 from vaekit.library.folders import scan_all
+from vaekit.library.inspect import inspect
 from vaekit.library.names import find_named, locate_vae, names_of
 from vaekit.vae import VAE
 

@@ -33,7 +33,7 @@ def small(name: str) -> VAE:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """What a run leaves: the result, a card with a image, and what is nobody else's business."""
+    """What a run leaves: the result, a card with an image, and what is nobody else's business."""
     folder = tmp_path / "run"
     save(small("kl"), folder / "vae.safetensors")
     for name in ("images/crop_1.png", "log.jsonl", "recipe.json", "checkpoints/1/state.safetensors"):

@@ -1,4 +1,4 @@
-"""A network that is run whole and compiled says the same as the plain one, and no compiler costs a image."""
+"""A network that is run whole and compiled says the same as the plain one, and no compiler costs an image."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Known VAEs and latent spaces as facts: the tables `cards.toml` and `kinds.toml`, read."""
+"""Known VAEs and latent spaces as facts: the tables `entries.toml` and `latent_spaces.toml`, read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,6 @@ from typing import Any
 
 from vaekit.catalog.identity import Identity, from_json
 from vaekit.catalog.tables import table
-from vaekit.families import Config
 from vaekit.normalization import LatentNormalization
 
 
@@ -42,7 +41,7 @@ class LatentSpace:
     model_name: str = ""
     """What a config.json beside a file of this kind calls the model, where its authors' does and shapes do not tell."""
 
-    def fits(self, family: str, config: Config) -> bool:
+    def fits(self, family: str, config: Any) -> bool:
         """Whether a config has every field that makes up this kind."""
         return family == self.family and all(getattr(config, key) == value for key, value in self.match.items())
 
@@ -75,7 +74,7 @@ class CatalogEntry:
     files: tuple[CatalogFile, ...]
     """Every copy that is known; the first one is what `vaekit get` fetches."""
     kind: str = ""
-    """The latent space, by its name in `kinds.toml`; empty for a VAE with a latent space of its own."""
+    """The latent space, by its name in `latent_spaces.toml`; empty for a VAE with a latent space of its own."""
     maker: str = ""
     """The repository on the Hub of those who made it, "owner/name": what a fine-tune is said to come from. Empty where
     that is not known for sure, and where others put its copies there."""
@@ -121,14 +120,14 @@ def latent_spaces() -> tuple[LatentSpace, ...]:
             same_weights_as=entry.get("same_weights_as", ""),
             model_name=entry.get("model_name", ""),
         )
-        for entry in table("kinds.toml")["kind"]
+        for entry in table("latent_spaces.toml")["kind"]
     )
 
 
 @cache
 def catalog_entries() -> tuple[CatalogEntry, ...]:
     """Every VAE that is known by name."""
-    return tuple(_card(entry) for entry in table("cards.toml")["vae"])
+    return tuple(_card(entry) for entry in table("entries.toml")["vae"])
 
 
 def entry_named(name: str) -> CatalogEntry | None:
@@ -141,7 +140,7 @@ def latent_space_named(name: str) -> LatentSpace | None:
     return next((kind for kind in latent_spaces() if kind.name == name), None)
 
 
-def matching_latent_spaces(family: str, config: Config) -> tuple[LatentSpace, ...]:
+def matching_latent_spaces(family: str, config: Any) -> tuple[LatentSpace, ...]:
     """The kinds that a VAE of this shape may be; more than one where shapes cannot tell."""
     return tuple(kind for kind in latent_spaces() if kind.fits(family, config))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from vaekit.cache import recall
 
-TABLES = ("cards.toml", "kinds.toml", "models.toml", "recognized.toml", "strangers.toml")
+TABLES = ("entries.toml", "latent_spaces.toml", "models.toml", "unsupported.toml", "non_vae.toml")
 LEARNED = "learnt"
 """The cache counts the cards whose weights were learnt under this name."""
 
@@ -51,5 +51,5 @@ def knowledge_digest() -> str:
 @cache
 def packaged_weights() -> dict[str, str]:
     """The names of the VAEs inside the package, each with its file."""
-    listed = ((vae["name"], file) for vae in table("cards.toml")["vae"] for file in reversed(vae["file"]))
+    listed = ((vae["name"], file) for vae in table("entries.toml")["vae"] for file in reversed(vae["file"]))
     return {name: file["path"] for name, file in listed if not (file.get("repo") or file.get("url"))}

@@ -19,7 +19,6 @@ from vaekit.checkpoints.compatibility import check_latent_space, check_normaliza
 from vaekit.checkpoints.convert import refuse_overwriting
 from vaekit.checkpoints.extract import check_one_file, not_safetensors
 from vaekit.checkpoints.save import SAFETENSORS_ENDINGS
-from vaekit.checkpoints.weights import in_dtype, names_in, shape_in, weights_in
 from vaekit.errors import HalfMissing, NotRunnable, UnknownVAE, WrongTensors, printable, shorten
 from vaekit.families import HALVES, Layout, layout_of
 from vaekit.formats.open import TensorFile, open_tensors
@@ -38,6 +37,7 @@ from vaekit.identification.host_model import HostModel, host_model_of, host_mode
 from vaekit.identification.identify import Identified, check_tensors, identify, identify_parts, same_shape
 from vaekit.identification.locate import OUTSIDE_NETS, TRAINING_LEFTOVERS, LocatedVAE, locate
 from vaekit.identification.resolve import resolve
+from vaekit.identification.weights import in_dtype, names_in, shape_in, weights_in
 from vaekit.library.names import locate_vae
 
 OTHER_MODULES = ("model.diffusion_model.", "cond_stage_model.", "conditioner.", "text_encoders.")

@@ -7,12 +7,12 @@ import math
 
 import torch
 
-from vaekit.checkpoints.weights import StoredWeights, in_dtype, weights_in
 from vaekit.errors import LatentMismatch, WrongTensors, printable
 from vaekit.families import Config
 from vaekit.formats.safetensors_writer import Piece
 from vaekit.identification.host_model import HostModel
 from vaekit.identification.identify import Identified
+from vaekit.identification.weights import StoredWeights, in_dtype, weights_in
 from vaekit.normalization import LatentNormalization
 
 NUMBERS = ("image_channels", "latent_channels", "factor")

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from vaekit.checkpoints.save import LAYOUT_NAMES, write
-from vaekit.checkpoints.weights import weights_in
 from vaekit.errors import CannotWrite, WrongTensors, printable
 from vaekit.formats.paths import exists
 from vaekit.formats.safetensors_writer import Progress
 from vaekit.identification.identify import Identified, identify
 from vaekit.identification.resolve import resolve
+from vaekit.identification.weights import weights_in
 from vaekit.library.names import locate_vae
 
 SAME_AS = {"diffusers-old": "diffusers", "bare-encoder": "ldm", "bare-decoder": "ldm"}
@@ -72,7 +72,7 @@ def storage_dtype(name: str) -> torch.dtype:
         return found
     if re.match(r"(fp|float|int)[48]|[fq][48]", name):
         raise WrongTensors(
-            f"A VAE in {printable(name)} would be a worse one: rounded to 8 bits, the weights of the built-in VAE and of "
+            f"A VAE in {printable(name)} would be worse: rounded to 8 bits, the weights of the built-in VAE and of "
             "TAESD3 lose about 1 dB of PSNR, and no program computes convolutions in such numbers anyway.",
             "Expected fp32, bf16 or fp16.",
             "Use bf16 or fp16 for a small file.",

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from vaekit.checkpoints.convert import own_layout, refuse_overwriting
 from vaekit.checkpoints.save import TORCH_ENDINGS, write
-from vaekit.checkpoints.weights import weights_in
 from vaekit.errors import BadCheckpoint, CannotWrite, NotFound
 from vaekit.families import layout_of
 from vaekit.formats.paths import exists
 from vaekit.formats.safetensors_writer import Progress
 from vaekit.identification.identify import identify
 from vaekit.identification.resolve import resolve
+from vaekit.identification.weights import weights_in
 from vaekit.normalization import LatentNormalization
 
 SHARD = re.compile(r"-\d{2,6}-of-\d{2,6}\.")

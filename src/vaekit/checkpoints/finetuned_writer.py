@@ -15,20 +15,20 @@ from torch import Tensor
 from vaekit.atomic import atomic_group
 from vaekit.catalog.entries import CatalogEntry
 from vaekit.checkpoints.convert import own_layout
-from vaekit.checkpoints.save import DIFFUSERS_WEIGHTS, required_layout, write
-from vaekit.checkpoints.weights import StoredWeights, weights_in
+from vaekit.checkpoints.save import required_layout, write
 from vaekit.errors import HalfMissing, WrongTensors
-from vaekit.families import HALVES
 from vaekit.families.kl.net import PADDINGS
+from vaekit.formats.paths import DIFFUSERS_SETTINGS
 from vaekit.formats.safetensors_writer import Piece
 from vaekit.identification.build import Network
 from vaekit.identification.identify import Identified, identify
 from vaekit.identification.locate import OUTSIDE_NETS, read_settings
 from vaekit.identification.match import match_weights
 from vaekit.identification.resolve import cached_hashes, cached_padding_probe, padded, padding_is_unresolved, resolve
+from vaekit.identification.weights import StoredWeights, weights_in
+from vaekit.library.upload import RESULT
 from vaekit.vae import VAE
 
-RESULT, SETTINGS = "vae.safetensors", "config.json"
 NATIVE, DIFFUSERS, TINY = "native", "diffusers", "tiny"
 
 
@@ -110,7 +110,7 @@ def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseMode
         )
     hashes = cached_hashes(identified)
     files = identified.parts
-    folder = own_layout(identified) == DIFFUSERS and (files[0].file.path.parent / SETTINGS).is_file()
+    folder = own_layout(identified) == DIFFUSERS and (files[0].file.path.parent / DIFFUSERS_SETTINGS).is_file()
     layout = own_layout(identified)
     try:
         if layout == DIFFUSERS and folder:
@@ -218,13 +218,13 @@ def write_files(parent: BaseModel, weights: StoredWeights, staging: Path) -> lis
     elif parent.folder:
         inside = staging / "vae"
         write(weights, inside, DIFFUSERS)
-        theirs = read_settings(parent.files[0].parent / SETTINGS)
-        ours = json.loads((inside / SETTINGS).read_text("utf-8"))
-        (inside / SETTINGS).write_text(json.dumps(theirs | ours, indent=2, sort_keys=True) + "\n", "utf-8")
+        theirs = read_settings(parent.files[0].parent / DIFFUSERS_SETTINGS)
+        ours = json.loads((inside / DIFFUSERS_SETTINGS).read_text("utf-8"))
+        (inside / DIFFUSERS_SETTINGS).write_text(json.dumps(theirs | ours, indent=2, sort_keys=True) + "\n", "utf-8")
     else:
         write(weights, staging / RESULT, parent.layout)
         return [RESULT]
-    names = sorted((file.name for file in inside.iterdir()), key=lambda name: (name == SETTINGS, name))
+    names = sorted((file.name for file in inside.iterdir()), key=lambda name: (name == DIFFUSERS_SETTINGS, name))
     for name in names:
         (inside / name).rename(staging / name)
     inside.rmdir()
@@ -259,15 +259,3 @@ def changed_error(keys: Sequence[str]) -> WrongTensors:
 def frozen_names(vae: VAE, frozen: Sequence[str]) -> frozenset[str]:
     """The native keys of all tensors of these modules."""
     return frozenset(key for key in vae.state_dict() if any(key.startswith(f"{name}.") for name in frozen))
-
-
-def weights_files(folder: Path) -> list[Path]:
-    """What a finished run holds of its result: weights, and the settings where it is a diffusers folder.
-
-    Of files that belong together a crash may have left some: they are no result.
-    """
-    single = [folder / RESULT] if (folder / RESULT).is_file() else []
-    encoders, decoders = (sorted(folder.glob(f"*_{half}.safetensors")) for half in HALVES)
-    weights, settings = folder / DIFFUSERS_WEIGHTS, folder / SETTINGS
-    whole = [file for file in (weights, settings) if file.is_file()] if weights.is_file() else []
-    return single or whole or ([*decoders, *encoders] if encoders and decoders else [])

@@ -1,4 +1,4 @@
-"""Latent files: what an encoder said of a image, and which VAE it was.
+"""Latent files: what an encoder said of an image, and which VAE it was.
 
 A safetensors file with `mean` (1, z, i, j) and, for a Gaussian posterior, `log_variance`, both raw and in fp32, so
 that sampling stays possible. Of other posteriors only the most probable latent is kept: of a vector quantizer its

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from vaekit.atomic import atomic_file, atomic_folder, cannot_write
-from vaekit.checkpoints.weights import StoredWeights, piece_in_memory, weights_of
 from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
 from vaekit.families import FAMILIES, Config, Family, Layout, family_with, layout_of
 from vaekit.formats.nested_weights import METADATA
+from vaekit.formats.paths import DIFFUSERS_WEIGHTS
 from vaekit.formats.safetensors_writer import Piece, Progress, check_room, header, in_order, write_safetensors
 from vaekit.identification.metadata import describe
+from vaekit.identification.weights import StoredWeights, piece_in_memory, weights_of
 from vaekit.vae import VAE
 
 LAYOUT_NAMES = ("native", "diffusers", "ldm", "original", "tiny")
-DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
 SAFETENSORS_ENDINGS = (".safetensors", ".sft")
 TORCH_ENDINGS = (".pt", ".pth", ".ckpt", ".bin")
 

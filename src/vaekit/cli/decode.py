@@ -33,9 +33,9 @@ def decode(
     """
     from vaekit.checkpoints.latent_files import LatentFile, check_readable, find_latents, load_latent, origin_of
     from vaekit.checkpoints.load import load
-    from vaekit.domains.images.channels import as_rgb
     from vaekit.domains.images.correction_files import correction_of
     from vaekit.domains.images.write import write_image
+    from vaekit.metrics.image.luma import as_rgb
     from vaekit.pipeline import Stages
     from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan

@@ -179,6 +179,6 @@ def metrics(report: "Report") -> dict[str, Any]:
 
 def files_in(folder: Path) -> list[str]:
     """The names of the result's files."""
-    from vaekit.checkpoints.finetuned_writer import weights_files
+    from vaekit.library.upload import weights_files
 
     return [each.name for each in weights_files(folder)]

@@ -88,7 +88,7 @@ def latents(seen: Any) -> str:
     fewer = f"{seen.compression:g}x fewer numbers"
     if seen.image_size is not None:
         side = seen.image_size
-        return f"{seen.latent_channels} numbers for a image of {side}x{side} pixels, no other size: {fewer}"
+        return f"{seen.latent_channels} numbers for an image of {side}x{side} pixels, no other size: {fewer}"
     return f"{seen.latent_channels} channels at 1/{seen.factor} size: {fewer}"
 
 

@@ -71,7 +71,7 @@ Lpips = Annotated[
 ]
 Folder = Annotated[
     list[Path] | None,
-    typer.Option("--images", metavar="DIR", help="A folder of images, or a image; may be repeated."),
+    typer.Option("--images", metavar="DIR", help="A folder of images, or an image; may be repeated."),
 ]
 Correct = Annotated[
     bool,

@@ -39,7 +39,7 @@ ROOM = 2**24
 
 @dataclass(frozen=True)
 class Failure:
-    """A image or latent that could not be done, and why."""
+    """An image or latent that could not be done, and why."""
 
     path: str
     error: str

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from vaekit.distributions import DiagonalGaussian, Posterior, StandardNormal
-from vaekit.domains.images.channels import as_rgb, for_vae
+from vaekit.domains.images.channels import for_vae
 from vaekit.domains.images.correction_files import SavedCorrection
 from vaekit.domains.images.read import LoadedImage, read_image
 from vaekit.errors import BadItem, LatentMismatch, printable
+from vaekit.metrics.image.luma import as_rgb
 from vaekit.metrics.latent.latent_statistics import ChannelSums, channel_sums, latent_noise, rate
 from vaekit.nets.config import ImageConfig, image_size
 from vaekit.normalization import LatentNormalization
@@ -44,10 +45,10 @@ class Candidate(Protocol):
 
     @property
     def on_cpu(self) -> bool:
-        """Whether making a image keeps the processor's cores busy."""
+        """Whether making an image keeps the processor's cores busy."""
 
     def make(self, name: str, image: LoadedImage) -> Reconstruction:
-        """The reconstruction of a image, which has this name.
+        """The reconstruction of an image, which has this name.
 
         Raises:
             BadItem: there is none, or it has another size.
@@ -74,7 +75,7 @@ class VAECandidate:
         self.encoder = encoder
         self.decoder = encoder if decoder is None else decoder
         self.listeners: list[Callable[[str, LoadedImage, Reconstruction], None]] = []
-        """Each is called with what was made of a image."""
+        """Each is called with what was made of an image."""
         self._sums: ChannelSums | None = None
         self._largest = (0, 0)
 

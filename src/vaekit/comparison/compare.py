@@ -42,7 +42,7 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A image to compare on, not read yet."""
+    """An image to compare on, not read yet."""
 
     name: str
     read: Callable[[], LoadedImage]
@@ -65,7 +65,7 @@ class Tally:
     signals: list[Signals] = field(default_factory=list)
 
     def values(self, measure: str) -> list[float]:
-        """The values of a measure, NaN where a image cannot tell."""
+        """The values of a measure, NaN where an image cannot tell."""
         return [one.measures.get(measure, math.nan) for one in self.images]
 
 

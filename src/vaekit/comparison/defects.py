@@ -39,7 +39,7 @@ Threshold = dict[str, float]
 @lru_cache(maxsize=1)
 def thresholds() -> dict[str, Threshold]:
     """The table of `defects.toml`: by the name of a defect, "least" and its unit and what else it needs."""
-    return tomllib.loads(resources.files("vaekit.report").joinpath("defects.toml").read_text("utf-8"))
+    return tomllib.loads(resources.files("vaekit.comparison").joinpath("defects.toml").read_text("utf-8"))
 
 
 def find_defects(images: Iterable[Signals]) -> tuple[Defect, ...]:

@@ -1,4 +1,4 @@
-"""A image that reconstructions are held against: what is worked out once, however many there are of them."""
+"""An image that reconstructions are held against: what is worked out once, however many there are of them."""
 
 import math
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ class Original:
 
 
 SMALLEST = 32
-"""Pixels of the shorter side that a image must have to be judged."""
+"""Pixels of the shorter side that an image must have to be judged."""
 
 
 LARGEST_PSNR = 100.0
@@ -89,7 +89,7 @@ BLACK = torch.tensor(-1.0)
 
 
 PATCH = 0.01
-"""The share of a image that must look like skin or foliage for something to be said on it."""
+"""The share of an image that must look like skin or foliage for something to be said on it."""
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class MeasuredCandidate:
 
 @dataclass(frozen=True)
 class SkippedImage:
-    """A image that could not be judged."""
+    """An image that could not be judged."""
 
     name: str
     reason: str
@@ -124,7 +124,7 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class ShownImage:
-    """A image that the page shows. Pixels (1, 3, h, w) in [-1, 1], as an 8-bit file has them."""
+    """An image that the page shows. Pixels (1, 3, h, w) in [-1, 1], as an 8-bit file has them."""
 
     name: str
     original: Tensor

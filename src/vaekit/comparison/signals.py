@@ -57,7 +57,7 @@ class Signals:
     """What one reconstruction shows, against its original. NaN: this image cannot tell."""
 
     nan: float
-    """% of values that are not finite; 100 where a image with content came back as one color."""
+    """% of values that are not finite; 100 where an image with content came back as one color."""
     fried: float
     """Fried pixels, in parts per million."""
     brightness: float

@@ -1,4 +1,4 @@
-"""Densities and divergences. Nothing here knows what a network, a file or a image is."""
+"""Densities and divergences. Nothing here knows what a network, a file or an image is."""
 
 from vaekit.distributions.base import Likelihood, Posterior, Prior, SampledPrior, ToPrior
 from vaekit.distributions.coded import Choices, Signs

@@ -1,8 +1,8 @@
 """How large the numbers get inside a network, and which are no numbers: every function that it calls is watched.
 
 Hooks on modules would miss the sums and products between them, such as the sum that ends a residual block.
-`vaekit.runtime.streaming.tracing` sees every function too, but on tiny inputs, without the names of modules that have no weights,
-and only for networks whose calls do not depend on the size. So the functions are watched here while the real images
+`vaekit.runtime.streaming.tracing` sees every function too, but on tiny inputs, without the names of modules that have
+no weights, and only for networks whose calls do not depend on the size. So the functions are watched here while the real images
 run, and hooks tell only which module is at work.
 """
 

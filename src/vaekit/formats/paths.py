@@ -2,6 +2,8 @@
 
 from pathlib import Path, PurePath
 
+DIFFUSERS_WEIGHTS, DIFFUSERS_SETTINGS = "diffusion_pytorch_model.safetensors", "config.json"
+"""The files of a diffusers folder."""
 WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin", ".gguf")
 
 

@@ -1,7 +1,7 @@
 """The checkpoint around a VAE: which diffusion model it is tells the normalization that no VAE's shapes can tell.
 
 SD1's and SDXL's VAEs have the same shapes, and so have SD3's and FLUX.1's; their denoisers have not. The facts stand in
-`models.toml`.
+`host_models.toml`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -70,7 +70,7 @@ def host_models() -> tuple[HostModel, ...]:
     """Every model in the table."""
     return tuple(
         HostModel(entry["name"], entry["kind"], entry["vae"], *(_signs(entry, name) for name in SIGN_LISTS))
-        for entry in table("models.toml")["model"]
+        for entry in table("host_models.toml")["model"]
     )
 
 

@@ -13,11 +13,10 @@ from vaekit.families import HALVES
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.identification.build import Network
 from vaekit.identification.identify import Identified, identify_parts
-from vaekit.identification.key_signatures import match_weights as recognize_family
+from vaekit.identification.key_signatures import match_unsupported
 from vaekit.identification.locate import gather, locate
 from vaekit.identification.match import WeightMatch, match_weights
 from vaekit.identification.resolve import cached_hashes, resolved_by, with_probed_normalization, with_probed_padding
-from vaekit.library.names import locate_vae
 from vaekit.nets.config import compression, image_size
 from vaekit.normalization import LatentNormalization
 
@@ -41,7 +40,7 @@ class Inspection:
     image_size: int | None
     """Side of the only images that the VAE takes; None where it takes any size."""
     compression: float | None
-    """Numbers in a image for each number in its latent."""
+    """Numbers in an image for each number in its latent."""
     normalization: LatentNormalization | None
     normalization_source: str
     padding_source: str
@@ -66,23 +65,6 @@ class Inspection:
     """What a user should know before relying on this file."""
     runnable: bool = True
     """False for a VAE that is only recognized: it has no config, normalization or fingerprint here."""
-
-
-def inspect(name_or_path: str | Path, *, hash: bool = True, measure: bool = True) -> Inspection:
-    """Say what VAE is in a file or folder; see `Inspection`.
-
-    Args:
-        name_or_path: as for `load`.
-        hash: whether to read all weights, once until the file changes, to hash them and look them up among the known
-            VAEs. Without, only headers are read, and shape twins stay apart only as far as the file tells.
-        measure: whether to run the VAE on built-in images, once until the file changes, where nothing else tells its
-            normalization or its padding.
-
-    Raises:
-        NotFound, BadCheckpoint, UnknownVAE (but for NotRunnable), WrongTensors: see `vaekit.errors`.
-    """
-    with locate_vae(name_or_path) as path:
-        return dataclasses.replace(inspect_path(path, hash=hash, measure=measure), path=str(name_or_path))
 
 
 def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Inspection:
@@ -135,7 +117,7 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
     Raises:
         NotRunnable: the refusal itself, where none of the files is recognized alone.
     """
-    told = ((file, recognize_family(file.specs)) for file in files)
+    told = ((file, match_unsupported(file.specs)) for file in files)
     file, recognition = next(((file, known) for file, known in told if known), (None, None))
     if file is None or recognition is None:
         raise refusal

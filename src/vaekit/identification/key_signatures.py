@@ -1,6 +1,6 @@
 """What is in a file that vaekit cannot run: a VAE that it only recognizes, or something that is no VAE.
 
-Behavior for the tables `recognized.toml` and `strangers.toml`. Both tell by key names, as published files have them;
+Behavior for the tables `unsupported.toml` and `non_vae.toml`. Both tell by key names, as published files have them;
 no file name is ever looked at. They are asked only when no runnable family explains a file.
 """
 
@@ -133,13 +133,13 @@ def pattern(template: str) -> tuple[str, re.Pattern[str]]:
 @cache
 def unsupported_families() -> tuple[UnsupportedFamily, ...]:
     """Every VAE in the table that is known and not run."""
-    return tuple(_recognized(entry) for entry in table("recognized.toml")["vae"])
+    return tuple(_recognized(entry) for entry in table("unsupported.toml")["vae"])
 
 
 @cache
 def non_vae_signatures() -> tuple[NonVAE, ...]:
     """Everything in the table that is no VAE."""
-    return tuple(NonVAE(entry["name"], _telltale(entry), entry["vae"]) for entry in table("strangers.toml")["stranger"])
+    return tuple(NonVAE(entry["name"], _telltale(entry), entry["vae"]) for entry in table("non_vae.toml")["stranger"])
 
 
 def _recognized(entry: dict[str, Any]) -> UnsupportedFamily:

@@ -13,7 +13,6 @@ from typing import Any
 from vaekit.cache import remembered, stamp
 from vaekit.catalog.entries import CatalogEntry, LatentSpace, latent_space_named, latent_spaces
 from vaekit.catalog.identity import Identity, as_json, from_json
-from vaekit.checkpoints.weights import weights_in
 from vaekit.errors import BadItem, BadPlan, HalfMissing, NotFound, WrongTensors, printable
 from vaekit.families.kl.net import PADDINGS, ZEROS, KLConfig
 from vaekit.identification.build import Network
@@ -24,6 +23,7 @@ from vaekit.identification.locate import OUTSIDE_NETS
 from vaekit.identification.match import WeightMatch, match_weights
 from vaekit.identification.probe_latents import LatentProbe, nearest_latent_space, probe_latents
 from vaekit.identification.probe_padding import BorderError, PaddingProbe, probe_padding
+from vaekit.identification.weights import weights_in
 from vaekit.nets.config import image_size
 
 OVERRIDDEN = "what you said"

@@ -19,10 +19,10 @@ from vaekit.catalog.entries import CatalogEntry, catalog_entries
 from vaekit.catalog.tables import digest
 from vaekit.errors import VaekitError
 from vaekit.formats.paths import exists
-from vaekit.identification.inspect import inspect
 from vaekit.library.download import no_progress
 from vaekit.library.folders import Trouble, default_folder, models_folders, scan_all
 from vaekit.library.hub import Progress
+from vaekit.library.inspect import inspect
 from vaekit.library.known_vaes import cached_by_the_hub
 from vaekit.library.names import locate_vae, names_of
 

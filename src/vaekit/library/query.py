@@ -60,7 +60,7 @@ def parse_query(text: str) -> HubQuery:
         close = did_you_mean(text, [card.name for card in catalog_entries()])
         raise NotFound(
             f"There is no known VAE called {printable(text)!r}.",
-            f"Known names: {shorten(card.name for card in catalog_entries())}; or owner/name/file of a repository on the Hub.",
+            f"Known names: {shorten(entry.name for entry in catalog_entries())}; or owner/name/file on the Hub.",
             close or "`vaekit list --known` tells more of them.",
         )
     repo, revision = pasted["repo"], pasted["revision"] or pasted["branch"] or "main"

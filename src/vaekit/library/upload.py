@@ -10,13 +10,16 @@ from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import unquote
 
-from vaekit.checkpoints.finetuned_writer import weights_files
 from vaekit.errors import CannotPush, NotFound, printable
+from vaekit.families import HALVES
+from vaekit.formats.paths import DIFFUSERS_SETTINGS, DIFFUSERS_WEIGHTS
 from vaekit.library.hub_errors import upload_errors
 from vaekit.version import __version__
 
 CARD, IMAGES = "README.md", "images"
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+RESULT = "vae.safetensors"
+"""The result of a run, where it is one file."""
 MESSAGE = "Upload with vaekit"
 
 
@@ -134,3 +137,15 @@ def push(
         ]
         commit = api.create_commit(made.repo_id, operations, commit_message=MESSAGE)
     return UploadResult(made.repo_id, str(made), names, size, commit.commit_url)
+
+
+def weights_files(folder: Path) -> list[Path]:
+    """What a finished run holds of its result: weights, and the settings where it is a diffusers folder.
+
+    Of files that belong together a crash may have left some: they are no result.
+    """
+    single = [folder / RESULT] if (folder / RESULT).is_file() else []
+    encoders, decoders = (sorted(folder.glob(f"*_{half}.safetensors")) for half in HALVES)
+    weights, settings = folder / DIFFUSERS_WEIGHTS, folder / DIFFUSERS_SETTINGS
+    whole = [file for file in (weights, settings) if file.is_file()] if weights.is_file() else []
+    return single or whole or ([*decoders, *encoders] if encoders and decoders else [])

@@ -11,7 +11,7 @@ class ImageConfig(Protocol):
 
     @property
     def image_channels(self) -> int:
-        """Channels of a image: 3, or 1 for gray ones."""
+        """Channels of an image: 3, or 1 for gray ones."""
 
     @property
     def latent_channels(self) -> int:
@@ -41,7 +41,7 @@ def image_size(config: ImageConfig) -> int | None:
 
 
 def compression(config: ImageConfig) -> float:
-    """Numbers in a image for each number in its latent: 48 for 3 channels, factor 8 and 4 latent channels."""
+    """Numbers in an image for each number in its latent: 48 for 3 channels, factor 8 and 4 latent channels."""
     return config.image_channels * config.factor**2 / config.latent_channels
 
 

@@ -1,6 +1,6 @@
 """A discriminator of patches: PatchGAN (Isola et al. 2017, arXiv 1611.07004, section 3.2), as behind latent diffusion.
 
-It says of every patch of a image whether it is a photograph's or a decoder's; with three strided layers each sees 70
+It says of every patch of an image whether it is a photograph's or a decoder's; with three strided layers each sees 70
 pixels. Shapes are those of the published one (Rombach et al. 2022, arXiv 2112.10752; Esser et al. 2021, arXiv
 2012.09841): convolutions 4x4, the first without normalization, LeakyReLU of slope 0.2, weights from N(0, 0.02).
 

@@ -1,7 +1,7 @@
 """Fully connected encoders and decoders, for data of any shape: the nets of the first VAEs (Kingma & Welling 2014,
 arXiv 1312.6114, appendix C), and of tables.
 
-The latent of a image stands in a map of one position, (b, z, 1, 1), so that it travels like every other latent; that
+The latent of an image stands in a map of one position, (b, z, 1, 1), so that it travels like every other latent; that
 of other data is a vector (b, z).
 """
 
@@ -24,7 +24,7 @@ class MLPConfig:
     """The shape of such a pair."""
 
     data_shape: tuple[int, ...]
-    """Of one item: (c, h, w) of a image, (n,) of a row of a table."""
+    """Of one item: (c, h, w) of an image, (n,) of a row of a table."""
     latent_channels: int
     hidden: tuple[int, ...]
     """Widths of the hidden layers, from the data inwards; the decoder has them the other way round."""
@@ -45,7 +45,7 @@ class MLPConfig:
 
     @property
     def image_channels(self) -> int:
-        """Channels of a image; 0 where the data are none."""
+        """Channels of an image; 0 where the data are none."""
         return self.data_shape[0] if len(self.data_shape) == 3 else 0
 
     @property

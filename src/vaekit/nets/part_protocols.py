@@ -32,7 +32,7 @@ class NetPart(Part, Protocol):
 
     @property
     def image_channels(self) -> int:
-        """Channels of a image; 0 where the data are none."""
+        """Channels of an image; 0 where the data are none."""
 
     @property
     def factor(self) -> int:
@@ -103,7 +103,7 @@ def data_shape(net: NetPart) -> tuple[int, ...]:
 
 
 def latent_shape(net: NetPart) -> tuple[int, ...]:
-    """Of the raw latent of one item: a map of a image, a vector of everything else.
+    """Of the raw latent of one item: a map of an image, a vector of everything else.
 
     Raises:
         ValueError: it depends on the size of the image.

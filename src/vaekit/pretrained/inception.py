@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.jit._fuser import optimized_execution
 from torch.nn import functional as F
 
-from vaekit.domains.images.channels import as_rgb
 from vaekit.errors import BadCheckpoint, NotFound, printable
 from vaekit.identification.file_hashes import sha256_of
+from vaekit.metrics.image.luma import as_rgb
 from vaekit.shapes import Images
 
 SIDE = 299

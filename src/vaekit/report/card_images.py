@@ -38,7 +38,7 @@ FINE = 3
 
 @dataclass(frozen=True)
 class CardImage:
-    """A image of a card."""
+    """An image of a card."""
 
     file: str
     """Its name in the folder of images."""

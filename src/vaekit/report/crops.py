@@ -1,4 +1,4 @@
-"""Where to look closer: windows of a image that are found, not picked by hand."""
+"""Where to look closer: windows of an image that are found, not picked by hand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Window:
     height: int
 
     def of(self, levels: Levels) -> Levels:
-        """These pixels of a image."""
+        """These pixels of an image."""
         return levels[self.y : self.y + self.height, self.x : self.x + self.width]
 
     def grown(self, by: int, levels: Levels) -> "Window":

@@ -18,10 +18,10 @@ from vaekit.report.crops import Levels
 LONGEST = 1600
 """Pixels. A larger image is embedded reduced, but for its crops."""
 SMALL = 480
-"""Pixels of a image's longer side up to which it is embedded exactly."""
+"""Pixels of an image's longer side up to which it is embedded exactly."""
 LONGEST_THUMBNAIL = 144
 LONGEST_MAP = 384
-"""Pixels of a map of differences: one stands for 2 x 2 of a image of 768 x 512."""
+"""Pixels of a map of differences: one stands for 2 x 2 of an image of 768 x 512."""
 QUALITY = 90
 NOT_A_NUMBER = (255, 0, 255)
 """The level of pixels that are NaN: a magenta that no photograph has."""
@@ -29,7 +29,7 @@ NOT_A_NUMBER = (255, 0, 255)
 
 @dataclass(frozen=True)
 class Embedded:
-    """A image in the page."""
+    """An image in the page."""
 
     address: str
     """`data:image/webp;base64,...`"""
@@ -38,7 +38,7 @@ class Embedded:
 
 
 def levels_of(pixels: Tensor) -> tuple[Levels, int]:
-    """A image (1, 3, h, w) in [-1, 1] in 8-bit levels, and how many of its pixels are not numbers.
+    """An image (1, 3, h, w) in [-1, 1] in 8-bit levels, and how many of its pixels are not numbers.
 
     Those are shown in magenta; an infinite value is the level at its end.
     """
@@ -72,7 +72,7 @@ def exact(levels: Levels) -> Embedded:
 
 @dataclass(frozen=True)
 class Differences:
-    """A map of signed differences in a image's channels: level 128 is none, 129 one level brighter."""
+    """A map of signed differences in an image's channels: level 128 is none, 129 one level brighter."""
 
     embedded: Embedded
     block: int

@@ -4,10 +4,10 @@ torch.compile (inductor) fuses GroupNorm, SiLU and additions into few passes ove
 kernels for them; so none are written here. Maps are channels_last, as tensor cores want them. Its default mode is used:
 CUDA graphs save launches, which are nothing beside the work at such sizes, and would hold the memory of all maps.
 
-Each shape (items, channels, rows, columns) is compiled on its own: a image that is padded to share a shape with
+Each shape (items, channels, rows, columns) is compiled on its own: an image that is padded to share a shape with
 others comes out otherwise near its border, and kernels for any size are slower. Compiling takes half a minute or so, so
 that a shape has to come a few times first; until then, and where many shapes come, the network runs as it is. So what
-a image becomes before and after is the same to rounding, not to the last bit. What is compiled is kept for the
+an image becomes before and after is the same to rounding, not to the last bit. What is compiled is kept for the
 process. torch also keeps code and kernels on disk, in `TORCHINDUCTOR_CACHE_DIR` (else a folder in the system's
 temporary folder), so that the same shape of the same network takes less in the next process.
 
@@ -94,7 +94,7 @@ class CompiledNetwork:
         """What the compiled network makes; None where there is none, now and from now on."""
         try:
             return self._compiled(given) if tuple(given.shape) in self._ready else self._compile(given)
-        except Exception as error:  # compilers fail in many ways, of which none should cost a image
+        except Exception as error:  # compilers fail in many ways, of which none should cost an image
             if out_of_memory(error):
                 raise
             self._gave_up = True

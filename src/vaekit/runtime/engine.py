@@ -75,7 +75,7 @@ class Engine:
         )
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the latent of a image of this size, padding included."""
+        """Rows and columns of the latent of an image of this size, padding included."""
         factor, least = self.config.factor, least_positions(self.config)
         return max(least, -(-height // factor)), max(least, -(-width // factor))
 
@@ -225,7 +225,7 @@ class Engine:
         return self._decoder.run(given, (given.shape[2], given.shape[3]), fixed)
 
     def _encoder_input(self, rows: int, columns: int) -> Tensor:
-        """A image of noise for a latent of this size."""
+        """An image of noise for a latent of this size."""
         factor = self.config.factor
         shape = (1, self.config.image_channels, rows * factor, columns * factor)
         return noise(shape).to(self._device, self.plan.torch_encode_dtype)

@@ -26,7 +26,7 @@ class Card:
     about: str
     """What it shows of a VAE, in one sentence for a person."""
     draw: Callable[[Size], Images]
-    """A image (1, 3, h, w) in [-1, 1] of any size from 16 pixels a side; always the same."""
+    """An image (1, 3, h, w) in [-1, 1] of any size from 16 pixels a side; always the same."""
 
 
 def cards() -> tuple[Card, ...]:

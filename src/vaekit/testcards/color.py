@@ -20,7 +20,7 @@ COLORS: tuple[Color, ...] = (
 
 
 def flat_colors(size: tuple[int, int], colors: Sequence[Color] = COLORS) -> Images:
-    """A image (3, h, w) of each color, as one batch (b, 3, h, w) in [-1, 1].
+    """An image (3, h, w) of each color, as one batch (b, 3, h, w) in [-1, 1].
 
     >>> flat_colors((8, 16)).shape
     torch.Size([6, 3, 8, 16])

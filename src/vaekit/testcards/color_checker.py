@@ -52,13 +52,13 @@ class Patch:
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Rows and columns, to index the last two axes of a image with."""
+        """Rows and columns, to index the last two axes of an image with."""
         return self.rows, self.columns
 
 
 @dataclass(frozen=True, eq=False)
 class CheckerCard:
-    """A image of patches, and what is where in it."""
+    """An image of patches, and what is where in it."""
 
     image: Images
     """(1, 3, h, w)."""
@@ -66,7 +66,7 @@ class CheckerCard:
 
 
 def color_checker(size: tuple[int, int]) -> CheckerCard:
-    """The 24 patches in four rows of six on dark cardboard; of a image that is higher than wide, in six rows of four.
+    """The 24 patches in four rows of six on dark cardboard; of an image that is higher than wide, in six rows of four.
 
     >>> card = color_checker((64, 96))
     >>> card.patches[0].name, card.image[0, :, 8, 8] * 127.5 + 127.5

@@ -34,7 +34,7 @@ def dead_leaves(count: int, size: tuple[int, int], generator: Generator) -> Imag
     They come in pairs whose common colors are opposites, so that a few of them already have the mean of many.
 
     Raises:
-        ValueError: a image of less than 16 pixels a side was asked for: there is no range of scales in it.
+        ValueError: an image of less than 16 pixels a side was asked for: there is no range of scales in it.
     """
     if min(size) < 16:
         raise ValueError(f"dead leaves need 16 pixels a side or more, not {size[0]}x{size[1]}")

@@ -37,13 +37,13 @@ class SlantedEdge:
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Rows and columns, to index the last two axes of a image with."""
+        """Rows and columns, to index the last two axes of an image with."""
         return self.rows, self.columns
 
 
 @dataclass(frozen=True, eq=False)
 class SlantedCard:
-    """A image of edges, and what is where in it."""
+    """An image of edges, and what is where in it."""
 
     image: Images
     """(1, 3, h, w)."""

@@ -1,4 +1,4 @@
-"""Small text in known places: the first thing in a image that becomes illegible, and the first that people see."""
+"""Small text in known places: the first thing in an image that becomes illegible, and the first that people see."""
 
 import functools
 from collections.abc import Iterator
@@ -42,13 +42,13 @@ class TextLine:
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Rows and columns, to index the last two axes of a image with."""
+        """Rows and columns, to index the last two axes of an image with."""
         return self.rows, self.columns
 
 
 @dataclass(frozen=True, eq=False)
 class TextCard:
-    """A image of text, and what is where in it."""
+    """An image of text, and what is where in it."""
 
     image: Images
     """(1, 3, h, w)."""

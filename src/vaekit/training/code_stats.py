@@ -31,7 +31,7 @@ class Anneals(Protocol):
 
 
 def set_codes(vae: VAE, words: Mapping[str, Any], samples: int | None = None) -> None:
-    """Let the head of a VAE learn its codes as the table [codes] of a recipe tells: the fields of `CodebookLearning`, or a
+    """Set how a VAE's head learns its codes from the table [codes] of a recipe: the fields of `CodebookLearning`, or a
     `temperature`, which is a number or points [[samples, temperature], ...].
 
     Args:

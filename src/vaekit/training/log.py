@@ -39,7 +39,7 @@ class TensorBoardWriter:
                     self._writer.add_scalar(f"{kind}/{name}", value, samples)
 
     def image(self, name: str, pixels: Tensor, samples: int) -> None:
-        """A image (3, h, w) in [-1, 1]."""
+        """An image (3, h, w) in [-1, 1]."""
         if self._writer is not None:
             levels = pixels.detach().cpu().add(1).mul(127.5).clamp(0, 255).round().to(torch.uint8)
             self._writer.add_image(name, levels.numpy(), samples)

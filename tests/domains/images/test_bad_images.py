@@ -1,4 +1,4 @@
-"""What is not a image, or a broken one, is refused in words."""
+"""What is not an image, or a broken one, is refused in words."""
 
 import io
 import tempfile

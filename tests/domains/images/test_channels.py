@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vaekit.domains.images.channels import REDUCED, as_rgb, for_vae
+from vaekit.domains.images.channels import REDUCED, for_vae
 from vaekit.domains.images.read import LoadedImage
+from vaekit.metrics.image.luma import as_rgb
 
 COLORS = torch.rand(1, 3, 6, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1
 

@@ -109,7 +109,7 @@ def test_elbo_and_nll_on_request(engine: Engine, folder: Path) -> None:
 
 
 def test_the_likelihood_is_that_of_the_vae(engine: Engine) -> None:
-    """Of a image that needs padding: the decoder's parameters are cropped, and the same image is measured."""
+    """Of an image that needs padding: the decoder's parameters are cropped, and the same image is measured."""
     x = on_levels(torch.rand(2, 3, 7, 9, generator=torch.Generator().manual_seed(0)) * 2 - 1)
     z = engine.encode(x).mode
     likelihood = engine.likelihood(z, (7, 9))

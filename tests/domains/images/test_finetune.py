@@ -14,13 +14,13 @@ from torch import Tensor
 
 from vaekit.checkpoints.finetuned_writer import base_model_at, same_bits
 from vaekit.checkpoints.save import save
-from vaekit.checkpoints.weights import weights_in
 from vaekit.domains.images.finetune import DECODER_ONLY, NOTE, FinetuneOptions, Finetuning, prepare_finetuning
 from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
 from vaekit.families import assemble, family_with
 from vaekit.formats.open import open_tensors
 from vaekit.identification.build import build
 from vaekit.identification.identify import identify
+from vaekit.identification.weights import weights_in
 from vaekit.normalization import LatentNormalization
 from vaekit.training.log import LogEvent
 from vaekit.training.objectives import Pass

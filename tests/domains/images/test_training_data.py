@@ -47,7 +47,7 @@ def test_a_batch_follows_from_seed_and_position(folder: Path, table: Mapping[str
     noise = np.random.default_rng(0)
     for i in range(10, 14):
         Image.fromarray(noise.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(folder / f"{i}.png")
-    (folder / "broken.png").write_bytes(b"not a image")
+    (folder / "broken.png").write_bytes(b"not an image")
 
     def batches(start: int, workers: int) -> list[Tensor]:
         stream = Stream(opened(folder, **table).source, 1)
@@ -86,7 +86,7 @@ def test_what_is_broken_is_replaced_and_listed_once(folder: Path, tmp_path: Path
 @pytest.mark.parametrize("kind", ["folder", "tar"])
 def test_names_need_not_be_utf8(tmp_path: Path, kind: str) -> None:
     named = {os.fsdecode(f"caf{chr(233)}{i}.png".encode("latin-1")): encoded(i) for i in range(20)}
-    named[os.fsdecode(b"\xff.png")] = b"not a image"
+    named[os.fsdecode(b"\xff.png")] = b"not an image"
     if kind == "tar":
         write_tar(tmp_path / "data" / "a.tar", named)
     else:

@@ -1,4 +1,4 @@
-"""The latent previewer: what its published code does, and a image that one recognizes."""
+"""The latent previewer: what its published code does, and an image that one recognizes."""
 
 from pathlib import Path
 

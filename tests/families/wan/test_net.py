@@ -115,7 +115,7 @@ def test_original_names_are_those_that_diffusers_converts(tmp_path: Path) -> Non
 
 
 def pruned(theirs: nn.Module, axes: int) -> dict[str, Tensor]:
-    """What Qwen2D-VAE did: the last slice in time of each kernel, no convolutions over time, norms of a image.
+    """What Qwen2D-VAE did: the last slice in time of each kernel, no convolutions over time, norms of an image.
 
     With three axes that slice keeps an axis of its own.
     """

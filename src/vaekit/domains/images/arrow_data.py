@@ -56,7 +56,7 @@ class ArrowImages:
         return sides_of_start(lambda count: content[:count].to_pybytes(), content.size, self.name(item))
 
     def content(self, item: int) -> Any:
-        """The bytes of a image, where they are in the file.
+        """The bytes of an image, where they are in the file.
 
         Raises:
             BadItem: there are none.

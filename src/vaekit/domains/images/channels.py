@@ -1,8 +1,6 @@
 """Between images, which are always RGB, and VAEs of gray images."""
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from vaekit.domains.images.read import LoadedImage
 from vaekit.metrics.image.luma import luma
@@ -12,7 +10,7 @@ REDUCED = "colors reduced to gray: this VAE takes one channel"
 
 
 def for_vae(image: LoadedImage, channels: int) -> tuple[Images, tuple[str, ...]]:
-    """A image's pixels (1, c, h, w) in [-1, 1] for a VAE of so many channels, and the notes on what was done to it.
+    """An image's pixels (1, c, h, w) in [-1, 1] for a VAE of so many channels, and the notes on what was done to it.
 
     A VAE of one channel gets the image's luma, or of a gray image its values as they are. For any other number the
     three channels are left alone: whether the VAE takes them is for the engine to say.
@@ -23,8 +21,3 @@ def for_vae(image: LoadedImage, channels: int) -> tuple[Images, tuple[str, ...]]
     if torch.equal(pixels, pixels[:, :1].expand_as(pixels)):
         return pixels[:, :1], image.notes
     return luma(pixels)[:, None], (*image.notes, REDUCED)
-
-
-def as_rgb(pixels: Images) -> Float[Tensor, "b 3 h w"]:
-    """What a VAE gives, as a image: one gray channel three times, three as they are."""
-    return pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels

@@ -26,7 +26,7 @@ def wide(image: Image.Image) -> bool:
 
 
 def bytes_and_alpha(image: Image.Image, raw_mode: str, notes: list[str]) -> tuple[Image.Image, Tensor | None]:
-    """A image in sRGB with 8 bits a channel, and its transparency (1, 1, h, w) in [0, 1]."""
+    """An image in sRGB with 8 bits a channel, and its transparency (1, 1, h, w) in [0, 1]."""
     profile = image.info.get("icc_profile")
     if wide(image):
         shades, alpha = _shades(image, raw_mode, notes)

@@ -79,7 +79,7 @@ class Sample:
 
 
 def sampled(x: Images, y: Images, generator: torch.Generator) -> Sample | None:
-    """Colors of a image (1, 3, h, w) and of what a VAE made of it; None where nothing of that is finite."""
+    """Colors of an image (1, 3, h, w) and of what a VAE made of it; None where nothing of that is finite."""
     x, y = as_saved(x.detach().cpu()), y.detach().cpu().float()
     place = torch.randint(x.shape[2] * x.shape[3], (DRAWN,), generator=generator)
     pixels, made = (values.flatten(2)[0][:, place] for values in (x, y))
@@ -107,9 +107,9 @@ class Samples:
     _kept: dict[bytes, Sample] = field(default_factory=dict, init=False, repr=False)
 
     def add(self, name: str, original: Images, made: Images) -> None:
-        """Keep colors of a image (1, 3, h, w); one that has this name already is replaced.
+        """Keep colors of an image (1, 3, h, w); one that has this name already is replaced.
 
-        Pixels that are not finite are left out, and a image that has no others.
+        Pixels that are not finite are left out, and an image that has no others.
         """
         place = hashlib.sha256(f"{self.seed}\n{name}".encode()).digest()
         if len(self._kept) >= MOST and place > max(self._kept):
@@ -192,7 +192,7 @@ def held_out(
 
 
 def distance(sample: Sample, correction: Correction) -> float:
-    """The mean dE2000 over the pixels of a image, as an 8-bit file has it."""
+    """The mean dE2000 over the pixels of an image, as an 8-bit file has it."""
     x, y = (values[None, :, :, None] for values in (sample.original, sample.made))
     corrected = as_saved(y if correction == Correction() else correction.apply(y))
     return delta_e(x, corrected).mean.item()

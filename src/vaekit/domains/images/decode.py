@@ -16,15 +16,15 @@ from vaekit.domains.images.read import opened, raw_mode_of, refuse_non_files, re
 from vaekit.errors import BadItem, VaekitError
 
 Pixels = Image.Image | NDArray[np.float32]
-"""A image of 8 bits a channel in mode L, RGB or RGBA, or floats (h, w, c) in [-1, 1]; the fourth channel is alpha."""
+"""An image of 8 bits a channel in mode L, RGB or RGBA, or floats (h, w, c) in [-1, 1]; the fourth channel is alpha."""
 HEADER = 2**16
-"""Bytes at the beginning of a image that nearly always hold its header."""
+"""Bytes at the beginning of an image that nearly always hold its header."""
 
 Seen = TypeVar("Seen")
 
 
 def decoded_file(path: Path, shortest: int | None = None) -> Pixels:
-    """A image file, upright, in sRGB.
+    """An image file, upright, in sRGB.
 
     Args:
         path: the file.
@@ -44,7 +44,7 @@ def decoded_bytes(content: bytes, name: str, shortest: int | None = None) -> Pix
 
 
 def sides_of_file(path: Path) -> tuple[int, int]:
-    """The sides of a image in pixels, as its header tells them: width and height, or the other way round where it
+    """The sides of an image in pixels, as its header tells them: width and height, or the other way round where it
     is stored on its side.
 
     Raises:
@@ -68,7 +68,7 @@ def sides_of_start(start: Callable[[int], bytes], size: int, name: str) -> tuple
 
 
 def _in_file(path: Path, see: Callable[[Image.Image], Seen]) -> Seen:
-    """What is seen in a image file."""
+    """What is seen in an image file."""
     refuse_non_files(path)
     try:
         with path.open("rb") as file:
@@ -78,7 +78,7 @@ def _in_file(path: Path, see: Callable[[Image.Image], Seen]) -> Seen:
 
 
 def _in(file: io.BufferedReader | io.BytesIO, path: Path, see: Callable[[Image.Image], Seen]) -> Seen:
-    """What is seen in a image whose header was read."""
+    """What is seen in an image whose header was read."""
     try:
         with opened(file) as image:
             refuse_size(path, *image.size)

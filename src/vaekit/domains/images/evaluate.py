@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaekit.distributions import Likelihood, Posterior
-from vaekit.domains.images.channels import as_rgb, for_vae
+from vaekit.domains.images.channels import for_vae
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.image_measures import feature_distances, fidelity, image_rate, perceptual
 from vaekit.domains.images.read import LoadedImage, find_images, read_image
@@ -25,6 +25,7 @@ from vaekit.identification.file_hashes import sha256_of
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import ALEX
+from vaekit.metrics.image.luma import as_rgb
 from vaekit.nets.config import image_size
 from vaekit.pretrained.inception import GET_FEATURES, find_inception, load_inception
 from vaekit.pretrained.lpips_weights import load_lpips
@@ -33,7 +34,7 @@ from vaekit.shapes import Images
 from vaekit.vae import VAE, half_missing
 
 SIZE = 256
-"""Side of the square that is cut out of a image, where nobody asks for another."""
+"""Side of the square that is cut out of an image, where nobody asks for another."""
 FILTER = Image.Resampling.BICUBIC
 COMPUTING = ("torch", "numpy", "pillow", "ncnn")
 """The libraries that numbers depend on."""
@@ -89,7 +90,7 @@ def on_levels(images: Images) -> Images:
 
 
 def prepared(image: LoadedImage, size: int | None, channels: int) -> Tensor:
-    """What the VAE is given of a image: (c, h, w) in [-1, 1], of 8-bit values.
+    """What the VAE is given of an image: (c, h, w) in [-1, 1], of 8-bit values.
 
     With a size, the image is resized until its short side is that long (bicubic, antialiased, by Pillow; small ones
     are enlarged), and the square in the middle is cut out.

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from vaekit.checkpoints.finetuned_writer import BaseModel, write_finetuned
-from vaekit.domains.images.channels import as_rgb
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import check_fit, preparation_from
 from vaekit.domains.images.skip_log import SkipLog
@@ -26,6 +25,7 @@ from vaekit.domains.images.training_data import TrainingData, open_training_data
 from vaekit.domains.images.write import write_image
 from vaekit.errors import BadRecipe, NoTrainingData, printable
 from vaekit.identification.build import build
+from vaekit.metrics.image.luma import as_rgb
 from vaekit.nets.config import image_size
 from vaekit.training.adversarial.from_recipe import adversarial_setup
 from vaekit.training.code_stats import set_codes

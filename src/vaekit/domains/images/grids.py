@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from vaekit.distributions import SampledPrior
-from vaekit.domains.images.channels import as_rgb
 from vaekit.domains.images.write import write_image
+from vaekit.metrics.image.luma import as_rgb
 from vaekit.training.seeds import generator_for
 from vaekit.vae import VAE
 

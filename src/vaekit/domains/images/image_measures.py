@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from vaekit.distributions import Prior
-from vaekit.domains.images.channels import as_rgb
 from vaekit.evaluation.measures import NAT, ItemMeasure, PooledMeasure, PooledResult, Quantity, Result, rate
 from vaekit.evaluation.running_mean import Z
 from vaekit.evaluation.vae_pass import VAEPass
 from vaekit.metrics.frechet import RunningGaussian, frechet_distance
 from vaekit.metrics.image.lpips import LPIPS
+from vaekit.metrics.image.luma import as_rgb
 from vaekit.metrics.image.psnr import psnr
 from vaekit.metrics.image.ssim import ssim
 from vaekit.metrics.kernel_distance import kernel_distance

@@ -18,7 +18,7 @@ from vaekit.training.data import item_by_item
 from vaekit.training.seeds import derive_seed, generator_for
 
 PAUSES = (0.2, 1.0, 5.0)
-"""Seconds to wait before a image is read again that was no fault of the image."""
+"""Seconds to wait before an image is read again that was no fault of the image."""
 TRIES = 32
 """Other items drawn for one that cannot be read, before all of them are tried in turn."""
 
@@ -35,7 +35,7 @@ class LazyImages:
     preparation: Preparation
     skipped: SkipLog
     seed: int
-    """Of what is random about a image once for all."""
+    """Of what is random about an image once for all."""
     left_out: set[int] = field(default_factory=set)
     """The numbers of those that cannot be read. Not their names: others may have the same."""
 
@@ -119,7 +119,7 @@ class LazyImages:
 def with_retries(read: Callable[[], Read]) -> Read:
     """What `read` gives, once a disk or network that fails for a moment gives it.
 
-    A image is left out for what is wrong with it, and for nothing else: left out for an outage, it would be back
+    An image is left out for what is wrong with it, and for nothing else: left out for an outage, it would be back
     after a restart, and the run another one.
 
     Raises:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.domains.images.channels import as_rgb
 from vaekit.errors import BadRecipe, printable
 from vaekit.metrics.image.lpips import BACKBONES, LPIPS, VGG
+from vaekit.metrics.image.luma import as_rgb
 from vaekit.pretrained.lpips_weights import load_lpips
 from vaekit.training.recipe import Recipe, table_of
 

@@ -1,4 +1,4 @@
-"""What is done to a image before a VAE is trained on it: brought to a size, cut, mirrored, put on a background."""
+"""What is done to an image before a VAE is trained on it: brought to a size, cut, mirrored, put on a background."""
 
 import math
 from dataclasses import dataclass
@@ -121,7 +121,7 @@ def check_fit(preparation: Preparation, config: ImageConfig, recipe: str) -> Non
 
 
 def short_side(preparation: Preparation, random: Random) -> int:
-    """The length that a image is to be brought to this time; 0 for its own."""
+    """The length that an image is to be brought to this time; 0 for its own."""
     lengths = preparation.resize or (preparation.size,)
     if len(lengths) == 2 and all(lengths):
         low, high = math.log(lengths[0]), math.log(lengths[1])
@@ -130,7 +130,7 @@ def short_side(preparation: Preparation, random: Random) -> int:
 
 
 def busyness(crop: NDArray[Any]) -> float:
-    """How much there is to see in a piece of a image (h, w, c): the spread of its green or gray."""
+    """How much there is to see in a piece of an image (h, w, c): the spread of its green or gray."""
     return float(crop[::2, ::2, 1 if crop.shape[2] > 1 else 0].std())
 
 
@@ -148,7 +148,7 @@ def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -
     """The square that the VAE sees, (size, size, c), bytes or floats in [-1, 1], c 1, 3 or 4.
 
     First a square is cut out of the image as it is, of the side that becomes `size` when the short side becomes
-    `target`; then that is resized. So a image of 1 x 10,000 pixels takes no more memory than another.
+    `target`; then that is resized. So an image of 1 x 10,000 pixels takes no more memory than another.
 
     Args:
         pixels: the image.
@@ -169,7 +169,7 @@ def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -
 
 
 def piece(pixels: Pixels, side: int, central: bool, random: Random) -> NDArray[Any]:
-    """A square of a image, (side, side, c)."""
+    """A square of an image, (side, side, c)."""
     left, top = (
         room // 2 if central else int(random.random() * (room + 1)) for room in (each - side for each in extent(pixels))
     )

@@ -25,7 +25,7 @@ from vaekit.domains.images.colors import colors_and_alpha
 from vaekit.errors import BadItem, NotFound, VaekitError, printable
 
 LARGEST_IMAGE = 178_956_970
-"""Pixels. A image that claims more is refused before it is decoded; this is where Pillow gives up as well."""
+"""Pixels. An image that claims more is refused before it is decoded; this is where Pillow gives up as well."""
 
 IMAGE_ENDINGS = frozenset(
     (
@@ -35,7 +35,7 @@ IMAGE_ENDINGS = frozenset(
 )
 """What files in a folder must end in to be taken for images; lower case."""
 
-# Left out: EPS, which would start Ghostscript, and the formats without a signature, which take any bytes for a image.
+# Left out: EPS, which would start Ghostscript, and the formats without a signature, which take any bytes for an image.
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "QOI")
 
 TURNS = {
@@ -110,7 +110,7 @@ class LoadedImage:
 
 
 def read_image(path: Path) -> LoadedImage:
-    """Read a image: upright, in sRGB, as (1, 3, h, w) in [-1, 1], with its transparency beside it.
+    """Read an image: upright, in sRGB, as (1, 3, h, w) in [-1, 1], with its transparency beside it.
 
     - 8-bit values v become v / 127.5 - 1. Gray images of 16 bits keep all of them; 16-bit colors are read with 8.
     - Gray images of 32-bit whole numbers count from 0 (black) to 65535 (white), those of floats from 0 to 1. Where a
@@ -123,7 +123,7 @@ def read_image(path: Path) -> LoadedImage:
 
     Raises:
         NotFound: there is no such file.
-        BadItem: a folder, an empty file, not a image, a damaged one, one of more than `LARGEST_IMAGE` pixels,
+        BadItem: a folder, an empty file, not an image, a damaged one, one of more than `LARGEST_IMAGE` pixels,
             or one that may not be read.
     """
     refuse_non_files(path)
@@ -175,11 +175,11 @@ def refuse_non_files(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
-        raise BadItem(f"{path} is a folder.", "A image file was expected.", "Name a image inside it.")
+        raise BadItem(f"{path} is a folder.", "An image file was expected.", "Name an image inside it.")
     if not stat.S_ISREG(status.st_mode):
-        raise BadItem(f"{path} is not a regular file.", "A image file was expected.", "Copy it to a file first.")
+        raise BadItem(f"{path} is not a regular file.", "An image file was expected.", "Copy it to a file first.")
     if status.st_size == 0:
-        raise BadItem(f"{path} is empty: it has 0 bytes.", "A image was expected.", "Copy or download the file again.")
+        raise BadItem(f"{path} is empty: it has 0 bytes.", "An image was expected.", "Copy or download the file again.")
 
 
 def opened(file: io.BufferedReader | io.BytesIO) -> Image.Image:
@@ -214,7 +214,7 @@ def _image(image: Image.Image, path: Path) -> LoadedImage:
 
 
 def refuse_size(path: Path, width: int, height: int) -> None:
-    """Raise BadItem for a image that is too large to be decoded."""
+    """Raise BadItem for an image that is too large to be decoded."""
     if not 0 < width * height <= LARGEST_IMAGE:
         raise _too_large(path, f"{width:,} x {height:,} pixels")
 
@@ -305,12 +305,12 @@ def _dpi(image: Image.Image, sideways: bool) -> tuple[float, float] | None:
 
 
 def _not_found(path: Path) -> NotFound:
-    return NotFound(f"There is no file {path}.", "A image was expected there.", "Check the name and the folder.")
+    return NotFound(f"There is no file {path}.", "An image was expected there.", "Check the name and the folder.")
 
 
 def _too_large(path: Path, size: str) -> BadItem:
     return BadItem(
-        f"{path} claims to be a image of {size}.",
+        f"{path} claims to be an image of {size}.",
         f"Images of 1 to {LARGEST_IMAGE:,} pixels can be read.",
         "Cut it into pieces or make it smaller with another program.",
     )
@@ -323,7 +323,7 @@ def unreadable(path: Path, error: Exception) -> BadItem:
     if isinstance(error, UnidentifiedImageError):
         known = f"Files of these formats can be read: {', '.join(FORMATS)}."
         remedy = "Open it in another program, save it as PNG or JPEG, and use that file."
-        return BadItem(f"{path} is not a image of a known format, or its beginning is damaged.", known, remedy)
+        return BadItem(f"{path} is not an image of a known format, or its beginning is damaged.", known, remedy)
     if isinstance(error, MemoryError):
         return BadItem(f"{path} does not fit into memory.", "", "Make it smaller with another program.")
     # "Invalid argument" is a damaged file that sends Pillow to places before its beginning.
@@ -335,6 +335,6 @@ def unreadable(path: Path, error: Exception) -> BadItem:
 
 
 def is_transient(error: VaekitError) -> bool:
-    """Whether what kept a image from being read is no fault of the image, and may be over in a moment."""
+    """Whether what kept an image from being read is no fault of the image, and may be over in a moment."""
     cause = error.__cause__
     return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in PASSING)

@@ -8,12 +8,13 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from vaekit.domains.images.channels import as_rgb, for_vae
+from vaekit.domains.images.channels import for_vae
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection
 from vaekit.domains.images.read import LoadedImage, read_image
 from vaekit.domains.images.write import over_white, side_by_side, to_bytes, write_image
 from vaekit.metrics.image.color import color_shift
+from vaekit.metrics.image.luma import as_rgb
 from vaekit.metrics.image.psnr import psnr
 from vaekit.metrics.image.ssim import ssim
 from vaekit.nets.config import compression
@@ -48,7 +49,7 @@ class RoundTrip:
 
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
-    """A image, what the VAE was given of it, and what came back, before anything is written or measured."""
+    """An image, what the VAE was given of it, and what came back, before anything is written or measured."""
 
     image: LoadedImage
     given: Images
@@ -119,15 +120,15 @@ def written(trip: DecodedImage, source: Path, target: Path, compression: float, 
 
 
 def pixel_count(image: LoadedImage) -> int:
-    """What a image weighs."""
+    """What an image weighs."""
     return image.height * image.width
 
 
 def visible(pixels: Images, alpha: Tensor | None) -> Images:
-    """A image as a person sees it: what is transparent shows white instead of the colors hidden under it."""
+    """An image as a person sees it: what is transparent shows white instead of the colors hidden under it."""
     return pixels if alpha is None else over_white(pixels, alpha)
 
 
 def as_written(pixels: Images) -> Images:
-    """A image (1, 3, h, w) with its values where an 8-bit file has them."""
+    """An image (1, 3, h, w) with its values where an 8-bit file has them."""
     return from_bytes(Image.fromarray(to_bytes(pixels)))

@@ -16,7 +16,7 @@ from vaekit.domains.images.read import IMAGE_ENDINGS, unreadable
 from vaekit.errors import BadItem, printable
 
 LARGEST_MEMBER = 2**31
-"""Bytes. No file of a image is larger."""
+"""Bytes. No file of an image is larger."""
 LARGEST_EXTENSION = 2**16
 """Bytes that a long name, or what else is told of a member ahead of it, may take."""
 EXTENSIONS = (
@@ -54,7 +54,7 @@ class Tars:
         return sides_of_start(partial(self.start, item), int(self.places[item, 2]), self.names[item])
 
     def start(self, item: int, count: int) -> bytes:
-        """The first bytes of a image's file.
+        """The first bytes of an image's file.
 
         Raises:
             BadItem: it has fewer, or more than any image.

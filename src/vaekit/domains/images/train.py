@@ -40,7 +40,7 @@ NLL_SAMPLES = 64
 SMALLEST_FOR_LPIPS = 64
 """The side of the patches that LPIPS was fitted to (arXiv 1801.03924, section 2)."""
 LARGEST_FOR_NLL = 2**14
-"""Numbers in a image whose likelihood is estimated at the end: the decoder is asked about each so many times."""
+"""Numbers in an image whose likelihood is estimated at the end: the decoder is asked about each so many times."""
 FIRST, BLOCKS = 64, 20_000
 """Four times so many images, and blocks of them at most, that a start is taken from."""
 
@@ -132,7 +132,7 @@ def check_round_trip(recipe: Recipe, preparation: Preparation) -> None:
             vae.reconstruct(x)
     except UNBUILDABLE as error:
         raise BadRecipe(
-            f"A image does not go through the VAE of the recipe {recipe.name}: {error}.", "", "Look at its [vae]."
+            f"An image does not go through the VAE of the recipe {recipe.name}: {error}.", "", "Look at its [vae]."
         ) from error
 
 

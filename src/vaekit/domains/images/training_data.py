@@ -48,7 +48,7 @@ def open_training_data(path: Path, preparation: Preparation, seed: int, skipped:
     Args:
         path: see `open_images`.
         preparation: the recipe's [images].
-        seed: of what is random about a image once for all.
+        seed: of what is random about an image once for all.
         skipped: told of what cannot be read.
 
     Raises:

@@ -84,7 +84,7 @@ def write_image(path: Path, pixels: ImageTensor, like: LoadedImage | None = None
             over white, mixing the encoded sRGB values as browsers do.
 
     Raises:
-        CannotWrite: an unknown ending, a folder that may not be written, a full disk, a image too large for its
+        CannotWrite: an unknown ending, a folder that may not be written, a full disk, an image too large for its
             format (65,535 pixels a side for JPEG, 16,383 for WebP).
         BadItem: some values are NaN or infinite.
         ValueError: alpha has another size than the pixels.
@@ -129,7 +129,7 @@ def _image(pixels: ImageTensor, alpha: Tensor | None, can_be_transparent: bool) 
 
 
 def over_white(pixels: ImageTensor, alpha: Tensor) -> ImageTensor:
-    """A image with transparency (1, 1, h, w) in [0, 1], laid over white; encoded values are mixed, as browsers do."""
+    """An image with transparency (1, 1, h, w) in [0, 1], laid over white; encoded values are mixed, as browsers do."""
     return torch.lerp(torch.ones_like(pixels), pixels.clamp(-1, 1), alpha)
 
 

@@ -1,4 +1,4 @@
-"""Asymmetric KL autoencoders: SD1's encoder with a larger decoder that can be told what is known of a image."""
+"""Asymmetric KL autoencoders: SD1's encoder with a larger decoder that can be told what is known of an image."""
 
 from typing import Any
 

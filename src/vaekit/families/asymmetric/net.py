@@ -1,7 +1,7 @@
 """The asymmetric autoencoder of Zhu et al. 2023 (arXiv 2306.04632): SD's encoder with a wider and deeper decoder.
 
 The nets are those of `kl.py`. Beside its trunk the decoder has a condition encoder, which is used for inpainting only:
-it reads what is known of a image, and its maps take the place of the decoder's own wherever nothing was painted over.
+it reads what is known of an image, and its maps take the place of the decoder's own wherever nothing was painted over.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class ConditionEncoder(nn.Module):
 
 
 class Decoder(kl.Decoder):
-    """Raw latents -> images, as in `kl.py`; and with a image that is partly known, what is missing in it."""
+    """Raw latents -> images, as in `kl.py`; and with an image that is partly known, what is missing in it."""
 
     def __init__(self, config: AsymmetricConfig) -> None:
         super().__init__(config)

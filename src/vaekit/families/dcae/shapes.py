@@ -182,13 +182,13 @@ def shuffles(shapes: Shapes, decoder: Half | None) -> bool | None:
 
 
 def channels_taken(shapes: Shapes) -> int | None:
-    """Channels of a image, as the encoder takes it."""
+    """Channels of an image, as the encoder takes it."""
     taken = conv_shape(shapes, "encoder.conv_in.weight") or conv_shape(shapes, "encoder.conv_in.conv.weight")
     return taken[1] if taken else None
 
 
 def channels_given(shapes: Shapes, shuffle: bool) -> int | None:
-    """Channels of a image, as the decoder gives it."""
+    """Channels of an image, as the decoder gives it."""
     given = first_shape(shapes, "decoder.conv_out.weight", "decoder.conv_out.bias")
     doubled = first_shape(shapes, *WAY_OUT)
     return given[0] if given else None if doubled is None else doubled[0] // 4 if shuffle else doubled[0]

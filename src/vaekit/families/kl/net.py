@@ -9,7 +9,7 @@ recipe (the model card of Anzhc's MS-LC-EQ-D-VR VAE; Jelosus2/comfyui-vae-reflec
 `padding_mode` on every convolution whose `padding` is not zero. The strided convolutions of `Downsample` have none of
 their own, so their one-sided padding stays zero in both modes.
 
-Nothing here knows that it is inside a VAE: the encoder returns moments, the decoder a image.
+Nothing here knows that it is inside a VAE: the encoder returns moments, the decoder an image.
 """
 
 from dataclasses import dataclass, field
@@ -256,7 +256,7 @@ class Decoder(nn.Module):
 
     Args:
         config: the shape.
-        outputs: numbers said of each value of a image: with k of them, what comes out is (b, 3k, f*i, f*j).
+        outputs: numbers said of each value of an image: with k of them, what comes out is (b, 3k, f*i, f*j).
     """
 
     def __init__(self, config: KLConfig, outputs: int = 1) -> None:

@@ -136,7 +136,7 @@ class PartsConfig:
 
     @property
     def image_channels(self) -> int:
-        """Channels of a image; 0 where the data are none."""
+        """Channels of an image; 0 where the data are none."""
         return self.net.image_channels
 
     @property

@@ -5,7 +5,7 @@ a single image only the last time slice of each kernel meets anything, and the n
 convolutions. That is what runs here, and it is what the video network does with one frame. The weights are kept whole,
 the two earlier slices and the convolutions over time included, so that a file is converted bit for bit.
 
-Some copies of these weights were pruned to the slice that a image needs ("Qwen2D"): `temporal` tells them apart.
+Some copies of these weights were pruned to the slice that an image needs ("Qwen2D"): `temporal` tells them apart.
 The decoder's image is not clamped; the published video code clamps it to [-1, 1].
 """
 
@@ -47,7 +47,7 @@ class WanConfig:
 
     @property
     def pixel_channels(self) -> int:
-        """Channels of a image as the levels see it."""
+        """Channels of an image as the levels see it."""
         return self.image_channels
 
     @property
@@ -74,7 +74,7 @@ class CausalConv(nn.Conv3d):
 
 
 def conv(in_channels: int, out_channels: int, size: int, temporal: bool) -> nn.Module:
-    """A convolution that keeps the size of a image, with the weights of all frames or of one."""
+    """A convolution that keeps the size of an image, with the weights of all frames or of one."""
     if temporal:
         return CausalConv(in_channels, out_channels, size)
     return nn.Conv2d(in_channels, out_channels, size, padding=size // 2)

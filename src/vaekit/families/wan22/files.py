@@ -18,7 +18,7 @@ from vaekit.families.wan22.net import Wan22Config
 from vaekit.normalization import LatentNormalization
 
 MOST_PIXEL_CHANNELS = 4
-"""Channels of a image with alpha; more of them are squares of pixels."""
+"""Channels of an image with alpha; more of them are squares of pixels."""
 
 ORIGINAL = (
     *leaves("encoder.levels.{i}.main.block.{j}", "encoder.downsamples.{i}.downsamples.{n}", RESIDUAL),

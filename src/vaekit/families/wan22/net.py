@@ -31,7 +31,7 @@ class Wan22Config(WanConfig):
 
     @property
     def pixel_channels(self) -> int:
-        """Channels of a image as the levels see it."""
+        """Channels of an image as the levels see it."""
         return self.patch**2 * self.image_channels
 
 

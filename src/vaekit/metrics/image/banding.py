@@ -29,7 +29,7 @@ LEAST = 12
 
 @dataclass(frozen=True)
 class Banding:
-    """How coarse the levels of a image have become."""
+    """How coarse the levels of an image have become."""
 
     lost: float
     """The share of the levels in use that are not in use any more, in %, in the channel where it is largest."""

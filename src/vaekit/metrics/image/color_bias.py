@@ -10,7 +10,7 @@ from vaekit.metrics.image.lab import lab
 from vaekit.shapes import Images, PerItem
 
 COLORLESS = 1.0
-"""Chroma (root mean square) below which a image has neither a chroma ratio nor a hue rotation."""
+"""Chroma (root mean square) below which an image has neither a chroma ratio nor a hue rotation."""
 BRIGHT = 0.05
 """The part of the pixels, the lightest of the original, over which the white point is taken."""
 

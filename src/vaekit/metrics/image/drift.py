@@ -1,4 +1,4 @@
-"""Drift: what many passes through a VAE do to a image, as repeated img2img does."""
+"""Drift: what many passes through a VAE do to an image, as repeated img2img does."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -12,9 +12,9 @@ Gradients = Float[Tensor, "b i j"]
 """Gradient magnitudes of planes, without the outermost pixels."""
 
 STRONGEST = 0.05
-"""The share of a image that counts as its strongest edges."""
+"""The share of an image that counts as its strongest edges."""
 LEAST_EDGE = 8 / LEVELS_PER_UNIT
-"""The least gradient of an edge, 8 levels a pixel: a image without edges has no strongest ones."""
+"""The least gradient of an edge, 8 levels a pixel: an image without edges has no strongest ones."""
 
 
 def gradient(plane: Planes) -> Gradients:
@@ -49,7 +49,7 @@ def edge_sharpness(x: Gradients, y: Gradients, edges: Bool[Tensor, "b i j"]) -> 
 
         sum_{edges} y / sum_{edges} x
 
-    No unit; 1 is as sharp, below is softer, above is sharper; NaN for a image without edges. All are (b, i, j), as
+    No unit; 1 is as sharp, below is softer, above is sharper; NaN for an image without edges. All are (b, i, j), as
     `gradient` and `strongest_edges` give them.
 
     >>> step = gradient(torch.tensor([0.0, 0, 0, 1, 1, 1]).expand(1, 5, 6))

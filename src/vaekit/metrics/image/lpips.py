@@ -125,7 +125,7 @@ class LPIPS(nn.Module):
     def described(self, x: Images) -> tuple[Tensor, ...]:
         """Unit features at each tap of images (b, 3, h, w) in [-1, 1].
 
-        An original that several reconstructions are compared with need be described only once. Of a image of 768x512
+        An original that several reconstructions are compared with need be described only once. Of an image of 768x512
         they take 192 MB (VGG) or 16 MB (AlexNet).
         """
         maps = (x - self.mean) / self.std

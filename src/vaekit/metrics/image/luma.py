@@ -1,4 +1,4 @@
-"""Luma: the brightness of a image as video means it."""
+"""Luma: the brightness of an image as video means it."""
 
 import torch
 from jaxtyping import Float
@@ -29,3 +29,8 @@ def luma(x: Images) -> Planes:
         return x[:, 0].float()
     red, green, blue = x.float().unbind(dim=1)
     return torch.add(red * LUMA[0], green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+
+
+def as_rgb(pixels: Images) -> Float[Tensor, "b 3 h w"]:
+    """What a VAE gives, as an image: one gray channel three times, three as they are."""
+    return pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels

@@ -27,7 +27,7 @@ def ms_ssim(x: Images, y: Images) -> PerItem:
     (eq. 7), scale j + 1 from scale j by means over 2x2 pixels (an odd last row or column is left out). CS and SSIM as
     in `ssim`, each channel for itself, and the mean over channels at the end. A negative mean counts as 0.
 
-    No unit, from 0 to 1; higher is better; 1 for equal images. A image with a side below 176 has no five scales
+    No unit, from 0 to 1; higher is better; 1 for equal images. An image with a side below 176 has no five scales
     with a whole window: the exponents of those that it has (`scales_that_fit`) are divided by their sum. Its number is
     to be compared only with images of as many scales.
 

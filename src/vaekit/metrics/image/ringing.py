@@ -22,7 +22,7 @@ def ringing(x: Planes, y: Planes, edges: Bool[Tensor, "b i j"]) -> PerItem:
         overshoot = max( y - max_N x,  min_N x - y,  0 )      N: the 9x9 pixels around each
         ringing = mean of overshoot over pixels within 4 of a strong edge
 
-    in 8-bit levels; 0 is best; NaN for a image without edges. `edges` (b, h - 2, w - 2) are `strongest_edges` of the
+    in 8-bit levels; 0 is best; NaN for an image without edges. `edges` (b, h - 2, w - 2) are `strongest_edges` of the
     gradient of x. Blur alone gives 0: it does not leave the range. Noise on the flat side of an edge counts too.
 
     >>> from vaekit.metrics.image.gradients import gradient, strongest_edges

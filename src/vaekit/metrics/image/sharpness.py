@@ -1,4 +1,4 @@
-"""How the detail of a image came through: its transfer function, and the blur that would have done the same."""
+"""How the detail of an image came through: its transfer function, and the blur that would have done the same."""
 
 import math
 from dataclasses import dataclass

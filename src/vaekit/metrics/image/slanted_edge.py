@@ -1,6 +1,6 @@
 """Sharpness of a slanted edge: the spatial frequency response of ISO 12233, and where it falls to one half.
 
-A image of an edge a few degrees off the vertical holds it sampled at many fractions of a pixel. Sorted by distance
+An image of an edge a few degrees off the vertical holds it sampled at many fractions of a pixel. Sorted by distance
 from the edge its pixels give one finely sampled profile; the Fourier transform of its derivative is the MTF. Sources:
 ISO 12233:2017, annex D; Burns 2000, "Slanted-edge MTF for digital camera and scanner analysis".
 """

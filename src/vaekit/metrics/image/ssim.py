@@ -33,7 +33,7 @@ def ssim(x: Images, y: Images) -> PerItem:
     and sigma 1.5, divided by n rather than n - 1. Each channel for itself, where the window lies inside the image;
     the mean over places and channels. Intensities count from black, as in the paper: mu is that of x + 1.
 
-    Higher is better; 1 for equal images. A image with a side below 11 is judged with the largest odd window that
+    Higher is better; 1 for equal images. An image with a side below 11 is judged with the largest odd window that
     fits, of the same sigma: always defined, but to be compared only with images of the same size.
 
     >>> x = torch.rand(1, 3, 32, 32) * 2 - 1

@@ -120,7 +120,7 @@ class Convolve:
 
     @property
     def cheap(self) -> bool:
-        """A convolution of a image is: reading back what it made takes as long."""
+        """A convolution of an image is: reading back what it made takes as long."""
         return self.weight[0].numel() <= self.CHEAP_PRODUCTS
 
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:

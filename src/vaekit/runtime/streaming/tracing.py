@@ -1,4 +1,4 @@
-"""What a network does with a image of any size, as a list of calls: found out by watching it run.
+"""What a network does with an image of any size, as a list of calls: found out by watching it run.
 
 A network is run on three tiny inputs while every function of torch that it calls is written down. Weights stand in the
 list themselves. Numbers that differ between the three runs (a size in `reshape(x.shape)`, say) follow from the input's

@@ -45,7 +45,7 @@ class Adversarial:
     the decoder's last layer (Esser et al. 2021, arXiv 2012.09841, eq. 7)."""
     largest: float = 1e4
     """That factor at most. VQGAN's number, whose losses are means as ours are; LDM has the same number for losses that
-    are sums over a image, so there it is smaller by the number of values: 0.05 for 3x256x256."""
+    are sums over an image, so there it is smaller by the number of values: 0.05 for 3x256x256."""
     loss: str = "hinge"
     """"hinge" (Lim & Ye 2017, arXiv 1705.02894) or "non-saturating" (Goodfellow et al. 2014, arXiv 1406.2661)."""
     learning_rate: float = 1e-4

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vaekit.checkpoints.weights import weights_of
 from vaekit.families import Config, assemble, family_with, layout_of
 from vaekit.families.approx.net import ApproxConfig
 from vaekit.families.asymmetric.net import AsymmetricConfig
@@ -20,6 +19,7 @@ from vaekit.families.normalization import EPSILON, normalization_of
 from vaekit.families.tiny.net import TinyConfig
 from vaekit.families.vq.net import VQConfig
 from vaekit.formats.safetensors_writer import Piece, header
+from vaekit.identification.weights import weights_of
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
