@@ -23,7 +23,7 @@ from vaekit.vae import normalize
 
 
 def test_it_is_small_enough_for_a_wheel() -> None:
-    assert Path(str(files("vaekit.checkpoints") / "builtin.safetensors")).stat().st_size <= 8_000_000
+    assert Path(str(files("vaekit.catalog") / "builtin.safetensors")).stat().st_size <= 8_000_000
 
 
 def test_it_has_what_later_rooms_are_about() -> None:

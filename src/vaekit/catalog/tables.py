@@ -13,14 +13,14 @@ from typing import Any
 
 from vaekit.cache import recall
 
-TABLES = ("entries.toml", "latent_spaces.toml", "models.toml", "unsupported.toml", "non_vae.toml")
+TABLES = ("entries.toml", "latent_spaces.toml", "host_models.toml", "unsupported.toml", "non_vae.toml")
 LEARNED = "learnt"
 """The cache counts the cards whose weights were learnt under this name."""
 
 
 def packaged(name: str) -> Traversable:
     """A file in this package."""
-    return resources.files("vaekit.checkpoints").joinpath(name)
+    return resources.files("vaekit.catalog").joinpath(name)
 
 
 @cache

@@ -2,8 +2,8 @@
 
 Hooks on modules would miss the sums and products between them, such as the sum that ends a residual block.
 `vaekit.runtime.streaming.tracing` sees every function too, but on tiny inputs, without the names of modules that have
-no weights, and only for networks whose calls do not depend on the size. So the functions are watched here while the real images
-run, and hooks tell only which module is at work.
+no weights, and only for networks whose calls do not depend on the size. So functions are recorded here while real
+images run, and hooks tell only which module is running.
 """
 
 import copy
