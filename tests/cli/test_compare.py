@@ -235,5 +235,5 @@ def test_taesd3_is_ranked_before_taesd_with_the_reasons(run: Run, shared_data: P
     assert (first["name"], second["name"]) == ("taesd3", "taesd")
     for name in ("PSNR", "LPIPS (alex)", "dE2000"):
         assert name in first["reason"]
-    assert first["reason"].startswith("First; against taesd ahead in PSNR +")
+    assert "Compared with taesd: better in PSNR (+" in first["reason"]
     assert first["verdict"] and second["verdict"]

@@ -90,7 +90,7 @@ def test_shown_are_the_worst_and_they_say_why() -> None:
     assert len(shown) == 3
     worst = max(found.report.sets[0].images, key=lambda one: one.measures["delta_e"])
     assert shown[0].name == worst.name
-    assert shown[0].why.startswith("the worst by dE2000")
+    assert shown[0].why.startswith("worst dE2000")
     assert torch.equal(shown[0].original, as_saved(shown[0].original))
 
 

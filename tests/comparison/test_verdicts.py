@@ -1,4 +1,4 @@
-"""Ranks need no weights, reasons name the differences that are sure, and sentences say what the numbers say."""
+"""Ranks need no weights, reasons name the significant differences, and sentences state the values."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from refusals import lacks
 
 from vaekit.comparison.measure_table import HEADLINES, MEASURES, measures_in
 from vaekit.comparison.records import Comparison, Defect, Estimate
-from vaekit.comparison.verdicts import ranked, reason_for, verdict
+from vaekit.comparison.verdicts import ranked, reason_for, significant, verdict
 
 
 def test_the_table_has_every_name_once_and_every_headline() -> None:
@@ -57,6 +57,12 @@ def test_reasons_name_both_sides_and_what_is_not_sure() -> None:
     second = reason_for("b", ["a", "b"], means, found)
     assert re.findall(FACTS, second) == ["2", "a", "LPIPS (alex)", "-0.05", "PSNR", "-2 dB", "dE2000"]
     assert re.findall(FACTS, reason_for("a", ["a"], means, [])) == []
+
+
+def test_a_difference_is_significant_by_its_test_alone() -> None:
+    assert significant(comparison("psnr", 2.0, 0.5, 0.05))
+    assert not significant(comparison("psnr", 2.0, 0.5, 0.25))  # an interval of three images proves nothing
+    assert not significant(comparison("psnr", 0.0, 0.0, 0.01))
 
 
 def test_more_detail_than_there_was_is_not_better() -> None:

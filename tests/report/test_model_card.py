@@ -176,12 +176,12 @@ def test_crops_show_where_the_two_differ(tmp_path: Path) -> None:
     before, after, flat = original.clone(), original.clone(), original.clone()
     original[..., 155, 205] = 0.5
     after[..., 150:160, 200:210] = 1
-    shown = ShownImage("x.png", original, {"before": before, "after": after}, "the worst by LPIPS")
-    blank = ShownImage("y.png", flat, {"before": before, "after": after}, "the best by LPIPS")
+    shown = ShownImage("x.png", original, {"before": before, "after": after}, "worst LPIPS")
+    blank = ShownImage("y.png", flat, {"before": before, "after": after}, "best LPIPS")
     (tmp_path / "crop_9.png").write_bytes(b"of an earlier call")
     [made] = write_crops([blank, shown], tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == [made.file] == ["crop_1.png"]
-    assert "the worst by LPIPS" in made.says
+    assert "worst LPIPS" in made.says
     sheet = read_image(tmp_path / made.file)
     assert sheet.width > 3 * 96 * 3 and (sheet.pixels > 0.9).any()
     levels = [np.zeros((200, 240, 3), np.uint8) for _ in range(2)]

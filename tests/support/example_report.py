@@ -71,4 +71,4 @@ def shown(of: Report, height: int = 96, width: int = 128) -> Iterator[ShownImage
             for i, one in enumerate(of.sets)
         }
         levels = {name: ((pixels + 1) * 127.5).round().clamp(0, 255) / 127.5 - 1 for name, pixels in made.items()}
-        yield ShownImage(judged.name, original, levels, "the worst by PSNR")
+        yield ShownImage(judged.name, original, levels, "worst PSNR")

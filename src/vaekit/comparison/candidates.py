@@ -134,7 +134,9 @@ class VAECandidate:
         if self.decoder is self.encoder or None not in normalizations:
             return ()
         whose = "encoder's" if normalizations[0] is None else "decoder's"
-        return (f"the {whose} normalization is not known: its latents were decoded as they are, which may be wrong",)
+        return (
+            f"the {whose} latent normalization is unknown: raw latents were decoded as they are, which may be wrong",
+        )
 
     def about(self) -> Mapping[str, Any]:
         vae, config = self.encoder.vae, self.encoder.config
@@ -205,7 +207,7 @@ class FolderCandidate:
         if path is None:
             raise BadItem(
                 f"{printable(self.name)} has no reconstruction of {printable(name)}.",
-                "One with the same name was expected, whatever its ending.",
+                "A file with the same name was expected, with any extension.",
                 "",
             )
         pixels = read_image(path).pixels
@@ -214,7 +216,7 @@ class FolderCandidate:
             raise BadItem(
                 f"The reconstruction {printable(str(path))} has {width}x{height} pixels.",
                 f"Its original has {image.width}x{image.height}.",
-                "Compare images of one size: nothing is resized here, for that would be judged too.",
+                "Compare images of the same size: resizing them would change the result.",
             )
         return Reconstruction(pixels)
 

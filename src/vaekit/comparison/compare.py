@@ -109,7 +109,7 @@ def compare(
     if not done:
         raise BadItem(
             f"None of the {len(sources)} images could be compared.",
-            f"The first: {skipped[0].reason}" if skipped else "There was none.",
+            f"The first failed: {skipped[0].reason}" if skipped else "There were none.",
             "",
         )
     report = gathered(tallies, skipped, protocol)
@@ -130,7 +130,7 @@ def measured_images(
         if min(image.height, image.width) < SMALLEST:
             raise BadItem(
                 f"{source.name} has {image.width}x{image.height} pixels.",
-                f"{SMALLEST} a side are needed to be judged.",
+                f"At least {SMALLEST} pixels a side are needed.",
                 "",
             )
         judging = partial(measure_all, image, [each.make(source.name, image) for each in contenders], perceptual)
@@ -229,12 +229,12 @@ def chosen(done: Sequence[ImageSource], report: Report, show: int) -> list[tuple
     spread = [max(row) - min(row) if row else -math.inf for row in rows]
     worst_first = sorted(range(len(done)), key=lambda i: -error[i])
     typical = worst_first[len(worst_first) // 2]
-    wishes = [(worst_first[0], f"the worst by {title}")]
+    wishes = [(worst_first[0], f"worst {title}")]
     if len(report.sets) > 1:
         apart = max(range(len(done)), key=lambda i: spread[i])
-        wishes.append((apart, f"where the sets differ most in {title}"))
-    wishes += [(typical, f"the median by {title}"), (worst_first[-1], f"the best by {title}")]
-    wishes += [(i, f"number {place} from the worst by {title}") for place, i in enumerate(worst_first, start=1)]
+        wishes.append((apart, f"largest difference of {title} between candidates"))
+    wishes += [(typical, f"median {title}"), (worst_first[-1], f"best {title}")]
+    wishes += [(i, f"rank {place} by {title}, worst first") for place, i in enumerate(worst_first, start=1)]
     picked: dict[int, str] = {}
     for i, why in wishes:
         if len(picked) < show:

@@ -86,18 +86,22 @@ def _named(name: str, size: float, evidence: str, least: float | None = None) ->
 
 def _nan(name: str, s: Signals, count: int) -> Defect | None:
     if s.nan == 100 and count == 1:
-        return _named(name, s.nan, "The image came back as one color, or as no numbers at all.")
-    return _named(name, s.nan, f"{s.nan:.3g} % of all values are not finite, or lie in images that became one color.")
+        return _named(name, s.nan, "The reconstruction is a single color, or entirely non-finite.")
+    return _named(
+        name, s.nan, f"{s.nan:.3g} % of all values are non-finite, or are in images that became a single color."
+    )
 
 
 def _fried(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, s.fried, f"{s.fried:.0f} of a million pixels stand out of all around them and of the original.")
+    return _named(
+        name, s.fried, f"{s.fried:.0f} pixels per million differ from all their neighbors and from the original."
+    )
 
 
 def _clipped(name: str, s: Signals, _: int) -> Defect | None:
     if _pushed_over(s):
         evidence = (
-            f"A change of brightness reaches {s.overshoot:.0f} levels past the end of the range and clips {{:.1f}} %."
+            f"A brightness change exceeds the range by {s.overshoot:.0f} levels and clips {{:.1f}} % of the pixels."
         )
         return _named(name, max(s.pushed, s.clipped), evidence.format(max(s.pushed, s.clipped)), 0.0)
     sharpened = _RULES["oversharpened"]("oversharpened", s, 1) is not None
@@ -105,7 +109,7 @@ def _clipped(name: str, s: Signals, _: int) -> Defect | None:
     return _named(
         name,
         s.clipped,
-        f"{s.clipped:.1f} % of the pixels lost their shades to one level at an end of the range.",
+        f"{s.clipped:.1f} % of the pixels are clipped to a single level at an end of the range.",
         least,
     )
 
@@ -120,56 +124,66 @@ def _brightness(name: str, s: Signals, _: int) -> Defect | None:
     if _pushed_over(s):
         return None
     word = "lighter" if s.brightness > 0 else "darker"
-    return _named(name, abs(s.brightness), f"Mid-gray came back {abs(s.brightness):.1f} levels of 255 {word}.")
+    return _named(name, abs(s.brightness), f"Mid-gray is {abs(s.brightness):.1f} of 255 levels {word}.")
 
 
 def _low_contrast(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, -s.contrast, f"Grays lie {-s.contrast:.1f} % closer together.")
+    return _named(name, -s.contrast, f"The contrast of grays is {-s.contrast:.1f} % lower.")
 
 
 def _high_contrast(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, s.contrast, f"Grays lie {s.contrast:.1f} % further apart.")
+    return _named(name, s.contrast, f"The contrast of grays is {s.contrast:.1f} % higher.")
 
 
 def _desaturated(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, -s.saturation, f"Colors lie {-s.saturation:.1f} % nearer to gray, contrast apart.")
+    return _named(
+        name, -s.saturation, f"Saturation is {-s.saturation:.1f} % lower than the change of contrast explains."
+    )
 
 
 def _oversaturated(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, s.saturation, f"Colors lie {s.saturation:.1f} % further from gray, contrast apart.")
+    return _named(
+        name, s.saturation, f"Saturation is {s.saturation:.1f} % higher than the change of contrast explains."
+    )
 
 
 def _hue(name: str, s: Signals, _: int) -> Defect | None:
-    turned = _named(name, abs(s.hue), f"Hues turned by {s.hue:+.1f} degrees.")
+    turned = _named(name, abs(s.hue), f"Hues are rotated by {s.hue:+.1f} degrees.")
     if turned is not None or not s.cast > thresholds()[name]["least_cast"]:
         return turned
-    return Defect(name, round(s.cast, 3), "levels of 255", f"Grays became colored by {s.cast:.1f} levels of 255.")
+    return Defect(name, round(s.cast, 3), "levels of 255", f"Grays have a color cast of {s.cast:.1f} of 255 levels.")
 
 
 def _blurred(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, s.sigma, f"Detail is lost as by a Gaussian blur of {s.sigma:.2f} pixels.")
+    return _named(
+        name, s.sigma, f"Detail is blurred as by a Gaussian with a standard deviation of {s.sigma:.2f} pixels."
+    )
 
 
 def _oversharpened(name: str, s: Signals, _: int) -> Defect | None:
     return _named(
-        name, s.boost, f"Fine detail is {s.boost:.0f} % stronger than in the original, against coarse detail."
+        name, s.boost, f"Fine detail is {s.boost:.0f} % stronger than in the original, relative to coarse detail."
     )
 
 
 def _grid(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, s.grid, f"A pattern repeats every {s.period:.0f} pixels, amplitude {s.grid:.2f} levels of 255.")
+    return _named(
+        name, s.grid, f"A pattern with an amplitude of {s.grid:.2f} of 255 levels repeats every {s.period:.0f} pixels."
+    )
 
 
 def _banding(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, s.levels_lost, f"{s.levels_lost:.0f} % of the levels in use are in use no more.")
+    return _named(name, s.levels_lost, f"{s.levels_lost:.0f} % of the levels in use are lost.")
 
 
 def _corner(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, s.edge, f"A corner or side is off by {s.edge:.1f} levels of 255 beyond the inside.")
+    return _named(
+        name, s.edge, f"The error of a corner or side is {s.edge:.1f} of 255 levels larger than that of the inside."
+    )
 
 
 def _droplets(name: str, s: Signals, _: int) -> Defect | None:
-    return _named(name, s.droplets, f"{s.droplets:.0f} blobs per million pixels that the original has not.")
+    return _named(name, s.droplets, f"{s.droplets:.0f} blobs per million pixels that the original lacks.")
 
 
 _RULES: dict[str, Rule] = {

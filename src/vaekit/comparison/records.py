@@ -131,4 +131,4 @@ class ShownImage:
     reconstructions: Mapping[str, Tensor]
     """By the name of the set."""
     why: str
-    """How it was chosen: `the worst by LPIPS`, `a built-in card`."""
+    """How it was chosen: `worst LPIPS`."""

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: as many digits as the interval bears out, and no more."""
+"""Format numbers with as many digits as their interval supports."""
 
 import math
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def decimals(estimates: Iterable[Estimate]) -> int:
-    """Digits behind the point for a row of estimates: two of the narrowest interval's half width, at most four.
+    """Decimals for a row of estimates: two significant digits of the narrowest interval's half width, at most four.
 
     Without an interval, four significant digits of the largest value.
 
@@ -23,9 +23,9 @@ def decimals(estimates: Iterable[Estimate]) -> int:
     """
     row = list(estimates)
     halves = [(one.high - one.low) / 2 for one in row if one.low is not None and one.high is not None]
-    told = [half for half in halves if math.isfinite(half) and half > 0]
-    if told:
-        return _between(1 - math.floor(math.log10(min(told))))
+    widths = [half for half in halves if math.isfinite(half) and half > 0]
+    if widths:
+        return _between(1 - math.floor(math.log10(min(widths))))
     sizes = [abs(one.value) for one in row if math.isfinite(one.value) and one.value]
     return _between(3 - math.floor(math.log10(max(sizes)))) if sizes else 2
 
@@ -35,7 +35,7 @@ def _between(digits: int) -> int:
 
 
 def number(value: float, digits: int) -> str:
-    """A number with so many digits behind the point, in powers of ten where those would not show it.
+    """A number with this many decimals, in powers of ten where those would not show it.
 
     >>> number(-3.14159, 2), number(0.00001234, 4), number(1234567.0, 0), number(float("inf"), 1)
     ('−3.14', '1.2e−5', '1\u202f234\u202f567', '∞')
@@ -49,7 +49,7 @@ def number(value: float, digits: int) -> str:
         return f"{mantissa}e{int(power)}".replace("-", MINUS)
     text = f"{value:,.{digits}f}"
     if not float(text.replace(",", "")):
-        text = text.lstrip("-")  # nothing is minus zero
+        text = text.lstrip("-")  # no "-0.00"
     return text.replace(",", THIN).replace("-", MINUS)
 
 
@@ -63,7 +63,7 @@ def interval(low: float | None, high: float | None, digits: int) -> str:
 
 
 def with_unit(text: str, unit: str) -> str:
-    """A number and its unit; a percent sign and a degree stand close.
+    """A number and its unit, with a narrow space between.
 
     >>> with_unit("2.1", "dB"), with_unit("0.8", "")
     ('2.1\u202fdB', '0.8')
@@ -72,7 +72,8 @@ def with_unit(text: str, unit: str) -> str:
 
 
 def probability(p: float) -> str:
-    """
+    """A p-value with two or three decimals.
+
     >>> probability(0.00001), probability(0.0312), probability(0.4)
     ('p < 0.001', 'p = 0.031', 'p = 0.40')
     """

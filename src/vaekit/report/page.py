@@ -15,7 +15,7 @@ from vaekit.errors import CannotWrite, printable
 from vaekit.report.embedding import QUALITY, SMALL
 from vaekit.report.json_file import as_plain, to_json
 from vaekit.report.ranking import candidates, comparisons, ranking
-from vaekit.report.shown_image import ORIGINAL, SCALES, examine, image_view, numbers_of
+from vaekit.report.shown_image import SCALES, examine, image_view, numbers_of
 from vaekit.report.tables import measures_table
 from vaekit.version import __version__
 
@@ -88,7 +88,6 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
         .get_template("page.html.j2")
         .render(
             candidates=candidates(report),
-            original=ORIGINAL,
             report=report,
             count=max((len(judged.images) for judged in report.sets), default=0),
             ranking=ranking(report),

@@ -6,7 +6,7 @@ from typing import Any
 
 from vaekit.comparison.measure_table import badness
 from vaekit.comparison.records import Comparison, Estimate, Measure, Report
-from vaekit.comparison.verdicts import SURE
+from vaekit.comparison.verdicts import significant
 from vaekit.report.number_format import decimals, interval, number, probability, with_unit
 from vaekit.report.plots import color, one_interval
 
@@ -90,13 +90,14 @@ def comparisons(report: Report) -> tuple[list[dict[str, Any]], list[dict[str, An
     measures = {one.name: one for one in report.measures}
     keys = {one.name for one in key_measures(report)}
     pairs: dict[tuple[str, str], list[Comparison]] = {}
+    order = list(named)
     for one in report.comparisons:
         if one.measure in measures and {one.first, one.second} <= named.keys():
-            pairs.setdefault((one.first, one.second), []).append(one)
+            first, second = sorted((one.first, one.second), key=order.index)
+            pairs.setdefault((first, second), []).append(one)
     near: list[dict[str, Any]] = []
     far: list[dict[str, Any]] = []
-    order = list(named)
-    for (first, second), found in pairs.items():
+    for (first, second), found in sorted(pairs.items(), key=lambda pair: [order.index(name) for name in pair[0]]):
         key = [one for one in found if one.measure in keys] or found
         pair = {
             "first": named[first],
@@ -104,7 +105,7 @@ def comparisons(report: Report) -> tuple[list[dict[str, Any]], list[dict[str, An
             "key": [difference(report, named, one, measures[one.measure]) for one in key],
             "rest": [difference(report, named, one, measures[one.measure]) for one in found if one not in key],
         }
-        neighbors = abs(order.index(first) - order.index(second)) == 1
+        neighbors = order.index(second) - order.index(first) == 1
         (near if neighbors or len(pairs) <= 3 else far).append(pair)
     return near, far
 
@@ -124,7 +125,7 @@ def difference(report: Report, named: dict[str, Candidate], one: Comparison, mea
         relation = f"{'higher' if better == higher else 'lower'} by"
     return {
         "title": measure.title,
-        "significant": one.p < SURE and one.difference != 0,
+        "significant": significant(one),
         "equal": one.difference == 0,
         "higher": named[higher],
         "winner": named[better or higher],

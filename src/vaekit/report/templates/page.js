@@ -299,7 +299,7 @@
 
     const places = all(".place", article).map((each) => [each.dataset.place, each.dataset.title]);
     tools.append(
-      choices("Crop", [...places, ["whole", "Whole image"]], places[0][0], show),
+      choices("Region", [...places, ["whole", "Whole image"]], places[0][0], show),
       element("div", { className: "zooming" },
         button("\u2212", "Zoom out", () => step(-1)), shown, button("+", "Zoom in", () => step(1)), button("Reset", "Reset the zoom", reset)),
     );
