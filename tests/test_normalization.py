@@ -73,3 +73,65 @@ def test_an_unknown_normalization_is_an_error_of_ours(verb: str) -> None:
     vae = VAE(None, Point, torch.nn.Identity(), Normal)
     with pytest.raises(UnknownNormalization):
         getattr(vae, verb)(torch.zeros(1, 4, 2, 2))
+
+
+# Whether two are the same.
+
+FLUX2 = LatentNormalization(
+    tuple(torch.randn(16, generator=torch.Generator().manual_seed(0)).tolist()),
+    tuple((torch.rand(16, generator=torch.Generator().manual_seed(1)) + 0.5).tolist()),
+    2,
+)
+
+
+def rounded(normalization: LatentNormalization, dtype: torch.dtype) -> LatentNormalization:
+    """The mean and the scale as a file of this dtype holds them."""
+    shift, scale = (torch.tensor(values).to(dtype).tolist() for values in (normalization.shift, normalization.scale))
+    return LatentNormalization(tuple(shift), tuple(scale), normalization.patch)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("exact", "channels"),
+    [(FLUX2, 4), (LatentNormalization((0.1159,), (0.3611,)), 16), (LatentNormalization((-3.1e-6,), (0.13025,)), 4)],
+)
+def test_rounding_changes_nothing(exact: LatentNormalization, channels: int, dtype: torch.dtype) -> None:
+    assert exact.is_close(rounded(exact, dtype), channels=channels)
+    assert rounded(exact, dtype).is_close(exact, channels=channels)
+
+
+def test_both_sides_may_be_rounded() -> None:
+    """A standard deviation and its inverse, both rounded to bf16, differ by more than one rounding."""
+    std = torch.linspace(0.3, 0.6, 5000)
+    inverse = (1 / std).bfloat16().double().tolist()
+    other = (1 / std.bfloat16().double()).tolist()
+    zero = (0.0,) * 5000
+    pair = LatentNormalization(zero, tuple(inverse)), LatentNormalization(zero, tuple(other))
+    assert pair[0].is_close(pair[1], channels=5000)
+    assert not pair[0].is_close(pair[1], channels=5000, tolerance=2**-8)
+
+
+def test_one_value_for_all_channels_equals_one_for_each() -> None:
+    scalar = LatentNormalization((0.5,), (2.0,))
+    spread = LatentNormalization((0.5,) * 4, (2.0,) * 4)
+    assert scalar.is_close(spread, channels=4) and spread.is_close(scalar, channels=4)
+    assert not scalar.is_close(LatentNormalization((0.5,) * 4, (2.0, 2.0, 2.0, 2.1)), channels=4)
+    assert not scalar.is_close(LatentNormalization((0.5, 0.5, 0.5, 0.6), (2.0,)), channels=4)
+
+
+@pytest.mark.parametrize(
+    ("other", "channels"),
+    [
+        (LatentNormalization((0.5,), (2.0,), 2), 4),
+        (LatentNormalization((0.5,), (-2.0,)), 4),
+        (LatentNormalization((-0.5,), (2.0,)), 4),
+        (LatentNormalization((0.0,), (2.0,)), 4),
+        (LatentNormalization((0.5,) * 4, (2.0,) * 4), 3),
+        (LatentNormalization((float("nan"),), (2.0,)), 4),
+    ],
+)
+def test_others_are_not_close(other: LatentNormalization, channels: int) -> None:
+    normalization = LatentNormalization((0.5,), (2.0,))
+    assert normalization.is_close(normalization, channels=channels)
+    assert not normalization.is_close(other, channels=channels)
+    assert not other.is_close(normalization, channels=channels)

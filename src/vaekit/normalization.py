@@ -3,12 +3,22 @@
 The record knows nothing of torch; `vaekit.vae.normalize` and `denormalize` apply it to tensors.
 """
 
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self, TypeGuard
 
 LARGEST_PATCH = 16
+TOLERANCE = 2**-7
+"""Relative difference up to which two values are the same up to rounding. Rounding to bf16, which has 8 significant
+bits, changes a value by up to 2**-8 of it, and either side may be rounded: one file may hold variances in bf16, the
+other standard deviations. Published latent spaces with as many channels that are not the same differ by at least 9 %
+(DC-AE of Sana and DC-AE "mix": 0.41407 and 0.4552), SD1's and SDXL's by 28 %; `tests/checkpoints/test_cards.py`
+computes that from the catalog."""
+ZERO_SHIFT = 1e-4
+"""Shifts that differ by less, in standard deviations of latents, are the same however small both are: rounding to fp16
+has an absolute error near zero."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,26 @@ class LatentNormalization:
         """
         channels = latent_channels * self.patch**2
         return self.shift * (channels // len(self.shift)), self.scale * (channels // len(self.scale))
+
+    def is_close(self, other: "LatentNormalization", *, channels: int, tolerance: float = TOLERANCE) -> bool:
+        """Whether two normalizations are the same up to rounding of their values.
+
+        Args:
+            other: compared with this one; its values may be one for all channels where these are one for each.
+            channels: of the raw latents; a normalization that does not fit them is close to none.
+            tolerance: the largest relative difference of a value, see `TOLERANCE`.
+        """
+        if self.patch != other.patch or not (self.fits(channels) and other.fits(channels)):
+            return False
+        pairs = zip(*self.per_channel(channels), *other.per_channel(channels), strict=True)
+        return all(
+            math.isclose(scale, other_scale, rel_tol=tolerance)
+            and (
+                math.isclose(shift, other_shift, rel_tol=tolerance)
+                or abs(shift - other_shift) * max(abs(scale), abs(other_scale)) < ZERO_SHIFT
+            )
+            for shift, scale, other_shift, other_scale in pairs
+        )
 
     def __str__(self) -> str:
         """For messages: scale and shift, or how many channels have their own."""

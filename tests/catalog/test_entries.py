@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -26,7 +27,7 @@ from vaekit.families.vq.net import VQConfig
 from vaekit.families.wan.net import WanConfig
 from vaekit.families.wan22.net import Wan22Config
 from vaekit.identification import inspect as inspecting
-from vaekit.normalization import LatentNormalization
+from vaekit.normalization import TOLERANCE, LatentNormalization
 
 TAESD = TinyConfig(3, 4, (), (64,) * 4, (64,) * 4, (1, 3, 3, 3), (3, 3, 3, 1), False)
 
@@ -193,3 +194,24 @@ def test_the_normalizations_of_wan_and_its_twins_are_those_of_diffusers(
     normalization = shared_normalization(candidates)
     assert normalization == LatentNormalization(tuple(mean), tuple(1 / value for value in std))
     assert len(mean) == channels
+
+
+def largest_difference(a: LatentNormalization, b: LatentNormalization, channels: int) -> float:
+    """The largest relative difference of two values."""
+    values = zip(sum(a.per_channel(channels), ()), sum(b.per_channel(channels), ()), strict=True)
+    return max(abs(x - y) / max(abs(x), abs(y)) if x != y else 0.0 for x, y in values)
+
+
+def test_known_latent_spaces_differ_by_far_more_than_rounding() -> None:
+    """What `TOLERANCE` is compared with: of the same number of channels, two are equal or at least 9 % apart."""
+    known = [
+        (kind.name, kind.match["latent_channels"], kind.normalization) for kind in latent_spaces() if kind.normalization
+    ]
+    apart = {}
+    for (name, channels, a), (other, as_many, b) in itertools.combinations(known, 2):
+        if channels == as_many and a != b:
+            assert not a.is_close(b, channels=channels) and not b.is_close(a, channels=channels), (name, other)
+            apart[name, other] = largest_difference(a, b, channels)
+    assert min(apart.values()) > 0.09 > 11 * TOLERANCE
+    assert apart["SD1 / SD2", "SDXL"] == pytest.approx(0.285, abs=1e-3)
+    assert ("SD3 / SD3.5", "FLUX.1") in apart

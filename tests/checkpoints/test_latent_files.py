@@ -18,6 +18,7 @@ from vaekit.checkpoints.latent_files import (
     origin_of,
     save_latent,
 )
+from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.distributions import DiagonalGaussian, Point
 from vaekit.errors import BadLatent, LatentMismatch, NotFound
@@ -117,6 +118,33 @@ def test_normalizations_that_differ_by_rounding_are_the_same() -> None:
     assert check_readable(Path("x"), SPACE, dataclasses.replace(OTHER, normalization=rounded)) is None
 
 
+@pytest.fixture(params=["exact first", "bf16 first"])
+def exact_and_bf16(flux2_vae: VAE, tmp_path: Path, request: pytest.FixtureRequest) -> list[VAE]:
+    """One VAE as its file says it, and loaded from a copy whose weights and batch-norm statistics are in bf16."""
+    save(flux2_vae, tmp_path / "exact.safetensors")
+    half = {name: tensor.bfloat16() for name, tensor in load_file(tmp_path / "exact.safetensors").items()}
+    save_file(half, tmp_path / "half.safetensors")  # without vaekit's metadata, which holds every digit
+    vaes = [load(tmp_path / "exact.safetensors"), load(tmp_path / "half.safetensors")]
+    assert vaes[0].normalization != vaes[1].normalization is not None
+    return vaes if request.param == "exact first" else vaes[::-1]
+
+
+def test_statistics_in_bf16_are_those_of_the_same_space(exact_and_bf16: list[VAE], tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    encoder, decoder = exact_and_bf16
+    save_latent(path, LatentFile(Point(mean()), origin_of(encoder), 6, 8))
+    made_by, given = load_latent(path).space, origin_of(decoder)
+    assert made_by.fingerprint != given.fingerprint
+    assert check_readable(path, made_by, given) is None
+
+
+def test_one_value_for_all_channels_equals_one_for_each() -> None:
+    spread = dataclasses.replace(OTHER, normalization=LatentNormalization((0.0,) * 4, (0.18215,) * 4))
+    assert check_readable(Path("x"), SPACE, spread) is None
+    assert check_readable(Path("x"), spread, SPACE) is None
+    assert spread.owners == SPACE.owners == "SD1 / SD2"
+
+
 def test_other_weights_in_the_same_space_may_read() -> None:
     assert check_readable(Path("x"), SPACE, OTHER) is None
 
@@ -127,7 +155,7 @@ def test_the_same_weights_may_always_read() -> None:
 
 
 @pytest.mark.parametrize("normalizations", [(None, SCALAR), (SCALAR, None), (None, None)])
-def test_unknown_frames_give_a_caution(
+def test_unknown_normalizations_give_a_caution(
     normalizations: tuple[LatentNormalization | None, LatentNormalization | None],
 ) -> None:
     made_by, given = (

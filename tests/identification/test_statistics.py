@@ -174,6 +174,20 @@ def test_two_halves_with_different_statistics_are_refused(flux2_vae: VAE, tmp_pa
         identify(tmp_path)
 
 
+def test_a_half_in_bf16_has_the_same_statistics(flux2_vae: VAE, tmp_path: Path) -> None:
+    """Those of the wider dtype count."""
+    encoder, decoder = flux2_vae.encoder, flux2_vae.decoder
+    for half, dtype in (("encoder", torch.bfloat16), ("decoder", torch.float32)):
+        flux2_vae.encoder = encoder if half == "encoder" else None
+        flux2_vae.decoder = decoder if half == "decoder" else None
+        altered(
+            flux2_vae,
+            tmp_path / f"{half}.safetensors",
+            lambda tensors, dtype=dtype: tensors.update({key: tensors[key].to(dtype) for key in (MEAN, VARIANCE)}),
+        )
+    assert identify(tmp_path).normalization == flux2_vae.normalization
+
+
 def test_statistics_of_an_absurd_size_are_never_read(flux2_vae: VAE, tmp_path: Path) -> None:
     path = altered(flux2_vae, tmp_path / "x.safetensors", lambda tensors: tensors.update({MEAN: torch.zeros(100_000)}))
     with refuses(WrongTensors, "100000"):

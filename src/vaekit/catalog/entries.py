@@ -45,6 +45,10 @@ class LatentSpace:
         """Whether a config has every field that makes up this kind."""
         return family == self.family and all(getattr(config, key) == value for key, value in self.match.items())
 
+    def has_normalization(self, normalization: LatentNormalization, channels: int) -> bool:
+        """Whether this kind's normalization is known and, up to rounding, this one for so many latent channels."""
+        return self.normalization is not None and self.normalization.is_close(normalization, channels=channels)
+
 
 @dataclass(frozen=True)
 class CatalogFile:
@@ -156,7 +160,7 @@ def latent_spaces_with(
     ]
     if normalization is None:
         return tuple(alike)
-    same = tuple(kind for kind in alike if kind.normalization == normalization)
+    same = tuple(kind for kind in alike if kind.has_normalization(normalization, channels))
     return same or tuple(kind for kind in alike if kind.normalization is None)
 
 

@@ -3,8 +3,6 @@
 What is known must agree: the family, the channels, the factor, the normalization. What is not known is not assumed.
 """
 
-import math
-
 import torch
 
 from vaekit.errors import LatentMismatch, WrongTensors, printable
@@ -13,11 +11,8 @@ from vaekit.formats.safetensors_writer import Piece
 from vaekit.identification.host_model import HostModel
 from vaekit.identification.identify import Identified
 from vaekit.identification.weights import StoredWeights, in_dtype, weights_in
-from vaekit.normalization import LatentNormalization
 
 NUMBERS = ("image_channels", "latent_channels", "factor")
-TOLERANCE = 5e-3
-"""Relative: statistics in bf16 have eight binary digits. SD1's and SDXL's scales differ by 40 %."""
 
 
 def check_values(new: Identified, own: Identified) -> None:
@@ -58,7 +53,7 @@ def check_normalization(new: Identified, own: Identified | None, around: HostMod
     expected = own.normalization if own is not None else space.normalization if space is not None else None
     theirs = title(own) if own is not None else f"{around.name}'s" if around is not None else "unknown"
     if new.normalization is not None and expected is not None:
-        if not same_normalization(new.normalization, expected, new.config.latent_channels):
+        if not new.normalization.is_close(expected, channels=new.config.latent_channels):
             raise mismatch(
                 new,
                 theirs,
@@ -79,17 +74,6 @@ def check_normalization(new: Identified, own: Identified | None, around: HostMod
         "`vaekit inspect` measures which latent space it has. If you know that it belongs here, pass "
         "--assume-same-normalization.",
     )
-
-
-def same_normalization(a: LatentNormalization, b: LatentNormalization, latent_channels: int) -> bool:
-    """Whether two normalizations are one, up to rounding of their numbers."""
-    channels = latent_channels * a.patch**2
-    pairs = [
-        (x, y)
-        for ours, theirs in ((a.shift, b.shift), (a.scale, b.scale))
-        for x, y in zip(ours * (channels // len(ours)), theirs * (channels // len(theirs)), strict=False)
-    ]
-    return a.patch == b.patch and all(math.isclose(x, y, rel_tol=TOLERANCE, abs_tol=1e-4) for x, y in pairs)
 
 
 def same_shapes_in_half(new: Identified, own: Identified, half: str) -> bool:

@@ -7,7 +7,6 @@ VAE's fingerprint, family, normalization and factor, and the size of the image i
 """
 
 import json
-import math
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -192,14 +191,15 @@ def check_readable(path: Path, made_by: LatentOrigin, given: LatentOrigin) -> st
     if made_by.fingerprint == given.fingerprint:
         return None
     differing = [
-        f"{name} {theirs} against {ours}"
-        for name, theirs, ours in (
+        f"{name} {file} against {vae}"
+        for name, file, vae in (
             ("channels", made_by.channels, given.channels),
             ("factor", made_by.factor, given.factor),
         )
-        if theirs != ours
+        if file != vae
     ]
-    if not may_be_compatible(made_by.normalization, given.normalization):
+    theirs, ours = made_by.normalization, given.normalization
+    if theirs is not None and ours is not None and not theirs.is_close(ours, channels=given.channels):
         differing.append("different normalizations")
     if differing:
         raise LatentMismatch(
@@ -207,16 +207,6 @@ def check_readable(path: Path, made_by: LatentOrigin, given: LatentOrigin) -> st
             "Expected the VAE that made the latents, or one with the same channels, factor and normalization.",
             f"Decode with {made_by.owners or 'that VAE'}, or encode the image again with this one.",
         )
-    if None in (made_by.normalization, given.normalization):
+    if theirs is None or ours is None:
         return f"{path} was made by another VAE, and whether the two share a latent space cannot be told: {made_by}."
     return None
-
-
-def may_be_compatible(theirs: LatentNormalization | None, ours: LatentNormalization | None) -> bool:
-    """Whether two normalizations are equal up to rounding, as far as both are known."""
-    if theirs is None or ours is None:
-        return True
-    if (theirs.patch, len(theirs.shift), len(theirs.scale)) != (ours.patch, len(ours.shift), len(ours.scale)):
-        return False
-    pairs = zip(theirs.shift + theirs.scale, ours.shift + ours.scale, strict=True)
-    return all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) for a, b in pairs)

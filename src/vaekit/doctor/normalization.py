@@ -8,7 +8,6 @@ from vaekit.catalog.entries import CatalogEntry, matching_latent_spaces
 from vaekit.doctor.findings import Finding, Status, skipped
 from vaekit.doctor.observe import Observation
 from vaekit.families import family_with
-from vaekit.identification.normalization import is_close
 from vaekit.identification.probe_latents import latents_probed, nearest_latent_space
 from vaekit.normalization import LatentNormalization
 
@@ -18,8 +17,9 @@ images differ (docs/measuring.md: by 1.2 to 1.4), and beyond the second it is wr
 latents have 1.4, with SD3's SD1's have 6; raw latents have 4 (SD1), 8 (SDXL), 0.4 (SD3) or 2.8 (FLUX.1)."""
 OFF_CENTER = 1.0
 """So many of its own deviations the mean of all latents may be away from 0."""
-TWINS_DIFFER = 1.25
-"""Scales that differ less are those of one latent space: SDXL has 0.130, its fine-tunes 0.128 to 0.141; SD1 0.182."""
+SIMILAR_SCALE = 1.25
+"""Ratio of scales up to which latents may be a fine-tune's: SDXL has 0.130, its fine-tunes 0.128 to 0.141; SD1 has
+0.182."""
 IDENTITY = LatentNormalization()
 
 
@@ -55,7 +55,11 @@ def check_normalization(observation: Observation, card: CatalogEntry | None = No
     status = _status(mean, std, normalization)
     words = f"latents have mean {mean:+.2f} and deviation {std:.2f} with {normalization}; 0 and 1 are right"
     remedies = [] if status == "ok" else [f"What was measured: {_as_words(suggested)}."]
-    if card is not None and card.normalization is not None and not is_close(card.normalization, normalization):
+    if (
+        card is not None
+        and card.normalization is not None
+        and not card.normalization.is_close(normalization, channels=raw.shape[1])
+    ):
         status, words = "wrong", f"{words}; its card says {card.normalization}"
         remedies.insert(0, "Use the card's normalization.")
     told = _other_kind(observation)
@@ -83,20 +87,24 @@ def _other_kind(observation: Observation) -> str:
     assert observation.images is not None and observation.posterior is not None
     verdict = nearest_latent_space(latents_probed(observation.posterior, observation.images), kinds)
     known = verdict.kind
-    if known is None or known.normalization is None or _scales_alike(known.normalization, vae.normalization):
+    if known is None or known.normalization is None or _similar_scale(known.normalization, vae.normalization):
         return ""
-    if any(kind.same_weights_as == known.name and is_close(kind.normalization, vae.normalization) for kind in kinds):
+    own, channels = vae.normalization, vae.config.latent_channels
+    if any(kind.same_weights_as == known.name and kind.has_normalization(own, channels) for kind in kinds):
         return ""
     return f"{known.name} ({known.normalization})"
 
 
-def _scales_alike(a: LatentNormalization, b: LatentNormalization) -> bool:
-    """Whether two normalizations bring latents to about the same size: fine-tunes have scales of their own."""
+def _similar_scale(a: LatentNormalization, b: LatentNormalization) -> bool:
+    """Whether two normalizations bring latents to about the same size, as those of a VAE and of its fine-tunes do.
+
+    Weaker than `LatentNormalization.is_close`: fine-tunes have a scale of their own, and are still not another VAE's.
+    """
     logs = [
         sum(math.log(abs(value)) for value in normalization.scale) / len(normalization.scale)
         for normalization in (a, b)
     ]
-    return abs(logs[0] - logs[1]) < math.log(TWINS_DIFFER)
+    return abs(logs[0] - logs[1]) < math.log(SIMILAR_SCALE)
 
 
 def _as_words(suggested: Mapping[str, float]) -> str:

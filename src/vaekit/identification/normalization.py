@@ -42,7 +42,8 @@ def find_normalization(
         (in_settings, "config.json"),
     ):
         if told is not None and told.fits(config.latent_channels):
-            return tuple(kind for kind in candidates if is_close(kind.normalization, told)) or candidates, told, source
+            same = tuple(kind for kind in candidates if kind.has_normalization(told, config.latent_channels))
+            return same or candidates, told, source
     space = around.latent_space if around is not None else None
     if around is not None and space in candidates:
         candidates = tuple(kind for kind in candidates if kind == space)
@@ -57,18 +58,6 @@ def find_normalization(
     if agreed is not None:
         return candidates, agreed, "the shapes, which only this kind has"
     return candidates, None, why_unknown(candidates)
-
-
-def is_close(known: LatentNormalization | None, told: LatentNormalization) -> bool:
-    """Whether two normalizations are the same up to the rounding of numbers that were stored in half precision."""
-    if known is None or (len(known.shift), len(known.scale), known.patch) != (
-        len(told.shift),
-        len(told.scale),
-        told.patch,
-    ):
-        return False
-    pairs = zip(known.shift + known.scale, told.shift + told.scale, strict=True)
-    return all(math.isclose(a, b, rel_tol=2e-3) for a, b in pairs)
 
 
 def why_unknown(candidates: tuple[LatentSpace, ...]) -> str:
@@ -137,18 +126,20 @@ def read_statistics(
     Reads two short vectors from each file that has them, once their shapes are known to be right.
 
     Raises:
-        WrongTensors: one is missing, misshapen, not finite or negative, or the halves have different ones.
+        WrongTensors: one is missing, misshapen, not finite or negative, or those of the halves differ by more than
+            rounding; of two that are close, those of the wider dtype count.
     """
-    told = [part for part in parts if part.statistics]
+    told = sorted((part for part in parts if part.statistics), key=width, reverse=True)
     problems = [flaw for part in told for flaw in flaws(part, PATCH**2 * latent_channels)]
-    normalizations = set()
+    normalizations = []
     for part in [] if problems else told:
         read = part.file.read(part.statistics.values())
         mean, variance = read[part.statistics[MEAN]], read[part.statistics[VARIANCE]]
-        normalizations.add(normalization_of(mean, variance, epsilon_in(settings)))
-    if None in normalizations:
+        normalizations.append(normalization_of(mean, variance, epsilon_in(settings)))
+    usable = [each for each in normalizations if each is not None]
+    if len(usable) < len(normalizations):
         problems.append("values that are not finite, or a negative variance")
-    if len(normalizations) > 1:
+    if not all(usable[0].is_close(each, channels=latent_channels) for each in usable[1:]):
         problems.append("different ones in the encoder's file and in the decoder's")
     if problems:
         raise WrongTensors(
@@ -156,7 +147,12 @@ def read_statistics(
             f"Expected {MEAN} and {VARIANCE}, a number for each of {PATCH**2 * latent_channels} channels.",
             "Fetch the file again from its source; without them its latents would be scaled wrongly.",
         )
-    return next(iter(normalizations), None)
+    return next(iter(usable), None)
+
+
+def width(part: LocatedVAE) -> int:
+    """The least bytes that one of its statistics has for a value."""
+    return min(part.file.specs[name].dtype.itemsize for name in part.statistics.values())
 
 
 def flaws(part: LocatedVAE, channels: int) -> list[str]:
