@@ -10,7 +10,7 @@ Graph = Mapping[str, set[str]]
 
 
 def module_of(path: Path) -> str:
-    """`src/vaekit/nets/kl.py` -> `vaekit.families.kl.net`; a package is named without `__init__`."""
+    """`src/vaekit/families/kl/net.py` -> `vaekit.families.kl.net`; a package is named without `__init__`."""
     parts = path.relative_to(ROOT.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -38,7 +38,7 @@ def module_graph() -> Graph:
 
 
 def package_of(module: str) -> str:
-    """`vaekit.families.kl.net` -> `nets`; `vaekit.domains.images.read` -> `domains.images`; `vaekit` -> `__init__`."""
+    """`vaekit.families.kl.net` -> `families`; `vaekit.domains.images.read` -> `domains.images`; `vaekit` -> `__init__`."""
     parts = module.split(".")[1:] or ["__init__"]
     return ".".join(parts[:2]) if parts[0] == "domains" else parts[0]
 
