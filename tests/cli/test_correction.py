@@ -15,6 +15,7 @@ from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.comparison.candidates import VAECandidate
 from vaekit.comparison.fit_correction import Fitting
+from vaekit.comparison.testcard_measures import Through, checker_error
 from vaekit.domains.images.read import read_image
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
@@ -64,8 +65,14 @@ def correction_beside(vae: Path) -> Path:
     return vae.with_name(f"{vae.name}.correction.json")
 
 
-def test_a_cast_is_fitted_saved_and_corrected(run: Run, tinted: Path, pieces: Path, tmp_path: Path) -> None:
+def test_a_cast_is_fitted_saved_and_corrected(
+    run: Run, tinted: Path, pieces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tinted = Path(shutil.copy(tinted, tmp_path))
+    monkeypatch.setattr(
+        "vaekit.comparison.compare.card_measures",  # the others take the longest
+        lambda contender: {"checker_delta_e": checker_error(Through(contender))},
+    )
     said = run("compare", pieces, "--vae", tinted, "--out", tmp_path / "f.html", *FIT)
     assert said.code == 0, said.err
     (fitted,) = said.json["fitted"]
@@ -138,6 +145,7 @@ def test_a_damaged_one_stops_everything(run: Run, corrected: Path, pieces: Path,
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.usefixtures("no_card_measures")
 def test_a_vae_without_a_fault_gets_none(run: Run, pieces: Path, tmp_path: Path) -> None:
     said = run("compare", pieces, "--fit-correction", "--out", tmp_path / "r.html", "--show", 0)
     assert said.code == 0, said.err

@@ -112,13 +112,12 @@ def killed_after(command: list[str], journal: Path, lines: int) -> None:
 
 def test_after_kill_9_the_same_command_ends_in_the_same_bits(vae_file: Path, folder: Path, tmp_path: Path) -> None:
     def command(out: Path) -> list[str]:
-        words = ["evaluate", "--vae", vae_file, "--data", folder, "--size", 256, "--batch", 1, "--sample", "--out", out]
+        words = ["evaluate", "--vae", vae_file, "--data", folder, "--size", 128, "--batch", 1, "--sample", "--out", out]
         return [sys.executable, "-m", "vaekit", *map(str, words)]
 
     assert started(command(tmp_path / "whole")).wait(timeout=300) == 0
-    for lines in (2, 6):
-        killed_after(command(tmp_path / "cut"), tmp_path / "cut" / "items.jsonl", lines)
-        assert not (tmp_path / "cut" / "evaluation.json").exists()
+    killed_after(command(tmp_path / "cut"), tmp_path / "cut" / "items.jsonl", lines=4)
+    assert not (tmp_path / "cut" / "evaluation.json").exists()
     assert started(command(tmp_path / "cut")).wait(timeout=300) == 0
     for name in ("evaluation.json", "items.jsonl", "protocol.json"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -154,7 +154,9 @@ def test_minutes_become_samples_that_a_second_call_finds(
     assert again.code == 0 and f" {count} " in again.err.replace(",", "")
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "a scheduler"])
+@pytest.mark.parametrize(
+    "asked", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)], ids=["ctrl-c", "a scheduler"]
+)
 def test_being_stopped_saves_and_the_same_command_goes_on(digits: Path, tmp_path: Path, asked: signal.Signals) -> None:
     command = [sys.executable, "-m", "vaekit", "train", "mnist-mlp", "--data", digits, *SMALL, "--samples", "6000"]
     out = tmp_path / "run"

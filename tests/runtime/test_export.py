@@ -61,8 +61,8 @@ EXAMPLES: dict[str, Config] = {
 """One config of each family, as small as can be: watching a network takes seconds, whatever its weights."""
 ALONE = {"vq": "encoder", "asymmetric": "decoder"}
 """Families of which one half is the very network of "kl"."""
-DAILY = ("kl", "tiny")
-"""Families whose export `make test` tries: all the others take the same path."""
+DAILY = {("tiny", "onnx"), ("tiny", "torch.export"), ("kl", "torch.export")}
+"""What `make test` exports; the other families go the same way, and take minutes."""
 SIZES = ((1, 2, 7), (2, 4, 3), (3, 6, 2))
 """Items, rows and columns of latents; none is what the network was watched with."""
 
@@ -135,9 +135,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return write
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "family", [name if name in DAILY else pytest.param(name, marks=pytest.mark.nightly) for name in EXAMPLES]
+    ("family", "kind"),
+    [
+        pytest.param(family, kind, marks=() if (family, kind) in DAILY else pytest.mark.nightly)
+        for family in EXAMPLES
+        for kind in KINDS
+    ],
 )
 def test_every_family_gives_what_the_engine_gives(family: str, kind: str, written: Written) -> None:
     paths = written(family, kind)
@@ -229,6 +233,7 @@ def test_onnx_names_inputs_outputs_and_sizes(written: Written) -> None:
         assert not lacks(model.doc_string, "[-1, 1]", "4", "1/2")
 
 
+@pytest.mark.nightly
 def test_a_vae_of_one_image_size_has_only_the_batch_free(
     written: Written,
 ) -> None:
@@ -250,6 +255,7 @@ def test_one_position_is_enough_but_for_a_torch_encoder(checked: dict[str, Path]
             encode(x)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_what_reflects_at_the_border_has_two_positions_at_least(kind: str, tmp_path: Path) -> None:
@@ -259,6 +265,7 @@ def test_what_reflects_at_the_border_has_two_positions_at_least(kind: str, tmp_p
     close(runner(kind, path)(z), engine(vae).decode(z), KINDS[kind])
 
 
+@pytest.mark.nightly
 def test_attention_that_meets_nothing_does_not_divide_by_zero(tmp_path: Path) -> None:
     one = {"encoder_": ((8,), (1,), (0,), ((),)), "decoder_": ((8,), (1,), (0,), ((),))}
     fields = ("widths", "blocks", "attention", "scales")
@@ -270,6 +277,7 @@ def test_attention_that_meets_nothing_does_not_divide_by_zero(tmp_path: Path) ->
     engine(vae).export("onnx", tmp_path, half="decoder")  # torch's own simplification drops what prevents it
 
 
+@pytest.mark.nightly
 def test_a_video_networks_file_holds_what_a_image_needs(written: Written) -> None:
     for path in written("wan", "onnx").values():
         assert max(len(tensor.dims) for tensor in onnx.load(path).graph.initializer) == 4
@@ -288,6 +296,7 @@ def test_large_weights_lie_beside_the_file(tmp_path: Path, monkeypatch: pytest.M
     close(runner("onnx", path)(z), engine(vae).decode(z), 1e-4)
 
 
+@pytest.mark.nightly
 @torch.no_grad()
 def test_the_plan_and_the_vae_do_not_matter(tiny: VAE, tmp_path: Path) -> None:
     half = example("tiny").to(torch.bfloat16).train()

@@ -83,6 +83,7 @@ def test_agrees_with_diffusers(channels: int, quant: bool, size: tuple[int, int]
     assert_same(theirs((32, 64, 64, 64), channels, quant), tmp_path, images(3, *size))
 
 
+@pytest.mark.nightly
 def test_agrees_with_diffusers_at_full_size(tmp_path: Path) -> None:
     assert_same(theirs(FULL_WIDTHS, 4, True), tmp_path, images(1, 64, 48))
 
