@@ -17,7 +17,7 @@ import random, sys
 from pathlib import Path
 from vaekit.domains.images.image_sets import open_images
 from vaekit.domains.images.skip_log import Skipped
-from vaekit.errors import BadImage, NoTrainingData
+from vaekit.errors import BadItem, NoTrainingData
 
 path, sound, chance = Path(sys.argv[1]), Path(sys.argv[1]).read_bytes(), random.Random(0)
 for _ in range(400):
@@ -33,7 +33,7 @@ for _ in range(400):
     for item in range(min(len(images), 100)):
         try:
             images.read(item, None)
-        except BadImage:
+        except BadItem:
             pass
 """
 

@@ -57,17 +57,13 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return call
 
 
-<<<<<<< ours
-def small_vae(channels: int = 4, seed: int = 0, normalization: LatentNormalization | None = None) -> VAE:
-=======
 @pytest.fixture
 def no_card_measures(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a comparison measures on test cards, which takes the longest, is left out."""
     monkeypatch.setattr("vaekit.comparison.compare.card_measures", lambda _: {})
 
 
-def small_vae(channels: int = 4, seed: int = 0, frame: LatentFrame | None = None) -> VAE:
->>>>>>> theirs
+def small_vae(channels: int = 4, seed: int = 0, normalization: LatentNormalization | None = None) -> VAE:
     """A KL autoencoder of 1/4 size with random weights."""
     torch.manual_seed(seed)
     config = KLConfig(3, channels, channels, (8, 8, 16), (8, 8, 16), 1, 2, (), (), True, True, True, 4)

@@ -158,25 +158,16 @@ def test_one_encoder_and_several_decoders(run: Run, vae_file: Path, folder: Path
     assert told["sets"][0]["measures"]["psnr"] == told["sets"][1]["measures"]["psnr"]
 
 
-<<<<<<< ours
+@pytest.mark.usefixtures("no_card_measures")
 def test_a_normalization_that_is_not_known_is_told(
     run: Run, vae_file: Path, unnormalized_file: Path, folder: Path, tmp_path: Path
-=======
-@pytest.mark.usefixtures("no_card_measures")
-def test_a_frame_that_is_not_known_is_told(
-    run: Run, vae_file: Path, frameless_file: Path, folder: Path, tmp_path: Path
->>>>>>> theirs
 ) -> None:
     decoders = ("--decode-with", unnormalized_file, "--decode-with", vae_file)
     said = run("compare", folder / "a.png", "--vae", vae_file, *decoders, "--out", tmp_path / "r.html")
     assert said.code == 0
-<<<<<<< ours
-    assert "no_normalization.safetensors" in said.err and "small.safetensors" not in said.err
-=======
     notes = {one["name"]: one["about"]["notes"] for one in numbers(tmp_path / "r.html")["sets"]}
-    (caution,) = set(notes["frameless.safetensors"]) - set(notes["small.safetensors"])
-    assert f"frameless.safetensors: {caution}" in said.err
->>>>>>> theirs
+    (caution,) = set(notes["no_normalization.safetensors"]) - set(notes["small.safetensors"])
+    assert f"no_normalization.safetensors: {caution}" in said.err
 
 
 def test_a_decoder_of_another_space_is_refused(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
@@ -212,7 +203,7 @@ def test_bad_use_is_told(
 
 def test_only_broken_images_are_an_error(run: Run, vae_file: Path, folder: Path, tmp_path: Path) -> None:
     said = run("compare", folder / "torn.png", "--vae", vae_file, "--out", tmp_path / "r.html", "--json")
-    assert (said.code, said.json["error"]["kind"]) == (1, "BadImage")
+    assert (said.code, said.json["error"]["kind"]) == (1, "BadItem")
     assert not list(tmp_path.iterdir())
 
 
@@ -255,9 +246,5 @@ def test_taesd3_is_ranked_before_taesd_with_the_reasons(run: Run, shared_data: P
     assert (first["name"], second["name"]) == ("taesd3", "taesd")
     for name in ("PSNR", "LPIPS (alex)", "dE2000"):
         assert name in first["reason"]
-<<<<<<< ours
-    assert "Compared with taesd: better in PSNR (+" in first["reason"]
-=======
     assert "taesd" in first["reason"]
->>>>>>> theirs
     assert first["verdict"] and second["verdict"]

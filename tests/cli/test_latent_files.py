@@ -74,17 +74,10 @@ def test_another_vae_of_the_same_normalization_may_decode(
     assert run("decode", latent, "--vae", other, "-o", tmp_path / "out").code == 0
 
 
-<<<<<<< ours
 def test_another_normalization_is_refused_and_explained(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
     other = changed(vae_file, tmp_path / "other.safetensors", LatentNormalization(shift=(0.0,), scale=(0.18215,)))
     said = run("decode", latent, "--vae", other, "-o", tmp_path / "out", "--json")
     assert (said.code, said.json["error"]["kind"]) == (1, "LatentMismatch")
-=======
-def test_another_frame_is_refused_and_explained(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
-    other = changed(vae_file, tmp_path / "other.safetensors", LatentFrame(shift=(0.0,), scale=(0.18215,)))
-    said = run("decode", latent, "--vae", other, "-o", tmp_path / "out")
-    assert said.code == 1
->>>>>>> theirs
     for fact in ("0.5", "0.1", "0.18215"):
         assert fact in said.err
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True

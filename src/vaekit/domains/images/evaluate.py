@@ -81,7 +81,7 @@ def on_levels(images: Images) -> Images:
     """Images as an 8-bit file would have them, in [-1, 1].
 
     Raises:
-        BadImage: some values are NaN or infinite.
+        BadItem: some values are NaN or infinite.
     """
     for image in images.split(1):
         if not image.isfinite().all():

@@ -65,14 +65,14 @@ class ImageDataset(Protocol):
             shortest: nobody will look at it with a short side longer than this; None for all of it.
 
         Raises:
-            BadImage, NotFound: it cannot be read.
+            BadItem, NotFound: it cannot be read.
         """
 
     def sides(self, item: int) -> tuple[int, int]:
         """Of this one, in pixels, in either order; nothing is decoded for it.
 
         Raises:
-            BadImage, NotFound: it cannot be read.
+            BadItem, NotFound: it cannot be read.
         """
 
 

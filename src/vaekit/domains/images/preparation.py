@@ -101,7 +101,7 @@ def check_fit(preparation: Preparation, config: ImageConfig, recipe: str) -> Non
         recipe: its name.
 
     Raises:
-        BadImage: it takes none.
+        BadItem: it takes none.
         BadRecipe: they have other channels, or another size.
     """
     size, only = preparation.size, image_size(config)

@@ -71,7 +71,7 @@ def round_trip_stages(
     and measured, and its notes say so. Images weigh their pixels.
 
     Raises:
-        BadImage, NotFound: the file cannot be read, or the VAE gave values that are not finite.
+        BadItem, NotFound: the file cannot be read, or the VAE gave values that are not finite.
         CannotWrite: the result cannot be written.
     """
     return Stages(
