@@ -178,14 +178,14 @@ with getattr(room, sys.argv[1])(Path(sys.argv[2])) as temporary:
 """
 
 
-@pytest.mark.parametrize("whole", ["whole_file", "whole_folder"])
+@pytest.mark.parametrize("whole", ["atomic_file", "atomic_folder"])
 def test_a_kill_in_the_last_moment_leaves_the_old_state(tmp_path: Path, whole: str) -> None:
     target = tmp_path / "x"
-    if whole == "whole_file":
+    if whole == "atomic_file":
         target.write_text("old")
     ended = subprocess.run([sys.executable, "-c", KILLED, whole, str(target)], check=False)
     assert ended.returncode == -9
-    assert not target.exists() if whole == "whole_folder" else target.read_text() == "old"
+    assert not target.exists() if whole == "atomic_folder" else target.read_text() == "old"
 
 
 def test_the_working_folder_is_a_place_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,10 +243,10 @@ INTERRUPTED = """
 import sys, time
 from pathlib import Path
 from vaekit.pipeline import Steps, overlapped
-from vaekit.atomic import whole_file
+from vaekit.atomic import atomic_file
 
 def write(item, value):
-    with whole_file(Path(sys.argv[1]) / f"{item}.txt") as part:
+    with atomic_file(Path(sys.argv[1]) / f"{item}.txt") as part:
         part.write_text("half")
         time.sleep(0.02)
         part.write_text("whole")

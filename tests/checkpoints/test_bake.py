@@ -338,7 +338,7 @@ def test_a_vae_that_only_its_card_knows_is_refused_elsewhere(
     bare = sparse_file("vae.safetensors", names)
     digest = hashlib.sha256(bare.read_bytes()).hexdigest()
     card = CatalogEntry("x-vae", "a VAE", "MIT", (CatalogFile("x", "a/x", digest, verified=True),), kind="SD1 / SD2")
-    monkeypatch.setattr(recognizing, "cards", lambda: (card,))
+    monkeypatch.setattr(recognizing, "catalog_entries", lambda: (card,))
     with refuses(LatentMismatch, "0.18215", "x-vae", "0.13025", "SDXL"):
         bake(path, bare, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()

@@ -134,7 +134,7 @@ def test_what_is_written_wrong_does_not_get_its_name(
     vae = build(source.identified)
     real = successor.write_files
 
-    def spoilt(parent: BaseModel, weights: successor.Weights, staging: Path) -> list[str]:
+    def spoilt(parent: BaseModel, weights: successor.StoredWeights, staging: Path) -> list[str]:
         names = real(parent, weights, staging)
         content = bytearray((staging / names[0]).read_bytes())
         content[-1] ^= 1
@@ -211,7 +211,7 @@ def test_what_no_file_tells_is_measured_and_else_believed(
         measured, large if measured == "reflect" else small, small if measured == "reflect" else large
     )
     for module in (successor, settling):
-        monkeypatch.setattr(module, "borders_of", lambda *_: borders)
+        monkeypatch.setattr(module, "cached_padding_probe", lambda *_: borders)
     save_file(example("kl").state_dict(), tmp_path / "source.safetensors")
     source = base_model_at(tmp_path / "source.safetensors", "source", "reflect")
     assert padding_of(source) == (before, "reflect")

@@ -140,7 +140,7 @@ def test_minutes_become_samples_that_a_second_call_finds(
         looked.append(path)
         return open_training_data(path, *others)
 
-    monkeypatch.setattr("vaekit.domains.images.train.open_data", counted)
+    monkeypatch.setattr("vaekit.domains.images.train.open_training_data", counted)
     command = ["train", "mnist-mlp", "--data", digits, "--out", tmp_path / "run", "--minutes", 0.1, *SMALL]
     said = run(*command)
     assert said.code == 0

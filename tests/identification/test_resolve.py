@@ -119,7 +119,7 @@ def test_a_vae_of_unknown_normalization_and_padding_is_built_once(
 ) -> None:
     if verdict is not None:
         seen = PaddingProbe(verdict, BorderError(1.0, 1.0), BorderError(1.0, 1.0))
-        monkeypatch.setattr(settling, "measure_borders", lambda _: seen)
+        monkeypatch.setattr(settling, "probe_padding", lambda _: seen)
     vae = load(file)
     assert builds == [file]
     again = build(settling.resolve(identify(file)))
@@ -194,7 +194,7 @@ def test_what_the_file_tells_is_not_measured(stranger: VAE, tmp_path: Path, monk
     reflecting = copy.deepcopy(stranger)
     save(reflecting, path, "native")
     save(load(path, padding="reflect"), path, "native")
-    for name in ("borders_of", "latents_of", "hashes_of"):
+    for name in ("cached_padding_probe", "cached_latent_probe", "cached_hashes"):
         monkeypatch.setattr(settling, name, fail)
     vae = load(path)
     assert vae.normalization == stranger.normalization
@@ -205,7 +205,7 @@ def test_what_the_file_tells_is_not_measured(stranger: VAE, tmp_path: Path, monk
 @pytest.mark.usefixtures("twins")
 def test_measurements_are_remembered(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = inspect(file)
-    for name in ("measure_latents", "measure_borders", "identity_of"):
+    for name in ("probe_latents", "probe_padding", "identity_of"):
         monkeypatch.setattr(settling, name, lambda *_: pytest.fail("asked again"))
     assert inspect(file) == before
 

@@ -279,8 +279,8 @@ def test_an_item_that_overflows_is_done_again_alone(
 
     monkeypatch.setattr(Plainly, "run", run)
     again: list[Tensor] = []
-    plain = slabs.stream
-    monkeypatch.setattr(slabs, "stream", lambda *args: again.append(args[2]) or plain(*args))
+    plain = slabs.run_stages
+    monkeypatch.setattr(slabs, "run_stages", lambda *args: again.append(args[2]) or plain(*args))
     running = engine(vae, 3, dtype)
     for times in (1, 2):
         bad["value"] = float("nan") if times == 1 else float("inf")

@@ -57,7 +57,7 @@ def test_the_budget_that_a_refusal_names_will_do(vae: VAE, tiny_vae: VAE, images
 
 def test_nothing_runs_before_a_refusal(vae: VAE, monkeypatch: pytest.MonkeyPatch, images: Images) -> None:
     running = engine(vae, "1MiB")
-    monkeypatch.setattr(slabs, "stream", None)
+    monkeypatch.setattr(slabs, "run_stages", None)
     with refuses(BadPlan, "1 MiB", "--memory"):
         running.encode(images(1, 64, 64))
 

@@ -41,7 +41,7 @@ def engine(vae: VAE, memory: str | None = None) -> Engine:
 
 def failing(times: int, error: Callable[[], Exception], peaks: list[int]) -> Callable[..., Tensor]:
     """A `stream` that runs out of memory so many times; it writes the peak of each try's courses down."""
-    plain = slabs.stream
+    plain = slabs.run_stages
 
     def stream(*args: Any) -> Tensor:
         peaks.append(sum(course.slab_rows for course in args[1]))
@@ -66,7 +66,7 @@ def test_a_run_that_ran_out_of_memory_is_done_in_smaller_slabs(
     vae: VAE, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     expected, rows = engine(vae).decode(latents()), []
-    monkeypatch.setattr(slabs, "stream", failing(1, ERRORS[kind], rows))
+    monkeypatch.setattr(slabs, "run_stages", failing(1, ERRORS[kind], rows))
     running = engine(vae)
     torch.testing.assert_close(running.decode(latents()), expected, atol=1e-5, rtol=0)
     assert len(rows) == 2 and rows[1] < rows[0]
@@ -77,7 +77,7 @@ def test_the_smaller_slabs_are_remembered_for_that_size_alone(vae: VAE, monkeypa
     rows: list[int] = []
     running = engine(vae)
     wide = running.explain(*SIZE)[1], running.explain(64, 64)[1]
-    monkeypatch.setattr(slabs, "stream", failing(1, MemoryError, rows))
+    monkeypatch.setattr(slabs, "run_stages", failing(1, MemoryError, rows))
     first, second = running.decode(latents()), running.decode(latents())
     assert torch.equal(first, second)
     assert rows[1] == rows[2] < rows[0]
@@ -92,7 +92,7 @@ def test_it_ends_in_words_when_the_smallest_slabs_do_not_fit(
     vae: VAE, monkeypatch: pytest.MonkeyPatch, memory: str | None
 ) -> None:
     rows: list[int] = []
-    monkeypatch.setattr(slabs, "stream", failing(1000, MemoryError, rows))
+    monkeypatch.setattr(slabs, "run_stages", failing(1000, MemoryError, rows))
     running = engine(vae, memory)
     with refuses(TooLittleMemory, "256x320"):
         running.decode(latents())
@@ -106,7 +106,7 @@ def test_a_budget_of_the_user_is_never_exceeded(vae: VAE, monkeypatch: pytest.Mo
     plans: list[int | None] = []
     plain = running._decoder.slabs.plan  # type: ignore[union-attr]
     monkeypatch.setattr(running._decoder.slabs, "plan", lambda *args: plans.append(args[2]) or plain(*args))
-    monkeypatch.setattr(slabs, "stream", failing(1000, MemoryError, rows))
+    monkeypatch.setattr(slabs, "run_stages", failing(1000, MemoryError, rows))
     with pytest.raises(TooLittleMemory):
         running.decode(latents())
     assert max(plan for plan in plans if plan is not None) <= 40 << 20
@@ -117,7 +117,7 @@ def test_other_errors_are_no_lack_of_memory(vae: VAE, monkeypatch: pytest.Monkey
     assert not out_of_memory(RuntimeError("shapes do not match"))
     assert not out_of_memory(OSError(errno.ENOSPC, "No space left on device"))
     rows: list[int] = []
-    monkeypatch.setattr(slabs, "stream", failing(1, lambda: RuntimeError("shapes do not match"), rows))
+    monkeypatch.setattr(slabs, "run_stages", failing(1, lambda: RuntimeError("shapes do not match"), rows))
     with pytest.raises(RuntimeError, match="shapes do not match"):
         engine(vae).decode(latents())
     assert len(rows) == 1

@@ -28,7 +28,7 @@ def test_small_images_are_done_whole_and_say_the_same(
 ) -> None:
     x = images(batch, 21, 30)
     in_slabs = Engine(vae, Plan(backend="ncnn")).reconstruct(x)
-    monkeypatch.setattr(slabs, "stream", None)
+    monkeypatch.setattr(slabs, "run_stages", None)
     made = Engine(vae, Plan()).reconstruct(x)
     torch.testing.assert_close(made, in_slabs, atol=1e-4, rtol=0)
     assert torch.equal(made[-1:], Engine(vae, Plan()).reconstruct(x[-1:]))

@@ -38,7 +38,7 @@ def module_graph() -> Graph:
 
 
 def package_of(module: str) -> str:
-    """`vaekit.families.kl.net` -> `families`; `vaekit.domains.images.read` -> `domains.images`; `vaekit` -> `__init__`."""
+    """`vaekit.families.kl.net` -> `families`; `vaekit.domains.images.read` -> `domains.images`."""
     parts = module.split(".")[1:] or ["__init__"]
     return ".".join(parts[:2]) if parts[0] == "domains" else parts[0]
 

@@ -16,7 +16,8 @@ from vaekit.formats.paths import DIFFUSERS_SETTINGS, DIFFUSERS_WEIGHTS
 from vaekit.library.hub_errors import upload_errors
 from vaekit.version import __version__
 
-CARD, IMAGES = "README.md", "images"
+CARD, IMAGE_FOLDERS = "README.md", ("images", "pictures")
+"""Runs of the first edition have their images in `pictures`."""
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 RESULT = "vae.safetensors"
 """The result of a run, where it is one file."""
@@ -63,8 +64,8 @@ def images_of_card(run: Path) -> list[Path]:
     if not (run / CARD).is_file():
         return []
     text = unquote((run / CARD).read_text("utf-8", errors="replace"))
-    images = sorted(file for file in (run / IMAGES).glob("*") if file.suffix in IMAGE_ENDINGS)
-    return [file for file in images if f"{IMAGES}/{file.name}" in text]
+    images = [file for folder in IMAGE_FOLDERS for file in sorted((run / folder).glob("*"))]
+    return [file for file in images if file.suffix in IMAGE_ENDINGS and f"{file.parent.name}/{file.name}" in text]
 
 
 def requested_files(run: Path, also: Sequence[str]) -> list[Path]:

@@ -107,7 +107,7 @@ def test_weights_that_are_no_numbers_are_taken_back(fresh_vae: Callable[[], VAE]
 def test_a_loss_that_is_no_number_is_recovered_from(
     fresh_vae: Callable[[], VAE], images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `carry_out` does it: the loop stops, the guard goes back, the loop goes on."""
+    """As `run_training` does it: the loop stops, the guard goes back, the loop goes on."""
     monkeypatch.setattr(loop, "PATIENCE", 1)
     training = Training(fresh_vae(), images, GENTLE)
     assert not training.guard.recover(training.state), "before the opponent there is nothing to go back to"

@@ -25,7 +25,8 @@ from vaekit.library.folders import folder_for_new, models_folders
 from vaekit.library.names import locate_vae
 from vaekit.vae import VAE
 
-VERSION = 1
+VERSION = 2
+"""Version 1, of the first edition, has "pictures" in the place of "images"."""
 KEY = "vaekit.correction"
 LARGEST = 64 * 1024
 """Bytes; such a file has about one thousand."""
@@ -117,7 +118,8 @@ def _understood(told: Any) -> SavedCorrection:
         ValueError, TypeError, KeyError, OverflowError: it tells of something else.
     """
     told = _object(told)
-    if _whole(told[KEY]) != VERSION:
+    version = _whole(told[KEY])
+    if version not in (1, VERSION):
         raise ValueError(f"version {told[KEY]}")
     fitted, held_out = _object(told["fitted"]), _object(told["held_out_delta_e"])
     gained = _object(held_out["gained"])
@@ -132,7 +134,7 @@ def _understood(told: Any) -> SavedCorrection:
         Correction(matrix, _three(told["offset"], 1.0)),
         printable(str(told["kind"]), 40),
         told["vae"],
-        _whole(fitted["images"]),
+        _whole(fitted["images" if version == VERSION else "pictures"]),
         _whole(fitted["seed"]),
         _number(held_out["before"]),
         _number(held_out["after"]),

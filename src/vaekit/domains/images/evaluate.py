@@ -181,7 +181,7 @@ def evaluate_images(
     Raises:
         HalfMissing: the VAE lacks a half.
         NotFound, BadCheckpoint: no images, no weights of a measure, or bad ones.
-        NothingMeasured, ProtocolChanged, CannotWrite: as `evaluate` does.
+        NothingEvaluated, ProtocolChanged, CannotWrite: as `evaluate` does.
     """
     vae, device = engine.vae, engine.plan.torch_device
     for half, other in (("encoder", "decoder"), ("decoder", "encoder")):

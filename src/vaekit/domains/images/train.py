@@ -68,7 +68,7 @@ def prepare_run(
         say: told what a person should know about the data.
 
     Raises:
-        NotFound, NothingToTrain, BadRecipe, MissingPackage: see there.
+        NotFound, NoTrainingData, BadRecipe, MissingPackage: see there.
     """
     preparation, schedule = preparation_from(recipe.words.get("images", {})), recipe.schedule()
     check_fit(preparation, recipe.config(), recipe.name)
@@ -178,7 +178,7 @@ def evaluate_run(run: Run, vae: VAE, progress: Callable[[int, int], None] = no_p
     images were held out.
 
     Raises:
-        NothingMeasured, CannotWrite: as `evaluate` does.
+        NothingEvaluated, CannotWrite: as `evaluate` does.
     """
     if run.held_out is None:
         return None

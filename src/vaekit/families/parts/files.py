@@ -20,6 +20,9 @@ SLOTS: dict[str, Mapping[str, type[Any]]] = {
 }
 """Which words may stand for each part."""
 
+RENAMED = {"picture_size": "image_size"}
+"""Fields of parts by the names that files of the first edition have for them."""
+
 
 def config_from_words(words: Words) -> PartsConfig:
     """The config that a file's metadata or a recipe tells.
@@ -61,8 +64,9 @@ def part_from_words(slot: str, words: object, kinds: Mapping[str, type[Any]]) ->
             "A newer version of vaekit may know it.",
         )
     part = kinds[kind]
+    fields = {RENAMED.get(name, name): value for name, value in words.items() if name != "kind"}
     try:
-        return from_dict(part, {name: value for name, value in words.items() if name != "kind"})
+        return from_dict(part, fields)
     except ValueError as error:
         raise UnknownVAE(f"The {slot} {kind!r} cannot be built: {error}.", "", "") from error
 
