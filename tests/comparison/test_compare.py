@@ -14,7 +14,10 @@ from vaekit.comparison.candidates import Reconstruction, carried_over
 from vaekit.comparison.compare import ImageSource, compare
 from vaekit.domains.images.read import LoadedImage
 from vaekit.errors import BadItem
+from vaekit.evaluation.evaluate import result
+from vaekit.evaluation.measures import Quantity
 from vaekit.metrics.image.levels import as_saved
+from vaekit.metrics.statistics import RunningMean, mean_interval
 from vaekit.normalization import LatentNormalization
 from vaekit.testcards.dead_leaves import dead_leaves
 
@@ -43,6 +46,23 @@ class Adds:
 def source(number: int, size: tuple[int, int] = (64, 80)) -> ImageSource:
     pixels = as_saved(dead_leaves(1, size, torch.Generator().manual_seed(number)) * 0.8)
     return ImageSource(f"{number}.png", lambda: LoadedImage(pixels))
+
+
+def test_intervals_are_those_of_evaluate() -> None:
+    """The same mean over the same images has the same interval in both commands."""
+    found = compare([source(i) for i in range(5)], [Adds("a", 0.1), Adds("b", 0.02)], {}, {})
+    for judged in found.report.sets:
+        mean = RunningMean()
+        for image in judged.images:
+            mean.add(image.measures["psnr"])
+        evaluated = result(Quantity("psnr", "PSNR", "dB", "higher", ""), mean)
+        estimate = judged.measures["psnr"]
+        assert (estimate.value, estimate.low, estimate.high) == (evaluated.value, evaluated.low, evaluated.high)
+    first, second = ([each.measures["psnr"] for each in judged.images] for judged in found.report.sets)
+    pairs = next(each for each in found.report.comparisons if each.measure == "psnr")
+    sign = 1 if pairs.first == found.report.sets[0].name else -1
+    expected = mean_interval([sign * (a - b) for a, b in zip(first, second, strict=True)])
+    assert (pairs.low, pairs.high) == pytest.approx((expected.low, expected.high))
 
 
 @pytest.mark.parametrize("on_cpu", [False, True])

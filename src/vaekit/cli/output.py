@@ -1,7 +1,5 @@
 """Where results go: tables and JSON to stdout, progress and complaints to stderr. The only place that prints."""
 
-import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 
 from vaekit.errors import CannotWriteHere, VaekitError, printable
+from vaekit.json import dumps
 
 if TYPE_CHECKING:
     from vaekit.pipeline import Stages
@@ -46,19 +45,8 @@ class Failure:
 
 
 def print_json(result: Mapping[str, Any]) -> None:
-    """One JSON object on stdout. What is not a number (a PSNR of equal images is infinite) becomes null."""
-    sys.stdout.write(json.dumps(plain(result), indent=2, ensure_ascii=False) + "\n")
-
-
-def plain(value: Any) -> Any:
-    """A value in JSON's own types."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value
+    """One JSON object on stdout, see `vaekit.json`."""
+    sys.stdout.write(dumps(result) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:

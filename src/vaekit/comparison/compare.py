@@ -31,7 +31,7 @@ from vaekit.domains.images.read import LoadedImage
 from vaekit.errors import BadItem, VaekitError
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import LPIPS
-from vaekit.metrics.statistics import bootstrap_interval, paired_difference
+from vaekit.metrics.statistics import mean_interval, paired_difference
 from vaekit.pipeline import Outcome, Stages, run_pipeline
 from vaekit.runtime.threads import single_threaded_initializer
 
@@ -185,7 +185,7 @@ def estimates(tally: Tally) -> dict[str, Estimate]:
     for name in names:
         values = [value for value in tally.values(name) if math.isfinite(value)]
         if len(values) > 1:
-            interval = bootstrap_interval(values)
+            interval = mean_interval(values)
             found[name] = Estimate(interval.mean, interval.low, interval.high)
         elif values:
             found[name] = Estimate(values[0])

@@ -41,7 +41,7 @@ class Estimate:
     value: float
     """The mean over the images."""
     low: float | None = None
-    """The lower end of the 95 % bootstrap interval over the images; None where there are fewer than two."""
+    """The lower end of the 95 % interval of the mean (Student's t); None for fewer than two images."""
     high: float | None = None
     """Its upper end."""
 
@@ -69,7 +69,7 @@ class Comparison:
     """The mean over the images of first minus second."""
     low: float
     high: float
-    """The ends of its 95 % bootstrap interval, images drawn in pairs."""
+    """The ends of its 95 % interval (Student's t over the pairs)."""
     p: float
     """The chance of a mean difference at least as large if the two were alike: a paired sign-flip permutation test."""
 

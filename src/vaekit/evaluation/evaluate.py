@@ -1,6 +1,5 @@
 """Run a VAE over data and measure what comes back: in order, in batches, in memory that does not grow with the data."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -17,8 +16,9 @@ from vaekit.errors import NothingEvaluated, VaekitError
 from vaekit.evaluation.journal import RESULT, Batch, Item, Journal, opened
 from vaekit.evaluation.measures import ItemMeasure, Pool, PooledMeasure, Quantity, Result
 from vaekit.evaluation.protocol import SAMPLE, Protocol
-from vaekit.evaluation.running_mean import RunningMean
 from vaekit.evaluation.vae_pass import VAEPass, VAERunner
+from vaekit.json import dumps
+from vaekit.metrics.statistics import RunningMean
 from vaekit.pipeline import Outcome, Stages, run_pipeline
 
 NUMBERS = 2**22
@@ -75,12 +75,12 @@ class Evaluation:
     """What rounding may depend on beside the protocol: processor, threads."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, as they are written. Numbers that are not finite are null."""
+        """Plain values; `vaekit.json` writes them, non-finite ones included."""
         results = {}
         for result in self.results:
             told = asdict(result)
             quantity = told.pop("quantity")
-            results[quantity.pop("name")] = {name: _finite(value) for name, value in told.items()} | quantity
+            results[quantity.pop("name")] = told | quantity
         return {
             "protocol": self.protocol.as_json(),
             "environment": dict(self.environment),
@@ -97,13 +97,13 @@ class Tally:
     """What is known of all items so far."""
 
     measures: Measures
-    spreads: dict[str, RunningMean] = field(init=False)
+    means: dict[str, RunningMean] = field(init=False)
     pools: dict[str, Pool] = field(init=False)
     measured: int = 0
     skipped: list[Item] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.spreads = {quantity.name: RunningMean() for quantity in self.measures.quantities}
+        self.means = {quantity.name: RunningMean() for quantity in self.measures.quantities}
         self.pools = {measure.name: measure.pool() for measure in self.measures.pooled}
 
     @property
@@ -118,7 +118,7 @@ class Tally:
                 continue
             self.measured += 1
             for name, value in item.values.items():
-                self.spreads[name].add(value)
+                self.means[name].add(value)
         for name, rows in batch.rows.items():
             self.pools[name].add(rows)
 
@@ -133,7 +133,7 @@ class Tally:
         if not self.measured:
             reason = f" The first: {self.skipped[0].error}" if self.skipped else ""
             raise NothingEvaluated(f"None of {len(self.skipped)} items could be measured.{reason}", "", "")
-        singles = [self.spreads[quantity.name].result(quantity) for quantity in self.measures.quantities]
+        singles = [result(quantity, self.means[quantity.name]) for quantity in self.measures.quantities]
         together = [pool.together() for pool in self.pools.values()]
         return Evaluation(
             protocol,
@@ -144,6 +144,15 @@ class Tally:
             tuple(self.skipped),
             environment,
         )
+
+
+def result(quantity: Quantity, mean: RunningMean) -> Result:
+    """The mean over items as a result; NaN where no value was finite."""
+    if mean.interval is None:
+        value = mean.mean if mean.count else math.nan
+        return Result(quantity, value, count=mean.count, not_finite=mean.not_finite)
+    interval = mean.interval
+    return Result(quantity, mean.mean, mean.standard_error, interval.low, interval.high, mean.count, mean.not_finite)
 
 
 def no_progress(_done: int, _total: int) -> None:
@@ -194,9 +203,7 @@ def evaluate(
         found = tally.evaluation(protocol, not_measured or {}, environment or {})
         if out is not None:
             with atomic_file(out / RESULT) as part:
-                part.write_text(
-                    json.dumps(found.as_json(), indent=2, ensure_ascii=False) + "\n", "utf-8", "surrogateescape"
-                )
+                part.write_text(dumps(found.as_json()) + "\n", "utf-8")
     return found
 
 
@@ -282,7 +289,3 @@ def _numbers(seen: VAEPass, measures: Measures) -> Batch:
     rows = {measure.name: measure.rows(seen).float().cpu() for measure in measures.pooled}
     items = (Item(name, {key: each[i] for key, each in values.items()}) for i, name in enumerate(seen.names))
     return Batch(tuple(items), rows)
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

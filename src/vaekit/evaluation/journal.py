@@ -22,6 +22,7 @@ from torch import Tensor
 from vaekit.atomic import atomic_file, cannot_write
 from vaekit.errors import CannotWriteHere, ProtocolChanged
 from vaekit.evaluation.protocol import Protocol
+from vaekit.json import dumps, number
 from vaekit.records import differences
 
 PROTOCOL, ITEMS, ROWS, RESULT = "protocol.json", "items.jsonl", "rows.bin", "evaluation.json"
@@ -70,8 +71,11 @@ class Journal:
             CannotWriteHere: the disk is full, or refuses.
         """
         shapes = {name: list(rows.shape) for name, rows in batch.rows.items()}
-        items = [asdict(item) | {"values": _told(item.values)} for item in batch.items]
-        line = json.dumps({"items": items, "rows": shapes})
+        items = [
+            asdict(item) | {"values": {name: number(value) for name, value in item.values.items()}}
+            for item in batch.items
+        ]
+        line = json.dumps({"items": items, "rows": shapes}, allow_nan=False)
         octets = b"".join(rows.contiguous().numpy().astype("<f4").tobytes() for rows in batch.rows.values())
         try:
             _append(self.folder / ROWS, octets)
@@ -107,7 +111,7 @@ def opened(folder: Path, protocol: Protocol) -> Iterator[Journal]:
 
 def _agree(folder: Path, protocol: Protocol) -> None:
     """Write down the protocol, or check that it is the one that stands there."""
-    told = json.loads(json.dumps(protocol.as_json()))
+    told = json.loads(dumps(protocol.as_json()))
     path = folder / PROTOCOL
     try:
         before = json.loads(path.read_text("utf-8"))
@@ -117,7 +121,7 @@ def _agree(folder: Path, protocol: Protocol) -> None:
                 f"{folder} holds an evaluation without its {PROTOCOL}.", "", "Choose another folder, or remove it."
             ) from None
         with atomic_file(path) as part:
-            part.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            part.write_text(dumps(told) + "\n", "utf-8")
         return
     except (OSError, ValueError) as error:
         raise ProtocolChanged(f"{path} cannot be read: {error}.", "", "Choose another folder, or remove it.") from error
@@ -164,8 +168,3 @@ def _rows(read: Any, shape: Sequence[int]) -> Tensor:
     if len(octets) != 4 * count:
         raise ValueError("the file ends before its rows")
     return torch.from_numpy(np.frombuffer(octets, "<f4").astype(np.float32)).view(*shape)
-
-
-def _told(values: Mapping[str, float]) -> dict[str, float | str]:
-    """Numbers as JSON can hold them and `float` reads them again."""
-    return {name: value if math.isfinite(value) else str(value) for name, value in values.items()}

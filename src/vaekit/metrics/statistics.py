@@ -1,21 +1,28 @@
-"""How sure a mean over images is, and whether two VAEs differ on the same images: by resampling.
+"""The mean over items: its standard error and interval, and whether two series differ on the same items.
 
-The same numbers give the same answer: draws come from a seed.
+The interval of a mean is Student's t everywhere. Comparisons are often made over a dozen images, where percentile
+bootstrap intervals are too narrow: resampling n values underestimates their variance by (n - 1) / n and knows no
+quantile of t. Of 12 normal values such an interval holds the true mean in 91 % of cases instead of 95 %
+(`tests/metrics/test_statistics.py`).
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+Z = 1.959963984540054
+"""The 97.5 % point of the normal distribution."""
 DRAWS = 4000
+"""Flips of signs that are drawn where there are too many to try all."""
 EXACT_UP_TO = 12
-"""Images up to which every flip of signs is tried, 4,096 of them; beyond, as many are drawn."""
+"""Items up to which every flip of signs is tried, 4,096 of them."""
 SEED = 0
 BLOCK = 1 << 20
-"""Numbers that are drawn at once: memory stays flat."""
+"""Signs that are drawn at once: memory stays flat."""
 
 Values = NDArray[np.float64]
 
@@ -29,9 +36,82 @@ class Interval:
     high: float
 
 
+@dataclass
+class RunningMean:
+    """Mean and variance in one pass (Welford 1962, Technometrics 4(3)), in double precision and constant memory.
+
+    The same values in the same order give the same result to the last bit.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    """The sum of squared differences from the mean."""
+    not_finite: int = 0
+
+    def add(self, value: float) -> None:
+        """Take one more value. Non-finite ones are counted and left out."""
+        if not math.isfinite(value):
+            self.not_finite += 1
+            return
+        self.count += 1
+        apart = value - self.mean
+        self.mean += apart / self.count
+        self.squares += apart * (value - self.mean)
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the mean; None for fewer than two values."""
+        return math.sqrt(self.squares / (self.count - 1) / self.count) if self.count > 1 else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """The mean and its 95 % interval by Student's t; None for fewer than two values."""
+        error = self.standard_error
+        if error is None:
+            return None
+        reach = student(self.count - 1) * error
+        return Interval(self.mean, self.mean - reach, self.mean + reach)
+
+
+def mean_interval(values: Iterable[float]) -> Interval:
+    """The mean of finite values and its 95 % interval by Student's t.
+
+    >>> mean_interval([1.0, 1.0, 1.0])
+    Interval(mean=1.0, low=1.0, high=1.0)
+
+    Raises:
+        ValueError: fewer than two finite values.
+    """
+    running = RunningMean()
+    for value in values:
+        running.add(value)
+    interval = running.interval
+    if interval is None:
+        raise ValueError("an interval needs two finite values or more")
+    return interval
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % point of Student's t, to 1 % from 3 degrees of freedom on (Abramowitz & Stegun, 26.7.5).
+
+    >>> round(student(11), 3)
+    2.201
+    """
+    if freedom < 3:
+        return (12.7062, 4.30265)[freedom - 1]
+    terms = (
+        (Z**3 + Z) / 4,
+        (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96,
+        (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384,
+        (79 * Z**9 + 776 * Z**7 + 1482 * Z**5 - 1920 * Z**3 - 945 * Z) / 92160,
+    )
+    return Z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
+
+
 @dataclass(frozen=True)
 class PairedDifference:
-    """Two series of numbers for the same images."""
+    """Two series of values for the same items."""
 
     difference: Interval
     """Of first minus second."""
@@ -39,54 +119,27 @@ class PairedDifference:
     """The chance of a mean difference at least as far from 0 if it were chance which of a pair is which."""
 
 
-def bootstrap_interval(values: Sequence[float], draws: int = DRAWS) -> Interval:
-    """The mean of one number per image, and its 95 % percentile bootstrap interval over the images.
-
-    Images are drawn with replacement; the ends are the 2.5th and 97.5th percentile of the means (Efron 1979,
-    "Bootstrap methods"; Efron and Tibshirani 1993, section 13.3). One image tells no spread: both ends are its own
-    value.
-
-    >>> bootstrap_interval([1.0, 1.0, 1.0])
-    Interval(mean=1.0, low=1.0, high=1.0)
-
-    Raises:
-        ValueError: no values.
-    """
-    given = np.asarray(values, np.float64)
-    if not len(given):
-        raise ValueError("an interval needs one value or more")
-    generator = np.random.default_rng(SEED)
-    means = np.concatenate(
-        [
-            given[generator.integers(0, len(given), (rows, len(given)))].mean(axis=1)
-            for rows in blocks(draws, len(given))
-        ]
-    )
-    low, high = np.percentile(means, (2.5, 97.5))
-    return Interval(float(given.mean()), float(low), float(high))
-
-
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
-    """The mean of first minus second over the same images: its bootstrap interval, and a sign-flip permutation test.
+    """The mean of first minus second over the same items: its interval by Student's t, and a sign-flip permutation
+    test.
 
-    p is the share of all flips of signs of the differences (a sample of them, the given one counted, for many images)
+    p is the share of all flips of signs of the differences (a sample of them, the given one counted, for many items)
     whose mean is at least as far from 0 (Fisher 1935, "The design of experiments", section 21; Phipson and Smyth 2010
-    for the count). With n images p cannot be below 2 / 2^n.
+    for the count). With n items p cannot be below 2 / 2^n.
 
     >>> paired_difference([1.0, 2.0, 3.0], [0.0, 1.0, 2.0]).p
     0.25
 
     Raises:
-        ValueError: no values, or not as many in both.
+        ValueError: fewer than two pairs, or not as many values in both.
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} values are no pairs")
-    interval = bootstrap_interval((a - b).tolist())
-    return PairedDifference(interval, flip_chance(a - b))
+    return PairedDifference(mean_interval((a - b).tolist()), sign_flip_p(a - b))
 
 
-def flip_chance(differences: Values) -> float:
+def sign_flip_p(differences: Values) -> float:
     """The share of flips of signs that give a mean as far from 0 as the given one."""
     # A hair less, so that sums in another order count as equal.
     least = abs(differences.sum()) * (1 - 1e-12)
@@ -101,6 +154,6 @@ def flip_chance(differences: Values) -> float:
 
 
 def blocks(total: int, width: int) -> list[int]:
-    """So many draws of so many numbers, in parts that fit into memory."""
+    """`total` draws of `width` values each, in parts that fit into memory."""
     rows = max(1, BLOCK // width)
     return [min(rows, total - start) for start in range(0, total, rows)]

@@ -165,7 +165,7 @@ def measured(report: Report) -> str:
     about = (
         f"Means over {count:,} held-out images, which were not trained on: encoded, the mode of the posterior "
         f"decoded, rounded to 8 bits; weights as in the file, computed in {computed}. "
-        "Intervals are bootstrapped over pairs of images. Color shifts are mean changes in levels of 255."
+        "Intervals are Student's t over pairs of images. Color shifts are mean changes in levels of 255."
     )
     return "\n".join(table) + "\n\n" + about
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from vaekit.atomic import atomic_group
 from vaekit.comparison.records import Report, ShownImage
 from vaekit.errors import CannotWrite, printable
+from vaekit.json import dumps, plain
 from vaekit.report.embedding import QUALITY, SMALL
-from vaekit.report.json_file import as_plain, to_json
 from vaekit.report.ranking import candidates, comparisons, ranking
 from vaekit.report.shown_image import SCALES, examine, image_view, numbers_of
 from vaekit.report.tables import measures_table
@@ -49,7 +49,7 @@ def write_report(report: Report, shown: Iterable[ShownImage], path: Path) -> Pat
     with atomic_group(path.parent) as folder:
         page, numbers = compose(report, shown)
         (folder / path.name).write_text(page, encoding="utf-8", newline="\n")
-        (folder / beside.name).write_text(to_json(numbers), encoding="utf-8", newline="\n")
+        (folder / beside.name).write_text(dumps(numbers) + "\n", encoding="utf-8", newline="\n")
     return beside
 
 
@@ -80,7 +80,7 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
         found = examine(report, image)
         shown_numbers.append(numbers_of(report, found))
         images.append(image_view(report, found))
-    numbers = as_plain(report, shown_numbers)
+    numbers = {**plain(report), "shown": plain(shown_numbers)}
     near, far = comparisons(report)
     script = _text("page.js")
     page = (

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaekit.atomic import atomic_file
 from vaekit.errors import MissingPackage
+from vaekit.json import dumps
 from vaekit.optional import require
 
 FOLDER = "board"
@@ -91,7 +92,7 @@ class Log:
         kind = {"held_out": True} if news.held_out else {}
         numbers = {name: short(value) for name, value in news.numbers.items()}
         line = {"samples": news.samples, "seconds": round(news.seconds, 1), **kind, **numbers}
-        self.file.write(json.dumps(line) + "\n")
+        self.file.write(dumps(line, indent=None) + "\n")
         self.file.flush()
         self.board.numbers("held out" if news.held_out else "training", news.numbers, news.samples)
         self.tell(news)

@@ -52,7 +52,7 @@ class SavedCorrection:
     after: float
     """The same with it."""
     gained: tuple[float, float, float]
-    """Before minus after: the mean, and the ends of its 95 % bootstrap interval."""
+    """Before minus after: the mean, and the ends of its 95 % interval (Student's t)."""
     p: float
     """Of the paired sign-flip test."""
     made_with: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,6 @@ The decoder learns from samples of the posterior, not from its modes. That is wh
 and what a diffusion model that was trained on samples gives; a decoder that never saw their noise would paint it.
 """
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from vaekit.domains.images.training_data import TrainingData, open_training_data
 from vaekit.domains.images.write import write_image
 from vaekit.errors import BadRecipe, NoTrainingData, printable
 from vaekit.identification.build import build
+from vaekit.json import dumps
 from vaekit.metrics.image.luma import as_rgb
 from vaekit.nets.config import image_size
 from vaekit.training.adversarial.from_recipe import adversarial_setup
@@ -92,7 +92,7 @@ class Finetuning:
         frozen = frozen_parts(self.wishes.whole)
         kept = {key for key in vae.state_dict() if key.startswith(tuple(f"{name}." for name in frozen))}
         told = self.lineage() | ({"metrics": dict(metrics)} if metrics else {})
-        notes = {NOTE: json.dumps(told, ensure_ascii=False)}
+        notes = {NOTE: dumps(told, indent=None)}
         return write_finetuned(self.parent, vae, kept, self.run.folder, notes, self.wishes.dtype)
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from vaekit.distributions import Prior
 from vaekit.evaluation.measures import NAT, ItemMeasure, PooledMeasure, PooledResult, Quantity, Result, rate
-from vaekit.evaluation.running_mean import Z
 from vaekit.evaluation.vae_pass import VAEPass
 from vaekit.metrics.frechet import RunningGaussian, frechet_distance
 from vaekit.metrics.image.lpips import LPIPS
@@ -17,6 +16,7 @@ from vaekit.metrics.image.luma import as_rgb
 from vaekit.metrics.image.psnr import psnr
 from vaekit.metrics.image.ssim import ssim
 from vaekit.metrics.kernel_distance import kernel_distance
+from vaekit.metrics.statistics import Z
 from vaekit.pretrained.inception import Inception
 
 ENOUGH = 2048

@@ -1,6 +1,5 @@
 """A recipe and a folder of images -> a run; and what it came to."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -23,6 +22,7 @@ from vaekit.evaluation.evaluate import Evaluation, EvaluationData, Measures, eva
 from vaekit.evaluation.protocol import MODE, Protocol, versions
 from vaekit.families.kl.net import Decoder, Encoder
 from vaekit.identification.fingerprint import fingerprint
+from vaekit.json import dumps
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.training.adversarial.from_recipe import adversarial_setup
@@ -205,5 +205,5 @@ def evaluate_run(run: Run, vae: VAE, progress: Callable[[int, int], None] = no_p
     data = EvaluationData(names, lambda name: held_out[int(name.rpartition("-")[2])])
     found = evaluate(ImageRunner(engine), data, measures, protocol, not_measured=missing, progress=progress)
     with atomic_file(run.folder / EVALUATION) as part:
-        part.write_text(json.dumps(found.as_json(), indent=2) + "\n", "utf-8")
+        part.write_text(dumps(found.as_json()) + "\n", "utf-8")
     return found

@@ -1,0 +1,29 @@
+"""The log of a run: one JSON object on each line, whatever the numbers are."""
+
+import json
+import math
+from pathlib import Path
+
+from vaekit.training.log import LOG, Log, LogEvent
+
+
+def test_non_finite_numbers_are_strict_json(tmp_path: Path) -> None:
+    numbers = {"loss": math.nan, "gradient": math.inf, "codes": [0.5, -math.inf], "rate": 1e-4}
+    with Log(tmp_path, 0, lambda _: None) as log:
+        log.write(LogEvent(10, 1.0, numbers, False, 100))
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    (line,) = (tmp_path / LOG).read_text("utf-8").splitlines()
+    found = json.loads(line, parse_constant=refuse)
+    assert (found["loss"], found["gradient"], found["rate"]) == ("NaN", "Infinity", 1e-4)
+    assert found["codes"] == [0.5, "-Infinity"]
+
+
+def test_a_run_continues_the_log_of_the_first_edition(tmp_path: Path) -> None:
+    """It has the words NaN and Infinity, which Python's own parser takes."""
+    (tmp_path / LOG).write_text('{"samples": 5, "seconds": 1.0, "loss": NaN}\n{"samples": 50, "loss": Infinity}\n')
+    with Log(tmp_path, 10, lambda _: None):
+        pass
+    assert (tmp_path / LOG).read_text() == '{"samples": 5, "seconds": 1.0, "loss": NaN}\n'
