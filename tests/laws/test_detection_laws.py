@@ -93,7 +93,7 @@ def test_a_kind_names_the_layouts_that_cannot_express_it(kind: LatentSpace) -> N
         expressed = any(
             fits_diffusers(family, config, normalization) for config in configs for normalization in normalizations
         )
-        assert expressed == ("diffusers" not in kind.not_in), "not_in in latent_spaces.toml"
+        assert expressed == ("diffusers" not in kind.not_in), "not_in in its facts.toml"
 
 
 def fits_diffusers(family: Family, config: Config, normalization: LatentNormalization | None) -> bool:
