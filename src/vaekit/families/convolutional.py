@@ -6,8 +6,9 @@ from typing import Any
 
 from vaekit.errors import UnknownVAE, WrongTensors
 from vaekit.families.family import Shapes, Words, conv_shape, first_shape, highest
-from vaekit.families.kl.net import PADDINGS, REFLECT, KLConfig
+from vaekit.families.kl.net import KLConfig
 from vaekit.families.layout import Rules, product
+from vaekit.families.padding import REFLECT, told_padding
 
 PUBLISHED_GROUPS = 32
 """Groups of every GroupNorm in all published KL autoencoders. Shapes do not tell it; metadata may say otherwise."""
@@ -59,10 +60,6 @@ def convolutional(shapes: Shapes, moments: int) -> dict[str, Any] | None:
     latent = kl_latent_channels(shapes, moments, hidden)
     if not (encoder_widths or decoder_widths) or not (image_channels and hidden and latent):
         return None
-    if changes_width_with_resolution(shapes, "encoder.down", "downsample", encoder_widths):
-        return None  # HunyuanImage has the same names
-    if changes_width_with_resolution(shapes, "decoder.up", "upsample", decoder_widths):
-        return None
     encoder_blocks = highest(shapes, r"encoder\.down\.\d+\.block\.(\d+)\.")
     decoder_blocks = highest(shapes, r"decoder\.up\.\d+\.block\.(\d+)\.")
     encoder_attention = attention_levels(shapes, "encoder.down")
@@ -96,17 +93,6 @@ def level_widths(shapes: Shapes, levels: str) -> tuple[int, ...]:
             return ()
         widths.append(shape[0])
     return tuple(widths)
-
-
-def changes_width_with_resolution(shapes: Shapes, levels: str, layer: str, widths: tuple[int, ...]) -> bool:
-    """Whether a layer between levels makes the width of the next one, as rearranging 2x2 pixels into channels does:
-    a quarter of it on the way down, four times as much on the way up. In LDM's networks these layers keep the width.
-    (A network in which every level is four times as wide as the next would have the same shapes; there is none.)"""
-    for i, following in enumerate(widths[1:]):
-        shape = conv_shape(shapes, f"{levels}.{i}.{layer}.conv.weight")
-        if shape and shape[0] != shape[1] and following in (4 * shape[0], shape[0] // 4):
-            return True
-    return False
 
 
 def attention_levels(shapes: Shapes, levels: str) -> tuple[int, ...]:
@@ -148,12 +134,6 @@ def with_untold(config: KLConfig, metadata: Words, settings: Words) -> KLConfig:
             'Add a config.json with the right "norm_num_groups" beside the file, and give the folder.',
         )
     return dataclasses.replace(config, norm_groups=groups, padding=told_padding(metadata, settings) or config.padding)
-
-
-def told_padding(metadata: Words, settings: Words) -> str | None:
-    """The padding that vaekit's metadata or a config.json tells, "zeros" or "reflect"; None where nobody says."""
-    told = (metadata.get("padding"), settings.get("padding_mode"))
-    return next((mode for mode in told if isinstance(mode, str) and mode in PADDINGS), None)
 
 
 def assumed_groups(config: KLConfig) -> list[str]:

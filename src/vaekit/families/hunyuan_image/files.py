@@ -7,12 +7,11 @@ from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.errors import WrongTensors
 from vaekit.families.convolutional import (
     RESIDUAL,
-    changes_width_with_resolution,
     kl_hidden_channels,
     kl_image_channels,
     level_widths,
 )
-from vaekit.families.family import Family, Shapes, highest
+from vaekit.families.family import Family, Shapes, conv_shape, highest
 from vaekit.families.hunyuan_image import net as hunyuan_image
 from vaekit.families.hunyuan_image.net import NORM_GROUPS, HunyuanImageConfig
 from vaekit.families.layout import HALVES, Layout, Rules, product, same_names
@@ -73,6 +72,16 @@ def detect_hunyuan_image(shapes: Shapes) -> HunyuanImageConfig | None:
         decoder_blocks=decoder_blocks or encoder_blocks + 1,
     )
     return config if can_be_built(config) else None
+
+
+def changes_width_with_resolution(shapes: Shapes, levels: str, layer: str, widths: tuple[int, ...]) -> bool:
+    """Whether a layer between levels makes the width of the next one, as rearranging 2x2 pixels into channels does:
+    a quarter of it on the way down, four times as much on the way up."""
+    for i, following in enumerate(widths[1:]):
+        shape = conv_shape(shapes, f"{levels}.{i}.{layer}.conv.weight")
+        if shape and shape[0] != shape[1] and following in (4 * shape[0], shape[0] // 4):
+            return True
+    return False
 
 
 def over_images(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vaekit.distributions import Normal, Point
 from vaekit.errors import WrongTensors
-from vaekit.families.family import Family, Shapes, conv_shape, first_shape, no_prior
+from vaekit.families.family import Family, Shapes, Words, conv_shape, first_shape, no_prior
 from vaekit.families.layout import Layout, Rules
 from vaekit.families.tiny import net as tiny
 from vaekit.families.tiny.net import TinyConfig
@@ -96,6 +96,10 @@ def width_after(shapes: Shapes, half: str, positions: Sequence[int]) -> tuple[in
     return tuple(shape[0] for shape in told if shape) if all(told) else None
 
 
+def no_normalization_in_settings(_: Words) -> None:
+    """AutoencoderTiny's factor is 1 whatever the latents are of: it tells nothing."""
+
+
 def sequential(native: str, foreign: str) -> Rules:
     """The table of an `nn.Sequential` of convolutions and tiny blocks behind two prefixes."""
     return tuple((f"{native}.{leaf}", f"{foreign}.{leaf}") for leaf in ("{p}", "conv.{j}.{p}", "pool.{j}.{p}"))
@@ -164,4 +168,5 @@ FAMILY = Family(
     likelihood_head=lambda _: Normal,
     prior_head=no_prior,
     diffusers=settings,
+    normalization_from_settings=no_normalization_in_settings,
 )
