@@ -5,7 +5,8 @@ A `[[space]]` is a latent space of that family, an `[[entry]]` one set of weight
 own) and `file` (`[[entry.file]]`, a `CatalogFile` each). `match` holds fields of the family's config: a file whose
 config has all of them is of this space, as far as shapes can tell. Spaces with equal shapes and different
 normalizations are told apart by metadata, by a known set of weights, or by measuring (docs/measuring.md). Where nothing
-tells, the normalization is unknown, never guessed.
+tells, the normalization is unknown, never guessed. `supersedes` names entries of `unsupported.toml` from before the
+family was runnable.
 """
 
 from collections.abc import Mapping, Sequence
