@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from vaekit.errors import UnknownVAE, WrongTensors
-from vaekit.families.family import Shapes, Words, conv_shape, first_shape, highest
+from vaekit.families.family import Shapes, Words, conv_shape, first_shape, highest, refuse_obstacles
 from vaekit.families.kl.net import KLConfig
 from vaekit.families.layout import Rules, product
 from vaekit.families.padding import REFLECT, told_padding
@@ -143,21 +143,6 @@ def assumed_groups(config: KLConfig) -> list[str]:
     return []
 
 
-def refuse_obstacles(name: str, obstacles: dict[str, bool]) -> None:
-    """Say what keeps a class of diffusers from building these nets.
-
-    Raises:
-        WrongTensors: something does.
-    """
-    met = [obstacle for obstacle, there in obstacles.items() if there]
-    if met:
-        raise WrongTensors(
-            f"diffusers' {name} cannot express this VAE: it has {' and '.join(met)}.",
-            "",
-            'Save it in the "ldm" or "native" layout.',
-        )
-
-
 def refuse_reflection(name: str, config: KLConfig) -> None:
     """Say that a class of diffusers cannot be told to pad by reflection.
 
@@ -192,6 +177,7 @@ def nets_settings(config: KLConfig, name: str, more_obstacles: dict[str, bool]) 
             "different widths in encoder and decoder": config.encoder_widths != config.decoder_widths,
             "another number of blocks in the decoder than one more": config.decoder_blocks != config.encoder_blocks + 1,
         },
+        '"ldm" or "native"',
     )
     return {
         "_class_name": name,

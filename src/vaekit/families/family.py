@@ -48,6 +48,26 @@ def no_diffusers_class(config: Any, _: LatentNormalization | None) -> dict[str, 
     )
 
 
+def refuse_obstacles(name: str, obstacles: Mapping[str, bool], layouts: str) -> None:
+    """Refuse a network that a class of diffusers cannot build.
+
+    Args:
+        name: of the class.
+        obstacles: what the network may have that the class cannot express, and whether it does.
+        layouts: that can express it, quoted.
+
+    Raises:
+        WrongTensors: it has one of them.
+    """
+    met = [obstacle for obstacle, there in obstacles.items() if there]
+    if met:
+        raise WrongTensors(
+            f"diffusers' {name} cannot express this VAE: it has {' and '.join(met)}.",
+            "",
+            f"Save it in the {layouts} layout.",
+        )
+
+
 def all_told(config: Any, _metadata: Words, _settings: Words) -> Any:
     """The config of a family whose keys and shapes tell everything."""
     return config

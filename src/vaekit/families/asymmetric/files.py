@@ -14,11 +14,10 @@ from vaekit.families.convolutional import (
     convolutional,
     diffusers_kl,
     ldm,
-    refuse_obstacles,
     refuse_reflection,
     with_untold,
 )
-from vaekit.families.family import Family, Shapes
+from vaekit.families.family import Family, Shapes, refuse_obstacles
 from vaekit.families.layout import Layout, Rules, same_names
 from vaekit.families.normalization import one_factor
 from vaekit.families.padding import PADDINGS
@@ -51,6 +50,7 @@ def settings(config: AsymmetricConfig, normalization: LatentNormalization | None
             "widths that do not double up to the last": widths
             != tuple(min(widths[0] * 2**i, widths[-1]) for i in range(DIFFUSERS_LEVELS)),
         },
+        '"ldm" or "native"',
     )
     return {
         "_class_name": name,

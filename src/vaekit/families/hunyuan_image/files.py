@@ -4,14 +4,13 @@ import itertools
 from typing import Any
 
 from vaekit.distributions import DiagonalGaussian, Laplace
-from vaekit.errors import WrongTensors
 from vaekit.families.convolutional import (
     RESIDUAL,
     kl_hidden_channels,
     kl_image_channels,
     level_widths,
 )
-from vaekit.families.family import Family, Shapes, conv_shape, highest
+from vaekit.families.family import Family, Shapes, conv_shape, highest, refuse_obstacles
 from vaekit.families.hunyuan_image import net as hunyuan_image
 from vaekit.families.hunyuan_image.net import NORM_GROUPS, HunyuanImageConfig
 from vaekit.families.layout import HALVES, Layout, Rules, product, same_names
@@ -106,13 +105,7 @@ def settings(config: HunyuanImageConfig, normalization: LatentNormalization | No
         "a normalization that shifts latents or scales them by channel": normalization is not None
         and (len(normalization.scale) > 1 or any(normalization.shift)),
     }
-    met = [obstacle for obstacle, there in obstacles.items() if there]
-    if met:
-        raise WrongTensors(
-            f"diffusers' AutoencoderKLHunyuanImage cannot express this VAE: it has {' and '.join(met)}.",
-            "",
-            'Save it in the "original" or "native" layout.',
-        )
+    refuse_obstacles("AutoencoderKLHunyuanImage", obstacles, '"original" or "native"')
     return {
         "_class_name": "AutoencoderKLHunyuanImage",
         "block_out_channels": list(config.encoder_widths),

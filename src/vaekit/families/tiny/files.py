@@ -7,8 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from vaekit.distributions import Normal, Point
-from vaekit.errors import WrongTensors
-from vaekit.families.family import Family, Shapes, Words, conv_shape, first_shape, no_prior
+from vaekit.families.family import Family, Shapes, Words, conv_shape, first_shape, no_prior, refuse_obstacles
 from vaekit.families.layout import Layout, Rules
 from vaekit.families.tiny import net as tiny
 from vaekit.families.tiny.net import TinyConfig
@@ -112,13 +111,7 @@ def settings(config: TinyConfig, _: LatentNormalization | None) -> dict[str, Any
         "the strided stem of TAESANA": bool(config.stem_widths),
         "several widths in one half": len(set(config.encoder_widths)) > 1 or len(set(config.decoder_widths)) > 1,
     }
-    met = [obstacle for obstacle, there in obstacles.items() if there]
-    if met:
-        raise WrongTensors(
-            f"diffusers' AutoencoderTiny cannot express this VAE: it has {' and '.join(met)}.",
-            "",
-            'Save it in the "native" or "tiny" layout.',
-        )
+    refuse_obstacles("AutoencoderTiny", obstacles, '"native" or "tiny"')
     return {
         "_class_name": "AutoencoderTiny",
         "act_fn": "relu",
