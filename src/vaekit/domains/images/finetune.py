@@ -119,7 +119,8 @@ def prepare_finetuning(
             "Take the recipe `finetune`, or use `vaekit train`.",
         )
     begun = {"fingerprint": parent.fingerprint, "trained": trained_description(wishes.whole)}
-    padding = padding_of(parent.identified.config)
+    config = parent.identified.config
+    padding = padding_of(config)
     if padding:
         begun["padding"] = padding
     codes = codebook_settings(recipe, parent, wishes.whole)
