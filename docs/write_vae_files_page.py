@@ -17,7 +17,7 @@ def page() -> str:
     """The whole page."""
     parts = [
         "# Which VAE files vaekit knows",
-        "This page is made from the families and tables in `src/vaekit/checkpoints` by `make docs`.",
+        "`make docs` generates this page from `src/vaekit/families` and the tables in `src/vaekit/catalog`.",
         "## VAEs that run",
         "**identify**: family, config and kind, from keys and shapes alone. The normalization is the scale and shift "
         "between raw latents and what a diffusion model sees; where other kinds have the same shapes, shapes cannot "

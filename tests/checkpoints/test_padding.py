@@ -12,7 +12,7 @@ from vaekit.checkpoints.convert import convert
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.errors import BadPlan, WrongTensors
-from vaekit.families.convolutional import told_padding
+from vaekit.families.padding import told_padding
 from vaekit.identification import resolve as settling
 from vaekit.library.inspect import inspect
 from vaekit.vae import VAE

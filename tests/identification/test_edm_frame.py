@@ -13,8 +13,9 @@ from vaekit.checkpoints.save import save
 from vaekit.errors import WrongTensors
 from vaekit.families import family_of
 from vaekit.families.kl.net import KLConfig
+from vaekit.families.normalization import normalization_of_settings
 from vaekit.identification.identify import identify
-from vaekit.identification.normalization import find_normalization, normalization_of_settings
+from vaekit.identification.normalization import find_normalization
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE, normalize
 
@@ -54,7 +55,7 @@ def test_the_kind_is_known_by_its_normalization_even_in_half_precision() -> None
     told = LatentNormalization(
         tuple(MEAN.half().flatten().tolist()), tuple((0.5 / STD.half().double()).flatten().tolist())
     )
-    found, normalization, _ = find_normalization(family_of("kl"), SD1_SHAPED, {}, {}, edm=told)
+    found, normalization, _ = find_normalization(family_of("kl"), SD1_SHAPED, {}, {}, [(told, "its tensors")])
     assert ([kind.name for kind in found], normalization) == (["Playground 2.5"], told)
 
 

@@ -9,7 +9,8 @@ import torch
 
 from vaekit.checkpoints.load import load
 from vaekit.families import Config, assemble, family_of
-from vaekit.families.kl.net import REFLECT, ZEROS, KLConfig
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.padding import REFLECT, ZEROS
 from vaekit.identification.probe_padding import (
     UNSURE,
     BorderError,

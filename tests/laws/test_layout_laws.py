@@ -5,6 +5,7 @@ import functools
 
 import pytest
 import torch
+from family_examples import EXAMPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from vaekit.families.dcae.net import DCAEConfig
 from vaekit.families.hunyuan_image.net import HunyuanImageConfig
 from vaekit.families.joint.net import JointConfig
 from vaekit.families.kl.net import KLConfig
-from vaekit.families.normalization import STATISTICS
 from vaekit.families.tiny.net import TinyConfig
 from vaekit.families.vq.net import VQConfig
 from vaekit.families.wan.net import WanConfig
@@ -109,8 +109,8 @@ def native_keys(family: str, config: Config) -> list[str]:
 
 def keys_for(layout: Layout, config: Config) -> list[str]:
     """The keys that a layout is for: one half only where the other has a file of its own; and the normalization's."""
-    beside = [native for native, _ in STATISTICS] if layout.family == "kl" else []
-    return [key for key in native_keys(layout.family, config) if key.startswith(layout.half)] + beside
+    beside = family_of(layout.family).outside_nets
+    return [key for key in native_keys(layout.family, config) if key.startswith(layout.half)] + sorted(beside)
 
 
 def check_reversible(layout: Layout, config: Config) -> None:
@@ -126,7 +126,8 @@ def check_reversible(layout: Layout, config: Config) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=NAMES)
 def test_every_name_translates_there_and_back(layout: Layout) -> None:
-    fitting = [config for config in CONFIGS[layout.family] if layout.fits(config)]
+    configs = [EXAMPLES[layout.family], *CONFIGS.get(layout.family, ())]
+    fitting = [config for config in configs if layout.fits(config)]
     assert fitting
     for config in fitting:
         check_reversible(layout, config)

@@ -218,16 +218,14 @@ def hub(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 @pytest.fixture
 def with_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Put one more card into the table, with one file."""
-    real = table_of_cards.table("entries.toml")
-    kinds = table_of_cards.table("latent_spaces.toml")
+    real = table_of_cards.family_facts()
 
     def add(name: str, content: bytes, repo: str = "owner/name", path: str = "vae.safetensors", **told: Any) -> None:
         file = {"repo": repo, "path": path, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        of_card = {field: told.pop(field) for field in ("kind", "fp16") if field in told}
+        of_card = {field: told.pop(field) for field in ("space", "fp16") if field in told}
         file |= {"verified": True} | told
         card = {"name": name, "about": "for a test", "license": "none", "file": [file]} | of_card
-        tables = {"entries.toml": {"vae": [*real["vae"], card]}, "latent_spaces.toml": kinds}
-        monkeypatch.setattr(table_of_cards, "table", lambda table: tables[table])
+        monkeypatch.setattr(table_of_cards, "family_facts", lambda: (*real, {"family": "kl", "entry": [card]}))
         table_of_cards.catalog_entries.cache_clear()
 
     yield add

@@ -100,7 +100,7 @@ def test_a_known_vae_is_at_hand_under_any_name(models: Path, kl_vae: VAE, with_c
     save_file(
         load_file(models / "mine.safetensors"), models / "mine.safetensors"
     )  # without the normalization in its metadata
-    with_card("known", (models / "mine.safetensors").read_bytes(), kind="SDXL", fp16="unsafe")
+    with_card("known", (models / "mine.safetensors").read_bytes(), space="SDXL", fp16="unsafe")
     found = list_vaes()
     (mine,) = (vae for vae in found.vaes if vae.name == "mine")
     assert (mine.facts["card"], mine.facts["fp16"], mine.facts["known_as"]) == ("known", "unsafe", ["SDXL"])

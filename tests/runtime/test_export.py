@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from family_examples import EXAMPLES as FAMILY_EXAMPLES
 from refusals import lacks, refuses
 from torch import Tensor, nn
 from torch.export import ExportedProgram
@@ -42,7 +43,7 @@ from vaekit.vae import VAE, Origin
 
 KINDS = {"onnx": 1e-4, "torch.export": 1e-5}
 KL = KLConfig(3, 4, 4, (8, 16), (8, 16), 1, 1, (), (), True, True, True, 4)
-EXAMPLES: dict[str, Config] = {
+EXAMPLES: dict[str, Config] = FAMILY_EXAMPLES | {
     "kl": KL,
     "vq": VQConfig(**asdict(KL), codes=12),
     "tiny": TinyConfig(3, 4, (), (8, 8), (8, 8), (1, 1), (1, 1), True),
@@ -58,7 +59,7 @@ EXAMPLES: dict[str, Config] = {
         *("conv", "interpolate", 4, (0,), "relu", True, True),
     ),
 }
-"""One config of each family, as small as can be: watching a network takes seconds, whatever its weights."""
+"""One config of each family, as small as can be: tracing a network takes seconds, whatever its weights."""
 ALONE = {"vq": "encoder", "asymmetric": "decoder"}
 """Families of which one half is the very network of "kl"."""
 DAILY = {("tiny", "onnx"), ("tiny", "torch.export"), ("kl", "torch.export")}

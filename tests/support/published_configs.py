@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import family_examples
+
 from vaekit.families import Config
 from vaekit.families.approx.net import ApproxConfig
 from vaekit.families.asymmetric.net import AsymmetricConfig
@@ -125,4 +127,4 @@ PUBLISHED: dict[str, Config] = {
     "DC-AE f128c512": dcae(512, (0, 4, 8, 2, 2, 2, 2, 2), (0, 5, 10, 2, 2, 2, 2, 2), deeper=(2048, 2048)),
     "DC-AE 1.5 f32c128": dcae(128, (0, 5, 10, 4, 4, 4), (0, 5, 10, 4, 4, 4), **BARE),
     "DC-AE 1.5 f64c128": dcae(128, (0, 5, 10, 4, 4, 4, 4), (0, 5, 10, 4, 4, 4, 4), **BARE | {"deeper": (1024,)}),
-}
+} | family_examples.PUBLISHED

@@ -1,1 +1,1 @@
-"""Facts about known VAEs and latent spaces, in TOML, and the records that hold them. Imports no torch."""
+"""Known VAEs and latent spaces as records, read from TOML tables here and in the families. Imports no torch."""

@@ -1,4 +1,13 @@
-"""Known VAEs and latent spaces as facts: the tables `entries.toml` and `latent_spaces.toml`, read."""
+"""Known VAEs and latent spaces, read from the facts of each family (`families/<name>/facts.toml`).
+
+A `[[space]]` is a latent space of that family, an `[[entry]]` one set of weights; their keys are the fields of
+`LatentSpace` and `CatalogEntry`, but for `space` (the name of an entry's latent space, left out where it has one of its
+own) and `file` (`[[entry.file]]`, a `CatalogFile` each). `match` holds fields of the family's config: a file whose
+config has all of them is of this space, as far as shapes can tell. Spaces with equal shapes and different
+normalizations are told apart by metadata, by a known set of weights, or by measuring (docs/measuring.md). Where nothing
+tells, the normalization is unknown, never guessed. `supersedes` names entries of `unsupported.toml` from before the
+family was runnable.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from vaekit.catalog.identity import Identity, from_json
-from vaekit.catalog.tables import table
+from vaekit.catalog.tables import family_facts
 from vaekit.normalization import LatentNormalization
 
 
@@ -78,7 +87,7 @@ class CatalogEntry:
     files: tuple[CatalogFile, ...]
     """Every copy that is known; the first one is what `vaekit get` fetches."""
     kind: str = ""
-    """The latent space, by its name in `latent_spaces.toml`; empty for a VAE with a latent space of its own."""
+    """The latent space, by its name; empty for a VAE with a latent space of its own."""
     maker: str = ""
     """The repository on the Hub of those who made it, "owner/name": what a fine-tune is said to come from. Empty where
     that is not known for sure, and where others put its copies there."""
@@ -113,7 +122,7 @@ def latent_spaces() -> tuple[LatentSpace, ...]:
     return tuple(
         LatentSpace(
             entry["name"],
-            entry["family"],
+            facts["family"],
             _frozen(entry["match"]),
             _normalization(entry.get("normalization")),
             normalization_in=entry.get("normalization_in", ""),
@@ -124,14 +133,15 @@ def latent_spaces() -> tuple[LatentSpace, ...]:
             same_weights_as=entry.get("same_weights_as", ""),
             model_name=entry.get("model_name", ""),
         )
-        for entry in table("latent_spaces.toml")["kind"]
+        for facts in family_facts()
+        for entry in facts.get("space", ())
     )
 
 
 @cache
 def catalog_entries() -> tuple[CatalogEntry, ...]:
     """Every VAE that is known by name."""
-    return tuple(_card(entry) for entry in table("entries.toml")["vae"])
+    return tuple(_card(entry) for facts in family_facts() for entry in facts.get("entry", ()))
 
 
 def entry_named(name: str) -> CatalogEntry | None:
@@ -178,9 +188,14 @@ def shared_normalization(candidates: Sequence[LatentSpace]) -> LatentNormalizati
 def _card(entry: dict[str, Any]) -> CatalogEntry:
     files = tuple(CatalogFile(**file) for file in entry["file"])
     weights = from_json(entry["weights"]) if "weights" in entry else None
-    facts = {key: value for key, value in entry.items() if key not in ("file", "weights", "normalization")}
+    apart = ("file", "weights", "normalization", "space")
+    facts = {key: value for key, value in entry.items() if key not in apart}
     return CatalogEntry(
-        files=files, weights=weights, own_normalization=_normalization(entry.get("normalization")), **facts
+        files=files,
+        kind=entry.get("space", ""),
+        weights=weights,
+        own_normalization=_normalization(entry.get("normalization")),
+        **facts,
     )
 
 

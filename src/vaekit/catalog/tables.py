@@ -1,6 +1,7 @@
-"""The TOML tables of facts in this package, and what the user's machine has learnt beside them.
+"""The TOML tables of facts, and what the user's machine has learnt beside them.
 
-Nothing here imports torch.
+Facts about a family's latent spaces and published weights are in its own folder, `families/<name>/facts.toml`; those
+about anything else are in this package. All of them are read as data: nothing here imports torch, or a family.
 """
 
 import hashlib
@@ -13,7 +14,9 @@ from typing import Any
 
 from vaekit.cache import recall
 
-TABLES = ("entries.toml", "latent_spaces.toml", "host_models.toml", "unsupported.toml", "non_vae.toml")
+TABLES = ("host_models.toml", "unsupported.toml", "non_vae.toml")
+"""The tables in this package."""
+FACTS = "facts.toml"
 LEARNED = "learnt"
 """The cache counts the cards whose weights were learnt under this name."""
 
@@ -25,14 +28,33 @@ def packaged(name: str) -> Traversable:
 
 @cache
 def table(name: str) -> dict[str, Any]:
-    """One of the tables, which nobody changes."""
+    """One of the tables in this package. The result is shared: do not modify it."""
     return tomllib.loads(packaged(name).read_text("utf-8"))
+
+
+def facts_files() -> dict[str, Traversable]:
+    """The facts of each family, by the name of its folder, sorted."""
+    folders = resources.files("vaekit").joinpath("families").iterdir()
+    files = {folder.name: folder.joinpath(FACTS) for folder in folders if folder.is_dir()}
+    return {name: file for name, file in sorted(files.items()) if file.is_file()}
+
+
+@cache
+def family_facts() -> tuple[dict[str, Any], ...]:
+    """The table of facts of each family: "family" is its name. The result is shared: do not modify it."""
+    return tuple(tomllib.loads(file.read_text("utf-8")) for file in facts_files().values())
+
+
+def contents() -> dict[str, bytes]:
+    """All tables as they are stored."""
+    facts = {f"{name}/{FACTS}": file.read_bytes() for name, file in facts_files().items()}
+    return facts | {name: packaged(name).read_bytes() for name in TABLES}
 
 
 @cache
 def digest() -> str:
     """The digest of all tables: with other facts, cached answers do not hold."""
-    return digest_of({name: packaged(name).read_bytes() for name in TABLES})
+    return digest_of(contents())
 
 
 def digest_of(contents: Mapping[str, bytes]) -> str:
@@ -51,5 +73,6 @@ def knowledge_digest() -> str:
 @cache
 def packaged_weights() -> dict[str, str]:
     """The names of the VAEs inside the package, each with its file."""
-    listed = ((vae["name"], file) for vae in table("entries.toml")["vae"] for file in reversed(vae["file"]))
+    entries = (entry for facts in family_facts() for entry in facts.get("entry", ()))
+    listed = ((entry["name"], file) for entry in entries for file in reversed(entry["file"]))
     return {name: file["path"] for name, file in listed if not (file.get("repo") or file.get("url"))}

@@ -34,8 +34,9 @@ from vaekit.formats.safetensors_writer import (
 )
 from vaekit.identification.fused_tensors import join_parts, whole_key
 from vaekit.identification.host_model import HostModel, host_model_of, host_models
-from vaekit.identification.identify import Identified, check_tensors, identify, identify_parts, same_shape
-from vaekit.identification.locate import OUTSIDE_NETS, TRAINING_LEFTOVERS, LocatedVAE, locate
+from vaekit.identification.identify import Identified, check_tensors, identify, identify_parts
+from vaekit.identification.locate import TRAINING_LEFTOVERS, LocatedVAE, locate
+from vaekit.identification.mismatches import same_shape
 from vaekit.identification.resolve import resolve
 from vaekit.identification.weights import in_dtype, names_in, shape_in, weights_in
 from vaekit.library.names import locate_vae
@@ -239,14 +240,14 @@ def fit_to_checkpoint(new: Identified, own: Identified | None, place: VAELocatio
     """
     weights, theirs = dict(weights_in(new).tensors), own.parts[0] if own else None
     if theirs and theirs.statistics:  # the normalizations agree, and the checkpoint keeps its own to the last bit
-        weights = {key: piece for key, piece in weights.items() if key not in OUTSIDE_NETS}
+        weights = {key: piece for key, piece in weights.items() if key not in new.family.outside_nets}
     modules = {key.split(".")[0] for key in weights}
     names = dict(theirs.names) if theirs else {}
     kept = {key: name for key, name in names.items() if key.split(".")[0] not in modules}
     if own and kept:
         check_halves(new, own, kept)
     called = names_in(place.layout, [*kept, *weights])
-    dtypes = dtypes_for(weights, theirs)
+    dtypes = dtypes_for(weights, new.family.outside_nets, theirs)
     fitted = []
     for key, piece in weights.items():
         shape = shape_in(place.layout, key, piece.shape)
@@ -280,14 +281,16 @@ def check_halves(new: Identified, own: Identified, kept: dict[str, str]) -> None
         ) from error
 
 
-def dtypes_for(weights: Mapping[str, Piece], theirs: LocatedVAE | None) -> dict[str, torch.dtype]:
+def dtypes_for(
+    weights: Mapping[str, Piece], outside: frozenset[str], theirs: LocatedVAE | None
+) -> dict[str, torch.dtype]:
     """The dtype of each new tensor: that of the checkpoint's own, but none of 8 bits. Statistics of the normalization
     keep all digits."""
     specs = {key: theirs.spec(key) for key in theirs.names} if theirs else {}
     usual = {key: spec.dtype for key, spec in specs.items() if spec.dtype.itemsize > 1}
     fallback = next(iter(usual.values()), None)
     return {
-        key: piece.dtype if key in OUTSIDE_NETS else usual.get(key, fallback) or piece.dtype
+        key: piece.dtype if key in outside else usual.get(key, fallback) or piece.dtype
         for key, piece in weights.items()
     }
 

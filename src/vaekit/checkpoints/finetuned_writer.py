@@ -17,12 +17,13 @@ from vaekit.catalog.entries import CatalogEntry
 from vaekit.checkpoints.convert import own_layout
 from vaekit.checkpoints.save import required_layout, write
 from vaekit.errors import HalfMissing, WrongTensors
-from vaekit.families.kl.net import PADDINGS
+from vaekit.families import padding_of
+from vaekit.families.padding import PADDINGS
 from vaekit.formats.paths import DIFFUSERS_SETTINGS
 from vaekit.formats.safetensors_writer import Piece
 from vaekit.identification.build import Network
 from vaekit.identification.identify import Identified, identify
-from vaekit.identification.locate import OUTSIDE_NETS, read_settings
+from vaekit.identification.locate import read_settings
 from vaekit.identification.match import match_weights
 from vaekit.identification.resolve import cached_hashes, cached_padding_probe, padded, padding_is_unresolved, resolve
 from vaekit.identification.weights import StoredWeights, weights_in
@@ -78,7 +79,7 @@ class BaseModel:
             dtype: of the successor's weights; None for its own.
         """
         told: dict[str, dict[str, str]] = {}
-        before, after = (getattr(each.config, "padding", "") for each in (self.found, self.identified))
+        before, after = (padding_of(each.config) for each in (self.found, self.identified))
         if before != after:
             told["padding"] = {"before": before, "after": after}
         rounded = [name for name in self.dtypes if dtype is not None and rounds(getattr(torch, name), dtype)]
@@ -174,16 +175,17 @@ def write_finetuned(
         CannotWrite: the disk is full, or the like.
     """
     source = weights_in(parent.identified, dtype)
+    outside = source.family.outside_nets
     now = {key: tensor.detach().cpu() for key, tensor in vae.state_dict().items()}
     changed = [
         key
         for key, piece in source.tensors.items()
-        if key in kept and key not in OUTSIDE_NETS and not same_values(piece, now[key])
+        if key in kept and key not in outside and not same_values(piece, now[key])
     ]
     if changed:
         raise changed_error(changed)
     tensors = {
-        key: piece if key in kept or key in OUTSIDE_NETS else trained(piece, now[key])
+        key: piece if key in kept or key in outside else trained(piece, now[key])
         for key, piece in source.tensors.items()
     }
     weights = replace(source, tensors=tensors, notes=notes, padding_known=True)

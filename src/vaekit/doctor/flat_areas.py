@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vaekit.doctor.findings import Finding, Status, skipped
 from vaekit.doctor.observe import Observation
+from vaekit.families import padding_of
 from vaekit.identification.probe_padding import distance_to_border
 from vaekit.metrics.image.color import LEVELS_PER_UNIT
 from vaekit.metrics.image.grid import flat_grid
@@ -56,8 +57,9 @@ def check_border(observation: Observation) -> Finding:
     if border < inside + RIM or border < RIM_RATIO * inside:
         return Finding("border", "ok", words, numbers)
     remedy = "Pad images before encoding and crop them afterwards."
-    if hasattr(observation.config, "padding"):
-        remedy = f"Try the other padding (`--padding`; it ran with {observation.config.padding}). {remedy}"
+    padding = padding_of(observation.config)
+    if padding:
+        remedy = f"Try the other padding (`--padding`; it ran with {padding}). {remedy}"
     return Finding("border", "warning", words, numbers, remedy)
 
 

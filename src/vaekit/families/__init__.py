@@ -1,28 +1,20 @@
-"""The families that vaekit reads, one file each: how a file's own keys and shapes say which one it is.
+"""The families that vaekit reads: one folder each, and how a file's own keys and shapes say which one it is.
 
-A new family is a file of nets in `vaekit.nets`, a file here, and a line in the table below.
+A new family is a folder here with `net.py` (the network and its config), `files.py` (a `FAMILY`: layouts, detector,
+heads) and `facts.toml` (its latent spaces and published weights, read by `vaekit.catalog`). Nothing else names it.
 """
 
+import pkgutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
+from typing import Any
 
 import torch
 
-from vaekit.families.approx import files as approx
-from vaekit.families.asymmetric import files as asymmetric
-from vaekit.families.burgess import files as burgess
-from vaekit.families.dcae import files as dcae
 from vaekit.families.family import Config, Family, Shapes
-from vaekit.families.hunyuan_image import files as hunyuan_image
-from vaekit.families.joint import files as joint
-from vaekit.families.kl import files as kl
 from vaekit.families.layout import HALVES, Layout
-from vaekit.families.parts import files as parts
-from vaekit.families.tiny import files as tiny
-from vaekit.families.vq import files as vq
-from vaekit.families.wan import files as wan
-from vaekit.families.wan22 import files as wan22
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
@@ -40,35 +32,38 @@ __all__ = [
     "family_of",
     "family_with",
     "layout_of",
+    "padding_of",
 ]
 
-FAMILIES = (
-    kl.FAMILY,
-    tiny.FAMILY,
-    wan.FAMILY,
-    dcae.FAMILY,
-    hunyuan_image.FAMILY,
-    wan22.FAMILY,
-    vq.FAMILY,
-    asymmetric.FAMILY,
-    approx.FAMILY,
-    burgess.FAMILY,
-    joint.FAMILY,
-)
-"""Those that keys and shapes tell, in the order of how much they are used."""
+
+def discovered() -> tuple[Family, ...]:
+    """The family of each folder in this package, sorted by the names of the folders."""
+    folders = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+    return tuple(import_module(f"{__name__}.{folder}.files").FAMILY for folder in folders)
+
+
+EVERY = discovered()
+FAMILIES = tuple(family for family in EVERY if family.from_words is None)
+"""Those that keys and shapes tell. No answer depends on their order."""
 LAYOUTS = tuple(layout for family in FAMILIES for layout in family.layouts)
-PARTS = parts.FAMILY
-"""The family that its file tells."""
+(PARTS,) = (family for family in EVERY if family.from_words is not None)
+"""The family that its file tells: VAEs that vaekit trains itself."""
 
 
 def family_of(name: str) -> Family:
     """The family of this name; it is an error of ours to ask for one that is not there."""
-    return next(family for family in (*FAMILIES, PARTS) if family.name == name)
+    return next(family for family in EVERY if family.name == name)
 
 
 def family_with(config: object) -> Family | None:
     """The family that a config is of, if it is of one."""
-    return next((family for family in (*FAMILIES, PARTS) if type(config) is family.config), None)
+    return next((family for family in EVERY if type(config) is family.config), None)
+
+
+def padding_of(config: Any) -> str:
+    """How the 3x3 convolutions of a network pad; empty for a family that pads in one way only."""
+    family = family_with(config)
+    return config.padding if family is not None and family.paddings else ""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ import re
 from typing import Any
 
 from vaekit.errors import UnknownVAE, WrongTensors
-from vaekit.families.family import Shapes, Words, conv_shape, first_shape, highest
-from vaekit.families.kl.net import PADDINGS, REFLECT, KLConfig
+from vaekit.families.family import Shapes, Words, conv_shape, first_shape, highest, refuse_obstacles
+from vaekit.families.kl.net import KLConfig
 from vaekit.families.layout import Rules, product
+from vaekit.families.padding import REFLECT, told_padding
 
 PUBLISHED_GROUPS = 32
 """Groups of every GroupNorm in all published KL autoencoders. Shapes do not tell it; metadata may say otherwise."""
@@ -59,10 +60,6 @@ def convolutional(shapes: Shapes, moments: int) -> dict[str, Any] | None:
     latent = kl_latent_channels(shapes, moments, hidden)
     if not (encoder_widths or decoder_widths) or not (image_channels and hidden and latent):
         return None
-    if changes_width_with_resolution(shapes, "encoder.down", "downsample", encoder_widths):
-        return None  # HunyuanImage has the same names
-    if changes_width_with_resolution(shapes, "decoder.up", "upsample", decoder_widths):
-        return None
     encoder_blocks = highest(shapes, r"encoder\.down\.\d+\.block\.(\d+)\.")
     decoder_blocks = highest(shapes, r"decoder\.up\.\d+\.block\.(\d+)\.")
     encoder_attention = attention_levels(shapes, "encoder.down")
@@ -96,17 +93,6 @@ def level_widths(shapes: Shapes, levels: str) -> tuple[int, ...]:
             return ()
         widths.append(shape[0])
     return tuple(widths)
-
-
-def changes_width_with_resolution(shapes: Shapes, levels: str, layer: str, widths: tuple[int, ...]) -> bool:
-    """Whether a layer between levels makes the width of the next one, as rearranging 2x2 pixels into channels does:
-    a quarter of it on the way down, four times as much on the way up. In LDM's networks these layers keep the width.
-    (A network in which every level is four times as wide as the next would have the same shapes; there is none.)"""
-    for i, following in enumerate(widths[1:]):
-        shape = conv_shape(shapes, f"{levels}.{i}.{layer}.conv.weight")
-        if shape and shape[0] != shape[1] and following in (4 * shape[0], shape[0] // 4):
-            return True
-    return False
 
 
 def attention_levels(shapes: Shapes, levels: str) -> tuple[int, ...]:
@@ -150,32 +136,11 @@ def with_untold(config: KLConfig, metadata: Words, settings: Words) -> KLConfig:
     return dataclasses.replace(config, norm_groups=groups, padding=told_padding(metadata, settings) or config.padding)
 
 
-def told_padding(metadata: Words, settings: Words) -> str | None:
-    """The padding that vaekit's metadata or a config.json tells, "zeros" or "reflect"; None where nobody says."""
-    told = (metadata.get("padding"), settings.get("padding_mode"))
-    return next((mode for mode in told if isinstance(mode, str) and mode in PADDINGS), None)
-
-
 def assumed_groups(config: KLConfig) -> list[str]:
     """Whether the number of norm groups is the published models' own in a network unlike any of them."""
     if config.norm_groups == PUBLISHED_GROUPS and min(config.encoder_widths) < 128:
         return [f"The number of norm groups is taken to be {PUBLISHED_GROUPS}: weights do not tell it."]
     return []
-
-
-def refuse_obstacles(name: str, obstacles: dict[str, bool]) -> None:
-    """Say what keeps a class of diffusers from building these nets.
-
-    Raises:
-        WrongTensors: something does.
-    """
-    met = [obstacle for obstacle, there in obstacles.items() if there]
-    if met:
-        raise WrongTensors(
-            f"diffusers' {name} cannot express this VAE: it has {' and '.join(met)}.",
-            "",
-            'Save it in the "ldm" or "native" layout.',
-        )
 
 
 def refuse_reflection(name: str, config: KLConfig) -> None:
@@ -212,6 +177,7 @@ def nets_settings(config: KLConfig, name: str, more_obstacles: dict[str, bool]) 
             "different widths in encoder and decoder": config.encoder_widths != config.decoder_widths,
             "another number of blocks in the decoder than one more": config.decoder_blocks != config.encoder_blocks + 1,
         },
+        '"ldm" or "native"',
     )
     return {
         "_class_name": name,

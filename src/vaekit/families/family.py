@@ -6,7 +6,7 @@ and not as a smaller model.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vaekit.distributions import Always, Likelihood, Posterior, StandardNormal, ToPrior
 from vaekit.errors import WrongTensors
 from vaekit.families.layout import Layout
+from vaekit.families.normalization import NormalizationTensors, normalization_of_settings
 from vaekit.nets.config import ImageConfig
 from vaekit.normalization import LatentNormalization
 
@@ -47,6 +48,26 @@ def no_diffusers_class(config: Any, _: LatentNormalization | None) -> dict[str, 
     )
 
 
+def refuse_obstacles(name: str, obstacles: Mapping[str, bool], layouts: str) -> None:
+    """Refuse a network that a class of diffusers cannot build.
+
+    Args:
+        name: of the class.
+        obstacles: what the network may have that the class cannot express, and whether it does.
+        layouts: that can express it, quoted.
+
+    Raises:
+        WrongTensors: it has one of them.
+    """
+    met = [obstacle for obstacle, there in obstacles.items() if there]
+    if met:
+        raise WrongTensors(
+            f"diffusers' {name} cannot express this VAE: it has {' and '.join(met)}.",
+            "",
+            f"Save it in the {layouts} layout.",
+        )
+
+
 def all_told(config: Any, _metadata: Words, _settings: Words) -> Any:
     """The config of a family whose keys and shapes tell everything."""
     return config
@@ -64,11 +85,6 @@ def gaussian_prior(_: Any) -> ToPrior:
 
 def no_prior(_: Any) -> None:
     """The prior of a family of plain autoencoders."""
-
-
-def nothing_beside(_config: Any, _normalization: LatentNormalization | None) -> dict[str, Tensor]:
-    """The tensors beside the weights of a family that has none."""
-    return {}
 
 
 @dataclass(frozen=True)
@@ -99,8 +115,29 @@ class Family:
     """Sentences about what the weights do not tell and nobody said."""
     diffusers: Callable[[Any, LatentNormalization | None], dict[str, Any]] = no_diffusers_class
     """The `config.json` with which diffusers builds the same network; WrongTensors where it cannot."""
-    beside: Callable[[Any, LatentNormalization | None], dict[str, Tensor]] = nothing_beside
-    """Native tensors that stand in a file beside the weights and tell the normalization."""
+    requires: tuple[str, ...] = ()
+    """Native keys, or what such keys begin with, by which this family differs from others with the same names: without
+    a key of each, tensors are not of this family."""
+    normalization_tensors: NormalizationTensors | None = None
+    """Tensors beside the weights that tell the normalization."""
+    normalization_from_settings: Callable[[Words], LatentNormalization | None] = normalization_of_settings
+    """The normalization that a diffusers `config.json` tells."""
+    paddings: tuple[str, ...] = ()
+    """Values of the config's field `padding`, which no weight depends on, the customary one first; empty for a family
+    that pads in one way only."""
+
+    def claims(self, keys: Collection[str]) -> bool:
+        """Whether tensors with these native keys can be of this family."""
+        return all(any(key.startswith(start) for key in keys) for start in self.requires)
+
+    @property
+    def outside_nets(self) -> frozenset[str]:
+        """Native keys of tensors that belong to no net."""
+        return self.normalization_tensors.keys if self.normalization_tensors else frozenset()
+
+    def tensors_beside(self, config: Any, normalization: LatentNormalization | None) -> dict[str, Tensor]:
+        """Native tensors that a file has beside the weights; empty where they cannot express this normalization."""
+        return self.normalization_tensors.write(config, normalization) if self.normalization_tensors else {}
 
 
 def highest(shapes: Shapes, template: str) -> int:

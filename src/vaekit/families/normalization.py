@@ -1,6 +1,7 @@
-"""A normalization as entries of diffusers' configs."""
+"""A normalization as entries of diffusers' configs, and as tensors beside the weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -59,6 +60,41 @@ def one_factor(normalization: LatentNormalization | None, name: str) -> dict[str
     return {"scaling_factor": settings["scaling_factor"]}
 
 
+def normalization_of_settings(settings: Mapping[str, Any]) -> LatentNormalization | None:
+    """The normalization in a diffusers config: mean and std per channel, or one scale and shift."""
+    read = LatentNormalization.from_values
+    mean, std = settings.get("latents_mean"), settings.get("latents_std")
+    if isinstance(mean, list) and isinstance(std, list):
+        factor = read([0.0], [settings.get("scaling_factor", 1.0)])  # classes for video have no factor
+        if read(mean, std) is None or factor is None:
+            return None
+        return read(mean, [factor.scale[0] / value for value in std])
+    return read([settings.get("shift_factor") or 0.0], [settings.get("scaling_factor")])
+
+
+@dataclass(frozen=True)
+class NormalizationTensors:
+    """Tensors in a file that belong to no net and tell the normalization, by native keys."""
+
+    description: str
+    """What they are, as a noun in the plural."""
+    vectors: tuple[str, ...]
+    """Keys of vectors of floating point that are all needed."""
+    counters: tuple[str, ...]
+    """Keys of single values that may be there and tell nothing."""
+    length: Callable[[Any], int]
+    """The number of elements of each vector, for a config."""
+    read: Callable[[Mapping[str, Tensor], Mapping[str, Any]], LatentNormalization | None]
+    """The normalization, from the vectors and a diffusers config; None where values make none."""
+    write: Callable[[Any, LatentNormalization | None], dict[str, Tensor]]
+    """The inverse, for a config: all tensors; empty where they cannot express a normalization."""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """All of their keys."""
+        return frozenset((*self.vectors, *self.counters))
+
+
 STATISTICS: Rules = tuple((key, key) for key in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked"))
 """The same names in every layout."""
 
@@ -101,3 +137,20 @@ def statistics_of(normalization: LatentNormalization | None, latent_channels: in
 def spread(values: Sequence[float], channels: int) -> Tensor:
     """One value for each channel, from one for each or one for all."""
     return torch.tensor(values, dtype=torch.float64).expand(channels).clone()
+
+
+def epsilon_in(settings: Mapping[str, Any]) -> float:
+    """What a diffusers config says is added to the variance, if it says something sensible."""
+    told = settings.get("batch_norm_eps")
+    return told if isinstance(told, float) and 0 < told < 1 else EPSILON
+
+
+BATCH_NORM = NormalizationTensors(
+    description="batch-norm statistics",
+    vectors=(MEAN, VARIANCE),
+    counters=(COUNT,),
+    length=lambda config: PATCH**2 * config.latent_channels,
+    read=lambda tensors, settings: normalization_of(tensors[MEAN], tensors[VARIANCE], epsilon_in(settings)),
+    write=lambda config, normalization: statistics_of(normalization, config.latent_channels),
+)
+"""FLUX.2's: the statistics of a batch norm over raw latents that are rearranged 2x2."""

@@ -74,6 +74,28 @@ def host_models() -> tuple[HostModel, ...]:
     )
 
 
+@dataclass(frozen=True)
+class HostNormalization:
+    """A normalization that whole checkpoints keep in tensors beside their VAE."""
+
+    mean: str
+    std: str
+    """The names of the mean and standard deviation of each channel of raw latents."""
+    to_std: float
+    """The standard deviation that the model's latents have."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Both names."""
+        return self.mean, self.std
+
+
+@cache
+def host_normalizations() -> tuple[HostNormalization, ...]:
+    """Every such normalization in the table."""
+    return tuple(HostNormalization(**entry) for entry in table("host_models.toml")["normalization"])
+
+
 def _signs(entry: Mapping[str, Any], name: str) -> tuple[HostSignature, ...]:
     return tuple(HostSignature(sign["key"], tuple(sign.get("columns", ()))) for sign in entry.get(name, ()))
 

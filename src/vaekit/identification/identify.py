@@ -11,14 +11,19 @@ from typing import Any
 
 from vaekit.catalog.entries import LatentSpace, matching_latent_spaces
 from vaekit.errors import UnknownVAE, WrongTensors, shorten
-from vaekit.families import HALVES, Config, Family, blueprint, family_of
-from vaekit.families.convolutional import told_padding
+from vaekit.families import Config, Family, blueprint, family_of
+from vaekit.families.padding import told_padding
 from vaekit.formats.open import check_readable
 from vaekit.identification.host_model import HostModel, host_model_of
 from vaekit.identification.key_signatures import not_runnable
 from vaekit.identification.locate import LocatedVAE, check_one_vae, gather, locate
 from vaekit.identification.metadata import read_config
-from vaekit.identification.normalization import find_normalization, read_edm_normalization, read_statistics
+from vaekit.identification.mismatches import halves_in, mismatches
+from vaekit.identification.normalization import (
+    find_normalization,
+    read_host_normalization,
+    read_normalization_tensors,
+)
 from vaekit.normalization import LatentNormalization
 
 
@@ -42,9 +47,7 @@ class Identified:
     @property
     def halves(self) -> tuple[str, ...]:
         """Which of "encoder" and "decoder" are there."""
-        return tuple(
-            half for half in HALVES if any(key.startswith(half + ".") for part in self.parts for key in part.names)
-        )
+        return halves_in({key: () for part in self.parts for key in part.names})
 
     @property
     def layout(self) -> str:
@@ -94,11 +97,14 @@ def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[
         )
     told = parts[0].layout.tells | words
     config = family.complete(config, told, settings)
-    statistics = read_statistics(path, parts, config.latent_channels, settings)
-    edm = read_edm_normalization(path, parts, config.latent_channels)
+    in_tensors = (
+        read_normalization_tensors(path, parts, family, config, settings),
+        read_host_normalization(path, parts, config.latent_channels),
+    )
     around = host_model_of(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
-    normalization = find_normalization(family, config, metadata, settings, statistics, edm, around)
-    identified = Identified(path, family, config, parts, *normalization, around, padding_source(metadata, settings))
+    normalization = find_normalization(family, config, metadata, settings, list(filter(None, in_tensors)), around)
+    padding = padding_source(metadata, settings) if family.paddings else ""
+    identified = Identified(path, family, config, parts, *normalization, around, padding)
     check_tensors(identified)
     return identified
 
@@ -117,16 +123,16 @@ def check_tensors(identified: Identified) -> None:
         WrongTensors: some are missing, left over or misshapen; all are listed, by the file's own names.
     """
     wanted = blueprint(identified.family.name, identified.config, identified.halves)
-    expected = {key: tensor.shape for key, tensor in wanted.items()}
     counters = {key for key, tensor in wanted.items() if tensor.counts}
     present = {native: part for part in identified.parts for native in part.names}
+    shapes = {key: part.spec(key).shape for key, part in present.items()}
+    wrong = mismatches(identified.family, identified.config, shapes)
     problems = {
-        "missing": [name_in_file(identified, key) for key in expected.keys() - present.keys()],
-        "left over": [part.names[key] for key, part in present.items() if key not in expected],
+        "missing": [name_in_file(identified, key) for key in wrong.missing],
+        "left over": [present[key].names[key] for key in wrong.left_over],
         "misshapen": [
-            f"{part.names[key]} {list(part.spec(key).shape)} instead of {list(expected[key])}"
-            for key, part in present.items()
-            if key in expected and not same_shape(part.spec(key).shape, expected[key])
+            f"{present[key].names[key]} {list(shapes[key])} instead of {list(wanted[key].shape)}"
+            for key in wrong.misshapen
         ],
         "not of floating point": [
             part.names[key]
@@ -139,7 +145,7 @@ def check_tensors(identified: Identified) -> None:
         raise WrongTensors(
             f"{identified.path} is a {identified.family.name!r} autoencoder in the {identified.layout} layout, "
             f"but not a whole one ({told}).{halves_of_two(identified)}",
-            f"Expected {len(expected)} tensors of the shapes that the others imply.",
+            f"Expected {len(wanted)} tensors of the shapes that the others imply.",
             "Fetch the file again from its source; vaekit never fills gaps with random weights.",
         )
 
@@ -163,13 +169,3 @@ def name_in_file(identified: Identified, native: str) -> str:
     holds_half = (part for part in identified.parts if any(key.startswith(half + ".") for key in part.names))
     part = next(holds_half, identified.parts[0])
     return part.foreign(native)
-
-
-def same_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Equal up to ones, which change no order of the numbers: some layouts store a 1x1 convolution as a matrix, or one
-    over images with a single slice in time."""
-    return without_ones(found) == without_ones(expected)
-
-
-def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1)

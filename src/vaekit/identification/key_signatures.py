@@ -11,7 +11,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from vaekit.catalog.tables import table
+from vaekit.catalog.tables import family_facts, table
 from vaekit.errors import NotRunnable, UnknownVAE
 from vaekit.formats.open import TensorFile, TensorSpec
 
@@ -132,8 +132,9 @@ def pattern(template: str) -> tuple[str, re.Pattern[str]]:
 
 @cache
 def unsupported_families() -> tuple[UnsupportedFamily, ...]:
-    """Every VAE in the table that is known and not run."""
-    return tuple(_recognized(entry) for entry in table("unsupported.toml")["vae"])
+    """Every VAE in the table that is known and not run: those that no runnable family supersedes."""
+    superseded = {name for facts in family_facts() for name in facts.get("supersedes", ())}
+    return tuple(_recognized(entry) for entry in table("unsupported.toml")["vae"] if entry["name"] not in superseded)
 
 
 @cache

@@ -8,20 +8,18 @@ from typing import Any
 
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, printable, shorten
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
-from vaekit.families.normalization import STATISTICS
 from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
 from vaekit.identification.fused_tensors import present_parts
+from vaekit.identification.host_model import host_normalizations
 from vaekit.identification.key_signatures import no_vae, not_runnable
-from vaekit.identification.metadata import read_family
+from vaekit.identification.metadata import read_config, read_family
+from vaekit.identification.mismatches import mismatch_count
 
 FEWEST_KEYS = 8
 """A scheme that explains fewer keys than this is a coincidence."""
 TRAINING_LEFTOVERS = ("loss.", "model_ema.")
 """Keys that training code leaves beside the weights of an autoencoder: dropped, and counted as ignored."""
-EDM_MEAN, EDM_STD = "edm_mean", "edm_std"
-"""Tensors beside the weights that tell Playground 2.5's normalization; see `edm_frame.py`."""
-OUTSIDE_NETS = frozenset(native for native, _ in STATISTICS)
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class LocatedVAE:
     names: Mapping[str, str]
     """Native key -> key in the file, for the weights."""
     statistics: Mapping[str, str]
-    """Native key -> key in the file, for tensors of the normalization, which belong to no net; see `statistics.py`."""
+    """Native key -> key in the file, for tensors of the normalization, which belong to no net."""
     ignored: int
     """Tensors of the file that do not belong to the VAE."""
 
@@ -89,7 +87,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 def locate(file: TensorFile) -> LocatedVAE:
     """Find the VAE's tensors in a file: the scheme and prefix that explain the most keys.
 
-    Of schemes that explain as many, the first one whose family knows the shapes as well.
+    Of families whose schemes explain as many, the one whose network has exactly these tensors, or comes closest.
 
     Raises:
         UnknownVAE: none explains enough.
@@ -112,7 +110,7 @@ def locate(file: TensorFile) -> LocatedVAE:
         raise no_vae_error(file)
     most = max(rank for rank, *_ in counted)
     tied = [locate_with_prefix(seen, layout, prefix) for rank, layout, prefix, seen in counted if rank == most]
-    found, strangers = next((each for each in tied if knows_shapes(each[0])), tied[0])
+    found, strangers = closest(tied)
     if strangers:
         raise not_runnable(file) or unexpected_tensors_error(file, found.layout, strangers)
     return found
@@ -122,23 +120,33 @@ def locate_with_prefix(file: TensorFile, layout: Layout, prefix: str) -> tuple[L
     """The VAE's tensors under one scheme and prefix, and the keys behind this prefix that the scheme does not know."""
     inside = {key: key.removeprefix(prefix) for key in file.specs if key.startswith(prefix)}
     levels = layout.levels(inside.values())
+    outside = family_of(layout.family).outside_nets
+    known_beside = {name for beside in host_normalizations() for name in beside.names}
     names: dict[str, str] = {}
     statistics: dict[str, str] = {}
     strangers = []
     for key, bare in inside.items():
         native = layout.to_native(bare, levels)
-        held = statistics if native in OUTSIDE_NETS else names
+        held = statistics if native in outside else names
         if native is not None and native not in held:
             held[native] = key
-        elif not bare.startswith(TRAINING_LEFTOVERS + layout.idle) and key not in (EDM_MEAN, EDM_STD):
+        elif not bare.startswith(TRAINING_LEFTOVERS + layout.idle) and key not in known_beside:
             strangers.append(key)
     ignored = len(file.specs) - len(names) - len(statistics)
     return LocatedVAE(file, layout, prefix, names, statistics, ignored), strangers
 
 
-def knows_shapes(found: LocatedVAE) -> bool:
-    """Whether the family of a scheme can tell a configuration from what stands there."""
-    return family_of(found.layout.family).detect({key: found.spec(key).shape for key in found.names}) is not None
+def closest(candidates: list[tuple[LocatedVAE, list[str]]]) -> tuple[LocatedVAE, list[str]]:
+    """Of candidates that explain the same keys, the one whose family has a network with the fewest tensors that are
+    missing, left over or misshapen; the first of them where several have."""
+    return min(candidates, key=lambda each: disagreement(each[0])) if len(candidates) > 1 else candidates[0]
+
+
+def disagreement(candidate: LocatedVAE) -> int:
+    """The number of tensors that do not agree with the network of the candidate's family."""
+    family = family_of(candidate.layout.family)
+    words = candidate.layout.tells | read_config(candidate.file.metadata)
+    return mismatch_count(family, {key: candidate.spec(key).shape for key in candidate.names}, words)
 
 
 def no_vae_error(file: TensorFile) -> UnknownVAE:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaekit.families import Config
-from vaekit.families.kl.net import ZEROS
+from vaekit.families.padding import ZEROS
 from vaekit.normalization import LatentNormalization
 
 VERSION = "2"

@@ -11,10 +11,10 @@ import torch
 from vaekit.catalog.entries import LatentSpace, matching_latent_spaces, shared_normalization
 from vaekit.errors import WrongTensors, shorten
 from vaekit.families import Config, Family
-from vaekit.families.normalization import COUNT, EPSILON, MEAN, PATCH, VARIANCE, normalization_of
+from vaekit.families.normalization import NormalizationTensors
 from vaekit.formats.open import TensorSpec
-from vaekit.identification.host_model import HostModel
-from vaekit.identification.locate import EDM_MEAN, EDM_STD, LocatedVAE
+from vaekit.identification.host_model import HostModel, HostNormalization, host_normalizations
+from vaekit.identification.locate import LocatedVAE
 from vaekit.identification.metadata import read_normalization, says_unknown
 from vaekit.normalization import LatentNormalization
 
@@ -24,22 +24,27 @@ def find_normalization(
     config: Config,
     metadata: Mapping[str, str],
     settings: Mapping[str, Any],
-    statistics: LatentNormalization | None = None,
-    edm: LatentNormalization | None = None,
+    in_tensors: Sequence[tuple[LatentNormalization, str]] = (),
     around: HostModel | None = None,
 ) -> tuple[tuple[LatentSpace, ...], LatentNormalization | None, str]:
     """The kinds this VAE may be, its normalization, and how that is known: from the file first, then from what is
     around it, then from shapes.
 
-    Metadata comes before the statistics among its tensors: vaekit writes both, and only metadata holds every digit.
+    Metadata comes before the tensors of a normalization: vaekit writes both, and only metadata holds every digit.
+
+    Args:
+        family: of the VAE.
+        config: of the VAE.
+        metadata: of its file.
+        settings: of a diffusers `config.json`; empty where there is none.
+        in_tensors: normalizations that tensors of the file tell, each with its source, the first one first.
+        around: the diffusion model whose whole checkpoint the file is.
     """
     candidates = matching_latent_spaces(family.name, config)
-    in_settings = normalization_of_settings(settings) if family.name != "tiny" else None
     for told, source in (
         (read_normalization(metadata), "the file's metadata"),
-        (statistics, "the file's batch-norm statistics"),
-        (edm, "the file's edm_mean and edm_std"),
-        (in_settings, "config.json"),
+        *in_tensors,
+        (family.normalization_from_settings(settings), "config.json"),
     ):
         if told is not None and told.fits(config.latent_channels):
             same = tuple(kind for kind in candidates if kind.has_normalization(told, config.latent_channels))
@@ -73,44 +78,43 @@ def why_unknown(candidates: tuple[LatentSpace, ...]) -> str:
     return f"the shapes fit {names}, and the file does not say which"
 
 
-def normalization_of_settings(settings: Mapping[str, Any]) -> LatentNormalization | None:
-    """The normalization in a diffusers config: mean and std per channel, or one scale and shift."""
-    read = LatentNormalization.from_values
-    mean, std = settings.get("latents_mean"), settings.get("latents_std")
-    if isinstance(mean, list) and isinstance(std, list):
-        factor = read([0.0], [settings.get("scaling_factor", 1.0)])  # classes for video have no factor
-        if read(mean, std) is None or factor is None:
-            return None
-        return read(mean, [factor.scale[0] / value for value in std])
-    return read([settings.get("shift_factor") or 0.0], [settings.get("scaling_factor")])
-
-
-DATA_STD = 0.5
-
-
-def read_edm_normalization(path: Path, parts: Sequence[LocatedVAE], latent_channels: int) -> LatentNormalization | None:
-    """The normalization in the first file that has one; None where none has.
+def read_host_normalization(
+    path: Path, parts: Sequence[LocatedVAE], latent_channels: int
+) -> tuple[LatentNormalization, str] | None:
+    """The normalization that the first file with the tensors of a whole checkpoint tells, and where; None where none
+    has any.
 
     Raises:
-        WrongTensors: one of the two is missing, they are misshapen, not finite, or a deviation is not positive.
+        WrongTensors: one of the two is missing, they are misshapen, not finite, or a standard deviation is not
+            positive.
     """
     for part in parts:
-        names = [name for name in (EDM_MEAN, EDM_STD) if name in part.file.specs]
-        if not names:
-            continue
-        specs = [part.file.specs[name] for name in names]
-        sound = all(spec.dtype.is_floating_point and spec.shape in shapes(latent_channels) for spec in specs)
-        if len(names) == 2 and sound:
-            read = part.file.read(names)
-            mean, std = (read[name].double().flatten() for name in (EDM_MEAN, EDM_STD))
-            if torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all():
-                return LatentNormalization.from_mean_and_std(mean.tolist(), std.tolist(), DATA_STD)
-        raise WrongTensors(
-            f"{path} has {shorten(names)} for its latents, but not a usable pair.",
-            f"Expected {EDM_MEAN} and {EDM_STD}, finite numbers for each of {latent_channels} channels.",
-            "Fetch the file again from its source; without them its latents would be scaled wrongly.",
-        )
+        for beside in host_normalizations():
+            names = [name for name in beside.names if name in part.file.specs]
+            if names:
+                return values_of(path, part, beside, latent_channels), f"the file's {' and '.join(names)}"
     return None
+
+
+def values_of(path: Path, part: LocatedVAE, beside: HostNormalization, latent_channels: int) -> LatentNormalization:
+    """The normalization in a file of which at least one of the tensors is there.
+
+    Raises:
+        WrongTensors: see `read_host_normalization`.
+    """
+    specs = [part.file.specs[name] for name in beside.names if name in part.file.specs]
+    sound = all(spec.dtype.is_floating_point and spec.shape in shapes(latent_channels) for spec in specs)
+    if len(specs) == len(beside.names) and sound:
+        read = part.file.read(beside.names)
+        mean, std = (read[name].double().flatten() for name in beside.names)
+        if torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all():
+            return LatentNormalization.from_mean_and_std(mean.tolist(), std.tolist(), beside.to_std)
+    raise WrongTensors(
+        f"{path} has {shorten(name for name in beside.names if name in part.file.specs)} for its latents, but not a "
+        "usable pair.",
+        f"Expected {' and '.join(beside.names)}, finite values for each of {latent_channels} channels.",
+        "Fetch the file again from its source; without them its latents would be scaled wrongly.",
+    )
 
 
 def shapes(latent_channels: int) -> tuple[tuple[int, ...], ...]:
@@ -118,36 +122,40 @@ def shapes(latent_channels: int) -> tuple[tuple[int, ...], ...]:
     return (1, latent_channels, 1, 1), (latent_channels,)
 
 
-def read_statistics(
-    path: Path, parts: Sequence[LocatedVAE], latent_channels: int, settings: Mapping[str, Any]
-) -> LatentNormalization | None:
-    """The normalization in the statistics of a VAE's files; None where there are none.
+def read_normalization_tensors(
+    path: Path, parts: Sequence[LocatedVAE], family: Family, config: Config, settings: Mapping[str, Any]
+) -> tuple[LatentNormalization, str] | None:
+    """The normalization in the tensors that a family keeps it in, and where; None where a VAE's files have none.
 
-    Reads two short vectors from each file that has them, once their shapes are known to be right.
+    Reads short vectors from each file that has them, once their shapes are known to be right.
 
     Raises:
         WrongTensors: one is missing, misshapen, not finite or negative, or those of the halves differ by more than
             rounding; of two that are close, those of the wider dtype count.
     """
+    tensors = family.normalization_tensors
     told = sorted((part for part in parts if part.statistics), key=width, reverse=True)
-    problems = [flaw for part in told for flaw in flaws(part, PATCH**2 * latent_channels)]
+    if tensors is None or not told:
+        return None
+    length = tensors.length(config)
+    problems = [flaw for part in told for flaw in flaws(part, tensors, length)]
     normalizations = []
     for part in [] if problems else told:
-        read = part.file.read(part.statistics.values())
-        mean, variance = read[part.statistics[MEAN]], read[part.statistics[VARIANCE]]
-        normalizations.append(normalization_of(mean, variance, epsilon_in(settings)))
+        read = part.file.read(part.statistics[key] for key in tensors.vectors)
+        normalizations.append(tensors.read({key: read[part.statistics[key]] for key in tensors.vectors}, settings))
     usable = [each for each in normalizations if each is not None]
     if len(usable) < len(normalizations):
         problems.append("values that are not finite, or a negative variance")
-    if not all(usable[0].is_close(each, channels=latent_channels) for each in usable[1:]):
+    if not all(usable[0].is_close(each, channels=config.latent_channels) for each in usable[1:]):
         problems.append("different ones in the encoder's file and in the decoder's")
-    if problems:
+    normalization = next(iter(usable), None)
+    if problems or normalization is None:
         raise WrongTensors(
-            f"{path} has batch-norm statistics for its latents, but not usable ones: {'; '.join(problems)}.",
-            f"Expected {MEAN} and {VARIANCE}, a number for each of {PATCH**2 * latent_channels} channels.",
+            f"{path} has {tensors.description} for its latents, but not usable ones: {'; '.join(problems)}.",
+            f"Expected {' and '.join(tensors.vectors)}, a value for each of {length} channels.",
             "Fetch the file again from its source; without them its latents would be scaled wrongly.",
         )
-    return next(iter(usable), None)
+    return normalization, f"the file's {tensors.description}"
 
 
 def width(part: LocatedVAE) -> int:
@@ -155,23 +163,17 @@ def width(part: LocatedVAE) -> int:
     return min(part.file.specs[name].dtype.itemsize for name in part.statistics.values())
 
 
-def flaws(part: LocatedVAE, channels: int) -> list[str]:
-    """What is wrong with the names, shapes and dtypes of the statistics in one file."""
-    told = [f"{part.foreign(key)} is missing" for key in (MEAN, VARIANCE) if key not in part.statistics]
+def flaws(part: LocatedVAE, tensors: NormalizationTensors, length: int) -> list[str]:
+    """What is wrong with the names, shapes and dtypes of such tensors in one file."""
+    told = [f"{part.foreign(key)} is missing" for key in tensors.vectors if key not in part.statistics]
     for key, name in part.statistics.items():
         spec = part.file.specs[name]
-        if key != COUNT and not is_vector(spec, channels):
-            told.append(f"{name} {list(spec.shape)} in {spec.dtype} instead of [{channels}] fractions")
-        elif key == COUNT and math.prod(spec.shape) != 1:
-            told.append(f"{name} {list(spec.shape)} instead of one number")
+        if key in tensors.vectors and not is_vector(spec, length):
+            told.append(f"{name} {list(spec.shape)} in {spec.dtype} instead of [{length}] in floating point")
+        elif key in tensors.counters and math.prod(spec.shape) != 1:
+            told.append(f"{name} {list(spec.shape)} instead of one value")
     return told
 
 
 def is_vector(spec: TensorSpec, length: int) -> bool:
     return spec.shape == (length,) and spec.dtype.is_floating_point
-
-
-def epsilon_in(settings: Mapping[str, Any]) -> float:
-    """What a diffusers config says is added to the variance, if it says something sensible."""
-    told = settings.get("batch_norm_eps")
-    return told if isinstance(told, float) and 0 < told < 1 else EPSILON

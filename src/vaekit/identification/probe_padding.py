@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaekit.families import assemble, family_with
-from vaekit.families.kl.net import PADDINGS, REFLECT, ZEROS
+from vaekit.families import assemble, family_with, padding_of
+from vaekit.families.padding import PADDINGS, REFLECT, ZEROS
 from vaekit.identification.probe_latents import probe_inputs
 from vaekit.testcards.color import COLORS, Color, flat_colors
 from vaekit.vae import VAE
@@ -77,7 +77,7 @@ def probe_padding(vae: VAE, positions: int = POSITIONS) -> PaddingProbe | None:
     Returns:
         what was seen; None where there is nothing to see: half a VAE, or a family whose nets have one padding only.
     """
-    if vae.encoder is None or vae.decoder is None or not hasattr(vae.config, "padding"):
+    if vae.encoder is None or vae.decoder is None or not padding_of(vae.config):
         return None
     exact = probe_inputs(vae)
     modes = [with_padding(exact, mode) for mode in PADDINGS]

@@ -14,12 +14,12 @@ from vaekit.cache import remembered, stamp
 from vaekit.catalog.entries import CatalogEntry, LatentSpace, latent_space_named, latent_spaces
 from vaekit.catalog.identity import Identity, as_json, from_json
 from vaekit.errors import BadItem, BadPlan, HalfMissing, NotFound, WrongTensors, printable
-from vaekit.families.kl.net import PADDINGS, ZEROS, KLConfig
+from vaekit.families import FAMILIES
+from vaekit.families.padding import PADDINGS, ZEROS
 from vaekit.identification.build import Network
 from vaekit.identification.file_hashes import sha256_of
 from vaekit.identification.fingerprint import TensorValues, identity_of
 from vaekit.identification.identify import Identified
-from vaekit.identification.locate import OUTSIDE_NETS
 from vaekit.identification.match import WeightMatch, match_weights
 from vaekit.identification.probe_latents import LatentProbe, nearest_latent_space, probe_latents
 from vaekit.identification.probe_padding import BorderError, PaddingProbe, probe_padding
@@ -74,7 +74,7 @@ def is_unresolved(identified: Identified) -> bool:
 
 def padding_is_unresolved(identified: Identified) -> bool:
     """Whether there is a padding to know, and nobody told it."""
-    return hasattr(identified.config, "padding") and not identified.padding_source
+    return bool(identified.family.paddings) and not identified.padding_source
 
 
 def as_latent_space(identified: Identified, name: str) -> Identified:
@@ -122,15 +122,15 @@ def padded(identified: Identified, padding: str | None) -> Identified:
             f"Expected one of {', '.join(PADDINGS)}.",
             "Name one of them, or none to take what the file says.",
         )
-    config = identified.config
-    if isinstance(config, KLConfig):
-        changed = dataclasses.replace(config, padding=padding)
+    if padding in identified.family.paddings:
+        changed = dataclasses.replace(identified.config, padding=padding)
         return dataclasses.replace(identified, config=changed, padding_source=OVERRIDDEN)
     if padding == ZEROS:
         return identified
+    families = ", ".join(repr(family.name) for family in FAMILIES if padding in family.paddings)
     raise BadPlan(
         f"{identified.path} is a {identified.family.name!r} autoencoder, which always pads in one way.",
-        "Only the convolutional autoencoders (KL and VQ) are known with padding by reflection.",
+        f"Only {families} are known with padding by reflection.",
         "Leave the padding out.",
     )
 
@@ -163,7 +163,7 @@ def with_entry(identified: Identified, card: CatalogEntry) -> Identified:
     told = dict(card.config)
     source = identified.padding_source
     if padding_is_unresolved(identified):
-        told.setdefault("padding", PADDINGS[0])
+        told.setdefault("padding", identified.family.paddings[0])
         source = f"the card of {card.name}"
     elif source:
         told.pop("padding", None)
@@ -224,8 +224,8 @@ def identity_in(identified: Identified) -> Identity:
 
 def values_in(identified: Identified) -> list[TensorValues]:
     """The tensors of the nets, without those that only tell the normalization; nothing is read yet."""
-    pieces = sorted(weights_in(identified).tensors.items())
-    return [TensorValues(key, piece.shape, piece.parts) for key, piece in pieces if key not in OUTSIDE_NETS]
+    pieces, outside = sorted(weights_in(identified).tensors.items()), identified.family.outside_nets
+    return [TensorValues(key, piece.shape, piece.parts) for key, piece in pieces if key not in outside]
 
 
 def cached_latent_probe(identified: Identified, network: Network) -> LatentProbe:

@@ -51,7 +51,7 @@ class StoredWeights:
 
 def weights_of(vae: VAE, family: Family, config: Config) -> StoredWeights:
     """The weights of a VAE in memory, and the tensors that tell the normalization where it is of that kind."""
-    native = vae.state_dict() | family.beside(config, vae.normalization)
+    native = vae.state_dict() | family.tensors_beside(config, vae.normalization)
     return StoredWeights(
         family, config, vae.normalization, {key: piece_in_memory(key, tensor) for key, tensor in native.items()}
     )
@@ -69,7 +69,7 @@ def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Stor
         for key, name in part.names.items():
             pieces[key] = in_dtype(replace(piece_of(part.file, name), shape=shapes[key]), dtype)
         statistics |= {key: piece_of(part.file, name) for key, name in part.statistics.items()}
-    beside = {} if statistics else identified.family.beside(identified.config, identified.normalization)
+    beside = {} if statistics else identified.family.tensors_beside(identified.config, identified.normalization)
     statistics |= {key: piece_in_memory(key, tensor) for key, tensor in beside.items()}
     in_its_order = {key: pieces[key] for key in shapes}
     known = bool(identified.padding_source)

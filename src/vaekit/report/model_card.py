@@ -9,7 +9,7 @@ from typing import Any
 
 from vaekit.comparison.records import Comparison, Measure, Report
 from vaekit.errors import printable
-from vaekit.families.kl.net import REFLECT
+from vaekit.families.padding import REFLECT
 from vaekit.records import as_toml
 from vaekit.report.card_images import AFTER, BEFORE, CardImage
 

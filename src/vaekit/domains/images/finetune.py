@@ -23,6 +23,7 @@ from vaekit.domains.images.train import SKIPPED
 from vaekit.domains.images.training_data import TrainingData, open_training_data
 from vaekit.domains.images.write import write_image
 from vaekit.errors import BadRecipe, NoTrainingData, printable
+from vaekit.families import padding_of
 from vaekit.identification.build import build
 from vaekit.json import dumps
 from vaekit.metrics.image.luma import as_rgb
@@ -119,8 +120,9 @@ def prepare_finetuning(
         )
     begun = {"fingerprint": parent.fingerprint, "trained": trained_description(wishes.whole)}
     config = parent.identified.config
-    if hasattr(config, "padding"):
-        begun["padding"] = config.padding
+    padding = padding_of(config)
+    if padding:
+        begun["padding"] = padding
     codes = codebook_settings(recipe, parent, wishes.whole)
     resolved = Recipe(recipe.name, {**recipe.words, **({"codes": codes} if codes else {}), "begun_with": begun})
     if wishes.whole:

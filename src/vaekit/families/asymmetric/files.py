@@ -14,17 +14,17 @@ from vaekit.families.convolutional import (
     convolutional,
     diffusers_kl,
     ldm,
-    refuse_obstacles,
     refuse_reflection,
     with_untold,
 )
-from vaekit.families.family import Family, Shapes
+from vaekit.families.family import Family, Shapes, refuse_obstacles
 from vaekit.families.layout import Layout, Rules, same_names
 from vaekit.families.normalization import one_factor
+from vaekit.families.padding import PADDINGS
 from vaekit.normalization import LatentNormalization
 
 CONDITION = "decoder.condition_encoder."
-"""What the native keys of the condition encoder begin with; no other family has any."""
+"""What the native keys of the condition encoder begin with."""
 LAYER = "layers.{i}.{p}"
 DIFFUSERS_LEVELS = 4
 """Levels for which diffusers builds the condition encoder, whatever the decoder has."""
@@ -32,15 +32,8 @@ DIFFUSERS_LEVELS = 4
 
 def detect_asymmetric(shapes: Shapes) -> AsymmetricConfig | None:
     """The configuration of an asymmetric autoencoder, or of its decoder (an encoder alone is that of SD1)."""
-    if not has_condition(shapes):
-        return None
     fields = convolutional(shapes, moments=2)
     return AsymmetricConfig(**fields) if fields else None
-
-
-def has_condition(shapes: Shapes) -> bool:
-    """Whether there are tensors of a condition encoder."""
-    return any(key.startswith(CONDITION) for key in shapes)
 
 
 def settings(config: AsymmetricConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
@@ -57,6 +50,7 @@ def settings(config: AsymmetricConfig, normalization: LatentNormalization | None
             "widths that do not double up to the last": widths
             != tuple(min(widths[0] * 2**i, widths[-1]) for i in range(DIFFUSERS_LEVELS)),
         },
+        '"ldm" or "native"',
     )
     return {
         "_class_name": name,
@@ -100,4 +94,6 @@ FAMILY = Family(
     complete=with_untold,
     assumed=assumed_groups,
     diffusers=settings,
+    paddings=PADDINGS,
+    requires=(CONDITION,),
 )

@@ -4,15 +4,13 @@ import itertools
 from typing import Any
 
 from vaekit.distributions import DiagonalGaussian, Laplace
-from vaekit.errors import WrongTensors
 from vaekit.families.convolutional import (
     RESIDUAL,
-    changes_width_with_resolution,
     kl_hidden_channels,
     kl_image_channels,
     level_widths,
 )
-from vaekit.families.family import Family, Shapes, highest
+from vaekit.families.family import Family, Shapes, conv_shape, highest, refuse_obstacles
 from vaekit.families.hunyuan_image import net as hunyuan_image
 from vaekit.families.hunyuan_image.net import NORM_GROUPS, HunyuanImageConfig
 from vaekit.families.layout import HALVES, Layout, Rules, product, same_names
@@ -75,6 +73,16 @@ def detect_hunyuan_image(shapes: Shapes) -> HunyuanImageConfig | None:
     return config if can_be_built(config) else None
 
 
+def changes_width_with_resolution(shapes: Shapes, levels: str, layer: str, widths: tuple[int, ...]) -> bool:
+    """Whether a layer between levels makes the width of the next one, as rearranging 2x2 pixels into channels does:
+    a quarter of it on the way down, four times as much on the way up."""
+    for i, following in enumerate(widths[1:]):
+        shape = conv_shape(shapes, f"{levels}.{i}.{layer}.conv.weight")
+        if shape and shape[0] != shape[1] and following in (4 * shape[0], shape[0] // 4):
+            return True
+    return False
+
+
 def over_images(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a kernel over images; the published file has a single slice in time in between."""
     return (*shape[:2], *shape[3:]) if len(shape) == 5 and shape[2] == 1 else shape
@@ -97,13 +105,7 @@ def settings(config: HunyuanImageConfig, normalization: LatentNormalization | No
         "a normalization that shifts latents or scales them by channel": normalization is not None
         and (len(normalization.scale) > 1 or any(normalization.shift)),
     }
-    met = [obstacle for obstacle, there in obstacles.items() if there]
-    if met:
-        raise WrongTensors(
-            f"diffusers' AutoencoderKLHunyuanImage cannot express this VAE: it has {' and '.join(met)}.",
-            "",
-            'Save it in the "original" or "native" layout.',
-        )
+    refuse_obstacles("AutoencoderKLHunyuanImage", obstacles, '"original" or "native"')
     return {
         "_class_name": "AutoencoderKLHunyuanImage",
         "block_out_channels": list(config.encoder_widths),

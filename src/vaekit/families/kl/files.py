@@ -3,10 +3,7 @@
 import dataclasses
 from typing import Any
 
-from torch import Tensor
-
 from vaekit.distributions import DiagonalGaussian, Laplace
-from vaekit.families.asymmetric.files import has_condition
 from vaekit.families.convolutional import (
     ATTENTION,
     MATRICES,
@@ -22,14 +19,21 @@ from vaekit.families.family import Family, Shapes
 from vaekit.families.kl import net as kl
 from vaekit.families.kl.net import KLConfig
 from vaekit.families.layout import Layout, Rules, same_names
-from vaekit.families.normalization import EPSILON, PATCH, STATISTICS, diffusers_normalization, statistics_of
-from vaekit.families.vq.files import CODEBOOK
+from vaekit.families.normalization import (
+    BATCH_NORM,
+    EPSILON,
+    PATCH,
+    STATISTICS,
+    diffusers_normalization,
+    statistics_of,
+)
+from vaekit.families.padding import PADDINGS
 from vaekit.normalization import LatentNormalization
 
 
 def detect_kl(shapes: Shapes) -> KLConfig | None:
     """The configuration of a KL autoencoder, or of the half that is there (the other half is taken to mirror it)."""
-    fields = None if CODEBOOK in shapes or has_condition(shapes) else convolutional(shapes, moments=2)
+    fields = convolutional(shapes, moments=2)
     return KLConfig(**fields) if fields else None
 
 
@@ -68,11 +72,6 @@ def _autoencoder_kl(config: KLConfig) -> dict[str, Any]:
     }
 
 
-def statistics_beside(config: KLConfig, normalization: LatentNormalization | None) -> dict[str, Tensor]:
-    """The statistics that tell the normalization, where it is of that kind."""
-    return statistics_of(normalization, config.latent_channels)
-
-
 KL, OLD_KL = ((*diffusers_kl(attention), *STATISTICS) for attention in (ATTENTION, OLD_ATTENTION))
 LAYOUTS = (
     Layout("ldm", "kl", ldm(KL)),
@@ -107,5 +106,6 @@ FAMILY = Family(
     complete=with_untold,
     assumed=assumed_groups,
     diffusers=settings,
-    beside=statistics_beside,
+    normalization_tensors=BATCH_NORM,
+    paddings=PADDINGS,
 )

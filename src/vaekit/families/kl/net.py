@@ -18,11 +18,10 @@ from itertools import pairwise, zip_longest
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vaekit.families.padding import PADDINGS, REFLECT, ZEROS
 from vaekit.shapes import Images, Latents, Moments
 
 NORM_EPSILON = 1e-6
-ZEROS, REFLECT = PADDINGS = ("zeros", "reflect")
-"""What stands around a map where a 3x3 convolution looks over its edge, in torch's words."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from vaekit.distributions import Normal, Point
-from vaekit.errors import WrongTensors
-from vaekit.families.family import Family, Shapes, conv_shape, first_shape, no_prior
+from vaekit.families.family import Family, Shapes, Words, conv_shape, first_shape, no_prior, refuse_obstacles
 from vaekit.families.layout import Layout, Rules
 from vaekit.families.tiny import net as tiny
 from vaekit.families.tiny.net import TinyConfig
@@ -96,6 +95,10 @@ def width_after(shapes: Shapes, half: str, positions: Sequence[int]) -> tuple[in
     return tuple(shape[0] for shape in told if shape) if all(told) else None
 
 
+def no_normalization_in_settings(_: Words) -> None:
+    """AutoencoderTiny's factor is 1 whatever the latents are of: it tells nothing."""
+
+
 def sequential(native: str, foreign: str) -> Rules:
     """The table of an `nn.Sequential` of convolutions and tiny blocks behind two prefixes."""
     return tuple((f"{native}.{leaf}", f"{foreign}.{leaf}") for leaf in ("{p}", "conv.{j}.{p}", "pool.{j}.{p}"))
@@ -108,13 +111,7 @@ def settings(config: TinyConfig, _: LatentNormalization | None) -> dict[str, Any
         "the strided stem of TAESANA": bool(config.stem_widths),
         "several widths in one half": len(set(config.encoder_widths)) > 1 or len(set(config.decoder_widths)) > 1,
     }
-    met = [obstacle for obstacle, there in obstacles.items() if there]
-    if met:
-        raise WrongTensors(
-            f"diffusers' AutoencoderTiny cannot express this VAE: it has {' and '.join(met)}.",
-            "",
-            'Save it in the "native" or "tiny" layout.',
-        )
+    refuse_obstacles("AutoencoderTiny", obstacles, '"native" or "tiny"')
     return {
         "_class_name": "AutoencoderTiny",
         "act_fn": "relu",
@@ -164,4 +161,5 @@ FAMILY = Family(
     likelihood_head=lambda _: Normal,
     prior_head=no_prior,
     diffusers=settings,
+    normalization_from_settings=no_normalization_in_settings,
 )

@@ -18,6 +18,7 @@ from vaekit.families.convolutional import (
 from vaekit.families.family import Family, Shapes, first_shape
 from vaekit.families.layout import Layout, Rules, same_names
 from vaekit.families.normalization import one_factor
+from vaekit.families.padding import PADDINGS
 from vaekit.families.vq import net as vq
 from vaekit.families.vq.net import VQConfig
 from vaekit.normalization import LatentNormalization
@@ -67,4 +68,6 @@ FAMILY = Family(
     complete=with_untold,
     assumed=assumed_groups,
     diffusers=settings,
+    paddings=PADDINGS,
+    requires=(CODEBOOK,),
 )

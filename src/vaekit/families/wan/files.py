@@ -3,9 +3,8 @@
 from typing import Any
 
 from vaekit.distributions import DiagonalGaussian, Laplace
-from vaekit.errors import WrongTensors
 from vaekit.families.convolutional import level_widths
-from vaekit.families.family import Family, Shapes, first_shape, highest
+from vaekit.families.family import Family, Shapes, first_shape, highest, refuse_obstacles
 from vaekit.families.layout import Layout, Rules, leaves, same_names
 from vaekit.families.normalization import mean_and_deviation
 from vaekit.families.wan import net as wan
@@ -147,13 +146,7 @@ def wan_settings(config: WanConfig, normalization: LatentNormalization | None) -
         "widths in encoder and decoder that are no equal multiples": not multiples or multiples != decoder_multiples,
         "another number of blocks in the decoder than one more": config.decoder_blocks != config.encoder_blocks + 1,
     }
-    met = [obstacle for obstacle, there in obstacles.items() if there]
-    if met:
-        raise WrongTensors(
-            f"diffusers' AutoencoderKLWan cannot express this VAE: it has {' and '.join(met)}.",
-            "",
-            'Save it in the "original" or "native" layout.',
-        )
+    refuse_obstacles("AutoencoderKLWan", obstacles, '"original" or "native"')
     base, decoder_base = config.encoder_widths[0], config.decoder_widths[-1]
     return {
         "_class_name": "AutoencoderKLWan",

@@ -140,20 +140,24 @@ class Pad:
 
     @property
     def window(self) -> Window:
-        """Where rows are mirrored at the ends, they come from further inside."""
+        """Rows beyond the ends come from further inside: a mirrored one from twice its distance to the end."""
         _, _, top, bottom = self.amounts
-        reach = 0 if self.mode == "constant" else max(top, bottom)
-        return Window(kernel=2 * reach + 1, before=top + reach)
+        reach = REACH[self.mode]
+        return Window(kernel=reach * (top + bottom) + 1, before=top + reach * bottom)
 
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
         left, right, top, _ = self.amounts
         (x,), (a, b) = inputs, (rows[0] - top, rows[1] - top)
-        above, below = max(0, -a), max(0, b - self.rows_in)
+        above, below = (min(b - a, max(0, beyond)) for beyond in (-a, b - self.rows_in))
         if self.mode == "constant":
             return F.pad(x, (left, right, above, below), value=self.value)
         first = max(0, min(self.window.first(rows[0]), self.rows_in))
         wanted = torch.tensor([inside(row, self.rows_in, self.mode) - first for row in range(a, b)], device=x.device)
         return F.pad(x.index_select(2, wanted), (left, right, 0, 0), mode=self.mode)
+
+
+REACH = {"constant": 0, "replicate": 1, "reflect": 2}
+"""How far from a row beyond an end its source is, in distances of that row to the end."""
 
 
 def inside(row: int, rows: int, mode: str) -> int:

@@ -1,0 +1,65 @@
+"""Compare tensors with the network that a config describes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vaekit.errors import VaekitError
+from vaekit.families import HALVES, Config, Family, Shapes, blueprint
+
+
+@dataclass(frozen=True)
+class Mismatches:
+    """Native keys of tensors that a network has and a file has not, or the other way round, or in another shape."""
+
+    missing: tuple[str, ...]
+    left_over: tuple[str, ...]
+    misshapen: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """The number of tensors that do not agree."""
+        return len(self.missing) + len(self.left_over) + len(self.misshapen)
+
+
+def mismatches(family: Family, config: Config, shapes: Shapes) -> Mismatches:
+    """Compare tensors with the network of a config, or with those halves of it that have any of them."""
+    expected = blueprint(family.name, config, halves_in(shapes))
+    return Mismatches(
+        missing=tuple(key for key in expected if key not in shapes),
+        left_over=tuple(key for key in shapes if key not in expected),
+        misshapen=tuple(key for key in shapes if key in expected and not same_shape(shapes[key], expected[key].shape)),
+    )
+
+
+def mismatch_count(family: Family, shapes: Shapes, words: Mapping[str, Any]) -> int:
+    """The number of tensors that do not agree with what a family's detector makes of them: 0 for a whole VAE of this
+    family, and no fewer than there are tensors where the detector knows no network for them.
+
+    Args:
+        family: whose network it may be.
+        shapes: native keys and shapes.
+        words: the config in the file's metadata.
+    """
+    config = family.detect(shapes) if family.claims(shapes) else None
+    if config is None or config.blocks > len(shapes):
+        return len(shapes) + 1
+    try:
+        return mismatches(family, family.complete(config, words, {}), shapes).count
+    except VaekitError:
+        return len(shapes)
+
+
+def halves_in(shapes: Shapes) -> tuple[str, ...]:
+    """Which of "encoder" and "decoder" have tensors."""
+    return tuple(half for half in HALVES if any(key.startswith(half + ".") for key in shapes))
+
+
+def same_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    """Equal up to ones, which change no order of the values: some layouts store a 1x1 convolution as a matrix, or one
+    over images with a single slice in time."""
+    return without_ones(found) == without_ones(expected)
+
+
+def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)

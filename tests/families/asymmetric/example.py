@@ -1,0 +1,5 @@
+"""A small config for the laws that hold for every family."""
+
+from vaekit.families.asymmetric.net import AsymmetricConfig
+
+EXAMPLE = AsymmetricConfig(3, 4, 4, (32, 64), (64, 64), 1, 2, (1,), (1,), True, True, True, 32)
