@@ -62,7 +62,7 @@ def test_defaults_may_be_left_out() -> None:
         {"factors": 8},
         {"factors": [8, "8"]},
         {"factors": [8, 0]},
-        {"factors": [1] * 5},
+        {"factors": [1] * 4},
         {"factors": {}},
         {"size": [64]},
         {"size": [64, -1]},
@@ -103,7 +103,16 @@ def test_other_items_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [(0, 4), (3, 0), (3, 4, (0,)), (3, 4, (8, 8), (64,)), (3, 4, (), None, True), (3, 4, (), None, False, 0)]
+    "fields",
+    [
+        (0, 4),
+        (3, 0),
+        (3, 4, (0,)),
+        (3, 4, (8, 8), (64,)),
+        (3, 4, (1,) * 4),
+        (3, 4, (), None, True),
+        (3, 4, (), None, False, 0),
+    ],
 )
 def test_senseless_geometries_are_refused(fields: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError):

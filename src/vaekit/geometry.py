@@ -7,11 +7,11 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from vaekit.errors import BadItem
 
-MAX_AXES = 4
-"""Spatial axes at most, in a geometry from a file."""
+MAX_AXES = 3
+"""Axes at most, as torch has convolutions over three."""
 MAX_EXTENT = 2**40
 """No number in a geometry from a file is larger."""
-AXIS_NAMES: dict[int, tuple[str, ...]] = {1: ("t",), 2: ("h", "w"), 3: ("t", "h", "w")}
+AXIS_NAMES: tuple[tuple[str, ...], ...] = ((), ("t",), ("h", "w"), ("t", "h", "w"))
 """What the axes are called in messages, by how many there are."""
 
 
@@ -35,7 +35,8 @@ class Geometry:
         least_positions: latent positions along each axis at least: 2 for networks that reflect at the border.
 
     Raises:
-        ValueError: a number is less than 1, or the size has another number of axes than the factors.
+        ValueError: a number is less than 1, there are more than three axes, or the size has another number of axes
+            than the factors.
     """
 
     channels: int
@@ -51,6 +52,8 @@ class Geometry:
             raise ValueError("channels, factors, sizes and positions are 1 or more")
         if self.size is not None and len(self.size) != self.axes:
             raise ValueError(f"a size of {len(self.size)} axes does not go with factors of {self.axes}")
+        if self.axes > MAX_AXES:
+            raise ValueError(f"{self.axes} axes are more than {MAX_AXES}")
         if self.causal and not self.axes:
             raise ValueError("without axes, nothing is causal")
 
@@ -128,15 +131,23 @@ class Geometry:
         return self.channels * prod(self.factors) / self.latent_channels
 
     @property
-    def scale_text(self) -> str:
-        """How much smaller a latent is along its axes, for messages; empty for a global latent.
+    def factor_text(self) -> str:
+        """The factors for messages: one where all axes have the same; "none" for a global latent.
 
-        >>> Geometry(3, 4, (8, 8)).scale_text, Geometry(3, 16, (4, 8, 8)).scale_text, Geometry(12, 2).scale_text
-        ('1/8 size', '1/4x8x8 size', '')
+        >>> Geometry(3, 4, (8, 8)).factor_text, Geometry(3, 16, (4, 8, 8)).factor_text, Geometry(12, 2).factor_text
+        ('8', '4x8x8', 'none')
         """
-        if not self.factors:
-            return ""
-        return f"1/{self.factors[0] if len(set(self.factors)) == 1 else 'x'.join(map(str, self.factors))} size"
+        return "x".join(map(str, self.factors if len(set(self.factors)) > 1 else self.factors[:1])) or "none"
+
+    @property
+    def latent_text(self) -> str:
+        """The shape of raw latents for messages.
+
+        >>> Geometry(3, 4, (8, 8)).latent_text, Geometry(12, 2).latent_text
+        ('4 channels at 1/8 size', '2 channels')
+        """
+        scale = f" at 1/{self.factor_text} size" if self.axes else ""
+        return f"{self.latent_channels} channels{scale}"
 
     @property
     def batch_text(self) -> str:
@@ -145,8 +156,7 @@ class Geometry:
         >>> Geometry(3, 4, (8, 8)).batch_text, Geometry(1, 10, (28, 28), (28, 28)).batch_text
         ('(b, 3, h, w)', '(b, 1, 28, 28)')
         """
-        names = AXIS_NAMES.get(self.axes, tuple(f"n{axis}" for axis in range(self.axes)))
-        return f"({', '.join(map(str, ('b', self.channels, *(self.size or names))))})"
+        return f"({', '.join(map(str, ('b', self.channels, *(self.size or AXIS_NAMES[self.axes]))))})"
 
     def __str__(self) -> str:
         """For messages: the values of an item in each latent position, channels first.
@@ -195,7 +205,7 @@ class Geometry:
         size = value.get("size")
         numbers = [value.get(name, 1 if name == "least_positions" else None) for name in _NUMBERS]
         extents = [value.get("factors", []), [] if size is None else size]
-        if not all(isinstance(each, list) and len(each) <= MAX_AXES for each in extents):
+        if not all(isinstance(each, (list, tuple)) and len(each) <= MAX_AXES for each in extents):
             return None
         flat = [*numbers, *extents[0], *extents[1]]
         if (

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from vaekit.families import assemble, family_of
-from vaekit.nets.config import image_size
 from vaekit.runtime.backends import Convolvers, TorchBackend
 from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming.arena import Arena
@@ -20,7 +19,7 @@ from vaekit.runtime.streaming.tracing import Trace, trace
 
 CPU = torch.device("cpu")
 Half = tuple[nn.Module, Trace, int, int]
-STREAMED = [name for name, config in EXAMPLES.items() if image_size(config) is None]
+STREAMED = [name for name, config in EXAMPLES.items() if config.geometry.size is None]
 HALVES = [(name, half) for name in STREAMED for half in ("encoder", "decoder") if (name, half) != ("approx", "encoder")]
 
 
@@ -31,7 +30,8 @@ def half(request: pytest.FixtureRequest) -> Half:
     config = EXAMPLES[name]
     torch.manual_seed(0)
     network = getattr(assemble(family_of(name), config).eval(), side)
-    channels, factor = (config.image_channels, config.factor) if side == "encoder" else (config.latent_channels, 1)
+    geometry = config.geometry
+    channels, factor = (geometry.channels, geometry.factors[0]) if side == "encoder" else (geometry.latent_channels, 1)
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(torch.randn_like(weight) * 0.02)  # biases of zero would hide what the padding does

@@ -1,5 +1,6 @@
 """Known VAEs and latent spaces as facts: the tables `entries.toml` and `latent_spaces.toml`, read."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -43,7 +44,13 @@ class LatentSpace:
 
     def fits(self, family: str, config: Any) -> bool:
         """Whether a config has every field that makes up this kind."""
-        return family == self.family and all(getattr(config, key) == value for key, value in self.match.items())
+        return family == self.family and all(fact(config, key) == value for key, value in self.match.items())
+
+
+def fact(config: Any, name: str) -> Any:
+    """A field of a config, or of its geometry where the config has no such field."""
+    fields = {field.name for field in dataclasses.fields(config)}
+    return getattr(config if name in fields else config.geometry, name)
 
 
 @dataclass(frozen=True)

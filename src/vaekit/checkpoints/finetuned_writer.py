@@ -27,6 +27,7 @@ from vaekit.identification.match import match_weights
 from vaekit.identification.resolve import cached_hashes, cached_padding_probe, padded, padding_is_unresolved, resolve
 from vaekit.identification.weights import StoredWeights, weights_in
 from vaekit.library.upload import RESULT
+from vaekit.nets.config import padding_of
 from vaekit.vae import VAE
 
 NATIVE, DIFFUSERS, TINY = "native", "diffusers", "tiny"
@@ -78,7 +79,7 @@ class BaseModel:
             dtype: of the successor's weights; None for its own.
         """
         told: dict[str, dict[str, str]] = {}
-        before, after = (getattr(each.config, "padding", "") for each in (self.found, self.identified))
+        before, after = (padding_of(each.config) for each in (self.found, self.identified))
         if before != after:
             told["padding"] = {"before": before, "after": after}
         rounded = [name for name in self.dtypes if dtype is not None and rounds(getattr(torch, name), dtype)]

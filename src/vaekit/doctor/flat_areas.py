@@ -8,6 +8,7 @@ from vaekit.doctor.observe import Observation
 from vaekit.identification.probe_padding import distance_to_border
 from vaekit.metrics.image.color import LEVELS_PER_UNIT
 from vaekit.metrics.image.grid import flat_grid
+from vaekit.nets.config import padding_of
 from vaekit.shapes import Images
 
 GRID_SEEN, GRID_WRONG = 1.0, 4.0
@@ -24,7 +25,7 @@ def check_grid(observation: Observation) -> Finding:
     if isinstance(pair, Finding):
         return pair
     flats, made = pair
-    factor = observation.config.factor
+    factor = observation.geometry.factors[0]
     if factor == 1:
         return skipped("grid", "a latent position is one pixel: there is no grid to make")
     side = flats.shape[2]
@@ -45,7 +46,7 @@ def check_border(observation: Observation) -> Finding:
     if isinstance(pair, Finding):
         return pair
     flats, made = pair
-    factor, side = observation.config.factor, flats.shape[2]
+    factor, side = observation.geometry.factors[0], flats.shape[2]
     error = (made - flats).abs() * LEVELS_PER_UNIT
     distance = distance_to_border(side)
     border, inside = (
@@ -56,8 +57,8 @@ def check_border(observation: Observation) -> Finding:
     if border < inside + RIM or border < RIM_RATIO * inside:
         return Finding("border", "ok", words, numbers)
     remedy = "Pad images before encoding and crop them afterwards."
-    if hasattr(observation.config, "padding"):
-        remedy = f"Try the other padding (`--padding`; it ran with {observation.config.padding}). {remedy}"
+    if padding := padding_of(observation.vae.config):
+        remedy = f"Try the other padding (`--padding`; it ran with {padding}). {remedy}"
     return Finding("border", "warning", words, numbers, remedy)
 
 

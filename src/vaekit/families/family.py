@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from vaekit.distributions import Always, Likelihood, Posterior, StandardNormal, ToPrior
 from vaekit.errors import WrongTensors
 from vaekit.families.layout import Layout
-from vaekit.nets.config import ImageConfig
+from vaekit.nets import config as nets
 from vaekit.normalization import LatentNormalization
 
 
 @runtime_checkable
-class Config(ImageConfig, Protocol):
+class Config(nets.Config, Protocol):
     """The configuration of a network: a frozen dataclass of numbers, tuples, booleans and words."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]

@@ -41,7 +41,7 @@ def find_normalization(
         (edm, "the file's edm_mean and edm_std"),
         (in_settings, "config.json"),
     ):
-        if told is not None and told.fits(config.latent_channels):
+        if told is not None and told.fits(config.geometry.latent_channels):
             return tuple(kind for kind in candidates if is_close(kind.normalization, told)) or candidates, told, source
     space = around.latent_space if around is not None else None
     if around is not None and space in candidates:

@@ -16,6 +16,7 @@ from torch import Tensor
 from vaekit.families import assemble, family_with
 from vaekit.families.kl.net import PADDINGS, REFLECT, ZEROS
 from vaekit.identification.probe_latents import probe_inputs
+from vaekit.nets.config import padding_of
 from vaekit.testcards.color import COLORS, Color, flat_colors
 from vaekit.vae import VAE
 
@@ -77,7 +78,7 @@ def probe_padding(vae: VAE, positions: int = POSITIONS) -> PaddingProbe | None:
     Returns:
         what was seen; None where there is nothing to see: half a VAE, or a family whose nets have one padding only.
     """
-    if vae.encoder is None or vae.decoder is None or not hasattr(vae.config, "padding"):
+    if vae.encoder is None or vae.decoder is None or not padding_of(vae.config):
         return None
     exact = probe_inputs(vae)
     modes = [with_padding(exact, mode) for mode in PADDINGS]
@@ -111,7 +112,7 @@ def with_padding(vae: VAE, padding: str) -> VAE:
 
 def border_error(vae: VAE, positions: int, colors: Sequence[Color]) -> BorderError:
     """How far flat images are from themselves after a round trip, at the border and in the middle."""
-    factor = vae.config.factor
+    factor = vae.geometry.factors[0]
     side = positions * factor
     images = flat_colors((side, side), colors)
     error = (vae.reconstruct(images) - images).abs() * 127.5
