@@ -170,6 +170,14 @@ def test_decoding_crops(vae: VAE) -> None:
     assert torch.equal(engine(vae).decode(z, (9, 5)), whole[:, :, :9, :5])
 
 
+@pytest.mark.parametrize("size", [(13, 8), (0, 8), (12, 8, 1), (12,)])
+def test_a_size_that_latents_do_not_hold_is_refused(vae: VAE, size: tuple[int, ...]) -> None:
+    with refuses(ValueError, 12, 8):
+        engine(vae).decode(torch.zeros(2, 4, 3, 2), size)
+    with refuses(ValueError, 12, 8):
+        engine(vae).likelihood(torch.zeros(2, 4, 3, 2), size)
+
+
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shapes as they are outside of the test suite: not checked against the annotations."""

@@ -116,6 +116,7 @@ class Engine:
             LatentMismatch: the latents have another number of channels or axes, or another size than those of a VAE of
                 one size.
             BadPlan: it takes more memory than the plan allows.
+            ValueError: the latents hold no item of this size.
         """
         size, fixed = self._checked(z, size)
         assert self._decoder is not None
@@ -138,7 +139,7 @@ class Engine:
             size: of the items, such as (height, width) of an image; that of the whole padded item without it.
 
         Raises:
-            HalfMissing, LatentMismatch, BadPlan: as `decode` does.
+            HalfMissing, LatentMismatch, BadPlan, ValueError: as `decode` does.
         """
         size, fixed = self._checked(z, size)
         assert self._decoder is not None
@@ -215,7 +216,11 @@ class Engine:
         check_positions(z, self.geometry)
         if self._decoder is None:
             raise half_missing("decoder", "encoder")
-        size = self.geometry.size_of(z.shape[2:]) if size is None else size
+        if size is None:
+            size = self.geometry.size_of(z.shape[2:])
+        largest = self.geometry.size_of(self._least_size(z))
+        if len(size) != len(largest) or not all(0 < each <= most for each, most in zip(size, largest, strict=True)):
+            raise ValueError(f"latents of shape {tuple(z.shape)} hold items of the size {largest}, not {size}")
         return size, self._fixed("decode", size)
 
     def _least_size(self, z: Tensor) -> tuple[int, ...]:
@@ -267,7 +272,9 @@ def repeat_edge(x: Tensor, size: tuple[int, ...]) -> Tensor:
 
 def cropped(x: Tensor, size: tuple[int, ...]) -> Tensor:
     """Items (b, c, *axes) without what is beyond a size."""
-    return x[(..., *(slice(extent) for extent in size))] if size else x
+    for axis, extent in enumerate(size, start=2):
+        x = x.narrow(axis, 0, extent)
+    return x
 
 
 def check_items(x: Tensor, geometry: Geometry) -> None:

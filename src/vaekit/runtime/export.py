@@ -22,6 +22,7 @@ from torch.export import Dim, ExportedProgram
 
 from vaekit.atomic import atomic_group
 from vaekit.errors import CannotExport, printable
+from vaekit.geometry import HasGeometry
 from vaekit.runtime.onnx_graph import open_onnx, require_onnx, write_onnx
 from vaekit.vae import VAE, half_missing
 from vaekit.version import __version__
@@ -203,7 +204,8 @@ def facts(vae: VAE, half: Half, program: ExportedProgram) -> dict[str, str]:
     normalization is "null" where it is not known; else a diffusion model's latents become raw as `LatentNormalization`
     says.
     """
-    config, geometry = vae.config, vae.geometry
+    geometry = vae.geometry
+    config: HasGeometry = vae.config
     told = {
         "vaekit.written_by": f"vaekit {__version__}",
         "vaekit.half": half.name,
