@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import vaekit
-from measuring import FACTOR, HALVES, MIB, forget_peak, heading, names_among, run_engine, say, status
+from measuring import HALVES, MIB, forget_peak, heading, names_among, run_engine, say, status
 from vaekit.families import Config, assemble, family_of
 from vaekit.families.dcae.net import DCAEConfig
 from vaekit.families.kl.net import KLConfig
@@ -111,10 +111,8 @@ def measure(name: str, half: str, side: str, dtype: str, budget: str) -> dict[st
         engine = vaekit.Engine(other or small(), vaekit.Plan(device="cpu", dtype=dtype, **chosen))
         touch(engine.vae)
         pixels = 64 if other is None else int(side)
-        factor = FACTOR if other is None else config.factor
-        shape = (
-            (1, 3, pixels, pixels) if half == "encode" else (1, engine.config.latent_channels, *(pixels // factor,) * 2)
-        )
+        geometry, size = engine.geometry, (pixels, pixels)
+        shape = (1, 3, *size) if half == "encode" else (1, geometry.latent_channels, *geometry.latent_size(size))
         given = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
         before = forget_peak()
         plans = {plan.half: plan.predicted_peak for plan in engine.explain(pixels, pixels)}

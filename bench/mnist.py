@@ -59,7 +59,7 @@ def line(run: Path, test: torch.Tensor, samples: int) -> str:
     values = {result.quantity.name: result for result in found.results}
     active = int((vae.encode(test).mean.flatten(1).var(dim=0) > ACTIVE).sum())
     nll, elbo, kl = (values[name] for name in ("nll", "elbo", "kl"))
-    units = f"{active}/{vae.config.latent_channels}"
+    units = f"{active}/{vae.geometry.latent_channels}"
     return (
         f"{run.name:<22} {protocol:<9} {samples:>8,} {nll.value:>8.2f} {nll.standard_error or 0:>5.2f} "
         f"{-elbo.value:>8.2f} {kl.value:>6.2f} {units:>7} {minutes(run):>8.0f}"

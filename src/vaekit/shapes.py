@@ -4,8 +4,14 @@ Letters: b images, c channels, h rows, w columns; z latent channels; i, j latent
 jaxtyping checks them in the test suite (`pytest` runs with the import hook) and costs nothing at run time.
 """
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+
+Items = Shaped[Tensor, "b ..."]
+"""Items of any domain: floating-point values (b, c, *size), or tokens (b, t)."""
+
+AnyLatents = Float[Tensor, "b z ..."]
+"""Raw latents of any number of axes: a map (b, z, i, j) of an image, a vector (b, z) of a row."""
 
 Images = Float[Tensor, "b c h w"]
 """Images: range [-1, 1]; three channels are RGB in sRGB encoding, one is gray."""

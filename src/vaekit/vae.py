@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from vaekit.distributions import Likelihood, Posterior, Prior, ToPrior
 from vaekit.errors import HalfMissing, LatentMismatch, UnknownNormalization
+from vaekit.geometry import AXIS_NAMES, Geometry, HasGeometry
 from vaekit.normalization import LatentNormalization
 
 
@@ -75,6 +76,17 @@ class VAE(nn.Module):
         return getattr(self.encoder if self.encoder is not None else self.decoder, "config", None)
 
     @property
+    def geometry(self) -> Geometry:
+        """The shapes of its items and latents.
+
+        Raises:
+            TypeError: its nets have no config that tells them.
+        """
+        if not isinstance(self.config, HasGeometry):
+            raise TypeError("the nets of this VAE have no `config` with a `geometry`, which tells what they take")
+        return self.config.geometry
+
+    @property
     def prior(self) -> Prior | None:
         """p(z) over raw latents; None where the posterior has no divergence from any."""
         return None if self.to_prior is None else self.to_prior(self.encode)
@@ -131,15 +143,16 @@ class VAE(nn.Module):
         return self.normalization
 
     def check_latents(self, z: Tensor) -> None:
-        """Refuse latents that are not this VAE's, as far as channels tell; a VAE without a config takes any.
+        """Refuse latents that are not this VAE's, as far as channels tell; a VAE without a geometry takes any.
 
         Raises:
             LatentMismatch: another number of channels. Both sides are named, as far as they are known.
         """
-        channels = getattr(self.config, "latent_channels", None)
-        if channels is None or (z.dim() > 1 and z.shape[1] == channels):
+        if not isinstance(self.config, HasGeometry):
             return
-        raise wrong_channels(z, channels, self.normalization, self.origin)
+        geometry = self.config.geometry
+        if z.dim() < 2 or z.shape[1] != geometry.latent_channels:
+            raise wrong_latents(z, geometry, self.normalization, self.origin)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Through the posterior's mode and back: what "a round trip through the VAE" means everywhere here. Of a
@@ -175,10 +188,11 @@ def half_missing(wanted: str, present: str) -> HalfMissing:
     )
 
 
-def wrong_channels(
-    z: Tensor, channels: int, normalization: LatentNormalization | None, origin: Origin | None
+def wrong_latents(
+    z: Tensor, geometry: Geometry, normalization: LatentNormalization | None, origin: Origin | None
 ) -> LatentMismatch:
-    """The error for latents of another number of channels, with what their number suggests."""
+    """The error for latents of another number of channels or axes, with what their number suggests."""
+    channels = geometry.latent_channels
     given = z.shape[1] if z.dim() > 1 else 0
     makers = origin.makers(given) if origin is not None else ""
     whose = f", as those of {makers} have" if makers else ""
@@ -187,9 +201,9 @@ def wrong_channels(
         remedy = "These look like latents as a diffusion model sees them: decode `vae.denormalize(latents)`."
     else:
         remedy = "Decode with the VAE that made them" + (f": one of {makers}." if makers else ".")
+    expected = ", ".join(("items", f"{channels} channels", *AXIS_NAMES[geometry.axes]))
     return LatentMismatch(
         f"The latents have shape {list(z.shape)}: {given} channels{whose}.",
-        f"This VAE{f', {origin.name},' if origin is not None else ''} takes (images, {channels} channels, rows, "
-        "columns).",
+        f"This VAE{f', {origin.name},' if origin is not None else ''} takes ({expected}).",
         remedy,
     )

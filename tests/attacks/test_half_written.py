@@ -16,6 +16,7 @@ from vaekit.checkpoints.save import save
 from vaekit.distributions import Point
 from vaekit.errors import CannotWrite
 from vaekit.families.kl.net import KLConfig
+from vaekit.geometry import Geometry
 
 what, place, trouble = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 family = family_of("kl")
@@ -27,8 +28,8 @@ else:
     os.replace = die
 try:
     if what == "latent":
-        space = LatentOrigin("a" * 64, "kl", 4, 8, None)
-        save_latent(place, LatentFile(Point(torch.zeros(1, 4, 256, 256)), space, 2048, 2048))
+        space = LatentOrigin("a" * 64, "kl", Geometry(3, 4, (8, 8)), None)
+        save_latent(place, LatentFile(Point(torch.zeros(1, 4, 256, 256)), space, (2048, 2048)))
     else:
         save(vae, place, what)
 except CannotWrite as error:

@@ -20,21 +20,25 @@ from vaekit.checkpoints.latent_files import (
 )
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
-from vaekit.distributions import DiagonalGaussian, Point
+from vaekit.distributions import Choices, DiagonalGaussian, Point, Quantized
 from vaekit.errors import BadLatent, LatentMismatch, NotFound
+from vaekit.geometry import Geometry
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
 SCALAR = LatentNormalization((0.0,), (0.18215,))
-SPACE = LatentOrigin("a" * 64, "kl", 4, 8, SCALAR)
+GEOMETRY = Geometry(3, 4, (8, 8))
+SPACE = LatentOrigin("a" * 64, "kl", GEOMETRY, SCALAR)
 METADATA = {
     "vaekit.latent": "2",
     "vaekit.fingerprint": "a" * 64,
     "vaekit.family": "kl",
-    "vaekit.factor": "8",
+    "vaekit.geometry": json.dumps(GEOMETRY.as_json()),
     "vaekit.size": "[20, 31]",
     "vaekit.normalization": "null",
 }
+METADATA_1 = {key: value for key, value in METADATA.items() if key not in ("vaekit.geometry", "vaekit.normalization")}
+METADATA_1 |= {"vaekit.latent": "1", "vaekit.factor": "8", "vaekit.frame": "null"}
 
 
 def mean() -> Tensor:
@@ -43,9 +47,9 @@ def mean() -> Tensor:
 
 def test_a_gaussian_and_a_point_come_back(tmp_path: Path) -> None:
     for posterior in (DiagonalGaussian(mean(), -mean()), Point(mean())):
-        save_latent(tmp_path / "x.safetensors", LatentFile(posterior, SPACE, 20, 31))
+        save_latent(tmp_path / "x.safetensors", LatentFile(posterior, SPACE, (20, 31)))
         back = load_latent(tmp_path / "x.safetensors")
-        assert (type(back.posterior), back.space, back.height, back.width) == (type(posterior), SPACE, 20, 31)
+        assert (type(back.posterior), back.space, back.size) == (type(posterior), SPACE, (20, 31))
         assert torch.equal(back.posterior.mean, mean())
     assert set(load_file(tmp_path / "x.safetensors")) == {"mean"}
 
@@ -55,22 +59,79 @@ def test_a_gaussian_and_a_point_come_back(tmp_path: Path) -> None:
 )
 def test_normalizations_come_back(tmp_path: Path, normalization: LatentNormalization | None) -> None:
     space = dataclasses.replace(SPACE, normalization=normalization)
-    save_latent(tmp_path / "x", LatentFile(Point(mean()), space, 20, 31))
+    save_latent(tmp_path / "x", LatentFile(Point(mean()), space, (20, 31)))
     assert load_latent(tmp_path / "x").space == space
+
+
+@pytest.mark.parametrize(
+    ("geometry", "shape", "size"),
+    [
+        (Geometry(12, 2), (1, 2), ()),
+        (Geometry(2, 5, (2048,)), (1, 5, 3), (4100,)),
+        (Geometry(3, 5, (4, 8, 8), causal=True), (1, 5, 2, 3, 4), (5, 20, 31)),
+        (Geometry(1, 5, (28, 28), (28, 28)), (1, 5, 1, 1), (28, 28)),
+    ],
+)
+def test_items_of_any_number_of_axes(
+    tmp_path: Path, geometry: Geometry, shape: tuple[int, ...], size: tuple[int, ...]
+) -> None:
+    space = dataclasses.replace(SPACE, geometry=geometry, normalization=None)
+    z = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    save_latent(tmp_path / "x", LatentFile(DiagonalGaussian(z, -z), space, size))
+    back = load_latent(tmp_path / "x")
+    assert (back.space, back.size) == (space, size)
+    assert torch.equal(back.posterior.mean, z)
+
+
+def quantized(*codes: int) -> Quantized:
+    vectors = mean()
+    return Quantized(vectors + 0.1, torch.arange(12).expand(1, *codes, 12).unflatten(-1, (3, 4)), vectors)
+
+
+@pytest.mark.parametrize("posterior", [quantized(), quantized(3), Choices(mean())])
+def test_codes_come_back_beside_what_they_stand_for(tmp_path: Path, posterior: Quantized | Choices) -> None:
+    save_latent(tmp_path / "x", LatentFile(posterior, SPACE, (20, 31)))
+    back = load_latent(tmp_path / "x").posterior
+    assert isinstance(back, Quantized)
+    assert torch.equal(back.codes, posterior.codes)
+    assert torch.equal(back.mode, posterior.mode)
+
+
+def test_vectors_without_codes_are_read(tmp_path: Path) -> None:
+    """As version 1 kept them."""
+    save_file({"mean": mean()}, tmp_path / "x", METADATA)
+    assert isinstance(load_latent(tmp_path / "x").posterior, Point)
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        torch.full((1, 3, 4), -1),
+        torch.zeros(1, 3, 4),
+        torch.zeros(1, 4, 3, dtype=torch.int32),
+        torch.zeros(3, 4, dtype=torch.int32),
+        torch.zeros(1, 0, 3, 4, dtype=torch.int32),
+        torch.zeros(2, 3, 4, dtype=torch.int32),
+        torch.zeros((), dtype=torch.int32),
+    ],
+)
+def test_values_that_are_no_codes(tmp_path: Path, codes: Tensor) -> None:
+    save_file({"mean": mean(), "codes": codes}, tmp_path / "x", METADATA)
+    with pytest.raises(BadLatent):
+        load_latent(tmp_path / "x")
 
 
 @pytest.mark.parametrize("normalization", [SCALAR, None])
 def test_files_of_version_1_are_read(tmp_path: Path, normalization: LatentNormalization | None) -> None:
     """They call the normalization "vaekit.frame"."""
     text = "null" if normalization is None else '{"shift": [0.0], "scale": [0.18215], "patch": 1}'
-    first = {key: value for key, value in METADATA.items() if key != "vaekit.normalization"}
-    save_file({"mean": mean()}, tmp_path / "x", first | {"vaekit.latent": "1", "vaekit.frame": text})
+    save_file({"mean": mean()}, tmp_path / "x", METADATA_1 | {"vaekit.frame": text})
     assert load_latent(tmp_path / "x").space == dataclasses.replace(SPACE, normalization=normalization)
 
 
 def test_the_space_of_a_vae(kl_vae: VAE, tiny_vae: VAE) -> None:
     space = origin_of(kl_vae)
-    assert (space.family, space.channels, space.factor, space.normalization) == ("kl", 4, 2, kl_vae.normalization)
+    assert (space.family, space.geometry, space.normalization) == ("kl", Geometry(3, 4, (2, 2)), kl_vae.normalization)
     assert space.fingerprint != origin_of(tiny_vae).fingerprint
     assert space.fingerprint[:10] in str(space)
 
@@ -82,12 +143,12 @@ PER_CHANNEL = LatentNormalization((0.0,) * 4, (1.0, 2.0, 3.0, 4.0))
 @pytest.mark.parametrize(
     ("change", "facts"),
     [
-        ({"channels": 16}, ["channels", "4", "16"]),
-        ({"factor": 16}, ["factor", "8", "16"]),
+        ({"geometry": Geometry(3, 16, (8, 8))}, ["channels", "4", "16"]),
+        ({"geometry": Geometry(3, 4, (16, 16))}, ["factor", "8", "16"]),
         ({"normalization": LatentNormalization((0.0,), (0.13025,))}, ["0.18215", "0.13025"]),
         ({"normalization": LatentNormalization((0.1,), (0.18215,))}, ["0.1"]),
         ({"normalization": PER_CHANNEL}, ["4"]),
-        ({"channels": 16, "factor": 16}, ["channels", "4", "16", "factor", "8"]),
+        ({"geometry": Geometry(3, 16, (16, 16))}, ["channels", "4", "16", "factor", "8"]),
     ],
 )
 def test_a_mismatch_tells_both_sides(change: dict[str, object], facts: list[str]) -> None:
@@ -98,7 +159,9 @@ def test_a_mismatch_tells_both_sides(change: dict[str, object], facts: list[str]
 
 def test_a_mismatch_names_whose_latents_both_are() -> None:
     """FLUX.1's latents and SD1's VAE; the normalization tells SDXL from SD1 and FLUX.1 from SD3."""
-    flux = dataclasses.replace(OTHER, channels=16, normalization=LatentNormalization((0.1159,), (0.3611,)))
+    flux = dataclasses.replace(
+        OTHER, geometry=Geometry(3, 16, (8, 8)), normalization=LatentNormalization((0.1159,), (0.3611,))
+    )
     with refuses(LatentMismatch, "kl", "FLUX.1", "SD1 / SD2") as caught:
         check_readable(Path("x.safetensors"), flux, SPACE)
     assert "FLUX.1" in caught.value.remedy
@@ -170,10 +233,15 @@ def test_unknown_normalizations_give_a_caution(
     [
         {"vaekit.latent": "3"},
         {"vaekit.latent": ""},
-        {"vaekit.factor": "eight"},
-        {"vaekit.factor": "0"},
-        {"vaekit.factor": "-8"},
-        {"vaekit.factor": "9" * 5000},
+        {"vaekit.geometry": "8"},
+        {"vaekit.geometry": "{}"},
+        {"vaekit.geometry": "[" * 100_000},
+        {"vaekit.geometry": '{"channels": 3, "latent_channels": 5, "factors": [8, 8]}'},
+        {"vaekit.geometry": '{"channels": 3, "latent_channels": 4, "factors": [8]}'},
+        {"vaekit.geometry": '{"channels": 3, "latent_channels": 4, "factors": [8, -8]}'},
+        {"vaekit.geometry": "\x1b[2J" * 1000},
+        {"vaekit.size": "20"},
+        {"vaekit.size": "[20, 31, 1]"},
         {"vaekit.size": "20, 31"},
         {"vaekit.size": "[20]"},
         {"vaekit.size": "[0, 31]"},
@@ -190,13 +258,20 @@ def test_unknown_normalizations_give_a_caution(
 )
 def test_lying_metadata(tmp_path: Path, change: dict[str, str]) -> None:
     save_file({"mean": mean()}, tmp_path / "x", METADATA)
-    assert load_latent(tmp_path / "x").height == 20
+    assert load_latent(tmp_path / "x").size == (20, 31)
     save_file({"mean": mean()}, tmp_path / "x", METADATA | change)
     with pytest.raises(BadLatent) as caught:
         load_latent(tmp_path / "x")
     assert caught.value.remedy
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("factor", ["eight", "0", "-8", "9" * 5000])
+def test_lying_metadata_of_version_1(tmp_path: Path, factor: str) -> None:
+    save_file({"mean": mean()}, tmp_path / "x", METADATA_1 | {"vaekit.factor": factor})
+    with pytest.raises(BadLatent):
+        load_latent(tmp_path / "x")
 
 
 @pytest.mark.parametrize("absent", [key for key in METADATA if key != "vaekit.normalization"])

@@ -15,7 +15,6 @@ from PIL import Image, ImageEnhance
 
 from vaekit.checkpoints.save import save
 from vaekit.families import assemble, family_of
-from vaekit.nets.config import image_size
 
 Run = Callable[..., Any]
 NAMES = ("a.png", "b.png", "c.png")
@@ -100,7 +99,7 @@ def test_a_vae_of_one_image_size_is_compared_on_images_and_on_cards_of_that_size
     torch.manual_seed(0)
     family = family_of("burgess")
     save(assemble(family, EXAMPLES["burgess"]).eval(), tmp_path / "classic.safetensors")
-    side = image_size(EXAMPLES["burgess"])
+    side, _ = EXAMPLES["burgess"].geometry.size
     assert side is not None
     with Image.open(folder / "a.png") as image:
         image.crop((0, 0, side, side)).save(tmp_path / "small.png")

@@ -52,7 +52,7 @@ def test_a_channel_with_nearly_all_variance_is_a_warning(spoilt: Callable[..., O
 
 def test_a_posterior_that_is_the_prior_is_a_warning(spoilt: Callable[..., Observation]) -> None:
     def collapse(vae: VAE) -> None:
-        log_variance = vae.config.latent_channels + 3
+        log_variance = vae.config.geometry.latent_channels + 3
         for channel, factor in ((3, 0.05), (log_variance, 0.0)):
             for name in ("weight", "bias"):
                 vae.get_parameter(f"encoder.quant_conv.{name}")[channel].mul_(factor)

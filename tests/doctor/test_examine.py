@@ -71,7 +71,7 @@ def test_nan_ends_what_cannot_be_computed(family: str) -> None:
 @pytest.mark.parametrize("family", ["kl", "burgess", "joint", "vq"])
 def test_images_of_the_user_are_looked_at(family: str) -> None:
     vae = example(family)
-    side = image_side(vae.config, 32)
+    side = image_side(vae.geometry, 32)
     images = torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     findings = found(vae, images)
     assert tuple(findings) == CHECKS

@@ -43,7 +43,7 @@ def test_swapped_channels_are_seen(spoilt: Callable[..., Observation]) -> None:
 
 def test_a_turned_latent_space_is_seen(spoilt: Callable[..., Observation]) -> None:
     def mix(vae: VAE) -> None:
-        count = vae.config.latent_channels
+        count = vae.config.geometry.latent_channels
         turn, _ = torch.linalg.qr(torch.randn(count, count, generator=torch.Generator().manual_seed(0)))
         weight = vae.get_parameter("decoder.post_quant_conv.weight")
         weight.copy_((weight[:, :, 0, 0] @ turn)[..., None, None])

@@ -310,7 +310,7 @@ def test_the_shared_tiny_autoencoders(shared_data: Path) -> None:
     ):
         identified = identify(shared_data / "vae" / folder)
         assert (identified.family.name, identified.layout) == ("tiny", "tiny")
-        assert (identified.config.latent_channels, identified.config.factor) == (channels, 8)
+        assert (identified.config.geometry.latent_channels, identified.config.geometry.factors[0]) == (channels, 8)
         assert kind in identified.kinds[0].name
         assert (identified.normalization is None) == (folder == "taef2")
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from vaekit.checkpoints.load import load
 from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.errors import BadItem, HalfMissing
 from vaekit.families.kl.net import KLConfig, build
+from vaekit.geometry import Geometry
 from vaekit.identification.probe_latents import (
     ENOUGH,
     LatentProbe,
@@ -170,7 +172,7 @@ def test_measuring_twice_says_the_same_and_changes_nothing() -> None:
 
 def test_sampling_adds_its_noise() -> None:
     class Encoder(nn.Module):
-        config = None
+        config = SimpleNamespace(geometry=Geometry(3, 3, (8, 8)))
 
         def forward(self, x: Tensor) -> Tensor:
             mean = nn.functional.avg_pool2d(x, 8)

@@ -7,24 +7,22 @@ from pathlib import Path
 
 from family_examples import EXAMPLES
 
-from vaekit.nets.config import image_size
-
 SUPPORT = Path(__file__).parents[1] / "support"
 # In a process of its own: no compiler follows the checks of annotations that tests put around the nets' functions.
 SCRIPT = """
 import torch
 from family_examples import EXAMPLES
 from vaekit.families import assemble, family_of
-from vaekit.nets.config import image_size
 from vaekit.runtime.compiled import CompiledNetwork
 from vaekit.runtime.streaming.tracing import trace
 from vaekit.runtime.upsampling import with_enlarged_convs
 
 for name, config in EXAMPLES.items():
-    vae, factor = assemble(family_of(name), config).eval(), config.factor
-    if image_size(config) is not None:
+    vae, geometry = assemble(family_of(name), config).eval(), config.geometry
+    if geometry.size is not None:
         continue
-    for half, channels, scale in (("encoder", config.image_channels, factor), ("decoder", config.latent_channels, 1)):
+    sides = (("encoder", geometry.channels, geometry.factors[0]), ("decoder", geometry.latent_channels, 1))
+    for half, channels, scale in sides:
         network = getattr(vae, half)
         if network is None:
             continue
@@ -47,7 +45,7 @@ def test_every_family_is_compiled_in_one_piece_and_says_the_same() -> None:
     )
     assert done.returncode == 0, done.stderr
     rows = [line.split("|") for line in done.stdout.splitlines()]
-    families = {name for name, config in EXAMPLES.items() if image_size(config) is None}
+    families = {name for name, config in EXAMPLES.items() if config.geometry.size is None}
     assert {name for name, *_ in rows} == families
     for name, half, error, _, note in rows:
         assert note.startswith("compiled for 2 at once of "), (name, half, note)

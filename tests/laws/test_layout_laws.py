@@ -190,7 +190,7 @@ def test_diffusers_keys_are_those_of_autoencoder_kl(levels: int, quant: bool, mi
             up_block_types=("UpDecoderBlock2D",) * levels,
             block_out_channels=config.encoder_widths,
             layers_per_block=config.encoder_blocks,
-            latent_channels=config.latent_channels,
+            latent_channels=config.geometry.latent_channels,
             use_quant_conv=quant,
             use_post_quant_conv=quant,
             mid_block_add_attention=mid,
@@ -256,7 +256,7 @@ def test_diffusers_keys_are_those_of_autoencoder_tiny(stages: int) -> None:
             decoder_block_out_channels=config.decoder_widths,
             num_encoder_blocks=config.encoder_blocks,
             num_decoder_blocks=config.decoder_blocks,
-            latent_channels=config.latent_channels,
+            latent_channels=config.geometry.latent_channels,
         )
     assert foreign_names("diffusers", "tiny", config) == set(theirs.state_dict())
 

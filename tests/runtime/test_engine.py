@@ -1,7 +1,7 @@
 """Any size comes back the same size, in any batch, and the given VAE is left alone."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jaxtyping
@@ -14,9 +14,15 @@ from torch import Tensor, nn
 
 from vaekit.distributions import DiagonalGaussian, GaussianAndCategoricals, Laplace, Normal, Point, SignedBernoulli
 from vaekit.errors import BadItem, HalfMissing, LatentMismatch
+from vaekit.families import PARTS, assemble
 from vaekit.families.burgess import net as burgess
 from vaekit.families.joint import net as joint
 from vaekit.families.kl import net as kl
+from vaekit.families.parts.net import GaussianPart, PartsConfig
+from vaekit.geometry import Geometry
+from vaekit.nets.likelihoods import ColumnsPart, TokensPart
+from vaekit.nets.mlp import MLPConfig
+from vaekit.nets.sequence import SequenceConfig
 from vaekit.runtime.engine import Engine, converted
 from vaekit.runtime.plan import Plan
 from vaekit.vae import VAE
@@ -164,6 +170,14 @@ def test_decoding_crops(vae: VAE) -> None:
     assert torch.equal(engine(vae).decode(z, (9, 5)), whole[:, :, :9, :5])
 
 
+@pytest.mark.parametrize("size", [(13, 8), (0, 8), (12, 8, 1), (12,)])
+def test_a_size_that_latents_do_not_hold_is_refused(vae: VAE, size: tuple[int, ...]) -> None:
+    with refuses(ValueError, 12, 8):
+        engine(vae).decode(torch.zeros(2, 4, 3, 2), size)
+    with refuses(ValueError, 12, 8):
+        engine(vae).likelihood(torch.zeros(2, 4, 3, 2), size)
+
+
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shapes as they are outside of the test suite: not checked against the annotations."""
@@ -238,3 +252,114 @@ def test_half_a_vae_does_its_half(vae: VAE, images: Images) -> None:
         encoder_only.decode(z)
     with refuses(HalfMissing, "decoder"):
         decoder_only.encode(x)
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """A config that tells a geometry and nothing else."""
+
+    geometry: Geometry
+
+
+class Convolution(nn.Module):
+    """Strided convolutions over one, two or three axes, or the transposed ones."""
+
+    def __init__(self, geometry: Geometry, transposed: bool) -> None:
+        super().__init__()
+        self.config = Shapes(geometry)
+        ours, theirs = geometry.channels, geometry.latent_channels
+        kinds: dict[int, tuple[type[nn.Module], type[nn.Module]]] = {
+            1: (nn.Conv1d, nn.ConvTranspose1d),
+            3: (nn.Conv3d, nn.ConvTranspose3d),
+        }
+        plain, mirrored = kinds[geometry.axes]
+        self.net = (
+            mirrored(theirs, ours, geometry.factors, geometry.factors)
+            if transposed
+            else plain(ours, 2 * theirs, geometry.factors, geometry.factors)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+AUDIO, VIDEO = Geometry(2, 5, (8,)), Geometry(3, 4, (2, 4, 4))
+
+
+def convolutional(geometry: Geometry) -> VAE:
+    torch.manual_seed(0)
+    halves = Convolution(geometry, False), Convolution(geometry, True)
+    return VAE(halves[0], DiagonalGaussian.from_moments, halves[1], Laplace).eval()
+
+
+@pytest.mark.parametrize(
+    ("geometry", "size"), [(AUDIO, (37,)), (AUDIO, (1,)), (AUDIO, (16,)), (VIDEO, (3, 5, 9)), (VIDEO, (4, 8, 8))]
+)
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_items_of_one_axis_and_of_three(geometry: Geometry, size: tuple[int, ...], batch_size: int) -> None:
+    vae, x = convolutional(geometry), torch.randn(3, geometry.channels, *size)
+    running = Engine(vae, Plan(device="cpu", batch_size=batch_size))
+    padded = x
+    for axis, (whole, extent) in enumerate(zip(geometry.padded_size(size), size, strict=True), start=2):
+        last = padded.narrow(axis, extent - 1, 1)
+        padded = torch.cat([padded, *[last] * (whole - extent)], dim=axis)
+    with torch.no_grad():
+        expected = vae.reconstruct(padded)
+    z = running.encode(x).mean
+    assert z.shape == (3, geometry.latent_channels, *running.latent_size(*size))
+    torch.testing.assert_close(running.decode(z), expected)
+    crop = (..., *(slice(extent) for extent in size))
+    torch.testing.assert_close(running.reconstruct(x), expected[crop])
+    torch.testing.assert_close(running.likelihood(z, size).mode, expected[crop])
+    assert {plan.size for plan in running.explain(*size)} == {size}
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_rows_are_batched_without_padding(batch_size: int) -> None:
+    torch.manual_seed(0)
+    config = PartsConfig(MLPConfig((5,), 2, (8,)), GaussianPart(), ColumnsPart(("normal:3", "bernoulli:2")))
+    vae, x = assemble(PARTS, config).eval(), torch.randn(7, 5)
+    seen: list[int] = []
+    assert isinstance(vae.encoder, nn.Module)
+    vae.encoder.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    running = Engine(vae, Plan(device="cpu", batch_size=batch_size))
+    z = running.encode(x).mean
+    assert seen == ([1] * 7 if batch_size == 1 else [4, 3])
+    assert (z.shape, running.latent_size()) == ((7, 2), ())
+    torch.testing.assert_close(z, vae.encode(x).mean.detach())
+    torch.testing.assert_close(running.reconstruct(x), vae.reconstruct(x).detach())
+    torch.testing.assert_close(running.likelihood(z).log_prob(x), vae.likelihood(z).log_prob(x).detach())
+
+
+def test_sentences_come_back_as_tokens() -> None:
+    torch.manual_seed(0)
+    vae = assemble(PARTS, PartsConfig(SequenceConfig(11, 6, 2, 8, 4), GaussianPart(), TokensPart())).eval()
+    x = torch.randint(11, (5, 6), generator=torch.Generator().manual_seed(0))
+    running = Engine(vae, Plan(device="cpu", batch_size=2))
+    posterior = running.encode(x)
+    torch.testing.assert_close(posterior.mean, vae.encode(x).mean.detach())
+    y = running.reconstruct(x)
+    assert (y.shape, y.dtype) == (x.shape, torch.int64)
+    assert torch.equal(y, vae.reconstruct(x))
+    likelihood = running.likelihood(posterior.mean)
+    torch.testing.assert_close(likelihood.log_prob(x), vae.likelihood(posterior.mean).log_prob(x).detach())
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("geometry", "shape"),
+    [(AUDIO, (1, 2, 4, 4)), (AUDIO, (2, 8)), (VIDEO, (1, 3, 8, 8)), (AUDIO, (1, 2, 0)), (VIDEO, (0, 3, 2, 4, 4))],
+)
+def test_batches_with_other_axes_are_refused(geometry: Geometry, shape: tuple[int, ...]) -> None:
+    running = Engine(convolutional(geometry), Plan(device="cpu"))
+    with refuses(ValueError, geometry.batch_text):
+        running.encode(torch.zeros(shape))
+    with refuses(BadItem, "7"):
+        running.encode(torch.zeros(1, 7, *[8] * geometry.axes))
+    with refuses(LatentMismatch, geometry.latent_channels):
+        running.decode(torch.zeros(1, geometry.latent_channels, *[2] * (geometry.axes + 1)))
+
+
+def test_a_vae_without_a_geometry_is_refused() -> None:
+    with pytest.raises(TypeError):
+        Engine(VAE(None, Point, nn.Linear(2, 2), Normal))

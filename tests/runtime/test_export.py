@@ -32,7 +32,6 @@ from vaekit.families.tiny.net import TinyConfig
 from vaekit.families.vq.net import VQConfig
 from vaekit.families.wan.net import WanConfig
 from vaekit.families.wan22.net import Wan22Config
-from vaekit.nets.config import image_size
 from vaekit.normalization import LatentNormalization
 from vaekit.runtime import export as exporting
 from vaekit.runtime import onnx_graph as onnx_files
@@ -105,9 +104,9 @@ def runner(kind: str, path: Path) -> Callable[[Tensor], Tensor]:
 
 def inputs(vae: VAE, half: str) -> list[Tensor]:
     """Latents or images of several sizes."""
-    step = vae.config.factor if half == "encoder" else 1
-    channels = vae.config.image_channels if half == "encoder" else vae.config.latent_channels
-    sizes = [(b, 1, 1) for b, _, _ in SIZES] if image_size(vae.config) else SIZES
+    step = vae.config.geometry.factors[0] if half == "encoder" else 1
+    channels = vae.config.geometry.channels if half == "encoder" else vae.config.geometry.latent_channels
+    sizes = [(b, 1, 1) for b, _, _ in SIZES] if vae.config.geometry.size else SIZES
     generator = torch.Generator().manual_seed(1)
     return [torch.rand(b, channels, step * i, step * j, generator=generator) * 2 - 1 for b, i, j in sizes]
 

@@ -44,9 +44,10 @@ class Half:
 def random_half(name: str, side: str) -> Half:
     """A family's encoder or decoder with random weights."""
     config = EXAMPLES[name]
+    shape = config.geometry
     torch.manual_seed(0)
     network = getattr(assemble(family_of(name), config).eval(), side)
-    channels, factor = (config.image_channels, config.factor) if side == "encoder" else (config.latent_channels, 1)
+    channels, factor = (shape.channels, shape.factors[0]) if side == "encoder" else (shape.latent_channels, 1)
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(torch.randn_like(weight) * 0.02)  # biases of zero would hide what the padding does

@@ -58,8 +58,8 @@ def test_every_family_has_the_same_gradients(name: str) -> None:
     config: Any = EXAMPLES[name]
     torch.manual_seed(0)
     vae = assemble(family_of(name), config).train()
-    image = torch.randn(2, config.image_channels, 32, 32)
-    latent = torch.randn(2, config.latent_channels, *([1, 1] if name in FLAT else [8, 8]))
+    image = torch.randn(2, config.geometry.channels, 32, 32)
+    latent = torch.randn(2, config.geometry.latent_channels, *([1, 1] if name in FLAT else [8, 8]))
     inputs = {"encoder": image, "decoder": latent}
     plain, before = gradients(vae, inputs)
     with recompute_activations(vae):

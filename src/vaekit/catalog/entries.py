@@ -9,6 +9,7 @@ tells, the normalization is unknown, never guessed. `supersedes` names entries o
 family was runnable.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -52,11 +53,17 @@ class LatentSpace:
 
     def fits(self, family: str, config: Any) -> bool:
         """Whether a config has every field that makes up this kind."""
-        return family == self.family and all(getattr(config, key) == value for key, value in self.match.items())
+        return family == self.family and all(fact(config, key) == value for key, value in self.match.items())
 
     def has_normalization(self, normalization: LatentNormalization, channels: int) -> bool:
-        """Whether this kind's normalization is known and, up to rounding, this one for so many latent channels."""
+        """Whether this kind's normalization is known and, up to rounding, this one for `channels` latent channels."""
         return self.normalization is not None and self.normalization.is_close(normalization, channels=channels)
+
+
+def fact(config: Any, name: str) -> Any:
+    """A field of a config, or of its geometry where the config has no such field."""
+    fields = {field.name for field in dataclasses.fields(config)}
+    return getattr(config if name in fields else config.geometry, name)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,6 @@ from vaekit.identification.host_model import HostModel
 from vaekit.identification.identify import Identified
 from vaekit.identification.weights import StoredWeights, in_dtype, weights_in
 
-NUMBERS = ("image_channels", "latent_channels", "factor")
-
 
 def check_values(new: Identified, own: Identified) -> None:
     """Refuse a VAE of another family than the checkpoint's own, or with latents of another shape.
@@ -21,11 +19,11 @@ def check_values(new: Identified, own: Identified) -> None:
     Raises:
         LatentMismatch: it is.
     """
-    differences = [
-        f"{field.replace('_', ' ')} {getattr(new.config, field)} instead of {getattr(own.config, field)}"
-        for field in NUMBERS
-        if getattr(new.config, field) != getattr(own.config, field)
-    ]
+    ours, theirs = (
+        {"channels": each.channels, "latent channels": each.latent_channels, "factor": each.factor_text}
+        for each in (new.config.geometry, own.config.geometry)
+    )
+    differences = [f"{name} {ours[name]} instead of {theirs[name]}" for name in ours if ours[name] != theirs[name]]
     if new.family.name != own.family.name:
         differences.insert(0, f"a {new.family.name!r} autoencoder instead of a {own.family.name!r} one")
     if differences:
@@ -53,7 +51,7 @@ def check_normalization(new: Identified, own: Identified | None, around: HostMod
     expected = own.normalization if own is not None else space.normalization if space is not None else None
     theirs = title(own) if own is not None else f"{around.name}'s" if around is not None else "unknown"
     if new.normalization is not None and expected is not None:
-        if not new.normalization.is_close(expected, channels=new.config.latent_channels):
+        if not new.normalization.is_close(expected, channels=new.config.geometry.latent_channels):
             raise mismatch(
                 new,
                 theirs,
@@ -101,7 +99,7 @@ def title(vae: Identified) -> str:
 
 def shape_words(family: str, config: Config) -> str:
     """The shape of latents in words."""
-    return f"a {family!r} autoencoder with {config.latent_channels} channels at 1/{config.factor} size"
+    return f"a {family!r} autoencoder with {config.geometry.latent_text}"
 
 
 def mismatch(new: Identified, theirs: str, difference: str) -> LatentMismatch:

@@ -1,9 +1,11 @@
-"""Latent files: what an encoder said of an image, and which VAE it was.
+"""Latent files: encoded posteriors with their VAE's identity.
 
-A safetensors file with `mean` (1, z, i, j) and, for a Gaussian posterior, `log_variance`, both raw and in fp32, so
-that sampling stays possible. Of other posteriors only the most probable latent is kept: of a vector quantizer its
-codebook vectors without their indices, of choices the chosen ones without their probabilities. The metadata holds the
-VAE's fingerprint, family, normalization and factor, and the size of the image in pixels.
+A safetensors file with `mean` (1, z, *latent_size) and, for a Gaussian posterior, `log_variance`, both raw and in fp32,
+so that sampling stays possible. Of other posteriors the most probable latent is kept; where it stands for codes, such
+as a vector quantizer's, `codes` holds their indices too. The metadata holds the VAE's fingerprint, family,
+normalization and geometry, and the size of the item along its axes.
+
+Version 1 is of images only: the metadata holds one factor in place of the geometry, and there are no codes.
 """
 
 import json
@@ -19,17 +21,23 @@ from torch import Tensor
 from vaekit.atomic import atomic_file
 from vaekit.catalog.entries import latent_spaces_with
 from vaekit.checkpoints.save import family_and_config, write_tensors
-from vaekit.distributions import DiagonalGaussian, Point, Posterior
+from vaekit.distributions import Choices, DiagonalGaussian, Point, Posterior, Quantized
 from vaekit.errors import BadCheckpoint, BadLatent, LatentMismatch, NotFound, printable
 from vaekit.formats.open import open_tensors
+from vaekit.geometry import Geometry, size_text
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.identification.metadata import NORMALIZATION, normalization_text, read_normalization
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
 VERSION = "2"
-READABLE = ("1", VERSION)
+VERSION_1 = "1"
+READABLE = (VERSION_1, VERSION)
 """Version 1 has the normalization under the key that `metadata.read_normalization` knows as the old one."""
+GEOMETRY = "vaekit.geometry"
+CHANNELS_V1 = 3
+"""Of the image: version 1 does not tell, and no message names them."""
+TENSORS = ("mean", "log_variance", "codes")
 SUFFIX = ".latent.safetensors"
 FINGERPRINT = re.compile("[0-9a-f]{64}")
 
@@ -40,37 +48,36 @@ class LatentOrigin:
 
     fingerprint: str
     family: str
-    channels: int
-    factor: int
+    geometry: Geometry
     normalization: LatentNormalization | None
 
     @property
     def owners(self) -> str:
         """Whose latents these may be, by family, channels and normalization; empty where nobody's are like them."""
-        fitting = latent_spaces_with(self.channels, self.family, self.normalization)
+        fitting = latent_spaces_with(self.geometry.latent_channels, self.family, self.normalization)
         return " or ".join(kind.name for kind in fitting)
 
     def __str__(self) -> str:
         normalization = "unknown normalization" if self.normalization is None else str(self.normalization)
         like = f" like {self.owners}" if self.owners else ""
-        facts = f"{self.channels} channels, 1/{self.factor} size, {normalization}"
+        facts = f"{self.geometry.latent_text}, {normalization}"
         return f"{self.family!r} VAE{like} {self.fingerprint[:10]} ({facts})"
 
 
 @dataclass(frozen=True)
 class LatentFile:
-    """One image's posterior over raw latents, and where it came from."""
+    """One item's posterior over raw latents, and where it came from."""
 
     posterior: Posterior
     space: LatentOrigin
-    height: int
-    width: int
+    size: tuple[int, ...]
+    """Of the item, along its axes: (height, width) of an image."""
 
 
 def origin_of(vae: VAE) -> LatentOrigin:
-    """The latent space of a VAE. Hashes the weights: ask once for many images."""
+    """The identity of a VAE. Hashes the weights: ask once for many items."""
     family, config = family_and_config(vae)
-    return LatentOrigin(fingerprint(vae), family.name, config.latent_channels, config.factor, vae.normalization)
+    return LatentOrigin(fingerprint(vae), family.name, config.geometry, vae.normalization)
 
 
 def save_latent(path: Path, latent: LatentFile) -> None:
@@ -80,19 +87,21 @@ def save_latent(path: Path, latent: LatentFile) -> None:
         CannotWrite: the disk is full, or the folder is not writable.
     """
     posterior, space = latent.posterior, latent.space
-    tensors = {"mean": posterior.mode}
+    tensors = {"mean": posterior.mode.float()}
     if isinstance(posterior, DiagonalGaussian):
-        tensors["log_variance"] = posterior.log_variance
+        tensors["log_variance"] = posterior.log_variance.float()
+    if isinstance(posterior, Quantized | Choices):
+        tensors["codes"] = posterior.codes.int()
     metadata = {
         "vaekit.latent": VERSION,
         "vaekit.fingerprint": space.fingerprint,
         "vaekit.family": space.family,
-        "vaekit.factor": str(space.factor),
-        "vaekit.size": json.dumps([latent.height, latent.width]),
+        GEOMETRY: json.dumps(space.geometry.as_json()),
+        "vaekit.size": json.dumps(latent.size),
         NORMALIZATION: normalization_text(space.normalization),
     }
     with atomic_file(path) as temporary:
-        plain = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         write_tensors(plain, temporary, metadata, path)
 
 
@@ -111,10 +120,11 @@ def load_latent(path: Path) -> LatentFile:
         raise BadLatent(
             f"{path} is a weights file, or latents of another program.",
             f"Expected a latent file of version {' or '.join(READABLE)}, as `vaekit encode` writes it.",
-            "Encode the image again with `vaekit encode`.",
+            "Encode the item again with `vaekit encode`.",
         )
-    tensors = file.read(name for name in ("mean", "log_variance") if name in file.specs)
-    return LatentFile(read_posterior(path, tensors), *read_facts(path, file.metadata, tensors["mean"]))
+    tensors = file.read(name for name in TENSORS if name in file.specs)
+    space, size = read_facts(path, file.metadata, tensors["mean"])
+    return LatentFile(read_posterior(path, tensors), space, size)
 
 
 def find_latents(paths: Sequence[Path]) -> list[Path]:
@@ -133,31 +143,56 @@ def find_latents(paths: Sequence[Path]) -> list[Path]:
 
 
 def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
-    mean, log_variance = tensors["mean"], tensors.get("log_variance")
-    numbers = [tensor for tensor in (mean, log_variance) if tensor is not None]
-    if (
-        mean.dim() != 4
-        or mean.shape[0] != 1
-        or not all(all_finite_and_shaped(tensor, mean.shape) for tensor in numbers)
-    ):
+    """The posterior that tensors from a file hold.
+
+    Raises:
+        BadLatent: they have other shapes or dtypes than such a posterior has, or values that are not finite.
+    """
+    mean, log_variance, codes = (tensors.get(name) for name in TENSORS)
+    assert mean is not None
+    values = [tensor for tensor in (mean, log_variance) if tensor is not None]
+    if mean.shape[:1] != (1,) or not all(all_finite_and_shaped(tensor, mean.shape) for tensor in values):
         raise BadLatent(
             f"The latents in {path} have shape {list(mean.shape)} and dtype {mean.dtype}, or are not finite.",
-            "Expected finite numbers of shape (1, channels, rows, columns).",
-            "Encode the image again with `vaekit encode`.",
+            "Expected finite floating-point values of shape (1, channels, *size).",
+            "Encode the item again with `vaekit encode`.",
         )
-    return Point(mean) if log_variance is None else DiagonalGaussian(mean, log_variance)
+    if log_variance is not None:
+        return DiagonalGaussian(mean, log_variance)
+    if codes is None:
+        return Point(mean)
+    if not are_codes(codes, mean):
+        raise BadLatent(
+            f"The codes in {path} have shape {list(codes.shape)} and dtype {codes.dtype}, or are negative.",
+            f"Expected indices of shape {[1, *mean.shape[2:]]}, or of several at each of these positions.",
+            "Encode the item again with `vaekit encode`.",
+        )
+    return Quantized(mean, codes.long(), mean)
 
 
 def all_finite_and_shaped(tensor: Tensor, shape: torch.Size) -> bool:
-    """Whether these are finite numbers, some at least, in the shape that the mean has."""
+    """Whether these are finite values, some at least, in the shape that the mean has."""
     floating = tensor.is_floating_point() and tensor.numel() > 0
     return tensor.shape == shape and floating and bool(tensor.isfinite().all())
 
 
-def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[LatentOrigin, int, int]:
+def are_codes(codes: Tensor, mean: Tensor) -> bool:
+    """Whether these are indices for each position of a latent: (1, *latent_size), or (1, n, *latent_size)."""
+    positions = mean.shape[2:]
+    shaped = codes.shape == (1, *positions) or (codes.dim() == mean.dim() and codes.shape[2:] == positions)
+    whole = codes.dtype in (torch.uint8, torch.int16, torch.int32, torch.int64)
+    return shaped and whole and codes.shape[:1] == (1,) and codes.numel() > 0 and bool((codes >= 0).all())
+
+
+def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[LatentOrigin, tuple[int, ...]]:
+    """Which VAE made the latents of a file, and the size of the item.
+
+    Raises:
+        BadLatent: the metadata does not tell, or does not go with the latents.
+    """
     try:
-        factor = int(metadata["vaekit.factor"])
-        height, width = map(operator.index, json.loads(metadata["vaekit.size"]))
+        geometry = read_geometry(metadata, mean)
+        size = tuple(map(operator.index, json.loads(metadata["vaekit.size"])))
         maker, family = metadata["vaekit.fingerprint"], printable(metadata["vaekit.family"])
         if not FINGERPRINT.fullmatch(maker):
             raise ValueError(f"its fingerprint is {printable(maker)!r}")
@@ -165,18 +200,39 @@ def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[L
         raise BadLatent(
             f"{path} does not say which VAE made it ({printable(f'{type(error).__name__}: {error}')}).",
             "Expected the metadata that `vaekit encode` writes.",
-            "Encode the image again with `vaekit encode`.",
+            "Encode the item again with `vaekit encode`.",
         ) from error
-    if not (0 < height <= mean.shape[2] * factor and 0 < width <= mean.shape[3] * factor):
+    if mean.dim() != 2 + geometry.axes or mean.shape[1] != geometry.latent_channels:
         raise BadLatent(
-            f"{path} says that its image has {width}x{height} pixels.",
-            f"Expected at most {mean.shape[3] * factor}x{mean.shape[2] * factor} for these latents.",
-            "Encode the image again with `vaekit encode`.",
+            f"The latents in {path} have shape {list(mean.shape)}.",
+            f"Expected {geometry.latent_channels} channels and {geometry.axes} axes, as its metadata tells.",
+            "Encode the item again with `vaekit encode`.",
+        )
+    largest = geometry.size_of(mean.shape[2:])
+    if len(size) != geometry.axes or not all(0 < each <= most for each, most in zip(size, largest, strict=True)):
+        raise BadLatent(
+            f"{path} says that its item has the size {size_text(size)}.",
+            f"Expected at most {size_text(largest)} for these latents.",
+            "Encode the item again with `vaekit encode`.",
         )
     normalization = read_normalization(metadata)
-    channels = mean.shape[1]
-    known = normalization if normalization is not None and normalization.fits(channels) else None
-    return LatentOrigin(maker, family, channels, factor, known), height, width
+    known = normalization if normalization is not None and normalization.fits(geometry.latent_channels) else None
+    return LatentOrigin(maker, family, geometry, known), size
+
+
+def read_geometry(metadata: Mapping[str, str], mean: Tensor) -> Geometry:
+    """The geometry of the VAE that made the latents.
+
+    Raises:
+        KeyError, ValueError, RecursionError: the metadata tells none.
+    """
+    if metadata["vaekit.latent"] == VERSION_1:
+        factor = int(metadata["vaekit.factor"])
+        return Geometry(CHANNELS_V1, mean.shape[1] if mean.dim() > 1 else 0, (factor, factor))
+    geometry = Geometry.from_json(json.loads(metadata[GEOMETRY]))
+    if geometry is None:
+        raise ValueError(f"its geometry is {printable(metadata[GEOMETRY], 100)!r}")
+    return geometry
 
 
 def check_readable(path: Path, made_by: LatentOrigin, given: LatentOrigin) -> str | None:
@@ -193,19 +249,19 @@ def check_readable(path: Path, made_by: LatentOrigin, given: LatentOrigin) -> st
     differing = [
         f"{name} {file} against {vae}"
         for name, file, vae in (
-            ("channels", made_by.channels, given.channels),
-            ("factor", made_by.factor, given.factor),
+            ("channels", made_by.geometry.latent_channels, given.geometry.latent_channels),
+            ("factor", made_by.geometry.factor_text, given.geometry.factor_text),
         )
         if file != vae
     ]
     theirs, ours = made_by.normalization, given.normalization
-    if theirs is not None and ours is not None and not theirs.is_close(ours, channels=given.channels):
+    if theirs is not None and ours is not None and not theirs.is_close(ours, channels=given.geometry.latent_channels):
         differing.append("different normalizations")
     if differing:
         raise LatentMismatch(
             f"{path} was made by a {made_by}, and the VAE given is a {given}: {'; '.join(differing)}.",
             "Expected the VAE that made the latents, or one with the same channels, factor and normalization.",
-            f"Decode with {made_by.owners or 'that VAE'}, or encode the image again with this one.",
+            f"Decode with {made_by.owners or 'that VAE'}, or encode the item again with this one.",
         )
     if theirs is None or ours is None:
         return f"{path} was made by another VAE, and whether the two share a latent space cannot be told: {made_by}."

@@ -1,5 +1,6 @@
 """`vaekit decode`: latent files back into images."""
 
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,13 +49,15 @@ def decode(
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype, memory=memory, backend=backend)), origin_of(loaded)
 
     def run(path: Path, latent: LatentFile) -> tuple[Images, dict[str, Any]]:
+        latent.space.geometry.require_axes(2, "images")
         caution = check_readable(path, latent.space, space)
         if caution:
             log(f"vaekit: {caution}")
-        pixels = as_rgb(engine.decode(latent.posterior.mean, (latent.height, latent.width)))
+        pixels = as_rgb(engine.decode(latent.posterior.mean, latent.size))
         if correction is not None:
             pixels = correction.correction.apply(pixels)
-        facts = {"latent": path, "output": named[path], "width": latent.width, "height": latent.height}
+        height, width = latent.size
+        facts = {"latent": path, "output": named[path], "width": width, "height": height}
         return pixels, facts | {"caution": caution}
 
     def write(path: Path, decoded: tuple[Images, dict[str, Any]]) -> dict[str, Any]:
@@ -62,7 +65,7 @@ def decode(
         write_image(named[path], pixels)
         return facts
 
-    steps = Stages(load_latent, run, write, lambda latent: latent.height * latent.width)
+    steps = Stages(load_latent, run, write, lambda latent: prod(latent.size))
     done, failures = run_all(list(named), steps)
     if as_json:
         told = {"correction": correction.as_json()} if correction is not None else {}

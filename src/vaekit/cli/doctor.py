@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from vaekit.catalog.entries import CatalogEntry
     from vaekit.doctor.findings import Finding
-    from vaekit.nets.config import ImageConfig
+    from vaekit.geometry import Geometry
     from vaekit.vae import VAE
 
 MARKS = {"ok": ("✓", "ok", "green"), "warning": ("!", "warning", "yellow"), "wrong": ("✗", "wrong", "bold red")}
@@ -42,11 +42,10 @@ def doctor(
     """
     from vaekit.doctor.examine import CHECKS, examine
     from vaekit.doctor.findings import worst
-    from vaekit.runtime.engine import image_config
 
     with spinner("looking at the VAE"):
         network, card = loaded(vae, models, padding)
-    images, failures = read(paths, image_config(network), most) if paths else (None, [])
+    images, failures = read(paths, network.geometry, most) if paths else (None, [])
     findings = []
     with progress_bar("checks") as progress:
         progress(0, len(CHECKS))
@@ -78,7 +77,7 @@ def loaded(name: str, models: list[Path] | None, padding: str | None) -> "tuple[
         return network.of(identified), match_file(identified).card
 
 
-def read(paths: list[Path], config: "ImageConfig", most: int) -> "tuple[Tensor | None, list[Failure]]":
+def read(paths: list[Path], geometry: "Geometry", most: int) -> "tuple[Tensor | None, list[Failure]]":
     """Some of the images, square and in the size that the VAE is shown, and those that cannot be read."""
     import torch
 
@@ -91,7 +90,7 @@ def read(paths: list[Path], config: "ImageConfig", most: int) -> "tuple[Tensor |
     images, failures = [], []
     for path in chosen:
         try:
-            images.append(square(read_image(path).pixels, image_side(config)))
+            images.append(square(read_image(path).pixels, image_side(geometry)))
         except VaekitError as error:
             failures.append(Failure(str(path), str(error)))
             log(f"vaekit: {error}")

@@ -43,12 +43,12 @@ def encode(
     engine, space = Engine(loaded, Plan(device=device, dtype=dtype, memory=memory, backend=backend)), origin_of(loaded)
 
     def run(_: Path, image: LoadedImage) -> tuple[LoadedImage, Posterior, tuple[str, ...]]:
-        pixels, notes = for_vae(image, engine.config.image_channels)
+        pixels, notes = for_vae(image, engine.geometry)
         return image, engine.encode(pixels), notes
 
     def write(path: Path, encoded: tuple[LoadedImage, Posterior, tuple[str, ...]]) -> dict[str, Any]:
         image, posterior, notes = encoded
-        save_latent(named[path], LatentFile(posterior, space, image.height, image.width))
+        save_latent(named[path], LatentFile(posterior, space, (image.height, image.width)))
         mean = posterior.mode
         return {
             "image": path,

@@ -149,6 +149,7 @@ def before_and_after(
 
 def about(tuning: "Finetuning", title: str, license: str, files: list[str]) -> Any:
     """What the card tells of a run."""
+    from vaekit.families import padding_of
     from vaekit.report.model_card import About
 
     parent, card = tuning.parent, tuning.parent.card
@@ -163,7 +164,7 @@ def about(tuning: "Finetuning", title: str, license: str, files: list[str]) -> A
         license or (card.license if card and card.license != "unknown" else ""),
         "as told by those who trained it" if license else "as that of its parent",
         card.maker if card else "",
-        getattr(parent.identified.config, "padding", ""),
+        padding_of(parent.identified.config),
         bool(tuning.run.schedule.averages),
     )
 

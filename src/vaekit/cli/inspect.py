@@ -8,6 +8,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.output import print_facts, print_json, spinner
+from vaekit.geometry import Geometry, size_text
 
 CARD_FACTS = ("name", "about", "kind", "license", "fp16", "data", "training", "measured")
 
@@ -83,13 +84,16 @@ def padding(seen: Any) -> str:
 
 def latents(seen: Any) -> str:
     """The size of the latents in words."""
-    if not seen.compression:
-        return f"{seen.latent_channels} numbers for an item, which is no image"
-    fewer = f"{seen.compression:g}x fewer numbers"
-    if seen.image_size is not None:
-        side = seen.image_size
-        return f"{seen.latent_channels} numbers for an image of {side}x{side} pixels, no other size: {fewer}"
-    return f"{seen.latent_channels} channels at 1/{seen.factor} size: {fewer}"
+    geometry = Geometry.from_json(seen.geometry)
+    assert geometry is not None
+    fewer = f"{geometry.compression:g}x fewer values"
+    if not geometry.axes:
+        return f"{geometry.latent_channels} values for an item of {geometry.channels}, which is no image: {fewer}"
+    if geometry.size is not None:
+        return (
+            f"{geometry.latent_channels} values for an item of size {size_text(geometry.size)}, no other size: {fewer}"
+        )
+    return f"{geometry.latent_text}: {fewer}"
 
 
 def unrunnable_facts(seen: Any) -> dict[str, str]:

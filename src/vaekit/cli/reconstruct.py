@@ -11,6 +11,7 @@ from vaekit.cli import options
 from vaekit.cli.output import format_bytes, log, log_notes, print_json, print_table, run_all, spinner
 from vaekit.cli.output_paths import targets
 from vaekit.errors import VaekitError
+from vaekit.geometry import size_text
 
 if TYPE_CHECKING:
     from vaekit.runtime.engine import Engine
@@ -64,7 +65,7 @@ def reconstruct(
         print_plans(plans)
     done, failures = run_all(list(named), round_trip_stages(engine, named, side_by_side, correction))
     if as_json:
-        told: dict[str, Any] = {"plans": [vars(plan) for plan in plans]} if explain else {}
+        told: dict[str, Any] = {"plans": [plan_facts(plan) for plan in plans]} if explain else {}
         told |= {"correction": correction.as_json()} if correction is not None else {}
         results = {"images": [vars(trip) for trip in done], "failures": [vars(failure) for failure in failures]}
         print_json({"vae": vae, **told, **results})
@@ -95,12 +96,18 @@ def plans_for(engine: "Engine", images: Sequence[Path]) -> list["Explanation"]:
     return plans
 
 
+def plan_facts(plan: "Explanation") -> dict[str, Any]:
+    """A plan as plain values."""
+    height, width = plan.size
+    return {"width": width, "height": height, **vars(plan)}
+
+
 def print_plans(plans: Sequence["Explanation"]) -> None:
     """A table of plans."""
     columns = ("image", "half", "where", "dtype", "backend", "memory", "prepared", "to disk", "passes", "rows")
     rows = [
         [
-            f"{plan.width}x{plan.height}",
+            size_text(plan.size),
             plan.half,
             plan.device,
             plan.dtype,

@@ -13,7 +13,6 @@ from vaekit.domains.images.read import LoadedImage, read_image
 from vaekit.errors import BadItem, LatentMismatch, printable
 from vaekit.metrics.image.luma import as_rgb
 from vaekit.metrics.latent.latent_statistics import ChannelSums, channel_sums, latent_noise, rate
-from vaekit.nets.config import ImageConfig, image_size
 from vaekit.normalization import LatentNormalization
 from vaekit.runtime.engine import Engine
 from vaekit.shapes import Images, Latents
@@ -86,10 +85,10 @@ class VAECandidate:
     @property
     def image_size(self) -> int | None:
         """The side of the only images that the encoder takes; None where it takes any."""
-        return image_size(self.encoder.config)
+        return self.encoder.geometry.size[0] if self.encoder.geometry.size is not None else None
 
     def make(self, name: str, image: LoadedImage) -> Reconstruction:
-        pixels, _ = for_vae(image, self.encoder.config.image_channels)
+        pixels, _ = for_vae(image, self.encoder.geometry)
         size = (image.height, image.width)
         started = time.perf_counter()
         posterior = self.encoder.encode(pixels)
@@ -112,7 +111,7 @@ class VAECandidate:
 
     def round_trip(self, pixels: Images) -> Images:
         """Images (1, 3, h, w) there and back."""
-        given, _ = for_vae(LoadedImage(pixels), self.encoder.config.image_channels)
+        given, _ = for_vae(LoadedImage(pixels), self.encoder.geometry)
         return as_rgb(self.decode(self.encoder.encode(given).mode, (pixels.shape[2], pixels.shape[3])))
 
     def _latents(self, posterior: Posterior, size: tuple[int, int]) -> dict[str, float]:
@@ -139,12 +138,12 @@ class VAECandidate:
         )
 
     def about(self) -> Mapping[str, Any]:
-        vae, config = self.encoder.vae, self.encoder.config
+        vae, geometry = self.encoder.vae, self.encoder.geometry
         origin = self.decoder.vae.origin
         return {
             "family": "unknown" if origin is None else origin.name,
-            "latent_channels": config.latent_channels,
-            "factor": config.factor,
+            "latent_channels": geometry.latent_channels,
+            "factor": geometry.factors[0],
             "normalization": None if vae.normalization is None else vae.normalization.as_json(),
             "parameters": sum(weight.numel() for weight in self.decoder.vae.parameters()),
             "notes": list(dict.fromkeys((*self.cautions, *self.encoder.notes, *self.decoder.notes))),
@@ -180,18 +179,13 @@ def check_shared(encoder: VAE, decoder: VAE, name: str) -> None:
     Raises:
         LatentMismatch: other channels, another factor, or latents of one size only.
     """
-    mine, theirs = latent_shape(encoder.config), latent_shape(decoder.config)
-    if mine != theirs:
+    mine, theirs = encoder.geometry, decoder.geometry
+    if (mine.latent_channels, mine.factors, mine.size) != (theirs.latent_channels, theirs.factors, theirs.size):
         raise LatentMismatch(
-            f"The decoder {printable(name)} takes latents of {theirs[0]} channels, {theirs[1]} pixels apart.",
-            f"The encoder makes latents of {mine[0]} channels, {mine[1]} pixels apart.",
+            f"The decoder {printable(name)} takes latents of {theirs.latent_text}.",
+            f"The encoder makes latents of {mine.latent_text}.",
             "Decode with VAEs that share the latent space, such as SD1's and TAESD.",
         )
-
-
-def latent_shape(config: ImageConfig) -> tuple[int, int, int | None]:
-    """What two halves must agree on: channels, pixels from one position to the next, and the only image size."""
-    return config.latent_channels, config.factor, image_size(config)
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,7 +65,7 @@ class Fitting:
     """
 
     def __init__(self, contender: VAECandidate, called: str, seed: int) -> None:
-        if contender.encoder.config.image_channels != 3:
+        if contender.encoder.geometry.channels != 3:
             raise NothingEvaluated(
                 f"{printable(called)} is a VAE of gray images.", "It has no colors to correct.", "Leave it out."
             )

@@ -53,7 +53,7 @@ class Through:
 
     def __init__(self, contender: VAECandidate) -> None:
         self._contender = contender
-        self.factor = contender.encoder.config.factor
+        self.factor = contender.encoder.geometry.factors[0]
 
     def __call__(self, pixels: Images) -> Images:
         made = self._contender.round_trip(pixels)

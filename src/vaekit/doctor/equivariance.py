@@ -34,7 +34,7 @@ def check_equivariance(observation: Observation) -> Finding:
         return skipped("equivariance", "the latent is one vector, which has no place to be moved to")
     if observation.decoded is None:
         return skipped("equivariance", "there is no decoder")
-    z, plain, factor = observation.latents[:LOOKED_AT], observation.decoded[:LOOKED_AT], observation.config.factor
+    z, plain, factor = observation.latents[:LOOKED_AT], observation.decoded[:LOOKED_AT], observation.geometry.factors[0]
     rows, columns = (side - side % 2 for side in z.shape[2:])
     even, plain_even = z[:, :, :rows, :columns], plain[:, :, : rows * factor, : columns * factor]
     inside = min(MARGIN, (min(z.shape[2:]) - 2) // 2) * factor

@@ -25,7 +25,7 @@ def check_grid(observation: Observation) -> Finding:
     if isinstance(pair, Finding):
         return pair
     flats, made = pair
-    factor = observation.config.factor
+    factor = observation.geometry.factors[0]
     if factor == 1:
         return skipped("grid", "a latent position is one pixel: there is no grid to make")
     side = flats.shape[2]
@@ -46,7 +46,7 @@ def check_border(observation: Observation) -> Finding:
     if isinstance(pair, Finding):
         return pair
     flats, made = pair
-    factor, side = observation.config.factor, flats.shape[2]
+    factor, side = observation.geometry.factors[0], flats.shape[2]
     error = (made - flats).abs() * LEVELS_PER_UNIT
     distance = distance_to_border(side)
     border, inside = (
@@ -57,8 +57,7 @@ def check_border(observation: Observation) -> Finding:
     if border < inside + RIM or border < RIM_RATIO * inside:
         return Finding("border", "ok", words, numbers)
     remedy = "Pad images before encoding and crop them afterwards."
-    padding = padding_of(observation.config)
-    if padding:
+    if padding := padding_of(observation.vae.config):
         remedy = f"Try the other padding (`--padding`; it ran with {padding}). {remedy}"
     return Finding("border", "warning", words, numbers, remedy)
 

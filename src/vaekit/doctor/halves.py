@@ -86,7 +86,7 @@ def simplest(observation: Observation, images: Tensor) -> Tensor:
     whole image, the mean of all images."""
     if observation.one_size:
         return images.mean(dim=0, keepdim=True).expand_as(images)
-    factor = observation.config.factor
+    factor = observation.geometry.factors[0]
     return F.interpolate(F.avg_pool2d(images, factor), scale_factor=float(factor), mode="bilinear")
 
 

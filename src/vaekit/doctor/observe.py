@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from vaekit.distributions import Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.doctor.activations import Activity, Call, run_watched
+from vaekit.geometry import Geometry
 from vaekit.identification.probe_latents import probe_inputs
-from vaekit.nets.config import ImageConfig, check_takes_images, image_size
 from vaekit.nets.vector_quantizer import VectorQuantizer
-from vaekit.runtime.engine import Engine, image_config
+from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.shapes import Images, Latents
 from vaekit.testcards.color import COLORS, flat_colors
@@ -64,13 +64,13 @@ class Observation:
     decoding: dict[Call, Activity]
 
     @property
-    def config(self) -> ImageConfig:
-        return self.engine.config
+    def geometry(self) -> Geometry:
+        return self.engine.geometry
 
     @property
     def one_size(self) -> bool:
         """Whether the latent is one vector of a whole image."""
-        return image_size(self.config) is not None
+        return self.geometry.size is not None
 
     @property
     def quantizes(self) -> bool:
@@ -99,15 +99,15 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
     """
     exact = probe_inputs(vae)
     engine = Engine(exact, Plan(device="cpu"))
-    config = image_config(exact)
-    check_takes_images(config)
-    side = image_side(config, side)
+    geometry = engine.geometry
+    geometry.require_axes(2, "images")
+    side = image_side(geometry, side)
     generator = Generator().manual_seed(SEED)
-    own = None if images is None else in_channels(images, config.image_channels)
+    own = None if images is None else in_channels(images, geometry.channels)
     if exact.encoder is None:
         return _decoder_alone(exact, engine, side, generator)
-    if image_size(config) is None:
-        shown = in_channels(dead_leaves(IMAGES, (side, side), Generator().manual_seed(SEED)), config.image_channels)
+    if geometry.size is None:
+        shown = in_channels(dead_leaves(IMAGES, (side, side), Generator().manual_seed(SEED)), geometry.channels)
         source = f"{IMAGES} built-in images"
         if own is not None:
             shown, source = torch.cat([own, shown]), f"{len(own)} images of yours and {source}"
@@ -115,9 +115,9 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
         shown, source = own, f"{len(own)} images of yours"
     else:
         shown, source = _samples(exact, side, generator)
-    flats = in_channels(flat_colors((side, side), FLATS), config.image_channels)
+    flats = in_channels(flat_colors((side, side), FLATS), geometry.channels)
     extremes = in_channels(
-        torch.cat([*flat_colors((side, side // len(EXTREMES)), EXTREMES)], 2)[None], config.image_channels
+        torch.cat([*flat_colors((side, side // len(EXTREMES)), EXTREMES)], 2)[None], geometry.channels
     )
     everything = torch.cat([shown, flats, extremes])
     moments, encoding = run_watched(exact.encoder, "encoder", everything)
@@ -127,7 +127,7 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
     decoding: dict[Call, Activity] = {}
     if exact.decoder is not None:
         # Of the built-in images, which come last, some are enough.
-        wanted = len(shown) - (IMAGES - DECODED if image_size(config) is None else 0)
+        wanted = len(shown) - (IMAGES - DECODED if geometry.size is None else 0)
         parameters, decoding = run_watched(
             exact.decoder, "decoder", torch.cat([latents[:wanted], latents[len(shown) :]])
         )
@@ -151,11 +151,11 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
 def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) -> Observation:
     """What a decoder makes of synthetic latents: 1/f noise, as latents of images have, denormalized."""
     assert vae.decoder is not None
-    config = engine.config
-    positions = side // config.factor
-    latents = torch.randn(DECODED, config.latent_channels, positions, positions, generator=generator)
+    geometry = engine.geometry
+    positions = side // geometry.factors[0]
+    latents = torch.randn(DECODED, geometry.latent_channels, positions, positions, generator=generator)
     if positions > 1:
-        maps = [one_over_f((positions, positions), generator) for _ in range(DECODED * config.latent_channels)]
+        maps = [one_over_f((positions, positions), generator) for _ in range(DECODED * geometry.latent_channels)]
         latents = torch.stack(maps).view_as(latents)
     if vae.normalization is not None and vae.normalization.patch == 1:
         latents = vae.denormalize(latents)
@@ -170,8 +170,8 @@ def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) ->
 def _samples(vae: VAE, side: int, generator: Generator) -> tuple[Tensor, str]:
     """Images that a VAE of one size draws itself; dead leaves where it cannot."""
     assert vae.encoder is not None
-    config = image_config(vae)
-    leaves = in_channels(dead_leaves(OWN, (side, side), Generator().manual_seed(SEED)), config.image_channels)
+    geometry = vae.geometry
+    leaves = in_channels(dead_leaves(OWN, (side, side), Generator().manual_seed(SEED)), geometry.channels)
     if vae.decoder is None:
         return leaves, f"{OWN} built-in images"
     # Of what an encoder says, the mode of noise is a draw from the prior, choices included.
@@ -179,9 +179,10 @@ def _samples(vae: VAE, side: int, generator: Generator) -> tuple[Tensor, str]:
     return vae.decode(vae.to_posterior(moments).mode), f"{OWN} samples from its own prior"
 
 
-def image_side(config: ImageConfig, side: int = SIDE) -> int:
+def image_side(geometry: Geometry, side: int = SIDE) -> int:
     """The side of the images that a VAE is shown, in pixels: near `side`, and what its networks take."""
-    return image_size(config) or config.factor * max(POSITIONS, math.ceil(side / config.factor))
+    factor = geometry.factors[0]
+    return geometry.size[0] if geometry.size is not None else factor * max(POSITIONS, math.ceil(side / factor))
 
 
 def in_channels(images: Images, channels: int) -> Float[Tensor, "b _ h w"]:

@@ -16,8 +16,6 @@ from vaekit.doctor.activations import Activity, Call, calls_in_half, run_rounded
 from vaekit.doctor.findings import Finding, Status
 from vaekit.doctor.observe import Observation
 from vaekit.metrics.image.color import LEVELS_PER_UNIT
-from vaekit.nets.config import image_size
-from vaekit.runtime.engine import least_positions
 
 FP16_LARGEST = torch.finfo(torch.float16).max
 BF16_LARGEST = torch.finfo(torch.bfloat16).max
@@ -144,11 +142,12 @@ def _rounded(observation: Observation, dtype: torch.dtype) -> Tensor:
 
 def _small_input(observation: Observation, half: str) -> Tensor:
     """The smallest input that a half takes."""
-    config = observation.config
-    positions = 1 if image_size(config) is not None else max(2, least_positions(config))
+    geometry = observation.geometry
+    positions = 1 if geometry.size is not None else max(2, geometry.least_positions)
+    latent_size = (positions, positions)
     if half == "decoder":
-        return torch.zeros(1, config.latent_channels, positions, positions)
-    return torch.zeros(1, config.image_channels, positions * config.factor, positions * config.factor)
+        return torch.zeros(1, geometry.latent_channels, *latent_size)
+    return torch.zeros(1, geometry.channels, *geometry.size_of(latent_size))
 
 
 def _against_card(card: CatalogEntry | None, status: Status) -> str:

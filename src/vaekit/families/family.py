@@ -16,12 +16,12 @@ from vaekit.distributions import Always, Likelihood, Posterior, StandardNormal, 
 from vaekit.errors import WrongTensors
 from vaekit.families.layout import Layout
 from vaekit.families.normalization import NormalizationTensors, normalization_of_settings
-from vaekit.nets.config import ImageConfig
+from vaekit.nets import config as nets
 from vaekit.normalization import LatentNormalization
 
 
 @runtime_checkable
-class Config(ImageConfig, Protocol):
+class Config(nets.Config, Protocol):
     """The configuration of a network: a frozen dataclass of numbers, tuples, booleans and words."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]

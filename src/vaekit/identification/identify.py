@@ -99,7 +99,7 @@ def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[
     config = family.complete(config, told, settings)
     in_tensors = (
         read_normalization_tensors(path, parts, family, config, settings),
-        read_host_normalization(path, parts, config.latent_channels),
+        read_host_normalization(path, parts, config.geometry.latent_channels),
     )
     around = host_model_of(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
     normalization = find_normalization(family, config, metadata, settings, list(filter(None, in_tensors)), around)
@@ -158,7 +158,7 @@ def halves_of_two(identified: Identified) -> str:
     for part in identified.parts:
         config = family.detect({key: part.spec(key).shape for key in part.names})
         kinds = " or ".join(kind.name for kind in matching_latent_spaces(family.name, config)) if config else ""
-        channels = f"{config.latent_channels} latent channels" if config else "a structure of its own"
+        channels = f"{config.geometry.latent_channels} latent channels" if config else "a structure of its own"
         told.append(f"{part.file.path.name} is half of {kinds or f'a {family.name!r} VAE'}, with {channels}")
     return f" {'; '.join(told)}." if len({said.split(" is ", 1)[1] for said in told}) > 1 else ""
 

@@ -11,13 +11,13 @@ from vaekit.catalog.entries import CatalogEntry
 from vaekit.errors import NotRunnable
 from vaekit.families import HALVES
 from vaekit.formats.open import TensorFile, TensorSpec
+from vaekit.geometry import Geometry
 from vaekit.identification.build import Network
 from vaekit.identification.identify import Identified, identify_parts
 from vaekit.identification.key_signatures import match_unsupported
 from vaekit.identification.locate import gather, locate
 from vaekit.identification.match import WeightMatch, match_weights
 from vaekit.identification.resolve import cached_hashes, resolved_by, with_probed_normalization, with_probed_padding
-from vaekit.nets.config import compression, image_size
 from vaekit.normalization import LatentNormalization
 
 
@@ -34,13 +34,15 @@ class Inspection:
     format: str
     halves: tuple[str, ...]
     latent_channels: int | None
-    """None where the file does not tell, which it always does for a VAE that runs; so with the next two."""
+    """None where the file does not tell, which it always does for a VAE that runs; so with the next four."""
     factor: int | None
-    """Pixels per latent position along one side."""
+    """Positions of an item per latent position along the first axis; None for a global latent, too."""
     image_size: int | None
     """Side of the only images that the VAE takes; None where it takes any size."""
     compression: float | None
-    """Numbers in an image for each number in its latent."""
+    """Values in an item for each value in its latent."""
+    geometry: Geometry | None
+    """The shapes of items and latents."""
     normalization: LatentNormalization | None
     normalization_source: str
     padding_source: str
@@ -82,7 +84,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
     if measure:
         network = Network()
         identified = with_probed_padding(with_probed_normalization(identified, network), network)
-    config = identified.config
+    config, geometry = identified.config, identified.config.geometry
     return Inspection(
         path=str(path),
         family=identified.family.name,
@@ -91,10 +93,11 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         prefix=identified.parts[0].prefix,
         format=identified.parts[0].file.format,
         halves=identified.halves,
-        latent_channels=config.latent_channels,
-        factor=config.factor,
-        image_size=image_size(config),
-        compression=compression(config),
+        latent_channels=geometry.latent_channels,
+        factor=geometry.factors[0] if geometry.axes else None,
+        image_size=geometry.size[0] if geometry.size else None,
+        compression=geometry.compression,
+        geometry=geometry,
         normalization=identified.normalization,
         normalization_source=identified.normalization_source,
         padding_source=identified.padding_source,
@@ -135,6 +138,7 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
         factor=known.factor,
         image_size=None,
         compression=None,
+        geometry=None,
         normalization=None,
         normalization_source="it is not looked for in a VAE that is not run",
         padding_source="",

@@ -46,8 +46,8 @@ def find_normalization(
         *in_tensors,
         (family.normalization_from_settings(settings), "config.json"),
     ):
-        if told is not None and told.fits(config.latent_channels):
-            same = tuple(kind for kind in candidates if kind.has_normalization(told, config.latent_channels))
+        if told is not None and told.fits(config.geometry.latent_channels):
+            same = tuple(kind for kind in candidates if kind.has_normalization(told, config.geometry.latent_channels))
             return same or candidates, told, source
     space = around.latent_space if around is not None else None
     if around is not None and space in candidates:
@@ -146,7 +146,7 @@ def read_normalization_tensors(
     usable = [each for each in normalizations if each is not None]
     if len(usable) < len(normalizations):
         problems.append("values that are not finite, or a negative variance")
-    if not all(usable[0].is_close(each, channels=config.latent_channels) for each in usable[1:]):
+    if not all(usable[0].is_close(each, channels=config.geometry.latent_channels) for each in usable[1:]):
         problems.append("different ones in the encoder's file and in the decoder's")
     normalization = next(iter(usable), None)
     if problems or normalization is None:

@@ -116,7 +116,8 @@ def probe_images(vae: VAE) -> Images:
     Raises:
         BadItem: it takes neither gray nor colored images.
     """
-    channels, factor = getattr(vae.config, "image_channels", 3), getattr(vae.config, "factor", 1)
+    vae.geometry.require_axes(2, "images")
+    channels, factor = vae.geometry.channels, vae.geometry.factors[0]
     if channels not in (1, 3):
         raise BadItem(
             f"This VAE takes images of {channels} channels.",

@@ -111,7 +111,7 @@ def with_padding(vae: VAE, padding: str) -> VAE:
 
 def border_error(vae: VAE, positions: int, colors: Sequence[Color]) -> BorderError:
     """How far flat images are from themselves after a round trip, at the border and in the middle."""
-    factor = vae.config.factor
+    factor = vae.geometry.factors[0]
     side = positions * factor
     images = flat_colors((side, side), colors)
     error = (vae.reconstruct(images) - images).abs() * 127.5

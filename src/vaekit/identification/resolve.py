@@ -24,7 +24,6 @@ from vaekit.identification.match import WeightMatch, match_weights
 from vaekit.identification.probe_latents import LatentProbe, nearest_latent_space, probe_latents
 from vaekit.identification.probe_padding import BorderError, PaddingProbe, probe_padding
 from vaekit.identification.weights import weights_in
-from vaekit.nets.config import image_size
 
 OVERRIDDEN = "what you said"
 """The source of a normalization or a padding that the user states."""
@@ -178,7 +177,7 @@ def candidate_spaces(card: CatalogEntry, identified: Identified) -> tuple[Latent
 
 def with_probed_normalization(identified: Identified, network: Network) -> Identified:
     """The VAE with the normalization of the known kind that its latents look like, or the reason why it has none."""
-    if identified.normalization is not None or image_size(identified.config) is not None:
+    if identified.normalization is not None or identified.config.geometry.size is not None:
         return identified
     try:
         verdict = nearest_latent_space(cached_latent_probe(identified, network), identified.kinds)

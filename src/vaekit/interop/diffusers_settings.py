@@ -19,9 +19,10 @@ def settings_for(family: Family, config: Config, normalization: LatentNormalizat
     try:
         told = family.diffusers(config, normalization)
     except WrongTensors:
-        told = {"_class_name": "", "in_channels": config.image_channels, "out_channels": config.image_channels}
+        channels = config.geometry.channels
+        told = {"_class_name": "", "in_channels": channels, "out_channels": channels}
         told |= normalization_settings(normalization)
-    told.setdefault("latent_channels", config.latent_channels)
+    told.setdefault("latent_channels", config.geometry.latent_channels)
     told.setdefault("latents_mean", None)
     told.setdefault("latents_std", None)
     if "scaling_factor" in told:
@@ -39,9 +40,9 @@ def normalization_settings(normalization: LatentNormalization) -> dict[str, Any]
 
 def block_out_channels(config: Config) -> list[int]:
     """One width for each level. Pipelines read only how many there are: the factor is 2 to the power of one less."""
-    levels = round(math.log2(config.factor)) + 1
+    levels = round(math.log2(config.geometry.factors[0])) + 1
     widths = list(getattr(config, "encoder_widths", ()))
-    return widths if len(widths) == levels else [config.latent_channels] * levels
+    return widths if len(widths) == levels else [config.geometry.latent_channels] * levels
 
 
 def chosen_normalization(
@@ -65,8 +66,8 @@ def chosen_normalization(
     if chosen is None:
         names = " or ".join(f'kind="{candidate.name}"' for candidate in fitting)
         raise UnknownNormalization(
-            f"How a diffusion model sees the latents of this {family.name!r} VAE ({config.latent_channels} channels) "
-            "is not known: neither its file nor its shapes tell.",
+            f"How a diffusion model sees the latents of this {family.name!r} VAE ({config.geometry.latent_text}) is "
+            "not known: neither its file nor its shapes tell.",
             "Expected the scale and shift; a pipeline with wrong ones makes washed-out or broken images.",
             f"Pass {names + ', or ' if names else ''}normalization=vaekit.LatentNormalization(shift=(...,), "
             "scale=(...,)).",
@@ -86,8 +87,8 @@ def normalization_of_kind(name: str, fitting: list[LatentSpace], family: Family,
     other = next((kind for kind in latent_spaces() if answers_to(kind, name)), None)
     here = f"{' or '.join(kind.name for kind in fitting) or 'no kind with a normalization of its own'}"
     raise UnknownNormalization(
-        f"This is a {family.name!r} VAE with {config.latent_channels} latent channels, shaped like {here}, and not "
-        f"{other.name if other else printable(repr(name))}.",
+        f"This is a {family.name!r} VAE with {config.geometry.latent_channels} latent channels, shaped like {here}, "
+        f"and not {other.name if other else printable(repr(name))}.",
         "Expected a kind whose shapes the VAE has, and whose normalization is known.",
         "Name another kind, or give normalization=vaekit.LatentNormalization(...).",
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents
 
 LOWEST = 4
@@ -31,11 +32,6 @@ class FlatConfig:
     """Width of the linear layers."""
 
     @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side: all of them."""
-        return self.image_size
-
-    @property
     def levels(self) -> int:
         """Convolutions of each half."""
         return (self.image_size // LOWEST).bit_length() - 1
@@ -44,6 +40,11 @@ class FlatConfig:
     def blocks(self) -> int:
         """Convolutions of each half."""
         return self.levels
+
+
+def vector_geometry(channels: int, latent_channels: int, side: int) -> Geometry:
+    """Square images of one size, whose latent is one vector: a latent map of one position."""
+    return Geometry(channels, latent_channels, (side, side), (side, side))
 
 
 def halving(before: int, after: int) -> nn.Conv2d:

@@ -67,8 +67,18 @@ class ScaledPart:
             return partial(family, scale=self.scale)
         if self.variance == "each":
             return EachScaled(family, self.scale)
-        of_channel = (net.image_channels, 1, 1) if net.image_channels else data_shape(net)
+        of_channel = of_channels(net)
         return Scaled(family, self.scale, of_channel if self.variance == "channel" else ())
+
+
+def of_channels(net: NetPart) -> tuple[int, ...]:
+    """The shape of one value for each channel of an item, which goes with any size of it.
+
+    Raises:
+        ValueError: the net takes tokens.
+    """
+    axes = net.geometry.axes
+    return (net.geometry.channels, *[1] * axes) if axes else data_shape(net)
 
 
 @dataclass(frozen=True)

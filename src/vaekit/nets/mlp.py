@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vaekit.geometry import Geometry
 from vaekit.nets.flat import as_map, chances
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": F.tanh, "relu": F.relu, "silu": F.silu, "gelu": F.gelu}
@@ -39,19 +40,11 @@ class MLPConfig:
             raise ValueError(f"data of shape {self.data_shape} are neither rows nor square images")
 
     @property
-    def image_size(self) -> int | None:
-        """Side of the only images that it takes."""
-        return self.data_shape[1] if len(self.data_shape) == 3 else None
-
-    @property
-    def image_channels(self) -> int:
-        """Channels of an image; 0 where the data are none."""
-        return self.data_shape[0] if len(self.data_shape) == 3 else 0
-
-    @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side: all of them; 1 for a row."""
-        return self.image_size or 1
+    def geometry(self) -> Geometry:
+        """Images of one size and a latent map of one position; or rows, with a channel for each column, and a global
+        latent."""
+        size = self.data_shape[1:]
+        return Geometry(self.data_shape[0], self.latent_channels, size, size or None)
 
     @property
     def blocks(self) -> int:
@@ -78,7 +71,7 @@ class Encoder(nn.Module):
         self.out = nn.Linear(widths[-1], moments * config.latent_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        of_images = self.config.image_size is not None
+        of_images = self.config.geometry.axes == 2
         values = chances(x) if of_images else x
         moments = self.out(through(self.hidden, values.flatten(1), self.config))
         return as_map(moments) if of_images else moments

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from vaekit.distributions import Likelihood, Posterior, Prior, ToPrior
+from vaekit.geometry import Geometry
 
 
 @runtime_checkable
@@ -27,20 +28,16 @@ class NetPart(Part, Protocol):
     """A pair of an encoder and a decoder."""
 
     @property
+    def geometry(self) -> Geometry:
+        """The shapes of its items and latents."""
+
+    @property
     def latent_channels(self) -> int:
         """Channels of the raw latents."""
 
     @property
-    def image_channels(self) -> int:
-        """Channels of an image; 0 where the data are none."""
-
-    @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side."""
-
-    @property
-    def image_size(self) -> int | None:
-        """Side of the only images that it takes; None where it takes any, or none."""
+    def data_shape(self) -> tuple[int, ...] | None:
+        """The shape of one item of floating-point values; None where items have any size, or are tokens."""
 
     @property
     def blocks(self) -> int:
@@ -90,27 +87,23 @@ class PriorPart(Part, Protocol):
 
 
 def data_shape(net: NetPart) -> tuple[int, ...]:
-    """Of one item that a net takes.
+    """The shape of one item that a net takes.
 
     Raises:
-        ValueError: it takes items of any size, or of no numbers.
+        ValueError: it takes items of any size, or tokens.
     """
-    size = net.image_size
-    shape = (net.image_channels, size, size) if size is not None else getattr(net, "data_shape", None)
-    if shape is None:
-        raise ValueError("the net takes items of any size, or of no numbers, and so their shape is not known")
-    return tuple(shape)
+    if net.data_shape is None:
+        raise ValueError("the net takes items of any size, or tokens, and so the shape of their values is not known")
+    return net.data_shape
 
 
 def latent_shape(net: NetPart) -> tuple[int, ...]:
-    """Of the raw latent of one item: a map of an image, a vector of everything else.
+    """The shape of the raw latent of one item.
 
     Raises:
-        ValueError: it depends on the size of the image.
+        ValueError: it depends on the size of the item.
     """
-    if not net.image_channels:
-        return (net.latent_channels,)
-    if net.image_size is None:
-        raise ValueError("the net takes images of any size, and so the shape of its latent is not known")
-    side = net.image_size // net.factor
-    return net.latent_channels, side, side
+    shape = net.geometry.latent_shape
+    if shape is None:
+        raise ValueError("the net takes items of any size, and so the shape of its latent is not known")
+    return shape

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaekit.nets.flat import as_map, as_vector, chances, doubling, halving
+from vaekit.geometry import Geometry
+from vaekit.nets.flat import as_map, as_vector, chances, doubling, halving, vector_geometry
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class ResidualConfig:
             raise ValueError(f"images of side {self.image_size} cannot be halved {len(self.widths)} times")
 
     @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side: all of them."""
-        return self.image_size
+    def geometry(self) -> Geometry:
+        """Square images of one size, and a latent map of one position."""
+        return vector_geometry(self.image_channels, self.latent_channels, self.image_size)
 
     @property
     def data_shape(self) -> tuple[int, ...]:
-        """Of one image."""
+        """The shape of one image."""
         return (self.image_channels, self.image_size, self.image_size)
 
     @property

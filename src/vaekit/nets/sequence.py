@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.distributions import AutoregressiveCategorical
+from vaekit.geometry import Geometry
 from vaekit.shapes import Codes
 
 
@@ -28,15 +29,19 @@ class SequenceConfig:
     embedding: int = 64
     """Of a token."""
     kind: str = field(default="sequence", init=False)
-    image_channels: ClassVar[int] = 0
-    factor: ClassVar[int] = 1
-    image_size: ClassVar[None] = None
+    data_shape: ClassVar[None] = None
+    """Items are tokens."""
     blocks: ClassVar[int] = 4
     """Embedding, two directions, and what reads them."""
 
     def __post_init__(self) -> None:
         if min(self.vocabulary, self.length, self.latent_channels, self.width, self.embedding) < 1:
             raise ValueError("vocabulary, length, latent_channels, width and embedding are 1 or more")
+
+    @property
+    def geometry(self) -> Geometry:
+        """Sequences with a channel for each token, and a global latent."""
+        return Geometry(self.length, self.latent_channels)
 
     def build(self, moments: int, outputs: int) -> tuple["Encoder", "Decoder"]:
         """Both halves: an encoder that says so many numbers of a latent, a decoder that says so many contexts."""

@@ -1,11 +1,14 @@
-"""The engine: a VAE run under a plan. It pads, batches and casts; it has never heard of JPEG.
+"""The engine: a VAE run under a plan. It pads, batches and casts, for items of any number of axes.
 
-Any size from 1x1 works: images are padded to the VAE's multiple at the right and bottom by repeating the edge, and
-what comes back is cropped. VAEs whose latent is one vector take images of one size only, and are given no others.
+Any size works: items are padded to the VAE's multiple at the end of each axis by repeating the edge, and what comes
+back is cropped. VAEs of one size take items of that size only, and are given no others; items without axes, such as
+rows of a table, are given as they are. Networks of images stream along the rows where that saves memory; others run
+whole.
 The same input gives the same output; on a GPU to rounding, for sizes that keep coming are compiled (`compiled.py`).
 """
 
 import copy
+import math
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,32 +20,33 @@ from torch.nn import functional as F
 from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.errors import BadItem, BadPlan, LatentMismatch, TooLittleMemory
-from vaekit.nets.config import ImageConfig, check_takes_images, image_size
+from vaekit.geometry import Geometry, size_text
 from vaekit.runtime.backends import Backend, TorchBackend
 from vaekit.runtime.export import export
 from vaekit.runtime.numerics import HALF
 from vaekit.runtime.plan import AUTO, NCNN, Explanation, Plan
 from vaekit.runtime.runner import Runner
 from vaekit.runtime.streaming.arena import Arena
-from vaekit.shapes import Images, Latents
-from vaekit.vae import VAE, half_missing, wrong_channels
+from vaekit.shapes import AnyLatents, Items
+from vaekit.vae import VAE, half_missing, wrong_latents
 
 SINGLE = 4
-"""Bytes of a number in fp32."""
+"""Bytes of a value in fp32."""
 
 
 class Engine:
-    """Run a VAE on images (b, c, h, w) in [-1, 1], c being 3 for nearly all VAEs.
+    """Run a VAE on items (b, c, *size): images (b, 3, h, w) in [-1, 1] for nearly all, rows of a table (b, c), tokens.
 
     The given VAE is left as it is: where the plan asks for another device or dtype, the engine keeps a converted copy.
 
     Args:
-        vae: a VAE whose nets have a config with a `factor` (all that `vaekit.load` gives).
+        vae: a VAE with a geometry (all that `vaekit.load` gives).
         plan: where and how to run.
         make_arena: device and slack -> an arena (see `Arena`) for the memory of runs in slabs.
 
     Raises:
         BadPlan: the plan's device is not there.
+        TypeError: the VAE has no geometry.
     """
 
     def __init__(
@@ -53,20 +57,20 @@ class Engine:
     ) -> None:
         self.vae = vae
         self.plan = plan
-        self.config: ImageConfig = image_config(vae)
+        self.geometry = vae.geometry
         self._device = plan.torch_device
         self._running = converted(vae, self._device, plan.torch_encode_dtype, plan.torch_decode_dtype)
         sides = (
             (self._running.encoder, self._encoder_input, plan.torch_encode_dtype),
             (self._running.decoder, self._decoder_input, plan.torch_decode_dtype),
         )
-        one_size = image_size(self.config) is not None
+        streams = self.geometry.axes == 2 and self.geometry.size is None
         self._encoder, self._decoder = (
             None
             if network is None
             else Runner(
                 network,
-                None if one_size else make_input,
+                make_input if streams else None,
                 chosen_backend(plan.backend, self._device, dtype),
                 plan,
                 make_arena,
@@ -74,26 +78,25 @@ class Engine:
             for network, make_input, dtype in sides
         )
 
-    def latent_size(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the latent of an image of this size, padding included."""
-        factor, least = self.config.factor, least_positions(self.config)
-        return max(least, -(-height // factor)), max(least, -(-width // factor))
+    def latent_size(self, *size: int) -> tuple[int, ...]:
+        """Latent positions along each axis of an item of this size, padding included."""
+        return self.geometry.latent_size(size)
 
     @torch.no_grad()
-    def encode(self, x: Images) -> Posterior:
-        """The posterior over raw latents (b, z, ceil(h/f), ceil(w/f)), on the device of `x`.
+    def encode(self, x: Items) -> Posterior:
+        """The posterior over raw latents (b, z, *latent_size), on the device of `x`.
 
         Raises:
             HalfMissing: the VAE has no encoder.
-            BadItem: the images have another number of channels than the VAE takes, or not its only size.
+            BadItem: the items have another number of channels than the VAE takes, or not its only size.
             BadPlan: it takes more memory than the plan allows.
-            ValueError: `x` is no batch of images.
+            ValueError: `x` is no batch of items of as many axes as the VAE takes.
         """
-        check_images(x, self.config)
+        check_items(x, self.geometry)
         if self._encoder is None:
             raise half_missing("encoder", "decoder")
-        runner, size = self._encoder, self.latent_size(x.shape[2], x.shape[3])
-        fixed = self._fixed("encode", x.shape[2], x.shape[3])
+        item_size = tuple(x.shape[2:])
+        runner, size, fixed = self._encoder, self.geometry.latent_size(item_size), self._fixed("encode", item_size)
         posteriors = [
             self._running.to_posterior(runner.run(self._padded(items), size, fixed))
             for items in runner.batches(x, size, fixed)
@@ -101,53 +104,60 @@ class Engine:
         return map_tensors(lambda tensors: torch.cat(tensors).to(x.device), *posteriors)
 
     @torch.no_grad()
-    def decode(self, z: Latents, size: tuple[int, int] | None = None) -> Images:
-        """Raw latents -> images in fp32 on the device of `z`, not clamped.
+    def decode(self, z: AnyLatents, size: tuple[int, ...] | None = None) -> Items:
+        """Raw latents -> items on the device of `z`: values in fp32, not clamped, or tokens.
 
         Args:
-            z: raw latents (b, z, i, j).
-            size: (height, width) to crop to; the whole padded image without it.
+            z: raw latents (b, z, *latent_size).
+            size: to crop to, such as (height, width) of an image; the whole padded item without it.
 
         Raises:
             HalfMissing: the VAE has no decoder.
-            LatentMismatch: the latents have another number of channels, or more positions than a VAE of one vector.
+            LatentMismatch: the latents have another number of channels or axes, or another size than those of a VAE of
+                one size.
             BadPlan: it takes more memory than the plan allows.
+            ValueError: the latents hold no item of this size.
         """
-        height, width = size or (z.shape[-2] * self.config.factor, z.shape[-1] * self.config.factor)
-        fixed = self._checked(z, height, width)
+        size, fixed = self._checked(z, size)
         assert self._decoder is not None
-        images = torch.empty((len(z), self.config.image_channels, height, width), device=z.device)
-        done, fixed = 0, images[1:].nbytes + fixed
-        rows, columns = (max(least_positions(self.config), side) for side in z.shape[2:])
-        for items in self._decoder.batches(z, (rows, columns), fixed):
-            images[done : done + len(items)] = self._decoded(items, fixed)[:, :, :height, :width]
-            done += len(items)
-        return images
+        items = torch.empty((len(z), self.geometry.channels, *size), device=z.device)
+        done, fixed = 0, items[1:].nbytes + fixed
+        for latents in self._decoder.batches(z, self._least_size(z), fixed):
+            made = cropped(self._decoded(latents, fixed), size)
+            if not made.is_floating_point() and not done:
+                items = items.to(made.dtype)  # tokens, which fp32 might round
+            items[done : done + len(latents)] = made
+            done += len(latents)
+        return items
 
     @torch.no_grad()
-    def likelihood(self, z: Latents, size: tuple[int, int]) -> Likelihood:
-        """p(x|z) over images of a size (height, width), for raw latents (b, z, i, j), on the engine's device.
+    def likelihood(self, z: AnyLatents, size: tuple[int, ...] | None = None) -> Likelihood:
+        """p(x|z) over items of a size, for raw latents (b, z, *latent_size), on the engine's device.
+
+        Args:
+            z: raw latents.
+            size: of the items, such as (height, width) of an image; that of the whole padded item without it.
 
         Raises:
-            HalfMissing, LatentMismatch, BadPlan: as `decode` does.
+            HalfMissing, LatentMismatch, BadPlan, ValueError: as `decode` does.
         """
-        fixed = self._checked(z, *size)
+        size, fixed = self._checked(z, size)
         assert self._decoder is not None
-        rows, columns = (max(least_positions(self.config), side) for side in z.shape[2:])
-        made = [self._parameters(items, fixed) for items in self._decoder.batches(z, (rows, columns), fixed)]
-        return self._running.to_likelihood(torch.cat(made)[:, :, : size[0], : size[1]].float())
+        batches = self._decoder.batches(z, self._least_size(z), fixed)
+        made = torch.cat([self._parameters(items, fixed) for items in batches])
+        return self._running.to_likelihood(cropped(made, size).float())
 
-    def explain(self, height: int, width: int) -> tuple[Explanation, ...]:
-        """How images of this size will be encoded and decoded, and the memory that will take; nothing is run.
+    def explain(self, *size: int) -> tuple[Explanation, ...]:
+        """How items of this size will be encoded and decoded, and the memory that will take; nothing is run.
 
         Raises:
             TooLittleMemory: it takes more than the plan allows; the message says how much would do for all of it.
         """
-        size, plans, refusals = self.latent_size(height, width), [], []
+        latent_size, plans, refusals = self.geometry.latent_size(size), [], []
         for half, runner in (("encode", self._encoder), ("decode", self._decoder)):
             if runner is not None:
                 try:
-                    plans.append(runner.explained(half, size, (height, width), self._fixed(half, height, width)))
+                    plans.append(runner.explained(half, latent_size, size, self._fixed(half, size)))
                 except TooLittleMemory as refusal:
                     refusals.append(refusal)
         if refusals:
@@ -160,15 +170,16 @@ class Engine:
         runners = (("encoder", self._encoder), ("decoder", self._decoder))
         return tuple(note for half, runner in runners if runner is not None for note in runner.notes(half))
 
-    def reconstruct(self, x: Images) -> Images:
-        """Through the posterior's mode and back: images of the same size, in fp32, not clamped.
+    def reconstruct(self, x: Items) -> Items:
+        """Through the posterior's mode and back: items of the same size, values in fp32, not clamped.
 
         Raises:
             HalfMissing, BadItem, BadPlan: as `encode` and `decode` do; before anything is run.
         """
-        check_images(x, self.config)
-        self.explain(x.shape[2], x.shape[3])
-        return self.decode(self.encode(x).mode, (x.shape[2], x.shape[3]))
+        check_items(x, self.geometry)
+        size = tuple(x.shape[2:])
+        self.explain(*size)
+        return self.decode(self.encode(x).mode, size)
 
     def export(self, kind: str, folder: str | Path, half: str | None = None, verify: bool = True) -> dict[str, Path]:
         """Write the VAE as programs that run without vaekit: "onnx" or "torch.export", in fp32 whatever the plan says.
@@ -183,56 +194,65 @@ class Engine:
         in_fp32 = converted(self.vae, torch.device("cpu"), torch.float32, torch.float32)
         return export(in_fp32, kind, folder, half, verify)
 
-    def _fixed(self, half: str, height: int, width: int) -> int:
-        """Bytes that a run for one image takes beside the network: copies of its input and its result."""
-        rows, columns = (side * self.config.factor for side in self.latent_size(height, width))
-        image = self.config.image_channels * rows * columns
+    def _fixed(self, half: str, size: tuple[int, ...]) -> int:
+        """Bytes that a run for one item takes beside the network: copies of its input and its result."""
+        padded = self.geometry.padded_size(size)
+        values = self.geometry.channels * math.prod(padded)
         if half == "decode":  # what the network makes, and the result that it is cropped and cast into
-            return image * (self.plan.torch_decode_dtype.itemsize + SINGLE)
-        copies = ((rows, columns) != (height, width)) * SINGLE
+            return values * (self.plan.torch_decode_dtype.itemsize + SINGLE)
+        copies = (padded != size) * SINGLE
         dtype = self.plan.torch_encode_dtype
-        return image * (copies + (dtype != torch.float32) * dtype.itemsize)
+        return values * (copies + (dtype != torch.float32) * dtype.itemsize)
 
-    def _checked(self, z: Tensor, height: int, width: int) -> int:
-        """Refuse latents that are not this VAE's; the bytes that decoding takes beside the network."""
-        if z.dim() != 4:
-            raise wrong_channels(z, self.config.latent_channels, self.vae.normalization, self.vae.origin)
+    def _checked(self, z: Tensor, size: tuple[int, ...] | None) -> tuple[tuple[int, ...], int]:
+        """Refuse latents that are not this VAE's.
+
+        Returns:
+            the size to crop to, and the bytes that decoding takes beside the network.
+        """
+        if z.dim() != 2 + self.geometry.axes:
+            raise wrong_latents(z, self.geometry, self.vae.normalization, self.vae.origin)
         self.vae.check_latents(z)
-        check_positions(z, self.config)
+        check_positions(z, self.geometry)
         if self._decoder is None:
             raise half_missing("decoder", "encoder")
-        return self._fixed("decode", height, width)
+        if size is None:
+            size = self.geometry.size_of(z.shape[2:])
+        largest = self.geometry.size_of(self._least_size(z))
+        if len(size) != len(largest) or not all(0 < each <= most for each, most in zip(size, largest, strict=True)):
+            raise ValueError(f"latents of shape {tuple(z.shape)} hold items of the size {largest}, not {size}")
+        return size, self._fixed("decode", size)
+
+    def _least_size(self, z: Tensor) -> tuple[int, ...]:
+        """The positions of latents along each axis, once they are padded to as many as the decoder needs at least."""
+        return tuple(max(self.geometry.least_positions, positions) for positions in z.shape[2:])
 
     def _padded(self, items: Tensor) -> Tensor:
-        """Images of the next size that the encoder takes, on its device and in its dtype."""
-        rows, columns = self.latent_size(items.shape[2], items.shape[3])
-        factor = self.config.factor
-        missing = (0, columns * factor - items.shape[3], 0, rows * factor - items.shape[2])
+        """Items of the next size that the encoder takes, on its device and in its dtype; tokens as they are."""
+        if not self.geometry.axes and not items.is_floating_point():
+            return items.to(self._device)
         exact = items.to(self._device, torch.float32)
-        padded = F.pad(exact, missing, mode="replicate") if any(missing) else exact
-        return padded.to(self.plan.torch_encode_dtype)
+        return repeat_edge(exact, self.geometry.padded_size(items.shape[2:])).to(self.plan.torch_encode_dtype)
 
     def _decoded(self, items: Tensor, fixed: int) -> Tensor:
-        """The images that the decoder makes of latents."""
+        """The items that the decoder makes of latents."""
         return self._running.to_likelihood(self._parameters(items, fixed)).mode
 
     def _parameters(self, items: Tensor, fixed: int) -> Tensor:
-        """What the decoder network makes of latents."""
+        """The decoder network's output for latents."""
         assert self._decoder is not None
-        missing = [max(0, least_positions(self.config) - side) for side in items.shape[2:]]
-        padded = F.pad(items, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else items
-        given = padded.to(self._device, self.plan.torch_decode_dtype)
-        return self._decoder.run(given, (given.shape[2], given.shape[3]), fixed)
+        size = self._least_size(items)
+        given = repeat_edge(items, size).to(self._device, self.plan.torch_decode_dtype)
+        return self._decoder.run(given, size, fixed)
 
     def _encoder_input(self, rows: int, columns: int) -> Tensor:
         """An image of noise for a latent of this size."""
-        factor = self.config.factor
-        shape = (1, self.config.image_channels, rows * factor, columns * factor)
+        shape = (1, self.geometry.channels, *self.geometry.size_of((rows, columns)))
         return noise(shape).to(self._device, self.plan.torch_encode_dtype)
 
     def _decoder_input(self, rows: int, columns: int) -> Tensor:
         """A latent of noise of this size."""
-        shape = (1, self.config.latent_channels, rows, columns)
+        shape = (1, self.geometry.latent_channels, rows, columns)
         return noise(shape).to(self._device, self.plan.torch_decode_dtype)
 
 
@@ -241,57 +261,56 @@ def noise(shape: tuple[int, ...]) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def image_config(vae: VAE) -> ImageConfig:
-    """The config of the nets of an image VAE.
-
-    Raises:
-        TypeError: its nets have none, so that nobody can tell what they take.
-    """
-    if vae.config is None:
-        raise TypeError("the engine runs image VAEs whose nets have a `config` with channels and factor")
-    return vae.config
+def repeat_edge(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Pad items or latents (b, c, *axes) at the end of each axis to a size, by repeating the last position."""
+    missing = [wanted - there for wanted, there in zip(size, x.shape[2:], strict=True)]
+    if not any(missing):
+        return x
+    pairs = [each for amount in reversed(missing) for each in (0, amount)]
+    return F.pad(x, pairs, mode="replicate")
 
 
-def least_positions(config: ImageConfig) -> int:
-    """Rows and columns of a latent that the nets need at least: 1, but for those that reflect at the border."""
-    return getattr(config, "least_positions", 1)
+def cropped(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Items (b, c, *axes) without what is beyond a size."""
+    for axis, extent in enumerate(size, start=2):
+        x = x.narrow(axis, 0, extent)
+    return x
 
 
-def check_images(x: Tensor, config: ImageConfig) -> None:
+def check_items(x: Tensor, geometry: Geometry) -> None:
     """Refuse what the VAE cannot take.
 
     Raises:
-        ValueError: not a batch of images (b, c, h, w), or an empty one.
-        BadItem: images of another number of channels, or of another size than the only one.
+        ValueError: not a batch of items of as many axes, or an empty one.
+        BadItem: items of another number of channels, or of another size than the only one.
     """
-    channels, side = config.image_channels, image_size(config)
-    if x.dim() != 4 or x.numel() == 0:
-        raise ValueError(f"images of shape (b, {channels}, h, w) expected, not {tuple(x.shape)}")
-    check_takes_images(config)
-    if x.shape[1] != channels:
+    if x.dim() != 2 + geometry.axes or x.numel() == 0:
+        raise ValueError(f"items of shape {geometry.batch_text} expected, not {tuple(x.shape)}")
+    if x.shape[1] != geometry.channels:
         raise BadItem(
-            f"The images have {x.shape[1]} channels.",
-            f"This VAE takes images of {channels}.",
-            "Use a VAE for such images, or convert them.",
+            f"The items have {x.shape[1]} channels.",
+            f"This VAE takes items of {geometry.channels}.",
+            "Use a VAE for such items, or convert them.",
         )
-    if side is not None and x.shape[2:] != (side, side):
+    if geometry.size is not None and x.shape[2:] != geometry.size:
         raise BadItem(
-            f"The image has {x.shape[3]}x{x.shape[2]} pixels.",
-            f"This VAE takes images of {side}x{side} pixels only.",
-            "Crop or resize it to that size, or use a VAE for any size.",
+            f"The items have the size {size_text(x.shape[2:])}.",
+            f"This VAE takes items of size {size_text(geometry.size)} only.",
+            "Crop or resize them to that size, or use a VAE for any size.",
         )
 
 
-def check_positions(z: Tensor, config: ImageConfig) -> None:
-    """Refuse more than one position where the VAE says one vector of a whole image.
+def check_positions(z: Tensor, geometry: Geometry) -> None:
+    """Refuse latents of another size than those of a VAE of one size.
 
     Raises:
-        LatentMismatch: there are more.
+        LatentMismatch: they have.
     """
-    if image_size(config) is not None and z.shape[2:] != (1, 1):
+    shape = geometry.latent_shape
+    if shape is not None and z.shape[1:] != shape:
         raise LatentMismatch(
             f"The latents have shape {list(z.shape)}.",
-            f"This VAE takes (images, {config.latent_channels} channels, 1, 1).",
+            f"This VAE takes (items, {geometry.latent_channels} channels{''.join(f', {each}' for each in shape[1:])}).",
             "Decode with the VAE that made them.",
         )
 

@@ -22,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 
 from vaekit.atomic import atomic_group
 from vaekit.errors import CannotExport, printable
-from vaekit.nets.config import ImageConfig, image_size
+from vaekit.geometry import HasGeometry
 from vaekit.runtime.onnx_graph import open_onnx, require_onnx, write_onnx
 from vaekit.vae import VAE, half_missing
 from vaekit.version import __version__
@@ -125,6 +125,7 @@ def export(vae: VAE, kind: str, folder: str | Path, half: str | None = None, ver
 
     Raises:
         HalfMissing: the VAE has no such half.
+        BadItem: the VAE takes no images.
         CannotExport: the network cannot be written as such a program, or the program gave something else.
         MissingPackage: ONNX needs the extra `onnx`.
         CannotWrite: the folder or the disk refuses.
@@ -160,16 +161,17 @@ def half_of(vae: VAE, name: str) -> Half:
 
     Raises:
         HalfMissing: it is not there.
+        BadItem: it is no half of an image VAE.
     """
     if getattr(vae, name) is None:
         raise half_missing(name, next(other for other in HALVES if other != name))
-    config: ImageConfig = vae.config
-    least, one_size = getattr(config, "least_positions", 1), image_size(config) is not None
+    geometry = vae.geometry
+    geometry.require_axes(2, "images")
+    least, one_size = geometry.least_positions, geometry.size is not None
     if name == "encoder":
-        return Half(
-            name, "pixels", "moments", PixelsToMoments(vae), config.image_channels, config.factor, least, one_size
-        )
-    return Half(name, "latents", "pixels", LatentsToPixels(vae), config.latent_channels, 1, least, one_size)
+        factor = geometry.factors[0]
+        return Half(name, "pixels", "moments", PixelsToMoments(vae), geometry.channels, factor, least, one_size)
+    return Half(name, "latents", "pixels", LatentsToPixels(vae), geometry.latent_channels, 1, least, one_size)
 
 
 def program_of(half: Half) -> ExportedProgram:
@@ -202,7 +204,8 @@ def facts(vae: VAE, half: Half, program: ExportedProgram) -> dict[str, str]:
     normalization is "null" where it is not known; else a diffusion model's latents become raw as `LatentNormalization`
     says.
     """
-    config: ImageConfig = vae.config
+    geometry = vae.geometry
+    config: HasGeometry = vae.config
     told = {
         "vaekit.written_by": f"vaekit {__version__}",
         "vaekit.half": half.name,
@@ -210,8 +213,8 @@ def facts(vae: VAE, half: Half, program: ExportedProgram) -> dict[str, str]:
         "vaekit.output": half.returned,
         "vaekit.network": type(config).__module__,
         "vaekit.config": json.dumps(dataclasses.asdict(config)) if dataclasses.is_dataclass(config) else "{}",
-        "vaekit.factor": str(config.factor),
-        "vaekit.latent_channels": str(config.latent_channels),
+        "vaekit.factor": str(geometry.factors[0]),
+        "vaekit.latent_channels": str(geometry.latent_channels),
         "vaekit.latents": "raw",
         "vaekit.normalization": json.dumps(None if vae.normalization is None else vae.normalization.as_json()),
     }

@@ -88,12 +88,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Explanation:
-    """How one half of a VAE will run for images of one size. Sizes are bytes above the loaded weights."""
+    """How one half of a VAE will run for items of one size. Memory is in bytes above the loaded weights."""
 
     half: str
     """"encode" or "decode"."""
-    width: int
-    height: int
+    size: tuple[int, ...]
+    """Of the item, along its axes: (height, width) of an image."""
     device: str
     dtype: str
     backend: str
@@ -109,7 +109,8 @@ class Explanation:
     stages: int
     """Passes over maps; 1 for a network that is run as a whole."""
     slab_rows: tuple[int, int]
-    """The fewest and the most rows of a pass that are in work at once."""
+    """The fewest and the most rows of a pass that are processed at once; all positions along the first axis for a
+    network that is run as a whole."""
 
 
 def size_text(given: Sequence[int], made: Sequence[int]) -> str:

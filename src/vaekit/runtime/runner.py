@@ -20,9 +20,12 @@ OVERFLOWS = 3
 class Runner:
     """Runs a network in the memory that it may take.
 
+    A network of images of any size is traced, so that it can run slab by slab along the rows. Any other runs whole, as
+    many items at once as the plan says: one of images of one size, of other axes, or of items without any.
+
     Args:
         network: an encoder or decoder, on its device and in its dtype.
-        make_input: rows and columns of a latent -> an input of the network for it; None for a network of one size.
+        make_input: rows and columns of a latent -> an input of the network for it; None for a network that runs whole.
         backend: what runs the convolutions.
         plan: what it may take, and whether its backend was chosen by the user.
         make_arena: device and slack -> an arena (see `Arena`) for the memory of runs in slabs.
@@ -39,17 +42,18 @@ class Runner:
         self.traced = TracedNetwork(network, make_input)
         self.guard = OverflowGuard(self.traced.dtype)
         self.budget = plan.budget
+        self._batch_size = plan.batch_size
         self._notes = Notes()
         self.slabs = SlabRunner(self.traced, backend, plan, self.guard, self._notes, make_arena)
         self.whole = WholeRunner(self.traced, plan, self.slabs.give_back, self._notes)
         self._overflows = 0
 
-    def run(self, items: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
+    def run(self, items: Tensor, size: tuple[int, ...], fixed: int) -> Tensor:
         """What the network makes of items.
 
         Args:
             items: its input, as many as `batches` gives, or any other number of them.
-            size: rows and columns of the latent.
+            size: of the latent, along its axes.
             fixed: bytes that the caller takes beside the run: its input, and the result.
 
         Raises:
@@ -58,15 +62,19 @@ class Runner:
         """
         if not self.traced.known:
             return self.traced.network(items)
-        made = self.whole.run(items, size, fixed) if self._overflows < OVERFLOWS else None
+        rows_and_columns = plane(size)
+        made = self.whole.run(items, rows_and_columns, fixed) if self._overflows < OVERFLOWS else None
         if made is not None:
-            return self._repaired(items, made, size, fixed)
-        one_by_one = [self.slabs.run(item, size, fixed) for item in items.split(1)]
+            return self._repaired(items, made, rows_and_columns, fixed)
+        one_by_one = [self.slabs.run(item, rows_and_columns, fixed) for item in items.split(1)]
         return one_by_one[0] if len(items) == 1 else torch.cat(one_by_one)
 
-    def batches(self, items: Tensor, size: tuple[int, int], fixed: int) -> Sequence[Tensor]:
-        """Items in parts that go through at once; those that are left over alone, so that few shapes come."""
-        at_once = max(1, self.items_whole(size, fixed)) if self.traced.known else 1
+    def batches(self, items: Tensor, size: tuple[int, ...], fixed: int) -> Sequence[Tensor]:
+        """Items in parts that go through at once; of a traced network those that are left over alone, so that few
+        shapes come."""
+        if not self.traced.known:
+            return items.split(self._batch_size)
+        at_once = max(1, self.items_whole(plane(size), fixed))
         full = len(items) - len(items) % at_once
         return [*(items[:full].split(at_once) if full else ()), *(items[full:].split(1) if full < len(items) else ())]
 
@@ -74,20 +82,28 @@ class Runner:
         """How many items of this size the network is run on as a whole at once; 0 where it is run slab by slab."""
         return self.whole.items_at_once(size, fixed) if self._overflows < OVERFLOWS else 0
 
-    def explained(self, half: str, size: tuple[int, int], pixels: tuple[int, int], fixed: int) -> Explanation:
+    def explained(self, half: str, size: tuple[int, ...], item_size: tuple[int, ...], fixed: int) -> Explanation:
         """How an item of this size will be run.
+
+        Args:
+            half: "encode" or "decode".
+            size: of its latent, along the axes.
+            item_size: of the item itself.
+            fixed: bytes that the caller takes beside the run.
 
         Raises:
             BadPlan: it does not fit into the budget.
         """
         dtype = str(self.traced.dtype).removeprefix("torch.")
-        known = (half, pixels[1], pixels[0], str(self.traced.device), dtype)
+        known = (half, item_size, str(self.traced.device), dtype)
+        all_rows = (item_size[0] if item_size else 1,) * 2
         if not self.traced.known:
-            return Explanation(*known, TORCH, self.budget, None, 0, 0, 1, (pixels[0], pixels[0]))
-        if self.items_whole(size, fixed):
-            peak = self.whole.peak(size, fixed)
-            return Explanation(*known, TORCH, self.budget, peak, 0, 0, 1, (pixels[0], pixels[0]))
-        plan = self.slabs.prepared(size, fixed).plan
+            return Explanation(*known, TORCH, self.budget, None, 0, 0, 1, all_rows)
+        rows_and_columns = plane(size)
+        if self.items_whole(rows_and_columns, fixed):
+            peak = self.whole.peak(rows_and_columns, fixed)
+            return Explanation(*known, TORCH, self.budget, peak, 0, 0, 1, all_rows)
+        plan = self.slabs.prepared(rows_and_columns, fixed).plan
         rows = [course.slab_rows for course in plan.courses]
         return Explanation(
             *known,
@@ -120,3 +136,9 @@ class Runner:
                         f"not all numbers were finite in {self.guard.dtype_name}: those items were done again"
                     )
         return made
+
+
+def plane(size: tuple[int, ...]) -> tuple[int, int]:
+    """The rows and columns of a traced network's latent: only networks of images are traced."""
+    rows, columns = size
+    return rows, columns

@@ -32,10 +32,12 @@ from vaekit.families import assemble, family_of
 from vaekit.families.kl.net import KLConfig
 from vaekit.families.tiny.net import TinyConfig
 from vaekit.families.vq.net import VQConfig
+from vaekit.geometry import Geometry
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.vae import VAE
 
+COLOR, GRAY = Geometry(3, 4, (2, 2)), Geometry(1, 4, (2, 2))
 TINY = TinyConfig(3, 4, (), (8, 8), (8, 8), (1, 1), (1, 1), False)
 
 
@@ -129,14 +131,14 @@ def test_images_are_resized_by_the_short_side_and_cropped_in_the_middle(size: tu
     theirs = (
         Image.fromarray(levels).resize((wide, high), Image.Resampling.BICUBIC).crop((left, top, left + 16, top + 16))
     )
-    given = prepared(LoadedImage(pixels), 16, 3)
+    given = prepared(LoadedImage(pixels), 16, COLOR)
     assert np.array_equal(to_bytes(given[None]), np.asarray(theirs))
 
 
 def test_images_as_they_are_stay_as_they_are(folder: Path) -> None:
     image = read_image(folder / "a.png")
-    assert torch.equal(prepared(image, None, 3), image.pixels[0])
-    assert prepared(image, None, 1).shape == (1, 20, 30)
+    assert torch.equal(prepared(image, None, COLOR), image.pixels[0])
+    assert prepared(image, None, GRAY).shape == (1, 20, 30)
 
 
 def test_levels_are_those_of_a_file() -> None:

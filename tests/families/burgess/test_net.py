@@ -88,7 +88,7 @@ def test_published_weights_give_what_their_code_gives(shared_data: Path, name: s
         for half in ("encoder.", "decoder.")
     ]
     side = vae.config.image_size
-    pixels = torch.rand(2, vae.config.image_channels, side, side, generator=torch.Generator().manual_seed(0))
+    pixels = torch.rand(2, vae.config.geometry.channels, side, side, generator=torch.Generator().manual_seed(0))
     mean, log_variance = published_encoder(halves[0], pixels)
     posterior = vae.encode(pixels * 2 - 1)
     torch.testing.assert_close(posterior.mean[:, :, 0, 0], mean, atol=1e-4, rtol=0)

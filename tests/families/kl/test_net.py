@@ -166,13 +166,13 @@ def test_any_number_of_levels_and_attention_anywhere(
     values: dict[str, Any], batch: int, rows: int, columns: int
 ) -> None:
     config = KLConfig(**values)
-    assert config.factor == 2 ** (len(config.encoder_widths) - 1)
+    assert config.geometry.factors[0] == 2 ** (len(config.encoder_widths) - 1)
     encoder, decoder = build(config)
-    x = images(batch, rows * config.factor, columns * config.factor)
+    x = images(batch, rows * config.geometry.factors[0], columns * config.geometry.factors[0])
     with torch.no_grad():
         moments = encoder(x)
-        image = decoder(moments[:, : config.latent_channels])
-    assert moments.shape == (batch, 2 * config.latent_channels, rows, columns)
+        image = decoder(moments[:, : config.geometry.latent_channels])
+    assert moments.shape == (batch, 2 * config.geometry.latent_channels, rows, columns)
     assert image.shape == x.shape
     in_levels = len(config.encoder_attention) * config.encoder_blocks
     in_levels += len(config.decoder_attention) * config.decoder_blocks

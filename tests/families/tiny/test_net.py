@@ -91,9 +91,9 @@ def settings_of_nets(draw: st.DrawFn) -> tuple[Any, ...]:
 def test_any_number_of_stages(values: tuple[Any, ...], batch: int, rows: int, columns: int) -> None:
     config = TinyConfig(3, *values)
     encoder, decoder = build(config)
-    x = images(batch, rows * config.factor, columns * config.factor)
+    x = images(batch, rows * config.geometry.factors[0], columns * config.geometry.factors[0])
     z = encoder(x)
-    assert z.shape == (batch, config.latent_channels, rows, columns)
+    assert z.shape == (batch, config.geometry.latent_channels, rows, columns)
     assert decoder(z).shape == x.shape
 
 
@@ -130,7 +130,7 @@ def kodak(shared_data: Path, name: str) -> Tensor:
 @torch.no_grad()
 def test_the_published_encoder_at_a_32nd_is_what_its_code_says(shared_data: Path) -> None:
     vae = load(shared_data / "vae" / "taesana" / "taesana_encoder.pth").float()
-    assert (vae.config.factor, vae.config.stem_widths, vae.decoder) == (32, (32, 64), None)
+    assert (vae.config.geometry.factors[0], vae.config.stem_widths, vae.decoder) == (32, (32, 64), None)
     assert vae.encoder is not None
     x = images(2, 96, 64)
     expected = plain_f32(dict(vae.encoder.state_dict()), (x + 1) / 2, STRIDES, clamp=False)

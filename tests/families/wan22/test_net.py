@@ -62,7 +62,7 @@ def test_equal_to_diffusers_in_both_directions(tmp_path: Path, trunk: str) -> No
     theirs = wan_2_2(**TRUNKS[trunk])
     theirs.save_pretrained(tmp_path / "theirs")
     ours = load(tmp_path / "theirs")
-    assert ours.config.factor == theirs.config.scale_factor_spatial
+    assert ours.config.geometry.factors[0] == theirs.config.scale_factor_spatial
     check_equal(ours, theirs)
     save(ours, tmp_path / "original.safetensors", "original")
     save(load(tmp_path / "original.safetensors"), tmp_path / "again", "diffusers")
@@ -110,7 +110,7 @@ def test_qwen_image_2_1_is_of_this_shape(tmp_path: Path) -> None:
     theirs.save_pretrained(tmp_path / "theirs")
     ours = load(tmp_path / "theirs")
     assert isinstance(ours.config, Wan22Config)
-    assert (ours.config.image_channels, ours.config.patch, ours.config.temporal) == (4, 1, False)
+    assert (ours.config.geometry.channels, ours.config.patch, ours.config.temporal) == (4, 1, False)
     check_equal(ours, theirs, channels=4)
 
 

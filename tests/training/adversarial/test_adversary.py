@@ -301,7 +301,7 @@ def test_the_last_layer_is_the_one_that_paints(name: str) -> None:
     torch.manual_seed(0)
     decoder = assemble(family_of(name), config).decoder
     assert decoder is not None
-    z = torch.randn(1, config.latent_channels, *([1, 1] if getattr(config, "image_size", None) else [4, 4]))
+    z = torch.randn(1, config.geometry.latent_channels, *([1, 1] if config.geometry.size else [4, 4]))
     last = last_layer(decoder, decoder(z))
     found = next(key for key, each in decoder.named_parameters() if each is last)
     assert LAST.get(name, "") in found

@@ -21,12 +21,12 @@ from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Evaluation, EvaluationData, Measures, evaluate, no_progress
 from vaekit.evaluation.measures import ItemMeasure, evidence
 from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, chosen_names, digest, versions
+from vaekit.geometry import Geometry
 from vaekit.identification.file_hashes import sha256_of
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import ALEX
 from vaekit.metrics.image.luma import as_rgb
-from vaekit.nets.config import image_size
 from vaekit.pretrained.inception import GET_FEATURES, find_inception, load_inception
 from vaekit.pretrained.lpips_weights import load_lpips
 from vaekit.runtime.engine import Engine
@@ -89,7 +89,7 @@ def on_levels(images: Images) -> Images:
     return as_saved(images)
 
 
-def prepared(image: LoadedImage, size: int | None, channels: int) -> Tensor:
+def prepared(image: LoadedImage, size: int | None, geometry: Geometry) -> Tensor:
     """What the VAE is given of an image: (c, h, w) in [-1, 1], of 8-bit values.
 
     With a size, the image is resized until its short side is that long (bicubic, antialiased, by Pillow; small ones
@@ -102,7 +102,7 @@ def prepared(image: LoadedImage, size: int | None, channels: int) -> Tensor:
         resized = pil.resize((wide, high), FILTER) if (wide, high) != pil.size else pil
         left, top = (wide - size) // 2, (high - size) // 2
         pil = resized.crop((left, top, left + size, top + size))
-    pixels, _ = for_vae(LoadedImage(from_bytes(pil)), channels)
+    pixels, _ = for_vae(LoadedImage(from_bytes(pil)), geometry)
     return pixels[0]
 
 
@@ -190,14 +190,14 @@ def evaluate_images(
     measures, missing = measures_for(vae, wishes, device)
     paths = named(folder)
     names = chosen_names(list(paths), wishes.limit, wishes.seed)
-    channels = engine.config.image_channels
+    geometry = engine.geometry
     plan = engine.plan
     protocol = Protocol(
         vae=fingerprint(vae),
         data=digest({name: paths[name] for name in names}),
         items=len(names),
         chosen="all" if len(names) == len(paths) else f"{len(names)} of {len(paths)}, by hash with the seed",
-        preparation=preparation(wishes.size, channels),
+        preparation=preparation(wishes.size, geometry.channels),
         latents=SAMPLE if wishes.sampled else MODE,
         seed=wishes.seed,
         run={"device": device.type, "dtype": plan.dtype, "backend": plan.backend, "memory": plan.budget},
@@ -205,7 +205,7 @@ def evaluate_images(
         measures=measures.settings(),
         versions=versions(COMPUTING),
     )
-    data = EvaluationData(names, lambda name: prepared(read_image(paths[name]), wishes.size, channels))
+    data = EvaluationData(names, lambda name: prepared(read_image(paths[name]), wishes.size, geometry))
     return evaluate(
         ImageRunner(engine),
         data,
@@ -227,7 +227,7 @@ def size_for(vae: VAE, asked: int | None, told: bool) -> int | None:
         asked: what the user told, None for images as they are.
         told: whether the user told anything.
     """
-    return asked if told else image_size(vae.config) or SIZE
+    return asked if told else vae.geometry.size[0] if vae.geometry.size else SIZE
 
 
 def named(folder: Path) -> dict[str, Path]:

@@ -27,7 +27,6 @@ from vaekit.families import padding_of
 from vaekit.identification.build import build
 from vaekit.json import dumps
 from vaekit.metrics.image.luma import as_rgb
-from vaekit.nets.config import image_size
 from vaekit.training.adversarial.from_recipe import adversarial_setup
 from vaekit.training.code_stats import set_codes
 from vaekit.training.data import Stream
@@ -120,8 +119,7 @@ def prepare_finetuning(
         )
     begun = {"fingerprint": parent.fingerprint, "trained": trained_description(wishes.whole)}
     config = parent.identified.config
-    padding = padding_of(config)
-    if padding:
+    if padding := padding_of(config):
         begun["padding"] = padding
     codes = codebook_settings(recipe, parent, wishes.whole)
     resolved = Recipe(recipe.name, {**recipe.words, **({"codes": codes} if codes else {}), "begun_with": begun})
@@ -135,7 +133,7 @@ def prepare_finetuning(
         objective = without(objective, [name for name, term in objective.terms.items() if term.of_latents])
     elif parent.identified.family.prior_head(config) is None:
         objective = without(objective, [name for name, kind in recipe.kinds_of_terms().items() if kind == "kl"])
-    against = adversarial_setup(resolved, config.image_channels, held_out, seed, wishes.device)
+    against = adversarial_setup(resolved, config.geometry.channels, held_out, seed, wishes.device)
     tuning: Finetuning
     tuning = Finetuning(
         Run(
@@ -172,8 +170,9 @@ def data_for(parent: BaseModel, data: Path, recipe: Recipe, seed: int, skipped: 
     config, told = parent.identified.config, recipe.words.get("images", {})
     if not isinstance(told, Mapping):
         raise BadRecipe(f"The recipe {recipe.name} has images = {printable(repr(told), 60)}.", "Expected a table.", "")
-    only = image_size(config)
-    table = {"size": 256, **told, "channels": config.image_channels} | ({"size": only, "resize": []} if only else {})
+    geometry = config.geometry
+    only = {"size": geometry.size[0], "resize": []} if geometry.size else {}
+    table = {"size": 256, **told, "channels": geometry.channels} | only
     size, resize = table["size"], table.get("resize")
     if isinstance(size, int) and isinstance(resize, list):
         table["resize"] = [max(side, size) if isinstance(side, int) and side else side for side in resize]

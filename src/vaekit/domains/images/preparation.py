@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from vaekit.domains.images.decode import Pixels
 from vaekit.errors import BadRecipe, printable
+from vaekit.geometry import HasGeometry
 from vaekit.metrics.image.luma import LUMA
-from vaekit.nets.config import ImageConfig, check_takes_images, image_size
 from vaekit.records import from_dict
 from vaekit.shapes import Images
 
@@ -92,7 +92,7 @@ def preparation_from(table: object) -> Preparation:
     return made
 
 
-def check_fit(preparation: Preparation, config: ImageConfig, recipe: str) -> None:
+def check_fit(preparation: Preparation, config: HasGeometry, recipe: str) -> None:
     """Refuse to prepare images that a VAE does not take.
 
     Args:
@@ -104,19 +104,20 @@ def check_fit(preparation: Preparation, config: ImageConfig, recipe: str) -> Non
         BadItem: it takes none.
         BadRecipe: they have other channels, or another size.
     """
-    size, only = preparation.size, image_size(config)
-    check_takes_images(config)
-    if preparation.channels != config.image_channels:
+    geometry = config.geometry
+    geometry.require_axes(2, "images")
+    size, only, factor = preparation.size, geometry.size[0] if geometry.size else None, geometry.factors[0]
+    if preparation.channels != geometry.channels:
         raise BadRecipe(
             f"The images of the recipe {recipe} have {preparation.channels} channels.",
-            f"Its VAE takes {config.image_channels}.",
-            f"Set images.channels={config.image_channels}.",
+            f"Its VAE takes {geometry.channels}.",
+            f"Set images.channels={geometry.channels}.",
         )
-    if size != only if only else size % config.factor:
+    if size != only if only else size % factor:
         raise BadRecipe(
             f"The images of the recipe {recipe} are {size} pixels wide.",
-            f"Its VAE takes {only or f'multiples of {config.factor}'}.",
-            f"Set images.size={only or max(1, size // config.factor) * config.factor}.",
+            f"Its VAE takes {only or f'multiples of {factor}'}.",
+            f"Set images.size={only or max(1, size // factor) * factor}.",
         )
 
 

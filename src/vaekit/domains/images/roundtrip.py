@@ -17,7 +17,6 @@ from vaekit.metrics.image.color import color_shift
 from vaekit.metrics.image.luma import as_rgb
 from vaekit.metrics.image.psnr import psnr
 from vaekit.metrics.image.ssim import ssim
-from vaekit.nets.config import compression
 from vaekit.pipeline import Stages
 from vaekit.runtime.engine import Engine
 from vaekit.shapes import Images
@@ -77,14 +76,14 @@ def round_trip_stages(
     return Stages(
         read_image,
         lambda _, image: reconstructed(engine, image, correction),
-        lambda source, trip: written(trip, source, targets[source], compression(engine.config), compare),
+        lambda source, trip: written(trip, source, targets[source], engine.geometry.compression, compare),
         pixel_count,
     )
 
 
 def reconstructed(engine: Engine, image: LoadedImage, correction: SavedCorrection | None = None) -> DecodedImage:
     """Encode, decode, and correct the colors."""
-    pixels, notes = for_vae(image, engine.config.image_channels)
+    pixels, notes = for_vae(image, engine.geometry)
     started = time.perf_counter()
     latent = engine.encode(pixels).mode
     result = engine.decode(latent, (image.height, image.width))

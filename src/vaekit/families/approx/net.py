@@ -9,6 +9,7 @@ from itertools import pairwise
 from torch import nn
 from torch.nn import functional as F
 
+from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents
 
 ENLARGED = 2
@@ -27,9 +28,9 @@ class ApproxConfig:
     """Sides of each convolution's kernel, all odd."""
 
     @property
-    def factor(self) -> int:
-        """Pixels of the preview, not of the image, per latent position along one side."""
-        return ENLARGED
+    def geometry(self) -> Geometry:
+        """Previews of any size: the factors count pixels of the preview, not of the image."""
+        return Geometry(self.image_channels, self.latent_channels, (ENLARGED, ENLARGED))
 
     @property
     def blocks(self) -> int:

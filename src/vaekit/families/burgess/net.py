@@ -9,7 +9,19 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from vaekit.nets.flat import LOWEST, FlatConfig, as_map, as_vector, chances, doubling, halving, through, unfold
+from vaekit.geometry import Geometry
+from vaekit.nets.flat import (
+    LOWEST,
+    FlatConfig,
+    as_map,
+    as_vector,
+    chances,
+    doubling,
+    halving,
+    through,
+    unfold,
+    vector_geometry,
+)
 from vaekit.shapes import Images, Latents, Moments
 
 LARGE = 64
@@ -21,6 +33,11 @@ class BurgessConfig(FlatConfig):
     """The shape of such a VAE: one width throughout."""
 
     latent_channels: int
+
+    @property
+    def geometry(self) -> Geometry:
+        """Square images of one size, and a latent map of one position."""
+        return vector_geometry(self.image_channels, self.latent_channels, self.image_size)
 
 
 class Encoder(nn.Module):

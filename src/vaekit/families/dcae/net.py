@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents
 
 NORM_EPSILON = 1e-5
@@ -60,9 +61,10 @@ class DCAEConfig:
     """Whether repeated channels of the latent are added to the decoder's first convolution."""
 
     @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side: 2 for every stage but the last."""
-        return 2 ** (len(self.encoder_widths) - 1)
+    def geometry(self) -> Geometry:
+        """Images of any size; every stage but the last halves them."""
+        factor = 2 ** (len(self.encoder_widths) - 1)
+        return Geometry(self.image_channels, self.latent_channels, (factor, factor))
 
     @property
     def blocks(self) -> int:

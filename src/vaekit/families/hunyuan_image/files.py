@@ -116,7 +116,7 @@ def settings(config: HunyuanImageConfig, normalization: LatentNormalization | No
         "out_channels": config.image_channels,
         "sample_size": 384,
         "scaling_factor": diffusers_normalization(normalization)["scaling_factor"],
-        "spatial_compression_ratio": config.factor,
+        "spatial_compression_ratio": config.geometry.factors[0],
         "upsample_match_channel": True,
     }
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.families.kl.net import NORM_EPSILON, Middle, level_blocks
+from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents, Moments
 
 NORM_GROUPS = 32
@@ -32,9 +33,10 @@ class HunyuanImageConfig:
     decoder_blocks: int
 
     @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side: 2 for every level but the last."""
-        return 2 ** (len(self.encoder_widths) - 1)
+    def geometry(self) -> Geometry:
+        """Images of any size; every level but the last halves them."""
+        factor = 2 ** (len(self.encoder_widths) - 1)
+        return Geometry(self.image_channels, self.latent_channels, (factor, factor))
 
     @property
     def blocks(self) -> int:

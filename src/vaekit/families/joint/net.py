@@ -10,7 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from vaekit.nets.flat import LOWEST, FlatConfig, as_map, as_vector, chances, doubling, halving, unfold
+from vaekit.geometry import Geometry
+from vaekit.nets.flat import LOWEST, FlatConfig, as_map, as_vector, chances, doubling, halving, unfold, vector_geometry
 from vaekit.shapes import Images, Latents, Moments
 
 
@@ -27,6 +28,11 @@ class JointConfig(FlatConfig):
     def latent_channels(self) -> int:
         """Numbers in the latent: the Gaussian ones, and one for each category of each choice."""
         return self.continuous + sum(self.categories)
+
+    @property
+    def geometry(self) -> Geometry:
+        """Square images of one size, and a latent map of one position."""
+        return vector_geometry(self.image_channels, self.latent_channels, self.image_size)
 
 
 def rectified(layers: list[nn.Module]) -> list[nn.Module]:

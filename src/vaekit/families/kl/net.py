@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.families.padding import PADDINGS, REFLECT, ZEROS
+from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents, Moments
 
 NORM_EPSILON = 1e-6
@@ -55,14 +56,11 @@ class KLConfig:
             raise ValueError(f"padding {self.padding!r} is none of {', '.join(PADDINGS)}")
 
     @property
-    def least_positions(self) -> int:
-        """Rows and columns that a latent must have at least: there is nothing to reflect in a single one."""
-        return 2 if self.padding == REFLECT else 1
-
-    @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side: 2 for every level but the last."""
-        return 2 ** (len(self.encoder_widths) - 1)
+    def geometry(self) -> Geometry:
+        """Images of any size; every level but the last halves them. There is nothing to reflect in a single row."""
+        factor = 2 ** (len(self.encoder_widths) - 1)
+        least = 2 if self.padding == REFLECT else 1
+        return Geometry(self.image_channels, self.latent_channels, (factor, factor), least_positions=least)
 
     @property
     def blocks(self) -> int:

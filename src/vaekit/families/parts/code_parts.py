@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from vaekit.distributions import UniformCodes
-from vaekit.nets.config import ImageConfig
+from vaekit.nets.part_protocols import NetPart
 from vaekit.nets.quantizers import ChoiceQuantizer, FiniteScalarQuantizer, ResidualQuantizer, SignQuantizer
 from vaekit.nets.vector_quantizer import CosineQuantizer, VectorQuantizer
 
@@ -41,7 +41,7 @@ class VQPart:
     def __post_init__(self) -> None:
         at_least(1, MOST_CODES, codes=self.codes)
 
-    def head(self, net: ImageConfig) -> VectorQuantizer:
+    def head(self, net: NetPart) -> VectorQuantizer:
         return VectorQuantizer(self.codes, net.latent_channels)
 
     def prior(self) -> UniformCodes:
@@ -54,7 +54,7 @@ class CosineVQPart(VQPart):
 
     kind: str = field(default="cosine-vq", init=False)
 
-    def head(self, net: ImageConfig) -> CosineQuantizer:
+    def head(self, net: NetPart) -> CosineQuantizer:
         return CosineQuantizer(self.codes, net.latent_channels)
 
 
@@ -74,7 +74,7 @@ class ResidualVQPart:
         at_least(1, MOST_CODES, codes=self.codes)
         at_least(1, MOST_STAGES, stages=self.stages)
 
-    def head(self, net: ImageConfig) -> ResidualQuantizer:
+    def head(self, net: NetPart) -> ResidualQuantizer:
         return ResidualQuantizer(self.codes, net.latent_channels, self.stages)
 
     def prior(self) -> UniformCodes:
@@ -100,7 +100,7 @@ class FSQPart:
         """Channels that the latent must have."""
         return len(self.levels)
 
-    def head(self, net: ImageConfig) -> FiniteScalarQuantizer:
+    def head(self, net: NetPart) -> FiniteScalarQuantizer:
         return FiniteScalarQuantizer(self.levels)
 
     def prior(self) -> UniformCodes:
@@ -124,7 +124,7 @@ class LFQPart:
         """Channels that the latent must have."""
         return self.bits
 
-    def head(self, net: ImageConfig) -> SignQuantizer:
+    def head(self, net: NetPart) -> SignQuantizer:
         return SignQuantizer(self.bits)
 
     def prior(self) -> UniformCodes:
@@ -149,7 +149,7 @@ class GumbelPart:
         """Channels that the latent must have."""
         return self.codes
 
-    def head(self, net: ImageConfig) -> ChoiceQuantizer:
+    def head(self, net: NetPart) -> ChoiceQuantizer:
         return ChoiceQuantizer(self.codes, self.relaxed)
 
     def prior(self) -> UniformCodes:

@@ -19,7 +19,7 @@ class KLNet(KLConfig):
             raise ValueError("hidden_channels is less than 1")
 
     @property
-    def image_size(self) -> None:
+    def data_shape(self) -> None:
         """It takes images of any size."""
         return
 

@@ -22,6 +22,7 @@ from vaekit.distributions import (
 )
 from vaekit.families.parts.code_parts import CosineVQPart, FSQPart, GumbelPart, LFQPart, ResidualVQPart, VQPart
 from vaekit.families.parts.kl_net import KLNet
+from vaekit.geometry import Geometry
 from vaekit.nets.likelihoods import (
     BernoulliPart,
     ColumnsPart,
@@ -123,6 +124,7 @@ class PartsConfig:
     prior: PriorPart = CustomaryPart()
 
     def __post_init__(self) -> None:
+        _ = self.geometry  # one that makes no sense is refused here
         wanted = self.posterior.channels
         if wanted is not None and wanted != self.net.latent_channels:
             raise ValueError(
@@ -131,26 +133,9 @@ class PartsConfig:
             )
 
     @property
-    def latent_channels(self) -> int:
-        return self.net.latent_channels
-
-    @property
-    def image_channels(self) -> int:
-        """Channels of an image; 0 where the data are none."""
-        return self.net.image_channels
-
-    @property
-    def factor(self) -> int:
-        return self.net.factor
-
-    @property
-    def image_size(self) -> int | None:
-        return self.net.image_size
-
-    @property
-    def least_positions(self) -> int:
-        """Rows and columns that a latent must have at least."""
-        return getattr(self.net, "least_positions", 1)
+    def geometry(self) -> Geometry:
+        """That of the net."""
+        return self.net.geometry
 
     @property
     def blocks(self) -> int:

@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents
 
 POOL_GROUPS = 4
@@ -37,9 +38,10 @@ class TinyConfig:
     """Whether the blocks at the lowest resolution carry the GroupNorm branch of TAEF2."""
 
     @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side."""
-        return 2 ** (len(self.stem_widths) + len(self.encoder_blocks) - 1)
+    def geometry(self) -> Geometry:
+        """Images of any size; the stem and every level but the last halve them."""
+        factor = 2 ** (len(self.stem_widths) + len(self.encoder_blocks) - 1)
+        return Geometry(self.image_channels, self.latent_channels, (factor, factor))
 
     @property
     def blocks(self) -> int:

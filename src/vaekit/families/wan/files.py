@@ -155,7 +155,7 @@ def wan_settings(config: WanConfig, normalization: LatentNormalization | None) -
         "decoder_base_dim": None if decoder_base == base else decoder_base,
         "dim_mult": multiples,
         "num_res_blocks": config.encoder_blocks,
-        "scale_factor_spatial": config.factor,
+        "scale_factor_spatial": config.geometry.factors[0],
         "scale_factor_temporal": 2 ** len(config.time_levels),
         "temperal_downsample": [i in config.time_levels for i in range(len(config.encoder_widths) - 1)],
         "z_dim": config.latent_channels,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.families.kl import net as kl
+from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents, Moments
 
 
@@ -41,14 +42,20 @@ class WanConfig:
     """Whether the kernels reach over time; else they were pruned to the slice that a single image needs."""
 
     @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side: 2 for every level but the last."""
-        return 2 ** (len(self.encoder_widths) - 1)
+    def geometry(self) -> Geometry:
+        """Images of any size, as that is what runs here; every level but the last halves them."""
+        factor = self.pixel_patch * 2 ** (len(self.encoder_widths) - 1)
+        return Geometry(self.image_channels, self.latent_channels, (factor, factor))
+
+    @property
+    def pixel_patch(self) -> int:
+        """Side of the squares of pixels that become channels before the first level; 1 for none."""
+        return 1
 
     @property
     def pixel_channels(self) -> int:
         """Channels of an image as the levels see it."""
-        return self.image_channels
+        return self.pixel_patch**2 * self.image_channels
 
     @property
     def blocks(self) -> int:

@@ -25,14 +25,8 @@ class Wan22Config(WanConfig):
     """Pixels along one side of the squares that become channels: 2 in Wan 2.2, 1 for none."""
 
     @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side."""
-        return self.patch * super().factor
-
-    @property
-    def pixel_channels(self) -> int:
-        """Channels of an image as the levels see it."""
-        return self.patch**2 * self.image_channels
+    def pixel_patch(self) -> int:
+        return self.patch
 
 
 class AverageDown(nn.Module):

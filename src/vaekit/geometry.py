@@ -1,0 +1,246 @@
+"""Geometry: the shape of the items that a VAE takes, and of their latents."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from math import prod
+from typing import Any, Protocol, Self, runtime_checkable
+
+from vaekit.errors import BadItem
+
+MAX_AXES = 3
+"""Axes at most, as torch has convolutions over three."""
+MAX_EXTENT = 2**40
+"""No number in a geometry from a file is larger."""
+AXIS_NAMES: tuple[tuple[str, ...], ...] = ((), ("t",), ("h", "w"), ("t", "h", "w"))
+"""What the axes are called in messages, by how many there are."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The shapes of a VAE's items and latents, whatever its family and its domain.
+
+    A batch of items has the shape (b, channels, *size), and its raw latents (b, latent_channels, *latent_size(size)).
+    An item of a VAE with one global latent has no axes: a row of a table has one channel for each column, and a
+    sentence one channel for each token, since no position of the latent belongs to a position of it. An image VAE whose
+    latent is one vector has the size of the image as its factors, and so a latent map of one position.
+
+    Args:
+        channels: of an item: 3 for colors, 1 for gray images, the columns of a row, the tokens of a sentence.
+        latent_channels: of the raw latents.
+        factors: item positions per latent position, along each axis: (8, 8) for images, (2048,) for audio, (4, 8, 8)
+            for video, () for a global latent.
+        size: the only size of an item along its axes; None where any will do.
+        causal: whether the first position along the first axis has a latent position of its own, and the factor counts
+            those that follow, as in video VAEs: 1 + 4 n frames have 1 + n latent frames.
+        least_positions: latent positions along each axis at least: 2 for networks that reflect at the border.
+
+    Raises:
+        ValueError: a number is less than 1, there are more than three axes, or the size has another number of axes
+            than the factors.
+    """
+
+    channels: int
+    latent_channels: int
+    factors: tuple[int, ...] = ()
+    size: tuple[int, ...] | None = None
+    causal: bool = False
+    least_positions: int = 1
+
+    def __post_init__(self) -> None:
+        numbers = (self.channels, self.latent_channels, self.least_positions, *self.factors, *(self.size or ()))
+        if min(numbers) < 1:
+            raise ValueError("channels, factors, sizes and positions are 1 or more")
+        if self.size is not None and len(self.size) != self.axes:
+            raise ValueError(f"a size of {len(self.size)} axes does not go with factors of {self.axes}")
+        if self.axes > MAX_AXES:
+            raise ValueError(f"{self.axes} axes are more than {MAX_AXES}")
+        if self.causal and not self.axes:
+            raise ValueError("without axes, nothing is causal")
+
+    @property
+    def axes(self) -> int:
+        """Spatial or temporal axes of an item: 2 for images, 0 for a row.
+
+        >>> Geometry(3, 4, (8, 8)).axes, Geometry(12, 2).axes
+        (2, 0)
+        """
+        return len(self.factors)
+
+    def latent_size(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Latent positions along each axis of an item of this size, padding included.
+
+        >>> Geometry(3, 4, (8, 8)).latent_size((64, 65))
+        (8, 9)
+        >>> Geometry(3, 16, (4, 8, 8), causal=True).latent_size((17, 64, 64))
+        (5, 8, 8)
+        >>> Geometry(12, 2).latent_size(())
+        ()
+        """
+        return tuple(
+            max(self.least_positions, first - (first - extent) // factor)
+            for extent, factor, first in zip(size, self.factors, self._firsts, strict=True)
+        )
+
+    def size_of(self, latent_size: Sequence[int]) -> tuple[int, ...]:
+        """The size of the item that raw latents of this size decode to.
+
+        >>> Geometry(3, 4, (8, 8)).size_of((8, 9))
+        (64, 72)
+        >>> Geometry(3, 16, (4, 8, 8), causal=True).size_of((5, 8, 8))
+        (17, 64, 64)
+        """
+        return tuple(
+            first + (positions - first) * factor
+            for positions, factor, first in zip(latent_size, self.factors, self._firsts, strict=True)
+        )
+
+    def padded_size(self, size: Sequence[int]) -> tuple[int, ...]:
+        """The size that an item of this size is padded to: a whole number of latent positions.
+
+        >>> Geometry(3, 4, (8, 8)).padded_size((60, 65))
+        (64, 72)
+        """
+        return self.size_of(self.latent_size(size))
+
+    @property
+    def item_shape(self) -> tuple[int, ...] | None:
+        """The shape of one item, channels first; None where items have any size.
+
+        >>> Geometry(1, 10, (28, 28), (28, 28)).item_shape, Geometry(12, 2).item_shape
+        ((1, 28, 28), (12,))
+        """
+        return (self.channels, *self.size) if self.size is not None else None if self.axes else (self.channels,)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...] | None:
+        """The shape of the raw latent of one item, channels first; None where it depends on the size of the item.
+
+        >>> Geometry(1, 10, (28, 28), (28, 28)).latent_shape, Geometry(12, 2).latent_shape
+        ((10, 1, 1), (2,))
+        """
+        shape = self.item_shape
+        return None if shape is None else (self.latent_channels, *self.latent_size(shape[1:]))
+
+    @property
+    def compression(self) -> float:
+        """Values in an item for each value in its latent, apart from padding.
+
+        >>> Geometry(3, 4, (8, 8)).compression
+        48.0
+        """
+        return self.channels * prod(self.factors) / self.latent_channels
+
+    @property
+    def factor_text(self) -> str:
+        """The factors for messages: one where all axes have the same; "none" for a global latent.
+
+        >>> Geometry(3, 4, (8, 8)).factor_text, Geometry(3, 16, (4, 8, 8)).factor_text, Geometry(12, 2).factor_text
+        ('8', '4x8x8', 'none')
+        """
+        return "x".join(map(str, self.factors if len(set(self.factors)) > 1 else self.factors[:1])) or "none"
+
+    @property
+    def latent_text(self) -> str:
+        """The shape of raw latents for messages.
+
+        >>> Geometry(3, 4, (8, 8)).latent_text, Geometry(12, 2).latent_text
+        ('4 channels at 1/8 size', '2 channels')
+        """
+        scale = f" at 1/{self.factor_text} size" if self.axes else ""
+        return f"{self.latent_channels} channels{scale}"
+
+    @property
+    def batch_text(self) -> str:
+        """The shape of a batch of items, for messages.
+
+        >>> Geometry(3, 4, (8, 8)).batch_text, Geometry(1, 10, (28, 28), (28, 28)).batch_text
+        ('(b, 3, h, w)', '(b, 1, 28, 28)')
+        """
+        return f"({', '.join(map(str, ('b', self.channels, *(self.size or AXIS_NAMES[self.axes]))))})"
+
+    def __str__(self) -> str:
+        """For messages: the values of an item in each latent position, channels first.
+
+        >>> str(Geometry(3, 4, (8, 8)))
+        '3x8x8'
+        """
+        return "x".join(map(str, (self.channels, *self.factors)))
+
+    def require_axes(self, axes: int, items: str) -> None:
+        """Refuse a VAE of items with another number of axes.
+
+        Args:
+            axes: the number that `items` have.
+            items: what the caller has, such as "images".
+
+        Raises:
+            BadItem: the VAE takes items with another number of axes.
+        """
+        if self.axes != axes:
+            raise BadItem(
+                f"This VAE takes no {items}: its batches have the shape {self.batch_text}.",
+                f"Expected a VAE of items with {axes} axes; this one is for rows of a table, sentences or the like.",
+                "`vaekit inspect` describes it; `vaekit.load` opens it in Python.",
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as plain values.
+
+        >>> Geometry(12, 2).as_json()["factors"]
+        []
+        """
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self | None:
+        """The inverse of `as_json`, for untrusted values; None for anything else.
+
+        >>> Geometry.from_json(Geometry(3, 4, (8, 8)).as_json()) == Geometry(3, 4, (8, 8))
+        True
+        >>> Geometry.from_json({"channels": 3}), Geometry.from_json({"channels": 3, "latent_channels": -4})
+        (None, None)
+        """
+        if not isinstance(value, dict) or not value.keys() <= {field.name for field in fields(cls)}:
+            return None
+        size = value.get("size")
+        numbers = [value.get(name, 1 if name == "least_positions" else None) for name in _NUMBERS]
+        extents = [value.get("factors", []), [] if size is None else size]
+        if not all(isinstance(each, (list, tuple)) and len(each) <= MAX_AXES for each in extents):
+            return None
+        flat = [*numbers, *extents[0], *extents[1]]
+        if (
+            not all(type(each) is int and each <= MAX_EXTENT for each in flat)
+            or type(value.get("causal", False)) is not bool
+        ):
+            return None
+        lists = {"factors": tuple(extents[0]), "size": None if size is None else tuple(size)}
+        try:
+            return cls(**value | lists)
+        except ValueError:
+            return None
+
+    @property
+    def _firsts(self) -> tuple[int, ...]:
+        """Positions at the start of each axis that have a latent position of their own."""
+        return (int(self.causal), *[0] * (self.axes - 1)) if self.axes else ()
+
+
+_NUMBERS = ("channels", "latent_channels", "least_positions")
+
+
+@runtime_checkable
+class HasGeometry(Protocol):
+    """A config that tells the geometry of the VAE that is built from it."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """The shapes of the VAE's items and latents."""
+
+
+def size_text(size: Sequence[int]) -> str:
+    """A size along axes for messages: of an image width first, as people write it, else in the order of the axes.
+
+    >>> size_text((48, 64)), size_text((3, 8, 16)), size_text((2048,))
+    ('64x48', '3x8x16', '2048')
+    """
+    return "x".join(map(str, reversed(size) if len(size) == 2 else size))

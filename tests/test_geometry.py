@@ -1,0 +1,130 @@
+"""Geometry: sizes there and back, plain values, and what is not one."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from refusals import refuses
+
+from vaekit.errors import BadItem
+from vaekit.geometry import Geometry, size_text
+
+IMAGES, AUDIO, VIDEO = Geometry(3, 4, (8, 8)), Geometry(2, 64, (2048,)), Geometry(3, 16, (4, 8, 8), causal=True)
+VECTOR, ROW = Geometry(1, 10, (28, 28), (28, 28)), Geometry(12, 2)
+
+
+@st.composite
+def geometries(draw: st.DrawFn) -> Geometry:
+    axes = draw(st.integers(0, 3))
+    extents = st.tuples(*[st.integers(1, 40)] * axes)
+    return Geometry(
+        draw(st.integers(1, 5)),
+        draw(st.integers(1, 5)),
+        draw(extents),
+        draw(st.none() | extents),
+        draw(st.booleans()) if axes else False,
+        draw(st.integers(1, 3)),
+    )
+
+
+@given(geometries(), st.data())
+def test_padding_reaches_the_next_latent_position_and_no_further(geometry: Geometry, data: st.DataObject) -> None:
+    size = data.draw(st.tuples(*[st.integers(1, 200)] * geometry.axes))
+    latent, padded = geometry.latent_size(size), geometry.padded_size(size)
+    assert geometry.latent_size(padded) == latent
+    for extent, whole, positions, factor in zip(size, padded, latent, geometry.factors, strict=True):
+        assert positions >= geometry.least_positions
+        assert whole >= extent
+        assert whole - extent < factor or positions == geometry.least_positions
+
+
+@given(geometries())
+def test_plain_values_and_back(geometry: Geometry) -> None:
+    plain = json.loads(json.dumps(geometry.as_json()))
+    assert Geometry.from_json(plain) == geometry
+
+
+def test_defaults_may_be_left_out() -> None:
+    assert Geometry.from_json({"channels": 12, "latent_channels": 2}) == ROW
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"channels": 0},
+        {"channels": True},
+        {"channels": 3.0},
+        {"latent_channels": None},
+        {"latent_channels": 2**41},
+        {"factors": 8},
+        {"factors": [8, "8"]},
+        {"factors": [8, 0]},
+        {"factors": [1] * 4},
+        {"factors": {}},
+        {"size": [64]},
+        {"size": [64, -1]},
+        {"causal": 1},
+        {"least_positions": 0},
+        {"color": "red"},
+    ],
+)
+def test_what_is_no_geometry(change: dict[str, Any]) -> None:
+    assert Geometry.from_json(IMAGES.as_json() | change) is None
+
+
+@pytest.mark.parametrize("value", [None, [], "3x8x8", {}, {"channels": 3}])
+def test_what_is_no_geometry_at_all(value: object) -> None:
+    assert Geometry.from_json(value) is None
+
+
+def test_shapes_of_items_and_latents() -> None:
+    assert [each.axes for each in (IMAGES, AUDIO, VIDEO, VECTOR, ROW)] == [2, 1, 3, 2, 0]
+    assert (IMAGES.item_shape, IMAGES.latent_shape) == (None, None)
+    assert (VECTOR.item_shape, VECTOR.latent_shape) == ((1, 28, 28), (10, 1, 1))
+    assert (ROW.item_shape, ROW.latent_shape) == ((12,), (2,))
+    assert (VIDEO.latent_size((1, 8, 8)), VIDEO.latent_size((2, 8, 9))) == ((1, 1, 1), (2, 1, 2))
+
+
+def test_compression_counts_values() -> None:
+    for geometry in (IMAGES, AUDIO, VECTOR, ROW):
+        latent = tuple(3 for _ in geometry.factors)
+        values = geometry.channels * math.prod(geometry.size_of(latent))
+        assert geometry.compression == values / (geometry.latent_channels * math.prod(latent))
+
+
+def test_other_items_are_refused() -> None:
+    for geometry in (AUDIO, VIDEO, ROW):
+        with refuses(BadItem, "images", geometry.batch_text):
+            geometry.require_axes(2, "images")
+    IMAGES.require_axes(2, "images")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (0, 4),
+        (3, 0),
+        (3, 4, (0,)),
+        (3, 4, (8, 8), (64,)),
+        (3, 4, (1,) * 4),
+        (3, 4, (), None, True),
+        (3, 4, (), None, False, 0),
+    ],
+)
+def test_senseless_geometries_are_refused(fields: tuple[Any, ...]) -> None:
+    with pytest.raises(ValueError):
+        Geometry(*fields)
+
+
+def test_texts() -> None:
+    assert [str(each) for each in (IMAGES, AUDIO, VIDEO, ROW)] == ["3x8x8", "2x2048", "3x4x8x8", "12"]
+    assert [each.batch_text for each in (IMAGES, AUDIO, VIDEO, ROW)] == [
+        "(b, 3, h, w)",
+        "(b, 2, t)",
+        "(b, 3, t, h, w)",
+        "(b, 12)",
+    ]
+    assert (size_text((20, 31)), size_text((5, 20, 31)), size_text(())) == ("31x20", "5x20x31", "")
