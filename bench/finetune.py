@@ -27,7 +27,7 @@ from vaekit.domains.images.finetune import FinetuneOptions, prepare_finetuning
 from vaekit.domains.images.read import find_images
 from vaekit.formats.open import open_tensors
 from vaekit.training.log import LogEvent
-from vaekit.training.recipe import recipe
+from vaekit.domains.recipes import recipe
 from vaekit.training.run import run_training
 
 MEASURES = ("psnr", "ssim", "lpips")

@@ -9,14 +9,14 @@ import pytest
 from image_data import encoded, number_of
 
 from vaekit.domains.images.image_sets import open_images
-from vaekit.domains.images.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import NoTrainingData
 
 READ_ALL = """
 import random, sys
 from pathlib import Path
 from vaekit.domains.images.image_sets import open_images
-from vaekit.domains.images.skip_log import Skipped
+from vaekit.datasets.skip_log import Skipped
 from vaekit.errors import BadImage, NoTrainingData
 
 path, sound, chance = Path(sys.argv[1]), Path(sys.argv[1]).read_bytes(), random.Random(0)

@@ -10,7 +10,7 @@ import pytest
 from image_data import encoded, number_of, write_tar
 
 from vaekit.domains.images.image_sets import open_images
-from vaekit.domains.images.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.images.tars import members
 
 

@@ -15,7 +15,8 @@ from soft_images import write_soft
 from vaekit.domains.images.train import prepare_run
 from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
 from vaekit.training.processes import ProcessGroup
-from vaekit.training.recipe import Recipe, recipe
+from vaekit.domains.recipes import recipe
+from vaekit.training.recipe import Recipe
 from vaekit.training.run import RECIPE, run_training, samples_for_duration
 
 JUNK: list[Any] = [None, -1, 0, 2.5, True, "x", [], [1, "x"], {}, {"a": 1}]

@@ -18,7 +18,7 @@ from image_data import encoded, fill_folder
 
 import vaekit
 from vaekit.domains.images.training_data import open_training_data
-from vaekit.training.recipe import names
+from vaekit.domains.recipes import names
 
 Run = Callable[..., Any]
 SMALL = ["--set", "vae.net.hidden=[16]", "--set", "schedule.batch_size=10", "--set", "schedule.precision=fp32"]

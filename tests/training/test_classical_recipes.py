@@ -8,7 +8,7 @@ from torch import Generator
 
 import vaekit
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.recipe import recipe
+from vaekit.domains.recipes import recipe
 from vaekit.training.run import Run, run_training
 
 NAMES = ("mnist-iwae", "mnist-vamp", "mnist-beta-tcvae", "autoencoder")

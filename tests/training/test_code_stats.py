@@ -20,7 +20,8 @@ from vaekit.training.code_stats import set_codes
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import Schedule, Step, initial_train_state, train
 from vaekit.training.objectives import Objective, Pass
-from vaekit.training.recipe import Recipe, recipe
+from vaekit.domains.recipes import recipe
+from vaekit.training.recipe import Recipe
 from vaekit.training.state import State
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight

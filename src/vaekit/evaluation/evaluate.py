@@ -193,11 +193,18 @@ def evaluate(
         _go_on(runs, data, measures, protocol, tally, journal, torch.device(device), progress)
         found = tally.evaluation(protocol, not_measured or {}, environment or {})
         if out is not None:
-            with atomic_file(out / RESULT) as part:
-                part.write_text(
-                    json.dumps(found.as_json(), indent=2, ensure_ascii=False) + "\n", "utf-8", "surrogateescape"
-                )
+            write_result(found, out / RESULT)
     return found
+
+
+def write_result(found: Evaluation, path: Path) -> None:
+    """Write an evaluation as JSON.
+
+    Raises:
+        CannotWrite: the disk is full, or the like.
+    """
+    with atomic_file(path) as part:
+        part.write_text(json.dumps(found.as_json(), indent=2, ensure_ascii=False) + "\n", "utf-8", "surrogateescape")
 
 
 def _go_on(

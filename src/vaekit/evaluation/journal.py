@@ -26,6 +26,9 @@ from vaekit.records import differences
 
 PROTOCOL, ITEMS, ROWS, RESULT = "protocol.json", "items.jsonl", "rows.bin", "evaluation.json"
 
+OLD_NAMES = {"colours": "colors"}
+"""Entries of a preparation that were called otherwise in the first edition."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -121,13 +124,21 @@ def _agree(folder: Path, protocol: Protocol) -> None:
         return
     except (OSError, ValueError) as error:
         raise ProtocolChanged(f"{path} cannot be read: {error}.", "", "Choose another folder, or remove it.") from error
-    changed = differences(before, told) if isinstance(before, dict) else [f"{PROTOCOL} holds no protocol"]
+    changed = differences(upgraded(before), told) if isinstance(before, dict) else [f"{PROTOCOL} holds no protocol"]
     if changed:
         raise ProtocolChanged(
             f"{folder} holds an evaluation of another protocol: {'; '.join(changed)}.",
             "Numbers of two protocols are never mixed.",
             "Choose another folder for this one, or give the command as it was.",
         )
+
+
+def upgraded(protocol: dict[str, Any]) -> dict[str, Any]:
+    """A stored protocol as it is written today; the first edition had other names in it."""
+    preparation = protocol.get("preparation")
+    if not isinstance(preparation, dict):
+        return protocol
+    return {**protocol, "preparation": {OLD_NAMES.get(name, name): value for name, value in preparation.items()}}
 
 
 def _append(path: Path, octets: bytes) -> None:

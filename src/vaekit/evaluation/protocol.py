@@ -2,9 +2,8 @@
 numbers: to the last digit on one machine with one number of threads, elsewhere to the rounding of another processor."""
 
 import hashlib
-import heapq
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -79,18 +78,3 @@ def _content(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return UNREADABLE
-
-
-def chosen_names(names: Sequence[str], limit: int | None, seed: int) -> list[str]:
-    """At most so many of the names, the same for everybody: those whose hash with the seed is the smallest; sorted.
-
-    A name's chance does not depend on the others, and no library's generator has a say in it.
-    """
-    if limit is None or limit >= len(names):
-        return sorted(names)
-    return sorted(heapq.nsmallest(limit, names, key=lambda name: rank(name, seed)))
-
-
-def rank(name: str, seed: int) -> bytes:
-    """The hash of a name with the seed, by which some are chosen. Names of files may be any bytes, not only UTF-8."""
-    return hashlib.sha256(f"{seed}\n{name}".encode("utf-8", "surrogateescape")).digest()

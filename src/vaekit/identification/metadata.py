@@ -16,6 +16,8 @@ from vaekit.normalization import LatentNormalization
 VERSION = "2"
 NORMALIZATION, NORMALIZATION_V1 = "vaekit.normalization", "vaekit.frame"
 """The key of the normalization, and what it was called in version 1, which is still read."""
+DOMAIN, SCHEMA = "vaekit.domain", "vaekit.schema"
+"""The keys of the kind of data that a VAE was trained on, and of the schema of its items as JSON."""
 UNKNOWN = "null"
 """A normalization that is unknown. Without an entry, the shapes of the weights might be taken to imply one."""
 
@@ -79,3 +81,13 @@ def _json_object(text: str | None) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return entry if isinstance(entry, dict) else {}
+
+
+def domain_notes(domain: str, schema: Mapping[str, Any]) -> dict[str, str]:
+    """The entries for the domain of a VAE, and the schema of its items."""
+    return {DOMAIN: domain, SCHEMA: json.dumps(schema, ensure_ascii=False)}
+
+
+def read_domain(metadata: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """The domain and the schema; empty where the metadata has none, which stands for images."""
+    return metadata.get(DOMAIN, ""), _json_object(metadata.get(SCHEMA))

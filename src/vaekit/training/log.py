@@ -12,6 +12,7 @@ from torch import Tensor
 from vaekit.atomic import atomic_file
 from vaekit.errors import MissingPackage
 from vaekit.optional import require
+from vaekit.run_folder import LOG
 
 FOLDER = "board"
 
@@ -48,9 +49,6 @@ class TensorBoardWriter:
         """Write what is left."""
         if self._writer is not None:
             self._writer.close()
-
-
-LOG = "log.jsonl"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from refusals import refuses
 
 from vaekit.domains.images.arrow_data import ArrowImages
 from vaekit.domains.images.image_sets import open_images
-from vaekit.domains.images.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import BadItem, MissingPackage, NoTrainingData
 
 

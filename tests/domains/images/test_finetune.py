@@ -24,7 +24,7 @@ from vaekit.identification.weights import weights_in
 from vaekit.normalization import LatentNormalization
 from vaekit.training.log import LogEvent
 from vaekit.training.objectives import Pass
-from vaekit.training.recipe import recipe
+from vaekit.domains.recipes import recipe
 from vaekit.training.run import run_training
 
 NORMALIZATION = LatentNormalization((0.1,), (0.5,))

@@ -15,7 +15,7 @@ from refusals import lacks, refuses
 
 from vaekit.domains.images.folders import files_below
 from vaekit.domains.images.image_sets import ImageDataset, open_images
-from vaekit.domains.images.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.images.tars import expanded, members
 from vaekit.errors import BadItem, NotFound, NoTrainingData
 

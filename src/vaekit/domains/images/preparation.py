@@ -35,7 +35,7 @@ COLORS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 @dataclass(frozen=True)
 class Preparation:
-    """The table [images] of a recipe."""
+    """The table [data] of a recipe for images."""
 
     size: int
     """Side of the square that the VAE sees."""
@@ -88,7 +88,7 @@ def preparation_from(table: object) -> Preparation:
             if not right:
                 raise ValueError(why)
     except ValueError as error:
-        raise BadRecipe(f"In [images], {printable(str(error), 300)}.", "", "See docs/training.md.") from error
+        raise BadRecipe(f"In [data], {printable(str(error), 300)}.", "", "See docs/training.md.") from error
     return made
 
 
@@ -110,13 +110,13 @@ def check_fit(preparation: Preparation, config: ImageConfig, recipe: str) -> Non
         raise BadRecipe(
             f"The images of the recipe {recipe} have {preparation.channels} channels.",
             f"Its VAE takes {config.image_channels}.",
-            f"Set images.channels={config.image_channels}.",
+            f"Set data.channels={config.image_channels}.",
         )
     if size != only if only else size % config.factor:
         raise BadRecipe(
             f"The images of the recipe {recipe} are {size} pixels wide.",
             f"Its VAE takes {only or f'multiples of {config.factor}'}.",
-            f"Set images.size={only or max(1, size // config.factor) * config.factor}.",
+            f"Set data.size={only or max(1, size // config.factor) * config.factor}.",
         )
 
 
