@@ -25,9 +25,9 @@ from vaekit.domains.images.evaluate import FinetuneOptions as Measuring
 from vaekit.domains.images.evaluate import evaluate_images
 from vaekit.domains.images.finetune import FinetuneOptions, prepare_finetuning
 from vaekit.domains.images.read import find_images
+from vaekit.domains.recipes import recipe
 from vaekit.formats.open import open_tensors
 from vaekit.training.log import LogEvent
-from vaekit.domains.recipes import recipe
 from vaekit.training.run import run_training
 
 MEASURES = ("psnr", "ssim", "lpips")

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from vaekit.datasets.arrays import read_idx
 from vaekit.domains.images.preparation import Preparation, binarized, shades
 from vaekit.domains.images.training_data import open_training_data
+from vaekit.domains.recipes import recipe
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.init_mean import init_to_mean
 from vaekit.training.loop import initial_train_state, train
-from vaekit.domains.recipes import recipe
 
 HIDDEN, LATENT, BATCH, RATE = 400, 16, 100, 1e-3
 BAR = 1.5

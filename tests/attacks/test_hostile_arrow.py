@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from image_data import encoded, number_of
-
 from vaekit.domains.images.image_sets import open_images
+
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import NoTrainingData
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from image_data import encoded, number_of, write_tar
-
 from vaekit.domains.images.image_sets import open_images
-from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.images.tars import members
+
+from vaekit.datasets.skip_log import SkipLog
 
 
 def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:

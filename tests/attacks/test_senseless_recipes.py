@@ -11,11 +11,11 @@ import pytest
 import torch
 from refusals import refuses
 from soft_images import write_soft
-
 from vaekit.domains.images.train import prepare_run
+
+from vaekit.domains.recipes import recipe
 from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
 from vaekit.training.processes import ProcessGroup
-from vaekit.domains.recipes import recipe
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import RECIPE, run_training, samples_for_duration
 

@@ -7,8 +7,8 @@ import torch
 from torch import Generator
 
 import vaekit
-from vaekit.training.data import Stream, Tensors
 from vaekit.domains.recipes import recipe
+from vaekit.training.data import Stream, Tensors
 from vaekit.training.run import Run, run_training
 
 NAMES = ("mnist-iwae", "mnist-vamp", "mnist-beta-tcvae", "autoencoder")

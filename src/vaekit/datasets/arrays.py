@@ -203,19 +203,19 @@ def open_npz(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
 IDX_FOLDER = Source(
     about="a folder with MNIST's idx files",
     yields=ArrayRecord,
-    claims=lambda path, start: path.is_dir() and named(idx_files(path), "train") is not None,
+    claims=lambda path, _: path.is_dir() and named(idx_files(path), "train") is not None,
     open=open_idx_folder,
 )
 IDX_FILE = Source(
     about="an idx file",
     yields=ArrayRecord,
-    claims=lambda path, start: start.startswith((b"\x00\x00\x08", b"\x1f\x8b")),
+    claims=lambda _, start: start.startswith((b"\x00\x00\x08", b"\x1f\x8b")),
     open=open_idx,
 )
 NPY = Source(
     about="an .npy array",
     yields=ArrayRecord,
-    claims=lambda path, start: start.startswith(b"\x93NUMPY"),
+    claims=lambda _, start: start.startswith(b"\x93NUMPY"),
     open=open_npy,
     suffixes=lambda _: frozenset({".npy"}),
     plural="arrays",
@@ -223,7 +223,7 @@ NPY = Source(
 NPZ = Source(
     about="an .npz file of arrays",
     yields=ArrayRecord,
-    claims=lambda path, start: start.startswith(b"PK"),
+    claims=lambda _, start: start.startswith(b"PK"),
     open=open_npz,
     suffixes=lambda _: frozenset({".npz"}),
     plural="arrays",

@@ -180,7 +180,8 @@ def readable(path: Path, wanted: RecordFormat, say: Callable[[str], None]) -> Pa
     if copy.is_file():
         return copy
     say(
-        f"The {wanted.items} of {path.name} are copied to {copy.parent}, once: Parquet files cannot be read at any place."
+        f"The {wanted.items} of {path.name} are copied to {copy.parent}, once: Parquet files cannot be read at any "
+        "place."
     )
     write_copy(path, copy)
     for other in copy.parent.glob(f"{source}-*.arrow"):

@@ -2,7 +2,6 @@
 
 import hashlib
 import heapq
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +17,6 @@ HELD_OUT_SHARE = 0.05
 def rank(name: str, seed: int) -> bytes:
     """The hash of a name with the seed, by which some are chosen. Names of files may be any bytes, not only UTF-8."""
     return hashlib.sha256(f"{seed}\n{name}".encode("utf-8", "surrogateescape")).digest()
-
-
-def chosen_names(names: Sequence[str], limit: int | None, seed: int) -> list[str]:
-    """At most `limit` of the names: those whose hash with the seed is the smallest; sorted.
-
-    A name's chance does not depend on the others, and no library's generator has a say in it.
-    """
-    if limit is None or limit >= len(names):
-        return sorted(names)
-    return sorted(heapq.nsmallest(limit, names, key=lambda name: rank(name, seed)))
 
 
 def chosen_items(dataset: Dataset, count: int) -> NDArray[np.int64]:

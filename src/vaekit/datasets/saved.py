@@ -63,6 +63,6 @@ def read_object(path: Path) -> dict[str, Any]:
 SAVED = Source(
     about="a data set that datasets.save_to_disk wrote",
     yields=BytesRecord,
-    claims=lambda path, start: path.is_dir() and ((path / SPLIT_NAMES).is_file() or (path / STATE).is_file()),
+    claims=lambda path, _: path.is_dir() and ((path / SPLIT_NAMES).is_file() or (path / STATE).is_file()),
     open=open_saved,
 )

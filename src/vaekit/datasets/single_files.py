@@ -51,7 +51,7 @@ def open_file(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
 FILES = Source(
     about="a folder of {items} or one of them",
     yields=FileRecord,
-    claims=lambda path, start: path.is_file(),
+    claims=lambda path, _: path.is_file(),
     open=open_file,
     suffixes=lambda wanted: wanted.suffixes,
     gather=gather_files,

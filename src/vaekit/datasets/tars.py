@@ -233,6 +233,7 @@ def refuse_packed(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
     Raises:
         NoTrainingData: always.
     """
+    del log
     raise NoTrainingData(
         f"{path} is a packed tar.",
         f"Its {wanted.items} cannot be read at any place.",

@@ -210,8 +210,3 @@ class Domain(Protocol):
 
     def preview(self, items: Sequence[Any]) -> Tensor | None:
         """An image (3, h, w) in [-1, 1] of some items; None where the domain has none."""
-
-
-def schema_of(domain: Domain, vae: VAE) -> Schema:
-    """The schema that a VAE's file holds, or that follows from its config."""
-    return domain.schema_from(vae.origin.schema if vae.origin is not None else {}, vae.config)

@@ -22,12 +22,12 @@ from torch import Tensor
 from vaekit.atomic import atomic_file, cannot_write
 from vaekit.errors import CannotWriteHere, ProtocolChanged
 from vaekit.evaluation.protocol import Protocol
-from vaekit.records import differences
+from vaekit.records import differences, renamed
 
 PROTOCOL, ITEMS, ROWS, RESULT = "protocol.json", "items.jsonl", "rows.bin", "evaluation.json"
 
 OLD_NAMES = {"colours": "colors"}
-"""Entries of a preparation that were called otherwise in the first edition."""
+"""Entries that had other names in the first edition."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,7 @@ def _agree(folder: Path, protocol: Protocol) -> None:
 
 def upgraded(protocol: dict[str, Any]) -> dict[str, Any]:
     """A stored protocol as it is written today; the first edition had other names in it."""
-    preparation = protocol.get("preparation")
-    if not isinstance(preparation, dict):
-        return protocol
-    return {**protocol, "preparation": {OLD_NAMES.get(name, name): value for name, value in preparation.items()}}
+    return renamed(protocol, OLD_NAMES)
 
 
 def _append(path: Path, octets: bytes) -> None:

@@ -2,13 +2,15 @@
 numbers: to the last digit on one machine with one number of threads, elsewhere to the rounding of another processor."""
 
 import hashlib
+import heapq
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from vaekit.datasets.choose import rank
 from vaekit.version import __version__
 
 MODE, SAMPLE = "mode", "sample"
@@ -78,3 +80,13 @@ def _content(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return UNREADABLE
+
+
+def chosen_names(names: Sequence[str], limit: int | None, seed: int) -> list[str]:
+    """At most `limit` of the names: those whose hash with the seed is the smallest; sorted.
+
+    A name's chance does not depend on the others, and no library's generator has a say in it.
+    """
+    if limit is None or limit >= len(names):
+        return sorted(names)
+    return sorted(heapq.nsmallest(limit, names, key=lambda name: rank(name, seed)))

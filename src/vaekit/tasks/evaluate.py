@@ -6,11 +6,10 @@ from pathlib import Path
 
 import torch
 
-from vaekit.datasets.choose import chosen_names
-from vaekit.domains import DEFAULT, domain_named
-from vaekit.domains.domain import MeasureOptions, schema_of
+from vaekit.domains.domain import MeasureOptions
+from vaekit.domains.find import domain_of
 from vaekit.evaluation.evaluate import Evaluation, EvaluationData, evaluate, no_progress
-from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, versions
+from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, chosen_names, versions
 from vaekit.identification.fingerprint import fingerprint
 from vaekit.runtime.plan import Plan
 from vaekit.vae import VAE, half_missing
@@ -67,8 +66,8 @@ def evaluate_data(
     for half, other in (("encoder", "decoder"), ("decoder", "encoder")):
         if getattr(vae, half) is None:
             raise half_missing(half, other)
-    domain = domain_named((vae.origin.domain if vae.origin is not None else "") or DEFAULT)
-    schema, device, measure = schema_of(domain, vae), plan.torch_device, options.measure
+    domain, schema = domain_of(vae)
+    device, measure = plan.torch_device, options.measure
     measures, missing = domain.measures(vae, schema, measure, device)
     items = domain.evaluation_items(data, vae, schema, measure)
     names = chosen_names(items.names, options.limit, measure.seed)

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from vaekit.datasets.skip_log import SkipLog
-from vaekit.domains import domain_named
 from vaekit.domains.domain import Domain, Schema
+from vaekit.domains.find import domain_named
 from vaekit.domains.recipes import recipe
 from vaekit.errors import BadRecipe
 from vaekit.evaluation.evaluate import Evaluation, EvaluationData, evaluate, no_progress, write_result

@@ -15,7 +15,8 @@ from typing import Any, get_args, get_type_hints
 
 from vaekit.errors import BadRecipe, VaekitError, printable
 from vaekit.families import FAMILIES, PARTS, Config, Family, assemble, family_of
-from vaekit.records import from_dict, parse_value
+from vaekit.identification.metadata import OLD_FIELDS
+from vaekit.records import from_dict, parse_value, renamed
 from vaekit.training.code_stats import set_codes
 from vaekit.training.loop import Schedule
 from vaekit.training.objectives import Objective, Term
@@ -228,13 +229,15 @@ def upgraded(words: Mapping[str, Any]) -> dict[str, Any]:
     for name in OLD_TABLES:
         if name in told:
             table = told.pop(name)
-            told["data"] = {"domain": "images", **table_of(told.get("data")), **table} if is_table(table) else table
+            told["data"] = (
+                {"domain": "images", **table_of(told.get("data")), **table} if isinstance(table, Mapping) else table
+            )
+    if isinstance(told.get("vae"), Mapping):
+        told["vae"] = renamed(told["vae"], OLD_FIELDS)
+    data = told.get("data")
+    if isinstance(data, Mapping) and data.get("crop") == "centre":
+        told["data"] = {**data, "crop": "center"}
     return told
-
-
-def is_table(value: Any) -> bool:
-    """Whether a value of a recipe is a table."""
-    return isinstance(value, Mapping)
 
 
 def recipe_of(name: str, words: Mapping[str, Any], changes: Sequence[str] = ()) -> Recipe:

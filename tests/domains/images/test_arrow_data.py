@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from image_data import encoded, number_of
 from refusals import refuses
-
 from vaekit.domains.images.arrow_data import ArrowImages
 from vaekit.domains.images.image_sets import open_images
+
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import BadItem, MissingPackage, NoTrainingData
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from image_data import write_tar
 from PIL import Image
-
-from vaekit.domains.images import decode as decoding
 from vaekit.domains.images.image_sets import open_images
-from vaekit.domains.images.preparation import Preparation, extent
+
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.images import decode as decoding
+from vaekit.domains.images.preparation import Preparation, extent
 from vaekit.domains.images.training_data import open_training_data
 
 

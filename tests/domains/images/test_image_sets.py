@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from image_data import encoded, fill_folder, number_of, write_tar
 from refusals import lacks, refuses
-
 from vaekit.domains.images.folders import files_below
 from vaekit.domains.images.image_sets import ImageDataset, open_images
-from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.images.tars import expanded, members
+
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import BadItem, NotFound, NoTrainingData
 
 

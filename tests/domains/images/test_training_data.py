@@ -15,10 +15,10 @@ from PIL import Image
 from refusals import refuses
 from torch import Tensor
 
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.images.lazy import LazyImages
 from vaekit.domains.images.preparation import Preparation, preparation_from
 from vaekit.domains.images.read import opened as decodable
-from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.images.training_data import TrainingData, available_cores, open_training_data
 from vaekit.errors import BadRecipe, NotFound, NoTrainingData
 from vaekit.training.data import Stream, Tensors, ahead
