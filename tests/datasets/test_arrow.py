@@ -2,11 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
-from image_data import encoded, number_of
+from image_data import encoded, number_of, open_images, pixels_at
 from refusals import refuses
-from vaekit.domains.images.arrow_data import ArrowImages
-from vaekit.domains.images.image_sets import open_images
 
+from vaekit.datasets.arrow import ArrowItems
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import BadItem, MissingPackage, NoTrainingData
 
@@ -31,8 +30,8 @@ def table(start: int, count: int) -> object:
 
 def numbers(path: Path) -> list[int]:
     found = open_images(path, SkipLog()).train
-    assert isinstance(found, ArrowImages)
-    return [number_of(found.read(item, None)) for item in range(len(found))]
+    assert isinstance(found, ArrowItems)
+    return [number_of(pixels_at(found, item)) for item in range(len(found))]
 
 
 def test_parquet_is_copied_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,9 +42,9 @@ def test_parquet_is_copied_once(tmp_path: Path, cache: Path, monkeypatch: pytest
     parquet.write_table(table(9, 2), tmp_path / "data" / "test-00000-of-00001.parquet")
     told: list[str] = []
     found = open_images(tmp_path, SkipLog(say=told.append))
-    assert [number_of(found.train.read(item, None)) for item in range(8)] == list(range(8))
+    assert [number_of(pixels_at(found.train, item)) for item in range(8)] == list(range(8))
     assert found.test is not None and len(found.test) == 2
-    assert not {found.train.name(item) for item in range(8)} & {found.test.name(item) for item in range(2)}
+    assert not {found.train.key(item) for item in range(8)} & {found.test.key(item) for item in range(2)}
     assert len(told) == 3 and len(list((cache / "arrow").iterdir())) == 3
     told.clear()
     monkeypatch.setattr("vaekit.cache.__version__", "another")
@@ -80,10 +79,10 @@ def test_rows_without_a_image_are_broken(tmp_path: Path) -> None:
     with pa.ipc.new_stream(tmp_path / "a.arrow", rows.schema) as writer:
         writer.write_table(rows)
     found = open_images(tmp_path, SkipLog()).train
-    assert number_of(found.read(0, None)) == 1
+    assert number_of(pixels_at(found, 0)) == 1
     for item in (1, 2):
         with pytest.raises(BadItem):
-            found.read(item, None)
+            pixels_at(found, item)
 
 
 def test_no_column_of_images(tmp_path: Path) -> None:

@@ -10,23 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_data import encoded, fill_folder, number_of, write_tar
+from image_data import encoded, fill_folder, number_of, open_images, pixels_at, write_tar
 from refusals import lacks, refuses
-from vaekit.domains.images.folders import files_below
-from vaekit.domains.images.image_sets import ImageDataset, open_images
-from vaekit.domains.images.tars import expanded, members
 
+from vaekit.datasets.dataset import Dataset
+from vaekit.datasets.listing import files_below
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.tars import expanded, members
+from vaekit.domains.images.read import IMAGE_ENDINGS
 from vaekit.errors import BadItem, NotFound, NoTrainingData
 
 
-def numbers(images: ImageDataset) -> list[int]:
-    assert isinstance(images, ImageDataset)
-    assert len({images.name(item) for item in range(len(images))}) == len(images)
-    return [number_of(images.read(item, None)) for item in range(len(images))]
+def numbers(images: Dataset) -> list[int]:
+    assert isinstance(images, Dataset)
+    assert len({images.key(item) for item in range(len(images))}) == len(images)
+    return [number_of(pixels_at(images, item)) for item in range(len(images))]
 
 
-def opened(path: Path) -> ImageDataset:
+def opened(path: Path) -> Dataset:
     found = open_images(path, SkipLog())
     assert found.test is None
     return found.train
@@ -40,7 +41,7 @@ def test_a_nested_folder_with_captions_and_hidden_files(tmp_path: Path) -> None:
     for name in ("1.txt", "b/2.json", "captions.csv", "b/2.txt", "metadata.jsonl"):
         (tmp_path / name).write_text("a caption")
     images = opened(tmp_path)
-    assert [images.name(item) for item in range(3)] == ["3.webp", "a/deep/er/1.jpg", "b/2.png"]
+    assert [images.key(item) for item in range(3)] == ["3.webp", "a/deep/er/1.jpg", "b/2.png"]
     assert [abs(a - b) for a, b in zip(numbers(images), [3, 1, 2], strict=True)] == [0, 0, 0]
 
 
@@ -120,7 +121,7 @@ def test_tars_for_tests_are_set_apart(tmp_path: Path, layout: str) -> None:
             write_tar(tmp_path / layout.format(part=part, i=i), {"x.png": encoded(start + i)})
     found = open_images(tmp_path, SkipLog())
     assert found.test is not None and numbers(found.train) == [0, 1] and numbers(found.test) == [10, 11]
-    assert not {found.train.name(item) for item in range(2)} & {found.test.name(item) for item in range(2)}
+    assert not {found.train.key(item) for item in range(2)} & {found.test.key(item) for item in range(2)}
 
 
 def test_of_images_beside_tars_what_is_more_is_used_and_said(tmp_path: Path) -> None:
@@ -188,22 +189,22 @@ def test_tars(tmp_path: Path, name: str) -> None:
 
 def test_a_tar_cut_in_the_middle_gives_what_is_before(tmp_path: Path) -> None:
     whole = write_tar(tmp_path / "a.tar", {f"{i}.png": encoded(i) for i in range(10)})
-    listed, damage = members(whole)
+    listed, damage = members(whole, IMAGE_ENDINGS)
     assert not damage and len(listed) == 10
     cut = tmp_path / "b.tar"
     cut.write_bytes(whole.read_bytes()[: listed[6][1] + 30])
     skipped = SkipLog()
     images = open_images(cut, skipped).train
-    assert [number_of(images.read(i, None)) for i in range(6)] == list(range(6))
+    assert [number_of(pixels_at(images, i)) for i in range(6)] == list(range(6))
     if len(images) == 7:
         with pytest.raises(BadItem):
-            images.read(6, None)
+            pixels_at(images, 6)
     assert "b.tar" in skipped.reasons
 
 
 def test_a_tar_with_a_broken_header_gives_what_is_before(tmp_path: Path) -> None:
     whole = write_tar(tmp_path / "a.tar", {f"{i}.png": encoded(i) for i in range(10)})
-    listed, _ = members(whole)
+    listed, _ = members(whole, IMAGE_ENDINGS)
     content = bytearray(whole.read_bytes())
     content[listed[4][1] - 512 : listed[4][1]] = b"x" * 512
     whole.write_bytes(content)
@@ -278,7 +279,7 @@ def test_idx(tmp_path: Path) -> None:
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"")
     found = open_images(tmp_path, SkipLog())
     assert len(found.train) == 5 and found.test is not None and len(found.test) == 2
-    np.testing.assert_array_equal(np.asarray(found.train.read(3, None)), gray[3])
+    np.testing.assert_array_equal(np.asarray(pixels_at(found.train, 3)), gray[3])
     assert len(opened(tmp_path / "t10k-images-idx3-ubyte")) == 2
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(gray)[:-1])
     with refuses(NoTrainingData, "179", "180"):
@@ -323,7 +324,7 @@ def test_what_is_no_data(tmp_path: Path) -> None:
         opened(tmp_path)
     broken = opened(tmp_path / "notes.txt")
     with pytest.raises(BadItem):
-        broken.read(0, None)
+        pixels_at(broken, 0)
     for words, facts in (
         ({"_data_files": []}, []),
         ({"_data_files": [{"filename": "../x"}]}, ["x"]),
