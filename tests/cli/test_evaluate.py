@@ -90,7 +90,7 @@ def test_folders_without_a_image_that_can_be_read(run: Run, vae_file: Path, tmp_
 
     assert refused(tmp_path) == (1, "NotFound")
     (tmp_path / "bad.png").write_bytes(b"bad")
-    assert refused(tmp_path) == (1, "NothingMeasured")
+    assert refused(tmp_path) == (1, "NothingEvaluated")
     assert refused(tmp_path / "absent") == (1, "NotFound")
 
 

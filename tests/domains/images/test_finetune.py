@@ -222,7 +222,7 @@ def test_the_file_tells_where_it_comes_from(tuning: Callable[..., Finetuning]) -
     told = json.loads(open_tensors(file).metadata[NOTE])
     assert told["parent"] == {"name": "tiny", "fingerprint": made.parent.fingerprint, "family": "tiny"}
     assert (told["samples"], told["seed"], told["trained"]) == (12, 0, "decoder")
-    assert told["data"]["images"] == 5 and told["data"]["held_out"] == 1
+    assert told["data"]["items"] == 5 and told["data"]["held_out"] == 1
     assert told["metrics"]["after"] == {"psnr": 21.0}
 
 

@@ -82,7 +82,10 @@ def preparation_from(table: object) -> Preparation:
             (made.crop in CROPS, f"crop is one of {', '.join(CROPS)}"),
             (made.often in OFTEN, f"often is one of {', '.join(OFTEN)}"),
             (made.binary in BINARY, "binary is dynamic, static or empty"),
-            (all(side == 0 or side >= made.size for side in made.resize), f"resize is 0 or at least {made.size}"),
+            (
+                all(side == 0 or side >= made.size for side in made.resize),
+                f"resize is {list(made.resize)}, not 0 or from {made.size} on",
+            ),
             (made.held_out is None or made.held_out >= 0, "held_out is a number or a share"),
         ):
             if not right:
