@@ -20,11 +20,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vaekit.distributions import Quantized
+from vaekit.domains.recipes import recipe
 from vaekit.metrics.image.psnr import psnr
 from vaekit.metrics.latent.code_usage import perplexity, usage
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import Schedule, Step, initial_train_state, train
-from vaekit.training.recipe import Recipe, recipe
+from vaekit.training.recipe import Recipe
 from vaekit.training.state import State
 from vaekit.training.terms.plain import item_means
 

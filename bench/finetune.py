@@ -21,13 +21,13 @@ import torch
 import vaekit
 from vaekit.checkpoints.convert import convert
 from vaekit.checkpoints.finetuned_writer import base_model_at, same_bits
-from vaekit.domains.images.evaluate import FinetuneOptions as Measuring
-from vaekit.domains.images.evaluate import evaluate_images
+from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.finetune import FinetuneOptions, prepare_finetuning
 from vaekit.domains.images.read import find_images
+from vaekit.domains.recipes import recipe
 from vaekit.formats.open import open_tensors
+from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
 from vaekit.training.log import LogEvent
-from vaekit.training.recipe import recipe
 from vaekit.training.run import run_training
 
 MEASURES = ("psnr", "ssim", "lpips")
@@ -101,8 +101,8 @@ def tell(news: LogEvent) -> None:
 
 def measured(vae: Path, options: argparse.Namespace) -> list[float]:
     """PSNR, SSIM and LPIPS, each the mean over the test images at their own size."""
-    engine = vaekit.Engine(vaekit.load(vae), vaekit.Plan(device="cpu"))
-    found = evaluate_images(engine, options.test, Measuring(size=None, batch=1, lpips=options.lpips))
+    wanted = EvaluateOptions(MeasureOptions(as_is=True, lpips=options.lpips), batch=1)
+    found = evaluate_data(vaekit.load(vae), vaekit.Plan(device="cpu"), options.test, wanted).evaluation
     values = {result.quantity.name: result.value for result in found.results}
     return [values[name] for name in MEASURES]
 

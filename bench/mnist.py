@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 import vaekit
-from vaekit.domains.images.arrays import read_idx
+from vaekit.datasets.arrays import read_idx
 from vaekit.domains.images.preparation import binarized, shades
 from vaekit.evaluation.evaluate import EvaluationData, Measures, evaluate
 from vaekit.evaluation.measures import evidence, rate
@@ -49,7 +49,7 @@ def line(run: Path, test: torch.Tensor, samples: int) -> str:
     """One row of the table."""
     vae = vaekit.load(run)
     told = json.loads((run / RECIPE).read_text())
-    protocol = told["recipe"]["images"].get("binary") or "shades"
+    protocol = told["recipe"]["data"].get("binary") or "shades"
     names = [f"t10k-{i:05}" for i in range(len(test))]
     prior = vae.prior
     assert prior is not None

@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vaekit.domains.images.arrays import read_idx
+from vaekit.datasets.arrays import read_idx
 from vaekit.domains.images.preparation import Preparation, binarized, shades
 from vaekit.domains.images.training_data import open_training_data
+from vaekit.domains.recipes import recipe
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.init_mean import init_to_mean
 from vaekit.training.loop import initial_train_state, train
-from vaekit.training.recipe import recipe
 
 HIDDEN, LATENT, BATCH, RATE = 400, 16, 100, 1e-3
 BAR = 1.5

@@ -22,6 +22,7 @@
     ├── CannotExport              a network that cannot be exported, or whose exported program gives other results
     ├── NothingEvaluated           data of which not one item could be evaluated
     ├── NoTrainingData            data of which not one item can be trained on
+    ├── UnknownDomain             a domain, such as images or tables, that vaekit does not know
     ├── BadRecipe                 a recipe that describes no training
     ├── RecipeChanged             a folder that holds a run with another recipe
     ├── TrainingStopped           a training that was asked to end before its time
@@ -136,6 +137,10 @@ class NothingEvaluated(VaekitError):
 
 class NoTrainingData(VaekitError):
     """Data in which nothing to train on was found, or of which not one item can be read."""
+
+
+class UnknownDomain(VaekitError):
+    """A recipe or a VAE file of a domain, such as images or tables, that vaekit does not know."""
 
 
 class BadRecipe(VaekitError):

@@ -87,6 +87,18 @@ def toml_key(name: str) -> str:
     return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
+def renamed(words: PlainMapping, names: Mapping[str, str]) -> dict[str, Any]:
+    """A table with other names for some entries, in the tables inside it too.
+
+    >>> renamed({"net": {"picture_size": 8}}, {"picture_size": "image_size"})
+    {'net': {'image_size': 8}}
+    """
+    return {
+        names.get(name, name): renamed(value, names) if isinstance(value, Mapping) else value
+        for name, value in words.items()
+    }
+
+
 def differences(before: PlainMapping, now: PlainMapping, inside: str = "") -> list[str]:
     """What is not the same in two objects as they are written: one line for each value.
 

@@ -6,8 +6,8 @@ It runs whole batches at full precision of its weights; `vaekit.runtime` runs it
 images, files or training objectives: a beta-VAE is an objective, never a subclass of this.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,12 +22,16 @@ from vaekit.normalization import LatentNormalization
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of where weights come from; only messages need it."""
+    """What a file tells of a VAE beside its weights: for messages, and for reading and writing items."""
 
     name: str
     """Family and kinds, as a phrase: "SD1 / SD2 or SDXL ('kl' family)"."""
     makers: Callable[[int], str]
     """Which known VAEs have latents of so many channels, as a phrase; empty where none has."""
+    domain: str = ""
+    """The kind of data, as the file names it: "tables"; empty where it names none."""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    """What the domain needs to turn items into tensors and back, as the file has it."""
 
 
 class VAE(nn.Module):

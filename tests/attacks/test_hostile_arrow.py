@@ -6,17 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from image_data import encoded, number_of
+from image_data import encoded, number_of, open_images, pixels_at
 
-from vaekit.domains.images.image_sets import open_images
-from vaekit.domains.images.skip_log import SkipLog
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.errors import NoTrainingData
 
 READ_ALL = """
 import random, sys
 from pathlib import Path
-from vaekit.domains.images.image_sets import open_images
-from vaekit.domains.images.skip_log import Skipped
+from vaekit.datasets.open import open_dataset
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.images.decode import pixels_of
+from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.errors import BadItem, NoTrainingData
 
 path, sound, chance = Path(sys.argv[1]), Path(sys.argv[1]).read_bytes(), random.Random(0)
@@ -27,12 +28,12 @@ for _ in range(400):
         content[place] = chance.choice((0, 127, 128, 255, chance.randrange(256)))
     path.write_bytes(content)
     try:
-        images = open_images(path, Skipped()).train
+        images = open_dataset(path, IMAGE_RECORDS, SkipLog()).train
     except NoTrainingData:
         continue
     for item in range(min(len(images), 100)):
         try:
-            images.read(item, None)
+            pixels_of(images.read(item))
         except BadItem:
             pass
 """
@@ -76,4 +77,4 @@ def test_of_columns_with_one_name_the_first_is_read(tmp_path: Path) -> None:
     rows = pa.table([pa.array([encoded(1)]), pa.array([encoded(2)])], names=["image", "image"])
     with pa.ipc.new_stream(tmp_path / "a.arrow", rows.schema) as writer:
         writer.write_table(rows)
-    assert number_of(open_images(tmp_path, SkipLog()).train.read(0, None)) == 1
+    assert number_of(pixels_at(open_images(tmp_path, SkipLog()).train, 0)) == 1

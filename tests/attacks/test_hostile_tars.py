@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from image_data import encoded, number_of, write_tar
+from image_data import encoded, number_of, open_images, pixels_at, write_tar
 
-from vaekit.domains.images.image_sets import open_images
-from vaekit.domains.images.skip_log import SkipLog
-from vaekit.domains.images.tars import members
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.tars import members
+from vaekit.domains.images.read import IMAGE_ENDINGS
 
 
 def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
@@ -55,7 +55,7 @@ TRICKS = {
 def test_what_is_before_the_trick_is_used(tmp_path: Path, trick: str, before: bytes) -> None:
     (tmp_path / "a.tar").write_bytes(before + TRICKS[trick] + GOOD)
     start = time.process_time()
-    found, damage = members(tmp_path / "a.tar")
+    found, damage = members(tmp_path / "a.tar", IMAGE_ENDINGS)
     assert time.process_time() - start < 30
     assert damage and found[:1] == ([("1.png", 512, len(encoded(1)))] if before else [])
     assert all(size >= 0 and place + size <= (tmp_path / "a.tar").stat().st_size for _, place, size in found)
@@ -67,7 +67,7 @@ def test_the_rest_of_a_folder_is_used(tmp_path: Path) -> None:
     write_tar(tmp_path / "good.tar", {"7.png": encoded(7)})
     skipped = SkipLog()
     train = open_images(tmp_path, skipped).train
-    assert [number_of(train.read(item, None)) for item in range(len(train))] == [7]
+    assert [number_of(pixels_at(train, item)) for item in range(len(train))] == [7]
     assert set(skipped.reasons) == {f"{name}.tar" for name in TRICKS}
 
 
@@ -87,4 +87,4 @@ def test_damaged_tars_are_listed_or_told(tmp_path: Path) -> None:
         content[start + 148 : start + 156] = b" " * 8
         content[start + 148 : start + 156] = b"%06o\0 " % sum(content[start : start + 512])
         (tmp_path / "a.tar").write_bytes(content)
-        assert all(place + size <= len(content) for _, place, size in members(tmp_path / "a.tar")[0])
+        assert all(place + size <= len(content) for _, place, size in members(tmp_path / "a.tar", IMAGE_ENDINGS)[0])

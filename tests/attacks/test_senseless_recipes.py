@@ -12,11 +12,13 @@ import torch
 from refusals import refuses
 from soft_images import write_soft
 
-from vaekit.domains.images.train import prepare_run
+from vaekit.domains.recipes import recipe
 from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
+from vaekit.run_folder import RECIPE
+from vaekit.tasks.train import prepare_run
 from vaekit.training.processes import ProcessGroup
-from vaekit.training.recipe import Recipe, recipe
-from vaekit.training.run import RECIPE, run_training, samples_for_duration
+from vaekit.training.recipe import Recipe
+from vaekit.training.run import run_training, samples_for_duration
 
 JUNK: list[Any] = [None, -1, 0, 2.5, True, "x", [], [1, "x"], {}, {"a": 1}]
 SHORT = {"samples": 4, "batch_size": 2, "precision": "fp32"}
@@ -53,7 +55,7 @@ def small(name: str) -> dict[str, Any]:
     """The recipe with tiny nets, for two steps."""
     words = copy.deepcopy(dict(recipe(name).words))
     words["schedule"] |= SHORT
-    words["images"] |= {"resize": [], "crop": "random", "background": "white", "held_out": 2}
+    words["data"] |= {"resize": [], "crop": "random", "background": "white", "held_out": 2}
     if "hidden" in words["vae"].get("net", {}):
         words["vae"]["net"]["hidden"] = [4]
     return words
@@ -80,7 +82,7 @@ def test_junk_is_trained_on_or_refused(name: str, images: Path, tmp_path: Path) 
             told = Recipe(name, replaced(words, place, each))
             with suppress(VaekitError):
                 refused += 1
-                run = prepare_run(told, images, tmp_path / "run", 0, torch.device("cpu"), ProcessGroup())
+                run = prepare_run(told, images, tmp_path / "run", 0, torch.device("cpu"), ProcessGroup()).run
                 if max(run.schedule.samples, run.schedule.batch_size) <= ENDLESS:
                     (tmp_path / "run" / RECIPE).unlink(missing_ok=True)
                     run_training(run)
@@ -89,7 +91,7 @@ def test_junk_is_trained_on_or_refused(name: str, images: Path, tmp_path: Path) 
 
 
 def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(images: Path, tmp_path: Path) -> None:
-    run = prepare_run(Recipe("mine", small("mnist-vamp")), images, tmp_path, 0, torch.device("cpu"), ProcessGroup())
+    run = prepare_run(Recipe("mine", small("mnist-vamp")), images, tmp_path, 0, torch.device("cpu"), ProcessGroup()).run
     for text in ("{", "[1]", '"x"'):
         (tmp_path / RECIPE).write_text(text)
         with pytest.raises(RecipeChanged):
@@ -104,11 +106,11 @@ def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(images: Path, tmp_pa
 @pytest.mark.parametrize(
     ("change", "facts"),
     [
-        ("images.size=30", ["30", "28"]),
-        ("images.channels=3", ["3", "1"]),
+        ("data.size=30", ["30", "28"]),
+        ("data.channels=3", ["3", "1"]),
         ("schedule.micro_batch=3", ["3"]),
         ("objective.terms=3", ["objective.terms"]),
-        ("images=3", ["images"]),
+        ("data=3", ["data"]),
         ("objective.terms.kl.groups=7", ["groups"]),
         ("objective.terms.codebook={}", ["codebook"]),
         ("schedule.samples=0", ["samples"]),
@@ -117,5 +119,5 @@ def test_a_folder_whose_recipe_cannot_be_read_is_left_alone(images: Path, tmp_pa
 def test_what_is_wrong_is_said(change: str, facts: list[str], images: Path, tmp_path: Path) -> None:
     with refuses(BadRecipe, *facts):
         run_training(
-            prepare_run(recipe("mnist-vamp", [change]), images, tmp_path, 0, torch.device("cpu"), ProcessGroup())
+            prepare_run(recipe("mnist-vamp", [change]), images, tmp_path, 0, torch.device("cpu"), ProcessGroup()).run
         )

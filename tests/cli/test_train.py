@@ -17,8 +17,8 @@ import pytest
 from image_data import encoded, fill_folder
 
 import vaekit
-from vaekit.domains.images.training_data import open_training_data
-from vaekit.training.recipe import names
+from vaekit.datasets.open import open_dataset
+from vaekit.domains.recipes import names
 
 Run = Callable[..., Any]
 SMALL = ["--set", "vae.net.hidden=[16]", "--set", "schedule.batch_size=10", "--set", "schedule.precision=fp32"]
@@ -138,9 +138,9 @@ def test_minutes_become_samples_that_a_second_call_finds(
 
     def counted(path: Path, *others: Any) -> Any:
         looked.append(path)
-        return open_training_data(path, *others)
+        return open_dataset(path, *others)
 
-    monkeypatch.setattr("vaekit.domains.images.train.open_training_data", counted)
+    monkeypatch.setattr("vaekit.domains.images.domain.open_dataset", counted)
     command = ["train", "mnist-mlp", "--data", digits, "--out", tmp_path / "run", "--minutes", 0.1, *SMALL]
     said = run(*command)
     assert said.code == 0

@@ -9,6 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vaekit.datasets.dataset import Dataset, Splits
+from vaekit.datasets.open import open_dataset
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.images.decode import Pixels, pixels_of
+from vaekit.domains.images.records import IMAGE_RECORDS
+
 
 def numbered(number: int, width: int = 12, height: int = 8) -> Image.Image:
     return Image.new("RGB", (width, height), (200, 10 * number, 50))
@@ -41,3 +47,11 @@ def write_tar(path: Path, members: Mapping[str, bytes]) -> Path:
 def number_of(pixels: Image.Image | NDArray[np.float32]) -> int:
     assert isinstance(pixels, Image.Image)
     return round(pixels.convert("RGB").getpixel((0, 0))[1] / 10)  # type: ignore[index]
+
+
+def open_images(path: Path, log: SkipLog) -> Splits:
+    return open_dataset(path, IMAGE_RECORDS, log)
+
+
+def pixels_at(images: Dataset, item: int) -> Pixels:
+    return pixels_of(images.read(item))

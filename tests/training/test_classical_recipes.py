@@ -7,8 +7,8 @@ import torch
 from torch import Generator
 
 import vaekit
+from vaekit.domains.recipes import recipe
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.recipe import recipe
 from vaekit.training.run import Run, run_training
 
 NAMES = ("mnist-iwae", "mnist-vamp", "mnist-beta-tcvae", "autoencoder")
@@ -18,7 +18,7 @@ NAMES = ("mnist-iwae", "mnist-vamp", "mnist-beta-tcvae", "autoencoder")
 def test_it_ends_with_a_file_that_opens(name: str, tmp_path: Path) -> None:
     chosen = recipe(name, ["schedule.samples=200"])
     assert {"about", "data", "takes"} <= chosen.words.keys()
-    told = chosen.words["images"]
+    told = chosen.words["data"]
     shape = (200, told["channels"], told["size"], told["size"])
     images = torch.rand(shape, generator=Generator().manual_seed(0)).round() * 2 - 1
     objective, schedule = chosen.objective(), chosen.schedule()

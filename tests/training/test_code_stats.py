@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.distributions import Choices
+from vaekit.domains.recipes import recipe
 from vaekit.errors import BadRecipe, TrainingDiverged
 from vaekit.nets.quantizers import SignQuantizer
 from vaekit.nets.vector_quantizer import VectorQuantizer
@@ -20,7 +21,7 @@ from vaekit.training.code_stats import set_codes
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import Schedule, Step, initial_train_state, train
 from vaekit.training.objectives import Objective, Pass
-from vaekit.training.recipe import Recipe, recipe
+from vaekit.training.recipe import Recipe
 from vaekit.training.state import State
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight

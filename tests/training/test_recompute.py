@@ -10,12 +10,13 @@ from family_examples import EXAMPLES
 from torch import Generator, Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from vaekit.domains.recipes import recipe
 from vaekit.families import assemble, family_of
 from vaekit.nets.discriminator import Discriminator, DiscriminatorConfig
 from vaekit.training.adversarial.adversary import Adversarial, Adversary
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import Schedule, initial_train_state, train
-from vaekit.training.recipe import Recipe, recipe
+from vaekit.training.recipe import Recipe
 from vaekit.training.recompute import blocks, recompute_activations
 from vaekit.vae import VAE
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ SAFETENSORS_ENDINGS = (".safetensors", ".sft")
 TORCH_ENDINGS = (".pt", ".pth", ".ckpt", ".bin")
 
 
-def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
+def save(vae: VAE, path: str | Path, layout: str = "native", notes: Mapping[str, str] = MappingProxyType({})) -> None:
     """Write a VAE in the dtype that it has.
 
     Args:
@@ -33,6 +34,7 @@ def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
             or `.sft`, or `.pt`, `.pth`, `.ckpt` or `.bin` for what `torch.load` reads.
         layout: "native", "diffusers"; "ldm" where the family's first code was LDM, "original" where it was its
             authors' own; for tiny autoencoders "tiny".
+        notes: further entries for the file's metadata.
 
     Raises:
         WrongTensors: the layout cannot express this VAE.
@@ -40,7 +42,7 @@ def save(vae: VAE, path: str | Path, layout: str = "native") -> None:
         ValueError: there is no such layout.
     """
     family, config = family_and_config(vae)
-    write(weights_of(vae, family, config), Path(path), layout)
+    write(replace(weights_of(vae, family, config), notes=notes), Path(path), layout)
 
 
 def write(weights: StoredWeights, path: Path, layout: str, progress: Progress | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`vaekit evaluate`: what a VAE makes of a folder of images, in numbers that others get too."""
+"""`vaekit evaluate`: measure a VAE on data of its domain, reproducibly."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,9 @@ from vaekit.cli.output import log, print_json, print_table, progress_bar, spinne
 if TYPE_CHECKING:
     from vaekit.evaluation.evaluate import Evaluation
     from vaekit.evaluation.measures import Result
-    from vaekit.runtime.engine import Engine
+    from vaekit.runtime.plan import Plan
+    from vaekit.tasks.evaluate import EvaluateResult
+    from vaekit.vae import VAE
 
 BUDGET = "2GiB"
 """The memory that a run on a CPU may take. Slabs, and with them the last digits, would follow from what is free."""
@@ -19,7 +21,7 @@ COLUMNS = ("measure", "unit", "mean", "+-", "95 % interval", "of")
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A folder of images; those below it count.")],
+    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="A folder of images, a CSV, a text file.")],
     vae: options.Vae = "builtin",
     models: options.Models = None,
     out: Annotated[
@@ -31,15 +33,21 @@ def evaluate(
         typer.Option(
             "--size",
             metavar="N",
-            help="Short side and middle square that the VAE sees, or none for images as they are.",
+            help="Of images: short side and middle square that the VAE sees, or none for images as they are.",
             show_default="256, or the VAE's only size",
         ),
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Decode a sample of the posterior, not its mode.")] = False,
     nll: Annotated[
-        int,
-        typer.Option("--nll", metavar="K", min=0, help="Also ELBO and NLL, by K samples each.", show_default="no"),
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--nll",
+            metavar="K",
+            min=0,
+            help="ELBO and NLL, by K samples of each posterior; 0 leaves them out.",
+            show_default="0 for images, else 64",
+        ),
+    ] = None,
     limit: options.Limit = None,
     seed: options.Seed = 0,
     features: Annotated[
@@ -52,7 +60,7 @@ def evaluate(
         ),
     ] = None,
     lpips: options.Lpips = None,
-    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Images of one size at once.")] = 16,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Items of one size at once.")] = 16,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
     memory: Annotated[
@@ -68,30 +76,31 @@ def evaluate(
     padding: options.Padding = None,
     as_json: options.Json = False,
 ) -> None:
-    """Measure what a VAE makes of a folder of images.
+    """Measure a VAE on data of the kind that it was trained on.
 
-    PSNR, SSIM, LPIPS, rFID and KL, as means over the images with their standard errors, under a protocol that --json
-    and --out tell: whoever repeats it gets the same numbers. Images that cannot be read are listed and left out. With
-    fewer than 2,048 images rKID takes the place of rFID, which would tell their number. See docs/evaluation.md.
+    Of images PSNR, SSIM, LPIPS, rFID and KL; of tables and text reconstruction errors, KL, ELBO and NLL: means over the
+    items with their standard errors, under a protocol that --json and --out give: whoever repeats it gets the same
+    numbers. Items that cannot be read are listed and left out. With fewer than 2,048 images rKID takes the place of
+    rFID, which depends on their number. See docs/evaluation.md.
     """
-    from vaekit.domains.images.evaluate import EvaluateOptions, evaluate_images, size_for
+    from vaekit.domains.domain import MeasureOptions
+    from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
 
     side = parsed_size(size)
     with spinner("looking at the VAE"):
-        engine = engine_for(vae, models, padding, device, dtype, memory, backend, batch)
-    wishes = EvaluateOptions(
-        size_for(engine.vae, side, size is not None), sample, limit, seed, batch, nll, features, lpips
-    )
-    with progress_bar("images") as progress:
-        found = evaluate_images(engine, data, wishes, out, progress)
+        loaded, plan = vae_and_plan(vae, models, padding, device, dtype, memory, backend, batch)
+    measure = MeasureOptions(side, size is not None and side is None, nll, seed, features, lpips)
+    with progress_bar("items") as progress:
+        result = evaluate_data(loaded, plan, data, EvaluateOptions(measure, sample, limit, batch), out, progress)
+    found = result.evaluation
     for item in found.skipped:
         log(f"vaekit: skipped {item.name}: {item.error}")
-    for warning in (*found.warnings, *engine.notes):
+    for warning in (*found.warnings, *result.notes):
         log(f"vaekit: {warning}")
     if as_json:
         print_json({"vae": vae, **found.as_json()})
         return
-    show(vae, found)
+    show(vae, result)
     if out is not None:
         log(f"Written to {out}")
 
@@ -109,7 +118,7 @@ def parsed_size(text: str | None) -> int | None:
     return int(text)
 
 
-def engine_for(
+def vae_and_plan(
     vae: str,
     models: list[Path] | None,
     padding: str | None,
@@ -118,23 +127,22 @@ def engine_for(
     memory: str | None,
     backend: str,
     batch: int,
-) -> "Engine":
-    """A VAE that runs the same way whatever memory is free."""
+) -> "tuple[VAE, Plan]":
+    """A VAE, and a plan by which it runs the same way whatever memory is free."""
     from vaekit.checkpoints.load import load
-    from vaekit.runtime.engine import Engine
     from vaekit.runtime.plan import Plan
 
     place = Plan(device=device, dtype=dtype).torch_device
     budget = memory or (BUDGET if place.type == "cpu" else None)
     plan = Plan(device=str(place), dtype=dtype, batch_size=batch, memory=budget, backend=backend)
-    return Engine(load(vae, padding=padding, models=models), plan)
+    return load(vae, padding=padding, models=models), plan
 
 
-def show(vae: str, found: "Evaluation") -> None:
+def show(vae: str, result: "EvaluateResult") -> None:
     """The table, and what is not in it."""
-    protocol = found.protocol
-    print_table(f"{vae}: {found.measured} images", COLUMNS, [row(result) for result in found.results], left=2)
-    crop = protocol.preparation["crop"] or "the whole image"
+    found, protocol = result.evaluation, result.evaluation.protocol
+    print_table(f"{vae}: {found.measured} {result.items}", COLUMNS, [row(each) for each in found.results], left=2)
+    crop = protocol.preparation.get("crop") or "the whole item"
     log(f"Of each, {crop}; {protocol.run['dtype']}; decoded from the posterior's {protocol.latents}.")
     say_missing(found)
 

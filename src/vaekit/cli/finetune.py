@@ -79,9 +79,9 @@ def finetune(
     from vaekit.checkpoints.convert import storage_dtype
     from vaekit.checkpoints.finetuned_writer import base_model_at
     from vaekit.domains.images.finetune import FinetuneOptions, prepare_finetuning
+    from vaekit.domains.recipes import recipe as find_recipe
     from vaekit.library.names import locate_vae
     from vaekit.runtime.plan import Plan
-    from vaekit.training.recipe import recipe as find_recipe
     from vaekit.training.run import run_training
 
     told = [*(changes or []), *([f"schedule.samples={samples}"] if samples else [])]

@@ -1,1 +1,4 @@
-"""One room per kind of data: files <-> tensors, and what is particular to the kind."""
+"""Kinds of data: images, tables, text. What is above asks a domain, and does not distinguish them itself."""
+
+DOMAINS = ("images", "tables", "text")
+"""Their names, which are those of their packages."""

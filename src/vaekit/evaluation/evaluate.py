@@ -17,7 +17,6 @@ from vaekit.evaluation.journal import RESULT, Batch, Item, Journal, opened
 from vaekit.evaluation.measures import ItemMeasure, Pool, PooledMeasure, Quantity, Result
 from vaekit.evaluation.protocol import SAMPLE, Protocol
 from vaekit.evaluation.vae_pass import VAEPass, VAERunner
-from vaekit.json import dumps
 from vaekit.metrics.statistics import RunningMean
 from vaekit.pipeline import Outcome, Stages, run_pipeline
 
@@ -202,9 +201,18 @@ def evaluate(
         _go_on(runs, data, measures, protocol, tally, journal, torch.device(device), progress)
         found = tally.evaluation(protocol, not_measured or {}, environment or {})
         if out is not None:
-            with atomic_file(out / RESULT) as part:
-                part.write_text(dumps(found.as_json()) + "\n", "utf-8")
+            write_result(found, out / RESULT)
     return found
+
+
+def write_result(found: Evaluation, path: Path) -> None:
+    """Write an evaluation as JSON.
+
+    Raises:
+        CannotWrite: the disk is full, or the like.
+    """
+    with atomic_file(path) as part:
+        part.write_text(dumps(found.as_json()) + "\n", "utf-8")
 
 
 def _go_on(

@@ -23,9 +23,12 @@ from vaekit.atomic import atomic_file, cannot_write
 from vaekit.errors import CannotWriteHere, ProtocolChanged
 from vaekit.evaluation.protocol import Protocol
 from vaekit.json import dumps, number
-from vaekit.records import differences
+from vaekit.records import differences, renamed
 
 PROTOCOL, ITEMS, ROWS, RESULT = "protocol.json", "items.jsonl", "rows.bin", "evaluation.json"
+
+OLD_NAMES = {"colours": "colors"}
+"""Entries that had other names in the first edition."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +128,18 @@ def _agree(folder: Path, protocol: Protocol) -> None:
         return
     except (OSError, ValueError) as error:
         raise ProtocolChanged(f"{path} cannot be read: {error}.", "", "Choose another folder, or remove it.") from error
-    changed = differences(before, told) if isinstance(before, dict) else [f"{PROTOCOL} holds no protocol"]
+    changed = differences(upgraded(before), told) if isinstance(before, dict) else [f"{PROTOCOL} holds no protocol"]
     if changed:
         raise ProtocolChanged(
             f"{folder} holds an evaluation of another protocol: {'; '.join(changed)}.",
             "Numbers of two protocols are never mixed.",
             "Choose another folder for this one, or give the command as it was.",
         )
+
+
+def upgraded(protocol: dict[str, Any]) -> dict[str, Any]:
+    """A stored protocol as it is written today; the first edition had other names in it."""
+    return renamed(protocol, OLD_NAMES)
 
 
 def _append(path: Path, octets: bytes) -> None:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from vaekit.datasets.choose import rank
 from vaekit.version import __version__
 
 MODE, SAMPLE = "mode", "sample"
@@ -82,15 +83,10 @@ def _content(path: Path) -> str:
 
 
 def chosen_names(names: Sequence[str], limit: int | None, seed: int) -> list[str]:
-    """At most so many of the names, the same for everybody: those whose hash with the seed is the smallest; sorted.
+    """At most `limit` of the names: those whose hash with the seed is the smallest; sorted.
 
     A name's chance does not depend on the others, and no library's generator has a say in it.
     """
     if limit is None or limit >= len(names):
         return sorted(names)
     return sorted(heapq.nsmallest(limit, names, key=lambda name: rank(name, seed)))
-
-
-def rank(name: str, seed: int) -> bytes:
-    """The hash of a name with the seed, by which some are chosen. Names of files may be any bytes, not only UTF-8."""
-    return hashlib.sha256(f"{seed}\n{name}".encode("utf-8", "surrogateescape")).digest()

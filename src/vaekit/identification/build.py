@@ -8,6 +8,7 @@ from torch import Tensor
 from vaekit.catalog.entries import model_names
 from vaekit.families import Config, assemble
 from vaekit.identification.identify import Identified
+from vaekit.identification.metadata import read_domain
 from vaekit.vae import VAE, Origin
 
 
@@ -54,7 +55,8 @@ def origin(identified: Identified) -> Origin:
     """What messages say of the VAE that was found."""
     names = " or ".join(kind.name for kind in identified.kinds)
     family = f"{identified.family.name!r} family"
-    return Origin(f"{names} ({family})" if names else f"of the {family}", model_names)
+    domain, schema = read_domain(identified.parts[0].file.metadata if identified.parts else {})
+    return Origin(f"{names} ({family})" if names else f"of the {family}", model_names, domain, schema)
 
 
 def read_native(identified: Identified) -> dict[str, Tensor]:

@@ -12,10 +12,15 @@ from typing import Any
 from vaekit.families import Config
 from vaekit.families.padding import ZEROS
 from vaekit.normalization import LatentNormalization
+from vaekit.records import renamed
 
 VERSION = "2"
 NORMALIZATION, NORMALIZATION_V1 = "vaekit.normalization", "vaekit.frame"
 """The key of the normalization, and what it was called in version 1, which is still read."""
+OLD_FIELDS = {"picture_size": "image_size"}
+"""Fields of configs that had other names in the first edition."""
+DOMAIN, SCHEMA = "vaekit.domain", "vaekit.schema"
+"""The keys of the kind of data that a VAE was trained on, and of the schema of its items as JSON."""
 UNKNOWN = "null"
 """A normalization that is unknown. Without an entry, the shapes of the weights might be taken to imply one."""
 
@@ -70,7 +75,7 @@ def read_family(metadata: Mapping[str, str]) -> str | None:
 
 def read_config(metadata: Mapping[str, str]) -> dict[str, Any]:
     """What the metadata tells of the config: things that weights do not tell; empty where it tells nothing."""
-    return _json_object(metadata.get("vaekit.config"))
+    return renamed(_json_object(metadata.get("vaekit.config")), OLD_FIELDS)
 
 
 def _json_object(text: str | None) -> dict[str, Any]:
@@ -79,3 +84,13 @@ def _json_object(text: str | None) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return entry if isinstance(entry, dict) else {}
+
+
+def domain_notes(domain: str, schema: Mapping[str, Any]) -> dict[str, str]:
+    """The entries for the domain of a VAE, and the schema of its items."""
+    return {DOMAIN: domain, SCHEMA: json.dumps(schema, ensure_ascii=False)}
+
+
+def read_domain(metadata: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """The domain and the schema; empty where the metadata has none, which stands for images."""
+    return metadata.get(DOMAIN, ""), _json_object(metadata.get(SCHEMA))

@@ -134,7 +134,7 @@ def latents_words(lineage: Mapping[str, Any]) -> str:
 
 def data_words(data: Mapping[str, Any]) -> str:
     """What it was trained on: "1,200 images (photos)". Those that were held out of them do not count."""
-    count, place = data.get("images"), data.get("path")
+    count, place = data.get("items"), data.get("path")
     apart = 0 if data.get("of_its_own") else data.get("held_out", 0)
     told = f"{count - apart:,} images" if isinstance(count, int) else "images"
     return f"{told} ({inline(str(place))})" if place else told

@@ -4,18 +4,20 @@ The order follows from the seed and the number of items. So the position of a ru
 samples seen, and any run or process can be given any part of it.
 """
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Generator as Steps
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Barrier, Event
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 
+from vaekit.datasets.dataset import Splits
 from vaekit.runtime.threads import single_threaded_initializer
 from vaekit.training.seeds import derive_seed, generator_for
 
@@ -62,6 +64,40 @@ class Tensors:
     def batch(self, items: Tensor, seed: int) -> Tensor:
         chosen = self.items.index_select(0, items)
         return chosen if self.prepare is None else self.prepare(chosen, torch.Generator().manual_seed(seed))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Items to train on, and others to evaluate while training goes on."""
+
+    source: Source
+    held_out: Tensor | None
+    """(b, ...); None where there are too few to hold some out."""
+    description: Mapping[str, Any]
+    """Kind, number, and a digest over names and sizes: with another one, it is another run."""
+    workers: int = 0
+    """Threads that read items ahead of time."""
+
+
+def describe_data(splits: Splits, held_out: int) -> dict[str, Any]:
+    """The description of the data of a run.
+
+    Args:
+        splits: the data.
+        held_out: the number of items that are held out.
+    """
+    return {
+        "kind": splits.train.kind,
+        "items": len(splits.train),
+        "digest": splits.train.digest,
+        "held_out": held_out,
+        "of_its_own": splits.test is not None,
+    }
+
+
+def available_cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, eq=False)

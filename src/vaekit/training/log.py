@@ -13,6 +13,7 @@ from vaekit.atomic import atomic_file
 from vaekit.errors import MissingPackage
 from vaekit.json import dumps
 from vaekit.optional import require
+from vaekit.run_folder import LOG
 
 FOLDER = "board"
 
@@ -49,9 +50,6 @@ class TensorBoardWriter:
         """Write what is left."""
         if self._writer is not None:
             self._writer.close()
-
-
-LOG = "log.jsonl"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A recipe: which VAE is trained, towards what, how long, on data prepared how. A frozen table, never a class.
 
-The tables inside vaekit stand in `recipes/`, one file each; a file of one's own works the same. `--set` changes single
-values, by their place in the table: `objective.terms.kl.weight=4`.
+Recipes inside vaekit are located in the folders `recipes/` of the domains, one file each; a file of one's own works the
+same. `--set` changes single values, by their place in the table: `objective.terms.kl.weight=4`.
 """
 
 import copy
@@ -10,13 +10,13 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from vaekit.errors import BadRecipe, NotFound, VaekitError, printable
+from vaekit.errors import BadRecipe, VaekitError, printable
 from vaekit.families import FAMILIES, PARTS, Config, Family, assemble, family_of
-from vaekit.records import from_dict, parse_value
+from vaekit.identification.metadata import OLD_FIELDS
+from vaekit.records import from_dict, parse_value, renamed
 from vaekit.training.code_stats import set_codes
 from vaekit.training.loop import Schedule
 from vaekit.training.objectives import Objective, Term
@@ -24,7 +24,8 @@ from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight, weight_from
 from vaekit.vae import VAE
 
-FOLDER = "recipes"
+OLD_TABLES = ("pictures", "images")
+"""What the table [data] of images was called in the first edition, and for a time after it."""
 UNBUILDABLE = (ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError)
 """What torch and the nets raise where the numbers of a table do not go together."""
 
@@ -36,6 +37,37 @@ class Recipe:
     name: str
     words: Mapping[str, Any]
     """As it was read, with what was set."""
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The table [data]: the domain, and how its items are prepared.
+
+        Raises:
+            BadRecipe: there is none.
+        """
+        return self._table("data")
+
+    @property
+    def domain(self) -> str:
+        """The name of the domain.
+
+        Raises:
+            BadRecipe: it is not given.
+        """
+        name = self.data.get("domain")
+        if not isinstance(name, str):
+            raise self._bad("its [data] names no domain")
+        return name
+
+    def with_defaults(self, settings: Mapping[str, Any]) -> "Recipe":
+        """The recipe with settings that follow from the data, where its [vae] does not have them.
+
+        Args:
+            settings: tables of [vae], such as {"net": {"data_shape": [30]}}.
+        """
+        if not settings:
+            return self
+        return Recipe(self.name, {**self.words, "vae": merged(settings, table_of(self.words.get("vae")))})
 
     def vae(self) -> VAE:
         """The VAE with new random weights, from torch's own generator.
@@ -169,29 +201,60 @@ def table_of(told: Any) -> Mapping[str, Any]:
     return told if isinstance(told, Mapping) else {}
 
 
-def names() -> list[str]:
-    """Of the recipes inside vaekit."""
-    folder = resources.files("vaekit.training").joinpath(FOLDER)
-    return sorted(each.name.removesuffix(".toml") for each in folder.iterdir() if each.name.endswith(".toml"))
+def merged(defaults: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table, with the entries of another where it has none.
+
+    >>> merged({"net": {"length": 9, "width": 8}}, {"net": {"kind": "sequence", "width": 4}})
+    {'net': {'kind': 'sequence', 'width': 4, 'length': 9}}
+    """
+    both = {name: merged(defaults[name], table[name]) for name in table if is_table_in(defaults, table, name)}
+    return {**table, **{name: value for name, value in defaults.items() if name not in table}, **both}
 
 
-def recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
-    """The recipe of this name, or in this file, with changes such as `schedule.samples=1000`.
+def is_table_in(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:
+    """Whether both have a table of this name."""
+    return isinstance(one.get(name), Mapping) and isinstance(other.get(name), Mapping)
+
+
+def upgraded(words: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as it is written today: the first edition had `data` for what is now `dataset`, and a table [pictures]
+    in the place of [data].
+
+    >>> upgraded({"data": "Photographs", "pictures": {"size": 32}})
+    {'dataset': 'Photographs', 'data': {'domain': 'images', 'size': 32}}
+    """
+    told = dict(words)
+    if isinstance(told.get("data"), str):
+        told = {"dataset" if name == "data" else name: value for name, value in told.items()}
+    for name in OLD_TABLES:
+        if name in told:
+            table = told.pop(name)
+            told["data"] = (
+                {"domain": "images", **table_of(told.get("data")), **table} if isinstance(table, Mapping) else table
+            )
+    if isinstance(told.get("vae"), Mapping):
+        told["vae"] = renamed(told["vae"], OLD_FIELDS)
+    data = told.get("data")
+    if isinstance(data, Mapping) and data.get("crop") == "centre":
+        told["data"] = {**data, "crop": "center"}
+    return told
+
+
+def recipe_of(name: str, words: Mapping[str, Any], changes: Sequence[str] = ()) -> Recipe:
+    """A recipe of today's or the first edition's form, with changes such as `schedule.samples=1000`.
 
     Raises:
-        NotFound: there is none.
-        BadRecipe: a file is no TOML or JSON, or a change names nothing.
+        BadRecipe: a change names nothing.
     """
-    if name_or_path in names():
-        source = resources.files("vaekit.training").joinpath(FOLDER, f"{name_or_path}.toml")
-        return Recipe(name_or_path, changed(name_or_path, tomllib.loads(source.read_text("utf-8")), changes))
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise NotFound(
-            f"There is no recipe {printable(name_or_path)}.",
-            f"vaekit has {', '.join(names())}.",
-            "Name one of them, or a .toml or .json file of your own.",
-        )
+    return Recipe(name, upgraded(changed(name, upgraded(words), changes)))
+
+
+def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe in a file of TOML or JSON, with changes.
+
+    Raises:
+        BadRecipe: the file holds no TOML or JSON, or a change names nothing.
+    """
     try:
         text = path.read_text("utf-8")
         words = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -199,16 +262,16 @@ def recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
         raise BadRecipe(f"{path} cannot be read: {error}.", "Expected a table in TOML or JSON.", "") from error
     if not isinstance(words, dict):
         raise BadRecipe(f"{path} holds no table.", "Expected a table in TOML or JSON.", "")
-    return Recipe(path.stem, changed(path.stem, words, changes))
+    return recipe_of(path.stem, words, changes)
 
 
-def changed(name: str, words: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """The table with single values changed.
+def changed(name: str, words: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """A table with single values changed.
 
     >>> changed("x", {"schedule": {"samples": 100}}, ["schedule.samples=50"])
     {'schedule': {'samples': 50}}
     """
-    result = copy.deepcopy(words)
+    result = copy.deepcopy(dict(words))
     for change in changes:
         place, sign, text = change.partition("=")
         *path, last = place.strip().split(".")

@@ -24,6 +24,7 @@ from vaekit.atomic import atomic_file
 from vaekit.checkpoints.save import save
 from vaekit.errors import BadCheckpoint, RecipeChanged, TrainingDiverged, TrainingStopped, printable
 from vaekit.records import differences
+from vaekit.run_folder import AVERAGES, CHECKPOINTS, RECIPE, RESULT
 from vaekit.training.adversarial.rollback_guard import RollbackGuard
 from vaekit.training.data import Stream
 from vaekit.training.health import HealthMonitor, validate
@@ -32,13 +33,14 @@ from vaekit.training.log import Log, LogEvent
 from vaekit.training.loop import AdversaryHook, Schedule, Step, initial_train_state, train
 from vaekit.training.objectives import Objective
 from vaekit.training.processes import ProcessGroup
-from vaekit.training.recipe import Recipe, table_of
+from vaekit.training.recipe import Recipe, table_of, upgraded
 from vaekit.training.seeds import derive_seed, generator_for
 from vaekit.training.state import State, Stateful, newest_checkpoint, save_state
 from vaekit.vae import VAE
 
-RECIPE, CHECKPOINTS, RESULT, AVERAGES = "recipe.json", "checkpoints", "vae.safetensors", "averages"
 LOG_LINES, LOOKS = 400, 40
+OLD_KINDS, OLD_COUNTS = {"pictures": "files"}, {"pictures": "items"}
+"""What the first edition called kinds of data, and the number of their items."""
 NORMALIZATION_ITEMS = 10_000
 """Items at most that the normalization is measured over."""
 TRIAL_SECONDS, TRIAL_SHARE = 30.0, 0.1
@@ -59,7 +61,7 @@ class Run:
     folder: Path
     stream: Stream
     data: Mapping[str, Any]
-    """What the data are, in words: another data set is another run."""
+    """The description of the data: with another data set, it is another run."""
     objective: Objective
     schedule: Schedule
     held_out: Tensor | None = None
@@ -71,6 +73,8 @@ class Run:
     """Sets new random weights to something better than chance."""
     frozen: Sequence[str] = ()
     """Modules of the VAE that are not trained, by name."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Further entries for the metadata of the files with the result."""
     write: Callable[[VAE], object] | None = None
     """What writes the result; None writes the native layout."""
     opponent: AdversaryHook | None = None
@@ -258,6 +262,18 @@ def stored_identity(folder: Path) -> dict[str, Any] | None:
             "Expected what vaekit writes when a run begins.",
             "Give another folder.",
         )
+    return upgraded_identity(found)
+
+
+def upgraded_identity(found: dict[str, Any]) -> dict[str, Any]:
+    """A stored identity as it is written today; the first edition had other names in it."""
+    recipe, data = found.get("recipe"), found.get("data")
+    if isinstance(recipe, Mapping):
+        found = {**found, "recipe": upgraded(recipe)}
+    if isinstance(data, Mapping):
+        kind = OLD_KINDS.get(data.get("kind", ""), data.get("kind"))
+        renamed = {OLD_COUNTS.get(name, name): value for name, value in data.items()}
+        found = {**found, "data": {**renamed, **({"kind": kind} if "kind" in data else {})}}
     return found
 
 
@@ -350,8 +366,8 @@ class RunMonitor:
 def finish(run: Run, state: State) -> None:
     """Write the results."""
     for average in state.averages[1:]:
-        save(average.model, run.folder / AVERAGES / f"{average.decay}.safetensors")
+        save(average.model, run.folder / AVERAGES / f"{average.decay}.safetensors", notes=run.notes)
     if run.write is not None:
         run.write(state.result.eval())
     else:
-        save(state.result, run.folder / RESULT)
+        save(state.result, run.folder / RESULT, notes=run.notes)

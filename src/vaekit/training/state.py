@@ -96,6 +96,8 @@ class State:
         Raises:
             ValueError: it is the state of something else.
         """
+        # The first edition spelled it "optimiser".
+        tensors = {name.replace("optimiser.", "optimizer."): tensor for name, tensor in tensors.items()}
         try:
             self.vae.load_state_dict(inside(tensors, "vae"))
             for i, average in enumerate(self.averages):

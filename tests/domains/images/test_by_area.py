@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from image_data import write_tar
+from image_data import open_images, pixels_at, write_tar
 from PIL import Image
 
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.images import decode as decoding
-from vaekit.domains.images.image_sets import open_images
+from vaekit.domains.images.decode import sides_of
 from vaekit.domains.images.preparation import Preparation, extent
-from vaekit.domains.images.skip_log import SkipLog
 from vaekit.domains.images.training_data import open_training_data
 
 
@@ -49,6 +49,6 @@ def test_sides_come_from_headers(tmp_path: Path, kept: str, monkeypatch: pytest.
         with pa.ipc.new_stream(tmp_path / "a.arrow", rows.schema) as writer:
             writer.write_table(rows)
     images = open_images(tmp_path, SkipLog()).train
-    shown = [sorted(extent(images.read(item, None))) for item in range(len(named))]
+    shown = [sorted(extent(pixels_at(images, item))) for item in range(len(named))]
     monkeypatch.setattr(decoding, "colors", None)  # nothing is decoded
-    assert [sorted(images.sides(item)) for item in range(len(named))] == shown == [[200, 300]] * len(named)
+    assert [sorted(sides_of(images.read(item))) for item in range(len(named))] == shown == [[200, 300]] * len(named)

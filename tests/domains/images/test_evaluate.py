@@ -4,6 +4,7 @@ import dataclasses
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,15 +15,9 @@ from torch import Tensor
 
 from vaekit.distributions import StandardNormal, UniformCodes
 from vaekit.distributions.mixed import NormalAndUniform
+from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images import evaluate as evaluating
-from vaekit.domains.images.evaluate import (
-    EvaluateOptions,
-    evaluate_images,
-    named,
-    on_levels,
-    prepared,
-    size_for,
-)
+from vaekit.domains.images.evaluate import image_items, named, on_levels, prepared
 from vaekit.domains.images.read import LoadedImage, read_image
 from vaekit.domains.images.roundtrip import round_trip_stages
 from vaekit.domains.images.write import to_bytes
@@ -35,6 +30,7 @@ from vaekit.families.vq.net import VQConfig
 from vaekit.geometry import Geometry
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
+from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
 from vaekit.vae import VAE
 
 COLOR, GRAY = Geometry(3, 4, (2, 2)), Geometry(1, 4, (2, 2))
@@ -70,18 +66,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
+def evaluated(
+    vae: VAE, folder: Path, measure: MeasureOptions, memory: str | None = "1GiB", **options: Any
+) -> Evaluation:
+    plan = Plan(memory=memory)
+    return evaluate_data(vae, plan, folder, EvaluateOptions(measure, **options)).evaluation
+
+
 def values(found: Evaluation) -> dict[str, float]:
     return {result.quantity.name: result.value for result in found.results}
 
 
 def test_the_numbers_are_those_of_reconstruct(engine: Engine, folder: Path, tmp_path: Path) -> None:
-    found = evaluate_images(engine, folder, EvaluateOptions(size=None))
+    found = evaluated(engine.vae, folder, MeasureOptions(as_is=True))
     steps = round_trip_stages(engine, {path: tmp_path / "out" / path.name for path in folder.rglob("*.png")})
     trips = [steps(path) for path in sorted(folder.rglob("*.png")) if path.name not in ("broken.png", "e.png")]
     assert found.measured == 5
     assert [item.name for item in found.skipped] == ["broken.png"]
     (folder / "e.png").unlink()
-    told = values(evaluate_images(engine, folder, EvaluateOptions(size=None)))
+    told = values(evaluated(engine.vae, folder, MeasureOptions(as_is=True)))
     assert told["psnr"] == pytest.approx(np.mean([trip.psnr for trip in trips]), rel=1e-6)
     assert told["ssim"] == pytest.approx(np.mean([trip.ssim for trip in trips]), rel=1e-5)
     assert told["kl_bits_per_pixel"] == pytest.approx(3 * told["kl_bits_per_dimension"])
@@ -89,7 +92,7 @@ def test_the_numbers_are_those_of_reconstruct(engine: Engine, folder: Path, tmp_
 
 
 def test_the_protocol_tells_all(engine: Engine, folder: Path) -> None:
-    protocol = evaluate_images(engine, folder, EvaluateOptions(size=16, seed=3, sampled=True, limit=4)).protocol
+    protocol = evaluated(engine.vae, folder, MeasureOptions(16, seed=3), sampled=True, limit=4).protocol
     assert (protocol.items, protocol.latents, protocol.seed, protocol.batch) == (4, "sample", 3, 16)
     assert "4 of 6" in protocol.chosen
     assert "bicubic" in protocol.preparation["resize"] and "16x16" in protocol.preparation["crop"]
@@ -99,13 +102,13 @@ def test_the_protocol_tells_all(engine: Engine, folder: Path) -> None:
 
 
 def test_another_image_is_another_digest(engine: Engine, folder: Path) -> None:
-    before = evaluate_images(engine, folder, EvaluateOptions(size=16)).protocol.data
+    before = evaluated(engine.vae, folder, MeasureOptions(16)).protocol.data
     shutil.copy(folder / "a.png", folder / "b.png")
-    assert evaluate_images(engine, folder, EvaluateOptions(size=16)).protocol.data != before
+    assert evaluated(engine.vae, folder, MeasureOptions(16)).protocol.data != before
 
 
 def test_elbo_and_nll_on_request(engine: Engine, folder: Path) -> None:
-    told = values(evaluate_images(engine, folder, EvaluateOptions(size=None, nll_samples=3)))
+    told = values(evaluated(engine.vae, folder, MeasureOptions(as_is=True, nll_samples=3)))
     assert told["nll_bits_per_dimension"] > 0
     assert told["nll"] <= -told["elbo"] + 0.1 * abs(told["elbo"])
 
@@ -154,7 +157,7 @@ def test_levels_are_those_of_a_file() -> None:
 
 
 def test_a_point_has_no_rate(folder: Path) -> None:
-    found = evaluate_images(Engine(vae_of("tiny", TINY)), folder, EvaluateOptions(size=16, nll_samples=2))
+    found = evaluated(vae_of("tiny", TINY), folder, MeasureOptions(16, nll_samples=2), None)
     assert set(values(found)) == {"psnr", "ssim"}
     assert {"kl", "elbo", "nll", "lpips"} <= set(found.not_measured)
 
@@ -179,9 +182,10 @@ def family_examples() -> dict[str, object]:
 
 def test_vaes_of_one_size_get_it(family_examples: dict[str, object], folder: Path) -> None:
     vae = vae_of("burgess", family_examples["burgess"])
-    assert size_for(vae, None, told=False) == 32
-    assert size_for(vae, None, told=True) is None
-    found = evaluate_images(Engine(vae), folder, EvaluateOptions(size=32, nll_samples=4))
+    for options, size in ((MeasureOptions(), 32), (MeasureOptions(16), 16), (MeasureOptions(as_is=True), None)):
+        crop = image_items(folder, vae, options).preparation["crop"]
+        assert crop == (f"the middle {size}x{size}" if size else None)
+    found = evaluated(vae, folder, MeasureOptions(nll_samples=4), None)
     assert found.measured == 5
     assert found.protocol.preparation["channels"]
 
@@ -190,7 +194,7 @@ def test_half_a_vae_is_refused(small_kl: KLConfig, folder: Path) -> None:
     whole = vae_of("kl", small_kl)
     half = VAE(whole.encoder, whole.to_posterior, None, whole.to_likelihood)
     with refuses(HalfMissing, "decoder"):
-        evaluate_images(Engine(half), folder, EvaluateOptions())
+        evaluated(half, folder, MeasureOptions())
 
 
 def test_names_are_those_in_the_folder(folder: Path, tmp_path: Path) -> None:
@@ -202,22 +206,20 @@ def test_names_are_those_in_the_folder(folder: Path, tmp_path: Path) -> None:
 
 
 def test_results_that_are_no_numbers_are_skipped(engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decode = engine.decode
+    decode = Engine.decode
 
-    def sometimes(z: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        made = decode(z, size)
+    def sometimes(self: Engine, z: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        made = decode(self, z, size)
         return made * torch.nan if size == (20, 30) else made
 
-    monkeypatch.setattr(engine, "decode", sometimes)
-    found = evaluate_images(engine, folder, EvaluateOptions(size=None))
+    monkeypatch.setattr(Engine, "decode", sometimes)
+    found = evaluated(engine.vae, folder, MeasureOptions(as_is=True))
     assert found.measured == 2
     assert sum("not numbers" in str(item.error) for item in found.skipped) == 3
 
 
 def test_codes_are_counted_where_there_are_any(small_kl: KLConfig, folder: Path) -> None:
     config = VQConfig(**dataclasses.asdict(small_kl), codes=12)
-    found = values(
-        evaluate_images(Engine(vae_of("vq", config), Plan(memory="1GiB")), folder, EvaluateOptions(size=None))
-    )
+    found = values(evaluated(vae_of("vq", config), folder, MeasureOptions(as_is=True)))
     assert 1 / 12 <= found["code_usage"] <= 1 <= found["code_perplexity"] <= 12
     assert found["bits_per_code"] == pytest.approx(math.log2(found["code_perplexity"]))

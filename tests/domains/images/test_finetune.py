@@ -15,6 +15,7 @@ from torch import Tensor
 from vaekit.checkpoints.finetuned_writer import base_model_at, same_bits
 from vaekit.checkpoints.save import save
 from vaekit.domains.images.finetune import DECODER_ONLY, NOTE, FinetuneOptions, Finetuning, prepare_finetuning
+from vaekit.domains.recipes import recipe
 from vaekit.errors import BadRecipe, RecipeChanged, VaekitError
 from vaekit.families import assemble, family_with
 from vaekit.formats.open import open_tensors
@@ -24,7 +25,6 @@ from vaekit.identification.weights import weights_in
 from vaekit.normalization import LatentNormalization
 from vaekit.training.log import LogEvent
 from vaekit.training.objectives import Pass
-from vaekit.training.recipe import recipe
 from vaekit.training.run import run_training
 
 NORMALIZATION = LatentNormalization((0.1,), (0.5,))
@@ -222,7 +222,7 @@ def test_the_file_tells_where_it_comes_from(tuning: Callable[..., Finetuning]) -
     told = json.loads(open_tensors(file).metadata[NOTE])
     assert told["parent"] == {"name": "tiny", "fingerprint": made.parent.fingerprint, "family": "tiny"}
     assert (told["samples"], told["seed"], told["trained"]) == (12, 0, "decoder")
-    assert told["data"]["images"] == 5 and told["data"]["held_out"] == 1
+    assert told["data"]["items"] == 5 and told["data"]["held_out"] == 1
     assert told["metrics"]["after"] == {"psnr": 21.0}
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from vaekit.domains.images.grids import grid_of, show_in
-from vaekit.training.recipe import recipe
+from vaekit.domains.recipes import recipe
 
 
 def rows_of(name: str) -> torch.Tensor:

@@ -33,7 +33,7 @@ def weights(lpips_tensors: dict[str, Tensor], tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize("recipe", [recipe_with(l1=1.0), Recipe("empty", {}), Recipe("odd", {"objective": 3})])
 def test_nothing_is_loaded_for_a_recipe_without_one(recipe: Recipe) -> None:
     found = perceptual_terms(recipe)
-    assert found.given == {} and found.words == {}
+    assert found.given == {} and found.description == {}
 
 
 def test_the_network_is_given_to_the_term(weights: Path) -> None:
@@ -48,14 +48,14 @@ def test_the_network_is_given_to_the_term(weights: Path) -> None:
 
 def test_other_weights_are_another_run(weights: Path, lpips_tensors: dict[str, Tensor]) -> None:
     recipe = recipe_with(lpips={"network": "alex"})
-    first = perceptual_terms(recipe).words
+    first = perceptual_terms(recipe).description
     assert list(first) == ["lpips_alex"] and len(first["lpips_alex"]) == 64
     elsewhere = weights.with_name("copy.safetensors")
     weights.rename(elsewhere)
     save_file(dict(reversed(lpips_tensors.items())), weights)
-    assert perceptual_terms(recipe).words == first, "the same values in another file are the same network"
+    assert perceptual_terms(recipe).description == first, "the same values in another file are the same network"
     save_file(lpips_tensors | {"features.0.bias": lpips_tensors["features.0.bias"] + 1e-3}, weights)
-    assert perceptual_terms(recipe).words != first
+    assert perceptual_terms(recipe).description != first
 
 
 def test_missing_weights_are_told_with_how_to_get_them(weights: Path) -> None:

@@ -15,10 +15,10 @@ from PIL import Image
 from refusals import refuses
 from torch import Tensor
 
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.images.lazy import LazyImages
 from vaekit.domains.images.preparation import Preparation, preparation_from
 from vaekit.domains.images.read import opened as decodable
-from vaekit.domains.images.skip_log import SkipLog
 from vaekit.domains.images.training_data import TrainingData, available_cores, open_training_data
 from vaekit.errors import BadRecipe, NotFound, NoTrainingData
 from vaekit.training.data import Stream, Tensors, ahead
@@ -121,7 +121,7 @@ def test_a_good_image_is_not_left_out_for_a_broken_one_of_its_name(tmp_path: Pat
 @pytest.fixture
 def outage(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], None]:
     """So many times from now on, opening 3.png gives this error."""
-    monkeypatch.setattr("vaekit.domains.images.lazy.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("vaekit.datasets.read_errors.PAUSES", (0.0, 0.0, 0.0))
     errors: list[Exception] = []
 
     def guarded(file: io.BufferedReader) -> Image.Image:
@@ -194,7 +194,7 @@ def test_tiny_and_extreme_images_are_enlarged(tmp_path: Path) -> None:
     data = opened(tmp_path, skipped, resize=[0])
     batch = Stream(data.source, 0).batch(0, 4)
     assert greens(batch) == [4] * 4 and (batch == batch[:, :, :1, :1]).all()
-    assert skipped.enlarged and len(said) == 1 and "enlarged" in said[0]
+    assert len(said) == 1 and "enlarged" in said[0]
 
 
 def test_images_too_large_to_decode_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +213,7 @@ def test_held_out_images_are_never_trained_on(tmp_path: Path) -> None:
         apart = [] if data.held_out is None else greens(data.held_out)
         trained = greens(Stream(data.source, 0).batch(0, len(data.source)))
         assert len(apart) == count and sorted(apart + trained) == list(range(25))
-    assert data.words["held_out"] == 0
+    assert data.description["held_out"] == 0
     again = open_training_data(folder, Preparation(8, held_out=7.0), 99)
     first = opened(folder, held_out=7.0)
     assert again.held_out is not None and first.held_out is not None
@@ -258,7 +258,7 @@ def test_kinds_of_data_read_as_they_need(tmp_path: Path, folder: Path) -> None:
     for data in (mapped, loaded):
         stream = Stream(data.source, 0)
         assert torch.equal(stream.batch(0, 30), expected[stream.items(0, 30)])
-    assert mapped.words["kind"] == "array"
+    assert mapped.description["kind"] == "array"
 
 
 @pytest.mark.parametrize(
@@ -362,4 +362,4 @@ def test_tables_that_make_no_sense(folder: Path, change: Mapping[str, Any], fact
 def test_mnist_of_the_shared_data(shared_data: Path) -> None:
     data = open_training_data(shared_data / "images" / "mnist", Preparation(28, channels=1, binary="dynamic"), 0)
     assert data.held_out is not None and data.held_out.shape == (256, 1, 28, 28)
-    assert len(data.source) == 60_000 and data.words["of_its_own"] and data.workers == 0
+    assert len(data.source) == 60_000 and data.description["of_its_own"] and data.workers == 0

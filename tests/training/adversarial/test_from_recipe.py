@@ -10,13 +10,14 @@ import torch
 from refusals import lacks, refuses
 from torch import Generator, Tensor
 
+from vaekit.domains.recipes import recipe
 from vaekit.errors import BadRecipe, TrainingDiverged
 from vaekit.training import loop
 from vaekit.training.adversarial.from_recipe import adversarial_setup
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.log import LogEvent
 from vaekit.training.objectives import Objective
-from vaekit.training.recipe import Recipe, recipe
+from vaekit.training.recipe import Recipe
 from vaekit.training.run import Run, run_training
 from vaekit.training.state import newest_checkpoint
 from vaekit.training.terms.table import TERMS

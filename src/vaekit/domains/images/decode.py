@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vaekit.datasets.dataset import ArrayRecord, BytesRecord, FileRecord, Record
 from vaekit.domains.images.colors import bytes_and_alpha, colors_and_alpha, wide
 from vaekit.domains.images.read import opened, raw_mode_of, refuse_non_files, refuse_size, unreadable, upright
 from vaekit.errors import BadItem, VaekitError
@@ -21,6 +22,63 @@ HEADER = 2**16
 """Bytes at the beginning of an image that nearly always hold its header."""
 
 Seen = TypeVar("Seen")
+
+
+def pixels_of(record: Record, shortest: int | None = None) -> Pixels:
+    """The image in a record, upright, in sRGB.
+
+    Args:
+        record: of a file, of the bytes of one, or of an array (h, w, c).
+        shortest: the short side at which the image will be used at most; see `decoded_file`.
+
+    Raises:
+        BadItem, NotFound: it cannot be read.
+    """
+    match record:
+        case FileRecord(path):
+            return decoded_file(path, shortest)
+        case BytesRecord():
+            return decoded_bytes(record.content(), record.name, shortest)
+        case ArrayRecord():
+            return pixels_of_array(record)
+    raise not_an_image(record)
+
+
+def sides_of(record: Record) -> tuple[int, int]:
+    """The sides of the image in a record, in pixels, in either order; nothing is decoded for it.
+
+    Raises:
+        BadItem, NotFound: it cannot be read.
+    """
+    match record:
+        case FileRecord(path):
+            return sides_of_file(path)
+        case BytesRecord():
+            return sides_of_start(record.start, record.size, record.name)
+        case ArrayRecord():
+            return record.values.shape[1], record.values.shape[0]
+    raise not_an_image(record)
+
+
+def not_an_image(record: Record) -> BadItem:
+    """The error for a record of another kind of data."""
+    return BadItem(f"A {type(record).__name__} holds no image.", "", "Name data that holds images.")
+
+
+def pixels_of_array(record: ArrayRecord) -> Pixels:
+    """An item (h, w, c) of an array.
+
+    Raises:
+        BadItem: it has values that are not finite.
+    """
+    values = record.values
+    if values.dtype == np.uint8:
+        return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+    pixels = values.astype(np.float32)
+    if not np.isfinite(pixels).all():
+        raise BadItem(f"{record.name} holds values that are not finite.", "", "")
+    white = record.full_scale
+    return pixels if white is None else np.asarray(pixels / np.float32(white / 2) - 1, np.float32)
 
 
 def decoded_file(path: Path, shortest: int | None = None) -> Pixels:

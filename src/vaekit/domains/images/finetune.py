@@ -16,20 +16,20 @@ import torch
 from torch import Tensor
 
 from vaekit.checkpoints.finetuned_writer import BaseModel, write_finetuned
+from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import check_fit, preparation_from
-from vaekit.domains.images.skip_log import SkipLog
-from vaekit.domains.images.train import SKIPPED
-from vaekit.domains.images.training_data import TrainingData, open_training_data
+from vaekit.domains.images.training_data import open_training_data
 from vaekit.domains.images.write import write_image
-from vaekit.errors import BadRecipe, NoTrainingData, printable
+from vaekit.errors import BadRecipe, NoTrainingData
 from vaekit.families import padding_of
 from vaekit.identification.build import build
 from vaekit.json import dumps
 from vaekit.metrics.image.luma import as_rgb
+from vaekit.run_folder import SKIPPED
 from vaekit.training.adversarial.from_recipe import adversarial_setup
 from vaekit.training.code_stats import set_codes
-from vaekit.training.data import Stream
+from vaekit.training.data import Stream, TrainingData
 from vaekit.training.finetune_codes import codebook_settings, describe_codes
 from vaekit.training.objectives import Objective
 from vaekit.training.recipe import Recipe
@@ -140,7 +140,7 @@ def prepare_finetuning(
             resolved,
             folder,
             Stream(found.source, seed),
-            {**found.words, **perceptual.words},
+            {**found.description, **perceptual.description},
             objective,
             resolved.schedule(),
             held_out[:16],
@@ -167,9 +167,7 @@ def data_for(parent: BaseModel, data: Path, recipe: Recipe, seed: int, skipped: 
         NotFound, NoTrainingData: there are too few.
         BadRecipe: the table makes no sense, or the VAE does not take crops of this size.
     """
-    config, told = parent.identified.config, recipe.words.get("images", {})
-    if not isinstance(told, Mapping):
-        raise BadRecipe(f"The recipe {recipe.name} has images = {printable(repr(told), 60)}.", "Expected a table.", "")
+    config, told = parent.identified.config, {name: value for name, value in recipe.data.items() if name != "domain"}
     geometry = config.geometry
     only = {"size": geometry.size[0], "resize": []} if geometry.size else {}
     table = {"size": 256, **told, "channels": geometry.channels} | only

@@ -1,5 +1,6 @@
 """Images of how training goes: originals, below them what comes back of them, below that what the prior makes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -26,9 +27,14 @@ def grid_of(vae: VAE, x: Tensor) -> Tensor:
     rows = [originals, vae.decode(latents)]
     if isinstance(prior, SampledPrior):
         rows.append(vae.decode(prior.sample(latents, generator_for(0, "samples", 0))))
-    grid = torch.cat([torch.cat(list(as_rgb(each.clamp(-1, 1))), dim=2) for each in rows], dim=1).float()
+    grid = torch.cat([row_of(each.split(1)) for each in rows], dim=1)
     times = max(1, SMALL // x.shape[2])
     return grid.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
+
+
+def row_of(images: Sequence[Tensor]) -> Tensor:
+    """Images (1, c, h, w) of one height side by side: (3, h, columns) in [-1, 1]."""
+    return torch.cat([as_rgb(each.clamp(-1, 1))[0] for each in images], dim=2).float()
 
 
 def show_in(folder: Path, vae: VAE, x: Tensor, samples: int) -> dict[str, Tensor]:

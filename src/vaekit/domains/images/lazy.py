@@ -1,35 +1,30 @@
 """Images read when their turn comes, as the training loop takes them; what cannot be read is replaced by others."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from vaekit.domains.images.image_sets import ImageDataset
+from vaekit.datasets.dataset import Dataset
+from vaekit.datasets.read_errors import with_retries
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.images.decode import pixels_of
 from vaekit.domains.images.preparation import Preparation, binarized, cut, extent, put, short_side, too_small
-from vaekit.domains.images.read import is_transient
-from vaekit.domains.images.skip_log import SkipLog
-from vaekit.errors import BadItem, NotFound, NoTrainingData
+from vaekit.errors import BadItem, NotFound, NoTrainingData, printable
 from vaekit.training.data import item_by_item
 from vaekit.training.seeds import derive_seed, generator_for
 
-PAUSES = (0.2, 1.0, 5.0)
-"""Seconds to wait before an image is read again that was no fault of the image."""
 TRIES = 32
 """Other items drawn for one that cannot be read, before all of them are tried in turn."""
-
-Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, eq=False)
 class LazyImages:
     """A source of images that are on a disk."""
 
-    images: ImageDataset
+    images: Dataset
     chosen: Tensor
     """The numbers of those that are used, (n,)."""
     preparation: Preparation
@@ -66,7 +61,7 @@ class LazyImages:
                 return
             except (BadItem, NotFound) as error:
                 self.left_out.add(number)
-                self.skipped.note(self.images.name(number), str(error))
+                self.skipped.note(self.images.key(number), str(error))
             finally:
                 self.skipped.write()
         first = next(iter(self.skipped.reasons.values()), "")
@@ -81,9 +76,14 @@ class LazyImages:
         """
         random, number = Random(seed), int(self.chosen[item])
         target = short_side(self.preparation, random)
-        pixels = with_retries(lambda: self.images.read(number, target or None))
+        pixels = with_retries(lambda: pixels_of(self.images.read(number), target or None))
         if too_small(pixels, self.preparation.size):
-            self.skipped.small(self.images.name(number), extent(pixels))
+            width, height = extent(pixels)
+            self.skipped.say_once(
+                "small",
+                f"{printable(self.images.key(number))} has {width} x {height} pixels, fewer than the VAE sees: it is "
+                "enlarged, as is every image that is too small.",
+            )
         put(cut(pixels, self.preparation, target, random), room.permute(1, 2, 0).numpy())
         if self.preparation.binary == "static":
             room.copy_(binarized(room, generator_for(self.seed, "binary", number)))
@@ -103,7 +103,7 @@ class LazyImages:
         """All of those that can be read, (b, c, size, size), each cut in one way that follows from its name."""
         room, kept = self.room(len(self)), 0
         for item in range(len(self)):
-            name = self.images.name(int(self.chosen[item]))
+            name = self.images.key(int(self.chosen[item]))
             try:
                 self.show(room[kept], item, derive_seed(seed, name, 0))
                 kept += 1
@@ -114,33 +114,3 @@ class LazyImages:
     def as_is(self) -> "LazyImages":
         """The same without what changes from one time to the next beside the cut."""
         return replace(self, preparation=replace(self.preparation, flip=False, binary=""))
-
-
-def with_retries(read: Callable[[], Read]) -> Read:
-    """What `read` gives, once a disk or network that fails for a moment gives it.
-
-    An image is left out for what is wrong with it, and for nothing else: left out for an outage, it would be back
-    after a restart, and the run another one.
-
-    Raises:
-        BadItem, NotFound: the image is at fault, or takes more memory than there is, time after time.
-        NoTrainingData: the disk or the network is, and stays so.
-    """
-    for pause in PAUSES:
-        try:
-            return read()
-        except BadItem as error:
-            if not is_transient(error):
-                raise
-        time.sleep(pause)
-    try:
-        return read()
-    except BadItem as error:
-        if not is_transient(error) or isinstance(error.__cause__, MemoryError):
-            raise
-        raise NoTrainingData(
-            f"{error.found} That is so after {1 + len(PAUSES)} tries.",
-            "The disk or the network is at fault, not the image, so no other takes its place.",
-            "Once it can be read, the same command goes on. If the disk has lost it for good, put any file of the same "
-            "size there: that one is left out.",
-        ) from error

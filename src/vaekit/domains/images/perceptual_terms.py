@@ -1,14 +1,13 @@
 """The networks behind the perceptual terms of a recipe: which, from where, and by what they are known again."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from vaekit.domains.domain import TermSettings
 from vaekit.errors import BadRecipe, printable
 from vaekit.metrics.image.lpips import BACKBONES, LPIPS, VGG
 from vaekit.metrics.image.luma import as_rgb
@@ -18,21 +17,11 @@ from vaekit.training.recipe import Recipe, table_of
 TERM, SETTING = "lpips", "network"
 
 
-@dataclass(frozen=True)
-class PerceptualTerms:
-    """What a recipe with perceptual terms needs; empty for any other."""
-
-    given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """For `Recipe.objective`."""
-    words: Mapping[str, str] = field(default_factory=dict)
-    """The network's name and the SHA-256 of its weights: with others, it is another run."""
-
-
 def perceptual_terms(
     recipe: Recipe,
     device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
     path: Path | None = None,
-) -> PerceptualTerms:
+) -> TermSettings:
     """Load LPIPS where a term of the recipe asks for it: `network = "vgg"`, the default, or "alex".
 
     Args:
@@ -45,10 +34,10 @@ def perceptual_terms(
         BadRecipe: there is no such network, or two terms ask for different ones.
     """
     terms = table_of(table_of(recipe.words.get("objective")).get("terms"))
-    told = {name: table_of(words) for name, words in terms.items()}
-    found = [words.get(SETTING, VGG.name) for name, words in told.items() if words.get("term", name) == TERM]
+    tables = {name: table_of(words) for name, words in terms.items()}
+    found = [words.get(SETTING, VGG.name) for name, words in tables.items() if words.get("term", name) == TERM]
     if not found:
-        return PerceptualTerms()
+        return TermSettings()
     backbone = next((each for each in BACKBONES if all(name == each.name for name in found)), None)
     if backbone is None:
         raise BadRecipe(
@@ -57,7 +46,7 @@ def perceptual_terms(
             "",
         )
     network = load_lpips(backbone, path).lpips.to(device)
-    return PerceptualTerms({TERM: {SETTING: gray_too(network)}}, {f"lpips_{backbone.name}": weights_digest(network)})
+    return TermSettings({TERM: {SETTING: gray_too(network)}}, {f"lpips_{backbone.name}": weights_digest(network)})
 
 
 def gray_too(network: LPIPS) -> Callable[[Tensor, Tensor], Tensor]:

@@ -35,7 +35,7 @@ COLORS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 @dataclass(frozen=True)
 class Preparation:
-    """The table [images] of a recipe."""
+    """The table [data] of a recipe for images."""
 
     size: int
     """Side of the square that the VAE sees."""
@@ -82,13 +82,16 @@ def preparation_from(table: object) -> Preparation:
             (made.crop in CROPS, f"crop is one of {', '.join(CROPS)}"),
             (made.often in OFTEN, f"often is one of {', '.join(OFTEN)}"),
             (made.binary in BINARY, "binary is dynamic, static or empty"),
-            (all(side == 0 or side >= made.size for side in made.resize), f"resize is 0 or at least {made.size}"),
+            (
+                all(side == 0 or side >= made.size for side in made.resize),
+                f"resize is {list(made.resize)}, not 0 or from {made.size} on",
+            ),
             (made.held_out is None or made.held_out >= 0, "held_out is a number or a share"),
         ):
             if not right:
                 raise ValueError(why)
     except ValueError as error:
-        raise BadRecipe(f"In [images], {printable(str(error), 300)}.", "", "See docs/training.md.") from error
+        raise BadRecipe(f"In [data], {printable(str(error), 300)}.", "", "See docs/training.md.") from error
     return made
 
 
@@ -111,13 +114,13 @@ def check_fit(preparation: Preparation, config: HasGeometry, recipe: str) -> Non
         raise BadRecipe(
             f"The images of the recipe {recipe} have {preparation.channels} channels.",
             f"Its VAE takes {geometry.channels}.",
-            f"Set images.channels={geometry.channels}.",
+            f"Set data.channels={geometry.channels}.",
         )
     if size != only if only else size % factor:
         raise BadRecipe(
             f"The images of the recipe {recipe} are {size} pixels wide.",
             f"Its VAE takes {only or f'multiples of {factor}'}.",
-            f"Set images.size={only or max(1, size // factor) * factor}.",
+            f"Set data.size={only or max(1, size // factor) * factor}.",
         )
 
 

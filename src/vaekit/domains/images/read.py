@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import IFD, Base
 from torch import Tensor
 
+from vaekit.datasets.read_errors import read_error
 from vaekit.domains.images.colors import colors_and_alpha
 from vaekit.errors import BadItem, NotFound, VaekitError, printable
 
@@ -59,15 +60,6 @@ DESCRIPTIVE_TAGS = (
 STALE_EXIF_TAGS = frozenset(
     {Base.MakerNote, Base.ExifImageWidth, Base.ExifImageHeight, Base.ColorSpace, Base.ExifInteroperabilityOffset}
 )
-
-PASSING = frozenset(
-    (
-        *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ENODEV, errno.ENXIO),
-        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
-        *(errno.ENOTCONN, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ECONNREFUSED),
-    )
-)
-"""What a disk, a network or a system that is short of something says; it says nothing of the image."""
 
 LONGEST_EXIF = 65_533
 """Bytes: what fits into one segment of a JPEG."""
@@ -324,17 +316,11 @@ def unreadable(path: Path, error: Exception) -> BadItem:
         known = f"Files of these formats can be read: {', '.join(FORMATS)}."
         remedy = "Open it in another program, save it as PNG or JPEG, and use that file."
         return BadItem(f"{path} is not an image of a known format, or its beginning is damaged.", known, remedy)
-    if isinstance(error, MemoryError):
-        return BadItem(f"{path} does not fit into memory.", "", "Make it smaller with another program.")
     # "Invalid argument" is a damaged file that sends Pillow to places before its beginning.
-    if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:
-        return BadItem(f"{path} could not be opened: {error.strerror}.", "", "Check the file and who may read it.")
+    if isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL
+    ):
+        return read_error(str(path), error)
     reason = printable(str(error)) or type(error).__name__
     remedy = "Copy or download the file again, or save it as PNG from a program that still opens it."
     return BadItem(f"{path} is damaged: {reason}.", "A whole image was expected.", remedy)
-
-
-def is_transient(error: VaekitError) -> bool:
-    """Whether what kept an image from being read is no fault of the image, and may be over in a moment."""
-    cause = error.__cause__
-    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in PASSING)

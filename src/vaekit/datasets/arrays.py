@@ -1,0 +1,230 @@
+"""Files that hold many items as one array: MNIST's idx, and NumPy's npy and npz."""
+
+import gzip
+import math
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaekit.datasets.dataset import ArrayRecord, RecordFormat, Splits
+from vaekit.datasets.listing import digest_of
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.source import Source, for_tests
+from vaekit.errors import NoTrainingData, printable
+
+IDX = {8: np.uint8}
+"""The types of values in idx files that are read."""
+KEYS = ("x", "images", "x_train", "train_images", "train", "data", "arr_0")
+"""Usual names of the array of items in npz files."""
+TEST_KEYS = ("x_test", "test_images", "test", "x_val", "val_images")
+"""And of the one that its authors set apart."""
+UNREADABLE_ZIP = (OSError, ValueError, EOFError, LookupError, MemoryError, RuntimeError, zlib.error, zipfile.BadZipFile)
+"""What reading a damaged npz leads into. zipfile's RuntimeErrors are an encrypted one and one packed in a way that it
+does not know."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Items of one shape."""
+
+    values: NDArray[Any]
+    """(n, ...), in the domain's layout; in memory, or in a mapped file."""
+    full_scale: float | None
+    """See `ArrayRecord`."""
+    file: str
+    """The name of the file, for messages."""
+    digest: str
+    kind = "array"
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether reading items takes no disk."""
+        return not isinstance(self.values, np.memmap)
+
+    def key(self, item: int) -> str:
+        return f"{self.file}[{item}]"
+
+    def read(self, item: int) -> ArrayRecord:
+        return ArrayRecord(self.key(item), np.asarray(self.values[item]), self.full_scale)
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """The array of an idx file, gzipped or not (the format of http://yann.lecun.com/exdb/mnist): (n, h, w), bytes.
+
+    Raises:
+        NoTrainingData: it is damaged, or something else.
+    """
+    try:
+        with open(path, "rb") as packed:
+            zipped = packed.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else open(path, "rb") as file:
+            # The header first: whatever else may be packed there is not unpacked.
+            zero, kind, axes = struct.unpack(">HBB", file.read(4))
+            if zero or kind not in IDX:
+                raise ValueError("its header is that of something else")
+            shape = struct.unpack(f">{axes}I", file.read(4 * axes))
+            raw = bytearray(file.read(math.prod(shape) + 1))
+        if len(raw) != math.prod(shape):
+            has = f"{len(raw):,}" if len(raw) < math.prod(shape) else "more"
+            raise ValueError(f"it has {has} values and should have {math.prod(shape):,}")
+        return np.frombuffer(raw, IDX[kind]).reshape(shape)
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error) as error:
+        raise NoTrainingData(
+            f"{path} is no idx file of bytes ({str(error) or 'it claims to be huge'}).",
+            "",
+            "Copy it again, or unpack it if it holds other files.",
+        ) from error
+
+
+def read_npy(path: Path, expected: str) -> NDArray[Any]:
+    """The array of an npy file, mapped: nothing of it is read yet.
+
+    Raises:
+        NoTrainingData: it is damaged, or holds no plain numbers.
+    """
+    try:
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise NoTrainingData(f"{path} cannot be read: {printable(str(error))}.", expected, "") from error
+
+
+def read_npz(path: Path, expected: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The items of an npz file, and those that its authors set apart, if it has such.
+
+    Raises:
+        NoTrainingData: it is damaged, or none of its arrays has a usual name.
+    """
+    try:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            names = {name.lower(): name for name in file.files}
+            train = next((names[key] for key in KEYS if key in names), None)
+            if train is None and len(names) == 1:
+                train = file.files[0]
+            if train is None:
+                raise NoTrainingData(
+                    f"{path} holds arrays named {printable(', '.join(file.files)) or 'nothing'}.",
+                    f"Expected one named {', '.join(KEYS)}.",
+                    "Save the items under one of these names.",
+                )
+            test = next((names[key] for key in TEST_KEYS if key in names), None)
+            return array_in(file, train, path, expected), (
+                None if test is None else array_in(file, test, path, expected)
+            )
+    except UNREADABLE_ZIP as error:
+        raise NoTrainingData(f"{path} cannot be read: {printable(str(error))}.", expected, "Save it again.") from error
+
+
+def array_in(file: Mapping[str, Any], name: str, path: Path, expected: str) -> NDArray[Any]:
+    """One array of an npz file.
+
+    Raises:
+        NoTrainingData: it is another file, which a zip may hold.
+    """
+    values = file[name]
+    if not isinstance(values, np.ndarray):
+        raise NoTrainingData(
+            f"What {path} holds as {printable(name)} is no array.", expected, "Unpack it if it is a zip."
+        )
+    return values
+
+
+def arrays_of(values: NDArray[Any], file: str, wanted: RecordFormat) -> Arrays:
+    """An array as a data set, in the domain's layout.
+
+    Raises:
+        NoTrainingData: it holds no items of the domain.
+    """
+    assert wanted.arrange is not None
+    digest = digest_of([(f"{file} {values.shape} {values.dtype.str}", values.nbytes)])
+    placed, full_scale = wanted.arrange(values, file)
+    return Arrays(placed, full_scale, file, digest)
+
+
+def is_idx(name: str) -> bool:
+    """Whether a file is called as an idx file of MNIST's images is."""
+    return "idx3" in name and "images" in name
+
+
+def named(names: Iterable[str], *words: str) -> str | None:
+    """The first of the names, sorted, with one of the words in it."""
+    return next((name for name in sorted(names) if any(word in name for word in words)), None)
+
+
+def idx_files(path: Path) -> list[str]:
+    """The idx files directly in a folder."""
+    return [name for name in os.listdir(path) if is_idx(name) and (path / name).is_file()]  # noqa: PTH208 (may be many)
+
+
+def open_idx_folder(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
+    """MNIST's files: `train...` and `t10k...`."""
+    del log
+    names = idx_files(path)
+    train, test = named(names, "train"), named(names, "t10k", "test")
+    assert train is not None
+    return Splits(
+        arrays_of(read_idx(path / train), train, wanted),
+        None if test is None else arrays_of(read_idx(path / test), test, wanted),
+    )
+
+
+def open_idx(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
+    """The items of one idx file."""
+    del log
+    return Splits(arrays_of(read_idx(path), path.name, wanted))
+
+
+def open_npy(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
+    """The items of an npy file, mapped."""
+    del log
+    return Splits(arrays_of(read_npy(path, wanted.array_shape), path.name, wanted))
+
+
+def open_npz(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
+    """The items of an npz file."""
+    del log
+    train, test = read_npz(path, wanted.array_shape)
+    return Splits(
+        arrays_of(train, path.name, wanted),
+        None if test is None else arrays_of(test, for_tests(path.name), wanted),
+    )
+
+
+IDX_FOLDER = Source(
+    about="a folder with MNIST's idx files",
+    yields=ArrayRecord,
+    claims=lambda path, _: path.is_dir() and named(idx_files(path), "train") is not None,
+    open=open_idx_folder,
+)
+IDX_FILE = Source(
+    about="an idx file",
+    yields=ArrayRecord,
+    claims=lambda _, start: start.startswith((b"\x00\x00\x08", b"\x1f\x8b")),
+    open=open_idx,
+)
+NPY = Source(
+    about="an .npy array",
+    yields=ArrayRecord,
+    claims=lambda _, start: start.startswith(b"\x93NUMPY"),
+    open=open_npy,
+    suffixes=lambda _: frozenset({".npy"}),
+    plural="arrays",
+)
+NPZ = Source(
+    about="an .npz file of arrays",
+    yields=ArrayRecord,
+    claims=lambda _, start: start.startswith(b"PK"),
+    open=open_npz,
+    suffixes=lambda _: frozenset({".npz"}),
+    plural="arrays",
+)

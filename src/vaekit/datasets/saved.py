@@ -1,0 +1,68 @@
+"""Folders that `datasets.save_to_disk` of Hugging Face wrote: one data set, or several splits of one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vaekit.datasets.arrow import dataset_of
+from vaekit.datasets.dataset import BytesRecord, RecordFormat, Splits
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.datasets.source import Source
+from vaekit.errors import NoTrainingData, printable
+
+STATE, SPLIT_NAMES = "state.json", "dataset_dict.json"
+HELD_OUT = ("test", "validation", "val")
+
+
+def open_saved(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
+    """The splits of a saved data set.
+
+    Raises:
+        NoTrainingData: some of it is missing or damaged.
+    """
+    if (path / STATE).is_file():
+        return Splits(dataset_of(shards(path), path.name, wanted, log.say))
+    splits = [each for each in read_object(path / SPLIT_NAMES).get("splits", []) if isinstance(each, str)]
+    train = "train" if "train" in splits else splits[0] if splits else ""
+    if not (path / train / STATE).is_file():
+        raise NoTrainingData(
+            f"{path} is a data set without its splits.", f"Expected a folder with a {STATE} for each.", "Save it again."
+        )
+    test = next((each for each in HELD_OUT if each in splits and each != train), None)
+    return Splits(
+        dataset_of(shards(path / train), f"{path.name}/{train}", wanted, log.say),
+        None if test is None else dataset_of(shards(path / test), f"{path.name}/{test}", wanted, log.say),
+    )
+
+
+def shards(path: Path) -> list[Path]:
+    """The files of one split.
+
+    Raises:
+        NoTrainingData: it names none, or one that is not there.
+    """
+    named = read_object(path / STATE).get("_data_files")
+    files = [each.get("filename") for each in named if isinstance(each, dict)] if isinstance(named, list) else []
+    found = [path / Path(name).name for name in files if isinstance(name, str)]
+    missing = [shard.name for shard in found if not shard.is_file()]
+    if not found or missing:
+        reason = f"lacks {printable(missing[0])}" if missing else "names no files"
+        raise NoTrainingData(f"The data set in {path} {reason}.", "", "Save or copy it again.")
+    return found
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one where the file holds something else."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise NoTrainingData(f"{path} cannot be read: {error}.", "", "Save the data set again.") from error
+    return content if isinstance(content, dict) else {}
+
+
+SAVED = Source(
+    about="a data set that datasets.save_to_disk wrote",
+    yields=BytesRecord,
+    claims=lambda path, _: path.is_dir() and ((path / SPLIT_NAMES).is_file() or (path / STATE).is_file()),
+    open=open_saved,
+)

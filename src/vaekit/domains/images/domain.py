@@ -1,0 +1,150 @@
+"""Images as a domain."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.datasets.dataset import Record, Splits
+from vaekit.datasets.open import open_dataset
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.domain import EvaluationItems, LoadedItems, MeasureOptions, Schema, Show, TermSettings
+from vaekit.domains.images.channels import with_channels
+from vaekit.domains.images.decode import pixels_of
+from vaekit.domains.images.evaluate import (
+    COMPUTING,
+    SIZE,
+    ImageRunner,
+    held_out_measures,
+    image_items,
+    measures_for,
+)
+from vaekit.domains.images.grids import COLUMNS, row_of, show_in
+from vaekit.domains.images.perceptual_terms import perceptual_terms
+from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put
+from vaekit.domains.images.read import IMAGE_ENDINGS, read_image
+from vaekit.domains.images.records import IMAGE_RECORDS
+from vaekit.domains.images.training_data import image_training_data
+from vaekit.domains.images.write import write_image
+from vaekit.errors import BadCheckpoint, BadRecipe
+from vaekit.evaluation.evaluate import Measures
+from vaekit.evaluation.vae_pass import VAERunner
+from vaekit.runtime.engine import Engine
+from vaekit.runtime.plan import Plan
+from vaekit.training.data import TrainingData
+from vaekit.training.recipe import Recipe
+from vaekit.vae import VAE
+
+
+@dataclass(frozen=True)
+class ImageSchema:
+    """How images are prepared: size, channels, crops."""
+
+    preparation: Preparation
+
+    def as_plain(self) -> dict[str, Any]:
+        return asdict(self.preparation)
+
+    def vae_settings(self) -> dict[str, Any]:
+        return {}
+
+    def example(self) -> Tensor:
+        made = self.preparation
+        return torch.zeros(1, made.channels, made.size, made.size)
+
+    def to_tensor(self, records: Sequence[Record]) -> Tensor:
+        """Images brought to the size, the middle square of each: (b, c, size, size) in [-1, 1]."""
+        made = replace(self.preparation, resize=(), crop="center", flip=False)
+        x = torch.empty(len(records), made.size, made.size, made.channels)
+        for room, record in zip(x, records, strict=True):
+            put(cut(pixels_of(record, made.size), made, made.size, Random(0)), room.numpy())
+        return x.permute(0, 3, 1, 2)
+
+    def to_items(self, x: Tensor) -> Sequence[Tensor]:
+        """Images (1, c, h, w) in [-1, 1]."""
+        return x.clamp(-1, 1).split(1)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Image files, and containers of images."""
+
+    name: str = "images"
+    item: str = "image"
+    items: str = "images"
+    suffixes: frozenset[str] = IMAGE_ENDINGS
+    computing: tuple[str, ...] = COMPUTING
+
+    def check_table(self, table: Mapping[str, Any]) -> None:
+        preparation_from(table)
+
+    def open(self, path: Path, log: SkipLog) -> Splits:
+        return open_dataset(path, IMAGE_RECORDS, log)
+
+    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
+        return ImageSchema(preparation_from(table))
+
+    def schema_from(self, plain: Mapping[str, Any], config: Any) -> Schema:
+        geometry = config.geometry
+        geometry.require_axes(2, "images")
+        facts = {"size": geometry.size[0] if geometry.size else SIZE, "channels": geometry.channels}
+        try:
+            return ImageSchema(preparation_from(plain or facts))
+        except BadRecipe as error:
+            raise BadCheckpoint(f"The file holds a schema of images that is damaged: {error.found}", "", "") from error
+
+    def check_fit(self, schema: Schema, recipe: Recipe) -> None:
+        check_fit(preparation_of(schema), recipe.config(), recipe.name)
+
+    def training_data(
+        self, table: Mapping[str, Any], splits: Splits, schema: Schema, seed: int, log: SkipLog
+    ) -> TrainingData:
+        return image_training_data(splits, preparation_of(schema), seed, log)
+
+    def term_settings(self, recipe: Recipe, device: torch.device) -> TermSettings:
+        return perceptual_terms(recipe, device)
+
+    def board(self, folder: Path) -> Show | None:
+        return partial(show_in, folder)
+
+    def evaluation_items(self, path: Path, vae: VAE, schema: Schema, options: MeasureOptions) -> EvaluationItems:
+        return image_items(path, vae, options)
+
+    def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
+        engine = Engine(vae, plan)
+        return ImageRunner(engine), lambda: engine.notes
+
+    def measures(
+        self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
+    ) -> tuple[Measures, dict[str, str]]:
+        return measures_for(vae, options, device)
+
+    def held_out_measures(
+        self, vae: VAE, schema: Schema, held_out: Tensor, device: torch.device
+    ) -> tuple[Measures, dict[str, str]]:
+        return held_out_measures(vae, held_out, device)
+
+    def read(self, path: Path, schema: Schema) -> LoadedItems:
+        """One image, in the size that it has."""
+        return LoadedItems([path.name], with_channels(read_image(path), preparation_of(schema).channels)[0])
+
+    def write(self, items: Sequence[Tensor], path: Path, schema: Schema) -> None:
+        """The first of the images (1, c, h, w)."""
+        write_image(path, items[0])
+
+    def preview(self, items: Sequence[Tensor]) -> Tensor | None:
+        return row_of(list(items[:COLUMNS])) if items else None
+
+
+def preparation_of(schema: Schema) -> Preparation:
+    """How the schema of this domain prepares images."""
+    assert isinstance(schema, ImageSchema)
+    return schema.preparation
+
+
+IMAGES = Images()

@@ -1,0 +1,248 @@
+"""Domains whose items are small enough to be kept in memory as one tensor, such as rows and sentences."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vaekit.datasets.choose import split_held_out
+from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits
+from vaekit.datasets.open import open_dataset
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.domain import EvaluationItems, LoadedItems, MeasureOptions, Schema, Show, TermSettings
+from vaekit.errors import BadCheckpoint, BadItem, BadRecipe, NotFound, NoTrainingData, VaekitError, printable
+from vaekit.evaluation.code_use import HasCodes, code_use
+from vaekit.evaluation.evaluate import Measures
+from vaekit.evaluation.measures import ItemMeasure, evidence, rate
+from vaekit.evaluation.vae_pass import DirectRunner, VAERunner
+from vaekit.records import from_dict
+from vaekit.runtime.plan import Plan
+from vaekit.training.data import Tensors, TrainingData, describe_data
+from vaekit.training.recipe import Recipe
+from vaekit.vae import VAE
+
+NLL_SAMPLES = 64
+"""Samples of the posterior for ELBO and NLL, where nobody asks for another number."""
+NO_PRIOR = "The encoder of this VAE gives a point and no distribution."
+
+
+@dataclass(frozen=True)
+class InMemoryDomain(ABC):
+    """A domain with one tensor for all items, run in whole batches."""
+
+    name: str
+    item: str
+    items: str
+    records: RecordFormat
+    settings: type[Any]
+    """The record of the recipe's [data]; has a field `held_out`."""
+    computing: tuple[str, ...] = ("torch", "numpy")
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        return self.records.suffixes
+
+    @abstractmethod
+    def fit(self, settings: Any, records: Iterator[Record]) -> Schema:
+        """The schema of the records to train on.
+
+        Raises:
+            NoTrainingData: they do not suit the domain.
+        """
+
+    @abstractmethod
+    def read_schema(self, plain: Mapping[str, Any]) -> Schema:
+        """The schema that a file holds.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+
+    @abstractmethod
+    def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
+        """What is measured of items and their reconstructions."""
+
+    def check_table(self, table: Mapping[str, Any]) -> None:
+        self.settings_from(table)
+
+    def settings_from(self, table: Mapping[str, Any]) -> Any:
+        """The recipe's [data] as a record.
+
+        Raises:
+            BadRecipe: a value is unknown, of another type, or out of range.
+        """
+        try:
+            settings = from_dict(self.settings, table)
+            if settings.held_out is not None and settings.held_out < 0:
+                raise ValueError("held_out is a number or a share")
+        except ValueError as error:
+            raise BadRecipe(f"In [data], {printable(str(error), 300)}.", "", "See docs/training.md.") from error
+        return settings
+
+    def open(self, path: Path, log: SkipLog) -> Splits:
+        return open_dataset(path, self.records, log)
+
+    def schema(self, table: Mapping[str, Any], splits: Splits) -> Schema:
+        settings = self.settings_from(table)
+        return self.fit(settings, kept_records(splits, settings.held_out, self.items))
+
+    def schema_from(self, plain: Mapping[str, Any], config: Any) -> Schema:
+        try:
+            return self.read_schema(plain)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise BadCheckpoint(
+                f"The file of this VAE holds no schema of {self.items} that makes sense: {printable(str(error), 200)}.",
+                "Expected what vaekit writes when it trains one.",
+                "Copy it again, or train it again.",
+            ) from error
+
+    def check_fit(self, schema: Schema, recipe: Recipe) -> None:
+        """Nothing is known beforehand: whether an item fits is seen when one goes through the VAE."""
+        del schema, recipe
+
+    def training_data(
+        self, table: Mapping[str, Any], splits: Splits, schema: Schema, seed: int, log: SkipLog
+    ) -> TrainingData:
+        return training_tensors(splits, schema, self.settings_from(table).held_out, self.items, log)
+
+    def term_settings(self, recipe: Recipe, device: torch.device) -> TermSettings:
+        return TermSettings()
+
+    def board(self, folder: Path) -> Show | None:
+        return None
+
+    def evaluation_items(self, path: Path, vae: VAE, schema: Schema, options: MeasureOptions) -> EvaluationItems:
+        return evaluation_records(self.open(path, SkipLog()).train, schema)
+
+    def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
+        """The VAE in whole batches, on the device and in the dtype of the plan."""
+        return DirectRunner(vae.to(plan.torch_device, plan.torch_decode_dtype).eval()), tuple
+
+    def measures(
+        self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
+    ) -> tuple[Measures, dict[str, str]]:
+        latent, missing = latent_measures(vae, self.item, options.nll_samples)
+        return Measures((self.reconstruction_measures(schema), *latent.items), latent.pooled), missing
+
+    def held_out_measures(
+        self, vae: VAE, schema: Schema, held_out: Tensor, device: torch.device
+    ) -> tuple[Measures, dict[str, str]]:
+        return self.measures(vae, schema, MeasureOptions(), device)
+
+    def read(self, path: Path, schema: Schema) -> LoadedItems:
+        return loaded_items(path, self.open(path, SkipLog()).train, schema)
+
+    def preview(self, items: Sequence[Any]) -> Tensor | None:
+        return None
+
+
+def kept_records(splits: Splits, held_out: float | None, items: str) -> Iterator[Record]:
+    """The records to train on; those that cannot be read are passed over."""
+    kept, _ = split_held_out(splits, held_out, items)
+    for number in kept:
+        try:
+            yield splits.train.read(int(number))
+        except (BadItem, NotFound):
+            continue
+
+
+def training_tensors(splits: Splits, schema: Schema, held_out: float | None, items: str, log: SkipLog) -> TrainingData:
+    """All items in memory.
+
+    Args:
+        splits: the data.
+        schema: fitted to them.
+        held_out: how many to hold out, see `split_held_out`.
+        items: plural noun for messages.
+        log: for items that cannot be read.
+
+    Raises:
+        NoTrainingData: no item can be trained on.
+    """
+    kept, apart = split_held_out(splits, held_out, items)
+    train = tensor_of(splits.train, kept, schema, log)
+    if not len(train):
+        reason = next(iter(log.reasons.values()), "")
+        raise NoTrainingData(f"None of {len(kept):,} {items} can be trained on.", reason, "")
+    evaluated = tensor_of(splits.train if splits.test is None else splits.test, apart, schema, log)
+    log.write()
+    return TrainingData(Tensors(train), evaluated if len(evaluated) else None, describe_data(splits, len(apart)))
+
+
+def tensor_of(dataset: Dataset, numbers: NDArray[np.int64], schema: Schema, log: SkipLog) -> Tensor:
+    """The items of these numbers that can be read, (n, ...)."""
+    parts = [schema.example()[:0]]
+    for number in map(int, numbers):
+        try:
+            parts.append(schema.to_tensor([dataset.read(number)]))
+        except (BadItem, NotFound) as error:
+            log.note(dataset.key(number), str(error))
+    return torch.cat(parts)
+
+
+def evaluation_records(dataset: Dataset, schema: Schema) -> EvaluationItems:
+    """All records of a data set as items of an evaluation."""
+    numbers = {dataset.key(number): number for number in range(len(dataset))}
+    return EvaluationItems(
+        list(numbers),
+        lambda name: schema.to_tensor([dataset.read(numbers[name])])[0],
+        lambda names: digest_of_records(dataset, [numbers[name] for name in names]),
+        {"schema": schema_digest(schema)},
+    )
+
+
+def schema_digest(schema: Schema) -> str:
+    """SHA-256 of a schema."""
+    return hashlib.sha256(json.dumps(schema.as_plain(), sort_keys=True).encode()).hexdigest()
+
+
+def digest_of_records(dataset: Dataset, numbers: Sequence[int]) -> str:
+    """SHA-256 over keys and contents of records; of those that cannot be read, over the reason."""
+    whole = hashlib.sha256()
+    for number in numbers:
+        try:
+            content = repr(dataset.read(number))
+        except VaekitError as error:
+            content = f"{dataset.key(number)}: {error}"
+        whole.update(content.encode("utf-8", "backslashreplace") + b"\n")
+    return whole.hexdigest()
+
+
+def loaded_items(path: Path, dataset: Dataset, schema: Schema) -> LoadedItems:
+    """All items of a file that can be read.
+
+    Raises:
+        BadItem: there are none.
+    """
+    log = SkipLog()
+    names = [dataset.key(number) for number in range(len(dataset))]
+    x = tensor_of(dataset, np.arange(len(dataset)), schema, log)
+    if not len(x):
+        raise BadItem(f"{path} has no item that can be read.", next(iter(log.reasons.values()), ""), "")
+    return LoadedItems([name for name in names if name not in log.reasons], x, dict(log.reasons))
+
+
+def latent_measures(vae: VAE, item: str, samples: int | None) -> tuple[Measures, dict[str, str]]:
+    """What the latents of any VAE tell: KL, ELBO and NLL where there is a prior, and the use of codes.
+
+    Args:
+        vae: the VAE.
+        item: noun for units, such as `row`.
+        samples: of each posterior, for ELBO and NLL; 0 leaves both out, None is `NLL_SAMPLES`.
+    """
+    prior, head, count = vae.prior, vae.to_posterior, NLL_SAMPLES if samples is None else samples
+    items: list[ItemMeasure] = []
+    missing: dict[str, str] = {}
+    if prior is None:
+        missing = dict.fromkeys(("kl", *(("elbo", "nll") if count else ())), NO_PRIOR)
+    else:
+        items = [rate(prior, item), *([evidence(prior, count, item)] if count else [])]
+    return Measures(tuple(items), (code_use(head),) if isinstance(head, HasCodes) else ()), missing

@@ -1,0 +1,33 @@
+"""The recipes inside vaekit by name, and those in files."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from vaekit.domains.recipe_files import recipe_files
+from vaekit.errors import NotFound, printable
+from vaekit.training.recipe import Recipe, read_recipe, recipe_of
+
+
+def names() -> list[str]:
+    """Of the recipes inside vaekit."""
+    return sorted(recipe_files())
+
+
+def recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe of this name, or in this file, with changes such as `schedule.samples=1000`.
+
+    Raises:
+        NotFound: there is none.
+        BadRecipe: a file is no TOML or JSON, or a change names nothing.
+    """
+    files, path = recipe_files(), Path(name_or_path)
+    if name_or_path in files:
+        return recipe_of(name_or_path, tomllib.loads(files[name_or_path].read_text("utf-8")), changes)
+    if not path.is_file():
+        raise NotFound(
+            f"There is no recipe {printable(name_or_path)}.",
+            f"vaekit has {', '.join(sorted(files))}.",
+            "Name one of them, or a .toml or .json file of your own.",
+        )
+    return read_recipe(path, changes)

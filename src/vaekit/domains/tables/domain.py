@@ -1,0 +1,52 @@
+"""Tables as a domain: rows of numbers and two-valued columns, from and to CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vaekit.atomic import atomic_file
+from vaekit.datasets.csv_rows import SUFFIXES
+from vaekit.datasets.dataset import Record, RecordFormat, Row
+from vaekit.domains.domain import Schema
+from vaekit.domains.in_memory import InMemoryDomain
+from vaekit.domains.tables.measures import row_errors
+from vaekit.domains.tables.schema import TableSchema, fit, schema_from
+from vaekit.evaluation.measures import ItemMeasure
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """The table [data] of a recipe for tables."""
+
+    held_out: float | None = None
+    """Rows that are never trained on: how many, or below 1 which share. None: one in twenty, at most 256."""
+
+
+class Tables(InMemoryDomain):
+    """Rows of CSV files."""
+
+    def fit(self, settings: TableSettings, records: Iterator[Record]) -> TableSchema:
+        return fit(records)
+
+    def read_schema(self, plain: Mapping[str, Any]) -> TableSchema:
+        return schema_from(plain)
+
+    def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
+        assert isinstance(schema, TableSchema)
+        return row_errors(schema)
+
+    def write(self, items: Sequence[Mapping[str, str]], path: Path, schema: Schema) -> None:
+        """CSV with a header, in the units of the data."""
+        assert isinstance(schema, TableSchema)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [column.name for column in schema.columns], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(items)
+        with atomic_file(path) as part:
+            part.write_text(text.getvalue(), "utf-8")
+
+
+TABLES = Tables("tables", "row", "rows", RecordFormat("rows", (Row,), SUFFIXES), TableSettings)

@@ -1,0 +1,248 @@
+"""Train a VAE by a recipe on any domain, and evaluate the result on held-out items."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.domain import Domain, Schema
+from vaekit.domains.find import domain_named
+from vaekit.domains.recipes import recipe
+from vaekit.errors import BadRecipe
+from vaekit.evaluation.evaluate import Evaluation, EvaluationData, evaluate, no_progress, write_result
+from vaekit.evaluation.protocol import MODE, Protocol, versions
+from vaekit.identification.fingerprint import fingerprint
+from vaekit.identification.metadata import domain_notes
+from vaekit.run_folder import EVALUATION, SKIPPED
+from vaekit.runtime.plan import Plan
+from vaekit.training.adversarial.from_recipe import adversarial_setup
+from vaekit.training.data import Stream
+from vaekit.training.initialize import initializer_for
+from vaekit.training.log import LogEvent
+from vaekit.training.processes import ProcessGroup, join_processes
+from vaekit.training.recipe import UNBUILDABLE, Recipe
+from vaekit.training.run import Run, run_training, samples_for_duration
+from vaekit.vae import VAE
+
+BATCH = 16
+"""Items that are evaluated at once."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What to train, on what, where."""
+
+    recipe: str
+    """The name of a recipe, or a file."""
+    data: Path
+    out: Path
+    """The folder of the run."""
+    samples: int | None = None
+    """Items shown in all; None for the recipe's."""
+    minutes: float | None = None
+    """As many samples as this machine sees in that time; None for `samples`."""
+    seed: int = 0
+    changes: Sequence[str] = ()
+    """Of single values of the recipe: "schedule.learning_rate=5e-4"."""
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainCallbacks:
+    """Who is told how a training goes."""
+
+    log: Callable[[LogEvent], None] = lambda _: None
+    """Called with numbers."""
+    say: Callable[[str], None] = lambda _: None
+    """Called with what a person should know."""
+    stop: Callable[[], bool] = lambda: False
+    """Whether to save the state and end."""
+    measuring: Callable[[int, int], None] = no_progress
+    """Called with the number of items whose latents were measured, and of all."""
+    evaluating: Callable[[int, int], None] = no_progress
+    """Called with the number of held-out items that were evaluated, and of all."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedRun:
+    """A run, and the domain that its data are of."""
+
+    run: Run
+    domain: Domain
+    schema: Schema
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of a training."""
+
+    out: Path
+    items: str
+    """Plural noun for the items."""
+    evaluation: Evaluation | None = None
+    """Of the held-out items; None where there are none, and in all processes but the first."""
+    first: bool = field(default=True)
+    """Whether this is the process that writes and reports."""
+
+
+def train(options: TrainOptions, callbacks: TrainCallbacks = TrainCallbacks()) -> TrainResult:
+    """Train to the end, or go on with what the folder holds, and evaluate the result.
+
+    Raises:
+        NotFound, NoTrainingData, BadRecipe, UnknownDomain, MissingPackage: see `prepare_run`.
+        RecipeChanged, TrainingStopped, TrainingDiverged, CannotWrite: see `run_training`.
+    """
+    processes, device = join_processes(Plan(device=options.device).torch_device)
+    say = callbacks.say if processes.first else quietly
+
+    def recipe_for(samples: int | None) -> Recipe:
+        changes = [*options.changes, *([f"schedule.samples={samples}"] if samples else [])]
+        return recipe(options.recipe, changes)
+
+    prepared = prepare_run(recipe_for(options.samples), options.data, options.out, options.seed, device, processes, say)
+    if options.minutes:
+        samples = samples_for_duration(prepared.run, 60 * options.minutes, say)
+        prepared = with_duration(prepared, recipe_for(samples))
+    vae = run_training(prepared.run, callbacks.log, say, callbacks.stop, callbacks.measuring)
+    if not processes.first:
+        return TrainResult(options.out, prepared.domain.items, first=False)
+    return TrainResult(options.out, prepared.domain.items, evaluate_run(prepared, vae, callbacks.evaluating))
+
+
+def prepare_run(
+    recipe: Recipe,
+    data: Path,
+    folder: Path,
+    seed: int,
+    device: torch.device,
+    processes: ProcessGroup,
+    say: Callable[[str], None] = lambda _: None,
+) -> PreparedRun:
+    """Everything that a run needs; nothing is written yet.
+
+    Args:
+        recipe: what to train.
+        data: what `open_dataset` takes.
+        folder: of the run.
+        seed: of all randomness.
+        device, processes: where it is trained.
+        say: called with what a person should know about the data.
+
+    Raises:
+        NotFound, NoTrainingData, BadRecipe, UnknownDomain, MissingPackage: see there.
+    """
+    domain = domain_named(recipe.domain)
+    log = SkipLog(folder / SKIPPED, say)
+    table = {name: value for name, value in recipe.data.items() if name != "domain"}
+    domain.check_table(table)
+    splits = domain.open(data, log)
+    schema = domain.schema(table, splits)
+    recipe = recipe.with_defaults(schema.vae_settings())
+    domain.check_fit(schema, recipe)
+    check_round_trip(recipe, domain, schema)
+    terms, schedule = domain.term_settings(recipe, device), recipe.schedule()
+    objective = recipe.objective(terms.given)
+    training = domain.training_data(table, splits, schema, seed, log)
+    stream = Stream(training.source, seed)
+    adversarial = adversarial_setup(recipe, schema.example().shape[1], training.held_out, seed, device)
+    run = Run(
+        recipe,
+        folder,
+        stream,
+        {**training.description, **terms.description},
+        objective,
+        schedule,
+        training.held_out,
+        start=initializer_for(recipe, stream),
+        notes=domain_notes(domain.name, schema.as_plain()),
+        opponent=adversarial.opponent,
+        guard=adversarial.guard,
+        extras=adversarial.extras,
+        device=device,
+        processes=processes,
+        workers=training.workers,
+        show=domain.board(folder),
+    )
+    return PreparedRun(run, domain, schema)
+
+
+def with_duration(prepared: PreparedRun, recipe: Recipe) -> PreparedRun:
+    """The same run by a recipe that lasts longer or shorter. Its data are not opened again; what learns beside the VAE
+    begins anew.
+
+    Raises:
+        NotFound, BadRecipe: see `prepare_run`.
+    """
+    run, schema = prepared.run, prepared.schema
+    recipe = recipe.with_defaults(schema.vae_settings())
+    terms = prepared.domain.term_settings(recipe, run.device)
+    adversarial = adversarial_setup(recipe, schema.example().shape[1], run.held_out, run.stream.seed, run.device)
+    run = replace(
+        run,
+        recipe=recipe,
+        objective=recipe.objective(terms.given),
+        schedule=recipe.schedule(),
+        start=initializer_for(recipe, run.stream),
+        opponent=adversarial.opponent,
+        guard=adversarial.guard,
+        extras=adversarial.extras,
+    )
+    return replace(prepared, run=run)
+
+
+def check_round_trip(recipe: Recipe, domain: Domain, schema: Schema) -> None:
+    """Refuse a VAE that one item does not go through, before the data are read.
+
+    Raises:
+        BadRecipe: it cannot be built or run.
+    """
+    vae = recipe.vae().eval()
+    try:
+        with torch.no_grad():
+            vae.reconstruct(schema.example())
+    except UNBUILDABLE as error:
+        raise BadRecipe(
+            f"The VAE of the recipe {recipe.name} does not take one {domain.item}: {error}.", "", "Look at its [vae]."
+        ) from error
+
+
+def evaluate_run(
+    prepared: PreparedRun, vae: VAE, progress: Callable[[int, int], None] = no_progress
+) -> Evaluation | None:
+    """Evaluate the result on the held-out items, and write what was measured to the run's folder. None where no items
+    were held out.
+
+    Raises:
+        NothingEvaluated, CannotWrite: as `evaluate` does.
+    """
+    run, domain, schema = prepared.run, prepared.domain, prepared.schema
+    if run.held_out is None:
+        return None
+    held_out = run.held_out
+    measures, missing = domain.held_out_measures(vae, schema, held_out, run.device)
+    names = [f"held-out-{i:04}" for i in range(len(held_out))]
+    plan = Plan(device=str(run.device))
+    runner, _ = domain.runner(vae, plan)
+    protocol = Protocol(
+        vae=fingerprint(vae),
+        data=f"held-out {domain.items} of the run",
+        items=len(names),
+        chosen="held out from training",
+        preparation=dict(run.recipe.data),
+        latents=MODE,
+        seed=0,
+        run={"device": str(run.device), "dtype": plan.dtype},
+        batch=BATCH,
+        measures=measures.settings(),
+        versions=versions(domain.computing),
+    )
+    data = EvaluationData(names, lambda name: held_out[int(name.rpartition("-")[2])])
+    found = evaluate(runner, data, measures, protocol, device=run.device, not_measured=missing, progress=progress)
+    write_result(found, run.folder / EVALUATION)
+    return found
+
+
+def quietly(_: str) -> None:
+    """Of several processes only the first reports."""

@@ -1,0 +1,101 @@
+"""Tables and text from the command line: a VAE is trained, and evaluated by what its file says of its items."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.datasets import load_breast_cancer
+
+import vaekit
+from vaekit.domains.find import domain_of
+from vaekit.errors import BadCheckpoint, UnknownDomain
+
+SMALL = ("--samples", 2000, "--set", "schedule.warmup_samples=200")
+
+
+def call(*arguments: object) -> Any:
+    command = [sys.executable, "-m", "vaekit", *map(str, arguments), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path, cancer = tmp_path_factory.mktemp("table") / "cancer.csv", load_breast_cancer()
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*cancer.feature_names, "benign"])
+        writer.writerows([*row, ("no", "yes")[kind]] for row, kind in zip(cancer.data, cancer.target, strict=True))
+        writer.writerow(["damaged"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "sentences.txt"
+    nouns, verbs = ("cat", "dog", "bird", "fish", "horse"), ("sleeps", "eats", "runs", "sees", "waits")
+    sentences = [f"{one} {noun} {verb}" for one in ("a", "the", "one") for noun in nouns for verb in verbs]
+    path.write_text("\n".join(sentences) + f"\n{'x' * 100}\n")
+    return path
+
+
+def test_a_table(table: Path, tmp_path: Path) -> None:
+    trained = call("train", "tables", "--data", table, "--out", tmp_path / "run", *SMALL)
+    assert set(trained["results"]) >= {"rmse", "binary_accuracy", "kl", "elbo", "nll"}
+    assert "cancer.csv:571" in (tmp_path / "run" / "skipped.txt").read_text("utf-8")
+    found = call("evaluate", "--vae", tmp_path / "run", "--data", table, "--limit", 100, "--nll", 4)
+    assert found["measured"] + len(found["skipped"]) == 100
+    assert 0 < found["results"]["rmse"]["value"] < 1.2 and 0 < found["results"]["binary_accuracy"]["value"] <= 1
+    vae = vaekit.load(tmp_path / "run")
+    domain, schema = domain_of(vae)
+    assert domain.name == "tables"
+    loaded = domain.read(table, schema)
+    assert loaded.x.shape == (569, 31) and list(loaded.skipped) == ["cancer.csv:571"]
+    domain.write(schema.to_items(vae.reconstruct(loaded.x)), tmp_path / "out.csv", schema)
+    header, *rows = (tmp_path / "out.csv").read_text("utf-8").splitlines()
+    assert header.split(",") == table.read_text("utf-8").splitlines()[0].split(",") and len(rows) == 569
+    assert {row.rpartition(",")[2] for row in rows} <= {"yes", "no"}
+    again = domain.read(tmp_path / "out.csv", schema)
+    assert again.x.shape == loaded.x.shape and not again.skipped
+
+
+def test_text(text: Path, tmp_path: Path) -> None:
+    changes = ["vae.net.width=32", "data.unit=words", "schedule.learning_rate=5e-3", "schedule.averages=[0.9]"]
+    small = [*SMALL, "--samples", 12_000, *(word for change in changes for word in ("--set", change))]
+    trained = call("train", "text", "--data", text, "--out", tmp_path / "run", *small)
+    assert set(trained["results"]) >= {"token_accuracy", "exact_match", "kl", "elbo", "nll"}
+    found = call("evaluate", "--vae", tmp_path / "run", "--data", text, "--nll", 4)
+    assert found["measured"] == 76 and found["results"]["token_accuracy"]["value"] > 0.5
+    vae = vaekit.load(tmp_path / "run")
+    domain, schema = domain_of(vae)
+    assert domain.name == "text"
+    loaded = domain.read(text, schema)
+    assert schema.to_items(loaded.x)[:2] == ["a cat sleeps", "a cat eats"]
+    domain.write(schema.to_items(vae.reconstruct(loaded.x)), tmp_path / "out.txt", schema)
+    assert len((tmp_path / "out.txt").read_text("utf-8").split("\n")) == len(loaded.x) + 1
+
+
+def test_the_same_command_finds_the_run_done(table: Path, tmp_path: Path) -> None:
+    command = ("train", "tables", "--data", table, "--out", tmp_path / "run", *SMALL)
+    first, weights = call(*command), (tmp_path / "run" / "vae.safetensors").read_bytes()
+    again = call(*command)
+    assert again == first and (tmp_path / "run" / "vae.safetensors").read_bytes() == weights
+
+
+def test_files_of_other_domains_are_refused(table: Path, tmp_path: Path) -> None:
+    call("train", "tables", "--data", table, "--out", tmp_path, "--samples", 64)
+    content = (tmp_path / "vae.safetensors").read_bytes()
+    for old, new, error in (
+        (b'"vaekit.domain":"tables"', b'"vaekit.domain":"molles"', UnknownDomain),
+        (b'"{\\"columns', b'"{\\"colomns', BadCheckpoint),
+    ):
+        assert old in content
+        path = tmp_path / "other.safetensors"
+        path.write_bytes(content.replace(old, new))
+        with pytest.raises(error):
+            domain_of(vaekit.load(path))
