@@ -85,7 +85,7 @@ def test_without_images_the_cards_are_used(run: Run, vae_file: Path, tmp_path: P
     assert said.code == 0
     told = numbers(tmp_path / "cards.html")
     assert {"text", "zone plate", "color checker"} <= {one["name"] for one in told["sets"][0]["images"]}
-    assert said.json["sets"][0]["measures"]["psnr"] > 0
+    assert said.json["candidates"][0]["measures"]["psnr"] > 0
     assert len(told["shown"]) == 1
 
 
@@ -231,7 +231,7 @@ def test_taesd3_is_ranked_before_taesd_with_the_reasons(run: Run, shared_data: P
     distances = ("--lpips", shared_data / "perceptual")
     said = run("compare", tmp_path, *vaes, *distances, "--show", "1", "--out", tmp_path / "report.html", "--json")
     assert said.code == 0
-    first, second = said.json["sets"]
+    first, second = said.json["candidates"]
     assert (first["name"], second["name"]) == ("taesd3", "taesd")
     for name in ("PSNR", "LPIPS (alex)", "dE2000"):
         assert name in first["reason"]

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.convert import LayoutName
 from vaekit.cli.output import bytes_moved, print_facts, print_json
 
 
@@ -15,7 +14,7 @@ def extract(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="One .safetensors or .ckpt file.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A .safetensors file, or a folder for diffusers.")],
     layout: Annotated[
-        LayoutName | None,
+        options.LayoutName | None,
         typer.Option("--layout", help="The naming scheme to write.", show_default="ldm; tiny ones keep theirs"),
     ] = None,
     as_json: options.Json = False,

@@ -13,6 +13,7 @@ from typing import Any
 
 from vaekit.comparison.candidates import Candidate, Reconstruction, VAECandidate
 from vaekit.comparison.defects import find_defects
+from vaekit.comparison.image_sources import ImageSource
 from vaekit.comparison.judge import SMALLEST, ImageMeasurements, Original, measure_image
 from vaekit.comparison.measure_table import HEADLINES, measures_in
 from vaekit.comparison.records import (
@@ -38,14 +39,6 @@ from vaekit.runtime.threads import single_threaded_initializer
 ROOM = 2**22
 """Pixels of images under way at once, beyond a single one: each is held with all its reconstructions."""
 SHOWN = 6
-
-
-@dataclass(frozen=True)
-class ImageSource:
-    """An image to compare on, not read yet."""
-
-    name: str
-    read: Callable[[], LoadedImage]
 
 
 @dataclass(frozen=True, eq=False)
