@@ -165,5 +165,5 @@ def test_few_images_are_refused_before_anything_runs(run: Run, tinted: Path, pie
         "compare", pieces, "--limit", 7, "--vae", tinted, "--fit-correction", "--out", tmp_path / "r.html", "--json"
     )
     assert said.code == 1
-    assert said.json["error"]["kind"] == "NothingMeasured" and "8" in said.json["error"]["expected"]
+    assert said.json["error"]["kind"] == "NothingEvaluated" and "8" in said.json["error"]["expected"]
     assert not list(tmp_path.iterdir())

@@ -111,7 +111,7 @@ def test_half_a_vae_is_told(finetune: Run, vae_file: Path, tmp_path: Path) -> No
 def test_images_that_cannot_be_used_are_told(finetune: Run, data: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     said = finetune("--json", "--data", tmp_path / "empty")
-    assert (said.code, said.json["error"]["kind"]) == (1, "NothingToTrain")
+    assert (said.code, said.json["error"]["kind"]) == (1, "NoTrainingData")
     (tmp_path / "one").mkdir()
     shutil.copy(data / "00.png", tmp_path / "one")
     (tmp_path / "one" / "broken.png").write_bytes(b"nothing")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vaekit.evaluation.measures import Quantity
 from vaekit.evaluation.running_mean import RunningMean, student
+from vaekit.metrics.measure import Measure
 
-SOME = Quantity("some", "Some", "", None, "")
+SOME = Measure("some", "Some", "", None, "")
 
 
 def spread_of(*values: float) -> RunningMean:

@@ -29,7 +29,7 @@ from vaekit.comparison.signals import Signals
 from vaekit.comparison.testcard_measures import card_measures
 from vaekit.comparison.verdicts import ranked, reason_for, verdict
 from vaekit.domains.images.read import LoadedImage
-from vaekit.errors import BadItem, VaekitError
+from vaekit.errors import BadItem, NothingEvaluated, VaekitError
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import LPIPS
 from vaekit.metrics.statistics import bootstrap_interval, paired_difference
@@ -84,7 +84,7 @@ def compare(
         progress: called with the images done and all of them.
 
     Raises:
-        BadItem: not one image could be judged.
+        NothingEvaluated: none of the images could be compared.
     """
     tallies = [Tally(each) for each in contenders]
     skipped: list[SkippedImage] = []
@@ -100,7 +100,7 @@ def compare(
                 tally.images.append(MeasuredImage(outcome.item.name, {**judged.measures, **made}))
                 tally.signals.append(judged.signals)
     if not done:
-        raise BadItem(
+        raise NothingEvaluated(
             f"None of the {len(sources)} images could be compared.",
             f"The first failed: {skipped[0].reason}" if skipped else "There were none.",
             "",

@@ -16,6 +16,7 @@ from vaekit.distributions import Posterior
 from vaekit.distributions.base import map_tensors
 from vaekit.doctor.activations import Activity, Call, run_watched
 from vaekit.identification.probe_latents import probe_inputs
+from vaekit.metrics.image.psnr import decibels
 from vaekit.nets.config import ImageConfig, check_takes_images, image_size
 from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.runtime.engine import Engine, image_config
@@ -191,10 +192,9 @@ def in_channels(images: Images, channels: int) -> Float[Tensor, "b _ h w"]:
     return F.pad(images, (0, 0, 0, 0, 0, channels - images.shape[1]), value=1.0)
 
 
-def decibels(x: Tensor, y: Tensor) -> float:
+def pooled_psnr(x: Tensor, y: Tensor) -> float:
     """PSNR of images in [-1, 1] of any number of channels, over all of them, clamped first: dB.
 
     `vaekit.metrics.image.psnr` is per image and does not clamp; here one number for a set is wanted.
     """
-    error = (x.clamp(-1, 1) - y.clamp(-1, 1)).double().square().mean().item()
-    return 10 * math.log10(4 / error) if error > 0 else math.inf
+    return decibels((x.clamp(-1, 1) - y.clamp(-1, 1)).double().square().mean()).item()

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,19 @@ from torch import Tensor
 from vaekit.atomic import atomic_file
 from vaekit.errors import NothingEvaluated, VaekitError
 from vaekit.evaluation.journal import RESULT, Batch, Item, Journal, opened
-from vaekit.evaluation.measures import ItemMeasure, Pool, PooledMeasure, Quantity, Result
+from vaekit.evaluation.measures import ItemMeasure, Pool, PooledMeasure, Result
 from vaekit.evaluation.protocol import SAMPLE, Protocol
 from vaekit.evaluation.running_mean import RunningMean
 from vaekit.evaluation.vae_pass import VAEPass, VAERunner
+from vaekit.metrics.measure import Measure
 from vaekit.pipeline import Outcome, Stages, run_pipeline
 
 NUMBERS = 2**22
 """In the items of one batch at most, beyond a single one: 5 images of 768x512, 21 of 256x256."""
 ROOM = 2**26
 """Numbers of items that may be read ahead."""
+MEASURE_FIELDS = ("title", "unit", "better", "about")
+"""Of each measure, in the JSON of an evaluation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,7 @@ class Measures:
         return singles | {measure.name: dict(measure.settings) for measure in self.pooled}
 
     @property
-    def quantities(self) -> list[Quantity]:
+    def quantities(self) -> list[Measure]:
         """Of single items."""
         return [quantity for measure in self.items for quantity in measure.quantities]
 
@@ -78,9 +81,8 @@ class Evaluation:
         """Plain values, as they are written. Numbers that are not finite are null."""
         results = {}
         for result in self.results:
-            told = asdict(result)
-            quantity = told.pop("quantity")
-            results[quantity.pop("name")] = {name: _finite(value) for name, value in told.items()} | quantity
+            values = {name: _finite(value) for name, value in vars(result).items() if name != "quantity"}
+            results[result.quantity.name] = values | {name: getattr(result.quantity, name) for name in MEASURE_FIELDS}
         return {
             "protocol": self.protocol.as_json(),
             "environment": dict(self.environment),

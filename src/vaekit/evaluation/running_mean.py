@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from vaekit.evaluation.measures import Quantity, Result
+from vaekit.evaluation.measures import Result
+from vaekit.metrics.measure import Measure
 
 Z = 1.959963984540054
 """The 97.5 % point of the normal distribution."""
@@ -31,7 +32,7 @@ class RunningMean:
         self.mean += apart / self.count
         self.squares += apart * (value - self.mean)
 
-    def result(self, quantity: Quantity) -> Result:
+    def result(self, quantity: Measure) -> Result:
         """The mean; its standard error; its 95 % interval by Student's t."""
         if self.count < 2:
             value = self.mean if self.count else math.nan

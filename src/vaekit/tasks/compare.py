@@ -90,8 +90,7 @@ def compare(
 
     Raises:
         NotFound, LatentMismatch, BadCheckpoint, UnknownVAE, WrongTensors: a VAE or an image is missing or unusable.
-        NothingEvaluated: too few images to fit a color correction.
-        BadItem: none of the images could be compared.
+        NothingEvaluated: too few images to fit a color correction, or none that could be compared.
         CannotWrite: the page cannot be written.
     """
     json_beside(out)
