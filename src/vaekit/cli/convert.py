@@ -11,9 +11,7 @@ from vaekit.tasks.options import ModelOptions
 
 
 def convert(
-    source: Annotated[
-        str, typer.Argument(metavar="IN", help="A known name, the name of a file, a weights file, or a folder.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="IN", help=options.ANY_VAE)],
     target: Annotated[
         Path,
         typer.Argument(metavar="OUT", help="A .safetensors, .pt, .ckpt or .bin file; a folder for diffusers and tiny."),

@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
+ANY_VAE = "A known name, the name of a file in a models folder, a weights file, or a folder."
+
 Vae = Annotated[
     str,
     typer.Option(
         "--vae",
         "--vae-path",
         metavar="VAE",
-        help="The VAE: a known name, the name of a file in a models folder, a weights file, or a folder.",
+        help=ANY_VAE,
     ),
 ]
 Models = Annotated[
