@@ -45,7 +45,6 @@ def finetune(
         str,
         typer.Option(
             "--license",
-            "--license",
             metavar="LICENSE",
             help="License of the result, such as mit.",
             show_default="the base model's",

@@ -32,14 +32,14 @@ def inspect(
     shapes, metadata and weights of the file; its name is ignored. If normalization or padding is unknown, the VAE is
     run on built-in images to measure it. Results are cached until the file changes.
     """
-    inspection = look(file, models, hashed, measured) | {"path": file}
-    if inspection["card"] is not None:  # the rest of the entry is for `list` and `get`
-        inspection["card"] = {name: inspection["card"][name] for name in CATALOG_FACTS}
+    facts = look(file, models, hashed, measured) | {"path": file}
+    if facts["card"] is not None:  # the rest of the entry is for `list` and `get`
+        facts["card"] = {name: facts["card"][name] for name in CATALOG_FACTS}
     if as_json:
-        entry = inspection["card"] and with_json_names(inspection["card"])
-        print_json(with_json_names(inspection | {"card": entry}))
+        entry = facts["card"] and with_json_names(facts["card"])
+        print_json(with_json_names(facts | {"card": entry}))
     else:
-        print_facts(file, facts(SimpleNamespace(**inspection)))
+        print_facts(file, rows_of(SimpleNamespace(**facts)))
 
 
 def look(file: str, models: list[Path] | None, hashed: bool, measured: bool) -> dict[str, Any]:
@@ -51,78 +51,73 @@ def look(file: str, models: list[Path] | None, hashed: bool, measured: bool) -> 
         return cached_inspection(path, hash=hashed, measure=hashed and measured)
 
 
-def facts(inspection: Any) -> dict[str, str]:
+def rows_of(facts: Any) -> dict[str, str]:
     """The rows of the table."""
-    if not inspection.runnable:
-        return unrunnable_facts(inspection)
+    if not facts.runnable:
+        return unrunnable_rows(facts)
     normalization = (
-        "unknown"
-        if inspection.normalization is None
-        else f"{inspection.normalization_words} ({how(inspection.normalization_source)})"
+        "unknown" if facts.normalization is None else f"{facts.normalization_words} ({how(facts.normalization_source)})"
     )
-    rows = card_facts(inspection.card, inspection.recognized) if inspection.card else {}
-    if inspection.akin:
-        rows["relatives"] = "\n".join(inspection.akin)
+    rows = catalog_rows(facts.card, facts.recognized) if facts.card else {}
+    if facts.akin:
+        rows["relatives"] = "\n".join(facts.akin)
     rows |= {
-        "family": inspection.family,
-        "shapes of": " or ".join(inspection.known_as) or "no known model",
-        "layout": f"{inspection.layout}, {inspection.format}"
-        + (f", prefix {inspection.prefix!r}" if inspection.prefix else ""),
-        "parts": " and ".join(inspection.halves),
-        "latents": latents(inspection),
+        "family": facts.family,
+        "shapes of": " or ".join(facts.known_as) or "no known model",
+        "layout": f"{facts.layout}, {facts.format}" + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
+        "parts": " and ".join(facts.halves),
+        "latents": latents(facts),
         "normalization": normalization,
-        "padding": padding(inspection),
-        "weights": f"{inspection.parameters:,} in {' and '.join(inspection.dtypes)}",
-        "fingerprint": inspection.fingerprint or "not computed",
-        "sha256": inspection.sha256 or "",
-        "config": "\n".join(
-            f"{name} = {tuple(v) if isinstance(v, list) else v}" for name, v in inspection.config.items()
-        ),
+        "padding": padding(facts),
+        "weights": f"{facts.parameters:,} in {' and '.join(facts.dtypes)}",
+        "fingerprint": facts.fingerprint or "not computed",
+        "sha256": facts.sha256 or "",
+        "config": "\n".join(f"{name} = {tuple(v) if isinstance(v, list) else v}" for name, v in facts.config.items()),
     }
-    rows |= {"problems": "\n".join(inspection.problems)}
+    rows |= {"problems": "\n".join(facts.problems)}
     return {name: value for name, value in rows.items() if value}
 
 
-def padding(inspection: Any) -> str:
+def padding(facts: Any) -> str:
     """The padding mode of the convolutions; empty if the family has only one."""
-    mode = inspection.config.get("padding")
-    return f"{mode} ({how(inspection.padding_source) if inspection.padding_source else 'assumed'})" if mode else ""
+    mode = facts.config.get("padding")
+    return f"{mode} ({how(facts.padding_source) if facts.padding_source else 'assumed'})" if mode else ""
 
 
-def latents(inspection: Any) -> str:
+def latents(facts: Any) -> str:
     """The shape of the latents."""
-    if not inspection.compression:
-        return f"latent vector of {inspection.latent_channels} values (non-image data)"
-    fewer = f"{inspection.compression:g}x fewer values than the image"
-    if inspection.image_size is not None:
-        side = inspection.image_size
-        return f"latent vector of {inspection.latent_channels} values for {side}x{side} images only: {fewer}"
-    return f"{inspection.latent_channels} channels at 1/{inspection.factor} size: {fewer}"
+    if not facts.compression:
+        return f"latent vector of {facts.latent_channels} values (non-image data)"
+    fewer = f"{facts.compression:g}x fewer values than the image"
+    if facts.image_size is not None:
+        side = facts.image_size
+        return f"latent vector of {facts.latent_channels} values for {side}x{side} images only: {fewer}"
+    return f"{facts.latent_channels} channels at 1/{facts.factor} size: {fewer}"
 
 
-def unrunnable_facts(inspection: Any) -> dict[str, str]:
+def unrunnable_rows(facts: Any) -> dict[str, str]:
     """The rows for a VAE that is recognized but cannot be run."""
-    channels = "an unknown number of" if inspection.latent_channels is None else f"{inspection.latent_channels}"
-    size = "" if inspection.factor is None else f" at 1/{inspection.factor} size"
+    channels = "an unknown number of" if facts.latent_channels is None else f"{facts.latent_channels}"
+    size = "" if facts.factor is None else f" at 1/{facts.factor} size"
     return {
-        "family": inspection.family,
-        "runnable": "recognized, not runnable: " + " ".join(inspection.problems),
-        "format": inspection.format + (f", prefix {inspection.prefix!r}" if inspection.prefix else ""),
-        "parts": " and ".join(inspection.halves) or "unknown",
+        "family": facts.family,
+        "runnable": "recognized, not runnable: " + " ".join(facts.problems),
+        "format": facts.format + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
+        "parts": " and ".join(facts.halves) or "unknown",
         "latents": f"{channels} channels{size}",
-        "weights": f"{inspection.parameters:,} in {' and '.join(inspection.dtypes)}",
+        "weights": f"{facts.parameters:,} in {' and '.join(facts.dtypes)}",
     }
 
 
-def card_facts(card: dict[str, str], recognized: str) -> dict[str, str]:
+def catalog_rows(entry: dict[str, str], recognized: str) -> dict[str, str]:
     """The rows from the catalog."""
-    trained = "; ".join(part for part in (card["data"], card["training"]) if part)
+    trained = "; ".join(part for part in (entry["data"], entry["training"]) if part)
     return {
-        "known as": f"{card['name']}, {recognized}\n{card['about']}",
-        "fp16": {"safe": "safe", "unsafe": "unsafe: overflows"}.get(card["fp16"], ""),
+        "known as": f"{entry['name']}, {recognized}\n{entry['about']}",
+        "fp16": {"safe": "safe", "unsafe": "unsafe: overflows"}.get(entry["fp16"], ""),
         "trained on": trained,
-        "measured": card["measured"],
-        "license": card["license"],
+        "measured": entry["measured"],
+        "license": entry["license"],
     }
 
 

@@ -20,6 +20,8 @@ LATENT_SPACE_WIDTH = 20
 MIN_WIDTH = 12
 """Characters of the shrinking column, however narrow the terminal is."""
 COLUMNS = ("name", "latent space", "normalization", "size", "hash", "fp16")
+WITHOUT = ("weights", "own_normalization", "files")
+"""Fields of a catalog entry that JSON does not have, or has in another form."""
 KNOWN_COLUMNS = ("name", "latent space", "size", "fp16", "repository")
 
 
@@ -143,9 +145,7 @@ def as_facts(listing: "Listing") -> dict[str, Any]:
 
 def entry_facts(entry: "CatalogEntry") -> dict[str, Any]:
     """One known VAE for a program, without its sketches."""
-    facts = {
-        name: value for name, value in vars(entry).items() if name not in ("weights", "own_normalization", "files")
-    }
+    facts = {name: value for name, value in vars(entry).items() if name not in WITHOUT}
     normalization = None if entry.normalization is None else entry.normalization.as_json()
     fingerprint = None if entry.weights is None else entry.weights.fingerprint
     files = [vars(file) for file in entry.files]
