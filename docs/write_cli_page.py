@@ -17,8 +17,9 @@ def page() -> str:
     parts = [
         "# The command line",
         "Every verb: `--json` prints one machine-readable object on stdout, progress goes to stderr; exit status 0 is "
-        "done, 1 a user error told in one paragraph, 2 wrong usage. Nothing half-written is left under a final name.",
-        "This page is made from the help pages by `make docs`.",
+        "success, 1 a user error (one paragraph on stderr), 2 wrong usage. Files get their final names only when "
+        "complete. JSON objects have a `version`, now 2.",
+        "This page is generated from the help pages by `make docs`.",
         section("vaekit", []),
         *(section(f"vaekit {verb}", [verb]) for verb in verbs),
     ]

@@ -86,7 +86,7 @@ def test_a_cast_is_fitted_saved_and_corrected(
     out = tmp_path / "report.html"
     said = run("compare", pieces, "--vae", tinted, "--correct", "--out", out, "--show", 1, "--json")
     assert said.code == 0, said.err
-    sets = {one["name"]: one for one in said.json["sets"]}
+    sets = {one["name"]: one for one in said.json["candidates"]}
     assert set(sets) == {"tinted.safetensors", "tinted.safetensors, corrected"}
     corrected, plain = (sets[name]["measures"] for name in ("tinted.safetensors, corrected", "tinted.safetensors"))
     assert abs(corrected["red_shift"]) < 3 < plain["red_shift"]

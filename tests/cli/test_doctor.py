@@ -49,7 +49,7 @@ def test_json_is_one_object_and_what_is_wrong_gives_status_1(run: Run, spoilt_fi
     said = run("doctor", "--vae", spoilt_file, "--json")
     assert said.code == 1
     assert said.json["status"] == "wrong"
-    assert said.json["card"] is None
+    assert said.json["catalog_entry"] is None
     findings = {finding["name"]: finding for finding in said.json["findings"]}
     assert tuple(findings) == CHECKS
     assert findings["fp16_range"]["status"] == "wrong"
@@ -68,9 +68,9 @@ def test_the_table_says_what_is_wrong_and_what_to_do(run: Run, spoilt_file: Path
 def test_images_are_counted_and_chosen(run: Run, photo: Path, tmp_path: Path) -> None:
     for number in range(5):
         shutil.copy(photo, tmp_path / f"{number}.png")
-    said = run("doctor", "--images", tmp_path, "--most", 2, "--json")
+    said = run("doctor", "--images", tmp_path, "--limit", 2, "--json")
     assert (said.code, said.json["images"], said.json["failures"]) == (0, 2, [])
-    assert said.json["card"] == "builtin"
+    assert said.json["catalog_entry"] == "builtin"
 
 
 @pytest.mark.parametrize("arguments", [("--vae", "no-such-vae"), ("--images", "no-such-folder")])

@@ -77,9 +77,10 @@ def test_another_vae_of_the_same_normalization_may_decode(
 def test_another_normalization_is_refused_and_explained(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
     other = changed(vae_file, tmp_path / "other.safetensors", LatentNormalization(shift=(0.0,), scale=(0.18215,)))
     said = run("decode", latent, "--vae", other, "-o", tmp_path / "out", "--json")
-    assert (said.code, said.json["error"]["kind"]) == (1, "LatentMismatch")
+    assert (said.code, said.json["images"]) == (1, [])
+    (failure,) = said.json["failures"]
     for fact in ("0.5", "0.1", "0.18215"):
-        assert fact in said.err
+        assert fact in failure["error"]
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
@@ -93,7 +94,7 @@ def test_an_unknown_normalization_is_a_caution(run: Run, latent: Path, vae_file:
 def test_a_image_is_no_latent(run: Run, vae_file: Path, photo: Path, tmp_path: Path) -> None:
     said = run("decode", photo, "--vae", vae_file, "-o", tmp_path / "out", "--json")
     assert said.code == 1
-    assert [failure["path"] for failure in said.json["failures"]] == [str(photo)]
+    assert str(photo) in said.json["failures"][0]["error"]
 
 
 def test_a_folder_of_latents(run: Run, latent: Path, vae_file: Path, tmp_path: Path) -> None:
@@ -112,4 +113,5 @@ def test_each_half_does_its_half(run: Run, photo: Path, tmp_path: Path, shared_d
     with Image.open(tmp_path / "halves/flower.png") as a, Image.open(tmp_path / "whole/flower.png") as b:
         assert a.tobytes() == b.tobytes()
     said = run("reconstruct", photo, "--vae", decoder, "-o", tmp_path / "out", "--json")
-    assert said.code == 1 and "encode" in said.json["failures"][0]["error"]
+    assert said.code == 1
+    assert "encoder" in said.json["failures"][0]["error"]

@@ -44,4 +44,5 @@ def test_doctor_and_reconstruct_refuse_it(run: Run, file: Path, tmp_path: Path) 
     for words in calls:
         result = run(*words)
         assert result.code == 1
-        assert len(result.err.strip().splitlines()) == 1 and "Traceback" not in result.err
+        told = result.json["error"]["remedy"] if words[0] == "doctor" else result.json["failures"][0]["error"]
+        assert told and "Traceback" not in result.err

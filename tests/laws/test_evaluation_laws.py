@@ -32,7 +32,6 @@ from vaekit.evaluation.measures import (
     ItemMeasure,
     PooledMeasure,
     PooledResult,
-    Quantity,
     Result,
     evidence,
     rate,
@@ -43,11 +42,12 @@ from vaekit.families.joint import net as joint
 from vaekit.families.kl import net as kl
 from vaekit.families.kl.net import KLConfig
 from vaekit.metrics.frechet import RunningGaussian
+from vaekit.metrics.measure import Measure
 from vaekit.vae import VAE
 
 COUNT = 7
-SAME = Quantity("same", "equal values", "", "higher", "The share of numbers that came back as they were.")
-SPREAD = Quantity("spread", "spread", "", None, "The total variance of the latents over the items.")
+SAME = Measure("same", "equal values", "", "higher", "The share of numbers that came back as they were.")
+SPREAD = Measure("spread", "spread", "", None, "The total variance of the latents over the items.")
 
 
 @dataclass(frozen=True)
@@ -269,9 +269,7 @@ def test_items_that_fail_in_a_batch_do_not_take_the_others_with_them(member: Mem
             raise BadItem("not this one.", "", "")
         return {"choosy": torch.zeros(len(seen.x))}
 
-    extended = Measures(
-        (*measures.items, ItemMeasure((Quantity("choosy", "", "", None, ""),), choosy)), measures.pooled
-    )
+    extended = Measures((*measures.items, ItemMeasure((Measure("choosy", "", "", None, ""),), choosy)), measures.pooled)
     found = evaluate(DirectRunner(member.vae), data_of(member.x), extended, protocol_for(extended))
     assert [item.name for item in found.skipped] == ["4"]
     assert found.measured == COUNT - 1

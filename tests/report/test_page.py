@@ -16,8 +16,9 @@ from example_report import HOSTILE, image, report, shown
 from jinja2 import UndefinedError
 from refusals import lacks, refuses
 
-from vaekit.comparison.records import Comparison, Estimate, Measure, Report, ShownImage
+from vaekit.comparison.records import Comparison, Estimate, Report, ShownImage
 from vaekit.errors import CannotWrite
+from vaekit.metrics.measure import Measure
 from vaekit.report.page import compose, environment, write_report
 from vaekit.report.ranking import candidates, difference
 from vaekit.report.tables import best_value
@@ -228,7 +229,7 @@ def words(one: Comparison, measure: Measure) -> str:
 
 
 def test_comparisons_in_words() -> None:
-    higher = Measure("psnr", "PSNR", "dB", "higher", "fidelity", "")
+    higher = Measure("psnr", "PSNR", "dB", "higher", "", "fidelity")
     lower = replace(higher, title="LPIPS", unit="", better="lower")
     a, b = "first", "second"
     won = words(Comparison("psnr", a, b, 2.1, 1.8, 2.4, 0.001), higher)

@@ -9,19 +9,19 @@ from vaekit.comparison.records import (
     Comparison,
     Defect,
     Estimate,
-    Measure,
     MeasuredCandidate,
     MeasuredImage,
     Report,
     ShownImage,
     SkippedImage,
 )
+from vaekit.metrics.measure import Measure
 
 MEASURES = (
-    Measure("psnr", "PSNR", "dB", "higher", "fidelity", "The peak signal-to-noise ratio.", key=True),
-    Measure("lpips", "LPIPS", "", "lower", "fidelity", "A learned distance.", key=True),
-    Measure("chroma", "Chroma bias", "%", "zero", "color", "Below zero is duller."),
-    Measure("colors", "Colors", "", None, "artefacts", "How many there are."),
+    Measure("psnr", "PSNR", "dB", "higher", "The peak signal-to-noise ratio.", "fidelity", key=True),
+    Measure("lpips", "LPIPS", "", "lower", "A learned distance.", "fidelity", key=True),
+    Measure("chroma", "Chroma bias", "%", "zero", "Below zero is duller.", "color"),
+    Measure("colors", "Colors", "", None, "How many there are.", "artefacts"),
 )
 HOSTILE = "</script><script>document.title='taken'</script>\"'><img src=x onerror=alert(1)>&amp;"
 

@@ -1,7 +1,7 @@
-"""What a person types. Words become values here, and results become words; no tensor is born in this room.
+"""The command line: arguments in, tables and JSON out. `vaekit.tasks` does the work.
 
-Every verb: `--json` prints one object on stdout, progress goes to stderr; exit status 0 done, 1 a user error told in
-one paragraph, 2 wrong usage. The verbs import what they need when they run, so that `--help` is quick.
+Every verb: `--json` prints one object on stdout, progress goes to stderr; exit status 0 for success, 1 for a user error
+(one paragraph on stderr), 2 for wrong usage. Verbs import what they need when they run, so that `--help` is quick.
 """
 
 import sys
@@ -30,7 +30,7 @@ from vaekit.version import __version__
 
 app = typer.Typer(
     name="vaekit",
-    help="Read any VAE, run it exactly, see what it does to your images.",
+    help="Run, measure, train and convert variational autoencoders.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -55,14 +55,14 @@ def show_version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and leave.")
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Read any VAE, run it exactly, see what it does to your images."""
+    """Run, measure, train and convert variational autoencoders."""
 
 
 def main() -> None:
-    """Run the command line and leave with its exit status."""
+    """Run the command line and exit with its status."""
     try:
         app()
     except VaekitError as error:

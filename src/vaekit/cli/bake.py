@@ -1,4 +1,4 @@
-"""`vaekit bake`: a VAE into a whole checkpoint."""
+"""`vaekit bake`: replace the VAE of a whole checkpoint."""
 
 import dataclasses
 from pathlib import Path
@@ -11,21 +11,21 @@ from vaekit.cli.output import bytes_moved, log, print_facts, print_json
 
 
 def bake(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="One .safetensors or .ckpt file.")],
-    vae: Annotated[str, typer.Argument(metavar="VAE", help="The name of a known VAE, a weights file, or a folder.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new checkpoint, a .safetensors file.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .safetensors or .ckpt file.")],
+    vae: Annotated[str, typer.Argument(metavar="VAE", help=options.ANY_VAE)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new checkpoint (.safetensors).")],
     assume_same_normalization: Annotated[
         bool,
         typer.Option(
-            "--assume-same-normalization", help="Trust that a VAE of unknown normalization has the checkpoint's."
+            "--assume-same-normalization", help="Assume that a VAE of unknown normalization has the checkpoint's."
         ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Write a copy of a whole checkpoint with another VAE inside.
+    """Write a copy of a whole checkpoint with another VAE.
 
-    The VAE gets the names and the dtype of the checkpoint's own; all other tensors and the metadata are copied byte
-    for byte. Half a VAE, such as a decoder, takes the place of that half. A VAE with another latent space is refused.
+    The VAE gets the tensor names and dtype of the checkpoint's own; all other tensors and the metadata are copied byte
+    for byte. An encoder or a decoder alone replaces only that part. A VAE with another latent space is refused.
     """
     from vaekit.checkpoints.bake import bake as put_in
 
@@ -37,7 +37,7 @@ def bake(
     counted = {"replaced": done.replaced, "added": done.added, "removed": done.removed, "kept": done.kept}
     facts = {
         "checkpoint": done.checkpoint,
-        "model": done.model or "not known",
+        "model": done.model or "unknown",
         "VAE": f"{done.vae}: {' and '.join(done.halves)} in {' and '.join(done.dtypes)}",
         "tensors": ", ".join(f"{number:,} {what}" for what, number in counted.items() if number),
         "output": f"{done.output} ({done.nbytes / 1e9:,.2f} GB)",

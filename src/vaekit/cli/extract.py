@@ -1,4 +1,4 @@
-"""`vaekit extract`: the VAE out of a whole checkpoint."""
+"""`vaekit extract`: extract the VAE from a whole checkpoint."""
 
 import dataclasses
 from pathlib import Path
@@ -7,24 +7,23 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.convert import LayoutName
 from vaekit.cli.output import bytes_moved, print_facts, print_json
 
 
 def extract(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="One .safetensors or .ckpt file.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .safetensors or .ckpt file.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A .safetensors file, or a folder for diffusers.")],
     layout: Annotated[
-        LayoutName | None,
-        typer.Option("--layout", help="The naming scheme to write.", show_default="ldm; tiny ones keep theirs"),
+        options.LayoutName | None,
+        typer.Option("--layout", help="Naming scheme to write.", show_default="ldm; tiny VAEs keep theirs"),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write the VAE of a whole checkpoint into a file of its own.
+    """Extract the VAE from a whole checkpoint.
 
-    The weights are copied byte for byte, in the dtype that they have. The rest of the checkpoint tells which model it
-    is, and so the normalization of the VAE; the new file says it. By default its names are LDM's, which A1111, ComfyUI
-    and diffusers open.
+    The weights are copied byte for byte. The rest of the checkpoint determines the model and with it the latent
+    normalization of the VAE, which is stored in the new file. By default tensors get LDM's names, which A1111, ComfyUI
+    and diffusers can load.
     """
     from vaekit.checkpoints.extract import extract as take_out
 
@@ -36,9 +35,9 @@ def extract(
     normalization = "unknown: " if done.normalization is None else f"{done.normalization}, from "
     facts = {
         "checkpoint": done.checkpoint,
-        "model": done.model or "not known",
+        "model": done.model or "unknown",
         "VAE": f"{' and '.join(done.halves)}, {done.tensors:,} tensors"
-        + (f" behind {done.prefix!r}" if done.prefix else ""),
+        + (f", prefix {done.prefix!r}" if done.prefix else ""),
         "normalization": normalization + done.normalization_source,
         "output": f"{done.output} ({done.nbytes / 1e6:,.1f} MB), {done.layout}",
     }

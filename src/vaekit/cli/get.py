@@ -1,4 +1,4 @@
-"""`vaekit get`: a known VAE from the Hub into a models folder."""
+"""`vaekit get`: download a known VAE into a models folder."""
 
 import dataclasses
 import re
@@ -14,25 +14,25 @@ from vaekit.cli.output import bytes_moved, log, print_facts, print_json
 def get(
     what: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="A known VAE; or OWNER/REPO, OWNER/REPO/FILE, an address on the Hub."),
+        typer.Argument(metavar="NAME", help="A known VAE; or OWNER/REPO, OWNER/REPO/FILE, or a URL on the Hub."),
     ],
     models: options.Models = None,
     name: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="What to call it.", show_default="the name of card or file")
+        str, typer.Option("--as", metavar="NAME", help="Name of the file.", show_default="the known or original name")
     ] = "",
     sha256: Annotated[
-        str, typer.Option("--sha256", metavar="HEX", help="The hash it must have.", show_default="the card's")
+        str, typer.Option("--sha256", metavar="HEX", help="Expected SHA-256.", show_default="the catalog's")
     ] = "",
     as_json: options.Json = False,
 ) -> None:
-    """Fetch a known VAE from the Hub.
+    """Download a known VAE from the Hub.
 
-    It becomes a plain file in the first models folder that can be written (an A1111 or ComfyUI folder: in its VAE
-    folder), and its name works wherever --vae does. It gets this name when it is whole and its SHA-256 is right; an
-    interrupted download goes on where it stopped. What is there already, under whatever name, is not fetched again,
-    and a file in the Hub's own cache is linked, not copied, where the file system can.
+    The file goes to the first writable models folder (in an A1111 or ComfyUI folder: its VAE folder), and its name then
+    works with --vae. It appears under its name once it is complete and its SHA-256 is verified; an interrupted download
+    is resumed. A file that is already there under any name is not downloaded again, and a file in the Hub's cache is
+    linked instead of copied where possible.
 
-    HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE mean what they mean to huggingface_hub.
+    HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE have the same meaning as for huggingface_hub.
     """
     from vaekit.library.download import get as fetch
 

@@ -1,4 +1,4 @@
-"""`vaekit inspect`: what VAE is in a file."""
+"""`vaekit inspect`: identify the VAE in a file."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,121 +7,123 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli import options
+from vaekit.cli.json_names import with_json_names
 from vaekit.cli.output import print_facts, print_json, spinner
 from vaekit.geometry import Geometry, size_text
 
-CARD_FACTS = ("name", "about", "kind", "license", "fp16", "data", "training", "measured")
+CATALOG_FACTS = ("name", "about", "kind", "license", "fp16", "data", "training", "measured")
 
 
 def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A weights file, a folder, or the name of a known VAE.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help=options.ANY_VAE)],
     models: options.Models = None,
     hashed: Annotated[
-        bool, typer.Option("--hash/--no-hash", help="Hash the weights and look them up; or read the headers only.")
+        bool,
+        typer.Option("--hash/--no-hash", help="Hash the weights and look them up in the catalog."),
     ] = True,
     measured: Annotated[
         bool,
-        typer.Option("--measure/--no-measure", help="Run it where nothing else tells normalization or padding."),
+        typer.Option("--measure/--no-measure", help="Run the VAE if normalization or padding is unknown."),
     ] = True,
     as_json: options.Json = False,
 ) -> None:
-    """Say what VAE is in a file.
+    """Identify the VAE in a file.
 
-    Family, layout, config, channels, factor, normalization, fingerprint and problems, from the keys, shapes, metadata
-    and weights of the file; its name is never looked at. A VAE of unknown normalization or padding is run on built-in
-    images. The answer is remembered until the file changes.
+    Prints family, layout, config, channels, factor, latent normalization, fingerprint and problems, from the keys,
+    shapes, metadata and weights of the file; its name is ignored. If normalization or padding is unknown, the VAE is
+    run on built-in images to measure it. Results are cached until the file changes.
     """
-    told = look(file, models, hashed, measured) | {"path": file}
-    if told["card"] is not None:  # what else its card lists is for `list` and `get`
-        told["card"] = {name: told["card"][name] for name in CARD_FACTS}
+    facts = look(file, models, hashed, measured) | {"path": file}
+    if facts["card"] is not None:  # the rest of the entry is for `list` and `get`
+        facts["card"] = {name: facts["card"][name] for name in CATALOG_FACTS}
     if as_json:
-        print_json(told)
+        entry = facts["card"] and with_json_names(facts["card"])
+        print_json(with_json_names(facts | {"card": entry}))
     else:
-        print_facts(file, facts(SimpleNamespace(**told)))
+        print_facts(file, rows_of(SimpleNamespace(**facts)))
 
 
 def look(file: str, models: list[Path] | None, hashed: bool, measured: bool) -> dict[str, Any]:
-    """The inspection of a file, by path or by name; one that is cached does not import torch."""
+    """The inspection of a file, by path or by name; a cached one does not import torch."""
     from vaekit.identification.cached_inspection import cached_inspection
     from vaekit.library.names import locate_vae
 
-    with spinner("looking"), locate_vae(file, models) as path:
+    with spinner("inspecting"), locate_vae(file, models) as path:
         return cached_inspection(path, hash=hashed, measure=hashed and measured)
 
 
-def facts(seen: Any) -> dict[str, str]:
-    """An inspection in words."""
-    if not seen.runnable:
-        return unrunnable_facts(seen)
+def rows_of(facts: Any) -> dict[str, str]:
+    """The rows of the table."""
+    if not facts.runnable:
+        return unrunnable_rows(facts)
     normalization = (
-        "unknown" if seen.normalization is None else f"{seen.normalization_words} ({how(seen.normalization_source)})"
+        "unknown" if facts.normalization is None else f"{facts.normalization_words} ({how(facts.normalization_source)})"
     )
-    told = card_facts(seen.card, seen.recognized) if seen.card else {}
-    if seen.akin:
-        told["akin"] = "\n".join(seen.akin)
-    told |= {
-        "family": seen.family,
-        "shaped like": " or ".join(seen.known_as) or "no model known by name",
-        "layout": f"{seen.layout}, {seen.format}" + (f", behind {seen.prefix!r}" if seen.prefix else ""),
-        "halves": " and ".join(seen.halves),
-        "latents": latents(seen),
+    rows = catalog_rows(facts.card, facts.recognized) if facts.card else {}
+    if facts.akin:
+        rows["relatives"] = "\n".join(facts.akin)
+    rows |= {
+        "family": facts.family,
+        "shapes of": " or ".join(facts.known_as) or "no known model",
+        "layout": f"{facts.layout}, {facts.format}" + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
+        "parts": " and ".join(facts.halves),
+        "latents": latents(facts),
         "normalization": normalization,
-        "padding": padding(seen),
-        "weights": f"{seen.parameters:,} in {' and '.join(seen.dtypes)}",
-        "fingerprint": seen.fingerprint or "not asked for",
-        "sha256": seen.sha256 or "",
-        "config": "\n".join(f"{name} = {tuple(v) if isinstance(v, list) else v}" for name, v in seen.config.items()),
+        "padding": padding(facts),
+        "weights": f"{facts.parameters:,} in {' and '.join(facts.dtypes)}",
+        "fingerprint": facts.fingerprint or "not computed",
+        "sha256": facts.sha256 or "",
+        "config": "\n".join(f"{name} = {tuple(v) if isinstance(v, list) else v}" for name, v in facts.config.items()),
     }
-    told |= {"problems": "\n".join(seen.problems)}
-    return {name: value for name, value in told.items() if value}
+    rows |= {"problems": "\n".join(facts.problems)}
+    return {name: value for name, value in rows.items() if value}
 
 
-def padding(seen: Any) -> str:
-    """What the convolutions see beyond the edge, where there is a choice."""
-    mode = seen.config.get("padding")
-    return f"{mode} ({how(seen.padding_source) if seen.padding_source else 'assumed: nobody says'})" if mode else ""
+def padding(facts: Any) -> str:
+    """The padding mode of the convolutions; empty if the family has only one."""
+    mode = facts.config.get("padding")
+    return f"{mode} ({how(facts.padding_source) if facts.padding_source else 'assumed'})" if mode else ""
 
 
-def latents(seen: Any) -> str:
-    """The size of the latents in words."""
-    geometry = Geometry.from_json(seen.geometry)
+def latents(facts: Any) -> str:
+    """The shape of the latents."""
+    geometry = Geometry.from_json(facts.geometry)
     assert geometry is not None
     fewer = f"{geometry.compression:g}x fewer values"
     if not geometry.axes:
-        return f"{geometry.latent_channels} values for an item of {geometry.channels}, which is no image: {fewer}"
+        return f"latent vector of {geometry.latent_channels} values for items of {geometry.channels}: {fewer}"
     if geometry.size is not None:
-        return (
-            f"{geometry.latent_channels} values for an item of size {size_text(geometry.size)}, no other size: {fewer}"
-        )
+        size = size_text(geometry.size)
+        return f"latent vector of {geometry.latent_channels} values for items of size {size} only: {fewer}"
     return f"{geometry.latent_text}: {fewer}"
 
 
-def unrunnable_facts(seen: Any) -> dict[str, str]:
-    """What is known of a VAE that is only recognized."""
-    channels = "an unknown number of" if seen.latent_channels is None else f"{seen.latent_channels}"
-    size = "" if seen.factor is None else f" at 1/{seen.factor} size"
+def unrunnable_rows(facts: Any) -> dict[str, str]:
+    """The rows for a VAE that is recognized but cannot be run."""
+    channels = "an unknown number of" if facts.latent_channels is None else f"{facts.latent_channels}"
+    size = "" if facts.factor is None else f" at 1/{facts.factor} size"
     return {
-        "family": seen.family,
-        "runnable": "recognized, not runnable: " + " ".join(seen.problems),
-        "format": seen.format + (f", behind {seen.prefix!r}" if seen.prefix else ""),
-        "halves": " and ".join(seen.halves) or "not told apart",
+        "family": facts.family,
+        "runnable": "recognized, not runnable: " + " ".join(facts.problems),
+        "format": facts.format + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
+        "parts": " and ".join(facts.halves) or "unknown",
         "latents": f"{channels} channels{size}",
-        "weights": f"{seen.parameters:,} in {' and '.join(seen.dtypes)}",
+        "weights": f"{facts.parameters:,} in {' and '.join(facts.dtypes)}",
     }
 
 
-def card_facts(card: dict[str, str], recognized: str) -> dict[str, str]:
-    """What is known about weights that have a card."""
-    trained = "; ".join(part for part in (card["data"], card["training"]) if part)
+def catalog_rows(entry: dict[str, str], recognized: str) -> dict[str, str]:
+    """The rows from the catalog."""
+    trained = "; ".join(part for part in (entry["data"], entry["training"]) if part)
     return {
-        "known as": f"{card['name']}, {recognized}\n{card['about']}",
-        "fp16": {"safe": "safe", "unsafe": "unsafe: it overflows"}.get(card["fp16"], ""),
+        "known as": f"{entry['name']}, {recognized}\n{entry['about']}",
+        "fp16": {"safe": "safe", "unsafe": "unsafe: overflows"}.get(entry["fp16"], ""),
         "trained on": trained,
-        "measured": card["measured"],
-        "license": card["license"],
+        "measured": entry["measured"],
+        "license": entry["license"],
     }
 
 
 def how(source: str) -> str:
-    """How something is known, to stand in brackets."""
+    """Where a fact comes from, for parentheses."""
     return source if source.startswith(("measured", "its ", "what you")) else f"from {source}"

@@ -1,4 +1,4 @@
-"""`vaekit list`: the VAEs at hand, and the known ones that could be."""
+"""`vaekit list`: the available VAEs, and the known ones that can be downloaded."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import options
+from vaekit.cli.json_names import with_json_names
 from vaekit.cli.output import console, format_bytes, log, print_facts, print_json, print_table, progress_bar, shorten
 
 if TYPE_CHECKING:
@@ -14,43 +15,45 @@ if TYPE_CHECKING:
     from vaekit.library.listing import ListedVAE, Listing
 
 HASH_DIGITS = 10
-MOST_OF_KIND = 20
-"""Letters of a kind's name in a table."""
-LEAST_ROOM = 12
-"""Letters that are left of what gives way, however narrow the terminal is."""
-COLUMNS = ("name", "kind", "normalization", "size", "hash", "fp16")
-KNOWN_COLUMNS = ("name", "kind", "size", "fp16", "repository")
+LATENT_SPACE_WIDTH = 20
+"""Characters of a latent space's name in a table."""
+MIN_WIDTH = 12
+"""Characters of the shrinking column, however narrow the terminal is."""
+COLUMNS = ("name", "latent space", "normalization", "size", "hash", "fp16")
+WITHOUT = ("weights", "own_normalization", "files")
+"""Fields of a catalog entry that JSON does not have, or has in another form."""
+KNOWN_COLUMNS = ("name", "latent space", "size", "fp16", "repository")
 
 
 def list_models(
     models: options.Models = None,
-    known: Annotated[bool, typer.Option("--known", help="Also list the known VAEs that can be fetched.")] = False,
+    known: Annotated[bool, typer.Option("--known", help="Also list the known VAEs that can be downloaded.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """List the VAEs at hand.
+    """List the available VAEs.
 
-    Those in the models folders, inside vaekit, and known ones in the Hub's cache: the name that --vae takes, the kind
-    of latent space, the normalization (scale; shift), the size of the file, the first digits of the weights'
-    fingerprint (the same in every layout and format), and whether they can run in half precision. Then duplicates,
-    problems, and files that hold no VAE. A file is looked into once and remembered until its size or time changes.
+    Lists the VAEs in the models folders, inside vaekit and in the Hub's cache: the name that --vae accepts, the latent
+    space, the latent normalization (scale; shift), the file size, the start of the weights' fingerprint (the same in
+    every layout and format), and whether they run in half precision. Then duplicates, problems, and files without a
+    VAE. Results are cached until a file's size or time changes.
     """
     from vaekit.library.listing import list_vaes
 
-    with progress_bar("looking into files") as progress:
-        found = list_vaes(models, progress)
+    with progress_bar("files") as progress:
+        listing = list_vaes(models, progress)
     if as_json:
-        print_json(as_facts(found))
+        print_json(as_facts(listing))
         return
-    for place, vaes in groupby(found.vaes, key=lambda vae: vae.place):
-        print_rows(place, COLUMNS, [row(vae) for vae in vaes], gives_way="name")
-    print_under("Worth knowing", [(vae.name, note) for vae in found.vaes for note in notes(vae)])
-    print_under("No VAE to use", [(file.name, file.reason) for file in found.unusable])
-    print_under("Not looked into", [(str(trouble.path), trouble.reason) for trouble in found.troubles])
+    for place, vaes in groupby(listing.vaes, key=lambda vae: vae.place):
+        print_rows(place, COLUMNS, [row(vae) for vae in vaes], shrinking="name")
+    print_under("Notes", [(vae.name, note) for vae in listing.vaes for note in notes(vae)])
+    print_under("Not usable", [(file.name, file.reason) for file in listing.unusable])
+    print_under("Not read", [(str(trouble.path), trouble.reason) for trouble in listing.troubles])
     if known:
-        rows = [known_row(card) for card in found.known]
-        print_rows("Known, to be had with `vaekit get NAME`", KNOWN_COLUMNS, rows, gives_way="repository")
-    elif found.known:
-        log(f"{len(found.known)} more are known; `vaekit list --known` shows them, `vaekit get NAME` fetches one.")
+        rows = [known_row(entry) for entry in listing.known]
+        print_rows("Known, available with `vaekit get NAME`", KNOWN_COLUMNS, rows, shrinking="repository")
+    elif listing.known:
+        log(f"{len(listing.known)} more are known: see `vaekit list --known`, download with `vaekit get NAME`.")
 
 
 def row(vae: "ListedVAE") -> list[str]:
@@ -58,7 +61,7 @@ def row(vae: "ListedVAE") -> list[str]:
     fp16 = vae.facts["fp16"]
     return [
         vae.name,
-        kind_words(vae.facts),
+        latent_space_text(vae.facts),
         normalization_short(vae.facts["normalization"]),
         format_bytes(vae.bytes),
         (vae.facts["fingerprint"] or "")[:HASH_DIGITS],
@@ -66,93 +69,90 @@ def row(vae: "ListedVAE") -> list[str]:
     ]
 
 
-def known_row(card: "CatalogEntry") -> list[str]:
-    """One VAE that could be fetched."""
-    file = card.files[0]
+def known_row(entry: "CatalogEntry") -> list[str]:
+    """One known VAE in the table."""
+    file = entry.files[0]
     size = format_bytes(file.bytes) if file.bytes else "?"
     return [
-        card.name,
-        kind_short([card.kind]),
+        entry.name,
+        shortened([entry.kind]),
         size,
-        "?" if card.fp16 == "unknown" else card.fp16,
+        "?" if entry.fp16 == "unknown" else entry.fp16,
         file.repo or file.url,
     ]
 
 
-def kind_words(facts: Any) -> str:
-    """The latent space of a VAE, or its shape where that is no known one."""
+def latent_space_text(facts: Any) -> str:
+    """The latent space of a VAE, or its shape if no known one fits."""
     if not facts["runnable"]:
         return f"{facts['family']}: recognized, not runnable"
-    return kind_short(facts["known_as"]) or f"{facts['family']}, {facts['latent_channels']} at 1/{facts['factor']}"
+    return shortened(facts["known_as"]) or f"{facts['family']}, {facts['latent_channels']} at 1/{facts['factor']}"
 
 
-def kind_short(kinds: Sequence[str]) -> str:
-    """The names of kinds without what they explain in brackets."""
-    return shorten(" or ".join(kind.split(" (")[0] for kind in kinds), MOST_OF_KIND)
+def shortened(spaces: Sequence[str]) -> str:
+    """The names of latent spaces without the explanations in parentheses."""
+    return shorten(" or ".join(space.split(" (")[0] for space in spaces), LATENT_SPACE_WIDTH)
 
 
 def normalization_short(normalization: Any) -> str:
-    """Scale and shift in as few letters as possible."""
+    """Scale and shift, as short as possible."""
     if normalization is None:
         return "unknown"
     scale, shift = normalization["scale"], normalization["shift"]
     if len(scale) > 1 or len(shift) > 1:
-        return f"{max(len(scale), len(shift))} numbers"
+        return "per channel"
     return f"{scale[0]:g}" + (f"; {shift[0]:g}" if shift[0] else "")
 
 
 def notes(vae: "ListedVAE") -> list[str]:
-    """What a user should know of one VAE; that the normalization is unknown stands in the table."""
-    told = [problem for problem in vae.facts["problems"] if not problem.startswith("The normalization is unknown")]
+    """Notes on one VAE. An unknown normalization is part of the table."""
+    problems = [problem for problem in vae.facts["problems"] if not problem.startswith("The normalization is unknown")]
     same = f"Same weights as {', '.join(vae.duplicates)}."
-    cast = f"The same known VAE as {', '.join(vae.rounded)}, in another precision or by halves."
-    return [*([same] if vae.duplicates else []), *([cast] if vae.rounded else []), *told]
+    cast = f"The same known VAE as {', '.join(vae.rounded)}, in another precision or as separate parts."
+    return [*([same] if vae.duplicates else []), *([cast] if vae.rounded else []), *problems]
 
 
-def print_rows(title: str, columns: Sequence[str], rows: list[list[str]], gives_way: str) -> None:
-    """A table, of which one column gives way where the terminal is narrow; an empty line after it."""
+def print_rows(title: str, columns: Sequence[str], rows: list[list[str]], shrinking: str) -> None:
+    """A table and an empty line; one column shrinks if the terminal is narrow."""
     if not rows:
         return
-    narrow = columns.index(gives_way)
+    narrow = columns.index(shrinking)
     widths = [max(len(line[i]) + 1 for line in (columns, *rows)) for i in range(len(columns))]
-    room = max(console().width - sum(widths) + widths[narrow] - 1, LEAST_ROOM)
+    width = max(console().width - sum(widths) + widths[narrow] - 1, MIN_WIDTH)
     print_table(
-        title, columns, [[*line[:narrow], shorten(line[narrow], room), *line[narrow + 1 :]] for line in rows], 2
+        title, columns, [[*line[:narrow], shorten(line[narrow], width), *line[narrow + 1 :]] for line in rows], 2
     )
     console().print()
 
 
 def print_under(title: str, lines: list[tuple[str, str]]) -> None:
-    """Names and sentences below the tables."""
+    """Names and notes below the tables."""
     if lines:
         print_facts(title, lines)
         console().print()
 
 
-def as_facts(found: "Listing") -> dict[str, Any]:
-    """All of it for a program."""
+def as_facts(listing: "Listing") -> dict[str, Any]:
+    """The listing for a program."""
     return {
-        "folders": found.folders,
-        "vaes": [vae_facts(vae) for vae in found.vaes],
-        "unusable": [vars(file) for file in found.unusable],
-        "troubles": [vars(trouble) for trouble in found.troubles],
-        "known": [card_facts(card) for card in found.known],
+        "folders": listing.folders,
+        "vaes": [vae_facts(vae) for vae in listing.vaes],
+        "unusable": [vars(file) for file in listing.unusable],
+        "troubles": [vars(trouble) for trouble in listing.troubles],
+        "known": [entry_facts(entry) for entry in listing.known],
     }
 
 
-def card_facts(card: "CatalogEntry") -> dict[str, Any]:
-    """One known VAE for a program; its sketches are for vaekit alone."""
-    told = {name: value for name, value in vars(card).items() if name not in ("weights", "own_normalization", "files")}
-    normalization = None if card.normalization is None else card.normalization.as_json()
-    fingerprint = None if card.weights is None else card.weights.fingerprint
-    return told | {
-        "normalization": normalization,
-        "fingerprint": fingerprint,
-        "files": [vars(file) for file in card.files],
-    }
+def entry_facts(entry: "CatalogEntry") -> dict[str, Any]:
+    """One known VAE for a program, without its sketches."""
+    facts = {name: value for name, value in vars(entry).items() if name not in WITHOUT}
+    normalization = None if entry.normalization is None else entry.normalization.as_json()
+    fingerprint = None if entry.weights is None else entry.weights.fingerprint
+    files = [vars(file) for file in entry.files]
+    return with_json_names(facts) | {"normalization": normalization, "fingerprint": fingerprint, "files": files}
 
 
 def vae_facts(vae: "ListedVAE") -> dict[str, Any]:
     """One VAE for a program."""
     own = {name: value for name, value in vars(vae).items() if name != "facts"}
-    return {**own, **vae.facts}
+    return {**own, **with_json_names(vae.facts)}

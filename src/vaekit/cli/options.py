@@ -1,9 +1,12 @@
-"""Options that several verbs share, so that they read the same everywhere."""
+"""Options that several verbs share: one name, default and help text each, and the records made from them."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+ANY_VAE = "A known name, the name of a file in a models folder, a weights file, or a folder."
 
 Vae = Annotated[
     str,
@@ -11,7 +14,7 @@ Vae = Annotated[
         "--vae",
         "--vae-path",
         metavar="VAE",
-        help="The name of a known VAE or of a file in a models folder, a weights file, or a folder.",
+        help=ANY_VAE,
     ),
 ]
 Models = Annotated[
@@ -20,44 +23,55 @@ Models = Annotated[
         "--models",
         "--vae-dir",
         metavar="DIR",
-        help="A models folder, such as A1111's models/VAE or the folder above; may be repeated.",
-        show_default="those in VAEKIT_MODELS, else ~/.local/share/vaekit/models",
+        help="Models folder, such as A1111's models/VAE or its parent; may be repeated.",
+        show_default="VAEKIT_MODELS, else ~/.local/share/vaekit/models",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
-Dtype = Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="What the VAE computes in: fp32, bf16 or fp16.")]
+Dtype = Annotated[str, typer.Option("--dtype", metavar="DTYPE", help="Compute dtype: fp32, bf16 or fp16.")]
+StorageDtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="DTYPE",
+        help="Dtype of the written weights: fp32, bf16 or fp16.",
+        show_default="same as the input",
+    ),
+]
 Device = Annotated[
     str | None,
-    typer.Option("--device", metavar="DEVICE", help="Where it runs, such as cpu or cuda:1.", show_default="chosen"),
+    typer.Option(
+        "--device", metavar="DEVICE", help="Device, such as cpu or cuda:1.", show_default="CUDA if available, else cpu"
+    ),
 ]
 Memory = Annotated[
     str | None,
     typer.Option(
         "--memory",
         metavar="SIZE",
-        help="What encoding or decoding may take beside the VAE itself, such as 2GiB. Results stay the same.",
-        show_default="what is free",
+        help="Memory limit for encoding and decoding, excluding the weights, such as 2GiB.",
+        show_default="free memory",
     ),
 ]
 Backend = Annotated[
     str,
-    typer.Option("--backend", metavar="BACKEND", help="What runs convolutions: auto, torch, or ncnn on a CPU in fp32."),
+    typer.Option("--backend", metavar="BACKEND", help="Convolution backend: auto, torch, or ncnn (CPU and fp32 only)."),
 ]
 Padding = Annotated[
     str | None,
     typer.Option(
         "--padding",
         metavar="PADDING",
-        help="What the VAE's convolutions see beyond the edge: zeros, or reflect for the fine-tunes that need it.",
-        show_default="what the file says, else zeros",
+        help="Convolution padding mode: zeros or reflect.",
+        show_default="as stated by the file, else zeros",
     ),
 ]
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images, or folders of images.")]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Where everything random starts.")]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of images.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]
 Limit = Annotated[
     int | None,
     typer.Option(
-        "--limit", metavar="N", min=1, help="Take at most so many, the same for everybody.", show_default="all"
+        "--limit", metavar="N", min=1, help="Maximum number of images (deterministic subset).", show_default="all"
     ),
 ]
 Lpips = Annotated[
@@ -65,18 +79,38 @@ Lpips = Annotated[
     typer.Option(
         "--lpips",
         metavar="PATH",
-        help="A file or folder with the weights of LPIPS.",
+        help="LPIPS weights: a file, or a folder of files.",
         show_default="VAEKIT_PERCEPTUAL, a models folder, or an installed package",
     ),
 ]
 Folder = Annotated[
     list[Path] | None,
-    typer.Option("--images", metavar="DIR", help="A folder of images, or an image; may be repeated."),
+    typer.Option("--images", metavar="DIR", help="Image file or folder of images; may be repeated."),
 ]
 Correct = Annotated[
     bool,
+    typer.Option("--correct", help="Apply the color correction that `vaekit compare --fit-correction` fitted."),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Output folder.")]
+Samples = Annotated[
+    int | None,
+    typer.Option("--samples", metavar="N", min=1, help="Number of training samples.", show_default="the recipe's"),
+]
+Overrides = Annotated[
+    list[str] | None,
     typer.Option(
-        "--correct",
-        help="Correct colors, as `vaekit compare --fit-correction` found for this VAE. Results say so.",
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a value of the recipe, such as schedule.learning_rate=5e-4; may be repeated.",
     ),
 ]
+
+
+class LayoutName(StrEnum):
+    """Layouts that can be written."""
+
+    NATIVE = "native"
+    DIFFUSERS = "diffusers"
+    LDM = "ldm"
+    ORIGINAL = "original"
+    TINY = "tiny"

@@ -1,13 +1,11 @@
-"""Where results go: tables and JSON to stdout, progress and complaints to stderr. The only place that prints."""
+"""Output: tables and JSON to stdout, progress and messages to stderr. Only this module prints."""
 
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from itertools import takewhile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -23,34 +21,25 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from vaekit.errors import CannotWriteHere, VaekitError, printable
+from vaekit.errors import VaekitError, printable
 from vaekit.json import dumps
 
 if TYPE_CHECKING:
-    from vaekit.pipeline import Stages
+    from vaekit.tasks.batch import Batch
 
-Result = TypeVar("Result")
+VERSION = 2
+"""Of the JSON objects. 1 had other names for some keys, and no version."""
 WIDE = 240
-"""Letters in a line where nobody sees its end."""
-ROOM = 2**24
-"""Pixels of images under way at once, beyond a single one: as floats, original and result, 0.4 GB."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An image or latent that could not be done, and why."""
-
-    path: str
-    error: str
+"""Characters in a line of a file or pipe."""
 
 
 def print_json(result: Mapping[str, Any]) -> None:
-    """One JSON object on stdout, see `vaekit.json`."""
-    sys.stdout.write(dumps(result) + "\n")
+    """One JSON object on stdout, with the version of its keys; see `vaekit.json` for non-finite values."""
+    sys.stdout.write(dumps({"version": VERSION, **result}) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:
-    """A table on stdout: the first `left` columns are words, the others numbers."""
+    """A table on stdout: the first `left` columns are aligned left, the others right."""
     table = Table(box=None, padding=(0, 1, 0, 0))
     for i, column in enumerate(columns):
         if i < left:
@@ -65,7 +54,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def print_facts(title: str, facts: Mapping[str, str] | Sequence[tuple[str, str]]) -> None:
-    """Names and values in two columns on stdout; a name may come more than once."""
+    """Names and values in two columns on stdout; a name may occur more than once."""
     table = Table(
         title=title, title_justify="left", title_style="bold", box=None, show_header=False, padding=(0, 2, 0, 0)
     )
@@ -80,14 +69,14 @@ def print_facts(title: str, facts: Mapping[str, str] | Sequence[tuple[str, str]]
 def console() -> Console:
     """Stdout without markup or emoji: a file name such as [bold].png is printed as it is.
 
-    What goes into a file or a pipe is as wide as it needs to be: a name that is cut is of no use to `grep`.
+    Output into a file or a pipe is not cut at the terminal's width: `grep` needs whole names.
     """
     terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(markup=False, emoji=False, highlight=False, width=None if terminal else WIDE)
 
 
 def shorten(text: str, most: int) -> str:
-    """A text of at most so many letters, with the middle left out: names differ at both ends."""
+    """A text of at most `most` characters, with the middle left out: names differ at both ends."""
     if len(text) <= most:
         return text
     tail = (most - 1) // 2
@@ -95,7 +84,7 @@ def shorten(text: str, most: int) -> str:
 
 
 def format_bytes(count: int) -> str:
-    """A number of bytes as a person says it."""
+    """A number of bytes in decimal units."""
     return decimal(count)
 
 
@@ -105,69 +94,36 @@ def log(text: str) -> None:
 
 
 def log_notes(path: Path, notes: Sequence[str]) -> None:
-    """What was done to one file's values, on one line of stderr; nothing where there is nothing to say."""
+    """The notes on one file, on one line of stderr; nothing without notes."""
     if notes:
         log(f"{path.name}: {'; '.join(notes)}")
 
 
 def show_error(error: VaekitError, as_json: bool) -> None:
-    """Tell a user error in one paragraph; for programs also as an object on stdout."""
+    """Print a user error as one paragraph on stderr; with `as_json` also as an object on stdout."""
     log(f"vaekit: {error}")
     if as_json:
         kind = type(error).__name__
-        told = {"kind": kind, "found": error.found, "expected": error.expected, "remedy": error.remedy}
-        print_json({"error": told})
+        fields = {"kind": kind, "found": error.found, "expected": error.expected, "remedy": error.remedy}
+        print_json({"error": fields})
 
 
-def run_all(paths: Sequence[Path], steps: "Stages[Path, Any, Any, Result]") -> tuple[list[Result], list[Failure]]:
-    """Do every file, the next being read and the last being written meanwhile; show progress for more than one.
-
-    After a user error the others go on, and failures come back beside the results. Where the disk is full, or the
-    folder refuses, no others are begun, and this is told once.
-    """
-    from vaekit.pipeline import run_pipeline
-    from vaekit.runtime.threads import single_threaded_initializer
-
-    results: list[Result] = []
-    failures: list[Failure] = []
-    refusals: list[CannotWriteHere] = []
-    left = dict.fromkeys(paths)
-
-    def run(path: Path, value: Any) -> Any:
-        if refusals:  # what comes of it could not be written
-            raise refusals[0]
-        return steps.run(path, value)
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    begun = takewhile(lambda _: not refusals, paths)
-    with (
-        Progress(*columns, console=Console(stderr=True), disable=len(paths) < 2, transient=True) as progress,
-        single_threaded_initializer(),
-        closing(run_pipeline(begun, replace(steps, run=run), VaekitError, ROOM)) as outcomes,
-    ):
-        bar = progress.add_task("images", total=len(paths))
-        for outcome in outcomes:
-            progress.advance(bar)
-            if isinstance(outcome.error, CannotWriteHere):
-                if refusals:
-                    continue
-                refusals.append(outcome.error)
-            del left[outcome.item]
-            if outcome.error is None:
-                results.append(cast("Result", outcome.done))
-            else:
-                failures.append(Failure(str(outcome.item), str(outcome.error)))
-    for failure in failures:
+def log_failures(batch: "Batch[Any]") -> None:
+    """The errors of a batch on stderr, and how many files were left out after them."""
+    for failure in batch.failures:
         log(f"vaekit: {failure.error}")
-    if left:
-        log(f"vaekit: {len(left)} more were not done.")
-    failures += [Failure(str(path), f"{path} was not done: {refusals[0].found}") for path in left]
-    return results, failures
+    if batch.not_started:
+        log(f"vaekit: {len(batch.not_started)} more were not processed.")
+
+
+def failures_json(batch: "Batch[Any]") -> list[dict[str, str]]:
+    """Every file of a batch without a result."""
+    return [vars(failure) for failure in (*batch.failures, *batch.not_started)]
 
 
 @contextmanager
 def bytes_moved(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show on stderr how much of a file has come; the function given takes the bytes that are there and all of them."""
+    """A progress bar for bytes on stderr: call the function with the bytes done and the total."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -175,29 +131,34 @@ def bytes_moved(what: str) -> Iterator[Callable[[int, int], None]]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with _shown_while_it_lasts(*columns) as bar:
+    with _transient_progress(*columns) as bar:
         task = bar.add_task(printable(what, 40), total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total or None, visible=True)
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show on stderr how many of some things are done."""
+def progress_bar(what: str, before: str = "") -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for items on stderr: call the function with the number done and the total.
+
+    Args:
+        what: the items. A single one gets no bar.
+        before: shown until the first call, such as "loading the VAE".
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with _shown_while_it_lasts(*columns) as bar:
-        task = bar.add_task(what, total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+    with _transient_progress(*columns) as bar:
+        task = bar.add_task(before, total=None, visible=bool(before))
+        yield lambda done, total: bar.update(task, description=what, completed=done, total=total, visible=total > 1)
 
 
-def _shown_while_it_lasts(*columns: ProgressColumn) -> Progress:
-    """A progress bar on stderr that is gone afterwards; none where stderr is a file or a pipe."""
+def _transient_progress(*columns: ProgressColumn) -> Progress:
+    """A progress bar on stderr that is removed at the end; none if stderr is a file or a pipe."""
     errors = Console(stderr=True)
     return Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
 
 
 @contextmanager
 def spinner(what: str) -> Iterator[None]:
-    """Show on stderr that something goes on; nothing where stderr is a file or a pipe."""
+    """A spinner on stderr; nothing if stderr is a file or a pipe."""
     errors = Console(stderr=True)
     if not errors.is_terminal:
         yield

@@ -1,4 +1,4 @@
-"""`vaekit push`: a finished run onto the Hub."""
+"""`vaekit push`: upload a finished run to the Hub."""
 
 import dataclasses
 from pathlib import Path
@@ -11,25 +11,24 @@ from vaekit.cli.output import format_bytes, log, print_facts, print_json
 
 
 def push(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
-    repo: Annotated[str, typer.Argument(metavar="REPO", help="owner/name on the Hub; it is made if it is not there.")],
-    private: Annotated[bool, typer.Option("--private", help="Make it private, where it is made.")] = False,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on the Hub; created if missing.")],
+    private: Annotated[bool, typer.Option("--private", help="Create the repository as private.")] = False,
     also: Annotated[
         list[str] | None,
         typer.Option(
             "--also",
             metavar="PATTERN",
-            help="Send these files of the run too, such as recipe.json; those in its folders only by name: averages/*.",
+            help="Also upload matching files of the run, such as recipe.json or averages/*; may be repeated.",
         ),
     ] = None,
-    dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only list what would be uploaded.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Put a trained VAE on the Hub.
+    """Upload a trained VAE to the Hub.
 
-    Sends the weights, config.json where there is one, the model card and the images that it shows, in one commit;
-    never checkpoints, logs or other images, unless --also names them. The token comes from HF_TOKEN or from `hf auth
-    login`, and from nowhere else.
+    Uploads the weights, config.json if present, the model card and its images in one commit; never checkpoints, logs or
+    other images, unless --also matches them. The token is read from HF_TOKEN or from `hf auth login`.
     """
     from vaekit.library.upload import push as send
 
@@ -39,6 +38,6 @@ def push(
         return
     facts = [("repository", pushed.address), *(("file", name) for name in pushed.files)]
     facts += [("size", format_bytes(pushed.bytes)), *([("commit", pushed.commit)] if pushed.commit else [])]
-    print_facts("would be sent" if dry else "sent", facts)
+    print_facts("would be uploaded" if dry else "uploaded", facts)
     if not dry:
-        log(f"Others get it with: vaekit get {pushed.repo}")
+        log(f"Download it with: vaekit get {pushed.repo}")

@@ -1,4 +1,4 @@
-"""A training under way: how it goes, and a way to stop it."""
+"""Progress of a training run, and a way to stop it."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Whether somebody pressed Ctrl-C, or a scheduler wants the machine back (SIGTERM): the run is to save its state
-    and end. Ctrl-C a second time ends it at once."""
-    asked: list[int] = []
+    """Whether Ctrl-C was pressed or SIGTERM received: the run saves its state and ends. A second Ctrl-C ends it at
+    once."""
+    received: list[int] = []
 
-    def ask(number: int, _: object) -> None:
-        if number == signal.SIGINT and signal.SIGINT in asked:
+    def handle(number: int, _: object) -> None:
+        if number == signal.SIGINT and signal.SIGINT in received:
             raise KeyboardInterrupt
-        if not asked:
-            log("Stopping after this step; Ctrl-C once more to stop at once.")
-        asked.append(number)
+        if not received:
+            log("Stopping after this step; press Ctrl-C again to stop at once.")
+        received.append(number)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -34,16 +34,16 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def training_progress() -> Iterator[tuple[Callable[["LogEvent"], None], Callable[[int, int], None]]]:
-    """A bar for samples on a terminal, and a line for each look at the held-out items; and the bar itself, which begins
-    anew for what is measured at the end."""
+    """A bar for samples on a terminal with a line for each validation; and the bar itself, which starts again for what
+    is measured at the end."""
     with progress_bar("samples") as bar:
 
-        def tell(news: "LogEvent") -> None:
-            bar(news.samples, news.total)
-            if news.held_out:
-                parts = "  ".join(
-                    f"{name} {value:.4g}" for name, value in news.numbers.items() if isinstance(value, float)
+        def show(event: "LogEvent") -> None:
+            bar(event.samples, event.total)
+            if event.held_out:
+                values = "  ".join(
+                    f"{name} {value:.4g}" for name, value in event.numbers.items() if isinstance(value, float)
                 )
-                log(f"{news.samples:>12,} samples  {news.seconds / 60:6.1f} min  {parts}")
+                log(f"{event.samples:>12,} samples  {event.seconds / 60:6.1f} min  {values}")
 
-        yield tell, bar
+        yield show, bar

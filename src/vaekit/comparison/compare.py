@@ -13,6 +13,7 @@ from typing import Any
 
 from vaekit.comparison.candidates import Candidate, Reconstruction, VAECandidate
 from vaekit.comparison.defects import find_defects
+from vaekit.comparison.image_sources import ImageSource
 from vaekit.comparison.judge import SMALLEST, ImageMeasurements, Original, measure_image
 from vaekit.comparison.measure_table import HEADLINES, measures_in
 from vaekit.comparison.records import (
@@ -28,7 +29,7 @@ from vaekit.comparison.signals import Signals
 from vaekit.comparison.testcard_measures import card_measures
 from vaekit.comparison.verdicts import ranked, reason_for, verdict
 from vaekit.domains.images.read import LoadedImage
-from vaekit.errors import BadItem, VaekitError
+from vaekit.errors import BadItem, NothingEvaluated, VaekitError
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import LPIPS
 from vaekit.metrics.statistics import mean_interval, paired_difference
@@ -38,14 +39,6 @@ from vaekit.runtime.threads import single_threaded_initializer
 ROOM = 2**22
 """Pixels of images under way at once, beyond a single one: each is held with all its reconstructions."""
 SHOWN = 6
-
-
-@dataclass(frozen=True)
-class ImageSource:
-    """An image to compare on, not read yet."""
-
-    name: str
-    read: Callable[[], LoadedImage]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +84,7 @@ def compare(
         progress: called with the images done and all of them.
 
     Raises:
-        BadItem: not one image could be judged.
+        NothingEvaluated: none of the images could be compared.
     """
     tallies = [Tally(each) for each in contenders]
     skipped: list[SkippedImage] = []
@@ -107,7 +100,7 @@ def compare(
                 tally.images.append(MeasuredImage(outcome.item.name, {**judged.measures, **made}))
                 tally.signals.append(judged.signals)
     if not done:
-        raise BadItem(
+        raise NothingEvaluated(
             f"None of the {len(sources)} images could be compared.",
             f"The first failed: {skipped[0].reason}" if skipped else "There were none.",
             "",

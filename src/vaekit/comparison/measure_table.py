@@ -1,6 +1,6 @@
 """The table of measures of a report. Equations and sources are in the docstrings of the functions that compute them."""
 
-from vaekit.comparison.records import Better, Measure
+from vaekit.metrics.measure import Better, Measure
 
 OCTAVES = ("1/4 to 1/2", "1/8 to 1/4", "1/16 to 1/8", "1/32 to 1/16", "1/64 to 1/32")
 """Cycles per pixel; half the Nyquist frequency is 1/4."""
@@ -8,7 +8,7 @@ OCTAVES = ("1/4 to 1/2", "1/8 to 1/4", "1/16 to 1/8", "1/32 to 1/16", "1/64 to 1
 
 def _measures(group: str, *lines: tuple[str, str, str, Better | None, str]) -> tuple[Measure, ...]:
     return tuple(
-        Measure(name, title, unit, better, group, about, name in HEADLINES)
+        Measure(name, title, unit, better, about, group, name in HEADLINES)
         for name, title, unit, better, about in lines
     )
 
@@ -182,16 +182,3 @@ MEASURES: tuple[Measure, ...] = (
 def measures_in(names: set[str]) -> tuple[Measure, ...]:
     """The measures with these names, in the order of the table."""
     return tuple(measure for measure in MEASURES if measure.name in names)
-
-
-def badness(value: float, better: Better | None) -> float:
-    """Distance of a value from the best value: smaller is better."""
-    match better:
-        case "higher":
-            return -value
-        case "zero":
-            return abs(value)
-        case "one":
-            return abs(value - 1)
-        case _:
-            return value

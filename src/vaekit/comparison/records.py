@@ -6,32 +6,11 @@ another tool filled.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
-Better = Literal["higher", "lower", "zero", "one"]
-"""Where a measure is best: as high or low as can be, or near 0 or 1 from both sides."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What a number means: one line of the table of measures."""
-
-    name: str
-    """As in `report.json`: `psnr`."""
-    title: str
-    """For a person: `PSNR`."""
-    unit: str
-    """`dB`, `dE2000`, `%`; empty for a plain ratio."""
-    better: Better | None
-    """None: neither is better."""
-    group: str
-    """The heading that it stands under: fidelity, color, tone, detail, artefacts, latents, cost."""
-    about: str
-    """What it says and where it comes from, in one sentence."""
-    key: bool = False
-    """One of the few that stand in the ranked table."""
+from vaekit.metrics.measure import Measure
 
 
 @dataclass(frozen=True)

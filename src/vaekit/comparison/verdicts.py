@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from vaekit.comparison.measure_table import HEADLINES, MEASURES, badness
+from vaekit.comparison.measure_table import HEADLINES, MEASURES
 from vaekit.comparison.records import Comparison, Defect, Estimate
 
 TABLE = {measure.name: measure for measure in MEASURES}
@@ -26,7 +26,7 @@ def ranked(values: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
     for measure in HEADLINES:
         for column in zip(*(values[name].get(measure, ()) for name in names), strict=True):
             if all(math.isfinite(value) for value in column):
-                bad = [badness(value, TABLE[measure].better) for value in column]
+                bad = [TABLE[measure].badness(value) for value in column]
                 for name, own in zip(names, bad, strict=True):
                     below, equal = sum(other < own for other in bad), bad.count(own)
                     ranks[name].append(below + (equal + 1) / 2)
@@ -86,7 +86,7 @@ def between(name: str, other: str, measure: str, comparisons: Sequence[Compariso
 
 def better(measure: str, first: Mapping[str, Estimate], second: Mapping[str, Estimate]) -> bool:
     """Whether the first of two candidates is nearer to the best value."""
-    one, other = (badness(each[measure].value, TABLE[measure].better) for each in (first, second))
+    one, other = (TABLE[measure].badness(each[measure].value) for each in (first, second))
     return one < other
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaekit.doctor.findings import Finding, skipped
-from vaekit.doctor.observe import Observation, decibels
+from vaekit.doctor.observe import Observation, pooled_psnr
 
 LOOKED_AT = 2
 """Images: more change the numbers by less than a decibel."""
@@ -48,7 +48,7 @@ def check_equivariance(observation: Observation) -> Finding:
     numbers = {}
     for name, (made, expected) in pairs.items():
         cut = slice(inside, -inside) if name == "shift" and inside > 0 else slice(None)
-        numbers[name] = decibels(made()[..., cut, cut], expected[..., cut, cut])
+        numbers[name] = pooled_psnr(made()[..., cut, cut], expected[..., cut, cut])
     told = ", ".join(f"{WORDS[name]} {value:.1f} dB" for name, value in numbers.items())
     low = [WORDS[name] for name, value in numbers.items() if not value >= LEAST[name]]
     words = f"image against the changed latent's: {told}"

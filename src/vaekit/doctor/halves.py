@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaekit.doctor.findings import Finding, skipped
-from vaekit.doctor.observe import Observation, decibels
+from vaekit.doctor.observe import Observation, pooled_psnr
 from vaekit.shapes import Latents
 
 HELPS = 3.0
@@ -48,7 +48,7 @@ def check_match(observation: Observation) -> Finding:
         return skipped("match", "it takes two images")
     images, decoded = observation.images[: len(observation.decoded)], observation.decoded
     z = observation.latents[: len(decoded)]
-    plain, trivial = decibels(images, decoded), decibels(images, simplest(observation, images))
+    plain, trivial = pooled_psnr(images, decoded), pooled_psnr(images, simplest(observation, images))
     again = observation.engine.encode(decoded.clamp(-1, 1)).mode
     agreement = correlations(again, z).diagonal()
     numbers: dict[str, object] = {
@@ -108,7 +108,7 @@ def best_change(
             if (given - z).square().mean().sqrt() < CHANGED * z.std():
                 break
             made = observation.decode(given)
-            gain = decibels(images, made) - plain
+            gain = pooled_psnr(images, made) - plain
             # A more general change has to be clearly better than a plainer one.
             if gain > best[0] + (1.0 if best[1] not in ("", name) else 0.0):
                 best = (gain, name, change)

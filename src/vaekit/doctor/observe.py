@@ -17,6 +17,7 @@ from vaekit.distributions.base import map_tensors
 from vaekit.doctor.activations import Activity, Call, run_watched
 from vaekit.geometry import Geometry
 from vaekit.identification.probe_latents import probe_inputs
+from vaekit.metrics.image.psnr import decibels
 from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
@@ -192,10 +193,9 @@ def in_channels(images: Images, channels: int) -> Float[Tensor, "b _ h w"]:
     return F.pad(images, (0, 0, 0, 0, 0, channels - images.shape[1]), value=1.0)
 
 
-def decibels(x: Tensor, y: Tensor) -> float:
+def pooled_psnr(x: Tensor, y: Tensor) -> float:
     """PSNR of images in [-1, 1] of any number of channels, over all of them, clamped first: dB.
 
     `vaekit.metrics.image.psnr` is per image and does not clamp; here one number for a set is wanted.
     """
-    error = (x.clamp(-1, 1) - y.clamp(-1, 1)).double().square().mean().item()
-    return 10 * math.log10(4 / error) if error > 0 else math.inf
+    return decibels((x.clamp(-1, 1) - y.clamp(-1, 1)).double().square().mean()).item()

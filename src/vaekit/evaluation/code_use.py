@@ -7,21 +7,22 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from vaekit.evaluation.measures import PooledMeasure, PooledResult, Quantity, Result
+from vaekit.evaluation.measures import PooledMeasure, PooledResult, Result
 from vaekit.evaluation.vae_pass import VAEPass
 from vaekit.metrics.latent.code_usage import perplexity, usage
+from vaekit.metrics.measure import Measure
 
-USAGE = Quantity(
+USAGE = Measure(
     "code_usage", "code usage", "", "higher", "The share of all codes that were chosen anywhere in the data."
 )
-PERPLEXITY = Quantity(
+PERPLEXITY = Measure(
     "code_perplexity",
     "perplexity",
     "codes",
     "higher",
     "exp of the entropy of the codes over the data: so many equally likely codes would say as much.",
 )
-BITS = Quantity(
+BITS = Measure(
     "bits_per_code",
     "code entropy",
     "bits per code",

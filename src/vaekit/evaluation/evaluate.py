@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from torch import Tensor
 from vaekit.atomic import atomic_file
 from vaekit.errors import NothingEvaluated, VaekitError
 from vaekit.evaluation.journal import RESULT, Batch, Item, Journal, opened
-from vaekit.evaluation.measures import ItemMeasure, Pool, PooledMeasure, Quantity, Result
+from vaekit.evaluation.measures import ItemMeasure, Pool, PooledMeasure, Result
 from vaekit.evaluation.protocol import SAMPLE, Protocol
 from vaekit.evaluation.vae_pass import VAEPass, VAERunner
+from vaekit.json import dumps
+from vaekit.metrics.measure import Measure
 from vaekit.metrics.statistics import RunningMean
 from vaekit.pipeline import Outcome, Stages, run_pipeline
 
@@ -24,6 +26,8 @@ NUMBERS = 2**22
 """In the items of one batch at most, beyond a single one: 5 images of 768x512, 21 of 256x256."""
 ROOM = 2**26
 """Numbers of items that may be read ahead."""
+MEASURE_FIELDS = ("title", "unit", "better", "about")
+"""Of each measure, in the JSON of an evaluation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +56,7 @@ class Measures:
         return singles | {measure.name: dict(measure.settings) for measure in self.pooled}
 
     @property
-    def quantities(self) -> list[Quantity]:
+    def quantities(self) -> list[Measure]:
         """Of single items."""
         return [quantity for measure in self.items for quantity in measure.quantities]
 
@@ -77,9 +81,8 @@ class Evaluation:
         """Plain values; `vaekit.json` writes them, non-finite ones included."""
         results = {}
         for result in self.results:
-            told = asdict(result)
-            quantity = told.pop("quantity")
-            results[quantity.pop("name")] = told | quantity
+            values = {name: value for name, value in vars(result).items() if name != "quantity"}
+            results[result.quantity.name] = values | {name: getattr(result.quantity, name) for name in MEASURE_FIELDS}
         return {
             "protocol": self.protocol.as_json(),
             "environment": dict(self.environment),
@@ -145,7 +148,7 @@ class Tally:
         )
 
 
-def result(quantity: Quantity, mean: RunningMean) -> Result:
+def result(quantity: Measure, mean: RunningMean) -> Result:
     """The mean over items as a result; NaN where no value was finite."""
     if mean.interval is None:
         value = mean.mean if mean.count else math.nan

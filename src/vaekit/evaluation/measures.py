@@ -8,13 +8,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from vaekit.distributions import Prior
 from vaekit.evaluation.vae_pass import VAEPass, select_item
+from vaekit.metrics.measure import Measure
 
 AT_ONCE = 2**19
 """Numbers in the samples of one item that come out of the decoder at once."""
@@ -23,25 +24,10 @@ NAT = 1 / math.log(2)
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """What a number means."""
-
-    name: str
-    """As in the JSON: `kl_bits_per_latent`."""
-    title: str
-    """For a person."""
-    unit: str
-    better: Literal["higher", "lower"] | None
-    """None: neither is better."""
-    about: str
-    """What it says, in one sentence."""
-
-
-@dataclass(frozen=True)
 class ItemMeasure:
     """Numbers of single items."""
 
-    quantities: tuple[Quantity, ...]
+    quantities: tuple[Measure, ...]
     of: Callable[[VAEPass], Mapping[str, Tensor]]
     """For each quantity, one number for each item (b,)."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -52,7 +38,7 @@ class ItemMeasure:
 class Result:
     """A quantity over all items."""
 
-    quantity: Quantity
+    quantity: Measure
     value: float
     standard_error: float | None = None
     low: float | None = None
@@ -104,11 +90,11 @@ def rate(prior: Prior, item: str = "item") -> ItemMeasure:
         item: what one item is called, such as `image`.
     """
     quantities = (
-        Quantity("kl", "KL", f"nats per {item}", None, f"KL(q(z|x) || p(z)), summed over the latent of one {item}."),
-        Quantity(
+        Measure("kl", "KL", f"nats per {item}", None, f"KL(q(z|x) || p(z)), summed over the latent of one {item}."),
+        Measure(
             "kl_bits_per_latent", "KL", "bits per latent", None, "The KL in bits, divided by the numbers in the latent."
         ),
-        Quantity(
+        Measure(
             "kl_bits_per_dimension",
             "KL",
             "bits per dimension",
@@ -147,22 +133,22 @@ def evidence(prior: Prior, samples: int, item: str = "item") -> ItemMeasure:
         item: what one item is called.
     """
     quantities = (
-        Quantity("elbo", "ELBO", f"nats per {item}", "higher", f"The evidence lower bound; {samples} samples each."),
-        Quantity(
+        Measure("elbo", "ELBO", f"nats per {item}", "higher", f"The evidence lower bound; {samples} samples each."),
+        Measure(
             "elbo_bits_per_dimension",
             "negative ELBO",
             "bits per dimension",
             "lower",
             f"Minus the ELBO in bits, divided by the numbers in the {item}.",
         ),
-        Quantity(
+        Measure(
             "nll",
             "NLL",
             f"nats per {item}",
             "lower",
             f"-log p(x) by importance sampling with exactly {samples} samples: minus the IWAE-{samples} bound.",
         ),
-        Quantity(
+        Measure(
             "nll_bits_per_dimension",
             "NLL",
             "bits per dimension",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vaekit.metrics.image.levels import nearest_levels
 from vaekit.metrics.image.text_contrast import Place
 from vaekit.optional import require
 from vaekit.shapes import Images
@@ -37,7 +38,7 @@ def line_reader() -> Reader:
 
 def read_lines(reader: Reader, x: Images, places: Sequence[Place]) -> list[str]:
     """What each line of text says in one image (1, 3, h, w) in [-1, 1]."""
-    levels = ((x[0].float().nan_to_num().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    levels = nearest_levels(x[0].nan_to_num()).byte().permute(1, 2, 0).numpy()
     return [reader(np.ascontiguousarray(levels[_wider(rows), _wider(columns), ::-1])) for rows, columns in places]
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from vaekit.comparison.records import Comparison, Measure, Report
+from vaekit.comparison.records import Comparison, Report
 from vaekit.errors import printable
 from vaekit.families.padding import REFLECT
+from vaekit.metrics.measure import Measure
 from vaekit.records import as_toml
 from vaekit.report.card_images import AFTER, BEFORE, CardImage
 

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from vaekit.comparison.measure_table import badness
-from vaekit.comparison.records import Comparison, Estimate, Measure, Report
+from vaekit.comparison.records import Comparison, Estimate, Report
 from vaekit.comparison.verdicts import significant
+from vaekit.metrics.measure import Measure
 from vaekit.report.number_format import decimals, interval, number, probability, with_unit
 from vaekit.report.plots import color, one_interval
 
@@ -148,4 +148,4 @@ def _better(report: Report, one: Comparison, measure: Measure) -> str | None:
     }
     if one.first not in values or one.second not in values:
         return None
-    return min((one.first, one.second), key=lambda name: badness(values[name], measure.better))
+    return min((one.first, one.second), key=lambda name: measure.badness(values[name]))

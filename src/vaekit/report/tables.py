@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from vaekit.comparison.measure_table import badness
-from vaekit.comparison.records import Estimate, Measure, Report
+from vaekit.comparison.records import Estimate, Report
+from vaekit.metrics.measure import Measure
 from vaekit.report.number_format import decimals, interval, number
 from vaekit.report.plots import intervals
 from vaekit.report.ranking import Candidate, candidates, estimates, estimates_or_none
@@ -45,7 +45,7 @@ def best_value(report: Report, measure: Measure, digits: int) -> str | None:
     written = {number(value, digits) for value in values}
     if measure.better is None or len(written) < 2:
         return None
-    return number(min(values, key=lambda value: badness(value, measure.better)), digits)
+    return number(min(values, key=measure.badness), digits)
 
 
 def image_table(

@@ -12,6 +12,7 @@ from torch import Tensor
 from vaekit.atomic import atomic_file
 from vaekit.errors import MissingPackage
 from vaekit.json import dumps
+from vaekit.metrics.image.levels import nearest_levels
 from vaekit.optional import require
 from vaekit.run_folder import LOG
 
@@ -43,7 +44,7 @@ class TensorBoardWriter:
     def image(self, name: str, pixels: Tensor, samples: int) -> None:
         """An image (3, h, w) in [-1, 1]."""
         if self._writer is not None:
-            levels = pixels.detach().cpu().add(1).mul(127.5).clamp(0, 255).round().to(torch.uint8)
+            levels = nearest_levels(pixels.detach().cpu()).to(torch.uint8)
             self._writer.add_image(name, levels.numpy(), samples)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaekit.distributions import Prior
-from vaekit.evaluation.measures import NAT, ItemMeasure, PooledMeasure, PooledResult, Quantity, Result, rate
+from vaekit.evaluation.measures import NAT, ItemMeasure, PooledMeasure, PooledResult, Result, rate
 from vaekit.evaluation.vae_pass import VAEPass
 from vaekit.metrics.frechet import RunningGaussian, frechet_distance
 from vaekit.metrics.image.lpips import LPIPS
@@ -16,6 +16,7 @@ from vaekit.metrics.image.luma import as_rgb
 from vaekit.metrics.image.psnr import psnr
 from vaekit.metrics.image.ssim import ssim
 from vaekit.metrics.kernel_distance import kernel_distance
+from vaekit.metrics.measure import Measure
 from vaekit.metrics.statistics import Z
 from vaekit.pretrained.inception import Inception
 
@@ -24,12 +25,12 @@ ENOUGH = 2048
 KEPT = 4096
 """Images whose features are kept for the rKID: 64 MB of them."""
 
-PSNR = Quantity("psnr", "PSNR", "dB", "higher", "Peak signal-to-noise ratio of 8-bit images, mean of the images'.")
-SSIM = Quantity("ssim", "SSIM", "", "higher", "Structural similarity, Gaussian window of 11x11, RGB.")
-LPIPS_ALEX = Quantity("lpips", "LPIPS (alex)", "", "lower", "Distance of AlexNet's features, version 0.1.")
-PER_PIXEL = Quantity("kl_bits_per_pixel", "KL", "bits per pixel", None, "The KL in bits, over rows times columns.")
-RFID = Quantity("rfid", "rFID", "", "lower", "Frechet distance of Inception's features of originals and results.")
-RKID = Quantity("rkid", "rKID", "", "lower", "Squared kernel distance of the same features; no bias, may be negative.")
+PSNR = Measure("psnr", "PSNR", "dB", "higher", "Peak signal-to-noise ratio of 8-bit images, mean of the images'.")
+SSIM = Measure("ssim", "SSIM", "", "higher", "Structural similarity, Gaussian window of 11x11, RGB.")
+LPIPS_ALEX = Measure("lpips", "LPIPS (alex)", "", "lower", "Distance of AlexNet's features, version 0.1.")
+PER_PIXEL = Measure("kl_bits_per_pixel", "KL", "bits per pixel", None, "The KL in bits, over rows times columns.")
+RFID = Measure("rfid", "rFID", "", "lower", "Frechet distance of Inception's features of originals and results.")
+RKID = Measure("rkid", "rKID", "", "lower", "Squared kernel distance of the same features; no bias, may be negative.")
 
 
 def fidelity() -> ItemMeasure:

@@ -123,6 +123,12 @@ def pixel_count(image: LoadedImage) -> int:
     return image.height * image.width
 
 
+def extent_of(path: Path) -> tuple[int, int]:
+    """Rows and columns of an image file, upright; for errors see `read_image`."""
+    image = read_image(path)
+    return image.height, image.width
+
+
 def visible(pixels: Images, alpha: Tensor | None) -> Images:
     """An image as a person sees it: what is transparent shows white instead of the colors hidden under it."""
     return pixels if alpha is None else over_white(pixels, alpha)

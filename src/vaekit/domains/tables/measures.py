@@ -6,17 +6,18 @@ import torch
 from torch import Tensor
 
 from vaekit.domains.tables.schema import BINARY, NORMAL, TableSchema
-from vaekit.evaluation.measures import ItemMeasure, Quantity
+from vaekit.evaluation.measures import ItemMeasure
 from vaekit.evaluation.vae_pass import VAEPass
+from vaekit.metrics.measure import Measure
 
-RMSE = Quantity(
+RMSE = Measure(
     "rmse",
     "RMSE",
     "standard deviations",
     "lower",
     "Root mean squared error of a row's numbers, in units of each column.",
 )
-ACCURACY = Quantity(
+ACCURACY = Measure(
     "binary_accuracy", "accuracy", "", "higher", "Share of a row's two-valued columns that come back as they were."
 )
 

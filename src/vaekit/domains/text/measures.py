@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from vaekit.domains.text.schema import END
-from vaekit.evaluation.measures import ItemMeasure, Quantity
+from vaekit.evaluation.measures import ItemMeasure
 from vaekit.evaluation.vae_pass import VAEPass
+from vaekit.metrics.measure import Measure
 
-ACCURACY = Quantity(
+ACCURACY = Measure(
     "token_accuracy", "token accuracy", "", "higher", "Share of a sentence's tokens, with its end, that come back."
 )
-EXACT = Quantity("exact_match", "exact match", "", "higher", "Share of sentences that come back without an error.")
+EXACT = Measure("exact_match", "exact match", "", "higher", "Share of sentences that come back without an error.")
 
 
 def matches(seen: VAEPass) -> Mapping[str, Tensor]:

@@ -7,6 +7,7 @@ words.
 
 import torch
 
+from vaekit.metrics.image.levels import nearest_levels
 from vaekit.metrics.image.luma import Planes
 from vaekit.shapes import Images, PerItem
 
@@ -33,7 +34,7 @@ def distinct_colors(x: Images) -> PerItem:
     >>> distinct_colors(torch.linspace(-1, 1, 256).expand(1, 3, 2, 256))
     tensor([256.])
     """
-    levels = ((x.float() + 1) * 127.5).round_().clamp_(0, 255).nan_to_num_().to(torch.int32)
+    levels = nearest_levels(x).nan_to_num_().to(torch.int32)
     packed = levels[:, 0]
     for channel in levels[:, 1:].unbind(dim=1):
         packed = packed * 256 + channel

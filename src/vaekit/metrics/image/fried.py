@@ -5,12 +5,11 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from vaekit.metrics.image.levels import LOWEST, LevelCurve, level_curve, to_levels
+from vaekit.metrics.image.luma import LUMA
 from vaekit.shapes import Images, PerItem
 
 Bytes = UInt8[Tensor, "c h w"]
 
-LUMA = (0.299, 0.587, 0.114)
-"""Rec. 601."""
 EDGE = 4
 LEAST = 48
 """Levels by which a fried pixel stands off its neighbors, and off what its level became elsewhere."""

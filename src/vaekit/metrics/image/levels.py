@@ -24,13 +24,22 @@ def to_levels(x: Tensor) -> Tensor:
     return (x.float() + 1) * LEVELS_PER_UNIT
 
 
+def nearest_levels(x: Tensor) -> Tensor:
+    """Values in [-1, 1] rounded to the 256 levels of a file: 0 to 255, float32, clamped; NaN stays.
+
+    >>> nearest_levels(torch.tensor([-2.0, 0.0, 1.0]))
+    tensor([  0., 128., 255.])
+    """
+    return to_levels(x.float().clamp(-1, 1)).round()
+
+
 def as_saved(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """The images as an 8-bit file brings them back: clamped to [-1, 1] and rounded to 256 levels.
 
     >>> as_saved(torch.tensor([[[[0.0, 2.0]]]]))
     tensor([[[[0.0039, 1.0000]]]])
     """
-    return ((images.float().clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+    return nearest_levels(images) / LEVELS_PER_UNIT - 1
 
 
 @dataclass(frozen=True, eq=False)

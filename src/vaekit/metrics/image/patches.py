@@ -8,6 +8,7 @@ happens to these colors, which is all that they are for.
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vaekit.metrics.image.luma import LUMA
 from vaekit.shapes import Images
 
 Mask = Bool[Tensor, "b h w"]
@@ -31,7 +32,7 @@ def skin(x: Images) -> Mask:
     tensor([[[ True, False]]])
     """
     red, green, blue = _from_0_to_1(x)
-    y = 0.299 * red + 0.587 * green + 0.114 * blue
+    y = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     cb, cr = (blue - y) / 1.772 + 128 / 255, (red - y) / 1.402 + 128 / 255
     inside = (cb >= SKIN_CB[0]) & (cb <= SKIN_CB[1]) & (cr >= SKIN_CR[0]) & (cr <= SKIN_CR[1])
     return inside & (red + green + blue >= 3 * DARKEST)

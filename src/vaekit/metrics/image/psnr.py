@@ -1,8 +1,12 @@
 """PSNR: the peak signal-to-noise ratio, in decibels."""
 
 import torch
+from torch import Tensor
 
 from vaekit.shapes import Images, PerItem
+
+PEAK = 2.0
+"""The range of values, from -1 to 1."""
 
 
 def psnr(x: Images, y: Images) -> PerItem:
@@ -16,5 +20,13 @@ def psnr(x: Images, y: Images) -> PerItem:
     >>> psnr(black, black + 0.02)
     tensor([40.0000])
     """
-    error = (x.float() - y.float()).square().mean(dim=(1, 2, 3))
-    return 10 * torch.log10(4 / error)
+    return decibels((x.float() - y.float()).square().mean(dim=(1, 2, 3)))
+
+
+def decibels(mean_squared_error: Tensor) -> Tensor:
+    """The PSNR of mean squared errors of values in [-1, 1], in dB; infinite for 0.
+
+    >>> decibels(torch.tensor([0.0004, 0.0]))
+    tensor([40., inf])
+    """
+    return 10 * torch.log10(PEAK**2 / mean_squared_error)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vaekit.metrics.image.psnr import PEAK
 from vaekit.shapes import Images, PerItem
 
 Rows = Float[Tensor, "n h w"]
@@ -16,9 +17,6 @@ PerChannel = Float[Tensor, "b c"]
 WINDOW = 11
 SIGMA = 1.5
 K1, K2 = 0.01, 0.03
-
-PEAK = 2.0
-"""From -1 to 1: the L of the paper."""
 
 TILE = 2**17
 """Numbers worked on at once: what fits into a processor's cache, and is much to do for one call of torch."""

@@ -13,14 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaekit.metrics.image.psnr import decibels
 from vaekit.training.adversarial.adversary import Adversary
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.state import State, Stateful, inside
 from vaekit.training.terms.plain import item_means
 from vaekit.vae import VAE
 
-PEAK = 2.0
-"""Data are in [-1, 1]."""
 LEAST_ERROR = 1e-10
 BATCH = 32
 MOST = 20
@@ -115,7 +114,7 @@ class RollbackGuard(Stateful):
         device = next(vae.parameters()).device
         parts = [(x, vae.reconstruct(x)) for x in self.held_out.to(device).split(BATCH)]
         errors = torch.cat([item_means((y - x).float().square()) for x, y in parts]).clamp(min=LEAST_ERROR)
-        return (10 * torch.log10(PEAK**2 / errors)).mean().item()
+        return decibels(errors).mean().item()
 
     def remember(self, state: State) -> None:
         """This state is good."""

@@ -1,0 +1,44 @@
+"""A comparison in the terminal: the ranked table, verdicts, and what was left out."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from vaekit.cli.output import log, print_table
+
+if TYPE_CHECKING:
+    from vaekit.comparison.records import MeasuredCandidate, Report
+
+KEY_MEASURES = 5
+"""The maximum number of measures in the table."""
+
+
+def print_report(report: "Report") -> None:
+    """The ranked table on stdout, and verdicts and notes on stderr."""
+    keys = [measure for measure in report.measures if measure.key][:KEY_MEASURES]
+    rows = []
+    for candidate in report.sets:
+        estimates = [candidate.measures.get(key.name) for key in keys]
+        values = ["" if estimate is None else f"{estimate.value:.4g}" for estimate in estimates]
+        defects = ", ".join(defect.name for defect in candidate.defects) or "none"
+        rows.append([str(candidate.rank), candidate.name, *values, defects])
+    title = f"{len(report.sets[0].images)} images"
+    print_table(title, ("rank", "VAE", *(key.title for key in keys), "defects"), rows, left=2)
+    for candidate in report.sets:
+        log(f"{candidate.name}: {' '.join(candidate.verdict)}")
+        log(f"  {candidate.reason}")
+        for note in candidate.about.get("notes", ()):
+            log(f"vaekit: {candidate.name}: {note}")
+    for image in report.skipped:
+        log(f"vaekit: skipped {image.name}: {image.reason}")
+
+
+def candidate_json(candidate: "MeasuredCandidate") -> Mapping[str, Any]:
+    """One candidate for a program, without its single images."""
+    return {
+        "name": candidate.name,
+        "rank": candidate.rank,
+        "reason": candidate.reason,
+        "verdict": list(candidate.verdict),
+        "defects": [vars(defect) for defect in candidate.defects],
+        "measures": {name: estimate.value for name, estimate in candidate.measures.items()},
+    }

@@ -1,0 +1,112 @@
+"""Encode image files into latent files, and decode latent files into image files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
+from vaekit.distributions import Posterior
+from vaekit.domains.images.channels import for_vae
+from vaekit.domains.images.correction_files import SavedCorrection
+from vaekit.domains.images.read import LoadedImage, read_image
+from vaekit.domains.images.roundtrip import pixel_count
+from vaekit.domains.images.write import write_image
+from vaekit.metrics.image.luma import as_rgb
+from vaekit.pipeline import Stages
+from vaekit.runtime.engine import Engine
+from vaekit.shapes import Images
+
+NO_ALPHA = "transparency dropped"
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """One image that was encoded into a latent file."""
+
+    image: Path
+    output: Path
+    width: int
+    height: int
+    latent_shape: tuple[int, ...]
+    """Channels, rows, columns."""
+    mean: float
+    """Over the elements of the posterior's mode, raw."""
+    std: float
+    notes: tuple[str, ...]
+    """How the image was changed on reading, and to suit the VAE."""
+
+
+@dataclass(frozen=True)
+class DecodedLatent:
+    """One latent file that was decoded into an image."""
+
+    latent: Path
+    output: Path
+    width: int
+    height: int
+    caution: str | None
+    """Why the image may be wrong; None if VAE and latents are known to match."""
+
+
+Encoded = tuple[LoadedImage, Posterior, tuple[str, ...]]
+Decoded = tuple[LatentFile, Images, str | None]
+
+
+def encode_stages(
+    engine: Engine, origin: LatentOrigin, outputs: Mapping[Path, Path]
+) -> Stages[Path, LoadedImage, Encoded, EncodedImage]:
+    """Encode image files, each into the latent file that `outputs` names for it. Images weigh their pixels.
+
+    Raises:
+        BadItem, NotFound: the file cannot be read.
+        CannotWrite: the result cannot be written.
+    """
+
+    def run(_: Path, image: LoadedImage) -> Encoded:
+        pixels, notes = for_vae(image, engine.geometry)
+        return image, engine.encode(pixels), notes
+
+    def write(path: Path, encoded: Encoded) -> EncodedImage:
+        image, posterior, notes = encoded
+        save_latent(outputs[path], LatentFile(posterior, origin, (image.height, image.width)))
+        mean = posterior.mode
+        return EncodedImage(
+            image=path,
+            output=outputs[path],
+            width=image.width,
+            height=image.height,
+            latent_shape=tuple(mean.shape[1:]),
+            mean=mean.mean().item(),
+            std=mean.std(correction=0).item(),
+            notes=notes if image.alpha is None else (*notes, NO_ALPHA),
+        )
+
+    return Stages(read_image, run, write, pixel_count)
+
+
+def decode_stages(
+    engine: Engine, origin: LatentOrigin, outputs: Mapping[Path, Path], correction: SavedCorrection | None = None
+) -> Stages[Path, LatentFile, Decoded, DecodedLatent]:
+    """Decode latent files, each into the image that `outputs` names for it. Latents weigh the pixels of their image.
+
+    Raises:
+        BadLatent, NotFound: the file cannot be read.
+        LatentMismatch: it was made in another latent space.
+        BadItem: the VAE gave non-finite values.
+        CannotWrite: the result cannot be written.
+    """
+
+    def run(path: Path, latent: LatentFile) -> Decoded:
+        latent.space.geometry.require_axes(2, "images")
+        caution = check_readable(path, latent.space, origin)
+        pixels = as_rgb(engine.decode(latent.posterior.mean, latent.size))
+        return latent, pixels if correction is None else correction.correction.apply(pixels), caution
+
+    def write(path: Path, decoded: Decoded) -> DecodedLatent:
+        latent, pixels, caution = decoded
+        write_image(outputs[path], pixels)
+        height, width = latent.size
+        return DecodedLatent(path, outputs[path], width, height, caution)
+
+    return Stages(load_latent, run, write, lambda latent: prod(latent.size))

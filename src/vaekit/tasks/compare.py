@@ -1,0 +1,228 @@
+"""Compare VAEs, decoders or other tools' images on the same images, and write a report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from vaekit.comparison.candidates import (
+    Candidate,
+    CorrectedCandidate,
+    FolderCandidate,
+    VAECandidate,
+    by_stem,
+    check_shared,
+)
+from vaekit.comparison.compare import SHOWN
+from vaekit.comparison.compare import compare as run_comparison
+from vaekit.comparison.fit_correction import FittedFor, Fitting, too_few
+from vaekit.comparison.image_sources import ImageSource, builtin_images, images_in
+from vaekit.comparison.records import Report
+from vaekit.domains.images.correction_files import correction_of, find_correction
+from vaekit.domains.images.correction_fit import FEWEST
+from vaekit.domains.images.read import find_images
+from vaekit.evaluation.protocol import versions as versions_of
+from vaekit.metrics.image.lpips import LPIPS
+from vaekit.pretrained.lpips_weights import available_lpips
+from vaekit.report.page import json_beside, write_report
+from vaekit.runtime.engine import Engine
+from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.options import EngineOptions, ModelOptions, SelectionOptions
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What is compared, and on which images."""
+
+    vaes: Sequence[str] = ("builtin",)
+    """One candidate for each, unless there are decoders or originals."""
+    decoders: Sequence[str] = ()
+    """VAEs that decode the latents of the only one in `vaes`: one candidate for each."""
+    images: Sequence[Path] = ()
+    """Files and folders; without any, the built-in test cards."""
+    originals: Path | None = None
+    """A folder of the originals of images that other tools made."""
+    reconstructions: Sequence[Path] = ()
+    """Folders of such images under the names of their originals: one candidate for each."""
+    shown: int = SHOWN
+    """The maximum number of images on the page."""
+    lpips: Path | None = None
+    """A file or folder with the weights of LPIPS; None for the usual places."""
+    lpips_vgg: bool = False
+    """Also measure LPIPS with VGG16."""
+    fit_correction: bool = False
+    """Fit a color correction to each VAE."""
+    correct: bool = False
+    """Add each VAE with its color correction as another candidate."""
+    command: str = ""
+    """The command line, for the report."""
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonResult:
+    """A comparison that was written to disk."""
+
+    report: Report
+    page: Path
+    json: Path
+    fitted: list[FittedFor] = field(default_factory=list)
+    not_measured: dict[str, str] = field(default_factory=dict)
+    """Names of measures, and why they are missing."""
+
+
+def compare(
+    options: CompareOptions,
+    out: Path,
+    model: ModelOptions,
+    engine: EngineOptions,
+    selection: SelectionOptions,
+    progress: Progress = no_progress,
+) -> ComparisonResult:
+    """Compare candidates, and write a page with its numbers beside it as JSON.
+
+    Args:
+        options: what is compared.
+        out: the page; its ending is .html.
+        model: models folders and padding of all VAEs; its name is not used.
+        engine: how the VAEs are run.
+        selection: which of the images.
+        progress: called with the number of measured images and of all.
+
+    Raises:
+        NotFound, LatentMismatch, BadCheckpoint, UnknownVAE, WrongTensors: a VAE or an image is missing or unusable.
+        NothingEvaluated: too few images to fit a color correction, or none that could be compared.
+        CannotWrite: the page cannot be written.
+    """
+    json_beside(out)
+    plan = engine.plan()
+    perceptual, not_measured = lpips_models(options.lpips, options.lpips_vgg)
+    candidates, sources = candidates_and_images(options, model, engine, selection)
+    fits = fits_for(candidates, options.vaes, len(sources), selection.seed) if options.fit_correction else []
+    if options.correct:
+        candidates = with_corrected(candidates, options.vaes, model.models)
+    protocol = {
+        "dtype": engine.dtype,
+        "device": str(plan.torch_device),
+        "backend": engine.backend,
+        "seed": selection.seed,
+        "limit": selection.limit,
+        "latents": "the posterior's mode",
+        "images_measured": "8-bit sRGB, upright, original size; transparency ignored",
+        "corrections": {each.name: each.about()["correction"] for each in candidates if "correction" in each.about()},
+        "not_measured": not_measured,
+        "versions": library_versions(),
+        "command": options.command,
+    }
+    compared = run_comparison(sources, candidates, perceptual, protocol, options.shown, progress)
+    fitted = [each.finish(library_versions(), model.models) for each in fits]
+    beside = write_report(compared.report, compared.shown, out)
+    return ComparisonResult(compared.report, out, beside, fitted, not_measured)
+
+
+def candidates_and_images(
+    options: CompareOptions, model: ModelOptions, engine: EngineOptions, selection: SelectionOptions
+) -> tuple[list[Candidate], list[ImageSource]]:
+    """What is compared, and on what."""
+    if options.originals is not None:
+        return folder_candidates(options.reconstructions), images_in(
+            [options.originals], selection.limit, selection.seed
+        )
+    candidates = vae_candidates(options.vaes, options.decoders, model, engine)
+    if options.images:
+        return candidates, images_in(options.images, selection.limit, selection.seed)
+    sides = [each.image_size for each in candidates if isinstance(each, VAECandidate)]
+    return candidates, builtin_images(next((side for side in sides if side is not None), None))
+
+
+def vae_candidates(
+    names: Sequence[str], decoders: Sequence[str], model: ModelOptions, engine: EngineOptions
+) -> list[Candidate]:
+    """An engine for each VAE; or one that encodes, and others that decode.
+
+    Raises:
+        LatentMismatch: a decoder does not take the encoder's latents.
+    """
+    plan, titles = engine.plan(), distinct_names([*(decoders or names)])
+    if not decoders:
+        return [
+            VAECandidate(title, Engine(replace(model, vae=name).load(), plan))
+            for title, name in zip(titles, names, strict=True)
+        ]
+    encoder = Engine(replace(model, vae=names[0]).load(), plan)
+    candidates: list[Candidate] = []
+    for title, name in zip(titles, decoders, strict=True):
+        decoder = replace(model, vae=name).load()
+        check_shared(encoder.vae, decoder, name)
+        candidates.append(VAECandidate(title, encoder, Engine(decoder, plan)))
+    return candidates
+
+
+def folder_candidates(folders: Sequence[Path]) -> list[Candidate]:
+    """The folders that other tools filled."""
+    names = distinct_names([str(folder) for folder in folders])
+    return [
+        FolderCandidate(name, by_stem(folder, find_images([folder])))
+        for name, folder in zip(names, folders, strict=True)
+    ]
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Names for a report: the last parts of the paths, as many as tell them apart.
+
+    >>> distinct_names(["runs/a/vae.pt", "runs/b/vae.pt"])
+    ['a/vae.pt', 'b/vae.pt']
+    """
+    for parts in range(1, 20):
+        short = ["/".join(Path(name).parts[-parts:]) for name in names]
+        if len(set(short)) == len(names):
+            return short
+    return [f"{name} ({number})" for number, name in enumerate(names, start=1)]
+
+
+def fits_for(candidates: Sequence[Candidate], names: Sequence[str], images: int, seed: int) -> list[Fitting]:
+    """A fit of a color correction to each VAE, which learns while they are compared.
+
+    Raises:
+        NothingEvaluated: there are too few images.
+    """
+    if images < FEWEST:
+        raise too_few(images)
+    pairs = zip(candidates, names, strict=True)
+    return [Fitting(each, name, seed) for each, name in pairs if isinstance(each, VAECandidate)]
+
+
+def with_corrected(
+    candidates: Sequence[Candidate], names: Sequence[str], models: Sequence[Path] | None
+) -> list[Candidate]:
+    """The VAEs, and after each that has a color correction, the VAE with it.
+
+    Raises:
+        NotFound: none has one.
+    """
+    result: list[Candidate] = []
+    for each, name in zip(candidates, names, strict=True):
+        result.append(each)
+        saved = find_correction(name, each.encoder.vae, models) if isinstance(each, VAECandidate) else None
+        if isinstance(each, VAECandidate) and saved is not None:
+            result.append(CorrectedCandidate(each, saved))
+    first = candidates[0]
+    if len(result) == len(candidates) and isinstance(first, VAECandidate):
+        correction_of(names[0], first.encoder.vae, models)  # raises, with the way to fit one
+    return result
+
+
+def lpips_models(path: Path | None, vgg: bool) -> tuple[dict[str, LPIPS], dict[str, str]]:
+    """The LPIPS models whose weights are available, by backbone; and the measures that are missing, with the reason.
+
+    Raises:
+        NotFound: there is nothing at the path.
+    """
+    available = available_lpips(path)
+    wanted = ("alex", "vgg") if vgg else ("alex",)
+    models = {name: one.lpips for name, one in available.found.items() if name in wanted}
+    return models, {f"lpips_{name}": reason for name, reason in available.absent.items() if name in wanted}
+
+
+def library_versions() -> dict[str, Any]:
+    """The versions of the libraries that numbers depend on."""
+    return versions_of(("torch", "numpy", "pillow", "ncnn"))

@@ -1,0 +1,61 @@
+"""Options that several tasks share. Importing this module does not import torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vaekit.runtime.plan import Plan
+    from vaekit.vae import VAE
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which VAE."""
+
+    vae: str = "builtin"
+    """The name of a known VAE or of a file in a models folder, a weights file, or a folder."""
+    models: Sequence[Path] | None = None
+    """The models folders; None for the user's own."""
+    padding: str | None = None
+    """The padding mode of its convolutions; None for what the file states."""
+
+    def load(self) -> "VAE":
+        """Load the VAE; see `vaekit.checkpoints.load` for the errors."""
+        from vaekit.checkpoints.load import load
+
+        return load(self.vae, padding=self.padding, models=self.models)
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a VAE is run; see `vaekit.runtime.plan.Plan` for the fields."""
+
+    dtype: str = "fp32"
+    device: str | None = None
+    memory: str | None = None
+    backend: str = "auto"
+    batch: int = 1
+
+    def plan(self) -> "Plan":
+        """The plan of an engine.
+
+        Raises:
+            BadPlan: an option has a value that does not exist.
+        """
+        from vaekit.runtime.plan import Plan
+
+        return Plan(
+            device=self.device, dtype=self.dtype, batch_size=self.batch, memory=self.memory, backend=self.backend
+        )
+
+
+@dataclass(frozen=True)
+class SelectionOptions:
+    """Which items of many."""
+
+    limit: int | None = None
+    """The maximum number; None for all."""
+    seed: int = 0
+    """Determines which ones are taken."""
