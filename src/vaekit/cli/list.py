@@ -83,7 +83,8 @@ def kind_words(facts: Any) -> str:
     """The latent space of a VAE, or its shape where that is no known one."""
     if not facts["runnable"]:
         return f"{facts['family']}: recognized, not runnable"
-    return kind_short(facts["known_as"]) or f"{facts['family']}, {facts['latent_channels']} at 1/{facts['factor']}"
+    scale = "" if facts["factor"] is None else f" at 1/{facts['factor']}"
+    return kind_short(facts["known_as"]) or f"{facts['family']}, {facts['latent_channels']}{scale}"
 
 
 def kind_short(kinds: Sequence[str]) -> str:

@@ -180,6 +180,7 @@ def evaluate_images(
 
     Raises:
         HalfMissing: the VAE lacks a half.
+        BadItem: the VAE takes no images.
         NotFound, BadCheckpoint: no images, no weights of a measure, or bad ones.
         NothingMeasured, ProtocolChanged, CannotWrite: as `evaluate` does.
     """
@@ -191,6 +192,7 @@ def evaluate_images(
     paths = named(folder)
     names = chosen_names(list(paths), wishes.limit, wishes.seed)
     geometry = engine.geometry
+    geometry.require_axes(2, "images")
     plan = engine.plan
     protocol = Protocol(
         vae=fingerprint(vae),
