@@ -179,7 +179,7 @@ class Geometry:
         if self.axes != axes:
             raise BadItem(
                 f"This VAE takes no {items}: its batches have the shape {self.batch_text}.",
-                f"Expected a VAE of items with {axes} axes; this one is for rows of a table, sentences or the like.",
+                f"Expected a VAE of items with {axes} axes; those of this one have {self.axes}.",
                 "`vaekit inspect` describes it; `vaekit.load` opens it in Python.",
             )
 

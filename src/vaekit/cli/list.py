@@ -86,7 +86,8 @@ def latent_space_text(facts: Any) -> str:
     """The latent space of a VAE, or its shape if no known one fits."""
     if not facts["runnable"]:
         return f"{facts['family']}: recognized, not runnable"
-    return shortened(facts["known_as"]) or f"{facts['family']}, {facts['latent_channels']} at 1/{facts['factor']}"
+    scale = "" if facts["factor"] is None else f" at 1/{facts['factor']}"
+    return shortened(facts["known_as"]) or f"{facts['family']}, {facts['latent_channels']}{scale}"
 
 
 def shortened(spaces: Sequence[str]) -> str:

@@ -67,9 +67,13 @@ class VAECandidate:
         name: how the report calls it.
         encoder: the engine that encodes.
         decoder: the engine that decodes; the same without it.
+
+    Raises:
+        BadItem: the VAE takes no images.
     """
 
     def __init__(self, name: str, encoder: Engine, decoder: Engine | None = None) -> None:
+        encoder.geometry.require_axes(2, "images")
         self.name = name
         self.encoder = encoder
         self.decoder = encoder if decoder is None else decoder

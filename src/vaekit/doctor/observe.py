@@ -101,7 +101,6 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
     exact = probe_inputs(vae)
     engine = Engine(exact, Plan(device="cpu"))
     geometry = engine.geometry
-    geometry.require_axes(2, "images")
     side = image_side(geometry, side)
     generator = Generator().manual_seed(SEED)
     own = None if images is None else in_channels(images, geometry.channels)
@@ -181,7 +180,12 @@ def _samples(vae: VAE, side: int, generator: Generator) -> tuple[Tensor, str]:
 
 
 def image_side(geometry: Geometry, side: int = SIDE) -> int:
-    """The side of the images that a VAE is shown, in pixels: near `side`, and what its networks take."""
+    """The side of the images that a VAE is shown, in pixels: near `side`, and what its networks take.
+
+    Raises:
+        BadItem: it takes no images.
+    """
+    geometry.require_axes(2, "images")
     factor = geometry.factors[0]
     return geometry.size[0] if geometry.size is not None else factor * max(POSITIONS, math.ceil(side / factor))
 

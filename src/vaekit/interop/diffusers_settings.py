@@ -15,7 +15,11 @@ def settings_for(family: Family, config: Config, normalization: LatentNormalizat
     Three entries differ from a `config.json` of diffusers, in the pipeline's favor: a shift of zero is 0.0 and not
     null (SD3's and FLUX's pipelines add it), means and deviations are null where there are none (SDXL's pipeline asks
     for both), and there are `block_out_channels` whatever the family (pipelines count them to learn the factor).
+
+    Raises:
+        BadItem: the VAE takes no images.
     """
+    config.geometry.require_axes(2, "images")
     try:
         told = family.diffusers(config, normalization)
     except WrongTensors:
