@@ -25,12 +25,12 @@ import torch
 from PIL import Image
 
 import vaekit
-from vaekit.tasks.batch import run_files
 from vaekit.domains.images.read import read_image
 from vaekit.domains.images.roundtrip import round_trip_stages
 from vaekit.domains.images.write import to_bytes
 from vaekit.families import assemble, family_of
 from vaekit.families.tiny.net import TinyConfig
+from vaekit.tasks.batch import run_files
 from vaekit.testcards.dead_leaves import dead_leaves
 
 SCENES = 4
@@ -100,8 +100,8 @@ def through(engine: vaekit.Engine, paths: Sequence[Path], parts: dict[str, float
     with tempfile.TemporaryDirectory() as out:
         steps = round_trip_stages(engine, {path: Path(out) / f"{path.stem}.png" for path in paths})
         measured = replace(steps, **{name: summed(getattr(steps, name), name, parts) for name in parts})
-        done, failures = run_files(paths, measured)
-        assert len(done) == len(paths) == len(list(Path(out).iterdir())) and not failures
+        batch = run_files(paths, measured)
+        assert len(batch.results) == len(paths) == len(list(Path(out).iterdir())) and batch.complete
 
 
 def summed(step: Callable[..., Any], name: str, parts: dict[str, float]) -> Callable[..., Any]:

@@ -55,7 +55,7 @@ class ColorErrors:
     """(3, 2 REACH + 3): errors from -REACH - 1 to REACH + 1; the first and the last count all that are larger."""
 
     def __call__(self, _: str, image: LoadedImage, made: Reconstruction) -> None:
-        """Count one image: a listener of `VaeContender`."""
+        """Count one image: a listener of `VaeCandidate`."""
         before, after = (to_bytes(as_saved(each)).astype(np.int16) for each in (image.pixels, made.pixels))
         errors = np.clip(after - before, -REACH - 1, REACH + 1)
         self.counts += counts_by_channel(errors + REACH + 1, 2 * REACH + 3)
