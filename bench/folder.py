@@ -100,8 +100,8 @@ def through(engine: vaekit.Engine, paths: Sequence[Path], parts: dict[str, float
     with tempfile.TemporaryDirectory() as out:
         steps = round_trip_stages(engine, {path: Path(out) / f"{path.stem}.png" for path in paths})
         measured = replace(steps, **{name: summed(getattr(steps, name), name, parts) for name in parts})
-        done, failures = run_files(paths, measured)
-        assert len(done) == len(paths) == len(list(Path(out).iterdir())) and not failures
+        batch = run_files(paths, measured)
+        assert len(batch.results) == len(paths) == len(list(Path(out).iterdir())) and batch.complete
 
 
 def summed(step: Callable[..., Any], name: str, parts: dict[str, float]) -> Callable[..., Any]:

@@ -53,10 +53,10 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def corrected(tinted: Path, pieces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same VAE in another folder, its correction beside it: fitted without a report, which takes longer."""
     copy = Path(shutil.copy(tinted, tmp_path_factory.mktemp("corrected")))
-    contender = VAECandidate("tinted", Engine(load(copy), Plan()))
-    fitting = Fitting(contender, str(copy), 0)
+    candidate = VAECandidate("tinted", Engine(load(copy), Plan()))
+    fitting = Fitting(candidate, str(copy), 0)
     for path in sorted(pieces.iterdir()):
-        contender.make(path.name, read_image(path))
+        candidate.make(path.name, read_image(path))
     assert fitting.finish({}).path == correction_beside(copy)
     return copy
 

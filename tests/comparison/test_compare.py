@@ -1,4 +1,4 @@
-"""Contenders over many images: what is left out, what NaN does, what is shown, and what stays in memory."""
+"""Candidates over many images: what is left out, what NaN does, what is shown, and what stays in memory."""
 
 import gc
 import weakref

@@ -19,7 +19,7 @@ from vaekit.runtime.plan import Plan
 REDDER = SavedCorrection(Correction(offset=(0.1, 0.0, 0.0)), "offset", "a" * 64, 8, 0, 2.0, 1.0, (1.0, 0.9, 1.1), 0.01)
 
 
-def contender(channels: int = 3) -> VAECandidate:
+def candidate(channels: int = 3) -> VAECandidate:
     torch.manual_seed(0)
     config = KLConfig(channels, 4, 4, (8, 8, 16), (8, 8, 16), 1, 2, (), (), True, True, True, 4)
     return VAECandidate("small", Engine(assemble(family_of("kl"), config).eval(), Plan()))
@@ -34,7 +34,7 @@ def test_the_vae_runs_once_for_both_and_the_second_is_corrected(monkeypatch: pyt
         return real(self, name, image)
 
     monkeypatch.setattr(VAECandidate, "make", counted)
-    plain = contender()
+    plain = candidate()
     corrected = CorrectedCandidate(plain, REDDER)
     for _ in range(2):
         image = LoadedImage(torch.rand(1, 3, 32, 40) * 2 - 1)
@@ -52,11 +52,11 @@ def test_the_vae_runs_once_for_both_and_the_second_is_corrected(monkeypatch: pyt
 
 def test_a_vae_of_gray_images_has_no_colors_to_correct() -> None:
     with pytest.raises(NothingEvaluated):
-        Fitting(contender(1), "small", 0)
+        Fitting(candidate(1), "small", 0)
 
 
 def test_a_fit_that_has_ended_learns_no_more() -> None:
-    vae = contender()
+    vae = candidate()
     fitting = Fitting(vae, "small", 0)
     with refuses(NothingEvaluated, "8"):
         fitting.finish({})

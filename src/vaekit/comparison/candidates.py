@@ -1,4 +1,4 @@
-"""Who makes the reconstructions that a report judges: VAEs, an encoder with several decoders, another tool's files."""
+"""Sources of reconstructions: VAEs, one encoder with several decoders, or another tool's files."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """What came back of one image."""
+    """The reconstruction of one image."""
 
     pixels: Images
     """(1, 3, h, w), not clamped, perhaps not finite."""
@@ -40,31 +40,31 @@ class Candidate(Protocol):
 
     @property
     def name(self) -> str:
-        """How the report calls it."""
+        """Its name in the report."""
 
     @property
     def on_cpu(self) -> bool:
-        """Whether making an image keeps the processor's cores busy."""
+        """Whether reconstructing keeps the CPU's cores busy."""
 
     def make(self, name: str, image: LoadedImage) -> Reconstruction:
-        """The reconstruction of an image, which has this name.
+        """Reconstruct an image, which has this name.
 
         Raises:
             BadItem: there is none, or it has another size.
         """
 
     def about(self) -> Mapping[str, Any]:
-        """What is known of it."""
+        """Facts for the report."""
 
     def overall(self) -> Mapping[str, float]:
-        """What was measured over all images so far, by the names of the table."""
+        """What was measured over all images so far, by the names of the measures."""
 
 
 class VAECandidate:
     """A VAE; or the encoder of one with the decoder of another that shares its latent space.
 
     Args:
-        name: how the report calls it.
+        name: in the report.
         encoder: the engine that encodes.
         decoder: the engine that decodes; the same without it.
 
@@ -78,7 +78,7 @@ class VAECandidate:
         self.encoder = encoder
         self.decoder = encoder if decoder is None else decoder
         self.listeners: list[Callable[[str, LoadedImage, Reconstruction], None]] = []
-        """Each is called with what was made of an image."""
+        """Each is called with every reconstruction."""
         self._sums: ChannelSums | None = None
         self._largest = (0, 0)
 

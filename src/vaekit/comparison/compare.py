@@ -1,6 +1,6 @@
-"""Many images, several contenders: who made what of each, gathered into a report.
+"""Compare candidates on many images, and gather the results into a report.
 
-Numbers of all images are kept, and the pixels of none: those that the page shows are made once more.
+The measurements of all images are kept, and no pixels: images that the page shows are reconstructed once more.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Any
 from vaekit.comparison.candidates import Candidate, Reconstruction, VAECandidate
 from vaekit.comparison.defects import find_defects
 from vaekit.comparison.image_sources import ImageSource
-from vaekit.comparison.judge import SMALLEST, ImageMeasurements, Original, measure_image
+from vaekit.comparison.measure import SMALLEST, ImageMeasurements, Original, measure_image
 from vaekit.comparison.measure_table import HEADLINES, measures_in
 from vaekit.comparison.records import (
     Comparison,
@@ -51,9 +51,9 @@ class ComparedImage:
 
 @dataclass(eq=False)
 class Tally:
-    """What was found for one contender, image by image."""
+    """What was found for one candidate, image by image."""
 
-    contender: Candidate
+    candidate: Candidate
     images: list[MeasuredImage] = field(default_factory=list)
     signals: list[Signals] = field(default_factory=list)
 
@@ -67,17 +67,17 @@ Found = list[tuple[ImageMeasurements, Mapping[str, float]]]
 
 def compare(
     sources: Sequence[ImageSource],
-    contenders: Sequence[Candidate],
+    candidates: Sequence[Candidate],
     perceptual: Mapping[str, LPIPS],
     protocol: Mapping[str, Any],
     show: int = SHOWN,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> ComparedImage:
-    """Have every contender make every image, and judge what they made.
+    """Reconstruct every image with every candidate, and measure the results.
 
     Args:
-        sources: the images. One that cannot be read, or that a contender cannot make, is left out for all.
-        contenders: one or more.
+        sources: the images. One that cannot be read, or that a candidate cannot make, is left out for all.
+        candidates: one or more.
         perceptual: LPIPS by the name of its backbone.
         protocol: how it is measured, for the report.
         show: how many images the page shows at the most.
@@ -86,19 +86,19 @@ def compare(
     Raises:
         NothingEvaluated: none of the images could be compared.
     """
-    tallies = [Tally(each) for each in contenders]
+    tallies = [Tally(each) for each in candidates]
     skipped: list[SkippedImage] = []
     done: list[ImageSource] = []
-    with single_threaded_initializer(), closing(measured_images(sources, contenders, perceptual)) as outcomes:
+    with single_threaded_initializer(), closing(measured_images(sources, candidates, perceptual)) as outcomes:
         for number, outcome in enumerate(outcomes, start=1):
             progress(number, len(sources))
             if outcome.done is None:
                 skipped.append(SkippedImage(outcome.item.name, str(outcome.error)))
                 continue
             done.append(outcome.item)
-            for tally, (judged, made) in zip(tallies, outcome.done, strict=True):
-                tally.images.append(MeasuredImage(outcome.item.name, {**judged.measures, **made}))
-                tally.signals.append(judged.signals)
+            for tally, (measured, made) in zip(tallies, outcome.done, strict=True):
+                tally.images.append(MeasuredImage(outcome.item.name, {**measured.measures, **made}))
+                tally.signals.append(measured.signals)
     if not done:
         raise NothingEvaluated(
             f"None of the {len(sources)} images could be compared.",
@@ -106,18 +106,18 @@ def compare(
             "",
         )
     report = gathered(tallies, skipped, protocol)
-    return ComparedImage(report, shown_images(chosen(done, report, show), contenders))
+    return ComparedImage(report, shown_images(chosen(done, report, show), candidates))
 
 
 def measured_images(
-    sources: Sequence[ImageSource], contenders: Sequence[Candidate], perceptual: Mapping[str, LPIPS]
+    sources: Sequence[ImageSource], candidates: Sequence[Candidate], perceptual: Mapping[str, LPIPS]
 ) -> Generator[Outcome[ImageSource, Found], None, None]:
-    """Read, make and judge; while one image is made, the next are read.
+    """Read, reconstruct and measure; while one image is reconstructed, the next are read.
 
-    Where a VAE computes on the CPU, its threads and those that judge others would keep the cores from each other: ten
-    images took 52 s side by side and 47 s one after the other. Else images are judged while others are made.
+    If a VAE computes on the CPU, its threads would compete with those that measure other images for the cores: ten
+    images took 52 s side by side and 47 s one after the other. Otherwise images are measured meanwhile.
     """
-    in_turns = any(each.on_cpu for each in contenders)
+    in_turns = any(each.on_cpu for each in candidates)
 
     def make(source: ImageSource, image: LoadedImage) -> Callable[[], Found]:
         if min(image.height, image.width) < SMALLEST:
@@ -126,20 +126,20 @@ def measured_images(
                 f"At least {SMALLEST} pixels a side are needed.",
                 "",
             )
-        judging = partial(measure_all, image, [each.make(source.name, image) for each in contenders], perceptual)
+        measuring = partial(measure_all, image, [each.make(source.name, image) for each in candidates], perceptual)
         if not in_turns:
-            return judging
-        found = judging()
+            return measuring
+        found = measuring()
         return lambda: found
 
     steps = Stages(
-        lambda source: source.read(), make, lambda _, judging: judging(), lambda image: image.height * image.width
+        lambda source: source.read(), make, lambda _, measuring: measuring(), lambda image: image.height * image.width
     )
     return run_pipeline(sources, steps, VaekitError, ROOM)
 
 
 def measure_all(image: LoadedImage, results: Sequence[Reconstruction], perceptual: Mapping[str, LPIPS]) -> Found:
-    """What every contender made of one image."""
+    """What every candidate made of one image."""
     original = Original(as_saved(image.pixels))
     return [(measure_image(original, each.pixels, perceptual), each.measures) for each in results]
 
@@ -147,8 +147,8 @@ def measure_all(image: LoadedImage, results: Sequence[Reconstruction], perceptua
 def gathered(tallies: Sequence[Tally], skipped: Sequence[SkippedImage], protocol: Mapping[str, Any]) -> Report:
     """Numbers of all images into a report, the best set first."""
     comparisons = tuple(compared(tallies))
-    order = ranked({tally.contender.name: {name: tally.values(name) for name in HEADLINES} for tally in tallies})
-    by_name = {tally.contender.name: tally for tally in tallies}
+    order = ranked({tally.candidate.name: {name: tally.values(name) for name in HEADLINES} for tally in tallies})
+    by_name = {tally.candidate.name: tally for tally in tallies}
     measures = {name: estimates(tally) for name, tally in by_name.items()}
     sets = []
     for rank, name in enumerate(order, start=1):
@@ -163,10 +163,10 @@ def gathered(tallies: Sequence[Tally], skipped: Sequence[SkippedImage], protocol
                 defects,
                 measures[name],
                 tuple(tally.images),
-                tally.contender.about(),
+                tally.candidate.about(),
             )
         )
-    names = {name for judged in sets for name in judged.measures}
+    names = {name for measured in sets for name in measured.measures}
     counted = {**protocol, "images": len(tallies[0].images), "skipped": len(skipped)}
     return Report(tuple(sets), comparisons, measures_in(names), tuple(skipped), counted)
 
@@ -182,9 +182,9 @@ def estimates(tally: Tally) -> dict[str, Estimate]:
             found[name] = Estimate(interval.mean, interval.low, interval.high)
         elif values:
             found[name] = Estimate(values[0])
-    overall = dict(tally.contender.overall())
-    if isinstance(tally.contender, VAECandidate):
-        overall |= card_measures(tally.contender)
+    overall = dict(tally.candidate.overall())
+    if isinstance(tally.candidate, VAECandidate):
+        overall |= card_measures(tally.candidate)
     return found | {name: Estimate(value) for name, value in overall.items() if math.isfinite(value)}
 
 
@@ -203,8 +203,8 @@ def compared(tallies: Sequence[Tally]) -> Iterator[Comparison]:
                     difference = found.difference
                     yield Comparison(
                         name,
-                        first.contender.name,
-                        second.contender.name,
+                        first.candidate.name,
+                        second.candidate.name,
                         difference.mean,
                         difference.low,
                         difference.high,
@@ -216,7 +216,7 @@ def chosen(done: Sequence[ImageSource], report: Report, show: int) -> list[tuple
     """The images that the page shows, and why: the worst, those where the sets differ most, then the typical."""
     measure = next((name for name in ("lpips_alex", "delta_e") if name in report.sets[0].measures), "delta_e")
     title = next((each.title for each in report.measures if each.name == measure), measure)
-    columns = [[one.measures.get(measure, math.nan) for one in judged.images] for judged in report.sets]
+    columns = [[one.measures.get(measure, math.nan) for one in measured.images] for measured in report.sets]
     rows = [[value for value in values if math.isfinite(value)] for values in zip(*columns, strict=True)]
     error = [statistics.fmean(row) if row else -math.inf for row in rows]
     spread = [max(row) - min(row) if row else -math.inf for row in rows]
@@ -235,12 +235,12 @@ def chosen(done: Sequence[ImageSource], report: Report, show: int) -> list[tuple
     return [(done[i], why) for i, why in picked.items()]
 
 
-def shown_images(picked: Sequence[tuple[ImageSource, str]], contenders: Sequence[Candidate]) -> Iterator[ShownImage]:
+def shown_images(picked: Sequence[tuple[ImageSource, str]], candidates: Sequence[Candidate]) -> Iterator[ShownImage]:
     """Each of them made once more, when its turn comes. One that is gone by then is left out: the numbers stay."""
     for source, why in picked:
         try:
             image = source.read()
-            made = {each.name: as_saved(each.make(source.name, image).pixels) for each in contenders}
+            made = {each.name: as_saved(each.make(source.name, image).pixels) for each in candidates}
         except VaekitError:
             continue
         yield ShownImage(source.name, as_saved(image.pixels), made, why)

@@ -56,7 +56,7 @@ class Fitting:
     """A fit to one VAE, which learns from what the VAE makes while this is under way.
 
     Args:
-        contender: the VAE.
+        candidate: the VAE.
         called: its name on the command line, or its path: the correction is written beside it.
         seed: of the choice of pixels, and of what is held out together.
 
@@ -64,14 +64,14 @@ class Fitting:
         NothingEvaluated: it is a VAE of gray images, which has no colors to correct.
     """
 
-    def __init__(self, contender: VAECandidate, called: str, seed: int) -> None:
-        if contender.encoder.geometry.channels != 3:
+    def __init__(self, candidate: VAECandidate, called: str, seed: int) -> None:
+        if candidate.encoder.geometry.channels != 3:
             raise NothingEvaluated(
                 f"{printable(called)} is a VAE of gray images.", "It has no colors to correct.", "Leave it out."
             )
-        self._contender, self._called, self._seed = contender, called, seed
+        self._candidate, self._called, self._seed = candidate, called, seed
         self._samples = Samples(seed)
-        contender.listeners.append(self._learn)
+        candidate.listeners.append(self._learn)
 
     def _learn(self, name: str, image: LoadedImage, made: Reconstruction) -> None:
         self._samples.add(name, image.pixels, made.pixels)
@@ -87,7 +87,7 @@ class Fitting:
             NothingEvaluated: fewer than `FEWEST` images came through.
             CannotWrite: it helps, and can be written nowhere.
         """
-        self._contender.listeners.remove(self._learn)
+        self._candidate.listeners.remove(self._learn)
         if len(self._samples) < FEWEST:
             raise too_few(len(self._samples))
         found, path = fit(self._samples.in_order), None
@@ -96,7 +96,7 @@ class Fitting:
             saved = SavedCorrection(
                 found.correction,
                 found.kind,
-                fingerprint(self._contender.encoder.vae),
+                fingerprint(self._candidate.encoder.vae),
                 found.images,
                 self._seed,
                 found.before,
@@ -106,7 +106,7 @@ class Fitting:
                 versions,
             )
             path = save_correction(saved, self._called, models)
-        return FittedFor(self._contender.name, found, path)
+        return FittedFor(self._candidate.name, found, path)
 
 
 def too_few(count: int) -> VaekitError:

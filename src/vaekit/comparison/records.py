@@ -1,7 +1,7 @@
 """What a report holds: the same records become `report.json` and the page.
 
-A report judges *sets* of reconstructions of the same images: one set for each VAE, or for each folder that
-another tool filled.
+A report measures *sets* of reconstructions of the same images: one set for each VAE, or for each folder of another
+tool.
 """
 
 from collections.abc import Mapping
@@ -81,7 +81,7 @@ class MeasuredCandidate:
 
 @dataclass(frozen=True)
 class SkippedImage:
-    """An image that could not be judged."""
+    """An image that could not be measured."""
 
     name: str
     reason: str

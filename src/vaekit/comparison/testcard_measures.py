@@ -33,11 +33,11 @@ OCR = "rapidocr_onnxruntime"
 
 
 @torch.no_grad()
-def card_measures(contender: VAECandidate) -> dict[str, float]:
+def card_measures(candidate: VAECandidate) -> dict[str, float]:
     """What a VAE does to the cards, by the names of the table; nothing for one that takes images of one size only."""
-    if contender.image_size is not None:
+    if candidate.image_size is not None:
         return {}
-    through = Through(contender)
+    through = Through(candidate)
     return {
         "grid_flat": grid_on_flat(through),
         "ramp_banding": max(through.banding(ramp(SIZE, vertical=vertical)) for vertical in (False, True)),
@@ -51,12 +51,12 @@ def card_measures(contender: VAECandidate) -> dict[str, float]:
 class Through:
     """A VAE as a function on the 256 levels of files."""
 
-    def __init__(self, contender: VAECandidate) -> None:
-        self._contender = contender
-        self.factor = contender.encoder.geometry.factors[0]
+    def __init__(self, candidate: VAECandidate) -> None:
+        self._candidate = candidate
+        self.factor = candidate.encoder.geometry.factors[0]
 
     def __call__(self, pixels: Images) -> Images:
-        made = self._contender.round_trip(pixels)
+        made = self._candidate.round_trip(pixels)
         return as_saved(torch.where(made.isfinite(), made, torch.zeros_like(made)))
 
     def banding(self, card: Images) -> float:

@@ -1,4 +1,4 @@
-"""An image that reconstructions are held against: what is worked out once, however many there are of them."""
+"""Measure reconstructions against an original; what depends on the original alone is computed once."""
 
 import math
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ class Original:
 
 
 SMALLEST = 32
-"""Pixels of the shorter side that an image must have to be judged."""
+"""Pixels of the shorter side that an image must have to be measured."""
 
 
 LARGEST_PSNR = 100.0
