@@ -160,9 +160,12 @@ def image_items(path: Path, vae: VAE, options: MeasureOptions) -> EvaluationItem
     """The images in a folder and below it.
 
     Raises:
+        BadItem: the VAE takes no images.
         NotFound: there is no such folder, or no image in it.
     """
-    paths, geometry = named(path), vae.geometry
+    geometry = vae.geometry
+    geometry.require_axes(2, "images")
+    paths = named(path)
     size = None if options.as_is else options.size or (geometry.size[0] if geometry.size else SIZE)
     return EvaluationItems(
         list(paths),
