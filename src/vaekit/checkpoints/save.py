@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaekit.atomic import atomic_file, atomic_folder, cannot_write
 from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
-from vaekit.families import FAMILIES, Config, Family, Layout, family_with, layout_of
+from vaekit.families import FAMILIES, HALVES, Config, Family, Layout, family_with, layout_of
 from vaekit.formats.nested_weights import METADATA
 from vaekit.formats.paths import DIFFUSERS_WEIGHTS
 from vaekit.formats.safetensors_writer import Piece, Progress, check_room, header, in_order, write_safetensors
@@ -81,8 +81,7 @@ def required_layout(name: str, family: Family, config: Config) -> Layout:
     """
     layout = layout_of(name, family.name, config)
     if layout is None:
-        possible = [other for other in LAYOUT_NAMES if layout_of(other, family.name, config)]
-        possible += ["tiny"] if family.name == "tiny" else []
+        possible = [other for other in LAYOUT_NAMES if writes(other, family, config)]
         such = "such " if layout_of(name, family.name) else ""
         raise WrongTensors(
             f"There is no {name} layout for {such}a {family.name!r} autoencoder.",
@@ -90,6 +89,12 @@ def required_layout(name: str, family: Family, config: Config) -> Layout:
             "Use " + " or ".join(f'"{known}"' for known in possible) + ".",
         )
     return layout
+
+
+def writes(name: str, family: Family, config: Config) -> bool:
+    """Whether a family has a layout of this name, or one for each half."""
+    names = (name, *(f"{name}-{half}" for half in HALVES))
+    return any(layout_of(each, family.name, config) for each in names)
 
 
 def _write_one_file(weights: StoredWeights, path: Path, layout: Layout, progress: Progress | None) -> None:
