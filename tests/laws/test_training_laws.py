@@ -156,7 +156,8 @@ def test_it_learns_what_items_have_in_common(kind: Kind, objective: dict[str, An
     error = baseline.std().item() / math.sqrt(HELD_OUT)
     assert found["elbo"] > before + 1
     assert found["elbo"] > baseline.mean().item() + 2 * error
-    assert -found["nll"] >= found["elbo"]
+    # The KL to a flow is estimated by one sample of each item, which leaves an error of about 0.05 nats.
+    assert -found["nll"] >= found["elbo"] - 0.2
 
 
 def test_a_file_keeps_every_likelihood(kind: Kind, tmp_path: Path) -> None:

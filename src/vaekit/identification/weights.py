@@ -12,6 +12,7 @@ from vaekit.families import HALVES, Config, Family, Layout, blueprint
 from vaekit.formats.safetensors_writer import Piece, piece_of
 from vaekit.identification.fused_tensors import join_parts
 from vaekit.identification.identify import Identified
+from vaekit.identification.metadata import domain_notes, read_domain
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
@@ -52,9 +53,10 @@ class StoredWeights:
 def weights_of(vae: VAE, family: Family, config: Config) -> StoredWeights:
     """The weights of a VAE in memory, and the tensors that tell the normalization where it is of that kind."""
     native = vae.state_dict() | family.beside(config, vae.normalization)
-    return StoredWeights(
-        family, config, vae.normalization, {key: piece_in_memory(key, tensor) for key, tensor in native.items()}
-    )
+    pieces = {key: piece_in_memory(key, tensor) for key, tensor in native.items()}
+    origin = vae.origin
+    notes = domain_notes(origin.domain, origin.schema) if origin is not None and origin.domain else {}
+    return StoredWeights(family, config, vae.normalization, pieces, notes=notes)
 
 
 def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> StoredWeights:
@@ -73,8 +75,14 @@ def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Stor
     statistics |= {key: piece_in_memory(key, tensor) for key, tensor in beside.items()}
     in_its_order = {key: pieces[key] for key in shapes}
     known = bool(identified.padding_source)
+    domain, schema = read_domain(identified.parts[0].file.metadata) if identified.parts else ("", {})
     return StoredWeights(
-        identified.family, identified.config, identified.normalization, in_its_order | statistics, known
+        identified.family,
+        identified.config,
+        identified.normalization,
+        in_its_order | statistics,
+        known,
+        domain_notes(domain, schema) if domain else {},
     )
 
 
