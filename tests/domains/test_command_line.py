@@ -87,6 +87,15 @@ def test_the_same_command_finds_the_run_done(table: Path, tmp_path: Path) -> Non
     assert again == first and (tmp_path / "run" / "vae.safetensors").read_bytes() == weights
 
 
+def test_converted_and_saved_files_keep_domain_and_schema(table: Path, tmp_path: Path) -> None:
+    call("train", "tables", "--data", table, "--out", tmp_path / "run", "--samples", 64)
+    call("convert", tmp_path / "run" / "vae.safetensors", tmp_path / "half.safetensors", "--dtype", "bf16")
+    vae = vaekit.load(tmp_path / "run")
+    vaekit.save(vae, tmp_path / "saved.safetensors")
+    for name in ("half.safetensors", "saved.safetensors"):
+        assert domain_of(vaekit.load(tmp_path / name)) == domain_of(vae)
+
+
 def test_files_of_other_domains_are_refused(table: Path, tmp_path: Path) -> None:
     call("train", "tables", "--data", table, "--out", tmp_path, "--samples", 64)
     content = (tmp_path / "vae.safetensors").read_bytes()

@@ -13,13 +13,16 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from torch import Generator, Tensor
 
 import vaekit
+from vaekit.datasets.dataset import Line, Row
+from vaekit.domains.tables.schema import fit as table_schema
+from vaekit.domains.text.schema import fit as text_schema
 from vaekit.evaluation.evaluate import EvaluationData, Measures, evaluate
 from vaekit.evaluation.measures import evidence, rate
 from vaekit.evaluation.protocol import MODE, Protocol
 from vaekit.evaluation.vae_pass import DirectRunner
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import Step, initial_train_state, train
-from vaekit.training.recipe import Recipe
+from vaekit.training.recipe import Recipe, merged
 from vaekit.training.run import Run, run_training
 from vaekit.training.state import newest_checkpoint, save_state
 from vaekit.vae import VAE
@@ -63,21 +66,28 @@ def images() -> Kind:
 
 def table() -> Kind:
     """Breast cancer: 30 measured columns, the last five as above or below their median; beside independent columns."""
-    told = torch.tensor(load_breast_cancer().data, dtype=torch.float32)
-    told = told[torch.randperm(len(told), generator=Generator().manual_seed(0))]
-    train = told[:-HELD_OUT]
-    standard = (told - train.mean(dim=0)) / train.std(dim=0)
-    items = torch.cat([standard[:, :25], (told[:, 25:] > train[:, 25:].median(dim=0).values).float()], dim=1)
-    net = {"kind": "mlp", "data_shape": [30], "latent_channels": 4, "hidden": [32], "activation": "silu"}
-    columns = {"kind": "columns", "columns": ["normal:25", "bernoulli:5"]}
-    vae = {"net": net, "posterior": {"kind": "gaussian"}, "likelihood": columns, "prior": {"kind": "mixture"}}
+    values = torch.tensor(load_breast_cancer().data, dtype=torch.float32)
+    values = values[torch.randperm(len(values), generator=Generator().manual_seed(0))]
+    above = values[:, 25:] > values[:-HELD_OUT, 25:].median(dim=0).values
+    rows = [
+        Row(str(i), {str(j): str(value) for j, value in enumerate([*row[:25], *map(int, flags)])})
+        for i, (row, flags) in enumerate(zip(values.tolist(), above.tolist(), strict=True))
+    ]
+    schema = table_schema(rows[:-HELD_OUT])
+    net = {"kind": "mlp", "latent_channels": 4, "hidden": [32], "activation": "silu"}
+    vae = {
+        "net": net,
+        "posterior": {"kind": "gaussian"},
+        "likelihood": {"kind": "columns"},
+        "prior": {"kind": "mixture"},
+    }
 
     def independent(train: Tensor, x: Tensor) -> Tensor:
         mean, spread = train[:, :25].mean(dim=0), train[:, :25].std(dim=0)
         gaussian = torch.distributions.Normal(mean, spread).log_prob(x[:, :25]).sum(dim=1)
         return gaussian + coins(train[:, 25:], x[:, 25:])
 
-    return Kind(items, vae, 10_000, independent)
+    return Kind(schema.to_tensor(rows), merged(schema.vae_settings(), vae), 10_000, independent)
 
 
 def sentences() -> Kind:
@@ -88,7 +98,9 @@ def sentences() -> Kind:
     words = [torch.randint(6, (1500,), generator=generator)]
     for _ in range(9):
         words.append(torch.multinomial(dialects[which, words[-1]], 1, generator=generator).squeeze(1))
-    net = {"kind": "sequence", "vocabulary": 6, "length": 10, "latent_channels": 3, "width": 24, "embedding": 8}
+    lines = [Line(str(i), " ".join(map(str, row))) for i, row in enumerate(torch.stack(words, dim=1).tolist())]
+    schema = text_schema(lines[:-HELD_OUT], "words", 100, 10)
+    net = {"kind": "sequence", "latent_channels": 3, "width": 24, "embedding": 8}
     likelihood = {"kind": "tokens", "word_dropout": 0.2}
     vae = {
         "net": net,
@@ -98,9 +110,11 @@ def sentences() -> Kind:
     }
 
     def one_by_one(train: Tensor, x: Tensor) -> Tensor:
-        return torch.bincount(train.flatten(), minlength=6).div(train.numel()).log()[x].sum(dim=1)
+        """The end, which is always in one place, costs nothing."""
+        chances = torch.bincount(train[:, :-1].flatten(), minlength=8).div(train[:, :-1].numel()).log()
+        return chances[x[:, :-1]].sum(dim=1)
 
-    return Kind(torch.stack(words, dim=1), vae, 8_000, one_by_one)
+    return Kind(schema.to_tensor(lines), merged(schema.vae_settings(), vae), 8_000, one_by_one)
 
 
 def coins(train: Tensor, x: Tensor) -> Tensor:
@@ -142,7 +156,8 @@ def test_it_learns_what_items_have_in_common(kind: Kind, objective: dict[str, An
     error = baseline.std().item() / math.sqrt(HELD_OUT)
     assert found["elbo"] > before + 1
     assert found["elbo"] > baseline.mean().item() + 2 * error
-    assert -found["nll"] >= found["elbo"]
+    # The KL to a flow is estimated by one sample of each item, which leaves an error of about 0.05 nats.
+    assert -found["nll"] >= found["elbo"] - 0.2
 
 
 def test_a_file_keeps_every_likelihood(kind: Kind, tmp_path: Path) -> None:

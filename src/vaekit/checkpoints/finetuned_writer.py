@@ -188,7 +188,7 @@ def write_finetuned(
         key: piece if key in kept or key in outside else trained(piece, now[key])
         for key, piece in source.tensors.items()
     }
-    weights = replace(source, tensors=tensors, notes=notes, padding_known=True)
+    weights = replace(source, tensors=tensors, notes={**source.notes, **notes}, padding_known=True)
     with atomic_group(folder) as staging:
         names = write_files(parent, weights, staging)
         verify_frozen(source, staging, kept)

@@ -42,7 +42,8 @@ def save(vae: VAE, path: str | Path, layout: str = "native", notes: Mapping[str,
         ValueError: there is no such layout.
     """
     family, config = family_and_config(vae)
-    write(replace(weights_of(vae, family, config), notes=notes), Path(path), layout)
+    weights = weights_of(vae, family, config)
+    write(replace(weights, notes={**weights.notes, **notes}), Path(path), layout)
 
 
 def write(weights: StoredWeights, path: Path, layout: str, progress: Progress | None = None) -> None:

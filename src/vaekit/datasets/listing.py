@@ -97,6 +97,14 @@ def _look(
         note(name, f"{printable(name)} cannot be followed: {error.strerror}.")
 
 
+def by_suffix(files: Iterable[Listed]) -> dict[str, list[Listed]]:
+    """Files by their suffixes, each group in the order given."""
+    groups: dict[str, list[Listed]] = {}
+    for name, size in files:
+        groups.setdefault(suffix_of(name), []).append((name, size))
+    return groups
+
+
 def suffix_of(name: str) -> str:
     """The suffix of a file's name, lower case, with the dot."""
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 (there may be a million)

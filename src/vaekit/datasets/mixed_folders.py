@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaekit.datasets.dataset import RecordFormat, Splits
-from vaekit.datasets.listing import Listed, files_below, suffix_of
+from vaekit.datasets.listing import Listed, by_suffix, files_below
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source, for_tests
 from vaekit.datasets.splits import SPLITS_OF_FILES, SPLITS_OF_SHARDS, split
@@ -26,7 +26,10 @@ def open_folder(path: Path, wanted: RecordFormat, log: SkipLog, sources: Sequenc
     """
     suffixes = {source: source.suffixes(wanted) for source in sources}
     files = files_below(path, frozenset().union(*suffixes.values()), log.note)
-    held = {source: [each for each in files if suffix_of(each[0]) in suffixes[source]] for source in sources}
+    groups = by_suffix(files)
+    held = {
+        source: sorted(file for suffix in suffixes[source] for file in groups.get(suffix, ())) for source in sources
+    }
     gathered = [source for source in sources if source.gather is not None and held[source]]
     if not gathered:
         return open_only_file(path, files, held, wanted, log)

@@ -12,6 +12,7 @@ from vaekit.families import HALVES, Config, Family, Layout, blueprint
 from vaekit.formats.safetensors_writer import Piece, piece_of
 from vaekit.identification.fused_tensors import join_parts
 from vaekit.identification.identify import Identified
+from vaekit.identification.metadata import domain_notes, read_domain
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
@@ -73,8 +74,14 @@ def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Stor
     statistics |= {key: piece_in_memory(key, tensor) for key, tensor in beside.items()}
     in_its_order = {key: pieces[key] for key in shapes}
     known = bool(identified.padding_source)
+    domain, schema = read_domain(identified.parts[0].file.metadata) if identified.parts else ("", {})
     return StoredWeights(
-        identified.family, identified.config, identified.normalization, in_its_order | statistics, known
+        identified.family,
+        identified.config,
+        identified.normalization,
+        in_its_order | statistics,
+        known,
+        domain_notes(domain, schema) if domain else {},
     )
 
 
