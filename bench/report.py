@@ -69,7 +69,7 @@ def compare(images: Path, options: argparse.Namespace, page: Path) -> tuple[floa
     told = json.loads(running.stdout.read())
     _, status, usage = os.wait4(running.pid, 0)
     assert status == 0
-    return time.perf_counter() - started, usage.ru_maxrss * 1024, told["sets"][0]["name"]
+    return time.perf_counter() - started, usage.ru_maxrss * 1024, told["candidates"][0]["name"]
 
 
 if __name__ == "__main__":

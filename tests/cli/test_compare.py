@@ -57,9 +57,9 @@ def test_two_vaes_make_a_page_and_numbers(run: Run, vae_file: Path, folder: Path
     assert "torn.png" in said.err
     assert page.read_text("utf-8").startswith("<!doctype html>")
     told = numbers(page)
-    assert [one["name"] for one in told["sets"]] == ["small.safetensors", "other.safetensors"]
-    assert [one["rank"] for one in told["sets"]] == [1, 2]
-    first = told["sets"][0]
+    assert [one["name"] for one in told["candidates"]] == ["small.safetensors", "other.safetensors"]
+    assert [one["rank"] for one in told["candidates"]] == [1, 2]
+    first = told["candidates"][0]
     assert {
         "psnr",
         "ms_ssim",
@@ -72,7 +72,7 @@ def test_two_vaes_make_a_page_and_numbers(run: Run, vae_file: Path, folder: Path
     } <= set(first["measures"])
     assert first["measures"]["psnr"]["low"] <= first["measures"]["psnr"]["value"] <= first["measures"]["psnr"]["high"]
     assert [one["name"] for one in first["images"]] == list(NAMES)
-    assert {one["name"] for one in told["measures"]} == {name for one in told["sets"] for name in one["measures"]}
+    assert {one["name"] for one in told["measures"]} == {name for one in told["candidates"] for name in one["measures"]}
     assert told["skipped"][0]["name"] == "torn.png"
     assert told["protocol"]["images"] == 3
     (psnr,) = [one for one in told["comparisons"] if one["measure"] == "psnr"]
@@ -88,7 +88,7 @@ def test_without_images_the_cards_are_used(
     said = run("compare", "--vae", vae_file, "--show", "1", "--out", tmp_path / "cards.html", "--json")
     assert said.code == 0
     told = numbers(tmp_path / "cards.html")
-    assert {"text", "zone plate", "color checker"} <= {one["name"] for one in told["sets"][0]["images"]}
+    assert {"text", "zone plate", "color checker"} <= {one["name"] for one in told["candidates"][0]["images"]}
     assert said.json["candidates"][0]["measures"]["psnr"] > 0
     assert len(told["shown"]) == 1
 
@@ -109,7 +109,7 @@ def test_a_vae_of_one_image_size_is_compared_on_images_and_on_cards_of_that_size
         assert said.code == 0, said.err
         told = numbers(page)
         assert told["protocol"]["skipped"] == 0
-        assert "psnr" in told["sets"][0]["measures"] and "drift_psnr" not in told["sets"][0]["measures"]
+        assert "psnr" in told["candidates"][0]["measures"] and "drift_psnr" not in told["candidates"][0]["measures"]
 
 
 def test_what_another_tool_made_is_judged(run: Run, folder: Path, paler: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_what_another_tool_made_is_judged(run: Run, folder: Path, paler: Path, t
     )
     assert said.code == 0
     told = numbers(page)
-    best, worst = told["sets"]
+    best, worst = told["candidates"]
     assert best["name"] == folder.name and best["defects"] == []
     assert best["measures"]["psnr"]["value"] == 100.0
     assert worst["name"] == paler.name
@@ -153,8 +153,8 @@ def test_one_encoder_and_several_decoders(run: Run, vae_file: Path, folder: Path
     )
     assert said.code == 0
     told = numbers(page)
-    assert [one["name"] for one in told["sets"]] == ["small.safetensors", "other.safetensors"]
-    assert told["sets"][0]["measures"]["psnr"] == told["sets"][1]["measures"]["psnr"]
+    assert [one["name"] for one in told["candidates"]] == ["small.safetensors", "other.safetensors"]
+    assert told["candidates"][0]["measures"]["psnr"] == told["candidates"][1]["measures"]["psnr"]
 
 
 @pytest.mark.usefixtures("no_card_measures")
@@ -226,7 +226,7 @@ def test_a_sample_is_the_same_for_everybody(run: Run, vae_file: Path, folder: Pa
             "--out",
             page,
         )
-        names.append([one["name"] for one in numbers(page)["sets"][0]["images"]])
+        names.append([one["name"] for one in numbers(page)["candidates"][0]["images"]])
     assert names[0] == names[1]
     assert len(names[0]) + len(numbers(page)["skipped"]) == 2
 

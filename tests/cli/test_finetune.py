@@ -68,7 +68,7 @@ def test_a_run_ends_with_weights_card_and_report(finetune: Run, run: Run, vae_fi
         with Image.open(folder / "images" / name) as image:
             image.verify()
     page = json.loads((folder / "report.json").read_text())
-    assert {one["name"] for one in page["sets"]} == {"before", "after"}
+    assert {one["name"] for one in page["candidates"]} == {"before", "after"}
     # A second call finds that all is done, and says the same again.
     weights = (folder / "vae.safetensors").read_bytes()
     assert finetune("--json", "--license", "CC-BY-4.0", "--title", "A small one").json["metrics"] == metrics

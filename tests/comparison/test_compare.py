@@ -15,8 +15,8 @@ from vaekit.comparison.compare import ImageSource, compare
 from vaekit.domains.images.read import LoadedImage
 from vaekit.errors import BadItem
 from vaekit.evaluation.evaluate import result
-from vaekit.evaluation.measures import Quantity
 from vaekit.metrics.image.levels import as_saved
+from vaekit.metrics.measure import Measure
 from vaekit.metrics.statistics import RunningMean, mean_interval
 from vaekit.normalization import LatentNormalization
 from vaekit.testcards.dead_leaves import dead_leaves
@@ -55,7 +55,7 @@ def test_intervals_are_those_of_evaluate() -> None:
         mean = RunningMean()
         for image in judged.images:
             mean.add(image.measures["psnr"])
-        evaluated = result(Quantity("psnr", "PSNR", "dB", "higher", ""), mean)
+        evaluated = result(Measure("psnr", "PSNR", "dB", "higher", ""), mean)
         estimate = judged.measures["psnr"]
         assert (estimate.value, estimate.low, estimate.high) == (evaluated.value, evaluated.low, evaluated.high)
     first, second = ([each.measures["psnr"] for each in judged.images] for judged in found.report.sets)
@@ -69,7 +69,7 @@ def test_intervals_are_those_of_evaluate() -> None:
 def test_the_less_it_changes_the_better_it_ranks(on_cpu: bool) -> None:
     tried = [Adds("much", 0.2, on_cpu=on_cpu), Adds("little", 0.02)]
     found = compare([source(i) for i in range(4)], tried, {}, {"seed": 0})
-    first, second = found.report.sets
+    first, second = found.report.candidates
     assert (first.name, second.name) == ("little", "much")
     assert second.measures["brightness"].value == pytest.approx(0.2 * 127.5, abs=0.6)
     assert "brightness_shift" in [one.name for one in second.defects]
@@ -81,7 +81,7 @@ def test_the_less_it_changes_the_better_it_ranks(on_cpu: bool) -> None:
 def test_what_one_cannot_make_is_left_out_for_all() -> None:
     tried = [source(0), source(1), source(2, (20, 40))]
     found = compare(tried, [Adds("a", 0.1), Adds("b", 0.1, broken="1.png")], {}, {})
-    assert [one.name for one in found.report.sets[0].images] == ["0.png"]
+    assert [one.name for one in found.report.candidates[0].images] == ["0.png"]
     reasons = {one.name: one.reason for one in found.report.skipped}
     assert "It cannot." in reasons["1.png"]
     assert "40x20" in reasons["2.png"]
@@ -97,7 +97,7 @@ def test_other_errors_are_not_hidden() -> None:
 
 def test_nan_is_a_defect_and_no_crash() -> None:
     found = compare([source(0), source(1)], [Adds("fine", 0.01), Adds("broken", float("nan"))], {}, {})
-    fine, broken = found.report.sets
+    fine, broken = found.report.candidates
     assert (fine.name, broken.name) == ("fine", "broken")
     assert "nan" in [one.name for one in broken.defects]
     assert broken.measures["not_finite"].value == 100
@@ -108,7 +108,7 @@ def test_shown_are_the_worst_and_they_say_why() -> None:
     found = compare([source(i) for i in range(5)], [Adds("a", 0.1), Adds("b", 0.05)], {}, {}, show=3)
     shown = list(found.shown)
     assert len(shown) == 3
-    worst = max(found.report.sets[0].images, key=lambda one: one.measures["delta_e"])
+    worst = max(found.report.candidates[0].images, key=lambda one: one.measures["delta_e"])
     assert shown[0].name == worst.name
     assert shown[0].why.startswith("worst dE2000")
     assert torch.equal(shown[0].original, as_saved(shown[0].original))
@@ -125,7 +125,7 @@ def test_a_image_that_is_gone_by_then_is_not_shown_and_the_numbers_stay() -> Non
         return there.read()
 
     found = compare([ImageSource("gone.png", read_once), source(1)], [Adds("a", 0.1)], {}, {})
-    assert {one.name for one in found.report.sets[0].images} == {"gone.png", "1.png"}
+    assert {one.name for one in found.report.candidates[0].images} == {"gone.png", "1.png"}
     assert [one.name for one in found.shown] == ["1.png"]
 
 

@@ -4,12 +4,13 @@ import json
 import math
 
 from vaekit.evaluation.evaluate import Evaluation, result
-from vaekit.evaluation.measures import Quantity, Result
+from vaekit.evaluation.measures import Result
 from vaekit.evaluation.protocol import Protocol
 from vaekit.json import dumps
+from vaekit.metrics.measure import Measure
 from vaekit.metrics.statistics import RunningMean, mean_interval
 
-SOME = Quantity("some", "Some", "", None, "")
+SOME = Measure("some", "Some", "", None, "")
 
 
 def result_of(*values: float) -> Result:

@@ -140,3 +140,11 @@ def test_codes_prints_a_row_for_each_side(tmp_path: Path) -> None:
         assert min(map(float, row.groups())) > 0
     ours, theirs = re.findall(r"^(?:vaekit|FSQ) .*%(.*) dB", printed.split("\n\n")[-1], flags=re.MULTILINE)
     assert ours == theirs, "rounding is the same in both, and so is all that follows"
+
+
+def test_walk_counts_files(tmp_path: Path) -> None:
+    Image.fromarray(data.astronaut()[:64, 100:164]).save(tmp_path / "a.png")
+    printed = run("walk.py", tmp_path / "a.png", "--vae", "builtin", "--list")
+    counts = [int(count) for count in re.findall(r": (\d+) files$", printed, flags=re.MULTILINE)]
+    assert len(counts) == 3 and max(counts[:2]) < counts[2] < sum(counts)
+    assert re.search(r"^ +[\d,]+  domains/images/roundtrip.py$", printed, flags=re.MULTILINE)

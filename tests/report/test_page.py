@@ -66,7 +66,7 @@ def test_a_page_and_its_numbers_lie_beside_each_other(tmp_path: Path) -> None:
     assert beside == tmp_path / "new" / "kodak.json"
     assert {path.name for path in beside.parent.iterdir()} == {"kodak.html", "kodak.json"}
     numbers = json.loads(beside.read_text("utf-8"))
-    assert [judged["name"] for judged in numbers["sets"]] == ["first", "second"]
+    assert [judged["name"] for judged in numbers["candidates"]] == ["first", "second"]
     assert [found["name"] for found in numbers["shown"]] == ["a.png", "b.png"]
     assert numbers["shown"][0]["crops"]["worst"]["set"] == "second"
     page = (tmp_path / "new" / "kodak.html").read_text("utf-8")
@@ -117,16 +117,17 @@ def test_hostile_names_are_only_text() -> None:
         measures=tuple(
             replace(each, title=HOSTILE, about=HOSTILE, unit=HOSTILE, group=HOSTILE) for each in one.measures
         ),
-        sets=tuple(
+        candidates=tuple(
             replace(
                 each,
                 reason=HOSTILE,
                 verdict=(HOSTILE, HOSTILE),
                 defects=tuple(
-                    replace(defect, name=HOSTILE, unit=HOSTILE, evidence=HOSTILE) for defect in one.sets[1].defects
+                    replace(defect, name=HOSTILE, unit=HOSTILE, evidence=HOSTILE)
+                    for defect in one.candidates[1].defects
                 ),
             )
-            for each in one.sets
+            for each in one.candidates
         ),
     )
     page, numbers = compose(nasty, shown(nasty))
@@ -135,7 +136,7 @@ def test_hostile_names_are_only_text() -> None:
     assert seen.count("script") == 2
     plain_page, _ = compose(one, shown(one))
     assert seen.count("img") == parsed(plain_page).seen.count("img")
-    assert numbers["sets"][0]["name"] == HOSTILE
+    assert numbers["candidates"][0]["name"] == HOSTILE
 
 
 def test_nothing_inside_the_numbers_ends_their_script() -> None:
@@ -197,7 +198,7 @@ def test_any_number_of_sets(count: int) -> None:
 def test_a_report_of_nothing_is_a_page() -> None:
     page, numbers = compose(Report((), (), (), (), {}), ())
     parsed(page)
-    assert numbers["sets"] == []
+    assert numbers["candidates"] == []
 
 
 def test_a_image_that_a_set_lacks_is_shown_without_it() -> None:
@@ -253,5 +254,5 @@ def test_the_best_value_is_marked_where_there_is_one() -> None:
     psnr, lpips, chroma, colors = one.measures
     assert best_value(one, psnr, 1) == "30.0" and best_value(one, lpips, 2) == "0.10"
     assert best_value(one, chroma, 1) == "\N{MINUS SIGN}2.0" and best_value(one, colors, 0) is None
-    same = replace(one, sets=tuple(replace(each, measures={"psnr": Estimate(30.01)}) for each in one.sets))
+    same = replace(one, candidates=tuple(replace(each, measures={"psnr": Estimate(30.01)}) for each in one.candidates))
     assert best_value(same, psnr, 1) is None

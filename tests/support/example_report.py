@@ -64,11 +64,11 @@ def image(height: int = 96, width: int = 128, seed: int = 0) -> Tensor:
 
 def shown(of: Report, height: int = 96, width: int = 128) -> Iterator[ShownImage]:
     """One for each image of the report; later sets are noisier."""
-    for seed, judged in enumerate(of.sets[0].images):
+    for seed, judged in enumerate(of.candidates[0].images):
         original = image(height, width, seed)
         made = {
             one.name: (original + (1 + i) * (image(height, width, 50 + i) - image(height, width, 60)) / 8)
-            for i, one in enumerate(of.sets)
+            for i, one in enumerate(of.candidates)
         }
         levels = {name: ((pixels + 1) * 127.5).round().clamp(0, 255) / 127.5 - 1 for name, pixels in made.items()}
         yield ShownImage(judged.name, original, levels, "worst PSNR")

@@ -70,7 +70,7 @@ def test_a_correction_needs_images_and_a_file(vae_file: Path) -> None:
 def test_a_report_of_another_tools_images(images: Path, tmp_path: Path) -> None:
     options = CompareOptions(originals=images, reconstructions=[images], shown=0, command="a command")
     result = compare(options, tmp_path / "r.html", ModelOptions(), ENGINE, SelectionOptions())
-    (candidate,) = result.report.sets
+    (candidate,) = result.report.candidates
     assert candidate.measures["psnr"].value == 100.0
     assert [one.name for one in result.report.skipped] == ["broken.png"]
     assert json.loads(result.json.read_text("utf-8"))["protocol"]["command"] == "a command"

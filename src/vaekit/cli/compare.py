@@ -107,7 +107,7 @@ def compare(
         result = run(request, out, model, engine, SelectionOptions(limit, seed), progress)
     if as_json:
         extra = {"fitted": [one.as_json() for one in result.fitted]} if fit_correction else {}
-        candidates = [candidate_json(one) for one in result.report.sets]
+        candidates = [candidate_json(one) for one in result.report.candidates]
         print_json({"report": str(out), "numbers": str(result.json), "candidates": candidates, **extra})
         return
     print_report(result.report)

@@ -16,14 +16,14 @@ def print_report(report: "Report") -> None:
     """The ranked table on stdout, and verdicts and notes on stderr."""
     keys = [measure for measure in report.measures if measure.key][:KEY_MEASURES]
     rows = []
-    for candidate in report.sets:
+    for candidate in report.candidates:
         estimates = [candidate.measures.get(key.name) for key in keys]
         values = ["" if estimate is None else f"{estimate.value:.4g}" for estimate in estimates]
         defects = ", ".join(defect.name for defect in candidate.defects) or "none"
         rows.append([str(candidate.rank), candidate.name, *values, defects])
-    title = f"{len(report.sets[0].images)} images"
+    title = f"{len(report.candidates[0].images)} images"
     print_table(title, ("rank", "VAE", *(key.title for key in keys), "defects"), rows, left=2)
-    for candidate in report.sets:
+    for candidate in report.candidates:
         log(f"{candidate.name}: {' '.join(candidate.verdict)}")
         log(f"  {candidate.reason}")
         for note in candidate.about.get("notes", ()):

@@ -214,16 +214,16 @@ def compared(tallies: Sequence[Tally]) -> Iterator[Comparison]:
 
 def chosen(done: Sequence[ImageSource], report: Report, show: int) -> list[tuple[ImageSource, str]]:
     """The images that the page shows, and why: the worst, those where the sets differ most, then the typical."""
-    measure = next((name for name in ("lpips_alex", "delta_e") if name in report.sets[0].measures), "delta_e")
+    measure = next((name for name in ("lpips_alex", "delta_e") if name in report.candidates[0].measures), "delta_e")
     title = next((each.title for each in report.measures if each.name == measure), measure)
-    columns = [[one.measures.get(measure, math.nan) for one in measured.images] for measured in report.sets]
+    columns = [[one.measures.get(measure, math.nan) for one in measured.images] for measured in report.candidates]
     rows = [[value for value in values if math.isfinite(value)] for values in zip(*columns, strict=True)]
     error = [statistics.fmean(row) if row else -math.inf for row in rows]
     spread = [max(row) - min(row) if row else -math.inf for row in rows]
     worst_first = sorted(range(len(done)), key=lambda i: -error[i])
     typical = worst_first[len(worst_first) // 2]
     wishes = [(worst_first[0], f"worst {title}")]
-    if len(report.sets) > 1:
+    if len(report.candidates) > 1:
         apart = max(range(len(done)), key=lambda i: spread[i])
         wishes.append((apart, f"largest difference of {title} between candidates"))
     wishes += [(typical, f"median {title}"), (worst_first[-1], f"best {title}")]

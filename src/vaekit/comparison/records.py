@@ -91,7 +91,7 @@ class SkippedImage:
 class Report:
     """All that was found."""
 
-    sets: tuple[MeasuredCandidate, ...]
+    candidates: tuple[MeasuredCandidate, ...]
     """Best first."""
     comparisons: tuple[Comparison, ...]
     measures: tuple[Measure, ...]

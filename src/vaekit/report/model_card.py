@@ -148,7 +148,7 @@ def inline(text: str) -> str:
 
 def measured(report: Report) -> str:
     """The table with its protocol."""
-    sets = {one.name: one for one in report.sets}
+    sets = {one.name: one for one in report.candidates}
     titles = {each.name: each for each in report.measures}
     changes = {each.measure: each for each in report.comparisons if (each.first, each.second) == (AFTER, BEFORE)}
     rows = []

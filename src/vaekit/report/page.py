@@ -22,6 +22,8 @@ from vaekit.version import __version__
 if TYPE_CHECKING:
     import jinja2
 
+VERSION = 2
+"""Of the keys of the JSON file. 1 called the candidates `sets`, and had no version."""
 ENDINGS = (".html", ".htm")
 NOT_IN_HTML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 """Control characters, which HTML does not allow, and lone surrogates, which UTF-8 cannot encode."""
@@ -80,7 +82,7 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
         found = examine(report, image)
         shown_numbers.append(numbers_of(report, found))
         images.append(image_view(report, found))
-    numbers = {**plain(report), "shown": plain(shown_numbers)}
+    numbers = {"version": VERSION, **plain(report), "shown": plain(shown_numbers)}
     near, far = comparisons(report)
     script = _text("page.js")
     page = (
@@ -89,7 +91,7 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
         .render(
             candidates=candidates(report),
             report=report,
-            count=max((len(judged.images) for judged in report.sets), default=0),
+            count=max((len(judged.images) for judged in report.candidates), default=0),
             ranking=ranking(report),
             pairs=near,
             more_pairs=far,

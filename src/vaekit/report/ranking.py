@@ -29,7 +29,7 @@ def candidates(report: Report) -> list[Candidate]:
     """Those of a report, best first."""
     return [
         Candidate(i, chr(ord("A") + i) if i < 26 else str(i + 1), color(i), judged.name)
-        for i, judged in enumerate(report.sets)
+        for i, judged in enumerate(report.candidates)
     ]
 
 
@@ -46,7 +46,7 @@ def estimates(report: Report, measure: Measure) -> list[Estimate]:
 
 def estimates_or_none(report: Report, measure: Measure) -> list[Estimate | None]:
     """A measure of all candidates; None for those that lack it."""
-    return [judged.measures.get(measure.name) for judged in report.sets]
+    return [judged.measures.get(measure.name) for judged in report.candidates]
 
 
 def ranking(report: Report) -> list[dict[str, Any]]:
@@ -72,7 +72,7 @@ def ranking(report: Report) -> list[dict[str, Any]]:
                 if (own := judged.measures.get(measure.name)) is not None
             ],
         }
-        for position, (candidate, judged) in enumerate(zip(candidates(report), report.sets, strict=True))
+        for position, (candidate, judged) in enumerate(zip(candidates(report), report.candidates, strict=True))
     ]
 
 
@@ -144,7 +144,9 @@ def _better(report: Report, one: Comparison, measure: Measure) -> str | None:
     if measure.better in ("higher", "lower"):
         return one.first if (one.difference > 0) == (measure.better == "higher") else one.second
     values = {
-        judged.name: judged.measures[measure.name].value for judged in report.sets if measure.name in judged.measures
+        judged.name: judged.measures[measure.name].value
+        for judged in report.candidates
+        if measure.name in judged.measures
     }
     if one.first not in values or one.second not in values:
         return None

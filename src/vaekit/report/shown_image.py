@@ -52,7 +52,7 @@ def examine(report: Report, image: ShownImage) -> Examined:
     original, _ = levels_of(image.original)
     sets: dict[int, Levels] = {}
     not_numbers: dict[str, int] = {}
-    for i, judged in enumerate(report.sets):
+    for i, judged in enumerate(report.candidates):
         if judged.name not in image.reconstructions:
             continue
         sets[i], broken = levels_of(image.reconstructions[judged.name])
@@ -61,7 +61,7 @@ def examine(report: Report, image: ShownImage) -> Examined:
         if broken:
             not_numbers[judged.name] = broken
     counts = {ORIGINAL.key: level_counts(original)} | {i: level_counts(levels) for i, levels in sets.items()}
-    worst = worst_window(original, {report.sets[i].name: levels for i, levels in sets.items()})
+    worst = worst_window(original, {report.candidates[i].name: levels for i, levels in sets.items()})
     return Examined(image, original, sets, worst, busiest_window(original), counts, not_numbers)
 
 
@@ -79,7 +79,7 @@ def numbers_of(report: Report, found: Examined) -> dict[str, Any]:
         "crops": {"worst": worst, "busiest": vars(found.busiest)},
         "clipped": [
             {
-                "of": key if key == ORIGINAL.key else report.sets[int(key)].name,
+                "of": key if key == ORIGINAL.key else report.candidates[int(key)].name,
                 "channels": {
                     channel: {"black": float(black), "white": float(white)}
                     for channel, (black, white) in zip(CHANNELS, shares, strict=True)

@@ -52,7 +52,7 @@ def image_table(
     report: Report, name: str, measures: Sequence[Measure]
 ) -> tuple[list[Measure], list[tuple[Candidate, list[str | None]]]]:
     """The measures of one image that any candidate has, and the values of each candidate that was measured on it."""
-    of_image = [{one.name: one.measures for one in judged.images}.get(name) for judged in report.sets]
+    of_image = [{one.name: one.measures for one in judged.images}.get(name) for judged in report.candidates]
     there = [measure for measure in measures if any(measure.name in (values or {}) for values in of_image)]
     columns = {
         measure.name: [Estimate(values[measure.name]) for values in of_image if values and measure.name in values]

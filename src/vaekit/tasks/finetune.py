@@ -175,6 +175,6 @@ def metrics_of(report: Report) -> dict[str, Any]:
     """The metrics that the metadata of the weights state, before and after."""
     values = {
         one.name: {name: one.measures[name].value for name in IN_METADATA if name in one.measures}
-        for one in report.sets
+        for one in report.candidates
     }
-    return {"held_out_images": len(report.sets[0].images), **values}
+    return {"held_out_images": len(report.candidates[0].images), **values}
