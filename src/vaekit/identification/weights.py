@@ -53,9 +53,10 @@ class StoredWeights:
 def weights_of(vae: VAE, family: Family, config: Config) -> StoredWeights:
     """The weights of a VAE in memory, and the tensors that tell the normalization where it is of that kind."""
     native = vae.state_dict() | family.tensors_beside(config, vae.normalization)
-    return StoredWeights(
-        family, config, vae.normalization, {key: piece_in_memory(key, tensor) for key, tensor in native.items()}
-    )
+    pieces = {key: piece_in_memory(key, tensor) for key, tensor in native.items()}
+    origin = vae.origin
+    notes = domain_notes(origin.domain, origin.schema) if origin is not None and origin.domain else {}
+    return StoredWeights(family, config, vae.normalization, pieces, notes=notes)
 
 
 def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> StoredWeights:
