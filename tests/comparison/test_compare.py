@@ -51,16 +51,16 @@ def source(number: int, size: tuple[int, int] = (64, 80)) -> ImageSource:
 def test_intervals_are_those_of_evaluate() -> None:
     """The same mean over the same images has the same interval in both commands."""
     found = compare([source(i) for i in range(5)], [Adds("a", 0.1), Adds("b", 0.02)], {}, {})
-    for judged in found.report.sets:
+    for judged in found.report.candidates:
         mean = RunningMean()
         for image in judged.images:
             mean.add(image.measures["psnr"])
         evaluated = result(Measure("psnr", "PSNR", "dB", "higher", ""), mean)
         estimate = judged.measures["psnr"]
         assert (estimate.value, estimate.low, estimate.high) == (evaluated.value, evaluated.low, evaluated.high)
-    first, second = ([each.measures["psnr"] for each in judged.images] for judged in found.report.sets)
+    first, second = ([each.measures["psnr"] for each in judged.images] for judged in found.report.candidates)
     pairs = next(each for each in found.report.comparisons if each.measure == "psnr")
-    sign = 1 if pairs.first == found.report.sets[0].name else -1
+    sign = 1 if pairs.first == found.report.candidates[0].name else -1
     expected = mean_interval([sign * (a - b) for a, b in zip(first, second, strict=True)])
     assert (pairs.low, pairs.high) == pytest.approx((expected.low, expected.high))
 

@@ -41,7 +41,7 @@ def test_encode_and_decode_equal_reconstruct(model: OpenModel, images: Path, tmp
 
 def test_explain_gives_one_plan_per_half_and_size(model: OpenModel, images: Path) -> None:
     plans = explain(model, [images])
-    assert [(plan.half, plan.width, plan.height) for plan in plans] == [("encode", 63, 53), ("decode", 63, 53)]
+    assert [(plan.half, plan.size) for plan in plans] == [("encode", (53, 63)), ("decode", (53, 63))]
 
 
 def test_what_is_missing_is_refused(model: OpenModel, vae_file: Path, tmp_path: Path) -> None:
