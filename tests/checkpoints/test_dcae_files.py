@@ -201,7 +201,7 @@ def test_half_a_file_is_that_half(
     save_file({key: tensor for key, tensor in held.items() if key.startswith(half)}, tmp_path / "half.safetensors")
     seen = identify(tmp_path / "half.safetensors")
     assert seen.halves == (half,)
-    fields = ("latent_channels", "factor", "image_channels", f"{half}_widths", f"{half}_blocks", f"{half}_scales")
+    fields = ("geometry", f"{half}_widths", f"{half}_blocks", f"{half}_scales")
     assert all(getattr(seen.config, field) == getattr(SMALL[name], field) for field in fields)
     setattr(vae, "decoder" if half == "encoder" else "encoder", None)
     assert_same(vae, load(tmp_path / "half.safetensors"))

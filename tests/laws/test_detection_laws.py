@@ -149,7 +149,7 @@ def test_halves_without_a_mirror_are_what_they_are() -> None:
         assert native == part
         assert found is not None
         assert type(found) is type(config)
-        assert found.factor == config.geometry.factors[0]
+        assert found.geometry.factors == config.geometry.factors
         assert {key: shape for key, shape in native_shapes(found).items() if key.startswith(half + ".")} == part
         assert [kind.name.split()[0] for kind in matching_latent_spaces(family_name(found), found)] == [name.split()[0]]
 

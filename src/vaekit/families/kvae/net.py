@@ -17,6 +17,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents, Moments
 
 NORM_GROUPS = 32
@@ -40,9 +41,10 @@ class KVAEConfig:
     """Residual blocks per level of the decoder: one more than in the encoder as published."""
 
     @property
-    def factor(self) -> int:
-        """Pixels per latent position along one side: 2 for every level but the last."""
-        return 2 ** (len(self.encoder_widths) - 1)
+    def geometry(self) -> Geometry:
+        """Images of any size; every level but the last halves them."""
+        factor = 2 ** (len(self.encoder_widths) - 1)
+        return Geometry(self.image_channels, self.latent_channels, (factor, factor))
 
     @property
     def blocks(self) -> int:
