@@ -1,13 +1,13 @@
-"""What an adversarial term does to reconstructions: vaekit's schedule, and LDM's plain one, from the same checkpoint.
+"""Effect of an adversarial term on reconstructions: vaekit's schedule and LDM's, from the same checkpoint.
 
     python bench/adversarial.py DATA --lpips FILE --out FOLDER [--settled N] [--further N] [--seed S]
 
 DATA is a folder with `photos`, `captioned` and `kodak`. A small KL autoencoder (factor 4) learns 64x64 crops of the
-first two with L1 + LPIPS(alex) + 1e-6 KL until its learning rate has come down. From that one checkpoint it goes on in
-three ways: without an opponent, with LDM's plain schedule (the discriminator begins to learn when the VAE first sees
-it, adaptive weight 0.5), and with vaekit's (the discriminator learns first, the weight rises and has to be earned, a
-guard watches). The discriminator, its rate and the data are the same. Held out: crops of `kodak`, and every tenth of
-`captioned`. The same command goes on where it was stopped between the runs.
+first two with L1 + LPIPS(alex) + 1e-6 KL until its learning rate has decayed. From that checkpoint training continues
+in three ways: without a discriminator, with LDM's schedule (discriminator and adversarial term start together, adaptive
+weight 0.5), and with vaekit's (the discriminator is trained first, the weight is ramped up and scaled by its
+confidence, with a rollback guard). Discriminator, learning rate and data are the same. Held out: crops of `kodak`, and
+every tenth of `captioned`. The same command resumes between runs.
 """
 
 import argparse

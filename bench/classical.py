@@ -1,12 +1,12 @@
-"""Published classical VAEs and our own beside them: ELBO, KL, active units, reconstruction, and how disentangled.
+"""Compare published classical VAEs with ours: ELBO, KL, active units, reconstruction, disentanglement.
 
     python bench/classical.py --vaes DIR --mnist DIR --faces DIR [--run RUN ...] [--limit 2000]
 
-The VAEs are those of YannDubs/disentangling-vae, in folders named after what they were trained on. MNIST: the test
-digits, resized to 32x32 as they were trained (shades, so that the "likelihood" is the customary cross-entropy of gray
-values and no normalized density). dSprites: sprites drawn by `testcards/sprites.py` with known factors, for which the
-mutual information gap is told; they follow that set's description and are not its pixels. CelebA: faces of another set
-(gray), 64x64, for want of CelebA. RUN is what `vaekit train mnist-beta-tcvae` wrote.
+The VAEs are those of YannDubs/disentangling-vae, in folders named after their training data. MNIST: the test digits,
+resized to 32x32 as in training (gray, so the "likelihood" is the customary cross-entropy of gray values, not a
+normalized density). dSprites: sprites drawn by `testcards/sprites.py` with known factors, for the mutual information
+gap; they follow that data set's description, but are not its pixels. CelebA: gray faces of another data set, 64x64. RUN
+is a folder written by `vaekit train mnist-beta-tcvae`.
 """
 
 import argparse

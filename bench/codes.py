@@ -1,7 +1,7 @@
-"""Quantizers side by side: vaekit's and those of vector-quantize-pytorch, in the same net.
+"""Compare vaekit's quantizers with those of vector-quantize-pytorch in the same net.
 
-Both are trained by the same loop on the same images in the same order, from the same first weights of the nets, with
-the recipes `vq` and `fsq`: a round of steps of one, then of the other. What is told is of images that neither saw.
+Both are trained by the same loop on the same images in the same order, from the same initial weights, with the recipes
+`vq` and `fsq`, in alternating rounds of steps. Results are for held-out images.
 
     python bench/codes.py ../shared/data/images/cifar10/data_batch_1.png --samples 40000
 """

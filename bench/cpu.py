@@ -1,13 +1,13 @@
-"""Encode and decode one image with the same weights in vaekit and in what people use instead: time on all cores.
+"""Time encoding and decoding of one image on all CPU cores, in vaekit and in other libraries with the same weights.
 
     python bench/cpu.py [--jobs sd1-decode,tiny-decode] [--sides vaekit,diffusers,openvino] [--side 512] [--runs 5]
 
-The VAEs have the size of SD1's (83,653,863 weights) and of TAESD, and random weights. Each side runs in fp32 with the
-fastest of its usual settings, which are tried first. Then all sides take turns in one process, so that a machine whose
-speed drifts treats them alike; ratios are medians over the rounds. The efficiency is the floating-point operations of
-the plain network (two for each multiply-add of its convolutions and matrix products, as torch's FlopCounterMode counts
-them) per second, over what a large fp32 matrix product reaches in the same run: who computes a convolution in fewer
-operations can exceed 1.
+The VAEs have the size of SD1's (83,653,863 weights) and of TAESD, and random weights. Each library runs in fp32 with
+the fastest of its common settings, which are tried first. Then all take turns in one process, so that drift of the
+machine's speed affects them equally; ratios are medians over the rounds. The efficiency is the floating-point
+operations of the plain network (two for each multiply-add of its convolutions and matrix products, as torch's
+FlopCounterMode counts them) per second, relative to a large fp32 matrix product in the same run; an algorithm with
+fewer operations can exceed 1.
 """
 
 import argparse

@@ -3,15 +3,14 @@
     python bench/cuda.py [--jobs decode,encode] [--sides vaekit,diffusers,compiled] [--dtypes bf16,fp16]
                          [--pixels 1024,2048] [--batches 1,8] [--batch-size 1] [--runs 5]
 
-The VAE has the size of SD1's (83,653,863 weights) and random weights. Sides: vaekit, with all images at once or
-with --batch-size of them; diffusers eager and diffusers compiled (torch.compile, dynamic=False), both channels_last.
-All sides take turns after as many runs as vaekit needs to compile; ratios are medians over the rounds. The peak is
-what torch takes at most above the loaded weights (`max_memory_allocated`). The share of the card's peak is the
-floating-point operations of the plain network (two for each multiply-add, as torch's FlopCounterMode counts them) per
-second, over what a large matrix product in the same dtype reaches in the same run: who computes a convolution in fewer
-operations can exceed 1.
+The VAE has the size of SD1's (83,653,863 weights) and random weights. Sides: vaekit, with all images at once or with
+--batch-size of them; diffusers eager and diffusers compiled (torch.compile, dynamic=False), both channels_last. All
+sides take turns after as many runs as vaekit needs to compile; ratios are medians over the rounds. The peak is torch's
+maximum above the loaded weights (`max_memory_allocated`). The share of the device's peak is the floating-point
+operations of the plain network (two for each multiply-add, as torch's FlopCounterMode counts them) per second, relative
+to a large matrix product in the same dtype in the same run; an algorithm with fewer operations can exceed 1.
 
-Without CUDA it says so and ends well. `--device cpu` runs it all the same, to see that it does, and counts no memory.
+Without CUDA it reports that and exits with status 0. `--device cpu` runs it on a CPU as a smoke test, without memory.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""How fast images are read for training, and how much of the processor that keeps busy.
+"""Measure how fast images are read for training, and the processor time that it takes.
 
     python bench/data.py FOLDER [--size 256] [--batch 32] [--seconds 5] [--rounds 5]
 
-Batches are asked for as the loop asks for them, and nothing is done with them. Each number of threads that make batches
-has its turn in every round; 0 makes them in the loop's own thread. "busy" is processor time over wall time.
+Batches are requested as by the training loop and discarded. Each number of worker threads has a turn in every round; 0
+makes batches in the loop's own thread. "busy" is processor time over wall time.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Which defects are named when faults are planted: the confusion table, on images of one folder.
+"""Plant faults in images and tabulate which defects are named.
 
     python bench/defects.py FOLDER|skimage [--most 12] [--side 768] [--cases "blur 1,salt"] [--bar]
 
 Each image (its longer side brought to `--side` where it is larger) gets each fault of `planted_faults.py` in each of
-its ways, is rounded to 8 bits, and is judged alone. A case passes when exactly the planted name comes out. `--bar`
-leaves out all but the ten cases that the thresholds must pass. They were fitted with the images of scikit-image,
-photographs and drawings, never with Kodak's, which are for the last measure.
+its ways, is rounded to 8 bits, and is evaluated alone. A case passes if exactly the planted defect is named. `--bar`
+keeps only the ten cases that the thresholds must pass. They were fitted on images of scikit-image, photographs and
+drawings, never on Kodak's, which are the test set.
 """
 
 import argparse

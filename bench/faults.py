@@ -1,7 +1,7 @@
-"""Ways to spoil an image, each with its strength.
+"""Image degradations, each with a strength.
 
-An image here is a NumPy array (h, w, 3) in [0, 1], sRGB-encoded. Nothing of vaekit is used, so that no detector looks
-for its own inverse.
+An image here is a NumPy array (h, w, 3) in [0, 1], sRGB-encoded. Nothing of vaekit is used, so that no detector is
+tested with its own inverse.
 """
 
 import io

@@ -1,11 +1,11 @@
-"""The decoder of TAESD trained on, and what that does to the Kodak images: before and after in one run.
+"""Fine-tune TAESD's decoder and measure the Kodak images before and after.
 
     python bench/finetune.py --vae shared/data/vae/taesd --data DIR [--data DIR] --test shared/data/images/kodak
         --lpips shared/data/perceptual --out RUN [--samples 20000] [--crop 128] [--set KEY=VALUE ...]
 
-The recipe is `finetune`; crops are random ones of the images at several sizes. Measured are whole images, 8-bit,
-modes of the posterior. Checked are the encoder, bit for bit, and that diffusers' AutoencoderTiny gives the same.
-The same command goes on after a stop.
+The recipe is `finetune`; crops are random ones of the images at several sizes. Whole images are measured, in 8 bits,
+with the mode of the posterior. It checks that the encoder is bit-identical, and that diffusers' AutoencoderTiny gives
+the same output. The same command resumes.
 """
 
 import argparse

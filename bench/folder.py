@@ -1,11 +1,11 @@
-"""A folder of images through a tiny VAE, files to files, against the engine alone on images in memory.
+"""Compare reconstructing a folder, file to file, with the engine alone on images in memory, for a tiny VAE.
 
     python bench/folder.py [--images 200] [--side 512] [--rounds 10] [--width 64]
 
-The VAE has TAESD's shape and random values. The images are dead leaves, half of them PNG and half JPEG. The folder
-goes the way of `vaekit reconstruct`: read, encode, decode, measure, write. Both take turns in one process, so that a
-machine whose speed drifts treats them alike; loading the VAE and starting Python are in neither. The processor time of
-reading and of writing (and measuring) is that of the threads that do it.
+The VAE has TAESD's shape and random values. The images are dead leaves, half of them PNG and half JPEG. The folder is
+processed like in `vaekit reconstruct`: read, encode, decode, measure, write. Both take turns in one process, so that
+drift of the machine's speed affects them equally; loading the VAE and starting Python are excluded. The processor time
+of reading and of writing (with measuring) is that of their threads.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""What a plan says that a run will take, beside what it takes: over families, sizes, dtypes and budgets.
+"""Compare predicted with measured peak memory over families, sizes, dtypes and budgets.
 
     python bench/forecast.py [--families sd1,tiny] [--sides 512,768] [--dtypes fp32,bf16]
 
-Each case runs in a process of its own (Linux only). The VAEs have random weights and the sizes that people use, but for
+Each case runs in a process of its own (Linux only). The VAEs have random weights and common sizes, except for
 the largest families, which are narrower here. The peak is the process's high-water mark above the process with the
 weights loaded and touched, after a small image has gone through another engine, so that libraries are loaded.
 """

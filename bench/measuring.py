@@ -1,4 +1,4 @@
-"""What the scripts that run VAEs share: the VAEs themselves, diffusers' side of them, and figures of the process."""
+"""Shared by the benchmarks: VAEs, their diffusers counterparts, and memory and time of the process."""
 
 import argparse
 import ctypes

@@ -1,13 +1,13 @@
-"""The larger VAE in a memory budget, and what the same takes without one and in diffusers: peak memory, time, error.
+"""Peak memory, time and error of the larger VAE with a memory budget, without one, and in diffusers.
 
     python bench/memory.py [--jobs "decode,decode 1.3 GB,diffusers decode"] [--side 1024] [--runs 1]
 
 The VAE has the size of SD1's (83,653,863 weights, fp32, random values) and runs on the CPU. Each job runs in a process
 of its own (Linux only), which first runs a small VAE, so that libraries are loaded, and then loads this one and touches
-its weights. The peak is the process's high-water mark above that: all that is allocated to run the job, what a backend
-makes of the weights included. A job runs twice: the bars are for the peak of both runs and the time of the second, and
-hold for --side 1024 with the default widths. The error is the largest difference to the output of the job that it is
-compared with, over the range of that output.
+its weights. The peak is the process's high-water mark above that, which includes what a backend derives from the
+weights. A job runs twice: the targets are for the peak of both runs and the time of the second, and hold for --side
+1024 with the default widths. The error is the largest difference to the output of the job that it is compared with,
+over the range of that output.
 """
 
 import argparse

@@ -2,11 +2,11 @@
 
     python bench/mnist.py --mnist DIR RUN [RUN ...] [--samples 5000] [--limit N]
 
-NLL is by importance sampling with exactly so many samples of the posterior for each of the 10,000 test digits (Burda et
-al. 2016, arXiv 1509.00519, eq. 8). "dynamic": the VAE saw digits binarized anew each time, and the test digits are
-binarized once, with seed 0; "static": both were binarized once. Numbers of the two are never to be compared. RUN is
-what `vaekit train` wrote. A unit is active whose posterior mean varies by more than 0.01 over the test digits (there,
-section 5).
+NLL is estimated by importance sampling with exactly SAMPLES posterior samples for each of the 10,000 test digits (Burda
+et al. 2016, arXiv 1509.00519, eq. 8). "dynamic": the training digits were binarized each time they were seen, and the
+test digits are binarized once, with seed 0; "static": both were binarized once. The two are not comparable. RUN is a
+folder written by `vaekit train`. A unit is active if the variance of its posterior mean over the test digits exceeds
+0.01 (ibid., section 5).
 """
 
 import argparse

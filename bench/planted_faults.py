@@ -1,6 +1,6 @@
-"""Faults to plant: each name of the vocabulary in several ways and strengths.
+"""Faults to plant: each named defect in several ways and strengths.
 
-What a fault does to an image is in `faults.py`.
+`faults.py` implements them.
 """
 
 from collections.abc import Mapping

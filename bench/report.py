@@ -2,8 +2,8 @@
 
     python bench/report.py --images-from DIR --vae A --vae B [--images 100] [--lpips PATH]
 
-The images are pieces of 768x512 of those in the folder, PNG. Each run is a process of its own, started as a user
-starts it; its peak is that of its whole memory, torch and vaekit (some 250 MB) among it.
+The images are 768x512 crops of those in the folder, as PNG. Each run is a process of its own, started from the command
+line; its peak is for the whole process, of which torch and vaekit take about 250 MB.
 """
 
 import argparse

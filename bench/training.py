@@ -4,7 +4,7 @@
 
 Both sides have the same network (784-400-16 and back, ReLU), the same data in the same fixed binarization, batches of
 100 and Adam at 1e-3. They take turns, one epoch each, in one process; the ratio is the median over the epochs. pythae
-is imported from where pip put it (`pip install pythae==0.1.2`).
+must be installed (`pip install pythae==0.1.2`).
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""What it takes to extract, bake, inspect and convert the VAE of a checkpoint of several gigabytes.
+"""Time and peak memory of extracting, baking, inspecting and converting the VAE of a checkpoint of several gigabytes.
 
     python bench/whole_checkpoints.py               # 4 GB, a VAE of SD's size: a minute, and 9 GB of disk
     python bench/whole_checkpoints.py --gigabytes 0.3 --widths 32,64
 
-Each job runs in a process of its own, whose peak resident memory the kernel tells: Python and torch are in it. The peer
-is the script that people share: `load_file`, take or replace the tensors, `save_file`, of the safetensors library.
+Each job runs in a process of its own, whose peak resident memory, including Python and torch, is reported. The peer
+is a common script: `load_file`, take or replace the tensors, `save_file`, of the safetensors library.
 """
 
 import argparse

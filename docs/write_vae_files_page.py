@@ -16,63 +16,67 @@ PAGE = Path(__file__).parent / "vae-files.md"
 def page() -> str:
     """The whole page."""
     parts = [
-        "# Which VAE files vaekit knows",
+        "# Supported VAE files",
         "`make docs` generates this page from `src/vaekit/families` and the tables in `src/vaekit/catalog`.",
         "## VAEs that run",
-        "**identify**: family, config and kind, from keys and shapes alone. The normalization is the scale and shift "
-        "between raw latents and what a diffusion model sees; where other kinds have the same shapes, shapes cannot "
-        "tell it. "
-        "A file with only the encoder or only the decoder is read too, and does its half. Every VAE of a family is "
-        "read, whether or not its kind is in this table, and in every layout of the family.",
-        table(("kind", "family", "identify", "encode", "decode", "convert to"), (row(kind) for kind in by_family())),
-        "A VAE that a layout cannot express is refused in words.",
-        "## VAEs that are recognized, not run",
-        "`vaekit inspect` says what they are; `vaekit.load` refuses and names what can run them.",
+        "**identify**: family, config and latent space, from keys and shapes alone. The normalization maps between "
+        "raw latents and what a diffusion model sees; where other latent spaces have the same shapes, shapes do not "
+        "determine it. "
+        "A file with only the encoder or only the decoder is read too. Every VAE of a family is read, whether or not "
+        "its latent space is in this table, in every layout of the family.",
         table(
-            ("VAE", "identify", "encode", "decode", "convert to", "what it is", "what runs it"),
+            ("latent space", "family", "identify", "encode", "decode", "convert to"),
+            (row(space) for space in by_family()),
+        ),
+        "Writing a VAE in a layout that cannot express it is an error that says why.",
+        "## VAEs that are recognized but not run",
+        "`vaekit inspect` identifies them; `vaekit.load` raises an error that names a program that runs them.",
+        table(
+            ("VAE", "identify", "encode", "decode", "convert to", "description", "runs in"),
             map(recognized_row, unsupported_families()),
         ),
-        "## What else is called by its name",
-        "A file without a VAE is refused with what it is, and with where the VAE is that goes with it.",
+        "## Other files that are recognized",
+        "The error for a file without a VAE says what the file is, and where its VAE is found.",
         table(
-            ("what is in the file", "what to do"), ((stranger.name, stranger.vae) for stranger in non_vae_signatures())
+            ("contents of the file", "what to do"),
+            ((signature.name, signature.vae) for signature in non_vae_signatures()),
         ),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def by_family() -> list[LatentSpace]:
-    """Every kind, in the order of the families; a family that has none stands for itself."""
-    ordered = [kind for family in FAMILIES for kind in latent_spaces() if kind.family == family.name]
-    missing = {family.name for family in FAMILIES} - {kind.family for kind in ordered}
+    """Every latent space, in the order of the families; a family without one has a row of its own."""
+    ordered = [space for family in FAMILIES for space in latent_spaces() if space.family == family.name]
+    missing = {family.name for family in FAMILIES} - {space.family for space in ordered}
     return ordered + [LatentSpace("any", name, {}, None) for name in sorted(missing)]
 
 
-def row(kind: LatentSpace) -> tuple[str, ...]:
-    """What can be done with files of one kind."""
-    family = next(family for family in FAMILIES if family.name == kind.family)
+def row(space: LatentSpace) -> tuple[str, ...]:
+    """What can be done with files of one latent space."""
+    family = next(family for family in FAMILIES if family.name == space.family)
     does = ["yes" if holds(family, half) else "no" for half in HALVES]
-    layouts = [name for name in layouts_to(family) if name not in kind.not_in]
-    return kind.name, family.name, identify_word(kind), *does, ", ".join(layouts)
+    layouts = [name for name in layouts_to(family) if name not in space.not_in]
+    return space.name, family.name, identify_word(space), *does, ", ".join(layouts)
 
 
-def identify_word(kind: LatentSpace) -> str:
-    """Whether files of a kind are known by their shapes, and where their normalization comes from."""
-    twins = [other for other in latent_spaces() if other.family == kind.family and other.match == kind.match]
-    if kind.normalization_in:
-        in_file = "batch-norm statistics" in kind.normalization_in
+def identify_word(space: LatentSpace) -> str:
+    """Whether files of a latent space are identified by their shapes, and where their normalization comes from."""
+    twins = [other for other in latent_spaces() if other.family == space.family and other.match == space.match]
+    if space.normalization_in:
+        in_file = "batch-norm statistics" in space.normalization_in
         return (
             "yes; normalization from the file's statistics"
             if in_file
-            else f"yes; normalization from {kind.normalization_in}"
+            else f"yes; normalization from {space.normalization_in}"
         )
     if len({twin.normalization for twin in twins}) > 1:
-        return f"yes; same shapes as {' and '.join(other.name for other in twins if other.name != kind.name)}"
-    return "yes; normalization from the shapes" if kind.normalization else "yes; no normalization published"
+        return f"yes; same shapes as {' and '.join(other.name for other in twins if other.name != space.name)}"
+    return "yes; normalization from the shapes" if space.normalization else "yes; no normalization published"
 
 
 def holds(family: Family, half: str) -> bool:
-    """Whether files of a family have this half at all."""
+    """Whether files of a family have this half."""
     return any(native.startswith(f"{half}.") for layout in family.layouts for native, _ in layout.rules)
 
 

@@ -47,7 +47,7 @@ def test_what_the_words_mean(writer: ModuleType) -> None:
     assert "diffusers" not in rows["TAEF2 (latents of FLUX.2)"][5]
 
 
-def test_a_family_without_a_kind_stands_for_itself(writer: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "kinds", tuple)
+def test_a_family_without_a_latent_space_has_a_row(writer: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "latent_spaces", tuple)
     assert {kind.family for kind in writer.by_family()} == {family.name for family in FAMILIES}
     assert all(isinstance(kind, LatentSpace) and writer.row(kind) for kind in writer.by_family())
