@@ -1,51 +1,51 @@
-"""Every error a user can cause, as one tree.
+"""The errors that vaekit raises for problems a user can fix, as one tree.
 
-    VaekitError                   anything below: catch this one
-    ├── BadItem                a file that is not an image, or one too broken or too large to read
+    VaekitError                   base class: catch this one
+    ├── BadItem                   an item (an image, say) that cannot be read: wrong type, damaged or too large
     ├── BadCheckpoint             a weights file that is damaged, hostile, or not a weights file
-    │   └── UnsafePickle          a pickle that names what only serves to run code; nothing ran
-    ├── UnknownVAE                weights that are fine, but not those of a VAE that vaekit knows
-    │   └── NotRunnable           a VAE that vaekit knows by its tensors, and has no network for
-    ├── WrongTensors              the right family with tensors missing, left over or misshapen
+    │   └── UnsafePickle          a pickle that references code execution; it was refused and nothing was run
+    ├── UnknownVAE                readable weights of no VAE family that vaekit knows
+    │   └── NotRunnable           a VAE that vaekit recognizes by its tensors but cannot run
+    ├── WrongTensors              a known family with missing, unexpected or misshapen tensors
     ├── BadLatent                 a latent file that is damaged or not a latent file
-    ├── BadCorrection             a correction of colors that is damaged, or another VAE's
-    ├── LatentMismatch            latents, or a checkpoint, of one kind given a VAE of another
-    ├── UnknownNormalization              a scale and shift are needed, and neither file, shapes nor user tell them
-    ├── HalfMissing               an encoder asked of a decoder-only file, or the other way round
-    ├── NotFound                  a file, folder or name that is not there
-    │   └── AmbiguousName         a name that several files have
-    ├── CannotFetch               a file that the Hub did not give: no network, no access, no such file
-    │   └── WrongHash             a file that is not the one it should be
-    ├── CannotPush                files that the Hub did not take: no token, no permission, no network
+    ├── BadCorrection             a color correction that is damaged or belongs to another VAE
+    ├── LatentMismatch            latents or a checkpoint of another latent space than the VAE's
+    ├── UnknownNormalization      a latent normalization is required but neither known nor given
+    ├── HalfMissing               the encoder of a decoder-only VAE was requested, or vice versa
+    ├── NotFound                  a file, folder or name that does not exist
+    │   └── AmbiguousName         a name that matches several files
+    ├── CannotFetch               a download from the Hub failed: no network, no access, no such file
+    │   └── WrongHash             a file without the expected SHA-256
+    ├── CannotPush                an upload to the Hub failed: no token, no permission, no network
     ├── CannotWrite               a file that cannot be written
-    │   └── CannotWriteHere       a full disk or a read-only folder: other files there cannot be written either
-    ├── CannotExport              a network that cannot be exported, or whose exported program gives other results
-    ├── NothingEvaluated           data of which not one item could be evaluated
-    ├── NoTrainingData            data of which not one item can be trained on
+    │   └── CannotWriteHere       a full disk or a read-only folder: writing other files there fails too
+    ├── CannotExport              a network that cannot be exported, or whose export computes other results
+    ├── NothingEvaluated          no item of the data could be evaluated
+    ├── NoTrainingData            no item of the data can be used for training
     ├── UnknownDomain             a domain, such as images or tables, that vaekit does not know
-    ├── BadRecipe                 a recipe that describes no training
-    ├── RecipeChanged             a folder that holds a run with another recipe
-    ├── TrainingStopped           a training that was asked to end before its time
-    ├── TrainingDiverged          a loss that is no number any more
-    ├── ProtocolChanged           a folder that holds an evaluation of another protocol
-    ├── MissingPackage            an optional package that this needs and that is not installed
-    └── BadPlan                   a plan that cannot be carried out: unknown dtype, absent device, a padding
-        │                         that the network does not have
-        └── TooLittleMemory       an image that does not fit into the memory it may take, however sparingly it is run
+    ├── BadRecipe                 an invalid training recipe
+    ├── RecipeChanged             the folder holds a run with another recipe
+    ├── TrainingStopped           training was interrupted on request
+    ├── TrainingDiverged          a non-finite loss or gradient
+    ├── ProtocolChanged           the folder holds an evaluation with another protocol
+    ├── MissingPackage            a required optional package is not installed
+    └── BadPlan                   an invalid plan: unknown dtype, missing device, or a padding
+        │                         that the network does not support
+        └── TooLittleMemory       an image that needs more memory than allowed, even with streaming
 
-Each one tells what was found, what was expected and what to do, in that order.
+Each message states what was found, what was expected and what to do, in this order.
 """
 
 from collections.abc import Iterable
 
 
 class VaekitError(Exception):
-    """A problem that the user can mend.
+    """A problem that the user can fix.
 
     Args:
-        found: what is there, with names and numbers; a full sentence.
-        expected: what would have been right; a full sentence, or empty where `found` says it all.
-        remedy: what to do now; a full sentence.
+        found: what is wrong, with names and numbers; a full sentence.
+        expected: what would have been valid; a full sentence, or empty where `found` suffices.
+        remedy: what to do; a full sentence, or empty.
     """
 
     def __init__(self, found: str, expected: str, remedy: str) -> None:
@@ -56,7 +56,7 @@ class VaekitError(Exception):
 
 
 class BadItem(VaekitError):
-    """A file that is not an image, or one too broken or too large to read."""
+    """An item of the data, such as an image file, that cannot be read: wrong type, damaged or too large."""
 
 
 class BadCheckpoint(VaekitError):
@@ -64,7 +64,7 @@ class BadCheckpoint(VaekitError):
 
 
 class UnsafePickle(BadCheckpoint):
-    """A pickle that names what only serves to run code. It was refused, and nothing of it ran."""
+    """A pickle that references functions which execute code. It was refused; nothing in it was run."""
 
 
 class UnknownVAE(VaekitError):
@@ -72,11 +72,11 @@ class UnknownVAE(VaekitError):
 
 
 class NotRunnable(UnknownVAE):
-    """The tensors are those of a VAE that vaekit recognizes and cannot run. The message says what can."""
+    """The tensors are those of a VAE that vaekit recognizes but cannot run. The message names software that can."""
 
 
 class WrongTensors(VaekitError):
-    """Tensors are missing, left over or have the wrong shape for the family that the rest belongs to."""
+    """Tensors are missing, unexpected or have the wrong shape for the family of the other tensors."""
 
 
 class BadLatent(VaekitError):
@@ -84,59 +84,59 @@ class BadLatent(VaekitError):
 
 
 class BadCorrection(VaekitError):
-    """A file with a correction of colors that is damaged, something else, or made for another VAE."""
+    """A color correction file that is damaged, of another type, or made for another VAE."""
 
 
 class LatentMismatch(VaekitError):
-    """Latents, or a checkpoint that works with latents, of another latent space than the given VAE's."""
+    """Latents, or a checkpoint with a diffusion model, of another latent space than the VAE's."""
 
 
 class UnknownNormalization(VaekitError):
-    """How a diffusion model sees the latents is needed, and is neither known nor given. It is never guessed."""
+    """The latent normalization is required but neither known nor given. It is never guessed."""
 
 
 class HalfMissing(VaekitError):
-    """The VAE holds only its encoder or only its decoder, and the other half was asked for."""
+    """The VAE has only an encoder or only a decoder, and the other half was requested."""
 
 
 class NotFound(VaekitError):
-    """A file, a folder or a name that is not there."""
+    """A file, a folder or a name that does not exist."""
 
 
 class AmbiguousName(NotFound):
-    """Several files have this name; none was chosen."""
+    """Several files match this name; none was chosen."""
 
 
 class CannotFetch(VaekitError):
-    """A file could not be fetched; nothing was left under its final name."""
+    """A file could not be downloaded; no incomplete file exists under its final name."""
 
 
 class WrongHash(CannotFetch):
-    """What came, or what is there already, is not the file with the expected SHA-256."""
+    """A downloaded or existing file does not have the expected SHA-256."""
 
 
 class CannotPush(VaekitError):
-    """Files could not be put on the Hub. A commit is all or nothing: what was there before is as it was."""
+    """Files could not be uploaded to the Hub. A commit is atomic: the repository is unchanged."""
 
 
 class CannotWrite(VaekitError):
-    """A file could not be written; nothing half-written was left under its name."""
+    """A file could not be written; no incomplete file exists under its name."""
 
 
 class CannotWriteHere(CannotWrite):
-    """The disk is full or the folder cannot be written: other files there cannot be written either."""
+    """The disk is full or the folder is not writable: writing other files there fails too."""
 
 
 class CannotExport(VaekitError):
-    """A network cannot be written as a program of the wanted kind, or the program gave something else when run."""
+    """A network cannot be exported to this format, or the exported program computes other results."""
 
 
 class NothingEvaluated(VaekitError):
-    """Not one item of the data could be evaluated."""
+    """No item of the data could be evaluated."""
 
 
 class NoTrainingData(VaekitError):
-    """Data in which nothing to train on was found, or of which not one item can be read."""
+    """The data holds no items for training, or none that can be read."""
 
 
 class UnknownDomain(VaekitError):
@@ -144,38 +144,38 @@ class UnknownDomain(VaekitError):
 
 
 class BadRecipe(VaekitError):
-    """A recipe that describes no training: a part, term or value that there is not."""
+    """An invalid training recipe: an unknown section, loss term, key or value."""
 
 
 class RecipeChanged(VaekitError):
-    """The folder holds a run that was begun with another recipe, seed or data. Nothing in it was touched."""
+    """The folder holds a run that was started with another recipe, seed or data. The folder is unchanged."""
 
 
 class TrainingStopped(VaekitError):
-    """A training was asked to end. Its state is saved, and the same call goes on."""
+    """Training was interrupted on request. Its state is saved; the same call resumes it."""
 
 
 class TrainingDiverged(VaekitError):
-    """A loss or gradient that is not finite. The weights are those before it."""
+    """A loss or gradient is non-finite. The weights are those of the last finite step."""
 
 
 class ProtocolChanged(VaekitError):
-    """The folder holds an evaluation of another protocol. Nothing in it was touched."""
+    """The folder holds an evaluation with another protocol. The folder is unchanged."""
 
 
 class MissingPackage(VaekitError):
-    """Something was asked for that needs an optional package, which is not installed."""
+    """A feature needs an optional package that is not installed."""
 
 
 class BadPlan(VaekitError):
-    """The plan names a dtype, device or padding that cannot be used here."""
+    """The plan names a dtype, device or padding that is not available."""
 
 
 class TooLittleMemory(BadPlan):
-    """An image cannot be encoded or decoded in the memory that the plan allows. Nothing was run.
+    """An image cannot be encoded or decoded within the memory that the plan allows. Nothing was run.
 
     Args:
-        least: the bytes that would do.
+        least: the smallest sufficient limit in bytes.
     """
 
     def __init__(self, found: str, expected: str, remedy: str, least: int) -> None:
@@ -184,14 +184,14 @@ class TooLittleMemory(BadPlan):
 
 
 def printable(text: str, most: int = 120) -> str:
-    """Foreign text made fit for a message: one line, nothing in it that a terminal would obey, not endless."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    words = " ".join(printable.split())
-    return words if len(words) <= most else words[:most] + "..."
+    """Untrusted text sanitized for a message: one line, no control characters, at most `most` characters."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    line = " ".join(printable.split())
+    return line if len(line) <= most else line[:most] + "..."
 
 
 def shorten(names: Iterable[str], most: int = 12) -> str:
-    """The first names of a list, and how many more there are."""
+    """A comma-separated list of the first `most` names, with the number of names left out."""
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(map(printable, listed[:most])) + more

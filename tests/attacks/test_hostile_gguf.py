@@ -87,7 +87,7 @@ LIES = {
     "a name of control characters beyond ASCII": file((tensor("\x9b2J".encode()),)),
     "a name that turns the line around": file((tensor("\u202ex".encode()),)),
     "a name that is no text": file((tensor(b"\xff"),)),
-    "two tensors of one name": file((tensor(), tensor(offset=32))),
+    "duplicate tensor names": file((tensor(), tensor(offset=32))),
     "2**32 - 1 sides": file((text(b"x") + struct.pack("<IQ", 2**32 - 1, 1),)),
     "five sides": file((tensor(shape=(1, 1, 1, 1, 4)),)),
     "a side of 2**64 - 1": file((tensor(shape=(2**64 - 1,)),)),

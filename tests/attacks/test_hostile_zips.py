@@ -101,7 +101,7 @@ TRICKS = {
     "a record packed in its local header alone": changed(b"PK\x03\x04\x14\0\0\0\0\0", b"PK\x03\x04\x14\0\0\0\x08\0"),
     "something after the end": zip_bytes({"a/data.pkl": PICKLE}) + b"\0",
     "something before the directory's end": changed(b"PK\x05\x06", b"PK\x05\x07"),
-    "several parts": changed(b"PK\x05\x06\0\0", b"PK\x05\x06\x01\0"),
+    "multi-part": changed(b"PK\x05\x06\0\0", b"PK\x05\x06\x01\0"),
     "fewer records than told": changed(b"PK\x05\x06\0\0\0\0\x02\0\x02\0", b"PK\x05\x06\0\0\0\0\x03\0\x03\0"),
     "more records than told": changed(b"PK\x05\x06\0\0\0\0\x02\0\x02\0", b"PK\x05\x06\0\0\0\0\x01\0\x01\0"),
     "two counts": changed(b"PK\x05\x06\0\0\0\0\x02\0\x02\0", b"PK\x05\x06\0\0\0\0\x01\0\x02\0"),

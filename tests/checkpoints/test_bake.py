@@ -348,7 +348,7 @@ def test_where_nothing_is_known_that_is_said(kl_vae: VAE, whole_checkpoint: Make
     save(changed(kl_vae), tmp_path / "new.safetensors")
     done = bake(whole_checkpoint(kl_vae), tmp_path / "new.safetensors", tmp_path / "out.safetensors")
     assert done.notes == (
-        "Nothing in the checkpoint tells its normalization, so nothing proves that the VAE has the same.",
+        "The checkpoint's normalization is unknown, so it could not be verified that the VAE has the same.",
     )
 
 

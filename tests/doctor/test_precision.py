@@ -107,7 +107,7 @@ def test_rounding_agrees_with_engines_in_half_precision(observed: Observation) -
 def test_an_encoder_alone_is_judged_by_its_latents(healthy: VAE) -> None:
     alone = VAE(healthy.encoder, healthy.to_posterior, None, healthy.to_likelihood, healthy.normalization)
     finding = check_rounding(observe(alone, side=64))
-    assert finding.numbers["unit"] == "% of the latents' deviation"
+    assert finding.numbers["unit"] == "% of the latents' standard deviation"
     assert 0 < finding.numbers["fp16"]["mean"] < 2
 
 

@@ -40,7 +40,7 @@ VIEWS = {
     "a negative side": b"K\x00J\xff\xff\xff\xff\x85K\x01\x85",
     "a negative stride": b"K\x03K\x02\x85J\xff\xff\xff\xff\x85",
     "swollen": b"K\x00J\xff\xff\xff\x7f\x85K\x00\x85",
-    "more strides than sides": b"K\x00K\x02\x85K\x01K\x01\x86",
+    "different numbers of strides and sizes": b"K\x00K\x02\x85K\x01K\x01\x86",
     "a shape of texts": b"K\x00X\x01\0\0\x004\x85K\x01\x85",
     "a shape of truths": b"K\x00\x88\x85K\x01\x85",
     "no shape": b"K\x00NN",

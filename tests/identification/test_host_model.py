@@ -135,7 +135,7 @@ def test_shape_twins_are_told_apart_by_the_checkpoint_around_them(
     path = sparse_file("x.safetensors", SIGNS[around][1] | sd_shapes(channels, "vae."))
     seen = identify(path)
     assert ([one.name for one in seen.kinds], seen.normalization) == ([kind], normalization)
-    assert seen.normalization_source == f"the checkpoint around it, which is {around}'s"
+    assert seen.normalization_source == f"its checkpoint, which is {around}'s"
     told = sparse_file(
         "y.safetensors",
         SIGNS[around][1] | sd_shapes(channels, "vae."),
@@ -156,4 +156,4 @@ def test_inspect_says_how_it_knows(
 ) -> None:
     facts = inspect(sparse_file("x.safetensors", SIGNS["SDXL"][1] | sd_shapes(4, "first_stage_model.")), measure=False)
     assert (facts.known_as, facts.normalization) == (("SDXL",), LatentNormalization((0.0,), (0.13025,)))
-    assert facts.normalization_source == "the checkpoint around it, which is SDXL's"
+    assert facts.normalization_source == "its checkpoint, which is SDXL's"

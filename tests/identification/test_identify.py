@@ -76,7 +76,7 @@ def test_metadata_of_version_1_is_read() -> None:
     """It calls the normalization "vaekit.frame"."""
     told = LatentNormalization((0.1159,), (0.3611,))
     assert normalization_of(FLUX, {"vaekit.frame": normalization_text(told)})[1:] == (told, "the file's metadata")
-    assert normalization_of(COGVIEW, {"vaekit.frame": "null"})[1:] == (None, "the file says that it is")
+    assert normalization_of(COGVIEW, {"vaekit.frame": "null"})[1:] == (None, "the file states that it is")
 
 
 def test_mean_and_deviation_per_channel() -> None:
@@ -87,8 +87,8 @@ def test_mean_and_deviation_per_channel() -> None:
 
 
 def test_what_the_file_calls_unknown_stays_unknown() -> None:
-    assert normalization_of(COGVIEW, {"vaekit.normalization": "null"})[1:] == (None, "the file says that it is")
-    assert normalization_of(COGVIEW, settings={"scaling_factor": None})[1:] == (None, "the file says that it is")
+    assert normalization_of(COGVIEW, {"vaekit.normalization": "null"})[1:] == (None, "the file states that it is")
+    assert normalization_of(COGVIEW, settings={"scaling_factor": None})[1:] == (None, "the file states that it is")
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,8 @@ def test_the_shared_smaller_families(
         assert facts.normalization == LatentNormalization()
     else:
         assert facts.problems == (
-            "The normalization is unknown: no diffusion model sees such latents, and each of these VAEs has a latent "
-            "space of its own.",
+            "The normalization is unknown: no diffusion model uses such latents, and each of these VAEs has its own "
+            "latent space.",
         )
 
 
@@ -86,7 +86,7 @@ def test_halves(shared_data: Path, half: str, verb: str) -> None:
     facts = inspect(shared_data / "vae" / "taesd" / f"taesd_{half}.safetensors")
     assert (facts.halves, facts.layout, facts.normalization) == ((half,), f"tiny-{half}", LatentNormalization())
     assert facts.problems == (
-        f"Only the {half} is here: it can {verb}, not {'decode' if verb == 'encode' else 'encode'}.",
+        f"Only the {half} is present: it can {verb}, but not {'decode' if verb == 'encode' else 'encode'}.",
     )
     assert 1_222_000 < facts.parameters < 1_223_000
     assert facts.fingerprint != inspect(shared_data / "vae" / "taesd").fingerprint

@@ -127,7 +127,7 @@ RECOGNISED: dict[str, tuple[str, int | None, int | None, Callable[[], Shapes]]] 
     "HunyuanVideo": ("HunyuanVideo", 16, 8, lambda: shapes_of(diffusers.AutoencoderKLHunyuanVideo)),
     "MoVQ": ("MoVQ (Kandinsky 2)", 4, 8, lambda: shapes_of(movq)),
     "sound": ("ACE-Step (music)", None, None, lambda: weights("vocoder.backbone.channel_layers.0.0.bias")),
-    "solid shapes": ("Hunyuan3D shape VAE", None, None, lambda: weights("geo_decoder.cross_attn_decoder.ln_1.bias")),
+    "3D shapes": ("Hunyuan3D shape VAE", None, None, lambda: weights("geo_decoder.cross_attn_decoder.ln_1.bias")),
     "Oobleck": ("Stable Audio (Oobleck)", 64, None, lambda: weights("decoder.layers.1.layers.0.beta")),
 }
 NEWER = {

@@ -57,7 +57,7 @@ def test_a_second_get_asks_nobody(hub: Hub, known: None) -> None:
     get("known")
     hub.asked.clear()
     again = get("known")
-    assert (again.how, again.verified, hub.asked) == ("was there already", True, [])
+    assert (again.how, again.verified, hub.asked) == ("already present", True, [])
 
 
 def test_a_file_of_another_name_is_recognized(hub: Hub, known: None, models: Path) -> None:
@@ -219,7 +219,7 @@ def test_two_at_once(hub: Hub, known: None) -> None:
         get("known")
     hub.stall.set()
     first.join()
-    assert get("known").how == "was there already"
+    assert get("known").how == "already present"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_any_file_of_the_hub(hub: Hub, models: Path, name: str) -> None:
     hub.files = {"some/repo/sub/vae.safetensors": WEIGHTS, "some/repo/unet.safetensors": b"0", "some/repo/b.bin": b"1"}
     gotten = get(name)
     assert (gotten.path, gotten.verified) == (models / "vae.safetensors", False)
-    assert get(name).how == "was there already"
+    assert get(name).how == "already present"
 
 
 def test_a_file_of_a_card_by_its_address_is_that_card(hub: Hub, known: None) -> None:
@@ -268,7 +268,7 @@ def test_a_diffusers_vae_is_a_folder(hub: Hub, models: Path, name: str, folder: 
     assert visible(models) == [called]
     assert visible(models / called) == ["config.json", "diffusion_pytorch_model.safetensors"]
     hub.asked.clear()
-    assert get(name).how == "was there already"
+    assert get(name).how == "already present"
     assert hub.gets == []
 
 
@@ -344,7 +344,7 @@ def test_the_hubs_own_cache_with_other_content_is_not_taken(
 
 def test_the_builtin_one_is_there(models: Path) -> None:
     gotten = get("builtin")
-    assert gotten.how == "is inside the package"
+    assert gotten.how == "part of the package"
     assert list(models.iterdir()) == []
 
 

@@ -32,7 +32,7 @@ def test_an_unfinished_download_is_trouble(tmp_path: Path) -> None:
     entries, troubles = scan(tmp_path)
     assert entries == []
     assert [(trouble.path.name, trouble.reason) for trouble in troubles] == [
-        ("x.safetensors", "its download has not finished")
+        ("x.safetensors", "its download is incomplete")
     ]
 
 
@@ -46,7 +46,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     (models / "nothing.pt").symlink_to("nowhere")
     entries, troubles = scan(models)
     assert sorted(entry.path.name for entry in entries) == ["file.pt", "x.pt", "y.pt"]
-    assert [trouble.reason for trouble in troubles] == ["a link to nothing"]
+    assert [trouble.reason for trouble in troubles] == ["a broken link"]
 
 
 def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Known VAEs and latent spaces as records, read from TOML tables here and in the families. Imports no torch."""
+"""The catalog of known VAEs and latent spaces, read from TOML tables here and in the families. Imports no torch."""

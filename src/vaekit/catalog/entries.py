@@ -1,11 +1,11 @@
 """Known VAEs and latent spaces, read from the facts of each family (`families/<name>/facts.toml`).
 
-A `[[space]]` is a latent space of that family, an `[[entry]]` one set of weights; their keys are the fields of
-`LatentSpace` and `CatalogEntry`, but for `space` (the name of an entry's latent space, left out where it has one of its
+A `[[space]]` is a latent space of that family, an `[[entry]]` a set of weights; their keys are the fields of
+`LatentSpace` and `CatalogEntry`, except `space` (the name of an entry's latent space, omitted if it has one of its
 own) and `file` (`[[entry.file]]`, a `CatalogFile` each). `match` holds fields of the family's config: a file whose
-config has all of them is of this space, as far as shapes can tell. Spaces with equal shapes and different
-normalizations are told apart by metadata, by a known set of weights, or by measuring (docs/measuring.md). Where nothing
-tells, the normalization is unknown, never guessed. `supersedes` names entries of `unsupported.toml` from before the
+config matches all of them has this space, as far as shapes determine it. Spaces with equal shapes and different
+normalizations are distinguished by metadata, known weights, or measurement (docs/measuring.md). If these fail,
+the normalization is unknown, never guessed. `supersedes` names entries of `unsupported.toml` from before the
 family was runnable.
 """
 
@@ -37,75 +37,75 @@ class LatentSpace:
     match: Mapping[str, Any]
     normalization: LatentNormalization | None
     normalization_in: str = ""
-    """Where a file of this kind tells its normalization, for kinds without one of their own."""
+    """Where such files state their normalization, for spaces without a fixed one."""
     no_normalization: str = ""
-    """Why nobody can tell a normalization, for kinds whose latents no diffusion model sees."""
+    """Why there is no normalization, for spaces that no diffusion model uses."""
     not_in: tuple[str, ...] = ()
-    """Layouts that its family has and that cannot express this kind."""
+    """Layouts of its family that cannot express this space."""
     latents: LatentStatistics | None = None
-    """How raw latents of this kind look, where it is known: what shape twins are told apart by."""
+    """Statistics of raw latents, if known: they distinguish spaces of equal shapes."""
     colors: tuple[tuple[float, ...], ...] | None = None
-    """Red, green and blue for one unit of each latent channel: the linear map of fast previews, up to a factor."""
+    """RGB per unit of each latent channel: the linear map of fast previews, up to a factor."""
     same_weights_as: str = ""
-    """The kind whose weights, or ones that cannot be told from them, this one sees in another normalization."""
+    """The space with the same or indistinguishable weights, but another normalization."""
     model_name: str = ""
-    """What a config.json beside a file of this kind calls the model, where its authors' does and shapes do not tell."""
+    """The model's name in its authors' config.json, if shapes do not determine the space."""
 
     def fits(self, family: str, config: Any) -> bool:
-        """Whether a config has every field that makes up this kind."""
+        """Whether a config matches all fields that define this space."""
         return family == self.family and all(fact(config, key) == value for key, value in self.match.items())
 
     def has_normalization(self, normalization: LatentNormalization, channels: int) -> bool:
-        """Whether this kind's normalization is known and, up to rounding, this one for `channels` latent channels."""
+        """Whether this space's normalization is known and, up to rounding, equal to this one."""
         return self.normalization is not None and self.normalization.is_close(normalization, channels=channels)
 
 
 def fact(config: Any, name: str) -> Any:
-    """A field of a config, or of its geometry where the config has no such field."""
+    """A field of a config, or of its geometry if the config has no such field."""
     fields = {field.name for field in dataclasses.fields(config)}
     return getattr(config if name in fields else config.geometry, name)
 
 
 @dataclass(frozen=True)
 class CatalogFile:
-    """One file that holds a VAE with a card."""
+    """One file of a catalog entry."""
 
     path: str
-    """In the repository, or inside the package."""
+    """The path in the repository, or inside the package."""
     repo: str = ""
     """The repository on the Hub, "owner/name"; empty for a file inside the package or elsewhere."""
     sha256: str = ""
-    """Of the whole file, in hexadecimal digits; empty where nobody knows it."""
+    """Of the whole file, in hexadecimal digits; empty if unknown."""
     verified: bool = False
     """Whether several unrelated sources agree on the hash, or it was computed here."""
     bytes: int = 0
-    """The size of the file; 0 where nobody knows it."""
+    """The size of the file; 0 if unknown."""
     url: str = ""
-    """Where a file is that is neither on the Hub nor inside the package; `vaekit get` does not fetch it."""
+    """The address of a file that is neither on the Hub nor inside the package; `vaekit get` does not download it."""
 
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """What is known about one set of weights."""
+    """A known VAE: one set of weights with its files and properties."""
 
     name: str
     about: str
     license: str
     files: tuple[CatalogFile, ...]
-    """Every copy that is known; the first one is what `vaekit get` fetches."""
+    """All known copies; `vaekit get` downloads the first."""
     kind: str = ""
     """The latent space, by its name; empty for a VAE with a latent space of its own."""
     maker: str = ""
-    """The repository on the Hub of those who made it, "owner/name": what a fine-tune is said to come from. Empty where
-    that is not known for sure, and where others put its copies there."""
+    """The authors' repository on the Hub, "owner/name": the base model in the metadata of a fine-tune. Empty if
+    unknown, or if the copies there are not the authors'."""
     own_normalization: LatentNormalization | None = None
     """The normalization of a latent space of its own."""
     fp16: str = "unknown"
     """"safe", "unsafe" (it overflows) or "unknown"."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the network's config that its weights do not tell, such as the number of norm groups."""
+    """Config fields that weights do not determine, such as the number of norm groups."""
     weights: Identity | None = None
-    """What these weights are known by; None where they were never at hand."""
+    """Fingerprints and sketches of the weights; None if unknown."""
     data: str = ""
     """What it was trained on."""
     training: str = ""
@@ -113,19 +113,19 @@ class CatalogEntry:
 
     @property
     def normalization(self) -> LatentNormalization | None:
-        """The normalization of its latents, if that is known and not beside its weights."""
+        """The normalization of its latents, if known and not stored with its weights."""
         kind = latent_space_named(self.kind)
         return self.own_normalization if kind is None else kind.normalization
 
     @property
     def packaged(self) -> str:
-        """The file inside the package; empty for a VAE that has to be fetched."""
+        """The file inside the package; empty for a VAE that has to be downloaded."""
         return next((file.path for file in self.files if not (file.repo or file.url)), "")
 
 
 @cache
 def latent_spaces() -> tuple[LatentSpace, ...]:
-    """Every kind in the table."""
+    """Every latent space in the catalog."""
     return tuple(
         LatentSpace(
             entry["name"],
@@ -147,29 +147,29 @@ def latent_spaces() -> tuple[LatentSpace, ...]:
 
 @cache
 def catalog_entries() -> tuple[CatalogEntry, ...]:
-    """Every VAE that is known by name."""
+    """Every known VAE."""
     return tuple(_card(entry) for facts in family_facts() for entry in facts.get("entry", ()))
 
 
 def entry_named(name: str) -> CatalogEntry | None:
-    """The card of this name, if there is one."""
+    """The entry of this name, if there is one."""
     return next((card for card in catalog_entries() if card.name == name), None)
 
 
 def latent_space_named(name: str) -> LatentSpace | None:
-    """The kind of this name, if there is one."""
+    """The latent space of this name, if there is one."""
     return next((kind for kind in latent_spaces() if kind.name == name), None)
 
 
 def matching_latent_spaces(family: str, config: Any) -> tuple[LatentSpace, ...]:
-    """The kinds that a VAE of this shape may be; more than one where shapes cannot tell."""
+    """The latent spaces that a VAE of this shape may have; several if shapes cannot distinguish them."""
     return tuple(kind for kind in latent_spaces() if kind.fits(family, config))
 
 
 def latent_spaces_with(
     channels: int, family: str | None = None, normalization: LatentNormalization | None = None
 ) -> tuple[LatentSpace, ...]:
-    """The kinds whose latents have so many channels and, where it is known, this normalization; else those without."""
+    """The spaces with `channels` latent channels and, if it is known, this normalization; else those without one."""
     alike = [
         kind
         for kind in latent_spaces()
@@ -182,12 +182,12 @@ def latent_spaces_with(
 
 
 def model_names(channels: int) -> str:
-    """The kinds whose latents have so many channels, as a phrase; empty where there is none."""
+    """The names of the latent spaces with this number of channels, as a phrase; empty if there are none."""
     return " or ".join(kind.name for kind in latent_spaces_with(channels))
 
 
 def shared_normalization(candidates: Sequence[LatentSpace]) -> LatentNormalization | None:
-    """The normalization that all candidates share; None where they differ or there is none."""
+    """The normalization that all candidates share; None if they differ or there are none."""
     normalizations = {kind.normalization for kind in candidates}
     return normalizations.pop() if len(normalizations) == 1 else None
 
@@ -211,7 +211,7 @@ def _frozen(match: dict[str, Any]) -> dict[str, Any]:
 
 
 def _normalization(entry: dict[str, list[float]] | None) -> LatentNormalization | None:
-    """A scale and a shift; or a mean, a standard deviation, and the one that latents are brought to: 1 if left out."""
+    """A scale and a shift; or a mean, a standard deviation, and the target standard deviation (default 1)."""
     if entry is None:
         return None
     if "std" in entry:

@@ -1,4 +1,4 @@
-"""Identity of a set of weights: fingerprints and sketches, as a plain record."""
+"""The identity of a set of weights: fingerprints and sketches, as a plain record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Identity:
-    """What weights are known by. Halves that are absent are not listed."""
+    """The fingerprints and sketches of weights. Absent halves are not listed."""
 
     fingerprint: str
     """Of all tensors: 64 hexadecimal digits."""
     halves: Mapping[str, str] = field(default_factory=dict)
-    """The fingerprint of the encoder's tensors alone, and the decoder's: that of a file with this half only."""
+    """The fingerprints of the encoder's and the decoder's tensors: those of files with one half only."""
     sketches: Mapping[str, str] = field(default_factory=dict)
     """The sketch of each half: 4 hexadecimal digits for each bucket."""
     rounded_to: tuple[str, ...] = ()
@@ -20,7 +20,7 @@ class Identity:
 
 
 def as_json(weights: Identity) -> dict[str, Any]:
-    """A value that JSON can hold."""
+    """A JSON-compatible value."""
     return {
         "fingerprint": weights.fingerprint,
         "halves": dict(weights.halves),
@@ -30,7 +30,7 @@ def as_json(weights: Identity) -> dict[str, Any]:
 
 
 def from_json(told: Mapping[str, Any]) -> Identity:
-    """The inverse of `as_json`; what is not told is empty."""
+    """The inverse of `as_json`; missing keys are empty."""
     return Identity(
         told["fingerprint"], told.get("halves", {}), told.get("sketches", {}), tuple(told.get("rounded_to", ()))
     )

@@ -1,7 +1,7 @@
-"""The TOML tables of facts, and what the user's machine has learnt beside them.
+"""The TOML tables of the catalog.
 
 Facts about a family's latent spaces and published weights are in its own folder, `families/<name>/facts.toml`; those
-about anything else are in this package. All of them are read as data: nothing here imports torch, or a family.
+about anything else are in this package. All are read as data: nothing here imports torch or a family.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ TABLES = ("host_models.toml", "unsupported.toml", "non_vae.toml")
 """The tables in this package."""
 FACTS = "facts.toml"
 LEARNED = "learnt"
-"""The cache counts the cards whose weights were learnt under this name."""
+"""The cache key of the number of entries whose fingerprints were learned on this machine."""
 
 
 def packaged(name: str) -> Traversable:
@@ -53,7 +53,7 @@ def contents() -> dict[str, bytes]:
 
 @cache
 def digest() -> str:
-    """The digest of all tables: with other facts, cached answers do not hold."""
+    """The digest of all tables: if they change, cached results are invalid."""
     return digest_of(contents())
 
 
@@ -66,7 +66,7 @@ def digest_of(contents: Mapping[str, bytes]) -> str:
 
 
 def knowledge_digest() -> str:
-    """What answers about a file depend on beside the file and the version of vaekit."""
+    """The state of the catalog that cached results depend on, beside the file and the version of vaekit."""
     return f"{digest()} {recall([LEARNED]).get(LEARNED, 0)}"
 
 

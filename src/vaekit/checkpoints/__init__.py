@@ -1,1 +1,1 @@
-"""Disk <-> VAE: formats, naming schemes, known models. Strict, and nothing in a file is ever run."""
+"""Load, save and convert VAE checkpoints. Loading is strict and never runs code from a file."""

@@ -1,7 +1,7 @@
-"""A VAE into a whole checkpoint, by copying bytes.
+"""Replace the VAE inside a whole checkpoint, by copying bytes.
 
-A checkpoint has gigabytes; little of that goes through the memory of this process. What is not the VAE's stays as it
-is: names, order, dtypes, metadata, and every byte of every tensor.
+A checkpoint has gigabytes; most bytes are copied from file to file. Everything that does not belong to the VAE is
+preserved: names, order, dtypes, metadata, and every byte of every tensor.
 """
 
 import dataclasses
@@ -42,12 +42,12 @@ from vaekit.identification.weights import in_dtype, names_in, shape_in, weights_
 from vaekit.library.names import locate_vae
 
 OTHER_MODULES = ("model.diffusion_model.", "cond_stage_model.", "conditioner.", "text_encoders.")
-"""Where whole checkpoints keep what is not their VAE. Conditioners of video models hold an encoder of a VAE as well."""
+"""Prefixes of other modules in whole checkpoints. Conditioners of video models contain the encoder of a VAE, too."""
 
 
 @dataclass(frozen=True)
 class BakeResult:
-    """What `bake` put into a checkpoint."""
+    """The result of `bake`."""
 
     checkpoint: str
     vae: str
@@ -56,18 +56,18 @@ class BakeResult:
     prefix: str
     layout: str
     halves: tuple[str, ...]
-    """Which halves of the VAE in the checkpoint are new."""
+    """The halves of the checkpoint's VAE that were replaced or added."""
     dtypes: tuple[str, ...]
-    """What the new tensors are in."""
+    """The dtypes of the new tensors."""
     replaced: int
     added: int
     removed: int
     kept: int
-    """Tensors that are as they were."""
+    """The number of unchanged tensors."""
     nbytes: int
-    """Of the whole file."""
+    """The size of the whole file in bytes."""
     notes: tuple[str, ...]
-    """Sentences about what was decided, left out, or could not be proved."""
+    """Sentences about decisions, omissions and unverified assumptions."""
 
 
 def bake(
@@ -79,25 +79,25 @@ def bake(
 ) -> BakeResult:
     """Write a copy of a whole checkpoint with another VAE inside, by copying bytes.
 
-    The new VAE gets the names, prefix, layout and dtype of the checkpoint's own; where there is none, those that
-    checkpoints of this model have, and its own dtype. Half a VAE takes the place of that half. Every other tensor and
-    the metadata stay as they are, bit for bit; where no tensor changes its size, so does the whole header.
+    The new VAE gets the names, prefix, layout and dtype of the checkpoint's own VAE; if there is none, the names that
+    checkpoints of this model use, and its own dtype. Half a VAE replaces only that half. Every other tensor and
+    the metadata are preserved bit for bit; if no tensor changes its size, so is the whole header.
 
     Args:
         checkpoint: one safetensors file, or a torch checkpoint, of which only the tensors are kept.
         vae: the name of a known VAE, a weights file, a folder, or another checkpoint with a VAE inside.
         target: a `.safetensors` file.
         assume_same_normalization: take an unknown normalization of the VAE to be the checkpoint's.
-        progress: called with the bytes that are written and the bytes there will be.
+        progress: called with the number of bytes written and the total.
 
     Raises:
-        LatentMismatch: the VAE speaks other latents than the checkpoint, or nothing shows that it speaks the same.
-        UnknownVAE: there is no VAE in the one; or the other has tensors of a VAE that belong to no known family, or
-            nothing that tells where a VAE belongs.
-        NotRunnable: the VAE of either is recognized and cannot be run.
+        LatentMismatch: the VAE uses another latent space than the checkpoint, or this cannot be excluded.
+        UnknownVAE: `vae` holds no VAE; or the checkpoint has VAE tensors of no known family, or
+            its diffusion model is unknown, so that the prefix of the VAE is.
+        NotRunnable: either VAE is recognized but cannot be run.
         HalfMissing: half a VAE for a checkpoint without the other half.
-        WrongTensors: a VAE is not whole, or would overflow in the checkpoint's dtype.
-        CannotWrite: the target is an input, is not a safetensors file, or the disk refuses.
+        WrongTensors: a VAE is incomplete, or would overflow in the checkpoint's dtype.
+        CannotWrite: the target is an input, is not a safetensors file, or cannot be written.
         NotFound, BadCheckpoint: see `vaekit.errors`.
     """
     source, target = Path(checkpoint), Path(target)
@@ -138,7 +138,7 @@ def bake(
 
 @dataclass(frozen=True)
 class VAELocation:
-    """Where in a checkpoint its VAE stands, or would."""
+    """Where the VAE is located in a checkpoint, or belongs."""
 
     layout: Layout
     prefix: str
@@ -147,19 +147,19 @@ class VAELocation:
 
 
 def vae_in_checkpoint(file: TensorFile) -> Identified | None:
-    """The VAE of a checkpoint; None where it has none, and no tensors of one.
+    """The VAE of a checkpoint; None if it has no VAE tensors.
 
     Raises:
-        NotRunnable: it is recognized and cannot be run.
-        UnknownVAE: it is of no known family.
-        WrongTensors: it is not whole.
+        NotRunnable: the VAE is recognized but cannot be run.
+        UnknownVAE: the VAE is of no known family.
+        WrongTensors: the VAE is incomplete.
     """
     try:
         found = locate(file)
     except NotRunnable as error:
         raise NotRunnable(
             error.found,
-            "Only a VAE that vaekit can run is replaced: of another one it is not known which tensors belong together.",
+            "Only a VAE that vaekit can run can be replaced: otherwise its set of tensors is not known.",
             "Give a checkpoint with an image VAE. Nothing was written.",
         ) from error
     except UnknownVAE:
@@ -169,9 +169,9 @@ def vae_in_checkpoint(file: TensorFile) -> Identified | None:
     remains = tensors_of_a_vae(file.specs)
     if remains:
         raise UnknownVAE(
-            f"{file.path} has {len(remains)} tensors of a VAE of no family that vaekit knows: {shorten(remains)}.",
-            "Expected a checkpoint with a VAE that vaekit can run, or one without any tensors of a VAE.",
-            "If it should be a known VAE, fetch the checkpoint again. Nothing was written.",
+            f"{file.path} has {len(remains)} VAE tensors of no family that vaekit knows: {shorten(remains)}.",
+            "Expected a checkpoint with a VAE that vaekit can run, or without any VAE tensors.",
+            "If it should be a known VAE, download the checkpoint again. Nothing was written.",
         )
     return None
 
@@ -179,7 +179,7 @@ def vae_in_checkpoint(file: TensorFile) -> Identified | None:
 def tensors_of_a_vae(names: Iterable[str]) -> list[str]:
     """The names of tensors that belong to an autoencoder, of any family or none.
 
-    They are behind a prefix that checkpoints keep their VAE behind, or in an encoder beside a decoder.
+    They have a prefix that checkpoints use for their VAE, or form an encoder with a decoder beside it.
     """
     prefixes = {model.vae for model in host_models()}
     behind: list[str] = []
@@ -198,12 +198,12 @@ def tensors_of_a_vae(names: Iterable[str]) -> list[str]:
 
 
 def location_of(file: TensorFile, own: Identified | None, new: Identified) -> VAELocation:
-    """Where a new VAE goes, once its shape is known to fit.
+    """Determine the location of the new VAE in the checkpoint, after checking that its shape fits.
 
     Raises:
-        LatentMismatch: it does not fit.
-        UnknownVAE: the checkpoint has no VAE, and is of no model that would tell where one belongs.
-        HalfMissing: it has none, and the new one is not whole.
+        LatentMismatch: its shape does not fit.
+        UnknownVAE: the checkpoint has no VAE, and its diffusion model is unknown.
+        HalfMissing: it has none, and the new one lacks a half.
     """
     if own is not None:
         check_values(new, own)
@@ -211,15 +211,15 @@ def location_of(file: TensorFile, own: Identified | None, new: Identified) -> VA
     model = host_model_of(file.specs)
     if model is None:
         raise UnknownVAE(
-            f"{file.path} has no VAE, and is of no model that vaekit knows.",
-            "Expected a checkpoint with a VAE, or one whose other tensors tell where its VAE belongs.",
+            f"{file.path} has no VAE, and its diffusion model is not known to vaekit.",
+            "Expected a checkpoint with a VAE, or one of a known diffusion model.",
             "Check that this is a whole checkpoint.",
         )
     check_latent_space(new, model)
     if len(new.halves) < 2:
         raise HalfMissing(
             f"{new.path} holds only a VAE's {new.halves[0]}, and {file.path} has no VAE.",
-            "A checkpoint without a VAE needs a whole one.",
+            "A checkpoint without a VAE needs a VAE with both halves.",
             "Give both halves.",
         )
     layout = layout_of("ldm", new.family.name, new.config) or layout_of("native", new.family.name, new.config)
@@ -228,18 +228,18 @@ def location_of(file: TensorFile, own: Identified | None, new: Identified) -> VA
         layout,
         model.vae,
         model,
-        (f"The checkpoint had no VAE; as in other checkpoints of {model.name}, it is now behind {model.vae!r}.",),
+        (f"The checkpoint had no VAE; the new one got the prefix {model.vae!r}, as usual for {model.name}.",),
     )
 
 
 def fit_to_checkpoint(new: Identified, own: Identified | None, place: VAELocation) -> tuple[list[Piece], set[str]]:
-    """The new tensors as the checkpoint keeps its own, and the names of its own that make room for them.
+    """The new tensors in the checkpoint's naming scheme, and the names of the tensors that they replace.
 
     Raises:
-        WrongTensors: with what is left of the checkpoint's own VAE they make no whole one.
+        WrongTensors: they do not match the half that the checkpoint keeps.
     """
     weights, theirs = dict(weights_in(new).tensors), own.parts[0] if own else None
-    if theirs and theirs.statistics:  # the normalizations agree, and the checkpoint keeps its own to the last bit
+    if theirs and theirs.statistics:  # the normalizations agree: keep the checkpoint's bit for bit
         weights = {key: piece for key, piece in weights.items() if key not in new.family.outside_nets}
     modules = {key.split(".")[0] for key in weights}
     names = dict(theirs.names) if theirs else {}
@@ -259,22 +259,22 @@ def fit_to_checkpoint(new: Identified, own: Identified | None, place: VAELocatio
 
 
 def check_halves(new: Identified, own: Identified, kept: dict[str, str]) -> None:
-    """Refuse half a VAE that does not fit the other half, which the checkpoint keeps.
+    """Reject half a VAE that does not match the half that the checkpoint keeps.
 
     Raises:
-        WrongTensors: it does not.
+        WrongTensors: it does not match.
     """
     parts = (replace(own.parts[0], names=kept), *new.parts)
     shapes = {key: part.spec(key).shape for part in parts for key in part.names}
     try:
         config = own.family.detect(shapes)
         if config is None:
-            raise UnknownVAE("Together they are of no structure that vaekit knows.", "", "")
-        told = dataclasses.asdict(own.config)
-        check_tensors(replace(own, config=own.family.complete(config, told, {}), parts=parts))
+            raise UnknownVAE("Together they have no structure that vaekit knows.", "", "")
+        fields = dataclasses.asdict(own.config)
+        check_tensors(replace(own, config=own.family.complete(config, fields, {}), parts=parts))
     except (UnknownVAE, WrongTensors) as error:
         raise WrongTensors(
-            f"The {new.halves[0]} in {printable(str(new.path))} does not fit what {own.path} keeps of its own VAE: "
+            f"The {new.halves[0]} in {printable(str(new.path))} does not match the other half in {own.path}: "
             f"{error.found}",
             "Expected the other half of the same autoencoder.",
             "Give a whole VAE instead.",
@@ -284,8 +284,8 @@ def check_halves(new: Identified, own: Identified, kept: dict[str, str]) -> None
 def dtypes_for(
     weights: Mapping[str, Piece], outside: frozenset[str], theirs: LocatedVAE | None
 ) -> dict[str, torch.dtype]:
-    """The dtype of each new tensor: that of the checkpoint's own, but none of 8 bits. Statistics of the normalization
-    keep all digits."""
+    """The dtype of each new tensor: that of the checkpoint's VAE, except 8-bit types. Normalization statistics keep
+    their full precision."""
     specs = {key: theirs.spec(key) for key in theirs.names} if theirs else {}
     usual = {key: spec.dtype for key, spec in specs.items() if spec.dtype.itemsize > 1}
     fallback = next(iter(usual.values()), None)
@@ -296,16 +296,16 @@ def dtypes_for(
 
 
 def remarks(file: TensorFile, own: Identified | None, new: Identified) -> list[str]:
-    """Sentences about what became of dtypes and of what is not kept."""
-    told = []
+    """Notes about changed dtypes and omitted content."""
+    notes = []
     before, after = (sorted(dtype_names(vae)) if vae else [] for vae in (new, own))
     if any(name.startswith("float8") for name in after):
-        told.append("The checkpoint's own VAE is in 8 bits, which is too coarse for one; the new one keeps its dtype.")
+        notes.append("The checkpoint's own VAE has 8-bit weights, which are too coarse; the new one keeps its dtype.")
     elif own is not None and before != after:
-        told.append(f"The VAE is in {' and '.join(before)}, and in {' and '.join(after)} as the checkpoint's own now.")
+        notes.append(f"The VAE was converted from {' and '.join(before)} to the checkpoint's {' and '.join(after)}.")
     if file.others:
-        told.append(f"Left out, because safetensors holds tensors only: {shorten(file.others)}.")
-    return told
+        notes.append(f"Left out, because safetensors holds only tensors: {shorten(file.others)}.")
+    return notes
 
 
 def dtype_names(vae: Identified) -> set[str]:
@@ -313,9 +313,9 @@ def dtype_names(vae: Identified) -> set[str]:
 
 
 def merge(file: TensorFile, fitted: list[Piece], removed: set[str]) -> list[Piece]:
-    """All tensors of the new file in the order in which they stand: the checkpoint's, new ones in their places.
+    """All tensors of the new file in file order, with replaced tensors at their old positions.
 
-    What had no place stands before the first tensor of narrower numbers, so that all stay aligned.
+    Added tensors precede the first tensor with a smaller element size, so that all remain aligned.
     """
     new = {piece.name: piece for piece in fitted}
     names = [name for name in in_file_order(file) if name in new or name not in removed]
@@ -327,14 +327,14 @@ def merge(file: TensorFile, fitted: list[Piece], removed: set[str]) -> list[Piec
 
 
 def in_file_order(file: TensorFile) -> list[str]:
-    """The names of tensors in the order in which their numbers stand in the file."""
-    # An empty tensor begins where the next one does, and stands before it.
+    """The names of tensors in the order of their data in the file."""
+    # An empty tensor starts at the offset of the next tensor, and precedes it.
     places = {name: (span.start, span.length) for name in file.specs if (span := file.span(name))}
     return sorted(file.specs, key=lambda name: places.get(name, (0, 0)))
 
 
 def header_for(file: TensorFile, pieces: list[Piece]) -> bytes:
-    """The checkpoint's own header where it still holds, else one with its metadata and in its order."""
+    """The checkpoint's own header if it is still valid, else a new one with its metadata and order."""
     if file.format != "safetensors":
         return header(pieces, {"format": "pt"})
     head, before = header(pieces, file.metadata, file.specs), raw_header(file.path)
@@ -342,7 +342,7 @@ def header_for(file: TensorFile, pieces: list[Piece]) -> bytes:
 
 
 def entries(head: bytes) -> dict[str, Any]:
-    """What a header says of tensors."""
-    told = json.loads(head)
-    told.pop(METADATA_ENTRY, None)
-    return told
+    """The description of tensors in a header."""
+    entries = json.loads(head)
+    entries.pop(METADATA_ENTRY, None)
+    return entries

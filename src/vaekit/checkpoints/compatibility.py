@@ -1,6 +1,6 @@
-"""Whether a VAE speaks the latents of a checkpoint: one that does not decodes them into wrong colors, or noise.
+"""Check that a VAE has the latent space of a checkpoint; any other VAE decodes wrong colors or noise.
 
-What is known must agree: the family, the channels, the factor, the normalization. What is not known is not assumed.
+Known properties must agree: family, channels, factor, normalization. Unknown properties are not assumed to agree.
 """
 
 import torch
@@ -14,10 +14,10 @@ from vaekit.identification.weights import StoredWeights, in_dtype, weights_in
 
 
 def check_values(new: Identified, own: Identified) -> None:
-    """Refuse a VAE of another family than the checkpoint's own, or with latents of another shape.
+    """Reject a VAE of another family than the checkpoint's own, or with latents of another shape.
 
     Raises:
-        LatentMismatch: it is.
+        LatentMismatch: family or shape differ.
     """
     ours, theirs = (
         {"channels": each.channels, "latent channels": each.latent_channels, "factor": each.factor_text}
@@ -31,21 +31,21 @@ def check_values(new: Identified, own: Identified) -> None:
 
 
 def check_latent_space(new: Identified, around: HostModel) -> None:
-    """Refuse a VAE that is not of the shape that a checkpoint of this model needs.
+    """Reject a VAE whose shape does not fit a checkpoint of this model.
 
     Raises:
-        LatentMismatch: it is not.
+        LatentMismatch: the shape differs.
     """
     space = around.latent_space
     if space is not None and not space.fits(new.family.name, new.config):
-        raise mismatch(new, f"{around.name}'s", f"{shape_words(new.family.name, new.config)}")
+        raise mismatch(new, f"{around.name}'s", f"{describe_shape(new.family.name, new.config)}")
 
 
 def check_normalization(new: Identified, own: Identified | None, around: HostModel | None, assume_same: bool) -> str:
-    """How the normalizations are known to be the same, or why nobody knows; a sentence, or nothing to say.
+    """Check that the normalizations agree; returns a note if this had to be inferred, assumed or left unverified.
 
     Raises:
-        LatentMismatch: they are known to differ; or the VAE's is unknown, and nothing but shapes speaks for it.
+        LatentMismatch: they differ; or the VAE's is unknown, and only its shape matches.
     """
     space = around.latent_space if around is not None else None
     expected = own.normalization if own is not None else space.normalization if space is not None else None
@@ -59,29 +59,29 @@ def check_normalization(new: Identified, own: Identified | None, around: HostMod
             )
         return ""
     if expected is None:
-        return "Nothing in the checkpoint tells its normalization, so nothing proves that the VAE has the same."
+        return "The checkpoint's normalization is unknown, so it could not be verified that the VAE has the same."
     half = next((half for half in new.halves if own is not None and same_shapes_in_half(new, own, half)), None)
     if half is not None:
-        return f"The VAE's own normalization is unknown; its {half} is the checkpoint's, so its latents are the same."
+        return f"The VAE's own normalization is unknown, but its {half}, and so its latents, are the checkpoint's."
     if assume_same:
         return f"The VAE's own normalization is unknown; it is taken to be the checkpoint's ({expected}) as asked."
     raise LatentMismatch(
         f"The normalization of {printable(str(new.path))} is unknown: {new.normalization_source}.",
         f"The checkpoint's latents are {theirs} ({expected}), and a VAE with another normalization would give "
         "wrong colors.",
-        "`vaekit inspect` measures which latent space it has. If you know that it belongs here, pass "
+        "`vaekit inspect` measures its latent space. If you know that it has the same normalization, pass "
         "--assume-same-normalization.",
     )
 
 
 def same_shapes_in_half(new: Identified, own: Identified, half: str) -> bool:
-    """Whether both VAEs have the same encoder or decoder, to the last bit of the checkpoint's dtype."""
+    """The half, encoder or decoder, that both VAEs share bit for bit in the checkpoint's dtype."""
     ours, theirs = (_of_half(weights_in(vae), half) for vae in (new, own))
     if ours.keys() != theirs.keys() or any(ours[key].shape != theirs[key].shape for key in ours):
         return False
     try:
         return all(torch.equal(in_dtype(ours[key], theirs[key].dtype).tensor(), theirs[key].tensor()) for key in ours)
-    except WrongTensors:  # an overflow: not the same, then
+    except WrongTensors:  # overflow in this dtype: not the same
         return False
 
 
@@ -90,23 +90,23 @@ def _of_half(weights: StoredWeights, half: str) -> dict[str, Piece]:
 
 
 def title(vae: Identified) -> str:
-    """Whose latents a VAE speaks, as far as that is known."""
+    """The name of a VAE's latent space, as far as it is known."""
     if vae.around is not None:
         return f"{vae.around.name}'s"
     names = " or ".join(kind.name for kind in vae.kinds)
-    return f"of the kind {names}" if names else "of no kind known by name"
+    return f"of the latent space {names}" if names else "of an unnamed latent space"
 
 
-def shape_words(family: str, config: Config) -> str:
-    """The shape of latents in words."""
+def describe_shape(family: str, config: Config) -> str:
+    """A description of the shape of latents."""
     return f"a {family!r} autoencoder with {config.geometry.latent_text}"
 
 
 def mismatch(new: Identified, theirs: str, difference: str) -> LatentMismatch:
-    """The error for a VAE that cannot stand in a checkpoint."""
+    """The error for a VAE that is incompatible with a checkpoint."""
     return LatentMismatch(
-        f"{printable(str(new.path))} speaks other latents than the checkpoint: {difference}.",
+        f"{printable(str(new.path))} uses a different latent space from the checkpoint: {difference}.",
         f"The VAE's latents are {title(new)}, the checkpoint's are {theirs}; a diffusion model works with the latents "
         "that it was trained on, and no conversion exists.",
-        "Take a VAE that was made for this kind of checkpoint.",
+        "Use a VAE that was made for this type of checkpoint.",
     )

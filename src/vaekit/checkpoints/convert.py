@@ -1,4 +1,4 @@
-"""A VAE from one file into another: layout, format and dtype, tensor by tensor."""
+"""Convert VAE files between layouts, formats and dtypes, tensor by tensor."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from vaekit.identification.weights import weights_in
 from vaekit.library.names import locate_vae
 
 SAME_AS = {"diffusers-old": "diffusers", "bare-encoder": "ldm", "bare-decoder": "ldm"}
-"""The layout that is written for one that is only read."""
+"""The layout to write in place of a read-only layout."""
 
 
 def convert(
@@ -28,21 +28,21 @@ def convert(
     padding: str | None = None,
     models: Sequence[Path] | None = None,
 ) -> None:
-    """Write a VAE in another layout, format or dtype. A safetensors file takes no more memory than a tensor.
+    """Write a VAE in another layout, format or dtype. Writing safetensors needs memory for one tensor at a time.
 
     Args:
         source: the name of a known VAE, a weights file, a folder, or a whole checkpoint with a VAE inside.
         target: see `vaekit.save`.
-        layout: "native", "diffusers", "ldm" or "tiny"; None for the one that the source has.
-        dtype: "fp32", "bf16", "fp16" or "fp64" for the weights; None for what they are in.
-        progress: called with the bytes that are written and the bytes there will be.
-        padding: "zeros" or "reflect", whatever the source says of it; see `vaekit.load`.
+        layout: "native", "diffusers", "ldm" or "tiny"; None for the layout of the source.
+        dtype: "fp32", "bf16", "fp16" or "fp64" for the weights; None to keep theirs.
+        progress: called with the number of bytes written and the total.
+        padding: "zeros" or "reflect", overriding the source's; see `vaekit.load`.
         models: where names are looked up; see `vaekit.load`.
 
     Raises:
-        BadPlan: there is no such padding, or the family does not have it.
-        WrongTensors: the layout cannot express this VAE, or numbers would overflow in this dtype.
-        CannotWrite: the target is the source, or the disk refuses.
+        BadPlan: there is no such padding, or the family does not support it.
+        WrongTensors: the layout cannot express this VAE, or values would overflow in this dtype.
+        CannotWrite: the target is the source, or cannot be written.
         NotFound, BadCheckpoint, UnknownVAE: see `vaekit.errors`.
         ValueError: there is no such layout.
     """
@@ -54,17 +54,17 @@ def convert(
 
 
 def own_layout(identified: Identified) -> str:
-    """The layout in which a VAE stays most like its own file."""
+    """The default layout for a converted VAE: that of the source, where it can be written."""
     name = identified.parts[0].layout.name
     name = "tiny" if name.startswith("tiny-") else SAME_AS.get(name, name)
     return name if name in LAYOUT_NAMES else "native"
 
 
 def storage_dtype(name: str) -> torch.dtype:
-    """The dtype of weights in a file: fp16, bf16, fp32, fp64, or torch's own names for them.
+    """Parse a dtype for weights: fp16, bf16, fp32, fp64, or torch's names for them.
 
     Raises:
-        WrongTensors: it is none for the weights of a VAE.
+        WrongTensors: it is not a supported dtype for the weights of a VAE.
     """
     wide = re.fullmatch(r"(fp|float|bf|bfloat)(16|32|64)", name)
     found = vars(torch).get(("b" if name[0] == "b" else "") + "float" + wide[2]) if wide else None
@@ -72,8 +72,8 @@ def storage_dtype(name: str) -> torch.dtype:
         return found
     if re.match(r"(fp|float|int)[48]|[fq][48]", name):
         raise WrongTensors(
-            f"A VAE in {printable(name)} would be worse: rounded to 8 bits, the weights of the built-in VAE and of "
-            "TAESD3 lose about 1 dB of PSNR, and no program computes convolutions in such numbers anyway.",
+            f"Weights in {printable(name)} reduce quality: rounded to 8 bits, the weights of the built-in VAE and of "
+            "TAESD3 lose about 1 dB of PSNR, and convolutions do not compute in 8-bit types anyway.",
             "Expected fp32, bf16 or fp16.",
             "Use bf16 or fp16 for a small file.",
         )
@@ -83,13 +83,13 @@ def storage_dtype(name: str) -> torch.dtype:
 
 
 def refuse_overwriting(target: Path, *sources: Path) -> None:
-    """Refuse a target that is one of the files that it is made from, under whatever name.
+    """Reject a target that is one of its sources, also through a link.
 
     Raises:
-        CannotWrite: it is.
+        CannotWrite: the target is a source.
     """
     for source in sources:
         if exists(target) and exists(source) and target.samefile(source):
             raise CannotWrite(
-                f"The result {target} would take the place of an input.", "", "Choose another name for the result."
+                f"The result {target} would overwrite an input.", "", "Choose another name for the result."
             )

@@ -1,4 +1,4 @@
-"""The VAE out of a whole checkpoint, by copying bytes."""
+"""Extract the VAE from a whole checkpoint, by copying bytes."""
 
 import re
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ from vaekit.identification.weights import weights_in
 from vaekit.normalization import LatentNormalization
 
 SHARD = re.compile(r"-\d{2,6}-of-\d{2,6}\.")
-"""How the parts of a sharded checkpoint are called; nothing inside one tells that there are others."""
+"""File names of sharded checkpoints; the shards themselves do not reference each other."""
 
 
 @dataclass(frozen=True)
 class ExtractResult:
-    """What `extract` took out of a checkpoint."""
+    """The result of `extract`."""
 
     checkpoint: str
     output: str
     model: str | None
-    """The diffusion model of the checkpoint, as far as its tensors tell."""
+    """The diffusion model of the checkpoint, if its tensors identify it."""
     prefix: str
-    """What stood in front of the VAE's names."""
+    """The prefix of the VAE's tensor names in the checkpoint."""
     layout: str
     halves: tuple[str, ...]
     normalization: LatentNormalization | None
     normalization_source: str
     tensors: int
     nbytes: int
-    """Of the weights."""
+    """The dtypes of the weights."""
 
 
 def extract(
@@ -43,19 +43,19 @@ def extract(
 ) -> ExtractResult:
     """Write the VAE of a whole checkpoint into a file of its own, in the dtype that it has, by copying bytes.
 
-    The checkpoint around it tells its normalization where shapes cannot, and the new file says it in its metadata.
+    The checkpoint's diffusion model determines the normalization if shapes cannot; it is written to the metadata.
 
     Args:
         checkpoint: one safetensors file or torch checkpoint.
         target: a `.safetensors` file; for "diffusers" also a folder, for "tiny" always.
         layout: "ldm", "diffusers", "native" or "tiny". None for "ldm", bare, which is what A1111, ComfyUI and
             diffusers open; tiny autoencoders, which have no such names, keep theirs.
-        progress: called with the bytes that are written and the bytes there will be.
+        progress: called with the number of bytes written and the total.
 
     Raises:
         UnknownVAE: there is no VAE inside.
         WrongTensors: it is not whole, or the layout cannot express it.
-        CannotWrite: the target is the checkpoint, is not a safetensors file, or the disk refuses.
+        CannotWrite: the target is the checkpoint, is not a safetensors file, or cannot be written.
         NotFound, BadCheckpoint: see `vaekit.errors`.
         ValueError: there is no such layout.
     """
@@ -83,11 +83,11 @@ def extract(
 
 
 def check_one_file(path: Path) -> None:
-    """Refuse what is not one file with a whole checkpoint in it.
+    """Reject anything but a single file with a whole checkpoint.
 
     Raises:
-        NotFound: nothing is there.
-        BadCheckpoint: it is a folder, or a part of a sharded checkpoint.
+        NotFound: the path does not exist.
+        BadCheckpoint: it is a folder, or a shard of a checkpoint.
     """
     if not exists(path):
         raise NotFound(f"There is no file {path}.", "", "Check the path.")
@@ -96,19 +96,19 @@ def check_one_file(path: Path) -> None:
         raise BadCheckpoint(
             f"{path} is {inside}.",
             "Expected a whole checkpoint in one file.",
-            "In a diffusers folder the VAE is a folder of its own, `vae`, which `vaekit convert` reads.",
+            "In a diffusers folder the VAE is in the subfolder `vae`, which `vaekit convert` reads.",
         )
     if SHARD.search(path.name) or path.name.endswith(".index.json"):
         raise BadCheckpoint(
-            f"{path} is a part of a sharded checkpoint, or the index of one.",
+            f"{path} is a shard of a checkpoint, or the index of its shards.",
             "Expected a whole checkpoint in one file.",
-            "Join the parts first, or give the VAE's own file to `vaekit convert`.",
+            "Merge the shards first, or pass the VAE's own file to `vaekit convert`.",
         )
 
 
 def not_safetensors(target: Path, remedy: str) -> CannotWrite:
     return CannotWrite(
         f"{target.name} does not end in .safetensors.",
-        "Checkpoints and what comes out of them are safetensors files.",
+        "Checkpoints and extracted VAEs are written as safetensors files.",
         remedy,
     )

@@ -1,7 +1,7 @@
-"""A VAE that was trained on -> files like those that it came from: same layout, same dtype, same settings.
+"""Write fine-tuned VAEs in the layout, dtype and settings of their base model's files.
 
-What was not trained is copied from the source, byte for byte, and read back and compared before the files get their
-names: latents made with the source's encoder stay good.
+Frozen tensors are copied from the source byte for byte, and read back and compared before the files get their
+final names: latents from the source's encoder remain valid.
 """
 
 import json
@@ -35,69 +35,69 @@ NATIVE, DIFFUSERS, TINY = "native", "diffusers", "tiny"
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A VAE to go on from."""
+    """A VAE to fine-tune."""
 
     name: str
-    """As the user calls it; of a path, its last part."""
+    """The name that the user gave; for a path, its last component."""
     identified: Identified
-    """With the padding to go on with."""
+    """The VAE with the padding for fine-tuning."""
     found: Identified
-    """With the padding that it was made for: what it was before."""
+    """The VAE with its original padding."""
     fingerprint: str
-    """Of its weights."""
+    """The identity of its weights."""
     card: CatalogEntry | None
-    """What is known of these very weights."""
+    """The catalog entry of these weights."""
     layout: str
-    """In which its successor is written: its own, where that can say all that is to be said."""
+    """The layout of the fine-tuned file: that of the base model, if it can express all settings."""
     folder: bool
-    """Whether its successor is a diffusers folder, as it is one."""
+    """Whether the base model, and hence the result, is a diffusers folder."""
 
     @property
     def stem(self) -> str:
-        """What the names of a tiny autoencoder's two files begin with: programs look for `taesd_encoder`."""
+        """The prefix of a tiny autoencoder's two file names: programs look for `taesd_encoder`."""
         stems = {path.stem.removesuffix("_encoder").removesuffix("_decoder") for path in self.files}
         return stems.pop() if len(stems) == 1 else "vae"
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Its weights."""
+        """The weights of the VAE."""
         return tuple(part.file.path for part in self.identified.parts)
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """Of its weights: "float16"."""
+        """The dtypes of its weights: "float16"."""
         pieces = weights_in(self.identified).tensors.values()
         return tuple(
             sorted({str(each.dtype).removeprefix("torch.") for each in pieces if each.dtype.is_floating_point})
         )
 
     def changes(self, dtype: torch.dtype | None = None) -> dict[str, dict[str, str]]:
-        """What makes its successor's encoder another, whatever is trained: a padding that it was not made for, and the
-        rounding of its weights. `{"padding": {"before": "zeros", "after": "reflect"}}`
+        """Changes of the encoder besides training: a padding other than the original, and the
+        rounding of the weights. `{"padding": {"before": "zeros", "after": "reflect"}}`
 
         Args:
-            dtype: of the successor's weights; None for its own.
+            dtype: of the fine-tuned weights; None for the base model's.
         """
-        told: dict[str, dict[str, str]] = {}
+        changes: dict[str, dict[str, str]] = {}
         before, after = (padding_of(each.config) for each in (self.found, self.identified))
         if before != after:
-            told["padding"] = {"before": before, "after": after}
+            changes["padding"] = {"before": before, "after": after}
         rounded = [name for name in self.dtypes if dtype is not None and rounds(getattr(torch, name), dtype)]
         if rounded:
-            told["dtype"] = {"before": " and ".join(rounded), "after": str(dtype).removeprefix("torch.")}
-        return told
+            changes["dtype"] = {"before": " and ".join(rounded), "after": str(dtype).removeprefix("torch.")}
+        return changes
 
 
 def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseModel:
-    """The VAE in a file or folder, as one to go on from.
+    """Open the VAE in a file or folder for fine-tuning.
 
     Args:
-        path: where it is; `located` tells it of a name.
-        name: what the user calls it.
-        padding: "zeros" or "reflect", to go on with, whatever the file says.
+        path: of the file or folder; `located` resolves names.
+        name: the name that the user gave.
+        padding: "zeros" or "reflect", overriding the file's.
 
     Raises:
-        HalfMissing: it has no encoder, or no decoder.
+        HalfMissing: the VAE has no encoder, or no decoder.
         NotFound, BadCheckpoint, UnknownVAE, WrongTensors, BadPlan: see `load`.
     """
     found = made_for(identify(path), padding)
@@ -106,8 +106,8 @@ def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseMode
         only, other = identified.halves[0], "encoder" if identified.halves[0] == "decoder" else "decoder"
         raise HalfMissing(
             f"{name} has only its {only}.",
-            f"To train on, a VAE needs its {other} too: images go in and come back.",
-            f"Name the folder that holds both halves, or a VAE with the same latents that has its {other}.",
+            f"Fine-tuning needs the {other} as well: it compares images with their reconstructions.",
+            f"Give the folder that holds both halves, or a VAE of the same latent space with its {other}.",
         )
     hashes = cached_hashes(identified)
     files = identified.parts
@@ -118,29 +118,29 @@ def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseMode
             identified.family.diffusers(identified.config, identified.normalization)
         if layout != TINY:
             required_layout(layout, identified.family, identified.config)
-    except WrongTensors:  # diffusers has no word for reflection, for example
+    except WrongTensors:  # diffusers cannot express reflection padding, for example
         layout, folder = NATIVE, False
     card = match_weights(hashes.weights, hashes.sha256).card
     return BaseModel(Path(name).name or name, identified, found, hashes.weights.fingerprint, card, layout, folder)
 
 
 def made_for(identified: Identified, padding: str | None) -> Identified:
-    """The VAE with the padding that it was made for, as its file, its card or its borders tell.
+    """The VAE with its original padding, from its file, its catalog entry or the padding probe.
 
-    Where none of them is clear, nobody knows better than the user: the padding that they name is the VAE's own then.
+    If none of them is conclusive, the padding that the user names is taken to be the original.
     """
     if padding is None:
         return resolve(identified)
-    named = padded(identified, padding)  # refuses one that there is not, before anything is measured
-    told = resolve(identified, measure=False)
+    named = padded(identified, padding)  # rejects an invalid padding before anything is measured
+    resolved = resolve(identified, measure=False)
     network = Network()
-    borders = cached_padding_probe(told, network) if padding_is_unresolved(told) else None
-    unclear = padding_is_unresolved(told) and (borders is None or borders.verdict not in PADDINGS)
+    probe = cached_padding_probe(resolved, network) if padding_is_unresolved(resolved) else None
+    unclear = padding_is_unresolved(resolved) and (probe is None or probe.verdict not in PADDINGS)
     return resolve(named if unclear else identified, network=network)
 
 
 def rounds(old: torch.dtype, new: torch.dtype) -> bool:
-    """Whether numbers of one dtype may be others in another one.
+    """Whether converting values from one dtype to another may round them.
 
     >>> rounds(torch.bfloat16, torch.float16), rounds(torch.float16, torch.float32)
     (True, False)
@@ -157,22 +157,22 @@ def write_finetuned(
     notes: Mapping[str, str],
     dtype: torch.dtype | None = None,
 ) -> list[Path]:
-    """Write what became of a VAE, all its files or none.
+    """Write a fine-tuned VAE: all its files or none.
 
     Args:
-        parent: what it was.
-        vae: what it is now, in any dtype.
-        kept: which tensors were not trained, by their native keys.
-        folder: where the files go; others in it stay.
-        notes: what the metadata tells beside what it always does.
-        dtype: of the weights; None for the parent's.
+        parent: the base model.
+        vae: the fine-tuned VAE, in any dtype.
+        kept: the native keys of the frozen tensors.
+        folder: of the new files; other files in it are kept.
+        notes: additional metadata entries.
+        dtype: of the weights; None for the base model's.
 
     Returns:
         The files, weights first.
 
     Raises:
-        WrongTensors: a tensor that was to be kept is another now, or numbers would overflow in this dtype.
-        CannotWrite: the disk is full, or the like.
+        WrongTensors: a frozen tensor changed, or values would overflow in this dtype.
+        CannotWrite: the files cannot be written, e.g. because the disk is full.
     """
     source = weights_in(parent.identified, dtype)
     outside = source.family.outside_nets
@@ -196,24 +196,24 @@ def write_finetuned(
 
 
 def same_values(piece: Piece, now: Tensor) -> bool:
-    """Whether a tensor in memory, rounded as in the file, is the tensor of the file, bit for bit."""
+    """Whether a tensor in memory, converted to the file's dtype, equals the file's bit for bit."""
     return same_bits(piece.tensor(), now.to(piece.dtype))
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are the same bytes; equal numbers may not be, as 0 and -0."""
+    """Whether two tensors have the same bytes, unlike equal values such as 0 and -0."""
     alike = one.shape == other.shape and one.dtype == other.dtype
     flat = [each.detach().cpu().contiguous().flatten().view(torch.uint8) for each in (one, other)]
     return alike and torch.equal(*flat)
 
 
 def trained(piece: Piece, now: Tensor) -> Piece:
-    """A tensor of the source with new numbers."""
+    """A tensor of the source with new values."""
     return Piece(piece.name, piece.shape, piece.dtype, lambda: now.reshape(piece.shape), stored=now.dtype)
 
 
 def write_files(parent: BaseModel, weights: StoredWeights, staging: Path) -> list[str]:
-    """Write into a folder for the time being; tell the names of the files."""
+    """Write into a temporary folder; returns the file names."""
     if parent.layout == TINY:
         inside = staging / parent.stem
         write(weights, inside, TINY)
@@ -234,10 +234,10 @@ def write_files(parent: BaseModel, weights: StoredWeights, staging: Path) -> lis
 
 
 def verify_frozen(source: StoredWeights, staging: Path, kept: Collection[str]) -> None:
-    """Read the files that were written, and compare what was to be kept with the source, bit for bit.
+    """Read the written files back and compare their frozen tensors with the source, bit for bit.
 
     Raises:
-        WrongTensors: some of it is another.
+        WrongTensors: some of them differ.
     """
     written = weights_in(identify(staging)).tensors
     changed = [
@@ -250,11 +250,11 @@ def verify_frozen(source: StoredWeights, staging: Path, kept: Collection[str]) -
 
 
 def changed_error(keys: Sequence[str]) -> WrongTensors:
-    """What was to stay as it is did not."""
+    """The error for frozen tensors that changed."""
     return WrongTensors(
-        f"{len(keys)} tensors that were not to be trained are others now, such as {keys[0]}.",
-        "Expected every bit of them as it was. Nothing was written.",
-        "This is an error of vaekit's: please report it.",
+        f"{len(keys)} frozen tensors changed during training, such as {keys[0]}.",
+        "Expected frozen tensors to stay identical bit for bit. Nothing was written.",
+        "This is a bug in vaekit: please report it.",
     )
 
 

@@ -1,11 +1,11 @@
 """Latent files: encoded posteriors with their VAE's identity.
 
 A safetensors file with `mean` (1, z, *latent_size) and, for a Gaussian posterior, `log_variance`, both raw and in fp32,
-so that sampling stays possible. Of other posteriors the most probable latent is kept; where it stands for codes, such
-as a vector quantizer's, `codes` holds their indices too. The metadata holds the VAE's fingerprint, family,
+so that sampling stays possible. For other posteriors the mode is stored; if the latent represents codes, such
+as a vector quantizer's, `codes` also holds their indices. The metadata holds the VAE's fingerprint, family,
 normalization and geometry, and the size of the item along its axes.
 
-Version 1 is of images only: the metadata holds one factor in place of the geometry, and there are no codes.
+Version 1 holds images only: its metadata has one factor in place of the geometry, and there are no codes.
 """
 
 import json
@@ -33,10 +33,10 @@ from vaekit.vae import VAE
 VERSION = "2"
 VERSION_1 = "1"
 READABLE = (VERSION_1, VERSION)
-"""Version 1 has the normalization under the key that `metadata.read_normalization` knows as the old one."""
+"""Version 1 stores the normalization under the legacy key, which `metadata.read_normalization` accepts, too."""
 GEOMETRY = "vaekit.geometry"
 CHANNELS_V1 = 3
-"""Of the image: version 1 does not tell, and no message names them."""
+"""Image channels, which version 1 does not store; no message mentions them."""
 TENSORS = ("mean", "log_variance", "codes")
 SUFFIX = ".latent.safetensors"
 FINGERPRINT = re.compile("[0-9a-f]{64}")
@@ -44,7 +44,7 @@ FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class LatentOrigin:
-    """The facts that make latents readable: which VAE made them, and what they look like."""
+    """The identity of the VAE that encoded latents: fingerprint, family, geometry and normalization."""
 
     fingerprint: str
     family: str
@@ -53,7 +53,7 @@ class LatentOrigin:
 
     @property
     def owners(self) -> str:
-        """Whose latents these may be, by family, channels and normalization; empty where nobody's are like them."""
+        """The latent spaces that match by family, channels and normalization; empty if there are none."""
         fitting = latent_spaces_with(self.geometry.latent_channels, self.family, self.normalization)
         return " or ".join(kind.name for kind in fitting)
 
@@ -66,22 +66,22 @@ class LatentOrigin:
 
 @dataclass(frozen=True)
 class LatentFile:
-    """One item's posterior over raw latents, and where it came from."""
+    """The posterior over raw latents of one item, and its origin."""
 
     posterior: Posterior
     space: LatentOrigin
     size: tuple[int, ...]
-    """Of the item, along its axes: (height, width) of an image."""
+    """The size of the item along its axes: (height, width) of an image."""
 
 
 def origin_of(vae: VAE) -> LatentOrigin:
-    """The identity of a VAE. Hashes the weights: ask once for many items."""
+    """The identity of a VAE. Hashes the weights: call it once for many items."""
     family, config = family_and_config(vae)
     return LatentOrigin(fingerprint(vae), family.name, config.geometry, vae.normalization)
 
 
 def save_latent(path: Path, latent: LatentFile) -> None:
-    """Write one latent file, whole or not at all.
+    """Write one latent file atomically.
 
     Raises:
         CannotWrite: the disk is full, or the folder is not writable.
@@ -110,16 +110,16 @@ def load_latent(path: Path) -> LatentFile:
 
     Raises:
         NotFound: no such file.
-        BadLatent: it is damaged, or something else.
+        BadLatent: it is damaged, or not a latent file.
     """
     try:
         file = open_tensors(path)
     except BadCheckpoint as error:
-        raise BadLatent(error.found, "Expected a latent file, as `vaekit encode` writes it.", error.remedy) from error
+        raise BadLatent(error.found, "Expected a latent file written by `vaekit encode`.", error.remedy) from error
     if file.metadata.get("vaekit.latent") not in READABLE or "mean" not in file.specs:
         raise BadLatent(
-            f"{path} is a weights file, or latents of another program.",
-            f"Expected a latent file of version {' or '.join(READABLE)}, as `vaekit encode` writes it.",
+            f"{path} is a weights file, or holds latents of another program.",
+            f"Expected a latent file of version {' or '.join(READABLE)}, written by `vaekit encode`.",
             "Encode the item again with `vaekit encode`.",
         )
     tensors = file.read(name for name in TENSORS if name in file.specs)
@@ -128,32 +128,32 @@ def load_latent(path: Path) -> LatentFile:
 
 
 def find_latents(paths: Sequence[Path]) -> list[Path]:
-    """The files among `paths`, as given, and in place of each folder the latent files in it, sorted.
+    """Replace each folder among `paths` by the latent files in it, sorted; files are returned as given.
 
     Raises:
-        NotFound: a folder holds none.
+        NotFound: a folder holds no latent files.
     """
     found: list[Path] = []
     for path in paths:
         inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
         if not inside:
-            raise NotFound(f"The folder {path} holds no latent files (*{SUFFIX}).", "", "Name the files themselves.")
+            raise NotFound(f"The folder {path} holds no latent files (*{SUFFIX}).", "", "Give the files themselves.")
         found += inside
     return found
 
 
 def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
-    """The posterior that tensors from a file hold.
+    """Construct the posterior from the tensors of a file.
 
     Raises:
-        BadLatent: they have other shapes or dtypes than such a posterior has, or values that are not finite.
+        BadLatent: shapes or dtypes are invalid, or values are non-finite.
     """
     mean, log_variance, codes = (tensors.get(name) for name in TENSORS)
     assert mean is not None
     values = [tensor for tensor in (mean, log_variance) if tensor is not None]
     if mean.shape[:1] != (1,) or not all(all_finite_and_shaped(tensor, mean.shape) for tensor in values):
         raise BadLatent(
-            f"The latents in {path} have shape {list(mean.shape)} and dtype {mean.dtype}, or are not finite.",
+            f"The latents in {path} have shape {list(mean.shape)} and dtype {mean.dtype}, or non-finite values.",
             "Expected finite floating-point values of shape (1, channels, *size).",
             "Encode the item again with `vaekit encode`.",
         )
@@ -164,20 +164,20 @@ def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
     if not are_codes(codes, mean):
         raise BadLatent(
             f"The codes in {path} have shape {list(codes.shape)} and dtype {codes.dtype}, or are negative.",
-            f"Expected indices of shape {[1, *mean.shape[2:]]}, or of several at each of these positions.",
+            f"Expected indices of shape {[1, *mean.shape[2:]]}, or [1, n, ...] for n codes at each position.",
             "Encode the item again with `vaekit encode`.",
         )
     return Quantized(mean, codes.long(), mean)
 
 
 def all_finite_and_shaped(tensor: Tensor, shape: torch.Size) -> bool:
-    """Whether these are finite values, some at least, in the shape that the mean has."""
+    """Whether this is a non-empty tensor of finite values in the shape of the mean."""
     floating = tensor.is_floating_point() and tensor.numel() > 0
     return tensor.shape == shape and floating and bool(tensor.isfinite().all())
 
 
 def are_codes(codes: Tensor, mean: Tensor) -> bool:
-    """Whether these are indices for each position of a latent: (1, *latent_size), or (1, n, *latent_size)."""
+    """Whether this holds indices for each latent position: (1, *latent_size) or (1, n, *latent_size)."""
     positions = mean.shape[2:]
     shaped = codes.shape == (1, *positions) or (codes.dim() == mean.dim() and codes.shape[2:] == positions)
     whole = codes.dtype in (torch.uint8, torch.int16, torch.int32, torch.int64)
@@ -185,10 +185,10 @@ def are_codes(codes: Tensor, mean: Tensor) -> bool:
 
 
 def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[LatentOrigin, tuple[int, ...]]:
-    """Which VAE made the latents of a file, and the size of the item.
+    """The VAE that encoded the latents of a file, and the size of the item.
 
     Raises:
-        BadLatent: the metadata does not tell, or does not go with the latents.
+        BadLatent: the metadata is invalid or does not match the latents.
     """
     try:
         geometry = read_geometry(metadata, mean)
@@ -198,20 +198,20 @@ def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[L
             raise ValueError(f"its fingerprint is {printable(maker)!r}")
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise BadLatent(
-            f"{path} does not say which VAE made it ({printable(f'{type(error).__name__}: {error}')}).",
+            f"The metadata of {path} does not identify its VAE ({printable(f'{type(error).__name__}: {error}')}).",
             "Expected the metadata that `vaekit encode` writes.",
             "Encode the item again with `vaekit encode`.",
         ) from error
     if mean.dim() != 2 + geometry.axes or mean.shape[1] != geometry.latent_channels:
         raise BadLatent(
             f"The latents in {path} have shape {list(mean.shape)}.",
-            f"Expected {geometry.latent_channels} channels and {geometry.axes} axes, as its metadata tells.",
+            f"Expected {geometry.latent_channels} channels and {geometry.axes} axes, as in its metadata.",
             "Encode the item again with `vaekit encode`.",
         )
     largest = geometry.size_of(mean.shape[2:])
     if len(size) != geometry.axes or not all(0 < each <= most for each, most in zip(size, largest, strict=True)):
         raise BadLatent(
-            f"{path} says that its item has the size {size_text(size)}.",
+            f"The metadata of {path} gives its item the size {size_text(size)}.",
             f"Expected at most {size_text(largest)} for these latents.",
             "Encode the item again with `vaekit encode`.",
         )
@@ -221,10 +221,10 @@ def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[L
 
 
 def read_geometry(metadata: Mapping[str, str], mean: Tensor) -> Geometry:
-    """The geometry of the VAE that made the latents.
+    """The geometry of the VAE that encoded the latents.
 
     Raises:
-        KeyError, ValueError, RecursionError: the metadata tells none.
+        KeyError, ValueError, RecursionError: the metadata holds no valid geometry.
     """
     if metadata["vaekit.latent"] == VERSION_1:
         factor = int(metadata["vaekit.factor"])
@@ -236,18 +236,18 @@ def read_geometry(metadata: Mapping[str, str], mean: Tensor) -> Geometry:
 
 
 def check_readable(path: Path, made_by: LatentOrigin, given: LatentOrigin) -> str | None:
-    """Whether a VAE can read latents that another made: same weights, or same channels, factor and normalization.
+    """Check that a VAE can decode latents of another: same weights, or same channels, factor and normalization.
 
     Returns:
-        A caution in words where nothing speaks against it but the normalizations are not both known; else None.
+        A warning if the normalizations are not both known and nothing else differs; else None.
 
     Raises:
-        LatentMismatch: the spaces differ.
+        LatentMismatch: the latent spaces differ.
     """
     if made_by.fingerprint == given.fingerprint:
         return None
     differing = [
-        f"{name} {file} against {vae}"
+        f"{name} {file} instead of {vae}"
         for name, file, vae in (
             ("channels", made_by.geometry.latent_channels, given.geometry.latent_channels),
             ("factor", made_by.geometry.factor_text, given.geometry.factor_text),
@@ -259,10 +259,10 @@ def check_readable(path: Path, made_by: LatentOrigin, given: LatentOrigin) -> st
         differing.append("different normalizations")
     if differing:
         raise LatentMismatch(
-            f"{path} was made by a {made_by}, and the VAE given is a {given}: {'; '.join(differing)}.",
-            "Expected the VAE that made the latents, or one with the same channels, factor and normalization.",
+            f"{path} was encoded by a {made_by}, and the given VAE is a {given}: {'; '.join(differing)}.",
+            "Expected the VAE that encoded the latents, or one with the same channels, factor and normalization.",
             f"Decode with {made_by.owners or 'that VAE'}, or encode the item again with this one.",
         )
     if theirs is None or ours is None:
-        return f"{path} was made by another VAE, and whether the two share a latent space cannot be told: {made_by}."
+        return f"{path} was encoded by another VAE, which may have another latent space: {made_by}."
     return None

@@ -1,4 +1,4 @@
-"""A name or a path -> a VAE, strictly: every tensor of the network comes from the file, or it is an error."""
+"""Load a VAE by name or path, strictly: every tensor of the network must be in the file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,24 +17,24 @@ def load(
     padding: str | None = None,
     models: Sequence[Path] | None = None,
 ) -> VAE:
-    """Load a VAE in evaluation mode, with the dtype that its file has.
+    """Load a VAE in evaluation mode, in the dtype of its file.
 
-    Where the file's headers leave the normalization or the padding open (SD1 or SDXL?), its weights are hashed and
-    looked up among the known VAEs. Without a card they are measured: their normalization, if they have the shapes of
-    published models; their padding, if they are convolutional. That takes seconds once, and is remembered; with `kind`
-    and `padding` given, nothing is measured. An unknown normalization stays None.
+    If the file's headers do not determine the normalization or the padding (SD1 or SDXL?), its weights are hashed and
+    looked up in the catalog. Weights without an entry are probed: their normalization, if they have the shapes of
+    published models; their padding, if they are convolutional. That takes seconds and is cached; with `kind`
+    and `padding` given, nothing is probed. An unknown normalization is None.
 
     Args:
-        name_or_path: the name of a known VAE ("builtin") or of a file in a models folder, a weights file, a diffusers
-            folder, or a folder with the encoder and the decoder of one VAE. A file with one half gives a VAE with that
-            half.
-        kind: which of the known latent spaces it is, where you know better: "SD1", "SDXL", "FLUX.1", ...
-        padding: "zeros" or "reflect", whatever the file says of it: what its 3x3 convolutions see beyond the edge.
-        models: where names are looked up; see `models_folders` for where they are when this is None.
+        name_or_path: the name of a known VAE ("builtin") or of a file in a models folder; a weights file; a diffusers
+            folder; or a folder with the encoder and the decoder of one VAE. A file with one half gives a VAE with only
+            that half.
+        kind: the name of its latent space, overriding the file's: "SD1", "SDXL", "FLUX.1", ...
+        padding: "zeros" or "reflect", overriding the file's: the padding of its 3x3 convolutions.
+        models: the folders in which names are looked up; None for those of `models_folders`.
 
     Raises:
-        NotFound, AmbiguousName: nothing has this name, or too much; or there is no such kind.
-        BadPlan: a padding was asked for that there is not, or that this family does not have.
+        NotFound, AmbiguousName: no file has this name, or several have; or the latent space is unknown.
+        BadPlan: the padding is unknown, or this family does not support it.
         BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`.
     """
     with locate_vae(name_or_path, models) as path:

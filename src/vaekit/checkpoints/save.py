@@ -1,4 +1,4 @@
-"""A VAE -> a file or folder in any layout, whole or not at all, the same bytes for the same VAE."""
+"""Save VAEs in any layout, atomically and reproducibly: the same VAE gives the same bytes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,20 +25,20 @@ TORCH_ENDINGS = (".pt", ".pth", ".ckpt", ".bin")
 
 
 def save(vae: VAE, path: str | Path, layout: str = "native", notes: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Write a VAE in the dtype that it has.
+    """Write a VAE in its dtype.
 
     Args:
         vae: a VAE of a family that vaekit knows.
-        path: one file for "native", "ldm" and "original"; for "diffusers" a folder, or one file with diffusers' keys;
-            for "tiny" a folder that gets an encoder and a decoder file. A file's ending says its format: `.safetensors`
-            or `.sft`, or `.pt`, `.pth`, `.ckpt` or `.bin` for what `torch.load` reads.
-        layout: "native", "diffusers"; "ldm" where the family's first code was LDM, "original" where it was its
-            authors' own; for tiny autoencoders "tiny".
-        notes: further entries for the file's metadata.
+        path: a file for "native", "ldm" and "original"; for "diffusers" a folder, or a file with diffusers' keys;
+            for "tiny" a folder that gets an encoder and a decoder file. The extension gives the format: `.safetensors`
+            or `.sft`, or `.pt`, `.pth`, `.ckpt` or `.bin` for a file that `torch.load` reads.
+        layout: "native", "diffusers"; "ldm" for families first released with LDM code, "original" for those with their
+            authors' own code; for tiny autoencoders "tiny".
+        notes: additional metadata entries.
 
     Raises:
         WrongTensors: the layout cannot express this VAE.
-        CannotWrite: the disk is full, the folder is not writable, or a folder with something in it is in the way.
+        CannotWrite: the disk is full, the folder is not writable, or a non-empty folder exists at this path.
         ValueError: there is no such layout.
     """
     family, config = family_and_config(vae)
@@ -49,7 +49,7 @@ def save(vae: VAE, path: str | Path, layout: str = "native", notes: Mapping[str,
 def write(weights: StoredWeights, path: Path, layout: str, progress: Progress | None = None) -> None:
     """Write the weights of a VAE, tensor by tensor; see `save`."""
     if layout not in LAYOUT_NAMES:
-        raise ValueError(f"layout {layout!r} is none of {', '.join(LAYOUT_NAMES)}")
+        raise ValueError(f"unknown layout {layout!r}; expected one of {', '.join(LAYOUT_NAMES)}")
     if layout == "tiny":
         _write_tiny_halves(weights, path)
     elif layout == "diffusers" and path.suffix not in (*SAFETENSORS_ENDINGS, *TORCH_ENDINGS):
@@ -68,7 +68,7 @@ def family_and_config(vae: VAE) -> tuple[Family, Config]:
     if family is not None:
         return family, vae.config
     raise WrongTensors(
-        f"This VAE is made of {type(vae.encoder or vae.decoder).__name__}, which is of no family with a file format.",
+        f"This VAE consists of {type(vae.encoder or vae.decoder).__name__}, which has no file format.",
         f"Expected nets of one of the families {', '.join(family.name for family in FAMILIES)}.",
         "Save its state_dict() with safetensors instead.",
     )
@@ -78,7 +78,7 @@ def required_layout(name: str, family: Family, config: Config) -> Layout:
     """The layout of this name for a family and a network of this config.
 
     Raises:
-        WrongTensors: there is none of that name.
+        WrongTensors: there is no such layout for this network.
     """
     layout = layout_of(name, family.name, config)
     if layout is None:
@@ -101,7 +101,7 @@ def writes(name: str, family: Family, config: Config) -> bool:
 def _write_one_file(weights: StoredWeights, path: Path, layout: Layout, progress: Progress | None) -> None:
     if path.suffix not in (*SAFETENSORS_ENDINGS, *TORCH_ENDINGS):
         raise CannotWrite(
-            f"The {layout.name} layout is one file, and {path.name} ends in none of "
+            f"The {layout.name} layout is one file, and {path.name} has none of the extensions "
             f"{', '.join((*SAFETENSORS_ENDINGS, *TORCH_ENDINGS))}.",
             "",
             f"Use a name such as {path.with_suffix('.safetensors').name}.",
@@ -116,7 +116,7 @@ def _write_one_file(weights: StoredWeights, path: Path, layout: Layout, progress
 
 
 def metadata_of(weights: StoredWeights) -> dict[str, str]:
-    """What stands beside the tensors in a file of vaekit's."""
+    """The metadata of a file written by vaekit."""
     return describe(weights.family.name, weights.config, weights.normalization, weights.padding_known) | dict(
         weights.notes
     )
@@ -129,7 +129,7 @@ def write_pieces(
     target: Path,
     progress: Progress | None = None,
 ) -> None:
-    """Write one safetensors file inside the block of a `atomic_file` or `atomic_folder`."""
+    """Write one safetensors file inside the block of an `atomic_file` or `atomic_folder`."""
     ordered = in_order(pieces)
     write_safetensors(temporary, header(ordered, dict(sorted(metadata.items()))), ordered, target, progress)
 
@@ -140,27 +140,27 @@ def write_tensors(tensors: dict[str, Tensor], temporary: Path, metadata: dict[st
 
 
 def write_torch_file(pieces: Sequence[Piece], temporary: Path, metadata: Mapping[str, str], target: Path) -> None:
-    """Write what `torch.load` reads, with or without `weights_only`, with the weights under "state_dict".
+    """Write a file for `torch.load`, with or without `weights_only`, with the weights under "state_dict".
 
-    Every reader of VAEs looks there, and some nowhere else (kohya's). A `.bin` holds the weights at the top, as
-    diffusers and transformers keep them. What vaekit knows of the VAE stands beside the weights, as text, in the
-    former only. All tensors are in memory at once.
+    Every reader of VAEs looks there, and some nowhere else (kohya's). A `.bin` holds the weights at the top level, as
+    in diffusers and transformers. The metadata is stored beside the weights, as text, except in a `.bin`.
+    All tensors are in memory at once.
 
     Raises:
-        CannotWrite: the disk is full, or the like.
+        CannotWrite: the file cannot be written, e.g. because the disk is full.
     """
     check_room(temporary.parent, sum(piece.nbytes for piece in pieces), target)
     tensors = {piece.name: alone(piece.tensor()) for piece in in_order(pieces)}
     content = tensors if target.suffix == ".bin" else {"state_dict": tensors, METADATA: dict(sorted(metadata.items()))}
     try:
-        with open(temporary, "wb") as file:  # given a path, torch writes the file's name into it
+        with open(temporary, "wb") as file:  # given a path, torch stores its name in the file
             torch.save(content, file)
     except (OSError, RuntimeError) as error:
         raise cannot_write(target, error) from error
 
 
 def alone(tensor: Tensor) -> Tensor:
-    """The tensor without what it is a part of: torch would write all of that."""
+    """A copy of a view without the rest of its storage, all of which torch would write."""
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
@@ -174,17 +174,17 @@ def _write_diffusers_folder(weights: StoredWeights, path: Path, progress: Progre
 
 
 def both_halves(halves: Sequence[str], layout: str) -> None:
-    """Refuse a layout that has no place for half a VAE."""
+    """Reject half a VAE for a layout that needs both."""
     if len(halves) < 2:
         raise HalfMissing(
             f"This VAE has only its {halves[0]}.",
-            f"The {layout} layout is for whole VAEs.",
-            'Save it in the "native" layout, or load the other half with it.',
+            f"The {layout} layout needs both halves.",
+            'Save it in the "native" layout, or load both halves.',
         )
 
 
 def _write_tiny_halves(weights: StoredWeights, path: Path) -> None:
-    """Two files named after the folder: ComfyUI finds its tiny autoencoders by such names (`taesd_encoder`)."""
+    """Write two files named after the folder: ComfyUI finds its tiny autoencoders by such names (`taesd_encoder`)."""
     metadata = metadata_of(weights)
     layouts = {half: required_layout(f"tiny-{half}", weights.family, weights.config) for half in weights.halves}
     with atomic_folder(path) as temporary:

@@ -1,1 +1,1 @@
-"""The health of a VAE: checks that run it on images made by code, each with its numbers and what to do."""
+"""Health checks that run a VAE on synthetic images; each finding has its values and a remedy."""

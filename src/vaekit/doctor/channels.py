@@ -1,4 +1,4 @@
-"""Does every channel of the latent carry something, and does the decoder read it?"""
+"""Check that every latent channel carries information and that the decoder uses it."""
 
 import torch
 from torch import Tensor
@@ -52,11 +52,11 @@ def _of_map(numbers: dict[str, object], spread: Tensor, share: Tensor, said_by_e
     """The verdict on a latent map."""
     count = len(spread)
     faults = {
-        "the encoder says the same everywhere in": numbers["dead"],
-        "the decoder does not read": numbers["ignored_by_decoder"],
+        "the encoder's output is constant in": numbers["dead"],
+        "the decoder ignores": numbers["ignored_by_decoder"],
     }
     doubts = {
-        "the posterior says nothing (KL near 0) in": numbers["collapsed"],
+        "the posterior is uninformative (KL near 0) in": numbers["collapsed"],
         "much smaller than the others:": numbers["faint"],
     }
     told = [f"{what} {_channels(which)}" for what, which in (faults | doubts).items() if which]
@@ -68,14 +68,14 @@ def _of_map(numbers: dict[str, object], spread: Tensor, share: Tensor, said_by_e
     if status == "ok":
         low, high = spread.min().item(), spread.max().item()
         if not said_by_encoder:
-            return Finding("channels", "ok", f"the decoder reads all {count} channels", numbers)
+            return Finding("channels", "ok", f"the decoder uses all {count} channels", numbers)
         largest = f"the largest share of the variance is {share[top].item():.0%}" if count > 1 else ""
-        words = f"all {count} channels live: deviations {low:.2g} to {high:.2g}; {largest}".removesuffix("; ")
+        words = f"all {count} channels are active: std {low:.2g} to {high:.2g}; {largest}".removesuffix("; ")
         return Finding("channels", "ok", words, numbers)
     remedy = (
-        "A latent with empty channels was trained so, or its weights are damaged: compare with another copy."
+        "The VAE was trained with empty channels, or its weights are damaged: compare with another copy."
         if status == "wrong"
-        else "Normalize each channel by its own mean and deviation, or train on with less weight on the KL term."
+        else "Normalize each channel by its own mean and standard deviation, or fine-tune with a lower KL weight."
     )
     return Finding("channels", status, "; ".join(told), numbers, remedy)
 
@@ -85,16 +85,16 @@ def _of_vector(observation: Observation) -> Finding:
     out: a category that no image shows is none that is dead."""
     kl = channel_kl(observation)
     if kl is None:
-        return skipped("channels", "without an encoder of Gaussian posteriors nobody tells which numbers are in use")
+        return skipped("channels", "latent usage is only known for encoders with Gaussian posteriors")
     silent = [c for c, nats in enumerate(kl) if nats < COLLAPSED]
     numbers = {"kl_nats_per_position": kl, "collapsed": silent}
-    words = f"{len(kl) - len(silent)} of {len(kl)} numbers are in use"
+    words = f"{len(kl) - len(silent)} of {len(kl)} latent values are in use"
     if not silent:
         return Finding("channels", "ok", words, numbers)
-    told = f"{words}; {_channels(silent)} say nothing (KL near 0)"
+    told = f"{words}; {_channels(silent)} are uninformative (KL near 0)"
     if len(silent) < len(kl):
-        return Finding("channels", "ok", f"{told}, as KL terms do to numbers that the data do not need", numbers)
-    remedy = "The posterior has collapsed: train with less weight on the KL term, free bits, or a slower start of it."
+        return Finding("channels", "ok", f"{told}, as expected from a KL term if the data do not need them", numbers)
+    remedy = "The posterior has collapsed: train with a lower KL weight, free bits, or KL warm-up."
     return Finding("channels", "wrong", told, numbers, remedy)
 
 

@@ -1,4 +1,4 @@
-"""Does the image move with the latent: is decode(T z) = T decode(z) for shifts, flips, turns and half the size?
+"""Check equivariance: is decode(T z) = T decode(z) for shifts, flips, rotations and half the size?
 
 Latents that behave like small images are easier for a diffusion model to learn; published VAEs are far from it for
 scales and turns (Kouzelis et al. 2025, "EQ-VAE", arXiv 2502.09509; Skorokhodov et al. 2025, arXiv 2502.14831). A number
@@ -31,7 +31,7 @@ LEAST = {"shift": 25.0, "flip": 12.0, "turn": 12.0, "half": 12.0}
 def check_equivariance(observation: Observation) -> Finding:
     """PSNR between the decoded changed latent and the equally changed decoded latent."""
     if observation.one_size:
-        return skipped("equivariance", "the latent is one vector, which has no place to be moved to")
+        return skipped("equivariance", "the latent is one vector without spatial axes")
     if observation.decoded is None:
         return skipped("equivariance", "there is no decoder")
     z, plain, factor = observation.latents[:LOOKED_AT], observation.decoded[:LOOKED_AT], observation.geometry.factors[0]
@@ -51,12 +51,12 @@ def check_equivariance(observation: Observation) -> Finding:
         numbers[name] = pooled_psnr(made()[..., cut, cut], expected[..., cut, cut])
     told = ", ".join(f"{WORDS[name]} {value:.1f} dB" for name, value in numbers.items())
     low = [WORDS[name] for name, value in numbers.items() if not value >= LEAST[name]]
-    words = f"image against the changed latent's: {told}"
+    words = f"transformed image against the image of the transformed latent: {told}"
     if not low:
         return Finding("equivariance", "ok", words, numbers)
     remedy = "Diffusion models learn such latents less easily; fine-tune with an equivariance term (EQ-VAE)."
     if "shift" in {name for name, value in numbers.items() if not value >= LEAST[name]}:
-        remedy = "What is decoded depends on where it stands: expect seams in tiled decoding. " + remedy
+        remedy = "The decoded content depends on its position: expect seams in tiled decoding. " + remedy
     return Finding("equivariance", "warning", f"{words}; far below known VAEs in {' and '.join(low)}", numbers, remedy)
 
 

@@ -1,4 +1,4 @@
-"""All checks of one VAE, one after another."""
+"""Run all checks of a VAE."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,21 +23,21 @@ CHECKS = (
     *("weights", "activations", "fp16_range", "rounding", "normalization", "channels", "match", "equivariance"),
     *("smoothness", "grid", "border"),
 )
-"""The names of all checks, in the order in which they come."""
+"""The names of all checks, in order."""
 
 
 def examine(
     vae: VAE, images: Images | None = None, card: CatalogEntry | None = None, side: int = SIDE
 ) -> Iterator[Finding]:
-    """Every check of a VAE, each finding as soon as it is there. The VAE is left as it is.
+    """Run every check on a VAE and yield each finding when it is available. The VAE is not modified.
 
-    Where numbers are not finite, the checks that compute with them are skipped. A check that this VAE has nothing for
-    (a decoder alone has no round trip) is skipped too, and says why.
+    If activations are non-finite, the checks that compute with them are skipped. Checks that do not apply
+    (a decoder alone has no round trip) are skipped, too, with a reason.
 
     Args:
         vae: any image VAE, whole or half.
         images: the user's own, (n, 3, h, w) in [-1, 1], of the side that `observing.image_side` tells.
-        card: what is known about these very weights.
+        card: the catalog entry of these weights.
         side: of the built-in images, in pixels.
     """
     weights = check_weights(vae)
@@ -57,4 +57,4 @@ def examine(
     }
     healthy = weights.status == "ok" and observation.finite
     for name, check in computing.items():
-        yield check(observation) if healthy else skipped(name, "not looked at, for numbers are not finite")
+        yield check(observation) if healthy else skipped(name, "not checked, because activations are non-finite")

@@ -1,4 +1,4 @@
-"""What a check found: one record, the same for all checks."""
+"""The result of a check."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,26 +10,26 @@ WORST_FIRST: tuple[Status, ...] = ("wrong", "warning", "ok", "skipped")
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found."""
+    """The result of one check."""
 
     name: str
-    """Of the check, as in the JSON: `fp16_range`."""
+    """The name of the check, as in the JSON: `fp16_range`."""
     status: Status
-    """`skipped`: this VAE has nothing to check there, or it could not be checked; `words` say why."""
+    """`skipped`: the check does not apply or could not run; `words` states the reason."""
     words: str
-    """What was seen, with its numbers, for a person."""
+    """A description of the result with its values."""
     numbers: Mapping[str, Any] = field(default_factory=dict)
-    """The same for programs."""
+    """The values for programs."""
     remedy: str = ""
-    """What to do; empty where nothing has to be done."""
+    """What to do; empty if nothing has to be done."""
 
 
 def skipped(name: str, why: str) -> Finding:
-    """A check that says nothing about this VAE, and why."""
+    """The finding of a skipped check, with the reason."""
     return Finding(name, "skipped", why)
 
 
 def worst(findings: Iterable[Finding]) -> Status:
-    """The worst status among findings; `skipped` where none says anything."""
+    """The worst status among findings; `skipped` if all were skipped."""
     statuses = {finding.status for finding in findings}
     return next((status for status in WORST_FIRST if status in statuses), "skipped")

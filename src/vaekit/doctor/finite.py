@@ -1,4 +1,4 @@
-"""Are all numbers finite: weights, and what the networks make of images, in both directions?"""
+"""Check that weights and activations, of both halves, are finite."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ NAMED = 3
 
 
 def check_weights(vae: VAE) -> Finding:
-    """NaN and infinite numbers among weights and buffers, tensor by tensor."""
+    """Count non-finite values in weights and buffers, by tensor."""
     broken = {}
     count = 0
     for name, tensor in (*vae.named_parameters(), *vae.named_buffers()):
@@ -33,14 +33,14 @@ def check_weights(vae: VAE) -> Finding:
     return Finding(
         "weights",
         "wrong",
-        f"NaN or infinite numbers in {told}{more}",
+        f"NaN or infinite values in {told}{more}",
         numbers,
-        "The file is damaged, or its training had diverged: fetch it again, or go back to an earlier checkpoint.",
+        "The file is damaged, or its training diverged: download it again, or use an earlier checkpoint.",
     )
 
 
 def check_activations(observation: Observation) -> Finding:
-    """NaN and infinite numbers in what the networks make of images, in fp32; the first layer of each half."""
+    """Find non-finite activations in fp32: the first layer of each half."""
     halves = {"encoder": observation.encoding, "decoder": observation.decoding}
     numbers = {half: _numbers(seen.values()) for half, seen in halves.items() if seen}
     firsts = (next((each for each in seen.values() if not each.finite), None) for seen in halves.values())
@@ -49,15 +49,15 @@ def check_activations(observation: Observation) -> Finding:
     if not broken:
         return Finding("activations", "ok", f"finite everywhere in the {ran}, in fp32", numbers)
     told = "; ".join(
-        f"{first.place}: {first.nan:,} NaN and {first.infinite:,} infinite of {first.count:,} numbers"
+        f"{first.place}: {first.nan:,} NaN and {first.infinite:,} infinite of {first.count:,} values"
         for first in broken
     )
     return Finding(
         "activations",
         "wrong",
-        f"not finite in fp32, first in {told}",
+        f"non-finite in fp32, first in {told}",
         numbers,
-        "See whether the weights of that layer are finite and of a usual size; if not, use another copy of the file.",
+        "Check that the weights of that layer are finite and of usual magnitude; if not, use another copy of the file.",
     )
 
 

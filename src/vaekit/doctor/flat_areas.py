@@ -1,4 +1,4 @@
-"""What a VAE puts onto flat colors, where there was nothing: a grid of its factor, and rims along the border."""
+"""Check flat colors for artifacts: a grid with the VAE's factor, and errors along the border."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ GRID_SEEN, GRID_WRONG = 1.0, 4.0
 cannot be missed."""
 RIM, RIM_RATIO = 3.0, 3.0
 """A rim is an error at the border that is larger than inside by so many levels of 255, and by such a factor."""
-NOTHING = "there are no flat colors to look at: "
+NOTHING = "there are no flat colors to check: "
 
 
 def check_grid(observation: Observation) -> Finding:
@@ -27,16 +27,16 @@ def check_grid(observation: Observation) -> Finding:
     flats, made = pair
     factor = observation.geometry.factors[0]
     if factor == 1:
-        return skipped("grid", "a latent position is one pixel: there is no grid to make")
+        return skipped("grid", "a latent position is one pixel: there can be no grid")
     side = flats.shape[2]
     cut = side // factor // 4 * factor
     inside = made[:, :, cut : side - cut, cut : side - cut]
     amplitude = flat_grid(inside, factor)
     off = ((inside - flats[:, :, cut : side - cut, cut : side - cut]).abs().mean() * LEVELS_PER_UNIT).item()
     numbers = {"amplitude": amplitude, "period": factor, "mean_error": off}
-    words = f"{factor}-pixel grid of {amplitude:.2f} levels of 255 on flat colors, which come back {off:.1f} off"
+    words = f"{factor}-pixel grid of {amplitude:.2f} levels of 255 on flat colors, with an error of {off:.1f}"
     status: Status = "ok" if amplitude < GRID_SEEN else "warning" if amplitude < GRID_WRONG else "wrong"
-    remedy = "Check that the file is whole; a fine-tune of the decoder on smooth images takes a grid away."
+    remedy = "Check that the file is complete; fine-tuning the decoder on smooth images removes the grid."
     return Finding("grid", status, words, numbers, "" if status == "ok" else remedy)
 
 
@@ -53,7 +53,7 @@ def check_border(observation: Observation) -> Finding:
         error[..., where].mean().item() for where in (distance < factor, distance >= side // factor // 4 * factor)
     )
     numbers = {"border": border, "inside": inside}
-    words = f"flat colors are {border:.1f} levels of 255 off along the border, {inside:.1f} inside"
+    words = f"the error on flat colors is {border:.1f} levels of 255 along the border, {inside:.1f} inside"
     if border < inside + RIM or border < RIM_RATIO * inside:
         return Finding("border", "ok", words, numbers)
     remedy = "Pad images before encoding and crop them afterwards."
@@ -65,7 +65,7 @@ def check_border(observation: Observation) -> Finding:
 def _flats(observation: Observation, name: str) -> tuple[Images, Tensor] | Finding:
     """Flat images and what came back, or why there are none."""
     if observation.one_size:
-        return skipped(name, "flat colors are none of the images that a VAE of one vector knows")
+        return skipped(name, "a VAE with a vector latent is specialized to other images than flat colors")
     if observation.flats is None or observation.flats_decoded is None:
         missing = "encoder" if observation.flats is None else "decoder"
         return skipped(name, f"{NOTHING}there is no {missing}")

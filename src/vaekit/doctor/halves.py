@@ -1,8 +1,8 @@
-"""Do encoder and decoder belong together: is this the decoder for these latents?
+"""Check that encoder and decoder match.
 
-The round trip tells how good the pair is. What comes back goes through the encoder again: with the right decoder its
-latents are those that were decoded. With one for another order, scale or mixture of the same channels they are related
-to them in a simple way, and undoing that way helps a lot; with one of another latent space they are related in no way.
+Reconstructions of images are encoded again: with the right decoder their latents equal those that were
+decoded. With a decoder for another order, scale or mixture of the same channels they are related
+by a simple transformation, whose inverse improves the reconstruction; with another latent space they are unrelated.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from vaekit.doctor.observe import Observation, pooled_psnr
 from vaekit.shapes import Latents
 
 HELPS = 3.0
-"""dB that a simple change of the latents may gain at most between halves that belong together."""
+"""Maximum gain in dB by a simple transformation of the latents between matching halves."""
 VECTORS_HELP = 6.0
 """The same for a latent of one vector: its encoder draws towards the prior, which undoing that gains 3 dB for some."""
 CHANGED = 0.25
@@ -43,9 +43,9 @@ class Change:
 def check_match(observation: Observation) -> Finding:
     """PSNR of the round trip, against means of blocks, and against the best simple change of the latents."""
     if observation.decoded is None or observation.posterior is None or observation.images is None:
-        return skipped("match", "there is one half only")
+        return skipped("match", "one half is missing")
     if observation.one_size and len(observation.images) < 2:
-        return skipped("match", "it takes two images")
+        return skipped("match", "this check needs two images")
     images, decoded = observation.images[: len(observation.decoded)], observation.decoded
     z = observation.latents[: len(decoded)]
     plain, trivial = pooled_psnr(images, decoded), pooled_psnr(images, simplest(observation, images))
@@ -60,7 +60,7 @@ def check_match(observation: Observation) -> Finding:
     what = "images" if "prior" not in observation.source else "samples from its own prior"
     kind = "means of the whole image" if observation.one_size else "block means"
     words = (
-        f"round trip {plain:.1f} dB on {len(decoded)} {what} ({kind}: {trivial:.1f} dB); encoded again, channels agree "
+        f"round trip {plain:.1f} dB on {len(decoded)} {what} ({kind}: {trivial:.1f} dB); re-encoded latents correlate "
         f"with r = {agreement.mean().item():.2f}"
     )
     if observation.quantizes:
@@ -70,14 +70,14 @@ def check_match(observation: Observation) -> Finding:
     numbers["gain"] = {"db": gain, "change": name}
     if change is not None and gain >= (VECTORS_HELP if observation.one_size else HELPS):
         how = described(change) if name != "mixed" else f"with channels {name}"
-        remedy = "These halves belong to different VAEs, or their normalizations differ: load both from one file."
-        return Finding("match", "wrong", f"{words}; latents {how} come back {gain:.1f} dB better", numbers, remedy)
+        remedy = "The halves belong to different VAEs, or their normalizations differ: load both from one file."
+        return Finding("match", "wrong", f"{words}; latents {how} give {gain:.1f} dB more", numbers, remedy)
     if plain < trivial - MARGIN and not observation.one_size:
-        remedy = "This decoder is none for this encoder: load both halves from one file."
-        return Finding("match", "wrong", f"{words}: worse, and no simple change of the latents helps", numbers, remedy)
+        remedy = "Encoder and decoder do not match: load both halves from one file."
+        return Finding("match", "wrong", f"{words}: worse, and no simple transformation helps", numbers, remedy)
     if plain < trivial:
-        remedy = "Look at reconstructions of your own images (`vaekit reconstruct`), and give them with `--images`."
-        return Finding("match", "warning", f"{words}: no better than that", numbers, remedy)
+        remedy = "Inspect reconstructions of your own images (`vaekit reconstruct`), and pass them with `--images`."
+        return Finding("match", "warning", f"{words}: no better than this baseline", numbers, remedy)
     return Finding("match", "ok", words, numbers)
 
 
@@ -162,7 +162,7 @@ def described(change: Change) -> str:
     factors = [change.weights[to, source].item() for to, source in enumerate(sources)]
     moved = [f"{source} as {to}" for to, source in enumerate(sources) if to != source]
     if moved:
-        return f"with channels taken in another order ({', '.join(moved[:6])}{', ...' if len(moved) > 6 else ''})"
+        return f"with reordered channels ({', '.join(moved[:6])}{', ...' if len(moved) > 6 else ''})"
     low, high = min(factors), max(factors)
     size = f"{low:.2g}" if low == high else f"{low:.2g} to {high:.2g}"
     return f"times {size} plus {change.offsets.mean().item():.2g}"

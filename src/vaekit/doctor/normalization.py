@@ -1,5 +1,5 @@
-"""Is the normalization right: do normalized latents of images have mean 0 and standard deviation 1, and does the
-catalog agree?"""
+"""Check the normalization: normalized latents of images should have mean 0 and standard deviation 1, and the
+catalog should agree."""
 
 import math
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ def check_normalization(observation: Observation, card: CatalogEntry | None = No
     vae = observation.vae
     if observation.one_size:
         return skipped(
-            "normalization", "the latent is one vector: no diffusion model sees it, and it needs no normalization"
+            "normalization", "the latent is one vector: no diffusion model uses it, and it needs no normalization"
         )
     if observation.posterior is None:
-        return skipped("normalization", "there is no encoder whose latents could be measured")
+        return skipped("normalization", "there is no encoder to measure latents with")
     raw = observation.latents
     normalization = vae.normalization
     suggested = {"shift": raw.mean().item(), "scale": 1 / max(raw.std().item(), 1e-12)}
@@ -39,7 +39,7 @@ def check_normalization(observation: Observation, card: CatalogEntry | None = No
         words = f"unknown; its latents over {observation.source} suggest {_as_words(suggested)}"
         remedy = (
             "If it belongs to a known diffusion model, use that one's normalization (`vaekit.load(..., kind=...)`); "
-            "if you train one on it, use the measured scale and shift."
+            "if you train one with it, use the measured scale and shift."
         )
         return Finding("normalization", "warning", words, {"normalization": None, "measured": suggested}, remedy)
     latents = vae.normalize(raw)
@@ -53,19 +53,19 @@ def check_normalization(observation: Observation, card: CatalogEntry | None = No
         "measured": suggested,
     }
     status = _status(mean, std, normalization)
-    words = f"latents have mean {mean:+.2f} and deviation {std:.2f} with {normalization}; 0 and 1 are right"
-    remedies = [] if status == "ok" else [f"What was measured: {_as_words(suggested)}."]
+    words = f"latents have mean {mean:+.2f} and standard deviation {std:.2f} with {normalization}; expected 0 and 1"
+    remedies = [] if status == "ok" else [f"Measured: {_as_words(suggested)}."]
     if (
         card is not None
         and card.normalization is not None
         and not card.normalization.is_close(normalization, channels=raw.shape[1])
     ):
-        status, words = "wrong", f"{words}; its card says {card.normalization}"
-        remedies.insert(0, "Use the card's normalization.")
+        status, words = "wrong", f"{words}; its catalog entry states {card.normalization}"
+        remedies.insert(0, "Use the normalization of the catalog entry.")
     told = _other_kind(observation)
     if told:
         status = "warning" if status == "ok" else status
-        words, remedies = f"{words}; they look like those of {told}", [*remedies, "See which model it belongs to."]
+        words, remedies = f"{words}; they match those of {told}", [*remedies, "Check which model it belongs to."]
     return Finding("normalization", status, words, numbers, " ".join(remedies))
 
 
@@ -78,7 +78,7 @@ def _status(mean: float, std: float, normalization: LatentNormalization) -> Stat
 
 
 def _other_kind(observation: Observation) -> str:
-    """The known latent space whose statistics the latents have, where the VAE has another normalization; else empty."""
+    """The known latent space with the statistics of the latents, if the VAE has another normalization; else empty."""
     vae = observation.vae
     family = family_with(vae.config)
     kinds = matching_latent_spaces(family.name, vae.config) if family is not None else ()

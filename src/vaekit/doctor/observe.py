@@ -1,6 +1,6 @@
-"""A VAE run on images, watched: what the checks look at.
+"""Run a VAE on images and record what the checks need.
 
-Everything is run on the CPU, so that one file gives the same numbers everywhere. Images are small: a full-size VAE
+Everything runs on the CPU, so that results are reproducible. Images are small: a full-size VAE
 takes a minute on two cores.
 """
 
@@ -41,27 +41,27 @@ than photographs do."""
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """A VAE and what it made of images. None stands for what a missing half would have made."""
+    """A VAE with its latents and reconstructions of images. Results of a missing half are None."""
 
     vae: VAE
     """On the CPU, in fp32 and in evaluation mode."""
     engine: Engine
     images: Tensor | None
-    """(n, c, h, w) in [-1, 1]: what was encoded, or what this VAE made of draws from its prior."""
+    """(n, c, h, w) in [-1, 1]: the encoded images, or samples from this VAE's prior."""
     source: str
-    """Where the images come from, as a phrase."""
+    """The origin of the images; a phrase."""
     posterior: Posterior | None
     """Of the images."""
     latents: Tensor
     """Raw, (n, z, i, j): the posterior's mode, or made up where there is no encoder."""
     decoded: Tensor | None
-    """(m, c, h, w): what became of the first m latents, not clamped."""
+    """(m, c, h, w): the decoded first m latents, not clamped."""
     flats: Tensor | None
     """(k, c, h, w): images of one color each."""
     flats_decoded: Tensor | None
     """The same after a round trip."""
     encoding: dict[Call, Activity]
-    """What was seen inside the encoder; empty where there is none."""
+    """Statistics of the encoder's activations; empty if there is no encoder."""
     decoding: dict[Call, Activity]
 
     @property
@@ -83,13 +83,13 @@ class Observation:
 
     @property
     def finite(self) -> bool:
-        """Whether all numbers were, inside the networks and at their ends."""
+        """Whether all activations, latents and outputs are finite."""
         return all(each.finite for half in (self.encoding, self.decoding) for each in half.values())
 
 
 @torch.no_grad()
 def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observation:
-    """Run a VAE and watch it; the given one is left as it is.
+    """Run a VAE and record its behavior; the given VAE is not modified.
 
     Args:
         vae: any image VAE, whole or half.
@@ -110,9 +110,9 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
         shown = in_channels(dead_leaves(IMAGES, (side, side), Generator().manual_seed(SEED)), geometry.channels)
         source = f"{IMAGES} built-in images"
         if own is not None:
-            shown, source = torch.cat([own, shown]), f"{len(own)} images of yours and {source}"
+            shown, source = torch.cat([own, shown]), f"{len(own)} of your images and {source}"
     elif own is not None:
-        shown, source = own, f"{len(own)} images of yours"
+        shown, source = own, f"{len(own)} of your images"
     else:
         shown, source = _samples(exact, side, generator)
     flats = in_channels(flat_colors((side, side), FLATS), geometry.channels)
@@ -163,7 +163,7 @@ def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) ->
         latents = vae.to_posterior(latents).mode
     parameters, decoding = run_watched(vae.decoder, "decoder", latents)
     decoded = vae.to_likelihood(parameters).mode
-    source = f"{len(latents)} made-up latents, for there is no encoder"
+    source = f"{len(latents)} synthetic latents, as there is no encoder"
     return Observation(vae, engine, None, source, None, latents, decoded, None, None, {}, decoding)
 
 
@@ -180,10 +180,10 @@ def _samples(vae: VAE, side: int, generator: Generator) -> tuple[Tensor, str]:
 
 
 def image_side(geometry: Geometry, side: int = SIDE) -> int:
-    """The side of the images that a VAE is shown, in pixels: near `side`, and what its networks take.
+    """The side of the test images in pixels: close to `side`, and valid for the networks.
 
     Raises:
-        BadItem: it takes no images.
+        BadItem: the VAE is not an image VAE.
     """
     geometry.require_axes(2, "images")
     factor = geometry.factors[0]

@@ -1,7 +1,7 @@
-"""Half precision: does what happens inside the networks fit into fp16 and bf16, and what does rounding cost?
+"""Check half precision: the range of activations in fp16 and bf16, and the error by rounding.
 
-fp16 holds magnitudes up to 65,504; beyond, numbers become infinite and images black. bf16 has the range of fp32 and
-three digits fewer than fp16: nothing overflows, and everything is rounded more coarsely.
+fp16 represents magnitudes up to 65,504; larger values become infinite and images black. bf16 has the range of fp32 and
+less precision than fp16: nothing overflows, but rounding is coarser.
 """
 
 import math
@@ -26,7 +26,7 @@ COARSE, FAR_OFF = 2.0, 10.0
 TINY = 1e-30
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 ROUNDED = 2
-"""Images that are run in half precision."""
+"""The number of images to run in half precision."""
 
 
 def check_range(observation: Observation, card: CatalogEntry | None = None) -> Finding:
@@ -54,7 +54,7 @@ def check_range(observation: Observation, card: CatalogEntry | None = None) -> F
     if card_words:
         told.append(card_words)
         status = "warning" if status == "ok" else status
-    words = "; ".join([*told, "bf16 holds all of it"])
+    words = "; ".join([*told, "bf16 has sufficient range"])
     return Finding("fp16_range", status, words, numbers, _range_remedy(status, overflowing))
 
 
@@ -103,7 +103,7 @@ def check_rounding(observation: Observation) -> Finding:
     exact = observation.decoded if whole else observation.latents
     assert exact is not None
     scale = LEVELS_PER_UNIT if whole else 100 / max(observation.latents.std().item(), TINY)
-    unit = "levels of 255" if whole else "% of the latents' deviation"
+    unit = "levels of 255" if whole else "% of the latents' standard deviation"
     numbers: dict[str, object] = {"unit": unit}
     means: dict[str, float] = {}
     told: list[str] = []
@@ -114,11 +114,11 @@ def check_rounding(observation: Observation) -> Finding:
         means[name] = math.inf if lost else error.mean().item()
         numbers[name] = {"mean": means[name], "largest": math.inf if lost else error.max().item(), "not_finite": lost}
         off = f"{means[name]:.2f} on average, {error.max().item():.2g} at most"
-        told.append(f"{name} {f'leaves {lost:.0%} of the numbers NaN or infinite' if lost else off}")
+        told.append(f"{name} {f'makes {lost:.0%} of the values NaN or infinite' if lost else off}")
     worst = max(means.values())
     status: Status = "ok" if worst < COARSE else "warning" if worst < FAR_OFF else "wrong"
     fine = " or ".join(["fp32", *(name for name, mean in means.items() if mean < COARSE)])
-    words = f"{unit} off fp32: {'; '.join(told)}"
+    words = f"error against fp32 in {unit}: {'; '.join(told)}"
     return Finding("rounding", status, words, numbers, "" if status == "ok" else f"Run it in {fine} (`--dtype`).")
 
 
@@ -155,13 +155,13 @@ def _against_card(card: CatalogEntry | None, status: Status) -> str:
     if card is None or card.fp16 == "unknown":
         return ""
     if card.fp16 == "unsafe" and status != "wrong":
-        return "its card says that it overflows on other images"
-    return "its card says that it is safe" if card.fp16 == "safe" and status == "wrong" else ""
+        return "its catalog entry states that it overflows on other images"
+    return "its catalog entry states that it is safe" if card.fp16 == "safe" and status == "wrong" else ""
 
 
 def _where_it_overflows(reach: Reach) -> str:
     first, others = reach.overflows[0], len(reach.overflows) - 1
-    more = f" and {others} place{'s' if others > 1 else ''} more" if others else ""
+    more = f" and {others} more place{'s' if others > 1 else ''}" if others else ""
     if reach.largest_at == first:
         return f"{first}, which reaches {reach.largest:,.0f}{more and f',{more}'}"
     return f"{first}{more}; {reach.largest_at} reaches {reach.largest:,.0f}"
@@ -173,8 +173,8 @@ def _range_remedy(status: Status, halves: list[str]) -> str:
     if status == "warning":
         return "Prefer bf16 or fp32, or check with your own images: `--images DIR`."
     return (
-        f"Run the {' and the '.join(halves)} in bf16 or fp32. vaekit does layers that overflow again in fp32 by "
-        "itself; other programs give black or NaN images in fp16 (options such as --no-half-vae avoid it)."
+        f"Run the {' and the '.join(halves)} in bf16 or fp32. vaekit recomputes layers that overflow in fp32 "
+        "automatically; other programs produce black or NaN images in fp16 (avoid with options such as --no-half-vae)."
     )
 
 

@@ -1,4 +1,4 @@
-"""Does the image change evenly on the way from one latent to another, or does it jump?"""
+"""Check that images change evenly along the path between two latents, without jumps."""
 
 import math
 
@@ -21,9 +21,9 @@ def check_smoothness(observation: Observation) -> Finding:
     if observation.vae.decoder is None:
         return skipped("smoothness", "there is no decoder")
     if observation.quantizes:
-        return skipped("smoothness", "between two codes of a vector quantizer there is nothing")
+        return skipped("smoothness", "the codes of a vector quantizer cannot be interpolated")
     if len(observation.latents) < 2:
-        return skipped("smoothness", "it takes two images")
+        return skipped("smoothness", "this check needs two images")
     start, end = observation.latents[:1], observation.latents[1:2]
     path = torch.linspace(0, 1, STEPS + 1).view(-1, 1, 1, 1)
     images = observation.decode(start + (end - start) * path).clamp(-1, 1)
@@ -31,9 +31,9 @@ def check_smoothness(observation: Observation) -> Finding:
     largest, median = steps.max().item(), steps.median().item()
     ratio = largest / median if median > 0 else math.inf if largest > 0 else 1.0
     numbers = {"ratio": ratio, "steps": steps.tolist()}
-    how = f"the largest is {ratio:.1f} times the median one" if ratio < ALL_OF_IT else "it changes in the largest alone"
+    how = f"the largest is {ratio:.1f} times the median" if ratio < ALL_OF_IT else "it changes only in the largest"
     words = f"from one image to another in {STEPS} steps, {how}"
     if ratio <= UNEVEN:
         return Finding("smoothness", "ok", words, numbers)
-    remedy = "Interpolations will jump; a stronger KL term, or noise on the latents in training, evens them out."
+    remedy = "Interpolations will jump; a higher KL weight, or noise on the latents in training, smooths them."
     return Finding("smoothness", "warning", words, numbers, remedy)

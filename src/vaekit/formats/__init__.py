@@ -1,1 +1,1 @@
-"""Weights files -> named tensors: what each file format means, and what a hostile file may not do."""
+"""Read and write weights files, safely: hostile files cannot run code or exhaust memory."""

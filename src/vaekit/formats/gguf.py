@@ -1,10 +1,10 @@
-"""What a GGUF file says before its numbers, read with bounded memory.
+"""Read GGUF headers with bounded memory.
 
 The reader in the package `gguf` trusts what it reads: it makes objects of every element of every array (700 MB of
 memory and half a minute for an array of 1 MB),
-copies a text as long as the file says, follows arrays in arrays to any depth, and multiplies sides of 64 bits without
-a look at the result. So the header is walked here, arrays are stepped over, and each number is checked before it is
-believed.
+copies texts of any length, follows nested arrays to any depth, and multiplies 64-bit sizes without
+overflow checks. So the header is parsed here, arrays are skipped, and each number is checked before it is
+used.
 
 Source: docs/gguf.md in ggml-org/ggml; `gguf_reader.py` of the package.
 """
@@ -69,7 +69,7 @@ ORIGINAL_SHAPE = "comfy.gguf.orig_shape."
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor of a GGUF file, and where its bytes stand."""
+    """A tensor of a GGUF file, with its location."""
 
     kind: int
     """The number of its format."""
@@ -83,7 +83,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Header:
-    """All that a GGUF file says before its numbers."""
+    """The header of a GGUF file."""
 
     texts: Mapping[str, str]
     """The metadata that is text, none of it long."""
@@ -92,17 +92,17 @@ class Header:
 
 @dataclass
 class Cursor:
-    """Reads a mapped file from front to back, and no more than it may."""
+    """Reads a mapped file sequentially, within limits."""
 
     mapped: mmap.mmap
     at: int = 0
     steps: int = MOST_STEPS
 
     def skip(self, count: int) -> int:
-        """Step over so many bytes; where they start."""
+        """Skip `n` bytes; returns their start."""
         start, self.at = self.at, self.at + count
         if self.at > len(self.mapped):
-            raise ValueError("it ends before its header does")
+            raise ValueError("it ends within its header")
         return start
 
     def numbers(self, layout: str) -> tuple[int, ...]:
@@ -125,7 +125,7 @@ class Cursor:
         """Count the work."""
         self.steps -= count
         if self.steps < 0:
-            raise ValueError(f"a header of more than {MOST_STEPS:,} parts")
+            raise ValueError(f"a header with more than {MOST_STEPS:,} parts")
 
 
 class OtherVersion(Exception):
@@ -145,7 +145,7 @@ def read_header(mapped: mmap.mmap, sizes: Mapping[int, tuple[int, int]]) -> Head
     cursor = Cursor(mapped, 4)
     version, tensors, values = cursor.numbers("IQQ")
     if version & 0xFFFF == 0:
-        raise OtherVersion("in the byte order of big machines")
+        raise OtherVersion("with big-endian byte order")
     if version not in VERSIONS:
         raise OtherVersion(f"of version {version}")
     cursor.step(tensors + values)
@@ -156,7 +156,7 @@ def read_header(mapped: mmap.mmap, sizes: Mapping[int, tuple[int, int]]) -> Head
     names = [name for name, *_ in told]
     check_names(names)
     if len(set(names)) < len(names):
-        raise ValueError("two tensors of one name")
+        raise ValueError("duplicate tensor names")
     first = -(-cursor.at // alignment) * alignment
     entries = {name: entry_of(name, kind, shape, first, offset, alignment, sizes) for name, kind, shape, offset in told}
     check_apart(((entry.start, entry.nbytes, name) for name, entry in entries.items()), len(mapped))
@@ -172,12 +172,12 @@ def read_metadata(cursor: Cursor, count: int) -> tuple[dict[str, str], int, dict
         key, kind = cursor.name(), cursor.number("I")
         room -= len(key)
         if key in seen or room < 0:
-            raise ValueError("metadata with a name twice, or with more names than any file has")
+            raise ValueError("metadata with duplicate or too many names")
         seen.add(key)
         if key == "general.alignment":
             alignment = cursor.number("I") if kind == UINT32 else 0
             if alignment < 1 or alignment & (alignment - 1):
-                raise ValueError("an alignment that is no power of two")
+                raise ValueError("an alignment that is not a power of two")
         elif kind == TEXT:
             length = cursor.number("Q")
             start = cursor.skip(length)
@@ -191,7 +191,7 @@ def read_metadata(cursor: Cursor, count: int) -> tuple[dict[str, str], int, dict
         elif kind in SCALARS:
             cursor.skip(struct.calcsize(SCALARS[kind]))
         else:
-            raise ValueError(f"metadata of an unknown kind, {kind}")
+            raise ValueError(f"metadata of unknown type {kind}")
     return texts, alignment, shapes
 
 
@@ -204,7 +204,7 @@ def read_shape(cursor: Cursor) -> tuple[int, ...]:
     """An array of a few whole numbers."""
     kind, count = cursor.numbers("IQ")
     if SCALARS.get(kind, "f") in "fd" or count > 8:
-        raise ValueError("a shape of no whole numbers, or of many")
+        raise ValueError("an invalid shape")
     return shape_of(cursor.numbers(f"{count}{SCALARS[kind]}"))
 
 
@@ -218,14 +218,14 @@ def skip_array(cursor: Cursor) -> None:
     elif kind in SCALARS:
         cursor.skip(count * struct.calcsize(SCALARS[kind]))
     else:
-        raise ValueError("an array of arrays, or of an unknown kind")
+        raise ValueError("an array of arrays, or of an unknown type")
 
 
 def read_tensor(cursor: Cursor) -> tuple[str, int, tuple[int, ...], int]:
     """The name, format, shape and place of a tensor, counted from where the numbers start."""
     name, axes = cursor.name(4 * LONGEST_NAME), cursor.number("I")
     if axes > MOST_AXES:
-        raise ValueError(f"a tensor with {axes:,} sides")
+        raise ValueError(f"a tensor with {axes:,} axes")
     shape = shape_of(cursor.numbers(f"{axes}Q"))
     kind, offset = cursor.numbers("IQ")
     return name, kind, shape[::-1], offset
@@ -245,7 +245,7 @@ def entry_of(
     block, nbytes = sizes.get(kind, (1, 0))
     row = shape[-1] if shape else 1
     if offset % alignment or row % block:
-        raise ValueError(f"{printable(name)} stands between two places, or its rows are no whole blocks")
+        raise ValueError(f"{printable(name)} is misaligned, or its rows are not whole blocks")
     return Entry(kind, shape, start, math.prod(shape) // block * nbytes)
 
 
@@ -254,7 +254,7 @@ def reshaped(entry: Entry, shape: tuple[int, ...] | None) -> Entry:
     if shape is None:
         return entry
     if math.prod(shape) != math.prod(entry.shape):
-        raise ValueError("a tensor of another size than before it was stored")
+        raise ValueError("a tensor whose size differs from its original shape")
     return Entry(entry.kind, shape, entry.start, entry.nbytes)
 
 
@@ -284,8 +284,8 @@ def open_gguf(path: Path) -> TensorFile:
     except OtherVersion as error:
         raise BadCheckpoint(
             f"{path} is a GGUF file {error}.",
-            "Expected version 2 or 3, in the byte order of small machines.",
-            "Convert it with `gguf-convert-endian`, or make it again from its source.",
+            "Expected version 2 or 3, little-endian.",
+            "Convert it with `gguf-convert-endian`, or convert the original weights again.",
         ) from error
     except (ValueError, OSError) as error:
         raise damaged(path, printable(str(error), 200)) from error

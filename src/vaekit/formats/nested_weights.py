@@ -1,4 +1,4 @@
-"""Where the weights stand in what a training program saved: at the top, or some levels down under customary names."""
+"""Find the weights in a training checkpoint: at the top level, or nested under conventional names."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from vaekit.formats.torch_files import WITHOUT_STORAGE, StoredTensor
 AUTOENCODERS = ("vae", "autoencoder", "first_stage_model", "vae_state_dict")
 """Names that say which of several networks is meant."""
 AVERAGES = ("params_ema", "ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "g_ema")
-"""Names of averaged weights: those that a model is meant to be used with."""
+"""Names of averaged weights, which are preferred for inference."""
 WRAPPERS = (
     *("state_dict", "model", "module", "params", "model_state_dict", "net", "network", "weights", "generator"),
     *("checkpoint", "ckpt"),
@@ -27,7 +27,7 @@ Weights = dict[str, StoredTensor]
 
 
 def weights_inside(content: object, levels: int = DEEPEST, seen: frozenset[int] = frozenset()) -> Weights:
-    """The weights inside what was saved; empty where there are none.
+    """The weights in a checkpoint; empty if there are none.
 
     An autoencoder by name comes before all else. Of the others the one with the most tensors is taken, averaged
     weights before plain ones where they are as many: an average often leaves out what is not trained.

@@ -1,4 +1,4 @@
-"""A pickle of numpy arrays in dictionaries -> named tensors, without running anything that is in it.
+"""Read pickles of numpy arrays in dictionaries as named tensors, without running code from them.
 
 Programs on JAX pickle their weights so. The same stack machine reads them as reads torch's files (`pickles.py`); numpy
 is not asked. Only arrays of little-endian float32 in C order are read, which is what such files hold; others are left
@@ -34,7 +34,7 @@ class Dtype(Unsettled):
 
     def settle(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) < 2:
-            raise ValueError("a number format without a byte order")
+            raise ValueError("a dtype without a byte order")
         self.order = state[1]
 
     @property
@@ -50,13 +50,13 @@ class Array(Unsettled):
 
     def settle(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
-            raise ValueError("an array of unknown state")
+            raise ValueError("an array with an invalid state")
         _, sides, dtype, fortran, content = state
         if not (isinstance(dtype, Dtype) and dtype.readable and isinstance(content, bytes)) or fortran:
             return
         shape = shape_of(sides)
         if math.prod(shape) * 4 != len(content):
-            raise ValueError(f"an array of {math.prod(shape):,} numbers in {len(content):,} bytes")
+            raise ValueError(f"an array of {math.prod(shape):,} values in {len(content):,} bytes")
         # A copy of our own: bytes cannot be written to, and torch warns of tensors that lie over them.
         self.tensor = torch.frombuffer(bytearray(content), dtype=torch.float32).reshape(shape)
 

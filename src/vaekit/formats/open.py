@@ -1,7 +1,7 @@
-"""Weights files on disk -> named tensors, without running anything that is in them.
+"""Open weights files of any supported format, without running code from them.
 
-The format is read from the first bytes, never from the file's name. Whatever it is, only what describes the tensors is
-read until they are asked for; then they are mapped from the file. Safetensors and GGUF have a header for that. A
+The format is detected from the first bytes, never from the file's name. Only the descriptions of tensors are
+read until tensors are requested; then they are mapped from the file. Safetensors and GGUF have a header. A
 pickle (.pt, .pth, .ckpt, .bin) is read by `pickles` without importing or calling anything that it names, and
 `torch_files` knows where torch puts the numbers.
 """
@@ -35,8 +35,8 @@ def open_tensors(path: Path) -> TensorFile:
     Raises:
         NotFound: no such file.
         BadCheckpoint: the file is empty, damaged, or not a weights file.
-        UnsafePickle: a pickle that names what only serves to run code.
-        MissingPackage: a GGUF file, and the package that knows them is not installed.
+        UnsafePickle: a pickle that references functions which execute code.
+        MissingPackage: a GGUF file, and the package gguf is not installed.
     """
     start = _first_bytes(path)
     if start.startswith(GGUF_START):
@@ -48,14 +48,14 @@ def open_tensors(path: Path) -> TensorFile:
     raise BadCheckpoint(
         f"{path} is not a weights file: it starts with {start[:8]!r}." if start else f"{path} is empty (0 bytes).",
         "Expected safetensors, GGUF, or a torch checkpoint (.pt, .pth, .ckpt, .bin).",
-        "Check that the download finished and that this is the file you meant.",
+        "Check that the download finished and that this is the intended file.",
     )
 
 
 def _first_bytes(path: Path) -> bytes:
     if not exists(path):
         raise NotFound(f"There is no file {printable(str(path))}.", "", "Check the path.")
-    if not path.is_file():  # a folder; or a pipe, which would keep us waiting
+    if not path.is_file():  # a folder; or a pipe, which would block
         raise BadCheckpoint(f"{path} is not a file.", "Expected a weights file.", "Give the file itself.")
     try:
         with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Paths of weights files: which there are, how they end, which of several is taken. Nothing here imports torch."""
+"""Paths of weights files: extensions and order of preference. Does not import torch."""
 
 from pathlib import Path, PurePath
 
@@ -8,7 +8,7 @@ WEIGHTS_ENDINGS = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin", ".ggu
 
 
 def exists(path: Path) -> bool:
-    """Whether anything is at this path; a path that cannot be is not there."""
+    """Whether a path exists; False for invalid paths."""
     try:
         return path.exists()
     except (OSError, ValueError):  # longer than the system allows, or holding a NUL

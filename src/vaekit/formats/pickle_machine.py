@@ -1,8 +1,8 @@
-"""One pickle -> plain values, without importing or calling anything that it names.
+"""Interpret pickles as plain values, without importing or calling anything that they name.
 
-A pickle is a program for a small stack machine. This is such a machine, for all protocols, that knows numbers, text,
-bytes and containers; every class and function becomes a `Placeholder`, and so does whatever comes of calling one.
-Only the few builders that its caller hands over are ever called. What torch puts beside its pickles is read in
+A pickle is a program for a small stack machine. This is such a machine, for all protocols. It supports numbers, text,
+bytes and containers; every class and function becomes a `Placeholder`, as does the result of calling one.
+Only the builders that the caller passes are ever called. Data beside torch's pickles is read in
 `torch_files`.
 
 Memory and time are bounded: no operation may read beyond the end of the pickle, and the operations and what they copy
@@ -36,9 +36,9 @@ MOST_BYTES = 128 * 2**20
 LONGEST_LINE = 100_000
 """Bytes; lines are names and numbers."""
 LONGEST_NAME = 2000
-"""Letters of a module and a class in it."""
+"""The maximum length of a module and class name in characters."""
 LARGEST_NUMBER = 1024
-"""Bits of a whole number; Python takes quadratic time to write a long one."""
+"""The maximum number of bits of an integer; Python formats long ones in quadratic time."""
 NEWEST_PROTOCOL = 5
 
 
@@ -58,7 +58,7 @@ class Window:
         start, self.position = self.position, min(self.position + count, self.end)
         self.left -= self.position - start
         if self.left < 0:
-            raise ValueError(f"a pickle of more than {MOST_BYTES:,} bytes")
+            raise ValueError(f"a pickle with more than {MOST_BYTES:,} bytes")
         return self.mapped[start : self.position]
 
     def readline(self) -> bytes:
@@ -69,7 +69,7 @@ class Window:
         """
         found = self.mapped.find(b"\n", self.position, min(self.end, self.position + LONGEST_LINE))
         if found < 0:
-            raise ValueError("a line without an end")
+            raise ValueError("an unterminated line")
         return self.read(found + 1 - self.position)
 
     def tell(self) -> int:
@@ -80,7 +80,7 @@ class Window:
 def unpickle(
     window: Window, builders: Mapping[str, Builder], persistent: Callable[[object], object], source: str
 ) -> object:
-    """Read one pickle; the window then stands behind it.
+    """Read one pickle; the window is positioned after it.
 
     Args:
         builders: what to call in place of the functions and classes of these names.
@@ -88,7 +88,7 @@ def unpickle(
         source: the file, for messages.
 
     Raises:
-        UnsafePickle: it names something that only serves to run code.
+        UnsafePickle: it references functions which execute code.
         ValueError, LookupError, TypeError: it is damaged, or too long.
     """
     machine = Machine(CONTAINERS | dict(builders), persistent, source)
@@ -143,16 +143,16 @@ class Machine:
     def name(self, module: object, name: object) -> None:
         """Push what a name stands for."""
         if not (isinstance(module, str) and isinstance(name, str)):
-            raise ValueError("a name that is no text")
+            raise ValueError("a name that is not text")
         if len(module) + len(name) > LONGEST_NAME:
-            raise ValueError("a name that no class has")
+            raise ValueError("an invalid class name")
         dotted = f"{module}.{name}"
         self.work(len(dotted) // 64)
         if runs_code(module, name):
             raise UnsafePickle(
-                f"{self.source} is a pickle that asks for code that no weights need: {printable(dotted)}.",
-                "It was refused before anything ran. Expected tensors and leftovers of training, not programs.",
-                "Do not load it elsewhere unless you trust its author; ask for a safetensors version.",
+                f"{self.source} is a pickle that references code which weights do not need: {printable(dotted)}.",
+                "It was refused before anything was run. Expected tensors and training state, not programs.",
+                "Do not load it elsewhere unless you trust its author; use a safetensors version.",
             )
         self.push(number_dtype(dotted) or Placeholder(dotted))
 
@@ -187,7 +187,7 @@ class Machine:
         elif isinstance(target, set):
             target.update(map(as_key, values))
         elif not isinstance(target, Placeholder):
-            raise ValueError("values for something that takes none")
+            raise ValueError("values for an object that is not a list or set")
 
     def assign(self, values: list[Any]) -> None:
         """Put keys and values into the dictionary on top of the stack."""
@@ -195,7 +195,7 @@ class Machine:
         if isinstance(target, dict):
             target.update(as_dict(values))
         elif not isinstance(target, Placeholder):
-            raise ValueError("keys for something that takes none")
+            raise ValueError("keys for an object that is not a dictionary")
 
     def settle(self, state: object) -> None:
         """Give a state to what is on top of the stack: one of our own builders' objects that waits for it.
@@ -240,7 +240,7 @@ def named_instance(machine: Machine, named: str) -> None:
 
 def check_number(number: int) -> int:
     if number.bit_length() > LARGEST_NUMBER:
-        raise ValueError("a number too long")
+        raise ValueError("an integer that is too long")
     return number
 
 

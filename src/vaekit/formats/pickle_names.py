@@ -1,6 +1,6 @@
-"""The names inside a pickle: code to run, storage classes, dtypes.
+"""Classify the names inside a pickle: executable code, storage classes, dtypes.
 
-Nothing that a pickle names is ever imported or called, so this module is not what keeps the reader safe. It decides
+Nothing that a pickle names is ever imported or called, so safety does not depend on this module. It decides
 whether a file is refused or read with placeholders. An attack needs a function that runs something, and the only ones
 that every reader of pickles has are those of Python's standard library. Of that library a file may name what holds
 data, and nothing else. Classes and functions of other packages are leftovers of training and become placeholders.
@@ -29,7 +29,7 @@ HOLDS_DATA = re.compile(
     |SimpleNamespace)|zoneinfo\.ZoneInfo(\._unpickle)?""",
     re.VERBOSE,
 )
-"""All that a file may name of the standard library."""
+"""The names of the standard library that a file may reference."""
 LONGEST_PATH = 8
 """Steps of a name such as `Outer.Inner.method`; every end of it is looked up."""
 
@@ -47,7 +47,7 @@ STORAGES = {
     "BoolStorage": torch.bool,
     "ComplexFloatStorage": torch.complex64,
     "ComplexDoubleStorage": torch.complex128,
-    # Quantized tensors are no weights that we read, but what follows theirs in an old file must be found.
+    # Quantized tensors are not read, but their sizes are needed to locate the data after them in an old file.
     "QInt8Storage": torch.int8,
     "QUInt8Storage": torch.uint8,
     "QUInt4x2Storage": torch.uint8,
@@ -57,7 +57,7 @@ STORAGES = {
 NUMBERS = re.compile(
     r"bfloat16|float(8_\w+|16|32|64)|u?int(8|16|32|64)|c?(half|float|double)|complex\d+|bool|short|int|long"
 )
-"""The formats whose numbers have bytes of their own: not the quantized ones, nor those of a few bits."""
+"""The dtypes whose elements occupy whole bytes: neither quantized nor sub-byte dtypes."""
 
 
 @cache
@@ -87,13 +87,13 @@ def runs_code(module: str, name: str) -> bool:
 
 
 def storage_dtype(name: str) -> torch.dtype | None:
-    """The number format of a class of storage, `torch.cuda.HalfStorage` for example; None if it is no storage."""
+    """The dtype of a storage class, `torch.cuda.HalfStorage` for example; None if it is not a storage class."""
     package, _, kind = name.rpartition(".")
     return STORAGES.get(kind) if package.split(".")[0] == "torch" else None
 
 
 def number_dtype(name: str) -> torch.dtype | None:
-    """The number format that `torch.float16` and the like stand for; None for any other name."""
+    """The dtype with this name, such as `torch.float16`; None for any other name."""
     package, _, kind = name.rpartition(".")
     # `vars`, for `getattr(torch, ...)` imports parts of torch on demand.
     found = vars(torch).get(kind) if package == "torch" and NUMBERS.fullmatch(kind) else None

@@ -10,7 +10,7 @@ Builder = Callable[..., object]
 
 
 LONGEST_KEY = 4096
-"""Letters; keys that are equal are compared letter by letter."""
+"""The maximum length of keys: equal keys are compared character by character."""
 LARGEST_KEY = 2**60
 """Python's hash of a number is the number itself up to about here; beyond, many numbers share one."""
 
@@ -70,7 +70,7 @@ def build_dict(*arguments: object) -> dict[Any, Any]:
     if not isinstance(pairs, (list, tuple)):  # the factory of a defaultdict
         return {}
     if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
-        raise ValueError("a dictionary of no pairs")
+        raise ValueError("a dictionary without pairs")
     return {as_key(key): value for key, value in pairs}
 
 

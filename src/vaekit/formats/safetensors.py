@@ -1,8 +1,8 @@
-"""Safetensors: eight bytes that say how long the header is, a header in JSON, and the numbers without a gap.
+"""Read safetensors headers.
 
-The library reads such files too. Here they are read without it, because one tensor of a kind that it does not know
-makes it refuse the whole file, where a checkpoint with such weights may have a good VAE beside them; and because its
-header may hold a name twice. Whatever is accepted here, it accepts too, but for unknown kinds of numbers.
+A file has eight bytes for the header's length, a JSON header, and the data without gaps. The safetensors library
+is not used, because it rejects a whole file for one tensor of an unknown dtype, although the VAE may be readable;
+and because it accepts duplicate names. It accepts all files accepted here, except those with unknown dtypes.
 
 Source: the format's description in the README of huggingface/safetensors, and `validate` in its `tensor.rs`.
 """
@@ -65,7 +65,7 @@ KIND = re.compile("[A-Z][A-Z0-9_]{0,23}")
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor of a safetensors file, and where its bytes stand."""
+    """A tensor of a safetensors file, with its location."""
 
     spec: TensorSpec
     start: int
@@ -75,7 +75,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Header:
-    """All that a safetensors file says before its numbers."""
+    """The header of a safetensors file."""
 
     metadata: Mapping[str, str]
     entries: Mapping[str, Entry]
@@ -121,15 +121,15 @@ def read_header(path: Path) -> Header:
         (length,) = struct.unpack("<Q", file.read(8))
         size = path.stat().st_size
         if length > size - 8:
-            raise damaged(path, f"the header should have {length:,} bytes, the whole file has {size:,}")
+            raise damaged(path, f"the header should have {length:,} bytes, but the file has {size:,}")
         if length > LARGEST_HEADER:
-            raise damaged(path, f"its header of {length:,} bytes is larger than that of any checkpoint")
+            raise damaged(path, f"its header of {length:,} bytes is too large")
         text = file.read(length)
     try:
         return parse_json_header(text, 8 + length, size)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = printable(f"{type(error).__name__}: {error}", 200)
-        raise damaged(path, f"its header cannot be understood ({reason})") from error
+        raise damaged(path, f"its header is invalid ({reason})") from error
 
 
 def parse_json_header(text: bytes, start: int, size: int) -> Header:
@@ -141,13 +141,13 @@ def parse_json_header(text: bytes, start: int, size: int) -> Header:
         size: bytes of the file.
     """
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_MARKS:
-        raise ValueError("more commas and brackets than any header has")
+        raise ValueError("too many commas and brackets")
     entries = json.loads(text.decode("utf-8"), object_pairs_hook=refuse_duplicates, parse_constant=refuse_constant)
     metadata = entries.pop("__metadata__", None) or {}
     if not all(isinstance(value, str) for value in metadata.values()):
         raise TypeError("metadata that is not text")
     for told in (*entries, *metadata, *metadata.values()):
-        told.encode()  # half a letter is a ValueError
+        told.encode()  # a lone surrogate is a ValueError
     check_names(entries)
     read = {name: entry_of(told, start) for name, told in entries.items()}
     end = start
@@ -161,16 +161,16 @@ def parse_json_header(text: bytes, start: int, size: int) -> Header:
 
 
 def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object without a name twice: readers disagree on which of them counts."""
+    """A JSON object without duplicate names, which readers resolve differently."""
     made = dict(pairs)
     if len(made) < len(pairs):
-        raise ValueError("a name twice")
+        raise ValueError("a duplicate name")
     return made
 
 
 def refuse_constant(text: str) -> None:
     """`NaN` and the like, which Python reads and JSON does not know."""
-    raise ValueError(f"{text}, which is no number")
+    raise ValueError(f"{text}, which is not valid JSON")
 
 
 def entry_of(told: Mapping[str, Any], start: int) -> Entry:
@@ -178,7 +178,7 @@ def entry_of(told: Mapping[str, Any], start: int) -> Entry:
     shape, kind = shape_of(told["shape"]), told["dtype"]
     first, last = map(check_complete, told["data_offsets"])
     if not isinstance(kind, str) or not KIND.fullmatch(kind):
-        raise ValueError(f"numbers of the kind {kind!r}")
+        raise ValueError(f"an invalid dtype {kind!r}")
     dtype = DTYPES.get(kind)
     bits = 8 * dtype.itemsize if dtype else BITS.get(kind)
     if last < first or (bits is not None and 8 * (last - first) != bits * math.prod(shape)):

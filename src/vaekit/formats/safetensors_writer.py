@@ -1,6 +1,6 @@
-"""Named tensors -> a safetensors file, one tensor after the other, in a few megabytes of memory.
+"""Write safetensors files tensor by tensor, with bounded memory.
 
-What stands in another file is copied as bytes, by the kernel where it can. The same contents give the same file, byte
+Tensors of other files are copied as bytes, by the kernel if possible. The same contents give the same file, byte
 for byte, whatever order they come in; and memory holds no more of it than the largest tensor
 that has to be converted.
 """
@@ -95,8 +95,8 @@ def converted(numbers: Tensor, dtype: torch.dtype, name: str) -> Tensor:
         return after
     largest, kind = wide[wide.isfinite()].abs().max().item(), str(dtype).removeprefix("torch.")
     raise WrongTensors(
-        f"Numbers of {printable(name)}, up to {largest:g}, would become infinite in {kind}.",
-        f"The largest number in {kind} is {torch.finfo(dtype).max:g}.",
+        f"Values of {printable(name)}, up to {largest:g}, would become infinite in {kind}.",
+        f"The largest value in {kind} is {torch.finfo(dtype).max:g}.",
         "Keep this VAE in bf16 or fp32.",
     )
 
@@ -125,8 +125,8 @@ def header(pieces: Sequence[Piece], metadata: Mapping[str, str], listed: Iterabl
         if piece.dtype not in DTYPE_NAMES or piece.name == METADATA_ENTRY:
             raise WrongTensors(
                 f"There is a tensor {printable(piece.name)} of {piece.dtype}.",
-                "A safetensors file can hold neither such numbers nor that name.",
-                "Take it out of the source first.",
+                "A safetensors file cannot hold this dtype or this name.",
+                "Remove it from the source first.",
             )
         start, end = end, end + piece.nbytes
         dtype = piece.kind or DTYPE_NAMES[piece.dtype]
@@ -163,7 +163,7 @@ def write_safetensors(
 
 
 def check_room(folder: Path, needed: int, place: Path) -> None:
-    """Refuse to begin what the disk cannot hold.
+    """Check that the disk has enough free space.
 
     Raises:
         CannotWriteHere: the disk has less room.
@@ -173,7 +173,7 @@ def check_room(folder: Path, needed: int, place: Path) -> None:
         raise CannotWriteHere(
             f"{place} will have {needed / 1e9:.2f} GB, and its disk has {free / 1e9:.2f} GB free.",
             "Nothing was written.",
-            "Make room, or choose a place on another disk.",
+            "Free disk space, or choose a path on another disk.",
         )
 
 
@@ -229,4 +229,4 @@ def _let_go(out: BinaryIO) -> None:
 
 
 def _changed(path: Path) -> BadCheckpoint:
-    return BadCheckpoint(f"{path} has changed while it was in use.", "Expected it to stay as it is.", "Try again.")
+    return BadCheckpoint(f"{path} changed while it was in use.", "Expected it to stay unchanged.", "Try again.")

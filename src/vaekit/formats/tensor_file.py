@@ -1,4 +1,4 @@
-"""What every format is read into: named tensors that are known before their numbers are read."""
+"""The common representation of weights files: named tensors with lazily read data."""
 
 import math
 import sys
@@ -18,11 +18,11 @@ MOST_NUMBERS = 2**62
 
 
 MOST_TENSORS = 50_000
-"""Tensors in one file; the largest checkpoints with a VAE inside have some 5,000."""
+"""The maximum number of tensors in a file; the largest checkpoints with a VAE have some 5,000."""
 
 
 LONGEST_NAME = 500
-"""Letters; honest names have fewer than 150."""
+"""The maximum length of a tensor name; real names have fewer than 150 characters."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,21 @@ class TensorSpec:
 
     shape: tuple[int, ...]
     dtype: torch.dtype
-    """What it is read as; `torch.uint8` where `readable` is false."""
+    """The dtype after reading; `torch.uint8` if not `readable`."""
     stored: str = ""
-    """The format of its numbers in the file, such as "Q8_0", where that is none of torch's own."""
+    """The number format in the file, such as "Q8_0", if it is not a torch dtype."""
     readable: bool = True
-    """Whether vaekit can read such numbers. A file may hold some that nobody asks for."""
+    """Whether vaekit can read this number format. Files may hold others that are not requested."""
 
     @property
     def stored_as(self) -> str:
-        """The format of its numbers in the file in one word: "float16", "q8_0"."""
+        """The name of the number format in the file: "float16", "q8_0"."""
         return (self.stored or str(self.dtype).removeprefix("torch.")).lower()
 
 
 @dataclass(frozen=True)
 class Span:
-    """Bytes of a file."""
+    """A byte range of a file."""
 
     path: Path
     start: int
@@ -53,13 +53,13 @@ class Span:
 
 
 def no_span(_: str) -> Span | None:
-    """The answer of a format in which no tensor stands as it is."""
+    """The implementation for formats without directly stored tensors."""
     return None
 
 
 @dataclass(frozen=True)
 class TensorFile:
-    """The tensors of one file: what they are, and a way to read some of them."""
+    """The tensors of one file: their descriptions, and functions to read them."""
 
     path: Path
     format: str
@@ -68,102 +68,100 @@ class TensorFile:
     specs: Mapping[str, TensorSpec]
     read: Callable[[Iterable[str]], dict[str, Tensor]]
     span: Callable[[str], Span | None] = no_span
-    """Where the numbers of a tensor stand in the file, row by row and little-endian; None where they do not."""
+    """The byte range of a tensor stored contiguously and little-endian; None for others."""
     others: tuple[str, ...] = ()
-    """Names of what is in the file beside tensors and metadata."""
+    """Names of other content of the file, beside tensors and metadata."""
 
 
 def damaged(path: Path, reason: str) -> BadCheckpoint:
-    """The error for a file that is not what its format says."""
+    """The error for a file that violates its format."""
     return BadCheckpoint(
-        f"{path} is damaged or cut short: {reason}.",
+        f"{path} is damaged or truncated: {reason}.",
         "Expected a complete weights file.",
-        "Fetch it again, and compare its size and hash with the source.",
+        "Download it again, and compare its size and hash with the source.",
     )
 
 
 def check_readable(file: TensorFile, names: Iterable[str]) -> None:
-    """Refuse tensors whose numbers stand in a format that vaekit does not read.
+    """Reject tensors with a number format that vaekit does not read.
 
     Raises:
-        BadCheckpoint: names the first of them and their formats.
+        BadCheckpoint: with the first of them and their formats.
     """
     refused = [name for name in names if not file.specs[name].readable]
     if refused:
         kinds = ", ".join(sorted({file.specs[name].stored for name in refused}))
         raise BadCheckpoint(
-            f"{file.path} stores {len(refused)} of the tensors asked for as {kinds}, such as {printable(refused[0])}.",
-            "vaekit reads F32, F16, BF16 and Q8_0 from GGUF files, and torch's own number formats from safetensors.",
+            f"{file.path} stores {len(refused)} of the required tensors as {kinds}, such as {printable(refused[0])}.",
+            "vaekit reads F32, F16, BF16 and Q8_0 from GGUF files, and torch's dtypes from safetensors.",
             "Get a version whose VAE is stored as F16, BF16 or F32; the other tensors of the file do not matter.",
         )
 
 
 def check_names(names: Collection[str]) -> None:
-    """Hold the names of a file to what honest ones are like, so that nothing later need fear them.
+    """Check the number, length and characters of tensor names.
 
     Raises:
-        ValueError: too many, one too long, or one with letters that are not for reading.
+        ValueError: there are too many, or one is too long or has unprintable characters.
     """
     if len(names) > MOST_TENSORS:
         raise ValueError(f"{len(names):,} tensors, more than {MOST_TENSORS:,}")
     odd = next((name for name in names if len(name) > LONGEST_NAME or not name.isprintable()), None)
     if odd is not None:
-        raise ValueError(
-            f"a tensor with a name of {len(odd):,} letters that nobody would give it: {printable(odd, 40)}"
-        )
+        raise ValueError(f"a tensor with an invalid name of {len(odd):,} characters: {printable(odd, 40)}")
 
 
 def check_complete(number: object) -> int:
-    """A count, offset, side or stride.
+    """Check a count, offset, size or stride.
 
     Raises:
-        ValueError: it is anything but a whole number that could be one.
+        ValueError: it is not an integer in the valid range.
     """
     if type(number) is not int or not 0 <= number <= MOST_NUMBERS:
-        raise ValueError("a tensor of impossible size")
+        raise ValueError("a tensor of invalid size")
     return number
 
 
 def is_counter(numbers: object) -> tuple[int, ...]:
-    """A shape, or strides.
+    """Check a shape, or strides.
 
     Raises:
-        ValueError: these are too many, or no whole numbers.
+        ValueError: there are too many, or one is not an integer.
     """
     if not isinstance(numbers, (tuple, list)) or len(numbers) > MOST_AXES:
-        raise ValueError("a tensor of impossible shape")
+        raise ValueError("a tensor of invalid shape")
     return tuple(map(check_complete, numbers))
 
 
 def shape_of(numbers: object) -> tuple[int, ...]:
-    """A shape whose product overflows nowhere, not even of its sides other than zero.
+    """Check that the product of a shape, also without zeros, does not overflow.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it overflows.
     """
     shape = is_counter(numbers)
     if math.prod(max(side, 1) for side in shape) > MOST_NUMBERS:
-        raise ValueError("a tensor of impossible size")
+        raise ValueError("a tensor of invalid size")
     return shape
 
 
 def check_apart(parts: Iterable[tuple[int, int, str]], end: int) -> None:
-    """See that parts of a file (start, bytes, name) lie in it, before its `end`, and share no byte.
+    """Check that ranges (start, bytes, name) lie before `end` and do not overlap.
 
     Raises:
-        ValueError: one reaches beyond the end, or two overlap.
+        ValueError: one exceeds the end, or two overlap.
     """
     free = 0
     for start, nbytes, name in sorted(part for part in parts if part[1]):
         if start < free:
-            raise ValueError(f"{printable(name)} overlaps what stands before it")
+            raise ValueError(f"{printable(name)} overlaps the preceding data")
         free = start + nbytes
         if free > end:
-            raise ValueError(f"{printable(name)} reaches beyond the end of the file")
+            raise ValueError(f"{printable(name)} exceeds the end of the file")
 
 
 class MappedFile:
-    """A file mapped into memory, copy on write.
+    """Map a file into memory, copy on write.
 
     Args:
         size: bytes of the file when it was opened.
@@ -177,18 +175,18 @@ class MappedFile:
             check_complete = torch.UntypedStorage.from_file(str(path), False, size)
         except RuntimeError as error:
             raise BadCheckpoint(
-                f"{path} has changed while it was in use.", "Expected it to stay as it is.", "Try again."
+                f"{path} changed while it was in use.", "Expected it to stay unchanged.", "Try again."
             ) from error
         assert isinstance(check_complete, torch.UntypedStorage)
         self._whole = check_complete
 
     def part(self, start: int, nbytes: int, dtype: torch.dtype, byteorder: str = "little") -> torch.UntypedStorage:
-        """Numbers of one dtype that stand somewhere in the file: mapped, or copied where they need turning."""
+        """Values of one dtype at an offset of the file: mapped, or copied if their byte order differs."""
         itemsize = dtype.itemsize
         part = self._whole[start : start + nbytes // itemsize * itemsize]
         assert isinstance(part, torch.UntypedStorage)  # a slice, unlike a single byte
         turned = byteorder != sys.byteorder and itemsize > 1
-        # Some formats align nothing, and kernels take numbers to stand at multiples of their size.
+        # Some formats do not align data, but kernels require alignment to the element size.
         if turned or part.data_ptr() % min(itemsize, 8):
             part = part.clone()
         if turned:
@@ -196,7 +194,7 @@ class MappedFile:
         return part
 
     def tensor(self, start: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """A contiguous tensor whose numbers stand somewhere in the file, little-endian."""
+        """A contiguous tensor stored little-endian at an offset of the file."""
         empty = torch.empty(0, dtype=dtype)
         if 0 in shape:
             return empty.new_empty(shape)

@@ -1,4 +1,4 @@
-"""Tensors described by a pickle, checked against their storages; their numbers stay in the file.
+"""Read torch checkpoints: tensors are described by a pickle, and their data is mapped from the file.
 
 Sources: `torch/_utils.py` (the functions named `_rebuild_*`), `persistent_load` in `torch/serialization.py`.
 """
@@ -21,12 +21,12 @@ from vaekit.formats.tensor_file import MappedFile, check_complete, is_counter, s
 from vaekit.formats.zip_directory import ZIP_START, Packed, records_of
 
 WITHOUT_STORAGE = "a tensor without storage"
-"""The placeholder for a tensor whose numbers are in no record of the file."""
+"""The placeholder for a tensor without data in the file."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Raw numbers in a file: a record, or a part of one."""
+    """Raw data in a file: a record, or a part of one."""
 
     key: str
     dtype: torch.dtype
@@ -37,11 +37,11 @@ class Storage:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor whose numbers are still in the file."""
+    """A tensor whose data has not been read from the file."""
 
     storage: Storage
     offset: int
-    """Counted in numbers, as strides are."""
+    """In elements, like strides."""
     shape: tuple[int, ...]
     stride: tuple[int, ...]
 
@@ -55,7 +55,7 @@ class StoredTensor:
 
     @property
     def is_contiguous(self) -> bool:
-        """Whether its numbers stand one after the other, row by row."""
+        """Whether it is contiguous in row-major order."""
         step = 1
         for side, stride in reversed(list(zip(self.shape, self.stride, strict=True))):
             if side > 1 and stride != step:
@@ -66,7 +66,7 @@ class StoredTensor:
 
 @dataclass
 class Storages:
-    """The storages that a pickle speaks of, and the tensors it builds over them, each checked against its storage."""
+    """The storages in a pickle and the tensors that view them, each checked against its storage."""
 
     file_size: int
     sizes: Mapping[str, int] | None
@@ -106,17 +106,17 @@ class Storages:
         storage_class, key, _location, numbers, *views = facts
         dtype = storage_dtype(storage_class.name) if isinstance(storage_class, Placeholder) else None
         if dtype is None:
-            raise ValueError("a storage of unknown numbers")
+            raise ValueError("a storage of an unknown dtype")
         storage = self.storage(as_text(key), dtype, check_complete(numbers) * dtype.itemsize)
         return self.view(storage if not views or views[0] is None else part_of(storage, views[0]))
 
     def view(self, storage: Storage) -> Storage:
-        """The storage, counted if it is a new one."""
+        """The storage; a new one is counted."""
         if storage not in self.views:
             self.views.add(storage)
             self.viewed += storage.nbytes
             if self.viewed > 4 * self.file_size:
-                raise ValueError("storages that claim more numbers than the whole file holds")
+                raise ValueError("storages that claim more data than the file holds")
         return storage
 
     def storage(self, key: str, dtype: torch.dtype, nbytes: int) -> Storage:
@@ -124,7 +124,7 @@ class Storages:
         size = nbytes if self.sizes is None else self.sizes.get(key, -1)
         there = self.found.setdefault(key, Storage(key, dtype, 0, size))
         if nbytes > there.nbytes:
-            raise ValueError(f"the storage {printable(key)} should have {nbytes:,} bytes, it has {there.nbytes:,}")
+            raise ValueError(f"the storage {printable(key)} should have {nbytes:,} bytes, but has {there.nbytes:,}")
         return replace(there, dtype=dtype)
 
     def tensor(
@@ -152,24 +152,24 @@ class Storages:
             return Placeholder(WITHOUT_STORAGE)
         tensor = StoredTensor(storage, check_complete(offset), shape_of(shape), is_counter(stride))
         if len(tensor.shape) != len(tensor.stride):
-            raise ValueError("a tensor with more strides than sides, or fewer")
+            raise ValueError("a tensor with different numbers of strides and sizes")
         numbers, itemsize = math.prod(tensor.shape), storage.dtype.itemsize
         last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
         if numbers and (last + 1) * itemsize > storage.nbytes:
-            raise ValueError("a tensor reaches beyond its storage")
+            raise ValueError("a tensor exceeds its storage")
         self.swollen += max(0, numbers * itemsize - storage.nbytes)
         if self.swollen > self.file_size:  # one number repeated by a stride of zero
-            raise ValueError("a tensor claims more numbers than the whole file holds")
+            raise ValueError("a tensor claims more data than the file holds")
         return tensor
 
 
 def part_of(storage: Storage, view: object) -> Storage:
     """A view of a storage, in files of torch before 0.4: (key, offset, numbers)."""
     if not (isinstance(view, tuple) and len(view) == 3):
-        raise ValueError("a view of a storage that says not of what")
+        raise ValueError("a storage view without a storage")
     start, nbytes = (check_complete(number) * storage.dtype.itemsize for number in view[1:])
     if start + nbytes > storage.nbytes:
-        raise ValueError("a view reaches beyond its storage")
+        raise ValueError("a view exceeds its storage")
     return Storage(storage.key, storage.dtype, start, nbytes)
 
 
@@ -192,18 +192,18 @@ VERSION = 1001
 
 
 DAMAGE = (ValueError, LookupError, TypeError, ArithmeticError, EOFError, OSError, struct.error)
-"""What reading a damaged file leads into, here and in the standard library."""
+"""The exceptions that damaged files raise, here and in the standard library."""
 
 
 @dataclass(frozen=True)
 class TorchFile:
-    """A checkpoint of torch: what was saved, and where its numbers are."""
+    """A torch checkpoint: its content, and the offsets of its data."""
 
     path: Path
     content: object
-    """What was saved, each tensor a `StoredTensor`, each unknown object a `Placeholder`."""
+    """The saved object, with tensors as `StoredTensor` and unknown objects as `Placeholder`."""
     records: Mapping[str, int]
-    """Where the numbers of a storage start in the file, by its key."""
+    """The offset of each storage in the file, by key."""
     size: int
     byteorder: str
 
@@ -223,7 +223,7 @@ class TorchFile:
         return {name: _view(tensor, mapped[tensor.storage]) for name, tensor in tensors.items()}
 
     def start_of(self, tensor: StoredTensor) -> int | None:
-        """Where the numbers of a tensor start in the file; None where they stand in another order than its rows."""
+        """The offset of a tensor in the file; None if it is not contiguous."""
         itemsize = tensor.dtype.itemsize
         if not tensor.is_contiguous or (self.byteorder != "little" and itemsize > 1):
             return None
@@ -238,11 +238,11 @@ def _view(tensor: StoredTensor, storage: torch.UntypedStorage) -> Tensor:
 
 
 def open_torch_file(path: Path) -> TorchFile:
-    """Read what `torch.save` wrote into a file, but for the numbers of its tensors. Nothing in it is run.
+    """Read a file of `torch.save`, except the data of its tensors. Nothing in it is run.
 
     Raises:
-        UnsafePickle: the file names something that only serves to run code.
-        BadCheckpoint: it is a compressed zip, or a program rather than weights.
+        UnsafePickle: the file references functions that execute code.
+        BadCheckpoint: it is a compressed zip, or a TorchScript program.
         ValueError and the rest of `DAMAGE`: the file is damaged, in one of many ways.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
@@ -255,17 +255,17 @@ def _open_zip(path: Path, mapped: mmap.mmap) -> TorchFile:
     except Packed as error:
         raise BadCheckpoint(
             f"{path} is a compressed zip ({printable(str(error))}), which torch never writes.",
-            "Expected a checkpoint as torch.save writes it.",
-            "Fetch it again from its source, as safetensors if there is a choice.",
+            "Expected a checkpoint written by torch.save.",
+            "Download it again from its source, preferably as safetensors.",
         ) from error
     parents = [name.removesuffix("data.pkl") for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(parents) != 1:
-        raise ValueError(f"a zip with {len(parents)} records data.pkl of a checkpoint")
+        raise ValueError(f"a zip with {len(parents)} records data.pkl")
     if f"{parents[0]}constants.pkl" in entries:
         raise BadCheckpoint(
             f"{path} is a TorchScript program, which includes code.",
             "Expected a dictionary of weights.",
-            "Look for the weights that it was made from, as safetensors or .pt.",
+            "Use the weights that it was exported from, as safetensors or .pt.",
         )
     inside = {name.removeprefix(parents[0]): entry for name, entry in entries.items() if name.startswith(parents[0])}
     prefix = "data/"
@@ -296,20 +296,20 @@ def _open_stream(path: Path, mapped: mmap.mmap) -> TorchFile:
         return TorchFile(path, first, {}, len(mapped), "little")
     if read() != VERSION:
         raise ValueError("an unknown version of torch's old format")
-    read()  # The machine's byte order is in here, but numbers are written little-endian by all machines.
+    read()  # The machine's byte order is stored here, but data is little-endian on all machines.
     content = read()
     records = _place(window, read(), storages.found)
     return TorchFile(path, content, records, len(mapped), "little")
 
 
 def _place(window: Window, keys: object, storages: Mapping[str, Storage]) -> dict[str, int]:
-    """Where the storages stand in the old format: one after the other, each after the count of its numbers."""
+    """The offsets of storages in the old format: consecutive, each after its element count."""
     records: dict[str, int] = {}
     for key in map(as_text, keys if isinstance(keys, list) else ()):
         storage = storages[key]
         (numbers,) = struct.unpack("<q", window.read(8))
         if numbers * storage.dtype.itemsize != storage.nbytes or window.position + storage.nbytes > window.end:
-            raise ValueError(f"the storage {printable(key)} is cut short")
+            raise ValueError(f"the storage {printable(key)} is truncated")
         records[key] = window.position
         window.position += storage.nbytes
     if records.keys() != storages.keys():

@@ -1,8 +1,8 @@
-"""Where the records of an uncompressed zip stand in it: as strict as a zip of weights allows.
+"""Read the directory of an uncompressed zip, strictly.
 
-Python's `zipfile` forgives much that lets two readers see different things in one file (a name cut at a NUL, bytes
+Python's `zipfile` accepts much that lets two readers interpret a file differently (a name cut at a NUL, bytes
 before the zip, a directory that is not where it should be) and copies the whole directory. What torch writes needs
-none of that. The central directory is the only truth here, and each local header is held to it.
+none of that. The central directory is authoritative here, and each local header is checked against it.
 
 Source: APPNOTE.TXT 6.3.10 of PKWARE, sections 4.3 and 4.5.3 (zip64).
 """
@@ -26,31 +26,31 @@ END_64 = struct.Struct("<4sQ4xIIQQQQ")
 LOCATOR_64 = struct.Struct("<4sIQI")
 LONGEST_COMMENT = 0xFFFF
 FULL_16, FULL_32 = 0xFFFF, 0xFFFFFFFF
-"""What stands in a field that is too small for its number, which then stands in a zip64 field."""
+"""The value of a field that is too small for its number, which is then stored in a zip64 field."""
 ENCRYPTED = 0x2041
 """Bits of the flags: encrypted, strongly encrypted, and with a masked directory."""
 MOST_RECORDS = 100_000
-"""Records; a checkpoint has a little more than one for each tensor."""
+"""The maximum number of records; a checkpoint has slightly more than one per tensor."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One file in a zip: where its bytes start, and how many there are."""
+    """One file in a zip: the offset and the number of its bytes."""
 
     start: int
     size: int
 
 
 class Packed(ValueError):
-    """A record is compressed: mapped, its bytes would pass for weights; unpacked, it may fill the memory."""
+    """A record is compressed: it cannot be memory-mapped, and unpacking may exhaust memory."""
 
 
 def records_of(mapped: mmap.mmap) -> dict[str, Record]:
-    """The records of a zip by their names: none packed, encrypted, a link, there twice or out of place.
+    """The records of a zip by name: none compressed, encrypted, linked, duplicated or misplaced.
 
     Raises:
         Packed: one is compressed.
-        ValueError, struct.error: it is damaged, or tries a trick.
+        ValueError, struct.error: it is damaged or hostile.
     """
     first, last, count = directory(mapped)
     records: dict[str, Record] = {}
@@ -58,7 +58,7 @@ def records_of(mapped: mmap.mmap) -> dict[str, Record]:
     for name, at, record in entries(mapped, first, last, count):
         check_name(name)
         if name in records:  # readers disagree on which of them counts
-            raise ValueError("a zip with two records of one name")
+            raise ValueError("a zip with duplicate record names")
         records[name] = record
         spans.append((at, record.start + record.size - at, name))
     check_apart(spans, first)
@@ -66,42 +66,42 @@ def records_of(mapped: mmap.mmap) -> dict[str, Record]:
 
 
 def directory(mapped: mmap.mmap) -> tuple[int, int, int]:
-    """Where the central directory starts and ends, and how many records it should list."""
+    """The start and end of the central directory, and its number of records."""
     at = mapped.rfind(b"PK\x05\x06", max(0, len(mapped) - END.size - LONGEST_COMMENT))
     if at < 0:
-        raise ValueError("a zip without its directory")
+        raise ValueError("a zip without a directory")
     _, disk, first_disk, here, count, size, start, comment = unpacked(END, mapped, at)
     if at + END.size + comment != len(mapped):
-        raise ValueError("a zip with something after its end")
+        raise ValueError("a zip with data after its end")
     end, total = at, here
     if FULL_16 in (here, count) or FULL_32 in (size, start) or is_64(mapped, at):
         end, disk, first_disk, here, count, size, start = directory_64(mapped, at)
         total = here
     if disk or first_disk or total != count or start + size != end:
-        raise ValueError("a zip in several parts, or whose directory is not where it should be")
+        raise ValueError("a multi-part zip, or one with a misplaced directory")
     if count > MOST_RECORDS:
         raise ValueError(f"a zip with {count:,} records")
     return start, end, count
 
 
 def is_64(mapped: mmap.mmap, end: int) -> bool:
-    """Whether a zip64 locator stands before the end record."""
+    """Whether a zip64 locator precedes the end record."""
     return end >= LOCATOR_64.size and mapped[end - LOCATOR_64.size : end - LOCATOR_64.size + 4] == b"PK\x06\x07"
 
 
 def directory_64(mapped: mmap.mmap, end: int) -> tuple[Any, ...]:
-    """What the zip64 end record says: where it stands, the two disks, the two counts, size and start."""
+    """The zip64 end record: its offset, two disk numbers, two counts, size and start of the directory."""
     signature, disk, at, disks = unpacked(LOCATOR_64, mapped, end - LOCATOR_64.size)
     if signature != b"PK\x06\x07" or disk or disks != 1:
-        raise ValueError("a zip whose size is said nowhere")
+        raise ValueError("a zip without a zip64 size")
     signature, length, *facts = unpacked(END_64, mapped, at)
     if signature != b"PK\x06\x06" or at + 12 + length != end - LOCATOR_64.size:
-        raise ValueError("a zip64 whose end is not where it should be")
+        raise ValueError("a zip64 with a misplaced end record")
     return (at, *facts)
 
 
 def entries(mapped: mmap.mmap, first: int, last: int, count: int) -> Iterator[tuple[str, int, Record]]:
-    """Each record of the directory: its name, where its local header stands, and its bytes."""
+    """Each record of the directory: its name, the offset of its local header, and its size."""
     at = first
     for _ in range(count):
         fields = unpacked(CENTRAL_HEADER, mapped, at)
@@ -110,19 +110,19 @@ def entries(mapped: mmap.mmap, first: int, last: int, count: int) -> Iterator[tu
         extra_at = name_at + name_size
         at = extra_at + extra_size + comment_size
         if signature != b"PK\x01\x02" or at > last:
-            raise ValueError("a zip whose directory ends too early")
+            raise ValueError("a zip with a truncated directory")
         raw = mapped[name_at:extra_at]
         name = raw.decode("utf-8" if flags & 0x800 else "cp437")
         size, packed, header = widened(mapped[extra_at : extra_at + extra_size], [size, packed, header])
         if flags & ENCRYPTED or disk:
-            raise ValueError("an encrypted zip, or one in several parts")
+            raise ValueError("an encrypted or multi-part zip")
         if method:
             raise Packed(name)
         if packed != size or stat.S_IFMT(attributes >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise ValueError(f"the record {printable(name)} is no plain file")
+            raise ValueError(f"the record {printable(name)} is not a regular file")
         yield name, header, Record(data_start(mapped, header, raw), size)
     if at != last:
-        raise ValueError("a zip with more in its directory than it counts")
+        raise ValueError("a zip with a wrong number of directory entries")
 
 
 def widened(extra: bytes, fields: list[int]) -> list[int]:
@@ -132,7 +132,7 @@ def widened(extra: bytes, fields: list[int]) -> list[int]:
         kind, length = struct.unpack_from("<HH", extra)
         if kind == 1:
             if found or length > len(extra) - 4:
-                raise ValueError("a zip with a strange zip64 field")
+                raise ValueError("a zip with an invalid zip64 field")
             found = extra[4 : 4 + length]
         extra = extra[4 + length :]
     wide = []
@@ -150,25 +150,25 @@ def data_start(mapped: mmap.mmap, header: int, name: bytes) -> int:
     name_at = header + LOCAL_HEADER.size
     same = mapped[name_at : name_at + name_size] == name
     if signature != ZIP_START or flags & ENCRYPTED or method or not same:
-        raise ValueError(f"the record {printable(name.decode('ascii', 'replace'))} is not where the zip says")
+        raise ValueError(f"the record {printable(name.decode('ascii', 'replace'))} is not at its stated offset")
     return name_at + name_size + extra_size
 
 
 def unpacked(layout: struct.Struct, mapped: mmap.mmap, at: int) -> tuple[Any, ...]:
-    """The fields that stand at a place of the file."""
+    """The fields at an offset of the file."""
     if not 0 <= at <= len(mapped) - layout.size:
-        raise ValueError("a zip that points outside itself")
+        raise ValueError("a zip with an offset outside the file")
     return layout.unpack_from(mapped, at)
 
 
 def check_name(name: str) -> None:
-    """Refuse names that lead out of a folder, or that two readers would read in two ways.
+    """Reject names that escape a folder, or that readers interpret differently.
 
     Raises:
-        ValueError: it is such a name.
+        ValueError: the name is not allowed.
     """
     steps = name.removesuffix("/").split("/")
     climbs = any(step in ("", ".", "..") for step in steps) or "\\" in name or name[1:2] == ":"
     # The first step is the name that the file once had, in any language.
     if climbs or len(name) > LONGEST_NAME or any(unicodedata.category(letter) == "Cc" for letter in name):
-        raise ValueError(f"a zip with a record of the name {printable(name)!r}")
+        raise ValueError(f"a zip with the invalid record name {printable(name)!r}")

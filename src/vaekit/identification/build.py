@@ -1,4 +1,4 @@
-"""An identified VAE -> the network with the file's own tensors in it."""
+"""Build the network of an identified VAE from the file's tensors."""
 
 from collections.abc import Mapping
 
@@ -13,22 +13,22 @@ from vaekit.vae import VAE, Origin
 
 
 def build(identified: Identified) -> VAE:
-    """The network with the file's own tensors, which are mapped from the file: no memory is used twice."""
+    """The network with the file's tensors, which are memory-mapped, not copied."""
     return assembled(identified, read_native(identified))
 
 
 class Network:
-    """The network of one file, built when it is needed first, and kept for all that need it afterwards."""
+    """The network of one file, built on first use and cached."""
 
     def __init__(self) -> None:
         self._vae: VAE | None = None
         self._config: Config | None = None
 
     def of(self, identified: Identified) -> VAE:
-        """The network as it is identified now; its tensors are those of the first call.
+        """The network for an identification; its tensors are those of the first call.
 
         Args:
-            identified: always of the same file. Frame, latent space and config may be others than before, as long as
+            identified: always of the same file. Normalization, latent space and config may change as long as
                 the tensors have the same names and shapes.
         """
         if self._vae is None:
@@ -41,7 +41,7 @@ class Network:
 
 
 def assembled(identified: Identified, tensors: Mapping[str, Tensor]) -> VAE:
-    """The network on the meta device, then these tensors, by native names, in their places. None is copied."""
+    """Build the network on the meta device and assign these tensors by native keys, without copying."""
     with torch.device("meta"):
         vae = assemble(identified.family, identified.config, identified.halves, identified.normalization)
     shapes = {key: tensor.shape for key, tensor in vae.state_dict().items()}
@@ -52,7 +52,7 @@ def assembled(identified: Identified, tensors: Mapping[str, Tensor]) -> VAE:
 
 
 def origin(identified: Identified) -> Origin:
-    """What messages say of the VAE that was found."""
+    """The origin of the VAE, for messages and metadata."""
     names = " or ".join(kind.name for kind in identified.kinds)
     family = f"{identified.family.name!r} family"
     domain, schema = read_domain(identified.parts[0].file.metadata if identified.parts else {})

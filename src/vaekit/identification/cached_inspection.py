@@ -1,6 +1,6 @@
-"""An inspection as a record that JSON can hold, cached until the file changes.
+"""Inspections as JSON-compatible records, cached until the file changes.
 
-Nothing here imports torch before a file has to be read: that takes longer than all the rest.
+Nothing here imports torch until a file has to be read: the import takes longer than a cached inspection.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from vaekit.catalog.tables import knowledge_digest
 
 
 def cached_inspection(path: Path, *, hash: bool = True, measure: bool = True) -> dict[str, Any]:
-    """What `inspect_path` returns for a file or folder, with the normalization as text as well ("normalization_words").
+    """The result of `inspect_path` as a dictionary, plus the normalization as text ("normalization_words").
 
     Args:
         path: a weights file; the inspection of a folder is not cached.
@@ -26,9 +26,9 @@ def cached_inspection(path: Path, *, hash: bool = True, measure: bool = True) ->
 
         from vaekit.identification.inspect import inspect_path
 
-        seen = inspect_path(path, hash=hash, measure=measure)
-        return dataclasses.asdict(seen) | {
-            "normalization_words": str(seen.normalization) if seen.normalization else "unknown"
+        inspection = inspect_path(path, hash=hash, measure=measure)
+        return dataclasses.asdict(inspection) | {
+            "normalization_words": str(inspection.normalization) if inspection.normalization else "unknown"
         }
 
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""The SHA-256 of whole files, computed once."""
+"""SHA-256 hashes of whole files, cached."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ QUESTION = "sha256"
 
 
 def sha256_of(path: Path) -> str:
-    """The hash of a file in hexadecimal digits; remembered until the file changes.
+    """The hash of a file in hexadecimal digits; cached until the file changes.
 
     Raises:
         BadCheckpoint: the file cannot be read.
@@ -27,5 +27,5 @@ def sha256_of(path: Path) -> str:
 
 
 def remember_sha256(path: Path, digest: str) -> None:
-    """Keep a hash that was computed while the file was written."""
+    """Cache a hash that was computed while the file was written."""
     keep({stamp(path, QUESTION): digest})

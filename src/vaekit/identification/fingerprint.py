@@ -1,12 +1,12 @@
-"""Who these weights are, whatever file they are in: fingerprints that are exact, and sketches that survive rounding.
+"""Identify weights independently of their file: exact fingerprints, and sketches that survive rounding.
 
 A *fingerprint* is a SHA-256 over native keys, shapes and values as 32-bit floats. It survives a change of prefix,
 layout, file format and order, and a lossless upcast. Rounding to half precision changes it.
 
 A *sketch* is a short vector whose distances are those of the weights: the count sketch of Charikar, Chen and
-Farach-Colton (2002), every weight added with a fixed random sign to one of `BUCKETS` sums, divided by the norm of all.
+Farach-Colton (2002): every weight is added with a fixed random sign to one of `BUCKETS` sums, divided by their norm.
 
-    |sketch(a) - sketch(b)|  ~  |a - b| / |a|        within about 1 / sqrt(2 * BUCKETS) of itself
+    |sketch(a) - sketch(b)|  ~  |a - b| / |a|        with a relative error of about 1 / sqrt(2 * BUCKETS)
 
 Rounding to bfloat16 moves weights by about 0.17 %, to float16 by 0.02 %; a fine-tune moves them by more.
 """
@@ -30,39 +30,39 @@ BUCKETS = 64
 
 
 SIGNS = 1 << 18
-"""How many random signs there are before they repeat; a multiple of `BUCKETS`."""
+"""The period of the random signs; a multiple of `BUCKETS`."""
 
 
 PART = 1 << 18
-"""Numbers that are looked at together."""
+"""The number of values processed at a time."""
 
 
 UNIT = 1 << 14
-"""A sketch is kept in whole numbers: 1 stands for 1/UNIT of the norm of the weights."""
+"""Sketches are stored as integers in units of 1/UNIT of the norm of the weights."""
 
 
 ROUNDING = {torch.float16: 0.0005, torch.bfloat16: 0.003}
-"""How far rounding moves weights at most, relative to their norm. Tests measure it."""
+"""Upper bounds of the rounding error relative to the norm of the weights. Tests measure it."""
 
 
 def fingerprint(vae: VAE) -> str:
     """64 hexadecimal digits (SHA-256) for the weights of a VAE in its own dtype."""
     hashed = hashlib.sha256()
     for tensor in tensors_of(vae):
-        for told in bytes_of(tensor):
-            hashed.update(told)
+        for content in bytes_of(tensor):
+            hashed.update(content)
     return hashed.hexdigest()
 
 
 @dataclass(frozen=True)
 class TensorValues:
-    """One tensor of a VAE, a part at a time."""
+    """One tensor of a VAE, read in parts."""
 
     key: str
-    """Native."""
+    """The native key."""
     shape: tuple[int, ...]
     parts: Callable[[], Iterable[Tensor]]
-    """Its numbers in order, each part one-dimensional."""
+    """Its values in order, as one-dimensional parts."""
 
 
 def tensors_of(vae: VAE) -> list[TensorValues]:
@@ -76,14 +76,14 @@ def in_parts(tensor: Tensor) -> Iterable[Tensor]:
 
 
 def bytes_of(tensor: TensorValues) -> Iterator[bytes | memoryview]:
-    """What is hashed of a tensor."""
+    """The byte sequence that is hashed for a tensor."""
     yield f"{tensor.key}{list(tensor.shape)}".encode()
     for part in tensor.parts():
         yield part.float().contiguous().numpy().data
 
 
 def identity_of(tensors: Iterable[TensorValues]) -> Identity:
-    """All that weights are known by; each number is read once, and none is kept.
+    """Compute fingerprints and sketches of weights in one pass, in bounded memory.
 
     Args:
         tensors: all of a VAE's, sorted by native key.
@@ -94,15 +94,15 @@ def identity_of(tensors: Iterable[TensorValues]) -> Identity:
     for tensor in tensors:
         half = tensor.key.split(".")[0]
         name = f"{tensor.key}{list(tensor.shape)}".encode()
-        seen = halves.setdefault(half, HalfHash()) if half in HALVES else HalfHash()
-        seen.start(tensor.key)
-        for hashed in (whole, seen.hashed):
+        part_hash = halves.setdefault(half, HalfHash()) if half in HALVES else HalfHash()
+        part_hash.start(tensor.key)
+        for hashed in (whole, part_hash.hashed):
             hashed.update(name)
         for part in (few for many in tensor.parts() for few in many.split(PART)):
             values = part.float().contiguous()
-            for hashed in (whole, seen.hashed):
+            for hashed in (whole, part_hash.hashed):
                 hashed.update(values.numpy().data)
-            seen.add(values)
+            part_hash.add(values)
             precise = {dtype for dtype in precise if holds(dtype, part)}
     return Identity(
         whole.hexdigest(),
@@ -113,14 +113,14 @@ def identity_of(tensors: Iterable[TensorValues]) -> Identity:
 
 
 def holds(dtype: torch.dtype, part: Tensor) -> bool:
-    """Whether a format holds every number exactly; whole numbers are counters, and no weights."""
+    """Whether a dtype represents every value exactly; integers are counters rather than weights."""
     if part.dtype == dtype or not part.is_floating_point():
         return True
     return torch.equal(part.to(dtype).to(part.dtype), part)
 
 
 class HalfHash:
-    """The hash of one half and its sketch, while its numbers go by."""
+    """Accumulates the hash and the sketch of one half."""
 
     def __init__(self) -> None:
         self.hashed = hashlib.sha256()
@@ -129,11 +129,11 @@ class HalfHash:
         self.first, self.at = 0, 0
 
     def start(self, key: str) -> None:
-        """Begin a tensor: each has its own place in the row of signs."""
+        """Begin a tensor: each has its own offset in the sequence of signs."""
         self.first, self.at = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % SIGNS, 0
 
     def add(self, values: Tensor) -> None:
-        """Add the next numbers of the tensor, each with its sign, to the bucket of its position."""
+        """Add the next values of the tensor, each with its sign, to the buckets of their positions."""
         values = values.nan_to_num(0.0, 0.0, 0.0)
         self.square += values.norm().item() ** 2
         while len(values):
@@ -145,14 +145,14 @@ class HalfHash:
             values, self.at = values[len(here) :], self.at + len(here)
 
     def sketch(self) -> list[int]:
-        """The sums in units of the norm of all numbers."""
+        """The sums in units of the norm of all values."""
         size = math.sqrt(self.square) or 1.0
         return (self.sums / size * UNIT).round().clamp(-(1 << 15), (1 << 15) - 1).int().tolist()
 
 
 @cache
 def signs() -> Tensor:
-    """Fixed random signs, from the bits of SHA-256, so that no library's generator has a say in them."""
+    """Fixed random signs, from the bits of SHA-256 rather than a library's random generator."""
     blocks = b"".join(hashlib.sha256(b"vaekit sketch %d" % i).digest() for i in range(SIGNS // 256))
     octets = torch.frombuffer(bytearray(blocks), dtype=torch.uint8)
     bits = octets[:, None].bitwise_right_shift(torch.arange(8, dtype=torch.uint8)).bitwise_and(1)
@@ -168,5 +168,5 @@ def from_text(text: str) -> Tensor:
 
 
 def distance(one: str, other: str) -> float:
-    """How far apart two sketches are: an estimate of |a - b| / |a| for the weights a and b."""
+    """The distance of two sketches: an estimate of |a - b| / |a| for the weights a and b."""
     return float((from_text(one) - from_text(other)).norm()) / UNIT

@@ -1,7 +1,7 @@
-"""Tensors that a naming scheme keeps as one: its templates name the parts, as in `qkv.conv.weight[0/3]`.
+"""Split and join tensors that a layout stores fused; its templates name the parts: `qkv.conv.weight[0/3]`.
 
-Parts are equal, and stand one after another along the first axis. On reading, a file is presented as if it held the
-parts; on writing, the parts are joined again, to the last bit.
+Parts have equal sizes and are concatenated along the first axis. On reading, a file is presented as if it held the
+parts; on writing, the parts are joined again, bit for bit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of a tensor in a file."""
+    """A slice of a tensor in a file along its first axis."""
 
     whole: str
     number: int
@@ -26,9 +26,9 @@ class Part:
 
 
 def present_parts(file: TensorFile, layout: Layout) -> TensorFile:
-    """The file as this layout sees it: what it would keep as one tensor stands there in parts.
+    """Present a file with the fused tensors of a layout as separate parts.
 
-    A tensor that cannot be cut so stays whole. A tensor is read once, however many of its parts are asked for.
+    A tensor that cannot be split evenly stays whole. A tensor is read once, regardless of the number of its parts.
     """
     counts = parts_in(file, layout)
     if not counts:
@@ -49,7 +49,7 @@ def present_parts(file: TensorFile, layout: Layout) -> TensorFile:
 
 
 def parts_in(file: TensorFile, layout: Layout) -> dict[str, int]:
-    """The keys of a file that this layout sees as several tensors, and how many."""
+    """The keys of fused tensors in a file, with the number of their parts."""
     found = {}
     for key, spec in file.specs.items() if layout.fused else ():
         count = next((count for pattern, count in layout.fused if pattern.fullmatch(key)), 0)
@@ -67,7 +67,7 @@ def take(whole: Tensor, part: Part) -> Tensor:
 
 
 def join_parts(pieces: Iterable[Piece]) -> list[Piece]:
-    """Tensors on their way into a file as a layout keeps them: parts joined in the order of their numbers."""
+    """Join parts, in the order of their numbers, into the fused tensors that a layout stores."""
     joined: list[Piece] = []
     numbered: dict[str, dict[int, Piece]] = {}
     for piece in pieces:
@@ -80,12 +80,12 @@ def join_parts(pieces: Iterable[Piece]) -> list[Piece]:
 
 
 def one_of(name: str, parts: Sequence[Piece]) -> Piece:
-    """The tensor that several make up."""
+    """The tensor that consists of these parts."""
     shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
     return Piece(name, shape, parts[0].dtype, lambda: torch.cat([part.tensor() for part in parts]))
 
 
 def whole_key(name: str) -> str:
-    """The key in the file for the name of a tensor or of a part of one."""
+    """The key in the file of a tensor or of the tensor that a part belongs to."""
     match = PART.fullmatch(name)
     return match["whole"] if match else name

@@ -1,6 +1,6 @@
-"""The checkpoint around a VAE: which diffusion model it is tells the normalization that no VAE's shapes can tell.
+"""Identify the diffusion model of a whole checkpoint, which determines the normalization where VAE shapes cannot.
 
-SD1's and SDXL's VAEs have the same shapes, and so have SD3's and FLUX.1's; their denoisers have not. The facts stand in
+SD1's and SDXL's VAEs have the same shapes, as do SD3's and FLUX.1's, but their denoisers differ. The facts are in
 `host_models.toml`.
 """
 
@@ -15,23 +15,23 @@ from vaekit.catalog.tables import table
 from vaekit.formats.open import TensorSpec
 
 SIGN_LISTS = ("denoiser", "inputs", "text", "unless")
-"""The keys of a table entry that hold signs, in the order of `HostModel`."""
+"""The keys of a table entry that hold tensor signatures, in the order of `HostModel`."""
 
 
 @dataclass(frozen=True)
 class HostSignature:
-    """A tensor that tells one model from others."""
+    """A tensor that distinguishes one model from others."""
 
     key: str
     columns: tuple[int, ...] = ()
-    """The sizes that its second axis may have; empty where the name alone is enough."""
+    """The allowed sizes of its second axis; empty if the name suffices."""
 
     def is_in(self, specs: Mapping[str, TensorSpec]) -> bool:
         """Whether a tensor of this name and size is among these, behind any prefix."""
         return any(self.allows(spec) for spec in self.matches(specs))
 
     def is_contradicted(self, specs: Mapping[str, TensorSpec]) -> bool:
-        """Whether a tensor of this name has another size. Packed 4-bit weights have no columns to compare."""
+        """Whether a tensor of this name has another size. Packed 4-bit weights have no second axis to compare."""
         return any(spec.dtype.is_floating_point and not self.allows(spec) for spec in self.matches(specs))
 
     def allows(self, spec: TensorSpec) -> bool:
@@ -46,7 +46,7 @@ class HostSignature:
 
 @dataclass(frozen=True)
 class HostModel:
-    """A diffusion model whose checkpoints bring a VAE along."""
+    """A diffusion model whose checkpoints include a VAE."""
 
     name: str
     kind: str
@@ -55,13 +55,13 @@ class HostModel:
     """The prefix of the VAE in its checkpoints."""
     denoiser: tuple[HostSignature, ...]
     inputs: tuple[HostSignature, ...]
-    """The first layers of the denoiser: where one is present, it has one of the listed input sizes."""
+    """The first layers of the denoiser: if one is present, it has one of the listed input sizes."""
     text: tuple[HostSignature, ...]
     unless: tuple[HostSignature, ...]
 
     @property
     def latent_space(self) -> LatentSpace | None:
-        """The latent space, if the table of kinds has it."""
+        """The latent space, if the catalog has it."""
         return next((kind for kind in latent_spaces() if kind.name == self.kind), None)
 
 
@@ -76,7 +76,7 @@ def host_models() -> tuple[HostModel, ...]:
 
 @dataclass(frozen=True)
 class HostNormalization:
-    """A normalization that whole checkpoints keep in tensors beside their VAE."""
+    """A normalization that whole checkpoints store in tensors beside their VAE."""
 
     mean: str
     std: str
@@ -101,9 +101,9 @@ def _signs(entry: Mapping[str, Any], name: str) -> tuple[HostSignature, ...]:
 
 
 def host_model_of(specs: Mapping[str, TensorSpec]) -> HostModel | None:
-    """The model that a checkpoint with these tensors is of; None where nothing tells, or two signs disagree.
+    """The diffusion model of a checkpoint with these tensors; None if it is unknown or signatures disagree.
 
-    The denoiser is asked first: it is what takes the latents. Text encoders get exchanged, and are shared by models.
+    The denoiser is checked first: it consumes the latents. Text encoders are shared by models and may be replaced.
     """
     candidates = [model for model in host_models() if not is_excluded(model, specs)]
     for signs in (attrgetter("denoiser"), attrgetter("text")):
@@ -114,5 +114,5 @@ def host_model_of(specs: Mapping[str, TensorSpec]) -> HostModel | None:
 
 
 def is_excluded(model: HostModel, specs: Mapping[str, TensorSpec]) -> bool:
-    """Whether a checkpoint with these tensors cannot be of this model."""
+    """Whether these tensors contradict this model."""
     return any(sign.is_in(specs) for sign in model.unless) or any(sign.is_contradicted(specs) for sign in model.inputs)

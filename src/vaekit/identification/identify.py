@@ -1,7 +1,7 @@
-"""What VAE is in this file or folder: family, layout, config and normalization, from keys, shapes and metadata.
+"""Identify the VAE in a file or folder: family, layout, config and normalization, from keys, shapes and metadata.
 
-Nothing is read here but headers, and the few numbers of a normalization that stands in the file as tensors. `load` and
-`inspect` both start from the answer.
+Only headers are read, and the short vectors of a normalization that is stored in tensors. `load` and
+`inspect` both start from this result.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from vaekit.normalization import LatentNormalization
 
 @dataclass(frozen=True)
 class Identified:
-    """A VAE in a file or folder, known but not loaded."""
+    """A VAE in a file or folder, identified but not loaded."""
 
     path: Path
     family: Family
@@ -38,45 +38,45 @@ class Identified:
     kinds: tuple[LatentSpace, ...]
     normalization: LatentNormalization | None
     normalization_source: str
-    """How the normalization is known, or why it is not; a phrase."""
+    """The source of the normalization, or the reason why it is unknown; a phrase."""
     around: HostModel | None = None
-    """The diffusion model whose whole checkpoint this is, as far as its tensors tell."""
+    """The diffusion model of a whole checkpoint, if its tensors identify it."""
     padding_source: str = ""
-    """How the padding of its convolutions is known; empty where nobody told it, or where there is none to know."""
+    """The source of the padding of its convolutions; empty if it is unknown, or if the family has only one."""
 
     @property
     def halves(self) -> tuple[str, ...]:
-        """Which of "encoder" and "decoder" are there."""
+        """The halves that are present, of "encoder" and "decoder"."""
         return halves_in({key: () for part in self.parts for key in part.names})
 
     @property
     def layout(self) -> str:
-        """The name of the naming scheme; "tiny" for the two separate halves of one VAE."""
+        """The name of the layout; "tiny" for the two separate halves of one VAE."""
         names = sorted({part.layout.name for part in self.parts})
         return "tiny" if names == ["tiny-decoder", "tiny-encoder"] else " and ".join(names)
 
 
 def identify(path: Path) -> Identified:
-    """Say which VAE is at `path`: a weights file, a diffusers folder, or a folder with one VAE in one or two files.
+    """Identify the VAE at `path`: a weights file, a diffusers folder, or a folder with one VAE in one or two files.
 
     Raises:
-        NotFound: nothing is there.
-        BadCheckpoint: a file is damaged, hostile or no weights file.
-        UnknownVAE: no VAE that vaekit knows is inside.
-        NotRunnable: a VAE is inside that vaekit recognizes and cannot run.
-        WrongTensors: tensors are missing, left over or misshapen.
+        NotFound: the path does not exist.
+        BadCheckpoint: a file is damaged, hostile or not a weights file.
+        UnknownVAE: it holds no VAE that vaekit knows.
+        NotRunnable: it holds a VAE that vaekit recognizes but cannot run.
+        WrongTensors: tensors are missing, unexpected or misshapen.
     """
     files, settings = gather(path)
     return identify_parts(path, tuple(locate(file) for file in files), settings)
 
 
 def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[str, Any]) -> Identified:
-    """Identify a VAE from files that are open and tensors that are located.
+    """Identify a VAE from opened files with located tensors.
 
     Args:
-        path: what the user gave: the file, or the folder of the files.
-        parts: one file, or one for each half.
-        settings: of a diffusers `config.json`; empty where there is none.
+        path: of the file, or of the folder of the files, as given by the user.
+        parts: of one file, or of one for each half.
+        settings: of a diffusers `config.json`; empty if there is none.
 
     Raises:
         NotFound, BadCheckpoint, UnknownVAE, NotRunnable, WrongTensors: see `identify`.
@@ -91,12 +91,12 @@ def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[
     config = family.from_words(words) if family.from_words else family.detect(shapes)
     if config is None or config.blocks > len(shapes):
         raise not_runnable(parts[0].file) or UnknownVAE(
-            f"{path} has the keys of a {family.name!r} autoencoder but not its structure.",
+            f"{path} has the keys of a {family.name!r} autoencoder, but not its structure.",
             "Expected one of the models in the README's table.",
-            "If this is a VAE that others can run, please report its key names and shapes.",
+            "If this is a VAE that other software runs, please report its key names and shapes.",
         )
-    told = parts[0].layout.tells | words
-    config = family.complete(config, told, settings)
+    fields = parts[0].layout.tells | words
+    config = family.complete(config, fields, settings)
     in_tensors = (
         read_normalization_tensors(path, parts, family, config, settings),
         read_host_normalization(path, parts, config.geometry.latent_channels),
@@ -110,17 +110,17 @@ def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[
 
 
 def padding_source(metadata: Mapping[str, str], settings: Mapping[str, Any]) -> str:
-    """Where a file tells the padding of its convolutions, if it does."""
+    """The source of the padding in the file, if it states one."""
     if told_padding(read_config(metadata), {}):
         return "the file's metadata"
     return "config.json" if told_padding({}, settings) else ""
 
 
 def check_tensors(identified: Identified) -> None:
-    """Compare every tensor with the network that the config describes.
+    """Check every tensor against the network that the config describes.
 
     Raises:
-        WrongTensors: some are missing, left over or misshapen; all are listed, by the file's own names.
+        WrongTensors: some are missing, unexpected or misshapen; they are listed by the file's own names.
     """
     wanted = blueprint(identified.family.name, identified.config, identified.halves)
     counters = {key for key, tensor in wanted.items() if tensor.counts}
@@ -129,42 +129,42 @@ def check_tensors(identified: Identified) -> None:
     wrong = mismatches(identified.family, identified.config, shapes)
     problems = {
         "missing": [name_in_file(identified, key) for key in wrong.missing],
-        "left over": [present[key].names[key] for key in wrong.left_over],
+        "unexpected": [present[key].names[key] for key in wrong.left_over],
         "misshapen": [
             f"{present[key].names[key]} {list(shapes[key])} instead of {list(wanted[key].shape)}"
             for key in wrong.misshapen
         ],
-        "not of floating point": [
+        "not floating-point": [
             part.names[key]
             for key, part in present.items()
             if key not in counters and not part.spec(key).dtype.is_floating_point
         ],
     }
-    told = "; ".join(f"{len(keys)} {what}: {shorten(sorted(keys))}" for what, keys in problems.items() if keys)
-    if told:
+    listing = "; ".join(f"{len(keys)} {what}: {shorten(sorted(keys))}" for what, keys in problems.items() if keys)
+    if listing:
         raise WrongTensors(
             f"{identified.path} is a {identified.family.name!r} autoencoder in the {identified.layout} layout, "
-            f"but not a whole one ({told}).{halves_of_two(identified)}",
-            f"Expected {len(wanted)} tensors of the shapes that the others imply.",
-            "Fetch the file again from its source; vaekit never fills gaps with random weights.",
+            f"but incomplete or inconsistent ({listing}).{halves_of_two(identified)}",
+            f"Expected {len(wanted)} tensors with the shapes that this config implies.",
+            "Download the file again from its source; vaekit never fills gaps with random weights.",
         )
 
 
 def halves_of_two(identified: Identified) -> str:
-    """A sentence that names both VAEs, where an encoder and a decoder of two kinds lie in one folder."""
+    """A sentence that names both VAEs if a folder holds the encoder and the decoder of different ones."""
     if len(identified.parts) < 2:
         return ""
-    family, told = identified.family, []
+    family, sentences = identified.family, []
     for part in identified.parts:
         config = family.detect({key: part.spec(key).shape for key in part.names})
         kinds = " or ".join(kind.name for kind in matching_latent_spaces(family.name, config)) if config else ""
-        channels = f"{config.geometry.latent_channels} latent channels" if config else "a structure of its own"
-        told.append(f"{part.file.path.name} is half of {kinds or f'a {family.name!r} VAE'}, with {channels}")
-    return f" {'; '.join(told)}." if len({said.split(" is ", 1)[1] for said in told}) > 1 else ""
+        channels = f"{config.geometry.latent_channels} latent channels" if config else "an unknown structure"
+        sentences.append(f"{part.file.path.name} is half of {kinds or f'a {family.name!r} VAE'}, with {channels}")
+    return f" {'; '.join(sentences)}." if len({sentence.split(" is ", 1)[1] for sentence in sentences}) > 1 else ""
 
 
 def name_in_file(identified: Identified, native: str) -> str:
-    """The name that a missing tensor would have."""
+    """The file's name for a missing tensor."""
     half = native.split(".")[0]
     holds_half = (part for part in identified.parts if any(key.startswith(half + ".") for key in part.names))
     part = next(holds_half, identified.parts[0])

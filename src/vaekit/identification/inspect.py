@@ -1,4 +1,4 @@
-"""What VAE is in a file, as a record that a person or a program can read."""
+"""Inspect VAE files: the result is a record for people and programs."""
 
 import dataclasses
 import math
@@ -23,54 +23,54 @@ from vaekit.normalization import LatentNormalization
 
 @dataclass(frozen=True)
 class Inspection:
-    """The facts about one VAE file or folder."""
+    """What is known about the VAE in a file or folder."""
 
     path: str
     family: str
     known_as: tuple[str, ...]
-    """The models whose shapes these are; more than one where shapes cannot tell."""
+    """The models with these shapes; several if shapes cannot distinguish them."""
     layout: str
     prefix: str
     format: str
     halves: tuple[str, ...]
     latent_channels: int | None
-    """None where the file does not tell, which it always does for a VAE that runs; so with the next four."""
+    """None if unknown, which is only the case for a VAE that cannot run; so are the next four fields."""
     factor: int | None
-    """Positions of an item per latent position along the first axis; None for a global latent, too."""
+    """Item positions per latent position along the first axis; None for a global latent, too."""
     image_size: int | None
-    """Side of the only images that the VAE takes; None where it takes any size."""
+    """Side of the images for a VAE with a fixed image size; None if it takes any size."""
     compression: float | None
-    """Values in an item for each value in its latent."""
+    """Item values per latent value."""
     geometry: Geometry | None
     """The shapes of items and latents."""
     normalization: LatentNormalization | None
     normalization_source: str
     padding_source: str
-    """How the padding in the config is known; empty where nobody told it, or where the nets have one padding only."""
+    """The source of the padding in the config; empty if it is unknown, or if the family has only one."""
     parameters: int
     dtypes: tuple[str, ...]
-    """The formats that the numbers have in the file: "float16"; "q8_0" in a GGUF file."""
+    """The number formats in the file: "float16"; "q8_0" in a GGUF file."""
     fingerprint: str | None
-    """Of the weights, whatever file they are in; None where no hash was asked for."""
+    """Of the weights, independent of the file; None if no hash was requested."""
     sketches: Mapping[str, str] | None
-    """Of each half: what survives rounding to half precision, see `fingerprint.py`."""
+    """The sketch of each half, which survives rounding to half precision; see `fingerprint.py`."""
     sha256: str | None
     """Of the whole file; None for a VAE in two files or inside a larger checkpoint."""
     card: CatalogEntry | None
-    """What is known about these very weights, whatever file they are in; None where they have no card."""
+    """The catalog entry of these weights; None if they have none."""
     recognized: str
-    """How it is known that they are; a phrase, empty without a card."""
+    """How the weights were recognized; a phrase, empty without an entry."""
     akin: tuple[str, ...]
-    """Sentences about the nearest known relative of weights without a card."""
+    """Sentences about the nearest known relative of weights without an entry."""
     config: dict[str, Any]
     problems: tuple[str, ...]
-    """What a user should know before relying on this file."""
+    """Warnings for the user."""
     runnable: bool = True
-    """False for a VAE that is only recognized: it has no config, normalization or fingerprint here."""
+    """False for a VAE that is only recognized; it has no config, normalization or fingerprint here."""
 
 
 def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Inspection:
-    """What `inspect` returns, for a path."""
+    """Inspect the VAE at a path; see `vaekit.inspect`."""
     files, settings = gather(path)
     try:
         identified = identify_parts(path, tuple(locate(file) for file in files), settings)
@@ -115,13 +115,13 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
 
 
 def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> Inspection:
-    """The record of a VAE that is recognized and not run, as far as its tensors tell.
+    """The record of a VAE that is recognized but cannot be run.
 
     Raises:
-        NotRunnable: the refusal itself, where none of the files is recognized alone.
+        NotRunnable: the given error, if none of the files is recognized alone.
     """
-    told = ((file, match_unsupported(file.specs)) for file in files)
-    file, recognition = next(((file, known) for file, known in told if known), (None, None))
+    matches = ((file, match_unsupported(file.specs)) for file in files)
+    file, recognition = next(((file, known) for file, known in matches if known), (None, None))
     if file is None or recognition is None:
         raise refusal
     known, prefix = recognition
@@ -140,7 +140,7 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
         compression=None,
         geometry=None,
         normalization=None,
-        normalization_source="it is not looked for in a VAE that is not run",
+        normalization_source="not determined for a VAE that cannot be run",
         padding_source="",
         parameters=sum(math.prod(spec.shape) for spec in specs.values()),
         dtypes=dtypes_of(specs.values()),
@@ -157,22 +157,22 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
 
 
 def dtypes_of(specs: Iterable[TensorSpec]) -> tuple[str, ...]:
-    """The formats that the numbers of tensors have in their file."""
+    """The number formats of tensors in their file."""
     return tuple(sorted({spec.stored_as for spec in specs}))
 
 
 def problems(identified: Identified) -> list[str]:
-    """Sentences about what is unusual or unknown."""
-    told = []
+    """Sentences about unusual or unknown properties."""
+    problems = []
     if len(identified.halves) == 1:
         half = identified.halves[0]
         verb, other = ("encode", "decode") if half == "encoder" else ("decode", "encode")
-        told.append(f"Only the {half} is here: it can {verb}, not {other}.")
+        problems.append(f"Only the {half} is present: it can {verb}, but not {other}.")
     if identified.normalization is None:
-        told.append(f"The normalization is unknown: {identified.normalization_source}.")
+        problems.append(f"The normalization is unknown: {identified.normalization_source}.")
     ignored = sum(part.ignored for part in identified.parts)
     if ignored:
-        told.append(f"{ignored:,} other tensors of the file are not part of the VAE.")
+        problems.append(f"{ignored:,} other tensors of the file are not part of the VAE.")
     if not identified.kinds:
-        told += identified.family.assumed(identified.config)
-    return told
+        problems += identified.family.assumed(identified.config)
+    return problems

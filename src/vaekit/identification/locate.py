@@ -1,4 +1,4 @@
-"""Which files make up a VAE, and where its tensors stand in them: the naming scheme and the prefix."""
+"""Locate the tensors of a VAE in its files: the layout and the prefix."""
 
 import json
 from collections.abc import Mapping
@@ -17,37 +17,37 @@ from vaekit.identification.metadata import read_config, read_family
 from vaekit.identification.mismatches import mismatch_count
 
 FEWEST_KEYS = 8
-"""A scheme that explains fewer keys than this is a coincidence."""
+"""The minimum number of matching keys; fewer are a coincidence."""
 TRAINING_LEFTOVERS = ("loss.", "model_ema.")
-"""Keys that training code leaves beside the weights of an autoencoder: dropped, and counted as ignored."""
+"""Keys of training code beside the weights of an autoencoder: dropped, and counted as ignored."""
 
 
 @dataclass(frozen=True)
 class LocatedVAE:
-    """Where the tensors of a VAE, or of one half, stand in one file."""
+    """The tensors of a VAE, or of one half, in one file."""
 
     file: TensorFile
-    """As the layout sees it: tensors that it keeps as one stand there in parts, see `fused.py`."""
+    """The file with fused tensors split into parts; see `fused_tensors.py`."""
     layout: Layout
     prefix: str
     names: Mapping[str, str]
     """Native key -> key in the file, for the weights."""
     statistics: Mapping[str, str]
-    """Native key -> key in the file, for tensors of the normalization, which belong to no net."""
+    """Native key -> key in the file, for tensors of the normalization, which belong to no network."""
     ignored: int
-    """Tensors of the file that do not belong to the VAE."""
+    """The number of tensors in the file that do not belong to the VAE."""
 
     def spec(self, native: str) -> TensorSpec:
         return self.file.specs[self.names[native]]
 
     def foreign(self, native: str) -> str:
-        """What the file would call a native key, whether it has it or not."""
+        """The file's name for a native key, whether or not it is present."""
         levels = self.layout.native_levels(self.names)
         return self.prefix + (self.layout.from_native(native, levels) or native)
 
 
 def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
-    """The weights files that make up the VAE at `path`, and the settings of a diffusers `config.json`."""
+    """The weights files of the VAE at `path`, and the settings of a diffusers `config.json`."""
     if not exists(path):
         raise NotFound(
             f"There is no file or folder {printable(str(path))}.",
@@ -66,33 +66,33 @@ def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
         raise NotFound(
             f"The folder {path} holds {len(weights)} weights files ({listing}).",
             "Expected a diffusers folder, one weights file, or the encoder and the decoder of one VAE.",
-            "Name the file that you mean.",
+            "Give the path of one file.",
         )
     return [open_tensors(file) for file in weights], settings
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """A diffusers `config.json`; empty where there is none."""
+    """The settings of a diffusers `config.json`; empty if there is none."""
     if not path.is_file():
         return {}
     try:
         settings = json.loads(path.read_text("utf-8"))
     except (ValueError, OSError, RecursionError) as error:
         raise BadCheckpoint(
-            f"{path} is not readable JSON ({error}).", "Expected a diffusers config.", "Fetch it again."
+            f"{path} is not valid JSON ({error}).", "Expected a diffusers config.", "Download it again."
         ) from error
     return settings if isinstance(settings, dict) else {}
 
 
 def locate(file: TensorFile) -> LocatedVAE:
-    """Find the VAE's tensors in a file: the scheme and prefix that explain the most keys.
+    """Find the VAE's tensors in a file: the layout and prefix that match the most keys.
 
-    Of families whose schemes explain as many, the one whose network has exactly these tensors, or comes closest.
+    Ties between families are resolved in favor of the one whose network matches these tensors best.
 
     Raises:
-        UnknownVAE: none explains enough.
-        NotRunnable: it is a VAE that vaekit recognizes and cannot run.
-        WrongTensors: the one that explains the most leaves some unexplained.
+        UnknownVAE: no layout matches enough keys.
+        NotRunnable: it is a VAE that vaekit recognizes but cannot run.
+        WrongTensors: the best layout leaves keys unmatched.
     """
     if read_family(file.metadata) == PARTS.name:
         found, strangers = locate_with_prefix(file, PARTS.layouts[0], "")
@@ -100,16 +100,16 @@ def locate(file: TensorFile) -> LocatedVAE:
             raise unexpected_tensors_error(file, found.layout, strangers)
         return found
     counted = [
-        ((count, -len(prefix)), layout, prefix, seen)
+        ((count, -len(prefix)), layout, prefix, view)
         for layout in LAYOUTS
-        for seen in (present_parts(file, layout),)
-        for prefix, count in layout.prefixes(seen.specs).items()
+        for view in (present_parts(file, layout),)
+        for prefix, count in layout.prefixes(view.specs).items()
         if count >= FEWEST_KEYS
     ]
     if not counted:
         raise no_vae_error(file)
     most = max(rank for rank, *_ in counted)
-    tied = [locate_with_prefix(seen, layout, prefix) for rank, layout, prefix, seen in counted if rank == most]
+    tied = [locate_with_prefix(view, layout, prefix) for rank, layout, prefix, view in counted if rank == most]
     found, strangers = closest(tied)
     if strangers:
         raise not_runnable(file) or unexpected_tensors_error(file, found.layout, strangers)
@@ -117,7 +117,7 @@ def locate(file: TensorFile) -> LocatedVAE:
 
 
 def locate_with_prefix(file: TensorFile, layout: Layout, prefix: str) -> tuple[LocatedVAE, list[str]]:
-    """The VAE's tensors under one scheme and prefix, and the keys behind this prefix that the scheme does not know."""
+    """The VAE's tensors for one layout and prefix, and the keys with this prefix that the layout does not know."""
     inside = {key: key.removeprefix(prefix) for key in file.specs if key.startswith(prefix)}
     levels = layout.levels(inside.values())
     outside = family_of(layout.family).outside_nets
@@ -137,28 +137,28 @@ def locate_with_prefix(file: TensorFile, layout: Layout, prefix: str) -> tuple[L
 
 
 def closest(candidates: list[tuple[LocatedVAE, list[str]]]) -> tuple[LocatedVAE, list[str]]:
-    """Of candidates that explain the same keys, the one whose family has a network with the fewest tensors that are
-    missing, left over or misshapen; the first of them where several have."""
+    """Of candidates that match the same keys, the one whose network has the fewest tensors that are
+    missing, unexpected or misshapen; the first of several."""
     return min(candidates, key=lambda each: disagreement(each[0])) if len(candidates) > 1 else candidates[0]
 
 
 def disagreement(candidate: LocatedVAE) -> int:
-    """The number of tensors that do not agree with the network of the candidate's family."""
+    """The number of tensors that do not match the network of the candidate's family."""
     family = family_of(candidate.layout.family)
     words = candidate.layout.tells | read_config(candidate.file.metadata)
     return mismatch_count(family, {key: candidate.spec(key).shape for key in candidate.names}, words)
 
 
 def no_vae_error(file: TensorFile) -> UnknownVAE:
-    """The error for a file in which no family has enough keys: it calls what is there by its name."""
+    """The error for a file in which no family has enough keys; it names the content if it is recognized."""
     return (
         not_runnable(file)
         or no_vae(file)
         or UnknownVAE(
             f"There is no VAE in {file.path}: its {len(file.specs):,} tensors ({shorten(file.specs)}) belong to no "
             "family that vaekit knows.",
-            "Expected the tensors of an autoencoder, under any of the known naming schemes.",
-            "Give the VAE's own file, or a checkpoint that includes one.",
+            "Expected the tensors of an autoencoder in any known layout.",
+            "Give the VAE's own file, or a checkpoint that includes a VAE.",
         )
     )
 
@@ -166,14 +166,14 @@ def no_vae_error(file: TensorFile) -> UnknownVAE:
 def unexpected_tensors_error(file: TensorFile, layout: Layout, strangers: list[str]) -> WrongTensors:
     return WrongTensors(
         f"{file.path} looks like a {layout.family!r} autoencoder in the {layout.name} layout, with "
-        f"{len(strangers)} tensors too many: {shorten(strangers)}.",
-        "Expected the tensors of one autoencoder and nothing else beside them.",
-        "If this is a newer kind of VAE, please report it; a partial load would give wrong images.",
+        f"{len(strangers)} unexpected tensors: {shorten(strangers)}.",
+        "Expected the tensors of one autoencoder and no others.",
+        "If this is a newer type of VAE, please report it; a partial load would give wrong images.",
     )
 
 
 def check_one_vae(path: Path, parts: tuple[LocatedVAE, ...]) -> None:
-    """Refuse a folder whose files are two VAEs rather than two halves of one."""
+    """Reject a folder whose files are two VAEs rather than two halves of one."""
     if len({part.layout.family for part in parts}) > 1 or (
         len(parts) == 2 and parts[0].names.keys() & parts[1].names.keys()
     ):
@@ -182,5 +182,5 @@ def check_one_vae(path: Path, parts: tuple[LocatedVAE, ...]) -> None:
         raise NotFound(
             f"The folder {path} holds two VAEs, {names} (of the families {families}).",
             "Expected one VAE, in one file or in an encoder and a decoder file.",
-            "Name the file that you mean.",
+            "Give the path of one file.",
         )

@@ -1,7 +1,7 @@
-"""Which known VAE weights are: by the hash of the file, by their fingerprint, by their sketch, by one half of them.
+"""Match weights with the catalog: by file hash, fingerprint, sketch, or one half.
 
-What is known stands in the cards. A file that has the verified hash of a card's file teaches the fingerprints of its
-weights, which are kept in the user's cache: from then on the same weights are known under any name, layout and format.
+A file with the verified hash of an entry's file provides the fingerprints of that entry's
+weights, which are cached: from then on the same weights are recognized under any name, layout and format.
 """
 
 import json
@@ -17,30 +17,30 @@ from vaekit.catalog.tables import LEARNED
 from vaekit.identification.fingerprint import ROUNDING, distance
 
 FINE_TUNED = 0.3
-"""Identity that moved by less than this share of their norm come from the same training run. Independent runs are about
-1.4 apart: their weights have nothing to do with each other."""
+"""Weights with a relative distance below this come from the same training run. Independent runs are about
+1.4 apart: their weights are uncorrelated."""
 
 
 @dataclass(frozen=True)
 class WeightMatch:
-    """What known VAEs have to do with some weights."""
+    """The catalog entries that some weights match."""
 
     card: CatalogEntry | None = None
-    """The VAE that these weights are, or are a half of."""
+    """The entry that has these weights, or whose half they are."""
     how: str = ""
-    """How that is known, a phrase."""
+    """How it was recognized; a phrase."""
     same_encoder: CatalogEntry | None = None
-    """A VAE whose encoder this is, so that their latents are the same."""
+    """An entry with the same encoder, and hence the same latents."""
     akin: tuple[str, ...] = ()
-    """Sentences about the nearest known relative."""
+    """Sentences about the nearest relative in the catalog."""
 
 
 def match_weights(weights: Identity, sha256: str = "") -> WeightMatch:
-    """The known VAE that these weights are, or what they have in common with one.
+    """Find the catalog entry of these weights, or their relatives.
 
     Args:
-        weights: what `fingerprint.identity_of` says.
-        sha256: of the whole file; empty where it was not asked for or holds more than a VAE.
+        weights: the result of `fingerprint.identity_of`.
+        sha256: of the whole file; empty if it was not computed or the file holds more than a VAE.
     """
     for card in catalog_entries():
         for file in card.files:
@@ -61,30 +61,30 @@ def match_weights(weights: Identity, sha256: str = "") -> WeightMatch:
 
 
 def match_description(found: dict[str, str], theirs: Identity) -> str:
-    """How halves that are all known were recognized."""
+    """A phrase for how the halves were recognized."""
     part = "" if found.keys() >= theirs.halves.keys() else f" of its {next(iter(found))}"
     rounded = [words for words in found.values() if words]
     return f"by the {'sketch' if rounded else 'fingerprint'} of its weights{part}{rounded[0] if rounded else ''}"
 
 
 def same_halves(ours: Identity, theirs: Identity) -> dict[str, str]:
-    """The halves of ours that are theirs, each with a phrase on how they were rounded (empty: not at all)."""
+    """The shared halves, each with a phrase on how it was rounded (empty: not at all)."""
     found = {}
     for half in ours.halves.keys() & theirs.halves.keys():
         if ours.halves[half] == theirs.halves[half]:
             found[half] = ""
             continue
         moved = distance(ours.sketches[half], theirs.sketches[half])
-        told = ours.rounded_to or theirs.rounded_to
-        limit = max((ROUNDING[getattr(torch, name)] for name in told), default=0.0)
+        dtypes = ours.rounded_to or theirs.rounded_to
+        limit = max((ROUNDING[getattr(torch, name)] for name in dtypes), default=0.0)
         if moved <= limit:
-            found[half] = f", rounded to {' or '.join(told)}: {moved:.2%} away"
+            found[half] = f", rounded to {' or '.join(dtypes)}: {moved:.2%} difference"
     return found
 
 
 def relatives(ours: Identity, known: list[tuple[CatalogEntry, Identity]]) -> WeightMatch:
-    """What weights without a card have in common with those that have one."""
-    told = []
+    """The relatives, in the catalog, of weights without an entry."""
+    sentences = []
     same_encoder = None
     for half in sorted(ours.halves, reverse=True):
         near = [(distance(ours.sketches[half], w.sketches[half]), card, w) for card, w in known if half in w.sketches]
@@ -92,26 +92,26 @@ def relatives(ours: Identity, known: list[tuple[CatalogEntry, Identity]]) -> Wei
         if card is None or theirs is None or moved > FINE_TUNED:
             continue
         if half in same_halves(ours, theirs):
-            told.append(f"Its {half} is that of {card.name}.")
+            sentences.append(f"Its {half} is identical to that of {card.name}.")
             same_encoder = card if half == "encoder" else same_encoder
         else:
-            told.append(f"Its {half} is {moved:.1%} away from that of {card.name}: a fine-tune, or a relative.")
-    return WeightMatch(same_encoder=same_encoder, akin=tuple(told))
+            sentences.append(f"Its {half} differs by {moved:.1%} from that of {card.name}: a fine-tune or relative.")
+    return WeightMatch(same_encoder=same_encoder, akin=tuple(sentences))
 
 
 def known_identities() -> Iterator[tuple[CatalogEntry, Identity]]:
-    """Every card whose weights are known by fingerprint: from the tables, or learnt on this machine."""
+    """Every entry with a known fingerprint: from the catalog, or learned on this machine."""
     learnt = recall([learned_identities(card) for card in catalog_entries() if card.weights is None])
     for card in catalog_entries():
-        told = learnt.get(learned_identities(card))
+        identity = learnt.get(learned_identities(card))
         if card.weights is not None:
             yield card, card.weights
-        elif told is not None:
-            yield card, from_json(told)
+        elif identity is not None:
+            yield card, from_json(identity)
 
 
 def learn(card: CatalogEntry, weights: Identity) -> None:
-    """Remember what the weights of a card are known by."""
+    """Cache the fingerprints of an entry's weights."""
     if card.weights is None and not recall([learned_identities(card)]):
         keep({learned_identities(card): as_json(weights), LEARNED: recall([LEARNED]).get(LEARNED, 0) + 1})
 

@@ -1,7 +1,7 @@
-"""What vaekit writes into the metadata of a safetensors file beside the tensors, and reads back.
+"""Read and write vaekit's metadata in weights files.
 
-Weights cannot tell the number of norm groups or the normalization; a file that vaekit wrote says both. All of it is
-optional: a file without it is read by its shapes alone.
+Weights do not determine the number of norm groups or the normalization; vaekit's files state both. All entries are
+optional: a file without them is identified by its shapes alone.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ from vaekit.records import renamed
 
 VERSION = "2"
 NORMALIZATION, NORMALIZATION_V1 = "vaekit.normalization", "vaekit.frame"
-"""The key of the normalization, and what it was called in version 1, which is still read."""
+"""The key of the normalization, and its name in version 1, which is still read."""
 OLD_FIELDS = {"picture_size": "image_size"}
-"""Fields of configs that had other names in the first edition."""
+"""Fields of configs that had other names in version 1."""
 DOMAIN, SCHEMA = "vaekit.domain", "vaekit.schema"
-"""The keys of the kind of data that a VAE was trained on, and of the schema of its items as JSON."""
+"""The keys of the domain of a VAE, and of the schema of its items as JSON."""
 UNKNOWN = "null"
-"""A normalization that is unknown. Without an entry, the shapes of the weights might be taken to imply one."""
+"""The value for an unknown normalization. Without an entry, it might be inferred from the shapes of the weights."""
 
 
 def describe(
@@ -31,8 +31,8 @@ def describe(
     """Metadata for a file with these weights.
 
     Args:
-        padding_known: whether a padding of zeros is more than what every VAE has that nobody looked at; written down,
-            it is taken for a fact by whoever reads the file next.
+        padding_known: whether the padding is known rather than assumed; an assumption is not written,
+            as readers would take it for a fact.
     """
     return {
         "format": "pt",
@@ -55,7 +55,7 @@ def normalization_text(normalization: LatentNormalization | None) -> str:
 
 
 def read_normalization(metadata: Mapping[str, str]) -> LatentNormalization | None:
-    """The normalization in the metadata; None where there is none that makes sense."""
+    """The normalization in the metadata; None if it is missing or invalid."""
     return LatentNormalization.from_json(_json_object(_normalization_entry(metadata)))
 
 
@@ -69,12 +69,12 @@ def _normalization_entry(metadata: Mapping[str, str]) -> str | None:
 
 
 def read_family(metadata: Mapping[str, str]) -> str | None:
-    """The family that the metadata tells. Only a family that shapes do not tell is believed so."""
+    """The family in the metadata. It is used only for families that shapes do not identify."""
     return metadata.get("vaekit.family")
 
 
 def read_config(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What the metadata tells of the config: things that weights do not tell; empty where it tells nothing."""
+    """The config fields in the metadata, which weights do not determine; empty if there are none."""
     return renamed(_json_object(metadata.get("vaekit.config")), OLD_FIELDS)
 
 
@@ -92,5 +92,5 @@ def domain_notes(domain: str, schema: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_domain(metadata: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """The domain and the schema; empty where the metadata has none, which stands for images."""
+    """The domain and the schema; empty if the metadata has none, which means images."""
     return metadata.get(DOMAIN, ""), _json_object(metadata.get(SCHEMA))

@@ -10,7 +10,7 @@ from vaekit.families import HALVES, Config, Family, Shapes, blueprint
 
 @dataclass(frozen=True)
 class Mismatches:
-    """Native keys of tensors that a network has and a file has not, or the other way round, or in another shape."""
+    """Native keys of tensors that are missing in a file, unexpected, or of another shape than in the network."""
 
     missing: tuple[str, ...]
     left_over: tuple[str, ...]
@@ -18,12 +18,12 @@ class Mismatches:
 
     @property
     def count(self) -> int:
-        """The number of tensors that do not agree."""
+        """The number of mismatches."""
         return len(self.missing) + len(self.left_over) + len(self.misshapen)
 
 
 def mismatches(family: Family, config: Config, shapes: Shapes) -> Mismatches:
-    """Compare tensors with the network of a config, or with those halves of it that have any of them."""
+    """Compare tensors with the network of a config, or with the halves of it that have any of them."""
     expected = blueprint(family.name, config, halves_in(shapes))
     return Mismatches(
         missing=tuple(key for key in expected if key not in shapes),
@@ -33,13 +33,13 @@ def mismatches(family: Family, config: Config, shapes: Shapes) -> Mismatches:
 
 
 def mismatch_count(family: Family, shapes: Shapes, words: Mapping[str, Any]) -> int:
-    """The number of tensors that do not agree with what a family's detector makes of them: 0 for a whole VAE of this
-    family, and no fewer than there are tensors where the detector knows no network for them.
+    """The number of tensors that do not match the config that a family's detector derives: 0 for a whole VAE of this
+    family, and at least the number of tensors if the detector derives no config.
 
     Args:
-        family: whose network it may be.
+        family: the candidate family.
         shapes: native keys and shapes.
-        words: the config in the file's metadata.
+        words: the config fields in the file's metadata.
     """
     config = family.detect(shapes) if family.claims(shapes) else None
     if config is None or config.blocks > len(shapes):
@@ -51,12 +51,12 @@ def mismatch_count(family: Family, shapes: Shapes, words: Mapping[str, Any]) -> 
 
 
 def halves_in(shapes: Shapes) -> tuple[str, ...]:
-    """Which of "encoder" and "decoder" have tensors."""
+    """The halves, of "encoder" and "decoder", that have tensors."""
     return tuple(half for half in HALVES if any(key.startswith(half + ".") for key in shapes))
 
 
 def same_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Equal up to ones, which change no order of the values: some layouts store a 1x1 convolution as a matrix, or one
+    """Equal up to axes of size 1, which do not reorder values: some layouts store a 1x1 convolution as a matrix, or one
     over images with a single slice in time."""
     return without_ones(found) == without_ones(expected)
 

@@ -1,5 +1,5 @@
-"""Which normalization a VAE's latents have: what its file says, else what the rest of the file is, else what
-its shapes prove, else unknown. Never a guess."""
+"""Determine the latent normalization of a VAE: from its file, else from the whole checkpoint, else from what
+its shapes imply, else unknown. It is never guessed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,62 +27,62 @@ def find_normalization(
     in_tensors: Sequence[tuple[LatentNormalization, str]] = (),
     around: HostModel | None = None,
 ) -> tuple[tuple[LatentSpace, ...], LatentNormalization | None, str]:
-    """The kinds this VAE may be, its normalization, and how that is known: from the file first, then from what is
-    around it, then from shapes.
+    """The candidate latent spaces, the normalization and its source: from the file first, then from the
+    checkpoint's diffusion model, then from shapes.
 
-    Metadata comes before the tensors of a normalization: vaekit writes both, and only metadata holds every digit.
+    Metadata takes precedence over the tensors of a normalization: vaekit writes both, and metadata is exact.
 
     Args:
         family: of the VAE.
         config: of the VAE.
         metadata: of its file.
-        settings: of a diffusers `config.json`; empty where there is none.
-        in_tensors: normalizations that tensors of the file tell, each with its source, the first one first.
-        around: the diffusion model whose whole checkpoint the file is.
+        settings: of a diffusers `config.json`; empty if there is none.
+        in_tensors: normalizations stored in tensors of the file, each with its source, by precedence.
+        around: the diffusion model of a whole checkpoint.
     """
     candidates = matching_latent_spaces(family.name, config)
-    for told, source in (
+    for stated, source in (
         (read_normalization(metadata), "the file's metadata"),
         *in_tensors,
         (family.normalization_from_settings(settings), "config.json"),
     ):
-        if told is not None and told.fits(config.geometry.latent_channels):
-            same = tuple(kind for kind in candidates if kind.has_normalization(told, config.geometry.latent_channels))
-            return same or candidates, told, source
+        if stated is not None and stated.fits(config.geometry.latent_channels):
+            same = tuple(kind for kind in candidates if kind.has_normalization(stated, config.geometry.latent_channels))
+            return same or candidates, stated, source
     space = around.latent_space if around is not None else None
     if around is not None and space in candidates:
         candidates = tuple(kind for kind in candidates if kind == space)
         if candidates[0].normalization is not None:
-            return candidates, candidates[0].normalization, f"the checkpoint around it, which is {around.name}'s"
+            return candidates, candidates[0].normalization, f"its checkpoint, which is of {around.name}"
     if says_unknown(metadata) or settings.get("scaling_factor", settings.get("latents_mean", 0)) is None:
-        return candidates, None, "the file says that it is"
+        return candidates, None, "the file states that it is"
     named = tuple(kind for kind in candidates if kind.model_name and kind.model_name == settings.get("model_name"))
     if named:
         return named, shared_normalization(named), "config.json, which names the model"
     agreed = shared_normalization(candidates)
     if agreed is not None:
-        return candidates, agreed, "the shapes, which only this kind has"
+        return candidates, agreed, "the shapes, which only this latent space has"
     return candidates, None, why_unknown(candidates)
 
 
 def why_unknown(candidates: tuple[LatentSpace, ...]) -> str:
-    """Why shapes alone do not tell the normalization."""
+    """The reason why shapes alone do not determine the normalization."""
     names = " or ".join(kind.name for kind in candidates)
     if not candidates:
-        return "no known kind has these shapes, and the file does not say"
+        return "no known latent space has these shapes, and the file does not state it"
     if len(candidates) == 1:
         return (
             candidates[0].no_normalization
-            or f"{names} has it in {candidates[0].normalization_in or 'no file of its own'}"
+            or f"{names} stores it in {candidates[0].normalization_in or 'no file of its own'}"
         )
-    return f"the shapes fit {names}, and the file does not say which"
+    return f"the shapes fit {names}, and the file does not state which"
 
 
 def read_host_normalization(
     path: Path, parts: Sequence[LocatedVAE], latent_channels: int
 ) -> tuple[LatentNormalization, str] | None:
-    """The normalization that the first file with the tensors of a whole checkpoint tells, and where; None where none
-    has any.
+    """The normalization in tensors of a whole checkpoint, from the first file that has them, and its source; None if
+    no file has them.
 
     Raises:
         WrongTensors: one of the two is missing, they are misshapen, not finite, or a standard deviation is not
@@ -97,7 +97,7 @@ def read_host_normalization(
 
 
 def values_of(path: Path, part: LocatedVAE, beside: HostNormalization, latent_channels: int) -> LatentNormalization:
-    """The normalization in a file of which at least one of the tensors is there.
+    """The normalization in a file that has at least one of its tensors.
 
     Raises:
         WrongTensors: see `read_host_normalization`.
@@ -110,69 +110,69 @@ def values_of(path: Path, part: LocatedVAE, beside: HostNormalization, latent_ch
         if torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all():
             return LatentNormalization.from_mean_and_std(mean.tolist(), std.tolist(), beside.to_std)
     raise WrongTensors(
-        f"{path} has {shorten(name for name in beside.names if name in part.file.specs)} for its latents, but not a "
+        f"{path} has {shorten(name for name in beside.names if name in part.file.specs)} for its normalization, but no "
         "usable pair.",
         f"Expected {' and '.join(beside.names)}, finite values for each of {latent_channels} channels.",
-        "Fetch the file again from its source; without them its latents would be scaled wrongly.",
+        "Download the file again from its source; without them its latents would be scaled wrongly.",
     )
 
 
 def shapes(latent_channels: int) -> tuple[tuple[int, ...], ...]:
-    """As published, and without the places for rows and columns."""
+    """The published shape, and the same without the axes of rows and columns."""
     return (1, latent_channels, 1, 1), (latent_channels,)
 
 
 def read_normalization_tensors(
     path: Path, parts: Sequence[LocatedVAE], family: Family, config: Config, settings: Mapping[str, Any]
 ) -> tuple[LatentNormalization, str] | None:
-    """The normalization in the tensors that a family keeps it in, and where; None where a VAE's files have none.
+    """The normalization in the tensors of a family, and its source; None if the files have no such tensors.
 
-    Reads short vectors from each file that has them, once their shapes are known to be right.
+    Reads short vectors from each file that has them, after checking their shapes.
 
     Raises:
-        WrongTensors: one is missing, misshapen, not finite or negative, or those of the halves differ by more than
-            rounding; of two that are close, those of the wider dtype count.
+        WrongTensors: one is missing, misshapen, non-finite or negative, or those of the halves differ by more than
+            rounding; of two that are close, the wider dtype is used.
     """
     tensors = family.normalization_tensors
-    told = sorted((part for part in parts if part.statistics), key=width, reverse=True)
-    if tensors is None or not told:
+    holders = sorted((part for part in parts if part.statistics), key=width, reverse=True)
+    if tensors is None or not holders:
         return None
     length = tensors.length(config)
-    problems = [flaw for part in told for flaw in flaws(part, tensors, length)]
+    problems = [flaw for part in holders for flaw in flaws(part, tensors, length)]
     normalizations = []
-    for part in [] if problems else told:
+    for part in [] if problems else holders:
         read = part.file.read(part.statistics[key] for key in tensors.vectors)
         normalizations.append(tensors.read({key: read[part.statistics[key]] for key in tensors.vectors}, settings))
     usable = [each for each in normalizations if each is not None]
     if len(usable) < len(normalizations):
-        problems.append("values that are not finite, or a negative variance")
+        problems.append("non-finite values, or a negative variance")
     if not all(usable[0].is_close(each, channels=config.geometry.latent_channels) for each in usable[1:]):
-        problems.append("different ones in the encoder's file and in the decoder's")
+        problems.append("different values in the encoder's file and in the decoder's")
     normalization = next(iter(usable), None)
     if problems or normalization is None:
         raise WrongTensors(
-            f"{path} has {tensors.description} for its latents, but not usable ones: {'; '.join(problems)}.",
+            f"{path} has {tensors.description} for the latent normalization, but not usable: {'; '.join(problems)}.",
             f"Expected {' and '.join(tensors.vectors)}, a value for each of {length} channels.",
-            "Fetch the file again from its source; without them its latents would be scaled wrongly.",
+            "Download the file again from its source; without them its latents would be scaled wrongly.",
         )
     return normalization, f"the file's {tensors.description}"
 
 
 def width(part: LocatedVAE) -> int:
-    """The least bytes that one of its statistics has for a value."""
+    """The smallest element size, in bytes, of its statistics."""
     return min(part.file.specs[name].dtype.itemsize for name in part.statistics.values())
 
 
 def flaws(part: LocatedVAE, tensors: NormalizationTensors, length: int) -> list[str]:
-    """What is wrong with the names, shapes and dtypes of such tensors in one file."""
-    told = [f"{part.foreign(key)} is missing" for key in tensors.vectors if key not in part.statistics]
+    """Problems with the names, shapes and dtypes of such tensors in one file."""
+    problems = [f"{part.foreign(key)} is missing" for key in tensors.vectors if key not in part.statistics]
     for key, name in part.statistics.items():
         spec = part.file.specs[name]
         if key in tensors.vectors and not is_vector(spec, length):
-            told.append(f"{name} {list(spec.shape)} in {spec.dtype} instead of [{length}] in floating point")
+            problems.append(f"{name} {list(spec.shape)} in {spec.dtype} instead of [{length}] in floating point")
         elif key in tensors.counters and math.prod(spec.shape) != 1:
-            told.append(f"{name} {list(spec.shape)} instead of one value")
-    return told
+            problems.append(f"{name} {list(spec.shape)} instead of one value")
+    return problems
 
 
 def is_vector(spec: TensorSpec, length: int) -> bool:

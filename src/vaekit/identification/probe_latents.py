@@ -1,17 +1,17 @@
-"""Which known latent space a VAE has, measured: for shape twins that nothing in the file tells apart.
+"""Measure which known latent space a VAE has, if shapes and metadata do not determine it.
 
-Images made by code go through the encoder. Three things of the raw latents are compared with what is known of the
-kinds that the shapes allow: mean m_c and standard deviation s_c of each channel, and how well the kind's own linear map
+Synthetic images are encoded. Three properties of the raw latents are compared with the known latent spaces
+that the shapes allow: mean m_c and standard deviation s_c of each channel, and how well the space's own linear map
 from latents to colors (the one behind fast previews) predicts the colors of the images, as a correlation r. For a
-kind with statistics mu_c, sigma_c over photographs:
+latent space with statistics mu_c, sigma_c over photographs:
 
     m_c ~ e^u N(mu_c, (0.5 sigma_c)^2)    ln s_c ~ N(ln sigma_c + u, 0.18^2)    u ~ N(0, 0.2^2), shared by all channels
     r ~ N(0.7, 0.25^2), where for any other latent space r ~ N(0, 0.3^2)
 
-Two alternatives keep the answer honest: a relative of a kind, with its colors and the pattern of its statistics but
-any scale (u ~ N(0, 1)), and a stranger, with any statistics. Bayes' rule makes chances of it.
-The spreads are how far statistics differ between sets of photographs, measured; docs/measuring.md has the numbers, a
-table of what comes out, and the limits.
+Two alternatives avoid false positives: a relative of a space, with its colors and the pattern of its statistics but
+any scale (u ~ N(0, 1)), and an unknown space, with any statistics. Bayes' rule gives the probabilities.
+The variances were measured between sets of photographs; docs/measuring.md has the values, a
+table of results, and the limits.
 """
 
 import copy
@@ -32,56 +32,56 @@ from vaekit.testcards.dead_leaves import dead_leaves
 from vaekit.vae import VAE
 
 IMAGES, SIDE, SEED = 8, 128, 0
-"""As good as four images of 256x256 in half the time; see docs/measuring.md."""
+"""As accurate as four images of 256x256 in half the time; see docs/measuring.md."""
 EXACT_CHANCE, RELATIVE_CHANCE, STRANGER_CHANCE = 0.75, 0.15, 0.1
-"""Before looking: one of the candidates (all alike), a relative of one, a space that nobody knows. Assumptions."""
+"""Prior probabilities (assumed): one of the candidates (uniformly), a relative of one, an unknown space."""
 ENOUGH = 0.8
-"""From this confidence on the nearest kind is the answer; below it, the answer is that it is unknown."""
+"""The minimum confidence to report the nearest latent space; below it, the result is unknown."""
 MEAN_SPREAD, OWN_SPREAD, COMMON_SPREAD, ANY_SCALE = 0.5, 0.18, 0.2, 1.0
 VAGUE_OWN_SPREAD, VAGUE_COMMON_SPREAD, VAGUE_OFFSET, ANY_VAGUE_SCALE = 0.4, 0.3, -0.1, 2.0
-"""For a kind of which only scale and shift are known: its channels differ from each other by this much, and their
-geometric mean is a little below the pooled deviation that 1 / scale stands for."""
+"""For a latent space with known scale and shift only: the spread between its channels, and the offset of their
+geometric mean from the pooled standard deviation 1 / scale."""
 COLOR_MATCH, COLOR_SPREAD, COLOR_CHANCE_SPREAD = 0.7, 0.25, 0.3
 
 
 @dataclass(frozen=True)
 class LatentProbe:
-    """What an encoder makes of the built-in images: raw latents, sampled."""
+    """Statistics of the sampled raw latents of the built-in images."""
 
     mean: tuple[float, ...]
-    """Of each channel."""
+    """The mean of each channel."""
     std: tuple[float, ...]
-    """Of each channel: the spread of the posterior's mean, and what sampling adds to it."""
+    """The standard deviation of each channel: of the posterior's mean, and of sampling."""
     covariance: tuple[tuple[float, ...], ...] = ()
-    """Of the posterior's mean and of red, green and blue at the same place: (z + 3) x (z + 3). Empty: not measured."""
+    """Of the posterior's mean and of RGB at the same position: (z + 3) x (z + 3). Empty if not measured."""
 
     @property
     def pooled_std(self) -> float:
-        """Of all numbers of all channels together: what LDM's scale is one over."""
+        """The standard deviation over all channels, the inverse of LDM's scale."""
         mean, std = torch.tensor(self.mean).double(), torch.tensor(self.std).double()
         return (std.square().mean() + mean.var(correction=0)).sqrt().item()
 
 
 @dataclass(frozen=True)
 class SpaceVerdict:
-    """Which kind was measured, or that it is none."""
+    """The measured latent space, or none."""
 
     kind: LatentSpace | None
-    """The nearest one, where the confidence is enough."""
+    """The nearest latent space, if the confidence is sufficient."""
     confidence: float
-    """The chance that the latents are those of the nearest kind, in its scale, where before looking all candidates
-    together had one of 0.75, relatives of theirs 0.15 and strangers 0.1. 0 where there was nothing to compare."""
+    """The posterior probability of the nearest latent space, with its scale, for prior probabilities of 0.75 for all
+    candidates, 0.15 for relatives and 0.1 for unknown spaces. 0 if there was nothing to compare."""
     words: str
-    """For a person."""
+    """A description of the result."""
 
 
 @torch.no_grad()
 def probe_latents(vae: VAE) -> LatentProbe:
-    """Encode the built-in images on the CPU in fp32; the VAE is left as it is.
+    """Encode the built-in images on the CPU in fp32; the VAE is not modified.
 
     Raises:
         HalfMissing: the VAE has no encoder.
-        BadItem: it takes images of other channels than one or three.
+        BadItem: it takes images with other than one or three channels.
     """
     exact = probe_inputs(vae)
     images = probe_images(vae)
@@ -90,10 +90,10 @@ def probe_latents(vae: VAE) -> LatentProbe:
 
 
 def latents_probed(posterior: Posterior, images: Images) -> LatentProbe:
-    """The statistics of what an encoder made of images; of RGBA images the colors count.
+    """The statistics of a posterior over the latents of images; the alpha channel of RGBA images is ignored.
 
     Args:
-        posterior: of raw latents (n, z, i, j).
+        posterior: over raw latents (n, z, i, j).
         images: (n, c, h, w).
     """
     means = posterior.mean.double()
@@ -114,15 +114,15 @@ def probe_images(vae: VAE) -> Images:
     """The built-in images, in a size and with the channels that the VAE takes.
 
     Raises:
-        BadItem: it takes neither gray nor colored images.
+        BadItem: it takes neither grayscale nor color images.
     """
     vae.geometry.require_axes(2, "images")
     channels, factor = vae.geometry.channels, vae.geometry.factors[0]
     if channels not in (1, 3):
         raise BadItem(
             f"This VAE takes images of {channels} channels.",
-            "There are built-in images for one channel and for three.",
-            "Its latents cannot be measured; tell the normalization instead.",
+            "There are built-in images with one and with three channels.",
+            "Its latents cannot be measured; specify the normalization instead.",
         )
     side = factor * math.ceil(SIDE / factor)
     colored = dead_leaves(IMAGES, (side, side), Generator().manual_seed(SEED))
@@ -138,19 +138,19 @@ def probe_inputs(vae: VAE) -> VAE:
 
 
 def nearest_latent_space(measured: LatentProbe, candidates: Sequence[LatentSpace]) -> SpaceVerdict:
-    """The candidate whose latents look like the measured ones, with a confidence; never a silent default.
+    """The candidate with the most similar latents, with a confidence; there is no default.
 
-    Candidates that share the weights of another (`same_weights_as`) cannot be measured and are left out; so are those
-    of which neither statistics nor a normalization are known.
+    Candidates that share the weights of another (`same_weights_as`) cannot be distinguished and are left out; so are
+    those with neither statistics nor a normalization.
     """
     if not all(math.isfinite(value) for value in (*measured.mean, *measured.std)):
-        return SpaceVerdict(None, 0.0, "unknown: the latents are not finite")
+        return SpaceVerdict(None, 0.0, "unknown: the latents are non-finite")
     if not min(measured.std) > 0:
-        return SpaceVerdict(None, 0.0, "unknown: some latent channels are the same everywhere")
-    told = f"unknown, measured scale 1/std = {1 / measured.pooled_std:.2g}"
+        return SpaceVerdict(None, 0.0, "unknown: some latent channels are constant")
+    unknown = f"unknown, measured scale 1/std = {1 / measured.pooled_std:.2g}"
     kinds = [kind for kind in candidates if not kind.same_weights_as and is_comparable(kind, measured)]
     if not kinds:
-        return SpaceVerdict(None, 0.0, told)
+        return SpaceVerdict(None, 0.0, unknown)
     exact = [log_density(measured, kind) + log_color_odds(measured, kind) for kind in kinds]
     relatives = [log_density(measured, kind, any_scale=True) + log_color_odds(measured, kind) for kind in kinds]
     before = [EXACT_CHANCE / len(kinds)] * len(kinds) + [RELATIVE_CHANCE / len(kinds)] * len(kinds) + [STRANGER_CHANCE]
@@ -163,19 +163,19 @@ def nearest_latent_space(measured: LatentProbe, candidates: Sequence[LatentSpace
     likeness, relative = max(zip(chances[len(kinds) : -1], kinds, strict=True), key=lambda each: each[0])
     if likeness > max(confidence, chances[-1]):
         ratio = measured.pooled_std / expected_std(relative)
-        return SpaceVerdict(None, confidence, f"{told}: like {relative.name}, at {ratio:.2g} times its std")
-    return SpaceVerdict(None, confidence, f"{told} (nearest {nearest.name}, confidence {confidence:.2f})")
+        return SpaceVerdict(None, confidence, f"{unknown}: like {relative.name}, at {ratio:.2g} times its std")
+    return SpaceVerdict(None, confidence, f"{unknown} (nearest {nearest.name}, confidence {confidence:.2f})")
 
 
 def nominal(kind: LatentSpace) -> str:
-    """The scale of a kind that has one number for all channels, as a fraction."""
+    """The scale of a latent space that has one for all channels, as a fraction."""
     if kind.normalization is None or len(kind.normalization.scale) > 1:
         return ""
     return f" ({kind.normalization.scale[0]:g} = 1/{1 / kind.normalization.scale[0]:.3g})"
 
 
 def is_comparable(kind: LatentSpace, measured: LatentProbe) -> bool:
-    """Whether it is known how the latents of a kind should look, for as many channels as were measured."""
+    """Whether statistics of a latent space are known, for the measured number of channels."""
     if kind.latents is not None:
         return len(kind.latents.mean) == len(kind.latents.std) == len(measured.mean)
     return (
@@ -186,7 +186,7 @@ def is_comparable(kind: LatentSpace, measured: LatentProbe) -> bool:
 
 
 def expected_std(kind: LatentSpace) -> float:
-    """The pooled deviation of a comparable kind: over photographs where that is known, else what its scale implies."""
+    """The pooled standard deviation of a latent space: over photographs if known, else from its scale."""
     if kind.latents is not None:
         return LatentProbe(kind.latents.mean, kind.latents.std).pooled_std
     assert kind.normalization is not None
@@ -194,7 +194,7 @@ def expected_std(kind: LatentSpace) -> float:
 
 
 def log_density(measured: LatentProbe, kind: LatentSpace | None, any_scale: bool = False) -> float:
-    """ln p(means and log-deviations | kind), or | a relative of it with any scale, or | a stranger for None."""
+    """ln p(means, log standard deviations | space), or | relative with any scale, or | unknown space for None."""
     mean, std = torch.tensor(measured.mean).double(), torch.tensor(measured.std).double()
     deviation = std.log()
     if kind is not None and kind.latents is not None:
@@ -210,7 +210,7 @@ def log_density(measured: LatentProbe, kind: LatentSpace | None, any_scale: bool
 
 
 def log_color_odds(measured: LatentProbe, kind: LatentSpace) -> float:
-    """ln p(r | kind) - ln p(r | any other) for the correlation r between images and what the kind's map predicts."""
+    """ln p(r | space) - ln p(r | any other) for the correlation r between images and the prediction of its map."""
     r = color_agreement(measured, kind)
     if r is None:
         return 0.0
@@ -219,10 +219,10 @@ def log_color_odds(measured: LatentProbe, kind: LatentSpace) -> float:
 
 
 def color_agreement(measured: LatentProbe, kind: LatentSpace) -> float | None:
-    """The correlation, in -1..1, of the images' chroma with the chroma that a kind's map makes of the latents.
+    """The correlation, in -1..1, of the images' chroma with the chroma that a space's map predicts from latents.
 
-    Chroma is a color less its mean over red, green and blue: almost every latent space has a channel for brightness,
-    but where color goes is its own. None where either is not known.
+    Chroma is a color minus its mean over red, green and blue: almost every latent space has a channel for brightness,
+    but its encoding of color is specific. None if either is unknown.
     """
     if kind.colors is None or len(kind.colors) + 3 != len(measured.covariance):
         return None
@@ -230,19 +230,19 @@ def color_agreement(measured: LatentProbe, kind: LatentSpace) -> float | None:
     chroma = torch.eye(3).double() - 1 / 3
     predict = torch.cat([torch.tensor(kind.colors).double() @ chroma, torch.zeros(3, 3).double()])
     see = torch.cat([torch.zeros(len(kind.colors), 3).double(), chroma])
-    together, predicted, seen = (
+    joint, predicted, actual = (
         (a.T @ covariance @ b).trace() for a, b in ((predict, see), (predict, predict), (see, see))
     )
-    return (together / (predicted * seen).sqrt()).item() if predicted > 0 and seen > 0 else None
+    return (joint / (predicted * actual).sqrt()).item() if predicted > 0 and actual > 0 else None
 
 
 def normal(away: Tensor, spread: Tensor) -> float:
-    """The log-density of independent normal numbers."""
+    """The log-density of independent normal variables."""
     return (-0.5 * (away / spread).square() - spread.log() - 0.5 * math.log(2 * math.pi)).sum().item()
 
 
 def shared(away: Tensor, own: float, common: float) -> float:
-    """The log-density of normal numbers that have a spread of their own each, and one more that they all share.
+    """The log-density of normal variables with an individual and a shared component.
 
     Their covariance is own^2 I + common^2 11'; its eigenvalue along the mean is own^2 + n common^2, else own^2.
     """

@@ -1,8 +1,8 @@
-"""Which padding a VAE was trained with, measured: zeros or reflection, the one under which its borders are right.
+"""Measure the padding that a VAE was trained with: zeros or reflection, whichever gives the smaller border error.
 
-Weights do not tell it, and files seldom do. A network learns to undo what its padding does to the outermost positions;
-under the other padding that correction is wrong, and plain images come back with a rim. So flat images go through
-the VAE under both paddings, and the padding with the smaller error at the border is the true one. docs/measuring.md has
+Weights do not determine it, and files rarely state it. A network learns to compensate its padding at the border;
+with the other padding this compensation is wrong, and flat images get a visible border. So flat images go through
+the VAE with both paddings, and the padding with the smaller border error is the right one. docs/measuring.md has
 the equations, the numbers behind the thresholds and the limits.
 """
 
@@ -21,30 +21,30 @@ from vaekit.vae import VAE
 
 UNSURE = "unsure"
 POSITIONS = 16
-"""Size of the flat images, in latent positions. Much smaller ones than a VAE was trained on show that, and not its
-borders: at 8 positions the built-in VAE, trained at 16, gives no verdict."""
+"""Size of the flat images, in latent positions. If they are much smaller than a VAE's training images, the error of
+that dominates: at 8 positions the built-in VAE, trained at 16, gives no verdict."""
 MEASURED_COLORS = COLORS[1::2]
-"""Light gray, red and blue-green: half of the colors, for half of the time."""
+"""Light gray, red and blue-green: half of the test colors, in half of the time."""
 CLEAR_RATIO = 1.5
-"""How many times larger the border error of the wrong padding must be. docs/measuring.md has the ratios of real VAEs;
-of random weights, which have no right padding, ratios up to 1.2 were seen."""
+"""The minimum ratio of the border errors of both paddings. docs/measuring.md has the ratios of real VAEs;
+random weights, which have no right padding, gave ratios up to 1.2."""
 BEYOND_DOUBT = 3.0
-"""From this ratio on the first color is enough."""
+"""At this ratio the first color is sufficient."""
 
 
 @dataclass(frozen=True)
 class BorderError:
-    """Mean absolute error of flat images that went through a VAE, in levels of 255."""
+    """Mean absolute error of reconstructed flat images, in levels of 255."""
 
     border: float
-    """In the outermost latent position: `factor` pixels along each side."""
+    """At the outermost latent positions: `factor` pixels along each side."""
     inside: float
     """In the middle half of the image."""
 
 
 @dataclass(frozen=True)
 class PaddingProbe:
-    """What the borders of flat images say about a VAE's padding."""
+    """The result of the padding probe."""
 
     verdict: str
     """"zeros", "reflect" or "unsure"."""
@@ -53,29 +53,29 @@ class PaddingProbe:
 
     @property
     def ratio(self) -> float:
-        """How many times larger the worse padding's border error is."""
+        """The ratio of the larger border error to the smaller one."""
         better, worse = sorted((self.zeros.border, self.reflect.border))
         return worse / max(better, 1e-6)
 
     @property
     def words(self) -> str:
-        """Both measurements for a person, the smaller border error first."""
+        """Both measurements as text, the smaller border error first."""
         both = sorted(((ZEROS, self.zeros), (REFLECT, self.reflect)), key=lambda each: each[1].border)
         return "; ".join(
-            f"{name}: border error {error.border:.1f}/255 against {error.inside:.1f} inside" for name, error in both
+            f"{name}: border error {error.border:.1f}/255, {error.inside:.1f} inside" for name, error in both
         )
 
 
 @torch.no_grad()
 def probe_padding(vae: VAE, positions: int = POSITIONS) -> PaddingProbe | None:
-    """Put flat images through a VAE under both paddings, on the CPU in fp32; the VAE is left as it is.
+    """Reconstruct flat images with both paddings, on the CPU in fp32; the VAE is not modified.
 
     Args:
-        vae: of any family; only convolutional ones, KL and VQ, have a padding to find.
-        positions: size of the images in latent positions, 4 or more. Twice the size takes four times as long.
+        vae: of any family; only convolutional ones, KL and VQ, have a choice of padding.
+        positions: size of the images in latent positions, 4 or more. The time is quadratic in the size.
 
     Returns:
-        what was seen; None where there is nothing to see: half a VAE, or a family whose nets have one padding only.
+        the result; None for half a VAE, or a family with only one padding.
     """
     if vae.encoder is None or vae.decoder is None or not padding_of(vae.config):
         return None
@@ -93,16 +93,16 @@ def most_likely_padding(zeros: BorderError, reflect: BorderError) -> PaddingProb
 
 
 def judge_padding(zeros: float, reflect: float) -> str:
-    """The padding whose border error is clearly the smaller one; "unsure" where neither is, or they are no numbers."""
+    """The padding with the clearly smaller border error; "unsure" if neither has, or for non-finite errors."""
     if zeros * CLEAR_RATIO < reflect:
         return ZEROS
     return REFLECT if reflect * CLEAR_RATIO < zeros else UNSURE
 
 
 def with_padding(vae: VAE, padding: str) -> VAE:
-    """The same weights, not copied, in nets that pad in another way."""
+    """The same weights, not copied, in networks with another padding."""
     family = family_with(vae.config)
-    assert family is not None, "only nets of a known family have a padding"
+    assert family is not None, "only networks of a known family have a padding"
     with torch.device("meta"):
         other = assemble(family, dataclasses.replace(vae.config, padding=padding), normalization=vae.normalization)
     other.load_state_dict(vae.state_dict(), strict=True, assign=True)
@@ -110,7 +110,7 @@ def with_padding(vae: VAE, padding: str) -> VAE:
 
 
 def border_error(vae: VAE, positions: int, colors: Sequence[Color]) -> BorderError:
-    """How far flat images are from themselves after a round trip, at the border and in the middle."""
+    """The reconstruction error of flat images at the border and in the middle."""
     factor = vae.geometry.factors[0]
     side = positions * factor
     images = flat_colors((side, side), colors)
@@ -122,7 +122,7 @@ def border_error(vae: VAE, positions: int, colors: Sequence[Color]) -> BorderErr
 
 
 def distance_to_border(side: int) -> Tensor:
-    """For each pixel of a square, how many pixels are between it and the nearest side."""
+    """For each pixel of a square, the number of pixels between it and the nearest side."""
     along = torch.arange(side)
     nearest = torch.minimum(along, side - 1 - along)
     return torch.minimum(nearest[:, None], nearest)

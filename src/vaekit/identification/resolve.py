@@ -1,8 +1,8 @@
-"""Resolve what the headers of a file leave open about its VAE: overrides, then known weights, then probes.
+"""Resolve properties that the headers of a file do not determine: by overrides, then known weights, then probes.
 
-`identify` reads headers only. They do not tell latent spaces of the same shape apart, nor the fields of a config that
-no weight depends on. What the user states comes first; then the weights are hashed and looked up among the known VAEs;
-what is still open is probed by running the network. Hashes and probes are cached until the files change.
+`identify` reads headers only. They do not distinguish latent spaces of the same shape, nor config fields that
+no tensor depends on. Overrides by the user come first; then the weights are hashed and looked up in the catalog;
+what is still unresolved is probed by running the network. Hashes and probes are cached until the files change.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ from vaekit.identification.probe_latents import LatentProbe, nearest_latent_spac
 from vaekit.identification.probe_padding import BorderError, PaddingProbe, probe_padding
 from vaekit.identification.weights import weights_in
 
-OVERRIDDEN = "what you said"
-"""The source of a normalization or a padding that the user states."""
+OVERRIDDEN = "your override"
+"""The source of a normalization or a padding that the user specified."""
 
 
 def resolve(
@@ -36,22 +36,22 @@ def resolve(
     measure: bool = True,
     network: Network | None = None,
 ) -> Identified:
-    """The same VAE with its normalization and padding, where the file leaves them open and they can be known.
+    """The same VAE with its normalization and padding resolved as far as possible.
 
-    Weights are hashed and looked up; those without a card are measured: their padding, and their normalization if they
+    Weights are hashed and looked up; those without an entry are probed: their padding, and their normalization if they
     have the shapes of published models that share shapes with others. That takes seconds the first time, and is cached.
 
     Args:
         identified: what `identify` returns.
-        kind: an override: which of the known latent spaces it has, "SDXL" for example.
+        kind: an override: the name of its latent space, "SDXL" for example.
         padding: an override: "zeros" or "reflect".
-        measure: whether to run a VAE of unknown weights.
-        network: where its network is kept, for a caller that needs it afterwards.
+        measure: whether to probe unknown weights by running the VAE.
+        network: a holder for the network, for a caller that needs it afterwards.
 
     Raises:
-        NotFound: there is no kind of this name.
-        WrongTensors: a VAE of that kind has other shapes.
-        BadPlan: there is no such padding, or this family does not have it.
+        NotFound: there is no latent space of this name.
+        WrongTensors: VAEs of that latent space have other shapes.
+        BadPlan: there is no such padding, or this family does not support it.
     """
     identified = padded(identified, padding)
     if kind is not None:
@@ -61,41 +61,41 @@ def resolve(
     if not measure:
         return identified
     network = network or Network()
-    if identified.kinds:  # of other shapes there is nothing to compare with
+    if identified.kinds:  # other shapes match no known latent space
         identified = with_probed_normalization(identified, network)
     return with_probed_padding(identified, network)
 
 
 def is_unresolved(identified: Identified) -> bool:
-    """Whether the file leaves the normalization or the padding open."""
+    """Whether the normalization or the padding is unresolved."""
     return identified.normalization is None or padding_is_unresolved(identified)
 
 
 def padding_is_unresolved(identified: Identified) -> bool:
-    """Whether there is a padding to know, and nobody told it."""
+    """Whether the family has a choice of padding and it is unknown."""
     return bool(identified.family.paddings) and not identified.padding_source
 
 
 def as_latent_space(identified: Identified, name: str) -> Identified:
-    """The same VAE as one of a kind that the user names: "SDXL", or the whole name of the kind.
+    """The same VAE with the latent space that the user names: "SDXL", or its full name.
 
     Raises:
-        NotFound: there is no kind of this name.
-        WrongTensors: a VAE of that kind has other shapes.
+        NotFound: there is no latent space of this name.
+        WrongTensors: VAEs of that latent space have other shapes.
     """
     kind = next((kind for kind in latent_spaces() if name.lower() in names_of(kind.name)), None)
     if kind is None:
         raise NotFound(
-            f"There is no kind of latent space called {name!r}.",
+            f"There is no known latent space {name!r}.",
             f"Known: {', '.join(kind.name for kind in latent_spaces())}.",
-            "Give one of these, or leave it out.",
+            "Give one of these, or omit the latent space.",
         )
     if not kind.fits(identified.family.name, identified.config):
         shaped = " or ".join(kind.name for kind in identified.kinds) or "no known model"
         raise WrongTensors(
-            f"{identified.path} is no {kind.name} VAE: it is shaped like {shaped}.",
+            f"{identified.path} is not a VAE of the latent space {kind.name}: its shapes are those of {shaped}.",
             f"Expected a {kind.family!r} autoencoder with {dict(kind.match)}.",
-            "Leave the kind out, or give another file.",
+            "Omit the latent space, or give another file.",
         )
     return dataclasses.replace(
         identified, kinds=(kind,), normalization=kind.normalization, normalization_source=OVERRIDDEN
@@ -103,15 +103,15 @@ def as_latent_space(identified: Identified, name: str) -> Identified:
 
 
 def names_of(kind: str) -> set[str]:
-    """What a user may call a kind: its whole name, or one of the names in it."""
+    """The accepted names of a latent space: its full name, or one of the names in it."""
     return {kind.lower(), *(part.strip().lower() for part in kind.split("/"))}
 
 
 def padded(identified: Identified, padding: str | None) -> Identified:
-    """The same VAE with another padding; as it is where none is given.
+    """The same VAE with another padding; unchanged if none is given.
 
     Raises:
-        BadPlan: there is no such padding, or the family's nets have none to choose.
+        BadPlan: there is no such padding, or the family has no choice of padding.
     """
     if padding is None:
         return identified
@@ -119,7 +119,7 @@ def padded(identified: Identified, padding: str | None) -> Identified:
         raise BadPlan(
             f"There is no padding {printable(padding)!r}.",
             f"Expected one of {', '.join(PADDINGS)}.",
-            "Name one of them, or none to take what the file says.",
+            "Give one of them, or none to use the file's.",
         )
     if padding in identified.family.paddings:
         changed = dataclasses.replace(identified.config, padding=padding)
@@ -128,27 +128,27 @@ def padded(identified: Identified, padding: str | None) -> Identified:
         return identified
     families = ", ".join(repr(family.name) for family in FAMILIES if padding in family.paddings)
     raise BadPlan(
-        f"{identified.path} is a {identified.family.name!r} autoencoder, which always pads in one way.",
-        f"Only {families} are known with padding by reflection.",
-        "Leave the padding out.",
+        f"{identified.path} is a {identified.family.name!r} autoencoder, which has a fixed padding.",
+        f"Only {families} support reflection padding.",
+        "Omit the padding.",
     )
 
 
 def match_file(identified: Identified) -> WeightMatch:
-    """The known VAE that a file holds, or what it has in common with one."""
+    """The catalog entry of a file's weights, or their relatives."""
     hashes = cached_hashes(identified)
     return match_weights(hashes.weights, hashes.sha256)
 
 
 def resolved_by(identified: Identified, recognition: WeightMatch) -> Identified:
-    """What recognizing the weights says about the normalization and the config."""
+    """Apply the normalization and config fields of the recognized weights."""
     card = recognition.card
     if card is not None:
         identified = with_entry(identified, card)
     source = card or recognition.same_encoder
     if identified.normalization is not None or source is None or source.normalization is None:
         return identified
-    how = f"the card of {source.name}, recognized {recognition.how}" if card else f"its encoder, that of {source.name}"
+    how = f"the entry of {source.name}, recognized {recognition.how}" if card else f"its encoder, that of {source.name}"
     return dataclasses.replace(
         identified,
         normalization=source.normalization,
@@ -158,25 +158,27 @@ def resolved_by(identified: Identified, recognition: WeightMatch) -> Identified:
 
 
 def with_entry(identified: Identified, card: CatalogEntry) -> Identified:
-    """The config with what the card tells and the weights do not; what the user or the file said of it stays."""
-    told = dict(card.config)
+    """Add the entry's config fields that weights do not determine, except those stated by the user or the file."""
+    fields = dict(card.config)
     source = identified.padding_source
     if padding_is_unresolved(identified):
-        told.setdefault("padding", identified.family.paddings[0])
-        source = f"the card of {card.name}"
+        fields.setdefault("padding", identified.family.paddings[0])
+        source = f"the entry of {card.name}"
     elif source:
-        told.pop("padding", None)
-    return dataclasses.replace(identified, config=dataclasses.replace(identified.config, **told), padding_source=source)
+        fields.pop("padding", None)
+    return dataclasses.replace(
+        identified, config=dataclasses.replace(identified.config, **fields), padding_source=source
+    )
 
 
 def candidate_spaces(card: CatalogEntry, identified: Identified) -> tuple[LatentSpace, ...]:
-    """The latent space that a card names; the shapes' where it names none."""
+    """The latent space of an entry; those of the shapes if it names none."""
     known = latent_space_named(card.kind)
     return identified.kinds if known is None else (known,)
 
 
 def with_probed_normalization(identified: Identified, network: Network) -> Identified:
-    """The VAE with the normalization of the known kind that its latents look like, or the reason why it has none."""
+    """The VAE with the normalization of the most similar latent space, or the reason why it is unknown."""
     if identified.normalization is not None or identified.config.geometry.size is not None:
         return identified
     try:
@@ -191,19 +193,19 @@ def with_probed_normalization(identified: Identified, network: Network) -> Ident
 
 
 def with_probed_padding(identified: Identified, network: Network) -> Identified:
-    """The VAE with the padding under which its borders are right, where nobody told it and that is clear."""
+    """The VAE with the probed padding, if it is unresolved and the probe is conclusive."""
     borders = cached_padding_probe(identified, network) if padding_is_unresolved(identified) else None
     if borders is None:
         return identified
     if borders.verdict not in PADDINGS:
-        return dataclasses.replace(identified, padding_source=f"assumed; measured, {borders.words}: neither is clear")
+        return dataclasses.replace(identified, padding_source=f"assumed; measurement inconclusive: {borders.words}")
     config = dataclasses.replace(identified.config, padding=borders.verdict)
     return dataclasses.replace(identified, config=config, padding_source=f"measured: {borders.words}")
 
 
 @dataclass(frozen=True)
 class Hashes:
-    """What a file and the weights in it are known by."""
+    """The hashes of a file and of the weights in it."""
 
     weights: Identity
     sha256: str
@@ -217,12 +219,12 @@ def cached_hashes(identified: Identified) -> Hashes:
 
 
 def identity_in(identified: Identified) -> Identity:
-    """What the weights are known by. The first time reads every weight."""
+    """The identity of the weights. The first time reads every weight."""
     return from_json(cached(identified, "weights", lambda: as_json(identity_of(values_in(identified)))))
 
 
 def values_in(identified: Identified) -> list[TensorValues]:
-    """The tensors of the nets, without those that only tell the normalization; nothing is read yet."""
+    """The tensors of the networks, without normalization statistics; nothing is read yet."""
     pieces, outside = sorted(weights_in(identified).tensors.items()), identified.family.outside_nets
     return [TensorValues(key, piece.shape, piece.parts) for key, piece in pieces if key not in outside]
 
@@ -234,26 +236,26 @@ def cached_latent_probe(identified: Identified, network: Network) -> LatentProbe
         HalfMissing, BadItem: see `probe_latents`.
     """
     config = sorted(dataclasses.asdict(identified.config).items())
-    told = cached(identified, f"latents {config}", lambda: dataclasses.asdict(probe_latents(network.of(identified))))
-    return LatentProbe(tuple(told["mean"]), tuple(told["std"]), tuple(tuple(row) for row in told["covariance"]))
+    record = cached(identified, f"latents {config}", lambda: dataclasses.asdict(probe_latents(network.of(identified))))
+    return LatentProbe(tuple(record["mean"]), tuple(record["std"]), tuple(tuple(row) for row in record["covariance"]))
 
 
 def cached_padding_probe(identified: Identified, network: Network) -> PaddingProbe | None:
-    """Put flat images through under both paddings. The first time takes seconds for a large VAE."""
+    """Probe the padding. The first time takes seconds for a large VAE."""
 
     def find() -> dict[str, Any] | None:
         found = probe_padding(network.of(identified))
         return None if found is None else dataclasses.asdict(found)
 
-    told = cached(identified, "borders", find)
+    record = cached(identified, "borders", find)
     return (
         None
-        if told is None
-        else PaddingProbe(told["verdict"], BorderError(**told["zeros"]), BorderError(**told["reflect"]))
+        if record is None
+        else PaddingProbe(record["verdict"], BorderError(**record["zeros"]), BorderError(**record["reflect"]))
     )
 
 
 def cached(identified: Identified, question: str, find: Callable[[], Any]) -> Any:
-    """A remembered answer about all the files of a VAE."""
+    """A cached result about all the files of a VAE."""
     first, *others = (part.file.path for part in identified.parts)
     return remembered(first, " ".join((question, *(stamp(path, "") for path in others))), find)

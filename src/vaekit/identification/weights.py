@@ -1,4 +1,4 @@
-"""A VAE's tensors between two files: under native keys, each read or copied only when its turn comes."""
+"""The tensors of a VAE under native keys, read or copied lazily when a file is written."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -19,27 +19,27 @@ from vaekit.vae import VAE
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """What is written of a VAE: its tensors in native names and shapes, and what they mean."""
+    """The content of a VAE file: tensors with native names and shapes, and their metadata."""
 
     family: Family
     config: Config
     normalization: LatentNormalization | None
     tensors: Mapping[str, Piece]
     padding_known: bool = True
-    """Whether the padding in the config is more than an assumption; a VAE in memory has the one that it runs with."""
+    """Whether the padding in the config is known rather than assumed; always true for a VAE in memory."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """What else the metadata of a safetensors file tells, such as where the weights come from."""
+    """Additional metadata, such as the origin of the weights."""
 
     @property
     def halves(self) -> tuple[str, ...]:
-        """Which of "encoder" and "decoder" are there."""
+        """The halves that are present, of "encoder" and "decoder"."""
         return tuple(half for half in HALVES if any(key.startswith(half + ".") for key in self.tensors))
 
     def pieces(self, layout: Layout) -> list[Piece]:
-        """The tensors in the names and shapes of a layout.
+        """The tensors with the names and shapes of a layout.
 
         Raises:
-            WrongTensors: the layout has no name for one.
+            WrongTensors: the layout has no name for a tensor.
         """
         names = names_in(layout, self.tensors)
         return join_parts(
@@ -51,7 +51,7 @@ class StoredWeights:
 
 
 def weights_of(vae: VAE, family: Family, config: Config) -> StoredWeights:
-    """The weights of a VAE in memory, and the tensors that tell the normalization where it is of that kind."""
+    """The weights of a VAE in memory, with the normalization tensors of families that store it so."""
     native = vae.state_dict() | family.tensors_beside(config, vae.normalization)
     pieces = {key: piece_in_memory(key, tensor) for key, tensor in native.items()}
     origin = vae.origin
@@ -60,9 +60,9 @@ def weights_of(vae: VAE, family: Family, config: Config) -> StoredWeights:
 
 
 def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> StoredWeights:
-    """The weights of a VAE in a file, as they are or in another dtype; nothing is read yet.
+    """The weights of a VAE in a file, in their own or another dtype; nothing is read yet.
 
-    Statistics that tell the normalization keep their dtype: they are no weights, and every digit of them counts.
+    Normalization statistics keep their dtype: they are not weights, and need full precision.
     """
     shapes = native_shapes(identified)
     pieces: dict[str, Piece] = {}
@@ -87,21 +87,21 @@ def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Stor
 
 
 def native_shapes(identified: Identified) -> dict[str, tuple[int, ...]]:
-    """The shapes of the network's tensors; files keep some 1x1 convolutions as matrices."""
+    """The shapes of the network's tensors; files store some 1x1 convolutions as matrices."""
     wanted = blueprint(identified.family.name, identified.config, identified.halves)
     return {key: tensor.shape for key, tensor in wanted.items()}
 
 
 def in_dtype(piece: Piece, dtype: torch.dtype | None) -> Piece:
-    """The piece in another dtype, to be converted when its turn comes."""
+    """The piece in another dtype, converted lazily."""
     return piece if dtype is None or dtype == piece.dtype else replace(piece, dtype=dtype, stored=piece.dtype)
 
 
 def names_in(layout: Layout, native: Iterable[str]) -> dict[str, str]:
-    """What a layout calls the tensors of a VAE, by their native keys.
+    """The names of tensors in a layout, by their native keys.
 
     Raises:
-        WrongTensors: it has no name for one.
+        WrongTensors: it has no name for a tensor.
     """
     keys = list(native)
     levels = layout.native_levels(keys)
@@ -117,10 +117,10 @@ def names_in(layout: Layout, native: Iterable[str]) -> dict[str, str]:
 
 
 def shape_in(layout: Layout, native: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that a layout keeps a tensor in: (c, d) for (c, d, 1, 1) where its 1x1 convolutions are matrices."""
+    """The shape of a tensor in a layout: (c, d) for (c, d, 1, 1) if it stores 1x1 convolutions as matrices."""
     return (shape[0], math.prod(shape[1:])) if len(shape) > 1 and layout.is_matrix(native) else shape
 
 
 def piece_in_memory(name: str, tensor: Tensor) -> Piece:
-    """A tensor that is in memory already."""
+    """The piece of a tensor in memory."""
     return Piece(name, tuple(tensor.shape), tensor.dtype, lambda: tensor)

@@ -1,7 +1,7 @@
 """A vaekit VAE in a diffusers pipeline: `pipe.vae = vaekit.as_diffusers(vae)`.
 
 Interface: `AutoencoderKL`, `AutoencoderTiny` and `VQModel` of diffusers (models/autoencoders). Nothing is imported
-from there: pipelines ask for methods and attributes, never for a class.
+from there: pipelines require methods and attributes, but no class.
 """
 
 import copy
@@ -28,20 +28,20 @@ from vaekit.vae import VAE
 def as_diffusers(
     vae: VAE, *, normalization: LatentNormalization | None = None, kind: str | None = None, force_upcast: bool = True
 ) -> "DiffusersVAE":
-    """A VAE as a diffusers pipeline wants it: `pipe.vae = vaekit.as_diffusers(vae)`.
+    """Wrap a VAE for a diffusers pipeline: `pipe.vae = vaekit.as_diffusers(vae)`.
 
     The weights are shared with `vae`, which `pipe.to(...)` therefore moves too.
 
     Args:
-        vae: a VAE as `vaekit.load` gives it.
-        normalization: of its latents, for a VAE whose file has none, or in place of that one.
-        kind: the same by name: "SD1", "SDXL", "FLUX.1" and so on, one whose shapes the VAE has.
-        force_upcast: whether SDXL's pipelines run it in fp32 when it is in fp16. False only for a VAE that is known to
+        vae: a VAE from `vaekit.load`.
+        normalization: of its latents, if unknown or to override that of the VAE.
+        kind: the name of its latent space, instead of `normalization`: "SD1", "SDXL", "FLUX.1", ...
+        force_upcast: whether SDXL's pipelines run it in fp32 if it is in fp16. False only for a VAE known to
             be safe in fp16.
 
     Raises:
-        UnknownNormalization: it is neither known nor given, or the kind has other shapes. It is never guessed.
-        WrongTensors: the nets are of no family that has a file format.
+        UnknownNormalization: it is neither known nor given, or the latent space has other shapes. It is never guessed.
+        WrongTensors: the networks belong to no family with a file format.
     """
     family, config = family_and_config(vae)
     chosen = chosen_normalization(family, config, vae.normalization, normalization, kind)
@@ -50,7 +50,7 @@ def as_diffusers(
 
 
 class DiffusersVAE(nn.Module):
-    """What `as_diffusers` gives: diffusers' interface around a VAE. Latents go in and out raw, as pipelines expect."""
+    """The result of `as_diffusers`: diffusers' interface of a VAE. Latents are raw, as pipelines expect."""
 
     def __init__(self, vae: VAE, normalization: LatentNormalization, settings: dict[str, Any]) -> None:
         super().__init__()
@@ -74,20 +74,20 @@ class DiffusersVAE(nn.Module):
 
     @property
     def post_quant_conv(self) -> nn.Module:
-        """What takes latents first; SDXL's pipelines ask for the dtype of its weights."""
+        """The first layer of the decoder; SDXL's pipelines read the dtype of its weights."""
         taking = self.vae.decoder if self.vae.decoder is not None else self.vae.encoder
         assert taking is not None
         return getattr(taking, "post_quant_conv", None) or taking
 
     def encode(self, x: Tensor, return_dict: bool = True) -> Any:
-        """Images (b, 3, h, w) in [-1, 1] -> an object with `.latent_dist`, or `.latents` where nothing is random.
+        """Images (b, 3, h, w) in [-1, 1] -> an object with `.latent_dist`, or `.latents` for deterministic encoders.
 
-        A vector quantizer answers what its encoder said, before quantizing, as diffusers' VQModel does. A film of one
-        image, (b, 3, 1, h, w), gives latents of the same form.
+        A vector quantizer returns the encoder's output before quantization, like diffusers' VQModel. A video with one
+        frame, (b, 3, 1, h, w), gives latents of the same form.
 
         Raises:
             HalfMissing: the VAE has no encoder.
-            BadItem: a film of several images.
+            BadItem: a video with several frames.
         """
         self._wake()
         posterior = map_tensors(torch.cat, *map(self.vae.encode, self._batches(x)))
@@ -104,12 +104,12 @@ class DiffusersVAE(nn.Module):
         Args:
             z: raw latents; those of a vector quantizer are quantized first.
             return_dict: an object with `.sample`, or a tuple of one.
-            generator: not used: nothing is random in a decoder.
+            generator: ignored; decoders are deterministic.
 
         Raises:
             HalfMissing: the VAE has no decoder.
             LatentMismatch: the latents have another number of channels than the VAE's.
-            BadItem: latents of several images of a film.
+            BadItem: latents of several video frames.
         """
         self._wake()
         images = torch.cat([self.vae.decode(self._decodable(raw)) for raw in self._batches(z)])
@@ -123,7 +123,7 @@ class DiffusersVAE(nn.Module):
         return_dict: bool = True,
         generator: Generator | None = None,
     ) -> Any:
-        """Through the VAE and back: by the posterior's mode, or by a sample of it."""
+        """Reconstruct images, from the posterior's mode or a sample."""
         told = self.encode(sample)
         if "latents" in told:
             return self.decode(told.latents, return_dict)
@@ -141,42 +141,42 @@ class DiffusersVAE(nn.Module):
         return quantizer(raw).mean if isinstance(quantizer, VectorQuantizer) else raw
 
     def enable_tiling(self, *_: Any, **__: Any) -> None:
-        """Not done here: says so. Pipelines call it to save memory; the result would differ from the whole image."""
-        warnings.warn("this VAE runs whole images; tiling is not switched on", stacklevel=2)
+        """Warn that tiling is not supported: its result would differ from that for the whole image."""
+        warnings.warn("this VAE processes whole images; tiling is not enabled", stacklevel=2)
 
     def disable_tiling(self) -> None:
-        """Nothing: tiling is never on."""
+        """Do nothing: tiling is never enabled."""
 
     def enable_slicing(self) -> None:
-        """Run the images of a batch one after the other: less memory, the same result."""
+        """Process the images of a batch one by one: less memory, same result."""
         self._slicing = True
 
     def disable_slicing(self) -> None:
-        """Run the images of a batch together."""
+        """Process the images of a batch together."""
         self._slicing = False
 
     def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:
         """Write a diffusers folder, which diffusers opens without vaekit.
 
         `pipe.save_pretrained(folder)` leaves out classes that diffusers does not know, with a warning: call this
-        after it, as `pipe.vae.save_pretrained(folder / "vae")`, and hand the VAE over when the pipeline is loaded.
+        after it, as `pipe.vae.save_pretrained(folder / "vae")`, and pass the VAE when loading the pipeline.
 
         Raises:
             WrongTensors: diffusers has no class for this VAE.
-            CannotWrite: the folder has something in it, or the disk is full.
+            CannotWrite: the folder is not empty, or the disk is full.
         """
         framed = copy.copy(self.vae)
         framed.normalization = self.normalization
         save(framed, save_directory, "diffusers")
 
     def _wake(self) -> None:
-        """Let accelerate bring the weights to the device, where `pipe.enable_model_cpu_offload()` put it in charge."""
+        """Let accelerate move the weights to the device after `pipe.enable_model_cpu_offload()`."""
         hook = getattr(self, "_hf_hook", None)
         if hook is not None and hasattr(hook, "pre_forward"):
             hook.pre_forward(self)
 
     def __getattr__(self, name: str) -> Any:
-        """A module or tensor, else an entry of the config: diffusers' models answer to both."""
+        """Access a module or tensor, else an entry of the config, like diffusers' models."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -221,7 +221,7 @@ class LatentDist:
 
 
 def batch_norm(statistics: Mapping[str, Tensor], epsilon: float) -> nn.BatchNorm2d:
-    """The statistics where FLUX.2's pipelines look for them."""
+    """The statistics at the attribute that FLUX.2's pipelines read."""
     norm = nn.BatchNorm2d(len(statistics[MEAN]), eps=epsilon, affine=False).eval()
     names = {MEAN: "running_mean", VARIANCE: "running_var", COUNT: "num_batches_tracked"}
     norm.load_state_dict({names[key]: tensor for key, tensor in statistics.items()})
@@ -229,22 +229,22 @@ def batch_norm(statistics: Mapping[str, Tensor], epsilon: float) -> nn.BatchNorm
 
 
 def without_time(values: Tensor) -> Tensor:
-    """(b, c, 1, h, w) -> (b, c, h, w): pipelines of video models hand over single images as films of one.
+    """(b, c, 1, h, w) -> (b, c, h, w): pipelines of video models pass images as videos with one frame.
 
     Raises:
-        BadItem: the film has several.
+        BadItem: there are several frames.
     """
     if values.dim() != 5:
         return values
     if values.shape[2] != 1:
         raise BadItem(
-            f"This is a film of {values.shape[2]} images or latents, of shape {list(values.shape)}.",
-            "This VAE runs still images: (b, channels, 1, rows, columns) at most.",
-            "Give one image at a time.",
+            f"This is a video with {values.shape[2]} frames, of shape {list(values.shape)}.",
+            "Expected images, or videos with one frame: (b, channels, 1, rows, columns).",
+            "Pass one frame at a time.",
         )
     return values.squeeze(2)
 
 
 def in_form(values: Tensor, film: bool) -> Tensor:
-    """The inverse of `without_time` where it did something."""
+    """Undo `without_time`."""
     return values.unsqueeze(2) if film else values

@@ -1,4 +1,4 @@
-"""What a diffusers pipeline reads from `vae.config`, for any VAE whose normalization is known."""
+"""The `vae.config` for diffusers pipelines, for any VAE with a known normalization."""
 
 import math
 from typing import Any
@@ -10,14 +10,14 @@ from vaekit.normalization import LatentNormalization
 
 
 def settings_for(family: Family, config: Config, normalization: LatentNormalization) -> dict[str, Any]:
-    """The config of diffusers' class for these nets, or the entries that every class has where there is no such class.
+    """The config of diffusers' class for these networks, or the entries common to all classes if there is none.
 
     Three entries differ from a `config.json` of diffusers, in the pipeline's favor: a shift of zero is 0.0 and not
-    null (SD3's and FLUX's pipelines add it), means and deviations are null where there are none (SDXL's pipeline asks
-    for both), and there are `block_out_channels` whatever the family (pipelines count them to learn the factor).
+    null (SD3's and FLUX's pipelines add it), means and standard deviations are null if missing (SDXL's pipeline reads
+    both), and `block_out_channels` exists for all families (pipelines derive the factor from its length).
 
     Raises:
-        BadItem: the VAE takes no images.
+        BadItem: the VAE is not an image VAE.
     """
     config.geometry.require_axes(2, "images")
     try:
@@ -43,7 +43,7 @@ def normalization_settings(normalization: LatentNormalization) -> dict[str, Any]
 
 
 def block_out_channels(config: Config) -> list[int]:
-    """One width for each level. Pipelines read only how many there are: the factor is 2 to the power of one less."""
+    """One width per level. Pipelines use only their number n: the factor is 2 ** (n - 1)."""
     levels = round(math.log2(config.geometry.factors[0])) + 1
     widths = list(getattr(config, "encoder_widths", ()))
     return widths if len(widths) == levels else [config.geometry.latent_channels] * levels
@@ -56,10 +56,10 @@ def chosen_normalization(
     normalization: LatentNormalization | None,
     kind: str | None,
 ) -> LatentNormalization:
-    """The normalization that was given, else that of the kind that was named, else the VAE's own.
+    """The given normalization, else that of the named latent space, else the VAE's own.
 
     Raises:
-        UnknownNormalization: nobody says, or the kind is not of this shape.
+        UnknownNormalization: there is none, or the latent space has other shapes.
     """
     fitting = [
         candidate for candidate in matching_latent_spaces(family.name, config) if candidate.normalization is not None
@@ -70,9 +70,9 @@ def chosen_normalization(
     if chosen is None:
         names = " or ".join(f'kind="{candidate.name}"' for candidate in fitting)
         raise UnknownNormalization(
-            f"How a diffusion model sees the latents of this {family.name!r} VAE ({config.geometry.latent_text}) is "
-            "not known: neither its file nor its shapes tell.",
-            "Expected the scale and shift; a pipeline with wrong ones makes washed-out or broken images.",
+            f"The latent normalization of this {family.name!r} VAE ({config.geometry.latent_text}) is "
+            "unknown: neither its file nor its shapes determine it.",
+            "Expected the scale and shift; wrong values produce washed-out or broken images.",
             f"Pass {names + ', or ' if names else ''}normalization=vaekit.LatentNormalization(shift=(...,), "
             "scale=(...,)).",
         )
@@ -80,25 +80,25 @@ def chosen_normalization(
 
 
 def normalization_of_kind(name: str, fitting: list[LatentSpace], family: Family, config: Config) -> LatentNormalization:
-    """The normalization of the kind of this name, if it has the shape of the VAE's.
+    """The normalization of the latent space of this name, if it has the shapes of the VAE.
 
     Raises:
-        UnknownNormalization: there is no such kind, it has other shapes, or no normalization of its own.
+        UnknownNormalization: there is no such latent space, it has other shapes, or no fixed normalization.
     """
     kind = next((kind for kind in fitting if answers_to(kind, name)), None)
     if kind is not None and kind.normalization is not None:
         return kind.normalization
     other = next((kind for kind in latent_spaces() if answers_to(kind, name)), None)
-    here = f"{' or '.join(kind.name for kind in fitting) or 'no kind with a normalization of its own'}"
+    here = f"{' or '.join(kind.name for kind in fitting) or 'no latent space with a known normalization'}"
     raise UnknownNormalization(
         f"This is a {family.name!r} VAE with {config.geometry.latent_channels} latent channels, shaped like {here}, "
         f"and not {other.name if other else printable(repr(name))}.",
-        "Expected a kind whose shapes the VAE has, and whose normalization is known.",
-        "Name another kind, or give normalization=vaekit.LatentNormalization(...).",
+        "Expected a latent space with the shapes of this VAE and a known normalization.",
+        "Give another latent space, or normalization=vaekit.LatentNormalization(...).",
     )
 
 
 def answers_to(kind: LatentSpace, name: str) -> bool:
-    """Whether a kind has this name, or it is one of the models in it: "SD1" is "SD1 / SD2"."""
+    """Whether this is the name of a latent space or of one of its models: "SD1" matches "SD1 / SD2"."""
     names = {kind.name, *kind.name.split(" / ")}
     return name.casefold() in {each.casefold() for each in names}

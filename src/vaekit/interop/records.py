@@ -1,6 +1,6 @@
-"""Read-only mappings that can be asked by name, by attribute and, like a tuple, by number.
+"""Read-only mappings with access by key, by attribute and, like a tuple, by index.
 
-diffusers' FrozenDict and BaseOutput answer in the same ways; these need no diffusers.
+They behave like diffusers' FrozenDict and BaseOutput, without requiring diffusers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ class Record(Mapping[str, Any]):
         return len(self.__dict__)
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{name!r} cannot be set: these values are read only")
+        raise AttributeError(f"{name!r} cannot be set: these values are read-only")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.items())})"

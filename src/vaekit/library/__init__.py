@@ -1,1 +1,1 @@
-"""The VAEs a person has: folders of files, the names in them, what the Hub can add."""
+"""The user's VAEs: models folders, names, downloads from the Hub and uploads."""

@@ -1,4 +1,4 @@
-"""`get`: a known VAE, or one of a repository on the Hub, into a models folder; checked before it gets its name."""
+"""Download VAEs from the Hub into a models folder (`vaekit get`), with verification before the final rename."""
 
 import dataclasses
 import hashlib
@@ -24,39 +24,39 @@ from vaekit.library.query import HubQuery, parse_query
 from vaekit.user_dirs import cache_folder
 
 DOWNLOADED, LINKED, COPIED = "downloaded", "linked from the Hub's cache", "copied from the Hub's cache"
-THERE, PACKAGED = "was there already", "is inside the package"
+THERE, PACKAGED = "already present", "part of the package"
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """A VAE that is at hand now."""
+    """The result of `get`: a VAE that is available now."""
 
     name: str
-    """What `--vae` and `load` take."""
+    """The name that `--vae` and `load` accept."""
     path: Path
     sha256: str
-    """Of the file; of a diffusers folder, that of its weights."""
+    """The SHA-256 of the file; for a diffusers folder, of its weights."""
     bytes: int
     verified: bool
-    """Whether the hash is one that several sources agree on, or that the caller gave."""
+    """Whether several sources agree on the hash, or the caller specified it."""
     how: str
-    """Whether it was fetched now, and from where."""
+    """Whether it was downloaded now, and from where."""
     notes: tuple[str, ...] = ()
-    """What a user should know of the hash."""
+    """Warnings about the hash."""
 
 
 @dataclass(frozen=True)
 class _Order:
-    """One file on its way."""
+    """One file to download."""
 
     address: Address
     target: Path
     expected: str
-    """The hash that it must have; empty where nobody knows it."""
+    """The expected hash; empty if unknown."""
 
 
 def no_progress(_done: int, _total: int) -> None:
-    """No progress is shown."""
+    """Ignore progress."""
 
 
 def get(
@@ -66,28 +66,28 @@ def get(
     sha256: str = "",
     progress: Progress = no_progress,
 ) -> Downloaded:
-    """Fetch a VAE into the first models folder that can be written, unless it is there.
+    """Download a VAE into the first writable models folder, unless it is present.
 
-    The file gets its name when it is whole and has the right hash; until then it is hidden, and the next call goes on
+    The file gets its final name when it is complete and has the right hash; until then it is hidden, and the next call
     with it. A file in the Hub's own cache is linked, not fetched again.
 
     Args:
-        what: the name of a card; "owner/name", "owner/name/file" or an address of a file on the Hub.
+        what: the name of a known VAE; "owner/name", "owner/name/file" or the URL of a file on the Hub.
         models: the models folders; see `models_folders` for where they are when this is None.
-        name: what to call it, instead of the card's or the file's name.
-        sha256: the hash that the file must have, instead of the card's.
-        progress: told of the bytes that came.
+        name: of the result, instead of the entry's or the file's name.
+        sha256: the expected hash, instead of the entry's.
+        progress: called with the number of bytes received and the total.
 
     Raises:
-        NotFound: `what` is no such name.
-        CannotFetch: the Hub cannot be reached, does not have it, or does not give it to us.
-        WrongHash: what the Hub has, what came, or what has this name already, is another file.
-        CannotWrite: no models folder can be written, or the disk is full.
+        NotFound: `what` is not a valid name.
+        CannotFetch: the Hub is unreachable, does not have it, or denies access.
+        WrongHash: the file on the Hub, the download, or an existing file of this name has another hash.
+        CannotWrite: no models folder is writable, or the disk is full.
     """
     asked = parse_query(what)
     if sha256:
-        told = CatalogFile(asked.files[0].path, asked.files[0].repo, sha256.lower(), verified=True)
-        asked = dataclasses.replace(asked, expected=told, card=None)
+        catalog_file = CatalogFile(asked.files[0].path, asked.files[0].repo, sha256.lower(), verified=True)
+        asked = dataclasses.replace(asked, expected=catalog_file, card=None)
     folders = models_folders(models)
     if asked.card is not None:
         here = _at_hand(asked.card, folders)
@@ -101,7 +101,7 @@ def get(
 
 
 def _at_hand(card: CatalogEntry, folders: Sequence[Path]) -> Downloaded | None:
-    """A known VAE that is inside the package, or in a models folder under whatever name."""
+    """A known VAE inside the package, or in a models folder under any name."""
     if card.packaged:
         with resources.as_file(packaged(card.packaged)) as path:
             return Downloaded(card.name, path, sha256_of(path), path.stat().st_size, True, PACKAGED)
@@ -125,7 +125,7 @@ def _get_file(asked: HubQuery, target: Path, progress: Progress) -> Downloaded:
 
 
 def _get_folder(asked: HubQuery, target: Path, progress: Progress) -> Downloaded:
-    """Fetch into a hidden folder that becomes `target` when all its files are there."""
+    """Download into a hidden folder that is renamed to `target` when complete."""
     weights_name = PurePosixPath(asked.files[0].path).name
     expected = asked.expected.sha256 if asked.expected else ""
     if exists(target / weights_name):
@@ -134,19 +134,19 @@ def _get_folder(asked: HubQuery, target: Path, progress: Progress) -> Downloaded
             raise _in_the_way(_Order(asked.files[0], target, expected), digest)
         return _gotten(asked, target, target / weights_name, digest, THERE)
     if exists(target):
-        raise CannotWrite(f"{target} is there already and is not this VAE.", "", "Choose another name with --as.")
+        raise CannotWrite(f"{target} already exists and is not this VAE.", "", "Choose another name with --as.")
     key = hashlib.sha256(repr(asked.files).encode()).hexdigest()[:12]
     staging = target.with_name(f".{target.name[:40]}.{key}.part")
     how = THERE
-    for address in reversed(asked.files):  # the config first: it tells whether the weights are worth it
+    for address in reversed(asked.files):  # the config first: it shows whether this is a VAE
         part = _Order(
             address, staging / PurePosixPath(address.path).name, expected if address == asked.files[0] else ""
         )
         how = how if exists(part.target) else _obtain(part, progress)
         if part.target.name == "config.json" and not is_autoencoder(part.target):
-            kind = class_in(part.target) or "something without a class"
+            kind = class_in(part.target) or "a model without a class name"
             shutil.rmtree(staging, ignore_errors=True)
-            raise CannotFetch(f"{address} describes {kind}.", "Expected a VAE.", "Name the folder of the VAE.")
+            raise CannotFetch(f"{address} describes {kind}.", "Expected a VAE.", "Give the folder of the VAE.")
     digest = sha256_of(staging / weights_name)
     try:
         os.replace(staging, target)
@@ -164,23 +164,23 @@ def _gotten(asked: HubQuery, path: Path, weights: Path, digest: str, how: str) -
 
 def _notes(expected: CatalogFile | None, digest: str) -> tuple[str, ...]:
     if expected is None or not expected.sha256:
-        return (f"Nobody told vaekit which hash this file should have. It has {digest}: compare it with the source.",)
+        return (f"The expected hash of this file is unknown. It has {digest}: compare it with the source.",)
     if not expected.verified:
-        return ("The file has the hash that is known for it, but only one source tells that hash.",)
+        return ("The file has the expected hash, but only one source states that hash.",)
     return ()
 
 
 def _obtain(order: _Order, progress: Progress) -> str:
-    """Bring one file to its place, from the Hub's cache or from the Hub; tell which."""
+    """Obtain one file, from the Hub's cache or the Hub; returns which."""
     cached = cached_by_the_hub(CatalogFile(order.address.path, order.address.repo, order.expected))
     if cached is not None and order.address.revision == "main":
         return _link(cached.resolve(), order.target)
     remote = look_up(order.address)
     if order.expected and remote.sha256 and remote.sha256 != order.expected:
         raise WrongHash(
-            f"The Hub has another file as {order.address} now: its SHA-256 is {remote.sha256}.",
+            f"The Hub now has a different file at {order.address}: its SHA-256 is {remote.sha256}.",
             f"Expected {order.expected}.",
-            "Nothing was fetched. If you trust it, give its hash with --sha256.",
+            "Nothing was downloaded. If you trust it, pass its hash with --sha256.",
         )
     key = re.sub(r"\W", "", remote.tag)[:12] or remote.address.revision[:12]
     with resumable_file(order.target, key) as part:
@@ -190,16 +190,16 @@ def _obtain(order: _Order, progress: Progress) -> str:
         if wanted_hash and digest != wanted_hash:
             part.unlink()
             raise WrongHash(
-                f"What came as {order.address} has the SHA-256 {digest}.",
+                f"The download of {order.address} has the SHA-256 {digest}.",
                 f"Expected {wanted_hash}.",
-                "It was thrown away. Try again; if it stays so, do not trust this source.",
+                "It was discarded. Try again; if this persists, do not trust this source.",
             )
     remember_sha256(order.target, digest)
     return DOWNLOADED
 
 
 def _link(source: Path, target: Path) -> str:
-    """Give a file a second name, or copy it where the file system cannot."""
+    """Hard-link a file, or copy it if the file system cannot."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.link(source, target)
@@ -216,15 +216,15 @@ def _check_room(part: Path, remote: RemoteFile) -> None:
     missing, free = remote.bytes - part.stat().st_size, shutil.disk_usage(part.parent).free
     if missing > free:
         raise CannotWrite(
-            f"The disk of {part.parent} has room for {free:,} bytes; {remote.address} needs {missing:,} more.",
+            f"The disk of {part.parent} has {free:,} bytes free; {remote.address} needs {missing:,} more.",
             "",
-            "Make room, or name a models folder on another disk with --models.",
+            "Free disk space, or give a models folder on another disk with --models.",
         )
 
 
 def _in_the_way(order: _Order, digest: str) -> WrongHash:
     return WrongHash(
-        f"{order.target} is there already, and is another file: its SHA-256 is {digest}.",
+        f"{order.target} already exists and is a different file: its SHA-256 is {digest}.",
         f"Expected {order.expected}.",
         "Remove or rename it, or choose another name with --as.",
     )
@@ -235,7 +235,7 @@ def _alone(target: Path) -> Iterator[None]:
     """Keep two processes from writing the same file.
 
     Raises:
-        CannotFetch: another one is at it.
+        CannotFetch: another process is downloading it.
     """
     from filelock import FileLock, Timeout
 
@@ -246,9 +246,9 @@ def _alone(target: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise CannotFetch(
-            f"Another vaekit is fetching {target.name} right now.", "", "Wait until it is done; then all is here."
+            f"Another vaekit process is downloading {target.name}.", "", "Wait until it has finished."
         ) from error
-    except OSError:  # no cache folder: do without
+    except OSError:  # no cache folder: no lock
         pass
     try:
         yield

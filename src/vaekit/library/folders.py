@@ -1,8 +1,8 @@
-"""Models folders: where VAE files are kept, and what weights are in them.
+"""Scan models folders for weights files.
 
-A models folder holds files in any folders below it. Two shapes get a reading of their own: a program's folder with
-`VAE` and `Stable-diffusion` in it (A1111, Forge; `vae` and `checkpoints` for ComfyUI), of which only the shelves with
-VAEs and checkpoints are looked at; and a diffusers folder, which is one VAE however many files it has.
+A models folder holds files in any subfolders. Two structures are special cases: a program's folder with
+`VAE` and `Stable-diffusion` in it (A1111, Forge; `vae` and `checkpoints` for ComfyUI), whose subfolders with
+VAEs and checkpoints alone are scanned; and a diffusers folder, which is one VAE regardless of its number of files.
 """
 
 import json
@@ -16,11 +16,11 @@ from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
 
 VAE_SHELVES = frozenset({"vae", "vae-approx", "vae_approx"})
 CHECKPOINT_SHELVES = frozenset({"stable-diffusion", "checkpoints"})
-"""What programs call their folders of VAEs and of whole checkpoints, in small letters."""
+"""The names, in lower case, of other programs' folders of VAEs and of whole checkpoints."""
 UNFINISHED = ".aria2"
-"""The ending of the file that a download manager keeps beside one that it has not finished."""
+"""The extension of a download manager's file beside an unfinished download."""
 AUTOENCODERS = ("autoencoder", "vqmodel", "vae")
-"""What a class in a diffusers config has in its name, in small letters, if it is one of these."""
+"""Substrings, in lower case, of the class names of VAEs in diffusers configs."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,26 @@ class Entry:
     home: Path
     """The models folder."""
     files: tuple[Path, ...]
-    """The files that make it up: the weights, and a config where there is one."""
+    """Its files: the weights, and a config if there is one."""
 
     @property
     def relative(self) -> str:
-        """The path below the models folder, with "/" between its parts; its own name where it is that folder."""
+        """The path below the models folder, separated by "/"; the folder's own name if it is that folder."""
         return self.path.relative_to(self.home).as_posix() if self.path != self.home else self.path.name
 
     @property
     def stem(self) -> str:
-        """The file's name without its ending; a diffusers folder has none."""
+        """The file's name without its extension; that of a diffusers folder."""
         return self.path.name.removesuffix(self.ending)
 
     @property
     def ending(self) -> str:
-        """The ending of a weights file; empty for a folder."""
+        """The extension of a weights file; empty for a folder."""
         return self.path.suffix if self.path == self.files[0] else ""
 
     @property
     def beside(self) -> str:
-        """For a file such as `model.vae.pt`, the checkpoint's name `model` that it belongs to; else empty."""
+        """For a file such as `model.vae.pt`, the name `model` of its checkpoint; else empty."""
         return self.stem[: -len(".vae")] if self.stem.lower().endswith(".vae") else ""
 
     @property
@@ -58,23 +58,23 @@ class Entry:
         """The size of the weights.
 
         Raises:
-            OSError: the file is gone.
+            OSError: the file does not exist any more.
         """
         return self.files[0].stat().st_size
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What could not be looked at while scanning, and why."""
+    """A path that could not be scanned, and the reason."""
 
     path: Path
     reason: str
 
 
-def models_folders(told: Sequence[Path] | None = None) -> tuple[Path, ...]:
-    """The models folders: those told, else those of `$VAEKIT_MODELS`, else one in the user's data folder."""
-    if told:
-        return tuple(path.expanduser() for path in told)
+def models_folders(given: Sequence[Path] | None = None) -> tuple[Path, ...]:
+    """The models folders: those given, else those of `$VAEKIT_MODELS`, else one in the user's data folder."""
+    if given:
+        return tuple(path.expanduser() for path in given)
     named = tuple(
         Path(part).expanduser() for part in os.environ.get("VAEKIT_MODELS", "").split(os.pathsep) if part.strip()
     )
@@ -82,16 +82,16 @@ def models_folders(told: Sequence[Path] | None = None) -> tuple[Path, ...]:
 
 
 def default_folder() -> Path:
-    """The models folder of a user who named none; `get` makes it."""
+    """The default models folder; `get` creates it."""
     data = os.environ.get("XDG_DATA_HOME")
     return (Path(data) if data else Path.home() / ".local" / "share") / "vaekit" / "models"
 
 
 def folder_for_new(folders: Sequence[Path]) -> Path:
-    """Where a fetched file goes: the first of the folders that can be written, its `VAE` shelf where it has one.
+    """The folder for downloads: the first writable models folder, or its `VAE` subfolder if it has one.
 
     Raises:
-        CannotWrite: none of them can be.
+        CannotWrite: none is writable.
     """
     for folder in folders:
         shelves = sorted(shelf for shelf in _shelves(folder) if shelf.name.lower() == "vae")
@@ -99,28 +99,28 @@ def folder_for_new(folders: Sequence[Path]) -> Path:
         if _can_write(place):
             return place
     raise CannotWrite(
-        f"None of the models folders can be written: {', '.join(map(str, folders))}.",
+        f"None of the models folders is writable: {', '.join(map(str, folders))}.",
         "",
-        "Name another one with --models, or in VAEKIT_MODELS.",
+        "Give another one with --models, or in VAEKIT_MODELS.",
     )
 
 
 def scan(folder: Path) -> tuple[list[Entry], list[Trouble]]:
-    """What weights are in a models folder, in order of their paths. Nothing is opened but config.json files.
+    """List the weights in a models folder, sorted by path. Only config.json files are opened.
 
-    Links are followed, and no folder is looked into twice. Hidden files, unfinished downloads and what is not a file
-    are left out. A folder that is not there, or cannot be read, is trouble.
+    Links are followed, and each folder is scanned once. Hidden files, unfinished downloads and anything but files
+    are omitted. A folder that does not exist or cannot be read is reported.
     """
     found: list[Entry] = []
     troubles: list[Trouble] = []
-    seen: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     for shelf in _shelves(folder) or [folder]:
-        found += _walk(shelf, folder, seen, troubles)
+        found += _walk(shelf, folder, visited, troubles)
     return sorted(found, key=lambda entry: (entry.relative.lower(), entry.relative)), troubles
 
 
 def scan_all(folders: Sequence[Path]) -> tuple[list[Entry], list[Trouble]]:
-    """What is in several models folders; one that lies in another is not told twice."""
+    """List the weights in several models folders; nested folders are listed once."""
     scans = [scan(folder) for folder in folders]
     entries: dict[Path, Entry] = {}
     for entry in (entry for found, _ in scans for entry in found):
@@ -128,15 +128,15 @@ def scan_all(folders: Sequence[Path]) -> tuple[list[Entry], list[Trouble]]:
     return list(entries.values()), [trouble for _, troubles in scans for trouble in troubles]
 
 
-def _walk(start: Path, home: Path, seen: set[tuple[int, int]], troubles: list[Trouble]) -> Iterator[Entry]:
-    """Everything below a folder, however deep; folders that were seen before are left out."""
+def _walk(start: Path, home: Path, visited: set[tuple[int, int]], troubles: list[Trouble]) -> Iterator[Entry]:
+    """Everything below a folder, recursively, except folders that were scanned before."""
     waiting = [start]
     while waiting:
         folder = waiting.pop()
         try:
             status = folder.stat()
-            if (status.st_dev, status.st_ino) not in seen:
-                seen.add((status.st_dev, status.st_ino))
+            if (status.st_dev, status.st_ino) not in visited:
+                visited.add((status.st_dev, status.st_ino))
                 entries, below = _look_into(folder, home, troubles)
                 yield from entries
                 waiting += below
@@ -145,10 +145,10 @@ def _walk(start: Path, home: Path, seen: set[tuple[int, int]], troubles: list[Tr
 
 
 def _look_into(folder: Path, home: Path, troubles: list[Trouble]) -> tuple[list[Entry], list[Path]]:
-    """What weights are in one folder, and the folders to go on with."""
+    """The weights in one folder, and the subfolders to scan."""
     with os.scandir(folder) as listing:
         items = {item.name: item for item in listing if not item.name.startswith(".")}
-    if "model_index.json" in items:  # a pipeline: its other folders hold no VAEs
+    if "model_index.json" in items:  # a pipeline: its other subfolders hold no VAEs
         diffusers, below = _diffusers_entry(folder, folder / "vae", home), []
     else:
         diffusers = _diffusers_entry(folder, folder, home)
@@ -161,16 +161,16 @@ def _look_into(folder: Path, home: Path, troubles: list[Trouble]) -> tuple[list[
         if path.suffix.lower() not in WEIGHTS_ENDINGS or item.is_dir():
             continue
         if f"{name}{UNFINISHED}" in items:
-            troubles.append(Trouble(path, "its download has not finished"))
+            troubles.append(Trouble(path, "its download is incomplete"))
         elif item.is_file():
             entries.append(Entry(path, home, (path,)))
         elif item.is_symlink():
-            troubles.append(Trouble(path, "a link to nothing"))
+            troubles.append(Trouble(path, "a broken link"))
     return entries, below
 
 
 def _diffusers_entry(folder: Path, place: Path, home: Path) -> Entry | None:
-    """The VAE of a diffusers folder, if `place` in it is where a VAE is."""
+    """The VAE of a diffusers folder, if its subfolder `place` holds one."""
     config = place / "config.json"
     if not config.is_file() or not is_autoencoder(config):
         return None
@@ -184,7 +184,7 @@ def is_autoencoder(config: Path) -> bool:
 
 
 def class_in(config: Path) -> str:
-    """The class that a config.json of diffusers names; empty where it names none."""
+    """The class name in a diffusers config.json; empty if there is none."""
     try:
         return printable(str(json.loads(config.read_text("utf-8"))["_class_name"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -192,7 +192,7 @@ def class_in(config: Path) -> str:
 
 
 def _shelves(folder: Path) -> list[Path]:
-    """The folders of VAEs and of checkpoints in a program's models folder; none if this is no such folder."""
+    """The folders of VAEs and of checkpoints in a program's models folder; empty for other folders."""
     for place in (folder / "models", folder):
         try:
             with os.scandir(place) as listing:
@@ -205,7 +205,7 @@ def _shelves(folder: Path) -> list[Path]:
 
 
 def _can_write(folder: Path) -> bool:
-    """Whether files can be made in a folder that is there, or that can be made."""
+    """Whether files can be created in a folder, which may not exist yet."""
     place = folder
     while not exists(place) and place != place.parent:
         place = place.parent

@@ -1,8 +1,8 @@
-"""What is asked of the Hub: what a file is, its bytes, what a repository holds.
+"""Requests to the Hub: file metadata, file contents, repository listings.
 
-huggingface_hub builds addresses and headers, keeps the connection, names refusals, and reads `HF_ENDPOINT`, `HF_TOKEN`,
-`HF_HOME` and `HF_HUB_OFFLINE`. Its own download starts from nothing after an interruption (a new temporary file each
-time, and up to 10 MB in memory), so the bytes are received here, into a file that the next try goes on with.
+huggingface_hub builds URLs and headers, manages the connection, classifies errors, and reads `HF_ENDPOINT`, `HF_TOKEN`,
+`HF_HOME` and `HF_HUB_OFFLINE`. Its own download restarts from zero after an interruption (a new temporary file each
+time, and up to 10 MB in memory), so the bytes are received here, into a file that the next attempt resumes.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from vaekit.library.hub_errors import broken, download_errors, transport_errors
 from vaekit.version import __version__
 
 Progress = Callable[[int, int], None]
-"""Told how many bytes are there, and how many there will be (0 where nobody knows)."""
+"""Called with the number of bytes received and the total (0 if unknown)."""
 SHA256 = re.compile("[0-9a-f]{64}")
 PIECE = 1 << 18
 TRIES = 5
-"""Connections in a row that bring nothing before we give up."""
+"""Consecutive connections without data before giving up."""
 FIRST_WAIT = 0.5
-"""Seconds before the second of these connections; each further one waits twice as long."""
+"""Seconds before the second of these connections, doubled for each further one."""
 TIMEOUT = 30.0
-"""Seconds of silence after which a connection counts as broken."""
+"""Seconds without data after which a connection counts as broken."""
 PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416
 
 
@@ -45,68 +45,68 @@ class Address:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """What the Hub says of a file before it is fetched."""
+    """The Hub's metadata of a file."""
 
     address: Address
-    """With the commit as its revision, so that the file cannot change in between."""
+    """The file at a fixed commit, so that it cannot change during the download."""
     bytes: int
-    """0 where the Hub does not say."""
+    """0 if the Hub does not state it."""
     tag: str
-    """The Hub's name for this content; empty where it gives none."""
+    """The Hub's ETag; empty if it gives none."""
 
     @property
     def sha256(self) -> str:
-        """The hash that the Hub announces; empty for small files, which it names in another way."""
+        """The SHA-256 according to the Hub; empty for small files, whose ETag is another hash."""
         return self.tag if SHA256.fullmatch(self.tag) else ""
 
 
 def look_up(address: Address) -> RemoteFile:
-    """Ask the Hub about a file.
+    """Request the metadata of a file from the Hub.
 
     Raises:
-        CannotFetch: it cannot be reached, has no such file, or does not let us have it.
+        CannotFetch: the Hub is unreachable, has no such file, or denies access.
     """
     from huggingface_hub import get_hf_file_metadata
 
     with download_errors(address.repo, address.path):
-        told = get_hf_file_metadata(url_of(address), library_name="vaekit", library_version=__version__)
-    pinned = Address(address.repo, address.path, told.commit_hash or address.revision)
-    return RemoteFile(pinned, told.size or 0, told.etag or "")
+        info = get_hf_file_metadata(url_of(address), library_name="vaekit", library_version=__version__)
+    pinned = Address(address.repo, address.path, info.commit_hash or address.revision)
+    return RemoteFile(pinned, info.size or 0, info.etag or "")
 
 
 def files_of(repo: str, revision: str) -> list[str]:
     """The paths of all files of a repository.
 
     Raises:
-        CannotFetch: the Hub cannot be reached, has no such repository, or does not let us look.
+        CannotFetch: the Hub is unreachable, has no such repository, or denies access.
     """
     from huggingface_hub import HfApi
 
     with download_errors(repo, ""):
-        told = HfApi(library_name="vaekit", library_version=__version__).model_info(repo, revision=revision)
-    return [sibling.rfilename for sibling in told.siblings or []]
+        info = HfApi(library_name="vaekit", library_version=__version__).model_info(repo, revision=revision)
+    return [sibling.rfilename for sibling in info.siblings or []]
 
 
 def url_of(address: Address) -> str:
-    """Where a file is."""
+    """The download URL of a file."""
     from huggingface_hub import hf_hub_url
 
     return hf_hub_url(address.repo, address.path, revision=address.revision)
 
 
 def receive(remote: RemoteFile, part: Path, progress: Progress) -> str:
-    """Receive a file into `part`, going on after the bytes that it has, over as many connections as it takes.
+    """Download a file into `part`, resuming after the bytes that it has, over as many connections as needed.
 
     Args:
         remote: the file.
-        part: where the bytes go; it is there already, empty or with the start of the file.
-        progress: told at each piece.
+        part: an existing file, empty or with the start of the content.
+        progress: called for each chunk.
 
     Returns:
-        The SHA-256 of all that is in `part` now, in hexadecimal digits.
+        The SHA-256 of the complete `part`, in hexadecimal digits.
 
     Raises:
-        CannotFetch: the Hub cannot be reached or the connection broke; what came is kept in `part`.
+        CannotFetch: the Hub is unreachable or the connection broke; received data is kept in `part`.
         CannotWrite: the disk is full.
     """
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -131,7 +131,7 @@ def receive(remote: RemoteFile, part: Path, progress: Progress) -> str:
 
 
 class _Receiving:
-    """A file while it is written: how much is there, and the hash of it."""
+    """A partially downloaded file: its current size and hash."""
 
     def __init__(self, file: IO[bytes], total: int, progress: Progress) -> None:
         self.file = file
@@ -146,7 +146,7 @@ class _Receiving:
         return self.have == self.total if self.total else self.ended
 
     def take_over(self) -> None:
-        """Hash what is there; more than the whole file cannot be its start and is thrown away."""
+        """Hash the existing bytes; if there are more than the whole file has, they are discarded."""
         if self.total and self.file.seek(0, 2) > self.total:
             self.restart()
         self.file.seek(0)
@@ -160,10 +160,10 @@ class _Receiving:
         self.digest, self.have = hashlib.sha256(), 0
 
     def go_on(self, address: Address) -> None:
-        """Receive what is missing over one connection.
+        """Receive the missing bytes over one connection.
 
         Raises:
-            OSError, or what the network library has: the connection broke.
+            OSError, or an exception of the network library: the connection broke.
         """
         from huggingface_hub.utils import hf_raise_for_status
 
@@ -172,7 +172,7 @@ class _Receiving:
                 self.restart()
                 return
             hf_raise_for_status(response)
-            if response.status_code != PARTIAL_CONTENT and self.have:  # a server without ranges sends all again
+            if response.status_code != PARTIAL_CONTENT and self.have:  # a server without range support sends everything
                 self.restart()
             length = _length(response.headers)
             if not self.total and length:
@@ -183,7 +183,7 @@ class _Receiving:
         if self.total and self.have < self.total:
             raise ConnectionError("the connection was closed early")
         if self.total and self.have > self.total:
-            raise ConnectionError(f"{self.have:,} bytes came instead of {self.total:,}")
+            raise ConnectionError(f"received {self.have:,} bytes instead of {self.total:,}")
 
     def write(self, piece: bytes) -> None:
         try:
@@ -192,8 +192,8 @@ class _Receiving:
         except OSError as error:
             raise CannotWrite(
                 f"Could not write {self.file.name}: {error.strerror or error}.",
-                f"The file needs {self.total:,} bytes, of which {self.have:,} came." if self.total else "",
-                "Make room on the disk or name another models folder with --models, then run the command again.",
+                f"The file needs {self.total:,} bytes, of which {self.have:,} were received." if self.total else "",
+                "Free disk space or give another models folder with --models, then run the command again.",
             ) from error
         self.digest.update(piece)
         self.have += len(piece)
@@ -202,7 +202,7 @@ class _Receiving:
 
 @contextmanager
 def _opened(address: Address, start: int) -> Iterator[tuple[Any, Iterable[bytes]]]:
-    """The Hub's answer to a request for a file from a byte on, and its pieces as they come."""
+    """The response to a range request for a file, and an iterator over its chunks."""
     from huggingface_hub.utils import build_hf_headers, get_session
 
     headers = build_hf_headers(library_name="vaekit", library_version=__version__) | {"accept-encoding": "identity"}
@@ -218,5 +218,5 @@ def _opened(address: Address, start: int) -> Iterator[tuple[Any, Iterable[bytes]
 
 
 def _length(headers: Mapping[str, str]) -> int:
-    told = headers.get("content-length", "")
-    return int(told) if told.isdecimal() else 0
+    length = headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0

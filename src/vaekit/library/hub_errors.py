@@ -1,4 +1,4 @@
-"""What can go wrong between us and the Hub, each told in one clear paragraph."""
+"""Convert errors of the Hub, the network and huggingface_hub into `CannotFetch` and `CannotPush`."""
 
 import sys
 from collections.abc import Iterator
@@ -13,21 +13,21 @@ NETWORK_LIBRARIES = {
     "httpx": ("HTTPError", "InvalidURL"),
     "requests": ("RequestException",),
 }
-"""What huggingface_hub has used underneath, and what each raises."""
+"""The HTTP libraries that huggingface_hub has used, with their base exceptions."""
 
 
 def transport_errors() -> tuple[type[Exception], ...]:
-    """What is raised when there is no connection, or it breaks."""
+    """The exceptions of missing or broken connections."""
     loaded = {name: sys.modules[name] for name in NETWORK_LIBRARIES if name in sys.modules}
     return (OSError, *(getattr(module, error) for name, module in loaded.items() for error in NETWORK_LIBRARIES[name]))
 
 
 @contextmanager
 def download_errors(repo: str, path: str) -> Iterator[None]:
-    """Make one `CannotFetch` of whatever the Hub, the network or its library has to say.
+    """Convert errors of a download into `CannotFetch`.
 
     Args:
-        repo: the repository that is asked for.
+        repo: the requested repository.
         path: the file in it; empty for the repository itself.
     """
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -40,9 +40,9 @@ def download_errors(repo: str, path: str) -> Iterator[None]:
         raise _refused(repo, path, error) from error
     except HFValidationError as error:
         raise CannotFetch(
-            f"{printable(repo)!r} is no name of a repository: {printable(str(error))}.",
+            f"{printable(repo)!r} is not a valid repository name: {printable(str(error))}.",
             "Expected owner/name.",
-            "Look its name up on the Hub.",
+            "Check its name on the Hub.",
         ) from error
     except transport_errors() as error:
         raise _unreachable(error) from error
@@ -50,7 +50,7 @@ def download_errors(repo: str, path: str) -> Iterator[None]:
 
 @contextmanager
 def upload_errors(repo: str) -> Iterator[None]:
-    """Make one `CannotPush` of whatever the Hub, the network or its library has to say to an upload.
+    """Convert errors of an upload into `CannotPush`.
 
     Args:
         repo: the repository that is written to.
@@ -61,17 +61,17 @@ def upload_errors(repo: str) -> Iterator[None]:
         yield
     except OfflineModeIsEnabled as error:
         raise CannotPush(
-            f"HF_HUB_OFFLINE forbids sending anything to {_what(repo, '')}.", "", "Unset HF_HUB_OFFLINE."
+            f"HF_HUB_OFFLINE forbids uploading to {_what(repo, '')}.", "", "Unset HF_HUB_OFFLINE."
         ) from error
     except HfHubHTTPError as error:
         raise _write_refused(repo, error) from error
     except HFValidationError as error:
         raise CannotPush(
-            f"{printable(repo)!r} is no name of a repository: {printable(str(error))}.", "Expected owner/name.", ""
+            f"{printable(repo)!r} is not a valid repository name: {printable(str(error))}.", "Expected owner/name.", ""
         ) from error
     except transport_errors() as error:
         raise _not_sent(error) from error
-    except (RuntimeError, ValueError) as error:  # its own words for a file that did not arrive
+    except (RuntimeError, ValueError) as error:  # raised by huggingface_hub for a failed upload
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         if isinstance(cause, HfHubHTTPError):
             raise _write_refused(repo, cause) from error
@@ -79,78 +79,78 @@ def upload_errors(repo: str) -> Iterator[None]:
 
 
 def _write_refused(repo: str, error: Any) -> VaekitError:
-    """The Hub answered an upload, and said no."""
+    """The error for an upload that the Hub rejected."""
     status = error.response.status_code
-    said = printable(
+    message = printable(
         error.response.headers.get("x-error-message", "") or getattr(error, "server_message", "") or "", 200
     )
-    answer = f"{status}: {said.rstrip('.')}" if said else f"status {status}"
+    answer = f"{status}: {message.rstrip('.')}" if message else f"status {status}"
     name, tokens = printable(repo), f"{_endpoint()}/settings/tokens"
     if status == UNAUTHORISED:
         return CannotPush(
-            f"{_endpoint()} does not know the token that was sent for {name} ({answer}).",
-            "Expected a token that may write.",
-            f"Make one at {tokens}; give it in HF_TOKEN, or run `hf auth login`.",
+            f"{_endpoint()} did not accept the token for {name} ({answer}).",
+            "Expected a token with write access.",
+            f"Create one at {tokens}; pass it in HF_TOKEN, or run `hf auth login`.",
         )
     if status == FORBIDDEN:
         return CannotPush(
-            f"The token that was sent may not write to {name} ({answer}).",
-            "Expected one with permission to write there.",
-            f"Look at {tokens}, or push to a repository of your own.",
+            f"The token has no write access to {name} ({answer}).",
+            "Expected a token with write access.",
+            f"Check {tokens}, or upload to a repository of your own.",
         )
     if status == NOT_FOUND:
         return CannotPush(
-            f"There is no {name} at {_endpoint()} that this token may write to ({answer}).",
+            f"There is no {name} at {_endpoint()} that this token can write to ({answer}).",
             "",
-            "Check the owner's name: the repository itself is made, its owner is not.",
+            "Check the owner's name: vaekit creates the repository, but not its owner.",
         )
     if status >= SERVER_TROUBLE or status == TOO_MANY:
         return CannotPush(
-            f"{_endpoint()} is in trouble or has too much to do ({answer}).", "", "Run the command again in a while."
+            f"{_endpoint()} has a server problem or is overloaded ({answer}).", "", "Run the command again later."
         )
-    return CannotPush(f"{_endpoint()} refused what was sent to {name} ({answer}).", "", "")
+    return CannotPush(f"{_endpoint()} rejected the upload to {name} ({answer}).", "", "")
 
 
 def _not_sent(error: Exception) -> CannotPush:
     return CannotPush(
         f"{_endpoint()} cannot be reached, or the connection broke ({reason(error)}).",
         "",
-        "Check the network, the proxy and HF_ENDPOINT, and run the command again: what has arrived is not sent twice.",
+        "Check the network, the proxy and HF_ENDPOINT, and run the command again: uploaded data is not sent twice.",
     )
 
 
 def broken(address: str, have: int, total: int, error: Exception) -> CannotFetch:
-    """The connection broke too often."""
+    """The error for a connection that broke too often."""
     arrived = f"{have:,} of {total:,} bytes" if total else f"{have:,} bytes"
     return CannotFetch(
-        f"The connection broke again and again while {address} was fetched; {arrived} came ({reason(error)}).",
+        f"The connection broke repeatedly while downloading {address}; {arrived} were received ({reason(error)}).",
         "",
-        "What came is kept: the same command goes on from there.",
+        "Received data is kept: the same command resumes the download.",
     )
 
 
 def reason(error: Exception) -> str:
-    """What a network library says, in one line."""
+    """The message of a network error, in one line."""
     text = printable(str(error), 200)
     return text or type(error).__name__
 
 
 def _offline(repo: str, path: str) -> CannotFetch:
     return CannotFetch(
-        f"{_what(repo, path)} is not here, and HF_HUB_OFFLINE forbids asking the Hub.",
+        f"{_what(repo, path)} is not available locally, and HF_HUB_OFFLINE forbids network access.",
         "",
-        "Unset HF_HUB_OFFLINE (and TRANSFORMERS_OFFLINE), or fetch the file on another machine and put it into a "
+        "Unset HF_HUB_OFFLINE (and TRANSFORMERS_OFFLINE), or download the file on another machine and put it into a "
         f"models folder: {_page(repo, path)}",
     )
 
 
 def _refused(repo: str, path: str, error: Any) -> CannotFetch:
-    """The Hub answered, and said no."""
+    """The error for a request that the Hub rejected."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     status = error.response.status_code
-    said = printable(error.response.headers.get("x-error-message", ""), 200).rstrip(".")
-    answer = f"{status}: {said}" if said else f"status {status}"
+    message = printable(error.response.headers.get("x-error-message", ""), 200).rstrip(".")
+    answer = f"{status}: {message}" if message else f"status {status}"
     what = _what(repo, path)
     if isinstance(error, GatedRepoError) or status in (UNAUTHORISED, FORBIDDEN):
         return _no_access(repo, what, answer, gated=isinstance(error, GatedRepoError) or status == FORBIDDEN)
@@ -158,27 +158,27 @@ def _refused(repo: str, path: str, error: Any) -> CannotFetch:
         return CannotFetch(
             f"There is no {what} at {_endpoint()} ({answer}).",
             "",
-            f"It may have been moved or renamed; look at {_endpoint()}/{printable(repo)}.",
+            f"It may have been moved or renamed; check {_endpoint()}/{printable(repo)}.",
         )
     if status >= SERVER_TROUBLE or status == TOO_MANY:
         return CannotFetch(
-            f"{_endpoint()} is in trouble or has too much to do ({answer}).",
+            f"{_endpoint()} has a server problem or is overloaded ({answer}).",
             "",
-            "Run the command again in a while; what has come is kept.",
+            "Run the command again later; received data is kept.",
         )
-    return CannotFetch(f"{_endpoint()} refused {what} ({answer}).", "", f"Look at {_page(repo, path)}")
+    return CannotFetch(f"{_endpoint()} rejected the request for {what} ({answer}).", "", f"See {_page(repo, path)}")
 
 
 def _no_access(repo: str, what: str, answer: str, gated: bool) -> CannotFetch:
     from huggingface_hub import get_token
 
     home = f"{_endpoint()}/{printable(repo)}"
-    why = "is gated: its owners want its terms accepted first" if gated else "is gated, private, or not there"
+    why = "is gated: its terms must be accepted first" if gated else "is gated, private, or does not exist"
     token = "a token without access was sent" if get_token() else "no token was sent"
     return CannotFetch(
         f"{what} {why} ({answer}; {token}).",
         "",
-        f"Log in at {home} and accept the terms there; make a token at {_endpoint()}/settings/tokens; give it in "
+        f"Log in at {home} and accept the terms there; create a token at {_endpoint()}/settings/tokens; pass it in "
         "HF_TOKEN, or run `hf auth login`; then run this command again.",
     )
 
@@ -187,7 +187,7 @@ def _unreachable(error: Exception) -> CannotFetch:
     return CannotFetch(
         f"{_endpoint()} cannot be reached ({reason(error)}).",
         "",
-        "Check the network, the proxy and HF_ENDPOINT, and run the command again; what has come is kept.",
+        "Check the network, the proxy and HF_ENDPOINT, and run the command again; received data is kept.",
     )
 
 
@@ -196,12 +196,12 @@ def _what(repo: str, path: str) -> str:
 
 
 def _page(repo: str, path: str) -> str:
-    """Where a person finds a file with a browser."""
+    """The URL of a file for a browser."""
     return printable(f"{_endpoint()}/{repo}/blob/main/{path}" if path else f"{_endpoint()}/{repo}", 300)
 
 
 def _endpoint() -> str:
-    """The Hub's address, `$HF_ENDPOINT` where that is set."""
+    """The Hub's URL, `$HF_ENDPOINT` if that is set."""
     from huggingface_hub import constants
 
     return constants.ENDPOINT

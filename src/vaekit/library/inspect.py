@@ -8,13 +8,13 @@ from vaekit.library.names import locate_vae
 
 
 def inspect(name_or_path: str | Path, *, hash: bool = True, measure: bool = True) -> Inspection:
-    """Say what VAE is in a file or folder; see `Inspection`.
+    """Identify the VAE in a file or folder; see `Inspection`.
 
     Args:
         name_or_path: as for `load`.
-        hash: whether to read all weights, once until the file changes, to hash them and look them up among the known
-            VAEs. Without, only headers are read, and shape twins stay apart only as far as the file tells.
-        measure: whether to run the VAE on built-in images, once until the file changes, where nothing else tells its
+        hash: whether to read and hash all weights (cached until the file changes), and look them up among the known
+            VAEs. Otherwise only headers are read, and models of the same shape may be indistinguishable.
+        measure: whether to run the VAE on built-in images (cached until the file changes) if nothing else gives its
             normalization or its padding.
 
     Raises:

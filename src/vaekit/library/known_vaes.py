@@ -1,4 +1,4 @@
-"""The file of a known VAE: by its hash in the models folders, whatever its name, or in the cache of the Hub."""
+"""Find files of known VAEs by hash, in the models folders or in the Hub's cache."""
 
 import difflib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ def known_file(name: str, entries: Sequence[Entry], folders: Sequence[Path]) -> 
     """The file of the known VAE of this name.
 
     Raises:
-        NotFound: there is no such VAE, or it was not fetched yet.
+        NotFound: there is no such VAE, or it was not downloaded yet.
     """
     card = entry_named(name)
     at_hand = find_card(card, entries) if card is not None else None
@@ -25,17 +25,17 @@ def known_file(name: str, entries: Sequence[Entry], folders: Sequence[Path]) -> 
 
 
 def find_card(card: CatalogEntry, entries: Sequence[Entry]) -> Path | None:
-    """A file of a known VAE, recognized by its hash in the models folders, or in the cache of the Hub."""
+    """A file of a known VAE in the models folders, recognized by its hash, or in the Hub's cache."""
     found = find_among(card, entries)
     return found[0] if found is not None else cached_by_the_hub(card.files[0])
 
 
 def find_among(card: CatalogEntry, entries: Sequence[Entry]) -> tuple[Path, CatalogFile] | None:
-    """The first file in the models folders that is one of a card's, by its hash, whatever its name."""
+    """The first file in the models folders with the hash of one of an entry's files, under any name."""
     for entry in entries:
         try:
             file = is_file_of(card, entry.files[0])
-        except (OSError, VaekitError):  # unreadable, so not this one
+        except (OSError, VaekitError):  # unreadable: not this one
             continue
         if file is not None:
             return entry.path, file
@@ -43,14 +43,14 @@ def find_among(card: CatalogEntry, entries: Sequence[Entry]) -> tuple[Path, Cata
 
 
 def cached_by_the_hub(file: CatalogFile) -> Path | None:
-    """A file that a program such as diffusers has fetched into the Hub's own cache; only with the hash that it has."""
+    """A file in the Hub's own cache, where diffusers puts downloads; only with the right hash."""
     if not file.repo:
         return None
-    from huggingface_hub import try_to_load_from_cache  # it takes a fifth of a second
+    from huggingface_hub import try_to_load_from_cache  # slow import (0.2 s)
 
     try:
         cached = try_to_load_from_cache(file.repo, file.path)
-    except (OSError, ValueError):  # a name that no repository can have
+    except (OSError, ValueError):  # not a valid repository name
         return None
     if not isinstance(cached, str) or not exists(Path(cached)):
         return None
@@ -58,14 +58,14 @@ def cached_by_the_hub(file: CatalogFile) -> Path | None:
 
 
 def is_file_of(card: CatalogEntry, path: Path) -> CatalogFile | None:
-    """The file of a card that this one is, by its hash.
+    """The catalog file with the hash of this file.
 
-    Only a file that can be it is read: one of the right size; where the card does not tell the size, one of the right
+    Only candidates are read: files of the right size; if the entry has no size, of the right
     name.
 
     Raises:
         BadCheckpoint: the file cannot be read.
-        OSError: the file is not there.
+        OSError: the file does not exist.
     """
     size = path.stat().st_size
 
@@ -77,12 +77,12 @@ def is_file_of(card: CatalogEntry, path: Path) -> CatalogFile | None:
 
 
 def unknown_name(name: str, card: CatalogEntry | None, entries: Sequence[Entry], folders: Sequence[Path]) -> NotFound:
-    """The error for a name that nothing has."""
+    """The error for an unknown name."""
     if card is not None:
         return NotFound(
-            f"{card.name!r} is a known VAE ({card.about}), but its file is not here.",
+            f"{card.name!r} is a known VAE ({card.about}), but its file was not downloaded yet.",
             "",
-            f"`vaekit get {card.name}` fetches it.",
+            f"`vaekit get {card.name}` downloads it.",
         )
     known = [known.name for known in catalog_entries()]
     here = [entry.stem for entry in entries]
@@ -91,11 +91,11 @@ def unknown_name(name: str, card: CatalogEntry | None, entries: Sequence[Entry],
     return NotFound(
         f"There is no VAE called {printable(name)!r}, and no file or folder of that name, here or in {where}.",
         f"Known names: {shorten(known)}.",
-        f"{likely} `vaekit list --known` tells what there is; give a name, or the path to a VAE.".strip(),
+        f"{likely} `vaekit list --known` lists known VAEs; give a name, or the path to a VAE.".strip(),
     )
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """A question with the names closest to one that is not there; empty where none is close."""
+    """A "Did you mean" question with the most similar names; empty if none is similar."""
     close = difflib.get_close_matches(name, known, n=3)
     return f"Did you mean {' or '.join(map(printable, close))}?" if close else ""

@@ -1,7 +1,7 @@
-"""The VAEs at hand: what is in the models folders, in the package and in the Hub's cache, and what could be fetched.
+"""List the available VAEs: in the models folders, in the package, in the Hub's cache, and for download.
 
-Looking at a file means reading its header and hashing the VAE's own tensors in it, so it is done once and remembered
-until the file changes. A whole checkpoint is never read whole.
+Inspecting a file reads its header and hashes the tensors of its VAE; the result is cached
+until the file changes. Other tensors of a whole checkpoint are not read.
 """
 
 import dataclasses
@@ -28,53 +28,53 @@ from vaekit.library.names import locate_vae, names_of
 
 PACKAGE, HUB_CACHE = "inside vaekit", "the Hub's cache"
 KEEP_EVERY = 2.0
-"""Seconds after which new answers are remembered, so that an interrupted scan is not lost."""
+"""Interval in seconds at which new results are cached, so that an interrupted scan is not lost."""
 Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class ListedVAE:
-    """One VAE at hand. The facts are those of `Inspection`."""
+    """One available VAE. The fields are those of `Inspection`."""
 
     name: str
-    """The shortest that `--vae` takes for it."""
+    """The shortest name that `--vae` accepts for it."""
     path: Path
     place: str
-    """The models folder, or where else it is."""
+    """The models folder or other location."""
     bytes: int
     facts: Mapping[str, Any]
     duplicates: tuple[str, ...]
-    """Names of others with the same weights, in whatever layout or format."""
+    """Names of others with the same weights, in any layout or format."""
     rounded: tuple[str, ...]
     """Names of others that are the same known VAE in another precision, or halves of it."""
 
 
 @dataclass(frozen=True)
 class UnusableFile:
-    """A weights file in a models folder that is no VAE, or a broken one."""
+    """A weights file in a models folder that holds no VAE, or a damaged one."""
 
     name: str
     path: Path
     error: str
-    """The class of the error that loading it would raise."""
+    """The class of the error that loading it raises."""
     reason: str
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All of it."""
+    """The whole error message."""
 
     folders: tuple[Path, ...]
     vaes: tuple[ListedVAE, ...]
     unusable: tuple[UnusableFile, ...]
     troubles: tuple[Trouble, ...]
     known: tuple[CatalogEntry, ...]
-    """The known VAEs that are not at hand."""
+    """The known VAEs that are not available locally."""
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A file or folder before anybody looked into it."""
+    """A file or folder that has not been inspected yet."""
 
     name: str
     path: Path
@@ -83,14 +83,14 @@ class _Found:
 
 
 def list_vaes(models: Sequence[Path] | None = None, progress: Progress = no_progress) -> Listing:
-    """Look at everything; what is remembered is not looked at again.
+    """Inspect all VAEs; cached results are reused.
 
     Args:
-        models: the models folders; see `models_folders` for where they are when this is None.
-        progress: told how many files are done and how many there are to look at.
+        models: the models folders; None for those of `models_folders`.
+        progress: called with the number of inspected files and the total.
     """
     folders = models_folders(models)
-    unmade = None if exists(default_folder()) else default_folder()  # nobody fetched anything yet
+    unmade = None if exists(default_folder()) else default_folder()  # nothing was downloaded yet
     entries, troubles = scan_all(folders)
     names = names_of(entries)
     with ExitStack() as files:
@@ -98,23 +98,23 @@ def list_vaes(models: Sequence[Path] | None = None, progress: Progress = no_prog
             *(_Found(card.name, path, PACKAGE, (path,)) for card, path in _packaged(files)),
             *(_Found(names[entry.path], entry.path, str(entry.home), entry.files) for entry in entries),
         ]
-        told = inspect_all(found, progress)
-        at_hand = {facts.get("card") for facts in told.values()}
+        facts_of = inspect_all(found, progress)
+        at_hand = {facts.get("card") for facts in facts_of.values()}
         cached = [
             _Found(card.name, path, HUB_CACHE, (path,))
             for card in catalog_entries()
             if card.name not in at_hand and (path := cached_by_the_hub(card.files[0])) is not None
         ]
-        told |= inspect_all(cached, progress)
-        vaes = _listed([*found, *cached], told)
+        facts_of |= inspect_all(cached, progress)
+        vaes = _listed([*found, *cached], facts_of)
     at_hand |= {one.name for one in cached}
     return Listing(
         folders=folders,
         vaes=tuple(vaes),
         unusable=tuple(
-            UnusableFile(one.name, one.path, told[one.path]["error"], told[one.path]["reason"])
+            UnusableFile(one.name, one.path, facts_of[one.path]["error"], facts_of[one.path]["reason"])
             for one in found
-            if "error" in told.get(one.path, {})
+            if "error" in facts_of.get(one.path, {})
         ),
         troubles=tuple(trouble for trouble in troubles if trouble.path != unmade),
         known=tuple(card for card in catalog_entries() if not card.packaged and card.name not in at_hand),
@@ -122,36 +122,36 @@ def list_vaes(models: Sequence[Path] | None = None, progress: Progress = no_prog
 
 
 def inspect_all(found: Sequence[_Found], progress: Progress) -> dict[Path, Facts]:
-    """What is in each file, by its path; a file that vanished meanwhile is left out."""
+    """The content of each file, by path; files that vanished meanwhile are omitted."""
     keys = {one.path: key for one in found if (key := _key(one))}
     known = recall(list(keys.values()))
-    told = {path: known[key] for path, key in keys.items() if key in known}
-    waiting = [one for one in found if one.path in keys and one.path not in told]
+    results = {path: known[key] for path, key in keys.items() if key in known}
+    waiting = [one for one in found if one.path in keys and one.path not in results]
     fresh: dict[str, Facts] = {}
     since = time.monotonic()
     try:
         for done, one in enumerate(waiting):
             progress(done, len(waiting))
-            told[one.path] = json.loads(json.dumps(inspect_file(one.path)))  # what JSON makes of it, now as later
-            if _key(one) == keys[one.path]:  # it stayed the same while we looked
-                fresh[keys[one.path]] = told[one.path]
+            results[one.path] = json.loads(json.dumps(inspect_file(one.path)))  # the same types as from the cache
+            if _key(one) == keys[one.path]:  # unchanged during the inspection
+                fresh[keys[one.path]] = results[one.path]
             if time.monotonic() - since > KEEP_EVERY:
                 keep(fresh)
                 fresh, since = {}, time.monotonic()
     finally:
         keep(fresh)
-    return told
+    return results
 
 
 def inspect_file(path: Path) -> Facts:
-    """What `inspect` says of a file, and which known VAE it is, as JSON can hold it; or the error that it raises."""
+    """The inspection of a file and the known VAE in it, JSON-compatible; or the error that it raises."""
     try:
-        seen = inspect(path, measure=False)
+        inspection = inspect(path, measure=False)
     except (VaekitError, OSError) as error:
         found = error.found if isinstance(error, VaekitError) else str(error)
         reason = found.replace(str(path), "this file" if path.is_file() else "this folder")
         return {"error": type(error).__name__, "reason": reason[:1].upper() + reason[1:]}
-    facts, card = dataclasses.asdict(seen), seen.card
+    facts, card = dataclasses.asdict(inspection), inspection.card
     for long in ("path", "config", "sketches"):
         del facts[long]
     return facts | {"card": card and card.name, "fp16": card.fp16 if card else "unknown"}
@@ -161,18 +161,18 @@ def _packaged(files: ExitStack) -> list[tuple[CatalogEntry, Path]]:
     return [(card, files.enter_context(locate_vae(card.name))) for card in catalog_entries() if card.packaged]
 
 
-def _listed(found: Sequence[_Found], told: Mapping[Path, Facts]) -> list[ListedVAE]:
-    """Those that are VAEs, with their duplicates."""
-    usable = [one for one in found if "fingerprint" in told.get(one.path, {})]
+def _listed(found: Sequence[_Found], facts_of: Mapping[Path, Facts]) -> list[ListedVAE]:
+    """The files that are VAEs, with their duplicates."""
+    usable = [one for one in found if "fingerprint" in facts_of.get(one.path, {})]
     alike: dict[object, list[str]] = defaultdict(list)
     known: dict[str, list[str]] = defaultdict(list)
     for one in usable:
-        alike[told[one.path]["fingerprint"] or one.path].append(one.name)
-        if told[one.path]["card"]:
-            known[told[one.path]["card"]].append(one.name)
+        alike[facts_of[one.path]["fingerprint"] or one.path].append(one.name)
+        if facts_of[one.path]["card"]:
+            known[facts_of[one.path]["card"]].append(one.name)
     listed = []
     for one in usable:
-        facts = told[one.path]
+        facts = facts_of[one.path]
         same = alike[facts["fingerprint"] or one.path]
         akin = known[facts["card"]] if facts["card"] else []
         listed.append(
@@ -190,7 +190,7 @@ def _listed(found: Sequence[_Found], told: Mapping[Path, Facts]) -> list[ListedV
 
 
 def _key(found: _Found) -> str:
-    """What the answer for an entry is remembered under; empty if it is not there any more."""
+    """The cache key of a file; empty if it does not exist any more."""
     try:
         return " ".join(stamp(file, f"listing {digest()}") for file in found.files)
     except OSError:

@@ -1,11 +1,11 @@
-"""A name -> a file in the models folders, or a known VAE's file wherever it is.
+"""Resolve names to files in the models folders, or to files of known VAEs.
 
-What a name may be, the first that fits wins: the path below a models folder; that path without the ending; the file's
-name; the file's name without the ending; the checkpoint's name, for a file such as `model.vae.pt` beside it, which
-wins over the checkpoint itself; the name of a known VAE whose very file is there under whatever name, or in the cache
-of the Hub. Two files for one name are an error, never a choice.
+A name may be, in order of precedence: the path below a models folder; that path without the extension; the file's
+name; the file's name without the extension; the checkpoint's name, for a file such as `model.vae.pt` beside it, which
+takes precedence over the checkpoint itself; the name of a known VAE whose file is there under any name, or in the cache
+of the Hub. Two files for one name are an error.
 
-Nothing here imports torch for the name of a file: what is cached about it can be told without.
+Resolving the name of a file does not import torch, so that cached results are returned quickly.
 """
 
 from collections import defaultdict
@@ -22,14 +22,14 @@ from vaekit.library.folders import Entry, models_folders, scan_all
 
 @contextmanager
 def locate_vae(name_or_path: str | Path, models: Sequence[Path] | None = None) -> Iterator[Path]:
-    """The file that a name stands for, or the path itself.
+    """The file with this name, or the path itself.
 
-    The name of a VAE inside the package wins: `./builtin` means the path. Then a path to something that is there; then
-    what `find_named` finds in the models folders.
+    The name of a VAE inside the package takes precedence: `./builtin` means the path. Then an existing path; then
+    the result of `find_named` in the models folders.
 
     Raises:
-        NotFound: it is neither a name nor a path to something, or a known VAE that was not fetched yet.
-        AmbiguousName: several files have this name.
+        NotFound: it is neither a name nor an existing path, or a known VAE that was not downloaded yet.
+        AmbiguousName: several files match this name.
     """
     inside = packaged_weights().get(str(name_or_path))
     if inside is not None:
@@ -42,22 +42,22 @@ def locate_vae(name_or_path: str | Path, models: Sequence[Path] | None = None) -
 
 
 def find_named(name: str, folders: Sequence[Path]) -> Path:
-    """The file or folder that a name stands for.
+    """The file or folder with this name.
 
     Raises:
-        AmbiguousName: several files have this name.
-        NotFound: none has, or it is a known VAE that was not fetched yet.
+        AmbiguousName: several files match this name.
+        NotFound: none matches, or it is a known VAE that was not downloaded yet.
     """
     below = [folder / name for folder in folders if _is_below(name) and exists(folder / name)]
     if below:
-        return below[0]  # of several folders, the first: as with PATH
+        return below[0]  # the first of several folders, as with PATH
     entries, _ = scan_all(folders)
     fitting = entries_named(name, entries)
     if len(fitting) > 1:
         raise AmbiguousName(
-            f"{len(fitting)} files are called {printable(name)!r}: {', '.join(str(entry.path) for entry in fitting)}.",
-            "Expected a name that only one file has.",
-            "Give more of its name, with the ending or the folder, or its path.",
+            f"{len(fitting)} files match {printable(name)!r}: {', '.join(str(entry.path) for entry in fitting)}.",
+            "Expected a name that matches one file.",
+            "Give a longer name, with the extension or the folder, or the path.",
         )
     if fitting:
         return fitting[0].path
@@ -67,12 +67,12 @@ def find_named(name: str, folders: Sequence[Path]) -> Path:
 
 
 def entries_named(name: str, entries: Sequence[Entry]) -> list[Entry]:
-    """The entries that a name fits best: one in good order, several where the name does not tell them apart."""
+    """The files that match a name best: one, or several if the name is ambiguous."""
     return _fitting(name, _index(entries))
 
 
 def _index(entries: Sequence[Entry]) -> list[dict[str, list[Entry]]]:
-    """What each name may stand for, a table for each way of naming; the ways in order."""
+    """The files by name, one table for each form of name, in order of precedence."""
     tables: list[dict[str, list[Entry]]] = [defaultdict(list) for _ in range(4)]
     for entry in entries:
         ways = (
@@ -94,7 +94,7 @@ def _fitting(name: str, tables: Sequence[Mapping[str, list[Entry]]]) -> list[Ent
 
 
 def names_of(entries: Sequence[Entry]) -> dict[Path, str]:
-    """The shortest name of each entry that stands for it alone; its path where nothing shorter does."""
+    """The shortest unique name of each file; its path if there is none."""
     tables = _index(entries)
     named: dict[Path, str] = {}
     for entry in entries:
@@ -105,6 +105,6 @@ def names_of(entries: Sequence[Entry]) -> dict[Path, str]:
 
 
 def _is_below(name: str) -> bool:
-    """Whether a name can be the path of something below a folder."""
+    """Whether a name can be a relative path below a folder."""
     path = Path(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

@@ -1,4 +1,4 @@
-"""What a person who asks for a VAE means: a card, or a file or folder of a repository on the Hub."""
+"""Parse requests for a VAE: a catalog entry, or a file or folder of a repository on the Hub."""
 
 import re
 from collections.abc import Sequence
@@ -15,42 +15,42 @@ PASTED = re.compile(
     r"(?:hf://|https?://[^/]+/)?(?P<repo>[^/@\s]+/[^/@\s]+)(?:@(?P<revision>[^/\s]+))?"
     r"(?:/(?:blob|resolve|tree|raw)/(?P<branch>[^/\s]+))?(?:/(?P<path>[^?#]*))?(?:[?#].*)?"
 )
-"""owner/name, a file in it, or the address of either as a browser shows it."""
+"""owner/name, a file in it, or the URL of either."""
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
-"""How diffusers calls the weights of every model; they mean little without the config.json beside them."""
+"""The file names of weights in diffusers folders; they need the config.json beside them."""
 
 
 SAY_NOTHING = ("vae", "model", "pytorch_model")
-"""Names that the one file at the top of many repositories has: it is called as its repository is."""
+"""Generic names of the only file in a repository: the file is named after its repository."""
 
 
 @dataclass(frozen=True)
 class HubQuery:
-    """What to fetch: one file, or the files of a diffusers folder."""
+    """What to download: one file, or the files of a diffusers folder."""
 
     name: str
-    """What it will be called in the models folder: of a file without its ending."""
+    """Its name in the models folder; for a file without extension."""
     files: tuple[Address, ...]
-    """The weights first."""
+    """The files, weights first."""
     folder: bool = False
     expected: CatalogFile | None = None
-    """What a card knows of the weights file."""
+    """The weights file in the catalog."""
     card: CatalogEntry | None = None
 
     @property
     def ending(self) -> str:
-        """The ending of the file; a folder has none."""
+        """The extension of the file; empty for a folder."""
         return "" if self.folder else PurePosixPath(self.files[0].path).suffix
 
 
 def parse_query(text: str) -> HubQuery:
-    """Read the name of a card, "owner/name", "owner/name/file", or an address on the Hub.
+    """Parse the name of a catalog entry, "owner/name", "owner/name/file", or a URL on the Hub.
 
-    A repository without a file is asked what it holds.
+    For a repository without a file, its file list is requested.
 
     Raises:
-        NotFound: this is neither.
-        CannotFetch: the repository cannot be asked, or does not say which of its files is the VAE.
+        NotFound: it is none of these.
+        CannotFetch: the repository is not accessible, or it is ambiguous which of its files is the VAE.
     """
     card = entry_named(text)
     if card is not None:
@@ -61,7 +61,7 @@ def parse_query(text: str) -> HubQuery:
         raise NotFound(
             f"There is no known VAE called {printable(text)!r}.",
             f"Known names: {shorten(entry.name for entry in catalog_entries())}; or owner/name/file on the Hub.",
-            close or "`vaekit list --known` tells more of them.",
+            close or "`vaekit list --known` lists all of them.",
         )
     repo, revision = pasted["repo"], pasted["revision"] or pasted["branch"] or "main"
     path = (pasted["path"] or "").strip("/")
@@ -72,19 +72,19 @@ def parse_query(text: str) -> HubQuery:
 
 
 def of_card(card: CatalogEntry, file: CatalogFile | None = None) -> HubQuery:
-    """The first file of a card, or one of its others."""
+    """The first file of an entry, or one of its others."""
     file = file or card.files[0]
     if file.url:
         raise CannotFetch(
             f"{card.name} is not on the Hub.",
             f"It is at {file.url}.",
-            "Fetch it from there, and put it into a models folder.",
+            "Download it from there, and put it into a models folder.",
         )
     return HubQuery(card.name, (Address(file.repo, file.path),), expected=file, card=card)
 
 
 def of_file(address: Address) -> HubQuery:
-    """One file; for one that diffusers named, the whole folder that it is in."""
+    """One file; for a diffusers weights file, its whole folder."""
     path = PurePosixPath(address.path)
     if not path.name.startswith(DIFFUSERS_WEIGHTS):
         return HubQuery(path.name.removesuffix(path.suffix), (address,))
@@ -94,10 +94,10 @@ def of_file(address: Address) -> HubQuery:
 
 
 def of_repository(repo: str, revision: str, below: str = "") -> HubQuery:
-    """The VAE of a repository: of its `vae` folder, a diffusers VAE at its top, or the one file that can be it.
+    """The VAE of a repository: in its `vae` folder, a diffusers VAE at the top level, or the only possible file.
 
     Raises:
-        CannotFetch: several files can be it, or none.
+        CannotFetch: several files are possible, or none.
     """
     paths = [PurePosixPath(path) for path in files_of(repo, revision) if _is_sound(path)]
     weights = [path for path in paths if path.suffix.lower() in WEIGHTS_ENDINGS and path.is_relative_to(below)]
@@ -118,13 +118,13 @@ def of_repository(repo: str, revision: str, below: str = "") -> HubQuery:
             return replace(found, name=repo.split("/")[1]) if says_nothing else found
     raise CannotFetch(
         f"{printable(repo)} holds {len(weights)} weights files{_listed(weights)}.",
-        "Expected a `vae` folder, or one file that can only be the VAE.",
-        f"Name the file: vaekit get {printable(repo)}/FILE" if weights else "Look for another repository.",
+        "Expected a `vae` folder, or exactly one weights file.",
+        f"Name the file: vaekit get {printable(repo)}/FILE" if weights else "Use another repository.",
     )
 
 
 def halves_among(paths: Sequence[PurePosixPath]) -> tuple[PurePosixPath, ...]:
-    """The decoder and the encoder of one tiny autoencoder, where these two and no other weights are there; else none.
+    """The decoder and the encoder of a tiny autoencoder, if they are the only weights; else none.
 
     >>> halves_among([PurePosixPath("taesd_encoder.pth"), PurePosixPath("taesd_decoder.pth")])
     (PurePosixPath('taesd_decoder.pth'), PurePosixPath('taesd_encoder.pth'))
@@ -143,10 +143,10 @@ def _card_with(repo: str, path: str) -> tuple[CatalogEntry, CatalogFile] | None:
 
 
 def _is_sound(path: str) -> bool:
-    """Whether the path of a file in a repository leads nowhere else, on any system."""
+    """Whether the path of a file in a repository is safe: relative and without "..", on any system."""
     return ".." not in path.split("/") and "\\" not in path and path.isprintable()
 
 
 def _listed(paths: Sequence[PurePosixPath], most: int = 20) -> str:
-    told = ", ".join(printable(str(path)) for path in paths[:most])
-    return f": {told}{', ...' if len(paths) > most else ''}" if paths else ""
+    listing = ", ".join(printable(str(path)) for path in paths[:most])
+    return f": {listing}{', ...' if len(paths) > most else ''}" if paths else ""

