@@ -347,7 +347,7 @@ def test_a_large_array_is_prepared_when_its_turn_comes(tmp_path: Path, monkeypat
         ({"channels": 2}, ["1", "3", "4"]),
         ({"crop": "left"}, ["random", "center", "busier"]),
         ({"binary": "yes"}, ["dynamic", "static"]),
-        ({"resize": [4]}, ["4", "8"]),
+        ({"resize": [4]}, ["resize", "8"]),
         ({"held_out": -1}, ["held_out"]),
         ({"background": "nocolor"}, ["nocolor"]),
         ({"sise": 8}, ["sise"]),

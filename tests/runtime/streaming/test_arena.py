@@ -102,6 +102,17 @@ def test_only_free_buffers_are_given_back() -> None:
     assert arena.allocated == 25000  # the free one had to go
 
 
+def test_sizes_that_are_gone_are_forgotten() -> None:
+    arena = Arena(CPU)
+    kept = arena.lease((5000,), torch.uint8)
+    for size in range(6000, 6100):
+        arena.lease((size,), torch.float32).release()
+        arena.trim(5000)
+    assert list(arena._free) == [5000]
+    kept.release()
+    assert arena.lease((5000,), torch.uint8).tensor.shape == (5000,)
+
+
 def test_a_buffer_first_used_in_inference_mode_is_written_outside_of_it() -> None:
     arena = Arena(CPU)
     with torch.inference_mode(), arena.lease(PAGES, torch.float32) as lease:

@@ -86,6 +86,7 @@ class Arena:
         self._device = device
         self._slack = slack
         self._free: dict[int, list[mmap.mmap]] = {}
+        """For each size of buffers that are leased or free, the free ones."""
         self._leased: dict[int, mmap.mmap | None] = {}
         """The buffer of each outstanding lease, by its address; None where torch's allocator owns it."""
         self._lock = threading.Lock()
@@ -125,34 +126,34 @@ class Arena:
         with self._lock:
             buffer = self._leased.pop(address(tensor))
             if buffer is not None:
-                self._free.setdefault(len(buffer), []).append(buffer)
+                self._free[len(buffer)].append(buffer)
 
     def trim(self, limit: int) -> None:
         """Give free buffers back to the system, until all take no more than so many bytes, as far as that goes."""
         with self._lock:
             self._trim(limit)
+            leased = {len(buffer) for buffer in self._leased.values() if buffer is not None}
+            self._free = {size: free for size, free in self._free.items() if free or size in leased}
 
     def _taken(self, nbytes: int) -> mmap.mmap:
         """The smallest free buffer that fits, or a new one."""
-        fitting = min((size for size in self._free if nbytes <= size <= self._slack * nbytes), default=None)
-        if fitting is not None:
-            return self._popped(fitting)
+        fitting = (size for size, free in self._free.items() if free and nbytes <= size <= self._slack * nbytes)
+        size = min(fitting, default=None)
+        if size is not None:
+            return self._free[size].pop()
         self._trim(self.limit - nbytes)
         buffer = mmap.mmap(-1, nbytes, access=mmap.ACCESS_COPY)  # private: a forked process must not share it
+        self._free.setdefault(nbytes, [])
         self.allocated += nbytes
         return buffer
 
-    def _popped(self, size: int) -> mmap.mmap:
-        """Remove a free buffer of a size for which there is one."""
-        buffers = self._free[size]
-        buffer = buffers.pop()
-        if not buffers:
-            del self._free[size]
-        return buffer
-
     def _trim(self, limit: int) -> None:
-        while self.allocated > limit and self._free:
-            self.allocated -= len(self._popped(next(iter(self._free))))
+        """Size by size, in the order in which they were first asked for: what comes early in a run is large."""
+        for size, free in self._free.items():
+            if self.allocated <= limit:
+                return
+            self.allocated -= size * len(free)
+            free.clear()
 
 
 def address(tensor: Tensor) -> int:
