@@ -92,6 +92,7 @@ def test_the_planted_defect_is_named_and_no_other(case: str, image: str) -> None
     assert named(x, fault(x)) == wanted
 
 
+@pytest.mark.nightly
 def test_kodak_passes_the_bar(shared_data: Path) -> None:
     files = sorted((shared_data / "images" / "kodak").glob("*.png"))
     right = []
