@@ -65,7 +65,7 @@ def test_it_says_what_the_plain_network_says(net: Net, backend: str) -> None:
         "compiled for 3 at once of 10x12",
         "compiled for 10x12",
     ]
-    assert all(note.endswith(" s, kept for this process") for note in running.notes)
+    assert all(note.endswith(" s, cached for this process") for note in running.notes)
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "c++", "clang++"))), reason="inductor needs a C++ compiler")
@@ -135,7 +135,7 @@ def test_what_a_compiler_cannot_take_in_one_piece_runs_uncompiled(net: Net) -> N
 
     running = CompiledNetwork(Breaking(), backend="eager", uncompiled_runs=0)
     assert torch.equal(running.run(items(1)), items(1) + 1)
-    assert running.notes[0].startswith("the compiler failed, so that it ran uncompiled: ")
+    assert running.notes[0].startswith("the compiler failed, so the network ran uncompiled: ")
 
 
 @torch.no_grad()
@@ -290,7 +290,7 @@ def test_an_item_that_overflows_is_done_again_alone(
         torch.testing.assert_close(made[1], expected[1], atol=0.03, rtol=0.03)
         assert len(again) == times
         assert torch.equal(again[-1], z[1:2].to(again[-1].dtype))
-    assert running.notes == (f"decoder: not all numbers were finite in {dtype}: those items were done again",)
+    assert running.notes == (f"decoder: non-finite values in {dtype}: these items were recomputed",)
     for _ in range(2):
         running.decode(z)
     assert len(again) == 2 + 1 + 3, "after three all go slab by slab at once"

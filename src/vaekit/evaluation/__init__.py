@@ -1,1 +1,1 @@
-"""What a VAE does to data, under a recorded protocol. Nothing here knows what kind of data it is."""
+"""Evaluate VAEs on data of any domain, with a recorded protocol."""

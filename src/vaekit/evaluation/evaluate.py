@@ -1,4 +1,4 @@
-"""Run a VAE over data and measure what comes back: in order, in batches, in memory that does not grow with the data."""
+"""Run a VAE over data and measure the results: in order, in batches, with constant memory."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

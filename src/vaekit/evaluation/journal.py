@@ -1,4 +1,4 @@
-"""What an evaluation has found so far, on disk: after a crash or `kill -9` the next run goes on behind it.
+"""The results of an evaluation on disk: after a crash or `kill -9` the next run resumes from them.
 
 A folder holds `protocol.json`; `items.jsonl` with one line for each batch; and `rows.bin`, the numbers that pooled
 measures keep of each item, as 32-bit floats in the order of the lines. A line is written after its rows have reached
@@ -131,9 +131,9 @@ def _agree(folder: Path, protocol: Protocol) -> None:
     changed = differences(upgraded(before), told) if isinstance(before, dict) else [f"{PROTOCOL} holds no protocol"]
     if changed:
         raise ProtocolChanged(
-            f"{folder} holds an evaluation of another protocol: {'; '.join(changed)}.",
-            "Numbers of two protocols are never mixed.",
-            "Choose another folder for this one, or give the command as it was.",
+            f"{folder} holds an evaluation with another protocol: {'; '.join(changed)}.",
+            "Results of different protocols cannot be mixed.",
+            "Choose another folder, or repeat the original command.",
         )
 
 
@@ -174,5 +174,5 @@ def _rows(read: Any, shape: Sequence[int]) -> Tensor:
     count = math.prod(shape)
     octets = read(4 * count)
     if len(octets) != 4 * count:
-        raise ValueError("the file ends before its rows")
+        raise ValueError("the file is truncated")
     return torch.from_numpy(np.frombuffer(octets, "<f4").astype(np.float32)).view(*shape)

@@ -1,5 +1,5 @@
-"""The protocol of an evaluation: everything that its numbers depend on. Two people with equal protocols get the same
-numbers: to the last digit on one machine with one number of threads, elsewhere to the rounding of another processor."""
+"""The protocol of an evaluation: everything that its values depend on. Equal protocols give the same
+values: exactly on one machine with the same number of threads, otherwise up to rounding."""
 
 import hashlib
 import heapq

@@ -1,4 +1,4 @@
-"""What measures are given: some items, and what a VAE says about them."""
+"""The input of measures: items with their posteriors, latents and reconstructions."""
 
 import hashlib
 import struct

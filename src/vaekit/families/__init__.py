@@ -1,4 +1,4 @@
-"""The families that vaekit reads: one folder each, and how a file's own keys and shapes say which one it is.
+"""The families of VAEs: one folder each, and the detection of a file's family by keys and shapes.
 
 A new family is a folder here with `net.py` (the network and its config), `files.py` (a `FAMILY`: layouts, detector,
 heads) and `facts.toml` (its latent spaces and published weights, read by `vaekit.catalog`). Nothing else names it.

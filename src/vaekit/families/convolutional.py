@@ -1,4 +1,4 @@
-"""What the KL, the asymmetric and the vector-quantized family share: nets, and so names, counts and settings."""
+"""Layouts, detection and settings shared by the KL, asymmetric and vector-quantized families."""
 
 import dataclasses
 import re
@@ -128,9 +128,9 @@ def with_untold(config: KLConfig, metadata: Words, settings: Words) -> KLConfig:
     widths = sorted({*config.encoder_widths, *config.decoder_widths})
     if any(width % groups for width in widths):
         raise UnknownVAE(
-            f"This has the keys of a convolutional autoencoder of widths {', '.join(map(str, widths[:12]))}, which "
-            f"{groups} norm groups do not divide.",
-            "Expected the number of groups in the file's metadata or config.json: weights do not tell it.",
+            f"This has the keys of a convolutional autoencoder with widths {', '.join(map(str, widths[:12]))}, which "
+            f"are not divisible by {groups} norm groups.",
+            "Expected the number of groups in the file's metadata or config.json: weights do not determine it.",
             'Add a config.json with the right "norm_num_groups" beside the file, and give the folder.',
         )
     return dataclasses.replace(config, norm_groups=groups, padding=told_padding(metadata, settings) or config.padding)
@@ -175,7 +175,7 @@ def nets_settings(config: KLConfig, name: str, more_obstacles: dict[str, bool]) 
         more_obstacles
         | {
             "different widths in encoder and decoder": config.encoder_widths != config.decoder_widths,
-            "another number of blocks in the decoder than one more": config.decoder_blocks != config.encoder_blocks + 1,
+            "a number of decoder blocks other than one more": config.decoder_blocks != config.encoder_blocks + 1,
         },
         '"ldm" or "native"',
     )

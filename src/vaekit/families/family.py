@@ -1,4 +1,4 @@
-"""What it takes to recognize and build one family of VAEs; each has a file beside this one.
+"""The interface to detect, build and save one family of VAEs.
 
 A detector reads native keys and shapes and returns the whole configuration, or None. Levels, blocks and widths are
 counted; no file name is ever looked at. Counts use every key of a block, so that a missing tensor shows up as missing

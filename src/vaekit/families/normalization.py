@@ -1,4 +1,4 @@
-"""A normalization as entries of diffusers' configs, and as tensors beside the weights."""
+"""Normalizations in diffusers' configs, and in tensors beside the weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Padding of convolutions: what some families leave open, as no weight depends on it.
+"""Padding of convolutions: a choice in some families, on which no weight depends.
 
 Apart from the nets, because files, probes and messages speak of it too.
 """

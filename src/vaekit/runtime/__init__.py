@@ -1,1 +1,1 @@
-"""A VAE, run well: in any size, in batches, in the precision of the plan. Knows no files and no image formats."""
+"""Run VAEs: any size, in batches, in the precision of the plan. Independent of files and image formats."""

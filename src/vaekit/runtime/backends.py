@@ -1,4 +1,4 @@
-"""What runs a convolution: torch, or ncnn's Winograd kernels on a CPU. Both behind the same interface.
+"""Convolution backends with a common interface: torch, and ncnn's Winograd kernels on a CPU.
 
 A backend prepares a convolution (ncnn transforms its weights) and is then called with a padded slab. What it prepares
 takes memory, and so do its buffers: it tells both, so that a plan can be made before anything runs.

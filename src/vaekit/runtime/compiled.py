@@ -1,4 +1,4 @@
-"""A network run whole, on several items at once, compiled for the sizes that keep coming: what a GPU is fast with.
+"""Run whole networks on batches, compiled for recurring sizes: the fastest mode on a GPU.
 
 torch.compile (inductor) fuses GroupNorm, SiLU and additions into few passes over memory by itself, and writes Triton
 kernels for them; so none are written here. Maps are channels_last, as tensor cores want them. Its default mode is used:
@@ -46,7 +46,7 @@ class CompiledNetwork:
         rewritten: the same network as the compiler is to see it.
         backend: of torch.compile.
         uncompiled_runs: how often a shape runs as it is first.
-        notes: where it says what was compiled, and what could not be.
+        notes: for messages about what was compiled, and what could not be.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class CompiledNetwork:
         """What the network makes of items (b, c, h, w), contiguous.
 
         Raises:
-            RuntimeError: memory ran out (see `out_of_memory`), or the network itself fails.
+            RuntimeError: memory ran out (see `out_of_memory`), or the network failed.
         """
         given = items.contiguous(memory_format=torch.channels_last)
         shape = tuple(given.shape)
@@ -87,7 +87,7 @@ class CompiledNetwork:
             return False
         if len(self._ready) < SHAPES_COMPILED:
             return True
-        self.notes.tell(f"compiled for {SHAPES_COMPILED} sizes, which is the most: others run uncompiled")
+        self.notes.tell(f"compiled for {SHAPES_COMPILED} sizes, the maximum: others run uncompiled")
         return False
 
     def _try_compiled(self, given: Tensor) -> Tensor | None:
@@ -100,7 +100,7 @@ class CompiledNetwork:
             self._gave_up = True
             self._ready.clear()
             reason = printable(str(error) or type(error).__name__)
-            self.notes.tell(f"the compiler failed, so that it ran uncompiled: {reason}")
+            self.notes.tell(f"the compiler failed, so the network ran uncompiled: {reason}")
             return None
 
     def _compile(self, given: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class CompiledNetwork:
         several = f"{len(given)} at once of " if len(given) > 1 else ""
         seconds = time.perf_counter() - started
         self.notes.tell(
-            f"compiled for {several}{size_text(given.shape, made.shape)} in {seconds:.0f} s, kept for this process"
+            f"compiled for {several}{size_text(given.shape, made.shape)} in {seconds:.0f} s, cached for this process"
         )
         return made
 

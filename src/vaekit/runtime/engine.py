@@ -1,4 +1,4 @@
-"""The engine: a VAE run under a plan. It pads, batches and casts, for items of any number of axes.
+"""The engine runs a VAE according to a plan. It pads, batches and casts items with any number of axes.
 
 Any size works: items are padded to the VAE's multiple at the end of each axis by repeating the edge, and what comes
 back is cropped. VAEs of one size take items of that size only, and are given no others; items without axes, such as
@@ -220,7 +220,7 @@ class Engine:
             size = self.geometry.size_of(z.shape[2:])
         largest = self.geometry.size_of(self._least_size(z))
         if len(size) != len(largest) or not all(0 < each <= most for each, most in zip(size, largest, strict=True)):
-            raise ValueError(f"latents of shape {tuple(z.shape)} hold items of the size {largest}, not {size}")
+            raise ValueError(f"latents of shape {tuple(z.shape)} represent items of size {largest}, not {size}")
         return size, self._fixed("decode", size)
 
     def _least_size(self, z: Tensor) -> tuple[int, ...]:
@@ -289,13 +289,13 @@ def check_items(x: Tensor, geometry: Geometry) -> None:
     if x.shape[1] != geometry.channels:
         raise BadItem(
             f"The items have {x.shape[1]} channels.",
-            f"This VAE takes items of {geometry.channels}.",
-            "Use a VAE for such items, or convert them.",
+            f"Expected {geometry.channels} channels.",
+            "Use another VAE, or convert the items.",
         )
     if geometry.size is not None and x.shape[2:] != geometry.size:
         raise BadItem(
             f"The items have the size {size_text(x.shape[2:])}.",
-            f"This VAE takes items of size {size_text(geometry.size)} only.",
+            f"This VAE only accepts items of size {size_text(geometry.size)}.",
             "Crop or resize them to that size, or use a VAE for any size.",
         )
 
@@ -311,7 +311,7 @@ def check_positions(z: Tensor, geometry: Geometry) -> None:
         raise LatentMismatch(
             f"The latents have shape {list(z.shape)}.",
             f"This VAE takes (items, {geometry.latent_channels} channels{''.join(f', {each}' for each in shape[1:])}).",
-            "Decode with the VAE that made them.",
+            "Decode with the VAE that encoded them.",
         )
 
 
@@ -325,9 +325,9 @@ def chosen_backend(name: str, device: torch.device, dtype: torch.dtype) -> Backe
     fits = device.type == "cpu" and dtype == torch.float32
     if name == NCNN and not fits:
         raise BadPlan(
-            f"The backend ncnn was asked for {str(dtype).removeprefix('torch.')} on {device}.",
+            f"The backend ncnn was requested for {str(dtype).removeprefix('torch.')} on {device}.",
             "It runs in fp32 on the CPU only.",
-            "Leave the backend out to have one chosen.",
+            "Omit the backend to choose one automatically.",
         )
     if name == NCNN or (name == AUTO and fits and find_spec("ncnn") is not None):
         from vaekit.runtime.ncnn_backend import NcnnBackend
@@ -367,6 +367,6 @@ def check_range(name: str, weight: Tensor, dtype: torch.dtype) -> None:
     if torch.finfo(torch.float32).max > largest > torch.finfo(dtype).max:
         raise BadPlan(
             f"The weights {name} reach {largest:.3g}.",
-            f"{str(dtype).removeprefix('torch.')} holds numbers up to {torch.finfo(dtype).max:.3g}.",
+            f"{str(dtype).removeprefix('torch.')} represents values up to {torch.finfo(dtype).max:.3g}.",
             "Use bf16 or fp32 (--dtype).",
         )

@@ -1,4 +1,4 @@
-"""The two halves of a VAE as programs that run without vaekit: ONNX files, and torch.export's.
+"""Export the halves of a VAE as programs that run without vaekit: ONNX, or torch.export.
 
     encoder    pixels (batch, c, f * rows, f * columns) in [-1, 1]  ->  moments (batch, m, rows, columns)
     decoder    latents (batch, z, rows, columns), raw               ->  pixels (batch, c, f * rows, f * columns)
@@ -116,7 +116,7 @@ def export(vae: VAE, kind: str, folder: str | Path, half: str | None = None, ver
         kind: "onnx" or "torch.export".
         folder: where the files go; it is made where it is not there, and files of the same names are replaced. ONNX
             weights of more than 2 GB lie beside their file, in `<half>.onnx.data`.
-        half: "encoder" or "decoder"; None for all that the VAE has.
+        half: "encoder" or "decoder"; None for all halves of the VAE.
         verify: whether to run each file at two sizes, and to leave none that differs from the network: by 1e-4 for
             ONNX in onnxruntime, by 1e-5 for torch.export, in parts of the largest number (at least of 1).
 
@@ -132,9 +132,9 @@ def export(vae: VAE, kind: str, folder: str | Path, half: str | None = None, ver
         ValueError: there is no such kind or half.
     """
     if kind not in FORMATS:
-        raise ValueError(f"kind {kind!r} is none of {', '.join(FORMATS)}")
+        raise ValueError(f"unknown kind {kind!r}; expected one of {', '.join(FORMATS)}")
     if half not in (None, *HALVES):
-        raise ValueError(f"half {half!r} is none of {', '.join(HALVES)}")
+        raise ValueError(f"unknown half {half!r}; expected one of {', '.join(HALVES)}")
     if kind == "onnx":
         require_onnx(verify)
     form, folder = FORMATS[kind], Path(folder)
@@ -246,29 +246,29 @@ def check(half: Half, path: Path, form: Format) -> None:
         run = form.open(path)
         runs = [(x, run(x)) for x in (half.example(*size) for size in CHECKED)]
     except Exception as error:  # neither runtime documents a set of errors
-        raise cannot_export(half, "was exported, and its file does not run", error) from error
+        raise cannot_export(half, "was exported, but the file does not run", error) from error
     for x, given in runs:
         expected = half.network(x)
         if not expected.isfinite().all():
             raise CannotExport(
-                f"The {half.name} gives numbers that are not finite, so that its file cannot be compared with it.",
-                "No file was left.",
-                "Look at the weights, or pass verify=False.",
+                f"The {half.name} returns non-finite values, so the export cannot be verified.",
+                "No file was written.",
+                "Check the weights, or pass verify=False.",
             )
         difference = float((given - expected).abs().max() / expected.abs().max().clamp(min=1))
         if not difference <= form.tolerance:
             raise CannotExport(
-                f"The exported {half.name} differs from the network by {difference:.1e} of the largest number, for an "
+                f"The exported {half.name} differs from the network by {difference:.1e} of the largest value, for an "
                 f"input of shape {list(x.shape)}.",
-                f"At most {form.tolerance:.0e} was expected; no file was left.",
-                "Try the other kind of export, or other versions of torch and onnxruntime.",
+                f"Expected at most {form.tolerance:.0e}; no file was written.",
+                "Try the other export format, or other versions of torch and onnxruntime.",
             )
 
 
 def cannot_export(half: Half, what: str, error: Exception) -> CannotExport:
     """The error a user sees when torch or a runtime refused."""
     reason = printable(str(error), 300).rstrip(".")
-    return CannotExport(f"The {half.name} {what}: {reason}.", "No file was left.", "Try the other kind of export.")
+    return CannotExport(f"The {half.name} {what}: {reason}.", "No file was written.", "Try the other export format.")
 
 
 FORMATS = {

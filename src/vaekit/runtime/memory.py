@@ -1,4 +1,4 @@
-"""How much memory there is, and how much was asked for."""
+"""Parse memory sizes, and query the available memory."""
 
 import ctypes
 import errno
@@ -35,7 +35,7 @@ def memory_bytes(text: str | int) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", str(text).lower())
     if match is None or match[2] not in UNITS or not (size := int(float(match[1]) * UNITS[match[2]])):
-        raise BadPlan(f"{str(text)!r} is no size of memory.", "Expected a size such as 2GiB, 700MiB or 1.5GB.", "")
+        raise BadPlan(f"{str(text)!r} is not a memory size.", "Expected a size such as 2GiB, 700MiB or 1.5GB.", "")
     return size
 
 

@@ -1,4 +1,4 @@
-"""3x3 convolutions by Winograd's way, F(4x4, 3x3) (Lavin and Gray 2016, arXiv 1509.09308), through ncnn.
+"""3x3 Winograd convolutions, F(4x4, 3x3) (Lavin and Gray 2016, arXiv 1509.09308), with ncnn.
 
 ncnn's layers can only be given weights as a model, so that every convolution is a network of one layer here. Slabs go
 in and come out without a copy.
@@ -99,7 +99,7 @@ class Winograd:
         plain = torch.zeros(1)  # what stands before the weights: they are not packed in any way
         tensors = [plain, weight, *([] if bias is None else [bias])]
         if self._net.load_model(reader_class(ncnn)(tensors)):
-            raise MemoryError("ncnn had no memory for the weights of a convolution")
+            raise MemoryError("ncnn ran out of memory for the weights of a convolution")
         give_back()  # what the transformation took in pieces
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class Winograd:
         extractor.input("x", self._ncnn.Mat(given))
         failed, made = extractor.extract("y")
         if failed:
-            raise MemoryError("ncnn had no memory for a convolution")
+            raise MemoryError("ncnn ran out of memory in a convolution")
         return torch.from_numpy(np.asarray(made)).unsqueeze(0)  # which keeps what ncnn made alive
 
 

@@ -1,4 +1,4 @@
-"""Half precision watched where it may fail: a layer that overflows is done again in fp32, and only that one.
+"""Guard half precision: a layer that overflows, and only that layer, is recomputed in fp32.
 
 What a layer makes in fp32 stays so as long as it does not fit into half precision; the next layer that can take it does
 so in half precision again. Numbers that are not finite for another reason (a NaN in the input or in a weight) are left

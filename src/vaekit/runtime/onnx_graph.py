@@ -1,4 +1,4 @@
-"""Programs as ONNX files, and what onnxruntime makes of them.
+"""Write ONNX files, and run them with onnxruntime.
 
 torch has two exporters. The TorchScript one (`dynamo=False`) is deprecated, and what a network computes with sizes in
 Python it writes down as it was at the size of the example. The one used here translates a torch.export program, in
@@ -34,7 +34,7 @@ def require_onnx(running: bool) -> None:
     for package in ("onnx", "onnxscript"):
         require(package, "export to ONNX", EXTRA)
     if running:
-        require("onnxruntime", "check the exported file (verify=False leaves that out)", EXTRA)
+        require("onnxruntime", "check the exported file (skip with verify=False)", EXTRA)
 
 
 def write_onnx(program: ExportedProgram, told: dict[str, str], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How to run a VAE: where, in which precision, how many at once."""
+"""The plan for running a VAE: device, precision, batch size, memory and backend."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Plan:
         if self.memory is not None:
             memory_bytes(self.memory)
         if self.batch_size < 1:
-            raise BadPlan(f"A batch size of {self.batch_size} runs nothing.", "Expected 1 or more.", "")
+            raise BadPlan(f"Invalid batch size {self.batch_size}.", "Expected 1 or more.", "")
 
     @property
     def torch_encode_dtype(self) -> torch.dtype:
@@ -81,7 +81,7 @@ class Plan:
             raise BadPlan(
                 f"The device {name!r} cannot be used here: {reason}.",
                 "Expected a device of this machine, such as cpu.",
-                "Leave the device out to have one chosen.",
+                "Omit the device to choose one automatically.",
             ) from error
         return probe.device  # "cuda" with its number, as weights have it
 

@@ -1,4 +1,4 @@
-"""One half of a VAE under a plan: whole where that is faster and fits, else slab by slab."""
+"""Run one half of a VAE according to a plan: whole if that is faster and fits, else slab by slab."""
 
 from collections.abc import Callable, Sequence
 
@@ -121,7 +121,7 @@ class Runner:
         notes = [f"{half}: {told}" for told in self._notes]
         if repaired := sorted({label for label in self.guard.repaired.values() if label}):
             notes.append(
-                f"beyond the range of {self.guard.dtype_name}, done again in fp32: {half} {', '.join(repaired)}"
+                f"beyond the range of {self.guard.dtype_name}, recomputed in fp32: {half} {', '.join(repaired)}"
             )
         return notes
 
@@ -132,9 +132,7 @@ class Runner:
                 if not finite(made[i]) and finite(item):
                     self._overflows += 1
                     made[i] = self.slabs.run(item, size, fixed)[0]
-                    self._notes.tell(
-                        f"not all numbers were finite in {self.guard.dtype_name}: those items were done again"
-                    )
+                    self._notes.tell(f"non-finite values in {self.guard.dtype_name}: these items were recomputed")
         return made
 
 

@@ -1,4 +1,4 @@
-"""How many cores torch takes, thread by thread."""
+"""Limit torch's threads, per thread of this process."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""A network and what is known of it: watched once, and laid out for each size that comes."""
+"""A network with its trace, lowered for each size on demand."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Nearest-2x enlargement and the 3x3 convolution behind it as four 2x2 convolutions of the small map, exactly.
+"""Rewrite nearest-2x upsampling followed by a 3x3 convolution as four exact 2x2 convolutions of the small map.
 
 Of the nine numbers that a 3x3 kernel sees of a map enlarged by repeating, four at the most are different: weights that
 meet the same one are added up beforehand. That takes 16 products where there were 36, and no large map in between. In

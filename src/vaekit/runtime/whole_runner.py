@@ -1,4 +1,4 @@
-"""A network run whole: small images on a CPU, for which slabs cost more than they save, and all that fits on a GPU.
+"""Run whole networks: for small images on a CPU, where slabs do not pay off, and for all that fits on a GPU.
 
 On a GPU several items go through at once, and `compiled.py` compiles the sizes that keep coming. On a CPU the network
 runs as it is, item by item, so that a batch of one is one of a batch.
@@ -64,7 +64,7 @@ class WholeRunner:
                     raise
             self._give_back()
             fewer = self._most[size] = min(at_once, len(items)) // 2
-            done = f"done {fewer} at once" if fewer else "done in slabs"
+            done = f"processed {fewer} at once" if fewer else "processed in slabs"
             self.notes.tell(f"ran out of {kind_of(self.device)} at {self.traced.size_words(size)}: {done}")
         return None
 

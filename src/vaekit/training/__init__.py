@@ -1,1 +1,1 @@
-"""From data to weights: objectives, a moving average, one readable loop. Knows nothing of images, text or sound."""
+"""Training: objectives, the training loop, moving averages and runs. Independent of the domain."""

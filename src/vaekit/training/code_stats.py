@@ -1,4 +1,4 @@
-"""Heads that say codes, in training: how a recipe sets them, and what the log tells of them."""
+"""Heads with codes in training: their settings in a recipe, and usage statistics for the log."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -47,14 +47,14 @@ def set_codes(vae: VAE, words: Mapping[str, Any], samples: int | None = None) ->
     temperature = settings.pop("temperature", None)
     if temperature is not None:
         if not isinstance(head, Anneals):
-            raise ValueError("there is a temperature, and the posterior has none")
+            raise ValueError("it has a temperature, but the posterior has none")
         weight = weight_from(temperature, samples=samples)
         if min(value for _, value in weight.points) <= 0:
-            raise ValueError(f"the temperature is {temperature}, and must be above 0")
+            raise ValueError(f"the temperature is {temperature}, but must be positive")
         head.anneal(weight.at)
     if settings or temperature is None:
         if not isinstance(head, LearnsCodes):
-            raise ValueError("it is about a codebook, and the posterior has none")
+            raise ValueError("it configures a codebook, but the posterior has none")
         head.learn(from_dict(CodebookLearning, settings))
 
 

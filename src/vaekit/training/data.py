@@ -1,4 +1,4 @@
-"""What training is fed with: items in an endless shuffled order, of which any part can be had at any time.
+"""Training data: items in an endless shuffled order with random access.
 
 The order follows from the seed and the number of items. So the position of a run in its data is one number, the
 samples seen, and any run or process can be given any part of it.

@@ -1,4 +1,4 @@
-"""Codes of a VAE that exists, in a run that trains it on: they are learned from where they are."""
+"""Fine-tune the codebook of an existing VAE, starting from its codes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,9 +26,9 @@ def codebook_settings(recipe: Recipe, parent: BaseModel, whole: bool) -> Mapping
     told = recipe.words["codes"]
     if not whole:
         raise BadRecipe(
-            f"The recipe {recipe.name} has [codes], which tells how codes are learned.",
-            "With the decoder alone trained, latents and their codes stay as they are.",
-            "Leave it out, or train the whole VAE.",
+            f"The recipe {recipe.name} has [codes], which configures the learning of codes.",
+            "If only the decoder is trained, latents and codes do not change.",
+            "Omit it, or train the whole VAE.",
         )
     if not isinstance(told, Mapping):
         raise BadRecipe(f"The recipe {recipe.name} has codes = {printable(repr(told), 60)}.", "Expected a table.", "")
@@ -39,7 +39,7 @@ def codebook_settings(recipe: Recipe, parent: BaseModel, whole: bool) -> Mapping
         raise BadRecipe(
             f"The recipe {recipe.name} cannot be used: in [codes], {error}.",
             "",
-            "See docs/training.md for what it may say.",
+            "See docs/training.md for valid settings.",
         ) from error
     return words
 
@@ -54,6 +54,6 @@ def describe_codes(recipe: Recipe, parent: BaseModel, say: Callable[[str], None]
         missing.append("--set codes.by=average")
     if isinstance(head, LearnsCodes) and missing:
         say(
-            f"{parent.name} has a codebook, and the recipe {recipe.name} does not keep it and the encoder together: "
-            f"they may part. Consider {' '.join(missing)}."
+            f"{parent.name} has a codebook, and the recipe {recipe.name} does not keep it close to the encoder: "
+            f"they may diverge. Consider {' '.join(missing)}."
         )

@@ -68,12 +68,12 @@ class HealthMonitor:
     gradients: deque[float] = field(default_factory=lambda: deque(maxlen=50))
 
     def hear(self, numbers: Numbers, held_out: bool, warmed_up: bool) -> list[str]:
-        """What is to be said about the latest numbers.
+        """Warnings about the latest values.
 
         Args:
-            numbers: of a line of the log.
-            held_out: whether they are of held-out items.
-            warmed_up: whether all weights are what they will be from now on.
+            numbers: the values of a log line.
+            held_out: whether they are from held-out items.
+            warmed_up: whether all weights have their final values.
         """
         found = self._of_latents(numbers, warmed_up) if held_out else self._of_steps(numbers, warmed_up)
         new = {name: words for name, words in found.items() if name not in self.said}
@@ -83,14 +83,14 @@ class HealthMonitor:
     def _of_latents(self, numbers: Numbers, warmed_up: bool) -> dict[str, str]:
         found: dict[str, str] = {}
         active, by_unit = numbers.get("active"), numbers.get("kl_by_unit")
-        # With a capacity the part `kl` of the loss is no KL: that of the units is, where it is told.
+        # With a capacity, the part `kl` of the loss is not the KL: use that of the units if available.
         nats = sum(by_unit) if isinstance(by_unit, list) else numbers.get("kl") if active is None else None
         silent = isinstance(nats, float) and nats < COLLAPSED
         if warmed_up and (active == 0 or silent):
             found["collapse"] = (
-                "Posterior collapse: the latents say nothing about the data"
-                f"{f' (KL {nats:.3f} nats)' if isinstance(nats, float) else ''}. Let the weight of the KL grow from 0 "
-                "(weight = [[0, 0], [100000, 1]]), grant it free_nats, or lower it."
+                "Posterior collapse: the latents carry no information about the data"
+                f"{f' (KL {nats:.3f} nats)' if isinstance(nats, float) else ''}. Raise the KL weight gradually from 0 "
+                "(weight = [[0, 0], [100000, 1]]), set free_nats, or lower it."
             )
         return found
 
@@ -98,13 +98,13 @@ class HealthMonitor:
         found: dict[str, str] = {}
         if numbers.get("passed_over"):
             found["passed over"] = (
-                "A step was passed over, as its loss or gradient was not finite. One now and then does no harm; if "
-                "there are more and more, lower the learning rate, or the weight of the part that is large."
+                "A step was skipped because of a non-finite loss or gradient. Occasional skips are harmless; if "
+                "they become frequent, lower the learning rate, or the weight of the large term."
             )
         gradient, opponent, usage = (numbers.get(name) for name in ("gradient", "discriminator", "usage"))
         if warmed_up and isinstance(usage, float) and usage < FEW_CODES:
             found["codes"] = (
-                f"Dead codes: only {usage:.0%} were chosen lately. Revive unused ones (revive_after in [codes]), use "
+                f"Dead codes: only {usage:.0%} were used recently. Revive unused ones (revive_after in [codes]), use "
                 "fewer, or use FSQ, which has no codebook to collapse."
             )
         if isinstance(gradient, float):
@@ -117,8 +117,8 @@ class HealthMonitor:
             self.gradients.append(gradient)
         if isinstance(opponent, float) and opponent < WON:
             found["discriminator"] = (
-                f"The discriminator is never wrong any more (loss {opponent:.3f}): its gradient teaches nothing but "
-                "artefacts. Lower its learning rate, add R1 or LeCam, or give it a longer ramp."
+                f"The discriminator is always right (loss {opponent:.3f}): its gradient only causes "
+                "artifacts. Lower its learning rate, add R1 or LeCam, or use a longer ramp."
             )
         return found
 
@@ -141,7 +141,7 @@ def validate(
     counted = 0
     posteriors = []
     for items in x.split(size):
-        if len(items) < objective.least:  # a rest that some term can say nothing of
+        if len(items) < objective.least:  # a remainder that is too small for some term
             posteriors.append(vae.encode(items))
             continue
         losses = objective(vae, items, samples, generator)

@@ -1,4 +1,4 @@
-"""A start at which a VAE says the mean of the data, whatever the latent: what it says of single items comes after that.
+"""Initialize a decoder so that it outputs the mean of the data for every latent.
 
 From random weights a decoder first spends hundreds of steps on what all items have in common. Its last bias can begin
 there (as Mnih & Gregor 2014, arXiv 1402.0030, section 3, center their data). On binarized MNIST the nets of
@@ -22,12 +22,12 @@ class HasInitialMean(Protocol):
     """A decoder whose last bias can be set."""
 
     def say_at_first(self, parameters: Tensor) -> None:
-        """Say about this (c, ...) for every latent."""
+        """Output approximately this (c, ...) for every latent."""
 
 
 @torch.no_grad()
 def init_to_mean(vae: VAE, items: Tensor) -> bool:
-    """Have the decoder begin at the mean of some items (b, ...); False where it cannot, and nothing is changed."""
+    """Initialize the decoder with the mean of items (b, ...); False, without changes, if this is not supported."""
     decoder: object = vae.decoder
     if not isinstance(decoder, HasInitialMean):
         return False
@@ -39,7 +39,7 @@ def init_to_mean(vae: VAE, items: Tensor) -> bool:
 
 
 def parameters_for_mean(likelihood: Likelihood, mean: Tensor) -> Tensor | None:
-    """The parameters with which a likelihood of this kind has such a mean; None for other kinds."""
+    """The parameters for which a likelihood of this type has this mean; None for other types."""
     if isinstance(likelihood, SignedBernoulli):
         return torch.logit((mean + 1) / 2, eps=LEAST)
     if isinstance(likelihood, Bernoulli):

@@ -1,4 +1,4 @@
-"""The `start` of a recipe: what is done to new random weights before the first step."""
+"""The `start` of a recipe: initialization of new weights before the first step."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,7 @@
-"""The normalization of a trained VAE: measured, so that latents have mean 0 and standard deviation 1 over the data.
+"""Measure the normalization of a trained VAE: latents get mean 0 and standard deviation 1 over the data.
 
 This is where SD1's 0.18215 comes from: one over the standard deviation of its raw latents (Rombach et al. 2022, arXiv
-2112.10752, appendix G), there over one batch, here over as much of the data as is asked for.
+2112.10752, appendix G), there over one batch, here over the requested number of items.
 """
 
 import math
@@ -27,19 +27,19 @@ def measure_normalizations(
     stop: Callable[[], bool] = lambda: False,
     measuring: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
-    """Give each of some VAEs the normalization that so many items tell.
+    """Set the normalization of VAEs from the statistics of `items` items.
 
     Args:
         models: changed in place.
         stream: the data.
-        items: looked at by each.
-        batch: at once.
-        say: told that it begins.
-        stop: asked after every batch whether to end.
-        measuring: told of how many items the latents were measured, and of how many they will be.
+        items: the number of items for each VAE.
+        batch: the batch size.
+        say: called with a message at the start.
+        stop: called after every batch; True stops.
+        measuring: called with the number of measured items and the total.
 
     Raises:
-        TrainingStopped: it was asked to end.
+        TrainingStopped: `stop` returned True.
     """
     times = "" if len(models) == 1 else f", for each of {len(models)} averages of the weights"
     say(f"Measuring the latents of {items:,} items for the normalization{times}.")
@@ -48,9 +48,9 @@ def measure_normalizations(
         measuring(before + done, items * len(models))
         if stop():
             raise TrainingStopped(
-                "Stopped while the normalization was measured.",
-                "All samples were seen, and the state is saved.",
-                "The same command measures again and writes the result.",
+                "Stopped while measuring the normalization.",
+                "Training is complete, and the state is saved.",
+                "The same command repeats the measurement and writes the result.",
             )
 
     for i, model in enumerate(models):

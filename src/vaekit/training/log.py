@@ -1,4 +1,4 @@
-"""Numbers and images for TensorBoard, where its writer is installed."""
+"""Logs: a JSON-lines file, and TensorBoard if its writer is installed."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ FOLDER = "board"
 class TensorBoardWriter:
     """Writes event files that TensorBoard reads, with `tensorboardX` (pip install 'vaekit[tensorboard]').
 
-    Without the package nothing is written: the log has all numbers.
+    Without the package nothing is written: the log file has all values.
     """
 
     def __init__(self, folder: Path, samples: int) -> None:
@@ -55,7 +55,7 @@ class TensorBoardWriter:
 
 @dataclass(frozen=True)
 class LogEvent:
-    """What is told while a run goes on."""
+    """A progress report of a run."""
 
     samples: int
     seconds: float
@@ -64,11 +64,11 @@ class LogEvent:
     """Means since the last news: parts of the loss, `rate`, `gradient`; or of the held-out items."""
     held_out: bool
     total: int
-    """Samples to be seen in all."""
+    """The total number of samples."""
 
 
 class Log:
-    """The file with all numbers. Lines behind the state that a run goes on from are written again."""
+    """The log file with all values. Lines after the resumed state are replaced."""
 
     def __init__(self, folder: Path, samples: int, tell: Callable[[LogEvent], None]) -> None:
         self.path = folder / LOG
@@ -98,7 +98,7 @@ class Log:
 
 
 def short(value: float | list[float]) -> float | list[float]:
-    """A number with as many digits as anyone reads."""
+    """A value with a readable number of digits."""
     return [float(f"{each:.4g}") for each in value] if isinstance(value, list) else float(f"{value:.7g}")
 
 

@@ -1,4 +1,4 @@
-"""The training loop: one function, read from top to bottom. Progress is counted in samples, never in epochs."""
+"""The training loop. Progress is counted in samples, not in epochs."""
 
 import math
 import time
@@ -24,19 +24,19 @@ from vaekit.training.state import EMA, State, modules_of
 from vaekit.vae import VAE
 
 PATIENCE = 10
-"""Steps in a row without a finite gradient that end a run: one is a rare batch, so many are diverged weights."""
+"""Consecutive steps with non-finite gradients after which a run ends: one is a rare batch, this many are divergence."""
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
-"""Autocast dtypes by name. No fp16: with adversarial terms and small gradients it is what others' runs die of."""
+"""Autocast dtypes by name. No fp16: small gradients and adversarial terms make it unstable."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, how fast, how much at once."""
+    """The training schedule: samples, batch sizes, learning rate, averages and precision."""
 
     samples: int
-    """Items shown in all."""
+    """The total number of samples."""
     batch_size: int
-    """Items that a step is made of, in all processes together."""
+    """The number of items per step, over all processes."""
     learning_rate: float
     """The peak; reached after `warmup_samples`, then a cosine down to `final_rate` of it."""
     warmup_samples: int = 0
@@ -45,9 +45,9 @@ class Schedule:
     """Items that go through at once; gradients of as many such batches as are needed are added up. Randomness belongs
     to a micro-batch: whichever process takes it, it draws the same."""
     gradient_clip: float = math.inf
-    """Largest norm of the whole gradient."""
+    """The maximum norm of the whole gradient."""
     averages: tuple[float, ...] = (0.999,)
-    """Decays of the moving averages of the weights; the first one is what is kept."""
+    """Decays of the moving averages of the weights; the first average is the result."""
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     precision: str = "fp32"
@@ -62,15 +62,15 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise ValueError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
+            raise ValueError(f"unknown precision {self.precision!r}; expected one of {', '.join(PRECISIONS)}")
         if min(self.samples, self.batch_size, self.micro_batch or 1) < 1:
-            raise ValueError("samples, batch_size and micro_batch are 1 or more")
+            raise ValueError("samples, batch_size and micro_batch must be at least 1")
         if min(self.learning_rate, self.warmup_samples, self.final_rate, self.gradient_clip, self.weight_decay) < 0:
-            raise ValueError("rates, warmup_samples, gradient_clip and weight_decay are 0 or more")
+            raise ValueError("rates, warmup_samples, gradient_clip and weight_decay must be at least 0")
         if self.recompute and self.compiled:
-            raise ValueError("recompute goes with plain nets, not with compiled ones")
+            raise ValueError("recompute and compiled cannot be combined")
         if not all(0 <= each < 1 for each in (*self.betas, *self.averages)):
-            raise ValueError("betas and averages are from 0 to below 1")
+            raise ValueError("betas and averages must be in [0, 1)")
 
     def rate_at(self, samples: int) -> float:
         """The learning rate after `samples` items."""
@@ -87,7 +87,7 @@ class Schedule:
         size = self.micro_batch or self.batch_size // processes.count
         if not size or self.batch_size % (size * processes.count):
             raise BadRecipe(
-                f"A batch of {self.batch_size} cannot be divided into batches of {size} for {processes.count} "
+                f"A batch of {self.batch_size} is not divisible into batches of {size} for {processes.count} "
                 "processes.",
                 "Expected a multiple.",
                 "Set schedule.batch_size or schedule.micro_batch.",
@@ -97,27 +97,27 @@ class Schedule:
 
 @runtime_checkable
 class AdversaryHook(Protocol):
-    """A second network that learns to tell results from data, while the VAE learns to mislead it."""
+    """A second network, trained to distinguish reconstructions from data, against which the VAE is trained."""
 
     def check(self, objective: Objective) -> None:
-        """Refuse an objective that it cannot work with."""
+        """Reject an incompatible objective."""
 
     def pull(self, losses: Losses, vae: VAE, samples: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is to be added to the total, and numbers to be told."""
+        """The loss to add to the total, and values to log."""
 
     def collect(self, losses: Losses, share: float, samples: int) -> dict[str, Tensor]:
-        """Add to its own gradients, for a micro-batch that is this share of a step; numbers to be told."""
+        """Accumulate its own gradients for a micro-batch with this share of a step; returns values to log."""
 
     def step(self, processes: ProcessGroup, samples: int) -> None:
-        """Take its own step with what was collected."""
+        """Take an optimizer step with the accumulated gradients."""
 
     def forget(self) -> None:
-        """Keep nothing of what was collected: the step is passed over."""
+        """Discard the accumulated gradients: the step is skipped."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What the loop says after a step."""
+    """The report of one step."""
 
     state: State
     losses: Losses
@@ -126,13 +126,13 @@ class Step:
     """Of the whole step, in this process."""
     rate: float
     gradient: float
-    """Norm before it was clipped. Where it is not finite, the step was passed over."""
+    """The gradient norm before clipping. If it is non-finite, the step was skipped."""
     seconds: float
     """Since this call of the loop began."""
 
 
 def optimizer_for(module: nn.Module, schedule: Schedule) -> AdamW:
-    """AdamW over what is to be trained."""
+    """AdamW over the trainable parameters."""
     trained = [each for each in module.parameters() if each.requires_grad]
     return AdamW(
         trained, lr=schedule.learning_rate, betas=schedule.betas, weight_decay=schedule.weight_decay, fused=True
@@ -158,11 +158,11 @@ def train(
     workers: int = 0,
     after: Callable[[Step], None] | None = None,
 ) -> None:
-    """Train from where `state` is to the end of the schedule.
+    """Train from `state` to the end of the schedule.
 
-    A step whose gradient is not finite is passed over: the data go on, the weights stay as they are.
+    Steps with non-finite gradients are skipped: the data position advances, the weights do not change.
 
-    Stopped at any step and started again with a state as it was then, it ends with the same weights: to the last bit
+    Interrupted and resumed training gives the same weights as uninterrupted training: bit for bit
     on a CPU with one number of threads.
 
     Args:
@@ -176,7 +176,7 @@ def train(
         after: called after every step.
 
     Raises:
-        TrainingDiverged: `PATIENCE` gradients in a row are not finite. The weights are those before them.
+        TrainingDiverged: `PATIENCE` consecutive gradients are non-finite. The weights are those before them.
         BadRecipe: a batch cannot be divided among micro-batches and processes, a term needs more items at once than a
             micro-batch has, or does not go with this VAE.
     """
@@ -245,10 +245,10 @@ def train(
 def pass_over(
     state: State, parts: dict[str, float], collectors: Iterable[UpdatesWithoutGradient | AdversaryHook]
 ) -> None:
-    """Let a step whose gradient is not finite change nothing.
+    """Skip a step with a non-finite gradient.
 
     Raises:
-        TrainingDiverged: it was one too many in a row.
+        TrainingDiverged: the limit of consecutive skipped steps was reached.
     """
     state.passed_over += 1
     for each in collectors:
@@ -311,28 +311,28 @@ def in_precision(device: torch.device, precision: str) -> AbstractContextManager
 
 
 def too_few(size: int, least: int) -> BadRecipe:
-    """The error for batches that a term cannot say anything of."""
+    """The error for batches that are too small for a term."""
     return BadRecipe(
-        f"Items go through {size} at a time, and a term of this objective compares {least} or more with each other.",
+        f"The micro-batch has {size} items, but a term of this objective needs at least {least}.",
         "",
-        "Raise schedule.batch_size or schedule.micro_batch.",
+        "Increase schedule.batch_size or schedule.micro_batch.",
     )
 
 
 def untrained(samples: int, parts: Mapping[str, Tensor]) -> BadRecipe:
-    """The error for a loss that nothing trained has a part in."""
+    """The error for a loss that does not depend on any trainable parameter."""
     return BadRecipe(
-        f"After {samples:,} samples the loss does not depend on any weight that is trained.",
-        f"It is made of {', '.join(parts) or 'nothing'}.",
-        "Give a term that looks at what is trained a weight that is not zero then.",
+        f"After {samples:,} samples the loss does not depend on any trainable parameter.",
+        f"Its terms are: {', '.join(parts) or 'none'}.",
+        "Give a term that depends on the trained modules a non-zero weight at this point.",
     )
 
 
 def diverged(samples: int, parts: dict[str, float]) -> TrainingDiverged:
-    """The error for a loss that is no number any more."""
+    """The error for a non-finite loss."""
     told = ", ".join(f"{name} {value:.4g}" for name, value in parts.items())
     return TrainingDiverged(
-        f"The loss or its gradient was not finite {PATIENCE} times in a row, until {samples:,} samples ({told}).",
-        "Nothing was changed by these steps.",
-        "Lower the learning rate or the weight of the part that grew, or raise warmup_samples, and train anew.",
+        f"The loss or its gradient was non-finite {PATIENCE} times in a row, until {samples:,} samples ({told}).",
+        "These steps did not change the weights.",
+        "Lower the learning rate or the weight of the growing term, or increase warmup_samples, and start a new run.",
     )

@@ -1,6 +1,6 @@
-"""What a training step minimizes: named parts, each a term with a weight.
+"""Training objectives: weighted sums of named terms.
 
-A beta-VAE, an LDM-style autoencoder or a plain autoencoder differ here and nowhere else: same model, other parts.
+A beta-VAE, an LDM-style autoencoder and a plain autoencoder differ only in their objectives.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -23,7 +23,7 @@ Shared = TypeVar("Shared")
 
 @dataclass(eq=False)
 class Pass:
-    """A batch on its way through a VAE. Each thing is computed when the first term asks for it, and once."""
+    """A forward pass of a batch. Each quantity is computed once, on first use by a term."""
 
     vae: VAE
     x: Tensor
@@ -63,9 +63,9 @@ class Pass:
         prior = self.vae.prior
         if prior is None:
             raise BadRecipe(
-                "A term of this objective is about the prior, and a plain autoencoder has none.",
+                "A term of this objective needs a prior, which a plain autoencoder does not have.",
                 "",
-                'Give the VAE a posterior with a divergence, or prior = { kind = "standard" }.',
+                'Use a posterior with a divergence, or prior = { kind = "standard" }.',
             )
         return prior
 

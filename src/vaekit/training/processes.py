@@ -1,4 +1,4 @@
-"""Several processes that train one model together, each on its own part of every batch, under `torchrun`.
+"""Data-parallel training under `torchrun`: each process handles its part of every batch.
 
 Gradients are summed over processes by hand, after the backward pass. DistributedDataParallel wants one forward of one
 module; here a step calls `encode` and `likelihood`, may call a second network, and asks for gradients in between (the

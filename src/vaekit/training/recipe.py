@@ -1,7 +1,7 @@
-"""A recipe: which VAE is trained, towards what, how long, on data prepared how. A frozen table, never a class.
+"""Training recipes: the VAE, objective, schedule and data preparation, as tables in TOML or JSON.
 
-Recipes inside vaekit are located in the folders `recipes/` of the domains, one file each; a file of one's own works the
-same. `--set` changes single values, by their place in the table: `objective.terms.kl.weight=4`.
+vaekit's recipes are located in the folders `recipes/` of the domains, one file each; user files work the
+same way. `--set` overrides single values by their path in the table: `objective.terms.kl.weight=4`.
 """
 
 import copy
@@ -27,7 +27,7 @@ from vaekit.vae import VAE
 OLD_TABLES = ("pictures", "images")
 """What the table [data] of images was called in the first edition, and for a time after it."""
 UNBUILDABLE = (ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError)
-"""What torch and the nets raise where the numbers of a table do not go together."""
+"""The exceptions of torch and the networks for inconsistent values of a table."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Recipe:
 
     name: str
     words: Mapping[str, Any]
-    """As it was read, with what was set."""
+    """The table with overrides applied."""
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -56,7 +56,7 @@ class Recipe:
         """
         name = self.data.get("domain")
         if not isinstance(name, str):
-            raise self._bad("its [data] names no domain")
+            raise self._bad("its [data] has no domain")
         return name
 
     def with_defaults(self, settings: Mapping[str, Any]) -> "Recipe":
@@ -73,7 +73,7 @@ class Recipe:
         """The VAE with new random weights, from torch's own generator.
 
         Raises:
-            BadRecipe: the table describes none.
+            BadRecipe: the table is invalid.
         """
         config = self.config()
         try:
@@ -91,7 +91,7 @@ class Recipe:
         """What the VAE is made of.
 
         Raises:
-            BadRecipe: the table describes none.
+            BadRecipe: the table is invalid.
         """
         family = self._family()
         words = {name: value for name, value in self._table("vae").items() if name != "family"}
@@ -102,7 +102,7 @@ class Recipe:
                     raise ValueError(f"{each} is less than 1")
             empty = [each for each in ("encoder_widths", "decoder_widths") if getattr(config, each, None) == ()]
             if empty:
-                raise ValueError(f"{' and '.join(empty)} name no level")
+                raise ValueError(f"{' and '.join(empty)} define no level")
         except (ValueError, VaekitError) as error:
             raise self._bad(f"its [vae] cannot be built: {error}") from error
         return config
@@ -110,7 +110,7 @@ class Recipe:
     def _family(self) -> Family:
         name = self._table("vae").get("family", PARTS.name)
         if name not in [family.name for family in (*FAMILIES, PARTS)]:
-            raise self._bad(f"vae.family is {printable(repr(name))}, which is no family of VAEs")
+            raise self._bad(f"vae.family is {printable(repr(name))}, which is not a VAE family")
         return family_of(name)
 
     def schedule(self) -> Schedule:
@@ -125,10 +125,10 @@ class Recipe:
             raise self._bad(f"in [schedule], {error}") from error
 
     def objective(self, given: Mapping[str, Mapping[str, Any]] | None = None) -> Objective:
-        """What is minimized.
+        """The objective.
 
         Args:
-            given: for a kind of term, settings that no table can hold, such as the network of a perceptual distance.
+            given: settings by term that a table cannot hold, such as the network of a perceptual distance.
 
         Raises:
             BadRecipe: a term is unknown, or has no such setting.
@@ -141,7 +141,7 @@ class Recipe:
             raise self._bad("it has no [objective.terms]")
         per_dimension = told.pop("per_dimension", False)
         if told or not isinstance(per_dimension, bool):
-            raise self._bad(f"[objective] has per_dimension = true or false, and terms; not {', '.join(told)}")
+            raise self._bad(f"[objective] accepts per_dimension = true or false, and terms; not {', '.join(told)}")
         return Objective(terms, weights, per_dimension)
 
     def kinds_of_terms(self) -> dict[str, str]:
@@ -154,7 +154,7 @@ class Recipe:
         words = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
         words.pop("term", None)
         if not isinstance(kind, str) or kind not in TERMS:
-            raise self._bad(f"there is no term {printable(repr(kind))}; there are {', '.join(TERMS)}")
+            raise self._bad(f"unknown term {printable(repr(kind))}; known terms: {', '.join(TERMS)}")
         try:
             weight = weight_from(words.pop("weight", 1.0), words.pop("period", None), self._samples())
             hints, known = get_type_hints(TERMS[kind]), given.get(kind, {})
@@ -187,7 +187,7 @@ class Recipe:
 
     def _bad(self, why: str) -> BadRecipe:
         return BadRecipe(
-            f"The recipe {self.name} cannot be used: {why}.", "", "See docs/training.md for what it may say."
+            f"The recipe {self.name} cannot be used: {why}.", "", "See docs/training.md for valid recipes."
         )
 
 
@@ -244,7 +244,7 @@ def recipe_of(name: str, words: Mapping[str, Any], changes: Sequence[str] = ()) 
     """A recipe of today's or the first edition's form, with changes such as `schedule.samples=1000`.
 
     Raises:
-        BadRecipe: a change names nothing.
+        BadRecipe: an override names no key of the recipe.
     """
     return Recipe(name, upgraded(changed(name, upgraded(words), changes)))
 
@@ -253,7 +253,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     """The recipe in a file of TOML or JSON, with changes.
 
     Raises:
-        BadRecipe: the file holds no TOML or JSON, or a change names nothing.
+        BadRecipe: the file is not valid TOML or JSON, or an override names no key of the recipe.
     """
     try:
         text = path.read_text("utf-8")
@@ -280,8 +280,8 @@ def changed(name: str, words: Mapping[str, Any], changes: Sequence[str]) -> dict
             table = table.setdefault(step, {}) if isinstance(table, dict) else None
         if not sign or not last or not isinstance(table, dict):
             raise BadRecipe(
-                f"The change {printable(change)!r} names nothing in the recipe {name}.",
-                "Expected such as schedule.learning_rate=0.0005.",
+                f"Invalid override {printable(change)!r}: the recipe {name} has no such key.",
+                "Expected an override such as schedule.learning_rate=0.0005.",
                 "",
             )
         table[last] = as_value(text.strip())
@@ -289,7 +289,7 @@ def changed(name: str, words: Mapping[str, Any], changes: Sequence[str]) -> dict
 
 
 def as_value(text: str) -> Any:
-    """A value as TOML writes it; what is none is taken for a word."""
+    """Parse a TOML value; anything else is a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -1,4 +1,4 @@
-"""One run in one folder: begun, gone on with after any stop, and finished, by the same call.
+"""A training run in a folder: the same call starts it, resumes it after any interruption, and finishes it.
 
 RUN/recipe.json        what is trained and how: a call that would do something else is refused
 RUN/log.jsonl          one line for each mean over some steps, and for each look at the held-out items
@@ -106,18 +106,18 @@ def run_training(
     stop: Callable[[], bool] = lambda: False,
     measuring: Callable[[int, int], None] = lambda *_: None,
 ) -> VAE:
-    """Train to the end, from the last checkpoint where there is one, and return the result.
+    """Train to the end, from the last checkpoint if there is one, and return the result.
 
     Args:
         run: what to do.
-        tell: told how it goes.
-        say: told what a person should know.
-        stop: asked after every step whether to save the state and end.
-        measuring: told of how many items the latents were measured, and of how many they will be.
+        tell: called with progress reports.
+        say: called with messages for the user.
+        stop: called after every step; True saves the state and stops.
+        measuring: called with the number of measured items and the total.
 
     Raises:
         RecipeChanged: the folder holds another run.
-        TrainingStopped: it was asked to. The same call goes on.
+        TrainingStopped: `stop` returned True. The same call resumes the run.
         TrainingDiverged, BadRecipe: see there.
         CannotWrite: the disk is full, or the like. The last checkpoint is usable.
     """
@@ -131,9 +131,9 @@ def run_training(
             state.restore(*found)
         except ValueError as error:
             raise BadCheckpoint(
-                f"The checkpoints in {run.folder} are of another model: {error}.", "", "Train into another folder."
+                f"The checkpoints in {run.folder} belong to another model: {error}.", "", "Train into another folder."
             ) from error
-        say(f"Going on after {state.samples:,} samples.")
+        say(f"Resuming after {state.samples:,} samples.")
     with Log(run.folder, state.samples, tell) if run.processes.first else nullcontext() as log:
         watch = RunMonitor(run, log, say, stop)
         while state.samples < run.schedule.samples:
@@ -234,9 +234,9 @@ def claim_folder(run: Run) -> None:
         changed = differences(before, now)
         if changed:
             raise RecipeChanged(
-                f"{run.folder} holds a run that was begun with another recipe: {'; '.join(changed[:8])}.",
-                "A run goes on as it began.",
-                "Give the recipe, data and seed that it began with, or another folder.",
+                f"{run.folder} holds a run that was started with another recipe: {'; '.join(changed[:8])}.",
+                "A run can only be resumed with its original settings.",
+                "Use the original recipe, data and seed, or another folder.",
             )
         return
     with atomic_file(run.folder / RECIPE) as part:
@@ -258,8 +258,8 @@ def stored_identity(folder: Path) -> dict[str, Any] | None:
         found = str(error)
     if not isinstance(found, dict):
         raise RecipeChanged(
-            f"{path} does not say what was begun there: {printable(str(found), 100)}.",
-            "Expected what vaekit writes when a run begins.",
+            f"{path} does not describe a run: {printable(str(found), 100)}.",
+            "Expected the file that vaekit writes at the start of a run.",
             "Give another folder.",
         )
     return upgraded_identity(found)
@@ -315,7 +315,7 @@ class RunMonitor:
             raise TrainingStopped(
                 f"Stopped after {state.samples:,} of {run.schedule.samples:,} samples.",
                 "",
-                "The same command goes on from here.",
+                "The same command resumes the run.",
             )
 
     def look(self, state: State) -> dict[str, float | list[float]]:

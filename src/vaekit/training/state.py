@@ -47,7 +47,7 @@ class EMA:
 
 @dataclass(eq=False)
 class State:
-    """A model on its way. Schedules, data and randomness follow from `samples`, so nothing else need be kept."""
+    """The state of training. Schedules, data order and randomness follow from `samples`."""
 
     vae: VAE
     """In fp32: the master weights."""
@@ -91,7 +91,7 @@ class State:
         return {**told, **{name: extra.words() for name, extra in self.extras.items()}}
 
     def restore(self, tensors: Mapping[str, Tensor], words: Mapping[str, Any]) -> None:
-        """Become what was written down.
+        """Restore a saved state.
 
         Raises:
             ValueError: it is the state of something else.
@@ -130,7 +130,7 @@ class Stateful:
         return {}
 
     def restore(self, tensors: Mapping[str, Tensor], words: Mapping[str, Any]) -> None:
-        """Become what was written down."""
+        """Restore a saved state."""
 
 
 def inside(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -205,15 +205,15 @@ def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> tuple[dict[st
         try:
             words = json.loads((path / WORDS).read_text("utf-8"))
             if file_digest(path / TENSORS) != words["sha256"]:
-                raise ValueError("its numbers are not those that were written")
+                raise ValueError("its content differs from what was written")
             return load_file(path / TENSORS), words["state"]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             say(f"The checkpoint {path} is damaged ({error}).")
     if states:
         raise BadCheckpoint(
-            f"Not one of the checkpoints in {folder} is whole.",
+            f"All checkpoints in {folder} are damaged.",
             "",
-            f"Bring one back from a copy, or remove {folder} to begin anew.",
+            f"Restore one from a backup, or remove {folder} to start over.",
         )
     return None
 

@@ -31,9 +31,9 @@ class Weight:
     def __post_init__(self) -> None:
         places = [place for place, _ in self.points]
         if not places or places != sorted(places):
-            raise ValueError(f"the points {self.points} are not in the order of samples")
+            raise ValueError(f"the points {self.points} are not sorted by samples")
         if self.period is not None and self.period <= 0:
-            raise ValueError(f"the period is {self.period}, and must be above 0")
+            raise ValueError(f"the period is {self.period}, but must be positive")
 
     @classmethod
     def constant(cls, value: int | float) -> "Weight":
@@ -89,5 +89,5 @@ def place_from(told: Any, samples: int | None) -> float:
     if share is None:
         raise ValueError(f'a place is a number of samples or a share such as "50%", not {printable(repr(told), 60)}')
     if samples is None:
-        raise ValueError(f"{told} is a share of schedule.samples, which is not told")
+        raise ValueError(f"{told} is a share of schedule.samples, which is unknown")
     return float(share[1]) * samples / 100

@@ -1,4 +1,4 @@
-"""Asymmetric KL autoencoders: SD1's encoder with a larger decoder that can be told what is known of an image."""
+"""Asymmetric KL autoencoders: SD1's encoder with a larger decoder that can be conditioned on known image parts."""
 
 from typing import Any
 

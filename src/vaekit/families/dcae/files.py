@@ -1,4 +1,4 @@
-"""Deep compression autoencoders: the layouts, the settings of diffusers, and what weights do not tell.
+"""Deep compression autoencoders: layouts, diffusers settings, and config fields that weights do not determine.
 
 Keys of the authors' own files: mit-han-lab/efficientvit and dc-ai-projects/DC-Gen (`models/nn/ops.py`, `dc_ae.py`).
 """
@@ -100,8 +100,8 @@ def told_config(config: DCAEConfig, metadata: Words, settings: Words) -> DCAECon
     if any(width % config.head_width for width in widths):
         raise UnknownVAE(
             f"This has the keys of a deep compression autoencoder with attention over {', '.join(map(str, widths))} "
-            f"channels, which heads of {config.head_width} do not divide.",
-            "Expected the width of a head in the file's metadata or config.json: not all weights tell it.",
+            f"channels, which are not divisible by the head width {config.head_width}.",
+            "Expected the head width in the file's metadata or config.json: weights do not always determine it.",
             'Add a config.json with the right "attention_head_dim" beside the file, and give the folder.',
         )
     return config
@@ -134,9 +134,9 @@ def from_settings(config: DCAEConfig, settings: Words) -> dict[str, Any]:
 def known_activation(name: object) -> object:
     if isinstance(name, str) and name not in ACTIVATIONS:
         raise UnknownVAE(
-            f"config.json asks for the activation {printable(name)!r}.",
+            f"config.json specifies the activation {printable(name)!r}.",
             f"Expected one of {', '.join(ACTIVATIONS)} in a deep compression autoencoder.",
-            "If this is a VAE that others can run, please report it.",
+            "If this is a VAE that other software runs, please report it.",
         )
     return name
 
@@ -167,8 +167,8 @@ def attention_widths(config: DCAEConfig) -> list[int]:
 def assumed(_: DCAEConfig) -> list[str]:
     """What is taken over from the published models in a network unlike any of them."""
     return [
-        "Activations, and shortcuts around the latent, are taken to be as in the published models where the file does "
-        "not say: weights do not tell them."
+        "Activations and latent shortcuts that the file does not state are assumed to be those of the published "
+        "models: weights do not determine them."
     ]
 
 

@@ -101,7 +101,7 @@ def settings(config: HunyuanImageConfig, normalization: LatentNormalization | No
     """The `config.json` of AutoencoderKLHunyuanImage."""
     obstacles = {
         "different widths in encoder and decoder": config.encoder_widths != config.decoder_widths[::-1],
-        "another number of blocks in the decoder than one more": config.decoder_blocks != config.encoder_blocks + 1,
+        "a number of decoder blocks other than one more": config.decoder_blocks != config.encoder_blocks + 1,
         "a normalization that shifts latents or scales them by channel": normalization is not None
         and (len(normalization.scale) > 1 or any(normalization.shift)),
     }

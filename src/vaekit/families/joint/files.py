@@ -1,4 +1,4 @@
-"""JointVAE, as Schlumberger/joint-vae published it: continuous numbers and choices in one latent vector."""
+"""JointVAE, as Schlumberger/joint-vae published it: continuous values and categories in one latent vector."""
 
 from functools import partial
 

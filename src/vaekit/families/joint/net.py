@@ -1,4 +1,4 @@
-"""JointVAE (Dupont 2018, arXiv 1804.00104): a latent of continuous numbers and of one choice from each of some lists.
+"""JointVAE (Dupont 2018, arXiv 1804.00104): a latent of continuous and categorical variables.
 
 As Schlumberger/joint-vae built and published it. Attribute names are the keys of the published files, inside the half
 that they belong to. A latent is one vector: the continuous numbers, then each choice as one-hot numbers.

@@ -53,7 +53,7 @@ class KLConfig:
 
     def __post_init__(self) -> None:
         if self.padding not in PADDINGS:
-            raise ValueError(f"padding {self.padding!r} is none of {', '.join(PADDINGS)}")
+            raise ValueError(f"unknown padding {self.padding!r}; expected one of {', '.join(PADDINGS)}")
 
     @property
     def geometry(self) -> Geometry:

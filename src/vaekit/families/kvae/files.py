@@ -78,7 +78,7 @@ def settings(config: KVAEConfig, normalization: LatentNormalization | None) -> d
         NAME,
         {
             "different widths in encoder and decoder": widths != config.decoder_widths,
-            "widths that are no multiples of the first": any(width % widths[0] for width in widths),
+            "widths that are not multiples of the first": any(width % widths[0] for width in widths),
         },
         '"native"',
     )

@@ -1,4 +1,4 @@
-"""Posteriors over codes as parts of a VAE: what recipes and files call them, and what they must know to be built."""
+"""Posteriors over codes as parts of a VAE: their names in recipes and files, and their settings."""
 
 import math
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ def at_least(least: int, most: int, **numbers: int) -> None:
     """
     for name, number in numbers.items():
         if not least <= number <= most:
-            raise ValueError(f"{name} is {number} and not from {least} to {most}")
+            raise ValueError(f"{name} is {number}, expected {least} to {most}")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What vaekit trains itself: any nets with any heads. Shapes tell no heads, so the metadata tells the config."""
+"""VAEs trained with vaekit: any networks with any heads. Shapes do not determine heads; the metadata has the config."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +46,7 @@ def config_from_words(words: Words) -> PartsConfig:
             config.likelihood.head(config.net)
             config.prior.head(config.net, config.posterior)
     except ValueError as error:
-        raise UnknownVAE(f"The parts of this VAE do not go together: {error}.", "", "") from error
+        raise UnknownVAE(f"The parts of this VAE do not fit together: {error}.", "", "") from error
     return config
 
 
@@ -60,8 +60,8 @@ def part_from_words(slot: str, words: object, kinds: Mapping[str, type[Any]]) ->
     if not isinstance(words, Mapping) or not isinstance(kind, str) or kind not in kinds:
         raise UnknownVAE(
             f"The {slot} of this VAE is {printable(repr(kind))}.",
-            f"vaekit knows {', '.join(kinds)}.",
-            "A newer version of vaekit may know it.",
+            f"Expected one of {', '.join(kinds)}.",
+            "A newer version of vaekit may support it.",
         )
     part = kinds[kind]
     fields = {RENAMED.get(name, name): value for name, value in words.items() if name != "kind"}

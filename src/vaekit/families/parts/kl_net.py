@@ -14,7 +14,7 @@ class KLNet(KLConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (self.encoder_widths and self.decoder_widths):
-            raise ValueError("encoder_widths and decoder_widths name one level or more")
+            raise ValueError("encoder_widths and decoder_widths need at least one level")
         if self.hidden_channels < 1:
             raise ValueError("hidden_channels is less than 1")
 

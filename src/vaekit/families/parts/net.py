@@ -128,7 +128,7 @@ class PartsConfig:
         wanted = self.posterior.channels
         if wanted is not None and wanted != self.net.latent_channels:
             raise ValueError(
-                f"the posterior {self.posterior.kind} needs latent_channels = {wanted}, and the net has "
+                f"the posterior {self.posterior.kind} needs latent_channels = {wanted}, but the network has "
                 f"{self.net.latent_channels}"
             )
 

@@ -1,4 +1,4 @@
-"""Tiny autoencoders that speak the latents of large ones: TAESD, TAESD3, TAEF1, TAEF2 and TAESANA."""
+"""Tiny autoencoders for the latents of large ones: TAESD, TAESD3, TAEF1, TAEF2 and TAESANA."""
 
 import re
 from collections.abc import Sequence

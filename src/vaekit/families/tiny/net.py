@@ -1,4 +1,4 @@
-"""The tiny autoencoders that speak the latents of large ones: TAESD, TAESD3, TAEF1, TAEF2, TAESANA (madebyollin/taesd).
+"""The tiny autoencoders for the latents of large ones: TAESD, TAESD3, TAEF1, TAEF2, TAESANA (madebyollin/taesd).
 
 Plain 3x3 convolutions and ReLUs, no normalization; TAEF2 adds a branch with a GroupNorm to the blocks at the lowest
 resolution. TAESANA, at 1/32 size, starts with a stem of two strided convolutions and has a decoder of several widths;

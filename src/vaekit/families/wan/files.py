@@ -143,8 +143,8 @@ def wan_settings(config: WanConfig, normalization: LatentNormalization | None) -
     multiples, decoder_multiples = multiples_of(config.encoder_widths), multiples_of(config.decoder_widths[::-1])
     obstacles = {
         "kernels pruned to a single frame": not config.temporal,
-        "widths in encoder and decoder that are no equal multiples": not multiples or multiples != decoder_multiples,
-        "another number of blocks in the decoder than one more": config.decoder_blocks != config.encoder_blocks + 1,
+        "widths in encoder and decoder that are not equal multiples": not multiples or multiples != decoder_multiples,
+        "a number of decoder blocks other than one more": config.decoder_blocks != config.encoder_blocks + 1,
     }
     refuse_obstacles("AutoencoderKLWan", obstacles, '"original" or "native"')
     base, decoder_base = config.encoder_widths[0], config.decoder_widths[-1]

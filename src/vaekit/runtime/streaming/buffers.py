@@ -1,4 +1,4 @@
-"""Maps that are kept between stages, in bands of rows: in memory as far as they may, else in a file.
+"""Store maps between stages, in bands of rows: in memory up to a limit, else in a file.
 
 Bands are let go as soon as the last stage that reads them has passed, so that a map's memory serves for the one that is
 made of it. A band that does not fit goes to the file at once: it is the one that will be read last.
@@ -151,10 +151,10 @@ class Store:
                 done += os.pwrite(self._file, view[done:], offset + done)
         except OSError as error:
             raise BadPlan(
-                f"What does not fit into the memory of the plan does not fit into {self._folder} either: "
+                f"The data beyond the memory limit of the plan does not fit into {self._folder} either: "
                 f"{error.strerror}.",
-                f"Room for {self._end / 2**30:.1f} GiB and more was expected there.",
-                "Allow more memory, or name a folder with more room in VAEKIT_SCRATCH.",
+                f"Expected at least {self._end / 2**30:.1f} GiB of free space there.",
+                "Allow more memory, or set VAEKIT_SCRATCH to a folder with more space.",
             ) from error
         band.offset = offset
         self.written += band.nbytes

@@ -1,4 +1,4 @@
-"""How much memory a run will take, told before it begins.
+"""Predict the memory of a run.
 
 The first slabs of each stage are followed move by move with sizes in place of tensors: later slabs are no larger. Kept
 maps only grow or shrink while a stage runs, so that what they take is known at its two ends.

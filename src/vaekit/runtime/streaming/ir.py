@@ -1,4 +1,4 @@
-"""A network as a list of operations on values whose rows are known."""
+"""The intermediate representation: a network as a list of operations on values with known rows."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Steps that are one: an activation that follows a convolution is done with it."""
+"""Lower a trace to steps; an activation after a convolution is fused with it."""
 
 import dataclasses
 from collections import Counter

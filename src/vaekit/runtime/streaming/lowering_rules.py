@@ -1,4 +1,4 @@
-"""Which rows the functions of torch need, as far as it is known."""
+"""Lowering rules: the rows that functions of torch need."""
 
 import dataclasses
 import math

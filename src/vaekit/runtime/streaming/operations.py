@@ -1,4 +1,4 @@
-"""What the engine can do with a few rows of a map at a time.
+"""Operations on a few rows of a map at a time.
 
 An operation makes rows a..b of its output from rows of its inputs: the same ones, or a window of them around each row.
 It is given the rows that the window tells, cut off at the map's ends; what lies beyond the ends it makes up itself.

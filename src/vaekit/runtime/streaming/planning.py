@@ -1,4 +1,4 @@
-"""From a budget to a way of running a network: how many rows at once, what stays in memory, what is prepared.
+"""Plan a run within a memory budget: rows per slab, maps kept in memory, prepared convolutions.
 
 Rows that fit the processor's cache are fastest. With less memory first the file takes what does not fit, for a file is
 cheap beside a convolution; then slabs become smaller.
@@ -76,9 +76,9 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
         enough = int(plan / HEADROOM) + (1 << 20)  # what rounding to words takes off
     least = format_bytes(enough)
     raise TooLittleMemory(
-        f"This image cannot be done in {format_bytes(budget or 0)}.",
-        f"It takes {least} at least, beside the VAE itself.",
-        f"Allow {least} or more (--memory), or make the image smaller.",
+        f"This image cannot be processed in {format_bytes(budget or 0)}.",
+        f"It needs at least {least}, in addition to the VAE itself.",
+        f"Allow {least} or more (--memory), or reduce the size of the image.",
         enough,
     )
 

@@ -1,4 +1,4 @@
-"""Which steps run together, slab by slab, and which maps have to be kept in between.
+"""Group steps into stages that run slab by slab, and determine the maps to keep between stages.
 
 What takes all rows (the statistics of a norm, the keys of an attention) ends a stage: only then can its users begin.
 Within a stage a slab of rows goes through all steps before the next one comes. A value that a later stage needs is

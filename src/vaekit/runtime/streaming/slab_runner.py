@@ -1,4 +1,4 @@
-"""A network run slab by slab, item by item, in the memory that it may take."""
+"""Run a network slab by slab, item by item, within the memory limit."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -71,8 +71,8 @@ class SlabRunner:
         """What the network makes of one item; in smaller slabs where memory runs out.
 
         Raises:
-            BadPlan: it does not fit into the budget, or the backend gives wrong numbers here.
-            TooLittleMemory: memory ran out, with the smallest slabs too.
+            BadPlan: it does not fit into the budget, or the backend gives wrong results.
+            TooLittleMemory: memory ran out even with the smallest slabs.
         """
         self.check_backend()
         while True:
@@ -131,13 +131,13 @@ class SlabRunner:
             return
         name, self.convolvers = self.convolvers.backend.name, Convolvers(TorchBackend())
         self._plans.clear()
-        self.notes.tell(f"{name} gives other numbers than torch on this machine; torch was used")
+        self.notes.tell(f"{name} gives other results than torch on this machine; torch was used")
         if self._chosen_by_user:
             raise BadPlan(
-                f"The backend {name} gives other numbers than torch on this machine, by up to "
+                f"The results of the backend {name} differ from torch's on this machine, by up to "
                 f"{(got - expected).abs().max().item():.2g} in {span:.2g}.",
-                f"A difference of {TOLERANCE * span:.2g} at most was expected.",
-                "Use the backend torch, and tell the makers of the other what machine this is.",
+                f"Expected a difference of at most {TOLERANCE * span:.2g}.",
+                "Use the backend torch, and report this machine to the developers of the other backend.",
             )
 
     def give_back(self) -> None:
@@ -188,10 +188,10 @@ class SlabRunner:
             if refusal.least >= taken:
                 del self._shrunk[size]
                 raise TooLittleMemory(
-                    f"The {kind} ran out at {words}, with the smallest slabs too.",
-                    f"{format_bytes(refusal.least)} were expected to be free, beside the VAE itself.",
-                    f"End other programs that use the {kind}, or make the image smaller.",
+                    f"The {kind} ran out at {words}, even with the smallest slabs.",
+                    f"Expected {format_bytes(refusal.least)} of free memory, in addition to the VAE itself.",
+                    f"Close other programs that use the {kind}, or reduce the size of the image.",
                     refusal.least,
                 ) from None
             self._shrunk[size] = refusal.least
-        self.notes.tell(f"ran out of {kind} at {words}: done in smaller slabs")
+        self.notes.tell(f"ran out of {kind} at {words}: used smaller slabs")

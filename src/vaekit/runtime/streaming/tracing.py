@@ -1,4 +1,4 @@
-"""What a network does with an image of any size, as a list of calls: found out by watching it run.
+"""Trace a network as a list of calls that is valid for any image size.
 
 A network is run on three tiny inputs while every function of torch that it calls is written down. Weights stand in the
 list themselves. Numbers that differ between the three runs (a size in `reshape(x.shape)`, say) follow from the input's
@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class NotTraceable(Exception):
-    """What a network does cannot be told from watching it: it has to be run as a whole."""
+    """The network cannot be traced, and has to be run as a whole."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def trace(network: nn.Module, make_input: Callable[[int, int], Tensor]) -> Trace
     """
     small, taller, wider = (watched(network, make_input(*size)) for size in (SMALL, TALLER, WIDER))
     if not len(small.calls) == len(taller.calls) == len(wider.calls):
-        raise NotTraceable("the network makes other calls at another size")
+        raise NotTraceable("the network's calls depend on the size")
     calls = tuple(map(merged_calls, small.calls, taller.calls, wider.calls))
     return Trace(calls, small.output, small.example)
 
@@ -114,7 +114,7 @@ def watched(network: nn.Module, given: Tensor) -> Trace:
         returned = network(given)
     output = recorder.index_of(returned) if isinstance(returned, Tensor) else None
     if output is None:
-        raise NotTraceable("the network does not return one tensor, computed from its input")
+        raise NotTraceable("the network does not return a single tensor computed from its input")
     return Trace(tuple(recorder.calls), output, (given, returned))
 
 
@@ -181,7 +181,7 @@ def replaced(value: Any, change: Callable[[Any], Any], kind: type) -> Any:
 def merged_calls(small: Call, taller: Call, wider: Call) -> Call:
     """The same call of three runs, with numbers as they depend on the size."""
     if not (small.function == taller.function == wider.function and small.dtype == taller.dtype == wider.dtype):
-        raise NotTraceable("the network makes other calls at another size")
+        raise NotTraceable("the network's calls depend on the size")
     args, kwargs, shape = merged(*((call.args, call.kwargs, call.shape) for call in (small, taller, wider)))
     return Call(small.function, args, kwargs, shape, small.dtype)
 
@@ -201,7 +201,7 @@ def merged(small: Any, taller: Any, wider: Any) -> Any:
         return small
     elif all(isinstance(each, int) for each in (small, taller, wider)):
         return fitted(small, taller, wider)
-    raise NotTraceable("the network computes with values that follow from the size")
+    raise NotTraceable("the network computes with values that depend on the size")
 
 
 def fitted(small: int, taller: int, wider: int) -> Size:
@@ -214,4 +214,4 @@ def fitted(small: int, taller: int, wider: int) -> Size:
             return Size(area=area)
     elif not rest:
         return Size(small - by_row * h - columns * w, by_row, columns)
-    raise NotTraceable("the network computes with a size that follows from the latent's in no simple way")
+    raise NotTraceable("the network uses a size that is not a simple function of the latent's")

@@ -1,4 +1,4 @@
-"""The steps of one stage as they are run: who reads whose rows, and how far each has to go for the next slab.
+"""The order of operations in a stage: which rows each step reads, and how far it must advance for the next slab.
 
 The walk through a stage is told as a list of moves, before and without any tensor: what runs a stage follows it, and so
 does what predicts how much memory that will take.

@@ -1,4 +1,4 @@
-"""The table [adversarial] of a recipe -> an opponent and its guard."""
+"""Build the adversary and its rollback guard from the table [adversarial] of a recipe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ Settings = TypeVar("Settings")
 
 @dataclass(frozen=True, eq=False)
 class AdversarialSetup:
-    """What an adversarial recipe adds to a run; nothing for any other recipe."""
+    """The adversarial parts of a run; empty for other recipes."""
 
     opponent: Adversary | None = None
     guard: RollbackGuard | None = None
 
     @property
     def extras(self) -> dict[str, Stateful]:
-        """What of it is kept with the state."""
+        """The parts that are saved with the state."""
         both: dict[str, Stateful | None] = {"opponent": self.opponent, "guard": self.guard}
         return {name: each for name, each in both.items() if each is not None}
 
@@ -43,11 +43,11 @@ def adversarial_setup(
     seed: int,
     device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
 ) -> AdversarialSetup:
-    """What the recipe says of an opponent, with new random weights.
+    """Build the adversary of a recipe, with new random weights.
 
     Args:
         channels: of the images.
-        held_out: what the guard looks at, (b, ...); None for no guard.
+        held_out: items for the guard, (b, ...); None for no guard.
 
     Raises:
         BadRecipe: a value is missing, unknown or of another type.
@@ -62,7 +62,7 @@ def adversarial_setup(
     guard = settings(recipe, f"{TABLE}.{GUARD}", GuardConfig, words.pop(GUARD, {}))
     config = settings(recipe, TABLE, Adversarial, words | places(recipe, words))
     if config.adaptive and recipe.schedule().compiled:
-        raise bad(recipe, TABLE, "an adaptive weight needs a plain decoder (adaptive = false, or compiled = false)")
+        raise bad(recipe, TABLE, "an adaptive weight requires an uncompiled decoder (adaptive or compiled = false)")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "discriminator", 0))
         opponent = Adversary(config, Discriminator(net, channels).to(device))
@@ -76,7 +76,7 @@ def adversarial_setup(
 
 @torch.no_grad()
 def check_size(recipe: Recipe, opponent: Adversary, x: Tensor) -> None:
-    """Refuse images (b, c, h, w) that the discriminator's convolutions do not fit into.
+    """Reject images (b, c, h, w) that are too small for the discriminator's convolutions.
 
     Raises:
         BadRecipe: they are too small.
@@ -85,14 +85,14 @@ def check_size(recipe: Recipe, opponent: Adversary, x: Tensor) -> None:
         opponent.net(x)
     except RuntimeError as error:
         size = f"{x.shape[2]}x{x.shape[3]}"
-        raise bad(recipe, f"{TABLE}.{NET}", f"layers are too many for images of {size} ({error})") from error
+        raise bad(recipe, f"{TABLE}.{NET}", f"too many layers for images of {size} ({error})") from error
 
 
 def places(recipe: Recipe, words: Mapping[str, Any]) -> dict[str, int]:
-    """Places that are told as shares of the run, such as "50%", in samples.
+    """Convert positions given as shares of the run, such as "50%", to samples.
 
     Raises:
-        BadRecipe: one of them is no share.
+        BadRecipe: one of them is not a valid share.
     """
     told = {name: words[name] for name in PLACES if isinstance(words.get(name), str)}
     try:
@@ -112,5 +112,5 @@ def settings(recipe: Recipe, place: str, kind: type[Settings], words: Any) -> Se
 
 
 def bad(recipe: Recipe, place: str, why: str) -> BadRecipe:
-    """The error for a table that makes no sense."""
+    """The error for an invalid table."""
     return BadRecipe(f"The recipe {recipe.name} cannot be used: in [{place}], {why}.", "", "See docs/training.md.")

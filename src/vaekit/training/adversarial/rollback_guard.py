@@ -1,8 +1,8 @@
-"""A guard over reconstructions while an opponent pulls: when they have become worse than allowed, it goes back.
+"""Roll adversarial training back if reconstructions degrade more than allowed.
 
-Held-out PSNR is measured just before the VAE first sees its opponent, and every so many samples from there on. As long
-as it is no more than a bound below that first number, the state is remembered. When it falls further, or is no number,
-the VAE, its averages, both optimizers and the opponent become what was last remembered, and the opponent's weight is
+Held-out PSNR is measured just before the adversarial loss starts, and at regular intervals afterwards. As long
+as it is at most a bound below that first value, the state is kept. When it falls further or is non-finite,
+the VAE, its averages, both optimizers and the discriminator are restored, and the adversarial weight is
 halved. Samples and data go on: a run with a guard ends when it would have ended without.
 """
 
@@ -23,7 +23,7 @@ from vaekit.vae import VAE
 LEAST_ERROR = 1e-10
 BATCH = 32
 MOST = 20
-"""Times that training is brought back from numbers that are not finite; then it is for a person to look."""
+"""The maximum number of rollbacks after non-finite losses; then training fails."""
 
 
 @dataclass(frozen=True)
@@ -31,25 +31,25 @@ class GuardConfig:
     """The table [adversarial.guard] of a recipe."""
 
     bound: float = 0.5
-    """dB of held-out PSNR that may be lost to the opponent; 0 for no guard."""
+    """The maximum loss of held-out PSNR in dB; 0 for no guard."""
     every: int = 10_000
-    """Samples between two looks."""
+    """Samples between two checks."""
     items: int = 128
-    """Held-out items that are looked at, at most."""
+    """The maximum number of held-out items."""
 
     def __post_init__(self) -> None:
         if self.bound < 0 or self.every < 1 or self.items < 1:
-            raise ValueError("bound is 0 or more, every and items 1 or more")
+            raise ValueError("bound must be at least 0, every and items at least 1")
 
 
 @dataclass(frozen=True)
 class GuardVerdict:
-    """What a look has found."""
+    """The result of a check."""
 
     numbers: Mapping[str, float]
     """Held-out PSNR in dB of the weights in training and of those that are kept."""
     words: str
-    """What a person should know; empty where all is well."""
+    """A message for the user; empty if all is well."""
 
 
 class RollbackGuard(Stateful):
@@ -67,7 +67,7 @@ class RollbackGuard(Stateful):
         self.good_words: dict[str, Any] = {}
 
     def after(self, state: State, processes: ProcessGroup) -> GuardVerdict | None:
-        """Look, if it is time, and go back, if need be. Called after every step, in all processes."""
+        """Check if due, and roll back if needed. Called after every step, in all processes."""
         if state.samples < self.opponent.config.pull_from:
             return None
         if self.level and state.samples - self.looked < self.config.every:
@@ -82,20 +82,20 @@ class RollbackGuard(Stateful):
             return GuardVerdict(numbers, "")
         self.go_back(state)
         worst = max(losses, key=lambda loss: float("inf") if loss != loss else loss)
-        told = f"has fallen by {worst:.2f} dB" if worst == worst else "is no number any more"
-        return GuardVerdict(numbers, f"Held-out PSNR {told} since before the opponent was seen: {self.outcome()}")
+        told = f"has fallen by {worst:.2f} dB" if worst == worst else "is non-finite"
+        return GuardVerdict(numbers, f"Held-out PSNR {told} since the adversarial loss started: {self.outcome()}")
 
     def recover(self, state: State) -> bool:
-        """Go back after a loss that was not finite; False where there is nothing to go back to, or no use in it."""
+        """Roll back after a non-finite loss; False if there is no saved state or the limit is reached."""
         if not self.good or self.rollbacks >= MOST:
             return False
         self.go_back(state)
         return True
 
     def outcome(self) -> str:
-        """What was done, in words."""
+        """A description of the rollback."""
         return (
-            f"the VAE and its opponent are again what they were after {self.good_words['samples']:,} samples, and the "
+            f"VAE and discriminator are restored to their state after {self.good_words['samples']:,} samples, and the "
             f"adversarial weight is halved ({self.opponent.strength:g} of the recipe's)."
         )
 

@@ -1,4 +1,4 @@
-"""Bounds of the evidence that are tighter than the ELBO."""
+"""Bounds of the log-evidence that are tighter than the ELBO."""
 
 import math
 
@@ -23,7 +23,7 @@ def iwae(k: int = 5) -> Term:
         ValueError: k is no number of draws.
     """
     if k < 1:
-        raise ValueError(f"k is {k}, and one draw is the least")
+        raise ValueError(f"k is {k}, but must be at least 1")
 
     def of(seen: Pass) -> PerItem:
         posterior = map_tensors(lambda tensors: repeated(tensors[0], k), seen.posterior)

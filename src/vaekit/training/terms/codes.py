@@ -46,9 +46,7 @@ def entropy(temperature: float = 0.01, diversity: float = 1.0, together: int = 1
     def of(seen: Pass) -> Tensor:
         q = seen.posterior
         if not isinstance(q, Signs):
-            raise BadRecipe(
-                "The term entropy is about signs, and this posterior has none.", "", 'Expected the posterior "lfq".'
-            )
+            raise BadRecipe("The term entropy requires a posterior of signs.", "", 'Expected the posterior "lfq".')
         minus, plus = (each.movedim(1, -1).flatten(0, -2) for each in q.log_chances(temperature))
         alone = -(minus.exp() * minus + plus.exp() * plus).sum(dim=1).mean()
         groups = zip(minus.split(together, dim=1), plus.split(together, dim=1), strict=True)
@@ -80,8 +78,8 @@ def quantized(seen: Pass) -> Quantized:
     """
     if not isinstance(seen.posterior, Quantized):
         raise BadRecipe(
-            "A term of this objective is about codes, and this posterior has none.",
-            "Commitment and codebook go with posteriors that quantize.",
+            "A term of this objective requires codes, which this posterior does not have.",
+            "Commitment and codebook require a posterior that quantizes.",
             "",
         )
     return seen.posterior

@@ -1,4 +1,4 @@
-"""Terms about images: structure, color, and latents that turn and shrink as their images do."""
+"""Terms about images: structure, color, and equivariance of latents."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ def oklab(power: int = 1) -> Term:
             named freely with `term = "oklab"`.
     """
     if power not in (1, 2):
-        raise ValueError(f"power is 1 or 2, not {power}")
+        raise ValueError(f"power must be 1 or 2, not {power}")
 
     def of(seen: Pass) -> PerItem:
         with torch.autocast(seen.x.device.type, enabled=False):
@@ -67,13 +67,13 @@ def equivariance(
     if not (scales or rotate or flip):
         raise ValueError("equivariance needs scales, rotate or flip")
     if not all(0 < scale <= 1 for scale in scales) or not 0 <= probability <= 1:
-        raise ValueError("scales and probability are between 0 and 1")
+        raise ValueError("scales and probability must be between 0 and 1")
 
     def of(seen: Pass) -> Tensor:
         if torch.rand((), generator=seen.generator).item() >= probability:
             return torch.zeros((), device=seen.x.device)
         if seen.z.dim() != 4:
-            raise BadRecipe("The term equivariance is about latents in maps, and these are none.", "", "")
+            raise BadRecipe("The term equivariance requires latents with spatial axes.", "", "")
         z, x = transformed(seen.z, seen.x, scales, rotate, flip, seen.generator)
         return item_means((seen.vae.decode(z) - x).abs())
 

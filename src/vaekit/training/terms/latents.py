@@ -1,4 +1,4 @@
-"""Terms about the latents of a whole batch: what they share with the data, with each other, and with the prior.
+"""Terms about the latents of a whole batch: mutual information, total correlation, and distance to the prior.
 
 The average KL divergence falls into three parts (Chen et al. 2018, arXiv 1802.04942, eq. 2):
 
@@ -49,8 +49,8 @@ def aggregate(seen: Pass, items: int, estimate: str) -> Aggregate:
     posterior = seen.posterior
     if not isinstance(posterior, DiagonalGaussian):
         raise BadRecipe(
-            f"mutual_information and total_correlation cannot be told of a {type(posterior).__name__} posterior.",
-            "They need the densities of a gaussian one.",
+            f"mutual_information and total_correlation are not available for a {type(posterior).__name__} posterior.",
+            "They require a gaussian posterior.",
             "",
         )
     z, mean, log_variance = (t.flatten(1) for t in (seen.z, posterior.mean, posterior.log_variance))
@@ -76,7 +76,7 @@ def pair_weights(batch: int, items: int, estimate: str) -> Tensor:
         BadRecipe: the data set has fewer items than the batch.
     """
     if items < batch:
-        raise BadRecipe(f"The data set is said to have {items} items, and a batch has {batch}.", "", "Set items.")
+        raise BadRecipe(f"The setting items is {items}, but a batch has {batch} items.", "", "Set items.")
     if estimate == "weighted":
         return torch.full((batch, batch), 1 / (items * batch), dtype=torch.float64)
     weights = torch.full((batch, batch), (items - 1) / (items * (batch - 1)), dtype=torch.float64)
@@ -86,7 +86,7 @@ def pair_weights(batch: int, items: int, estimate: str) -> Tensor:
 def of_aggregate(items: int, estimate: str, of: Callable[[Pass, Aggregate], PerItem]) -> Term:
     """A term that looks at q(z)."""
     if items < 2 or estimate not in ESTIMATES:
-        raise ValueError(f"items is {items} and estimate {estimate!r}; expected the size of the data set, {ESTIMATES}")
+        raise ValueError(f"items is {items} and estimate {estimate!r}; expected the data set's size, {ESTIMATES}")
     return Term(lambda seen: of(seen, seen.once(aggregate, items, estimate)), nats=True, of_latents=True, least=2)
 
 
@@ -130,11 +130,11 @@ def mmd(kernel: str = "imq", scales: Sequence[float] = SCALES) -> Term:
         scales: which are summed.
     """
     if kernel not in KERNELS or not scales or min(scales) <= 0:
-        raise ValueError(f"kernel is {kernel!r} and scales {scales}; expected imq or rbf, and numbers over 0")
+        raise ValueError(f"kernel is {kernel!r} and scales {scales}; expected imq or rbf, and positive scales")
 
     def of(seen: Pass) -> Tensor:
         if not isinstance(seen.prior, SampledPrior):
-            raise BadRecipe(f"mmd needs a prior that can be drawn from; {type(seen.prior).__name__} cannot.", "", "")
+            raise BadRecipe(f"mmd needs a prior that can be sampled; {type(seen.prior).__name__} cannot.", "", "")
         drawn = seen.prior.sample(seen.z, seen.generator)
         with torch.autocast(seen.z.device.type, enabled=False):
             return squared_discrepancy(seen.z.float().flatten(1), drawn.float().flatten(1), KERNELS[kernel], scales)

@@ -1,4 +1,4 @@
-"""The plain terms: likelihood, KL, and distances between items and what comes back of them."""
+"""Basic terms: likelihood, KL, and distances between items and reconstructions."""
 
 from collections.abc import Callable, Mapping
 
@@ -49,8 +49,8 @@ def elementwise_kl(seen: Pass) -> Tensor:
     """
     if not (isinstance(seen.posterior, DiagonalGaussian) and isinstance(seen.prior, StandardNormal)):
         raise BadRecipe(
-            "Free nats for parts of a latent need a gaussian posterior and the prior N(0, 1).",
-            f"Here they are {type(seen.posterior).__name__} and {type(seen.prior).__name__}.",
+            "Free nats for parts of a latent require a gaussian posterior and the prior N(0, 1).",
+            f"This VAE has {type(seen.posterior).__name__} and {type(seen.prior).__name__}.",
             'Set groups = "all".',
         )
     return seen.posterior.elementwise_kl()
