@@ -242,7 +242,7 @@ def test_nothing_to_do() -> None:
 INTERRUPTED = """
 import sys, time
 from pathlib import Path
-from vaekit.pipeline import Steps, overlapped
+from vaekit.pipeline import Stages, run_pipeline
 from vaekit.atomic import atomic_file
 
 def write(item, value):
@@ -256,7 +256,7 @@ def run(item, value):
     time.sleep(0.01)
     return value
 
-for outcome in overlapped(range(100_000), Steps(lambda item: item, run, write), ValueError):
+for outcome in run_pipeline(range(100_000), Stages(lambda item: item, run, write), ValueError):
     print(outcome.item, flush=True)
 """
 

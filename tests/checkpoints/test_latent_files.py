@@ -195,7 +195,7 @@ def exact_and_bf16(flux2_vae: VAE, tmp_path: Path, request: pytest.FixtureReques
 def test_statistics_in_bf16_are_those_of_the_same_space(exact_and_bf16: list[VAE], tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     encoder, decoder = exact_and_bf16
-    save_latent(path, LatentFile(Point(mean()), origin_of(encoder), 6, 8))
+    save_latent(path, LatentFile(Point(mean()), origin_of(encoder), (6, 8)))
     made_by, given = load_latent(path).space, origin_of(decoder)
     assert made_by.fingerprint != given.fingerprint
     assert check_readable(path, made_by, given) is None

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -84,7 +83,7 @@ def test_two_vaes_make_a_page_and_numbers(run: Run, vae_file: Path, folder: Path
 def test_without_images_the_cards_are_used(
     run: Run, vae_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["vaekit.cli.compare"], "CARD_SIZE", (96, 128))
+    monkeypatch.setattr("vaekit.comparison.image_sources.CARD_SIZE", (96, 128))
     said = run("compare", "--vae", vae_file, "--show", "1", "--out", tmp_path / "cards.html", "--json")
     assert said.code == 0
     told = numbers(tmp_path / "cards.html")

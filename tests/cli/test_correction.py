@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from html import unescape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def test_a_cast_is_fitted_saved_and_corrected(
     assert corrected["checker_delta_e"] != plain["checker_delta_e"]
     report = json.loads(out.with_suffix(".json").read_text("utf-8"))
     note = report["protocol"]["corrections"]["tinted.safetensors, corrected"]
-    assert note and note in out.read_text("utf-8")
+    assert note and note in unescape(out.read_text("utf-8"))
 
 
 def test_reconstruct_says_that_it_corrects(run: Run, corrected: Path, pieces: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_doctor_and_reconstruct_refuse_it(run: Run, file: Path, tmp_path: Path) 
     Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
     calls = (("doctor", "--vae", str(file)), ("reconstruct", str(tmp_path / "a.png"), "--vae", str(file)))
     for words in calls:
-        result = run(*words)
+        result = run(*words, "--json")
         assert result.code == 1
         told = result.json["error"]["remedy"] if words[0] == "doctor" else result.json["failures"][0]["error"]
         assert told and "Traceback" not in result.err

@@ -15,7 +15,7 @@ from vaekit.identification import locate
 
 SOURCE = Path(vaekit.families.__file__).parents[1]
 FOLDERS = sorted(path.parent.name for path in (SOURCE / "families").glob("*/files.py"))
-OF_KL_NETS = {"training/init_linear.py", "domains/images/train.py"}
+OF_KL_NETS = {"training/init_linear.py", "training/initialize.py"}
 """Modules about the weights of one family's nets: the linear initialization."""
 
 

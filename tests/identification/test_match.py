@@ -134,7 +134,7 @@ def test_a_file_with_a_verified_hash_teaches_its_weights(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     file = CatalogFile("x.safetensors", "someone/x", digest, verified=True)
     card = CatalogEntry("x-vae", "a VAE", "MIT", (file,), kind="SDXL")
-    monkeypatch.setattr(recognizing, "cards", lambda: (card,))
+    monkeypatch.setattr(recognizing, "catalog_entries", lambda: (card,))
     converted = bare(kl_vae.half(), tmp_path / "converted.safetensors", "diffusers")
     assert inspect(converted).card is None
     seen = inspect(path)
@@ -154,7 +154,7 @@ def test_an_unverified_hash_names_a_file_and_teaches_nothing(
 ) -> None:
     path = bare(kl_vae, tmp_path / "x.safetensors")
     card = CatalogEntry("x", "a VAE", "MIT", (CatalogFile("x", "a/x", hashlib.sha256(path.read_bytes()).hexdigest()),))
-    monkeypatch.setattr(recognizing, "cards", lambda: (card,))
+    monkeypatch.setattr(recognizing, "catalog_entries", lambda: (card,))
     assert "unverified" in inspect(path).recognized
     assert inspect(bare(kl_vae, tmp_path / "y.safetensors", "native")).card is None
 

@@ -70,7 +70,7 @@ def test_twins_are_told_apart_by_measuring_and_it_is_said(file: Path) -> None:
 
 @pytest.mark.usefixtures("twins")
 def test_overrides_come_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "kinds", cards.latent_spaces)
+    monkeypatch.setattr(settling, "latent_spaces", cards.latent_spaces)
     assert load(file, kind="far").normalization == FAR
     assert load(file, kind="far", padding="reflect").config.padding == "reflect"
 

@@ -125,12 +125,12 @@ def test_every_kept_weights_file_is_compared() -> None:
 def test_latent_normalization_is_read(
     file: str, shift: tuple[float, ...], scale: tuple[float, ...], patch: int
 ) -> None:
-    normalization = vaekit.load(FOLDER / "weights" / file).frame
+    normalization = vaekit.load(FOLDER / "weights" / file).normalization
     assert (normalization.shift, normalization.scale, normalization.patch) == (shift, scale, patch)
 
 
 def test_an_unknown_normalization_stays_unknown() -> None:
-    assert vaekit.load(FOLDER / "weights" / "kl-unknown.safetensors", padding="zeros").frame is None
+    assert vaekit.load(FOLDER / "weights" / "kl-unknown.safetensors", padding="zeros").normalization is None
 
 
 def test_padding_is_read() -> None:

@@ -28,7 +28,7 @@ from vaekit.report.model_card import About, model_card
 LINEAGE: dict[str, Any] = {
     "parent": {"name": "taesd", "fingerprint": "f" * 64, "family": "tiny"},
     "trained": "decoder",
-    "data": {"path": "photos", "images": 1234},
+    "data": {"path": "photos", "items": 1234},
     "samples": 20_000,
     "seed": 3,
     "vaekit": "0.1.0",
@@ -157,8 +157,8 @@ def test_programs_that_cannot_reflect_are_not_recommended(layout: str) -> None:
 @pytest.mark.parametrize(
     ("data", "fact"),
     [
-        ({"images": 1234, "held_out": 34, "of_its_own": False}, "1,200"),
-        ({"images": 1234, "held_out": 34, "of_its_own": True}, "1,234"),
+        ({"items": 1234, "held_out": 34, "of_its_own": False}, "1,200"),
+        ({"items": 1234, "held_out": 34, "of_its_own": True}, "1,234"),
     ],
 )
 def test_images_that_were_held_out_were_not_trained_on(data: dict[str, Any], fact: str) -> None:

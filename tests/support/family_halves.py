@@ -8,7 +8,6 @@ from family_examples import EXAMPLES
 from torch import Tensor, nn
 
 from vaekit.families import assemble, family_of
-from vaekit.nets.config import image_size
 from vaekit.runtime.backends import Backend, Convolvers, TorchBackend
 from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming.arena import BAND_SLACK, SLAB_SLACK, Arena
@@ -19,7 +18,7 @@ from vaekit.runtime.streaming.schedule import staged
 from vaekit.runtime.streaming.tracing import Trace, trace
 
 CPU = torch.device("cpu")
-STREAMED = [name for name, config in EXAMPLES.items() if image_size(config) is None]
+STREAMED = [name for name, config in EXAMPLES.items() if config.geometry.size is None]
 HALVES = [(name, half) for name in STREAMED for half in ("encoder", "decoder") if (name, half) != ("approx", "encoder")]
 """Names of families whose networks run at any size, with the halves that they have."""
 

@@ -72,14 +72,14 @@ def test_bfloat16_keeps_weights_and_losses_in_single_precision(table: dict[str, 
 COMPILED = """
 import json, sys, torch
 from vaekit.training.data import Stream, Tensors
-from vaekit.training.loop import fresh, train
+from vaekit.training.loop import initial_train_state, train
 from vaekit.training.recipe import Recipe
 table, ends = json.loads(sys.argv[1]), []
 for compiled in (False, True):
     table["schedule"]["compiled"] = compiled
     recipe = Recipe("small", table)
     torch.manual_seed(0)
-    state = fresh(recipe.vae(), recipe.schedule())
+    state = initial_train_state(recipe.vae(), recipe.schedule())
     train(state, Stream(Tensors(torch.load(sys.argv[2])), 3), recipe.objective(), recipe.schedule())
     ends.append(state.tensors())
 for name, tensor in ends[0].items():

@@ -147,8 +147,9 @@ def latent_spaces() -> tuple[LatentSpace, ...]:
 
 @cache
 def catalog_entries() -> tuple[CatalogEntry, ...]:
-    """Every known VAE."""
-    return tuple(_card(entry) for facts in family_facts() for entry in facts.get("entry", ()))
+    """Every known VAE: those in the package first, then family by family."""
+    entries = [_card(entry) for facts in family_facts() for entry in facts.get("entry", ())]
+    return tuple(sorted(entries, key=lambda entry: not entry.packaged))
 
 
 def entry_named(name: str) -> CatalogEntry | None:

@@ -13,7 +13,7 @@ from torch import Generator
 def derive_seed(seed: int, purpose: str, position: int) -> int:
     """A seed of 63 bits for one purpose at one place. The purpose may be the name of a file, which need not be UTF-8.
 
-    >>> derived(0, "noise", 128) == derived(0, "noise", 128) != derived(0, "noise", 129)
+    >>> derive_seed(0, "noise", 128) == derive_seed(0, "noise", 128) != derive_seed(0, "noise", 129)
     True
     """
     words = f"{seed}\n{purpose}\n{position}".encode("utf-8", "surrogateescape")

@@ -157,7 +157,7 @@ def changed(**values: Any) -> str:
         changed(fitted={"images": 1.5, "seed": 0}),
         changed(held_out_delta_e={}),
         changed(versions=3),
-        json.dumps(saved(vae()).as_json() | {"vaekit.correction": 2}),
+        json.dumps(saved(vae()).as_json() | {"vaekit.correction": 3}),
         json.dumps(saved(vae()).as_json() | {"vaekit.correction": True}),
         changed(more="x" * LARGEST),
     ],
