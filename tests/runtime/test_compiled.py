@@ -107,7 +107,7 @@ def test_no_more_shapes_are_compiled_than_so_many(net: Net) -> None:
             for rows in range(2, 14):
                 given = items(1, rows)
                 torch.testing.assert_close(running.run(given), running.network(given), atol=1e-5, rtol=0)
-        assert running.notes[-1] == "compiled for 8 sizes, which is the most: others run uncompiled"
+        assert running.notes[-1] == "compiled for 8 sizes, the maximum: others run uncompiled"
         assert len(running.notes) == 9
     assert len(shapes) == 16
 
