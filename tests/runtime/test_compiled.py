@@ -256,7 +256,7 @@ def test_memory_that_runs_out_means_fewer_at_once_then_slabs(
     torch.testing.assert_close(running.encode(x).mode, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(running.encode(x).mode, expected, atol=1e-5, rtol=0)
     assert [shape[0] for shape in shapes] == [4, 2] + [1] * 8
-    ran_out = "encoder: ran out of memory at 32x24: done"
+    ran_out = "encoder: ran out of memory at 32x24: processed"
     assert running.notes == (f"{ran_out} 2 at once", f"{ran_out} 1 at once")
     most = 0
     torch.testing.assert_close(running.encode(x).mode, expected, atol=1e-5, rtol=0)
