@@ -107,7 +107,7 @@ def test_no_more_shapes_are_compiled_than_so_many(net: Net) -> None:
             for rows in range(2, 14):
                 given = items(1, rows)
                 torch.testing.assert_close(running.run(given), running.network(given), atol=1e-5, rtol=0)
-        assert running.notes[-1] == "compiled for 8 sizes, which is the most: others run uncompiled"
+        assert running.notes[-1] == "compiled for 8 sizes, the maximum: others run uncompiled"
         assert len(running.notes) == 9
     assert len(shapes) == 16
 
@@ -256,7 +256,7 @@ def test_memory_that_runs_out_means_fewer_at_once_then_slabs(
     torch.testing.assert_close(running.encode(x).mode, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(running.encode(x).mode, expected, atol=1e-5, rtol=0)
     assert [shape[0] for shape in shapes] == [4, 2] + [1] * 8
-    ran_out = "encoder: ran out of memory at 32x24: done"
+    ran_out = "encoder: ran out of memory at 32x24: processed"
     assert running.notes == (f"{ran_out} 2 at once", f"{ran_out} 1 at once")
     most = 0
     torch.testing.assert_close(running.encode(x).mode, expected, atol=1e-5, rtol=0)

@@ -48,7 +48,7 @@ def test_a_layer_that_overflows_is_done_again_alone(vae: VAE, memory: str | None
     assert got.isfinite().all()
     assert (got - exact).abs().max() <= 1e-2 * (exact.max() - exact.min())
     (note,) = running.notes
-    assert note == "beyond the range of fp16, done again in fp32: decoder up.1.block.0.conv1"
+    assert note == "beyond the range of fp16, recomputed in fp32: decoder up.1.block.0.conv1"
 
 
 def test_layers_that_hold_stay_in_half_precision(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_the_encoder_is_watched_too(vae: VAE) -> None:
     exact, running = engine(vae, "fp32").encode(x).mode, engine(vae, "fp16")
     got = running.encode(x).mode
     assert (got - exact).abs().max() <= 1e-2 * (exact.max() - exact.min())
-    assert running.notes == ("beyond the range of fp16, done again in fp32: encoder down.0.block.0.conv1",)
+    assert running.notes == ("beyond the range of fp16, recomputed in fp32: encoder down.0.block.0.conv1",)
 
 
 def test_a_sum_that_overflows_is_kept_in_fp32_until_a_norm_takes_it(vae: VAE) -> None:

@@ -70,7 +70,7 @@ def test_a_run_that_ran_out_of_memory_is_done_in_smaller_slabs(
     running = engine(vae)
     torch.testing.assert_close(running.decode(latents()), expected, atol=1e-5, rtol=0)
     assert len(rows) == 2 and rows[1] < rows[0]
-    assert running.notes == ("decoder: ran out of memory at 256x320: done in smaller slabs",)
+    assert running.notes == ("decoder: ran out of memory at 256x320: used smaller slabs",)
 
 
 def test_the_smaller_slabs_are_remembered_for_that_size_alone(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def find_normalization(
     if around is not None and space in candidates:
         candidates = tuple(kind for kind in candidates if kind == space)
         if candidates[0].normalization is not None:
-            return candidates, candidates[0].normalization, f"its checkpoint, which is of {around.name}"
+            return candidates, candidates[0].normalization, f"its checkpoint, which is {around.name}'s"
     if says_unknown(metadata) or settings.get("scaling_factor", settings.get("latents_mean", 0)) is None:
         return candidates, None, "the file states that it is"
     named = tuple(kind for kind in candidates if kind.model_name and kind.model_name == settings.get("model_name"))
