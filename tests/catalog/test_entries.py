@@ -157,7 +157,7 @@ def test_copies_of_one_file_agree() -> None:
     ],
 )
 def test_published_files_are_known(shared_data: Path, path: str, name: str) -> None:
-    assert inspecting.inspect(shared_data / "vae" / path).card == entry_named(name)
+    assert inspecting.inspect_path(shared_data / "vae" / path).card == entry_named(name)
 
 
 def test_packaged_weights_are_those_of_the_cards() -> None:
