@@ -65,7 +65,7 @@ def test_the_normalization_of_the_checkpoint_goes_with_it(
     path = sparse_file("xl.safetensors", sign | sd_shapes(4, "first_stage_model."))
     done = extract(path, tmp_path / "out.safetensors")
     assert (done.model, done.normalization, done.tensors) == ("SDXL", LatentNormalization((0.0,), (0.13025,)), 248)
-    assert done.normalization_source == "the checkpoint around it, which is SDXL's"
+    assert "SDXL" in done.normalization_source
     alone = identify(tmp_path / "out.safetensors")
     assert ([kind.name for kind in alone.kinds], alone.normalization) == (["SDXL"], done.normalization)
 

@@ -170,7 +170,7 @@ WITHOUT_A_VAE: dict[str, tuple[str, Shapes]] = {
     ),
     "compact": ("upscaler", each("body.#.weight", 6)),
     "ResNet": ("ResNet", weights("layer1.0.conv1.weight", "layer4.0.conv1.weight", "fc.weight")),
-    "LPIPS": ("features", {f"lin{i}.model.1.weight": (1, 64, 1, 1) for i in range(5)}),
+    "LPIPS": ("feature", {f"lin{i}.model.1.weight": (1, 64, 1, 1) for i in range(5)}),
     "half of something": ("encoder", each("encoder.layers.#.mixer.weight")),
     "the other half": ("decoder", each("decoder.layers.#.mixer.weight")),
     "something": ("autoencoder", each("encoder.#.mixer.weight") | each("decoder.#.mixer.weight")),

@@ -69,9 +69,9 @@ def ledger() -> Ledger:
     return Ledger()
 
 
-def check(ledger: Ledger, got: Tensor, expected: Tensor, tolerance: float = 1e-4) -> None:
-    """Assert that a run that has ended kept the law."""
-    assert ledger.handed_out
+def check(ledger: Ledger, got: Tensor, expected: Tensor, tolerance: float = 1e-4, leases: bool = True) -> None:
+    """Assert that a run that has ended kept the law. `leases`: whether it must have leased memory at all."""
+    assert ledger.handed_out or not leases
     assert not ledger.overlaps
     assert not ledger.outstanding
     assert not any(arena.holds(got) for arena in ledger.arenas)
@@ -94,7 +94,8 @@ def test_memory_is_read_as_long_as_it_is_leased(
     ledger, x = Ledger(), half.input(h, w)
     with torch.no_grad():
         got = streamed(half, x, slab_rows, memory, parts, make_arena=ledger.make_arena)
-        check(ledger, got, half.network(x))
+        # With one row and all maps in a file, some networks lease nothing.
+        check(ledger, got, half.network(x), leases=h > 1 or memory != 0)
 
 
 @given(st.integers(0, 60), st.sampled_from([None, 3000]), st.integers(1, 3))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from refusals import refuses
+from refusals import lacks, refuses
 from torch import Tensor
 
 from vaekit.distributions import DiagonalGaussian, Laplace
@@ -95,7 +95,8 @@ def test_a_backend_that_gives_other_numbers_is_refused(
         engine(vae, "ncnn").decode(z)
     chosen = engine(vae, "auto")
     assert torch.equal(chosen.decode(z), engine(vae, "torch").decode(z))
-    assert chosen.notes == ("decoder: ncnn gives other numbers than torch on this machine; torch was used",)
+    (note,) = chosen.notes
+    assert not lacks(note, "decoder", "ncnn", "torch")
 
 
 def test_ncnn_is_asked_for_where_it_cannot_run(vae: VAE) -> None:
