@@ -92,7 +92,7 @@ def test_no_part_goes_on_after_a_second_interrupt() -> None:
     def part() -> None:
         running.set()
         stop.wait(SECONDS)
-        time.sleep(0.1)  # until the caller waits for this part
+        time.sleep(0.5)  # until the caller waits for this part
         interrupt()
         time.sleep(0.2)
         ended.append(True)
