@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Read = TypeVar("Read")
 Ran = TypeVar("Ran")
-Done = TypeVar("Done")
+Done = TypeVar("Done", covariant=True)
 
 THREADS = max(2, min(8, (os.cpu_count() or 1) // 2))
 """That read and write. Two keep a network fed that has few cores, where they only take from it; a GPU needs more."""

@@ -326,3 +326,13 @@ def test_a_normalization_that_does_not_fit_is_unknown(tmp_path: Path) -> None:
     ):
         save_file({"mean": mean()}, tmp_path / "x", METADATA | {"vaekit.normalization": normalization})
         assert load_latent(tmp_path / "x").space.normalization is None
+
+
+def test_rows_share_a_file(tmp_path: Path) -> None:
+    posterior = DiagonalGaussian(torch.randn(5, 2), torch.randn(5, 2))
+    space = LatentOrigin("0" * 64, "parts", Geometry(7, 2), None)
+    save_latent(tmp_path / "rows", LatentFile(posterior, space, ()))
+    latent = load_latent(tmp_path / "rows")
+    assert isinstance(latent.posterior, DiagonalGaussian) and latent.size == () and latent.space == space
+    assert torch.equal(latent.posterior.mean, posterior.mean)
+    assert torch.equal(latent.posterior.log_variance, posterior.log_variance)

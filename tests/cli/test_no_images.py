@@ -44,5 +44,5 @@ def test_doctor_and_reconstruct_refuse_it(run: Run, file: Path, tmp_path: Path) 
     for words in calls:
         result = run(*words, "--json")
         assert result.code == 1
-        told = result.json["error"]["remedy"] if words[0] == "doctor" else result.json["failures"][0]["error"]
-        assert told and "Traceback" not in result.err
+        assert result.json["error"]["kind"] == "BadItem" and result.json["error"]["remedy"]
+        assert "Traceback" not in result.err

@@ -12,7 +12,12 @@ from sklearn.datasets import load_breast_cancer
 
 import vaekit
 from vaekit.domains.find import domain_of
-from vaekit.errors import BadCheckpoint, UnknownDomain
+from vaekit.errors import BadCheckpoint, BadCorrection, NotFound, UnknownDomain
+from vaekit.tasks.decode import decode
+from vaekit.tasks.encode import encode
+from vaekit.tasks.model import open_model
+from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.reconstruct import reconstruct
 
 SMALL = ("--samples", 2000, "--set", "schedule.warmup_samples=200")
 
@@ -22,6 +27,11 @@ def call(*arguments: object) -> Any:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +72,60 @@ def test_a_table(table: Path, tmp_path: Path) -> None:
     assert {row.rpartition(",")[2] for row in rows} <= {"yes", "no"}
     again = domain.read(tmp_path / "out.csv", schema)
     assert again.x.shape == loaded.x.shape and not again.skipped
+
+
+def test_a_table_there_and_back(table: Path, tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    call("train", "tables", "--data", table, "--out", run, *SMALL)
+    report = call("reconstruct", table, "--vae", run, "--out", out, "--side-by-side", "--explain")
+    (result,) = report["files"]
+    assert report["plans"] and result["items"] == 569 and "cancer.csv:571" in " ".join(result["notes"])
+    header, *rows = read_csv(out / "cancer.csv")
+    assert header == read_csv(table)[0] and len(rows) == 569
+    title, *pairs = read_csv(out / "cancer.side-by-side.csv")
+    assert title[::2] == header and [pair[1::2] for pair in pairs] == rows
+    assert [float(pair[0]) for pair in pairs] == pytest.approx(
+        [float(row[0]) for row in read_csv(table)[1:570]], rel=1e-5
+    )
+    found = call("evaluate", "--vae", run, "--data", table, "--nll", 0)
+    for name in ("rmse", "binary_accuracy"):
+        assert result["measures"][name] == pytest.approx(found["results"][name]["value"], rel=1e-4)
+    latents = call("encode", table, "--vae", run, "--out", out)["latents"]
+    assert latents[0]["items"] == 569
+    call("decode", out / "cancer.latent.safetensors", "--vae", run, "--out", out / "decoded")
+    assert (out / "decoded" / "cancer.csv").read_bytes() == (out / "cancer.csv").read_bytes()
+
+
+def test_text_there_and_back(text: Path, tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    call("train", "text", "--data", text, "--out", run, *SMALL, "--set", "vae.net.width=32")
+    (result,) = call("reconstruct", text.parent, "--vae", run, "--out", out, "--side-by-side")["files"]
+    sentences = (out / "sentences.txt").read_text("utf-8").splitlines()
+    assert result["items"] == len(sentences) == 75 and "1 sentences were skipped" in result["notes"][0]
+    pairs = [line.split("\t") for line in (out / "sentences.side-by-side.txt").read_text("utf-8").splitlines()]
+    assert [pair[0] for pair in pairs] == text.read_text("utf-8").splitlines()[:75]
+    assert [pair[1] for pair in pairs] == sentences
+    assert 0 < result["measures"]["token_accuracy"] <= 1
+    call("encode", text, "--vae", run, "--out", out)
+    call("decode", out, "--vae", run, "--out", out / "decoded")
+    assert (out / "decoded" / "sentences.txt").read_text("utf-8").splitlines() == sentences
+
+
+def test_files_of_another_domain_are_refused(table: Path, text: Path, tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    call("train", "tables", "--data", table, "--out", run, "--samples", 64)
+    model = open_model(ModelOptions(str(run)), EngineOptions(device="cpu"))
+    (failure,) = reconstruct(model, [text], out).failures
+    assert failure.path == str(text)
+    with pytest.raises(NotFound):
+        reconstruct(model, [text.parent], out)
+    with pytest.raises(BadCorrection):
+        open_model(ModelOptions(str(run)), correct=True)
+    (latents,) = encode(model, [table], out).results
+    images = open_model(ModelOptions("builtin"), EngineOptions(device="cpu"))
+    assert [failure.path for failure in decode(images, [latents.output], out).failures] == [str(latents.output)]
+    (failure,) = reconstruct(images, [table], out).failures
+    assert failure.path == str(table) and [path.name for path in out.iterdir()] == [latents.output.name]
 
 
 def test_text(text: Path, tmp_path: Path) -> None:

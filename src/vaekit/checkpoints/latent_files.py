@@ -1,9 +1,9 @@
 """Latent files: encoded posteriors with their VAE's identity.
 
-A safetensors file with `mean` (1, z, *latent_size) and, for a Gaussian posterior, `log_variance`, both raw and in fp32,
-so that sampling stays possible. For other posteriors the mode is stored; if the latent represents codes, such
-as a vector quantizer's, `codes` also holds their indices. The metadata holds the VAE's fingerprint, family,
-normalization and geometry, and the size of the item along its axes.
+A safetensors file with `mean` (b, z, *latent_size) and, for a Gaussian posterior, `log_variance`, both raw and in fp32,
+so that sampling stays possible. b is 1 for an image, and the number of rows for a table. For other posteriors the mode
+is stored; if the latent represents codes, such as a vector quantizer's, `codes` also holds their indices. The metadata
+holds the VAE's fingerprint, family, normalization and geometry, and the size of the items along their axes.
 
 Version 1 holds images only: its metadata has one factor in place of the geometry, and there are no codes.
 """
@@ -66,12 +66,12 @@ class LatentOrigin:
 
 @dataclass(frozen=True)
 class LatentFile:
-    """The posterior over raw latents of one item, and its origin."""
+    """The posterior over raw latents of the items of one file, and its origin."""
 
     posterior: Posterior
     space: LatentOrigin
     size: tuple[int, ...]
-    """The size of the item along its axes: (height, width) of an image."""
+    """The size of the items along their axes: (height, width) of an image, () of a row."""
 
 
 def origin_of(vae: VAE) -> LatentOrigin:
@@ -151,10 +151,10 @@ def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
     mean, log_variance, codes = (tensors.get(name) for name in TENSORS)
     assert mean is not None
     values = [tensor for tensor in (mean, log_variance) if tensor is not None]
-    if mean.shape[:1] != (1,) or not all(all_finite_and_shaped(tensor, mean.shape) for tensor in values):
+    if not all(all_finite_and_shaped(tensor, mean.shape) for tensor in values):
         raise BadLatent(
             f"The latents in {path} have shape {list(mean.shape)} and dtype {mean.dtype}, or non-finite values.",
-            "Expected finite floating-point values of shape (1, channels, *size).",
+            "Expected finite floating-point values of shape (items, channels, *size).",
             "Encode the item again with `vaekit encode`.",
         )
     if log_variance is not None:
@@ -164,7 +164,8 @@ def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
     if not are_codes(codes, mean):
         raise BadLatent(
             f"The codes in {path} have shape {list(codes.shape)} and dtype {codes.dtype}, or are negative.",
-            f"Expected indices of shape {[1, *mean.shape[2:]]}, or [1, n, ...] for n codes at each position.",
+            f"Expected indices of shape {[len(mean), *mean.shape[2:]]}, or [{len(mean)}, n, ...] for n codes at each "
+            "position.",
             "Encode the item again with `vaekit encode`.",
         )
     return Quantized(mean, codes.long(), mean)
@@ -177,11 +178,11 @@ def all_finite_and_shaped(tensor: Tensor, shape: torch.Size) -> bool:
 
 
 def are_codes(codes: Tensor, mean: Tensor) -> bool:
-    """Whether this holds indices for each latent position: (1, *latent_size) or (1, n, *latent_size)."""
-    positions = mean.shape[2:]
-    shaped = codes.shape == (1, *positions) or (codes.dim() == mean.dim() and codes.shape[2:] == positions)
+    """Whether this holds indices for each latent position: (b, *latent_size) or (b, n, *latent_size)."""
+    items, positions = len(mean), mean.shape[2:]
+    shaped = codes.shape == (items, *positions) or (codes.dim() == mean.dim() and codes.shape[2:] == positions)
     whole = codes.dtype in (torch.uint8, torch.int16, torch.int32, torch.int64)
-    return shaped and whole and codes.shape[:1] == (1,) and codes.numel() > 0 and bool((codes >= 0).all())
+    return shaped and whole and codes.shape[:1] == (items,) and codes.numel() > 0 and bool((codes >= 0).all())
 
 
 def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[LatentOrigin, tuple[int, ...]]:
@@ -206,6 +207,12 @@ def read_facts(path: Path, metadata: Mapping[str, str], mean: Tensor) -> tuple[L
         raise BadLatent(
             f"The latents in {path} have shape {list(mean.shape)}.",
             f"Expected {geometry.latent_channels} channels and {geometry.axes} axes, as in its metadata.",
+            "Encode the item again with `vaekit encode`.",
+        )
+    if geometry.axes and len(mean) != 1:
+        raise BadLatent(
+            f"{path} holds the latents of {len(mean)} items of {geometry.axes} axes.",
+            "Expected one: only items without axes, such as rows of a table, share a file.",
             "Encode the item again with `vaekit encode`.",
         )
     largest = geometry.size_of(mean.shape[2:])

@@ -1,12 +1,13 @@
-"""`vaekit decode`: latent files to images."""
+"""`vaekit decode`: latent files to items."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import failures_json, log, log_failures, print_json, print_table, progress_bar, spinner
+from vaekit.cli.file_results import show_results
+from vaekit.cli.output import progress_bar, spinner
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 
@@ -26,7 +27,7 @@ def decode(
     correct: options.Correct = False,
     as_json: options.Json = False,
 ) -> None:
-    """Decode latent files into PNG images.
+    """Decode latent files into images (PNG), tables (CSV) or text, whatever the VAE makes.
 
     Images get their original size. The VAE must be the one that made the latents, or have the same latent channels,
     factor and latent normalization.
@@ -36,22 +37,11 @@ def decode(
 
     with spinner("loading the VAE"):
         model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend), correct)
-    with progress_bar("images") as progress:
+    with progress_bar(model.items.files) as progress:
         batch = run(model, latents, out, progress)
-    for result in batch.results:
-        if result.caution:
-            log(f"vaekit: {result.caution}")
-    log_failures(batch)
-    correction = model.correction
-    if as_json:
-        extra = {"correction": correction.as_json()} if correction is not None else {}
-        images = [vars(result) for result in batch.results]
-        print_json({"vae": vae, **extra, "images": images, "failures": failures_json(batch)})
-    elif batch.results:
-        rows = [[result.output.name, f"{result.width}x{result.height}"] for result in batch.results]
-        print_table(f"{vae}: decoded images", ("image", "size"), rows)
-        if correction is not None:
-            log(f"{vae}: {correction.about}")
-        log(f"Written to {out}")
-    if not batch.complete:
-        raise typer.Exit(1)
+    facts: dict[str, Any] = {"vae": vae}
+    remarks = [f"{vae}: {note}" for note in model.engine.notes]
+    if model.items.correction is not None:
+        facts["correction"] = model.items.correction.as_json()
+        remarks.append(f"{vae}: {model.items.correction.about}")
+    show_results(batch, facts, model.items.files, f"{vae}: decoded {model.items.files}", remarks, out, as_json)

@@ -66,6 +66,12 @@ Padding = Annotated[
         show_default="as stated by the file, else zeros",
     ),
 ]
+Items = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="ITEM", help="Files of the kind that the VAE takes (images, CSV, text), or folders of them."
+    ),
+]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of images.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]
 Limit = Annotated[

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from vaekit.distributions import DiagonalGaussian, Posterior, StandardNormal
-from vaekit.domains.images.channels import for_vae
 from vaekit.domains.images.correction_files import SavedCorrection
-from vaekit.domains.images.read import LoadedImage, read_image
+from vaekit.domains.images.read import LoadedImage, for_vae, read_image
 from vaekit.errors import BadItem, LatentMismatch, printable
 from vaekit.metrics.image.luma import as_rgb
 from vaekit.metrics.latent.latent_statistics import ChannelSums, channel_sums, latent_noise, rate

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.skip_log import SkipLog
+from vaekit.domains.files import ItemFiles
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.vae_pass import VAERunner
+from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.training.data import TrainingData
 from vaekit.training.recipe import Recipe
@@ -120,6 +122,14 @@ class Domain(Protocol):
     def computing(self) -> tuple[str, ...]:
         """The libraries that measurements depend on."""
 
+    @property
+    def ending(self) -> str:
+        """Of the files that are written, with the dot."""
+
+    @property
+    def batch_size(self) -> int:
+        """Items that an engine runs at once by default."""
+
     def check_table(self, table: Mapping[str, Any]) -> None:
         """Check the recipe's [data], without the domain, before data are opened.
 
@@ -181,6 +191,9 @@ class Domain(Protocol):
             NotFound, NoTrainingData, BadItem: there are none, or the VAE does not take them.
         """
 
+    def files(self, engine: Engine, schema: Schema) -> ItemFiles:
+        """Files of items, for an engine that runs a VAE with this schema."""
+
     def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
         """The VAE as measures run it, and what is to be told about the run afterwards."""
 
@@ -203,6 +216,13 @@ class Domain(Protocol):
 
     def write(self, items: Sequence[Any], path: Path, schema: Schema) -> None:
         """Write items as people of the domain use them.
+
+        Raises:
+            CannotWrite: the disk is full, or the like.
+        """
+
+    def write_pairs(self, originals: Sequence[Any], results: Sequence[Any], path: Path, schema: Schema) -> None:
+        """Write items and their reconstructions beside each other.
 
         Raises:
             CannotWrite: the disk is full, or the like.

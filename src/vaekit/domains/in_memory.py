@@ -4,7 +4,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,15 @@ from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import EvaluationItems, LoadedItems, MeasureOptions, Schema, Show, TermSettings
+from vaekit.domains.files import ItemFiles
+from vaekit.domains.record_files import RecordFiles
 from vaekit.errors import BadCheckpoint, BadItem, BadRecipe, NotFound, NoTrainingData, VaekitError, printable
 from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure, evidence, rate
-from vaekit.evaluation.vae_pass import DirectRunner, VAERunner
+from vaekit.evaluation.vae_pass import EngineRunner, VAERunner
 from vaekit.records import from_dict
+from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.training.data import Tensors, TrainingData, describe_data
 from vaekit.training.recipe import Recipe
@@ -42,9 +45,11 @@ class InMemoryDomain(ABC):
     item: str
     items: str
     records: RecordFormat
+    ending: str
     settings: type[Any]
     """The record of the recipe's [data]; has a field `held_out`."""
     computing: tuple[str, ...] = ("torch", "numpy")
+    batch_size: int = 1024
 
     @property
     def suffixes(self) -> frozenset[str]:
@@ -69,6 +74,14 @@ class InMemoryDomain(ABC):
     @abstractmethod
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         """What is measured of items and their reconstructions."""
+
+    @abstractmethod
+    def write(self, items: Sequence[Any], path: Path, schema: Schema) -> None:
+        """Write items; see `Domain.write`."""
+
+    @abstractmethod
+    def write_pairs(self, originals: Sequence[Any], results: Sequence[Any], path: Path, schema: Schema) -> None:
+        """Write items and their reconstructions; see `Domain.write_pairs`."""
 
     def check_table(self, table: Mapping[str, Any]) -> None:
         self.settings_from(table)
@@ -122,9 +135,12 @@ class InMemoryDomain(ABC):
     def evaluation_items(self, path: Path, vae: VAE, schema: Schema, options: MeasureOptions) -> EvaluationItems:
         return evaluation_records(self.open(path, SkipLog()).train, schema)
 
+    def files(self, engine: Engine, schema: Schema) -> ItemFiles:
+        return RecordFiles(self, engine, schema, self.reconstruction_measures(schema))
+
     def runner(self, vae: VAE, plan: Plan) -> tuple[VAERunner, Callable[[], Sequence[str]]]:
-        """The VAE in whole batches, on the device and in the dtype of the plan."""
-        return DirectRunner(vae.to(plan.torch_device, plan.torch_decode_dtype).eval()), tuple
+        engine = Engine(vae, replace(plan, batch_size=max(plan.batch_size, self.batch_size)))
+        return EngineRunner(engine), lambda: engine.notes
 
     def measures(
         self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device

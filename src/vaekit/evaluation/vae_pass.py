@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
+from vaekit.runtime.engine import Engine
 from vaekit.vae import VAE
 
 
@@ -42,6 +43,22 @@ class DirectRunner:
 
     def likelihood(self, z: Tensor, like: Tensor) -> Likelihood:
         return self.vae.likelihood(z)
+
+
+@dataclass(frozen=True, eq=False)
+class EngineRunner:
+    """A VAE that an engine runs."""
+
+    engine: Engine
+
+    def encode(self, x: Tensor) -> Posterior:
+        return self.engine.encode(x)
+
+    def decode(self, z: Tensor, like: Tensor) -> Tensor:
+        return self.engine.decode(z, tuple(like.shape[2:]))
+
+    def likelihood(self, z: Tensor, like: Tensor) -> Likelihood:
+        return self.engine.likelihood(z, tuple(like.shape[2:]))
 
 
 @dataclass(frozen=True, eq=False)

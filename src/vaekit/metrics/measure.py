@@ -28,6 +28,14 @@ class Measure:
     format: str = ".4g"
     """The format specification of a value without an interval."""
 
+    def text(self, value: float) -> str:
+        """A value with its unit, for tables.
+
+        >>> Measure("psnr", "PSNR", "dB", "higher", "", format=".2f").text(28.704)
+        '28.70 dB'
+        """
+        return f"{value:{self.format}} {self.unit}".rstrip()
+
     def badness(self, value: float) -> float:
         """Distance of a value from the best value: smaller is better.
 

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaekit.checkpoints.latent_files import find_latents
-from vaekit.domains.images.latent_stages import DecodedLatent
+from vaekit.domains.files import FileResult
 from vaekit.tasks.batch import Batch, Progress, no_progress, run_files
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.output_paths import output_paths
 
 
-def decode(
-    model: OpenModel, paths: Sequence[Path], out: Path, progress: Progress = no_progress
-) -> Batch[DecodedLatent]:
+def decode(model: OpenModel, paths: Sequence[Path], out: Path, progress: Progress = no_progress) -> Batch[FileResult]:
     """Decode latent files and write the items into a folder.
 
     Args:
@@ -25,6 +23,6 @@ def decode(
         NotFound: a folder holds no latent files.
         CannotWrite: a result would overwrite an input.
     """
-    outputs = output_paths(find_latents(paths), out, model.items.ending)
-    stages = model.items.decode(model.engine, model.origin, outputs, model.correction)
+    outputs = output_paths(find_latents(paths), out, model.domain.ending)
+    stages = model.items.decode(model.origin, outputs)
     return run_files(list(outputs), stages, progress)

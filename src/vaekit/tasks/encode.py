@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaekit.checkpoints.latent_files import SUFFIX
-from vaekit.domains.images.latent_stages import EncodedImage
+from vaekit.domains.files import FileResult
 from vaekit.tasks.batch import Batch, Progress, no_progress, run_files
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.output_paths import output_paths
 
 
-def encode(model: OpenModel, paths: Sequence[Path], out: Path, progress: Progress = no_progress) -> Batch[EncodedImage]:
+def encode(model: OpenModel, paths: Sequence[Path], out: Path, progress: Progress = no_progress) -> Batch[FileResult]:
     """Encode files and write their posteriors into a folder; see `vaekit.checkpoints.latent_files`.
 
     Args:
@@ -24,4 +24,4 @@ def encode(model: OpenModel, paths: Sequence[Path], out: Path, progress: Progres
         CannotWrite: a result would overwrite an input.
     """
     outputs = output_paths(model.items.find(paths), out, SUFFIX)
-    return run_files(list(outputs), model.items.encode(model.engine, model.origin, outputs), progress)
+    return run_files(list(outputs), model.items.encode(model.origin, outputs), progress)

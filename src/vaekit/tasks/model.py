@@ -1,48 +1,14 @@
-"""Open a VAE for running: its engine, its domain and its color correction."""
+"""Open a VAE for running: its engine, its domain, and the color correction of its results."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 from vaekit.checkpoints.latent_files import LatentOrigin, origin_of
-from vaekit.domains.images import latent_stages, roundtrip
-from vaekit.domains.images.correction_files import SavedCorrection, correction_of
-from vaekit.domains.images.read import find_images
-from vaekit.pipeline import Stages
+from vaekit.domains.domain import Domain
+from vaekit.domains.files import ItemFiles
+from vaekit.domains.find import domain_of
 from vaekit.runtime.engine import Engine
 from vaekit.tasks.options import EngineOptions, ModelOptions
-
-
-@dataclass(frozen=True)
-class ItemFiles:
-    """What `reconstruct`, `encode` and `decode` ask of a domain: its files, and how one is processed."""
-
-    ending: str
-    """Of the files that are written."""
-    find: Callable[[Sequence[Path]], list[Path]]
-    """Files among paths and folders."""
-    size: Callable[[Path], tuple[int, int]]
-    """Rows and columns of a file."""
-    reconstruct: Callable[
-        [Engine, Mapping[Path, Path], bool, SavedCorrection | None], Stages[Path, Any, Any, roundtrip.RoundTrip]
-    ]
-    encode: Callable[[Engine, LatentOrigin, Mapping[Path, Path]], Stages[Path, Any, Any, latent_stages.EncodedImage]]
-    decode: Callable[
-        [Engine, LatentOrigin, Mapping[Path, Path], SavedCorrection | None],
-        Stages[Path, Any, Any, latent_stages.DecodedLatent],
-    ]
-
-
-IMAGES = ItemFiles(
-    ".png",
-    find_images,
-    roundtrip.extent_of,
-    roundtrip.round_trip_stages,
-    latent_stages.encode_stages,
-    latent_stages.decode_stages,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +16,10 @@ class OpenModel:
     """A VAE that is ready to run. Open it once for many calls."""
 
     engine: Engine
+    domain: Domain
+    """Of its items."""
     items: ItemFiles
-    """Of the VAE's domain."""
-    correction: SavedCorrection | None = None
+    """Their files."""
 
     @cached_property
     def origin(self) -> LatentOrigin:
@@ -72,10 +39,14 @@ def open_model(
 
     Raises:
         NotFound, AmbiguousName, BadCheckpoint, UnknownVAE, WrongTensors: the VAE cannot be loaded.
+        UnknownDomain, BadItem: the VAE is of a domain that vaekit does not know.
         BadPlan: an engine option has a value that does not exist.
         NotFound, BadCorrection: there is no color correction, or a damaged one.
     """
     model, engine = model or ModelOptions(), engine or EngineOptions()
     plan, vae = engine.plan(), model.load()
-    correction = correction_of(model.vae, vae, model.models) if correct else None
-    return OpenModel(Engine(vae, plan), IMAGES, correction)
+    domain, schema = domain_of(vae)
+    size = domain.batch_size if engine.batch is None else engine.batch
+    running = Engine(vae, replace(plan, batch_size=size))
+    items = domain.files(running, schema)
+    return OpenModel(running, domain, items.corrected(model.vae, model.models) if correct else items)

@@ -36,7 +36,8 @@ class EngineOptions:
     device: str | None = None
     memory: str | None = None
     backend: str = "auto"
-    batch: int = 1
+    batch: int | None = None
+    """Items that run at once; None for what suits the domain."""
 
     def plan(self) -> "Plan":
         """The plan of an engine.
@@ -46,9 +47,8 @@ class EngineOptions:
         """
         from vaekit.runtime.plan import Plan
 
-        return Plan(
-            device=self.device, dtype=self.dtype, batch_size=self.batch, memory=self.memory, backend=self.backend
-        )
+        batch = 1 if self.batch is None else self.batch
+        return Plan(device=self.device, dtype=self.dtype, batch_size=batch, memory=self.memory, backend=self.backend)
 
 
 @dataclass(frozen=True)

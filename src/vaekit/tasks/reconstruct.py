@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from vaekit.domains.images.roundtrip import RoundTrip
+from vaekit.domains.files import FileResult
 from vaekit.errors import VaekitError
 from vaekit.runtime.plan import Explanation
 from vaekit.tasks.batch import Batch, Progress, no_progress, run_files
@@ -14,7 +14,7 @@ from vaekit.tasks.output_paths import output_paths
 
 def reconstruct(
     model: OpenModel, paths: Sequence[Path], out: Path, side_by_side: bool = False, progress: Progress = no_progress
-) -> Batch[RoundTrip]:
+) -> Batch[FileResult]:
     """Reconstruct files and write the results into a folder.
 
     Args:
@@ -28,8 +28,8 @@ def reconstruct(
         NotFound: a path does not exist, or a folder holds no items.
         CannotWrite: a result would overwrite an input.
     """
-    outputs = output_paths(model.items.find(paths), out, model.items.ending)
-    stages = model.items.reconstruct(model.engine, outputs, side_by_side, model.correction)
+    outputs = output_paths(model.items.find(paths), out, model.domain.ending)
+    stages = model.items.reconstruct(outputs, side_by_side)
     return run_files(list(outputs), stages, progress)
 
 
@@ -39,7 +39,7 @@ def explain(model: OpenModel, paths: Sequence[Path]) -> list[Explanation]:
     Raises:
         NotFound: a path does not exist, or a folder holds no items.
     """
-    sizes: dict[tuple[int, int], None] = {}
+    sizes: dict[tuple[int, ...], None] = {}
     plans: list[Explanation] = []
     for path in model.items.find(paths):
         with suppress(VaekitError):

@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 from refusals import refuses
 
-from vaekit.domains.images.channels import REDUCED, for_vae
-from vaekit.domains.images.read import LoadedImage
+from vaekit.domains.images.read import REDUCED, LoadedImage, for_vae
 from vaekit.errors import BadItem
 from vaekit.geometry import Geometry
 from vaekit.metrics.image.luma import as_rgb

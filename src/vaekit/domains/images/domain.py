@@ -14,7 +14,7 @@ from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.domain import EvaluationItems, LoadedItems, MeasureOptions, Schema, Show, TermSettings
-from vaekit.domains.images.channels import with_channels
+from vaekit.domains.files import ItemFiles
 from vaekit.domains.images.decode import pixels_of
 from vaekit.domains.images.evaluate import (
     COMPUTING,
@@ -24,16 +24,18 @@ from vaekit.domains.images.evaluate import (
     image_items,
     measures_for,
 )
+from vaekit.domains.images.files import ImageFiles
 from vaekit.domains.images.grids import COLUMNS, row_of, show_in
 from vaekit.domains.images.perceptual_terms import perceptual_terms
-from vaekit.domains.images.preparation import Preparation, check_fit, cut, preparation_from, put
-from vaekit.domains.images.read import IMAGE_ENDINGS, read_image
+from vaekit.domains.images.preparation import COLORS, Preparation, check_fit, cut, preparation_from, put
+from vaekit.domains.images.read import IMAGE_ENDINGS, read_image, with_channels
 from vaekit.domains.images.records import IMAGE_RECORDS
 from vaekit.domains.images.training_data import image_training_data
-from vaekit.domains.images.write import write_image
-from vaekit.errors import BadCheckpoint, BadRecipe
+from vaekit.domains.images.write import PAIR, side_by_side, write_image
+from vaekit.errors import BadCheckpoint, BadItem, BadRecipe
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.vae_pass import VAERunner
+from vaekit.metrics.image.luma import as_rgb
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.training.data import TrainingData
@@ -79,6 +81,8 @@ class Images:
     items: str = "images"
     suffixes: frozenset[str] = IMAGE_ENDINGS
     computing: tuple[str, ...] = COMPUTING
+    ending: str = ".png"
+    batch_size: int = 1
 
     def check_table(self, table: Mapping[str, Any]) -> None:
         preparation_from(table)
@@ -92,6 +96,12 @@ class Images:
     def schema_from(self, plain: Mapping[str, Any], config: Any) -> Schema:
         geometry = config.geometry
         geometry.require_axes(2, "images")
+        if geometry.channels not in COLORS:
+            raise BadItem(
+                f"This VAE takes images of {geometry.channels} channels.",
+                f"Image files have {', '.join(map(str, COLORS))} channels.",
+                "Run it in Python: `vaekit.load` opens it, and `vaekit.Engine` takes tensors of any channels.",
+            )
         facts = {"size": geometry.size[0] if geometry.size else SIZE, "channels": geometry.channels}
         try:
             return ImageSchema(preparation_from(plain or facts))
@@ -119,6 +129,9 @@ class Images:
         engine = Engine(vae, plan)
         return ImageRunner(engine), lambda: engine.notes
 
+    def files(self, engine: Engine, schema: Schema) -> ItemFiles:
+        return ImageFiles(engine)
+
     def measures(
         self, vae: VAE, schema: Schema, options: MeasureOptions, device: torch.device
     ) -> tuple[Measures, dict[str, str]]:
@@ -136,6 +149,10 @@ class Images:
     def write(self, items: Sequence[Tensor], path: Path, schema: Schema) -> None:
         """The first of the images (1, c, h, w)."""
         write_image(path, items[0])
+
+    def write_pairs(self, originals: Sequence[Tensor], results: Sequence[Tensor], path: Path, schema: Schema) -> None:
+        """The first pair of images (1, c, h, w), with captions."""
+        write_image(path, side_by_side([as_rgb(originals[0]), as_rgb(results[0])], PAIR))
 
     def preview(self, items: Sequence[Tensor]) -> Tensor | None:
         return row_of(list(items[:COLUMNS])) if items else None

@@ -1,7 +1,6 @@
 """Images through a VAE: how they are prepared and run, and what is measured of them."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +8,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaekit.distributions import Likelihood, Posterior
 from vaekit.domains.domain import EvaluationItems, MeasureOptions
-from vaekit.domains.images.channels import for_vae
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.image_measures import feature_distances, fidelity, image_rate, perceptual
-from vaekit.domains.images.read import LoadedImage, find_images, read_image
+from vaekit.domains.images.read import LoadedImage, find_images, for_vae, read_image
 from vaekit.domains.images.write import to_bytes
 from vaekit.errors import NotFound
 from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure, evidence
 from vaekit.evaluation.protocol import digest
+from vaekit.evaluation.vae_pass import EngineRunner
 from vaekit.geometry import Geometry
 from vaekit.identification.file_hashes import sha256_of
 from vaekit.metrics.image.levels import as_saved
@@ -28,7 +26,6 @@ from vaekit.metrics.image.lpips import ALEX
 from vaekit.metrics.image.luma import as_rgb
 from vaekit.pretrained.inception import GET_FEATURES, find_inception, load_inception
 from vaekit.pretrained.lpips_weights import load_lpips
-from vaekit.runtime.engine import Engine
 from vaekit.shapes import Images
 from vaekit.vae import VAE
 
@@ -46,20 +43,11 @@ COMPUTING = ("torch", "numpy", "pillow", "ncnn")
 """The libraries that numbers depend on."""
 
 
-@dataclass(frozen=True, eq=False)
-class ImageRunner:
-    """An engine as measures see it: what comes back has the 256 levels of a file."""
-
-    engine: Engine
-
-    def encode(self, x: Tensor) -> Posterior:
-        return self.engine.encode(x)
+class ImageRunner(EngineRunner):
+    """An engine whose images have the 256 levels of a file."""
 
     def decode(self, z: Tensor, like: Tensor) -> Tensor:
-        return on_levels(self.engine.decode(z, (like.shape[2], like.shape[3])))
-
-    def likelihood(self, z: Tensor, like: Tensor) -> Likelihood:
-        return self.engine.likelihood(z, (like.shape[2], like.shape[3]))
+        return on_levels(super().decode(z, like))
 
 
 def on_levels(images: Images) -> Images:

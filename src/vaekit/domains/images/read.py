@@ -8,7 +8,6 @@ the gamma and chromaticity chunks of PNG are not followed.
 import errno
 import io
 import math
-import os
 import stat
 import threading
 import warnings
@@ -17,13 +16,18 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import IFD, Base
 from torch import Tensor
 
 from vaekit.datasets.read_errors import read_error
+from vaekit.domains.files import files_among, not_found
 from vaekit.domains.images.colors import colors_and_alpha
-from vaekit.errors import BadItem, NotFound, VaekitError, printable
+from vaekit.errors import BadItem, VaekitError, printable
+from vaekit.geometry import Geometry
+from vaekit.metrics.image.luma import luma
+from vaekit.shapes import Images
 
 LARGEST_IMAGE = 178_956_970
 """Pixels. An image that claims more is refused before it is decoded; this is where Pillow gives up as well."""
@@ -63,6 +67,8 @@ STALE_EXIF_TAGS = frozenset(
 
 LONGEST_EXIF = 65_533
 """Bytes: what fits into one segment of a JPEG."""
+
+REDUCED = "colors reduced to gray: this VAE takes one channel"
 
 _filters = threading.Lock()
 
@@ -130,32 +136,32 @@ def read_image(path: Path) -> LoadedImage:
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files among `paths`, as given, and in place of each folder the images in and below it, sorted.
+    """The images among paths and in folders; see `files_among`."""
+    return files_among(paths, IMAGE_ENDINGS, "images")
 
-    In folders, files count as images by their ending (`IMAGE_ENDINGS`); hidden ones are passed over.
+
+def for_vae(image: LoadedImage, geometry: Geometry) -> tuple[Images, tuple[str, ...]]:
+    """An image's pixels (1, c, h, w) in [-1, 1] for a VAE of this geometry, and the notes on what was done to it.
 
     Raises:
-        NotFound: a path does not exist, or a folder holds no images.
+        BadItem: the VAE takes no images.
     """
-    found: list[Path] = []
-    for path in paths:
-        # Unlike Path.exists, this takes a name that no file can have for one that is not there.
-        if not os.path.exists(path):
-            raise _not_found(path)
-        found += _images_below(path) if path.is_dir() else [path]
-    return found
+    geometry.require_axes(2, "images")
+    return with_channels(image, geometry.channels)
 
 
-def _images_below(folder: Path) -> list[Path]:
-    inside = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
-    images = sorted(path for path in inside if path.is_file() and not path.name.startswith("."))
-    if not images:
-        raise NotFound(
-            f"The folder {folder} holds no images.",
-            f"Images end in one of {', '.join(sorted(IMAGE_ENDINGS))}.",
-            "Name the files one by one if theirs end otherwise.",
-        )
-    return images
+def with_channels(image: LoadedImage, channels: int) -> tuple[Images, tuple[str, ...]]:
+    """An image's pixels (1, c, h, w) in [-1, 1], and the notes on what was done to it.
+
+    One channel is the image's luma, or of a gray image its values as they are. For any other number the three channels
+    are left alone: the engine refuses them where the VAE does not take them.
+    """
+    pixels = image.pixels
+    if channels != 1:
+        return pixels, image.notes
+    if torch.equal(pixels, pixels[:, :1].expand_as(pixels)):
+        return pixels[:, :1], image.notes
+    return luma(pixels)[:, None], (*image.notes, REDUCED)
 
 
 def refuse_non_files(path: Path) -> None:
@@ -163,7 +169,7 @@ def refuse_non_files(path: Path) -> None:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise _not_found(path) from error
+        raise not_found(path) from error
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
@@ -294,10 +300,6 @@ def _dpi(image: Image.Image, sideways: bool) -> tuple[float, float] | None:
 
 
 # Errors in words
-
-
-def _not_found(path: Path) -> NotFound:
-    return NotFound(f"There is no file {path}.", "An image was expected there.", "Check the name and the folder.")
 
 
 def _too_large(path: Path, size: str) -> BadItem:

@@ -8,11 +8,10 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from vaekit.domains.images.channels import for_vae
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection
-from vaekit.domains.images.read import LoadedImage, read_image
-from vaekit.domains.images.write import over_white, side_by_side, to_bytes, write_image
+from vaekit.domains.images.read import LoadedImage, for_vae, read_image
+from vaekit.domains.images.write import PAIR, over_white, side_by_side, to_bytes, write_image
 from vaekit.metrics.image.color import color_shift
 from vaekit.metrics.image.luma import as_rgb
 from vaekit.metrics.image.psnr import psnr
@@ -44,6 +43,24 @@ class RoundTrip:
     """Encode and decode, without reading and writing."""
     notes: tuple[str, ...]
     """What was done to the file's values on reading, and to suit the VAE."""
+
+    @property
+    def source(self) -> Path:
+        """The image file."""
+        return self.image
+
+    def cells(self) -> dict[str, str]:
+        """One row of a table."""
+        return {
+            "image": self.image.name,
+            "size": f"{self.width}x{self.height}",
+            "latent": "x".join(map(str, self.latent_shape)),
+            "fewer": f"{self.compression:.0f}x",
+            "PSNR": f"{self.psnr:.2f} dB",
+            "SSIM": f"{self.ssim:.3f}",
+            "shift R G B": " ".join(f"{shift:+.1f}" for shift in self.color_shift),
+            "time": f"{self.seconds:.2f} s",
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +118,7 @@ def written(trip: DecodedImage, source: Path, target: Path, compression: float, 
     comparison = target.with_suffix(".side-by-side.png") if compare else None
     if comparison is not None:
         panels = [visible(pixels, image.alpha) for pixels in (original, shown)]
-        write_image(comparison, side_by_side(panels, ["original", "reconstruction"]))
+        write_image(comparison, side_by_side(panels, PAIR))
     return RoundTrip(
         image=source,
         output=target,
@@ -121,12 +138,6 @@ def written(trip: DecodedImage, source: Path, target: Path, compression: float, 
 def pixel_count(image: LoadedImage) -> int:
     """What an image weighs."""
     return image.height * image.width
-
-
-def extent_of(path: Path) -> tuple[int, int]:
-    """Rows and columns of an image file, upright; for errors see `read_image`."""
-    image = read_image(path)
-    return image.height, image.width
 
 
 def visible(pixels: Images, alpha: Tensor | None) -> Images:

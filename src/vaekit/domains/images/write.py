@@ -148,6 +148,8 @@ def srgb_profile() -> bytes:
 
 # Sheets
 
+PAIR = ("original", "reconstruction")
+"""Captions."""
 PAPER = (240, 240, 240)
 INK = (40, 40, 40)
 

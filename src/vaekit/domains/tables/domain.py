@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,37 @@ class Tables(InMemoryDomain):
     def write(self, items: Sequence[Mapping[str, str]], path: Path, schema: Schema) -> None:
         """CSV with a header, in the units of the data."""
         assert isinstance(schema, TableSchema)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [column.name for column in schema.columns], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(items)
-        with atomic_file(path) as part:
-            part.write_text(text.getvalue(), "utf-8")
+        names = [column.name for column in schema.columns]
+        write_csv(path, [names, *([item[name] for name in names] for item in items)])
+
+    def write_pairs(
+        self,
+        originals: Sequence[Mapping[str, str]],
+        results: Sequence[Mapping[str, str]],
+        path: Path,
+        schema: Schema,
+    ) -> None:
+        """CSV with two columns for each column of the data."""
+        assert isinstance(schema, TableSchema)
+        names = [column.name for column in schema.columns]
+        header = [title for name in names for title in (name, f"{name} (reconstruction)")]
+        rows = (
+            [value for name in names for value in (original[name], result[name])]
+            for original, result in zip(originals, results, strict=True)
+        )
+        write_csv(path, [header, *rows])
 
 
-TABLES = Tables("tables", "row", "rows", RecordFormat("rows", (Row,), SUFFIXES), TableSettings)
+def write_csv(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    """Write rows of text, the first of which is the header.
+
+    Raises:
+        CannotWrite: the disk is full, or the like.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    with atomic_file(path) as part:
+        part.write_text(text.getvalue(), "utf-8")
+
+
+TABLES = Tables("tables", "row", "rows", RecordFormat("rows", (Row,), SUFFIXES), ".csv", TableSettings)

@@ -1,6 +1,6 @@
 """Text as a domain: one sentence a line."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,21 @@ class Text(InMemoryDomain):
 
     def write(self, items: Sequence[str], path: Path, schema: Schema) -> None:
         """One sentence a line."""
-        with atomic_file(path) as part:
-            part.write_text("".join(f"{item}\n" for item in items), "utf-8")
+        write_lines(path, items)
+
+    def write_pairs(self, originals: Sequence[str], results: Sequence[str], path: Path, schema: Schema) -> None:
+        """One pair a line, with a tab between the sentences."""
+        write_lines(path, [f"{one}\t{other}" for one, other in zip(originals, results, strict=True)])
 
 
-TEXT = Text("text", "sentence", "sentences", RecordFormat("lines of text", (Line,), SUFFIXES), TextSettings)
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines of text.
+
+    Raises:
+        CannotWrite: the disk is full, or the like.
+    """
+    with atomic_file(path) as part:
+        part.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+
+
+TEXT = Text("text", "sentence", "sentences", RecordFormat("lines of text", (Line,), SUFFIXES), ".txt", TextSettings)

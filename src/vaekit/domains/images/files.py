@@ -1,16 +1,17 @@
-"""Encode image files into latent files, and decode latent files into image files."""
+"""Image files and latent files through an engine: what `reconstruct`, `encode` and `decode` do with images."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import Any, ClassVar
 
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
-from vaekit.domains.images.channels import for_vae
-from vaekit.domains.images.correction_files import SavedCorrection
-from vaekit.domains.images.read import LoadedImage, read_image
-from vaekit.domains.images.roundtrip import pixel_count
+from vaekit.domains.files import FileResult
+from vaekit.domains.images.correction_files import SavedCorrection, correction_of
+from vaekit.domains.images.read import LoadedImage, find_images, for_vae, read_image
+from vaekit.domains.images.roundtrip import pixel_count, round_trip_stages
 from vaekit.domains.images.write import write_image
 from vaekit.metrics.image.luma import as_rgb
 from vaekit.pipeline import Stages
@@ -36,6 +37,21 @@ class EncodedImage:
     notes: tuple[str, ...]
     """How the image was changed on reading, and to suit the VAE."""
 
+    @property
+    def source(self) -> Path:
+        """The image file."""
+        return self.image
+
+    def cells(self) -> dict[str, str]:
+        """One row of a table."""
+        return {
+            "file": self.output.name,
+            "image": f"{self.width}x{self.height}",
+            "latent": "x".join(map(str, self.latent_shape)),
+            "mean": f"{self.mean:+.3f}",
+            "std": f"{self.std:.3f}",
+        }
+
 
 @dataclass(frozen=True)
 class DecodedLatent:
@@ -48,9 +64,53 @@ class DecodedLatent:
     caution: str | None
     """Why the image may be wrong; None if VAE and latents are known to match."""
 
+    @property
+    def source(self) -> Path:
+        """The latent file."""
+        return self.latent
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The caution."""
+        return () if self.caution is None else (self.caution,)
+
+    def cells(self) -> dict[str, str]:
+        """One row of a table."""
+        return {"image": self.output.name, "size": f"{self.width}x{self.height}"}
+
 
 Encoded = tuple[LoadedImage, Posterior, tuple[str, ...]]
 Decoded = tuple[LatentFile, Images, str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Image files and the engine that they go through; see `ItemFiles`."""
+
+    engine: Engine
+    correction: SavedCorrection | None = None
+    files: ClassVar[str] = "images"
+
+    def corrected(self, name: str, models: Sequence[Path] | None) -> "ImageFiles":
+        """The same with the color correction of the VAE."""
+        return replace(self, correction=correction_of(name, self.engine.vae, models))
+
+    def find(self, paths: Sequence[Path]) -> list[Path]:
+        return find_images(paths)
+
+    def size(self, path: Path) -> tuple[int, ...]:
+        """Rows and columns of an image file, upright."""
+        image = read_image(path)
+        return image.height, image.width
+
+    def reconstruct(self, outputs: Mapping[Path, Path], side_by_side: bool) -> Stages[Path, Any, Any, FileResult]:
+        return round_trip_stages(self.engine, outputs, side_by_side, self.correction)
+
+    def encode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
+        return encode_stages(self.engine, origin, outputs)
+
+    def decode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
+        return decode_stages(self.engine, origin, outputs, self.correction)
 
 
 def encode_stages(

@@ -1,0 +1,128 @@
+"""Files of items: what `reconstruct`, `encode` and `decode` ask of a domain."""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from vaekit.checkpoints.latent_files import LatentOrigin
+from vaekit.errors import NotFound
+from vaekit.pipeline import Stages
+
+
+@runtime_checkable
+class FileResult(Protocol):
+    """What was made of one file. `vars` of it are plain values, as JSON output has them."""
+
+    @property
+    def source(self) -> Path:
+        """The file."""
+
+    @property
+    def output(self) -> Path:
+        """The file that was written."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know: items that were skipped, values that were changed."""
+
+    def cells(self) -> Mapping[str, str]:
+        """One row of a table: the text of each column, by its title."""
+
+
+@runtime_checkable
+class FittedCorrection(Protocol):
+    """A correction that was fitted to one VAE, such as that of colors."""
+
+    @property
+    def about(self) -> str:
+        """A sentence for messages."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+
+
+@runtime_checkable
+class ItemFiles(Protocol):
+    """Files of one domain and the engine that they go through.
+
+    Stages raise BadItem or NotFound for a file that cannot be read, BadLatent and LatentMismatch for latents that
+    are damaged or of another latent space, and CannotWrite.
+    """
+
+    @property
+    def files(self) -> str:
+        """Plural noun: "images", where each file is one; else "files"."""
+
+    @property
+    def correction(self) -> FittedCorrection | None:
+        """What is applied to results."""
+
+    def corrected(self, name: str, models: Sequence[Path] | None) -> "ItemFiles":
+        """The same with the correction that was fitted to the VAE of this name.
+
+        Raises:
+            NotFound, BadCorrection: there is none, or it is damaged.
+        """
+
+    def find(self, paths: Sequence[Path]) -> list[Path]:
+        """The files among `paths`, and in place of each folder the domain's files in it; see `files_among`."""
+
+    def size(self, path: Path) -> tuple[int, ...]:
+        """The size of a file's items along their axes, as `Engine.explain` takes it.
+
+        Raises:
+            BadItem, NotFound: the file cannot be read.
+        """
+
+    def reconstruct(self, outputs: Mapping[Path, Path], side_by_side: bool) -> Stages[Path, Any, Any, FileResult]:
+        """Encode and decode files.
+
+        Args:
+            outputs: the file to write for each file that is read.
+            side_by_side: also write original and reconstruction beside each other.
+        """
+
+    def encode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
+        """Encode files into latent files."""
+
+    def decode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
+        """Decode latent files."""
+
+
+def files_among(paths: Sequence[Path], suffixes: Collection[str], items: str) -> list[Path]:
+    """The files among `paths`, as given, and in place of each folder the files in and below it with one of these
+    suffixes (lower case, with the dot), sorted; hidden files are skipped.
+
+    Args:
+        paths: files and folders.
+        suffixes: of the files that count in folders.
+        items: plural noun for messages, such as "images".
+
+    Raises:
+        NotFound: a path does not exist, or a folder holds no such files.
+    """
+    files: list[Path] = []
+    for path in paths:
+        # Unlike Path.exists, this takes a name that no file can have for one that does not exist.
+        if not os.path.exists(path):
+            raise not_found(path)
+        files += _files_below(path, suffixes, items) if path.is_dir() else [path]
+    return files
+
+
+def not_found(path: Path) -> NotFound:
+    """The error for a path that does not exist."""
+    return NotFound(f"There is no file or folder {path}.", "", "Check the name.")
+
+
+def _files_below(folder: Path, suffixes: Collection[str], items: str) -> list[Path]:
+    inside = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    files = sorted(path for path in inside if path.is_file() and not path.name.startswith("."))
+    if not files:
+        raise NotFound(
+            f"The folder {folder} holds no {items}.",
+            f"Expected files that end in {', '.join(sorted(suffixes))}.",
+            "Give the files themselves if their names end otherwise.",
+        )
+    return files

@@ -1,0 +1,226 @@
+"""Files of many small items, such as rows or sentences, through an engine."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
+from vaekit.distributions import Posterior
+from vaekit.domains.domain import Domain, LoadedItems, Schema
+from vaekit.domains.files import FileResult, files_among
+from vaekit.errors import BadCorrection
+from vaekit.evaluation.measures import ItemMeasure
+from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
+from vaekit.pipeline import Stages
+from vaekit.runtime.engine import Engine
+
+
+@dataclass(frozen=True)
+class ReconstructedFile:
+    """A file whose items were encoded and decoded."""
+
+    file: Path
+    output: Path
+    side_by_side: Path | None
+    items: int
+    """That were reconstructed."""
+    latent_shape: tuple[int, ...]
+    """Of one item."""
+    measures: Mapping[str, float]
+    """Means over the items, by name of the measure."""
+    texts: Mapping[str, str]
+    """The same for people: title to number with unit."""
+    seconds: float
+    """Encode and decode, without reading and writing."""
+    notes: tuple[str, ...]
+    """Items that were skipped."""
+
+    @property
+    def source(self) -> Path:
+        """The file that was read."""
+        return self.file
+
+    def cells(self) -> dict[str, str]:
+        """One row of a table."""
+        return {
+            "file": self.file.name,
+            "items": f"{self.items:,}",
+            "latent": shape_text(self.latent_shape),
+            **self.texts,
+            "time": f"{self.seconds:.2f} s",
+        }
+
+
+@dataclass(frozen=True)
+class EncodedFile:
+    """A file whose items were encoded into one latent file."""
+
+    file: Path
+    output: Path
+    items: int
+    latent_shape: tuple[int, ...]
+    """Of one item."""
+    mean: float
+    """Over the elements of the posterior's mode, raw."""
+    std: float
+    notes: tuple[str, ...]
+    """Items that were skipped."""
+
+    @property
+    def source(self) -> Path:
+        """The file that was read."""
+        return self.file
+
+    def cells(self) -> dict[str, str]:
+        """One row of a table."""
+        return {
+            "file": self.output.name,
+            "items": f"{self.items:,}",
+            "latent": shape_text(self.latent_shape),
+            "mean": f"{self.mean:+.3f}",
+            "std": f"{self.std:.3f}",
+        }
+
+
+@dataclass(frozen=True)
+class DecodedFile:
+    """A latent file that was decoded into a file of items."""
+
+    latent: Path
+    output: Path
+    items: int
+    caution: str | None
+    """Why the items may be wrong; None if VAE and latents are known to match."""
+
+    @property
+    def source(self) -> Path:
+        """The latent file."""
+        return self.latent
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The caution."""
+        return () if self.caution is None else (self.caution,)
+
+    def cells(self) -> dict[str, str]:
+        """One row of a table."""
+        return {"file": self.output.name, "items": f"{self.items:,}"}
+
+
+@dataclass(frozen=True, eq=False)
+class RecordFiles:
+    """Files of one domain and the engine that they go through; see `ItemFiles`."""
+
+    domain: Domain
+    engine: Engine
+    schema: Schema
+    measure: ItemMeasure
+    """Of items and their reconstructions."""
+    files: ClassVar[str] = "files"
+    correction: ClassVar[None] = None
+
+    def corrected(self, name: str, models: Sequence[Path] | None) -> "RecordFiles":
+        """There is no correction of such items.
+
+        Raises:
+            BadCorrection: always.
+        """
+        raise BadCorrection(
+            f"{name} is a VAE of {self.domain.items}, which have no colors.",
+            "Only VAEs of images have a color correction.",
+            "Leave out --correct.",
+        )
+
+    def find(self, paths: Sequence[Path]) -> list[Path]:
+        return files_among(paths, self.domain.suffixes, self.domain.items)
+
+    def size(self, path: Path) -> tuple[int, ...]:
+        """Every item has the same size, so the file is not read."""
+        del path
+        return self.engine.geometry.size or ()
+
+    def reconstruct(self, outputs: Mapping[Path, Path], side_by_side: bool) -> Stages[Path, Any, Any, FileResult]:
+        def run(_: Path, loaded: LoadedItems) -> tuple[LoadedItems, VAEPass, float]:
+            started = time.perf_counter()
+            passed = VAEPass(tuple(loaded.names), loaded.x, EngineRunner(self.engine), seed=0, sampled=False)
+            assert len(passed.result) == len(loaded.x)  # computed here, once
+            return loaded, passed, time.perf_counter() - started
+
+        def write(path: Path, ran: tuple[LoadedItems, VAEPass, float]) -> ReconstructedFile:
+            loaded, passed, seconds = ran
+            items, target = self.schema.to_items(passed.result), outputs[path]
+            self.domain.write(items, target, self.schema)
+            pairs = target.with_name(f"{target.stem}.side-by-side{target.suffix}") if side_by_side else None
+            if pairs is not None:
+                self.domain.write_pairs(self.schema.to_items(loaded.x), items, pairs, self.schema)
+            values = {name: float(each.mean()) for name, each in self.measure.of(passed).items()}
+            return ReconstructedFile(
+                file=path,
+                output=target,
+                side_by_side=pairs,
+                items=len(items),
+                latent_shape=tuple(passed.latents.shape[1:]),
+                measures=values,
+                texts={each.title: each.text(values[each.name]) for each in self.measure.quantities},
+                seconds=seconds,
+                notes=skip_notes(loaded, self.domain.items),
+            )
+
+        return Stages(self.read, run, write, value_count)
+
+    def encode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
+        def run(_: Path, loaded: LoadedItems) -> tuple[LoadedItems, Posterior]:
+            return loaded, self.engine.encode(loaded.x)
+
+        def write(path: Path, encoded: tuple[LoadedItems, Posterior]) -> EncodedFile:
+            loaded, posterior = encoded
+            save_latent(outputs[path], LatentFile(posterior, origin, tuple(loaded.x.shape[2:])))
+            mode = posterior.mode
+            return EncodedFile(
+                file=path,
+                output=outputs[path],
+                items=len(mode),
+                latent_shape=tuple(mode.shape[1:]),
+                mean=mode.mean().item(),
+                std=mode.std(correction=0).item(),
+                notes=skip_notes(loaded, self.domain.items),
+            )
+
+        return Stages(self.read, run, write, value_count)
+
+    def decode(self, origin: LatentOrigin, outputs: Mapping[Path, Path]) -> Stages[Path, Any, Any, FileResult]:
+        def run(path: Path, latent: LatentFile) -> tuple[Tensor, str | None]:
+            caution = check_readable(path, latent.space, origin)
+            return self.engine.decode(latent.posterior.mean, latent.size), caution
+
+        def write(path: Path, decoded: tuple[Tensor, str | None]) -> DecodedFile:
+            items = self.schema.to_items(decoded[0])
+            self.domain.write(items, outputs[path], self.schema)
+            return DecodedFile(path, outputs[path], len(items), decoded[1])
+
+        return Stages(load_latent, run, write, lambda latent: latent.posterior.mean.numel())
+
+    def read(self, path: Path) -> LoadedItems:
+        """The items of a file."""
+        return self.domain.read(path, self.schema)
+
+
+def value_count(loaded: LoadedItems) -> int:
+    """The number of values in a file's items."""
+    return loaded.x.numel()
+
+
+def skip_notes(loaded: LoadedItems, items: str) -> tuple[str, ...]:
+    """How many items were skipped, and why the first one was."""
+    if not loaded.skipped:
+        return ()
+    return (f"{len(loaded.skipped):,} {items} were skipped: {next(iter(loaded.skipped.values()))}",)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape for tables: "4x8x8"."""
+    return "x".join(map(str, shape))
