@@ -25,8 +25,8 @@ import torch
 from PIL import Image
 
 import vaekit
+from vaekit.domains.images.files import round_trip_stages
 from vaekit.domains.images.read import read_image
-from vaekit.domains.images.roundtrip import round_trip_stages
 from vaekit.domains.images.write import to_bytes
 from vaekit.families import assemble, family_of
 from vaekit.families.tiny.net import TinyConfig

@@ -12,8 +12,8 @@ from torch import Tensor
 from vaekit.catalog.entries import entry_named
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
+from vaekit.domains.images.files import as_written
 from vaekit.domains.images.read import find_images, read_image
-from vaekit.domains.images.roundtrip import as_written
 from vaekit.library.inspect import inspect
 from vaekit.metrics.image.color import color_shift
 from vaekit.metrics.image.lpips import LPIPS

@@ -147,4 +147,4 @@ def test_walk_counts_files(tmp_path: Path) -> None:
     printed = run("walk.py", tmp_path / "a.png", "--vae", "builtin", "--list")
     counts = [int(count) for count in re.findall(r": (\d+) files$", printed, flags=re.MULTILINE)]
     assert len(counts) == 3 and max(counts[:2]) < counts[2] < sum(counts)
-    assert re.search(r"^ +[\d,]+  domains/images/roundtrip.py$", printed, flags=re.MULTILINE)
+    assert re.search(r"^ +[\d,]+  domains/images.files.py$", printed, flags=re.MULTILINE)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from vaekit.errors import BadItem, CannotWriteHere
+from vaekit.errors import BadItem, CannotWrite, CannotWriteHere
 from vaekit.pipeline import Stages
-from vaekit.tasks.batch import run_files
+from vaekit.tasks.batch import output_paths, run_files
 
 PATHS = [Path(f"{number}.png") for number in range(20)]
 
@@ -63,3 +63,23 @@ def test_other_errors_and_interrupts_end_the_run(error: type[BaseException]) -> 
     with pytest.raises(error):
         run_files(PATHS, Stages(str, run, lambda path, _: written.append(path)))
     assert set(written) <= set(PATHS[:5])
+
+
+def test_names_follow_the_inputs() -> None:
+    inputs = [Path("a/photo.jpg"), Path("b/x.latent.safetensors")]
+    assert output_paths(inputs, Path("out"), ".png") == {
+        inputs[0]: Path("out/photo.png"),
+        inputs[1]: Path("out/x.png"),
+    }
+
+
+def test_inputs_of_one_name_get_different_outputs() -> None:
+    inputs = [Path("a/same.png"), Path("b/same.png"), Path("b/same.jpg"), Path("a/same.png")]
+    outputs = output_paths(inputs, Path("out"), ".png")
+    assert len(set(outputs.values())) == len(outputs) == 3
+    assert outputs[Path("b/same.jpg")] == Path("out/same.jpg.png")
+
+
+def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(CannotWrite):
+        output_paths([tmp_path / "photo.png"], tmp_path, ".png")

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.file_results import show_results
-from vaekit.cli.output import progress_bar, spinner
+from vaekit.cli.output import progress_bar, show_results, spinner
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 

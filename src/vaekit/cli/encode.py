@@ -1,8 +1,7 @@
 """`vaekit encode`: items to latent files."""
 
 from vaekit.cli import options
-from vaekit.cli.file_results import show_results
-from vaekit.cli.output import progress_bar, spinner
+from vaekit.cli.output import progress_bar, show_results, spinner
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import (
@@ -25,6 +26,7 @@ from vaekit.errors import VaekitError, printable
 from vaekit.json import dumps
 
 if TYPE_CHECKING:
+    from vaekit.domains.files import FileResult
     from vaekit.tasks.batch import Batch
 
 VERSION = 2
@@ -119,6 +121,44 @@ def log_failures(batch: "Batch[Any]") -> None:
 def failures_json(batch: "Batch[Any]") -> list[dict[str, str]]:
     """Every file of a batch without a result."""
     return [vars(failure) for failure in (*batch.failures, *batch.not_started)]
+
+
+def show_results(
+    batch: "Batch[FileResult]",
+    facts: Mapping[str, Any],
+    key: str,
+    title: str,
+    remarks: Sequence[str],
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Print a table, or one JSON object, on stdout, and notes and failures on stderr.
+
+    Args:
+        batch: the results.
+        facts: the first fields of the JSON object.
+        key: of the list of results in it.
+        title: of the table.
+        remarks: about the run as a whole, for stderr.
+        out: the output folder.
+        as_json: print JSON.
+
+    Raises:
+        typer.Exit: 1, if a file could not be processed.
+    """
+    log_failures(batch)
+    for result in batch.results:
+        log_notes(result.source, result.notes)
+    for remark in remarks:
+        log(remark)
+    if as_json:
+        print_json({**facts, key: [vars(result) for result in batch.results], "failures": failures_json(batch)})
+    elif batch.results:
+        rows = [result.cells() for result in batch.results]
+        print_table(title, list(rows[0]), [list(row.values()) for row in rows])
+        log(f"Written to {out}")
+    if not batch.complete:
+        raise typer.Exit(1)
 
 
 @contextmanager

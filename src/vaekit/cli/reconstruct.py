@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.file_results import show_results
-from vaekit.cli.output import format_bytes, print_table, progress_bar, spinner
+from vaekit.cli.output import format_bytes, print_table, progress_bar, show_results, spinner
 from vaekit.geometry import size_text
 from vaekit.tasks.options import EngineOptions, ModelOptions
 

@@ -10,7 +10,7 @@ from vaekit.distributions import DiagonalGaussian, Posterior, StandardNormal
 from vaekit.domains.images.correction_files import SavedCorrection
 from vaekit.domains.images.read import LoadedImage, for_vae, read_image
 from vaekit.errors import BadItem, LatentMismatch, printable
-from vaekit.metrics.image.luma import as_rgb
+from vaekit.metrics.image.color import as_rgb
 from vaekit.metrics.latent.latent_statistics import ChannelSums, channel_sums, latent_noise, rate
 from vaekit.normalization import LatentNormalization
 from vaekit.runtime.engine import Engine

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaekit.comparison.signals import Signals, signals
 from vaekit.metrics.image.clipping import clipped_gained
-from vaekit.metrics.image.color import color_shift
+from vaekit.metrics.image.color import Planes, color_shift, luma
 from vaekit.metrics.image.color_bias import bias_of_lab
 from vaekit.metrics.image.contrast_gain import contrast_gain, distinct_colors
 from vaekit.metrics.image.delta_e import delta_e_map, summary
@@ -20,7 +20,6 @@ from vaekit.metrics.image.gradients import Gradients, edge_sharpness, gradient, 
 from vaekit.metrics.image.lab import lab
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import LPIPS
-from vaekit.metrics.image.luma import Planes, luma
 from vaekit.metrics.image.ms_ssim import ms_ssim
 from vaekit.metrics.image.patches import foliage, mean_under, share, skin
 from vaekit.metrics.image.psnr import psnr

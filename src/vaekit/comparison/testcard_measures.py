@@ -8,12 +8,12 @@ from torch import Tensor
 
 from vaekit.comparison.candidates import VAECandidate
 from vaekit.metrics.image.banding import banding
+from vaekit.metrics.image.color import luma
 from vaekit.metrics.image.delta_e import delta_e_map
 from vaekit.metrics.image.drift import drift
 from vaekit.metrics.image.grid import flat_grid
 from vaekit.metrics.image.lab import lab
 from vaekit.metrics.image.levels import as_saved
-from vaekit.metrics.image.luma import luma
 from vaekit.metrics.image.slanted_edge import mtf50
 from vaekit.metrics.image.text_contrast import stroke_contrast
 from vaekit.pretrained.ocr import character_error_rate, line_reader, read_lines

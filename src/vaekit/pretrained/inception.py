@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from vaekit.errors import BadCheckpoint, NotFound, printable
 from vaekit.identification.file_hashes import sha256_of
-from vaekit.metrics.image.luma import as_rgb
+from vaekit.metrics.image.color import as_rgb
 from vaekit.shapes import Images
 
 SIDE = 299

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaekit.comparison.records import Estimate
-from vaekit.metrics.image.luma import LUMA
+from vaekit.metrics.image.color import LUMA
 from vaekit.report.crops import Levels
 
 WIDTH, ROW, PAD = 160, 10, 5

@@ -26,16 +26,12 @@ from torch import Tensor, nn
 from vaekit.errors import printable
 from vaekit.runtime.memory import out_of_memory
 from vaekit.runtime.plan import Notes, size_text
-from vaekit.runtime.streaming.operations import Apply, Pad
-from vaekit.runtime.streaming.schedule import Stages
 
 SHAPES_COMPILED = 8
 """Of one network; others run as they are. Each holds kernels, and looking for the right one takes time."""
 SHAPES_COUNTED = 256
 UNCOMPILED_RUNS = 2
 """How often a shape runs as it is before it is compiled: who does one image need not wait for a compiler."""
-WORKSPACE = 1.25
-"""What a run takes of memory for each byte of its maps: buffers of convolutions, and pieces that fit nothing."""
 
 
 class CompiledNetwork:
@@ -120,30 +116,3 @@ class CompiledNetwork:
             f"compiled for {several}{size_text(given.shape, made.shape)} in {seconds:.0f} s, cached for this process"
         )
         return made
-
-
-def whole_peak(stages: Stages) -> int:
-    """Bytes that one item is expected to take at the most where a network runs whole, its input and result included.
-
-    Steps are followed in order, as an uncompiled network does them: the most is where a step's result stands beside all
-    values that it or a later step reads. Rows and columns that are only laid around a map, and what shares memory with
-    its input, take nothing. A compiled network makes fewer maps, so that this is more than it needs.
-    """
-    lies_in = list(range(len(stages.steps)))
-    for i, step in enumerate(stages.steps):
-        if isinstance(step.operation, Pad) or (isinstance(step.operation, Apply) and step.operation.shares):
-            lies_in[i] = lies_in[step.inputs[0].step]
-    last_use = list(range(len(stages.steps)))
-    for i, step in enumerate(stages.steps):
-        for source in (lies_in[i], *(lies_in[each.step] for each in step.inputs)):
-            last_use[source] = i
-    last_use[lies_in[stages.output]] = len(stages.steps)
-    ending: Counter[int] = Counter()
-    most = taken = 0
-    for i, step in enumerate(stages.steps):
-        if lies_in[i] == i:
-            taken += step.nbytes
-            ending[last_use[i]] += step.nbytes
-        most = max(most, taken)
-        taken -= ending[i]
-    return int(WORKSPACE * most)

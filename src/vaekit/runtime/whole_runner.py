@@ -9,9 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vaekit.runtime.compiled import CompiledNetwork, whole_peak
+from vaekit.runtime.compiled import CompiledNetwork
 from vaekit.runtime.memory import SHARE_OF_FREE, free_memory, kind_of, out_of_memory
 from vaekit.runtime.plan import NCNN, Notes, Plan
+from vaekit.runtime.streaming.forecast import whole_peak
 from vaekit.runtime.streaming.planning import LEAST_PRODUCTS, products
 from vaekit.runtime.traced_network import TracedNetwork
 from vaekit.runtime.upsampling import with_enlarged_convs

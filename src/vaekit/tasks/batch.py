@@ -1,5 +1,6 @@
-"""Run a pipeline over many files and collect results and failures."""
+"""Run a pipeline over many files: names of the output files, results and failures."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -7,7 +8,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from vaekit.errors import CannotWriteHere, VaekitError
+from vaekit.checkpoints.latent_files import SUFFIX
+from vaekit.errors import CannotWrite, CannotWriteHere, VaekitError
 from vaekit.pipeline import Stages, run_pipeline
 from vaekit.runtime.threads import single_threaded_initializer
 
@@ -79,3 +81,34 @@ def run_files(
                 batch.failures.append(Failure(str(outcome.item), str(outcome.error)))
     batch.not_started = [Failure(str(path), f"{path} was not processed: {refusals[0].found}") for path in remaining]
     return batch
+
+
+def output_paths(inputs: Sequence[Path], folder: Path, ending: str) -> dict[Path, Path]:
+    """A file in `folder` for each input, named after it.
+
+    Where inputs share a stem, their own endings stay part of the name; where that is not enough, a number is added.
+
+    Raises:
+        CannotWrite: an output would overwrite an input.
+    """
+    stems = Counter(stem(path) for path in set(inputs))
+    outputs: dict[Path, Path] = {}
+    taken: set[Path] = set()
+    for path in dict.fromkeys(inputs):
+        name = stem(path) if stems[stem(path)] == 1 else path.name
+        number = 1
+        while folder / f"{name}{ending}" in taken:
+            number += 1
+            name = f"{path.name}-{number}"
+        outputs[path] = folder / f"{name}{ending}"
+        taken.add(outputs[path])
+    resolved = {path.resolve() for path in inputs}
+    for output in outputs.values():
+        if output.resolve() in resolved:
+            raise CannotWrite(f"The output {output} would overwrite an input.", "", "Choose another folder.")
+    return outputs
+
+
+def stem(path: Path) -> str:
+    """A file's name without its ending; that of latent files has two parts."""
+    return path.name.removesuffix(SUFFIX) if path.name.endswith(SUFFIX) else path.stem

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from vaekit.checkpoints.latent_files import find_latents
 from vaekit.domains.files import FileResult
-from vaekit.tasks.batch import Batch, Progress, no_progress, run_files
+from vaekit.tasks.batch import Batch, Progress, no_progress, output_paths, run_files
 from vaekit.tasks.model import OpenModel
-from vaekit.tasks.output_paths import output_paths
 
 
 def decode(model: OpenModel, paths: Sequence[Path], out: Path, progress: Progress = no_progress) -> Batch[FileResult]:

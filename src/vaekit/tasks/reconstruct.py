@@ -7,9 +7,8 @@ from pathlib import Path
 from vaekit.domains.files import FileResult
 from vaekit.errors import VaekitError
 from vaekit.runtime.plan import Explanation
-from vaekit.tasks.batch import Batch, Progress, no_progress, run_files
+from vaekit.tasks.batch import Batch, Progress, no_progress, output_paths, run_files
 from vaekit.tasks.model import OpenModel
-from vaekit.tasks.output_paths import output_paths
 
 
 def reconstruct(

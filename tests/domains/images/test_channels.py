@@ -9,7 +9,7 @@ from refusals import refuses
 from vaekit.domains.images.read import REDUCED, LoadedImage, for_vae
 from vaekit.errors import BadItem
 from vaekit.geometry import Geometry
-from vaekit.metrics.image.luma import as_rgb
+from vaekit.metrics.image.color import as_rgb
 
 GRAY = Geometry(1, 4, (8, 8))
 COLORS = torch.rand(1, 3, 6, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1

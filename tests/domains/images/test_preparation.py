@@ -11,7 +11,7 @@ from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.decode import decoded_bytes, decoded_file
 from vaekit.domains.images.preparation import Preparation, cut, put, resized, short_side
 from vaekit.domains.images.read import read_image
-from vaekit.metrics.image.luma import luma
+from vaekit.metrics.image.color import luma
 
 
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray:

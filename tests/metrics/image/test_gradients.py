@@ -10,9 +10,9 @@ from skimage import data
 from torch import Tensor
 from torch.nn import functional as F
 
+from vaekit.metrics.image.color import LUMA, luma
 from vaekit.metrics.image.contrast_gain import contrast_gain, distinct_colors
 from vaekit.metrics.image.gradients import STRONGEST, edge_sharpness, gradient, gradient_retention, strongest_edges
-from vaekit.metrics.image.luma import LUMA, luma
 from vaekit.metrics.image.ringing import ringing
 
 

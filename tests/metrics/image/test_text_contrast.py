@@ -8,7 +8,7 @@ from refusals import refuses
 from torch.nn import functional as F
 
 from vaekit.errors import MissingPackage
-from vaekit.metrics.image.luma import luma
+from vaekit.metrics.image.color import luma
 from vaekit.metrics.image.text_contrast import stroke_contrast
 from vaekit.pretrained.ocr import character_error_rate, edit_distance, line_reader, read_lines
 from vaekit.testcards.text import text_card

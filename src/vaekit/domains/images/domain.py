@@ -35,7 +35,7 @@ from vaekit.domains.images.write import PAIR, side_by_side, write_image
 from vaekit.errors import BadCheckpoint, BadItem, BadRecipe
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.vae_pass import VAERunner
-from vaekit.metrics.image.luma import as_rgb
+from vaekit.metrics.image.color import as_rgb
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.training.data import TrainingData

@@ -21,9 +21,9 @@ from vaekit.evaluation.protocol import digest
 from vaekit.evaluation.vae_pass import EngineRunner
 from vaekit.geometry import Geometry
 from vaekit.identification.file_hashes import sha256_of
+from vaekit.metrics.image.color import as_rgb
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import ALEX
-from vaekit.metrics.image.luma import as_rgb
 from vaekit.pretrained.inception import GET_FEATURES, find_inception, load_inception
 from vaekit.pretrained.lpips_weights import load_lpips
 from vaekit.shapes import Images

@@ -25,7 +25,7 @@ from vaekit.errors import BadRecipe, NoTrainingData
 from vaekit.families import padding_of
 from vaekit.identification.build import build
 from vaekit.json import dumps
-from vaekit.metrics.image.luma import as_rgb
+from vaekit.metrics.image.color import as_rgb
 from vaekit.run_folder import SKIPPED
 from vaekit.training.adversarial.from_recipe import adversarial_setup
 from vaekit.training.code_stats import set_codes

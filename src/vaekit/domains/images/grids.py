@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vaekit.distributions import SampledPrior
 from vaekit.domains.images.write import write_image
-from vaekit.metrics.image.luma import as_rgb
+from vaekit.metrics.image.color import as_rgb
 from vaekit.training.seeds import generator_for
 from vaekit.vae import VAE
 

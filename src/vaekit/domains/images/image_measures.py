@@ -11,8 +11,8 @@ from vaekit.distributions import Prior
 from vaekit.evaluation.measures import NAT, ItemMeasure, PooledMeasure, PooledResult, Result, rate
 from vaekit.evaluation.vae_pass import VAEPass
 from vaekit.metrics.frechet import RunningGaussian, frechet_distance
+from vaekit.metrics.image.color import as_rgb
 from vaekit.metrics.image.lpips import LPIPS
-from vaekit.metrics.image.luma import as_rgb
 from vaekit.metrics.image.psnr import psnr
 from vaekit.metrics.image.ssim import ssim
 from vaekit.metrics.kernel_distance import kernel_distance

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from vaekit.domains.domain import TermSettings
 from vaekit.errors import BadRecipe, printable
+from vaekit.metrics.image.color import as_rgb
 from vaekit.metrics.image.lpips import BACKBONES, LPIPS, VGG
-from vaekit.metrics.image.luma import as_rgb
 from vaekit.pretrained.lpips_weights import load_lpips
 from vaekit.training.recipe import Recipe, table_of
 

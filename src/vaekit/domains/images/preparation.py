@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from vaekit.domains.images.decode import Pixels
 from vaekit.errors import BadRecipe, printable
 from vaekit.geometry import HasGeometry
-from vaekit.metrics.image.luma import LUMA
+from vaekit.metrics.image.color import LUMA
 from vaekit.records import from_dict
 from vaekit.shapes import Images
 

@@ -26,7 +26,7 @@ from vaekit.domains.files import files_among, not_found
 from vaekit.domains.images.colors import colors_and_alpha
 from vaekit.errors import BadItem, VaekitError, printable
 from vaekit.geometry import Geometry
-from vaekit.metrics.image.luma import luma
+from vaekit.metrics.image.color import luma
 from vaekit.shapes import Images
 
 LARGEST_IMAGE = 178_956_970

@@ -7,8 +7,8 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from vaekit.metrics.image.color import LUMA, REC_709
 from vaekit.metrics.image.levels import to_levels
-from vaekit.metrics.image.luma import LUMA, REC_709
 from vaekit.shapes import Images, PerItem
 
 HOLLOW = 0.1

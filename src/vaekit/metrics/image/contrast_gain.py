@@ -7,8 +7,8 @@ words.
 
 import torch
 
+from vaekit.metrics.image.color import Planes
 from vaekit.metrics.image.levels import nearest_levels
-from vaekit.metrics.image.luma import Planes
 from vaekit.shapes import Images, PerItem
 
 

@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaekit.metrics.image.color import LEVELS_PER_UNIT
-from vaekit.metrics.image.luma import Planes
+from vaekit.metrics.image.color import LEVELS_PER_UNIT, Planes
 from vaekit.metrics.image.spectra import spectra
 
 OCTAVES = 5
@@ -54,7 +53,7 @@ def detail(x: Planes, y: Planes, octaves: int = OCTAVES) -> Detail:
     more (`ROUNDING`), so that flat images keep all of the detail that they do not have. Frequencies beyond Nyquist's
     (in the corners) are left out.
 
-    >>> from vaekit.metrics.image.luma import luma
+    >>> from vaekit.metrics.image.color import luma
     >>> x = luma(torch.rand(1, 3, 128, 128))
     >>> detail(x, 0.5 * x).kept.round(decimals=2)
     tensor([[0.5000, 0.5000, 0.5000, 0.5000, 0.5000]])

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from vaekit.metrics.image.color import LUMA
 from vaekit.metrics.image.levels import LOWEST, LevelCurve, level_curve, to_levels
-from vaekit.metrics.image.luma import LUMA
 from vaekit.shapes import Images, PerItem
 
 Bytes = UInt8[Tensor, "c h w"]

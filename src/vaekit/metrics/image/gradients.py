@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vaekit.metrics.image.color import LEVELS_PER_UNIT
-from vaekit.metrics.image.luma import Planes
+from vaekit.metrics.image.color import LEVELS_PER_UNIT, Planes
 from vaekit.shapes import PerItem
 
 Gradients = Float[Tensor, "b i j"]

@@ -8,7 +8,7 @@ happens to these colors, which is all that they are for.
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vaekit.metrics.image.luma import LUMA
+from vaekit.metrics.image.color import LUMA
 from vaekit.shapes import Images
 
 Mask = Bool[Tensor, "b h w"]

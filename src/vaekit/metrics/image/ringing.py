@@ -7,8 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaekit.metrics.image.color import LEVELS_PER_UNIT
-from vaekit.metrics.image.luma import Planes
+from vaekit.metrics.image.color import LEVELS_PER_UNIT, Planes
 from vaekit.shapes import PerItem
 
 REACH = 4

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from vaekit.metrics.image.luma import Planes
+from vaekit.metrics.image.color import Planes
 from vaekit.shapes import PerItem
 
 FINER = 4

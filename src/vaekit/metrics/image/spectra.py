@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaekit.metrics.image.luma import Planes
+from vaekit.metrics.image.color import Planes
 
 TILE = 128
 """The side of a tile in pixels."""

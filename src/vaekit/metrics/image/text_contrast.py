@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaekit.metrics.image.luma import Planes
+from vaekit.metrics.image.color import Planes
 
 Place = tuple[slice, slice]
 """Rows and columns."""

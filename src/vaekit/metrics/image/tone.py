@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from vaekit.metrics.image.color import REC_709
 from vaekit.metrics.image.levels import to_levels
-from vaekit.metrics.image.luma import REC_709
 from vaekit.shapes import Images, PerItem
 
 BLOCK = 8

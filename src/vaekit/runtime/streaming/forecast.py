@@ -1,9 +1,10 @@
 """Predict the memory of a run.
 
-The first slabs of each stage are followed move by move with sizes in place of tensors: later slabs are no larger. Kept
-maps only grow or shrink while a stage runs, so that what they take is known at its two ends.
+Of a run in slabs, the first slabs of each stage are followed move by move with sizes in place of tensors: later slabs
+are no larger. Kept maps only grow or shrink while a stage runs, so that what they take is known at its two ends.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from vaekit.runtime.streaming.walk import RowStep, Task, row_ranges, rows_read, 
 
 SINGLE = 4
 """Bytes of a number in fp32."""
+WORKSPACE = 1.25
+"""Memory of a whole run for each byte of its maps: with the buffers of convolutions, and fragmentation."""
 SLABS_FOLLOWED = 4
 """The first of a stage take most, for all that later ones need is made with them."""
 
@@ -161,3 +164,30 @@ class StageWalk:
         window = next(window for each, window in move.task.reads if each == source)
         first, last = rows_read(window, move.a, move.b, self.steps[source].rows)
         return max(0, last - first) * self.steps[source].bytes_per_row
+
+
+def whole_peak(stages: Stages) -> int:
+    """Peak memory in bytes of one item where a network runs whole, with its input and result.
+
+    Follows the steps in order, as an uncompiled network runs them, and takes the maximum over the steps of the result
+    with all values that this or a later step reads. Padding and views take nothing. A compiled network has fewer maps,
+    so for it this is an upper bound.
+    """
+    lies_in = list(range(len(stages.steps)))
+    for i, step in enumerate(stages.steps):
+        if isinstance(step.operation, Pad) or (isinstance(step.operation, Apply) and step.operation.shares):
+            lies_in[i] = lies_in[step.inputs[0].step]
+    last_use = list(range(len(stages.steps)))
+    for i, step in enumerate(stages.steps):
+        for source in (lies_in[i], *(lies_in[each.step] for each in step.inputs)):
+            last_use[source] = i
+    last_use[lies_in[stages.output]] = len(stages.steps)
+    ending: Counter[int] = Counter()
+    most = taken = 0
+    for i, step in enumerate(stages.steps):
+        if lies_in[i] == i:
+            taken += step.nbytes
+            ending[last_use[i]] += step.nbytes
+        most = max(most, taken)
+        taken -= ending[i]
+    return int(WORKSPACE * most)

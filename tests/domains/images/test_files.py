@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from vaekit.domains.images.files import DecodedImage, RoundTrip, as_written, pixel_count, round_trip_stages
 from vaekit.domains.images.read import LoadedImage, read_image
-from vaekit.domains.images.roundtrip import DecodedImage, RoundTrip, as_written, pixel_count, round_trip_stages
 from vaekit.domains.images.write import srgb_profile, to_bytes
 from vaekit.errors import VaekitError
 from vaekit.families import assemble, family_of
