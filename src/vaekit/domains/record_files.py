@@ -20,70 +20,57 @@ from vaekit.runtime.engine import Engine
 
 
 @dataclass(frozen=True)
-class ReconstructedFile:
-    """A file whose items were encoded and decoded."""
+class ProcessedFile:
+    """A file whose items were encoded."""
 
     file: Path
     output: Path
-    side_by_side: Path | None
     items: int
-    """That were reconstructed."""
+    """That were encoded."""
     latent_shape: tuple[int, ...]
     """Of one item."""
+    notes: tuple[str, ...]
+    """Items that were skipped."""
+
+    @property
+    def source(self) -> Path:
+        """The file that was read."""
+        return self.file
+
+    def cells(self) -> dict[str, str]:
+        """One row of a table."""
+        latent = "x".join(map(str, self.latent_shape))
+        return {"file": self.file.name, "items": f"{self.items:,}", "latent": latent}
+
+
+@dataclass(frozen=True)
+class ReconstructedFile(ProcessedFile):
+    """A file whose items were encoded and decoded."""
+
+    side_by_side: Path | None
     measures: Mapping[str, float]
     """Means over the items, by name of the measure."""
     texts: Mapping[str, str]
     """The same for people: title to number with unit."""
     seconds: float
     """Encode and decode, without reading and writing."""
-    notes: tuple[str, ...]
-    """Items that were skipped."""
-
-    @property
-    def source(self) -> Path:
-        """The file that was read."""
-        return self.file
 
     def cells(self) -> dict[str, str]:
         """One row of a table."""
-        return {
-            "file": self.file.name,
-            "items": f"{self.items:,}",
-            "latent": shape_text(self.latent_shape),
-            **self.texts,
-            "time": f"{self.seconds:.2f} s",
-        }
+        return {**super().cells(), **self.texts, "time": f"{self.seconds:.2f} s"}
 
 
 @dataclass(frozen=True)
-class EncodedFile:
+class EncodedFile(ProcessedFile):
     """A file whose items were encoded into one latent file."""
 
-    file: Path
-    output: Path
-    items: int
-    latent_shape: tuple[int, ...]
-    """Of one item."""
     mean: float
     """Over the elements of the posterior's mode, raw."""
     std: float
-    notes: tuple[str, ...]
-    """Items that were skipped."""
-
-    @property
-    def source(self) -> Path:
-        """The file that was read."""
-        return self.file
 
     def cells(self) -> dict[str, str]:
         """One row of a table."""
-        return {
-            "file": self.output.name,
-            "items": f"{self.items:,}",
-            "latent": shape_text(self.latent_shape),
-            "mean": f"{self.mean:+.3f}",
-            "std": f"{self.std:.3f}",
-        }
+        return {**super().cells(), "file": self.output.name, "mean": f"{self.mean:+.3f}", "std": f"{self.std:.3f}"}
 
 
 @dataclass(frozen=True)
@@ -219,8 +206,3 @@ def skip_notes(loaded: LoadedItems, items: str) -> tuple[str, ...]:
     if not loaded.skipped:
         return ()
     return (f"{len(loaded.skipped):,} {items} were skipped: {next(iter(loaded.skipped.values()))}",)
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """A shape for tables: "4x8x8"."""
-    return "x".join(map(str, shape))
