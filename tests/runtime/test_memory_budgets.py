@@ -15,8 +15,6 @@ from vaekit.runtime.engine import Engine
 from vaekit.runtime.memory import SHARE_OF_FREE
 from vaekit.runtime.plan import Plan
 from vaekit.runtime.streaming import slab_runner as slabs
-from vaekit.runtime.streaming.arena import Arena
-from vaekit.runtime.streaming.buffers import Store
 from vaekit.vae import VAE
 
 Images = Callable[[int, int, int], Tensor]
@@ -75,35 +73,3 @@ def test_free_memory_is_the_budget_without_one(vae: VAE, monkeypatch: pytest.Mon
     monkeypatch.setattr(slabs, "free_memory", lambda _: MIB)
     with pytest.raises(BadPlan):
         engine(vae).encode(images(1, 512, 512))
-
-
-def test_a_disk_that_is_full_is_told_in_words(vae: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    store = Store(CPU, Arena(CPU))
-    store.allow(0, 0)
-    monkeypatch.setattr("os.pwrite", full)
-    with refuses(BadPlan, "VAEKIT_SCRATCH"):
-        store.put(0, torch.zeros(4), 4)
-
-
-def test_what_went_to_the_file_comes_back_and_its_place_is_used_again() -> None:
-    store = Store(CPU, Arena(CPU))
-    store.allow(0, 0)
-    first = store.put(0, torch.arange(4.0), 4)
-    assert torch.equal(store.get(first), torch.arange(4.0))
-    store.drop(first)
-    second = store.put(0, torch.arange(4.0) + 1, 4)
-    assert second.offset == first.offset
-    assert torch.equal(store.get(second), torch.arange(4.0) + 1)
-    store.close()
-
-
-def test_a_tighter_limit_sends_the_rows_that_are_read_last() -> None:
-    store = Store(CPU, Arena(CPU))
-    bands = [store.put(row, torch.full((1,), float(row)), 1) for row in range(4)]
-    store.allow(8, 8)
-    assert [band.offset is None for band in bands] == [True, True, False, False]
-    assert [store.get(band).item() for band in bands] == [0, 1, 2, 3]
-    store.close()

@@ -130,7 +130,7 @@ def test_sizes_become_numbers_or_numbers_per_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "rows"), [(Size(1, 1), 6), (Size(rows=1), 0), (Size(rows=1), 4)], ids=["constant", "no rows", "remainder"]
+    ("size", "rows"), [(Size(6, 1), 6), (Size(rows=1), 0), (Size(rows=1), 4)], ids=["constant", "no rows", "remainder"]
 )
 def test_numbers_that_are_not_proportional_to_the_rows_are_unknown(size: Size, rows: int) -> None:
     with pytest.raises(Unknown):

@@ -67,6 +67,7 @@ BY_ROWS: dict[str, tuple[Function, list[type]]] = {
     "convolution without padding": (lambda x: F.conv2d(x, WEIGHT), [Convolve]),
     "convolution with stride": (lambda x: F.conv2d(x, WEIGHT, BIAS, 2, 1), [Pad, Convolve]),
     "convolution with two strides": (lambda x: F.conv2d(x, WEIGHT, BIAS, (1, 2), (2, 0)), [Pad, Convolve]),
+    "convolution with padded columns": (lambda x: F.conv2d(x, WEIGHT, BIAS, 1, (0, 1)), [Pad, Convolve]),
     "convolution with groups": (lambda x: F.conv2d(x, GROUPED, None, 1, 1, 1, 2), [Pad, Convolve]),
     "convolution and relu": (lambda x: F.relu(F.conv2d(x, WEIGHT, padding=1)), [Pad, Convolve]),
     "constant padding": (lambda x: F.pad(x, (1, 2, 3, 1), value=2.0), [Pad]),
@@ -90,7 +91,7 @@ REDUCING: dict[str, tuple[Function, list[type]]] = {
     "replicate padding": (lambda x: F.pad(x, (1, 1, 1, 1), "replicate"), [Pad]),
     "reflect padding": (lambda x: F.pad(x, (1, 1, 2, 1), "reflect"), [Pad]),
     "dilated convolution": (lambda x: F.conv2d(x, WEIGHT, None, 1, 2, 2), [Pad, Convolve]),
-    "group norm": (lambda x: F.group_norm(x, 2, SCALE, SHIFT, 1e-4), [Moments, Normalize]),
+    "group norm": (lambda x: F.group_norm(x, 2, SCALE, SHIFT, 0.5), [Moments, Normalize]),
     "group norm without weights": (lambda x: F.group_norm(x, 4), [Moments, Normalize]),
     "sum of rows": (lambda x: x + x.sum(2, keepdim=True), [Total, Apply]),
     "sum of positions": (
@@ -122,7 +123,8 @@ WHOLE: dict[str, Function] = {
     "rows backwards": lambda x: x[:, :, torch.tensor([1, 0])],
     "index with an ellipsis": lambda x: x[..., 1:],
     "columns before rows": lambda x: x.transpose(2, 3).flatten(2),
-    "rows times rows": lambda x: x.transpose(1, 2) + x.reshape(1, x.shape[2], 4, x.shape[3]),
+    "every other position": lambda x: x.flatten(2)[:, :, ::2],
+    "rows times rows": lambda x: x[:, :, :, :1] * x.mean((1, 3))[:, None, None],
     "products of all positions": lambda x: positions(x) @ x.flatten(2),
     "causal attention": lambda x: F.scaled_dot_product_attention(
         positions(x), positions(x), positions(x), is_causal=True
@@ -131,6 +133,7 @@ WHOLE: dict[str, Function] = {
     "circular padding": lambda x: F.pad(x, (1, 1, 1, 1), "circular"),
     "negative padding": lambda x: F.pad(x, (0, 0, -1, 1)),
     "padding of rows that are not the third axis": lambda x: F.pad(x.permute(0, 2, 3, 1), (0, 0, 0, 0, 1, 0)),
+    "rows doubled by padding": lambda x: F.pad(x.permute(0, 2, 3, 1), (0, 0, 0, 0, x.shape[2], 0)),
     "bilinear": lambda x: F.interpolate(x, scale_factor=2.0, mode="bilinear"),
     "nearest-exact": lambda x: F.interpolate(x, scale_factor=2.0, mode="nearest-exact"),
     "enlarged to a size": lambda x: F.interpolate(x, (2 * x.shape[2], 2 * x.shape[3])),
