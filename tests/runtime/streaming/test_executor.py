@@ -300,7 +300,7 @@ def test_rows_of_a_map_go_when_all_parts_have_passed(half: Callable[[str], Half]
     source, number = next(
         (i, last) for i, last in running.stages.last_use.items() if i and running.stages.steps[i].rows
     )
-    whole = StageRun(running, running.stages.stages[number], number, StageRows(4, 2))
+    whole = StageRun(running, stages.stages[number], number, StageRows(4, 2))
     calls: list[tuple[Any, bool]] = []
 
     class Kept(Whole):

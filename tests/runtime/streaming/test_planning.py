@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,9 +11,7 @@ from torch import Tensor
 
 from vaekit.errors import BadPlan
 from vaekit.runtime.engine import Engine
-from vaekit.runtime.memory import SHARE_OF_FREE
 from vaekit.runtime.plan import Plan
-from vaekit.runtime.streaming import slab_runner as slabs
 from vaekit.vae import VAE
 
 Images = Callable[[int, int, int], Tensor]
@@ -51,25 +48,3 @@ def test_the_budget_that_a_refusal_names_will_do(vae: VAE, tiny_vae: VAE, images
         plans = running.explain(600, 400)
         assert all(plan.predicted_peak is not None and plan.predicted_peak <= plan.budget for plan in plans)
         assert running.reconstruct(x).shape == x.shape
-
-
-def test_nothing_runs_before_a_refusal(vae: VAE, monkeypatch: pytest.MonkeyPatch, images: Images) -> None:
-    running = engine(vae, "1MiB")
-    monkeypatch.setattr(slabs, "run_stages", None)
-    with refuses(BadPlan, "1 MiB", "--memory"):
-        running.encode(images(1, 64, 64))
-
-
-def test_free_memory_is_the_budget_without_one(vae: VAE, monkeypatch: pytest.MonkeyPatch, images: Images) -> None:
-    freely = engine(vae).explain(512, 512)
-    least_mib = least(vae, 512, 512)
-    monkeypatch.setattr(slabs, "free_memory", lambda _: int(least_mib * MIB / SHARE_OF_FREE))
-    tight = engine(vae).explain(512, 512)
-    for wide, narrow in zip(freely, tight, strict=True):
-        assert wide.to_file == 0
-        assert narrow.predicted_peak is not None and wide.predicted_peak is not None
-        assert narrow.predicted_peak <= least_mib * MIB
-        assert narrow.predicted_peak < wide.predicted_peak or wide.predicted_peak <= least_mib * MIB
-    monkeypatch.setattr(slabs, "free_memory", lambda _: MIB)
-    with pytest.raises(BadPlan):
-        engine(vae).encode(images(1, 512, 512))
