@@ -73,12 +73,12 @@ def test_a_tighter_limit_sends_the_rows_that_are_read_last(store: Store) -> None
 
 def test_a_place_in_the_file_is_used_again_by_bands_of_its_size_only(store: Store) -> None:
     store.allow(0, 0)
-    first, second = store.put(0, torch.arange(4.0), 4), store.put(4, torch.arange(4.0) + 4, 4)
+    first, second = store.put(0, torch.arange(5.0), 5), store.put(5, torch.arange(5.0) + 5, 5)
     store.drop(first)
-    smaller = store.put(8, torch.arange(3.0) + 8, 3)
-    same = store.put(11, torch.arange(4.0) + 11, 4)
-    last = store.put(15, torch.arange(4.0) + 15, 4)
-    assert [band.offset for band in (second, smaller, same, last)] == [16, 32, 0, 44]
+    smaller = store.put(10, torch.arange(4.0) + 10, 4)
+    same = store.put(14, torch.arange(5.0) + 14, 5)
+    last = store.put(19, torch.arange(5.0) + 19, 5)
+    assert [band.offset for band in (second, smaller, same, last)] == [20, 40, 0, 56]
     for band in (second, smaller, same, last):
         assert torch.equal(store.get(band), torch.arange(float(band.start), float(band.end)))
 
