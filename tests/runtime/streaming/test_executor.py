@@ -297,9 +297,8 @@ def test_a_part_ends_when_it_is_told_to_stop(half: Callable[[str], Half]) -> Non
 def test_rows_of_a_map_go_when_all_parts_have_passed(half: Callable[[str], Half]) -> None:
     one = half("residual")
     running = opened(one, one.input(12, 2), Ledger())
-    source, number = next(
-        (i, last) for i, last in running.stages.last_use.items() if i and running.stages.steps[i].rows
-    )
+    stages = running.stages
+    source, number = next((i, last) for i, last in stages.last_use.items() if i and stages.steps[i].rows)
     whole = StageRun(running, stages.stages[number], number, StageRows(4, 2))
     calls: list[tuple[Any, bool]] = []
 

@@ -1,6 +1,7 @@
 """Tasks, row ranges and moves of a stage, recounted row by row."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 import torch
@@ -23,7 +24,6 @@ from vaekit.runtime.streaming.operations import (
 )
 from vaekit.runtime.streaming.schedule import Stages
 from vaekit.runtime.streaming.walk import (
-    TILE,
     RowRange,
     RowStep,
     Task,
@@ -130,12 +130,8 @@ def test_what_others_read_too_is_not_done_ahead() -> None:
 
 
 def test_a_value_is_let_go_by_its_last_reader() -> None:
-    steps = [
-        value(None),
-        value(SILU, (0, SAME_ROW)),
-        value(DOUBLE, (0, SAME_ROW)),
-        value(SUM, (1, SAME_ROW), (2, SAME_ROW)),
-    ]
+    twice = [value(SILU, (0, SAME_ROW)), value(DOUBLE, (0, SAME_ROW))]
+    steps = [value(None), *twice, value(SUM, (1, SAME_ROW), (2, SAME_ROW))]
     tasks = tasks_for(steps, (1, 2, 3), (3,))
     assert [each.last_user_of for each in tasks] == [(), (0,), (1, 2)]
 
@@ -213,12 +209,11 @@ def test_a_task_that_reads_nothing_yet_begins_at_its_end() -> None:
 
 
 @pytest.mark.parametrize(("parts", "expected"), [(1, [0, 12]), (2, [0, 4, 12]), (3, [0, 4, 8, 12]), (9, [0, 4, 8, 12])])
-def test_parts_are_cut_at_multiples_of_a_tile(parts: int, expected: list[int]) -> None:
+def test_parts_are_cut_at_multiples_of_four_rows(parts: int, expected: list[int]) -> None:
     steps = NORMED
     shares = row_ranges(steps, tasks_for(steps, (2, 3, 4, 5), (5,)), (5,), parts)
     assert [share.own[5][0] for share in shares] + [shares[-1].own[5][1]] == expected
-    assert all(a.own[5][1] == b.own[5][0] for a, b in zip(shares, shares[1:], strict=False))
-    assert TILE == 4
+    assert all(a.own[5][1] == b.own[5][0] for a, b in pairwise(shares))
 
 
 def test_a_part_reads_the_rows_around_its_own() -> None:
@@ -316,7 +311,7 @@ def test_a_slab_has_no_more_rows_of_the_largest_result_than_told(slab: int) -> N
     ends = [*range(slab, ROWS, slab), ROWS]
     begins = [0, *ends[:-1]]
     assert [move for move in moves if move[0] == 5] == [(5, a, b) for a, b in zip(begins, ends, strict=True)]
-    assert [move for move in moves if move[0] == 4][0] == (4, 0, min(slab, ROWS) + 2)
+    assert moves[0] == (4, 0, min(slab, ROWS) + 2)
 
 
 def test_smaller_results_come_along_in_proportion() -> None:
