@@ -117,7 +117,8 @@ def test_kept_values_are_those_that_later_stages_read_and_last_until_then(name: 
             ahead = [each.step for step in task.ahead for each in step.inputs if each.window is None]
             read_whole = [each for each in task.wholes if each is not None] + ahead
             whole |= set(read_whole)
-            for source in (*(source for source, _ in task.reads if source not in here), *read_whole):
+            in_one = {source for source in here if stages.steps[source].whole}
+            for source in (*(source for source, _ in task.reads if source not in here - in_one), *read_whole):
                 read_in.setdefault(source, set()).add(number)
     last = {source: max(numbers) for source, numbers in read_in.items()}
     assert stages.last_use == last | {stages.output: len(stages.stages)}
@@ -257,6 +258,20 @@ def test_the_output_is_kept_though_nothing_reads_it() -> None:
     stages = staged((value(None), value(SILU, (0, SAME_ROW))), 1)
     assert [stage.kept for stage in stages.stages] == [(1,)]
     assert stages.last_use == {0: 0, 1: 1}
+
+
+def test_a_whole_value_that_its_own_stage_reads_is_kept_for_that_stage_alone() -> None:
+    steps = (
+        value(None),
+        value(FLIP, (0, None)),
+        value(COSTLY, (1, SAME_ROW)),
+        value(Moments(2), (2, SAME_ROW)),
+        value(NORMALIZE, (2, SAME_ROW), (3, None)),
+    )
+    stages = staged(steps, 4)
+    assert [[task.index for task in stage.tasks] for stage in stages.stages] == [[1, 2, 3], [4]]
+    assert [stage.kept for stage in stages.stages] == [(1, 2, 3), (4,)]
+    assert stages.last_use == {0: 0, 1: 0, 2: 1, 3: 1, 4: 2}
 
 
 def test_a_network_that_returns_its_input_has_nothing_to_do() -> None:
