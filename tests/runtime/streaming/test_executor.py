@@ -151,6 +151,7 @@ def test_convolutions_stay_prepared_as_far_as_told(half: Callable[[str], Half]) 
         backend.prepared.clear()
         run(stages, x, courses, convolvers, ready)
         assert len(backend.prepared) == prepared
+        assert convolvers._ready.keys() == ready
     assert backend.rests == 4 * len(stages.stages)
 
 
