@@ -70,6 +70,12 @@ def test_other_text_is_no_size(text: str | int) -> None:
         memory_bytes(text)
 
 
+@pytest.mark.parametrize("text", ["9" * 400, "9" * 300 + "TiB", "1" + "0" * 5000])
+def test_more_digits_than_a_number_can_have_are_no_size(text: str) -> None:
+    with pytest.raises(BadPlan):
+        memory_bytes(text)
+
+
 @given(st.integers(1, 10**15))
 def test_any_number_of_bytes_is_a_size(size: int) -> None:
     assert memory_bytes(size) == memory_bytes(str(size)) == memory_bytes(f"{size}B") == size
