@@ -60,13 +60,10 @@ def test_sizes_as_people_write_them(text: str | int, size: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "GiB", "-2GiB", "+2", "0", 0, -5, "0.0001", "1,5GB", "1e9", "2 2GiB", "2iB", "2PiB", "2GiBs", "٣", "nan"],
+    ["", "GiB", "-2GiB", "+2", "0", 0, -5, "0.0001", "1,5GB", "1e9", "2 2GiB", "2iB", "2PiB", "2GiBs", "nan"],
 )
 def test_other_text_is_no_size(text: str | int) -> None:
-    if text == "٣":  # a digit of another script is one to Python
-        assert memory_bytes(text) == 3
-        return
-    with refuses(BadPlan, "2GiB", *([str(text)] if str(text).isalnum() else [])):
+    with refuses(BadPlan, "2GiB", *([text] if str(text).isalnum() else [])):
         memory_bytes(text)
 
 
@@ -131,9 +128,9 @@ def test_the_limit_of_a_container_counts_if_it_is_smaller(files: dict[str, str],
 
 
 def test_a_gpu_has_what_its_driver_and_torch_have_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 9999))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 300)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 9999))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 300)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 100)
     assert free_memory(CUDA) == 1200
 
 

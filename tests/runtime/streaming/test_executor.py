@@ -250,10 +250,12 @@ def test_rows_of_neighbors_are_made_but_not_kept(half: Callable[[str], Half]) ->
     part = PartRun(whole, shares[1], 1)
     for a, b in ((4, 8), (6, 10), (8, 12), (12, 16)):
         part.keep(task, rows[:, :, a:b], a)
+    PartRun(whole, shares[0], 0).keep(task, rows[:, :, 6:10], 6)
     assert [(start, tensor.flatten().tolist()) for start, tensor in written] == [
         (8, [8.0, 9.0]),
         (8, [8.0, 9.0, 10.0, 11.0]),
         (12, [12.0, 13.0, 14.0, 15.0]),
+        (6, [6.0, 7.0]),
     ]
 
 
