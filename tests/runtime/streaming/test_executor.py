@@ -334,3 +334,18 @@ def test_a_layer_that_overflows_is_repaired_and_the_norm_behind_it_reads_fp32(sl
     assert len(guard.repaired) == 1
     torch.testing.assert_close(got.float(), expected, atol=2e-2, rtol=2e-2)
     assert got.dtype == torch.float16 and ledger.outstanding == 0
+
+
+@pytest.mark.parametrize("slab_rows", [1, 3])
+def test_rows_that_half_precision_cannot_hold_are_padded_in_fp32(slab_rows: int) -> None:
+    torch.manual_seed(0)
+    loud, quiet = nn.Conv2d(4, 8, 1), nn.Conv2d(8, 4, 3, padding=1)
+    loud.weight.mul_(6e4 / loud.weight.abs().max())
+    quiet.weight.mul_(1e-2)
+    network = nn.Sequential(loud, quiet).eval()
+    exact = half_of(network, 4, FACTOR)
+    x = exact.input(2, 2) * 8
+    expected, guard = exact.network(x), OverflowGuard(torch.float16)
+    got = streamed(half_of(network.half(), 4, FACTOR), x.half(), slab_rows, None, 1, None, guard)
+    assert guard.repaired and got.isfinite().all()
+    assert (got.float() - expected).abs().max() <= 1e-2 * expected.abs().max()
