@@ -69,6 +69,19 @@ class TwoBranches(nn.Module):
         return F.relu(self.near(made)) + self.far(made) + self.near(torch.flip(made, (2,)))
 
 
+class NearAndFar(nn.Module):
+    """A map that is read by convolutions of different reach in one stage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(4, 8, 1), nn.Conv2d(8, 8, 3, padding=1)
+        self.near, self.far = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 7, padding=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.second(self.first(x))
+        return self.near(made) + self.far(made) + made
+
+
 def networks() -> dict[str, nn.Module]:
     """All of them, with the same random weights each time."""
     torch.manual_seed(0)
@@ -85,6 +98,7 @@ def networks() -> dict[str, nn.Module]:
         "shuffled": nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(16, 16, 3, padding=1), nn.PixelShuffle(2)),
         "hourglass": Hourglass(),
         "two branches": TwoBranches(),
+        "near and far": NearAndFar(),
         "rows that are summed": Net(lambda x: x * x.flatten(2).sum(-1)[..., None, None]),
         "only pointwise": nn.Sequential(nn.SiLU(), nn.Hardswish()),
     }

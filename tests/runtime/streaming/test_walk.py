@@ -191,15 +191,25 @@ def enlarged() -> list[Step]:
 def test_enlarged_rows_go_together() -> None:
     tasks = tasks_for(enlarged(), (1, 2, 3), (3,))
     assert [granule(each) for each in tasks] == [2, 1, 1]
-    first = first_rows(tasks, {3: (5, 9)})
-    assert first == {3: 5, 2: 5, 1: 4}  # row 4 of the doubled map is first needed, and made with row 5
+    first = first_rows(tasks, {3: (6, 9)})
+    assert first == {3: 6, 2: 6, 1: 4}  # row 5 of the doubled map is needed, and made with row 4
     done = dict.fromkeys((1, 2, 3), 0)
-    reach(enlarged(), tasks, {1: 0, 2: 0, 3: 7}, done)
-    assert done == {3: 7, 2: 9, 1: 8}
+    reach(enlarged(), tasks, {1: 0, 2: 0, 3: 6}, done)
+    assert done == {3: 6, 2: 8, 1: 8}  # seven rows of the doubled map are needed
     reach(enlarged(), tasks, {1: 0, 2: 0, 3: 12}, done)
     assert done == {3: 12, 2: 14, 1: 12}
     reach(enlarged(), tasks, {1: 0, 2: 0, 3: 2}, done)  # nothing goes back
     assert done == {3: 12, 2: 14, 1: 12}
+
+
+def test_the_reader_that_needs_most_counts() -> None:
+    wide = Window(kernel=3, before=1)
+    for windows in ((SAME_ROW, wide), (wide, SAME_ROW)):
+        steps = [value(None), value(SILU, (0, SAME_ROW)), *(value(DOUBLE, (1, window)) for window in windows)]
+        tasks, done = tasks_for(steps, (1, 2, 3), (2, 3)), dict.fromkeys((1, 2, 3), 0)
+        reach(steps, tasks, {1: 0, 2: 4, 3: 4}, done)
+        assert done == {1: 5, 2: 4, 3: 4}
+        assert first_rows(tasks, {2: (4, 8), 3: (4, 8)}) == {1: 3, 2: 4, 3: 4}
 
 
 def test_a_task_that_reads_nothing_yet_begins_at_its_end() -> None:
