@@ -1,4 +1,4 @@
-"""Sizes in words, the memory that is free, and errors that mean that there is none."""
+"""Memory sizes, available memory, and errors that mean out of memory."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -105,7 +105,7 @@ def test_the_memory_of_the_system_is_what_it_calls_available(files: dict[str, st
 
 
 @pytest.mark.parametrize("text", ["", "MemTotal: 100 kB\n", "MemAvailable: many kB\n"])
-def test_a_system_that_does_not_tell_has_no_limit(files: dict[str, str], text: str) -> None:
+def test_unknown_memory_means_no_limit(files: dict[str, str], text: str) -> None:
     files[MEMINFO] = text
     assert system_memory() is None
     assert free_memory(CPU) > 1 << 60
@@ -218,7 +218,7 @@ def test_what_does_not_go_back_is_not_asked_for_again(process: Process, monkeypa
     assert asked == [True]
 
 
-def test_a_system_that_does_not_tell_is_not_asked_to_give_back(process: Process) -> None:
+def test_unknown_resident_memory_gives_nothing_back(process: Process) -> None:
     process.resident = 0
     watch = HeapWatch()
     process.resident = 10 * HOLES

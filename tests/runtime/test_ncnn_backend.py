@@ -63,7 +63,7 @@ def test_it_is_a_backend() -> None:
     assert isinstance(NcnnBackend(), Backend) and NcnnBackend.name == "ncnn"
 
 
-def test_without_the_package_it_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ncnn_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ncnn", None)
     with refuses(MissingPackage, "ncnn", "pip install 'vaekit[cpu]'"):
         NcnnBackend()

@@ -151,7 +151,7 @@ def test_what_the_exporter_noted_of_the_machine_is_gone() -> None:
     assert not node.metadata_props and not node.outputs[0].metadata_props
 
 
-def test_the_summary_tells_what_the_file_holds() -> None:
+def test_the_summary_names_half_inputs_and_writer() -> None:
     assert not lacks(
         summary(FACTS), "decoder", "latents", "pixels", "vaekit 9.9", "[-1, 1]", "4", "1/8", '{"scale": 0.5}'
     )
@@ -196,7 +196,7 @@ def test_a_written_file_gives_what_the_program_gives(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
-def test_missing_packages_are_told_before_work_is_done(
+def test_missing_packages_are_refused_before_any_work(
     package: str, running: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require_onnx(running)
@@ -208,7 +208,7 @@ def test_missing_packages_are_told_before_work_is_done(
         require_onnx(running)
 
 
-def test_known_noise_is_silent_and_everything_else_is_not() -> None:
+def test_known_warnings_are_suppressed_and_others_are_not() -> None:
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     before = logger.level
     with known_noise():
@@ -219,7 +219,7 @@ def test_known_noise_is_silent_and_everything_else_is_not() -> None:
     assert logger.level == before
 
 
-def test_noise_is_heard_again_after_an_error() -> None:
+def test_log_level_is_restored_after_an_error() -> None:
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     before = logger.level
     with pytest.raises(ZeroDivisionError), known_noise():

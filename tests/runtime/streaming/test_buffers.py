@@ -181,7 +181,7 @@ def test_a_map_gives_any_rows_that_were_put_in_any_order(
     assert kept.pieces(9, 12) == []
 
 
-def test_bands_of_a_map_are_no_larger_than_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bands_of_a_map_are_no_larger_than_the_limit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffers, "BAND", 100)  # a row has 24 bytes
     kept = Map(store, 2, 1)
     kept.put(0, row_numbers(0, 10))

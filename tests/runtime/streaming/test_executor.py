@@ -142,7 +142,7 @@ def test_no_convolution_is_given_more_rows_than_a_slab_and_its_reach(half: Calla
     assert backend.heights == [7, 7, 4]
 
 
-def test_convolutions_stay_prepared_as_far_as_told(half: Callable[[str], Half]) -> None:
+def test_only_the_convolutions_to_keep_stay_prepared(half: Callable[[str], Half]) -> None:
     one, backend = half("convolutions"), Counting()
     stages, x = stages_of(one), one.input(3, 2)
     steps = [i for i, step in enumerate(stages.steps) if isinstance(step.operation, Convolve)]
@@ -167,7 +167,7 @@ def test_threads_are_shared_among_the_parts(half: Callable[[str], Half]) -> None
         torch.set_num_threads(before)
 
 
-def test_memory_goes_back_after_a_stage_where_a_plan_says_so(
+def test_memory_is_given_back_after_the_stages_that_ask_for_it(
     half: Callable[[str], Half], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_back: list[bool] = []
@@ -289,7 +289,7 @@ def test_an_error_ends_all_parts_and_closes_the_store(half: Callable[[str], Half
     assert backend.calls < call + 48  # the others did not go on to their ends
 
 
-def test_a_part_ends_when_it_is_told_to_stop(half: Callable[[str], Half]) -> None:
+def test_a_part_ends_when_stop_is_set(half: Callable[[str], Half]) -> None:
     one = half("one convolution")
     running = opened(one, one.input(3, 2), Ledger())
     whole = StageRun(running, running.stages.stages[0], 0, StageRows(1))

@@ -1,4 +1,4 @@
-"""What a step says of its value: rows, bytes, and how it is run."""
+"""Properties of steps: rows, bytes, and how they run."""
 
 import pytest
 import torch

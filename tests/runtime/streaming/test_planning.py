@@ -177,7 +177,7 @@ def test_convolutions_stay_prepared_where_memory_allows() -> None:
     assert max(stage.workspace for stage in tight.stages) >= 30 * MIB  # each stage prepares its own
 
 
-def test_what_does_not_fit_is_told_in_bytes() -> None:
+def test_too_little_memory_returns_the_bytes_that_are_needed() -> None:
     stages = large()
     courses = [StageRows(4)] * len(stages.stages)
     enough = with_courses(stages, courses, CONVOLVERS, MIB, 0)

@@ -206,7 +206,7 @@ UNTRACEABLE: dict[str, Callable[[Tensor], Any]] = {
 
 
 @pytest.mark.parametrize("name", UNTRACEABLE)
-def test_networks_that_cannot_be_traced_are_told(name: str) -> None:
+def test_networks_that_cannot_be_traced_raise(name: str) -> None:
     with pytest.raises(NotTraceable):
         traced(UNTRACEABLE[name])
 

@@ -314,7 +314,7 @@ def first_read(stages: Stages, moves: Sequence[RowStep], source: int) -> int:
 
 
 @pytest.mark.parametrize("slab", [1, 3, 4, 7])
-def test_a_slab_has_no_more_rows_of_the_largest_result_than_told(slab: int) -> None:
+def test_a_slab_has_slab_rows_of_the_largest_result(slab: int) -> None:
     tasks = tasks_for(NORMED, (2, 3, 4, 5), (5,))
     (share,) = row_ranges(NORMED, tasks, (5,), 1)
     moves = [(move.task.index, move.a, move.b) for move in walk(NORMED, tasks, (5,), slab, share)]
