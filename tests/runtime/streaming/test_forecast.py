@@ -161,6 +161,14 @@ def test_all_rows_at_once_take_the_whole_map() -> None:
     assert only(stages, 1000).workspace == frame + made + (frame + made + weights)
 
 
+def test_mirrored_rows_are_copied_behind_the_old_ones() -> None:
+    stages = traced(nn.Conv2d(4, 1, 3, padding=1, padding_mode="reflect"))
+    padded_row, given_row = 4 * 10 * 4, 4 * 8 * 4
+    # The second slab pads rows 6 to 10 of rows 3 to 11: these are joined, and read once more in padding's order. Two
+    # old rows are copied in front of four new ones.
+    assert only(stages, 4).workspace == (2 + 6) * padded_row + 2 * 8 * given_row
+
+
 def test_parts_side_by_side_take_their_rows_each() -> None:
     stages = traced(nn.Conv2d(4, 5, 3, padding=1), 12)
     (one,) = forecast(stages, [StageRows(4, 1)], CONVOLVERS, frozenset())
