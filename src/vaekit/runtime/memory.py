@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import math
 import mmap
 import re
 import sys
@@ -34,9 +35,10 @@ def memory_bytes(text: str | int) -> int:
         BadPlan: it is no size, or none above zero.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", str(text).lower())
-    if match is None or match[2] not in UNITS or not (size := int(float(match[1]) * UNITS[match[2]])):
+    # More digits than a float can hold are infinite.
+    if match is None or match[2] not in UNITS or not 1 <= (size := float(match[1]) * UNITS[match[2]]) < math.inf:
         raise BadPlan(f"{str(text)!r} is not a memory size.", "Expected a size such as 2GiB, 700MiB or 1.5GB.", "")
-    return size
+    return int(size)
 
 
 def format_bytes(size: int | float) -> str:

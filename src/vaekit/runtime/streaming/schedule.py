@@ -123,7 +123,9 @@ class Staging:
                 i = todo.pop()
                 for each in self.steps[i].inputs:
                     source = each.step
-                    if each.window is None or (not self.cheap(source) and self.place[source] < stage) or source == 0:
+                    # What is run whole lies in one tensor for the readers of its own stage, too.
+                    in_one = each.window is None or self.steps[source].whole
+                    if in_one or (not self.cheap(source) and self.place[source] < stage) or source == 0:
                         last_use[source] = stage
                         if each.window is None:
                             read_whole.add(source)
