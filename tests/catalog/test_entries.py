@@ -27,7 +27,7 @@ from vaekit.families.vq.net import VQConfig
 from vaekit.families.wan.net import WanConfig
 from vaekit.families.wan22.net import Wan22Config
 from vaekit.geometry import Geometry
-from vaekit.identification import inspect as inspecting
+from vaekit.identification import inspect as inspect_module
 from vaekit.normalization import TOLERANCE, LatentNormalization
 
 TAESD = TinyConfig(3, 4, (), (64,) * 4, (64,) * 4, (1, 3, 3, 3), (3, 3, 3, 1), False)
@@ -157,7 +157,7 @@ def test_copies_of_one_file_agree() -> None:
     ],
 )
 def test_published_files_are_known(shared_data: Path, path: str, name: str) -> None:
-    assert inspecting.inspect_path(shared_data / "vae" / path).card == entry_named(name)
+    assert inspect_module.inspect_path(shared_data / "vae" / path).card == entry_named(name)
 
 
 def test_packaged_weights_are_those_of_the_cards() -> None:

@@ -18,7 +18,7 @@ from torch import multiprocessing
 
 import vaekit
 from vaekit.errors import BadCheckpoint, CannotWrite, RecipeChanged, TrainingStopped
-from vaekit.training import state as saving
+from vaekit.training import state as state_module
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.log import LOG, LogEvent
 from vaekit.training.processes import ProcessGroup
@@ -181,7 +181,7 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(
     small_recipe: Recipe, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_training(run_of(small_recipe, stream, tmp_path / "whole"))
-    real, calls = saving.write_tensors, []
+    real, calls = state_module.write_tensors, []
 
     def full(*arguments: Any) -> None:
         calls.append(1)
@@ -190,13 +190,13 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(
             raise OSError(28, os.strerror(28))
         real(*arguments)
 
-    monkeypatch.setattr(saving, "write_tensors", full)
+    monkeypatch.setattr(state_module, "write_tensors", full)
     with refuses(CannotWrite, "No space left"):
         run_training(run_of(small_recipe, stream, tmp_path / "cut"))
     assert [path.name for path in (tmp_path / "cut" / CHECKPOINTS).iterdir() if not path.name.isdecimal()] == []
     found = newest_checkpoint(tmp_path / "cut" / CHECKPOINTS, pytest.fail)
     assert found is not None and found[1]["samples"] == 96
-    monkeypatch.setattr(saving, "write_tensors", real)
+    monkeypatch.setattr(state_module, "write_tensors", real)
     run_training(run_of(small_recipe, stream, tmp_path / "cut"))
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 

@@ -4,14 +4,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from family_examples import EXAMPLES
-from shapes_of_configs import detected, in_layout, layouts_for, native_shapes
-
 import vaekit.families
 from vaekit.catalog.tables import family_facts
-from vaekit.families import EVERY, FAMILIES, LAYOUTS, family_of
-from vaekit.identification import locate
+from vaekit.families import EVERY, FAMILIES
 
 SOURCE = Path(vaekit.families.__file__).parents[1]
 FOLDERS = sorted(path.parent.name for path in (SOURCE / "families").glob("*/files.py"))
@@ -42,15 +37,3 @@ def test_no_module_outside_the_families_names_one() -> None:
     outside = (path for path in SOURCE.rglob("*.py") if not path.is_relative_to(SOURCE / "families"))
     naming = {str(path.relative_to(SOURCE)) for path in outside if any(n.startswith(starts) for n in imported(path))}
     assert naming == OF_KL_NETS
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_the_order_of_families_changes_no_answer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    reverse = [layout for family in reversed(FAMILIES) for layout in family.layouts]
-    assert len(reverse) == len(LAYOUTS)
-    monkeypatch.setattr(locate, "LAYOUTS", tuple(reverse))
-    shapes = native_shapes(EXAMPLES[name])
-    for layout in layouts_for(EXAMPLES[name]):
-        config, native = detected(in_layout(layout, shapes, "vae." if layout.any_prefix else ""))
-        assert config is not None
-        assert (type(config), native) == (family_of(name).config, shapes)

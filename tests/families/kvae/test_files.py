@@ -1,8 +1,6 @@
-"""Parity with diffusers' AutoencoderKLKVAE on random weights, and the files between them."""
+"""Files of KVAE: names, detection, and the settings of diffusers."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import diffusers
 import pytest
@@ -12,75 +10,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vaekit import load, save
-from vaekit.errors import TooLittleMemory, WrongTensors
+from vaekit.errors import WrongTensors
 from vaekit.families import assemble, family_of
 from vaekit.families.kvae.files import detect_kvae, settings
 from vaekit.families.kvae.net import KVAEConfig
 from vaekit.identification.identify import identify
 from vaekit.normalization import LatentNormalization
-from vaekit.runtime.engine import Engine
-from vaekit.runtime.plan import Plan
-from vaekit.vae import VAE
 
-SHAPES: dict[str, dict[str, Any]] = {
-    "as published": {"channels": 32, "ch_mult": (1, 2, 4, 8), "num_enc_blocks": 2, "num_dec_blocks": 2},
-    "two levels": {"channels": 32, "ch_mult": (1, 3), "num_enc_blocks": 1, "num_dec_blocks": 3, "z_channels": 4},
-}
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-
-
-def theirs_of(shape: str) -> nn.Module:
-    if not hasattr(diffusers, "AutoencoderKLKVAE"):
-        pytest.skip("this diffusers has no AutoencoderKLKVAE")
-    torch.manual_seed(0)
-    theirs = diffusers.AutoencoderKLKVAE(**SHAPES[shape]).eval()
-    with torch.no_grad():
-        for weight in theirs.parameters():
-            weight.add_(torch.randn(weight.shape) * 0.02)  # biases of zero would hide what the padding does
-    return theirs
-
-
-@pytest.fixture(scope="module", params=SHAPES)
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
-    theirs = theirs_of(request.param)
-    folder = tmp_path_factory.mktemp("theirs")
-    theirs.save_pretrained(folder)
-    return theirs, folder
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("size", [(64, 64), (72, 40), (8, 104)])
-def test_equal_to_diffusers(pair: tuple[nn.Module, Path], size: tuple[int, int]) -> None:
-    theirs, folder = pair
-    ours = load(folder)
-    x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    expected, posterior = theirs.encode(x).latent_dist, ours.encode(x)
-    assert expected.mean.std() > 0.05
-    torch.testing.assert_close(posterior.mean, expected.mean, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(posterior.log_variance, expected.logvar, rtol=1e-4, atol=1e-4)
-    image = theirs.decode(expected.mean).sample
-    assert image.std() > 0.05
-    torch.testing.assert_close(ours.decode(expected.mean), image, rtol=1e-4, atol=1e-4)
-
-
-@torch.no_grad()
-def test_the_engine_in_the_least_memory_equals_diffusers(pair: tuple[nn.Module, Path]) -> None:
-    theirs, folder = pair
-    ours = load(folder)
-    x = torch.rand(1, 3, 264, 136, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    expected = theirs.encode(x).latent_dist
-    image = theirs.decode(expected.mean).sample
-    moments = in_least_memory(ours, lambda engine: engine.encode(x))
-    torch.testing.assert_close(moments.mean, expected.mean, rtol=1e-4, atol=1e-4)
-    decoded = in_least_memory(ours, lambda engine: engine.decode(expected.mean))
-    torch.testing.assert_close(decoded, image, rtol=1e-4, atol=1e-4)
-
-
-def in_least_memory(vae: VAE, run: Callable[[Engine], Any]) -> Any:
-    """What an engine gives in the smallest budget that it accepts."""
-    with pytest.raises(TooLittleMemory) as refused:
-        run(Engine(vae, Plan(device="cpu", backend="torch", memory=1)))
-    return run(Engine(vae, Plan(device="cpu", backend="torch", memory=refused.value.least)))
 
 
 def test_both_layouts_keep_every_bit_and_diffusers_opens_the_result(

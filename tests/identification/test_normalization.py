@@ -1,4 +1,5 @@
-"""FLUX.2's normalization stands in its file as batch-norm statistics: read, believed, written back to the last bit."""
+"""The normalization of a file: in batch-norm statistics (FLUX.2), in two tensors of a whole checkpoint (Playground
+2.5), in metadata, in a config.json, or implied by shapes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,20 +7,22 @@ from pathlib import Path
 import diffusers
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from refusals import refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vaekit.catalog.entries import latent_spaces
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.errors import WrongTensors
-from vaekit.families.normalization import COUNT, EPSILON, MEAN, VARIANCE, normalization_of, statistics_of
+from vaekit.families import family_of
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.normalization import COUNT, MEAN, VARIANCE, normalization_of_settings
 from vaekit.identification.identify import identify
+from vaekit.identification.normalization import find_normalization
 from vaekit.library.inspect import inspect
 from vaekit.normalization import LatentNormalization
-from vaekit.vae import VAE
+from vaekit.vae import VAE, normalize
 
 PLACES = {"native": "x.safetensors", "ldm": "x.safetensors", "diffusers": "folder"}
 
@@ -194,29 +197,73 @@ def test_statistics_of_an_absurd_size_are_never_read(flux2_vae: VAE, tmp_path: P
         identify(path)
 
 
-values = st.floats(0, 2.0**20, width=32)
+# ------------------------------------------------------------ Playground 2.5
+
+EDM_MEAN = torch.tensor([-1.6574, 1.886, -1.383, 2.5155]).view(1, 4, 1, 1)
+EDM_STD = torch.tensor([8.4927, 5.9022, 6.5498, 5.2299]).view(1, 4, 1, 1)
+WIDTHS = (128, 256, 512, 512)
+SD1_SHAPED = KLConfig(3, 4, 4, WIDTHS, WIDTHS, 2, 3, (), (), True, True, True, 32)
 
 
-@given(st.lists(st.tuples(values, values), min_size=4, max_size=4))
-def test_statistics_and_normalizations_are_two_forms_of_one_thing(pairs: list[tuple[float, float]]) -> None:
-    mean, variance = torch.tensor(pairs).T
-    normalization = normalization_of(mean, variance, EPSILON)
-    back = statistics_of(normalization, 1)
-    assert torch.equal(back[MEAN], mean)
-    torch.testing.assert_close(back[VARIANCE], variance, rtol=0, atol=1e-19)
-    if (variance > 1e-10).all():
-        assert torch.equal(back[VARIANCE], variance)
+def checkpoint(vae: VAE, folder: Path, beside: dict[str, Tensor], prefix: str = "first_stage_model.") -> Path:
+    """A whole checkpoint: the VAE behind its prefix, a denoiser, and tensors beside them."""
+    save(vae, folder / "vae.safetensors", "ldm")
+    weights = {prefix + key: tensor for key, tensor in load_file(folder / "vae.safetensors").items()}
+    stranger = {"model.diffusion_model.out.weight": torch.zeros(1)} if prefix else {}
+    save_file(weights | stranger | beside, folder / "checkpoint.safetensors")
+    return folder / "checkpoint.safetensors"
+
+
+def normalization_in(path: Path) -> LatentNormalization:
+    seen = identify(path)
+    assert seen.normalization_source == "the file's edm_mean and edm_std"
+    assert seen.normalization is not None
+    return seen.normalization
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("prefix", ["first_stage_model.", ""])
+def test_a_checkpoint_tells_it_in_two_tensors(kl_vae: VAE, tmp_path: Path, dtype: torch.dtype, prefix: str) -> None:
+    path = checkpoint(kl_vae, tmp_path, {"edm_mean": EDM_MEAN.to(dtype), "edm_std": EDM_STD.to(dtype)}, prefix)
+    z = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    expected = (z - EDM_MEAN.to(dtype).float()) * 0.5 / EDM_STD.to(dtype).float()
+    torch.testing.assert_close(normalize(z, normalization_in(path)), expected)
+    assert load(path).normalization == normalization_in(path)
+
+
+def test_the_kind_is_known_by_its_normalization_even_in_half_precision() -> None:
+    told = LatentNormalization(
+        tuple(EDM_MEAN.half().flatten().tolist()), tuple((0.5 / EDM_STD.half().double()).flatten().tolist())
+    )
+    found, normalization, _ = find_normalization(family_of("kl"), SD1_SHAPED, {}, {}, [(told, "its tensors")])
+    assert ([kind.name for kind in found], normalization) == (["Playground 2.5"], told)
+
+
+def test_its_config_json_tells_the_same_normalization() -> None:
+    settings = {
+        "latents_mean": EDM_MEAN.double().flatten().tolist(),
+        "latents_std": EDM_STD.double().flatten().tolist(),
+        "scaling_factor": 0.5,
+    }
+    found, _, source = find_normalization(family_of("kl"), SD1_SHAPED, {}, settings)
+    assert ([kind.name for kind in found], source) == (["Playground 2.5"], "config.json")
+    (playground,) = (kind for kind in latent_spaces() if kind.name == "Playground 2.5")
+    exact = {"latents_mean": [-1.6574, 1.886, -1.383, 2.5155], "latents_std": [8.4927, 5.9022, 6.5498, 5.2299]}
+    assert normalization_of_settings(exact | {"scaling_factor": 0.5}) == playground.normalization
 
 
 @pytest.mark.parametrize(
-    "normalization",
+    "beside",
     [
-        None,
-        LatentNormalization(),
-        LatentNormalization((0.0,), (-1.0,), 2),
-        LatentNormalization((0.0,), (1000.0,), 2),
-        LatentNormalization(patch=4),
+        {"edm_mean": EDM_MEAN},
+        {"edm_std": EDM_STD},
+        {"edm_mean": EDM_MEAN, "edm_std": EDM_STD[:, :3]},
+        {"edm_mean": EDM_MEAN, "edm_std": torch.zeros(1, 4, 1, 1)},
+        {"edm_mean": EDM_MEAN, "edm_std": -EDM_STD},
+        {"edm_mean": EDM_MEAN * torch.inf, "edm_std": EDM_STD},
+        {"edm_mean": EDM_MEAN.int(), "edm_std": EDM_STD},
     ],
 )
-def test_normalizations_that_no_batch_norm_has(normalization: LatentNormalization | None) -> None:
-    assert statistics_of(normalization, 4) == {}
+def test_what_cannot_be_used_is_refused(kl_vae: VAE, tmp_path: Path, beside: dict[str, Tensor]) -> None:
+    with pytest.raises(WrongTensors):
+        identify(checkpoint(kl_vae, tmp_path, beside))

@@ -1,10 +1,11 @@
+"""CIEDE2000 against scikit-image and published pairs."""
+
 import numpy as np
 import pytest
 import torch
 from skimage import color
 
 from vaekit.metrics.image.delta_e import delta_e, delta_e_map
-from vaekit.metrics.image.lab import lab
 
 
 def random_image(seed: int, height: int = 61, width: int = 83) -> torch.Tensor:
@@ -13,13 +14,6 @@ def random_image(seed: int, height: int = 61, width: int = 83) -> torch.Tensor:
 
 def as_array(x: torch.Tensor) -> np.ndarray:
     return ((x[0].permute(1, 2, 0).double().numpy()) + 1) / 2
-
-
-def test_lab_is_that_of_scikit_image() -> None:
-    x = random_image(0)
-    x[..., :4] = torch.tensor([-1.0, 1, 0, -0.99])
-    expected = color.rgb2lab(as_array(x))
-    np.testing.assert_allclose(lab(x)[0].permute(1, 2, 0).numpy(), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("spread", [0.005, 0.05, 0.5])
