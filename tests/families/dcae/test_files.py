@@ -12,13 +12,15 @@ from diffusers import AutoencoderDC
 from diffusers.loaders.single_file_utils import convert_autoencoder_dc_checkpoint_to_diffusers
 from refusals import lacks, refuses
 from safetensors.torch import load_file, save_file
+from shapes_of_configs import assert_names
 from torch import Tensor
 
 from vaekit.catalog.entries import matching_latent_spaces
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.errors import UnknownVAE, WrongTensors
-from vaekit.families import Config
+from vaekit.families import Config, layout_of
+from vaekit.families.dcae.files import from_settings, original, settings, sound, told_config
 from vaekit.families.dcae.net import DCAEConfig
 from vaekit.identification.identify import identify
 from vaekit.library.inspect import inspect
@@ -360,3 +362,74 @@ def test_inspect_counts_weights_and_no_counters(make: Callable[[str], VAE], tmp_
     held = [tensor for tensor in vae.state_dict().values() if tensor.is_floating_point()]
     assert (seen.parameters, seen.dtypes) == (sum(tensor.numel() for tensor in held), ("float32",))
     assert len(seen.problems) == 1
+
+
+# ------------------------------------------------------------------------------------ names and settings, without files
+
+
+def test_the_settings_of_diffusers_tell_the_config_again() -> None:
+    told = settings(SANA, NORMALIZATION)
+    assert told["_class_name"] == "AutoencoderDC"
+    assert told["scaling_factor"] == 0.41407
+    assert told["encoder_block_types"] == ["ResBlock", "ResBlock", "EfficientViTBlock"]
+    assert (told["downsample_block_type"], told["upsample_block_type"]) == ("Conv", "interpolate")
+    assert told["encoder_qkv_multiscales"] == [[], [], [5]]
+    mix = settings(MIX, None)
+    assert mix["decoder_norm_types"] == ["rms_norm", "batch_norm", "rms_norm"]
+    assert mix["decoder_act_fns"] == ["silu", "relu", "silu"]
+    assert mix["downsample_block_type"] == "pixel_unshuffle"
+    other = dataclasses.replace(MIX, decoder_relu=(), decoder_out_activation="silu", head_width=16)
+    assert told_config(other, {}, mix) == MIX
+    with refuses(WrongTensors, "AutoencoderDC"):
+        settings(SANA, LatentNormalization((0.5,), (1.0,)))
+
+
+def test_metadata_precedes_a_config_json() -> None:
+    told = told_config(MIX, {"head_width": 8, "decoder_relu": [1, 1]}, {"attention_head_dim": 16})
+    assert (told.head_width, told.decoder_relu) == (8, (1,))
+    assert from_settings(MIX, {"decoder_act_fns": "relu"})["decoder_relu"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("head_width", 0),
+        ("head_width", True),
+        ("decoder_relu", (1,)),
+        ("decoder_relu", [2]),
+        ("decoder_relu", [True]),
+        ("decoder_out_activation", "gelu"),
+        ("encoder_out_shortcut", 1),
+    ],
+)
+def test_values_that_no_field_can_have(name: str, value: object) -> None:
+    assert not sound(MIX, name, value)
+
+
+def test_a_shortcut_needs_a_width_that_the_latent_divides() -> None:
+    odd = dataclasses.replace(MIX, latent_channels=5)
+    assert sound(MIX, "decoder_in_shortcut", True)
+    assert not sound(odd, "decoder_in_shortcut", True) and sound(odd, "decoder_in_shortcut", False)
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        (SANA, ("encoder.project_out.main.op_list.0.conv.bias", "encoder.stages.1.op_list.2.main.conv.bias")),
+        (MIX, ("encoder.project_out.main.op_list.0.conv.bias", "encoder.stages.1.op_list.4.main.conv.conv.bias")),
+        (BARE, ("encoder.project_out.op_list.0.conv.bias", "encoder.stages.1.op_list.5.main.conv.conv.bias")),
+    ],
+)
+def test_original_names_follow_the_config(config: DCAEConfig, names: tuple[str, str]) -> None:
+    layout = layout_of("original", "dcae", config)
+    assert layout == original(config.downsample, config.encoder_out_shortcut)
+    down = f"encoder.stages.1.{config.encoder_blocks[1]}.conv.bias"
+    assert_names(layout, config, dict(zip(("encoder.conv_out.bias", down), names, strict=True)))
+
+
+def test_names_of_diffusers() -> None:
+    layout = layout_of("diffusers", "dcae")
+    assert layout is not None
+    scale = "decoder.stages.2.1.attn.scales.0.1.weight"
+    assert_names(layout, SANA, {scale: "decoder.up_blocks.2.1.attn.to_qkv_multiscale.0.proj_out.weight"})
+    assert layout.is_matrix("decoder.stages.2.1.attn.q.weight") and not layout.is_matrix(scale)

@@ -7,12 +7,14 @@ import pytest
 import torch
 from refusals import refuses
 from safetensors.torch import load_file, save_file
+from shapes_of_configs import assert_names, native_shapes
 from torch import nn
 
 from vaekit import load, save
 from vaekit.errors import WrongTensors
-from vaekit.families import assemble, family_of
-from vaekit.families.kvae.files import detect_kvae, settings
+from vaekit.families import Layout, assemble, family_of
+from vaekit.families.kl.net import KLConfig
+from vaekit.families.kvae.files import LAYOUTS, detect_kvae, settings
 from vaekit.families.kvae.net import KVAEConfig
 from vaekit.identification.identify import identify
 from vaekit.normalization import LatentNormalization
@@ -79,3 +81,36 @@ def test_what_diffusers_cannot_express_is_refused(
 ) -> None:
     with refuses(WrongTensors, "AutoencoderKLKVAE"):
         settings(config, normalization)
+
+
+CONFIG = KVAEConfig(3, 4, (32, 64), (64, 64), 1, 2)
+SHAPES = native_shapes(CONFIG)
+
+
+def test_the_config_is_read_off_either_half() -> None:
+    assert detect_kvae(SHAPES) == CONFIG
+    encoder = {key: shape for key, shape in SHAPES.items() if key.startswith("encoder")}
+    assert detect_kvae(encoder) == KVAEConfig(3, 4, (32, 64), (32, 64), 1, 2)
+    decoder = {key: shape for key, shape in SHAPES.items() if key.startswith("decoder")}
+    assert detect_kvae(decoder) == KVAEConfig(3, 4, (64, 64), (64, 64), 1, 2)
+
+
+def test_near_misses_are_none() -> None:
+    """LDM's own nets have the same skeleton; and 32 groups divide every width."""
+    assert detect_kvae({}) is None
+    plain = KLConfig(3, 4, 4, (32, 64), (32, 64), 1, 2, (), (), False, False, False, 32)
+    assert detect_kvae(native_shapes(plain)) is None
+    assert detect_kvae(SHAPES | {"encoder.down.0.block.0.conv1.weight": (40, 32, 3, 3)}) is None
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_names_are_the_native_ones(layout: Layout) -> None:
+    keys = "encoder.down.0.downsample.linear.weight", "decoder.up.1.block.1.norm2.conv_b.bias", "encoder.norm_out.bias"
+    assert_names(layout, CONFIG, {key: key for key in keys})
+
+
+def test_settings_of_diffusers() -> None:
+    told = settings(KVAEConfig(3, 4, (32, 96), (32, 96), 1, 3), None)
+    assert told["_class_name"] == "AutoencoderKLKVAE"
+    assert (told["channels"], told["ch_mult"], told["z_channels"]) == (32, [1, 3], 4)
+    assert (told["num_enc_blocks"], told["num_dec_blocks"]) == (1, 2)
