@@ -1,5 +1,7 @@
 """GGUF files as the package and stable-diffusion.cpp write them: what is read, from which numbers, and how lazily."""
 
+import mmap
+import struct
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ from vaekit.checkpoints.load import load
 from vaekit.errors import BadCheckpoint, MissingPackage
 from vaekit.families import family_of
 from vaekit.families.kl.net import KLConfig
+from vaekit.formats.gguf import Cursor, Entry, entry_of, read_metadata, read_tensor, reshaped, skip_array, spec_of
 from vaekit.formats.open import open_tensors
 from vaekit.identification.weights import weights_of
 from vaekit.library.inspect import inspect
@@ -218,3 +221,86 @@ def test_a_normalization_in_the_metadata_counts(tmp_path: Path, kl_vae: VAE, ldm
     told = {"vaekit.normalization": '{"shift": [0.5], "scale": [0.25], "patch": 1}'}
     vae = load(write(tmp_path / "x.gguf", ldm_tensors, Kind.F32, **told))
     assert vae.normalization == LatentNormalization((0.5,), (0.25,))
+
+
+# ---------------------------------------------------------------------------------------- the header, piece by piece
+
+
+def cursor(content: bytes, at: int = 0, steps: int = 100) -> Cursor:
+    mapped = mmap.mmap(-1, len(content))
+    mapped.write(content)
+    return Cursor(mapped, at, steps)
+
+
+def test_a_cursor_reads_little_endian_values_in_order_and_no_further() -> None:
+    reader = cursor(struct.pack("<IQ", 7, 3) + b"abc" + b"rest")
+    assert (reader.number("I"), reader.name(), reader.at) == (7, "abc", 15)
+    assert reader.skip(4) == 15
+    with pytest.raises(ValueError):
+        reader.number("B")
+    with refuses(ValueError, "3"):
+        cursor(struct.pack("<Q", 3) + b"abc").name(longest=2)
+
+
+def test_a_cursor_counts_its_work() -> None:
+    reader = cursor(b"x", steps=2)
+    reader.step(2)
+    with pytest.raises(ValueError):
+        reader.step()
+
+
+def test_arrays_are_stepped_over_to_their_end() -> None:
+    numbers = struct.pack("<IQ", 5, 3) + bytes(12)
+    texts = struct.pack("<IQ", 8, 2) + struct.pack("<Q", 2) + b"ab" + struct.pack("<Q", 0)
+    for content in (numbers, texts):
+        reader = cursor(content + b"rest")
+        skip_array(reader)
+        assert reader.at == len(content)
+    assert reader.steps == 98, "each text is a step"
+    for kind in (9, 99):
+        with pytest.raises(ValueError):
+            skip_array(cursor(struct.pack("<IQ", kind, 0)))
+
+
+def test_a_tensor_has_its_rows_last_and_whole_blocks() -> None:
+    content = struct.pack("<Q", 1) + b"x" + struct.pack("<IQQIQ", 2, 64, 3, 8, 32)
+    assert read_tensor(cursor(content)) == ("x", 8, (3, 64), 32)
+    blocks = {8: (32, 34)}
+    assert entry_of("x", 8, (3, 64), 100, 32, 32, blocks) == Entry(8, (3, 64), 132, 6 * 34)
+    assert entry_of("x", 99, (3, 64), 100, 32, 32, blocks).nbytes == 0
+    for shape, offset in (((3, 48), 32), ((3, 64), 33)):
+        with refuses(ValueError, "x"):
+            entry_of("x", 8, shape, 100, offset, 32, blocks)
+
+
+def test_an_original_shape_has_as_many_elements() -> None:
+    entry = Entry(8, (3, 64), 0, 204)
+    assert reshaped(entry, None) is entry
+    assert reshaped(entry, (4, 48)) == Entry(8, (4, 48), 0, 204)
+    with pytest.raises(ValueError):
+        reshaped(entry, (4, 49))
+
+
+def test_metadata_keeps_short_texts_the_alignment_and_original_shapes() -> None:
+    def text(value: bytes) -> bytes:
+        return struct.pack("<Q", len(value)) + value
+
+    content = text(b"name") + struct.pack("<I", 8) + text(b"VAE")
+    content += text(b"general.alignment") + struct.pack("<II", 4, 64)
+    content += text(b"comfy.gguf.orig_shape.x") + struct.pack("<IIQ", 9, 4, 2) + struct.pack("<II", 4, 48)
+    content += text(b"flag") + struct.pack("<IB", 7, 1)
+    assert read_metadata(cursor(content), 4) == ({"name": "VAE"}, 64, {"x": (4, 48)})
+    for bad in (
+        content + text(b"flag") + struct.pack("<IB", 7, 1),
+        content + text(b"general.alignment") + struct.pack("<II", 4, 48),
+        content + text(b"odd") + struct.pack("<IB", 13, 1),
+    ):
+        with pytest.raises(ValueError):
+            read_metadata(cursor(bad), 5)
+
+
+def test_formats_that_are_not_read_are_described() -> None:
+    kinds = {0: "F32", 8: "Q8_0", 2: "Q4_0"}
+    specs = [spec_of(Entry(kind, (4,), 0, 0), kinds) for kind in (0, 8, 2, 50)]
+    assert [spec.stored_as for spec in specs] == ["float32", "q8_0", "q4_0", "type 50"]
+    assert [spec.readable for spec in specs] == [True, True, False, False]
