@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from diffusers import AutoencoderKLQwenImage, AutoencoderKLQwenImage21, AutoencoderKLWan
+from published_configs import PUBLISHED
 
 from vaekit.catalog.entries import (
     catalog_entries,
@@ -52,6 +53,12 @@ def test_every_kind_names_fields_of_its_family() -> None:
         facts = {field.name for field in dataclasses.fields(Geometry)}
         assert kind.match.keys() <= fields | facts
         assert kind.normalization is None or kind.normalization.fits(kind.match["latent_channels"])
+
+
+@pytest.mark.parametrize("name", ["SD1 and SDXL", "SD3 and FLUX.1", "CogView4"])
+def test_only_kinds_of_its_own_family_fit_a_config(name: str) -> None:
+    found = matching_latent_spaces("kl", PUBLISHED[name])
+    assert found and all(kind.family == "kl" for kind in found)
 
 
 def test_normalizations_are_agreed_on_only_by_all() -> None:

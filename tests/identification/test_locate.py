@@ -2,19 +2,24 @@
 ones."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from family_examples import EXAMPLES
 from refusals import refuses
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
+from shapes_of_configs import in_layout, native_shapes
 
 import vaekit
-from vaekit.errors import NotRunnable, UnknownVAE
+from vaekit.errors import BadCheckpoint, NotFound, NotRunnable, UnknownVAE, WrongTensors
+from vaekit.families import layout_of
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.identification.identify import identify
 from vaekit.identification.key_signatures import match_non_vae, non_vae_signatures
+from vaekit.identification.locate import FEWEST_KEYS, check_one_vae, gather, locate, read_settings
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -216,3 +221,114 @@ def test_dictionaries_in_dictionaries(fact: str, content: dict[str, Any], tmp_pa
     torch.save(content, tmp_path / "x.pt")
     with refuses(UnknownVAE, fact):
         identify(tmp_path / "x.pt")
+
+
+# ------------------------------------------------------------------------------------------- keys, prefixes and folders
+
+KL = EXAMPLES["kl"]
+LDM = layout_of("ldm", "kl")
+assert LDM is not None
+NAMES = in_layout(LDM, native_shapes(KL))
+
+
+@pytest.mark.parametrize("prefix", ["", "first_stage_model.", "some.odd.prefix."])
+def test_native_keys_are_found_behind_a_prefix(prefix: str) -> None:
+    others = weights("model.diffusion_model.out.weight") if prefix else {}
+    found = locate(file_of({prefix + name: shape for name, shape in NAMES.items()} | others))
+    assert (found.layout.name, found.prefix, found.ignored) == ("ldm", prefix, len(others))
+    assert found.names["encoder.quant_conv.weight"] == f"{prefix}quant_conv.weight"
+    assert found.spec("encoder.quant_conv.weight").shape == NAMES["quant_conv.weight"]
+    assert found.foreign("decoder.post_quant_conv.bias") == f"{prefix}post_quant_conv.bias"
+    assert found.foreign("no.such.key") == f"{prefix}no.such.key"
+    assert {key: found.spec(key).shape for key in found.names} == native_shapes(KL)
+
+
+def test_leftovers_of_training_are_ignored_and_other_keys_refused() -> None:
+    left = weights("loss.logvar", "model_ema.decay")
+    assert locate(file_of(NAMES | left)).ignored == 2
+    with refuses(WrongTensors, "1", "ldm", "mystery.weight"):
+        locate(file_of(NAMES | weights("mystery.weight")))
+
+
+def test_the_tensors_of_a_normalization_belong_to_no_network() -> None:
+    found = locate(file_of(NAMES | {"bn.running_mean": (16,), "bn.running_var": (16,)}))
+    assert found.statistics == {"bn.running_mean": "bn.running_mean", "bn.running_var": "bn.running_var"}
+    assert not found.names.keys() & found.statistics.keys()
+    assert found.ignored == 0
+
+
+def test_a_few_matching_keys_are_a_coincidence() -> None:
+    few = {name: NAMES[name] for name in list(NAMES)[: FEWEST_KEYS - 1]}
+    with refuses(UnknownVAE, "7"):
+        locate(file_of(few))
+    more = {name: NAMES[name] for name in list(NAMES)[:FEWEST_KEYS]}
+    assert len(locate(file_of(more)).names) == FEWEST_KEYS
+
+
+def test_of_families_with_the_same_names_the_network_decides() -> None:
+    """HunyuanImage's names are LDM's own."""
+    config = EXAMPLES["hunyuan-image"]
+    layout = layout_of("original", "hunyuan-image")
+    assert layout is not None
+    assert locate(file_of(in_layout(layout, native_shapes(config)))).layout.family == "hunyuan-image"
+    assert locate(file_of(NAMES)).layout.family == "kl"
+
+
+def test_metadata_tells_the_family_of_parts() -> None:
+    keys = {"encoder.0.weight": (8, 5), "decoder.0.weight": (5, 8), "to_prior.x": (2,)}
+    metadata = {"vaekit.family": "parts"}
+    found = locate(replace(file_of(keys), metadata=metadata))
+    assert (found.layout.family, dict(found.names)) == ("parts", {key: key for key in keys})
+    with refuses(WrongTensors, "parts", "optimizer.x"):
+        locate(replace(file_of(keys | {"optimizer.x": (1,)}), metadata=metadata))
+
+
+def test_a_folder_of_two_vaes_is_refused() -> None:
+    one, other = (locate(file_of(NAMES)) for _ in range(2))
+    check_one_vae(Path("folder"), (one,))
+    with refuses(NotFound, "folder", "kl"):
+        check_one_vae(Path("folder"), (one, other))
+    encoder, decoder = (
+        locate(file_of({name: shape for name, shape in NAMES.items() if name.startswith(half)}))
+        for half in ("encoder", "decoder")
+    )
+    check_one_vae(Path("folder"), (encoder, decoder))
+
+
+def test_gathering_the_files_of_a_folder(tmp_path: Path) -> None:
+    for name in ("b.safetensors", "a.PT", "notes.txt"):
+        (tmp_path / name).write_bytes(safetensors_of({"x": (2,)}))
+    files, settings = gather(tmp_path)
+    assert ([file.path.name for file in files], settings) == (["a.PT", "b.safetensors"], {})
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "config.json").write_text('{"scaling_factor": 0.5}')
+    for name in ("x.fp16.safetensors", "x.bin", "x.safetensors"):
+        (tmp_path / "vae" / name).write_bytes(safetensors_of({"x": (2,)}))
+    files, settings = gather(tmp_path)
+    assert ([file.path.name for file in files], settings) == (["x.safetensors"], {"scaling_factor": 0.5})
+
+
+def safetensors_of(shapes: Shapes) -> bytes:
+    return save({key: torch.zeros(shape) for key, shape in shapes.items()})
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_folder_has_one_weights_file_or_two(tmp_path: Path, count: int) -> None:
+    for i in range(count):
+        (tmp_path / f"{i}.pt").write_bytes(b"x")
+    with refuses(NotFound, str(count)):
+        gather(tmp_path)
+
+
+@pytest.mark.parametrize(("content", "settings"), [("[1]", {}), ('{"a": 1}', {"a": 1}), (None, {})])
+def test_settings_are_an_object_or_nothing(tmp_path: Path, content: str | None, settings: dict[str, Any]) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    assert read_settings(tmp_path / "config.json") == settings
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000])
+def test_settings_that_are_no_json_are_damage(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with refuses(BadCheckpoint, "config.json"):
+        read_settings(tmp_path / "config.json")
