@@ -2,6 +2,7 @@
 
 import io
 import mmap
+import stat
 import struct
 import zipfile
 
@@ -88,12 +89,26 @@ def test_names_occur_once_and_records_lie_apart() -> None:
     twice = zipped({"a/x": b"1", "a/y": b"2"}).replace(b"a/y", b"a/x")
     with pytest.raises(ValueError):
         records_of(mapped(twice))
-    content = bytearray(zipped({"a/x": b"1", "a/y": b"2"}))
+    inner = zipped({"a/y": b"22"})[: 30 + 3 + 2]
+    content = bytearray(zipped({"a/x": inner, "a/y": b"22"}))
     second = content.rfind(b"PK\x01\x02")
-    first = content.find(b"PK\x01\x02")
-    content[second + 42 : second + 46] = content[first + 42 : first + 46]
-    with pytest.raises(ValueError):
+    content[second + 42 : second + 46] = struct.pack("<I", content.index(inner))
+    with refuses(ValueError, "a/y"):
         records_of(mapped(bytes(content)))
+
+
+def test_links_and_records_of_two_sizes_are_no_files() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        link = zipfile.ZipInfo("a/link")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, b"target")
+    content = bytearray(zipped({"a/x": b"123"}))
+    entry = content.find(b"PK\x01\x02")
+    content[entry + 20 : entry + 24] = struct.pack("<I", 2)
+    for odd, name in ((buffer.getvalue(), "a/link"), (bytes(content), "a/x")):
+        with refuses(ValueError, name):
+            records_of(mapped(odd))
 
 
 def test_fields_that_are_full_are_taken_from_the_zip64_part() -> None:
