@@ -143,10 +143,10 @@ SAME = replace(CONFIG, decoder_widths=(32, 64), decoder_blocks=2)
 
 
 def test_settings_of_the_nets() -> None:
-    told = nets_settings(SAME, "SomeClass", {"a thing": False})
-    assert told.pop("up_block_types") == ["AttnUpDecoderBlock2D"] * 2
-    assert told.pop("down_block_types") == ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"]
-    assert told == {
+    result = nets_settings(SAME, "SomeClass", {"a thing": False})
+    assert result.pop("up_block_types") == ["AttnUpDecoderBlock2D"] * 2
+    assert result.pop("down_block_types") == ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"]
+    assert result == {
         "_class_name": "SomeClass",
         "act_fn": "silu",
         "block_out_channels": [32, 64],

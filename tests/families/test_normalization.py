@@ -74,8 +74,8 @@ def test_settings_of_diffusers_there_and_back(
 
 
 def test_one_value_is_repeated_for_each_channel() -> None:
-    told = mean_and_deviation(LatentNormalization((0.5,), (0.25,)), 3)
-    assert told == {"latents_mean": [0.5] * 3, "latents_std": [4.0] * 3}
+    result = mean_and_deviation(LatentNormalization((0.5,), (0.25,)), 3)
+    assert result == {"latents_mean": [0.5] * 3, "latents_std": [4.0] * 3}
     assert mean_and_deviation(None, 3) == {"latents_mean": None, "latents_std": None}
 
 
@@ -129,11 +129,11 @@ def test_statistics_that_tell_no_normalization(mean: float, variance: float) -> 
 
 
 @pytest.mark.parametrize(
-    ("told", "epsilon"), [({"batch_norm_eps": 1e-3}, 1e-3), ({}, 1e-4), ({"batch_norm_eps": 1}, 1e-4)]
+    ("config_json", "epsilon"), [({"batch_norm_eps": 1e-3}, 1e-3), ({}, 1e-4), ({"batch_norm_eps": 1}, 1e-4)]
 )
-def test_a_config_json_may_state_what_is_added_to_the_variance(told: dict[str, Any], epsilon: float) -> None:
+def test_a_config_json_may_state_what_is_added_to_the_variance(config_json: dict[str, Any], epsilon: float) -> None:
     tensors = {MEAN: torch.zeros(4), VARIANCE: torch.ones(4)}
-    found = BATCH_NORM.read(tensors, told)
+    found = BATCH_NORM.read(tensors, config_json)
     assert found is not None
     assert found.scale == pytest.approx(((1 + epsilon) ** -0.5,) * 4, rel=1e-12)
     assert BATCH_NORM.keys == {MEAN, VARIANCE, COUNT}

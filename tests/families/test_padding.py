@@ -15,7 +15,7 @@ def test_metadata_precedes_a_config_json() -> None:
     assert told_padding({}, {}) is None
 
 
-@pytest.mark.parametrize("told", [None, 1, "circular", ["reflect"], {}, True])
-def test_nonsense_in_a_file_tells_nothing(told: object) -> None:
-    assert told_padding({"padding": told}, {"padding_mode": told}) is None
-    assert told_padding({"padding": told}, {"padding_mode": "reflect"}) == "reflect"
+@pytest.mark.parametrize("value", [None, 1, "circular", ["reflect"], {}, True])
+def test_nonsense_in_a_file_tells_nothing(value: object) -> None:
+    assert told_padding({"padding": value}, {"padding_mode": value}) is None
+    assert told_padding({"padding": value}, {"padding_mode": "reflect"}) == "reflect"

@@ -162,12 +162,12 @@ def test_formats_without_a_dtype_of_torch_keep_their_own_name(tmp_path: Path) ->
 
 def test_progress_counts_the_bytes_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(safetensors_writer, "SETTLED", 1)
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     pieces = in_order(in_memory(TENSORS))
-    write_safetensors(tmp_path / "x", header(pieces, {}), pieces, tmp_path / "x", lambda *both: told.append(both))
+    write_safetensors(tmp_path / "x", header(pieces, {}), pieces, tmp_path / "x", lambda *both: calls.append(both))
     size = (tmp_path / "x").stat().st_size
-    assert told[-1] == (size, size)
-    assert told == sorted(told)
+    assert calls[-1] == (size, size)
+    assert calls == sorted(calls)
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(

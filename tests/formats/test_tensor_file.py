@@ -1,4 +1,4 @@
-"""The common representation of weights files, and the checks of what their headers say."""
+"""The common representation of weights files, and the checks of the contents of their headers."""
 
 from pathlib import Path
 

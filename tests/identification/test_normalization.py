@@ -209,8 +209,8 @@ def checkpoint(vae: VAE, folder: Path, beside: dict[str, Tensor], prefix: str = 
     """A whole checkpoint: the VAE behind its prefix, a denoiser, and tensors beside them."""
     save(vae, folder / "vae.safetensors", "ldm")
     weights = {prefix + key: tensor for key, tensor in load_file(folder / "vae.safetensors").items()}
-    stranger = {"model.diffusion_model.out.weight": torch.zeros(1)} if prefix else {}
-    save_file(weights | stranger | beside, folder / "checkpoint.safetensors")
+    other = {"model.diffusion_model.out.weight": torch.zeros(1)} if prefix else {}
+    save_file(weights | other | beside, folder / "checkpoint.safetensors")
     return folder / "checkpoint.safetensors"
 
 
@@ -232,11 +232,11 @@ def test_a_checkpoint_tells_it_in_two_tensors(kl_vae: VAE, tmp_path: Path, dtype
 
 
 def test_the_kind_is_known_by_its_normalization_even_in_half_precision() -> None:
-    told = LatentNormalization(
+    stated = LatentNormalization(
         tuple(EDM_MEAN.half().flatten().tolist()), tuple((0.5 / EDM_STD.half().double()).flatten().tolist())
     )
-    found, normalization, _ = find_normalization(family_of("kl"), SD1, {}, {}, [(told, "its tensors")])
-    assert ([kind.name for kind in found], normalization) == (["Playground 2.5"], told)
+    found, normalization, _ = find_normalization(family_of("kl"), SD1, {}, {}, [(stated, "its tensors")])
+    assert ([kind.name for kind in found], normalization) == (["Playground 2.5"], stated)
 
 
 def test_its_config_json_tells_the_same_normalization() -> None:
@@ -309,21 +309,21 @@ def test_shapes_of_one_model_tell_the_normalization() -> None:
 
 
 def test_the_file_tells_the_normalization_and_which_twin_it_is() -> None:
-    told = LatentNormalization((0.1159,), (0.3611,))
-    assert normalization_from(FLUX, {"vaekit.normalization": normalization_text(told)}) == (
+    stated = LatentNormalization((0.1159,), (0.3611,))
+    assert normalization_from(FLUX, {"vaekit.normalization": normalization_text(stated)}) == (
         ["FLUX.1"],
-        told,
+        stated,
         "the file's metadata",
     )
     settings = {"scaling_factor": 0.3611, "shift_factor": 0.1159}
-    assert normalization_from(FLUX, settings=settings) == (["FLUX.1"], told, "config.json")
+    assert normalization_from(FLUX, settings=settings) == (["FLUX.1"], stated, "config.json")
     assert normalization_from(SD1, settings={"scaling_factor": 0.13025})[0] == ["SDXL"]
 
 
 def test_metadata_of_version_1_is_read() -> None:
     """It calls the normalization "vaekit.frame"."""
-    told = LatentNormalization((0.1159,), (0.3611,))
-    assert normalization_from(FLUX, {"vaekit.frame": normalization_text(told)})[1:] == (told, "the file's metadata")
+    stated = LatentNormalization((0.1159,), (0.3611,))
+    assert normalization_from(FLUX, {"vaekit.frame": normalization_text(stated)})[1:] == (stated, "the file's metadata")
     assert normalization_from(COGVIEW, {"vaekit.frame": "null"})[1:] == (None, "the file states that it is")
 
 

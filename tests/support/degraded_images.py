@@ -7,7 +7,7 @@ from vaekit.testcards.dead_leaves import dead_leaves
 
 
 def leaves() -> torch.Tensor:
-    """Dead leaves, (1, 3, 192, 256), with some room to both ends of the range."""
+    """Dead leaves, (1, 3, 192, 256), whose values stay within [-0.7, 0.7]."""
     return 0.7 * dead_leaves(1, (192, 256), torch.Generator().manual_seed(3))
 
 

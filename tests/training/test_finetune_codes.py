@@ -66,7 +66,7 @@ def test_a_vae_without_codes_is_refused(base: Make, kl_vae: VAE) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "missing"),
+    ("chosen", "missing"),
     [
         (recipe(), ["objective.terms.commitment.weight=0.25", "codes.by=average"]),
         (recipe(commitment=0.25), ["codes.by=average"]),
@@ -77,13 +77,13 @@ def test_a_vae_without_codes_is_refused(base: Make, kl_vae: VAE) -> None:
     ],
 )
 def test_what_keeps_codes_and_encoder_together_is_suggested(
-    base: Make, vq_vae: VAE, told: Recipe, missing: list[str]
+    base: Make, vq_vae: VAE, chosen: Recipe, missing: list[str]
 ) -> None:
-    said: list[str] = []
-    describe_codes(told, base(vq_vae), said.append)
-    assert len(said) == bool(missing)
+    messages: list[str] = []
+    describe_codes(chosen, base(vq_vae), messages.append)
+    assert len(messages) == bool(missing)
     everything = ["objective.terms.commitment.weight=0.25", "codes.by=average"]
-    assert [each for each in everything if said and not lacks(said[0], each)] == missing
+    assert [each for each in everything if messages and not lacks(messages[0], each)] == missing
 
 
 def test_nothing_is_said_of_a_vae_without_codes(base: Make, kl_vae: VAE) -> None:

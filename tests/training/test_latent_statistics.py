@@ -50,15 +50,15 @@ def test_latents_that_do_not_vary_have_none() -> None:
 
 
 def test_progress_is_counted_over_all_models() -> None:
-    models, told, said = [scaled(1.0), scaled(2.0)], [], []
+    models, calls, messages = [scaled(1.0), scaled(2.0)], [], []
     measure_normalizations(
-        models, stream(), 10, 4, said.append, measuring=lambda done, total: told.append((done, total))
+        models, stream(), 10, 4, messages.append, measuring=lambda done, total: calls.append((done, total))
     )
-    assert told == [(4, 20), (8, 20), (10, 20), (14, 20), (18, 20), (20, 20)]
+    assert calls == [(4, 20), (8, 20), (10, 20), (14, 20), (18, 20), (20, 20)]
     first, second = (model.normalization for model in models)
     assert first is not None and second is not None
     assert second.scale[0] == pytest.approx(first.scale[0] / 2, rel=1e-4)
-    assert len(said) == 1 and "10" in said[0] and "2 averages" in said[0]
+    assert len(messages) == 1 and "10" in messages[0] and "2 averages" in messages[0]
 
 
 def test_it_can_be_stopped_after_any_batch() -> None:

@@ -194,15 +194,15 @@ def test_of_damaged_checkpoints_the_one_before_is_taken(state: State, tmp_path: 
         state.samples = samples
         newest = save_state(state, tmp_path)
     damage(newest, kind)
-    said: list[str] = []
-    found = newest_checkpoint(tmp_path, said.append)
+    messages: list[str] = []
+    found = newest_checkpoint(tmp_path, messages.append)
     assert found is not None and found[1]["samples"] == 10
-    assert len(said) == 1 and str(newest) in said[0]
+    assert len(messages) == 1 and str(newest) in messages[0]
 
 
 def test_if_all_are_damaged_the_folder_is_named(state: State, tmp_path: Path) -> None:
     damage(save_state(state, tmp_path), "flipped")
-    said: list[str] = []
+    messages: list[str] = []
     with refuses(BadCheckpoint, tmp_path):
-        newest_checkpoint(tmp_path, said.append)
-    assert len(said) == 1
+        newest_checkpoint(tmp_path, messages.append)
+    assert len(messages) == 1

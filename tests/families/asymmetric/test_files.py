@@ -47,12 +47,12 @@ def test_names(name: str, query: str, condition: str) -> None:
 
 
 def test_settings_of_diffusers() -> None:
-    told = settings(CONFIG, SD1)
-    assert told["_class_name"] == "AsymmetricAutoencoderKL"
-    assert told["down_block_out_channels"] == [32, 32, 64, 64]
-    assert told["up_block_out_channels"] == [32, 64, 128, 128]
-    assert (told["layers_per_down_block"], told["layers_per_up_block"]) == (1, 2)
-    assert (told["latent_channels"], told["scaling_factor"]) == (4, 0.18215)
+    result = settings(CONFIG, SD1)
+    assert result["_class_name"] == "AsymmetricAutoencoderKL"
+    assert result["down_block_out_channels"] == [32, 32, 64, 64]
+    assert result["up_block_out_channels"] == [32, 64, 128, 128]
+    assert (result["layers_per_down_block"], result["layers_per_up_block"]) == (1, 2)
+    assert (result["latent_channels"], result["scaling_factor"]) == (4, 0.18215)
 
 
 @pytest.mark.parametrize(

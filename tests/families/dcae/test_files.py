@@ -368,12 +368,12 @@ def test_inspect_counts_weights_and_no_counters(make: Callable[[str], VAE], tmp_
 
 
 def test_the_settings_of_diffusers_tell_the_config_again() -> None:
-    told = settings(SANA, NORMALIZATION)
-    assert told["_class_name"] == "AutoencoderDC"
-    assert told["scaling_factor"] == 0.41407
-    assert told["encoder_block_types"] == ["ResBlock", "ResBlock", "EfficientViTBlock"]
-    assert (told["downsample_block_type"], told["upsample_block_type"]) == ("Conv", "interpolate")
-    assert told["encoder_qkv_multiscales"] == [[], [], [5]]
+    result = settings(SANA, NORMALIZATION)
+    assert result["_class_name"] == "AutoencoderDC"
+    assert result["scaling_factor"] == 0.41407
+    assert result["encoder_block_types"] == ["ResBlock", "ResBlock", "EfficientViTBlock"]
+    assert (result["downsample_block_type"], result["upsample_block_type"]) == ("Conv", "interpolate")
+    assert result["encoder_qkv_multiscales"] == [[], [], [5]]
     mix = settings(MIX, None)
     assert mix["decoder_norm_types"] == ["rms_norm", "batch_norm", "rms_norm"]
     assert mix["decoder_act_fns"] == ["silu", "relu", "silu"]

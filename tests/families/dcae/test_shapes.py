@@ -42,8 +42,8 @@ def test_the_config_is_read_off_the_shapes(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["encoder", "decoder"])
 def test_a_missing_half_has_the_blocks_of_the_published_models(name: str) -> None:
-    """4 residual blocks in the encoder are 5 in the decoder, above stages with attention; batch norm is told by the
-    decoder alone."""
+    """4 residual blocks in the encoder are 5 in the decoder, above stages with attention; only the
+    decoder has batch norm."""
     expected = replace(PIXELS, **FIXED) if name == "encoder" else PIXELS
     assert detect_dcae(half(PIXELS, name)) == expected
     assert detect_dcae(half(BARE, name)) == replace(BARE, **{f"{other(name)}_blocks": getattr(BARE, f"{name}_blocks")})

@@ -81,11 +81,11 @@ def test_names(name: str, down: str, block: str, query: str) -> None:
 
 
 def test_settings_of_diffusers() -> None:
-    told = settings(CONFIG, FACTOR)
-    assert told["_class_name"] == "AutoencoderKLHunyuanImage"
-    assert told["block_out_channels"] == [32, 64, 64]
-    assert (told["layers_per_block"], told["latent_channels"]) == (1, 4)
-    assert (told["spatial_compression_ratio"], told["scaling_factor"]) == (4, 0.75289)
+    result = settings(CONFIG, FACTOR)
+    assert result["_class_name"] == "AutoencoderKLHunyuanImage"
+    assert result["block_out_channels"] == [32, 64, 64]
+    assert (result["layers_per_block"], result["latent_channels"]) == (1, 4)
+    assert (result["spatial_compression_ratio"], result["scaling_factor"]) == (4, 0.75289)
     assert settings(CONFIG, None)["scaling_factor"] is None
 
 

@@ -72,10 +72,10 @@ def test_a_half_without_its_own_prefix(half: str, other: str) -> None:
 
 
 def test_settings_of_autoencoder_kl() -> None:
-    told = settings(CONFIG, SD1)
-    assert told["_class_name"] == "AutoencoderKL"
-    assert (told["latent_channels"], told["scaling_factor"], told["shift_factor"]) == (4, 0.18215, None)
-    assert told["use_quant_conv"] and told["use_post_quant_conv"] and told["mid_block_add_attention"]
+    result = settings(CONFIG, SD1)
+    assert result["_class_name"] == "AutoencoderKL"
+    assert (result["latent_channels"], result["scaling_factor"], result["shift_factor"]) == (4, 0.18215, None)
+    assert result["use_quant_conv"] and result["use_post_quant_conv"] and result["mid_block_add_attention"]
     without = settings(replace(CONFIG, quant_conv=False, post_quant_conv=False), None)
     assert not without["use_quant_conv"] and not without["use_post_quant_conv"]
     assert without["scaling_factor"] is None
@@ -84,11 +84,11 @@ def test_settings_of_autoencoder_kl() -> None:
 
 
 def test_settings_of_flux2_have_the_widths_of_the_decoder() -> None:
-    told = settings(replace(CONFIG, decoder_widths=(96, 32)), FLUX2)
-    assert told["_class_name"] == "AutoencoderKLFlux2"
-    assert (told["block_out_channels"], told["decoder_block_out_channels"]) == ([32, 64], [96, 32])
-    assert (told["batch_norm_eps"], told["patch_size"]) == (1e-4, [2, 2])
-    assert "scaling_factor" not in told
+    result = settings(replace(CONFIG, decoder_widths=(96, 32)), FLUX2)
+    assert result["_class_name"] == "AutoencoderKLFlux2"
+    assert (result["block_out_channels"], result["decoder_block_out_channels"]) == ([32, 64], [96, 32])
+    assert (result["batch_norm_eps"], result["patch_size"]) == (1e-4, [2, 2])
+    assert "scaling_factor" not in result
     with refuses(WrongTensors, "AutoencoderKL"):
         settings(replace(CONFIG, decoder_widths=(96, 32)), SD1)
 

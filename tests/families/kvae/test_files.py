@@ -110,7 +110,7 @@ def test_names_are_the_native_ones(layout: Layout) -> None:
 
 
 def test_settings_of_diffusers() -> None:
-    told = settings(KVAEConfig(3, 4, (32, 96), (32, 96), 1, 3), None)
-    assert told["_class_name"] == "AutoencoderKLKVAE"
-    assert (told["channels"], told["ch_mult"], told["z_channels"]) == (32, [1, 3], 4)
-    assert (told["num_enc_blocks"], told["num_dec_blocks"]) == (1, 2)
+    result = settings(KVAEConfig(3, 4, (32, 96), (32, 96), 1, 3), None)
+    assert result["_class_name"] == "AutoencoderKLKVAE"
+    assert (result["channels"], result["ch_mult"], result["z_channels"]) == (32, [1, 3], 4)
+    assert (result["num_enc_blocks"], result["num_dec_blocks"]) == (1, 2)

@@ -84,11 +84,11 @@ def test_the_halves_are_told_apart_by_their_first_position() -> None:
 
 
 def test_settings_of_autoencoder_tiny() -> None:
-    told = settings(CONFIG, None)
-    assert told["_class_name"] == "AutoencoderTiny"
-    assert (told["num_encoder_blocks"], told["num_decoder_blocks"]) == ([1, 2], [2, 1])
-    assert (told["encoder_block_out_channels"], told["latent_channels"]) == ([8, 8], 4)
-    assert FAMILY.normalization_from_settings(told) is None, "its factor of 1 tells nothing"
+    result = settings(CONFIG, None)
+    assert result["_class_name"] == "AutoencoderTiny"
+    assert (result["num_encoder_blocks"], result["num_decoder_blocks"]) == ([1, 2], [2, 1])
+    assert (result["encoder_block_out_channels"], result["latent_channels"]) == ([8, 8], 4)
+    assert FAMILY.normalization_from_settings(result) is None, "its factor of 1 tells nothing"
 
 
 @pytest.mark.parametrize("config", [replace(CONFIG, pool=True), STEM, replace(CONFIG, decoder_widths=(8, 16))])

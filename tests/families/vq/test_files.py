@@ -47,10 +47,10 @@ def test_names(name: str, query: str) -> None:
 
 
 def test_settings_of_vq_model() -> None:
-    told = settings(CONFIG, None)
-    assert told["_class_name"] == "VQModel"
-    assert (told["latent_channels"], told["vq_embed_dim"], told["num_vq_embeddings"]) == (6, 4, 12)
-    assert told["scaling_factor"] is None
+    result = settings(CONFIG, None)
+    assert result["_class_name"] == "VQModel"
+    assert (result["latent_channels"], result["vq_embed_dim"], result["num_vq_embeddings"]) == (6, 4, 12)
+    assert result["scaling_factor"] is None
     with refuses(WrongTensors, "VQModel"):
         settings(replace(CONFIG, quant_conv=False, hidden_channels=4), None)
     with refuses(WrongTensors, "VQModel"):

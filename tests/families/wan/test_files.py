@@ -92,13 +92,18 @@ def test_names(name: str, foreign: tuple[str, ...]) -> None:
 
 
 def test_settings_of_diffusers() -> None:
-    told = settings(CONFIG, NORMALIZATION)
-    assert told["_class_name"] == "AutoencoderKLWan"
-    assert (told["base_dim"], told["decoder_base_dim"], told["dim_mult"]) == (8, None, [1, 2, 3])
-    assert (told["temperal_downsample"], told["scale_factor_temporal"]) == ([False, True], 2)
-    assert (told["scale_factor_spatial"], told["z_dim"], told["in_channels"], told["out_channels"]) == (4, 4, 3, 3)
-    assert told["latents_mean"] == [0.5, 0.0, -1.0, 0.25]
-    assert told["latents_std"] == [2.0, 1.0, 0.5, 4.0]
+    result = settings(CONFIG, NORMALIZATION)
+    assert result["_class_name"] == "AutoencoderKLWan"
+    assert (result["base_dim"], result["decoder_base_dim"], result["dim_mult"]) == (8, None, [1, 2, 3])
+    assert (result["temperal_downsample"], result["scale_factor_temporal"]) == ([False, True], 2)
+    assert (result["scale_factor_spatial"], result["z_dim"], result["in_channels"], result["out_channels"]) == (
+        4,
+        4,
+        3,
+        3,
+    )
+    assert result["latents_mean"] == [0.5, 0.0, -1.0, 0.25]
+    assert result["latents_std"] == [2.0, 1.0, 0.5, 4.0]
     wider = settings(replace(CONFIG, decoder_widths=(48, 32, 16)), None)
     assert wider["decoder_base_dim"] == 16
     assert (wider["latents_mean"], wider["latents_std"]) == (None, None)

@@ -90,10 +90,15 @@ def test_names(name: str, foreign: tuple[str, ...]) -> None:
 
 def test_settings_of_diffusers() -> None:
     config = replace(CONFIG, decoder_widths=(48, 48, 24))
-    told = settings(config, None)
-    assert (told["is_residual"], told["patch_size"], told["in_channels"], told["out_channels"]) == (True, 2, 12, 12)
-    assert (told["base_dim"], told["decoder_base_dim"], told["dim_mult"]) == (8, 24, [1, 2, 2])
-    assert told["scale_factor_spatial"] == 8
+    result = settings(config, None)
+    assert (result["is_residual"], result["patch_size"], result["in_channels"], result["out_channels"]) == (
+        True,
+        2,
+        12,
+        12,
+    )
+    assert (result["base_dim"], result["decoder_base_dim"], result["dim_mult"]) == (8, 24, [1, 2, 2])
+    assert result["scale_factor_spatial"] == 8
     assert settings(replace(config, image_channels=4, patch=1), None)["patch_size"] is None
     with refuses(WrongTensors, "AutoencoderKLWan"):
         settings(ALPHA, None)

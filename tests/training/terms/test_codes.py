@@ -50,9 +50,9 @@ def test_entropy_is_that_of_all_codes_together() -> None:
 def test_entropy_is_that_of_vector_quantize_pytorch() -> None:
     module = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
     x = 0.02 * torch.randn(5, 4, 3, 2, generator=Generator().manual_seed(0))
-    _, told = module.LFQ(dim=4, codebook_size=16).train()(x, return_loss_breakdown=True)
+    _, reference = module.LFQ(dim=4, codebook_size=16).train()(x, return_loss_breakdown=True)
     found = TERMS["entropy"]().of(seen_by(SignQuantizer(4), x))
-    torch.testing.assert_close(found, told.per_sample_entropy - told.batch_entropy, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found, reference.per_sample_entropy - reference.batch_entropy, rtol=1e-3, atol=1e-4)
 
 
 def test_terms_about_codes_need_codes() -> None:

@@ -57,12 +57,12 @@ def test_capacity_grows_with_the_samples() -> None:
     torch.testing.assert_close(kl(capacity=Weight.constant(2.0)).of(seen), (plain - 2).abs())
 
 
-def decoded(x: Tensor, said: Tensor) -> Pass:
-    """A pass whose result is `said`, and whose likelihood is a Gaussian around it of standard deviation 1."""
+def decoded(x: Tensor, output: Tensor) -> Pass:
+    """A pass whose result is `output`, and whose likelihood is a Gaussian around it of standard deviation 1."""
 
     class Says(nn.Module):
         def forward(self, _: Tensor) -> Tensor:
-            return said
+            return output
 
     vae = VAE(nn.Identity(), Point, Says(), Normal, to_prior=Always(StandardNormal()))
     return Pass(vae, x, 0, Generator())
