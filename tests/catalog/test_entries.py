@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from diffusers import AutoencoderKLQwenImage, AutoencoderKLQwenImage21, AutoencoderKLWan
+from published_configs import PUBLISHED
 
 from vaekit.catalog.entries import (
     catalog_entries,
@@ -27,7 +28,7 @@ from vaekit.families.vq.net import VQConfig
 from vaekit.families.wan.net import WanConfig
 from vaekit.families.wan22.net import Wan22Config
 from vaekit.geometry import Geometry
-from vaekit.identification import inspect as inspecting
+from vaekit.identification import inspect as inspect_module
 from vaekit.normalization import TOLERANCE, LatentNormalization
 
 TAESD = TinyConfig(3, 4, (), (64,) * 4, (64,) * 4, (1, 3, 3, 3), (3, 3, 3, 1), False)
@@ -52,6 +53,12 @@ def test_every_kind_names_fields_of_its_family() -> None:
         facts = {field.name for field in dataclasses.fields(Geometry)}
         assert kind.match.keys() <= fields | facts
         assert kind.normalization is None or kind.normalization.fits(kind.match["latent_channels"])
+
+
+@pytest.mark.parametrize("name", ["SD1 and SDXL", "SD3 and FLUX.1", "CogView4"])
+def test_only_kinds_of_its_own_family_fit_a_config(name: str) -> None:
+    found = matching_latent_spaces("kl", PUBLISHED[name])
+    assert found and all(kind.family == "kl" for kind in found)
 
 
 def test_normalizations_are_agreed_on_only_by_all() -> None:
@@ -157,7 +164,7 @@ def test_copies_of_one_file_agree() -> None:
     ],
 )
 def test_published_files_are_known(shared_data: Path, path: str, name: str) -> None:
-    assert inspecting.inspect_path(shared_data / "vae" / path).card == entry_named(name)
+    assert inspect_module.inspect_path(shared_data / "vae" / path).card == entry_named(name)
 
 
 def test_packaged_weights_are_those_of_the_cards() -> None:

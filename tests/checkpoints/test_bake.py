@@ -24,7 +24,7 @@ from vaekit.checkpoints.save import save
 from vaekit.errors import BadCheckpoint, CannotWrite, HalfMissing, LatentMismatch, NotRunnable, UnknownVAE, WrongTensors
 from vaekit.families.kl.net import KLConfig
 from vaekit.formats.safetensors import raw_header
-from vaekit.identification import match as recognizing
+from vaekit.identification import match
 from vaekit.identification.identify import identify
 from vaekit.identification.metadata import normalization_text
 from vaekit.normalization import LatentNormalization
@@ -337,7 +337,7 @@ def test_a_vae_that_only_its_card_knows_is_refused_elsewhere(
     bare = sparse_file("vae.safetensors", names)
     digest = hashlib.sha256(bare.read_bytes()).hexdigest()
     card = CatalogEntry("x-vae", "a VAE", "MIT", (CatalogFile("x", "a/x", digest, verified=True),), kind="SD1 / SD2")
-    monkeypatch.setattr(recognizing, "catalog_entries", lambda: (card,))
+    monkeypatch.setattr(match, "catalog_entries", lambda: (card,))
     with refuses(LatentMismatch, "0.18215", "x-vae", "0.13025", "SDXL"):
         bake(path, bare, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()

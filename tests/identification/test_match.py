@@ -13,8 +13,7 @@ from safetensors.torch import load_file, save_file
 from vaekit.catalog.entries import CatalogEntry, CatalogFile, entry_named, latent_space_named
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
-from vaekit.identification import match as recognizing
-from vaekit.identification import resolve as settling
+from vaekit.identification import match, resolve
 from vaekit.identification.fingerprint import identity_of, tensors_of
 from vaekit.identification.match import match_weights
 from vaekit.library.inspect import inspect
@@ -134,7 +133,7 @@ def test_a_file_with_a_verified_hash_teaches_its_weights(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     file = CatalogFile("x.safetensors", "someone/x", digest, verified=True)
     card = CatalogEntry("x-vae", "a VAE", "MIT", (file,), kind="SDXL")
-    monkeypatch.setattr(recognizing, "catalog_entries", lambda: (card,))
+    monkeypatch.setattr(match, "catalog_entries", lambda: (card,))
     converted = bare(kl_vae.half(), tmp_path / "converted.safetensors", "diffusers")
     assert inspect(converted).card is None
     seen = inspect(path)
@@ -154,7 +153,7 @@ def test_an_unverified_hash_names_a_file_and_teaches_nothing(
 ) -> None:
     path = bare(kl_vae, tmp_path / "x.safetensors")
     card = CatalogEntry("x", "a VAE", "MIT", (CatalogFile("x", "a/x", hashlib.sha256(path.read_bytes()).hexdigest()),))
-    monkeypatch.setattr(recognizing, "catalog_entries", lambda: (card,))
+    monkeypatch.setattr(match, "catalog_entries", lambda: (card,))
     assert "unverified" in inspect(path).recognized
     assert inspect(bare(kl_vae, tmp_path / "y.safetensors", "native")).card is None
 
@@ -162,7 +161,7 @@ def test_an_unverified_hash_names_a_file_and_teaches_nothing(
 def test_hashes_are_read_once(kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = bare(kl_vae, tmp_path / "x.safetensors")
     before = inspect(path, measure=False)
-    monkeypatch.setattr(settling, "identity_of", lambda _: pytest.fail("hashed again"))
+    monkeypatch.setattr(resolve, "identity_of", lambda _: pytest.fail("hashed again"))
     assert inspect(path, measure=False) == before
     told = inspect(path, hash=False, measure=False)
     assert (told.fingerprint, told.sketches, told.sha256) == (None, None, None)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from family_examples import EXAMPLES
 from published_configs import FOUR, PUBLISHED
 from safetensors.torch import save_file
 from shapes_of_configs import PREFIXES, detected, family_name, in_layout, layouts_for, native_shapes
@@ -16,6 +17,7 @@ from vaekit.families.normalization import PATCH
 from vaekit.families.tiny import net as tiny
 from vaekit.families.tiny.net import TinyConfig
 from vaekit.formats.open import TensorFile, TensorSpec
+from vaekit.identification import locate
 from vaekit.identification.fused_tensors import present_parts
 from vaekit.identification.identify import identify
 from vaekit.identification.key_signatures import match_unsupported
@@ -157,3 +159,15 @@ def test_halves_without_a_mirror_are_what_they_are() -> None:
 def test_the_encoder_of_an_asymmetric_one_is_that_of_sd() -> None:
     shapes = {key: shape for key, shape in native_shapes(PUBLISHED["Asymmetric x2"]).items() if "encoder." in key[:8]}
     assert detected(shapes) == (PUBLISHED["SD1 and SDXL"], shapes)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_order_of_families_changes_no_answer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reverse = [layout for family in reversed(FAMILIES) for layout in family.layouts]
+    assert len(reverse) == len(LAYOUTS)
+    monkeypatch.setattr(locate, "LAYOUTS", tuple(reverse))
+    shapes = native_shapes(EXAMPLES[name])
+    for layout in layouts_for(EXAMPLES[name]):
+        config, native = detected(in_layout(layout, shapes, "vae." if layout.any_prefix else ""))
+        assert config is not None
+        assert (type(config), native) == (family_of(name).config, shapes)

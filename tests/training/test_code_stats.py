@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 import torch
 from refusals import refuses
-from torch import Generator, Tensor
+from torch import Generator
 
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.distributions import Choices
 from vaekit.domains.recipes import recipe
 from vaekit.errors import BadRecipe, TrainingDiverged
-from vaekit.nets.quantizers import SignQuantizer
-from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.training.code_stats import set_codes
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import Schedule, Step, initial_train_state, train
@@ -25,7 +23,6 @@ from vaekit.training.recipe import Recipe
 from vaekit.training.state import State
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight
-from vaekit.vae import VAE
 
 NET = {
     "image_channels": 3,
@@ -155,51 +152,6 @@ def test_a_table_of_codes_that_makes_no_sense_is_refused(kind: str, codes: dict[
     told = table(kind)
     with refuses(BadRecipe, *facts):
         Recipe("x", {**told.words, "codes": codes}).vae()
-
-
-def seen_by(head: Any, x: Tensor, samples: int = 0) -> Pass:
-    vae = VAE(torch.nn.Identity(), head, torch.nn.Identity(), lambda mean: mean)  # type: ignore[arg-type, return-value]
-    return Pass(vae, x, samples, Generator().manual_seed(0))
-
-
-def test_commitment_moves_the_encoder_and_codebook_the_codes() -> None:
-    head = VectorQuantizer(4, 2)
-    x = torch.randn(3, 2, 5, requires_grad=True)
-    expected = (x - head.embed(head(x).codes)).square().mean(dim=(1, 2))
-    for name, moved, still in (("commitment", x, head.codebook), ("codebook", head.codebook, x)):
-        value = TERMS[name]().of(seen_by(head, x))
-        torch.testing.assert_close(value, expected)
-        moved.grad = still.grad = None
-        value.sum().backward()
-        assert moved.grad is not None and moved.grad.abs().sum() > 0
-        assert still.grad is None
-
-
-def test_entropy_is_that_of_all_codes_together() -> None:
-    x = 0.02 * torch.randn(5, 3, 4, generator=Generator().manual_seed(0))
-    codes = SignQuantizer(3).embed(torch.arange(8))
-    distances = (x.movedim(1, -1).reshape(-1, 1, 3) - codes).square().sum(dim=2)
-    chances = (-distances / 0.05).softmax(dim=1)
-    alone = torch.special.entr(chances).sum(dim=1).mean()
-    pooled = torch.special.entr(chances.mean(dim=0)).sum()
-    found = TERMS["entropy"](temperature=0.05, diversity=0.7).of(seen_by(SignQuantizer(3), x))
-    torch.testing.assert_close(found, alone - 0.7 * pooled)
-    apart = TERMS["entropy"](temperature=0.05, diversity=0.7, together=2).of(seen_by(SignQuantizer(3), x))
-    assert apart <= found + 1e-6, "entropies of groups bound that of all from above"
-
-
-def test_entropy_is_that_of_vector_quantize_pytorch() -> None:
-    module = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
-    x = 0.02 * torch.randn(5, 4, 3, 2, generator=Generator().manual_seed(0))
-    _, told = module.LFQ(dim=4, codebook_size=16).train()(x, return_loss_breakdown=True)
-    found = TERMS["entropy"]().of(seen_by(SignQuantizer(4), x))
-    torch.testing.assert_close(found, told.per_sample_entropy - told.batch_entropy, rtol=1e-3, atol=1e-4)
-
-
-def test_terms_about_codes_need_codes() -> None:
-    for name in ("commitment", "codebook", "entropy"):
-        with pytest.raises(BadRecipe):
-            TERMS[name]().of(seen_by(Choices, torch.randn(2, 3)))
 
 
 def test_the_temperature_is_that_of_the_samples_seen() -> None:

@@ -18,13 +18,13 @@ from torch import multiprocessing
 
 import vaekit
 from vaekit.errors import BadCheckpoint, CannotWrite, RecipeChanged, TrainingStopped
-from vaekit.training import state as saving
+from vaekit.training import state as state_module
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.log import LOG, LogEvent
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import CHECKPOINTS, RESULT, Run, run_training, samples_for_duration
-from vaekit.training.state import TENSORS, WORDS, State, newest_checkpoint, saved_checkpoints
+from vaekit.training.state import TENSORS, WORDS, newest_checkpoint, saved_checkpoints
 
 
 def run_of(recipe: Recipe, stream: Stream, folder: Path, **changes: Any) -> Run:
@@ -181,7 +181,7 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(
     small_recipe: Recipe, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_training(run_of(small_recipe, stream, tmp_path / "whole"))
-    real, calls = saving.write_tensors, []
+    real, calls = state_module.write_tensors, []
 
     def full(*arguments: Any) -> None:
         calls.append(1)
@@ -190,13 +190,13 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(
             raise OSError(28, os.strerror(28))
         real(*arguments)
 
-    monkeypatch.setattr(saving, "write_tensors", full)
+    monkeypatch.setattr(state_module, "write_tensors", full)
     with refuses(CannotWrite, "No space left"):
         run_training(run_of(small_recipe, stream, tmp_path / "cut"))
     assert [path.name for path in (tmp_path / "cut" / CHECKPOINTS).iterdir() if not path.name.isdecimal()] == []
     found = newest_checkpoint(tmp_path / "cut" / CHECKPOINTS, pytest.fail)
     assert found is not None and found[1]["samples"] == 96
-    monkeypatch.setattr(saving, "write_tensors", real)
+    monkeypatch.setattr(state_module, "write_tensors", real)
     run_training(run_of(small_recipe, stream, tmp_path / "cut"))
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
@@ -242,16 +242,6 @@ def test_kill_9_at_any_moment_twice_and_the_same_bits(table: dict[str, Any], str
     assert (tmp_path / "cut" / RESULT).read_bytes() == (tmp_path / "whole" / RESULT).read_bytes()
     last = [tmp_path / each / CHECKPOINTS / f"{1200:012d}" / TENSORS for each in ("cut", "whole")]
     assert last[0].read_bytes() == last[1].read_bytes()
-
-
-def test_a_state_of_another_model_is_refused(small_recipe: Recipe, table: dict[str, Any], stream: Stream) -> None:
-    from vaekit.training.loop import initial_train_state
-
-    state = initial_train_state(small_recipe.vae(), small_recipe.schedule())
-    table["vae"]["net"]["hidden"] = [17]
-    other: State = initial_train_state(Recipe("other", table).vae(), small_recipe.schedule())
-    with pytest.raises(ValueError, match="size mismatch"):
-        other.restore(state.tensors(), state.words())
 
 
 def test_damaged_checkpoints_do_not_outlive_whole_ones(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def initializer_for(recipe: Recipe, stream: Stream) -> Callable[[VAE], None] | N
                 'Expected "linear" for a VAE of the family "kl", "mean" for nets mlp or residual, or no start.',
                 "",
             )
-        init_linear(vae.encoder, vae.decoder, blocks_of(first_items(stream), vae.config.factor))
+        init_linear(vae.encoder, vae.decoder, blocks_of(first_items(stream), vae.config.geometry.factors[0]))
 
     return initialize
 
