@@ -50,7 +50,7 @@ def test_a_recipe_without_a_domain_is_refused(data: object) -> None:
 def test_recipes_of_the_first_edition_are_upgraded() -> None:
     old = {"data": "Squares", "pictures": {"size": 8, "crop": "centre"}, "vae": {"net": {"picture_size": 8}}}
     found = recipe_of("old", old, ["pictures.size=16", "vae.net.picture_size=16"])
-    assert found.words == {
+    assert found.table == {
         "dataset": "Squares",
         "data": {"domain": "images", "size": 16, "crop": "center"},
         "vae": {"net": {"image_size": 16}},

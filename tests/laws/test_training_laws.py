@@ -149,7 +149,7 @@ def test_it_learns_what_items_have_in_common(kind: Kind, objective: dict[str, An
     before = evidence_of(recipe.vae(), kind)["elbo"]
     stream = Stream(Tensors(kind.train), seed=0)
     trained = run_training(
-        Run(recipe, tmp_path, stream, {}, recipe.objective(), recipe.schedule(), kind.held_out, look_every=100)
+        Run(recipe, tmp_path, stream, {}, recipe.objective(), recipe.schedule(), kind.held_out, validate_every=100)
     )
     found = evidence_of(trained, kind, tmp_path / "evaluation")
     baseline = kind.baseline(kind.train, kind.held_out)

@@ -41,8 +41,9 @@ def test_a_capacity_grows_over_shares_of_the_run() -> None:
     seen = Pass(
         VAE(Identity(), certain, None, Normal, to_prior=Always(StandardNormal())), torch.ones(2, 3), 250, Generator()
     )
-    said = Recipe("x", {"objective": {"terms": terms}, "schedule": {"samples": 1_000}}).objective().terms["kl"].of(seen)
-    assert said.tolist() == pytest.approx([11.0, 11.0])
+    recipe = Recipe("x", {"objective": {"terms": terms}, "schedule": {"samples": 1_000}})
+    value = recipe.objective().terms["kl"].compute(seen)
+    assert value.tolist() == pytest.approx([11.0, 11.0])
 
 
 def certain(_: Tensor) -> DiagonalGaussian:

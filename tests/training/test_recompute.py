@@ -113,9 +113,9 @@ def test_a_run_with_an_opponent_ends_with_the_same_bits(
         net = Discriminator(DiscriminatorConfig(width=4, layers=1, groups=4))
         schedule = Schedule(samples=32, batch_size=8, micro_batch=4, learning_rate=1e-3, recompute=recompute)
         state = initial_train_state(fresh_vae(), schedule)
-        opponent = Adversary(Adversarial(learn_from=0, pull_from=8, adaptive=True), net)
-        train(state, stream, Recipe("small", table).objective(), schedule, opponent=opponent)
-        found.append({**state.tensors(), **net.state_dict(prefix="opponent.")})
+        adversary = Adversary(Adversarial(learn_from=0, pull_from=8, adaptive=True), net)
+        train(state, stream, Recipe("small", table).objective(), schedule, adversary=adversary)
+        found.append({**state.tensors(), **net.state_dict(prefix="adversary.")})
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 

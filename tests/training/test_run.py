@@ -24,13 +24,21 @@ from vaekit.training.log import LOG, LogEvent
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import CHECKPOINTS, RESULT, Run, run_training, samples_for_duration
-from vaekit.training.state import TENSORS, WORDS, State, newest_checkpoint, saved_checkpoints
+from vaekit.training.state import TENSORS, VALUES, State, newest_checkpoint, saved_checkpoints
 
 
 def run_of(recipe: Recipe, stream: Stream, folder: Path, **changes: Any) -> Run:
     items = stream.source.items[:6]  # type: ignore[attr-defined]
     run = Run(
-        recipe, folder, stream, {"items": 60}, recipe.objective(), recipe.schedule(), items, log_every=5, look_every=10
+        recipe,
+        folder,
+        stream,
+        {"items": 60},
+        recipe.objective(),
+        recipe.schedule(),
+        items,
+        log_every=5,
+        validate_every=10,
     )
     return replace(run, save_seconds=0.0, **changes)
 
@@ -149,9 +157,9 @@ def test_of_damaged_checkpoints_the_one_before_is_taken(
     elif damage == "flipped":
         (last / TENSORS).write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     elif damage == "no words":
-        (last / WORDS).unlink()
+        (last / VALUES).unlink()
     else:
-        (last / WORDS).write_text("")
+        (last / VALUES).write_text("")
     said: list[str] = []
     run_training(run_of(small_recipe, stream, tmp_path / "cut"), say=said.append)
     assert len(said) >= 2 and "damaged" in said[0]
@@ -251,14 +259,14 @@ def test_a_state_of_another_model_is_refused(small_recipe: Recipe, table: dict[s
     table["vae"]["net"]["hidden"] = [17]
     other: State = initial_train_state(Recipe("other", table).vae(), small_recipe.schedule())
     with pytest.raises(ValueError, match="size mismatch"):
-        other.restore(state.tensors(), state.words())
+        other.restore(state.tensors(), state.values())
 
 
 def test_damaged_checkpoints_do_not_outlive_whole_ones(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
     with pytest.raises(Cut):
         run_training(run_of(small_recipe, stream, tmp_path), cut_after(160))
     older, newer = sorted(saved_checkpoints(tmp_path / CHECKPOINTS))
-    (newer / WORDS).write_text("")
+    (newer / VALUES).write_text("")
     with pytest.raises(Cut):
         run_training(run_of(small_recipe, stream, tmp_path), cut_after(int(older.name) + 40))
     assert newest_checkpoint(tmp_path / CHECKPOINTS, pytest.fail) is not None

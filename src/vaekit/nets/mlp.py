@@ -91,7 +91,7 @@ class Decoder(nn.Module):
         parameters = self.out(through(self.hidden, z.flatten(1), self.config))
         return parameters.unflatten(1, (-1, *self.config.data_shape[1:]))
 
-    def say_at_first(self, parameters: Tensor) -> None:
+    def set_initial_output(self, parameters: Tensor) -> None:
         """Set the last bias, so that it says about this (c, ...) for every latent; what comes beside means stays."""
         with torch.no_grad():
             self.out.bias[: parameters.numel()] = parameters.flatten()

@@ -100,7 +100,7 @@ class Decoder(nn.Module):
         side = self.config.lowest
         return self.body(self.into(as_vector(z)).unflatten(1, (-1, side, side)))
 
-    def say_at_first(self, parameters: Tensor) -> None:
+    def set_initial_output(self, parameters: Tensor) -> None:
         """Set the last bias, one for each channel, so that it says about this (c, s, s) for every latent."""
         last = self.body[-1]
         assert isinstance(last, nn.ConvTranspose2d) and last.bias is not None

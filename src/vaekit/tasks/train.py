@@ -157,7 +157,7 @@ def prepare_run(
         training.held_out,
         start=initializer_for(recipe, stream),
         notes=domain_notes(domain.name, schema.as_plain()),
-        opponent=adversarial.opponent,
+        adversary=adversarial.adversary,
         guard=adversarial.guard,
         extras=adversarial.extras,
         device=device,
@@ -185,7 +185,7 @@ def with_duration(prepared: PreparedRun, recipe: Recipe) -> PreparedRun:
         objective=recipe.objective(terms.given),
         schedule=recipe.schedule(),
         start=initializer_for(recipe, run.stream),
-        opponent=adversarial.opponent,
+        adversary=adversarial.adversary,
         guard=adversarial.guard,
         extras=adversarial.extras,
     )

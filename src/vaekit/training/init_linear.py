@@ -1,13 +1,13 @@
-"""A starting point for KL autoencoders from which color and brightness are right before the first step.
+"""Initialize a KL autoencoder as a linear autoencoder, with correct color and brightness before the first step.
 
-From random weights such a network first spends its latent channels on brightness alone, and takes thousands of steps
-to find color. Here the residual branches begin at zero (Zhang et al. 2019, arXiv 1901.09321), and the straight path
-through the shortcuts begins as linear algebra: the encoder projects each block of pixels on its principal components,
-the decoder paints the average color of the block and interpolates. Every other weight stays random.
+From random weights such a network first uses its latent channels for brightness alone, and takes thousands of steps to
+learn color. Here residual branches are initialized to zero (Zhang et al. 2019, arXiv 1901.09321), and the path through
+the shortcuts is linear: the encoder projects each block of pixels on its principal components, the decoder outputs the
+average color of the block, interpolated. All other weights stay random.
 
-Normalization and activation stand in the path, once in each half. They are made transparent: a channel x is
-accompanied by -x, since silu(x) - silu(-x) = x, and by two constants +A and -A that dominate the group's variance, so
-that the norm divides by almost the same number in every image.
+The path has one normalization and one activation in each half. They act as an identity: a channel x is accompanied by
+-x, since silu(x) - silu(-x) = x, and by two constants +A and -A that dominate the variance of the group, so that the
+norm divides by almost the same value for every image.
 """
 
 from typing import Any
@@ -19,9 +19,11 @@ from vaekit.families.kl.net import Attention, Decoder, Encoder, ResidualBlock
 
 ENCODER_CONSTANT = 6.0
 DECODER_CONSTANT = 2.0
+"""A in the groups of the two output norms."""
 LOG_VARIANCE = -5.0
+"""The initial log-variance of the posterior."""
 OTHER_WEIGHTS = 0.1
-"""By what the random weights around the linear path are scaled in the two output convolutions."""
+"""The factor of the random weights outside the linear path in the two output convolutions."""
 
 
 @torch.no_grad()
