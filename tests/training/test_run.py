@@ -121,6 +121,17 @@ def test_the_normalization_is_measured_in_sight_and_can_be_stopped(
     assert (tmp_path / "stopped" / RESULT).read_bytes() == (tmp_path / "whole" / RESULT).read_bytes()
 
 
+def test_a_run_whose_recipe_is_described_in_other_words_is_resumed(
+    small_recipe: Recipe, stream: Stream, tmp_path: Path
+) -> None:
+    described = Recipe("small", {**small_recipe.table, "about": "A VAE", "reached": "90 nats"})
+    run_training(run_of(described, stream, tmp_path))
+    before = (tmp_path / RESULT).read_bytes()
+    other = Recipe("small", {**small_recipe.table, "about": "A small VAE", "takes": "a second"})
+    run_training(run_of(other, stream, tmp_path))
+    assert (tmp_path / RESULT).read_bytes() == before
+
+
 def test_a_finished_run_called_again_changes_nothing(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
     run_training(run_of(small_recipe, stream, tmp_path))
     before = (tmp_path / RESULT).read_bytes()

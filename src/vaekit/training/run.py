@@ -44,6 +44,8 @@ OLD_KINDS, OLD_COUNTS = {"pictures": "files"}, {"pictures": "items"}
 """Names of kinds of data, and of the number of items, in the first edition."""
 NORMALIZATION_ITEMS = 10_000
 """The maximum number of items for measuring the normalization."""
+DESCRIPTIONS = ("about", "dataset", "takes", "reached")
+"""Entries of recipes that only describe them."""
 TRIAL_SECONDS, TRIAL_SHARE = 30.0, 0.1
 """The duration of a timing trial: this time, or this share of the available time if that is shorter."""
 TRIAL_FROM = 0.9
@@ -236,7 +238,7 @@ def claim_folder(run: Run) -> None:
     """
     before, now = stored_identity(run.folder), json.loads(json.dumps(run.identity()))
     if before is not None:
-        changed = differences(before, now)
+        changed = differences(compared(before), compared(now))
         if changed:
             raise RecipeChanged(
                 f"{run.folder} holds a run that was started with another recipe: {'; '.join(changed[:8])}.",
@@ -246,6 +248,12 @@ def claim_folder(run: Run) -> None:
         return
     with atomic_file(run.folder / RECIPE) as part:
         part.write_text(json.dumps(now, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def compared(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an identity that affects training: without the descriptions in the recipe."""
+    recipe = table_or_empty(identity.get("recipe"))
+    return {**identity, "recipe": {name: value for name, value in recipe.items() if name not in DESCRIPTIONS}}
 
 
 def stored_identity(folder: Path) -> dict[str, Any] | None:
