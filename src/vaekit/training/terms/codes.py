@@ -58,7 +58,7 @@ def entropy_loss(temperature: float, diversity: float, together: int, forward: P
     q = forward.posterior
     if not isinstance(q, Signs):
         raise BadRecipe("The term entropy requires a posterior of signs.", "", 'Expected the posterior "lfq".')
-    minus, plus = (each.movedim(1, -1).flatten(0, -2) for each in q.log_chances(temperature))
+    minus, plus = (each.movedim(1, -1).flatten(0, -2) for each in q.log_probabilities(temperature))
     per_position = -(minus.exp() * minus + plus.exp() * plus).sum(dim=1).mean()
     groups = zip(minus.split(together, dim=1), plus.split(together, dim=1), strict=True)
     pooled = [entropy_of(joint_probabilities(*group).mean(dim=0)) for group in groups]
