@@ -52,7 +52,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "nowhere.png").symlink_to(tmp_path / "gone.png")
     skipped = SkipLog()
     assert len(open_images(tmp_path, skipped).train) == 1
-    assert "leads nowhere" in skipped.reasons["nowhere.png"]
+    assert list(skipped.reasons) == ["nowhere.png"]
 
 
 def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +210,7 @@ def test_a_tar_with_a_broken_header_gives_what_is_before(tmp_path: Path) -> None
     whole.write_bytes(content)
     skipped = SkipLog()
     assert numbers(open_images(whole, skipped).train) == [0, 1, 2, 3]
-    assert "first fault" in skipped.reasons["a.tar"]
+    assert "4,096" in skipped.reasons["a.tar"], "where the damage begins"
 
 
 def test_tars_that_cannot_be_used(tmp_path: Path) -> None:
