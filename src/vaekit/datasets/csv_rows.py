@@ -48,7 +48,7 @@ class CsvRows:
 
 
 def read_csv(path: Path, title: str) -> tuple[tuple[str, ...], list[tuple[str, int, Sequence[str]]], str]:
-    """Read a table: columns, rows (title, line number, values) and digest. Rows with too many or too few values are kept.
+    """Read a table: columns, rows (title, line number, values) and digest. Rows of any length are kept.
 
     Args:
         path: the file.

@@ -114,7 +114,7 @@ def members(path: Path, suffixes: frozenset[str]) -> tuple[list[Member], str]:
     Members are chosen by their last suffix. If a sample has several such members, `7.jpg` and `7.mask.png`, only those
     with a single suffix are items: the others are annotations.
     """
-    found: list[Member] = []
+    items: list[Member] = []
     damage = ""
     try:
         size, reached = path.stat().st_size, 0
@@ -130,7 +130,7 @@ def members(path: Path, suffixes: frozenset[str]) -> tuple[list[Member], str]:
                     and is_item(member.name, suffixes)
                     and fits_in(member, size)
                 ):
-                    found.append((member.name, member.offset_data, member.size))
+                    items.append((member.name, member.offset_data, member.size))
             end = tar.offset
         with open(path, "rb") as file:
             file.seek(end)
@@ -140,7 +140,7 @@ def members(path: Path, suffixes: frozenset[str]) -> tuple[list[Member], str]:
         damage = "too many nested headers"
     except (tarfile.TarError, ValueError, OverflowError, EOFError, LookupError, MemoryError) as error:
         damage = str(error) or type(error).__name__
-    return without_companions(found), damage
+    return without_companions(items), damage
 
 
 class Header(tarfile.TarInfo):
@@ -175,14 +175,14 @@ def is_item(name: str, suffixes: frozenset[str]) -> bool:
     return last.suffix.lower() in suffixes and not last.name.startswith(".")
 
 
-def without_companions(found: Sequence[Member]) -> list[Member]:
+def without_companions(members: Sequence[Member]) -> list[Member]:
     """The members without those of several suffixes whose sample has a member with a single suffix.
 
     >>> without_companions([("a/7.jpg", 0, 1), ("a/7.mask.png", 512, 1), ("a/8.x.png", 1024, 1)])
     [('a/7.jpg', 0, 1), ('a/8.x.png', 1024, 1)]
     """
-    single = {sample(name)[0] for name, _, _ in found if sample(name)[1].count(".") == 0}
-    return [each for each in found if sample(each[0])[1].count(".") == 0 or sample(each[0])[0] not in single]
+    single = {sample(name)[0] for name, _, _ in members if sample(name)[1].count(".") == 0}
+    return [each for each in members if sample(each[0])[1].count(".") == 0 or sample(each[0])[0] not in single]
 
 
 def sample(name: str) -> tuple[str, str]:

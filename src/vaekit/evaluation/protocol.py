@@ -70,10 +70,10 @@ def digest(files: Mapping[str, Path]) -> str:
 
         find . -type f -name '*.png' -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum
     """
-    whole = hashlib.sha256()
+    hashed = hashlib.sha256()
     for name, path in files.items():
-        whole.update(f"{_content(path)}  {name}\n".encode("utf-8", "surrogateescape"))
-    return whole.hexdigest()
+        hashed.update(f"{_content(path)}  {name}\n".encode("utf-8", "surrogateescape"))
+    return hashed.hexdigest()
 
 
 def _content(path: Path) -> str:

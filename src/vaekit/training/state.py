@@ -133,8 +133,8 @@ def upgraded_name(name: str) -> str:
 
 def modules_of(vae: VAE, names: Sequence[str]) -> list[nn.Module]:
     """The modules with these names. Names that are not modules are ignored: a head may be a function."""
-    found = dict(vae.named_modules())
-    return [found[name] for name in names if name in found]
+    modules = dict(vae.named_modules())
+    return [modules[name] for name in names if name in modules]
 
 
 class Stateful:
