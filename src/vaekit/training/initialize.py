@@ -48,7 +48,14 @@ def initialize(recipe: str, start: object, stream: Stream, vae: VAE) -> None:
             'Expected "linear" for a VAE of the family "kl", "mean" for nets mlp or residual, or no start.',
             "",
         )
-    init_linear(vae.encoder, vae.decoder, blocks_of(first_items(stream), vae.config.geometry.factors[0]))
+    try:
+        init_linear(vae.encoder, vae.decoder, blocks_of(first_items(stream), vae.config.geometry.factors[0]))
+    except ValueError as error:
+        raise BadRecipe(
+            f'The recipe {recipe} has start = "linear", but {error}.',
+            "Expected nets with enough channels for a linear autoencoder.",
+            "Increase the widths in [vae], or omit start.",
+        ) from error
 
 
 def first_items(stream: Stream) -> Tensor:
