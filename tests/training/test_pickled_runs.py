@@ -23,7 +23,7 @@ from vaekit.domains.recipes import names, recipe
 from vaekit.errors import NoTrainingData, WrongTensors
 from vaekit.families import assemble, family_with
 from vaekit.normalization import LatentNormalization
-from vaekit.tasks.train import prepare_run
+from vaekit.tasks.train import PreparedRun, prepare_run
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.run import Run, initial_state, train_until
 
@@ -118,9 +118,12 @@ def assert_same_training(run: Run) -> Run:
 def test_a_pickled_run_of_a_recipe_trains_the_same_weights(name: str, data: dict[str, Path], tmp_path: Path) -> None:
     chosen = recipe(name, (*SHORT, *OVERRIDES.get(name, ())))
     path = data[str(chosen.data["domain"])]
-    run = prepare_run(chosen, path, tmp_path / "run", 0, torch.device("cpu"), ProcessGroup()).run
-    copy = assert_same_training(run)
-    assert copy.identity() == run.identity()
+    prepared = prepare_run(chosen, path, tmp_path / "run", 0, torch.device("cpu"), ProcessGroup())
+    copy = assert_same_training(prepared.run)
+    assert copy.identity() == prepared.run.identity()
+    again: PreparedRun = pickle.loads(pickle.dumps(prepared))
+    assert again.domain.name == prepared.domain.name
+    assert again.schema.as_plain() == prepared.schema.as_plain()
 
 
 def test_the_parts_of_an_adversarial_run_stay_connected(data: dict[str, Path], tmp_path: Path) -> None:

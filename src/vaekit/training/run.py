@@ -60,7 +60,11 @@ OTHER_SHARE = 0.08
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Everything that a training run consists of. Picklable, so that it can be sent to other processes."""
+    """Everything that a training run consists of.
+
+    Picklable, so that it can be sent to other processes: data in files and base models are pickled as paths and
+    digests, and opened again there. Relative paths stay relative.
+    """
 
     recipe: Recipe
     folder: Path
