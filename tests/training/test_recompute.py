@@ -102,7 +102,7 @@ def test_a_net_that_is_one_block_counts_as_one() -> None:
     assert len(blocks(vae.encoder)) == 1
 
 
-def test_a_run_with_an_opponent_ends_with_the_same_bits(
+def test_a_run_with_an_adversary_ends_with_the_same_bits(
     fresh_vae: Callable[[], VAE], smooth_images: Callable[[int, int, Generator], Tensor], table: dict[str, Any]
 ) -> None:
     stream = Stream(Tensors(smooth_images(16, 16, Generator().manual_seed(0))), 0)

@@ -280,7 +280,7 @@ def test_a_gradient_that_is_no_number_is_passed_over(fresh_vae: Callable[[], VAE
     assert adversary.steps == 0 and torch.isfinite(adversary.anchors).all()
 
 
-def test_a_restored_opponent_goes_on_as_the_first(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
+def test_a_restored_adversary_goes_on_as_the_first(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     vae, adversary = fresh_vae(), make_adversary(lecam=0.1)
     trained(vae, images, adversary)
     twin = make_adversary(lecam=0.1)

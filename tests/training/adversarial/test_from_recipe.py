@@ -61,7 +61,7 @@ def run(smooth_images: Callable[[int, int, Generator], Tensor], tmp_path: Path) 
     return prepared
 
 
-def test_one_seed_gives_one_opponent() -> None:
+def test_one_seed_gives_one_adversary() -> None:
     state = torch.random.get_rng_state()
     first, same, other = (adversarial_setup(Recipe("r", WORDS), 3, None, seed).adversary for seed in (0, 0, 1))
     assert torch.equal(state, torch.random.get_rng_state()), "torch's own generator is left alone"
@@ -75,7 +75,7 @@ def test_a_recipe_without_the_table_has_none() -> None:
     assert found.adversary is None and found.guard is None and found.extras == {}
 
 
-def test_the_gan_recipe_is_the_plain_one_with_an_opponent() -> None:
+def test_the_gan_recipe_is_the_plain_one_with_an_adversary() -> None:
     plain, gan = (dict(recipe(name).table) for name in ("kl-f8", "kl-f8-gan"))
     for words in (plain, gan):
         del words["about"]
@@ -117,7 +117,7 @@ def test_a_table_that_makes_no_sense_is_refused(change: dict[str, Any], facts: l
         adversarial_setup(Recipe("mine", WORDS | {"adversarial": WORDS["adversarial"] | change}), 3, None, 0)
 
 
-def test_a_run_with_an_opponent_goes_on_exactly(run: Callable[..., Run]) -> None:
+def test_a_run_with_an_adversary_goes_on_exactly(run: Callable[..., Run]) -> None:
     run_training(run("whole"))
     with pytest.raises(Killed):
         run_training(replace(run("parts"), save_seconds=0.0), kill_after_48)

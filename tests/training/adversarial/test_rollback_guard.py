@@ -62,7 +62,7 @@ class Training:
         return self
 
 
-def test_nothing_is_looked_at_before_the_opponent_is_seen(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
+def test_nothing_is_looked_at_before_the_adversary_is_seen(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     training = Training(fresh_vae(), images, GENTLE)
     levels: dict[int, list[float]] = {}
     training.go(lambda state: levels.update({state.samples: list(training.guard.level)}))
