@@ -17,12 +17,14 @@ NAMES = ("mnist-iwae", "mnist-vamp", "mnist-beta-tcvae", "autoencoder")
 @pytest.mark.parametrize("name", NAMES)
 def test_it_ends_with_a_file_that_opens(name: str, tmp_path: Path) -> None:
     chosen = recipe(name, ["schedule.samples=200"])
-    assert {"about", "data", "takes"} <= chosen.words.keys()
-    told = chosen.words["data"]
+    assert {"about", "data", "takes"} <= chosen.table.keys()
+    told = chosen.table["data"]
     shape = (200, told["channels"], told["size"], told["size"])
     images = torch.rand(shape, generator=Generator().manual_seed(0)).round() * 2 - 1
     objective, schedule = chosen.objective(), chosen.schedule()
-    run_training(Run(chosen, tmp_path, Stream(Tensors(images), 0), {}, objective, schedule, images[:10], look_every=1))
+    run_training(
+        Run(chosen, tmp_path, Stream(Tensors(images), 0), {}, objective, schedule, images[:10], validate_every=1)
+    )
     vae = vaekit.load(tmp_path / "vae.safetensors")
     with torch.no_grad():
         back = vae.reconstruct(images[:3])

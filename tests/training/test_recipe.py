@@ -49,7 +49,10 @@ def test_a_capacity_grows_over_shares_of_the_run() -> None:
         VAE(Identity(), certain, None, Normal, to_prior=Always(StandardNormal())), torch.ones(2, 3), 250, Generator()
     )
     value = (
-        Recipe("x", {"objective": {"terms": terms}, "schedule": {"samples": 1_000}}).objective().terms["kl"].of(seen)
+        Recipe("x", {"objective": {"terms": terms}, "schedule": {"samples": 1_000}})
+        .objective()
+        .terms["kl"]
+        .compute(seen)
     )
     assert value.tolist() == pytest.approx([11.0, 11.0])
 

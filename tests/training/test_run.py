@@ -24,13 +24,21 @@ from vaekit.training.log import LOG, LogEvent
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import CHECKPOINTS, RESULT, Run, run_training, samples_for_duration
-from vaekit.training.state import TENSORS, WORDS, newest_checkpoint, saved_checkpoints
+from vaekit.training.state import TENSORS, VALUES, newest_checkpoint, saved_checkpoints
 
 
 def run_of(recipe: Recipe, stream: Stream, folder: Path, **changes: Any) -> Run:
     items = stream.source.items[:6]  # type: ignore[attr-defined]
     run = Run(
-        recipe, folder, stream, {"items": 60}, recipe.objective(), recipe.schedule(), items, log_every=5, look_every=10
+        recipe,
+        folder,
+        stream,
+        {"items": 60},
+        recipe.objective(),
+        recipe.schedule(),
+        items,
+        log_every=5,
+        validate_every=10,
     )
     return replace(run, save_seconds=0.0, **changes)
 
@@ -113,6 +121,17 @@ def test_the_normalization_is_measured_in_sight_and_can_be_stopped(
     assert (tmp_path / "stopped" / RESULT).read_bytes() == (tmp_path / "whole" / RESULT).read_bytes()
 
 
+def test_a_run_whose_recipe_is_described_in_other_words_is_resumed(
+    small_recipe: Recipe, stream: Stream, tmp_path: Path
+) -> None:
+    described = Recipe("small", {**small_recipe.table, "about": "A VAE", "reached": "90 nats"})
+    run_training(run_of(described, stream, tmp_path))
+    before = (tmp_path / RESULT).read_bytes()
+    other = Recipe("small", {**small_recipe.table, "about": "A small VAE", "takes": "a second"})
+    run_training(run_of(other, stream, tmp_path))
+    assert (tmp_path / RESULT).read_bytes() == before
+
+
 def test_a_finished_run_called_again_changes_nothing(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
     run_training(run_of(small_recipe, stream, tmp_path))
     before = (tmp_path / RESULT).read_bytes()
@@ -149,9 +168,9 @@ def test_of_damaged_checkpoints_the_one_before_is_taken(
     elif damage == "flipped":
         (last / TENSORS).write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     elif damage == "no words":
-        (last / WORDS).unlink()
+        (last / VALUES).unlink()
     else:
-        (last / WORDS).write_text("")
+        (last / VALUES).write_text("")
     said: list[str] = []
     run_training(run_of(small_recipe, stream, tmp_path / "cut"), say=said.append)
     assert len(said) >= 2 and "damaged" in said[0]
@@ -248,7 +267,7 @@ def test_damaged_checkpoints_do_not_outlive_whole_ones(small_recipe: Recipe, str
     with pytest.raises(Cut):
         run_training(run_of(small_recipe, stream, tmp_path), cut_after(160))
     older, newer = sorted(saved_checkpoints(tmp_path / CHECKPOINTS))
-    (newer / WORDS).write_text("")
+    (newer / VALUES).write_text("")
     with pytest.raises(Cut):
         run_training(run_of(small_recipe, stream, tmp_path), cut_after(int(older.name) + 40))
     assert newest_checkpoint(tmp_path / CHECKPOINTS, pytest.fail) is not None

@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +52,11 @@ class BaseModel:
     """The layout of the fine-tuned file: that of the base model, if it can express all settings."""
     folder: bool
     """Whether the base model, and hence the result, is a diffusers folder."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and the fingerprint, not the weights."""
+        padding = padding_of(self.identified.config) or None
+        return reopen_base_model, (self.identified.path, self.name, padding, self.fingerprint)
 
     @property
     def stem(self) -> str:
@@ -122,6 +128,22 @@ def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseMode
         layout, folder = NATIVE, False
     card = match_weights(hashes.weights, hashes.sha256).card
     return BaseModel(Path(name).name or name, identified, found, hashes.weights.fingerprint, card, layout, folder)
+
+
+def reopen_base_model(path: Path, name: str, padding: str | None, fingerprint: str) -> BaseModel:
+    """Open a base model again, in another process; see `base_model_at`.
+
+    Raises:
+        WrongTensors: the file has other weights now.
+    """
+    model = base_model_at(path, name, padding)
+    if model.fingerprint != fingerprint:
+        raise WrongTensors(
+            f"The weights in {path} have the fingerprint {model.fingerprint}.",
+            f"Expected {fingerprint}: the weights that the run was prepared with.",
+            "Restore the file, or prepare the run again.",
+        )
+    return model
 
 
 def made_for(identified: Identified, padding: str | None) -> Identified:

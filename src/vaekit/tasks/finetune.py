@@ -126,11 +126,11 @@ class FinetuneJob:
     def about(self, files: list[str]) -> About:
         """What the model card states about the run."""
         tuning, request = self.tuning, self.request
-        parent, entry, dtype = tuning.parent, tuning.parent.card, tuning.wishes.dtype
+        parent, entry, dtype = tuning.parent, tuning.parent.card, tuning.options.dtype
         return About(
             request.title or request.out.resolve().name,
             tuning.lineage(),
-            dict(tuning.run.recipe.words),
+            dict(tuning.run.recipe.table),
             files,
             parent.layout,
             [str(dtype).removeprefix("torch.")] if dtype else parent.dtypes,

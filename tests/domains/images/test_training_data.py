@@ -177,7 +177,7 @@ def test_empty_folders_and_single_images(tmp_path: Path) -> None:
     said: list[str] = []
     fill_folder(tmp_path, {"3.png": 3})
     data = opened(tmp_path, SkipLog(say=said.append))
-    assert data.held_out is None and "one image" in said[0]
+    assert data.held_out is None and len(said) == 1
     assert greens(Stream(data.source, 0).batch(0, 4)) == [3, 3, 3, 3]
 
 

@@ -12,7 +12,7 @@ from vaekit.distributions import Always, DiagonalGaussian, Normal, SignedBernoul
 from vaekit.distributions.base import map_tensors
 from vaekit.training.objectives import Pass
 from vaekit.training.terms import bounds as terms_bounds
-from vaekit.training.terms.bounds import draws_at_once
+from vaekit.training.terms.bounds import draws_per_call
 from vaekit.training.terms.table import iwae, kl, nll
 from vaekit.vae import VAE
 
@@ -48,7 +48,7 @@ def one_by_one(vae: VAE, x: Tensor, k: int, generator: Generator) -> Tensor:
 
 def test_all_draws_at_once_are_the_draws_one_by_one_with_their_gradients() -> None:
     vae, x = rows(), bits(4)
-    found = iwae(k=7).of(Pass(vae, x, 0, seeded()))
+    found = iwae(k=7).compute(Pass(vae, x, 0, seeded()))
     expected = one_by_one(vae, x, 7, seeded())
     torch.testing.assert_close(found, expected)
     parameters = list(vae.parameters())
@@ -60,16 +60,16 @@ def test_all_draws_at_once_are_the_draws_one_by_one_with_their_gradients() -> No
 @torch.no_grad()
 def test_one_draw_is_the_elbo() -> None:
     vae, x = rows(), bits(1).expand(60_000, 10)
-    found = iwae(k=1).of(Pass(vae, x, 0, seeded()))
+    found = iwae(k=1).compute(Pass(vae, x, 0, seeded()))
     seen = Pass(vae, x, 0, seeded(1))
-    plain = nll().of(seen) + kl().of(seen)
+    plain = nll().compute(seen) + kl().compute(seen)
     assert (found.mean() - plain.mean()).abs() < 4 * (found.var() + plain.var()).sqrt() / math.sqrt(len(x))
 
 
 @torch.no_grad()
 def test_more_draws_are_tighter() -> None:
     vae, x = rows(), bits(2000)
-    bounds = [iwae(k=k).of(Pass(vae, x, 0, seeded())).mean().item() for k in (1, 5, 50)]
+    bounds = [iwae(k=k).compute(Pass(vae, x, 0, seeded())).mean().item() for k in (1, 5, 50)]
     assert bounds[0] > bounds[1] > bounds[2]
 
 
@@ -91,7 +91,7 @@ def test_with_the_true_posterior_it_is_the_evidence_to_the_last_digits() -> None
     x = 3 * torch.randn(20, 1, generator=seeded())
     evidence = torch.distributions.Normal(0, math.sqrt(4.25)).log_prob(x).squeeze(1)
     for k in (1, 5):
-        torch.testing.assert_close(iwae(k=k).of(Pass(vae, x, 0, seeded())), -evidence)
+        torch.testing.assert_close(iwae(k=k).compute(Pass(vae, x, 0, seeded())), -evidence)
 
 
 def test_no_draws_are_refused() -> None:
@@ -101,13 +101,13 @@ def test_no_draws_are_refused() -> None:
 
 def test_parts_of_the_draws_are_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     vae, x = rows(), bits(4)
-    whole = iwae(k=7).of(Pass(vae, x, 0, seeded()))
-    monkeypatch.setattr(terms_bounds, "AT_ONCE", 100)
-    assert draws_at_once(7, x) == 3
-    torch.testing.assert_close(iwae(k=7).of(Pass(vae, x, 0, seeded())), whole)
-    monkeypatch.setattr(terms_bounds, "AT_ONCE", 1)
-    assert draws_at_once(7, x) == 1
-    torch.testing.assert_close(iwae(k=7).of(Pass(vae, x, 0, seeded())), whole)
+    whole = iwae(k=7).compute(Pass(vae, x, 0, seeded()))
+    monkeypatch.setattr(terms_bounds, "CHUNK_VALUES", 100)
+    assert draws_per_call(7, x) == 3
+    torch.testing.assert_close(iwae(k=7).compute(Pass(vae, x, 0, seeded())), whole)
+    monkeypatch.setattr(terms_bounds, "CHUNK_VALUES", 1)
+    assert draws_per_call(7, x) == 1
+    torch.testing.assert_close(iwae(k=7).compute(Pass(vae, x, 0, seeded())), whole)
 
 
 def test_it_takes_less_of_the_processor_than_a_loop_over_the_draws() -> None:
@@ -118,6 +118,6 @@ def test_it_takes_less_of_the_processor_than_a_loop_over_the_draws() -> None:
         bound().mean().backward()
         return time.process_time() - started
 
-    ours = min(seconds(lambda: iwae(k=20).of(Pass(vae, x, 0, seeded()))) for _ in range(7))
+    ours = min(seconds(lambda: iwae(k=20).compute(Pass(vae, x, 0, seeded()))) for _ in range(7))
     theirs = min(seconds(lambda: one_by_one(vae, x, 20, seeded())) for _ in range(7))
     assert theirs > 1.3 * ours

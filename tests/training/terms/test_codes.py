@@ -26,7 +26,7 @@ def test_commitment_moves_the_encoder_and_codebook_the_codes() -> None:
     x = torch.randn(3, 2, 5, requires_grad=True)
     expected = (x - head.embed(head(x).codes)).square().mean(dim=(1, 2))
     for name, moved, still in (("commitment", x, head.codebook), ("codebook", head.codebook, x)):
-        value = TERMS[name]().of(seen_by(head, x))
+        value = TERMS[name]().compute(seen_by(head, x))
         torch.testing.assert_close(value, expected)
         moved.grad = still.grad = None
         value.sum().backward()
@@ -41,9 +41,9 @@ def test_entropy_is_that_of_all_codes_together() -> None:
     chances = (-distances / 0.05).softmax(dim=1)
     alone = torch.special.entr(chances).sum(dim=1).mean()
     pooled = torch.special.entr(chances.mean(dim=0)).sum()
-    found = TERMS["entropy"](temperature=0.05, diversity=0.7).of(seen_by(SignQuantizer(3), x))
+    found = TERMS["entropy"](temperature=0.05, diversity=0.7).compute(seen_by(SignQuantizer(3), x))
     torch.testing.assert_close(found, alone - 0.7 * pooled)
-    apart = TERMS["entropy"](temperature=0.05, diversity=0.7, together=2).of(seen_by(SignQuantizer(3), x))
+    apart = TERMS["entropy"](temperature=0.05, diversity=0.7, together=2).compute(seen_by(SignQuantizer(3), x))
     assert apart <= found + 1e-6, "entropies of groups bound that of all from above"
 
 
@@ -51,14 +51,14 @@ def test_entropy_is_that_of_vector_quantize_pytorch() -> None:
     module = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
     x = 0.02 * torch.randn(5, 4, 3, 2, generator=Generator().manual_seed(0))
     _, reference = module.LFQ(dim=4, codebook_size=16).train()(x, return_loss_breakdown=True)
-    found = TERMS["entropy"]().of(seen_by(SignQuantizer(4), x))
+    found = TERMS["entropy"]().compute(seen_by(SignQuantizer(4), x))
     torch.testing.assert_close(found, reference.per_sample_entropy - reference.batch_entropy, rtol=1e-3, atol=1e-4)
 
 
 def test_terms_about_codes_need_codes() -> None:
     for name in ("commitment", "codebook", "entropy"):
         with pytest.raises(BadRecipe):
-            TERMS[name]().of(seen_by(Choices, torch.randn(2, 3)))
+            TERMS[name]().compute(seen_by(Choices, torch.randn(2, 3)))
 
 
 def test_the_entropy_of_certain_chances_is_0_with_a_finite_gradient() -> None:

@@ -35,7 +35,7 @@ def test_the_three_parts_of_the_kl_sum_to_its_estimate(shape: tuple[int, ...], e
         GaussianMixture.even(torch.randn(4, *shape, generator=seeded()), torch.zeros(4, *shape)) if learned else None
     )
     seen = random_pass(shape, prior=prior)
-    parts = [term(50, estimate).of(seen) for term in (mutual_information, total_correlation, dimension_kl)]
+    parts = [term(50, estimate).compute(seen) for term in (mutual_information, total_correlation, dimension_kl)]
     expected = seen.posterior.log_prob(seen.z) - seen.prior.log_prob(seen.z)
     torch.testing.assert_close(torch.stack(parts).sum(dim=0), expected)
 
@@ -52,8 +52,8 @@ def test_where_the_batch_is_all_data_the_density_is_the_true_mixture() -> None:
     for estimate in ("weighted", "stratified"):
         # Minibatch weights are 1 / (N b): less by log b than those of the whole data set, once for each density.
         less = math.log(6) if estimate == "weighted" else 0
-        torch.testing.assert_close(mutual_information(6, estimate).of(seen), q.log_prob(z) - joint + less)
-        torch.testing.assert_close(total_correlation(6, estimate).of(seen), joint - single + less)
+        torch.testing.assert_close(mutual_information(6, estimate).compute(seen), q.log_prob(z) - joint + less)
+        torch.testing.assert_close(total_correlation(6, estimate).compute(seen), joint - single + less)
 
 
 def test_stratified_weights_sum_to_one_and_weighted_are_even() -> None:
@@ -66,24 +66,24 @@ def test_stratified_weights_sum_to_one_and_weighted_are_even() -> None:
 def test_total_correlation_sees_what_is_not_independent() -> None:
     line = torch.randn(400, 1, generator=seeded())
     narrow = torch.full((400, 2), -6.0)
-    together = total_correlation(400).of(gaussian_pass(line.expand(400, 2), narrow)).mean()
-    apart = total_correlation(400).of(gaussian_pass(torch.randn(400, 2, generator=seeded(3)), narrow)).mean()
+    together = total_correlation(400).compute(gaussian_pass(line.expand(400, 2), narrow)).mean()
+    apart = total_correlation(400).compute(gaussian_pass(torch.randn(400, 2, generator=seeded(3)), narrow)).mean()
     assert together > 3 * apart > 0
 
 
 def test_a_posterior_that_says_nothing_shares_nothing() -> None:
     seen = gaussian_pass(torch.zeros(10, 4), torch.zeros(10, 4))
     for term in (mutual_information, total_correlation, dimension_kl):
-        torch.testing.assert_close(term(1000, "stratified").of(seen), torch.zeros(10), atol=2e-5, rtol=0)
+        torch.testing.assert_close(term(1000, "stratified").compute(seen), torch.zeros(10), atol=2e-5, rtol=0)
 
 
 def test_terms_of_one_pass_share_what_they_look_at() -> None:
     seen = random_pass((3,))
-    mutual_information(50).of(seen)
+    mutual_information(50).compute(seen)
     kept = dict(seen.shared)
-    total_correlation(50).of(seen)
+    total_correlation(50).compute(seen)
     assert seen.shared == kept and len(kept) == 1
-    total_correlation(60).of(seen)
+    total_correlation(60).compute(seen)
     assert len(seen.shared) == 2
 
 
@@ -100,19 +100,19 @@ def test_a_beta_tcvae_weighs_the_middle_part() -> None:
 
 def test_a_batch_of_more_than_all_is_refused() -> None:
     with pytest.raises(BadRecipe):
-        total_correlation(50).of(random_pass((3,), count=60))
+        total_correlation(50).compute(random_pass((3,), count=60))
 
 
 def test_points_have_no_total_correlation() -> None:
     vae = VAE(nn.Identity(), Point, nn.Identity(), Normal, to_prior=Always(StandardNormal()))
     with refuses(BadRecipe, "Point"):
-        total_correlation(50).of(Pass(vae, torch.zeros(4, 3), 0, seeded()))
+        total_correlation(50).compute(Pass(vae, torch.zeros(4, 3), 0, seeded()))
 
 
 @pytest.mark.parametrize("kernel", ["imq", "rbf"])
 def test_the_discrepancy_is_that_of_a_loop(kernel: str) -> None:
     seen = random_pass((2, 2, 1), count=5)
-    found = mmd(kernel, scales=[0.5, 2.0]).of(seen)
+    found = mmd(kernel, scales=[0.5, 2.0]).compute(seen)
     a = seen.z.flatten(1)
     seen = random_pass((2, 2, 1), count=5)
     assert torch.equal(seen.z.flatten(1), a)
@@ -131,9 +131,9 @@ def test_the_discrepancy_is_that_of_a_loop(kernel: str) -> None:
 
 @pytest.mark.parametrize("kernel", ["imq", "rbf"])
 def test_the_discrepancy_is_unbiased_and_sees_what_is_apart(kernel: str) -> None:
-    same = torch.stack([mmd(kernel).of(alike(seed)) for seed in range(300)])
+    same = torch.stack([mmd(kernel).compute(alike(seed)) for seed in range(300)])
     assert same.mean().abs() < 4 * same.std() / math.sqrt(300)
-    assert mmd(kernel).of(gaussian_pass(torch.full((50, 3), 1.0), torch.zeros(50, 3))) > 4 * same.std()
+    assert mmd(kernel).compute(gaussian_pass(torch.full((50, 3), 1.0), torch.zeros(50, 3))) > 4 * same.std()
 
 
 def alike(seed: int) -> Pass:
@@ -146,13 +146,13 @@ def alike(seed: int) -> Pass:
 def test_the_discrepancy_works_for_points_and_reaches_the_encoder() -> None:
     x = torch.randn(6, 3, generator=seeded()).requires_grad_()
     vae = VAE(nn.Identity(), Point, nn.Identity(), Normal, to_prior=Always(StandardNormal()))
-    mmd().of(Pass(vae, x, 0, seeded())).backward()
+    mmd().compute(Pass(vae, x, 0, seeded())).backward()
     assert x.grad is not None and x.grad.isfinite().all() and x.grad.any()
 
 
 def test_a_prior_over_codes_cannot_be_drawn_from() -> None:
     with refuses(BadRecipe, "UniformCodes"):
-        mmd().of(random_pass((3,), prior=UniformCodes(4)))
+        mmd().compute(random_pass((3,), prior=UniformCodes(4)))
 
 
 def test_equal_sets_are_no_distance_apart_at_most() -> None:

@@ -30,21 +30,21 @@ def test_free_nats_of_each_group(shape: tuple[int, ...]) -> None:
         "each": sum(max(each.item(), 0.7) for each in single.flatten(1).mean(dim=0)),
     }
     for groups, expected in by_hand.items():
-        assert kl(free_nats=0.7, groups=groups).of(seen).item() == pytest.approx(expected, rel=1e-5)
+        assert kl(free_nats=0.7, groups=groups).compute(seen).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_free_nats_cost_no_gradient_below_and_are_the_kl_above() -> None:
     mean = torch.tensor([[0.1, 3.0]]).expand(4, 2).clone().requires_grad_()
-    kl(free_nats=0.5, groups="each").of(gaussian_pass(mean, torch.zeros(4, 2))).backward()
+    kl(free_nats=0.5, groups="each").compute(gaussian_pass(mean, torch.zeros(4, 2))).backward()
     assert mean.grad is not None
     torch.testing.assert_close(mean.grad, torch.tensor([[0.0, 3 / 4]]).expand(4, 2))
 
 
 def test_free_nats_of_parts_need_a_kl_that_has_parts() -> None:
     prior = GaussianMixture.even(torch.zeros(2, 3), torch.zeros(2, 3))
-    assert kl(free_nats=0.5).of(random_pass((3,), prior=prior)).isfinite()
+    assert kl(free_nats=0.5).compute(random_pass((3,), prior=prior)).isfinite()
     with refuses(BadRecipe, "GaussianMixture"):
-        kl(free_nats=0.5, groups="each").of(random_pass((3,), prior=prior))
+        kl(free_nats=0.5, groups="each").compute(random_pass((3,), prior=prior))
 
 
 def test_capacity_grows_with_the_samples() -> None:
@@ -53,8 +53,8 @@ def test_capacity_grows_with_the_samples() -> None:
     grown = kl(capacity=Weight(((0, 0.0), (1000, 25.0))))
     for samples, capacity in ((0, 0.0), (500, 12.5), (5000, 25.0)):
         seen.samples = samples
-        torch.testing.assert_close(grown.of(seen), (plain - capacity).abs())
-    torch.testing.assert_close(kl(capacity=Weight.constant(2.0)).of(seen), (plain - 2).abs())
+        torch.testing.assert_close(grown.compute(seen), (plain - capacity).abs())
+    torch.testing.assert_close(kl(capacity=Weight.constant(2.0)).compute(seen), (plain - 2).abs())
 
 
 def decoded(x: Tensor, output: Tensor) -> Pass:
@@ -74,15 +74,15 @@ SAID = torch.tensor([[0.0, 4.0], [0.5, -1.0]])
 
 def test_distances_are_means_over_the_values_of_an_item() -> None:
     seen = decoded(X, SAID)
-    assert l1().of(seen).tolist() == [1.5, 0.25]
-    assert mse().of(seen).tolist() == [2.5, 0.125]
+    assert l1().compute(seen).tolist() == [1.5, 0.25]
+    assert mse().compute(seen).tolist() == [2.5, 0.125]
     assert item_means(torch.arange(8.0).view(2, 2, 2)).tolist() == [1.5, 5.5]
     assert not (l1().nats or mse().nats or l1().of_latents)
 
 
 def test_the_likelihood_is_that_of_a_gaussian_by_hand() -> None:
     expected = 0.5 * (X - SAID).square().sum(dim=1) + math.log(2 * math.pi)
-    torch.testing.assert_close(nll().of(decoded(X, SAID)), expected)
+    torch.testing.assert_close(nll().compute(decoded(X, SAID)), expected)
     assert nll().nats and not nll().of_latents
 
 
@@ -91,7 +91,7 @@ def test_the_divergence_from_a_standard_normal_by_hand() -> None:
     seen = gaussian_pass(mean, log_variance)
     single = torch.tensor([[0.5, 0.5 * (4 + 4 - math.log(4) - 1)]])
     torch.testing.assert_close(elementwise_kl(seen), single)
-    torch.testing.assert_close(kl().of(seen), single.sum(dim=1))
+    torch.testing.assert_close(kl().compute(seen), single.sum(dim=1))
     assert kl().nats and kl().of_latents
 
 
@@ -104,5 +104,5 @@ def test_a_perceptual_distance_is_asked_of_the_image_and_the_result_in_single_pr
         return (a - b).sum(dim=1)
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert lpips(network).of(seen).tolist() == [-1.0, -0.5]
+        assert lpips(network).compute(seen).tolist() == [-1.0, -0.5]
     assert asked == [(torch.float32, torch.float32, False)]

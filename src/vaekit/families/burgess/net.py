@@ -14,8 +14,8 @@ from vaekit.nets.flat import (
     LOWEST,
     FlatConfig,
     as_map,
+    as_probabilities,
     as_vector,
-    chances,
     doubling,
     halving,
     through,
@@ -55,7 +55,7 @@ class Encoder(nn.Module):
         self.mu_logvar_gen = nn.Linear(config.hidden, 2 * config.latent_channels)
 
     def forward(self, x: Images) -> Moments:
-        features = through([self.conv1, self.conv2, self.conv3, self.conv_64], chances(x))
+        features = through([self.conv1, self.conv2, self.conv3, self.conv_64], as_probabilities(x))
         h = through([self.lin1, self.lin2], features.flatten(1))
         # The published weights say mean and log-variance of each latent in turn.
         mean, log_variance = self.mu_logvar_gen(h).unflatten(1, (-1, 2)).unbind(-1)

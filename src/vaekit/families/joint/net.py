@@ -11,7 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.geometry import Geometry
-from vaekit.nets.flat import LOWEST, FlatConfig, as_map, as_vector, chances, doubling, halving, unfold, vector_geometry
+from vaekit.nets.flat import (
+    LOWEST,
+    FlatConfig,
+    as_map,
+    as_probabilities,
+    as_vector,
+    doubling,
+    halving,
+    unfold,
+    vector_geometry,
+)
 from vaekit.shapes import Images, Latents, Moments
 
 
@@ -56,7 +66,7 @@ class Encoder(nn.Module):
         self.fc_alphas = nn.ModuleList(nn.Linear(config.hidden, size) for size in config.categories)
 
     def forward(self, x: Images) -> Moments:
-        hidden = self.features_to_hidden(self.img_to_features(chances(x)).flatten(1))
+        hidden = self.features_to_hidden(self.img_to_features(as_probabilities(x)).flatten(1))
         said: list[Tensor] = [layer(hidden) for layer in (self.fc_mean, self.fc_log_var, *self.fc_alphas)]
         return as_map(torch.cat(said, dim=1))
 
