@@ -35,7 +35,7 @@ def weights(**values: float) -> dict[str, Weight]:
 
 def test_the_total_is_the_weighted_sum_of_means() -> None:
     seen = random_pass((3,))
-    terms = {"a": constant(2.0), "b": constant(5.0, of_latents=True), "c": constant(7.0, nats=True)}
+    terms = {"a": constant(2.0), "b": constant(5.0, latents_only=True), "c": constant(7.0, nats=True)}
     losses = Objective(terms, weights(a=0.5, b=2.0, c=1.0))(seen.vae, seen.x, 0, seeded())
     assert losses.total.item() == 0.5 * 2 + 2 * 5 + 7
     assert losses.fidelity.item() == 0.5 * 2 + 7, "what looks at latents alone is not about the result"
@@ -69,9 +69,9 @@ def test_gradients_flow_through_the_total_and_not_through_the_parts() -> None:
 
 
 def test_the_most_items_that_a_term_needs_are_needed() -> None:
-    objective = Objective({"a": constant(1.0), "b": constant(1.0, least=2)}, weights(a=1.0, b=1.0))
-    assert objective.least == 2
-    assert Objective({}, {}).least == 1
+    objective = Objective({"a": constant(1.0), "b": constant(1.0, min_items=2)}, weights(a=1.0, b=1.0))
+    assert objective.min_items == 2
+    assert Objective({}, {}).min_items == 1
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_most_items_that_a_term_needs_are_needed() -> None:
     ],
 )
 def test_weights_are_settled_behind_their_last_point(weight: Weight, samples: int, settled: bool) -> None:
-    assert Objective({"a": constant(1.0)}, {"a": weight}).settled(samples) is settled
+    assert Objective({"a": constant(1.0)}, {"a": weight}).has_final_weights(samples) is settled
 
 
 def test_a_pass_computes_each_quantity_once() -> None:

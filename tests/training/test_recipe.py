@@ -1,4 +1,4 @@
-"""Recipes: read, changed and refused; their VAE, schedule and objective."""
+"""Recipes: read, with_overrides and refused; their VAE, schedule and objective."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,16 @@ from vaekit.errors import BadRecipe
 from vaekit.families.kl.net import KLConfig
 from vaekit.families.parts.net import PartsConfig
 from vaekit.training.objectives import Pass
-from vaekit.training.recipe import Recipe, as_value, changed, merged, read_recipe, recipe_of, upgraded, weight_from
+from vaekit.training.recipe import (
+    Recipe,
+    as_value,
+    merged,
+    read_recipe,
+    recipe_of,
+    upgraded,
+    weight_from,
+    with_overrides,
+)
 from vaekit.training.terms.table import TERMS
 from vaekit.vae import VAE
 
@@ -71,7 +80,7 @@ def test_a_capacity_that_is_no_weight_is_told() -> None:
 def test_recipes_of_the_first_edition_are_upgraded() -> None:
     old = {"data": "Squares", "pictures": {"size": 8, "crop": "centre"}, "vae": {"net": {"picture_size": 8}}}
     found = recipe_of("old", old, ["pictures.size=16", "vae.net.picture_size=16"])
-    assert found.words == {
+    assert found.table == {
         "dataset": "Squares",
         "data": {"domain": "images", "size": 16, "crop": "center"},
         "vae": {"net": {"image_size": 16}},
@@ -89,7 +98,7 @@ def test_a_file_of_either_format_is_named_after_its_stem(tmp_path: Path) -> None
     (tmp_path / "yours.json").write_text('{"about": "x", "schedule": {"samples": 100}}')
     for name, stem in (("mine.toml", "mine"), ("yours.json", "yours")):
         found = read_recipe(tmp_path / name, ["schedule.samples=50"])
-        assert (found.name, found.words) == (stem, {"about": "x", "schedule": {"samples": 50}})
+        assert (found.name, found.table) == (stem, {"about": "x", "schedule": {"samples": 50}})
 
 
 @pytest.mark.parametrize(
@@ -120,7 +129,7 @@ def test_values_of_overrides_are_toml_or_text(text: str, value: object) -> None:
 
 def test_overrides_change_a_copy_and_may_add_tables() -> None:
     table: dict[str, Any] = {"schedule": {"samples": 100}}
-    assert changed("x", table, [" schedule.samples = 50", "codes.by=average"]) == {
+    assert with_overrides("x", table, [" schedule.samples = 50", "codes.by=average"]) == {
         "schedule": {"samples": 50},
         "codes": {"by": "average"},
     }
@@ -130,14 +139,14 @@ def test_overrides_change_a_copy_and_may_add_tables() -> None:
 @pytest.mark.parametrize("change", ["schedule.samples", "=5", "schedule.samples.x=5", "schedule.=5"])
 def test_overrides_of_no_key_are_refused(change: str) -> None:
     with refuses(BadRecipe, change, "mine"):
-        changed("mine", {"schedule": {"samples": 100}}, [change])
+        with_overrides("mine", {"schedule": {"samples": 100}}, [change])
 
 
 def test_defaults_fill_gaps_of_the_vae_alone(table: dict[str, Any]) -> None:
     recipe = Recipe("x", table)
     assert recipe.with_defaults({}) is recipe
     filled = recipe.with_defaults({"net": {"data_shape": [30], "length": 9}})
-    assert filled.words["vae"]["net"] == {**table["vae"]["net"], "length": 9}
+    assert filled.table["vae"]["net"] == {**table["vae"]["net"], "length": 9}
     assert merged({"a": {"b": 1}}, {"a": 2}) == {"a": 2}
 
 

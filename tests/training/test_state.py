@@ -18,7 +18,7 @@ from vaekit.training.state import (
     EMA,
     KEPT,
     TENSORS,
-    WORDS,
+    VALUES,
     State,
     Stateful,
     file_digest,
@@ -99,7 +99,7 @@ def test_names_begin_with_what_they_are_of(state: State) -> None:
 def test_a_restored_state_is_the_same(state: State, small_recipe: Recipe) -> None:
     other = fresh(small_recipe)
     tensors = {name: tensor.clone() for name, tensor in state.tensors().items()}
-    other.restore(tensors, state.words())
+    other.restore(tensors, state.values())
     assert_same(other.tensors(), state.tensors())
     assert (other.samples, other.passed_over) == (320, 0)
 
@@ -121,19 +121,19 @@ class Counter(Stateful):
     def tensors(self) -> dict[str, Tensor]:
         return {"count": torch.tensor(self.count)}
 
-    def words(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         return {"half": self.count / 2}
 
-    def restore(self, tensors: Mapping[str, Tensor], words: Mapping[str, Any]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         self.count = int(tensors["count"])
-        assert words == {"half": self.count / 2}
+        assert values == {"half": self.count / 2}
 
 
 def test_what_is_beside_the_model_is_kept_with_it(state: State, small_recipe: Recipe) -> None:
     state.extras = {"counter": Counter(7)}
     other, counter = fresh(small_recipe), Counter(0)
     other.extras = {"counter": counter}
-    other.restore({name: tensor.clone() for name, tensor in state.tensors().items()}, state.words())
+    other.restore({name: tensor.clone() for name, tensor in state.tensors().items()}, state.values())
     assert counter.count == 7
     with pytest.raises(ValueError, match="counter"):
         other.restore(state.tensors(), {"samples": 320})
@@ -144,13 +144,13 @@ def test_a_state_of_another_model_is_refused(small_recipe: Recipe, table: dict[s
     table["vae"]["net"]["hidden"] = [17]
     other: State = initial_train_state(Recipe("other", table).vae(), small_recipe.schedule())
     with pytest.raises(ValueError, match="size mismatch"):
-        other.restore(state.tensors(), state.words())
+        other.restore(state.tensors(), state.values())
 
 
 def test_a_saved_state_is_read_back(state: State, small_recipe: Recipe, tmp_path: Path) -> None:
     path = save_state(state, tmp_path)
     assert path.name == "000000000320"
-    assert json.loads((path / WORDS).read_text())["sha256"] == file_digest(path / TENSORS)
+    assert json.loads((path / VALUES).read_text())["sha256"] == file_digest(path / TENSORS)
     found = newest_checkpoint(tmp_path, pytest.fail)
     assert found is not None
     other = fresh(small_recipe)
@@ -177,11 +177,11 @@ def test_without_any_checkpoint_there_is_none(tmp_path: Path) -> None:
 def damage(path: Path, kind: str) -> None:
     raw = (path / TENSORS).read_bytes()
     if kind == "words":
-        (path / WORDS).write_text("{")
+        (path / VALUES).write_text("{")
     elif kind == "list":
-        (path / WORDS).write_text("[]")
+        (path / VALUES).write_text("[]")
     elif kind == "no digest":
-        (path / WORDS).write_text('{"state": {}}')
+        (path / VALUES).write_text('{"state": {}}')
     elif kind == "missing":
         (path / TENSORS).unlink()
     else:

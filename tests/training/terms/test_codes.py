@@ -11,7 +11,7 @@ from vaekit.errors import BadRecipe
 from vaekit.nets.quantizers import SignQuantizer
 from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.training.objectives import Pass
-from vaekit.training.terms.codes import joint, surprise
+from vaekit.training.terms.codes import entropy_of, joint_probabilities
 from vaekit.training.terms.table import TERMS
 from vaekit.vae import VAE
 
@@ -63,13 +63,13 @@ def test_terms_about_codes_need_codes() -> None:
 
 def test_the_entropy_of_certain_chances_is_0_with_a_finite_gradient() -> None:
     chances = torch.tensor([1.0, 0.0, 0.0], requires_grad=True)
-    surprise(chances).backward()
-    assert surprise(chances).item() == 0
+    entropy_of(chances).backward()
+    assert entropy_of(chances).item() == 0
     assert chances.grad is not None and chances.grad.isfinite().all()
-    torch.testing.assert_close(surprise(torch.full((8,), 1 / 8)), torch.tensor(8.0).log())
+    torch.testing.assert_close(entropy_of(torch.full((8,), 1 / 8)), torch.tensor(8.0).log())
 
 
 def test_chances_of_codes_are_products_of_those_of_their_signs() -> None:
     plus = torch.tensor([[0.9, 0.4]])
-    found = joint((1 - plus).log(), plus.log())
+    found = joint_probabilities((1 - plus).log(), plus.log())
     torch.testing.assert_close(found, torch.tensor([[0.1 * 0.6, 0.9 * 0.6, 0.1 * 0.4, 0.9 * 0.4]]))

@@ -77,13 +77,13 @@ def test_distances_are_means_over_the_values_of_an_item() -> None:
     assert l1().compute(seen).tolist() == [1.5, 0.25]
     assert mse().compute(seen).tolist() == [2.5, 0.125]
     assert item_means(torch.arange(8.0).view(2, 2, 2)).tolist() == [1.5, 5.5]
-    assert not (l1().nats or mse().nats or l1().of_latents)
+    assert not (l1().nats or mse().nats or l1().latents_only)
 
 
 def test_the_likelihood_is_that_of_a_gaussian_by_hand() -> None:
     expected = 0.5 * (X - SAID).square().sum(dim=1) + math.log(2 * math.pi)
     torch.testing.assert_close(nll().compute(decoded(X, SAID)), expected)
-    assert nll().nats and not nll().of_latents
+    assert nll().nats and not nll().latents_only
 
 
 def test_the_divergence_from_a_standard_normal_by_hand() -> None:
@@ -92,7 +92,7 @@ def test_the_divergence_from_a_standard_normal_by_hand() -> None:
     single = torch.tensor([[0.5, 0.5 * (4 + 4 - math.log(4) - 1)]])
     torch.testing.assert_close(elementwise_kl(seen), single)
     torch.testing.assert_close(kl().compute(seen), single.sum(dim=1))
-    assert kl().nats and kl().of_latents
+    assert kl().nats and kl().latents_only
 
 
 def test_a_perceptual_distance_is_asked_of_the_image_and_the_result_in_single_precision() -> None:

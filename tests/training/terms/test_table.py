@@ -33,7 +33,7 @@ def test_every_term_of_the_modules_is_in_the_table_under_its_own_name() -> None:
         and function.__module__.endswith(f".{module}")
         and inspect.signature(function, eval_str=True).return_annotation is Term
     }
-    assert makers.pop("of_aggregate")
+    assert makers.pop("aggregate_term")
     assert dict(TERMS) == makers
 
 
@@ -41,7 +41,7 @@ def test_every_term_of_the_modules_is_in_the_table_under_its_own_name() -> None:
 def test_the_defaults_make_a_term(name: str) -> None:
     term = TERMS[name](**NEEDED.get(name, {}))
     assert isinstance(term, Term)
-    assert (term.of_latents, term.nats) == (name in OF_LATENTS, name in IN_NATS)
+    assert (term.latents_only, term.nats) == (name in OF_LATENTS, name in IN_NATS)
 
 
 @pytest.mark.parametrize("name", NEEDED)
