@@ -1,4 +1,4 @@
-"""Playground 2.5: a normalization beside the weights, in a kind of its own."""
+"""Playground 2.5: a normalization beside the weights, in a space of its own."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def test_the_kind_is_known_by_its_normalization_even_in_half_precision() -> None
         tuple(MEAN.half().flatten().tolist()), tuple((0.5 / STD.half().double()).flatten().tolist())
     )
     found, normalization, _ = find_normalization(family_of("kl"), SD1_SHAPED, {}, {}, [(told, "its tensors")])
-    assert ([kind.name for kind in found], normalization) == (["Playground 2.5"], told)
+    assert ([space.name for space in found], normalization) == (["Playground 2.5"], told)
 
 
 def test_its_config_json_tells_the_same_normalization() -> None:
@@ -66,8 +66,8 @@ def test_its_config_json_tells_the_same_normalization() -> None:
         "scaling_factor": 0.5,
     }
     found, _, source = find_normalization(family_of("kl"), SD1_SHAPED, {}, settings)
-    assert ([kind.name for kind in found], source) == (["Playground 2.5"], "config.json")
-    (playground,) = (kind for kind in latent_spaces() if kind.name == "Playground 2.5")
+    assert ([space.name for space in found], source) == (["Playground 2.5"], "config.json")
+    (playground,) = (space for space in latent_spaces() if space.name == "Playground 2.5")
     exact = {"latents_mean": [-1.6574, 1.886, -1.383, 2.5155], "latents_std": [8.4927, 5.9022, 6.5498, 5.2299]}
     assert normalization_of_settings(exact | {"scaling_factor": 0.5}) == playground.normalization
 

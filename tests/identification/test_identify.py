@@ -40,7 +40,7 @@ def normalization_of(
     family = family_with(config)
     assert family is not None
     found, normalization, source = find_normalization(family, config, metadata or {}, settings or {})
-    return [kind.name for kind in found], normalization, source
+    return [space.name for space in found], normalization, source
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def test_a_config_that_makes_no_sense_is_not_believed(settings: dict[str, Any]) 
 
 
 def test_every_kind_is_found_by_its_own_match() -> None:
-    assert len({kind.name for kind in latent_spaces()}) == len(latent_spaces())
+    assert len({space.name for space in latent_spaces()}) == len(latent_spaces())
     for config in (SD1, FLUX, COGVIEW):
-        assert all(kind.family == "kl" for kind in matching_latent_spaces("kl", config))
+        assert all(space.family == "kl" for space in matching_latent_spaces("kl", config))
 
 
 def kept(kl_vae: VAE, path: Path, layout: str = "ldm") -> dict[str, Tensor]:
@@ -303,7 +303,7 @@ def test_counts_that_no_tensors_stand_behind_build_nothing(tmp_path: Path) -> No
 
 
 def test_the_shared_tiny_autoencoders(shared_data: Path) -> None:
-    for folder, channels, kind in (
+    for folder, channels, space in (
         ("taesd", 4, "SD1 or SDXL"),
         ("taesd3", 16, "SD3 or FLUX.1"),
         ("taef2", 32, "FLUX.2"),
@@ -311,7 +311,7 @@ def test_the_shared_tiny_autoencoders(shared_data: Path) -> None:
         identified = identify(shared_data / "vae" / folder)
         assert (identified.family.name, identified.layout) == ("tiny", "tiny")
         assert (identified.config.geometry.latent_channels, identified.config.geometry.factors[0]) == (channels, 8)
-        assert kind in identified.kinds[0].name
+        assert space in identified.latent_spaces[0].name
         assert (identified.normalization is None) == (folder == "taef2")
 
 

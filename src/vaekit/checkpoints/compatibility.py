@@ -93,7 +93,7 @@ def title(vae: Identified) -> str:
     """The name of a VAE's latent space, as far as it is known."""
     if vae.around is not None:
         return f"{vae.around.name}'s"
-    names = " or ".join(kind.name for kind in vae.kinds)
+    names = " or ".join(space.name for space in vae.latent_spaces)
     return f"of the latent space {names}" if names else "of an unnamed latent space"
 
 

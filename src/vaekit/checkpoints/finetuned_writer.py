@@ -45,7 +45,7 @@ class BaseModel:
     """The VAE with its original padding."""
     fingerprint: str
     """The identity of its weights."""
-    card: CatalogEntry | None
+    entry: CatalogEntry | None
     """The catalog entry of these weights."""
     layout: str
     """The layout of the fine-tuned file: that of the base model, if it can express all settings."""
@@ -120,8 +120,8 @@ def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseMode
             required_layout(layout, identified.family, identified.config)
     except WrongTensors:  # diffusers cannot express reflection padding, for example
         layout, folder = NATIVE, False
-    card = match_weights(hashes.weights, hashes.sha256).card
-    return BaseModel(Path(name).name or name, identified, found, hashes.weights.fingerprint, card, layout, folder)
+    entry = match_weights(hashes.weights, hashes.sha256).entry
+    return BaseModel(Path(name).name or name, identified, found, hashes.weights.fingerprint, entry, layout, folder)
 
 
 def made_for(identified: Identified, padding: str | None) -> Identified:

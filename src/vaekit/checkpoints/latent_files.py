@@ -55,7 +55,7 @@ class LatentOrigin:
     def owners(self) -> str:
         """The latent spaces that match by family, channels and normalization; empty if there are none."""
         fitting = latent_spaces_with(self.geometry.latent_channels, self.family, self.normalization)
-        return " or ".join(kind.name for kind in fitting)
+        return " or ".join(space.name for space in fitting)
 
     def __str__(self) -> str:
         normalization = "unknown normalization" if self.normalization is None else str(self.normalization)

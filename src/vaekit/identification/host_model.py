@@ -49,7 +49,7 @@ class HostModel:
     """A diffusion model whose checkpoints include a VAE."""
 
     name: str
-    kind: str
+    space: str
     """The name of its latent space."""
     vae: str
     """The prefix of the VAE in its checkpoints."""
@@ -62,14 +62,14 @@ class HostModel:
     @property
     def latent_space(self) -> LatentSpace | None:
         """The latent space, if the catalog has it."""
-        return next((kind for kind in latent_spaces() if kind.name == self.kind), None)
+        return next((space for space in latent_spaces() if space.name == self.space), None)
 
 
 @cache
 def host_models() -> tuple[HostModel, ...]:
     """Every model in the table."""
     return tuple(
-        HostModel(entry["name"], entry["kind"], entry["vae"], *(_signs(entry, name) for name in SIGN_LISTS))
+        HostModel(entry["name"], entry["space"], entry["vae"], *(_signs(entry, name) for name in SIGN_LISTS))
         for entry in table("host_models.toml")["model"]
     )
 

@@ -35,7 +35,7 @@ class Identified:
     family: Family
     config: Config
     parts: tuple[LocatedVAE, ...]
-    kinds: tuple[LatentSpace, ...]
+    latent_spaces: tuple[LatentSpace, ...]
     normalization: LatentNormalization | None
     normalization_source: str
     """The source of the normalization, or the reason why it is unknown; a phrase."""
@@ -157,9 +157,9 @@ def halves_of_two(identified: Identified) -> str:
     family, sentences = identified.family, []
     for part in identified.parts:
         config = family.detect({key: part.spec(key).shape for key in part.names})
-        kinds = " or ".join(kind.name for kind in matching_latent_spaces(family.name, config)) if config else ""
+        names = " or ".join(space.name for space in matching_latent_spaces(family.name, config)) if config else ""
         channels = f"{config.geometry.latent_channels} latent channels" if config else "an unknown structure"
-        sentences.append(f"{part.file.path.name} is half of {kinds or f'a {family.name!r} VAE'}, with {channels}")
+        sentences.append(f"{part.file.path.name} is half of {names or f'a {family.name!r} VAE'}, with {channels}")
     return f" {'; '.join(sentences)}." if len({sentence.split(" is ", 1)[1] for sentence in sentences}) > 1 else ""
 
 

@@ -27,7 +27,7 @@ class Inspection:
 
     path: str
     family: str
-    known_as: tuple[str, ...]
+    candidate_models: tuple[str, ...]
     """The models with these shapes; several if shapes cannot distinguish them."""
     layout: str
     prefix: str
@@ -56,11 +56,11 @@ class Inspection:
     """The sketch of each half, which survives rounding to half precision; see `fingerprint.py`."""
     sha256: str | None
     """Of the whole file; None for a VAE in two files or inside a larger checkpoint."""
-    card: CatalogEntry | None
+    catalog_entry: CatalogEntry | None
     """The catalog entry of these weights; None if they have none."""
     recognized: str
     """How the weights were recognized; a phrase, empty without an entry."""
-    akin: tuple[str, ...]
+    relatives: tuple[str, ...]
     """Sentences about the nearest known relative of weights without an entry."""
     config: dict[str, Any]
     problems: tuple[str, ...]
@@ -88,7 +88,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
     return Inspection(
         path=str(path),
         family=identified.family.name,
-        known_as=tuple(kind.name for kind in identified.kinds),
+        candidate_models=tuple(space.name for space in identified.latent_spaces),
         layout=identified.layout,
         prefix=identified.parts[0].prefix,
         format=identified.parts[0].file.format,
@@ -106,9 +106,9 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         fingerprint=hashes.weights.fingerprint if hashes else None,
         sketches=hashes.weights.sketches if hashes else None,
         sha256=(hashes.sha256 or None) if hashes else None,
-        card=recognition.card,
+        catalog_entry=recognition.entry,
         recognized=recognition.how,
-        akin=recognition.akin,
+        relatives=recognition.relatives,
         config=dataclasses.asdict(config),
         problems=tuple(problems(identified)),
     )
@@ -129,7 +129,7 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
     return Inspection(
         path=str(path),
         family=known.name,
-        known_as=(),
+        candidate_models=(),
         layout="",
         prefix=prefix,
         format=file.format,
@@ -147,9 +147,9 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
         fingerprint=None,
         sketches=None,
         sha256=None,
-        card=None,
+        catalog_entry=None,
         recognized="",
-        akin=(),
+        relatives=(),
         config={},
         problems=(f"{known.why}. {refusal.remedy}",),
         runnable=False,
@@ -173,6 +173,6 @@ def problems(identified: Identified) -> list[str]:
     ignored = sum(part.ignored for part in identified.parts)
     if ignored:
         problems.append(f"{ignored:,} other tensors of the file are not part of the VAE.")
-    if not identified.kinds:
+    if not identified.latent_spaces:
         problems += identified.family.assumed(identified.config)
     return problems

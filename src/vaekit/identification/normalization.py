@@ -47,16 +47,18 @@ def find_normalization(
         (family.normalization_from_settings(settings), "config.json"),
     ):
         if stated is not None and stated.fits(config.geometry.latent_channels):
-            same = tuple(kind for kind in candidates if kind.has_normalization(stated, config.geometry.latent_channels))
+            same = tuple(
+                space for space in candidates if space.has_normalization(stated, config.geometry.latent_channels)
+            )
             return same or candidates, stated, source
-    space = around.latent_space if around is not None else None
-    if around is not None and space in candidates:
-        candidates = tuple(kind for kind in candidates if kind == space)
+    host_space = around.latent_space if around is not None else None
+    if around is not None and host_space in candidates:
+        candidates = tuple(space for space in candidates if space == host_space)
         if candidates[0].normalization is not None:
             return candidates, candidates[0].normalization, f"its checkpoint, which is {around.name}'s"
     if says_unknown(metadata) or settings.get("scaling_factor", settings.get("latents_mean", 0)) is None:
         return candidates, None, "the file states that it is"
-    named = tuple(kind for kind in candidates if kind.model_name and kind.model_name == settings.get("model_name"))
+    named = tuple(space for space in candidates if space.model_name and space.model_name == settings.get("model_name"))
     if named:
         return named, shared_normalization(named), "config.json, which names the model"
     agreed = shared_normalization(candidates)
@@ -67,7 +69,7 @@ def find_normalization(
 
 def why_unknown(candidates: tuple[LatentSpace, ...]) -> str:
     """The reason why shapes alone do not determine the normalization."""
-    names = " or ".join(kind.name for kind in candidates)
+    names = " or ".join(space.name for space in candidates)
     if not candidates:
         return "no known latent space has these shapes, and the file does not state it"
     if len(candidates) == 1:

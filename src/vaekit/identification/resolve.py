@@ -31,7 +31,7 @@ OVERRIDDEN = "your override"
 
 def resolve(
     identified: Identified,
-    kind: str | None = None,
+    latent_space: str | None = None,
     padding: str | None = None,
     measure: bool = True,
     network: Network | None = None,
@@ -43,7 +43,7 @@ def resolve(
 
     Args:
         identified: what `identify` returns.
-        kind: an override: the name of its latent space, "SDXL" for example.
+        latent_space: an override: the name of its latent space, "SDXL" for example.
         padding: an override: "zeros" or "reflect".
         measure: whether to probe unknown weights by running the VAE.
         network: a holder for the network, for a caller that needs it afterwards.
@@ -54,14 +54,14 @@ def resolve(
         BadPlan: there is no such padding, or this family does not support it.
     """
     identified = padded(identified, padding)
-    if kind is not None:
-        identified = as_latent_space(identified, kind)
+    if latent_space is not None:
+        identified = as_latent_space(identified, latent_space)
     if is_unresolved(identified):
         identified = resolved_by(identified, match_file(identified))
     if not measure:
         return identified
     network = network or Network()
-    if identified.kinds:  # other shapes match no known latent space
+    if identified.latent_spaces:  # other shapes match no known latent space
         identified = with_probed_normalization(identified, network)
     return with_probed_padding(identified, network)
 
@@ -83,28 +83,28 @@ def as_latent_space(identified: Identified, name: str) -> Identified:
         NotFound: there is no latent space of this name.
         WrongTensors: VAEs of that latent space have other shapes.
     """
-    kind = next((kind for kind in latent_spaces() if name.lower() in names_of(kind.name)), None)
-    if kind is None:
+    space = next((space for space in latent_spaces() if name.lower() in names_of(space.name)), None)
+    if space is None:
         raise NotFound(
             f"There is no known latent space {name!r}.",
-            f"Known: {', '.join(kind.name for kind in latent_spaces())}.",
+            f"Known: {', '.join(space.name for space in latent_spaces())}.",
             "Give one of these, or omit the latent space.",
         )
-    if not kind.fits(identified.family.name, identified.config):
-        shaped = " or ".join(kind.name for kind in identified.kinds) or "no known model"
+    if not space.fits(identified.family.name, identified.config):
+        shaped = " or ".join(space.name for space in identified.latent_spaces) or "no known model"
         raise WrongTensors(
-            f"{identified.path} is not a VAE of the latent space {kind.name}: its shapes are those of {shaped}.",
-            f"Expected a {kind.family!r} autoencoder with {dict(kind.match)}.",
+            f"{identified.path} is not a VAE of the latent space {space.name}: its shapes are those of {shaped}.",
+            f"Expected a {space.family!r} autoencoder with {dict(space.match)}.",
             "Omit the latent space, or give another file.",
         )
     return dataclasses.replace(
-        identified, kinds=(kind,), normalization=kind.normalization, normalization_source=OVERRIDDEN
+        identified, latent_spaces=(space,), normalization=space.normalization, normalization_source=OVERRIDDEN
     )
 
 
-def names_of(kind: str) -> set[str]:
+def names_of(name: str) -> set[str]:
     """The accepted names of a latent space: its full name, or one of the names in it."""
-    return {kind.lower(), *(part.strip().lower() for part in kind.split("/"))}
+    return {name.lower(), *(part.strip().lower() for part in name.split("/"))}
 
 
 def padded(identified: Identified, padding: str | None) -> Identified:
@@ -142,28 +142,30 @@ def match_file(identified: Identified) -> WeightMatch:
 
 def resolved_by(identified: Identified, recognition: WeightMatch) -> Identified:
     """Apply the normalization and config fields of the recognized weights."""
-    card = recognition.card
-    if card is not None:
-        identified = with_entry(identified, card)
-    source = card or recognition.same_encoder
+    entry = recognition.entry
+    if entry is not None:
+        identified = with_entry(identified, entry)
+    source = entry or recognition.same_encoder
     if identified.normalization is not None or source is None or source.normalization is None:
         return identified
-    how = f"the entry of {source.name}, recognized {recognition.how}" if card else f"its encoder, that of {source.name}"
+    how = (
+        f"the entry of {source.name}, recognized {recognition.how}" if entry else f"its encoder, that of {source.name}"
+    )
     return dataclasses.replace(
         identified,
         normalization=source.normalization,
         normalization_source=how,
-        kinds=candidate_spaces(source, identified),
+        latent_spaces=candidate_spaces(source, identified),
     )
 
 
-def with_entry(identified: Identified, card: CatalogEntry) -> Identified:
+def with_entry(identified: Identified, entry: CatalogEntry) -> Identified:
     """Add the entry's config fields that weights do not determine, except those stated by the user or the file."""
-    fields = dict(card.config)
+    fields = dict(entry.config)
     source = identified.padding_source
     if padding_is_unresolved(identified):
         fields.setdefault("padding", identified.family.paddings[0])
-        source = f"the entry of {card.name}"
+        source = f"the entry of {entry.name}"
     elif source:
         fields.pop("padding", None)
     return dataclasses.replace(
@@ -171,10 +173,10 @@ def with_entry(identified: Identified, card: CatalogEntry) -> Identified:
     )
 
 
-def candidate_spaces(card: CatalogEntry, identified: Identified) -> tuple[LatentSpace, ...]:
+def candidate_spaces(entry: CatalogEntry, identified: Identified) -> tuple[LatentSpace, ...]:
     """The latent space of an entry; those of the shapes if it names none."""
-    known = latent_space_named(card.kind)
-    return identified.kinds if known is None else (known,)
+    known = latent_space_named(entry.latent_space)
+    return identified.latent_spaces if known is None else (known,)
 
 
 def with_probed_normalization(identified: Identified, network: Network) -> Identified:
@@ -182,13 +184,16 @@ def with_probed_normalization(identified: Identified, network: Network) -> Ident
     if identified.normalization is not None or identified.config.geometry.size is not None:
         return identified
     try:
-        verdict = nearest_latent_space(cached_latent_probe(identified, network), identified.kinds)
+        verdict = nearest_latent_space(cached_latent_probe(identified, network), identified.latent_spaces)
     except (HalfMissing, BadItem):
         return identified
-    if verdict.kind is None:
+    if verdict.latent_space is None:
         return dataclasses.replace(identified, normalization_source=verdict.words.removeprefix("unknown, "))
     return dataclasses.replace(
-        identified, normalization=verdict.kind.normalization, normalization_source=verdict.words, kinds=(verdict.kind,)
+        identified,
+        normalization=verdict.latent_space.normalization,
+        normalization_source=verdict.words,
+        latent_spaces=(verdict.latent_space,),
     )
 
 

@@ -26,7 +26,11 @@ from vaekit.vae import VAE
 
 
 def as_diffusers(
-    vae: VAE, *, normalization: LatentNormalization | None = None, kind: str | None = None, force_upcast: bool = True
+    vae: VAE,
+    *,
+    normalization: LatentNormalization | None = None,
+    latent_space: str | None = None,
+    force_upcast: bool = True,
 ) -> "DiffusersVAE":
     """Wrap a VAE for a diffusers pipeline: `pipe.vae = vaekit.as_diffusers(vae)`.
 
@@ -35,7 +39,7 @@ def as_diffusers(
     Args:
         vae: a VAE from `vaekit.load`.
         normalization: of its latents, if unknown or to override that of the VAE.
-        kind: the name of its latent space, instead of `normalization`: "SD1", "SDXL", "FLUX.1", ...
+        latent_space: the name of its latent space, instead of `normalization`: "SD1", "SDXL", "FLUX.1", ...
         force_upcast: whether SDXL's pipelines run it in fp32 if it is in fp16. False only for a VAE known to
             be safe in fp16.
 
@@ -44,7 +48,7 @@ def as_diffusers(
         WrongTensors: the networks belong to no family with a file format.
     """
     family, config = family_and_config(vae)
-    chosen = chosen_normalization(family, config, vae.normalization, normalization, kind)
+    chosen = chosen_normalization(family, config, vae.normalization, normalization, latent_space)
     settings = {"force_upcast": force_upcast} | settings_for(family, config, chosen)
     return DiffusersVAE(vae, chosen, settings)
 

@@ -87,10 +87,10 @@ def get(
     asked = parse_query(what)
     if sha256:
         catalog_file = CatalogFile(asked.files[0].path, asked.files[0].repo, sha256.lower(), verified=True)
-        asked = dataclasses.replace(asked, expected=catalog_file, card=None)
+        asked = dataclasses.replace(asked, expected=catalog_file, entry=None)
     folders = models_folders(models)
-    if asked.card is not None:
-        here = _at_hand(asked.card, folders)
+    if asked.entry is not None:
+        here = _at_hand(asked.entry, folders)
         if here is not None:
             return here
     target = folder_for_new(folders) / ((name or asked.name) + asked.ending)
@@ -100,18 +100,18 @@ def get(
         return _get_file(asked, target, progress)
 
 
-def _at_hand(card: CatalogEntry, folders: Sequence[Path]) -> Downloaded | None:
+def _at_hand(entry: CatalogEntry, folders: Sequence[Path]) -> Downloaded | None:
     """A known VAE inside the package, or in a models folder under any name."""
-    if card.packaged:
-        with resources.as_file(packaged(card.packaged)) as path:
-            return Downloaded(card.name, path, sha256_of(path), path.stat().st_size, True, PACKAGED)
-    entries, _ = scan_all(folders)
-    found = find_among(card, entries)
-    if found is None:
+    if entry.packaged:
+        with resources.as_file(packaged(entry.packaged)) as path:
+            return Downloaded(entry.name, path, sha256_of(path), path.stat().st_size, True, PACKAGED)
+    local, _ = scan_all(folders)
+    match = find_among(entry, local)
+    if match is None:
         return None
-    path, file = found
+    path, file = match
     return Downloaded(
-        card.name, path, file.sha256, path.stat().st_size, file.verified, THERE, _notes(file, file.sha256)
+        entry.name, path, file.sha256, path.stat().st_size, file.verified, THERE, _notes(file, file.sha256)
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from vaekit.catalog.tables import packaged, packaged_weights
 from vaekit.errors import AmbiguousName, printable
 from vaekit.formats.paths import exists
-from vaekit.library.folders import Entry, models_folders, scan_all
+from vaekit.library.folders import LocalWeights, models_folders, scan_all
 
 
 @contextmanager
@@ -66,14 +66,14 @@ def find_named(name: str, folders: Sequence[Path]) -> Path:
     return known_file(name, entries, folders)
 
 
-def entries_named(name: str, entries: Sequence[Entry]) -> list[Entry]:
+def entries_named(name: str, entries: Sequence[LocalWeights]) -> list[LocalWeights]:
     """The files that match a name best: one, or several if the name is ambiguous."""
     return _fitting(name, _index(entries))
 
 
-def _index(entries: Sequence[Entry]) -> list[dict[str, list[Entry]]]:
+def _index(entries: Sequence[LocalWeights]) -> list[dict[str, list[LocalWeights]]]:
     """The files by name, one table for each form of name, in order of precedence."""
-    tables: list[dict[str, list[Entry]]] = [defaultdict(list) for _ in range(4)]
+    tables: list[dict[str, list[LocalWeights]]] = [defaultdict(list) for _ in range(4)]
     for entry in entries:
         ways = (
             {entry.relative},
@@ -87,13 +87,13 @@ def _index(entries: Sequence[Entry]) -> list[dict[str, list[Entry]]]:
     return tables
 
 
-def _fitting(name: str, tables: Sequence[Mapping[str, list[Entry]]]) -> list[Entry]:
+def _fitting(name: str, tables: Sequence[Mapping[str, list[LocalWeights]]]) -> list[LocalWeights]:
     fitting = next((table[name] for table in tables if name in table), [])
     distinct = list({entry.path.resolve(): entry for entry in fitting}.values()) if len(fitting) > 1 else fitting
     return [entry for entry in distinct if entry.beside == name] or distinct
 
 
-def names_of(entries: Sequence[Entry]) -> dict[Path, str]:
+def names_of(entries: Sequence[LocalWeights]) -> dict[Path, str]:
     """The shortest unique name of each file; its path if there is none."""
     tables = _index(entries)
     named: dict[Path, str] = {}

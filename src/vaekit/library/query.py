@@ -35,7 +35,7 @@ class HubQuery:
     folder: bool = False
     expected: CatalogFile | None = None
     """The weights file in the catalog."""
-    card: CatalogEntry | None = None
+    entry: CatalogEntry | None = None
 
     @property
     def ending(self) -> str:
@@ -52,12 +52,12 @@ def parse_query(text: str) -> HubQuery:
         NotFound: it is none of these.
         CannotFetch: the repository is not accessible, or it is ambiguous which of its files is the VAE.
     """
-    card = entry_named(text)
-    if card is not None:
-        return of_card(card)
+    entry = entry_named(text)
+    if entry is not None:
+        return of_entry(entry)
     pasted = PASTED.fullmatch(text)
     if pasted is None or not _is_sound(pasted["path"] or ""):
-        close = did_you_mean(text, [card.name for card in catalog_entries()])
+        close = did_you_mean(text, [entry.name for entry in catalog_entries()])
         raise NotFound(
             f"There is no known VAE called {printable(text)!r}.",
             f"Known names: {shorten(entry.name for entry in catalog_entries())}; or owner/name/file on the Hub.",
@@ -66,21 +66,21 @@ def parse_query(text: str) -> HubQuery:
     repo, revision = pasted["repo"], pasted["revision"] or pasted["branch"] or "main"
     path = (pasted["path"] or "").strip("/")
     if PurePosixPath(path).suffix.lower() in WEIGHTS_ENDINGS:
-        known = _card_with(repo, path) if revision == "main" else None
-        return of_card(*known) if known else of_file(Address(repo, path, revision))
+        known = _entry_with(repo, path) if revision == "main" else None
+        return of_entry(*known) if known else of_file(Address(repo, path, revision))
     return of_repository(repo, revision, path)
 
 
-def of_card(card: CatalogEntry, file: CatalogFile | None = None) -> HubQuery:
+def of_entry(entry: CatalogEntry, file: CatalogFile | None = None) -> HubQuery:
     """The first file of an entry, or one of its others."""
-    file = file or card.files[0]
+    file = file or entry.files[0]
     if file.url:
         raise CannotFetch(
-            f"{card.name} is not on the Hub.",
+            f"{entry.name} is not on the Hub.",
             f"It is at {file.url}.",
             "Download it from there, and put it into a models folder.",
         )
-    return HubQuery(card.name, (Address(file.repo, file.path),), expected=file, card=card)
+    return HubQuery(entry.name, (Address(file.repo, file.path),), expected=file, entry=entry)
 
 
 def of_file(address: Address) -> HubQuery:
@@ -135,9 +135,14 @@ def halves_among(paths: Sequence[PurePosixPath]) -> tuple[PurePosixPath, ...]:
     return found if len(found) == len(paths) == 2 and len(stems) == 1 else ()
 
 
-def _card_with(repo: str, path: str) -> tuple[CatalogEntry, CatalogFile] | None:
+def _entry_with(repo: str, path: str) -> tuple[CatalogEntry, CatalogFile] | None:
     return next(
-        ((card, file) for card in catalog_entries() for file in card.files if (file.repo, file.path) == (repo, path)),
+        (
+            (entry, file)
+            for entry in catalog_entries()
+            for file in entry.files
+            if (file.repo, file.path) == (repo, path)
+        ),
         None,
     )
 

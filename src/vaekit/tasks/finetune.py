@@ -126,7 +126,7 @@ class FinetuneJob:
     def about(self, files: list[str]) -> About:
         """What the model card states about the run."""
         tuning, request = self.tuning, self.request
-        parent, entry, dtype = tuning.parent, tuning.parent.card, tuning.wishes.dtype
+        parent, entry, dtype = tuning.parent, tuning.parent.entry, tuning.wishes.dtype
         return About(
             request.title or request.out.resolve().name,
             tuning.lineage(),
