@@ -199,7 +199,7 @@ def test_a_checkpoint_without_a_vae_gets_one_where_its_kind_has_it(
     assert (done.prefix, done.added, done.replaced) == (prefix, len(sd_shapes(channels)), 0)
     assert prefix in done.notes[0]
     found = identify(tmp_path / "out.safetensors")
-    assert (found.parts[0].prefix, found.layout, found.around is not None) == (prefix, "ldm", True)
+    assert (found.parts[0].prefix, found.layout, found.host is not None) == (prefix, "ldm", True)
     half = sparse_file("half.safetensors", sd_shapes(channels, half="decoder"), normalization)
     with pytest.raises(HalfMissing):
         bake(path, half, tmp_path / "other.safetensors")

@@ -12,7 +12,7 @@ from vaekit.checkpoints.convert import convert
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.errors import BadPlan, WrongTensors
-from vaekit.families.padding import told_padding
+from vaekit.families.padding import stated_padding
 from vaekit.identification import resolve as settling
 from vaekit.library.inspect import inspect
 from vaekit.vae import VAE
@@ -74,8 +74,8 @@ def test_a_vector_quantized_vae_has_it_too(vq_vae: VAE, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("told", [None, 1, "circular", ["reflect"], {}, True])
 def test_nonsense_in_a_file_tells_nothing(told: object) -> None:
-    assert told_padding({"padding": told}, {"padding_mode": told}) is None
-    assert told_padding({"padding": told}, {"padding_mode": "reflect"}) == "reflect"
+    assert stated_padding({"padding": told}, {"padding_mode": told}) is None
+    assert stated_padding({"padding": told}, {"padding_mode": "reflect"}) == "reflect"
 
 
 def test_diffusers_has_no_word_for_it(reflecting_file: Path, tmp_path: Path) -> None:

@@ -77,8 +77,7 @@ def test_images_of_the_user_are_looked_at(family: str) -> None:
     assert tuple(findings) == CHECKS
     if findings["normalization"].status == "warning":
         assert (
-            "3 of your images" in findings["normalization"].message
-            or findings["normalization"].values["normalization"]
+            "3 of your images" in findings["normalization"].message or findings["normalization"].values["normalization"]
         )
 
 

@@ -24,7 +24,7 @@ def test_one_nan_in_a_weight_is_found_by_name(spoilt: Callable[..., Observation]
     weights, activations = check_weights(observation.vae), check_activations(observation)
     assert weights.status == activations.status == "wrong"
     assert weights.values["tensors"] == {"decoder.mid.block_1.conv2.weight": {"not_finite": 1, "of": 147456}}
-    assert not lacks(weights.words, "decoder.mid.block_1.conv2.weight", "1", "147,456")
+    assert not lacks(weights.message, "decoder.mid.block_1.conv2.weight", "1", "147,456")
     assert activations.values["decoder"]["first"]["place"] == "decoder.mid.block_1.conv2"
     assert 0 < activations.values["decoder"]["first"]["nan"] < activations.values["decoder"]["first"]["of"]
     assert activations.values["encoder"]["first"] is None

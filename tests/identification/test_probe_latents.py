@@ -88,7 +88,7 @@ def named(verdict: SpaceVerdict) -> str | None:
 def test_taesd_speaks_sd1(sd1: LatentProbe) -> None:
     verdict = nearest_latent_space(sd1, FOUR)
     assert named(verdict) == "SD1 / SD2"
-    assert verdict.words == "measured: std 3.6, nearest SD1 / SD2 (0.18215 = 1/5.49), confidence 0.96"
+    assert verdict.description == "measured: std 3.6, nearest SD1 / SD2 (0.18215 = 1/5.49), confidence 0.96"
 
 
 def test_taesd3_speaks_sd3(sd3: LatentProbe) -> None:
@@ -121,7 +121,7 @@ def test_flux_is_known_by_its_scale_alone() -> None:
     std = 2.77 * torch.exp(0.2 * torch.randn(16, generator=generator))
     verdict = nearest_latent_space(drawn_from(SPACES["FLUX.1"], mean, std), SIXTEEN)
     assert named(verdict) == "FLUX.1"
-    assert "(0.3611 = 1/2.77)" in verdict.words
+    assert "(0.3611 = 1/2.77)" in verdict.description
 
 
 @pytest.mark.parametrize("factor", [0.3, 0.4, 0.5, 0.6])
@@ -130,12 +130,12 @@ def test_a_fine_tune_with_shrunken_latents_is_not_taken_for_the_twin(sdxl: Laten
     verdict = nearest_latent_space(rescaled(sdxl, factor), FOUR)
     assert verdict.latent_space is None
     assert verdict.confidence < ENOUGH
-    assert verdict.words.startswith("unknown, measured scale 1/std = ")
+    assert verdict.description.startswith("unknown, measured scale 1/std = ")
 
 
 def test_the_words_say_what_an_unknown_one_is_like(sdxl: LatentProbe) -> None:
     verdict = nearest_latent_space(rescaled(sdxl, 0.4), FOUR)
-    assert verdict.words == "unknown, measured scale 1/std = 0.36: like SDXL, at 0.4 times its std"
+    assert verdict.description == "unknown, measured scale 1/std = 0.36: like SDXL, at 0.4 times its std"
 
 
 @pytest.mark.parametrize("factor", [0.05, 0.2, 0.5, 2, 3, 4.25, 10])
@@ -200,7 +200,7 @@ def test_broken_latents_are_unknown(bad: float) -> None:
     measured = dataclasses.replace(NOVELAI, std=(bad, 1.0, 1.0, 1.0))
     verdict = nearest_latent_space(measured, FOUR)
     assert (verdict.latent_space, verdict.confidence) == (None, 0.0)
-    assert verdict.words.startswith("unknown: ")
+    assert verdict.description.startswith("unknown: ")
 
 
 def test_gray_and_odd_images() -> None:

@@ -64,7 +64,7 @@ def families_for(names: Shapes) -> set[str]:
         levels = layout.levels(seen)
         native = {layout.to_native(name, levels): shape for name, shape in seen.items()}
         known = {key: shape for key, shape in native.items() if key is not None}
-        if len(known) == len(seen) and mismatch_count(family_of(layout.family), known, layout.tells) == 0:
+        if len(known) == len(seen) and mismatch_count(family_of(layout.family), known, layout.implies) == 0:
             said.add(layout.family)
     return said
 

@@ -45,7 +45,7 @@ def test_one_convolution_is_torchs(inputs: int, outputs: int, rows: int, columns
     one = convolution(inputs, outputs, bias, relu)
     x = torch.randn(1, inputs, rows, columns, generator=torch.Generator().manual_seed(1))
     backend = NcnnBackend()
-    assert backend.takes(one)
+    assert backend.supports(one)
     ready = backend.prepare(one, 1)
     torch.testing.assert_close(ready(x), one.run((0, 0), [x]), atol=1e-4, rtol=1e-4)
     # A view, as slabs often are, and what was made before stays what it was.
@@ -68,7 +68,7 @@ def test_one_convolution_is_torchs(inputs: int, outputs: int, rows: int, columns
     ],
 )
 def test_what_it_cannot_do_is_left_to_torch(other: Convolve) -> None:
-    assert not NcnnBackend().takes(other)
+    assert not NcnnBackend().supports(other)
 
 
 @pytest.mark.parametrize("memory", [None, "48MiB"])

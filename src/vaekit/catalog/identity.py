@@ -29,8 +29,8 @@ def as_json(weights: Identity) -> dict[str, Any]:
     }
 
 
-def from_json(told: Mapping[str, Any]) -> Identity:
+def from_json(value: Mapping[str, Any]) -> Identity:
     """The inverse of `as_json`; missing keys are empty."""
     return Identity(
-        told["fingerprint"], told.get("halves", {}), told.get("sketches", {}), tuple(told.get("rounded_to", ()))
+        value["fingerprint"], value.get("halves", {}), value.get("sketches", {}), tuple(value.get("rounded_to", ()))
     )

@@ -166,9 +166,9 @@ def run_rounded(network: nn.Module, name: str, items: Tensor, dtype: torch.dtype
 
 
 def _run(network: nn.Module, name: str, items: Tensor, observer: FunctionObserver) -> Tensor:
-    outputs = []
+    outputs, single_items = [], items.split(1)  # split outside: it would be observed, too
     with observing(network, name, observer):
-        for item in items.split(1):
+        for item in single_items:
             observer.begin_run()
             outputs.append(network(item))
     return torch.cat(outputs)

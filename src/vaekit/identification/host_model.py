@@ -107,9 +107,9 @@ def host_model_of(specs: Mapping[str, TensorSpec]) -> HostModel | None:
     """
     candidates = [model for model in host_models() if not is_excluded(model, specs)]
     for signs in (attrgetter("denoiser"), attrgetter("text")):
-        found = [model for model in candidates if any(sign.is_in(specs) for sign in signs(model))]
-        if found:
-            return found[0] if len(found) == 1 else None
+        matching = [model for model in candidates if any(sign.is_in(specs) for sign in signs(model))]
+        if matching:
+            return matching[0] if len(matching) == 1 else None
     return None
 
 

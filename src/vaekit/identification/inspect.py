@@ -76,11 +76,11 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         identified = identify_parts(path, tuple(locate(file) for file in files), settings)
     except NotRunnable as refusal:
         return not_run(path, files, refusal)
-    held = (part.spec(key) for part in identified.parts for key in part.names)
-    specs = [spec for spec in held if spec.dtype.is_floating_point]  # all but a batch norm's counter
+    all_specs = (part.spec(key) for part in identified.parts for key in part.names)
+    specs = [spec for spec in all_specs if spec.dtype.is_floating_point]  # all but a batch norm's counter
     hashes = cached_hashes(identified) if hash else None
-    recognition = match_weights(hashes.weights, hashes.sha256) if hashes else WeightMatch()
-    identified = resolved_by(identified, recognition)
+    match = match_weights(hashes.weights, hashes.sha256) if hashes else WeightMatch()
+    identified = resolved_by(identified, match)
     if measure:
         network = Network()
         identified = with_probed_padding(with_probed_normalization(identified, network), network)
@@ -106,9 +106,9 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         fingerprint=hashes.weights.fingerprint if hashes else None,
         sketches=hashes.weights.sketches if hashes else None,
         sha256=(hashes.sha256 or None) if hashes else None,
-        catalog_entry=recognition.entry,
-        recognized=recognition.how,
-        relatives=recognition.relatives,
+        catalog_entry=match.entry,
+        recognized=match.how,
+        relatives=match.relatives,
         config=dataclasses.asdict(config),
         problems=tuple(problems(identified)),
     )

@@ -54,32 +54,32 @@ def match_weights(weights: Identity, sha256: str = "") -> WeightMatch:
         if other.fingerprint == weights.fingerprint:
             return WeightMatch(entry, "by the fingerprint of its weights", entry)
     for entry, other in known:
-        found = same_halves(weights, other)
-        if found.keys() >= weights.halves.keys():
-            return WeightMatch(entry, match_description(found, other), entry if "encoder" in found else None)
+        halves = same_halves(weights, other)
+        if halves.keys() >= weights.halves.keys():
+            return WeightMatch(entry, match_description(halves, other), entry if "encoder" in halves else None)
     return find_relatives(weights, known)
 
 
-def match_description(found: dict[str, str], other: Identity) -> str:
+def match_description(halves: dict[str, str], other: Identity) -> str:
     """A phrase for how the halves were recognized."""
-    part = "" if found.keys() >= other.halves.keys() else f" of its {next(iter(found))}"
-    rounded = [words for words in found.values() if words]
+    part = "" if halves.keys() >= other.halves.keys() else f" of its {next(iter(halves))}"
+    rounded = [phrase for phrase in halves.values() if phrase]
     return f"by the {'sketch' if rounded else 'fingerprint'} of its weights{part}{rounded[0] if rounded else ''}"
 
 
 def same_halves(weights: Identity, other: Identity) -> dict[str, str]:
     """The shared halves, each with a phrase on how it was rounded (empty: not at all)."""
-    found = {}
+    shared = {}
     for half in weights.halves.keys() & other.halves.keys():
         if weights.halves[half] == other.halves[half]:
-            found[half] = ""
+            shared[half] = ""
             continue
         moved = distance(weights.sketches[half], other.sketches[half])
         dtypes = weights.rounded_to or other.rounded_to
         limit = max((ROUNDING[getattr(torch, name)] for name in dtypes), default=0.0)
         if moved <= limit:
-            found[half] = f", rounded to {' or '.join(dtypes)}: {moved:.2%} difference"
-    return found
+            shared[half] = f", rounded to {' or '.join(dtypes)}: {moved:.2%} difference"
+    return shared
 
 
 def find_relatives(weights: Identity, known: list[tuple[CatalogEntry, Identity]]) -> WeightMatch:
@@ -103,9 +103,9 @@ def find_relatives(weights: Identity, known: list[tuple[CatalogEntry, Identity]]
 
 def known_identities() -> Iterator[tuple[CatalogEntry, Identity]]:
     """Every entry with a known fingerprint: from the catalog, or learned on this machine."""
-    learnt = recall([learned_identities(entry) for entry in catalog_entries() if entry.weights is None])
+    learned = recall([learned_identities(entry) for entry in catalog_entries() if entry.weights is None])
     for entry in catalog_entries():
-        identity = learnt.get(learned_identities(entry))
+        identity = learned.get(learned_identities(entry))
         if entry.weights is not None:
             yield entry, entry.weights
         elif identity is not None:

@@ -71,7 +71,7 @@ class SpaceVerdict:
     confidence: float
     """The posterior probability of the nearest latent space, with its scale, for prior probabilities of 0.75 for all
     candidates, 0.15 for relatives and 0.1 for unknown spaces. 0 if there was nothing to compare."""
-    words: str
+    description: str
     """A description of the result."""
 
 

@@ -58,7 +58,7 @@ class PaddingProbe:
         return worse / max(better, 1e-6)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Both measurements as text, the smaller border error first."""
         both = sorted(((ZEROS, self.zeros), (REFLECT, self.reflect)), key=lambda each: each[1].border)
         return "; ".join(

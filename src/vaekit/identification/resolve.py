@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vaekit.cache import remembered, stamp
+from vaekit.cache import cached_result, stamp
 from vaekit.catalog.entries import CatalogEntry, LatentSpace, latent_space_named, latent_spaces
 from vaekit.catalog.identity import Identity, as_json, from_json
 from vaekit.errors import BadItem, BadPlan, HalfMissing, NotFound, WrongTensors, printable
@@ -140,17 +140,15 @@ def match_file(identified: Identified) -> WeightMatch:
     return match_weights(hashes.weights, hashes.sha256)
 
 
-def resolved_by(identified: Identified, recognition: WeightMatch) -> Identified:
+def resolved_by(identified: Identified, match: WeightMatch) -> Identified:
     """Apply the normalization and config fields of the recognized weights."""
-    entry = recognition.entry
+    entry = match.entry
     if entry is not None:
         identified = with_entry(identified, entry)
-    source = entry or recognition.same_encoder
+    source = entry or match.same_encoder
     if identified.normalization is not None or source is None or source.normalization is None:
         return identified
-    how = (
-        f"the entry of {source.name}, recognized {recognition.how}" if entry else f"its encoder, that of {source.name}"
-    )
+    how = f"the entry of {source.name}, recognized {match.how}" if entry else f"its encoder, that of {source.name}"
     return dataclasses.replace(
         identified,
         normalization=source.normalization,
@@ -188,24 +186,24 @@ def with_probed_normalization(identified: Identified, network: Network) -> Ident
     except (HalfMissing, BadItem):
         return identified
     if verdict.latent_space is None:
-        return dataclasses.replace(identified, normalization_source=verdict.words.removeprefix("unknown, "))
+        return dataclasses.replace(identified, normalization_source=verdict.description.removeprefix("unknown, "))
     return dataclasses.replace(
         identified,
         normalization=verdict.latent_space.normalization,
-        normalization_source=verdict.words,
+        normalization_source=verdict.description,
         latent_spaces=(verdict.latent_space,),
     )
 
 
 def with_probed_padding(identified: Identified, network: Network) -> Identified:
     """The VAE with the probed padding, if it is unresolved and the probe is conclusive."""
-    borders = cached_padding_probe(identified, network) if padding_is_unresolved(identified) else None
-    if borders is None:
+    probe = cached_padding_probe(identified, network) if padding_is_unresolved(identified) else None
+    if probe is None:
         return identified
-    if borders.verdict not in PADDINGS:
-        return dataclasses.replace(identified, padding_source=f"assumed; measurement inconclusive: {borders.words}")
-    config = dataclasses.replace(identified.config, padding=borders.verdict)
-    return dataclasses.replace(identified, config=config, padding_source=f"measured: {borders.words}")
+    if probe.verdict not in PADDINGS:
+        return dataclasses.replace(identified, padding_source=f"assumed; measurement inconclusive: {probe.description}")
+    config = dataclasses.replace(identified.config, padding=probe.verdict)
+    return dataclasses.replace(identified, config=config, padding_source=f"measured: {probe.description}")
 
 
 @dataclass(frozen=True)
@@ -249,8 +247,8 @@ def cached_padding_probe(identified: Identified, network: Network) -> PaddingPro
     """Probe the padding. The first time takes seconds for a large VAE."""
 
     def find() -> dict[str, Any] | None:
-        found = probe_padding(network.of(identified))
-        return None if found is None else dataclasses.asdict(found)
+        result = probe_padding(network.of(identified))
+        return None if result is None else dataclasses.asdict(result)
 
     record = cached(identified, "borders", find)
     return (
@@ -263,4 +261,4 @@ def cached_padding_probe(identified: Identified, network: Network) -> PaddingPro
 def cached(identified: Identified, question: str, find: Callable[[], Any]) -> Any:
     """A cached result about all the files of a VAE."""
     first, *others = (part.file.path for part in identified.parts)
-    return remembered(first, " ".join((question, *(stamp(path, "") for path in others))), find)
+    return cached_result(first, " ".join((question, *(stamp(path, "") for path in others))), find)

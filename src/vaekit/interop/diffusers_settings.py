@@ -21,18 +21,18 @@ def settings_for(family: Family, config: Config, normalization: LatentNormalizat
     """
     config.geometry.require_axes(2, "images")
     try:
-        told = family.diffusers(config, normalization)
+        settings = family.diffusers(config, normalization)
     except WrongTensors:
         channels = config.geometry.channels
-        told = {"_class_name": "", "in_channels": channels, "out_channels": channels}
-        told |= normalization_settings(normalization)
-    told.setdefault("latent_channels", config.geometry.latent_channels)
-    told.setdefault("latents_mean", None)
-    told.setdefault("latents_std", None)
-    if "scaling_factor" in told:
-        told["shift_factor"] = told.get("shift_factor") or 0.0
-    told.setdefault("block_out_channels", block_out_channels(config))
-    return told
+        settings = {"_class_name": "", "in_channels": channels, "out_channels": channels}
+        settings |= normalization_settings(normalization)
+    settings.setdefault("latent_channels", config.geometry.latent_channels)
+    settings.setdefault("latents_mean", None)
+    settings.setdefault("latents_std", None)
+    if "scaling_factor" in settings:
+        settings["shift_factor"] = settings.get("shift_factor") or 0.0
+    settings.setdefault("block_out_channels", block_out_channels(config))
+    return settings
 
 
 def normalization_settings(normalization: LatentNormalization) -> dict[str, Any]:

@@ -20,7 +20,7 @@ DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
 """The file names of weights in diffusers folders; they need the config.json beside them."""
 
 
-SAY_NOTHING = ("vae", "model", "pytorch_model")
+GENERIC_NAMES = ("vae", "model", "pytorch_model")
 """Generic names of the only file in a repository: the file is named after its repository."""
 
 
@@ -56,7 +56,7 @@ def parse_query(text: str) -> HubQuery:
     if entry is not None:
         return of_entry(entry)
     pasted = PASTED.fullmatch(text)
-    if pasted is None or not _is_sound(pasted["path"] or ""):
+    if pasted is None or not _is_valid(pasted["path"] or ""):
         close = did_you_mean(text, [entry.name for entry in catalog_entries()])
         raise NotFound(
             f"There is no known VAE called {printable(text)!r}.",
@@ -99,7 +99,7 @@ def of_repository(repo: str, revision: str, below: str = "") -> HubQuery:
     Raises:
         CannotFetch: several files are possible, or none.
     """
-    paths = [PurePosixPath(path) for path in files_of(repo, revision) if _is_sound(path)]
+    paths = [PurePosixPath(path) for path in files_of(repo, revision) if _is_valid(path)]
     weights = [path for path in paths if path.suffix.lower() in WEIGHTS_ENDINGS and path.is_relative_to(below)]
     top = PurePosixPath(below)
     for folder in (top / "vae", top):
@@ -113,9 +113,9 @@ def of_repository(repo: str, revision: str, below: str = "") -> HubQuery:
         return HubQuery(name, tuple(Address(repo, str(path), revision) for path in pair), folder=True)
     for likely in (at_top, [path for path in weights if "vae" in path.name.lower() or path.stem == "ae"]):
         if len(likely) == 1:
-            found = of_file(Address(repo, str(likely[0]), revision))
-            says_nothing = found.name in SAY_NOTHING and likely[0] in at_top
-            return replace(found, name=repo.split("/")[1]) if says_nothing else found
+            query = of_file(Address(repo, str(likely[0]), revision))
+            is_generic = query.name in GENERIC_NAMES and likely[0] in at_top
+            return replace(query, name=repo.split("/")[1]) if is_generic else query
     raise CannotFetch(
         f"{printable(repo)} holds {len(weights)} weights files{_listed(weights)}.",
         "Expected a `vae` folder, or exactly one weights file.",
@@ -130,9 +130,9 @@ def halves_among(paths: Sequence[PurePosixPath]) -> tuple[PurePosixPath, ...]:
     (PurePosixPath('taesd_decoder.pth'), PurePosixPath('taesd_encoder.pth'))
     """
     by_half = {half: [path for path in paths if path.stem.endswith(f"_{half}")] for half in ("decoder", "encoder")}
-    found = tuple(path for half in by_half.values() for path in half)
-    stems = {path.stem.removesuffix("_decoder").removesuffix("_encoder") for path in found}
-    return found if len(found) == len(paths) == 2 and len(stems) == 1 else ()
+    halves = tuple(path for half in by_half.values() for path in half)
+    stems = {path.stem.removesuffix("_decoder").removesuffix("_encoder") for path in halves}
+    return halves if len(halves) == len(paths) == 2 and len(stems) == 1 else ()
 
 
 def _entry_with(repo: str, path: str) -> tuple[CatalogEntry, CatalogFile] | None:
@@ -147,7 +147,7 @@ def _entry_with(repo: str, path: str) -> tuple[CatalogEntry, CatalogFile] | None
     )
 
 
-def _is_sound(path: str) -> bool:
+def _is_valid(path: str) -> bool:
     """Whether the path of a file in a repository is safe: relative and without "..", on any system."""
     return ".." not in path.split("/") and "\\" not in path and path.isprintable()
 

@@ -96,7 +96,7 @@ class Recipe:
         family = self._family()
         words = {name: value for name, value in self._table("vae").items() if name != "family"}
         try:
-            config = family.from_words(words) if family.from_words else from_dict(family.config, words)
+            config = family.from_metadata(words) if family.from_metadata else from_dict(family.config, words)
             for each in ("latent_channels", "hidden_channels"):
                 if getattr(config, each, 1) < 1:
                     raise ValueError(f"{each} is less than 1")
