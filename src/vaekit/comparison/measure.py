@@ -44,7 +44,7 @@ class Original:
     def features(self, name: str, model: LPIPS) -> tuple[Tensor, ...]:
         """Its features in the LPIPS network of this name."""
         if name not in self._features:
-            self._features[name] = model.described(self.pixels)
+            self._features[name] = model.unit_features(self.pixels)
         return self._features[name]
 
     @cached_property
@@ -134,7 +134,7 @@ def fidelity(original: Original, y: Images, perceptual: Mapping[str, LPIPS]) -> 
     """Similarity of pixels, structure and deep features."""
     x = original.pixels
     distances = {
-        f"lpips_{name}": model.between(original.features(name, model), model.described(y)).item()
+        f"lpips_{name}": model.between(original.features(name, model), model.unit_features(y)).item()
         for name, model in perceptual.items()
         if min(x.shape[2:]) >= model.backbone.smallest
     }

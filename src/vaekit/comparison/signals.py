@@ -233,7 +233,7 @@ def _tone(change: ColorChange, bands: Banding, average: float) -> tuple[float, f
     point between the image's mean (`average`, of all pixels) and mid-gray is contrast. Residuals are root mean squares
     in levels.
     """
-    rise, offset, mean, spread = change.slope - 1, change.offset, change.mean, change.deviation
+    rise, offset, mean, spread = change.slope - 1, change.offset, change.mean, change.std
     at_mean = rise * mean + offset
     slack = _rounding(bands) + LIGHTENS * _moved(change)
     if spread < HALF_RANGE:

@@ -9,7 +9,7 @@ Better = Literal["higher", "lower", "zero", "one"]
 
 @dataclass(frozen=True)
 class Measure:
-    """One number that is measured, without its value."""
+    """The description of a measured quantity."""
 
     name: str
     """As in JSON: `psnr`."""

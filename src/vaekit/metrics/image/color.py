@@ -1,4 +1,4 @@
-"""Color shift: whether an image came back redder, greener, bluer, lighter or darker than it went in."""
+"""Color shift: the mean change of red, green and blue."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,7 +14,7 @@ def color_shift(x: Images, y: Images) -> Float[Tensor, "b 3"]:
 
         shift_c = 127.5 mean_hw (y_c - x_c)
 
-    Signed, in 8-bit levels: (+1, 0, 0) is an image that came back one level of 255 too red.
+    Signed, in 8-bit levels: (+1, 0, 0) is a reconstruction with one level of 255 too much red.
 
     >>> import torch
     >>> gray = torch.zeros(1, 3, 8, 8)

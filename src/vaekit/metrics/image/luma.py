@@ -1,4 +1,4 @@
-"""Luma: the brightness of an image as video means it."""
+"""Luma: a weighted sum of the gamma-encoded red, green and blue."""
 
 import torch
 from jaxtyping import Float
@@ -7,8 +7,8 @@ from torch import Tensor
 from vaekit.shapes import Images
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue (Rec. ITU-R BT.601), of the sRGB values as they are: what Pillow means by
-grayscale."""
+"""Weights of red, green and blue (Rec. ITU-R BT.601), of the encoded sRGB values, as in Pillow's
+grayscale conversion."""
 
 REC_709 = (0.2126, 0.7152, 0.0722)
 """The weights of high-definition video (Rec. ITU-R BT.709)."""
@@ -18,8 +18,8 @@ Planes = Float[Tensor, "b h w"]
 
 
 def luma(x: Images) -> Planes:
-    """The luma of images (b, 3, h, w), float32, in their own range: [-1, 1] for images here. A gray image of one
-    channel is its own luma.
+    """The luma of images (b, 3, h, w), float32, in the range of the images. A gray image of one channel is its own
+    luma.
 
     >>> white = torch.ones(1, 3, 1, 1)
     >>> luma(white)
@@ -32,5 +32,5 @@ def luma(x: Images) -> Planes:
 
 
 def as_rgb(pixels: Images) -> Float[Tensor, "b 3 h w"]:
-    """What a VAE gives, as an image: one gray channel three times, three as they are."""
+    """The output of a VAE as RGB: a gray channel is repeated three times, RGB is unchanged."""
     return pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels
