@@ -37,10 +37,10 @@ def check_range(observation: Observation, entry: CatalogEntry | None = None) -> 
     least = math.inf
     vae = observation.vae
     halves = (("encoder", vae.encoder, observation.encoding), ("decoder", vae.decoder, observation.decoding))
-    for half, network, seen in halves:
+    for half, network, activity in halves:
         if network is None:
             continue
-        value_range = _value_range(network, half, seen, _small_input(observation, half))
+        value_range = _value_range(network, half, activity, _small_input(observation, half))
         values[half] = vars(value_range)
         least = min(least, value_range.fp16_headroom)
         if value_range.overflows:
@@ -73,11 +73,11 @@ class ValueRange:
     """The largest magnitude of each place, in the order of the run."""
 
 
-def _value_range(network: nn.Module, half: str, seen: Mapping[Call, Activity], small: Tensor) -> ValueRange:
+def _value_range(network: nn.Module, half: str, activity: Mapping[Call, Activity], small: Tensor) -> ValueRange:
     calls = calls_in_half(network, half, small)
     weights = {name: weight.abs().max().item() for name, weight in network.named_parameters(prefix=half)}
     # One place may call a function several times; the calls determine the order.
-    held = [(each.place, each.largest if each.finite else math.inf) for call, each in seen.items() if call in calls]
+    held = [(each.place, each.largest if each.finite else math.inf) for call, each in activity.items() if call in calls]
     sizes = [*((name, size) for name, size in weights.items() if size > FP16_LARGEST), *held]
     place, peak = max(sizes, key=lambda each: each[1])
     layers: dict[str, float] = {}

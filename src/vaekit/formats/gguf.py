@@ -160,7 +160,7 @@ def read_header(mapped: mmap.mmap, sizes: Mapping[int, tuple[int, int]]) -> Head
         raise ValueError("duplicate tensor names")
     first = -(-cursor.at // alignment) * alignment
     entries = {
-        name: entry_of(name, kind, shape, first, offset, alignment, sizes) for name, kind, shape, offset in infos
+        name: entry_of(name, number, shape, first, offset, alignment, sizes) for name, number, shape, offset in infos
     }
     check_apart(((entry.start, entry.nbytes, name) for name, entry in entries.items()), len(mapped))
     return Header(texts, {name: reshaped(entry, shapes.get(name)) for name, entry in entries.items()})
@@ -172,29 +172,29 @@ def read_metadata(cursor: Cursor, count: int) -> tuple[dict[str, str], int, dict
     shapes: dict[str, tuple[int, ...]] = {}
     alignment, remaining, keys = 32, MOST_TEXT, set()
     for _ in range(count):
-        key, kind = cursor.name(), cursor.number("I")
+        key, value_type = cursor.name(), cursor.number("I")
         remaining -= len(key)
         if key in keys or remaining < 0:
             raise ValueError("metadata with duplicate or too many names")
         keys.add(key)
         if key == "general.alignment":
-            alignment = cursor.number("I") if kind == UINT32 else 0
+            alignment = cursor.number("I") if value_type == UINT32 else 0
             if alignment < 1 or alignment & (alignment - 1):
                 raise ValueError("an alignment that is not a power of two")
-        elif kind == TEXT:
+        elif value_type == TEXT:
             length = cursor.number("Q")
             start = cursor.skip(length)
             if length <= min(LONGEST_TEXT, remaining):
                 remaining -= length
                 texts[key] = mapped_text(cursor, start)
-        elif kind == ARRAY and key.startswith(ORIGINAL_SHAPE):
+        elif value_type == ARRAY and key.startswith(ORIGINAL_SHAPE):
             shapes[key.removeprefix(ORIGINAL_SHAPE)] = read_shape(cursor)
-        elif kind == ARRAY:
+        elif value_type == ARRAY:
             skip_array(cursor)
-        elif kind in SCALARS:
-            cursor.skip(struct.calcsize(SCALARS[kind]))
+        elif value_type in SCALARS:
+            cursor.skip(struct.calcsize(SCALARS[value_type]))
         else:
-            raise ValueError(f"metadata of unknown type {kind}")
+            raise ValueError(f"metadata of unknown type {value_type}")
     return texts, alignment, shapes
 
 
@@ -205,21 +205,21 @@ def mapped_text(cursor: Cursor, start: int) -> str:
 
 def read_shape(cursor: Cursor) -> tuple[int, ...]:
     """Read an array of a few integers."""
-    kind, count = cursor.numbers("IQ")
-    if SCALARS.get(kind, "f") in "fd" or count > 8:
+    value_type, count = cursor.numbers("IQ")
+    if SCALARS.get(value_type, "f") in "fd" or count > 8:
         raise ValueError("an invalid shape")
-    return shape_of(cursor.numbers(f"{count}{SCALARS[kind]}"))
+    return shape_of(cursor.numbers(f"{count}{SCALARS[value_type]}"))
 
 
 def skip_array(cursor: Cursor) -> None:
     """Skip an array of numbers or strings."""
-    kind, count = cursor.numbers("IQ")
-    if kind == TEXT:
+    value_type, count = cursor.numbers("IQ")
+    if value_type == TEXT:
         cursor.step(count)
         for _ in range(count):
             cursor.skip(cursor.number("Q"))
-    elif kind in SCALARS:
-        cursor.skip(count * struct.calcsize(SCALARS[kind]))
+    elif value_type in SCALARS:
+        cursor.skip(count * struct.calcsize(SCALARS[value_type]))
     else:
         raise ValueError("an array of arrays, or of an unknown type")
 
@@ -230,13 +230,13 @@ def read_tensor(cursor: Cursor) -> tuple[str, int, tuple[int, ...], int]:
     if axes > MOST_AXES:
         raise ValueError(f"a tensor with {axes:,} axes")
     shape = shape_of(cursor.numbers(f"{axes}Q"))
-    kind, offset = cursor.numbers("IQ")
-    return name, kind, shape[::-1], offset
+    type_number, offset = cursor.numbers("IQ")
+    return name, type_number, shape[::-1], offset
 
 
 def entry_of(
     name: str,
-    kind: int,
+    type_number: int,
     shape: tuple[int, ...],
     first: int,
     offset: int,
@@ -245,11 +245,11 @@ def entry_of(
 ) -> Entry:
     """The entry of a tensor, after checking its alignment and blocks."""
     (start,) = checked_sizes((first + offset,))
-    block, nbytes = sizes.get(kind, (1, 0))
+    block, nbytes = sizes.get(type_number, (1, 0))
     row = shape[-1] if shape else 1
     if offset % alignment or row % block:
         raise ValueError(f"{printable(name)} is misaligned, or its rows are not whole blocks")
-    return Entry(kind, shape, start, math.prod(shape) // block * nbytes)
+    return Entry(type_number, shape, start, math.prod(shape) // block * nbytes)
 
 
 def reshaped(entry: Entry, shape: tuple[int, ...] | None) -> Entry:
@@ -279,8 +279,8 @@ def open_gguf(path: Path) -> TensorFile:
         BadCheckpoint: the file is damaged, hostile, or big-endian.
     """
     gguf = require("gguf", "read GGUF files", "gguf")
-    kinds = {int(kind): kind.name for kind in gguf.GGMLQuantizationType}
-    sizes = {int(kind): size for kind, size in gguf.GGML_QUANT_SIZES.items()}
+    names = {int(number): number.name for number in gguf.GGMLQuantizationType}
+    sizes = {int(number): size for number, size in gguf.GGML_QUANT_SIZES.items()}
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             header, size = read_header(mapped, sizes), len(mapped)
@@ -293,35 +293,35 @@ def open_gguf(path: Path) -> TensorFile:
     except (ValueError, OSError) as error:
         raise damaged(path, printable(str(error), 200)) from error
 
-    def read(names: Iterable[str]) -> dict[str, Tensor]:
-        entries = {name: header.entries[name] for name in names}
+    def read(keys: Iterable[str]) -> dict[str, Tensor]:
+        entries = {key: header.entries[key] for key in keys}
         check_readable(opened, entries)
         mapped = MappedFile(path, size)
-        return {name: read_entry(mapped, entry, kinds, gguf) for name, entry in entries.items()}
+        return {key: read_entry(mapped, entry, names, gguf) for key, entry in entries.items()}
 
-    specs = {name: spec_of(entry, kinds) for name, entry in header.entries.items()}
+    specs = {key: spec_of(entry, names) for key, entry in header.entries.items()}
     opened = TensorFile(path, "gguf", header.texts, specs, read)
     return opened
 
 
-def spec_of(entry: Entry, kinds: Mapping[int, str]) -> TensorSpec:
+def spec_of(entry: Entry, names: Mapping[int, str]) -> TensorSpec:
     """The description of a tensor."""
-    kind = kinds.get(entry.type_number, f"type {entry.type_number}")
-    if kind in DTYPES:
-        return TensorSpec(entry.shape, DTYPES[kind])
-    if kind == QUANTIZED:
-        return TensorSpec(entry.shape, torch.float32, kind)
-    return TensorSpec(entry.shape, torch.uint8, kind, readable=False)
+    name = names.get(entry.type_number, f"type {entry.type_number}")
+    if name in DTYPES:
+        return TensorSpec(entry.shape, DTYPES[name])
+    if name == QUANTIZED:
+        return TensorSpec(entry.shape, torch.float32, name)
+    return TensorSpec(entry.shape, torch.uint8, name, readable=False)
 
 
-def read_entry(mapped: MappedFile, entry: Entry, kinds: Mapping[int, str], gguf: ModuleType) -> Tensor:
+def read_entry(mapped: MappedFile, entry: Entry, names: Mapping[int, str], gguf: ModuleType) -> Tensor:
     """Read the values of a tensor."""
-    kind = kinds[entry.type_number]
-    if kind in DTYPES:
-        return mapped.tensor(entry.start, entry.shape, DTYPES[kind])
+    name = names[entry.type_number]
+    if name in DTYPES:
+        return mapped.tensor(entry.start, entry.shape, DTYPES[name])
     if 0 in entry.shape:
         return torch.empty(entry.shape)
     blocks = mapped.tensor(entry.start, (entry.nbytes,), torch.uint8).numpy()
     with np.errstate(all="ignore"):  # infinite scales are valid
-        values = gguf.dequantize(blocks, gguf.GGMLQuantizationType[kind])
+        values = gguf.dequantize(blocks, gguf.GGMLQuantizationType[name])
     return torch.from_numpy(values).reshape(entry.shape)

@@ -95,10 +95,10 @@ def locate(file: TensorFile) -> LocatedVAE:
         WrongTensors: the best layout leaves keys unmatched.
     """
     if read_family(file.metadata) == PARTS.name:
-        found, unexpected = locate_with_prefix(file, PARTS.layouts[0], "")
+        best, unexpected = locate_with_prefix(file, PARTS.layouts[0], "")
         if unexpected:
-            raise unexpected_tensors_error(file, found.layout, unexpected)
-        return found
+            raise unexpected_tensors_error(file, best.layout, unexpected)
+        return best
     counted = [
         ((count, -len(prefix)), layout, prefix, view)
         for layout in LAYOUTS
@@ -110,10 +110,10 @@ def locate(file: TensorFile) -> LocatedVAE:
         raise no_vae_error(file)
     most = max(rank for rank, *_ in counted)
     tied = [locate_with_prefix(view, layout, prefix) for rank, layout, prefix, view in counted if rank == most]
-    found, unexpected = closest(tied)
+    best, unexpected = closest(tied)
     if unexpected:
-        raise not_runnable(file) or unexpected_tensors_error(file, found.layout, unexpected)
-    return found
+        raise not_runnable(file) or unexpected_tensors_error(file, best.layout, unexpected)
+    return best
 
 
 def locate_with_prefix(file: TensorFile, layout: Layout, prefix: str) -> tuple[LocatedVAE, list[str]]:

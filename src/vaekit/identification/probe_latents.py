@@ -198,17 +198,17 @@ def expected_std(space: LatentSpace) -> float:
 def log_density(measured: LatentProbe, space: LatentSpace | None, any_scale: bool = False) -> float:
     """ln p(means, log standard deviations | space), or | relative with any scale, or | unknown space for None."""
     mean, std = torch.tensor(measured.mean).double(), torch.tensor(measured.std).double()
-    deviation = std.log()
+    log_std = std.log()
     if space is not None and space.latents is not None:
         expected, typical = torch.tensor(space.latents.mean).double(), torch.tensor(space.latents.std).double()
-        away = deviation - typical.log()
+        away = log_std - typical.log()
         ratio, common = away.mean().exp(), ANY_SCALE if any_scale else COMMON_SPREAD
         return normal(mean - ratio * expected, MEAN_SPREAD * ratio * typical) + shared(away, OWN_SPREAD, common)
-    size = deviation.mean().exp().expand_as(mean)
+    size = log_std.mean().exp().expand_as(mean)
     if space is not None and space.normalization is not None and not any_scale:
-        away = deviation + math.log(abs(space.normalization.scale[0])) - VAGUE_OFFSET
+        away = log_std + math.log(abs(space.normalization.scale[0])) - VAGUE_OFFSET
         return normal(mean - space.normalization.shift[0], size) + shared(away, VAGUE_OWN_SPREAD, VAGUE_COMMON_SPREAD)
-    return normal(mean, size) + shared(deviation, VAGUE_OWN_SPREAD, ANY_VAGUE_SCALE)
+    return normal(mean, size) + shared(log_std, VAGUE_OWN_SPREAD, ANY_VAGUE_SCALE)
 
 
 def log_color_odds(measured: LatentProbe, space: LatentSpace) -> float:
@@ -231,9 +231,9 @@ def color_agreement(measured: LatentProbe, space: LatentSpace) -> float | None:
     covariance = torch.tensor(measured.covariance).double()
     chroma = torch.eye(3).double() - 1 / 3
     predict = torch.cat([torch.tensor(space.colors).double() @ chroma, torch.zeros(3, 3).double()])
-    see = torch.cat([torch.zeros(len(space.colors), 3).double(), chroma])
+    observe = torch.cat([torch.zeros(len(space.colors), 3).double(), chroma])
     joint, predicted, actual = (
-        (a.T @ covariance @ b).trace() for a, b in ((predict, see), (predict, predict), (see, see))
+        (a.T @ covariance @ b).trace() for a, b in ((predict, observe), (predict, predict), (observe, observe))
     )
     return (joint / (predicted * actual).sqrt()).item() if predicted > 0 and actual > 0 else None
 

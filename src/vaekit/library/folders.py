@@ -111,19 +111,19 @@ def scan(folder: Path) -> tuple[list[LocalWeights], list[Trouble]]:
     Links are followed, and each folder is scanned once. Hidden files, unfinished downloads and anything but files
     are omitted. A folder that does not exist or cannot be read is reported.
     """
-    found: list[LocalWeights] = []
+    weights: list[LocalWeights] = []
     troubles: list[Trouble] = []
     visited: set[tuple[int, int]] = set()
     for shelf in _shelves(folder) or [folder]:
-        found += _walk(shelf, folder, visited, troubles)
-    return sorted(found, key=lambda entry: (entry.relative.lower(), entry.relative)), troubles
+        weights += _walk(shelf, folder, visited, troubles)
+    return sorted(weights, key=lambda entry: (entry.relative.lower(), entry.relative)), troubles
 
 
 def scan_all(folders: Sequence[Path]) -> tuple[list[LocalWeights], list[Trouble]]:
     """List the weights in several models folders; nested folders are listed once."""
     scans = [scan(folder) for folder in folders]
     entries: dict[Path, LocalWeights] = {}
-    for entry in (entry for found, _ in scans for entry in found):
+    for entry in (entry for weights, _ in scans for entry in weights):
         entries.setdefault(entry.path.absolute(), entry)
     return list(entries.values()), [trouble for _, troubles in scans for trouble in troubles]
 

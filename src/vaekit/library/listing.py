@@ -92,43 +92,43 @@ def list_vaes(models: Sequence[Path] | None = None, progress: Progress = no_prog
         progress: called with the number of inspected files and the total.
     """
     folders = models_folders(models)
-    unmade = None if exists(default_folder()) else default_folder()  # nothing was downloaded yet
+    default = None if exists(default_folder()) else default_folder()  # nothing was downloaded yet
     entries, troubles = scan_all(folders)
     names = names_of(entries)
     with ExitStack() as files:
-        found = [
+        local = [
             *(_Candidate(entry.name, path, PACKAGE, (path,)) for entry, path in _packaged(files)),
             *(_Candidate(names[entry.path], entry.path, str(entry.home), entry.files) for entry in entries),
         ]
-        facts_of = inspect_all(found, progress)
-        at_hand = {facts.get("catalog_entry") for facts in facts_of.values()}
+        facts_of = inspect_all(local, progress)
+        present = {facts.get("catalog_entry") for facts in facts_of.values()}
         cached = [
             _Candidate(entry.name, path, HUB_CACHE, (path,))
             for entry in catalog_entries()
-            if entry.name not in at_hand and (path := cached_by_the_hub(entry.files[0])) is not None
+            if entry.name not in present and (path := cached_by_the_hub(entry.files[0])) is not None
         ]
         facts_of |= inspect_all(cached, progress)
-        vaes = _listed([*found, *cached], facts_of)
-    at_hand |= {one.name for one in cached}
+        vaes = _listed([*local, *cached], facts_of)
+    present |= {one.name for one in cached}
     return Listing(
         folders=folders,
         vaes=tuple(vaes),
         unusable=tuple(
             UnusableFile(one.name, one.path, facts_of[one.path]["error"], facts_of[one.path]["reason"])
-            for one in found
+            for one in local
             if "error" in facts_of.get(one.path, {})
         ),
-        troubles=tuple(trouble for trouble in troubles if trouble.path != unmade),
-        known=tuple(entry for entry in catalog_entries() if not entry.packaged and entry.name not in at_hand),
+        troubles=tuple(trouble for trouble in troubles if trouble.path != default),
+        known=tuple(entry for entry in catalog_entries() if not entry.packaged and entry.name not in present),
     )
 
 
-def inspect_all(found: Sequence[_Candidate], progress: Progress) -> dict[Path, Facts]:
+def inspect_all(candidates: Sequence[_Candidate], progress: Progress) -> dict[Path, Facts]:
     """The content of each file, by path; files that vanished meanwhile are omitted."""
-    keys = {one.path: key for one in found if (key := _key(one))}
+    keys = {one.path: key for one in candidates if (key := _key(one))}
     known = recall(list(keys.values()))
     results = {path: known[key] for path, key in keys.items() if key in known}
-    waiting = [one for one in found if one.path in keys and one.path not in results]
+    waiting = [one for one in candidates if one.path in keys and one.path not in results]
     fresh: dict[str, Facts] = {}
     since = time.monotonic()
     try:
@@ -150,8 +150,8 @@ def inspect_file(path: Path) -> Facts:
     try:
         inspection = inspect(path, measure=False)
     except (VaekitError, OSError) as error:
-        found = error.found if isinstance(error, VaekitError) else str(error)
-        reason = found.replace(str(path), "this file" if path.is_file() else "this folder")
+        message = error.found if isinstance(error, VaekitError) else str(error)
+        reason = message.replace(str(path), "this file" if path.is_file() else "this folder")
         return {"error": type(error).__name__, "reason": reason[:1].upper() + reason[1:]}
     facts, entry = dataclasses.asdict(inspection), inspection.catalog_entry
     for long in ("path", "config", "sketches"):
@@ -163,9 +163,9 @@ def _packaged(files: ExitStack) -> list[tuple[CatalogEntry, Path]]:
     return [(entry, files.enter_context(locate_vae(entry.name))) for entry in catalog_entries() if entry.packaged]
 
 
-def _listed(found: Sequence[_Candidate], facts_of: Mapping[Path, Facts]) -> list[ListedVAE]:
+def _listed(candidates: Sequence[_Candidate], facts_of: Mapping[Path, Facts]) -> list[ListedVAE]:
     """The files that are VAEs, with their duplicates."""
-    usable = [one for one in found if "fingerprint" in facts_of.get(one.path, {})]
+    usable = [one for one in candidates if "fingerprint" in facts_of.get(one.path, {})]
     alike: dict[object, list[str]] = defaultdict(list)
     known: dict[str, list[str]] = defaultdict(list)
     for one in usable:
@@ -191,9 +191,9 @@ def _listed(found: Sequence[_Candidate], facts_of: Mapping[Path, Facts]) -> list
     return listed
 
 
-def _key(found: _Candidate) -> str:
+def _key(candidate: _Candidate) -> str:
     """The cache key of a file; empty if it does not exist any more."""
     try:
-        return " ".join(stamp(file, f"{QUESTION} {digest()}") for file in found.files)
+        return " ".join(stamp(file, f"{QUESTION} {digest()}") for file in candidate.files)
     except OSError:
         return ""

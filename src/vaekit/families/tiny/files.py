@@ -70,9 +70,9 @@ def sequence(shapes: Shapes, half: str) -> Chain | None:
     """Derive the structure of one half from its indices; None if it is absent or has another structure."""
     pattern = re.compile(rf"{half}\.(\d+)\.(conv\.|pool\.|weight|bias)")
     matches = (pattern.match(key) for key in shapes)
-    kinds = {int(match[1]): match[2] for match in matches if match}
-    plain = sorted(position for position, kind in kinds.items() if kind in ("weight", "bias"))
-    blocks = sorted(kinds.keys() - plain)
+    leaves = {int(match[1]): match[2] for match in matches if match}
+    plain = sorted(position for position, leaf in leaves.items() if leaf in ("weight", "bias"))
+    blocks = sorted(leaves.keys() - plain)
     if len(plain) < 3 or not blocks or blocks[-1] > plain[-1]:
         return None
     before = [position for position in plain if position < blocks[0]]
