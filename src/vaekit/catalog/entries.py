@@ -75,7 +75,7 @@ class CatalogFile:
     repo: str = ""
     """The repository on the Hub, "owner/name"; empty for a file inside the package or elsewhere."""
     sha256: str = ""
-    """Of the whole file, in hexadecimal digits; empty if unknown."""
+    """The SHA-256 of the whole file in hexadecimal digits; empty if unknown."""
     verified: bool = False
     """Whether several unrelated sources agree on the hash, or it was computed here."""
     bytes: int = 0

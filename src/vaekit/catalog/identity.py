@@ -10,7 +10,7 @@ class Identity:
     """The fingerprints and sketches of weights. Absent halves are not listed."""
 
     fingerprint: str
-    """Of all tensors: 64 hexadecimal digits."""
+    """The SHA-256 over all tensors: 64 hexadecimal digits."""
     halves: Mapping[str, str] = field(default_factory=dict)
     """The fingerprints of the encoder's and the decoder's tensors: those of files with one half only."""
     sketches: Mapping[str, str] = field(default_factory=dict)

@@ -169,7 +169,7 @@ def vae_in_checkpoint(file: TensorFile) -> Identified | None:
     remains = tensors_of_a_vae(file.specs)
     if remains:
         raise UnknownVAE(
-            f"{file.path} has {len(remains)} VAE tensors of no family that vaekit knows: {shorten(remains)}.",
+            f"{file.path} has {len(remains)} VAE tensors of an unknown family: {shorten(remains)}.",
             "Expected a checkpoint with a VAE that vaekit can run, or without any VAE tensors.",
             "If it should be a known VAE, download the checkpoint again. Nothing was written.",
         )

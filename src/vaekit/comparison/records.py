@@ -29,7 +29,7 @@ class Defect:
     """A defect of a candidate."""
 
     name: str
-    """One of the names in `docs/defects.md`."""
+    """A name from `docs/defects.md`."""
     size: float
     unit: str
     evidence: str

@@ -52,7 +52,7 @@ class Observation:
     source: str
     """The origin of the images; a phrase."""
     posterior: Posterior | None
-    """Of the images."""
+    """The posterior of the images."""
     latents: Tensor
     """Raw, (n, z, i, j): the posterior's mode; synthetic if there is no encoder."""
     decoded: Tensor | None
@@ -60,7 +60,7 @@ class Observation:
     flats: Tensor | None
     """(k, c, h, w): images of one color each."""
     flats_decoded: Tensor | None
-    """The same after a round trip."""
+    """The flat images after a round trip."""
     encoding: dict[Call, Activity]
     """Statistics of the encoder's activations; empty if there is no encoder."""
     decoding: dict[Call, Activity]

@@ -75,7 +75,7 @@ class Entry:
     type_number: int
     """The number of its format (GGMLQuantizationType)."""
     shape: tuple[int, ...]
-    """In torch's order: the axis of rows, the first in GGUF, is last."""
+    """The shape in torch's order: the axis of rows, the first in GGUF, is last."""
     start: int
     """The offset in the file."""
     nbytes: int

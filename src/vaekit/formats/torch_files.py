@@ -41,7 +41,7 @@ class StoredTensor:
 
     storage: Storage
     offset: int
-    """In elements, like strides."""
+    """The offset in elements, like strides."""
     shape: tuple[int, ...]
     stride: tuple[int, ...]
 

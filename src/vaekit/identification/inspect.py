@@ -51,11 +51,11 @@ class Inspection:
     dtypes: tuple[str, ...]
     """The number formats in the file: "float16"; "q8_0" in a GGUF file."""
     fingerprint: str | None
-    """Of the weights, independent of the file; None if no hash was requested."""
+    """The fingerprint of the weights, independent of the file; None if no hash was requested."""
     sketches: Mapping[str, str] | None
     """The sketch of each half, which survives rounding to half precision; see `fingerprint.py`."""
     sha256: str | None
-    """Of the whole file; None for a VAE in two files or inside a larger checkpoint."""
+    """The SHA-256 of the whole file; None for a VAE in two files or inside a larger checkpoint."""
     catalog_entry: CatalogEntry | None
     """The catalog entry of these weights; None if they have none."""
     recognized: str

@@ -32,7 +32,7 @@ from vaekit.testcards.dead_leaves import dead_leaves
 from vaekit.vae import VAE
 
 IMAGES, SIDE, SEED = 8, 128, 0
-"""As accurate as four images of 256x256 in half the time; see docs/measuring.md."""
+"""The images of the probe: as accurate as four of 256x256 in half the time; see docs/measuring.md."""
 EXACT_CHANCE, RELATIVE_CHANCE, UNKNOWN_CHANCE = 0.75, 0.15, 0.1
 """Prior probabilities (assumed): one of the candidates (uniformly), a relative of one, an unknown space."""
 ENOUGH = 0.8
@@ -53,7 +53,7 @@ class LatentProbe:
     std: tuple[float, ...]
     """The standard deviation of each channel: of the posterior's mean, and of sampling."""
     covariance: tuple[tuple[float, ...], ...] = ()
-    """Of the posterior's mean and of RGB at the same position: (z + 3) x (z + 3). Empty if not measured."""
+    """The covariance of the posterior's mean and RGB at the same position: (z + 3) x (z + 3). Empty if not measured."""
 
     @property
     def pooled_std(self) -> float:

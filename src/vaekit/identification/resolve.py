@@ -212,7 +212,8 @@ class Hashes:
 
     weights: Identity
     sha256: str
-    """Of the whole file, 64 hexadecimal digits; empty for a VAE in two files, or inside a larger checkpoint."""
+    """The SHA-256 of the whole file, 64 hexadecimal digits; empty for a VAE in two files, or inside a larger
+    checkpoint."""
 
 
 def cached_hashes(identified: Identified) -> Hashes:

@@ -114,7 +114,7 @@ class PairedDifference:
     """Two series of values for the same items."""
 
     difference: Interval
-    """Of first minus second."""
+    """The mean of first minus second."""
     p: float
     """The probability of a mean difference at least as far from 0 if the two values of each pair were swapped at
     random."""

@@ -24,7 +24,7 @@ BEFORE, AFTER = "before", "after"
 SIDE = 96
 """Pixels of a crop."""
 ENLARGED = 3
-"""How many times crops are enlarged, so that small changes are visible."""
+"""The enlargement factor of crops, which makes small changes visible."""
 REACH = 40
 """The histogram shows errors of up to this many levels in both directions."""
 CHANNELS = (("red", (205, 60, 60)), ("green", (50, 145, 75)), ("blue", (60, 100, 200)))

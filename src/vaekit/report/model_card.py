@@ -53,7 +53,7 @@ class About:
     layout: str
     dtypes: Sequence[str]
     license: str
-    """As stated by the user or the base model's catalog entry; empty if unknown."""
+    """The license as stated by the user or the base model's catalog entry; empty if unknown."""
     license_source: str
     base_model: str = ""
     """The base model's repository on the Hub, if it is known."""
@@ -100,7 +100,7 @@ def quoted(text: str) -> str:
 
 
 def introduction(about: About) -> str:
-    """What it is, and its base model."""
+    """The description, with the base model."""
     parent, data = about.lineage["parent"], about.lineage["data"]
     name = inline(parent["name"])
     linked = f"[{name}](https://huggingface.co/{about.base_model})" if about.base_model else f"`{name}`"
@@ -114,7 +114,7 @@ def introduction(about: About) -> str:
 
 
 def latents_text(lineage: Mapping[str, Any]) -> str:
-    """What was trained, and whether latents are compatible with the base model."""
+    """The trained parts, and whether latents are compatible with the base model."""
     whole = lineage["trained"] != "decoder"
     trained = "Encoder and decoder were trained" if whole else "Only the decoder was trained"
     padding, dtype = (lineage.get("changes", {}).get(name) for name in ("padding", "dtype"))

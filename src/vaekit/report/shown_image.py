@@ -1,4 +1,4 @@
-"""One image that the page shows: the slider, the crops, the maps of differences, the histograms."""
+"""An image of the page: slider, crops, difference maps, histograms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Examined:
     image: ShownImage
     original: Levels
     reconstructions: Mapping[int, Levels]
-    """By the candidate's position in the report."""
+    """The reconstructions by the candidate's position in the report."""
     worst: Worst | None
     busiest: Window
     counts: Mapping[int | str, NDArray[np.int64]]

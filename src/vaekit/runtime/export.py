@@ -47,13 +47,13 @@ class Half:
     output_name: str
     network: nn.Module
     channels: int
-    """Of the input."""
+    """Channels of the input."""
     step: int
     """Input positions per latent position: the factor for an encoder, 1 for a decoder."""
     least: int
     """The minimum number of rows and columns of the latent."""
     one_size: bool
-    """Whether the latent has one position only."""
+    """Whether the latent has a single position."""
 
     def example(self, batch: int, rows: int, columns: int) -> Tensor:
         """An input for a latent of this size: reproducible, uniform pixels or normal latents."""

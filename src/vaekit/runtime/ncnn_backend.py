@@ -20,7 +20,7 @@ from vaekit.runtime.memory import trim_heap
 from vaekit.runtime.streaming.operations import Convolve
 
 LEAST_CHANNELS = 16
-"""With fewer, torch's direct convolution is as fast."""
+"""The least number for which ncnn is used: with fewer, torch's direct convolution is as fast."""
 TRANSFORMED = 36 / 9
 """Values in a transformed kernel per value in the kernel."""
 

@@ -23,7 +23,7 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """How an engine runs a VAE. The defaults are exact: fp32, one item at a time, on a GPU if available."""
+    """The settings of an engine. The defaults are exact: fp32, one item at a time, on a GPU if available."""
 
     device: str | None = None
     """A torch device such as "cpu" or "cuda:1"; None for CUDA if available, else the CPU."""

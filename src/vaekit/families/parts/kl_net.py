@@ -20,7 +20,7 @@ class KLNet(KLConfig):
 
     @property
     def data_shape(self) -> None:
-        """None: it takes images of any size."""
+        """The required image size: None, any size is accepted."""
         return
 
     def build(self, moments: int, outputs: int) -> tuple[Encoder, Decoder]:

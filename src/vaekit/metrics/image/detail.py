@@ -11,7 +11,7 @@ from vaekit.metrics.image.luma import Planes
 from vaekit.metrics.image.spectra import spectra
 
 OCTAVES = 5
-"""From 1/4 .. 1/2 cycles per pixel, the finest, down to 1/64 .. 1/32."""
+"""Octaves from 1/4 .. 1/2 cycles per pixel, the finest, down to 1/64 .. 1/32."""
 ROUNDING = (1 / LEVELS_PER_UNIT) ** 2 / 12
 """The variance of rounding to 8 bits, for values in [-1, 1]: weaker detail does not exist in 8-bit files."""
 

@@ -1,4 +1,4 @@
-"""How evenly the codes of a quantizer are used."""
+"""Usage of the codes of a quantizer."""
 
 import torch
 from torch import Tensor
