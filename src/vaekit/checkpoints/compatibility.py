@@ -66,9 +66,7 @@ def check_normalization(new: Identified, own: Identified | None, host: HostModel
     if half is not None:
         return f"The VAE's own normalization is unknown, but its {half}, and so its latents, are the checkpoint's."
     if assume_same:
-        return (
-            f"The VAE's own normalization is unknown; it is assumed to be the checkpoint's ({expected}), as requested."
-        )
+        return f"The VAE's own normalization is unknown and assumed to be the checkpoint's ({expected}), as requested."
     raise LatentMismatch(
         f"The normalization of {printable(str(new.path))} is unknown: {new.normalization_source}.",
         f"The checkpoint's latents are {checkpoint} ({expected}), and a VAE with another normalization would give "
