@@ -18,10 +18,10 @@ def known_file(name: str, local: Sequence[LocalWeights], folders: Sequence[Path]
         NotFound: there is no such VAE, or it was not downloaded yet.
     """
     entry = entry_named(name)
-    at_hand = find_local(entry, local) if entry is not None else None
-    if at_hand is None:
+    present = find_local(entry, local) if entry is not None else None
+    if present is None:
         raise unknown_name(name, entry, local, folders)
-    return at_hand
+    return present
 
 
 def find_local(entry: CatalogEntry, local: Sequence[LocalWeights]) -> Path | None:

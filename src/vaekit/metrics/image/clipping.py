@@ -11,7 +11,7 @@ from vaekit.shapes import Images
 
 AGREED = 0.6
 """The least share of a level's pixels on the plateau for the level to be part of it."""
-UNHARMED = 4
+INVISIBLE_LOSS = 4
 """Levels nearer to the plateau than this show no visible loss."""
 
 
@@ -74,6 +74,6 @@ def plateau(curve: LevelCurve, highlights: bool) -> Plateau:
     if not crushed:
         return NONE
     first, last = crushed[0] + LOWEST, crushed[-1] + LOWEST
-    inside = [place for place in crushed if abs(place + LOWEST - level) >= UNHARMED]
+    inside = [place for place in crushed if abs(place + LOWEST - level) >= INVISIBLE_LOSS]
     share = 100 * int(count[inside].sum()) / int(count.sum()) if inside else 0.0
     return Plateau(last, round(level), abs(first - last), share)

@@ -201,8 +201,8 @@ class PartRun:
         try:
             self._walk()
         finally:
-            for strip in self.row_buffers.values():
-                strip.close()
+            for buffer in self.row_buffers.values():
+                buffer.close()
 
     def _walk(self) -> None:
         """Compute the rows of all steps in order."""
