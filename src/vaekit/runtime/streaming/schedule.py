@@ -72,23 +72,23 @@ class Staging:
 
     def roots(self, i: int) -> set[int]:
         """The values that are not cheap from which a step's rows are computed."""
-        roots, visited, pending = set[int](), {i}, [i]
-        while pending:
-            for each in self.steps[pending.pop()].inputs:
+        roots, visited, todo = set[int](), {i}, [i]
+        while todo:
+            for each in self.steps[todo.pop()].inputs:
                 if each.window is not None and each.step not in visited:
                     visited.add(each.step)
-                    (pending.append if self.cheap(each.step) else roots.add)(each.step)
+                    (todo.append if self.cheap(each.step) else roots.add)(each.step)
         return roots - {0}  # the input is always available
 
     def needed_in(self, i: int, besides: int | None = None) -> set[int]:
         """The stages that read rows of a value, directly or through cheap steps."""
-        stages, visited, pending = set[int](), {i, besides}, [i]
-        while pending:
-            for user in self.users[pending.pop()]:
+        stages, visited, todo = set[int](), {i, besides}, [i]
+        while todo:
+            for user in self.users[todo.pop()]:
                 if user not in visited:
                     visited.add(user)
                     if self.cheap(user):
-                        pending.append(user)
+                        todo.append(user)
                     else:
                         stages.add(self.stage_of[user])
         return stages
@@ -117,14 +117,14 @@ class Staging:
         read_whole: set[int] = set()
         contents: list[set[int]] = []
         for stage in range(count):
-            pending = [
+            todo = [
                 i
                 for i, assigned in self.stage_of.items()
                 if assigned == stage and i in self.computed and not self.cheap(i)
             ]
-            content = set(pending)
-            while pending:
-                i = pending.pop()
+            content = set(todo)
+            while todo:
+                i = todo.pop()
                 for each in self.steps[i].inputs:
                     source = each.step
                     if each.window is None or (not self.cheap(source) and self.stage_of[source] < stage) or source == 0:
@@ -136,7 +136,7 @@ class Staging:
                             self.stored_though_cheap.add(source)
                             return None
                         content.add(source)
-                        pending.append(source)
+                        todo.append(source)
             contents.append(content)
         last_use[self.output] = count
         kept = [self._kept(stage, content, last_use) for stage, content in enumerate(contents)]
