@@ -201,7 +201,7 @@ def without(objective: Objective, names: Collection[str]) -> Objective:
 
 
 def beginning(parent: BaseModel, codes: Mapping[str, Any], samples: int) -> VAE:
-    """The initial VAE of a run of `samples` samples, with the settings of its codes."""
+    """The VAE that a run of so many samples begins with, its codes learned as told."""
     vae = master_weights(build(parent.identified))
     if codes:
         set_codes(vae, codes, samples)

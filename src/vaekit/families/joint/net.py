@@ -57,8 +57,8 @@ class Encoder(nn.Module):
 
     def forward(self, x: Images) -> Moments:
         hidden = self.features_to_hidden(self.img_to_features(chances(x)).flatten(1))
-        outputs: list[Tensor] = [layer(hidden) for layer in (self.fc_mean, self.fc_log_var, *self.fc_alphas)]
-        return as_map(torch.cat(outputs, dim=1))
+        said: list[Tensor] = [layer(hidden) for layer in (self.fc_mean, self.fc_log_var, *self.fc_alphas)]
+        return as_map(torch.cat(said, dim=1))
 
 
 class Decoder(nn.Module):
