@@ -99,7 +99,7 @@ def test_problems_are_told(kl_vae: VAE, tmp_path: Path) -> None:
     facts = inspect(str(tmp_path / "x.safetensors"))
     assert facts.prefix == "vae."
     told = " ".join(facts.problems)
-    for part in ("normalization is unknown", "2 other tensors", "norm groups is taken to be 32"):
+    for part in ("normalization is unknown", "2 other tensors", "norm groups is assumed to be 32"):
         assert part in told
 
 
