@@ -57,7 +57,7 @@ class LatentNormalization:
         """A normalization from untrusted values, such as those of a file.
 
         Returns:
-            None unless shift and scale are non-empty lists of finite numbers, no scale is zero, and the patch is a
+            None unless shift and scale are non-empty lists of finite numbers, no scale is zero, and the patch is an
             integer from 1 to `LARGEST_PATCH`.
         """
         if not (_are_finite_numbers(shift) and _are_finite_numbers(scale) and all(scale)):

@@ -16,7 +16,7 @@ from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.comparison.candidates import VAECandidate
 from vaekit.comparison.fit_correction import CorrectionFit
-from vaekit.comparison.testcard_measures import Through, checker_error
+from vaekit.comparison.testcard_measures import RoundTrip, checker_error
 from vaekit.domains.images.read import read_image
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
@@ -72,7 +72,7 @@ def test_a_cast_is_fitted_saved_and_corrected(
     tinted = Path(shutil.copy(tinted, tmp_path))
     monkeypatch.setattr(
         "vaekit.comparison.compare.card_measures",  # the others take the longest
-        lambda contender: {"checker_delta_e": checker_error(Through(contender))},
+        lambda contender: {"checker_delta_e": checker_error(RoundTrip(contender))},
     )
     said = run("compare", pieces, "--vae", tinted, "--out", tmp_path / "f.html", *FIT)
     assert said.code == 0, said.err
