@@ -186,7 +186,7 @@ def test_reflection_makes_a_diffusers_folder_native(tmp_path: Path) -> None:
 
 def padding_of(parent: BaseModel) -> tuple[str, str]:
     """What it was made for, and what it goes on with."""
-    found, now = parent.found.config, parent.identified.config
+    found, now = parent.original.config, parent.identified.config
     assert isinstance(found, KLConfig) and isinstance(now, KLConfig)
     return found.padding, now.padding
 

@@ -5,7 +5,7 @@ import torch
 from refusals import refuses
 
 from vaekit.comparison.candidates import CorrectedCandidate, Reconstruction, VAECandidate
-from vaekit.comparison.fit_correction import Fitting
+from vaekit.comparison.fit_correction import CorrectionFit
 from vaekit.domains.images.correction import Correction
 from vaekit.domains.images.correction_files import SavedCorrection
 from vaekit.domains.images.read import LoadedImage
@@ -27,22 +27,22 @@ def candidate(channels: int = 3) -> VAECandidate:
 
 def test_the_vae_runs_once_for_both_and_the_second_is_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[str] = []
-    real = VAECandidate.make
+    real = VAECandidate.reconstruct
 
     def counted(self: VAECandidate, name: str, image: LoadedImage) -> Reconstruction:
         runs.append(self.name)
         return real(self, name, image)
 
-    monkeypatch.setattr(VAECandidate, "make", counted)
+    monkeypatch.setattr(VAECandidate, "reconstruct", counted)
     plain = candidate()
     corrected = CorrectedCandidate(plain, REDDER)
     for _ in range(2):
         image = LoadedImage(torch.rand(1, 3, 32, 40) * 2 - 1)
-        first, second = plain.make("a", image), corrected.make("a", image)
+        first, second = plain.reconstruct("a", image), corrected.reconstruct("a", image)
         torch.testing.assert_close(second.pixels, REDDER.correction.apply(first.pixels))
         assert color_shift(first.pixels, second.pixels)[0, 0] > 1
     assert runs == ["small", "small"]
-    corrected.make("b", LoadedImage(torch.zeros(1, 3, 32, 32)))
+    corrected.reconstruct("b", LoadedImage(torch.zeros(1, 3, 32, 32)))
     assert len(runs) == 3
     assert corrected.name == "small, corrected" and "corrected" in corrected.about()["correction"]
     torch.testing.assert_close(
@@ -52,12 +52,12 @@ def test_the_vae_runs_once_for_both_and_the_second_is_corrected(monkeypatch: pyt
 
 def test_a_vae_of_gray_images_has_no_colors_to_correct() -> None:
     with pytest.raises(NothingEvaluated):
-        Fitting(candidate(1), "small", 0)
+        CorrectionFit(candidate(1), "small", 0)
 
 
 def test_a_fit_that_has_ended_learns_no_more() -> None:
     vae = candidate()
-    fitting = Fitting(vae, "small", 0)
+    fitting = CorrectionFit(vae, "small", 0)
     with refuses(NothingEvaluated, "8"):
         fitting.finish({})
     assert not vae.listeners

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import vaekit.families
 from vaekit.catalog.tables import family_facts
-from vaekit.families import EVERY, FAMILIES
+from vaekit.families import ALL_FAMILIES, FAMILIES
 
 SOURCE = Path(vaekit.families.__file__).parents[1]
 FOLDERS = sorted(path.parent.name for path in (SOURCE / "families").glob("*/files.py"))
@@ -15,9 +15,9 @@ OF_KL_NETS = {"training/init_linear.py", "training/initialize.py"}
 
 
 def test_every_folder_is_a_family() -> None:
-    assert [family.layouts[0].family for family in EVERY] == [family.name for family in EVERY]
-    assert len(EVERY) == len(FOLDERS) == len({family.name for family in EVERY})
-    assert [family.config.__module__.split(".")[2] for family in EVERY] == FOLDERS
+    assert [family.layouts[0].family for family in ALL_FAMILIES] == [family.name for family in ALL_FAMILIES]
+    assert len(ALL_FAMILIES) == len(FOLDERS) == len({family.name for family in ALL_FAMILIES})
+    assert [family.config.__module__.split(".")[2] for family in ALL_FAMILIES] == FOLDERS
 
 
 def test_facts_are_those_of_discovered_families() -> None:

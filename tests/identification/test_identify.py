@@ -185,7 +185,7 @@ def test_counts_that_no_tensors_stand_behind_build_nothing(tmp_path: Path) -> No
 
 
 def test_the_shared_tiny_autoencoders(shared_data: Path) -> None:
-    for folder, channels, kind in (
+    for folder, channels, space in (
         ("taesd", 4, "SD1 or SDXL"),
         ("taesd3", 16, "SD3 or FLUX.1"),
         ("taef2", 32, "FLUX.2"),
@@ -193,7 +193,7 @@ def test_the_shared_tiny_autoencoders(shared_data: Path) -> None:
         identified = identify(shared_data / "vae" / folder)
         assert (identified.family.name, identified.layout) == ("tiny", "tiny")
         assert (identified.config.geometry.latent_channels, identified.config.geometry.factors[0]) == (channels, 8)
-        assert kind in identified.kinds[0].name
+        assert space in identified.latent_spaces[0].name
         assert (identified.normalization is None) == (folder == "taef2")
 
 

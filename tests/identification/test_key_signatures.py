@@ -147,7 +147,7 @@ def check(shapes: Shapes, name: str, channels: int | None, factor: int | None, p
     """Exactly one entry says yes, no runnable family takes the file, and the error says what runs it."""
     file = file_of({prefix + key: shape for key, shape in shapes.items()})
     listed = "\n".join(file.specs)
-    claims = [known for known in unsupported_families() if known.telltale.prefix_in(listed) is not None]
+    claims = [known for known in unsupported_families() if known.signature.prefix_in(listed) is not None]
     assert [known.name for known in claims] == [name]
     seen = match_unsupported(file.specs)
     assert seen is not None

@@ -29,7 +29,7 @@ NEAR, FAR = LatentNormalization((0.0,), (0.5,)), LatentNormalization((0.0,), (0.
 
 @pytest.fixture(scope="module")
 def stranger() -> VAE:
-    """The built-in VAE with other weights in its encoder: no card knows it, and its latents are still a VAE's."""
+    """The built-in VAE with other weights in its encoder: no entry matches it, and its latents are still a VAE's."""
     vae = copy.deepcopy(load("builtin")).float()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -62,7 +62,7 @@ def twins(stranger: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("twins")
 def test_twins_are_told_apart_by_measuring_and_it_is_said(file: Path) -> None:
     seen = inspect(file)
-    assert (seen.normalization, seen.known_as) == (NEAR, ("Near",))
+    assert (seen.normalization, seen.candidate_models) == (NEAR, ("Near",))
     assert "measured: std" in seen.normalization_source
     assert "confidence 0.9" in seen.normalization_source
     assert load(file).normalization == NEAR
@@ -71,18 +71,18 @@ def test_twins_are_told_apart_by_measuring_and_it_is_said(file: Path) -> None:
 @pytest.mark.usefixtures("twins")
 def test_overrides_come_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolve, "latent_spaces", entries.latent_spaces)
-    assert load(file, kind="far").normalization == FAR
-    assert load(file, kind="far", padding="reflect").config.padding == "reflect"
+    assert load(file, latent_space="far").normalization == FAR
+    assert load(file, latent_space="far", padding="reflect").config.padding == "reflect"
 
 
 def test_an_override_that_cannot_be_is_refused(kl_vae: VAE, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save(kl_vae, path)
     with pytest.raises(NotFound) as unknown:
-        load(path, kind="SD9")
+        load(path, latent_space="SD9")
     assert "SDXL" in unknown.value.expected
     with pytest.raises(WrongTensors):
-        load(path, kind="sdxl")
+        load(path, latent_space="sdxl")
 
 
 @pytest.fixture

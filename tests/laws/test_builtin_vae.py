@@ -1,4 +1,4 @@
-"""The VAE inside the package: small, known by its weights, and as good as its card says."""
+"""The VAE inside the package: small, known by its weights, and as good as its entry says."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -37,7 +37,7 @@ def test_it_has_what_later_rooms_are_about() -> None:
 
 def test_a_converted_copy_is_recognized_by_its_weights(tmp_path: Path) -> None:
     save(load("builtin"), tmp_path / "copy.safetensors", "ldm")
-    assert inspect(tmp_path / "copy.safetensors").card == entry_named("builtin")
+    assert inspect(tmp_path / "copy.safetensors").catalog_entry == entry_named("builtin")
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def kodak(shared_data: Path) -> Seen:
 
 def test_kodak_comes_back_as_well_as_the_card_says(kodak: Seen) -> None:
     """One test, for the images take most of a minute: two processes would each have them through."""
-    normalization, card = load("builtin").normalization, entry_named("builtin")
-    assert normalization is not None and card is not None
+    normalization, entry = load("builtin").normalization, entry_named("builtin")
+    assert normalization is not None and entry is not None
     std, mean = torch.std_mean(torch.cat([normalize(latent, normalization).flatten() for latent in kodak.latents]))
     # The normalization is that of crops at many sizes: shrunk images have more in them than Kodak's at full size.
     assert 0.6 < std < 1.3
@@ -76,5 +76,5 @@ def test_kodak_comes_back_as_well_as_the_card_says(kodak: Seen) -> None:
     assert kodak.scores["psnr"] > taesd["psnr"] + 3
     assert kodak.scores["lpips"] < taesd["lpips"] - 0.02
     assert max(abs(kodak.scores[channel]) for channel in ("red", "green", "blue")) < 1.5
-    assert f"PSNR {kodak.scores['psnr']:.2f} dB" in card.measured
-    assert f"LPIPS(alex) {kodak.scores['lpips']:.3f}" in card.measured
+    assert f"PSNR {kodak.scores['psnr']:.2f} dB" in entry.measured
+    assert f"LPIPS(alex) {kodak.scores['lpips']:.3f}" in entry.measured

@@ -219,9 +219,9 @@ BAD: dict[str, tuple[dict[str, object], list[str]]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_what_does_not_go_together_is_refused_in_words(case: str) -> None:
     told, facts = BAD[case]
-    assert PARTS.from_words is not None
+    assert PARTS.from_metadata is not None
     with refuses(UnknownVAE, *facts):
-        PARTS.from_words(told)
+        PARTS.from_metadata(told)
 
 
 def test_a_point_posterior_takes_the_standard_prior_where_it_is_asked_for() -> None:

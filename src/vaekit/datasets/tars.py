@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.cache import remembered
+from vaekit.cache import cached_result
 from vaekit.datasets.dataset import BytesRecord, RecordFormat, Splits
 from vaekit.datasets.listing import Listed, digest_of
 from vaekit.datasets.read_errors import read_error
@@ -97,7 +97,7 @@ def tars_of(root: Path, files: Sequence[str], wanted: RecordFormat, note: Callab
     question = f"{wanted.items} whole in a tar"
     for i, (file, path) in enumerate(zip(files, paths, strict=True)):
         try:
-            listed, damage = remembered(path, question, partial(members, path, wanted.suffixes))
+            listed, damage = cached_result(path, question, partial(members, path, wanted.suffixes))
         except OSError as error:
             listed, damage = [], f"it cannot be opened: {error.strerror}"
         if damage:

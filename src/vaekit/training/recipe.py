@@ -96,7 +96,7 @@ class Recipe:
         family = self._family()
         settings = {name: value for name, value in self._subtable("vae").items() if name != "family"}
         try:
-            config = family.from_words(settings) if family.from_words else from_dict(family.config, settings)
+            config = family.from_metadata(settings) if family.from_metadata else from_dict(family.config, settings)
             for each in ("latent_channels", "hidden_channels"):
                 if getattr(config, each, 1) < 1:
                     raise ValueError(f"{each} is less than 1")

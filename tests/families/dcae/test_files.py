@@ -238,14 +238,14 @@ def blocks_of(channels: int, encoder: tuple[int, ...], decoder: tuple[int, ...])
 @pytest.mark.parametrize("name", KINDS)
 def test_kinds_with_shapes_of_their_own_have_their_normalization(name: str) -> None:
     *facts, scale = KINDS[name]
-    (kind,) = matching_latent_spaces("dcae", blocks_of(*facts))
-    assert (kind.name, kind.normalization) == (name, LatentNormalization((0.0,), (scale,)))
+    (space,) = matching_latent_spaces("dcae", blocks_of(*facts))
+    assert (space.name, space.normalization) == (name, LatentNormalization((0.0,), (scale,)))
 
 
 @pytest.mark.parametrize("size", TWINS)
 def test_in_and_mix_of_one_size_are_twins(size: str) -> None:
     *facts, imagenet, mix = TWINS[size]
-    found = {kind.name: kind.normalization for kind in matching_latent_spaces("dcae", blocks_of(*facts))}
+    found = {space.name: space.normalization for space in matching_latent_spaces("dcae", blocks_of(*facts))}
     assert found == {
         f"DC-AE {size} in": LatentNormalization((0.0,), (imagenet,)),
         f"DC-AE {size} mix": LatentNormalization((0.0,), (mix,)),
@@ -276,7 +276,7 @@ def test_the_config_beside_the_authors_own_file_names_the_twin(random_vae: Make,
         (tmp_path / "config.json").write_text(json.dumps({"model_name": f"dc-ae-f32c32-{model}-1.0"}))
         seen = identify(tmp_path)
         assert seen.normalization == LatentNormalization((0.0,), (scale,))
-        assert [kind.name for kind in seen.kinds] == [f"DC-AE f32c32 {model}"]
+        assert [space.name for space in seen.latent_spaces] == [f"DC-AE f32c32 {model}"]
     (tmp_path / "config.json").write_text(json.dumps({"model_name": "dc-ae-f64c128-in-1.0"}))
     assert identify(tmp_path).normalization is None
 

@@ -37,8 +37,10 @@ def made(config: KLConfig, kind: str) -> VAE:
     channels, settings = POSTERIORS[kind]
     words = dataclasses.asdict(net(config, channels))
     torch.manual_seed(0)
-    assert PARTS.from_words is not None
-    told = PARTS.from_words({"net": words, "posterior": {"kind": kind, **settings}, "likelihood": {"kind": "laplace"}})
+    assert PARTS.from_metadata is not None
+    told = PARTS.from_metadata(
+        {"net": words, "posterior": {"kind": kind, **settings}, "likelihood": {"kind": "laplace"}}
+    )
     return assemble(PARTS, told).eval()
 
 
@@ -74,6 +76,6 @@ def test_goes_into_a_file_and_comes_back_with_every_posterior(small_kl: KLConfig
 
 def test_a_latent_of_the_wrong_width_is_refused(small_kl: KLConfig) -> None:
     words = {"net": dataclasses.asdict(net(small_kl, 4)), "likelihood": {"kind": "laplace"}}
-    assert PARTS.from_words is not None
+    assert PARTS.from_metadata is not None
     with refuses(UnknownVAE, "fsq", "latent_channels", "3", "4"):
-        PARTS.from_words({**words, "posterior": {"kind": "fsq", "levels": [4, 3, 3]}})
+        PARTS.from_metadata({**words, "posterior": {"kind": "fsq", "levels": [4, 3, 3]}})

@@ -1,7 +1,7 @@
 """JointVAE (Dupont 2018, arXiv 1804.00104): a latent of continuous and categorical variables.
 
-As Schlumberger/joint-vae built and published it. Attribute names are the keys of the published files, inside the half
-that they belong to. A latent is one vector: the continuous numbers, then each choice as one-hot numbers.
+As published in Schlumberger/joint-vae. Attribute names are the keys of the published files, inside their half. A latent
+is one vector: the continuous values, then a one-hot vector for each categorical variable.
 """
 
 from dataclasses import dataclass
@@ -30,29 +30,29 @@ class JointConfig(FlatConfig):
     """The shape of a JointVAE: twice the first width at the two lowest resolutions."""
 
     continuous: int
-    """Gaussian numbers in the latent."""
+    """The number of Gaussian elements in the latent."""
     categories: tuple[int, ...]
-    """How many there are to choose from, for each choice."""
+    """The number of categories of each categorical variable."""
 
     @property
     def latent_channels(self) -> int:
-        """Numbers in the latent: the Gaussian ones, and one for each category of each choice."""
+        """Elements of the latent: the Gaussian ones, and one for each category of each variable."""
         return self.continuous + sum(self.categories)
 
     @property
     def geometry(self) -> Geometry:
-        """Square images of one size, and a latent map of one position."""
+        """Square images of a fixed size, and a latent map with one position."""
         return vector_geometry(self.image_channels, self.latent_channels, self.image_size)
 
 
 def rectified(layers: list[nn.Module]) -> list[nn.Module]:
-    """A ReLU behind each layer: it takes a number in an `nn.Sequential`, and so counts in the keys."""
+    """A ReLU after each layer: it has an index in the `nn.Sequential`, which affects the keys."""
     return [each for layer in layers for each in (layer, nn.ReLU())]
 
 
 class Encoder(nn.Module):
     """Images (b, c, s, s) in [-1, 1] -> moments (b, 2n + k, 1, 1): means and log-variances of the n continuous
-    numbers, then the logits of all categories."""
+    elements, then the logits of all categories."""
 
     def __init__(self, config: JointConfig) -> None:
         super().__init__()
