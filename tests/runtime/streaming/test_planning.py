@@ -255,6 +255,13 @@ def test_what_is_made_on_the_way_may_be_twice_as_large() -> None:
     assert slab_rows(stages.steps, stages.stages[0], 1 << 14) == 8
 
 
+def test_padding_does_not_count() -> None:
+    torch.manual_seed(0)
+    stages = stages_of(half_of(nn.Conv2d(4, 1, 7, padding=3), 4, 4), 16, 4)
+    # A row of the input has 256 bytes and counts half; a padded one would have 352.
+    assert slab_rows(stages.steps, stages.stages[0], 1 << 12) == 32
+
+
 def test_long_chains_have_slabs_half_as_large() -> None:
     torch.manual_seed(0)
     two = nn.Sequential(*(nn.Conv2d(4, 4, 1) for _ in range(2)))
