@@ -208,20 +208,22 @@ def test_missing_packages_are_refused_before_any_work(
         require_onnx(running)
 
 
-def test_known_warnings_are_suppressed_and_others_are_not() -> None:
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    before = logger.level
+EXPORTER = "torch.onnx._internal.exporter._registration"
+
+
+def test_known_warnings_are_suppressed_and_others_are_not(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, EXPORTER)
+    logger = logging.getLogger(EXPORTER)
     with known_noise():
         assert not logger.isEnabledFor(logging.WARNING) and logger.isEnabledFor(logging.ERROR)
         warnings.warn("`isinstance(treespec, LeafSpec)` is deprecated, use ...", FutureWarning, stacklevel=1)
         with pytest.warns(FutureWarning, match="other"):
             warnings.warn("other", FutureWarning, stacklevel=1)
-    assert logger.level == before
+    assert logger.level == logging.INFO
 
 
-def test_log_level_is_restored_after_an_error() -> None:
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    before = logger.level
+def test_log_level_is_restored_after_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, EXPORTER)
     with pytest.raises(ZeroDivisionError), known_noise():
         raise ZeroDivisionError
-    assert logger.level == before
+    assert logging.getLogger(EXPORTER).level == logging.INFO

@@ -44,6 +44,7 @@ def test_sizes_of_a_value(value: Step, unit: int, nbytes: int, bytes_per_row: in
         (SILU, (Window(kernel=3), None), False, False),
         (Normalize(None, None, 1e-5), (SAME_ROW, None), False, False),
         (Moments(2), (SAME_ROW,), True, False),
+        (Moments(2), (None,), True, False),
         (Total(Apply(Tensor.sum, (Slot(0), 2))), (SAME_ROW,), True, False),
     ],
 )

@@ -95,15 +95,28 @@ def least(stages: Stages, fixed: int, parts: int) -> int:
 
 def recounted(plan: RunPlan, fixed: int) -> list[int]:
     """For each stage, what is taken by all that a plan knows of, in bytes."""
+    # A band is in memory while it is written or read, whatever the limit.
+    maps = [
+        stage.maps if course.maps_in_memory is None else course.maps_in_memory + 2 * stage.band
+        for course, stage in zip(plan.courses, plan.stages, strict=True)
+    ]
+    return [rest + each for rest, each in zip(beside_maps(plan, fixed), maps, strict=True)]
+
+
+def beside_maps(plan: RunPlan, fixed: int) -> list[int]:
+    """The same without maps."""
     taken, heap = [], 0.0
     for course, stage in zip(plan.courses, plan.stages, strict=True):
         heap = max(heap, ALLOCATOR * stage.workspace)
-        # A band is in memory while it is written or read, whatever the limit.
-        maps = stage.maps if course.maps_in_memory is None else course.maps_in_memory + 2 * stage.band
-        taken.append(fixed + BASE + plan.prepared + stage.wholes + int(heap) + maps)
+        taken.append(fixed + BASE + plan.prepared + stage.wholes + int(heap))
         if course.give_back:
             heap = 0.0
     return taken
+
+
+def with_buffers(plan: RunPlan, fixed: int) -> list[int]:
+    """The same with all buffers that maps may lie in, free ones too."""
+    return [rest + course.buffers for rest, course in zip(beside_maps(plan, fixed), plan.courses, strict=True)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -128,6 +141,7 @@ def test_no_stage_takes_more_than_the_budget(name: str, more: int, parts: int) -
     plan = plan_run(stages, CONVOLVERS, budget, fixed, parts)
     assert max(recounted(plan, fixed)) <= HEADROOM * budget
     assert plan.peak <= HEADROOM * budget
+    assert max(with_buffers(plan, fixed)) <= HEADROOM * budget
     limits = [course.maps_in_memory for course in plan.courses]
     assert (plan.to_file > 0) is any(limit is not None for limit in limits)
     for course, stage in zip(plan.courses, plan.stages, strict=True):
@@ -175,6 +189,19 @@ def test_convolutions_stay_prepared_where_memory_allows() -> None:
     tight = plan_run(stages, convolvers, refused.value.least, 0, 1)
     assert (tight.ready, tight.prepared) == (frozenset(), 0)
     assert max(stage.workspace for stage in tight.stages) >= 30 * MIB  # each stage prepares its own
+    budget = int(free.peak / HEADROOM) + 1
+    kept = plan_run(stages, convolvers, budget, 0, 1)
+    assert kept.prepared == 120 * MIB and max(with_buffers(kept, 0)) <= HEADROOM * budget
+
+
+def test_stages_give_memory_back_where_much_less_is_needed_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = large()
+    assert not any(course.give_back for course in plan_run(stages, CONVOLVERS, None, 0, 1).courses)
+    monkeypatch.setattr(planning, "FREED_AT_ONCE", MIB)
+    plan = plan_run(stages, CONVOLVERS, None, 0, 1)
+    back = [gives_back(plan.stages, number) for number in range(len(plan.stages))]
+    assert [course.give_back for course in plan.courses] == back and any(back)
+    assert plan.peak == max(recounted(plan, 0))
 
 
 def test_too_little_memory_returns_the_bytes_that_are_needed() -> None:
@@ -226,6 +253,13 @@ def test_what_is_made_on_the_way_may_be_twice_as_large() -> None:
     stages = stages_of(half_of(network, 4, 4), 16, 4)
     # A row of the result has 256 bytes, one of the value before it 4096: a slab is counted as if of 2048.
     assert slab_rows(stages.steps, stages.stages[0], 1 << 14) == 8
+
+
+def test_padding_does_not_count() -> None:
+    torch.manual_seed(0)
+    stages = stages_of(half_of(nn.Conv2d(4, 1, 7, padding=3), 4, 4), 16, 4)
+    # A row of the input has 256 bytes and counts half; a padded one would have 352.
+    assert slab_rows(stages.steps, stages.stages[0], 1 << 12) == 32
 
 
 def test_long_chains_have_slabs_half_as_large() -> None:

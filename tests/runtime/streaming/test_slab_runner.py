@@ -222,6 +222,9 @@ class Off(TorchBackend):
         plain = super().prepare(convolution, threads)
         return lambda x: plain(x) + self.by
 
+    def prepared_bytes(self, convolution: Convolve) -> int:
+        return 1000
+
 
 @pytest.mark.parametrize("chosen", ["auto", "ncnn"])
 @pytest.mark.parametrize(("by", "agrees"), [(1e-4, True), (5e-3, False), (float("nan"), False)])
@@ -238,6 +241,7 @@ def test_another_backend_is_compared_with_torch_once(chosen: str, by: float, agr
         for _ in range(2):
             torch.testing.assert_close(running.run(x, (2, 2), 0), expected + (by if agrees else 0), atol=1e-5, rtol=0)
     assert running.convolvers.backend.name == ("off" if agrees else "torch")
+    assert running.plan(SMALL, 0, None).prepared == (1000 if agrees else 0)
     assert len(running.notes) == (0 if agrees else 1)
     assert all(not lacks(note, "off", "torch") for note in running.notes)
 

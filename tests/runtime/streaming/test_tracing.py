@@ -74,6 +74,7 @@ def test_sizes_of_columns_or_of_the_area_are_found_again(size: Size) -> None:
     [
         lambda h, w: h + w,
         lambda h, w: h * w + 1,
+        lambda h, w: h * w + w - 3,
         lambda h, w: (h + 2) * (w + 2),
         lambda h, w: h * h * w,
         lambda *size: size[1] * (size[1] + 1) // 2,
@@ -192,8 +193,22 @@ def rows_one_by_one(x: Tensor) -> Tensor:
     return torch.stack([x[:, :, row] for row in range(x.shape[2])], 2)
 
 
+def one_call_more(size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
+    """A function that does something more, whose result it does not use, for latents of one size."""
+
+    def function(x: Tensor) -> Tensor:
+        made = x + 1
+        if tuple(x.shape[2:]) == size:
+            made.exp()
+        return made
+
+    return function
+
+
 UNTRACEABLE: dict[str, Callable[[Tensor], Any]] = {
     "as many calls as rows": rows_one_by_one,
+    "more calls for more rows": one_call_more(TALLER),
+    "more calls for more columns": one_call_more(WIDER),
     "another function for other sizes": lambda x: x.exp() if x.shape[2] == TALLER[0] else x.neg(),
     "another dtype for other sizes": lambda x: x.half() if x.shape[3] == WIDER[1] else x.to(torch.bfloat16),
     "a factor that depends on the size": lambda x: x / x.shape[2] ** 0.5,
