@@ -20,7 +20,7 @@ from vaekit.families.convolutional import (
     level_widths,
     nets_settings,
     refuse_reflection,
-    with_untold,
+    with_stated_fields,
 )
 from vaekit.families.kl.net import KLConfig
 
@@ -110,12 +110,12 @@ def test_files_tell_norm_groups_and_padding(
     metadata: dict[str, Any], settings: dict[str, Any], groups: int, padding: str
 ) -> None:
     expected = replace(CONFIG, norm_groups=groups, padding=padding)
-    assert with_untold(CONFIG, metadata, settings) == expected
+    assert with_stated_fields(CONFIG, metadata, settings) == expected
 
 
 def test_groups_that_do_not_divide_the_widths_are_refused() -> None:
     with refuses(UnknownVAE, "32, 64, 96, 128", "48", "norm_num_groups"):
-        with_untold(CONFIG, {"norm_groups": 48}, {})
+        with_stated_fields(CONFIG, {"norm_groups": 48}, {})
 
 
 def test_small_networks_are_told_what_was_assumed() -> None:

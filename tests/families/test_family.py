@@ -58,7 +58,7 @@ def test_the_defaults_of_a_family() -> None:
     assert TOY.assumed(config) == []
     assert TOY.normalization_from_settings({"scaling_factor": 0.5}) == LatentNormalization((0.0,), (0.5,))
     assert TOY.outside_nets == frozenset()
-    assert TOY.tensors_beside(config, LatentNormalization(patch=2)) == {}
+    assert TOY.normalization_tensors_for(config, LatentNormalization(patch=2)) == {}
     assert TOY.claims([])
 
 
@@ -79,10 +79,10 @@ def test_a_required_key_tells_families_with_the_same_names_apart() -> None:
 def test_the_tensors_of_a_normalization_are_beside_the_nets() -> None:
     family = replace(TOY, normalization_tensors=BATCH_NORM)
     assert family.outside_nets == {MEAN, VARIANCE, COUNT}
-    tensors = family.tensors_beside(ToyConfig(), LatentNormalization((1.0,), (0.5,), 2))
+    tensors = family.normalization_tensors_for(ToyConfig(), LatentNormalization((1.0,), (0.5,), 2))
     assert tensors.keys() == family.outside_nets
     assert torch.equal(tensors[MEAN], torch.ones(8))
-    assert family.tensors_beside(ToyConfig(), LatentNormalization((1.0,), (0.5,))) == {}
+    assert family.normalization_tensors_for(ToyConfig(), LatentNormalization((1.0,), (0.5,))) == {}
 
 
 def test_every_obstacle_is_named() -> None:

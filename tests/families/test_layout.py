@@ -98,7 +98,7 @@ def test_parts_of_a_fused_tensor() -> None:
 
 
 def test_half_matrices_and_fits() -> None:
-    table = Layout("bare-encoder", "toy", (), tells={"imag": 0.0}, matrices=r".+\.attn\..*")
+    table = Layout("bare-encoder", "toy", (), implies={"imag": 0.0}, matrices=r".+\.attn\..*")
     assert table.half == "encoder"
     assert Layout("encoder", "toy", ()).half == ""
     assert table.is_matrix("a.attn.weight") and not table.is_matrix("attn.weight") and not layout().is_matrix("x")

@@ -17,7 +17,7 @@ from vaekit.families.normalization import (
     MEAN,
     VARIANCE,
     diffusers_normalization,
-    mean_and_deviation,
+    mean_and_std,
     normalization_of,
     normalization_of_settings,
     one_factor,
@@ -74,9 +74,9 @@ def test_settings_of_diffusers_there_and_back(
 
 
 def test_one_value_is_repeated_for_each_channel() -> None:
-    result = mean_and_deviation(LatentNormalization((0.5,), (0.25,)), 3)
+    result = mean_and_std(LatentNormalization((0.5,), (0.25,)), 3)
     assert result == {"latents_mean": [0.5] * 3, "latents_std": [4.0] * 3}
-    assert mean_and_deviation(None, 3) == {"latents_mean": None, "latents_std": None}
+    assert mean_and_std(None, 3) == {"latents_mean": None, "latents_std": None}
 
 
 def test_a_factor_multiplies_the_scale_of_each_channel() -> None:
@@ -104,7 +104,7 @@ def test_settings_that_mean_nothing_are_unknown(settings: dict[str, Any]) -> Non
 
 def test_a_rearrangement_has_no_setting() -> None:
     packed = LatentNormalization((0.0,), (0.5,), 2)
-    for write in (diffusers_normalization, lambda each: mean_and_deviation(each, 4)):
+    for write in (diffusers_normalization, lambda each: mean_and_std(each, 4)):
         with refuses(WrongTensors, "2x2", '"native"'):
             write(packed)
 

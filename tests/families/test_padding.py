@@ -2,7 +2,7 @@
 
 import pytest
 
-from vaekit.families.padding import PADDINGS, told_padding
+from vaekit.families.padding import PADDINGS, stated_padding
 
 
 def test_the_customary_padding_is_the_first() -> None:
@@ -10,12 +10,12 @@ def test_the_customary_padding_is_the_first() -> None:
 
 
 def test_metadata_precedes_a_config_json() -> None:
-    assert told_padding({"padding": "zeros"}, {"padding_mode": "reflect"}) == "zeros"
-    assert told_padding({}, {"padding_mode": "reflect"}) == "reflect"
-    assert told_padding({}, {}) is None
+    assert stated_padding({"padding": "zeros"}, {"padding_mode": "reflect"}) == "zeros"
+    assert stated_padding({}, {"padding_mode": "reflect"}) == "reflect"
+    assert stated_padding({}, {}) is None
 
 
 @pytest.mark.parametrize("value", [None, 1, "circular", ["reflect"], {}, True])
 def test_nonsense_in_a_file_tells_nothing(value: object) -> None:
-    assert told_padding({"padding": value}, {"padding_mode": value}) is None
-    assert told_padding({"padding": value}, {"padding_mode": "reflect"}) == "reflect"
+    assert stated_padding({"padding": value}, {"padding_mode": value}) is None
+    assert stated_padding({"padding": value}, {"padding_mode": "reflect"}) == "reflect"

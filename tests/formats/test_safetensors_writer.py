@@ -20,7 +20,7 @@ from vaekit.formats.safetensors_writer import (
     ALIGNMENT,
     METADATA_ENTRY,
     Piece,
-    check_room,
+    check_free_space,
     converted,
     header,
     in_order,
@@ -154,14 +154,14 @@ def test_formats_without_a_dtype_of_torch_keep_their_own_name(tmp_path: Path) ->
     head = json.dumps({"x": {"dtype": "F4", "shape": [4, 4], "data_offsets": [0, 8]}}).encode()
     path.write_bytes(len(head).to_bytes(8, "little") + head + bytes(range(8)))
     piece = piece_of(open_tensors(path), "x")
-    assert (piece.kind, piece.nbytes) == ("F4", 8)
+    assert (piece.dtype_name, piece.nbytes) == ("F4", 8)
     write_safetensors(tmp_path / "y", header([piece], {}), [piece], tmp_path / "y")
     assert open_tensors(tmp_path / "y").specs == open_tensors(path).specs
     assert (tmp_path / "y").read_bytes()[-8:] == bytes(range(8))
 
 
 def test_progress_counts_the_bytes_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safetensors_writer, "SETTLED", 1)
+    monkeypatch.setattr(safetensors_writer, "SYNC_INTERVAL", 1)
     calls: list[tuple[int, int]] = []
     pieces = in_order(in_memory(TENSORS))
     write_safetensors(tmp_path / "x", header(pieces, {}), pieces, tmp_path / "x", lambda *both: calls.append(both))
@@ -175,9 +175,9 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 0, 10**9))
-    check_room(tmp_path, 10**9, tmp_path / "x")
+    check_free_space(tmp_path, 10**9, tmp_path / "x")
     with refuses(CannotWriteHere, "2.00", "1.00"):
-        check_room(tmp_path, 2 * 10**9, tmp_path / "x")
+        check_free_space(tmp_path, 2 * 10**9, tmp_path / "x")
     pieces = [Piece("x", (10**9,), torch.float32, lambda: pytest.fail("read"))]
     with pytest.raises(CannotWriteHere):
         write_safetensors(tmp_path / "x", header(pieces, {}), pieces, tmp_path / "x")

@@ -16,11 +16,11 @@ from vaekit.formats.tensor_file import (
     TensorFile,
     TensorSpec,
     check_apart,
-    check_complete,
     check_names,
     check_readable,
+    checked_size,
+    checked_sizes,
     damaged,
-    is_counter,
     shape_of,
 )
 
@@ -59,16 +59,16 @@ def test_names_are_short_printable_and_not_too_many() -> None:
 
 @pytest.mark.parametrize("number", [-1, MOST_NUMBERS + 1, True, 1.0, "1", None])
 def test_a_count_is_an_integer_in_range(number: object) -> None:
-    assert check_complete(MOST_NUMBERS) == MOST_NUMBERS
+    assert checked_size(MOST_NUMBERS) == MOST_NUMBERS
     with pytest.raises(ValueError):
-        check_complete(number)
+        checked_size(number)
 
 
 @pytest.mark.parametrize("shape", [[1] * (MOST_AXES + 1), "12", {1}, None, (1, -1), [2.0]])
 def test_a_shape_is_a_list_of_few_counts(shape: object) -> None:
-    assert is_counter([2, 3]) == is_counter((2, 3)) == (2, 3)
+    assert checked_sizes([2, 3]) == checked_sizes((2, 3)) == (2, 3)
     with pytest.raises(ValueError):
-        is_counter(shape)
+        checked_sizes(shape)
 
 
 def test_products_of_sides_do_not_overflow_even_beside_a_zero() -> None:

@@ -81,7 +81,7 @@ def test_a_network_is_built_once_for_one_config(identified: Identified, monkeypa
 
 def test_the_origin_names_kinds_and_family(identified: Identified) -> None:
     assert origin(identified).name == "of the 'kl' family"
-    assert origin(replace(identified, kinds=())).domain == ""
+    assert origin(replace(identified, latent_spaces=())).domain == ""
 
 
 def test_the_origin_has_the_domain_of_the_file(tiny_vae: VAE, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from vaekit.families.kl.net import KLConfig
 from vaekit.identification.metadata import (
     describe,
     domain_notes,
+    is_stated_unknown,
+    known_config,
     normalization_text,
     read_config,
     read_domain,
     read_family,
     read_normalization,
-    says_unknown,
-    told_config,
 )
 from vaekit.normalization import LatentNormalization
 
@@ -36,28 +36,28 @@ def test_what_is_described_is_read_back_to_the_last_digit() -> None:
     assert read_family(metadata) == "kl"
     assert read_config(metadata) == plain(CONFIG)
     assert read_normalization(metadata) == NORMALIZATION
-    assert not says_unknown(metadata)
+    assert not is_stated_unknown(metadata)
 
 
 def test_an_unknown_normalization_is_stated() -> None:
     metadata = describe("kl", CONFIG, None)
-    assert says_unknown(metadata)
+    assert is_stated_unknown(metadata)
     assert read_normalization(metadata) is None
-    assert not says_unknown({})
+    assert not is_stated_unknown({})
 
 
 def test_an_assumed_padding_is_not_written() -> None:
-    assert told_config(CONFIG, padding_known=True)["padding"] == "zeros"
+    assert known_config(CONFIG, padding_known=True)["padding"] == "zeros"
     assert "padding" not in read_config(describe("kl", CONFIG, None, padding_known=False))
     reflecting = replace(CONFIG, padding="reflect")
-    assert told_config(reflecting, padding_known=False)["padding"] == "reflect"
+    assert known_config(reflecting, padding_known=False)["padding"] == "reflect"
 
 
 def test_names_of_version_1_are_read() -> None:
     old = {"vaekit.frame": normalization_text(NORMALIZATION), "vaekit.config": '{"net": {"picture_size": 8}}'}
     assert read_normalization(old) == NORMALIZATION
     assert read_config(old) == {"net": {"image_size": 8}}
-    assert says_unknown({"vaekit.frame": "null"})
+    assert is_stated_unknown({"vaekit.frame": "null"})
     assert read_normalization(old | {"vaekit.normalization": "null"}) is None, "the newer entry counts"
 
 

@@ -113,14 +113,14 @@ class Doubling(TorchBackend):
         self.prepared: list[int] = []
         self.rests = 0
 
-    def takes(self, convolution: Convolve) -> bool:
+    def supports(self, convolution: Convolve) -> bool:
         return convolution.weight.shape[1] == 4
 
     def prepare(self, convolution: Convolve, threads: int) -> Convolver:
         self.prepared.append(threads)
         return lambda x: 2 * convolution.run((0, 0), [x])
 
-    def rest(self) -> None:
+    def release_buffers(self) -> None:
         self.rests += 1
 
 
@@ -131,7 +131,7 @@ def test_torch_runs_what_a_backend_does_not_take() -> None:
     assert convolvers.chosen(four) is backend and convolvers.chosen(five).name == "torch"
     for step, (one, factor) in enumerate(((four, 2), (five, 1))):
         x = torch.randn(1, one.weight.shape[1], 5, 6, generator=torch.Generator().manual_seed(0))
-        convolvers.get_ready(step, one, 1)
+        convolvers.prepare(step, one, 1)
         assert torch.equal(convolvers.run(step, x), factor * one.run((0, 0), [x]))
 
 
@@ -139,7 +139,7 @@ def test_a_convolution_is_prepared_once_for_a_number_of_threads() -> None:
     backend = Doubling()
     convolvers = Convolvers(backend)
     for step, threads in ((3, 2), (3, 2), (7, 2), (3, 1), (3, 1)):
-        convolvers.get_ready(step, convolution(), threads)
+        convolvers.prepare(step, convolution(), threads)
     assert backend.prepared == [2, 2, 1]
 
 
@@ -147,26 +147,26 @@ def test_what_is_not_kept_is_prepared_again() -> None:
     backend = Doubling()
     convolvers = Convolvers(backend)
     for step in (1, 2, 3):
-        convolvers.get_ready(step, convolution(), 1)
+        convolvers.prepare(step, convolution(), 1)
     convolvers.keep_only(frozenset({2, 9}))
     with pytest.raises(KeyError):
         convolvers.run(1, torch.zeros(1, 4, 5, 5))
     for step in (1, 2, 3):
-        convolvers.get_ready(step, convolution(), 1)
+        convolvers.prepare(step, convolution(), 1)
     assert len(backend.prepared) == 5
-    convolvers.rest()
+    convolvers.release_buffers()
     assert backend.rests == 1
 
 
 @pytest.mark.parametrize("relu", [True, False])
 def test_torch_prepares_nothing_and_counts_slabs_and_weights_once_more(relu: bool) -> None:
     backend, one = TorchBackend(), convolution(4, relu)
-    assert isinstance(backend, Backend) and backend.takes(one)
+    assert isinstance(backend, Backend) and backend.supports(one)
     x = torch.randn(1, 4, 5, 6, generator=torch.Generator().manual_seed(0))
     assert torch.equal(backend.prepare(one, 1)(x), one.run((0, 5), [x]))
     assert backend.prepared_bytes(one) == 0
     assert backend.workspace_bytes(one, 100, 10) == 110 + 2 * 4 * 9 * 4
-    backend.rest()
+    backend.release_buffers()
 
 
 def test_winograd_needs_enough_channels() -> None:

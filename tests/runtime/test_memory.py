@@ -20,13 +20,13 @@ from vaekit.runtime.memory import (
     empty_cache,
     format_bytes,
     free_memory,
-    give_back,
-    kind_of,
     memory_bytes,
+    memory_name,
     out_of_memory,
     resident_memory,
     system_memory,
     text_of,
+    trim_heap,
 )
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -165,7 +165,7 @@ class Process:
         self.holes = 0
         self.given_back = 0
 
-    def give_back(self) -> None:
+    def trim_heap(self) -> None:
         self.given_back += 1
         self.holes = 0
 
@@ -174,47 +174,47 @@ class Process:
 def process(monkeypatch: pytest.MonkeyPatch) -> Process:
     made = Process()
     monkeypatch.setattr(memory, "resident_memory", lambda: made.resident + made.holes)
-    monkeypatch.setattr(memory, "give_back", made.give_back)
+    monkeypatch.setattr(memory, "trim_heap", made.trim_heap)
     return made
 
 
 def test_memory_that_is_known_of_is_no_hole(process: Process) -> None:
     watch = HeapWatch()
     process.resident += 500 * MIB
-    watch.look(500 * MIB)
-    watch.look(500 * MIB)
+    watch.check(500 * MIB)
+    watch.check(500 * MIB)
     assert process.given_back == 0
 
 
 def test_holes_go_back_once_they_are_large(process: Process) -> None:
     watch = HeapWatch()
-    watch.look(0)
+    watch.check(0)
     process.holes = HOLES
-    watch.look(0)
+    watch.check(0)
     assert process.given_back == 0
     process.holes = HOLES + 1
-    watch.look(0)
+    watch.check(0)
     assert process.given_back == 1
-    watch.look(0)
+    watch.check(0)
     assert process.given_back == 1
 
 
 def test_holes_are_counted_from_the_least_that_was_unexplained(process: Process) -> None:
     watch = HeapWatch()
     process.resident -= 60 * MIB  # something that was there at first has gone
-    watch.look(0)
+    watch.check(0)
     process.holes = 40 * MIB
-    watch.look(0)
+    watch.check(0)
     assert process.given_back == 1
 
 
 def test_what_does_not_go_back_is_not_asked_for_again(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(memory, "give_back", lambda: asked.append(True))
+    monkeypatch.setattr(memory, "trim_heap", lambda: asked.append(True))
     watch = HeapWatch()
     process.holes = 2 * HOLES
     for _ in range(3):
-        watch.look(0)
+        watch.check(0)
     assert asked == [True]
 
 
@@ -222,7 +222,7 @@ def test_unknown_resident_memory_gives_nothing_back(process: Process) -> None:
     process.resident = 0
     watch = HeapWatch()
     process.resident = 10 * HOLES
-    watch.look(0)
+    watch.check(0)
     assert process.given_back == 0
 
 
@@ -237,7 +237,7 @@ def no_trim(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[object], None
 def test_a_c_library_that_keeps_its_memory_is_left_alone(no_trim: Callable[[object], None]) -> None:
     no_trim(lambda _: object())
     assert c_library_trim() is None
-    give_back()
+    trim_heap()
 
 
 def test_the_c_library_is_asked_to_keep_nothing(no_trim: Callable[[object], None]) -> None:
@@ -247,7 +247,7 @@ def test_the_c_library_is_asked_to_keep_nothing(no_trim: Callable[[object], None
         malloc_trim = calls.append
 
     no_trim(lambda _: Library)
-    give_back()
+    trim_heap()
     assert calls == [0]
 
 
@@ -258,7 +258,7 @@ def test_only_a_gpu_has_a_cache_to_empty(monkeypatch: pytest.MonkeyPatch) -> Non
     assert emptied == []
     empty_cache(CUDA)
     assert emptied == [True]
-    assert kind_of(CPU) != kind_of(CUDA)
+    assert memory_name(CPU) != memory_name(CUDA)
 
 
 # Errors

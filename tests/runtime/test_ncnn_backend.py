@@ -29,7 +29,7 @@ def test_one_convolution_is_torchs(inputs: int, outputs: int, rows: int, columns
     one = convolution(inputs, outputs, bias, relu)
     x = torch.randn(1, inputs, rows, columns, generator=torch.Generator().manual_seed(1))
     backend = NcnnBackend()
-    assert backend.takes(one)
+    assert backend.supports(one)
     ready = backend.prepare(one, 1)
     torch.testing.assert_close(ready(x), one.run((0, 0), [x]), atol=1e-4, rtol=1e-4)
     # A view, as slabs often are, and what was made before stays what it was.
@@ -52,7 +52,7 @@ def test_one_convolution_is_torchs(inputs: int, outputs: int, rows: int, columns
     ],
 )
 def test_what_it_cannot_do_is_left_to_torch(other: Convolve) -> None:
-    assert not NcnnBackend().takes(other)
+    assert not NcnnBackend().supports(other)
 
 
 def sample(channels: int = 16, rows: int = 9) -> Tensor:
@@ -96,9 +96,9 @@ def test_results_live_on_after_the_backend_rests() -> None:
     run, x = backend.prepare(convolution(16, 16), 1), sample()
     made = run(x)
     copy = made.clone()
-    backend.rest()
+    backend.release_buffers()
     again = run(-x)
-    backend.rest()
+    backend.release_buffers()
     assert torch.equal(made, copy) and not torch.equal(again, copy)
 
 
@@ -127,7 +127,7 @@ def test_rest_clears_the_pools_of_all_threads(monkeypatch: pytest.MonkeyPatch) -
 
     backend = NcnnBackend()
     monkeypatch.setattr(Pools, "all", [Pool(1), Pool(2)])
-    backend.rest()
+    backend.release_buffers()
     assert cleared == [1, 2]
 
 

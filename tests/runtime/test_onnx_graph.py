@@ -18,10 +18,10 @@ from torch import nn
 from vaekit.errors import MissingPackage
 from vaekit.runtime import onnx_graph
 from vaekit.runtime.onnx_graph import (
-    forget_where_it_was_made,
-    known_noise,
     name_axes,
     open_onnx,
+    quiet_exporter,
+    remove_source_locations,
     require_onnx,
     simplify,
     summary,
@@ -147,7 +147,7 @@ def test_what_the_exporter_noted_of_the_machine_is_gone() -> None:
     (node,) = model.graph
     node.metadata_props["pkg.torch.onnx.stack_trace"] = "/secret/net.py"
     node.outputs[0].metadata_props["source"] = "/secret"
-    forget_where_it_was_made(model)
+    remove_source_locations(model)
     assert not node.metadata_props and not node.outputs[0].metadata_props
 
 
@@ -214,7 +214,7 @@ EXPORTER = "torch.onnx._internal.exporter._registration"
 def test_known_warnings_are_suppressed_and_others_are_not(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, EXPORTER)
     logger = logging.getLogger(EXPORTER)
-    with known_noise():
+    with quiet_exporter():
         assert not logger.isEnabledFor(logging.WARNING) and logger.isEnabledFor(logging.ERROR)
         warnings.warn("`isinstance(treespec, LeafSpec)` is deprecated, use ...", FutureWarning, stacklevel=1)
         with pytest.warns(FutureWarning, match="other"):
@@ -224,6 +224,6 @@ def test_known_warnings_are_suppressed_and_others_are_not(caplog: pytest.LogCapt
 
 def test_log_level_is_restored_after_an_error(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, EXPORTER)
-    with pytest.raises(ZeroDivisionError), known_noise():
+    with pytest.raises(ZeroDivisionError), quiet_exporter():
         raise ZeroDivisionError
     assert logging.getLogger(EXPORTER).level == logging.INFO

@@ -119,7 +119,7 @@ def test_a_network_that_cannot_be_traced_runs_on_what_it_is_given(slabs: list[in
 
     network = Net(rows)
     running, x = runner(network), items(5)
-    assert not running.traced.known
+    assert not running.traced.is_traceable
     given.clear()
     assert torch.equal(running.run(x, SIZE, 0), x)
     assert given == [5] and slabs == []
@@ -178,7 +178,7 @@ def test_an_explanation_of_slabs() -> None:
     running, size = runner(networks()["residual"], memory=44 * MIB), (200, 100)
     found = running.explained("decode", size, (800, 400), 0)
     plan = running.slabs.prepared(size, 0).plan
-    rows = [course.slab_rows for course in plan.courses]
+    rows = [schedule.slab_rows for schedule in plan.schedules]
     assert (found.predicted_peak, found.to_file, found.prepared) == (plan.peak, plan.to_file, plan.prepared)
     assert found.to_file > 0 and found.predicted_peak is not None and found.predicted_peak <= 44 * MIB
     assert (found.stages, found.slab_rows, found.budget) == (len(rows), (min(rows), max(rows)), 44 * MIB)

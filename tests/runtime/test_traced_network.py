@@ -7,7 +7,7 @@ from row_interpreter import Net, random_map
 from torch import Tensor, nn
 
 from vaekit.runtime.streaming.tracing import SMALL
-from vaekit.runtime.traced_network import SIZES_REMEMBERED, TracedNetwork
+from vaekit.runtime.traced_network import CACHED_SIZES, TracedNetwork
 
 
 class Counting(nn.Module):
@@ -27,7 +27,7 @@ def test_a_network_runs_three_times_in_all_when_it_is_first_asked_for() -> None:
     network = Counting()
     traced = TracedNetwork(network, random_map)
     assert network.runs == 0
-    assert traced.known and traced.known
+    assert traced.is_traceable and traced.is_traceable
     assert network.runs == 3
     assert len(traced.trace.calls) == 2 and traced.trace.example[0].shape[2:] == SMALL
     assert network.runs == 3
@@ -42,9 +42,9 @@ def test_a_network_that_cannot_be_traced_is_tried_once() -> None:
 
     network = Net(branches)
     traced = TracedNetwork(network, random_map)
-    assert not traced.known
+    assert not traced.is_traceable
     count = len(runs)
-    assert not traced.known and len(runs) == count
+    assert not traced.is_traceable and len(runs) == count
     with pytest.raises(AssertionError):
         _ = traced.trace
 
@@ -52,7 +52,7 @@ def test_a_network_that_cannot_be_traced_is_tried_once() -> None:
 def test_a_network_of_one_size_is_not_run_at_all() -> None:
     network = Counting()
     traced = TracedNetwork(network.double(), None)
-    assert not traced.known and network.runs == 0
+    assert not traced.is_traceable and network.runs == 0
     assert (traced.device, traced.dtype) == (torch.device("cpu"), torch.float64)
 
 
@@ -70,7 +70,7 @@ def test_layers_are_named_by_their_weights() -> None:
 
 def test_stages_are_made_once_for_each_of_the_last_sizes() -> None:
     traced = TracedNetwork(Counting(), random_map)
-    sizes = [(rows, 2) for rows in range(1, SIZES_REMEMBERED + 1)]
+    sizes = [(rows, 2) for rows in range(1, CACHED_SIZES + 1)]
     made = {size: traced.stages(size) for size in sizes}
     assert [made[size].steps[0].shape for size in sizes] == [(1, 4, *size) for size in sizes]
     assert traced.stages(sizes[0]) is made[sizes[0]]  # now the last one to be forgotten
@@ -82,6 +82,6 @@ def test_stages_are_made_once_for_each_of_the_last_sizes() -> None:
 
 def test_the_size_in_words_is_that_of_the_image() -> None:
     decoder = nn.Sequential(nn.Conv2d(4, 3, 1), nn.Upsample(scale_factor=2))
-    assert not lacks(TracedNetwork(decoder, random_map).size_words((3, 5)), "10x6")
+    assert not lacks(TracedNetwork(decoder, random_map).image_size((3, 5)), "10x6")
     encoder = nn.PixelUnshuffle(2)
-    assert not lacks(TracedNetwork(encoder, lambda h, w: random_map(2 * h, 2 * w)).size_words((3, 5)), "10x6")
+    assert not lacks(TracedNetwork(encoder, lambda h, w: random_map(2 * h, 2 * w)).image_size((3, 5)), "10x6")

@@ -20,7 +20,7 @@ from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.errors import UnknownVAE, WrongTensors
 from vaekit.families import Config, layout_of
-from vaekit.families.dcae.files import from_settings, original, settings, sound, told_config
+from vaekit.families.dcae.files import from_settings, is_valid, original, settings, with_stated_fields
 from vaekit.families.dcae.net import DCAEConfig
 from vaekit.identification.identify import identify
 from vaekit.library.inspect import inspect
@@ -379,13 +379,13 @@ def test_the_settings_of_diffusers_tell_the_config_again() -> None:
     assert mix["decoder_act_fns"] == ["silu", "relu", "silu"]
     assert mix["downsample_block_type"] == "pixel_unshuffle"
     other = dataclasses.replace(MIX, decoder_relu=(), decoder_out_activation="silu", head_width=16)
-    assert told_config(other, {}, mix) == MIX
+    assert with_stated_fields(other, {}, mix) == MIX
     with refuses(WrongTensors, "AutoencoderDC"):
         settings(SANA, LatentNormalization((0.5,), (1.0,)))
 
 
 def test_metadata_precedes_a_config_json() -> None:
-    told = told_config(MIX, {"head_width": 8, "decoder_relu": [1, 1]}, {"attention_head_dim": 16})
+    told = with_stated_fields(MIX, {"head_width": 8, "decoder_relu": [1, 1]}, {"attention_head_dim": 16})
     assert (told.head_width, told.decoder_relu) == (8, (1,))
     assert from_settings(MIX, {"decoder_act_fns": "relu"})["decoder_relu"] == [1]
 
@@ -403,13 +403,13 @@ def test_metadata_precedes_a_config_json() -> None:
     ],
 )
 def test_values_that_no_field_can_have(name: str, value: object) -> None:
-    assert not sound(MIX, name, value)
+    assert not is_valid(MIX, name, value)
 
 
 def test_a_shortcut_needs_a_width_that_the_latent_divides() -> None:
     odd = dataclasses.replace(MIX, latent_channels=5)
-    assert sound(MIX, "decoder_in_shortcut", True)
-    assert not sound(odd, "decoder_in_shortcut", True) and sound(odd, "decoder_in_shortcut", False)
+    assert is_valid(MIX, "decoder_in_shortcut", True)
+    assert not is_valid(odd, "decoder_in_shortcut", True) and is_valid(odd, "decoder_in_shortcut", False)
 
 
 @pytest.mark.parametrize(

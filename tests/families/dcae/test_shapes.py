@@ -7,7 +7,7 @@ import pytest
 from shapes_of_configs import native_shapes
 
 from vaekit.families.dcae.net import DCAEConfig
-from vaekit.families.dcae.shapes import can_be, detect_dcae, in_decoder, in_encoder, read_half
+from vaekit.families.dcae.shapes import can_be_built, detect_dcae, in_decoder, in_encoder, read_half
 
 CONV = DCAEConfig(
     *(3, 4, (16, 16, 32), (16, 16, 32), (1, 2, 1), (1, 2, 1), (2,), (2,), ((), (), (5,)), ((), (), (5,)), (1,)),
@@ -99,5 +99,5 @@ def test_halves_of_different_depth_are_none() -> None:
     ],
 )
 def test_channels_that_cannot_be_moved_and_windows_without_a_middle(config: DCAEConfig) -> None:
-    assert can_be(CONV) and can_be(PIXELS)
-    assert not can_be(config)
+    assert can_be_built(CONV) and can_be_built(PIXELS)
+    assert not can_be_built(config)

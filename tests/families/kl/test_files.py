@@ -94,6 +94,6 @@ def test_settings_of_flux2_have_the_widths_of_the_decoder() -> None:
 
 
 def test_statistics_stand_beside_the_weights_of_flux2_alone() -> None:
-    assert torch.equal(FAMILY.tensors_beside(CONFIG, FLUX2)[MEAN], torch.zeros(16))
-    assert FAMILY.tensors_beside(CONFIG, SD1) == {}
+    assert torch.equal(FAMILY.normalization_tensors_for(CONFIG, FLUX2)[MEAN], torch.zeros(16))
+    assert FAMILY.normalization_tensors_for(CONFIG, SD1) == {}
     assert FAMILY.paddings == ("zeros", "reflect")

@@ -14,7 +14,7 @@ from vaekit.families.parts.code_parts import (
     LFQPart,
     ResidualVQPart,
     VQPart,
-    at_least,
+    check_range,
 )
 from vaekit.nets.mlp import MLPConfig
 from vaekit.nets.part_protocols import PosteriorPart
@@ -45,9 +45,9 @@ def test_a_part_has_one_moment_its_head_and_a_uniform_prior(
 
 
 def test_a_number_out_of_range_is_named() -> None:
-    at_least(1, 9, codes=1, stages=9)
+    check_range(1, 9, codes=1, stages=9)
     with refuses(ValueError, "stages", "10", "1", "9"):
-        at_least(1, 9, codes=9, stages=10)
+        check_range(1, 9, codes=9, stages=10)
 
 
 def test_choices_may_be_hard_from_the_start() -> None:

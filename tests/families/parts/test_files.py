@@ -7,7 +7,7 @@ from refusals import refuses
 
 from vaekit.errors import UnknownVAE
 from vaekit.families.parts.code_parts import FSQPart
-from vaekit.families.parts.files import FAMILY, LAYOUT, config_from_words, part_from_words, told_by_nothing
+from vaekit.families.parts.files import FAMILY, LAYOUT, config_from_fields, not_detectable, part_from_fields
 from vaekit.families.parts.net import NETS, CustomaryPart, GaussianPart, PartsConfig
 from vaekit.nets.likelihoods import NormalPart
 from vaekit.nets.mlp import MLPConfig
@@ -21,10 +21,10 @@ WORDS: dict[str, Any] = {
 
 
 def test_each_part_is_built_from_its_words() -> None:
-    assert config_from_words(WORDS) == PartsConfig(MLPConfig((5,), 3, (8,)), GaussianPart(), NormalPart())
-    assert config_from_words({**WORDS, "prior": {"kind": "customary"}}).prior == CustomaryPart()
+    assert config_from_fields(WORDS) == PartsConfig(MLPConfig((5,), 3, (8,)), GaussianPart(), NormalPart())
+    assert config_from_fields({**WORDS, "prior": {"kind": "customary"}}).prior == CustomaryPart()
     fsq = {**WORDS, "posterior": {"kind": "fsq", "levels": [4, 3, 3]}}
-    assert config_from_words(fsq).posterior == FSQPart((4, 3, 3))
+    assert config_from_fields(fsq).posterior == FSQPart((4, 3, 3))
 
 
 @pytest.mark.parametrize(
@@ -46,18 +46,18 @@ def test_each_part_is_built_from_its_words() -> None:
 )
 def test_words_that_make_no_vae_are_refused(change: dict[str, Any], facts: list[str]) -> None:
     with refuses(UnknownVAE, *facts):
-        config_from_words({name: part for name, part in {**WORDS, **change}.items() if part is not None})
+        config_from_fields({name: part for name, part in {**WORDS, **change}.items() if part is not None})
 
 
 def test_fields_of_the_first_edition_have_their_old_names() -> None:
     words = {"kind": "residual", "image_channels": 1, "latent_channels": 3, "widths": [8], "blocks": 1}
     expected = ResidualConfig(1, 16, 3, (8,), 1)
-    assert part_from_words("net", {**words, "picture_size": 16}, NETS) == expected
-    assert part_from_words("net", {**words, "image_size": 16}, NETS) == expected
+    assert part_from_fields("net", {**words, "picture_size": 16}, NETS) == expected
+    assert part_from_fields("net", {**words, "image_size": 16}, NETS) == expected
 
 
 def test_shapes_alone_tell_no_config() -> None:
-    assert told_by_nothing({"encoder.0.weight": (8, 5)}) is None
+    assert not_detectable({"encoder.0.weight": (8, 5)}) is None
     assert FAMILY.detect({"encoder.0.weight": (8, 5)}) is None
 
 

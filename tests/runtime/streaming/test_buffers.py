@@ -14,7 +14,7 @@ from torch import Tensor
 from vaekit.errors import BadPlan
 from vaekit.runtime.streaming import buffers
 from vaekit.runtime.streaming.arena import Arena
-from vaekit.runtime.streaming.buffers import Frame, Map, Store, Strip, Whole, nameless_file
+from vaekit.runtime.streaming.buffers import Map, PaddedRowBuffer, RowBuffer, Store, WholeValue, unlinked_file
 
 CPU = torch.device("cpu")
 
@@ -131,7 +131,7 @@ def test_the_file_has_no_name_and_is_closed(store: Store, tmp_path: Path) -> Non
 
 
 def test_a_folder_for_the_file_is_made(tmp_path: Path) -> None:
-    file = nameless_file(tmp_path / "a" / "b")
+    file = unlinked_file(tmp_path / "a" / "b")
     try:
         assert os.write(file, b"x") == 1
         assert list((tmp_path / "a" / "b").iterdir()) == []
@@ -206,40 +206,40 @@ def test_rows_that_nobody_needs_are_dropped_band_by_band(
     kept = Map(store, 2, 1)
     kept.put(0, row_numbers(0, 10))
     assert ledger.outstanding == 5
-    kept.keep_only([(3, 4), (7, 10)], for_good=False)
+    kept.keep_only([(3, 4), (7, 10)], permanently=False)
     assert ledger.outstanding == 5  # a later stage reads them
-    kept.keep_only([(3, 4), (7, 10)], for_good=True)
+    kept.keep_only([(3, 4), (7, 10)], permanently=True)
     assert ledger.outstanding == 3
     assert torch.equal(torch.cat(kept.pieces(2, 4), 2), row_numbers(2, 4))
     assert torch.equal(torch.cat(kept.pieces(6, 10), 2), row_numbers(6, 10))
     assert kept.pieces(0, 2) == kept.pieces(4, 6) == []
-    kept.keep_only((), for_good=True)
+    kept.keep_only((), permanently=True)
     assert ledger.outstanding == 0 and store.held == 0
 
 
-# Whole
+# Whole values
 
 
 def test_a_whole_value_is_filled_by_rows() -> None:
-    kept = Whole(torch.zeros(1, 2, 9, 3), 2, 1)
+    kept = WholeValue(torch.zeros(1, 2, 9, 3), 2, 1)
     for a, b in ((5, 9), (0, 5)):
         kept.put(a, row_numbers(a, b))
     assert torch.equal(kept.tensor, row_numbers(0, 9))
     (piece,) = kept.pieces(2, 4)
     assert torch.equal(piece, row_numbers(2, 4)) and piece.data_ptr() != kept.tensor.data_ptr()
-    kept.keep_only((), for_good=True)
+    kept.keep_only((), permanently=True)
     assert torch.equal(kept.tensor, row_numbers(0, 9))
 
 
 def test_positions_of_a_row_are_filled_together() -> None:
-    kept = Whole(torch.zeros(12, 2), 0, 4)
+    kept = WholeValue(torch.zeros(12, 2), 0, 4)
     kept.put(1, torch.arange(16.0).view(8, 2))
     assert torch.equal(kept.tensor[4:], torch.arange(16.0).view(8, 2)) and not kept.tensor[:4].any()
     assert torch.equal(kept.pieces(2, 3)[0], torch.arange(8.0, 16.0).view(4, 2))
 
 
 def test_rows_that_half_precision_cannot_hold_make_the_value_fp32() -> None:
-    kept = Whole(torch.zeros(1, 2, 4, 3, dtype=torch.float16), 2, 1)
+    kept = WholeValue(torch.zeros(1, 2, 4, 3, dtype=torch.float16), 2, 1)
     kept.put(0, row_numbers(0, 2, torch.float16))
     assert kept.tensor.dtype == torch.float16
     kept.put(2, torch.full((1, 2, 1, 3), 1e6))
@@ -250,7 +250,7 @@ def test_rows_that_half_precision_cannot_hold_make_the_value_fp32() -> None:
     assert torch.equal(kept.tensor, expected)
 
 
-# Strip and Frame
+# Row buffers
 
 STEPS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 8)), min_size=1, max_size=8)
 """Rows added, then rows let go, several times."""
@@ -260,7 +260,7 @@ STEPS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 8)), min_size=1, ma
 @settings(max_examples=40, deadline=None)
 def test_a_strip_holds_the_rows_from_the_first_that_is_needed(steps: list[tuple[int, int]], start: int) -> None:
     ledger = Ledger()
-    strip = Strip(2, 1, start, ledger.make_arena(CPU, 3.0))
+    strip = RowBuffer(2, 1, start, ledger.make_arena(CPU, 3.0))
     assert (strip.start, strip.end, strip.pieces(start, start)) == (start, start, [])
     first = end = start
     for added, gone in steps:
@@ -276,7 +276,7 @@ def test_a_strip_holds_the_rows_from_the_first_that_is_needed(steps: list[tuple[
     assert ledger.outstanding == 0 and not ledger.overlaps
 
 
-def check_rows(strip: Strip, first: int, end: int, ledger: Ledger) -> None:
+def check_rows(strip: RowBuffer, first: int, end: int, ledger: Ledger) -> None:
     """A strip has rows first..end, and one lease at the most."""
     assert (strip.start, strip.end) == (first, end)
     for a, b in ((first, end), (first + 1, end), (first, end - 1)):
@@ -289,7 +289,7 @@ def check_rows(strip: Strip, first: int, end: int, ledger: Ledger) -> None:
 
 
 def test_a_strip_of_another_axis_and_unit() -> None:
-    strip = Strip(1, 3, 4, Arena(CPU))
+    strip = RowBuffer(1, 3, 4, Arena(CPU))
     values = torch.arange(30.0).view(1, 30)
     strip.append(values[:, 12:24])  # rows 4..8
     strip.release(6)
@@ -300,7 +300,7 @@ def test_a_strip_of_another_axis_and_unit() -> None:
 
 def test_rows_that_stay_are_copied_to_memory_of_their_own() -> None:
     ledger = Ledger()
-    strip = Strip(2, 1, 0, ledger.make_arena(CPU, 3.0))
+    strip = RowBuffer(2, 1, 0, ledger.make_arena(CPU, 3.0))
     made = row_numbers(0, 4)
     strip.append(made)
     assert strip.pieces(0, 4)[0].data_ptr() == made.data_ptr()
@@ -314,7 +314,7 @@ def test_rows_that_stay_are_copied_to_memory_of_their_own() -> None:
 @settings(max_examples=60, deadline=None)
 def test_a_frame_keeps_old_rows_in_front_of_new_ones(steps: list[tuple[int, int]], start: int) -> None:
     ledger = Ledger()
-    frame = Frame(2, 1, start, ledger.make_arena(CPU, 3.0))
+    frame = PaddedRowBuffer(2, 1, start, ledger.make_arena(CPU, 3.0))
     first = end = start
     for added, gone in steps:
         grow(frame, end, added)
@@ -327,7 +327,7 @@ def test_a_frame_keeps_old_rows_in_front_of_new_ones(steps: list[tuple[int, int]
     assert ledger.outstanding == 0 and not ledger.overlaps
 
 
-def grow(frame: Frame, end: int, added: int) -> bool:
+def grow(frame: PaddedRowBuffer, end: int, added: int) -> bool:
     """Add numbered rows; returns whether they lie in other memory than the ones before."""
     buffer, new, fresh = frame.grow(added, (1, 2, 99, 3), torch.float32)
     assert new.shape[2] == added and buffer.shape[2] == frame.end - frame.start
@@ -338,7 +338,7 @@ def grow(frame: Frame, end: int, added: int) -> bool:
 
 def test_a_frame_stays_in_place_while_its_size_and_dtype_stay() -> None:
     ledger = Ledger()
-    frame = Frame(2, 1, 0, ledger.make_arena(CPU, 3.0))
+    frame = PaddedRowBuffer(2, 1, 0, ledger.make_arena(CPU, 3.0))
     fresh, places = [], []
     for end in range(0, 24, 6):
         fresh.append(grow(frame, end, 6))
@@ -355,7 +355,7 @@ def test_a_frame_stays_in_place_while_its_size_and_dtype_stay() -> None:
 
 
 def test_values_beside_the_rows_are_still_there_where_memory_is_not_fresh() -> None:
-    frame = Frame(2, 1, 0, Ledger().make_arena(CPU, 3.0))
+    frame = PaddedRowBuffer(2, 1, 0, Ledger().make_arena(CPU, 3.0))
     sides = []
     for end in range(0, 40, 8):
         buffer, new, fresh = frame.grow(8, (1, 1, 99, 4), torch.float32)
@@ -371,7 +371,7 @@ def test_values_beside_the_rows_are_still_there_where_memory_is_not_fresh() -> N
 
 @pytest.mark.parametrize("kept", [3, 4, 5])
 def test_rows_that_would_overlap_their_new_place_move_to_another_buffer(kept: int) -> None:
-    frame = Frame(2, 1, 0, Ledger().make_arena(CPU, 3.0))
+    frame = PaddedRowBuffer(2, 1, 0, Ledger().make_arena(CPU, 3.0))
     grow(frame, 0, 8)
     frame.release(8 - kept)
     fresh = grow(frame, 8, 8 - kept)  # the same size as before
@@ -380,7 +380,7 @@ def test_rows_that_would_overlap_their_new_place_move_to_another_buffer(kept: in
 
 
 def test_another_dtype_takes_another_buffer() -> None:
-    frame = Frame(2, 1, 0, Arena(CPU))
+    frame = PaddedRowBuffer(2, 1, 0, Arena(CPU))
     frame.grow(4, (1, 2, 4, 3), torch.float16)[1].copy_(row_numbers(0, 4))
     frame.release(2)
     buffer, new, fresh = frame.grow(2, (1, 2, 4, 3), torch.float32)
@@ -391,6 +391,6 @@ def test_another_dtype_takes_another_buffer() -> None:
 
 def test_pieces_of_frames_are_views() -> None:
     arena = Arena(CPU)
-    frame = Frame(2, 1, 0, arena)
+    frame = PaddedRowBuffer(2, 1, 0, arena)
     grow(frame, 0, 2000)
     assert arena.holds(frame.pieces(3, 5)[0])

@@ -15,7 +15,7 @@ from vaekit.runtime.backends import Convolver, Convolvers, TorchBackend
 from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming import executor
 from vaekit.runtime.streaming.arena import BAND_SLACK, SLAB_SLACK, Arena
-from vaekit.runtime.streaming.buffers import Map, Store, Whole
+from vaekit.runtime.streaming.buffers import Map, Store, WholeValue
 from vaekit.runtime.streaming.executor import PartRun, Run, StageRows, StageRun, run_stages
 from vaekit.runtime.streaming.operations import Convolve
 from vaekit.runtime.streaming.schedule import Stages
@@ -121,14 +121,14 @@ class Counting(TorchBackend):
 def run(
     stages: Stages,
     x: Tensor,
-    courses: Sequence[StageRows],
+    schedules: Sequence[StageRows],
     convolvers: Convolvers | None = None,
     ready: frozenset[int] = frozenset(),
     ledger: Ledger | None = None,
 ) -> Tensor:
     make_arena = ledger.make_arena if ledger else Arena
     store, slabs = Store(CPU, make_arena(CPU, BAND_SLACK)), make_arena(CPU, SLAB_SLACK)
-    return run_stages(stages, courses, x, store, convolvers or Convolvers(TorchBackend()), ready, SINGLE, slabs)
+    return run_stages(stages, schedules, x, store, convolvers or Convolvers(TorchBackend()), ready, SINGLE, slabs)
 
 
 def test_no_convolution_is_given_more_rows_than_a_slab_and_its_reach(half: Callable[[str], Half]) -> None:
@@ -146,12 +146,12 @@ def test_only_the_convolutions_to_keep_stay_prepared(half: Callable[[str], Half]
     one, backend = half("convolutions"), Counting()
     stages, x = stages_of(one), one.input(3, 2)
     steps = [i for i, step in enumerate(stages.steps) if isinstance(step.operation, Convolve)]
-    convolvers, courses = Convolvers(backend), [StageRows(4)] * len(stages.stages)
+    convolvers, schedules = Convolvers(backend), [StageRows(4)] * len(stages.stages)
     for ready, prepared in ((frozenset(steps[:1]), 2), (frozenset(steps[:1]), 1), (frozenset(), 2), (frozenset(), 2)):
         backend.prepared.clear()
-        run(stages, x, courses, convolvers, ready)
+        run(stages, x, schedules, convolvers, ready)
         assert len(backend.prepared) == prepared
-        assert convolvers._ready.keys() == ready
+        assert convolvers._prepared.keys() == ready
     assert backend.rests == 4 * len(stages.stages)
 
 
@@ -171,22 +171,22 @@ def test_memory_is_given_back_after_the_stages_that_ask_for_it(
     half: Callable[[str], Half], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_back: list[bool] = []
-    monkeypatch.setattr(executor, "give_back", lambda: given_back.append(True))
+    monkeypatch.setattr(executor, "trim_heap", lambda: given_back.append(True))
     one = half("residual")
     stages = stages_of(one)
-    courses = [StageRows(4, give_back=i == 1) for i in range(len(stages.stages))]
-    run(stages, one.input(3, 2), courses)
+    schedules = [StageRows(4, trim_heap=i == 1) for i in range(len(stages.stages))]
+    run(stages, one.input(3, 2), schedules)
     assert given_back == [True]
 
 
 def test_free_slabs_beyond_the_spare_ones_go_back(half: Callable[[str], Half], monkeypatch: pytest.MonkeyPatch) -> None:
     one, ledger = half("residual"), Ledger()
     stages = stages_of(one, 12, 12)
-    courses = [StageRows(8)] * len(stages.stages)
-    run(stages, one.input(12, 12), courses, ledger=ledger)
+    schedules = [StageRows(8)] * len(stages.stages)
+    run(stages, one.input(12, 12), schedules, ledger=ledger)
     assert ledger.arenas[1].allocated > 0
     monkeypatch.setattr(executor, "SPARE", 0)
-    run(stages, one.input(12, 12), courses, ledger=ledger)
+    run(stages, one.input(12, 12), schedules, ledger=ledger)
     assert ledger.arenas[3].allocated == 0
 
 
@@ -197,7 +197,7 @@ def opened(half: Half, x: Tensor, ledger: Ledger) -> Run:
     stages = stages_of(half, x.shape[2] // FACTOR, x.shape[3] // FACTOR)
     first = stages.steps[0]
     store, slabs = Store(CPU, ledger.make_arena(CPU, BAND_SLACK)), ledger.make_arena(CPU, SLAB_SLACK)
-    kept: dict[int, Map | Whole] = {0: Whole(x, first.axis, first.unit)}
+    kept: dict[int, Map | WholeValue] = {0: WholeValue(x, first.axis, first.unit)}
     return Run(stages, CPU, store, Convolvers(TorchBackend()), kept, SINGLE, slabs)
 
 
@@ -211,8 +211,8 @@ def test_maps_are_kept_in_bands_but_for_the_result_and_what_is_read_whole(
     in_one = {stages.output, *stages.read_whole}
     for i in (i for stage in stages.stages for i in stage.kept if stages.steps[i].axis is not None):
         kept = running.keep(i)
-        assert running.kept[i] is kept and isinstance(kept, Whole) is (i in in_one)
-        if isinstance(kept, Whole):
+        assert running.kept[i] is kept and isinstance(kept, WholeValue) is (i in in_one)
+        if isinstance(kept, WholeValue):
             assert running.whole(i) is kept.tensor and kept.tensor.shape == stages.steps[i].shape
 
 
@@ -220,13 +220,13 @@ def test_memory_taken_on_purpose_is_that_of_whole_values_and_arenas(half: Callab
     one = half("one convolution")
     x = one.input(12, 12)
     running = opened(one, x, Ledger())
-    assert running.known() == x.nbytes
+    assert running.allocated() == x.nbytes
     lease = running.slabs.lease((4096,), torch.float32)
     running.store.put(0, torch.zeros(8192), 1)
-    assert running.known() == x.nbytes + 4 * 4096 + 4 * 8192
-    assert running.own(x) is x
+    assert running.allocated() == x.nbytes + 4 * 4096 + 4 * 8192
+    assert running.owned(x) is x
     view = lease.tensor[:10]
-    assert running.own(view).data_ptr() != view.data_ptr()
+    assert running.owned(view).data_ptr() != view.data_ptr()
     lease.release()
 
 
@@ -235,22 +235,22 @@ def test_rows_of_neighbors_are_made_but_not_kept(half: Callable[[str], Half]) ->
     x = one.input(4, 2)
     running = opened(one, x, Ledger())
     whole = StageRun(running, running.stages.stages[0], 0, StageRows(4, 2))
-    shares = row_ranges(whole.steps, whole.rowed, whole.stage.kept, 2)
+    returns_view = row_ranges(whole.steps, whole.rowed, whole.stage.kept, 2)
     (target,) = whole.stage.kept
-    assert [share.own[target] for share in shares] == [(0, 8), (8, 16)]
+    assert [share.own[target] for share in returns_view] == [(0, 8), (8, 16)]
     task = next(task for task in whole.rowed if task.index == target)
     written: list[tuple[int, Tensor]] = []
 
-    class Kept(Whole):
+    class Kept(WholeValue):
         def put(self, start: int, tensor: Tensor) -> None:
             written.append((start, tensor))
 
     whole.keeping = {target: Kept(torch.zeros(1), 2, 1)}
     rows = torch.arange(16.0).view(1, 1, 16, 1)
-    part = PartRun(whole, shares[1], 1)
+    part = PartRun(whole, returns_view[1], 1)
     for a, b in ((4, 8), (6, 10), (8, 12), (12, 16)):
         part.keep(task, rows[:, :, a:b], a)
-    PartRun(whole, shares[0], 0).keep(task, rows[:, :, 6:10], 6)
+    PartRun(whole, returns_view[0], 0).keep(task, rows[:, :, 6:10], 6)
     assert [(start, tensor.flatten().tolist()) for start, tensor in written] == [
         (8, [8.0, 9.0]),
         (8, [8.0, 9.0, 10.0, 11.0]),
@@ -295,7 +295,7 @@ def test_a_part_ends_when_stop_is_set(half: Callable[[str], Half]) -> None:
     whole = StageRun(running, running.stages.stages[0], 0, StageRows(1))
     share = row_ranges(whole.steps, whole.rowed, whole.stage.kept, 1)[0]
     whole.stop.set()
-    PartRun(whole, share, 0).go()  # nothing was prepared: a convolution would fail
+    PartRun(whole, share, 0).execute()  # nothing was prepared: a convolution would fail
 
 
 def test_rows_of_a_map_go_when_all_parts_have_passed(half: Callable[[str], Half]) -> None:
@@ -306,9 +306,9 @@ def test_rows_of_a_map_go_when_all_parts_have_passed(half: Callable[[str], Half]
     whole = StageRun(running, stages.stages[number], number, StageRows(4, 2))
     calls: list[tuple[Any, bool]] = []
 
-    class Kept(Whole):
-        def keep_only(self, needed: Sequence[tuple[int, int]], for_good: bool) -> None:
-            calls.append((list(needed), for_good))
+    class Kept(WholeValue):
+        def keep_only(self, needed: Sequence[tuple[int, int]], permanently: bool) -> None:
+            calls.append((list(needed), permanently))
 
     running.kept[source] = Kept(torch.zeros(1), 2, 1)
     whole._progress = {source: {0: (0, 26), 1: (22, 48)}}

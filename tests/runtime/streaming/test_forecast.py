@@ -13,9 +13,9 @@ from vaekit.runtime.backends import Convolver, Convolvers, TorchBackend
 from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming import executor
 from vaekit.runtime.streaming.arena import BAND_SLACK, SLAB_SLACK
-from vaekit.runtime.streaming.buffers import Store, Whole
+from vaekit.runtime.streaming.buffers import Store, WholeValue
 from vaekit.runtime.streaming.executor import PartRun, StageRows, run_stages
-from vaekit.runtime.streaming.forecast import SLABS_FOLLOWED, StageForecast, StageWalk, forecast
+from vaekit.runtime.streaming.forecast import SIMULATED_SLABS, StageForecast, StageSimulation, forecast
 from vaekit.runtime.streaming.operations import Convolve
 from vaekit.runtime.streaming.schedule import Stages
 from vaekit.runtime.streaming.walk import RowStep, Task, walk
@@ -39,7 +39,7 @@ class Observed:
 
 def held_by(part: PartRun) -> int:
     """Bytes of the memory that strips and frames lie in."""
-    tensors = [each.tensor if each._lease is None else each._lease.tensor for each in part.strips.values()]
+    tensors = [each.tensor if each._lease is None else each._lease.tensor for each in part.row_buffers.values()]
     return sum(each.nbytes for each in tensors if each is not None)
 
 
@@ -50,9 +50,9 @@ def observed(half: Half, x: Tensor, slab_rows: int, monkeypatch: pytest.MonkeyPa
     store = Store(CPU, ledger.make_arena(CPU, BAND_SLACK))
 
     class Watched(PartRun):
-        def follow(self) -> None:
+        def _walk(self) -> None:
             running.append(self)
-            super().follow()
+            super()._walk()
 
         def keep(self, task: Task, made: Tensor, row: int) -> None:
             seen.bands[-1] = max(seen.bands[-1], made.nbytes)
@@ -65,32 +65,32 @@ def observed(half: Half, x: Tensor, slab_rows: int, monkeypatch: pytest.MonkeyPa
             seen.strips[-1].append(held_by(running[-1]))
 
     class WatchedStage(executor.StageRun):
-        def go(self) -> None:
+        def execute(self) -> None:
             seen.strips.append([])
             seen.bands.append(0)
             seen.most_maps.append(store.held)
-            super().go()
-            kept = [each for i, each in self.run.kept.items() if i and isinstance(each, Whole)]
+            super().execute()
+            kept = [each for i, each in self.run.kept.items() if i and isinstance(each, WholeValue)]
             seen.wholes.append(sum(each.tensor.nbytes for each in kept))
 
     with monkeypatch.context() as patch:
         patch.setattr(executor, "PartRun", Watched)
         patch.setattr(executor, "StageRun", WatchedStage)
         patch.setattr(executor, "walk", watched_walk)
-        patch.setattr(executor, "give_back", lambda: seen.maps.append(store.held))
-        courses = [StageRows(slab_rows, give_back=True)] * len(stages.stages)
+        patch.setattr(executor, "trim_heap", lambda: seen.maps.append(store.held))
+        schedules = [StageRows(slab_rows, trim_heap=True)] * len(stages.stages)
         guard = OverflowGuard(torch.float32)
         slabs = ledger.make_arena(CPU, SLAB_SLACK)
         with torch.no_grad():
-            run_stages(stages, courses, x, store, Convolvers(TorchBackend()), frozenset(), guard, slabs)
+            run_stages(stages, schedules, x, store, Convolvers(TorchBackend()), frozenset(), guard, slabs)
     return stages, seen
 
 
-class Followed(StageWalk):
+class Followed(StageSimulation):
     """Writes down what strips are forecast to take after each move."""
 
-    def moved(self, move: RowStep) -> None:
-        super().moved(move)
+    def step(self, move: RowStep) -> None:
+        super().step(move)
         self.after = [*getattr(self, "after", []), self.taken]
 
 
@@ -103,11 +103,11 @@ def test_rows_held_after_each_move_are_those_forecast(
     stages, seen = observed(half, half.input(6, 3), slab_rows, monkeypatch)
     for number, stage in enumerate(stages.stages):
         walked = Followed(stages, stage, StageRows(slab_rows), CONVOLVERS, frozenset())
-        walked.follow()
+        walked.run()
         after = getattr(walked, "after", [])
         assert after == seen.strips[number][: len(after)]
         assert max(seen.strips[number], default=0) <= max(after, default=0)  # the first slabs take most
-        assert max(after, default=0) <= walked.most
+        assert max(after, default=0) <= walked.peak
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -225,7 +225,7 @@ def test_statistics_of_half_precision_take_a_copy_in_fp32() -> None:
 def test_no_more_slabs_are_followed_than_take_most(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = traced(nn.Conv2d(4, 5, 3, padding=1), 40)
     moves: list[RowStep] = []
-    plain: Callable[[StageWalk, RowStep], None] = StageWalk.moved
-    monkeypatch.setattr(StageWalk, "moved", lambda self, move: moves.append(move) or plain(self, move))
+    plain: Callable[[StageSimulation, RowStep], None] = StageSimulation.step
+    monkeypatch.setattr(StageSimulation, "moved", lambda self, move: moves.append(move) or plain(self, move))
     only(stages, 4)
-    assert len(moves) == 2 * SLABS_FOLLOWED
+    assert len(moves) == 2 * SIMULATED_SLABS

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaekit.runtime.streaming.ir import Input, Step
-from vaekit.runtime.streaming.lowering import CallContext, Lowering, Unknown, Value, fused, replaced_sizes
+from vaekit.runtime.streaming.lowering import CallContext, Lowering, NotByRows, Value, fused, replaced_sizes
 from vaekit.runtime.streaming.operations import SAME_ROW, Apply, Convolve, PerRow, Slot
 from vaekit.runtime.streaming.tracing import Call, Part, Ref, Size, Trace, trace
 
@@ -81,7 +81,7 @@ def test_steps_of_a_rule_that_gives_up_are_taken_back() -> None:
     def rule(here: CallContext) -> Value:
         here.local()
         here.local()
-        raise Unknown
+        raise NotByRows
 
     made = lowering(calls((torch.neg, (Ref(0),), SHAPE), (torch.neg, (Ref(1),), SHAPE)), {torch.neg: rule})
     assert len(made.steps) == 3 and made.output == 2
@@ -119,8 +119,8 @@ def test_only_results_of_earlier_calls_are_values() -> None:
     here = context(Ref(0), [torch.zeros(1), Ref(0)], 3, other=Ref(0))
     assert here.values() == [Value(0, (1, 4, 6, 5), 2, 6)] * 3
     for other in (torch.zeros(1), 3, None):
-        with pytest.raises(Unknown):
-            here.to.value(other)
+        with pytest.raises(NotByRows):
+            here.lowering.value(other)
 
 
 def test_sizes_become_numbers_or_numbers_per_row() -> None:
@@ -133,42 +133,42 @@ def test_sizes_become_numbers_or_numbers_per_row() -> None:
     ("size", "rows"), [(Size(6, 1), 6), (Size(rows=1), 0), (Size(rows=1), 4)], ids=["constant", "no rows", "remainder"]
 )
 def test_numbers_that_are_not_proportional_to_the_rows_are_unknown(size: Size, rows: int) -> None:
-    with pytest.raises(Unknown):
+    with pytest.raises(NotByRows):
         context(Ref(0), size).plain(rows)
 
 
 def test_a_local_step_reads_the_same_rows_but_for_the_windows_given() -> None:
     here = context(Ref(0), Ref(0))
-    here.local({1: None}, shares=True)
-    step = here.to.steps[-1]
+    here.local({1: None}, returns_view=True)
+    step = here.lowering.steps[-1]
     assert step.inputs == (Input(0, SAME_ROW), Input(0, None))
     assert (step.axis, step.rows) == (2, 6)
-    assert isinstance(step.operation, Apply) and step.operation.shares and step.operation.cheap
+    assert isinstance(step.operation, Apply) and step.operation.returns_view and step.operation.cheap
 
 
 def test_a_local_step_needs_inputs_with_the_same_number_of_rows() -> None:
     here = context(Ref(0), Ref(0))
-    here.to._values.append(Value(0, (1, 4, 3, 5), 2, 3))
-    with pytest.raises(Unknown):
+    here.lowering._values.append(Value(0, (1, 4, 3, 5), 2, 3))
+    with pytest.raises(NotByRows):
         context_of(here, Ref(0), Ref(1)).local()
-    here.to._values.append(Value(0, (1, 4), None, 0))
-    with pytest.raises(Unknown):
+    here.lowering._values.append(Value(0, (1, 4), None, 0))
+    with pytest.raises(NotByRows):
         context_of(here, Ref(2)).local()
 
 
 def context_of(here: CallContext, *args: Any) -> CallContext:
     """Another call in the same lowering."""
-    return CallContext(Call(torch.neg, args, {}, SHAPE, FP32), here.shape, here.axis, here.to)
+    return CallContext(Call(torch.neg, args, {}, SHAPE, FP32), here.shape, here.axis, here.lowering)
 
 
 def test_results_must_hold_whole_rows() -> None:
     here = context(Ref(0))
     here.check_rows(3)
     for rows in (0, 4):
-        with pytest.raises(Unknown):
+        with pytest.raises(NotByRows):
             here.check_rows(rows)
-    with pytest.raises(Unknown):
-        CallContext(here.call, here.shape, None, here.to).check_rows(6)
+    with pytest.raises(NotByRows):
+        CallContext(here.call, here.shape, None, here.lowering).check_rows(6)
 
 
 def test_a_whole_call_has_its_sizes_as_numbers() -> None:

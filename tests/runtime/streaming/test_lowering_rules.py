@@ -255,14 +255,14 @@ def test_steps_carry_the_name_of_the_layer() -> None:
 def test_views_are_known_to_share_memory(function: Function) -> None:
     steps, output = lowered(function)
     operation = steps[output].operation
-    assert isinstance(operation, Apply) and operation.shares
+    assert isinstance(operation, Apply) and operation.returns_view
 
 
 @pytest.mark.parametrize("function", [F.silu, lambda x: torch.cat([x, x], 1), lambda x: x + 1])
 def test_new_values_do_not_share_memory(function: Function) -> None:
     steps, output = lowered(function)
     operation = steps[output].operation
-    assert isinstance(operation, Apply) and not operation.shares
+    assert isinstance(operation, Apply) and not operation.returns_view
 
 
 def test_merged_rows_and_columns_count_as_rows_of_many_positions() -> None:

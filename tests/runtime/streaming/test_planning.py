@@ -23,20 +23,20 @@ from vaekit.runtime.streaming.operations import Convolve
 from vaekit.runtime.streaming.planning import (
     ALLOCATOR,
     BASE,
-    FREED_AT_ONCE,
     HEADROOM,
     LEAST_SLAB,
     SLAB,
+    TRIM_THRESHOLD,
     RunPlan,
-    gives_back,
     heaps,
     peak_of,
     plan_run,
     prepared_sizes,
     products,
+    slab_options,
     slab_rows,
-    ways,
-    with_courses,
+    trims_after,
+    with_schedules,
 )
 from vaekit.runtime.streaming.schedule import Stages
 from vaekit.vae import VAE
@@ -97,8 +97,8 @@ def recounted(plan: RunPlan, fixed: int) -> list[int]:
     """For each stage, what is taken by all that a plan knows of, in bytes."""
     # A band is in memory while it is written or read, whatever the limit.
     maps = [
-        stage.maps if course.maps_in_memory is None else course.maps_in_memory + 2 * stage.band
-        for course, stage in zip(plan.courses, plan.stages, strict=True)
+        stage.maps if schedule.maps_in_memory is None else schedule.maps_in_memory + 2 * stage.band
+        for schedule, stage in zip(plan.schedules, plan.stages, strict=True)
     ]
     return [rest + each for rest, each in zip(beside_maps(plan, fixed), maps, strict=True)]
 
@@ -106,17 +106,17 @@ def recounted(plan: RunPlan, fixed: int) -> list[int]:
 def beside_maps(plan: RunPlan, fixed: int) -> list[int]:
     """The same without maps."""
     taken, heap = [], 0.0
-    for course, stage in zip(plan.courses, plan.stages, strict=True):
+    for schedule, stage in zip(plan.schedules, plan.stages, strict=True):
         heap = max(heap, ALLOCATOR * stage.workspace)
         taken.append(fixed + BASE + plan.prepared + stage.wholes + int(heap))
-        if course.give_back:
+        if schedule.trim_heap:
             heap = 0.0
     return taken
 
 
 def with_buffers(plan: RunPlan, fixed: int) -> list[int]:
     """The same with all buffers that maps may lie in, free ones too."""
-    return [rest + course.buffers for rest, course in zip(beside_maps(plan, fixed), plan.courses, strict=True)]
+    return [rest + schedule.buffers for rest, schedule in zip(beside_maps(plan, fixed), plan.schedules, strict=True)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -125,9 +125,9 @@ def test_without_a_budget_everything_stays_in_memory(name: str, fixed: int) -> N
     stages = large(name)
     plan = plan_run(stages, CONVOLVERS, None, fixed, 2)
     assert plan.to_file == 0
-    assert all(course.maps_in_memory is None and course.parts == 2 for course in plan.courses)
+    assert all(schedule.maps_in_memory is None and schedule.parts == 2 for schedule in plan.schedules)
     assert plan.peak == max(recounted(plan, fixed))
-    assert [course.slab_rows for course in plan.courses] == [
+    assert [schedule.slab_rows for schedule in plan.schedules] == [
         slab_rows(stages.steps, stage, SLAB) for stage in stages.stages
     ]
 
@@ -142,10 +142,10 @@ def test_no_stage_takes_more_than_the_budget(name: str, more: int, parts: int) -
     assert max(recounted(plan, fixed)) <= HEADROOM * budget
     assert plan.peak <= HEADROOM * budget
     assert max(with_buffers(plan, fixed)) <= HEADROOM * budget
-    limits = [course.maps_in_memory for course in plan.courses]
+    limits = [schedule.maps_in_memory for schedule in plan.schedules]
     assert (plan.to_file > 0) is any(limit is not None for limit in limits)
-    for course, stage in zip(plan.courses, plan.stages, strict=True):
-        assert course.maps_in_memory is None or course.maps_in_memory < stage.maps
+    for schedule, stage in zip(plan.schedules, plan.stages, strict=True):
+        assert schedule.maps_in_memory is None or schedule.maps_in_memory < stage.maps
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -163,7 +163,7 @@ def test_the_least_budget_is_enough_and_a_little_less_is_not(name: str, parts: i
 def test_less_memory_means_the_file_first_and_smaller_slabs_then() -> None:
     stages = large()
     plans = [plan_run(stages, CONVOLVERS, None if budget is None else budget * MIB, 0, 1) for budget in (None, 90, 40)]
-    rows = [[course.slab_rows for course in plan.courses] for plan in plans]
+    rows = [[schedule.slab_rows for schedule in plan.schedules] for plan in plans]
     assert rows[0] == rows[1] and plans[1].to_file > plans[0].to_file == 0
     assert max(rows[2]) < max(rows[1]) and plans[2].to_file > 0
 
@@ -196,24 +196,24 @@ def test_convolutions_stay_prepared_where_memory_allows() -> None:
 
 def test_stages_give_memory_back_where_much_less_is_needed_later(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = large()
-    assert not any(course.give_back for course in plan_run(stages, CONVOLVERS, None, 0, 1).courses)
-    monkeypatch.setattr(planning, "FREED_AT_ONCE", MIB)
+    assert not any(schedule.trim_heap for schedule in plan_run(stages, CONVOLVERS, None, 0, 1).schedules)
+    monkeypatch.setattr(planning, "TRIM_THRESHOLD", MIB)
     plan = plan_run(stages, CONVOLVERS, None, 0, 1)
-    back = [gives_back(plan.stages, number) for number in range(len(plan.stages))]
-    assert [course.give_back for course in plan.courses] == back and any(back)
+    back = [trims_after(plan.stages, number) for number in range(len(plan.stages))]
+    assert [schedule.trim_heap for schedule in plan.schedules] == back and any(back)
     assert plan.peak == max(recounted(plan, 0))
 
 
 def test_too_little_memory_returns_the_bytes_that_are_needed() -> None:
     stages = large()
-    courses = [StageRows(4)] * len(stages.stages)
-    enough = with_courses(stages, courses, CONVOLVERS, MIB, 0)
+    schedules = [StageRows(4)] * len(stages.stages)
+    enough = with_schedules(stages, schedules, CONVOLVERS, MIB, 0)
     assert isinstance(enough, int)
-    assert isinstance(with_courses(stages, courses, CONVOLVERS, enough - 1, 0), int)
-    plan = with_courses(stages, courses, CONVOLVERS, enough, 0)
+    assert isinstance(with_schedules(stages, schedules, CONVOLVERS, enough - 1, 0), int)
+    plan = with_schedules(stages, schedules, CONVOLVERS, enough, 0)
     assert isinstance(plan, RunPlan)
     assert max(recounted(plan, 0)) == enough
-    assert min(course.maps_in_memory or 0 for course in plan.courses) == 0
+    assert min(schedule.maps_in_memory or 0 for schedule in plan.schedules) == 0
 
 
 # The parts of a plan
@@ -221,7 +221,7 @@ def test_too_little_memory_returns_the_bytes_that_are_needed() -> None:
 
 def test_ways_go_from_fast_to_small() -> None:
     for parts in (1, 3):
-        found = list(ways(parts))
+        found = list(slab_options(parts))
         assert found[0] == (SLAB, parts)
         sizes = [slab for slab, side_by_side in found if side_by_side == parts]
         assert sizes[-1] >= LEAST_SLAB > sizes[-1] // 2 or parts == 1
@@ -289,16 +289,16 @@ def forecasts(*workspaces: int) -> list[StageForecast]:
 
 
 def test_slabs_stay_taken_until_they_are_given_back() -> None:
-    much = FREED_AT_ONCE // MIB
+    much = TRIM_THRESHOLD // MIB
     found = forecasts(10, 5, much + 21, 20, 30, 1)
-    assert [gives_back(found, number) for number in range(6)] == [False] * 6
+    assert [trims_after(found, number) for number in range(6)] == [False] * 6
     assert heaps(found) == [
         int(ALLOCATOR * MIB * each) for each in (10, 10, much + 21, much + 21, much + 21, much + 21)
     ]
     found = forecasts(10, much + 31, 20, 30, 1)
-    assert [gives_back(found, number) for number in range(5)] == [False, True, False, False, False]
+    assert [trims_after(found, number) for number in range(5)] == [False, True, False, False, False]
     assert heaps(found) == [int(ALLOCATOR * MIB * each) for each in (10, much + 31, 20, 30, 30)]
-    assert gives_back(forecasts(much + 1), 0) and not gives_back(forecasts(much), 0)
+    assert trims_after(forecasts(much + 1), 0) and not trims_after(forecasts(much), 0)
 
 
 def test_the_peak_is_that_of_the_stage_that_takes_most() -> None:

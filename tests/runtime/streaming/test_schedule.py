@@ -238,13 +238,13 @@ def test_roots_are_the_costly_values_behind_cheap_ones() -> None:
     work = graph()
     assert [work.cheap(i) for i in range(6)] == [False, False, False, True, True, False]
     assert (work.roots(4), work.roots(3), work.roots(5), work.roots(1)) == ({1, 2}, {1, 2}, {1, 2}, set())
-    work.kept_though_cheap.add(3)
+    work.stored_though_cheap.add(3)
     assert (work.roots(4), work.roots(5)) == ({3}, {3})
 
 
 def test_stages_that_need_a_value_are_found_through_cheap_steps() -> None:
     work = graph()
-    work.place[5] = 7
+    work.stage_of[5] = 7
     assert (work.needed_in(1), work.needed_in(3), work.needed_in(5)) == ({7}, {7}, set())
     assert work.needed_in(1, besides=5) == set()
 

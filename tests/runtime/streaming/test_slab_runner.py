@@ -22,7 +22,7 @@ from vaekit.runtime.streaming import slab_runner as slabs
 from vaekit.runtime.streaming.operations import Convolve
 from vaekit.runtime.streaming.slab_runner import SlabRunner
 from vaekit.runtime.streaming.tracing import SMALL
-from vaekit.runtime.traced_network import SIZES_REMEMBERED, TracedNetwork
+from vaekit.runtime.traced_network import CACHED_SIZES, TracedNetwork
 from vaekit.vae import VAE
 
 Images = Callable[[int, int, int], Tensor]
@@ -39,11 +39,11 @@ def engine(vae: VAE, memory: str | int | None = None) -> Engine:
 
 
 def failing(times: int, error: Callable[[], Exception], peaks: list[int]) -> Callable[..., Tensor]:
-    """A `stream` that runs out of memory so many times; it writes the peak of each try's courses down."""
+    """A `stream` that runs out of memory so many times; it writes the peak of each try's schedules down."""
     plain = slabs.run_stages
 
     def stream(*args: Any) -> Tensor:
-        peaks.append(sum(course.slab_rows for course in args[1]))
+        peaks.append(sum(schedule.slab_rows for schedule in args[1]))
         if len(peaks) <= times:
             raise error()
         return plain(*args)
@@ -161,7 +161,7 @@ def runner(
     network: nn.Module, plan: Plan | None = None, backend: Backend | None = None, ledger: Ledger | None = None
 ) -> SlabRunner:
     traced = TracedNetwork(network, make_input)
-    assert traced.known
+    assert traced.is_traceable
     arenas = (ledger or Ledger()).make_arena
     plan = plan or Plan(device="cpu", backend="torch")
     return SlabRunner(traced, backend or TorchBackend(), plan, OverflowGuard(traced.dtype), Notes(), arenas)
@@ -192,7 +192,7 @@ def test_a_plan_keeps_to_the_budget(memory: int | None) -> None:
 
 def test_plans_are_remembered_for_the_last_sizes() -> None:
     running = runner(networks()["one convolution"])
-    plans = {n: running.plan((n, 1), 0, None) for n in range(1, SIZES_REMEMBERED + 1)}
+    plans = {n: running.plan((n, 1), 0, None) for n in range(1, CACHED_SIZES + 1)}
     assert running.plan((2, 1), 0, None) is plans[2]
     assert running.plan((2, 1), 5, None) is not plans[2]  # the first size is forgotten for it
     assert running.plan((3, 1), 0, None) is plans[3]
@@ -205,7 +205,7 @@ def test_parts_are_the_threads_that_torch_may_use() -> None:
         for threads in (1, 3):
             torch.set_num_threads(threads)
             assert running.parts == threads
-            assert {course.parts for course in running.prepared((9, 4), 0).plan.courses} == {threads}
+            assert {schedule.parts for schedule in running.prepared((9, 4), 0).plan.schedules} == {threads}
     finally:
         torch.set_num_threads(before)
 
@@ -282,7 +282,7 @@ def test_memory_for_maps_is_kept_for_the_next_item_up_to_a_limit(monkeypatch: py
     x = make_input(16, 16)
     running.run(x, (16, 16), 0)
     assert running.bands.allocated > 0
-    running.give_back()
+    running.release_memory()
     assert running.bands.allocated == running.slabs.allocated == 0
     monkeypatch.setattr(slabs, "KEPT_BETWEEN_RUNS", 0)
     running.run(x, (16, 16), 0)

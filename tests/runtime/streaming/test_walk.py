@@ -27,10 +27,10 @@ from vaekit.runtime.streaming.walk import (
     RowRange,
     RowStep,
     Task,
+    advance,
     first_needed,
     first_rows,
     granule,
-    reach,
     row_ranges,
     rows_read,
     tasks_for,
@@ -151,17 +151,17 @@ def test_a_result_is_written_over_memory_that_nobody_else_reads(
     source: Operation, second: Apply, kept: tuple[int, ...], over: int | None
 ) -> None:
     steps = [value(None), value(source, (0, SAME_ROW)), value(second, (1, SAME_ROW))]
-    assert task(tasks_for(steps, (1, 2), kept), 2).over == over
+    assert task(tasks_for(steps, (1, 2), kept), 2).overwrites == over
 
 
 def test_a_sum_is_written_over_the_input_that_is_free() -> None:
     steps = [value(None), value(conv(1), (0, SAME_ROW)), value(SUM, (0, SAME_ROW), (1, SAME_ROW))]
-    assert task(tasks_for(steps, (1, 2), (2,)), 2).over == 1
-    assert task(tasks_for(steps, (2,), (2,)), 2).over is None  # of an earlier stage
+    assert task(tasks_for(steps, (1, 2), (2,)), 2).overwrites == 1
+    assert task(tasks_for(steps, (2,), (2,)), 2).overwrites is None  # of an earlier stage
     twice = [*steps, value(SILU, (1, SAME_ROW))]
-    assert task(tasks_for(twice, (1, 2, 3), (2, 3)), 2).over is None
+    assert task(tasks_for(twice, (1, 2, 3), (2, 3)), 2).overwrites is None
     broadcast = [value(None), value(conv(1), (0, SAME_ROW), channels=1), value(SUM, (0, SAME_ROW), (1, SAME_ROW))]
-    assert task(tasks_for(broadcast, (1, 2), (2,)), 2).over is None
+    assert task(tasks_for(broadcast, (1, 2), (2,)), 2).overwrites is None
 
 
 # Windows, granules and ranges
@@ -194,11 +194,11 @@ def test_enlarged_rows_go_together() -> None:
     first = first_rows(tasks, {3: (6, 9)})
     assert first == {3: 6, 2: 6, 1: 4}  # row 5 of the doubled map is needed, and made with row 4
     done = dict.fromkeys((1, 2, 3), 0)
-    reach(enlarged(), tasks, {1: 0, 2: 0, 3: 6}, done)
+    advance(enlarged(), tasks, {1: 0, 2: 0, 3: 6}, done)
     assert done == {3: 6, 2: 8, 1: 8}  # seven rows of the doubled map are needed
-    reach(enlarged(), tasks, {1: 0, 2: 0, 3: 12}, done)
+    advance(enlarged(), tasks, {1: 0, 2: 0, 3: 12}, done)
     assert done == {3: 12, 2: 14, 1: 12}
-    reach(enlarged(), tasks, {1: 0, 2: 0, 3: 2}, done)  # nothing goes back
+    advance(enlarged(), tasks, {1: 0, 2: 0, 3: 2}, done)  # nothing goes back
     assert done == {3: 12, 2: 14, 1: 12}
 
 
@@ -207,7 +207,7 @@ def test_the_reader_that_needs_most_counts() -> None:
     for windows in ((SAME_ROW, wide), (wide, SAME_ROW)):
         steps = [value(None), value(SILU, (0, SAME_ROW)), *(value(DOUBLE, (1, window)) for window in windows)]
         tasks, done = tasks_for(steps, (1, 2, 3), (2, 3)), dict.fromkeys((1, 2, 3), 0)
-        reach(steps, tasks, {1: 0, 2: 4, 3: 4}, done)
+        advance(steps, tasks, {1: 0, 2: 4, 3: 4}, done)
         assert done == {1: 5, 2: 4, 3: 4}
         assert first_rows(tasks, {2: (4, 8), 3: (4, 8)}) == {1: 3, 2: 4, 3: 4}
 
@@ -221,15 +221,15 @@ def test_a_task_that_reads_nothing_yet_begins_at_its_end() -> None:
 @pytest.mark.parametrize(("parts", "expected"), [(1, [0, 12]), (2, [0, 4, 12]), (3, [0, 4, 8, 12]), (9, [0, 4, 8, 12])])
 def test_parts_are_cut_at_multiples_of_four_rows(parts: int, expected: list[int]) -> None:
     steps = NORMED
-    shares = row_ranges(steps, tasks_for(steps, (2, 3, 4, 5), (5,)), (5,), parts)
-    assert [share.own[5][0] for share in shares] + [shares[-1].own[5][1]] == expected
-    assert all(a.own[5][1] == b.own[5][0] for a, b in pairwise(shares))
+    returns_view = row_ranges(steps, tasks_for(steps, (2, 3, 4, 5), (5,)), (5,), parts)
+    assert [share.own[5][0] for share in returns_view] + [returns_view[-1].own[5][1]] == expected
+    assert all(a.own[5][1] == b.own[5][0] for a, b in pairwise(returns_view))
 
 
 def test_a_part_reads_the_rows_around_its_own() -> None:
-    shares = row_ranges(NORMED, tasks_for(NORMED, (2, 3, 4, 5), (5,)), (5,), 3)
-    assert [share.seen for share in shares] == [{0: (0, 5)}, {0: (3, 9)}, {0: (7, 12)}]
-    assert [(share.first[4], share.last[4]) for share in shares] == [(0, 6), (4, 10), (8, 14)]
+    returns_view = row_ranges(NORMED, tasks_for(NORMED, (2, 3, 4, 5), (5,)), (5,), 3)
+    assert [share.reads for share in returns_view] == [{0: (0, 5)}, {0: (3, 9)}, {0: (7, 12)}]
+    assert [(share.first[4], share.last[4]) for share in returns_view] == [(0, 6), (4, 10), (8, 14)]
 
 
 def test_no_rows_make_no_parts() -> None:
@@ -269,8 +269,8 @@ def test_moves_make_each_row_once_from_rows_that_are_there(name: str, slab: int,
     for stage in stages.stages:
         rowed = [each for each in stage.tasks if not each.step.whole]
         inside = {each.index for each in rowed}
-        shares = row_ranges(stages.steps, rowed, stage.kept, parts)
-        for share in shares:
+        returns_view = row_ranges(stages.steps, rowed, stage.kept, parts)
+        for share in returns_view:
             made = {each.index: share.first[each.index] for each in rowed}
             gone: dict[int, int] = {}
             for move in walk(stages.steps, rowed, stage.kept, slab, share):
@@ -283,12 +283,12 @@ def test_moves_make_each_row_once_from_rows_that_are_there(name: str, slab: int,
                         if source in inside:
                             assert share.first[source] <= first and end <= made[source]
                         else:
-                            assert share.seen[source][0] <= first and end <= share.seen[source][1]
+                            assert share.reads[source][0] <= first and end <= share.reads[source][1]
                 gone |= dict(move.releases)
             assert made == {i: max(share.last[i], share.first[i]) for i in inside}
         for each in rowed:
             if each.index in stage.kept or each.step.reduces:
-                covered = [row for share in shares for row in range(*share.own[each.index])]
+                covered = [row for share in returns_view for row in range(*share.own[each.index])]
                 assert covered == list(range(each.rows))
 
 
