@@ -298,6 +298,7 @@ def test_slabs_stay_taken_until_they_are_given_back() -> None:
     found = forecasts(10, much + 31, 20, 30, 1)
     assert [gives_back(found, number) for number in range(5)] == [False, True, False, False, False]
     assert heaps(found) == [int(ALLOCATOR * MIB * each) for each in (10, much + 31, 20, 30, 30)]
+    assert not gives_back(forecasts(much + 10, much + 9, 1), 0)
     assert gives_back(forecasts(much + 1), 0) and not gives_back(forecasts(much), 0)
 
 
