@@ -71,7 +71,7 @@ def test_circles_are_found() -> None:
     assert circles(graph) == {frozenset("bc"), frozenset("e")}
 
 
-MIRRORED = ("families", "formats", "identification", "training")
+MIRRORED = ("families", "formats", "identification", "training", "runtime")
 """Packages of which each module has tests of its own, at the same path: `families/kl/net.py` has
 `tests/families/kl/test_net.py`."""
 

@@ -114,7 +114,7 @@ class Counting(TorchBackend):
 
         return run
 
-    def rest(self) -> None:
+    def release_buffers(self) -> None:
         self.rests += 1
 
 

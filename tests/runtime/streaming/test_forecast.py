@@ -226,6 +226,6 @@ def test_no_more_slabs_are_followed_than_take_most(monkeypatch: pytest.MonkeyPat
     stages = traced(nn.Conv2d(4, 5, 3, padding=1), 40)
     moves: list[RowStep] = []
     plain: Callable[[StageSimulation, RowStep], None] = StageSimulation.step
-    monkeypatch.setattr(StageSimulation, "moved", lambda self, move: moves.append(move) or plain(self, move))
+    monkeypatch.setattr(StageSimulation, "step", lambda self, move: moves.append(move) or plain(self, move))
     only(stages, 4)
     assert len(moves) == 2 * SIMULATED_SLABS

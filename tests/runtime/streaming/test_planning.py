@@ -298,6 +298,7 @@ def test_slabs_stay_taken_until_they_are_given_back() -> None:
     found = forecasts(10, much + 31, 20, 30, 1)
     assert [trims_after(found, number) for number in range(5)] == [False, True, False, False, False]
     assert heaps(found) == [int(ALLOCATOR * MIB * each) for each in (10, much + 31, 20, 30, 30)]
+    assert not trims_after(forecasts(much + 10, much + 9, 1), 0)
     assert trims_after(forecasts(much + 1), 0) and not trims_after(forecasts(much), 0)
 
 

@@ -75,6 +75,7 @@ def test_sizes_of_columns_or_of_the_area_are_found_again(size: Size) -> None:
         lambda h, w: h + w,
         lambda h, w: h * w + 1,
         lambda h, w: h * w + w - 3,
+        lambda h, w: h * w + 5 - w,
         lambda h, w: (h + 2) * (w + 2),
         lambda h, w: h * h * w,
         lambda *size: size[1] * (size[1] + 1) // 2,
