@@ -121,7 +121,10 @@ def measures_for(vae: VAE, options: MeasureOptions, device: torch.device) -> tup
     Raises:
         NotFound, BadCheckpoint: a file of weights is not there, or is something else.
     """
+    side = side_of(vae.geometry, options)
     fidelities, missing = image_measures(device, options.lpips)
+    if side is not None and side < ALEX.smallest:
+        fidelities, missing = [fidelity()], {"lpips": f"Images of {side} pixels are too small for LPIPS."}
     samples = options.nll_samples or 0
     latent = latent_measures(vae, samples)
     pooled = [*latent.pooled]
@@ -154,13 +157,18 @@ def image_items(path: Path, vae: VAE, options: MeasureOptions) -> EvaluationItem
     geometry = vae.geometry
     geometry.require_axes(2, "images")
     paths = named(path)
-    size = None if options.as_is else options.size or (geometry.size[0] if geometry.size else SIZE)
+    size = side_of(geometry, options)
     return EvaluationItems(
         list(paths),
         lambda name: prepared(read_image(paths[name]), size, geometry),
         lambda names: digest({name: paths[name] for name in names}),
         preparation(size, geometry.channels),
     )
+
+
+def side_of(geometry: Geometry, options: MeasureOptions) -> int | None:
+    """The side of the squares that a VAE is evaluated on; None for images in the size that they have."""
+    return None if options.as_is else options.size or (geometry.size[0] if geometry.size else SIZE)
 
 
 def named(folder: Path) -> dict[str, Path]:
