@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from vaekit.distributions import DiagonalGaussian, Posterior, StandardNormal
 from vaekit.domains.images.correction_files import SavedCorrection
-from vaekit.domains.images.read import LoadedImage, for_vae, read_image
+from vaekit.domains.images.read import RGBA, LoadedImage, for_vae, read_image
 from vaekit.errors import BadItem, LatentMismatch, printable
 from vaekit.metrics.image.color import as_rgb
 from vaekit.metrics.latent.latent_statistics import ChannelSums, channel_sums, latent_noise, rate
@@ -44,6 +44,10 @@ class Candidate(Protocol):
     @property
     def on_cpu(self) -> bool:
         """Whether reconstructing keeps the CPU's cores busy."""
+
+    @property
+    def takes_alpha(self) -> bool:
+        """Whether it reconstructs transparency. Results are laid over white."""
 
     def make(self, name: str, image: LoadedImage) -> Reconstruction:
         """Reconstruct an image, which has this name.
@@ -84,6 +88,10 @@ class VAECandidate:
     @property
     def on_cpu(self) -> bool:
         return "cpu" in (self.encoder.plan.torch_device.type, self.decoder.plan.torch_device.type)
+
+    @property
+    def takes_alpha(self) -> bool:
+        return self.encoder.geometry.channels == RGBA
 
     @property
     def image_size(self) -> int | None:
@@ -198,6 +206,7 @@ class FolderCandidate:
     name: str
     files: Mapping[str, Path]
     on_cpu = False
+    takes_alpha = False
 
     def make(self, name: str, image: LoadedImage) -> Reconstruction:
         path = self.files.get(Path(name).with_suffix("").as_posix())

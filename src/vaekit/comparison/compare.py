@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ from vaekit.comparison.testcard_measures import card_measures
 from vaekit.comparison.verdicts import ranked, reason_for, verdict
 from vaekit.domains.images.read import LoadedImage
 from vaekit.errors import BadItem, NothingEvaluated, VaekitError
+from vaekit.metrics.image.color import over_white
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import LPIPS
 from vaekit.metrics.statistics import mean_interval, paired_difference
@@ -126,7 +127,8 @@ def measured_images(
                 f"At least {SMALLEST} pixels a side are needed.",
                 "",
             )
-        measuring = partial(measure_all, image, [each.make(source.name, image) for each in candidates], perceptual)
+        original, results = made_by_all(source.name, image, candidates)
+        measuring = partial(measure_all, original, results, perceptual)
         if not in_turns:
             return measuring
         found = measuring()
@@ -136,6 +138,17 @@ def measured_images(
         lambda source: source.read(), make, lambda _, measuring: measuring(), lambda image: image.height * image.width
     )
     return run_pipeline(sources, steps, VaekitError, ROOM)
+
+
+def made_by_all(
+    name: str, image: LoadedImage, candidates: Sequence[Candidate]
+) -> tuple[LoadedImage, list[Reconstruction]]:
+    """The image that reconstructions are compared with, and those of all candidates. If one of them reconstructs
+    transparency, the others are given the image over white, as all are compared over white."""
+    opaque = image
+    if image.alpha is not None and any(each.takes_alpha for each in candidates):
+        opaque = replace(image, pixels=over_white(image.pixels, image.alpha), alpha=None)
+    return opaque, [each.make(name, image if each.takes_alpha else opaque) for each in candidates]
 
 
 def measure_all(image: LoadedImage, results: Sequence[Reconstruction], perceptual: Mapping[str, LPIPS]) -> Found:
@@ -239,8 +252,8 @@ def shown_images(picked: Sequence[tuple[ImageSource, str]], candidates: Sequence
     """Each of them made once more, when its turn comes. One that is gone by then is left out: the numbers stay."""
     for source, why in picked:
         try:
-            image = source.read()
-            made = {each.name: as_saved(each.make(source.name, image).pixels) for each in candidates}
+            image, results = made_by_all(source.name, source.read(), candidates)
+            made = {each.name: as_saved(one.pixels) for each, one in zip(candidates, results, strict=True)}
         except VaekitError:
             continue
         yield ShownImage(source.name, as_saved(image.pixels), made, why)

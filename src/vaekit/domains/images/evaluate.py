@@ -11,7 +11,7 @@ from torch import Tensor
 from vaekit.domains.domain import EvaluationItems, MeasureOptions
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.image_measures import feature_distances, fidelity, image_rate, perceptual
-from vaekit.domains.images.read import LoadedImage, find_images, for_vae, read_image
+from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image, with_channels
 from vaekit.domains.images.write import to_bytes
 from vaekit.errors import NotFound
 from vaekit.evaluation.code_use import HasCodes, code_use
@@ -68,21 +68,23 @@ def prepared(image: LoadedImage, size: int | None, geometry: Geometry) -> Tensor
     With a size, the image is resized until its short side is that long (bicubic, antialiased, by Pillow; small ones
     are enlarged), and the square in the middle is cut out.
     """
-    pil = Image.fromarray(to_bytes(image.pixels))
+    pixels = with_channels(image, RGBA)[0] if geometry.channels == RGBA else image.pixels
+    pil = Image.fromarray(to_bytes(pixels))
     if size is not None:
         scale = size / min(pil.size)
         wide, high = (max(size, round(side * scale)) for side in pil.size)
         resized = pil.resize((wide, high), FILTER) if (wide, high) != pil.size else pil
         left, top = (wide - size) // 2, (high - size) // 2
         pil = resized.crop((left, top, left + size, top + size))
-    pixels, _ = for_vae(LoadedImage(from_bytes(pil)), geometry)
-    return pixels[0]
+    pixels = from_bytes(pil)
+    return (pixels if geometry.channels == RGBA else for_vae(LoadedImage(pixels), geometry)[0])[0]
 
 
 def preparation(size: int | None, channels: int) -> dict[str, Any]:
     """What `prepared` does, for the protocol."""
     gray = {"channels": "Rec. 601 luma of sRGB values"} if channels == 1 else {}
-    ground = {"colors": "sRGB, upright, 8 bits a channel; transparency ignored", **gray}
+    alpha = "measured over white" if channels == RGBA else "ignored"
+    ground = {"colors": f"sRGB, upright, 8 bits a channel; transparency {alpha}", **gray}
     ground["result"] = "clamped and rounded to 8 bits before it is measured"
     if size is None:
         return {"resize": None, "crop": None, **ground}
