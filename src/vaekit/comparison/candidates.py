@@ -45,10 +45,6 @@ class Candidate(Protocol):
     def on_cpu(self) -> bool:
         """Whether reconstructing keeps the CPU's cores busy."""
 
-    @property
-    def takes_alpha(self) -> bool:
-        """Whether it reconstructs transparency. Results are laid over white."""
-
     def make(self, name: str, image: LoadedImage) -> Reconstruction:
         """Reconstruct an image, which has this name.
 
@@ -91,6 +87,7 @@ class VAECandidate:
 
     @property
     def takes_alpha(self) -> bool:
+        """Whether it reconstructs transparency. Results are laid over white."""
         return self.encoder.geometry.channels == RGBA
 
     @property
@@ -206,7 +203,6 @@ class FolderCandidate:
     name: str
     files: Mapping[str, Path]
     on_cpu = False
-    takes_alpha = False
 
     def make(self, name: str, image: LoadedImage) -> Reconstruction:
         path = self.files.get(Path(name).with_suffix("").as_posix())

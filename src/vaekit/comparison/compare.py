@@ -145,10 +145,14 @@ def made_by_all(
 ) -> tuple[LoadedImage, list[Reconstruction]]:
     """The image that reconstructions are compared with, and those of all candidates. If one of them reconstructs
     transparency, the others are given the image over white, as all are compared over white."""
+    with_alpha = [isinstance(each, VAECandidate) and each.takes_alpha for each in candidates]
     opaque = image
-    if image.alpha is not None and any(each.takes_alpha for each in candidates):
+    if image.alpha is not None and any(with_alpha):
         opaque = replace(image, pixels=over_white(image.pixels, image.alpha), alpha=None)
-    return opaque, [each.make(name, image if each.takes_alpha else opaque) for each in candidates]
+    return opaque, [
+        each.make(name, image if transparent else opaque)
+        for each, transparent in zip(candidates, with_alpha, strict=True)
+    ]
 
 
 def measure_all(image: LoadedImage, results: Sequence[Reconstruction], perceptual: Mapping[str, LPIPS]) -> Found:
