@@ -49,7 +49,7 @@ CONFIG = KLConfig(3, 4, 4, (16, 32, 64), (16, 32, 64), 1, 1, (), (), True, True,
 BATCH, RATE, SETTLED_RATE, DECAY, BETAS, CLIP = 16, 1e-3, 0.1, 0.995, (0.5, 0.9), 1.0
 PRECISION = "bf16"
 LOOK = 800
-"""Samples between two looks, and half of it once an opponent may be there."""
+"""Samples between two looks, and half of it once an adversary may be there."""
 FURTHER_BATCH, OPPONENT_RATE, GUARDED = 8, 4e-4, 400
 WAYS = ("ldm", "vaekit", "alone")
 
@@ -91,7 +91,7 @@ def settle(options: argparse.Namespace, stream: Stream, held_out: Tensor, lpips:
 
 
 def schedules(settled: int, further: int) -> dict[str, tuple[Adversarial | None, GuardConfig | None]]:
-    """The opponent and the guard of each way to go on."""
+    """The adversary and the guard of each way to go on."""
     plain = Adversarial(settled, settled, learning_rate=OPPONENT_RATE, largest=1e4 / (3 * CROP**2))
     ours = replace(plain, pull_from=settled + further // 4, ramp=further // 4, largest=1e4, lecam=0.001, earned=True)
     return {"alone": (None, None), "ldm": (plain, None), "vaekit": (ours, GuardConfig(every=GUARDED))}
@@ -115,25 +115,25 @@ def go_on(way: str, options: argparse.Namespace, stream: Stream, held_out: Tenso
     state = initial_train_state(begun(stream), schedule)
     state.restore(saved, {"samples": options.settled})
     config, guarding = schedules(options.settled, options.further)[way]
-    opponent = guard = None
+    adversary = guard = None
     if config is not None:
         torch.manual_seed(options.seed)
-        opponent = Adversary(config, Discriminator(DiscriminatorConfig(width=32)))
-    if guarding is not None and opponent is not None:
+        adversary = Adversary(config, Discriminator(DiscriminatorConfig(width=32)))
+    if guarding is not None and adversary is not None:
         # Its images are of the training data: what it protects is measured on others.
-        guard = RollbackGuard(guarding, opponent, stream.batch(10**9, 128))
-        state.extras = {"opponent": opponent, "guard": guard}
+        guard = RollbackGuard(guarding, adversary, stream.batch(10**9, 128))
+        state.extras = {"adversary": adversary, "guard": guard}
     curve = Curve(way, options.out, held_out, lpips, LOOK // 2)
     curve.look(state, 0.0, {})
 
     def after(step: Step) -> None:
         verdict = guard.after(step.state, ProcessGroup()) if guard is not None else None
-        if verdict is not None and verdict.words:
-            print(f"{way}, {step.state.samples:,} samples: {verdict.words}")
+        if verdict is not None and verdict.message:
+            print(f"{way}, {step.state.samples:,} samples: {verdict.message}")
         curve.after(step)
 
     try:
-        train(state, stream, objective(lpips), schedule, opponent=opponent, after=after)
+        train(state, stream, objective(lpips), schedule, adversary=adversary, after=after)
     except TrainingDiverged as error:
         print(f"{way}: {error}")
     if state.samples % curve.every:
@@ -196,7 +196,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("--lpips", type=Path, required=True, help="AlexNet and LPIPS weights, safetensors")
     parser.add_argument("--out", type=Path, required=True, help="a folder for the checkpoint and the numbers")
-    parser.add_argument("--settled", type=int, default=24_000, help="samples before any opponent")
+    parser.add_argument("--settled", type=int, default=24_000, help="samples before any adversary")
     parser.add_argument("--further", type=int, default=4_800, help="samples after that, in each of the three ways")
     parser.add_argument("--ways", help=f"some of {','.join(WAYS)}")
     parser.add_argument("--seed", type=int, default=0)

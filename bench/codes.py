@@ -58,12 +58,12 @@ class Their(nn.Module):
         return Theirs(moments, codes.long(), passed.detach(), passed)
 
 
-def their_vq(table: Recipe) -> nn.Module:
+def their_vq(recipe: Recipe) -> nn.Module:
     """With the same settings as the recipe's, as far as there are names for them: 0.99, k-means, codes revived."""
-    words = table.words["vae"]
+    table = recipe.table["vae"]
     made = vector_quantize_pytorch.VectorQuantize(
-        words["latent_channels"],
-        words["codes"],
+        table["latent_channels"],
+        table["codes"],
         decay=0.99,
         kmeans_init=True,
         threshold_ema_dead_code=2,
@@ -72,8 +72,8 @@ def their_vq(table: Recipe) -> nn.Module:
     return Their(made)
 
 
-def their_fsq(table: Recipe) -> nn.Module:
-    return Their(vector_quantize_pytorch.FSQ(table.words["vae"]["posterior"]["levels"]))
+def their_fsq(recipe: Recipe) -> nn.Module:
+    return Their(vector_quantize_pytorch.FSQ(recipe.table["vae"]["posterior"]["levels"]))
 
 
 HEADS: dict[str, tuple[str, Callable[[Recipe], nn.Module]]] = {

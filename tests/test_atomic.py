@@ -170,10 +170,10 @@ def test_a_folder_that_refuses_is_told_apart(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import vaekit.atomic as room
+from vaekit import atomic
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 os.replace = die
-with getattr(room, sys.argv[1])(Path(sys.argv[2])) as temporary:
+with getattr(atomic, sys.argv[1])(Path(sys.argv[2])) as temporary:
     (temporary / "inner" if temporary.is_dir() else temporary).write_text("new")
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vaekit.cache import keep, recall, remembered
+from vaekit.cache import cached_result, keep, recall
 from vaekit.user_dirs import cache_folder
 
 Ask = Callable[[], object]
@@ -27,7 +27,7 @@ def ask(file: Path) -> tuple[Ask, list[int]]:
         calls.append(1)
         return {"answer": len(calls)}
 
-    return (lambda: remembered(file, "size", find)), calls
+    return (lambda: cached_result(file, "size", find)), calls
 
 
 def test_an_answer_is_found_once(ask: tuple[Ask, list[int]]) -> None:
@@ -47,9 +47,9 @@ def test_a_changed_file_is_asked_again(ask: tuple[Ask, list[int]], file: Path) -
 def test_questions_and_files_are_kept_apart(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_bytes(b"abc")
-    assert remembered(file, "a", lambda: 1) == 1
-    assert remembered(file, "b", lambda: 2) == 2
-    assert remembered(other, "a", lambda: 3) == 3
+    assert cached_result(file, "a", lambda: 1) == 1
+    assert cached_result(file, "b", lambda: 2) == 2
+    assert cached_result(other, "a", lambda: 3) == 3
 
 
 def test_a_file_that_changes_while_we_look_is_not_remembered(file: Path) -> None:
@@ -57,8 +57,8 @@ def test_a_file_that_changes_while_we_look_is_not_remembered(file: Path) -> None
         file.write_bytes(b"something else")
         return 1
 
-    assert remembered(file, "q", find) == 1
-    assert remembered(file, "q", lambda: 2) == 2
+    assert cached_result(file, "q", find) == 1
+    assert cached_result(file, "q", lambda: 2) == 2
 
 
 def test_a_broken_or_forbidden_cache_is_no_error(
@@ -81,7 +81,7 @@ def test_the_folder_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatc
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError):
-        remembered(tmp_path / "nothing", "q", lambda: 1)
+        cached_result(tmp_path / "nothing", "q", lambda: 1)
 
 
 def test_many_answers_at_once() -> None:
@@ -92,5 +92,5 @@ def test_many_answers_at_once() -> None:
 
 
 def test_an_answer_may_be_nothing(file: Path) -> None:
-    assert remembered(file, "q", lambda: None) is None
-    assert remembered(file, "q", lambda: 1) is None
+    assert cached_result(file, "q", lambda: None) is None
+    assert cached_result(file, "q", lambda: 1) is None

@@ -137,7 +137,7 @@ class Counted:
 @pytest.mark.parametrize(("weight", "most"), [(0, 5), (1, 5), (2, 5), (3, 3), (4, 2), (5.5, 1), (11, 1), (1000, 1)])
 def test_never_more_under_way_than_there_is_room_for(slow: str, weight: float, most: int) -> None:
     counted = Counted()
-    outcomes = list(run_pipeline(range(12), counted.steps(lambda _: weight, slow), Forgiven, room=10, threads=2))
+    outcomes = list(run_pipeline(range(12), counted.steps(lambda _: weight, slow), Forgiven, max_weight=10, threads=2))
     assert [outcome.done for outcome in outcomes] == list(range(12))
     assert counted.most <= most
 
@@ -146,7 +146,7 @@ def test_heavy_things_between_light_ones_end_the_crowd() -> None:
     counted = Counted()
     steps = counted.steps(lambda value: 10.0 if 10 <= value < 20 else 0.1, "run")
     crowd = []
-    for outcome in run_pipeline(range(30), steps, Forgiven, room=10, threads=2):
+    for outcome in run_pipeline(range(30), steps, Forgiven, max_weight=10, threads=2):
         with counted.lock:
             crowd.append(counted.now)
         assert outcome.error is None

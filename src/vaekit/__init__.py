@@ -1,13 +1,13 @@
-"""vaekit: read any VAE, run it exactly, see what it does to your images.
+"""vaekit: identify, run, measure and train variational autoencoders.
 
     import vaekit
 
     vae = vaekit.load("builtin")                    # or a file, or a diffusers folder
     engine = vaekit.Engine(vae, vaekit.Plan())
-    images = engine.reconstruct(images)         # (b, 3, h, w) in [-1, 1]
+    images = engine.reconstruct(images)             # (b, 3, h, w) in [-1, 1]
 
-The names below are the front door; everything else is reached through the modules they live in. They are looked up
-when first used, so that `import vaekit` and `vaekit --help` do not import torch.
+The names below are the public API; everything else is imported from its module. They are imported on first use, so that
+`import vaekit` and `vaekit --help` do not import torch.
 """
 
 from importlib import import_module
@@ -45,7 +45,7 @@ __all__ = [
     "save",
 ]
 
-_ROOMS = {
+_MODULES = {
     "VAE": "vaekit.vae",
     "Engine": "vaekit.runtime.engine",
     "Inspection": "vaekit.identification.inspect",
@@ -62,10 +62,10 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the room that a public name lives in (PEP 562)."""
-    if name not in _ROOMS:
+    """Import the module of a public name (PEP 562)."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'vaekit' has no attribute {name!r}")
-    return getattr(import_module(_ROOMS[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Write files and folders atomically: completely or not at all."""
 
 import errno
 import os
@@ -11,31 +11,31 @@ from pathlib import Path
 from vaekit.errors import CannotWrite, CannotWriteHere
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""What the disk says of itself, not of one file."""
+"""Errors that concern the whole disk rather than one file."""
 
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside `target`; move it there when the block ends well, remove it when it does not.
+    """Yield a temporary path beside `target`, which replaces `target` if the block succeeds and is removed otherwise.
 
-    The file is on the disk before it gets its name, so that a crash, a `kill -9` or a full disk leaves either the old
-    file or the new one. Parent folders are made.
+    The file is synced to disk before it is renamed, so that a crash, `kill -9` or a full disk leaves either the old
+    file or the new one. Parent folders are created.
 
     Raises:
-        CannotWriteHere: the folder cannot be made or written to, or the disk is full.
-        CannotWrite: the disk refuses this file only, or a writing library failed so.
+        CannotWriteHere: the folder cannot be created or is not writable, or the disk is full.
+        CannotWrite: only this file cannot be written, or the block raised an OSError.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(target)
         temporary.open("xb").close()
-    except OSError as error:  # its name is fine: it is the folder that refuses
+    except OSError as error:  # temporary names are valid: the folder is not writable
         raise cannot_write(target, error, CannotWriteHere) from error
-    except ValueError as error:  # a name with a NUL in it
+    except ValueError as error:  # a name with a NUL character
         raise cannot_write(target, error) from error
     try:
         yield temporary
-        _settle(temporary)
+        _sync(temporary)
         os.replace(temporary, target)
     except OSError as error:
         raise cannot_write(target, error) from error
@@ -45,16 +45,16 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def resumable_file(target: Path, key: str) -> Iterator[Path]:
-    """Like `atomic_file`, but what was written before a failure is kept, and the next call with this key continues it.
+    """Like `atomic_file`, but an incomplete file is kept after a failure, and the next call with this key resumes it.
 
-    The temporary file is hidden, beside `target`. Raise after removing it where its content is no good.
+    The temporary file is hidden, beside `target`. To discard invalid content, remove the file before raising.
 
     Args:
         target: the final name.
-        key: what is being written, such as the start of its hash: another content gets another temporary file.
+        key: identifies the content, such as the start of its hash: other content gets another temporary file.
 
     Raises:
-        CannotWrite: the folder cannot be made or written to, or the disk is full.
+        CannotWrite: the folder cannot be created or is not writable, or the disk is full.
     """
     temporary = target.with_name(f"{_prefix(target)}{key}.part")
     try:
@@ -64,7 +64,7 @@ def resumable_file(target: Path, key: str) -> Iterator[Path]:
         raise cannot_write(target, error) from error
     yield temporary
     try:
-        _settle(temporary)
+        _sync(temporary)
         os.replace(temporary, target)
     except OSError as error:
         raise cannot_write(target, error) from error
@@ -72,15 +72,15 @@ def resumable_file(target: Path, key: str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `target` that becomes `target` when the block ends well, and vanishes if not.
+    """Yield a temporary folder beside `target` that becomes `target` if the block succeeds and is removed otherwise.
 
     Raises:
-        CannotWrite: something is in the way, or the disk refuses.
+        CannotWrite: `target` is a file or a non-empty folder, the parent folder is not writable, or the disk is full.
     """
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise CannotWrite(
-                f"{target} is there already and is not an empty folder.", "", "Choose another name, or remove it first."
+                f"{target} exists and is not an empty folder.", "", "Choose another name, or remove it first."
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(target)
@@ -91,7 +91,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
-                _settle(file)
+                _sync(file)
         if target.exists():
             target.rmdir()
         os.replace(temporary, target)
@@ -103,14 +103,14 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_group(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder inside `folder`; the files that are in it when the block ends well move to `folder`
-    together, over those of the same names. Whatever else is there stays.
+    """Yield a temporary folder inside `folder`; if the block succeeds, its files are moved to `folder` and replace
+    those of the same names. Other files in `folder` are kept.
 
-    Of several files the old ones go before the new ones come: a crash in between leaves some missing, and never an old
-    one beside a new one that it does not belong to.
+    If there are several files, all old ones are removed before the first new one is moved: a crash in between leaves
+    files missing, but never mixes old and new ones.
 
     Raises:
-        CannotWrite: the folder cannot be made or written to, or the disk is full.
+        CannotWrite: the folder cannot be created or is not writable, or the disk is full.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def atomic_group(folder: Path) -> Iterator[Path]:
         yield temporary
         targets = {file: folder / file.name for file in sorted(temporary.iterdir())}
         for file, target in targets.items():
-            _settle(file)
+            _sync(file)
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if len(targets) > 1:
@@ -136,17 +136,17 @@ def atomic_group(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _settle(path: Path) -> None:
-    """Force the file to the disk."""
+def _sync(path: Path) -> None:
+    """Flush a file to disk."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
 def _temporary(target: Path) -> Path:
-    """A name beside `target` that nothing has. What is made under it gets the permissions that new files get here.
+    """An unused name beside `target`. A file created with it gets the default permissions.
 
-    `tempfile` would make it private, and the permissions to give it afterwards can only be learnt by changing those of
-    the whole process for a moment, in which other threads write.
+    `tempfile` would create a private file; the default permissions could be determined only by changing the umask of
+    the process, which affects other threads.
     """
     return target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}.part")
 
@@ -156,12 +156,12 @@ def _prefix(target: Path) -> str:
     return f".{target.name[:40]}."
 
 
-def cannot_write(target: Path, error: Exception, kind: type[CannotWrite] = CannotWrite) -> CannotWrite:
-    """The error a user sees when `target` could not be written because of `error`: on a full disk, of that kind."""
+def cannot_write(target: Path, error: Exception, error_type: type[CannotWrite] = CannotWrite) -> CannotWrite:
+    """The error for a failure to write `target`; `CannotWriteHere` if the disk is full, else of the given type."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     full = isinstance(error, OSError) and error.errno in FULL
-    return (CannotWriteHere if full else kind)(
+    return (CannotWriteHere if full else error_type)(
         f"Could not write {target}: {reason}.",
-        "Nothing was left under that name.",
-        "Choose a folder that you may write to, on a disk with room, and run the command again.",
+        "No incomplete file was left under that name.",
+        "Choose a writable folder on a disk with enough free space, and run the command again.",
     )

@@ -1,7 +1,7 @@
-"""Answers about files that take long to find, remembered until the file changes.
+"""Cache results about files on disk until the file changes.
 
-A file is the same as long as its path, size and time of change are. Answers are JSON values in one SQLite file in the
-user's cache folder. A cache that cannot be read or written is no error: the answer is found again.
+A file is unchanged as long as its path, size and modification time are. Results are JSON values in one SQLite file in
+the user's cache folder. A cache that cannot be read or written is not an error: results are computed again.
 """
 
 import json
@@ -16,58 +16,58 @@ from vaekit.user_dirs import cache_folder
 from vaekit.version import __version__
 
 PATIENCE = 5.0
-"""Seconds to wait for another process that writes."""
+"""Seconds to wait for another process that is writing."""
 MOST_KEYS = 500
-"""Keys asked for at once; SQLite has a limit."""
+"""The maximum number of keys per query; SQLite has a limit."""
 
 
-def remembered(path: Path, question: str, find: Callable[[], Any]) -> Any:
-    """The answer to a question about a file: what was found before, or what `find` finds now.
+def cached_result(path: Path, question: str, find: Callable[[], Any]) -> Any:
+    """The cached result about a file, or that of `find`, which is then cached.
 
     Args:
-        path: the file; its size and time of change decide whether an old answer still holds.
-        question: a name for what is asked. Answers of another version of vaekit are not used.
-        find: the answer, as a value that JSON can hold; not called when it is remembered.
+        path: the file; its size and modification time determine whether a cached result is valid.
+        question: the name of the result. Results of another version of vaekit are not used.
+        find: computes the result, a JSON-compatible value; not called if it is cached.
 
     Raises:
-        OSError: the file is not there.
+        OSError: the file does not exist.
     """
     key = stamp(path, question)
     known = recall([key])
     if key in known:
         return known[key]
-    answer = json.loads(json.dumps(find()))  # what JSON makes of it, now as later
-    if stamp(path, question) == key:  # it stayed the same while we looked
+    answer = json.loads(json.dumps(find()))  # the same types as from the cache
+    if stamp(path, question) == key:  # unchanged meanwhile
         keep({key: answer})
     return answer
 
 
 def stamp(path: Path, question: str) -> str:
-    """What an answer is remembered under.
+    """The cache key of a result about a file.
 
     Raises:
-        OSError: the file is not there.
+        OSError: the file does not exist.
     """
     status = path.stat()
     return json.dumps([__version__, question, os.fspath(path.resolve()), status.st_size, status.st_mtime_ns])
 
 
 def recall(keys: Sequence[str]) -> dict[str, Any]:
-    """The remembered answers under those of the keys that have one."""
+    """The cached results by key; keys without one are omitted."""
     known: dict[str, Any] = {}
     try:
         with closing(_open()) as store:
             for start in range(0, len(keys), MOST_KEYS):
-                some = keys[start : start + MOST_KEYS]
-                places = ",".join("?" * len(some))
-                known |= dict(store.execute(f"SELECT key, answer FROM answers WHERE key IN ({places})", some))
+                batch = keys[start : start + MOST_KEYS]
+                places = ",".join("?" * len(batch))
+                known |= dict(store.execute(f"SELECT key, answer FROM answers WHERE key IN ({places})", batch))
         return {key: json.loads(answer) for key, answer in known.items()}
     except (sqlite3.Error, OSError, ValueError):
         return {}
 
 
 def keep(answers: Mapping[str, Any]) -> None:
-    """Remember answers, in one transaction, if the cache can be written."""
+    """Store results in one transaction, if the cache is writable."""
     rows = [(key, json.dumps(answer)) for key, answer in answers.items()]
     try:
         with closing(_open()) as store, store:

@@ -8,35 +8,35 @@ from typing import Any, Protocol, Self, runtime_checkable
 from vaekit.errors import BadItem
 
 MAX_AXES = 3
-"""Axes at most, as torch has convolutions over three."""
+"""The maximum number of axes: torch has convolutions over three."""
 MAX_EXTENT = 2**40
-"""No number in a geometry from a file is larger."""
+"""The largest value in a geometry from a file."""
 AXIS_NAMES: tuple[tuple[str, ...], ...] = ((), ("t",), ("h", "w"), ("t", "h", "w"))
-"""What the axes are called in messages, by how many there are."""
+"""The names of the axes in messages, by their number."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The shapes of a VAE's items and latents, whatever its family and its domain.
+    """The shapes of a VAE's items and latents, for any family and domain.
 
     A batch of items has the shape (b, channels, *size), and its raw latents (b, latent_channels, *latent_size(size)).
     An item of a VAE with one global latent has no axes: a row of a table has one channel for each column, and a
-    sentence one channel for each token, since no position of the latent belongs to a position of it. An image VAE whose
-    latent is one vector has the size of the image as its factors, and so a latent map of one position.
+    sentence one channel for each token, since the latent has no positions. An image VAE with a vector latent has the
+    size of the image as its factors, and thus a latent map with one position.
 
     Args:
-        channels: of an item: 3 for colors, 1 for gray images, the columns of a row, the tokens of a sentence.
+        channels: of an item: 3 for color images, 1 for grayscale, the columns of a row, the tokens of a sentence.
         latent_channels: of the raw latents.
         factors: item positions per latent position, along each axis: (8, 8) for images, (2048,) for audio, (4, 8, 8)
             for video, () for a global latent.
-        size: the only size of an item along its axes; None where any will do.
-        causal: whether the first position along the first axis has a latent position of its own, and the factor counts
-            those that follow, as in video VAEs: 1 + 4 n frames have 1 + n latent frames.
-        least_positions: latent positions along each axis at least: 2 for networks that reflect at the border.
+        size: the fixed size of an item along its axes; None if any size is valid.
+        causal: whether the first position along the first axis has its own latent position, and the factor applies to
+            the following ones, as in video VAEs: 1 + 4 n frames have 1 + n latent frames.
+        least_positions: the minimum number of latent positions along each axis: 2 for networks with reflection padding.
 
     Raises:
-        ValueError: a number is less than 1, there are more than three axes, or the size has another number of axes
-            than the factors.
+        ValueError: a value is less than 1, there are more than three axes, or size and factors differ in the number of
+            axes.
     """
 
     channels: int
@@ -49,17 +49,17 @@ class Geometry:
     def __post_init__(self) -> None:
         numbers = (self.channels, self.latent_channels, self.least_positions, *self.factors, *(self.size or ()))
         if min(numbers) < 1:
-            raise ValueError("channels, factors, sizes and positions are 1 or more")
+            raise ValueError("channels, factors, sizes and positions must be 1 or more")
         if self.size is not None and len(self.size) != self.axes:
-            raise ValueError(f"a size of {len(self.size)} axes does not go with factors of {self.axes}")
+            raise ValueError(f"the size has {len(self.size)} axes, but there are {self.axes} factors")
         if self.axes > MAX_AXES:
-            raise ValueError(f"{self.axes} axes are more than {MAX_AXES}")
+            raise ValueError(f"{self.axes} axes exceed the maximum of {MAX_AXES}")
         if self.causal and not self.axes:
-            raise ValueError("without axes, nothing is causal")
+            raise ValueError("a geometry without axes cannot be causal")
 
     @property
     def axes(self) -> int:
-        """Spatial or temporal axes of an item: 2 for images, 0 for a row.
+        """The number of spatial and temporal axes of an item: 2 for images, 0 for a row.
 
         >>> Geometry(3, 4, (8, 8)).axes, Geometry(12, 2).axes
         (2, 0)
@@ -104,7 +104,7 @@ class Geometry:
 
     @property
     def item_shape(self) -> tuple[int, ...] | None:
-        """The shape of one item, channels first; None where items have any size.
+        """The shape of one item, channels first; None if items may have any size.
 
         >>> Geometry(1, 10, (28, 28), (28, 28)).item_shape, Geometry(12, 2).item_shape
         ((1, 28, 28), (12,))
@@ -113,7 +113,7 @@ class Geometry:
 
     @property
     def latent_shape(self) -> tuple[int, ...] | None:
-        """The shape of the raw latent of one item, channels first; None where it depends on the size of the item.
+        """The shape of the raw latent of one item, channels first; None if it depends on the size of the item.
 
         >>> Geometry(1, 10, (28, 28), (28, 28)).latent_shape, Geometry(12, 2).latent_shape
         ((10, 1, 1), (2,))
@@ -123,7 +123,7 @@ class Geometry:
 
     @property
     def compression(self) -> float:
-        """Values in an item for each value in its latent, apart from padding.
+        """Item values per latent value, without padding.
 
         >>> Geometry(3, 4, (8, 8)).compression
         48.0
@@ -132,7 +132,7 @@ class Geometry:
 
     @property
     def factor_text(self) -> str:
-        """The factors for messages: one where all axes have the same; "none" for a global latent.
+        """The factors for messages: one if all axes have the same; "none" for a global latent.
 
         >>> Geometry(3, 4, (8, 8)).factor_text, Geometry(3, 16, (4, 8, 8)).factor_text, Geometry(12, 2).factor_text
         ('8', '4x8x8', 'none')
@@ -167,18 +167,18 @@ class Geometry:
         return "x".join(map(str, (self.channels, *self.factors)))
 
     def require_axes(self, axes: int, items: str) -> None:
-        """Refuse a VAE of items with another number of axes.
+        """Reject a VAE of items with another number of axes.
 
         Args:
-            axes: the number that `items` have.
-            items: what the caller has, such as "images".
+            axes: the expected number.
+            items: the expected items, for the message: "images".
 
         Raises:
             BadItem: the VAE takes items with another number of axes.
         """
         if self.axes != axes:
             raise BadItem(
-                f"This VAE takes no {items}: its batches have the shape {self.batch_text}.",
+                f"This VAE does not take {items}: its batches have the shape {self.batch_text}.",
                 f"Expected a VAE of items with {axes} axes; those of this one have {self.axes}.",
                 "`vaekit inspect` describes it; `vaekit.load` opens it in Python.",
             )
@@ -221,7 +221,7 @@ class Geometry:
 
     @property
     def _firsts(self) -> tuple[int, ...]:
-        """Positions at the start of each axis that have a latent position of their own."""
+        """The number of positions at the start of each axis with their own latent position."""
         return (int(self.causal), *[0] * (self.axes - 1)) if self.axes else ()
 
 
@@ -230,7 +230,7 @@ _NUMBERS = ("channels", "latent_channels", "least_positions")
 
 @runtime_checkable
 class HasGeometry(Protocol):
-    """A config that tells the geometry of the VAE that is built from it."""
+    """A config with the geometry of the VAE that is built from it."""
 
     @property
     def geometry(self) -> Geometry:
@@ -238,7 +238,7 @@ class HasGeometry(Protocol):
 
 
 def size_text(size: Sequence[int]) -> str:
-    """A size along axes for messages: of an image width first, as people write it, else in the order of the axes.
+    """A size for messages: width x height for images, else in the order of the axes.
 
     >>> size_text((48, 64)), size_text((3, 8, 16)), size_text((2048,))
     ('64x48', '3x8x16', '2048')

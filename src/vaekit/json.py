@@ -13,26 +13,26 @@ from numbers import Integral, Real
 from typing import Any, Protocol, runtime_checkable
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-"""What Python makes of bytes of a file name that are not UTF-8."""
+"""How Python decodes bytes of a file name that are not UTF-8."""
 
 
 @runtime_checkable
 class Array(Protocol):
-    """An array of NumPy or torch, of any number of axes, or a scalar of theirs."""
+    """A NumPy or torch array with any number of axes, or a NumPy scalar."""
 
     def tolist(self) -> Any:
-        """The values as plain Python values, in lists for each axis."""
+        """The values as nested lists of Python scalars."""
         ...
 
 
 def dumps(value: Any, indent: int | None = 2) -> str:
-    """A value as strict JSON that can be written in UTF-8, see `plain`; on one line where `indent` is None."""
+    """Serialize a value as strict, UTF-8 encodable JSON, see `plain`; on one line if `indent` is None."""
     return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON's own types: dataclasses and mappings as objects; sequences, sets and arrays as lists; what JSON
-    has no type for as its text.
+    """Convert a value to JSON types: dataclasses and mappings to objects; sequences, sets and arrays to lists; values
+    of other types to strings.
 
     >>> plain({"psnr": float("inf"), "sizes": (1, 2.5)})
     {'psnr': 'Infinity', 'sizes': [1, 2.5]}
@@ -59,7 +59,7 @@ def plain(value: Any) -> Any:
 
 
 def number(value: float) -> float | str:
-    """A float as JSON holds it.
+    """A float, or a string if it is non-finite.
 
     >>> number(-math.inf)
     '-Infinity'
@@ -72,7 +72,7 @@ def number(value: float) -> float | str:
 
 
 def encodable(text: str) -> str:
-    """A text as it can be written in UTF-8: each byte of a file name that is not UTF-8 becomes the replacement sign.
+    """Replace lone surrogates (bytes of a file name that are not UTF-8), which UTF-8 cannot encode.
 
     >>> encodable("caf\\udce9")
     'caf\ufffd'

@@ -1,6 +1,6 @@
 """Latent normalization: the affine map between a VAE's raw latents and the latents that diffusion models see.
 
-The record knows nothing of torch; `vaekit.vae.normalize` and `denormalize` apply it to tensors.
+The record does not depend on torch; `vaekit.vae.normalize` and `denormalize` apply it to tensors.
 """
 
 import math
@@ -11,14 +11,14 @@ from typing import Any, Self, TypeGuard
 
 LARGEST_PATCH = 16
 TOLERANCE = 2**-7
-"""Relative difference up to which two values are the same up to rounding. Rounding to bf16, which has 8 significant
-bits, changes a value by up to 2**-8 of it, and either side may be rounded: one file may hold variances in bf16, the
-other standard deviations. Published latent spaces with as many channels that are not the same differ by at least 9 %
-(DC-AE of Sana and DC-AE "mix": 0.41407 and 0.4552), SD1's and SDXL's by 28 %; `tests/checkpoints/test_cards.py`
-computes that from the catalog."""
+"""The maximum relative difference of two values that are equal up to rounding. Rounding to bf16, which has 8
+significant bits, changes a value by up to 2**-8, and both values may be rounded: one file may hold variances in bf16,
+the other standard deviations. Different published latent spaces with equal numbers of channels differ by at least 9 %
+(DC-AE of Sana and DC-AE "mix": 0.41407 and 0.4552), SD1's and SDXL's by 28 %; `tests/catalog/test_entries.py`
+computes this from the catalog."""
 ZERO_SHIFT = 1e-4
-"""Shifts that differ by less, in standard deviations of latents, are the same however small both are: rounding to fp16
-has an absolute error near zero."""
+"""Shifts that differ by less, in standard deviations of latents, are equal regardless of the relative difference: near
+zero, rounding to fp16 has an absolute error."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class LatentNormalization:
 
         latents = (unshuffle(raw, patch) - shift) * scale        raw = shuffle(latents / scale + shift)
 
-    One affine form holds every published convention: a scalar scale and shift (SD1: 0.18215; FLUX.1: 0.3611 and
+    One affine form covers every published convention: a scalar scale and shift (SD1: 0.18215; FLUX.1: 0.3611 and
     0.1159), a mean and standard deviation per channel (Playground 2.5), and FLUX.2's 2x2 rearrangement followed by
     batch-norm statistics.
 
@@ -49,7 +49,7 @@ class LatentNormalization:
     def from_mean_and_std(
         cls, mean: Iterable[float], std: Iterable[float], target_std: float = 1.0, patch: int = 1
     ) -> Self:
-        """The normalization that brings raw latents of this mean and standard deviation to mean 0 and `target_std`."""
+        """The normalization that maps raw latents with this mean and standard deviation to mean 0 and `target_std`."""
         return cls(tuple(mean), tuple(target_std / value for value in std), patch)
 
     @classmethod
@@ -57,8 +57,8 @@ class LatentNormalization:
         """A normalization from untrusted values, such as those of a file.
 
         Returns:
-            None unless shift and scale are non-empty lists of finite numbers, no scale is zero, and the patch is a
-            whole number from 1 to `LARGEST_PATCH`.
+            None unless shift and scale are non-empty lists of finite numbers, no scale is zero, and the patch is an
+            integer from 1 to `LARGEST_PATCH`.
         """
         if not (_are_finite_numbers(shift) and _are_finite_numbers(scale) and all(scale)):
             return None
@@ -95,8 +95,8 @@ class LatentNormalization:
         """Whether two normalizations are the same up to rounding of their values.
 
         Args:
-            other: compared with this one; its values may be one for all channels where these are one for each.
-            channels: of the raw latents; a normalization that does not fit them is close to none.
+            other: the other normalization; either may have one value for all channels or one for each.
+            channels: of the raw latents; a normalization that does not fit them is not close to any.
             tolerance: the largest relative difference of a value, see `TOLERANCE`.
         """
         if self.patch != other.patch or not (self.fits(channels) and other.fits(channels)):
@@ -112,7 +112,7 @@ class LatentNormalization:
         )
 
     def __str__(self) -> str:
-        """For messages: scale and shift, or how many channels have their own."""
+        """For messages: scale and shift, or the number of channels if they differ."""
         channels = max(len(self.scale), len(self.shift))
         if channels > 1:
             return f"normalization of {channels} channels"

@@ -1,4 +1,4 @@
-"""Packages that only some things need: imported when they are needed, or an error that says how to get them."""
+"""Import optional packages, with an error that explains how to install a missing one."""
 
 import importlib
 from types import ModuleType
@@ -11,11 +11,11 @@ def require(package: str, purpose: str, extra: str) -> ModuleType:
 
     Args:
         package: the name to import.
-        purpose: what it is needed for; a phrase that ends the sentence "It is needed to ...".
-        extra: the extra of vaekit that installs it.
+        purpose: why it is needed; completes the sentence "It is needed to ...".
+        extra: the vaekit extra that installs it.
 
     Raises:
-        MissingPackage: it is not installed, or cannot be imported.
+        MissingPackage: the package is not installed, or cannot be imported.
     """
     try:
         return importlib.import_module(package)

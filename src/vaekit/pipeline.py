@@ -1,8 +1,7 @@
-"""Three steps for many things at once: while one thing runs, the next are read and the last are written.
+"""A pipeline of three stages: while one item is processed, the next are read and the previous ones are written.
 
-Nothing here knows what the things are. Reading and writing happen in a few threads of their own, which pays where they
-wait or leave Python's lock alone (files, Pillow, NumPy, torch); running happens in the thread that asks for results,
-one thing at a time and in the order given.
+Reading and writing run in a few threads, which helps if they wait for I/O or release the GIL (files, Pillow, NumPy,
+torch). Processing runs in the calling thread, one item at a time and in order.
 """
 
 import os
@@ -19,7 +18,8 @@ Ran = TypeVar("Ran")
 Done = TypeVar("Done", covariant=True)
 
 THREADS = max(2, min(8, (os.cpu_count() or 1) // 2))
-"""That read and write. Two keep a network fed that has few cores, where they only take from it; a GPU needs more."""
+"""The number of threads for reading and writing. Two are sufficient for a network on few cores, with which they
+compete; a GPU needs more."""
 
 
 def weightless(_: object) -> float:
@@ -28,22 +28,22 @@ def weightless(_: object) -> float:
 
 @dataclass(frozen=True)
 class Stages(Generic[Item, Read, Ran, Done]):
-    """What to do with each item. `read` and `write` are called from several threads at once, `run` never is."""
+    """The stages of the pipeline. `read` and `write` are called from several threads concurrently, `run` is not."""
 
     read: Callable[[Item], Read]
     run: Callable[[Item, Read], Ran]
     write: Callable[[Item, Ran], Done]
     weight: Callable[[Read], float] = weightless
-    """How much room a thing takes once it has been read, in units of the caller's."""
+    """The memory that an item takes after reading, in any unit."""
 
     def __call__(self, item: Item) -> Done:
-        """All three, one after the other."""
+        """Run all stages for one item."""
         return self.write(item, self.run(item, self.read(item)))
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[Item, Done]):
-    """What became of one item: `error` is None and `done` the result, or the other way round."""
+    """The outcome of one item: either its result `done`, or the error."""
 
     item: Item
     done: Done | None
@@ -53,30 +53,30 @@ class Outcome(Generic[Item, Done]):
 def run_pipeline(
     items: Iterable[Item],
     steps: Stages[Item, Read, Ran, Done],
-    forgiven: type[Exception],
-    room: float = float("inf"),
+    recoverable: type[Exception],
+    max_weight: float = float("inf"),
     threads: int = THREADS,
 ) -> Generator[Outcome[Item, Done], None, None]:
-    """The outcome of each item, in order, while the following ones are under way.
+    """Yield the outcome of each item, in order, while the following ones are in progress.
 
-    No more than `2 * threads + 1` items are ever between the start of reading and the end of writing, and no more than
-    have room if they weigh as much as the last one that was read: heavy ones go one by one.
+    At most `2 * threads + 1` items are in progress at a time, and no more than fit into `max_weight` if all weigh as
+    much as the last one that was read: heavy items are processed one at a time.
 
-    Whatever ends the iteration, be it an error, Ctrl-C or `close`, ends the threads: what they have in hand is
-    finished, what has not begun never does. Use `contextlib.closing` where the loop may break off.
+    The threads end when the iteration ends, by an error, Ctrl-C or `close`: items in progress are finished, and no
+    others are started. Use `contextlib.closing` if the loop may be left early.
 
     Args:
-        items: taken one by one, when there is room for another.
-        steps: what to do with them.
-        forgiven: an error of this kind, in any step, is the outcome of its item, and the others go on. Any other is
-            raised when its item's turn comes.
-        room: how much weight may be under way.
-        threads: that read and write.
+        items: consumed one by one, as capacity becomes available.
+        steps: the stages.
+        recoverable: errors of this type, in any stage, become the outcome of their item. Any other error is raised in
+            the order of the items.
+        max_weight: the maximum total weight in progress.
+        threads: the number of threads for reading and writing.
     """
     waiting, most = iter(items), 2 * threads + 1
     reads: deque[tuple[Item, Future[Read]]] = deque()
     writes: deque[tuple[Item, Future[Done]]] = deque()
-    allowed = 1  # the first tells how heavy they are
+    allowed = 1  # until the weight of the first is known
 
     def look_ahead(running: int) -> None:
         free = allowed - running - len(reads) - len(writes)
@@ -87,15 +87,15 @@ def run_pipeline(
         while True:
             look_ahead(running=0)
             if writes and (not reads or writes[0][1].done()):
-                yield _outcome(*writes.popleft(), forgiven)
+                yield _outcome(*writes.popleft(), recoverable)
             elif reads:
                 item, reading = reads.popleft()
                 if reading.exception() is None:
                     weight = steps.weight(reading.result())
-                    allowed = most if weight * most <= room else max(1, int(room / weight))
+                    allowed = most if weight * most <= max_weight else max(1, int(max_weight / weight))
                 look_ahead(running=1)
-                writes.append((item, _run(item, reading, steps, forgiven, pool)))
-                del reading  # and with it what was read
+                writes.append((item, _run(item, reading, steps, recoverable, pool)))
+                del reading  # frees the item that was read
             else:
                 return
     finally:
@@ -106,20 +106,20 @@ def _run(
     item: Item,
     reading: Future[Read],
     steps: Stages[Item, Read, Ran, Done],
-    forgiven: type[Exception],
+    recoverable: type[Exception],
     pool: ThreadPoolExecutor,
 ) -> Future[Done]:
-    """Run what has been read and have it written."""
+    """Process an item that was read, and submit it for writing."""
     try:
         return pool.submit(steps.write, item, steps.run(item, reading.result()))
-    except forgiven as error:
+    except recoverable as error:
         failed: Future[Done] = Future()
         failed.set_exception(error)
         return failed
 
 
-def _outcome(item: Item, writing: Future[Done], forgiven: type[Exception]) -> Outcome[Item, Done]:
+def _outcome(item: Item, writing: Future[Done], recoverable: type[Exception]) -> Outcome[Item, Done]:
     try:
         return Outcome(item, writing.result(), None)
-    except forgiven as error:
+    except recoverable as error:
         return Outcome(item, None, error)

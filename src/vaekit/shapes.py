@@ -1,6 +1,6 @@
-"""The shapes that travel between the rooms, by name.
+"""Named tensor shapes.
 
-Letters: b images, c channels, h rows, w columns; z latent channels; i, j latent rows and columns.
+Axes: b batch, c channels, h rows, w columns; z latent channels; i, j latent rows and columns.
 jaxtyping checks them in the test suite (`pytest` runs with the import hook) and costs nothing at run time.
 """
 
@@ -14,16 +14,16 @@ AnyLatents = Float[Tensor, "b z ..."]
 """Raw latents of any number of axes: a map (b, z, i, j) of an image, a vector (b, z) of a row."""
 
 Images = Float[Tensor, "b c h w"]
-"""Images: range [-1, 1]; three channels are RGB in sRGB encoding, one is gray."""
+"""Images: range [-1, 1]; three channels are RGB in sRGB encoding, one is grayscale."""
 
 Moments = Float[Tensor, "b m i j"]
-"""What an image encoder net outputs, before it is read as a posterior."""
+"""The output of an image encoder, before it is converted to a posterior."""
 
 Latents = Float[Tensor, "b z i j"]
-"""A latent map of an image VAE, raw or normalized as the text says."""
+"""A latent map of an image VAE; raw or normalized, as documented where it is used."""
 
 PerItem = Float[Tensor, " b"]
-"""One number per item of the batch."""
+"""One value per item of the batch."""
 
 Codes = Int[Tensor, "b *positions"]
 """Indices into a codebook or a vocabulary."""

@@ -5,20 +5,19 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where what can be found again is kept: `$VAEKIT_CACHE`, else `$XDG_CACHE_HOME/vaekit`, else `~/.cache/vaekit`.
-
-    It need not exist.
-    """
-    told = os.environ.get("VAEKIT_CACHE")
-    if told:
-        return Path(told)
+    """The cache folder: `$VAEKIT_CACHE`, else `$XDG_CACHE_HOME/vaekit`, else `~/.cache/vaekit`. It may not exist
+    yet."""
+    folder = os.environ.get("VAEKIT_CACHE")
+    if folder:
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vaekit"
 
 
 def scratch_folder() -> Path:
-    """Where numbers go that do not fit into memory: `$VAEKIT_SCRATCH`, else a folder in the cache.
+    """The folder for data that does not fit into memory: `$VAEKIT_SCRATCH`, else a folder in the cache. It may not
+    exist yet.
 
-    Not the system's folder for temporary files, which is memory itself on many systems. It need not exist.
+    Not the system's folder for temporary files, which is in memory on many systems.
     """
-    told = os.environ.get("VAEKIT_SCRATCH")
-    return Path(told) if told else cache_folder() / "scratch"
+    folder = os.environ.get("VAEKIT_SCRATCH")
+    return Path(folder) if folder else cache_folder() / "scratch"

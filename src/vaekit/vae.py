@@ -2,8 +2,8 @@
 
     encode: x -> q(z|x)    likelihood: z -> p(x|z)    prior: p(z)
 
-It runs whole batches at full precision of its weights; `vaekit.runtime` runs it in bounded memory. It knows no
-images, files or training objectives: a beta-VAE is an objective, never a subclass of this.
+It runs whole batches in the precision of its weights; `vaekit.runtime` runs it in bounded memory. It is independent of
+domains, files and training objectives: a beta-VAE is an objective, not a subclass.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,33 +22,33 @@ from vaekit.normalization import LatentNormalization
 
 @dataclass(frozen=True)
 class Origin:
-    """What a file tells of a VAE beside its weights: for messages, and for reading and writing items."""
+    """Facts about a VAE from its file: for messages, and for reading and writing items."""
 
     name: str
-    """Family and kinds, as a phrase: "SD1 / SD2 or SDXL ('kl' family)"."""
+    """Latent spaces and family, as a phrase: "SD1 / SD2 or SDXL ('kl' family)"."""
     makers: Callable[[int], str]
-    """Which known VAEs have latents of so many channels, as a phrase; empty where none has."""
+    """The names of the known latent spaces with a number of channels, as a phrase; empty if there are none."""
     domain: str = ""
-    """The kind of data, as the file names it: "tables"; empty where it names none."""
+    """The domain in the file: "tables"; empty if the file has none."""
     schema: Mapping[str, Any] = field(default_factory=dict)
-    """What the domain needs to turn items into tensors and back, as the file has it."""
+    """The schema in the file, with which the domain converts items to tensors and back."""
 
 
 class VAE(nn.Module):
-    """An encoder and a decoder, each with a head that reads its output as a distribution.
+    """An encoder and a decoder, each with a head that converts its output to a distribution.
 
     Args:
-        encoder: data x -> moments; None in a file that holds a decoder only.
+        encoder: data x -> moments; None for a decoder-only file.
         to_posterior: moments -> Posterior, for example `DiagonalGaussian.from_moments` or a vector quantizer.
-        decoder: raw latents z -> parameters; None in a file that holds an encoder only.
+        decoder: raw latents z -> parameters; None for an encoder-only file.
         to_likelihood: parameters -> Likelihood, for example `Laplace`, or an autoregressive network's wrapper.
-        normalization: between raw latents and what a diffusion model sees; None where it is not known.
-        origin: where the weights come from, for messages; None for a VAE that came from no file.
-        to_prior: `encode` of this VAE -> p(z), as a learned prior may be made of posteriors (VampPrior); None for a
-            posterior that has no divergence from any, a plain autoencoder's.
-        config: what the parts were built from; None takes the encoder's or the decoder's own.
+        normalization: between raw latents and those of a diffusion model; None if unknown.
+        origin: facts about the file of the weights; None for a VAE that is not from a file.
+        to_prior: `encode` of this VAE -> p(z), as a learned prior may consist of posteriors (VampPrior); None for a
+            posterior without a divergence, that of a plain autoencoder.
+        config: the config that the parts were built from; None for that of the encoder or decoder.
 
-    Heads that are modules have their parameters trained and saved with the rest.
+    The parameters of heads that are modules are trained and saved, too.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class VAE(nn.Module):
 
     @property
     def config(self) -> Any:
-        """The config that the nets were built from, the same for both halves; None for nets that have none."""
+        """The config that the nets were built from, the same for both halves; None if they have none."""
         if self._config is not None:
             return self._config
         return getattr(self.encoder if self.encoder is not None else self.decoder, "config", None)
@@ -84,15 +84,15 @@ class VAE(nn.Module):
         """The shapes of its items and latents.
 
         Raises:
-            TypeError: its nets have no config that tells them.
+            TypeError: its nets have no config with a geometry.
         """
         if not isinstance(self.config, HasGeometry):
-            raise TypeError("the nets of this VAE have no `config` with a `geometry`, which tells what they take")
+            raise TypeError("the nets of this VAE have no `config` with a `geometry`")
         return self.config.geometry
 
     @property
     def prior(self) -> Prior | None:
-        """p(z) over raw latents; None where the posterior has no divergence from any."""
+        """p(z) over raw latents; None if the posterior has no divergence."""
         return None if self.to_prior is None else self.to_prior(self.encode)
 
     def encode(self, x: Tensor) -> Posterior:
@@ -110,7 +110,7 @@ class VAE(nn.Module):
 
         Raises:
             HalfMissing: this VAE has no decoder.
-            LatentMismatch: the latents have another number of channels than its config tells.
+            LatentMismatch: the latents have another number of channels than in its config.
         """
         if self.decoder is None:
             raise half_missing("decoder", "encoder")
@@ -122,18 +122,18 @@ class VAE(nn.Module):
         return self.likelihood(z).mode
 
     def normalize(self, raw: Tensor) -> Tensor:
-        """Raw latents (b, z, i, j) -> latents as a diffusion model sees them, see the function `normalize`.
+        """Raw latents (b, z, i, j) -> latents of a diffusion model, see the function `normalize`.
 
         Raises:
-            UnknownNormalization: this VAE's is not known.
+            UnknownNormalization: the normalization is unknown.
         """
         return normalize(raw, self._known_normalization())
 
     def denormalize(self, latents: Tensor) -> Tensor:
-        """The inverse of `normalize`: what `decode` takes.
+        """The inverse of `normalize`: the input of `decode`.
 
         Raises:
-            UnknownNormalization: this VAE's is not known.
+            UnknownNormalization: the normalization is unknown.
         """
         return denormalize(latents, self._known_normalization())
 
@@ -141,16 +141,16 @@ class VAE(nn.Module):
         if self.normalization is None:
             raise UnknownNormalization(
                 f"The latent normalization of this VAE{f', {self.origin.name},' if self.origin else ''} is unknown.",
-                "Expected a scale and a shift between raw latents and those that a diffusion model sees.",
+                "Expected a scale and a shift between raw latents and those of a diffusion model.",
                 "Set `vae.normalization = vaekit.LatentNormalization(shift=(...,), scale=(...,))`.",
             )
         return self.normalization
 
     def check_latents(self, z: Tensor) -> None:
-        """Refuse latents that are not this VAE's, as far as channels tell; a VAE without a geometry takes any.
+        """Reject latents with another number of channels; a VAE without a geometry accepts any.
 
         Raises:
-            LatentMismatch: another number of channels. Both sides are named, as far as they are known.
+            LatentMismatch: the latents have another number of channels.
         """
         if not isinstance(self.config, HasGeometry):
             return
@@ -159,13 +159,12 @@ class VAE(nn.Module):
             raise wrong_latents(z, geometry, self.normalization, self.origin)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Through the posterior's mode and back: what "a round trip through the VAE" means everywhere here. Of a
-        Gaussian that is its mean."""
+        """Encode to the posterior's mode (the mean, for a Gaussian) and decode it: a round trip through the VAE."""
         return self.decode(self.encode(x).mode)
 
 
 def normalize(raw: Tensor, normalization: LatentNormalization) -> Tensor:
-    """Raw latents (b, z, ...) -> latents (b, z * patch^2, ...) as a diffusion model sees them.
+    """Raw latents (b, z, ...) -> latents (b, z * patch^2, ...) of a diffusion model.
 
     With a patch, latents are (b, z, i, j) and become (b, z * patch^2, i / patch, j / patch).
     """
@@ -184,10 +183,10 @@ def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
 
 
 def half_missing(wanted: str, present: str) -> HalfMissing:
-    """The error for a call that needs the half that is not there."""
+    """The error for a call that needs the missing half."""
     return HalfMissing(
         f"This VAE has only its {present}.",
-        f"Its {wanted} was asked for.",
+        f"This call needs the {wanted}.",
         f"Load the folder that holds both halves, or the {wanted}'s own file.",
     )
 
@@ -195,16 +194,16 @@ def half_missing(wanted: str, present: str) -> HalfMissing:
 def wrong_latents(
     z: Tensor, geometry: Geometry, normalization: LatentNormalization | None, origin: Origin | None
 ) -> LatentMismatch:
-    """The error for latents of another number of channels or axes, with what their number suggests."""
+    """The error for latents with another number of channels or axes, with a guess at their origin."""
     channels = geometry.latent_channels
     given = z.shape[1] if z.dim() > 1 else 0
     makers = origin.makers(given) if origin is not None else ""
     whose = f", as those of {makers} have" if makers else ""
     patch = normalization.patch if normalization is not None else 1
     if patch > 1 and given == channels * patch**2:
-        remedy = "These look like latents as a diffusion model sees them: decode `vae.denormalize(latents)`."
+        remedy = "These look like normalized latents of a diffusion model: decode `vae.denormalize(latents)`."
     else:
-        remedy = "Decode with the VAE that made them" + (f": one of {makers}." if makers else ".")
+        remedy = "Decode with the VAE that encoded them" + (f": one of {makers}." if makers else ".")
     expected = ", ".join(("items", f"{channels} channels", *AXIS_NAMES[geometry.axes]))
     return LatentMismatch(
         f"The latents have shape {list(z.shape)}: {given} channels{whose}.",

@@ -53,7 +53,7 @@ def replaced(words: Mapping[str, Any], place: tuple[str, ...], value: Any) -> di
 
 def small(name: str) -> dict[str, Any]:
     """The recipe with tiny nets, for two steps."""
-    words = copy.deepcopy(dict(recipe(name).words))
+    words = copy.deepcopy(dict(recipe(name).table))
     words["schedule"] |= SHORT
     words["data"] |= {"resize": [], "crop": "random", "background": "white", "held_out": 2}
     if "hidden" in words["vae"].get("net", {}):
@@ -67,7 +67,7 @@ def small(name: str) -> dict[str, Any]:
     [("encoder_widths", []), ("decoder_widths", []), ("hidden_channels", 0)],
 )
 def test_nets_of_nothing_are_refused(name: str, key: str, value: Any) -> None:
-    told = dict(recipe(name).words)
+    told = dict(recipe(name).table)
     place = ("vae", "net", key) if "net" in told["vae"] else ("vae", key)
     with pytest.raises(BadRecipe):
         Recipe(name, replaced(told, place, value)).config()

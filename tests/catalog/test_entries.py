@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from diffusers import AutoencoderKLQwenImage, AutoencoderKLQwenImage21, AutoencoderKLWan
+from published_configs import PUBLISHED
 
 from vaekit.catalog.entries import (
     catalog_entries,
@@ -27,7 +28,7 @@ from vaekit.families.vq.net import VQConfig
 from vaekit.families.wan.net import WanConfig
 from vaekit.families.wan22.net import Wan22Config
 from vaekit.geometry import Geometry
-from vaekit.identification import inspect as inspecting
+from vaekit.identification import inspect as inspect_module
 from vaekit.normalization import TOLERANCE, LatentNormalization
 
 TAESD = TinyConfig(3, 4, (), (64,) * 4, (64,) * 4, (1, 3, 3, 3), (3, 3, 3, 1), False)
@@ -45,24 +46,30 @@ WANTED = """
 
 
 def test_every_kind_names_fields_of_its_family() -> None:
-    assert len({kind.name for kind in latent_spaces()}) == len(latent_spaces())
-    for kind in latent_spaces():
-        config = family_of(kind.family).config
+    assert len({space.name for space in latent_spaces()}) == len(latent_spaces())
+    for space in latent_spaces():
+        config = family_of(space.family).config
         fields = {field.name for field in dataclasses.fields(config)}
         facts = {field.name for field in dataclasses.fields(Geometry)}
-        assert kind.match.keys() <= fields | facts
-        assert kind.normalization is None or kind.normalization.fits(kind.match["latent_channels"])
+        assert space.match.keys() <= fields | facts
+        assert space.normalization is None or space.normalization.fits(space.match["latent_channels"])
+
+
+@pytest.mark.parametrize("name", ["SD1 and SDXL", "SD3 and FLUX.1", "CogView4"])
+def test_only_kinds_of_its_own_family_fit_a_config(name: str) -> None:
+    found = matching_latent_spaces("kl", PUBLISHED[name])
+    assert found and all(kind.family == "kl" for kind in found)
 
 
 def test_normalizations_are_agreed_on_only_by_all() -> None:
-    by_name = {kind.name: kind for kind in latent_spaces()}
+    by_name = {space.name: space for space in latent_spaces()}
     assert shared_normalization([by_name["FLUX.1"]]) == by_name["FLUX.1"].normalization
     assert shared_normalization([by_name["FLUX.1"], by_name["SD3 / SD3.5"]]) is None
     assert shared_normalization([]) is None
 
 
 def test_a_kind_is_the_whole_shape_and_not_only_its_channels() -> None:
-    assert [kind.name for kind in matching_latent_spaces("tiny", TAESD)] == ["TAESD (latents of SD1 or SDXL)"]
+    assert [space.name for space in matching_latent_spaces("tiny", TAESD)] == ["TAESD (latents of SD1 or SDXL)"]
     for change in (
         {"encoder_widths": (32,) * 4},
         {"pool": True},
@@ -80,20 +87,20 @@ def test_a_codebook_tells_the_published_vector_quantized_ones_apart() -> None:
         ((128, 128, 256, 256, 512), 8, 16384, True, "LDM vq-f16"),
     ):
         config = VQConfig(3, channels, channels, widths, widths, 2, 3, (), (), mid, True, True, 32, codes)
-        assert [kind.name for kind in matching_latent_spaces("vq", config)] == [name]
+        assert [space.name for space in matching_latent_spaces("vq", config)] == [name]
 
 
 def test_every_card_says_what_a_user_needs() -> None:
-    for card in catalog_entries():
-        assert card.about
-        assert card.license
-        assert card.files
-        assert card.fp16 in ("safe", "unsafe", "unknown")
-        assert not card.kind or latent_space_named(card.kind)
+    for entry in catalog_entries():
+        assert entry.about
+        assert entry.license
+        assert entry.files
+        assert entry.fp16 in ("safe", "unsafe", "unknown")
+        assert not entry.latent_space or latent_space_named(entry.latent_space)
 
 
 def test_cards_go_by_names_that_are_easy_to_type() -> None:
-    names = [card.name for card in catalog_entries()]
+    names = [entry.name for entry in catalog_entries()]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name) for name in names)
 
@@ -103,42 +110,42 @@ def test_the_vaes_that_people_ask_for_have_cards() -> None:
 
 
 def test_every_file_is_somewhere() -> None:
-    for card in catalog_entries():
-        for file in card.files:
+    for entry in catalog_entries():
+        for file in entry.files:
             assert file.path
             if file.url:
                 assert re.fullmatch(r"https://\S+", file.url)
             else:
-                assert re.fullmatch(r"[\w.-]+/[\w.-]+", file.repo) if file.repo else file.path == card.packaged
-        assert all(n == 1 for n in Counter((file.repo, file.path) for file in card.files).values())
+                assert re.fullmatch(r"[\w.-]+/[\w.-]+", file.repo) if file.repo else file.path == entry.packaged
+        assert all(n == 1 for n in Counter((file.repo, file.path) for file in entry.files).values())
 
 
 def test_a_maker_is_one_of_those_who_have_the_file() -> None:
-    made = {card.name: card for card in catalog_entries() if card.maker}
+    made = {entry.name: entry for entry in catalog_entries() if entry.maker}
     assert made["flux.1"].maker == "black-forest-labs/FLUX.1-schnell"
     assert made["wan-2.1"].maker == "Wan-AI/Wan2.1-T2V-1.3B"
-    for card in made.values():
-        assert card.maker in {file.repo for file in card.files}
+    for entry in made.values():
+        assert entry.maker in {file.repo for file in entry.files}
 
 
 def test_cards_configure_only_what_their_family_has() -> None:
-    for card in catalog_entries():
-        kind = latent_space_named(card.kind)
-        if kind is not None:
-            fields = {field.name for field in dataclasses.fields(family_of(kind.family).config)}
-            assert card.config.keys() <= fields - kind.match.keys()
+    for entry in catalog_entries():
+        space = latent_space_named(entry.latent_space)
+        if space is not None:
+            fields = {field.name for field in dataclasses.fields(family_of(space.family).config)}
+            assert entry.config.keys() <= fields - space.match.keys()
 
 
 def test_hashes_are_whole_and_belong_to_one_card() -> None:
-    owners = {(file.sha256, card.name) for card in catalog_entries() for file in card.files if file.sha256}
+    owners = {(file.sha256, entry.name) for entry in catalog_entries() for file in entry.files if file.sha256}
     assert len({digest for digest, _ in owners}) == len(owners)
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest, _ in owners)
-    assert all(file.sha256 for card in catalog_entries() for file in card.files if file.verified)
+    assert all(file.sha256 for entry in catalog_entries() for file in entry.files if file.verified)
 
 
 def test_copies_of_one_file_agree() -> None:
     facts = {
-        (file.sha256, file.verified, file.bytes) for card in catalog_entries() for file in card.files if file.sha256
+        (file.sha256, file.verified, file.bytes) for entry in catalog_entries() for file in entry.files if file.sha256
     }
     assert len({digest for digest, *_ in facts}) == len(facts)
 
@@ -157,18 +164,18 @@ def test_copies_of_one_file_agree() -> None:
     ],
 )
 def test_published_files_are_known(shared_data: Path, path: str, name: str) -> None:
-    assert inspecting.inspect_path(shared_data / "vae" / path).card == entry_named(name)
+    assert inspect_module.inspect_path(shared_data / "vae" / path).catalog_entry == entry_named(name)
 
 
 def test_packaged_weights_are_those_of_the_cards() -> None:
-    assert packaged_weights() == {card.name: card.packaged for card in catalog_entries() if card.packaged}
+    assert packaged_weights() == {entry.name: entry.packaged for entry in catalog_entries() if entry.packaged}
 
 
 def test_packaged_cards_load() -> None:
-    packaged = [card for card in catalog_entries() if card.packaged]
+    packaged = [entry for entry in catalog_entries() if entry.packaged]
     assert packaged
-    for card in packaged:
-        assert load(card.name).encoder is not None
+    for entry in packaged:
+        assert load(entry.name).encoder is not None
 
 
 SIXTEEN = WanConfig(3, 16, (96, 192, 384, 384), (384, 384, 192, 96), 2, 3, (1, 2), True)
@@ -189,7 +196,7 @@ def test_the_normalizations_of_wan_and_its_twins_are_those_of_diffusers(
 ) -> None:
     """Twins share a normalization, so it is known even where the name is not."""
     candidates = matching_latent_spaces(family, config)
-    assert [kind.name for kind in candidates] == names
+    assert [space.name for space in candidates] == names
     defaults = {name: entry.default for name, entry in inspect.signature(theirs.__init__).parameters.items()}
     mean, std = defaults["latents_mean"], defaults["latents_std"]
     normalization = shared_normalization(candidates)
@@ -206,7 +213,9 @@ def largest_difference(a: LatentNormalization, b: LatentNormalization, channels:
 def test_known_latent_spaces_differ_by_far_more_than_rounding() -> None:
     """What `TOLERANCE` is compared with: of the same number of channels, two are equal or at least 9 % apart."""
     known = [
-        (kind.name, kind.match["latent_channels"], kind.normalization) for kind in latent_spaces() if kind.normalization
+        (space.name, space.match["latent_channels"], space.normalization)
+        for space in latent_spaces()
+        if space.normalization
     ]
     apart = {}
     for (name, channels, a), (other, as_many, b) in itertools.combinations(known, 2):

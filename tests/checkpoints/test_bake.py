@@ -24,7 +24,7 @@ from vaekit.checkpoints.save import save
 from vaekit.errors import BadCheckpoint, CannotWrite, HalfMissing, LatentMismatch, NotRunnable, UnknownVAE, WrongTensors
 from vaekit.families.kl.net import KLConfig
 from vaekit.formats.safetensors import raw_header
-from vaekit.identification import match as recognizing
+from vaekit.identification import match
 from vaekit.identification.identify import identify
 from vaekit.identification.metadata import normalization_text
 from vaekit.normalization import LatentNormalization
@@ -199,7 +199,7 @@ def test_a_checkpoint_without_a_vae_gets_one_where_its_kind_has_it(
     assert (done.prefix, done.added, done.replaced) == (prefix, len(sd_shapes(channels)), 0)
     assert prefix in done.notes[0]
     found = identify(tmp_path / "out.safetensors")
-    assert (found.parts[0].prefix, found.layout, found.around is not None) == (prefix, "ldm", True)
+    assert (found.parts[0].prefix, found.layout, found.host is not None) == (prefix, "ldm", True)
     half = sparse_file("half.safetensors", sd_shapes(channels, half="decoder"), normalization)
     with pytest.raises(HalfMissing):
         bake(path, half, tmp_path / "other.safetensors")
@@ -329,15 +329,17 @@ def test_a_vae_of_unknown_normalization_needs_a_word(
     assert "as asked" in done.notes[0]
 
 
-def test_a_vae_that_only_its_card_knows_is_refused_elsewhere(
+def test_a_vae_its_entry_knows_is_refused_elsewhere(
     sparse_file: Make, sd_shapes: Callable[..., Shapes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = sd_shapes(4)
     path = sparse_file("whole.safetensors", SDXL_SIGN | {f"first_stage_model.{key}": names[key] for key in names})
     bare = sparse_file("vae.safetensors", names)
     digest = hashlib.sha256(bare.read_bytes()).hexdigest()
-    card = CatalogEntry("x-vae", "a VAE", "MIT", (CatalogFile("x", "a/x", digest, verified=True),), kind="SD1 / SD2")
-    monkeypatch.setattr(recognizing, "catalog_entries", lambda: (card,))
+    entry = CatalogEntry(
+        "x-vae", "a VAE", "MIT", (CatalogFile("x", "a/x", digest, verified=True),), latent_space="SD1 / SD2"
+    )
+    monkeypatch.setattr(match, "catalog_entries", lambda: (entry,))
     with refuses(LatentMismatch, "0.18215", "x-vae", "0.13025", "SDXL"):
         bake(path, bare, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()

@@ -67,7 +67,7 @@ def test_the_normalization_of_the_checkpoint_goes_with_it(
     assert (done.model, done.normalization, done.tensors) == ("SDXL", LatentNormalization((0.0,), (0.13025,)), 248)
     assert "SDXL" in done.normalization_source
     alone = identify(tmp_path / "out.safetensors")
-    assert ([kind.name for kind in alone.kinds], alone.normalization) == (["SDXL"], done.normalization)
+    assert ([space.name for space in alone.latent_spaces], alone.normalization) == (["SDXL"], done.normalization)
 
 
 def test_a_normalization_that_nobody_knows_stays_unknown(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from refusals import refuses
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vaekit.checkpoints import finetuned_writer as successor
+from vaekit.checkpoints import finetuned_writer
 from vaekit.checkpoints.finetuned_writer import BaseModel, base_model_at, same_bits, write_finetuned
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
@@ -22,7 +22,7 @@ from vaekit.errors import BadPlan, CannotWrite, HalfMissing, WrongTensors
 from vaekit.families import assemble, family_with
 from vaekit.families.kl.net import KLConfig
 from vaekit.formats.open import open_tensors
-from vaekit.identification import resolve as settling
+from vaekit.identification import resolve
 from vaekit.identification.build import build
 from vaekit.identification.identify import identify
 from vaekit.identification.probe_padding import BorderError, PaddingProbe
@@ -132,16 +132,16 @@ def test_what_is_written_wrong_does_not_get_its_name(
 ) -> None:
     source = parent("kl")
     vae = build(source.identified)
-    real = successor.write_files
+    real = finetuned_writer.write_files
 
-    def spoilt(parent: BaseModel, weights: successor.StoredWeights, staging: Path) -> list[str]:
+    def spoilt(parent: BaseModel, weights: finetuned_writer.StoredWeights, staging: Path) -> list[str]:
         names = real(parent, weights, staging)
         content = bytearray((staging / names[0]).read_bytes())
         content[-1] ^= 1
         (staging / names[0]).write_bytes(content)
         return names
 
-    monkeypatch.setattr(successor, "write_files", spoilt)
+    monkeypatch.setattr(finetuned_writer, "write_files", spoilt)
     every = set(vae.state_dict())
     with pytest.raises(WrongTensors):
         write_finetuned(source, vae, every, tmp_path / "run", {})
@@ -186,7 +186,7 @@ def test_reflection_makes_a_diffusers_folder_native(tmp_path: Path) -> None:
 
 def padding_of(parent: BaseModel) -> tuple[str, str]:
     """What it was made for, and what it goes on with."""
-    found, now = parent.found.config, parent.identified.config
+    found, now = parent.original.config, parent.identified.config
     assert isinstance(found, KLConfig) and isinstance(now, KLConfig)
     return found.padding, now.padding
 
@@ -210,7 +210,7 @@ def test_what_no_file_tells_is_measured_and_else_believed(
     borders = PaddingProbe(
         measured, large if measured == "reflect" else small, small if measured == "reflect" else large
     )
-    for module in (successor, settling):
+    for module in (finetuned_writer, resolve):
         monkeypatch.setattr(module, "cached_padding_probe", lambda *_: borders)
     save_file(example("kl").state_dict(), tmp_path / "source.safetensors")
     source = base_model_at(tmp_path / "source.safetensors", "source", "reflect")

@@ -15,8 +15,8 @@ from PIL import Image
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.comparison.candidates import VAECandidate
-from vaekit.comparison.fit_correction import Fitting
-from vaekit.comparison.testcard_measures import Through, checker_error
+from vaekit.comparison.fit_correction import CorrectionFit
+from vaekit.comparison.testcard_measures import RoundTrip, checker_error
 from vaekit.domains.images.read import read_image
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
@@ -55,9 +55,9 @@ def corrected(tinted: Path, pieces: Path, tmp_path_factory: pytest.TempPathFacto
     """The same VAE in another folder, its correction beside it: fitted without a report, which takes longer."""
     copy = Path(shutil.copy(tinted, tmp_path_factory.mktemp("corrected")))
     candidate = VAECandidate("tinted", Engine(load(copy), Plan()))
-    fitting = Fitting(candidate, str(copy), 0)
+    fitting = CorrectionFit(candidate, str(copy), 0)
     for path in sorted(pieces.iterdir()):
-        candidate.make(path.name, read_image(path))
+        candidate.reconstruct(path.name, read_image(path))
     assert fitting.finish({}).path == correction_beside(copy)
     return copy
 
@@ -72,7 +72,7 @@ def test_a_cast_is_fitted_saved_and_corrected(
     tinted = Path(shutil.copy(tinted, tmp_path))
     monkeypatch.setattr(
         "vaekit.comparison.compare.card_measures",  # the others take the longest
-        lambda contender: {"checker_delta_e": checker_error(Through(contender))},
+        lambda contender: {"checker_delta_e": checker_error(RoundTrip(contender))},
     )
     said = run("compare", pieces, "--vae", tinted, "--out", tmp_path / "f.html", *FIT)
     assert said.code == 0, said.err

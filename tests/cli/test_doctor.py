@@ -53,7 +53,7 @@ def test_json_is_one_object_and_what_is_wrong_gives_status_1(run: Run, spoilt_fi
     findings = {finding["name"]: finding for finding in said.json["findings"]}
     assert tuple(findings) == CHECKS
     assert findings["fp16_range"]["status"] == "wrong"
-    assert findings["fp16_range"]["numbers"]["decoder"]["overflows"][0] == "decoder.up.1.block.0.conv1"
+    assert findings["fp16_range"]["values"]["decoder"]["overflows"][0] == "decoder.up.1.block.0.conv1"
     assert findings["fp16_range"]["remedy"]
     assert {findings[name]["status"] for name in ("weights", "activations", "normalization", "match", "grid")} == {"ok"}
 

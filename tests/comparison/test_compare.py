@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.comparison.candidates import Reconstruction, carried_over
+from vaekit.comparison.candidates import Reconstruction, convert_latents
 from vaekit.comparison.compare import ImageSource, compare
 from vaekit.domains.images.read import LoadedImage
 from vaekit.errors import BadItem
@@ -31,7 +31,7 @@ class Adds:
     broken: str = ""
     on_cpu: bool = False
 
-    def make(self, name: str, image: LoadedImage) -> Reconstruction:
+    def reconstruct(self, name: str, image: LoadedImage) -> Reconstruction:
         if name == self.broken:
             raise BadItem("It cannot.", "", "")
         return Reconstruction(image.pixels + self.amount, {"encode_seconds": 1.0})
@@ -147,5 +147,5 @@ def test_no_pixels_are_kept() -> None:
 def test_latents_are_carried_from_normalization_to_normalization() -> None:
     raw = torch.randn(1, 4, 3, 3, generator=torch.Generator().manual_seed(0))
     mine, theirs = LatentNormalization(scale=(0.18215,)), LatentNormalization()
-    torch.testing.assert_close(carried_over(raw, mine, theirs), raw * 0.18215)
-    assert torch.equal(carried_over(raw, None, theirs), raw)
+    torch.testing.assert_close(convert_latents(raw, mine, theirs), raw * 0.18215)
+    assert torch.equal(convert_latents(raw, None, theirs), raw)

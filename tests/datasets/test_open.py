@@ -52,7 +52,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "nowhere.png").symlink_to(tmp_path / "gone.png")
     skipped = SkipLog()
     assert len(open_images(tmp_path, skipped).train) == 1
-    assert "leads nowhere" in skipped.reasons["nowhere.png"]
+    assert list(skipped.reasons) == ["nowhere.png"]
 
 
 def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +210,7 @@ def test_a_tar_with_a_broken_header_gives_what_is_before(tmp_path: Path) -> None
     whole.write_bytes(content)
     skipped = SkipLog()
     assert numbers(open_images(whole, skipped).train) == [0, 1, 2, 3]
-    assert "first fault" in skipped.reasons["a.tar"]
+    assert "4,096" in skipped.reasons["a.tar"], "where the damage begins"
 
 
 def test_tars_that_cannot_be_used(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_idx(tmp_path: Path) -> None:
 
 def test_what_is_packed_and_no_idx_file_is_not_unpacked(tmp_path: Path) -> None:
     for content, facts in (
-        (b"something else" * 10**6, ["something else"]),
+        (b"something else" * 10**6, [int.from_bytes(b"so"), ord("m")]),
         (idx(np.zeros((1, 4, 4), np.uint8)) + bytes(3 * 10**7), ["16"]),
         (struct.pack(">HBB", 0, 8, 200) + b"\xff" * 800, []),
         (struct.pack(">HBB", 0, 8, 3), []),

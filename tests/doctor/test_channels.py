@@ -15,9 +15,9 @@ from vaekit.vae import VAE
 def test_all_channels_of_a_sound_vae_live(observed: Observation) -> None:
     finding = check_channels(observed)
     assert finding.status == "ok"
-    assert finding.numbers["dead"] == finding.numbers["ignored_by_decoder"] == []
-    assert sum(finding.numbers["variance_shares"]) == pytest.approx(1)
-    assert max(finding.numbers["effects"]) == pytest.approx(1)
+    assert finding.values["dead"] == finding.values["ignored_by_decoder"] == []
+    assert sum(finding.values["variance_shares"]) == pytest.approx(1)
+    assert max(finding.values["effects"]) == pytest.approx(1)
 
 
 def test_a_dead_channel_is_named(spoilt: Callable[..., Observation]) -> None:
@@ -26,8 +26,8 @@ def test_a_dead_channel_is_named(spoilt: Callable[..., Observation]) -> None:
 
     finding = check_channels(spoilt(silence))
     assert finding.status == "wrong"
-    assert finding.numbers["dead"] == [2]
-    assert "2" in finding.words
+    assert finding.values["dead"] == [2]
+    assert "2" in finding.message
 
 
 def test_a_channel_that_the_decoder_ignores_is_named(spoilt: Callable[..., Observation]) -> None:
@@ -36,8 +36,8 @@ def test_a_channel_that_the_decoder_ignores_is_named(spoilt: Callable[..., Obser
 
     finding = check_channels(spoilt(deaf))
     assert finding.status == "wrong"
-    assert finding.numbers["ignored_by_decoder"] == [1]
-    assert finding.numbers["dead"] == []
+    assert finding.values["ignored_by_decoder"] == [1]
+    assert finding.values["dead"] == []
 
 
 def test_a_channel_with_nearly_all_variance_is_a_warning(spoilt: Callable[..., Observation]) -> None:
@@ -47,7 +47,7 @@ def test_a_channel_with_nearly_all_variance_is_a_warning(spoilt: Callable[..., O
 
     finding = check_channels(spoilt(dominant))
     assert finding.status == "warning"
-    assert not lacks(finding.words, "0")
+    assert not lacks(finding.message, "0")
 
 
 def test_a_posterior_that_is_the_prior_is_a_warning(spoilt: Callable[..., Observation]) -> None:
@@ -59,7 +59,7 @@ def test_a_posterior_that_is_the_prior_is_a_warning(spoilt: Callable[..., Observ
 
     finding = check_channels(spoilt(collapse))
     assert finding.status == "warning"
-    assert finding.numbers["collapsed"] == [3]
+    assert finding.values["collapsed"] == [3]
 
 
 def test_kl_is_that_of_the_posterior(observed: Observation) -> None:
@@ -83,5 +83,5 @@ def test_a_collapsed_vector_is_wrong_and_a_partly_idle_one_is_not() -> None:
         for idle in ([0, 1], range(8)):  # mean and log-variance of the first number; of all
             said.weight[idle], said.bias[idle] = 0, 0
             finding = check_channels(observe(vae))
-            assert len(finding.numbers["collapsed"]) == len(idle) // 2
+            assert len(finding.values["collapsed"]) == len(idle) // 2
             assert finding.status == ("wrong" if len(idle) == 8 else "ok")

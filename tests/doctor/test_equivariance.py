@@ -46,13 +46,13 @@ def seen(decoder: nn.Module) -> Observation:
 def test_blocks_are_equivariant() -> None:
     finding = check_equivariance(seen(Blocks(False)))
     assert finding.status == "ok"
-    assert min(finding.numbers[name] for name in ("shift", "flip", "turn")) > 80
+    assert min(finding.values[name] for name in ("shift", "flip", "turn")) > 80
 
 
 def test_a_image_that_depends_on_the_place_is_a_warning() -> None:
     finding = check_equivariance(seen(Placed(False)))
     assert finding.status == "warning"
-    assert "mirrored" in finding.words.split("far below known VAEs in")[1]
+    assert "mirrored" in finding.message.split("far below known VAEs in")[1]
 
 
 def test_known_vaes_are_within_the_thresholds(observed: Observation) -> None:
@@ -62,7 +62,7 @@ def test_known_vaes_are_within_the_thresholds(observed: Observation) -> None:
 def test_even_steps_are_even() -> None:
     finding = check_smoothness(seen(Blocks(False)))
     assert finding.status == "ok"
-    assert 0.99 < finding.numbers["ratio"] < 1.2
+    assert 0.99 < finding.values["ratio"] < 1.2
 
 
 def test_a_jump_is_a_warning() -> None:
@@ -70,7 +70,7 @@ def test_a_jump_is_a_warning() -> None:
     dark, light = torch.full((1, 3, 16, 16), -0.1), torch.full((1, 3, 16, 16), 0.9)
     finding = check_smoothness(replace(observation, latents=torch.cat([dark, light])))
     assert finding.status == "warning"
-    assert len([step for step in finding.numbers["steps"] if step]) == 1
+    assert len([step for step in finding.values["steps"] if step]) == 1
 
 
 def test_the_vae_is_left_as_it_is(healthy: VAE) -> None:

@@ -31,8 +31,8 @@ def test_every_family_is_examined(family: str) -> None:
     findings = found(example(family))
     assert tuple(findings) == CHECKS
     for finding in findings.values():
-        assert finding.words
-        assert "nan" not in finding.words
+        assert finding.message
+        assert "nan" not in finding.message
         assert bool(finding.remedy) == (finding.status in ("warning", "wrong"))
     assert findings["activations"].status == "ok"
     assert findings["fp16_range"].status == "ok"
@@ -47,7 +47,7 @@ def test_half_a_vae_is_examined_as_far_as_it_goes(family: str, half: str) -> Non
     findings = found(vae)
     assert findings["match"].status == "skipped"
     assert findings["fp16_range"].status == "ok"
-    assert half in findings["fp16_range"].words
+    assert half in findings["fp16_range"].message
 
 
 def test_the_builtin_vae_is_healthy() -> None:
@@ -77,7 +77,7 @@ def test_images_of_the_user_are_looked_at(family: str) -> None:
     assert tuple(findings) == CHECKS
     if findings["normalization"].status == "warning":
         assert (
-            "3 images of yours" in findings["normalization"].words or findings["normalization"].numbers["normalization"]
+            "3 of your images" in findings["normalization"].message or findings["normalization"].values["normalization"]
         )
 
 

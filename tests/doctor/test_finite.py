@@ -13,7 +13,7 @@ def test_a_sound_vae_is_finite(healthy: VAE, observed: Observation) -> None:
     assert check_weights(healthy).status == "ok"
     finding = check_activations(observed)
     assert finding.status == "ok"
-    assert finding.numbers["encoder"]["first"] is None
+    assert finding.values["encoder"]["first"] is None
 
 
 def test_one_nan_in_a_weight_is_found_by_name(spoilt: Callable[..., Observation]) -> None:
@@ -23,11 +23,11 @@ def test_one_nan_in_a_weight_is_found_by_name(spoilt: Callable[..., Observation]
     observation = spoilt(one_nan)
     weights, activations = check_weights(observation.vae), check_activations(observation)
     assert weights.status == activations.status == "wrong"
-    assert weights.numbers["tensors"] == {"decoder.mid.block_1.conv2.weight": {"not_finite": 1, "of": 147456}}
-    assert not lacks(weights.words, "decoder.mid.block_1.conv2.weight", "1", "147,456")
-    assert activations.numbers["decoder"]["first"]["place"] == "decoder.mid.block_1.conv2"
-    assert 0 < activations.numbers["decoder"]["first"]["nan"] < activations.numbers["decoder"]["first"]["of"]
-    assert activations.numbers["encoder"]["first"] is None
+    assert weights.values["tensors"] == {"decoder.mid.block_1.conv2.weight": {"not_finite": 1, "of": 147456}}
+    assert not lacks(weights.message, "decoder.mid.block_1.conv2.weight", "1", "147,456")
+    assert activations.values["decoder"]["first"]["place"] == "decoder.mid.block_1.conv2"
+    assert 0 < activations.values["decoder"]["first"]["nan"] < activations.values["decoder"]["first"]["of"]
+    assert activations.values["encoder"]["first"] is None
 
 
 def test_sound_weights_may_still_overflow_fp32(spoilt: Callable[..., Observation]) -> None:
@@ -38,5 +38,5 @@ def test_sound_weights_may_still_overflow_fp32(spoilt: Callable[..., Observation
     assert check_weights(observation.vae).status == "ok"
     finding = check_activations(observation)
     assert finding.status == "wrong"
-    assert finding.numbers["encoder"]["first"]["place"] == "encoder.down.1.block.0.conv2"
+    assert finding.values["encoder"]["first"]["place"] == "encoder.down.1.block.0.conv2"
     assert torch.isfinite(observation.vae.get_parameter("encoder.down.1.block.0.conv2.weight")).all()

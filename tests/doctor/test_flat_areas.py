@@ -22,7 +22,7 @@ def test_a_grid_is_measured_in_levels(observed: Observation, levels: float, stat
     stripes = math.sqrt(2) * torch.sin(2 * torch.pi * rows / 8).expand(64, 64) * levels / 127.5
     finding = check_grid(replace(observed, flats_decoded=observed.flats_decoded + stripes))
     assert finding.status == status
-    assert finding.numbers["amplitude"] == pytest.approx(levels, abs=0.15)
+    assert finding.values["amplitude"] == pytest.approx(levels, abs=0.15)
 
 
 def test_other_frequencies_are_no_grid() -> None:

@@ -6,7 +6,7 @@ import torch
 
 import vaekit
 from vaekit.distributions import Normal, Point
-from vaekit.doctor.halves import Change, check_match, flat, mixed, reordered, scaled
+from vaekit.doctor.halves import Transformation, check_match, flat, mixed, reordered, scaled
 from vaekit.doctor.observe import Observation, observe
 from vaekit.vae import VAE
 
@@ -14,8 +14,8 @@ from vaekit.vae import VAE
 def test_halves_of_one_vae_match(observed: Observation) -> None:
     finding = check_match(observed)
     assert finding.status == "ok"
-    assert finding.numbers["agreement"] > 0.9
-    assert finding.numbers["psnr"] > finding.numbers["psnr_of_block_means"]
+    assert finding.values["agreement"] > 0.9
+    assert finding.values["psnr"] > finding.values["psnr_of_block_means"]
 
 
 @pytest.mark.parametrize("factor", [5.0, 0.2])
@@ -25,8 +25,8 @@ def test_a_decoder_for_another_scale_is_seen(spoilt: Callable[..., Observation],
 
     finding = check_match(spoilt(scale))
     assert finding.status == "wrong"
-    assert finding.numbers["gain"]["change"] == "scaled"
-    (told,) = (word for word in finding.words.split("latents times ")[1].split()[:1])
+    assert finding.values["gain"]["transformation"] == "scaled"
+    (told,) = (word for word in finding.message.split("latents times ")[1].split()[:1])
     assert float(told) == pytest.approx(1 / factor, rel=0.3)
 
 
@@ -37,8 +37,8 @@ def test_swapped_channels_are_seen(spoilt: Callable[..., Observation]) -> None:
 
     finding = check_match(spoilt(swap))
     assert finding.status == "wrong"
-    assert finding.numbers["gain"]["change"] == "reordered"
-    assert "(3 as 1, 1 as 3)" in finding.words
+    assert finding.values["gain"]["transformation"] == "reordered"
+    assert "(3 as 1, 1 as 3)" in finding.message
 
 
 def test_a_turned_latent_space_is_seen(spoilt: Callable[..., Observation]) -> None:
@@ -50,7 +50,7 @@ def test_a_turned_latent_space_is_seen(spoilt: Callable[..., Observation]) -> No
 
     finding = check_match(spoilt(mix))
     assert finding.status == "wrong"
-    assert finding.numbers["gain"]["change"] == "mixed"
+    assert finding.values["gain"]["transformation"] == "mixed"
 
 
 def test_a_decoder_that_knows_nothing_is_wrong(healthy: VAE) -> None:
@@ -71,12 +71,14 @@ def test_taesd3s_encoder_with_the_builtin_decoder(shared_data: Path, healthy: VA
 
 
 @pytest.mark.parametrize("fit", [scaled, reordered, mixed])
-def test_changes_are_found_in_numbers(fit: Callable[..., Change]) -> None:
+def test_changes_are_found_in_numbers(fit: Callable[..., Transformation]) -> None:
     z = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     true = {
-        scaled: Change(2 * torch.eye(3).double(), torch.full((3,), 0.5).double()),
-        reordered: Change(torch.tensor([[0, 2.0, 0], [-1, 0, 0], [0, 0, 0.5]]).double(), torch.arange(3).double()),
-        mixed: Change(torch.tensor([[1, 2.0, 0], [-1, 0, 1], [0, 1, 0.5]]).double(), torch.arange(3).double()),
+        scaled: Transformation(2 * torch.eye(3).double(), torch.full((3,), 0.5).double()),
+        reordered: Transformation(
+            torch.tensor([[0, 2.0, 0], [-1, 0, 0], [0, 0, 0.5]]).double(), torch.arange(3).double()
+        ),
+        mixed: Transformation(torch.tensor([[1, 2.0, 0], [-1, 0, 1], [0, 1, 0.5]]).double(), torch.arange(3).double()),
     }[fit]
     found = fit(flat(true.apply(z)), flat(z))
     tolerance = 0.2 if fit is scaled else 0.1 if fit is reordered else 1e-4

@@ -25,7 +25,7 @@ def framed(observed: Observation, normalization: LatentNormalization | None) -> 
 def test_the_right_normalization_is_right(observed: Observation) -> None:
     finding = check_normalization(observed, entry_named("builtin"))
     assert finding.status == "ok"
-    assert 0.5 < finding.numbers["std"] < 2
+    assert 0.5 < finding.values["std"] < 2
 
 
 @pytest.mark.parametrize("factor", [5.0, 0.2])
@@ -51,16 +51,16 @@ def test_a_normalization_that_changes_nothing_is_at_most_a_warning(observed: Obs
 def test_an_unknown_normalization_is_suggested(observed: Observation) -> None:
     finding = check_normalization(framed(observed, None))
     assert finding.status == "warning"
-    assert finding.numbers["measured"]["scale"] == pytest.approx(1 / observed.latents.std().item())
+    assert finding.values["measured"]["scale"] == pytest.approx(1 / observed.latents.std().item())
 
 
 def test_another_normalization_than_the_card_says_is_wrong(observed: Observation) -> None:
-    card = entry_named("builtin")
-    assert card is not None
-    other = dataclasses.replace(card, own_normalization=LatentNormalization((0.0,), (0.7,)))
+    entry = entry_named("builtin")
+    assert entry is not None
+    other = dataclasses.replace(entry, own_normalization=LatentNormalization((0.0,), (0.7,)))
     finding = check_normalization(observed, other)
     assert finding.status == "wrong"
-    assert "0.7" in finding.words
+    assert "0.7" in finding.message
 
 
 def test_a_decoder_alone_has_nothing_to_measure(healthy: VAE) -> None:
@@ -84,4 +84,4 @@ def test_latents_that_measure_like_the_twins_are_told_of(shared_data: Path) -> N
         told[name] = check_normalization(replace(taesd, vae=vae, latents=raw, posterior=Point(raw)))
     assert told["SD1"].status == "ok"
     assert told["SDXL"].status == "warning"
-    assert not lacks(told["SDXL"].words, "SD1 / SD2", "0.18215")
+    assert not lacks(told["SDXL"].message, "SD1 / SD2", "0.18215")

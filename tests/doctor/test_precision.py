@@ -19,9 +19,9 @@ from vaekit.vae import VAE
 def test_a_safe_vae_has_headroom_in_both_halves(observed: Observation) -> None:
     finding = check_range(observed, entry_named("builtin"))
     assert finding.status == "ok"
-    assert finding.words.startswith("encoder fp16-safe, headroom ")
+    assert finding.message.startswith("encoder fp16-safe, headroom ")
     for half in ("encoder", "decoder"):
-        numbers = finding.numbers[half]
+        numbers = finding.values[half]
         assert numbers["fp16_headroom"] == pytest.approx(65504 / numbers["largest"])
         assert max(numbers["layers"].values()) == numbers["largest"] == numbers["layers"][numbers["largest_at"]]
         assert numbers["bf16_headroom"] > 1e30
@@ -36,14 +36,14 @@ def test_the_layer_that_overflows_is_named(spoilt: Callable[..., Observation]) -
     observation = spoilt(loud)
     finding = check_range(observation)
     assert finding.status == "wrong"
-    assert finding.numbers["decoder"]["overflows"][0] == "decoder.up.1.block.0.conv1"
-    assert "decoder.up.1.block.0.conv1" in finding.words
-    assert finding.numbers["encoder"]["overflows"] == []
+    assert finding.values["decoder"]["overflows"][0] == "decoder.up.1.block.0.conv1"
+    assert "decoder.up.1.block.0.conv1" in finding.message
+    assert finding.values["encoder"]["overflows"] == []
     assert "bf16" in finding.remedy
     rounding = check_rounding(observation)
     assert rounding.status == "wrong"
-    assert rounding.numbers["fp16"]["not_finite"] > 0
-    assert rounding.numbers["bf16"]["mean"] < 2
+    assert rounding.values["fp16"]["not_finite"] > 0
+    assert rounding.values["bf16"]["mean"] < 2
     assert not lacks(rounding.remedy, "fp32", "bf16", "--dtype")
 
 
@@ -54,7 +54,7 @@ def test_a_sum_that_overflows_is_named_by_its_block(spoilt: Callable[..., Observ
         vae.get_submodule("decoder.mid.block_1.conv2").bias.fill_(40_000.0)
 
     finding = check_range(spoilt(loud))
-    assert finding.numbers["decoder"]["overflows"][0] == "decoder.mid.block_2 (add)"
+    assert finding.values["decoder"]["overflows"][0] == "decoder.mid.block_2 (add)"
 
 
 def test_the_layer_comes_before_the_activation_behind_it() -> None:
@@ -64,7 +64,7 @@ def test_the_layer_comes_before_the_activation_behind_it() -> None:
     with torch.no_grad():
         vae.get_parameter("decoder.convT1.bias").fill_(60_000)
         vae.get_parameter("decoder.convT2.weight").fill_(1)
-    reach = check_range(observe(vae)).numbers["decoder"]
+    reach = check_range(observe(vae)).values["decoder"]
     assert reach["overflows"][:2] == ["decoder.convT2", "decoder (relu)"]
 
 
@@ -72,13 +72,13 @@ def test_weights_that_fp16_cannot_hold_are_named(spoilt: Callable[..., Observati
     def heavy(vae: VAE) -> None:
         vae.get_parameter("decoder.up.1.block.0.conv1.weight")[0, 0, 0, 0] = 70_000
 
-    assert "decoder.up.1.block.0.conv1.weight" in check_range(spoilt(heavy)).numbers["decoder"]["overflows"]
+    assert "decoder.up.1.block.0.conv1.weight" in check_range(spoilt(heavy)).values["decoder"]["overflows"]
 
 
 def test_little_headroom_and_a_card_that_knows_better_are_warnings(
     observed: Observation, spoilt: Callable[..., Observation]
 ) -> None:
-    peak = check_range(observed).numbers["decoder"]["layers"]["decoder.up.1.block.0.conv1"]
+    peak = check_range(observed).values["decoder"]["layers"]["decoder.up.1.block.0.conv1"]
 
     def near(vae: VAE) -> None:
         for name in ("weight", "bias"):
@@ -86,10 +86,10 @@ def test_little_headroom_and_a_card_that_knows_better_are_warnings(
 
     finding = check_range(spoilt(near))
     assert finding.status == "warning"
-    assert "2.0x" in finding.words
-    card = entry_named("builtin")
-    assert card is not None
-    doubted = check_range(observed, dataclasses.replace(card, fp16="unsafe"))
+    assert "2.0x" in finding.message
+    entry = entry_named("builtin")
+    assert entry is not None
+    doubted = check_range(observed, dataclasses.replace(entry, fp16="unsafe"))
     assert doubted.status == "warning"
 
 
@@ -100,20 +100,20 @@ def test_rounding_agrees_with_engines_in_half_precision(observed: Observation) -
     for dtype in ("fp16", "bf16"):
         made = Engine(observed.vae, Plan(device="cpu", dtype=dtype)).reconstruct(observed.images[:2])
         real = (made.clamp(-1, 1) - observed.decoded[:2].clamp(-1, 1)).abs().mean().item() * 127.5
-        assert finding.numbers[dtype]["mean"] == pytest.approx(real, rel=0.3)
-    assert finding.numbers["fp16"]["mean"] < finding.numbers["bf16"]["mean"]
+        assert finding.values[dtype]["mean"] == pytest.approx(real, rel=0.3)
+    assert finding.values["fp16"]["mean"] < finding.values["bf16"]["mean"]
 
 
 def test_an_encoder_alone_is_judged_by_its_latents(healthy: VAE) -> None:
     alone = VAE(healthy.encoder, healthy.to_posterior, None, healthy.to_likelihood, healthy.normalization)
     finding = check_rounding(observe(alone, side=64))
-    assert finding.numbers["unit"] == "% of the latents' standard deviation"
-    assert 0 < finding.numbers["fp16"]["mean"] < 2
+    assert finding.values["unit"] == "% of the latents' standard deviation"
+    assert 0 < finding.values["fp16"]["mean"] < 2
 
 
 def test_taesd_has_the_headroom_that_was_published(shared_data: Path) -> None:
     observation = observe(vaekit.load(shared_data / "vae" / "taesd"), side=64)
-    for half in check_range(observation).numbers.values():
+    for half in check_range(observation).values.values():
         if isinstance(half, dict):
             assert half["fp16_headroom"] > 1000
     assert torch.isfinite(observation.latents).all()

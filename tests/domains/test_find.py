@@ -9,7 +9,6 @@ from vaekit.domains.recipes import names, recipe
 from vaekit.errors import BadRecipe, NotFound, UnknownDomain
 from vaekit.families import assemble, family_of
 from vaekit.families.kl.net import KLConfig
-from vaekit.training.recipe import Recipe, recipe_of
 
 
 @pytest.mark.parametrize("name", DOMAINS)
@@ -39,22 +38,6 @@ def test_every_recipe_names_its_domain_and_a_sound_table(name: str) -> None:
 def test_a_recipe_that_is_not_there() -> None:
     with pytest.raises(NotFound):
         recipe("none")
-
-
-@pytest.mark.parametrize("data", [None, 3, {}, {"domain": 3}])
-def test_a_recipe_without_a_domain_is_refused(data: object) -> None:
-    with pytest.raises(BadRecipe):
-        _ = Recipe("mine", {} if data is None else {"data": data}).domain
-
-
-def test_recipes_of_the_first_edition_are_upgraded() -> None:
-    old = {"data": "Squares", "pictures": {"size": 8, "crop": "centre"}, "vae": {"net": {"picture_size": 8}}}
-    found = recipe_of("old", old, ["pictures.size=16", "vae.net.picture_size=16"])
-    assert found.words == {
-        "dataset": "Squares",
-        "data": {"domain": "images", "size": 16, "crop": "center"},
-        "vae": {"net": {"image_size": 16}},
-    }
 
 
 def test_a_vae_that_names_no_domain_is_of_images(small_kl: KLConfig) -> None:

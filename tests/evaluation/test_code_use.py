@@ -21,7 +21,7 @@ def told(found: PooledResult) -> dict[str, float]:
 def test_numbers_by_hand() -> None:
     pool = CodePool(4, 1)
     pool.add(torch.tensor([[0.0, 1.0, 1.0], [0.0, 2.0, 2.0]]))
-    found = told(pool.together())
+    found = told(pool.result())
     assert found == {
         "code_usage": pytest.approx(0.75),
         "code_perplexity": pytest.approx(3.0),
@@ -32,7 +32,7 @@ def test_numbers_by_hand() -> None:
 def test_each_codebook_of_a_position_counts_for_itself() -> None:
     pool = CodePool(2, 2)
     pool.add(torch.tensor([[0.0, 1.0, 0.0, 0.0]]))  # the first codebook's codes 0 and 1, then the second's 0 and 0
-    found = told(pool.together())
+    found = told(pool.result())
     assert found["code_usage"] == pytest.approx(0.75)
     assert found["bits_per_code"] == pytest.approx(0.5)
     assert found["code_perplexity"] == pytest.approx(math.sqrt(2))
@@ -55,5 +55,5 @@ def test_division_into_batches_does_not_matter(head: torch.nn.Module) -> None:
     whole.add(rows(x))
     for part in x.split([1, 3, 2]):
         parts.add(rows(part))
-    assert told(whole.together()) == told(parts.together())
-    assert whole.together().results[0].count == 6
+    assert told(whole.result()) == told(parts.result())
+    assert whole.result().results[0].count == 6

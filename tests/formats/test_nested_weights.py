@@ -63,3 +63,11 @@ def test_a_whole_model_is_called_what_it_is(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "x.pt")
     with refuses(BadCheckpoint, "torch.nn.modules.linear.Linear"):
         open_tensors(tmp_path / "x.pt")
+
+
+def test_a_dictionary_in_a_million_places_is_read_once(tmp_path: Path) -> None:
+    inner: dict[str, Any] = {"weight": torch.ones(1)}
+    for _ in range(6):
+        inner = {str(i): inner for i in range(50)}
+    torch.save(inner, tmp_path / "x.pt")
+    assert len(open_tensors(tmp_path / "x.pt").specs) == 1

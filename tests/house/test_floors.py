@@ -1,7 +1,8 @@
 """Packages import only from lower floors, packages on one floor do not import each other, and there are no import
-circles, neither between nor inside packages. Lazy imports count too."""
+circles, neither between nor inside packages. Lazy imports count too. Tests mirror modules."""
 
 import ast
+from pathlib import Path
 
 from import_graph import FILES, MODULES, ROOT, circles, module_graph, package_graph
 
@@ -68,6 +69,20 @@ def test_there_are_no_import_circles() -> None:
 def test_circles_are_found() -> None:
     graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"e"}, "f": {"a"}}
     assert circles(graph) == {frozenset("bc"), frozenset("e")}
+
+
+MIRRORED = ("families", "formats", "identification", "training", "runtime")
+"""Packages of which each module has tests of its own, at the same path: `families/kl/net.py` has
+`tests/families/kl/test_net.py`."""
+
+
+def test_every_module_has_its_tests_at_the_same_path() -> None:
+    modules = [path.relative_to(ROOT) for path in FILES if path.stem != "__init__"]
+    wanted = {path.with_name(f"test_{path.name}") for path in modules if path.parts[0] in MIRRORED}
+    tests = Path(__file__).parents[1]
+    found = {path.relative_to(tests) for package in MIRRORED for path in (tests / package).rglob("test_*.py")}
+    assert wanted - found == set(), "these modules have no tests of their own"
+    assert found - wanted == set(), "these tests are named after no module"
 
 
 def test_only_the_command_line_prints() -> None:

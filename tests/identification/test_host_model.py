@@ -115,7 +115,7 @@ def test_every_model_has_a_latent_space_that_the_table_of_kinds_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("around", "channels", "kind", "normalization"),
+    ("around", "channels", "space", "normalization"),
     [
         ("SD1", 4, "SD1 / SD2", LatentNormalization((0.0,), (0.18215,))),
         ("SD2", 4, "SD1 / SD2", LatentNormalization((0.0,), (0.18215,))),
@@ -129,12 +129,12 @@ def test_shape_twins_are_told_apart_by_the_checkpoint_around_them(
     sd_shapes: Callable[..., dict[str, tuple[int, ...]]],
     around: str,
     channels: int,
-    kind: str,
+    space: str,
     normalization: LatentNormalization,
 ) -> None:
     path = sparse_file("x.safetensors", SIGNS[around][1] | sd_shapes(channels, "vae."))
     seen = identify(path)
-    assert ([one.name for one in seen.kinds], seen.normalization) == ([kind], normalization)
+    assert ([one.name for one in seen.latent_spaces], seen.normalization) == ([space], normalization)
     assert seen.normalization_source == f"its checkpoint, which is {around}'s"
     told = sparse_file(
         "y.safetensors",
@@ -148,12 +148,15 @@ def test_a_checkpoint_that_disagrees_with_its_vae_tells_nothing(
     sparse_file: Callable[..., Path], sd_shapes: Callable[..., dict[str, tuple[int, ...]]]
 ) -> None:
     seen = identify(sparse_file("x.safetensors", SIGNS["FLUX.1"][1] | sd_shapes(4, "vae.")))
-    assert ([one.name for one in seen.kinds], seen.normalization) == (["SD1 / SD2", "SDXL", "Playground 2.5"], None)
+    assert ([one.name for one in seen.latent_spaces], seen.normalization) == (
+        ["SD1 / SD2", "SDXL", "Playground 2.5"],
+        None,
+    )
 
 
 def test_inspect_says_how_it_knows(
     sparse_file: Callable[..., Path], sd_shapes: Callable[..., dict[str, tuple[int, ...]]]
 ) -> None:
     facts = inspect(sparse_file("x.safetensors", SIGNS["SDXL"][1] | sd_shapes(4, "first_stage_model.")), measure=False)
-    assert (facts.known_as, facts.normalization) == (("SDXL",), LatentNormalization((0.0,), (0.13025,)))
+    assert (facts.candidate_models, facts.normalization) == (("SDXL",), LatentNormalization((0.0,), (0.13025,)))
     assert facts.normalization_source == "its checkpoint, which is SDXL's"

@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,130 +10,13 @@ from refusals import refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vaekit.catalog.entries import latent_spaces, matching_latent_spaces
 from vaekit.checkpoints.save import DIFFUSERS_WEIGHTS, save
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, VaekitError, WrongTensors
-from vaekit.families import Config, family_of, family_with
+from vaekit.families import family_of
 from vaekit.families.kl.net import KLConfig
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.identification.identify import identify
-from vaekit.identification.metadata import normalization_text
-from vaekit.identification.normalization import find_normalization
-from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
-
-SD = (128, 256, 512, 512)
-
-
-def sd_shaped(channels: int, quant: bool, widths: tuple[int, ...] = SD, blocks: int = 2, mid: bool = True) -> KLConfig:
-    return KLConfig(3, channels, channels, widths, widths, blocks, blocks + 1, (), (), mid, quant, quant, 32)
-
-
-SD1, FLUX = sd_shaped(4, True), sd_shaped(16, False)
-COGVIEW = sd_shaped(16, False, (128, 512, 1024, 1024), 3, False)
-
-
-def normalization_of(
-    config: Config, metadata: dict[str, str] | None = None, settings: dict[str, Any] | None = None
-) -> tuple[list[str], LatentNormalization | None, str]:
-    family = family_with(config)
-    assert family is not None
-    found, normalization, source = find_normalization(family, config, metadata or {}, settings or {})
-    return [kind.name for kind in found], normalization, source
-
-
-@pytest.mark.parametrize(
-    ("config", "twins"),
-    [(SD1, ["SD1 / SD2", "SDXL", "Playground 2.5"]), (FLUX, ["SD3 / SD3.5", "FLUX.1"])],
-    ids=["SD", "FLUX"],
-)
-def test_shapes_that_two_models_share_leave_the_normalization_unknown(config: Config, twins: list[str]) -> None:
-    names, normalization, source = normalization_of(config)
-    assert (names, normalization) == (twins, None)
-    assert all(name in source for name in twins)
-
-
-def test_shapes_of_one_model_tell_the_normalization() -> None:
-    names, normalization, source = normalization_of(COGVIEW)
-    assert (names, normalization) == (["CogView3+ / CogView4"], LatentNormalization())
-    assert "shapes" in source
-
-
-def test_the_file_tells_the_normalization_and_which_twin_it_is() -> None:
-    told = LatentNormalization((0.1159,), (0.3611,))
-    assert normalization_of(FLUX, {"vaekit.normalization": normalization_text(told)}) == (
-        ["FLUX.1"],
-        told,
-        "the file's metadata",
-    )
-    settings = {"scaling_factor": 0.3611, "shift_factor": 0.1159}
-    assert normalization_of(FLUX, settings=settings) == (["FLUX.1"], told, "config.json")
-    assert normalization_of(SD1, settings={"scaling_factor": 0.13025})[0] == ["SDXL"]
-
-
-def test_metadata_of_version_1_is_read() -> None:
-    """It calls the normalization "vaekit.frame"."""
-    told = LatentNormalization((0.1159,), (0.3611,))
-    assert normalization_of(FLUX, {"vaekit.frame": normalization_text(told)})[1:] == (told, "the file's metadata")
-    assert normalization_of(COGVIEW, {"vaekit.frame": "null"})[1:] == (None, "the file states that it is")
-
-
-def test_mean_and_deviation_per_channel() -> None:
-    settings = {"scaling_factor": 0.5, "latents_mean": [1, 2, 3, 4], "latents_std": [1, 2, 4, 8]}
-    assert normalization_of(SD1, settings=settings)[1] == LatentNormalization(
-        (1.0, 2.0, 3.0, 4.0), (0.5, 0.25, 0.125, 0.0625)
-    )
-
-
-def test_what_the_file_calls_unknown_stays_unknown() -> None:
-    assert normalization_of(COGVIEW, {"vaekit.normalization": "null"})[1:] == (None, "the file states that it is")
-    assert normalization_of(COGVIEW, settings={"scaling_factor": None})[1:] == (None, "the file states that it is")
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        *("", "5", "[]", '"x"', "{}", "nul", "[" * 100_000),
-        '{"shift": [0], "scale": [0], "patch": 1}',
-        '{"shift": [0], "scale": [1e999], "patch": 1}',
-        '{"shift": [NaN], "scale": [1], "patch": 1}',
-        '{"shift": "0", "scale": "1", "patch": 1}',
-        '{"shift": [], "scale": [], "patch": 1}',
-        '{"shift": [0, 0, 0], "scale": [1], "patch": 1}',
-        '{"shift": [0], "scale": [true], "patch": 1}',
-        '{"shift": [0], "scale": [1], "patch": 0}',
-        '{"shift": [0], "scale": [1], "patch": 1e999}',
-        '{"shift": [0], "scale": [1], "patch": 99999999}',
-    ],
-)
-def test_a_normalization_that_makes_no_sense_is_not_believed(entry: str) -> None:
-    assert normalization_of(SD1, {"vaekit.normalization": entry})[1] is None
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"scaling_factor": "0.18215"},
-        {"scaling_factor": True},
-        {"scaling_factor": 0},
-        {"scaling_factor": float("nan")},
-        {"scaling_factor": 10**400},
-        {"scaling_factor": 1, "shift_factor": "x"},
-        {"scaling_factor": 1, "latents_mean": [0] * 4, "latents_std": [1, 1, 1, 0]},
-        {"scaling_factor": 1, "latents_mean": ["a"] * 4, "latents_std": [1] * 4},
-        {"scaling_factor": 1, "latents_mean": [0] * 7, "latents_std": [1] * 7},
-        {"scaling_factor": None, "latents_mean": [0] * 4, "latents_std": [1] * 4},
-        {"scaling_factor": [1]},
-    ],
-)
-def test_a_config_that_makes_no_sense_is_not_believed(settings: dict[str, Any]) -> None:
-    assert normalization_of(SD1, settings=settings)[1] is None
-
-
-def test_every_kind_is_found_by_its_own_match() -> None:
-    assert len({kind.name for kind in latent_spaces()}) == len(latent_spaces())
-    for config in (SD1, FLUX, COGVIEW):
-        assert all(kind.family == "kl" for kind in matching_latent_spaces("kl", config))
 
 
 def kept(kl_vae: VAE, path: Path, layout: str = "ldm") -> dict[str, Tensor]:
@@ -303,7 +185,7 @@ def test_counts_that_no_tensors_stand_behind_build_nothing(tmp_path: Path) -> No
 
 
 def test_the_shared_tiny_autoencoders(shared_data: Path) -> None:
-    for folder, channels, kind in (
+    for folder, channels, space in (
         ("taesd", 4, "SD1 or SDXL"),
         ("taesd3", 16, "SD3 or FLUX.1"),
         ("taef2", 32, "FLUX.2"),
@@ -311,7 +193,7 @@ def test_the_shared_tiny_autoencoders(shared_data: Path) -> None:
         identified = identify(shared_data / "vae" / folder)
         assert (identified.family.name, identified.layout) == ("tiny", "tiny")
         assert (identified.config.geometry.latent_channels, identified.config.geometry.factors[0]) == (channels, 8)
-        assert kind in identified.kinds[0].name
+        assert space in identified.latent_spaces[0].name
         assert (identified.normalization is None) == (folder == "taef2")
 
 

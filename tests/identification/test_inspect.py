@@ -41,13 +41,13 @@ def test_the_shared_tiny_autoencoders(
 ) -> None:
     facts = inspect(shared_data / "vae" / folder)
     assert (facts.family, facts.layout, facts.latent_channels, facts.factor) == ("tiny", "tiny", channels, 8)
-    assert (facts.dtypes, facts.normalization, len(facts.known_as)) == ((dtype,), normalization, 1)
+    assert (facts.dtypes, facts.normalization, len(facts.candidate_models)) == ((dtype,), normalization, 1)
     assert facts.halves == ("encoder", "decoder")
     assert facts.format == ("pickle" if folder == "taef2" else "safetensors")
 
 
 @pytest.mark.parametrize(
-    ("path", "family", "known_as", "latent", "size", "halves"),
+    ("path", "family", "candidate_models", "latent", "size", "halves"),
     [
         ("taesana/taesana_encoder.pth", "tiny", "TAESANA (latents of Sana's DC-AE)", (32, 32), None, 1),
         ("vae_approx/model.pt", "approx", "VAE-approx (previews of SD1 latents)", (4, 2), None, 1),
@@ -64,13 +64,13 @@ def test_the_shared_smaller_families(
     shared_data: Path,
     path: str,
     family: str,
-    known_as: str,
+    candidate_models: str,
     latent: tuple[int, int],
     size: int | None,
     halves: int,
 ) -> None:
     facts = inspect(shared_data / "vae" / path)
-    assert (facts.family, facts.known_as, len(facts.halves)) == (family, (known_as,), halves)
+    assert (facts.family, facts.candidate_models, len(facts.halves)) == (family, (candidate_models,), halves)
     assert ((facts.latent_channels, facts.factor), facts.image_size) == (latent, size)
     if size is None:
         assert facts.normalization == LatentNormalization()
@@ -99,7 +99,7 @@ def test_problems_are_told(kl_vae: VAE, tmp_path: Path) -> None:
     facts = inspect(str(tmp_path / "x.safetensors"))
     assert facts.prefix == "vae."
     told = " ".join(facts.problems)
-    for part in ("normalization is unknown", "2 other tensors", "norm groups is taken to be 32"):
+    for part in ("normalization is unknown", "2 other tensors", "norm groups is assumed to be 32"):
         assert part in told
 
 

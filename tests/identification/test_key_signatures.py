@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from vaekit.checkpoints.extract import extract
 from vaekit.errors import NotRunnable, WrongTensors
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.identification.identify import identify
-from vaekit.identification.key_signatures import match_unsupported, unsupported_families
+from vaekit.identification.key_signatures import match_non_vae, match_unsupported, unsupported_families
 from vaekit.identification.locate import locate
 from vaekit.library.inspect import inspect
 
@@ -146,7 +147,7 @@ def check(shapes: Shapes, name: str, channels: int | None, factor: int | None, p
     """Exactly one entry says yes, no runnable family takes the file, and the error says what runs it."""
     file = file_of({prefix + key: shape for key, shape in shapes.items()})
     listed = "\n".join(file.specs)
-    claims = [known for known in unsupported_families() if known.telltale.prefix_in(listed) is not None]
+    claims = [known for known in unsupported_families() if known.signature.prefix_in(listed) is not None]
     assert [known.name for known in claims] == [name]
     seen = match_unsupported(file.specs)
     assert seen is not None
@@ -269,3 +270,15 @@ def test_a_whole_svd_checkpoint_is_called_that_by_every_command(
     seen = inspect(path)
     assert (seen.runnable, seen.family, seen.prefix) == (False, "Stable Video Diffusion", "first_stage_model.")
     assert (seen.latent_channels, seen.halves) == (4, ("encoder", "decoder"))
+
+
+@pytest.mark.parametrize(
+    "ending", ["", ".lora_down.weight.x", "resnets.0.norm1.conv_b.weight.x", ".lora.down.weight.x"]
+)
+def test_hostile_names_take_no_time(ending: str) -> None:
+    keys = [f"{'lora_.' * 25}{i}{ending}" for i in range(30_000)] + ["a." * 100_000, "x\ny"]
+    specs = file_of(dict.fromkeys(keys, (1,))).specs
+    start = time.process_time()
+    assert match_unsupported(specs) is None
+    assert match_non_vae(specs) is None
+    assert time.process_time() - start < 10

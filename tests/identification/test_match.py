@@ -13,8 +13,7 @@ from safetensors.torch import load_file, save_file
 from vaekit.catalog.entries import CatalogEntry, CatalogFile, entry_named, latent_space_named
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
-from vaekit.identification import match as recognizing
-from vaekit.identification import resolve as settling
+from vaekit.identification import match, resolve
 from vaekit.identification.fingerprint import identity_of, tensors_of
 from vaekit.identification.match import match_weights
 from vaekit.library.inspect import inspect
@@ -50,7 +49,7 @@ def bare(vae: VAE, path: Path, layout: str = "ldm") -> Path:
 def test_a_copy_without_metadata_is_recognized_and_runs_the_same(builtin: VAE, tmp_path: Path, layout: str) -> None:
     path = bare(builtin, tmp_path / "renamed.safetensors", layout)
     seen = inspect(path)
-    assert seen.card == entry_named("builtin")
+    assert seen.catalog_entry == entry_named("builtin")
     assert "fingerprint" in seen.recognized
     assert seen.normalization == builtin.normalization
     assert "builtin" in seen.normalization_source
@@ -67,7 +66,7 @@ def test_rounded_copies_are_recognized(builtin: VAE, tmp_path: Path, dtype: torc
     rounded = copy.deepcopy(builtin).to(dtype)
     path = bare(rounded.float() if back else rounded, tmp_path / "x.safetensors")
     seen = inspect(path)
-    assert seen.card == entry_named("builtin")
+    assert seen.catalog_entry == entry_named("builtin")
     assert seen.normalization == builtin.normalization
 
 
@@ -81,32 +80,32 @@ def test_one_half_is_recognized_alone(builtin: VAE, tmp_path: Path, half: str) -
         builtin.normalization,
     )
     seen = inspect(bare(alone, tmp_path / "x.safetensors", "native"))
-    assert seen.card == entry_named("builtin")
+    assert seen.catalog_entry == entry_named("builtin")
     assert half in seen.recognized
 
 
 def test_a_new_decoder_keeps_the_latent_space(builtin: VAE, tmp_path: Path) -> None:
     path = bare(changed(builtin, "decoder", 0.05), tmp_path / "x.safetensors")
     seen = inspect(path)
-    assert seen.card is None
+    assert seen.catalog_entry is None
     assert seen.normalization == load(path).normalization == builtin.normalization
     assert not lacks(seen.normalization_source, "encoder", "builtin")
-    assert any(not lacks(sentence, "encoder", "builtin") for sentence in seen.akin)
-    assert any(re.search(r"decoder.*\b[45]\.", sentence) for sentence in seen.akin)
+    assert any(not lacks(sentence, "encoder", "builtin") for sentence in seen.relatives)
+    assert any(re.search(r"decoder.*\b[45]\.", sentence) for sentence in seen.relatives)
 
 
 def test_a_new_encoder_may_be_a_new_latent_space(builtin: VAE, tmp_path: Path) -> None:
     path = bare(changed(builtin, "encoder", 0.05), tmp_path / "x.safetensors")
     seen = inspect(path)
-    assert (seen.card, seen.normalization) == (None, None)
-    assert any("fine-tune" in sentence for sentence in seen.akin)
+    assert (seen.catalog_entry, seen.normalization) == (None, None)
+    assert any("fine-tune" in sentence for sentence in seen.relatives)
 
 
 @pytest.mark.parametrize("amount", [0.004, 0.02])
 @pytest.mark.parametrize("dtype", [torch.float32, *HALF])
 def test_a_light_fine_tune_is_no_copy(builtin: VAE, amount: float, dtype: torch.dtype) -> None:
     tuned = changed(builtin, "decoder", amount).to(dtype)
-    assert match_weights(identity_of(tensors_of(tuned))).card is None
+    assert match_weights(identity_of(tensors_of(tuned))).entry is None
 
 
 def test_strangers_are_nobody(builtin: VAE) -> None:
@@ -116,7 +115,7 @@ def test_strangers_are_nobody(builtin: VAE) -> None:
         for tensor in stranger.parameters():
             tensor.copy_(torch.randn(tensor.shape, generator=generator))
     found = match_weights(identity_of(tensors_of(stranger)))
-    assert (found.card, found.same_encoder, found.akin) == (None, None, ())
+    assert (found.entry, found.same_encoder, found.relatives) == (None, None, ())
 
 
 def test_weights_that_are_no_numbers_have_hashes_too(builtin: VAE) -> None:
@@ -124,7 +123,7 @@ def test_weights_that_are_no_numbers_have_hashes_too(builtin: VAE) -> None:
     with torch.no_grad():
         for tensor in broken.parameters():
             tensor.fill_(float("nan"))
-    assert match_weights(identity_of(tensors_of(broken))).card is None
+    assert match_weights(identity_of(tensors_of(broken))).entry is None
 
 
 def test_a_file_with_a_verified_hash_teaches_its_weights(
@@ -133,18 +132,18 @@ def test_a_file_with_a_verified_hash_teaches_its_weights(
     path = bare(kl_vae, tmp_path / "published.safetensors")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     file = CatalogFile("x.safetensors", "someone/x", digest, verified=True)
-    card = CatalogEntry("x-vae", "a VAE", "MIT", (file,), kind="SDXL")
-    monkeypatch.setattr(recognizing, "catalog_entries", lambda: (card,))
+    entry = CatalogEntry("x-vae", "a VAE", "MIT", (file,), latent_space="SDXL")
+    monkeypatch.setattr(match, "catalog_entries", lambda: (entry,))
     converted = bare(kl_vae.half(), tmp_path / "converted.safetensors", "diffusers")
-    assert inspect(converted).card is None
+    assert inspect(converted).catalog_entry is None
     seen = inspect(path)
-    assert (seen.card, seen.sha256) == (card, digest)
+    assert (seen.catalog_entry, seen.sha256) == (entry, digest)
     assert "(verified)" in seen.recognized
     sdxl = latent_space_named("SDXL")
     assert sdxl is not None
     assert seen.normalization == sdxl.normalization
     again = inspect(converted)
-    assert again.card == card
+    assert again.catalog_entry == entry
     assert "float16" in again.recognized
     assert again.normalization == sdxl.normalization
 
@@ -153,16 +152,16 @@ def test_an_unverified_hash_names_a_file_and_teaches_nothing(
     kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = bare(kl_vae, tmp_path / "x.safetensors")
-    card = CatalogEntry("x", "a VAE", "MIT", (CatalogFile("x", "a/x", hashlib.sha256(path.read_bytes()).hexdigest()),))
-    monkeypatch.setattr(recognizing, "catalog_entries", lambda: (card,))
+    entry = CatalogEntry("x", "a VAE", "MIT", (CatalogFile("x", "a/x", hashlib.sha256(path.read_bytes()).hexdigest()),))
+    monkeypatch.setattr(match, "catalog_entries", lambda: (entry,))
     assert "unverified" in inspect(path).recognized
-    assert inspect(bare(kl_vae, tmp_path / "y.safetensors", "native")).card is None
+    assert inspect(bare(kl_vae, tmp_path / "y.safetensors", "native")).catalog_entry is None
 
 
 def test_hashes_are_read_once(kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = bare(kl_vae, tmp_path / "x.safetensors")
     before = inspect(path, measure=False)
-    monkeypatch.setattr(settling, "identity_of", lambda _: pytest.fail("hashed again"))
+    monkeypatch.setattr(resolve, "identity_of", lambda _: pytest.fail("hashed again"))
     assert inspect(path, measure=False) == before
     told = inspect(path, hash=False, measure=False)
     assert (told.fingerprint, told.sketches, told.sha256) == (None, None, None)

@@ -29,11 +29,11 @@ from vaekit.identification.probe_latents import (
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
-KINDS = {kind.name: kind for kind in latent_spaces()}
-FOUR = (KINDS["SD1 / SD2"], KINDS["SDXL"], KINDS["Playground 2.5"])
-SIXTEEN = (KINDS["SD3 / SD3.5"], KINDS["FLUX.1"])
+SPACES = {space.name: space for space in latent_spaces()}
+FOUR = (SPACES["SD1 / SD2"], SPACES["SDXL"], SPACES["Playground 2.5"])
+SIXTEEN = (SPACES["SD3 / SD3.5"], SPACES["FLUX.1"])
 NOVELAI = LatentProbe((4.8119, 0.1607, 1.3538, -1.7753), (9.9181, 6.2753, 7.5978, 5.9956))
-"""SDXL's latents of drawings (arXiv 2409.15997, appendix B): nothing that the kind's own statistics were made from."""
+"""SDXL's latents of drawings (arXiv 2409.15997, appendix B): nothing that the space's own statistics were made from."""
 
 
 def rescaled(measured: LatentProbe, factor: float, offset: float = 0.0) -> LatentProbe:
@@ -47,27 +47,27 @@ def rescaled(measured: LatentProbe, factor: float, offset: float = 0.0) -> Laten
     )
 
 
-def drawn_from(kind: LatentSpace, mean: Tensor, std: Tensor) -> LatentProbe:
-    """Latents of given statistics that carry color where a kind's map looks for it, with as much noise beside."""
+def drawn_from(space: LatentSpace, mean: Tensor, std: Tensor) -> LatentProbe:
+    """Latents of given statistics that carry color where a space's map looks for it, with as much noise beside."""
     generator = torch.Generator().manual_seed(0)
     axes = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]]).double()
     spread = torch.tensor([0.35, 0.1, 0.15]).double()
     colors = axes.T @ (spread[:, None] * torch.randn(3, 4000, generator=generator).double())
-    z = torch.linalg.pinv(torch.tensor(kind.colors).double().T) @ colors
+    z = torch.linalg.pinv(torch.tensor(space.colors).double().T) @ colors
     z = z / z.std(dim=1, keepdim=True) + torch.randn(z.shape, generator=generator).double()
     z = z / z.std(dim=1, keepdim=True) * std.double()[:, None]
     covariance = torch.cat([z, colors]).cov()
     return LatentProbe(tuple(mean.tolist()), tuple(std.tolist()), tuple(map(tuple, covariance.tolist())))
 
 
-def statistics(kind: LatentSpace) -> tuple[Tensor, Tensor]:
-    assert kind.latents is not None
-    return torch.tensor(kind.latents.mean), torch.tensor(kind.latents.std)
+def statistics(space: LatentSpace) -> tuple[Tensor, Tensor]:
+    assert space.latents is not None
+    return torch.tensor(space.latents.mean), torch.tensor(space.latents.std)
 
 
 @pytest.fixture(scope="module")
 def sdxl() -> LatentProbe:
-    return drawn_from(KINDS["SDXL"], *statistics(KINDS["SDXL"]))
+    return drawn_from(SPACES["SDXL"], *statistics(SPACES["SDXL"]))
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +82,13 @@ def sd3(shared_data: Path) -> LatentProbe:
 
 
 def named(verdict: SpaceVerdict) -> str | None:
-    return verdict.kind.name if verdict.kind else None
+    return verdict.latent_space.name if verdict.latent_space else None
 
 
 def test_taesd_speaks_sd1(sd1: LatentProbe) -> None:
     verdict = nearest_latent_space(sd1, FOUR)
     assert named(verdict) == "SD1 / SD2"
-    assert verdict.words == "measured: std 3.6, nearest SD1 / SD2 (0.18215 = 1/5.49), confidence 0.96"
+    assert verdict.description == "measured: std 3.6, nearest SD1 / SD2 (0.18215 = 1/5.49), confidence 0.96"
 
 
 def test_taesd3_speaks_sd3(sd3: LatentProbe) -> None:
@@ -98,18 +98,18 @@ def test_taesd3_speaks_sd3(sd3: LatentProbe) -> None:
 
 
 def test_its_colors_tell_a_kind(sd1: LatentProbe, sd3: LatentProbe) -> None:
-    right, wrong = (color_agreement(sd1, kind) for kind in FOUR[:2])
+    right, wrong = (color_agreement(sd1, space) for space in FOUR[:2])
     assert right is not None
     assert wrong is not None
     assert right > 0.4 > 0 > wrong
-    right, wrong = (color_agreement(sd3, kind) for kind in SIXTEEN)
+    right, wrong = (color_agreement(sd3, space) for space in SIXTEEN)
     assert right is not None
     assert wrong is not None
     assert right > 0.9 > wrong
 
 
 def test_sdxl_of_other_images_is_sdxl(sdxl: LatentProbe) -> None:
-    for measured in (sdxl, NOVELAI, drawn_from(KINDS["SDXL"], *map(torch.tensor, (NOVELAI.mean, NOVELAI.std)))):
+    for measured in (sdxl, NOVELAI, drawn_from(SPACES["SDXL"], *map(torch.tensor, (NOVELAI.mean, NOVELAI.std)))):
         verdict = nearest_latent_space(measured, FOUR)
         assert named(verdict) == "SDXL"
         assert verdict.confidence > 0.9
@@ -119,29 +119,29 @@ def test_flux_is_known_by_its_scale_alone() -> None:
     generator = torch.Generator().manual_seed(0)
     mean = 0.1159 + 2 * torch.randn(16, generator=generator)
     std = 2.77 * torch.exp(0.2 * torch.randn(16, generator=generator))
-    verdict = nearest_latent_space(drawn_from(KINDS["FLUX.1"], mean, std), SIXTEEN)
+    verdict = nearest_latent_space(drawn_from(SPACES["FLUX.1"], mean, std), SIXTEEN)
     assert named(verdict) == "FLUX.1"
-    assert "(0.3611 = 1/2.77)" in verdict.words
+    assert "(0.3611 = 1/2.77)" in verdict.description
 
 
 @pytest.mark.parametrize("factor", [0.3, 0.4, 0.5, 0.6])
 def test_a_fine_tune_with_shrunken_latents_is_not_taken_for_the_twin(sdxl: LatentProbe, factor: float) -> None:
     """SDXL at half its scale has the statistics of SD1, channel by channel; its colors give it away."""
     verdict = nearest_latent_space(rescaled(sdxl, factor), FOUR)
-    assert verdict.kind is None
+    assert verdict.latent_space is None
     assert verdict.confidence < ENOUGH
-    assert verdict.words.startswith("unknown, measured scale 1/std = ")
+    assert verdict.description.startswith("unknown, measured scale 1/std = ")
 
 
 def test_the_words_say_what_an_unknown_one_is_like(sdxl: LatentProbe) -> None:
     verdict = nearest_latent_space(rescaled(sdxl, 0.4), FOUR)
-    assert verdict.words == "unknown, measured scale 1/std = 0.36: like SDXL, at 0.4 times its std"
+    assert verdict.description == "unknown, measured scale 1/std = 0.36: like SDXL, at 0.4 times its std"
 
 
 @pytest.mark.parametrize("factor", [0.05, 0.2, 0.5, 2, 3, 4.25, 10])
 def test_no_scale_makes_a_twin_of_the_other(sd1: LatentProbe, sd3: LatentProbe, factor: float) -> None:
-    assert nearest_latent_space(rescaled(sd1, factor), FOUR).kind is None
-    assert nearest_latent_space(rescaled(sd3, factor), SIXTEEN).kind is None
+    assert nearest_latent_space(rescaled(sd1, factor), FOUR).latent_space is None
+    assert nearest_latent_space(rescaled(sd3, factor), SIXTEEN).latent_space is None
 
 
 def test_confidence_falls_with_the_distance(sdxl: LatentProbe) -> None:
@@ -157,7 +157,7 @@ def test_the_built_in_vae_is_a_stranger() -> None:
     measured = probe_latents(vae)
     assert len(measured.mean) == len(measured.std) == 16
     verdict = nearest_latent_space(measured, SIXTEEN)
-    assert verdict.kind is None
+    assert verdict.latent_space is None
     assert verdict.confidence < 0.01
     # Its normalization is that of the images that it was trained on.
     assert 1 / measured.pooled_std == pytest.approx(vae.normalization.scale[0], rel=0.5)
@@ -187,20 +187,20 @@ def test_sampling_adds_its_noise() -> None:
 
 
 def test_candidates_that_cannot_be_compared_are_left_out() -> None:
-    assert nearest_latent_space(NOVELAI, [KINDS["Playground 2.5"]]) == SpaceVerdict(
+    assert nearest_latent_space(NOVELAI, [SPACES["Playground 2.5"]]) == SpaceVerdict(
         None, 0.0, "unknown, measured scale 1/std = 0.13"
     )
-    assert nearest_latent_space(NOVELAI, [KINDS["LDM kl-f4"]]).confidence == 0
-    assert nearest_latent_space(NOVELAI, []).kind is None
-    assert nearest_latent_space(NOVELAI, [KINDS["SD3 / SD3.5"]]).confidence == 0
+    assert nearest_latent_space(NOVELAI, [SPACES["LDM kl-f4"]]).confidence == 0
+    assert nearest_latent_space(NOVELAI, []).latent_space is None
+    assert nearest_latent_space(NOVELAI, [SPACES["SD3 / SD3.5"]]).confidence == 0
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0])
 def test_broken_latents_are_unknown(bad: float) -> None:
     measured = dataclasses.replace(NOVELAI, std=(bad, 1.0, 1.0, 1.0))
     verdict = nearest_latent_space(measured, FOUR)
-    assert (verdict.kind, verdict.confidence) == (None, 0.0)
-    assert verdict.words.startswith("unknown: ")
+    assert (verdict.latent_space, verdict.confidence) == (None, 0.0)
+    assert verdict.description.startswith("unknown: ")
 
 
 def test_gray_and_odd_images() -> None:
@@ -237,20 +237,20 @@ def test_the_shared_part_is_one_normal_density() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in latent_spaces() if kind.latents or kind.colors], ids=lambda kind: kind.name
+    "space", [space for space in latent_spaces() if space.latents or space.colors], ids=lambda space: space.name
 )
-def test_what_the_table_knows_is_whole(kind: LatentSpace) -> None:
-    channels = kind.match["latent_channels"]
-    for numbers in (kind.latents.mean, kind.latents.std) if kind.latents else ():
+def test_what_the_table_knows_is_whole(space: LatentSpace) -> None:
+    channels = space.match["latent_channels"]
+    for numbers in (space.latents.mean, space.latents.std) if space.latents else ():
         assert len(numbers) == channels
-    assert kind.colors is None or [len(row) for row in kind.colors] == [3] * channels
-    assert not kind.latents or min(kind.latents.std) > 0
+    assert space.colors is None or [len(row) for row in space.colors] == [3] * channels
+    assert not space.latents or min(space.latents.std) > 0
 
 
 def test_playground_is_sdxl_in_another_normalization() -> None:
-    playground = KINDS["Playground 2.5"]
+    playground = SPACES["Playground 2.5"]
     assert playground.same_weights_as == "SDXL"
     assert isinstance(playground.normalization, LatentNormalization)
-    mean, std = statistics(KINDS["SDXL"])
+    mean, std = statistics(SPACES["SDXL"])
     torch.testing.assert_close(torch.tensor(playground.normalization.shift), mean)
     torch.testing.assert_close(torch.tensor(playground.normalization.scale), 0.5 / std)

@@ -47,7 +47,7 @@ def test_averaging_needs_reflection(averaging_vae: VAE) -> None:
     seen = probe_padding(averaging_vae)
     assert seen is not None
     assert seen.verdict == REFLECT
-    assert seen.words.startswith(f"reflect: border error {seen.reflect.border:.1f}/255, ")
+    assert seen.description.startswith(f"reflect: border error {seen.reflect.border:.1f}/255, ")
 
 
 def test_the_built_in_vae_was_trained_with_zeros() -> None:
@@ -55,7 +55,7 @@ def test_the_built_in_vae_was_trained_with_zeros() -> None:
     assert seen is not None
     assert seen.verdict == ZEROS
     assert seen.ratio > 2
-    assert seen.words.startswith(f"zeros: border error {seen.zeros.border:.1f}/255, ")
+    assert seen.description.startswith(f"zeros: border error {seen.zeros.border:.1f}/255, ")
 
 
 def test_how_it_is_loaded_makes_no_difference_and_nothing_is_changed() -> None:
@@ -105,7 +105,7 @@ def test_the_padding_with_clearly_less_error_is_the_verdict(zeros: float, reflec
 
 def test_the_words_tell_both_numbers_of_both() -> None:
     seen = PaddingProbe(ZEROS, BorderError(0.44, 0.31), BorderError(7.9, 0.5))
-    assert re.findall(r"zeros|reflect|[\d.]+/255|[\d.]+(?= inside)", seen.words) == [
+    assert re.findall(r"zeros|reflect|[\d.]+/255|[\d.]+(?= inside)", seen.description) == [
         *("zeros", "0.4/255", "0.3"),
         *("reflect", "7.9/255", "0.5"),
     ]

@@ -9,13 +9,13 @@ import torch
 from refusals import lacks
 from safetensors.torch import load_file, save_file
 
-from vaekit.catalog import entries as cards
+from vaekit.catalog import entries
 from vaekit.catalog.entries import LatentSpace, LatentStatistics
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.errors import NotFound, WrongTensors
-from vaekit.identification import build as building
-from vaekit.identification import resolve as settling
+from vaekit.identification import build as build_module
+from vaekit.identification import resolve
 from vaekit.identification.build import build
 from vaekit.identification.identify import Identified, identify
 from vaekit.identification.probe_latents import probe_latents
@@ -29,7 +29,7 @@ NEAR, FAR = LatentNormalization((0.0,), (0.5,)), LatentNormalization((0.0,), (0.
 
 @pytest.fixture(scope="module")
 def stranger() -> VAE:
-    """The built-in VAE with other weights in its encoder: no card knows it, and its latents are still a VAE's."""
+    """The built-in VAE with other weights in its encoder: no entry matches it, and its latents are still a VAE's."""
     vae = copy.deepcopy(load("builtin")).float()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -56,13 +56,13 @@ def twins(stranger: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
     near = LatentSpace("Near", "kl", match, NEAR, latents=LatentStatistics(seen.mean, seen.std))
     tenfold = LatentStatistics(tuple(10 * mean for mean in seen.mean), tuple(10 * std for std in seen.std))
     far = LatentSpace("Far", "kl", match, FAR, latents=tenfold)
-    monkeypatch.setattr(cards, "latent_spaces", lambda: (near, far))
+    monkeypatch.setattr(entries, "latent_spaces", lambda: (near, far))
 
 
 @pytest.mark.usefixtures("twins")
 def test_twins_are_told_apart_by_measuring_and_it_is_said(file: Path) -> None:
     seen = inspect(file)
-    assert (seen.normalization, seen.known_as) == (NEAR, ("Near",))
+    assert (seen.normalization, seen.candidate_models) == (NEAR, ("Near",))
     assert "measured: std" in seen.normalization_source
     assert "confidence 0.9" in seen.normalization_source
     assert load(file).normalization == NEAR
@@ -70,19 +70,19 @@ def test_twins_are_told_apart_by_measuring_and_it_is_said(file: Path) -> None:
 
 @pytest.mark.usefixtures("twins")
 def test_overrides_come_first(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "latent_spaces", cards.latent_spaces)
-    assert load(file, kind="far").normalization == FAR
-    assert load(file, kind="far", padding="reflect").config.padding == "reflect"
+    monkeypatch.setattr(resolve, "latent_spaces", entries.latent_spaces)
+    assert load(file, latent_space="far").normalization == FAR
+    assert load(file, latent_space="far", padding="reflect").config.padding == "reflect"
 
 
 def test_an_override_that_cannot_be_is_refused(kl_vae: VAE, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save(kl_vae, path)
     with pytest.raises(NotFound) as unknown:
-        load(path, kind="SD9")
+        load(path, latent_space="SD9")
     assert "SDXL" in unknown.value.expected
     with pytest.raises(WrongTensors):
-        load(path, kind="sdxl")
+        load(path, latent_space="sdxl")
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         built.append(identified.path)
         return build(identified)
 
-    monkeypatch.setattr(building, "build", counted)
+    monkeypatch.setattr(build_module, "build", counted)
     return built
 
 
@@ -119,10 +119,10 @@ def test_a_vae_of_unknown_normalization_and_padding_is_built_once(
 ) -> None:
     if verdict is not None:
         seen = PaddingProbe(verdict, BorderError(1.0, 1.0), BorderError(1.0, 1.0))
-        monkeypatch.setattr(settling, "probe_padding", lambda _: seen)
+        monkeypatch.setattr(resolve, "probe_padding", lambda _: seen)
     vae = load(file)
     assert builds == [file]
-    again = build(settling.resolve(identify(file)))
+    again = build(resolve.resolve(identify(file)))
     assert vae.config == again.config
     assert vae.config.padding == ("reflect" if verdict == "reflect" else "zeros")
     assert vae.normalization == again.normalization == NEAR
@@ -171,7 +171,7 @@ def test_measured_padding_is_used_and_reported(file: Path) -> None:
 @pytest.mark.usefixtures("twins")
 def test_a_vae_that_reflects_is_run_so(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = PaddingProbe("reflect", BorderError(9.0, 1.0), BorderError(1.0, 1.0))
-    monkeypatch.setattr(settling, "cached_padding_probe", lambda *_: found)
+    monkeypatch.setattr(resolve, "cached_padding_probe", lambda *_: found)
     assert load(file).config.padding == "reflect"
     assert load(file, padding="zeros").config.padding == "zeros"
     assert not lacks(inspect(file).padding_source, "reflect", "1.0/255")
@@ -180,7 +180,7 @@ def test_a_vae_that_reflects_is_run_so(file: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("twins")
 def test_an_unclear_padding_is_called_assumed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = PaddingProbe("unsure", BorderError(1.0, 1.0), BorderError(1.0, 1.0))
-    monkeypatch.setattr(settling, "cached_padding_probe", lambda *_: found)
+    monkeypatch.setattr(resolve, "cached_padding_probe", lambda *_: found)
     assert load(file).config.padding == "zeros"
     assert inspect(file).padding_source.startswith("assumed")
 
@@ -195,7 +195,7 @@ def test_what_the_file_tells_is_not_measured(stranger: VAE, tmp_path: Path, monk
     save(reflecting, path, "native")
     save(load(path, padding="reflect"), path, "native")
     for name in ("cached_padding_probe", "cached_latent_probe", "cached_hashes"):
-        monkeypatch.setattr(settling, name, fail)
+        monkeypatch.setattr(resolve, name, fail)
     vae = load(path)
     assert vae.normalization == stranger.normalization
     assert vae.config.padding == "reflect"
@@ -206,7 +206,7 @@ def test_what_the_file_tells_is_not_measured(stranger: VAE, tmp_path: Path, monk
 def test_measurements_are_remembered(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = inspect(file)
     for name in ("probe_latents", "probe_padding", "identity_of"):
-        monkeypatch.setattr(settling, name, lambda *_: pytest.fail("asked again"))
+        monkeypatch.setattr(resolve, name, lambda *_: pytest.fail("asked again"))
     assert inspect(file) == before
 
 

@@ -360,21 +360,21 @@ def unknown() -> VAE:
 
 
 def test_an_unknown_normalization_is_refused_with_what_to_do(unknown: VAE) -> None:
-    with refuses(UnknownNormalization, 'kind="SD1 / SD2"', 'kind="SDXL"') as caught:
+    with refuses(UnknownNormalization, 'latent_space="SD1 / SD2"', 'latent_space="SDXL"') as caught:
         vaekit.as_diffusers(unknown)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("kind", "scale"), [("SD1", 0.18215), ("SD1 / SD2", 0.18215), ("sdxl", 0.13025)])
-def test_a_kind_may_be_named(unknown: VAE, kind: str, scale: float) -> None:
-    assert vaekit.as_diffusers(unknown, kind=kind).config.scaling_factor == scale
+@pytest.mark.parametrize(("space", "scale"), [("SD1", 0.18215), ("SD1 / SD2", 0.18215), ("sdxl", 0.13025)])
+def test_a_latent_space_may_be_named(unknown: VAE, space: str, scale: float) -> None:
+    assert vaekit.as_diffusers(unknown, latent_space=space).config.scaling_factor == scale
     assert unknown.normalization is None
 
 
-@pytest.mark.parametrize("kind", ["FLUX.1", "FLUX.2", "nobody's"])
-def test_a_kind_of_other_shapes_is_refused_and_both_are_named(unknown: VAE, kind: str) -> None:
-    with refuses(UnknownNormalization, "SD1 / SD2", "SDXL", kind):
-        vaekit.as_diffusers(unknown, kind=kind)
+@pytest.mark.parametrize("space", ["FLUX.1", "FLUX.2", "nobody's"])
+def test_a_latent_space_of_other_shapes_is_refused_and_both_are_named(unknown: VAE, space: str) -> None:
+    with refuses(UnknownNormalization, "SD1 / SD2", "SDXL", space):
+        vaekit.as_diffusers(unknown, latent_space=space)
 
 
 def test_half_a_vae_does_its_half(sd_vae: VAE) -> None:

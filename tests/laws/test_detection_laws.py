@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from family_examples import EXAMPLES
 from published_configs import FOUR, PUBLISHED
 from safetensors.torch import save_file
 from shapes_of_configs import PREFIXES, detected, family_name, in_layout, layouts_for, native_shapes
@@ -16,6 +17,7 @@ from vaekit.families.normalization import PATCH
 from vaekit.families.tiny import net as tiny
 from vaekit.families.tiny.net import TinyConfig
 from vaekit.formats.open import TensorFile, TensorSpec
+from vaekit.identification import locate
 from vaekit.identification.fused_tensors import present_parts
 from vaekit.identification.identify import identify
 from vaekit.identification.key_signatures import match_unsupported
@@ -64,7 +66,7 @@ def families_for(names: Shapes) -> set[str]:
         levels = layout.levels(seen)
         native = {layout.to_native(name, levels): shape for name, shape in seen.items()}
         known = {key: shape for key, shape in native.items() if key is not None}
-        if len(known) == len(seen) and mismatch_count(family_of(layout.family), known, layout.tells) == 0:
+        if len(known) == len(seen) and mismatch_count(family_of(layout.family), known, layout.implies) == 0:
             said.add(layout.family)
     return said
 
@@ -89,17 +91,17 @@ def test_what_runs_is_not_among_what_is_only_recognized(name: str) -> None:
         assert match_unsupported(specs) is None
 
 
-@pytest.mark.parametrize("kind", latent_spaces(), ids=[kind.name for kind in latent_spaces()])
-def test_a_kind_names_the_layouts_that_cannot_express_it(kind: LatentSpace) -> None:
-    family = family_of(kind.family)
-    configs = [config for config in PUBLISHED.values() if kind.fits(family_name(config), config)]
+@pytest.mark.parametrize("space", latent_spaces(), ids=[space.name for space in latent_spaces()])
+def test_a_space_names_the_layouts_that_cannot_express_it(space: LatentSpace) -> None:
+    family = family_of(space.family)
+    configs = [config for config in PUBLISHED.values() if space.fits(family_name(config), config)]
     if configs and family.diffusers is not no_diffusers_class:
         channels = PATCH**2 * configs[0].latent_channels
-        normalizations = (kind.normalization, LatentNormalization((0.0,) * channels, (1.0,) * channels, PATCH))
+        normalizations = (space.normalization, LatentNormalization((0.0,) * channels, (1.0,) * channels, PATCH))
         expressed = any(
             fits_diffusers(family, config, normalization) for config in configs for normalization in normalizations
         )
-        assert expressed == ("diffusers" not in kind.not_in), "not_in in its facts.toml"
+        assert expressed == ("diffusers" not in space.not_in), "not_in in its facts.toml"
 
 
 def fits_diffusers(family: Family, config: Config, normalization: LatentNormalization | None) -> bool:
@@ -136,7 +138,7 @@ def test_file_names_never_matter(name: str, tmp_path: Path) -> None:
     identified = identify(tmp_path / name)
     assert (identified.family.name, identified.layout, identified.halves) == ("tiny", "tiny-decoder", ("decoder",))
     assert identified.config == PUBLISHED["TAESD"]
-    assert [kind.name for kind in identified.kinds] == ["TAESD (latents of SD1 or SDXL)"]
+    assert [space.name for space in identified.latent_spaces] == ["TAESD (latents of SD1 or SDXL)"]
 
 
 def test_halves_without_a_mirror_are_what_they_are() -> None:
@@ -151,9 +153,23 @@ def test_halves_without_a_mirror_are_what_they_are() -> None:
         assert type(found) is type(config)
         assert found.geometry.factors == config.geometry.factors
         assert {key: shape for key, shape in native_shapes(found).items() if key.startswith(half + ".")} == part
-        assert [kind.name.split()[0] for kind in matching_latent_spaces(family_name(found), found)] == [name.split()[0]]
+        assert [space.name.split()[0] for space in matching_latent_spaces(family_name(found), found)] == [
+            name.split()[0]
+        ]
 
 
 def test_the_encoder_of_an_asymmetric_one_is_that_of_sd() -> None:
     shapes = {key: shape for key, shape in native_shapes(PUBLISHED["Asymmetric x2"]).items() if "encoder." in key[:8]}
     assert detected(shapes) == (PUBLISHED["SD1 and SDXL"], shapes)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_order_of_families_changes_no_answer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reverse = [layout for family in reversed(FAMILIES) for layout in family.layouts]
+    assert len(reverse) == len(LAYOUTS)
+    monkeypatch.setattr(locate, "LAYOUTS", tuple(reverse))
+    shapes = native_shapes(EXAMPLES[name])
+    for layout in layouts_for(EXAMPLES[name]):
+        config, native = detected(in_layout(layout, shapes, "vae." if layout.any_prefix else ""))
+        assert config is not None
+        assert (type(config), native) == (family_of(name).config, shapes)

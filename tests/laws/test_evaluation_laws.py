@@ -127,7 +127,7 @@ class Variance:
     def add(self, rows: Tensor) -> None:
         self.running.add(rows)
 
-    def together(self) -> PooledResult:
+    def result(self) -> PooledResult:
         variance = float(self.running.gaussian().covariance.diagonal().sum())
         return PooledResult((Result(SPREAD, variance, count=self.running.count),))
 

@@ -173,10 +173,10 @@ def test_a_flow_is_undone_exactly_and_tells_its_determinant() -> None:
     for parameter in flow.parameters():
         parameter += 0.3 * torch.randn_like(parameter)
     z = torch.randn(4, 3, generator=seeded(), dtype=torch.float64)
-    noise, log_determinant = flow.straighten(z)
-    torch.testing.assert_close(flow.bend(noise), z)
+    noise, log_determinant = flow.to_noise(z)
+    torch.testing.assert_close(flow.from_noise(noise), z)
     for i in range(4):
-        jacobian: Tensor = torch.autograd.functional.jacobian(lambda v: flow.straighten(v[None])[0][0], z[i])  # type: ignore[no-untyped-call]
+        jacobian: Tensor = torch.autograd.functional.jacobian(lambda v: flow.to_noise(v[None])[0][0], z[i])  # type: ignore[no-untyped-call]
         torch.testing.assert_close(torch.linalg.det(jacobian).abs().log(), log_determinant[i])
 
 
@@ -219,9 +219,9 @@ BAD: dict[str, tuple[dict[str, object], list[str]]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_what_does_not_go_together_is_refused_in_words(case: str) -> None:
     told, facts = BAD[case]
-    assert PARTS.from_words is not None
+    assert PARTS.from_metadata is not None
     with refuses(UnknownVAE, *facts):
-        PARTS.from_words(told)
+        PARTS.from_metadata(told)
 
 
 def test_a_point_posterior_takes_the_standard_prior_where_it_is_asked_for() -> None:

@@ -1,6 +1,7 @@
 """The rule of three: one loop, one objective, one file format and one `evaluate` train and judge images, a table and
 sentences. What differs stands in the recipe and in how data become tensors, and nowhere else."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from vaekit.datasets.dataset import Line, Row
 from vaekit.domains.tables.schema import fit as table_schema
 from vaekit.domains.text.schema import fit as text_schema
 from vaekit.evaluation.evaluate import EvaluationData, Measures, evaluate
+from vaekit.evaluation.journal import ITEMS
 from vaekit.evaluation.measures import evidence, rate
 from vaekit.evaluation.protocol import MODE, Protocol
 from vaekit.evaluation.vae_pass import DirectRunner
@@ -28,6 +30,8 @@ from vaekit.training.state import newest_checkpoint, save_state
 from vaekit.vae import VAE
 
 HELD_OUT = 100
+SEEDS = 4
+"""Evaluations that the gap between bounds is averaged over."""
 ELBO = {"terms": {"nll": {}, "kl": {"weight": [[0, 0.1], [4000, 1.0]]}}}
 BOUND = {"terms": {"iwae": {"k": 3}}}
 
@@ -131,15 +135,26 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return KINDS[request.param]()
 
 
-def evidence_of(vae: VAE, kind: Kind, out: Path | None = None) -> dict[str, float]:
+def evidence_of(vae: VAE, kind: Kind, out: Path | None = None, seed: int = 0) -> dict[str, float]:
     """ELBO and NLL, as `evaluate` measures them."""
     names = [f"{i:03}" for i in range(HELD_OUT)]
     data = EvaluationData(names, lambda name: kind.held_out[int(name)])
     assert vae.prior is not None
     measures = Measures((evidence(vae.prior, 20), rate(vae.prior)))
-    protocol = Protocol("", "", HELD_OUT, "", {}, MODE, 0, {}, 25, measures.settings())
+    protocol = Protocol("", "", HELD_OUT, "", {}, MODE, seed, {}, 25, measures.settings())
     found = evaluate(DirectRunner(vae.eval()), data, measures, protocol, out)
     return {result.quantity.name: result.value for result in found.results}
+
+
+def evidence_gaps(vae: VAE, kind: Kind, folder: Path) -> Tensor:
+    """How much the importance-weighted bound of each item exceeds its ELBO, (n,): means over several seeds."""
+    gaps = torch.zeros(HELD_OUT, dtype=torch.float64)
+    for seed in range(SEEDS):
+        evidence_of(vae, kind, folder / str(seed), seed)
+        lines = (folder / str(seed) / ITEMS).read_text("utf-8").splitlines()
+        values = [item["values"] for line in lines for item in json.loads(line)["items"]]
+        gaps += torch.tensor([-each["nll"] - each["elbo"] for each in values], dtype=torch.float64) / SEEDS
+    return gaps
 
 
 @pytest.mark.parametrize("objective", [ELBO, BOUND], ids=["elbo", "iwae"])
@@ -149,15 +164,16 @@ def test_it_learns_what_items_have_in_common(kind: Kind, objective: dict[str, An
     before = evidence_of(recipe.vae(), kind)["elbo"]
     stream = Stream(Tensors(kind.train), seed=0)
     trained = run_training(
-        Run(recipe, tmp_path, stream, {}, recipe.objective(), recipe.schedule(), kind.held_out, look_every=100)
+        Run(recipe, tmp_path, stream, {}, recipe.objective(), recipe.schedule(), kind.held_out, validate_every=100)
     )
-    found = evidence_of(trained, kind, tmp_path / "evaluation")
+    found = evidence_of(trained, kind)
     baseline = kind.baseline(kind.train, kind.held_out)
     error = baseline.std().item() / math.sqrt(HELD_OUT)
     assert found["elbo"] > before + 1
     assert found["elbo"] > baseline.mean().item() + 2 * error
-    # The KL to a flow is estimated by one sample of each item, which leaves an error of about 0.05 nats.
-    assert -found["nll"] >= found["elbo"] - 0.2
+    gaps = evidence_gaps(trained, kind, tmp_path / "evaluations")
+    # Non-negative in expectation, but not for every item: the KL in the ELBO is estimated from other samples.
+    assert gaps.mean().item() > -3 * gaps.std().item() / math.sqrt(HELD_OUT)
 
 
 def test_a_file_keeps_every_likelihood(kind: Kind, tmp_path: Path) -> None:

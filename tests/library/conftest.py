@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from vaekit.catalog import entries as table_of_cards
+from vaekit.catalog import entries as table_of_entries
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -205,29 +205,29 @@ def hub(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     monkeypatch.setenv("HF_ENDPOINT", standing.url)
     from huggingface_hub import constants
 
-    from vaekit.library import hub as our_side
+    from vaekit.library import hub
 
     monkeypatch.setattr(constants, "ENDPOINT", standing.url)
     template = standing.url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(our_side, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(hub, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     return standing
 
 
 @pytest.fixture
-def with_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Put one more card into the table, with one file."""
-    real = table_of_cards.family_facts()
+def with_entry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Put one more entry into the table, with one file."""
+    real = table_of_entries.family_facts()
 
     def add(name: str, content: bytes, repo: str = "owner/name", path: str = "vae.safetensors", **told: Any) -> None:
         file = {"repo": repo, "path": path, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        of_card = {field: told.pop(field) for field in ("space", "fp16") if field in told}
+        own = {field: told.pop(field) for field in ("space", "fp16") if field in told}
         file |= {"verified": True} | told
-        card = {"name": name, "about": "for a test", "license": "none", "file": [file]} | of_card
-        monkeypatch.setattr(table_of_cards, "family_facts", lambda: (*real, {"family": "kl", "entry": [card]}))
-        table_of_cards.catalog_entries.cache_clear()
+        entry = {"name": name, "about": "for a test", "license": "none", "file": [file]} | own
+        monkeypatch.setattr(table_of_entries, "family_facts", lambda: (*real, {"family": "kl", "entry": [entry]}))
+        table_of_entries.catalog_entries.cache_clear()
 
     yield add
     monkeypatch.undo()
-    table_of_cards.catalog_entries.cache_clear()
+    table_of_entries.catalog_entries.cache_clear()

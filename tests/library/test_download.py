@@ -26,9 +26,9 @@ WithCard = Callable[..., None]
 
 
 @pytest.fixture
-def known(hub: Hub, with_card: WithCard) -> None:
-    """A card "known" whose file the stand-in has."""
-    with_card("known", WEIGHTS)
+def known(hub: Hub, with_entry: WithCard) -> None:
+    """A entry "known" whose file the stand-in has."""
+    with_entry("known", WEIGHTS)
     hub.files["owner/name/vae.safetensors"] = WEIGHTS
 
 
@@ -130,15 +130,15 @@ def test_another_file_in_the_way_is_left_alone(hub: Hub, known: None, models: Pa
     assert get("known", name="theirs").path == models / "theirs.safetensors"
 
 
-def test_a_hash_of_one_source_is_said_to_be(hub: Hub, known: None, with_card: WithCard) -> None:
-    with_card("doubtful", WEIGHTS, verified=False)
+def test_a_hash_of_one_source_is_said_to_be(hub: Hub, known: None, with_entry: WithCard) -> None:
+    with_entry("doubtful", WEIGHTS, verified=False)
     gotten = get("doubtful")
     assert not gotten.verified
     assert gotten.notes
 
 
-def test_no_known_hash_is_told_with_the_one_computed(hub: Hub, known: None, with_card: WithCard) -> None:
-    with_card("new", WEIGHTS, sha256="", verified=False)
+def test_no_known_hash_is_told_with_the_one_computed(hub: Hub, known: None, with_entry: WithCard) -> None:
+    with_entry("new", WEIGHTS, sha256="", verified=False)
     gotten = get("new")
     assert (gotten.sha256, gotten.verified) == (DIGEST, False)
     assert DIGEST in gotten.notes[0]
@@ -147,8 +147,8 @@ def test_no_known_hash_is_told_with_the_one_computed(hub: Hub, known: None, with
         get("new", sha256="0" * 64)
 
 
-def test_what_the_hub_announces_is_held_against_what_comes(hub: Hub, with_card: WithCard, models: Path) -> None:
-    with_card("new", WEIGHTS, sha256="", verified=False)
+def test_what_the_hub_announces_is_held_against_what_comes(hub: Hub, with_entry: WithCard, models: Path) -> None:
+    with_entry("new", WEIGHTS, sha256="", verified=False)
     hub.files["owner/name/vae.safetensors"] = WEIGHTS
     hub.lie = "0" * 64
     with refuses(WrongHash, "0" * 64):

@@ -18,8 +18,10 @@ from vaekit.vae import VAE
 
 def test_the_builtin_one_is_always_there() -> None:
     found = list_vaes()
-    assert [(vae.name, vae.place, vae.facts["card"]) for vae in found.vaes] == [("builtin", "inside vaekit", "builtin")]
-    assert "sd-vae-ft-mse" in [card.name for card in found.known]
+    assert [(vae.name, vae.place, vae.facts["catalog_entry"]) for vae in found.vaes] == [
+        ("builtin", "inside vaekit", "builtin")
+    ]
+    assert "sd-vae-ft-mse" in [entry.name for entry in found.known]
 
 
 @pytest.fixture
@@ -95,16 +97,20 @@ def test_an_interrupted_scan_keeps_what_it_found(filled: Path, monkeypatch: pyte
     assert not before & set(looked)
 
 
-def test_a_known_vae_is_at_hand_under_any_name(models: Path, kl_vae: VAE, with_card: Callable[..., None]) -> None:
+def test_a_known_vae_is_at_hand_under_any_name(models: Path, kl_vae: VAE, with_entry: Callable[..., None]) -> None:
     save(kl_vae, models / "mine.safetensors")
     save_file(
         load_file(models / "mine.safetensors"), models / "mine.safetensors"
     )  # without the normalization in its metadata
-    with_card("known", (models / "mine.safetensors").read_bytes(), space="SDXL", fp16="unsafe")
+    with_entry("known", (models / "mine.safetensors").read_bytes(), space="SDXL", fp16="unsafe")
     found = list_vaes()
     (mine,) = (vae for vae in found.vaes if vae.name == "mine")
-    assert (mine.facts["card"], mine.facts["fp16"], mine.facts["known_as"]) == ("known", "unsafe", ["SDXL"])
-    assert "known" not in [card.name for card in found.known]
+    assert (mine.facts["catalog_entry"], mine.facts["fp16"], mine.facts["candidate_models"]) == (
+        "known",
+        "unsafe",
+        ["SDXL"],
+    )
+    assert "known" not in [entry.name for entry in found.known]
 
 
 def test_a_thousand_files(models: Path, kl_vae: VAE) -> None:
@@ -122,24 +128,24 @@ def test_a_thousand_files(models: Path, kl_vae: VAE) -> None:
 
 
 def test_what_the_hubs_cache_has_is_at_hand(
-    hub: Any, with_card: Callable[..., None], kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Any, with_entry: Callable[..., None], kl_vae: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants, hf_hub_download
 
     save(kl_vae, tmp_path / "x.safetensors")
     content = (tmp_path / "x.safetensors").read_bytes()
-    with_card("known", content)
+    with_entry("known", content)
     hub.files["owner/name/vae.safetensors"] = content
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    assert "known" in [card.name for card in list_vaes().known]
+    assert "known" in [entry.name for entry in list_vaes().known]
     hf_hub_download("owner/name", "vae.safetensors")
     found = list_vaes()
     assert ("known", "the Hub's cache") in [(vae.name, vae.place) for vae in found.vaes]
-    assert "known" not in [card.name for card in found.known]
+    assert "known" not in [entry.name for entry in found.known]
 
 
 def test_a_rounded_copy_of_a_known_vae_is_called_so(models: Path) -> None:
     save(load("builtin").bfloat16(), models / "small.safetensors")
     (small,) = (vae for vae in list_vaes().vaes if vae.name == "small")
     assert (small.duplicates, small.rounded) == ((), ("builtin",))
-    assert small.facts["card"] == "builtin"
+    assert small.facts["catalog_entry"] == "builtin"

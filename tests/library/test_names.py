@@ -68,8 +68,8 @@ def test_of_several_folders_the_first(models: Path, tmp_path: Path) -> None:
     assert find_named("y", [models, tmp_path]) == tmp_path / "y.pt"
 
 
-def test_a_known_vae_is_found_by_its_content(models: Path, with_card: Callable[..., None]) -> None:
-    with_card("known", b"the weights")
+def test_a_known_vae_is_found_by_its_content(models: Path, with_entry: Callable[..., None]) -> None:
+    with_entry("known", b"the weights")
     (models / "whatever.bin").write_bytes(b"the weights")
     assert find_named("known", [models]) == models / "whatever.bin"
 
@@ -122,12 +122,12 @@ def test_a_path_wins_over_a_name(models: Path, tmp_path: Path, monkeypatch: pyte
         assert found.absolute() == tmp_path / "x.pt"
 
 
-def test_a_file_of_another_size_is_not_read(models: Path, with_card: Callable[..., None]) -> None:
-    with_card("known", b"the weights", bytes=10**9)
+def test_a_file_of_another_size_is_not_read(models: Path, with_entry: Callable[..., None]) -> None:
+    with_entry("known", b"the weights", bytes=10**9)
     (models / "x.pt").write_bytes(b"the weights")
     with pytest.raises(NotFound):
         find_named("known", [models])
-    with_card("known", b"the weights", bytes=0)
+    with_entry("known", b"the weights", bytes=0)
     with pytest.raises(NotFound):
         find_named("known", [models])
     (models / "x.pt").rename(models / "vae.safetensors")

@@ -44,7 +44,7 @@ def test_non_finite_values_are_counted_and_left_out() -> None:
 def test_one_value_has_no_interval() -> None:
     assert (running(2.5).mean, running(2.5).standard_error, running(2.5).interval) == (2.5, None, None)
     for values in ([], [1.0], [1.0, math.inf]):
-        with pytest.raises(ValueError, match="two finite values or more"):
+        with pytest.raises(ValueError, match="at least two finite values"):
             mean_interval(values)
 
 

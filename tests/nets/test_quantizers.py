@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from vaekit.families.parts.code_parts import FSQPart, GumbelPart, LFQPart, ResidualVQPart, VQPart
 from vaekit.nets.quantizers import ChoiceQuantizer, FiniteScalarQuantizer, SignQuantizer
 from vaekit.nets.vector_quantizer import CosineQuantizer, VectorQuantizer
 
@@ -117,20 +116,3 @@ def test_the_temperature_follows_from_samples_and_choices_are_hard_outside_train
     assert ((soft > 0) & (soft < 1)).all()
     assert torch.equal(hard, hard.round())
     assert torch.equal(head.embed(hard.argmax(dim=1)), hard)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda: FSQPart((8, 1)),
-        lambda: FSQPart(()),
-        lambda: FSQPart((4096, 4096, 4096)),
-        lambda: LFQPart(25),
-        lambda: VQPart(0),
-        lambda: ResidualVQPart(8, 65),
-        lambda: GumbelPart(1),
-    ],
-)
-def test_numbers_out_of_range_are_refused(wrong: Any) -> None:
-    with pytest.raises(ValueError):
-        wrong()

@@ -13,7 +13,7 @@ def test_the_worst_window_holds_the_error_of_the_worst_set() -> None:
     mild[10:40, 10:40] += 10
     bad[100:160, 200:260, 1] -= 60
     worst = worst_window(original, {"mild": mild, "bad": bad})
-    assert worst is not None and worst.set_name == "bad"
+    assert worst is not None and worst.candidate == "bad"
     window = worst.window
     assert (window.width, window.height) == (80, 80)
     assert window.x <= 200 and window.x + 80 >= 260 and window.y <= 100 and window.y + 80 >= 160

@@ -10,7 +10,7 @@ from vaekit.report.embedding import Embedded, differences, exact, levels_of, pho
 
 
 def opened(one: Embedded) -> np.ndarray:
-    head, text = one.address.split(",")
+    head, text = one.url.split(",")
     assert head == "data:image/webp;base64"
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
 

@@ -181,7 +181,7 @@ def test_crops_show_where_the_two_differ(tmp_path: Path) -> None:
     (tmp_path / "crop_9.png").write_bytes(b"of an earlier call")
     [made] = write_crops([blank, shown], tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == [made.file] == ["crop_1.png"]
-    assert "worst LPIPS" in made.says
+    assert "worst LPIPS" in made.alt
     sheet = read_image(tmp_path / made.file)
     assert sheet.width > 3 * 96 * 3 and (sheet.pixels > 0.9).any()
     levels = [np.zeros((200, 240, 3), np.uint8) for _ in range(2)]

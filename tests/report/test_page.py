@@ -68,7 +68,7 @@ def test_a_page_and_its_numbers_lie_beside_each_other(tmp_path: Path) -> None:
     numbers = json.loads(beside.read_text("utf-8"))
     assert [judged["name"] for judged in numbers["candidates"]] == ["first", "second"]
     assert [found["name"] for found in numbers["shown"]] == ["a.png", "b.png"]
-    assert numbers["shown"][0]["crops"]["worst"]["set"] == "second"
+    assert numbers["shown"][0]["crops"]["worst"]["candidate"] == "second"
     page = (tmp_path / "new" / "kodak.html").read_text("utf-8")
     inside = re.search(r'<script type="application/json" id="numbers">(.*?)</script>', page, re.DOTALL)
     assert inside is not None and json.loads(inside[1]) == numbers
@@ -218,7 +218,7 @@ def test_images_without_reconstructions_and_with_what_is_not_a_number() -> None:
     ]
     page, numbers = compose(one, [*pages, ShownImage("c", image(), {"first": broken}, "")])
     parsed(page)
-    assert "1 pixel is NaN" in page and numbers["shown"][2]["not_numbers"] == {"first": 1}
+    assert "1 pixel is NaN" in page and numbers["shown"][2]["nan_pixels"] == {"first": 1}
 
 
 def words(one: Comparison, measure: Measure) -> str:

@@ -1,4 +1,4 @@
-"""ncnn's convolutions give what torch's give, and a backend that does not is refused."""
+"""What runs convolutions: what is prepared and kept, and whole VAEs through either backend."""
 
 from collections.abc import Callable
 
@@ -12,6 +12,7 @@ from vaekit.errors import BadPlan, MissingPackage
 from vaekit.families.kl import net as kl
 from vaekit.families.kl.net import KLConfig
 from vaekit.runtime import ncnn_backend
+from vaekit.runtime.backends import Backend, Convolver, Convolvers, TorchBackend, fits_winograd
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.ncnn_backend import NcnnBackend
 from vaekit.runtime.plan import Plan
@@ -28,47 +29,8 @@ def vae() -> VAE:
     return VAE(encoder, DiagonalGaussian.from_moments, decoder, Laplace).eval()
 
 
-def convolution(inputs: int, outputs: int, bias: bool = True, relu: bool = False) -> Convolve:
-    generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(outputs, inputs, 3, 3, generator=generator) / (3 * inputs**0.5)
-    return Convolve(weight, torch.randn(outputs, generator=generator) if bias else None, (1, 1), (1, 1), 1, relu)
-
-
 def engine(vae: VAE, backend: str, memory: str | None = None) -> Engine:
     return Engine(vae, Plan(device="cpu", backend=backend, memory=memory))
-
-
-@pytest.mark.parametrize(("bias", "relu"), [(True, False), (False, False), (True, True), (False, True)])
-@pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (16, 40), (33, 17), (64, 128), (40, 3)])
-@pytest.mark.parametrize(("rows", "columns"), [(3, 3), (5, 4), (18, 131), (64, 10)])
-def test_one_convolution_is_torchs(inputs: int, outputs: int, rows: int, columns: int, bias: bool, relu: bool) -> None:
-    one = convolution(inputs, outputs, bias, relu)
-    x = torch.randn(1, inputs, rows, columns, generator=torch.Generator().manual_seed(1))
-    backend = NcnnBackend()
-    assert backend.takes(one)
-    ready = backend.prepare(one, 1)
-    torch.testing.assert_close(ready(x), one.run((0, 0), [x]), atol=1e-4, rtol=1e-4)
-    # A view, as slabs often are, and what was made before stays what it was.
-    first, before = ready(x), ready(x).clone()
-    ready(x * 2)
-    assert torch.equal(first, before)
-    wide = torch.cat([x, x], dim=3)[..., :columns]
-    torch.testing.assert_close(ready(wide), before)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        Convolve(torch.zeros(32, 32, 1, 1), None, (1, 1), (1, 1), 1),
-        Convolve(torch.zeros(32, 32, 3, 3), None, (2, 2), (1, 1), 1),
-        Convolve(torch.zeros(32, 32, 3, 3), None, (1, 1), (2, 2), 1),
-        Convolve(torch.zeros(32, 1, 3, 3), None, (1, 1), (1, 1), 32),
-        Convolve(torch.zeros(32, 3, 3, 3), None, (1, 1), (1, 1), 1),
-        Convolve(torch.zeros(32, 32, 3, 3, dtype=torch.bfloat16), None, (1, 1), (1, 1), 1),
-    ],
-)
-def test_what_it_cannot_do_is_left_to_torch(other: Convolve) -> None:
-    assert not NcnnBackend().takes(other)
 
 
 @pytest.mark.parametrize("memory", [None, "48MiB"])
@@ -134,3 +96,78 @@ def test_it_runs_on_the_threads_of_its_caller(vae: VAE) -> None:
     finally:
         torch.set_num_threads(before)
     assert (alone - together).abs().max() <= 1e-4 * 2
+
+
+# Convolvers
+
+
+def convolution(channels: int = 4, relu: bool = False) -> Convolve:
+    generator = torch.Generator().manual_seed(channels)
+    return Convolve(torch.randn(2, channels, 3, 3, generator=generator), None, (1, 1), (1, 1), 1, relu)
+
+
+class Doubling(TorchBackend):
+    """Takes convolutions of four channels, and doubles what they make; it writes down what is asked of it."""
+
+    def __init__(self) -> None:
+        self.prepared: list[int] = []
+        self.rests = 0
+
+    def supports(self, convolution: Convolve) -> bool:
+        return convolution.weight.shape[1] == 4
+
+    def prepare(self, convolution: Convolve, threads: int) -> Convolver:
+        self.prepared.append(threads)
+        return lambda x: 2 * convolution.run((0, 0), [x])
+
+    def release_buffers(self) -> None:
+        self.rests += 1
+
+
+def test_torch_runs_what_a_backend_does_not_take() -> None:
+    backend = Doubling()
+    convolvers = Convolvers(backend)
+    four, five = convolution(4), convolution(5)
+    assert convolvers.chosen(four) is backend and convolvers.chosen(five).name == "torch"
+    for step, (one, factor) in enumerate(((four, 2), (five, 1))):
+        x = torch.randn(1, one.weight.shape[1], 5, 6, generator=torch.Generator().manual_seed(0))
+        convolvers.prepare(step, one, 1)
+        assert torch.equal(convolvers.run(step, x), factor * one.run((0, 0), [x]))
+
+
+def test_a_convolution_is_prepared_once_for_a_number_of_threads() -> None:
+    backend = Doubling()
+    convolvers = Convolvers(backend)
+    for step, threads in ((3, 2), (3, 2), (7, 2), (3, 1), (3, 1)):
+        convolvers.prepare(step, convolution(), threads)
+    assert backend.prepared == [2, 2, 1]
+
+
+def test_what_is_not_kept_is_prepared_again() -> None:
+    backend = Doubling()
+    convolvers = Convolvers(backend)
+    for step in (1, 2, 3):
+        convolvers.prepare(step, convolution(), 1)
+    convolvers.keep_only(frozenset({2, 9}))
+    with pytest.raises(KeyError):
+        convolvers.run(1, torch.zeros(1, 4, 5, 5))
+    for step in (1, 2, 3):
+        convolvers.prepare(step, convolution(), 1)
+    assert len(backend.prepared) == 5
+    convolvers.release_buffers()
+    assert backend.rests == 1
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_torch_prepares_nothing_and_counts_slabs_and_weights_once_more(relu: bool) -> None:
+    backend, one = TorchBackend(), convolution(4, relu)
+    assert isinstance(backend, Backend) and backend.supports(one)
+    x = torch.randn(1, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(backend.prepare(one, 1)(x), one.run((0, 5), [x]))
+    assert backend.prepared_bytes(one) == 0
+    assert backend.workspace_bytes(one, 100, 10) == 110 + 2 * 4 * 9 * 4
+    backend.release_buffers()
+
+
+def test_winograd_needs_enough_channels() -> None:
+    assert fits_winograd(convolution(4), 4) and not fits_winograd(convolution(4), 5)

@@ -23,7 +23,7 @@ from vaekit.vae import VAE
 
 
 class Net(nn.Module):
-    """Two convolutions, a norm and an enlargement."""
+    """Two convolutions, a norm and an upsampling."""
 
     def __init__(self) -> None:
         super().__init__()

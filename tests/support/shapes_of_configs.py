@@ -50,3 +50,15 @@ def detected(shapes: Shapes, seed: int = 0) -> tuple[Config | None, dict[str, tu
 def layouts_for(config: Config) -> Iterable[Layout]:
     whole = (layout for layout in LAYOUTS if layout.family == family_name(config) and not layout.half)
     return (layout for layout in whole if layout.fits(config))
+
+
+def assert_names(layout: Layout, config: Config, names: Mapping[str, str]) -> None:
+    """A layout has these foreign names for native keys, and all keys of a config translate there and back."""
+    keys = [key for key in native_shapes(config) if key.startswith(layout.half)]
+    levels = layout.native_levels(keys)
+    foreign = {key: layout.from_native(key, levels) for key in keys}
+    assert {key: foreign[key] for key in names} == names
+    counted = layout.levels([name for name in foreign.values() if name is not None])
+    assert {key: layout.to_native(name or "", counted) for key, name in foreign.items()} == dict(
+        zip(keys, keys, strict=True)
+    )

@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 import torch
 from refusals import refuses
-from torch import Generator, Tensor
+from torch import Generator
 
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.distributions import Choices
 from vaekit.domains.recipes import recipe
 from vaekit.errors import BadRecipe, TrainingDiverged
-from vaekit.nets.quantizers import SignQuantizer
-from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.training.code_stats import set_codes
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.loop import Schedule, Step, initial_train_state, train
@@ -25,7 +23,6 @@ from vaekit.training.recipe import Recipe
 from vaekit.training.state import State
 from vaekit.training.terms.table import TERMS
 from vaekit.training.weights import Weight
-from vaekit.vae import VAE
 
 NET = {
     "image_channels": 3,
@@ -73,16 +70,16 @@ def stream() -> Stream:
     return Stream(Tensors(torch.nn.functional.interpolate(coarse, size=(8, 8), mode="bilinear")), 0)
 
 
-def begun(told: Recipe) -> State:
+def begun(chosen: Recipe) -> State:
     torch.manual_seed(0)
-    return initial_train_state(told.vae(), told.schedule())
+    return initial_train_state(chosen.vae(), chosen.schedule())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_was_stopped_ends_with_the_same_bits(kind: str) -> None:
-    told = table(kind)
-    whole, stopped = begun(told), begun(told)
-    train(whole, stream(), told.objective(), told.schedule())
+    chosen = table(kind)
+    whole, stopped = begun(chosen), begun(chosen)
+    train(whole, stream(), chosen.objective(), chosen.schedule())
 
     class Stop(Exception):
         pass
@@ -92,11 +89,11 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(kind: str) -> None:
             raise Stop
 
     with pytest.raises(Stop):
-        train(stopped, stream(), told.objective(), told.schedule(), after=stop)
+        train(stopped, stream(), chosen.objective(), chosen.schedule(), after=stop)
     tensors = {name: tensor.clone() for name, tensor in stopped.tensors().items()}
-    again = begun(told)
-    again.restore(tensors, stopped.words())
-    train(again, stream(), told.objective(), told.schedule())
+    again = begun(chosen)
+    again.restore(tensors, stopped.values())
+    train(again, stream(), chosen.objective(), chosen.schedule())
     expected, found = whole.tensors(), again.tensors()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -104,9 +101,9 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_falls_and_the_log_tells_how_codes_are_used(kind: str) -> None:
-    told = table(kind, samples=160)
-    state, parts = begun(told), []
-    train(state, stream(), told.objective(), told.schedule(), after=lambda step: parts.append(step.parts))
+    chosen = table(kind, samples=160)
+    state, parts = begun(chosen), []
+    train(state, stream(), chosen.objective(), chosen.schedule(), after=lambda step: parts.append(step.parts))
     first, last = (sum(each["mse"] for each in some) for some in (parts[:8], parts[-8:]))
     assert last < 0.9 * first
     end = ".stages.1" if kind == "residual-vq" else ""
@@ -116,10 +113,10 @@ def test_the_loss_falls_and_the_log_tells_how_codes_are_used(kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["vq", "fsq"])
 def test_the_recipes_build_and_train(name: str) -> None:
-    told = recipe(name, ["schedule.samples=8", "schedule.batch_size=4"])
-    state = begun(told)
+    chosen = recipe(name, ["schedule.samples=8", "schedule.batch_size=4"])
+    state = begun(chosen)
     x = torch.rand(8, 3, 32, 32, generator=Generator().manual_seed(0)) * 2 - 1
-    train(state, Stream(Tensors(x), 0), told.objective(), told.schedule())
+    train(state, Stream(Tensors(x), 0), chosen.objective(), chosen.schedule())
     assert state.samples == 8
 
 
@@ -127,10 +124,10 @@ def test_what_the_recipe_vq_trains_opens_in_diffusers(tmp_path: Path, monkeypatc
     from diffusers import VQModel
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    told = recipe("vq", ["schedule.samples=8", "schedule.batch_size=4"])
-    state = begun(told)
+    chosen = recipe("vq", ["schedule.samples=8", "schedule.batch_size=4"])
+    state = begun(chosen)
     x = torch.rand(8, 3, 32, 32, generator=Generator().manual_seed(0)) * 2 - 1
-    train(state, Stream(Tensors(x), 0), told.objective(), told.schedule())
+    train(state, Stream(Tensors(x), 0), chosen.objective(), chosen.schedule())
     vae = state.result
     save(vae, tmp_path / "native.safetensors")
     save(vae, tmp_path / "theirs", layout="diffusers")
@@ -152,59 +149,14 @@ def test_what_the_recipe_vq_trains_opens_in_diffusers(tmp_path: Path, monkeypatc
     ],
 )
 def test_a_table_of_codes_that_makes_no_sense_is_refused(kind: str, codes: dict[str, Any], facts: list[str]) -> None:
-    told = table(kind)
+    chosen = table(kind)
     with refuses(BadRecipe, *facts):
-        Recipe("x", {**told.words, "codes": codes}).vae()
-
-
-def seen_by(head: Any, x: Tensor, samples: int = 0) -> Pass:
-    vae = VAE(torch.nn.Identity(), head, torch.nn.Identity(), lambda mean: mean)  # type: ignore[arg-type, return-value]
-    return Pass(vae, x, samples, Generator().manual_seed(0))
-
-
-def test_commitment_moves_the_encoder_and_codebook_the_codes() -> None:
-    head = VectorQuantizer(4, 2)
-    x = torch.randn(3, 2, 5, requires_grad=True)
-    expected = (x - head.embed(head(x).codes)).square().mean(dim=(1, 2))
-    for name, moved, still in (("commitment", x, head.codebook), ("codebook", head.codebook, x)):
-        value = TERMS[name]().of(seen_by(head, x))
-        torch.testing.assert_close(value, expected)
-        moved.grad = still.grad = None
-        value.sum().backward()
-        assert moved.grad is not None and moved.grad.abs().sum() > 0
-        assert still.grad is None
-
-
-def test_entropy_is_that_of_all_codes_together() -> None:
-    x = 0.02 * torch.randn(5, 3, 4, generator=Generator().manual_seed(0))
-    codes = SignQuantizer(3).embed(torch.arange(8))
-    distances = (x.movedim(1, -1).reshape(-1, 1, 3) - codes).square().sum(dim=2)
-    chances = (-distances / 0.05).softmax(dim=1)
-    alone = torch.special.entr(chances).sum(dim=1).mean()
-    pooled = torch.special.entr(chances.mean(dim=0)).sum()
-    found = TERMS["entropy"](temperature=0.05, diversity=0.7).of(seen_by(SignQuantizer(3), x))
-    torch.testing.assert_close(found, alone - 0.7 * pooled)
-    apart = TERMS["entropy"](temperature=0.05, diversity=0.7, together=2).of(seen_by(SignQuantizer(3), x))
-    assert apart <= found + 1e-6, "entropies of groups bound that of all from above"
-
-
-def test_entropy_is_that_of_vector_quantize_pytorch() -> None:
-    module = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
-    x = 0.02 * torch.randn(5, 4, 3, 2, generator=Generator().manual_seed(0))
-    _, told = module.LFQ(dim=4, codebook_size=16).train()(x, return_loss_breakdown=True)
-    found = TERMS["entropy"]().of(seen_by(SignQuantizer(4), x))
-    torch.testing.assert_close(found, told.per_sample_entropy - told.batch_entropy, rtol=1e-3, atol=1e-4)
-
-
-def test_terms_about_codes_need_codes() -> None:
-    for name in ("commitment", "codebook", "entropy"):
-        with pytest.raises(BadRecipe):
-            TERMS[name]().of(seen_by(Choices, torch.randn(2, 3)))
+        Recipe("x", {**chosen.table, "codes": codes}).vae()
 
 
 def test_the_temperature_is_that_of_the_samples_seen() -> None:
-    told = table("gumbel")
-    vae = told.vae()
+    chosen = table("gumbel")
+    vae = chosen.vae()
     x = torch.rand(2, 3, 8, 8)
     for samples, temperature in ((0, 1.0), (32, 0.55), (10**6, 0.1)):
         posterior = Pass(vae, x, samples, Generator()).posterior
@@ -240,27 +192,27 @@ def test_the_optimizer_has_a_codebook_only_if_it_is_learned_by_gradient() -> Non
 
 def test_the_codebook_of_a_vae_in_evaluation_mode_is_trained_too() -> None:
     """Loaded VAEs are in that mode."""
-    told = table("vq")
-    state = begun(told)
+    chosen = table("vq")
+    state = begun(chosen)
     state.vae.eval()
     before = state.vae.get_parameter("to_posterior.codebook").clone()
-    train(state, stream(), told.objective(), told.schedule())
+    train(state, stream(), chosen.objective(), chosen.schedule())
     assert not torch.equal(state.vae.get_parameter("to_posterior.codebook"), before)
 
 
 def test_a_step_that_is_passed_over_leaves_nothing_in_a_codebook() -> None:
-    told = table("vq")
-    state = begun(told)
+    chosen = table("vq")
+    state = begun(chosen)
     before = {name: each.clone() for name, each in state.tensors().items()}
     nothing = Stream(Tensors(torch.full((24, 3, 8, 8), torch.nan)), 0)
     with pytest.raises(TrainingDiverged):
-        train(state, nothing, told.objective(), replace(told.schedule(), samples=800))
+        train(state, nothing, chosen.objective(), replace(chosen.schedule(), samples=800))
     assert all(torch.equal(each, before[name]) for name, each in state.tensors().items())
     assert state.vae.to_posterior.counts is None and not state.vae.to_posterior.learner.all  # type: ignore[attr-defined]
 
 
 def test_a_temperature_falls_over_shares_of_the_run() -> None:
-    told = table("gumbel")
-    vae = Recipe("x", {**told.words, "codes": {"temperature": [["0%", 1.0], ["100%", 0.1]]}}).vae()
+    chosen = table("gumbel")
+    vae = Recipe("x", {**chosen.table, "codes": {"temperature": [["0%", 1.0], ["100%", 0.1]]}}).vae()
     posterior = Pass(vae, torch.rand(2, 3, 8, 8), 32, Generator()).posterior
     assert isinstance(posterior, Choices) and posterior.temperature == pytest.approx(0.55)

@@ -25,15 +25,15 @@ class Slow:
     def batch(self, items: Tensor, seed: int) -> Tensor:
         return item_by_item(self, items, seed)
 
-    def room(self, count: int) -> Tensor:
+    def empty(self, count: int) -> Tensor:
         return torch.empty(count, 2, dtype=torch.long)
 
-    def fill(self, room: Tensor, item: int, seed: int) -> None:
+    def fill(self, out: Tensor, item: int, seed: int) -> None:
         time.sleep(self.seconds)
         if item == 13:
             raise ValueError("thirteen")
         self.made.append(item)
-        room[0], room[1] = item, seed
+        out[0], out[1] = item, seed
 
 
 def tensors() -> Tensors:
@@ -117,9 +117,9 @@ def test_threads_share_one_batch() -> None:
     together = threading.Barrier(2)
 
     class Meeting(Slow):
-        def fill(self, room: Tensor, item: int, seed: int) -> None:
+        def fill(self, out: Tensor, item: int, seed: int) -> None:
             together.wait(timeout=20)
-            super().fill(room, item, seed)
+            super().fill(out, item, seed)
 
     batch = next(iter(ahead(Stream(Meeting(), 0), [0], 2, 2)))
     assert sorted(batch[:, 0].tolist()) == sorted(Stream(Slow(), 0).items(0, 2).tolist())

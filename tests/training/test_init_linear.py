@@ -1,6 +1,9 @@
 """From a linear start, images and colors are about right before the first training step."""
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
+from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -8,10 +11,14 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from vaekit.distributions import DiagonalGaussian, Laplace
+from vaekit.errors import BadRecipe
 from vaekit.families.kl.net import KLConfig, build
 from vaekit.metrics.image.color import color_shift
 from vaekit.metrics.image.psnr import psnr
+from vaekit.training.data import Stream, Tensors
 from vaekit.training.init_linear import as_depth, init_linear, principal_components
+from vaekit.training.initialize import initializer_for
+from vaekit.training.recipe import Recipe
 from vaekit.vae import VAE
 
 CONFIG = KLConfig(
@@ -110,3 +117,71 @@ def test_filters_as_depth_see_the_same_pixels(depth: int) -> None:
     for _ in range(depth):
         deep = F.pixel_unshuffle(deep, 2)
     torch.testing.assert_close(F.conv2d(deep, as_depth(filters, depth)), F.conv2d(block, filters), atol=1e-4, rtol=0)
+
+
+def config_of(random: Random) -> KLConfig:
+    """A random small config."""
+    groups, levels, latents = random.choice([2, 3, 4, 4]), random.choice([1, 2, 2, 3]), random.choice([1, 3, 4, 6])
+    widths = [tuple(groups * random.choice([2, 4, 8, 12, 16, 24]) for _ in range(levels)) for _ in range(2)]
+    changes = {"latent_channels": latents, "hidden_channels": latents, "norm_groups": groups, "mid_attention": False}
+    return replace(CONFIG, encoder_widths=widths[0], decoder_widths=widths[1], **changes)
+
+
+@torch.no_grad()
+def test_nets_that_are_too_small_are_refused_and_others_begin_near_the_mean_color() -> None:
+    """Every config is refused or gives about the mean color of blocks: there is no other error."""
+    random, refused, started = Random(0), 0, 0
+    colors = torch.rand(8, 3, 1, 1, generator=Generator().manual_seed(0)) * 1.6 - 0.8
+    images = colors.expand(8, 3, 32, 32)
+    for _ in range(150):
+        config = config_of(random)
+        factor = 2 ** (len(config.encoder_widths) - 1)
+        torch.manual_seed(0)
+        encoder, decoder = build(config)
+        noisy = images + 0.1 * torch.randn(images.shape, generator=Generator().manual_seed(1))
+        try:
+            init_linear(encoder, decoder, blocks_of(noisy, factor))
+        except ValueError:
+            refused += 1
+            continue
+        started += 1
+        if config.latent_channels >= 3:  # enough for all colors
+            vae = VAE(encoder, DiagonalGaussian.from_moments, decoder, Laplace).eval()
+            errors = (vae.reconstruct(images) - images)[:, :, 8:24, 8:24].mean(dim=(2, 3)).abs()
+            assert errors.mean() < 0.35, config
+    assert refused > 20 and started > 20
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encoder_widths": [4, 4, 4]},
+        {"encoder_widths": [8, 16, 32]},
+        {"decoder_widths": [16, 16, 16]},
+        {"decoder_widths": [8, 16, 16]},
+        {"encoder_widths": [16], "decoder_widths": [16]},
+        {"latent_channels": 40, "hidden_channels": 40},
+        {"image_channels": 1},
+    ],
+)
+def test_a_recipe_with_too_few_channels_is_refused(changes: dict[str, Any]) -> None:
+    vae = {"family": "kl", **asdict(CONFIG), "encoder_widths": [16, 48, 48], "decoder_widths": [16, 32, 32]}
+    vae |= {"norm_groups": 4, "mid_attention": False}
+    del vae["padding"]
+    small = Recipe("small", {"start": "linear", "vae": vae})
+    stream = Stream(Tensors(torch.rand(64, 3, 16, 16) * 2 - 1), 0)
+    initialize = initializer_for(small, stream)
+    assert initialize is not None
+    initialize(small.vae())
+    other = Recipe("small", {"start": "linear", "vae": vae | changes})
+    refused = initializer_for(other, stream)
+    assert refused is not None
+    with pytest.raises(BadRecipe):
+        refused(other.vae())
+
+
+@torch.no_grad()
+def test_images_of_one_color_give_finite_weights() -> None:
+    vae = random_vae()
+    init_linear(vae.encoder, vae.decoder, torch.full((50, 3, 8, 8), 0.25))
+    assert vae.reconstruct(torch.full((1, 3, 32, 32), 0.25)).isfinite().all()

@@ -102,7 +102,7 @@ def test_a_net_that_is_one_block_counts_as_one() -> None:
     assert len(blocks(vae.encoder)) == 1
 
 
-def test_a_run_with_an_opponent_ends_with_the_same_bits(
+def test_a_run_with_an_adversary_ends_with_the_same_bits(
     fresh_vae: Callable[[], VAE], smooth_images: Callable[[int, int, Generator], Tensor], table: dict[str, Any]
 ) -> None:
     stream = Stream(Tensors(smooth_images(16, 16, Generator().manual_seed(0))), 0)
@@ -113,9 +113,9 @@ def test_a_run_with_an_opponent_ends_with_the_same_bits(
         net = Discriminator(DiscriminatorConfig(width=4, layers=1, groups=4))
         schedule = Schedule(samples=32, batch_size=8, micro_batch=4, learning_rate=1e-3, recompute=recompute)
         state = initial_train_state(fresh_vae(), schedule)
-        opponent = Adversary(Adversarial(learn_from=0, pull_from=8, adaptive=True), net)
-        train(state, stream, Recipe("small", table).objective(), schedule, opponent=opponent)
-        found.append({**state.tensors(), **net.state_dict(prefix="opponent.")})
+        adversary = Adversary(Adversarial(learn_from=0, pull_from=8, adaptive=True), net)
+        train(state, stream, Recipe("small", table).objective(), schedule, adversary=adversary)
+        found.append({**state.tensors(), **net.state_dict(prefix="adversary.")})
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 

@@ -18,19 +18,27 @@ from torch import multiprocessing
 
 import vaekit
 from vaekit.errors import BadCheckpoint, CannotWrite, RecipeChanged, TrainingStopped
-from vaekit.training import state as saving
+from vaekit.training import state as state_module
 from vaekit.training.data import Stream, Tensors
 from vaekit.training.log import LOG, LogEvent
 from vaekit.training.processes import ProcessGroup
 from vaekit.training.recipe import Recipe
 from vaekit.training.run import CHECKPOINTS, RESULT, Run, run_training, samples_for_duration
-from vaekit.training.state import TENSORS, WORDS, State, newest_checkpoint, saved_checkpoints
+from vaekit.training.state import TENSORS, VALUES, newest_checkpoint, saved_checkpoints
 
 
 def run_of(recipe: Recipe, stream: Stream, folder: Path, **changes: Any) -> Run:
     items = stream.source.items[:6]  # type: ignore[attr-defined]
     run = Run(
-        recipe, folder, stream, {"items": 60}, recipe.objective(), recipe.schedule(), items, log_every=5, look_every=10
+        recipe,
+        folder,
+        stream,
+        {"items": 60},
+        recipe.objective(),
+        recipe.schedule(),
+        items,
+        log_every=5,
+        validate_every=10,
     )
     return replace(run, save_seconds=0.0, **changes)
 
@@ -113,6 +121,17 @@ def test_the_normalization_is_measured_in_sight_and_can_be_stopped(
     assert (tmp_path / "stopped" / RESULT).read_bytes() == (tmp_path / "whole" / RESULT).read_bytes()
 
 
+def test_a_run_whose_recipe_is_described_in_other_words_is_resumed(
+    small_recipe: Recipe, stream: Stream, tmp_path: Path
+) -> None:
+    described = Recipe("small", {**small_recipe.table, "about": "A VAE", "reached": "90 nats"})
+    run_training(run_of(described, stream, tmp_path))
+    before = (tmp_path / RESULT).read_bytes()
+    other = Recipe("small", {**small_recipe.table, "about": "A small VAE", "takes": "a second"})
+    run_training(run_of(other, stream, tmp_path))
+    assert (tmp_path / RESULT).read_bytes() == before
+
+
 def test_a_finished_run_called_again_changes_nothing(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
     run_training(run_of(small_recipe, stream, tmp_path))
     before = (tmp_path / RESULT).read_bytes()
@@ -149,9 +168,9 @@ def test_of_damaged_checkpoints_the_one_before_is_taken(
     elif damage == "flipped":
         (last / TENSORS).write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     elif damage == "no words":
-        (last / WORDS).unlink()
+        (last / VALUES).unlink()
     else:
-        (last / WORDS).write_text("")
+        (last / VALUES).write_text("")
     said: list[str] = []
     run_training(run_of(small_recipe, stream, tmp_path / "cut"), say=said.append)
     assert len(said) >= 2 and "damaged" in said[0]
@@ -181,7 +200,7 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(
     small_recipe: Recipe, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_training(run_of(small_recipe, stream, tmp_path / "whole"))
-    real, calls = saving.write_tensors, []
+    real, calls = state_module.write_tensors, []
 
     def full(*arguments: Any) -> None:
         calls.append(1)
@@ -190,13 +209,13 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(
             raise OSError(28, os.strerror(28))
         real(*arguments)
 
-    monkeypatch.setattr(saving, "write_tensors", full)
+    monkeypatch.setattr(state_module, "write_tensors", full)
     with refuses(CannotWrite, "No space left"):
         run_training(run_of(small_recipe, stream, tmp_path / "cut"))
     assert [path.name for path in (tmp_path / "cut" / CHECKPOINTS).iterdir() if not path.name.isdecimal()] == []
     found = newest_checkpoint(tmp_path / "cut" / CHECKPOINTS, pytest.fail)
     assert found is not None and found[1]["samples"] == 96
-    monkeypatch.setattr(saving, "write_tensors", real)
+    monkeypatch.setattr(state_module, "write_tensors", real)
     run_training(run_of(small_recipe, stream, tmp_path / "cut"))
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
@@ -244,21 +263,11 @@ def test_kill_9_at_any_moment_twice_and_the_same_bits(table: dict[str, Any], str
     assert last[0].read_bytes() == last[1].read_bytes()
 
 
-def test_a_state_of_another_model_is_refused(small_recipe: Recipe, table: dict[str, Any], stream: Stream) -> None:
-    from vaekit.training.loop import initial_train_state
-
-    state = initial_train_state(small_recipe.vae(), small_recipe.schedule())
-    table["vae"]["net"]["hidden"] = [17]
-    other: State = initial_train_state(Recipe("other", table).vae(), small_recipe.schedule())
-    with pytest.raises(ValueError, match="size mismatch"):
-        other.restore(state.tensors(), state.words())
-
-
 def test_damaged_checkpoints_do_not_outlive_whole_ones(small_recipe: Recipe, stream: Stream, tmp_path: Path) -> None:
     with pytest.raises(Cut):
         run_training(run_of(small_recipe, stream, tmp_path), cut_after(160))
     older, newer = sorted(saved_checkpoints(tmp_path / CHECKPOINTS))
-    (newer / WORDS).write_text("")
+    (newer / VALUES).write_text("")
     with pytest.raises(Cut):
         run_training(run_of(small_recipe, stream, tmp_path), cut_after(int(older.name) + 40))
     assert newest_checkpoint(tmp_path / CHECKPOINTS, pytest.fail) is not None

@@ -75,7 +75,7 @@ class CatalogFile:
     repo: str = ""
     """The repository on the Hub, "owner/name"; empty for a file inside the package or elsewhere."""
     sha256: str = ""
-    """Of the whole file, in hexadecimal digits; empty if unknown."""
+    """The SHA-256 of the whole file in hexadecimal digits; empty if unknown."""
     verified: bool = False
     """Whether several unrelated sources agree on the hash, or it was computed here."""
     bytes: int = 0
@@ -93,7 +93,7 @@ class CatalogEntry:
     license: str
     files: tuple[CatalogFile, ...]
     """All known copies; `vaekit get` downloads the first."""
-    kind: str = ""
+    latent_space: str = ""
     """The latent space, by its name; empty for a VAE with a latent space of its own."""
     maker: str = ""
     """The authors' repository on the Hub, "owner/name": the base model in the metadata of a fine-tune. Empty if
@@ -114,8 +114,8 @@ class CatalogEntry:
     @property
     def normalization(self) -> LatentNormalization | None:
         """The normalization of its latents, if known and not stored with its weights."""
-        kind = latent_space_named(self.kind)
-        return self.own_normalization if kind is None else kind.normalization
+        space = latent_space_named(self.latent_space)
+        return self.own_normalization if space is None else space.normalization
 
     @property
     def packaged(self) -> str:
@@ -148,23 +148,23 @@ def latent_spaces() -> tuple[LatentSpace, ...]:
 @cache
 def catalog_entries() -> tuple[CatalogEntry, ...]:
     """Every known VAE: those in the package first, then family by family."""
-    entries = [_card(entry) for facts in family_facts() for entry in facts.get("entry", ())]
+    entries = [_entry(entry) for facts in family_facts() for entry in facts.get("entry", ())]
     return tuple(sorted(entries, key=lambda entry: not entry.packaged))
 
 
 def entry_named(name: str) -> CatalogEntry | None:
     """The entry of this name, if there is one."""
-    return next((card for card in catalog_entries() if card.name == name), None)
+    return next((entry for entry in catalog_entries() if entry.name == name), None)
 
 
 def latent_space_named(name: str) -> LatentSpace | None:
     """The latent space of this name, if there is one."""
-    return next((kind for kind in latent_spaces() if kind.name == name), None)
+    return next((space for space in latent_spaces() if space.name == name), None)
 
 
 def matching_latent_spaces(family: str, config: Any) -> tuple[LatentSpace, ...]:
     """The latent spaces that a VAE of this shape may have; several if shapes cannot distinguish them."""
-    return tuple(kind for kind in latent_spaces() if kind.fits(family, config))
+    return tuple(space for space in latent_spaces() if space.fits(family, config))
 
 
 def latent_spaces_with(
@@ -172,35 +172,35 @@ def latent_spaces_with(
 ) -> tuple[LatentSpace, ...]:
     """The spaces with `channels` latent channels and, if it is known, this normalization; else those without one."""
     alike = [
-        kind
-        for kind in latent_spaces()
-        if kind.match.get("latent_channels") == channels and family in (None, kind.family)
+        space
+        for space in latent_spaces()
+        if space.match.get("latent_channels") == channels and family in (None, space.family)
     ]
     if normalization is None:
         return tuple(alike)
-    same = tuple(kind for kind in alike if kind.has_normalization(normalization, channels))
-    return same or tuple(kind for kind in alike if kind.normalization is None)
+    same = tuple(space for space in alike if space.has_normalization(normalization, channels))
+    return same or tuple(space for space in alike if space.normalization is None)
 
 
 def model_names(channels: int) -> str:
     """The names of the latent spaces with this number of channels, as a phrase; empty if there are none."""
-    return " or ".join(kind.name for kind in latent_spaces_with(channels))
+    return " or ".join(space.name for space in latent_spaces_with(channels))
 
 
 def shared_normalization(candidates: Sequence[LatentSpace]) -> LatentNormalization | None:
     """The normalization that all candidates share; None if they differ or there are none."""
-    normalizations = {kind.normalization for kind in candidates}
+    normalizations = {space.normalization for space in candidates}
     return normalizations.pop() if len(normalizations) == 1 else None
 
 
-def _card(entry: dict[str, Any]) -> CatalogEntry:
+def _entry(entry: dict[str, Any]) -> CatalogEntry:
     files = tuple(CatalogFile(**file) for file in entry["file"])
     weights = from_json(entry["weights"]) if "weights" in entry else None
     apart = ("file", "weights", "normalization", "space")
     facts = {key: value for key, value in entry.items() if key not in apart}
     return CatalogEntry(
         files=files,
-        kind=entry.get("space", ""),
+        latent_space=entry.get("space", ""),
         weights=weights,
         own_normalization=_normalization(entry.get("normalization")),
         **facts,

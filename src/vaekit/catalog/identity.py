@@ -10,7 +10,7 @@ class Identity:
     """The fingerprints and sketches of weights. Absent halves are not listed."""
 
     fingerprint: str
-    """Of all tensors: 64 hexadecimal digits."""
+    """The SHA-256 over all tensors: 64 hexadecimal digits."""
     halves: Mapping[str, str] = field(default_factory=dict)
     """The fingerprints of the encoder's and the decoder's tensors: those of files with one half only."""
     sketches: Mapping[str, str] = field(default_factory=dict)
@@ -29,8 +29,8 @@ def as_json(weights: Identity) -> dict[str, Any]:
     }
 
 
-def from_json(told: Mapping[str, Any]) -> Identity:
+def from_json(value: Mapping[str, Any]) -> Identity:
     """The inverse of `as_json`; missing keys are empty."""
     return Identity(
-        told["fingerprint"], told.get("halves", {}), told.get("sketches", {}), tuple(told.get("rounded_to", ()))
+        value["fingerprint"], value.get("halves", {}), value.get("sketches", {}), tuple(value.get("rounded_to", ()))
     )

@@ -18,7 +18,7 @@ TABLES = ("host_models.toml", "unsupported.toml", "non_vae.toml")
 """The tables in this package."""
 FACTS = "facts.toml"
 LEARNED = "learnt"
-"""The cache key of the number of entries whose fingerprints were learned on this machine."""
+"""The cache key of the number of entries whose fingerprints were learned on this machine (as in older caches)."""
 
 
 def packaged(name: str) -> Traversable:

@@ -155,7 +155,7 @@ def vae_in_checkpoint(file: TensorFile) -> Identified | None:
         WrongTensors: the VAE is incomplete.
     """
     try:
-        found = locate(file)
+        located = locate(file)
     except NotRunnable as error:
         raise NotRunnable(
             error.found,
@@ -163,13 +163,13 @@ def vae_in_checkpoint(file: TensorFile) -> Identified | None:
             "Give a checkpoint with an image VAE. Nothing was written.",
         ) from error
     except UnknownVAE:
-        found = None
-    if found is not None and not found.prefix.startswith(OTHER_MODULES):
-        return identify_parts(file.path, (found,), {})
+        located = None
+    if located is not None and not located.prefix.startswith(OTHER_MODULES):
+        return identify_parts(file.path, (located,), {})
     remains = tensors_of_a_vae(file.specs)
     if remains:
         raise UnknownVAE(
-            f"{file.path} has {len(remains)} VAE tensors of no family that vaekit knows: {shorten(remains)}.",
+            f"{file.path} has {len(remains)} VAE tensors of an unknown family: {shorten(remains)}.",
             "Expected a checkpoint with a VAE that vaekit can run, or without any VAE tensors.",
             "If it should be a known VAE, download the checkpoint again. Nothing was written.",
         )
@@ -207,7 +207,7 @@ def location_of(file: TensorFile, own: Identified | None, new: Identified) -> VA
     """
     if own is not None:
         check_values(new, own)
-        return VAELocation(own.parts[0].layout, own.parts[0].prefix, own.around)
+        return VAELocation(own.parts[0].layout, own.parts[0].prefix, own.host)
     model = host_model_of(file.specs)
     if model is None:
         raise UnknownVAE(
@@ -238,22 +238,22 @@ def fit_to_checkpoint(new: Identified, own: Identified | None, place: VAELocatio
     Raises:
         WrongTensors: they do not match the half that the checkpoint keeps.
     """
-    weights, theirs = dict(weights_in(new).tensors), own.parts[0] if own else None
-    if theirs and theirs.statistics:  # the normalizations agree: keep the checkpoint's bit for bit
+    weights, part = dict(weights_in(new).tensors), own.parts[0] if own else None
+    if part and part.statistics:  # the normalizations agree: keep the checkpoint's bit for bit
         weights = {key: piece for key, piece in weights.items() if key not in new.family.outside_nets}
     modules = {key.split(".")[0] for key in weights}
-    names = dict(theirs.names) if theirs else {}
+    names = dict(part.names) if part else {}
     kept = {key: name for key, name in names.items() if key.split(".")[0] not in modules}
     if own and kept:
         check_halves(new, own, kept)
-    called = names_in(place.layout, [*kept, *weights])
-    dtypes = dtypes_for(weights, new.family.outside_nets, theirs)
+    new_names = names_in(place.layout, [*kept, *weights])
+    dtypes = dtypes_for(weights, new.family.outside_nets, part)
     fitted = []
     for key, piece in weights.items():
         shape = shape_in(place.layout, key, piece.shape)
-        if theirs and key in names and same_shape(theirs.spec(key).shape, piece.shape):
-            shape = theirs.spec(key).shape
-        fitted.append(in_dtype(replace(piece, name=place.prefix + called[key], shape=shape), dtypes[key]))
+        if part and key in names and same_shape(part.spec(key).shape, piece.shape):
+            shape = part.spec(key).shape
+        fitted.append(in_dtype(replace(piece, name=place.prefix + new_names[key], shape=shape), dtypes[key]))
     removed = set(names.values()) - set(kept.values())
     return join_parts(fitted), {whole_key(name) for name in removed}
 
@@ -282,11 +282,11 @@ def check_halves(new: Identified, own: Identified, kept: dict[str, str]) -> None
 
 
 def dtypes_for(
-    weights: Mapping[str, Piece], outside: frozenset[str], theirs: LocatedVAE | None
+    weights: Mapping[str, Piece], outside: frozenset[str], part: LocatedVAE | None
 ) -> dict[str, torch.dtype]:
     """The dtype of each new tensor: that of the checkpoint's VAE, except 8-bit types. Normalization statistics keep
     their full precision."""
-    specs = {key: theirs.spec(key) for key in theirs.names} if theirs else {}
+    specs = {key: part.spec(key) for key in part.names} if part else {}
     usual = {key: spec.dtype for key, spec in specs.items() if spec.dtype.itemsize > 1}
     fallback = next(iter(usual.values()), None)
     return {

@@ -19,68 +19,70 @@ def check_values(new: Identified, own: Identified) -> None:
     Raises:
         LatentMismatch: family or shape differ.
     """
-    ours, theirs = (
+    given, expected = (
         {"channels": each.channels, "latent channels": each.latent_channels, "factor": each.factor_text}
         for each in (new.config.geometry, own.config.geometry)
     )
-    differences = [f"{name} {ours[name]} instead of {theirs[name]}" for name in ours if ours[name] != theirs[name]]
+    differences = [
+        f"{name} {given[name]} instead of {expected[name]}" for name in given if given[name] != expected[name]
+    ]
     if new.family.name != own.family.name:
         differences.insert(0, f"a {new.family.name!r} autoencoder instead of a {own.family.name!r} one")
     if differences:
         raise mismatch(new, title(own), "; ".join(differences))
 
 
-def check_latent_space(new: Identified, around: HostModel) -> None:
+def check_latent_space(new: Identified, host: HostModel) -> None:
     """Reject a VAE whose shape does not fit a checkpoint of this model.
 
     Raises:
         LatentMismatch: the shape differs.
     """
-    space = around.latent_space
+    space = host.latent_space
     if space is not None and not space.fits(new.family.name, new.config):
-        raise mismatch(new, f"{around.name}'s", f"{describe_shape(new.family.name, new.config)}")
+        raise mismatch(new, f"{host.name}'s", f"{describe_shape(new.family.name, new.config)}")
 
 
-def check_normalization(new: Identified, own: Identified | None, around: HostModel | None, assume_same: bool) -> str:
+def check_normalization(new: Identified, own: Identified | None, host: HostModel | None, assume_same: bool) -> str:
     """Check that the normalizations agree; returns a note if this had to be inferred, assumed or left unverified.
 
     Raises:
         LatentMismatch: they differ; or the VAE's is unknown, and only its shape matches.
     """
-    space = around.latent_space if around is not None else None
+    space = host.latent_space if host is not None else None
     expected = own.normalization if own is not None else space.normalization if space is not None else None
-    theirs = title(own) if own is not None else f"{around.name}'s" if around is not None else "unknown"
+    checkpoint = title(own) if own is not None else f"{host.name}'s" if host is not None else "unknown"
     if new.normalization is not None and expected is not None:
         if not new.normalization.is_close(expected, channels=new.config.geometry.latent_channels):
             raise mismatch(
                 new,
-                theirs,
+                checkpoint,
                 f"{new.normalization} (from {new.normalization_source}) instead of {expected}",
             )
         return ""
     if expected is None:
         return "The checkpoint's normalization is unknown, so it could not be verified that the VAE has the same."
-    half = next((half for half in new.halves if own is not None and same_shapes_in_half(new, own, half)), None)
+    half = next((half for half in new.halves if own is not None and is_same_half(new, own, half)), None)
     if half is not None:
         return f"The VAE's own normalization is unknown, but its {half}, and so its latents, are the checkpoint's."
     if assume_same:
-        return f"The VAE's own normalization is unknown; it is taken to be the checkpoint's ({expected}) as asked."
+        return f"The VAE's own normalization is unknown and assumed to be the checkpoint's ({expected}), as requested."
     raise LatentMismatch(
         f"The normalization of {printable(str(new.path))} is unknown: {new.normalization_source}.",
-        f"The checkpoint's latents are {theirs} ({expected}), and a VAE with another normalization would give "
+        f"The checkpoint's latents are {checkpoint} ({expected}), and a VAE with another normalization would give "
         "wrong colors.",
         "`vaekit inspect` measures its latent space. If you know that it has the same normalization, pass "
         "--assume-same-normalization.",
     )
 
 
-def same_shapes_in_half(new: Identified, own: Identified, half: str) -> bool:
-    """The half, encoder or decoder, that both VAEs share bit for bit in the checkpoint's dtype."""
-    ours, theirs = (_of_half(weights_in(vae), half) for vae in (new, own))
-    if ours.keys() != theirs.keys() or any(ours[key].shape != theirs[key].shape for key in ours):
+def is_same_half(new: Identified, own: Identified, half: str) -> bool:
+    """Whether both VAEs have the same half, bit for bit in the checkpoint's dtype."""
+    one, other = (_of_half(weights_in(vae), half) for vae in (new, own))
+    if one.keys() != other.keys() or any(one[key].shape != other[key].shape for key in one):
         return False
     try:
-        return all(torch.equal(in_dtype(ours[key], theirs[key].dtype).tensor(), theirs[key].tensor()) for key in ours)
+        return all(torch.equal(in_dtype(one[key], other[key].dtype).tensor(), other[key].tensor()) for key in one)
     except WrongTensors:  # overflow in this dtype: not the same
         return False
 
@@ -91,9 +93,9 @@ def _of_half(weights: StoredWeights, half: str) -> dict[str, Piece]:
 
 def title(vae: Identified) -> str:
     """The name of a VAE's latent space, as far as it is known."""
-    if vae.around is not None:
-        return f"{vae.around.name}'s"
-    names = " or ".join(kind.name for kind in vae.kinds)
+    if vae.host is not None:
+        return f"{vae.host.name}'s"
+    names = " or ".join(space.name for space in vae.latent_spaces)
     return f"of the latent space {names}" if names else "of an unnamed latent space"
 
 
@@ -102,11 +104,11 @@ def describe_shape(family: str, config: Config) -> str:
     return f"a {family!r} autoencoder with {config.geometry.latent_text}"
 
 
-def mismatch(new: Identified, theirs: str, difference: str) -> LatentMismatch:
+def mismatch(new: Identified, checkpoint: str, difference: str) -> LatentMismatch:
     """The error for a VAE that is incompatible with a checkpoint."""
     return LatentMismatch(
         f"{printable(str(new.path))} uses a different latent space from the checkpoint: {difference}.",
-        f"The VAE's latents are {title(new)}, the checkpoint's are {theirs}; a diffusion model works with the latents "
-        "that it was trained on, and no conversion exists.",
+        f"The VAE's latents are {title(new)}, the checkpoint's are {checkpoint}; a diffusion model works with "
+        "the latents that it was trained on, and no conversion exists.",
         "Use a VAE that was made for this type of checkpoint.",
     )

@@ -34,7 +34,7 @@ def convert(
         source: the name of a known VAE, a weights file, a folder, or a whole checkpoint with a VAE inside.
         target: see `vaekit.save`.
         layout: "native", "diffusers", "ldm" or "tiny"; None for the layout of the source.
-        dtype: "fp32", "bf16", "fp16" or "fp64" for the weights; None to keep theirs.
+        dtype: "fp32", "bf16", "fp16" or "fp64" for the weights; None to keep the current one.
         progress: called with the number of bytes written and the total.
         padding: "zeros" or "reflect", overriding the source's; see `vaekit.load`.
         models: where names are looked up; see `vaekit.load`.
@@ -46,11 +46,11 @@ def convert(
         NotFound, BadCheckpoint, UnknownVAE: see `vaekit.errors`.
         ValueError: there is no such layout.
     """
-    numbers = None if dtype is None else storage_dtype(dtype)
+    torch_dtype = None if dtype is None else storage_dtype(dtype)
     with locate_vae(source, models) as path:
         refuse_overwriting(Path(target), path)
         identified = resolve(identify(path), padding=padding, measure=False)
-        write(weights_in(identified, numbers), Path(target), layout or own_layout(identified), progress)
+        write(weights_in(identified, torch_dtype), Path(target), layout or own_layout(identified), progress)
 
 
 def own_layout(identified: Identified) -> str:
@@ -67,9 +67,9 @@ def storage_dtype(name: str) -> torch.dtype:
         WrongTensors: it is not a supported dtype for the weights of a VAE.
     """
     wide = re.fullmatch(r"(fp|float|bf|bfloat)(16|32|64)", name)
-    found = vars(torch).get(("b" if name[0] == "b" else "") + "float" + wide[2]) if wide else None
-    if isinstance(found, torch.dtype):
-        return found
+    result = vars(torch).get(("b" if name[0] == "b" else "") + "float" + wide[2]) if wide else None
+    if isinstance(result, torch.dtype):
+        return result
     if re.match(r"(fp|float|int)[48]|[fq][48]", name):
         raise WrongTensors(
             f"Weights in {printable(name)} reduce quality: rounded to 8 bits, the weights of the built-in VAE and of "

@@ -35,7 +35,7 @@ class ExtractResult:
     normalization_source: str
     tensors: int
     nbytes: int
-    """The dtypes of the weights."""
+    """The size of the weights in bytes."""
 
 
 def extract(
@@ -49,7 +49,7 @@ def extract(
         checkpoint: one safetensors file or torch checkpoint.
         target: a `.safetensors` file; for "diffusers" also a folder, for "tiny" always.
         layout: "ldm", "diffusers", "native" or "tiny". None for "ldm", bare, which is what A1111, ComfyUI and
-            diffusers open; tiny autoencoders, which have no such names, keep theirs.
+            diffusers open; tiny autoencoders have no such layout and keep their own.
         progress: called with the number of bytes written and the total.
 
     Raises:
@@ -71,7 +71,7 @@ def extract(
     return ExtractResult(
         checkpoint=str(checkpoint),
         output=str(target),
-        model=identified.around.name if identified.around else None,
+        model=identified.host.name if identified.host else None,
         prefix=identified.parts[0].prefix,
         layout=layout or default,
         halves=identified.halves,

@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,16 +42,21 @@ class BaseModel:
     """The name that the user gave; for a path, its last component."""
     identified: Identified
     """The VAE with the padding for fine-tuning."""
-    found: Identified
+    original: Identified
     """The VAE with its original padding."""
     fingerprint: str
     """The identity of its weights."""
-    card: CatalogEntry | None
+    entry: CatalogEntry | None
     """The catalog entry of these weights."""
     layout: str
     """The layout of the fine-tuned file: that of the base model, if it can express all settings."""
     folder: bool
     """Whether the base model, and hence the result, is a diffusers folder."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and the fingerprint, not the weights."""
+        padding = padding_of(self.identified.config) or None
+        return reopen_base_model, (self.identified.path, self.name, padding, self.fingerprint)
 
     @property
     def stem(self) -> str:
@@ -79,7 +85,7 @@ class BaseModel:
             dtype: of the fine-tuned weights; None for the base model's.
         """
         changes: dict[str, dict[str, str]] = {}
-        before, after = (padding_of(each.config) for each in (self.found, self.identified))
+        before, after = (padding_of(each.config) for each in (self.original, self.identified))
         if before != after:
             changes["padding"] = {"before": before, "after": after}
         rounded = [name for name in self.dtypes if dtype is not None and rounds(getattr(torch, name), dtype)]
@@ -92,7 +98,7 @@ def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseMode
     """Open the VAE in a file or folder for fine-tuning.
 
     Args:
-        path: of the file or folder; `located` resolves names.
+        path: of the file or folder; `locate_vae` resolves names.
         name: the name that the user gave.
         padding: "zeros" or "reflect", overriding the file's.
 
@@ -100,8 +106,8 @@ def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseMode
         HalfMissing: the VAE has no encoder, or no decoder.
         NotFound, BadCheckpoint, UnknownVAE, WrongTensors, BadPlan: see `load`.
     """
-    found = made_for(identify(path), padding)
-    identified = padded(found, padding)
+    original = with_original_padding(identify(path), padding)
+    identified = padded(original, padding)
     if len(identified.halves) < 2:
         only, other = identified.halves[0], "encoder" if identified.halves[0] == "decoder" else "decoder"
         raise HalfMissing(
@@ -120,11 +126,27 @@ def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseMode
             required_layout(layout, identified.family, identified.config)
     except WrongTensors:  # diffusers cannot express reflection padding, for example
         layout, folder = NATIVE, False
-    card = match_weights(hashes.weights, hashes.sha256).card
-    return BaseModel(Path(name).name or name, identified, found, hashes.weights.fingerprint, card, layout, folder)
+    entry = match_weights(hashes.weights, hashes.sha256).entry
+    return BaseModel(Path(name).name or name, identified, original, hashes.weights.fingerprint, entry, layout, folder)
 
 
-def made_for(identified: Identified, padding: str | None) -> Identified:
+def reopen_base_model(path: Path, name: str, padding: str | None, fingerprint: str) -> BaseModel:
+    """Open a base model again, in another process; see `base_model_at`.
+
+    Raises:
+        WrongTensors: the file has other weights now.
+    """
+    model = base_model_at(path, name, padding)
+    if model.fingerprint != fingerprint:
+        raise WrongTensors(
+            f"The weights in {path} have the fingerprint {model.fingerprint}.",
+            f"Expected {fingerprint}: the weights that the run was prepared with.",
+            "Restore the file, or prepare the run again.",
+        )
+    return model
+
+
+def with_original_padding(identified: Identified, padding: str | None) -> Identified:
     """The VAE with its original padding, from its file, its catalog entry or the padding probe.
 
     If none of them is conclusive, the padding that the user names is taken to be the original.
@@ -220,9 +242,9 @@ def write_files(parent: BaseModel, weights: StoredWeights, staging: Path) -> lis
     elif parent.folder:
         inside = staging / "vae"
         write(weights, inside, DIFFUSERS)
-        theirs = read_settings(parent.files[0].parent / DIFFUSERS_SETTINGS)
-        ours = json.loads((inside / DIFFUSERS_SETTINGS).read_text("utf-8"))
-        (inside / DIFFUSERS_SETTINGS).write_text(json.dumps(theirs | ours, indent=2, sort_keys=True) + "\n", "utf-8")
+        base = read_settings(parent.files[0].parent / DIFFUSERS_SETTINGS)
+        settings = json.loads((inside / DIFFUSERS_SETTINGS).read_text("utf-8"))
+        (inside / DIFFUSERS_SETTINGS).write_text(json.dumps(base | settings, indent=2, sort_keys=True) + "\n", "utf-8")
     else:
         write(weights, staging / RESULT, parent.layout)
         return [RESULT]

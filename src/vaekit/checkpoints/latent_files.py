@@ -55,7 +55,7 @@ class LatentOrigin:
     def owners(self) -> str:
         """The latent spaces that match by family, channels and normalization; empty if there are none."""
         fitting = latent_spaces_with(self.geometry.latent_channels, self.family, self.normalization)
-        return " or ".join(kind.name for kind in fitting)
+        return " or ".join(space.name for space in fitting)
 
     def __str__(self) -> str:
         normalization = "unknown normalization" if self.normalization is None else str(self.normalization)
@@ -133,13 +133,13 @@ def find_latents(paths: Sequence[Path]) -> list[Path]:
     Raises:
         NotFound: a folder holds no latent files.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
         if not inside:
             raise NotFound(f"The folder {path} holds no latent files (*{SUFFIX}).", "", "Give the files themselves.")
-        found += inside
-    return found
+        files += inside
+    return files
 
 
 def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
@@ -242,7 +242,7 @@ def read_geometry(metadata: Mapping[str, str], mean: Tensor) -> Geometry:
     return geometry
 
 
-def check_readable(path: Path, made_by: LatentOrigin, given: LatentOrigin) -> str | None:
+def check_readable(path: Path, encoder: LatentOrigin, given: LatentOrigin) -> str | None:
     """Check that a VAE can decode latents of another: same weights, or same channels, factor and normalization.
 
     Returns:
@@ -251,25 +251,29 @@ def check_readable(path: Path, made_by: LatentOrigin, given: LatentOrigin) -> st
     Raises:
         LatentMismatch: the latent spaces differ.
     """
-    if made_by.fingerprint == given.fingerprint:
+    if encoder.fingerprint == given.fingerprint:
         return None
     differing = [
         f"{name} {file} instead of {vae}"
         for name, file, vae in (
-            ("channels", made_by.geometry.latent_channels, given.geometry.latent_channels),
-            ("factor", made_by.geometry.factor_text, given.geometry.factor_text),
+            ("channels", encoder.geometry.latent_channels, given.geometry.latent_channels),
+            ("factor", encoder.geometry.factor_text, given.geometry.factor_text),
         )
         if file != vae
     ]
-    theirs, ours = made_by.normalization, given.normalization
-    if theirs is not None and ours is not None and not theirs.is_close(ours, channels=given.geometry.latent_channels):
+    file_norm, vae_norm = encoder.normalization, given.normalization
+    if (
+        file_norm is not None
+        and vae_norm is not None
+        and not file_norm.is_close(vae_norm, channels=given.geometry.latent_channels)
+    ):
         differing.append("different normalizations")
     if differing:
         raise LatentMismatch(
-            f"{path} was encoded by a {made_by}, and the given VAE is a {given}: {'; '.join(differing)}.",
+            f"{path} was encoded by a {encoder}, and the given VAE is a {given}: {'; '.join(differing)}.",
             "Expected the VAE that encoded the latents, or one with the same channels, factor and normalization.",
-            f"Decode with {made_by.owners or 'that VAE'}, or encode the item again with this one.",
+            f"Decode with {encoder.owners or 'that VAE'}, or encode the item again with this one.",
         )
-    if theirs is None or ours is None:
-        return f"{path} was encoded by another VAE, which may have another latent space: {made_by}."
+    if file_norm is None or vae_norm is None:
+        return f"{path} was encoded by another VAE, which may have another latent space: {encoder}."
     return None

@@ -13,7 +13,7 @@ from vaekit.vae import VAE
 def load(
     name_or_path: str | Path,
     *,
-    kind: str | None = None,
+    latent_space: str | None = None,
     padding: str | None = None,
     models: Sequence[Path] | None = None,
 ) -> VAE:
@@ -21,14 +21,14 @@ def load(
 
     If the file's headers do not determine the normalization or the padding (SD1 or SDXL?), its weights are hashed and
     looked up in the catalog. Weights without an entry are probed: their normalization, if they have the shapes of
-    published models; their padding, if they are convolutional. That takes seconds and is cached; with `kind`
+    published models; their padding, if they are convolutional. That takes seconds and is cached; with `latent_space`
     and `padding` given, nothing is probed. An unknown normalization is None.
 
     Args:
         name_or_path: the name of a known VAE ("builtin") or of a file in a models folder; a weights file; a diffusers
             folder; or a folder with the encoder and the decoder of one VAE. A file with one half gives a VAE with only
             that half.
-        kind: the name of its latent space, overriding the file's: "SD1", "SDXL", "FLUX.1", ...
+        latent_space: the name of its latent space, overriding the file's: "SD1", "SDXL", "FLUX.1", ...
         padding: "zeros" or "reflect", overriding the file's: the padding of its 3x3 convolutions.
         models: the folders in which names are looked up; None for those of `models_folders`.
 
@@ -39,4 +39,4 @@ def load(
     """
     with locate_vae(name_or_path, models) as path:
         network = Network()
-        return network.of(resolve(identify(path), kind, padding, network=network))
+        return network.of(resolve(identify(path), latent_space, padding, network=network))

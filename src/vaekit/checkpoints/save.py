@@ -14,7 +14,7 @@ from vaekit.errors import CannotWrite, HalfMissing, WrongTensors
 from vaekit.families import FAMILIES, HALVES, Config, Family, Layout, family_with, layout_of
 from vaekit.formats.nested_weights import METADATA
 from vaekit.formats.paths import DIFFUSERS_WEIGHTS
-from vaekit.formats.safetensors_writer import Piece, Progress, check_room, header, in_order, write_safetensors
+from vaekit.formats.safetensors_writer import Piece, Progress, check_free_space, header, in_order, write_safetensors
 from vaekit.identification.metadata import describe
 from vaekit.identification.weights import StoredWeights, piece_in_memory, weights_of
 from vaekit.vae import VAE
@@ -149,7 +149,7 @@ def write_torch_file(pieces: Sequence[Piece], temporary: Path, metadata: Mapping
     Raises:
         CannotWrite: the file cannot be written, e.g. because the disk is full.
     """
-    check_room(temporary.parent, sum(piece.nbytes for piece in pieces), target)
+    check_free_space(temporary.parent, sum(piece.nbytes for piece in pieces), target)
     tensors = {piece.name: alone(piece.tensor()) for piece in in_order(pieces)}
     content = tensors if target.suffix == ".bin" else {"state_dict": tensors, METADATA: dict(sorted(metadata.items()))}
     try:
@@ -165,7 +165,7 @@ def alone(tensor: Tensor) -> Tensor:
 
 
 def _write_diffusers_folder(weights: StoredWeights, path: Path, progress: Progress | None) -> None:
-    both_halves(weights.halves, "diffusers")
+    require_both_halves(weights.halves, "diffusers")
     settings = weights.family.diffusers(weights.config, weights.normalization)
     pieces = weights.pieces(required_layout("diffusers", weights.family, weights.config))
     with atomic_folder(path) as temporary:
@@ -173,7 +173,7 @@ def _write_diffusers_folder(weights: StoredWeights, path: Path, progress: Progre
         (temporary / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
-def both_halves(halves: Sequence[str], layout: str) -> None:
+def require_both_halves(halves: Sequence[str], layout: str) -> None:
     """Reject half a VAE for a layout that needs both."""
     if len(halves) < 2:
         raise HalfMissing(

@@ -112,7 +112,7 @@ def compare(
         return
     print_report(result.report)
     for one in result.fitted:
-        log(one.words)
+        log(one.summary)
     for reason in result.not_measured.values():
         log(f"vaekit: {reason}")
     log(f"Written to {out}, numbers to {result.json.name}")

@@ -70,7 +70,7 @@ def print_findings(vae: str, status: str, findings: "Sequence[Finding]") -> None
     table.add_column("finding", header_style="dim", overflow="fold")
     for finding in findings:
         mark, word, style = MARKS[finding.status]
-        words = Text(finding.words, style="dim" if finding.status == "skipped" else "")
+        words = Text(finding.message, style="dim" if finding.status == "skipped" else "")
         table.add_row(Text(f"{mark} {word}", style=style), TITLES[finding.name], words)
     out.print(table)
     with_remedy = [finding for finding in findings if finding.remedy]

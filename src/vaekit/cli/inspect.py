@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.json_names import with_json_names
 from vaekit.cli.output import print_facts, print_json, spinner
 from vaekit.geometry import Geometry, size_text
 
-CATALOG_FACTS = ("name", "about", "kind", "license", "fp16", "data", "training", "measured")
+CATALOG_FACTS = ("name", "about", "latent_space", "license", "fp16", "data", "training", "measured")
 
 
 def inspect(
@@ -34,11 +33,10 @@ def inspect(
     run on built-in images to measure it. Results are cached until the file changes.
     """
     facts = look(file, models, hashed, measured) | {"path": file}
-    if facts["card"] is not None:  # the rest of the entry is for `list` and `get`
-        facts["card"] = {name: facts["card"][name] for name in CATALOG_FACTS}
+    if facts["catalog_entry"] is not None:  # the rest of the entry is for `list` and `get`
+        facts["catalog_entry"] = {name: facts["catalog_entry"][name] for name in CATALOG_FACTS}
     if as_json:
-        entry = facts["card"] and with_json_names(facts["card"])
-        print_json(with_json_names(facts | {"card": entry}))
+        print_json(facts)
     else:
         print_facts(file, rows_of(SimpleNamespace(**facts)))
 
@@ -59,12 +57,12 @@ def rows_of(facts: Any) -> dict[str, str]:
     normalization = (
         "unknown" if facts.normalization is None else f"{facts.normalization_words} ({how(facts.normalization_source)})"
     )
-    rows = catalog_rows(facts.card, facts.recognized) if facts.card else {}
-    if facts.akin:
-        rows["relatives"] = "\n".join(facts.akin)
+    rows = catalog_rows(facts.catalog_entry, facts.recognized) if facts.catalog_entry else {}
+    if facts.relatives:
+        rows["relatives"] = "\n".join(facts.relatives)
     rows |= {
         "family": facts.family,
-        "shapes of": " or ".join(facts.known_as) or "no known model",
+        "shapes of": " or ".join(facts.candidate_models) or "no known model",
         "layout": f"{facts.layout}, {facts.format}" + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
         "parts": " and ".join(facts.halves),
         "latents": latents(facts),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.json_names import with_json_names
 from vaekit.cli.output import console, format_bytes, log, print_facts, print_json, print_table, progress_bar, shorten
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def known_row(entry: "CatalogEntry") -> list[str]:
     size = format_bytes(file.bytes) if file.bytes else "?"
     return [
         entry.name,
-        shortened([entry.kind]),
+        shortened([entry.latent_space]),
         size,
         "?" if entry.fp16 == "unknown" else entry.fp16,
         file.repo or file.url,
@@ -87,7 +86,7 @@ def latent_space_text(facts: Any) -> str:
     if not facts["runnable"]:
         return f"{facts['family']}: recognized, not runnable"
     scale = "" if facts["factor"] is None else f" at 1/{facts['factor']}"
-    return shortened(facts["known_as"]) or f"{facts['family']}, {facts['latent_channels']}{scale}"
+    return shortened(facts["candidate_models"]) or f"{facts['family']}, {facts['latent_channels']}{scale}"
 
 
 def shortened(spaces: Sequence[str]) -> str:
@@ -150,10 +149,10 @@ def entry_facts(entry: "CatalogEntry") -> dict[str, Any]:
     normalization = None if entry.normalization is None else entry.normalization.as_json()
     fingerprint = None if entry.weights is None else entry.weights.fingerprint
     files = [vars(file) for file in entry.files]
-    return with_json_names(facts) | {"normalization": normalization, "fingerprint": fingerprint, "files": files}
+    return facts | {"normalization": normalization, "fingerprint": fingerprint, "files": files}
 
 
 def vae_facts(vae: "ListedVAE") -> dict[str, Any]:
     """One VAE for a program."""
     own = {name: value for name, value in vars(vae).items() if name != "facts"}
-    return {**own, **with_json_names(vae.facts)}
+    return {**own, **vae.facts}

@@ -28,14 +28,14 @@ class Reconstruction:
     """The reconstruction of one image."""
 
     pixels: Images
-    """(1, 3, h, w), not clamped, perhaps not finite."""
+    """(1, 3, h, w), not clamped, possibly non-finite."""
     measures: Mapping[str, float] = field(default_factory=dict)
-    """What was measured on the way, by the names of the table."""
+    """What was measured while reconstructing, by the names in the measure table."""
 
 
 @runtime_checkable
 class Candidate(Protocol):
-    """Makes one reconstruction of each image."""
+    """A source of reconstructions."""
 
     @property
     def name(self) -> str:
@@ -45,18 +45,18 @@ class Candidate(Protocol):
     def on_cpu(self) -> bool:
         """Whether reconstructing keeps the CPU's cores busy."""
 
-    def make(self, name: str, image: LoadedImage) -> Reconstruction:
-        """Reconstruct an image, which has this name.
+    def reconstruct(self, name: str, image: LoadedImage) -> Reconstruction:
+        """Reconstruct the image of this name.
 
         Raises:
-            BadItem: there is none, or it has another size.
+            BadItem: there is no reconstruction, or it has another size.
         """
 
     def about(self) -> Mapping[str, Any]:
         """Facts for the report."""
 
     def overall(self) -> Mapping[str, float]:
-        """What was measured over all images so far, by the names of the measures."""
+        """Measures over all images so far, by name."""
 
 
 class VAECandidate:
@@ -65,10 +65,10 @@ class VAECandidate:
     Args:
         name: in the report.
         encoder: the engine that encodes.
-        decoder: the engine that decodes; the same without it.
+        decoder: the engine that decodes; None for the same.
 
     Raises:
-        BadItem: the VAE takes no images.
+        BadItem: the VAE is not an image VAE.
     """
 
     def __init__(self, name: str, encoder: Engine, decoder: Engine | None = None) -> None:
@@ -77,7 +77,7 @@ class VAECandidate:
         self.encoder = encoder
         self.decoder = encoder if decoder is None else decoder
         self.listeners: list[Callable[[str, LoadedImage, Reconstruction], None]] = []
-        """Each is called with every reconstruction."""
+        """Functions that are called with every reconstruction."""
         self._sums: ChannelSums | None = None
         self._largest = (0, 0)
 
@@ -92,10 +92,10 @@ class VAECandidate:
 
     @property
     def image_size(self) -> int | None:
-        """The side of the only images that the encoder takes; None where it takes any."""
+        """The fixed image size of the encoder; None if it takes any."""
         return self.encoder.geometry.size[0] if self.encoder.geometry.size is not None else None
 
-    def make(self, name: str, image: LoadedImage) -> Reconstruction:
+    def reconstruct(self, name: str, image: LoadedImage) -> Reconstruction:
         pixels, _ = for_vae(image, self.encoder.geometry)
         size = (image.height, image.width)
         started = time.perf_counter()
@@ -106,37 +106,37 @@ class VAECandidate:
         self._largest = max(self._largest, size, key=lambda each: each[0] * each[1])
         mega = size[0] * size[1] / MEGA
         cost = {"encode_seconds": (encoded - started) / mega, "decode_seconds": (decoded - encoded) / mega}
-        made = Reconstruction(as_rgb(result), cost | self._latents(posterior, size))
-        for tell in self.listeners:
-            tell(name, image, made)
-        return made
+        reconstruction = Reconstruction(as_rgb(result), cost | self._latents(posterior, size))
+        for listener in self.listeners:
+            listener(name, image, reconstruction)
+        return reconstruction
 
     def decode(self, raw: Latents, size: tuple[int, int]) -> Images:
-        """Raw latents of the encoder through the decoder, in its normalization."""
+        """Decode raw latents of the encoder, converted to the decoder's normalization."""
         if self.decoder is not self.encoder:
-            raw = carried_over(raw, self.encoder.vae.normalization, self.decoder.vae.normalization)
+            raw = convert_latents(raw, self.encoder.vae.normalization, self.decoder.vae.normalization)
         return self.decoder.decode(raw, size)
 
     def round_trip(self, pixels: Images) -> Images:
-        """Images (1, 3, h, w) there and back."""
-        given, _ = for_vae(LoadedImage(pixels), self.encoder.geometry)
-        return as_rgb(self.decode(self.encoder.encode(given).mode, (pixels.shape[2], pixels.shape[3])))
+        """Reconstruct images (1, 3, h, w)."""
+        inputs, _ = for_vae(LoadedImage(pixels), self.encoder.geometry)
+        return as_rgb(self.decode(self.encoder.encode(inputs).mode, (pixels.shape[2], pixels.shape[3])))
 
     def _latents(self, posterior: Posterior, size: tuple[int, int]) -> dict[str, float]:
-        """What the latent of one image tells; sums over all images are kept for `overall`."""
+        """Measures of the latent of one image; sums over all images are kept for `overall`."""
         raw, normalization = posterior.mode, self.encoder.vae.normalization
         if raw.dim() != 4 or not raw.isfinite().all():
             return {}
         sums = channel_sums(raw if normalization is None else normalize(raw, normalization))
         self._sums = sums if self._sums is None else self._sums + sums
-        told = {"latent_noise": latent_noise(raw).item()}
+        measures = {"latent_noise": latent_noise(raw).item()}
         if isinstance(posterior, DiagonalGaussian):
-            told["kl_bits_per_pixel"] = rate(posterior, StandardNormal(), size[0] * size[1]).bits_per_pixel.item()
-        return told
+            measures["kl_bits_per_pixel"] = rate(posterior, StandardNormal(), size[0] * size[1]).bits_per_pixel.item()
+        return measures
 
     @property
-    def cautions(self) -> tuple[str, ...]:
-        """What a person should know before believing the numbers."""
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons to distrust the results."""
         normalizations = (self.encoder.vae.normalization, self.decoder.vae.normalization)
         if self.decoder is self.encoder or None not in normalizations:
             return ()
@@ -154,7 +154,7 @@ class VAECandidate:
             "factor": geometry.factors[0],
             "normalization": None if vae.normalization is None else vae.normalization.as_json(),
             "parameters": sum(weight.numel() for weight in self.decoder.vae.parameters()),
-            "notes": list(dict.fromkeys((*self.cautions, *self.encoder.notes, *self.decoder.notes))),
+            "notes": list(dict.fromkeys((*self.warnings, *self.encoder.notes, *self.decoder.notes))),
         }
 
     def overall(self) -> Mapping[str, float]:
@@ -164,47 +164,50 @@ class VAECandidate:
             for plan in (engine.explain(*self._largest) if any(self._largest) else ())
             if plan.predicted_peak is not None
         ]
-        told = {"peak_memory": max(peaks) / MIB} if peaks else {}
+        measures = {"peak_memory": max(peaks) / MIB} if peaks else {}
         if self._sums is None:
-            return told
+            return measures
         dead = {"dead_channels": float(len(self._sums.dead))}
-        if self.encoder.vae.normalization is None:  # raw latents may have any mean and deviation
-            return told | dead
+        if self.encoder.vae.normalization is None:  # raw latents may have any mean and standard deviation
+            return measures | dead
         mean, squares = self._sums.mean, self._sums.squares / self._sums.count
         spread = (squares.mean() - mean.mean().square()).clamp(min=0).sqrt().item()
-        return told | dead | {"latent_mean": mean[mean.abs().argmax()].item(), "latent_std": spread}
+        return measures | dead | {"latent_mean": mean[mean.abs().argmax()].item(), "latent_std": spread}
 
 
-def carried_over(raw: Latents, made_by: LatentNormalization | None, given_to: LatentNormalization | None) -> Latents:
-    """Raw latents of one VAE as those of another with the same latents after normalization; unchanged where one of the
-    normalizations is unknown."""
-    return raw if made_by is None or given_to is None else denormalize(normalize(raw, made_by), given_to)
+def convert_latents(raw: Latents, source: LatentNormalization | None, target: LatentNormalization | None) -> Latents:
+    """Convert raw latents between two VAEs that share normalized latents; unchanged if a normalization is unknown."""
+    return raw if source is None or target is None else denormalize(normalize(raw, source), target)
 
 
 def check_shared(encoder: VAE, decoder: VAE, name: str) -> None:
-    """Refuse a decoder that cannot take the latents of an encoder.
+    """Reject a decoder that cannot take the latents of an encoder.
 
     Raises:
-        LatentMismatch: other channels, another factor, or latents of one size only.
+        LatentMismatch: channels, factor or fixed size differ.
     """
-    mine, theirs = encoder.geometry, decoder.geometry
-    if (mine.latent_channels, mine.factors, mine.size) != (theirs.latent_channels, theirs.factors, theirs.size):
+    output, expected = encoder.geometry, decoder.geometry
+    if (output.latent_channels, output.factors, output.size) != (
+        expected.latent_channels,
+        expected.factors,
+        expected.size,
+    ):
         raise LatentMismatch(
-            f"The decoder {printable(name)} takes latents of {theirs.latent_text}.",
-            f"The encoder makes latents of {mine.latent_text}.",
+            f"The decoder {printable(name)} takes latents of {expected.latent_text}.",
+            f"The encoder outputs latents of {output.latent_text}.",
             "Decode with VAEs that share the latent space, such as SD1's and TAESD.",
         )
 
 
 @dataclass(frozen=True, eq=False)
 class FolderCandidate:
-    """Reconstructions that another tool wrote, by the names of the originals without their endings."""
+    """Reconstructions written by another tool, by the names of the originals without extensions."""
 
     name: str
     files: Mapping[str, Path]
     on_cpu = False
 
-    def make(self, name: str, image: LoadedImage) -> Reconstruction:
+    def reconstruct(self, name: str, image: LoadedImage) -> Reconstruction:
         path = self.files.get(Path(name).with_suffix("").as_posix())
         if path is None:
             raise BadItem(
@@ -230,18 +233,18 @@ class FolderCandidate:
 
 
 def by_stem(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
-    """Images of a folder by their names in it without endings; of two that differ in the ending only, the first."""
-    found: dict[str, Path] = {}
+    """Images of a folder by their relative paths without extensions; of two with the same, the first."""
+    by_name: dict[str, Path] = {}
     for path in paths:
-        found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
-    return found
+        by_name.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+    return by_name
 
 
 class CorrectedCandidate(VAECandidate):
-    """What a VAE makes, with its colors corrected. Its name says so.
+    """The reconstructions of a VAE with corrected colors.
 
     Args:
-        plain: the VAE as it is. Asked for the same images before this one, it runs once for both.
+        plain: the VAE without correction. If it reconstructs the same images just before, it runs once for both.
         saved: its correction.
     """
 
@@ -251,14 +254,14 @@ class CorrectedCandidate(VAECandidate):
         self._last: tuple[LoadedImage, Reconstruction] | None = None
         plain.listeners.append(self._keep)
 
-    def _keep(self, _: str, image: LoadedImage, made: Reconstruction) -> None:
-        self._last = image, made
+    def _keep(self, _: str, image: LoadedImage, reconstruction: Reconstruction) -> None:
+        self._last = image, reconstruction
 
-    def make(self, name: str, image: LoadedImage) -> Reconstruction:
+    def reconstruct(self, name: str, image: LoadedImage) -> Reconstruction:
         last = self._last
-        made = last[1] if last is not None and last[0] is image else self._plain.make(name, image)
+        plain = last[1] if last is not None and last[0] is image else self._plain.reconstruct(name, image)
         self._last = None
-        return replace(made, pixels=self._saved.correction.apply(made.pixels))
+        return replace(plain, pixels=self._saved.correction.apply(plain.pixels))
 
     def decode(self, raw: Latents, size: tuple[int, int]) -> Images:
         return self._saved.correction.apply(as_rgb(super().decode(raw, size)))

@@ -1,6 +1,6 @@
-"""Compare candidates on many images, and gather the results into a report.
+"""Compare candidates on many images, and collect the results in a report.
 
-The measurements of all images are kept, and no pixels: images that the page shows are reconstructed once more.
+Only measurements are kept, no pixels: images that the page shows are reconstructed again.
 """
 
 import math
@@ -37,9 +37,10 @@ from vaekit.metrics.statistics import mean_interval, paired_difference
 from vaekit.pipeline import Outcome, Stages, run_pipeline
 from vaekit.runtime.threads import single_threaded_initializer
 
-ROOM = 2**22
-"""Pixels of images under way at once, beyond a single one: each is held with all its reconstructions."""
+MAX_PIXELS = 2**22
+"""The maximum number of pixels of images in progress, if there are several: each is held with all reconstructions."""
 SHOWN = 6
+"""The default number of images on the page."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,18 +53,18 @@ class ComparedImage:
 
 @dataclass(eq=False)
 class Tally:
-    """What was found for one candidate, image by image."""
+    """The measurements of one candidate, image by image."""
 
     candidate: Candidate
     images: list[MeasuredImage] = field(default_factory=list)
     signals: list[Signals] = field(default_factory=list)
 
     def values(self, measure: str) -> list[float]:
-        """The values of a measure, NaN where an image cannot tell."""
+        """The values of a measure; NaN for images without it."""
         return [one.measures.get(measure, math.nan) for one in self.images]
 
 
-Found = list[tuple[ImageMeasurements, Mapping[str, float]]]
+Results = list[tuple[ImageMeasurements, Mapping[str, float]]]
 
 
 def compare(
@@ -77,12 +78,12 @@ def compare(
     """Reconstruct every image with every candidate, and measure the results.
 
     Args:
-        sources: the images. One that cannot be read, or that a candidate cannot make, is left out for all.
+        sources: the images. One that cannot be read, or not be reconstructed by a candidate, is skipped for all.
         candidates: one or more.
         perceptual: LPIPS by the name of its backbone.
-        protocol: how it is measured, for the report.
-        show: how many images the page shows at the most.
-        progress: called with the images done and all of them.
+        protocol: the measurement settings, for the report.
+        show: the maximum number of images on the page.
+        progress: called with the number of finished images and the total.
 
     Raises:
         NothingEvaluated: none of the images could be compared.
@@ -97,8 +98,8 @@ def compare(
                 skipped.append(SkippedImage(outcome.item.name, str(outcome.error)))
                 continue
             done.append(outcome.item)
-            for tally, (measured, made) in zip(tallies, outcome.done, strict=True):
-                tally.images.append(MeasuredImage(outcome.item.name, {**measured.measures, **made}))
+            for tally, (measured, extra) in zip(tallies, outcome.done, strict=True):
+                tally.images.append(MeasuredImage(outcome.item.name, {**measured.measures, **extra}))
                 tally.signals.append(measured.signals)
     if not done:
         raise NothingEvaluated(
@@ -106,72 +107,77 @@ def compare(
             f"The first failed: {skipped[0].reason}" if skipped else "There were none.",
             "",
         )
-    report = gathered(tallies, skipped, protocol)
-    return ComparedImage(report, shown_images(chosen(done, report, show), candidates))
+    report = build_report(tallies, skipped, protocol)
+    return ComparedImage(report, shown_images(choose_images(done, report, show), candidates))
 
 
 def measured_images(
     sources: Sequence[ImageSource], candidates: Sequence[Candidate], perceptual: Mapping[str, LPIPS]
-) -> Generator[Outcome[ImageSource, Found], None, None]:
+) -> Generator[Outcome[ImageSource, Results], None, None]:
     """Read, reconstruct and measure; while one image is reconstructed, the next are read.
 
-    If a VAE computes on the CPU, its threads would compete with those that measure other images for the cores: ten
-    images took 52 s side by side and 47 s one after the other. Otherwise images are measured meanwhile.
+    If a VAE computes on the CPU, its threads would compete for the cores with those that measure other images: ten
+    images took 52 s in parallel and 47 s sequentially. Otherwise images are measured in parallel.
     """
-    in_turns = any(each.on_cpu for each in candidates)
+    sequential = any(each.on_cpu for each in candidates)
 
-    def make(source: ImageSource, image: LoadedImage) -> Callable[[], Found]:
+    def run(source: ImageSource, image: LoadedImage) -> Callable[[], Results]:
         if min(image.height, image.width) < SMALLEST:
             raise BadItem(
                 f"{source.name} has {image.width}x{image.height} pixels.",
-                f"At least {SMALLEST} pixels a side are needed.",
+                f"Expected at least {SMALLEST} pixels on each side.",
                 "",
             )
-        original, results = made_by_all(source.name, image, candidates)
-        measuring = partial(measure_all, original, results, perceptual)
-        if not in_turns:
+        original, reconstructions = reconstruct_all(source.name, image, candidates)
+        measuring = partial(measure_all, original, reconstructions, perceptual)
+        if not sequential:
             return measuring
-        found = measuring()
-        return lambda: found
+        results = measuring()
+        return lambda: results
 
     steps = Stages(
-        lambda source: source.read(), make, lambda _, measuring: measuring(), lambda image: image.height * image.width
+        lambda source: source.read(), run, lambda _, measuring: measuring(), lambda image: image.height * image.width
     )
-    return run_pipeline(sources, steps, VaekitError, ROOM)
+    return run_pipeline(sources, steps, VaekitError, MAX_PIXELS)
 
 
-def made_by_all(
+def reconstruct_all(
     name: str, image: LoadedImage, candidates: Sequence[Candidate]
 ) -> tuple[LoadedImage, list[Reconstruction]]:
-    """The image that reconstructions are compared with, and those of all candidates. If one of them reconstructs
-    transparency, the others are given the image over white, as all are compared over white."""
+    """Reconstruct an image with every candidate.
+
+    If one of them reconstructs transparency, all are compared over white, and the others get the image over white.
+
+    Returns:
+        The image that reconstructions are compared with, and the reconstructions.
+    """
     with_alpha = [isinstance(each, VAECandidate) and each.takes_alpha for each in candidates]
     opaque = image
     if image.alpha is not None and any(with_alpha):
         opaque = replace(image, pixels=over_white(image.pixels, image.alpha), alpha=None)
     return opaque, [
-        each.make(name, image if transparent else opaque)
+        each.reconstruct(name, image if transparent else opaque)
         for each, transparent in zip(candidates, with_alpha, strict=True)
     ]
 
 
-def measure_all(image: LoadedImage, results: Sequence[Reconstruction], perceptual: Mapping[str, LPIPS]) -> Found:
-    """What every candidate made of one image."""
+def measure_all(image: LoadedImage, results: Sequence[Reconstruction], perceptual: Mapping[str, LPIPS]) -> Results:
+    """Measure all reconstructions of one image."""
     original = Original(as_saved(image.pixels))
     return [(measure_image(original, each.pixels, perceptual), each.measures) for each in results]
 
 
-def gathered(tallies: Sequence[Tally], skipped: Sequence[SkippedImage], protocol: Mapping[str, Any]) -> Report:
-    """Numbers of all images into a report, the best set first."""
+def build_report(tallies: Sequence[Tally], skipped: Sequence[SkippedImage], protocol: Mapping[str, Any]) -> Report:
+    """Collect the measurements of all images in a report, the best candidate first."""
     comparisons = tuple(compared(tallies))
     order = ranked({tally.candidate.name: {name: tally.values(name) for name in HEADLINES} for tally in tallies})
     by_name = {tally.candidate.name: tally for tally in tallies}
     measures = {name: estimates(tally) for name, tally in by_name.items()}
-    sets = []
+    measured = []
     for rank, name in enumerate(order, start=1):
         tally = by_name[name]
         defects = find_defects(tally.signals)
-        sets.append(
+        measured.append(
             MeasuredCandidate(
                 name,
                 rank,
@@ -183,30 +189,30 @@ def gathered(tallies: Sequence[Tally], skipped: Sequence[SkippedImage], protocol
                 tally.candidate.about(),
             )
         )
-    names = {name for measured in sets for name in measured.measures}
+    names = {name for each in measured for name in each.measures}
     counted = {**protocol, "images": len(tallies[0].images), "skipped": len(skipped)}
-    return Report(tuple(sets), comparisons, measures_in(names), tuple(skipped), counted)
+    return Report(tuple(measured), comparisons, measures_in(names), tuple(skipped), counted)
 
 
 def estimates(tally: Tally) -> dict[str, Estimate]:
-    """Means over images with their intervals, and what was measured once for all."""
+    """Means over images with confidence intervals, and measures over all images."""
     names = dict.fromkeys(name for one in tally.images for name in one.measures)
-    found = {}
+    result = {}
     for name in names:
         values = [value for value in tally.values(name) if math.isfinite(value)]
         if len(values) > 1:
             interval = mean_interval(values)
-            found[name] = Estimate(interval.mean, interval.low, interval.high)
+            result[name] = Estimate(interval.mean, interval.low, interval.high)
         elif values:
-            found[name] = Estimate(values[0])
+            result[name] = Estimate(values[0])
     overall = dict(tally.candidate.overall())
     if isinstance(tally.candidate, VAECandidate):
         overall |= card_measures(tally.candidate)
-    return found | {name: Estimate(value) for name, value in overall.items() if math.isfinite(value)}
+    return result | {name: Estimate(value) for name, value in overall.items() if math.isfinite(value)}
 
 
 def compared(tallies: Sequence[Tally]) -> Iterator[Comparison]:
-    """Each pair of sets in each measure that both have for two images or more."""
+    """Compare each pair of candidates in each measure that both have for at least two images."""
     for i, first in enumerate(tallies):
         for second in tallies[i + 1 :]:
             for name in dict.fromkeys(name for one in first.images for name in one.measures):
@@ -216,8 +222,8 @@ def compared(tallies: Sequence[Tally]) -> Iterator[Comparison]:
                     if math.isfinite(a) and math.isfinite(b)
                 ]
                 if len(pairs) > 1:
-                    found = paired_difference(*zip(*pairs, strict=True))
-                    difference = found.difference
+                    paired = paired_difference(*zip(*pairs, strict=True))
+                    difference = paired.difference
                     yield Comparison(
                         name,
                         first.candidate.name,
@@ -225,39 +231,39 @@ def compared(tallies: Sequence[Tally]) -> Iterator[Comparison]:
                         difference.mean,
                         difference.low,
                         difference.high,
-                        found.p,
+                        paired.p,
                     )
 
 
-def chosen(done: Sequence[ImageSource], report: Report, show: int) -> list[tuple[ImageSource, str]]:
-    """The images that the page shows, and why: the worst, those where the sets differ most, then the typical."""
+def choose_images(done: Sequence[ImageSource], report: Report, show: int) -> list[tuple[ImageSource, str]]:
+    """The images for the page with reasons: the worst, those where candidates differ most, then typical ones."""
     measure = next((name for name in ("lpips_alex", "delta_e") if name in report.candidates[0].measures), "delta_e")
     title = next((each.title for each in report.measures if each.name == measure), measure)
-    columns = [[one.measures.get(measure, math.nan) for one in measured.images] for measured in report.candidates]
+    columns = [[one.measures.get(measure, math.nan) for one in each.images] for each in report.candidates]
     rows = [[value for value in values if math.isfinite(value)] for values in zip(*columns, strict=True)]
     error = [statistics.fmean(row) if row else -math.inf for row in rows]
     spread = [max(row) - min(row) if row else -math.inf for row in rows]
     worst_first = sorted(range(len(done)), key=lambda i: -error[i])
     typical = worst_first[len(worst_first) // 2]
-    wishes = [(worst_first[0], f"worst {title}")]
+    choices = [(worst_first[0], f"worst {title}")]
     if len(report.candidates) > 1:
         apart = max(range(len(done)), key=lambda i: spread[i])
-        wishes.append((apart, f"largest difference of {title} between candidates"))
-    wishes += [(typical, f"median {title}"), (worst_first[-1], f"best {title}")]
-    wishes += [(i, f"rank {place} by {title}, worst first") for place, i in enumerate(worst_first, start=1)]
+        choices.append((apart, f"largest difference of {title} between candidates"))
+    choices += [(typical, f"median {title}"), (worst_first[-1], f"best {title}")]
+    choices += [(i, f"rank {place} by {title}, worst first") for place, i in enumerate(worst_first, start=1)]
     picked: dict[int, str] = {}
-    for i, why in wishes:
+    for i, why in choices:
         if len(picked) < show:
             picked.setdefault(i, why)
     return [(done[i], why) for i, why in picked.items()]
 
 
 def shown_images(picked: Sequence[tuple[ImageSource, str]], candidates: Sequence[Candidate]) -> Iterator[ShownImage]:
-    """Each of them made once more, when its turn comes. One that is gone by then is left out: the numbers stay."""
+    """Reconstruct the chosen images again, lazily. An image that cannot be read any more is skipped."""
     for source, why in picked:
         try:
-            image, results = made_by_all(source.name, source.read(), candidates)
-            made = {each.name: as_saved(one.pixels) for each, one in zip(candidates, results, strict=True)}
+            image, results = reconstruct_all(source.name, source.read(), candidates)
+            reconstructions = {each.name: as_saved(one.pixels) for each, one in zip(candidates, results, strict=True)}
         except VaekitError:
             continue
-        yield ShownImage(source.name, as_saved(image.pixels), made, why)
+        yield ShownImage(source.name, as_saved(image.pixels), reconstructions, why)

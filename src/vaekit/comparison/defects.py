@@ -1,4 +1,4 @@
-"""Which defects a set of reconstructions has: signals of many images become names. docs/defects.md is their page."""
+"""Find the defects of reconstructions from the signals of many images; see docs/defects.md."""
 
 import math
 import statistics
@@ -28,44 +28,41 @@ VOCABULARY = (
     "corner",
     "droplets",
 )
-"""All names, the worst first."""
+"""All defects, the worst first."""
 
 RARE = ("nan", "fried", "clipped", "pushed", "droplets")
-"""Signals whose mean over the images counts: what strikes a few images badly is a defect. Of others, the median."""
+"""Signals that are averaged over images, as a strong effect in a few images is a defect. Others use the median."""
 
 Threshold = dict[str, float]
 
 
 @lru_cache(maxsize=1)
 def thresholds() -> dict[str, Threshold]:
-    """The table of `defects.toml`: by the name of a defect, "least" and its unit and what else it needs."""
+    """The table of `defects.toml`: the threshold "least", its unit and other limits of each defect."""
     return tomllib.loads(resources.files("vaekit.comparison").joinpath("defects.toml").read_text("utf-8"))
 
 
 def find_defects(images: Iterable[Signals]) -> tuple[Defect, ...]:
-    """The defects that the signals of a set's images show, the worst kinds first; none for no images.
-
-    One number per signal and image is kept, whatever the images' size.
-    """
-    seen = list(images)
-    if not seen:
+    """The defects of a candidate, given the signals of its images, the worst first; empty for no images."""
+    all_signals = list(images)
+    if not all_signals:
         return ()
-    total = together(seen)
-    count = len(seen)
-    found = []
+    total = combined(all_signals)
+    count = len(all_signals)
+    defects = []
     for name in VOCABULARY:
         defect = _RULES[name](name, total, count)
         if defect is not None:
-            found.append(defect)
-    return tuple(found)
+            defects.append(defect)
+    return tuple(defects)
 
 
-def together(images: list[Signals]) -> Signals:
-    """One record of signals for many: the mean of those in RARE, the median of the others; NaN where none can tell."""
-    return Signals(**{field.name: _together(field.name, images) for field in fields(Signals)})
+def combined(images: list[Signals]) -> Signals:
+    """The signals over all images: the mean of those in RARE, the median of the others; NaN if no image has it."""
+    return Signals(**{field.name: _combined(field.name, images) for field in fields(Signals)})
 
 
-def _together(name: str, images: list[Signals]) -> float:
+def _combined(name: str, images: list[Signals]) -> float:
     values = [value for each in images if not math.isnan(value := getattr(each, name))]
     if not values:
         return math.nan
@@ -76,7 +73,7 @@ Rule = Callable[[str, Signals, int], Defect | None]
 
 
 def _named(name: str, size: float, evidence: str, least: float | None = None) -> Defect | None:
-    """The defect if its size is over the threshold; NaN never is."""
+    """The defect if its size exceeds the threshold, which NaN never does."""
     table = thresholds()[name]
     limit = table["least"] if least is None else least
     if not size > limit:
@@ -99,7 +96,7 @@ def _fried(name: str, s: Signals, _: int) -> Defect | None:
 
 
 def _clipped(name: str, s: Signals, _: int) -> Defect | None:
-    if _pushed_over(s):
+    if _exceeds_range(s):
         evidence = (
             f"A brightness change exceeds the range by {s.overshoot:.0f} levels and clips {{:.1f}} % of the pixels."
         )
@@ -114,14 +111,14 @@ def _clipped(name: str, s: Signals, _: int) -> Defect | None:
     )
 
 
-def _pushed_over(s: Signals) -> bool:
-    """Whether brightness changed so much that what it clipped is the defect, and not the change itself."""
+def _exceeds_range(s: Signals) -> bool:
+    """Whether brightness changed so much that the clipping is the defect rather than the change."""
     table = thresholds()["clipped"]
     return s.overshoot >= table["least_overshoot"] and s.pushed >= table["least_pushed"]
 
 
 def _brightness(name: str, s: Signals, _: int) -> Defect | None:
-    if _pushed_over(s):
+    if _exceeds_range(s):
         return None
     word = "lighter" if s.brightness > 0 else "darker"
     return _named(name, abs(s.brightness), f"Mid-gray is {abs(s.brightness):.1f} of 255 levels {word}.")
@@ -148,9 +145,9 @@ def _oversaturated(name: str, s: Signals, _: int) -> Defect | None:
 
 
 def _hue(name: str, s: Signals, _: int) -> Defect | None:
-    turned = _named(name, abs(s.hue), f"Hues are rotated by {s.hue:+.1f} degrees.")
-    if turned is not None or not s.cast > thresholds()[name]["least_cast"]:
-        return turned
+    rotated = _named(name, abs(s.hue), f"Hues are rotated by {s.hue:+.1f} degrees.")
+    if rotated is not None or not s.cast > thresholds()[name]["least_cast"]:
+        return rotated
     return Defect(name, round(s.cast, 3), "levels of 255", f"Grays have a color cast of {s.cast:.1f} of 255 levels.")
 
 

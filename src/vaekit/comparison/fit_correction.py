@@ -1,4 +1,4 @@
-"""Fitting color corrections to VAEs from the reconstructions that a report makes anyway."""
+"""Fit color corrections to VAEs, from the reconstructions of a comparison."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,105 +14,105 @@ from vaekit.identification.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)
-class FittedFor:
-    """What came of the fit to one VAE."""
+class CorrectionResult:
+    """The result of the fit for one VAE."""
 
     name: str
-    """Of its set."""
+    """The name of the candidate."""
     fitted: Fitted
     path: Path | None
-    """The file that was written; None where no correction helps."""
+    """The file that was written; None if no correction helps."""
 
     @property
-    def words(self) -> str:
-        """For a person."""
-        found, gained = self.fitted, self.fitted.gained
-        numbers = (
-            f"dE2000 {found.before:.2f} -> {found.after:.2f} on held-out images (gained "
+    def summary(self) -> str:
+        """A sentence for the user."""
+        fitted, gained = self.fitted, self.fitted.gained
+        result = (
+            f"dE2000 {fitted.before:.2f} -> {fitted.after:.2f} on held-out images (gained "
             f"{gained.difference.mean:+.2f}, 95 % {gained.difference.low:+.2f} to {gained.difference.high:+.2f}, "
-            f"p = {gained.p:.2g}, {found.images} images)"
+            f"p = {gained.p:.2g}, {fitted.images} images)"
         )
         if self.path is None:
-            return f"{self.name}: no correction of colors helps; the best one: {numbers}. Nothing was written."
-        return f"{self.name}: {found.kind}, {numbers}. Written to {self.path}; --correct applies it."
+            return f"{self.name}: no color correction helps; the best one: {result}. Nothing was written."
+        return f"{self.name}: {fitted.kind}, {result}. Written to {self.path}; --correct applies it."
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        found, gained = self.fitted, self.fitted.gained
+        """The fields as plain values."""
+        fitted, gained = self.fitted, self.fitted.gained
         return {
             "name": self.name,
-            "helps": found.helps,
-            "kind": found.kind,
-            "matrix": [list(row) for row in found.correction.matrix],
-            "offset": list(found.correction.offset),
-            "images": found.images,
-            "held_out_delta_e": {"before": found.before, "after": found.after, "gained": vars(gained.difference)},
+            "helps": fitted.helps,
+            "kind": fitted.kind,
+            "matrix": [list(row) for row in fitted.correction.matrix],
+            "offset": list(fitted.correction.offset),
+            "images": fitted.images,
+            "held_out_delta_e": {"before": fitted.before, "after": fitted.after, "gained": vars(gained.difference)},
             "p": gained.p,
             "written": None if self.path is None else str(self.path),
         }
 
 
-class Fitting:
-    """A fit to one VAE, which learns from what the VAE makes while this is under way.
+class CorrectionFit:
+    """Collects the reconstructions of one VAE, and fits a correction to them.
 
     Args:
         candidate: the VAE.
-        called: its name on the command line, or its path: the correction is written beside it.
-        seed: of the choice of pixels, and of what is held out together.
+        vae_name: its name or path on the command line: the correction is written beside it.
+        seed: of the choice of pixels and of the held-out groups.
 
     Raises:
-        NothingEvaluated: it is a VAE of gray images, which has no colors to correct.
+        NothingEvaluated: it is a VAE for grayscale images.
     """
 
-    def __init__(self, candidate: VAECandidate, called: str, seed: int) -> None:
+    def __init__(self, candidate: VAECandidate, vae_name: str, seed: int) -> None:
         if candidate.encoder.geometry.channels != 3:
             raise NothingEvaluated(
-                f"{printable(called)} is a VAE of gray images.", "It has no colors to correct.", "Leave it out."
+                f"{printable(vae_name)} is a VAE for grayscale images.", "It has no colors to correct.", "Omit it."
             )
-        self._candidate, self._called, self._seed = candidate, called, seed
+        self._candidate, self._vae_name, self._seed = candidate, vae_name, seed
         self._samples = Samples(seed)
-        candidate.listeners.append(self._learn)
+        candidate.listeners.append(self._collect)
 
-    def _learn(self, name: str, image: LoadedImage, made: Reconstruction) -> None:
-        self._samples.add(name, image.pixels, made.pixels)
+    def _collect(self, name: str, image: LoadedImage, reconstruction: Reconstruction) -> None:
+        self._samples.add(name, image.pixels, reconstruction.pixels)
 
-    def finish(self, versions: Mapping[str, str], models: Sequence[Path] | None = None) -> FittedFor:
-        """Fit, and write what helps; learn no more.
+    def finish(self, versions: Mapping[str, str], models: Sequence[Path] | None = None) -> CorrectionResult:
+        """Fit the correction, and write it if it helps.
 
         Args:
-            versions: of the libraries that compute, for the file.
-            models: the models folders, where it cannot be written beside the VAE.
+            versions: of libraries, for the file.
+            models: the models folders, used if it cannot be written beside the VAE.
 
         Raises:
-            NothingEvaluated: fewer than `FEWEST` images came through.
-            CannotWrite: it helps, and can be written nowhere.
+            NothingEvaluated: fewer than `FEWEST` images were reconstructed.
+            CannotWrite: no folder is writable.
         """
-        self._candidate.listeners.remove(self._learn)
+        self._candidate.listeners.remove(self._collect)
         if len(self._samples) < FEWEST:
             raise too_few(len(self._samples))
-        found, path = fit(self._samples.in_order), None
-        if found.helps:
-            interval = found.gained.difference
+        fitted, path = fit(self._samples.in_order), None
+        if fitted.helps:
+            interval = fitted.gained.difference
             saved = SavedCorrection(
-                found.correction,
-                found.kind,
+                fitted.correction,
+                fitted.kind,
                 fingerprint(self._candidate.encoder.vae),
-                found.images,
+                fitted.images,
                 self._seed,
-                found.before,
-                found.after,
+                fitted.before,
+                fitted.after,
                 (interval.mean, interval.low, interval.high),
-                found.gained.p,
+                fitted.gained.p,
                 versions,
             )
-            path = save_correction(saved, self._called, models)
-        return FittedFor(self._candidate.name, found, path)
+            path = save_correction(saved, self._vae_name, models)
+        return CorrectionResult(self._candidate.name, fitted, path)
 
 
 def too_few(count: int) -> VaekitError:
     """The error for fewer images than a fit needs."""
     return NothingEvaluated(
-        f"A correction of colors cannot be fitted to {count} images.",
-        f"It needs {FEWEST} or more: each is held out once, and what helps must be told from chance.",
+        f"A color correction cannot be fitted to {count} images.",
+        f"Expected at least {FEWEST}: each is held out once, and the improvement must be significant.",
         "Give more images.",
     )

@@ -1,4 +1,4 @@
-"""The images that candidates are compared on: files, or the built-in test cards."""
+"""The images for a comparison: files, or the built-in test cards."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from vaekit.metrics.image.levels import as_saved
 from vaekit.testcards.cards import Card, cards
 
 CARD_SIZE = (384, 512)
-"""Rows and columns of the test cards, where a VAE takes any size."""
+"""Rows and columns of the test cards, for VAEs without a fixed size."""
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An image to compare on, not read yet."""
+    """An image of a comparison, not read yet."""
 
     name: str
     read: Callable[[], LoadedImage]

@@ -1,4 +1,4 @@
-"""Measure reconstructions against an original; what depends on the original alone is computed once."""
+"""Measure reconstructions against an original; results that depend on the original alone are cached."""
 
 import math
 from collections.abc import Mapping
@@ -30,21 +30,21 @@ from vaekit.shapes import Images
 
 
 class Original:
-    """One image and what is known of it.
+    """One image with cached properties.
 
     Args:
-        pixels: (1, 3, h, w) in [-1, 1], on the 256 levels of a file.
+        pixels: (1, 3, h, w) in [-1, 1], rounded to 8 bits.
     """
 
     def __init__(self, pixels: Images) -> None:
         self.pixels = pixels
-        self._described: dict[str, tuple[Tensor, ...]] = {}
+        self._features: dict[str, tuple[Tensor, ...]] = {}
 
-    def described(self, name: str, model: LPIPS) -> tuple[Tensor, ...]:
-        """Its features in the network of LPIPS of this name."""
-        if name not in self._described:
-            self._described[name] = model.described(self.pixels)
-        return self._described[name]
+    def features(self, name: str, model: LPIPS) -> tuple[Tensor, ...]:
+        """Its features in the LPIPS network of this name."""
+        if name not in self._features:
+            self._features[name] = model.unit_features(self.pixels)
+        return self._features[name]
 
     @cached_property
     def lab(self) -> Images:
@@ -57,61 +57,61 @@ class Original:
 
     @cached_property
     def gradient(self) -> Gradients:
-        """Of the luma."""
+        """The gradient of the luma."""
         return gradient(self.luma)
 
     @cached_property
     def edges(self) -> Bool[Tensor, "b i j"]:
-        """Where it is steepest."""
+        """A mask of the strongest edges."""
         return strongest_edges(self.gradient)
 
     @cached_property
     def colors(self) -> Float[Tensor, " b"]:
-        """How many different ones there are."""
+        """The number of distinct colors."""
         return distinct_colors(self.pixels)
 
     @cached_property
     def places(self) -> dict[str, Bool[Tensor, "b h w"]]:
-        """Where skin and foliage may be, by name."""
+        """Masks of possible skin and foliage, by name."""
         return {"skin": skin(self.pixels), "foliage": foliage(self.pixels)}
 
 
 SMALLEST = 32
-"""Pixels of the shorter side that an image must have to be measured."""
+"""The minimum shorter side of an image in pixels."""
 
 
 LARGEST_PSNR = 100.0
-"""dB of equal images: a mean over images needs a number."""
+"""The PSNR of identical images in dB, so that means are finite."""
 
 
 BLACK = torch.tensor(-1.0)
 
 
 PATCH = 0.01
-"""The share of an image that must look like skin or foliage for something to be said on it."""
+"""The minimum share of skin or foliage in an image for its measures."""
 
 
 @dataclass(frozen=True)
 class ImageMeasurements:
-    """What was found in one reconstruction."""
+    """The measurements of one reconstruction."""
 
     measures: Mapping[str, float]
-    """By the names of the table; NaN where this image cannot tell."""
+    """By the names of the measure table; NaN if they do not apply to this image."""
     signals: Signals
 
 
 @torch.no_grad()
-def measure_image(original: Original, made: Images, perceptual: Mapping[str, LPIPS]) -> ImageMeasurements:
+def measure_image(original: Original, reconstruction: Images, perceptual: Mapping[str, LPIPS]) -> ImageMeasurements:
     """Measure a reconstruction.
 
     Args:
         original: the image, with sides of `SMALLEST` or more.
-        made: (1, 3, h, w), as the VAE gave it or a file has it; values that are not finite are counted, and are black
-            for all other measures, as most programs show them.
+        reconstruction: (1, 3, h, w), as the VAE returned it or a file holds it. Non-finite values are counted, and are
+            black for all other measures, as in most programs.
         perceptual: LPIPS by the name of its backbone.
     """
-    found = signals(original.pixels, made)
-    y = as_saved(torch.where(made.isfinite(), made, BLACK))
+    image_signals = signals(original.pixels, reconstruction)
+    y = as_saved(torch.where(reconstruction.isfinite(), reconstruction, BLACK))
     measures = {
         **fidelity(original, y, perceptual),
         **colors(original, y),
@@ -119,21 +119,21 @@ def measure_image(original: Original, made: Images, perceptual: Mapping[str, LPI
         **details(original, y),
     }
     faults = {
-        "grid": found.grid,
-        "banding": found.levels_lost,
-        "fried_pixels": found.fried,
-        "border": found.edge,
-        "droplets": found.droplets,
-        "not_finite": found.nan,
+        "grid": image_signals.grid,
+        "banding": image_signals.levels_lost,
+        "fried_pixels": image_signals.fried,
+        "border": image_signals.edge,
+        "droplets": image_signals.droplets,
+        "not_finite": image_signals.nan,
     }
-    return ImageMeasurements(measures | faults, found)
+    return ImageMeasurements(measures | faults, image_signals)
 
 
 def fidelity(original: Original, y: Images, perceptual: Mapping[str, LPIPS]) -> dict[str, float]:
-    """How near it is, pixel by pixel, in structure, and in deep features."""
+    """Similarity of pixels, structure and deep features."""
     x = original.pixels
     distances = {
-        f"lpips_{name}": model.between(original.described(name, model), model.described(y)).item()
+        f"lpips_{name}": model.between(original.features(name, model), model.unit_features(y)).item()
         for name, model in perceptual.items()
         if min(x.shape[2:]) >= model.backbone.smallest
     }
@@ -146,7 +146,7 @@ def fidelity(original: Original, y: Images, perceptual: Mapping[str, LPIPS]) -> 
 
 
 def colors(original: Original, y: Images) -> dict[str, float]:
-    """What became of its colors."""
+    """Changes of color."""
     after = lab(y)
     distance = delta_e_map(original.lab, after)
     whole, bias = summary(distance), bias_of_lab(original.lab, after)
@@ -170,7 +170,7 @@ def colors(original: Original, y: Images) -> dict[str, float]:
 
 
 def tones(original: Original, y: Images) -> dict[str, float]:
-    """What became of its contrast, and of its black and white."""
+    """Changes of contrast, black and white."""
     curve = tone_curve(original.pixels, y)
     black, white = curve.range[0].tolist()
     shadows, highlights = clipped_gained(original.pixels, y)[0].tolist()
@@ -186,7 +186,7 @@ def tones(original: Original, y: Images) -> dict[str, float]:
 
 
 def details(original: Original, y: Images) -> dict[str, float]:
-    """What became of its detail."""
+    """Changes of detail."""
     after = luma(y)
     slopes = gradient(after)
     octaves = detail(original.luma, after)

@@ -1,7 +1,6 @@
-"""What a report holds: the same records become `report.json` and the page.
+"""The records of a comparison, from which `report.json` and the page are written.
 
-A report measures *sets* of reconstructions of the same images: one set for each VAE, or for each folder of another
-tool.
+A report compares *candidates*: reconstructions of the same images by a VAE, or from a folder of another tool.
 """
 
 from collections.abc import Mapping
@@ -15,31 +14,31 @@ from vaekit.metrics.measure import Measure
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measure over a set of images."""
+    """A measure over several images."""
 
     value: float
     """The mean over the images."""
     low: float | None = None
     """The lower end of the 95 % interval of the mean (Student's t); None for fewer than two images."""
     high: float | None = None
-    """Its upper end."""
+    """The upper end."""
 
 
 @dataclass(frozen=True)
 class Defect:
-    """A fault that a set of reconstructions has."""
+    """A defect of a candidate."""
 
     name: str
-    """One of the documented vocabulary: `docs/defects.md`."""
+    """A name from `docs/defects.md`."""
     size: float
     unit: str
     evidence: str
-    """What was seen, in one sentence with its numbers, for a person."""
+    """A sentence with the measured values."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sets, measured on the same images, set beside each other."""
+    """The comparison of two candidates in one measure."""
 
     measure: str
     first: str
@@ -50,12 +49,12 @@ class Comparison:
     high: float
     """The ends of its 95 % interval (Student's t over the pairs)."""
     p: float
-    """The chance of a mean difference at least as large if the two were alike: a paired sign-flip permutation test."""
+    """The p-value of the difference, by a paired sign-flip permutation test."""
 
 
 @dataclass(frozen=True)
 class MeasuredImage:
-    """One image as a set has it."""
+    """The measures of one image."""
 
     name: str
     measures: Mapping[str, float]
@@ -63,20 +62,20 @@ class MeasuredImage:
 
 @dataclass(frozen=True)
 class MeasuredCandidate:
-    """What one VAE, or one tool, made of all images."""
+    """The results of one candidate."""
 
     name: str
     rank: int
     """1 is the best."""
     reason: str
-    """Why it stands there, against the next one."""
+    """The reason for its rank, compared with an adjacent candidate."""
     verdict: tuple[str, ...]
-    """What it does to images, in plain sentences; the first is the most important."""
+    """Sentences about the reconstructions, the most important first."""
     defects: tuple[Defect, ...]
     measures: Mapping[str, Estimate]
     images: tuple[MeasuredImage, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
-    """What is known of the VAE: family, fingerprint, latent channels, factor. Empty for foreign images."""
+    """Facts about the VAE: family, fingerprint, latent channels, factor. Empty for images of another tool."""
 
 
 @dataclass(frozen=True)
@@ -89,25 +88,25 @@ class SkippedImage:
 
 @dataclass(frozen=True)
 class Report:
-    """All that was found."""
+    """The result of a comparison."""
 
     candidates: tuple[MeasuredCandidate, ...]
     """Best first."""
     comparisons: tuple[Comparison, ...]
     measures: tuple[Measure, ...]
-    """What the numbers mean, in the order of the tables."""
+    """The definitions of the measures, in the order of the tables."""
     skipped: tuple[SkippedImage, ...]
     protocol: Mapping[str, Any]
-    """How it was measured: version, command, dtype, seed, number of images, versions of libraries."""
+    """The settings: version, command, dtype, seed, number of images, versions of libraries."""
 
 
 @dataclass(frozen=True, eq=False)
 class ShownImage:
-    """An image that the page shows. Pixels (1, 3, h, w) in [-1, 1], as an 8-bit file has them."""
+    """An image that the page shows. Pixels are (1, 3, h, w) in [-1, 1], rounded to 8 bits."""
 
     name: str
     original: Tensor
     reconstructions: Mapping[str, Tensor]
-    """By the name of the set."""
+    """By the name of the candidate."""
     why: str
-    """How it was chosen: `worst LPIPS`."""
+    """The reason why it was chosen: `worst LPIPS`."""

@@ -1,11 +1,11 @@
-"""What one reconstruction shows of each defect, told apart.
+"""Signals of the defects of one reconstruction, separated from each other.
 
-The measures of `metrics/` see one thing each; here they are applied in an order in which no fault passes for another:
+Each metric measures one property; here they are applied in an order in which no defect is mistaken for another:
 
-1. pixels that are not finite, and lone pixels that stand out, are set aside;
-2. plateaus at the ends of the range are set aside, and the change of tone and color of the whole image is fitted;
-3. clipping and lost levels are looked for against what that change predicts;
-4. blur is fitted against the same prediction, and what neither explains is searched for grids, bad edges and droplets.
+1. non-finite and isolated outlier pixels are excluded;
+2. plateaus at the ends of the range are excluded, and the global change of tone and color is fitted;
+3. clipping and lost levels are measured relative to the prediction of that change;
+4. blur is fitted relative to the same prediction, and the residual is searched for grids, border errors and droplets.
 """
 
 import math
@@ -27,84 +27,84 @@ from vaekit.metrics.image.sharpness import blur_sigma, boost, equivalent_sigma, 
 from vaekit.shapes import Images
 
 DEEP = 10
-"""Levels that must have become one for a plateau to count as clipping: 5-bit rounding makes 8 of them one."""
+"""The number of merged levels from which a plateau is clipping: 5-bit rounding merges 8."""
 KNEE = 0.7
-"""Of the levels below a plateau, the part that surely was not bent with it."""
+"""The fraction of the levels below a plateau that is certainly unaffected by it."""
 ENOUGH = 0.1
-"""The share of pixels that a fit of the whole image needs."""
+"""The share of pixels that a global fit needs."""
 COLORFUL = 3.0
-"""Levels of color (root mean square) below which nothing is said on saturation and hue."""
+"""Colorfulness (root mean square, in levels) below which saturation and hue are not measured."""
 LEAST_BLUR = 0.3
-"""Pixels of blur from which on the original is blurred as well before tones are compared."""
+"""The blur in pixels from which the original is blurred, too, before tones are compared."""
 SHRINKS = 1.0
-"""% by which turning the hues by a degree may change the chroma that is measured: they are turned in one space (Lab,
-HSV) and measured in another."""
+"""Tolerated change of the measured saturation in % per degree of hue rotation: rotations are made in one color space
+(Lab, HSV) and measured in another."""
 TURNS = 0.12
-"""Degrees that 1 % of saturation may turn them, for the same reason."""
+"""Tolerated hue rotation in degrees per 1 % of saturation, for the same reason."""
 LIGHTENS = 0.5
-"""Levels by which moving colors by one level towards or around gray may change how light grays seem: each space keeps
-another lightness."""
+"""Tolerated change of the brightness of grays per level of color change: color spaces preserve different
+lightnesses."""
 COARSE = 0.15
-"""The part of a step between levels by which rounding to them may move colors, on average."""
+"""The mean color change by rounding to coarse levels, relative to their step."""
 BAD_EDGE, WIDE_EDGE = 4.0, 72
-"""An edge that is off by more levels than this is taken to be so many pixels wide, and blobs in it to be part of it."""
+"""A border with an error above this (in levels) is assumed to be this wide (in pixels); blobs inside are ignored."""
 HALF_RANGE = 10.0
-"""Levels of deviation below which nothing is said on contrast."""
+"""The standard deviation in levels below which contrast is not measured."""
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What one reconstruction shows, against its original. NaN: this image cannot tell."""
+    """The signals of one reconstruction, relative to its original; NaN if they cannot be measured on this image."""
 
     nan: float
-    """% of values that are not finite; 100 where an image with content came back as one color."""
+    """Non-finite values in %; 100 if an image with content became a single color."""
     fried: float
     """Fried pixels, in parts per million."""
     brightness: float
-    """Levels of 255 at mid-gray."""
+    """The change at mid-gray, in levels of 255."""
     contrast: float
-    """% that grays lie further apart (negative: closer together)."""
+    """The increase of the contrast of grays, in %."""
     saturation: float
-    """% that colors lie further from gray, beyond what brightness and contrast bring with them."""
+    """The increase of saturation in %, beyond the effect of brightness and contrast."""
     hue: float
-    """Degrees by which colors turned, weighted by their squared chroma."""
+    """The hue rotation in degrees, weighted by squared chroma."""
     cast: float
-    """Levels of 255 by which grays became colored."""
+    """The color cast of grays, in levels of 255."""
     overshoot: float
-    """Levels by which a change of brightness passes white or black."""
+    """The amount by which a brightness change exceeds the range, in levels."""
     clipped: float
-    """% of pixels that lie on a plateau at an end of the range and did not before, in the worst channel."""
+    """Newly clipped pixels in %, in the worst channel."""
     pushed: float
-    """% of pixels that the change of tone pushed over an end of the range."""
+    """Pixels that the change of tone moved out of the range, in %."""
     levels_lost: float
-    """% of the levels in use that are in use no more."""
+    """Lost levels, in % of the levels in use."""
     sigma: float
-    """Equivalent blur in pixels; negative: sharper."""
+    """The equivalent Gaussian blur in pixels; negative if sharper."""
     boost: float
-    """% by which fine detail is stronger than coarse."""
+    """The gain of fine detail relative to coarse detail, in %."""
     grid: float
-    """Amplitude in levels of 255."""
+    """The amplitude of a grid, in levels of 255."""
     period: float
-    """Pixels from one line of the grid to the next."""
+    """The period of the grid in pixels."""
     edge: float
-    """Error of the worst corner or side beyond the inside's, in levels of 255."""
+    """The excess error of the worst corner or side over the inside, in levels of 255."""
     droplets: float
-    """Per million pixels."""
+    """Droplets per million pixels."""
 
 
 NOTHING = dict.fromkeys(Signals.__dataclass_fields__, math.nan)
 
 
 def signals(original: Images, reconstruction: Images) -> Signals:
-    """What one image (1, 3, h, w) in [-1, 1] shows; both of the same size, 16 pixels a side or more.
+    """The signals of one image (1, 3, h, w) in [-1, 1]; both have the same size, at least 16 pixels on each side.
 
     Raises:
-        ValueError: another shape.
+        ValueError: they have another shape.
     """
     shape = tuple(original.shape)
     if shape != tuple(reconstruction.shape) or shape[:2] != (1, 3) or min(shape[2:]) < 16:
         raise ValueError(
-            f"two images (1, 3, h, w) of 16 pixels a side or more, not {shape} and {tuple(reconstruction.shape)}"
+            f"expected two images (1, 3, h, w) of at least 16x16 pixels, not {shape} and {tuple(reconstruction.shape)}"
         )
     finite = reconstruction.isfinite()
     broken = 100 * (1 - finite.float().mean().item())
@@ -119,14 +119,14 @@ def _blank(planes: Planes) -> bool:
     return bool((planes.amax(dim=(1, 2)) - planes.amin(dim=(1, 2))).max() < 2)
 
 
-def _of_planes(x: Planes, y: Planes, sound: Tensor, broken: float) -> Signals:
+def _of_planes(x: Planes, y: Planes, usable: Tensor, broken: float) -> Signals:
     curves = [level_curve(a, b) for a, b in zip(x, y, strict=True)]
     fried = fried_mask(x.to(torch.uint8), y.to(torch.uint8), curves)
-    sound = sound & ~fried
-    change = fit_color_change(_as_blurred(x, y), y, _unbent(x, y, sound, curves))
+    usable = usable & ~fried
+    change = fit_color_change(_as_blurred(x, y), y, _unclipped(x, y, usable, curves))
     expected = apply_color_change(change, x)
     expected_curves = [level_curve(a, b) for a, b in zip(expected, y, strict=True)]
-    bands = levels_lost(expected, y, sound)
+    bands = levels_lost(expected, y, usable)
     clips = [_clip(curve, bands, high) for curve in expected_curves for high in (False, True)]
     clipped = max(clips)
     color = _color(change, bands, x.mean(dim=(1, 2)))
@@ -134,9 +134,9 @@ def _of_planes(x: Planes, y: Planes, sound: Tensor, broken: float) -> Signals:
     slope = change.slope
     if clipped > 0:
         expected = torch.stack([_through(curve, plane) for curve, plane in zip(expected_curves, expected, strict=True)])
-        sound = sound & _off_plateaus(y, expected_curves)
+        usable = usable & _off_plateaus(y, expected_curves)
     expected = expected.clamp(0, 255)
-    local = _local(expected, torch.where(sound, y, expected))
+    local = _local(expected, torch.where(usable, y, expected))
     return Signals(
         nan=broken,
         fried=1e6 * fried.float().mean().item(),
@@ -153,9 +153,9 @@ def _of_planes(x: Planes, y: Planes, sound: Tensor, broken: float) -> Signals:
     )
 
 
-def _unbent(x: Planes, y: Planes, sound: Tensor, curves: list[LevelCurve]) -> Tensor:
-    """The pixels (h, w), bool, to which a change of the whole image may be fitted: those that no end has stopped."""
-    free = sound & (x > 2).all(dim=0) & (x < 253).all(dim=0) & (y > 2).all(dim=0) & (y < 253).all(dim=0)
+def _unclipped(x: Planes, y: Planes, usable: Tensor, curves: list[LevelCurve]) -> Tensor:
+    """The mask (h, w) of pixels for the fit of a global change: those that are not clipped."""
+    free = usable & (x > 2).all(dim=0) & (x < 253).all(dim=0) & (y > 2).all(dim=0) & (y < 253).all(dim=0)
     straight = free
     for channel, curve in enumerate(curves):
         low, high = plateau(curve, False), plateau(curve, True)
@@ -168,22 +168,22 @@ def _unbent(x: Planes, y: Planes, sound: Tensor, curves: list[LevelCurve]) -> Te
     for mask in (_inner(straight), straight, free):
         if mask.float().mean() >= ENOUGH:
             return mask
-    return free if free.any() else sound
+    return free if free.any() else usable
 
 
 def _inner(mask: Tensor) -> Tensor:
-    """The pixels of a mask that are further than 3 from all others: a blur carries light that far."""
+    """Erode a mask by 3 pixels, the reach of a blur."""
     return F.max_pool2d((~mask)[None, None].half(), 7, stride=1, padding=3)[0, 0] == 0
 
 
 def _clip(curve: LevelCurve, bands: Banding, highlights: bool) -> float:
-    """% of pixels on a plateau that neither the change of tone nor lost levels account for."""
-    found: Plateau = plateau(curve, highlights)
-    return found.share if found.depth >= max(DEEP, 1.5 * bands.step) else NONE.share
+    """Pixels in % on a plateau that neither the change of tone nor lost levels explain."""
+    end: Plateau = plateau(curve, highlights)
+    return end.share if end.depth >= max(DEEP, 1.5 * bands.step) else NONE.share
 
 
 def _pushed(curves: list[LevelCurve]) -> float:
-    """% of pixels whose prediction is over an end, in the worst channel."""
+    """Pixels in % whose prediction is out of the range, in the worst channel."""
     shares = []
     for curve in curves:
         total = int(curve.count.sum())
@@ -193,25 +193,25 @@ def _pushed(curves: list[LevelCurve]) -> float:
 
 
 def _through(curve: LevelCurve, plane: Tensor) -> Tensor:
-    """A predicted plane as the median of its levels came out, where there are enough pixels to say so."""
+    """A predicted plane, with each level replaced by its median in the reconstruction if enough pixels agree."""
     levels = torch.arange(len(curve.count)) + LOWEST
     table = torch.where((curve.count > 20) & (curve.agreed > 0.5), curve.median, levels.float())
     return table[(plane.round().long() - LOWEST).clamp(0, len(table) - 1)]
 
 
 def _off_plateaus(y: Planes, curves: list[LevelCurve]) -> Tensor:
-    """The pixels (h, w), bool, that lie on no plateau in any channel."""
+    """The mask (h, w) of pixels that are on no plateau in any channel."""
     free = torch.ones_like(y[0], dtype=torch.bool)
     for plane, curve in zip(y, curves, strict=True):
         for highlights in (False, True):
-            found = plateau(curve, highlights)
-            if found.depth >= DEEP:
-                free &= (plane - found.level).abs() > 1
+            end = plateau(curve, highlights)
+            if end.depth >= DEEP:
+                free &= (plane - end.level).abs() > 1
     return free
 
 
 def _as_blurred(x: Planes, y: Planes) -> Planes:
-    """The original as blurred as the reconstruction: else light that a blur carries about reads as a change of tone."""
+    """Blur the original like the reconstruction: otherwise a blur would be measured as a change of tone."""
     if min(x.shape[1:]) < 32:
         return x
     sigma = blur_sigma((x / 127.5 - 1).unsqueeze(0), (y / 127.5 - 1).unsqueeze(0)).item()
@@ -227,13 +227,13 @@ def _as_blurred(x: Planes, y: Planes) -> Planes:
 
 
 def _tone(change: ColorChange, bands: Banding, average: float) -> tuple[float, float]:
-    """Brightness in levels at mid-gray, and contrast in %: whichever alone explains the tone curve, or else both.
+    """Brightness in levels at mid-gray, and contrast in %: the one that explains the tone curve alone, otherwise both.
 
-    Over the image's levels g, the change is (c1 - 1) g + c0. A gain (k g) or an offset is brightness; a line through
-    a point between the image's mean (`average`, of all pixels) and mid-gray is contrast. What is left unexplained is
-    a root mean square in levels.
+    For levels g of the image, the change is (c1 - 1) g + c0. A gain (k g) or an offset is brightness; a line through a
+    point between the image's mean (`average`, of all pixels) and mid-gray is contrast. Residuals are root mean squares
+    in levels.
     """
-    rise, offset, mean, spread = change.slope - 1, change.offset, change.mean, change.deviation
+    rise, offset, mean, spread = change.slope - 1, change.offset, change.mean, change.std
     at_mean = rise * mean + offset
     slack = _rounding(bands) + LIGHTENS * _moved(change)
     if spread < HALF_RANGE:
@@ -256,21 +256,21 @@ def _tone(change: ColorChange, bands: Banding, average: float) -> tuple[float, f
 
 
 BOTH = 1.5
-"""Levels that the better of brightness and contrast may leave unexplained before both are named."""
+"""The residual in levels of the better of brightness and contrast from which both are reported."""
 
 
 def _rounding(bands: Banding) -> float:
-    """Levels by which rounding to the levels in use may move a mean: half a step. None where all are in use."""
+    """The change of a mean by rounding to the levels in use: half a step; 0 if all levels are in use."""
     return bands.step / 2 if bands.step > 2 else 0.0
 
 
 def _beyond(value: float, slack: float) -> float:
-    """What of a value is beyond the slack."""
+    """The part of a value that exceeds the slack."""
     return math.copysign(max(0.0, abs(value) - slack), value)
 
 
 def _saturation(scale: float, slope: float) -> float:
-    """% by which chroma left the interval between "kept" and "changed as much as the contrast did"."""
+    """The distance of chroma in % from the interval between unchanged and scaled like the contrast."""
     low, high = min(1.0, slope), max(1.0, slope)
     if scale < low:
         return 100 * (scale / low - 1)
@@ -278,7 +278,8 @@ def _saturation(scale: float, slope: float) -> float:
 
 
 def _color(change: ColorChange, bands: Banding, average: Tensor) -> tuple[float, float, float]:
-    """Saturation in %, hue in degrees and cast in levels, each beyond what the others and coarse levels bring along."""
+    """Saturation in %, hue in degrees and cast in levels, each beyond the effects of the others and of coarse
+    levels."""
     cast = _beyond(_cast(change, average), _rounding(bands) + LIGHTENS * _moved(change))
     if change.colorfulness < COLORFUL:
         return math.nan, math.nan, cast
@@ -292,16 +293,16 @@ def _color(change: ColorChange, bands: Banding, average: Tensor) -> tuple[float,
 
 
 def _moved(change: ColorChange) -> float:
-    """Levels by which colors moved towards, away from or around gray (root mean square), contrast apart."""
+    """The change of colors in levels (root mean square), without contrast."""
     saturation = abs(_saturation(change.scale, change.slope)) / 100
     return change.colorfulness * math.hypot(saturation, math.radians(change.turn))
 
 
 def _cast(change: ColorChange, average: Tensor) -> float:
-    """The largest difference between the channels of what a mean gray became, or the average color: the smaller.
+    """The smaller of the largest channel differences of two changes: of a mean gray, and of the average color.
 
-    Contrast about the mean of each channel tints grays and leaves the average alone; desaturation moves the average and
-    leaves grays alone. A cast does both.
+    Contrast around the mean of each channel tints grays but not the average; desaturation changes the average but not
+    grays. A cast does both.
     """
     spreads = []
     for u, v in (change.cast.tolist(), chroma_shift(change, average)):
@@ -311,7 +312,7 @@ def _cast(change: ColorChange, average: Tensor) -> float:
 
 
 def _local(expected: Planes, y: Planes) -> dict[str, float]:
-    """Blur, and what it leaves unexplained, on the mean of the channels."""
+    """Blur, and the signals of its residual, on the mean of the channels."""
     height, width = (
         side // PERIODS[-1] * PERIODS[-1] if side >= 4 * PERIODS[-1] else side // 8 * 8 for side in y.shape[1:]
     )
@@ -323,7 +324,7 @@ def _local(expected: Planes, y: Planes) -> dict[str, float]:
     spectrum = after - filtered(gains, before, (height, width))
     pattern = find_grid(spectrum, (height, width))
     residual = torch.fft.irfft2(spectrum, s=(height, width))
-    skipped = 4 if abs(sigma) > 0.12 else 0  # how a filter went over the edge is no fault of the edge
+    skipped = 4 if abs(sigma) > 0.12 else 0  # border effects of a filter are not border errors
     edge = worst_edge(residual, skipped)
     margin = WIDE_EDGE if edge > BAD_EDGE else EDGE
     return {

@@ -1,4 +1,4 @@
-"""What only built-in cards can show of a VAE: what is on them is known to the pixel."""
+"""Measures on the built-in test cards, whose content is known exactly."""
 
 import statistics
 from importlib.util import find_spec
@@ -28,56 +28,56 @@ from vaekit.testcards.text import text_card
 SIZE = (256, 384)
 SQUARE = (256, 256)
 SMALL_TEXT = 16
-"""Pixels up to which text is small."""
+"""The maximum height of small text in pixels."""
 OCR = "rapidocr_onnxruntime"
 
 
 @torch.no_grad()
 def card_measures(candidate: VAECandidate) -> dict[str, float]:
-    """What a VAE does to the cards, by the names of the table; nothing for one that takes images of one size only."""
+    """The measures of a VAE on the test cards, by the names in the measure table; empty for a fixed image size."""
     if candidate.image_size is not None:
         return {}
-    through = Through(candidate)
+    round_trip = RoundTrip(candidate)
     return {
-        "grid_flat": grid_on_flat(through),
-        "ramp_banding": max(through.banding(ramp(SIZE, vertical=vertical)) for vertical in (False, True)),
-        "mtf50": sharpness(through),
-        "checker_delta_e": checker_error(through),
-        **text(through),
-        **repeated(through),
+        "grid_flat": grid_on_flat(round_trip),
+        "ramp_banding": max(round_trip.banding(ramp(SIZE, vertical=vertical)) for vertical in (False, True)),
+        "mtf50": sharpness(round_trip),
+        "checker_delta_e": checker_error(round_trip),
+        **text(round_trip),
+        **repeated(round_trip),
     }
 
 
-class Through:
-    """A VAE as a function on the 256 levels of files."""
+class RoundTrip:
+    """A VAE as a function on 8-bit images."""
 
     def __init__(self, candidate: VAECandidate) -> None:
         self._candidate = candidate
         self.factor = candidate.encoder.geometry.factors[0]
 
     def __call__(self, pixels: Images) -> Images:
-        made = self._candidate.round_trip(pixels)
-        return as_saved(torch.where(made.isfinite(), made, torch.zeros_like(made)))
+        result = self._candidate.round_trip(pixels)
+        return as_saved(torch.where(result.isfinite(), result, torch.zeros_like(result)))
 
     def banding(self, card: Images) -> float:
-        """The share of levels lost of a card."""
+        """The share of lost levels of a card."""
         return banding(as_saved(card), self(card)).item()
 
 
-def grid_on_flat(through: Through) -> float:
-    """What repeats with the VAE's factor on flat colors, away from the border, in levels of 255."""
-    factor = through.factor
+def grid_on_flat(round_trip: RoundTrip) -> float:
+    """The grid with the VAE's factor on flat colors, away from the border, in levels of 255."""
+    factor = round_trip.factor
     cut = SQUARE[0] // 4 // factor * factor
     if factor == 1:
         return 0.0
-    made = torch.cat([through(card) for card in flat_colors(SQUARE).split(1)])
-    return flat_grid(made[:, :, cut:-cut, cut:-cut], factor)
+    results = torch.cat([round_trip(card) for card in flat_colors(SQUARE).split(1)])
+    return flat_grid(results[:, :, cut:-cut, cut:-cut], factor)
 
 
-def sharpness(through: Through) -> float:
-    """The frequency of half contrast, after over before: the median over the edges of the card."""
+def sharpness(round_trip: RoundTrip) -> float:
+    """The ratio of the frequencies of half contrast, after to before: the median over the card's edges."""
     card = slanted_edges(SIZE)
-    before, after = luma(as_saved(card.image)), luma(through(card.image))
+    before, after = luma(as_saved(card.image)), luma(round_trip(card.image))
 
     def of(plane: Tensor, place: tuple[slice, slice], vertical: bool) -> float:
         part = plane[:, place[0], place[1]]
@@ -87,10 +87,10 @@ def sharpness(through: Through) -> float:
     return statistics.median(sorted(ratios))
 
 
-def checker_error(through: Through) -> float:
-    """The mean over the patches of the dE2000 between the colors of their middles."""
+def checker_error(round_trip: RoundTrip) -> float:
+    """The mean dE2000 of the patches, between the colors of their centers."""
     card = color_checker(SIZE)
-    before, after = as_saved(card.image), through(card.image)
+    before, after = as_saved(card.image), round_trip(card.image)
     means = [torch.stack([middle(image, patch.place) for patch in card.patches], dim=1) for image in (before, after)]
     first, second = (lab(values.view(1, 3, 1, -1)) for values in means)
     return delta_e_map(first, second).mean().item()
@@ -104,20 +104,22 @@ def middle(image: Images, place: tuple[slice, slice]) -> Tensor:
     return image[0, :, rows, columns].mean(dim=(1, 2))
 
 
-def text(through: Through) -> dict[str, float]:
-    """How legible small text stays; read by an OCR network too, where one is installed."""
+def text(round_trip: RoundTrip) -> dict[str, float]:
+    """The contrast of small text; and the error rate of an OCR network, if one is installed."""
     card = text_card(SIZE)
-    before, after = as_saved(card.image), through(card.image)
+    before, after = as_saved(card.image), round_trip(card.image)
     small = [line for line in card.lines if line.size <= SMALL_TEXT]
-    told = {"text_contrast": stroke_contrast(luma(before), luma(after), [line.place for line in small]).mean().item()}
+    measures = {
+        "text_contrast": stroke_contrast(luma(before), luma(after), [line.place for line in small]).mean().item()
+    }
     if find_spec(OCR) is not None:
         lines = card.one_of_each
         read = read_lines(line_reader(), after, [line.place for line in lines])
-        told["ocr_errors"] = 100 * character_error_rate(read, [line.text for line in lines])
-    return told
+        measures["ocr_errors"] = 100 * character_error_rate(read, [line.text for line in lines])
+    return measures
 
 
-def repeated(through: Through) -> dict[str, float]:
-    """What eight passes lose against one."""
-    found = drift(through, as_saved(dead_leaves(1, SQUARE, torch.Generator().manual_seed(0))))
-    return {"drift_psnr": found.lost.item(), "drift_color": found.color_shift[-1].abs().max().item()}
+def repeated(round_trip: RoundTrip) -> dict[str, float]:
+    """The loss of eight round trips relative to one."""
+    result = drift(round_trip, as_saved(dead_leaves(1, SQUARE, torch.Generator().manual_seed(0))))
+    return {"drift_psnr": result.lost.item(), "drift_color": result.color_shift[-1].abs().max().item()}

@@ -30,7 +30,7 @@ def ranked(values: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
                 for name, own in zip(names, bad, strict=True):
                     below, equal = sum(other < own for other in bad), bad.count(own)
                     ranks[name].append(below + (equal + 1) / 2)
-    mean = {name: statistics.fmean(found) if found else math.inf for name, found in ranks.items()}
+    mean = {name: statistics.fmean(each) if each else math.inf for name, each in ranks.items()}
     psnr = {name: statistics.fmean(values[name].get("psnr", ()) or (0.0,)) for name in names}
     return sorted(names, key=lambda name: (mean[name], -psnr[name]))
 
@@ -71,7 +71,7 @@ def reason_for(
 
 
 def significant(difference: Comparison) -> bool:
-    """Whether a difference counts as one, by its paired test."""
+    """Whether a difference is significant, by its paired test."""
     return difference.p <= SIGNIFICANT and difference.difference != 0
 
 

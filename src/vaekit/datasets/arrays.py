@@ -1,4 +1,4 @@
-"""Files that hold many items as one array: MNIST's idx, and NumPy's npy and npz."""
+"""Files with many items in one array: MNIST's idx, and NumPy's npy and npz."""
 
 import gzip
 import math
@@ -6,50 +6,56 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.datasets.dataset import ArrayRecord, RecordFormat, Splits
+from vaekit.datasets.dataset import ArrayRecord, RecordFormat, Splits, reopened
 from vaekit.datasets.listing import digest_of
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source, for_tests
 from vaekit.errors import NoTrainingData, printable
 
 IDX = {8: np.uint8}
-"""The types of values in idx files that are read."""
+"""Supported data types of idx files, by code."""
 KEYS = ("x", "images", "x_train", "train_images", "train", "data", "arr_0")
 """Usual names of the array of items in npz files."""
 TEST_KEYS = ("x_test", "test_images", "test", "x_val", "val_images")
-"""And of the one that its authors set apart."""
+"""Usual names of the array of the test split."""
 UNREADABLE_ZIP = (OSError, ValueError, EOFError, LookupError, MemoryError, RuntimeError, zlib.error, zipfile.BadZipFile)
-"""What reading a damaged npz leads into. zipfile's RuntimeErrors are an encrypted one and one packed in a way that it
-does not know."""
+"""Exceptions of reading a damaged npz. zipfile raises RuntimeError for encryption and unknown compression."""
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Items of one shape."""
+    """Items of one shape in an array."""
 
     values: NDArray[Any]
-    """(n, ...), in the domain's layout; in memory, or in a mapped file."""
+    """(n, ...), in the domain's layout; in memory, or memory-mapped."""
     full_scale: float | None
     """See `ArrayRecord`."""
     file: str
     """The name of the file, for messages."""
     digest: str
+    reopen: "Callable[[], Arrays] | None" = None
+    """Opens a memory-mapped file again, for pickling; None for arrays in memory."""
     kind = "array"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle the path of a memory-mapped file, not its content."""
+        return super().__reduce_ex__(protocol) if self.reopen is None else (reopened, (self.reopen, self.digest))
 
     def __len__(self) -> int:
         return len(self.values)
 
     @property
     def in_memory(self) -> bool:
-        """Whether reading items takes no disk."""
+        """Whether items are read without disk access."""
         return not isinstance(self.values, np.memmap)
 
     def key(self, item: int) -> str:
@@ -63,35 +69,35 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """The array of an idx file, gzipped or not (the format of http://yann.lecun.com/exdb/mnist): (n, h, w), bytes.
 
     Raises:
-        NoTrainingData: it is damaged, or something else.
+        NoTrainingData: the file is damaged or of another format.
     """
     try:
         with open(path, "rb") as packed:
             zipped = packed.read(2) == b"\x1f\x8b"
         with gzip.open(path) if zipped else open(path, "rb") as file:
-            # The header first: whatever else may be packed there is not unpacked.
+            # Read the header first, and decompress no more than it announces.
             zero, kind, axes = struct.unpack(">HBB", file.read(4))
             if zero or kind not in IDX:
-                raise ValueError("its header is that of something else")
+                raise ValueError(f"unsupported header: magic {zero}, type code {kind}")
             shape = struct.unpack(f">{axes}I", file.read(4 * axes))
             raw = bytearray(file.read(math.prod(shape) + 1))
         if len(raw) != math.prod(shape):
-            has = f"{len(raw):,}" if len(raw) < math.prod(shape) else "more"
-            raise ValueError(f"it has {has} values and should have {math.prod(shape):,}")
+            size = f"{len(raw):,}" if len(raw) < math.prod(shape) else "more"
+            raise ValueError(f"it has {size} values, its header announces {math.prod(shape):,}")
         return np.frombuffer(raw, IDX[kind]).reshape(shape)
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, struct.error) as error:
         raise NoTrainingData(
-            f"{path} is no idx file of bytes ({str(error) or 'it claims to be huge'}).",
+            f"{path} is not a valid idx file of bytes ({str(error) or 'its header announces a huge array'}).",
             "",
-            "Copy it again, or unpack it if it holds other files.",
+            "Copy it again, or unpack it if it is an archive of other files.",
         ) from error
 
 
 def read_npy(path: Path, expected: str) -> NDArray[Any]:
-    """The array of an npy file, mapped: nothing of it is read yet.
+    """Memory-map the array of an npy file.
 
     Raises:
-        NoTrainingData: it is damaged, or holds no plain numbers.
+        NoTrainingData: the file is damaged, or its values are not plain numbers.
     """
     try:
         return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
@@ -100,10 +106,10 @@ def read_npy(path: Path, expected: str) -> NDArray[Any]:
 
 
 def read_npz(path: Path, expected: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """The items of an npz file, and those that its authors set apart, if it has such.
+    """Read the training items of an npz file, and the test items if there are any.
 
     Raises:
-        NoTrainingData: it is damaged, or none of its arrays has a usual name.
+        NoTrainingData: the file is damaged, or none of its arrays has a usual name.
     """
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -113,8 +119,8 @@ def read_npz(path: Path, expected: str) -> tuple[NDArray[Any], NDArray[Any] | No
                 train = file.files[0]
             if train is None:
                 raise NoTrainingData(
-                    f"{path} holds arrays named {printable(', '.join(file.files)) or 'nothing'}.",
-                    f"Expected one named {', '.join(KEYS)}.",
+                    f"{path} has arrays named {printable(', '.join(file.files)) or 'nothing'}.",
+                    f"Expected one of {', '.join(KEYS)}.",
                     "Save the items under one of these names.",
                 )
             test = next((names[key] for key in TEST_KEYS if key in names), None)
@@ -126,15 +132,15 @@ def read_npz(path: Path, expected: str) -> tuple[NDArray[Any], NDArray[Any] | No
 
 
 def array_in(file: Mapping[str, Any], name: str, path: Path, expected: str) -> NDArray[Any]:
-    """One array of an npz file.
+    """Read one array of an npz file.
 
     Raises:
-        NoTrainingData: it is another file, which a zip may hold.
+        NoTrainingData: the entry is not an array: any zip file may have the suffix.
     """
     values = file[name]
     if not isinstance(values, np.ndarray):
         raise NoTrainingData(
-            f"What {path} holds as {printable(name)} is no array.", expected, "Unpack it if it is a zip."
+            f"The entry {printable(name)} of {path} is not an array.", expected, "Unpack it if it is a zip file."
         )
     return values
 
@@ -143,7 +149,7 @@ def arrays_of(values: NDArray[Any], file: str, wanted: RecordFormat) -> Arrays:
     """An array as a data set, in the domain's layout.
 
     Raises:
-        NoTrainingData: it holds no items of the domain.
+        NoTrainingData: it is not an array of items of the domain.
     """
     assert wanted.arrange is not None
     digest = digest_of([(f"{file} {values.shape} {values.dtype.str}", values.nbytes)])
@@ -151,13 +157,23 @@ def arrays_of(values: NDArray[Any], file: str, wanted: RecordFormat) -> Arrays:
     return Arrays(placed, full_scale, file, digest)
 
 
+def mapped_arrays(path: Path, wanted: RecordFormat) -> Arrays:
+    """The items of a memory-mapped npy file.
+
+    Raises:
+        NoTrainingData: see `read_npy` and `arrays_of`.
+    """
+    arrays = arrays_of(read_npy(path, wanted.array_shape), path.name, wanted)
+    return replace(arrays, reopen=partial(mapped_arrays, path, wanted))
+
+
 def is_idx(name: str) -> bool:
-    """Whether a file is called as an idx file of MNIST's images is."""
+    """Whether a file has a name like the idx files of MNIST's images."""
     return "idx3" in name and "images" in name
 
 
 def named(names: Iterable[str], *words: str) -> str | None:
-    """The first of the names, sorted, with one of the words in it."""
+    """The first of the sorted names that contains one of the words."""
     return next((name for name in sorted(names) if any(word in name for word in words)), None)
 
 
@@ -167,7 +183,7 @@ def idx_files(path: Path) -> list[str]:
 
 
 def open_idx_folder(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
-    """MNIST's files: `train...` and `t10k...`."""
+    """Open MNIST's files, `train...` and `t10k...`."""
     del log
     names = idx_files(path)
     train, test = named(names, "train"), named(names, "t10k", "test")
@@ -179,19 +195,19 @@ def open_idx_folder(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
 
 
 def open_idx(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
-    """The items of one idx file."""
+    """Open one idx file."""
     del log
     return Splits(arrays_of(read_idx(path), path.name, wanted))
 
 
 def open_npy(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
-    """The items of an npy file, mapped."""
+    """Open an npy file."""
     del log
-    return Splits(arrays_of(read_npy(path, wanted.array_shape), path.name, wanted))
+    return Splits(mapped_arrays(path, wanted))
 
 
 def open_npz(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
-    """The items of an npz file."""
+    """Open an npz file."""
     del log
     train, test = read_npz(path, wanted.array_shape)
     return Splits(

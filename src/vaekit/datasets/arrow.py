@@ -1,6 +1,6 @@
-"""Data sets of Hugging Face `datasets` on the disk: what `save_to_disk` writes, and folders of Arrow or Parquet files.
+"""Data sets of Hugging Face `datasets` on disk: the output of `save_to_disk`, and Arrow and Parquet files.
 
-The files are read with pyarrow, which `datasets` itself is built on; `datasets` need not be there.
+The files are read with pyarrow, on which `datasets` is built; `datasets` itself is not needed.
 """
 
 import hashlib
@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaekit.atomic import atomic_file
-from vaekit.datasets.dataset import BytesRecord, RecordFormat, Splits
+from vaekit.datasets.dataset import BytesRecord, RecordFormat, Splits, reopened
 from vaekit.datasets.listing import Listed, digest_of
 from vaekit.datasets.skip_log import SkipLog
 from vaekit.datasets.source import Source
@@ -26,22 +27,28 @@ from vaekit.user_dirs import cache_folder
 PARQUET, ARROW_FILE = b"PAR1", b"ARROW1"
 SUFFIXES = frozenset({".parquet", ".arrow"})
 COPY = 1
-"""The form of the copies of Parquet files; another number has them made again."""
+"""The version of copies of Parquet files; copies of other versions are replaced."""
 
 
 @dataclass(frozen=True, eq=False)
 class ArrowItems:
-    """Encoded items in one column of mapped files."""
+    """Encoded items in one column of memory-mapped files."""
 
     chunks: Sequence[Any]
-    """Arrays of binary values; null where there is no item."""
+    """Arrays of binary values; null for a missing item."""
     starts: NDArray[np.int64]
-    """The number of the first item of each chunk."""
+    """The index of the first item of each chunk."""
     count: int
     file: str
+    """The name of the data set, for messages."""
     digest: str
     wanted: RecordFormat
+    paths: Sequence[Path]
     kind = "dataset"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the paths, not the content of the files."""
+        return reopened, (partial(dataset_of, self.paths, self.file, self.wanted), self.digest)
 
     def __len__(self) -> int:
         return self.count
@@ -54,42 +61,44 @@ class ArrowItems:
         return BytesRecord(self.key(item), content.size, lambda count: bytes(content[:count].to_pybytes()))
 
     def content(self, item: int) -> Any:
-        """The bytes of an item, where they are in the file.
+        """The bytes of an item, as a view of the mapped file.
 
         Raises:
-            BadItem: there are none.
+            BadItem: the item is null or empty.
         """
         chunk = int(np.searchsorted(self.starts, item, side="right")) - 1
         content = self.chunks[chunk][item - int(self.starts[chunk])].as_buffer()
         if not content:
             raise BadItem(
-                f"{printable(self.key(item))} is empty, or only the name of a file.",
+                f"{printable(self.key(item))} is empty, or only a file name.",
                 expected(self.wanted),
-                f"Save the data set with the {self.wanted.items} in it: dataset.save_to_disk(...).",
+                f"Save the data set with its {self.wanted.items} embedded: dataset.save_to_disk(...).",
             )
         return content
 
 
 def expected(wanted: RecordFormat) -> str:
-    """The column that a file should have, for messages."""
-    return f"Expected a column of encoded {wanted.items}, as datasets.{wanted.feature or 'Value'} makes it."
+    """The expected column, for messages."""
+    return f"Expected a column of encoded {wanted.items}, of type datasets.{wanted.feature or 'Value'}."
 
 
-def dataset_of(paths: Sequence[Path], name: str, wanted: RecordFormat, say: Callable[[str], None]) -> ArrowItems:
-    """The items in Arrow or Parquet files, in their order.
+def dataset_of(
+    paths: Sequence[Path], name: str, wanted: RecordFormat, say: Callable[[str], None] = lambda _: None
+) -> ArrowItems:
+    """The items in Arrow or Parquet files, in order.
 
-    Parquet cannot be read at any place: the items in it are copied to the user's cache, once.
+    Parquet files have no random access: their items are copied to the user's cache once.
 
     Args:
         paths: the files.
         name: of the data set, for messages.
         wanted: the column of items.
-        say: told when something is copied.
+        say: called with a message when a file is copied.
 
     Raises:
         MissingPackage: pyarrow is not installed.
         NoTrainingData: a file is damaged, or has no column of items.
-        CannotWrite: the disk has no room for the copy.
+        CannotWrite: the copy cannot be written, e.g. because the disk is full.
     """
     arrow = require("pyarrow", "read data sets", "datasets")
     chunks: list[Any] = []
@@ -103,57 +112,57 @@ def dataset_of(paths: Sequence[Path], name: str, wanted: RecordFormat, say: Call
     lengths = [len(chunk) for chunk in chunks]
     starts = np.cumsum([0, *lengths])
     digest = digest_of((path.name, path.stat().st_size) for path in paths)
-    return ArrowItems(chunks, starts[:-1], int(starts[-1]), name, digest, wanted)
+    return ArrowItems(chunks, starts[:-1], int(starts[-1]), name, digest, wanted, tuple(paths))
 
 
 def mapped(path: Path) -> Any:
-    """The table in an Arrow file, in either of the two forms; nothing of it is read yet.
+    """Memory-map the table in an Arrow file, in the file or the stream format.
 
-    Only a compressed one, which `datasets` does not write, is unpacked into memory, all of it.
+    Compressed tables, which `datasets` does not write, are decompressed into memory.
     """
     arrow, ipc = require("pyarrow", "read data sets", "datasets"), require("pyarrow.ipc", "read data sets", "datasets")
     source = arrow.memory_map(str(path))
-    whole = source.read(len(ARROW_FILE)) == ARROW_FILE
+    is_file_format = source.read(len(ARROW_FILE)) == ARROW_FILE
     source.seek(0)
-    return ipc.open_file(source).read_all() if whole else ipc.open_stream(source).read_all()
+    return ipc.open_file(source).read_all() if is_file_format else ipc.open_stream(source).read_all()
 
 
 def column(table: Any, path: Path, wanted: RecordFormat) -> list[Any]:
-    """The parts of the column that holds items, as binary values that are all inside the file.
+    """The chunks of the column of items, as validated binary values.
 
     Raises:
-        NoTrainingData: there is none.
+        NoTrainingData: no column can hold items.
         ArrowInvalid: the file is damaged.
     """
-    fitting = [field.name for field in table.schema if encoded(field.type)]
-    told = [name for name in declared(table.schema.metadata, wanted.feature) if name in fitting]
-    name = next(iter([*told, *(name for name in wanted.columns if name in fitting), *fitting]), None)
+    binary = [field.name for field in table.schema if encoded(field.type)]
+    typed = [name for name in declared(table.schema.metadata, wanted.feature) if name in binary]
+    name = next(iter([*typed, *(name for name in wanted.columns if name in binary), *binary]), None)
     if name is None:
-        have = ", ".join(f"{field.name} ({field.type})" for field in table.schema)
+        columns = ", ".join(f"{field.name} ({field.type})" for field in table.schema)
         raise NoTrainingData(
-            f"{path} has the columns {printable(have, 300)}.",
+            f"{path} has the columns {printable(columns, 300)}.",
             expected(wanted),
             f"Cast one of them to {wanted.feature}.",
         )
-    return [sound(part) for part in table.column(table.schema.names.index(name)).chunks]
+    return [validated(chunk) for chunk in table.column(table.schema.names.index(name)).chunks]
 
 
-def sound(part: Any) -> Any:
-    """The binary values in a part of a column. pyarrow believes where a file says that they begin and end, and would
-    read whatever lies there in memory, or nothing, which ends the process: so all of it is checked once.
+def validated(chunk: Any) -> Any:
+    """The binary values in a chunk of a column, with all offsets checked: pyarrow trusts the offsets of a file, and
+    would read outside the file, or crash.
 
     Raises:
-        ArrowInvalid: a value begins before the one ahead of it ends, or lies outside.
+        ArrowInvalid: the offsets decrease, or lie outside the file.
     """
     arrow = require("pyarrow", "read data sets", "datasets")
-    part.validate()
-    values = part.field("bytes") if arrow.types.is_struct(part.type) else part
+    chunk.validate()
+    values = chunk.field("bytes") if arrow.types.is_struct(chunk.type) else chunk
     values.validate(full=True)
     return values
 
 
 def encoded(kind: Any) -> bool:
-    """Whether a column of this type may hold encoded items."""
+    """Whether a column of this type can hold encoded items."""
     types = require("pyarrow", "read data sets", "datasets").types
     if types.is_struct(kind):
         return any(field.name == "bytes" and encoded(field.type) for field in kind)
@@ -161,7 +170,7 @@ def encoded(kind: Any) -> bool:
 
 
 def declared(metadata: dict[bytes, bytes] | None, feature: str) -> list[str]:
-    """The columns that `datasets` declares to be of a type, such as "Image"."""
+    """The columns with a feature type of `datasets`, such as "Image", according to its metadata."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return [name for name, each in features.items() if each.get("_type") == feature]
@@ -170,7 +179,7 @@ def declared(metadata: dict[bytes, bytes] | None, feature: str) -> list[str]:
 
 
 def readable(path: Path, wanted: RecordFormat, say: Callable[[str], None]) -> Path:
-    """A file that can be mapped: this one, or for Parquet a copy of its binary columns in the user's cache."""
+    """A file that can be memory-mapped: this one, or for Parquet a copy of its binary columns in the user's cache."""
     with open(path, "rb") as file:
         if file.read(len(PARQUET)) != PARQUET:
             return path
@@ -179,23 +188,20 @@ def readable(path: Path, wanted: RecordFormat, say: Callable[[str], None]) -> Pa
     copy = cache_folder() / "arrow" / f"{source}-{state}.arrow"
     if copy.is_file():
         return copy
-    say(
-        f"The {wanted.items} of {path.name} are copied to {copy.parent}, once: Parquet files cannot be read at any "
-        "place."
-    )
+    say(f"Copying the {wanted.items} of {path.name} to {copy.parent}, once: Parquet files have no random access.")
     write_copy(path, copy)
     for other in copy.parent.glob(f"{source}-*.arrow"):
-        if other != copy:  # of what the file was before
+        if other != copy:  # of earlier versions of the file
             other.unlink(missing_ok=True)
     return copy
 
 
 def write_copy(path: Path, copy: Path) -> None:
-    """Write the columns of a Parquet file that may hold items as a file that can be mapped.
+    """Write the binary columns of a Parquet file as an Arrow file.
 
     Raises:
         ValueError, LookupError, ArrowException, OSError: the Parquet file is damaged.
-        CannotWrite: the disk has no room, or the like.
+        CannotWrite: the copy cannot be written, e.g. because the disk is full.
     """
     arrow, ipc = require("pyarrow", "read data sets", "datasets"), require("pyarrow.ipc", "read data sets", "datasets")
     parquet = require("pyarrow.parquet", "read data sets", "datasets")
@@ -206,18 +212,18 @@ def write_copy(path: Path, copy: Path) -> None:
             for group in range(source.num_row_groups):
                 try:
                     rows = source.read_row_group(group, columns=names)
-                except OSError as error:  # which would pass for one of writing
+                except OSError as error:  # not to be mistaken for an error of writing
                     raise ValueError(str(error)) from error
                 writer.write_table(rows)
 
 
 def gather_tables(root: Path, files: Sequence[Listed], title: str, wanted: RecordFormat, log: SkipLog) -> ArrowItems:
-    """The items in the Arrow and Parquet files of a folder."""
+    """Open the Arrow and Parquet files of a folder."""
     return dataset_of([root / name for name, _ in files], title, wanted, log.say)
 
 
 def open_table(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
-    """The items in one Arrow or Parquet file."""
+    """Open one Arrow or Parquet file."""
     return Splits(dataset_of([path], path.name, wanted, log.say))
 
 

@@ -1,4 +1,4 @@
-"""Tables in CSV files: UTF-8, a header with the names of the columns, commas, semicolons or tabs between values."""
+"""Tables in CSV files: UTF-8, with a header, delimited by commas, semicolons or tabs."""
 
 import csv
 import io
@@ -15,13 +15,13 @@ from vaekit.errors import BadItem, NoTrainingData, printable
 
 DELIMITERS = (",", ";", "\t")
 SUFFIXES = frozenset({".csv", ".tsv"})
-EXPECTED = "Expected CSV: a header with the names of the columns, then one row a line."
-MOST_COLUMNS = 2**14
+EXPECTED = "Expected CSV: a header with the names of the columns, then one row per line."
+MAX_COLUMNS = 2**14
 
 
 @dataclass(frozen=True, eq=False)
 class CsvRows:
-    """The rows of one or more tables with the same columns, in memory."""
+    """The rows of one or more tables with equal columns, in memory."""
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, int, Sequence[str]]]
@@ -48,14 +48,14 @@ class CsvRows:
 
 
 def read_csv(path: Path, title: str) -> tuple[tuple[str, ...], list[tuple[str, int, Sequence[str]]], str]:
-    """The columns of a table, its rows, and its digest. Rows of another length than the header are kept as they are.
+    """Read a table: columns, rows (title, line number, values) and digest. Rows of any length are kept.
 
     Args:
         path: the file.
-        title: how it is called in keys.
+        title: its name in keys of records.
 
     Raises:
-        NoTrainingData: it is no CSV, or has no header.
+        NoTrainingData: the file is not CSV, or has no header.
     """
     text, digest = read_text(path)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
@@ -71,15 +71,15 @@ def read_csv(path: Path, title: str) -> tuple[tuple[str, ...], list[tuple[str, i
             line = reader.line_num + 1
     except csv.Error as error:
         raise NoTrainingData(
-            f"{path} cannot be read from line {line:,} on: {printable(str(error))}.", EXPECTED, "Save the table again."
+            f"{path} cannot be read at line {line:,}: {printable(str(error))}.", EXPECTED, "Save the table again."
         ) from error
     if header is None:
-        raise NoTrainingData(f"{path} is empty.", EXPECTED, "Name another file.")
+        raise NoTrainingData(f"{path} is empty.", EXPECTED, "Give another file.")
     return header, rows, digest
 
 
 def delimiter_of(text: str) -> str:
-    """The delimiter that divides the header into the most columns."""
+    """The delimiter that splits the header into the most columns."""
     header = text.lstrip("\r\n").partition("\n")[0]
     counts = {each: len(next(csv.reader([header], delimiter=each), [])) for each in DELIMITERS} if header else {}
     return max(counts, key=lambda each: counts[each], default=",")
@@ -89,26 +89,26 @@ def checked_header(values: Sequence[str], path: Path) -> tuple[str, ...]:
     """The names of the columns.
 
     Raises:
-        NoTrainingData: two have the same name, one has none, or all are numbers: the file has no header.
+        NoTrainingData: names are missing or not unique, or all are numbers, so that the file has no header.
     """
     names = tuple(value.strip() for value in values)
     if all(is_number(name) for name in names):
         raise NoTrainingData(
-            f"The first line of {path} holds numbers only.", EXPECTED, "Put the names of the columns in the first line."
+            f"The first line of {path} has numbers only.", EXPECTED, "Add a header with the names of the columns."
         )
-    if len(names) > MOST_COLUMNS:
-        raise NoTrainingData(f"{path} has {len(names):,} columns.", f"Expected at most {MOST_COLUMNS:,}.", "")
+    if len(names) > MAX_COLUMNS:
+        raise NoTrainingData(f"{path} has {len(names):,} columns.", f"Expected at most {MAX_COLUMNS:,}.", "")
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
-        told = f"two columns named {printable(repr(repeated))}" if repeated else "columns without a name"
-        raise NoTrainingData(f"{path} has {told}.", EXPECTED, "Give every column a name of its own.")
+        problem = f"two columns named {printable(repr(repeated))}" if repeated else "columns without a name"
+        raise NoTrainingData(f"{path} has {problem}.", EXPECTED, "Give every column a unique name.")
     if "" in names:
-        raise NoTrainingData(f"{path} has a column without a name.", EXPECTED, "Give every column a name of its own.")
+        raise NoTrainingData(f"{path} has a column without a name.", EXPECTED, "Give every column a unique name.")
     return names
 
 
 def is_number(text: str) -> bool:
-    """Whether a value is written as a number."""
+    """Whether a text is a number."""
     try:
         float(text)
     except ValueError:
@@ -117,10 +117,10 @@ def is_number(text: str) -> bool:
 
 
 def gather_csv(root: Path, files: Sequence[Listed], title: str, wanted: RecordFormat, log: SkipLog) -> CsvRows:
-    """The rows of several tables.
+    """Open several tables with equal columns.
 
     Raises:
-        NoTrainingData: one cannot be read, or they have different columns.
+        NoTrainingData: a table cannot be read, or the columns differ.
     """
     del title, wanted, log
     rows: list[tuple[str, int, Sequence[str]]] = []
@@ -130,7 +130,9 @@ def gather_csv(root: Path, files: Sequence[Listed], title: str, wanted: RecordFo
         header, more, digest = read_csv(root / name, name)
         if columns is not None and header != columns:
             raise NoTrainingData(
-                f"{root / name} has other columns than {root / files[0][0]}.", "", "Name one of them, not the folder."
+                f"{root / name} and {root / files[0][0]} have different columns.",
+                "",
+                "Give one of them instead of the folder.",
             )
         columns = header
         rows += more
@@ -139,7 +141,7 @@ def gather_csv(root: Path, files: Sequence[Listed], title: str, wanted: RecordFo
 
 
 def open_csv(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
-    """The rows of one table."""
+    """Open one table."""
     return Splits(gather_csv(path.parent, [(path.name, 0)], path.name, wanted, log))
 
 

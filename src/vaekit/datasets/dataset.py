@@ -1,15 +1,17 @@
-"""Data sets: many records, each with a key, read one at a time. What a record means is up to a domain.
+"""Data sets: sequences of records with keys, which are read one at a time. Domains interpret the records.
 
-A container yields records of one type: `FileRecord` (a folder), `BytesRecord` (a tar, a column of an Arrow file),
+A container has records of one type: `FileRecord` (a folder), `BytesRecord` (a tar, a column of an Arrow file),
 `ArrayRecord` (npz, npy, idx), `Row` (CSV) or `Line` (text). A domain lists the types that it reads in a `RecordFormat`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from numpy.typing import NDArray
+
+from vaekit.errors import NoTrainingData, printable
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,13 @@ class FileRecord:
 
 @dataclass(frozen=True, eq=False)
 class BytesRecord:
-    """An item that is the content of a file, stored in another one."""
+    """The content of a file that is stored inside another one."""
 
     name: str
     size: int
     """In bytes."""
     start: Callable[[int], bytes]
-    """Returns the first n bytes. Raises BadItem where they cannot be read."""
+    """Returns the first n bytes. Raises BadItem if they cannot be read."""
 
     def content(self) -> bytes:
         """All bytes.
@@ -40,12 +42,12 @@ class BytesRecord:
 
 @dataclass(frozen=True, eq=False)
 class ArrayRecord:
-    """An item of an array."""
+    """An item of an array of items."""
 
     name: str
     values: NDArray[Any]
     full_scale: float | None
-    """The stored value of full intensity; None where the values need no scaling, or are 8-bit levels."""
+    """The value of full intensity; None if values need no scaling, or are 8-bit levels."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,12 @@ class Row:
 
     name: str
     values: Mapping[str, str]
-    """Column to value, as text."""
+    """Values as text, by column."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text, without its end."""
+    """A line of text, without line terminator."""
 
     name: str
     text: str
@@ -70,7 +72,7 @@ Record = FileRecord | BytesRecord | ArrayRecord | Row | Line
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Records, none of which is read before it is asked for. `read` may be called from several threads."""
+    """Records that are read on demand. Thread-safe, and picklable: records in files are not copied."""
 
     @property
     def kind(self) -> str:
@@ -84,10 +86,10 @@ class Dataset(Protocol):
         """The number of records."""
 
     def key(self, item: int) -> str:
-        """The name of a record, for messages and for choosing subsets. Two records may have the same."""
+        """The name of a record, for messages and for choosing subsets. Not necessarily unique."""
 
     def read(self, item: int) -> Record:
-        """A record.
+        """Read a record.
 
         Raises:
             BadItem, NotFound: it cannot be read.
@@ -100,25 +102,45 @@ class Splits:
 
     train: Dataset
     test: Dataset | None = None
-    """What the authors of the data set apart; None where they did not."""
+    """The test split of the data set's authors, if there is one."""
+
+
+Data = TypeVar("Data", bound=Dataset)
+
+
+def reopened(opener: Callable[[], Data], digest: str) -> Data:
+    """Open data again, in another process: the unpickled form of a data set in mapped files.
+
+    Raises:
+        NoTrainingData: the data have another digest now.
+    """
+    dataset = opener()
+    if dataset.digest != digest:
+        name = dataset.key(0) if len(dataset) else "The data set"
+        raise NoTrainingData(
+            f"The files of {printable(name)} changed.",
+            f"Expected data with the digest {digest}.",
+            "Prepare the run again.",
+        )
+    return dataset
 
 
 @dataclass(frozen=True)
 class RecordFormat:
-    """What a domain expects of containers."""
+    """The records that a domain reads, and how containers store them."""
 
     items: str
     """Plural noun for messages: "images"."""
     records: tuple[type, ...]
     """The types of records that the domain reads."""
     suffixes: frozenset[str] = frozenset()
-    """Of files that hold one item; lower case, with the dot."""
+    """Suffixes of files with one item; lower case, with the dot."""
     columns: tuple[str, ...] = ()
     """Usual names of a column of encoded items, most likely first."""
     feature: str = ""
-    """What `datasets` calls the type of such a column: "Image"."""
+    """The feature type of such a column in `datasets`: "Image"."""
     arrange: Callable[[NDArray[Any], str], tuple[NDArray[Any], float | None]] | None = None
-    """(array, file name) -> the array with items along the first axis in the domain's layout, and its full scale.
-    Raises NoTrainingData for an array that holds no items."""
+    """(array, file name) -> the array in the domain's layout, with items along the first axis, and its full scale.
+    Raises NoTrainingData for an array without items. A function of a module, since data sets are picklable."""
     array_shape: str = ""
     """The expected shape of arrays, as a sentence for messages."""

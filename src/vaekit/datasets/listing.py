@@ -1,4 +1,4 @@
-"""List the files of folders of any size and depth, quickly."""
+"""List the files of folders recursively, fast enough for millions of files."""
 
 import hashlib
 import os
@@ -9,96 +9,96 @@ from vaekit.errors import printable
 from vaekit.run_folder import CHECKPOINTS, LOG, RECIPE
 
 Listed = tuple[str, int]
-"""A file's name in the folder, with slashes, and its size in bytes."""
+"""A file's path relative to the folder, with slashes, and its size in bytes."""
 
 
 def digest_of(files: Iterable[Listed]) -> str:
-    """SHA-256 over names and sizes, in their order: distinguishes data sets without reading their contents. A
-    file replaced by another of the same size and name goes unnoticed."""
-    whole = hashlib.sha256()
+    """SHA-256 over names and sizes in order: identifies a data set without reading contents. A file that is replaced by
+    another one with the same name and size is not noticed."""
+    digest = hashlib.sha256()
     for name, size in files:
-        whole.update(b"%s\t%d\n" % (os.fsencode(name), size))
-    return whole.hexdigest()
+        digest.update(b"%s\t%d\n" % (os.fsencode(name), size))
+    return digest.hexdigest()
 
 
 def files_below(root: Path, suffixes: Collection[str], note: Callable[[str, str], None]) -> list[Listed]:
-    """The files that end in one of these (lower case, with the dot), in a folder and below it, sorted by name.
+    """The files in a folder and its subfolders with one of the suffixes, sorted by name.
 
-    Hidden files and folders are passed over, and so are folders below this one that hold a training run of vaekit's:
-    files in them show how it went, or are copies of held-out items. Links are followed; a folder that is
-    reached twice is listed once, so that a link to a folder above ends nowhere.
+    Hidden files and folders are ignored, and so are subfolders with a training run of vaekit: their files are logs, or
+    copies of held-out items. Links are followed; a folder that is reached several times is listed once, so that links
+    to parent folders are harmless.
 
     Args:
         root: the folder.
-        suffixes: such as ".png".
-        note: told the name of each folder that is not listed and of each file or link that cannot be followed, and why.
+        suffixes: lower case, with the dot, such as ".png".
+        note: called with the name of each folder, file or link that is skipped, and the reason.
     """
-    found: list[Listed] = []
-    waiting, seen = [""], set()
-    while waiting:
-        inside = waiting.pop()
+    files: list[Listed] = []
+    pending, visited = [""], set()
+    while pending:
+        inside = pending.pop()
         folder = os.path.join(root, inside)  # noqa: PTH118 (there may be a million)
         try:
             status = os.stat(folder)  # noqa: PTH116
         except OSError as error:
             note(inside or ".", unlisted(inside, error))
             continue
-        if (status.st_dev, status.st_ino) not in seen:
-            seen.add((status.st_dev, status.st_ino))
-            waiting += sorted(_listed(folder, inside, suffixes, found, note), reverse=True)
-    found.sort()
-    return found
+        if (status.st_dev, status.st_ino) not in visited:
+            visited.add((status.st_dev, status.st_ino))
+            pending += sorted(_listed(folder, inside, suffixes, files, note), reverse=True)
+    files.sort()
+    return files
 
 
 def unlisted(inside: str, error: OSError) -> str:
-    """That a folder cannot be looked into, and why."""
+    """The message for a folder that cannot be listed."""
     return f"The folder {printable(inside or '.')} cannot be listed: {error.strerror}."
 
 
 def _listed(
-    folder: str, inside: str, suffixes: Collection[str], found: list[Listed], note: Callable[[str, str], None]
+    folder: str, inside: str, suffixes: Collection[str], files: list[Listed], note: Callable[[str, str], None]
 ) -> list[str]:
-    """Add one folder's files to those found; the names of the folders in it."""
-    below: list[str] = []
-    before, signs = len(found), set()
+    """Add the files of one folder to `files`; returns the names of its subfolders."""
+    subfolders: list[str] = []
+    before, run_files = len(files), set()
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name in (RECIPE, LOG, CHECKPOINTS):
-                    signs.add(entry.name)
+                    run_files.add(entry.name)
                 if entry.name[0] != ".":
-                    _look(entry, inside + entry.name, suffixes, found, below, note)
+                    _look(entry, inside + entry.name, suffixes, files, subfolders, note)
     except OSError as error:
         note(inside or ".", unlisted(inside, error))
-    if inside and RECIPE in signs and len(signs) > 1:
-        note(inside, f"{printable(inside)} holds a run of vaekit's, whose files are no data.")
-        del found[before:], below[:]
-    return below
+    if inside and RECIPE in run_files and len(run_files) > 1:
+        note(inside, f"{printable(inside)} is the folder of a training run, whose files are not data.")
+        del files[before:], subfolders[:]
+    return subfolders
 
 
 def _look(
     entry: os.DirEntry[str],
     name: str,
     suffixes: Collection[str],
-    found: list[Listed],
-    below: list[str],
+    files: list[Listed],
+    subfolders: list[str],
     note: Callable[[str, str], None],
 ) -> None:
-    """Add an entry of a folder to the files that were found, or to the folders that are to be listed."""
+    """Add an entry of a folder to the files or the subfolders."""
     try:
         if entry.is_dir():
-            below.append(f"{name}/")
+            subfolders.append(f"{name}/")
         elif suffix_of(name) in suffixes:
             if entry.is_file():
-                found.append((name, entry.stat().st_size))
+                files.append((name, entry.stat().st_size))
             elif entry.is_symlink():
-                note(name, f"{printable(name)} is a link that leads nowhere.")
+                note(name, f"{printable(name)} is a broken link.")
     except OSError as error:
         note(name, f"{printable(name)} cannot be followed: {error.strerror}.")
 
 
 def by_suffix(files: Iterable[Listed]) -> dict[str, list[Listed]]:
-    """Files by their suffixes, each group in the order given."""
+    """Group files by suffix, in the given order."""
     groups: dict[str, list[Listed]] = {}
     for name, size in files:
         groups.setdefault(suffix_of(name), []).append((name, size))
@@ -106,5 +106,5 @@ def by_suffix(files: Iterable[Listed]) -> dict[str, list[Listed]]:
 
 
 def suffix_of(name: str) -> str:
-    """The suffix of a file's name, lower case, with the dot."""
+    """The suffix of a file name, lower case, with the dot."""
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 (there may be a million)

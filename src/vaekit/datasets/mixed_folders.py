@@ -1,4 +1,4 @@
-"""Folders that may hold several kinds of files: which of them are the data."""
+"""Open folders that may contain several kinds of files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,36 +12,35 @@ from vaekit.errors import NoTrainingData, shorten
 
 
 def open_folder(path: Path, wanted: RecordFormat, log: SkipLog, sources: Sequence[Source]) -> Splits:
-    """The data in a folder: of the kinds of files that it holds, the one with the most bytes. So neither the images of
-    a README nor a table of captions is taken for the data.
+    """Open the kind of files in a folder that has the most bytes: not the images of a README, nor a table of captions.
 
     Args:
         path: the folder.
-        wanted: what the domain reads.
-        log: for folders that cannot be listed, and for a choice among several kinds.
-        sources: that can be gathered from a folder, and single files that it may hold instead.
+        wanted: the records that the domain reads.
+        log: for folders that cannot be listed, and for a choice between several kinds.
+        sources: the kinds of files.
 
     Raises:
-        NoTrainingData: no source has files in it.
+        NoTrainingData: the folder has no files of these kinds.
     """
     suffixes = {source: source.suffixes(wanted) for source in sources}
     files = files_below(path, frozenset().union(*suffixes.values()), log.note)
     groups = by_suffix(files)
-    held = {
+    by_source = {
         source: sorted(file for suffix in suffixes[source] for file in groups.get(suffix, ())) for source in sources
     }
-    gathered = [source for source in sources if source.gather is not None and held[source]]
+    gathered = [source for source in sources if source.gather is not None and by_source[source]]
     if not gathered:
-        return open_only_file(path, files, held, wanted, log)
-    chosen = max(gathered, key=lambda source: sum(size for _, size in held[source]))
-    if len(held[chosen]) < len(files):
+        return open_only_file(path, files, by_source, wanted, log)
+    chosen = max(gathered, key=lambda source: sum(size for _, size in by_source[source]))
+    if len(by_source[chosen]) < len(files):
         nouns = {source: noun(source, wanted) for source in sources}
-        counts = ", ".join(f"{nouns[source]} ({len(those):,})" for source, those in held.items() if those)
+        counts = ", ".join(f"{nouns[source]} ({len(those):,})" for source, those in by_source.items() if those)
         log.say(
-            f"In {path} are {counts}. Only the {nouns[chosen]} are used: they have the most bytes. Name a folder or "
+            f"{path} contains {counts}. Only the {nouns[chosen]} are used: they have the most bytes. Give a folder or "
             "file inside it to use others."
         )
-    train, test = split(held[chosen], *(SPLITS_OF_SHARDS if chosen.plural else SPLITS_OF_FILES))
+    train, test = split(by_source[chosen], *(SPLITS_OF_SHARDS if chosen.plural else SPLITS_OF_FILES))
     gather = chosen.gather
     assert gather is not None
     return Splits(
@@ -51,25 +50,25 @@ def open_folder(path: Path, wanted: RecordFormat, log: SkipLog, sources: Sequenc
 
 
 def noun(source: Source, wanted: RecordFormat) -> str:
-    """What the files of a source are called; items themselves where a file is one."""
+    """The plural noun for the files of a source; that of items if each file is one."""
     return source.plural or wanted.items
 
 
 def open_only_file(
-    path: Path, files: Sequence[Listed], held: dict[Source, list[Listed]], wanted: RecordFormat, log: SkipLog
+    path: Path, files: Sequence[Listed], by_source: dict[Source, list[Listed]], wanted: RecordFormat, log: SkipLog
 ) -> Splits:
-    """The one array in a folder without anything else.
+    """Open the only file of a folder, an array.
 
     Raises:
-        NoTrainingData: there is none, or more than one.
+        NoTrainingData: there is no file, or more than one.
     """
     if len(files) == 1:
-        source = next(source for source, those in held.items() if those)
+        source = next(source for source, those in by_source.items() if those)
         return source.open(path / files[0][0], wanted, log)
-    reason = f"; {len(log.reasons)} folders or links in it cannot be followed" if log.reasons else ""
-    suffixes = sorted(frozenset().union(*(source.suffixes(wanted) for source in held)))
+    reason = f"; {len(log.reasons)} folders or links in it cannot be read" if log.reasons else ""
+    suffixes = sorted(frozenset().union(*(source.suffixes(wanted) for source in by_source)))
     raise NoTrainingData(
-        f"The folder {path} holds no {wanted.items}{reason}.",
-        f"Expected files that end in one of {shorten(suffixes, 40)}.",
-        "Check the name.",
+        f"The folder {path} contains no {wanted.items}{reason}.",
+        f"Expected files with one of the suffixes {shorten(suffixes, 40)}.",
+        "Check the path.",
     )

@@ -1,4 +1,4 @@
-"""A path -> a data set: the first source that claims it opens it."""
+"""Open the data set at a path, with the first source that claims it."""
 
 import os
 from collections.abc import Callable
@@ -19,24 +19,24 @@ from vaekit.datasets.text_lines import TEXT_LINES
 from vaekit.errors import NotFound, NoTrainingData
 
 SOURCES = (SAVED, IDX_FOLDER, NPZ, NPY, TABLES, PACKED_TAR, IDX_FILE, TARS, CSV, TEXT_LINES, FILES)
-"""In the order in which they are asked."""
+"""All sources, in order of precedence."""
 Opener = Callable[[Path, RecordFormat, SkipLog], Splits]
 START = 512
-"""Bytes of a file that sources are shown."""
+"""The number of bytes of a file that sources inspect."""
 
 
 def open_dataset(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
-    """Find out what is at a path, and list the records there.
+    """Open the data set at a path.
 
     Args:
-        path: a folder, a file, or a pattern of tars such as data-{000..012}.tar.
-        wanted: what the domain reads.
-        log: for what cannot be listed, and what takes time.
+        path: a folder, a file, or a pattern of tar files such as data-{000..012}.tar.
+        wanted: the records that the domain reads.
+        log: for skipped files, and messages about slow steps.
 
     Raises:
-        NotFound: nothing is there.
-        NoTrainingData: there are no items in it, it cannot be read, or it is the folder of the run that logs there.
-        MissingPackage: it takes a package that is not installed.
+        NotFound: the path does not exist.
+        NoTrainingData: there are no items, they cannot be read, or the path is the folder of the run itself.
+        MissingPackage: a required package is not installed.
     """
     refuse_run_folder(path, log)
     sources = [source for source in SOURCES if source.yields in wanted.records]
@@ -45,10 +45,10 @@ def open_dataset(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
         splits = opener(path, wanted, sources, expected)(path, wanted, log)
     except OSError as error:
         raise NoTrainingData(
-            f"{path} cannot be opened: {error.strerror}.", "", "Check the name, and who may read it."
+            f"{path} cannot be opened: {error.strerror}.", "", "Check the path and its permissions."
         ) from error
     if not len(splits.train):
-        raise NoTrainingData(f"{path} holds no {wanted.items}.", expected, "Check the name.")
+        raise NoTrainingData(f"{path} contains no {wanted.items}.", expected, "Check the path.")
     return splits
 
 
@@ -56,7 +56,7 @@ def opener(path: Path, wanted: RecordFormat, sources: list[Source], expected: st
     """The function that opens a path.
 
     Raises:
-        NotFound: nothing is there.
+        NotFound: the path does not exist.
         NoTrainingData: no source claims it.
     """
     if path.is_dir():
@@ -67,44 +67,44 @@ def opener(path: Path, wanted: RecordFormat, sources: list[Source], expected: st
             start = file.read(START)
         claimed = next((source.open for source in sources if source.claims(path, start)), None)
         if claimed is None:
-            raise NoTrainingData(f"{path} holds no {wanted.items}.", expected, "Check the name.")
+            raise NoTrainingData(f"{path} contains no {wanted.items}.", expected, "Check the path.")
         return claimed
     if "{" in path.name and TARS in sources:
         return partial(open_tars, paths=paths_of_pattern(path))
-    raise NotFound(f"There is nothing at {path}.", expected, "Check the name.")
+    raise NotFound(f"{path} does not exist.", expected, "Check the path.")
 
 
 def paths_of_pattern(path: Path) -> list[Path]:
-    """The tars that a pattern names.
+    """The tar files of a pattern.
 
     Raises:
-        NotFound: it is no pattern, or one of them is not there.
+        NotFound: the pattern is invalid, or a file does not exist.
     """
     try:
         paths = expanded(os.fspath(path))
     except ValueError as error:
-        raise NotFound(f"{path} is no pattern of tars: {error}.", "", "") from error
+        raise NotFound(f"{path} is not a valid pattern of tar files: {error}.", "", "") from error
     missing = [each for each in paths if not each.is_file()]
     if not paths or missing:
-        raise NotFound(f"There is no {missing[0] if missing else path}.", "", "Check the range in the pattern.")
+        raise NotFound(f"{missing[0] if missing else path} does not exist.", "", "Check the range in the pattern.")
     return paths
 
 
 def expected_kinds(wanted: RecordFormat, sources: list[Source]) -> str:
-    """What may be at a path, in words."""
+    """The supported kinds of data, for messages."""
     kinds = [source.about.format(items=wanted.items) for source in sources if source.about]
     return ", ".join(kinds[:-1]) + (" or " if kinds[1:] else "") + kinds[-1]
 
 
 def refuse_run_folder(path: Path, log: SkipLog) -> None:
-    """Refuse the folder of the run itself.
+    """Reject the folder of the run itself.
 
     Raises:
-        NoTrainingData: the log is written to the folder that is to be opened.
+        NoTrainingData: the log is in the folder to open.
     """
     if log.path is not None and os.path.realpath(log.path.parent) == os.path.realpath(path):
         raise NoTrainingData(
-            f"{path} is to be both the data and the folder of the run.",
-            "A run writes images of its own, which would be taken for data when it goes on.",
-            "Give the run another folder; one inside the data is fine.",
+            f"{path} is both the data and the folder of the run.",
+            "The run folder cannot be the data folder: files of the run would be read as data.",
+            "Give the run another folder; a subfolder of the data is fine.",
         )

@@ -1,4 +1,4 @@
-"""Errors of disks and networks while an item is read, and reading again after those that may pass."""
+"""Errors of disks and networks while items are read, and retries after transient ones."""
 
 import errno
 import time
@@ -7,43 +7,43 @@ from typing import TypeVar
 
 from vaekit.errors import BadItem, NoTrainingData, VaekitError, printable
 
-PASSING = frozenset(
+TRANSIENT = frozenset(
     (
         *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ENODEV, errno.ENXIO),
         *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
         *(errno.ENOTCONN, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ECONNREFUSED),
     )
 )
-"""Errors of a disk, a network or a system that is short of something; the item may be fine."""
+"""Errors of disks, networks, or missing resources, which are not caused by the item."""
 PAUSES = (0.2, 1.0, 5.0)
-"""Seconds to wait before an item is read again after such an error."""
+"""Seconds before each retry."""
 
 Read = TypeVar("Read")
 
 
 def read_error(name: str, error: OSError | MemoryError) -> BadItem:
-    """The error that a user sees where an item cannot be read from the disk. Raise it `from error`."""
+    """The error for an item that cannot be read from disk. Raise it `from error`."""
     if isinstance(error, MemoryError):
-        return BadItem(f"{printable(name)} does not fit into memory.", "", "Make it smaller with another program.")
+        return BadItem(f"{printable(name)} does not fit into memory.", "", "Reduce its size.")
     reason = error.strerror or printable(str(error)) or type(error).__name__
-    return BadItem(f"{printable(name)} could not be opened: {reason}.", "", "Check the file and who may read it.")
+    return BadItem(f"{printable(name)} could not be opened: {reason}.", "", "Check the file and its permissions.")
 
 
 def is_transient(error: VaekitError) -> bool:
-    """Whether the cause of an error is not the item, and may be over in a moment."""
+    """Whether an error is not caused by the item, and a retry may succeed."""
     cause = error.__cause__
-    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in PASSING)
+    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in TRANSIENT)
 
 
 def with_retries(read: Callable[[], Read]) -> Read:
-    """Read an item, again after a pause while the disk or network fails.
+    """Read an item, and retry after transient errors.
 
-    An item is left out only for what is wrong with the item itself: one left out for an outage would be back after a
-    restart, and the run would be another one.
+    Items are skipped only if they are damaged: an item that is skipped because of an outage would not be skipped after
+    a restart, and the run would not be reproducible.
 
     Raises:
-        BadItem, NotFound: the item is damaged, or takes more memory than there is, time after time.
-        NoTrainingData: the disk or the network keeps failing.
+        BadItem, NotFound: the item is damaged, or repeatedly does not fit into memory.
+        NoTrainingData: the disk or network error persists.
     """
     for pause in PAUSES:
         try:
@@ -58,8 +58,8 @@ def with_retries(read: Callable[[], Read]) -> Read:
         if not is_transient(error) or isinstance(error.__cause__, MemoryError):
             raise
         raise NoTrainingData(
-            f"{error.found} That is so after {1 + len(PAUSES)} tries.",
-            "The disk or the network is at fault, not the item, so no other takes its place.",
-            "Once it can be read, the same command goes on. If the disk has lost it for good, put any file of the same "
-            "size there: that one is left out.",
+            f"{error.found} {1 + len(PAUSES)} attempts failed.",
+            "This is an error of the disk or network, not of the item, so the item is not skipped.",
+            "The same command resumes the run once the item can be read. If it is lost, replace it by any file of the "
+            "same size, which is skipped as damaged.",
         ) from error

@@ -1,4 +1,4 @@
-"""Folders that `datasets.save_to_disk` of Hugging Face wrote: one data set, or several splits of one."""
+"""Folders written by `save_to_disk` of Hugging Face `datasets`: a data set, or several splits."""
 
 import json
 from pathlib import Path
@@ -11,14 +11,15 @@ from vaekit.datasets.source import Source
 from vaekit.errors import NoTrainingData, printable
 
 STATE, SPLIT_NAMES = "state.json", "dataset_dict.json"
-HELD_OUT = ("test", "validation", "val")
+TEST_SPLITS = ("test", "validation", "val")
+"""Names of test splits, in order of precedence."""
 
 
 def open_saved(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
-    """The splits of a saved data set.
+    """Open a saved data set.
 
     Raises:
-        NoTrainingData: some of it is missing or damaged.
+        NoTrainingData: files are missing or damaged.
     """
     if (path / STATE).is_file():
         return Splits(dataset_of(shards(path), path.name, wanted, log.say))
@@ -26,9 +27,9 @@ def open_saved(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
     train = "train" if "train" in splits else splits[0] if splits else ""
     if not (path / train / STATE).is_file():
         raise NoTrainingData(
-            f"{path} is a data set without its splits.", f"Expected a folder with a {STATE} for each.", "Save it again."
+            f"{path} is a data set without splits.", f"Expected a folder with {STATE} for each split.", "Save it again."
         )
-    test = next((each for each in HELD_OUT if each in splits and each != train), None)
+    test = next((each for each in TEST_SPLITS if each in splits and each != train), None)
     return Splits(
         dataset_of(shards(path / train), f"{path.name}/{train}", wanted, log.say),
         None if test is None else dataset_of(shards(path / test), f"{path.name}/{test}", wanted, log.say),
@@ -36,23 +37,27 @@ def open_saved(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
 
 
 def shards(path: Path) -> list[Path]:
-    """The files of one split.
+    """The files of a split.
 
     Raises:
-        NoTrainingData: it names none, or one that is not there.
+        NoTrainingData: it lists no files, or files are missing.
     """
-    named = read_object(path / STATE).get("_data_files")
-    files = [each.get("filename") for each in named if isinstance(each, dict)] if isinstance(named, list) else []
-    found = [path / Path(name).name for name in files if isinstance(name, str)]
-    missing = [shard.name for shard in found if not shard.is_file()]
-    if not found or missing:
-        reason = f"lacks {printable(missing[0])}" if missing else "names no files"
+    entries = read_object(path / STATE).get("_data_files")
+    files = [each.get("filename") for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    paths = [path / Path(name).name for name in files if isinstance(name, str)]
+    missing = [shard.name for shard in paths if not shard.is_file()]
+    if not paths or missing:
+        reason = f"lacks {printable(missing[0])}" if missing else "lists no files"
         raise NoTrainingData(f"The data set in {path} {reason}.", "", "Save or copy it again.")
-    return found
+    return paths
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; an empty one where the file holds something else."""
+    """The object in a JSON file; empty if the content is not an object.
+
+    Raises:
+        NoTrainingData: the file cannot be read.
+    """
     try:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Items in files of their own: one file, or a folder of them."""
+"""Items in single files: one file, or a folder of files."""
 
 import os
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from vaekit.datasets.source import Source
 
 @dataclass(frozen=True, eq=False)
 class Folder:
-    """Files in a folder and below it, each of them an item."""
+    """Files in a folder and its subfolders, each an item."""
 
     root: str
     names: Sequence[str]
-    """With slashes."""
+    """Paths relative to the folder, with slashes."""
     digest: str
     kind = "files"
 
@@ -32,18 +32,18 @@ class Folder:
 
 
 def folder_of(root: Path, files: Sequence[Listed]) -> Folder:
-    """Files of a folder as a data set."""
+    """The files of a folder as a data set."""
     return Folder(os.fspath(root), [name for name, _ in files], digest_of(files))
 
 
 def gather_files(root: Path, files: Sequence[Listed], title: str, wanted: RecordFormat, log: SkipLog) -> Folder:
-    """The files of a folder."""
+    """Open the files of a folder."""
     del title, wanted, log
     return folder_of(root, files)
 
 
 def open_file(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
-    """One file, whatever its name."""
+    """Open one file with any name."""
     del wanted, log
     return Splits(folder_of(path.parent, [(path.name, path.stat().st_size)]))
 

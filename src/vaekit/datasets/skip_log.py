@@ -1,21 +1,23 @@
-"""Items that were left out of a training, with the reasons, in a file of the run."""
+"""The log of skipped items, with reasons, in a file of the run."""
 
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vaekit.errors import printable
 
 
 class SkipLog:
-    """Items that are left out, and why.
+    """Skipped items and the reasons.
 
-    Nothing is written before `write` is called, so that a run that is refused leaves its folder as it was.
+    Nothing is written before `write` is called, so that a rejected run leaves its folder unchanged. A pickled log is
+    silent after unpickling: messages are for the process that opened the data.
 
     Args:
-        path: the list, one `name<tab>reason` a line; None keeps it in memory. Names already in the file are not
-            written again.
-        say: called with the first reason, and with what a person should know.
+        path: the log file, one `name<tab>reason` per line; None keeps the log in memory. Names that are already in the
+            file are not written again.
+        say: called with the first reason, and with other messages about the data.
     """
 
     def __init__(self, path: Path | None = None, say: Callable[[str], None] = lambda _: None) -> None:
@@ -26,8 +28,14 @@ class SkipLog:
         self._written: set[str] | None = None
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("say", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, say=silent, _lock=threading.Lock())
+
     def note(self, name: str, why: str) -> None:
-        """Leave an item out."""
+        """Log a skipped item."""
         with self._lock:
             if name in self.reasons:
                 return
@@ -35,11 +43,11 @@ class SkipLog:
             self._pending.append(name)
             first = len(self.reasons) == 1
         if first:
-            where = "" if self.path is None else f" All of them are listed in {self.path}."
-            self.say(f"Left out: {printable(why, 300)} So is whatever else cannot be read.{where}")
+            where = "" if self.path is None else f" All skipped items are listed in {self.path}."
+            self.say(f"Skipped: {printable(why, 300)} Other unreadable items are skipped too.{where}")
 
     def say_once(self, topic: str, message: str) -> None:
-        """Pass on the first message about a topic."""
+        """Call `say` with the first message about a topic."""
         with self._lock:
             first = topic not in self._once
             self._once.add(topic)
@@ -47,21 +55,25 @@ class SkipLog:
             self.say(message)
 
     def write(self) -> None:
-        """Bring the list up to date. A list that cannot be written does not stop the training."""
+        """Append new entries to the file. Errors of writing are ignored: they must not stop the training."""
         if not self._pending or self.path is None:
             return
         with self._lock:
-            waiting, self._pending = self._pending, []
+            names, self._pending = self._pending, []
             try:
                 if self._written is None:
                     lines = self.path.read_text("utf-8").splitlines() if self.path.is_file() else []
                     self._written = {line.partition("\t")[0] for line in lines}
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with open(self.path, "a", encoding="utf-8") as file:
-                    for name in waiting:
+                    for name in names:
                         shown = printable(name, 1000)
                         if shown not in self._written:
                             file.write(f"{shown}\t{printable(self.reasons[name], 300)}\n")
                             self._written.add(shown)
             except OSError:
                 return
+
+
+def silent(_: str) -> None:
+    """Ignore a message."""

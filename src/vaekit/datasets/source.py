@@ -1,4 +1,4 @@
-"""What a source is: one kind of container, how it is recognized and how it is opened."""
+"""Sources: kinds of containers, with functions that recognize and open them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from vaekit.datasets.listing import Listed
 from vaekit.datasets.skip_log import SkipLog
 
 Gather = Callable[[Path, Sequence[Listed], str, RecordFormat, SkipLog], Dataset]
-"""(folder, files in it, title for messages, format, log) -> all records in these files, in their order."""
+"""(folder, files in it, title for messages, format, log) -> the records of these files, in order."""
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,19 @@ class Source:
     yields: type
     """The type of its records."""
     claims: Callable[[Path, bytes], bool]
-    """(path, its first 512 bytes, or none of a folder) -> whether it is one of these. Only the first source that
+    """(path, its first 512 bytes, or none for a folder) -> whether this source opens the path. The first source that
     claims a path opens it."""
     open: Callable[[Path, RecordFormat, SkipLog], Splits]
-    """Raises NoTrainingData for one that is damaged or holds no items, MissingPackage where it takes a package that is
-    not installed."""
+    """Opens a path. Raises NoTrainingData if it is damaged or has no items, MissingPackage if a required package is not
+    installed."""
     plural: str = ""
-    """For a source of which a folder may be full: "tars"."""
+    """The plural noun for files of this kind in a folder: "tars"."""
     suffixes: Callable[[RecordFormat], frozenset[str]] = lambda _: frozenset()
-    """Of the files that such a folder is full of."""
+    """The suffixes of such files."""
     gather: Gather | None = None
+    """Opens several such files as one data set; None if that is not supported."""
 
 
 def for_tests(name: str) -> str:
-    """The title of a part that is set apart, where nothing else distinguishes it from the other."""
+    """The title of a test split without a name of its own. It is part of the keys of records."""
     return f"{name} (for tests)"

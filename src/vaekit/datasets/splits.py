@@ -1,4 +1,4 @@
-"""Files of training data and files that are set apart, told apart by the names of files and folders."""
+"""Split files into training and test data by the names of files and folders."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -8,39 +8,39 @@ from operator import not_
 from vaekit.datasets.listing import Listed
 
 SPLIT = re.compile(r"(train|test|val|valid|validation)(?![a-z])", re.IGNORECASE)
-"""How the name of a split begins."""
+"""Prefixes of names of splits."""
 
 
 def first_folder(name: str) -> str:
-    """The folder below the top that a file is in."""
+    """The top-level folder of a file."""
     return name.partition("/")[0] if "/" in name else ""
 
 
 def last_folder(name: str) -> str:
-    """The folder that a file is in."""
+    """The innermost folder of a file."""
     return name.rpartition("/")[0].rpartition("/")[2]
 
 
 def own_name(name: str) -> str:
-    """Without folders."""
+    """The name without folders."""
     return name.rpartition("/")[2]
 
 
 SPLITS_OF_FILES = (first_folder,)
-"""What names the split of a file that holds one item."""
+"""Functions that return the name of the split of a file with one item."""
 SPLITS_OF_SHARDS = (own_name, first_folder, last_folder)
-"""What may name the split of a file that holds many items; the first that names several is used."""
+"""Functions that return the name of the split of a file with many items; the first with several names is used."""
 
 
 def split(files: Sequence[Listed], *names_of: Callable[[str], str]) -> tuple[list[Listed], list[Listed]]:
-    """Files to train on, and those set apart: by how the name of their split begins.
+    """Training files and test files, by the prefixes of the names of their splits.
 
-    Only where some begin with `train` and others with `test`, `val`, `valid` or `validation`; any other file is
-    trained on.
+    There are test files only if some names begin with `train` and others with `test`, `val`, `valid` or `validation`;
+    all other files are training files.
 
     Args:
-        files: all of them.
-        names_of: return the name of a file's split; the first that names several splits is used.
+        files: all files.
+        names_of: functions that return the name of a file's split; the first with several names is used.
     """
     for name_of in names_of:
         kinds = [SPLIT.match(name_of(name)) for name, _ in files]

@@ -1,4 +1,4 @@
-"""Tar files with one item in a member, as WebDataset makes them: listed once, read at any place, never unpacked."""
+"""Tar files with one item per member, such as WebDataset's: indexed once, with random access, never extracted."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from vaekit.cache import remembered
+from vaekit.cache import cached_result
 from vaekit.datasets.dataset import BytesRecord, RecordFormat, Splits
 from vaekit.datasets.listing import Listed, digest_of
 from vaekit.datasets.read_errors import read_error
@@ -20,21 +20,21 @@ from vaekit.datasets.source import Source
 from vaekit.errors import BadItem, NoTrainingData, printable
 
 LARGEST_MEMBER = 2**31
-"""Bytes. No item is larger."""
+"""The maximum number of bytes of an item."""
 LARGEST_EXTENSION = 2**16
-"""Bytes that a long name, or what else is told of a member ahead of it, may take."""
+"""The maximum number of bytes of an extension header, such as a long name."""
 PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-"""How files begin that gzip, bzip2, xz or zstd wrote."""
+"""The magic bytes of gzip, bzip2, xz and zstd."""
 PACKED_NAME = re.compile(r"tar|\.(tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 SUFFIXES = frozenset({".tar"})
 EXTENSIONS = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
 )
-"""Types of headers that tarfile reads the content of."""
+"""Types of extension headers, whose content tarfile reads."""
 
 Member = tuple[str, int, int]
-"""Name, where its bytes begin, how many they are."""
+"""Name, offset and size of the content in bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +43,9 @@ class Tars:
 
     paths: Sequence[Path]
     names: Sequence[str]
-    """With that of the tar in front, as it is below the folder of all."""
-    places: NDArray[np.int64]
-    """Of each item: the index of its tar, where its bytes begin, how many they are; (n, 3)."""
+    """Path of the tar file relative to the common folder, and name of the member."""
+    spans: NDArray[np.int64]
+    """The index of the tar file, offset and size in bytes of each item; (n, 3)."""
     digest: str
     kind = "tar"
 
@@ -56,73 +56,73 @@ class Tars:
         return self.names[item]
 
     def read(self, item: int) -> BytesRecord:
-        return BytesRecord(self.names[item], int(self.places[item, 2]), partial(self.start, item))
+        return BytesRecord(self.names[item], int(self.spans[item, 2]), partial(self.start, item))
 
     def start(self, item: int, count: int) -> bytes:
-        """The first bytes of an item.
+        """The first `count` bytes of an item.
 
         Raises:
-            BadItem: it has fewer, or more than any item.
+            BadItem: the item has fewer bytes, is too large, or cannot be read.
         """
-        tar, offset, size = self.places[item].tolist()
+        tar, offset, size = self.spans[item].tolist()
         name = self.names[item]
         if size > LARGEST_MEMBER:
-            raise BadItem(f"{printable(name)} has {size:,} bytes.", "No item has as many.", "")
+            raise BadItem(f"{printable(name)} has {size:,} bytes.", f"Expected at most {LARGEST_MEMBER:,}.", "")
         try:
-            # Opened each time: thousands of tars would take all the files that a process may have open.
+            # Opened each time, since thousands of tar files would exceed the limit of open files.
             with open(self.paths[tar], "rb", buffering=0) as file:
                 file.seek(offset)
                 content = file.read(count) or b""
         except (OSError, MemoryError) as error:
             raise read_error(name, error) from error
         if len(content) < count:
-            raise BadItem(f"{printable(name)} is cut short: its tar ends before it does.", "", "")
+            raise BadItem(f"{printable(name)} is truncated: its tar file is too short.", "", "")
         return content
 
 
 def tars_of(root: Path, files: Sequence[str], wanted: RecordFormat, note: Callable[[str, str], None]) -> Tars:
-    """The items in tar files, in the order of the files and of the members in them.
+    """The items in tar files, in the order of files and members.
 
-    The list of a tar is kept in the user's cache, until the file changes.
+    The index of a tar file is cached in the user's cache folder until the file changes.
 
     Args:
-        root: the folder of all.
-        files: the tars, as they are called in it and below it.
-        wanted: the suffixes of members that hold items.
-        note: told the name of each that is damaged, and why; what comes before the damage is used.
+        root: the common folder.
+        files: the paths of the tar files relative to it.
+        wanted: the suffixes of members with items.
+        note: called with the name and the problem of each damaged file; members before the damage are used.
     """
     names: list[str] = []
-    places: list[tuple[int, int, int]] = []
+    spans: list[tuple[int, int, int]] = []
     paths = [root / file for file in files]
     question = f"{wanted.items} whole in a tar"
     for i, (file, path) in enumerate(zip(files, paths, strict=True)):
         try:
-            listed, damage = remembered(path, question, partial(members, path, wanted.suffixes))
+            listed, damage = cached_result(path, question, partial(members, path, wanted.suffixes))
         except OSError as error:
             listed, damage = [], f"it cannot be opened: {error.strerror}"
         if damage:
-            note(file, f"{printable(file)} is not used from its first fault on: {printable(damage)}.")
+            note(file, f"{printable(file)} is damaged, and used up to the damage only: {printable(damage)}.")
         names += [f"{file}/{name}" for name, _, _ in listed]
-        places += [(i, offset, size) for _, offset, size in listed]
-    sizes: list[Listed] = [(name, size) for name, (_, _, size) in zip(names, places, strict=True)]
-    return Tars(paths, names, np.array(places, np.int64).reshape(-1, 3), digest_of(sizes))
+        spans += [(i, offset, size) for _, offset, size in listed]
+    sizes: list[Listed] = [(name, size) for name, (_, _, size) in zip(names, spans, strict=True)]
+    return Tars(paths, names, np.array(spans, np.int64).reshape(-1, 3), digest_of(sizes))
 
 
 def members(path: Path, suffixes: frozenset[str]) -> tuple[list[Member], str]:
-    """The items in a tar; and what is wrong with the tar, or nothing.
+    """The items in a tar file, and a description of damage, or an empty string.
 
-    Names count by their last suffix. Where a sample has several such members, `7.jpg` and `7.mask.png`, only those
-    with a single suffix are taken: the others are annotations of the sample.
+    Members are chosen by their last suffix. If a sample has several such members, `7.jpg` and `7.mask.png`, only those
+    with a single suffix are items: the others are annotations.
     """
-    found: list[Member] = []
+    items: list[Member] = []
     damage = ""
     try:
         size, reached = path.stat().st_size, 0
         with tarfile.open(path, "r:", tarinfo=Header) as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
+                tar.members.clear()  # type: ignore[attr-defined]  # do not keep all headers in memory
                 if tar.offset <= reached:
-                    raise tarfile.ReadError(f"the header at byte {member.offset:,} leads back")
+                    raise tarfile.ReadError(f"the header at byte {member.offset:,} points backwards")
                 reached = tar.offset
                 if (
                     member.isreg()
@@ -130,38 +130,38 @@ def members(path: Path, suffixes: frozenset[str]) -> tuple[list[Member], str]:
                     and is_item(member.name, suffixes)
                     and fits_in(member, size)
                 ):
-                    found.append((member.name, member.offset_data, member.size))
+                    items.append((member.name, member.offset_data, member.size))
             end = tar.offset
         with open(path, "rb") as file:
             file.seek(end)
             if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-                damage = f"the bytes at {end:,} are no header"
+                damage = f"the bytes at {end:,} are not a header"
     except RecursionError:
-        damage = "headers without end belong to one member"
+        damage = "too many nested headers"
     except (tarfile.TarError, ValueError, OverflowError, EOFError, LookupError, MemoryError) as error:
         damage = str(error) or type(error).__name__
-    return without_companions(found), damage
+    return without_companions(items), damage
 
 
 class Header(tarfile.TarInfo):
-    """A header of a tar whose size is checked first: tarfile reads as much as the header claims, and goes back in the
-    file where that is negative."""
+    """A tar header whose size is validated: tarfile would read any number of bytes, and seek backwards if it is
+    negative."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Header":
         header = super().frombuf(buf, encoding, errors)
         if header.size < 0 or (header.type in EXTENSIONS and header.size > LARGEST_EXTENSION):
-            raise tarfile.HeaderError(f"a header claims {header.size:,} bytes")
+            raise tarfile.HeaderError(f"a header announces {header.size:,} bytes")
         return header
 
 
 def fits_in(member: tarfile.TarInfo, size: int) -> bool:
-    """Whether all of it is in a tar of so many bytes."""
+    """Whether a member lies within a file of `size` bytes."""
     return 0 <= member.size <= size - member.offset_data
 
 
 def is_tar(start: bytes) -> bool:
-    """Whether a file that begins with these bytes is a tar: it begins with a header."""
+    """Whether a file with these first bytes is a tar file: they are a valid header."""
     try:
         Header.frombuf(start[: tarfile.BLOCKSIZE], tarfile.ENCODING, "surrogateescape")
     except (tarfile.TarError, ValueError):
@@ -170,36 +170,36 @@ def is_tar(start: bytes) -> bool:
 
 
 def is_item(name: str, suffixes: frozenset[str]) -> bool:
-    """Whether a member has one of the suffixes, and is not hidden."""
+    """Whether a member has one of the suffixes and is not hidden."""
     last = PurePosixPath(name)
     return last.suffix.lower() in suffixes and not last.name.startswith(".")
 
 
-def without_companions(found: Sequence[Member]) -> list[Member]:
-    """Without members of several suffixes whose sample has one with a single suffix.
+def without_companions(members: Sequence[Member]) -> list[Member]:
+    """The members without those of several suffixes whose sample has a member with a single suffix.
 
     >>> without_companions([("a/7.jpg", 0, 1), ("a/7.mask.png", 512, 1), ("a/8.x.png", 1024, 1)])
     [('a/7.jpg', 0, 1), ('a/8.x.png', 1024, 1)]
     """
-    single = {sample(name)[0] for name, _, _ in found if sample(name)[1].count(".") == 0}
-    return [each for each in found if sample(each[0])[1].count(".") == 0 or sample(each[0])[0] not in single]
+    single = {sample(name)[0] for name, _, _ in members if sample(name)[1].count(".") == 0}
+    return [each for each in members if sample(each[0])[1].count(".") == 0 or sample(each[0])[0] not in single]
 
 
 def sample(name: str) -> tuple[str, str]:
-    """The sample that a file belongs to, and its suffixes: WebDataset's rule, all behind the first dot."""
+    """The sample of a file, and its suffixes: everything after the first dot, as in WebDataset."""
     folder, _, last = name.rpartition("/")
     key, _, suffixes = last.partition(".")
     return f"{folder}/{key}", suffixes
 
 
 def expanded(pattern: str) -> list[Path]:
-    """The paths that a pattern with one or more ranges in braces means.
+    """Expand a pattern with ranges in braces into paths.
 
     >>> [path.name for path in expanded("data-{08..11}.tar")]
     ['data-08.tar', 'data-09.tar', 'data-10.tar', 'data-11.tar']
 
     Raises:
-        ValueError: what stands in braces is no range, or one of more than a million.
+        ValueError: the text in braces is not a range, or the range has more than a million numbers.
     """
     before, brace, rest = pattern.partition("{")
     if not brace:
@@ -207,7 +207,7 @@ def expanded(pattern: str) -> list[Path]:
     inside, closing, after = rest.partition("}")
     first, dots, last = inside.partition("..")
     if not (closing and dots and first.isdecimal() and last.isdecimal()):
-        raise ValueError(f"{{{inside}}} is no range such as {{000..012}}")
+        raise ValueError(f"{{{inside}}} is not a range such as {{000..012}}")
     if int(last) - int(first) > 1_000_000:
         raise ValueError(f"{{{inside}}} is too long a range")
     numbers = [f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1)]
@@ -215,29 +215,29 @@ def expanded(pattern: str) -> list[Path]:
 
 
 def gather_tars(root: Path, files: Sequence[Listed], title: str, wanted: RecordFormat, log: SkipLog) -> Tars:
-    """The items in the tars of a folder."""
+    """Open the tar files of a folder."""
     del title
     return tars_of(root, [name for name, _ in files], wanted, log.note)
 
 
 def open_tars(path: Path, wanted: RecordFormat, log: SkipLog, paths: Sequence[Path] | None = None) -> Splits:
-    """The items in one tar, or in those that a pattern names."""
+    """Open one tar file, or several given `paths`."""
     paths = paths or [path]
     root = os.path.commonpath([each.parent for each in paths])
     return Splits(tars_of(Path(root), [os.path.relpath(each, root) for each in paths], wanted, log.note))
 
 
 def refuse_packed(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
-    """A packed tar cannot be read at any place.
+    """Reject a compressed tar file, which has no random access.
 
     Raises:
         NoTrainingData: always.
     """
     del log
     raise NoTrainingData(
-        f"{path} is a packed tar.",
-        f"Its {wanted.items} cannot be read at any place.",
-        "Unpack it, or make it a plain tar.",
+        f"{path} is a compressed tar file.",
+        f"Random access to its {wanted.items} is not possible.",
+        "Decompress or extract it.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Text files as tables and sentences come in: UTF-8, with or without a byte order mark."""
+"""Read text files: UTF-8, with or without a byte order mark."""
 
 import hashlib
 from pathlib import Path
@@ -9,7 +9,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def is_text(start: bytes) -> bool:
-    """Whether a file that begins with these bytes may be text: there is something, and no NUL byte in it."""
+    """Whether a file with these first bytes may be text: not empty, without NUL bytes."""
     return bool(start) and b"\0" not in start
 
 
@@ -17,22 +17,20 @@ def read_text(path: Path) -> tuple[str, str]:
     """The text of a file, and the SHA-256 of its bytes.
 
     Raises:
-        NoTrainingData: it is not UTF-8, cannot be read, or does not fit into memory.
+        NoTrainingData: the file is not UTF-8, cannot be read, or does not fit into memory.
     """
     try:
         content = path.read_bytes()
         text = content.removeprefix(BOM).decode("utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise NoTrainingData(
-            f"Line {line:,} of {path} is not UTF-8 text.", "", "Save the file as UTF-8, or name another."
-        ) from error
+        raise NoTrainingData(f"Line {line:,} of {path} is not UTF-8 text.", "", "Save the file as UTF-8.") from error
     except (OSError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or "it does not fit into memory"
-        raise NoTrainingData(f"{path} cannot be read: {reason}.", "", "Check the file and who may read it.") from error
+        raise NoTrainingData(f"{path} cannot be read: {reason}.", "", "Check the file and its permissions.") from error
     return text, hashlib.sha256(content).hexdigest()
 
 
 def joint_digest(digests: list[str]) -> str:
-    """One digest for several files; that of the file where there is one."""
+    """The digest of several files; for a single file, its own digest."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Text files with one item a line: UTF-8; empty lines are dropped."""
+"""Text files with one item per line: UTF-8; empty lines are ignored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class TextLines:
     """The lines of one or more files, in memory."""
 
     lines: Sequence[tuple[str, int, str]]
-    """(file name, line number, text without leading and trailing white space)."""
+    """(file name, line number, text without leading and trailing whitespace)."""
     digest: str
     kind = "text"
 
@@ -38,10 +38,10 @@ class TextLines:
 
 
 def gather_lines(root: Path, files: Sequence[Listed], title: str, wanted: RecordFormat, log: SkipLog) -> TextLines:
-    """The lines of several files.
+    """Open several files.
 
     Raises:
-        NoTrainingData: one is not UTF-8 or cannot be read.
+        NoTrainingData: a file is not UTF-8, or cannot be read.
     """
     del title, wanted, log
     lines: list[tuple[str, int, str]] = []
@@ -55,12 +55,12 @@ def gather_lines(root: Path, files: Sequence[Listed], title: str, wanted: Record
 
 
 def open_lines(path: Path, wanted: RecordFormat, log: SkipLog) -> Splits:
-    """The lines of one file."""
+    """Open one file."""
     return Splits(gather_lines(path.parent, [(path.name, 0)], path.name, wanted, log))
 
 
 TEXT_LINES = Source(
-    about="a text file with one of the {items} a line, or a folder of them",
+    about="a text file with one of the {items} per line, or a folder of them",
     yields=Line,
     claims=lambda path, start: not path.is_dir() and (path.suffix.lower() in SUFFIXES or is_text(start)),
     open=open_lines,

@@ -1,4 +1,4 @@
-"""Densities and divergences. Nothing here knows what a network, a file or an image is."""
+"""Probability distributions: posteriors, likelihoods and priors, independent of networks, files and images."""
 
 from vaekit.distributions.base import Likelihood, Posterior, Prior, SampledPrior, ToPrior
 from vaekit.distributions.coded import Choices, Signs

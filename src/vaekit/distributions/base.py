@@ -1,11 +1,11 @@
-"""What a distribution must answer: the vocabulary of the two equations.
+"""The protocols of distributions.
 
     encode: x -> q(z|x)   a Posterior
     decode: z -> p(x|z)   a Likelihood
 
-These are protocols: a member is a small frozen dataclass that has the methods, and the law tests hold it to their
-meaning. Log-probabilities and divergences are in nats, summed over every axis but the first: one number per item of
-the batch. Randomness comes from an explicit `torch.Generator`.
+Implementations are frozen dataclasses; the tests of laws check that their methods are consistent. Log-probabilities and
+divergences are in nats, summed over all axes but the first: (b, ...) -> (b,). Random numbers come from an explicit
+`torch.Generator`.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from vaekit.shapes import PerItem
 
 @runtime_checkable
 class Prior(Protocol):
-    """p(z), before any data is seen. It has no shape of its own: it measures latents of any size."""
+    """p(z). A prior may apply to latents of any size."""
 
     def log_prob(self, z: Tensor) -> PerItem:
         """log p(z) in nats, summed over all axes but the first."""
@@ -28,51 +28,51 @@ class Prior(Protocol):
 
 @runtime_checkable
 class SampledPrior(Prior, Protocol):
-    """A prior that latents can be drawn from. One over codes cannot give latents: it knows no codebook."""
+    """A prior that can be sampled. Priors over codes cannot, as they have no codebook."""
 
     def sample(self, like: Tensor, generator: Generator | None = None) -> Tensor:
-        """As many latents as these (b, ...), of their shape, dtype and device."""
+        """Samples with the shape (b, ...), dtype and device of `like`."""
 
 
 @runtime_checkable
 class Posterior(Protocol):
-    """q(z|x): what an encoder knows about the raw latents of each item of a batch."""
+    """q(z|x): the distribution of the raw latents of each item of a batch."""
 
     @property
     def mean(self) -> Tensor:
-        """The expected raw latents, differentiable with respect to the encoder."""
+        """The expectation of the raw latents, differentiable with respect to the encoder."""
 
     @property
     def mode(self) -> Tensor:
         """The most probable raw latents."""
 
     def sample(self, generator: Generator | None = None) -> Tensor:
-        """Draw raw latents once per item, in a way that lets gradients through to the encoder."""
+        """One sample of raw latents per item, differentiable with respect to the encoder (reparameterized)."""
 
     def log_prob(self, z: Tensor) -> PerItem:
         """log q(z|x) in nats, summed over all axes but the first."""
 
     def kl(self, prior: Prior, generator: Generator | None = None) -> PerItem:
-        """KL(q(z|x) || p(z)) in nats: in closed form where there is one, else estimated from one draw."""
+        """KL(q(z|x) || p(z)) in nats: in closed form if there is one, otherwise estimated from one sample."""
 
 
 @runtime_checkable
 class Likelihood(Protocol):
-    """p(x|z): what a decoder says about the data, given one latent per item."""
+    """p(x|z): the distribution of data, given one latent per item."""
 
     @property
     def mode(self) -> Tensor:
-        """The most probable data: what people call "the reconstruction"."""
+        """The most probable data: the reconstruction."""
 
     def sample(self, generator: Generator | None = None) -> Tensor:
-        """Draw data once per item; no gradients."""
+        """One sample of data per item, without gradients."""
 
     def log_prob(self, x: Tensor) -> PerItem:
         """log p(x|z) in nats, summed over all axes but the first."""
 
 
 ToPrior = Callable[[Callable[[Tensor], Posterior]], Prior]
-"""A VAE's `encode` -> its prior: one that is learned may be made of posteriors."""
+"""A function from a VAE's `encode` to its prior: learned priors may depend on posteriors."""
 AnyPosterior = TypeVar("AnyPosterior", bound=Posterior)
 
 
@@ -84,7 +84,7 @@ def sum_items(values: Tensor) -> PerItem:
 def standard_noise(like: Tensor, generator: Generator | None) -> Tensor:
     """Gaussian noise with the shape, dtype and device of `like`.
 
-    The noise is drawn where the generator lives and then moved, so that one seed gives one result on every device.
+    It is drawn on the generator's device and then moved, so that a seed gives the same noise on every device.
     """
     device = like.device if generator is None else generator.device
     noise = torch.randn(like.shape, generator=generator, device=device, dtype=torch.float32)
@@ -92,8 +92,8 @@ def standard_noise(like: Tensor, generator: Generator | None) -> Tensor:
 
 
 def map_tensors(function: Callable[[list[Tensor]], Tensor], *posteriors: AnyPosterior) -> AnyPosterior:
-    """A posterior whose tensors are a function of the corresponding tensors of several of the same class; what is no
-    tensor, such as how many categories there are, is that of the first."""
+    """A posterior whose tensors are a function of the corresponding tensors of posteriors of the same class. Other
+    fields, such as the number of categories, are those of the first."""
     first = posteriors[0]
     names = [field.name for field in dataclasses.fields(first)]  # type: ignore[arg-type]  # members are dataclasses
     values = [[getattr(posterior, name) for posterior in posteriors] for name in names]

@@ -1,4 +1,4 @@
-"""A row of a table, whose columns are of several kinds."""
+"""A likelihood of table rows with columns of several kinds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Columns:
     """p(x|z) for rows x (b, n): the product of the likelihoods of groups of columns."""
 
     groups: tuple[tuple[tuple[int, ...], Likelihood], ...]
-    """Which columns, and their likelihood (b, so many); every column is in one group."""
+    """Indices of columns, and their likelihood over (b, columns); each column is in exactly one group."""
 
     @property
     def mode(self) -> Tensor:
@@ -25,10 +25,11 @@ class Columns:
         return self._gathered(lambda likelihood: likelihood.sample(generator))
 
     def log_prob(self, x: Tensor) -> PerItem:
-        told = [likelihood.log_prob(x[:, columns]) for columns, likelihood in self.groups]
-        return torch.stack(told).sum(dim=0)
+        terms = [likelihood.log_prob(x[:, columns]) for columns, likelihood in self.groups]
+        return torch.stack(terms).sum(dim=0)
 
-    def _gathered(self, of: Callable[[Likelihood], Tensor]) -> Tensor:
+    def _gathered(self, function: Callable[[Likelihood], Tensor]) -> Tensor:
+        """The values of a function of each group, (b, columns), in the order of columns."""
         order = torch.tensor([column for columns, _ in self.groups for column in columns])
-        values = torch.cat([of(likelihood) for _, likelihood in self.groups], dim=1)
+        values = torch.cat([function(likelihood) for _, likelihood in self.groups], dim=1)
         return values[:, order.argsort().to(values.device)]

@@ -1,4 +1,4 @@
-"""Likelihoods of shades that come in levels: images of 8 bits as the probabilities that they are."""
+"""Likelihoods of discrete levels, such as those of 8-bit images: normalized probabilities."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from vaekit.distributions.base import sum_items
 from vaekit.shapes import PerItem
 
 LEVELS = 256
+"""The levels of 8-bit images."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class DiscretizedLogistic:
 
     @property
     def mode(self) -> Tensor:
-        """The location, inside [-1, 1], on no level and with a gradient: what people call the reconstruction."""
+        """The location clamped to [-1, 1], not rounded to a level, so that it has a gradient: the reconstruction."""
         return self.mean.clamp(-1, 1)
 
     @torch.no_grad()
@@ -37,11 +38,11 @@ class DiscretizedLogistic:
 
 @dataclass(frozen=True)
 class DiscretizedLogisticMixture:
-    """The same with a mixture for each value: M locations, scales and weights (arXiv 1701.05517, section 2.1). Here
-    the channels of a pixel are independent given z; there the later ones look at the earlier."""
+    """A mixture of M discretized logistic distributions for each value (arXiv 1701.05517, section 2.1). Here the
+    channels of a pixel are independent given z; in the paper later channels depend on earlier ones."""
 
     logits: Tensor
-    """Of the weights, (b, M, ...)."""
+    """Logits of the weights, (b, M, ...)."""
     mean: Tensor
     """(b, M, ...)."""
     scale: Tensor
@@ -50,19 +51,19 @@ class DiscretizedLogisticMixture:
 
     @classmethod
     def from_parameters(cls, parameters: Tensor, components: int, scale: float) -> "DiscretizedLogisticMixture":
-        """Read what a decoder says, (b, 3 M c, ...).
+        """From the output of a decoder, (b, 3 M c, ...).
 
-        Where it says 0, the components stand evenly over [-1, 1] with equal weights, and `scale` each.
+        For an output of 0, components are evenly spaced over [-1, 1], with equal weights and scales of `scale`.
         """
         exact = parameters.to(torch.promote_types(parameters.dtype, torch.float32))
         logits, shift, log_scale = exact.unflatten(1, (3, components, -1)).unbind(1)
-        places = (torch.arange(components, device=exact.device, dtype=exact.dtype) * 2 + 1) / components - 1
-        places = places.view(1, -1, *[1] * (shift.dim() - 2))
-        return cls(logits, shift + places, scale * log_scale.clamp(-5, 5).exp())
+        centers = (torch.arange(components, device=exact.device, dtype=exact.dtype) * 2 + 1) / components - 1
+        centers = centers.view(1, -1, *[1] * (shift.dim() - 2))
+        return cls(logits, shift + centers, scale * log_scale.clamp(-5, 5).exp())
 
     @property
     def mode(self) -> Tensor:
-        """The expected location, inside [-1, 1]: what people call the reconstruction."""
+        """The expectation of the clamped location, in [-1, 1]: the reconstruction."""
         return (self.logits.softmax(dim=1) * self.mean.clamp(-1, 1)).sum(dim=1)
 
     @torch.no_grad()
@@ -80,13 +81,13 @@ class DiscretizedLogisticMixture:
 
 
 def log_mass(x: Tensor, mean: Tensor, scale: Tensor | float, levels: int) -> Tensor:
-    """Logarithm of the mass of a logistic between the borders of the levels of x, element by element.
+    """The log-probability that a logistic distribution assigns to the interval around the level of x, per element.
 
-    With the borders a > b in units of the scale it is exactly
+    With the ends a > b of the interval in units of the scale, it is the logarithm of
 
         sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a))
 
-    whose logarithm needs no care in the tails. At the lowest level b is -infinity, at the highest a is infinity.
+    which is numerically stable in the tails. At the lowest level b is -infinity, at the highest a is infinity.
     """
     mean = mean.to(torch.promote_types(mean.dtype, torch.float32))
     scale = torch.as_tensor(scale, dtype=mean.dtype, device=mean.device)
@@ -102,13 +103,13 @@ def log_mass(x: Tensor, mean: Tensor, scale: Tensor | float, levels: int) -> Ten
 
 
 def logistic_noise(like: Tensor, generator: Generator | None) -> Tensor:
-    """Logistic(0, 1) noise, drawn where the generator lives."""
+    """Logistic(0, 1) noise, drawn on the generator's device and moved to that of `like`."""
     device = like.device if generator is None else generator.device
     uniform = torch.rand(like.shape, generator=generator, device=device, dtype=torch.float64)
     return torch.logit(uniform, eps=1e-12).to(like)
 
 
 def on_levels(values: Tensor, levels: int) -> Tensor:
-    """Each value on the nearest level."""
+    """Round values to the nearest level in [-1, 1]."""
     steps = (levels - 1) / 2
     return torch.round((values.clamp(-1, 1) + 1) * steps) / steps - 1

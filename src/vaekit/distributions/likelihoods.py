@@ -1,4 +1,4 @@
-"""The likelihoods p(x|z) that are independent per element, and the one that is a sequence."""
+"""Likelihoods p(x|z) with independent elements, and an autoregressive one for sequences."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from vaekit.shapes import Codes, PerItem
 
 @dataclass(frozen=True)
 class Normal:
-    """p(x|z) = N(mean, scale) per element. With a fixed scale its negative log is the squared error plus a constant."""
+    """p(x|z) = N(mean, scale) per element. With a fixed scale, -log p is the squared error plus a constant."""
 
     mean: Tensor
     scale: Tensor | float = 1.0
@@ -35,7 +35,7 @@ class Normal:
 
 @dataclass(frozen=True)
 class Laplace:
-    """p(x|z) = Laplace(mean, scale) per element. With a fixed scale its negative log is L1 plus a constant."""
+    """p(x|z) = Laplace(mean, scale) per element. With a fixed scale, -log p is the L1 error plus a constant."""
 
     mean: Tensor
     scale: Tensor | float = 1.0
@@ -46,7 +46,7 @@ class Laplace:
 
     @torch.no_grad()
     def sample(self, generator: Generator | None = None) -> Tensor:
-        """By the inverse of the distribution function: mean - scale * sign(u) * log(1 - 2|u|), u in (-1/2, 1/2)."""
+        """Inverse transform sampling: mean - scale * sign(u) * log(1 - 2|u|), u in (-1/2, 1/2)."""
         device = self.mean.device if generator is None else generator.device
         uniform = torch.rand(self.mean.shape, generator=generator, device=device).to(self.mean) - 0.5
         edge = 0.5 - torch.finfo(self.mean.dtype).eps
@@ -60,7 +60,7 @@ class Laplace:
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """p(x|z) for data in {0, 1} (or, as is customary, gray values in [0, 1]), given logits."""
+    """p(x|z) for data in {0, 1}, or, as is customary, gray values in [0, 1], given logits."""
 
     logits: Tensor
 
@@ -77,50 +77,50 @@ class Bernoulli:
         return torch.bernoulli(self.mean.detach(), generator=generator)
 
     def log_prob(self, x: Tensor) -> PerItem:
-        return LogChance.apply(x, self.logits)
+        return BernoulliLogProbability.apply(x, self.logits)
 
 
-class LogChance(torch.autograd.Function):
+class BernoulliLogProbability(torch.autograd.Function):
     """v log p + (1 - v) log(1 - p) with p = sigmoid(logits), summed over each item: v l - softplus(l).
 
-    Its gradient, v - sigmoid(l), takes half of the passes over the data that autograd would make of it: on small nets
-    the likelihood is a fifth of a training step.
+    The explicit gradient, v - sigmoid(l), takes half as many passes over the data as that of autograd: in small nets
+    the likelihood is a fifth of the time of a training step.
     """
 
     @staticmethod
-    def forward(ctx: Any, chances: Tensor, logits: Tensor) -> Tensor:
-        ctx.save_for_backward(chances, logits)
+    def forward(ctx: Any, values: Tensor, logits: Tensor) -> Tensor:
+        ctx.save_for_backward(values, logits)
         exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return sum_items(torch.addcmul(F.softplus(exact).neg_(), chances, exact.to(chances.dtype)))
+        return sum_items(torch.addcmul(F.softplus(exact).neg_(), values, exact.to(values.dtype)))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        chances, logits = ctx.saved_tensors
-        pull = gradients[0].view(-1, *[1] * (logits.dim() - 1))
-        of_chances, of_logits = ctx.needs_input_grad
+        values, logits = ctx.saved_tensors
+        gradient = gradients[0].view(-1, *[1] * (logits.dim() - 1))
+        for_values, for_logits = ctx.needs_input_grad
         return (
-            pull * logits if of_chances else None,
-            (pull * (chances - logits.to(chances.dtype).sigmoid())).to(logits.dtype) if of_logits else None,
+            gradient * logits if for_values else None,
+            (gradient * (values - logits.to(values.dtype).sigmoid())).to(logits.dtype) if for_logits else None,
         )
 
 
 @dataclass(frozen=True)
 class SignedBernoulli:
-    """p(x|z) for data in {-1, 1} (or, as is customary, shades in [-1, 1]), given the logits of a 1.
+    """p(x|z) for data in {-1, 1}, or, as is customary, gray values in [-1, 1], given the logits of a 1.
 
         log p(x|z) = v log p + (1 - v) log(1 - p),    v = (x + 1) / 2,    p = sigmoid(logits)
 
-    Of shades this is the expected log-probability if each were the chance of a 1: the cross-entropy that VAEs of gray
-    images are trained with, and no normalized density (Loaiza-Ganem & Cunningham 2019, arXiv 1907.06845).
+    For gray values this is the cross-entropy that VAEs of gray images are usually trained with, which is not a
+    normalized density (Loaiza-Ganem & Cunningham 2019, arXiv 1907.06845).
     """
 
     logits: Tensor
 
     @property
     def mode(self) -> Tensor:
-        """The expected data, 2p - 1, in [-1, 1]: what people call the reconstruction. The most probable data are its
-        signs, which nobody wants to see of a gray image."""
-        # Half of the logits in a hyperbolic tangent: the same as 2 sigmoid - 1, without its loss of digits around 0.
+        """The expectation 2p - 1, in [-1, 1], as the reconstruction: the most probable data, its signs, are not useful
+        for gray images."""
+        # tanh(l / 2) = 2 sigmoid(l) - 1, without the loss of precision around 0.
         return torch.tanh(self.logits / 2)
 
     def sample(self, generator: Generator | None = None) -> Tensor:
@@ -135,8 +135,8 @@ class AutoregressiveCategorical:
     """p(x|z) = prod_t p(x_t | x_<t, z): a sequence of `length` tokens from a vocabulary.
 
     `next_logits(context, previous)` is the network: given the decoder's output for z (b, ...) and the tokens so far
-    (b, t), it returns logits (b, t + 1, vocabulary), the last of them for the token that comes next. Position t may
-    depend on tokens before t only; the law test for likelihoods checks it.
+    (b, t), it returns logits (b, t + 1, vocabulary), the last for the next token. Position t must depend on tokens
+    before t only, which a test of laws checks.
     """
 
     next_logits: Callable[[Tensor, Codes], Tensor]
@@ -145,20 +145,21 @@ class AutoregressiveCategorical:
 
     @property
     def mode(self) -> Codes:
-        """Greedy decoding, token by token: the usual stand-in for the true mode, which would need a search."""
+        """Greedy decoding, token by token: the usual approximation of the mode."""
         return self._unroll(lambda logits: logits.argmax(dim=-1))
 
     def sample(self, generator: Generator | None = None) -> Codes:
         return self._unroll(lambda logits: torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).squeeze(1))
 
     def log_prob(self, x: Codes) -> PerItem:
-        """Teacher-forced: one pass over the true tokens."""
+        """Teacher forcing: one pass over the true tokens (b, length)."""
         logits = self.next_logits(self.context, x[:, :-1])
         log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
         return sum_items(log_probabilities.gather(-1, x.unsqueeze(-1)))
 
     @torch.no_grad()
     def _unroll(self, choose: Callable[[Tensor], Codes]) -> Codes:
+        """Generate tokens (b, length), each chosen from the logits (b, vocabulary) given those before."""
         tokens = torch.empty((self.context.shape[0], 0), dtype=torch.long, device=self.context.device)
         for _ in range(self.length):
             chosen = choose(self.next_logits(self.context, tokens)[:, -1])

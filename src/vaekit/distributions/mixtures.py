@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians: what a learned prior may be."""
+"""Mixtures of Gaussians, for learned priors."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from vaekit.shapes import PerItem
 
 @dataclass(frozen=True, repr=False)
 class GaussianMixture:
-    """p(z) = sum_k w_k N(mean_k, exp(log_variance_k)), each of K components independent per element."""
+    """p(z) = sum_k w_k N(mean_k, exp(log_variance_k)), with K components, independent per element."""
 
     mean: Tensor
     """(K, ...)."""
@@ -23,20 +23,20 @@ class GaussianMixture:
 
     @classmethod
     def even(cls, mean: Tensor, log_variance: Tensor) -> "GaussianMixture":
-        """Components of one weight."""
+        """A mixture with equal weights."""
         return cls(mean, log_variance, mean.new_full((len(mean),), -math.log(len(mean))))
 
     def __repr__(self) -> str:
         return f"GaussianMixture({len(self.mean)} of {list(self.mean.shape[1:])})"
 
     def log_prob(self, z: Tensor) -> PerItem:
-        """Of z (b, ...), in memory for b K numbers.
+        """log p(z) of latents (b, ...), in memory for b K values.
 
-        The squares are expanded, so that two matrix products say all of them:
+        The squares are expanded, so that they are computed by two matrix products:
 
             sum_i (z_i - m_i)^2 / v_i = sum_i z_i^2 / v_i - 2 sum_i z_i m_i / v_i + sum_i m_i^2 / v_i
 
-        What cancels there is why they are taken in double precision, where the device has it.
+        Because of cancellation, they are computed in double precision if the device supports it.
         """
         exact = torch.float32 if z.device.type == "mps" else torch.float64
         flat, mean, log_variance = (t.flatten(1).to(exact) for t in (z, self.mean, self.log_variance))
@@ -47,7 +47,7 @@ class GaussianMixture:
         return torch.logsumexp(self.log_weights.to(exact) - 0.5 * squares, dim=1).to(z.dtype)
 
     def sample(self, like: Tensor, generator: Generator | None = None) -> Tensor:
-        """As many latents as these (b, ...), with gradients to the chosen components."""
+        """Samples with the shape (b, ...) of `like`, with gradients for the chosen components."""
         weights = self.log_weights.detach().exp().to("cpu" if generator is None else generator.device)
         chosen = torch.multinomial(weights, len(like), replacement=True, generator=generator).to(self.mean.device)
         return DiagonalGaussian(self.mean[chosen], self.log_variance[chosen]).sample(generator)

@@ -1,4 +1,4 @@
-"""The priors p(z) that need no learning."""
+"""Priors p(z) without learned parameters."""
 
 import math
 from collections.abc import Callable
@@ -19,26 +19,26 @@ class StandardNormal:
         return -0.5 * sum_items(z.square() + math.log(2 * math.pi))
 
     def sample(self, like: Tensor, generator: Generator | None = None) -> Tensor:
-        """As many latents as these (b, ...), of their shape."""
+        """Samples with the shape (b, ...), dtype and device of `like`."""
         return standard_noise(like, generator)
 
 
 @dataclass(frozen=True)
 class UniformCodes:
-    """Every one of `size` codes equally likely at every position: the prior of a vector quantizer. Where a position has
-    n indices of K each, its code is all of them together, one of K^n."""
+    """A uniform distribution over `size` codes at every position: the prior of a vector quantizer. With n indices of K
+    codes each per position, `size` is K^n."""
 
     size: int
 
     def log_prob(self, z: Tensor) -> PerItem:
-        """For embedded codes (b, d, positions...): one code for each position."""
+        """log p(z) of embedded codes (b, d, positions...), with one code per position."""
         positions = math.prod(z.shape[2:])
         return torch.full((z.shape[0],), -positions * math.log(self.size), device=z.device)
 
 
 @dataclass(frozen=True)
 class Always:
-    """The head of a VAE whose prior needs to know nothing of it."""
+    """A `ToPrior` that returns a fixed prior."""
 
     prior: Prior
 

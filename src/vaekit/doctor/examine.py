@@ -27,7 +27,7 @@ CHECKS = (
 
 
 def examine(
-    vae: VAE, images: Images | None = None, card: CatalogEntry | None = None, side: int = SIDE
+    vae: VAE, images: Images | None = None, entry: CatalogEntry | None = None, side: int = SIDE
 ) -> Iterator[Finding]:
     """Run every check on a VAE and yield each finding when it is available. The VAE is not modified.
 
@@ -36,18 +36,18 @@ def examine(
 
     Args:
         vae: any image VAE, whole or half.
-        images: the user's own, (n, 3, h, w) in [-1, 1], of the side that `observing.image_side` tells.
-        card: the catalog entry of these weights.
+        images: the user's, (n, 3, h, w) in [-1, 1], with the side that `observe.image_side` returns.
+        entry: the catalog entry of these weights.
         side: of the built-in images, in pixels.
     """
     weights = check_weights(vae)
     yield weights
     observation = observe(vae, images, side)
     yield check_activations(observation)
-    computing: dict[str, Check] = {
-        "fp16_range": partial(check_range, card=card),
+    checks: dict[str, Check] = {
+        "fp16_range": partial(check_range, entry=entry),
         "rounding": check_rounding,
-        "normalization": partial(check_normalization, card=card),
+        "normalization": partial(check_normalization, entry=entry),
         "channels": check_channels,
         "match": check_match,
         "equivariance": check_equivariance,
@@ -56,5 +56,5 @@ def examine(
         "border": check_border,
     }
     healthy = weights.status == "ok" and observation.finite
-    for name, check in computing.items():
+    for name, check in checks.items():
         yield check(observation) if healthy else skipped(name, "not checked, because activations are non-finite")

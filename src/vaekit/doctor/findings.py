@@ -15,10 +15,10 @@ class Finding:
     name: str
     """The name of the check, as in the JSON: `fp16_range`."""
     status: Status
-    """`skipped`: the check does not apply or could not run; `words` states the reason."""
-    words: str
+    """`skipped`: the check does not apply or could not run; `message` states the reason."""
+    message: str
     """A description of the result with its values."""
-    numbers: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
     """The values for programs."""
     remedy: str = ""
     """What to do; empty if nothing has to be done."""

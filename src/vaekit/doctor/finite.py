@@ -10,7 +10,7 @@ from vaekit.doctor.observe import Observation
 from vaekit.vae import VAE
 
 NAMED = 3
-"""So many names of tensors in a sentence; the others are counted."""
+"""The maximum number of tensor names in a message; the others are counted."""
 
 
 def check_weights(vae: VAE) -> Finding:
@@ -23,18 +23,18 @@ def check_weights(vae: VAE) -> Finding:
             bad = int((~torch.isfinite(tensor)).sum())
             if bad:
                 broken[name] = {"not_finite": bad, "of": tensor.numel()}
-    numbers = {"count": count, "tensors": broken}
+    values = {"count": count, "tensors": broken}
     if not broken:
-        return Finding("weights", "ok", f"all {count:,} weights are finite", numbers)
-    told = ", ".join(
+        return Finding("weights", "ok", f"all {count:,} weights are finite", values)
+    listed = ", ".join(
         f"{name} ({each['not_finite']:,} of {each['of']:,})" for name, each in list(broken.items())[:NAMED]
     )
     more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
     return Finding(
         "weights",
         "wrong",
-        f"NaN or infinite values in {told}{more}",
-        numbers,
+        f"NaN or infinite values in {listed}{more}",
+        values,
         "The file is damaged, or its training diverged: download it again, or use an earlier checkpoint.",
     )
 
@@ -42,28 +42,28 @@ def check_weights(vae: VAE) -> Finding:
 def check_activations(observation: Observation) -> Finding:
     """Find non-finite activations in fp32: the first layer of each half."""
     halves = {"encoder": observation.encoding, "decoder": observation.decoding}
-    numbers = {half: _numbers(seen.values()) for half, seen in halves.items() if seen}
-    firsts = (next((each for each in seen.values() if not each.finite), None) for seen in halves.values())
+    values = {half: _summary(calls.values()) for half, calls in halves.items() if calls}
+    firsts = (next((each for each in calls.values() if not each.finite), None) for calls in halves.values())
     broken = [first for first in firsts if first is not None]
-    ran = " and ".join(half for half, seen in halves.items() if seen)
+    ran = " and ".join(half for half, calls in halves.items() if calls)
     if not broken:
-        return Finding("activations", "ok", f"finite everywhere in the {ran}, in fp32", numbers)
-    told = "; ".join(
+        return Finding("activations", "ok", f"finite everywhere in the {ran}, in fp32", values)
+    listed = "; ".join(
         f"{first.place}: {first.nan:,} NaN and {first.infinite:,} infinite of {first.count:,} values"
         for first in broken
     )
     return Finding(
         "activations",
         "wrong",
-        f"non-finite in fp32, first in {told}",
-        numbers,
+        f"non-finite in fp32, first in {listed}",
+        values,
         "Check that the weights of that layer are finite and of usual magnitude; if not, use another copy of the file.",
     )
 
 
-def _numbers(activities: Iterable[Activity]) -> dict[str, object]:
-    """How many places were seen, and the first whose numbers are not finite."""
-    seen = list(activities)
-    first = next((each for each in seen if not each.finite), None)
-    told = first and {"place": first.place, "nan": first.nan, "infinite": first.infinite, "of": first.count}
-    return {"watched": len(seen), "not_finite": sum(not each.finite for each in seen), "first": told}
+def _summary(activities: Iterable[Activity]) -> dict[str, object]:
+    """The number of calls, the number of those with non-finite outputs, and the first of these."""
+    calls = list(activities)
+    first = next((each for each in calls if not each.finite), None)
+    facts = first and {"place": first.place, "nan": first.nan, "infinite": first.infinite, "of": first.count}
+    return {"watched": len(calls), "not_finite": sum(not each.finite for each in calls), "first": facts}

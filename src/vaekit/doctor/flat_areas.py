@@ -11,11 +11,10 @@ from vaekit.metrics.image.color import LEVELS_PER_UNIT
 from vaekit.metrics.image.grid import flat_grid
 from vaekit.shapes import Images
 
-GRID_SEEN, GRID_WRONG = 1.0, 4.0
-"""Root mean square of the grid in levels of 255: from the first on it can be seen on flat areas, from the second on it
-cannot be missed."""
-RIM, RIM_RATIO = 3.0, 3.0
-"""A rim is an error at the border that is larger than inside by so many levels of 255, and by such a factor."""
+VISIBLE_GRID, OBVIOUS_GRID = 1.0, 4.0
+"""Root mean square of the grid in levels of 255: visible on flat areas, and obvious."""
+BORDER_EXCESS, BORDER_RATIO = 3.0, 3.0
+"""Minimum difference, in levels of 255, and ratio between the errors at the border and inside for a warning."""
 NOTHING = "there are no flat colors to check: "
 
 
@@ -24,20 +23,20 @@ def check_grid(observation: Observation) -> Finding:
     pair = _flats(observation, "grid")
     if isinstance(pair, Finding):
         return pair
-    flats, made = pair
+    flats, decoded = pair
     factor = observation.geometry.factors[0]
     if factor == 1:
         return skipped("grid", "a latent position is one pixel: there can be no grid")
     side = flats.shape[2]
     cut = side // factor // 4 * factor
-    inside = made[:, :, cut : side - cut, cut : side - cut]
+    inside = decoded[:, :, cut : side - cut, cut : side - cut]
     amplitude = flat_grid(inside, factor)
     off = ((inside - flats[:, :, cut : side - cut, cut : side - cut]).abs().mean() * LEVELS_PER_UNIT).item()
-    numbers = {"amplitude": amplitude, "period": factor, "mean_error": off}
-    words = f"{factor}-pixel grid of {amplitude:.2f} levels of 255 on flat colors, with an error of {off:.1f}"
-    status: Status = "ok" if amplitude < GRID_SEEN else "warning" if amplitude < GRID_WRONG else "wrong"
+    values = {"amplitude": amplitude, "period": factor, "mean_error": off}
+    message = f"{factor}-pixel grid of {amplitude:.2f} levels of 255 on flat colors, with an error of {off:.1f}"
+    status: Status = "ok" if amplitude < VISIBLE_GRID else "warning" if amplitude < OBVIOUS_GRID else "wrong"
     remedy = "Check that the file is complete; fine-tuning the decoder on smooth images removes the grid."
-    return Finding("grid", status, words, numbers, "" if status == "ok" else remedy)
+    return Finding("grid", status, message, values, "" if status == "ok" else remedy)
 
 
 def check_border(observation: Observation) -> Finding:
@@ -45,25 +44,25 @@ def check_border(observation: Observation) -> Finding:
     pair = _flats(observation, "border")
     if isinstance(pair, Finding):
         return pair
-    flats, made = pair
+    flats, decoded = pair
     factor, side = observation.geometry.factors[0], flats.shape[2]
-    error = (made - flats).abs() * LEVELS_PER_UNIT
+    error = (decoded - flats).abs() * LEVELS_PER_UNIT
     distance = distance_to_border(side)
     border, inside = (
         error[..., where].mean().item() for where in (distance < factor, distance >= side // factor // 4 * factor)
     )
-    numbers = {"border": border, "inside": inside}
-    words = f"the error on flat colors is {border:.1f} levels of 255 along the border, {inside:.1f} inside"
-    if border < inside + RIM or border < RIM_RATIO * inside:
-        return Finding("border", "ok", words, numbers)
+    values = {"border": border, "inside": inside}
+    message = f"the error on flat colors is {border:.1f} levels of 255 along the border, {inside:.1f} inside"
+    if border < inside + BORDER_EXCESS or border < BORDER_RATIO * inside:
+        return Finding("border", "ok", message, values)
     remedy = "Pad images before encoding and crop them afterwards."
     if padding := padding_of(observation.vae.config):
         remedy = f"Try the other padding (`--padding`; it ran with {padding}). {remedy}"
-    return Finding("border", "warning", words, numbers, remedy)
+    return Finding("border", "warning", message, values, remedy)
 
 
 def _flats(observation: Observation, name: str) -> tuple[Images, Tensor] | Finding:
-    """Flat images and what came back, or why there are none."""
+    """Flat images and their reconstructions; a skipped finding if there are none."""
     if observation.one_size:
         return skipped(name, "a VAE with a vector latent is specialized to other images than flat colors")
     if observation.flats is None or observation.flats_decoded is None:

@@ -12,19 +12,19 @@ from vaekit.identification.probe_latents import latents_probed, nearest_latent_s
 from vaekit.normalization import LatentNormalization
 
 USUAL, POSSIBLE = 2.0, 3.0
-"""How many times more or less than 1 the deviation of latents may be: within the first it is right, for sets of
-images differ (docs/measuring.md: by 1.2 to 1.4), and beyond the second it is wrong. With SD1's normalization SDXL's
-latents have 1.4, with SD3's SD1's have 6; raw latents have 4 (SD1), 8 (SDXL), 0.4 (SD3) or 2.8 (FLUX.1)."""
+"""Factors by which the standard deviation of latents may differ from 1: up to the first it is right, as sets of
+images differ (by 1.2 to 1.4: docs/measuring.md); beyond the second it is wrong. SDXL's latents have 1.4 with SD1's
+normalization, SD1's have 6 with SD3's; raw latents have 4 (SD1), 8 (SDXL), 0.4 (SD3) or 2.8 (FLUX.1)."""
 OFF_CENTER = 1.0
-"""So many of its own deviations the mean of all latents may be away from 0."""
+"""The maximum distance of the mean of all latents from 0, in standard deviations."""
 SIMILAR_SCALE = 1.25
-"""Ratio of scales up to which latents may be a fine-tune's: SDXL has 0.130, its fine-tunes 0.128 to 0.141; SD1 has
-0.182."""
+"""The maximum ratio of the scales of a VAE and of its fine-tunes: SDXL has 0.130, its fine-tunes 0.128 to 0.141; SD1
+has 0.182."""
 IDENTITY = LatentNormalization()
 
 
-def check_normalization(observation: Observation, card: CatalogEntry | None = None) -> Finding:
-    """Mean and deviation of normalized latents over the images, and what the card and the known kinds say."""
+def check_normalization(observation: Observation, entry: CatalogEntry | None = None) -> Finding:
+    """The mean and standard deviation of normalized latents over the images, compared with the catalog."""
     vae = observation.vae
     if observation.one_size:
         return skipped(
@@ -36,15 +36,15 @@ def check_normalization(observation: Observation, card: CatalogEntry | None = No
     normalization = vae.normalization
     suggested = {"shift": raw.mean().item(), "scale": 1 / max(raw.std().item(), 1e-12)}
     if normalization is None:
-        words = f"unknown; its latents over {observation.source} suggest {_as_words(suggested)}"
+        message = f"unknown; its latents over {observation.source} suggest {_as_text(suggested)}"
         remedy = (
-            "If it belongs to a known diffusion model, use that one's normalization (`vaekit.load(..., kind=...)`); "
-            "if you train one with it, use the measured scale and shift."
+            "If it belongs to a known diffusion model, use that model's normalization "
+            "(`vaekit.load(..., latent_space=...)`); if you train one with it, use the measured scale and shift."
         )
-        return Finding("normalization", "warning", words, {"normalization": None, "measured": suggested}, remedy)
+        return Finding("normalization", "warning", message, {"normalization": None, "measured": suggested}, remedy)
     latents = vae.normalize(raw)
     mean, std = latents.mean().item(), latents.std().item()
-    numbers = {
+    values = {
         "normalization": normalization.as_json(),
         "mean": mean,
         "std": std,
@@ -53,52 +53,52 @@ def check_normalization(observation: Observation, card: CatalogEntry | None = No
         "measured": suggested,
     }
     status = _status(mean, std, normalization)
-    words = f"latents have mean {mean:+.2f} and standard deviation {std:.2f} with {normalization}; expected 0 and 1"
-    remedies = [] if status == "ok" else [f"Measured: {_as_words(suggested)}."]
+    message = f"latents have mean {mean:+.2f} and standard deviation {std:.2f} with {normalization}; expected 0 and 1"
+    remedies = [] if status == "ok" else [f"Measured: {_as_text(suggested)}."]
     if (
-        card is not None
-        and card.normalization is not None
-        and not card.normalization.is_close(normalization, channels=raw.shape[1])
+        entry is not None
+        and entry.normalization is not None
+        and not entry.normalization.is_close(normalization, channels=raw.shape[1])
     ):
-        status, words = "wrong", f"{words}; its catalog entry states {card.normalization}"
+        status, message = "wrong", f"{message}; its catalog entry states {entry.normalization}"
         remedies.insert(0, "Use the normalization of the catalog entry.")
-    told = _other_kind(observation)
-    if told:
+    other = _other_space(observation)
+    if other:
         status = "warning" if status == "ok" else status
-        words, remedies = f"{words}; they match those of {told}", [*remedies, "Check which model it belongs to."]
-    return Finding("normalization", status, words, numbers, " ".join(remedies))
+        message, remedies = f"{message}; they match those of {other}", [*remedies, "Check which model it belongs to."]
+    return Finding("normalization", status, message, values, " ".join(remedies))
 
 
 def _status(mean: float, std: float, normalization: LatentNormalization) -> Status:
     ratio = max(std, 1 / max(std, 1e-12))
     if ratio <= USUAL and abs(mean) <= OFF_CENTER * std:
         return "ok"
-    # Some models were trained on latents as they are: a normalization that changes nothing is theirs.
+    # Some models were trained on raw latents: their normalization is the identity.
     return "warning" if ratio <= POSSIBLE or normalization == IDENTITY else "wrong"
 
 
-def _other_kind(observation: Observation) -> str:
+def _other_space(observation: Observation) -> str:
     """The known latent space with the statistics of the latents, if the VAE has another normalization; else empty."""
     vae = observation.vae
     family = family_with(vae.config)
-    kinds = matching_latent_spaces(family.name, vae.config) if family is not None else ()
-    if len(kinds) < 2 or vae.normalization is None:
+    spaces = matching_latent_spaces(family.name, vae.config) if family is not None else ()
+    if len(spaces) < 2 or vae.normalization is None:
         return ""
     assert observation.images is not None and observation.posterior is not None
-    verdict = nearest_latent_space(latents_probed(observation.posterior, observation.images), kinds)
-    known = verdict.kind
+    verdict = nearest_latent_space(latents_probed(observation.posterior, observation.images), spaces)
+    known = verdict.latent_space
     if known is None or known.normalization is None or _similar_scale(known.normalization, vae.normalization):
         return ""
     own, channels = vae.normalization, vae.config.latent_channels
-    if any(kind.same_weights_as == known.name and kind.has_normalization(own, channels) for kind in kinds):
+    if any(space.same_weights_as == known.name and space.has_normalization(own, channels) for space in spaces):
         return ""
     return f"{known.name} ({known.normalization})"
 
 
 def _similar_scale(a: LatentNormalization, b: LatentNormalization) -> bool:
-    """Whether two normalizations bring latents to about the same size, as those of a VAE and of its fine-tunes do.
+    """Whether two normalizations have similar scales, as a VAE and its fine-tunes have.
 
-    Weaker than `LatentNormalization.is_close`: fine-tunes have a scale of their own, and are still not another VAE's.
+    Weaker than `LatentNormalization.is_close`, because the scales of fine-tunes differ slightly.
     """
     logs = [
         sum(math.log(abs(value)) for value in normalization.scale) / len(normalization.scale)
@@ -107,5 +107,5 @@ def _similar_scale(a: LatentNormalization, b: LatentNormalization) -> bool:
     return abs(logs[0] - logs[1]) < math.log(SIMILAR_SCALE)
 
 
-def _as_words(suggested: Mapping[str, float]) -> str:
+def _as_text(suggested: Mapping[str, float]) -> str:
     return f"scale {suggested['scale']:.4g}, shift {suggested['shift']:.4g}"

@@ -27,16 +27,17 @@ from vaekit.testcards.dead_leaves import dead_leaves, one_over_f
 from vaekit.vae import VAE
 
 SIDE = 128
-"""Of the images, in pixels; more for a VAE of which that is less than `POSITIONS` latent positions."""
+"""Side of the images in pixels; larger if it would be less than `POSITIONS` latent positions."""
 POSITIONS = 4
-IMAGES, DECODED, OWN = 8, 4, 32
-"""Built-in images that are encoded; of these, how many are decoded too; and samples of a VAE that gets no others."""
+IMAGES, DECODED, SAMPLES = 8, 4, 32
+"""The number of built-in images to encode; the number of these to decode; the number of samples for a VAE without other
+images."""
 SEED = 0
 FLATS = COLORS[1::2]
-"""Light gray, red and blue-green: half of the colors, for half of the time."""
+"""Light gray, red and blue-green: half of the colors, in half of the time."""
 EXTREMES = ((1.0, 1.0, 1.0), (-1.0, -1.0, -1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, 1.0))
-"""White, black, red and cyan at the ends of the range, side by side in one image: they reach further inside a network
-than photographs do."""
+"""White, black, red and cyan at the ends of the range, side by side in one image: they cause larger activations than
+photographs do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +52,15 @@ class Observation:
     source: str
     """The origin of the images; a phrase."""
     posterior: Posterior | None
-    """Of the images."""
+    """The posterior of the images."""
     latents: Tensor
-    """Raw, (n, z, i, j): the posterior's mode, or made up where there is no encoder."""
+    """Raw, (n, z, i, j): the posterior's mode; synthetic if there is no encoder."""
     decoded: Tensor | None
     """(m, c, h, w): the decoded first m latents, not clamped."""
     flats: Tensor | None
     """(k, c, h, w): images of one color each."""
     flats_decoded: Tensor | None
-    """The same after a round trip."""
+    """The flat images after a round trip."""
     encoding: dict[Call, Activity]
     """Statistics of the encoder's activations; empty if there is no encoder."""
     decoding: dict[Call, Activity]
@@ -93,10 +94,10 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
 
     Args:
         vae: any image VAE, whole or half.
-        images: (n, 3, h, w) in [-1, 1], square, of the side that `image_side` tells: the user's own, which are
-            looked at beside the built-in ones. A VAE whose latent is one vector was made for one narrow kind of
-            images and is not shown the built-in ones: without others it is judged on samples from its own prior.
-        side: of the built-in images, in pixels, rounded up to what the VAE takes.
+        images: the user's, (n, 3, h, w) in [-1, 1], square, with the side that `image_side` returns; used in addition
+            to the built-in ones. A VAE with a vector latent is specialized to a narrow class of images and does not get
+            the built-in ones: without the user's images it is checked on samples from its own prior.
+        side: of the built-in images, in pixels, rounded up to a valid size.
     """
     exact = probe_inputs(vae)
     engine = Engine(exact, Plan(device="cpu"))
@@ -107,39 +108,39 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
     if exact.encoder is None:
         return _decoder_alone(exact, engine, side, generator)
     if geometry.size is None:
-        shown = in_channels(dead_leaves(IMAGES, (side, side), Generator().manual_seed(SEED)), geometry.channels)
+        inputs = in_channels(dead_leaves(IMAGES, (side, side), Generator().manual_seed(SEED)), geometry.channels)
         source = f"{IMAGES} built-in images"
         if own is not None:
-            shown, source = torch.cat([own, shown]), f"{len(own)} of your images and {source}"
+            inputs, source = torch.cat([own, inputs]), f"{len(own)} of your images and {source}"
     elif own is not None:
-        shown, source = own, f"{len(own)} of your images"
+        inputs, source = own, f"{len(own)} of your images"
     else:
-        shown, source = _samples(exact, side, generator)
+        inputs, source = _samples(exact, side, generator)
     flats = in_channels(flat_colors((side, side), FLATS), geometry.channels)
     extremes = in_channels(
         torch.cat([*flat_colors((side, side // len(EXTREMES)), EXTREMES)], 2)[None], geometry.channels
     )
-    everything = torch.cat([shown, flats, extremes])
+    everything = torch.cat([inputs, flats, extremes])
     moments, encoding = run_watched(exact.encoder, "encoder", everything)
     posterior = exact.to_posterior(moments)
     latents = posterior.mode
     decoded = flats_decoded = None
     decoding: dict[Call, Activity] = {}
     if exact.decoder is not None:
-        # Of the built-in images, which come last, some are enough.
-        wanted = len(shown) - (IMAGES - DECODED if geometry.size is None else 0)
+        # A few of the built-in images, which come last, are sufficient.
+        count = len(inputs) - (IMAGES - DECODED if geometry.size is None else 0)
         parameters, decoding = run_watched(
-            exact.decoder, "decoder", torch.cat([latents[:wanted], latents[len(shown) :]])
+            exact.decoder, "decoder", torch.cat([latents[:count], latents[len(inputs) :]])
         )
-        made = exact.to_likelihood(parameters).mode
-        decoded, flats_decoded = made[:wanted], made[wanted : wanted + len(flats)]
+        outputs = exact.to_likelihood(parameters).mode
+        decoded, flats_decoded = outputs[:count], outputs[count : count + len(flats)]
     return Observation(
         vae=exact,
         engine=engine,
-        images=shown,
+        images=inputs,
         source=source,
-        posterior=map_tensors(lambda tensors: tensors[0][: len(shown)], posterior),
-        latents=latents[: len(shown)],
+        posterior=map_tensors(lambda tensors: tensors[0][: len(inputs)], posterior),
+        latents=latents[: len(inputs)],
         decoded=decoded,
         flats=flats,
         flats_decoded=flats_decoded,
@@ -149,7 +150,8 @@ def observe(vae: VAE, images: Images | None = None, side: int = SIDE) -> Observa
 
 
 def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) -> Observation:
-    """What a decoder makes of synthetic latents: 1/f noise, as latents of images have, denormalized."""
+    """Observe a decoder alone on synthetic latents: denormalized 1/f noise, the spectrum that latents of images
+    have."""
     assert vae.decoder is not None
     geometry = engine.geometry
     positions = side // geometry.factors[0]
@@ -168,15 +170,15 @@ def _decoder_alone(vae: VAE, engine: Engine, side: int, generator: Generator) ->
 
 
 def _samples(vae: VAE, side: int, generator: Generator) -> tuple[Tensor, str]:
-    """Images that a VAE of one size draws itself; dead leaves where it cannot."""
+    """Samples of a VAE with a fixed image size, and their description; dead leaves if it has no decoder."""
     assert vae.encoder is not None
     geometry = vae.geometry
-    leaves = in_channels(dead_leaves(OWN, (side, side), Generator().manual_seed(SEED)), geometry.channels)
+    leaves = in_channels(dead_leaves(SAMPLES, (side, side), Generator().manual_seed(SEED)), geometry.channels)
     if vae.decoder is None:
-        return leaves, f"{OWN} built-in images"
-    # Of what an encoder says, the mode of noise is a draw from the prior, choices included.
-    moments = torch.randn(OWN, *vae.encoder(leaves[:1]).shape[1:], generator=generator)
-    return vae.decode(vae.to_posterior(moments).mode), f"{OWN} samples from its own prior"
+        return leaves, f"{SAMPLES} built-in images"
+    # With noise as the encoder's output, the posterior mode is a sample from the prior, also for categorical variables.
+    moments = torch.randn(SAMPLES, *vae.encoder(leaves[:1]).shape[1:], generator=generator)
+    return vae.decode(vae.to_posterior(moments).mode), f"{SAMPLES} samples from its own prior"
 
 
 def image_side(geometry: Geometry, side: int = SIDE) -> int:
@@ -191,15 +193,15 @@ def image_side(geometry: Geometry, side: int = SIDE) -> int:
 
 
 def in_channels(images: Images, channels: int) -> Float[Tensor, "b _ h w"]:
-    """Color images with as many channels as a VAE takes: their mean for gray ones, an opaque fourth for RGBA."""
+    """Convert color images to the channels of a VAE: the mean for grayscale, an opaque alpha channel for RGBA."""
     if channels <= 3:
         return images if channels == images.shape[1] else images.mean(dim=1, keepdim=True)
     return F.pad(images, (0, 0, 0, 0, 0, channels - images.shape[1]), value=1.0)
 
 
 def pooled_psnr(x: Tensor, y: Tensor) -> float:
-    """PSNR of images in [-1, 1] of any number of channels, over all of them, clamped first: dB.
+    """PSNR in dB over a whole set of images in [-1, 1], with any number of channels; images are clamped first.
 
-    `vaekit.metrics.image.psnr` is per image and does not clamp; here one number for a set is wanted.
+    `vaekit.metrics.image.psnr` is per image and does not clamp.
     """
     return decibels((x.clamp(-1, 1) - y.clamp(-1, 1)).double().square().mean()).item()

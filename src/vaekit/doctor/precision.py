@@ -20,70 +20,70 @@ from vaekit.metrics.image.color import LEVELS_PER_UNIT
 FP16_LARGEST = torch.finfo(torch.float16).max
 BF16_LARGEST = torch.finfo(torch.bfloat16).max
 CLOSE = 4.0
-"""Below this headroom a warning: other images than those watched reach further by such factors."""
+"""The headroom below which there is a warning: activations of other images may be larger by such factors."""
 COARSE, FAR_OFF = 2.0, 10.0
-"""Mean error in levels of 255 that rounding may make: above, a warning; above the second, wrong."""
+"""Mean rounding errors in levels of 255 from which there is a warning, or it is wrong."""
 TINY = 1e-30
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 ROUNDED = 2
 """The number of images to run in half precision."""
 
 
-def check_range(observation: Observation, card: CatalogEntry | None = None) -> Finding:
-    """The largest magnitude of every layer of both halves against what fp16 and bf16 hold."""
-    numbers: dict[str, object] = {"fp16_holds": FP16_LARGEST}
-    told: list[str] = []
+def check_range(observation: Observation, entry: CatalogEntry | None = None) -> Finding:
+    """The largest magnitude in every layer of both halves, compared with the ranges of fp16 and bf16."""
+    values: dict[str, object] = {"fp16_holds": FP16_LARGEST}
+    messages: list[str] = []
     overflowing: list[str] = []
     least = math.inf
     vae = observation.vae
     halves = (("encoder", vae.encoder, observation.encoding), ("decoder", vae.decoder, observation.decoding))
-    for half, network, seen in halves:
+    for half, network, activity in halves:
         if network is None:
             continue
-        reach = _reach(network, half, seen, _small_input(observation, half))
-        numbers[half] = vars(reach)
-        least = min(least, reach.fp16_headroom)
-        if reach.overflows:
+        value_range = _value_range(network, half, activity, _small_input(observation, half))
+        values[half] = vars(value_range)
+        least = min(least, value_range.fp16_headroom)
+        if value_range.overflows:
             overflowing.append(half)
-            told.append(f"{half} overflows fp16 first at {_where_it_overflows(reach)}")
+            messages.append(f"{half} overflows fp16 first at {_where_it_overflows(value_range)}")
         else:
-            peak = f"{reach.largest_at} reaches {reach.largest:,.4g}"
-            told.append(f"{half} fp16-safe, headroom {_times(reach.fp16_headroom)} ({peak})")
+            peak = f"{value_range.largest_at} reaches {value_range.largest:,.4g}"
+            messages.append(f"{half} fp16-safe, headroom {_times(value_range.fp16_headroom)} ({peak})")
     status: Status = "wrong" if overflowing else "warning" if least < CLOSE else "ok"
-    card_words = _against_card(card, status)
-    if card_words:
-        told.append(card_words)
+    contradiction = _against_entry(entry, status)
+    if contradiction:
+        messages.append(contradiction)
         status = "warning" if status == "ok" else status
-    words = "; ".join([*told, "bf16 has sufficient range"])
-    return Finding("fp16_range", status, words, numbers, _range_remedy(status, overflowing))
+    message = "; ".join([*messages, "bf16 has sufficient range"])
+    return Finding("fp16_range", status, message, values, _range_remedy(status, overflowing))
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How far the numbers of one half reach."""
+class ValueRange:
+    """The range of the values of one half."""
 
     fp16_headroom: float
-    """What fp16 holds over the largest magnitude: below 1 it overflows."""
+    """The maximum of fp16 divided by the largest magnitude: below 1 it overflows."""
     bf16_headroom: float
     largest: float
     largest_at: str
     overflows: list[str]
-    """Every place whose numbers, or weights, fp16 cannot hold, in the order of the run."""
+    """Every place whose values or weights exceed the range of fp16, in the order of the run."""
     layers: dict[str, float]
     """The largest magnitude of each place, in the order of the run."""
 
 
-def _reach(network: nn.Module, half: str, seen: Mapping[Call, Activity], small: Tensor) -> Reach:
+def _value_range(network: nn.Module, half: str, activity: Mapping[Call, Activity], small: Tensor) -> ValueRange:
     calls = calls_in_half(network, half, small)
     weights = {name: weight.abs().max().item() for name, weight in network.named_parameters(prefix=half)}
-    # One place may call a function many times: what comes first is told by the calls.
-    held = [(each.place, each.largest if each.finite else math.inf) for call, each in seen.items() if call in calls]
+    # One place may call a function several times; the calls determine the order.
+    held = [(each.place, each.largest if each.finite else math.inf) for call, each in activity.items() if call in calls]
     sizes = [*((name, size) for name, size in weights.items() if size > FP16_LARGEST), *held]
     place, peak = max(sizes, key=lambda each: each[1])
     layers: dict[str, float] = {}
     for name, size in held:
         layers[name] = max(layers.get(name, 0.0), size)
-    return Reach(
+    return ValueRange(
         FP16_LARGEST / max(peak, TINY),
         BF16_LARGEST / max(peak, TINY),
         peak,
@@ -94,40 +94,40 @@ def _reach(network: nn.Module, half: str, seen: Mapping[Call, Activity], small: 
 
 
 def check_rounding(observation: Observation) -> Finding:
-    """What fp16 and bf16 change against fp32: in the image, in levels of 255; of an encoder alone in its latents, in
+    """The error of fp16 and bf16 against fp32: in the image, in levels of 255; for an encoder alone in its latents, in
     percent of their standard deviation.
 
-    Every function's result is rounded, and the weights are (`watching.Rounding`).
+    The outputs of all functions and the weights are rounded (`activations.Rounding`).
     """
     whole = observation.vae.decoder is not None
     exact = observation.decoded if whole else observation.latents
     assert exact is not None
     scale = LEVELS_PER_UNIT if whole else 100 / max(observation.latents.std().item(), TINY)
     unit = "levels of 255" if whole else "% of the latents' standard deviation"
-    numbers: dict[str, object] = {"unit": unit}
+    values: dict[str, object] = {"unit": unit}
     means: dict[str, float] = {}
-    told: list[str] = []
+    messages: list[str] = []
     for name, dtype in DTYPES.items():
-        made = _rounded(observation, dtype)
-        error = (_shown(made, whole) - _shown(exact[:ROUNDED], whole)).abs() * scale
-        lost = (~torch.isfinite(made)).double().mean().item()
+        output = _rounded(observation, dtype)
+        error = (_clamped(output, whole) - _clamped(exact[:ROUNDED], whole)).abs() * scale
+        lost = (~torch.isfinite(output)).double().mean().item()
         means[name] = math.inf if lost else error.mean().item()
-        numbers[name] = {"mean": means[name], "largest": math.inf if lost else error.max().item(), "not_finite": lost}
+        values[name] = {"mean": means[name], "largest": math.inf if lost else error.max().item(), "not_finite": lost}
         off = f"{means[name]:.2f} on average, {error.max().item():.2g} at most"
-        told.append(f"{name} {f'makes {lost:.0%} of the values NaN or infinite' if lost else off}")
+        messages.append(f"{name} {f'makes {lost:.0%} of the values NaN or infinite' if lost else off}")
     worst = max(means.values())
     status: Status = "ok" if worst < COARSE else "warning" if worst < FAR_OFF else "wrong"
     fine = " or ".join(["fp32", *(name for name, mean in means.items() if mean < COARSE)])
-    words = f"error against fp32 in {unit}: {'; '.join(told)}"
-    return Finding("rounding", status, words, numbers, "" if status == "ok" else f"Run it in {fine} (`--dtype`).")
+    message = f"error against fp32 in {unit}: {'; '.join(messages)}"
+    return Finding("rounding", status, message, values, "" if status == "ok" else f"Run it in {fine} (`--dtype`).")
 
 
-def _shown(made: Tensor, whole: bool) -> Tensor:
-    return made.clamp(-1, 1) if whole else made
+def _clamped(output: Tensor, whole: bool) -> Tensor:
+    return output.clamp(-1, 1) if whole else output
 
 
 def _rounded(observation: Observation, dtype: torch.dtype) -> Tensor:
-    """What becomes of the first images, or latents, in half precision; heads compute in fp32."""
+    """The first reconstructions, or latents, in half precision; heads compute in fp32."""
     vae = observation.vae
     z = observation.latents[:ROUNDED]
     if vae.encoder is not None and observation.images is not None:
@@ -141,7 +141,7 @@ def _rounded(observation: Observation, dtype: torch.dtype) -> Tensor:
 
 
 def _small_input(observation: Observation, half: str) -> Tensor:
-    """The smallest input that a half takes."""
+    """The smallest valid input of a half."""
     geometry = observation.geometry
     positions = 1 if geometry.size is not None else max(2, geometry.least_positions)
     latent_size = (positions, positions)
@@ -150,21 +150,21 @@ def _small_input(observation: Observation, half: str) -> Tensor:
     return torch.zeros(1, geometry.channels, *geometry.size_of(latent_size))
 
 
-def _against_card(card: CatalogEntry | None, status: Status) -> str:
-    """What the card of these weights says of fp16, where it says something else."""
-    if card is None or card.fp16 == "unknown":
+def _against_entry(entry: CatalogEntry | None, status: Status) -> str:
+    """A phrase if the catalog entry contradicts the check of fp16; else empty."""
+    if entry is None or entry.fp16 == "unknown":
         return ""
-    if card.fp16 == "unsafe" and status != "wrong":
+    if entry.fp16 == "unsafe" and status != "wrong":
         return "its catalog entry states that it overflows on other images"
-    return "its catalog entry states that it is safe" if card.fp16 == "safe" and status == "wrong" else ""
+    return "its catalog entry states that it is safe" if entry.fp16 == "safe" and status == "wrong" else ""
 
 
-def _where_it_overflows(reach: Reach) -> str:
-    first, others = reach.overflows[0], len(reach.overflows) - 1
+def _where_it_overflows(value_range: ValueRange) -> str:
+    first, others = value_range.overflows[0], len(value_range.overflows) - 1
     more = f" and {others} more place{'s' if others > 1 else ''}" if others else ""
-    if reach.largest_at == first:
-        return f"{first}, which reaches {reach.largest:,.0f}{more and f',{more}'}"
-    return f"{first}{more}; {reach.largest_at} reaches {reach.largest:,.0f}"
+    if value_range.largest_at == first:
+        return f"{first}, which reaches {value_range.largest:,.0f}{more and f',{more}'}"
+    return f"{first}{more}; {value_range.largest_at} reaches {value_range.largest:,.0f}"
 
 
 def _range_remedy(status: Status, halves: list[str]) -> str:

@@ -12,12 +12,12 @@ STEPS = 8
 """Steps from one image to the other."""
 UNEVEN = 4.0
 """Ratio of the largest step to the median one above which the image jumps."""
-ALL_OF_IT = 100.0
-"""From this ratio on nothing but the largest step is worth a word."""
+ONE_JUMP = 100.0
+"""The ratio from which the other steps are negligible."""
 
 
 def check_smoothness(observation: Observation) -> Finding:
-    """Root mean square change of the image from step to step along a straight line between two latents."""
+    """The root mean square change of the image in each step along a straight line between two latents."""
     if observation.vae.decoder is None:
         return skipped("smoothness", "there is no decoder")
     if observation.quantizes:
@@ -30,10 +30,10 @@ def check_smoothness(observation: Observation) -> Finding:
     steps = images.diff(dim=0).square().mean(dim=(1, 2, 3)).sqrt() * LEVELS_PER_UNIT
     largest, median = steps.max().item(), steps.median().item()
     ratio = largest / median if median > 0 else math.inf if largest > 0 else 1.0
-    numbers = {"ratio": ratio, "steps": steps.tolist()}
-    how = f"the largest is {ratio:.1f} times the median" if ratio < ALL_OF_IT else "it changes only in the largest"
-    words = f"from one image to another in {STEPS} steps, {how}"
+    values = {"ratio": ratio, "steps": steps.tolist()}
+    how = f"the largest is {ratio:.1f} times the median" if ratio < ONE_JUMP else "it changes only in the largest"
+    message = f"from one image to another in {STEPS} steps, {how}"
     if ratio <= UNEVEN:
-        return Finding("smoothness", "ok", words, numbers)
+        return Finding("smoothness", "ok", message, values)
     remedy = "Interpolations will jump; a higher KL weight, or noise on the latents in training, smooths them."
-    return Finding("smoothness", "warning", words, numbers, remedy)
+    return Finding("smoothness", "warning", message, values, remedy)

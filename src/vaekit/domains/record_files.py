@@ -144,7 +144,7 @@ class RecordFiles:
             pairs = target.with_name(f"{target.stem}.side-by-side{target.suffix}") if side_by_side else None
             if pairs is not None:
                 self.domain.write_pairs(self.schema.to_items(loaded.x), items, pairs, self.schema)
-            values = {name: float(each.mean()) for name, each in self.measure.of(passed).items()}
+            values = {name: float(each.mean()) for name, each in self.measure.compute(passed).items()}
             return ReconstructedFile(
                 file=path,
                 output=target,

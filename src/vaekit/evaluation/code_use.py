@@ -1,4 +1,4 @@
-"""How a quantizer's codes are used over all items: a measure of any VAE whose posterior has codes."""
+"""Code usage, perplexity and entropy of quantizers over all items."""
 
 import math
 from dataclasses import dataclass, field
@@ -12,22 +12,20 @@ from vaekit.evaluation.vae_pass import VAEPass
 from vaekit.metrics.latent.code_usage import perplexity, usage
 from vaekit.metrics.measure import Measure
 
-USAGE = Measure(
-    "code_usage", "code usage", "", "higher", "The share of all codes that were chosen anywhere in the data."
-)
+USAGE = Measure("code_usage", "code usage", "", "higher", "The share of codes that occur in the data.")
 PERPLEXITY = Measure(
     "code_perplexity",
     "perplexity",
     "codes",
     "higher",
-    "exp of the entropy of the codes over the data: so many equally likely codes would say as much.",
+    "exp of the entropy of the codes over the data: the equivalent number of equally likely codes.",
 )
 BITS = Measure(
     "bits_per_code",
     "code entropy",
     "bits per code",
     None,
-    "The entropy of the codes over the data: what a code costs to send if nothing but its frequency is known.",
+    "The entropy of the codes over the data: the cost of a code under a static entropy coder.",
 )
 
 
@@ -37,19 +35,19 @@ class HasCodes(Protocol):
 
     @property
     def size(self) -> int:
-        """From how many a code is chosen."""
+        """The number of codes of a codebook."""
 
     @property
     def choices(self) -> int:
-        """Codes at each position."""
+        """The number of codes at each position."""
 
 
 def code_use(head: HasCodes) -> PooledMeasure:
-    """Usage, perplexity and entropy of a head's codes, over all positions of all items. Where a position has several
-    codes, each from a codebook of its own: the mean usage and entropy of the codebooks, and exp of the latter."""
+    """Usage, perplexity and entropy of a head's codes, over all positions of all items. With several codebooks, the
+    means of usage and entropy over codebooks, and exp of the mean entropy."""
 
-    def rows(seen: VAEPass) -> Tensor:
-        return seen.posterior.codes.flatten(1).float()  # type: ignore[attr-defined]  # it says codes
+    def rows(vae_pass: VAEPass) -> Tensor:
+        return vae_pass.posterior.codes.flatten(1).float()  # type: ignore[attr-defined]  # the posterior of such a head
 
     settings = {"codes": head.size, "codes_per_position": head.choices}
     return PooledMeasure(USAGE.name, rows, lambda: CodePool(head.size, head.choices), settings)
@@ -57,12 +55,14 @@ def code_use(head: HasCodes) -> PooledMeasure:
 
 @dataclass(eq=False)
 class CodePool:
-    """How often each code was chosen."""
+    """Counts of all codes."""
 
     size: int
     choices: int
     counts: Tensor = field(init=False)
+    """(choices, size), int64."""
     items: int = field(default=0, init=False)
+    """The number of items so far."""
 
     def __post_init__(self) -> None:
         self.counts = torch.zeros(self.choices, self.size, dtype=torch.int64)
@@ -73,8 +73,8 @@ class CodePool:
             counts += torch.bincount(each.flatten(), minlength=self.size)
         self.items += len(rows)
 
-    def together(self) -> PooledResult:
+    def result(self) -> PooledResult:
         used = sum(usage(counts) for counts in self.counts) / self.choices
         nats = sum(math.log(perplexity(counts)) for counts in self.counts) / self.choices
-        found = {USAGE: used, PERPLEXITY: math.exp(nats), BITS: nats / math.log(2)}
-        return PooledResult(tuple(Result(quantity, value, count=self.items) for quantity, value in found.items()))
+        values = {USAGE: used, PERPLEXITY: math.exp(nats), BITS: nats / math.log(2)}
+        return PooledResult(tuple(Result(quantity, value, count=self.items) for quantity, value in values.items()))

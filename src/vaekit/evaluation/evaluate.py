@@ -22,12 +22,12 @@ from vaekit.metrics.measure import Measure
 from vaekit.metrics.statistics import RunningMean
 from vaekit.pipeline import Outcome, Stages, run_pipeline
 
-NUMBERS = 2**22
-"""In the items of one batch at most, beyond a single one: 5 images of 768x512, 21 of 256x256."""
-ROOM = 2**26
-"""Numbers of items that may be read ahead."""
+BATCH_VALUES = 2**22
+"""The maximum number of values of a batch of several items: 5 images of 768x512, 21 of 256x256."""
+READ_AHEAD_VALUES = 2**26
+"""The maximum number of values of items that are read ahead."""
 MEASURE_FIELDS = ("title", "unit", "better", "about")
-"""Of each measure, in the JSON of an evaluation."""
+"""The fields of each measure in the JSON of an evaluation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,20 +35,20 @@ class EvaluationData:
     """Items by name."""
 
     names: Sequence[str]
-    """In the order in which they are measured."""
+    """In the order of measurement."""
     read: Callable[[str], Tensor]
-    """An item without a batch axis; called from several threads. VaekitError for one that cannot be read."""
+    """Returns an item without a batch axis. Thread-safe. Raises VaekitError if the item cannot be read."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measures:
-    """What is to be measured."""
+    """The measures of an evaluation."""
 
     items: tuple[ItemMeasure, ...] = ()
     pooled: tuple[PooledMeasure, ...] = ()
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """For the protocol: of each measure, under the name of its first number."""
+        """The settings of each measure, by the name of its first quantity, for the protocol."""
         singles = {
             measure.quantities[0].name: {"numbers": [each.name for each in measure.quantities], **measure.settings}
             for measure in self.items
@@ -57,25 +57,25 @@ class Measures:
 
     @property
     def quantities(self) -> list[Measure]:
-        """Of single items."""
+        """The quantities of single items."""
         return [quantity for measure in self.items for quantity in measure.quantities]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found."""
+    """The results of an evaluation."""
 
     protocol: Protocol
     results: tuple[Result, ...]
     not_measured: Mapping[str, str]
-    """Name to reason."""
+    """Reasons, by name of the quantity."""
     warnings: tuple[str, ...]
     measured: int
-    """Items that were measured."""
+    """The number of measured items."""
     skipped: tuple[Item, ...]
-    """Items that could not be."""
+    """The items that could not be read or measured."""
     environment: Mapping[str, Any] = field(default_factory=dict)
-    """What rounding may depend on beside the protocol: processor, threads."""
+    """Properties besides the protocol that rounding may depend on: processor, threads."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `vaekit.json` writes them, non-finite ones included."""
@@ -96,7 +96,7 @@ class Evaluation:
 
 @dataclass(eq=False)
 class Tally:
-    """What is known of all items so far."""
+    """Results accumulated so far."""
 
     measures: Measures
     means: dict[str, RunningMean] = field(init=False)
@@ -109,11 +109,12 @@ class Tally:
         self.pools = {measure.name: measure.pool() for measure in self.measures.pooled}
 
     @property
-    def seen(self) -> int:
+    def done(self) -> int:
+        """The number of measured and skipped items."""
         return self.measured + len(self.skipped)
 
     def add(self, batch: Batch) -> None:
-        """Take what was found about a batch, now or by an earlier run."""
+        """Add the results of a batch, from this run or an interrupted one."""
         for item in batch.items:
             if item.error is not None:
                 self.skipped.append(item)
@@ -127,7 +128,7 @@ class Tally:
     def evaluation(
         self, protocol: Protocol, not_measured: Mapping[str, str], environment: Mapping[str, Any]
     ) -> Evaluation:
-        """The final numbers.
+        """The final results.
 
         Raises:
             NothingEvaluated: every item was skipped.
@@ -136,12 +137,12 @@ class Tally:
             reason = f" The first: {self.skipped[0].error}" if self.skipped else ""
             raise NothingEvaluated(f"None of {len(self.skipped)} items could be measured.{reason}", "", "")
         singles = [result(quantity, self.means[quantity.name]) for quantity in self.measures.quantities]
-        together = [pool.together() for pool in self.pools.values()]
+        pooled = [pool.result() for pool in self.pools.values()]
         return Evaluation(
             protocol,
-            (*singles, *(result for found in together for result in found.results)),
-            {**not_measured, **{name: why for found in together for name, why in found.not_measured.items()}},
-            tuple(warning for found in together for warning in found.warnings),
+            (*singles, *(result for each in pooled for result in each.results)),
+            {**not_measured, **{name: reason for each in pooled for name, reason in each.not_measured.items()}},
+            tuple(warning for each in pooled for warning in each.warnings),
             self.measured,
             tuple(self.skipped),
             environment,
@@ -149,7 +150,7 @@ class Tally:
 
 
 def result(quantity: Measure, mean: RunningMean) -> Result:
-    """The mean over items as a result; NaN where no value was finite."""
+    """The mean over items as a result; NaN if no value is finite."""
     if mean.interval is None:
         value = mean.mean if mean.count else math.nan
         return Result(quantity, value, count=mean.count, not_finite=mean.not_finite)
@@ -162,7 +163,7 @@ def no_progress(_done: int, _total: int) -> None:
 
 
 def evaluate(
-    runs: VAERunner,
+    runner: VAERunner,
     data: EvaluationData,
     measures: Measures,
     protocol: Protocol,
@@ -173,22 +174,22 @@ def evaluate(
     environment: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] = no_progress,
 ) -> Evaluation:
-    """Measure what a VAE makes of data.
+    """Evaluate a VAE on data.
 
-    With a folder, what was found is kept there batch by batch, and the same call after an interruption goes on: its
-    final numbers are those of an uninterrupted run, to the last bit where the VAE and the measures repeat themselves.
-    `evaluation.json` appears there at the end.
+    With a folder, results are saved there after each batch, and the same call resumes after an interruption: its final
+    results are those of an uninterrupted run, bit for bit if VAE and measures are deterministic. `evaluation.json` is
+    written at the end.
 
     Args:
-        runs: the VAE.
-        data: the items. The next are read while the VAE runs.
-        measures: what to measure.
-        protocol: how; latents, seed and batch are taken from it, the rest is written down.
-        out: the folder; None keeps nothing.
-        device: where items are put before the VAE sees them.
-        not_measured: what is left out from the start, and why.
-        environment: what rounding may depend on, to be told beside the numbers.
-        progress: called with the items done and all of them.
+        runner: runs the VAE.
+        data: the items. The next ones are read while the VAE runs.
+        measures: the measures.
+        protocol: the protocol; its latents, seed and batch size are used, the rest is recorded.
+        out: the folder; None to save nothing.
+        device: of the items.
+        not_measured: reasons, by name, for quantities that are not measured.
+        environment: properties that rounding may depend on, for the results.
+        progress: called with the number of items done and the total.
 
     Raises:
         NothingEvaluated: no item could be measured.
@@ -200,26 +201,26 @@ def evaluate(
         if journal is not None:
             for batch in journal.batches():
                 tally.add(batch)
-        progress(tally.seen, len(data.names))
-        _go_on(runs, data, measures, protocol, tally, journal, torch.device(device), progress)
-        found = tally.evaluation(protocol, not_measured or {}, environment or {})
+        progress(tally.done, len(data.names))
+        _measure(runner, data, measures, protocol, tally, journal, torch.device(device), progress)
+        evaluation = tally.evaluation(protocol, not_measured or {}, environment or {})
         if out is not None:
-            write_result(found, out / RESULT)
-    return found
+            write_result(evaluation, out / RESULT)
+    return evaluation
 
 
-def write_result(found: Evaluation, path: Path) -> None:
+def write_result(evaluation: Evaluation, path: Path) -> None:
     """Write an evaluation as JSON.
 
     Raises:
-        CannotWrite: the disk is full, or the like.
+        CannotWrite: e.g. the disk is full.
     """
     with atomic_file(path) as part:
-        part.write_text(dumps(found.as_json()) + "\n", "utf-8")
+        part.write_text(dumps(evaluation.as_json()) + "\n", "utf-8")
 
 
-def _go_on(
-    runs: VAERunner,
+def _measure(
+    runner: VAERunner,
     data: EvaluationData,
     measures: Measures,
     protocol: Protocol,
@@ -228,75 +229,77 @@ def _go_on(
     device: torch.device,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Measure the items that the tally has not seen yet."""
+    """Measure the items that are not in the tally yet."""
 
-    def seen(names: Sequence[str], x: Tensor) -> VAEPass:
-        return VAEPass(tuple(names), x.to(device), runs, protocol.seed, protocol.latents == SAMPLE)
+    def make_pass(names: Sequence[str], x: Tensor) -> VAEPass:
+        return VAEPass(tuple(names), x.to(device), runner, protocol.seed, protocol.latents == SAMPLE)
 
-    steps: Stages[str, Tensor, Tensor, Tensor] = Stages(data.read, lambda _, x: x, lambda _, x: x, Tensor.numel)
-    left = islice(data.names, tally.seen, None)
-    with closing(run_pipeline(left, steps, VaekitError, ROOM)) as outcomes, torch.no_grad():
+    stages: Stages[str, Tensor, Tensor, Tensor] = Stages(data.read, lambda _, x: x, lambda _, x: x, Tensor.numel)
+    remaining = islice(data.names, tally.done, None)
+    with closing(run_pipeline(remaining, stages, VaekitError, READ_AHEAD_VALUES)) as outcomes, torch.no_grad():
         for group in grouped(outcomes, protocol.batch):
-            batch = measured(group, measures, seen)
+            batch = measured(group, measures, make_pass)
             if journal is not None:
                 journal.add(batch)
             tally.add(batch)
-            progress(tally.seen, len(data.names))
+            progress(tally.done, len(data.names))
 
 
 Outcomes = list[Outcome[str, Tensor]]
 
 
-def grouped(outcomes: Iterator[Outcome[str, Tensor]], most: int) -> Iterator[Outcomes]:
-    """Consecutive items in groups: those that can be read have one shape and dtype in a group, are no more than
-    `most`, and have no more than `NUMBERS` numbers unless there is one alone.
+def grouped(outcomes: Iterator[Outcome[str, Tensor]], limit: int) -> Iterator[Outcomes]:
+    """Consecutive items in groups. The readable items of a group have one shape and dtype, are at most `limit`, and,
+    unless there is only one, have at most `BATCH_VALUES` values.
 
-    A group follows from where it begins, and so is the same for a run that begins there.
+    A group depends on its first item only, so that a resumed run has the same groups.
     """
     group: Outcomes = []
-    whole: list[Tensor] = []
+    readable: list[Tensor] = []
     for outcome in outcomes:
         x = outcome.done
         if x is not None:
-            same = not whole or (x.shape == whole[0].shape and x.dtype == whole[0].dtype)
-            if not same or len(whole) == most or (whole and (len(whole) + 1) * x.numel() > NUMBERS):
+            same = not readable or (x.shape == readable[0].shape and x.dtype == readable[0].dtype)
+            if not same or len(readable) == limit or (readable and (len(readable) + 1) * x.numel() > BATCH_VALUES):
                 yield group
-                group, whole = [], []
-            whole.append(x)
+                group, readable = [], []
+            readable.append(x)
         group.append(outcome)
     if group:
         yield group
 
 
-def measured(group: Outcomes, measures: Measures, seen: Callable[[Sequence[str], Tensor], VAEPass]) -> Batch:
-    """What is found about a group. If it fails as a whole, its items are tried one by one, and those that fail again
-    are skipped."""
-    whole = [(outcome.item, outcome.done) for outcome in group if outcome.done is not None]
+def measured(group: Outcomes, measures: Measures, make_pass: Callable[[Sequence[str], Tensor], VAEPass]) -> Batch:
+    """The values of a group. If measuring fails, items are measured one by one, and those that fail again are
+    skipped."""
+    readable = [(outcome.item, outcome.done) for outcome in group if outcome.done is not None]
     failed = {outcome.item: outcome.error for outcome in group if outcome.error is not None}
     parts: list[Batch] = []
-    if whole:
+    if readable:
         try:
-            parts = [_numbers(seen([name for name, _ in whole], torch.stack([x for _, x in whole])), measures)]
+            parts = [
+                _values(make_pass([name for name, _ in readable], torch.stack([x for _, x in readable])), measures)
+            ]
         except VaekitError:
-            for name, x in whole:
+            for name, x in readable:
                 try:
-                    parts.append(_numbers(seen([name], x.unsqueeze(0)), measures))
+                    parts.append(_values(make_pass([name], x.unsqueeze(0)), measures))
                 except VaekitError as error:
                     failed[name] = error
-    found = {item.name: item for part in parts for item in part.items}
+    by_name = {item.name: item for part in parts for item in part.items}
     items = tuple(
-        Item(outcome.item, error=str(failed[outcome.item])) if outcome.item in failed else found[outcome.item]
+        Item(outcome.item, error=str(failed[outcome.item])) if outcome.item in failed else by_name[outcome.item]
         for outcome in group
     )
     names = parts[0].rows if parts else ()
     return Batch(items, {name: torch.cat([part.rows[name] for part in parts]) for name in names})
 
 
-def _numbers(seen: VAEPass, measures: Measures) -> Batch:
-    """All that is measured of some items."""
+def _values(vae_pass: VAEPass, measures: Measures) -> Batch:
+    """The values and rows of all measures."""
     values: dict[str, list[float]] = {}
     for measure in measures.items:
-        values |= {name: each.double().tolist() for name, each in measure.of(seen).items()}
-    rows = {measure.name: measure.rows(seen).float().cpu() for measure in measures.pooled}
-    items = (Item(name, {key: each[i] for key, each in values.items()}) for i, name in enumerate(seen.names))
+        values |= {name: each.double().tolist() for name, each in measure.compute(vae_pass).items()}
+    rows = {measure.name: measure.rows(vae_pass).float().cpu() for measure in measures.pooled}
+    items = (Item(name, {key: each[i] for key, each in values.items()}) for i, name in enumerate(vae_pass.names))
     return Batch(tuple(items), rows)

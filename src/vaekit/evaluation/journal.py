@@ -1,8 +1,11 @@
 """The results of an evaluation on disk: after a crash or `kill -9` the next run resumes from them.
 
-A folder holds `protocol.json`; `items.jsonl` with one line for each batch; and `rows.bin`, the numbers that pooled
-measures keep of each item, as 32-bit floats in the order of the lines. A line is written after its rows have reached
-the disk, and counts once it ends in a newline: what a crash leaves of a later batch is cut off.
+FOLDER/protocol.json   the protocol
+FOLDER/items.jsonl     the values of single items, one line per batch
+FOLDER/rows.bin        the rows of pooled measures, little-endian 32-bit floats in the order of the lines
+
+A line is written after its rows are on disk, and is complete once it ends in a newline. Incomplete batches after a
+crash are truncated.
 """
 
 import json
@@ -26,52 +29,51 @@ from vaekit.json import dumps, number
 from vaekit.records import differences, renamed
 
 PROTOCOL, ITEMS, ROWS, RESULT = "protocol.json", "items.jsonl", "rows.bin", "evaluation.json"
-
 OLD_NAMES = {"colours": "colors"}
-"""Entries that had other names in the first edition."""
+"""Current names of entries, by their names in the first edition."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """What became of one item."""
+    """The values of one item, or why it was skipped."""
 
     name: str
     values: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
-    """Why it was skipped."""
+    """The reason why it was skipped."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some items in their order, and the rows (b, n) that each pooled measure keeps of those that were not skipped."""
+    """Consecutive items, and the rows (b, n) of each pooled measure, without those of skipped items."""
 
     items: tuple[Item, ...]
     rows: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Journal:
-    """The batches that were done. Open it with `opened`."""
+    """The saved batches of an evaluation. Open it with `opened`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def batches(self) -> Iterator[Batch]:
-        """Those that are whole, one at a time; afterwards both files end behind the last of them."""
+        """Iterate over the complete batches, then truncate both files after the last one."""
         with open(self.folder / ITEMS, "ab+") as lines, open(self.folder / ROWS, "ab+") as rows:
             lines.seek(0)
             rows.seek(0)
-            whole = 0, 0
+            end = 0, 0
             while (line := lines.readline()) and (batch := _batch(line, rows.read)) is not None:
-                whole = lines.tell(), rows.tell()
+                end = lines.tell(), rows.tell()
                 yield batch
-            lines.truncate(whole[0])
-            rows.truncate(whole[1])
+            lines.truncate(end[0])
+            rows.truncate(end[1])
 
     def add(self, batch: Batch) -> None:
-        """Keep a further batch: it is on the disk when this returns.
+        """Append a batch, and flush it to disk.
 
         Raises:
-            CannotWriteHere: the disk is full, or refuses.
+            CannotWriteHere: e.g. the disk is full.
         """
         shapes = {name: list(rows.shape) for name, rows in batch.rows.items()}
         items = [
@@ -79,9 +81,9 @@ class Journal:
             for item in batch.items
         ]
         line = json.dumps({"items": items, "rows": shapes}, allow_nan=False)
-        octets = b"".join(rows.contiguous().numpy().astype("<f4").tobytes() for rows in batch.rows.values())
+        content = b"".join(rows.contiguous().numpy().astype("<f4").tobytes() for rows in batch.rows.values())
         try:
-            _append(self.folder / ROWS, octets)
+            _append(self.folder / ROWS, content)
             _append(self.folder / ITEMS, line.encode() + b"\n")
         except OSError as error:
             raise cannot_write(self.folder, error, CannotWriteHere) from error
@@ -89,11 +91,11 @@ class Journal:
 
 @contextmanager
 def opened(folder: Path, protocol: Protocol) -> Iterator[Journal]:
-    """The journal of an evaluation in a folder: a new one, or the one that an earlier run of the same protocol left.
+    """The journal of an evaluation in a folder: a new one, or that of an interrupted run with the same protocol.
 
     Raises:
-        ProtocolChanged: the folder holds an evaluation of another protocol; nothing in it is touched.
-        CannotWrite: it cannot be made or written, or another evaluation is writing to it now.
+        ProtocolChanged: the folder holds an evaluation with another protocol, and is not changed.
+        CannotWrite: the folder cannot be created or written, or another process is writing to it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,8 +115,12 @@ def opened(folder: Path, protocol: Protocol) -> Iterator[Journal]:
 
 
 def _agree(folder: Path, protocol: Protocol) -> None:
-    """Write down the protocol, or check that it is the one that stands there."""
-    told = json.loads(dumps(protocol.as_json()))
+    """Write the protocol, or compare it with the one in the folder.
+
+    Raises:
+        ProtocolChanged: they differ, or the folder's is missing or damaged.
+    """
+    current = json.loads(dumps(protocol.as_json()))
     path = folder / PROTOCOL
     try:
         before = json.loads(path.read_text("utf-8"))
@@ -124,11 +130,11 @@ def _agree(folder: Path, protocol: Protocol) -> None:
                 f"{folder} holds an evaluation without its {PROTOCOL}.", "", "Choose another folder, or remove it."
             ) from None
         with atomic_file(path) as part:
-            part.write_text(dumps(told) + "\n", "utf-8")
+            part.write_text(dumps(current) + "\n", "utf-8")
         return
     except (OSError, ValueError) as error:
         raise ProtocolChanged(f"{path} cannot be read: {error}.", "", "Choose another folder, or remove it.") from error
-    changed = differences(upgraded(before), told) if isinstance(before, dict) else [f"{PROTOCOL} holds no protocol"]
+    changed = differences(upgraded(before), current) if isinstance(before, dict) else [f"{PROTOCOL} is not a protocol"]
     if changed:
         raise ProtocolChanged(
             f"{folder} holds an evaluation with another protocol: {'; '.join(changed)}.",
@@ -138,28 +144,29 @@ def _agree(folder: Path, protocol: Protocol) -> None:
 
 
 def upgraded(protocol: dict[str, Any]) -> dict[str, Any]:
-    """A stored protocol as it is written today; the first edition had other names in it."""
+    """A stored protocol in the current form; the first edition had other names."""
     return renamed(protocol, OLD_NAMES)
 
 
-def _append(path: Path, octets: bytes) -> None:
+def _append(path: Path, content: bytes) -> None:
+    """Append to a file, and flush it to disk."""
     with open(path, "ab") as file:
-        file.write(octets)
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
 def _batch(line: bytes, read: Any) -> Batch | None:
-    """A line with its rows; None where either is not whole."""
+    """The batch of a line and its rows; None if either is incomplete or damaged."""
     if not line.endswith(b"\n"):
         return None
     try:
-        told = json.loads(line)
+        entry = json.loads(line)
         items = tuple(
             Item(item["name"], {name: float(value) for name, value in item["values"].items()}, item["error"])
-            for item in told["items"]
+            for item in entry["items"]
         )
-        rows = {name: _rows(read, shape) for name, shape in told["rows"].items()}
+        rows = {name: _rows(read, shape) for name, shape in entry["rows"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return Batch(items, rows)
@@ -169,10 +176,10 @@ def _rows(read: Any, shape: Sequence[int]) -> Tensor:
     """The next rows of the file.
 
     Raises:
-        ValueError: it ends before.
+        ValueError: the file is too short.
     """
     count = math.prod(shape)
-    octets = read(4 * count)
-    if len(octets) != 4 * count:
+    content = read(4 * count)
+    if len(content) != 4 * count:
         raise ValueError("the file is truncated")
-    return torch.from_numpy(np.frombuffer(octets, "<f4").astype(np.float32)).view(*shape)
+    return torch.from_numpy(np.frombuffer(content, "<f4").astype(np.float32)).view(*shape)

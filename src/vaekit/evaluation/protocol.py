@@ -1,5 +1,7 @@
-"""The protocol of an evaluation: everything that its values depend on. Equal protocols give the same
-values: exactly on one machine with the same number of threads, otherwise up to rounding."""
+"""The protocol of an evaluation: everything that its values depend on.
+
+Equal protocols give equal values: exactly on one machine with the same number of threads, otherwise up to rounding.
+"""
 
 import hashlib
 import heapq
@@ -15,66 +17,67 @@ from vaekit.version import __version__
 
 MODE, SAMPLE = "mode", "sample"
 UNREADABLE = "unreadable"
-"""Stands in the digest for the hash of a file that cannot be opened."""
+"""Replaces the hash of a file that cannot be opened."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What was measured, and how."""
+    """VAE, data, settings and versions of an evaluation."""
 
     vae: str
     """The fingerprint of its weights."""
     data: str
     """The digest of all items: see `digest`."""
     items: int
-    """How many there are, in the order of their names; those that cannot be read are among them."""
+    """The number of items, including those that cannot be read."""
     chosen: str
-    """How they were chosen from what was there."""
+    """How the items were chosen from the data."""
     preparation: Mapping[str, Any]
-    """What was done to an item before the VAE saw it, and to what came back before it was measured."""
+    """The preparation of items before encoding, and of reconstructions before measuring."""
     latents: str
-    """`mode` of the posterior (of a Gaussian its mean), or one `sample` of it."""
+    """`mode` of the posterior (the mean of a Gaussian), or one `sample` of it."""
     seed: int
     """Of samples and subsets."""
     run: Mapping[str, Any]
     """How the VAE was run: dtype, backend, memory."""
     batch: int
-    """Items of one shape that go through at once."""
+    """The maximum batch size."""
     measures: Mapping[str, Mapping[str, Any]]
-    """What was measured, with what each measure depends on."""
+    """The measures with their settings."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Of the libraries that compute."""
+    """The versions of the libraries that values depend on."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, as they are written."""
+        """The protocol as plain values."""
         return asdict(self)
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """The installed versions of packages, and of Python and vaekit."""
-    told = {"vaekit": __version__, "python": platform.python_version()}
+    installed = {"vaekit": __version__, "python": platform.python_version()}
     for package in packages:
         try:
-            told[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return told
+    return installed
 
 
 def digest(files: Mapping[str, Path]) -> str:
-    """One SHA-256 for the names and contents of files, in the order given.
+    """SHA-256 over the names and contents of files, in the given order.
 
-    It is the hash of what `sha256sum` prints for them: in the folder, with names in the order of their bytes,
+    It is the hash of the output of `sha256sum`, with names sorted by bytes:
 
         find . -type f -name '*.png' -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum
     """
-    whole = hashlib.sha256()
+    hashed = hashlib.sha256()
     for name, path in files.items():
-        whole.update(f"{_content(path)}  {name}\n".encode("utf-8", "surrogateescape"))
-    return whole.hexdigest()
+        hashed.update(f"{_content(path)}  {name}\n".encode("utf-8", "surrogateescape"))
+    return hashed.hexdigest()
 
 
 def _content(path: Path) -> str:
+    """SHA-256 of a file, or `UNREADABLE`."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -83,9 +86,9 @@ def _content(path: Path) -> str:
 
 
 def chosen_names(names: Sequence[str], limit: int | None, seed: int) -> list[str]:
-    """At most `limit` of the names: those whose hash with the seed is the smallest; sorted.
+    """A random subset of at most `limit` names, sorted: those with the smallest hashes of name and seed.
 
-    A name's chance does not depend on the others, and no library's generator has a say in it.
+    The rank of a name does not depend on the other names, nor on a library's random generator.
     """
     if limit is None or limit >= len(names):
         return sorted(names)

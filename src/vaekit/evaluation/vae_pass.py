@@ -17,21 +17,21 @@ from vaekit.vae import VAE
 
 @runtime_checkable
 class VAERunner(Protocol):
-    """A VAE that can be run, in whatever way."""
+    """Runs a VAE: on batches as they are, or image by image in limited memory."""
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z|x) for a batch of items."""
 
     def decode(self, z: Tensor, like: Tensor) -> Tensor:
-        """What comes back of raw latents, in the shape of the items that they were made from."""
+        """Decode raw latents; `like` are the items, whose shape the result has."""
 
     def likelihood(self, z: Tensor, like: Tensor) -> Likelihood:
-        """p(x|z) for raw latents, over items of the shape of those that they were made from."""
+        """p(x|z) for raw latents; `like` are items, whose shape x has."""
 
 
 @dataclass(frozen=True, eq=False)
 class DirectRunner:
-    """A VAE that runs whole batches at once, as it is."""
+    """Runs a VAE on whole batches, in its own dtype and on its own device."""
 
     vae: VAE
 
@@ -63,20 +63,20 @@ class EngineRunner:
 
 @dataclass(frozen=True, eq=False)
 class VAEPass:
-    """A batch of items through a VAE. What comes back is computed when the first measure asks for it."""
+    """A batch of items with their posteriors, latents and reconstructions, each computed on first use."""
 
     names: tuple[str, ...]
     x: Tensor
     """(b, ...)."""
-    runs: VAERunner
+    runner: VAERunner
     seed: int
     sampled: bool
-    """Whether latents are drawn from the posterior; else they are its mode."""
+    """Whether latents are samples of the posterior, not its mode."""
 
     @cached_property
     def posterior(self) -> Posterior:
         """q(z|x)."""
-        return self.runs.encode(self.x)
+        return self.runner.encode(self.x)
 
     @cached_property
     def latents(self) -> Tensor:
@@ -89,15 +89,15 @@ class VAEPass:
 
     @cached_property
     def result(self) -> Tensor:
-        """What came back of the items, in their shape."""
-        return self.runs.decode(self.latents, self.x)
+        """The reconstructions, in the shape of the items."""
+        return self.runner.decode(self.latents, self.x)
 
     def generator(self, item: int, purpose: str) -> Generator:
-        """Randomness for one item. It follows from the seed and the item's name, and so from no other item."""
-        told = f"{self.seed}\n{purpose}\n{self.names[item]}".encode()
-        return Generator().manual_seed(struct.unpack("<q", hashlib.sha256(told).digest()[:8])[0])
+        """The generator of one item for a purpose, seeded by the run's seed and the item's name only."""
+        content = f"{self.seed}\n{purpose}\n{self.names[item]}".encode()
+        return Generator().manual_seed(struct.unpack("<q", hashlib.sha256(content).digest()[:8])[0])
 
 
 def select_item(posterior: Posterior, item: int, times: int = 1) -> Posterior:
-    """The posterior of one item of a batch, so many times."""
+    """The posterior of one item of a batch, repeated `times` times."""
     return map_tensors(lambda tensors: tensors[0][item : item + 1].expand(times, *tensors[0].shape[1:]), posterior)

@@ -1,7 +1,7 @@
 """The families of VAEs: one folder each, and the detection of a file's family by keys and shapes.
 
 A new family is a folder here with `net.py` (the network and its config), `files.py` (a `FAMILY`: layouts, detector,
-heads) and `facts.toml` (its latent spaces and published weights, read by `vaekit.catalog`). Nothing else names it.
+heads) and `facts.toml` (its latent spaces and published weights, read by `vaekit.catalog`). No other file changes.
 """
 
 import pkgutil
@@ -42,51 +42,51 @@ def discovered() -> tuple[Family, ...]:
     return tuple(import_module(f"{__name__}.{folder}.files").FAMILY for folder in folders)
 
 
-EVERY = discovered()
-FAMILIES = tuple(family for family in EVERY if family.from_words is None)
-"""Those that keys and shapes tell. No answer depends on their order."""
+ALL_FAMILIES = discovered()
+FAMILIES = tuple(family for family in ALL_FAMILIES if family.from_metadata is None)
+"""Families that are detected by keys and shapes; no result depends on their order."""
 LAYOUTS = tuple(layout for family in FAMILIES for layout in family.layouts)
-(PARTS,) = (family for family in EVERY if family.from_words is not None)
-"""The family that its file tells: VAEs that vaekit trains itself."""
+(PARTS,) = (family for family in ALL_FAMILIES if family.from_metadata is not None)
+"""The family that is named in the metadata: VAEs that vaekit trains itself."""
 
 
 def family_of(name: str) -> Family:
-    """The family of this name; it is an error of ours to ask for one that is not there."""
-    return next(family for family in EVERY if family.name == name)
+    """The family of this name, which must exist."""
+    return next(family for family in ALL_FAMILIES if family.name == name)
 
 
 def family_with(config: object) -> Family | None:
-    """The family that a config is of, if it is of one."""
-    return next((family for family in EVERY if type(config) is family.config), None)
+    """The family of a config, if there is one."""
+    return next((family for family in ALL_FAMILIES if type(config) is family.config), None)
 
 
 def padding_of(config: Any) -> str:
-    """How the 3x3 convolutions of a network pad; empty for a family that pads in one way only."""
+    """The padding of the 3x3 convolutions of a network; empty for a family with a fixed padding."""
     family = family_with(config)
     return config.padding if family is not None and family.paddings else ""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A tensor that a network has."""
+class ExpectedTensor:
+    """A tensor of a network."""
 
     shape: tuple[int, ...]
     counts: bool
-    """Whether it is a counter of whole numbers, beside a batch norm, and no weight."""
+    """Whether it is the integer counter of a batch norm rather than a weight."""
 
 
 @lru_cache(maxsize=256)
-def blueprint(family: str, config: Config, halves: tuple[str, ...]) -> Mapping[str, Wanted]:
-    """The tensors of a VAE with these halves, by their native keys; collections hold many of one shape."""
+def blueprint(family: str, config: Config, halves: tuple[str, ...]) -> Mapping[str, ExpectedTensor]:
+    """The tensors of a VAE with these halves, by native key; cached, since collections hold many VAEs of one shape."""
     with torch.device("meta"):
         vae = assemble(family_of(family), config, halves)
-    return {key: Wanted(tuple(t.shape), not t.is_floating_point()) for key, t in vae.state_dict().items()}
+    return {key: ExpectedTensor(tuple(t.shape), not t.is_floating_point()) for key, t in vae.state_dict().items()}
 
 
 def assemble(
     family: Family, config: Config, halves: Collection[str] = HALVES, normalization: LatentNormalization | None = None
 ) -> VAE:
-    """A VAE with those of these halves that the family has, and torch's initial weights (or none, under
+    """A VAE with the given halves, as far as the family has them, and torch's initial weights (or none, under
     `torch.device("meta")`)."""
     nets = dict(zip(HALVES, family.build(config), strict=True))
     encoder, decoder = (nets[half] if half in halves else None for half in HALVES)
@@ -97,11 +97,11 @@ def assemble(
         family.likelihood_head(config),
         normalization,
         to_prior=family.prior_head(config),
-        config=config if family.from_words else None,
+        config=config if family.from_metadata else None,
     )
 
 
 def layout_of(name: str, family: str, config: Config | None = None) -> Layout | None:
-    """The layout of this name for a family, if it has one; the one whose names a network of this config has."""
+    """The layout of this name for a family, if it exists; with a config, the one that fits it."""
     named = (layout for layout in (*LAYOUTS, *PARTS.layouts) if layout.name == name and layout.family == family)
     return next((layout for layout in named if config is None or layout.fits(config)), None)

@@ -5,17 +5,18 @@ import re
 from typing import Any
 
 from vaekit.errors import UnknownVAE, WrongTensors
-from vaekit.families.family import Shapes, Words, conv_shape, first_shape, highest, refuse_obstacles
+from vaekit.families.family import Fields, Shapes, conv_shape, first_shape, highest, refuse_obstacles
 from vaekit.families.kl.net import KLConfig
 from vaekit.families.layout import Rules, product
-from vaekit.families.padding import REFLECT, told_padding
+from vaekit.families.padding import REFLECT, stated_padding
 
 PUBLISHED_GROUPS = 32
-"""Groups of every GroupNorm in all published KL autoencoders. Shapes do not tell it; metadata may say otherwise."""
+"""The number of groups of every GroupNorm in all published KL autoencoders. Shapes do not determine it; metadata takes
+precedence."""
 RESIDUAL = {name: name for name in ("norm1", "conv1", "norm2", "conv2")} | {"nin_shortcut": "conv_shortcut"}
 ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
 MATRICES = r".+\.attn.*\.weight"
-"""diffusers keeps the 1x1 convolutions of attention as linear layers: (c, c, 1, 1) -> (c, c)."""
+"""diffusers stores the 1x1 convolutions of attention as linear layers: (c, c, 1, 1) -> (c, c)."""
 OLD_ATTENTION = {"norm": "group_norm", "q": "query", "k": "key", "v": "value", "proj_out": "proj_attn"}
 ENDS = {"conv_in": "conv_in", "norm_out": "conv_norm_out", "conv_out": "conv_out"}
 QUANT_CONVS: Rules = (
@@ -25,7 +26,7 @@ QUANT_CONVS: Rules = (
 
 
 def diffusers_kl(attention: dict[str, str]) -> Rules:
-    """The table of diffusers' AutoencoderKL, with the names it had for the layers of attention at the time."""
+    """The rules of diffusers' AutoencoderKL, with current or old names of the attention layers."""
     return (
         *product("encoder", "encoder", ENDS),
         *product("encoder.down.{i}.block.{j}", "encoder.down_blocks.{i}.resnets.{j}", RESIDUAL),
@@ -46,13 +47,13 @@ def diffusers_kl(attention: dict[str, str]) -> Rules:
 
 
 def ldm(rules: Rules, outside: Rules = QUANT_CONVS) -> Rules:
-    """LDM's own names: the native ones, but for what stands outside the halves."""
+    """LDM's names: the native ones, except for tensors outside the halves."""
     renamed = dict(outside)
     return tuple((native, renamed.get(native, native)) for native, _ in rules)
 
 
 def convolutional(shapes: Shapes, moments: int) -> dict[str, Any] | None:
-    """The fields of a KLConfig for nets whose encoder says so many numbers of each number in the latent."""
+    """The fields of a KLConfig for nets whose encoder outputs `moments` values per latent value."""
     encoder_widths = level_widths(shapes, "encoder.down")
     decoder_widths = level_widths(shapes, "decoder.up")
     image_channels = kl_image_channels(shapes)
@@ -84,7 +85,7 @@ def convolutional(shapes: Shapes, moments: int) -> dict[str, Any] | None:
 
 
 def level_widths(shapes: Shapes, levels: str) -> tuple[int, ...]:
-    """The width of each level, read from whatever its first block still has; empty where one cannot be told."""
+    """The width of each level, from any tensor of its first block; empty if one cannot be determined."""
     widths = []
     for i in range(highest(shapes, re.escape(levels) + r"\.(\d+)\.")):
         block = f"{levels}.{i}.block.0"
@@ -101,8 +102,8 @@ def attention_levels(shapes: Shapes, levels: str) -> tuple[int, ...]:
 
 
 def kl_image_channels(shapes: Shapes) -> int | None:
-    taken, given = conv_shape(shapes, "encoder.conv_in.weight"), conv_shape(shapes, "decoder.conv_out.weight")
-    return taken[1] if taken else given[0] if given else None
+    first, last = conv_shape(shapes, "encoder.conv_in.weight"), conv_shape(shapes, "decoder.conv_out.weight")
+    return first[1] if first else last[0] if last else None
 
 
 def kl_hidden_channels(shapes: Shapes, moments: int) -> int | None:
@@ -117,14 +118,14 @@ def kl_latent_channels(shapes: Shapes, moments: int, hidden: int | None) -> int 
     return before_decoder[1] if before_decoder else after_encoder[0] // moments if after_encoder else hidden
 
 
-def with_untold(config: KLConfig, metadata: Words, settings: Words) -> KLConfig:
-    """The config with what weights cannot tell, where the file does: the number of norm groups, and the padding.
+def with_stated_fields(config: KLConfig, metadata: Fields, settings: Fields) -> KLConfig:
+    """Add the config fields that weights do not determine, if the file states them: norm groups and padding.
 
     Raises:
-        UnknownVAE: they do not divide the widths: nothing with these weights can have been trained.
+        UnknownVAE: the groups do not divide the widths: no such network can exist.
     """
-    told = (metadata.get("norm_groups"), settings.get("norm_num_groups"))
-    groups = next((number for number in told if type(number) is int and number > 0), config.norm_groups)
+    stated = (metadata.get("norm_groups"), settings.get("norm_num_groups"))
+    groups = next((number for number in stated if type(number) is int and number > 0), config.norm_groups)
     widths = sorted({*config.encoder_widths, *config.decoder_widths})
     if any(width % groups for width in widths):
         raise UnknownVAE(
@@ -133,21 +134,21 @@ def with_untold(config: KLConfig, metadata: Words, settings: Words) -> KLConfig:
             "Expected the number of groups in the file's metadata or config.json: weights do not determine it.",
             'Add a config.json with the right "norm_num_groups" beside the file, and give the folder.',
         )
-    return dataclasses.replace(config, norm_groups=groups, padding=told_padding(metadata, settings) or config.padding)
+    return dataclasses.replace(config, norm_groups=groups, padding=stated_padding(metadata, settings) or config.padding)
 
 
 def assumed_groups(config: KLConfig) -> list[str]:
-    """Whether the number of norm groups is the published models' own in a network unlike any of them."""
+    """A warning if the published number of norm groups is assumed for a network unlike any published one."""
     if config.norm_groups == PUBLISHED_GROUPS and min(config.encoder_widths) < 128:
-        return [f"The number of norm groups is taken to be {PUBLISHED_GROUPS}: weights do not tell it."]
+        return [f"The number of norm groups is assumed to be {PUBLISHED_GROUPS}: weights do not determine it."]
     return []
 
 
 def refuse_reflection(name: str, config: KLConfig) -> None:
-    """Say that a class of diffusers cannot be told to pad by reflection.
+    """Reject reflection padding for a class of diffusers, which has no setting for it.
 
     Raises:
-        WrongTensors: this VAE does.
+        WrongTensors: this VAE has reflection padding.
     """
     if config.padding == REFLECT:
         raise WrongTensors(
@@ -168,7 +169,7 @@ def block_types(config: KLConfig) -> dict[str, list[str]]:
 
 
 def nets_settings(config: KLConfig, name: str, more_obstacles: dict[str, bool]) -> dict[str, Any]:
-    """What diffusers' classes with these nets have in common, if they can express them."""
+    """The settings that diffusers' classes with these nets share, if they can express the nets."""
     refuse_reflection(name, config)
     refuse_obstacles(
         name,

@@ -1,8 +1,8 @@
 """The interface to detect, build and save one family of VAEs.
 
-A detector reads native keys and shapes and returns the whole configuration, or None. Levels, blocks and widths are
-counted; no file name is ever looked at. Counts use every key of a block, so that a missing tensor shows up as missing
-and not as a smaller model.
+A detector derives the whole configuration from native keys and shapes, or returns None. Levels, blocks and widths are
+counted; file names are ignored. Counts use every key of a block, so that a missing tensor is reported as missing rather
+than as a smaller model.
 """
 
 import re
@@ -22,7 +22,7 @@ from vaekit.normalization import LatentNormalization
 
 @runtime_checkable
 class Config(nets.Config, Protocol):
-    """The configuration of a network: a frozen dataclass of numbers, tuples, booleans and words."""
+    """The configuration of a network: a frozen dataclass of numbers, tuples, booleans and strings."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -31,12 +31,12 @@ class Config(nets.Config, Protocol):
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Native keys and the shapes of their tensors."""
-Words = Mapping[str, Any]
-"""What a JSON object tells."""
+Fields = Mapping[str, Any]
+"""Config fields, from metadata or a config.json."""
 
 
 def no_diffusers_class(config: Any, _: LatentNormalization | None) -> dict[str, Any]:
-    """The answer of a family that diffusers cannot build.
+    """The default for families that diffusers does not have.
 
     Raises:
         WrongTensors: always.
@@ -49,32 +49,32 @@ def no_diffusers_class(config: Any, _: LatentNormalization | None) -> dict[str, 
 
 
 def refuse_obstacles(name: str, obstacles: Mapping[str, bool], layouts: str) -> None:
-    """Refuse a network that a class of diffusers cannot build.
+    """Reject a network that a class of diffusers cannot express.
 
     Args:
         name: of the class.
-        obstacles: what the network may have that the class cannot express, and whether it does.
-        layouts: that can express it, quoted.
+        obstacles: properties that the class cannot express, and whether the network has them.
+        layouts: layouts that can express it, quoted.
 
     Raises:
-        WrongTensors: it has one of them.
+        WrongTensors: the network has one of these properties.
     """
-    met = [obstacle for obstacle, there in obstacles.items() if there]
-    if met:
+    present = [obstacle for obstacle, holds in obstacles.items() if holds]
+    if present:
         raise WrongTensors(
-            f"diffusers' {name} cannot express this VAE: it has {' and '.join(met)}.",
+            f"diffusers' {name} cannot express this VAE: it has {' and '.join(present)}.",
             "",
             f"Save it in the {layouts} layout.",
         )
 
 
-def all_told(config: Any, _metadata: Words, _settings: Words) -> Any:
-    """The config of a family whose keys and shapes tell everything."""
+def unchanged(config: Any, _metadata: Fields, _settings: Fields) -> Any:
+    """The default for families whose keys and shapes determine the whole config."""
     return config
 
 
 def nothing_assumed(_: Any) -> list[str]:
-    """The caution of a family whose keys and shapes tell everything."""
+    """The default for families whose keys and shapes determine the whole config."""
     return []
 
 
@@ -89,69 +89,70 @@ def no_prior(_: Any) -> None:
 
 @dataclass(frozen=True)
 class Family:
-    """What it takes to turn native tensors into a VAE, and back."""
+    """A family: how to detect, build and save its VAEs."""
 
     name: str
     config: type[Any]
     layouts: tuple[Layout, ...]
-    """Every naming scheme that is read; those named after a half hold that half only. Where two fit equally well, the
-    first one named is the answer."""
+    """The supported naming schemes; those named after a half hold that half only. If two fit equally well, the first
+    one is used."""
     detect: Callable[[Shapes], Any]
-    """The whole configuration from native keys and shapes, or None; of half a VAE, the other half mirrors it."""
+    """Derives the whole configuration from native keys and shapes, or returns None; a missing half mirrors the
+    other."""
     build: Callable[[Any], tuple[nn.Module | None, nn.Module | None]]
-    """Encoder and decoder; None for a half that no model of the family has."""
+    """Builds encoder and decoder; None for a half that no model of the family has."""
     posterior_head: Callable[[Any], Callable[[Tensor], Posterior]]
-    """The head that reads the moments of a network of this config as a posterior."""
+    """Returns the head that converts moments to a posterior."""
     likelihood_head: Callable[[Any], Callable[[Tensor], Likelihood]]
-    """The head that reads what a decoder of this config says as a likelihood."""
+    """Returns the head that converts decoder outputs to a likelihood."""
     prior_head: Callable[[Any], ToPrior | None] = gaussian_prior
-    """The head that gives the prior of a VAE of this config."""
-    from_words: Callable[[Words], Any] | None = None
-    """The whole configuration from vaekit's metadata, for a family whose shapes tell none."""
-    complete: Callable[[Any, Words, Words], Any] = all_told
-    """The config with what weights do not tell and a file's metadata or a config.json may: (config, the config in
-    vaekit's metadata, config.json). Raises UnknownVAE where the result can be no network."""
+    """Returns the head of the prior."""
+    from_metadata: Callable[[Fields], Any] | None = None
+    """Derives the whole configuration from vaekit's metadata, for a family whose shapes do not determine it."""
+    complete: Callable[[Any, Fields, Fields], Any] = unchanged
+    """Adds fields that weights do not determine: (config, the config in vaekit's metadata, config.json). Raises
+    UnknownVAE if no such network can exist."""
     assumed: Callable[[Any], list[str]] = nothing_assumed
-    """Sentences about what the weights do not tell and nobody said."""
+    """Returns warnings about fields that neither the weights nor the file determine."""
     diffusers: Callable[[Any, LatentNormalization | None], dict[str, Any]] = no_diffusers_class
-    """The `config.json` with which diffusers builds the same network; WrongTensors where it cannot."""
+    """Returns the `config.json` of the same network in diffusers; raises WrongTensors if it cannot express it."""
     requires: tuple[str, ...] = ()
-    """Native keys, or what such keys begin with, by which this family differs from others with the same names: without
-    a key of each, tensors are not of this family."""
+    """Native keys, or prefixes of them, that distinguish this family from others with the same names: tensors of this
+    family have a key for each."""
     normalization_tensors: NormalizationTensors | None = None
-    """Tensors beside the weights that tell the normalization."""
-    normalization_from_settings: Callable[[Words], LatentNormalization | None] = normalization_of_settings
-    """The normalization that a diffusers `config.json` tells."""
+    """Tensors beside the weights that store the normalization."""
+    normalization_from_settings: Callable[[Fields], LatentNormalization | None] = normalization_of_settings
+    """Reads the normalization from a diffusers `config.json`."""
     paddings: tuple[str, ...] = ()
-    """Values of the config's field `padding`, which no weight depends on, the customary one first; empty for a family
-    that pads in one way only."""
+    """The values of the config's field `padding`, which weights do not determine, the most common first; empty for a
+    family with a fixed padding."""
 
     def claims(self, keys: Collection[str]) -> bool:
-        """Whether tensors with these native keys can be of this family."""
+        """Whether tensors with these native keys may be of this family."""
         return all(any(key.startswith(start) for key in keys) for start in self.requires)
 
     @property
     def outside_nets(self) -> frozenset[str]:
-        """Native keys of tensors that belong to no net."""
+        """The native keys of tensors that are not part of a net."""
         return self.normalization_tensors.keys if self.normalization_tensors else frozenset()
 
-    def tensors_beside(self, config: Any, normalization: LatentNormalization | None) -> dict[str, Tensor]:
-        """Native tensors that a file has beside the weights; empty where they cannot express this normalization."""
+    def normalization_tensors_for(self, config: Any, normalization: LatentNormalization | None) -> dict[str, Tensor]:
+        """The native tensors of the normalization; empty if they cannot express it."""
         return self.normalization_tensors.write(config, normalization) if self.normalization_tensors else {}
 
 
 def highest(shapes: Shapes, template: str) -> int:
-    """One more than the largest number that stands at the group of the pattern; 0 where no key matches."""
+    """One more than the largest number in the pattern's group; 0 if no key matches."""
     pattern = re.compile(template)
     return max((int(match[1]) + 1 for key in shapes if (match := pattern.match(key))), default=0)
 
 
 def first_shape(shapes: Shapes, *keys: str) -> tuple[int, ...] | None:
-    """The shape of the first of these tensors that is there and not empty: any of them would tell the same."""
+    """The shape of the first of these tensors that is present and not empty."""
     return next((shapes[key] for key in keys if all(shapes.get(key, ())) and shapes.get(key)), None)
 
 
 def conv_shape(shapes: Shapes, key: str) -> tuple[int, ...] | None:
-    """The shape of a convolution over images, (out, in, rows, columns); None where it is absent or another thing."""
+    """The shape of a 2-D convolution, (out, in, rows, columns); None if it is absent or has other axes."""
     shape = first_shape(shapes, key)
     return shape if shape is not None and len(shape) == 4 else None

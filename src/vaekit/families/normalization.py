@@ -1,4 +1,4 @@
-"""Normalizations in diffusers' configs, and in tensors beside the weights."""
+"""Normalizations in diffusers' configs and in tensors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from vaekit.normalization import LatentNormalization
 
 
 def diffusers_normalization(normalization: LatentNormalization | None) -> dict[str, Any]:
-    """The entries of a diffusers config. An unknown one is null: left out, diffusers would silently put SD1's
-    0.18215."""
+    """The entries of a diffusers config. An unknown normalization is null: without an entry, diffusers would silently
+    use SD1's 0.18215."""
     if normalization is None:
         return {"scaling_factor": None}
     channels = max(len(normalization.shift), len(normalization.scale))
     if channels > 1:
-        return {"scaling_factor": 1.0} | mean_and_deviation(normalization, channels)
+        return {"scaling_factor": 1.0} | mean_and_std(normalization, channels)
     refuse_rearranged(normalization)
     return {"scaling_factor": normalization.scale[0], "shift_factor": normalization.shift[0] or None}
 
 
-def mean_and_deviation(normalization: LatentNormalization | None, channels: int) -> dict[str, Any]:
-    """The normalization as one mean and one standard deviation for each channel; null where it is unknown, for the same
-    reason: left out, the classes that know no factor would put in those of the models that they were written for."""
+def mean_and_std(normalization: LatentNormalization | None, channels: int) -> dict[str, Any]:
+    """The normalization as mean and standard deviation per channel; null if unknown: without entries, classes without a
+    factor would use the values of the models that they were written for."""
     if normalization is None:
         return {"latents_mean": None, "latents_std": None}
     refuse_rearranged(normalization)
@@ -45,10 +45,10 @@ def refuse_rearranged(normalization: LatentNormalization) -> None:
 
 
 def one_factor(normalization: LatentNormalization | None, name: str) -> dict[str, Any]:
-    """The config entries of a class of diffusers that has one factor and nothing else.
+    """The config entries of a class of diffusers that has only a scaling factor.
 
     Raises:
-        WrongTensors: the normalization is more than that.
+        WrongTensors: the normalization has a shift, or values per channel.
     """
     settings = diffusers_normalization(normalization)
     if "latents_mean" in settings or settings.get("shift_factor"):
@@ -62,36 +62,36 @@ def one_factor(normalization: LatentNormalization | None, name: str) -> dict[str
 
 def normalization_of_settings(settings: Mapping[str, Any]) -> LatentNormalization | None:
     """The normalization in a diffusers config: mean and std per channel, or one scale and shift."""
-    read = LatentNormalization.from_values
+    parse = LatentNormalization.from_values
     mean, std = settings.get("latents_mean"), settings.get("latents_std")
     if isinstance(mean, list) and isinstance(std, list):
-        factor = read([0.0], [settings.get("scaling_factor", 1.0)])  # classes for video have no factor
-        if read(mean, std) is None or factor is None:
+        factor = parse([0.0], [settings.get("scaling_factor", 1.0)])  # video classes have no factor
+        if parse(mean, std) is None or factor is None:
             return None
-        return read(mean, [factor.scale[0] / value for value in std])
-    return read([settings.get("shift_factor") or 0.0], [settings.get("scaling_factor")])
+        return parse(mean, [factor.scale[0] / value for value in std])
+    return parse([settings.get("shift_factor") or 0.0], [settings.get("scaling_factor")])
 
 
 @dataclass(frozen=True)
 class NormalizationTensors:
-    """Tensors in a file that belong to no net and tell the normalization, by native keys."""
+    """Tensors in a file that store the normalization and are not part of a net, by native key."""
 
     description: str
-    """What they are, as a noun in the plural."""
+    """A plural noun, for messages."""
     vectors: tuple[str, ...]
-    """Keys of vectors of floating point that are all needed."""
+    """The keys of the required floating-point vectors."""
     counters: tuple[str, ...]
-    """Keys of single values that may be there and tell nothing."""
+    """The keys of optional scalars without information."""
     length: Callable[[Any], int]
-    """The number of elements of each vector, for a config."""
+    """Returns the length of each vector, for a config."""
     read: Callable[[Mapping[str, Tensor], Mapping[str, Any]], LatentNormalization | None]
-    """The normalization, from the vectors and a diffusers config; None where values make none."""
+    """Derives the normalization from the vectors and a diffusers config; None if values are invalid."""
     write: Callable[[Any, LatentNormalization | None], dict[str, Tensor]]
-    """The inverse, for a config: all tensors; empty where they cannot express a normalization."""
+    """The inverse, for a config: all tensors; empty if they cannot express the normalization."""
 
     @property
     def keys(self) -> frozenset[str]:
-        """All of their keys."""
+        """All keys."""
         return frozenset((*self.vectors, *self.counters))
 
 
@@ -104,14 +104,14 @@ PATCH = 2
 
 
 EPSILON = 1e-4
-"""What FLUX.2 adds to the variance; a diffusers config may say otherwise."""
+"""FLUX.2's epsilon, added to the variance; a diffusers config may state another."""
 
 
 MEAN, VARIANCE, COUNT = (native for native, _ in STATISTICS)
 
 
 def normalization_of(mean: Tensor, variance: Tensor, epsilon: float) -> LatentNormalization | None:
-    """The normalization in batch-norm statistics; None where they are not finite, or a variance is negative."""
+    """The normalization of batch-norm statistics; None if they are non-finite, or a variance is negative."""
     if not (mean.isfinite().all() and variance.isfinite().all() and (variance >= 0).all()):
         return None
     scale = (variance.double() + epsilon).rsqrt()
@@ -119,15 +119,15 @@ def normalization_of(mean: Tensor, variance: Tensor, epsilon: float) -> LatentNo
 
 
 def statistics_of(normalization: LatentNormalization | None, latent_channels: int) -> dict[str, Tensor]:
-    """The native tensors that stand for a normalization: the inverse of `normalization_of`; empty where none could.
+    """The native tensors of a normalization: the inverse of `normalization_of`; empty if they cannot express it.
 
-    The counter of training batches is no part of a normalization and is written as zero: batch norm ignores it.
+    The counter of training batches is written as zero; batch norm ignores it.
     """
     if normalization is None or normalization.patch != PATCH:
         return {}
     channels = PATCH**2 * latent_channels
     shift, scale = (spread(values, channels) for values in (normalization.shift, normalization.scale))
-    # Rounded to fp32 a difference of two nearly equal numbers may fall below zero by a hair.
+    # The difference of two nearly equal values, rounded to fp32, may be slightly negative.
     variance = (scale.pow(-2) - EPSILON).float()
     if (scale < 0).any() or (variance < -EPSILON * 1e-6).any():
         return {}
@@ -140,9 +140,9 @@ def spread(values: Sequence[float], channels: int) -> Tensor:
 
 
 def epsilon_in(settings: Mapping[str, Any]) -> float:
-    """What a diffusers config says is added to the variance, if it says something sensible."""
-    told = settings.get("batch_norm_eps")
-    return told if isinstance(told, float) and 0 < told < 1 else EPSILON
+    """The epsilon in a diffusers config, if it has a valid one."""
+    epsilon = settings.get("batch_norm_eps")
+    return epsilon if isinstance(epsilon, float) and 0 < epsilon < 1 else EPSILON
 
 
 BATCH_NORM = NormalizationTensors(
@@ -153,4 +153,4 @@ BATCH_NORM = NormalizationTensors(
     read=lambda tensors, settings: normalization_of(tensors[MEAN], tensors[VARIANCE], epsilon_in(settings)),
     write=lambda config, normalization: statistics_of(normalization, config.latent_channels),
 )
-"""FLUX.2's: the statistics of a batch norm over raw latents that are rearranged 2x2."""
+"""FLUX.2's statistics of a batch norm over raw latents that are rearranged 2x2."""

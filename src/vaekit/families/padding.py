@@ -1,16 +1,16 @@
-"""Padding of convolutions: a choice in some families, on which no weight depends.
+"""Padding of convolutions: a choice in some families that weights do not determine.
 
-Apart from the nets, because files, probes and messages speak of it too.
+A module of its own because files, probes and messages need it, too.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 ZEROS, REFLECT = PADDINGS = ("zeros", "reflect")
-"""What surrounds a map where a 3x3 convolution looks over its edge, in torch's words; the customary one first."""
+"""The padding modes of 3x3 convolutions, named as in torch; the most common first."""
 
 
-def told_padding(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
-    """The padding that vaekit's metadata or a config.json states, "zeros" or "reflect"; None where neither does."""
-    told = (metadata.get("padding"), settings.get("padding_mode"))
-    return next((mode for mode in told if isinstance(mode, str) and mode in PADDINGS), None)
+def stated_padding(metadata: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
+    """The padding that vaekit's metadata or a config.json states, "zeros" or "reflect"; None if neither does."""
+    stated = (metadata.get("padding"), settings.get("padding_mode"))
+    return next((mode for mode in stated if isinstance(mode, str) and mode in PADDINGS), None)

@@ -1,10 +1,9 @@
 """Read GGUF headers with bounded memory.
 
-The reader in the package `gguf` trusts what it reads: it makes objects of every element of every array (700 MB of
-memory and half a minute for an array of 1 MB),
-copies texts of any length, follows nested arrays to any depth, and multiplies 64-bit sizes without
-overflow checks. So the header is parsed here, arrays are skipped, and each number is checked before it is
-used.
+The reader in the package `gguf` trusts its input: it creates an object for every element of every array (700 MB of
+memory and half a minute for an array of 1 MB), copies strings of any length, follows nested arrays to any depth, and
+multiplies 64-bit sizes without overflow checks. So the header is parsed here, arrays are skipped, and each number is
+checked before it is used.
 
 Source: docs/gguf.md in ggml-org/ggml; `gguf_reader.py` of the package.
 """
@@ -31,8 +30,8 @@ from vaekit.formats.tensor_file import (
     check_apart,
     check_names,
     check_readable,
+    checked_sizes,
     damaged,
-    is_counter,
     shape_of,
 )
 from vaekit.optional import require
@@ -41,44 +40,46 @@ VERSIONS = (2, 3)
 
 
 MOST_AXES = 4
-"""The most that ggml's tensors have."""
+"""The maximum number of axes of ggml's tensors."""
 
 
 MOST_STEPS = 2_000_000
-"""Metadata, texts in arrays and tensors together; the vocabulary of a language model has some 500,000."""
+"""The maximum number of metadata entries, strings in arrays and tensors together; the vocabulary of a language model
+has about 500,000 strings."""
 
 
 LONGEST_TEXT = 65_535
-"""Bytes of a name, and of a text that is kept; longer texts are stepped over."""
+"""The maximum size of a name, and of a string that is kept, in bytes; longer strings are skipped."""
 
 
 MOST_TEXT = 4 * 2**20
-"""Bytes of all names of metadata and of all texts that are kept."""
+"""The maximum total size of metadata names and kept strings in bytes."""
 
 
 UINT32, ARRAY, TEXT = 4, 9, 8
 
 
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", UINT32: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
-"""The kinds of values of metadata, as `struct` calls them."""
+"""The `struct` formats of scalar metadata types."""
 
 
 ORIGINAL_SHAPE = "comfy.gguf.orig_shape."
-"""Where ComfyUI-GGUF keeps the shape of a tensor that it had to reshape so that its rows are whole blocks."""
+"""The metadata prefix of the original shape of a tensor that ComfyUI-GGUF reshaped so that its rows are whole
+blocks."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """A tensor of a GGUF file, with its location."""
 
-    kind: int
-    """The number of its format."""
+    type_number: int
+    """The number of its format (GGMLQuantizationType)."""
     shape: tuple[int, ...]
-    """As torch has it: the row, which GGUF names first, is last."""
+    """The shape in torch's order: the axis of rows, the first in GGUF, is last."""
     start: int
-    """Counted from the start of the file."""
+    """The offset in the file."""
     nbytes: int
-    """0 where its format is not known."""
+    """0 if its format is unknown."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Header:
     """The header of a GGUF file."""
 
     texts: Mapping[str, str]
-    """The metadata that is text, none of it long."""
+    """The metadata entries that are short strings."""
     entries: Mapping[str, Entry]
 
 
@@ -99,10 +100,10 @@ class Cursor:
     steps: int = MOST_STEPS
 
     def skip(self, count: int) -> int:
-        """Skip `n` bytes; returns their start."""
+        """Skip `count` bytes; returns their start."""
         start, self.at = self.at, self.at + count
         if self.at > len(self.mapped):
-            raise ValueError("it ends within its header")
+            raise ValueError("the file ends inside its header")
         return start
 
     def numbers(self, layout: str) -> tuple[int, ...]:
@@ -114,7 +115,7 @@ class Cursor:
         return self.numbers(layout)[0]
 
     def name(self, longest: int = LONGEST_TEXT) -> str:
-        """The next text, which must be short."""
+        """The next string, of at most `longest` bytes."""
         length = self.number("Q")
         if length > longest:
             raise ValueError(f"a name of {length:,} bytes")
@@ -122,25 +123,25 @@ class Cursor:
         return self.mapped[start : self.at].decode("utf-8")
 
     def step(self, count: int = 1) -> None:
-        """Count the work."""
+        """Count parsed parts against the limit."""
         self.steps -= count
         if self.steps < 0:
             raise ValueError(f"a header with more than {MOST_STEPS:,} parts")
 
 
 class OtherVersion(Exception):
-    """A sound header of a kind that is refused: which one, as a phrase."""
+    """A valid header of an unsupported version; the message is a phrase."""
 
 
 def read_header(mapped: mmap.mmap, sizes: Mapping[int, tuple[int, int]]) -> Header:
     """Read and check the header of a GGUF file.
 
     Args:
-        sizes: for each known format of numbers, how many stand in a block, and the bytes of a block.
+        sizes: the number of values in a block, and of its bytes, for each known format.
 
     Raises:
         ValueError: it is damaged or hostile.
-        OtherVersion: it is fine, but written for other machines or by a program of the first months.
+        OtherVersion: it is valid, but big-endian or of an unsupported version.
     """
     cursor = Cursor(mapped, 4)
     version, tensors, values = cursor.numbers("IQQ")
@@ -152,117 +153,119 @@ def read_header(mapped: mmap.mmap, sizes: Mapping[int, tuple[int, int]]) -> Head
     if tensors > MOST_TENSORS:
         raise ValueError(f"{tensors:,} tensors, more than {MOST_TENSORS:,}")
     texts, alignment, shapes = read_metadata(cursor, values)
-    told = [read_tensor(cursor) for _ in range(tensors)]
-    names = [name for name, *_ in told]
+    infos = [read_tensor(cursor) for _ in range(tensors)]
+    names = [name for name, *_ in infos]
     check_names(names)
     if len(set(names)) < len(names):
         raise ValueError("duplicate tensor names")
     first = -(-cursor.at // alignment) * alignment
-    entries = {name: entry_of(name, kind, shape, first, offset, alignment, sizes) for name, kind, shape, offset in told}
+    entries = {
+        name: entry_of(name, number, shape, first, offset, alignment, sizes) for name, number, shape, offset in infos
+    }
     check_apart(((entry.start, entry.nbytes, name) for name, entry in entries.items()), len(mapped))
     return Header(texts, {name: reshaped(entry, shapes.get(name)) for name, entry in entries.items()})
 
 
 def read_metadata(cursor: Cursor, count: int) -> tuple[dict[str, str], int, dict[str, tuple[int, ...]]]:
-    """The short texts, the alignment, and the shapes that tensors had before they were stored."""
+    """The short strings, the alignment, and the original shapes of tensors."""
     texts: dict[str, str] = {}
     shapes: dict[str, tuple[int, ...]] = {}
-    alignment, room, seen = 32, MOST_TEXT, set()
+    alignment, remaining, keys = 32, MOST_TEXT, set()
     for _ in range(count):
-        key, kind = cursor.name(), cursor.number("I")
-        room -= len(key)
-        if key in seen or room < 0:
+        key, value_type = cursor.name(), cursor.number("I")
+        remaining -= len(key)
+        if key in keys or remaining < 0:
             raise ValueError("metadata with duplicate or too many names")
-        seen.add(key)
+        keys.add(key)
         if key == "general.alignment":
-            alignment = cursor.number("I") if kind == UINT32 else 0
+            alignment = cursor.number("I") if value_type == UINT32 else 0
             if alignment < 1 or alignment & (alignment - 1):
                 raise ValueError("an alignment that is not a power of two")
-        elif kind == TEXT:
+        elif value_type == TEXT:
             length = cursor.number("Q")
             start = cursor.skip(length)
-            if length <= min(LONGEST_TEXT, room):
-                room -= length
+            if length <= min(LONGEST_TEXT, remaining):
+                remaining -= length
                 texts[key] = mapped_text(cursor, start)
-        elif kind == ARRAY and key.startswith(ORIGINAL_SHAPE):
+        elif value_type == ARRAY and key.startswith(ORIGINAL_SHAPE):
             shapes[key.removeprefix(ORIGINAL_SHAPE)] = read_shape(cursor)
-        elif kind == ARRAY:
+        elif value_type == ARRAY:
             skip_array(cursor)
-        elif kind in SCALARS:
-            cursor.skip(struct.calcsize(SCALARS[kind]))
+        elif value_type in SCALARS:
+            cursor.skip(struct.calcsize(SCALARS[value_type]))
         else:
-            raise ValueError(f"metadata of unknown type {kind}")
+            raise ValueError(f"metadata of unknown type {value_type}")
     return texts, alignment, shapes
 
 
 def mapped_text(cursor: Cursor, start: int) -> str:
-    """The text from a place up to where the cursor stands."""
+    """The string from `start` to the position of the cursor."""
     return cursor.mapped[start : cursor.at].decode("utf-8")
 
 
 def read_shape(cursor: Cursor) -> tuple[int, ...]:
-    """An array of a few whole numbers."""
-    kind, count = cursor.numbers("IQ")
-    if SCALARS.get(kind, "f") in "fd" or count > 8:
+    """Read an array of a few integers."""
+    value_type, count = cursor.numbers("IQ")
+    if SCALARS.get(value_type, "f") in "fd" or count > 8:
         raise ValueError("an invalid shape")
-    return shape_of(cursor.numbers(f"{count}{SCALARS[kind]}"))
+    return shape_of(cursor.numbers(f"{count}{SCALARS[value_type]}"))
 
 
 def skip_array(cursor: Cursor) -> None:
-    """Step over an array, whose elements are numbers or texts."""
-    kind, count = cursor.numbers("IQ")
-    if kind == TEXT:
+    """Skip an array of numbers or strings."""
+    value_type, count = cursor.numbers("IQ")
+    if value_type == TEXT:
         cursor.step(count)
         for _ in range(count):
             cursor.skip(cursor.number("Q"))
-    elif kind in SCALARS:
-        cursor.skip(count * struct.calcsize(SCALARS[kind]))
+    elif value_type in SCALARS:
+        cursor.skip(count * struct.calcsize(SCALARS[value_type]))
     else:
         raise ValueError("an array of arrays, or of an unknown type")
 
 
 def read_tensor(cursor: Cursor) -> tuple[str, int, tuple[int, ...], int]:
-    """The name, format, shape and place of a tensor, counted from where the numbers start."""
+    """The name, format, shape and offset of a tensor; the offset is relative to the start of the data."""
     name, axes = cursor.name(4 * LONGEST_NAME), cursor.number("I")
     if axes > MOST_AXES:
         raise ValueError(f"a tensor with {axes:,} axes")
     shape = shape_of(cursor.numbers(f"{axes}Q"))
-    kind, offset = cursor.numbers("IQ")
-    return name, kind, shape[::-1], offset
+    type_number, offset = cursor.numbers("IQ")
+    return name, type_number, shape[::-1], offset
 
 
 def entry_of(
     name: str,
-    kind: int,
+    type_number: int,
     shape: tuple[int, ...],
     first: int,
     offset: int,
     alignment: int,
     sizes: Mapping[int, tuple[int, int]],
 ) -> Entry:
-    """A tensor, seen to have whole blocks and to stand where one may."""
-    (start,) = is_counter((first + offset,))
-    block, nbytes = sizes.get(kind, (1, 0))
+    """The entry of a tensor, after checking its alignment and blocks."""
+    (start,) = checked_sizes((first + offset,))
+    block, nbytes = sizes.get(type_number, (1, 0))
     row = shape[-1] if shape else 1
     if offset % alignment or row % block:
         raise ValueError(f"{printable(name)} is misaligned, or its rows are not whole blocks")
-    return Entry(kind, shape, start, math.prod(shape) // block * nbytes)
+    return Entry(type_number, shape, start, math.prod(shape) // block * nbytes)
 
 
 def reshaped(entry: Entry, shape: tuple[int, ...] | None) -> Entry:
-    """The tensor in the shape that it had before it was stored."""
+    """The entry with the original shape of the tensor."""
     if shape is None:
         return entry
     if math.prod(shape) != math.prod(entry.shape):
         raise ValueError("a tensor whose size differs from its original shape")
-    return Entry(entry.kind, shape, entry.start, entry.nbytes)
+    return Entry(entry.type_number, shape, entry.start, entry.nbytes)
 
 
 GGUF_START = b"GGUF"
 
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-"""The formats that torch has too."""
+"""The formats that are torch dtypes."""
 
 
 QUANTIZED = "Q8_0"
@@ -273,11 +276,11 @@ def open_gguf(path: Path) -> TensorFile:
 
     Raises:
         MissingPackage: the package gguf is not installed.
-        BadCheckpoint: the file is damaged, hostile, or for machines of the other byte order.
+        BadCheckpoint: the file is damaged, hostile, or big-endian.
     """
     gguf = require("gguf", "read GGUF files", "gguf")
-    kinds = {int(kind): kind.name for kind in gguf.GGMLQuantizationType}
-    sizes = {int(kind): size for kind, size in gguf.GGML_QUANT_SIZES.items()}
+    names = {int(number): number.name for number in gguf.GGMLQuantizationType}
+    sizes = {int(number): size for number, size in gguf.GGML_QUANT_SIZES.items()}
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             header, size = read_header(mapped, sizes), len(mapped)
@@ -290,35 +293,35 @@ def open_gguf(path: Path) -> TensorFile:
     except (ValueError, OSError) as error:
         raise damaged(path, printable(str(error), 200)) from error
 
-    def read(names: Iterable[str]) -> dict[str, Tensor]:
-        entries = {name: header.entries[name] for name in names}
+    def read(keys: Iterable[str]) -> dict[str, Tensor]:
+        entries = {key: header.entries[key] for key in keys}
         check_readable(opened, entries)
         mapped = MappedFile(path, size)
-        return {name: read_entry(mapped, entry, kinds, gguf) for name, entry in entries.items()}
+        return {key: read_entry(mapped, entry, names, gguf) for key, entry in entries.items()}
 
-    specs = {name: spec_of(entry, kinds) for name, entry in header.entries.items()}
+    specs = {key: spec_of(entry, names) for key, entry in header.entries.items()}
     opened = TensorFile(path, "gguf", header.texts, specs, read)
     return opened
 
 
-def spec_of(entry: Entry, kinds: Mapping[int, str]) -> TensorSpec:
-    """What is known of a tensor before it is read."""
-    kind = kinds.get(entry.kind, f"type {entry.kind}")
-    if kind in DTYPES:
-        return TensorSpec(entry.shape, DTYPES[kind])
-    if kind == QUANTIZED:
-        return TensorSpec(entry.shape, torch.float32, kind)
-    return TensorSpec(entry.shape, torch.uint8, kind, readable=False)
+def spec_of(entry: Entry, names: Mapping[int, str]) -> TensorSpec:
+    """The description of a tensor."""
+    name = names.get(entry.type_number, f"type {entry.type_number}")
+    if name in DTYPES:
+        return TensorSpec(entry.shape, DTYPES[name])
+    if name == QUANTIZED:
+        return TensorSpec(entry.shape, torch.float32, name)
+    return TensorSpec(entry.shape, torch.uint8, name, readable=False)
 
 
-def read_entry(mapped: MappedFile, entry: Entry, kinds: Mapping[int, str], gguf: ModuleType) -> Tensor:
-    """The numbers of a tensor that vaekit reads."""
-    kind = kinds[entry.kind]
-    if kind in DTYPES:
-        return mapped.tensor(entry.start, entry.shape, DTYPES[kind])
+def read_entry(mapped: MappedFile, entry: Entry, names: Mapping[int, str], gguf: ModuleType) -> Tensor:
+    """Read the values of a tensor."""
+    name = names[entry.type_number]
+    if name in DTYPES:
+        return mapped.tensor(entry.start, entry.shape, DTYPES[name])
     if 0 in entry.shape:
         return torch.empty(entry.shape)
     blocks = mapped.tensor(entry.start, (entry.nbytes,), torch.uint8).numpy()
-    with np.errstate(all="ignore"):  # an infinite scale is no news for the one who reads
-        numbers = gguf.dequantize(blocks, gguf.GGMLQuantizationType[kind])
-    return torch.from_numpy(numbers).reshape(entry.shape)
+    with np.errstate(all="ignore"):  # infinite scales are valid
+        values = gguf.dequantize(blocks, gguf.GGMLQuantizationType[name])
+    return torch.from_numpy(values).reshape(entry.shape)

@@ -7,74 +7,74 @@ from vaekit.formats.pickle_values import Placeholder
 from vaekit.formats.torch_files import WITHOUT_STORAGE, StoredTensor
 
 AUTOENCODERS = ("vae", "autoencoder", "first_stage_model", "vae_state_dict")
-"""Names that say which of several networks is meant."""
+"""Names of the VAE among several networks."""
 AVERAGES = ("params_ema", "ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "g_ema")
 """Names of averaged weights, which are preferred for inference."""
 WRAPPERS = (
     *("state_dict", "model", "module", "params", "model_state_dict", "net", "network", "weights", "generator"),
     *("checkpoint", "ckpt"),
 )
-"""Other names under which training programs keep the weights."""
+"""Other names under which training programs store the weights."""
 METADATA = "vaekit"
-"""The name under which vaekit keeps its own metadata in a checkpoint of torch."""
+"""The name under which vaekit stores its metadata in a torch checkpoint."""
 MOST_DOTS = 8
-"""Dots in the name that leads to a dictionary in which tensors are still looked for where none is named customarily."""
+"""The maximum depth of nested dictionaries that are searched if there are no weights under conventional names."""
 DEEPEST = 4
-"""Levels; {"module": {"vae": {"state_dict": ...}}} has three above the weights."""
+"""The maximum number of levels; {"module": {"vae": {"state_dict": ...}}} has three above the weights."""
 
 
 Weights = dict[str, StoredTensor]
 
 
-def weights_inside(content: object, levels: int = DEEPEST, seen: frozenset[int] = frozenset()) -> Weights:
+def weights_inside(content: object, levels: int = DEEPEST, parents: frozenset[int] = frozenset()) -> Weights:
     """The weights in a checkpoint; empty if there are none.
 
-    An autoencoder by name comes before all else. Of the others the one with the most tensors is taken, averaged
-    weights before plain ones where they are as many: an average often leaves out what is not trained.
+    A network named as an autoencoder is preferred. Otherwise the dictionary with the most tensors is, and averaged
+    weights over plain ones with equally many tensors: averages often lack frozen tensors.
 
     Args:
-        levels: how many dictionaries may stand around the weights, their own counted.
-        seen: the dictionaries around this one; a pickle may hold itself.
+        levels: the maximum depth of the weights' dictionary.
+        parents: the ids of the dictionaries that contain this one; a pickle may contain itself.
     """
-    if not isinstance(content, dict) or levels == 0 or id(content) in seen:
+    if not isinstance(content, dict) or levels == 0 or id(content) in parents:
         return {}
-    around = seen | {id(content)}
+    path = parents | {id(content)}
     for name in AUTOENCODERS:
-        inner = weights_inside(content.get(name), levels - 1, around)
+        inner = weights_inside(content.get(name), levels - 1, path)
         if inner:
             return inner
-    others = (weights_inside(content.get(name), levels - 1, around) for name in (*AVERAGES, *WRAPPERS))
+    others = (weights_inside(content.get(name), levels - 1, path) for name in (*AVERAGES, *WRAPPERS))
     return max(others, key=len) or named_tensors(content)
 
 
 def nested_tensors(content: object) -> Weights:
-    """Tensors in dictionaries within dictionaries, under dotted names: what optimizers and adapters are saved as."""
-    found: Weights = {}
-    seen = {id(content)}  # a hostile file may hold one dictionary in a million places
+    """Tensors in nested dictionaries, under dotted names, as optimizers and adapters are saved."""
+    weights: Weights = {}
+    visited = {id(content)}  # a hostile file may contain one dictionary a million times
     holders = [("", content)] if isinstance(content, dict) else []
     while holders:
         prefix, holder = holders.pop()
         for name, value in holder.items():
             if isinstance(value, StoredTensor):
-                found[f"{prefix}{name}"] = value
-            elif isinstance(value, dict) and id(value) not in seen and prefix.count(".") < MOST_DOTS:
-                seen.add(id(value))
+                weights[f"{prefix}{name}"] = value
+            elif isinstance(value, dict) and id(value) not in visited and prefix.count(".") < MOST_DOTS:
+                visited.add(id(value))
                 holders.append((f"{prefix}{name}.", value))
-    return found
+    return weights
 
 
 def others_beside(content: object, weights: Weights) -> tuple[str, ...]:
-    """The names of what a checkpoint holds beside these weights: counters, optimizers, callbacks, configs."""
+    """The names of other content of a checkpoint: counters, optimizers, callbacks, configs."""
     taken = {id(tensor) for tensor in weights.values()}
     others: list[str] = []
-    holders, seen = [content], {id(content)}
+    holders, visited = [content], {id(content)}
     while holders:
         holder = holders.pop()
         for name, value in holder.items() if isinstance(holder, dict) else ():
-            if id(value) in taken or name == METADATA or id(value) in seen:
+            if id(value) in taken or name == METADATA or id(value) in visited:
                 continue
             if isinstance(value, dict) and any(id(inner) in taken for inner in value.values()):
-                seen.add(id(value))
+                visited.add(id(value))
                 holders.append(value)
             else:
                 others.append(str(name))
@@ -82,23 +82,23 @@ def others_beside(content: object, weights: Weights) -> tuple[str, ...]:
 
 
 def own_metadata(content: object) -> dict[str, str]:
-    """What vaekit writes into a checkpoint of torch beside the weights, as metadata of a safetensors file reads."""
-    told = content.get(METADATA) if isinstance(content, dict) else None
-    if not isinstance(told, dict):
+    """The metadata that vaekit writes into a torch checkpoint beside the weights."""
+    entries = content.get(METADATA) if isinstance(content, dict) else None
+    if not isinstance(entries, dict):
         return {}
-    return {key: text for key, text in told.items() if isinstance(key, str) and isinstance(text, str)}
+    return {key: text for key, text in entries.items() if isinstance(key, str) and isinstance(text, str)}
 
 
 def named_tensors(holder: Mapping[object, object]) -> Weights:
-    """The tensors of a dictionary that have a name."""
+    """The tensors of a dictionary that have string keys."""
     return {name: value for name, value in holder.items() if isinstance(name, str) and isinstance(value, StoredTensor)}
 
 
 def describe_content(content: object) -> str:
-    """What a pickle without weights holds instead, to stand behind "no named tensors"; empty where nothing is known."""
-    if isinstance(content, Placeholder):  # often a whole model, which only its own program can rebuild
+    """A phrase, after "no named tensors", for the content of a pickle without weights; empty if unknown."""
+    if isinstance(content, Placeholder):  # often a whole model, which only its own program can load
         return f", but an object of the class {printable(content.name)}"
     values = content.values() if isinstance(content, dict) else ()
     if any(isinstance(value, Placeholder) and value.name == WITHOUT_STORAGE for value in values):
-        return ", but tensors that were written by pickle alone, each a pickle of its own, and not by torch.save"
+        return ", but tensors that were pickled directly rather than with torch.save"
     return ""

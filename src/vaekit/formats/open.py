@@ -1,9 +1,9 @@
 """Open weights files of any supported format, without running code from them.
 
 The format is detected from the first bytes, never from the file's name. Only the descriptions of tensors are
-read until tensors are requested; then they are mapped from the file. Safetensors and GGUF have a header. A
-pickle (.pt, .pth, .ckpt, .bin) is read by `pickles` without importing or calling anything that it names, and
-`torch_files` knows where torch puts the numbers.
+read until tensors are requested; then they are mapped from the file. Safetensors and GGUF have a header. A pickle (.pt,
+.pth, .ckpt, .bin) is read by `pickle_machine` without importing or calling anything that it names, and `torch_files`
+locates the data.
 """
 
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ def open_tensors(path: Path) -> TensorFile:
         NotFound: no such file.
         BadCheckpoint: the file is empty, damaged, or not a weights file.
         UnsafePickle: a pickle that references functions which execute code.
-        MissingPackage: a GGUF file, and the package gguf is not installed.
+        MissingPackage: it is a GGUF file, and the package gguf is not installed.
     """
     start = _first_bytes(path)
     if start.startswith(GGUF_START):

@@ -11,7 +11,7 @@ def exists(path: Path) -> bool:
     """Whether a path exists; False for invalid paths."""
     try:
         return path.exists()
-    except (OSError, ValueError):  # longer than the system allows, or holding a NUL
+    except (OSError, ValueError):  # too long for the system, or with a NUL
         return False
 
 

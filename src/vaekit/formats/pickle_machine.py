@@ -23,18 +23,19 @@ from vaekit.formats.pickle_values import (
     CONTAINERS,
     Builder,
     Placeholder,
-    Unsettled,
+    Stateful,
     as_dict,
     as_key,
     copying,
 )
 
 MOST_WORK = 2_000_000
-"""Operations; the pickle of a checkpoint of 10 GB has some 100,000."""
+"""The maximum number of operations; the pickle of a checkpoint of 10 GB has about 100,000."""
 MOST_BYTES = 128 * 2**20
-"""Of one file's pickles; numbers stand beside them, so that those of honest files have a few million."""
+"""The maximum size of the pickles of a file; tensor data is stored outside them, so that real ones have a few million
+bytes."""
 LONGEST_LINE = 100_000
-"""Bytes; lines are names and numbers."""
+"""The maximum length of a line in bytes; lines are names and numbers."""
 LONGEST_NAME = 2000
 """The maximum length of a module and class name in characters."""
 LARGEST_NUMBER = 1024
@@ -43,17 +44,17 @@ NEWEST_PROTOCOL = 5
 
 
 class Window:
-    """A part of a mapped file, read from its start to its end and never beyond."""
+    """A part of a mapped file that is read sequentially."""
 
     def __init__(self, mapped: mmap.mmap, position: int, end: int) -> None:
         self.mapped, self.position, self.end = mapped, position, end
         self.left = MOST_BYTES
 
     def read(self, count: int) -> bytes:
-        """The next bytes; fewer where the window ends.
+        """The next bytes; fewer at the end of the window.
 
         Raises:
-            ValueError: more have been asked for than the pickles of a checkpoint have.
+            ValueError: more than `MOST_BYTES` were read.
         """
         start, self.position = self.position, min(self.position + count, self.end)
         self.left -= self.position - start
@@ -62,18 +63,18 @@ class Window:
         return self.mapped[start : self.position]
 
     def readline(self) -> bytes:
-        """The next bytes up to and with a line feed.
+        """The next bytes up to and including a line feed.
 
         Raises:
-            ValueError: there is none nearby.
+            ValueError: there is none within `LONGEST_LINE` bytes.
         """
-        found = self.mapped.find(b"\n", self.position, min(self.end, self.position + LONGEST_LINE))
-        if found < 0:
+        end = self.mapped.find(b"\n", self.position, min(self.end, self.position + LONGEST_LINE))
+        if end < 0:
             raise ValueError("an unterminated line")
-        return self.read(found + 1 - self.position)
+        return self.read(end + 1 - self.position)
 
     def tell(self) -> int:
-        """The place in the file of what is read next."""
+        """The position in the file."""
         return self.position
 
 
@@ -83,17 +84,17 @@ def unpickle(
     """Read one pickle; the window is positioned after it.
 
     Args:
-        builders: what to call in place of the functions and classes of these names.
-        persistent: turns a persistent id into a value.
+        builders: functions that replace the functions and classes of these names.
+        persistent: converts a persistent id to a value.
         source: the file, for messages.
 
     Raises:
-        UnsafePickle: it references functions which execute code.
+        UnsafePickle: it references functions that execute code.
         ValueError, LookupError, TypeError: it is damaged, or too long.
     """
     machine = Machine(CONTAINERS | dict(builders), persistent, source)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python comments on odd escapes in old strings; they are read all the same
+        warnings.simplefilter("ignore")  # Python warns about invalid escapes in old strings
         for opcode, argument, _ in pickletools.genops(window):  # type: ignore[arg-type]
             machine.left -= 1
             if machine.left < 0 or opcode.name == "STOP":
@@ -104,7 +105,7 @@ def unpickle(
 
 
 class Machine:
-    """The stack, the memo and what may still be done."""
+    """The stack, the memo and the remaining work."""
 
     def __init__(self, builders: Mapping[str, Builder], persistent: Callable[[object], object], source: str) -> None:
         self.builders, self.persistent, self.source = builders, persistent, source
@@ -115,6 +116,7 @@ class Machine:
         self.left = MOST_WORK
 
     def work(self, amount: int) -> None:
+        """Count work against the limit."""
         self.left -= amount
         if self.left < 0:
             raise ValueError(f"its pickle takes more than {MOST_WORK:,} steps")
@@ -123,7 +125,7 @@ class Machine:
         self.stack.append(value)
 
     def pop(self, count: int) -> list[Any]:
-        """The last values on the stack, in their order."""
+        """Pop the last values of the stack, in order."""
         return [self.stack.pop() for _ in range(count)][::-1]
 
     def mark(self) -> None:
@@ -141,7 +143,7 @@ class Machine:
             self.since_mark()
 
     def name(self, module: object, name: object) -> None:
-        """Push what a name stands for."""
+        """Push the value of a name: a dtype or a placeholder."""
         if not (isinstance(module, str) and isinstance(name, str)):
             raise ValueError("a name that is not text")
         if len(module) + len(name) > LONGEST_NAME:
@@ -157,12 +159,12 @@ class Machine:
         self.push(number_dtype(dotted) or Placeholder(dotted))
 
     def call(self, function: object, arguments: object) -> None:
-        """Push what a call gives: a tensor or a container if its name is known, else a placeholder."""
+        """Push the result of a call: a tensor or a container if the function is known, else a placeholder."""
         name = function.name if isinstance(function, Placeholder) else "object"
         builder = self.builders.get(name)
         if name in GETATTR and is_attribute(arguments):
-            module, _, kind = arguments[0].name.rpartition(".")
-            self.name(module, f"{kind}.{arguments[1]}")
+            module, _, owner = arguments[0].name.rpartition(".")
+            self.name(module, f"{owner}.{arguments[1]}")
         elif builder is None or not isinstance(arguments, tuple):
             self.push(Placeholder(name))
         else:
@@ -170,7 +172,7 @@ class Machine:
             self.push(builder(*arguments))
 
     def refer(self, pid: object) -> None:
-        """Push what a persistent id stands for."""
+        """Push the value of a persistent id."""
         self.charge(pid if isinstance(pid, tuple) else (pid,))
         self.push(self.persistent(pid))
 
@@ -190,32 +192,32 @@ class Machine:
             raise ValueError("values for an object that is not a list or set")
 
     def assign(self, values: list[Any]) -> None:
-        """Put keys and values into the dictionary on top of the stack."""
+        """Add keys and values to the dictionary on top of the stack."""
         target = self.stack[-1]
         if isinstance(target, dict):
             target.update(as_dict(values))
         elif not isinstance(target, Placeholder):
             raise ValueError("keys for an object that is not a dictionary")
 
-    def settle(self, state: object) -> None:
-        """Give a state to what is on top of the stack: one of our own builders' objects that waits for it.
+    def set_state(self, state: object) -> None:
+        """Set the state of the object on top of the stack, if a builder created it.
 
-        Any other is a placeholder, or a container with attributes, and has no use for it.
+        Other objects are placeholders, or containers with attributes, whose state is ignored.
         """
         target = self.stack[-1]
-        if isinstance(target, Unsettled):
+        if isinstance(target, Stateful):
             self.charge(state if isinstance(state, tuple) else (state,))
-            target.settle(state)
+            target.set_state(state)
 
-    def remember(self, place: int) -> None:
-        self.memo[place] = self.stack[-1]
+    def memoize(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
 
 
 GETATTR = ("builtins.getattr", "__builtin__.getattr")
 
 
 def is_attribute(arguments: object) -> TypeGuard[tuple[Placeholder, str]]:
-    """Whether these are something with a name and the name of an attribute of it."""
+    """Whether these are the arguments of `getattr`: a placeholder and the name of an attribute."""
     if not isinstance(arguments, tuple) or len(arguments) < 2:
         return False
     return isinstance(arguments[0], Placeholder) and isinstance(arguments[1], str)
@@ -227,7 +229,7 @@ def check_protocol(protocol: int) -> None:
 
 
 def instance(machine: Machine, values: list[Any]) -> None:
-    """The oldest way to make an object: its class and the arguments, above a mark."""
+    """Create an object in the oldest format: its class and the arguments, above a mark."""
     function, *arguments = values
     machine.call(function, tuple(arguments))
 
@@ -244,12 +246,12 @@ def check_number(number: int) -> int:
     return number
 
 
-def python_2_text(letters: str) -> str:
-    """A string of Python 2, which was of bytes; `pickletools` makes a letter of each."""
+def python_2_text(text: str) -> str:
+    """Decode a byte string of Python 2, which `pickletools` returns with one character per byte."""
     try:
-        return letters.encode("latin-1").decode("utf-8")
+        return text.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
-        return letters
+        return text
 
 
 PLAIN = (
@@ -260,13 +262,12 @@ LITERALS = {
     **{name: lambda m, value: m.stack.append(value) for name in PLAIN},
     **{name: lambda m, value: m.stack.append(check_number(value)) for name in ("INT", "LONG", "LONG1", "LONG4")},
     **{
-        name: lambda m, letters: m.stack.append(python_2_text(letters))
-        for name in ("STRING", "BINSTRING", "SHORT_BINSTRING")
+        name: lambda m, text: m.stack.append(python_2_text(text)) for name in ("STRING", "BINSTRING", "SHORT_BINSTRING")
     },
     "BYTEARRAY8": lambda m, value: m.stack.append(bytes(value)),
 }
-GET = {name: lambda m, place: m.stack.append(m.memo[place]) for name in ("GET", "BINGET", "LONG_BINGET")}
-PUT = {name: lambda m, place: m.remember(place) for name in ("PUT", "BINPUT", "LONG_BINPUT")}
+GET = {name: lambda m, index: m.stack.append(m.memo[index]) for name in ("GET", "BINGET", "LONG_BINGET")}
+PUT = {name: lambda m, index: m.memoize(index) for name in ("PUT", "BINPUT", "LONG_BINPUT")}
 EXTENSION = {
     name: lambda m, code: m.stack.append(Placeholder(f"extension {code}")) for name in ("EXT1", "EXT2", "EXT4")
 }
@@ -298,7 +299,7 @@ OPERATIONS: dict[str, Callable[[Machine, Any], object]] = {
     "POP": lambda m, _: m.discard(),
     "POP_MARK": lambda m, _: m.since_mark(),
     "DUP": lambda m, _: m.push(m.stack[-1]),
-    "MEMOIZE": lambda m, _: m.remember(len(m.memo)),
+    "MEMOIZE": lambda m, _: m.memoize(len(m.memo)),
     "GLOBAL": lambda m, named: m.name(*named.split(" ", 1)),
     "STACK_GLOBAL": lambda m, _: m.name(*m.pop(2)),
     "REDUCE": lambda m, _: m.call(*m.pop(2)),
@@ -306,9 +307,9 @@ OPERATIONS: dict[str, Callable[[Machine, Any], object]] = {
     "NEWOBJ_EX": lambda m, _: m.call(*m.pop(3)[:2]),
     "OBJ": lambda m, _: instance(m, m.since_mark()),
     "INST": named_instance,
-    "BUILD": lambda m, _: m.settle(*m.pop(1)),
+    "BUILD": lambda m, _: m.set_state(*m.pop(1)),
     "PERSID": lambda m, pid: m.refer(pid),
     "BINPERSID": lambda m, _: m.refer(m.stack.pop()),
     "PROTO": lambda _, protocol: check_protocol(protocol),
-    "FRAME": lambda _m, _length: None,  # says where to read ahead to
+    "FRAME": lambda _m, _length: None,  # only a hint for reading ahead
 }

@@ -31,7 +31,7 @@ HOLDS_DATA = re.compile(
 )
 """The names of the standard library that a file may reference."""
 LONGEST_PATH = 8
-"""Steps of a name such as `Outer.Inner.method`; every end of it is looked up."""
+"""The maximum number of components of a name such as `Outer.Inner.method`; each suffix is checked."""
 
 STORAGES = {
     "UntypedStorage": torch.uint8,
@@ -62,13 +62,13 @@ NUMBERS = re.compile(
 
 @cache
 def standard_packages() -> frozenset[str]:
-    """The modules of the standard library that have modules inside."""
+    """The packages of the standard library."""
     folder = Path(sysconfig.get_path("stdlib"))
     return frozenset(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else frozenset()
 
 
 def is_standard(module: str) -> bool:
-    """Whether a module is part of the standard library. `code` is; `code.model` is somebody's folder named code."""
+    """Whether a module is part of the standard library: `code` is, `code.model` is a local folder named code."""
     root, _, inside = module.partition(".")
     return root in sys.stdlib_module_names and (not inside or root in standard_packages())
 
@@ -88,13 +88,13 @@ def runs_code(module: str, name: str) -> bool:
 
 def storage_dtype(name: str) -> torch.dtype | None:
     """The dtype of a storage class, `torch.cuda.HalfStorage` for example; None if it is not a storage class."""
-    package, _, kind = name.rpartition(".")
-    return STORAGES.get(kind) if package.split(".")[0] == "torch" else None
+    package, _, class_name = name.rpartition(".")
+    return STORAGES.get(class_name) if package.split(".")[0] == "torch" else None
 
 
 def number_dtype(name: str) -> torch.dtype | None:
     """The dtype with this name, such as `torch.float16`; None for any other name."""
-    package, _, kind = name.rpartition(".")
-    # `vars`, for `getattr(torch, ...)` imports parts of torch on demand.
-    found = vars(torch).get(kind) if package == "torch" and NUMBERS.fullmatch(kind) else None
-    return found if isinstance(found, torch.dtype) else None
+    package, _, dtype_name = name.rpartition(".")
+    # `vars`, because `getattr(torch, ...)` imports parts of torch on demand.
+    dtype = vars(torch).get(dtype_name) if package == "torch" and NUMBERS.fullmatch(dtype_name) else None
+    return dtype if isinstance(dtype, torch.dtype) else None

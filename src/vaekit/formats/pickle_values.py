@@ -1,4 +1,4 @@
-"""The values that come out of a pickle: plain containers, and placeholders for everything else."""
+"""The values in a pickle: plain containers, and placeholders for all other objects."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -6,31 +6,32 @@ from dataclasses import dataclass
 from typing import Any
 
 Builder = Callable[..., object]
-"""What is called in place of a function or class that a pickle names."""
+"""A function that is called in place of a function or class that a pickle names."""
 
 
 LONGEST_KEY = 4096
 """The maximum length of keys: equal keys are compared character by character."""
 LARGEST_KEY = 2**60
-"""Python's hash of a number is the number itself up to about here; beyond, many numbers share one."""
+"""The largest integer key: Python's hash of an integer is the integer itself up to about here; larger ones collide."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """Something that a pickle names and that we neither import nor build: a class, a function, or an instance."""
+    """An object that a pickle names, and that is neither imported nor constructed: a class, a function or an
+    instance."""
 
     name: str
 
 
-class Unsettled(ABC):
-    """What a builder of ours made of a call, and that a pickle gives its state to afterwards."""
+class Stateful(ABC):
+    """An object that a builder creates, and whose state the pickle sets afterwards."""
 
     @abstractmethod
-    def settle(self, state: object) -> None:
-        """Take the state, if it is one.
+    def set_state(self, state: object) -> None:
+        """Set the state.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the state is invalid.
         """
 
 
@@ -42,18 +43,18 @@ def copying(value: object) -> int:
 
 
 def as_key(value: object) -> object:
-    """A value that is quickly hashed and compared, for keys and sets; a placeholder in place of any other.
+    """A value that is fast to hash and compare, for keys and sets; other values are replaced by placeholders.
 
-    Python's hash follows tuples as deep as they nest, until the stack of the process is full. And whoever chooses
-    large numbers or tuples can choose thousands with the same hash, which take quadratic time.
+    Python's hash recurses into nested tuples until the stack overflows, and large integers or tuples can be chosen so
+    that thousands have the same hash, which takes quadratic time.
     """
     if isinstance(value, (str, bytes)):
-        quick = len(value) <= LONGEST_KEY
+        fast = len(value) <= LONGEST_KEY
     elif isinstance(value, int):
-        quick = abs(value) < LARGEST_KEY
+        fast = abs(value) < LARGEST_KEY
     else:
-        quick = value is None or isinstance(value, (float, Placeholder))
-    return value if quick else Placeholder(f"a {type(value).__name__} as a key")
+        fast = value is None or isinstance(value, (float, Placeholder))
+    return value if fast else Placeholder(f"a {type(value).__name__} as a key")
 
 
 def as_dict(values: list[Any]) -> dict[Any, Any]:
@@ -63,7 +64,7 @@ def as_dict(values: list[Any]) -> dict[Any, Any]:
 
 
 def build_dict(*arguments: object) -> dict[Any, Any]:
-    """`OrderedDict()` and its kin; Python 2 hands all pairs over at once."""
+    """`OrderedDict()` and other dictionaries; Python 2 passes all pairs as one argument."""
     pairs = arguments[-1] if arguments else ()
     if isinstance(pairs, dict):
         return dict(pairs)
@@ -75,20 +76,20 @@ def build_dict(*arguments: object) -> dict[Any, Any]:
 
 
 def build_bytes(text: object = "", encoding: object = "latin1") -> object:
-    """`_codecs.encode`, which stands for bytes in protocols without them."""
+    """`_codecs.encode`, which represents bytes in protocols without them."""
     if isinstance(text, str) and encoding in ("latin1", "latin-1"):
         return text.encode("latin-1")
     return Placeholder("_codecs.encode")
 
 
-def build_sequence(kind: Callable[[Any], object]) -> Builder:
-    """A builder for a container of values; of something that is no list, it is empty."""
-    return lambda values=(), *_: kind(values if isinstance(values, (list, tuple)) else ())
+def build_sequence(container: Callable[[Any], object]) -> Builder:
+    """A builder for a container; it is empty if the argument is not a list or tuple."""
+    return lambda values=(), *_: container(values if isinstance(values, (list, tuple)) else ())
 
 
-def build_object(kind: object = None, *_: object) -> object:
-    """`copyreg._reconstructor`, which makes an instance of a class in protocols before 2."""
-    return kind if isinstance(kind, Placeholder) else Placeholder("object")
+def build_object(class_: object = None, *_: object) -> object:
+    """`copyreg._reconstructor`, which creates an instance of a class in protocols before 2."""
+    return class_ if isinstance(class_, Placeholder) else Placeholder("object")
 
 
 BUILTINS: dict[str, Builder] = {
@@ -107,4 +108,4 @@ CONTAINERS: dict[str, Builder] = {
     "copy_reg._reconstructor": build_object,
     **{f"{module}.{name}": builder for module in ("builtins", "__builtin__") for name, builder in BUILTINS.items()},
 }
-"""What is built in place of these classes and functions."""
+"""The builders that replace these classes and functions."""

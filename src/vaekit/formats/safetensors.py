@@ -25,17 +25,17 @@ from vaekit.formats.tensor_file import (
     Span,
     TensorFile,
     TensorSpec,
-    check_complete,
     check_names,
     check_readable,
+    checked_size,
     damaged,
     shape_of,
 )
 
 LARGEST_HEADER = 32 * 2**20
-"""Bytes. Headers of large checkpoints have some 500,000; the library reads up to 100,000,000."""
+"""The maximum size of a header in bytes. Large checkpoints have about 500,000; the library reads up to 100,000,000."""
 MOST_MARKS = 1_500_000
-"""Commas and brackets in a header: Python makes an object for each, much larger than the two letters it takes."""
+"""The maximum number of commas and brackets in a header: Python creates an object for each, which is much larger."""
 
 DTYPES = {
     "F64": torch.float64,
@@ -58,9 +58,9 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E8M0": 8}
-"""Of number formats that are known and not read: some of them are packed, and none is of a VAE."""
-KIND = re.compile("[A-Z][A-Z0-9_]{0,23}")
-"""How a number format is called, that of a later year too."""
+"""The bits of known dtypes that are not read: some are packed, and no VAE uses them."""
+DTYPE_NAME = re.compile("[A-Z][A-Z0-9_]{0,23}")
+"""The pattern of dtype names, including future ones."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Entry:
 
     spec: TensorSpec
     start: int
-    """Counted from the start of the file."""
+    """The offset in the file."""
     nbytes: int
 
 
@@ -80,7 +80,7 @@ class Header:
     metadata: Mapping[str, str]
     entries: Mapping[str, Entry]
     size: int
-    """Bytes of the whole file."""
+    """The size of the file in bytes."""
 
 
 def open_safetensors(path: Path) -> TensorFile:
@@ -133,55 +133,58 @@ def read_header(path: Path) -> Header:
 
 
 def parse_json_header(text: bytes, start: int, size: int) -> Header:
-    """A header; whatever is wrong with it is some ValueError, KeyError, TypeError, AttributeError or RecursionError.
+    """Parse a header.
 
     Args:
         text: the JSON.
-        start: where the numbers start in the file.
-        size: bytes of the file.
+        start: the offset of the data in the file.
+        size: of the file in bytes.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, RecursionError: the header is invalid.
     """
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_MARKS:
         raise ValueError("too many commas and brackets")
-    entries = json.loads(text.decode("utf-8"), object_pairs_hook=refuse_duplicates, parse_constant=refuse_constant)
+    entries = json.loads(text.decode("utf-8"), object_pairs_hook=without_duplicates, parse_constant=reject_constant)
     metadata = entries.pop("__metadata__", None) or {}
     if not all(isinstance(value, str) for value in metadata.values()):
         raise TypeError("metadata that is not text")
-    for told in (*entries, *metadata, *metadata.values()):
-        told.encode()  # a lone surrogate is a ValueError
+    for text_value in (*entries, *metadata, *metadata.values()):
+        text_value.encode()  # a lone surrogate is a ValueError
     check_names(entries)
-    read = {name: entry_of(told, start) for name, told in entries.items()}
+    parsed = {name: entry_of(fields, start) for name, fields in entries.items()}
     end = start
-    for name, entry in sorted(read.items(), key=lambda item: (item[1].start, item[1].nbytes)):
+    for name, entry in sorted(parsed.items(), key=lambda item: (item[1].start, item[1].nbytes)):
         if entry.start != end:
             raise ValueError(f"a gap or an overlap before {printable(name)}")
         end += entry.nbytes
     if end != size:
         raise ValueError(f"the tensors end at byte {end:,} of {size:,}")
-    return Header(metadata, read, size)
+    return Header(metadata, parsed, size)
 
 
-def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object without duplicate names, which readers resolve differently."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
         raise ValueError("a duplicate name")
-    return made
+    return result
 
 
-def refuse_constant(text: str) -> None:
-    """`NaN` and the like, which Python reads and JSON does not know."""
+def reject_constant(text: str) -> None:
+    """Reject `NaN` and the infinities, which Python reads but JSON does not have."""
     raise ValueError(f"{text}, which is not valid JSON")
 
 
-def entry_of(told: Mapping[str, Any], start: int) -> Entry:
-    """One entry of a header."""
-    shape, kind = shape_of(told["shape"]), told["dtype"]
-    first, last = map(check_complete, told["data_offsets"])
-    if not isinstance(kind, str) or not KIND.fullmatch(kind):
-        raise ValueError(f"an invalid dtype {kind!r}")
-    dtype = DTYPES.get(kind)
-    bits = 8 * dtype.itemsize if dtype else BITS.get(kind)
+def entry_of(fields: Mapping[str, Any], start: int) -> Entry:
+    """Parse one entry of a header."""
+    shape, name = shape_of(fields["shape"]), fields["dtype"]
+    first, last = map(checked_size, fields["data_offsets"])
+    if not isinstance(name, str) or not DTYPE_NAME.fullmatch(name):
+        raise ValueError(f"an invalid dtype {name!r}")
+    dtype = DTYPES.get(name)
+    bits = 8 * dtype.itemsize if dtype else BITS.get(name)
     if last < first or (bits is not None and 8 * (last - first) != bits * math.prod(shape)):
-        raise ValueError(f"a tensor of shape {list(shape)} and dtype {kind} in {last - first:,} bytes")
-    spec = TensorSpec(shape, dtype) if dtype else TensorSpec(shape, torch.uint8, kind, readable=False)
+        raise ValueError(f"a tensor of shape {list(shape)} and dtype {name} in {last - first:,} bytes")
+    spec = TensorSpec(shape, dtype) if dtype else TensorSpec(shape, torch.uint8, name, readable=False)
     return Entry(spec, start + first, last - first)

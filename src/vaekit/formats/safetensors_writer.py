@@ -1,8 +1,7 @@
 """Write safetensors files tensor by tensor, with bounded memory.
 
-Tensors of other files are copied as bytes, by the kernel if possible. The same contents give the same file, byte
-for byte, whatever order they come in; and memory holds no more of it than the largest tensor
-that has to be converted.
+Tensors of other files are copied as bytes, by the kernel if possible. Equal contents give identical files, regardless
+of their order. At most one converted tensor is in memory at a time.
 """
 
 import json
@@ -22,51 +21,51 @@ from vaekit.formats.safetensors import DTYPES
 from vaekit.formats.tensor_file import Span, TensorFile
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes that are written and the bytes there will be."""
+"""Called with the number of written bytes and the total."""
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 STEP = 8 << 20
-"""Bytes that are copied at a time."""
+"""The size of copied blocks in bytes."""
 CONVERTED = 1 << 20
-"""Bytes that are converted at a time: each of them is in memory several times over."""
-SETTLED = 256 << 20
-"""Bytes after which the file is forced to the disk: else the memory fills with what waits to be written."""
+"""The size of converted blocks in bytes: several copies are in memory at a time."""
+SYNC_INTERVAL = 256 << 20
+"""The number of bytes after which the file is synced to disk: otherwise unwritten pages fill the memory."""
 ALIGNMENT = 8
 METADATA_ENTRY = "__metadata__"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One tensor on its way into a file: what the header says of it, and where its numbers are."""
+    """A tensor to write: its description and the source of its values."""
 
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
     source: Span | Callable[[], Tensor]
-    """Bytes of a file, or a function that gives the tensor when its turn comes."""
+    """A byte range of a file, or a function that returns the tensor when it is written."""
     stored: torch.dtype | None = None
-    """What the numbers at the source are in, where they are to be converted."""
-    kind: str = ""
-    """The format's own word for numbers that vaekit copies and does not read."""
+    """The dtype at the source, if the values are to be converted."""
+    dtype_name: str = ""
+    """The name of a dtype that vaekit copies but does not read."""
 
     @property
     def nbytes(self) -> int:
-        if self.kind and isinstance(self.source, Span):
+        if self.dtype_name and isinstance(self.source, Span):
             return self.source.length
         return math.prod(self.shape) * self.dtype.itemsize
 
     def tensor(self) -> Tensor:
-        """The numbers, in memory.
+        """The values in memory.
 
         Raises:
-            BadCheckpoint: the file that they stand in has changed.
-            WrongTensors: some that are finite would not be any more.
+            BadCheckpoint: the source file has changed.
+            WrongTensors: finite values would become infinite.
         """
         parts = list(self.parts())
         joined = torch.cat(parts) if len(parts) > 1 else parts[0] if parts else torch.empty(0, dtype=self.dtype)
         return joined.reshape(self.shape)
 
     def parts(self) -> Iterator[Tensor]:
-        """The numbers in order, a few megabytes at a time where they stand in a file; raises as `tensor` does."""
+        """The values in order, in blocks if they are in a file; raises like `tensor`."""
         if not isinstance(self.source, Span):
             yield converted(self.source().detach().cpu().reshape(-1), self.dtype, self.name)
             return
@@ -74,50 +73,52 @@ class Piece:
             file.seek(self.source.start)
             left = self.source.length
             while left:
-                numbers = bytearray(min(left, STEP if self.stored is None else CONVERTED))
-                if file.readinto(numbers) != len(numbers):  # a file on a disk gives what it has
+                block = bytearray(min(left, STEP if self.stored is None else CONVERTED))
+                if file.readinto(block) != len(block):  # reads of regular files are complete
                     raise _changed(self.source.path)
-                yield converted(torch.frombuffer(numbers, dtype=self.stored or self.dtype), self.dtype, self.name)
-                left -= len(numbers)
+                yield converted(torch.frombuffer(block, dtype=self.stored or self.dtype), self.dtype, self.name)
+                left -= len(block)
 
 
-def converted(numbers: Tensor, dtype: torch.dtype, name: str) -> Tensor:
-    """The same numbers in another dtype.
+def converted(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """Convert values to another dtype.
 
     Raises:
-        WrongTensors: some that are finite would not be any more.
+        WrongTensors: finite values would become infinite.
     """
-    if numbers.dtype == dtype:
-        return numbers.contiguous()
-    wide = numbers.float() if numbers.dtype.itemsize == 1 else numbers  # torch asks nothing of numbers of 8 bits
+    if values.dtype == dtype:
+        return values.contiguous()
+    wide = values.float() if values.dtype.itemsize == 1 else values  # torch lacks functions for 8-bit floats
     after = wide.to(dtype)
     if not (after.isinf() & wide.isfinite()).any():
         return after
-    largest, kind = wide[wide.isfinite()].abs().max().item(), str(dtype).removeprefix("torch.")
+    largest, dtype_name = wide[wide.isfinite()].abs().max().item(), str(dtype).removeprefix("torch.")
     raise WrongTensors(
-        f"Values of {printable(name)}, up to {largest:g}, would become infinite in {kind}.",
-        f"The largest value in {kind} is {torch.finfo(dtype).max:g}.",
+        f"Values of {printable(name)}, up to {largest:g}, would become infinite in {dtype_name}.",
+        f"The largest value in {dtype_name} is {torch.finfo(dtype).max:g}.",
         "Keep this VAE in bf16 or fp32.",
     )
 
 
 def piece_of(file: TensorFile, name: str, new_name: str | None = None) -> Piece:
-    """A tensor of a file as it is, perhaps under another name."""
+    """A tensor of a file, optionally with a new name."""
     spec, span = file.specs[name], file.span(name)
-    kind = "" if spec.readable else spec.stored
-    return Piece(new_name or name, spec.shape, spec.dtype, span or (lambda: file.read([name])[name]), kind=kind)
+    dtype_name = "" if spec.readable else spec.stored
+    return Piece(
+        new_name or name, spec.shape, spec.dtype, span or (lambda: file.read([name])[name]), dtype_name=dtype_name
+    )
 
 
 def in_order(pieces: Iterable[Piece]) -> list[Piece]:
-    """Tensors of wide numbers first, so that each stands at a multiple of its own width; then by name."""
+    """Sort tensors by decreasing element size, so that all are aligned; then by name."""
     return sorted(pieces, key=lambda piece: (-piece.dtype.itemsize, piece.name))
 
 
 def header(pieces: Sequence[Piece], metadata: Mapping[str, str], listed: Iterable[str] = ()) -> bytes:
-    """The header of a file with these tensors in this order; it names those in `listed` first.
+    """The header of a file with these tensors in this order; those in `listed` are named first.
 
     Raises:
-        WrongTensors: numbers of a kind that safetensors has no name for.
+        WrongTensors: safetensors does not support the dtype or the name of a tensor.
     """
     entries: dict[str, object] = {}
     end = 0
@@ -129,44 +130,44 @@ def header(pieces: Sequence[Piece], metadata: Mapping[str, str], listed: Iterabl
                 "Remove it from the source first.",
             )
         start, end = end, end + piece.nbytes
-        dtype = piece.kind or DTYPE_NAMES[piece.dtype]
+        dtype = piece.dtype_name or DTYPE_NAMES[piece.dtype]
         entries[piece.name] = {"dtype": dtype, "shape": list(piece.shape), "data_offsets": [start, end]}
     ordered = {name: entries[name] for name in listed if name in entries} | entries
-    told: dict[str, object] = {METADATA_ENTRY: dict(metadata)} if metadata else {}
-    text = json.dumps(told | ordered, ensure_ascii=False, separators=(",", ":")).encode()
+    top: dict[str, object] = {METADATA_ENTRY: dict(metadata)} if metadata else {}
+    text = json.dumps(top | ordered, ensure_ascii=False, separators=(",", ":")).encode()
     return text.ljust(-(-len(text) // ALIGNMENT) * ALIGNMENT)
 
 
 def write_safetensors(
     target: Path, head: bytes, pieces: Sequence[Piece], place: Path, progress: Progress | None = None
 ) -> None:
-    """Write a header and the tensors that it names into the file `target`; it is told to be `place` in messages.
+    """Write a header and its tensors to the file `target`; messages call it `place`.
 
     Raises:
-        CannotWriteHere: there is too little room on the disk.
-        BadCheckpoint: a file that is copied from has changed.
-        OSError: the disk refuses.
+        CannotWriteHere: there is too little space on the disk.
+        BadCheckpoint: a source file has changed.
+        OSError: writing failed.
     """
     total = 8 + len(head) + sum(piece.nbytes for piece in pieces)
-    check_room(target.parent, total, place)
+    check_free_space(target.parent, total, place)
     with open(target, "wb", buffering=0) as out:
         _write(out, memoryview(len(head).to_bytes(8, "little") + head))
-        done, settled = out.tell(), 0
+        done, synced = out.tell(), 0
         for piece in pieces:
             for copied in _append(piece, out):
                 done += copied
                 if progress:
                     progress(done, total)
-                if done - settled > SETTLED:
-                    _let_go(out)
-                    settled = done
+                if done - synced > SYNC_INTERVAL:
+                    _sync(out)
+                    synced = done
 
 
-def check_room(folder: Path, needed: int, place: Path) -> None:
+def check_free_space(folder: Path, needed: int, place: Path) -> None:
     """Check that the disk has enough free space.
 
     Raises:
-        CannotWriteHere: the disk has less room.
+        CannotWriteHere: there is not enough free space.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -178,27 +179,27 @@ def check_room(folder: Path, needed: int, place: Path) -> None:
 
 
 def _append(piece: Piece, out: BinaryIO) -> Iterator[int]:
-    """Append a tensor; yields how many bytes, step by step."""
+    """Append a tensor; yields the size of each block."""
     if isinstance(piece.source, Span) and piece.stored is None:
         return _copy(piece.source, out)
     return _put(piece, out)
 
 
 def _put(piece: Piece, out: BinaryIO) -> Iterator[int]:
-    for numbers in piece.parts():
-        if numbers.nbytes:
-            _write(out, numbers.view(torch.uint8).numpy().data)
-        yield numbers.nbytes
+    for values in piece.parts():
+        if values.nbytes:
+            _write(out, values.view(torch.uint8).numpy().data)
+        yield values.nbytes
 
 
-def _write(out: BinaryIO, numbers: memoryview) -> None:
-    """The kernel takes two gigabytes at a time, and says how many it took."""
-    while numbers:
-        numbers = numbers[out.write(numbers) :]
+def _write(out: BinaryIO, content: memoryview) -> None:
+    """Write all bytes; the kernel writes at most two gigabytes at a time."""
+    while content:
+        content = content[out.write(content) :]
 
 
 def _copy(span: Span, out: BinaryIO) -> Iterator[int]:
-    """Append bytes of a file; yields how many, step by step."""
+    """Append a byte range of a file; yields the size of each block."""
     at, left = span.start, span.length
     with open(span.path, "rb", buffering=0) as file:
         copying = hasattr(os, "copy_file_range")
@@ -207,7 +208,7 @@ def _copy(span: Span, out: BinaryIO) -> Iterator[int]:
             if copying:
                 try:
                     copied = os.copy_file_range(file.fileno(), out.fileno(), min(left, STEP), offset_src=at)
-                except OSError:  # across disks, or of a kind of disk that cannot: the other way tells what is wrong
+                except OSError:  # not supported across disks or by the file system
                     copying = False
             if not copied:
                 copying = False
@@ -221,8 +222,8 @@ def _copy(span: Span, out: BinaryIO) -> Iterator[int]:
             yield copied
 
 
-def _let_go(out: BinaryIO) -> None:
-    """Have what is written so far on the disk and out of the memory."""
+def _sync(out: BinaryIO) -> None:
+    """Sync the file to disk, and drop its pages from memory."""
     os.fsync(out.fileno())
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -27,7 +27,7 @@ LONGEST_NAME = 500
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What is known of a tensor before it is read."""
+    """The description of a tensor, known before it is read."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -90,9 +90,9 @@ def check_readable(file: TensorFile, names: Iterable[str]) -> None:
     """
     refused = [name for name in names if not file.specs[name].readable]
     if refused:
-        kinds = ", ".join(sorted({file.specs[name].stored for name in refused}))
+        formats = ", ".join(sorted({file.specs[name].stored for name in refused}))
         raise BadCheckpoint(
-            f"{file.path} stores {len(refused)} of the required tensors as {kinds}, such as {printable(refused[0])}.",
+            f"{file.path} stores {len(refused)} of the required tensors as {formats}, such as {printable(refused[0])}.",
             "vaekit reads F32, F16, BF16 and Q8_0 from GGUF files, and torch's dtypes from safetensors.",
             "Get a version whose VAE is stored as F16, BF16 or F32; the other tensors of the file do not matter.",
         )
@@ -111,8 +111,8 @@ def check_names(names: Collection[str]) -> None:
         raise ValueError(f"a tensor with an invalid name of {len(odd):,} characters: {printable(odd, 40)}")
 
 
-def check_complete(number: object) -> int:
-    """Check a count, offset, size or stride.
+def checked_size(number: object) -> int:
+    """Check a count, offset, size or stride; returns it.
 
     Raises:
         ValueError: it is not an integer in the valid range.
@@ -122,24 +122,24 @@ def check_complete(number: object) -> int:
     return number
 
 
-def is_counter(numbers: object) -> tuple[int, ...]:
-    """Check a shape, or strides.
+def checked_sizes(numbers: object) -> tuple[int, ...]:
+    """Check a shape, or strides; returns it as a tuple.
 
     Raises:
         ValueError: there are too many, or one is not an integer.
     """
     if not isinstance(numbers, (tuple, list)) or len(numbers) > MOST_AXES:
         raise ValueError("a tensor of invalid shape")
-    return tuple(map(check_complete, numbers))
+    return tuple(map(checked_size, numbers))
 
 
 def shape_of(numbers: object) -> tuple[int, ...]:
-    """Check that the product of a shape, also without zeros, does not overflow.
+    """Check a shape, whose product must not overflow, also without zeros.
 
     Raises:
         ValueError: it overflows.
     """
-    shape = is_counter(numbers)
+    shape = checked_sizes(numbers)
     if math.prod(max(side, 1) for side in shape) > MOST_NUMBERS:
         raise ValueError("a tensor of invalid size")
     return shape
@@ -164,7 +164,7 @@ class MappedFile:
     """Map a file into memory, copy on write.
 
     Args:
-        size: bytes of the file when it was opened.
+        size: of the file when it was opened, in bytes.
 
     Raises:
         BadCheckpoint: the file has changed since then.
@@ -172,24 +172,24 @@ class MappedFile:
 
     def __init__(self, path: Path, size: int) -> None:
         try:
-            check_complete = torch.UntypedStorage.from_file(str(path), False, size)
+            storage = torch.UntypedStorage.from_file(str(path), False, size)
         except RuntimeError as error:
             raise BadCheckpoint(
                 f"{path} changed while it was in use.", "Expected it to stay unchanged.", "Try again."
             ) from error
-        assert isinstance(check_complete, torch.UntypedStorage)
-        self._whole = check_complete
+        assert isinstance(storage, torch.UntypedStorage)
+        self._whole = storage
 
     def part(self, start: int, nbytes: int, dtype: torch.dtype, byteorder: str = "little") -> torch.UntypedStorage:
         """Values of one dtype at an offset of the file: mapped, or copied if their byte order differs."""
         itemsize = dtype.itemsize
         part = self._whole[start : start + nbytes // itemsize * itemsize]
         assert isinstance(part, torch.UntypedStorage)  # a slice, unlike a single byte
-        turned = byteorder != sys.byteorder and itemsize > 1
+        swapped = byteorder != sys.byteorder and itemsize > 1
         # Some formats do not align data, but kernels require alignment to the element size.
-        if turned or part.data_ptr() % min(itemsize, 8):
+        if swapped or part.data_ptr() % min(itemsize, 8):
             part = part.clone()
-        if turned:
+        if swapped:
             part.byteswap(dtype)
         return part
 

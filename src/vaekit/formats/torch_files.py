@@ -17,7 +17,7 @@ from vaekit.errors import BadCheckpoint, printable
 from vaekit.formats.pickle_machine import Window, unpickle
 from vaekit.formats.pickle_names import storage_dtype
 from vaekit.formats.pickle_values import Builder, Placeholder
-from vaekit.formats.tensor_file import MappedFile, check_complete, is_counter, shape_of
+from vaekit.formats.tensor_file import MappedFile, checked_size, checked_sizes, shape_of
 from vaekit.formats.zip_directory import ZIP_START, Packed, records_of
 
 WITHOUT_STORAGE = "a tensor without storage"
@@ -31,7 +31,7 @@ class Storage:
     key: str
     dtype: torch.dtype
     start: int
-    """Bytes after the start of the record."""
+    """The offset in the record, in bytes."""
     nbytes: int
 
 
@@ -41,7 +41,7 @@ class StoredTensor:
 
     storage: Storage
     offset: int
-    """In elements, like strides."""
+    """The offset in elements, like strides."""
     shape: tuple[int, ...]
     stride: tuple[int, ...]
 
@@ -70,17 +70,17 @@ class Storages:
 
     file_size: int
     sizes: Mapping[str, int] | None
-    """Bytes of each storage by its key, as far as they are known before the pickle is read."""
-    found: dict[str, Storage] = field(default_factory=dict)
-    swollen: int = 0
-    """Bytes by which all tensors are larger than what they are views of."""
+    """The size of each storage in bytes by key, if known before the pickle is read."""
+    by_key: dict[str, Storage] = field(default_factory=dict)
+    excess: int = 0
+    """The total number of bytes by which tensors exceed the storages that they view."""
     views: set[Storage] = field(default_factory=set)
-    """Everything that tensors may be over: storages, parts of them, and both as numbers of several kinds."""
+    """All storages that tensors may view: whole ones and parts, in each dtype."""
     viewed: int = 0
-    """Bytes of all these together; each may have to be copied when it is read."""
+    """Their total size in bytes; each may have to be copied when it is read."""
 
     def builders(self) -> dict[str, Builder]:
-        """What to call in place of torch's functions, by their names."""
+        """The replacements of torch's functions, by name."""
         plain: dict[str, Builder] = {
             "torch._utils._rebuild_tensor": self.tensor,
             "torch._utils._rebuild_tensor_v2": self.tensor,
@@ -97,21 +97,21 @@ class Storages:
         return plain | {"torch._tensor._rebuild_from_type_v2": subclass}
 
     def persistent(self, pid: object) -> object:
-        """The storage that a persistent id describes: ("storage", class, key, location, numbers[, view])."""
-        kind, *facts = pid if isinstance(pid, tuple) and pid else (None,)
-        if as_text(kind) == "module" and facts:  # a class whose source code follows
+        """The storage of a persistent id: ("storage", class, key, location, count[, view])."""
+        tag, *facts = pid if isinstance(pid, tuple) and pid else (None,)
+        if as_text(tag) == "module" and facts:  # a class whose source code follows
             return facts[0]
-        if as_text(kind) != "storage" or len(facts) not in (4, 5):
+        if as_text(tag) != "storage" or len(facts) not in (4, 5):
             return Placeholder("persistent id")
-        storage_class, key, _location, numbers, *views = facts
+        storage_class, key, _location, count, *views = facts
         dtype = storage_dtype(storage_class.name) if isinstance(storage_class, Placeholder) else None
         if dtype is None:
             raise ValueError("a storage of an unknown dtype")
-        storage = self.storage(as_text(key), dtype, check_complete(numbers) * dtype.itemsize)
+        storage = self.storage(as_text(key), dtype, checked_size(count) * dtype.itemsize)
         return self.view(storage if not views or views[0] is None else part_of(storage, views[0]))
 
     def view(self, storage: Storage) -> Storage:
-        """The storage; a new one is counted."""
+        """Register a storage that tensors view, and count its size."""
         if storage not in self.views:
             self.views.add(storage)
             self.viewed += storage.nbytes
@@ -120,54 +120,56 @@ class Storages:
         return storage
 
     def storage(self, key: str, dtype: torch.dtype, nbytes: int) -> Storage:
-        """The storage of this key, which must have as many bytes as are asked for."""
+        """The storage of this key, which must have at least this size."""
         size = nbytes if self.sizes is None else self.sizes.get(key, -1)
-        there = self.found.setdefault(key, Storage(key, dtype, 0, size))
-        if nbytes > there.nbytes:
-            raise ValueError(f"the storage {printable(key)} should have {nbytes:,} bytes, but has {there.nbytes:,}")
-        return replace(there, dtype=dtype)
+        storage = self.by_key.setdefault(key, Storage(key, dtype, 0, size))
+        if nbytes > storage.nbytes:
+            raise ValueError(f"the storage {printable(key)} should have {nbytes:,} bytes, but has {storage.nbytes:,}")
+        return replace(storage, dtype=dtype)
 
     def tensor(
         self, storage: object, offset: object, shape: object, stride: object, *others: object
     ) -> StoredTensor | Placeholder:
-        """`_rebuild_tensor` and `_rebuild_tensor_v2`; the latter's sixth argument after these may hold odd bits."""
-        if len(others) > 2 and others[2]:  # numbers to be negated or conjugated when they are read
-            return Placeholder("a tensor with odd bits")
+        """`_rebuild_tensor` and `_rebuild_tensor_v2`; the third of the other arguments holds conjugate and negative
+        bits."""
+        if len(others) > 2 and others[2]:  # lazily negated or conjugated values
+            return Placeholder("a tensor with conjugate or negative bits")
         return self.build(storage, offset, shape, stride)
 
     def tensor_of_dtype(
         self, storage: object, offset: object, shape: object, stride: object, *others: object
     ) -> StoredTensor | Placeholder:
-        """`_rebuild_tensor_v3`: other arguments are requires_grad, hooks, dtype and perhaps odd bits."""
+        """`_rebuild_tensor_v3`: the other arguments are requires_grad, hooks, dtype, and optionally conjugate and
+        negative bits."""
         dtype = others[2] if len(others) > 2 else None
         if not isinstance(dtype, torch.dtype) or any(others[3:]):
-            return Placeholder("a tensor of odd numbers")
-        # The storage is one of bytes; what it holds decides how they are turned on a machine of the other order.
+            return Placeholder("a tensor of an unsupported dtype")
+        # The storage is untyped; the dtype determines how bytes are swapped on a big-endian machine.
         typed = self.view(replace(storage, dtype=dtype)) if isinstance(storage, Storage) else storage
         return self.build(typed, offset, shape, stride)
 
     def build(self, storage: object, offset: object, shape: object, stride: object) -> StoredTensor | Placeholder:
-        """A tensor all of whose numbers are inside its storage."""
+        """A tensor, after checking that it is inside its storage."""
         if not isinstance(storage, Storage):
             return Placeholder(WITHOUT_STORAGE)
-        tensor = StoredTensor(storage, check_complete(offset), shape_of(shape), is_counter(stride))
+        tensor = StoredTensor(storage, checked_size(offset), shape_of(shape), checked_sizes(stride))
         if len(tensor.shape) != len(tensor.stride):
             raise ValueError("a tensor with different numbers of strides and sizes")
-        numbers, itemsize = math.prod(tensor.shape), storage.dtype.itemsize
+        count, itemsize = math.prod(tensor.shape), storage.dtype.itemsize
         last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
-        if numbers and (last + 1) * itemsize > storage.nbytes:
+        if count and (last + 1) * itemsize > storage.nbytes:
             raise ValueError("a tensor exceeds its storage")
-        self.swollen += max(0, numbers * itemsize - storage.nbytes)
-        if self.swollen > self.file_size:  # one number repeated by a stride of zero
+        self.excess += max(0, count * itemsize - storage.nbytes)
+        if self.excess > self.file_size:  # one value repeated by a stride of zero
             raise ValueError("a tensor claims more data than the file holds")
         return tensor
 
 
 def part_of(storage: Storage, view: object) -> Storage:
-    """A view of a storage, in files of torch before 0.4: (key, offset, numbers)."""
+    """A view of a storage, in files of torch before 0.4: (key, offset, count)."""
     if not (isinstance(view, tuple) and len(view) == 3):
         raise ValueError("a storage view without a storage")
-    start, nbytes = (check_complete(number) * storage.dtype.itemsize for number in view[1:])
+    start, nbytes = (checked_size(number) * storage.dtype.itemsize for number in view[1:])
     if start + nbytes > storage.nbytes:
         raise ValueError("a view exceeds its storage")
     return Storage(storage.key, storage.dtype, start, nbytes)
@@ -185,7 +187,7 @@ MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 
 
 OLD_STARTS = (b"\x80", b"L1195470371460388")
-"""How a pickle starts, from protocol 2 on; and how torch's old format starts in protocol 1."""
+"""The first bytes of a pickle of protocol 2 or later, and of torch's old format in protocol 1."""
 
 
 VERSION = 1001
@@ -208,18 +210,19 @@ class TorchFile:
     byteorder: str
 
     def read(self, tensors: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
-        """Map tensors from the file, copy on write: the file never changes. What shared memory shares it again.
+        """Map tensors from the file, copy on write: the file is never modified. Tensors that shared memory share it
+        again.
 
         Raises:
             BadCheckpoint: the file has changed since it was opened.
         """
-        check_complete = MappedFile(self.path, self.size)
+        file = MappedFile(self.path, self.size)
         mapped: dict[Storage, torch.UntypedStorage] = {}
         for tensor in tensors.values():
             storage = tensor.storage
             if storage not in mapped:
                 start = self.records[storage.key] + storage.start
-                mapped[storage] = check_complete.part(start, storage.nbytes, storage.dtype, self.byteorder)
+                mapped[storage] = file.part(start, storage.nbytes, storage.dtype, self.byteorder)
         return {name: _view(tensor, mapped[tensor.storage]) for name, tensor in tensors.items()}
 
     def start_of(self, tensor: StoredTensor) -> int | None:
@@ -232,7 +235,7 @@ class TorchFile:
 
 def _view(tensor: StoredTensor, storage: torch.UntypedStorage) -> Tensor:
     empty = torch.empty(0, dtype=tensor.dtype)
-    if 0 in tensor.shape:  # strides mean nothing here, and need not be such as torch takes
+    if 0 in tensor.shape:  # strides are irrelevant, and may be invalid for torch
         return empty.new_empty(tensor.shape)
     return empty.set_(storage, tensor.offset, tensor.shape, tensor.stride)
 
@@ -243,7 +246,7 @@ def open_torch_file(path: Path) -> TorchFile:
     Raises:
         UnsafePickle: the file references functions that execute code.
         BadCheckpoint: it is a compressed zip, or a TorchScript program.
-        ValueError and the rest of `DAMAGE`: the file is damaged, in one of many ways.
+        ValueError and the other errors of `DAMAGE`: the file is damaged.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         return _open_zip(path, mapped) if mapped[:4] == ZIP_START else _open_stream(path, mapped)
@@ -270,21 +273,19 @@ def _open_zip(path: Path, mapped: mmap.mmap) -> TorchFile:
     inside = {name.removeprefix(parents[0]): entry for name, entry in entries.items() if name.startswith(parents[0])}
     prefix = "data/"
     records = {name.removeprefix(prefix): entry for name, entry in inside.items() if name.startswith(prefix)}
-    storages = Storages(len(mapped), {key: record.size for key, record in records.items()})
+    storages = Storages(len(mapped), {key: each.size for key, each in records.items()})
     pickled = inside["data.pkl"]
     window = Window(mapped, pickled.start, pickled.start + pickled.size)
     content = unpickle(window, storages.builders(), storages.persistent, str(path))
-    told = inside.get("byteorder")
-    byteorder = mapped[told.start : told.start + min(told.size, 8)] if told else b"little"
+    record = inside.get("byteorder")
+    byteorder = mapped[record.start : record.start + min(record.size, 8)] if record else b"little"
     if byteorder not in (b"little", b"big"):
         raise ValueError("an unknown byte order")
-    return TorchFile(
-        path, content, {key: record.start for key, record in records.items()}, len(mapped), byteorder.decode()
-    )
+    return TorchFile(path, content, {key: each.start for key, each in records.items()}, len(mapped), byteorder.decode())
 
 
 def _open_stream(path: Path, mapped: mmap.mmap) -> TorchFile:
-    """Read the format before torch 1.6; or any other pickle, in which there can be no tensors."""
+    """Read the format before torch 1.6; or any other pickle, which cannot contain tensors."""
     window = Window(mapped, 0, len(mapped))
     storages = Storages(len(mapped), None)
 
@@ -298,7 +299,7 @@ def _open_stream(path: Path, mapped: mmap.mmap) -> TorchFile:
         raise ValueError("an unknown version of torch's old format")
     read()  # The machine's byte order is stored here, but data is little-endian on all machines.
     content = read()
-    records = _place(window, read(), storages.found)
+    records = _place(window, read(), storages.by_key)
     return TorchFile(path, content, records, len(mapped), "little")
 
 
@@ -307,8 +308,8 @@ def _place(window: Window, keys: object, storages: Mapping[str, Storage]) -> dic
     records: dict[str, int] = {}
     for key in map(as_text, keys if isinstance(keys, list) else ()):
         storage = storages[key]
-        (numbers,) = struct.unpack("<q", window.read(8))
-        if numbers * storage.dtype.itemsize != storage.nbytes or window.position + storage.nbytes > window.end:
+        (count,) = struct.unpack("<q", window.read(8))
+        if count * storage.dtype.itemsize != storage.nbytes or window.position + storage.nbytes > window.end:
             raise ValueError(f"the storage {printable(key)} is truncated")
         records[key] = window.position
         window.position += storage.nbytes

@@ -57,7 +57,7 @@ def records_of(mapped: mmap.mmap) -> dict[str, Record]:
     spans: list[tuple[int, int, str]] = []
     for name, at, record in entries(mapped, first, last, count):
         check_name(name)
-        if name in records:  # readers disagree on which of them counts
+        if name in records:  # readers disagree on which of them is used
             raise ValueError("a zip with duplicate record names")
         records[name] = record
         spans.append((at, record.start + record.size - at, name))
@@ -126,26 +126,26 @@ def entries(mapped: mmap.mmap, first: int, last: int, count: int) -> Iterator[tu
 
 
 def widened(extra: bytes, fields: list[int]) -> list[int]:
-    """Sizes and place of a record, those that did not fit taken from the zip64 part of the extra field, in order."""
-    found = b""
+    """The sizes and the offset of a record; values that did not fit are taken from the zip64 extra field, in order."""
+    wide_fields = b""
     while len(extra) >= 4:
-        kind, length = struct.unpack_from("<HH", extra)
-        if kind == 1:
-            if found or length > len(extra) - 4:
+        tag, length = struct.unpack_from("<HH", extra)
+        if tag == 1:
+            if wide_fields or length > len(extra) - 4:
                 raise ValueError("a zip with an invalid zip64 field")
-            found = extra[4 : 4 + length]
+            wide_fields = extra[4 : 4 + length]
         extra = extra[4 + length :]
-    wide = []
+    result = []
     for field in fields:
         if field == FULL_32:
-            (field,) = struct.unpack_from("<Q", found)
-            found = found[8:]
-        wide.append(field)
-    return wide
+            (field,) = struct.unpack_from("<Q", wide_fields)
+            wide_fields = wide_fields[8:]
+        result.append(field)
+    return result
 
 
 def data_start(mapped: mmap.mmap, header: int, name: bytes) -> int:
-    """Where the bytes of a record start, after its local header, which must be of the same name."""
+    """The offset of a record's data, after its local header, which must have the same name."""
     signature, flags, method, name_size, extra_size = unpacked(LOCAL_HEADER, mapped, header)
     name_at = header + LOCAL_HEADER.size
     same = mapped[name_at : name_at + name_size] == name
@@ -169,6 +169,6 @@ def check_name(name: str) -> None:
     """
     steps = name.removesuffix("/").split("/")
     climbs = any(step in ("", ".", "..") for step in steps) or "\\" in name or name[1:2] == ":"
-    # The first step is the name that the file once had, in any language.
-    if climbs or len(name) > LONGEST_NAME or any(unicodedata.category(letter) == "Cc" for letter in name):
+    # The first step is the original file name, in any language.
+    if climbs or len(name) > LONGEST_NAME or any(unicodedata.category(character) == "Cc" for character in name):
         raise ValueError(f"a zip with the invalid record name {printable(name)!r}")

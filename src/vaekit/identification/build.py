@@ -53,7 +53,7 @@ def assembled(identified: Identified, tensors: Mapping[str, Tensor]) -> VAE:
 
 def origin(identified: Identified) -> Origin:
     """The origin of the VAE, for messages and metadata."""
-    names = " or ".join(kind.name for kind in identified.kinds)
+    names = " or ".join(space.name for space in identified.latent_spaces)
     family = f"{identified.family.name!r} family"
     domain, schema = read_domain(identified.parts[0].file.metadata if identified.parts else {})
     return Origin(f"{names} ({family})" if names else f"of the {family}", model_names, domain, schema)

@@ -6,8 +6,11 @@ Nothing here imports torch until a file has to be read: the import takes longer 
 from pathlib import Path
 from typing import Any
 
-from vaekit.cache import remembered
+from vaekit.cache import cached_result
 from vaekit.catalog.tables import knowledge_digest
+
+QUESTION = "inspection 2"
+"""The start of the cache key; the number counts changes of the record."""
 
 
 def cached_inspection(path: Path, *, hash: bool = True, measure: bool = True) -> dict[str, Any]:
@@ -33,5 +36,5 @@ def cached_inspection(path: Path, *, hash: bool = True, measure: bool = True) ->
 
     if not path.is_file():
         return find()
-    known: dict[str, Any] = remembered(path, f"inspection {hash} {measure} {knowledge_digest()}", find)
+    known: dict[str, Any] = cached_result(path, f"{QUESTION} {hash} {measure} {knowledge_digest()}", find)
     return known | {"path": str(path)}

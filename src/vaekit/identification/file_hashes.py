@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from vaekit.cache import keep, remembered, stamp
+from vaekit.cache import cached_result, keep, stamp
 from vaekit.errors import BadCheckpoint
 
 QUESTION = "sha256"
@@ -21,7 +21,7 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     try:
-        return str(remembered(path, QUESTION, find))
+        return str(cached_result(path, QUESTION, find))
     except OSError as error:
         raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.", "Expected a weights file.", "") from error
 

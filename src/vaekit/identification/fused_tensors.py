@@ -38,9 +38,12 @@ def present_parts(file: TensorFile, layout: Layout) -> TensorFile:
     cut = {name: first_part(file.specs[part.whole], part.count) for name, part in parts.items()}
 
     def read(names: Iterable[str]) -> dict[str, Tensor]:
-        asked = list(names)
-        held = file.read({parts[name].whole if name in parts else name for name in asked})
-        return {name: take(held[parts[name].whole], parts[name]) if name in parts else held[name] for name in asked}
+        requested = list(names)
+        tensors = file.read({parts[name].whole if name in parts else name for name in requested})
+        return {
+            name: take(tensors[parts[name].whole], parts[name]) if name in parts else tensors[name]
+            for name in requested
+        }
 
     def span(name: str) -> Span | None:
         return None if name in parts else file.span(name)
@@ -50,12 +53,12 @@ def present_parts(file: TensorFile, layout: Layout) -> TensorFile:
 
 def parts_in(file: TensorFile, layout: Layout) -> dict[str, int]:
     """The keys of fused tensors in a file, with the number of their parts."""
-    found = {}
+    counts = {}
     for key, spec in file.specs.items() if layout.fused else ():
         count = next((count for pattern, count in layout.fused if pattern.fullmatch(key)), 0)
         if count and spec.shape and spec.shape[0] % count == 0 and f"{key}[0/{count}]" not in file.specs:
-            found[key] = count
-    return found
+            counts[key] = count
+    return counts
 
 
 def first_part(spec: TensorSpec, count: int) -> TensorSpec:

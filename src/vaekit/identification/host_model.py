@@ -49,7 +49,7 @@ class HostModel:
     """A diffusion model whose checkpoints include a VAE."""
 
     name: str
-    kind: str
+    space: str
     """The name of its latent space."""
     vae: str
     """The prefix of the VAE in its checkpoints."""
@@ -62,14 +62,14 @@ class HostModel:
     @property
     def latent_space(self) -> LatentSpace | None:
         """The latent space, if the catalog has it."""
-        return next((kind for kind in latent_spaces() if kind.name == self.kind), None)
+        return next((space for space in latent_spaces() if space.name == self.space), None)
 
 
 @cache
 def host_models() -> tuple[HostModel, ...]:
     """Every model in the table."""
     return tuple(
-        HostModel(entry["name"], entry["kind"], entry["vae"], *(_signs(entry, name) for name in SIGN_LISTS))
+        HostModel(entry["name"], entry["space"], entry["vae"], *(_signs(entry, name) for name in SIGN_LISTS))
         for entry in table("host_models.toml")["model"]
     )
 
@@ -107,9 +107,9 @@ def host_model_of(specs: Mapping[str, TensorSpec]) -> HostModel | None:
     """
     candidates = [model for model in host_models() if not is_excluded(model, specs)]
     for signs in (attrgetter("denoiser"), attrgetter("text")):
-        found = [model for model in candidates if any(sign.is_in(specs) for sign in signs(model))]
-        if found:
-            return found[0] if len(found) == 1 else None
+        matching = [model for model in candidates if any(sign.is_in(specs) for sign in signs(model))]
+        if matching:
+            return matching[0] if len(matching) == 1 else None
     return None
 
 

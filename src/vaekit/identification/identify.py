@@ -12,7 +12,7 @@ from typing import Any
 from vaekit.catalog.entries import LatentSpace, matching_latent_spaces
 from vaekit.errors import UnknownVAE, WrongTensors, shorten
 from vaekit.families import Config, Family, blueprint, family_of
-from vaekit.families.padding import told_padding
+from vaekit.families.padding import stated_padding
 from vaekit.formats.open import check_readable
 from vaekit.identification.host_model import HostModel, host_model_of
 from vaekit.identification.key_signatures import not_runnable
@@ -35,11 +35,11 @@ class Identified:
     family: Family
     config: Config
     parts: tuple[LocatedVAE, ...]
-    kinds: tuple[LatentSpace, ...]
+    latent_spaces: tuple[LatentSpace, ...]
     normalization: LatentNormalization | None
     normalization_source: str
     """The source of the normalization, or the reason why it is unknown; a phrase."""
-    around: HostModel | None = None
+    host: HostModel | None = None
     """The diffusion model of a whole checkpoint, if its tensors identify it."""
     padding_source: str = ""
     """The source of the padding of its convolutions; empty if it is unknown, or if the family has only one."""
@@ -87,33 +87,33 @@ def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[
     metadata = parts[0].file.metadata
     shapes = {native: part.spec(native).shape for part in parts for native in part.names}
     family = family_of(parts[0].layout.family)
-    words = read_config(metadata)
-    config = family.from_words(words) if family.from_words else family.detect(shapes)
+    stated = read_config(metadata)
+    config = family.from_metadata(stated) if family.from_metadata else family.detect(shapes)
     if config is None or config.blocks > len(shapes):
         raise not_runnable(parts[0].file) or UnknownVAE(
             f"{path} has the keys of a {family.name!r} autoencoder, but not its structure.",
             "Expected one of the models in the README's table.",
             "If this is a VAE that other software runs, please report its key names and shapes.",
         )
-    fields = parts[0].layout.tells | words
+    fields = parts[0].layout.implies | stated
     config = family.complete(config, fields, settings)
     in_tensors = (
         read_normalization_tensors(path, parts, family, config, settings),
         read_host_normalization(path, parts, config.geometry.latent_channels),
     )
-    around = host_model_of(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
-    normalization = find_normalization(family, config, metadata, settings, list(filter(None, in_tensors)), around)
+    host = host_model_of(parts[0].file.specs) if len(parts) == 1 and parts[0].ignored else None
+    normalization = find_normalization(family, config, metadata, settings, list(filter(None, in_tensors)), host)
     padding = padding_source(metadata, settings) if family.paddings else ""
-    identified = Identified(path, family, config, parts, *normalization, around, padding)
+    identified = Identified(path, family, config, parts, *normalization, host, padding)
     check_tensors(identified)
     return identified
 
 
 def padding_source(metadata: Mapping[str, str], settings: Mapping[str, Any]) -> str:
     """The source of the padding in the file, if it states one."""
-    if told_padding(read_config(metadata), {}):
+    if stated_padding(read_config(metadata), {}):
         return "the file's metadata"
-    return "config.json" if told_padding({}, settings) else ""
+    return "config.json" if stated_padding({}, settings) else ""
 
 
 def check_tensors(identified: Identified) -> None:
@@ -157,9 +157,9 @@ def halves_of_two(identified: Identified) -> str:
     family, sentences = identified.family, []
     for part in identified.parts:
         config = family.detect({key: part.spec(key).shape for key in part.names})
-        kinds = " or ".join(kind.name for kind in matching_latent_spaces(family.name, config)) if config else ""
+        names = " or ".join(space.name for space in matching_latent_spaces(family.name, config)) if config else ""
         channels = f"{config.geometry.latent_channels} latent channels" if config else "an unknown structure"
-        sentences.append(f"{part.file.path.name} is half of {kinds or f'a {family.name!r} VAE'}, with {channels}")
+        sentences.append(f"{part.file.path.name} is half of {names or f'a {family.name!r} VAE'}, with {channels}")
     return f" {'; '.join(sentences)}." if len({sentence.split(" is ", 1)[1] for sentence in sentences}) > 1 else ""
 
 

@@ -27,7 +27,7 @@ class Inspection:
 
     path: str
     family: str
-    known_as: tuple[str, ...]
+    candidate_models: tuple[str, ...]
     """The models with these shapes; several if shapes cannot distinguish them."""
     layout: str
     prefix: str
@@ -51,16 +51,16 @@ class Inspection:
     dtypes: tuple[str, ...]
     """The number formats in the file: "float16"; "q8_0" in a GGUF file."""
     fingerprint: str | None
-    """Of the weights, independent of the file; None if no hash was requested."""
+    """The fingerprint of the weights, independent of the file; None if no hash was requested."""
     sketches: Mapping[str, str] | None
     """The sketch of each half, which survives rounding to half precision; see `fingerprint.py`."""
     sha256: str | None
-    """Of the whole file; None for a VAE in two files or inside a larger checkpoint."""
-    card: CatalogEntry | None
+    """The SHA-256 of the whole file; None for a VAE in two files or inside a larger checkpoint."""
+    catalog_entry: CatalogEntry | None
     """The catalog entry of these weights; None if they have none."""
     recognized: str
     """How the weights were recognized; a phrase, empty without an entry."""
-    akin: tuple[str, ...]
+    relatives: tuple[str, ...]
     """Sentences about the nearest known relative of weights without an entry."""
     config: dict[str, Any]
     problems: tuple[str, ...]
@@ -76,11 +76,11 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         identified = identify_parts(path, tuple(locate(file) for file in files), settings)
     except NotRunnable as refusal:
         return not_run(path, files, refusal)
-    held = (part.spec(key) for part in identified.parts for key in part.names)
-    specs = [spec for spec in held if spec.dtype.is_floating_point]  # all but a batch norm's counter
+    all_specs = (part.spec(key) for part in identified.parts for key in part.names)
+    specs = [spec for spec in all_specs if spec.dtype.is_floating_point]  # all but a batch norm's counter
     hashes = cached_hashes(identified) if hash else None
-    recognition = match_weights(hashes.weights, hashes.sha256) if hashes else WeightMatch()
-    identified = resolved_by(identified, recognition)
+    match = match_weights(hashes.weights, hashes.sha256) if hashes else WeightMatch()
+    identified = resolved_by(identified, match)
     if measure:
         network = Network()
         identified = with_probed_padding(with_probed_normalization(identified, network), network)
@@ -88,7 +88,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
     return Inspection(
         path=str(path),
         family=identified.family.name,
-        known_as=tuple(kind.name for kind in identified.kinds),
+        candidate_models=tuple(space.name for space in identified.latent_spaces),
         layout=identified.layout,
         prefix=identified.parts[0].prefix,
         format=identified.parts[0].file.format,
@@ -106,9 +106,9 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         fingerprint=hashes.weights.fingerprint if hashes else None,
         sketches=hashes.weights.sketches if hashes else None,
         sha256=(hashes.sha256 or None) if hashes else None,
-        card=recognition.card,
-        recognized=recognition.how,
-        akin=recognition.akin,
+        catalog_entry=match.entry,
+        recognized=match.how,
+        relatives=match.relatives,
         config=dataclasses.asdict(config),
         problems=tuple(problems(identified)),
     )
@@ -129,7 +129,7 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
     return Inspection(
         path=str(path),
         family=known.name,
-        known_as=(),
+        candidate_models=(),
         layout="",
         prefix=prefix,
         format=file.format,
@@ -147,9 +147,9 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
         fingerprint=None,
         sketches=None,
         sha256=None,
-        card=None,
+        catalog_entry=None,
         recognized="",
-        akin=(),
+        relatives=(),
         config={},
         problems=(f"{known.why}. {refusal.remedy}",),
         runnable=False,
@@ -173,6 +173,6 @@ def problems(identified: Identified) -> list[str]:
     ignored = sum(part.ignored for part in identified.parts)
     if ignored:
         problems.append(f"{ignored:,} other tensors of the file are not part of the VAE.")
-    if not identified.kinds:
+    if not identified.latent_spaces:
         problems += identified.family.assumed(identified.config)
     return problems

@@ -29,10 +29,10 @@ class KeySignature:
 
     def prefix_in(self, text: str) -> str | None:
         """The prefix of the first key of a group in newline-separated keys; None if a key is missing."""
-        if any(found(key, text) for key in self.lacks):
+        if any(find_key(key, text) for key in self.lacks):
             return None
         for group in self.groups:
-            matches = [found(key, text) for key in group]
+            matches = [find_key(key, text) for key in group]
             if all(matches):
                 return next(match["prefix"] for match in matches if match)
         return None
@@ -43,7 +43,7 @@ class UnsupportedFamily:
     """A VAE that is recognized by its tensors but cannot be run."""
 
     name: str
-    telltale: KeySignature
+    signature: KeySignature
     why: str
     runs_in: str
     factor: int | None
@@ -63,7 +63,7 @@ class NonVAE:
     """A model that is not a VAE."""
 
     name: str
-    telltale: KeySignature
+    signature: KeySignature
     vae: str
     """Where to find the VAE that belongs to it; a sentence."""
 
@@ -71,14 +71,14 @@ class NonVAE:
 def match_unsupported(specs: Specs) -> tuple[UnsupportedFamily, str] | None:
     """The VAE in a file that vaekit recognizes but cannot run, and its prefix."""
     text = listing(specs)
-    prefixes = ((known, known.telltale.prefix_in(text)) for known in unsupported_families())
+    prefixes = ((known, known.signature.prefix_in(text)) for known in unsupported_families())
     return next(((known, prefix) for known, prefix in prefixes if prefix is not None), None)
 
 
 def match_non_vae(specs: Specs) -> NonVAE | None:
     """The known content of a file without a VAE."""
     text = listing(specs)
-    return next((known for known in non_vae_signatures() if known.telltale.prefix_in(text) is not None), None)
+    return next((known for known in non_vae_signatures() if known.signature.prefix_in(text) is not None), None)
 
 
 def not_runnable(file: TensorFile) -> NotRunnable | None:
@@ -111,7 +111,7 @@ def listing(specs: Specs) -> str:
     return "\n".join(key for key in islice(specs, MOST_KEYS) if len(key) <= LONGEST_KEY and "\n" not in key)
 
 
-def found(template: str, text: str) -> re.Match[str] | None:
+def find_key(template: str, text: str) -> re.Match[str] | None:
     """The first key of a listing that matches a template, with the shortest prefix."""
     literal, compiled = pattern(template)
     return compiled.search(text) if literal in text else None
@@ -140,7 +140,7 @@ def unsupported_families() -> tuple[UnsupportedFamily, ...]:
 @cache
 def non_vae_signatures() -> tuple[NonVAE, ...]:
     """Every model in the table that is not a VAE."""
-    return tuple(NonVAE(entry["name"], _telltale(entry), entry["vae"]) for entry in table("non_vae.toml")["model"])
+    return tuple(NonVAE(entry["name"], _signature(entry), entry["vae"]) for entry in table("non_vae.toml")["model"])
 
 
 def _recognized(entry: dict[str, Any]) -> UnsupportedFamily:
@@ -148,7 +148,7 @@ def _recognized(entry: dict[str, Any]) -> UnsupportedFamily:
     where: dict[str, Any] = channels if isinstance(channels, dict) else {"keys": [], "axis": 0}
     return UnsupportedFamily(
         name=entry["name"],
-        telltale=_telltale(entry),
+        signature=_signature(entry),
         why=entry["why"],
         runs_in=entry["runs_in"],
         factor=entry.get("factor"),
@@ -158,5 +158,5 @@ def _recognized(entry: dict[str, Any]) -> UnsupportedFamily:
     )
 
 
-def _telltale(entry: dict[str, Any]) -> KeySignature:
-    return KeySignature(tuple(map(tuple, entry["tells"])), tuple(entry.get("lacks", ())))
+def _signature(entry: dict[str, Any]) -> KeySignature:
+    return KeySignature(tuple(map(tuple, entry["keys"])), tuple(entry.get("lacks", ())))

@@ -95,10 +95,10 @@ def locate(file: TensorFile) -> LocatedVAE:
         WrongTensors: the best layout leaves keys unmatched.
     """
     if read_family(file.metadata) == PARTS.name:
-        found, strangers = locate_with_prefix(file, PARTS.layouts[0], "")
-        if strangers:
-            raise unexpected_tensors_error(file, found.layout, strangers)
-        return found
+        best, unexpected = locate_with_prefix(file, PARTS.layouts[0], "")
+        if unexpected:
+            raise unexpected_tensors_error(file, best.layout, unexpected)
+        return best
     counted = [
         ((count, -len(prefix)), layout, prefix, view)
         for layout in LAYOUTS
@@ -110,10 +110,10 @@ def locate(file: TensorFile) -> LocatedVAE:
         raise no_vae_error(file)
     most = max(rank for rank, *_ in counted)
     tied = [locate_with_prefix(view, layout, prefix) for rank, layout, prefix, view in counted if rank == most]
-    found, strangers = closest(tied)
-    if strangers:
-        raise not_runnable(file) or unexpected_tensors_error(file, found.layout, strangers)
-    return found
+    best, unexpected = closest(tied)
+    if unexpected:
+        raise not_runnable(file) or unexpected_tensors_error(file, best.layout, unexpected)
+    return best
 
 
 def locate_with_prefix(file: TensorFile, layout: Layout, prefix: str) -> tuple[LocatedVAE, list[str]]:
@@ -121,19 +121,19 @@ def locate_with_prefix(file: TensorFile, layout: Layout, prefix: str) -> tuple[L
     inside = {key: key.removeprefix(prefix) for key in file.specs if key.startswith(prefix)}
     levels = layout.levels(inside.values())
     outside = family_of(layout.family).outside_nets
-    known_beside = {name for beside in host_normalizations() for name in beside.names}
+    host_keys = {name for stored in host_normalizations() for name in stored.names}
     names: dict[str, str] = {}
     statistics: dict[str, str] = {}
-    strangers = []
+    unexpected = []
     for key, bare in inside.items():
         native = layout.to_native(bare, levels)
         held = statistics if native in outside else names
         if native is not None and native not in held:
             held[native] = key
-        elif not bare.startswith(TRAINING_LEFTOVERS + layout.idle) and key not in known_beside:
-            strangers.append(key)
+        elif not bare.startswith(TRAINING_LEFTOVERS + layout.unused) and key not in host_keys:
+            unexpected.append(key)
     ignored = len(file.specs) - len(names) - len(statistics)
-    return LocatedVAE(file, layout, prefix, names, statistics, ignored), strangers
+    return LocatedVAE(file, layout, prefix, names, statistics, ignored), unexpected
 
 
 def closest(candidates: list[tuple[LocatedVAE, list[str]]]) -> tuple[LocatedVAE, list[str]]:
@@ -145,8 +145,8 @@ def closest(candidates: list[tuple[LocatedVAE, list[str]]]) -> tuple[LocatedVAE,
 def disagreement(candidate: LocatedVAE) -> int:
     """The number of tensors that do not match the network of the candidate's family."""
     family = family_of(candidate.layout.family)
-    words = candidate.layout.tells | read_config(candidate.file.metadata)
-    return mismatch_count(family, {key: candidate.spec(key).shape for key in candidate.names}, words)
+    fields = candidate.layout.implies | read_config(candidate.file.metadata)
+    return mismatch_count(family, {key: candidate.spec(key).shape for key in candidate.names}, fields)
 
 
 def no_vae_error(file: TensorFile) -> UnknownVAE:
@@ -163,10 +163,10 @@ def no_vae_error(file: TensorFile) -> UnknownVAE:
     )
 
 
-def unexpected_tensors_error(file: TensorFile, layout: Layout, strangers: list[str]) -> WrongTensors:
+def unexpected_tensors_error(file: TensorFile, layout: Layout, unexpected: list[str]) -> WrongTensors:
     return WrongTensors(
         f"{file.path} looks like a {layout.family!r} autoencoder in the {layout.name} layout, with "
-        f"{len(strangers)} unexpected tensors: {shorten(strangers)}.",
+        f"{len(unexpected)} unexpected tensors: {shorten(unexpected)}.",
         "Expected the tensors of one autoencoder and no others.",
         "If this is a newer type of VAE, please report it; a partial load would give wrong images.",
     )

@@ -25,13 +25,13 @@ FINE_TUNED = 0.3
 class WeightMatch:
     """The catalog entries that some weights match."""
 
-    card: CatalogEntry | None = None
+    entry: CatalogEntry | None = None
     """The entry that has these weights, or whose half they are."""
     how: str = ""
     """How it was recognized; a phrase."""
     same_encoder: CatalogEntry | None = None
     """An entry with the same encoder, and hence the same latents."""
-    akin: tuple[str, ...] = ()
+    relatives: tuple[str, ...] = ()
     """Sentences about the nearest relative in the catalog."""
 
 
@@ -42,79 +42,81 @@ def match_weights(weights: Identity, sha256: str = "") -> WeightMatch:
         weights: the result of `fingerprint.identity_of`.
         sha256: of the whole file; empty if it was not computed or the file holds more than a VAE.
     """
-    for card in catalog_entries():
-        for file in card.files:
+    for entry in catalog_entries():
+        for file in entry.files:
             if sha256 and file.sha256 == sha256:
                 if file.verified:
-                    learn(card, weights)
+                    learn(entry, weights)
                 trust = "verified" if file.verified else "unverified: one source only"
-                return WeightMatch(card, f"by the SHA-256 of the file ({trust})", card)
+                return WeightMatch(entry, f"by the SHA-256 of the file ({trust})", entry)
     known = list(known_identities())
-    for card, theirs in known:
-        if theirs.fingerprint == weights.fingerprint:
-            return WeightMatch(card, "by the fingerprint of its weights", card)
-    for card, theirs in known:
-        found = same_halves(weights, theirs)
-        if found.keys() >= weights.halves.keys():
-            return WeightMatch(card, match_description(found, theirs), card if "encoder" in found else None)
-    return relatives(weights, known)
+    for entry, other in known:
+        if other.fingerprint == weights.fingerprint:
+            return WeightMatch(entry, "by the fingerprint of its weights", entry)
+    for entry, other in known:
+        halves = same_halves(weights, other)
+        if halves.keys() >= weights.halves.keys():
+            return WeightMatch(entry, match_description(halves, other), entry if "encoder" in halves else None)
+    return find_relatives(weights, known)
 
 
-def match_description(found: dict[str, str], theirs: Identity) -> str:
+def match_description(halves: dict[str, str], other: Identity) -> str:
     """A phrase for how the halves were recognized."""
-    part = "" if found.keys() >= theirs.halves.keys() else f" of its {next(iter(found))}"
-    rounded = [words for words in found.values() if words]
+    part = "" if halves.keys() >= other.halves.keys() else f" of its {next(iter(halves))}"
+    rounded = [phrase for phrase in halves.values() if phrase]
     return f"by the {'sketch' if rounded else 'fingerprint'} of its weights{part}{rounded[0] if rounded else ''}"
 
 
-def same_halves(ours: Identity, theirs: Identity) -> dict[str, str]:
+def same_halves(weights: Identity, other: Identity) -> dict[str, str]:
     """The shared halves, each with a phrase on how it was rounded (empty: not at all)."""
-    found = {}
-    for half in ours.halves.keys() & theirs.halves.keys():
-        if ours.halves[half] == theirs.halves[half]:
-            found[half] = ""
+    shared = {}
+    for half in weights.halves.keys() & other.halves.keys():
+        if weights.halves[half] == other.halves[half]:
+            shared[half] = ""
             continue
-        moved = distance(ours.sketches[half], theirs.sketches[half])
-        dtypes = ours.rounded_to or theirs.rounded_to
+        moved = distance(weights.sketches[half], other.sketches[half])
+        dtypes = weights.rounded_to or other.rounded_to
         limit = max((ROUNDING[getattr(torch, name)] for name in dtypes), default=0.0)
         if moved <= limit:
-            found[half] = f", rounded to {' or '.join(dtypes)}: {moved:.2%} difference"
-    return found
+            shared[half] = f", rounded to {' or '.join(dtypes)}: {moved:.2%} difference"
+    return shared
 
 
-def relatives(ours: Identity, known: list[tuple[CatalogEntry, Identity]]) -> WeightMatch:
+def find_relatives(weights: Identity, known: list[tuple[CatalogEntry, Identity]]) -> WeightMatch:
     """The relatives, in the catalog, of weights without an entry."""
     sentences = []
     same_encoder = None
-    for half in sorted(ours.halves, reverse=True):
-        near = [(distance(ours.sketches[half], w.sketches[half]), card, w) for card, w in known if half in w.sketches]
-        moved, card, theirs = min(near, key=lambda entry: entry[0], default=(1.0, None, None))
-        if card is None or theirs is None or moved > FINE_TUNED:
+    for half in sorted(weights.halves, reverse=True):
+        near = [
+            (distance(weights.sketches[half], w.sketches[half]), entry, w) for entry, w in known if half in w.sketches
+        ]
+        moved, entry, other = min(near, key=lambda each: each[0], default=(1.0, None, None))
+        if entry is None or other is None or moved > FINE_TUNED:
             continue
-        if half in same_halves(ours, theirs):
-            sentences.append(f"Its {half} is identical to that of {card.name}.")
-            same_encoder = card if half == "encoder" else same_encoder
+        if half in same_halves(weights, other):
+            sentences.append(f"Its {half} is identical to that of {entry.name}.")
+            same_encoder = entry if half == "encoder" else same_encoder
         else:
-            sentences.append(f"Its {half} differs by {moved:.1%} from that of {card.name}: a fine-tune or relative.")
-    return WeightMatch(same_encoder=same_encoder, akin=tuple(sentences))
+            sentences.append(f"Its {half} differs by {moved:.1%} from that of {entry.name}: a fine-tune or relative.")
+    return WeightMatch(same_encoder=same_encoder, relatives=tuple(sentences))
 
 
 def known_identities() -> Iterator[tuple[CatalogEntry, Identity]]:
     """Every entry with a known fingerprint: from the catalog, or learned on this machine."""
-    learnt = recall([learned_identities(card) for card in catalog_entries() if card.weights is None])
-    for card in catalog_entries():
-        identity = learnt.get(learned_identities(card))
-        if card.weights is not None:
-            yield card, card.weights
+    learned = recall([learned_identities(entry) for entry in catalog_entries() if entry.weights is None])
+    for entry in catalog_entries():
+        identity = learned.get(learned_identities(entry))
+        if entry.weights is not None:
+            yield entry, entry.weights
         elif identity is not None:
-            yield card, from_json(identity)
+            yield entry, from_json(identity)
 
 
-def learn(card: CatalogEntry, weights: Identity) -> None:
+def learn(entry: CatalogEntry, weights: Identity) -> None:
     """Cache the fingerprints of an entry's weights."""
-    if card.weights is None and not recall([learned_identities(card)]):
-        keep({learned_identities(card): as_json(weights), LEARNED: recall([LEARNED]).get(LEARNED, 0) + 1})
+    if entry.weights is None and not recall([learned_identities(entry)]):
+        keep({learned_identities(entry): as_json(weights), LEARNED: recall([LEARNED]).get(LEARNED, 0) + 1})
 
 
-def learned_identities(card: CatalogEntry) -> str:
-    return json.dumps(["learnt", card.name, card.files[0].sha256])
+def learned_identities(entry: CatalogEntry) -> str:
+    return json.dumps(["learnt", entry.name, entry.files[0].sha256])

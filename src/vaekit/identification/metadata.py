@@ -38,12 +38,12 @@ def describe(
         "format": "pt",
         "vaekit.version": VERSION,
         "vaekit.family": family,
-        "vaekit.config": json.dumps(told_config(config, padding_known)),
+        "vaekit.config": json.dumps(known_config(config, padding_known)),
         NORMALIZATION: normalization_text(normalization),
     }
 
 
-def told_config(config: Config, padding_known: bool) -> dict[str, Any]:
+def known_config(config: Config, padding_known: bool) -> dict[str, Any]:
     """The fields of a config that are known."""
     fields = dataclasses.asdict(config)
     return {name: value for name, value in fields.items() if padding_known or (name, value) != ("padding", ZEROS)}
@@ -59,7 +59,7 @@ def read_normalization(metadata: Mapping[str, str]) -> LatentNormalization | Non
     return LatentNormalization.from_json(_json_object(_normalization_entry(metadata)))
 
 
-def says_unknown(metadata: Mapping[str, str]) -> bool:
+def is_stated_unknown(metadata: Mapping[str, str]) -> bool:
     """Whether the metadata states that the normalization was unknown when the file was written."""
     return _normalization_entry(metadata) == UNKNOWN
 

@@ -32,20 +32,20 @@ def mismatches(family: Family, config: Config, shapes: Shapes) -> Mismatches:
     )
 
 
-def mismatch_count(family: Family, shapes: Shapes, words: Mapping[str, Any]) -> int:
+def mismatch_count(family: Family, shapes: Shapes, fields: Mapping[str, Any]) -> int:
     """The number of tensors that do not match the config that a family's detector derives: 0 for a whole VAE of this
     family, and at least the number of tensors if the detector derives no config.
 
     Args:
         family: the candidate family.
         shapes: native keys and shapes.
-        words: the config fields in the file's metadata.
+        fields: the config fields in the file's metadata.
     """
     config = family.detect(shapes) if family.claims(shapes) else None
     if config is None or config.blocks > len(shapes):
         return len(shapes) + 1
     try:
-        return mismatches(family, family.complete(config, words, {}), shapes).count
+        return mismatches(family, family.complete(config, fields, {}), shapes).count
     except VaekitError:
         return len(shapes)
 
@@ -55,10 +55,10 @@ def halves_in(shapes: Shapes) -> tuple[str, ...]:
     return tuple(half for half in HALVES if any(key.startswith(half + ".") for key in shapes))
 
 
-def same_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+def same_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     """Equal up to axes of size 1, which do not reorder values: some layouts store a 1x1 convolution as a matrix, or one
     over images with a single slice in time."""
-    return without_ones(found) == without_ones(expected)
+    return without_ones(shape) == without_ones(expected)
 
 
 def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

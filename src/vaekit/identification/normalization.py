@@ -15,7 +15,7 @@ from vaekit.families.normalization import NormalizationTensors
 from vaekit.formats.open import TensorSpec
 from vaekit.identification.host_model import HostModel, HostNormalization, host_normalizations
 from vaekit.identification.locate import LocatedVAE
-from vaekit.identification.metadata import read_normalization, says_unknown
+from vaekit.identification.metadata import is_stated_unknown, read_normalization
 from vaekit.normalization import LatentNormalization
 
 
@@ -25,7 +25,7 @@ def find_normalization(
     metadata: Mapping[str, str],
     settings: Mapping[str, Any],
     in_tensors: Sequence[tuple[LatentNormalization, str]] = (),
-    around: HostModel | None = None,
+    host: HostModel | None = None,
 ) -> tuple[tuple[LatentSpace, ...], LatentNormalization | None, str]:
     """The candidate latent spaces, the normalization and its source: from the file first, then from the
     checkpoint's diffusion model, then from shapes.
@@ -38,7 +38,7 @@ def find_normalization(
         metadata: of its file.
         settings: of a diffusers `config.json`; empty if there is none.
         in_tensors: normalizations stored in tensors of the file, each with its source, by precedence.
-        around: the diffusion model of a whole checkpoint.
+        host: the diffusion model of a whole checkpoint.
     """
     candidates = matching_latent_spaces(family.name, config)
     for stated, source in (
@@ -47,16 +47,18 @@ def find_normalization(
         (family.normalization_from_settings(settings), "config.json"),
     ):
         if stated is not None and stated.fits(config.geometry.latent_channels):
-            same = tuple(kind for kind in candidates if kind.has_normalization(stated, config.geometry.latent_channels))
+            same = tuple(
+                space for space in candidates if space.has_normalization(stated, config.geometry.latent_channels)
+            )
             return same or candidates, stated, source
-    space = around.latent_space if around is not None else None
-    if around is not None and space in candidates:
-        candidates = tuple(kind for kind in candidates if kind == space)
+    host_space = host.latent_space if host is not None else None
+    if host is not None and host_space in candidates:
+        candidates = tuple(space for space in candidates if space == host_space)
         if candidates[0].normalization is not None:
-            return candidates, candidates[0].normalization, f"its checkpoint, which is {around.name}'s"
-    if says_unknown(metadata) or settings.get("scaling_factor", settings.get("latents_mean", 0)) is None:
+            return candidates, candidates[0].normalization, f"its checkpoint, which is {host.name}'s"
+    if is_stated_unknown(metadata) or settings.get("scaling_factor", settings.get("latents_mean", 0)) is None:
         return candidates, None, "the file states that it is"
-    named = tuple(kind for kind in candidates if kind.model_name and kind.model_name == settings.get("model_name"))
+    named = tuple(space for space in candidates if space.model_name and space.model_name == settings.get("model_name"))
     if named:
         return named, shared_normalization(named), "config.json, which names the model"
     agreed = shared_normalization(candidates)
@@ -67,7 +69,7 @@ def find_normalization(
 
 def why_unknown(candidates: tuple[LatentSpace, ...]) -> str:
     """The reason why shapes alone do not determine the normalization."""
-    names = " or ".join(kind.name for kind in candidates)
+    names = " or ".join(space.name for space in candidates)
     if not candidates:
         return "no known latent space has these shapes, and the file does not state it"
     if len(candidates) == 1:
@@ -89,30 +91,30 @@ def read_host_normalization(
             positive.
     """
     for part in parts:
-        for beside in host_normalizations():
-            names = [name for name in beside.names if name in part.file.specs]
+        for stored in host_normalizations():
+            names = [name for name in stored.names if name in part.file.specs]
             if names:
-                return values_of(path, part, beside, latent_channels), f"the file's {' and '.join(names)}"
+                return values_of(path, part, stored, latent_channels), f"the file's {' and '.join(names)}"
     return None
 
 
-def values_of(path: Path, part: LocatedVAE, beside: HostNormalization, latent_channels: int) -> LatentNormalization:
+def values_of(path: Path, part: LocatedVAE, stored: HostNormalization, latent_channels: int) -> LatentNormalization:
     """The normalization in a file that has at least one of its tensors.
 
     Raises:
         WrongTensors: see `read_host_normalization`.
     """
-    specs = [part.file.specs[name] for name in beside.names if name in part.file.specs]
-    sound = all(spec.dtype.is_floating_point and spec.shape in shapes(latent_channels) for spec in specs)
-    if len(specs) == len(beside.names) and sound:
-        read = part.file.read(beside.names)
-        mean, std = (read[name].double().flatten() for name in beside.names)
+    specs = [part.file.specs[name] for name in stored.names if name in part.file.specs]
+    valid = all(spec.dtype.is_floating_point and spec.shape in shapes(latent_channels) for spec in specs)
+    if len(specs) == len(stored.names) and valid:
+        read = part.file.read(stored.names)
+        mean, std = (read[name].double().flatten() for name in stored.names)
         if torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all():
-            return LatentNormalization.from_mean_and_std(mean.tolist(), std.tolist(), beside.to_std)
+            return LatentNormalization.from_mean_and_std(mean.tolist(), std.tolist(), stored.to_std)
     raise WrongTensors(
-        f"{path} has {shorten(name for name in beside.names if name in part.file.specs)} for its normalization, but no "
+        f"{path} has {shorten(name for name in stored.names if name in part.file.specs)} for its normalization, but no "
         "usable pair.",
-        f"Expected {' and '.join(beside.names)}, finite values for each of {latent_channels} channels.",
+        f"Expected {' and '.join(stored.names)}, finite values for each of {latent_channels} channels.",
         "Download the file again from its source; without them its latents would be scaled wrongly.",
     )
 

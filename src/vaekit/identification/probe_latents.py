@@ -32,8 +32,8 @@ from vaekit.testcards.dead_leaves import dead_leaves
 from vaekit.vae import VAE
 
 IMAGES, SIDE, SEED = 8, 128, 0
-"""As accurate as four images of 256x256 in half the time; see docs/measuring.md."""
-EXACT_CHANCE, RELATIVE_CHANCE, STRANGER_CHANCE = 0.75, 0.15, 0.1
+"""The images of the probe: as accurate as four of 256x256 in half the time; see docs/measuring.md."""
+EXACT_CHANCE, RELATIVE_CHANCE, UNKNOWN_CHANCE = 0.75, 0.15, 0.1
 """Prior probabilities (assumed): one of the candidates (uniformly), a relative of one, an unknown space."""
 ENOUGH = 0.8
 """The minimum confidence to report the nearest latent space; below it, the result is unknown."""
@@ -53,7 +53,7 @@ class LatentProbe:
     std: tuple[float, ...]
     """The standard deviation of each channel: of the posterior's mean, and of sampling."""
     covariance: tuple[tuple[float, ...], ...] = ()
-    """Of the posterior's mean and of RGB at the same position: (z + 3) x (z + 3). Empty if not measured."""
+    """The covariance of the posterior's mean and RGB at the same position: (z + 3) x (z + 3). Empty if not measured."""
 
     @property
     def pooled_std(self) -> float:
@@ -66,12 +66,12 @@ class LatentProbe:
 class SpaceVerdict:
     """The measured latent space, or none."""
 
-    kind: LatentSpace | None
+    latent_space: LatentSpace | None
     """The nearest latent space, if the confidence is sufficient."""
     confidence: float
     """The posterior probability of the nearest latent space, with its scale, for prior probabilities of 0.75 for all
     candidates, 0.15 for relatives and 0.1 for unknown spaces. 0 if there was nothing to compare."""
-    words: str
+    description: str
     """A description of the result."""
 
 
@@ -148,90 +148,92 @@ def nearest_latent_space(measured: LatentProbe, candidates: Sequence[LatentSpace
     if not min(measured.std) > 0:
         return SpaceVerdict(None, 0.0, "unknown: some latent channels are constant")
     unknown = f"unknown, measured scale 1/std = {1 / measured.pooled_std:.2g}"
-    kinds = [kind for kind in candidates if not kind.same_weights_as and is_comparable(kind, measured)]
-    if not kinds:
+    spaces = [space for space in candidates if not space.same_weights_as and is_comparable(space, measured)]
+    if not spaces:
         return SpaceVerdict(None, 0.0, unknown)
-    exact = [log_density(measured, kind) + log_color_odds(measured, kind) for kind in kinds]
-    relatives = [log_density(measured, kind, any_scale=True) + log_color_odds(measured, kind) for kind in kinds]
-    before = [EXACT_CHANCE / len(kinds)] * len(kinds) + [RELATIVE_CHANCE / len(kinds)] * len(kinds) + [STRANGER_CHANCE]
+    exact = [log_density(measured, space) + log_color_odds(measured, space) for space in spaces]
+    relatives = [log_density(measured, space, any_scale=True) + log_color_odds(measured, space) for space in spaces]
+    before = (
+        [EXACT_CHANCE / len(spaces)] * len(spaces) + [RELATIVE_CHANCE / len(spaces)] * len(spaces) + [UNKNOWN_CHANCE]
+    )
     evidence = torch.tensor([*exact, *relatives, log_density(measured, None)], dtype=torch.float64)
     chances = (evidence + torch.tensor(before, dtype=torch.float64).log()).softmax(dim=0).tolist()
-    confidence, nearest = max(zip(chances[: len(kinds)], kinds, strict=True), key=lambda each: each[0])
+    confidence, nearest = max(zip(chances[: len(spaces)], spaces, strict=True), key=lambda each: each[0])
     if confidence >= ENOUGH:
         known = f"std {measured.pooled_std:.2g}, nearest {nearest.name}{nominal(nearest)}"
         return SpaceVerdict(nearest, confidence, f"measured: {known}, confidence {min(confidence, 0.99):.2f}")
-    likeness, relative = max(zip(chances[len(kinds) : -1], kinds, strict=True), key=lambda each: each[0])
+    likeness, relative = max(zip(chances[len(spaces) : -1], spaces, strict=True), key=lambda each: each[0])
     if likeness > max(confidence, chances[-1]):
         ratio = measured.pooled_std / expected_std(relative)
         return SpaceVerdict(None, confidence, f"{unknown}: like {relative.name}, at {ratio:.2g} times its std")
     return SpaceVerdict(None, confidence, f"{unknown} (nearest {nearest.name}, confidence {confidence:.2f})")
 
 
-def nominal(kind: LatentSpace) -> str:
+def nominal(space: LatentSpace) -> str:
     """The scale of a latent space that has one for all channels, as a fraction."""
-    if kind.normalization is None or len(kind.normalization.scale) > 1:
+    if space.normalization is None or len(space.normalization.scale) > 1:
         return ""
-    return f" ({kind.normalization.scale[0]:g} = 1/{1 / kind.normalization.scale[0]:.3g})"
+    return f" ({space.normalization.scale[0]:g} = 1/{1 / space.normalization.scale[0]:.3g})"
 
 
-def is_comparable(kind: LatentSpace, measured: LatentProbe) -> bool:
+def is_comparable(space: LatentSpace, measured: LatentProbe) -> bool:
     """Whether statistics of a latent space are known, for the measured number of channels."""
-    if kind.latents is not None:
-        return len(kind.latents.mean) == len(kind.latents.std) == len(measured.mean)
+    if space.latents is not None:
+        return len(space.latents.mean) == len(space.latents.std) == len(measured.mean)
     return (
-        kind.normalization is not None
-        and kind.normalization.patch == 1
-        and len(kind.normalization.scale) == len(kind.normalization.shift) == 1
+        space.normalization is not None
+        and space.normalization.patch == 1
+        and len(space.normalization.scale) == len(space.normalization.shift) == 1
     )
 
 
-def expected_std(kind: LatentSpace) -> float:
+def expected_std(space: LatentSpace) -> float:
     """The pooled standard deviation of a latent space: over photographs if known, else from its scale."""
-    if kind.latents is not None:
-        return LatentProbe(kind.latents.mean, kind.latents.std).pooled_std
-    assert kind.normalization is not None
-    return 1 / abs(kind.normalization.scale[0])
+    if space.latents is not None:
+        return LatentProbe(space.latents.mean, space.latents.std).pooled_std
+    assert space.normalization is not None
+    return 1 / abs(space.normalization.scale[0])
 
 
-def log_density(measured: LatentProbe, kind: LatentSpace | None, any_scale: bool = False) -> float:
+def log_density(measured: LatentProbe, space: LatentSpace | None, any_scale: bool = False) -> float:
     """ln p(means, log standard deviations | space), or | relative with any scale, or | unknown space for None."""
     mean, std = torch.tensor(measured.mean).double(), torch.tensor(measured.std).double()
-    deviation = std.log()
-    if kind is not None and kind.latents is not None:
-        expected, typical = torch.tensor(kind.latents.mean).double(), torch.tensor(kind.latents.std).double()
-        away = deviation - typical.log()
+    log_std = std.log()
+    if space is not None and space.latents is not None:
+        expected, typical = torch.tensor(space.latents.mean).double(), torch.tensor(space.latents.std).double()
+        away = log_std - typical.log()
         ratio, common = away.mean().exp(), ANY_SCALE if any_scale else COMMON_SPREAD
         return normal(mean - ratio * expected, MEAN_SPREAD * ratio * typical) + shared(away, OWN_SPREAD, common)
-    size = deviation.mean().exp().expand_as(mean)
-    if kind is not None and kind.normalization is not None and not any_scale:
-        away = deviation + math.log(abs(kind.normalization.scale[0])) - VAGUE_OFFSET
-        return normal(mean - kind.normalization.shift[0], size) + shared(away, VAGUE_OWN_SPREAD, VAGUE_COMMON_SPREAD)
-    return normal(mean, size) + shared(deviation, VAGUE_OWN_SPREAD, ANY_VAGUE_SCALE)
+    size = log_std.mean().exp().expand_as(mean)
+    if space is not None and space.normalization is not None and not any_scale:
+        away = log_std + math.log(abs(space.normalization.scale[0])) - VAGUE_OFFSET
+        return normal(mean - space.normalization.shift[0], size) + shared(away, VAGUE_OWN_SPREAD, VAGUE_COMMON_SPREAD)
+    return normal(mean, size) + shared(log_std, VAGUE_OWN_SPREAD, ANY_VAGUE_SCALE)
 
 
-def log_color_odds(measured: LatentProbe, kind: LatentSpace) -> float:
+def log_color_odds(measured: LatentProbe, space: LatentSpace) -> float:
     """ln p(r | space) - ln p(r | any other) for the correlation r between images and the prediction of its map."""
-    r = color_agreement(measured, kind)
+    r = color_agreement(measured, space)
     if r is None:
         return 0.0
     match = torch.tensor([r - COLOR_MATCH]), torch.tensor([COLOR_SPREAD])
     return normal(*match) - normal(torch.tensor([r]), torch.tensor([COLOR_CHANCE_SPREAD]))
 
 
-def color_agreement(measured: LatentProbe, kind: LatentSpace) -> float | None:
+def color_agreement(measured: LatentProbe, space: LatentSpace) -> float | None:
     """The correlation, in -1..1, of the images' chroma with the chroma that a space's map predicts from latents.
 
     Chroma is a color minus its mean over red, green and blue: almost every latent space has a channel for brightness,
     but its encoding of color is specific. None if either is unknown.
     """
-    if kind.colors is None or len(kind.colors) + 3 != len(measured.covariance):
+    if space.colors is None or len(space.colors) + 3 != len(measured.covariance):
         return None
     covariance = torch.tensor(measured.covariance).double()
     chroma = torch.eye(3).double() - 1 / 3
-    predict = torch.cat([torch.tensor(kind.colors).double() @ chroma, torch.zeros(3, 3).double()])
-    see = torch.cat([torch.zeros(len(kind.colors), 3).double(), chroma])
+    predict = torch.cat([torch.tensor(space.colors).double() @ chroma, torch.zeros(3, 3).double()])
+    observe = torch.cat([torch.zeros(len(space.colors), 3).double(), chroma])
     joint, predicted, actual = (
-        (a.T @ covariance @ b).trace() for a, b in ((predict, see), (predict, predict), (see, see))
+        (a.T @ covariance @ b).trace() for a, b in ((predict, observe), (predict, predict), (observe, observe))
     )
     return (joint / (predicted * actual).sqrt()).item() if predicted > 0 and actual > 0 else None
 

@@ -37,9 +37,9 @@ class BorderError:
     """Mean absolute error of reconstructed flat images, in levels of 255."""
 
     border: float
-    """At the outermost latent positions: `factor` pixels along each side."""
+    """The error at the outermost latent positions, `factor` pixels along each side."""
     inside: float
-    """In the middle half of the image."""
+    """The error in the middle half of the image."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class PaddingProbe:
         return worse / max(better, 1e-6)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Both measurements as text, the smaller border error first."""
         both = sorted(((ZEROS, self.zeros), (REFLECT, self.reflect)), key=lambda each: each[1].border)
         return "; ".join(

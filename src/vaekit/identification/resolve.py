@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vaekit.cache import remembered, stamp
+from vaekit.cache import cached_result, stamp
 from vaekit.catalog.entries import CatalogEntry, LatentSpace, latent_space_named, latent_spaces
 from vaekit.catalog.identity import Identity, as_json, from_json
 from vaekit.errors import BadItem, BadPlan, HalfMissing, NotFound, WrongTensors, printable
@@ -31,7 +31,7 @@ OVERRIDDEN = "your override"
 
 def resolve(
     identified: Identified,
-    kind: str | None = None,
+    latent_space: str | None = None,
     padding: str | None = None,
     measure: bool = True,
     network: Network | None = None,
@@ -43,7 +43,7 @@ def resolve(
 
     Args:
         identified: what `identify` returns.
-        kind: an override: the name of its latent space, "SDXL" for example.
+        latent_space: an override: the name of its latent space, "SDXL" for example.
         padding: an override: "zeros" or "reflect".
         measure: whether to probe unknown weights by running the VAE.
         network: a holder for the network, for a caller that needs it afterwards.
@@ -54,14 +54,14 @@ def resolve(
         BadPlan: there is no such padding, or this family does not support it.
     """
     identified = padded(identified, padding)
-    if kind is not None:
-        identified = as_latent_space(identified, kind)
+    if latent_space is not None:
+        identified = as_latent_space(identified, latent_space)
     if is_unresolved(identified):
         identified = resolved_by(identified, match_file(identified))
     if not measure:
         return identified
     network = network or Network()
-    if identified.kinds:  # other shapes match no known latent space
+    if identified.latent_spaces:  # other shapes match no known latent space
         identified = with_probed_normalization(identified, network)
     return with_probed_padding(identified, network)
 
@@ -83,28 +83,28 @@ def as_latent_space(identified: Identified, name: str) -> Identified:
         NotFound: there is no latent space of this name.
         WrongTensors: VAEs of that latent space have other shapes.
     """
-    kind = next((kind for kind in latent_spaces() if name.lower() in names_of(kind.name)), None)
-    if kind is None:
+    space = next((space for space in latent_spaces() if name.lower() in names_of(space.name)), None)
+    if space is None:
         raise NotFound(
             f"There is no known latent space {name!r}.",
-            f"Known: {', '.join(kind.name for kind in latent_spaces())}.",
+            f"Known: {', '.join(space.name for space in latent_spaces())}.",
             "Give one of these, or omit the latent space.",
         )
-    if not kind.fits(identified.family.name, identified.config):
-        shaped = " or ".join(kind.name for kind in identified.kinds) or "no known model"
+    if not space.fits(identified.family.name, identified.config):
+        shaped = " or ".join(space.name for space in identified.latent_spaces) or "no known model"
         raise WrongTensors(
-            f"{identified.path} is not a VAE of the latent space {kind.name}: its shapes are those of {shaped}.",
-            f"Expected a {kind.family!r} autoencoder with {dict(kind.match)}.",
+            f"{identified.path} is not a VAE of the latent space {space.name}: its shapes are those of {shaped}.",
+            f"Expected a {space.family!r} autoencoder with {dict(space.match)}.",
             "Omit the latent space, or give another file.",
         )
     return dataclasses.replace(
-        identified, kinds=(kind,), normalization=kind.normalization, normalization_source=OVERRIDDEN
+        identified, latent_spaces=(space,), normalization=space.normalization, normalization_source=OVERRIDDEN
     )
 
 
-def names_of(kind: str) -> set[str]:
+def names_of(name: str) -> set[str]:
     """The accepted names of a latent space: its full name, or one of the names in it."""
-    return {kind.lower(), *(part.strip().lower() for part in kind.split("/"))}
+    return {name.lower(), *(part.strip().lower() for part in name.split("/"))}
 
 
 def padded(identified: Identified, padding: str | None) -> Identified:
@@ -140,30 +140,30 @@ def match_file(identified: Identified) -> WeightMatch:
     return match_weights(hashes.weights, hashes.sha256)
 
 
-def resolved_by(identified: Identified, recognition: WeightMatch) -> Identified:
+def resolved_by(identified: Identified, match: WeightMatch) -> Identified:
     """Apply the normalization and config fields of the recognized weights."""
-    card = recognition.card
-    if card is not None:
-        identified = with_entry(identified, card)
-    source = card or recognition.same_encoder
+    entry = match.entry
+    if entry is not None:
+        identified = with_entry(identified, entry)
+    source = entry or match.same_encoder
     if identified.normalization is not None or source is None or source.normalization is None:
         return identified
-    how = f"the entry of {source.name}, recognized {recognition.how}" if card else f"its encoder, that of {source.name}"
+    how = f"the entry of {source.name}, recognized {match.how}" if entry else f"its encoder, that of {source.name}"
     return dataclasses.replace(
         identified,
         normalization=source.normalization,
         normalization_source=how,
-        kinds=candidate_spaces(source, identified),
+        latent_spaces=candidate_spaces(source, identified),
     )
 
 
-def with_entry(identified: Identified, card: CatalogEntry) -> Identified:
+def with_entry(identified: Identified, entry: CatalogEntry) -> Identified:
     """Add the entry's config fields that weights do not determine, except those stated by the user or the file."""
-    fields = dict(card.config)
+    fields = dict(entry.config)
     source = identified.padding_source
     if padding_is_unresolved(identified):
         fields.setdefault("padding", identified.family.paddings[0])
-        source = f"the entry of {card.name}"
+        source = f"the entry of {entry.name}"
     elif source:
         fields.pop("padding", None)
     return dataclasses.replace(
@@ -171,10 +171,10 @@ def with_entry(identified: Identified, card: CatalogEntry) -> Identified:
     )
 
 
-def candidate_spaces(card: CatalogEntry, identified: Identified) -> tuple[LatentSpace, ...]:
+def candidate_spaces(entry: CatalogEntry, identified: Identified) -> tuple[LatentSpace, ...]:
     """The latent space of an entry; those of the shapes if it names none."""
-    known = latent_space_named(card.kind)
-    return identified.kinds if known is None else (known,)
+    known = latent_space_named(entry.latent_space)
+    return identified.latent_spaces if known is None else (known,)
 
 
 def with_probed_normalization(identified: Identified, network: Network) -> Identified:
@@ -182,25 +182,28 @@ def with_probed_normalization(identified: Identified, network: Network) -> Ident
     if identified.normalization is not None or identified.config.geometry.size is not None:
         return identified
     try:
-        verdict = nearest_latent_space(cached_latent_probe(identified, network), identified.kinds)
+        verdict = nearest_latent_space(cached_latent_probe(identified, network), identified.latent_spaces)
     except (HalfMissing, BadItem):
         return identified
-    if verdict.kind is None:
-        return dataclasses.replace(identified, normalization_source=verdict.words.removeprefix("unknown, "))
+    if verdict.latent_space is None:
+        return dataclasses.replace(identified, normalization_source=verdict.description.removeprefix("unknown, "))
     return dataclasses.replace(
-        identified, normalization=verdict.kind.normalization, normalization_source=verdict.words, kinds=(verdict.kind,)
+        identified,
+        normalization=verdict.latent_space.normalization,
+        normalization_source=verdict.description,
+        latent_spaces=(verdict.latent_space,),
     )
 
 
 def with_probed_padding(identified: Identified, network: Network) -> Identified:
     """The VAE with the probed padding, if it is unresolved and the probe is conclusive."""
-    borders = cached_padding_probe(identified, network) if padding_is_unresolved(identified) else None
-    if borders is None:
+    probe = cached_padding_probe(identified, network) if padding_is_unresolved(identified) else None
+    if probe is None:
         return identified
-    if borders.verdict not in PADDINGS:
-        return dataclasses.replace(identified, padding_source=f"assumed; measurement inconclusive: {borders.words}")
-    config = dataclasses.replace(identified.config, padding=borders.verdict)
-    return dataclasses.replace(identified, config=config, padding_source=f"measured: {borders.words}")
+    if probe.verdict not in PADDINGS:
+        return dataclasses.replace(identified, padding_source=f"assumed; measurement inconclusive: {probe.description}")
+    config = dataclasses.replace(identified.config, padding=probe.verdict)
+    return dataclasses.replace(identified, config=config, padding_source=f"measured: {probe.description}")
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,8 @@ class Hashes:
 
     weights: Identity
     sha256: str
-    """Of the whole file, 64 hexadecimal digits; empty for a VAE in two files, or inside a larger checkpoint."""
+    """The SHA-256 of the whole file, 64 hexadecimal digits; empty for a VAE in two files, or inside a larger
+    checkpoint."""
 
 
 def cached_hashes(identified: Identified) -> Hashes:
@@ -244,8 +248,8 @@ def cached_padding_probe(identified: Identified, network: Network) -> PaddingPro
     """Probe the padding. The first time takes seconds for a large VAE."""
 
     def find() -> dict[str, Any] | None:
-        found = probe_padding(network.of(identified))
-        return None if found is None else dataclasses.asdict(found)
+        result = probe_padding(network.of(identified))
+        return None if result is None else dataclasses.asdict(result)
 
     record = cached(identified, "borders", find)
     return (
@@ -258,4 +262,4 @@ def cached_padding_probe(identified: Identified, network: Network) -> PaddingPro
 def cached(identified: Identified, question: str, find: Callable[[], Any]) -> Any:
     """A cached result about all the files of a VAE."""
     first, *others = (part.file.path for part in identified.parts)
-    return remembered(first, " ".join((question, *(stamp(path, "") for path in others))), find)
+    return cached_result(first, " ".join((question, *(stamp(path, "") for path in others))), find)

@@ -52,7 +52,7 @@ class StoredWeights:
 
 def weights_of(vae: VAE, family: Family, config: Config) -> StoredWeights:
     """The weights of a VAE in memory, with the normalization tensors of families that store it so."""
-    native = vae.state_dict() | family.tensors_beside(config, vae.normalization)
+    native = vae.state_dict() | family.normalization_tensors_for(config, vae.normalization)
     pieces = {key: piece_in_memory(key, tensor) for key, tensor in native.items()}
     origin = vae.origin
     notes = domain_notes(origin.domain, origin.schema) if origin is not None and origin.domain else {}
@@ -71,16 +71,18 @@ def weights_in(identified: Identified, dtype: torch.dtype | None = None) -> Stor
         for key, name in part.names.items():
             pieces[key] = in_dtype(replace(piece_of(part.file, name), shape=shapes[key]), dtype)
         statistics |= {key: piece_of(part.file, name) for key, name in part.statistics.items()}
-    beside = {} if statistics else identified.family.tensors_beside(identified.config, identified.normalization)
+    beside = (
+        {} if statistics else identified.family.normalization_tensors_for(identified.config, identified.normalization)
+    )
     statistics |= {key: piece_in_memory(key, tensor) for key, tensor in beside.items()}
-    in_its_order = {key: pieces[key] for key in shapes}
+    ordered = {key: pieces[key] for key in shapes}
     known = bool(identified.padding_source)
     domain, schema = read_domain(identified.parts[0].file.metadata) if identified.parts else ("", {})
     return StoredWeights(
         identified.family,
         identified.config,
         identified.normalization,
-        in_its_order | statistics,
+        ordered | statistics,
         known,
         domain_notes(domain, schema) if domain else {},
     )
@@ -106,10 +108,10 @@ def names_in(layout: Layout, native: Iterable[str]) -> dict[str, str]:
     keys = list(native)
     levels = layout.native_levels(keys)
     named = {key: layout.from_native(key, levels) for key in keys}
-    lost = [key for key, name in named.items() if name is None]
-    if lost:
+    unnamed = [key for key, name in named.items() if name is None]
+    if unnamed:
         raise WrongTensors(
-            f"The {layout.name} layout has no name for {len(lost)} tensors of this VAE, such as {lost[0]}.",
+            f"The {layout.name} layout has no name for {len(unnamed)} tensors of this VAE, such as {unnamed[0]}.",
             "",
             'Save it in the "native" layout, which holds every VAE.',
         )

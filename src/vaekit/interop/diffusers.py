@@ -26,7 +26,11 @@ from vaekit.vae import VAE
 
 
 def as_diffusers(
-    vae: VAE, *, normalization: LatentNormalization | None = None, kind: str | None = None, force_upcast: bool = True
+    vae: VAE,
+    *,
+    normalization: LatentNormalization | None = None,
+    latent_space: str | None = None,
+    force_upcast: bool = True,
 ) -> "DiffusersVAE":
     """Wrap a VAE for a diffusers pipeline: `pipe.vae = vaekit.as_diffusers(vae)`.
 
@@ -35,7 +39,7 @@ def as_diffusers(
     Args:
         vae: a VAE from `vaekit.load`.
         normalization: of its latents, if unknown or to override that of the VAE.
-        kind: the name of its latent space, instead of `normalization`: "SD1", "SDXL", "FLUX.1", ...
+        latent_space: the name of its latent space, instead of `normalization`: "SD1", "SDXL", "FLUX.1", ...
         force_upcast: whether SDXL's pipelines run it in fp32 if it is in fp16. False only for a VAE known to
             be safe in fp16.
 
@@ -44,7 +48,7 @@ def as_diffusers(
         WrongTensors: the networks belong to no family with a file format.
     """
     family, config = family_and_config(vae)
-    chosen = chosen_normalization(family, config, vae.normalization, normalization, kind)
+    chosen = chosen_normalization(family, config, vae.normalization, normalization, latent_space)
     settings = {"force_upcast": force_upcast} | settings_for(family, config, chosen)
     return DiffusersVAE(vae, chosen, settings)
 
@@ -75,9 +79,9 @@ class DiffusersVAE(nn.Module):
     @property
     def post_quant_conv(self) -> nn.Module:
         """The first layer of the decoder; SDXL's pipelines read the dtype of its weights."""
-        taking = self.vae.decoder if self.vae.decoder is not None else self.vae.encoder
-        assert taking is not None
-        return getattr(taking, "post_quant_conv", None) or taking
+        network = self.vae.decoder if self.vae.decoder is not None else self.vae.encoder
+        assert network is not None
+        return getattr(network, "post_quant_conv", None) or network
 
     def encode(self, x: Tensor, return_dict: bool = True) -> Any:
         """Images (b, 3, h, w) in [-1, 1] -> an object with `.latent_dist`, or `.latents` for deterministic encoders.
@@ -89,14 +93,14 @@ class DiffusersVAE(nn.Module):
             HalfMissing: the VAE has no encoder.
             BadItem: a video with several frames.
         """
-        self._wake()
+        self._load_weights()
         posterior = map_tensors(torch.cat, *map(self.vae.encode, self._batches(x)))
         if isinstance(posterior, DiagonalGaussian):
-            told = Record(latent_dist=LatentDist(posterior, self.dtype, film=x.dim() == 5))
+            output = Record(latent_dist=LatentDist(posterior, self.dtype, film=x.dim() == 5))
         else:
             raw = posterior.continuous if isinstance(posterior, Quantized) else posterior.mean
-            told = Record(latents=in_form(raw.to(self.dtype), film=x.dim() == 5))
-        return told if return_dict else told.to_tuple()
+            output = Record(latents=in_form(raw.to(self.dtype), film=x.dim() == 5))
+        return output if return_dict else output.to_tuple()
 
     def decode(self, z: Tensor, return_dict: bool = True, generator: object = None, **_: Any) -> Any:
         """Raw latents (b, z, i, j) -> an object with `.sample`, images (b, 3, h, w), not clamped.
@@ -111,10 +115,10 @@ class DiffusersVAE(nn.Module):
             LatentMismatch: the latents have another number of channels than the VAE's.
             BadItem: latents of several video frames.
         """
-        self._wake()
+        self._load_weights()
         images = torch.cat([self.vae.decode(self._decodable(raw)) for raw in self._batches(z)])
-        told = Record(sample=in_form(images.to(self.dtype), film=z.dim() == 5))
-        return told if return_dict else told.to_tuple()
+        output = Record(sample=in_form(images.to(self.dtype), film=z.dim() == 5))
+        return output if return_dict else output.to_tuple()
 
     def forward(
         self,
@@ -124,10 +128,10 @@ class DiffusersVAE(nn.Module):
         generator: Generator | None = None,
     ) -> Any:
         """Reconstruct images, from the posterior's mode or a sample."""
-        told = self.encode(sample)
-        if "latents" in told:
-            return self.decode(told.latents, return_dict)
-        posterior = told.latent_dist
+        encoded = self.encode(sample)
+        if "latents" in encoded:
+            return self.decode(encoded.latents, return_dict)
+        posterior = encoded.latent_dist
         return self.decode(posterior.sample(generator) if sample_posterior else posterior.mode(), return_dict)
 
     def _batches(self, values: Tensor) -> tuple[Tensor, ...]:
@@ -165,11 +169,11 @@ class DiffusersVAE(nn.Module):
             WrongTensors: diffusers has no class for this VAE.
             CannotWrite: the folder is not empty, or the disk is full.
         """
-        framed = copy.copy(self.vae)
-        framed.normalization = self.normalization
-        save(framed, save_directory, "diffusers")
+        vae = copy.copy(self.vae)
+        vae.normalization = self.normalization
+        save(vae, save_directory, "diffusers")
 
-    def _wake(self) -> None:
+    def _load_weights(self) -> None:
         """Let accelerate move the weights to the device after `pipe.enable_model_cpu_offload()`."""
         hook = getattr(self, "_hf_hook", None)
         if hook is not None and hasattr(hook, "pre_forward"):
@@ -193,10 +197,10 @@ class LatentDist:
         self._posterior = posterior
         self._dtype = dtype
         self._film = film
-        self.mean = self._shown(posterior.mean)
-        self.logvar = self._shown(posterior.log_variance)
-        self.std = self._shown(posterior.std)
-        self.var = self._shown(posterior.log_variance.exp())
+        self.mean = self._in_form(posterior.mean)
+        self.logvar = self._in_form(posterior.log_variance)
+        self.std = self._in_form(posterior.std)
+        self.var = self._in_form(posterior.log_variance.exp())
 
     def sample(self, generator: Generator | list[Generator] | None = None) -> Tensor:
         """Draw raw latents; from a list of generators, one image with each."""
@@ -206,7 +210,7 @@ class LatentDist:
             drawn = torch.cat([DiagonalGaussian(m, v).sample(one) for m, v, one in each])
         else:
             drawn = self._posterior.sample(generator)
-        return self._shown(drawn)
+        return self._in_form(drawn)
 
     def mode(self) -> Tensor:
         """The most probable raw latents."""
@@ -216,7 +220,7 @@ class LatentDist:
         """KL to the standard normal in nats, (b,)."""
         return self._posterior.kl(StandardNormal())
 
-    def _shown(self, values: Tensor) -> Tensor:
+    def _in_form(self, values: Tensor) -> Tensor:
         return in_form(values.to(self._dtype), self._film)
 
 

@@ -21,18 +21,18 @@ def settings_for(family: Family, config: Config, normalization: LatentNormalizat
     """
     config.geometry.require_axes(2, "images")
     try:
-        told = family.diffusers(config, normalization)
+        settings = family.diffusers(config, normalization)
     except WrongTensors:
         channels = config.geometry.channels
-        told = {"_class_name": "", "in_channels": channels, "out_channels": channels}
-        told |= normalization_settings(normalization)
-    told.setdefault("latent_channels", config.geometry.latent_channels)
-    told.setdefault("latents_mean", None)
-    told.setdefault("latents_std", None)
-    if "scaling_factor" in told:
-        told["shift_factor"] = told.get("shift_factor") or 0.0
-    told.setdefault("block_out_channels", block_out_channels(config))
-    return told
+        settings = {"_class_name": "", "in_channels": channels, "out_channels": channels}
+        settings |= normalization_settings(normalization)
+    settings.setdefault("latent_channels", config.geometry.latent_channels)
+    settings.setdefault("latents_mean", None)
+    settings.setdefault("latents_std", None)
+    if "scaling_factor" in settings:
+        settings["shift_factor"] = settings.get("shift_factor") or 0.0
+    settings.setdefault("block_out_channels", block_out_channels(config))
+    return settings
 
 
 def normalization_settings(normalization: LatentNormalization) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def chosen_normalization(
     config: Config,
     own: LatentNormalization | None,
     normalization: LatentNormalization | None,
-    kind: str | None,
+    latent_space: str | None,
 ) -> LatentNormalization:
     """The given normalization, else that of the named latent space, else the VAE's own.
 
@@ -64,11 +64,11 @@ def chosen_normalization(
     fitting = [
         candidate for candidate in matching_latent_spaces(family.name, config) if candidate.normalization is not None
     ]
-    if normalization is None and kind is not None:
-        normalization = normalization_of_kind(kind, fitting, family, config)
+    if normalization is None and latent_space is not None:
+        normalization = normalization_of_space(latent_space, fitting, family, config)
     chosen = normalization if normalization is not None else own
     if chosen is None:
-        names = " or ".join(f'kind="{candidate.name}"' for candidate in fitting)
+        names = " or ".join(f'latent_space="{candidate.name}"' for candidate in fitting)
         raise UnknownNormalization(
             f"The latent normalization of this {family.name!r} VAE ({config.geometry.latent_text}) is "
             "unknown: neither its file nor its shapes determine it.",
@@ -79,17 +79,19 @@ def chosen_normalization(
     return chosen
 
 
-def normalization_of_kind(name: str, fitting: list[LatentSpace], family: Family, config: Config) -> LatentNormalization:
+def normalization_of_space(
+    name: str, fitting: list[LatentSpace], family: Family, config: Config
+) -> LatentNormalization:
     """The normalization of the latent space of this name, if it has the shapes of the VAE.
 
     Raises:
         UnknownNormalization: there is no such latent space, it has other shapes, or no fixed normalization.
     """
-    kind = next((kind for kind in fitting if answers_to(kind, name)), None)
-    if kind is not None and kind.normalization is not None:
-        return kind.normalization
-    other = next((kind for kind in latent_spaces() if answers_to(kind, name)), None)
-    here = f"{' or '.join(kind.name for kind in fitting) or 'no latent space with a known normalization'}"
+    space = next((space for space in fitting if answers_to(space, name)), None)
+    if space is not None and space.normalization is not None:
+        return space.normalization
+    other = next((space for space in latent_spaces() if answers_to(space, name)), None)
+    here = f"{' or '.join(space.name for space in fitting) or 'no latent space with a known normalization'}"
     raise UnknownNormalization(
         f"This is a {family.name!r} VAE with {config.geometry.latent_channels} latent channels, shaped like {here}, "
         f"and not {other.name if other else printable(repr(name))}.",
@@ -98,7 +100,7 @@ def normalization_of_kind(name: str, fitting: list[LatentSpace], family: Family,
     )
 
 
-def answers_to(kind: LatentSpace, name: str) -> bool:
+def answers_to(space: LatentSpace, name: str) -> bool:
     """Whether this is the name of a latent space or of one of its models: "SD1" matches "SD1 / SD2"."""
-    names = {kind.name, *kind.name.split(" / ")}
+    names = {space.name, *space.name.split(" / ")}
     return name.casefold() in {each.casefold() for each in names}

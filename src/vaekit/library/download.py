@@ -24,7 +24,7 @@ from vaekit.library.query import HubQuery, parse_query
 from vaekit.user_dirs import cache_folder
 
 DOWNLOADED, LINKED, COPIED = "downloaded", "linked from the Hub's cache", "copied from the Hub's cache"
-THERE, PACKAGED = "already present", "part of the package"
+PRESENT, PACKAGED = "already present", "part of the package"
 
 
 @dataclass(frozen=True)
@@ -84,82 +84,82 @@ def get(
         WrongHash: the file on the Hub, the download, or an existing file of this name has another hash.
         CannotWrite: no models folder is writable, or the disk is full.
     """
-    asked = parse_query(what)
+    query = parse_query(what)
     if sha256:
-        catalog_file = CatalogFile(asked.files[0].path, asked.files[0].repo, sha256.lower(), verified=True)
-        asked = dataclasses.replace(asked, expected=catalog_file, card=None)
+        catalog_file = CatalogFile(query.files[0].path, query.files[0].repo, sha256.lower(), verified=True)
+        query = dataclasses.replace(query, expected=catalog_file, entry=None)
     folders = models_folders(models)
-    if asked.card is not None:
-        here = _at_hand(asked.card, folders)
-        if here is not None:
-            return here
-    target = folder_for_new(folders) / ((name or asked.name) + asked.ending)
-    with _alone(target):
-        if asked.folder:
-            return _get_folder(asked, target, progress)
-        return _get_file(asked, target, progress)
+    if query.entry is not None:
+        local_copy = _find_local(query.entry, folders)
+        if local_copy is not None:
+            return local_copy
+    target = folder_for_new(folders) / ((name or query.name) + query.ending)
+    with _locked(target):
+        if query.folder:
+            return _get_folder(query, target, progress)
+        return _get_file(query, target, progress)
 
 
-def _at_hand(card: CatalogEntry, folders: Sequence[Path]) -> Downloaded | None:
+def _find_local(entry: CatalogEntry, folders: Sequence[Path]) -> Downloaded | None:
     """A known VAE inside the package, or in a models folder under any name."""
-    if card.packaged:
-        with resources.as_file(packaged(card.packaged)) as path:
-            return Downloaded(card.name, path, sha256_of(path), path.stat().st_size, True, PACKAGED)
-    entries, _ = scan_all(folders)
-    found = find_among(card, entries)
-    if found is None:
+    if entry.packaged:
+        with resources.as_file(packaged(entry.packaged)) as path:
+            return Downloaded(entry.name, path, sha256_of(path), path.stat().st_size, True, PACKAGED)
+    local, _ = scan_all(folders)
+    match = find_among(entry, local)
+    if match is None:
         return None
-    path, file = found
+    path, file = match
     return Downloaded(
-        card.name, path, file.sha256, path.stat().st_size, file.verified, THERE, _notes(file, file.sha256)
+        entry.name, path, file.sha256, path.stat().st_size, file.verified, PRESENT, _notes(file, file.sha256)
     )
 
 
-def _get_file(asked: HubQuery, target: Path, progress: Progress) -> Downloaded:
-    order = _Order(asked.files[0], target, asked.expected.sha256 if asked.expected else "")
-    how = THERE if exists(target) else _obtain(order, progress)
+def _get_file(query: HubQuery, target: Path, progress: Progress) -> Downloaded:
+    order = _Order(query.files[0], target, query.expected.sha256 if query.expected else "")
+    how = PRESENT if exists(target) else _obtain(order, progress)
     digest = sha256_of(target)
     if order.expected and digest != order.expected:
-        raise _in_the_way(order, digest)
-    return _gotten(asked, target, target, digest, how)
+        raise _conflict(order, digest)
+    return _result(query, target, target, digest, how)
 
 
-def _get_folder(asked: HubQuery, target: Path, progress: Progress) -> Downloaded:
+def _get_folder(query: HubQuery, target: Path, progress: Progress) -> Downloaded:
     """Download into a hidden folder that is renamed to `target` when complete."""
-    weights_name = PurePosixPath(asked.files[0].path).name
-    expected = asked.expected.sha256 if asked.expected else ""
+    weights_name = PurePosixPath(query.files[0].path).name
+    expected = query.expected.sha256 if query.expected else ""
     if exists(target / weights_name):
         digest = sha256_of(target / weights_name)
         if expected and digest != expected:
-            raise _in_the_way(_Order(asked.files[0], target, expected), digest)
-        return _gotten(asked, target, target / weights_name, digest, THERE)
+            raise _conflict(_Order(query.files[0], target, expected), digest)
+        return _result(query, target, target / weights_name, digest, PRESENT)
     if exists(target):
         raise CannotWrite(f"{target} already exists and is not this VAE.", "", "Choose another name with --as.")
-    key = hashlib.sha256(repr(asked.files).encode()).hexdigest()[:12]
+    key = hashlib.sha256(repr(query.files).encode()).hexdigest()[:12]
     staging = target.with_name(f".{target.name[:40]}.{key}.part")
-    how = THERE
-    for address in reversed(asked.files):  # the config first: it shows whether this is a VAE
+    how = PRESENT
+    for address in reversed(query.files):  # the config first: it shows whether this is a VAE
         part = _Order(
-            address, staging / PurePosixPath(address.path).name, expected if address == asked.files[0] else ""
+            address, staging / PurePosixPath(address.path).name, expected if address == query.files[0] else ""
         )
         how = how if exists(part.target) else _obtain(part, progress)
         if part.target.name == "config.json" and not is_autoencoder(part.target):
-            kind = class_in(part.target) or "a model without a class name"
+            found_class = class_in(part.target) or "a model without a class name"
             shutil.rmtree(staging, ignore_errors=True)
-            raise CannotFetch(f"{address} describes {kind}.", "Expected a VAE.", "Give the folder of the VAE.")
+            raise CannotFetch(f"{address} describes {found_class}.", "Expected a VAE.", "Give the folder of the VAE.")
     digest = sha256_of(staging / weights_name)
     try:
         os.replace(staging, target)
     except OSError as error:
         raise cannot_write(target, error) from error
     remember_sha256(target / weights_name, digest)
-    return _gotten(asked, target, target / weights_name, digest, how)
+    return _result(query, target, target / weights_name, digest, how)
 
 
-def _gotten(asked: HubQuery, path: Path, weights: Path, digest: str, how: str) -> Downloaded:
-    verified = asked.expected is not None and asked.expected.verified and digest == asked.expected.sha256
-    name = path.name.removesuffix(asked.ending)
-    return Downloaded(name, path, digest, weights.stat().st_size, verified, how, _notes(asked.expected, digest))
+def _result(query: HubQuery, path: Path, weights: Path, digest: str, how: str) -> Downloaded:
+    verified = query.expected is not None and query.expected.verified and digest == query.expected.sha256
+    name = path.name.removesuffix(query.ending)
+    return Downloaded(name, path, digest, weights.stat().st_size, verified, how, _notes(query.expected, digest))
 
 
 def _notes(expected: CatalogFile | None, digest: str) -> tuple[str, ...]:
@@ -184,14 +184,14 @@ def _obtain(order: _Order, progress: Progress) -> str:
         )
     key = re.sub(r"\W", "", remote.tag)[:12] or remote.address.revision[:12]
     with resumable_file(order.target, key) as part:
-        _check_room(part, remote)
+        _check_free_space(part, remote)
         digest = receive(remote, part, progress)
-        wanted_hash = order.expected or remote.sha256
-        if wanted_hash and digest != wanted_hash:
+        expected_hash = order.expected or remote.sha256
+        if expected_hash and digest != expected_hash:
             part.unlink()
             raise WrongHash(
                 f"The download of {order.address} has the SHA-256 {digest}.",
-                f"Expected {wanted_hash}.",
+                f"Expected {expected_hash}.",
                 "It was discarded. Try again; if this persists, do not trust this source.",
             )
     remember_sha256(order.target, digest)
@@ -212,7 +212,7 @@ def _link(source: Path, target: Path) -> str:
     return LINKED
 
 
-def _check_room(part: Path, remote: RemoteFile) -> None:
+def _check_free_space(part: Path, remote: RemoteFile) -> None:
     missing, free = remote.bytes - part.stat().st_size, shutil.disk_usage(part.parent).free
     if missing > free:
         raise CannotWrite(
@@ -222,7 +222,7 @@ def _check_room(part: Path, remote: RemoteFile) -> None:
         )
 
 
-def _in_the_way(order: _Order, digest: str) -> WrongHash:
+def _conflict(order: _Order, digest: str) -> WrongHash:
     return WrongHash(
         f"{order.target} already exists and is a different file: its SHA-256 is {digest}.",
         f"Expected {order.expected}.",
@@ -231,7 +231,7 @@ def _in_the_way(order: _Order, digest: str) -> WrongHash:
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
+def _locked(target: Path) -> Iterator[None]:
     """Keep two processes from writing the same file.
 
     Raises:

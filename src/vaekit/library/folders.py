@@ -24,7 +24,7 @@ AUTOENCODERS = ("autoencoder", "vqmodel", "vae")
 
 
 @dataclass(frozen=True)
-class Entry:
+class LocalWeights:
     """A weights file in a models folder, or a diffusers folder with a VAE."""
 
     path: Path
@@ -105,30 +105,30 @@ def folder_for_new(folders: Sequence[Path]) -> Path:
     )
 
 
-def scan(folder: Path) -> tuple[list[Entry], list[Trouble]]:
+def scan(folder: Path) -> tuple[list[LocalWeights], list[Trouble]]:
     """List the weights in a models folder, sorted by path. Only config.json files are opened.
 
     Links are followed, and each folder is scanned once. Hidden files, unfinished downloads and anything but files
     are omitted. A folder that does not exist or cannot be read is reported.
     """
-    found: list[Entry] = []
+    weights: list[LocalWeights] = []
     troubles: list[Trouble] = []
     visited: set[tuple[int, int]] = set()
     for shelf in _shelves(folder) or [folder]:
-        found += _walk(shelf, folder, visited, troubles)
-    return sorted(found, key=lambda entry: (entry.relative.lower(), entry.relative)), troubles
+        weights += _walk(shelf, folder, visited, troubles)
+    return sorted(weights, key=lambda entry: (entry.relative.lower(), entry.relative)), troubles
 
 
-def scan_all(folders: Sequence[Path]) -> tuple[list[Entry], list[Trouble]]:
+def scan_all(folders: Sequence[Path]) -> tuple[list[LocalWeights], list[Trouble]]:
     """List the weights in several models folders; nested folders are listed once."""
     scans = [scan(folder) for folder in folders]
-    entries: dict[Path, Entry] = {}
-    for entry in (entry for found, _ in scans for entry in found):
+    entries: dict[Path, LocalWeights] = {}
+    for entry in (entry for weights, _ in scans for entry in weights):
         entries.setdefault(entry.path.absolute(), entry)
     return list(entries.values()), [trouble for _, troubles in scans for trouble in troubles]
 
 
-def _walk(start: Path, home: Path, visited: set[tuple[int, int]], troubles: list[Trouble]) -> Iterator[Entry]:
+def _walk(start: Path, home: Path, visited: set[tuple[int, int]], troubles: list[Trouble]) -> Iterator[LocalWeights]:
     """Everything below a folder, recursively, except folders that were scanned before."""
     waiting = [start]
     while waiting:
@@ -144,7 +144,7 @@ def _walk(start: Path, home: Path, visited: set[tuple[int, int]], troubles: list
             troubles.append(Trouble(folder, error.strerror or str(error)))
 
 
-def _look_into(folder: Path, home: Path, troubles: list[Trouble]) -> tuple[list[Entry], list[Path]]:
+def _look_into(folder: Path, home: Path, troubles: list[Trouble]) -> tuple[list[LocalWeights], list[Path]]:
     """The weights in one folder, and the subfolders to scan."""
     with os.scandir(folder) as listing:
         items = {item.name: item for item in listing if not item.name.startswith(".")}
@@ -163,19 +163,19 @@ def _look_into(folder: Path, home: Path, troubles: list[Trouble]) -> tuple[list[
         if f"{name}{UNFINISHED}" in items:
             troubles.append(Trouble(path, "its download is incomplete"))
         elif item.is_file():
-            entries.append(Entry(path, home, (path,)))
+            entries.append(LocalWeights(path, home, (path,)))
         elif item.is_symlink():
             troubles.append(Trouble(path, "a broken link"))
     return entries, below
 
 
-def _diffusers_entry(folder: Path, place: Path, home: Path) -> Entry | None:
+def _diffusers_entry(folder: Path, place: Path, home: Path) -> LocalWeights | None:
     """The VAE of a diffusers folder, if its subfolder `place` holds one."""
     config = place / "config.json"
     if not config.is_file() or not is_autoencoder(config):
         return None
     files = [file for file in place.iterdir() if file.suffix.lower() in WEIGHTS_ENDINGS and file.is_file()]
-    return Entry(folder, home, (min(files, key=diffusers_preference), config)) if files else None
+    return LocalWeights(folder, home, (min(files, key=diffusers_preference), config)) if files else None
 
 
 def is_autoencoder(config: Path) -> bool:

@@ -114,18 +114,18 @@ def receive(remote: RemoteFile, part: Path, progress: Progress) -> str:
     address = remote.address
     with open(part, "r+b") as file, download_errors(address.repo, address.path):
         receiving = _Receiving(file, remote.bytes, progress)
-        receiving.take_over()
+        receiving.hash_existing()
         failures = 0
         while not receiving.complete:
-            before = receiving.have
+            before = receiving.received
             try:
-                receiving.go_on(address)
+                receiving.resume(address)
             except transport_errors() as error:
                 if isinstance(error, HfHubHTTPError | OfflineModeIsEnabled):
                     raise
-                failures = 1 if receiving.have > before else failures + 1
+                failures = 1 if receiving.received > before else failures + 1
                 if failures == TRIES:
-                    raise broken(str(address), receiving.have, receiving.total, error) from error
+                    raise broken(str(address), receiving.received, receiving.total, error) from error
                 time.sleep(FIRST_WAIT * 2 ** (failures - 1))
         return receiving.digest.hexdigest()
 
@@ -138,28 +138,28 @@ class _Receiving:
         self.total = total
         self.progress = progress
         self.digest = hashlib.sha256()
-        self.have = 0
+        self.received = 0
         self.ended = False
 
     @property
     def complete(self) -> bool:
-        return self.have == self.total if self.total else self.ended
+        return self.received == self.total if self.total else self.ended
 
-    def take_over(self) -> None:
+    def hash_existing(self) -> None:
         """Hash the existing bytes; if there are more than the whole file has, they are discarded."""
         if self.total and self.file.seek(0, 2) > self.total:
             self.restart()
         self.file.seek(0)
         while piece := self.file.read(PIECE):
             self.digest.update(piece)
-            self.have += len(piece)
+            self.received += len(piece)
 
     def restart(self) -> None:
         self.file.seek(0)
         self.file.truncate()
-        self.digest, self.have = hashlib.sha256(), 0
+        self.digest, self.received = hashlib.sha256(), 0
 
-    def go_on(self, address: Address) -> None:
+    def resume(self, address: Address) -> None:
         """Receive the missing bytes over one connection.
 
         Raises:
@@ -167,23 +167,23 @@ class _Receiving:
         """
         from huggingface_hub.utils import hf_raise_for_status
 
-        with _opened(address, self.have) as (response, pieces):
-            if self.have and response.status_code == RANGE_NOT_SATISFIABLE:
+        with _opened(address, self.received) as (response, pieces):
+            if self.received and response.status_code == RANGE_NOT_SATISFIABLE:
                 self.restart()
                 return
             hf_raise_for_status(response)
-            if response.status_code != PARTIAL_CONTENT and self.have:  # a server without range support sends everything
+            if response.status_code != PARTIAL_CONTENT and self.received:  # no range support
                 self.restart()
             length = _length(response.headers)
             if not self.total and length:
-                self.total = self.have + length
+                self.total = self.received + length
             for piece in pieces:
                 self.write(piece)
         self.ended = True
-        if self.total and self.have < self.total:
+        if self.total and self.received < self.total:
             raise ConnectionError("the connection was closed early")
-        if self.total and self.have > self.total:
-            raise ConnectionError(f"received {self.have:,} bytes instead of {self.total:,}")
+        if self.total and self.received > self.total:
+            raise ConnectionError(f"received {self.received:,} bytes instead of {self.total:,}")
 
     def write(self, piece: bytes) -> None:
         try:
@@ -192,12 +192,12 @@ class _Receiving:
         except OSError as error:
             raise CannotWrite(
                 f"Could not write {self.file.name}: {error.strerror or error}.",
-                f"The file needs {self.total:,} bytes, of which {self.have:,} were received." if self.total else "",
+                f"The file needs {self.total:,} bytes, of which {self.received:,} were received." if self.total else "",
                 "Free disk space or give another models folder with --models, then run the command again.",
             ) from error
         self.digest.update(piece)
-        self.have += len(piece)
-        self.progress(self.have, self.total)
+        self.received += len(piece)
+        self.progress(self.received, self.total)
 
 
 @contextmanager

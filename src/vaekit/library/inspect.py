@@ -18,7 +18,7 @@ def inspect(name_or_path: str | Path, *, hash: bool = True, measure: bool = True
             normalization or its padding.
 
     Raises:
-        NotFound, BadCheckpoint, UnknownVAE (but for NotRunnable), WrongTensors: see `vaekit.errors`.
+        NotFound, BadCheckpoint, UnknownVAE (except NotRunnable), WrongTensors: see `vaekit.errors`.
     """
     with locate_vae(name_or_path) as path:
         return dataclasses.replace(inspect_path(path, hash=hash, measure=measure), path=str(name_or_path))

@@ -8,37 +8,37 @@ from vaekit.catalog.entries import CatalogEntry, CatalogFile, catalog_entries, e
 from vaekit.errors import NotFound, VaekitError, printable, shorten
 from vaekit.formats.paths import exists
 from vaekit.identification.file_hashes import sha256_of
-from vaekit.library.folders import Entry
+from vaekit.library.folders import LocalWeights
 
 
-def known_file(name: str, entries: Sequence[Entry], folders: Sequence[Path]) -> Path:
+def known_file(name: str, local: Sequence[LocalWeights], folders: Sequence[Path]) -> Path:
     """The file of the known VAE of this name.
 
     Raises:
         NotFound: there is no such VAE, or it was not downloaded yet.
     """
-    card = entry_named(name)
-    at_hand = find_card(card, entries) if card is not None else None
-    if at_hand is None:
-        raise unknown_name(name, card, entries, folders)
-    return at_hand
+    entry = entry_named(name)
+    present = find_local(entry, local) if entry is not None else None
+    if present is None:
+        raise unknown_name(name, entry, local, folders)
+    return present
 
 
-def find_card(card: CatalogEntry, entries: Sequence[Entry]) -> Path | None:
+def find_local(entry: CatalogEntry, local: Sequence[LocalWeights]) -> Path | None:
     """A file of a known VAE in the models folders, recognized by its hash, or in the Hub's cache."""
-    found = find_among(card, entries)
-    return found[0] if found is not None else cached_by_the_hub(card.files[0])
+    match = find_among(entry, local)
+    return match[0] if match is not None else cached_by_the_hub(entry.files[0])
 
 
-def find_among(card: CatalogEntry, entries: Sequence[Entry]) -> tuple[Path, CatalogFile] | None:
+def find_among(entry: CatalogEntry, local: Sequence[LocalWeights]) -> tuple[Path, CatalogFile] | None:
     """The first file in the models folders with the hash of one of an entry's files, under any name."""
-    for entry in entries:
+    for weights in local:
         try:
-            file = is_file_of(card, entry.files[0])
+            file = is_file_of(entry, weights.files[0])
         except (OSError, VaekitError):  # unreadable: not this one
             continue
         if file is not None:
-            return entry.path, file
+            return weights.path, file
     return None
 
 
@@ -57,11 +57,10 @@ def cached_by_the_hub(file: CatalogFile) -> Path | None:
     return Path(cached) if not file.sha256 or sha256_of(Path(cached)) == file.sha256 else None
 
 
-def is_file_of(card: CatalogEntry, path: Path) -> CatalogFile | None:
+def is_file_of(entry: CatalogEntry, path: Path) -> CatalogFile | None:
     """The catalog file with the hash of this file.
 
-    Only candidates are read: files of the right size; if the entry has no size, of the right
-    name.
+    Only candidates are read: files of the right size; if the entry has no size, of the right name.
 
     Raises:
         BadCheckpoint: the file cannot be read.
@@ -70,22 +69,24 @@ def is_file_of(card: CatalogEntry, path: Path) -> CatalogFile | None:
     size = path.stat().st_size
 
     def can_be(file: CatalogFile) -> bool:
-        names = (PurePosixPath(file.path).name, card.name + PurePosixPath(file.path).suffix)
+        names = (PurePosixPath(file.path).name, entry.name + PurePosixPath(file.path).suffix)
         return bool(file.sha256) and (file.bytes == size if file.bytes else path.name in names)
 
-    return next((file for file in card.files if can_be(file) and sha256_of(path) == file.sha256), None)
+    return next((file for file in entry.files if can_be(file) and sha256_of(path) == file.sha256), None)
 
 
-def unknown_name(name: str, card: CatalogEntry | None, entries: Sequence[Entry], folders: Sequence[Path]) -> NotFound:
+def unknown_name(
+    name: str, entry: CatalogEntry | None, local: Sequence[LocalWeights], folders: Sequence[Path]
+) -> NotFound:
     """The error for an unknown name."""
-    if card is not None:
+    if entry is not None:
         return NotFound(
-            f"{card.name!r} is a known VAE ({card.about}), but its file was not downloaded yet.",
+            f"{entry.name!r} is a known VAE ({entry.about}), but its file has not been downloaded yet.",
             "",
-            f"`vaekit get {card.name}` downloads it.",
+            f"`vaekit get {entry.name}` downloads it.",
         )
     known = [known.name for known in catalog_entries()]
-    here = [entry.stem for entry in entries]
+    here = [weights.stem for weights in local]
     likely = did_you_mean(name, [*known, *here])
     where = " or ".join(str(folder) for folder in folders)
     return NotFound(

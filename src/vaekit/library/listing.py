@@ -29,6 +29,8 @@ from vaekit.library.names import locate_vae, names_of
 PACKAGE, HUB_CACHE = "inside vaekit", "the Hub's cache"
 KEEP_EVERY = 2.0
 """Interval in seconds at which new results are cached, so that an interrupted scan is not lost."""
+QUESTION = "listing 2"
+"""The start of the cache key; the number counts changes of the record."""
 Facts = dict[str, Any]
 
 
@@ -62,7 +64,7 @@ class UnusableFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The whole error message."""
+    """The available and the known VAEs."""
 
     folders: tuple[Path, ...]
     vaes: tuple[ListedVAE, ...]
@@ -73,7 +75,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Candidate:
     """A file or folder that has not been inspected yet."""
 
     name: str
@@ -90,43 +92,43 @@ def list_vaes(models: Sequence[Path] | None = None, progress: Progress = no_prog
         progress: called with the number of inspected files and the total.
     """
     folders = models_folders(models)
-    unmade = None if exists(default_folder()) else default_folder()  # nothing was downloaded yet
+    default = None if exists(default_folder()) else default_folder()  # nothing was downloaded yet
     entries, troubles = scan_all(folders)
     names = names_of(entries)
     with ExitStack() as files:
-        found = [
-            *(_Found(card.name, path, PACKAGE, (path,)) for card, path in _packaged(files)),
-            *(_Found(names[entry.path], entry.path, str(entry.home), entry.files) for entry in entries),
+        local = [
+            *(_Candidate(entry.name, path, PACKAGE, (path,)) for entry, path in _packaged(files)),
+            *(_Candidate(names[entry.path], entry.path, str(entry.home), entry.files) for entry in entries),
         ]
-        facts_of = inspect_all(found, progress)
-        at_hand = {facts.get("card") for facts in facts_of.values()}
+        facts_of = inspect_all(local, progress)
+        present = {facts.get("catalog_entry") for facts in facts_of.values()}
         cached = [
-            _Found(card.name, path, HUB_CACHE, (path,))
-            for card in catalog_entries()
-            if card.name not in at_hand and (path := cached_by_the_hub(card.files[0])) is not None
+            _Candidate(entry.name, path, HUB_CACHE, (path,))
+            for entry in catalog_entries()
+            if entry.name not in present and (path := cached_by_the_hub(entry.files[0])) is not None
         ]
         facts_of |= inspect_all(cached, progress)
-        vaes = _listed([*found, *cached], facts_of)
-    at_hand |= {one.name for one in cached}
+        vaes = _listed([*local, *cached], facts_of)
+    present |= {one.name for one in cached}
     return Listing(
         folders=folders,
         vaes=tuple(vaes),
         unusable=tuple(
             UnusableFile(one.name, one.path, facts_of[one.path]["error"], facts_of[one.path]["reason"])
-            for one in found
+            for one in local
             if "error" in facts_of.get(one.path, {})
         ),
-        troubles=tuple(trouble for trouble in troubles if trouble.path != unmade),
-        known=tuple(card for card in catalog_entries() if not card.packaged and card.name not in at_hand),
+        troubles=tuple(trouble for trouble in troubles if trouble.path != default),
+        known=tuple(entry for entry in catalog_entries() if not entry.packaged and entry.name not in present),
     )
 
 
-def inspect_all(found: Sequence[_Found], progress: Progress) -> dict[Path, Facts]:
+def inspect_all(candidates: Sequence[_Candidate], progress: Progress) -> dict[Path, Facts]:
     """The content of each file, by path; files that vanished meanwhile are omitted."""
-    keys = {one.path: key for one in found if (key := _key(one))}
+    keys = {one.path: key for one in candidates if (key := _key(one))}
     known = recall(list(keys.values()))
     results = {path: known[key] for path, key in keys.items() if key in known}
-    waiting = [one for one in found if one.path in keys and one.path not in results]
+    waiting = [one for one in candidates if one.path in keys and one.path not in results]
     fresh: dict[str, Facts] = {}
     since = time.monotonic()
     try:
@@ -148,33 +150,33 @@ def inspect_file(path: Path) -> Facts:
     try:
         inspection = inspect(path, measure=False)
     except (VaekitError, OSError) as error:
-        found = error.found if isinstance(error, VaekitError) else str(error)
-        reason = found.replace(str(path), "this file" if path.is_file() else "this folder")
+        message = error.found if isinstance(error, VaekitError) else str(error)
+        reason = message.replace(str(path), "this file" if path.is_file() else "this folder")
         return {"error": type(error).__name__, "reason": reason[:1].upper() + reason[1:]}
-    facts, card = dataclasses.asdict(inspection), inspection.card
+    facts, entry = dataclasses.asdict(inspection), inspection.catalog_entry
     for long in ("path", "config", "sketches"):
         del facts[long]
-    return facts | {"card": card and card.name, "fp16": card.fp16 if card else "unknown"}
+    return facts | {"catalog_entry": entry and entry.name, "fp16": entry.fp16 if entry else "unknown"}
 
 
 def _packaged(files: ExitStack) -> list[tuple[CatalogEntry, Path]]:
-    return [(card, files.enter_context(locate_vae(card.name))) for card in catalog_entries() if card.packaged]
+    return [(entry, files.enter_context(locate_vae(entry.name))) for entry in catalog_entries() if entry.packaged]
 
 
-def _listed(found: Sequence[_Found], facts_of: Mapping[Path, Facts]) -> list[ListedVAE]:
+def _listed(candidates: Sequence[_Candidate], facts_of: Mapping[Path, Facts]) -> list[ListedVAE]:
     """The files that are VAEs, with their duplicates."""
-    usable = [one for one in found if "fingerprint" in facts_of.get(one.path, {})]
+    usable = [one for one in candidates if "fingerprint" in facts_of.get(one.path, {})]
     alike: dict[object, list[str]] = defaultdict(list)
     known: dict[str, list[str]] = defaultdict(list)
     for one in usable:
         alike[facts_of[one.path]["fingerprint"] or one.path].append(one.name)
-        if facts_of[one.path]["card"]:
-            known[facts_of[one.path]["card"]].append(one.name)
+        if facts_of[one.path]["catalog_entry"]:
+            known[facts_of[one.path]["catalog_entry"]].append(one.name)
     listed = []
     for one in usable:
         facts = facts_of[one.path]
         same = alike[facts["fingerprint"] or one.path]
-        akin = known[facts["card"]] if facts["card"] else []
+        relatives = known[facts["catalog_entry"]] if facts["catalog_entry"] else []
         listed.append(
             ListedVAE(
                 name=one.name,
@@ -183,15 +185,15 @@ def _listed(found: Sequence[_Found], facts_of: Mapping[Path, Facts]) -> list[Lis
                 bytes=one.files[0].stat().st_size,
                 facts=facts,
                 duplicates=tuple(name for name in same if name != one.name),
-                rounded=tuple(name for name in akin if name not in same),
+                rounded=tuple(name for name in relatives if name not in same),
             )
         )
     return listed
 
 
-def _key(found: _Found) -> str:
+def _key(candidate: _Candidate) -> str:
     """The cache key of a file; empty if it does not exist any more."""
     try:
-        return " ".join(stamp(file, f"listing {digest()}") for file in found.files)
+        return " ".join(stamp(file, f"{QUESTION} {digest()}") for file in candidate.files)
     except OSError:
         return ""

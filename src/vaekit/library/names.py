@@ -2,8 +2,8 @@
 
 A name may be, in order of precedence: the path below a models folder; that path without the extension; the file's
 name; the file's name without the extension; the checkpoint's name, for a file such as `model.vae.pt` beside it, which
-takes precedence over the checkpoint itself; the name of a known VAE whose file is there under any name, or in the cache
-of the Hub. Two files for one name are an error.
+takes precedence over the checkpoint itself; the name of a known VAE whose file is present under any name, or in the
+Hub's cache. Two files for one name are an error.
 
 Resolving the name of a file does not import torch, so that cached results are returned quickly.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from vaekit.catalog.tables import packaged, packaged_weights
 from vaekit.errors import AmbiguousName, printable
 from vaekit.formats.paths import exists
-from vaekit.library.folders import Entry, models_folders, scan_all
+from vaekit.library.folders import LocalWeights, models_folders, scan_all
 
 
 @contextmanager
@@ -51,8 +51,8 @@ def find_named(name: str, folders: Sequence[Path]) -> Path:
     below = [folder / name for folder in folders if _is_below(name) and exists(folder / name)]
     if below:
         return below[0]  # the first of several folders, as with PATH
-    entries, _ = scan_all(folders)
-    fitting = entries_named(name, entries)
+    local, _ = scan_all(folders)
+    fitting = matching_files(name, local)
     if len(fitting) > 1:
         raise AmbiguousName(
             f"{len(fitting)} files match {printable(name)!r}: {', '.join(str(entry.path) for entry in fitting)}.",
@@ -63,41 +63,41 @@ def find_named(name: str, folders: Sequence[Path]) -> Path:
         return fitting[0].path
     from vaekit.library.known_vaes import known_file  # imports torch
 
-    return known_file(name, entries, folders)
+    return known_file(name, local, folders)
 
 
-def entries_named(name: str, entries: Sequence[Entry]) -> list[Entry]:
+def matching_files(name: str, local: Sequence[LocalWeights]) -> list[LocalWeights]:
     """The files that match a name best: one, or several if the name is ambiguous."""
-    return _fitting(name, _index(entries))
+    return _fitting(name, _index(local))
 
 
-def _index(entries: Sequence[Entry]) -> list[dict[str, list[Entry]]]:
+def _index(local: Sequence[LocalWeights]) -> list[dict[str, list[LocalWeights]]]:
     """The files by name, one table for each form of name, in order of precedence."""
-    tables: list[dict[str, list[Entry]]] = [defaultdict(list) for _ in range(4)]
-    for entry in entries:
-        ways = (
+    tables: list[dict[str, list[LocalWeights]]] = [defaultdict(list) for _ in range(4)]
+    for entry in local:
+        forms = (
             {entry.relative},
             {entry.relative.removesuffix(entry.ending)},
             {entry.path.name},
             {entry.stem, entry.beside} - {""},
         )
-        for table, names in zip(tables, ways, strict=True):
+        for table, names in zip(tables, forms, strict=True):
             for name in names:
                 table[name].append(entry)
     return tables
 
 
-def _fitting(name: str, tables: Sequence[Mapping[str, list[Entry]]]) -> list[Entry]:
+def _fitting(name: str, tables: Sequence[Mapping[str, list[LocalWeights]]]) -> list[LocalWeights]:
     fitting = next((table[name] for table in tables if name in table), [])
     distinct = list({entry.path.resolve(): entry for entry in fitting}.values()) if len(fitting) > 1 else fitting
     return [entry for entry in distinct if entry.beside == name] or distinct
 
 
-def names_of(entries: Sequence[Entry]) -> dict[Path, str]:
+def names_of(local: Sequence[LocalWeights]) -> dict[Path, str]:
     """The shortest unique name of each file; its path if there is none."""
-    tables = _index(entries)
+    tables = _index(local)
     named: dict[Path, str] = {}
-    for entry in entries:
+    for entry in local:
         shorter = (entry.stem, entry.path.name, entry.relative.removesuffix(entry.ending), entry.relative)
         own = (name for name in shorter if name not in packaged_weights() and _fitting(name, tables) == [entry])
         named[entry.path] = next(own, str(entry.path))

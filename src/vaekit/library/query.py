@@ -20,7 +20,7 @@ DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
 """The file names of weights in diffusers folders; they need the config.json beside them."""
 
 
-SAY_NOTHING = ("vae", "model", "pytorch_model")
+GENERIC_NAMES = ("vae", "model", "pytorch_model")
 """Generic names of the only file in a repository: the file is named after its repository."""
 
 
@@ -35,7 +35,7 @@ class HubQuery:
     folder: bool = False
     expected: CatalogFile | None = None
     """The weights file in the catalog."""
-    card: CatalogEntry | None = None
+    entry: CatalogEntry | None = None
 
     @property
     def ending(self) -> str:
@@ -52,12 +52,12 @@ def parse_query(text: str) -> HubQuery:
         NotFound: it is none of these.
         CannotFetch: the repository is not accessible, or it is ambiguous which of its files is the VAE.
     """
-    card = entry_named(text)
-    if card is not None:
-        return of_card(card)
+    entry = entry_named(text)
+    if entry is not None:
+        return of_entry(entry)
     pasted = PASTED.fullmatch(text)
-    if pasted is None or not _is_sound(pasted["path"] or ""):
-        close = did_you_mean(text, [card.name for card in catalog_entries()])
+    if pasted is None or not _is_valid(pasted["path"] or ""):
+        close = did_you_mean(text, [entry.name for entry in catalog_entries()])
         raise NotFound(
             f"There is no known VAE called {printable(text)!r}.",
             f"Known names: {shorten(entry.name for entry in catalog_entries())}; or owner/name/file on the Hub.",
@@ -66,21 +66,21 @@ def parse_query(text: str) -> HubQuery:
     repo, revision = pasted["repo"], pasted["revision"] or pasted["branch"] or "main"
     path = (pasted["path"] or "").strip("/")
     if PurePosixPath(path).suffix.lower() in WEIGHTS_ENDINGS:
-        known = _card_with(repo, path) if revision == "main" else None
-        return of_card(*known) if known else of_file(Address(repo, path, revision))
+        known = _entry_with(repo, path) if revision == "main" else None
+        return of_entry(*known) if known else of_file(Address(repo, path, revision))
     return of_repository(repo, revision, path)
 
 
-def of_card(card: CatalogEntry, file: CatalogFile | None = None) -> HubQuery:
+def of_entry(entry: CatalogEntry, file: CatalogFile | None = None) -> HubQuery:
     """The first file of an entry, or one of its others."""
-    file = file or card.files[0]
+    file = file or entry.files[0]
     if file.url:
         raise CannotFetch(
-            f"{card.name} is not on the Hub.",
+            f"{entry.name} is not on the Hub.",
             f"It is at {file.url}.",
             "Download it from there, and put it into a models folder.",
         )
-    return HubQuery(card.name, (Address(file.repo, file.path),), expected=file, card=card)
+    return HubQuery(entry.name, (Address(file.repo, file.path),), expected=file, entry=entry)
 
 
 def of_file(address: Address) -> HubQuery:
@@ -99,7 +99,7 @@ def of_repository(repo: str, revision: str, below: str = "") -> HubQuery:
     Raises:
         CannotFetch: several files are possible, or none.
     """
-    paths = [PurePosixPath(path) for path in files_of(repo, revision) if _is_sound(path)]
+    paths = [PurePosixPath(path) for path in files_of(repo, revision) if _is_valid(path)]
     weights = [path for path in paths if path.suffix.lower() in WEIGHTS_ENDINGS and path.is_relative_to(below)]
     top = PurePosixPath(below)
     for folder in (top / "vae", top):
@@ -113,9 +113,9 @@ def of_repository(repo: str, revision: str, below: str = "") -> HubQuery:
         return HubQuery(name, tuple(Address(repo, str(path), revision) for path in pair), folder=True)
     for likely in (at_top, [path for path in weights if "vae" in path.name.lower() or path.stem == "ae"]):
         if len(likely) == 1:
-            found = of_file(Address(repo, str(likely[0]), revision))
-            says_nothing = found.name in SAY_NOTHING and likely[0] in at_top
-            return replace(found, name=repo.split("/")[1]) if says_nothing else found
+            query = of_file(Address(repo, str(likely[0]), revision))
+            is_generic = query.name in GENERIC_NAMES and likely[0] in at_top
+            return replace(query, name=repo.split("/")[1]) if is_generic else query
     raise CannotFetch(
         f"{printable(repo)} holds {len(weights)} weights files{_listed(weights)}.",
         "Expected a `vae` folder, or exactly one weights file.",
@@ -130,19 +130,24 @@ def halves_among(paths: Sequence[PurePosixPath]) -> tuple[PurePosixPath, ...]:
     (PurePosixPath('taesd_decoder.pth'), PurePosixPath('taesd_encoder.pth'))
     """
     by_half = {half: [path for path in paths if path.stem.endswith(f"_{half}")] for half in ("decoder", "encoder")}
-    found = tuple(path for half in by_half.values() for path in half)
-    stems = {path.stem.removesuffix("_decoder").removesuffix("_encoder") for path in found}
-    return found if len(found) == len(paths) == 2 and len(stems) == 1 else ()
+    halves = tuple(path for half in by_half.values() for path in half)
+    stems = {path.stem.removesuffix("_decoder").removesuffix("_encoder") for path in halves}
+    return halves if len(halves) == len(paths) == 2 and len(stems) == 1 else ()
 
 
-def _card_with(repo: str, path: str) -> tuple[CatalogEntry, CatalogFile] | None:
+def _entry_with(repo: str, path: str) -> tuple[CatalogEntry, CatalogFile] | None:
     return next(
-        ((card, file) for card in catalog_entries() for file in card.files if (file.repo, file.path) == (repo, path)),
+        (
+            (entry, file)
+            for entry in catalog_entries()
+            for file in entry.files
+            if (file.repo, file.path) == (repo, path)
+        ),
         None,
     )
 
 
-def _is_sound(path: str) -> bool:
+def _is_valid(path: str) -> bool:
     """Whether the path of a file in a repository is safe: relative and without "..", on any system."""
     return ".." not in path.split("/") and "\\" not in path and path.isprintable()
 

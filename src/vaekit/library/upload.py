@@ -75,18 +75,18 @@ def requested_files(run: Path, also: Sequence[str]) -> list[Path]:
         NotFound: a pattern matches no file.
     """
     everything = [file.relative_to(run) for file in sorted(run.rglob("*")) if file.is_file()]
-    wished: list[Path] = []
+    requested: list[Path] = []
     for pattern in also:
         near = [path for path in everything if "/" in pattern or len(path.parts) == 1]
-        found = [run / path for path in near if fnmatch(path.as_posix(), pattern)]
-        if not found:
+        matches = [run / path for path in near if fnmatch(path.as_posix(), pattern)]
+        if not matches:
             raise NotFound(
                 f"No file in {run} matches {printable(pattern)}.",
                 "",
                 "Omit it, or name another file; include its subfolder, as in held_out/0000.png.",
             )
-        wished += found
-    return wished
+        requested += matches
+    return requested
 
 
 def push(
@@ -131,13 +131,13 @@ def push(
         )
     api = HfApi(library_name="vaekit", library_version=__version__)
     with upload_errors(repo):
-        made = api.create_repo(repo, private=private or None, exist_ok=True)
-        say(f"Uploading {len(files)} files to {made}")
+        url = api.create_repo(repo, private=private or None, exist_ok=True)
+        say(f"Uploading {len(files)} files to {url}")
         operations = [
             CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in zip(names, files, strict=True)
         ]
-        commit = api.create_commit(made.repo_id, operations, commit_message=MESSAGE)
-    return UploadResult(made.repo_id, str(made), names, size, commit.commit_url)
+        commit = api.create_commit(url.repo_id, operations, commit_message=MESSAGE)
+    return UploadResult(url.repo_id, str(url), names, size, commit.commit_url)
 
 
 def weights_files(folder: Path) -> list[Path]:

@@ -1,1 +1,1 @@
-"""Scores: pure functions of images (and a few small networks). Nothing here knows where the images come from."""
+"""Scores: pure functions of images (and a few small networks). They do not know where the images come from."""

@@ -4,7 +4,7 @@ arXiv 1706.08500, eq. 6).
     d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
 
 with the mean m and the covariance S of each set: the squared 2-Wasserstein distance of two Gaussians. It is biased: the
-fewer features, the larger it is (Chong & Forsyth 2020, arXiv 1911.07023). Nothing here knows what made the features.
+fewer features, the larger it is (Chong & Forsyth 2020, arXiv 1911.07023).
 """
 
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 Features = Float[Tensor, "n d"]
-"""One row of numbers for each item."""
+"""One feature vector for each item."""
 
 BLOCK = 64
-"""Rows that are added to the sums at once. The same rows in the same order give the same sums to the last bit, however
-they were handed over."""
+"""Rows that are added to the sums at once. The same rows in the same order give bit-identical sums, however they were
+split between calls of `add`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Gaussian:
 
 @dataclass(eq=False)
 class RunningGaussian:
-    """Mean and covariance of rows that come a few at a time, in memory that does not grow: sums in float64."""
+    """Streaming mean and covariance of rows, in float64 and constant memory."""
 
     width: int
     count: int = field(default=0, init=False)
@@ -42,25 +42,25 @@ class RunningGaussian:
         self._products = torch.zeros(self.width, self.width, dtype=torch.float64)
 
     def add(self, rows: Features) -> None:
-        """Take further rows (n, d)."""
+        """Add rows (n, d)."""
         self._waiting += rows.detach().cpu().double().split(1)
         self.count += len(rows)
         while len(self._waiting) >= BLOCK:
             self._take(BLOCK)
 
     def gaussian(self) -> Gaussian:
-        """What was seen so far.
+        """The mean and covariance of all rows so far.
 
         Raises:
-            ValueError: fewer than two rows, which have no covariance.
+            ValueError: there are fewer than two rows.
         """
         if self.count < 2:
             raise ValueError(f"{self.count} rows have no covariance")
         if self._waiting:
             self._take(len(self._waiting))
         mean = self._sum / self.count
-        centerd = self._products - self.count * torch.outer(mean, mean)
-        return Gaussian(mean, centerd / (self.count - 1))
+        centered = self._products - self.count * torch.outer(mean, mean)
+        return Gaussian(mean, centered / (self.count - 1))
 
     def _take(self, rows: int) -> None:
         block = torch.cat(self._waiting[:rows])
@@ -81,7 +81,7 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> float:
 
     The trace of (S1 S2)^(1/2) is the sum of the singular values of S1^(1/2) S2^(1/2), whose squares are the eigenvalues
     of S1^(1/2) S2 S1^(1/2). The product S1 S2 itself is not symmetric, and its matrix square root is unstable where
-    there are fewer items than features. A singular value, unlike the root of an eigenvalue, keeps its digits near zero.
+    there are fewer items than features. A singular value, unlike the root of an eigenvalue, stays accurate near zero.
 
     >>> line = torch.tensor([[0.0], [2.0]])
     >>> frechet_distance(gaussian_of(line), gaussian_of(line + 3))
@@ -95,7 +95,7 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> float:
 
 
 def _root(covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
-    """The symmetric square root; eigenvalues that are zero but for rounding are taken for zero."""
+    """The symmetric square root. Eigenvalues within rounding error of zero are set to zero."""
     values, vectors = torch.linalg.eigh(covariance)
     noise = values.abs().max() * len(values) * torch.finfo(values.dtype).eps
     kept = torch.where(values > noise, values, 0.0)

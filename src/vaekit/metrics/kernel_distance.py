@@ -3,7 +3,7 @@ arXiv 1801.01401): the squared maximum mean discrepancy under the kernel
 
     k(a, b) = (a . b / d + 1)^3        d the number of features
 
-Unlike FID it has no bias: its expectation does not depend on the number of items, and may come out below zero.
+Unlike FID it has no bias: its expectation does not depend on the number of items, and estimates may be negative.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 Features = Float[Tensor, "n d"]
-"""One row of numbers for each item."""
+"""One feature vector for each item."""
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
@@ -22,12 +22,12 @@ SUBSET_SIZE = 1000
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """The mean over random subsets, and how far apart they are."""
+    """The mean over random subsets and its standard error."""
 
     value: float
     standard_error: float | None
-    """The standard deviation over the subsets divided by the root of how many are disjoint at most; None for a single
-    subset."""
+    """The standard deviation over the subsets divided by the square root of the number of disjoint subsets that fit in;
+    None for a single subset."""
     subsets: int
     subset_size: int
 
@@ -37,9 +37,9 @@ def paired_kernel_distance(x: Features, y: Features) -> float:
 
         MMD^2 = 1 / (n (n - 1))  sum_{i != j}  k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i)
 
-    (Gretton et al. 2012, JMLR 13, eq. 4). It has no bias where row i of y was made from row i of x, since no term sees
-    both. The formula for two independent sets (their eq. 3) also counts k(x_i, y_i), and calls reconstructions nearer
-    to the originals than other originals are: below zero.
+    (Gretton et al. 2012, JMLR 13, eq. 4). It is unbiased where row i of y is the reconstruction of row i of x, since no
+    term contains both. The formula for two independent sets (their eq. 3) also counts k(x_i, y_i), which makes the
+    distance of reconstructions negative.
 
     >>> x = torch.eye(4)
     >>> paired_kernel_distance(x, x)
@@ -54,11 +54,12 @@ def paired_kernel_distance(x: Features, y: Features) -> float:
 
 
 def kernel_distance(x: Features, y: Features, seed: int) -> KernelDistance:
-    """The mean of `paired_kernel_distance` over random subsets of the rows: all of them where there are few.
+    """The mean of `paired_kernel_distance` over random subsets of the rows, or over all rows if they fit into
+    one subset.
 
     Args:
         x: features of the originals.
-        y: features of what was made of them, in the same order; two rows at least.
+        y: features of the reconstructions, in the same order; at least two rows.
         seed: of the subsets.
     """
     size = min(SUBSET_SIZE, len(x))

@@ -9,16 +9,16 @@ Better = Literal["higher", "lower", "zero", "one"]
 
 @dataclass(frozen=True)
 class Measure:
-    """One number that is measured, without its value."""
+    """The description of a measured quantity."""
 
     name: str
-    """As in JSON: `psnr`."""
+    """The name in JSON, such as `psnr`."""
     title: str
-    """As in tables: `PSNR`."""
+    """The title in tables, such as `PSNR`."""
     unit: str
     """`dB`, `bits per latent`, `%`; empty for a plain ratio."""
     better: Better | None
-    """None if no direction is better."""
+    """The better direction; None if there is none."""
     about: str
     """A description in one sentence, with the source."""
     group: str = ""

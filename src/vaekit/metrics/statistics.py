@@ -1,8 +1,8 @@
 """The mean over items: its standard error and interval, and whether two series differ on the same items.
 
 The interval of a mean is Student's t everywhere. Comparisons are often made over a dozen images, where percentile
-bootstrap intervals are too narrow: resampling n values underestimates their variance by (n - 1) / n and knows no
-quantile of t. Of 12 normal values such an interval holds the true mean in 91 % of cases instead of 95 %
+bootstrap intervals are too narrow: resampling n values underestimates their variance by (n - 1) / n and ignores the
+quantiles of t. Of 12 normal values such an interval holds the true mean in 91 % of cases instead of 95 %
 (`tests/metrics/test_statistics.py`).
 """
 
@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 Z = 1.959963984540054
 """The 97.5 % point of the normal distribution."""
 DRAWS = 4000
-"""Flips of signs that are drawn where there are too many to try all."""
+"""Random sign flips that are drawn where there are too many to enumerate."""
 EXACT_UP_TO = 12
-"""Items up to which every flip of signs is tried, 4,096 of them."""
+"""The largest number of items for which all sign flips (4,096) are enumerated."""
 SEED = 0
 BLOCK = 1 << 20
-"""Signs that are drawn at once: memory stays flat."""
+"""Signs that are drawn at once, to bound the memory."""
 
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the ends of its 95 % interval."""
+    """A mean and its 95 % confidence interval."""
 
     mean: float
     low: float
@@ -40,7 +40,7 @@ class Interval:
 class RunningMean:
     """Mean and variance in one pass (Welford 1962, Technometrics 4(3)), in double precision and constant memory.
 
-    The same values in the same order give the same result to the last bit.
+    The same values in the same order give a bit-identical result.
     """
 
     count: int = 0
@@ -50,18 +50,18 @@ class RunningMean:
     not_finite: int = 0
 
     def add(self, value: float) -> None:
-        """Take one more value. Non-finite ones are counted and left out."""
+        """Add a value. Non-finite values are counted and left out."""
         if not math.isfinite(value):
             self.not_finite += 1
             return
         self.count += 1
-        apart = value - self.mean
-        self.mean += apart / self.count
-        self.squares += apart * (value - self.mean)
+        delta = value - self.mean
+        self.mean += delta / self.count
+        self.squares += delta * (value - self.mean)
 
     @property
     def standard_error(self) -> float | None:
-        """Of the mean; None for fewer than two values."""
+        """The standard error of the mean; None for fewer than two values."""
         return math.sqrt(self.squares / (self.count - 1) / self.count) if self.count > 1 else None
 
     @property
@@ -88,12 +88,12 @@ def mean_interval(values: Iterable[float]) -> Interval:
         running.add(value)
     interval = running.interval
     if interval is None:
-        raise ValueError("an interval needs two finite values or more")
+        raise ValueError("an interval needs at least two finite values")
     return interval
 
 
 def student(freedom: int) -> float:
-    """The 97.5 % point of Student's t, to 1 % from 3 degrees of freedom on (Abramowitz & Stegun, 26.7.5).
+    """The 97.5 % point of Student's t, accurate to 1 % from 3 degrees of freedom on (Abramowitz & Stegun, 26.7.5).
 
     >>> round(student(11), 3)
     2.201
@@ -114,34 +114,35 @@ class PairedDifference:
     """Two series of values for the same items."""
 
     difference: Interval
-    """Of first minus second."""
+    """The mean of first minus second."""
     p: float
-    """The chance of a mean difference at least as far from 0 if it were chance which of a pair is which."""
+    """The probability of a mean difference at least as far from 0 if the two values of each pair were swapped at
+    random."""
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
     """The mean of first minus second over the same items: its interval by Student's t, and a sign-flip permutation
     test.
 
-    p is the share of all flips of signs of the differences (a sample of them, the given one counted, for many items)
-    whose mean is at least as far from 0 (Fisher 1935, "The design of experiments", section 21; Phipson and Smyth 2010
-    for the count). With n items p cannot be below 2 / 2^n.
+    p is the share of all sign flips of the differences (for many items: of a random sample of them that includes the
+    observed signs) whose mean is at least as far from 0 (Fisher 1935, "The design of experiments", section 21; Phipson
+    and Smyth 2010 for the count). With n items p cannot be below 2 / 2^n.
 
     >>> paired_difference([1.0, 2.0, 3.0], [0.0, 1.0, 2.0]).p
     0.25
 
     Raises:
-        ValueError: fewer than two pairs, or not as many values in both.
+        ValueError: fewer than two pairs, or series of different lengths.
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if len(a) != len(b):
-        raise ValueError(f"{len(a)} and {len(b)} values are no pairs")
+        raise ValueError(f"{len(a)} and {len(b)} values are not pairs")
     return PairedDifference(mean_interval((a - b).tolist()), sign_flip_p(a - b))
 
 
 def sign_flip_p(differences: Values) -> float:
-    """The share of flips of signs that give a mean as far from 0 as the given one."""
-    # A hair less, so that sums in another order count as equal.
+    """The share of sign flips whose mean is at least as far from 0 as the observed one."""
+    # Slightly less, so that sums in another order count as equal.
     least = abs(differences.sum()) * (1 - 1e-12)
     if len(differences) <= EXACT_UP_TO:
         signs = np.asarray(list(product((1.0, -1.0), repeat=len(differences))))

@@ -1,4 +1,4 @@
-"""What all heads that say codes have in common: how many there are, and how often each was chosen of late."""
+"""The base class of heads with codes: it counts how often each code is used in training."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -8,47 +8,49 @@ from torch import Generator, Tensor, nn
 from vaekit.shapes import Codes
 
 WINDOW = 100
-"""Choices for each code there is: over the last so many, use is told."""
+"""The length of the window for usage statistics, in choices per code."""
 
 SumOver = Callable[[Iterable[Tensor]], None]
 """Replaces tensors by their sums over all processes."""
 
 
 class CodeHead(nn.Module):
-    """Moments -> a posterior over `size` codes at every position. While it is trained it counts them.
+    """Moments -> a posterior over `size` codes at every position. It counts the codes in training.
 
-    What it counts is no weight: it stands in no file, and `progress` and `restore` carry it over a pause.
+    The counts are not in the state dict: `progress` and `restore` save them in checkpoints of training.
+
+    Args:
+        size: the number of codes.
     """
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
         self.counts: Tensor | None = None
-        """How often each code was chosen since the last step, (size,)."""
+        """Counts of the codes since the last step, (size,)."""
         self.recent: Tensor | None = None
-        """How often of late: one choice counts e times less with every `WINDOW * size` choices behind it."""
+        """Exponentially decaying counts, (size,), with a decay of 1/e per `WINDOW * size` choices."""
         self.waiting: Tensor | None = None
-        """Choices since that of each code, (size,); of one that was never chosen, since the beginning and `WINDOW *
-        size` more."""
+        """Choices since the last use of each code, (size,); starts at `WINDOW * size`."""
 
     @property
     def choices(self) -> int:
-        """Codes at each position."""
+        """The number of codes at each position."""
         return 1
 
     @property
-    def watching(self) -> bool:
-        """Whether what passes through is learned from: not while held-out items are looked at."""
+    def recording(self) -> bool:
+        """Whether statistics are recorded: in training, but not in validation."""
         return self.training and torch.is_grad_enabled()
 
     def note(self, codes: Codes) -> None:
-        """Count codes, in training."""
-        if self.watching:
+        """Count codes (b, ...) in training."""
+        if self.recording:
             counts = torch.bincount(codes.flatten(), minlength=self.size)
             self.counts = counts if self.counts is None else self.counts + counts
 
     def adapt(self, sum_: SumOver, generator: Generator) -> None:
-        """Take over what was counted since the last step."""
+        """Update the statistics with the counts since the last step."""
         if self.counts is None:
             return
         counts, self.counts = self.counts, None
@@ -57,19 +59,19 @@ class CodeHead(nn.Module):
         if self.recent is None or self.waiting is None:
             self.recent = torch.zeros(self.size, dtype=torch.float64)
             self.waiting = torch.full((self.size,), WINDOW * self.size)
-        kept = torch.tensor(-chosen / (WINDOW * self.size), dtype=torch.float64).exp()
-        self.recent = self.recent.to(counts.device) * kept.to(counts.device) + counts
+        decay = torch.tensor(-chosen / (WINDOW * self.size), dtype=torch.float64).exp()
+        self.recent = self.recent.to(counts.device) * decay.to(counts.device) + counts
         self.waiting = torch.where(counts > 0, 0, self.waiting.to(counts.device) + chosen)
 
     def forget(self) -> None:
-        """Keep nothing of what was counted since the last step."""
+        """Discard the counts since the last step."""
         self.counts = None
 
     def progress(self) -> dict[str, Tensor]:
-        """What it knows beside its weights, between steps."""
-        known = {"recent": self.recent, "waiting": self.waiting}
-        return {name: tensor for name, tensor in known.items() if tensor is not None}
+        """The statistics between steps."""
+        statistics = {"recent": self.recent, "waiting": self.waiting}
+        return {name: tensor for name, tensor in statistics.items() if tensor is not None}
 
     def restore(self, progress: Mapping[str, Tensor]) -> None:
-        """Know that again."""
+        """Restore the statistics."""
         self.recent, self.waiting, self.counts = progress.get("recent"), progress.get("waiting"), None

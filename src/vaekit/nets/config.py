@@ -1,4 +1,4 @@
-"""The facts that every VAE's config tells, whatever its family."""
+"""The protocol of the configs of all families."""
 
 from typing import Protocol, runtime_checkable
 
@@ -7,8 +7,8 @@ from vaekit.geometry import HasGeometry
 
 @runtime_checkable
 class Config(HasGeometry, Protocol):
-    """The facts about a VAE that do not depend on its family."""
+    """The properties of a VAE's config that do not depend on its family."""
 
     @property
     def blocks(self) -> int:
-        """Blocks of the larger half; each has several tensors."""
+        """The number of blocks of the larger half; each has several tensors."""

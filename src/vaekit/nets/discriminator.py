@@ -1,12 +1,12 @@
-"""A discriminator of patches: PatchGAN (Isola et al. 2017, arXiv 1611.07004, section 3.2), as behind latent diffusion.
+"""PatchGAN: a discriminator of image patches (Isola et al. 2017, arXiv 1611.07004, section 3.2).
 
-It says of every patch of an image whether it is a photograph's or a decoder's; with three strided layers each sees 70
-pixels. Shapes are those of the published one (Rombach et al. 2022, arXiv 2112.10752; Esser et al. 2021, arXiv
-2012.09841): convolutions 4x4, the first without normalization, LeakyReLU of slope 0.2, weights from N(0, 0.02).
+It classifies every patch of an image as data or reconstruction; with three strided layers, patches have 70x70 pixels.
+The architecture is that of latent diffusion (Rombach et al. 2022, arXiv 2112.10752; Esser et al. 2021, arXiv
+2012.09841): 4x4 convolutions, no normalization after the first, LeakyReLU with slope 0.2, weights from N(0, 0.02).
 
-That one has batch normalization, which is not offered. Its statistics are those of a micro-batch: with few images at
-once they are noise, an accumulated step is not the step of the whole batch, every process normalizes otherwise, and a
-batch of photographs differs from a batch of results in them alone. What is offered judges each image by itself.
+Its batch normalization is not supported, since it uses the statistics of micro-batches: these are noisy for few images,
+differ between processes and from those of an accumulated batch, and distinguish a batch of data from a batch of
+reconstructions by themselves. The supported norms treat each image separately.
 """
 
 from dataclasses import dataclass
@@ -29,31 +29,35 @@ class DiscriminatorConfig:
     """The shape of a discriminator."""
 
     width: int = 64
-    """Channels behind the first convolution; they double with each, up to eight times as many."""
+    """Channels after the first convolution; doubled by each further one, up to a factor of 8."""
     layers: int = 3
-    """Convolutions that halve the resolution."""
+    """The number of convolutions that halve the resolution."""
     norm: str = GROUP
-    """"group": group normalization, the nearest to the published net. "none": nothing, for use with `spectral`."""
+    """"group" for group normalization, the closest to the published net; "none" for use with `spectral`."""
     groups: int = 8
-    """Of group normalization."""
+    """The number of groups of group normalization."""
     spectral: bool = False
-    """Divide each weight by its largest singular value (Miyato et al. 2018, arXiv 1802.05957): the slope of the whole
-    is bounded, and with it what it can ask of the VAE. Together with a norm the bound does not hold."""
+    """Divide each weight by its largest singular value (Miyato et al. 2018, arXiv 1802.05957), which bounds the
+    gradients of the discriminator. The bound does not hold together with a norm."""
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
-            raise ValueError(f"norm {self.norm!r} is none of {', '.join(NORMS)}")
+            raise ValueError(f"unknown norm {self.norm!r}; expected one of {', '.join(NORMS)}")
         if self.width < 1 or self.layers < 1:
-            raise ValueError("a discriminator has a width and layers of 1 or more")
+            raise ValueError("width and layers must be at least 1")
         if self.norm == GROUP and (self.groups < 1 or 2 * self.width % self.groups):
-            raise ValueError(f"{2 * self.width} channels are not divided into {self.groups} groups")
+            raise ValueError(f"{2 * self.width} channels are not divisible into {self.groups} groups")
 
 
 class Discriminator(nn.Module):
-    """Images (b, c, h, w) in [-1, 1] -> logits (b, 1, i, j), one for each patch; higher is more like the data.
+    """Images (b, c, h, w) in [-1, 1] -> logits (b, 1, i, j), one for each patch; higher for data.
 
-    Always in evaluation mode: singular values are followed by `renew`, once a step, so that nothing depends on how
-    often the net was asked.
+    Always in evaluation mode: singular values are updated by `renew`, once per step, so that they do not depend on the
+    number of forward passes.
+
+    Args:
+        config: the architecture.
+        channels: of the images.
     """
 
     def __init__(self, config: DiscriminatorConfig, channels: int = 3) -> None:
@@ -83,7 +87,7 @@ class Discriminator(nn.Module):
 
 @torch.no_grad()
 def renew(net: nn.Module) -> None:
-    """Follow the largest singular values of changed weights, by one power iteration each."""
+    """Update the largest singular values of all weights by one power iteration each."""
     net.train()
     for module in net.modules():
         if hasattr(module, "parametrizations"):

@@ -1,10 +1,10 @@
-"""What the classical convolutional VAEs share: images of one small size, and a latent that is one vector.
+"""Shared parts of classical convolutional VAEs for small images of one size, with a vector as the latent.
 
-Strided convolutions of kernel 4 halve the image down to 4x4, linear layers do the rest, and the decoder is the same
-backwards (Burgess et al. 2018, arXiv 1804.03599; Dupont 2018, arXiv 1804.00104). The vector stands in a latent map of
-one position, (b, z, 1, 1), so that it travels like every other latent: the whole image is one position.
+Strided convolutions of kernel 4 halve the image down to 4x4, followed by linear layers; the decoder is the reverse
+(Burgess et al. 2018, arXiv 1804.03599; Dupont 2018, arXiv 1804.00104). The vector has the shape of a latent map with
+one position, (b, z, 1, 1), like all other latents of images.
 
-Pixels are chances here: the encoders take them in 0..1, and the decoders say the logit of a white pixel.
+Pixels are probabilities: encoders take them in [0, 1], and decoders output the logit of a white pixel.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents
 
 LOWEST = 4
-"""Side of the map between convolutions and linear layers."""
+"""The side of the map between convolutions and linear layers."""
 
 
 @dataclass(frozen=True)
 class FlatConfig:
-    """What the configs of these families have in common."""
+    """The common fields of the configs of these families."""
 
     image_channels: int
     image_size: int
-    """Side of the only images that the networks take: 4, doubled by each convolution."""
+    """The side of images, fixed: 4 times 2 to the power of the number of convolutions."""
     width: int
     """Channels after the first convolution."""
     hidden: int
@@ -33,32 +33,32 @@ class FlatConfig:
 
     @property
     def levels(self) -> int:
-        """Convolutions of each half."""
+        """The number of convolutions of each half."""
         return (self.image_size // LOWEST).bit_length() - 1
 
     @property
     def blocks(self) -> int:
-        """Convolutions of each half."""
+        """The number of convolutions of each half."""
         return self.levels
 
 
 def vector_geometry(channels: int, latent_channels: int, side: int) -> Geometry:
-    """Square images of one size, whose latent is one vector: a latent map of one position."""
+    """The geometry of square images of one size, with a latent map of one position."""
     return Geometry(channels, latent_channels, (side, side), (side, side))
 
 
 def halving(before: int, after: int) -> nn.Conv2d:
-    """Half the resolution."""
+    """A convolution that halves the resolution."""
     return nn.Conv2d(before, after, 4, stride=2, padding=1)
 
 
 def doubling(before: int, after: int) -> nn.ConvTranspose2d:
-    """Twice the resolution."""
+    """A transposed convolution that doubles the resolution."""
     return nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
 
 
-def chances(x: Images) -> Images:
-    """Images in [-1, 1] -> pixels in 0..1, as the published weights take them."""
+def as_probabilities(x: Images) -> Images:
+    """Images in [-1, 1] -> pixels in [0, 1], the range of the published weights."""
     return (x + 1) / 2
 
 
@@ -78,7 +78,7 @@ def unfold(vector: Tensor) -> Tensor:
 
 
 def through(layers: list[nn.Module], x: Tensor) -> Tensor:
-    """Each layer and a ReLU behind it."""
+    """Apply layers, each followed by a ReLU."""
     for layer in layers:
         x = F.relu(layer(x))
     return x

@@ -1,4 +1,4 @@
-"""How parameters that a decoder gives are read as a likelihood: records that build the heads, and learned scales."""
+"""Likelihood heads: configs that build them, and learned scales."""
 
 import math
 from collections.abc import Callable
@@ -23,19 +23,19 @@ from vaekit.nets.part_protocols import NetPart, data_shape
 from vaekit.nets.sequence import NextToken, SequenceConfig
 
 LOG_SCALE_RANGE = (-7.0, 7.0)
-"""Of learned scales: below, a value that never varies would be worth any number of nats (arXiv 1701.05517)."""
+"""The range of learned log-scales: without a minimum, a constant value would be worth any number of nats (arXiv
+1701.05517)."""
 COLUMNS = ("normal", "bernoulli")
 MOST_COLUMNS = 2**14
-"""That one word may stand for."""
+"""The maximum number of columns in one entry."""
 VARIANCES: dict[str, int] = {"fixed": 1, "global": 1, "channel": 1, "each": 2}
-"""Whose scale it is, and how many numbers the decoder says of each value: `scale` for ever; one that is learned; one
-for each channel of images or column of rows that is learned; one for each value, from the decoder. Those that are
-learned begin at `scale`."""
+"""The number of decoder outputs per data value for each kind of scale: `scale` itself; one learned scale; a learned
+scale for each channel of images or column of rows; a scale for each value from the decoder. All start at `scale`."""
 
 
 @dataclass(frozen=True)
 class BernoulliPart:
-    """Data in {-1, 1}, or shades in [-1, 1], given logits."""
+    """Data in {-1, 1}, or gray values in [-1, 1], given logits."""
 
     kind: str = field(default="bernoulli", init=False)
     outputs: ClassVar[int] = 1
@@ -46,7 +46,7 @@ class BernoulliPart:
 
 @dataclass(frozen=True)
 class ScaledPart:
-    """What likelihoods with a location and a scale have in common."""
+    """The base of likelihoods with a location and a scale."""
 
     scale: float = 1.0
     variance: str = "fixed"
@@ -55,7 +55,7 @@ class ScaledPart:
 
     def __post_init__(self) -> None:
         if self.variance not in VARIANCES or self.scale <= 0:
-            raise ValueError(f"variance is one of {', '.join(VARIANCES)}, and scale is over 0")
+            raise ValueError(f"variance must be one of {', '.join(VARIANCES)}, and scale positive")
 
     @property
     def outputs(self) -> int:
@@ -67,12 +67,12 @@ class ScaledPart:
             return partial(family, scale=self.scale)
         if self.variance == "each":
             return EachScaled(family, self.scale)
-        of_channel = of_channels(net)
-        return Scaled(family, self.scale, of_channel if self.variance == "channel" else ())
+        per_channel = channel_shape(net)
+        return Scaled(family, self.scale, per_channel if self.variance == "channel" else ())
 
 
-def of_channels(net: NetPart) -> tuple[int, ...]:
-    """The shape of one value for each channel of an item, which goes with any size of it.
+def channel_shape(net: NetPart) -> tuple[int, ...]:
+    """The shape of one value per channel, broadcastable to items of any size.
 
     Raises:
         ValueError: the net takes tokens.
@@ -83,7 +83,7 @@ def of_channels(net: NetPart) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class LaplacePart(ScaledPart):
-    """L1 in units of a scale."""
+    """A Laplace distribution: L1 in units of a scale."""
 
     kind: str = field(default="laplace", init=False)
     family: ClassVar[Callable[..., Any]] = Laplace
@@ -91,7 +91,7 @@ class LaplacePart(ScaledPart):
 
 @dataclass(frozen=True)
 class NormalPart(ScaledPart):
-    """Squared error in units of a scale."""
+    """A normal distribution: squared error in units of a scale."""
 
     kind: str = field(default="normal", init=False)
     family: ClassVar[Callable[..., Any]] = Normal
@@ -99,7 +99,7 @@ class NormalPart(ScaledPart):
 
 @dataclass(frozen=True)
 class LogisticPart(ScaledPart):
-    """256 levels in [-1, 1], as images of 8 bits have them."""
+    """A discretized logistic distribution over 256 levels in [-1, 1], for 8-bit images."""
 
     scale: float = 0.1
     variance: str = "global"
@@ -109,16 +109,16 @@ class LogisticPart(ScaledPart):
 
 @dataclass(frozen=True)
 class LogisticMixturePart:
-    """The same, with a mixture for each value that the decoder says."""
+    """A mixture of discretized logistic distributions for each value."""
 
     components: int = 5
     scale: float = 0.1
-    """Of each component at the start."""
+    """The initial scale of each component."""
     kind: str = field(default="logistic-mixture", init=False)
 
     def __post_init__(self) -> None:
         if self.components < 1 or self.scale <= 0:
-            raise ValueError("components is 1 or more, and scale is over 0")
+            raise ValueError("components must be at least 1, and scale positive")
 
     @property
     def outputs(self) -> int:
@@ -130,19 +130,19 @@ class LogisticMixturePart:
 
 @dataclass(frozen=True)
 class ColumnsPart:
-    """A row of a table: "normal" columns of any numbers, their variance learned, and "bernoulli" columns of 0 and 1."""
+    """A row of a table: "normal" columns of real numbers, and "bernoulli" columns of 0 and 1."""
 
     columns: tuple[str, ...]
-    """A word for each column, or for several that follow each other: "normal", "bernoulli:5"."""
+    """The kind of each column, or of several consecutive ones: "normal", "bernoulli:5"."""
     scale: float = 1.0
-    """Standard deviation of normal columns at the start: 1 suits columns that are standardized."""
+    """The initial standard deviation of normal columns: 1 for standardized columns."""
     variance: str = "channel"
-    """Of normal columns: "fixed", "channel" (one for each) or "each" (from the decoder)."""
+    """Of normal columns: "fixed", "channel" (one per column) or "each" (from the decoder)."""
     kind: str = field(default="columns", init=False)
 
     def __post_init__(self) -> None:
         if self.variance not in VARIANCES or self.variance == "global" or self.scale <= 0:
-            raise ValueError("variance is fixed, channel or each, and scale is over 0")
+            raise ValueError("variance must be fixed, channel or each, and scale positive")
         self.kinds()
 
     @property
@@ -150,21 +150,23 @@ class ColumnsPart:
         return VARIANCES[self.variance]
 
     def kinds(self) -> tuple[str, ...]:
-        """One word for each column."""
-        found: list[str] = []
-        for words in self.columns:
-            kind, _, count = words.partition(":")
+        """The kind of each column."""
+        kinds: list[str] = []
+        for entry in self.columns:
+            kind, _, count = entry.partition(":")
             if kind not in COLUMNS or not (count or "1").isdecimal() or not 0 < int(count or 1) <= MOST_COLUMNS:
-                raise ValueError(f"a column is one of {', '.join(COLUMNS)}, or several such as normal:5")
-            found += [kind] * int(count or 1)
-        if not found:
+                raise ValueError(f"a column is one of {', '.join(COLUMNS)}, or several, such as normal:5")
+            kinds += [kind] * int(count or 1)
+        if not kinds:
             raise ValueError("columns is empty")
-        return tuple(found)
+        return tuple(kinds)
 
     def head(self, net: NetPart) -> "ColumnsHead":
         kinds = self.kinds()
         if data_shape(net) != (len(kinds),):
-            raise ValueError(f"the net takes items of shape {list(data_shape(net))}, and columns are {len(kinds)}")
+            raise ValueError(
+                f"the net takes items of shape {list(data_shape(net))}, but there are {len(kinds)} columns"
+            )
         return ColumnsHead(self, kinds)
 
 
@@ -173,47 +175,53 @@ class ColumnsHead(nn.Module):
 
     def __init__(self, config: ColumnsPart, kinds: tuple[str, ...]) -> None:
         super().__init__()
-        self.places = {kind: tuple(i for i, each in enumerate(kinds) if each == kind) for kind in COLUMNS}
+        self.positions = {kind: tuple(i for i, each in enumerate(kinds) if each == kind) for kind in COLUMNS}
         self.outputs = config.outputs
         heads: dict[str, Callable[[Tensor], Likelihood]] = {
             "fixed": partial(Normal, scale=config.scale),
-            "channel": Scaled(Normal, config.scale, (len(self.places["normal"]),)),
+            "channel": Scaled(Normal, config.scale, (len(self.positions["normal"]),)),
             "each": EachScaled(Normal, config.scale),
         }
         self.normal = heads[config.variance]
 
     def forward(self, parameters: Tensor) -> Columns:
-        said = parameters.unflatten(1, (self.outputs, -1))
-        normal, binary = self.places["normal"], self.places["bernoulli"]
+        outputs = parameters.unflatten(1, (self.outputs, -1))
+        normal, binary = self.positions["normal"], self.positions["bernoulli"]
         groups: list[tuple[tuple[int, ...], Likelihood]] = []
         if normal:
-            groups.append((normal, self.normal(said[:, :, normal].flatten(1))))
+            groups.append((normal, self.normal(outputs[:, :, normal].flatten(1))))
         if binary:
-            groups.append((binary, Bernoulli(said[:, 0, binary])))
+            groups.append((binary, Bernoulli(outputs[:, 0, binary])))
         return Columns(tuple(groups))
 
 
 @dataclass(frozen=True)
 class TokensPart:
-    """Tokens one after the other, each given those before it and the latent; goes with a sequence net."""
+    """An autoregressive distribution of tokens, given the latent; for sequence nets."""
 
     word_dropout: float = 0.3
-    """Chance that a token is hidden from what says the next, while training (arXiv 1511.06349, section 3.1)."""
+    """The probability of hiding a previous token in training (arXiv 1511.06349, section 3.1)."""
     kind: str = field(default="tokens", init=False)
     outputs: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.word_dropout <= 1:
-            raise ValueError("word_dropout is a chance, between 0 and 1")
+            raise ValueError("word_dropout must be between 0 and 1")
 
     def head(self, net: NetPart) -> NextToken:
         if not isinstance(net, SequenceConfig):
-            raise ValueError(f"a likelihood of tokens goes with a sequence net, not with {net.kind}")
+            raise ValueError(f"a likelihood of tokens requires a sequence net, not {net.kind}")
         return NextToken(net, self.word_dropout)
 
 
 class Scaled(nn.Module):
-    """Locations -> likelihood, with a scale that is learned with the rest."""
+    """Locations (b, c, ...) -> likelihood, with a learned scale.
+
+    Args:
+        family: location and scale -> likelihood.
+        start: the initial scale.
+        shape: of the scale.
+    """
 
     def __init__(self, family: Callable[..., Likelihood], start: float, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -225,7 +233,12 @@ class Scaled(nn.Module):
 
 
 class EachScaled(nn.Module):
-    """Locations and logarithms of scales, in units of that at the start (b, 2 c, ...) -> likelihood."""
+    """Locations and log-scales relative to the initial scale, (b, 2 c, ...) -> likelihood.
+
+    Args:
+        family: location and scale -> likelihood.
+        start: the initial scale.
+    """
 
     def __init__(self, family: Callable[..., Likelihood], start: float) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""What each part of a VAE must say of itself: the slots that `vaekit.families.parts.net` fills.
+"""The protocols of the parts that `vaekit.families.parts.net` combines into a VAE.
 
-Each part is a small frozen record that builds itself; its `kind` is the word that recipes and files call it by.
+Each part is a frozen config that builds its module; `kind` is its name in recipes and files.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from vaekit.geometry import Geometry
 
 @runtime_checkable
 class Part(Protocol):
-    """What all parts are: frozen dataclasses of numbers, words and tuples of these."""
+    """A part: a frozen dataclass of numbers, strings and tuples of these."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def kind(self) -> str:
-        """What recipes and files call it."""
+        """Its name in recipes and files."""
 
 
 @runtime_checkable
@@ -33,67 +33,68 @@ class NetPart(Part, Protocol):
 
     @property
     def latent_channels(self) -> int:
-        """Channels of the raw latents."""
+        """The number of channels of raw latents."""
 
     @property
     def data_shape(self) -> tuple[int, ...] | None:
-        """The shape of one item of floating-point values; None where items have any size, or are tokens."""
+        """The shape of an item of floating-point values; None if items have any size, or are tokens."""
 
     @property
     def blocks(self) -> int:
-        """Blocks of the larger half; each has several tensors."""
+        """The number of blocks of the larger half; each has several tensors."""
 
     def build(self, moments: int, outputs: int) -> tuple[nn.Module, nn.Module]:
-        """Both halves: an encoder that says so many numbers of a latent, a decoder that says so many of a value."""
+        """Encoder and decoder, with `moments` encoder outputs per latent value and `outputs` decoder outputs per data
+        value."""
 
 
 @runtime_checkable
 class PosteriorPart(Part, Protocol):
-    """How moments are read."""
+    """A posterior as a function of the encoder's output."""
 
     @property
     def moments(self) -> int:
-        """Numbers that the encoder says of each number in the latent."""
+        """The number of encoder outputs per latent value."""
 
     @property
     def channels(self) -> int | None:
-        """Channels that the latent must have; None for any."""
+        """The required number of latent channels; None for any."""
 
     def head(self, net: NetPart) -> Callable[[Tensor], Posterior]:
-        """Moments -> posterior."""
+        """The function from moments to the posterior."""
 
     def prior(self) -> Prior | None:
-        """The prior that goes with it where nobody names another; None where it has no divergence from any."""
+        """The default prior; None for a posterior without a divergence."""
 
 
 @runtime_checkable
 class LikelihoodPart(Part, Protocol):
-    """How parameters are read."""
+    """A likelihood as a function of the decoder's output."""
 
     @property
     def outputs(self) -> int:
-        """Numbers that the decoder says of each value of the data."""
+        """The number of decoder outputs per data value."""
 
     def head(self, net: NetPart) -> Callable[[Tensor], Likelihood]:
-        """Parameters -> likelihood."""
+        """The function from parameters to the likelihood."""
 
 
 @runtime_checkable
 class PriorPart(Part, Protocol):
-    """What the latents are like before any data is seen."""
+    """A prior."""
 
     def head(self, net: NetPart, posterior: PosteriorPart) -> ToPrior | None:
-        """`encode` of the VAE -> prior."""
+        """The function from the VAE's `encode` to the prior."""
 
 
 def data_shape(net: NetPart) -> tuple[int, ...]:
-    """The shape of one item that a net takes.
+    """The shape of an item of a net.
 
     Raises:
-        ValueError: it takes items of any size, or tokens.
+        ValueError: items have any size, or are tokens.
     """
     if net.data_shape is None:
-        raise ValueError("the net takes items of any size, or tokens, and so the shape of their values is not known")
+        raise ValueError("the shape of values is unknown: the net takes items of any size, or tokens")
     return net.data_shape
 
 
@@ -105,5 +106,5 @@ def latent_shape(net: NetPart) -> tuple[int, ...]:
     """
     shape = net.geometry.latent_shape
     if shape is None:
-        raise ValueError("the net takes items of any size, and so the shape of its latent is not known")
+        raise ValueError("the shape of latents is unknown: the net takes items of any size")
     return shape

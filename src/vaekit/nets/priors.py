@@ -1,4 +1,4 @@
-"""Priors that are learned with the rest: modules that give p(z), and the records that build them."""
+"""Learned priors: modules that output p(z), and configs that build them."""
 
 import math
 from collections.abc import Callable
@@ -18,26 +18,31 @@ class VampPart:
     """A mixture of the posteriors of learned items (VampPrior: Tomczak & Welling 2018, arXiv 1705.07120, eq. 9)."""
 
     components: int = 500
-    """How many such items: K."""
+    """The number K of learned items (pseudo-inputs)."""
     mean: float = 0.0
-    """Of their values at the start, between -bound and bound."""
+    """The initial mean of their values, in (-bound, bound)."""
     spread: float = 0.1
-    """Of their values around it at the start, in parts of the bound."""
+    """The initial standard deviation of their values, as a share of the bound."""
     bound: float = 1.0
-    """Their values stay between -bound and bound, as those of the data do: 1 for images."""
+    """Their values stay in (-bound, bound), the range of the data: 1 for images."""
     kind: str = field(default="vamp", init=False)
 
     def __post_init__(self) -> None:
         if self.components < 1 or self.bound <= 0 or abs(self.mean) >= self.bound or self.spread <= 0:
-            raise ValueError("a vamp prior has components, a bound and a spread over 0, a mean inside the bound")
+            raise ValueError("a vamp prior needs components, bound and spread above 0, and a mean within the bound")
 
     def head(self, net: NetPart, posterior: PosteriorPart) -> "Vamp":
-        of_numbers(self.kind, posterior)
+        require_gaussian(self.kind, posterior)
         return Vamp(self, data_shape(net))
 
 
 class Vamp(nn.Module):
-    """The items, and what the VAE says of them."""
+    """The mixture of the posteriors of learned items.
+
+    Args:
+        config: the settings.
+        shape: of an item.
+    """
 
     def __init__(self, config: VampPart, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -47,25 +52,25 @@ class Vamp(nn.Module):
 
     @property
     def items(self) -> Tensor:
-        """(K, ...), within the bound."""
+        """The learned items, (K, ...), within the bound."""
         return self.bound * torch.tanh(self.raw_items)
 
     @torch.no_grad()
     def start_from(self, items: Tensor) -> None:
-        """Begin with these items (K, ...), drawn a little inside the bound: at the bound itself nothing is learned."""
-        inside = (items / self.bound).clamp(-0.9, 0.9)
-        self.raw_items.copy_(torch.atanh(inside))
+        """Initialize with items (K, ...), clamped to 0.9 times the bound, where gradients do not vanish."""
+        scaled = (items / self.bound).clamp(-0.9, 0.9)
+        self.raw_items.copy_(torch.atanh(scaled))
 
     def forward(self, encode: Callable[[Tensor], Posterior]) -> GaussianMixture:
         posterior = encode(self.items)
         if not isinstance(posterior, DiagonalGaussian):
-            raise TypeError(f"a vamp prior is a mixture of Gaussians, not of {type(posterior).__name__}")
+            raise TypeError(f"a vamp prior requires Gaussian posteriors, not {type(posterior).__name__}")
         return GaussianMixture.even(posterior.mean, posterior.log_variance)
 
 
 @dataclass(frozen=True)
 class StandardPart:
-    """N(0, 1), for a posterior that has no prior of its own: a point, as in a Wasserstein autoencoder."""
+    """N(0, 1), for a posterior without a default prior: a point, as in a Wasserstein autoencoder."""
 
     kind: str = field(default="standard", init=False)
 
@@ -75,25 +80,25 @@ class StandardPart:
 
 @dataclass(frozen=True)
 class MixturePart:
-    """A mixture of Gaussians whose means, variances and weights are learned."""
+    """A mixture of Gaussians with learned means, variances and weights."""
 
     components: int = 10
-    """K."""
+    """The number K of components."""
     spread: float = 1.0
-    """Standard deviation of the means at the start."""
+    """The initial standard deviation of the means."""
     kind: str = field(default="mixture", init=False)
 
     def __post_init__(self) -> None:
         if self.components < 1 or self.spread <= 0:
-            raise ValueError("a mixture has components and a spread over 0")
+            raise ValueError("a mixture needs components and spread above 0")
 
     def head(self, net: NetPart, posterior: PosteriorPart) -> "Mixture":
-        of_numbers(self.kind, posterior)
+        require_gaussian(self.kind, posterior)
         return Mixture(self, latent_shape(net))
 
 
 class Mixture(nn.Module):
-    """Its numbers: equal weights and variances of 1 at the start."""
+    """The parameters of the mixture. Weights are initially equal, and variances 1."""
 
     def __init__(self, config: MixturePart, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -108,27 +113,28 @@ class Mixture(nn.Module):
 
 @dataclass(frozen=True)
 class FlowPart:
-    """Noise bent by affine couplings (RealNVP: Dinh et al. 2017, arXiv 1605.08803), over the latent as one vector."""
+    """A normalizing flow of affine couplings over the flattened latent (RealNVP: Dinh et al. 2017, arXiv
+    1605.08803)."""
 
     layers: int = 6
     hidden: int = 128
-    """Width of the two hidden layers of each coupling."""
+    """The width of the two hidden layers of each coupling."""
     kind: str = field(default="flow", init=False)
 
     def __post_init__(self) -> None:
         if self.layers < 1 or self.hidden < 1:
-            raise ValueError("a flow has layers and a hidden width over 0")
+            raise ValueError("a flow needs layers and hidden above 0")
 
     def head(self, net: NetPart, posterior: PosteriorPart) -> "Flow":
-        of_numbers(self.kind, posterior)
+        require_gaussian(self.kind, posterior)
         dimensions = math.prod(latent_shape(net))
         if dimensions < 2:
-            raise ValueError("a flow needs a latent of two numbers or more")
+            raise ValueError("a flow needs a latent of at least two values")
         return Flow(self, dimensions)
 
 
 class Flow(nn.Module):
-    """The couplings, one after the other, with the order of the numbers turned round in between."""
+    """A sequence of couplings, with the order of values reversed in between."""
 
     def __init__(self, config: FlowPart, dimensions: int) -> None:
         super().__init__()
@@ -136,18 +142,18 @@ class Flow(nn.Module):
         self.couplings = nn.ModuleList(Coupling(first, second, config.hidden) for _ in range(config.layers))
 
     def forward(self, _: Callable[[Tensor], Posterior]) -> Transformed:
-        return Transformed(self.straighten, self.bend)
+        return Transformed(self.to_noise, self.from_noise)
 
-    def straighten(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (b, ...) -> noise, and the logarithm of the determinant (b,)."""
+    def to_noise(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (b, ...) -> noise (b, ...), and the log-determinant of the Jacobian (b,)."""
         h, total = z.flatten(1), z.new_zeros(len(z))
         for coupling in self.couplings:
             h, log_scale = coupling(h)
             h, total = h.flip(1), total - log_scale.sum(dim=1)
         return h.view_as(z), total
 
-    def bend(self, noise: Tensor) -> Tensor:
-        """The inverse."""
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """The inverse: noise (b, ...) -> latents (b, ...)."""
         h = noise.flatten(1)
         backwards: Any = reversed(self.couplings)
         for coupling in backwards:
@@ -156,7 +162,12 @@ class Flow(nn.Module):
 
 
 class Coupling(nn.Module):
-    """The second part of a vector is shifted and scaled by what a network says of the first; nothing at the start."""
+    """Shifts and scales the second part of a vector by a function of the first; the identity at initialization.
+
+    Args:
+        first, second: the sizes of the two parts.
+        hidden: the width of the network.
+    """
 
     def __init__(self, first: int, second: int, hidden: int) -> None:
         super().__init__()
@@ -170,30 +181,30 @@ class Coupling(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Towards noise; with the logarithm of what the second part was divided by."""
+        """Latents -> noise, and the logarithm of the scale that the second part is divided by, (b, second)."""
         kept, changed = z[:, : self.first], z[:, self.first :]
-        shift, log_scale = self.said(kept)
+        shift, log_scale = self.shift_and_log_scale(kept)
         return torch.cat([kept, (changed - shift) * torch.exp(-log_scale)], dim=1), log_scale
 
     def inverse(self, noise: Tensor) -> Tensor:
-        """From noise."""
+        """Noise -> latents."""
         kept, changed = noise[:, : self.first], noise[:, self.first :]
-        shift, log_scale = self.said(kept)
+        shift, log_scale = self.shift_and_log_scale(kept)
         return torch.cat([kept, changed * torch.exp(log_scale) + shift], dim=1)
 
-    def said(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift and logarithm of the scale; a scale stays between exp(-2) and exp(2), so that no layer explodes. Exact
-        under autocast too, as what it says is part of a density."""
+    def shift_and_log_scale(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift and log-scale as functions of the first part, each (b, second). Scales are between exp(-2) and exp(2),
+        for stability. In full precision under autocast, since they are part of a density."""
         with torch.autocast(kept.device.type, enabled=False):
             shift, log_scale = self.network(kept).chunk(2, dim=1)
         return shift, 2 * torch.tanh(log_scale / 2)
 
 
-def of_numbers(kind: str, posterior: PosteriorPart) -> None:
-    """Refuse a posterior that is over anything but numbers with a density.
+def require_gaussian(kind: str, posterior: PosteriorPart) -> None:
+    """Reject a posterior without a density over real numbers.
 
     Raises:
-        ValueError: it is.
+        ValueError: the posterior is not Gaussian.
     """
     if not isinstance(posterior.prior(), StandardNormal):
-        raise ValueError(f"a {kind} prior goes with a gaussian posterior, not with {posterior.kind}")
+        raise ValueError(f"a {kind} prior requires a gaussian posterior, not {posterior.kind}")

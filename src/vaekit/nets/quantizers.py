@@ -1,4 +1,4 @@
-"""Heads that say codes without one codebook: rounded numbers, signs, several codebooks in turn, and choices."""
+"""Quantizers other than a single codebook: finite scalar, sign, residual and categorical."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,17 +15,17 @@ from vaekit.nets.vector_quantizer import VectorQuantizer
 from vaekit.shapes import Codes
 
 BEYOND = 1e-3
-"""By this share the bounded range of a rounded number is wider than its outermost levels, which are so reached."""
+"""The share by which the bounded range exceeds the outermost levels, so that they can be reached."""
 
 
 class FiniteScalarQuantizer(CodeHead):
-    """Moments (b, d, ...) -> each of d numbers bounded and rounded to a few levels (Mentzer et al. 2023, arXiv
-    2309.15505, section 3.1 and appendix A.1). Latents are from -1 to 1 and contain 0; nothing is learned.
+    """Moments (b, d, ...) -> values bounded and rounded to a few levels (FSQ: Mentzer et al. 2023, arXiv 2309.15505,
+    section 3.1 and appendix A.1). Latents are in [-1, 1], including 0; nothing is learned.
 
-    The code of a position counts its levels, the first channel fastest.
+    The code of a position is the mixed-radix number of its levels, the first channel least significant.
 
     Args:
-        levels: of each channel, three to a thousand.
+        levels: the number of levels of each channel, 3 to 1000.
     """
 
     def __init__(self, levels: Sequence[int]) -> None:
@@ -36,7 +36,7 @@ class FiniteScalarQuantizer(CodeHead):
         exact = moments.to(torch.promote_types(moments.dtype, torch.float32))
         levels, half = self._per_channel(exact)
         reach = (levels - 1) * (1 + BEYOND) / 2
-        # An even number of levels has none in its middle: half a step aside there is one.
+        # An even number of levels has none at the center: shift by half a step.
         offset = torch.where(levels % 2 == 0, 0.5, 0.0).to(exact)
         bounded = torch.tanh(exact + torch.atanh(offset / reach)) * reach - offset
         rounded = bounded.detach().round()
@@ -46,22 +46,23 @@ class FiniteScalarQuantizer(CodeHead):
 
     def embed(self, codes: Codes) -> Tensor:
         """Indices (b, ...) -> their latents (b, d, ...)."""
-        places = zip(self._places, self.levels, strict=True)
-        return torch.stack([(codes // place % levels - levels // 2) / (levels // 2) for place, levels in places], dim=1)
+        digits = zip(self._radices, self.levels, strict=True)
+        return torch.stack([(codes // radix % levels - levels // 2) / (levels // 2) for radix, levels in digits], dim=1)
 
     def _codes(self, digits: Tensor) -> Codes:
-        places = torch.tensor(self._places, device=digits.device)
-        return (digits.movedim(1, -1).long() * places).sum(dim=-1)
+        radices = torch.tensor(self._radices, device=digits.device)
+        return (digits.movedim(1, -1).long() * radices).sum(dim=-1)
 
     @property
-    def _places(self) -> list[int]:
-        places = [1]
+    def _radices(self) -> list[int]:
+        """The weight of each channel's level in a code."""
+        radices = [1]
         for levels in self.levels[:-1]:
-            places.append(places[-1] * levels)
-        return places
+            radices.append(radices[-1] * levels)
+        return radices
 
     def _per_channel(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """The levels, and half of them rounded down, shaped as a factor of (b, d, ...)."""
+        """The numbers of levels, and half of them rounded down, broadcastable to (b, d, ...)."""
         levels = torch.tensor(self.levels, device=like.device).view(1, -1, *[1] * (like.dim() - 2))
         return levels.to(like), (levels // 2).to(like)
 
@@ -73,9 +74,9 @@ class SignQuantizer(CodeHead):
         super().__init__(2**width)
 
     def forward(self, moments: Tensor) -> Signs:
-        found = Signs.of(moments.to(torch.promote_types(moments.dtype, torch.float32)))
-        self.note(found.codes)
-        return found
+        signs = Signs.of(moments.to(torch.promote_types(moments.dtype, torch.float32)))
+        self.note(signs.codes)
+        return signs
 
     def embed(self, codes: Codes) -> Tensor:
         """Indices (b, ...) -> their latents (b, d, ...)."""
@@ -84,8 +85,14 @@ class SignQuantizer(CodeHead):
 
 
 class ResidualQuantizer(nn.Module):
-    """Moments (b, d, ...) -> the sum of n codebook vectors at every position, each the nearest to what those before it
-    left over (Zeghidour et al. 2021, arXiv 2107.03312, algorithm 1). Codes are (b, n, ...)."""
+    """Moments (b, d, ...) -> the sum of n codebook vectors at every position, each the nearest to the residual of those
+    before it (Zeghidour et al. 2021, arXiv 2107.03312, algorithm 1). Codes are (b, n, ...).
+
+    Args:
+        codes: the number of codes of each codebook.
+        width: the dimension of a vector.
+        stages: n.
+    """
 
     def __init__(self, codes: int, width: int, stages: int) -> None:
         super().__init__()
@@ -94,27 +101,27 @@ class ResidualQuantizer(nn.Module):
 
     @property
     def choices(self) -> int:
-        """Codes at each position."""
+        """The number of codes at each position."""
         return len(self.stages)
 
     @property
     def quantizers(self) -> list[VectorQuantizer]:
-        """The stages, in their order."""
+        """The stages in order."""
         return [cast(VectorQuantizer, stage) for stage in self.stages]
 
     def learn(self, learning: CodebookLearning) -> None:
-        """As a `VectorQuantizer` does. Each stage gets its first codes a step after the one whose rest it quantizes."""
+        """See `VectorQuantizer.learn`. Each stage is initialized one step after the previous one."""
         for delay, stage in enumerate(self.quantizers):
             stage.learn(learning, delay)
 
     def forward(self, moments: Tensor) -> Quantized:
         exact = moments.to(torch.promote_types(moments.dtype, torch.float32))
-        rest, codes, embedded = exact.detach(), [], torch.zeros_like(exact)
+        residual, codes, embedded = exact.detach(), [], torch.zeros_like(exact)
         for stage in self.quantizers:
-            found: Quantized = stage(rest)
-            rest = rest - found.embedded.detach()
-            codes.append(found.codes)
-            embedded = embedded + found.embedded
+            quantized: Quantized = stage(residual)
+            residual = residual - quantized.embedded.detach()
+            codes.append(quantized.codes)
+            embedded = embedded + quantized.embedded
         return Quantized(exact, torch.stack(codes, dim=1), embedded)
 
     def embed(self, codes: Codes) -> Tensor:
@@ -127,39 +134,40 @@ class ChoiceQuantizer(CodeHead):
     """Logits (b, K, ...) -> a choice among K codes at every position, relaxed in training: the discrete VAE of DALL-E
     (Ramesh et al. 2021, arXiv 2102.12092, appendix A.2).
 
-    The temperature is a function of the samples seen, and whoever trains says how many these are: `at`. So it is no
-    state. Outside training, samples are choices.
+    The temperature is a function of the number of samples in training, which `at` sets; so it is not part of the state.
+    Outside training, samples are one-hot.
 
     Args:
-        codes: K, also the channels of the latent.
-        relaxed: whether latents in training are relaxed choices; else they are choices, with the gradients of relaxed
-            ones.
+        codes: K, also the number of channels of the latent.
+        relaxed: whether latents in training are relaxed choices; otherwise they are one-hot, with the gradients of
+            relaxed choices.
     """
 
     def __init__(self, codes: int, relaxed: bool) -> None:
         super().__init__(codes)
         self.relaxed = relaxed
-        self.temperature: Callable[[int | float], float] = _customary
+        self.temperature: Callable[[int | float], float] = constant_temperature
         self.samples: int | float = 0
 
     def anneal(self, temperature: Callable[[int | float], float]) -> None:
-        """From now on, take the temperature from this function of the samples seen."""
+        """Set the temperature as a function of the number of samples."""
         self.temperature = temperature
 
     def at(self, samples: int | float) -> None:
-        """So many samples were seen."""
+        """Set the number of samples so far."""
         self.samples = samples
 
     def forward(self, moments: Tensor) -> Choices:
         exact = moments.to(torch.promote_types(moments.dtype, torch.float32))
-        found = Choices(exact, self.temperature(self.samples), self.relaxed and self.training)
-        self.note(found.codes)
-        return found
+        choices = Choices(exact, self.temperature(self.samples), self.relaxed and self.training)
+        self.note(choices.codes)
+        return choices
 
     def embed(self, codes: Codes) -> Tensor:
         """Indices (b, ...) -> one-hot latents (b, K, ...)."""
         return nn.functional.one_hot(codes, self.size).movedim(-1, 1).float()
 
 
-def _customary(_: int | float) -> float:
+def constant_temperature(_: int | float) -> float:
+    """The default temperature."""
     return TEMPERATURE

@@ -1,9 +1,9 @@
-"""Residual convolutions for small square images, with a latent that is one vector: what MNIST and its like train on.
+"""Residual convolutional nets for small square images with a vector as the latent, such as MNIST.
 
-Strided convolutions halve the image, residual blocks without a norm stand behind each, and a linear layer sees all
-positions. The second convolution of a block begins at zero, so that the network begins as its strided convolutions
-alone (Zhang et al. 2019, arXiv 1901.09321). The decoder is the same backwards. The vector stands in a latent map of one
-position, (b, z, 1, 1), so that it travels like every other latent.
+Strided convolutions halve the image, each followed by residual blocks without norms, and a linear layer takes all
+positions. The second convolution of a block is initialized to zero, so that the network starts as its strided
+convolutions alone (Zhang et al. 2019, arXiv 1901.09321). The decoder is the reverse. The vector has the shape of a
+latent map with one position, (b, z, 1, 1), like all other latents of images.
 """
 
 from dataclasses import dataclass, field
@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaekit.geometry import Geometry
-from vaekit.nets.flat import as_map, as_vector, chances, doubling, halving, vector_geometry
+from vaekit.nets.flat import as_map, as_probabilities, as_vector, doubling, halving, vector_geometry
 
 
 @dataclass(frozen=True)
 class ResidualConfig:
-    """The shape of such a pair."""
+    """The architecture of encoder and decoder."""
 
     image_channels: int
     image_size: int
-    """Side of the only images that it takes: a multiple of 2 for each level."""
+    """The side of images, fixed: divisible by 2 to the power of the number of levels."""
     latent_channels: int
     widths: tuple[int, ...]
-    """Channels behind each halving, from the image inwards."""
+    """Channels after each strided convolution of the encoder."""
     blocks: int
-    """Residual blocks behind each."""
+    """The number of residual blocks per level."""
     kind: str = field(default="residual", init=False)
 
     def __post_init__(self) -> None:
@@ -36,26 +36,27 @@ class ResidualConfig:
 
     @property
     def geometry(self) -> Geometry:
-        """Square images of one size, and a latent map of one position."""
+        """Square images of one size with a latent map of one position."""
         return vector_geometry(self.image_channels, self.latent_channels, self.image_size)
 
     @property
     def data_shape(self) -> tuple[int, ...]:
-        """The shape of one image."""
+        """The shape of an image."""
         return (self.image_channels, self.image_size, self.image_size)
 
     @property
     def lowest(self) -> int:
-        """Side of the smallest map."""
+        """The side of the smallest map."""
         return self.image_size // 2 ** len(self.widths)
 
     def build(self, moments: int, outputs: int) -> tuple["Encoder", "Decoder"]:
-        """Both halves: an encoder that says so many numbers of a latent, a decoder that says so many of a value."""
+        """Encoder and decoder, with `moments` encoder outputs per latent value and `outputs` decoder outputs per data
+        value."""
         return Encoder(self, moments), Decoder(self, outputs)
 
 
 class Block(nn.Module):
-    """x + conv(silu(conv(silu(x)))), the second convolution zero at first."""
+    """x + conv(silu(conv(silu(x)))), the second convolution initialized to zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Images (b, c, s, s) in [-1, 1], which go in as 0..1, -> moments (b, m z, 1, 1)."""
+    """Images (b, c, s, s) in [-1, 1] -> moments (b, m z, 1, 1)."""
 
     def __init__(self, config: ResidualConfig, moments: int) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class Encoder(nn.Module):
         self.out = nn.Linear(config.widths[-1] * config.lowest**2, moments * config.latent_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return as_map(self.out(self.body(chances(x)).flatten(1)))
+        return as_map(self.out(self.body(as_probabilities(x)).flatten(1)))
 
 
 class Decoder(nn.Module):
@@ -100,8 +101,8 @@ class Decoder(nn.Module):
         side = self.config.lowest
         return self.body(self.into(as_vector(z)).unflatten(1, (-1, side, side)))
 
-    def say_at_first(self, parameters: Tensor) -> None:
-        """Set the last bias, one for each channel, so that it says about this (c, s, s) for every latent."""
+    def set_initial_output(self, parameters: Tensor) -> None:
+        """Set the last bias, one per channel, to the means of parameters (c, s, s)."""
         last = self.body[-1]
         assert isinstance(last, nn.ConvTranspose2d) and last.bias is not None
         with torch.no_grad():

@@ -1,7 +1,7 @@
 """Recurrent encoders and decoders for sequences of tokens: a VAE of sentences (Bowman et al. 2016, arXiv 1511.06349).
 
-The data are integers (b, t) below the size of the vocabulary; the latent is a vector (b, z). The decoder proper gives a
-context (b, width); what reads it token by token is the head of the likelihood, `NextToken`.
+Data are integers (b, t) below the size of the vocabulary; latents are vectors (b, z). The decoder outputs a context (b,
+width), from which the likelihood head `NextToken` generates tokens.
 """
 
 from dataclasses import dataclass, field
@@ -17,34 +17,34 @@ from vaekit.shapes import Codes
 
 @dataclass(frozen=True)
 class SequenceConfig:
-    """The shape of such nets."""
+    """The architecture of encoder and decoder."""
 
     vocabulary: int
-    """Tokens are numbers below this; one of them may stand for the end, and for what is behind it."""
+    """The number of tokens; one of them may mark the end and the padding."""
     length: int
-    """Tokens of a sequence."""
+    """The number of tokens of a sequence."""
     latent_channels: int
     width: int = 128
-    """Of the recurrent states."""
+    """The size of recurrent states."""
     embedding: int = 64
-    """Of a token."""
+    """The size of token embeddings."""
     kind: str = field(default="sequence", init=False)
     data_shape: ClassVar[None] = None
-    """Items are tokens."""
+    """None: items are tokens."""
     blocks: ClassVar[int] = 4
-    """Embedding, two directions, and what reads them."""
+    """Embedding, two directions, output."""
 
     def __post_init__(self) -> None:
         if min(self.vocabulary, self.length, self.latent_channels, self.width, self.embedding) < 1:
-            raise ValueError("vocabulary, length, latent_channels, width and embedding are 1 or more")
+            raise ValueError("vocabulary, length, latent_channels, width and embedding must be at least 1")
 
     @property
     def geometry(self) -> Geometry:
-        """Sequences with a channel for each token, and a global latent."""
+        """Sequences with one channel per token and a global latent."""
         return Geometry(self.length, self.latent_channels)
 
     def build(self, moments: int, outputs: int) -> tuple["Encoder", "Decoder"]:
-        """Both halves: an encoder that says so many numbers of a latent, a decoder that says so many contexts."""
+        """Encoder and decoder, with `moments` encoder outputs per latent value and `outputs` contexts."""
         return Encoder(self, moments), Decoder(self, outputs)
 
 
@@ -76,11 +76,11 @@ class Decoder(nn.Module):
 
 
 class NextToken(nn.Module):
-    """Contexts -> p(x|z), token by token: a GRU that begins with the context and sees it with every token.
+    """Contexts (b, width) -> p(x|z), token by token: a GRU with the context as its initial state and part of every
+    input.
 
-    While it is trained it sees each token before the next only by chance, and otherwise a token that says nothing, so
-    that it cannot do without the context (word dropout: arXiv 1511.06349, section 3.1). Which, torch's own generator
-    decides.
+    In training, previous tokens are replaced at random by an unknown token, so that the model depends on the context
+    (word dropout: arXiv 1511.06349, section 3.1). Random numbers come from torch's global generator.
     """
 
     def __init__(self, config: SequenceConfig, word_dropout: float) -> None:
@@ -96,11 +96,11 @@ class NextToken(nn.Module):
         return AutoregressiveCategorical(self.next_logits, context, self.length)
 
     def next_logits(self, context: Tensor, previous: Codes) -> Tensor:
-        """Logits (b, t + 1, vocabulary) after each of the tokens before (b, t), and before the first."""
+        """Logits (b, t + 1, vocabulary) of the first token, and of the token after each previous one (b, t)."""
         if self.training and self.word_dropout:
             hidden = torch.rand(previous.shape, device=previous.device) < self.word_dropout
             previous = previous.masked_fill(hidden, self.unknown)
         tokens = self.embedding(nn.functional.pad(previous, (1, 0), value=self.start))
-        seen = torch.cat([tokens, context.unsqueeze(1).expand(-1, tokens.shape[1], -1)], dim=2)
-        states, _ = self.recurrent(seen, context.unsqueeze(0).contiguous())
+        inputs = torch.cat([tokens, context.unsqueeze(1).expand(-1, tokens.shape[1], -1)], dim=2)
+        states, _ = self.recurrent(inputs, context.unsqueeze(0).contiguous())
         return self.out(states)

@@ -1,1 +1,1 @@
-"""What a VAE does to images: measured, put into words, and shown on a page."""
+"""Reports: an HTML page and a model card of measured VAEs."""

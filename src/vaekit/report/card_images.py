@@ -24,7 +24,7 @@ BEFORE, AFTER = "before", "after"
 SIDE = 96
 """Pixels of a crop."""
 ENLARGED = 3
-"""How many times crops are enlarged, so that small changes are visible."""
+"""The enlargement factor of crops, which makes small changes visible."""
 REACH = 40
 """The histogram shows errors of up to this many levels in both directions."""
 CHANNELS = (("red", (205, 60, 60)), ("green", (50, 145, 75)), ("blue", (60, 100, 200)))
@@ -43,20 +43,20 @@ class CardImage:
 
     file: str
     """Its file name."""
-    says: str
+    alt: str
     """Its alternative text."""
 
 
 @dataclass(eq=False)
 class ColorErrors:
-    """How often each channel of a reconstruction is off by each number of levels, over all images."""
+    """Histograms of the errors of each channel in levels, over all images."""
 
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((3, 2 * REACH + 3), np.int64))
     """(3, 2 REACH + 3): errors from -REACH - 1 to REACH + 1; the first and the last count all that are larger."""
 
-    def __call__(self, _: str, image: LoadedImage, made: Reconstruction) -> None:
+    def __call__(self, _: str, image: LoadedImage, reconstruction: Reconstruction) -> None:
         """Count one image: a listener of `VAECandidate`."""
-        before, after = (to_bytes(as_saved(each)).astype(np.int16) for each in (image.pixels, made.pixels))
+        before, after = (to_bytes(as_saved(each)).astype(np.int16) for each in (image.pixels, reconstruction.pixels))
         errors = np.clip(after - before, -REACH - 1, REACH + 1)
         self.counts += counts_by_channel(errors + REACH + 1, 2 * REACH + 3)
 
@@ -67,18 +67,18 @@ class ColorErrors:
 
 def write_crops(shown: Iterable[ShownImage], folder: Path) -> list[CardImage]:
     """Write a sheet for each image: crops of the original, before and after, where the latter two differ most. Crops in
-    which the original has a single color are left out.
+    which the original has a single color are omitted.
 
     Args:
         shown: images with the reconstructions of both candidates.
-        folder: where the sheets go.
+        folder: of the sheets.
 
     Raises:
-        CannotWrite: the disk is full, or the like.
+        CannotWrite: a file cannot be written, e.g. because the disk is full.
     """
-    for old in folder.glob("crop_*.png"):  # of an earlier call, which may have written more
+    for old in folder.glob("crop_*.png"):  # from an earlier call
         old.unlink()
-    made: list[CardImage] = []
+    sheets: list[CardImage] = []
     for image in shown:
         results = {name: to_bytes(image.reconstructions[name]) for name in (BEFORE, AFTER)}
         window = most_different(results[BEFORE], results[AFTER])
@@ -86,14 +86,14 @@ def write_crops(shown: Iterable[ShownImage], folder: Path) -> list[CardImage]:
         if not window.of(panels[0]).std(axis=(0, 1)).any():
             continue
         sheet = side_by_side([enlarged(window.of(levels)) for levels in panels], ["original", "before", "after"])
-        name = f"crop_{len(made) + 1}.png"
+        name = f"crop_{len(sheets) + 1}.png"
         write_image(folder / name, sheet)
-        made.append(CardImage(name, f"Original, before and after, enlarged {ENLARGED} times: {image.why}"))
-    return made
+        sheets.append(CardImage(name, f"Original, before and after, enlarged {ENLARGED} times: {image.why}"))
+    return sheets
 
 
 def most_different(before: Levels, after: Levels) -> Window:
-    """Where two reconstructions differ most; where they are equal, the window with the most detail."""
+    """The window in which two reconstructions differ most; if they are equal, that with the most detail."""
     worst = worst_window(before, {AFTER: after}, SIDE)
     return worst.window if worst is not None and worst.rms_error else busiest_window(before, SIDE)
 
@@ -107,7 +107,7 @@ def write_histogram(before: ColorErrors, after: ColorErrors, path: Path) -> Card
     """Write the histogram of errors of each channel, before and after, as PNG.
 
     Raises:
-        CannotWrite: the disk is full, or the like.
+        CannotWrite: the file cannot be written, e.g. because the disk is full.
     """
     image = histogram(before.shares(), after.shares())
     with atomic_file(path) as part:
@@ -115,8 +115,8 @@ def write_histogram(before: ColorErrors, after: ColorErrors, path: Path) -> Card
             image.save(part, format="PNG", optimize=True)
         except OSError as error:
             raise cannot_write(path, error) from error
-    says = "Histogram of the errors of each channel, in 8-bit levels: before (gray) and after (in color)"
-    return CardImage(path.name, says)
+    alt = "Histogram of the errors of each channel, in 8-bit levels: before (gray) and after (in color)"
+    return CardImage(path.name, alt)
 
 
 def histogram(before: NDArray[np.float64], after: NDArray[np.float64]) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Where to look closer: windows of an image that are found, not picked by hand."""
+"""Choose crops of an image: the window with the largest error, and that with the most detail."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ Levels = NDArray[np.uint8]
 """(h, w, 3): 8-bit levels of red, green and blue, sRGB-encoded."""
 
 SIDE = 80
-"""Pixels of a window; less where the image is smaller."""
+"""The side of a window in pixels; smaller for small images."""
 MARGIN = 24
 """Pixels around a window that can be dragged into view."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of pixels, from its top left corner."""
+    """A rectangle of pixels, given by its top left corner and size."""
 
     x: int
     y: int
@@ -25,11 +25,11 @@ class Window:
     height: int
 
     def of(self, levels: Levels) -> Levels:
-        """These pixels of an image."""
+        """Crop an image to this window."""
         return levels[self.y : self.y + self.height, self.x : self.x + self.width]
 
     def grown(self, by: int, levels: Levels) -> "Window":
-        """With a margin, as far as the image goes."""
+        """The window with a margin, clipped to the image."""
         height, width = levels.shape[:2]
         x, y = max(self.x - by, 0), max(self.y - by, 0)
         right, bottom = min(self.x + self.width + by, width), min(self.y + self.height + by, height)
@@ -38,27 +38,27 @@ class Window:
 
 @dataclass(frozen=True)
 class Worst:
-    """The window in which one set errs most."""
+    """The window with the largest error of a candidate."""
 
     window: Window
-    set_name: str
+    candidate: str
     rms_error: float
-    """Root of the mean squared error over the window's pixels and channels, in levels of 255."""
+    """The root mean squared error over the window's pixels and channels, in levels of 255."""
 
 
 def worst_window(original: Levels, reconstructions: Mapping[str, Levels], side: int = SIDE) -> Worst | None:
-    """Of all windows and all sets the one with the largest squared error; None without sets.
+    """The window with the largest squared error over all candidates; None without candidates.
 
-    Equals are decided by the order of sets, then from the top left; where no set errs it is the middle.
+    Ties are broken by the order of candidates, then from the top left; without any error it is the center.
     """
-    found: Worst | None = None
+    worst: Worst | None = None
     for name, levels in reconstructions.items():
         squares = np.square(levels.astype(np.int32) - original).sum(axis=2, dtype=np.int64)
         window, total = _densest(squares, side)
         rms = float(np.sqrt(total / (3 * window.width * window.height)))
-        if found is None or rms > found.rms_error:
-            found = Worst(window, name, rms)
-    return found
+        if worst is None or rms > worst.rms_error:
+            worst = Worst(window, name, rms)
+    return worst
 
 
 def busiest_window(original: Levels, side: int = SIDE) -> Window:
@@ -66,7 +66,7 @@ def busiest_window(original: Levels, side: int = SIDE) -> Window:
 
         E = sum (x[i, j+1] - x[i, j])^2 + (x[i+1, j] - x[i, j])^2
 
-    Of equals the first from the top left; of a flat image the middle.
+    Ties are broken from the top left; for a flat image it is the center.
     """
     levels = original.astype(np.int32)
     energy = np.zeros(original.shape[:2], np.int64)
@@ -76,7 +76,7 @@ def busiest_window(original: Levels, side: int = SIDE) -> Window:
 
 
 def _densest(energy: NDArray[np.int64], side: int) -> tuple[Window, int]:
-    """The square window with the largest sum, by a table of sums over all rectangles from the corner: exact."""
+    """The square window with the largest sum, by an exact summed-area table."""
     rows, columns = energy.shape
     height, width = min(side, rows), min(side, columns)
     sums = np.zeros((rows + 1, columns + 1), np.int64)

@@ -1,4 +1,4 @@
-"""Images inside a page: as `data:` addresses."""
+"""Embed images in a page as `data:` URLs."""
 
 import base64
 import io
@@ -16,31 +16,31 @@ from vaekit.domains.images.write import to_bytes
 from vaekit.report.crops import Levels
 
 LONGEST = 1600
-"""Pixels. A larger image is embedded reduced, but for its crops."""
+"""The maximum side of an embedded image in pixels; larger ones are reduced, except for their crops."""
 SMALL = 480
-"""Pixels of an image's longer side up to which it is embedded exactly."""
+"""The longer side in pixels up to which an image is embedded losslessly."""
 LONGEST_THUMBNAIL = 144
 LONGEST_MAP = 384
-"""Pixels of a map of differences: one stands for 2 x 2 of an image of 768 x 512."""
+"""The maximum side of a difference map in pixels: for an image of 768x512, one pixel covers 2x2."""
 QUALITY = 90
 NOT_A_NUMBER = (255, 0, 255)
-"""The level of pixels that are NaN: a magenta that no photograph has."""
+"""The color of NaN pixels: a magenta that photographs do not contain."""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """An image in the page."""
+    """An image embedded in the page."""
 
-    address: str
+    url: str
     """`data:image/webp;base64,...`"""
     width: int
     height: int
 
 
 def levels_of(pixels: Tensor) -> tuple[Levels, int]:
-    """An image (1, 3, h, w) in [-1, 1] in 8-bit levels, and how many of its pixels are not numbers.
+    """Convert an image (1, 3, h, w) in [-1, 1] to 8-bit levels; also returns the number of NaN pixels.
 
-    Those are shown in magenta; an infinite value is the level at its end.
+    These are shown in magenta; infinite values are clipped.
     """
     broken = pixels.isnan().any(dim=1)[0]
     levels = to_bytes(torch.nan_to_num(pixels.detach(), nan=0.0, posinf=1.0, neginf=-1.0))
@@ -51,9 +51,9 @@ def levels_of(pixels: Tensor) -> tuple[Levels, int]:
 
 
 def photograph(levels: Levels, longest: int = LONGEST) -> Embedded:
-    """The image for looking at as a whole: lossy WebP, reduced where it is larger than `longest`.
+    """Embed a whole image as lossy WebP, reduced if it is larger than `longest`.
 
-    A small one is exact: it is shown enlarged, and there one would see what the lossy copy made of it.
+    A small one is lossless: it is shown enlarged, where lossy artifacts would be visible.
     """
     if max(levels.shape[:2]) <= SMALL:
         return exact(levels)
@@ -61,28 +61,28 @@ def photograph(levels: Levels, longest: int = LONGEST) -> Embedded:
 
 
 def thumbnail(levels: Levels) -> Embedded:
-    """The image, very small."""
+    """Embed a thumbnail."""
     return _embedded(_reduced(Image.fromarray(levels), LONGEST_THUMBNAIL), quality=75)
 
 
 def exact(levels: Levels) -> Embedded:
-    """Each pixel as it is: lossless WebP."""
+    """Embed an image as lossless WebP."""
     return _embedded(Image.fromarray(np.ascontiguousarray(levels)), lossless=True)
 
 
 @dataclass(frozen=True)
 class Differences:
-    """A map of signed differences in an image's channels: level 128 is none, 129 one level brighter."""
+    """A map of signed differences per channel: 128 is no difference, 129 one level brighter."""
 
     embedded: Embedded
     block: int
-    """Each dot is the mean over so many pixels a side."""
+    """The side in pixels of the block that each point averages."""
     typical: float
-    """90 % of the dots' differences are smaller, in levels."""
+    """The 90th percentile of the absolute differences, in levels."""
 
 
 def differences(original: Levels, levels: Levels) -> Differences:
-    """Reconstruction minus original, in means over blocks, rounded to whole levels and cut at +-127."""
+    """Reconstruction minus original, averaged over blocks, rounded to levels and clipped to +-127."""
     block = max(1, math.ceil(max(original.shape[:2]) / LONGEST_MAP))
     means = _block_means(levels.astype(np.int16) - original, block)
     coded = (128 + np.clip(np.rint(means), -127, 127)).astype(np.uint8)

@@ -35,7 +35,7 @@ def _between(digits: int) -> int:
 
 
 def number(value: float, digits: int) -> str:
-    """A number with this many decimals, in powers of ten where those would not show it.
+    """A number with this many decimals, in scientific notation if they would not show it.
 
     >>> number(-3.14159, 2), number(0.00001234, 4), number(1234567.0, 0), number(float("inf"), 1)
     ('−3.14', '1.2e−5', '1\u202f234\u202f567', '∞')

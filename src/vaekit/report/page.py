@@ -1,4 +1,4 @@
-"""The page of a report: one HTML file that needs nothing else, and its numbers as JSON beside it."""
+"""Write a report: a self-contained HTML page, and its values as JSON beside it."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ from vaekit.errors import CannotWrite, printable
 from vaekit.json import dumps, plain
 from vaekit.report.embedding import QUALITY, SMALL
 from vaekit.report.ranking import candidates, comparisons, ranking
-from vaekit.report.shown_image import SCALES, examine, image_view, numbers_of
+from vaekit.report.shown_image import SCALES, examine, image_view, values_of
 from vaekit.report.tables import measures_table
 from vaekit.version import __version__
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     import jinja2
 
 VERSION = 2
-"""Of the keys of the JSON file. 1 called the candidates `sets`, and had no version."""
+"""The version of the keys of the JSON file. Version 1 had `sets` instead of `candidates`, and no version."""
 ENDINGS = (".html", ".htm")
 NOT_IN_HTML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 """Control characters, which HTML does not allow, and lone surrogates, which UTF-8 cannot encode."""
 
 
 def write_report(report: Report, shown: Iterable[ShownImage], path: Path) -> Path:
-    """Write the page to `path`, and beside it, under the same stem, a JSON file with the same numbers.
+    """Write the page to `path`, and beside it, under the same stem, a JSON file with the same values.
 
-    Both appear or neither does. The page opens from disk and makes no network requests. Its content security policy
-    names the hash of its only script, so that nothing else in it can run.
+    Both are written or neither. The page opens from disk and makes no network requests. Its content security policy
+    contains the hash of its only script, so that no other can run.
 
     Args:
         shown: the images on the page, consumed one at a time.
@@ -43,20 +43,20 @@ def write_report(report: Report, shown: Iterable[ShownImage], path: Path) -> Pat
         The path of the JSON file.
 
     Raises:
-        CannotWrite: another ending, a folder that cannot be written to, a full disk.
+        CannotWrite: the path has another extension, the folder is not writable, or the disk is full.
         ValueError: a reconstruction has another size than its original.
     """
     path = path.absolute()
     beside = json_beside(path)
     with atomic_group(path.parent) as folder:
-        page, numbers = compose(report, shown)
+        page, values = compose(report, shown)
         (folder / path.name).write_text(page, encoding="utf-8", newline="\n")
-        (folder / beside.name).write_text(dumps(numbers) + "\n", encoding="utf-8", newline="\n")
+        (folder / beside.name).write_text(dumps(values) + "\n", encoding="utf-8", newline="\n")
     return beside
 
 
 def json_beside(path: Path) -> Path:
-    """The path of the JSON file of the page at `path`. Call it before measuring to refuse a bad path early.
+    """The path of the JSON file of the page at `path`. Call it before measuring to reject an invalid path early.
 
     Raises:
         CannotWrite: the path does not end in `.html` or `.htm`.
@@ -64,25 +64,25 @@ def json_beside(path: Path) -> Path:
     if path.suffix.lower() not in ENDINGS:
         raise CannotWrite(
             f"{printable(str(path))} does not end in .html.",
-            "A report is a page, with its numbers beside it in a file that ends in .json.",
-            "Name it like report.html.",
+            "A report is an HTML page, with its values beside it in a .json file.",
+            "Use a name such as report.html.",
         )
     return path.with_suffix(".json")
 
 
 def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str, Any]]:
-    """The page, and its numbers in JSON's own types.
+    """The page, and its values in JSON types.
 
     Raises:
         ValueError: a reconstruction has another size than its original.
     """
-    shown_numbers: list[dict[str, Any]] = []
+    shown_values: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []
     for image in shown:
-        found = examine(report, image)
-        shown_numbers.append(numbers_of(report, found))
-        images.append(image_view(report, found))
-    numbers = {"version": VERSION, **plain(report), "shown": plain(shown_numbers)}
+        examined = examine(report, image)
+        shown_values.append(values_of(report, examined))
+        images.append(image_view(report, examined))
+    values = {"version": VERSION, **plain(report), "shown": plain(shown_values)}
     near, far = comparisons(report)
     script = _text("page.js")
     page = (
@@ -91,7 +91,7 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
         .render(
             candidates=candidates(report),
             report=report,
-            count=max((len(judged.images) for judged in report.candidates), default=0),
+            count=max((len(each.images) for each in report.candidates), default=0),
             ranking=ranking(report),
             pairs=near,
             more_pairs=far,
@@ -104,10 +104,10 @@ def compose(report: Report, shown: Iterable[ShownImage]) -> tuple[str, dict[str,
             style=_text("page.css"),
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            numbers=numbers,
+            numbers=values,
         )
     )
-    return page, numbers
+    return page, values
 
 
 @lru_cache(maxsize=1)
@@ -119,7 +119,7 @@ def environment() -> "jinja2.Environment":
     def printable(value: object) -> str:
         return value if isinstance(value, Markup) else NOT_IN_HTML.sub("\N{REPLACEMENT CHARACTER}", str(value))
 
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("vaekit.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -127,8 +127,8 @@ def environment() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
-    return made
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+    return environment
 
 
 def _text(name: str) -> str:

@@ -12,12 +12,12 @@ from vaekit.metrics.image.color import LUMA
 from vaekit.report.crops import Levels
 
 WIDTH, ROW, PAD = 160, 10, 5
-"""Units of an interval plot: its width, the height of a row, the margin at both sides."""
+"""The width of an interval plot, the height of a row, and the margin at both sides, in SVG units."""
 CHANNELS = ("luminance", "red", "green", "blue")
 
 
 def color(position: int) -> str:
-    """The CSS class of a candidate's color. There are six, which repeat; letters do not."""
+    """The CSS class of a candidate's color. Six colors repeat; letters do not."""
     return f"candidate-{position % 6}"
 
 
@@ -29,7 +29,7 @@ class Mark:
     x: float
     y: float
     low: float | None
-    """The ends of the interval; None where it is not finite."""
+    """The ends of the interval; None if it is not finite."""
     high: float | None
 
 
@@ -41,16 +41,16 @@ class IntervalPlot:
     reference: tuple[float, float, float, float] | None
     """A thin line, from (x1, y1) to (x2, y2)."""
     others: list[float]
-    """Where faint dots are, on the line."""
+    """The x positions of faint dots on the line."""
     marks: list[Mark]
     width: int = WIDTH
 
 
 def intervals(estimates: Sequence[Estimate | None], reference: float | None = None) -> IntervalPlot | None:
-    """A row for each candidate; None where no value is finite.
+    """A row for each candidate; None if no value is finite.
 
     Args:
-        reference: the best value, marked by an upright line.
+        reference: the best value, marked by a vertical line.
     """
     place = _axis(estimates, reference)
     if place is None:
@@ -62,7 +62,7 @@ def intervals(estimates: Sequence[Estimate | None], reference: float | None = No
 
 
 def one_interval(estimates: Sequence[Estimate | None], own: int) -> IntervalPlot | None:
-    """One candidate's value and interval, with the values of the others as faint dots; None where none is finite."""
+    """One candidate's value and interval, with the values of the others as faint dots; None if none is finite."""
     place = _axis(estimates)
     if place is None:
         return None
@@ -75,7 +75,7 @@ def one_interval(estimates: Sequence[Estimate | None], own: int) -> IntervalPlot
 
 
 def _axis(estimates: Sequence[Estimate | None], reference: float | None = None) -> Callable[[float], float] | None:
-    """Values to x, so that all finite values and ends of intervals and the reference fit; None where none is finite."""
+    """A map of values to x that fits all finite values, ends of intervals and the reference; None if none is finite."""
     values = [end for one in estimates if one is not None for end in (one.value, one.low, one.high)]
     ends = [end for end in values if end is not None and math.isfinite(end)]
     if not ends:
@@ -100,7 +100,7 @@ def _mark(place: Callable[[float], float], y: float, position: int, one: Estimat
 
 
 def level_counts(levels: Levels) -> NDArray[np.int64]:
-    """Pixels at each level, (4, 256), in the order of `CHANNELS`.
+    """The number of pixels at each level, (4, 256), in the order of `CHANNELS`.
 
     Luminance is Rec. 601 luma, 0.299 R' + 0.587 G' + 0.114 B', rounded to the nearest level.
     """
@@ -109,7 +109,7 @@ def level_counts(levels: Levels) -> NDArray[np.int64]:
 
 
 def counts_by_channel(values: NDArray[np.integer], bins: int) -> NDArray[np.int64]:
-    """How often each value in [0, bins) occurs in each channel of (h, w, c): (c, bins)."""
+    """Counts of each value in [0, bins) in each channel of (h, w, c): (c, bins)."""
     return np.stack([np.bincount(plane.ravel(), minlength=bins) for plane in np.moveaxis(values, 2, 0)])
 
 
@@ -119,16 +119,16 @@ class HistogramPlot:
 
     channel: str
     area: str
-    """Of the original."""
+    """The path of the original."""
     lines: list[tuple[int, str, str]]
-    """Of each reconstruction: its candidate's position, its color's class, the path."""
+    """The candidate's position, the color's class and the path of each reconstruction."""
 
 
 def histogram(channel: str, original: NDArray[np.int64], results: Mapping[int, NDArray[np.int64]]) -> HistogramPlot:
     """Plot the counts (256,) of one channel of the original and of reconstructions, by the candidates' positions.
 
-    The scale fits most levels, and higher counts are cut off. Levels 0 and 255 do not count for the scale: where many
-    pixels are clipped they would flatten the rest.
+    The scale fits most levels, and higher counts are cut off. Levels 0 and 255 do not affect the scale: if many pixels
+    are clipped they would flatten the rest.
     """
     inner = np.stack([counts[1:-1] for counts in (original, *results.values())])
     usual, largest = float(np.quantile(inner, 0.99)), float(inner.max())

@@ -11,12 +11,12 @@ from vaekit.report.number_format import decimals, interval, number, probability,
 from vaekit.report.plots import color, one_interval
 
 KEY_MEASURES = 5
-"""How many measures the ranking shows where the report marks none as key."""
+"""The number of measures in the ranking if none is marked as key."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """The letter and color by which a candidate is known everywhere on the page, and its name."""
+    """The letter, color and name of a candidate on the page."""
 
     key: int | str
     """Its position in the report; "original" for the original."""
@@ -26,17 +26,17 @@ class Candidate:
 
 
 def candidates(report: Report) -> list[Candidate]:
-    """Those of a report, best first."""
+    """The candidates of a report, best first."""
     return [
-        Candidate(i, chr(ord("A") + i) if i < 26 else str(i + 1), color(i), judged.name)
-        for i, judged in enumerate(report.candidates)
+        Candidate(i, chr(ord("A") + i) if i < 26 else str(i + 1), color(i), measured.name)
+        for i, measured in enumerate(report.candidates)
     ]
 
 
 def key_measures(report: Report) -> list[Measure]:
-    """Those marked as key; where none is, the first that any candidate has."""
-    there = [one for one in report.measures if estimates(report, one)]
-    return [one for one in there if one.key] or there[:KEY_MEASURES]
+    """The measures marked as key; if there are none, the first that any candidate has."""
+    available = [one for one in report.measures if estimates(report, one)]
+    return [one for one in available if one.key] or available[:KEY_MEASURES]
 
 
 def estimates(report: Report, measure: Measure) -> list[Estimate]:
@@ -46,7 +46,7 @@ def estimates(report: Report, measure: Measure) -> list[Estimate]:
 
 def estimates_or_none(report: Report, measure: Measure) -> list[Estimate | None]:
     """A measure of all candidates; None for those that lack it."""
-    return [judged.measures.get(measure.name) for judged in report.candidates]
+    return [measured.measures.get(measure.name) for measured in report.candidates]
 
 
 def ranking(report: Report) -> list[dict[str, Any]]:
@@ -56,10 +56,10 @@ def ranking(report: Report) -> list[dict[str, Any]]:
     return [
         {
             "candidate": candidate,
-            "judged": judged,
+            "measured": measured,
             "defects": [
                 (one.name.replace("_", " "), with_unit(number(one.size, _two_digits(one.size)), one.unit), one.evidence)
-                for one in judged.defects
+                for one in measured.defects
             ],
             "measures": [
                 {
@@ -69,10 +69,10 @@ def ranking(report: Report) -> list[dict[str, Any]]:
                     "plot": one_interval(estimates_or_none(report, measure), position),
                 }
                 for measure in measures
-                if (own := judged.measures.get(measure.name)) is not None
+                if (own := measured.measures.get(measure.name)) is not None
             ],
         }
-        for position, (candidate, judged) in enumerate(zip(candidates(report), report.candidates, strict=True))
+        for position, (candidate, measured) in enumerate(zip(candidates(report), report.candidates, strict=True))
     ]
 
 
@@ -82,9 +82,9 @@ def _two_digits(value: float) -> int:
 
 
 def comparisons(report: Report) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Pairs of candidates with the measures that were compared: those to show, and those to fold away.
+    """Pairs of candidates with the measures that were compared: those to show, and those to collapse.
 
-    Of many pairs, those next to each other in the ranking explain it.
+    If there are many pairs, only those of adjacent ranks are shown.
     """
     named = {one.name: one for one in candidates(report)}
     measures = {one.name: one for one in report.measures}
@@ -97,13 +97,13 @@ def comparisons(report: Report) -> tuple[list[dict[str, Any]], list[dict[str, An
             pairs.setdefault((first, second), []).append(one)
     near: list[dict[str, Any]] = []
     far: list[dict[str, Any]] = []
-    for (first, second), found in sorted(pairs.items(), key=lambda pair: [order.index(name) for name in pair[0]]):
-        key = [one for one in found if one.measure in keys] or found
+    for (first, second), compared in sorted(pairs.items(), key=lambda pair: [order.index(name) for name in pair[0]]):
+        key = [one for one in compared if one.measure in keys] or compared
         pair = {
             "first": named[first],
             "second": named[second],
             "key": [difference(report, named, one, measures[one.measure]) for one in key],
-            "rest": [difference(report, named, one, measures[one.measure]) for one in found if one not in key],
+            "rest": [difference(report, named, one, measures[one.measure]) for one in compared if one not in key],
         }
         neighbors = order.index(second) - order.index(first) == 1
         (near if neighbors or len(pairs) <= 3 else far).append(pair)
@@ -111,7 +111,7 @@ def comparisons(report: Report) -> tuple[list[dict[str, Any]], list[dict[str, An
 
 
 def difference(report: Report, named: dict[str, Candidate], one: Comparison, measure: Measure) -> dict[str, Any]:
-    """What the page states of one comparison: who is better or higher, by how much, and whether that is significant."""
+    """One comparison for the page: which is better or higher, by how much, and whether that is significant."""
     digits = decimals([Estimate(one.difference, one.low, one.high)])
     up = one.difference >= 0
     higher = one.first if up else one.second
@@ -119,7 +119,7 @@ def difference(report: Report, named: dict[str, Candidate], one: Comparison, mea
     if better is None:
         relation = "by"
     elif measure.better in ("zero", "one"):
-        # The test is on the difference, not on which of two is nearer to the best value: so both are stated.
+        # The test is for the difference, not for which value is nearer to the best: so both are stated.
         relation = f"nearer to {0 if measure.better == 'zero' else 1}, difference"
     else:
         relation = f"{'higher' if better == higher else 'lower'} by"
@@ -138,15 +138,15 @@ def difference(report: Report, named: dict[str, Candidate], one: Comparison, mea
 
 
 def _better(report: Report, one: Comparison, measure: Measure) -> str | None:
-    """The candidate that is better in a measure; None where the measure has no better direction."""
+    """The better candidate in a measure; None if no direction is better."""
     if measure.better is None:
         return None
     if measure.better in ("higher", "lower"):
         return one.first if (one.difference > 0) == (measure.better == "higher") else one.second
     values = {
-        judged.name: judged.measures[measure.name].value
-        for judged in report.candidates
-        if measure.name in judged.measures
+        measured.name: measured.measures[measure.name].value
+        for measured in report.candidates
+        if measure.name in measured.measures
     }
     if one.first not in values or one.second not in values:
         return None

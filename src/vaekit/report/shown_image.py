@@ -1,4 +1,4 @@
-"""One image that the page shows: the slider, the crops, the maps of differences, the histograms."""
+"""An image of the page: slider, crops, difference maps, histograms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,25 +17,25 @@ from vaekit.report.tables import image_table
 
 ORIGINAL = Candidate("original", "O", "original", "Original")
 SCALES = (4, 8, 16, 32, 64)
-"""Levels at the ends of the color scale of the maps."""
+"""The available ends of the color scale of the maps, in levels."""
 PLACES = {"worst": "Largest error", "busiest": "Most detail"}
 """Titles of the crops."""
 
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """A shown image with its reconstructions in 8-bit levels, and what was measured on them for the page."""
+    """A shown image with its reconstructions in 8-bit levels, and their measurements for the page."""
 
     image: ShownImage
     original: Levels
-    sets: Mapping[int, Levels]
-    """By the candidate's position in the report."""
+    reconstructions: Mapping[int, Levels]
+    """The reconstructions by the candidate's position in the report."""
     worst: Worst | None
     busiest: Window
     counts: Mapping[int | str, NDArray[np.int64]]
-    """Pixels at each level (4, 256), by the key of the candidate or the original."""
-    not_numbers: Mapping[str, int]
-    """How many pixels are NaN, for candidates that have any."""
+    """The number of pixels at each level (4, 256), by the key of the candidate or the original."""
+    nan_pixels: Mapping[str, int]
+    """The number of NaN pixels, for candidates that have any."""
 
     @property
     def clipped(self) -> dict[int | str, NDArray[np.float64]]:
@@ -44,39 +44,43 @@ class Examined:
 
 
 def examine(report: Report, image: ShownImage) -> Examined:
-    """Find what the page shows. Reconstructions of candidates that the report does not have are left out.
+    """Measure an image for the page. Reconstructions of candidates that are not in the report are ignored.
 
     Raises:
         ValueError: a reconstruction has another size than the original.
     """
     original, _ = levels_of(image.original)
-    sets: dict[int, Levels] = {}
-    not_numbers: dict[str, int] = {}
-    for i, judged in enumerate(report.candidates):
-        if judged.name not in image.reconstructions:
+    results: dict[int, Levels] = {}
+    nan_pixels: dict[str, int] = {}
+    for i, measured in enumerate(report.candidates):
+        if measured.name not in image.reconstructions:
             continue
-        sets[i], broken = levels_of(image.reconstructions[judged.name])
-        if sets[i].shape != original.shape:
-            raise ValueError(f"{image.name}: {sets[i].shape[:2]} of {judged.name!r} against {original.shape[:2]}")
+        results[i], broken = levels_of(image.reconstructions[measured.name])
+        if results[i].shape != original.shape:
+            raise ValueError(f"{image.name}: {results[i].shape[:2]} of {measured.name!r} against {original.shape[:2]}")
         if broken:
-            not_numbers[judged.name] = broken
-    counts = {ORIGINAL.key: level_counts(original)} | {i: level_counts(levels) for i, levels in sets.items()}
-    worst = worst_window(original, {report.candidates[i].name: levels for i, levels in sets.items()})
-    return Examined(image, original, sets, worst, busiest_window(original), counts, not_numbers)
+            nan_pixels[measured.name] = broken
+    counts = {ORIGINAL.key: level_counts(original)} | {i: level_counts(levels) for i, levels in results.items()}
+    worst = worst_window(original, {report.candidates[i].name: levels for i, levels in results.items()})
+    return Examined(image, original, results, worst, busiest_window(original), counts, nan_pixels)
 
 
-def numbers_of(report: Report, found: Examined) -> dict[str, Any]:
-    """The numbers of a shown image, for the JSON file."""
-    height, width = found.original.shape[:2]
+def values_of(report: Report, examined: Examined) -> dict[str, Any]:
+    """The values of a shown image, for the JSON file."""
+    height, width = examined.original.shape[:2]
     worst = None
-    if found.worst is not None:
-        worst = {**vars(found.worst.window), "set": found.worst.set_name, "rms_error": found.worst.rms_error}
+    if examined.worst is not None:
+        worst = {
+            **vars(examined.worst.window),
+            "candidate": examined.worst.candidate,
+            "rms_error": examined.worst.rms_error,
+        }
     return {
-        "name": found.image.name,
-        "why": found.image.why,
+        "name": examined.image.name,
+        "why": examined.image.why,
         "width": width,
         "height": height,
-        "crops": {"worst": worst, "busiest": vars(found.busiest)},
+        "crops": {"worst": worst, "busiest": vars(examined.busiest)},
         "clipped": [
             {
                 "of": key if key == ORIGINAL.key else report.candidates[int(key)].name,
@@ -85,76 +89,76 @@ def numbers_of(report: Report, found: Examined) -> dict[str, Any]:
                     for channel, (black, white) in zip(CHANNELS, shares, strict=True)
                 },
             }
-            for key, shares in found.clipped.items()
+            for key, shares in examined.clipped.items()
         ],
-        "not_numbers": found.not_numbers,
+        "nan_pixels": examined.nan_pixels,
     }
 
 
-def image_view(report: Report, found: Examined) -> dict[str, Any]:
-    """What the template shows of one image. It keeps no pixels but the embedded ones."""
-    height, width = found.original.shape[:2]
+def image_view(report: Report, examined: Examined) -> dict[str, Any]:
+    """One image for the template; it holds only the embedded pixels."""
+    height, width = examined.original.shape[:2]
     known = candidates(report)
-    levels = {ORIGINAL: found.original} | {known[i]: each for i, each in found.sets.items()}
+    levels = {ORIGINAL: examined.original} | {known[i]: each for i, each in examined.reconstructions.items()}
     large = {candidate: photograph(each) for candidate, each in levels.items()}
-    measures, rows = image_table(report, found.image.name, key_measures(report))
+    measures, rows = image_table(report, examined.image.name, key_measures(report))
     by_key = {candidate.key: candidate for candidate in levels}
     return {
-        "name": found.image.name,
-        "why": found.image.why,
+        "name": examined.image.name,
+        "why": examined.image.why,
         "width": width,
         "height": height,
         "shown_width": large[ORIGINAL].width,
         "shown_height": large[ORIGINAL].height,
-        "thumbnail": thumbnail(found.original),
-        "non_finite": found.not_numbers,
+        "thumbnail": thumbnail(examined.original),
+        "non_finite": examined.nan_pixels,
         "large": large,
         "measures": measures,
         "rows": rows,
-        "places": _places(found, levels),
-        "maps": _maps(found, known),
+        "places": _places(examined, levels),
+        "maps": _maps(examined, known),
         "histograms": [
             histogram(
                 channel,
-                found.counts[ORIGINAL.key][c],
-                {int(key): counts[c] for key, counts in found.counts.items() if key != ORIGINAL.key},
+                examined.counts[ORIGINAL.key][c],
+                {int(key): counts[c] for key, counts in examined.counts.items() if key != ORIGINAL.key},
             )
             for c, channel in enumerate(CHANNELS)
         ],
-        "clipped": {by_key[key]: [share(part) for part in shares.flat] for key, shares in found.clipped.items()},
+        "clipped": {by_key[key]: [share(part) for part in shares.flat] for key, shares in examined.clipped.items()},
     }
 
 
-def _places(found: Examined, levels: Mapping[Candidate, Levels]) -> list[dict[str, Any]]:
+def _places(examined: Examined, levels: Mapping[Candidate, Levels]) -> list[dict[str, Any]]:
     """The crops: the window with the largest error, if there are reconstructions, and the busiest one."""
-    worst = [("worst", found.worst.window)] if found.worst else []
+    worst = [("worst", examined.worst.window)] if examined.worst else []
     places: list[dict[str, Any]] = []
-    for name, window in (*worst, ("busiest", found.busiest)):
-        around = window.grown(MARGIN, found.original)
+    for name, window in (*worst, ("busiest", examined.busiest)):
+        area = window.grown(MARGIN, examined.original)
         places.append(
             {
                 "name": name,
                 "title": PLACES[name],
                 "window": window,
-                "around": around,
-                "lenses": {candidate: exact(around.of(each)) for candidate, each in levels.items()},
+                "around": area,
+                "lenses": {candidate: exact(area.of(each)) for candidate, each in levels.items()},
                 "columns": _columns(len(levels)),
             }
         )
-    if found.worst is not None:
-        culprit = next(candidate for candidate in levels if candidate.name == found.worst.set_name)
-        places[0] |= {"candidate": culprit, "rms_error": number(found.worst.rms_error, 1)}
+    if examined.worst is not None:
+        worst_candidate = next(candidate for candidate in levels if candidate.name == examined.worst.candidate)
+        places[0] |= {"candidate": worst_candidate, "rms_error": number(examined.worst.rms_error, 1)}
     return places
 
 
 def _columns(count: int) -> int:
-    """So that rows are full, or nearly, where there is room."""
+    """The number of columns, so that rows are full or nearly full."""
     return min(count, 4) if count not in (5, 6) else 3
 
 
-def _maps(found: Examined, known: Sequence[Candidate]) -> dict[str, Any] | None:
+def _maps(examined: Examined, known: Sequence[Candidate]) -> dict[str, Any] | None:
     """Maps of differences of all reconstructions on one color scale; None without any."""
-    maps = {known[i]: differences(found.original, levels) for i, levels in found.sets.items()}
+    maps = {known[i]: differences(examined.original, levels) for i, levels in examined.reconstructions.items()}
     if not maps:
         return None
     return {"block": next(iter(maps.values())).block, "scale": scale_for(list(maps.values())), "maps": maps}

@@ -40,10 +40,10 @@ def _row(report: Report, measure: Measure) -> dict[str, Any]:
 
 
 def best_value(report: Report, measure: Measure, digits: int) -> str | None:
-    """The best value as it is written; None where no direction is better, or all are written alike."""
+    """The best value as it is displayed; None if no direction is better, or all are displayed alike."""
     values = [one.value for one in estimates(report, measure) if not math.isnan(one.value)]
-    written = {number(value, digits) for value in values}
-    if measure.better is None or len(written) < 2:
+    displayed = {number(value, digits) for value in values}
+    if measure.better is None or len(displayed) < 2:
         return None
     return number(min(values, key=measure.badness), digits)
 
@@ -52,19 +52,19 @@ def image_table(
     report: Report, name: str, measures: Sequence[Measure]
 ) -> tuple[list[Measure], list[tuple[Candidate, list[str | None]]]]:
     """The measures of one image that any candidate has, and the values of each candidate that was measured on it."""
-    of_image = [{one.name: one.measures for one in judged.images}.get(name) for judged in report.candidates]
-    there = [measure for measure in measures if any(measure.name in (values or {}) for values in of_image)]
+    of_image = [{one.name: one.measures for one in measured.images}.get(name) for measured in report.candidates]
+    available = [measure for measure in measures if any(measure.name in (values or {}) for values in of_image)]
     columns = {
         measure.name: [Estimate(values[measure.name]) for values in of_image if values and measure.name in values]
-        for measure in there
+        for measure in available
     }
     digits = {name: min(decimals(column), 3) for name, column in columns.items()}
     rows = [
         (
             candidate,
-            [number(values[one.name], digits[one.name]) if one.name in values else None for one in there],
+            [number(values[one.name], digits[one.name]) if one.name in values else None for one in available],
         )
         for candidate, values in zip(candidates(report), of_image, strict=True)
         if values is not None
     ]
-    return there, rows
+    return available, rows

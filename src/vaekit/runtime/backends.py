@@ -1,7 +1,7 @@
 """Convolution backends with a common interface: torch, and ncnn's Winograd kernels on a CPU.
 
 A backend prepares a convolution (ncnn transforms its weights) and is then called with a padded slab. What it prepares
-takes memory, and so do its buffers: it tells both, so that a plan can be made before anything runs.
+takes memory, and so do its buffers: it reports both, so that a plan can be made before anything runs.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 from vaekit.runtime.streaming.operations import Convolve
 
 Convolver = Callable[[Tensor], Tensor]
-"""A padded slab (1, c, h, w) -> what the convolution makes of it."""
+"""A padded slab (1, c, h, w) -> the convolved slab."""
 
 
 @runtime_checkable
@@ -22,22 +22,22 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """What a plan calls it."""
+        """The name in a plan."""
 
-    def takes(self, convolution: Convolve) -> bool:
-        """Whether it can run this one, and faster than torch."""
+    def supports(self, convolution: Convolve) -> bool:
+        """Whether it can run a convolution, and faster than torch."""
 
     def prepare(self, convolution: Convolve, threads: int) -> Convolver:
-        """Get ready to run it many times, each time with so many threads."""
+        """Prepare a convolution for repeated calls, each with this number of threads."""
 
     def prepared_bytes(self, convolution: Convolve) -> int:
-        """Memory that stays taken once it is ready."""
+        """The size of a prepared convolution in bytes."""
 
-    def workspace_bytes(self, convolution: Convolve, given: int, made: int) -> int:
-        """Memory taken while it runs, beside the slabs of so many bytes that it is given and makes."""
+    def workspace_bytes(self, convolution: Convolve, input_bytes: int, output_bytes: int) -> int:
+        """Additional memory while it runs, in bytes, for an input and an output slab of these sizes."""
 
-    def rest(self) -> None:
-        """Give back memory that was kept for the next call."""
+    def release_buffers(self) -> None:
+        """Free buffers that are cached for the next call."""
 
 
 class TorchBackend:
@@ -45,7 +45,7 @@ class TorchBackend:
 
     name = "torch"
 
-    def takes(self, convolution: Convolve) -> bool:
+    def supports(self, convolution: Convolve) -> bool:
         return True
 
     def prepare(self, convolution: Convolve, threads: int) -> Convolver:
@@ -54,51 +54,51 @@ class TorchBackend:
     def prepared_bytes(self, convolution: Convolve) -> int:
         return 0
 
-    def workspace_bytes(self, convolution: Convolve, given: int, made: int) -> int:
-        # oneDNN brings slabs and weights into an order of its own before it begins.
-        return given + made + convolution.weight.numel() * convolution.weight.element_size()
+    def workspace_bytes(self, convolution: Convolve, input_bytes: int, output_bytes: int) -> int:
+        # oneDNN reorders slabs and weights first.
+        return input_bytes + output_bytes + convolution.weight.numel() * convolution.weight.element_size()
 
-    def rest(self) -> None:
-        """Nothing is kept."""
+    def release_buffers(self) -> None:
+        """Nothing is cached."""
 
 
 class Convolvers:
-    """The convolutions of one network, prepared when they are first needed and kept as far as a plan allows.
+    """The convolutions of one network, prepared on first use and cached as far as a plan allows.
 
     Args:
-        backend: what is asked first; torch runs what it does not take.
+        backend: the preferred backend; torch runs the convolutions that it does not support.
     """
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._torch = TorchBackend()
-        self._ready: dict[int, tuple[Convolver, int]] = {}
+        self._prepared: dict[int, tuple[Convolver, int]] = {}
 
     def chosen(self, convolution: Convolve) -> Backend:
-        """What runs a convolution."""
-        return self.backend if self.backend.takes(convolution) else self._torch
+        """The backend that runs a convolution."""
+        return self.backend if self.backend.supports(convolution) else self._torch
 
-    def get_ready(self, step: int, convolution: Convolve, threads: int) -> None:
-        """Prepare a step's convolution, to be run with so many threads at a time, unless that is done."""
-        if step not in self._ready or self._ready[step][1] != threads:
-            self._ready[step] = (self.chosen(convolution).prepare(convolution, threads), threads)
+    def prepare(self, step: int, convolution: Convolve, threads: int) -> None:
+        """Prepare the convolution of a step for a number of threads, unless it is prepared already."""
+        if step not in self._prepared or self._prepared[step][1] != threads:
+            self._prepared[step] = (self.chosen(convolution).prepare(convolution, threads), threads)
 
     def run(self, step: int, x: Tensor) -> Tensor:
-        """What a step's convolution, which is ready, makes of a padded slab."""
-        return self._ready[step][0](x)
+        """Apply the prepared convolution of a step to a padded slab."""
+        return self._prepared[step][0](x)
 
     def keep_only(self, steps: frozenset[int]) -> None:
-        """Forget what was prepared for all other steps."""
-        for step in self._ready.keys() - steps:
-            del self._ready[step]
+        """Free the prepared convolutions of all other steps."""
+        for step in self._prepared.keys() - steps:
+            del self._prepared[step]
 
-    def rest(self) -> None:
-        """Give back memory that was kept for the next slab."""
-        self.backend.rest()
+    def release_buffers(self) -> None:
+        """Free buffers that are cached for the next slab."""
+        self.backend.release_buffers()
 
 
 def fits_winograd(convolution: Convolve, least_channels: int) -> bool:
-    """Whether a convolution is one that Winograd's way makes faster: 3x3, one step at a time, enough channels."""
+    """Whether Winograd's algorithm is faster for a convolution: 3x3, stride 1, enough channels."""
     weight = convolution.weight
     return (
         weight.dtype == torch.float32

@@ -1,17 +1,17 @@
 """Run whole networks on batches, compiled for recurring sizes: the fastest mode on a GPU.
 
-torch.compile (inductor) fuses GroupNorm, SiLU and additions into few passes over memory by itself, and writes Triton
-kernels for them; so none are written here. Maps are channels_last, as tensor cores want them. Its default mode is used:
-CUDA graphs save launches, which are nothing beside the work at such sizes, and would hold the memory of all maps.
+torch.compile (inductor) fuses GroupNorm, SiLU and additions into few passes over memory and generates Triton kernels
+for them, so this package has none of its own. Maps are channels_last, the layout of tensor cores. The default mode is
+used: CUDA graphs would save kernel launches, which are negligible at such sizes, and keep the memory of all maps.
 
-Each shape (items, channels, rows, columns) is compiled on its own: an image that is padded to share a shape with
-others comes out otherwise near its border, and kernels for any size are slower. Compiling takes half a minute or so, so
-that a shape has to come a few times first; until then, and where many shapes come, the network runs as it is. So what
-an image becomes before and after is the same to rounding, not to the last bit. What is compiled is kept for the
-process. torch also keeps code and kernels on disk, in `TORCHINDUCTOR_CACHE_DIR` (else a folder in the system's
-temporary folder), so that the same shape of the same network takes less in the next process.
+Each shape (items, channels, rows, columns) is compiled separately: padding an image to a common shape would change its
+border, and kernels for dynamic sizes are slower. As compiling takes about half a minute, a shape is compiled only after
+a few runs; until then, and for further shapes, the network runs uncompiled. Compiled and uncompiled results are equal
+up to rounding, not bit for bit. Compiled code is cached for the process; torch also caches it on disk, in
+`TORCHINDUCTOR_CACHE_DIR` (default: a folder in the system's temporary folder), which makes compiling the same shape of
+the same network faster in the next process.
 
-Nothing here was measured on a GPU yet.
+Not measured on a GPU yet.
 """
 
 import time
@@ -28,10 +28,11 @@ from vaekit.runtime.memory import out_of_memory
 from vaekit.runtime.plan import Notes, size_text
 
 SHAPES_COMPILED = 8
-"""Of one network; others run as they are. Each holds kernels, and looking for the right one takes time."""
+"""The maximum number of compiled shapes of one network; others run uncompiled. Each holds kernels, and more shapes slow
+down the lookup."""
 SHAPES_COUNTED = 256
 UNCOMPILED_RUNS = 2
-"""How often a shape runs as it is before it is compiled: who does one image need not wait for a compiler."""
+"""The number of uncompiled runs of a shape before it is compiled: a single image should not wait for the compiler."""
 
 
 class CompiledNetwork:
@@ -39,10 +40,10 @@ class CompiledNetwork:
 
     Args:
         network: an encoder or decoder, on its device and in its dtype.
-        rewritten: the same network as the compiler is to see it.
+        rewritten: an equivalent network for the compiler.
         backend: of torch.compile.
-        uncompiled_runs: how often a shape runs as it is first.
-        notes: for messages about what was compiled, and what could not be.
+        uncompiled_runs: the number of runs of a shape before it is compiled.
+        notes: receives messages about compiled shapes and failures.
     """
 
     def __init__(
@@ -59,22 +60,22 @@ class CompiledNetwork:
         self._runs: Counter[tuple[int, ...]] = Counter()
         self._ready: set[tuple[int, ...]] = set()
         self.notes = Notes() if notes is None else notes
-        self._gave_up = False
+        self._failed = False
 
     def run(self, items: Tensor) -> Tensor:
-        """What the network makes of items (b, c, h, w), contiguous.
+        """Run the network on items (b, c, h, w); the output is contiguous.
 
         Raises:
             RuntimeError: memory ran out (see `out_of_memory`), or the network failed.
         """
-        given = items.contiguous(memory_format=torch.channels_last)
-        shape = tuple(given.shape)
-        made = self._try_compiled(given) if shape in self._ready or self._worth_compiling(shape) else None
-        return (self.network(given) if made is None else made).contiguous()
+        inputs = items.contiguous(memory_format=torch.channels_last)
+        shape = tuple(inputs.shape)
+        output = self._try_compiled(inputs) if shape in self._ready or self._worth_compiling(shape) else None
+        return (self.network(inputs) if output is None else output).contiguous()
 
     def _worth_compiling(self, shape: tuple[int, ...]) -> bool:
-        """Whether a shape, of which another run begins, has come often enough to be compiled now."""
-        if self._gave_up:
+        """Count a run of a shape; returns whether it is to be compiled now."""
+        if self._failed:
             return False
         if len(self._runs) >= SHAPES_COUNTED:
             self._runs.clear()
@@ -83,36 +84,36 @@ class CompiledNetwork:
             return False
         if len(self._ready) < SHAPES_COMPILED:
             return True
-        self.notes.tell(f"compiled for {SHAPES_COMPILED} sizes, the maximum: others run uncompiled")
+        self.notes.add(f"compiled for {SHAPES_COMPILED} sizes, the maximum: others run uncompiled")
         return False
 
-    def _try_compiled(self, given: Tensor) -> Tensor | None:
-        """What the compiled network makes; None where there is none, now and from now on."""
+    def _try_compiled(self, inputs: Tensor) -> Tensor | None:
+        """The output of the compiled network; None if compiling fails, after which it is not tried again."""
         try:
-            return self._compiled(given) if tuple(given.shape) in self._ready else self._compile(given)
-        except Exception as error:  # compilers fail in many ways, of which none should cost an image
+            return self._compiled(inputs) if tuple(inputs.shape) in self._ready else self._compile(inputs)
+        except Exception as error:  # a failure of the compiler must not lose an image
             if out_of_memory(error):
                 raise
-            self._gave_up = True
+            self._failed = True
             self._ready.clear()
             reason = printable(str(error) or type(error).__name__)
-            self.notes.tell(f"the compiler failed, so the network ran uncompiled: {reason}")
+            self.notes.add(f"the compiler failed, so the network ran uncompiled: {reason}")
             return None
 
-    def _compile(self, given: Tensor) -> Tensor:
-        """The first run of a shape, in which it is compiled."""
+    def _compile(self, inputs: Tensor) -> Tensor:
+        """Compile a shape with its first run."""
         started = time.perf_counter()
-        # torch keeps what it compiles at the code of a class, with a limit (by its old name, which all releases know)
-        # that all networks of that class share. Warnings are for the authors of networks.
+        # torch caches compiled code per class, with a limit that all networks of the class share. The option has its
+        # old name, which all releases accept. Warnings are for the authors of networks.
         with torch._dynamo.config.patch(cache_size_limit=1 << 16), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = self._compiled(given)
-        if given.device.type == "cuda":
-            torch.cuda.synchronize(given.device)
-        self._ready.add(tuple(given.shape))
-        several = f"{len(given)} at once of " if len(given) > 1 else ""
+            output = self._compiled(inputs)
+        if inputs.device.type == "cuda":
+            torch.cuda.synchronize(inputs.device)
+        self._ready.add(tuple(inputs.shape))
+        several = f"{len(inputs)} at once of " if len(inputs) > 1 else ""
         seconds = time.perf_counter() - started
-        self.notes.tell(
-            f"compiled for {several}{size_text(given.shape, made.shape)} in {seconds:.0f} s, cached for this process"
+        self.notes.add(
+            f"compiled for {several}{size_text(inputs.shape, output.shape)} in {seconds:.0f} s, cached for this process"
         )
-        return made
+        return output

@@ -1,10 +1,9 @@
 """The engine runs a VAE according to a plan. It pads, batches and casts items with any number of axes.
 
-Any size works: items are padded to the VAE's multiple at the end of each axis by repeating the edge, and what comes
-back is cropped. VAEs of one size take items of that size only, and are given no others; items without axes, such as
-rows of a table, are given as they are. Networks of images stream along the rows where that saves memory; others run
-whole.
-The same input gives the same output; on a GPU to rounding, for sizes that keep coming are compiled (`compiled.py`).
+Any size works: items are padded at the end of each axis to the VAE's multiple by repeating the edge, and results are
+cropped. VAEs with a fixed size accept only items of that size; items without axes, such as rows of a table, are not
+padded. Networks of images stream along the rows where that saves memory; others run whole. Results are reproducible; on
+a GPU up to rounding, because recurring sizes are compiled (`compiled.py`).
 """
 
 import copy
@@ -31,21 +30,21 @@ from vaekit.shapes import AnyLatents, Items
 from vaekit.vae import VAE, half_missing, wrong_latents
 
 SINGLE = 4
-"""Bytes of a value in fp32."""
+"""The size of an fp32 value in bytes."""
 
 
 class Engine:
-    """Run a VAE on items (b, c, *size): images (b, 3, h, w) in [-1, 1] for nearly all, rows of a table (b, c), tokens.
+    """Run a VAE on items (b, c, *size): images (b, 3, h, w) in [-1, 1] for most, rows of a table (b, c), or tokens.
 
-    The given VAE is left as it is: where the plan asks for another device or dtype, the engine keeps a converted copy.
+    The given VAE is not modified: for another device or dtype, the engine keeps a converted copy.
 
     Args:
-        vae: a VAE with a geometry (all that `vaekit.load` gives).
-        plan: where and how to run.
-        make_arena: device and slack -> an arena (see `Arena`) for the memory of runs in slabs.
+        vae: a VAE with a geometry, which every loaded VAE has.
+        plan: how to run it.
+        make_arena: device and slack -> the arena (see `Arena`) for streamed runs.
 
     Raises:
-        BadPlan: the plan's device is not there.
+        BadPlan: the plan's device is not available.
         TypeError: the VAE has no geometry.
     """
 
@@ -88,9 +87,9 @@ class Engine:
 
         Raises:
             HalfMissing: the VAE has no encoder.
-            BadItem: the items have another number of channels than the VAE takes, or not its only size.
-            BadPlan: it takes more memory than the plan allows.
-            ValueError: `x` is no batch of items of as many axes as the VAE takes.
+            BadItem: the items have another number of channels than the VAE takes, or not its fixed size.
+            TooLittleMemory: it needs more memory than the plan allows.
+            ValueError: `x` is not a batch of items with the number of axes that the VAE takes.
         """
         check_items(x, self.geometry)
         if self._encoder is None:
@@ -105,28 +104,27 @@ class Engine:
 
     @torch.no_grad()
     def decode(self, z: AnyLatents, size: tuple[int, ...] | None = None) -> Items:
-        """Raw latents -> items on the device of `z`: values in fp32, not clamped, or tokens.
+        """Decode raw latents to items on the device of `z`: fp32 values, not clamped, or tokens.
 
         Args:
             z: raw latents (b, z, *latent_size).
-            size: to crop to, such as (height, width) of an image; the whole padded item without it.
+            size: the size to crop to, such as (height, width) of an image; None for the whole padded item.
 
         Raises:
             HalfMissing: the VAE has no decoder.
-            LatentMismatch: the latents have another number of channels or axes, or another size than those of a VAE of
-                one size.
-            BadPlan: it takes more memory than the plan allows.
-            ValueError: the latents hold no item of this size.
+            LatentMismatch: the latents have another number of channels or axes, or another size than the fixed one.
+            TooLittleMemory: it needs more memory than the plan allows.
+            ValueError: these latents do not represent an item of this size.
         """
         size, fixed = self._checked(z, size)
         assert self._decoder is not None
         items = torch.empty((len(z), self.geometry.channels, *size), device=z.device)
         done, fixed = 0, items[1:].nbytes + fixed
         for latents in self._decoder.batches(z, self._least_size(z), fixed):
-            made = cropped(self._decoded(latents, fixed), size)
-            if not made.is_floating_point() and not done:
-                items = items.to(made.dtype)  # tokens, which fp32 might round
-            items[done : done + len(latents)] = made
+            decoded = cropped(self._decoded(latents, fixed), size)
+            if not decoded.is_floating_point() and not done:
+                items = items.to(decoded.dtype)  # tokens, which fp32 might round
+            items[done : done + len(latents)] = decoded
             done += len(latents)
         return items
 
@@ -136,22 +134,22 @@ class Engine:
 
         Args:
             z: raw latents.
-            size: of the items, such as (height, width) of an image; that of the whole padded item without it.
+            size: of the items, such as (height, width) of an image; None for the whole padded item.
 
         Raises:
-            HalfMissing, LatentMismatch, BadPlan, ValueError: as `decode` does.
+            HalfMissing, LatentMismatch, TooLittleMemory, ValueError: see `decode`.
         """
         size, fixed = self._checked(z, size)
         assert self._decoder is not None
         batches = self._decoder.batches(z, self._least_size(z), fixed)
-        made = torch.cat([self._parameters(items, fixed) for items in batches])
-        return self._running.to_likelihood(cropped(made, size).float())
+        parameters = torch.cat([self._parameters(items, fixed) for items in batches])
+        return self._running.to_likelihood(cropped(parameters, size).float())
 
     def explain(self, *size: int) -> tuple[Explanation, ...]:
-        """How items of this size will be encoded and decoded, and the memory that will take; nothing is run.
+        """How items of this size will be encoded and decoded, and in how much memory; nothing is run.
 
         Raises:
-            TooLittleMemory: it takes more than the plan allows; the message says how much would do for all of it.
+            TooLittleMemory: it needs more memory than the plan allows; the message states how much is sufficient.
         """
         latent_size, plans, refusals = self.geometry.latent_size(size), [], []
         for half, runner in (("encode", self._encoder), ("decode", self._decoder)):
@@ -166,49 +164,51 @@ class Engine:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What encoding and decoding had to do otherwise than planned so far, in words."""
+        """Deviations from the plan so far, as sentences."""
         runners = (("encoder", self._encoder), ("decoder", self._decoder))
         return tuple(note for half, runner in runners if runner is not None for note in runner.notes(half))
 
     def reconstruct(self, x: Items) -> Items:
-        """Through the posterior's mode and back: items of the same size, values in fp32, not clamped.
+        """Encode items to the posterior's mode and decode it: items of the same size in fp32, not clamped.
 
         Raises:
-            HalfMissing, BadItem, BadPlan: as `encode` and `decode` do; before anything is run.
+            HalfMissing, BadItem, TooLittleMemory: see `encode` and `decode`; before anything is run.
         """
         check_items(x, self.geometry)
         size = tuple(x.shape[2:])
         self.explain(*size)
         return self.decode(self.encode(x).mode, size)
 
-    def export(self, kind: str, folder: str | Path, half: str | None = None, verify: bool = True) -> dict[str, Path]:
-        """Write the VAE as programs that run without vaekit: "onnx" or "torch.export", in fp32 whatever the plan says.
+    def export(
+        self, file_format: str, folder: str | Path, half: str | None = None, verify: bool = True
+    ) -> dict[str, Path]:
+        """Export the VAE as programs that run without vaekit: "onnx" or "torch.export", in fp32 regardless of the plan.
 
-        `encoder.onnx` takes "pixels" (batch, c, f * rows, f * columns) in [-1, 1] and gives "moments", before they are
-        quantized where the VAE does that; `decoder.onnx` takes raw "latents" (batch, z, rows, columns) and gives
-        "pixels". See `vaekit.runtime.export` for all of it, and for the errors.
+        `encoder.onnx` maps "pixels" (batch, c, f * rows, f * columns) in [-1, 1] to "moments", before any quantization;
+        `decoder.onnx` maps raw "latents" (batch, z, rows, columns) to "pixels". See `vaekit.runtime.export` for details
+        and errors.
 
         Returns:
-            The file of each half that the VAE has.
+            The file of each half.
         """
         in_fp32 = converted(self.vae, torch.device("cpu"), torch.float32, torch.float32)
-        return export(in_fp32, kind, folder, half, verify)
+        return export(in_fp32, file_format, folder, half, verify)
 
     def _fixed(self, half: str, size: tuple[int, ...]) -> int:
-        """Bytes that a run for one item takes beside the network: copies of its input and its result."""
+        """The memory for one item outside the network, in bytes: copies of its input and its result."""
         padded = self.geometry.padded_size(size)
         values = self.geometry.channels * math.prod(padded)
-        if half == "decode":  # what the network makes, and the result that it is cropped and cast into
+        if half == "decode":  # the output of the network, and the cropped fp32 result
             return values * (self.plan.torch_decode_dtype.itemsize + SINGLE)
         copies = (padded != size) * SINGLE
         dtype = self.plan.torch_encode_dtype
         return values * (copies + (dtype != torch.float32) * dtype.itemsize)
 
     def _checked(self, z: Tensor, size: tuple[int, ...] | None) -> tuple[tuple[int, ...], int]:
-        """Refuse latents that are not this VAE's.
+        """Check that latents are valid for this VAE.
 
         Returns:
-            the size to crop to, and the bytes that decoding takes beside the network.
+            The size to crop to, and the memory for one item outside the network in bytes.
         """
         if z.dim() != 2 + self.geometry.axes:
             raise wrong_latents(z, self.geometry, self.vae.normalization, self.vae.origin)
@@ -224,46 +224,46 @@ class Engine:
         return size, self._fixed("decode", size)
 
     def _least_size(self, z: Tensor) -> tuple[int, ...]:
-        """The positions of latents along each axis, once they are padded to as many as the decoder needs at least."""
+        """The size of latents after padding to the minimum that the decoder needs."""
         return tuple(max(self.geometry.least_positions, positions) for positions in z.shape[2:])
 
     def _padded(self, items: Tensor) -> Tensor:
-        """Items of the next size that the encoder takes, on its device and in its dtype; tokens as they are."""
+        """Pad items to a size that the encoder takes, on its device and in its dtype; tokens are not changed."""
         if not self.geometry.axes and not items.is_floating_point():
             return items.to(self._device)
         exact = items.to(self._device, torch.float32)
         return repeat_edge(exact, self.geometry.padded_size(items.shape[2:])).to(self.plan.torch_encode_dtype)
 
     def _decoded(self, items: Tensor, fixed: int) -> Tensor:
-        """The items that the decoder makes of latents."""
+        """Decode latents that are not padded yet."""
         return self._running.to_likelihood(self._parameters(items, fixed)).mode
 
     def _parameters(self, items: Tensor, fixed: int) -> Tensor:
         """The decoder network's output for latents."""
         assert self._decoder is not None
         size = self._least_size(items)
-        given = repeat_edge(items, size).to(self._device, self.plan.torch_decode_dtype)
-        return self._decoder.run(given, size, fixed)
+        inputs = repeat_edge(items, size).to(self._device, self.plan.torch_decode_dtype)
+        return self._decoder.run(inputs, size, fixed)
 
     def _encoder_input(self, rows: int, columns: int) -> Tensor:
-        """An image of noise for a latent of this size."""
+        """A noise image with a latent of this size."""
         shape = (1, self.geometry.channels, *self.geometry.size_of((rows, columns)))
         return noise(shape).to(self._device, self.plan.torch_encode_dtype)
 
     def _decoder_input(self, rows: int, columns: int) -> Tensor:
-        """A latent of noise of this size."""
+        """A noise latent of this size."""
         shape = (1, self.geometry.latent_channels, rows, columns)
         return noise(shape).to(self._device, self.plan.torch_decode_dtype)
 
 
 def noise(shape: tuple[int, ...]) -> Tensor:
-    """Numbers that are the same whenever they are asked for."""
+    """Reproducible standard normal noise."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def repeat_edge(x: Tensor, size: tuple[int, ...]) -> Tensor:
     """Pad items or latents (b, c, *axes) at the end of each axis to a size, by repeating the last position."""
-    missing = [wanted - there for wanted, there in zip(size, x.shape[2:], strict=True)]
+    missing = [wanted - present for wanted, present in zip(size, x.shape[2:], strict=True)]
     if not any(missing):
         return x
     pairs = [each for amount in reversed(missing) for each in (0, amount)]
@@ -271,18 +271,18 @@ def repeat_edge(x: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def cropped(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Items (b, c, *axes) without what is beyond a size."""
+    """Crop items (b, c, *axes) to a size."""
     for axis, extent in enumerate(size, start=2):
         x = x.narrow(axis, 0, extent)
     return x
 
 
 def check_items(x: Tensor, geometry: Geometry) -> None:
-    """Refuse what the VAE cannot take.
+    """Check that a batch of items is valid for a VAE.
 
     Raises:
-        ValueError: not a batch of items of as many axes, or an empty one.
-        BadItem: items of another number of channels, or of another size than the only one.
+        ValueError: the batch is empty, or has another number of axes.
+        BadItem: the items have another number of channels, or another size than the fixed one.
     """
     if x.dim() != 2 + geometry.axes or x.numel() == 0:
         raise ValueError(f"items of shape {geometry.batch_text} expected, not {tuple(x.shape)}")
@@ -301,10 +301,10 @@ def check_items(x: Tensor, geometry: Geometry) -> None:
 
 
 def check_positions(z: Tensor, geometry: Geometry) -> None:
-    """Refuse latents of another size than those of a VAE of one size.
+    """Check the size of latents for a VAE with a fixed size.
 
     Raises:
-        LatentMismatch: they have.
+        LatentMismatch: the latents have another size.
     """
     shape = geometry.latent_shape
     if shape is not None and z.shape[1:] != shape:
@@ -316,11 +316,11 @@ def check_positions(z: Tensor, geometry: Geometry) -> None:
 
 
 def chosen_backend(name: str, device: torch.device, dtype: torch.dtype) -> Backend:
-    """What runs the convolutions: what was asked for, or the fastest that is there.
+    """The backend for convolutions: the requested one, or the fastest available.
 
     Raises:
-        BadPlan: ncnn was asked for, and cannot run on this device or in this dtype.
-        MissingPackage: ncnn was asked for and is not installed.
+        BadPlan: ncnn was requested, but does not support this device or dtype.
+        MissingPackage: ncnn was requested, but is not installed.
     """
     fits = device.type == "cpu" and dtype == torch.float32
     if name == NCNN and not fits:
@@ -337,8 +337,8 @@ def chosen_backend(name: str, device: torch.device, dtype: torch.dtype) -> Backe
 
 
 def converted(vae: VAE, device: torch.device, encode_dtype: torch.dtype, decode_dtype: torch.dtype) -> VAE:
-    """The VAE with its weights on a device and its halves in their dtypes, heads in fp32; the same object where they
-    are so already."""
+    """The VAE with its weights on a device and its halves in these dtypes, heads in fp32; the same object if nothing
+    changes."""
     dtypes = {"encoder": encode_dtype, "decoder": decode_dtype}
 
     def wanted(name: str, tensor: Tensor) -> torch.dtype:
@@ -347,26 +347,26 @@ def converted(vae: VAE, device: torch.device, encode_dtype: torch.dtype, decode_
     tensors = [*vae.named_parameters(), *vae.named_buffers()]
     if all(each.device == device and each.dtype == wanted(name, each) for name, each in tensors) and not vae.training:
         return vae
-    # Weights are handed to deepcopy as already copied, so that they are converted once and never duplicated.
-    done: dict[int, Tensor] = {}
+    # The converted weights are passed to deepcopy as already copied, so that no weight is duplicated.
+    memo: dict[int, Tensor] = {}
     for name, weight in vae.named_parameters():
         check_range(name, weight, wanted(name, weight))
-        done[id(weight)] = nn.Parameter(weight.detach().to(device, wanted(name, weight)), requires_grad=False)
+        memo[id(weight)] = nn.Parameter(weight.detach().to(device, wanted(name, weight)), requires_grad=False)
     for name, buffer in vae.named_buffers():
-        done[id(buffer)] = buffer.to(device, wanted(name, buffer))
-    return copy.deepcopy(vae, done).eval()
+        memo[id(buffer)] = buffer.to(device, wanted(name, buffer))
+    return copy.deepcopy(vae, memo).eval()
 
 
 def check_range(name: str, weight: Tensor, dtype: torch.dtype) -> None:
-    """Refuse weights that a dtype cannot hold.
+    """Check that a dtype can represent a weight.
 
     Raises:
-        BadPlan: that is so.
+        BadPlan: a value of the weight is out of range.
     """
     largest = weight.detach().abs().max().item() if dtype in HALF and weight.dtype not in HALF else 0.0
     if torch.finfo(torch.float32).max > largest > torch.finfo(dtype).max:
         raise BadPlan(
-            f"The weights {name} reach {largest:.3g}.",
+            f"The values of {name} reach {largest:.3g}.",
             f"{str(dtype).removeprefix('torch.')} represents values up to {torch.finfo(dtype).max:.3g}.",
             "Use bf16 or fp32 (--dtype).",
         )

@@ -3,11 +3,12 @@
     encoder    pixels (batch, c, f * rows, f * columns) in [-1, 1]  ->  moments (batch, m, rows, columns)
     decoder    latents (batch, z, rows, columns), raw               ->  pixels (batch, c, f * rows, f * columns)
 
-Batch, rows and columns are free; a VAE of one image size has only the batch free. Everything is in fp32. A file says
-in its metadata what its numbers mean (`facts`), and gets its name once it was run and gave what the network gives.
+Batch, rows and columns are dynamic; for a VAE with a fixed image size only the batch is. Everything is in fp32. The
+metadata of a file describes its inputs and outputs (`facts`). A file gets its final name after its outputs were
+compared with those of the network.
 
-What a program takes no part in stays with its user: padding images to the multiple, sampling from the moments, and
-the way from a diffusion model's latents to raw ones.
+The programs do not pad images to the multiple, sample from the moments, or denormalize the latents of a diffusion
+model.
 """
 
 import dataclasses
@@ -30,33 +31,32 @@ from vaekit.version import __version__
 HALVES = ("encoder", "decoder")
 FACTS_FILE = "vaekit.json"
 """The name of the metadata inside a .pt2 file."""
-WATCHED = (2, 3, 5)
-"""Items, rows and columns of the latent that a network is watched with: no two equal and none 1, for torch takes such
-numbers for constants."""
-CHECKED = ((1, 4, 3), (2, 2, 6))
-"""Items, rows and columns that a file is run with before it gets its name."""
+EXAMPLE_SIZE = (2, 3, 5)
+"""Items, rows and columns of the latent of the example input: all different and none 1, as torch specializes such
+sizes."""
+CHECKED_SIZES = ((1, 4, 3), (2, 2, 6))
+"""Items, rows and columns of the latents with which a file is verified."""
 
 
 @dataclass(frozen=True)
 class Half:
-    """What is exported, and what it takes."""
+    """An encoder or decoder to export."""
 
     name: str
-    given: str
-    """What its input is called."""
-    returned: str
+    input_name: str
+    output_name: str
     network: nn.Module
     channels: int
-    """Of the input."""
+    """Channels of the input."""
     step: int
-    """Rows and columns of the input for each of the latent: the factor for an encoder, 1 for a decoder."""
+    """Input positions per latent position: the factor for an encoder, 1 for a decoder."""
     least: int
-    """Rows and columns of the latent that it takes at least."""
+    """The minimum number of rows and columns of the latent."""
     one_size: bool
-    """Whether it takes latents of one position only."""
+    """Whether the latent has a single position."""
 
     def example(self, batch: int, rows: int, columns: int) -> Tensor:
-        """An input for a latent of this size: uniform pixels, normal latents, always the same."""
+        """An input for a latent of this size: reproducible, uniform pixels or normal latents."""
         size = (1, 1) if self.one_size else (max(self.least, rows), max(self.least, columns))
         shape = (batch, self.channels, *(self.step * side for side in size))
         generator = torch.Generator().manual_seed(0)
@@ -73,11 +73,11 @@ class PixelsToMoments(nn.Module):
         self.encoder = vae.encoder
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.encoder(pixels)  # type: ignore[misc]  # it is there: `half_of` has looked
+        return self.encoder(pixels)  # type: ignore[misc]  # `half_of` has checked that it exists
 
 
 class LatentsToPixels(nn.Module):
-    """A decoder and what reads its output as pixels, which for most VAEs leaves it as it is."""
+    """A decoder with its likelihood head, which is the identity for most VAEs."""
 
     def __init__(self, vae: VAE) -> None:
         super().__init__()
@@ -90,54 +90,56 @@ class LatentsToPixels(nn.Module):
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file."""
+    """An export format."""
 
     ending: str
     write: Callable[[ExportedProgram, dict[str, str], Path], None]
-    """Program, metadata, where to."""
+    """Write a program with its metadata to a path."""
     open: Callable[[Path], Callable[[Tensor], Tensor]]
-    """A file as a function."""
+    """Open a file as a function."""
     tolerance: float
-    """How far it may be from the network, in parts of the largest number that the network gives (at least of 1)."""
+    """The maximum difference from the network, relative to the largest output value (at least 1)."""
 
 
 @torch.no_grad()
-def export(vae: VAE, kind: str, folder: str | Path, half: str | None = None, verify: bool = True) -> dict[str, Path]:
-    """Write `encoder` and `decoder` as programs of their own: `.onnx` or `.pt2` files.
+def export(
+    vae: VAE, file_format: str, folder: str | Path, half: str | None = None, verify: bool = True
+) -> dict[str, Path]:
+    """Export `encoder` and `decoder` as separate programs: `.onnx` or `.pt2` files.
 
-    An encoder's program gives its moments as they are: for a Gaussian mean and log-variance one after the other, the
-    log-variance not clamped; for a plain autoencoder the latents; for a vector-quantized one what the encoder said
-    *before* it is quantized, since the codebook is no part of the program. A decoder's gives the pixels, not clamped.
+    The encoder returns its moments: for a Gaussian posterior the mean and the log-variance, concatenated, not clamped;
+    for a plain autoencoder the latents; for a vector-quantized one the latents *before* quantization, since the program
+    does not include the codebook. The decoder returns pixels, not clamped.
 
-    A torch.export encoder takes images of at least two latent positions on each side.
+    A torch.export encoder needs images of at least two latent positions on each side.
 
     Args:
         vae: on the CPU, in fp32 and in evaluation mode.
-        kind: "onnx" or "torch.export".
-        folder: where the files go; it is made where it is not there, and files of the same names are replaced. ONNX
-            weights of more than 2 GB lie beside their file, in `<half>.onnx.data`.
+        file_format: "onnx" or "torch.export".
+        folder: of the files; it is created if necessary, and files of the same names are replaced. ONNX weights of more
+            than 2 GB are stored in a separate file, `<half>.onnx.data`.
         half: "encoder" or "decoder"; None for all halves of the VAE.
-        verify: whether to run each file at two sizes, and to leave none that differs from the network: by 1e-4 for
-            ONNX in onnxruntime, by 1e-5 for torch.export, in parts of the largest number (at least of 1).
+        verify: whether to run each file at two sizes and reject it if it differs from the network by more than 1e-4
+            (ONNX, in onnxruntime) or 1e-5 (torch.export), relative to the largest output value (at least 1).
 
     Returns:
         The file of each half.
 
     Raises:
         HalfMissing: the VAE has no such half.
-        BadItem: the VAE takes no images.
-        CannotExport: the network cannot be written as such a program, or the program gave something else.
+        BadItem: the VAE is not an image VAE.
+        CannotExport: the network cannot be exported in this format, or the outputs of the file differ.
         MissingPackage: ONNX needs the extra `onnx`.
-        CannotWrite: the folder or the disk refuses.
-        ValueError: there is no such kind or half.
+        CannotWrite: the folder is not writable, or the disk is full.
+        ValueError: there is no such format or half.
     """
-    if kind not in FORMATS:
-        raise ValueError(f"unknown kind {kind!r}; expected one of {', '.join(FORMATS)}")
+    if file_format not in FORMATS:
+        raise ValueError(f"unknown format {file_format!r}; expected one of {', '.join(FORMATS)}")
     if half not in (None, *HALVES):
         raise ValueError(f"unknown half {half!r}; expected one of {', '.join(HALVES)}")
-    if kind == "onnx":
+    if file_format == "onnx":
         require_onnx(verify)
-    form, folder = FORMATS[kind], Path(folder)
+    form, folder = FORMATS[file_format], Path(folder)
     halves = [
         half_of(vae, name) for name in HALVES if (getattr(vae, name) is not None if half is None else name == half)
     ]
@@ -148,8 +150,8 @@ def export(vae: VAE, kind: str, folder: str | Path, half: str | None = None, ver
             try:
                 form.write(program, facts(vae, each, program), path)
             except OSError:
-                raise  # the disk's: `atomic_group` words it
-            except Exception as error:  # what an exporter cannot translate it tells in errors of many kinds
+                raise  # from the disk: `atomic_group` converts it
+            except Exception as error:  # exporters raise many types of errors
                 raise cannot_export(each, "cannot be exported", error) from error
             if verify:
                 check(each, path, form)
@@ -157,11 +159,11 @@ def export(vae: VAE, kind: str, folder: str | Path, half: str | None = None, ver
 
 
 def half_of(vae: VAE, name: str) -> Half:
-    """One half of a VAE, and what it takes.
+    """One half of a VAE.
 
     Raises:
-        HalfMissing: it is not there.
-        BadItem: it is no half of an image VAE.
+        HalfMissing: the VAE does not have this half.
+        BadItem: the VAE is not an image VAE.
     """
     if getattr(vae, name) is None:
         raise half_missing(name, next(other for other in HALVES if other != name))
@@ -175,42 +177,43 @@ def half_of(vae: VAE, name: str) -> Half:
 
 
 def program_of(half: Half) -> ExportedProgram:
-    """The network as a list of operations, with free sizes.
+    """The network as a program with dynamic sizes.
 
     Raises:
-        CannotExport: torch cannot tell them, or only for one size.
+        CannotExport: torch cannot export it, or only for a fixed size.
     """
     free = {0: Dim("batch", min=1)}
     if not half.one_size:
-        # torch's graph is right for an encoder whose map shrinks to one position, but the conditions that come with it
-        # exclude that; saying so in the range makes the refusal a clear one.
+        # torch's program would be correct for an encoder whose map shrinks to one position, but its guards exclude that
+        # size; with the same minimum in the range, the error is a clear one.
         least = max(half.least, 2 if half.name == "encoder" else 1)
         free |= {2: half.step * Dim("rows", min=least), 3: half.step * Dim("columns", min=least)}
     try:
-        program = torch.export.export(half.network, (half.example(*WATCHED),), dynamic_shapes=(free,), strict=False)
-    except Exception as error:  # torch documents no set of errors
+        program = torch.export.export(
+            half.network, (half.example(*EXAMPLE_SIZE),), dynamic_shapes=(free,), strict=False
+        )
+    except Exception as error:  # torch does not document its errors
         raise cannot_export(half, "cannot be exported", error) from error
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
-                node.meta.pop("stack_trace", None)  # paths of this machine
+                node.meta.pop("stack_trace", None)  # local paths
     return program
 
 
 def facts(vae: VAE, half: Half, program: ExportedProgram) -> dict[str, str]:
-    """What the numbers of a program mean: the metadata of its file.
+    """The metadata of a file, which describes the inputs and outputs of the program.
 
-    `vaekit.config` and `vaekit.normalization` are JSON in the form that vaekit writes into safetensors files. The
-    normalization is "null" where it is not known; else a diffusion model's latents become raw as `LatentNormalization`
-    says.
+    `vaekit.config` and `vaekit.normalization` are JSON as in safetensors files written by vaekit. The normalization is
+    "null" if unknown; otherwise, `LatentNormalization` documents how latents of a diffusion model are denormalized.
     """
     geometry = vae.geometry
     config: HasGeometry = vae.config
-    told = {
+    metadata = {
         "vaekit.written_by": f"vaekit {__version__}",
         "vaekit.half": half.name,
-        "vaekit.input": half.given,
-        "vaekit.output": half.returned,
+        "vaekit.input": half.input_name,
+        "vaekit.output": half.output_name,
         "vaekit.network": type(config).__module__,
         "vaekit.config": json.dumps(dataclasses.asdict(config)) if dataclasses.is_dataclass(config) else "{}",
         "vaekit.factor": str(geometry.factors[0]),
@@ -219,35 +222,35 @@ def facts(vae: VAE, half: Half, program: ExportedProgram) -> dict[str, str]:
         "vaekit.normalization": json.dumps(None if vae.normalization is None else vae.normalization.as_json()),
     }
     if vae.origin is not None:
-        told["vaekit.family"] = vae.origin.name
+        metadata["vaekit.family"] = vae.origin.name
     if half.name == "encoder":
         moments = next(iter(program.graph.output_node().all_input_nodes)).meta["val"].shape[1]
-        told["vaekit.posterior"] = type(vae.to_posterior(torch.zeros(1, int(moments), 1, 1))).__name__
-    return told
+        metadata["vaekit.posterior"] = type(vae.to_posterior(torch.zeros(1, int(moments), 1, 1))).__name__
+    return metadata
 
 
-def write_program(program: ExportedProgram, told: dict[str, str], path: Path) -> None:
-    """A torch.export file. `torch.export.load(path, extra_files={"vaekit.json": ""})` gives the metadata back."""
-    torch.export.save(program, path, extra_files={FACTS_FILE: json.dumps(told)})
+def write_program(program: ExportedProgram, metadata: dict[str, str], path: Path) -> None:
+    """Write a torch.export file; `torch.export.load(path, extra_files={"vaekit.json": ""})` returns its metadata."""
+    torch.export.save(program, path, extra_files={FACTS_FILE: json.dumps(metadata)})
 
 
 def open_program(path: Path) -> Callable[[Tensor], Tensor]:
-    """A torch.export file as a function."""
+    """Open a torch.export file as a function."""
     return torch.export.load(path).module()
 
 
 def check(half: Half, path: Path, form: Format) -> None:
-    """Run a file and compare it with the network that it was made from.
+    """Run a file and compare its outputs with those of the network.
 
     Raises:
-        CannotExport: it does something else, or does not run.
+        CannotExport: the outputs differ, or the file does not run.
     """
     try:
         run = form.open(path)
-        runs = [(x, run(x)) for x in (half.example(*size) for size in CHECKED)]
-    except Exception as error:  # neither runtime documents a set of errors
+        runs = [(x, run(x)) for x in (half.example(*size) for size in CHECKED_SIZES)]
+    except Exception as error:  # neither runtime documents its errors
         raise cannot_export(half, "was exported, but the file does not run", error) from error
-    for x, given in runs:
+    for x, output in runs:
         expected = half.network(x)
         if not expected.isfinite().all():
             raise CannotExport(
@@ -255,7 +258,7 @@ def check(half: Half, path: Path, form: Format) -> None:
                 "No file was written.",
                 "Check the weights, or pass verify=False.",
             )
-        difference = float((given - expected).abs().max() / expected.abs().max().clamp(min=1))
+        difference = float((output - expected).abs().max() / expected.abs().max().clamp(min=1))
         if not difference <= form.tolerance:
             raise CannotExport(
                 f"The exported {half.name} differs from the network by {difference:.1e} of the largest value, for an "
@@ -266,7 +269,7 @@ def check(half: Half, path: Path, form: Format) -> None:
 
 
 def cannot_export(half: Half, what: str, error: Exception) -> CannotExport:
-    """The error a user sees when torch or a runtime refused."""
+    """The error for a failure of torch or a runtime."""
     reason = printable(str(error), 300).rstrip(".")
     return CannotExport(f"The {half.name} {what}: {reason}.", "No file was written.", "Try the other export format.")
 

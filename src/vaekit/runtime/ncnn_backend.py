@@ -1,7 +1,7 @@
 """3x3 Winograd convolutions, F(4x4, 3x3) (Lavin and Gray 2016, arXiv 1509.09308), with ncnn.
 
-ncnn's layers can only be given weights as a model, so that every convolution is a network of one layer here. Slabs go
-in and come out without a copy.
+ncnn loads weights only as part of a model, so every convolution is a network of one layer. Slabs are passed and
+returned without a copy.
 """
 
 import ctypes
@@ -16,17 +16,17 @@ from torch import Tensor
 
 from vaekit.optional import require
 from vaekit.runtime.backends import Convolver, fits_winograd
-from vaekit.runtime.memory import give_back
+from vaekit.runtime.memory import trim_heap
 from vaekit.runtime.streaming.operations import Convolve
 
 LEAST_CHANNELS = 16
-"""With fewer, torch's direct convolution is as fast."""
+"""The least number for which ncnn is used: with fewer, torch's direct convolution is as fast."""
 TRANSFORMED = 36 / 9
-"""Numbers in a transformed kernel for each in the kernel."""
+"""Values in a transformed kernel per value in the kernel."""
 
 
 class NcnnBackend:
-    """ncnn's convolutions for those that fit, in fp32 on the CPU.
+    """ncnn's Winograd convolutions, in fp32 on the CPU.
 
     Raises:
         MissingPackage: ncnn is not installed.
@@ -38,7 +38,7 @@ class NcnnBackend:
         self._ncnn = require("ncnn", "run convolutions with ncnn", "cpu")
         self._pools = pools(self._ncnn)
 
-    def takes(self, convolution: Convolve) -> bool:
+    def supports(self, convolution: Convolve) -> bool:
         return fits_winograd(convolution, LEAST_CHANNELS)
 
     def prepare(self, convolution: Convolve, threads: int) -> Convolver:
@@ -47,19 +47,19 @@ class NcnnBackend:
     def prepared_bytes(self, convolution: Convolve) -> int:
         return int(convolution.weight.numel() * 4 * TRANSFORMED)
 
-    def workspace_bytes(self, convolution: Convolve, given: int, made: int) -> int:
-        # The transformed input, 36 numbers for each 16, and both slabs once more in ncnn's order of channels.
-        return int(given * 36 / 16) + given + made
+    def workspace_bytes(self, convolution: Convolve, input_bytes: int, output_bytes: int) -> int:
+        # The transformed input, 36 values for each 16, and copies of both slabs in ncnn's channel order.
+        return int(input_bytes * 36 / 16) + input_bytes + output_bytes
 
-    def rest(self) -> None:
+    def release_buffers(self) -> None:
         for pool in self._pools.all:
             pool.clear()
 
 
 class Pools(threading.local):
-    """Where ncnn takes memory for slabs and for its buffers, on each thread: its own would be kept for each layer.
+    """Allocators of each thread for ncnn's slabs and buffers: its own would keep memory for each layer.
 
-    They live as long as the process, for tensors may still lie in them.
+    They live as long as the process, because tensors may still use their memory.
     """
 
     all: ClassVar[list[Any]] = []
@@ -71,12 +71,12 @@ class Pools(threading.local):
 
 @cache
 def pools(ncnn: Any) -> Pools:
-    """Those of the process."""
+    """The allocators of the process."""
     return Pools(ncnn)
 
 
 class Winograd:
-    """One convolution, ready to run."""
+    """One prepared convolution."""
 
     def __init__(self, ncnn: Any, pools: Pools, convolution: Convolve, threads: int) -> None:
         weight, bias = convolution.weight, convolution.bias
@@ -84,53 +84,54 @@ class Winograd:
         self._ncnn, self._pools = ncnn, pools
         self._net = ncnn.Net()
         options = self._net.opt
-        options.lightmode = True  # forget the plain weights
+        options.lightmode = True  # free the untransformed weights
         options.num_threads = threads
         for half in ("fp16_storage", "fp16_packed", "fp16_arithmetic", "bf16_storage", "bf16_packed"):
             setattr(options, f"use_{half}", False)
         options.use_winograd_convolution = options.use_winograd43_convolution = True
-        # What ncnn would choose instead for some shapes is half as fast on the machines it was measured on.
+        # The variants that ncnn would choose for some shapes were measured to be half as fast.
         options.use_winograd23_convolution = options.use_winograd63_convolution = False
         self._net.opt = options
         shape = f"0={outputs} 1={columns} 11={rows} 5={int(bias is not None)} 6={weight.numel()}"
         self._net.load_param_mem(
             f"7767517\n2 2\nInput x 0 1 x\nConvolution c 1 1 x y {shape} 9={int(convolution.relu)}\n"
         )
-        plain = torch.zeros(1)  # what stands before the weights: they are not packed in any way
+        plain = torch.zeros(1)  # the flag before the weights: they are not packed
         tensors = [plain, weight, *([] if bias is None else [bias])]
         if self._net.load_model(reader_class(ncnn)(tensors)):
             raise MemoryError("ncnn ran out of memory for the weights of a convolution")
-        give_back()  # what the transformation took in pieces
+        trim_heap()  # temporary memory of the transformation
 
     def __call__(self, x: Tensor) -> Tensor:
         extractor = self._net.create_extractor()
         extractor.set_blob_allocator(self._pools.slabs)
         extractor.set_workspace_allocator(self._pools.buffers)
-        given = x.contiguous().squeeze(0).numpy()
-        extractor.input("x", self._ncnn.Mat(given))
-        failed, made = extractor.extract("y")
+        array = x.contiguous().squeeze(0).numpy()
+        extractor.input("x", self._ncnn.Mat(array))
+        failed, output = extractor.extract("y")
         if failed:
             raise MemoryError("ncnn ran out of memory in a convolution")
-        return torch.from_numpy(np.asarray(made)).unsqueeze(0)  # which keeps what ncnn made alive
+        return torch.from_numpy(np.asarray(output)).unsqueeze(0)  # keeps ncnn's memory alive
 
 
 @cache
 def reader_class(ncnn: Any) -> type:
-    """What ncnn reads weights from, into memory of its own: from bytes that it is given it would read for ever."""
+    """A reader of weights that copies them into ncnn's memory: with plain bytes, ncnn would refer to them
+    permanently."""
     address_of = ctypes.pythonapi.PyCapsule_GetPointer
     address_of.restype, address_of.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
 
     class Reader(ncnn.DataReader):  # type: ignore[misc]
-        """Tensors in fp32, one after the other; each is asked for with its size."""
+        """fp32 tensors in order, each requested with its size."""
 
         def __init__(self, tensors: Sequence[Tensor]) -> None:
             super().__init__()
             self._tensors = [each.contiguous() for each in tensors]
 
-        def read(self, room: object, size: int) -> int:
+        def read(self, buffer: object, size: int) -> int:
             tensor = self._tensors.pop(0)
             assert tensor.nbytes == size and tensor.dtype == torch.float32
-            ctypes.memmove(address_of(room, None), tensor.data_ptr(), size)
+            ctypes.memmove(address_of(buffer, None), tensor.data_ptr(), size)
             return size
 
     return Reader

@@ -1,8 +1,7 @@
 """Guard half precision: a layer that overflows, and only that layer, is recomputed in fp32.
 
-What a layer makes in fp32 stays so as long as it does not fit into half precision; the next layer that can take it does
-so in half precision again. Numbers that are not finite for another reason (a NaN in the input or in a weight) are left
-as they are.
+The output of such a layer stays in fp32 as long as it exceeds the range of half precision; later layers run in half
+precision again. Values that are non-finite for another reason (a NaN in the input or in a weight) are not changed.
 """
 
 import dataclasses
@@ -20,20 +19,20 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 class OverflowGuard:
-    """Runs operations of a network in half precision, and remembers which of them had to be done again.
+    """Runs operations of a network in half precision, and records which of them had to be recomputed.
 
     Args:
-        dtype: the half precision that the network runs in; another dtype is not watched.
+        dtype: of the network; only half precision is guarded.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        self.watches = dtype in HALF
+        self.enabled = dtype in HALF
         self.repaired: dict[int, str] = {}
 
     @property
     def dtype_name(self) -> str:
-        """What people call the dtype."""
+        """The common name of the dtype."""
         return {torch.float16: "fp16", torch.bfloat16: "bf16"}.get(self.dtype, str(self.dtype))
 
     def run(
@@ -41,31 +40,31 @@ class OverflowGuard:
         step: Step,
         index: int,
         run: Callable[[Sequence[Tensor]], Tensor],
-        given: Sequence[Tensor],
+        inputs: Sequence[Tensor],
         rows: tuple[int, int],
     ) -> Tensor:
-        """What a step's operation makes, in half precision if that can hold it.
+        """Run the operation of a step, in half precision unless it overflows.
 
         Args:
             step, index: the step and its number.
-            run: runs it in half precision.
-            given: its inputs, in half precision or, where that could not hold them, in fp32.
-            rows: the rows that it makes.
+            run: runs the operation in half precision.
+            inputs: in half precision, or in fp32 if they exceed its range.
+            rows: the rows of the output.
         """
-        narrow = [self.narrowed(each) for each in given]
+        narrow = [self.narrowed(each) for each in inputs]
         if index not in self.repaired and all(each is not None for each in narrow):
             taken = [each for each in narrow if each is not None]
-            made = run(taken)
-            if finite(made) or not all(map(finite, taken)):
-                return made
+            output = run(taken)
+            if finite(output) or not all(map(finite, taken)):
+                return output
         assert step.operation is not None
         self.repaired.setdefault(index, step.label)
-        wide = widened(step.operation).run(rows, [each.to(single(each)) for each in given])
+        wide = widened(step.operation).run(rows, [each.to(single(each)) for each in inputs])
         fits = self.narrowed(wide)
         return wide if fits is None else fits
 
     def narrowed(self, x: Tensor) -> Tensor | None:
-        """A tensor of fp32 in half precision; None where that cannot hold it. Others come back as they are."""
+        """Convert an fp32 tensor to half precision; None if it is out of range. Other dtypes are not converted."""
         if x.dtype != torch.float32:
             return x
         low, high = torch.aminmax(x)
@@ -75,12 +74,12 @@ class OverflowGuard:
 
 
 def finite(x: Tensor) -> bool:
-    """Whether all numbers are neither infinite nor NaN: one NaN among millions counts."""
+    """Whether all values are finite."""
     return all(math.isfinite(bound.item()) for bound in torch.aminmax(x))
 
 
 def single(x: Tensor) -> torch.dtype:
-    """fp32 for what is narrower."""
+    """fp32, or the dtype of the tensor if it is wider."""
     return torch.promote_types(x.dtype, torch.float32)
 
 

@@ -23,23 +23,23 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """How an engine runs a VAE. The defaults are exact: fp32, one item at a time, on a GPU where there is one."""
+    """The settings of an engine. The defaults are exact: fp32, one item at a time, on a GPU if available."""
 
     device: str | None = None
-    """A torch device such as "cpu" or "cuda:1"; None takes CUDA where it is available, else the CPU."""
+    """A torch device such as "cpu" or "cuda:1"; None for CUDA if available, else the CPU."""
     dtype: str = "fp32"
-    """"fp32", "bf16" or "fp16": what the networks compute in. Some VAEs overflow in fp16."""
+    """"fp32", "bf16" or "fp16": the dtype of the networks. Some VAEs overflow in fp16."""
     batch_size: int = 1
-    """Items that go through the networks at once, where they are run whole: on a GPU with memory enough."""
+    """The number of items per batch if networks run whole: on a GPU with enough memory."""
     encode_dtype: str | None = None
-    """The dtype for encoding, where it is another."""
+    """The dtype for encoding; None for `dtype`."""
     decode_dtype: str | None = None
-    """The dtype for decoding, where it is another."""
+    """The dtype for decoding; None for `dtype`."""
     memory: int | str | None = None
-    """What encoding or decoding may take above the loaded weights: bytes, or a size such as "2GiB". None takes what is
-    free and leaves some. Results are the same to rounding, whatever it is."""
+    """The memory limit for encoding or decoding, without the loaded weights: bytes, or a size such as "2GiB". None for
+    most of the free memory. Results are equal up to rounding for any limit."""
     backend: str = "auto"
-    """What runs the convolutions: "torch", "ncnn" (on a CPU, in fp32), or "auto" for the faster one that is there."""
+    """The backend for convolutions: "torch", "ncnn" (on a CPU, in fp32), or "auto" for the faster available one."""
 
     def __post_init__(self) -> None:
         for dtype in (self.dtype, self.encode_dtype, self.decode_dtype):
@@ -62,20 +62,20 @@ class Plan:
 
     @property
     def budget(self) -> int | None:
-        """The memory that may be taken, in bytes; None without a limit."""
+        """The memory limit in bytes; None without a limit."""
         return None if self.memory is None else memory_bytes(self.memory)
 
     @property
     def torch_device(self) -> torch.device:
-        """The device, once it has been seen to work.
+        """The device, after checking that it works.
 
         Raises:
-            BadPlan: there is no such device here.
+            BadPlan: the device is not available.
         """
         name = ("cuda" if torch.cuda.is_available() else "cpu") if self.device is None else self.device
         try:
             probe = torch.zeros(1, device=name)
-            probe.item()  # the meta device makes tensors and holds no values
+            probe.item()  # fails on the meta device, which holds no values
         except (RuntimeError, AssertionError, ImportError) as error:
             reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
             raise BadPlan(
@@ -83,50 +83,50 @@ class Plan:
                 "Expected a device of this machine, such as cpu.",
                 "Omit the device to choose one automatically.",
             ) from error
-        return probe.device  # "cuda" with its number, as weights have it
+        return probe.device  # "cuda" with its index, as weights have it
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """How one half of a VAE will run for items of one size. Memory is in bytes above the loaded weights."""
+    """How one half of a VAE will run for items of one size. Memory is in bytes, without the loaded weights."""
 
     half: str
     """"encode" or "decode"."""
     size: tuple[int, ...]
-    """Of the item, along its axes: (height, width) of an image."""
+    """The size of the item along its axes: (height, width) of an image."""
     device: str
     dtype: str
     backend: str
-    """What runs the convolutions that it can run; torch runs the others."""
+    """The backend for convolutions; torch runs those that it does not support."""
     budget: int | None
-    """What was allowed; None where the memory that is free was looked at."""
+    """The memory limit; None if the free memory was used as the limit."""
     predicted_peak: int | None
-    """None for a network that can only be run as a whole."""
+    """None for a network that can only run whole."""
     prepared: int
     """Part of the peak: convolutions that stay prepared for the next image."""
     to_file: int
-    """What does not fit into memory and goes to a file, at the most at a time."""
+    """The maximum size of maps that are stored in a file at a time, because they do not fit into memory."""
     stages: int
-    """Passes over maps; 1 for a network that is run as a whole."""
+    """The number of passes over maps; 1 for a network that runs whole."""
     slab_rows: tuple[int, int]
-    """The fewest and the most rows of a pass that are processed at once; all positions along the first axis for a
-    network that is run as a whole."""
+    """The minimum and maximum over all passes of the rows that are processed at a time; all positions along the first
+    axis for a network that runs whole."""
 
 
-def size_text(given: Sequence[int], made: Sequence[int]) -> str:
-    """The size of the images that a network takes or makes, as width x height, from its two shapes (..., h, w).
+def size_text(input_shape: Sequence[int], output_shape: Sequence[int]) -> str:
+    """The size of the images that a network takes or returns, as width x height, from its shapes (..., h, w).
 
     >>> size_text((1, 4, 8, 6), (1, 3, 64, 48))
     '48x64'
     """
-    height, width = max((given[-2:], made[-2:]), key=sum)
+    height, width = max((input_shape[-2:], output_shape[-2:]), key=sum)
     return f"{width}x{height}"
 
 
 class Notes(list[str]):
-    """Notes in the order in which they came."""
+    """Distinct notes in order."""
 
-    def tell(self, note: str) -> None:
-        """Note something once."""
+    def add(self, note: str) -> None:
+        """Append a note unless it exists already."""
         if note not in self:
             self.append(note)

@@ -14,21 +14,21 @@ from vaekit.runtime.traced_network import TracedNetwork
 from vaekit.runtime.whole_runner import WholeRunner
 
 OVERFLOWS = 3
-"""So many items that overflow when they are run whole are enough to run all others slab by slab at once."""
+"""The number of items that overflow in whole runs after which all others are streamed in slabs."""
 
 
 class Runner:
-    """Runs a network in the memory that it may take.
+    """Runs a network within a memory limit.
 
-    A network of images of any size is traced, so that it can run slab by slab along the rows. Any other runs whole, as
-    many items at once as the plan says: one of images of one size, of other axes, or of items without any.
+    A network for images of any size is traced, so that it can be streamed in slabs of rows. Other networks run whole,
+    on batches of the plan's size: those with a fixed size, with other axes, or without axes.
 
     Args:
         network: an encoder or decoder, on its device and in its dtype.
-        make_input: rows and columns of a latent -> an input of the network for it; None for a network that runs whole.
-        backend: what runs the convolutions.
-        plan: what it may take, and whether its backend was chosen by the user.
-        make_arena: device and slack -> an arena (see `Arena`) for the memory of runs in slabs.
+        make_input: rows and columns of a latent -> an input of that size; None for a network that runs whole.
+        backend: for the convolutions.
+        plan: the memory limit, the batch size and the requested backend.
+        make_arena: device and slack -> the arena (see `Arena`) for streamed runs.
     """
 
     def __init__(
@@ -45,41 +45,41 @@ class Runner:
         self._batch_size = plan.batch_size
         self._notes = Notes()
         self.slabs = SlabRunner(self.traced, backend, plan, self.guard, self._notes, make_arena)
-        self.whole = WholeRunner(self.traced, plan, self.slabs.give_back, self._notes)
+        self.whole = WholeRunner(self.traced, plan, self.slabs.release_memory, self._notes)
         self._overflows = 0
 
     def run(self, items: Tensor, size: tuple[int, ...], fixed: int) -> Tensor:
-        """What the network makes of items.
+        """Run the network on items.
 
         Args:
-            items: its input, as many as `batches` gives, or any other number of them.
-            size: of the latent, along its axes.
-            fixed: bytes that the caller takes beside the run: its input, and the result.
+            items: the input; `batches` gives the best batch size, but any is valid.
+            size: of the latent along its axes.
+            fixed: memory of the caller in bytes: its input and the result.
 
         Raises:
-            BadPlan: it does not fit into the budget, or the backend gives wrong numbers here.
-            TooLittleMemory: memory ran out, with the smallest slabs too.
+            BadPlan: the backend returns wrong results on this machine.
+            TooLittleMemory: the limit is too small, or memory ran out even with the smallest slabs.
         """
-        if not self.traced.known:
+        if not self.traced.is_traceable:
             return self.traced.network(items)
         rows_and_columns = plane(size)
-        made = self.whole.run(items, rows_and_columns, fixed) if self._overflows < OVERFLOWS else None
-        if made is not None:
-            return self._repaired(items, made, rows_and_columns, fixed)
+        output = self.whole.run(items, rows_and_columns, fixed) if self._overflows < OVERFLOWS else None
+        if output is not None:
+            return self._repaired(items, output, rows_and_columns, fixed)
         one_by_one = [self.slabs.run(item, rows_and_columns, fixed) for item in items.split(1)]
         return one_by_one[0] if len(items) == 1 else torch.cat(one_by_one)
 
     def batches(self, items: Tensor, size: tuple[int, ...], fixed: int) -> Sequence[Tensor]:
-        """Items in parts that go through at once; of a traced network those that are left over alone, so that few
-        shapes come."""
-        if not self.traced.known:
+        """Split items into batches. For a traced network, remaining items are processed one by one, which keeps the
+        number of different shapes low."""
+        if not self.traced.is_traceable:
             return items.split(self._batch_size)
         at_once = max(1, self.items_whole(plane(size), fixed))
         full = len(items) - len(items) % at_once
         return [*(items[:full].split(at_once) if full else ()), *(items[full:].split(1) if full < len(items) else ())]
 
     def items_whole(self, size: tuple[int, int], fixed: int) -> int:
-        """How many items of this size the network is run on as a whole at once; 0 where it is run slab by slab."""
+        """The batch size of whole runs for items of this size; 0 if they are streamed."""
         return self.whole.items_at_once(size, fixed) if self._overflows < OVERFLOWS else 0
 
     def explained(self, half: str, size: tuple[int, ...], item_size: tuple[int, ...], fixed: int) -> Explanation:
@@ -87,26 +87,26 @@ class Runner:
 
         Args:
             half: "encode" or "decode".
-            size: of its latent, along the axes.
-            item_size: of the item itself.
-            fixed: bytes that the caller takes beside the run.
+            size: of its latent along the axes.
+            item_size: of the item along its axes.
+            fixed: memory of the caller in bytes.
 
         Raises:
-            BadPlan: it does not fit into the budget.
+            TooLittleMemory: the limit is too small.
         """
         dtype = str(self.traced.dtype).removeprefix("torch.")
-        known = (half, item_size, str(self.traced.device), dtype)
+        facts = (half, item_size, str(self.traced.device), dtype)
         all_rows = (item_size[0] if item_size else 1,) * 2
-        if not self.traced.known:
-            return Explanation(*known, TORCH, self.budget, None, 0, 0, 1, all_rows)
+        if not self.traced.is_traceable:
+            return Explanation(*facts, TORCH, self.budget, None, 0, 0, 1, all_rows)
         rows_and_columns = plane(size)
         if self.items_whole(rows_and_columns, fixed):
             peak = self.whole.peak(rows_and_columns, fixed)
-            return Explanation(*known, TORCH, self.budget, peak, 0, 0, 1, all_rows)
+            return Explanation(*facts, TORCH, self.budget, peak, 0, 0, 1, all_rows)
         plan = self.slabs.prepared(rows_and_columns, fixed).plan
-        rows = [course.slab_rows for course in plan.courses]
+        rows = [schedule.slab_rows for schedule in plan.schedules]
         return Explanation(
-            *known,
+            *facts,
             self.slabs.convolvers.backend.name,
             self.budget,
             plan.peak,
@@ -117,26 +117,26 @@ class Runner:
         )
 
     def notes(self, half: str) -> list[str]:
-        """What had to be done otherwise than planned, in words."""
-        notes = [f"{half}: {told}" for told in self._notes]
+        """Deviations from the plan, as sentences."""
+        notes = [f"{half}: {note}" for note in self._notes]
         if repaired := sorted({label for label in self.guard.repaired.values() if label}):
             notes.append(
                 f"beyond the range of {self.guard.dtype_name}, recomputed in fp32: {half} {', '.join(repaired)}"
             )
         return notes
 
-    def _repaired(self, items: Tensor, made: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
-        """The same, with the items that half precision could not hold done again, watched layer by layer."""
-        if self.guard.watches:
+    def _repaired(self, items: Tensor, output: Tensor, size: tuple[int, int], fixed: int) -> Tensor:
+        """Recompute items that overflowed in half precision, with a check of every layer."""
+        if self.guard.enabled:
             for i, item in enumerate(items.split(1)):
-                if not finite(made[i]) and finite(item):
+                if not finite(output[i]) and finite(item):
                     self._overflows += 1
-                    made[i] = self.slabs.run(item, size, fixed)[0]
-                    self._notes.tell(f"non-finite values in {self.guard.dtype_name}: these items were recomputed")
-        return made
+                    output[i] = self.slabs.run(item, size, fixed)[0]
+                    self._notes.add(f"non-finite values in {self.guard.dtype_name}: these items were recomputed")
+        return output
 
 
 def plane(size: tuple[int, ...]) -> tuple[int, int]:
-    """The rows and columns of a traced network's latent: only networks of images are traced."""
+    """The rows and columns of a latent; only networks for images are traced."""
     rows, columns = size
     return rows, columns

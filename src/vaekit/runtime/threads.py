@@ -1,4 +1,4 @@
-"""Limit torch's threads, per thread of this process."""
+"""Limit the threads of torch's operations for each thread of this process."""
 
 import os
 import threading
@@ -12,13 +12,13 @@ import torch
 
 @contextmanager
 def single_threaded_initializer() -> Iterator[None]:
-    """Threads that first use torch inside the block run its operations on one core; this thread goes on as it was.
+    """Threads that first use torch inside the block run its operations on one core; the calling thread is not changed.
 
-    Without it, each thread beside the one that runs a network gets a team of threads as large as the machine, and all
-    the teams wait for each other.
+    Otherwise, each thread beside the one that runs a network would get a thread pool with all cores, and the pools
+    would wait for each other.
     """
-    before = torch.get_num_threads()  # asked here, so that this thread has its number settled before it changes
-    # The number is the caller's own, and the default of threads that have none yet (ATen/ParallelOpenMP.cpp).
+    before = torch.get_num_threads()  # also initializes the setting of this thread before the default changes
+    # set_num_threads sets the value of the calling thread and the default of new ones (ATen/ParallelOpenMP.cpp).
     setter = threading.Thread(target=torch.set_num_threads, args=(1,))
     setter.start()
     setter.join()
@@ -28,23 +28,23 @@ def single_threaded_initializer() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run_parallel(works: Sequence[Callable[[], None]], stop: threading.Event) -> None:
-    """Do all of these, each on one thread with an equal share of torch's threads; a single one is done right here.
+def run_parallel(tasks: Sequence[Callable[[], None]], stop: threading.Event) -> None:
+    """Run tasks in parallel, each on one thread with an equal share of torch's threads; a single one in the calling
+    thread.
 
     Args:
-        works: what is to be done.
-        stop: set when one of them fails, or the caller is interrupted; the others are expected to look at it, and are
-            waited for.
+        tasks: the functions to call.
+        stop: set when a task fails or the caller is interrupted. The others must check it; they are waited for.
     """
-    if len(works) <= 1:
-        for work in works:
-            work()
+    if len(tasks) <= 1:
+        for task in tasks:
+            task()
         return
-    own, threads = torch.get_num_threads(), threads_per_part(len(works))
+    own, threads = torch.get_num_threads(), threads_per_part(len(tasks))
     inference = torch.is_inference_mode_enabled()
     futures: list[Future[None]] = []
     try:
-        futures.extend(workers().submit(single_part, work, threads, inference) for work in works)
+        futures.extend(workers().submit(single_part, task, threads, inference) for task in tasks)
         for future in as_completed(futures):
             future.result()
     except BaseException:
@@ -52,38 +52,38 @@ def run_parallel(works: Sequence[Callable[[], None]], stop: threading.Event) -> 
         wait_for_all(futures)
         raise
     finally:
-        torch.set_num_threads(own)  # what a worker has set is the default of new threads, too
+        torch.set_num_threads(own)  # workers also changed the default of new threads
 
 
 def threads_per_part(parts: int) -> int:
-    """How many of torch's threads each of so many parts has."""
+    """The number of torch's threads for each of `parts` parallel parts."""
     return max(1, torch.get_num_threads() // max(1, parts))
 
 
-def single_part(work: Callable[[], None], threads: int, inference: bool) -> None:
-    """Work on this thread, which knows neither how many threads its caller allows nor that no gradient is wanted."""
+def single_part(task: Callable[[], None], threads: int, inference: bool) -> None:
+    """Run a task in this thread with the caller's settings, which threads do not inherit."""
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     with torch.inference_mode() if inference else torch.no_grad():
-        work()
+        task()
 
 
 def wait_for_all(futures: Sequence[Future[None]]) -> None:
-    """Wait, whatever interrupts it: the caller takes back the memory and the file that these use."""
+    """Wait despite interrupts: afterwards the caller frees the memory and the file that the tasks use."""
     while True:
         try:
             wait(futures)
             return
-        except KeyboardInterrupt:  # another one, of which the caller raises the first
+        except KeyboardInterrupt:  # a further interrupt; the caller raises the first
             continue
 
 
 def workers() -> ThreadPoolExecutor:
-    """Threads for the whole process; they are started as they are needed."""
+    """The thread pool of the process; threads are started on demand."""
     return pool_of(os.getpid())
 
 
 @lru_cache(maxsize=1)
 def pool_of(_process: int) -> ThreadPoolExecutor:
-    """The pool of a process: one that was forked inherits its parent's, but none of the threads in it."""
+    """The pool of a process: a forked process would inherit its parent's pool without the threads."""
     return ThreadPoolExecutor(os.cpu_count() or 1, "vaekit")

@@ -15,7 +15,7 @@ from vaekit.comparison.candidates import (
 )
 from vaekit.comparison.compare import SHOWN
 from vaekit.comparison.compare import compare as run_comparison
-from vaekit.comparison.fit_correction import FittedFor, Fitting, too_few
+from vaekit.comparison.fit_correction import CorrectionFit, CorrectionResult, too_few
 from vaekit.comparison.image_sources import ImageSource, builtin_images, images_in
 from vaekit.comparison.records import Report
 from vaekit.domains.images.correction_files import correction_of, find_correction
@@ -65,7 +65,7 @@ class ComparisonResult:
     report: Report
     page: Path
     json: Path
-    fitted: list[FittedFor] = field(default_factory=list)
+    fitted: list[CorrectionResult] = field(default_factory=list)
     not_measured: dict[str, str] = field(default_factory=dict)
     """Names of measures, and why they are missing."""
 
@@ -179,7 +179,7 @@ def distinct_names(names: Sequence[str]) -> list[str]:
     return [f"{name} ({number})" for number, name in enumerate(names, start=1)]
 
 
-def fits_for(candidates: Sequence[Candidate], names: Sequence[str], images: int, seed: int) -> list[Fitting]:
+def fits_for(candidates: Sequence[Candidate], names: Sequence[str], images: int, seed: int) -> list[CorrectionFit]:
     """A fit of a color correction to each VAE, which learns while they are compared.
 
     Raises:
@@ -188,7 +188,7 @@ def fits_for(candidates: Sequence[Candidate], names: Sequence[str], images: int,
     if images < FEWEST:
         raise too_few(images)
     pairs = zip(candidates, names, strict=True)
-    return [Fitting(each, name, seed) for each, name in pairs if isinstance(each, VAECandidate)]
+    return [CorrectionFit(each, name, seed) for each, name in pairs if isinstance(each, VAECandidate)]
 
 
 def with_corrected(

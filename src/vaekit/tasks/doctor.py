@@ -71,7 +71,7 @@ def load_with_entry(model: ModelOptions) -> tuple[VAE, CatalogEntry | None]:
     with locate_vae(model.vae, model.models) as path:
         network = Network()
         identified = resolve(identify(path), padding=model.padding, network=network)
-        return network.of(identified), match_file(identified).card
+        return network.of(identified), match_file(identified).entry
 
 
 def read_images(paths: Sequence[Path], geometry: Geometry, limit: int) -> tuple[Tensor | None, list[Failure]]:

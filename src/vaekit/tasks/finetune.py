@@ -96,7 +96,7 @@ class FinetuneJob:
         """
         tuning, folder, plan = self.tuning, self.tuning.run.folder, Plan(device=self.request.device)
         held_out = write_held_out(tuning)[0].parent
-        models = {AFTER: load(folder), BEFORE: build(tuning.parent.found)}
+        models = {AFTER: load(folder), BEFORE: build(tuning.parent.original)}
         candidates = [VAECandidate(name, Engine(each, plan)) for name, each in models.items()]
         errors = {name: ColorErrors() for name in models}
         for candidate in candidates:
@@ -126,11 +126,11 @@ class FinetuneJob:
     def about(self, files: list[str]) -> About:
         """What the model card states about the run."""
         tuning, request = self.tuning, self.request
-        parent, entry, dtype = tuning.parent, tuning.parent.card, tuning.wishes.dtype
+        parent, entry, dtype = tuning.parent, tuning.parent.entry, tuning.options.dtype
         return About(
             request.title or request.out.resolve().name,
             tuning.lineage(),
-            dict(tuning.run.recipe.words),
+            dict(tuning.run.recipe.table),
             files,
             parent.layout,
             [str(dtype).removeprefix("torch.")] if dtype else parent.dtypes,

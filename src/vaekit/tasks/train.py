@@ -1,4 +1,4 @@
-"""Train a VAE by a recipe on any domain, and evaluate the result on held-out items."""
+"""Train a VAE with a recipe on data of any domain, and evaluate the result on held-out items."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,47 +27,47 @@ from vaekit.training.run import Run, run_training, samples_for_duration
 from vaekit.vae import VAE
 
 BATCH = 16
-"""Items that are evaluated at once."""
+"""The batch size of evaluation."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What to train, on what, where."""
+    """Recipe, data and settings of a training run."""
 
     recipe: str
-    """The name of a recipe, or a file."""
+    """The name of a recipe, or the path of a file."""
     data: Path
     out: Path
     """The folder of the run."""
     samples: int | None = None
-    """Items shown in all; None for the recipe's."""
+    """The number of training samples; None for the recipe's."""
     minutes: float | None = None
-    """As many samples as this machine sees in that time; None for `samples`."""
+    """The duration on this machine, instead of a number of samples; None for `samples`."""
     seed: int = 0
     changes: Sequence[str] = ()
-    """Of single values of the recipe: "schedule.learning_rate=5e-4"."""
+    """Overrides of single values of the recipe: "schedule.learning_rate=5e-4"."""
     device: str | None = None
 
 
 @dataclass(frozen=True)
 class TrainCallbacks:
-    """Who is told how a training goes."""
+    """Callbacks for progress and messages."""
 
     log: Callable[[LogEvent], None] = lambda _: None
-    """Called with numbers."""
+    """Called with progress reports."""
     say: Callable[[str], None] = lambda _: None
-    """Called with what a person should know."""
+    """Called with messages for the user."""
     stop: Callable[[], bool] = lambda: False
-    """Whether to save the state and end."""
+    """Returns True to save the state and stop."""
     measuring: Callable[[int, int], None] = no_progress
-    """Called with the number of items whose latents were measured, and of all."""
+    """Called with the number of items whose latents were measured, and the total."""
     evaluating: Callable[[int, int], None] = no_progress
-    """Called with the number of held-out items that were evaluated, and of all."""
+    """Called with the number of evaluated held-out items, and the total."""
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedRun:
-    """A run, and the domain that its data are of."""
+    """A run, with the domain and schema of its data."""
 
     run: Run
     domain: Domain
@@ -76,19 +76,19 @@ class PreparedRun:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came of a training."""
+    """The result of a training."""
 
     out: Path
     items: str
-    """Plural noun for the items."""
+    """The plural noun for items."""
     evaluation: Evaluation | None = None
-    """Of the held-out items; None where there are none, and in all processes but the first."""
+    """Of the held-out items; None if there are none, and in all processes but the first."""
     first: bool = field(default=True)
-    """Whether this is the process that writes and reports."""
+    """Whether this is the process that writes files and messages."""
 
 
 def train(options: TrainOptions, callbacks: TrainCallbacks = TrainCallbacks()) -> TrainResult:
-    """Train to the end, or go on with what the folder holds, and evaluate the result.
+    """Train a VAE, resuming an interrupted run in the folder, and evaluate the result.
 
     Raises:
         NotFound, NoTrainingData, BadRecipe, UnknownDomain, MissingPackage: see `prepare_run`.
@@ -120,18 +120,19 @@ def prepare_run(
     processes: ProcessGroup,
     say: Callable[[str], None] = lambda _: None,
 ) -> PreparedRun:
-    """Everything that a run needs; nothing is written yet.
+    """Prepare a run, without writing anything.
 
     Args:
-        recipe: what to train.
-        data: what `open_dataset` takes.
+        recipe: the recipe.
+        data: a path; see `open_dataset`.
         folder: of the run.
         seed: of all randomness.
-        device, processes: where it is trained.
-        say: called with what a person should know about the data.
+        device, processes: the device of this process, and all processes.
+        say: called with messages about the data.
 
     Raises:
-        NotFound, NoTrainingData, BadRecipe, UnknownDomain, MissingPackage: see there.
+        NotFound, NoTrainingData, MissingPackage: the data cannot be opened; see `open_dataset`.
+        BadRecipe, UnknownDomain: the recipe is invalid.
     """
     domain = domain_named(recipe.domain)
     log = SkipLog(folder / SKIPPED, say)
@@ -157,7 +158,7 @@ def prepare_run(
         training.held_out,
         start=initializer_for(recipe, stream),
         notes=domain_notes(domain.name, schema.as_plain()),
-        opponent=adversarial.opponent,
+        adversary=adversarial.adversary,
         guard=adversarial.guard,
         extras=adversarial.extras,
         device=device,
@@ -169,8 +170,7 @@ def prepare_run(
 
 
 def with_duration(prepared: PreparedRun, recipe: Recipe) -> PreparedRun:
-    """The same run by a recipe that lasts longer or shorter. Its data are not opened again; what learns beside the VAE
-    begins anew.
+    """The same run with a recipe of another duration. The data are not opened again; an adversary is reset.
 
     Raises:
         NotFound, BadRecipe: see `prepare_run`.
@@ -185,7 +185,7 @@ def with_duration(prepared: PreparedRun, recipe: Recipe) -> PreparedRun:
         objective=recipe.objective(terms.given),
         schedule=recipe.schedule(),
         start=initializer_for(recipe, run.stream),
-        opponent=adversarial.opponent,
+        adversary=adversarial.adversary,
         guard=adversarial.guard,
         extras=adversarial.extras,
     )
@@ -193,10 +193,10 @@ def with_duration(prepared: PreparedRun, recipe: Recipe) -> PreparedRun:
 
 
 def check_round_trip(recipe: Recipe, domain: Domain, schema: Schema) -> None:
-    """Refuse a VAE that one item does not go through, before the data are read.
+    """Reject a VAE that cannot reconstruct an example item, before the data are read.
 
     Raises:
-        BadRecipe: it cannot be built or run.
+        BadRecipe: the VAE cannot be built or run.
     """
     vae = recipe.vae().eval()
     try:
@@ -204,18 +204,18 @@ def check_round_trip(recipe: Recipe, domain: Domain, schema: Schema) -> None:
             vae.reconstruct(schema.example())
     except UNBUILDABLE as error:
         raise BadRecipe(
-            f"The VAE of the recipe {recipe.name} does not take one {domain.item}: {error}.", "", "Look at its [vae]."
+            f"The VAE of the recipe {recipe.name} does not accept the {domain.items}: {error}.", "", "Check its [vae]."
         ) from error
 
 
 def evaluate_run(
     prepared: PreparedRun, vae: VAE, progress: Callable[[int, int], None] = no_progress
 ) -> Evaluation | None:
-    """Evaluate the result on the held-out items, and write what was measured to the run's folder. None where no items
-    were held out.
+    """Evaluate the result on the held-out items, and write the evaluation to the run's folder; None without held-out
+    items.
 
     Raises:
-        NothingEvaluated, CannotWrite: as `evaluate` does.
+        NothingEvaluated, CannotWrite: see `evaluate`.
     """
     run, domain, schema = prepared.run, prepared.domain, prepared.schema
     if run.held_out is None:
@@ -239,10 +239,10 @@ def evaluate_run(
         versions=versions(domain.computing),
     )
     data = EvaluationData(names, lambda name: held_out[int(name.rpartition("-")[2])])
-    found = evaluate(runner, data, measures, protocol, device=run.device, not_measured=missing, progress=progress)
-    write_result(found, run.folder / EVALUATION)
-    return found
+    evaluation = evaluate(runner, data, measures, protocol, device=run.device, not_measured=missing, progress=progress)
+    write_result(evaluation, run.folder / EVALUATION)
+    return evaluation
 
 
 def quietly(_: str) -> None:
-    """Of several processes only the first reports."""
+    """Ignore a message: only the first process reports."""

@@ -1,1 +1,1 @@
-"""Images made by code: the same numbers from the same seed on every machine, no files. They know no VAE."""
+"""Generated test images: the same pixels for the same seed on every machine."""

@@ -1,4 +1,4 @@
-"""All built-in test cards by name: what a report looks at when it is given no image."""
+"""The built-in test cards by name, which reports use if there are no other images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Card:
 
     name: str
     about: str
-    """What it shows of a VAE, in one sentence for a person."""
+    """What it tests, in one sentence."""
     draw: Callable[[Size], Images]
-    """An image (1, 3, h, w) in [-1, 1] of any size from 16 pixels a side; always the same."""
+    """Draws the image (1, 3, h, w) in [-1, 1] in any size with sides of at least 16 pixels; deterministic."""
 
 
 def cards() -> tuple[Card, ...]:
@@ -36,21 +36,21 @@ def cards() -> tuple[Card, ...]:
     ['text', 'color checker', 'slanted edges']
     """
     return (
-        Card("text", "Words 8 to 32 pixels high: which of them stay legible.", lambda size: text_card(size).image),
+        Card("text", "Words 8 to 32 pixels high: legibility of small text.", lambda size: text_card(size).image),
         Card(
             "color checker",
-            "24 patches of known colors: which way colors go.",
+            "24 patches of known colors: color shifts.",
             lambda size: color_checker(size).image,
         ),
         Card(
             "slanted edges",
-            "Edges of several contrasts: how sharp they stay, and whether halos grow beside them.",
+            "Edges of several contrasts: sharpness and halos.",
             lambda size: slanted_edges(size).image,
         ),
-        Card("zone plate", "Every spatial frequency: where detail ends, and what comes in its place.", zone_plate),
-        Card("gray ramp", "Black to white, smoothly: bands, tint, clipping and contrast.", ramp),
+        Card("zone plate", "Every spatial frequency: limits of detail and aliasing.", zone_plate),
+        Card("gray ramp", "A smooth ramp from black to white: bands, tint, clipping and contrast.", ramp),
         Card("gray ramp, vertical", "The same from top to bottom.", lambda size: ramp(size, vertical=True)),
-        Card("color ramps", "Black over pure colors to white: bands and clipping in colors.", color_ramps),
+        Card("color ramps", "From black over pure colors to white: bands and clipping in colors.", color_ramps),
         Card("color ramps, vertical", "The same in columns.", lambda size: color_ramps(size, vertical=True)),
         Card(
             "dead leaves",
@@ -60,7 +60,7 @@ def cards() -> tuple[Card, ...]:
         *(
             Card(
                 f"flat {name}",
-                "One color: whatever structure comes back was put there by the VAE.",
+                "One color: any structure in the reconstruction is an artefact.",
                 lambda size, color=color: flat_colors(size, [color]),  # type: ignore[misc]
             )
             for name, color in zip(FLAT_NAMES, COLORS, strict=True)

@@ -1,4 +1,4 @@
-"""One color from edge to edge: whatever structure comes back was put there by the VAE."""
+"""Uniform colors: any structure in the reconstruction is an artefact."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ COLORS: tuple[Color, ...] = (
     (-0.4, 0.4, -0.4),
     (-0.4, -0.3, 0.5),
 )
-"""Three grays and three muted primaries, all far from the ends of the range, where clipping would hide errors."""
+"""Three grays and three muted primaries, all far from the ends of the range, since clipping would hide errors."""
 
 
 def flat_colors(size: tuple[int, int], colors: Sequence[Color] = COLORS) -> Images:

@@ -1,4 +1,4 @@
-"""The color checker: 24 patches whose colors everyone knows (McCamy, Marcus, Davidson 1976, J. Appl. Photogr. Eng.
+"""The color checker: 24 patches of standard colors (McCamy, Marcus, Davidson 1976, J. Appl. Photogr. Eng.
 2)."""
 
 from dataclasses import dataclass
@@ -33,11 +33,11 @@ PATCHES: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("neutral 3.5", (85, 85, 85)),
     ("black", (52, 52, 52)),
 )
-"""Names and 8-bit sRGB values, as the maker published them for charts before November 2014 (X-Rite, "Colorimetric
-values for ColorChecker family of targets"). Cyan is outside sRGB and was cut to it there."""
+"""Names and 8-bit sRGB values, as published by the manufacturer for charts before November 2014 (X-Rite, "Colorimetric
+values for ColorChecker family of targets"). Cyan is outside sRGB and is clipped there."""
 ROWS, COLUMNS = 4, 6
 FRAME = -0.72
-"""The cardboard between the patches, a dark gray."""
+"""The dark gray between the patches."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Patch:
 
 @dataclass(frozen=True, eq=False)
 class CheckerCard:
-    """An image of patches, and what is where in it."""
+    """An image of patches and their places."""
 
     image: Images
     """(1, 3, h, w)."""
@@ -66,7 +66,7 @@ class CheckerCard:
 
 
 def color_checker(size: tuple[int, int]) -> CheckerCard:
-    """The 24 patches in four rows of six on dark cardboard; of an image that is higher than wide, in six rows of four.
+    """The 24 patches in four rows of six on dark gray; in six rows of four if the image is higher than wide.
 
     >>> card = color_checker((64, 96))
     >>> card.patches[0].name, card.image[0, :, 8, 8] * 127.5 + 127.5
@@ -79,7 +79,7 @@ def color_checker(size: tuple[int, int]) -> CheckerCard:
     gap = min(height // rows, width // columns) // 12
     patches = []
     for number, (name, color) in enumerate(PATCHES):
-        # Turned by a quarter, so that the row of grays becomes the right-hand column.
+        # Rotated by 90 degrees, so that the row of grays becomes the right-hand column.
         row, column = (number % COLUMNS, number // COLUMNS) if upright else divmod(number, COLUMNS)
         place = _part(height, row, rows, gap), _part(width, column, columns, gap)
         image[0, :, place[0], place[1]] = (torch.tensor(color) / 127.5 - 1).view(3, 1, 1)
@@ -88,6 +88,6 @@ def color_checker(size: tuple[int, int]) -> CheckerCard:
 
 
 def _part(length: int, number: int, count: int, gap: int) -> slice:
-    """One of so many equal parts of a side, with half a gap more at the outer edges."""
+    """Part `number` of `count` equal parts of a side, with half a gap more at the outer edges."""
     inner = length - gap
     return slice(gap + number * inner // count, (number + 1) * inner // count)

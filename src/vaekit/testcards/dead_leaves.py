@@ -1,10 +1,10 @@
-"""Dead leaves: a stand-in for photographs with the same statistics as far as scales, contrasts and colors go.
+"""Dead leaves: random images with the statistics of photographs in scales, contrasts and colors.
 
-Opaque discs fall on each other until nothing is left uncovered. With radii of density proportional to r^-3 the result
-looks alike at every scale and has the 1/f amplitude spectrum, the edges and the flat regions of natural images (Lee,
-Mumford and Huang 2001, "Occlusion models for natural images"). Here each leaf also has a color of its own, light that
-falls off along it, and some of a soft 1/f texture. The constants below are read off the pixels of Kodak's images and
-of two other photographs; docs/measuring.md has both sides.
+Opaque discs cover each other until the whole image is covered. With radii of density proportional to r^-3 the result
+is self-similar and has the 1/f amplitude spectrum, the edges and the flat regions of natural images (Lee,
+Mumford and Huang 2001, "Occlusion models for natural images"). Here each leaf also has its own color,
+a gradient of light, and a soft 1/f texture. The constants are estimated from the Kodak images and two other
+photographs; docs/measuring.md has the comparison.
 """
 
 import math
@@ -15,36 +15,37 @@ from torch import Generator, Tensor
 from vaekit.shapes import Images
 
 SMALLEST, LARGEST = 2.5, 0.7
-"""Radii from so many pixels to this part of the shorter side."""
+"""The range of radii: the first in pixels, the second as a fraction of the shorter side."""
 LAYERS = 5.0
-"""Area of all leaves, in images: of five, each pixel is left bare with a chance of exp(-5)."""
+"""The total area of the leaves, in images: with five, a pixel stays uncovered with probability exp(-5)."""
 MEAN_COLOR = (-0.12, -0.17, -0.28)
 BRIGHTNESS, RED_GREEN, BLUE_YELLOW = 0.40, 0.10, 0.15
-"""Spread of the leaves' colors along three axes that vary independently in photographs (Ruderman et al. 1998)."""
+"""The standard deviations of the leaves' colors along three axes that vary independently in photographs (Ruderman et
+al. 1998)."""
 IMAGE = 0.15
-"""How much of this spread (of its variance) whole images have in common: there are dark ones and green ones."""
+"""The share of this variance that is between images, as there are dark and green photographs."""
 AXES = ((1.0, 1.0, 1.0), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0))
 SHADING, TEXTURE = 0.12, 0.07
-"""Spread of the light's slope across a leaf (from its middle to its edge), and of the texture on it."""
+"""The standard deviations of the gradient of light across a leaf (from its middle to its edge), and of its texture."""
 
 
 def dead_leaves(count: int, size: tuple[int, int], generator: Generator) -> Images:
-    """So many images (b, 3, h, w) in [-1, 1]; the same for the same state of a CPU generator.
+    """Draw `count` images (b, 3, h, w) in [-1, 1]; deterministic given the state of a CPU generator.
 
-    They come in pairs whose common colors are opposites, so that a few of them already have the mean of many.
+    They are in pairs with opposite common colors, so that the mean of a few is close to the mean of many.
 
     Raises:
-        ValueError: an image of less than 16 pixels a side was asked for: there is no range of scales in it.
+        ValueError: a side is below 16 pixels.
     """
     if min(size) < 16:
-        raise ValueError(f"dead leaves need 16 pixels a side or more, not {size[0]}x{size[1]}")
+        raise ValueError(f"dead leaves need sides of at least 16 pixels, not {size[0]}x{size[1]}")
     tints = torch.randn(-(-count // 2), 1, len(AXES), generator=generator)
     pairs = torch.cat([tints, -tints], dim=1).flatten(0, 1)
     return torch.stack([_image(size, tint, generator) for tint in pairs[:count]])
 
 
 def _image(size: tuple[int, int], tint: Tensor, generator: Generator) -> Tensor:
-    """One image (3, h, w) whose leaves have `tint` (3,) in common, in units of the spread along each axis."""
+    """One image (3, h, w) with the common color `tint` (3,), in standard deviations along each axis."""
     height, width = size
     radii = _radii(size, generator)
     count = len(radii)
@@ -82,9 +83,9 @@ def _radii(size: tuple[int, int], generator: Generator) -> Tensor:
 
 
 def _colors(count: int, tint: Tensor, generator: Generator) -> Tensor:
-    """Red, green and blue of each leaf (count, 3): what the image has in common plus what is its own.
+    """Red, green and blue of each leaf (count, 3): the color common to the image plus its own.
 
-    Most surfaces are nearly gray and a few are not: the product of two normals has variance 1 and a sharp peak at 0.
+    Most surfaces are nearly gray, few are colorful: the product of two normals has variance 1 and a sharp peak at 0.
     """
     spread = torch.tensor([BRIGHTNESS, RED_GREEN, BLUE_YELLOW])
     own = torch.randn(count, 3, generator=generator)

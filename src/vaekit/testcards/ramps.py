@@ -1,4 +1,4 @@
-"""Ramps: what a VAE does to every level from dark to light. Bands and steps in them are its own."""
+"""Ramps over all levels from dark to light: bands and steps in the reconstruction are artefacts."""
 
 from collections.abc import Sequence
 
@@ -52,5 +52,5 @@ def color_ramps(size: tuple[int, int], colors: Sequence[Color] = PRIMARIES, vert
 
 
 def _strips(pixels: int, count: int) -> Tensor:
-    """Which of so many equal strips each pixel is in."""
+    """The index of the strip of each pixel, for `count` equal strips."""
     return torch.arange(pixels) * count // max(1, pixels)

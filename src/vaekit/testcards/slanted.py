@@ -1,4 +1,4 @@
-"""Slanted edges: straight edges a few degrees off the grid of pixels, of several contrasts, for MTF and halos."""
+"""Slanted edges: straight edges of several contrasts, rotated by a few degrees, for MTF and halos."""
 
 import itertools
 import math
@@ -11,27 +11,27 @@ from torch.nn import functional as F
 from vaekit.shapes import Images
 
 SLANT = 5.0
-"""Degrees, as ISO 12233 has it."""
+"""Degrees, as in ISO 12233."""
 GROUND = -0.05
-"""What the squares lie on, a mid gray in [-1, 1]."""
+"""The background of the squares, a mid gray in [-1, 1]."""
 SQUARES = (-0.9, 0.9, -0.45, 0.4, 0.12, -0.24, 0.65, -0.7, -0.14, 0.25, -0.35, 0.05)
-"""Values of the squares, in their order: contrasts from 0.1 to 0.95."""
+"""Values of the squares, in order: contrasts from 0.1 to 0.95."""
 CELL = 192
-"""Pixels of a cell's side, about: each holds one square."""
+"""The approximate side in pixels of a cell with one square."""
 SIDE = 0.56
 """The side of a square, in sides of its cell."""
 STEPS = 8
-"""Samples along each side of a pixel, of which its value is the mean."""
+"""Samples along each side of a pixel for antialiasing."""
 
 
 @dataclass(frozen=True)
 class SlantedEdge:
-    """One edge in a card: the pixels around it, and how it lies."""
+    """One edge in a card: its window and orientation."""
 
     rows: slice
     columns: slice
     vertical: bool
-    """Whether it is near the vertical; else transpose the place before `mtf50`."""
+    """Whether it is near-vertical; else transpose the window before `mtf50`."""
     values: tuple[float, float]
     """Left and right of it, or above and below it."""
 
@@ -43,7 +43,7 @@ class SlantedEdge:
 
 @dataclass(frozen=True, eq=False)
 class SlantedCard:
-    """An image of edges, and what is where in it."""
+    """An image of edges and their places."""
 
     image: Images
     """(1, 3, h, w)."""
@@ -51,9 +51,9 @@ class SlantedCard:
 
 
 def slanted_edges(size: tuple[int, int]) -> SlantedCard:
-    """Gray squares on gray, one in each cell of about 192 pixels, turned by 5 degrees: each has four edges.
+    """Gray squares on gray, one in each cell of about 192 pixels, rotated by 5 degrees: each has four edges.
 
-    Pixels on an edge have the mean over their area: the edge is as sharp as pixels can be.
+    Pixels on an edge have the mean over their area.
 
     >>> card = slanted_edges((192, 384))
     >>> card.image.shape, len(card.edges), card.edges[0].vertical
@@ -80,7 +80,7 @@ def _cuts(length: int) -> list[int]:
 
 
 def _square(height: int, width: int, side: float) -> Tensor:
-    """The part of each pixel of a cell that a turned square in its middle covers: (height, width)."""
+    """The part of each pixel of a cell that a rotated square in its middle covers: (height, width)."""
     fine = (torch.arange(STEPS) + 0.5) / STEPS
     rows, columns = ((torch.arange(length)[:, None] + fine).flatten() - length / 2 for length in (height, width))
     turn = math.radians(SLANT)

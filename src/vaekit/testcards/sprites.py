@@ -1,7 +1,7 @@
-"""Images whose causes are known: one white shape on black, like those of dSprites (Matthey et al. 2017), drawn anew.
+"""Sprites: images with known generating factors, one white shape on black, as in dSprites (Matthey et al. 2017).
 
-Shape (square, ellipse, heart), scale (6, from 0.5 to 1), orientation (40), and place (32 x 32). The originals are a
-file of 737,280 images; these follow its description and are not its pixels.
+Shape (square, ellipse, heart), scale (6, from 0.5 to 1), orientation (40), and position (32 x 32). The original is a
+file of 737,280 images; these follow its description, but differ in pixels.
 """
 
 import math
@@ -14,25 +14,25 @@ from torch import Generator, Tensor
 from vaekit.shapes import Images
 
 COUNTS = (3, 6, 40, 32, 32)
-"""Values of each factor."""
+"""The number of values of each factor."""
 NAMES = ("shape", "scale", "orientation", "x", "y")
 SIDE = 64
 RADIUS = 11.0
 """Half the side of the square at full scale, in pixels."""
 MARGIN = 16.0
-"""Centers stay so far from the border, so that every shape is whole."""
+"""The least distance of centers from the border, so that every shape is complete."""
 FINER = 4
-"""Points along each side of a pixel that are asked whether they are inside."""
+"""Samples along each side of a pixel for antialiasing."""
 
 AT_ONCE = 64
-"""Drawn together: each takes a megabyte on the way."""
+"""Images that are drawn at once; each takes a megabyte of temporary memory."""
 
 Grid = Float[Tensor, "n rows columns"]
 
 
 @dataclass(frozen=True)
 class Sprites:
-    """Images and what they were made from."""
+    """Images and their generating factors."""
 
     images: Images
     """(n, 1, 64, 64) in [-1, 1]: white is inside."""
@@ -41,7 +41,7 @@ class Sprites:
 
 
 def sprites(count: int, generator: Generator) -> Sprites:
-    """So many, with every factor drawn evenly."""
+    """Draw `count` sprites with uniformly distributed factors."""
     factors = torch.stack([torch.randint(n, (count,), generator=generator) for n in COUNTS], dim=1)
     return Sprites(torch.cat([drawn(some) for some in factors.split(AT_ONCE)]), factors)
 

@@ -1,4 +1,4 @@
-"""Small text in known places: the first thing in an image that becomes illegible, and the first that people see."""
+"""Small text in known places, which becomes illegible before other detail is visibly lost."""
 
 import functools
 from collections.abc import Iterator
@@ -21,17 +21,17 @@ SENTENCES = (
     "How vexingly quick daft zebras jump 6626",
     "Bright vixens jump dozy fowl quack 2236",
 )
-"""Pangrams: every letter, and every digit."""
+"""Pangrams with every letter and digit."""
 WORDS = " ".join(SENTENCES).split()
 MARGIN = 12
 DARK, LIGHT = 24, 236
-"""8-bit levels of the paper and the ink: not quite black and white, so that an overshoot is seen."""
+"""8-bit levels of the paper and the ink: not quite black and white, so that an overshoot is visible."""
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
 class TextLine:
-    """A line of text in a card: what it says, and the pixels that it stands on."""
+    """A line of text in a card, with its place."""
 
     text: str
     size: int
@@ -48,7 +48,7 @@ class TextLine:
 
 @dataclass(frozen=True, eq=False)
 class TextCard:
-    """An image of text, and what is where in it."""
+    """An image of text and its places."""
 
     image: Images
     """(1, 3, h, w)."""
@@ -56,8 +56,7 @@ class TextCard:
 
     @property
     def one_of_each(self) -> tuple[TextLine, ...]:
-        """The first line of each size, dark on light and light on dark: enough for an OCR network, which takes its
-        time."""
+        """The first line of each size, dark on light and light on dark: a subset for OCR, which is slow."""
         first: dict[tuple[int, bool], TextLine] = {}
         for line in self.lines:
             first.setdefault((line.size, line.light_on_dark), line)
@@ -66,10 +65,9 @@ class TextCard:
 
 def text_card(size: tuple[int, int]) -> TextCard:
     """Lines of English words and digits, 8 to 32 pixels high, dark on light in the left half and light on dark in the
-    right one; of a card less than 256 pixels wide, dark on light only.
+    right one; cards narrower than 256 pixels have dark on light only.
 
-    The font is the one inside Pillow. The words are always the same; what does not fit is left out, and a card of less
-    than some 40 pixels has no lines.
+    The font is Pillow's built-in one. Text that does not fit is left out; a card below about 40 pixels has no lines.
 
     >>> card = text_card((256, 384))
     >>> card.image.shape, card.lines[0].text, card.lines[0].size
@@ -92,7 +90,7 @@ def text_card(size: tuple[int, int]) -> TextCard:
 
 
 def _lines(height: int, left: int, right: int, light_on_dark: bool) -> Iterator[TextLine]:
-    """The lines of one panel from top to bottom: all sizes, then all again, while there is room."""
+    """The lines of one panel from top to bottom: all sizes, repeated while there is space."""
     top, word = MARGIN, 0
     while True:
         before = top
@@ -111,7 +109,7 @@ def _lines(height: int, left: int, right: int, light_on_dark: bool) -> Iterator[
 
 
 def _fitting(word: int, typeface: Font, width: int) -> tuple[str, int]:
-    """As many words as fit, from one on, and the number of the word after them; nothing where the next one does not."""
+    """The longest text that fits, starting at a word, and the index of the next word; empty if no word fits."""
     text = ""
     while True:
         longer = f"{text} {WORDS[word % len(WORDS)]}".strip()
@@ -126,5 +124,5 @@ def _height(size: int) -> int:
 
 @functools.cache
 def font(size: int) -> Font:
-    """Pillow's built-in font, so many pixels high."""
+    """Pillow's built-in font at a height in pixels."""
     return ImageFont.load_default(size)

@@ -1,4 +1,4 @@
-"""The zone plate: every spatial frequency in every direction, once."""
+"""The zone plate: all spatial frequencies in all directions."""
 
 import math
 
@@ -8,7 +8,7 @@ from vaekit.shapes import Images
 
 AMPLITUDE = 0.8
 FADE = (0.45, 0.5)
-"""Cycles per pixel between which the rings fade to mid gray, before they would alias."""
+"""The frequencies in cycles per pixel between which the rings fade to mid gray, to avoid aliasing."""
 
 
 def zone_plate(size: tuple[int, int]) -> Images:
@@ -16,8 +16,8 @@ def zone_plate(size: tuple[int, int]) -> Images:
 
         v = 0.8 cos(pi r^2 / L),  frequency r / L cycles per pixel,  L the longer side
 
-    so that Nyquist's frequency is reached at the middle of the shorter edges; from 0.45 on the rings fade to gray. What
-    comes back as other rings than these is aliasing.
+    so that the Nyquist frequency is reached at the middle of the shorter edges; from 0.45 on the rings fade to gray.
+    Other rings in the reconstruction are aliasing.
 
     >>> zone_plate((9, 9))[0, 0, 4, 4]
     tensor(0.8000)

@@ -16,33 +16,33 @@ class LearnsCodes(Protocol):
     """A head whose codebooks can be learned."""
 
     def learn(self, learning: CodebookLearning) -> None:
-        """From now on, and before an optimizer is made: learn them so."""
+        """Set how codebooks are learned. Call it before an optimizer is created."""
 
 
 @runtime_checkable
 class Anneals(Protocol):
-    """A head with a temperature that follows from the samples seen."""
+    """A head with a temperature that depends on the number of samples."""
 
     def anneal(self, temperature: Callable[[int | float], float]) -> None:
-        """From now on, take it from this function."""
+        """Set the temperature as a function of the number of samples."""
 
     def at(self, samples: int | float) -> None:
-        """So many samples were seen."""
+        """Set the number of samples so far."""
 
 
-def set_codes(vae: VAE, words: Mapping[str, Any], samples: int | None = None) -> None:
-    """Set how a VAE's head learns its codes from the table [codes] of a recipe: the fields of `CodebookLearning`, or a
-    `temperature`, which is a number or points [[samples, temperature], ...].
+def set_codes(vae: VAE, table: Mapping[str, Any], samples: int | None = None) -> None:
+    """Configure how a VAE's head learns its codes from the table [codes] of a recipe: the fields of
+    `CodebookLearning`, or a `temperature`, a number or points [[samples, temperature], ...].
 
     Args:
         vae: changed in place.
-        words: the table.
-        samples: of the whole run, which places may be shares of.
+        table: the table.
+        samples: of the whole run, for positions that are shares of it.
 
     Raises:
-        ValueError: a field is unknown or of another type, or this head has nothing of the kind.
+        ValueError: a field is unknown or of another type, or does not apply to this head.
     """
-    settings = dict(words)
+    settings = dict(table)
     head: object = vae.to_posterior
     temperature = settings.pop("temperature", None)
     if temperature is not None:
@@ -59,17 +59,20 @@ def set_codes(vae: VAE, words: Mapping[str, Any], samples: int | None = None) ->
 
 
 def code_heads(vae: VAE) -> dict[str, CodeHead]:
-    """The parts that say codes, by name."""
+    """The modules that output codes, by name."""
     return {name: head for name, head in vae.named_modules() if isinstance(head, CodeHead)}
 
 
 def code_statistics(heads: Mapping[str, CodeHead]) -> dict[str, float]:
-    """How the codes were used of late, for the log: `usage`, the share of codes that were chosen among the last
-    `WINDOW` choices for each code, and `perplexity` over about as many. Of several heads with the end of their name."""
-    told = {}
+    """Statistics of recently used codes for the log, by name with the suffix of the head's name.
+
+    `usage` is the share of codes among the last `WINDOW` choices per code, and `perplexity` that of a moving average
+    over about as many.
+    """
+    statistics = {}
     for name, head in heads.items():
         if head.recent is not None and head.waiting is not None:
-            end = name.removeprefix("to_posterior")
-            told[f"usage{end}"] = usage(head.waiting < WINDOW * head.size)
-            told[f"perplexity{end}"] = perplexity(head.recent)
-    return told
+            suffix = name.removeprefix("to_posterior")
+            statistics[f"usage{suffix}"] = usage(head.waiting < WINDOW * head.size)
+            statistics[f"perplexity{suffix}"] = perplexity(head.recent)
+    return statistics

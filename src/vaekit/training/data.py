@@ -1,7 +1,7 @@
-"""Training data: items in an endless shuffled order with random access.
+"""Training data: an endless shuffled sequence of items with random access.
 
-The order follows from the seed and the number of items. So the position of a run in its data is one number, the
-samples seen, and any run or process can be given any part of it.
+The order follows from the seed and the number of items, so that the position of a run in its data is a single integer,
+the number of samples, and every process can load any part of the sequence.
 """
 
 import os
@@ -22,61 +22,61 @@ from vaekit.runtime.threads import single_threaded_initializer
 from vaekit.training.seeds import derive_seed, generator_for
 
 PARTS = 4
-"""Pieces of work that each thread gets of a batch: fewer keep some waiting at its end, more cost time themselves."""
+"""Tasks per thread and batch: with fewer, threads idle at the end of a batch; more have a higher overhead."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Items of one kind."""
+    """Items as tensors of one shape. Picklable."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of items."""
 
     def batch(self, items: Tensor, seed: int) -> Tensor:
-        """The items of these numbers (b,), stacked (b, ...). What is random about them (crops, flips, noise) follows
-        from the seed. Called from several threads."""
+        """The items with these indices (b,), stacked: (b, ...). Random transformations (crops, flips, noise) follow
+        from the seed. Thread-safe."""
 
 
 @runtime_checkable
 class ItemByItem(Source, Protocol):
-    """A source that can make the items of a batch one by one, in any order and at the same time: what takes time to
-    make. Its `batch` is `item_by_item`."""
+    """A source whose items are slow to load, and can be loaded one by one in parallel. Its `batch` is
+    `item_by_item`."""
 
-    def room(self, count: int) -> Tensor:
-        """Memory for so many items, (count, ...)."""
+    def empty(self, count: int) -> Tensor:
+        """An uninitialized batch of `count` items, (count, ...)."""
 
-    def fill(self, room: Tensor, item: int, seed: int) -> None:
-        """Write the item of this number there (...). Called from several threads."""
+    def fill(self, out: Tensor, item: int, seed: int) -> None:
+        """Write the item with this index into `out`, (...). Thread-safe."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tensors:
-    """Items that are in memory already."""
+    """Items in memory."""
 
     items: Tensor
     """(n, ...)."""
     prepare: Callable[[Tensor, Generator], Tensor] | None = None
-    """What is done to a batch, and what is random about it."""
+    """A random transformation of batches; None for none. Must be picklable."""
 
     def __len__(self) -> int:
         return len(self.items)
 
     def batch(self, items: Tensor, seed: int) -> Tensor:
-        chosen = self.items.index_select(0, items)
-        return chosen if self.prepare is None else self.prepare(chosen, torch.Generator().manual_seed(seed))
+        batch = self.items.index_select(0, items)
+        return batch if self.prepare is None else self.prepare(batch, torch.Generator().manual_seed(seed))
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Items to train on, and others to evaluate while training goes on."""
+    """Items for training, and held-out items for validation."""
 
     source: Source
     held_out: Tensor | None
-    """(b, ...); None where there are too few to hold some out."""
+    """(b, ...); None if there are too few items."""
     description: Mapping[str, Any]
-    """Kind, number, and a digest over names and sizes: with another one, it is another run."""
+    """Kind, number and digest of the data, part of the identity of a run."""
     workers: int = 0
-    """Threads that read items ahead of time."""
+    """Threads that load items ahead of time; 0 for data in memory."""
 
 
 def describe_data(splits: Splits, held_out: int) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def describe_data(splits: Splits, held_out: int) -> dict[str, Any]:
 
     Args:
         splits: the data.
-        held_out: the number of items that are held out.
+        held_out: the number of held-out items.
     """
     return {
         "kind": splits.train.kind,
@@ -102,13 +102,13 @@ def available_cores() -> int:
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """A source in the order in which a run sees it: all items once, in a random order, then all again in another."""
+    """The items of a source in the order of a run: each epoch has all items once, in its own random order."""
 
     source: Source
     seed: int
 
     def items(self, position: int, count: int) -> Tensor:
-        """The numbers of the items that stand at `position` and behind it, (count,)."""
+        """The indices of the items from `position` on, (count,)."""
         length = len(self.source)
         parts = []
         while count:
@@ -119,113 +119,112 @@ class Stream:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def batch(self, position: int, count: int) -> Tensor:
-        """The items themselves (count, ...), with what is random about them."""
+        """The items from `position` on, with random transformations: (count, ...)."""
         return self.source.batch(self.items(position, count), self.seed_at(position))
 
     def seed_at(self, position: int) -> int:
-        """What is random about the items of a batch follows from this."""
+        """The seed of the random transformations of the batch at this position."""
         return derive_seed(self.seed, "items", position)
 
 
 @lru_cache(maxsize=4)
 def shuffled(length: int, seed: int, epoch: int) -> Tensor:
-    """The order of one pass over the data."""
+    """The order of an epoch: a permutation of `length` indices."""
     return torch.randperm(length, generator=generator_for(seed, "order", epoch))
 
 
 def item_by_item(source: ItemByItem, items: Tensor, seed: int) -> Tensor:
-    """A batch of these items, one after the other."""
-    room = source.room(len(items))
-    for place, item in enumerate(items.tolist()):
-        source.fill(room[place], item, derive_seed(seed, "item", place))
-    return room
+    """A batch of the items with these indices (b,), loaded one after the other."""
+    batch = source.empty(len(items))
+    for index, item in enumerate(items.tolist()):
+        source.fill(batch[index], item, derive_seed(seed, "item", index))
+    return batch
 
 
 def ahead(
     stream: Stream, positions: Iterable[int], count: int, workers: int, depth: int = 2
 ) -> Steps[Tensor, None, None]:
-    """The batches at these positions, in their order, made ahead of time by so many threads; 0 makes each when it is
-    asked for, which is the quickest for data in memory.
+    """The batches at these positions, in order, loaded ahead of time by threads.
 
-    Close it (`contextlib.closing`) where the loop may break off: threads then finish the item that they have in hand,
-    and no more. What goes wrong in one of them is raised when the turn of its batch comes.
+    Close the generator (`contextlib.closing`) if the loop may end early: threads then stop after their current item.
+    Errors in a thread are raised when it is the turn of the batch.
 
     Args:
-        stream: the data. The threads share the items of a batch where its source can make them one by one.
-        positions: of the first items.
-        count: items of a batch.
-        workers: threads.
-        depth: batches that are ready or being made beside the one that was given last; a source that makes only whole
-            batches has one for each thread more.
+        stream: the data. Threads share the items of a batch if its source can load them one by one.
+        positions: of the first item of each batch.
+        count: the batch size.
+        workers: the number of threads; 0 loads each batch on demand, which is fastest for data in memory.
+        depth: the number of batches that are ready or being loaded besides the current one; for a source without
+            single items, plus one for each thread.
     """
     if not workers:
         for position in positions:
             yield stream.batch(position, count)
         return
-    apart = isinstance(stream.source, ItemByItem)
-    most = max(depth, -(-workers // count) + 1) if apart else depth + workers
-    crew = WorkerPool(workers)
-    waiting: deque[PendingBatch] = deque()
+    by_item = isinstance(stream.source, ItemByItem)
+    limit = max(depth, -(-workers // count) + 1) if by_item else depth + workers
+    pool = WorkerPool(workers)
+    pending: deque[PendingBatch] = deque()
     try:
         for position in positions:
-            waiting.append(crew.make(stream, position, count))
-            if len(waiting) > most:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.load(stream, position, count))
+            if len(pending) > limit:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        crew.close()
+        pool.close()
 
 
 @dataclass(frozen=True, eq=False)
 class PendingBatch:
-    """A batch that is being made."""
+    """A batch that is being loaded."""
 
-    room: Tensor | None
-    """Where its items are written, or None for a batch that comes as a whole."""
+    out: Tensor | None
+    """The batch that threads write to; None for a batch that is loaded as a whole."""
     parts: Sequence[Future[Tensor | None]]
 
     def result(self) -> Tensor:
-        """The batch, once it is there."""
+        """Wait for the batch."""
         parts = [part.result() for part in self.parts]
-        batch = self.room if self.room is not None else parts[0]
+        batch = self.out if self.out is not None else parts[0]
         assert batch is not None
         return batch
 
 
 class WorkerPool:
-    """Threads that make batches. In each of them torch takes one core, as they work beside a network."""
+    """Threads that load batches, with one torch thread each, since they run beside a network."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self.closed = Event()
-        settled = Barrier(workers + 1)
+        started = Barrier(workers + 1)
         with single_threaded_initializer():
             self.pool = ThreadPoolExecutor(workers, "data", torch.get_num_threads)
             for _ in range(workers):
-                self.pool.submit(settled.wait)
-            settled.wait()
+                self.pool.submit(started.wait)
+            started.wait()
 
-    def make(self, stream: Stream, position: int, count: int) -> PendingBatch:
-        """Begin with the batch at this position."""
+    def load(self, stream: Stream, position: int, count: int) -> PendingBatch:
+        """Start to load the batch at this position."""
         source = stream.source
         if not isinstance(source, ItemByItem):
             return PendingBatch(None, [self.pool.submit(stream.batch, position, count)])
-        room, items = source.room(count), stream.items(position, count).tolist()
+        batch, items = source.empty(count), stream.items(position, count).tolist()
         seed, step = stream.seed_at(position), -(-count // (PARTS * self.workers))
         parts: list[Future[Tensor | None]] = [
-            self.pool.submit(self._fill, source, room, items, range(start, min(start + step, count)), seed)
+            self.pool.submit(self._fill, source, batch, items, range(start, min(start + step, count)), seed)
             for start in range(0, count, step)
         ]
-        return PendingBatch(room, parts)
+        return PendingBatch(batch, parts)
 
-    def _fill(self, source: "ItemByItem", room: Tensor, items: Sequence[int], places: range, seed: int) -> None:
-        for place in places:
+    def _fill(self, source: ItemByItem, batch: Tensor, items: Sequence[int], indices: range, seed: int) -> None:
+        for index in indices:
             if self.closed.is_set():
                 return
-            source.fill(room[place], items[place], derive_seed(seed, "item", place))
+            source.fill(batch[index], items[index], derive_seed(seed, "item", index))
 
     def close(self) -> None:
-        """Let what is in hand be finished, and nothing else be begun."""
+        """Wait for the current items, and load no more."""
         self.closed.set()
         self.pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Heads that learn from what passes through them, without a gradient: a codebook that follows its data."""
+"""Modules that learn from their inputs without gradients, such as codebooks updated by moving averages."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, runtime_checkable
@@ -8,10 +8,10 @@ from torch import Generator, Tensor, nn
 
 @runtime_checkable
 class UpdatesWithoutGradient(Protocol):
-    """A module that collects statistics in every forward pass while it is training, and takes a step of its own."""
+    """A module that accumulates statistics in forward passes in training mode, and updates itself once per step."""
 
     def adapt(self, sum_: Callable[[Iterable[Tensor]], None], generator: Generator) -> None:
-        """Use what was collected since the last step, and forget it.
+        """Update the module with the statistics since the last step, and discard them.
 
         Args:
             sum_: replaces tensors by their sums over all processes.
@@ -19,15 +19,15 @@ class UpdatesWithoutGradient(Protocol):
         """
 
     def forget(self) -> None:
-        """Keep nothing of what was collected since the last step."""
+        """Discard the statistics since the last step."""
 
     def progress(self) -> dict[str, Tensor]:
-        """What it knows beside its weights, between steps."""
+        """Its state between steps besides weights and buffers."""
 
     def restore(self, progress: Mapping[str, Tensor]) -> None:
-        """Know that again."""
+        """Restore this state."""
 
 
 def heads_without_gradient(module: nn.Module) -> dict[str, UpdatesWithoutGradient]:
-    """The parts of a model that adapt, by name."""
+    """The modules of a model that learn without gradients, by name."""
     return {name: each for name, each in module.named_modules() if isinstance(each, UpdatesWithoutGradient)}

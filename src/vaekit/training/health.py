@@ -1,7 +1,5 @@
-"""Whether a training goes well, in numbers and in words: what is wrong, and what to do.
-
-The names of what can go wrong are those of the field: posterior collapse (Bowman et al. 2016, arXiv 1511.06349), dead
-codes, an exploding generator. Every alarm is raised once.
+"""Checks whether training goes well: posterior collapse (Bowman et al. 2016, arXiv 1511.06349), dead codes, exploding
+gradients, a discriminator that always wins. Every warning is given once, with a remedy.
 """
 
 import math
@@ -22,52 +20,43 @@ from vaekit.vae import VAE
 ACTIVE = 0.01
 """A unit is active if its posterior mean varies by more than this over the data (Burda et al. 2016, arXiv 1509.00519,
 section 5)."""
-
-
-MOST_UNITS = 64
-"""KL is told for each unit up to so many."""
-
-
+MAX_UNITS = 64
+"""The maximum number of units whose KL is logged separately."""
 COLLAPSED = 0.1
-"""Nats: a posterior that says less about an item says nothing."""
-
-
+"""Nats of KL per item below which a posterior counts as collapsed."""
 FEW_CODES = 0.2
-
-
+"""The share of used codes below which the others count as dead."""
 EXPLODED = 20.0
-"""Times the usual gradient norm."""
-
-
+"""A gradient norm counts as exploding from this multiple of the median on."""
 WON = 0.05
-"""A hinge loss of a discriminator that is never wrong; 2 is guessing."""
-
-
+"""A discriminator loss below this is one that is nearly always right; guessing is 1 for hinge."""
 Numbers = Mapping[str, float | list[float]]
 
 
 def latent_health(posterior: Posterior) -> dict[str, float | list[float]]:
-    """What the posterior of some items tells of the latent space: how many units are active, how many nats each tells.
-    Of codes the log has `usage` and `perplexity`."""
+    """The number of active units and the KL of each unit in nats, from the posterior of some items; empty for other
+    posteriors than Gaussian ones. For codes, the log has `usage` and `perplexity`."""
     if isinstance(posterior, DiagonalGaussian):
         by_unit = posterior.mean.detach().transpose(0, 1).flatten(1)
-        told: dict[str, float | list[float]] = {}
-        if by_unit.shape[1] > 1:  # of one item nothing varies
-            told["active"] = float((by_unit.var(dim=1, correction=0) > ACTIVE).sum())
-        if len(by_unit) <= MOST_UNITS:
-            told["kl_by_unit"] = kl_per_channel(posterior).mean(dim=0).tolist()
-        return told
+        health: dict[str, float | list[float]] = {}
+        if by_unit.shape[1] > 1:  # the variance of a single value is 0
+            health["active"] = float((by_unit.var(dim=1, correction=0) > ACTIVE).sum())
+        if len(by_unit) <= MAX_UNITS:
+            health["kl_by_unit"] = kl_per_channel(posterior).mean(dim=0).tolist()
+        return health
     return {}
 
 
 @dataclass(eq=False)
 class HealthMonitor:
-    """What was noticed so far."""
+    """Warns of problems in the logged values of a run."""
 
-    said: set[str] = field(default_factory=set)
+    given: set[str] = field(default_factory=set)
+    """The names of warnings that were given."""
     gradients: deque[float] = field(default_factory=lambda: deque(maxlen=50))
+    """The last gradient norms."""
 
-    def hear(self, numbers: Numbers, held_out: bool, warmed_up: bool) -> list[str]:
+    def check(self, numbers: Numbers, held_out: bool, warmed_up: bool) -> list[str]:
         """Warnings about the latest values.
 
         Args:
@@ -75,77 +64,77 @@ class HealthMonitor:
             held_out: whether they are from held-out items.
             warmed_up: whether all weights have their final values.
         """
-        found = self._of_latents(numbers, warmed_up) if held_out else self._of_steps(numbers, warmed_up)
-        new = {name: words for name, words in found.items() if name not in self.said}
-        self.said |= new.keys()
+        warnings = self._latent_warnings(numbers, warmed_up) if held_out else self._step_warnings(numbers, warmed_up)
+        new = {name: text for name, text in warnings.items() if name not in self.given}
+        self.given |= new.keys()
         return list(new.values())
 
-    def _of_latents(self, numbers: Numbers, warmed_up: bool) -> dict[str, str]:
-        found: dict[str, str] = {}
+    def _latent_warnings(self, numbers: Numbers, warmed_up: bool) -> dict[str, str]:
+        warnings: dict[str, str] = {}
         active, by_unit = numbers.get("active"), numbers.get("kl_by_unit")
-        # With a capacity, the part `kl` of the loss is not the KL: use that of the units if available.
+        # With a capacity, the term `kl` is not the KL: prefer the KL of the units if available.
         nats = sum(by_unit) if isinstance(by_unit, list) else numbers.get("kl") if active is None else None
-        silent = isinstance(nats, float) and nats < COLLAPSED
-        if warmed_up and (active == 0 or silent):
-            found["collapse"] = (
+        uninformative = isinstance(nats, float) and nats < COLLAPSED
+        if warmed_up and (active == 0 or uninformative):
+            warnings["collapse"] = (
                 "Posterior collapse: the latents carry no information about the data"
                 f"{f' (KL {nats:.3f} nats)' if isinstance(nats, float) else ''}. Raise the KL weight gradually from 0 "
                 "(weight = [[0, 0], [100000, 1]]), set free_nats, or lower it."
             )
-        return found
+        return warnings
 
-    def _of_steps(self, numbers: Numbers, warmed_up: bool) -> dict[str, str]:
-        found: dict[str, str] = {}
+    def _step_warnings(self, numbers: Numbers, warmed_up: bool) -> dict[str, str]:
+        warnings: dict[str, str] = {}
         if numbers.get("passed_over"):
-            found["passed over"] = (
+            warnings["passed over"] = (
                 "A step was skipped because of a non-finite loss or gradient. Occasional skips are harmless; if "
                 "they become frequent, lower the learning rate, or the weight of the large term."
             )
-        gradient, opponent, usage = (numbers.get(name) for name in ("gradient", "discriminator", "usage"))
+        gradient, discriminator, usage = (numbers.get(name) for name in ("gradient", "discriminator", "usage"))
         if warmed_up and isinstance(usage, float) and usage < FEW_CODES:
-            found["codes"] = (
+            warnings["codes"] = (
                 f"Dead codes: only {usage:.0%} were used recently. Revive unused ones (revive_after in [codes]), use "
                 "fewer, or use FSQ, which has no codebook to collapse."
             )
         if isinstance(gradient, float):
             usual = median(self.gradients) if len(self.gradients) >= 5 else math.inf
             if gradient > EXPLODED * usual:
-                found["gradient"] = (
+                warnings["gradient"] = (
                     f"Exploding gradient: its norm is {gradient:.3g}, usually {usual:.3g}. Lower the learning rate or "
                     "gradient_clip; in an adversarial run, the weight of the adversarial term."
                 )
             self.gradients.append(gradient)
-        if isinstance(opponent, float) and opponent < WON:
-            found["discriminator"] = (
-                f"The discriminator is always right (loss {opponent:.3f}): its gradient only causes "
+        if isinstance(discriminator, float) and discriminator < WON:
+            warnings["discriminator"] = (
+                f"The discriminator is always right (loss {discriminator:.3f}): its gradient only causes "
                 "artifacts. Lower its learning rate, add R1 or LeCam, or use a longer ramp."
             )
-        return found
+        return warnings
 
 
 @torch.no_grad()
 def validate(
     vae: VAE, x: Tensor, objective: Objective, samples: int, size: int, generator: Generator
 ) -> dict[str, float | list[float]]:
-    """The parts of the objective, each a mean over the items, and the vitals of the latents of all of them.
+    """The mean of each term of the objective over items, and the health of their latents.
 
     Args:
         vae: in evaluation mode.
         x: the items, (b, ...).
-        objective: what is minimized.
-        samples: seen so far.
-        size: items that go through at once, as many as in training: all of them may be more than a device can hold.
-        generator: the source of all that is random.
+        objective: the training objective.
+        samples: the number of samples so far.
+        size: the batch size, as in training: a device may not hold all items at once.
+        generator: the source of all randomness.
     """
     totals: dict[str, float] = {}
     counted = 0
     posteriors = []
     for items in x.split(size):
-        if len(items) < objective.least:  # a remainder that is too small for some term
+        if len(items) < objective.min_items:  # a remainder that is too small for some term
             posteriors.append(vae.encode(items))
             continue
         losses = objective(vae, items, samples, generator)
-        posteriors.append(losses.seen.posterior)
+        posteriors.append(losses.forward.posterior)
         counted += len(items)
         for name, part in losses.parts.items():
             totals[name] = totals.get(name, 0.0) + len(items) * part.item()

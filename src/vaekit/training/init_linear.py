@@ -1,13 +1,13 @@
-"""A starting point for KL autoencoders from which color and brightness are right before the first step.
+"""Initialize a KL autoencoder as a linear autoencoder, with correct color and brightness before the first step.
 
-From random weights such a network first spends its latent channels on brightness alone, and takes thousands of steps
-to find color. Here the residual branches begin at zero (Zhang et al. 2019, arXiv 1901.09321), and the straight path
-through the shortcuts begins as linear algebra: the encoder projects each block of pixels on its principal components,
-the decoder paints the average color of the block and interpolates. Every other weight stays random.
+From random weights such a network first uses its latent channels for brightness alone, and takes thousands of steps to
+learn color. Here residual branches are initialized to zero (Zhang et al. 2019, arXiv 1901.09321), and the path through
+the shortcuts is linear: the encoder projects each block of pixels on its principal components, the decoder outputs the
+average color of the block, interpolated. All other weights stay random.
 
-Normalization and activation stand in the path, once in each half. They are made transparent: a channel x is
-accompanied by -x, since silu(x) - silu(-x) = x, and by two constants +A and -A that dominate the group's variance, so
-that the norm divides by almost the same number in every image.
+The path has one normalization and one activation in each half. They act as an identity: a channel x is accompanied by
+-x, since silu(x) - silu(-x) = x, and by two constants +A and -A that dominate the variance of the group, so that the
+norm divides by almost the same value for every image.
 """
 
 from typing import Any
@@ -19,22 +19,29 @@ from vaekit.families.kl.net import Attention, Decoder, Encoder, ResidualBlock
 
 ENCODER_CONSTANT = 6.0
 DECODER_CONSTANT = 2.0
+"""A in the groups of the two output norms."""
 LOG_VARIANCE = -5.0
+"""The initial log-variance of the posterior."""
+MAX_CARRIED = 3 * 64
+"""The maximum number of channels that a shortcut between widths passes on."""
+MIN_VARIANCE = 1e-6
+"""The minimum variance of a principal component: below the quantization noise of 8-bit images."""
 OTHER_WEIGHTS = 0.1
-"""By what the random weights around the linear path are scaled in the two output convolutions."""
+"""The factor of the random weights outside the linear path in the two output convolutions."""
 
 
 @torch.no_grad()
 def init_linear(encoder: Encoder, decoder: Decoder, blocks: Tensor) -> None:
-    """Set the weights of both halves.
+    """Initialize encoder and decoder, in place.
 
     Args:
-        encoder, decoder: freshly built, with room for the path: two levels or more, at least 3 * 4^i channels at
-            level i of the encoder (but for the last), another width at the decoder's first level than at its second,
-            4 channels in a group of either output norm, and in the encoder's room for all latents: each group holds as
-            many as half its channels less one.
-        blocks: pixels of random blocks of f x f, (n, 3, f, f) in [-1, 1], to take the components from.
+        encoder, decoder: freshly built; see `check_widths` for the supported widths.
+        blocks: random blocks of images, (n, 3, f, f) in [-1, 1], for the principal components.
+
+    Raises:
+        ValueError: the nets are too small for the linear path.
     """
+    check_widths(encoder, decoder)
     for net in (encoder, decoder):
         net.apply(silence_branches)
     mean, components = principal_components(blocks, encoder.config.latent_channels)
@@ -42,14 +49,63 @@ def init_linear(encoder: Encoder, decoder: Decoder, blocks: Tensor) -> None:
     init_decoder(decoder, blocks.mean(dim=(0, 2, 3)), mean_colors(components))
 
 
+def check_widths(encoder: Encoder, decoder: Decoder) -> None:
+    """Check that both nets have enough channels for the linear path.
+
+    Raises:
+        ValueError: they have not.
+    """
+    config, widths = encoder.config, encoder.config.encoder_widths
+    group, (first, second) = widths[-1] // config.norm_groups, (*decoder.config.decoder_widths, 0)[:2]
+    per_group = latents_per_group(encoder)
+    groups_used = -(-config.latent_channels // per_group)
+    outputs = (groups_used - 1) * group + 2 * min(per_group, config.latent_channels) + 2
+    carried = [3 * 4**level for level in range(len(widths) - 1)]
+    for right, problem in (
+        (config.image_channels == 3, f"images have {config.image_channels} channels, not 3"),
+        (config.hidden_channels == config.latent_channels, "hidden_channels and latent_channels differ"),
+        (min(len(widths), len(decoder.config.decoder_widths)) > 1, "there is only one level"),
+        (
+            config.latent_channels <= carried[-1] * 4 if carried else True,
+            "there are more latents than values of a block",
+        ),
+        (
+            all(4 * needed <= width for needed, width in zip(carried[:-1], widths, strict=False)),
+            "encoder_widths are less than 12 * 4^level",
+        ),
+        (all(fits(needed, widths, level) for level, needed in enumerate(carried)), "encoder_widths are too small"),
+        (group >= 4 and groups_used <= config.norm_groups, "the last of encoder_widths is too small for the latents"),
+        (fits(outputs, widths, len(widths) - 1), "the last two of encoder_widths are too small for the latents"),
+        (first != second, "the first two of decoder_widths are equal"),
+        (min(decoder.config.decoder_widths) >= 3, "decoder_widths are less than 3"),
+        (
+            first // config.norm_groups >= 4 and config.norm_groups >= 3,
+            "the output norm of the decoder has less than 3 groups or less than 4 channels per group",
+        ),
+    ):
+        if not right:
+            raise ValueError(problem)
+
+
+def fits(channels: int, widths: tuple[int, ...], level: int) -> bool:
+    """Whether the first blocks of a level pass on this number of channels."""
+    before, width = widths[max(level - 1, 0)], widths[level]
+    return channels <= min(before, width) and (before == width or channels <= MAX_CARRIED)
+
+
+def latents_per_group(encoder: Encoder) -> int:
+    """The number of latents in a group of the output norm: two channels each, beside two constants."""
+    return max(1, (encoder.norm_out.num_channels // encoder.norm_out.num_groups - 2) // 2)
+
+
 def mean_colors(components: Tensor) -> Tensor:
-    """What one unit of each latent adds to the mean color of its block: (count, 3)."""
+    """The change of the mean color of a block per unit of each latent: (n, 3)."""
     squared_length = components.square().sum(dim=(1, 2, 3), keepdim=True)
     return (components / squared_length).mean(dim=(2, 3))
 
 
 def silence_branches(module: nn.Module) -> None:
-    """The last convolution of a residual branch starts at zero, so that the block passes its input on."""
+    """Set the last convolution of a residual branch to zero, so that the block is the identity."""
     last = {ResidualBlock: "conv2", Attention: "proj_out"}.get(type(module))
     if last is not None:
         nn.init.zeros_(getattr(module, last).weight)
@@ -57,22 +113,28 @@ def silence_branches(module: nn.Module) -> None:
 
 
 def principal_components(blocks: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The mean block (3, f, f), and the directions (count, 3, f, f) whose projections have unit variance."""
+    """The mean block (3, f, f), and the directions (count, 3, f, f) whose projections have unit variance.
+
+    Args:
+        blocks: (n, 3, f, f).
+        count: the number of directions, strongest first.
+    """
     flat = blocks.flatten(1).double()
     mean = flat.mean(dim=0)
     variances, directions = torch.linalg.eigh(torch.cov((flat - mean).T))
-    strongest = directions[:, -count:].flip(1).T / variances[-count:].flip(0).sqrt()[:, None]
+    scales = variances.clamp(min=MIN_VARIANCE).sqrt()
+    strongest = directions[:, -count:].flip(1).T / scales[-count:].flip(0)[:, None]
     shape = blocks.shape[1:]
     return mean.reshape(shape).float(), strongest.reshape(count, *shape).float()
 
 
 def init_encoder(encoder: Encoder, mean: Tensor, components: Tensor) -> None:
-    """Space to depth at every level but the last, where the projection on the components is taken."""
+    """Space-to-depth at all levels but the last, which projects on the principal components."""
     count = len(components)
     set_rows(encoder.conv_in, {i: (i, 1, 1, 1.0) for i in range(3)})
     down: Any = encoder.down
     for level in down:
-        pass_through(level.block[0], 3 * 64)
+        pass_through(level.block[0], MAX_CARRIED)
     for depth, level in enumerate(down[:-2]):
         width = 3 * 4**depth
         rows = {4 * i + 2 * y + x: (i, y, x, 1.0) for i in range(width) for y in range(2) for x in range(2)}
@@ -82,7 +144,7 @@ def init_encoder(encoder: Encoder, mean: Tensor, components: Tensor) -> None:
     offsets = -(components * mean).flatten(1).sum(dim=1)
     inputs, width = weights.shape[1], encoder.norm_out.num_channels // encoder.norm_out.num_groups
     encoder.conv_out.weight *= OTHER_WEIGHTS
-    for group, latents in enumerate(torch.arange(count).split(max(1, (width - 2) // 2))):
+    for group, latents in enumerate(torch.arange(count).split(latents_per_group(encoder))):
         first, held = group * width, len(latents)
         plus, minus, constants = (slice(first + held * i, first + held * (i + 1)) for i in range(3))
         last.weight[first : first + 2 * held + 2] = 0
@@ -103,7 +165,8 @@ def init_encoder(encoder: Encoder, mean: Tensor, components: Tensor) -> None:
 
 
 def as_depth(blocks: Tensor, depth: int) -> Tensor:
-    """Filters over f x f pixels as filters over the 2x2 positions and many channels that space-to-depth leaves."""
+    """Filters over f x f pixels, (n, 3, f, f), as filters over `depth` times space-to-depth pixels:
+    (n, 3 * 4^depth, f / 2^depth, f / 2^depth)."""
     count, channels, height, width = blocks.shape
     for _ in range(depth):
         height, width = height // 2, width // 2
@@ -114,7 +177,7 @@ def as_depth(blocks: Tensor, depth: int) -> Tensor:
 
 
 def init_decoder(decoder: Decoder, mean: Tensor, colors: Tensor) -> None:
-    """Latents to the average color of their block, interpolated at every level."""
+    """From latents to the average color of their block, interpolated at every level."""
     set_identity(decoder.post_quant_conv)
     decoder.conv_in.weight[:3] = 0
     decoder.conv_in.weight[:3, : len(colors), 1, 1] = colors.T
@@ -142,11 +205,11 @@ def init_decoder(decoder: Decoder, mean: Tensor, colors: Tensor) -> None:
         decoder.conv_out.weight[i, first, 1, 1], decoder.conv_out.weight[i, first + 1, 1, 1] = spread, -spread
 
 
-def pass_through(block: ResidualBlock, most: int) -> None:
-    """Let a shortcut that changes the width keep the first channels as they are."""
+def pass_through(block: ResidualBlock, limit: int) -> None:
+    """Make a shortcut between widths the identity for the first channels, `limit` at most."""
     if isinstance(block.nin_shortcut, nn.Conv2d):
-        kept = min(most, block.nin_shortcut.in_channels, block.nin_shortcut.out_channels)
-        set_rows(block.nin_shortcut, {i: (i, 0, 0, 1.0) for i in range(kept)})
+        count = min(limit, block.nin_shortcut.in_channels, block.nin_shortcut.out_channels)
+        set_rows(block.nin_shortcut, {i: (i, 0, 0, 1.0) for i in range(count)})
 
 
 def set_rows(conv: nn.Conv2d, taps: dict[int, tuple[int, int, int, float]]) -> None:
@@ -158,12 +221,12 @@ def set_rows(conv: nn.Conv2d, taps: dict[int, tuple[int, int, int, float]]) -> N
 
 
 def set_identity(conv: nn.Module) -> None:
+    """Make a 1x1 convolution the identity."""
     if isinstance(conv, nn.Conv2d):
         set_rows(conv, {i: (i, 0, 0, 1.0) for i in range(conv.out_channels)})
 
 
 def bias_of(conv: nn.Conv2d) -> Tensor:
-    """The bias of a convolution that has one, as all on the path do."""
-    if conv.bias is None:
-        raise TypeError("the linear start needs convolutions with a bias")
+    """The bias of a convolution on the linear path."""
+    assert conv.bias is not None
     return conv.bias

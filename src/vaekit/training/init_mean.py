@@ -1,8 +1,8 @@
 """Initialize a decoder so that it outputs the mean of the data for every latent.
 
-From random weights a decoder first spends hundreds of steps on what all items have in common. Its last bias can begin
-there (as Mnih & Gregor 2014, arXiv 1402.0030, section 3, center their data). On binarized MNIST the nets of
-bench/training.py are 5 nats better after one epoch, 2 after three.
+From random weights a decoder takes hundreds of steps to learn the mean of the data, which its last bias can represent
+(Mnih & Gregor 2014, arXiv 1402.0030, section 3, center their data for the same reason). On binarized MNIST the nets of
+bench/training.py are better by 5 nats after one epoch, and by 2 after three.
 """
 
 from typing import Protocol, runtime_checkable
@@ -14,14 +14,14 @@ from vaekit.distributions import Bernoulli, Laplace, Likelihood, Normal, SignedB
 from vaekit.vae import VAE
 
 LEAST = 0.01
-"""Chances begin no nearer to 0 and 1 than this: a pixel that was never white may be."""
+"""Initial probabilities are clamped to [LEAST, 1 - LEAST]: a pixel that is black in all these items may be white."""
 
 
 @runtime_checkable
 class HasInitialMean(Protocol):
     """A decoder whose last bias can be set."""
 
-    def say_at_first(self, parameters: Tensor) -> None:
+    def set_initial_output(self, parameters: Tensor) -> None:
         """Output approximately this (c, ...) for every latent."""
 
 
@@ -31,10 +31,10 @@ def init_to_mean(vae: VAE, items: Tensor) -> bool:
     decoder: object = vae.decoder
     if not isinstance(decoder, HasInitialMean):
         return False
-    said = parameters_for_mean(vae.likelihood(vae.encode(items[:1]).mode), items.mean(dim=0))
-    if said is None:
+    parameters = parameters_for_mean(vae.likelihood(vae.encode(items[:1]).mode), items.mean(dim=0))
+    if parameters is None:
         return False
-    decoder.say_at_first(said)
+    decoder.set_initial_output(parameters)
     return True
 
 

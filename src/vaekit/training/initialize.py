@@ -1,6 +1,7 @@
 """The `start` of a recipe: initialization of new weights before the first step."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,35 +20,51 @@ FIRST, BLOCKS = 64, 20_000
 
 
 def initializer_for(recipe: Recipe, stream: Stream) -> Callable[[VAE], None] | None:
-    """The function that initializes weights: "linear" is `init_linear`, "mean" is `init_mean`; None for no start.
+    """The function that initializes weights: `init_linear` for "linear", `init_to_mean` for "mean"; None for no start.
 
-    It raises BadRecipe where there is no such start, or the VAE cannot begin so.
+    It raises BadRecipe if the start is unknown, or incompatible with the VAE.
     """
-    start = recipe.words.get("start")
-    if start is None:
-        return None
+    start = recipe.table.get("start")
+    return None if start is None else partial(initialize, recipe.name, start, stream)
 
-    def initialize(vae: VAE) -> None:
-        if start == "mean" and init_to_mean(vae, first_items(stream)):
-            return
-        if start != "linear" or not isinstance(vae.encoder, Encoder) or not isinstance(vae.decoder, Decoder):
-            raise BadRecipe(
-                f"The recipe {recipe.name} has start = {printable(repr(start))}.",
-                'Expected "linear" for a VAE of the family "kl", "mean" for nets mlp or residual, or no start.',
-                "",
-            )
-        init_linear(vae.encoder, vae.decoder, blocks_of(first_items(stream), vae.config.factor))
 
-    return initialize
+def initialize(recipe: str, start: object, stream: Stream, vae: VAE) -> None:
+    """Initialize weights from the first items of a run.
+
+    Args:
+        recipe: the name of the recipe, for messages.
+        start: its setting.
+        stream: the data.
+        vae: changed in place.
+
+    Raises:
+        BadRecipe: the start is unknown, or incompatible with the VAE.
+    """
+    if start == "mean" and init_to_mean(vae, first_items(stream)):
+        return
+    if start != "linear" or not isinstance(vae.encoder, Encoder) or not isinstance(vae.decoder, Decoder):
+        raise BadRecipe(
+            f"The recipe {recipe} has start = {printable(repr(start))}.",
+            'Expected "linear" for a VAE of the family "kl", "mean" for nets mlp or residual, or no start.',
+            "",
+        )
+    try:
+        init_linear(vae.encoder, vae.decoder, blocks_of(first_items(stream), vae.config.geometry.factors[0]))
+    except ValueError as error:
+        raise BadRecipe(
+            f'The recipe {recipe} has start = "linear", but {error}.',
+            "Expected nets with enough channels for a linear autoencoder.",
+            "Increase the widths in [vae], or omit start.",
+        ) from error
 
 
 def first_items(stream: Stream) -> Tensor:
-    """Some of the items that a run begins with, (n, ...)."""
-    return torch.cat([stream.batch(place, FIRST) for place in range(0, 4 * FIRST, FIRST)])
+    """Items from the beginning of a run, (4 * FIRST, ...)."""
+    return torch.cat([stream.batch(position, FIRST) for position in range(0, 4 * FIRST, FIRST)])
 
 
 def blocks_of(images: Tensor, side: int) -> Tensor:
-    """Blocks of images (b, c, h, w), each (c, side, side): (n, c, side, side)."""
+    """Square blocks of images (b, c, h, w), evenly spaced: (n, c, side, side), n about `BLOCKS` at most."""
     columns = unfold(images.contiguous(), side, stride=side)
     blocks = columns.transpose(1, 2).reshape(-1, images.shape[1], side, side)
     return blocks[:: max(1, len(blocks) // BLOCKS)]

@@ -16,6 +16,7 @@ from vaekit.training.data import Stream
 from vaekit.vae import VAE
 
 DIGITS = 5
+"""Significant digits of shift and scale."""
 
 
 def measure_normalizations(
@@ -61,10 +62,15 @@ def measure_normalizations(
 def measured_normalization(
     vae: VAE, stream: Stream, items: int, batch: int, after: Callable[[int], None] = lambda _: None
 ) -> LatentNormalization | None:
-    """One shift and one scale for all channels, over the modes of the posteriors of so many items; `after` is told how
-    many were seen so far.
+    """One shift and one scale for all channels, from the posterior modes of `items` items; None if the latents are
+    constant.
 
-    None where the latents do not vary: no scale could make them.
+    Args:
+        vae: in evaluation mode.
+        stream: the data.
+        items: the number of items.
+        batch: the batch size.
+        after: called after every batch with the number of items so far.
     """
     device = next(vae.parameters()).device
     count, total, squares = 0, 0.0, 0.0
@@ -76,7 +82,7 @@ def measured_normalization(
         squares += latents.square().sum().item()
         after(position + size)
     mean = total / count
-    deviation = math.sqrt(max(0.0, squares / count - mean**2))
-    if not deviation:
+    standard_deviation = math.sqrt(max(0.0, squares / count - mean**2))
+    if not standard_deviation:
         return None
-    return LatentNormalization((float(f"{mean:.{DIGITS}g}"),), (float(f"{1 / deviation:.{DIGITS}g}"),))
+    return LatentNormalization((float(f"{mean:.{DIGITS}g}"),), (float(f"{1 / standard_deviation:.{DIGITS}g}"),))

@@ -17,6 +17,7 @@ from vaekit.optional import require
 from vaekit.run_folder import LOG
 
 FOLDER = "board"
+"""The folder of TensorBoard's event files in the run."""
 
 
 class TensorBoardWriter:
@@ -31,24 +32,24 @@ class TensorBoardWriter:
             package = require("tensorboardX", "write for TensorBoard", "tensorboard")
         except MissingPackage:
             return
-        # What an earlier call wrote behind the state that this one goes on from is hidden.
+        # Hides what an earlier call wrote after the checkpoint that this one resumes from.
         self._writer = package.SummaryWriter(str(folder / FOLDER), purge_step=samples)
 
     def numbers(self, kind: str, values: Mapping[str, Any], samples: int) -> None:
-        """Scalars, under `kind/name`; lists are left out."""
+        """Write scalars as `kind/name`; lists are ignored."""
         if self._writer is not None:
             for name, value in values.items():
                 if isinstance(value, float):
                     self._writer.add_scalar(f"{kind}/{name}", value, samples)
 
     def image(self, name: str, pixels: Tensor, samples: int) -> None:
-        """An image (3, h, w) in [-1, 1]."""
+        """Write an image (3, h, w) in [-1, 1]."""
         if self._writer is not None:
             levels = nearest_levels(pixels.detach().cpu()).to(torch.uint8)
             self._writer.add_image(name, levels.numpy(), samples)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close the file."""
         if self._writer is not None:
             self._writer.close()
 
@@ -61,14 +62,21 @@ class LogEvent:
     seconds: float
     """Since this call began."""
     numbers: Mapping[str, float | list[float]]
-    """Means since the last news: parts of the loss, `rate`, `gradient`; or of the held-out items."""
+    """Means since the last event: terms of the loss, `rate`, `gradient`; or the validation of held-out items."""
     held_out: bool
+    """Whether it is a validation."""
     total: int
     """The total number of samples."""
 
 
 class Log:
-    """The log file with all values. Lines after the resumed state are replaced."""
+    """The log file with all values.
+
+    Args:
+        folder: of the run.
+        samples: of the checkpoint that the run resumes from; later lines are removed.
+        tell: called with every event.
+    """
 
     def __init__(self, folder: Path, samples: int, tell: Callable[[LogEvent], None]) -> None:
         self.path = folder / LOG
@@ -87,14 +95,15 @@ class Log:
         self.file.close()
         self.board.close()
 
-    def write(self, news: LogEvent) -> None:
-        kind = {"held_out": True} if news.held_out else {}
-        numbers = {name: short(value) for name, value in news.numbers.items()}
-        line = {"samples": news.samples, "seconds": round(news.seconds, 1), **kind, **numbers}
+    def write(self, event: LogEvent) -> None:
+        """Write a line."""
+        kind = {"held_out": True} if event.held_out else {}
+        numbers = {name: short(value) for name, value in event.numbers.items()}
+        line = {"samples": event.samples, "seconds": round(event.seconds, 1), **kind, **numbers}
         self.file.write(dumps(line, indent=None) + "\n")
         self.file.flush()
-        self.board.numbers("held out" if news.held_out else "training", news.numbers, news.samples)
-        self.tell(news)
+        self.board.numbers("held out" if event.held_out else "training", event.numbers, event.samples)
+        self.tell(event)
 
 
 def short(value: float | list[float]) -> float | list[float]:
@@ -103,7 +112,7 @@ def short(value: float | list[float]) -> float | list[float]:
 
 
 def events_until(line: str, samples: int) -> bool:
-    """Whether a line of a log is about no more than so many samples; a line cut short by a crash is not."""
+    """Whether a line of a log is about at most `samples` samples; False for a line that a crash cut short."""
     try:
         return int(json.loads(line)["samples"]) <= samples
     except (ValueError, KeyError, TypeError):

@@ -42,23 +42,23 @@ class Schedule:
     warmup_samples: int = 0
     final_rate: float = 0.0
     micro_batch: int | None = None
-    """Items that go through at once; gradients of as many such batches as are needed are added up. Randomness belongs
-    to a micro-batch: whichever process takes it, it draws the same."""
+    """Items per forward pass; gradients are accumulated over the micro-batches of a batch. Random numbers depend on the
+    position of a micro-batch, not on the process that computes it."""
     gradient_clip: float = math.inf
-    """The maximum norm of the whole gradient."""
+    """The maximum norm of the gradient of all parameters together."""
     averages: tuple[float, ...] = (0.999,)
     """Decays of the moving averages of the weights; the first average is the result."""
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     precision: str = "fp32"
-    """What the networks run in: "bf16" is faster where the processor has it. Weights, likelihoods and divergences stay
-    in fp32."""
+    """The precision of the networks: "bf16" is faster on hardware that supports it. Weights, likelihoods and
+    divergences stay in fp32."""
     recompute: bool = False
-    """Whether activations within the nets' blocks are made anew in the backward pass instead of kept: less memory, up
-    to a third more time, the same bits."""
+    """Whether activations within blocks are recomputed in the backward pass: less memory, up to a third more time,
+    bit-identical results."""
     compiled: bool = False
-    """Whether torch compiles encoder and decoder: a minute at the start, then faster. Results are equal to rounding
-    only, and an adaptive adversarial weight needs the plain decoder."""
+    """Whether encoder and decoder are compiled by torch: takes a minute at the start. Results are equal up to rounding
+    only. Incompatible with an adaptive adversarial weight."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -79,10 +79,10 @@ class Schedule:
         return self.learning_rate * warm * (self.final_rate + (1 - self.final_rate) * fallen)
 
     def micro_batches(self, processes: ProcessGroup) -> int:
-        """How many each process takes in a step.
+        """The number of micro-batches per step and process.
 
         Raises:
-            BadRecipe: a batch cannot be divided so.
+            BadRecipe: the batch size is not divisible.
         """
         size = self.micro_batch or self.batch_size // processes.count
         if not size or self.batch_size % (size * processes.count):
@@ -102,11 +102,11 @@ class AdversaryHook(Protocol):
     def check(self, objective: Objective) -> None:
         """Reject an incompatible objective."""
 
-    def pull(self, losses: Losses, vae: VAE, samples: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def generator_loss(self, losses: Losses, vae: VAE, samples: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to add to the total, and values to log."""
 
     def collect(self, losses: Losses, share: float, samples: int) -> dict[str, Tensor]:
-        """Accumulate its own gradients for a micro-batch with this share of a step; returns values to log."""
+        """Accumulate the network's own gradients for a micro-batch with this share of a step; returns values to log."""
 
     def step(self, processes: ProcessGroup, samples: int) -> None:
         """Take an optimizer step with the accumulated gradients."""
@@ -140,7 +140,7 @@ def optimizer_for(module: nn.Module, schedule: Schedule) -> AdamW:
 
 
 def initial_train_state(vae: VAE, schedule: Schedule, frozen: Sequence[str] = ()) -> State:
-    """The state before the first step; the modules of these names are not trained."""
+    """The state before the first step, with modules frozen by name."""
     for part in modules_of(vae, frozen):
         part.requires_grad_(False)
     averages = [EMA(vae, decay) for decay in schedule.averages]
@@ -153,7 +153,7 @@ def train(
     objective: Objective,
     schedule: Schedule,
     *,
-    opponent: AdversaryHook | None = None,
+    adversary: AdversaryHook | None = None,
     processes: ProcessGroup = ProcessGroup(),  # noqa: B008 (a frozen value)
     workers: int = 0,
     after: Callable[[Step], None] | None = None,
@@ -170,79 +170,80 @@ def train(
         stream: the data; its seed is that of all randomness.
         objective: what to minimize.
         schedule: lengths and rates.
-        opponent: of an adversarial run.
-        processes: that train together.
-        workers: threads that make batches ahead of time; 0 for data in memory.
+        adversary: the adversary of an adversarial run.
+        processes: the processes that train together.
+        workers: threads that load batches ahead of time; 0 for data in memory.
         after: called after every step.
 
     Raises:
         TrainingDiverged: `PATIENCE` consecutive gradients are non-finite. The weights are those before them.
-        BadRecipe: a batch cannot be divided among micro-batches and processes, a term needs more items at once than a
-            micro-batch has, or does not go with this VAE.
+        BadRecipe: the batch size is not divisible by micro-batches and processes, a term needs larger micro-batches,
+            or a term is incompatible with this VAE.
     """
     vae, device = state.vae, next(state.vae.parameters()).device
-    turns = schedule.micro_batches(processes)
-    size = schedule.batch_size // (turns * processes.count)
-    if size < objective.least:
-        raise too_few(size, objective.least)
-    places = (
-        start + (turn * processes.count + processes.rank) * size
+    micro_batches = schedule.micro_batches(processes)
+    size = schedule.batch_size // (micro_batches * processes.count)
+    if size < objective.min_items:
+        raise too_few(size, objective.min_items)
+    positions = (
+        start + (micro_batch * processes.count + processes.rank) * size
         for start in count(state.samples, schedule.batch_size)
-        for turn in range(turns)
+        for micro_batch in range(micro_batches)
     )
     state.to_training()
     trained = [each for each in vae.parameters() if each.requires_grad]
     heads, coded = trained_heads(vae), code_heads(vae)
-    share = 1 / (turns * processes.count)
+    share = 1 / (micro_batches * processes.count)
     started = time.monotonic()
     if schedule.compiled:
         compile_nets(vae)
-    kept = recompute_activations(vae) if schedule.recompute else nullcontext()
-    with kept, closing(to_device(places, stream, size, workers)) as batches:
+    recomputing = recompute_activations(vae) if schedule.recompute else nullcontext()
+    with recomputing, closing(batches_at(positions, stream, size, workers)) as batches:
         while state.samples < schedule.samples:
             rate = schedule.rate_at(state.samples)
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
             parts: dict[str, Tensor] = {}
-            for _ in range(turns):
-                place, x = next(batches)
-                seed_layers(device, derive_seed(stream.seed, "layers", place))
+            for _ in range(micro_batches):
+                position, x = next(batches)
+                seed_layers(device, derive_seed(stream.seed, "layers", position))
                 with in_precision(device, schedule.precision):
-                    losses = objective(vae, x.to(device), state.samples, generator_for(stream.seed, "noise", place))
-                told, total = dict(losses.parts), losses.total
-                if opponent is not None:
-                    pulled, also = opponent.pull(losses, vae, state.samples)
-                    total, told = total + pulled, told | also
+                    generator = generator_for(stream.seed, "noise", position)
+                    losses = objective(vae, x.to(device), state.samples, generator)
+                values, total = dict(losses.parts), losses.total
+                if adversary is not None:
+                    loss, logged = adversary.generator_loss(losses, vae, state.samples)
+                    total, values = total + loss, values | logged
                 if not total.requires_grad:
-                    raise untrained(state.samples, told)
+                    raise untrained(state.samples, values)
                 (share * total).backward()
-                if opponent is not None:
-                    told |= opponent.collect(losses, share, state.samples)
-                for name, part in told.items():
-                    parts[name] = parts.get(name, 0) + part / turns
+                if adversary is not None:
+                    values |= adversary.collect(losses, share, state.samples)
+                for name, value in values.items():
+                    parts[name] = parts.get(name, 0) + value / micro_batches
             processes.sum_gradients(vae)
             norm = clipped(trained, schedule.gradient_clip)
-            told_parts = {name: part.item() for name, part in parts.items()}
+            means = {name: part.item() for name, part in parts.items()}
             if torch.isfinite(norm):
                 state.optimizer.step()
-                if opponent is not None:
-                    opponent.step(processes, state.samples)
+                if adversary is not None:
+                    adversary.step(processes, state.samples)
                 for name, head in heads.items():
                     head.adapt(processes.sum_, generator_for(stream.seed, f"adapting {name}", state.samples))
                 for average in state.averages:
                     average.update(vae, state.samples // schedule.batch_size)
                 state.passed_over = 0
             else:
-                pass_over(state, told_parts, [*heads.values(), *([opponent] if opponent is not None else [])])
+                skip_step(state, means, [*heads.values(), *([adversary] if adversary is not None else [])])
             state.optimizer.zero_grad(set_to_none=True)
-            told_parts |= code_statistics(coded)
+            means |= code_statistics(coded)
             state.samples += schedule.batch_size
             if after is not None:
-                after(Step(state, losses, told_parts, rate, norm.item(), time.monotonic() - started))
+                after(Step(state, losses, means, rate, norm.item(), time.monotonic() - started))
                 state.to_training()
 
 
-def pass_over(
+def skip_step(
     state: State, parts: dict[str, float], collectors: Iterable[UpdatesWithoutGradient | AdversaryHook]
 ) -> None:
     """Skip a step with a non-finite gradient.
@@ -258,62 +259,62 @@ def pass_over(
 
 
 def compile_nets(vae: VAE) -> None:
-    """Have torch compile both halves, in place: names of weights stay, copies made before stay plain."""
+    """Compile encoder and decoder in place; the names of weights do not change, and earlier copies are unaffected."""
     for net in (vae.encoder, vae.decoder):
         if net is not None:
             net.compile()
 
 
 def trained_heads(vae: VAE) -> dict[str, UpdatesWithoutGradient]:
-    """The parts that adapt, without those that are frozen."""
+    """The modules that learn without gradients, except for frozen ones, by name."""
     modules = dict(vae.named_modules())
     return {name: head for name, head in heads_without_gradient(vae).items() if modules[name].training}
 
 
-def to_device(
-    places: Iterator[int], stream: Stream, size: int, workers: int
+def batches_at(
+    positions: Iterator[int], stream: Stream, size: int, workers: int
 ) -> Generator[tuple[int, Tensor], None, None]:
-    """Each place and the micro-batch that stands there."""
-    asked: list[int] = []
+    """Each position with the micro-batch at it."""
+    requested: list[int] = []
 
-    def noting() -> Iterator[int]:
-        for place in places:
-            asked.append(place)
-            yield place
+    def recorded() -> Iterator[int]:
+        for position in positions:
+            requested.append(position)
+            yield position
 
-    with closing(ahead(stream, noting(), size, workers)) as made:
-        for batch in made:
-            yield asked.pop(0), batch
+    with closing(ahead(stream, recorded(), size, workers)) as batches:
+        for batch in batches:
+            yield requested.pop(0), batch
 
 
-def clipped(parameters: list[nn.Parameter], most: float) -> Tensor:
-    """Bring the norm of all gradients together down to this, and return what it was. Where nothing is clipped, nothing
-    is multiplied by one: that pass over the gradients takes a tenth of a small net's step."""
+def clipped(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
+    """Clip the norm of all gradients together to `max_norm`, and return the norm before. Without a limit the gradients
+    are not multiplied by 1: that would take a tenth of a small net's step."""
     gradients = [each.grad for each in parameters if each.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
-    if math.isfinite(most):
-        torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
+    if math.isfinite(max_norm):
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
     return norm
 
 
 def seed_layers(device: torch.device, seed: int) -> None:
-    """Seed torch's own generator, which layers such as dropout draw from. `torch.manual_seed` would seed those of
-    absent devices too, and keep a stack trace of each call until they appear."""
+    """Seed torch's global generator, which layers such as dropout use. `torch.manual_seed` also queues a call, with a
+    stack trace, for every device type that is not initialized."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
 
 
 def in_precision(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Where networks run so."""
+    """The context in which networks run in this precision."""
     dtype = PRECISIONS[precision]
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 
-def too_few(size: int, least: int) -> BadRecipe:
+def too_few(size: int, minimum: int) -> BadRecipe:
     """The error for batches that are too small for a term."""
     return BadRecipe(
-        f"The micro-batch has {size} items, but a term of this objective needs at least {least}.",
+        f"The micro-batch has {size} items, but a term of this objective needs at least {minimum}.",
         "",
         "Increase schedule.batch_size or schedule.micro_batch.",
     )
@@ -330,9 +331,9 @@ def untrained(samples: int, parts: Mapping[str, Tensor]) -> BadRecipe:
 
 def diverged(samples: int, parts: dict[str, float]) -> TrainingDiverged:
     """The error for a non-finite loss."""
-    told = ", ".join(f"{name} {value:.4g}" for name, value in parts.items())
+    values = ", ".join(f"{name} {value:.4g}" for name, value in parts.items())
     return TrainingDiverged(
-        f"The loss or its gradient was non-finite {PATIENCE} times in a row, until {samples:,} samples ({told}).",
+        f"The loss or its gradient was non-finite {PATIENCE} times in a row, until {samples:,} samples ({values}).",
         "These steps did not change the weights.",
         "Lower the learning rate or the weight of the growing term, or increase warmup_samples, and start a new run.",
     )

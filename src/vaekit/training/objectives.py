@@ -1,6 +1,8 @@
 """Training objectives: weighted sums of named terms.
 
-A beta-VAE, an LDM-style autoencoder and a plain autoencoder differ only in their objectives.
+A beta-VAE, an LDM-style autoencoder and a plain autoencoder differ only in their objectives. Objectives are picklable,
+so that a run can be sent to other processes: the functions of their terms are functions of modules, with their settings
+bound by `functools.partial`.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -29,11 +31,11 @@ class Pass:
     x: Tensor
     """(b, ...)."""
     samples: int
-    """Seen before this batch."""
+    """The number of samples before this batch."""
     generator: Generator
-    """The source of all that is random."""
+    """The source of all randomness."""
     shared: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
-    """What `once` has computed."""
+    """The cache of `once`."""
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -45,7 +47,7 @@ class Pass:
 
     @cached_property
     def z(self) -> Tensor:
-        """One draw for each item, raw latents (b, ...)."""
+        """One sample of the posterior for each item: raw latents (b, ...)."""
         return self.posterior.sample(self.generator)
 
     @cached_property
@@ -71,11 +73,11 @@ class Pass:
 
     @cached_property
     def result(self) -> Tensor:
-        """What comes back of the items: the mode of p(x|z)."""
+        """The reconstruction: the mode of p(x|z), (b, ...)."""
         return self.likelihood.mode
 
     def once(self, function: Callable[..., Shared], *settings: Hashable) -> Shared:
-        """What a function says of this pass, for all terms that ask for it with the same settings."""
+        """`function(self, *settings)`, computed once and shared between terms with equal settings."""
         key = (function, *settings)
         if key not in self.shared:
             self.shared[key] = function(self, *settings)
@@ -84,29 +86,29 @@ class Pass:
 
 @dataclass(frozen=True)
 class Term:
-    """One thing that can be asked of a pass."""
+    """A term of an objective."""
 
-    of: Callable[[Pass], PerItem | Tensor]
-    """One number for each item, or one for the batch."""
+    compute: Callable[[Pass], PerItem | Tensor]
+    """One value for each item (b,), or a scalar for the batch."""
     nats: bool
     """Whether it is a log-probability of whole items, which an objective may divide by their dimensions."""
-    of_latents: bool = False
-    """Whether it never looks at what comes back."""
-    least: int = 1
-    """Items that it needs at once."""
+    latents_only: bool = False
+    """Whether it is independent of the reconstruction."""
+    min_items: int = 1
+    """The minimum batch size."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """One number to minimize and the parts it is made of, each a mean over the batch."""
+    """The loss of a batch and its parts, each a mean over the batch."""
 
     total: Tensor
     parts: Mapping[str, Tensor]
-    """As the terms said them, before weights and divisions."""
-    seen: Pass
+    """The values of the terms, without weights and without division by the dimensions."""
+    forward: Pass
     fidelity: Tensor
-    """What of the total is about the result, and so about the decoder: the total without the terms that never look at
-    it. An adversarial term measures its own pull against it."""
+    """The total without the terms on latents only: what the decoder is trained on. An adaptive adversarial weight is
+    measured against its gradient."""
 
 
 @dataclass(frozen=True)
@@ -115,32 +117,32 @@ class Objective:
 
     terms: Mapping[str, Term]
     weights: Mapping[str, Weight]
-    """For each term."""
+    """By name of term."""
     per_dimension: bool = False
-    """Whether terms in nats are divided by the number of values of an item, as losses of images customarily are. KL
-    and log-probability keep their proportion, and with it the meaning of the weights."""
+    """Whether terms in nats are divided by the number of values of an item, as is usual for losses of images. The
+    ratio of KL and log-probability, and with it the meaning of the weights, stays the same."""
 
     @property
-    def least(self) -> int:
-        """Items that all terms need at once."""
-        return max((term.least for term in self.terms.values()), default=1)
+    def min_items(self) -> int:
+        """The minimum batch size of all terms."""
+        return max((term.min_items for term in self.terms.values()), default=1)
 
-    def settled(self, samples: int) -> bool:
-        """Whether all weights are what they will be from here on."""
+    def has_final_weights(self, samples: int) -> bool:
+        """Whether all weights are constant after `samples` samples."""
         return all(weight.period is None and samples >= weight.points[-1][0] for weight in self.weights.values())
 
     def __call__(self, vae: VAE, x: Tensor, samples: int, generator: Generator) -> Losses:
-        """The losses of a batch x (b, ...) after so many samples. Terms whose weight is zero are not computed."""
-        seen = Pass(vae, x, samples, generator)
+        """The losses of a batch x (b, ...) after `samples` samples. Terms with a weight of zero are not computed."""
+        forward = Pass(vae, x, samples, generator)
         parts: dict[str, Tensor] = {}
         total, fidelity = torch.zeros((), device=x.device), torch.zeros((), device=x.device)
         for name, term in self.terms.items():
             weight = self.weights[name].at(samples)
             if not weight:
                 continue
-            parts[name] = term.of(seen).float().mean()
+            parts[name] = term.compute(forward).float().mean()
             scale = weight / x[0].numel() if self.per_dimension and term.nats else weight
             total = total + scale * parts[name]
-            if not term.of_latents:
+            if not term.latents_only:
                 fidelity = fidelity + scale * parts[name]
-        return Losses(total, {name: part.detach() for name, part in parts.items()}, seen, fidelity)
+        return Losses(total, {name: part.detach() for name, part in parts.items()}, forward, fidelity)

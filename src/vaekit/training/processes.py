@@ -1,10 +1,10 @@
 """Data-parallel training under `torchrun`: each process handles its part of every batch.
 
-Gradients are summed over processes by hand, after the backward pass. DistributedDataParallel wants one forward of one
-module; here a step calls `encode` and `likelihood`, may call a second network, and asks for gradients in between (the
-adaptive weight of an adversarial term). Calls behind its back are how others' trainers lost their all-reduce
-(diffusers' train_autoencoderkl.py). What is given up is the overlap of communication with the backward pass: 84 million
-gradients in fp32 are 0.3 GB a step.
+Gradients are summed over processes explicitly, after the backward pass. DistributedDataParallel requires one call of
+`forward` of one module; here a step calls `encode` and `likelihood`, may run a second network, and computes gradients
+in between (the adaptive weight of an adversarial term). Trainers that bypass `forward` silently lose the all-reduce, as
+diffusers' train_autoencoderkl.py did. The cost is that communication does not overlap with the backward pass: 84
+million gradients in fp32 are 0.3 GB per step.
 """
 
 import os
@@ -17,28 +17,30 @@ from torch import Tensor, distributed, nn
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a run as one of them sees them."""
+    """The processes of a run, from the view of one of them."""
 
     rank: int = 0
+    """Of this process."""
     count: int = 1
+    """Of all processes."""
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes and speaks."""
+        """Whether this is the process that writes files and messages."""
         return self.rank == 0
 
     def sum_(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its sum over all processes."""
         if self.count == 1:
             return
-        found = list(tensors)
-        flat = torch.cat([tensor.flatten() for tensor in found])
+        all_ = list(tensors)
+        flat = torch.cat([tensor.flatten() for tensor in all_])
         distributed.all_reduce(flat)
-        for tensor, part in zip(found, flat.split([tensor.numel() for tensor in found]), strict=True):
+        for tensor, part in zip(all_, flat.split([tensor.numel() for tensor in all_]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
     def sum_gradients(self, module: nn.Module) -> None:
-        """Sum the gradients of a module's parameters over all processes; where one has none, zeros take their place."""
+        """Sum the gradients of a module's parameters over all processes; a missing gradient counts as zeros."""
         if self.count == 1:
             return
         trained = [each for each in module.parameters() if each.requires_grad]
@@ -47,27 +49,27 @@ class ProcessGroup:
                 each.grad = torch.zeros_like(each)
         self.sum_(each.grad for each in trained if each.grad is not None)
 
-    def any_(self, found: bool, device: torch.device) -> bool:
-        """Whether it is so in any process: the same answer in all of them.
+    def any_(self, value: bool, device: torch.device) -> bool:
+        """Whether a value is true in any process; the same result in all of them.
 
         Args:
-            found: whether it is so here.
-            device: where the processes can sum.
+            value: of this process.
+            device: of the tensors that the processes exchange.
         """
         if self.count == 1:
-            return found
-        votes = torch.tensor([float(found)], device=device)
+            return value
+        votes = torch.tensor([float(value)], device=device)
         self.sum_([votes])
         return votes.item() > 0
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait for all processes."""
         if self.count > 1:
             distributed.barrier()
 
 
 def join_processes(device: torch.device) -> tuple[ProcessGroup, torch.device]:
-    """The processes that `torchrun` started, or this one alone; and the device of this one."""
+    """The processes that `torchrun` started, or this one alone; and the device of this process."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return ProcessGroup(), device

@@ -1,7 +1,7 @@
 """Training recipes: the VAE, objective, schedule and data preparation, as tables in TOML or JSON.
 
-vaekit's recipes are located in the folders `recipes/` of the domains, one file each; user files work the
-same way. `--set` overrides single values by their path in the table: `objective.terms.kl.weight=4`.
+vaekit's recipes are located in the folders `recipes/` of the domains, one file each; user files work the same way.
+`--set` overrides single values by their path in the table: `objective.terms.kl.weight=4`.
 """
 
 import copy
@@ -25,18 +25,18 @@ from vaekit.training.weights import Weight, weight_from
 from vaekit.vae import VAE
 
 OLD_TABLES = ("pictures", "images")
-"""What the table [data] of images was called in the first edition, and for a time after it."""
+"""Former names of the table [data] for images."""
 UNBUILDABLE = (ValueError, RuntimeError, LookupError, ArithmeticError, MemoryError)
 """The exceptions of torch and the networks for inconsistent values of a table."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A table and what it means."""
+    """A recipe, and the objects that its tables describe."""
 
     name: str
-    words: Mapping[str, Any]
-    """The table with overrides applied."""
+    table: Mapping[str, Any]
+    """All tables, with overrides applied."""
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -45,7 +45,7 @@ class Recipe:
         Raises:
             BadRecipe: there is none.
         """
-        return self._table("data")
+        return self._subtable("data")
 
     @property
     def domain(self) -> str:
@@ -60,17 +60,17 @@ class Recipe:
         return name
 
     def with_defaults(self, settings: Mapping[str, Any]) -> "Recipe":
-        """The recipe with settings that follow from the data, where its [vae] does not have them.
+        """The recipe with defaults for [vae] that follow from the data.
 
         Args:
-            settings: tables of [vae], such as {"net": {"data_shape": [30]}}.
+            settings: entries of [vae], such as {"net": {"data_shape": [30]}}; those of the recipe take precedence.
         """
         if not settings:
             return self
-        return Recipe(self.name, {**self.words, "vae": merged(settings, table_of(self.words.get("vae")))})
+        return Recipe(self.name, {**self.table, "vae": merged(settings, table_or_empty(self.table.get("vae")))})
 
     def vae(self) -> VAE:
-        """The VAE with new random weights, from torch's own generator.
+        """The VAE with random weights, drawn from torch's global generator.
 
         Raises:
             BadRecipe: the table is invalid.
@@ -81,22 +81,22 @@ class Recipe:
         except UNBUILDABLE as error:
             raise self._bad(f"its [vae] cannot be built: {error}") from error
         try:
-            if "codes" in self.words:
-                set_codes(vae, self._table("codes"), self._samples())
+            if "codes" in self.table:
+                set_codes(vae, self._subtable("codes"), self._samples())
         except ValueError as error:
             raise self._bad(f"in [codes], {error}") from error
         return vae
 
     def config(self) -> Config:
-        """What the VAE is made of.
+        """The config of the VAE.
 
         Raises:
             BadRecipe: the table is invalid.
         """
         family = self._family()
-        words = {name: value for name, value in self._table("vae").items() if name != "family"}
+        settings = {name: value for name, value in self._subtable("vae").items() if name != "family"}
         try:
-            config = family.from_words(words) if family.from_words else from_dict(family.config, words)
+            config = family.from_metadata(settings) if family.from_metadata else from_dict(family.config, settings)
             for each in ("latent_channels", "hidden_channels"):
                 if getattr(config, each, 1) < 1:
                     raise ValueError(f"{each} is less than 1")
@@ -108,79 +108,79 @@ class Recipe:
         return config
 
     def _family(self) -> Family:
-        name = self._table("vae").get("family", PARTS.name)
+        name = self._subtable("vae").get("family", PARTS.name)
         if name not in [family.name for family in (*FAMILIES, PARTS)]:
             raise self._bad(f"vae.family is {printable(repr(name))}, which is not a VAE family")
         return family_of(name)
 
     def schedule(self) -> Schedule:
-        """How long, how fast.
+        """The training schedule.
 
         Raises:
             BadRecipe: a value is missing, unknown or of another type.
         """
         try:
-            return from_dict(Schedule, self._table("schedule"))
+            return from_dict(Schedule, self._subtable("schedule"))
         except ValueError as error:
             raise self._bad(f"in [schedule], {error}") from error
 
     def objective(self, given: Mapping[str, Mapping[str, Any]] | None = None) -> Objective:
-        """The objective.
+        """The training objective.
 
         Args:
-            given: settings by term that a table cannot hold, such as the network of a perceptual distance.
+            given: settings by kind of term that a table cannot hold, such as the network of a perceptual distance.
 
         Raises:
-            BadRecipe: a term is unknown, or has no such setting.
+            BadRecipe: a term or one of its settings is unknown or invalid.
         """
-        told = dict(self._table("objective"))
+        table = dict(self._subtable("objective"))
         terms, weights = {}, {}
-        for name, settings in table_of(told.pop("terms", None)).items():
+        for name, settings in table_or_empty(table.pop("terms", None)).items():
             terms[name], weights[name] = self._term(name, settings, given or {})
         if not terms:
             raise self._bad("it has no [objective.terms]")
-        per_dimension = told.pop("per_dimension", False)
-        if told or not isinstance(per_dimension, bool):
-            raise self._bad(f"[objective] accepts per_dimension = true or false, and terms; not {', '.join(told)}")
+        per_dimension = table.pop("per_dimension", False)
+        if table or not isinstance(per_dimension, bool):
+            raise self._bad(f"[objective] accepts per_dimension = true or false, and terms; not {', '.join(table)}")
         return Objective(terms, weights, per_dimension)
 
     def kinds_of_terms(self) -> dict[str, str]:
-        """Which term each name of the objective stands for."""
-        terms = table_of(table_of(self.words.get("objective")).get("terms"))
+        """The kind of each term of the objective, by name."""
+        terms = table_or_empty(table_or_empty(self.table.get("objective")).get("terms"))
         return {name: kind_of_term(name, settings) for name, settings in terms.items()}
 
     def _term(self, name: str, settings: Any, given: Mapping[str, Mapping[str, Any]]) -> tuple[Term, Weight]:
         kind = kind_of_term(name, settings)
-        words = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
-        words.pop("term", None)
+        table = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
+        table.pop("term", None)
         if not isinstance(kind, str) or kind not in TERMS:
             raise self._bad(f"unknown term {printable(repr(kind))}; known terms: {', '.join(TERMS)}")
         try:
-            weight = weight_from(words.pop("weight", 1.0), words.pop("period", None), self._samples())
+            weight = weight_from(table.pop("weight", 1.0), table.pop("period", None), self._samples())
             hints, known = get_type_hints(TERMS[kind]), given.get(kind, {})
-            told = {
+            arguments = {
                 each: self._setting(each, value, hints.get(each, Any))
-                for each, value in words.items()
+                for each, value in table.items()
                 if each not in known
             }
-            inspect.signature(TERMS[kind]).bind(**told, **known)
-            return TERMS[kind](**told, **known), weight
+            inspect.signature(TERMS[kind]).bind(**arguments, **known)
+            return TERMS[kind](**arguments, **known), weight
         except (TypeError, ValueError) as error:
             raise self._bad(f"in [objective.terms.{printable(name)}], {error}") from error
 
     def _setting(self, name: str, value: Any, kind: Any) -> Any:
-        """A setting of a term, in the type that it has there."""
+        """A setting of a term, converted to the type of its parameter."""
         if Weight in get_args(kind):
             return weight_from(value, samples=self._samples())
         return parse_value(name, value, kind)
 
     def _samples(self) -> int | None:
-        """What shares of the whole are shares of."""
-        told = table_of(self.words.get("schedule")).get("samples")
-        return told if type(told) is int else None
+        """The number of samples of the whole run; None if the recipe has no valid one."""
+        samples = table_or_empty(self.table.get("schedule")).get("samples")
+        return samples if type(samples) is int else None
 
-    def _table(self, name: str) -> Mapping[str, Any]:
-        table = self.words.get(name)
+    def _subtable(self, name: str) -> Mapping[str, Any]:
+        table = self.table.get(name)
         if not isinstance(table, Mapping):
             raise self._bad(f"it has no [{name}]")
         return table
@@ -192,17 +192,17 @@ class Recipe:
 
 
 def kind_of_term(name: str, settings: Any) -> Any:
-    """A term may have any name if its settings say which it is: `term = "mse"`."""
-    return table_of(settings).get("term", name)
+    """The kind of a term: the setting `term`, by default its name."""
+    return table_or_empty(settings).get("term", name)
 
 
-def table_of(told: Any) -> Mapping[str, Any]:
-    """A table, or an empty one in the place of anything else."""
-    return told if isinstance(told, Mapping) else {}
+def table_or_empty(value: Any) -> Mapping[str, Any]:
+    """The value if it is a table, otherwise an empty one."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def merged(defaults: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
-    """A table, with the entries of another where it has none.
+    """A table with defaults, merged recursively.
 
     >>> merged({"net": {"length": 9, "width": 8}}, {"net": {"kind": "sequence", "width": 4}})
     {'net': {'kind': 'sequence', 'width': 4, 'length': 9}}
@@ -216,75 +216,78 @@ def is_table_in(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> 
     return isinstance(one.get(name), Mapping) and isinstance(other.get(name), Mapping)
 
 
-def upgraded(words: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe as it is written today: the first edition had `data` for what is now `dataset`, and a table [pictures]
-    in the place of [data].
+def upgraded(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe in the current form: the first edition had `data` for what is now `dataset`, and a table [pictures]
+    instead of [data].
 
     >>> upgraded({"data": "Photographs", "pictures": {"size": 32}})
     {'dataset': 'Photographs', 'data': {'domain': 'images', 'size': 32}}
     """
-    told = dict(words)
-    if isinstance(told.get("data"), str):
-        told = {"dataset" if name == "data" else name: value for name, value in told.items()}
+    result = dict(table)
+    if isinstance(result.get("data"), str):
+        result = {"dataset" if name == "data" else name: value for name, value in result.items()}
     for name in OLD_TABLES:
-        if name in told:
-            table = told.pop(name)
-            told["data"] = (
-                {"domain": "images", **table_of(told.get("data")), **table} if isinstance(table, Mapping) else table
+        if name in result:
+            old = result.pop(name)
+            result["data"] = (
+                {"domain": "images", **table_or_empty(result.get("data")), **old} if isinstance(old, Mapping) else old
             )
-    if isinstance(told.get("vae"), Mapping):
-        told["vae"] = renamed(told["vae"], OLD_FIELDS)
-    data = told.get("data")
+    if isinstance(result.get("vae"), Mapping):
+        result["vae"] = renamed(result["vae"], OLD_FIELDS)
+    data = result.get("data")
     if isinstance(data, Mapping) and data.get("crop") == "centre":
-        told["data"] = {**data, "crop": "center"}
-    return told
+        result["data"] = {**data, "crop": "center"}
+    return result
 
 
-def recipe_of(name: str, words: Mapping[str, Any], changes: Sequence[str] = ()) -> Recipe:
-    """A recipe of today's or the first edition's form, with changes such as `schedule.samples=1000`.
+def recipe_of(name: str, table: Mapping[str, Any], changes: Sequence[str] = ()) -> Recipe:
+    """The recipe of a table in the current or the first edition's form, with overrides such as `schedule.samples=1000`.
 
     Raises:
         BadRecipe: an override names no key of the recipe.
     """
-    return Recipe(name, upgraded(changed(name, upgraded(words), changes)))
+    return Recipe(name, upgraded(with_overrides(name, upgraded(table), changes)))
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
-    """The recipe in a file of TOML or JSON, with changes.
+    """Read a recipe from a TOML or JSON file, with overrides.
 
     Raises:
         BadRecipe: the file is not valid TOML or JSON, or an override names no key of the recipe.
     """
     try:
         text = path.read_text("utf-8")
-        words = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (ValueError, OSError, RecursionError) as error:
         raise BadRecipe(f"{path} cannot be read: {error}.", "Expected a table in TOML or JSON.", "") from error
-    if not isinstance(words, dict):
-        raise BadRecipe(f"{path} holds no table.", "Expected a table in TOML or JSON.", "")
-    return recipe_of(path.stem, words, changes)
+    if not isinstance(table, dict):
+        raise BadRecipe(f"{path} does not contain a table.", "Expected a table in TOML or JSON.", "")
+    return recipe_of(path.stem, table, changes)
 
 
-def changed(name: str, words: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """A table with single values changed.
+def with_overrides(name: str, table: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """A copy of a table with overrides of single values.
 
-    >>> changed("x", {"schedule": {"samples": 100}}, ["schedule.samples=50"])
+    >>> with_overrides("x", {"schedule": {"samples": 100}}, ["schedule.samples=50"])
     {'schedule': {'samples': 50}}
+
+    Raises:
+        BadRecipe: an override is malformed, or its path leads through a value that is not a table.
     """
-    result = copy.deepcopy(dict(words))
+    result = copy.deepcopy(dict(table))
     for change in changes:
-        place, sign, text = change.partition("=")
-        *path, last = place.strip().split(".")
-        table: Any = result
+        key, sign, text = change.partition("=")
+        *path, last = key.strip().split(".")
+        target: Any = result
         for step in path:
-            table = table.setdefault(step, {}) if isinstance(table, dict) else None
-        if not sign or not last or not isinstance(table, dict):
+            target = target.setdefault(step, {}) if isinstance(target, dict) else None
+        if not sign or not last or not isinstance(target, dict):
             raise BadRecipe(
                 f"Invalid override {printable(change)!r}: the recipe {name} has no such key.",
                 "Expected an override such as schedule.learning_rate=0.0005.",
                 "",
             )
-        table[last] = as_value(text.strip())
+        target[last] = as_value(text.strip())
     return result
 
 

@@ -1,7 +1,7 @@
-"""Activations made anew in the backward pass instead of kept: less memory for up to a third more time.
+"""Activation checkpointing: recompute activations in the backward pass to save memory, for up to a third more time.
 
-Chen et al. 2016, "Training deep nets with sublinear memory cost" (arXiv 1604.06174). What is kept is the input of each
-block; results are the same to the last bit, since the same numbers are made twice.
+Chen et al. 2016, "Training deep nets with sublinear memory cost" (arXiv 1604.06174). Only the inputs of blocks are
+stored; results are bit-identical.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,13 +17,13 @@ from torch.utils.checkpoint import checkpoint
 from vaekit.vae import VAE
 
 LAYERS = 2
-"""Layers with weights that make a block worth the trouble."""
+"""The minimum number of layers with weights in a block."""
 
 
 @contextmanager
 def recompute_activations(vae: VAE) -> Iterator[None]:
-    """Within it, the blocks of encoder and decoder keep no more than their inputs for the backward pass. Copies of the
-    VAE made before are as they were."""
+    """In this context, the blocks of encoder and decoder store only their inputs for the backward pass. Earlier copies
+    of the VAE are unaffected."""
     chosen = [block for net in (vae.encoder, vae.decoder) if net is not None for block in blocks(net)]
     for block in chosen:
         block.forward = partial(recomputed, block.forward)
@@ -31,18 +31,18 @@ def recompute_activations(vae: VAE) -> Iterator[None]:
         yield
     finally:
         for block in chosen:
-            del block.forward  # that of its class shows again
+            del block.forward  # restores the method of the class
 
 
 def recomputed(forward: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
-    """What `forward` makes; where a gradient will be asked for, it runs again then."""
+    """Call `forward`, and recompute it in the backward pass if gradients are enabled."""
     if not torch.is_grad_enabled():
         return forward(*inputs, **options)
     return checkpoint(forward, *inputs, use_reentrant=False, **options)
 
 
 def blocks(net: nn.Module) -> list[nn.Module]:
-    """The outermost modules inside a net that are blocks; the net itself where it is one and has none inside."""
+    """The outermost blocks inside a net; the net itself if it is a block without inner blocks."""
     inner = [block for child in net.children() for block in outermost(child)]
     return inner or ([net] if is_block(net) else [])
 
@@ -53,7 +53,7 @@ def outermost(module: nn.Module) -> list[nn.Module]:
 
 
 def is_block(module: nn.Module) -> bool:
-    """Whether it holds several layers with weights, one beside the other. One that keeps statistics of batches would
-    count each batch twice."""
+    """Whether a module has several direct children with weights, and no batch norms, whose statistics would be updated
+    twice."""
     layers = sum(1 for child in module.children() if any(True for _ in child.parameters(recurse=False)))
     return layers >= LAYERS and not any(isinstance(each, _BatchNorm) for each in module.modules())

@@ -1,11 +1,11 @@
-"""A training run in a folder: the same call starts it, resumes it after any interruption, and finishes it.
+"""A training run in a folder: the same call starts it, resumes it after an interruption, and finishes it.
 
-RUN/recipe.json        what is trained and how: a call that would do something else is refused
-RUN/log.jsonl          one line for each mean over some steps, and for each look at the held-out items
-RUN/checkpoints/       the last states
+RUN/recipe.json        recipe, seed and description of the data: a call with other ones is rejected
+RUN/log.jsonl          training means over some steps, and validation of the held-out items, one line each
+RUN/checkpoints/       the last checkpoints
 RUN/vae.safetensors    the result; `--vae RUN` loads it
 RUN/averages/          the other moving averages
-RUN/board/             the same numbers for TensorBoard, where its writer is installed
+RUN/board/             the same values for TensorBoard, if its writer is installed
 """
 
 import json
@@ -33,70 +33,80 @@ from vaekit.training.log import Log, LogEvent
 from vaekit.training.loop import AdversaryHook, Schedule, Step, initial_train_state, train
 from vaekit.training.objectives import Objective
 from vaekit.training.processes import ProcessGroup
-from vaekit.training.recipe import Recipe, table_of, upgraded
+from vaekit.training.recipe import Recipe, table_or_empty, upgraded
 from vaekit.training.seeds import derive_seed, generator_for
 from vaekit.training.state import State, Stateful, newest_checkpoint, save_state
 from vaekit.vae import VAE
 
-LOG_LINES, LOOKS = 400, 40
+LOG_LINES, VALIDATIONS = 400, 40
+"""The default number of training lines in the log, and of validations."""
 OLD_KINDS, OLD_COUNTS = {"pictures": "files"}, {"pictures": "items"}
-"""What the first edition called kinds of data, and the number of their items."""
+"""Names of kinds of data, and of the number of items, in the first edition."""
 NORMALIZATION_ITEMS = 10_000
-"""Items at most that the normalization is measured over."""
+"""The maximum number of items for measuring the normalization."""
+DESCRIPTIONS = ("about", "dataset", "takes", "reached")
+"""Entries of recipes that only describe them."""
 TRIAL_SECONDS, TRIAL_SHARE = 30.0, 0.1
-"""How long a trial of the pace lasts: so long, or this share of the time that there is."""
+"""The duration of a timing trial: this time, or this share of the available time if that is shorter."""
 TRIAL_FROM = 0.9
-WARMING_STEPS = 10
+"""The position in the run, as a share, whose steps a trial measures: adversarial parts are active there."""
+WARMUP_STEPS = 10
+"""Steps of a trial that are not measured, as they are slower."""
 EARLY = 0.1
-"""Of a run, in which latents need not say anything yet."""
+"""The share of a run during which uninformative latents are not reported."""
 OTHER_SHARE = 0.08
-"""Of the time, what looks, checkpoints and the end take."""
+"""The share of the time that validation, checkpoints and the end of a run take."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What is trained, where, on what."""
+    """Everything that a training run consists of.
+
+    Picklable, so that it can be sent to other processes: data in files and base models are pickled as paths and
+    digests, and opened again there. Relative paths stay relative.
+    """
 
     recipe: Recipe
     folder: Path
     stream: Stream
     data: Mapping[str, Any]
-    """The description of the data: with another data set, it is another run."""
+    """A description of the data, part of the identity of the run."""
     objective: Objective
     schedule: Schedule
     held_out: Tensor | None = None
-    """Items that are never trained on, (b, ...)."""
+    """Items for validation that are not trained on, (b, ...)."""
     begin: Callable[[], VAE] | None = None
-    """The VAE to begin with; None takes the recipe's, with new random weights. It keeps its normalization, known or
-    not: diffusion models that see its latents were made for that one."""
+    """Returns the initial VAE; None for the recipe's with random weights. It keeps its normalization, known or not:
+    diffusion models on its latents depend on it."""
     start: Callable[[VAE], None] | None = None
-    """Sets new random weights to something better than chance."""
+    """Initializes random weights, in place."""
     frozen: Sequence[str] = ()
-    """Modules of the VAE that are not trained, by name."""
+    """Names of the VAE's modules that are not trained."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """Further entries for the metadata of the files with the result."""
+    """Additional metadata entries of the result."""
     write: Callable[[VAE], object] | None = None
-    """What writes the result; None writes the native layout."""
-    opponent: AdversaryHook | None = None
+    """Writes the result; None for the native layout."""
+    adversary: AdversaryHook | None = None
     guard: RollbackGuard | None = None
-    """Over reconstructions, while the opponent pulls."""
+    """Watches the reconstructions of an adversarial run."""
     extras: Mapping[str, Stateful] = field(default_factory=dict)
-    """What else is kept with the state, such as the opponent and the guard."""
+    """Further parts whose state is saved in checkpoints, such as the adversary and the guard."""
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
     processes: ProcessGroup = ProcessGroup()  # noqa: RUF009 (a frozen value)
     workers: int = 0
+    """Threads that load data."""
     log_every: int = 0
-    """Steps that a line of the log is a mean over; 0 for a four-hundredth of the run."""
-    look_every: int = 0
-    """Steps between two looks at the held-out items; 0 for a fortieth of the run."""
+    """Steps per training line of the log; 0 for 1/400 of the run."""
+    validate_every: int = 0
+    """Steps between two validations; 0 for 1/40 of the run."""
     save_seconds: float = 300.0
-    """Between two checkpoints."""
+    """Seconds between two checkpoints."""
     show: Callable[[VAE, Tensor, int], Mapping[str, Tensor]] | None = None
-    """Makes images (3, h, w) in [-1, 1], by name, of the held-out items after so many samples."""
+    """(VAE, held-out items, samples so far) -> images (3, h, w) in [-1, 1] by name, for TensorBoard."""
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to go on."""
-        return {"recipe": dict(self.recipe.words), "seed": self.stream.seed, "data": dict(self.data)}
+        """The values that must be equal for a run to be resumed."""
+        return {"recipe": dict(self.recipe.table), "seed": self.stream.seed, "data": dict(self.data)}
 
 
 def run_training(
@@ -109,7 +119,7 @@ def run_training(
     """Train to the end, from the last checkpoint if there is one, and return the result.
 
     Args:
-        run: what to do.
+        run: the run.
         tell: called with progress reports.
         say: called with messages for the user.
         stop: called after every step; True saves the state and stops.
@@ -118,31 +128,32 @@ def run_training(
     Raises:
         RecipeChanged: the folder holds another run.
         TrainingStopped: `stop` returned True. The same call resumes the run.
-        TrainingDiverged, BadRecipe: see there.
-        CannotWrite: the disk is full, or the like. The last checkpoint is usable.
+        TrainingDiverged, BadRecipe: see `train`.
+        BadCheckpoint: all checkpoints are damaged, or belong to another model.
+        CannotWrite: e.g. the disk is full. The last checkpoint is usable.
     """
     if run.processes.first:
         claim_folder(run)
     run.processes.wait()
     state = initial_state(run)
-    found = newest_checkpoint(run.folder / CHECKPOINTS, say)
-    if found is not None:
+    checkpoint = newest_checkpoint(run.folder / CHECKPOINTS, say)
+    if checkpoint is not None:
         try:
-            state.restore(*found)
+            state.restore(*checkpoint)
         except ValueError as error:
             raise BadCheckpoint(
                 f"The checkpoints in {run.folder} belong to another model: {error}.", "", "Train into another folder."
             ) from error
         say(f"Resuming after {state.samples:,} samples.")
     with Log(run.folder, state.samples, tell) if run.processes.first else nullcontext() as log:
-        watch = RunMonitor(run, log, say, stop)
+        monitor = RunMonitor(run, log, say, stop)
         while state.samples < run.schedule.samples:
             try:
-                train_until(run, state, run.schedule, watch.after)
+                train_until(run, state, run.schedule, monitor.after)
             except TrainingDiverged as error:
                 if run.guard is None or not run.guard.recover(state):
                     raise
-                say(f"{error} So {run.guard.outcome()}")
+                say(f"{error} Rolled back: {run.guard.outcome()}")
     if run.processes.first:
         if run.begin is None:
             models = [average.model for average in state.averages] or [state.vae.eval()]
@@ -160,21 +171,21 @@ def initial_state(run: Run) -> State:
     vae = (run.begin or run.recipe.vae)()
     if run.start is not None:
         run.start(vae)
-    if run.opponent is not None:
-        run.opponent.check(run.objective)
+    if run.adversary is not None:
+        run.adversary.check(run.objective)
     state = initial_train_state(vae.to(run.device), run.schedule, run.frozen)
     state.extras = run.extras
     return state
 
 
 def train_until(run: Run, state: State, schedule: Schedule, after: Callable[[Step], None]) -> None:
-    """The loop, with what the run gives it."""
+    """Train a state by a schedule, with the data, objective and adversary of a run."""
     train(
         state,
         run.stream,
         run.objective,
         schedule,
-        opponent=run.opponent,
+        adversary=run.adversary,
         processes=run.processes,
         workers=run.workers,
         after=after,
@@ -182,24 +193,24 @@ def train_until(run: Run, state: State, schedule: Schedule, after: Callable[[Ste
 
 
 def samples_for_duration(run: Run, seconds: float, say: Callable[[str], None]) -> int:
-    """As many samples as are seen here in so many seconds: what the folder's run was begun with, or what a trial
-    says, whose weights are thrown away. A learning rate that falls to zero needs to know the end from the start.
+    """The number of samples for training in `seconds` seconds: that of the run in the folder, if there is one, or that
+    of a timing trial, whose weights are discarded. Learning rate schedules need the number before training starts.
 
     Raises:
         RecipeChanged, BadRecipe: the folder holds something else.
     """
-    begun = stored_identity(run.folder)
-    if begun is not None:
-        return Recipe(run.recipe.name, table_of(begun.get("recipe"))).schedule().samples
+    existing = stored_identity(run.folder)
+    if existing is not None:
+        return Recipe(run.recipe.name, table_or_empty(existing.get("recipe"))).schedule().samples
     times: list[float] = []
     trial = min(TRIAL_SECONDS, TRIAL_SHARE * seconds)
     state, batch = initial_state(run), run.schedule.batch_size
-    # Of the last part of a run, in which all that it has takes part.
+    # Near the end of a run, all its parts are active.
     state.samples = int(TRIAL_FROM * run.schedule.samples) // batch * batch
 
     def after(step: Step) -> None:
         times.append(step.seconds)
-        over = step.seconds > trial and len(times) > 2 * WARMING_STEPS
+        over = step.seconds > trial and len(times) > 2 * WARMUP_STEPS
         if run.processes.any_(over, run.device):
             raise TrialOver
 
@@ -214,24 +225,24 @@ def samples_for_duration(run: Run, seconds: float, say: Callable[[str], None]) -
 
 
 def seconds_per_step(times: list[float]) -> float:
-    """From when each step of a trial was done; the first ones are slower, and are left out where there are more."""
-    steps = times[WARMING_STEPS:] if len(times) > 2 * WARMING_STEPS else times
+    """The mean duration of a step, from the end times of steps; the first steps are excluded if there are enough."""
+    steps = times[WARMUP_STEPS:] if len(times) > 2 * WARMUP_STEPS else times
     return (steps[-1] - steps[0]) / (len(steps) - 1) if len(steps) > 1 else times[-1]
 
 
 class TrialOver(Exception):
-    """Enough was seen to know the pace."""
+    """Ends a timing trial."""
 
 
 def claim_folder(run: Run) -> None:
-    """Make the folder this run's, or find that it is.
+    """Write the identity of the run to its folder, or compare it with the one there.
 
     Raises:
-        RecipeChanged: it is another's.
+        RecipeChanged: the folder holds another run.
     """
     before, now = stored_identity(run.folder), json.loads(json.dumps(run.identity()))
     if before is not None:
-        changed = differences(before, now)
+        changed = differences(compared(before), compared(now))
         if changed:
             raise RecipeChanged(
                 f"{run.folder} holds a run that was started with another recipe: {'; '.join(changed[:8])}.",
@@ -243,74 +254,80 @@ def claim_folder(run: Run) -> None:
         part.write_text(json.dumps(now, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
+def compared(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an identity that affects training: without the descriptions in the recipe."""
+    recipe = table_or_empty(identity.get("recipe"))
+    return {**identity, "recipe": {name: value for name, value in recipe.items() if name not in DESCRIPTIONS}}
+
+
 def stored_identity(folder: Path) -> dict[str, Any] | None:
-    """What the folder's run is, as it was written when it began; None where none did.
+    """The identity of the run in a folder; None if there is no run.
 
     Raises:
-        RecipeChanged: a file of the name is there, and says nothing of the kind.
+        RecipeChanged: the file with the identity is damaged.
     """
     path = folder / RECIPE
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
-        found = str(error)
-    if not isinstance(found, dict):
+        content = str(error)
+    if not isinstance(content, dict):
         raise RecipeChanged(
-            f"{path} does not describe a run: {printable(str(found), 100)}.",
+            f"{path} does not describe a run: {printable(str(content), 100)}.",
             "Expected the file that vaekit writes at the start of a run.",
             "Give another folder.",
         )
-    return upgraded_identity(found)
+    return upgraded_identity(content)
 
 
-def upgraded_identity(found: dict[str, Any]) -> dict[str, Any]:
-    """A stored identity as it is written today; the first edition had other names in it."""
-    recipe, data = found.get("recipe"), found.get("data")
+def upgraded_identity(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored identity in the current form; the first edition had other names."""
+    recipe, data = stored.get("recipe"), stored.get("data")
     if isinstance(recipe, Mapping):
-        found = {**found, "recipe": upgraded(recipe)}
+        stored = {**stored, "recipe": upgraded(recipe)}
     if isinstance(data, Mapping):
         kind = OLD_KINDS.get(data.get("kind", ""), data.get("kind"))
         renamed = {OLD_COUNTS.get(name, name): value for name, value in data.items()}
-        found = {**found, "data": {**renamed, **({"kind": kind} if "kind" in data else {})}}
-    return found
+        stored = {**stored, "data": {**renamed, **({"kind": kind} if "kind" in data else {})}}
+    return stored
 
 
 class RunMonitor:
-    """What happens after a step: numbers are gathered, held-out items looked at, the state is saved."""
+    """Runs after every step: logs, validates, saves checkpoints, and stops."""
 
     def __init__(self, run: Run, log: Log | None, say: Callable[[str], None], stop: Callable[[], bool]) -> None:
         self.run, self.log, self.say, self.stop = run, log, say, stop
-        self.alarms = HealthMonitor()
+        self.health = HealthMonitor()
         steps = run.schedule.samples // run.schedule.batch_size
         self.log_every = run.log_every or max(1, steps // LOG_LINES)
-        self.look_every = run.look_every or max(1, steps // LOOKS)
-        self.numbers: dict[str, list[float]] = {}
-        """Since the last line of the log, step by step: a part may begin or end in between."""
-        self.saved = time.monotonic()
+        self.validate_every = run.validate_every or max(1, steps // VALIDATIONS)
+        self.values: dict[str, list[float]] = {}
+        """The values of the steps since the last line of the log; a term may start or end in between."""
+        self.saved_at = time.monotonic()
 
     def after(self, step: Step) -> None:
         run, state = self.run, step.state
-        self.note(step)
+        self.collect(step)
         verdict = run.guard.after(state, run.processes) if run.guard is not None else None
         if verdict is not None and self.log is not None:
             self.log.write(
                 LogEvent(state.samples, step.seconds, verdict.numbers, held_out=True, total=run.schedule.samples)
             )
-            if verdict.words:
-                self.say(verdict.words)
+            if verdict.message:
+                self.say(verdict.message)
         done = state.samples >= run.schedule.samples
         number = state.samples // run.schedule.batch_size
         if self.log is not None and (number % self.log_every == 0 or done):
             self.write(LogEvent(state.samples, step.seconds, self.means(), False, run.schedule.samples))
-        if self.log is not None and run.held_out is not None and (number % self.look_every == 0 or done):
+        if self.log is not None and run.held_out is not None and (number % self.validate_every == 0 or done):
             self.show(state)
-            self.write(LogEvent(state.samples, step.seconds, self.look(state), True, run.schedule.samples))
+            self.write(LogEvent(state.samples, step.seconds, self.validate(state), True, run.schedule.samples))
         stopping = run.processes.any_(self.stop(), run.device) and not done
-        if run.processes.first and (done or stopping or time.monotonic() - self.saved > run.save_seconds):
+        if run.processes.first and (done or stopping or time.monotonic() - self.saved_at > run.save_seconds):
             save_state(state, run.folder / CHECKPOINTS)
-            self.saved = time.monotonic()
+            self.saved_at = time.monotonic()
         if stopping:
             raise TrainingStopped(
                 f"Stopped after {state.samples:,} of {run.schedule.samples:,} samples.",
@@ -318,8 +335,8 @@ class RunMonitor:
                 "The same command resumes the run.",
             )
 
-    def look(self, state: State) -> dict[str, float | list[float]]:
-        """How the result does on the held-out items."""
+    def validate(self, state: State) -> dict[str, float | list[float]]:
+        """The losses of the held-out items, and the health of their latents."""
         run = self.run
         assert run.held_out is not None
         generator = generator_for(run.stream.seed, "held out", 0)
@@ -327,44 +344,44 @@ class RunMonitor:
         return validate(state.result.eval(), run.held_out.to(run.device), run.objective, state.samples, size, generator)
 
     def show(self, state: State) -> None:
-        """What the result makes of them, as images for the board."""
+        """Write images of the held-out items for TensorBoard."""
         run = self.run
         if run.show is not None and run.held_out is not None and self.log is not None:
             images = run.show(state.result.eval(), run.held_out.to(run.device), state.samples)
             for name, image in images.items():
                 self.log.board.image(name, image, state.samples)
 
-    def note(self, step: Step) -> None:
-        """Keep the numbers of a step; of one that was passed over, that it was."""
-        told = {**step.parts, "rate": step.rate, "gradient": step.gradient}
+    def collect(self, step: Step) -> None:
+        """Keep the values of a step; of a skipped step, only that it was skipped."""
+        values = {**step.parts, "rate": step.rate, "gradient": step.gradient}
         if not math.isfinite(step.gradient):
-            told = {"passed_over": 1.0}
-        for name, value in told.items():
-            self.numbers.setdefault(name, []).append(value)
+            values = {"passed_over": 1.0}
+        for name, value in values.items():
+            self.values.setdefault(name, []).append(value)
 
     def means(self) -> dict[str, float]:
-        """Over the steps since the last line that had each number; of those passed over, how many."""
-        passed = len(self.numbers.pop("passed_over", ()))
-        found = {name: sum(values) / len(values) for name, values in self.numbers.items()}
-        self.numbers = {}
-        return found | ({"passed_over": float(passed)} if passed else {})
+        """The mean of each value over the steps since the last line that have it, and the number of skipped steps."""
+        skipped = len(self.values.pop("passed_over", ()))
+        means = {name: sum(values) / len(values) for name, values in self.values.items()}
+        self.values = {}
+        return means | ({"passed_over": float(skipped)} if skipped else {})
 
-    def write(self, news: LogEvent) -> None:
-        """Put it into the log, and say what it means where it means trouble."""
+    def write(self, event: LogEvent) -> None:
+        """Write a line of the log, and warn of problems that it shows."""
         assert self.log is not None
-        self.log.write(news)
-        for words in self.alarms.hear(news.numbers, news.held_out, self.warm(news.samples)):
-            self.say(f"After {news.samples:,} samples: {words}")
+        self.log.write(event)
+        for warning in self.health.check(event.numbers, event.held_out, self.warmed_up(event.samples)):
+            self.say(f"After {event.samples:,} samples: {warning}")
 
-    def warm(self, samples: int) -> bool:
-        """Whether so much was seen that the latents ought to say something."""
+    def warmed_up(self, samples: int) -> bool:
+        """Whether the latents are expected to be informative."""
         schedule = self.run.schedule
         started = samples > max(2 * schedule.warmup_samples, EARLY * schedule.samples)
-        return started and self.run.objective.settled(samples)
+        return started and self.run.objective.has_final_weights(samples)
 
 
 def finish(run: Run, state: State) -> None:
-    """Write the results."""
+    """Write the result, and the other averages."""
     for average in state.averages[1:]:
         save(average.model, run.folder / AVERAGES / f"{average.decay}.safetensors", notes=run.notes)
     if run.write is not None:

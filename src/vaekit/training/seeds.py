@@ -1,6 +1,6 @@
-"""Randomness that follows from where training is, not from how it got there: a run that goes on needs no state of it.
+"""Seeds of the random numbers of training, derived from the seed of the run, a purpose and the number of samples.
 
-Every draw is made by a generator seeded with the run's seed, what it is for, and the number of samples seen.
+They depend on the position in the run only, so that a checkpoint needs no state of generators.
 """
 
 import hashlib
@@ -11,16 +11,16 @@ from torch import Generator
 
 
 def derive_seed(seed: int, purpose: str, position: int) -> int:
-    """A seed of 63 bits for one purpose at one place. The purpose may be the name of a file, which need not be UTF-8.
+    """A seed of 63 bits for a purpose at a position. The purpose may be a file name, which need not be valid UTF-8.
 
     >>> derive_seed(0, "noise", 128) == derive_seed(0, "noise", 128) != derive_seed(0, "noise", 129)
     True
     """
-    words = f"{seed}\n{purpose}\n{position}".encode("utf-8", "surrogateescape")
-    told = hashlib.blake2b(words, digest_size=8).digest()
-    return int(struct.unpack("<Q", told)[0] >> 1)
+    content = f"{seed}\n{purpose}\n{position}".encode("utf-8", "surrogateescape")
+    digest = hashlib.blake2b(content, digest_size=8).digest()
+    return int(struct.unpack("<Q", digest)[0] >> 1)
 
 
 def generator_for(seed: int, purpose: str, position: int) -> Generator:
-    """A generator on the CPU, seeded so: one seed gives the same draws on every device."""
+    """A generator on the CPU with the derived seed: the same random numbers on every device."""
     return torch.Generator().manual_seed(derive_seed(seed, purpose, position))

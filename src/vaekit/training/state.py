@@ -1,4 +1,8 @@
-"""Exponential moving averages of the weights: what is kept after training."""
+"""The state of training: weights, moving averages, optimizer; and its checkpoints.
+
+DIR/000000012800/state.safetensors   all tensors
+DIR/000000012800/state.json          the other values, and the SHA-256 of the tensors
+"""
 
 import copy
 import hashlib
@@ -21,13 +25,18 @@ from vaekit.errors import BadCheckpoint
 from vaekit.training.ema_heads import heads_without_gradient
 from vaekit.vae import VAE
 
+TENSORS, VALUES = "state.safetensors", "state.json"
+KEPT = 2
+"""The number of checkpoints that are kept: if the newest is damaged, the one before it is used."""
+OLD_EXTRAS = {"opponent": "adversary"}
+"""Names of extras in checkpoints of the first edition."""
+
 
 class EMA:
-    """A second copy of a model whose weights trail behind the trained ones.
+    """An exponential moving average of the weights of a model.
 
-    The decay grows with the steps, min(decay, (1 + t) / (10 + t)), so that the first, random weights are soon gone.
-    Several copies may trail at different distances (Karras et al. 2024, arXiv 2312.02696, section 3): which is best is
-    seen afterwards.
+    The decay of step t is min(decay, (1 + t) / (10 + t)), so that the random initial weights are soon forgotten. A run
+    may keep several averages, and choose afterwards (Karras et al. 2024, arXiv 2312.02696, section 3).
     """
 
     def __init__(self, model: VAE, decay: float) -> None:
@@ -36,13 +45,13 @@ class EMA:
 
     @torch.no_grad()
     def update(self, model: VAE, steps: int) -> None:
-        """Come nearer to the model, after so many steps before this one."""
+        """Update the average with the model's weights after step number `steps`, from 0."""
         decay = min(self.decay, (1 + steps) / (10 + steps))
         averaged: list[Tensor] = list(self.model.parameters())
         current: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(averaged, current, 1 - decay)
         for kept, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
-            kept.copy_(buffer)  # statistics of the data, averaged already where they need to be
+            kept.copy_(buffer)  # statistics of the data: already averaged where needed
 
 
 @dataclass(eq=False)
@@ -54,50 +63,50 @@ class State:
     optimizer: Optimizer
     averages: Sequence[EMA] = ()
     samples: int = 0
-    """Seen so far."""
+    """The number of samples so far."""
     extras: Mapping[str, "Stateful"] = field(default_factory=dict)
-    """What else has a state: an opponent, a watch over health."""
+    """Other stateful parts by name: the adversary, its guard."""
     passed_over: int = 0
-    """Steps in a row, up to now, that changed nothing, as their gradients were not finite."""
+    """The number of consecutive steps, up to the last, that were skipped because of non-finite gradients."""
     frozen: Sequence[str] = ()
-    """Modules of the VAE that stay as they are, by name: `encoder`."""
+    """Names of the VAE's frozen modules, such as `encoder`."""
 
     @property
     def result(self) -> VAE:
-        """What is kept after training: the first average, or the model itself where there is none."""
+        """The result of training: the first average, or the model itself without averages."""
         return self.averages[0].model if self.averages else self.vae
 
     def to_training(self) -> None:
-        """Have the VAE in training mode, but for what is frozen: statistics and codebooks would change by looking."""
+        """Put the VAE into training mode, except for frozen modules, whose statistics and codebooks must not change."""
         self.vae.train()
         for part in modules_of(self.vae, self.frozen):
             part.eval()
 
     def tensors(self) -> dict[str, Tensor]:
-        """All numbers, by name."""
-        told = {f"vae.{name}": tensor for name, tensor in self.vae.state_dict().items()}
+        """All tensors by name."""
+        tensors = {f"vae.{name}": tensor for name, tensor in self.vae.state_dict().items()}
         for i, average in enumerate(self.averages):
-            told |= {f"average.{i}.{name}": tensor for name, tensor in average.model.state_dict().items()}
-        told |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
+            tensors |= {f"average.{i}.{name}": tensor for name, tensor in average.model.state_dict().items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
         for name, module in heads_without_gradient(self.vae).items():
-            told |= {f"adapting.{name}.{key}": tensor for key, tensor in module.progress().items()}
+            tensors |= {f"adapting.{name}.{key}": tensor for key, tensor in module.progress().items()}
         for name, extra in self.extras.items():
-            told |= {f"{name}.{key}": tensor for key, tensor in extra.tensors().items()}
-        return told
+            tensors |= {f"{name}.{key}": tensor for key, tensor in extra.tensors().items()}
+        return tensors
 
-    def words(self) -> dict[str, Any]:
-        """All that is no tensor."""
-        told = {"samples": self.samples, "passed_over": self.passed_over}
-        return {**told, **{name: extra.words() for name, extra in self.extras.items()}}
+    def values(self) -> dict[str, Any]:
+        """All other values by name, as JSON types."""
+        own = {"samples": self.samples, "passed_over": self.passed_over}
+        return {**own, **{name: extra.values() for name, extra in self.extras.items()}}
 
-    def restore(self, tensors: Mapping[str, Tensor], words: Mapping[str, Any]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Restore a saved state.
 
         Raises:
-            ValueError: it is the state of something else.
+            ValueError: it is the state of another model.
         """
-        # The first edition spelled it "optimiser".
-        tensors = {name.replace("optimiser.", "optimizer."): tensor for name, tensor in tensors.items()}
+        tensors = {upgraded_name(name): tensor for name, tensor in tensors.items()}
+        values = {upgraded_name(name): value for name, value in values.items()}
         try:
             self.vae.load_state_dict(inside(tensors, "vae"))
             for i, average in enumerate(self.averages):
@@ -106,49 +115,59 @@ class State:
             for name, module in heads_without_gradient(self.vae).items():
                 module.restore(inside(tensors, f"adapting.{name}"))
             for name, extra in self.extras.items():
-                extra.restore(inside(tensors, name), words[name])
+                extra.restore(inside(tensors, name), values[name])
         except (RuntimeError, KeyError) as error:
             raise ValueError(str(error)) from error
-        self.samples, self.passed_over = int(words["samples"]), int(words.get("passed_over", 0))
+        self.samples, self.passed_over = int(values["samples"]), int(values.get("passed_over", 0))
+
+
+def upgraded_name(name: str) -> str:
+    """The current name of an entry of a checkpoint; the first edition had other names for two parts.
+
+    >>> upgraded_name("opponent.optimiser.3.step")
+    'adversary.optimizer.3.step'
+    """
+    part, dot, rest = name.replace("optimiser.", "optimizer.").partition(".")
+    return f"{OLD_EXTRAS.get(part, part)}{dot}{rest}"
 
 
 def modules_of(vae: VAE, names: Sequence[str]) -> list[nn.Module]:
-    """The modules of these names, as far as this VAE has them: a head may be a function."""
-    found = dict(vae.named_modules())
-    return [found[name] for name in names if name in found]
+    """The modules with these names. Names that are not modules are ignored: a head may be a function."""
+    modules = dict(vae.named_modules())
+    return [modules[name] for name in names if name in modules]
 
 
 class Stateful:
-    """Something beside the model whose state is kept with it."""
+    """A part of training, besides the model, whose state is saved in checkpoints."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """Its numbers, by name."""
+        """Its tensors by name."""
         return {}
 
-    def words(self) -> dict[str, Any]:
-        """What is no tensor."""
+    def values(self) -> dict[str, Any]:
+        """Its other values by name, as JSON types."""
         return {}
 
-    def restore(self, tensors: Mapping[str, Tensor], words: Mapping[str, Any]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Restore a saved state."""
 
 
 def inside(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors whose names begin so, without that beginning."""
+    """The tensors below a name: those with the prefix `name.`, which is removed."""
     return {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """What an optimizer remembers of each parameter: `3.exp_avg`."""
+    """The state of an optimizer by index of the parameter and name: `3.exp_avg`."""
     return {
         f"{index}.{name}": torch.as_tensor(value)
-        for index, remembered in optimizer.state_dict()["state"].items()
-        for name, value in remembered.items()
+        for index, entries in optimizer.state_dict()["state"].items()
+        for name, value in entries.items()
     }
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Let it remember that again. Rates and the like are set by the loop at every step."""
+    """Restore the state of an optimizer. The loop sets rates at every step."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
@@ -156,28 +175,21 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> No
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-TENSORS, WORDS = "state.safetensors", "state.json"
-
-
-KEPT = 2
-"""Newest states that stay: should the last one be damaged, there is one before it."""
-
-
 def save_state(state: State, folder: Path) -> Path:
-    """Write a state into a folder of its own, named by its samples, and remove all but the newest. States of more
-    samples are damaged, or the run would not be here: they go too.
+    """Write a checkpoint into a folder named by its samples, and remove all but the newest ones. Checkpoints with more
+    samples are removed too: they are damaged, or the run would have resumed from them.
 
     Raises:
-        CannotWrite: the disk is full, or the like. What was there before is still there.
+        CannotWrite: e.g. the disk is full. Earlier checkpoints are still there.
     """
     target = folder / f"{state.samples:012d}"
-    if target.exists():  # left by a run that went on from an older state
+    if target.exists():  # left by a run that resumed from an earlier checkpoint
         shutil.rmtree(target)
     with atomic_folder(target) as temporary:
         write_tensors(state.tensors(), temporary / TENSORS, {}, target)
         digest = file_digest(temporary / TENSORS)
-        words = {"sha256": digest, "state": state.words()}
-        (temporary / WORDS).write_text(json.dumps(words, indent=1) + "\n", "utf-8")
+        values = {"sha256": digest, "state": state.values()}
+        (temporary / VALUES).write_text(json.dumps(values, indent=1) + "\n", "utf-8")
     states = sorted(saved_checkpoints(folder))
     place = states.index(target) + 1
     for other in (*states[: max(0, place - KEPT)], *states[place:]):
@@ -186,16 +198,16 @@ def save_state(state: State, folder: Path) -> Path:
 
 
 def saved_checkpoints(folder: Path) -> list[Path]:
-    """The states in a folder."""
+    """The folders of checkpoints in a folder."""
     return [each for each in folder.iterdir() if each.name.isdecimal()] if folder.is_dir() else []
 
 
 def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], Mapping[str, Any]] | None:
-    """The newest state that is whole, as `State.restore` takes it; None where there is none at all.
+    """The newest intact checkpoint: the arguments of `State.restore`; None if there are no checkpoints.
 
     Args:
-        folder: where states are.
-        say: told of each that is damaged.
+        folder: of the checkpoints.
+        say: called with a message for each damaged one.
 
     Raises:
         BadCheckpoint: all of them are damaged.
@@ -203,10 +215,10 @@ def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> tuple[dict[st
     states = sorted(saved_checkpoints(folder), reverse=True)
     for path in states:
         try:
-            words = json.loads((path / WORDS).read_text("utf-8"))
-            if file_digest(path / TENSORS) != words["sha256"]:
+            values = json.loads((path / VALUES).read_text("utf-8"))
+            if file_digest(path / TENSORS) != values["sha256"]:
                 raise ValueError("its content differs from what was written")
-            return load_file(path / TENSORS), words["state"]
+            return load_file(path / TENSORS), values["state"]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             say(f"The checkpoint {path} is damaged ({error}).")
     if states:
@@ -219,6 +231,6 @@ def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> tuple[dict[st
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256."""
+    """SHA-256 of a file, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -59,7 +59,7 @@ def one_by_one(paths: list[Path], steps: Trips) -> Iterator[RoundTrip | str]:
 
 
 def at_once(paths: list[Path], steps: Trips) -> Iterator[RoundTrip | str]:
-    for outcome in run_pipeline(paths, steps, VaekitError, room=5000):
+    for outcome in run_pipeline(paths, steps, VaekitError, max_weight=5000):
         yield str(outcome.error) if outcome.done is None else replace(outcome.done, seconds=0.0)
 
 

@@ -68,8 +68,8 @@ def tuning(tmp_path: Path, images: Path, lpips_file: Path) -> Callable[..., Fine
             save(assemble(family, EXAMPLES[name], normalization=NORMALIZATION).to(dtype), path)
         parent = base_model_at(path, name, "zeros" if hasattr(EXAMPLES[name], "padding") else None)
         table = recipe("finetune", (*SHORT, *changes))
-        wishes = FinetuneOptions(whole, lpips=lpips_file)
-        return prepare_finetuning(table, parent, images, tmp_path / folder, 0, wishes, say)
+        options = FinetuneOptions(whole, lpips=lpips_file)
+        return prepare_finetuning(table, parent, images, tmp_path / folder, 0, options, say)
 
     return prepared
 
@@ -168,7 +168,7 @@ def test_what_is_about_codes_counts_where_the_encoder_moves(tuning: Callable[...
 def test_codes_go_on_from_what_they_are(tuning: Callable[..., Finetuning]) -> None:
     said: list[str] = []
     made = tuning("vq", whole=True, changes=CODES, say=said.append)
-    assert made.run.recipe.words["codes"] == {"first": "random", "decay": 0.5}, "no new codes in place of the parent's"
+    assert made.run.recipe.table["codes"] == {"first": "random", "decay": 0.5}, "no new codes in place of the parent's"
     assert not any("codebook" in each for each in said)
     run_training(made.run)
     key = "to_posterior.codebook"
@@ -231,7 +231,7 @@ def test_the_file_tells_what_makes_the_encoder_another(tuning: Callable[..., Fin
 
     made = tuning("kl", dtype=torch.float32)
     assert "changes" not in made.lineage()
-    rounded = replace(made, wishes=replace(made.wishes, dtype=torch.bfloat16))
+    rounded = replace(made, options=replace(made.options, dtype=torch.bfloat16))
     assert rounded.lineage()["changes"] == {"dtype": {"before": "float32", "after": "bfloat16"}}
 
 

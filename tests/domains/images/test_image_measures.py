@@ -24,7 +24,7 @@ def filled(count: int, step: int) -> FeaturePool:
 
 @pytest.mark.parametrize("step", [1, 7, 100])
 def test_few_images_have_a_kid_and_no_fid(step: int) -> None:
-    found = filled(50, step).together()
+    found = filled(50, step).result()
     (kid,) = found.results
     assert kid.quantity.name == "rkid" and kid.count == 50
     assert kid.value == paired_kernel_distance(*rows(50).split(5, dim=1))
@@ -37,7 +37,7 @@ def test_many_images_have_both(step: int, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(image_measures, "ENOUGH", 100)
     monkeypatch.setattr(image_measures, "KEPT", 60)
     pool = filled(300, step)
-    found = pool.together()
+    found = pool.result()
     fid, kid = found.results
     x, y = rows(300).split(5, dim=1)
     assert fid.value == pytest.approx(frechet_distance(gaussian_of(x), gaussian_of(y)), rel=1e-9)
@@ -62,6 +62,6 @@ def test_the_sample_is_even() -> None:
 
 
 def test_one_image_is_no_set() -> None:
-    found = filled(1, 1).together()
+    found = filled(1, 1).result()
     assert set(found.not_measured) == {"rfid", "rkid"}
     assert not found.results

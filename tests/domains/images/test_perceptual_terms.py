@@ -43,7 +43,7 @@ def test_the_network_is_given_to_the_term(weights: Path) -> None:
     seen = Pass(VAE(None, Point, None, Laplace), x, 0, Generator())
     seen.result = x.flip(3)
     wanted = LPIPS.from_tensors(load_file(weights))(x, x.flip(3))
-    torch.testing.assert_close(objective.terms["near"].of(seen), wanted)
+    torch.testing.assert_close(objective.terms["near"].compute(seen), wanted)
 
 
 def test_other_weights_are_another_run(weights: Path, lpips_tensors: dict[str, Tensor]) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.decode import decoded_bytes, decoded_file
-from vaekit.domains.images.preparation import Preparation, cut, put, resized, short_side
+from vaekit.domains.images.preparation import Preparation, cut, put, resized, short_side, square
 from vaekit.domains.images.read import read_image
 from vaekit.metrics.image.color import luma
 
@@ -136,3 +136,19 @@ def test_images_of_every_ending_from_bytes() -> None:
         Image.fromarray(noise(8, 8)).save(file, kind)
         found = decoded_bytes(file.getvalue(), "x")
         assert isinstance(found, Image.Image) and found.size == (8, 8)
+
+
+def test_the_middle_is_kept_and_the_size_is_right() -> None:
+    wide = torch.full((1, 3, 40, 120), -1.0)
+    wide[..., 40:80] = 1.0
+    made = square(wide, 20)
+    assert made.shape == (1, 3, 20, 20)
+    assert made[..., 2:-2].min() > 0.99
+    assert made.abs().max() <= 1
+
+
+def test_small_images_grow_and_fitting_ones_stay() -> None:
+    image = torch.rand(1, 3, 16, 16) * 2 - 1
+    assert torch.equal(square(image, 16), image)
+    assert square(image[..., :3], 16).shape == (1, 3, 16, 16)
+    assert square(torch.zeros(1, 3, 1, 500), 32).shape == (1, 3, 32, 32)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from vaekit.checkpoints.save import save
-from vaekit.comparison.compare import made_by_all
+from vaekit.comparison.compare import reconstruct_all
 from vaekit.domains.domain import MeasureOptions
 from vaekit.domains.images.files import RoundTrip
 from vaekit.domains.images.read import LoadedImage, read_image, with_channels
@@ -106,10 +106,10 @@ def test_all_candidates_of_a_comparison_are_seen_over_white(vae_file: Path, imag
     image = read_image(images / "0.png")
     assert image.alpha is not None
     flat = as_rgb(with_channels(image, 4)[0])
-    original, (transparent, opaque) = made_by_all("0.png", image, candidates)
+    original, (transparent, opaque) = reconstruct_all("0.png", image, candidates)
     torch.testing.assert_close(original.pixels, flat)
     assert original.alpha is None
     rgba, _ = with_channels(image, 4)
     torch.testing.assert_close(transparent.pixels, as_rgb(candidates[0].encoder.reconstruct(rgba)))
     torch.testing.assert_close(opaque.pixels, candidates[1].encoder.reconstruct(flat))
-    assert made_by_all("0.png", image, candidates[1:])[0] is image
+    assert reconstruct_all("0.png", image, candidates[1:])[0] is image

@@ -1,4 +1,4 @@
-"""The opponent: closed forms, its time, its weight, and that it leaves no traces where it should not."""
+"""The adversary: closed forms, its time, its weight, and that it leaves no traces where it should not."""
 
 import math
 import subprocess
@@ -43,7 +43,7 @@ def images(smooth_images: Draw) -> Tensor:
     return smooth_images(32, 16, Generator().manual_seed(0))
 
 
-def adversary(dtype: torch.dtype = torch.float32, **settings: Any) -> Adversary:
+def make_adversary(dtype: torch.dtype = torch.float32, **settings: Any) -> Adversary:
     torch.manual_seed(1)
     config = Adversarial(**{"learn_from": 0, "pull_from": 0, **settings})
     return Adversary(config, Discriminator(DiscriminatorConfig(width=4, layers=1, groups=4)).to(dtype))
@@ -58,10 +58,12 @@ def losses_of(vae: VAE, x: Tensor, seed: int = 0) -> Losses:
     return objective()(vae, x, 0, Generator().manual_seed(seed))
 
 
-def trained(vae: VAE, images: Tensor, opponent: Adversary | None, after: Any = None, **schedule: Any) -> VAE:
+def trained(vae: VAE, images: Tensor, adversary: Adversary | None, after: Any = None, **schedule: Any) -> VAE:
     settings = {"samples": 64, "batch_size": 8, "learning_rate": 1e-3, "averages": (), **schedule}
     plan = Schedule(**settings)
-    train(initial_train_state(vae, plan), Stream(Tensors(images), 0), objective(), plan, opponent=opponent, after=after)
+    train(
+        initial_train_state(vae, plan), Stream(Tensors(images), 0), objective(), plan, adversary=adversary, after=after
+    )
     return vae
 
 
@@ -94,7 +96,7 @@ def test_r1_of_a_linear_judge_is_known(images: Tensor) -> None:
 
 
 def test_r1_is_what_autograd_says_image_by_image(images: Tensor) -> None:
-    net = adversary().net
+    net = make_adversary().net
     squares = []
     for image in images[:4]:
         x = image[None].clone().requires_grad_()
@@ -110,73 +112,73 @@ def test_lecam_draws_each_to_the_average_of_the_other() -> None:
 
 
 def test_anchors_are_the_running_averages_of_what_was_said(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
-    opponent = adversary(lecam=1.0, memory=0.75)
+    adversary = make_adversary(lecam=1.0, memory=0.75)
     wanted: list[float] = []
     vae = fresh_vae()
     for turn in range(3):
-        told = opponent.collect(losses_of(vae, images[8 * turn : 8 * turn + 8]), 1.0, 0)
-        said = [told["says_of_data"].item(), told["says_of_results"].item()]
+        told = adversary.collect(losses_of(vae, images[8 * turn : 8 * turn + 8]), 1.0, 0)
+        said = [told["logits_real"].item(), told["logits_fake"].item()]
         wanted = [0.75 * old + 0.25 * new for old, new in zip(wanted, said, strict=True)] if wanted else said
-        opponent.step(ALONE, 0)
-        assert opponent.anchors.tolist() == pytest.approx(wanted, abs=1e-6)
+        adversary.step(ALONE, 0)
+        assert adversary.anchors.tolist() == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.parametrize("settings", [{"r1": 0.1, "r1_every": 2}, {"lecam": 0.1}, {"loss": "non-saturating"}])
 def test_it_learns_to_tell_results_from_data(
     fresh_vae: Callable[[], VAE], images: Tensor, settings: dict[str, Any]
 ) -> None:
-    opponent, vae = adversary(learning_rate=1e-2, **settings), fresh_vae()
+    adversary, vae = make_adversary(learning_rate=1e-2, **settings), fresh_vae()
     for turn in range(20):
-        told = opponent.collect(losses_of(vae, images, turn), 1.0, 0)
-        opponent.step(ALONE, 0)
-    assert told["says_of_data"] > told["says_of_results"] + 0.3
+        told = adversary.collect(losses_of(vae, images, turn), 1.0, 0)
+        adversary.step(ALONE, 0)
+    assert told["logits_real"] > told["logits_fake"] + 0.3
 
 
 def test_a_pull_leaves_nothing_in_the_discriminator(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
-    opponent, vae = adversary(adaptive=False), fresh_vae()
-    before = {name: each.clone() for name, each in opponent.net.state_dict().items()}
-    pulled, _ = opponent.pull(losses_of(vae, images), vae, 0)
+    adversary, vae = make_adversary(adaptive=False), fresh_vae()
+    before = {name: each.clone() for name, each in adversary.net.state_dict().items()}
+    pulled, _ = adversary.generator_loss(losses_of(vae, images), vae, 0)
     pulled.backward()
-    assert all(each.grad is None for each in opponent.net.parameters())
-    assert all(torch.equal(each, before[name]) for name, each in opponent.net.state_dict().items())
+    assert all(each.grad is None for each in adversary.net.parameters())
+    assert all(torch.equal(each, before[name]) for name, each in adversary.net.state_dict().items())
     assert all(each.grad is not None for each in vae.decoder.parameters())
 
 
 def test_the_gradient_of_a_pull_is_that_of_the_weighted_loss(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
-    opponent, vae = adversary(adaptive=False, weight=0.3), fresh_vae()
-    pulled, _ = opponent.pull(losses_of(vae, images), vae, 0)
+    adversary, vae = make_adversary(adaptive=False, weight=0.3), fresh_vae()
+    pulled, _ = adversary.generator_loss(losses_of(vae, images), vae, 0)
     last = vae.decoder.conv_out.weight
     (found,) = torch.autograd.grad(pulled, last)
-    direct = 0.3 * -opponent.net(losses_of(vae, images).seen.result).mean()
+    direct = 0.3 * -adversary.net(losses_of(vae, images).forward.result).mean()
     torch.testing.assert_close(found, torch.autograd.grad(direct, last)[0])
 
 
 def test_the_adaptive_weight_is_the_one_computed_by_hand(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
-    opponent, vae = adversary(weight=0.5), fresh_vae()
-    first, told = opponent.pull(losses_of(vae, images), vae, 0)
+    adversary, vae = make_adversary(weight=0.5), fresh_vae()
+    first, told = adversary.generator_loss(losses_of(vae, images), vae, 0)
     assert first.item() == 0 and told["adversarial_weight"].item() == 0, "the first step only measures"
-    opponent.step(ALONE, 0)
-    _, told = opponent.pull(losses_of(vae, images), vae, 0)
+    adversary.step(ALONE, 0)
+    _, told = adversary.generator_loss(losses_of(vae, images), vae, 0)
 
     by_hand = losses_of(vae, images)
     conv = vae.decoder.conv_out.weight
-    (fidelity,) = torch.autograd.grad((by_hand.seen.result - images).abs().mean(), conv, retain_graph=True)
+    (fidelity,) = torch.autograd.grad((by_hand.forward.result - images).abs().mean(), conv, retain_graph=True)
     torch.manual_seed(1)
     judge = Discriminator(DiscriminatorConfig(width=4, layers=1, groups=4))
-    (pull,) = torch.autograd.grad(-judge(by_hand.seen.result).mean(), conv)
+    (pull,) = torch.autograd.grad(-judge(by_hand.forward.result).mean(), conv)
     wanted = 0.5 * fidelity.norm().item() / (pull.norm().item() + 1e-6)
     assert told["adversarial_weight"].item() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_the_adaptive_factor_is_bounded(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
-    opponent, vae = adversary(largest=0.25, weight=1.0), fresh_vae()
-    opponent.pull(losses_of(vae, images), vae, 0)
-    opponent.step(ALONE, 0)
-    assert opponent.balance.item() == 0.25
+    adversary, vae = make_adversary(largest=0.25, weight=1.0), fresh_vae()
+    adversary.generator_loss(losses_of(vae, images), vae, 0)
+    adversary.step(ALONE, 0)
+    assert adversary.balance.item() == 0.25
 
 
 def test_a_pull_can_be_earned(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
-    opponent, vae = adversary(adaptive=False, weight=0.5, earned=True), fresh_vae()
+    adversary, vae = make_adversary(adaptive=False, weight=0.5, earned=True), fresh_vae()
     for anchors, wanted in (
         ([0.0, 0.0], 0),
         ([-1.0, 1.0], 0),
@@ -184,27 +186,27 @@ def test_a_pull_can_be_earned(fresh_vae: Callable[[], VAE], images: Tensor) -> N
         ([1.0, -1.0], 0.5),
         ([9.0, 0.0], 0.5),
     ):
-        opponent.anchors = torch.tensor(anchors)
-        _, told = opponent.pull(losses_of(vae, images), vae, 0)
+        adversary.anchors = torch.tensor(anchors)
+        _, told = adversary.generator_loss(losses_of(vae, images), vae, 0)
         assert told["adversarial_weight"].item() == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("adaptive", [True, False])
 def test_nothing_happens_before_its_time(fresh_vae: Callable[[], VAE], images: Tensor, adaptive: bool) -> None:
     alone = trained(fresh_vae(), images, None)
-    opponent = adversary(learn_from=32, pull_from=64, adaptive=adaptive)
-    start = {name: each.clone() for name, each in opponent.net.state_dict().items()}
+    adversary = make_adversary(learn_from=32, pull_from=64, adaptive=adaptive)
+    start = {name: each.clone() for name, each in adversary.net.state_dict().items()}
     told: dict[int, dict[str, float]] = {}
 
     def after(step: Step) -> None:
         told[step.state.samples] = step.parts
-        unchanged = all(torch.equal(each, start[name]) for name, each in opponent.net.state_dict().items())
+        unchanged = all(torch.equal(each, start[name]) for name, each in adversary.net.state_dict().items())
         assert unchanged == (step.state.samples <= 32)
 
-    assert same(trained(fresh_vae(), images, opponent, after), alone), "the VAE has not seen it"
+    assert same(trained(fresh_vae(), images, adversary, after), alone), "the VAE has not seen it"
     assert "discriminator" not in told[32] and "discriminator" in told[40]
     assert all("adversarial" not in parts for parts in told.values())
-    seen = trained(fresh_vae(), images, adversary(learn_from=32, pull_from=40, adaptive=adaptive))
+    seen = trained(fresh_vae(), images, make_adversary(learn_from=32, pull_from=40, adaptive=adaptive))
     assert not same(seen, alone)
 
 
@@ -223,13 +225,13 @@ def test_an_accumulated_step_is_that_of_the_whole_batch(
     """In double precision and from posteriors without noise, as noise belongs to a micro-batch."""
     found = []
     for micro_batch in (8, 2):
-        vae, opponent = fresh_vae().double(), adversary(torch.float64, **settings)
+        vae, adversary = fresh_vae().double(), make_adversary(torch.float64, **settings)
         noiseless(vae)
-        trained(vae, images.double(), opponent, samples=40, micro_batch=micro_batch)
-        found.append((vae, opponent))
-    (vae, opponent), (other_vae, other) = found
-    assert opponent.balance.item() == pytest.approx(other.balance.item(), rel=1e-4)
-    for a, b in ((vae, other_vae), (opponent.net, other.net)):
+        trained(vae, images.double(), adversary, samples=40, micro_batch=micro_batch)
+        found.append((vae, adversary))
+    (vae, adversary), (other_vae, other) = found
+    assert adversary.balance.item() == pytest.approx(other.balance.item(), rel=1e-4)
+    for a, b in ((vae, other_vae), (adversary.net, other.net)):
         for one, another in zip(a.parameters(), b.parameters(), strict=True):
             torch.testing.assert_close(one, another, atol=2e-5, rtol=1e-3)
 
@@ -246,13 +248,13 @@ class Twins(ProcessGroup):
 def test_processes_agree_on_one_step(fresh_vae: Callable[[], VAE], images: Tensor, settings: dict[str, Any]) -> None:
     found = []
     for processes in (ALONE, Twins(0, 2)):
-        vae, opponent = fresh_vae(), adversary(**settings)
+        vae, adversary = fresh_vae(), make_adversary(**settings)
         for _ in range(3):
             losses = losses_of(vae, images)
-            opponent.pull(losses, vae, 0)
-            opponent.collect(losses, 1 / processes.count, 0)
-            opponent.step(processes, 0)
-        found.append(opponent)
+            adversary.generator_loss(losses, vae, 0)
+            adversary.collect(losses, 1 / processes.count, 0)
+            adversary.step(processes, 0)
+        found.append(adversary)
     one, other = (each.tensors() for each in found)
     for name, tensor in one.items():
         torch.testing.assert_close(other[name], tensor, atol=1e-6, rtol=1e-4, msg=name)
@@ -270,24 +272,24 @@ def noiseless(vae: VAE) -> None:
 
 
 def test_a_gradient_that_is_no_number_is_passed_over(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
-    opponent, vae = adversary(), fresh_vae()
-    before = {name: each.clone() for name, each in opponent.net.state_dict().items()}
-    opponent.collect(losses_of(vae, images * float("nan")), 1.0, 0)
-    opponent.step(ALONE, 0)
-    assert all(torch.equal(each, before[name]) for name, each in opponent.net.state_dict().items())
-    assert opponent.steps == 0 and torch.isfinite(opponent.anchors).all()
+    adversary, vae = make_adversary(), fresh_vae()
+    before = {name: each.clone() for name, each in adversary.net.state_dict().items()}
+    adversary.collect(losses_of(vae, images * float("nan")), 1.0, 0)
+    adversary.step(ALONE, 0)
+    assert all(torch.equal(each, before[name]) for name, each in adversary.net.state_dict().items())
+    assert adversary.steps == 0 and torch.isfinite(adversary.anchors).all()
 
 
-def test_a_restored_opponent_goes_on_as_the_first(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
-    vae, opponent = fresh_vae(), adversary(lecam=0.1)
-    trained(vae, images, opponent)
-    twin = adversary(lecam=0.1)
-    twin.restore({name: each.clone() for name, each in opponent.tensors().items()}, opponent.words())
-    for each in (opponent, twin):
+def test_a_restored_adversary_goes_on_as_the_first(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
+    vae, adversary = fresh_vae(), make_adversary(lecam=0.1)
+    trained(vae, images, adversary)
+    twin = make_adversary(lecam=0.1)
+    twin.restore({name: each.clone() for name, each in adversary.tensors().items()}, adversary.values())
+    for each in (adversary, twin):
         each.collect(losses_of(vae, images), 1.0, 64)
         each.step(ALONE, 64)
-    assert same(opponent.net, twin.net)
-    assert torch.equal(opponent.anchors, twin.anchors) and opponent.words() == twin.words()
+    assert same(adversary.net, twin.net)
+    assert torch.equal(adversary.anchors, twin.anchors) and adversary.values() == twin.values()
 
 
 LAST = {"wan": "conv_out", "kl": "conv_out", "vq": "conv_out", "asymmetric": "conv_out", "hunyuan-image": "conv_out"}
@@ -318,7 +320,7 @@ def test_a_frozen_decoder_has_no_last_layer(fresh_vae: Callable[[], VAE], images
     vae = fresh_vae()
     vae.decoder.requires_grad_(False)
     with refuses(BadRecipe, "decoder"):
-        adversary().pull(losses_of(vae, images), vae, 0)
+        make_adversary().generator_loss(losses_of(vae, images), vae, 0)
 
 
 @pytest.mark.parametrize(
@@ -335,8 +337,8 @@ def test_an_adaptive_weight_needs_something_to_be_measured_against(
     vae = fresh_vae()
     only_latents = Objective({"kl": TERMS["kl"]()}, {"kl": Weight.constant(1.0)})
     with pytest.raises(BadRecipe):
-        adversary().pull(only_latents(vae, images, 0, Generator().manual_seed(0)), vae, 0)
-    assert math.isfinite(adversary(adaptive=False).pull(losses_of(vae, images), vae, 0)[0].item())
+        make_adversary().generator_loss(only_latents(vae, images, 0, Generator().manual_seed(0)), vae, 0)
+    assert math.isfinite(make_adversary(adaptive=False).generator_loss(losses_of(vae, images), vae, 0)[0].item())
 
 
 COMPILED = """
@@ -356,7 +358,7 @@ decoder.compile(backend="aot_eager")
 try:
     last_layer(decoder, decoder(torch.ones(1, 3)))
 except BadRecipe as error:
-    assert "not compiled" in str(error)
+    assert "schedule.compiled=false" in str(error)
 else:
     raise AssertionError
 """

@@ -52,7 +52,7 @@ def run(smooth_images: Callable[[int, int, Generator], Tensor], tmp_path: Path) 
             table.objective(),
             table.schedule(),
             images[:8],
-            opponent=against.opponent,
+            adversary=against.adversary,
             guard=against.guard,
             extras=against.extras,
             log_every=4,
@@ -61,9 +61,9 @@ def run(smooth_images: Callable[[int, int, Generator], Tensor], tmp_path: Path) 
     return prepared
 
 
-def test_one_seed_gives_one_opponent() -> None:
+def test_one_seed_gives_one_adversary() -> None:
     state = torch.random.get_rng_state()
-    first, same, other = (adversarial_setup(Recipe("r", WORDS), 3, None, seed).opponent for seed in (0, 0, 1))
+    first, same, other = (adversarial_setup(Recipe("r", WORDS), 3, None, seed).adversary for seed in (0, 0, 1))
     assert torch.equal(state, torch.random.get_rng_state()), "torch's own generator is left alone"
     assert first is not None and same is not None and other is not None
     weights = [each.net.convs[0].weight for each in (first, same, other)]
@@ -72,18 +72,18 @@ def test_one_seed_gives_one_opponent() -> None:
 
 def test_a_recipe_without_the_table_has_none() -> None:
     found = adversarial_setup(recipe("kl-f8"), 3, None, 0)
-    assert found.opponent is None and found.guard is None and found.extras == {}
+    assert found.adversary is None and found.guard is None and found.extras == {}
 
 
-def test_the_gan_recipe_is_the_plain_one_with_an_opponent() -> None:
-    plain, gan = (dict(recipe(name).words) for name in ("kl-f8", "kl-f8-gan"))
+def test_the_gan_recipe_is_the_plain_one_with_an_adversary() -> None:
+    plain, gan = (dict(recipe(name).table) for name in ("kl-f8", "kl-f8-gan"))
     for words in (plain, gan):
         del words["about"]
     gan.pop("adversarial")
     assert plain == gan
     found = adversarial_setup(recipe("kl-f8-gan"), 3, torch.zeros(1, 3, 64, 64), 0)
-    assert found.guard is not None and found.opponent is not None
-    assert found.opponent.config.pull_from + found.opponent.config.ramp < recipe("kl-f8-gan").schedule().samples
+    assert found.guard is not None and found.adversary is not None
+    assert found.adversary.config.pull_from + found.adversary.config.ramp < recipe("kl-f8-gan").schedule().samples
 
 
 def test_ldms_plain_schedule_can_be_set() -> None:
@@ -98,8 +98,8 @@ def test_ldms_plain_schedule_can_be_set() -> None:
     ]
     plain = recipe("kl-f8-gan", [f"adversarial.{change}" for change in changes])
     found = adversarial_setup(plain, 3, torch.zeros(1, 3, 64, 64), 0)
-    assert found.guard is None and found.opponent is not None
-    assert found.opponent.config.weight_at(1_200_023) == 0 and found.opponent.config.weight_at(1_200_024) == 0.5
+    assert found.guard is None and found.adversary is not None
+    assert found.adversary.config.weight_at(1_200_023) == 0 and found.adversary.config.weight_at(1_200_024) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_table_that_makes_no_sense_is_refused(change: dict[str, Any], facts: l
         adversarial_setup(Recipe("mine", WORDS | {"adversarial": WORDS["adversarial"] | change}), 3, None, 0)
 
 
-def test_a_run_with_an_opponent_goes_on_exactly(run: Callable[..., Run]) -> None:
+def test_a_run_with_an_adversary_goes_on_exactly(run: Callable[..., Run]) -> None:
     run_training(run("whole"))
     with pytest.raises(Killed):
         run_training(replace(run("parts"), save_seconds=0.0), kill_after_48)
@@ -126,7 +126,7 @@ def test_a_run_with_an_opponent_goes_on_exactly(run: Callable[..., Run]) -> None
     assert there is not None and here is not None
     assert there[1] == here[1] and there[0].keys() == here[0].keys()
     assert all(torch.equal(each, here[0][name]) for name, each in there[0].items())
-    assert any(name.startswith("opponent.net.") for name in here[0])
+    assert any(name.startswith("adversary.net.") for name in here[0])
 
 
 class Killed(Exception):
@@ -153,31 +153,31 @@ def test_a_run_that_diverges_goes_back_and_then_to_its_end(
 ) -> None:
     monkeypatch.setattr(loop, "PATIENCE", 1)
     guarded = run("poisoned")
-    opponent: Any = guarded.opponent
-    pull = opponent.pull
+    adversary: Any = guarded.adversary
+    pull = adversary.generator_loss
 
     def poisoned(losses: Any, vae: Any, samples: int) -> Any:
         pulled, told = pull(losses, vae, samples)
-        return (pulled * float("nan") if samples == 64 and opponent.strength == 1.0 else pulled), told
+        return (pulled * float("nan") if samples == 64 and adversary.strength == 1.0 else pulled), told
 
-    opponent.pull = poisoned
+    adversary.generator_loss = poisoned
     said: list[str] = []
     run_training(guarded, say=said.append)
     assert any(not lacks(each, "64") for each in said)
     assert guarded.guard is not None and guarded.guard.rollbacks == 1
 
     unguarded = replace(run("unguarded"), guard=None)
-    other: Any = unguarded.opponent
-    other.pull = lambda losses, *_: (losses.total * float("nan"), {})
+    other: Any = unguarded.adversary
+    other.generator_loss = lambda losses, *_: (losses.total * float("nan"), {})
     with pytest.raises(TrainingDiverged):
         run_training(unguarded)
 
 
 def test_places_may_be_shares_of_the_run() -> None:
     told = recipe("kl-f8-gan", ["schedule.samples=1000", "adversarial.discriminator.width=32"])
-    opponent = adversarial_setup(told, 3, None, 0).opponent
-    assert opponent is not None
-    assert (opponent.config.learn_from, opponent.config.pull_from, opponent.config.ramp) == (500, 525, 100)
+    adversary = adversarial_setup(told, 3, None, 0).adversary
+    assert adversary is not None
+    assert (adversary.config.learn_from, adversary.config.pull_from, adversary.config.ramp) == (500, 525, 100)
     with pytest.raises(BadRecipe):
         adversarial_setup(recipe("kl-f8-gan", ["adversarial.ramp=soon"]), 3, None, 0)
 

@@ -28,7 +28,7 @@ from vaekit.vae import VAE
 Draw = Callable[[int, int, Generator], Tensor]
 SCHEDULE = Schedule(160, 8, 3e-3, averages=(0.9,))
 GENTLE, BRUTAL = 0.0, 1e4
-"""Weights of the pull. The second is a planted collapse: nothing but the opponent counts."""
+"""Weights of the pull. The second is a planted collapse: nothing but the adversary counts."""
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +42,10 @@ class Training:
     def __init__(self, vae: VAE, images: Tensor, weight: float, **guard: Any) -> None:
         torch.manual_seed(1)
         config = Adversarial(learn_from=32, pull_from=64, weight=weight, adaptive=False, learning_rate=1e-3)
-        self.opponent = Adversary(config, Discriminator(DiscriminatorConfig(width=4, layers=1, groups=4)))
-        self.guard = RollbackGuard(GuardConfig(**{"bound": 0.5, "every": 16, **guard}), self.opponent, images[:8])
+        self.adversary = Adversary(config, Discriminator(DiscriminatorConfig(width=4, layers=1, groups=4)))
+        self.guard = RollbackGuard(GuardConfig(**{"bound": 0.5, "every": 16, **guard}), self.adversary, images[:8])
         self.state = initial_train_state(vae, SCHEDULE)
-        self.state.extras = {"opponent": self.opponent, "guard": self.guard}
+        self.state.extras = {"adversary": self.adversary, "guard": self.guard}
         self.stream = Stream(Tensors(images), 0)
         self.words: list[tuple[int, str]] = []
 
@@ -54,20 +54,20 @@ class Training:
 
         def look(step: Step) -> None:
             verdict = self.guard.after(step.state, ProcessGroup())
-            if verdict is not None and verdict.words:
-                self.words.append((step.state.samples, verdict.words))
+            if verdict is not None and verdict.message:
+                self.words.append((step.state.samples, verdict.message))
             after(step.state)
 
-        train(self.state, self.stream, objective, SCHEDULE, opponent=self.opponent, after=look)
+        train(self.state, self.stream, objective, SCHEDULE, adversary=self.adversary, after=look)
         return self
 
 
-def test_nothing_is_looked_at_before_the_opponent_is_seen(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
+def test_nothing_is_looked_at_before_the_adversary_is_seen(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
     training = Training(fresh_vae(), images, GENTLE)
     levels: dict[int, list[float]] = {}
     training.go(lambda state: levels.update({state.samples: list(training.guard.level)}))
     assert levels[56] == [] and len(levels[64]) == 2, "the first look is just before the first pull"
-    assert training.words == [] and training.opponent.strength == 1.0 and training.guard.rollbacks == 0
+    assert training.words == [] and training.adversary.strength == 1.0 and training.guard.rollbacks == 0
 
 
 def test_what_it_measures_is_psnr(fresh_vae: Callable[[], VAE], images: Tensor) -> None:
@@ -86,7 +86,7 @@ def test_a_collapse_is_taken_back(fresh_vae: Callable[[], VAE], images: Tensor) 
     for name, tensor in kept[place - 16].items():
         if not name.startswith("guard."):
             assert torch.equal(kept[place][name], tensor), name
-    assert training.opponent.strength == 0.5**training.guard.rollbacks < 1
+    assert training.adversary.strength == 0.5**training.guard.rollbacks < 1
     assert training.state.samples == SCHEDULE.samples, "the run ends when it would have ended"
 
 
@@ -100,7 +100,7 @@ def test_weights_that_are_no_numbers_are_taken_back(fresh_vae: Callable[[], VAE]
         next(training.state.vae.parameters()).fill_(float("nan"))
     training.state.samples += 16
     verdict = training.guard.after(training.state, ProcessGroup())
-    assert verdict is not None and "PSNR" in verdict.words
+    assert verdict is not None and "PSNR" in verdict.message
     assert all(torch.isfinite(each).all() for each in training.state.vae.parameters())
 
 
@@ -110,7 +110,7 @@ def test_a_loss_that_is_no_number_is_recovered_from(
     """As `run_training` does it: the loop stops, the guard goes back, the loop goes on."""
     monkeypatch.setattr(loop, "PATIENCE", 1)
     training = Training(fresh_vae(), images, GENTLE)
-    assert not training.guard.recover(training.state), "before the opponent there is nothing to go back to"
+    assert not training.guard.recover(training.state), "before the adversary there is nothing to go back to"
 
     def poison(state: State) -> None:
         if state.samples == 96 and training.guard.rollbacks == 0:
@@ -121,7 +121,7 @@ def test_a_loss_that_is_no_number_is_recovered_from(
         training.go(poison)
     assert training.guard.recover(training.state)
     training.go()
-    assert training.state.samples == SCHEDULE.samples and training.opponent.strength == 0.5
+    assert training.state.samples == SCHEDULE.samples and training.adversary.strength == 0.5
     assert all(torch.isfinite(each).all() for each in training.state.vae.parameters())
 
 
@@ -133,7 +133,7 @@ class Killed(Exception):
 def test_a_killed_run_ends_with_the_same_bits(
     fresh_vae: Callable[[], VAE], images: Tensor, tmp_path: Path, stops: list[int]
 ) -> None:
-    """Before the opponent is seen, between a look and a rollback, and behind it."""
+    """Before the adversary is seen, between a look and a rollback, and behind it."""
     whole = Training(fresh_vae(), images, BRUTAL).go()
     assert whole.guard.rollbacks > 0
     for stop in stops:
@@ -151,7 +151,7 @@ def test_a_killed_run_ends_with_the_same_bits(
     there, here = whole.state.tensors(), last.state.tensors()
     assert there.keys() == here.keys()
     assert all(torch.equal(there[name], here[name]) for name in there)
-    assert whole.state.words() == last.state.words()
+    assert whole.state.values() == last.state.values()
 
 
 def resumed(vae: VAE, images: Tensor, folder: Path) -> Training:

@@ -33,13 +33,13 @@ def pair() -> tuple[Tensor, Tensor]:
 
 
 def test_ssim_is_one_minus_the_score(pair: tuple[Tensor, Tensor]) -> None:
-    torch.testing.assert_close(TERMS["ssim"]().of(seeing(*pair)), 1 - similarity(*pair))
+    torch.testing.assert_close(TERMS["ssim"]().compute(seeing(*pair)), 1 - similarity(*pair))
 
 
 def test_the_gradient_of_ssim_is_that_of_finite_differences(pair: tuple[Tensor, Tensor]) -> None:
     x, y = pair
     y.requires_grad_()
-    TERMS["ssim"]().of(seeing(x, y)).sum().backward()
+    TERMS["ssim"]().compute(seeing(x, y)).sum().backward()
     direction = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         ahead, behind = (similarity(x, y + sign * 1e-2 * direction).double().sum() for sign in (1, -1))
@@ -50,7 +50,7 @@ def test_the_gradient_of_ssim_is_that_of_finite_differences(pair: tuple[Tensor, 
 def test_oklab_is_the_distance_of_colors(pair: tuple[Tensor, Tensor], power: int) -> None:
     x, y = pair
     wanted = (as_oklab(y) - as_oklab(x)).abs().pow(power).mean(dim=(1, 2, 3))
-    torch.testing.assert_close(TERMS["oklab"](power=power).of(seeing(x, y)), wanted)
+    torch.testing.assert_close(TERMS["oklab"](power=power).compute(seeing(x, y)), wanted)
 
 
 @pytest.mark.parametrize("name", ["l1", "mse", "ssim", "oklab", "lpips"])
@@ -63,14 +63,14 @@ def test_gradients_are_finite_for_flat_and_for_equal_images(
     x = torch.full((1, 3, 32, 32), level)
     y = (torch.full_like(x, -level) if different else x.clone()).requires_grad_()
     settings = {"network": lpips} if name == "lpips" else {}
-    TERMS[name](**settings).of(seeing(x, y)).sum().backward()
+    TERMS[name](**settings).compute(seeing(x, y)).sum().backward()
     assert torch.isfinite(y.grad).all()
 
 
 def test_lpips_has_finite_gradients_where_all_features_are_zero(lpips_tensors: dict[str, Tensor]) -> None:
     dead = {name: -each.abs() if name.endswith("bias") else 0 * each for name, each in lpips_tensors.items()}
     y = torch.zeros(1, 3, 32, 32, requires_grad=True)
-    TERMS["lpips"](network=LPIPS.from_tensors(dead)).of(seeing(torch.ones(1, 3, 32, 32), y)).sum().backward()
+    TERMS["lpips"](network=LPIPS.from_tensors(dead)).compute(seeing(torch.ones(1, 3, 32, 32), y)).sum().backward()
     assert torch.equal(y.grad, torch.zeros_like(y))
 
 
@@ -97,7 +97,7 @@ def test_equivariance_is_the_error_against_the_moved_image(
 ) -> None:
     vae, x = fresh_vae().eval(), smooth_images(2, 16, Generator().manual_seed(0))
     seen = Pass(vae, x, 0, Generator().manual_seed(3))
-    value = TERMS["equivariance"](scales=[0.5], rotate=False, probability=1.0).of(seen)
+    value = TERMS["equivariance"](scales=[0.5], rotate=False, probability=1.0).compute(seen)
     small = F.interpolate(x, (8, 8), mode="bilinear", antialias=True)
     wanted = vae.decode(F.interpolate(seen.z, (4, 4), mode="bilinear")) - small
     torch.testing.assert_close(value, wanted.abs().mean(dim=(1, 2, 3)))
@@ -111,7 +111,9 @@ def test_equivariance_comes_as_often_as_was_said_and_by_the_generator_alone(
     vae, x = fresh_vae().eval(), smooth_images(1, 8, Generator().manual_seed(0))
     term = TERMS["equivariance"](probability=0.25)
     with torch.no_grad():
-        drawn = [[term.of(Pass(vae, x, 0, Generator().manual_seed(i))).sum().item() for i in range(100)] for _ in "ab"]
+        drawn = [
+            [term.compute(Pass(vae, x, 0, Generator().manual_seed(i))).sum().item() for i in range(100)] for _ in "ab"
+        ]
     assert drawn[0] == drawn[1]
     assert 15 <= sum(value > 0 for value in drawn[0]) <= 35
 

@@ -115,7 +115,7 @@ def sides_of_start(start: Callable[[int], bytes], size: int, name: str) -> tuple
     """The same for what is in a larger file.
 
     Args:
-        start: gives so many bytes of the image's beginning.
+        start: returns the first n bytes of the image.
         size: bytes of all of it; they are asked for where the beginning does not do.
         name: for messages.
     """

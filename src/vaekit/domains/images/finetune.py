@@ -1,14 +1,15 @@
-"""A VAE that exists, trained on images: what stays as it is, what is minimized, what the result says of itself.
+"""Fine-tune an existing VAE on images.
 
-With the decoder alone, which is the default, latents keep their meaning: encoder, posterior head, learned prior and
-both 1x1 convolutions beside the latents are frozen. So is whatever made latents before, such as a diffusion model.
+By default only the decoder is trained: encoder, posterior head, learned prior and the two 1x1 convolutions around the
+latents are frozen, so that latents keep their meaning, and diffusion models remain usable.
 
-The decoder learns from samples of the posterior, not from its modes. That is what the decoders of LDM were trained on,
-and what a diffusion model that was trained on samples gives; a decoder that never saw their noise would paint it.
+The decoder is trained on samples of the posterior, not on its modes, as the decoders of LDM were. Diffusion models that
+were trained on samples generate latents with the same noise, which a decoder trained on modes would render.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,62 +39,81 @@ from vaekit.vae import VAE
 from vaekit.version import __version__
 
 DECODER_ONLY = ("encoder", "to_posterior", "to_prior", "decoder.post_quant_conv")
-"""What stays as it is, so that latents keep their meaning."""
+"""Modules that are frozen when only the decoder is trained."""
 HELD_OUT = "held_out"
-"""The folder in the run with the images that were kept aside."""
+"""The folder in the run with the held-out images."""
 NOTE = "vaekit.finetuned"
-"""The entry of the metadata that tells where the weights come from."""
+"""The metadata entry with the lineage of the weights."""
 
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """What a person may choose beside recipe, VAE and data."""
+    """Settings besides recipe, VAE and data."""
 
     whole: bool = False
-    """Train the encoder too: latents change their meaning."""
+    """Also train the encoder, which breaks latent compatibility."""
     dtype: torch.dtype | None = None
-    """Of the result's weights; None for the parent's."""
+    """Of the result's weights; None for the base model's."""
     lpips: Path | None = None
-    """A file or folder with the weights of LPIPS."""
+    """A file or folder with the weights of LPIPS; None for the search path of `load_lpips`."""
     device: torch.device = torch.device("cpu")  # noqa: RUF009 (immutable)
 
 
 @dataclass(frozen=True, eq=False)
 class Finetuning:
-    """Everything about one fine-tune."""
+    """A prepared fine-tuning run."""
 
     run: Run
     parent: BaseModel
     held_out: Tensor
-    """Images that are never trained on, (b, c, h, w) in [-1, 1]."""
-    wishes: FinetuneOptions = field(default_factory=FinetuneOptions)
+    """Images that are not trained on, (b, c, h, w) in [-1, 1]."""
+    options: FinetuneOptions = field(default_factory=FinetuneOptions)
 
     def lineage(self) -> dict[str, Any]:
-        """Where the result comes from, in JSON's own types."""
-        parent = self.parent
-        changes = parent.changes(self.wishes.dtype)
-        return {
-            "parent": {"name": parent.name, "fingerprint": parent.fingerprint, "family": parent.identified.family.name},
-            "trained": trained_description(self.wishes.whole),
-            **({"changes": changes} if changes else {}),
-            "data": dict(self.run.data),
-            "samples": self.run.schedule.samples,
-            "seed": self.run.stream.seed,
-            "vaekit": __version__,
-        }
+        """The lineage of the result; see `lineage_of`."""
+        return lineage_of(self.run, self.parent, self.options)
 
     def write(self, vae: VAE, metrics: Mapping[str, Any] | None = None) -> list[Path]:
-        """Write the result, over that of an earlier call; see `write_finetuned`.
+        """Write the result, replacing that of an earlier call; see `write_result`."""
+        return write_result(self.parent, self.options, self.run.folder, self.lineage(), vae, metrics)
 
-        Args:
-            vae: the result.
-            metrics: what was measured of it and its parent, for the metadata.
-        """
-        frozen = frozen_parts(self.wishes.whole)
-        kept = {key for key in vae.state_dict() if key.startswith(tuple(f"{name}." for name in frozen))}
-        told = self.lineage() | ({"metrics": dict(metrics)} if metrics else {})
-        notes = {NOTE: dumps(told, indent=None)}
-        return write_finetuned(self.parent, vae, kept, self.run.folder, notes, self.wishes.dtype)
+
+def lineage_of(run: Run, parent: BaseModel, options: FinetuneOptions) -> dict[str, Any]:
+    """Base model, data and settings that a result was trained with, as JSON types."""
+    changes = parent.changes(options.dtype)
+    return {
+        "parent": {"name": parent.name, "fingerprint": parent.fingerprint, "family": parent.identified.family.name},
+        "trained": trained_description(options.whole),
+        **({"changes": changes} if changes else {}),
+        "data": dict(run.data),
+        "samples": run.schedule.samples,
+        "seed": run.stream.seed,
+        "vaekit": __version__,
+    }
+
+
+def write_result(
+    parent: BaseModel,
+    options: FinetuneOptions,
+    folder: Path,
+    lineage: Mapping[str, Any],
+    vae: VAE,
+    metrics: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write a fine-tuned VAE with its lineage; see `write_finetuned`.
+
+    Args:
+        parent: the base model.
+        options: the settings.
+        folder: of the run.
+        lineage: of the result.
+        vae: the result.
+        metrics: of base model and result, for the metadata.
+    """
+    frozen = frozen_parts(options.whole)
+    kept = {key for key in vae.state_dict() if key.startswith(tuple(f"{name}." for name in frozen))}
+    note = {**lineage, **({"metrics": dict(metrics)} if metrics else {})}
+    return write_finetuned(parent, vae, kept, folder, {NOTE: dumps(note, indent=None)}, options.dtype)
 
 
 def prepare_finetuning(
@@ -102,106 +122,109 @@ def prepare_finetuning(
     data: Path,
     folder: Path,
     seed: int,
-    wishes: FinetuneOptions,
+    options: FinetuneOptions,
     say: Callable[[str], None] = lambda _: None,
 ) -> Finetuning:
-    """Everything that a fine-tune needs; nothing is written yet.
+    """Prepare a fine-tuning run, without writing anything.
+
+    Args:
+        recipe: the recipe, without [vae].
+        parent: the base model.
+        data: the path of the images.
+        folder: of the run.
+        seed: of all randomness.
+        options: further settings.
+        say: called with messages about the data.
 
     Raises:
-        BadRecipe: the recipe makes no sense, or says which VAE is trained.
-        NotFound: too few images, or no weights of LPIPS.
+        BadRecipe: the recipe is invalid, or has a table [vae].
+        NotFound, NoTrainingData: there are too few images, or no weights of LPIPS.
     """
-    if "vae" in recipe.words:
+    if "vae" in recipe.table:
         raise BadRecipe(
-            f"The recipe {recipe.name} builds a VAE of its own: it has a [vae].",
-            "A recipe to train an existing VAE on has none.",
-            "Take the recipe `finetune`, or use `vaekit train`.",
+            f"The recipe {recipe.name} has a table [vae], which defines a new VAE.",
+            "Expected a recipe without [vae] for fine-tuning.",
+            "Use the recipe `finetune`, or `vaekit train`.",
         )
-    begun = {"fingerprint": parent.fingerprint, "trained": trained_description(wishes.whole)}
+    initial = {"fingerprint": parent.fingerprint, "trained": trained_description(options.whole)}
     config = parent.identified.config
     if padding := padding_of(config):
-        begun["padding"] = padding
-    codes = codebook_settings(recipe, parent, wishes.whole)
-    resolved = Recipe(recipe.name, {**recipe.words, **({"codes": codes} if codes else {}), "begun_with": begun})
-    if wishes.whole:
+        initial["padding"] = padding
+    codes = codebook_settings(recipe, parent, options.whole)
+    resolved = Recipe(recipe.name, {**recipe.table, **({"codes": codes} if codes else {}), "begun_with": initial})
+    if options.whole:
         describe_codes(resolved, parent, say)
     skipped = SkipLog(folder / SKIPPED, say)
-    found, held_out = data_for(parent, data, recipe, seed, skipped)
-    perceptual = perceptual_terms(resolved, wishes.device, wishes.lpips)
+    training, held_out = data_for(parent, data, recipe, seed, skipped)
+    perceptual = perceptual_terms(resolved, options.device, options.lpips)
     objective = resolved.objective(perceptual.given)
-    if not wishes.whole:
-        objective = without(objective, [name for name, term in objective.terms.items() if term.of_latents])
+    if not options.whole:
+        objective = without(objective, [name for name, term in objective.terms.items() if term.latents_only])
     elif parent.identified.family.prior_head(config) is None:
         objective = without(objective, [name for name, kind in recipe.kinds_of_terms().items() if kind == "kl"])
-    against = adversarial_setup(resolved, config.geometry.channels, held_out, seed, wishes.device)
-    tuning: Finetuning
-    tuning = Finetuning(
-        Run(
-            resolved,
-            folder,
-            Stream(found.source, seed),
-            {**found.description, **perceptual.description},
-            objective,
-            resolved.schedule(),
-            held_out[:16],
-            begin=lambda: beginning(parent, codes, resolved.schedule().samples),
-            frozen=frozen_parts(wishes.whole),
-            write=lambda vae: tuning.write(vae),
-            opponent=against.opponent,
-            guard=against.guard,
-            extras=against.extras,
-            device=wishes.device,
-            workers=found.workers,
-        ),
-        parent,
-        held_out,
-        wishes,
+    adversarial = adversarial_setup(resolved, config.geometry.channels, held_out, seed, options.device)
+    run = Run(
+        resolved,
+        folder,
+        Stream(training.source, seed),
+        {**training.description, **perceptual.description},
+        objective,
+        resolved.schedule(),
+        held_out[:16],
+        begin=partial(initial_vae, parent, codes, resolved.schedule().samples),
+        frozen=frozen_parts(options.whole),
+        adversary=adversarial.adversary,
+        guard=adversarial.guard,
+        extras=adversarial.extras,
+        device=options.device,
+        workers=training.workers,
     )
-    return tuning
+    write = partial(write_result, parent, options, folder, lineage_of(run, parent, options))
+    return Finetuning(replace(run, write=write), parent, held_out, options)
 
 
 def data_for(parent: BaseModel, data: Path, recipe: Recipe, seed: int, skipped: SkipLog) -> tuple[TrainingData, Tensor]:
-    """Crops of images, of a size that the VAE takes, and those that are kept aside.
+    """Crops of images in a size that the VAE accepts, and the held-out images.
 
     Raises:
-        NotFound, NoTrainingData: there are too few.
-        BadRecipe: the table makes no sense, or the VAE does not take crops of this size.
+        NotFound, NoTrainingData: there are too few images.
+        BadRecipe: the table [data] is invalid, or the VAE does not accept crops of this size.
     """
-    config, told = parent.identified.config, {name: value for name, value in recipe.data.items() if name != "domain"}
+    config, given = parent.identified.config, {name: value for name, value in recipe.data.items() if name != "domain"}
     geometry = config.geometry
-    only = {"size": geometry.size[0], "resize": []} if geometry.size else {}
-    table = {"size": 256, **told, "channels": geometry.channels} | only
+    fixed = {"size": geometry.size[0], "resize": []} if geometry.size else {}
+    table = {"size": 256, **given, "channels": geometry.channels} | fixed
     size, resize = table["size"], table.get("resize")
     if isinstance(size, int) and isinstance(resize, list):
         table["resize"] = [max(side, size) if isinstance(side, int) and side else side for side in resize]
     preparation = preparation_from(table)
     check_fit(preparation, config, recipe.name)
-    found = open_training_data(data, preparation, seed, skipped)
-    if found.held_out is None:  # so few that none was kept aside
-        found = open_training_data(data, replace(preparation, held_out=1.0), seed, skipped)
-    if found.held_out is None:
-        raise NoTrainingData(f"The image in {data} that was to be kept aside cannot be read.", "", "")
-    return found, found.held_out
+    training = open_training_data(data, preparation, seed, skipped)
+    if training.held_out is None:  # too few images for the default share
+        training = open_training_data(data, replace(preparation, held_out=1.0), seed, skipped)
+    if training.held_out is None:
+        raise NoTrainingData(f"The held-out image in {data} cannot be read.", "", "")
+    return training, training.held_out
 
 
 def frozen_parts(whole: bool) -> tuple[str, ...]:
-    """What is not trained."""
+    """The names of frozen modules."""
     return () if whole else DECODER_ONLY
 
 
 def trained_description(whole: bool) -> str:
-    """What is trained, for a person."""
+    """What is trained, for lineage and messages."""
     return "encoder and decoder" if whole else "decoder"
 
 
 def without(objective: Objective, names: Collection[str]) -> Objective:
-    """The objective without some terms: those about latents alone where the encoder is frozen, for which they are
-    constants, and the KL where there is no prior."""
+    """The objective without some terms: those on latents only, which are constant with a frozen encoder, or the KL of a
+    VAE without a prior."""
     return replace(objective, terms={name: term for name, term in objective.terms.items() if name not in names})
 
 
-def beginning(parent: BaseModel, codes: Mapping[str, Any], samples: int) -> VAE:
-    """The VAE that a run of so many samples begins with, its codes learned as told."""
+def initial_vae(parent: BaseModel, codes: Mapping[str, Any], samples: int) -> VAE:
+    """The VAE before the first step of a run of `samples` samples, with the table [codes] applied."""
     vae = master_weights(build(parent.identified))
     if codes:
         set_codes(vae, codes, samples)
@@ -209,17 +232,17 @@ def beginning(parent: BaseModel, codes: Mapping[str, Any], samples: int) -> VAE:
 
 
 def master_weights(vae: VAE) -> VAE:
-    """The VAE in fp32 and in memory of its own: loaded tensors are parts of a mapped file."""
+    """The VAE in fp32, with its own memory: loaded tensors are views of a mapped file."""
     return vae._apply(
         lambda tensor: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
     )
 
 
 def write_held_out(tuning: Finetuning) -> list[Path]:
-    """The images that were kept aside, as files in the run: what before and after are measured on.
+    """Write the held-out images as files in the run; base model and result are compared on them.
 
     Raises:
-        CannotWrite: the disk is full, or the like.
+        CannotWrite: e.g. the disk is full.
     """
     images = as_rgb(tuning.held_out)
     paths = [tuning.run.folder / HELD_OUT / f"{number:04d}.png" for number in range(len(images))]

@@ -60,7 +60,7 @@ def image_rate(prior: Prior) -> ItemMeasure:
     inner = rate(prior, "image")
 
     def of(seen: VAEPass) -> Mapping[str, Tensor]:
-        found = inner.of(seen)
+        found = inner.compute(seen)
         rows, columns = seen.x.shape[2:]
         return {**found, PER_PIXEL.name: found["kl"] * NAT / (rows * columns)}
 
@@ -100,7 +100,7 @@ class FeaturePool:
         for features, running in zip(rows.split(self.width, dim=1), self.sets, strict=True):
             running.add(features)
 
-    def together(self) -> PooledResult:
+    def result(self) -> PooledResult:
         count = self.sets[0].count
         if count < 2:
             return PooledResult(not_measured=dict.fromkeys(("rfid", "rkid"), "one image is no set"))

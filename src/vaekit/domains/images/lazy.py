@@ -40,12 +40,12 @@ class LazyImages:
     def batch(self, items: Tensor, seed: int) -> Tensor:
         return item_by_item(self, items, seed)
 
-    def room(self, count: int) -> Tensor:
+    def empty(self, count: int) -> Tensor:
         """(count, c, size, size), channels last in memory."""
         side = self.preparation.size
         return torch.empty(count, side, side, self.preparation.channels).permute(0, 3, 1, 2)
 
-    def fill(self, room: Tensor, item: int, seed: int) -> None:
+    def fill(self, out: Tensor, item: int, seed: int) -> None:
         """Write an item into (c, size, size); one that cannot be read is replaced by another, which follows from the
         seed.
 
@@ -57,7 +57,7 @@ class LazyImages:
             if number in self.left_out:
                 continue
             try:
-                self.show(room, other, seed)
+                self.show(out, other, seed)
                 return
             except (BadItem, NotFound) as error:
                 self.left_out.add(number)
@@ -67,7 +67,7 @@ class LazyImages:
         first = next(iter(self.skipped.reasons.values()), "")
         raise NoTrainingData(f"Not one of {len(self):,} images can be read. {first}", "", "Look at the first of them.")
 
-    def show(self, room: Tensor, item: int, seed: int) -> None:
+    def show(self, out: Tensor, item: int, seed: int) -> None:
         """Write this very item.
 
         Raises:
@@ -84,11 +84,11 @@ class LazyImages:
                 f"{printable(self.images.key(number))} has {width} x {height} pixels, fewer than the VAE sees: it is "
                 "enlarged, as is every image that is too small.",
             )
-        put(cut(pixels, self.preparation, target, random), room.permute(1, 2, 0).numpy())
+        put(cut(pixels, self.preparation, target, random), out.permute(1, 2, 0).numpy())
         if self.preparation.binary == "static":
-            room.copy_(binarized(room, generator_for(self.seed, "binary", number)))
+            out.copy_(binarized(out, generator_for(self.seed, "binary", number)))
         elif self.preparation.binary:
-            room.copy_(binarized(room, torch.Generator().manual_seed(derive_seed(seed, "binary", 0))))
+            out.copy_(binarized(out, torch.Generator().manual_seed(derive_seed(seed, "binary", 0))))
 
     def _candidates(self, item: int, seed: int) -> Iterator[int]:
         yield item
@@ -101,15 +101,15 @@ class LazyImages:
 
     def once(self, seed: int = 0) -> Tensor:
         """All of those that can be read, (b, c, size, size), each cut in one way that follows from its name."""
-        room, kept = self.room(len(self)), 0
+        images, kept = self.empty(len(self)), 0
         for item in range(len(self)):
             name = self.images.key(int(self.chosen[item]))
             try:
-                self.show(room[kept], item, derive_seed(seed, name, 0))
+                self.show(images[kept], item, derive_seed(seed, name, 0))
                 kept += 1
             except (BadItem, NotFound) as error:
                 self.skipped.note(name, str(error))
-        return room[:kept]
+        return images[:kept]
 
     def as_is(self) -> "LazyImages":
         """The same without what changes from one time to the next beside the cut."""

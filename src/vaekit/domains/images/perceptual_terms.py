@@ -1,7 +1,7 @@
-"""The networks behind the perceptual terms of a recipe: which, from where, and by what they are known again."""
+"""The networks of the perceptual terms of a recipe, and the digests of their weights."""
 
 import hashlib
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from vaekit.errors import BadRecipe, printable
 from vaekit.metrics.image.color import as_rgb
 from vaekit.metrics.image.lpips import BACKBONES, LPIPS, VGG
 from vaekit.pretrained.lpips_weights import load_lpips
-from vaekit.training.recipe import Recipe, table_of
+from vaekit.training.recipe import Recipe, kind_of_term, table_or_empty
 
 TERM, SETTING = "lpips", "network"
 
@@ -22,40 +22,42 @@ def perceptual_terms(
     device: torch.device = torch.device("cpu"),  # noqa: B008 (immutable)
     path: Path | None = None,
 ) -> TermSettings:
-    """Load LPIPS where a term of the recipe asks for it: `network = "vgg"`, the default, or "alex".
+    """Load LPIPS if a term of the recipe uses it, with `network = "vgg"`, the default, or "alex".
 
     Args:
-        recipe: whose terms are looked at.
-        device: where the network is put.
-        path: a file or folder with its weights; None looks where weights are kept.
+        recipe: the recipe.
+        device: of the network.
+        path: a file or folder with the weights; None for the search path of `load_lpips`.
 
     Raises:
-        NotFound: its weights are not here. The message says how to get them.
-        BadRecipe: there is no such network, or two terms ask for different ones.
+        NotFound: the weights are not installed. The message says how to get them.
+        BadRecipe: the network is unknown, or two terms use different ones.
     """
-    terms = table_of(table_of(recipe.words.get("objective")).get("terms"))
-    tables = {name: table_of(words) for name, words in terms.items()}
-    found = [words.get(SETTING, VGG.name) for name, words in tables.items() if words.get("term", name) == TERM]
-    if not found:
+    terms = table_or_empty(table_or_empty(recipe.table.get("objective")).get("terms"))
+    tables = {name: table_or_empty(settings) for name, settings in terms.items()}
+    names = [table.get(SETTING, VGG.name) for name, table in tables.items() if kind_of_term(name, table) == TERM]
+    if not names:
         return TermSettings()
-    backbone = next((each for each in BACKBONES if all(name == each.name for name in found)), None)
+    backbone = next((each for each in BACKBONES if all(name == each.name for name in names)), None)
     if backbone is None:
         raise BadRecipe(
-            f"The recipe {recipe.name} asks for LPIPS of {printable(', '.join(map(str, found)))}.",
-            f"There is one network for all terms: {' or '.join(each.name for each in BACKBONES)}.",
+            f"The recipe {recipe.name} uses LPIPS with the networks {printable(', '.join(map(str, names)))}.",
+            f"Expected the same network for all terms: {' or '.join(each.name for each in BACKBONES)}.",
             "",
         )
     network = load_lpips(backbone, path).lpips.to(device)
-    return TermSettings({TERM: {SETTING: gray_too(network)}}, {f"lpips_{backbone.name}": weights_digest(network)})
+    return TermSettings(
+        {TERM: {SETTING: partial(rgb_distance, network)}}, {f"lpips_{backbone.name}": weights_digest(network)}
+    )
 
 
-def gray_too(network: LPIPS) -> Callable[[Tensor, Tensor], Tensor]:
-    """The distance of images with one channel too."""
-    return lambda x, y: network(as_rgb(x), as_rgb(y))
+def rgb_distance(network: LPIPS, x: Tensor, y: Tensor) -> Tensor:
+    """The distances (b,) of images (b, c, h, w) in [-1, 1] as RGB: a single channel is repeated."""
+    return network(as_rgb(x), as_rgb(y))
 
 
 def weights_digest(network: LPIPS) -> str:
-    """SHA-256 over the values, whatever file they came from."""
+    """SHA-256 over names and values, independent of the file format."""
     hashed = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         hashed.update(name.encode())

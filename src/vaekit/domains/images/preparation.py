@@ -30,7 +30,7 @@ OFTEN = ("alike", "area")
 
 
 COLORS = {1: "L", 3: "RGB", 4: "RGBA"}
-"""Pillow's name for images of so many channels."""
+"""Pillow's mode by number of channels."""
 
 
 @dataclass(frozen=True)

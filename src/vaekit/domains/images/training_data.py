@@ -1,4 +1,4 @@
-"""Images to train on: read from a data set, prepared as the recipe says, with some of them held out."""
+"""Training data of images: prepared as the recipe describes, with a held-out part."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -23,65 +23,67 @@ from vaekit.training.data import Source, Tensors, TrainingData, available_cores,
 from vaekit.training.seeds import generator_for
 
 IN_MEMORY = 2**31
-"""Bytes that prepared images of an array may take; more of them are prepared when their turn comes."""
+"""The maximum size in bytes of prepared images in memory; larger arrays are prepared lazily."""
 
 
 def image_training_data(splits: Splits, preparation: Preparation, seed: int, skipped: SkipLog) -> TrainingData:
-    """Images of a data set as a source of tensors.
+    """The images of a data set as a source of tensors.
 
     Args:
         splits: the data set.
         preparation: the recipe's [data].
-        seed: of what is random about an image once for all.
+        seed: of random transformations that are fixed for each image.
         skipped: for images that cannot be read.
 
     Raises:
-        NoTrainingData: no image can be trained on.
+        NoTrainingData: no image can be read.
     """
-    kept, apart = map(torch.from_numpy, split_held_out(splits, preparation.held_out, "images"))
+    kept, held_out_items = map(torch.from_numpy, split_held_out(splits, preparation.held_out, "images"))
     train = LazyImages(splits.train, kept, preparation, skipped, seed)
     if preparation.often == "area":
         train = by_area(train)
-    held_out = LazyImages(splits.train if splits.test is None else splits.test, apart, preparation, skipped, seed)
+    held_out = LazyImages(
+        splits.train if splits.test is None else splits.test, held_out_items, preparation, skipped, seed
+    )
     source: Source = in_memory(train) if fits(train) else train
     if not len(source):
-        raise NoTrainingData("Not one image of the data can be read.", next(iter(skipped.reasons.values()), ""), "")
+        raise NoTrainingData("None of the images can be read.", next(iter(skipped.reasons.values()), ""), "")
     if len(source) == 1:
-        skipped.say("There is one image to train on: the VAE will learn that one and no other.")
-    description = describe_data(splits, len(apart))
-    evaluated = held_out_images(held_out, seed) if len(apart) else None
+        skipped.say("There is only one training image: the VAE will overfit to it.")
+    description = describe_data(splits, len(held_out_items))
+    evaluated = held_out_images(held_out, seed) if len(held_out_items) else None
     return TrainingData(source, evaluated, description, 0 if isinstance(source, Tensors) else available_cores())
 
 
 def open_training_data(path: Path, preparation: Preparation, seed: int, skipped: SkipLog | None = None) -> TrainingData:
-    """Open a data set of images, and prepare to read it; see `open_dataset` and `image_training_data`.
+    """Open the training data at a path; see `open_dataset` and `image_training_data`.
 
     Raises:
-        NotFound, NoTrainingData, MissingPackage: see there.
+        NotFound, NoTrainingData, MissingPackage: see these functions.
     """
     skipped = skipped or SkipLog()
     return image_training_data(open_dataset(path, IMAGE_RECORDS, skipped), preparation, seed, skipped)
 
 
 def by_area(train: LazyImages) -> LazyImages:
-    """The same images, each as many times as squares cover it. Which side is which does not matter to that."""
+    """The same images, each repeated by the number of squares that cover it. The orientation does not matter."""
 
-    def times(item: int) -> int:
+    def repetitions(item: int) -> int:
         try:
             width, height = with_retries(lambda: sides_of(train.images.read(item)))
         except (BadItem, NotFound):
-            return 1  # it is told, and replaced, when its turn comes
+            return 1  # logged and replaced when it is loaded
         side, longest = train.preparation.size, max(train.preparation.resize, default=train.preparation.size)
         scale = min(1.0, longest / min(width, height)) if longest else 1.0
         return max(1, math.ceil(scale * width / side) * math.ceil(scale * height / side))
 
     with ThreadPoolExecutor(available_cores(), "sizes") as pool:
-        counts = torch.tensor(list(pool.map(times, train.chosen.tolist())))
+        counts = torch.tensor(list(pool.map(repetitions, train.chosen.tolist())))
     return replace(train, chosen=train.chosen.repeat_interleave(counts))
 
 
 def held_out_images(held_out: LazyImages, seed: int) -> Tensor | None:
-    """The held-out images, the same ones at every look."""
+    """The held-out images, without random transformations, (b, c, size, size); None if none can be read."""
     images = held_out.as_is().once()
     if not len(images):
         return None
@@ -91,7 +93,7 @@ def held_out_images(held_out: LazyImages, seed: int) -> Tensor | None:
 
 
 def fits(train: LazyImages) -> bool:
-    """Whether the images are in memory, always cut in the same way, and small enough to be kept as they are."""
+    """Whether the images are in memory, always cropped in the same way, and small enough once prepared."""
     images, preparation = train.images, train.preparation
     if not isinstance(images, Arrays) or not images.in_memory or preparation.varied:
         return False
@@ -100,7 +102,7 @@ def fits(train: LazyImages) -> bool:
 
 
 def in_memory(train: LazyImages) -> Tensors:
-    """All images as one tensor: bytes where they need nothing done to them, else prepared once for all."""
+    """All images as one tensor: bytes if they need no preparation, otherwise prepared."""
     assert isinstance(train.images, Arrays)
     values, preparation = train.images.values, train.preparation
     if values.dtype.name == "uint8" and values.shape[2:] == (preparation.size, preparation.channels):
@@ -115,7 +117,7 @@ def in_memory(train: LazyImages) -> Tensors:
 
 @dataclass(frozen=True)
 class Preparing:
-    """What is done to a batch of images in memory, and is random about it."""
+    """Converts a batch of images in memory to floats in [-1, 1], with random flips and binarization."""
 
     preparation: Preparation
 

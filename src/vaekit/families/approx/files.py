@@ -10,7 +10,7 @@ from vaekit.families.layout import Layout
 
 
 def detect_approx(shapes: Shapes) -> ApproxConfig | None:
-    """The configuration of a chain of square convolutions without padding, each fitting the one before."""
+    """The configuration of a chain of square convolutions without padding, with matching channels."""
     numbers = {int(match[1]) for key in shapes if (match := re.match(r"decoder\.conv(\d+)\.", key))}
     if numbers != set(range(1, len(numbers) + 1)):
         return None
@@ -27,7 +27,7 @@ def detect_approx(shapes: Shapes) -> ApproxConfig | None:
 
 
 LAYOUTS = (
-    # The names say little: with fewer convolutions, or behind a prefix, they would be those of many a network.
+    # The names are not specific: with fewer convolutions, or behind a prefix, they would match many networks.
     Layout(
         "original",
         "approx",

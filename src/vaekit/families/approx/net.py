@@ -1,6 +1,6 @@
-"""The latent previewer of AUTOMATIC1111's web UI ("VAE-approx"): SD1 latents -> a small image, at once.
+"""The latent previewer of AUTOMATIC1111's web UI ("VAE-approx"): SD1 latents -> a small image.
 
-Eight convolutions without padding, a leaky ReLU after each, on latents enlarged twice. There is no encoder.
+Eight convolutions without padding, each followed by a leaky ReLU, on latents upsampled by 2. There is no encoder.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents
 
-ENLARGED = 2
+UPSAMPLING = 2
 SLOPE = 0.1
 
 
@@ -23,23 +23,23 @@ class ApproxConfig:
     image_channels: int
     latent_channels: int
     widths: tuple[int, ...]
-    """Channels after each convolution but the last."""
+    """Channels after each convolution except the last."""
     kernels: tuple[int, ...]
     """Sides of each convolution's kernel, all odd."""
 
     @property
     def geometry(self) -> Geometry:
         """Previews of any size: the factors count pixels of the preview, not of the image."""
-        return Geometry(self.image_channels, self.latent_channels, (ENLARGED, ENLARGED))
+        return Geometry(self.image_channels, self.latent_channels, (UPSAMPLING, UPSAMPLING))
 
     @property
     def blocks(self) -> int:
-        """Convolutions."""
+        """The number of convolutions."""
         return len(self.kernels)
 
 
 class Decoder(nn.Module):
-    """Latents (b, 4, i, j) as SD1's denoiser sees them -> previews (b, 3, 2i, 2j), around [-1, 1]."""
+    """Normalized latents (b, 4, i, j) of SD1 -> previews (b, 3, 2i, 2j), approximately in [-1, 1]."""
 
     def __init__(self, config: ApproxConfig) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class Decoder(nn.Module):
             self.add_module(f"conv{number}", nn.Conv2d(before, after, kernel))
 
     def forward(self, z: Latents) -> Images:
-        h = F.interpolate(z, scale_factor=float(ENLARGED), mode="nearest")
-        # All that the convolutions will take off the edges is laid around the latents at once.
+        h = F.interpolate(z, scale_factor=float(UPSAMPLING), mode="nearest")
+        # The padding of all convolutions is added to the latents at once.
         h = F.pad(h, [sum(kernel - 1 for kernel in self.config.kernels) // 2] * 4)
         for layer in self.children():
             h = F.leaky_relu(layer(h), SLOPE)

@@ -15,7 +15,7 @@ from vaekit.families.convolutional import (
     diffusers_kl,
     ldm,
     refuse_reflection,
-    with_untold,
+    with_stated_fields,
 )
 from vaekit.families.family import Family, Shapes, refuse_obstacles
 from vaekit.families.layout import Layout, Rules, same_names
@@ -24,14 +24,14 @@ from vaekit.families.padding import PADDINGS
 from vaekit.normalization import LatentNormalization
 
 CONDITION = "decoder.condition_encoder."
-"""What the native keys of the condition encoder begin with."""
+"""The prefix of the native keys of the condition encoder."""
 LAYER = "layers.{i}.{p}"
 DIFFUSERS_LEVELS = 4
-"""Levels for which diffusers builds the condition encoder, whatever the decoder has."""
+"""The number of levels for which diffusers builds the condition encoder, regardless of the decoder."""
 
 
 def detect_asymmetric(shapes: Shapes) -> AsymmetricConfig | None:
-    """The configuration of an asymmetric autoencoder, or of its decoder (an encoder alone is that of SD1)."""
+    """The configuration of an asymmetric autoencoder, or of its decoder (the encoder alone equals that of SD1)."""
     fields = convolutional(shapes, moments=2)
     return AsymmetricConfig(**fields) if fields else None
 
@@ -70,15 +70,15 @@ def settings(config: AsymmetricConfig, normalization: LatentNormalization | None
 
 
 def with_condition(trunks: Rules, foreign: str = CONDITION) -> Rules:
-    """A table of the trunks, and of the condition encoder behind this prefix."""
+    """The rules of the trunks, and of the condition encoder with this prefix."""
     return (*trunks, (CONDITION + LAYER, foreign + LAYER))
 
 
 TRUNK, OLD_TRUNK = (diffusers_kl(attention) for attention in (ATTENTION, OLD_ATTENTION))
 DIFFUSERS = with_condition(TRUNK)
 LAYOUTS = (
-    # The published checkpoints also hold layers from which the original code reads nothing but their widths.
-    Layout("ldm", "asymmetric", with_condition(ldm(TRUNK), "decoder.encoder."), idle=("decoder.up_layers.",)),
+    # The published checkpoints also contain layers of which the original code uses only the widths.
+    Layout("ldm", "asymmetric", with_condition(ldm(TRUNK), "decoder.encoder."), unused=("decoder.up_layers.",)),
     Layout("native", "asymmetric", same_names(DIFFUSERS)),
     Layout("diffusers", "asymmetric", DIFFUSERS, matrices=MATRICES),
     Layout("diffusers-old", "asymmetric", with_condition(OLD_TRUNK), matrices=MATRICES),
@@ -91,7 +91,7 @@ FAMILY = Family(
     build=asymmetric.build,
     posterior_head=lambda _: DiagonalGaussian.from_moments,
     likelihood_head=lambda _: Laplace,
-    complete=with_untold,
+    complete=with_stated_fields,
     assumed=assumed_groups,
     diffusers=settings,
     paddings=PADDINGS,

@@ -1,7 +1,7 @@
 """The asymmetric autoencoder of Zhu et al. 2023 (arXiv 2306.04632): SD's encoder with a wider and deeper decoder.
 
-The nets are those of `kl.py`. Beside its trunk the decoder has a condition encoder, which is used for inpainting only:
-it reads what is known of an image, and its maps take the place of the decoder's own wherever nothing was painted over.
+The nets are those of the kl family. The decoder also has a condition encoder, which is used for inpainting only: it
+encodes the known part of an image, and its maps replace those of the decoder outside the mask.
 """
 
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ class AsymmetricConfig(KLConfig):
 
 
 class ConditionEncoder(nn.Module):
-    """Images -> one map for each place where the decoder can be told what is known: the first for the end of the
-    decoder, the others for what enters each of its levels, from full resolution downwards."""
+    """Images -> the maps that condition the decoder: the first for its end, the others for the input of each level,
+    from full resolution downwards."""
 
     def __init__(self, image_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         outputs = pairwise((image_channels, *widths, widths[-1]))
-        # The decoder's end and what enters its last level are both at full resolution.
+        # The decoder's end and the input of its last level are both at full resolution.
         self.layers = nn.Sequential(
             *(
                 nn.Conv2d(a, b, 3, padding=1) if i < 2 else nn.Conv2d(a, b, 4, stride=2, padding=1)
@@ -45,21 +45,21 @@ class ConditionEncoder(nn.Module):
 
 
 class Decoder(kl.Decoder):
-    """Raw latents -> images, as in `kl.py`; and with an image that is partly known, what is missing in it."""
+    """Raw latents -> images, as in the kl family; `inpaint` is conditioned on the known part of an image."""
 
     def __init__(self, config: AsymmetricConfig) -> None:
         super().__init__(config)
         self.condition_encoder = ConditionEncoder(config.image_channels, config.decoder_widths)
 
     def inpaint(self, z: Latents, image: Images, mask: Float[Tensor, "b 1 h w"]) -> Images:
-        """Decode what was painted, and keep what is known beside it.
+        """Decode the masked part of an image, and keep the known part.
 
         Args:
             z: raw latents (b, z, i, j) of the whole image.
-            image: the known image (b, 3, f*i, f*j) in [-1, 1]; what it holds under the mask is not looked at.
-            mask: 1 where the image was painted over, 0 where it is known, in pixels.
+            image: the known image (b, 3, f*i, f*j) in [-1, 1]; pixels under the mask are ignored.
+            mask: 1 where the image is to be painted, 0 where it is known, per pixel.
         """
-        # Multiplying would let values that are not finite through.
+        # Multiplication would propagate non-finite values.
         end, *entrances = self.condition_encoder(torch.where(mask == 1, 0.0, (1 - mask) * image))
         h = self.mid(self.conv_in(self.post_quant_conv(z)))
         for level, known in zip(reversed(self.up), reversed(entrances), strict=True):
@@ -68,9 +68,9 @@ class Decoder(kl.Decoder):
 
 
 def blend(painted: Tensor, known: Tensor, mask: Tensor) -> Tensor:
-    """The known map where the mask is 0, the painted one where it is 1, at whatever resolution they have."""
-    here = F.interpolate(mask, size=painted.shape[-2:], mode="nearest")
-    return painted * here + known * (1 - here)
+    """The known map where the mask is 0 and the painted one where it is 1, at any resolution."""
+    weight = F.interpolate(mask, size=painted.shape[-2:], mode="nearest")
+    return painted * weight + known * (1 - weight)
 
 
 def build(config: AsymmetricConfig) -> tuple[kl.Encoder, Decoder]:

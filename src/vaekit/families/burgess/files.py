@@ -1,4 +1,4 @@
-"""The classical VAEs of YannDubs/disentangling-vae, whatever objective they were trained with."""
+"""The classical VAEs of YannDubs/disentangling-vae, for any training objective."""
 
 from vaekit.distributions import DiagonalGaussian, SignedBernoulli
 from vaekit.families.burgess import net as burgess
@@ -8,14 +8,14 @@ from vaekit.families.layout import Layout, product, same_names
 
 
 def detect_burgess(shapes: Shapes) -> BurgessConfig | None:
-    """The configuration of such a VAE, or of the half that is there (the other half is taken to mirror it)."""
+    """The configuration of such a VAE; a missing half is assumed to mirror the other."""
     fields = of_encoder(shapes) or of_decoder(shapes)
     size = LARGE if any("_64." in key for key in shapes) else LARGE // 2
     return BurgessConfig(**fields, image_size=size) if fields else None
 
 
 def of_encoder(shapes: Shapes) -> dict[str, int]:
-    """What the ends of the encoder tell; empty where they are not there."""
+    """The fields from the first and last layer of the encoder; empty if they are absent."""
     first, last = conv_shape(shapes, "encoder.conv1.weight"), first_shape(shapes, "encoder.mu_logvar_gen.weight")
     if first is None or last is None or len(last) != 2:
         return {}
@@ -24,7 +24,7 @@ def of_encoder(shapes: Shapes) -> dict[str, int]:
 
 
 def of_decoder(shapes: Shapes) -> dict[str, int]:
-    """What the ends of the decoder tell; empty where they are not there."""
+    """The fields from the first and last layer of the decoder; empty if they are absent."""
     first, last = first_shape(shapes, "decoder.lin1.weight"), conv_shape(shapes, "decoder.convT3.weight")
     if first is None or last is None or len(first) != 2:
         return {}

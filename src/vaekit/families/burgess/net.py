@@ -1,7 +1,7 @@
-"""The VAE of Burgess et al. 2018 (arXiv 1804.03599) as YannDubs/disentangling-vae built and published it.
+"""The VAE of Burgess et al. 2018 (arXiv 1804.03599) as published in YannDubs/disentangling-vae.
 
-The same networks were trained with the objectives of beta-VAE, beta-TCVAE, FactorVAE and the plain VAE: a file does not
-tell which. Attribute names are the keys of the published files.
+The same networks were trained with the objectives of beta-VAE, beta-TCVAE, FactorVAE and the plain VAE; files do not
+state which. Attribute names are the keys of the published files.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from vaekit.nets.flat import (
     LOWEST,
     FlatConfig,
     as_map,
+    as_probabilities,
     as_vector,
-    chances,
     doubling,
     halving,
     through,
@@ -25,7 +25,7 @@ from vaekit.nets.flat import (
 from vaekit.shapes import Images, Latents, Moments
 
 LARGE = 64
-"""Side of the images for which each half has one more convolution; the others are half as large."""
+"""The image size for which each half has one more convolution; other images are half as large."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class BurgessConfig(FlatConfig):
 
     @property
     def geometry(self) -> Geometry:
-        """Square images of one size, and a latent map of one position."""
+        """Square images of a fixed size, and a latent map with one position."""
         return vector_geometry(self.image_channels, self.latent_channels, self.image_size)
 
 
@@ -55,9 +55,9 @@ class Encoder(nn.Module):
         self.mu_logvar_gen = nn.Linear(config.hidden, 2 * config.latent_channels)
 
     def forward(self, x: Images) -> Moments:
-        features = through([self.conv1, self.conv2, self.conv3, self.conv_64], chances(x))
+        features = through([self.conv1, self.conv2, self.conv3, self.conv_64], as_probabilities(x))
         h = through([self.lin1, self.lin2], features.flatten(1))
-        # The published weights say mean and log-variance of each latent in turn.
+        # The published weights interleave mean and log-variance.
         mean, log_variance = self.mu_logvar_gen(h).unflatten(1, (-1, 2)).unbind(-1)
         return as_map(torch.cat([mean, log_variance], dim=1))
 

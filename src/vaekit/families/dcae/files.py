@@ -11,7 +11,7 @@ from vaekit.errors import UnknownVAE, printable
 from vaekit.families.dcae import net as dcae
 from vaekit.families.dcae.net import ACTIVATIONS, DCAEConfig
 from vaekit.families.dcae.shapes import detect_dcae
-from vaekit.families.family import Family, Words, no_prior
+from vaekit.families.family import Family, Fields, no_prior
 from vaekit.families.layout import HALVES, Layout, Rules, same_names
 from vaekit.families.normalization import one_factor
 from vaekit.normalization import LatentNormalization
@@ -35,7 +35,7 @@ INSIDE = (
     ("glu.point.{p}", "conv_out.conv_point.{p}", "local_module.main.point_conv.conv.{p}"),
     ("glu.norm.{p}", "conv_out.norm.{p}", "local_module.main.point_conv.norm.{p}"),
 )
-"""What is inside the blocks: native, diffusers', the authors' own."""
+"""Names inside the blocks: native, diffusers', the authors'."""
 ENDS = (
     ("encoder.conv_in.{p}", "encoder.project_in.conv.{p}"),
     ("encoder.conv_in.conv.{p}", "encoder.project_in.conv.conv.{p}"),
@@ -43,59 +43,59 @@ ENDS = (
     ("decoder.conv_out.{p}", "decoder.project_out.op_list.2.conv.{p}"),
     ("decoder.conv_out.conv.{p}", "decoder.project_out.op_list.2.conv.conv.{p}"),
 )
-"""What is outside the stages: native, the authors' own. diffusers' names are the native ones."""
+"""Names outside the stages: native, the authors'. diffusers' names are the native ones."""
 AROUND_LATENT = (
     ("encoder.conv_out.{p}", "encoder.project_out.{}op_list.0.conv.{p}"),
     ("decoder.conv_in.{p}", "decoder.project_in.{}conv.{p}"),
 )
 SHORTCUT = "main."
-"""What the authors put into the names of whatever has a shortcut beside it."""
+"""The infix in the authors' names of layers with a shortcut."""
 RESAMPLING = "stages.{i}.{j}.conv.{p}"
 
 
 def diffusers_dcae() -> Rules:
-    """The table of diffusers' AutoencoderDC."""
+    """The rules of diffusers' AutoencoderDC."""
     stages = {"encoder": "encoder.down_blocks", "decoder": "decoder.up_blocks"}
     return (
         *((native, native) for native, _ in (*ENDS, *AROUND_LATENT)),
         *((f"{half}.{RESAMPLING}", f"{stages[half]}.{{i}}.{{j}}.conv.{{p}}") for half in HALVES),
         *(
-            (f"{half}.stages.{{i}}.{{j}}.{native}", f"{stages[half]}.{{i}}.{{j}}.{theirs}")
+            (f"{half}.stages.{{i}}.{{j}}.{native}", f"{stages[half]}.{{i}}.{{j}}.{foreign}")
             for half in HALVES
-            for native, theirs, _ in INSIDE
+            for native, foreign, _ in INSIDE
         ),
     )
 
 
 def original(downsample: str, shortcut: bool) -> Layout:
-    """The authors' own names, which depend on how the encoder gets smaller and what stands around the latent."""
+    """The authors' names, which depend on the downsampling and on the shortcuts around the latent."""
     conv = "conv" if downsample == "conv" else "conv.conv"
     rules = (
         *ENDS,
-        *((native, theirs.replace("{}", SHORTCUT if shortcut else "")) for native, theirs in AROUND_LATENT),
+        *((native, foreign.replace("{}", SHORTCUT if shortcut else "")) for native, foreign in AROUND_LATENT),
         (f"encoder.{RESAMPLING}", f"encoder.stages.{{i}}.op_list.{{j}}.main.{conv}.{{p}}"),
         (f"decoder.{RESAMPLING}", "decoder.stages.{i}.op_list.{j}.main.conv.conv.{p}"),
         *(
-            (f"{half}.stages.{{i}}.{{j}}.{native}", f"{half}.stages.{{i}}.op_list.{{j}}.{theirs}")
+            (f"{half}.stages.{{i}}.{{j}}.{native}", f"{half}.stages.{{i}}.op_list.{{j}}.{foreign}")
             for half in HALVES
-            for native, _, theirs in INSIDE
+            for native, _, foreign in INSIDE
         ),
     )
-    tells = {"downsample": downsample, "encoder_out_shortcut": shortcut, "decoder_in_shortcut": shortcut}
-    return Layout("original", "dcae", rules, tells=tells)
+    implies = {"downsample": downsample, "encoder_out_shortcut": shortcut, "decoder_in_shortcut": shortcut}
+    return Layout("original", "dcae", rules, implies=implies)
 
 
-def told_config(config: DCAEConfig, metadata: Words, settings: Words) -> DCAEConfig:
-    """The config with what weights do not tell and the file does.
+def with_stated_fields(config: DCAEConfig, metadata: Fields, settings: Fields) -> DCAEConfig:
+    """Add the config fields that weights do not determine, if the file states them.
 
     Raises:
-        UnknownVAE: no network can be like that.
+        UnknownVAE: no such network can exist.
     """
-    told = from_settings(config, settings) | {name: metadata[name] for name in UNTOLD if name in metadata}
-    believed = {name: value for name, value in told.items() if sound(config, name, value)}
-    if "decoder_relu" in believed:
-        believed["decoder_relu"] = tuple(sorted(set(believed["decoder_relu"])))
-    config = dataclasses.replace(config, **believed)
+    stated = from_settings(config, settings) | {name: metadata[name] for name in STATED_FIELDS if name in metadata}
+    valid = {name: value for name, value in stated.items() if is_valid(config, name, value)}
+    if "decoder_relu" in valid:
+        valid["decoder_relu"] = tuple(sorted(set(valid["decoder_relu"])))
+    config = dataclasses.replace(config, **valid)
     widths = attention_widths(config)
     if any(width % config.head_width for width in widths):
         raise UnknownVAE(
@@ -107,17 +107,17 @@ def told_config(config: DCAEConfig, metadata: Words, settings: Words) -> DCAECon
     return config
 
 
-UNTOLD = ("head_width", "decoder_relu", "decoder_out_activation", "encoder_out_shortcut", "decoder_in_shortcut")
-"""Fields that weights do not tell, or not always."""
+STATED_FIELDS = ("head_width", "decoder_relu", "decoder_out_activation", "encoder_out_shortcut", "decoder_in_shortcut")
+"""Fields that weights do not determine, or not always."""
 
 
-def from_settings(config: DCAEConfig, settings: Words) -> dict[str, Any]:
-    """What a `config.json` of AutoencoderDC tells of them, in our words.
+def from_settings(config: DCAEConfig, settings: Fields) -> dict[str, Any]:
+    """The fields that a `config.json` of AutoencoderDC states.
 
     Raises:
-        UnknownVAE: it names an activation that vaekit does not have.
+        UnknownVAE: it names an activation that vaekit does not support.
     """
-    told = {
+    stated = {
         "head_width": settings.get("attention_head_dim"),
         "decoder_out_activation": known_activation(settings.get("decoder_conv_act_fn")),
         "encoder_out_shortcut": settings.get("encoder_out_shortcut"),
@@ -127,8 +127,8 @@ def from_settings(config: DCAEConfig, settings: Words) -> dict[str, Any]:
     stages = len(config.decoder_widths)
     each = [functions] * stages if isinstance(functions, str) else functions
     if isinstance(each, list) and len(each) == stages:
-        told["decoder_relu"] = [i for i in residual_stages(config) if known_activation(each[i]) == "relu"]
-    return told
+        stated["decoder_relu"] = [i for i in residual_stages(config) if known_activation(each[i]) == "relu"]
+    return stated
 
 
 def known_activation(name: object) -> object:
@@ -141,8 +141,8 @@ def known_activation(name: object) -> object:
     return name
 
 
-def sound(config: DCAEConfig, name: str, value: object) -> bool:
-    """Whether what a file tells of a field can be true."""
+def is_valid(config: DCAEConfig, name: str, value: object) -> bool:
+    """Whether a stated value is valid for a field."""
     if name == "head_width":
         return type(value) is int and value > 0
     if name == "decoder_relu":
@@ -154,18 +154,18 @@ def sound(config: DCAEConfig, name: str, value: object) -> bool:
 
 
 def residual_stages(config: DCAEConfig) -> list[int]:
-    """Stages of the decoder that have residual blocks."""
+    """Decoder stages with residual blocks."""
     return [i for i, blocks in enumerate(config.decoder_blocks) if blocks and i not in config.decoder_attention]
 
 
 def attention_widths(config: DCAEConfig) -> list[int]:
-    """Widths of the stages that have attention, in both halves."""
+    """Widths of the stages with attention, in both halves."""
     encoder = {config.encoder_widths[i] for i in config.encoder_attention}
     return sorted(encoder | {config.decoder_widths[i] for i in config.decoder_attention})
 
 
 def assumed(_: DCAEConfig) -> list[str]:
-    """What is taken over from the published models in a network unlike any of them."""
+    """A warning about fields assumed from published models for a network unlike any of them."""
     return [
         "Activations and latent shortcuts that the file does not state are assumed to be those of the published "
         "models: weights do not determine them."
@@ -220,7 +220,7 @@ FAMILY = Family(
     posterior_head=lambda _: Point,
     likelihood_head=lambda _: Laplace,
     prior_head=no_prior,
-    complete=told_config,
+    complete=with_stated_fields,
     assumed=assumed,
     diffusers=settings,
 )

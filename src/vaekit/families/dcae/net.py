@@ -1,11 +1,11 @@
 """The deep compression autoencoder: DC-AE f32, f64 and f128, and the one of Sana (Chen et al. 2025, arXiv 2410.10733).
 
-Few, deep stages with shortcuts that move pixels into channels and back. The first stages are plain residual blocks; the
-last ones, where maps are small, are EfficientViT blocks: linear attention over all positions (Cai et al. 2023, arXiv
-2205.14756), then a gated convolution. There is no sampling: the encoder says the latent itself.
+Few, deep stages with shortcuts that move pixels into channels and back. The first stages have plain residual blocks;
+the last ones, where maps are small, have EfficientViT blocks: linear attention over all positions (Cai et al. 2023,
+arXiv 2205.14756), then a gated convolution. There is no sampling: the encoder outputs the latent.
 
-Positions in a stage count as they do in the published files: in the encoder the downsampling stands last, in the
-decoder the upsampling stands first, and stages are numbered by resolution in both.
+Indices in a stage are those of the published files: in the encoder the downsampling is last, in the decoder the
+upsampling is first, and stages are numbered by resolution in both.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from vaekit.shapes import Images, Latents
 
 NORM_EPSILON = 1e-5
 ATTENTION_EPSILON = 1e-15
-"""Added to the sum of attention at a position, which is zero where no query meets a key."""
+"""Added to the sum of attention weights at a position, which may be zero."""
 EXPANSION = 4
-"""Width of the gated convolution, in widths of its stage."""
+"""The width of the gated convolution relative to its stage."""
 ACTIVATIONS = {"relu": F.relu, "silu": F.silu}
 
 
@@ -32,37 +32,38 @@ class DCAEConfig:
     image_channels: int
     latent_channels: int
     encoder_widths: tuple[int, ...]
-    """Width of each stage; an empty first stage has no width of its own and repeats the second's."""
+    """Width of each stage; an empty first stage repeats the second's width."""
     decoder_widths: tuple[int, ...]
     encoder_blocks: tuple[int, ...]
-    """Blocks of each stage. With none in the first stage, the way in halves the resolution at once."""
+    """Blocks of each stage. If the first stage has none, the first layer halves the resolution."""
     decoder_blocks: tuple[int, ...]
     encoder_attention: tuple[int, ...]
-    """Stages of EfficientViT blocks; all others have residual blocks."""
+    """Stages with EfficientViT blocks; all others have residual blocks."""
     decoder_attention: tuple[int, ...]
     encoder_scales: tuple[tuple[int, ...], ...]
-    """For each stage the kernel sizes of the further scales that its attention looks at."""
+    """The kernel sizes of the additional attention scales of each stage."""
     decoder_scales: tuple[tuple[int, ...], ...]
     decoder_batch_norm: tuple[int, ...]
-    """Stages normalized by batch norm, with running statistics; all others by their root mean square."""
+    """Stages with batch norm, with running statistics; all others have RMS norm."""
     downsample: str
     """"conv" (stride 2) or "pixel_unshuffle"."""
     upsample: str
     """"interpolate" or "pixel_shuffle"."""
     head_width: int
-    """Channels of a head of attention: 32 in all published models. Only weights of further scales tell it."""
+    """Channels of an attention head: 32 in all published models. Only weights of additional scales determine it."""
     decoder_relu: tuple[int, ...]
-    """Stages of residual blocks with ReLU; all others have SiLU. Weights cannot tell, here and below."""
+    """Stages of residual blocks with ReLU; all others have SiLU. Weights do not determine this and the following
+    fields."""
     decoder_out_activation: str
     """"relu" or "silu", before the last convolution."""
     encoder_out_shortcut: bool
-    """Whether averaged channels are added to what the encoder says."""
+    """Whether averaged channels are added to the encoder's output."""
     decoder_in_shortcut: bool
-    """Whether repeated channels of the latent are added to the decoder's first convolution."""
+    """Whether repeated channels of the latent are added to the output of the decoder's first convolution."""
 
     @property
     def geometry(self) -> Geometry:
-        """Images of any size; every stage but the last halves them."""
+        """Images of any size; every stage except the last halves the resolution."""
         factor = 2 ** (len(self.encoder_widths) - 1)
         return Geometry(self.image_channels, self.latent_channels, (factor, factor))
 
@@ -73,7 +74,7 @@ class DCAEConfig:
 
 
 class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) over the channels (b, c, ...), with weight and bias; in single precision at least."""
+    """x / sqrt(mean(x^2) + eps) over the channels (b, c, ...), with weight and bias; computed in fp32 at least."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -101,25 +102,25 @@ class ResidualBlock(nn.Module):
 
 
 class LinearAttention(nn.Module):
-    """Multi-scale attention with ReLU for a kernel, added to its input: its cost grows with the number of positions,
-    not with its square (arXiv 2205.14756, section 3.1).
+    """Multi-scale attention with a ReLU kernel, added to its input; its cost is linear in the number of positions
+    (arXiv 2205.14756, section 3.1).
 
-    The published weights cut the channels of q, k and v, laid end to end, into heads of three times the head's width,
-    so that a head's queries are not channels of `q`. The three names are those of the thirds of one convolution.
+    The published weights split the concatenated channels of q, k and v into heads of three times the head width, so
+    that the queries of a head are not channels of `q`: the names are only those of the thirds of one convolution.
     """
 
     def __init__(self, channels: int, head_width: int, scales: tuple[int, ...], batch_norm: bool) -> None:
         super().__init__()
         self.head_width = head_width
         self.q, self.k, self.v = (nn.Conv2d(channels, channels, 1, bias=False) for _ in range(3))
-        self.scales = nn.ModuleList(further_scale(3 * channels, size, head_width) for size in scales)
+        self.scales = nn.ModuleList(additional_scale(3 * channels, size, head_width) for size in scales)
         self.proj_out = nn.Conv2d(channels * (1 + len(scales)), channels, 1, bias=False)
         self.norm_out = norm(channels, batch_norm)
 
     def forward(self, x: Tensor) -> Tensor:
         qkv = torch.cat([self.q(x), self.k(x), self.v(x)], dim=1)
         heads = torch.cat([qkv, *(scale(qkv) for scale in self.scales)], dim=1)
-        # Sums over thousands of positions leave the range of half precision.
+        # Sums over thousands of positions overflow in half precision.
         q, k, v = at_least_single(heads).flatten(2).unflatten(1, (-1, 3, self.head_width)).unbind(2)
         attended = linear_attention(F.relu(q), F.relu(k), v)
         out = attended.flatten(1, 2).unflatten(2, x.shape[2:]).to(x.dtype)
@@ -127,13 +128,13 @@ class LinearAttention(nn.Module):
 
 
 def linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """(v k^T) q, each position divided by what its query meets in all keys: (b, heads, width, n) for all three."""
+    """(v k^T) q, each position divided by its sum of attention weights; all three are (b, heads, width, n)."""
     weights = k.sum(dim=3, keepdim=True).transpose(2, 3) @ q
     return (v @ k.transpose(2, 3)) @ q / (weights + ATTENTION_EPSILON)
 
 
-def further_scale(channels: int, size: int, group: int) -> nn.Sequential:
-    """q, k and v as seen through a window: a convolution of each channel, then one inside each group of channels."""
+def additional_scale(channels: int, size: int, group: int) -> nn.Sequential:
+    """q, k and v aggregated over a window: a depthwise convolution, then a grouped 1x1 convolution."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=False),
         nn.Conv2d(channels, channels, 1, groups=channels // group, bias=False),
@@ -141,7 +142,7 @@ def further_scale(channels: int, size: int, group: int) -> nn.Sequential:
 
 
 class GatedConv(nn.Module):
-    """x + norm(a * silu(gate)), both halves of one widened, depthwise convolved x (GLUMBConv)."""
+    """x + norm(a * silu(gate)) with a, gate from an expanded depthwise convolution of x (GLUMBConv)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -169,11 +170,11 @@ class EfficientViTBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halve the resolution: by a strided convolution, or by one that is followed by pixels becoming channels."""
+    """Halve the resolution by a strided convolution, or by a convolution and pixel unshuffle."""
 
-    def __init__(self, in_channels: int, out_channels: int, kind: str) -> None:
+    def __init__(self, in_channels: int, out_channels: int, mode: str) -> None:
         super().__init__()
-        self.unshuffle = kind == "pixel_unshuffle"
+        self.unshuffle = mode == "pixel_unshuffle"
         width, stride = (out_channels // 4, 1) if self.unshuffle else (out_channels, 2)
         self.conv = nn.Conv2d(in_channels, width, 3, stride=stride, padding=1)
 
@@ -183,7 +184,7 @@ class Downsample(nn.Module):
 
 
 class ResidualDownsample(Downsample):
-    """Downsampling, added to the pixels themselves as channels, averaged to as many."""
+    """Downsampling with a shortcut: pixel unshuffle and averaged channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         h = super().forward(x)
@@ -191,11 +192,11 @@ class ResidualDownsample(Downsample):
 
 
 class Upsample(nn.Module):
-    """Double the resolution: by repetition and a convolution, or by one whose channels become pixels."""
+    """Double the resolution by nearest-2x upsampling and a convolution, or by a convolution and pixel shuffle."""
 
-    def __init__(self, in_channels: int, out_channels: int, kind: str) -> None:
+    def __init__(self, in_channels: int, out_channels: int, mode: str) -> None:
         super().__init__()
-        self.shuffle = kind == "pixel_shuffle"
+        self.shuffle = mode == "pixel_shuffle"
         self.conv = nn.Conv2d(in_channels, out_channels * 4 if self.shuffle else out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -205,7 +206,7 @@ class Upsample(nn.Module):
 
 
 class ResidualUpsample(Upsample):
-    """Upsampling, added to repeated channels as pixels."""
+    """Upsampling with a shortcut: repeated channels and pixel shuffle."""
 
     def forward(self, x: Tensor) -> Tensor:
         h = super().forward(x)
@@ -213,12 +214,12 @@ class ResidualUpsample(Upsample):
 
 
 def averaged(x: Tensor, channels: int) -> Tensor:
-    """Fewer channels: the mean of each run of neighbors."""
+    """Reduce to `channels` channels, each the mean of a group of adjacent ones."""
     return x.unflatten(1, (channels, -1)).mean(dim=2)
 
 
 def repeated(x: Tensor, channels: int) -> Tensor:
-    """More channels: each one several times in a row."""
+    """Expand to `channels` channels by repeating each."""
     return x.repeat_interleave(channels // x.shape[1], dim=1)
 
 
@@ -236,11 +237,11 @@ class Encoder(nn.Module):
     def __init__(self, config: DCAEConfig) -> None:
         super().__init__()
         self.config = config
-        widths, kind = config.encoder_widths, config.downsample
+        widths, mode = config.encoder_widths, config.downsample
         self.conv_in = (
             nn.Conv2d(config.image_channels, widths[0], 3, padding=1)
             if config.encoder_blocks[0]
-            else Downsample(config.image_channels, widths[1], kind)
+            else Downsample(config.image_channels, widths[1], mode)
         )
         self.stages = nn.ModuleList(encoder_stage(config, i) for i in range(len(widths)))
         self.conv_out = nn.Conv2d(widths[-1], config.latent_channels, 3, padding=1)
@@ -254,7 +255,7 @@ class Encoder(nn.Module):
 
 
 def encoder_stage(config: DCAEConfig, i: int) -> nn.Sequential:
-    """The blocks of one stage of the encoder, which knows neither batch norm nor ReLU; then half the resolution."""
+    """The blocks of one encoder stage, without batch norm or ReLU, then downsampling."""
     width, *deeper = config.encoder_widths[i : i + 2]
     blocks: list[nn.Module] = [
         EfficientViTBlock(width, config.head_width, config.encoder_scales[i], batch_norm=False)
@@ -272,7 +273,7 @@ class Decoder(nn.Module):
     def __init__(self, config: DCAEConfig) -> None:
         super().__init__()
         self.config = config
-        widths, kind = config.decoder_widths, config.upsample
+        widths, mode = config.decoder_widths, config.upsample
         self.conv_in = nn.Conv2d(config.latent_channels, widths[-1], 3, padding=1)
         self.stages = nn.ModuleList(decoder_stage(config, i) for i in range(len(widths)))
         last = widths[0] if config.decoder_blocks[0] else widths[1]
@@ -280,7 +281,7 @@ class Decoder(nn.Module):
         self.conv_out = (
             nn.Conv2d(last, config.image_channels, 3, padding=1)
             if config.decoder_blocks[0]
-            else Upsample(last, config.image_channels, kind)
+            else Upsample(last, config.image_channels, mode)
         )
 
     def forward(self, z: Latents) -> Images:
@@ -293,7 +294,7 @@ class Decoder(nn.Module):
 
 
 def decoder_stage(config: DCAEConfig, i: int) -> nn.Sequential:
-    """Twice the resolution, then the blocks of one stage of the decoder."""
+    """Upsampling, then the blocks of one decoder stage."""
     width, *deeper = config.decoder_widths[i : i + 2]
     batch_norm = i in config.decoder_batch_norm
     blocks: list[nn.Module] = [

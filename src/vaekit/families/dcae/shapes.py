@@ -1,4 +1,4 @@
-"""The config of a deep compression autoencoder, read off native keys and shapes."""
+"""Detect the config of a deep compression autoencoder from native keys and shapes."""
 
 import re
 from collections.abc import Callable
@@ -9,15 +9,15 @@ from vaekit.families.dcae.net import DCAEConfig
 from vaekit.families.family import Shapes, conv_shape, first_shape
 
 PUBLISHED_HEAD = 32
-"""Channels of a head of attention in all published models."""
+"""Channels of an attention head in all published models."""
 IN_STAGE = re.compile(r"(encoder|decoder)\.stages\.(\d+)\.(\d+)\.(.+)")
-WAY_OUT = ("decoder.conv_out.conv.weight", "decoder.conv_out.conv.bias")
+LAST_CONV = ("decoder.conv_out.conv.weight", "decoder.conv_out.conv.bias")
 AS_WIDE_AS_THE_STAGE = (
     *("conv1.weight", "conv2.weight", "norm.weight"),
     *("attn.proj_out.weight", "glu.point.weight", "glu.norm.weight"),
 )
 Position = dict[str, tuple[int, ...]]
-"""The tensors of one block, by the ends of their keys."""
+"""The shapes of the tensors of one block, by the ends of their keys."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class Half:
     scales: tuple[tuple[int, ...], ...]
     batch_norm: tuple[int, ...]
     heads: tuple[int, ...]
-    """Widths of heads, as far as weights of further scales tell them."""
+    """Widths of heads, as far as weights of additional scales determine them."""
     between: tuple[Position, ...]
-    """What resamples between a stage and the next; empty where it is part of the way in or out."""
+    """The resampling between a stage and the next; empty if it is part of the first or last layer."""
 
 
 def detect_dcae(shapes: Shapes) -> DCAEConfig | None:
-    """The configuration of a deep compression autoencoder, or of the half that is there (the other mirrors it)."""
+    """The configuration of a deep compression autoencoder, or of one half, which the other mirrors."""
     encoder, decoder = read_half(shapes, "encoder"), read_half(shapes, "decoder")
     one, other = encoder or decoder, decoder or encoder
     if one is None or other is None or len(one.widths) != len(other.widths):
         return None
     unshuffle, shuffle = unshuffles(shapes, encoder), shuffles(shapes, decoder)
-    image_channels = channels_taken(shapes) or channels_given(shapes, shuffle is not False)
+    image_channels = encoder_channels(shapes) or decoder_channels(shapes, shuffle is not False)
     latent_channels = dcae_latent_channels(shapes)
     if not image_channels or not latent_channels:
         return None
@@ -69,12 +69,12 @@ def detect_dcae(shapes: Shapes) -> DCAEConfig | None:
         encoder_out_shortcut=bool(one.attention) and one.widths[-1] % latent_channels == 0,
         decoder_in_shortcut=bool(one.attention) and other.widths[-1] % latent_channels == 0,
     )
-    return config if can_be(config) else None
+    return config if can_be_built(config) else None
 
 
 def mirrored(half: Half, change: Callable[[int], int]) -> tuple[int, ...]:
-    """Blocks of the half that is not there. In the published models, residual stages above ones with attention change
-    their number: 4 and 8 in the encoder are 5 and 10 in the decoder; in Sana, 2 are 3."""
+    """The numbers of blocks of a missing half. In the published models, they differ in residual stages of models with
+    attention: 4 and 8 in the encoder are 5 and 10 in the decoder; in Sana, 2 are 3."""
     residual = (half.attention and i not in half.attention and count for i, count in enumerate(half.blocks))
     return tuple(change(count) if changes else count for count, changes in zip(half.blocks, residual, strict=True))
 
@@ -88,19 +88,19 @@ def in_decoder(count: int) -> int:
 
 
 def read_half(shapes: Shapes, half: str) -> Half | None:
-    """The stages of one half; None where it is absent or built otherwise."""
-    found: dict[int, dict[int, Position]] = {}
+    """The stages of one half; None if it is absent or has another structure."""
+    by_stage: dict[int, dict[int, Position]] = {}
     for key, shape in shapes.items():
         match = IN_STAGE.fullmatch(key)
         if match and match[1] == half:
-            found.setdefault(int(match[2]), {}).setdefault(int(match[3]), {})[match[4]] = shape
-    count = max(found, default=-1) + 1
-    if not found or found.keys() | {0} != set(range(count)):
+            by_stage.setdefault(int(match[2]), {}).setdefault(int(match[3]), {})[match[4]] = shape
+    count = max(by_stage, default=-1) + 1
+    if not by_stage or by_stage.keys() | {0} != set(range(count)):
         return None
     stages: list[list[Position]] = []
     between: list[Position] = []
     for i in range(count):
-        positions = found.get(i, {})
+        positions = by_stage.get(i, {})
         listed = [positions.get(j, {}) for j in range(max(positions, default=-1) + 1)]
         if i < count - 1:
             between.append(listed.pop(-1 if half == "encoder" else 0) if listed else {})
@@ -109,7 +109,7 @@ def read_half(shapes: Shapes, half: str) -> Half | None:
 
 
 def half_of(stages: list[list[Position]], between: tuple[Position, ...]) -> Half | None:
-    """A half from the blocks of its stages; None where one does not tell its width."""
+    """A half from the blocks of its stages; None if the width of a stage cannot be determined."""
     widths = [width_of(blocks) for blocks in stages]
     if not stages[0] and len(widths) > 1:
         widths[0] = widths[1]
@@ -129,7 +129,7 @@ def half_of(stages: list[list[Position]], between: tuple[Position, ...]) -> Half
 
 
 def stages_with(stages: list[list[Position]], ends: str) -> tuple[int, ...]:
-    """Stages in which some block has a tensor whose key ends so."""
+    """Stages with a block that has a tensor with such a key."""
     pattern = re.compile(ends)
     return tuple(
         i for i, blocks in enumerate(stages) if any(pattern.fullmatch(end) for block in blocks for end in block)
@@ -137,8 +137,8 @@ def stages_with(stages: list[list[Position]], ends: str) -> tuple[int, ...]:
 
 
 def width_of(blocks: list[Position]) -> int | None:
-    """The width of a stage, from whatever its blocks still have."""
-    telling = (
+    """The width of a stage, from any tensor of its blocks."""
+    keys = (
         "conv1.weight",
         "conv2.weight",
         "norm.weight",
@@ -146,12 +146,12 @@ def width_of(blocks: list[Position]) -> int | None:
         "glu.point.weight",
         "glu.norm.weight",
     )
-    shapes = (first_shape(block, *telling) for block in blocks)
+    shapes = (first_shape(block, *keys) for block in blocks)
     return next((shape[0] for shape in shapes if shape), None)
 
 
 def scales_of(blocks: list[Position]) -> tuple[int, ...]:
-    """Kernel sizes of the further scales in a stage, from the first block that has each."""
+    """Kernel sizes of the additional scales in a stage, from the first block that has each."""
     sizes: list[int] = []
     while True:
         key = f"attn.scales.{len(sizes)}.0.weight"
@@ -162,46 +162,47 @@ def scales_of(blocks: list[Position]) -> tuple[int, ...]:
 
 
 def unshuffles(shapes: Shapes, encoder: Half | None) -> bool | None:
-    """Whether the encoder moves pixels into channels, from the first layer that makes maps smaller; None for none."""
+    """Whether the encoder downsamples by pixel unshuffle, from the first layer that downsamples; None if there is
+    none."""
     if encoder is None or not encoder.between:
         return None
-    way_in = first_shape(shapes, "encoder.conv_in.conv.weight", "encoder.conv_in.conv.bias")
+    first = first_shape(shapes, "encoder.conv_in.conv.weight", "encoder.conv_in.conv.bias")
     inside = (first_shape(position, "conv.weight", "conv.bias") for position in encoder.between)
-    smaller = zip((way_in, *inside), (encoder.widths[1], *encoder.widths[1:]), strict=True)
+    smaller = zip((first, *inside), (encoder.widths[1], *encoder.widths[1:]), strict=True)
     return next((4 * shape[0] == width for shape, width in smaller if shape), None)
 
 
 def shuffles(shapes: Shapes, decoder: Half | None) -> bool | None:
-    """Whether the decoder moves channels into pixels, from the first layer that makes maps larger; None for none."""
+    """Whether the decoder upsamples by pixel shuffle, from the first layer that upsamples; None if there is none."""
     if decoder is None:
         return None
-    way_out, taken = first_shape(shapes, *WAY_OUT), channels_taken(shapes)
+    last, channels = first_shape(shapes, *LAST_CONV), encoder_channels(shapes)
     inside = [first_shape(position, "conv.weight", "conv.bias") for position in decoder.between]
-    larger = [*zip(inside, decoder.widths, strict=False), (way_out, taken)]
+    larger = [*zip(inside, decoder.widths, strict=False), (last, channels)]
     return next((shape[0] == 4 * width for shape, width in larger if shape and width), None)
 
 
-def channels_taken(shapes: Shapes) -> int | None:
-    """Channels of an image, as the encoder takes it."""
-    taken = conv_shape(shapes, "encoder.conv_in.weight") or conv_shape(shapes, "encoder.conv_in.conv.weight")
-    return taken[1] if taken else None
+def encoder_channels(shapes: Shapes) -> int | None:
+    """Image channels of the encoder."""
+    first = conv_shape(shapes, "encoder.conv_in.weight") or conv_shape(shapes, "encoder.conv_in.conv.weight")
+    return first[1] if first else None
 
 
-def channels_given(shapes: Shapes, shuffle: bool) -> int | None:
-    """Channels of an image, as the decoder gives it."""
-    given = first_shape(shapes, "decoder.conv_out.weight", "decoder.conv_out.bias")
-    doubled = first_shape(shapes, *WAY_OUT)
-    return given[0] if given else None if doubled is None else doubled[0] // 4 if shuffle else doubled[0]
+def decoder_channels(shapes: Shapes, shuffle: bool) -> int | None:
+    """Image channels of the decoder."""
+    last = first_shape(shapes, "decoder.conv_out.weight", "decoder.conv_out.bias")
+    doubled = first_shape(shapes, *LAST_CONV)
+    return last[0] if last else None if doubled is None else doubled[0] // 4 if shuffle else doubled[0]
 
 
 def dcae_latent_channels(shapes: Shapes) -> int | None:
-    taken = conv_shape(shapes, "decoder.conv_in.weight")
-    said = first_shape(shapes, "encoder.conv_out.weight", "encoder.conv_out.bias")
-    return taken[1] if taken else said[0] if said else None
+    first = conv_shape(shapes, "decoder.conv_in.weight")
+    last = first_shape(shapes, "encoder.conv_out.weight", "encoder.conv_out.bias")
+    return first[1] if first else last[0] if last else None
 
 
-def can_be(config: DCAEConfig) -> bool:
-    """Whether channels can be moved, averaged and repeated as the shortcuts do, and windows have a middle."""
+def can_be_built(config: DCAEConfig) -> bool:
+    """Whether channels are divisible as the shortcuts require, and kernel sizes are odd."""
     down = pairwise(config.encoder_widths[not config.encoder_blocks[0] :])
     up = pairwise(config.decoder_widths[not config.decoder_blocks[0] :])
     sizes = [size for scales in (*config.encoder_scales, *config.decoder_scales) for size in scales]

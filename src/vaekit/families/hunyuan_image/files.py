@@ -1,4 +1,4 @@
-"""HunyuanImage 2.1: 64 channels at a 32nd of the resolution, in names that are LDM's own."""
+"""HunyuanImage 2.1: 64 channels at 1/32 of the resolution; the names are LDM's."""
 
 import itertools
 from typing import Any
@@ -25,7 +25,7 @@ ENDS = {layer: layer for layer in ("conv_in", "norm_out", "conv_out")}
 
 
 def outside_levels(original: bool) -> Rules:
-    """The table for everything that stands in no level: as native names in the original, else diffusers'."""
+    """The rules for tensors outside the levels: the original names are the native ones, others are diffusers'."""
     attention = {layer: layer for layer in ATTENTION} if original else ATTENTION
     middle = {block: block for block in MIDDLE} if original else MIDDLE
     beside = "mid.attn_1" if original else "mid_block.attentions.0"
@@ -53,7 +53,7 @@ DIFFUSERS = (
 
 
 def detect_hunyuan_image(shapes: Shapes) -> HunyuanImageConfig | None:
-    """The configuration of a HunyuanImage autoencoder, or of the half that is there (the other mirrors it)."""
+    """The configuration of a HunyuanImage autoencoder, or of one half, which the other mirrors."""
     flat = {key: over_images(shape) for key, shape in shapes.items()}
     encoder_widths, decoder_widths = level_widths(flat, "encoder.levels"), level_widths(flat, "decoder.levels")
     channels, latent = kl_image_channels(flat), kl_hidden_channels(flat, moments=2)
@@ -74,8 +74,8 @@ def detect_hunyuan_image(shapes: Shapes) -> HunyuanImageConfig | None:
 
 
 def changes_width_with_resolution(shapes: Shapes, levels: str, layer: str, widths: tuple[int, ...]) -> bool:
-    """Whether a layer between levels makes the width of the next one, as rearranging 2x2 pixels into channels does:
-    a quarter of it on the way down, four times as much on the way up."""
+    """Whether a layer between levels outputs a quarter (encoder) or four times (decoder) of the next width, as
+    rearranging 2x2 pixels into channels requires."""
     for i, following in enumerate(widths[1:]):
         shape = conv_shape(shapes, f"{levels}.{i}.{layer}.conv.weight")
         if shape and shape[0] != shape[1] and following in (4 * shape[0], shape[0] // 4):
@@ -84,12 +84,12 @@ def changes_width_with_resolution(shapes: Shapes, levels: str, layer: str, width
 
 
 def over_images(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a kernel over images; the published file has a single slice in time in between."""
+    """The shape of a 2-D kernel; the published file has an additional time axis of size 1."""
     return (*shape[:2], *shape[3:]) if len(shape) == 5 and shape[2] == 1 else shape
 
 
 def can_be_built(config: HunyuanImageConfig) -> bool:
-    """Whether channels divide as groups, averages and repetitions need."""
+    """Whether channels are divisible as groups, averages and repetitions require."""
     encoder, decoder, latent = config.encoder_widths, config.decoder_widths, config.latent_channels
     halvings = all(4 * a % b == 0 and b % 4 == 0 for a, b in itertools.pairwise(encoder))
     doublings = all(4 * b % a == 0 for a, b in itertools.pairwise(decoder))

@@ -1,8 +1,8 @@
-"""The autoencoder of HunyuanImage 2.1: the blocks of `kl.py`, and shortcuts that need no weights around the rest.
+"""The autoencoder of HunyuanImage 2.1: the blocks of the kl family, and parameter-free shortcuts around other layers.
 
-Where the number of channels changes, what passes by is repeated or averaged over groups of channels: around the ends
-of both halves, and around the layers that change the resolution, which rearrange 2x2 pixels into channels and back.
-The levels themselves change no width, for the layer before each has done so. As in Tencent's HunyuanImage-2.1.
+Where the number of channels changes, shortcuts repeat or average groups of channels: around the ends of both halves,
+and around the layers that change the resolution, which rearrange 2x2 pixels into channels and back. The levels do not
+change the width; the layers between them do. As in Tencent's HunyuanImage-2.1.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents, Moments
 
 NORM_GROUPS = 32
-"""Groups of every GroupNorm; the reference code knows no other number."""
+"""Groups of every GroupNorm, fixed in the reference code."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class HunyuanImageConfig:
 
     @property
     def geometry(self) -> Geometry:
-        """Images of any size; every level but the last halves them."""
+        """Images of any size; every level except the last halves the resolution."""
         factor = 2 ** (len(self.encoder_widths) - 1)
         return Geometry(self.image_channels, self.latent_channels, (factor, factor))
 
@@ -46,7 +46,8 @@ class HunyuanImageConfig:
 
 
 def into_channels(x: Tensor) -> Tensor:
-    """2x2 pixels into channels, (b, c, h, w) -> (b, 4c, h/2, w/2), the place in the square counting slowest."""
+    """2x2 pixels into channels, (b, c, h, w) -> (b, 4c, h/2, w/2), with the position in the square as the slowest
+    index."""
     return F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).transpose(1, 2).flatten(1, 2)
 
 
@@ -56,17 +57,17 @@ def out_of_channels(x: Tensor) -> Tensor:
 
 
 def averaged(x: Tensor, channels: int) -> Tensor:
-    """As many channels, each the mean of a group of neighboring ones."""
+    """Reduce to `channels` channels, each the mean of a group of adjacent ones."""
     return x.unflatten(1, (channels, -1)).mean(dim=2)
 
 
 def repeated(x: Tensor, channels: int) -> Tensor:
-    """As many channels, each a copy of one that is there."""
+    """Expand to `channels` channels by repeating each."""
     return x.repeat_interleave(channels // x.shape[1], dim=1)
 
 
 class Downsample(nn.Module):
-    """Half the resolution and another width, with what passes by averaged to that width."""
+    """Halve the resolution and change the width, with a shortcut of averaged channels."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -78,7 +79,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the resolution and another width, with what passes by repeated to that width."""
+    """Double the resolution and change the width, with a shortcut of repeated channels."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -90,7 +91,7 @@ class Upsample(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks at one resolution, then a change of resolution and width, or none in the last level."""
+    """Residual blocks at one resolution, then a change of resolution and width, except in the last level."""
 
     def __init__(self, width: int, count: int, resample: nn.Module | None) -> None:
         super().__init__()

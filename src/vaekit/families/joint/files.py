@@ -1,4 +1,4 @@
-"""JointVAE, as Schlumberger/joint-vae published it: continuous values and categories in one latent vector."""
+"""JointVAE, as published in Schlumberger/joint-vae: continuous and categorical variables in one latent vector."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from vaekit.families.layout import Layout, Rules, same_names
 from vaekit.nets.flat import LOWEST
 
 FEWEST = 3
-"""Convolutions of a half: with two there would be none of the first width."""
+"""The minimum number of convolutions of a half: with two, none would have the first width."""
 MODULES = {
     "encoder": ("img_to_features.{i}", "features_to_hidden.{i}", "fc_mean", "fc_log_var", "fc_alphas.{i}"),
     "decoder": ("latent_to_features.{i}", "features_to_img.{i}"),
@@ -20,13 +20,13 @@ MODULES = {
 def detect_joint(shapes: Shapes) -> JointConfig | None:
     """The configuration of a JointVAE, or of its half.
 
-    A decoder does not tell which numbers of its latent are choices: alone, it is taken to have none.
+    A decoder does not determine which elements of its latent are categorical: alone, it is assumed to have none.
     """
     return of_encoder(shapes) or of_decoder(shapes)
 
 
 def of_encoder(shapes: Shapes) -> JointConfig | None:
-    """What the encoder tells; None where it is not there, or has no Gaussian part."""
+    """The configuration of an encoder; None if it is absent, or has no Gaussian part."""
     first = conv_shape(shapes, "encoder.img_to_features.0.weight")
     mean = first_shape(shapes, "encoder.fc_mean.weight", "encoder.fc_log_var.weight")
     lists = [
@@ -47,7 +47,7 @@ def of_encoder(shapes: Shapes) -> JointConfig | None:
 
 
 def of_decoder(shapes: Shapes) -> JointConfig | None:
-    """What the decoder tells; None where it is not there."""
+    """The configuration of a decoder; None if it is absent."""
     first = first_shape(shapes, "decoder.latent_to_features.0.weight")
     size = image_size(shapes, "decoder.features_to_img")
     last = conv_shape(shapes, f"decoder.features_to_img.{last_index(shapes, 'decoder.features_to_img')}.weight")
@@ -69,7 +69,7 @@ def last_index(shapes: Shapes, module: str) -> int:
 
 
 def image_size(shapes: Shapes, module: str) -> int:
-    """The side of the images: each convolution doubles the lowest; 0 where there are too few of them, or too many."""
+    """The side of the images: each convolution doubles the lowest; 0 if there are too few or too many."""
     convolutions = last_index(shapes, module) // 2 + 1
     return LOWEST * 2**convolutions if FEWEST <= convolutions <= len(shapes) else 0
 

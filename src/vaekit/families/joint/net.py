@@ -1,7 +1,7 @@
 """JointVAE (Dupont 2018, arXiv 1804.00104): a latent of continuous and categorical variables.
 
-As Schlumberger/joint-vae built and published it. Attribute names are the keys of the published files, inside the half
-that they belong to. A latent is one vector: the continuous numbers, then each choice as one-hot numbers.
+As published in Schlumberger/joint-vae. Attribute names are the keys of the published files, inside their half. A latent
+is one vector: the continuous values, then a one-hot vector for each categorical variable.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.geometry import Geometry
-from vaekit.nets.flat import LOWEST, FlatConfig, as_map, as_vector, chances, doubling, halving, unfold, vector_geometry
+from vaekit.nets.flat import (
+    LOWEST,
+    FlatConfig,
+    as_map,
+    as_probabilities,
+    as_vector,
+    doubling,
+    halving,
+    unfold,
+    vector_geometry,
+)
 from vaekit.shapes import Images, Latents, Moments
 
 
@@ -20,29 +30,29 @@ class JointConfig(FlatConfig):
     """The shape of a JointVAE: twice the first width at the two lowest resolutions."""
 
     continuous: int
-    """Gaussian numbers in the latent."""
+    """The number of Gaussian elements in the latent."""
     categories: tuple[int, ...]
-    """How many there are to choose from, for each choice."""
+    """The number of categories of each categorical variable."""
 
     @property
     def latent_channels(self) -> int:
-        """Numbers in the latent: the Gaussian ones, and one for each category of each choice."""
+        """Elements of the latent: the Gaussian ones, and one for each category of each variable."""
         return self.continuous + sum(self.categories)
 
     @property
     def geometry(self) -> Geometry:
-        """Square images of one size, and a latent map of one position."""
+        """Square images of a fixed size, and a latent map with one position."""
         return vector_geometry(self.image_channels, self.latent_channels, self.image_size)
 
 
 def rectified(layers: list[nn.Module]) -> list[nn.Module]:
-    """A ReLU behind each layer: it takes a number in an `nn.Sequential`, and so counts in the keys."""
+    """A ReLU after each layer: it has an index in the `nn.Sequential`, which affects the keys."""
     return [each for layer in layers for each in (layer, nn.ReLU())]
 
 
 class Encoder(nn.Module):
     """Images (b, c, s, s) in [-1, 1] -> moments (b, 2n + k, 1, 1): means and log-variances of the n continuous
-    numbers, then the logits of all categories."""
+    elements, then the logits of all categories."""
 
     def __init__(self, config: JointConfig) -> None:
         super().__init__()
@@ -56,7 +66,7 @@ class Encoder(nn.Module):
         self.fc_alphas = nn.ModuleList(nn.Linear(config.hidden, size) for size in config.categories)
 
     def forward(self, x: Images) -> Moments:
-        hidden = self.features_to_hidden(self.img_to_features(chances(x)).flatten(1))
+        hidden = self.features_to_hidden(self.img_to_features(as_probabilities(x)).flatten(1))
         said: list[Tensor] = [layer(hidden) for layer in (self.fc_mean, self.fc_log_var, *self.fc_alphas)]
         return as_map(torch.cat(said, dim=1))
 

@@ -13,7 +13,7 @@ from vaekit.families.convolutional import (
     diffusers_kl,
     ldm,
     nets_settings,
-    with_untold,
+    with_stated_fields,
 )
 from vaekit.families.family import Family, Shapes
 from vaekit.families.kl import net as kl
@@ -32,7 +32,7 @@ from vaekit.normalization import LatentNormalization
 
 
 def detect_kl(shapes: Shapes) -> KLConfig | None:
-    """The configuration of a KL autoencoder, or of the half that is there (the other half is taken to mirror it)."""
+    """The configuration of a KL autoencoder, or of one half, which the other is assumed to mirror."""
     fields = convolutional(shapes, moments=2)
     return KLConfig(**fields) if fields else None
 
@@ -53,7 +53,7 @@ def settings(config: KLConfig, normalization: LatentNormalization | None) -> dic
 
 
 def _autoencoder_kl_flux2(config: KLConfig) -> dict[str, Any]:
-    """The class with batch-norm statistics, whose decoder may have widths of its own."""
+    """The class with batch-norm statistics, whose decoder may have other widths."""
     same_widths = dataclasses.replace(config, decoder_widths=config.encoder_widths)
     return _autoencoder_kl(same_widths) | {
         "_class_name": "AutoencoderKLFlux2",
@@ -103,7 +103,7 @@ FAMILY = Family(
     build=kl.build,
     posterior_head=lambda _: DiagonalGaussian.from_moments,
     likelihood_head=lambda _: Laplace,
-    complete=with_untold,
+    complete=with_stated_fields,
     assumed=assumed_groups,
     diffusers=settings,
     normalization_tensors=BATCH_NORM,

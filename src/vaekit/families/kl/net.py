@@ -1,15 +1,15 @@
 """The convolutional autoencoder of latent diffusion: SD1, SDXL, SD3, FLUX.1, FLUX.2 and the LDM originals.
 
-One skeleton, described by shapes alone: any widths, any number of levels, attention inside levels or in the middle or
-nowhere, with or without the 1x1 convolutions around the latent. Attribute names are the keys of the original LDM
-checkpoints (Rombach et al. 2022, arXiv 2112.10752), with the 1x1 convolutions kept inside the half they belong to.
+One architecture, configured by shapes: any widths, any number of levels, attention in levels, in the middle or nowhere,
+with or without the 1x1 convolutions around the latent. Attribute names are the keys of the original LDM checkpoints
+(Rombach et al. 2022, arXiv 2112.10752), with the 1x1 convolutions inside their half.
 
-Some fine-tunes pad by reflection where the originals pad with zeros: the same weights, other borders. The published
+Some fine-tunes use reflection padding where the originals pad with zeros. The published
 recipe (the model card of Anzhc's MS-LC-EQ-D-VR VAE; Jelosus2/comfyui-vae-reflection; 67372a/sd-scripts#204) sets
-`padding_mode` on every convolution whose `padding` is not zero. The strided convolutions of `Downsample` have none of
-their own, so their one-sided padding stays zero in both modes.
+`padding_mode` on every convolution whose `padding` is not zero. The strided convolutions of `Downsample` have no
+padding, so their one-sided padding is zero in both modes.
 
-Nothing here knows that it is inside a VAE: the encoder returns moments, the decoder an image.
+The nets are independent of the VAE: the encoder returns moments, the decoder an image.
 """
 
 from dataclasses import dataclass, field
@@ -47,9 +47,9 @@ class KLConfig:
     quant_conv: bool
     post_quant_conv: bool
     norm_groups: int
-    """Groups of every GroupNorm: 32 in all published models. Weights cannot tell it."""
+    """Groups of every GroupNorm: 32 in all published models. Weights do not determine it."""
     padding: str = field(default=ZEROS, kw_only=True)
-    """What the 3x3 convolutions see beyond the edge, "zeros" or "reflect". Weights cannot tell it."""
+    """The padding of the 3x3 convolutions, "zeros" or "reflect". Weights do not determine it."""
 
     def __post_init__(self) -> None:
         if self.padding not in PADDINGS:
@@ -57,7 +57,7 @@ class KLConfig:
 
     @property
     def geometry(self) -> Geometry:
-        """Images of any size; every level but the last halves them. There is nothing to reflect in a single row."""
+        """Images of any size; every level except the last halves the resolution. Reflection needs at least two rows."""
         factor = 2 ** (len(self.encoder_widths) - 1)
         least = 2 if self.padding == REFLECT else 1
         return Geometry(self.image_channels, self.latent_channels, (factor, factor), least_positions=least)
@@ -70,7 +70,7 @@ class KLConfig:
 
 
 def conv3x3(in_channels: int, out_channels: int, padding: str) -> nn.Conv2d:
-    """A convolution that keeps the size of the map."""
+    """A 3x3 convolution that preserves the size of the map."""
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, padding_mode="reflect" if padding == REFLECT else "zeros")
 
 
@@ -117,13 +117,13 @@ class Downsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The published weights expect this one-sided padding, which Conv2d itself cannot express; those that reflect
-        # elsewhere were trained with zeros here.
+        # The published weights expect this one-sided padding, which Conv2d cannot express; those with reflection
+        # padding were trained with zeros here, too.
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
 class Upsample(nn.Module):
-    """Double the resolution by repetition, then smooth with a 3x3 convolution, to another width where one is given."""
+    """Nearest-2x upsampling and a 3x3 convolution, optionally to another width."""
 
     def __init__(self, channels: int, out_channels: int | None = None, padding: str = ZEROS) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class Upsample(nn.Module):
 def level_blocks(
     in_channels: int, out_channels: int, count: int, attention: bool, groups: int, padding: str = ZEROS
 ) -> tuple[nn.ModuleList, nn.ModuleList]:
-    """The residual blocks of one resolution, and as many attentions (or none)."""
+    """The residual blocks of one resolution, and an attention layer for each (or none)."""
     widths = [in_channels] + [out_channels] * count
     blocks = nn.ModuleList(ResidualBlock(a, b, groups, padding) for a, b in pairwise(widths))
     attentions = nn.ModuleList(Attention(out_channels, groups) for _ in range(count if attention else 0))
@@ -144,7 +144,7 @@ def level_blocks(
 
 
 def run_blocks(blocks: nn.ModuleList, attentions: nn.ModuleList, x: Tensor) -> Tensor:
-    """Each block, followed by its attention where there is one."""
+    """Run each block, followed by its attention if there is one."""
     for block, attention in zip_longest(blocks, attentions):
         x = block(x)
         if attention is not None:
@@ -195,7 +195,7 @@ class UpLevel(nn.Module):
 
 
 class Middle(nn.Module):
-    """Two residual blocks at the lowest resolution, with attention between them in almost every model."""
+    """Two residual blocks at the lowest resolution, with attention between them in most models."""
 
     def __init__(self, channels: int, attention: bool, groups: int, padding: str = ZEROS) -> None:
         super().__init__()
@@ -211,16 +211,16 @@ class Encoder(nn.Module):
     """Images (b, 3, h, w) -> moments (b, 2z, h/f, w/f): mean in the first z channels, log-variance in the last.
 
     Args:
-        config: the shape.
-        moments: numbers said of each number in the latent: two for a Gaussian; with one, as before a vector quantizer,
-            moments are (b, z, h/f, w/f).
+        config: of the network.
+        moments: output values per latent value: two for a Gaussian; with one, as for a vector quantizer, moments are
+            (b, z, h/f, w/f).
     """
 
     def __init__(self, config: KLConfig, moments: int = 2) -> None:
         super().__init__()
         self.config = config
         widths, groups, padding = config.encoder_widths, config.norm_groups, config.padding
-        hidden, told = (moments * channels for channels in (config.hidden_channels, config.latent_channels))
+        hidden, latent = (moments * channels for channels in (config.hidden_channels, config.latent_channels))
         self.conv_in = conv3x3(config.image_channels, widths[0], padding)
         self.down = nn.ModuleList(
             DownLevel(
@@ -237,7 +237,7 @@ class Encoder(nn.Module):
         self.mid = Middle(widths[-1], config.mid_attention, groups, padding)
         self.norm_out = nn.GroupNorm(groups, widths[-1], eps=NORM_EPSILON)
         self.conv_out = conv3x3(widths[-1], hidden, padding)
-        self.quant_conv = nn.Conv2d(hidden, told, 1) if config.quant_conv else nn.Identity()
+        self.quant_conv = nn.Conv2d(hidden, latent, 1) if config.quant_conv else nn.Identity()
 
     def forward(self, x: Images) -> Moments:
         h = self.conv_in(x)
@@ -252,8 +252,8 @@ class Decoder(nn.Module):
     to run, at full resolution, as in the LDM checkpoints.
 
     Args:
-        config: the shape.
-        outputs: numbers said of each value of an image: with k of them, what comes out is (b, 3k, f*i, f*j).
+        config: of the network.
+        outputs: output values per image value: with k of them, the output is (b, 3k, f*i, f*j).
     """
 
     def __init__(self, config: KLConfig, outputs: int = 1) -> None:

@@ -15,12 +15,12 @@ NAME = "AutoencoderKLKVAE"
 RESAMPLE = ("spatial_conv", "linear")
 SPATIAL_NORM = ("norm_layer", "conv_y", "conv_b")
 MARKS = tuple(f".{layer}." for layer in (*RESAMPLE, *SPATIAL_NORM))
-"""Parts of keys, one of which every half with more than one level has."""
+"""Parts of keys; every half with more than one level has one of them."""
 LEVELS = {"encoder": "down", "decoder": "up"}
 
 
 def same(module: str, layers: tuple[str, ...]) -> Rules:
-    """The table of a module whose layers have the same names in both schemes."""
+    """The rules of a module whose layers have the same names in both schemes."""
     return product(module, module, {layer: layer for layer in layers})
 
 
@@ -30,7 +30,7 @@ def spatial(*norms: str) -> tuple[str, ...]:
 
 
 def names(half: str) -> Rules:
-    """The table of one half."""
+    """The rules of one half."""
     convolutions = tuple(layer for layer in RESIDUAL if not layer.startswith("norm"))
     inside = tuple(RESIDUAL) if half == "encoder" else (*convolutions, *spatial("norm1", "norm2"))
     last = ("norm_out",) if half == "encoder" else spatial("norm_out")
@@ -47,7 +47,7 @@ def names(half: str) -> Rules:
 
 
 def detect_kvae(shapes: Shapes) -> KVAEConfig | None:
-    """The configuration of a KVAE, or of the half that is there (the other half is taken to mirror it)."""
+    """The configuration of a KVAE, or of one half, which the other is assumed to mirror."""
     encoder, decoder = (level_widths(shapes, f"{half}.{level}") for half, level in LEVELS.items())
     image, latent = kl_image_channels(shapes), kl_hidden_channels(shapes, moments=2)
     if not (encoder or decoder) or not (image and latent) or not any(mark in key for key in shapes for mark in MARKS):
@@ -71,7 +71,7 @@ def settings(config: KVAEConfig, normalization: LatentNormalization | None) -> d
     """The `config.json` of AutoencoderKLKVAE.
 
     Raises:
-        WrongTensors: the class cannot express the network, or the normalization: it has no setting for one.
+        WrongTensors: the class cannot express the network, or a normalization, for which it has no setting.
     """
     widths = config.encoder_widths
     refuse_obstacles(

@@ -1,12 +1,12 @@
 """The image autoencoder of Kandinsky: KVAE-2D 1.0 (kandinskylab/KVAE-2D-1.0; diffusers' AutoencoderKLKVAE).
 
-The skeleton is LDM's without attention. Two things differ. The norms of the decoder are spatially adaptive: GroupNorm,
-then a factor and an addend that 1x1 convolutions make of the latent at each position (SPADE, Park et al. 2019, arXiv
-1903.07291; MoVQ, Zheng et al. 2022, arXiv 2209.09002). And where the resolution changes, plain pooling or repetition
-runs beside a 3x3 convolution, and a 1x1 convolution mixes their sum.
+The architecture is LDM's without attention, with two differences. The norms of the decoder are spatially adaptive:
+GroupNorm, then a scale and a shift that 1x1 convolutions compute from the latent at each position (SPADE, Park et al.
+2019, arXiv 1903.07291; MoVQ, Zheng et al. 2022, arXiv 2209.09002). Where the resolution changes, average pooling or
+nearest upsampling is added to a 3x3 convolution, followed by a 1x1 convolution.
 
-Three kinds of padding occur, all fixed: zeros at the ends of the encoder, reflection where the resolution changes, the
-edge itself everywhere else.
+Three kinds of padding occur, all fixed: zeros at the ends of the encoder, reflection where the resolution changes,
+replication everywhere else.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from vaekit.geometry import Geometry
 from vaekit.shapes import Images, Latents, Moments
 
 NORM_GROUPS = 32
-"""Groups of every GroupNorm; the reference code knows no other number."""
+"""Groups of every GroupNorm, fixed in the reference code."""
 NORM_EPSILON = 1e-6
 Padding = Literal["zeros", "replicate", "reflect"]
 
@@ -42,7 +42,7 @@ class KVAEConfig:
 
     @property
     def geometry(self) -> Geometry:
-        """Images of any size; every level but the last halves them."""
+        """Images of any size; every level except the last halves the resolution."""
         factor = 2 ** (len(self.encoder_widths) - 1)
         return Geometry(self.image_channels, self.latent_channels, (factor, factor))
 
@@ -54,12 +54,12 @@ class KVAEConfig:
 
 
 class SpatialNorm(nn.Module):
-    """GroupNorm, then y * x + b with y and b from the latent at the same place.
+    """GroupNorm, then y * x + b with y and b from the latent at the same position.
 
     Args:
         channels: of the map.
         latent_channels: of the latent.
-        enlarge: positions of the map for each of the latent along one side.
+        enlarge: positions of the map per latent position along one side.
     """
 
     def __init__(self, channels: int, latent_channels: int, enlarge: int) -> None:
@@ -78,7 +78,7 @@ class SpatialNorm(nn.Module):
 
 
 Norm = Callable[[int], nn.Module]
-"""Makes a norm for so many channels."""
+"""Creates a norm for a number of channels."""
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -92,7 +92,7 @@ def spatial_norm(latent_channels: int, enlarge: int) -> Norm:
 
 
 def conv3x3(in_channels: int, out_channels: int, padding: Padding, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution over a map that is padded by one on each side."""
+    """A 3x3 convolution with a padding of 1."""
     return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, padding_mode=padding)
 
 
@@ -115,7 +115,7 @@ class ResidualBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halve the resolution: the mean of 2x2 positions plus a strided convolution, mixed by a 1x1 convolution."""
+    """Halve the resolution: 2x2 average pooling plus a strided convolution, then a 1x1 convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double the resolution: repetition plus a convolution of it, mixed by a 1x1 convolution."""
+    """Double the resolution: nearest-2x upsampling plus a convolution of it, then a 1x1 convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

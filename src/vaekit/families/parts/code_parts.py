@@ -1,4 +1,4 @@
-"""Posteriors over codes as parts of a VAE: their names in recipes and files, and their settings."""
+"""Posteriors over codes as parts of a VAE: their names and settings in recipes and files."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,36 +10,36 @@ from vaekit.nets.quantizers import ChoiceQuantizer, FiniteScalarQuantizer, Resid
 from vaekit.nets.vector_quantizer import CosineQuantizer, VectorQuantizer
 
 MOST_CODES = 2**24
-"""Indices up to here are exact in fp32."""
+"""The maximum number of codes: larger indices are not exact in fp32."""
 MOST_STAGES = 64
 MOST_LEVELS = 1000
-"""Of a channel of FSQ: its bounds are a thousandth wider than its levels, and let no more apart. With two there is none
-in the middle, and the bounded values begin where they no longer move: signs (lfq) do that better."""
+"""The maximum number of levels of an FSQ channel: its bounds are a thousandth wider than its levels. The minimum is 3:
+with two levels there is none in the middle and gradients vanish; lfq supports that case."""
 
 
-def at_least(least: int, most: int, **numbers: int) -> None:
-    """Refuse what is out of range.
+def check_range(least: int, most: int, **values: int) -> None:
+    """Check that values are in a range.
 
     Raises:
-        ValueError: a number is.
+        ValueError: a value is out of range.
     """
-    for name, number in numbers.items():
-        if not least <= number <= most:
-            raise ValueError(f"{name} is {number}, expected {least} to {most}")
+    for name, value in values.items():
+        if not least <= value <= most:
+            raise ValueError(f"{name} is {value}, expected {least} to {most}")
 
 
 @dataclass(frozen=True)
 class VQPart:
-    """The nearest of a codebook of vectors as long as the latent has channels."""
+    """The nearest vector of a codebook, whose vectors have the latent's channels."""
 
     codes: int
-    """Vectors in the codebook."""
+    """The number of vectors in the codebook."""
     kind: str = field(default="vq", init=False)
     moments: ClassVar[int] = 1
     channels: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        at_least(1, MOST_CODES, codes=self.codes)
+        check_range(1, MOST_CODES, codes=self.codes)
 
     def head(self, net: NetPart) -> VectorQuantizer:
         return VectorQuantizer(self.codes, net.latent_channels)
@@ -50,7 +50,7 @@ class VQPart:
 
 @dataclass(frozen=True)
 class CosineVQPart(VQPart):
-    """The nearest direction of a codebook; latents are unit vectors."""
+    """The nearest codebook vector by direction; latents are unit vectors."""
 
     kind: str = field(default="cosine-vq", init=False)
 
@@ -60,19 +60,20 @@ class CosineVQPart(VQPart):
 
 @dataclass(frozen=True)
 class ResidualVQPart:
-    """The sum of the nearest of several codebooks, each of what those before it left over."""
+    """The sum of the nearest vectors of several codebooks, each of which quantizes the residual of the previous
+    ones."""
 
     codes: int
-    """Vectors in each codebook."""
+    """The number of vectors in each codebook."""
     stages: int
-    """Codebooks."""
+    """The number of codebooks."""
     kind: str = field(default="residual-vq", init=False)
     moments: ClassVar[int] = 1
     channels: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        at_least(1, MOST_CODES, codes=self.codes)
-        at_least(1, MOST_STAGES, stages=self.stages)
+        check_range(1, MOST_CODES, codes=self.codes)
+        check_range(1, MOST_STAGES, stages=self.stages)
 
     def head(self, net: NetPart) -> ResidualQuantizer:
         return ResidualQuantizer(self.codes, net.latent_channels, self.stages)
@@ -86,18 +87,18 @@ class FSQPart:
     """Each channel rounded to a few levels."""
 
     levels: tuple[int, ...]
-    """Of each channel of the latent. (8, 5, 5, 5) makes 1000 codes; see table 1 of arXiv 2309.15505 for others."""
+    """The number of levels of each latent channel. (8, 5, 5, 5) gives 1000 codes; see table 1 of arXiv 2309.15505."""
     kind: str = field(default="fsq", init=False)
     moments: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         for number in self.levels:
-            at_least(3, MOST_LEVELS, levels=number)
-        at_least(2, MOST_CODES, codes=math.prod(self.levels))
+            check_range(3, MOST_LEVELS, levels=number)
+        check_range(2, MOST_CODES, codes=math.prod(self.levels))
 
     @property
     def channels(self) -> int:
-        """Channels that the latent must have."""
+        """The required number of latent channels."""
         return len(self.levels)
 
     def head(self, net: NetPart) -> FiniteScalarQuantizer:
@@ -112,16 +113,16 @@ class LFQPart:
     """The sign of each of `bits` channels."""
 
     bits: int
-    """2^bits codes."""
+    """The number of bits: there are 2^bits codes."""
     kind: str = field(default="lfq", init=False)
     moments: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        at_least(1, MOST_CODES.bit_length() - 1, bits=self.bits)
+        check_range(1, MOST_CODES.bit_length() - 1, bits=self.bits)
 
     @property
     def channels(self) -> int:
-        """Channels that the latent must have."""
+        """The required number of latent channels."""
         return self.bits
 
     def head(self, net: NetPart) -> SignQuantizer:
@@ -133,20 +134,20 @@ class LFQPart:
 
 @dataclass(frozen=True)
 class GumbelPart:
-    """A choice among codes; the latent has a channel for each of them."""
+    """A categorical choice of a code; the latent has a channel for each code."""
 
     codes: int
     relaxed: bool = True
-    """Whether latents are relaxed choices in training, as DALL-E's; else they are choices from the start."""
+    """Whether latents in training are relaxed one-hot vectors, as in DALL-E, rather than hard ones."""
     kind: str = field(default="gumbel", init=False)
     moments: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        at_least(2, MOST_CODES, codes=self.codes)
+        check_range(2, MOST_CODES, codes=self.codes)
 
     @property
     def channels(self) -> int:
-        """Channels that the latent must have."""
+        """The required number of latent channels."""
         return self.codes
 
     def head(self, net: NetPart) -> ChoiceQuantizer:

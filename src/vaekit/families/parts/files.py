@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from vaekit.errors import UnknownVAE, printable
-from vaekit.families.family import Family, Shapes, Words
+from vaekit.families.family import Family, Fields, Shapes
 from vaekit.families.layout import Layout
-from vaekit.families.parts import net as parts
+from vaekit.families.parts import net
 from vaekit.families.parts.net import LIKELIHOODS, NETS, POSTERIORS, PRIORS, PartsConfig
 from vaekit.records import from_dict
 
@@ -18,30 +18,30 @@ SLOTS: dict[str, Mapping[str, type[Any]]] = {
     "likelihood": LIKELIHOODS,
     "prior": PRIORS,
 }
-"""Which words may stand for each part."""
+"""The available parts by name."""
 
 RENAMED = {"picture_size": "image_size"}
-"""Fields of parts by the names that files of the first edition have for them."""
+"""Fields of parts that had other names in the first edition."""
 
 
-def config_from_words(words: Words) -> PartsConfig:
-    """The config that a file's metadata or a recipe tells.
+def config_from_fields(fields: Fields) -> PartsConfig:
+    """The config in a file's metadata or in a recipe.
 
     Raises:
         UnknownVAE: a part is missing or unknown, one of its fields is missing, unknown or of another type, or the parts
-            do not go together.
+            are incompatible.
     """
-    told = dict(words)
-    made = {}
+    remaining = dict(fields)
+    parts = {}
     for slot, kinds in SLOTS.items():
-        part = told.pop(slot, {"kind": "customary"} if slot == "prior" else None)
-        made[slot] = part_from_words(slot, part, kinds)
-    if told:
+        part = remaining.pop(slot, {"kind": "customary"} if slot == "prior" else None)
+        parts[slot] = part_from_fields(slot, part, kinds)
+    if remaining:
         raise UnknownVAE(
-            f"A VAE has no part {printable(next(iter(told)))!r}.", f"Its parts are {', '.join(SLOTS)}.", ""
+            f"A VAE has no part {printable(next(iter(remaining)))!r}.", f"Its parts are {', '.join(SLOTS)}.", ""
         )
     try:
-        config = PartsConfig(**made)
+        config = PartsConfig(**parts)
         with torch.device("meta"):
             config.likelihood.head(config.net)
             config.prior.head(config.net, config.posterior)
@@ -50,29 +50,29 @@ def config_from_words(words: Words) -> PartsConfig:
     return config
 
 
-def part_from_words(slot: str, words: object, kinds: Mapping[str, type[Any]]) -> Any:
-    """One part.
+def part_from_fields(slot: str, fields: object, kinds: Mapping[str, type[Any]]) -> Any:
+    """Construct one part.
 
     Raises:
-        UnknownVAE: see `config_from_words`.
+        UnknownVAE: see `config_from_fields`.
     """
-    kind = words.get("kind") if isinstance(words, Mapping) else None
-    if not isinstance(words, Mapping) or not isinstance(kind, str) or kind not in kinds:
+    kind = fields.get("kind") if isinstance(fields, Mapping) else None
+    if not isinstance(fields, Mapping) or not isinstance(kind, str) or kind not in kinds:
         raise UnknownVAE(
             f"The {slot} of this VAE is {printable(repr(kind))}.",
             f"Expected one of {', '.join(kinds)}.",
             "A newer version of vaekit may support it.",
         )
     part = kinds[kind]
-    fields = {RENAMED.get(name, name): value for name, value in words.items() if name != "kind"}
+    settings = {RENAMED.get(name, name): value for name, value in fields.items() if name != "kind"}
     try:
-        return from_dict(part, fields)
+        return from_dict(part, settings)
     except ValueError as error:
         raise UnknownVAE(f"The {slot} {kind!r} cannot be built: {error}.", "", "") from error
 
 
-def told_by_nothing(_: Shapes) -> None:
-    """Shapes alone tell no config."""
+def not_detectable(_: Shapes) -> None:
+    """Shapes do not determine a config."""
 
 
 NAMES = tuple(
@@ -83,9 +83,9 @@ FAMILY = Family(
     name="parts",
     config=PartsConfig,
     layouts=(LAYOUT,),
-    detect=told_by_nothing,
-    from_words=config_from_words,
-    build=parts.build,
+    detect=not_detectable,
+    from_metadata=config_from_fields,
+    build=net.build,
     posterior_head=lambda config: config.posterior.head(config.net),
     likelihood_head=lambda config: config.likelihood.head(config.net),
     prior_head=lambda config: config.prior.head(config.net, config.posterior),

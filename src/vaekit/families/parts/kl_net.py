@@ -1,4 +1,4 @@
-"""The convolutional nets of `kl.py` as a part: for images of any size, with any posterior and likelihood."""
+"""The convolutional nets of the kl family as a part: for images of any size, with any posterior and likelihood."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from vaekit.families.kl.net import Decoder, Encoder, KLConfig, build
 
 @dataclass(frozen=True)
 class KLNet(KLConfig):
-    """The shape of such a pair. Nothing in it says what the numbers mean that come out."""
+    """The config of the nets, independent of the meaning of their outputs."""
 
     kind: str = field(default="kl", init=False)
 
@@ -16,13 +16,13 @@ class KLNet(KLConfig):
         if not (self.encoder_widths and self.decoder_widths):
             raise ValueError("encoder_widths and decoder_widths need at least one level")
         if self.hidden_channels < 1:
-            raise ValueError("hidden_channels is less than 1")
+            raise ValueError("hidden_channels must be 1 or more")
 
     @property
     def data_shape(self) -> None:
-        """It takes images of any size."""
+        """The required image size: None, any size is accepted."""
         return
 
     def build(self, moments: int, outputs: int) -> tuple[Encoder, Decoder]:
-        """Both halves: an encoder that says so many numbers of a latent, a decoder that says so many of a value."""
+        """Both halves, with `moments` values per latent value and `outputs` values per image value."""
         return build(self, moments, outputs)

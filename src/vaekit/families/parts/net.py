@@ -1,8 +1,8 @@
 """A VAE described part by part: nets, posterior, likelihood and prior, each chosen on its own.
 
-The published families say in one config what their nets are, and their heads follow. What vaekit trains itself puts any
-nets together with any heads, for data of any kind. Each part is a small frozen record that builds itself; its `kind`
-is the word that recipes and files call it by.
+The published families have one config for their nets, which determines their heads. VAEs trained with vaekit combine
+any nets with any heads, for any domain. Each part is a small frozen record that builds itself; its `kind` is its name
+in recipes and files.
 """
 
 from collections.abc import Callable
@@ -71,7 +71,7 @@ class PointPart:
 
 @dataclass(frozen=True)
 class CustomaryPart:
-    """The prior that goes with the posterior: N(0, 1) for a Gaussian, equally likely codes for a quantizer."""
+    """The default prior of the posterior: N(0, 1) for a Gaussian, uniform over codes for a quantizer."""
 
     kind: str = field(default="customary", init=False)
 
@@ -116,7 +116,7 @@ PRIORS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class PartsConfig:
-    """All four parts."""
+    """The config of a VAE: its four parts."""
 
     net: NetPart
     posterior: PosteriorPart
@@ -124,7 +124,7 @@ class PartsConfig:
     prior: PriorPart = CustomaryPart()
 
     def __post_init__(self) -> None:
-        _ = self.geometry  # one that makes no sense is refused here
+        _ = self.geometry  # raises ValueError if it is invalid
         wanted = self.posterior.channels
         if wanted is not None and wanted != self.net.latent_channels:
             raise ValueError(
@@ -134,7 +134,7 @@ class PartsConfig:
 
     @property
     def geometry(self) -> Geometry:
-        """That of the net."""
+        """The geometry of the net."""
         return self.net.geometry
 
     @property

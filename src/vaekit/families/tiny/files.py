@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from vaekit.distributions import Normal, Point
-from vaekit.families.family import Family, Shapes, Words, conv_shape, first_shape, no_prior, refuse_obstacles
+from vaekit.families.family import Family, Fields, Shapes, conv_shape, first_shape, no_prior, refuse_obstacles
 from vaekit.families.layout import Layout, Rules
 from vaekit.families.tiny import net as tiny
 from vaekit.families.tiny.net import TinyConfig
@@ -15,7 +15,7 @@ from vaekit.normalization import LatentNormalization
 
 
 def detect_tiny(shapes: Shapes) -> TinyConfig | None:
-    """The configuration of a tiny autoencoder, or of the half that is there (the other half is taken to mirror it)."""
+    """The configuration of a tiny autoencoder, or of one half, which the other is assumed to mirror."""
     pool = any(".pool." in key for key in shapes)
     encoder, decoder = sequence(shapes, "encoder"), sequence(shapes, "decoder")
     if encoder is not None:
@@ -50,33 +50,33 @@ class Chain:
     """An `nn.Sequential` of plain convolutions with runs of blocks between them."""
 
     first: int
-    """Channels that go in."""
+    """Input channels."""
     last: int
-    """Channels that come out."""
+    """Output channels."""
     stem: tuple[int, ...]
-    """Widths of the plain convolutions before the first block, where they are strided ones with a ReLU each."""
+    """Widths of the plain convolutions before the first block, if they are strided with a ReLU each."""
     widths: tuple[int, ...]
     """Width of each run of blocks."""
     runs: tuple[int, ...]
-    """How many blocks each run has."""
+    """The number of blocks of each run."""
 
     def mirrored(self) -> "Chain":
-        """The other half, if it is the same backwards: a stem is one more run of one block for each of its strides."""
+        """The mirrored half: each stride of a stem becomes a run of one block."""
         widths, runs = self.widths[::-1] + self.stem[::-1], self.runs[::-1] + (1,) * len(self.stem)
         return Chain(self.last, self.first, (), widths, runs)
 
 
 def sequence(shapes: Shapes, half: str) -> Chain | None:
-    """Read one half of a tiny autoencoder off its positions; None where the half is absent or built otherwise."""
+    """Derive the structure of one half from its indices; None if it is absent or has another structure."""
     pattern = re.compile(rf"{half}\.(\d+)\.(conv\.|pool\.|weight|bias)")
     matches = (pattern.match(key) for key in shapes)
-    kinds = {int(match[1]): match[2] for match in matches if match}
-    plain = sorted(position for position, kind in kinds.items() if kind in ("weight", "bias"))
-    blocks = sorted(kinds.keys() - plain)
+    leaves = {int(match[1]): match[2] for match in matches if match}
+    plain = sorted(position for position, leaf in leaves.items() if leaf in ("weight", "bias"))
+    blocks = sorted(leaves.keys() - plain)
     if len(plain) < 3 or not blocks or blocks[-1] > plain[-1]:
         return None
     before = [position for position in plain if position < blocks[0]]
-    # Every convolution of a stem has a ReLU behind it, which takes a position; the lone first one of TAESD has none.
+    # Every convolution of a stem is followed by a ReLU, which takes an index; the single first one of TAESD is not.
     stem = before if half == "encoder" and [*before, blocks[0]] == list(range(0, blocks[0] + 1, 2)) else []
     if not stem and len(before) != 1:
         return None
@@ -90,17 +90,17 @@ def sequence(shapes: Shapes, half: str) -> Chain | None:
 
 
 def width_after(shapes: Shapes, half: str, positions: Sequence[int]) -> tuple[int, ...] | None:
-    """The width that each of these convolutions gives; None where one cannot be told."""
-    told = [first_shape(shapes, f"{half}.{position}.weight", f"{half}.{position}.bias") for position in positions]
-    return tuple(shape[0] for shape in told if shape) if all(told) else None
+    """The output width of each of these convolutions; None if one cannot be determined."""
+    known = [first_shape(shapes, f"{half}.{position}.weight", f"{half}.{position}.bias") for position in positions]
+    return tuple(shape[0] for shape in known if shape) if all(known) else None
 
 
-def no_normalization_in_settings(_: Words) -> None:
-    """AutoencoderTiny's factor is 1 whatever the latents are of: it tells nothing."""
+def no_normalization_in_settings(_: Fields) -> None:
+    """AutoencoderTiny's factor is always 1, regardless of the latent space, so it is ignored."""
 
 
 def sequential(native: str, foreign: str) -> Rules:
-    """The table of an `nn.Sequential` of convolutions and tiny blocks behind two prefixes."""
+    """The rules of an `nn.Sequential` of convolutions and tiny blocks, given both prefixes."""
     return tuple((f"{native}.{leaf}", f"{foreign}.{leaf}") for leaf in ("{p}", "conv.{j}.{p}", "pool.{j}.{p}"))
 
 
@@ -134,12 +134,12 @@ LAYOUTS = (
         "tiny",
         (*sequential("encoder.{i}", "encoder.layers.{i}"), *sequential("decoder.{i}", "decoder.layers.{-i}")),
     ),
-    # What ComfyUI writes when it saves a tiny autoencoder: both halves, and how it scales latents for them itself.
+    # ComfyUI's format for tiny autoencoders: both halves, and its own scaling of the latents.
     Layout(
         "comfy",
         "tiny",
         (*sequential("encoder.{i}", "taesd_encoder.{i}"), *sequential("decoder.{i}", "taesd_decoder.{i}")),
-        idle=("vae_scale", "vae_shift"),
+        unused=("vae_scale", "vae_shift"),
     ),
     Layout("tiny-encoder", "tiny", sequential("encoder.{i}", "{i}"), has=("0.weight",), any_prefix=False),
     Layout(

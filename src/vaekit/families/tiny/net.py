@@ -26,20 +26,20 @@ class TinyConfig:
     image_channels: int
     latent_channels: int
     stem_widths: tuple[int, ...]
-    """Widths of the strided convolutions, each with a ReLU, in front of the encoder's first blocks: the last of them
-    is that of the first stage. Empty where the first stage is at full resolution."""
+    """Widths of the strided convolutions, each with a ReLU, before the encoder's first blocks; the last equals the
+    width of the first stage. Empty if the first stage is at full resolution."""
     encoder_widths: tuple[int, ...]
     decoder_widths: tuple[int, ...]
     encoder_blocks: tuple[int, ...]
-    """Blocks of each encoder stage; every stage but the first halves the resolution."""
+    """Blocks of each encoder stage; every stage except the first halves the resolution."""
     decoder_blocks: tuple[int, ...]
-    """Blocks of each decoder stage; every stage but the last doubles the resolution."""
+    """Blocks of each decoder stage; every stage except the last doubles the resolution."""
     pool: bool
-    """Whether the blocks at the lowest resolution carry the GroupNorm branch of TAEF2."""
+    """Whether the blocks at the lowest resolution have the GroupNorm branch of TAEF2."""
 
     @property
     def geometry(self) -> Geometry:
-        """Images of any size; the stem and every level but the last halve them."""
+        """Images of any size; the stem and every stage except one halve the resolution."""
         factor = 2 ** (len(self.stem_widths) + len(self.encoder_blocks) - 1)
         return Geometry(self.image_channels, self.latent_channels, (factor, factor))
 
@@ -57,7 +57,7 @@ class Clamp(nn.Module):
 
 
 class Block(nn.Module):
-    """relu(x + three convolutions of x); with `pool`, x is first shifted by a branch that sees the whole map."""
+    """relu(x + three convolutions of x); with `pool`, a branch with global context is added to x first."""
 
     def __init__(self, width: int, pool: bool) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Block(nn.Module):
 
 
 def pool_branch(width: int) -> nn.Sequential:
-    """The only layers of the family whose output depends on every position: a GroupNorm between 1x1 convolutions."""
+    """A GroupNorm between 1x1 convolutions, the only layers of the family with global context."""
     wide = POOL_EXPANSION * width
     return nn.Sequential(
         nn.Conv2d(width, wide, 1, bias=False),
@@ -88,8 +88,8 @@ def pool_branch(width: int) -> nn.Sequential:
     )
 
 
-def entrance(config: TinyConfig) -> list[nn.Module]:
-    """What comes before the encoder's first block."""
+def first_layers(config: TinyConfig) -> list[nn.Module]:
+    """The layers before the encoder's first block."""
     if not config.stem_widths:
         return [nn.Conv2d(config.image_channels, config.encoder_widths[0], 3, padding=1)]
     layers: list[nn.Module] = []
@@ -103,7 +103,7 @@ class Encoder(nn.Sequential):
 
     def __init__(self, config: TinyConfig) -> None:
         widths, stages = config.encoder_widths, config.encoder_blocks
-        layers = entrance(config)
+        layers = first_layers(config)
         for i, (width, count) in enumerate(zip(widths, stages, strict=True)):
             if i > 0:
                 layers.append(nn.Conv2d(widths[i - 1], width, 3, stride=2, padding=1, bias=False))
@@ -116,7 +116,7 @@ class Encoder(nn.Sequential):
 
 
 class Decoder(nn.Sequential):
-    """Latents (b, z, i, j) -> images (b, 3, f*i, f*j), around [-1, 1]."""
+    """Latents (b, z, i, j) -> images (b, 3, f*i, f*j), approximately in [-1, 1]."""
 
     def __init__(self, config: TinyConfig) -> None:
         widths, stages = config.decoder_widths, config.decoder_blocks

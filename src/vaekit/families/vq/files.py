@@ -13,7 +13,7 @@ from vaekit.families.convolutional import (
     diffusers_kl,
     ldm,
     nets_settings,
-    with_untold,
+    with_stated_fields,
 )
 from vaekit.families.family import Family, Shapes, first_shape
 from vaekit.families.layout import Layout, Rules, same_names
@@ -29,7 +29,7 @@ CODEBOOKS: Rules = ((CODEBOOK, "quantize.embedding.weight"),)
 
 
 def detect_vq(shapes: Shapes) -> VQConfig | None:
-    """The configuration of a vector-quantized autoencoder: the same nets, with a codebook beside them."""
+    """The configuration of a vector-quantized autoencoder: the nets of the kl family, and a codebook."""
     codebook = first_shape(shapes, CODEBOOK)
     fields = convolutional(shapes, moments=1)
     return VQConfig(**fields, codes=codebook[0]) if fields and codebook and len(codebook) == 2 else None
@@ -65,7 +65,7 @@ FAMILY = Family(
     posterior_head=vq.quantizer,
     likelihood_head=lambda _: Laplace,
     prior_head=lambda config: Always(UniformCodes(config.codes)),
-    complete=with_untold,
+    complete=with_stated_fields,
     assumed=assumed_groups,
     diffusers=settings,
     paddings=PADDINGS,

@@ -6,7 +6,7 @@ from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.families.convolutional import level_widths
 from vaekit.families.family import Family, Shapes, first_shape, highest, refuse_obstacles
 from vaekit.families.layout import Layout, Rules, leaves, same_names
-from vaekit.families.normalization import mean_and_deviation
+from vaekit.families.normalization import mean_and_std
 from vaekit.families.wan import net as wan
 from vaekit.families.wan.net import WanConfig
 from vaekit.normalization import LatentNormalization
@@ -26,7 +26,7 @@ DIFFUSERS_ENDS = {leaf: leaf for leaf in ENDS}
 
 
 def middle(half: str, first: str, attention: str, last: str, residual: dict[str, str]) -> Rules:
-    """The three layers at the lowest resolution of one half."""
+    """The rules of the three layers at the lowest resolution of one half."""
     return (
         *leaves(f"{half}.mid.block_1", f"{half}.{first}", residual),
         *leaves(f"{half}.mid.attn_1", f"{half}.{attention}", ATTENTION),
@@ -35,7 +35,7 @@ def middle(half: str, first: str, attention: str, last: str, residual: dict[str,
 
 
 def outside_levels(original: bool) -> Rules:
-    """The table for everything that stands in no level, in the authors' names or in diffusers'."""
+    """The rules for tensors outside the levels, with the authors' names or diffusers'."""
     ends, residual = (ENDS, RESIDUAL) if original else (DIFFUSERS_ENDS, DIFFUSERS_RESIDUAL)
     in_middle = (
         ("middle.0", "middle.1", "middle.2")
@@ -67,7 +67,7 @@ DIFFUSERS = (
 
 
 def detect_wan(shapes: Shapes) -> WanConfig | None:
-    """The configuration of a Wan 2.1 autoencoder, or of the half that is there (the other is taken to mirror it)."""
+    """The configuration of a Wan 2.1 autoencoder, or of one half, which the other is assumed to mirror."""
     fields = wan_fields(shapes)
     return WanConfig(**fields) if fields else None
 
@@ -97,7 +97,7 @@ def wan_fields(shapes: Shapes) -> dict[str, Any] | None:
 
 
 def time_levels(shapes: Shapes, levels: str, count: int) -> tuple[int, ...]:
-    """The levels that have a convolution over time at their end."""
+    """The levels that end with a convolution over time."""
     return tuple(
         i
         for i in range(count)
@@ -113,24 +113,24 @@ def reaches_over_time(shapes: Shapes) -> bool:
 
 
 def image_channels(shapes: Shapes) -> int | None:
-    """Channels that the encoder takes or the decoder gives."""
-    taken = first_shape(shapes, "encoder.conv_in.weight")
-    given = first_shape(shapes, "decoder.conv_out.weight", "decoder.conv_out.bias")
-    return taken[1] if taken and len(taken) > 1 else given[0] if given else None
+    """Image channels of the encoder or of the decoder."""
+    first = first_shape(shapes, "encoder.conv_in.weight")
+    last = first_shape(shapes, "decoder.conv_out.weight", "decoder.conv_out.bias")
+    return first[1] if first and len(first) > 1 else last[0] if last else None
 
 
 def latent_channels(shapes: Shapes) -> int | None:
-    """Channels that the decoder takes, or half of what the encoder gives."""
-    taken = first_shape(shapes, "decoder.post_quant_conv.weight", "decoder.post_quant_conv.bias")
-    given = first_shape(shapes, "encoder.quant_conv.weight", "encoder.quant_conv.bias", "encoder.conv_out.bias")
-    return taken[0] if taken else given[0] // 2 if given else None
+    """Latent channels of the decoder, or half of the encoder's output channels."""
+    first = first_shape(shapes, "decoder.post_quant_conv.weight", "decoder.post_quant_conv.bias")
+    last = first_shape(shapes, "encoder.quant_conv.weight", "encoder.quant_conv.bias", "encoder.conv_out.bias")
+    return first[0] if first else last[0] // 2 if last else None
 
 
 def settings(config: WanConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
     """The `config.json` of AutoencoderKLWan.
 
-    Qwen-Image's class has another name and the same network; files do not tell which of the two they are, and this
-    class is the one that diffusers itself takes for a single file. AutoencoderKLQwenImage opens the folder as well.
+    Qwen-Image's class has another name and the same network. Files do not state which of the two they are, and
+    diffusers uses this class for a single file. AutoencoderKLQwenImage opens the folder as well.
     """
     return wan_settings(config, normalization) | {
         "in_channels": config.image_channels,
@@ -139,7 +139,7 @@ def settings(config: WanConfig, normalization: LatentNormalization | None) -> di
 
 
 def wan_settings(config: WanConfig, normalization: LatentNormalization | None) -> dict[str, Any]:
-    """What diffusers' configs of Wan 2.1 and Wan 2.2 have in common, if they can express the network."""
+    """The settings that diffusers' configs of Wan 2.1 and 2.2 share, if they can express the network."""
     multiples, decoder_multiples = multiples_of(config.encoder_widths), multiples_of(config.decoder_widths[::-1])
     obstacles = {
         "kernels pruned to a single frame": not config.temporal,
@@ -159,11 +159,11 @@ def wan_settings(config: WanConfig, normalization: LatentNormalization | None) -
         "scale_factor_temporal": 2 ** len(config.time_levels),
         "temperal_downsample": [i in config.time_levels for i in range(len(config.encoder_widths) - 1)],
         "z_dim": config.latent_channels,
-    } | mean_and_deviation(normalization, config.latent_channels)
+    } | mean_and_std(normalization, config.latent_channels)
 
 
 def multiples_of(widths: tuple[int, ...]) -> list[int]:
-    """Each width as a multiple of the first; empty where one is none."""
+    """Each width as a multiple of the first; empty if one is not."""
     return [width // widths[0] for width in widths] if all(width % widths[0] == 0 for width in widths) else []
 
 

@@ -1,12 +1,12 @@
 """The video autoencoder of Wan 2.1 and Qwen-Image (arXiv 2503.20314, 2508.02324), run on still images.
 
-Its convolutions are causal in time: they see a frame and the two before it. Before the first frame stand zeros, so for
-a single image only the last time slice of each kernel meets anything, and the network is one of plain 2-D
-convolutions. That is what runs here, and it is what the video network does with one frame. The weights are kept whole,
-the two earlier slices and the convolutions over time included, so that a file is converted bit for bit.
+Its convolutions are causal in time: they cover a frame and the two before it, with zeros before the first frame. For a
+single image only the last time slice of each kernel has an effect, so that the network consists of plain 2-D
+convolutions; this is what runs here, and equals the video network for one frame. The weights are complete, including
+the two earlier slices and the convolutions over time, so that files are converted bit for bit.
 
-Some copies of these weights were pruned to the slice that an image needs ("Qwen2D"): `temporal` tells them apart.
-The decoder's image is not clamped; the published video code clamps it to [-1, 1].
+Some copies of these weights were pruned to the slice that an image needs ("Qwen2D"): `temporal` distinguishes them.
+The output is not clamped; the published video code clamps it to [-1, 1].
 """
 
 import math
@@ -37,13 +37,13 @@ class WanConfig:
     decoder_blocks: int
     time_levels: tuple[int, ...]
     """Levels of the encoder that also halve the number of frames at their end; the decoder mirrors them. Their
-    convolutions over time are kept and never run: a single frame passes them by."""
+    convolutions over time are stored but not run: a single frame bypasses them."""
     temporal: bool
-    """Whether the kernels reach over time; else they were pruned to the slice that a single image needs."""
+    """Whether the kernels have a time axis; otherwise they were pruned to the slice for a single image."""
 
     @property
     def geometry(self) -> Geometry:
-        """Images of any size, as that is what runs here; every level but the last halves them."""
+        """Images of any size (no video); every level except the last halves the resolution."""
         factor = self.pixel_patch * 2 ** (len(self.encoder_widths) - 1)
         return Geometry(self.image_channels, self.latent_channels, (factor, factor))
 
@@ -54,7 +54,7 @@ class WanConfig:
 
     @property
     def pixel_channels(self) -> int:
-        """Channels of an image as the levels see it."""
+        """Input channels of the first convolution."""
         return self.pixel_patch**2 * self.image_channels
 
     @property
@@ -76,19 +76,19 @@ class CausalConv(nn.Conv3d):
         super().__init__(in_channels, out_channels, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The slice is a view. What conv2d spends on gathering it is nothing beside the convolution itself.
+        # The slice is a view; the cost of gathering it is negligible.
         return F.conv2d(x, self.weight[:, :, -1], self.bias, padding=self.kernel_size[-1] // 2)
 
 
 def conv(in_channels: int, out_channels: int, size: int, temporal: bool) -> nn.Module:
-    """A convolution that keeps the size of an image, with the weights of all frames or of one."""
+    """A convolution that preserves the size of an image, with the weights of all frames or of one."""
     if temporal:
         return CausalConv(in_channels, out_channels, size)
     return nn.Conv2d(in_channels, out_channels, size, padding=size // 2)
 
 
 def time_conv(in_channels: int, out_channels: int, temporal: bool) -> nn.Module:
-    """Weights over three frames at one position, kept for those who run videos."""
+    """Weights over three frames at one position, stored for conversion only."""
     return nn.Conv3d(in_channels, out_channels, (3, 1, 1)) if temporal else nn.Conv2d(in_channels, out_channels, 1)
 
 
@@ -156,7 +156,7 @@ class Middle(nn.Module):
 
 
 class Downsample(kl.Downsample):
-    """Half the resolution; where frames are halved too, the convolution that does so with more than one."""
+    """Halve the resolution; stores the convolution over time if frames are halved, too."""
 
     def __init__(self, channels: int, time: bool, temporal: bool) -> None:
         super().__init__(channels)
@@ -164,7 +164,7 @@ class Downsample(kl.Downsample):
 
 
 class Upsample(kl.Upsample):
-    """Twice the resolution; where frames are doubled too, the convolution that does so after the first."""
+    """Double the resolution; stores the convolution over time if frames are doubled, too."""
 
     def __init__(self, channels: int, out_channels: int, time: bool, temporal: bool) -> None:
         super().__init__(channels, out_channels)
@@ -172,7 +172,7 @@ class Upsample(kl.Upsample):
 
 
 class Level(nn.Module):
-    """Residual blocks at one resolution, then a change of resolution, or none in the last level of a half."""
+    """Residual blocks at one resolution, then a change of resolution, except in the last level of a half."""
 
     def __init__(
         self, in_channels: int, out_channels: int, count: int, temporal: bool, resample: nn.Module | None
@@ -197,7 +197,12 @@ def down_levels(config: WanConfig) -> list[Level]:
 
 
 def up_levels(config: WanConfig, passed_on: Sequence[int]) -> list[Level]:
-    """The levels of a decoder, all but the last of which pass on so many channels."""
+    """The levels of a decoder.
+
+    Args:
+        config: of the network.
+        passed_on: the output channels of each level except the last.
+    """
     widths, times = config.decoder_widths, config.decoder_time_levels
     ends = [
         Upsample(width, out, i in times, config.temporal)
@@ -229,7 +234,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Raw latents (b, z, i, j) -> images (b, 3, f*i, f*j), around [-1, 1]."""
+    """Raw latents (b, z, i, j) -> images (b, 3, f*i, f*j), approximately in [-1, 1]."""
 
     def __init__(self, config: WanConfig, levels: Iterable[nn.Module]) -> None:
         super().__init__()

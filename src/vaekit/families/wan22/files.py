@@ -1,4 +1,4 @@
-"""Wan 2.2 (5B), and Qwen-Image 2.1, which is of the same shape: names of Wan 2.1 with numbered levels."""
+"""Wan 2.2 (5B), and Qwen-Image 2.1 with the same architecture: names of Wan 2.1 with numbered levels."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from vaekit.families.wan22.net import Wan22Config
 from vaekit.normalization import LatentNormalization
 
 MOST_PIXEL_CHANNELS = 4
-"""Channels of an image with alpha; more of them are squares of pixels."""
+"""The maximum number of channels of an image (RGBA); more channels are squares of pixels."""
 
 ORIGINAL = (
     *leaves("encoder.levels.{i}.main.block.{j}", "encoder.downsamples.{i}.downsamples.{n}", RESIDUAL),
@@ -37,9 +37,9 @@ DIFFUSERS = (
 
 
 def detect_wan22(shapes: Shapes) -> Wan22Config | None:
-    """The configuration of a Wan 2.2 autoencoder, or of the half that is there (the other is taken to mirror it).
+    """The configuration of a Wan 2.2 autoencoder, or of one half, which the other is assumed to mirror.
 
-    The published encoder and decoder have different widths: one half does not tell those of the other.
+    The published encoder and decoder have different widths: one half does not determine those of the other.
     """
     numbered = {key.replace(".main.", "."): shape for key, shape in shapes.items()}
     fields = wan_fields(numbered) if any(".main." in key for key in shapes) else None
@@ -52,7 +52,7 @@ def detect_wan22(shapes: Shapes) -> Wan22Config | None:
 
 
 def can_be_built(config: Wan22Config) -> bool:
-    """Whether channels divide as averages and repetitions need."""
+    """Whether channels are divisible as averages and repetitions require."""
     encoder, decoder = config.encoder_widths, config.decoder_widths
     last, times, doubled = len(encoder) - 1, config.time_levels, config.decoder_time_levels
     downs = zip((encoder[0], *encoder), encoder, strict=False)

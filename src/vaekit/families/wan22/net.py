@@ -1,9 +1,9 @@
 """The video autoencoder of Wan 2.2 (5B), run on still images: that of Wan 2.1 with a shortcut around every level.
 
-Images come and go as 2x2 squares of pixels in channels. What passes a level by is averaged over groups of channels
-on the way down and repeated on the way up, without weights. Frames are counted there too: a level that halves them
-sees a zero frame before the first, so that what passes a single image by is averaged with zeros; one that doubles
-them gives two, of which the second is kept. As in Wan-Video/Wan2.2's vae2_2.py. Qwen-Image 2.1 is of this shape too,
+Inputs and outputs have 2x2 squares of pixels rearranged into channels. The shortcuts average groups of channels in the
+encoder and repeat them in the decoder, without parameters. They also include frames: a level that halves them pads a
+zero frame before the first, so that the shortcut of a single image is averaged with zeros; a level that doubles them
+returns two, of which the second is used. As in vae2_2.py of Wan-Video/Wan2.2. Qwen-Image 2.1 has the same architecture,
 for images with an alpha channel and without squares.
 """
 
@@ -30,7 +30,8 @@ class Wan22Config(WanConfig):
 
 
 class AverageDown(nn.Module):
-    """Half the resolution or the same, and another width, each channel the mean of a group over squares and frames."""
+    """Optionally halve the resolution, and change the width: each channel is the mean of a group over squares and
+    frames."""
 
     def __init__(self, out_channels: int, halve: bool, time: bool) -> None:
         super().__init__()
@@ -38,13 +39,13 @@ class AverageDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         squares = (F.pixel_unshuffle(x, 2) if self.halve else x).unflatten(1, (x.shape[1], 1, -1))
-        # Channels count slowest, then frames: of two, the first is the zeros that stand before a video.
+        # Channels are the slowest index, then frames: of two, the first is the zero frame before a video.
         frames = F.pad(squares, (0, 0, 0, 0, 0, 0, 1, 0)) if self.time else squares
         return frames.flatten(1, 3).unflatten(1, (self.out_channels, -1)).mean(dim=2)
 
 
 class RepeatUp(nn.Module):
-    """Twice the resolution and another width, by repeating channels; of two frames the second."""
+    """Double the resolution and change the width by repeating channels; of two frames, use the second."""
 
     def __init__(self, out_channels: int, time: bool) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class RepeatUp(nn.Module):
 
 
 class WithShortcut(nn.Module):
-    """A level, and what passes it by; the last level of the decoder is passed by nothing."""
+    """A level with a shortcut; the last level of the decoder has none."""
 
     def __init__(self, main: nn.Module, shortcut: nn.Module | None) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class WithShortcut(nn.Module):
 
 
 def into_squares(x: Tensor, patch: int) -> Tensor:
-    """Squares of pixels into channels; the place in a square counts columns slower than rows."""
+    """Rearrange squares of pixels into channels; in a square, columns are the slower index."""
     return F.pixel_unshuffle(x.mT, patch).mT
 
 
@@ -95,14 +96,14 @@ class Encoder(wan.Encoder):
 
 
 class Decoder(wan.Decoder):
-    """Raw latents (b, z, i, j) -> images (b, 3, f*i, f*j), around [-1, 1]."""
+    """Raw latents (b, z, i, j) -> images (b, 3, f*i, f*j), approximately in [-1, 1]."""
 
     def __init__(self, config: Wan22Config) -> None:
         levels = up_levels(config, config.decoder_widths[:-1])
-        around = [
+        shortcuts = [
             RepeatUp(width, i in config.decoder_time_levels) for i, width in enumerate(config.decoder_widths[:-1])
         ]
-        super().__init__(config, map(WithShortcut, levels, [*around, None]))
+        super().__init__(config, map(WithShortcut, levels, [*shortcuts, None]))
         self.patch = config.patch
 
     def forward(self, z: Latents) -> Images:

@@ -1,4 +1,4 @@
-"""Banding: levels that the reconstruction no longer uses, so that smooth ramps become stairs."""
+"""Banding: levels that the reconstruction no longer uses, so that smooth gradients show steps."""
 
 from dataclasses import dataclass
 
@@ -12,36 +12,37 @@ from vaekit.metrics.image.levels import to_levels
 from vaekit.shapes import Images, PerItem
 
 HOLLOW = 0.1
-"""A level is hollow when it has less than this part of the mean count around it."""
+"""A level is hollow if its pixel count is below this fraction of the mean count of its neighborhood."""
 REACH = 40
-"""Levels around it to each side."""
+"""Levels of the neighborhood on each side."""
 LUMAS = (LUMA, REC_709, (1 / 3, 1 / 3, 1 / 3))
-"""Rec. 601, Rec. 709 and the mean: a codec may have quantized the luma alone, which leaves red, green and blue full."""
+"""Rec. 601, Rec. 709 and the mean: a codec may have quantized the luma alone, which leaves no gaps in red, green and
+blue."""
 SCARCE = 0.05
-"""A stretch with less than this part of the mean count of all levels is empty."""
+"""A neighborhood with less than this fraction of the mean count of all levels is empty."""
 GAP = 33
-"""Levels without use between two in use, at most, of a comb: 3 bits leave 31."""
+"""The largest number of unused levels between two used ones that counts as banding: 3 bits leave 31."""
 ENDS = 0.001
-"""The part of the pixels at either end whose levels are left out."""
+"""The fraction of the pixels at either end of the range whose levels are left out."""
 LEAST = 12
-"""Levels that must have been in use for their loss to be measured."""
+"""The least number of used levels for which a loss is measured."""
 
 
 @dataclass(frozen=True)
 class Banding:
-    """How coarse the levels of an image have become."""
+    """The quantization of an image."""
 
     lost: float
-    """The share of the levels in use that are not in use any more, in %, in the channel where it is largest."""
+    """The share of used levels that are lost, in %, in the channel where it is largest."""
     step: float
-    """Levels from one that is used to the next, there."""
+    """The mean distance between used levels in that channel."""
 
 
 def banding(x: Images, y: Images) -> PerItem:
-    """The share of levels lost, in %: 7 of 8 when 8 bits became 5. Images (b, 3, h, w) in [-1, 1].
+    """The share of levels lost, in %: 87.5 if 8 bits became 5. Images (b, 3, h, w) in [-1, 1].
 
-    Over the levels in use, those that are hollow in y and were not in x. A level is hollow that has less than a tenth
-    of the mean count of the 81 levels around it. The largest over red, green, blue and three lumas.
+    The share of the levels used in x that are hollow in y. A level is hollow if its pixel count is below a tenth of the
+    mean count of the 81 levels around it. The maximum over red, green, blue and three lumas.
 
     >>> x = torch.linspace(-1, 1, 256).repeat(64, 1).expand(1, 3, 64, 256)
     >>> banding(x, (x * 15.5).round() / 15.5).item() > 80
@@ -51,7 +52,7 @@ def banding(x: Images, y: Images) -> PerItem:
 
 
 def levels_lost(x: Tensor, y: Tensor, usable: Tensor | None = None) -> Banding:
-    """The same for planes (3, h, w) in levels, x being what y would be without banding, with the step between levels.
+    """The same for planes (3, h, w) in levels, with the step between levels; x is y without banding.
 
     Args:
         x: a prediction of y; not rounded.
@@ -75,7 +76,7 @@ def _histogram(values: Tensor) -> Int[Tensor, "256"]:
 def _lost(before: Int[Tensor, "256"], after: Int[Tensor, "256"]) -> Banding:
     hollow, scarce = _hollow(before)
     hollow_after, scarce_after = _hollow(after)
-    # Where a whole stretch is empty it was clipped or moved away, which is no comb.
+    # A neighborhood that is empty as a whole was clipped or shifted, which is not banding.
     used = ~(hollow | scarce | scarce_after | _long_runs(hollow_after))
     inside = (after.cumsum(0) > ENDS * after.sum()) & (after.flip(0).cumsum(0).flip(0) > ENDS * after.sum())
     used &= inside
@@ -87,14 +88,14 @@ def _lost(before: Int[Tensor, "256"], after: Int[Tensor, "256"]) -> Banding:
 
 
 def _long_runs(hollow: Tensor) -> Tensor:
-    """Which levels lie in a gap too long for a comb: a tone curve that jumps leaves those."""
+    """Which levels lie in a gap too long for banding, as a discontinuous tone curve leaves."""
     kept = -F.max_pool1d(-F.pad(hollow[None].float(), (0, GAP)), GAP + 1, stride=1)[0]
     return F.max_pool1d(F.pad(kept[None], (GAP, 0)), GAP + 1, stride=1)[0] > 0
 
 
 def _hollow(count: Int[Tensor, "256"]) -> tuple[Tensor, Tensor]:
-    """Which levels have next to nothing where their neighbors have something, and which lie in an empty stretch."""
+    """Which levels are almost unused although their neighbors are used, and which lie in an empty neighborhood."""
     values = count.float()
-    values = values.clamp(max=32 * values.mean().item())  # one huge spike makes nothing around it hollow
-    around = F.avg_pool1d(F.pad(values[None, None], (REACH, REACH), mode="reflect"), 2 * REACH + 1, stride=1)[0, 0]
-    return values < HOLLOW * around, around < SCARCE * values.mean()
+    values = values.clamp(max=32 * values.mean().item())  # a single spike must not make its neighbors hollow
+    nearby = F.avg_pool1d(F.pad(values[None, None], (REACH, REACH), mode="reflect"), 2 * REACH + 1, stride=1)[0, 0]
+    return values < HOLLOW * nearby, nearby < SCARCE * values.mean()

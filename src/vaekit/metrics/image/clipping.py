@@ -1,4 +1,4 @@
-"""Clipping: levels of the original that the reconstruction has crushed into one at an end of its range."""
+"""Clipping: levels of the original that the reconstruction maps to one level at an end of its range."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from vaekit.metrics.image.levels import HIGHEST, LOWEST, LevelCurve, to_levels
 from vaekit.shapes import Images
 
 AGREED = 0.6
-"""The share of a level's pixels that lie on the plateau, for the level to be part of it."""
-UNHARMED = 4
-"""Levels nearer to the plateau than this have lost nothing that shows."""
+"""The least share of a level's pixels on the plateau for the level to be part of it."""
+INVISIBLE_LOSS = 4
+"""Levels nearer to the plateau than this show no visible loss."""
 
 
 def clipped_gained(x: Images, y: Images) -> Float[Tensor, "b 2"]:
@@ -34,27 +34,27 @@ def clipped_gained(x: Images, y: Images) -> Float[Tensor, "b 2"]:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Levels at an end of the range that became one level."""
+    """Levels at an end of the range that were mapped to one level."""
 
     start: int
-    """The level of the original nearest to mid-gray that became it."""
+    """The level of the original nearest to mid-gray that is part of it."""
     level: int
-    """What they became."""
+    """The level that they were mapped to."""
     depth: int
-    """How many levels between them and the end of 8 bits became one; 0 where there is no plateau."""
+    """The number of levels that became one; 0 if there is no plateau."""
     share: float
-    """The pixels of those levels, those of `level` itself left out, in % of all."""
+    """The share of pixels of those levels except `level` itself, in %."""
 
 
 NONE = Plateau(0, 0, 0, 0.0)
 
 
 def plateau(curve: LevelCurve, highlights: bool) -> Plateau:
-    """The plateau at the upper or the lower end of a curve of levels, if it has one.
+    """The plateau at the upper or the lower end of a level curve, if there is one.
 
     It starts from the outermost level of the original that has enough pixels and goes inwards as long as each level's
-    median stays where it was (to 1) and most of its pixels are there: blurred edges and noise scatter a level, a clip
-    does not.
+    median is constant (to 1) and most of its pixels have it: blurred edges and noise scatter a level, clipping does
+    not.
     """
     count, median, agreed = curve.count, curve.median, curve.agreed
     least = max(6, round(2e-5 * int(count.sum())))
@@ -74,6 +74,6 @@ def plateau(curve: LevelCurve, highlights: bool) -> Plateau:
     if not crushed:
         return NONE
     first, last = crushed[0] + LOWEST, crushed[-1] + LOWEST
-    inside = [place for place in crushed if abs(place + LOWEST - level) >= UNHARMED]
+    inside = [place for place in crushed if abs(place + LOWEST - level) >= INVISIBLE_LOSS]
     share = 100 * int(count[inside].sum()) / int(count.sum()) if inside else 0.0
     return Plateau(last, round(level), abs(first - last), share)

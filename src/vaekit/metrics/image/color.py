@@ -64,7 +64,7 @@ def color_shift(x: Images, y: Images) -> Float[Tensor, "b 3"]:
 
         shift_c = 127.5 mean_hw (y_c - x_c)
 
-    Signed, in 8-bit levels: (+1, 0, 0) is an image that came back one level of 255 too red.
+    Signed, in 8-bit levels: (+1, 0, 0) is a reconstruction with one level of 255 too much red.
 
     >>> import torch
     >>> gray = torch.zeros(1, 3, 8, 8)

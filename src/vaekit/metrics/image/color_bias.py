@@ -1,4 +1,4 @@
-"""Color bias: how lightness, chroma, hue and white of a whole image moved, in CIE L*a*b*."""
+"""Color bias: the changes of lightness, chroma, hue and white of a whole image, in CIE L*a*b*."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from vaekit.metrics.image.lab import lab
 from vaekit.shapes import Images, PerItem
 
 COLORLESS = 1.0
-"""Chroma (root mean square) below which an image has neither a chroma ratio nor a hue rotation."""
+"""The least chroma (root mean square) for which a chroma ratio and a hue rotation are defined."""
 BRIGHT = 0.05
-"""The part of the pixels, the lightest of the original, over which the white point is taken."""
+"""The fraction of the pixels, the lightest of the original, that define the white point."""
 
 
 @dataclass(frozen=True, eq=False)
 class ColorBias:
-    """How the colors of each image moved."""
+    """The color changes of each image."""
 
     lightness: PerItem
     """Mean of L*_y - L*_x."""
@@ -26,7 +26,7 @@ class ColorBias:
     hue: PerItem
     """Rotation in degrees, from red towards yellow. NaN for gray images."""
     white: Float[Tensor, "b 2"]
-    """Mean change of a*, b* over the lightest 5 % of the original: what became of white."""
+    """Mean change of a*, b* over the lightest 5 % of the original: the shift of white."""
 
 
 def color_bias(x: Images, y: Images) -> ColorBias:
@@ -36,8 +36,8 @@ def color_bias(x: Images, y: Images) -> ColorBias:
 
         w = sum conj(z_x) z_y / sum |z_x|^2,    chroma = |w|,    hue = arg w
 
-    the similarity that best takes the colors of x to those of y: a mean over pixels weighted by squared chroma, so
-    that the hue of near-grays, which is noise, does not count.
+    the least-squares similarity transform from the colors of x to those of y: pixels are weighted by squared chroma,
+    so that the hue of near-grays, which is noise, does not count.
 
     >>> x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     >>> bias = color_bias(x, x)
@@ -48,7 +48,7 @@ def color_bias(x: Images, y: Images) -> ColorBias:
 
 
 def bias_of_lab(x: Images, y: Images) -> ColorBias:
-    """The same for images that are in L*a*b* already."""
+    """The same for images in L*a*b*."""
     x, y = x.flatten(2), y.flatten(2)
     l1, a1, b1 = x.unbind(1)
     l2, a2, b2 = y.unbind(1)

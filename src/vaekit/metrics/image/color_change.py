@@ -1,17 +1,17 @@
-"""The change of tone and color that a whole image underwent, apart from everything local.
+"""The global change of tone and color of an image, without local changes.
 
 With g the mean of red, green and blue, (u, v) the two axes across it, V and m the largest and smallest of the three:
 
     g' = c0 + c1 g + c2 u + c3 v + c4 (V - g) + c5 (g - m)
     (u', v') = d + k g + A (u, v)
 
-A change of brightness or contrast shows in c0 and c1 alone, since these are what becomes of grays; a change of
-saturation shrinks A, and a turn of the hues turns it. c2 .. c5 take up what each way of desaturating does to the
-lightness of colors: towards one luma or another, in HSV or in HSL. d and k are a cast.
+A change of brightness or contrast shows in c0 and c1 alone, since these alone act on grays; a change of
+saturation scales A, and a rotation of the hues rotates it. c2 .. c5 model the effect of desaturation on the lightness
+of colors: towards one luma or another, in HSV or in HSL. d and k are a cast.
 
 The coefficients are fitted to means over blocks (the equations are linear, so they hold for means as well), where
-noise, grids and rounding average out. One more regressor, the Laplacian of the block means, takes up the light that a
-blur carries over the borders of blocks; without it a blur would read as less contrast.
+noise, grids and rounding average out. One more regressor, the Laplacian of the block means, models the light that a
+blur carries across the borders of blocks; without it a blur would appear as a loss of contrast.
 """
 
 import math
@@ -26,20 +26,21 @@ from vaekit.metrics.image.levels import Plane, Planes
 
 BLOCK = 8
 ROUNDS = 6
-"""Of reweighting: blocks that fit badly count less (Cauchy's weights)."""
+"""Rounds of reweighting: blocks with large residuals count less (Cauchy weights)."""
 SPREAD = 1.0
-"""Levels by which a block of two equal images may be off; the least scale of the weights."""
+"""The error of a block of two equal images, in levels; the least scale of the weights."""
 DEPENDENCE = 6.0
-"""Errors of neighboring blocks are alike, so that many blocks say as much as fewer by this factor would."""
+"""The number of blocks per independent one: errors of neighboring blocks are correlated."""
 TONE_PRIOR = (60.0, 0.5, 0.15, 0.15, 0.3, 0.3, 1.0)
-"""How far each coefficient of g' may plausibly be from no change, as a standard deviation."""
+"""The prior standard deviation of each coefficient of g' around no change."""
 CHROMA_PRIOR = (3.0, 0.02, 0.5, 0.5, 1.0)
-"""The same for u' and v'. A cast is held shorter than a turn: where all colors are alike either would explain it."""
+"""The same for u' and v'. The prior of a cast is narrower than that of a rotation: where all colors are alike either
+would explain the change."""
 
 
 @dataclass(frozen=True, eq=False)
 class ColorChange:
-    """The coefficients, and what of the image they were fitted to."""
+    """The coefficients and statistics of the image that they were fitted to."""
 
     tone: Float[Tensor, "6"]
     """c0 .. c5; c0 in levels."""
@@ -50,15 +51,15 @@ class ColorChange:
     chroma: Float[Tensor, "2 2"]
     """A."""
     mean: float
-    """Of g in the original, in levels."""
-    deviation: float
-    """Of g over the blocks."""
+    """The mean of g in the original, in levels."""
+    std: float
+    """The standard deviation of g over the blocks."""
     colorfulness: float
     """Root mean square of (u, v) in the original, in levels."""
     scale: float
-    """Of (u, v), along themselves: 0.85 is 15 % less saturated."""
+    """The mean scale of (u, v): 0.85 is 15 % less saturated."""
     turn: float
-    """Of (u, v), in degrees, weighted by their squares; positive from red to yellow."""
+    """The mean rotation of (u, v) in degrees, weighted by their squares; positive from red to yellow."""
 
     @property
     def slope(self) -> float:
@@ -67,14 +68,15 @@ class ColorChange:
 
     @property
     def offset(self) -> float:
-        """c0: what black becomes, in levels."""
+        """c0: the level that black is mapped to."""
         return self.tone[0].item()
 
 
 def fit_color_change(x: Planes, y: Planes, usable: Tensor) -> ColorChange:
     """Fit the change from x to y, planes (3, h, w) in levels, where `usable` (h, w), bool, is true.
 
-    Maximum a posteriori under normal priors around no change, with Cauchy weights. With no usable pixels: no change.
+    The estimate is maximum a posteriori under normal priors around no change, with Cauchy weights. Without usable
+    pixels it is no change.
     """
     before, after, weight = _block_means(x, y, usable)
     g, u, v = _opponent(before[:3])
@@ -98,7 +100,7 @@ def fit_color_change(x: Planes, y: Planes, usable: Tensor) -> ColorChange:
     along = ((z * moved).sum(dim=0) * share).sum() / total
     across = ((z[0] * moved[1] - z[1] * moved[0]) * share).sum() / total
     power = ((z * z).sum(dim=0) * share).sum().item() / total.item()
-    deviation = ((g[taken] - mean).square() * share).sum().item() / total.item()
+    variance = ((g[taken] - mean).square() * share).sum().item() / total.item()
     slope = 1 + c[1].item()
     return ColorChange(
         tone=torch.tensor([c[0].item() - c[1].item() * mean, slope, *c[2:6].tolist()]),
@@ -106,7 +108,7 @@ def fit_color_change(x: Planes, y: Planes, usable: Tensor) -> ColorChange:
         cast_slope=torch.stack([du[1], dv[1]]).float(),
         chroma=chroma.float(),
         mean=mean,
-        deviation=deviation**0.5,
+        std=variance**0.5,
         colorfulness=power**0.5,
         scale=math.hypot(along.item(), across.item()) / power if power > 0 else 1.0,
         turn=math.degrees(math.atan2(across.item(), along.item())) if power > 0 else 0.0,
@@ -114,7 +116,7 @@ def fit_color_change(x: Planes, y: Planes, usable: Tensor) -> ColorChange:
 
 
 def apply_color_change(change: ColorChange, x: Planes) -> Planes:
-    """What the change makes of planes (3, h, w) in levels; not clamped."""
+    """Apply a change to planes (3, h, w) in levels, without clamping."""
     c0, c1, c2, c3, c4, c5 = change.tone.tolist()
     g, u, v = _opponent(x)
     g2 = torch.add(c0 + (c1 - c4 + c5) * g, x.amax(dim=0), alpha=c4)
@@ -128,7 +130,7 @@ def apply_color_change(change: ColorChange, x: Planes) -> Planes:
 
 
 def chroma_shift(change: ColorChange, color: Float[Tensor, "3"]) -> tuple[float, float]:
-    """By how much the change moves the (u, v) of one color, red, green and blue in levels."""
+    """The shift of (u, v) that the change gives one color, red, green and blue in levels."""
     g, u, v = _opponent(color)
     across = torch.stack([u, v])
     shift = change.chroma @ across - across + change.cast + change.cast_slope * (g - change.mean)
@@ -157,11 +159,11 @@ def _block_means(x: Planes, y: Planes, usable: Tensor) -> tuple[Tensor, Tensor, 
 
 
 def _laplacian(plane: Tensor, weight: Tensor) -> Tensor:
-    """What the four neighbors have more than a block, on average; 0 where one of the five is not whole."""
+    """The mean of a block's four neighbors minus the block; 0 where one of the five is not fully usable."""
     padded = F.pad(plane[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
     least = -F.max_pool2d(-weight[None, None], 3, stride=1, padding=1)[0, 0]
-    around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
-    return torch.where(least > 0.5, around / 4 - plane, 0)
+    neighbors = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+    return torch.where(least > 0.5, neighbors / 4 - plane, 0)
 
 
 def _regress(features: Tensor, change: Tensor, share: Tensor, prior: tuple[float, ...]) -> Tensor:

@@ -1,8 +1,7 @@
-"""What people who choose VAEs measure by private scripts, under their names: contrast gain, number of colors.
+"""Contrast gain and number of colors: measures that users of image VAEs publish.
 
-Gradient retention is in `gradients.py`, green and blue shift in `color.py`. Source of the names:
-civitai.com/articles/30734, which does not publish its script; the definitions below are the plainest that fit the
-words.
+Gradient retention is in `gradients.py`, green and blue shift in `color.py`. The names are from
+civitai.com/articles/30734, whose script is not published; the definitions here are the simplest that fit its text.
 """
 
 import torch
@@ -27,9 +26,9 @@ def contrast_gain(x: Planes, y: Planes) -> PerItem:
 
 
 def distinct_colors(x: Images) -> PerItem:
-    """How many different colors images (b, 3, h, w) in [-1, 1] have as 8-bit files, as float32.
+    """The number of distinct colors of images (b, 3, h, w) in [-1, 1] as 8-bit files, as float32.
 
-    A count between 1 and h w. Neither more nor less is better by itself: compare with the original's.
+    A count between 1 and h w. No direction is better: compare with the original.
 
     >>> distinct_colors(torch.linspace(-1, 1, 256).expand(1, 3, 2, 256))
     tensor([256.])

@@ -1,4 +1,5 @@
-"""dE2000: how far apart two colors look (CIE 142-2001; Sharma, Wu, Dalal 2005, Color Research & Application 30(1))."""
+"""dE2000: the perceived distance of two colors (CIE 142-2001; Sharma, Wu, Dalal 2005, Color Research & Application
+30(1))."""
 
 import math
 from dataclasses import dataclass
@@ -11,12 +12,12 @@ from vaekit.metrics.image.lab import lab
 from vaekit.shapes import Images, PerItem
 
 ROWS = 2**17
-"""Pixels worked on at once: what fits into a processor's cache."""
+"""Pixels of a chunk, which fits into a CPU cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class DeltaE:
-    """dE2000 over the pixels of each image; 1 is about the least that a person sees."""
+    """dE2000 over the pixels of each image; 1 is about the smallest visible difference."""
 
     mean: PerItem
     percentile95: PerItem
@@ -33,7 +34,7 @@ def delta_e(x: Images, y: Images) -> DeltaE:
 
 
 def summary(distance: Float[Tensor, "b h w"]) -> DeltaE:
-    """Mean and 95th percentile (linear between ranks, as NumPy has it) of a map of distances."""
+    """Mean and 95th percentile (linear between ranks, as in NumPy) of a map of distances."""
     flat = distance.flatten(1)
     place = 0.95 * (flat.shape[1] - 1)
     lower = flat.kthvalue(math.floor(place) + 1, dim=1).values
@@ -62,8 +63,8 @@ def _delta_e(first: Float[Tensor, "3 n"], second: Float[Tensor, "3 n"]) -> Float
     c1, c2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
     h1, h2 = torch.atan2(b1, a1), torch.atan2(b2, a2)
     turn = torch.remainder(h2 - h1 + math.pi, 2 * math.pi) - math.pi
-    # The mean hue lies half a turn on from the first, the short way; eq. 14 without its cases. Of a gray and a color,
-    # or two grays, atan2 gives 0 for the gray: there eq. 14 takes the sum of the hues.
+    # The mean hue is halfway from the first to the second on the shorter arc; eq. 14 without its cases. For a gray
+    # atan2 gives 0, and there eq. 14 is the sum of the hues.
     hue = torch.where(c1 * c2 == 0, h1 + h2, h1 + turn / 2)
     lightness, chroma = (l1 + l2) / 2, (c1 + c2) / 2
     t = 1 - 0.17 * torch.cos(hue - math.pi / 6) + 0.24 * torch.cos(2 * hue)

@@ -1,4 +1,4 @@
-"""Detail kept, octave by octave of spatial frequency: how much of it came back, and whether it is the same detail."""
+"""Detail kept in each octave of spatial frequency: power ratio and coherence."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from vaekit.metrics.image.color import LEVELS_PER_UNIT, Planes
 from vaekit.metrics.image.spectra import spectra
 
 OCTAVES = 5
-"""From 1/4 .. 1/2 cycles per pixel, the finest, down to 1/64 .. 1/32."""
+"""Octaves from 1/4 .. 1/2 cycles per pixel, the finest, down to 1/64 .. 1/32."""
 ROUNDING = (1 / LEVELS_PER_UNIT) ** 2 / 12
-"""The variance of rounding to 8 bits, for values in [-1, 1]: detail weaker than that is in no image file."""
+"""The variance of rounding to 8 bits, for values in [-1, 1]: weaker detail does not exist in 8-bit files."""
 
 PerOctave = Float[Tensor, "b octaves"]
 """From fine to coarse; NaN where the image is too small for an octave."""
@@ -20,17 +20,18 @@ PerOctave = Float[Tensor, "b octaves"]
 
 @dataclass(frozen=True, eq=False)
 class Detail:
-    """What became of the detail in each octave."""
+    """Power ratio and coherence in each octave."""
 
     power_ratio: PerOctave
-    """Power of the reconstruction over that of the original: 1 is as much, 0 none, above 1 more than there was."""
+    """Power of the reconstruction over that of the original: 1 is the same, 0 none, above 1 more than the original
+    has."""
     coherence: PerOctave
-    """From 0 to 1: the part of the reconstruction's power that is the original's, through whatever filter."""
+    """From 0 to 1: the part of the reconstruction's power that a linear filter of the original explains."""
 
     @property
     def kept(self) -> PerOctave:
-        """sqrt(ratio * coherence): the gain of the filter that explains most, the amplitude of the original's own
-        detail that came back. What was painted anew does not count."""
+        """sqrt(ratio * coherence): the gain of the best linear filter, the amplitude of the original's detail that is
+        kept. Invented detail does not count."""
         return (self.power_ratio * self.coherence).sqrt()
 
 
@@ -58,17 +59,16 @@ def detail(x: Planes, y: Planes, octaves: int = OCTAVES) -> Detail:
     >>> detail(x, 0.5 * x).kept.round(decimals=2)
     tensor([[0.5000, 0.5000, 0.5000, 0.5000, 0.5000]])
     """
-    found = spectra(x, y)
+    pair = spectra(x, y)
     ratios, coherences = [], []
     for low, high in octave_edges(octaves):
-        inside = (found.radius >= low) & (found.radius < high)
-        weight = found.multiplicity[inside]
+        inside = (pair.radius >= low) & (pair.radius < high)
+        weight = pair.multiplicity[inside]
         common = ROUNDING * weight.sum()
         xx, yy, real, imaginary = (
-            (spectrum[:, inside] * weight).sum(dim=1)
-            for spectrum in (found.x, found.y, found.cross, found.cross_imaginary)
+            (spectrum[:, inside] * weight).sum(dim=1) for spectrum in (pair.x, pair.y, pair.cross, pair.cross_imaginary)
         )
-        # Where no frequency falls into an octave, 0 / 0 says so.
+        # An octave without frequencies gives 0 / 0.
         xx, yy, real = xx + common, yy + common, real + common
         ratios.append(yy / xx)
         coherences.append((real.square() + imaginary.square()) / (xx * yy))

@@ -1,4 +1,4 @@
-"""Drift: what many passes through a VAE do to an image, as repeated img2img does."""
+"""Drift: the change of an image over repeated passes through a VAE, as in repeated img2img."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ PASSES = 8
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """How far from the original each pass is."""
+    """The distance of each pass from the original."""
 
     psnr: Float[Tensor, "passes b"]
     """dB, against the original."""
@@ -25,17 +25,17 @@ class Drift:
 
     @property
     def lost(self) -> Float[Tensor, " b"]:
-        """The dB of PSNR that all passes lose against the first: 0 for a VAE that settles at once."""
+        """The PSNR in dB that the last pass loses against the first: 0 for a VAE that is idempotent after one pass."""
         return self.psnr[0] - self.psnr[-1]
 
 
 def drift(round_trip: Callable[[Images], Images], x: Images, passes: int = PASSES) -> Drift:
-    """Send images (b, 3, h, w) in [-1, 1] through a VAE again and again, and compare each result with the original.
+    """Pass images (b, 3, h, w) in [-1, 1] through a VAE repeatedly, and compare each result with the original.
 
         x_0 = x,  x_n = round_trip(x_{n-1});  PSNR(x, x_n) and shift(x, x_n) for n = 1 .. passes
 
-    `round_trip` takes images and gives images of the same shape; one that clamps and rounds to 8 bits does what
-    saved files do. Only two images are held at a time.
+    `round_trip` maps images to images of the same shape; clamping and rounding to 8 bits reproduces saving to files.
+    Only two images are in memory at a time.
 
     >>> darker = drift(lambda images: images - 1 / 127.5, torch.zeros(1, 3, 8, 8), passes=3)
     >>> darker.color_shift[:, 0, 1]

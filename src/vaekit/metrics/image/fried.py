@@ -1,4 +1,4 @@
-"""Fried pixels: lone pixels of a reconstruction that neither the original nor their neighbors account for."""
+"""Fried pixels: isolated outlier pixels of a reconstruction that the original does not explain."""
 
 import torch
 from jaxtyping import UInt8
@@ -12,9 +12,11 @@ Bytes = UInt8[Tensor, "c h w"]
 
 EDGE = 4
 LEAST = 48
-"""Levels by which a fried pixel stands off its neighbors, and off what its level became elsewhere."""
+"""The least difference, in levels, of a fried pixel to its neighbors and to the level that its original has
+elsewhere."""
 FACTOR = 3
-"""A pixel where the original has a spot itself must stand off by so many times that more: sharpening does as much."""
+"""Where the original has an outlier itself, the threshold rises by this multiple of it: sharpening enlarges
+outliers."""
 
 
 def fried_pixels(x: Images, y: Images) -> PerItem:
@@ -24,10 +26,9 @@ def fried_pixels(x: Images, y: Images) -> PerItem:
 
         |y - median_3x3(y)| > 48 + 3 max_3x3 |x - median_3x3(x)|   and   |y - c(x)| > 48
 
-    with c(level) the median of y over all pixels where x has that level, so that a change of tone fries nothing; the
-    same with the level of the luma of x, and with x itself in the place of c. The outermost four pixels are left out:
-    filters do as they like there.
-    Salt, pepper, and the speckles of a network that overflows.
+    with c(level) the median of y over all pixels where x has that level, so that a change of tone does not count;
+    likewise with the luma of x, and with x itself in place of c. The outermost four pixels are left out, where filters
+    have border effects. Examples: salt-and-pepper noise, and speckles of a network that overflows.
 
     >>> x = torch.zeros(1, 3, 20, 20)
     >>> y = x.clone()
@@ -44,7 +45,7 @@ def fried_pixels(x: Images, y: Images) -> PerItem:
 
 
 def fried_mask(x: Bytes, y: Bytes, curves: list[LevelCurve]) -> Tensor:
-    """Which pixels (h, w), bool, are fried, given what became of each channel's levels."""
+    """The mask (h, w), bool, of fried pixels, given the level curve of each channel."""
     apart = _apart(y)
     own = _apart(x)
     # In uint8, without overflow: apart > LEAST + FACTOR limit is (apart - LEAST - 1) // FACTOR >= limit.
@@ -54,7 +55,7 @@ def fried_mask(x: Bytes, y: Bytes, curves: list[LevelCurve]) -> Tensor:
     inside = torch.zeros_like(mask[0])
     inside[EDGE:-EDGE, EDGE:-EDGE] = True
     luma = torch.einsum("c,chw->hw", torch.tensor(LUMA), x.float()).round()
-    found = torch.zeros_like(inside)
+    fried = torch.zeros_like(inside)
     for channel, curve in enumerate(curves):
         candidates = mask[channel] & inside
         if not candidates.any():
@@ -64,15 +65,15 @@ def fried_mask(x: Bytes, y: Bytes, curves: list[LevelCurve]) -> Tensor:
         candidates &= (values - x[channel].float()).abs() > LEAST
         for became, levels in ((curve, x[channel]), (by_luma, luma)):
             places = levels[candidates].long() - LOWEST
-            # A curve that jumps may jump within the rounding of a level.
+            # A discontinuous curve may jump within the rounding of a level.
             near = torch.stack([became.median[places + step] for step in (-1, 0, 1)])
             candidates[candidates.clone()] = ((values[candidates] - near).abs() > LEAST).all(dim=0)
-        found |= candidates
-    return found
+        fried |= candidates
+    return fried
 
 
 def _apart(planes: Bytes) -> Tensor:
-    """How far each pixel is from the median of the 3x3 around it, uint8; the edge sees itself mirrored."""
+    """The distance of each pixel to the median of its 3x3 neighborhood, uint8; mirrored at the edges."""
     middle = median3x3(planes)
     return torch.maximum(planes, middle) - torch.minimum(planes, middle)
 
@@ -93,7 +94,7 @@ def median3x3(planes: Bytes) -> Bytes:
 
 
 def _largest3x3(planes: Bytes) -> Bytes:
-    """The largest of the 3x3 pixels around each pixel, of those inside the image."""
+    """The maximum of the 3x3 neighborhood of each pixel, as far as it lies in the image."""
     rows = planes.clone()
     rows[:, 1:] = torch.maximum(rows[:, 1:], planes[:, :-1])
     rows[:, :-1] = torch.maximum(rows[:, :-1], planes[:, 1:])

@@ -1,4 +1,4 @@
-"""Gradients of brightness, and what several measures read off them: sharpness at edges, gradient retention."""
+"""Gradients of brightness, and the measures derived from them: edge sharpness and gradient retention."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,7 +13,7 @@ Gradients = Float[Tensor, "b i j"]
 STRONGEST = 0.05
 """The share of an image that counts as its strongest edges."""
 LEAST_EDGE = 8 / LEVELS_PER_UNIT
-"""The least gradient of an edge, 8 levels a pixel: an image without edges has no strongest ones."""
+"""The least gradient of an edge, 8 levels per pixel."""
 
 
 def gradient(plane: Planes) -> Gradients:
@@ -22,7 +22,7 @@ def gradient(plane: Planes) -> Gradients:
         G = sqrt(G_h^2 + G_v^2),  G_h = [-1 0 1] across, [1 2 1] / 8 down,  G_v its transpose
 
     so that a ramp that rises by s in each pixel has gradient s. Sobel and Feldman 1968, as in Gonzalez and Woods,
-    "Digital image processing", section 10.2. Sides of less than 3 give nothing.
+    "Digital image processing", section 10.2. Sides below 3 give empty planes.
 
     >>> gradient(torch.arange(4.0).expand(1, 3, 4))
     tensor([[[1., 1.]]])
@@ -35,8 +35,8 @@ def gradient(plane: Planes) -> Gradients:
 
 
 def strongest_edges(x: Gradients) -> Bool[Tensor, "b i j"]:
-    """Where the gradient magnitudes x (b, i, j) of images are among their largest `STRONGEST` part and are edges at
-    all, at least `LEAST_EDGE`: a mask (b, i, j)."""
+    """The mask (b, i, j) of gradient magnitudes x (b, i, j) that are among the largest `STRONGEST` fraction of their
+    image and at least `LEAST_EDGE`."""
     values = x.flatten(1)
     rank = max(1, round(values.shape[1] * (1 - STRONGEST)))
     threshold = values.kthvalue(rank, dim=1).values.clamp(min=LEAST_EDGE)
@@ -59,14 +59,13 @@ def edge_sharpness(x: Gradients, y: Gradients, edges: Bool[Tensor, "b i j"]) -> 
 
 
 def gradient_retention(x: Gradients, y: Gradients) -> PerItem:
-    """The community's "gradient retention": the mean gradient magnitude of the reconstruction over that of the
-    original.
+    """Gradient retention: the mean gradient magnitude of the reconstruction over that of the original.
 
         mean(y) / mean(x)
 
-    of gradient magnitudes (b, i, j) as `gradient` gives them. No unit; 1 is as much; below is softer; noise and grids
-    raise it as detail does. NaN where the original has no gradient at all. Source: civitai.com/articles/30734, whose
-    own script is private (its 359 of 404 for SDXL's VAE is 0.89); the operator here is Sobel's, of luma.
+    of gradient magnitudes (b, i, j) as `gradient` gives them. No unit; 1 is equal; below is softer; noise and grids
+    raise it as detail does. NaN for an original without gradients. Source: civitai.com/articles/30734, whose
+    script is private (its 359 of 404 for SDXL's VAE is 0.89); the operator here is Sobel's, of luma.
 
     >>> ramp = gradient(torch.arange(6.0).expand(1, 5, 6))
     >>> gradient_retention(ramp, 0.9 * ramp)

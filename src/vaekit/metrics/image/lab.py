@@ -14,7 +14,7 @@ WHITE = (0.95047, 1.0, 1.08883)
 def linear_light(x: Tensor) -> Tensor:
     """Values in [-1, 1], sRGB-encoded, as light in [0, 1]: (v / 12.92) near black, ((v + 0.055) / 1.055)^2.4 above.
 
-    Values outside the range are brought to its ends: no screen shows less than black or more than white.
+    Values outside the range are clamped: no screen shows less than black or more than white.
     """
     value = ((x.float() + 1) / 2).clamp(0, 1)
     return torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
@@ -25,7 +25,7 @@ def encoded_light(light: Tensor) -> Tensor:
 
         12.92 l near black,   1.055 l^(1/2.4) - 0.055 above
 
-    Light outside the range is brought to its ends.
+    Light outside the range is clamped.
 
     >>> [round(value, 2) for value in encoded_light(torch.tensor([0.0, 0.5, 1.0])).tolist()]
     [-1.0, 0.47, 1.0]

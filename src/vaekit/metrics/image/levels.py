@@ -1,4 +1,4 @@
-"""Images in levels of an 8-bit file, and what became of each level."""
+"""Images in 8-bit levels, and level curves: the level in a reconstruction for each level of the original."""
 
 from dataclasses import dataclass
 
@@ -11,21 +11,21 @@ from vaekit.metrics.image.color import LEVELS_PER_UNIT
 Planes = Float[Tensor, "c h w"]
 """The channels of one image, in levels: 0 black, 255 white."""
 Plane = Float[Tensor, "h w"]
-"""One number for each pixel of one image, in levels."""
+"""One channel of one image, in levels."""
 Mask = Tensor
 """(h, w), bool."""
 
 LOWEST, HIGHEST = -64, 319
-"""Levels of a prediction that are told apart: past both ends, to know what a change of tone pushes over them."""
+"""The range of levels of a prediction. It exceeds 0..255, since a change of tone may push levels past the ends."""
 
 
 def to_levels(x: Tensor) -> Tensor:
-    """Values in [-1, 1] in levels of 255, float32, not rounded."""
+    """Convert values in [-1, 1] to levels of 255, float32, not rounded."""
     return (x.float() + 1) * LEVELS_PER_UNIT
 
 
 def nearest_levels(x: Tensor) -> Tensor:
-    """Values in [-1, 1] rounded to the 256 levels of a file: 0 to 255, float32, clamped; NaN stays.
+    """Values in [-1, 1] rounded to 8-bit levels: 0 to 255, float32, clamped; NaN stays NaN.
 
     >>> nearest_levels(torch.tensor([-2.0, 0.0, 1.0]))
     tensor([  0., 128., 255.])
@@ -34,7 +34,7 @@ def nearest_levels(x: Tensor) -> Tensor:
 
 
 def as_saved(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """The images as an 8-bit file brings them back: clamped to [-1, 1] and rounded to 256 levels.
+    """Images after saving as 8-bit files: clamped to [-1, 1] and rounded to 256 levels.
 
     >>> as_saved(torch.tensor([[[[0.0, 2.0]]]]))
     tensor([[[[0.0039, 1.0000]]]])
@@ -44,20 +44,18 @@ def as_saved(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
 
 @dataclass(frozen=True, eq=False)
 class LevelCurve:
-    """What became of the levels of one channel."""
+    """The mapping of the levels of one channel."""
 
     count: Int[Tensor, " levels"]
-    """Pixels of the original that have each level, from LOWEST to HIGHEST."""
+    """The number of pixels of the original with each level, from LOWEST to HIGHEST."""
     median: Float[Tensor, " levels"]
-    """The level that half of them have at most in the reconstruction."""
+    """Their median level in the reconstruction."""
     agreed: Float[Tensor, " levels"]
-    """The share of them within 1 of the median: 1 where the level alone decides."""
-    made: Int[Tensor, " 256"]
-    """Pixels of the reconstruction that have each level."""
+    """The share of them within 1 of the median: 1 where the level alone determines the result."""
 
 
 def level_curve(x: Plane, y: Plane) -> LevelCurve:
-    """What became of each level of a plane x (rounded; levels outside 0..255 allowed) in a plane y of 0..255."""
+    """The level curve from a plane x (rounded; levels outside 0..255 allowed) to a plane y of 0..255."""
     levels = HIGHEST - LOWEST + 1
     before = (x.round().clamp(LOWEST, HIGHEST) - LOWEST).to(torch.int32)
     after = y.round().clamp(0, 255).to(torch.int32)
@@ -69,4 +67,4 @@ def level_curve(x: Plane, y: Plane) -> LevelCurve:
     # At an end of the range two of the three are the same level, which counts once.
     doubled = torch.where((median == 0) | (median == 255), pairs.gather(1, median.unsqueeze(1)).squeeze(1), 0)
     agreed = (pairs.gather(1, near).sum(dim=1) - doubled) / count.clamp(min=1)
-    return LevelCurve(count, median.float(), agreed, pairs.sum(dim=0))
+    return LevelCurve(count, median.float(), agreed)

@@ -3,8 +3,7 @@
     d(x, y) = sum_l mean_hw  w_l . ( f_l(x)/|f_l(x)| - f_l(y)/|f_l(y)| )^2
 
 f_l are the activations after the l-th tapped ReLU, w_l the learned weights of each channel. No unit; lower is better; 0
-for equal images. The network's weights are given by the caller: this room reads no files (`checkpoints/perceptual.py`
-does).
+for equal images. The caller passes the network's weights (`checkpoints/perceptual.py` reads them from files).
 """
 
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from vaekit.shapes import Images, PerItem
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution and the ReLU behind it."""
+    """A convolution with a ReLU."""
 
     width: int
     kernel: int = 3
@@ -36,15 +35,15 @@ class Pool:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A classifier's convolutions, as torchvision numbers them, and where LPIPS looks at them."""
+    """The convolutions of a classifier, numbered as in torchvision, and the outputs that LPIPS compares."""
 
     name: str
-    """As the reference implementation calls it: `alex`, `vgg`."""
+    """The name in the reference implementation: `alex`, `vgg`."""
     layers: tuple[Conv | Pool, ...]
     taps: tuple[int, ...]
-    """The ReLUs, by their numbers in torchvision's `features`, whose outputs are compared."""
+    """The numbers, in torchvision's `features`, of the ReLUs whose outputs are compared."""
     smallest: int
-    """The least height and width that it takes."""
+    """The least height and width of images."""
 
     def modules(self) -> nn.Sequential:
         """The layers under torchvision's numbers, up to the last tap."""
@@ -64,7 +63,7 @@ class Backbone:
         return tuple(modules[tap - 1].out_channels for tap in self.taps)  # type: ignore[misc]  # a convolution
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The tensors that LPIPS takes, by the reference implementation's keys: `features.0.weight`,
+        """The shapes of the weights of LPIPS, by the reference implementation's keys: `features.0.weight`,
         `lin0.model.1.weight`."""
         with torch.device("meta"):
             layers = self.modules().state_dict()
@@ -109,7 +108,7 @@ class LPIPS(nn.Module):
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "LPIPS":
         """Build from named tensors under the keys of `Backbone.shapes`; frozen, in evaluation mode.
 
-        The first convolution tells the backbone.
+        The backbone is recognized by the first convolution.
 
         Raises:
             KeyError: a tensor is missing.
@@ -122,22 +121,22 @@ class LPIPS(nn.Module):
         model.load_state_dict(native)
         return model.eval().requires_grad_(False)
 
-    def described(self, x: Images) -> tuple[Tensor, ...]:
+    def unit_features(self, x: Images) -> tuple[Tensor, ...]:
         """Unit features at each tap of images (b, 3, h, w) in [-1, 1].
 
-        An original that several reconstructions are compared with need be described only once. Of an image of 768x512
-        they take 192 MB (VGG) or 16 MB (AlexNet).
+        For several reconstructions of one image, compute its features only once. For an image of 768x512 they take 192
+        MB (VGG) or 16 MB (AlexNet).
         """
         maps = (x - self.mean) / self.std
-        described = []
+        features = []
         for place, layer in enumerate(self.features):
             maps = layer(maps)
             if place in self.backbone.taps:
-                described.append(unit_channels(maps.float()))
-        return tuple(described)
+                features.append(unit_channels(maps.float()))
+        return tuple(features)
 
     def between(self, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> PerItem:
-        """The distance of each pair of images that `described` has described."""
+        """The distance of each pair of images, given their `unit_features`."""
         distances = [
             F.conv2d((one - other).square(), weights).mean(dim=(1, 2, 3))
             for one, other, weights in zip(a, b, self.weights, strict=True)
@@ -146,12 +145,12 @@ class LPIPS(nn.Module):
 
     def forward(self, x: Images, y: Images) -> PerItem:
         """The distance of each pair of images (b, 3, h, w) in [-1, 1], with sides of `backbone.smallest` or more."""
-        return self.between(self.described(x), self.described(y))
+        return self.between(self.unit_features(x), self.unit_features(y))
 
 
 def unit_channels(features: Tensor) -> Tensor:
     """Scale each position's feature vector to length one.
 
-    The small number stands inside the square root: outside it, as in the original, the gradient at zero is NaN.
+    The epsilon is inside the square root: outside it, as in the original, the gradient at zero is NaN.
     """
     return features * torch.rsqrt(features.square().sum(dim=1, keepdim=True) + 1e-20)

@@ -7,11 +7,11 @@ from vaekit.metrics.image.ssim import WINDOW, similarity
 from vaekit.shapes import Images, PerItem
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""The exponents of the five scales, from fine to coarse, as the paper's observers gave them (section 3.2)."""
+"""The exponents of the five scales, from fine to coarse, as measured in the paper (section 3.2)."""
 
 
 def scales_that_fit(height: int, width: int) -> int:
-    """How many of the five scales hold SSIM's window of 11x11: all from 176x176 on, at least one.
+    """The number of scales, at least one, that are large enough for SSIM's 11x11 window: all five from 176x176 on.
 
     >>> scales_that_fit(512, 768), scales_that_fit(128, 128), scales_that_fit(8, 8)
     (5, 4, 1)
@@ -25,11 +25,11 @@ def ms_ssim(x: Images, y: Images) -> PerItem:
         MS-SSIM = prod_{j < M} CS_j^{w_j}  *  SSIM_M^{w_M}
 
     (eq. 7), scale j + 1 from scale j by means over 2x2 pixels (an odd last row or column is left out). CS and SSIM as
-    in `ssim`, each channel for itself, and the mean over channels at the end. A negative mean counts as 0.
+    in `ssim`, per channel, then the mean over channels. A negative mean counts as 0.
 
-    No unit, from 0 to 1; higher is better; 1 for equal images. An image with a side below 176 has no five scales
-    with a whole window: the exponents of those that it has (`scales_that_fit`) are divided by their sum. Its number is
-    to be compared only with images of as many scales.
+    No unit, from 0 to 1; higher is better; 1 for equal images. An image with a side below 176 has fewer than
+    five scales: their exponents (`scales_that_fit`) are divided by their sum. Compare its value only with images of as
+    many scales.
 
     >>> x = torch.rand(1, 3, 200, 200) * 2 - 1
     >>> ms_ssim(x, x)

@@ -1,8 +1,7 @@
-"""Where skin and foliage are, by the chromaticity of pixels: the two colors that people notice first when they are
-off.
+"""Masks of skin and foliage by chromaticity: the colors whose errors people notice first.
 
-The rules find colors, not things: sand passes for skin, a green door for foliage. That is good enough to ask what
-happens to these colors, which is all that they are for.
+The rules detect colors, not objects: sand counts as skin, a green door as foliage. That suffices to measure the errors
+of these colors.
 """
 
 from jaxtyping import Bool, Float
@@ -16,11 +15,11 @@ Mask = Bool[Tensor, "b h w"]
 SKIN_CB, SKIN_CR = (77 / 255, 127 / 255), (133 / 255, 173 / 255)
 """Chai and Ngan 1999, "Face segmentation using skin-color map in videophone applications", IEEE Trans. CSVT 9(4)."""
 DARKEST = 0.12
-"""Means of red, green and blue, from 0 to 1, below which a pixel's chromaticity is mostly rounding."""
+"""The mean of red, green and blue, from 0 to 1, below which chromaticity is mostly rounding error."""
 
 
 def skin(x: Images) -> Mask:
-    """Where images (b, 3, h, w) in [-1, 1] have the color of skin: a mask (b, h, w).
+    """The mask (b, h, w) of skin colors in images (b, 3, h, w) in [-1, 1].
 
         77 <= C_b <= 127  and  133 <= C_r <= 173,   of 255, Rec. 601 from sRGB values, full range
 
@@ -39,7 +38,7 @@ def skin(x: Images) -> Mask:
 
 
 def foliage(x: Images) -> Mask:
-    """Where images (b, 3, h, w) in [-1, 1] have the color of leaves and grass: a mask (b, h, w).
+    """The mask (b, h, w) of the colors of leaves and grass in images (b, 3, h, w) in [-1, 1].
 
         ExG - ExR > 0,  ExG = 2 g - r - b,  ExR = 1.4 r - g,   r, g, b = R, G, B over their sum
 
@@ -52,12 +51,12 @@ def foliage(x: Images) -> Mask:
     tensor([[[ True, False]]])
     """
     red, green, blue = _from_0_to_1(x)
-    # Both sides times the sum of the three, which is not negative.
+    # Both sides are multiplied by the sum of the three, which is not negative.
     return (3 * green - 2.4 * red - blue > 0) & (red + green + blue >= 3 * DARKEST)
 
 
 def mean_under(values: Float[Tensor, "b c h w"], mask: Mask) -> Float[Tensor, "b c"]:
-    """The means of values (b, c, h, w), such as color differences, over the pixels of a mask; NaN where it has none.
+    """The means of values (b, c, h, w), such as color differences, over the pixels of a mask; NaN for an empty mask.
 
     >>> import torch
     >>> mean_under(torch.arange(4.0).view(1, 1, 1, 4), torch.tensor([[[True, True, False, True]]]))
@@ -67,7 +66,7 @@ def mean_under(values: Float[Tensor, "b c h w"], mask: Mask) -> Float[Tensor, "b
 
 
 def share(mask: Mask) -> Float[Tensor, " b"]:
-    """The part of each image that a mask covers, 0 to 1: a patch of a few pixels says little."""
+    """The fraction of each image that a mask covers, 0 to 1."""
     return mask.float().mean(dim=(1, 2))
 
 

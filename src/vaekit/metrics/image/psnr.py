@@ -14,7 +14,7 @@ def psnr(x: Images, y: Images) -> PerItem:
 
         PSNR = 10 log10(peak^2 / MSE),  peak = 2 (from -1 to 1),  MSE the mean over channels, rows and columns
 
-    Higher is better; infinite for equal images. The same number as for 8-bit levels with peak 255.
+    Higher is better; infinite for equal images. The same value as for 8-bit levels with peak 255.
 
     >>> black = torch.full((1, 3, 8, 8), -1.0)
     >>> psnr(black, black + 0.02)

@@ -1,4 +1,4 @@
-"""Ringing: halos beside strong edges that the original does not have."""
+"""Ringing: halos beside strong edges."""
 
 import math
 
@@ -11,18 +11,17 @@ from vaekit.metrics.image.color import LEVELS_PER_UNIT, Planes
 from vaekit.shapes import PerItem
 
 REACH = 4
-"""Pixels to each side within which an edge is local: ripples of the coarsest detail that an f8 VAE blurs are this
-near."""
+"""The distance in pixels up to which ripples count: those of the coarsest detail that an f8 VAE blurs are this near."""
 
 
 def ringing(x: Planes, y: Planes, edges: Bool[Tensor, "b i j"]) -> PerItem:
-    """How far luma y (b, h, w) leaves the range that the original x has nearby, beside the original's strong edges.
+    """The overshoot of luma y (b, h, w) past the local range of the original x, near strong edges of the original.
 
-        overshoot = max( y - max_N x,  min_N x - y,  0 )      N: the 9x9 pixels around each
+        overshoot = max( y - max_N x,  min_N x - y,  0 )      N: 9x9 neighborhood
         ringing = mean of overshoot over pixels within 4 of a strong edge
 
     in 8-bit levels; 0 is best; NaN for an image without edges. `edges` (b, h - 2, w - 2) are `strongest_edges` of the
-    gradient of x. Blur alone gives 0: it does not leave the range. Noise on the flat side of an edge counts too.
+    gradient of x. Blur alone gives 0. Noise on the flat side of an edge counts too.
 
     >>> from vaekit.metrics.image.gradients import gradient, strongest_edges
     >>> x = torch.cat([-torch.ones(1, 32, 16), torch.ones(1, 32, 16)], dim=2) / 2
@@ -38,7 +37,7 @@ def ringing(x: Planes, y: Planes, edges: Bool[Tensor, "b i j"]) -> PerItem:
 
 
 def _local_most(plane: Planes) -> Planes:
-    """The largest value in the square of `REACH` pixels to each side of each pixel, as far as it lies in the plane.
+    """The largest value in the square of `REACH` pixels to each side of each pixel, clipped to the plane.
 
     Maxima of 2, 4, 8 neighbors and then of all 9, first along columns, then along rows: four steps each.
     """

@@ -1,4 +1,4 @@
-"""How the detail of an image came through: its transfer function, and the blur that would have done the same."""
+"""The transfer function from an image to its reconstruction, and the equivalent Gaussian blur."""
 
 import math
 from dataclasses import dataclass
@@ -14,24 +14,25 @@ from vaekit.shapes import Images, PerItem
 BANDS = 32
 """Rings of spatial frequency between 0 and half a cycle per pixel."""
 AXIS = 3
-"""Frequencies nearer to an axis than this, in steps of the transform, are left out: the image's edges, which the
-transform sees as joined, have their power there."""
+"""Frequencies nearer to an axis than this, in steps of the transform, are left out: the discontinuity at the borders
+of the image, which the transform treats as periodic, has its power there."""
 LOWEST, HIGHEST = 0.04, 0.40
-"""Cycles per pixel between which a blur is fitted: below there is too little to see, above there is little power."""
+"""The range in cycles per pixel in which a blur is fitted: below it the effect is small, above there is little
+power."""
 ROUNDING = 1 / 12
-"""Variance of rounding to whole levels."""
+"""The variance of rounding to integer levels."""
 
 Spectrum = Complex[Tensor, "h half"]
 
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
-    """What became of each ring of spatial frequency, of one image."""
+    """The transfer function of one image, by rings of spatial frequency."""
 
     gain: Float[Tensor, " bands"]
-    """Re sum conj(X) Y / sum |X|^2: the part of the original's amplitude that came through in its place."""
+    """Re sum conj(X) Y / sum |X|^2: the gain of the original's amplitude, in phase."""
     coherence: Float[Tensor, " bands"]
-    """|sum conj(X) Y|^2 / (sum |X|^2 sum |Y|^2): 1 where y is x filtered, 0 where it is something else."""
+    """|sum conj(X) Y|^2 / (sum |X|^2 sum |Y|^2): 1 where y is x filtered, 0 where they are unrelated."""
     power: Float[Tensor, " bands"]
     """Mean of |X|^2, in levels squared per frequency: noise of variance s^2 has s^2 everywhere."""
     count: Float[Tensor, " bands"]
@@ -39,16 +40,16 @@ class Transfer:
 
 
 def blur_sigma(x: Images, y: Images) -> PerItem:
-    """The Gaussian blur that y has against x: its sigma in pixels; negative: y is sharper. NaN where x has no detail.
+    """The sigma in pixels of the Gaussian blur from x to y; negative if y is sharper. NaN if x has no detail.
 
     The transfer function H(f) of the mean of the channels is fitted, over f in [0.04, 0.40] cycles per pixel, by
 
         ln H(f) = ln H0 - 2 pi^2 s f^2,    sigma = sign(s) sqrt(|s|)
 
-    weighted by the frequencies of a ring, H^2 and the coherence. H0 takes up a change of contrast, and what is added
-    to the image without regard to it (noise, grids, spots) cancels in H. Images (b, 3, h, w) in [-1, 1].
+    weighted by the frequencies of a ring, H^2 and the coherence. H0 absorbs a change of contrast, and additive errors
+    that are uncorrelated with the image (noise, grids, spots) cancel in H. Images (b, 3, h, w) in [-1, 1].
 
-    True to about a tenth for sigmas of 0.6 to 1.5; wider blurs leave too little to fit and read low (2 as 1.6).
+    Accurate to about 10 % for sigmas of 0.6 to 1.5; wider blurs are underestimated (2 as 1.6).
 
     >>> x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     >>> blurred = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)  # of variance 2/3 each way
@@ -84,7 +85,7 @@ def equivalent_sigma(transfer: Transfer) -> float:
     frequency = (torch.arange(BANDS) + 0.5) / (2 * BANDS)
     gain, count = transfer.gain.double(), transfer.count.double()
     usable = (frequency >= LOWEST) & (frequency <= HIGHEST) & (gain > 0.02) & (count > 0)
-    # Where the original has little more than rounding, its own noise counts as detail that was lost.
+    # Where the original is little more than rounding error, its noise counts as lost detail.
     signal = transfer.power.double() / (transfer.power.double() + 8 * ROUNDING)
     weight = (count * gain.clamp(0, 2).square() * transfer.coherence.double() * signal.square())[usable]
     if int(usable.sum()) < 4 or weight.sum() < 1:
@@ -99,7 +100,8 @@ def equivalent_sigma(transfer: Transfer) -> float:
 
 
 def boost(transfer: Transfer) -> float:
-    """By how many % fine detail came back stronger (negative: weaker) than coarse, amplitudes. NaN without detail.
+    """By how many % the amplitude of fine detail is amplified against coarse detail (negative: attenuated); NaN without
+    detail.
 
     The gain over the two upper octaves (0.125 to 0.5 cycles per pixel) against that of the rings below 0.05, each ring
     weighted by its power and coherence. An unsharp mask raises it, however wide; noise does not.
@@ -118,14 +120,14 @@ def boost(transfer: Transfer) -> float:
 def filtered(transfer: Transfer, x: Spectrum, size: tuple[int, ...]) -> Spectrum:
     """The transform of a plane after the gain of each ring."""
     ring, _ = _all_rings(*size)
-    # Rings without power have no gain of their own; noise would speak for them.
+    # In rings without power the gain would be noise.
     trusted = (transfer.count > 8) & (transfer.power > 4 * ROUNDING)
     gain = torch.where(trusted, transfer.gain.clamp(-0.5, 4), 1.0)
     return x * gain[ring]
 
 
 def rings(size: tuple[int, ...]) -> tuple[Int[Tensor, "h half"], Float[Tensor, "h half"]]:
-    """The ring of each frequency of rfft2 (BANDS: none of them), and how often it stands for one (0, 1 or 2)."""
+    """The ring of each frequency of rfft2 (BANDS: none), and its multiplicity in the full transform (0, 1 or 2)."""
     return _rings(*size)
 
 

@@ -1,7 +1,7 @@
 """Sharpness of a slanted edge: the spatial frequency response of ISO 12233, and where it falls to one half.
 
-An image of an edge a few degrees off the vertical holds it sampled at many fractions of a pixel. Sorted by distance
-from the edge its pixels give one finely sampled profile; the Fourier transform of its derivative is the MTF. Sources:
+An edge a few degrees off the vertical is sampled at many fractions of a pixel. Sorted by distance from the edge, the
+pixels give one finely sampled profile; the Fourier transform of its derivative is the MTF. Sources:
 ISO 12233:2017, annex D; Burns 2000, "Slanted-edge MTF for digital camera and scanner analysis".
 """
 
@@ -14,17 +14,17 @@ from vaekit.metrics.image.color import Planes
 from vaekit.shapes import PerItem
 
 FINER = 4
-"""Bins of the profile in each pixel."""
+"""Bins of the profile per pixel."""
 FRACTIONS = 0.5
 
 
 def mtf50(edge: Planes) -> PerItem:
     """The frequency at which the contrast of one near-vertical edge in planes (b, h, w) falls to one half: (b,).
 
-    In cycles per pixel; higher is sharper; an edge drawn with square pixels has 0.61, one blurred with a Gaussian of
-    sigma s pixels about 0.187 / s. NaN where no edge is found: no contrast between left and right, or one that is
-    steeper than 45 degrees. The values are taken as they are, without linearising them: what counts is the ratio to the
-    same edge before. For a near-horizontal edge give the transpose.
+    In cycles per pixel; higher is sharper; an ideal edge sampled by square pixels has 0.61, one blurred with a Gaussian
+    of sigma s pixels about 0.187 / s. NaN if there is no edge: no contrast between left and right, or an angle above
+    45 degrees. The values are not linearized: what counts is the ratio to the same edge in the original. For a
+    near-horizontal edge pass the transpose.
 
     >>> rows, columns = torch.arange(60.0)[:, None] + 0.5, torch.arange(60.0) + 0.5
     >>> edge = torch.erf((columns - 30 - (rows - 30) / 11) / 2 / 2**0.5)  # blurred with sigma 2
@@ -42,8 +42,8 @@ def mtf(plane: Tensor) -> tuple[Tensor, Tensor]:
     """
     profile = edge_profile(plane)
     spread = (profile[2:] - profile[:-2]) / 2
-    # The window lies around the steepest place: noise far away would count as much as the edge. It is flat in its
-    # middle, unlike the standard's, which would make a soft edge sharper than it is.
+    # The window is centered on the steepest place, since noise far from it would count as much as the edge. Unlike the
+    # standard's it is flat in its middle: that one overestimates the sharpness of soft edges.
     middle = int(spread.abs().argmax())
     reach = min(middle, len(spread) - 1 - middle)
     if reach < 2 * FINER:
@@ -54,13 +54,13 @@ def mtf(plane: Tensor) -> tuple[Tensor, Tensor]:
     padded = max(512, len(spread))
     response = torch.fft.rfft(spread, n=padded).abs()
     frequency = torch.fft.rfftfreq(padded, d=1 / FINER, dtype=spread.dtype)
-    # The central difference is itself a filter (ISO 12233, D.7); where it says nothing, nothing is divided by it.
+    # The central difference is itself a filter (ISO 12233, D.7), whose response is divided out down to 0.1.
     own = torch.sinc(2 * frequency / FINER).clamp(min=0.1)
     return frequency, response / response[0] / own
 
 
 def edge_profile(plane: Tensor) -> Tensor:
-    """The values of a near-vertical edge by distance from it, in steps of 1/4 pixel; from dark or bright, as it comes.
+    """The values of a near-vertical edge by distance from it, in steps of 1/4 pixel, rising or falling.
 
     Raises:
         ValueError: there is no such edge.
@@ -86,7 +86,7 @@ def edge_profile(plane: Tensor) -> Tensor:
 
 def _edge_line(plane: Tensor) -> tuple[float, float]:
     """Slope (columns for each row) and the column in row 0 of the line through each row's center of gradient, fitted
-    twice: the second time with a window around the first line."""
+    twice, the second time within a window around the first line."""
     height, width = plane.shape
     if height < 8 or width < 8:
         raise ValueError("too small")

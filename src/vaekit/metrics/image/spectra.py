@@ -1,7 +1,7 @@
 """Power spectra of planes in windowed tiles (Welch 1967, IEEE Trans. Audio Electroacoustics 15(2), in two dimensions).
 
-Half-overlapping Hann windows weigh all places of a plane alike but for half a tile at its borders, and several tiles
-for each frequency are what makes a coherence of two spectra mean something.
+Half-overlapping Hann windows weigh all places of a plane alike except for half a tile at its borders, and averaging
+over several tiles makes the coherence of two spectra meaningful.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from vaekit.metrics.image.color import Planes
 TILE = 128
 """The side of a tile in pixels."""
 AT_ONCE = 2**21
-"""Numbers of tiles that are transformed at once."""
+"""Values that are transformed at once."""
 
 Spectrum = Float[Tensor, "b u v"]
 """Power for each vertical (u, both signs) and horizontal (v, from 0) frequency: half a plane."""
@@ -32,16 +32,16 @@ class Spectra:
     """The real part of x times the conjugate of y."""
     cross_imaginary: Spectrum
     radius: Float[Tensor, "u v"]
-    """Radial frequency in cycles per pixel: 1/2 is Nyquist's, the corners reach 0.707."""
+    """Radial frequency in cycles per pixel: 1/2 is the Nyquist frequency, the corners reach 0.707."""
     multiplicity: Float[Tensor, "u v"]
-    """How many frequencies of the whole plane each stands for: 2, or 1 in columns that are their own mirror image."""
+    """The number of frequencies of the full transform that each represents: 2, or 1 in self-conjugate columns."""
 
 
 def spectra(x: Planes, y: Planes, tile: int = TILE) -> Spectra:
-    """The averaged spectra of two planes of each image, (b, h, w) each; means of tiles are taken away.
+    """The averaged spectra of two planes of each image, (b, h, w) each; means of tiles are subtracted.
 
-    Tiles are squares of `tile` pixels, or of the shorter side where that is less, every half tile; those at the right
-    and the lower border end there.
+    Tiles are squares of `tile` pixels, or of the shorter side if that is less, with a stride of half a tile; the last
+    ones are aligned with the right and the lower border.
     """
     height, width = x.shape[1:]
     side = min(tile, height, width)

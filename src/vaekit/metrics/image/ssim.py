@@ -10,7 +10,7 @@ from vaekit.metrics.image.psnr import PEAK
 from vaekit.shapes import Images, PerItem
 
 Rows = Float[Tensor, "n h w"]
-"""Some rows of some channels."""
+"""A band of rows of channels."""
 
 PerChannel = Float[Tensor, "b c"]
 
@@ -19,7 +19,7 @@ SIGMA = 1.5
 K1, K2 = 0.01, 0.03
 
 TILE = 2**17
-"""Numbers worked on at once: what fits into a processor's cache, and is much to do for one call of torch."""
+"""Values of a chunk: it fits into a CPU cache and is large against the overhead of a call of torch."""
 
 
 def ssim(x: Images, y: Images) -> PerItem:
@@ -28,11 +28,11 @@ def ssim(x: Images, y: Images) -> PerItem:
         SSIM = mean  (2 mu_x mu_y + C1) (2 sigma_xy + C2)  /  ((mu_x^2 + mu_y^2 + C1) (sigma_x^2 + sigma_y^2 + C2))
 
     (eq. 13) with C1 = (K1 L)^2, C2 = (K2 L)^2, and means, variances and covariance under a Gaussian window of 11 x 11
-    and sigma 1.5, divided by n rather than n - 1. Each channel for itself, where the window lies inside the image;
-    the mean over places and channels. Intensities count from black, as in the paper: mu is that of x + 1.
+    and sigma 1.5, divided by n rather than n - 1. Computed per channel where the window lies inside the image,
+    then averaged over places and channels. Intensities count from black, as in the paper: mu is that of x + 1.
 
-    Higher is better; 1 for equal images. An image with a side below 11 is judged with the largest odd window that
-    fits, of the same sigma: always defined, but to be compared only with images of the same size.
+    Higher is better; 1 for equal images. An image with a side below 11 uses the largest odd window that fits, with
+    the same sigma; compare it only with images of the same size.
 
     >>> x = torch.rand(1, 3, 32, 32) * 2 - 1
     >>> ssim(x, x)
@@ -50,7 +50,7 @@ def similarity(x: Images, y: Images) -> tuple[PerChannel, PerChannel]:
     window = _gaussian(min(WINDOW, height - 1 + height % 2, width - 1 + width % 2))
     reach = len(window) - 1
     rows = band_rows(width)
-    planes = max(1, TILE // (height * width))  # channels of small images go together
+    planes = max(1, TILE // (height * width))  # channels of small images are batched
     sums = []
     for some_x, some_y in zip(x.flatten(0, 1).split(planes), y.flatten(0, 1).split(planes), strict=True):
         bands = [slice(top, top + rows + reach) for top in range(0, height - reach, rows)]
@@ -61,7 +61,7 @@ def similarity(x: Images, y: Images) -> tuple[PerChannel, PerChannel]:
 
 
 def band_rows(width: int) -> int:
-    """Rows of the result that are computed at once. Each band reads ten rows of the next one again, hence the least."""
+    """Rows of the result that are computed at once. Bands overlap by ten rows, hence the minimum."""
     return max(TILE // width, 4 * WINDOW) - WINDOW + 1
 
 
@@ -78,7 +78,7 @@ def _similarity(x: Rows, y: Rows, window: list[float]) -> Float[Tensor, "2 n"]:
     x, y = x.flatten(), y.flatten()
     mean_x, mean_y = (_local_mean(values, width, window) for values in (x, y))
     product, squares = mean_x * mean_y, torch.addcmul(mean_x * mean_x, mean_y, mean_y)
-    # Variances do not care where intensities start; from the middle of the range they lose fewer digits.
+    # Variances do not depend on the offset of intensities; around the middle of the range they lose fewer digits.
     variances = _local_mean(torch.addcmul(x * x, y, y), width, window) - squares
     covariance = _local_mean(x * y, width, window) - product
     # mu = mean + 1, so that mu_x mu_y = product + sum + 1, and mu_x^2 + mu_y^2 = squares + 2 sum + 2. Both halved.
@@ -92,9 +92,10 @@ def _similarity(x: Rows, y: Rows, window: list[float]) -> Float[Tensor, "2 n"]:
 
 
 def _local_mean(values: Float[Tensor, " n"], width: int, window: list[float]) -> Float[Tensor, " m"]:
-    """Under the window, of rows laid end to end: the last places of a row, whose windows run into the next, are void.
+    """The local mean of concatenated rows. The last places of a row, whose windows reach into the next row, are
+    invalid.
 
-    Shifted sums are faster than a convolution of channels one by one, and those of one long row than those of many.
+    Shifted sums are faster than a convolution per channel, and one long row is faster than many.
     """
     for step in (width, 1):
         places = len(values) - (len(window) - 1) * step

@@ -1,6 +1,6 @@
-"""Whether text that was legible still is: the contrast of its strokes, line by line.
+"""Legibility of text: the contrast of its strokes, line by line.
 
-Places of lines come from a card that knows them (`testcards/text.py`). Reading them is in `ocr.py`.
+The places of lines come from the test card (`testcards/text.py`). Optical character recognition is in `ocr.py`.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ Place = tuple[slice, slice]
 
 
 def stroke_contrast(x: Planes, y: Planes, places: Sequence[Place]) -> Float[Tensor, "b lines"]:
-    """The contrast of the text that came back in its place, for each line of text in luma planes (b, h, w).
+    """The contrast of the strokes in luma planes (b, h, w), for each line of text.
 
         contrast = sum (x - mean x) (y - mean y) / sum (x - mean x)^2      over the pixels of a line
 
-    the slope of the straight line through (x, y), which is the contrast of edges and strokes alike. No unit: 1 is all
-    of it, 0.5 is gray text, 0 is gone, negative is inverted. What stands in the wrong place does not count: that is the
-    difference to a ratio of standard deviations. NaN where the original has nothing at that place.
+    the slope of the regression of y on x. No unit: 1 is full contrast, 0.5 is gray text, 0 is no text, negative is
+    inverted. Unlike in a ratio of standard deviations, text in the wrong place does not count. NaN if the original is
+    constant there.
 
     >>> x = torch.rand(1, 20, 60)
     >>> stroke_contrast(x, 0.5 * x + 0.2, [(slice(0, 10), slice(0, 60)), (slice(10, 20), slice(0, 60))])

@@ -13,21 +13,21 @@ from vaekit.shapes import Images, PerItem
 
 BLOCK = 8
 ENDS = 0.005
-"""The part of the pixels beyond each end of the range."""
+"""The fraction of the pixels beyond each end of the range."""
 
 
 @dataclass(frozen=True, eq=False)
 class ToneCurve:
-    """A line through what became of each luma, and the range of both."""
+    """A line fitted from luma to luma, and the change of the range."""
 
     slope: PerItem
     """Contrast: 0.9 is 10 % less. NaN for images of one tone."""
     offset: PerItem
-    """What becomes of black, in levels of 255. NaN for images of one tone."""
+    """The level of 255 that black is mapped to. NaN for images of one tone."""
     shift: PerItem
     """Mean change, in levels of 255."""
     range: Float[Tensor, "b 2"]
-    """What the dark and the light end moved by: the 0.5th and 99.5th percentile of luma, in levels of 255."""
+    """The change of the dark and the light end, the 0.5th and 99.5th percentile of luma, in levels of 255."""
 
 
 def tone_curve(x: Images, y: Images) -> ToneCurve:
@@ -35,8 +35,8 @@ def tone_curve(x: Images, y: Images) -> ToneCurve:
 
         luma_y = slope luma_x + offset,   least squares over means of blocks of 8 x 8 pixels
 
-    Means of blocks, so that lost detail does not read as lost contrast: what is left of that is about 1 % for a blur of
-    one pixel. `metrics/color_change.py` has a fit that is robust against clipping and knows colors.
+    Means of blocks, so that lost detail hardly counts as lost contrast: about 1 % for a blur of one pixel.
+    `metrics/image/color_change.py` has a fit that is robust against clipping and includes colors.
 
     >>> x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     >>> curve = tone_curve(x, 0.9 * x)
@@ -49,8 +49,8 @@ def tone_curve(x: Images, y: Images) -> ToneCurve:
     first, second = (F.avg_pool2d(luma.unsqueeze(1), block).flatten(1) for luma in (before, after))
     middle = first.mean(dim=1, keepdim=True)
     spread = (first - middle).square().mean(dim=1)
-    together = ((first - middle) * (second - second.mean(dim=1, keepdim=True))).mean(dim=1)
-    slope = torch.where(spread > 1, together / spread, torch.nan)
+    covariance = ((first - middle) * (second - second.mean(dim=1, keepdim=True))).mean(dim=1)
+    slope = torch.where(spread > 1, covariance / spread, torch.nan)
     offset = second.mean(dim=1) - slope * middle.squeeze(1)
     rank = max(1, round(ENDS * before[0].numel()))
     ranks = (rank, before[0].numel() + 1 - rank)

@@ -1,11 +1,11 @@
-"""How evenly the codes of a quantizer are used."""
+"""Usage of the codes of a quantizer."""
 
 import torch
 from torch import Tensor
 
 
 def usage(counts: Tensor) -> float:
-    """The share of codes that were chosen at all, from how often each was (k,).
+    """The share of codes that were chosen at least once, given the counts (k,).
 
     >>> usage(torch.tensor([5, 0, 1, 2]))
     0.75
@@ -14,8 +14,8 @@ def usage(counts: Tensor) -> float:
 
 
 def perplexity(counts: Tensor) -> float:
-    """exp of the entropy of the codes in nats, from how often each was chosen (k,): as many equally likely codes would
-    say as much. k at most, 1 where one code is always chosen.
+    """The perplexity of the codes, exp of their entropy in nats, given the counts (k,): at most k; 1 if one code is
+    always chosen.
 
     >>> round(perplexity(torch.tensor([3, 3, 3, 0])), 6)
     3.0

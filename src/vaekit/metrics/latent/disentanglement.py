@@ -1,7 +1,7 @@
-"""How well single latents stand for single causes: the mutual information gap.
+"""Disentanglement: the mutual information gap.
 
-Such scores spread more over seeds than over methods (Locatello et al. 2019, arXiv 1811.12359): compare medians of
-several runs, or nothing.
+Such scores vary more over seeds than over methods (Locatello et al. 2019, arXiv 1811.12359): compare medians of several
+runs only.
 """
 
 from dataclasses import dataclass
@@ -11,33 +11,35 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 BINS = 20
-"""Of each latent: as many as disentanglement_lib takes."""
+"""Bins of each latent, as in disentanglement_lib."""
 Latent = Float[Tensor, "n z"]
 Factors = Int[Tensor, "n k"]
 
 
 @dataclass(frozen=True)
 class Gap:
-    """What was found."""
+    """The mutual information gap."""
 
     score: float
     """The mean over factors, 0 to 1."""
     by_factor: tuple[float, ...]
-    """The gap of each."""
+    """The gap of each factor."""
     information: Float[Tensor, "z k"]
     """Mutual information of each latent and each factor, in nats."""
 
 
 def mutual_information_gap(latents: Latent, factors: Factors, bins: int = BINS) -> Gap:
-    """How much more the most informative latent says of each factor than the second most, over the factor's entropy
-    (Chen et al. 2018, arXiv 1802.04942, eq. 6), with the mean of the posterior in so many equal bins between its least
-    and greatest value, as Locatello et al. 2019 (arXiv 1811.12359, appendix A) estimate it.
+    """The mutual information gap (Chen et al. 2018, arXiv 1802.04942, eq. 6): for each factor, the information of the
+    most informative latent minus that of the second, over the entropy of the factor. Posterior means are put into
+    `bins` equal bins between their least and greatest value, as in Locatello et al. 2019 (arXiv 1811.12359, appendix
+    A).
 
         MIG = 1/K sum_k ( I(z_first; v_k) - I(z_second; v_k) ) / H(v_k)
 
     Args:
         latents: posterior means of n items.
-        factors: what the items were made from: whole numbers from 0, every factor with two values or more.
+        factors: the generating factors of the items: integers from 0, each factor with at least two values.
+        bins: of each latent.
 
     >>> factors = torch.tensor([[0], [1], [0], [1]])
     >>> mutual_information_gap(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), factors).score
@@ -54,7 +56,7 @@ def mutual_information_gap(latents: Latent, factors: Factors, bins: int = BINS) 
 
 
 def binned(values: Float[Tensor, " n"], bins: int) -> Int[Tensor, " n"]:
-    """The bin of each value, 0 to bins - 1; 0 for all where they are equal."""
+    """The bin of each value, 0 to bins - 1; 0 for all if they are equal."""
     low, high = values.min(), values.max()
     if high == low:
         return torch.zeros_like(values, dtype=torch.long)
@@ -62,13 +64,13 @@ def binned(values: Float[Tensor, " n"], bins: int) -> Int[Tensor, " n"]:
 
 
 def mutual_information(a: Int[Tensor, " n"], b: Int[Tensor, " n"]) -> float:
-    """I(a; b) = H(a) + H(b) - H(a, b) in nats, of whole numbers from 0, as counted."""
-    together = a * (int(b.max()) + 1) + b
-    return entropy(a.bincount()) + entropy(b.bincount()) - entropy(together.bincount())
+    """I(a; b) = H(a) + H(b) - H(a, b) in nats, estimated from the counts of integers from 0."""
+    joint = a * (int(b.max()) + 1) + b
+    return entropy(a.bincount()) + entropy(b.bincount()) - entropy(joint.bincount())
 
 
 def entropy(counts: Int[Tensor, " m"]) -> float:
-    """Of counted outcomes, in nats.
+    """The entropy in nats of a distribution given by counts.
 
     >>> round(entropy(torch.tensor([5, 5])), 4)
     0.6931

@@ -1,8 +1,7 @@
-"""Statistics of latents: mean and standard deviation of channels, channels that carry nothing or everything, rate,
-noise.
+"""Statistics of latents: mean and standard deviation of channels, dead and dominant channels, rate, noise.
 
-Everything here is measured on latents (b, z, i, j); a latent vector is a map of one position. Statistics of several
-images are added up (`ChannelSums`), so that memory does not grow with their number.
+All are measured on latents (b, z, i, j); a latent vector is a map of one position. Statistics of several images are
+summed (`ChannelSums`), so that memory does not grow with their number.
 """
 
 import math
@@ -20,10 +19,11 @@ from vaekit.shapes import Latents, PerItem
 PerChannel = Float[Tensor, " z"]
 
 DEAD = 0.01
-"""A channel whose variance is below this part of the mean variance is dead. Burda, Grosse, Salakhutdinov 2016 (arXiv
-1509.00519, section 5.2) count units as inactive below a variance of 0.01; relative here, for latents of any scale."""
+"""A channel whose variance is below this fraction of the mean variance is dead. Burda, Grosse, Salakhutdinov 2016
+(arXiv 1509.00519, section 5.2) count units as inactive below a variance of 0.01; relative here, for latents of any
+scale."""
 DOMINANT = 0.5
-"""A channel that has more than this share of all variance, of three channels or more, dominates."""
+"""A channel that has more than this share of the total variance dominates, if there are at least three channels."""
 LATENT_TILE = 32
 """The side of the tiles of a latent's spectrum: 256 pixels of an f8 VAE."""
 
@@ -51,18 +51,18 @@ class ChannelSums:
 
     @property
     def shares(self) -> PerChannel:
-        """The part of all variance that is in each channel; they add up to 1."""
+        """The share of each channel in the total variance."""
         variance = self.std.square()
         return variance / variance.sum()
 
     @property
     def dead(self) -> tuple[int, ...]:
-        """The channels that hardly vary (`DEAD`), counted from 0."""
+        """The indices of channels that hardly vary (`DEAD`)."""
         return _where(self.shares * len(self.total) < DEAD)
 
     @property
     def dominant(self) -> tuple[int, ...]:
-        """The channel that has most of the variance (`DOMINANT`), if there is one."""
+        """The index of the channel that has most of the variance (`DOMINANT`), if there is one."""
         return _where(self.shares > DOMINANT) if len(self.total) > 2 else ()
 
 
@@ -84,25 +84,24 @@ def _where(mask: Tensor) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Rate:
-    """What a posterior costs to tell, under a prior."""
+    """The cost of coding a posterior under a prior."""
 
     nats: PerItem
     """KL(q(z|x) || p(z)) of each image."""
     bits_per_latent: PerItem
-    """The same in bits, for each number of the latent."""
+    """The same in bits, per value of the latent."""
     bits_per_pixel: PerItem
-    """The same in bits, for each pixel of the image."""
+    """The same in bits, per pixel of the image."""
 
 
 def rate(posterior: Posterior, prior: Prior, pixels: int) -> Rate:
-    """The KL divergence of a posterior over raw latents from a prior, for images of so many pixels (h w).
+    """The KL divergence of a posterior over raw latents from a prior, for images of `pixels` = h w pixels.
 
         bits = nats / ln 2
 
-    It bounds what the latent can say of the image (Alemi et al. 2018, "Fixing a broken ELBO", arXiv 1711.00464).
-    Lower is cheaper. For vector-quantized latents under `UniformCodes` it is what the codes cost to send. A plain
-    autoencoder's point has no rate: what `kl` gives for it is a cross-entropy, and only differences of it mean
-    something.
+    It bounds the information that the latent has about the image (Alemi et al. 2018, "Fixing a broken ELBO", arXiv
+    1711.00464). For vector-quantized latents under `UniformCodes` it is the cost of transmitting the codes. The point
+    posterior of a plain autoencoder has no rate: its `kl` is a cross-entropy, of which only differences are meaningful.
 
     >>> from vaekit.distributions import StandardNormal
     >>> q = DiagonalGaussian(torch.ones(1, 4, 2, 2), torch.zeros(1, 4, 2, 2))
@@ -116,7 +115,7 @@ def rate(posterior: Posterior, prior: Prior, pixels: int) -> Rate:
 
 def kl_per_channel(posterior: DiagonalGaussian) -> Float[Tensor, "b z"]:
     """KL(q || N(0, 1)) of each channel in nats for each position, the mean over positions (Kingma and Welling 2014,
-    appendix B). A channel near 0 says nothing of the image.
+    appendix B). A channel near 0 has no information about the image.
 
     >>> kl_per_channel(DiagonalGaussian(torch.ones(1, 2, 2, 2), torch.zeros(1, 2, 2, 2)))
     tensor([[0.5000, 0.5000]])
@@ -126,17 +125,16 @@ def kl_per_channel(posterior: DiagonalGaussian) -> Float[Tensor, "b z"]:
 
 
 def latent_noise(latents: Latents) -> PerItem:
-    """The share of the spectral power of latents (b, z, i, j) that lies above half of Nyquist's frequency.
+    """The share of the spectral power of latents (b, z, i, j) above half of the Nyquist frequency.
 
         share = sum_{r > 1/4} S / sum_{r > 0} S,  the mean over channels
 
     with the Hann-windowed spectra of `spectra`, r the radial frequency in cycles per latent position. No unit, 0 to 1:
     white noise has 0.80, latents of 1/f amplitude about 0.25. Lower is easier for a diffusion model (Skorokhodov et al.
-    2025, "Improving the diffusability of autoencoders", arXiv 2502.14831). NaN for a latent that is the same
-    everywhere, or has less than 4 positions a side. Channels that do not vary are left out.
+    2025, "Improving the diffusability of autoencoders", arXiv 2502.14831). NaN for a constant latent, or
+    one with fewer than 4 positions per side. Channels that do not vary are left out.
 
-    The tables of "noise in latents" that are passed around (27.5 for SDXL's VAE) tell no definition; this is not
-    theirs.
+    Published tables of "noise in latents" (27.5 for SDXL's VAE) give no definition; their values are not comparable.
 
     >>> noise = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(0))
     >>> latent_noise(noise).round(decimals=1)
@@ -146,10 +144,10 @@ def latent_noise(latents: Latents) -> PerItem:
     if min(sides) < 4:
         return torch.full((count,), math.nan, device=latents.device)
     planes = latents.float().flatten(0, 1)
-    found = spectra(planes, planes, LATENT_TILE)
-    power = found.x * found.multiplicity
-    # Means of tiles are taken away, but a window smears what is near zero frequency over it.
-    whole = power[:, found.radius > 0].sum(dim=1)
-    shares = power[:, found.radius > 0.25].sum(dim=1) / whole
-    varies = whole > 1e-12 * planes.square().mean(dim=(1, 2)).clamp(min=1e-30) * found.radius.numel()
+    spectrum = spectra(planes, planes, LATENT_TILE)
+    power = spectrum.x * spectrum.multiplicity
+    # Means of tiles are subtracted, but the window spreads low frequencies into the zero frequency.
+    whole = power[:, spectrum.radius > 0].sum(dim=1)
+    shares = power[:, spectrum.radius > 0.25].sum(dim=1) / whole
+    varies = whole > 1e-12 * planes.square().mean(dim=(1, 2)).clamp(min=1e-30) * spectrum.radius.numel()
     return shares.masked_fill(~varies, math.nan).view(count, channels).nanmean(dim=1)

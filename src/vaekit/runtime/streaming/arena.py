@@ -1,9 +1,8 @@
-"""Memory buffers that are leased, returned and used again.
+"""Memory buffers that are leased, returned and reused.
 
-A page that a process touches for the first time costs more than writing it ten times (0.7 ms for each MiB on the
-machine this was measured on, where copying takes 0.05), and what an allocator keeps in many sizes adds up to much more
-than is in use. So large buffers are kept and used again. A buffer is free when its lease was returned: nothing counts
-references, so whoever returns a lease must know that no view of its tensor will be read again.
+The first write to a page is slower than ten later ones (0.7 ms per MiB where this was measured, and 0.05 for a copy),
+and an allocator that caches many sizes holds much more memory than is in use. Hence large buffers are reused. A buffer
+is free once its lease is returned: references are not counted, so no view of its tensor may be read after that.
 """
 
 import math
@@ -17,18 +16,17 @@ import torch
 from torch import Tensor
 
 BAND_SLACK = 1.5
-"""How much larger than needed a buffer for bands may be. They are of one size, nearly, and stay longer: half a buffer
-that is not used would be missed."""
+"""The maximum ratio of a buffer for bands to the required size. Bands have nearly equal sizes and are kept longer."""
 SLAB_SLACK = 3.0
-"""How much larger a buffer for slabs may be: the first of a stage are larger, for the halos of all that follows."""
+"""The same ratio for slabs: the first slabs of a stage are larger, as they include the halos of all later steps."""
 
 
 class Lease:
-    """The right to use a buffer until it is released, once. As a context manager it is released at the end.
+    """The right to use a buffer until it is released, exactly once. A context manager releases it at the end.
 
     Args:
-        arena: where the buffer came from and goes back to.
-        tensor: the buffer, contiguous and in the shape that was asked for.
+        arena: the owner of the buffer.
+        tensor: the buffer, contiguous and in the requested shape.
     """
 
     __slots__ = ("_arena", "_tensor")
@@ -52,7 +50,7 @@ class Lease:
         """Return the buffer. Views of the tensor must not be used any more.
 
         Raises:
-            RuntimeError: the lease was released before.
+            RuntimeError: the lease was released already.
         """
         tensor, self._tensor = self.tensor, None
         self._arena.take_back(tensor)
@@ -61,81 +59,81 @@ class Lease:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
 
 
 class Arena:
-    """Leases memory on one device, and keeps what is returned for the next lease.
+    """Leases memory on one device, and reuses returned buffers.
 
-    Only the CPU's memory is kept here; on other devices, and below a page, torch's own allocator does that, and a
-    returned lease only drops its tensor. Every method may be called from several threads. A lease belongs to one of
-    them at a time.
+    Only CPU memory is cached here; on other devices, and for less than a page, torch's allocator does that, and a
+    returned lease only drops its tensor. Methods are thread-safe; a lease is used by one thread at a time.
 
     Args:
-        device: where the memory is.
-        slack: how many times larger than needed a buffer may be.
+        device: of the memory.
+        slack: the maximum ratio of a buffer to the required size.
     """
 
     def __init__(self, device: torch.device, slack: float = BAND_SLACK) -> None:
         self.limit = sys.maxsize
-        """Bytes that all buffers may take together, before free ones are given back to the system for a new one."""
+        """The total size of buffers in bytes above which free ones are returned to the system before a new
+        allocation."""
         self.allocated = 0
-        """Bytes of all buffers, leased or free."""
+        """The total size of buffers in bytes, leased or free."""
         self._device = device
         self._slack = slack
         self._free: dict[int, list[mmap.mmap]] = {}
-        """For each size of buffers that are leased or free, the free ones."""
+        """The free buffers by size; a size with leased buffers only has an empty list."""
         self._leased: dict[int, mmap.mmap | None] = {}
-        """The buffer of each outstanding lease, by its address; None where torch's allocator owns it."""
+        """The buffer of each outstanding lease by address; None if torch's allocator owns it."""
         self._lock = threading.Lock()
 
     @property
     def outstanding(self) -> int:
-        """How many leases were not returned yet."""
+        """The number of leases that were not returned yet."""
         return len(self._leased)
 
     def lease(self, shape: tuple[int, ...], dtype: torch.dtype) -> Lease:
         """Lease memory for a tensor; its values are arbitrary.
 
         Raises:
-            OSError: the system has no memory left (ENOMEM).
-            RuntimeError: torch's allocator has none left (see `out_of_memory`).
+            OSError: the system is out of memory (ENOMEM).
+            RuntimeError: torch's allocator is out of memory (see `out_of_memory`).
         """
         count = math.prod(shape)
         nbytes = count * dtype.itemsize
         buffer = None
         with self._lock:
             if self._device.type == "cpu" and nbytes >= mmap.PAGESIZE:
-                buffer = self._taken(nbytes)
-                # A new tensor for each lease: one that was made in inference mode cannot be written elsewhere.
+                buffer = self._buffer_of(nbytes)
+                # A new tensor for each lease: one created in inference mode cannot be modified outside it.
                 flat = torch.frombuffer(buffer, dtype=dtype, count=count)
             else:
-                # One element at least, so that the memory has an address of its own.
+                # At least one element, so that the memory has a unique address.
                 flat = torch.empty(max(1, count), dtype=dtype, device=self._device)[:count]
             self._leased[address(flat)] = buffer
         return Lease(self, flat.view(shape))
 
     def holds(self, tensor: Tensor) -> bool:
-        """Whether a tensor lies in memory that is leased out here: it is a lease's tensor, or a view of one."""
+        """Whether a tensor is in leased memory of this arena: the tensor of a lease, or a view of one."""
         return address(tensor) in self._leased
 
     def take_back(self, tensor: Tensor) -> None:
-        """Make the memory of a lease free again; `Lease.release` calls this."""
+        """Free the memory of a lease; called by `Lease.release`."""
         with self._lock:
             buffer = self._leased.pop(address(tensor))
             if buffer is not None:
                 self._free[len(buffer)].append(buffer)
 
     def trim(self, limit: int) -> None:
-        """Give free buffers back to the system, until all take no more than so many bytes, as far as that goes."""
+        """Return free buffers to the system until the total size is at most `limit` bytes, if possible."""
         with self._lock:
             self._trim(limit)
             leased = {len(buffer) for buffer in self._leased.values() if buffer is not None}
             self._free = {size: free for size, free in self._free.items() if free or size in leased}
 
-    def _taken(self, nbytes: int) -> mmap.mmap:
+    def _buffer_of(self, nbytes: int) -> mmap.mmap:
         """The smallest free buffer that fits, or a new one."""
         fitting = (size for size, free in self._free.items() if free and nbytes <= size <= self._slack * nbytes)
         size = min(fitting, default=None)
@@ -148,7 +146,7 @@ class Arena:
         return buffer
 
     def _trim(self, limit: int) -> None:
-        """Size by size, in the order in which they were first asked for: what comes early in a run is large."""
+        """Free buffers by size, in the order of their first allocation: those of the first stages are large."""
         for size, free in self._free.items():
             if self.allocated <= limit:
                 return
@@ -157,5 +155,5 @@ class Arena:
 
 
 def address(tensor: Tensor) -> int:
-    """Where the memory begins that a tensor or a view of it lies in."""
+    """The address of the memory of a tensor; equal for its views."""
     return tensor.untyped_storage().data_ptr()

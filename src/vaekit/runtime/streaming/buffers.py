@@ -1,7 +1,7 @@
 """Store maps between stages, in bands of rows: in memory up to a limit, else in a file.
 
-Bands are let go as soon as the last stage that reads them has passed, so that a map's memory serves for the one that is
-made of it. A band that does not fit goes to the file at once: it is the one that will be read last.
+Bands are freed as soon as the last stage that reads them has passed, so that the memory of a map is reused for the maps
+computed from it. A band that does not fit is written to the file immediately: it is the one that will be read last.
 """
 
 import os
@@ -20,7 +20,7 @@ from vaekit.errors import BadPlan
 from vaekit.runtime.streaming.arena import Arena, Lease
 
 BAND = 2 << 20
-"""Bytes of a band at the most: if all maps have bands of one size, the memory of one map serves for the next."""
+"""The maximum size of a band in bytes: with bands of equal sizes, the memory of one map is reused for the next."""
 
 
 @dataclass(eq=False)
@@ -32,11 +32,11 @@ class Band:
     shape: tuple[int, ...]
     dtype: torch.dtype
     lease: Lease | None = None
-    """Of the memory that its values are kept in, if they are."""
+    """The memory of its values, unless they are in the file."""
     loaded: Tensor | None = None
-    """Its values as they were read from the file, until it is unloaded."""
+    """Its values as read from the file, until it is unloaded."""
     offset: int | None = None
-    """Where they are in the file, if they are there."""
+    """The position of its values in the file, if they are there."""
 
     @property
     def nbytes(self) -> int:
@@ -44,12 +44,12 @@ class Band:
 
 
 class Store:
-    """Where bands are kept. Several threads may put and get them.
+    """Storage for bands; thread-safe.
 
     Args:
-        device: where the tensors are.
-        arena: memory for those that are kept in memory. All of it is returned when the store is closed.
-        folder: where the file is made if it is needed. It has no name there: nothing is left of it, whatever happens.
+        device: of the tensors.
+        arena: for bands in memory; all leases are returned when the store is closed.
+        folder: for the file, which is created on demand. It is unlinked at once, so that it never remains.
     """
 
     def __init__(self, device: torch.device, arena: Arena, folder: Path | None = None) -> None:
@@ -66,11 +66,11 @@ class Store:
         self._lock = threading.RLock()
 
     def allow(self, limit: int | None, buffers: int) -> None:
-        """Let bands take so many bytes of memory from now on, and no more.
+        """Set the memory limits.
 
         Args:
-            limit: bytes of bands; None for any.
-            buffers: bytes of the arena's buffers that they lie in, free ones among them.
+            limit: for bands, in bytes; None for no limit.
+            buffers: for the arena's buffers, in bytes, including free ones.
         """
         self.limit = limit
         self.arena.limit = buffers
@@ -82,7 +82,7 @@ class Store:
         self.arena.trim(buffers)
 
     def put(self, start: int, tensor: Tensor, rows: int) -> Band:
-        """Keep some rows."""
+        """Store rows as a band."""
         band = Band(start, start + rows, tuple(tensor.shape), tensor.dtype)
         with self._lock:
             if self.limit is not None and self.held + band.nbytes > self.limit:
@@ -95,7 +95,7 @@ class Store:
         return band
 
     def get(self, band: Band) -> Tensor:
-        """The rows of a band; they stay where they are until it is unloaded or dropped."""
+        """The rows of a band; valid until it is unloaded or dropped."""
         with self._lock:
             if band.lease is not None:
                 return band.lease.tensor
@@ -110,12 +110,12 @@ class Store:
             return band.loaded
 
     def unload(self, band: Band) -> None:
-        """Rows that are in the file need not stay in memory."""
+        """Free the copy in memory of rows that are in the file."""
         with self._lock:
             band.loaded = None
 
     def drop(self, band: Band) -> None:
-        """Let a band go."""
+        """Free a band."""
         with self._lock:
             if band.offset is None:
                 self._forget(band)
@@ -124,7 +124,7 @@ class Store:
             band.loaded = None
 
     def close(self) -> None:
-        """Let all bands go that are left, and close the file. Nobody may use them any more."""
+        """Free all bands and close the file; no band may be used any more."""
         while self._in_memory:
             self._forget(self._in_memory[-1])
         if self._file is not None:
@@ -146,13 +146,12 @@ class Store:
         done = 0
         try:
             if self._file is None:
-                self._file = nameless_file(self._folder)
+                self._file = unlinked_file(self._folder)
             while done < len(view):
                 done += os.pwrite(self._file, view[done:], offset + done)
         except OSError as error:
             raise BadPlan(
-                f"The data beyond the memory limit of the plan does not fit into {self._folder} either: "
-                f"{error.strerror}.",
+                f"The data beyond the memory limit does not fit into {self._folder} either: {error.strerror}.",
                 f"Expected at least {self._end / 2**30:.1f} GiB of free space there.",
                 "Allow more memory, or set VAEKIT_SCRATCH to a folder with more space.",
             ) from error
@@ -166,8 +165,8 @@ def bytes_of(tensor: Tensor) -> memoryview:
     return memoryview(array)
 
 
-def nameless_file(folder: Path) -> int:
-    """A new file without a name, to read and write."""
+def unlinked_file(folder: Path) -> int:
+    """A new file, unlinked from its folder, for reading and writing."""
     folder.mkdir(parents=True, exist_ok=True)
     file, name = tempfile.mkstemp(dir=folder, prefix="vaekit-")
     Path(name).unlink()
@@ -175,7 +174,7 @@ def nameless_file(folder: Path) -> int:
 
 
 class Map:
-    """A value that is kept in bands, as far as it was made and is still needed. Several threads may use it."""
+    """The computed rows of a value that are still needed, stored in bands; thread-safe."""
 
     def __init__(self, store: Store, axis: int, unit: int) -> None:
         self.axis = axis
@@ -185,7 +184,7 @@ class Map:
         self._lock = threading.Lock()
 
     def put(self, start: int, tensor: Tensor) -> None:
-        """Keep rows from this one on."""
+        """Store rows, of which the first is `start`."""
         rows = tensor.shape[self.axis] // self.unit
         at_once = max(1, BAND * rows // tensor.nbytes)
         for row in range(0, rows, at_once):
@@ -195,28 +194,28 @@ class Map:
                 insort(self._bands, band, key=lambda each: each.start)
 
     def pieces(self, a: int, b: int) -> list[Tensor]:
-        """Rows a..b, in as many tensors as there are bands, which are valid until `keep_only` leaves them out."""
+        """Rows a..b, as one tensor per band; valid until `keep_only` excludes them."""
         with self._lock:
             bands = [band for band in self._bands if a < band.end and band.start < b]
-        found = []
+        tensors = []
         for band in bands:
             first, last = max(a, band.start), min(b, band.end)
             start, size = (first - band.start) * self.unit, (last - first) * self.unit
-            found.append(self._store.get(band).narrow(self.axis, start, size))
-        return found
+            tensors.append(self._store.get(band).narrow(self.axis, start, size))
+        return tensors
 
-    def keep_only(self, needed: Sequence[tuple[int, int]], for_good: bool) -> None:
-        """Rows outside all of these ranges are not read again in this stage, or never."""
+    def keep_only(self, needed: Sequence[tuple[int, int]], permanently: bool) -> None:
+        """Free rows outside these ranges: for this stage, or permanently (`permanently`)."""
         with self._lock:
             passed = [band for band in self._bands if not any(a < band.end and band.start < b for a, b in needed)]
-            if for_good:
+            if permanently:
                 self._bands = [band for band in self._bands if band not in passed]
         for band in passed:
-            (self._store.drop if for_good else self._store.unload)(band)
+            (self._store.drop if permanently else self._store.unload)(band)
 
 
-class Whole:
-    """A value that is kept in one tensor, and filled row by row where it has rows, by several threads perhaps."""
+class WholeValue:
+    """A value in one tensor, filled row by row if it has rows; thread-safe."""
 
     def __init__(self, tensor: Tensor, axis: int | None, unit: int) -> None:
         self.tensor = tensor
@@ -225,11 +224,11 @@ class Whole:
         self._lock = threading.Lock()
 
     def put(self, start: int, tensor: Tensor) -> None:
-        """Keep rows from this one on."""
+        """Store rows, of which the first is `start`."""
         assert self.axis is not None
         with self._lock:
             if tensor.dtype == torch.float32 != self.tensor.dtype:
-                self.tensor = self.tensor.float()  # half precision could not hold these rows
+                self.tensor = self.tensor.float()  # these rows exceed the range of half precision
             self.tensor.narrow(self.axis, start * self.unit, tensor.shape[self.axis]).copy_(tensor)
 
     def pieces(self, a: int, b: int) -> list[Tensor]:
@@ -237,19 +236,19 @@ class Whole:
         assert self.axis is not None
         return [self.tensor.narrow(self.axis, a * self.unit, (b - a) * self.unit)]
 
-    def keep_only(self, needed: Sequence[tuple[int, int]], for_good: bool) -> None:
-        """Nothing is let go before all is."""
+    def keep_only(self, needed: Sequence[tuple[int, int]], permanently: bool) -> None:
+        """Does nothing: the tensor is freed as a whole."""
 
 
-class Strip:
-    """Rows of a value that its users in the same stage still need: new ones come at the bottom, old ones go.
+class RowBuffer:
+    """A sliding window over the rows of a value that its users in the same stage still need.
 
-    Only one thread may use it. Its rows may lie in leased memory: what `pieces` returns is valid until the next change.
+    For one thread only. The rows may be in leased memory: the result of `pieces` is valid until the next change.
 
     Args:
-        axis, unit: where the rows are.
-        start: the first row there will be.
-        arena: where its memory comes from.
+        axis, unit: the axis of the rows, and the positions per row.
+        start: the first row.
+        arena: for its memory.
     """
 
     def __init__(self, axis: int, unit: int, start: int, arena: Arena) -> None:
@@ -259,14 +258,14 @@ class Strip:
         self.tensor: Tensor | None = None
         self._arena = arena
         self._lease: Lease | None = None
-        """Of the memory that the tensor lies in, where that is not torch's own."""
+        """Of the tensor's memory, unless torch's allocator owns it."""
 
     @property
     def end(self) -> int:
         return self.start + (0 if self.tensor is None else self.tensor.shape[self.axis] // self.unit)
 
     def append(self, tensor: Tensor) -> None:
-        """Add rows at the bottom; they must not be leased memory, for they are kept where they are if they can be."""
+        """Add rows at the bottom; they must not be in leased memory, as they are not always copied."""
         self._put(tensor if self.tensor is None else torch.cat([self.tensor, tensor], dim=self.axis), None)
 
     def pieces(self, a: int, b: int) -> list[Tensor]:
@@ -276,54 +275,53 @@ class Strip:
         return [self.tensor.narrow(self.axis, (a - self.start) * self.unit, (b - a) * self.unit)]
 
     def release(self, row: int) -> None:
-        """Rows above this one are not needed any more."""
+        """Free the rows above this one."""
         if row >= self.end:
             self.start = self.end
             self.close()
         elif row > self.start:
             assert self.tensor is not None
-            gone = (row - self.start) * self.unit
-            # A copy of the few that stay: a view would keep all of them in memory until the next slab.
-            left = self.tensor.narrow(self.axis, gone, self.tensor.shape[self.axis] - gone)
-            lease = self._arena.lease(tuple(left.shape), left.dtype)
-            self._put(lease.tensor.copy_(left), lease)
+            freed = (row - self.start) * self.unit
+            # A copy of the few remaining rows: a view would keep all of them in memory until the next slab.
+            remaining = self.tensor.narrow(self.axis, freed, self.tensor.shape[self.axis] - freed)
+            lease = self._arena.lease(tuple(remaining.shape), remaining.dtype)
+            self._put(lease.tensor.copy_(remaining), lease)
             self.start = row
 
     def close(self) -> None:
-        """Let all rows go, and return their memory."""
+        """Free all rows, and return their memory."""
         self._put(None, None)
 
     def _put(self, tensor: Tensor | None, lease: Lease | None) -> None:
-        """Have other memory in place of what there is, which is returned."""
+        """Replace the tensor, and return the memory of the previous one."""
         before, self.tensor, self._lease = self._lease, tensor, lease
         if before is not None and before is not lease:
             before.release()
 
 
-class Frame(Strip):
-    """A strip of padded rows, which convolutions read and nobody else: it stays in one place from slab to slab, and the
-    few rows that stay are moved to its top."""
+class PaddedRowBuffer(RowBuffer):
+    """A buffer of padded rows that only convolutions read: it is reused from slab to slab, and the few remaining rows
+    are moved to its top."""
 
     def __init__(self, axis: int, unit: int, start: int, arena: Arena) -> None:
         super().__init__(axis, unit, start, arena)
-        self._gone = 0
+        self._freed = 0
 
     def grow(self, rows: int, like: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor, bool]:
-        """Add rows without values at the bottom, in one contiguous tensor with those that are there.
+        """Add uninitialized rows at the bottom, in one contiguous tensor with the existing rows.
 
         Args:
-            rows: how many.
-            like: shape of the value, but for the rows.
+            rows: the number of new rows.
+            like: the shape of the value, except for the rows.
 
         Returns:
-            all rows; the new ones among them, to be filled; and whether they lie elsewhere than the ones before, so
-            that nothing of those is left in them.
+            All rows; the new rows, to be filled; and whether the memory is new, so that it holds no previous padding.
         """
         kept = 0 if self.tensor is None else self.tensor.shape[self.axis]
         size = list(like)
         size[self.axis] = kept + rows * self.unit
         lease = self._lease
-        fresh = lease is None or not self._fits(lease.tensor, size, dtype) or kept > self._gone
+        fresh = lease is None or not self._fits(lease.tensor, size, dtype) or kept > self._freed
         if lease is None or fresh:
             lease = self._arena.lease(tuple(size), dtype)
         buffer = lease.tensor
@@ -337,8 +335,8 @@ class Frame(Strip):
             super().release(row)
         elif row > self.start:
             assert self.tensor is not None
-            self._gone = (row - self.start) * self.unit
-            self.tensor = self.tensor.narrow(self.axis, self._gone, self.tensor.shape[self.axis] - self._gone)
+            self._freed = (row - self.start) * self.unit
+            self.tensor = self.tensor.narrow(self.axis, self._freed, self.tensor.shape[self.axis] - self._freed)
             self.start = row
 
     @staticmethod

@@ -10,156 +10,159 @@ import torch
 from torch import Tensor
 
 from vaekit.runtime.backends import Convolvers
-from vaekit.runtime.memory import HeapWatch, give_back
+from vaekit.runtime.memory import HeapWatch, trim_heap
 from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming.arena import Arena
-from vaekit.runtime.streaming.buffers import Frame, Map, Store, Strip, Whole
+from vaekit.runtime.streaming.buffers import Map, PaddedRowBuffer, RowBuffer, Store, WholeValue
 from vaekit.runtime.streaming.ir import Step
-from vaekit.runtime.streaming.operations import ON_ITSELF, Apply, Convolve, Normalize, Pad, Reduction, Window
+from vaekit.runtime.streaming.operations import IN_PLACE, Apply, Convolve, Normalize, Pad, Reduction, Window
 from vaekit.runtime.streaming.schedule import Stage, Stages
 from vaekit.runtime.streaming.walk import RowRange, RowStep, Task, row_ranges, rows_read, walk
 from vaekit.runtime.threads import run_parallel, threads_per_part
 
 SPARE = 32 << 20
-"""Bytes of free buffers for slabs that are kept for the next stage, whose slabs are of other sizes mostly."""
+"""The size of free slab buffers that are kept for the next stage, in bytes; its slabs mostly have other sizes."""
 
 
 @dataclass(frozen=True)
 class StageRows:
-    """How a stage is run."""
+    """How to run a stage."""
 
     slab_rows: int
-    """How many rows of its largest result go through at once, in each part."""
+    """Rows per slab of its largest result, in each part."""
     parts: int = 1
-    """How many parts of the maps are worked on side by side, at the most."""
+    """The maximum number of parts that run in parallel."""
     maps_in_memory: int | None = None
-    """Bytes of kept maps that may be in memory while it runs; None for any."""
+    """The limit for stored maps in memory while it runs, in bytes; None for no limit."""
     buffers: int = sys.maxsize
-    """Bytes of the buffers that kept maps lie in, free ones among them."""
-    give_back: bool = False
-    """Whether memory that was freed goes back to the system after it."""
+    """The limit for the buffers of stored maps in bytes, including free ones."""
+    trim_heap: bool = False
+    """Whether to return freed memory to the system afterwards."""
 
 
 def run_stages(
     stages: Stages,
-    courses: Sequence[StageRows],
-    given: Tensor,
+    schedules: Sequence[StageRows],
+    x: Tensor,
     store: Store,
     convolvers: Convolvers,
-    keep_ready: frozenset[int],
+    keep_prepared: frozenset[int],
     guard: OverflowGuard,
     slabs: Arena,
 ) -> Tensor:
-    """Run a network in stages. What it returns is torch's own memory, and all leases were returned, after an error too.
+    """Run a network in stages. The result is in torch's own memory; all leases are returned, also after an error.
 
     Args:
-        stages: what to do.
-        courses: how, for each stage.
-        given: the network's input, one item.
-        store: keeps maps in between; it is closed.
-        convolvers: run the convolutions.
-        keep_ready: steps whose convolutions stay prepared for the next run.
-        guard: watches over half precision.
+        stages: of the network.
+        schedules: how to run each stage.
+        x: the network's input, one item.
+        store: for maps between stages; it is closed at the end.
+        convolvers: for the convolutions.
+        keep_prepared: steps whose convolutions stay prepared for the next run.
+        guard: for half precision.
         slabs: memory for slabs.
     """
     first = stages.steps[0]
-    kept: dict[int, Map | Whole] = {0: Whole(given, first.axis, first.unit)}
-    run = Run(stages, given.device, store, convolvers, kept, guard, slabs)
-    convolvers.keep_only(keep_ready)
+    kept: dict[int, Map | WholeValue] = {0: WholeValue(x, first.axis, first.unit)}
+    run = Run(stages, x.device, store, convolvers, kept, guard, slabs)
+    convolvers.keep_only(keep_prepared)
     try:
-        for number, (stage, course) in enumerate(zip(stages.stages, courses, strict=True)):
-            store.allow(course.maps_in_memory, course.buffers)
-            StageRun(run, stage, number, course).go()
+        for number, (stage, schedule) in enumerate(zip(stages.stages, schedules, strict=True)):
+            store.allow(schedule.maps_in_memory, schedule.buffers)
+            StageRun(run, stage, number, schedule).execute()
             for i in [i for i, last in stages.last_use.items() if last == number]:
                 run.kept.pop(i).keep_only((), True)
-            convolvers.keep_only(keep_ready)
-            convolvers.rest()
+            convolvers.keep_only(keep_prepared)
+            convolvers.release_buffers()
             slabs.trim(SPARE)
-            if course.give_back:
-                give_back()
+            if schedule.trim_heap:
+                trim_heap()
     finally:
         store.close()
     final = run.kept[stages.output]
-    assert isinstance(final, Whole)
+    assert isinstance(final, WholeValue)
     return final.tensor
 
 
 @dataclass
 class Run:
-    """What the stages of one run share."""
+    """The state shared by the stages of one run."""
 
     stages: Stages
     device: torch.device
     store: Store
     convolvers: Convolvers
-    kept: dict[int, Map | Whole]
+    kept: dict[int, Map | WholeValue]
     guard: OverflowGuard
     slabs: Arena
     heap: HeapWatch = field(default_factory=HeapWatch)
 
-    def known(self) -> int:
-        """Bytes that are taken on purpose."""
-        wholes = sum(each.tensor.nbytes for each in list(self.kept.values()) if isinstance(each, Whole))
+    def allocated(self) -> int:
+        """The size of all known allocations in bytes."""
+        wholes = sum(each.tensor.nbytes for each in list(self.kept.values()) if isinstance(each, WholeValue))
         return wholes + self.store.arena.allocated + self.slabs.allocated
 
-    def own(self, made: Tensor) -> Tensor:
-        """What an operation made, in memory that lasts: a view of its inputs is copied where they are leased."""
-        return made.clone() if self.store.arena.holds(made) or self.slabs.holds(made) else made
+    def owned(self, output: Tensor) -> Tensor:
+        """The output of an operation, copied if it is in leased memory: a view of an input."""
+        return output.clone() if self.store.arena.holds(output) or self.slabs.holds(output) else output
 
-    def keep(self, i: int) -> Map | Whole:
-        """Provide for a value that later stages read."""
+    def keep(self, i: int) -> Map | WholeValue:
+        """Create the storage of a value that later stages read."""
         step = self.stages.steps[i]
         if i == self.stages.output or i in self.stages.read_whole:
-            self.kept[i] = Whole(torch.empty(step.shape, dtype=step.dtype, device=self.device), step.axis, step.unit)
+            self.kept[i] = WholeValue(
+                torch.empty(step.shape, dtype=step.dtype, device=self.device), step.axis, step.unit
+            )
         else:
             assert step.axis is not None
             self.kept[i] = Map(self.store, step.axis, step.unit)
         return self.kept[i]
 
     def whole(self, i: int) -> Tensor:
-        """A value that is there as a whole."""
+        """A value that is stored as a whole."""
         kept = self.kept[i]
-        assert isinstance(kept, Whole)
+        assert isinstance(kept, WholeValue)
         return kept.tensor
 
 
 class StageRun:
-    """One stage at work: what is done once for all of it, and its parts."""
+    """The run of one stage."""
 
-    def __init__(self, run: Run, stage: Stage, number: int, course: StageRows) -> None:
+    def __init__(self, run: Run, stage: Stage, number: int, schedule: StageRows) -> None:
         self.run = run
         self.stage = stage
         self.number = number
-        self.course = course
+        self.schedule = schedule
         self.steps = run.stages.steps
         self.rowed = [task for task in stage.tasks if not task.step.whole]
-        self.keeping: dict[int, Map | Whole] = {}
+        self.keeping: dict[int, Map | WholeValue] = {}
         self.stop = threading.Event()
         self._progress: dict[int, dict[int, tuple[int, int]]] = {}
         self._lock = threading.Lock()
 
-    def go(self) -> None:
+    def execute(self) -> None:
+        """Run all steps of the stage."""
         for task in self.stage.tasks:
             if task.step.whole:
                 self.run_whole(task)
         kept = {task.index for task in self.rowed if not task.step.reduces} & set(self.stage.kept)
         self.keeping = {i: self.run.keep(i) for i in kept}
-        shares = row_ranges(self.steps, self.rowed, self.stage.kept, self.course.parts)
+        ranges = row_ranges(self.steps, self.rowed, self.stage.kept, self.schedule.parts)
         for task in self.rowed:
             if isinstance(task.step.operation, Convolve):
-                self.run.convolvers.get_ready(task.index, task.step.operation, threads_per_part(len(shares)))
-        parts = [PartRun(self, share, number) for number, share in enumerate(shares)]
+                self.run.convolvers.prepare(task.index, task.step.operation, threads_per_part(len(ranges)))
+        parts = [PartRun(self, row_range, number) for number, row_range in enumerate(ranges)]
         for number, part in enumerate(parts):
-            for source, seen in part.share.seen.items():
-                self._progress.setdefault(source, {})[number] = seen
-        run_parallel([part.go for part in parts], self.stop)
+            for source, rows in part.row_range.reads.items():
+                self._progress.setdefault(source, {})[number] = rows
+        run_parallel([part.execute for part in parts], self.stop)
         for task in self.rowed:
             if isinstance(task.step.operation, Reduction):
                 sums = [part.sums[task.index] for part in parts]
-                self.run.kept[task.index] = Whole(reduce(task.step.operation.merge, sums), None, 0)
+                self.run.kept[task.index] = WholeValue(reduce(task.step.operation.merge, sums), None, 0)
 
     def passed(self, part: int, source: int, row: int) -> None:
-        """A part will not read rows of an earlier stage's value above this one any more."""
+        """A part has finished reading an earlier stage's value above this row."""
         with self._lock:
             progress = self._progress[source]
             progress[part] = (row, progress[part][1])
@@ -167,129 +170,131 @@ class StageRun:
         self.run.kept[source].keep_only(needed, self.run.stages.last_use.get(source) == self.number)
 
     def run_whole(self, task: Task) -> None:
-        """Do a step that is not done by rows."""
+        """Run a step on whole values."""
         step = task.step
         assert step.operation is not None
-        made = step.operation.run((0, 0), [self.run.whole(each.step) for each in step.inputs])
-        self.run.kept[task.index] = Whole(made, step.axis, step.unit)
+        output = step.operation.run((0, 0), [self.run.whole(each.step) for each in step.inputs])
+        self.run.kept[task.index] = WholeValue(output, step.axis, step.unit)
 
 
 class PartRun:
     """One part of a stage, from its top to its bottom."""
 
-    def __init__(self, whole: StageRun, share: RowRange, number: int) -> None:
+    def __init__(self, whole: StageRun, row_range: RowRange, number: int) -> None:
         self.whole = whole
         self.run = whole.run
         self.steps = whole.steps
-        self.share = share
+        self.row_range = row_range
         self.number = number
         read = {source for task in whole.rowed for source, _ in task.reads}
-        self.strips = {
-            task.index: (Frame if task.pads else Strip)(
-                task.step.axis, task.step.unit, share.first[task.index], self.run.slabs
+        self.row_buffers = {
+            task.index: (PaddedRowBuffer if task.pads else RowBuffer)(
+                task.step.axis, task.step.unit, row_range.first[task.index], self.run.slabs
             )
             for task in whole.rowed
             if task.index in read and task.step.axis is not None
         }
         self.sums: dict[int, Tensor] = {}
 
-    def go(self) -> None:
-        """Make all rows; whatever happens, the memory of the strips is returned."""
+    def execute(self) -> None:
+        """Compute all rows; the memory of the row buffers is always returned."""
         try:
-            self.follow()
+            self._walk()
         finally:
-            for strip in self.strips.values():
-                strip.close()
+            for buffer in self.row_buffers.values():
+                buffer.close()
 
-    def follow(self) -> None:
-        """Make one move after the other."""
-        for move in walk(self.steps, self.whole.rowed, self.whole.stage.kept, self.whole.course.slab_rows, self.share):
+    def _walk(self) -> None:
+        """Compute the rows of all steps in order."""
+        for row_step in walk(
+            self.steps, self.whole.rowed, self.whole.stage.kept, self.whole.schedule.slab_rows, self.row_range
+        ):
             if self.whole.stop.is_set():
                 return
-            if move.task.pads:
-                self.pad(move)
+            if row_step.task.pads:
+                self.pad(row_step)
             else:
-                self.make(move)
-                if self.number == 0 and isinstance(move.task.step.operation, Convolve):
-                    self.run.heap.look(self.run.known())
-            for source, row in move.releases:
-                if source in self.strips:
-                    self.strips[source].release(row)
+                self.compute(row_step)
+                if self.number == 0 and isinstance(row_step.task.step.operation, Convolve):
+                    self.run.heap.check(self.run.allocated())
+            for source, row in row_step.releases:
+                if source in self.row_buffers:
+                    self.row_buffers[source].release(row)
                 else:
                     self.whole.passed(self.number, source, row)
 
-    def source(self, i: int) -> Map | Whole | Strip:
-        """Where the rows of a value are."""
-        return self.strips[i] if i in self.strips else self.run.kept[i]
+    def source(self, i: int) -> Map | WholeValue | RowBuffer:
+        """The storage of the rows of a value."""
+        return self.row_buffers[i] if i in self.row_buffers else self.run.kept[i]
 
-    def make(self, move: RowStep) -> None:
-        """Rows of a task that makes them as a tensor of its own."""
-        task, rows = move.task, (move.a, move.b)
+    def compute(self, row_step: RowStep) -> None:
+        """Compute rows of a task in a new tensor."""
+        task, rows = row_step.task, (row_step.a, row_step.b)
         operation = task.step.operation
         assert operation is not None
-        given = self.gathered(task, rows)
+        inputs = self.gather(task, rows)
         if isinstance(operation, Reduction):
-            part, before = self.run.own(operation.run(rows, given)), self.sums.get(task.index)
+            part, before = self.run.owned(operation.run(rows, inputs)), self.sums.get(task.index)
             self.sums[task.index] = part if before is None else operation.merge(before, part)
             return
-        if task.step.dtype == self.run.guard.dtype and self.run.guard.watches:
-            made = self.run.guard.run(task.step, task.index, lambda x: self.plainly(task, rows, x), given, rows)
+        if task.step.dtype == self.run.guard.dtype and self.run.guard.enabled:
+            output = self.run.guard.run(task.step, task.index, lambda x: self.apply(task, rows, x), inputs, rows)
         else:
-            made = self.plainly(task, rows, given)
-        if task.index in self.strips:
-            self.strips[task.index].append(self.run.own(made))
+            output = self.apply(task, rows, inputs)
+        if task.index in self.row_buffers:
+            self.row_buffers[task.index].append(self.run.owned(output))
         if task.index in self.whole.keeping:
-            self.keep(task, made, move.a)
+            self.keep(task, output, row_step.a)
 
-    def keep(self, task: Task, made: Tensor, row: int) -> None:
-        """Keep rows from this one on, those of the neighbors left out."""
+    def keep(self, task: Task, output: Tensor, row: int) -> None:
+        """Store rows, of which the first is `row`, without those of neighboring parts."""
         assert task.step.axis is not None
-        a, b = self.share.own[task.index]
-        first, last = max(a, row), min(b, row + made.shape[task.step.axis] // task.step.unit)
+        a, b = self.row_range.own[task.index]
+        first, last = max(a, row), min(b, row + output.shape[task.step.axis] // task.step.unit)
         if first < last:
-            own = made.narrow(task.step.axis, (first - row) * task.step.unit, (last - first) * task.step.unit)
-            self.whole.keeping[task.index].put(first, own)
+            stored = output.narrow(task.step.axis, (first - row) * task.step.unit, (last - first) * task.step.unit)
+            self.whole.keeping[task.index].put(first, stored)
 
-    def plainly(self, task: Task, rows: tuple[int, int], given: Sequence[Tensor]) -> Tensor:
-        """What an operation makes."""
+    def apply(self, task: Task, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
+        """Run an operation, without a check for overflow."""
         operation = task.step.operation
         assert operation is not None
         if isinstance(operation, Convolve):
-            return self.run.convolvers.run(task.index, given[0])
-        if isinstance(operation, Apply) and task.over is not None and not self.run.guard.watches:
-            return operation.overwrite(given, task.over)
-        return operation.run(rows, given)
+            return self.run.convolvers.run(task.index, inputs[0])
+        if isinstance(operation, Apply) and task.overwrites is not None and not self.run.guard.enabled:
+            return operation.overwrite(inputs, task.overwrites)
+        return operation.run(rows, inputs)
 
-    def gathered(self, task: Task, rows: tuple[int, int]) -> list[Tensor]:
-        """What an operation is given: rows, or whole values."""
+    def gather(self, task: Task, rows: tuple[int, int]) -> list[Tensor]:
+        """The inputs of an operation: rows, or whole values."""
         reads = iter(task.reads)
         return [self.rows_for(*next(reads), rows) if whole is None else self.run.whole(whole) for whole in task.wholes]
 
     def rows_for(self, source: int, window: Window, rows: tuple[int, int]) -> Tensor:
-        """Rows of a value in one tensor."""
+        """Rows of a value as one tensor."""
         step = self.steps[source]
         pieces = self.source(source).pieces(*rows_read(window, *rows, step.rows))
         assert step.axis is not None
-        if not pieces:  # rows that padding makes up
+        if not pieces:  # all rows are padding
             shape = (*step.shape[: step.axis], 0, *step.shape[step.axis + 1 :])
             return torch.empty(shape, dtype=step.dtype, device=self.run.device)
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=step.axis)
 
-    def pad(self, move: RowStep) -> None:
-        """Pad, behind the rows that are still needed in the same buffer, so that nothing is copied twice."""
-        task, operation = move.task, move.task.step.operation
+    def pad(self, row_step: RowStep) -> None:
+        """Pad rows, in the buffer of the previous rows, so that nothing is copied twice."""
+        task, operation = row_step.task, row_step.task.step.operation
         assert isinstance(operation, Pad)
         ((source, window),) = task.reads
-        first, last = rows_read(window, move.a, move.b, self.steps[source].rows)
+        first, last = rows_read(window, row_step.a, row_step.b, self.steps[source].rows)
         pieces = self.source(source).pieces(first, last) if first < last else []
         dtype = self.dtype_for(task, pieces)
-        frame = self.strips[task.index]
-        assert isinstance(frame, Frame)
-        buffer, new, fresh = frame.grow(move.b - move.a, task.step.shape, dtype)
+        padded = self.row_buffers[task.index]
+        assert isinstance(padded, PaddedRowBuffer)
+        buffer, new, fresh = padded.grow(row_step.b - row_step.a, task.step.shape, dtype)
         left, right, top, _ = operation.amounts
-        rows = max(0, min(top, move.b) - move.a)
+        rows = max(0, min(top, row_step.b) - row_step.a)
         inside = new.narrow(3, left, new.shape[3] - left - right)
-        if fresh:  # else what lies at the sides is still there
+        if fresh:  # otherwise the padding at the sides is still there
             buffer[:, :, :, :left].fill_(operation.value)
             buffer[:, :, :, buffer.shape[3] - right :].fill_(operation.value)
         if rows:
@@ -301,15 +306,15 @@ class PartRun:
             new[:, :, rows:].fill_(operation.value)
 
     def dtype_for(self, task: Task, pieces: list[Tensor]) -> torch.dtype:
-        """The dtype of a slab: that of the network, but for numbers that it cannot hold."""
-        before = self.strips[task.index].tensor
+        """The dtype of a slab: that of the network, or fp32 if values exceed its range."""
+        before = self.row_buffers[task.index].tensor
         normed = any(isinstance(step.operation, Normalize) for step in task.ahead)
         dtypes = [*([] if normed else [piece.dtype for piece in pieces]), *([] if before is None else [before.dtype])]
         return torch.float32 if torch.float32 in dtypes else task.step.dtype
 
     def fill(self, buffer: Tensor, piece: Tensor, ahead: tuple[Step, ...]) -> None:
-        """Copy rows, and do in place what comes before the padding; of half precision, in fp32."""
-        if ahead and self.run.guard.watches:
+        """Copy rows, and run the steps before the padding in place; for half precision, in fp32."""
+        if ahead and self.run.guard.enabled:
             exact = piece.to(torch.float32, copy=True)
             self.fill_in(exact, exact, ahead)
             buffer.copy_(exact)
@@ -317,17 +322,17 @@ class PartRun:
             self.fill_in(buffer, piece, ahead)
 
     def fill_in(self, buffer: Tensor, piece: Tensor, ahead: tuple[Step, ...]) -> None:
-        """The same, in the dtype of what it is given."""
+        """The same, in the dtype of the buffer."""
         copied = buffer is piece
         for step in ahead:
             if isinstance(step.operation, Normalize):
-                scale, shift = step.operation.line(piece, self.run.whole(step.inputs[1].step))
+                scale, shift = step.operation.scale_and_shift(piece, self.run.whole(step.inputs[1].step))
                 torch.mul(buffer if copied else piece, scale, out=buffer).add_(shift)
             else:
                 if not copied:
                     buffer.copy_(piece)
                 assert isinstance(step.operation, Apply)
-                ON_ITSELF[step.operation.function](buffer)
+                IN_PLACE[step.operation.function](buffer)
             copied = True
         if not copied:
             buffer.copy_(piece)

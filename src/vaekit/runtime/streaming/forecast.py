@@ -1,7 +1,8 @@
 """Predict the memory of a run.
 
-Of a run in slabs, the first slabs of each stage are followed move by move with sizes in place of tensors: later slabs
-are no larger. Kept maps only grow or shrink while a stage runs, so that what they take is known at its two ends.
+The first slabs of each stage are simulated with sizes instead of tensors: later slabs are not larger. The total size of
+stored maps changes monotonically during a stage, so that it is computed at its start and end. A run of a whole network
+is followed step by step.
 """
 
 from collections import Counter
@@ -16,41 +17,41 @@ from vaekit.runtime.streaming.schedule import Stage, Stages
 from vaekit.runtime.streaming.walk import RowStep, Task, row_ranges, rows_read, walk
 
 SINGLE = 4
-"""Bytes of a number in fp32."""
+"""The size of an fp32 value in bytes."""
 WORKSPACE = 1.25
-"""Memory of a whole run for each byte of its maps: with the buffers of convolutions, and fragmentation."""
-SLABS_FOLLOWED = 4
-"""The first of a stage take most, for all that later ones need is made with them."""
+"""Memory of a whole run relative to that of its maps: includes buffers of convolutions, and fragmentation."""
+SIMULATED_SLABS = 4
+"""The first slabs of a stage take the peak memory, as they include the halos of later ones."""
 
 
 @dataclass(frozen=True)
 class StageForecast:
-    """What one stage takes, in bytes."""
+    """The memory of one stage in bytes."""
 
     workspace: int
-    """Slabs, buffers and prepared convolutions, at their most."""
+    """The peak of slabs, buffers and prepared convolutions."""
     wholes: int
-    """Values that are kept in one piece while it runs; the result is counted by who asked for it."""
+    """Values that are stored as a whole while it runs; the result is counted by the caller."""
     maps: int
-    """Kept maps at their most, wherever they are kept."""
+    """The peak of stored maps, in memory or in the file."""
     band: int
-    """The rows of a map that are written or read at once."""
+    """The rows of a map that are written or read at a time."""
 
 
 def forecast(
-    stages: Stages, courses: Sequence[StageRows], convolvers: Convolvers, ready: frozenset[int]
+    stages: Stages, schedules: Sequence[StageRows], convolvers: Convolvers, ready: frozenset[int]
 ) -> list[StageForecast]:
-    """What each stage will take.
+    """Predict the memory of each stage.
 
     Args:
-        stages: what will be run.
-        courses: how, for each stage.
-        convolvers: what will run the convolutions.
-        ready: steps whose convolutions are prepared for good: they are counted elsewhere.
+        stages: of the network.
+        schedules: how each stage will run.
+        convolvers: for the convolutions.
+        ready: steps whose convolutions stay prepared between runs, which are counted separately.
     """
     alive: dict[int, Step] = {}
-    found = []
-    for number, (stage, course) in enumerate(zip(stages.stages, courses, strict=True)):
+    forecasts = []
+    for number, (stage, schedule) in enumerate(zip(stages.stages, schedules, strict=True)):
         before = dict(alive)
         alive |= {i: stages.steps[i] for i in stage.kept}
         whole = {i for i, step in alive.items() if step.axis is None or step.whole or i in stages.read_whole}
@@ -60,132 +61,133 @@ def forecast(
         at_start = sum(step.nbytes for i, step in before.items() if i not in whole)
         alive = {i: step for i, step in alive.items() if stages.last_use[i] > number}
         at_end = sum(step.nbytes for i, step in alive.items() if i not in whole)
-        walked = StageWalk(stages, stage, course, convolvers, ready)
-        walked.follow()
+        simulation = StageSimulation(stages, stage, schedule, convolvers, ready)
+        simulation.run()
         maps = max(at_start, at_end)
-        slack = min(2 * walked.band, maps)  # a band goes when all of it has been read
-        found.append(StageForecast(walked.most, wholes, maps + slack, walked.band))
-    return found
+        slack = min(2 * simulation.band, maps)  # a band is freed after all of it was read
+        forecasts.append(StageForecast(simulation.peak, wholes, maps + slack, simulation.band))
+    return forecasts
 
 
-class StageWalk:
-    """The slabs of one stage, followed without tensors: those of one part of it, for all parts are alike."""
+class StageSimulation:
+    """Simulates the slabs of one part of a stage; all parts are alike."""
 
     def __init__(
-        self, stages: Stages, stage: Stage, course: StageRows, convolvers: Convolvers, ready: frozenset[int]
+        self, stages: Stages, stage: Stage, schedule: StageRows, convolvers: Convolvers, ready: frozenset[int]
     ) -> None:
         self.steps = stages.steps
         self.stage = stage
-        self.slab_rows = course.slab_rows
+        self.slab_rows = schedule.slab_rows
         self.convolvers = convolvers
         self.ready = ready
         self.rowed = [task for task in stage.tasks if not task.step.whole]
-        self.shares = row_ranges(self.steps, self.rowed, stage.kept, course.parts)
+        self.ranges = row_ranges(self.steps, self.rowed, stage.kept, schedule.parts)
         self.kept = set(stage.kept)
         self.read = {source for task in self.rowed for source, _ in task.reads}
         self.prepared = sum(self.prepared_bytes(task) for task in self.rowed)
         self.held: dict[int, tuple[int, int]] = {}
-        self.frames = {task.index: 0 for task in self.rowed if task.pads}
-        self.taken = self.most_of_one = self.band_of_one = 0
+        self.padded = {task.index: 0 for task in self.rowed if task.pads}
+        self.taken = self.peak_of_part = self.band_of_part = 0
 
     @property
-    def most(self) -> int:
-        """Bytes that the stage takes at its most."""
-        return self.prepared + len(self.shares) * self.most_of_one
+    def peak(self) -> int:
+        """The peak memory of the stage in bytes."""
+        return self.prepared + len(self.ranges) * self.peak_of_part
 
     @property
     def band(self) -> int:
-        """Bytes of the rows of a map that are written or read at once."""
-        return len(self.shares) * self.band_of_one
+        """The size of the rows of a map that are written or read at a time, in bytes."""
+        return len(self.ranges) * self.band_of_part
 
     def prepared_bytes(self, task: Task) -> int:
-        """What is prepared for this stage only."""
+        """The size of a convolution that is prepared for this stage only, in bytes."""
         operation = task.step.operation
         if not isinstance(operation, Convolve) or task.index in self.ready:
             return 0
         return self.convolvers.chosen(operation).prepared_bytes(operation)
 
-    def follow(self) -> None:
-        if not self.shares:
+    def run(self) -> None:
+        """Simulate the first slabs."""
+        if not self.ranges:
             return
-        share = self.shares[len(self.shares) // 2]
-        self.held = {task.index: (share.first[task.index],) * 2 for task in self.rowed if task.index in self.read}
+        row_range = self.ranges[len(self.ranges) // 2]
+        self.held = {task.index: (row_range.first[task.index],) * 2 for task in self.rowed if task.index in self.read}
         last = max((task.index for task in self.rowed), default=0)
         slabs = 0
-        for move in walk(self.steps, self.rowed, self.stage.kept, self.slab_rows, share):
-            self.moved(move)
-            slabs += move.task.index == last
-            if slabs == SLABS_FOLLOWED:
+        for row_step in walk(self.steps, self.rowed, self.stage.kept, self.slab_rows, row_range):
+            self.step(row_step)
+            slabs += row_step.task.index == last
+            if slabs == SIMULATED_SLABS:
                 break
 
-    def moved(self, move: RowStep) -> None:
-        """One move: what it takes while rows are made, and what is left of it."""
-        task, rows = move.task, move.b - move.a
-        given = sum(self.looked_at_bytes(source, move) for source, _ in task.reads)
+    def step(self, row_step: RowStep) -> None:
+        """Simulate the computation of some rows: the memory during it, and afterwards."""
+        task, rows = row_step.task, row_step.b - row_step.a
+        input_size = sum(self.input_bytes(source, row_step) for source, _ in task.reads)
         operation = task.step.operation
-        made = rows * task.step.bytes_per_row
-        extra = 0 if isinstance(operation, Apply) and operation.shares else made
+        output_size = rows * task.step.bytes_per_row
+        extra = 0 if isinstance(operation, Apply) and operation.returns_view else output_size
         if not task.pads:
-            # Rows of several bands are joined to one tensor.
-            extra += sum(self.looked_at_bytes(source, move) for source, _ in task.reads if source not in self.held)
+            # Rows of several bands are concatenated.
+            extra += sum(self.input_bytes(source, row_step) for source, _ in task.reads if source not in self.held)
         if isinstance(operation, Convolve):
-            extra += self.convolvers.chosen(operation).workspace_bytes(operation, given, made)
+            extra += self.convolvers.chosen(operation).workspace_bytes(operation, input_size, output_size)
         elif isinstance(operation, Moments):
-            extra += given * SINGLE // self.steps[task.reads[0][0]].dtype.itemsize
+            extra += input_size * SINGLE // self.steps[task.reads[0][0]].dtype.itemsize
         elif isinstance(operation, Pad) and not task.pads:
-            extra += given
-        if task.index in self.frames:
-            first, (start, end) = self.frames[task.index], self.held[task.index]
+            extra += input_size
+        if task.index in self.padded:
+            first, (start, end) = self.padded[task.index], self.held[task.index]
             self.hold(task.index, max(start, min(first, end)), end)
         if task.index in self.held:
             start, end = self.held[task.index]
-            extra += (end - start) * task.step.bytes_per_row  # old rows are copied in front of new ones
-            self.hold(task.index, start, move.b)
-            extra -= made
-        self.most_of_one = max(self.most_of_one, self.taken + max(0, extra))
+            extra += (end - start) * task.step.bytes_per_row  # old rows are copied before new ones
+            self.hold(task.index, start, row_step.b)
+            extra -= output_size
+        self.peak_of_part = max(self.peak_of_part, self.taken + max(0, extra))
         if task.index in self.kept and not task.step.reduces:
-            self.band_of_one = max(self.band_of_one, made)
-        for source, row in move.releases:
-            # Padded rows stay where they are until the next ones come, or none.
-            if source in self.held and (source not in self.frames or row >= self.held[source][1]):
+            self.band_of_part = max(self.band_of_part, output_size)
+        for source, row in row_step.releases:
+            # Padded rows stay in place until the next ones are computed, or no more are needed.
+            if source in self.held and (source not in self.padded or row >= self.held[source][1]):
                 start, end = self.held[source]
                 self.hold(source, min(max(start, row), end), end)
             elif source in self.held:
-                self.frames[source] = row
+                self.padded[source] = row
 
     def hold(self, i: int, start: int, end: int) -> None:
-        """Rows that are in memory from now on."""
+        """Set the rows of a value that are in memory."""
         before, after = self.held[i]
         self.taken += (end - start - (after - before)) * self.steps[i].bytes_per_row
         self.held[i] = (start, end)
 
-    def looked_at_bytes(self, source: int, move: RowStep) -> int:
-        """Bytes of the rows that a move looks at."""
-        window = next(window for each, window in move.task.reads if each == source)
-        first, last = rows_read(window, move.a, move.b, self.steps[source].rows)
+    def input_bytes(self, source: int, row_step: RowStep) -> int:
+        """The size of the rows that are read for a row step, in bytes."""
+        window = next(window for each, window in row_step.task.reads if each == source)
+        first, last = rows_read(window, row_step.a, row_step.b, self.steps[source].rows)
         return max(0, last - first) * self.steps[source].bytes_per_row
 
 
 def whole_peak(stages: Stages) -> int:
-    """Peak memory in bytes of one item where a network runs whole, with its input and result.
+    """The predicted peak memory in bytes of a whole run for one item, including input and result.
 
-    Follows the steps in order, as an uncompiled network runs them, and takes the maximum over the steps of the result
-    with all values that this or a later step reads. Padding and views take nothing. A compiled network has fewer maps,
-    so for it this is an upper bound.
+    Steps are followed in the order of an uncompiled network: at each step, its result and all values that it or a later
+    step reads are in memory. Padding, and views of their input, take no memory. A compiled network creates fewer maps,
+    so that this is an upper bound.
     """
-    lies_in = list(range(len(stages.steps)))
+    storage_of = list(range(len(stages.steps)))
     for i, step in enumerate(stages.steps):
-        if isinstance(step.operation, Pad) or (isinstance(step.operation, Apply) and step.operation.shares):
-            lies_in[i] = lies_in[step.inputs[0].step]
+        if isinstance(step.operation, Pad) or (isinstance(step.operation, Apply) and step.operation.returns_view):
+            storage_of[i] = storage_of[step.inputs[0].step]
     last_use = list(range(len(stages.steps)))
     for i, step in enumerate(stages.steps):
-        for source in (lies_in[i], *(lies_in[each.step] for each in step.inputs)):
+        for source in (storage_of[i], *(storage_of[each.step] for each in step.inputs)):
             last_use[source] = i
-    last_use[lies_in[stages.output]] = len(stages.steps)
+    last_use[storage_of[stages.output]] = len(stages.steps)
     ending: Counter[int] = Counter()
     most = taken = 0
     for i, step in enumerate(stages.steps):
-        if lies_in[i] == i:
+        if storage_of[i] == i:
             taken += step.nbytes
             ending[last_use[i]] += step.nbytes
         most = max(most, taken)

@@ -10,7 +10,7 @@ from vaekit.runtime.streaming.operations import Operation, Reduction, Window
 
 @dataclass(frozen=True)
 class Input:
-    """A value that a step needs: the rows in a window, or the whole of it where there is no window."""
+    """An input of a step: the rows in a window, or the whole value if there is no window."""
 
     step: int
     window: Window | None
@@ -18,22 +18,22 @@ class Input:
 
 @dataclass(frozen=True)
 class Step:
-    """One operation, on values that earlier steps made. The first stands for the network's input."""
+    """One operation on the values of earlier steps. The first step represents the network's input."""
 
     operation: Operation | None
     inputs: tuple[Input, ...]
     shape: tuple[int, ...]
     dtype: torch.dtype
     axis: int | None
-    """The axis of the value that holds its rows; None for one that has none, such as a mean over all positions."""
+    """The axis of the rows; None for a value without rows, such as a mean over all positions."""
     rows: int
-    """How many rows there are; 0 without an axis."""
+    """The number of rows; 0 without an axis."""
     label: str = ""
     """The name of the layer whose weights are used."""
 
     @property
     def unit(self) -> int:
-        """Positions along the axis that make one row: the width, where rows and columns were merged."""
+        """Positions along the axis per row: the width if rows and columns were merged."""
         return self.shape[self.axis] // self.rows if self.axis is not None else 0
 
     @property
@@ -46,10 +46,10 @@ class Step:
 
     @property
     def reduces(self) -> bool:
-        """Whether it takes all rows to make the value."""
+        """Whether the value depends on all rows."""
         return isinstance(self.operation, Reduction)
 
     @property
     def whole(self) -> bool:
-        """Whether the operation is run once, on whole values."""
+        """Whether the operation runs once, on whole values."""
         return self.operation is not None and not self.reduces and all(each.window is None for each in self.inputs)

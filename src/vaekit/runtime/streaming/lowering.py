@@ -18,44 +18,44 @@ RELUS = (F.relu, torch.relu)
 
 
 def fused(steps: Sequence[Step], output: int) -> tuple[tuple[Step, ...], int]:
-    """The same network in fewer steps.
+    """Fuse activations into convolutions.
 
     Args:
-        steps: what it does, in order.
-        output: the step that makes its result.
+        steps: of the network, in order.
+        output: the step that returns the result.
     """
     users = Counter(each.step for step in steps for each in step.inputs)
     users[output] += 1
-    made: list[Step] = []
+    result: list[Step] = []
     places: dict[int, int] = {}
     for i, step in enumerate(steps):
         before = steps[step.inputs[0].step] if step.inputs else None
         if is_relu(step) and before is not None and users[step.inputs[0].step] == 1 and is_linear(before):
             assert isinstance(before.operation, Convolve)
             places[i] = places[step.inputs[0].step]
-            made[places[i]] = dataclasses.replace(
-                made[places[i]], operation=dataclasses.replace(before.operation, relu=True)
+            result[places[i]] = dataclasses.replace(
+                result[places[i]], operation=dataclasses.replace(before.operation, relu=True)
             )
             continue
-        places[i] = len(made)
+        places[i] = len(result)
         inputs = tuple(dataclasses.replace(each, step=places[each.step]) for each in step.inputs)
-        made.append(dataclasses.replace(step, inputs=inputs))
-    return tuple(made), places[output]
+        result.append(dataclasses.replace(step, inputs=inputs))
+    return tuple(result), places[output]
 
 
 def is_relu(step: Step) -> bool:
-    """Whether a step makes zero of negative numbers."""
+    """Whether a step is a ReLU."""
     return isinstance(step.operation, Apply) and step.operation.function in RELUS and step.inputs[0].window == SAME_ROW
 
 
 def is_linear(step: Step) -> bool:
-    """Whether a step is a convolution and nothing else yet."""
+    """Whether a step is a convolution without a fused activation."""
     return isinstance(step.operation, Convolve) and not step.operation.relu
 
 
 @dataclass(frozen=True)
 class Value:
-    """What is known of a call's result while calls become steps."""
+    """The result of a call during lowering."""
 
     step: int
     shape: tuple[int, ...]
@@ -63,19 +63,19 @@ class Value:
     rows: int
 
 
-class Unknown(Exception):
-    """The rows that a call needs are not known."""
+class NotByRows(Exception):
+    """The rows that a call needs are unknown, so that it runs on whole values."""
 
 
 class Lowering:
-    """Turns the calls of a trace into steps, for a latent of one size.
+    """Converts the calls of a trace to steps, for a latent of one size.
 
     Args:
-        trace: what a network does.
+        trace: of the network.
         h: rows of the latent.
-        w: its columns.
+        w: columns of the latent.
         names: the names of layers, by the ids of their weights.
-        rules: for each function, how a call of it becomes steps.
+        rules: for each function, the rule that lowers its calls.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class Lowering:
         self.output = self._values[trace.output].step
 
     def value(self, ref: Any) -> Value:
-        """What an argument stands for.
+        """The value of an argument.
 
         Raises:
-            Unknown: it is no result of an earlier call.
+            NotByRows: it is not the result of an earlier call.
         """
         if not isinstance(ref, Ref):
-            raise Unknown
+            raise NotByRows
         return self._values[ref.index]
 
     def add(
@@ -124,16 +124,16 @@ class Lowering:
         grows = [axis for axis, each in enumerate(call.shape) if isinstance(each, Size) and each.by_rows]
         if call.function is None:
             return self.add(None, (), shape, call.dtype, grows[0], shape[grows[0]])
-        here = CallContext(call, shape, grows[0] if len(grows) == 1 else None, self)
+        context = CallContext(call, shape, grows[0] if len(grows) == 1 else None, self)
         function = call.function.function if isinstance(call.function, Part) else call.function
         before = len(self.steps)
         try:
             if len(grows) > 1 or function not in self._rules:
-                raise Unknown
-            return self._rules[function](here)
-        except Unknown:
+                raise NotByRows
+            return self._rules[function](context)
+        except NotByRows:
             del self.steps[before:]
-            return here.whole()
+            return context.whole()
 
     def label(self, tensor: Tensor | None) -> str:
         """The name of the layer that a weight belongs to."""
@@ -142,40 +142,40 @@ class Lowering:
 
 @dataclass(frozen=True)
 class CallContext:
-    """A call that is to become steps."""
+    """A call that is being lowered."""
 
     call: Call
     shape: tuple[int, ...]
     axis: int | None
-    to: Lowering
+    lowering: Lowering
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """An argument, however it was given."""
+        """An argument, positional or by keyword."""
         if place < len(self.call.args):
             return self.call.args[place]
         return self.call.kwargs.get(name, default)
 
     def values(self) -> list[Value]:
-        """All arguments that earlier calls returned, in order."""
-        found: list[Value] = []
-        replaced((self.call.args, self.call.kwargs), lambda ref: found.append(self.to.value(ref)), Ref)
-        return found
+        """All arguments that are results of earlier calls, in order."""
+        values: list[Value] = []
+        replaced((self.call.args, self.call.kwargs), lambda ref: values.append(self.lowering.value(ref)), Ref)
+        return values
 
     def plain(self, rows: int) -> Apply:
         """The call as an operation on rows.
 
         Raises:
-            Unknown: an argument follows from the number of rows, but is not proportional to it.
+            NotByRows: an argument depends on the number of rows, but is not proportional to it.
         """
         slots = iter(range(len(self.values())))
         numbered = replaced((self.call.args, self.call.kwargs), lambda _: Slot(next(slots)), Ref)
 
         def number(size: Size) -> int | PerRow:
-            now = size.at(*self.to._size)
+            now = size.at(*self.lowering._size)
             if not size.by_rows:
                 return now
             if rows == 0 or size.constant or now % rows:
-                raise Unknown
+                raise NotByRows
             return PerRow(now // rows)
 
         args, kwargs = replaced(numbered, number, Size)
@@ -183,12 +183,12 @@ class CallContext:
         return Apply(self.call.function, args, kwargs)
 
     def local(
-        self, windows: dict[int, Window | None] | None = None, rows: int | None = None, shares: bool = False
+        self, windows: dict[int, Window | None] | None = None, rows: int | None = None, returns_view: bool = False
     ) -> Value:
-        """A step that makes rows from the same rows of all inputs that have any, but for the windows given.
+        """A step that computes rows from the same rows of all inputs with rows, except for the given windows.
 
         Raises:
-            Unknown: no input has rows, or inputs have different numbers of them.
+            NotByRows: no input has rows, or inputs have different numbers of rows.
         """
         values = self.values()
         chosen = windows or {}
@@ -199,27 +199,27 @@ class CallContext:
         counts = {value.rows for value, each in zip(values, inputs, strict=True) if each.window is SAME_ROW}
         if rows is None:
             if len(counts) != 1:
-                raise Unknown
+                raise NotByRows
             rows = counts.pop()
         self.check_rows(rows)
-        operation = dataclasses.replace(self.plain(rows), shares=shares)
-        return self.to.add(operation, inputs, self.shape, self.call.dtype, self.axis, rows)
+        operation = dataclasses.replace(self.plain(rows), returns_view=returns_view)
+        return self.lowering.add(operation, inputs, self.shape, self.call.dtype, self.axis, rows)
 
     def check_rows(self, rows: int) -> None:
-        """Refuse what has no rows, or not so many.
+        """Check that the result has this number of rows.
 
         Raises:
-            Unknown: that is so.
+            NotByRows: it has no rows, or another number.
         """
         if self.axis is None or rows == 0 or self.shape[self.axis] % rows:
-            raise Unknown
+            raise NotByRows
 
     def whole(self) -> Value:
-        """A step that is run on whole values."""
+        """A step that runs on whole values."""
         rows = self.shape[self.axis] if self.axis is not None else 0
-        operation = replaced_sizes(self.call, self.to._size)
+        operation = replaced_sizes(self.call, self.lowering._size)
         inputs = tuple(Input(value.step, None) for value in self.values())
-        return self.to.add(operation, inputs, self.shape, self.call.dtype, self.axis, rows)
+        return self.lowering.add(operation, inputs, self.shape, self.call.dtype, self.axis, rows)
 
 
 def replaced_sizes(call: Call, size: tuple[int, int]) -> Apply:

@@ -1,8 +1,8 @@
 """Operations on a few rows of a map at a time.
 
-An operation makes rows a..b of its output from rows of its inputs: the same ones, or a window of them around each row.
-It is given the rows that the window tells, cut off at the map's ends; what lies beyond the ends it makes up itself.
-Maps are (1, c, h, w) mostly, but any axis may hold the rows, and several positions may count as one row.
+An operation computes rows a..b of its output from rows of its inputs: the same rows, or a window around each row. It
+gets the rows of the window that are inside the map; rows beyond its ends are padding, which the operation adds itself.
+Maps are mostly (1, c, h, w), but rows may be along any axis, and several positions may form one row.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from vaekit.runtime.streaming.tracing import replaced
 
 @dataclass(frozen=True)
 class Window:
-    """The input rows that an output row is made of: kernel rows from (row // enlarge) * stride - before on."""
+    """The input rows of an output row: `kernel` rows from (row // enlarge) * stride - before."""
 
     kernel: int = 1
     stride: int = 1
@@ -26,11 +26,11 @@ class Window:
     enlarge: int = 1
 
     def first(self, row: int) -> int:
-        """The first input row that an output row and all after it look at; negative beyond the top."""
+        """The first input row that an output row and all later ones read; negative above the top."""
         return row // self.enlarge * self.stride - self.before
 
     def end(self, end: int) -> int:
-        """One past the last input row that the output rows up to `end` look at, the bottom not considered."""
+        """One past the last input row that the output rows up to `end` read, regardless of the bottom."""
         return self.first(end - 1) + self.kernel
 
 
@@ -46,18 +46,18 @@ class Slot:
 
 @dataclass(frozen=True)
 class PerRow:
-    """A number among the arguments of a function that is proportional to the rows that it is called for."""
+    """A number among the arguments of a function that is proportional to the number of rows."""
 
     count: int
 
 
 @runtime_checkable
 class Operation(Protocol):
-    """Something that can be done with rows."""
+    """An operation on rows."""
 
     @property
     def cheap(self) -> bool:
-        """Whether doing it twice beats keeping what it made."""
+        """Whether recomputing the output is faster than storing it."""
 
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
         """Rows a..b of the output."""
@@ -65,14 +65,14 @@ class Operation(Protocol):
 
 @dataclass(frozen=True)
 class Apply:
-    """A function of torch that treats all rows alike, or needs no rows at all."""
+    """A torch function that treats all rows alike, or needs no rows."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
     cheap: bool = True
-    shares: bool = False
-    """Whether what it returns lies in the memory of what it was given."""
+    returns_view: bool = False
+    """Whether the output is a view of an input."""
 
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
         count = rows[1] - rows[0]
@@ -84,29 +84,29 @@ class Apply:
 
     @property
     def can_overwrite(self) -> bool:
-        """Whether it can write its result into the memory of an input: an activation, or the sum of two tensors."""
+        """Whether it can run in place: an activation, or the sum of two tensors."""
         sums = self.function in SUMS and self.args == (Slot(0), Slot(1)) and not self.kwargs
-        return sums or self.function in ON_ITSELF
+        return sums or self.function in IN_PLACE
 
-    def overwrite(self, inputs: Sequence[Tensor], place: int) -> Tensor:
-        """The same as `run` makes, in the memory of the input at a place."""
-        if self.function in ON_ITSELF:
-            return ON_ITSELF[self.function](inputs[place])
-        return inputs[place].add_(inputs[1 - place])
+    def overwrite(self, inputs: Sequence[Tensor], index: int) -> Tensor:
+        """The same as `run`, in place of the input at an index."""
+        if self.function in IN_PLACE:
+            return IN_PLACE[self.function](inputs[index])
+        return inputs[index].add_(inputs[1 - index])
 
 
-ON_ITSELF: dict[Callable[..., Any], Callable[[Tensor], Tensor]] = {
+IN_PLACE: dict[Callable[..., Any], Callable[[Tensor], Tensor]] = {
     F.silu: lambda x: F.silu(x, inplace=True),
     F.relu: torch.relu_,
     torch.relu: torch.relu_,
 }
-"""Activations, and what does the same on the tensor itself."""
+"""Activations and their in-place variants."""
 SUMS = (Tensor.add, Tensor.__add__, Tensor.__radd__, torch.add)
 
 
 @dataclass(frozen=True)
 class Convolve:
-    """A convolution of a map that is padded already."""
+    """A convolution of a padded map."""
 
     weight: Tensor
     bias: Tensor | None
@@ -114,23 +114,23 @@ class Convolve:
     dilation: tuple[int, int]
     groups: int
     relu: bool = False
-    """Whether negative numbers become zero in what it makes."""
+    """Whether it includes a ReLU."""
 
     CHEAP_PRODUCTS = 40
 
     @property
     def cheap(self) -> bool:
-        """A convolution of an image is: reading back what it made takes as long."""
+        """Convolutions of an image are cheap: reading a stored output takes as long."""
         return self.weight[0].numel() <= self.CHEAP_PRODUCTS
 
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
-        made = F.conv2d(inputs[0], self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-        return torch.relu_(made) if self.relu else made
+        output = F.conv2d(inputs[0], self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return torch.relu_(output) if self.relu else output
 
 
 @dataclass(frozen=True)
 class Pad:
-    """Rows and columns laid around a map: (left, right, top, bottom), as `torch.nn.functional.pad` has it."""
+    """Padding of a map: (left, right, top, bottom), as in `torch.nn.functional.pad`."""
 
     amounts: tuple[int, int, int, int]
     mode: str
@@ -140,7 +140,7 @@ class Pad:
 
     @property
     def window(self) -> Window:
-        """Rows beyond the ends come from further inside: a mirrored one from twice its distance to the end."""
+        """Rows beyond the ends are copied from inside: a reflected one from twice its distance to the end."""
         _, _, top, bottom = self.amounts
         reach = REACH[self.mode]
         return Window(kernel=reach * (top + bottom) + 1, before=top + reach * bottom)
@@ -157,11 +157,11 @@ class Pad:
 
 
 REACH = {"constant": 0, "replicate": 1, "reflect": 2}
-"""How far from a row beyond an end its source is, in distances of that row to the end."""
+"""The distance from a padded row to its source, relative to its distance from the end."""
 
 
 def inside(row: int, rows: int, mode: str) -> int:
-    """The row that stands for one beyond the ends."""
+    """The row inside the map that a padded row copies."""
     if mode == "replicate":
         return min(max(row, 0), rows - 1)
     row = abs(row)
@@ -170,7 +170,7 @@ def inside(row: int, rows: int, mode: str) -> int:
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and variance of each group of channels, over all rows: a reduction, whose parts are merged exactly."""
+    """Mean and variance of each group of channels over all rows: a reduction whose parts are merged exactly."""
 
     groups: int
     cheap: bool = False
@@ -178,8 +178,8 @@ class Moments:
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
         """Count, mean and sum of squared differences of one slab, (3, groups) in float64."""
         x = inputs[0].to(torch.promote_types(inputs[0].dtype, torch.float32)).contiguous()
-        # The function for the norm itself is the fastest there is for its statistics: of 4 MiB it makes them in
-        # 0.13 ms where var_mean takes 2.9 ms. What it normalizes is thrown away.
+        # The norm itself is the fastest function for its statistics: for 4 MiB it takes 0.13 ms, and var_mean 2.9 ms.
+        # The normalized output is discarded.
         count = x.numel() // self.groups
         flat = x.view(1, self.groups, count)
         _, mean, inverse = torch.native_group_norm(flat, None, None, 1, self.groups, count, self.groups, 0.0)
@@ -188,7 +188,7 @@ class Moments:
 
     @staticmethod
     def merge(a: Tensor, b: Tensor) -> Tensor:
-        """Moments of two sets of numbers together (Chan, Golub, LeVeque 1979, equation 2.1)."""
+        """The moments of the union of two sets (Chan, Golub, LeVeque 1979, equation 2.1)."""
         count = a[0] + b[0]
         difference = b[1] - a[1]
         mean = a[1] + difference * b[0] / count
@@ -197,7 +197,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Normalize:
-    """GroupNorm with moments that are known: one multiplication and one addition for each channel."""
+    """GroupNorm with known moments: one multiplication and one addition per channel."""
 
     weight: Tensor | None
     bias: Tensor | None
@@ -206,13 +206,13 @@ class Normalize:
 
     def run(self, rows: tuple[int, int], inputs: Sequence[Tensor]) -> Tensor:
         x, moments = inputs
-        # The factor of large numbers is too small for half precision.
+        # The scale for large values underflows in half precision.
         exact = x.to(torch.promote_types(x.dtype, torch.float32))
-        scale, shift = self.line(exact, moments)
+        scale, shift = self.scale_and_shift(exact, moments)
         return torch.mul(exact, scale).add_(shift).to(x.dtype)
 
-    def line(self, x: Tensor, moments: Tensor) -> tuple[Tensor, Tensor]:
-        """The factor and the addend of each channel, (c, 1, 1)."""
+    def scale_and_shift(self, x: Tensor, moments: Tensor) -> tuple[Tensor, Tensor]:
+        """The scale and shift of each channel, (c, 1, 1)."""
         count, mean, squares = moments.repeat_interleave(x.shape[1] // moments.shape[1], dim=1)
         scale = (squares / count + self.epsilon).rsqrt()
         if self.weight is not None:
@@ -225,7 +225,7 @@ class Normalize:
 
 @dataclass(frozen=True)
 class Total:
-    """A sum over all rows, made of the sums over some of them."""
+    """A sum over all rows, as a sum of partial sums."""
 
     function: Apply
     cheap: bool = False

@@ -1,7 +1,7 @@
 """Plan a run within a memory budget: rows per slab, maps kept in memory, prepared convolutions.
 
-Rows that fit the processor's cache are fastest. With less memory first the file takes what does not fit, for a file is
-cheap beside a convolution; then slabs become smaller.
+Slabs that fit the processor's cache are fastest. With less memory, first maps that do not fit are stored in a file,
+which is cheap compared with convolutions; then slabs become smaller.
 """
 
 import math
@@ -19,61 +19,61 @@ from vaekit.runtime.streaming.schedule import Stage, Stages
 from vaekit.runtime.streaming.walk import TILE
 
 SLAB = 2 << 20
-"""Bytes of the largest slab of a stage's part where there is memory enough."""
+"""The size of the largest slab of a part of a stage in bytes, if there is enough memory."""
 WIDEST = 2
-"""How many times as large what is read or made on the way may be."""
+"""The maximum size of intermediate values, relative to the slab."""
 CHAINED = 2
-"""Where more convolutions than this follow each other in a stage, slabs are half as large: all of them are to fit."""
+"""The number of convolutions in a stage above which slabs are half as large, so that all of them fit the cache."""
 LEAST_SLAB = 1 << 14
 ALLOCATOR = 1.6
-"""What slabs and buffers take of the system for each byte that is in use: allocators keep what was freed, in pieces."""
+"""Memory of the process per byte of slabs and buffers in use: allocators cache freed blocks."""
 HEADROOM = 0.93
-"""How much of a budget is planned with: no forecast is exact, and a budget is meant."""
+"""The fraction of a budget that is planned: forecasts are not exact, and a budget must hold."""
 BASE = 32 << 20
-"""What a run takes besides: code that is compiled and loaded when it is first used, stacks, small things."""
+"""Additional memory of a run in bytes: code that is loaded on first use, stacks, small objects."""
 LEAST_PRODUCTS = 5 * 10**9
-"""Products of convolutions from which on a CPU's slabs pay for the calls that they need."""
-FREED_AT_ONCE = 48 << 20
-"""When so much less is needed from a stage on, what the allocator keeps is given back to the system."""
+"""The number of multiplications in convolutions from which streaming is faster on a CPU despite its calls."""
+TRIM_THRESHOLD = 48 << 20
+"""The decrease of the required memory after a stage, in bytes, from which freed memory is returned to the system."""
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """How a network will be run, and what that is expected to take."""
+    """How a network will run, and the predicted memory."""
 
-    courses: tuple[StageRows, ...]
+    schedules: tuple[StageRows, ...]
     ready: frozenset[int]
     """Steps whose convolutions stay prepared between runs."""
     peak: int
-    """Bytes at the most, above the loaded weights."""
+    """The predicted peak in bytes, without the loaded weights."""
     to_file: int
-    """Bytes that will be in the file at the most; 0 where all fits into memory."""
+    """The peak size of the file in bytes; 0 if everything fits into memory."""
     prepared: int
-    """Bytes of the convolutions that stay prepared."""
+    """The size of the convolutions that stay prepared, in bytes."""
     stages: tuple[StageForecast, ...]
 
 
 def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: int, parts: int) -> RunPlan:
-    """The fastest way to run a network that fits.
+    """The fastest plan for a network that fits the budget.
 
     Args:
-        stages: what will be run.
-        convolvers: what will run the convolutions.
-        budget: bytes that it may take; None for as many as it likes.
-        fixed: bytes that its caller takes all the while: input and result.
-        parts: how many parts of a stage may be worked on side by side.
+        stages: of the network.
+        convolvers: for the convolutions.
+        budget: the memory limit in bytes; None for no limit.
+        fixed: memory of the caller in bytes: input and result.
+        parts: the maximum number of parts of a stage that run in parallel.
 
     Raises:
-        TooLittleMemory: no way fits. The message says the smallest budget that would do.
+        TooLittleMemory: no plan fits. The message states the smallest sufficient budget.
     """
     planned = None if budget is None else int(HEADROOM * budget)
     enough = 0
-    for slab, side_by_side in ways(parts):
-        courses = [StageRows(slab_rows(stages.steps, stage, slab), side_by_side) for stage in stages.stages]
-        plan = with_courses(stages, courses, convolvers, planned, fixed)
+    for slab, parallel in slab_options(parts):
+        schedules = [StageRows(slab_rows(stages.steps, stage, slab), parallel) for stage in stages.stages]
+        plan = with_schedules(stages, schedules, convolvers, planned, fixed)
         if isinstance(plan, RunPlan):
             return plan
-        enough = int(plan / HEADROOM) + (1 << 20)  # what rounding to words takes off
+        enough = int(plan / HEADROOM) + (1 << 20)  # for rounding in the message
     least = format_bytes(enough)
     raise TooLittleMemory(
         f"This image cannot be processed in {format_bytes(budget or 0)}.",
@@ -83,8 +83,8 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
     )
 
 
-def ways(parts: int) -> Iterator[tuple[int, int]]:
-    """Sizes of slabs and numbers of parts, from the fastest to what takes least memory."""
+def slab_options(parts: int) -> Iterator[tuple[int, int]]:
+    """Sizes of slabs and numbers of parts, from the fastest to the smallest in memory."""
     slab = SLAB
     while slab >= LEAST_SLAB:
         yield slab, parts
@@ -93,39 +93,39 @@ def ways(parts: int) -> Iterator[tuple[int, int]]:
         yield slab, 1
 
 
-def with_courses(
-    stages: Stages, courses: Sequence[StageRows], convolvers: Convolvers, budget: int | None, fixed: int
+def with_schedules(
+    stages: Stages, schedules: Sequence[StageRows], convolvers: Convolvers, budget: int | None, fixed: int
 ) -> RunPlan | int:
-    """A plan with slabs and parts of this kind; where none fits, the bytes that would do."""
-    alone = forecast(stages, courses, convolvers, frozenset())
+    """A plan with these slabs and parts; if it does not fit, the sufficient budget in bytes."""
+    alone = forecast(stages, schedules, convolvers, frozenset())
     taken = zip(alone, heaps(alone), strict=True)
     least = max(fixed + BASE + each.wholes + heap + 2 * each.band for each, heap in taken)
     if budget is not None and least > budget:
         return least
     ready: frozenset[int] = frozenset()
-    prepared, found = 0, alone
+    prepared, forecasts = 0, alone
     sizes = prepared_sizes(stages, convolvers)
-    kept = forecast(stages, courses, convolvers, frozenset(sizes))
+    kept = forecast(stages, schedules, convolvers, frozenset(sizes))
     if budget is None or peak_of(kept, fixed, None) + sum(sizes.values()) <= budget:
-        ready, prepared, found = frozenset(sizes), sum(sizes.values()), kept
+        ready, prepared, forecasts = frozenset(sizes), sum(sizes.values()), kept
     planned, to_file = [], 0
-    most_maps = max(each.maps for each in found)
-    for number, (each, heap) in enumerate(zip(found, heaps(found), strict=True)):
-        room = None if budget is None else budget - fixed - BASE - prepared - each.wholes - heap
-        if room is not None:
-            to_file = max(to_file, each.maps - room)
-        limit = None if room is None or each.maps <= room else max(0, room - 2 * each.band)
-        buffers = most_maps if room is None else min(most_maps, max(0, room))
-        back = gives_back(found, number)
-        planned.append(replace(courses[number], maps_in_memory=limit, buffers=buffers, give_back=back))
-    peak = peak_of(found, fixed, None if budget is None else budget - prepared) + prepared
-    return RunPlan(tuple(planned), ready, peak, to_file, prepared, tuple(found))
+    most_maps = max(each.maps for each in forecasts)
+    for number, (each, heap) in enumerate(zip(forecasts, heaps(forecasts), strict=True)):
+        available = None if budget is None else budget - fixed - BASE - prepared - each.wholes - heap
+        if available is not None:
+            to_file = max(to_file, each.maps - available)
+        limit = None if available is None or each.maps <= available else max(0, available - 2 * each.band)
+        buffers = most_maps if available is None else min(most_maps, max(0, available))
+        trim = trims_after(forecasts, number)
+        planned.append(replace(schedules[number], maps_in_memory=limit, buffers=buffers, trim_heap=trim))
+    peak = peak_of(forecasts, fixed, None if budget is None else budget - prepared) + prepared
+    return RunPlan(tuple(planned), ready, peak, to_file, prepared, tuple(forecasts))
 
 
 def slab_rows(steps: Sequence[Step], stage: Stage, slab: int) -> int:
-    """How many rows of a stage's largest result there are in a slab of so many bytes.
+    """Rows of a stage's largest result in a slab of `slab` bytes.
 
-    Bands of maps are of one size that way at every resolution, so that the buffers of one map serve for the next.
+    Bands of maps then have equal sizes at every resolution, so that buffers are reused.
     """
     tasks = [task for task in stage.tasks if task.rows]
     targets = [task for task in tasks if task.index in stage.kept or task.step.reduces]
@@ -136,13 +136,13 @@ def slab_rows(steps: Sequence[Step], stage: Stage, slab: int) -> int:
     touched = {task.index for task in tasks} | {source for task in tasks for source, _ in task.reads}
     largest = max(steps[i].nbytes for i in touched if not isinstance(steps[i].operation, Pad))
     convolutions = sum(isinstance(task.step.operation, Convolve) for task in tasks)
-    wanted = slab if convolutions <= CHAINED else slab // 2
-    rows = max(1, int(wanted * total / max(kept, largest / WIDEST, 1)))
+    target = slab if convolutions <= CHAINED else slab // 2
+    rows = max(1, int(target * total / max(kept, largest / WIDEST, 1)))
     return (rows + TILE // 2) // TILE * TILE if rows >= TILE // 2 else rows
 
 
 def prepared_sizes(stages: Stages, convolvers: Convolvers) -> dict[int, int]:
-    """For each step with a convolution that has to be prepared, what that takes."""
+    """The size of each convolution that has to be prepared, by step, in bytes."""
     sizes = {}
     for stage in stages.stages:
         for task in stage.tasks:
@@ -155,7 +155,7 @@ def prepared_sizes(stages: Stages, convolvers: Convolvers) -> dict[int, int]:
 
 
 def products(stages: Stages) -> int:
-    """How many products of two numbers the convolutions of a network take."""
+    """The number of multiplications in the convolutions of a network."""
     convolutions = ((step, step.operation) for step in stages.steps)
     return sum(
         math.prod(step.shape) * operation.weight[0].numel()
@@ -164,24 +164,26 @@ def products(stages: Stages) -> int:
     )
 
 
-def heaps(found: Sequence[StageForecast]) -> list[int]:
-    """What slabs and buffers have taken of the system by each stage, given back or not."""
+def heaps(forecasts: Sequence[StageForecast]) -> list[int]:
+    """The memory of the process for slabs and buffers at each stage, with freed memory that is not returned."""
     taken, result = 0.0, []
-    for number, each in enumerate(found):
+    for number, each in enumerate(forecasts):
         taken = max(taken, ALLOCATOR * each.workspace)
         result.append(int(taken))
-        if gives_back(found, number):
+        if trims_after(forecasts, number):
             taken = 0.0
     return result
 
 
-def gives_back(found: Sequence[StageForecast], number: int) -> bool:
-    """Whether enough less is needed after a stage to give memory back there."""
-    later = max((each.workspace for each in found[number + 1 :]), default=0)
-    return found[number].workspace - later > FREED_AT_ONCE
+def trims_after(forecasts: Sequence[StageForecast], number: int) -> bool:
+    """Whether enough less memory is needed after a stage to return freed memory there."""
+    later = max((each.workspace for each in forecasts[number + 1 :]), default=0)
+    return forecasts[number].workspace - later > TRIM_THRESHOLD
 
 
-def peak_of(found: Sequence[StageForecast], fixed: int, budget: int | None) -> int:
-    """The most that all stages take, maps in memory as far as the budget allows."""
-    most = max(fixed + BASE + each.wholes + heap + each.maps for each, heap in zip(found, heaps(found), strict=True))
+def peak_of(forecasts: Sequence[StageForecast], fixed: int, budget: int | None) -> int:
+    """The peak over all stages, with maps in memory as far as the budget allows."""
+    most = max(
+        fixed + BASE + each.wholes + heap + each.maps for each, heap in zip(forecasts, heaps(forecasts), strict=True)
+    )
     return most if budget is None else min(most, budget)

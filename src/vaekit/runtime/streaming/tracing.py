@@ -1,13 +1,12 @@
 """Trace a network as a list of calls that is valid for any image size.
 
-A network is run on three tiny inputs while every function of torch that it calls is written down. Weights stand in the
-list themselves. Numbers that differ between the three runs (a size in `reshape(x.shape)`, say) follow from the input's
-rows and columns, and are written down as such. Networks need nothing for this, so that a new family costs the engine
-nothing.
+A network runs on three tiny inputs while every torch function that it calls is recorded, with weights as constants.
+Numbers that differ between the three runs (such as a size in `reshape(x.shape)`) are recorded as functions of the
+input's rows and columns. Networks need no changes for this, so that the engine supports new families without changes.
 
-Two other ways were tried on the KL, TAEF2 and DC-AE nets. torch.fx makes calls of the sizes that a network computes
-with (`channels // x.shape[1]`), and what those mean has to be found out again. torch.export names them well, but takes
-seconds for SD1's decoder; so does the first use of the meta device, for what it imports. Three tiny runs take 0.2 s.
+Two alternatives were tried on the KL, TAEF2 and DC-AE nets. torch.fx records computations with sizes
+(`channels // x.shape[1]`) as calls, whose meaning would have to be inferred. torch.export has symbolic sizes, but takes
+seconds for SD1's decoder; so does the first use of the meta device, because of its imports. Three tiny runs take 0.2 s.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class NotTraceable(Exception):
-    """The network cannot be traced, and has to be run as a whole."""
+    """The network cannot be traced, and must run as a whole."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Size:
-    """A number that follows from the size of the latent: constant + rows * h + columns * w + area * h * w."""
+    """A number that depends on the size of the latent: constant + rows * h + columns * w + area * h * w."""
 
     constant: int = 0
     rows: int = 0
@@ -44,16 +43,16 @@ class Size:
 
     @property
     def by_rows(self) -> bool:
-        """Whether more rows make it larger."""
+        """Whether it depends on the number of rows."""
         return bool(self.rows or self.area)
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a function of torch, and the shape and dtype of what it returned.
+    """One call of a torch function, with the shape and dtype of its result.
 
-    The first call of a trace is none: it stands for the network's input. `args` and `kwargs` hold `Ref`s for tensors
-    that earlier calls returned, and `Size`s for numbers that follow from the input's size.
+    The first call of a trace represents the network's input and has no function. `args` and `kwargs` contain `Ref`s for
+    results of earlier calls, and `Size`s for numbers that depend on the input's size.
     """
 
     function: Callable[..., Any] | None
@@ -69,14 +68,14 @@ class Trace:
 
     calls: tuple[Call, ...]
     output: int
-    """Index of the call that returned what the network returns."""
+    """The index of the call that returns the network's output."""
     example: tuple[Tensor, Tensor]
-    """A small input, and what the network made of it."""
+    """A small input and its output."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A function that returns one tensor of the several that another returns."""
+    """A function that selects one of several tensors that another function returns."""
 
     function: Callable[..., Any]
     index: int
@@ -86,47 +85,47 @@ class Part:
 
 
 SMALL, TALLER, WIDER = (2, 3), (3, 3), (2, 5)
-"""Rows and columns of the latents that a network is watched with."""
+"""Rows and columns of the latents for tracing."""
 
 
 def trace(network: nn.Module, make_input: Callable[[int, int], Tensor]) -> Trace:
-    """The calls that a network makes, as they depend on the size of the latent.
+    """Trace a network for any size of the latent.
 
     Args:
         network: an encoder or decoder.
-        make_input: rows and columns of a latent -> what the network is given, one item.
+        make_input: rows and columns of a latent -> an input for one item.
 
     Raises:
-        NotTraceable: it does other things at other sizes, or its sizes follow from the latent's in another way than
-            `Size` tells, or it returns anything but one tensor that follows from its input.
+        NotTraceable: the calls depend on the size; a number depends on it in a way that `Size` cannot express; or the
+            network does not return a single tensor computed from its input.
     """
-    small, taller, wider = (watched(network, make_input(*size)) for size in (SMALL, TALLER, WIDER))
+    small, taller, wider = (record(network, make_input(*size)) for size in (SMALL, TALLER, WIDER))
     if not len(small.calls) == len(taller.calls) == len(wider.calls):
         raise NotTraceable("the network's calls depend on the size")
     calls = tuple(map(merged_calls, small.calls, taller.calls, wider.calls))
     return Trace(calls, small.output, small.example)
 
 
-def watched(network: nn.Module, given: Tensor) -> Trace:
-    """The calls of one run."""
-    recorder = Recorder(given)
+def record(network: nn.Module, x: Tensor) -> Trace:
+    """Record the calls of one run."""
+    recorder = Recorder(x)
     with torch.no_grad(), recorder:
-        returned = network(given)
+        returned = network(x)
     output = recorder.index_of(returned) if isinstance(returned, Tensor) else None
     if output is None:
         raise NotTraceable("the network does not return a single tensor computed from its input")
-    return Trace(tuple(recorder.calls), output, (given, returned))
+    return Trace(tuple(recorder.calls), output, (x, returned))
 
 
 class Recorder(TorchFunctionMode):
-    """Writes calls down while it is active."""
+    """Records calls while it is active."""
 
-    def __init__(self, given: Tensor) -> None:
+    def __init__(self, x: Tensor) -> None:
         super().__init__()
         self.calls: list[Call] = []
         self._indices: dict[int, int] = {}
-        self._kept: list[Tensor] = []  # the id of a tensor that is gone may be another's
-        self._write(None, (), {}, given)
+        self._kept: list[Tensor] = []  # ids of freed tensors may be reused
+        self._write(None, (), {}, x)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -141,12 +140,12 @@ class Recorder(TorchFunctionMode):
         return returned
 
     def index_of(self, tensor: Tensor) -> int | None:
-        """The index of the call that returned it; None for weights and constants."""
+        """The index of the call that returned a tensor; None for weights and constants."""
         return self._indices.get(id(tensor))
 
     def _write(self, function: Callable[..., Any] | None, args: Any, kwargs: Any, returned: Tensor) -> None:
         if self.index_of(returned) is not None:
-            return  # the function gave its argument back
+            return  # the function returned its argument
         self._indices[id(returned)] = len(self.calls)
         self._kept.append(returned)
         refs = (replaced(each, self._ref, Tensor) for each in (args, kwargs))
@@ -167,19 +166,19 @@ def tensors_in(value: Any) -> list[Tensor]:
     return [each for part in value for each in tensors_in(part)] if isinstance(value, tuple | list) else []
 
 
-def replaced(value: Any, change: Callable[[Any], Any], kind: type) -> Any:
-    """Nested tuples, lists and dictionaries with all that is of one kind changed."""
-    if isinstance(value, kind):
+def replaced(value: Any, change: Callable[[Any], Any], wanted: type) -> Any:
+    """Apply a function to all objects of one type in nested tuples, lists and dictionaries."""
+    if isinstance(value, wanted):
         return change(value)
     if isinstance(value, dict):
-        return {name: replaced(each, change, kind) for name, each in value.items()}
+        return {name: replaced(each, change, wanted) for name, each in value.items()}
     if isinstance(value, tuple | list):
-        return tuple(replaced(each, change, kind) for each in value)
+        return tuple(replaced(each, change, wanted) for each in value)
     return value
 
 
 def merged_calls(small: Call, taller: Call, wider: Call) -> Call:
-    """The same call of three runs, with numbers as they depend on the size."""
+    """Merge the same call of three runs, with numbers as functions of the size."""
     if not (small.function == taller.function == wider.function and small.dtype == taller.dtype == wider.dtype):
         raise NotTraceable("the network's calls depend on the size")
     args, kwargs, shape = merged(*((call.args, call.kwargs, call.shape) for call in (small, taller, wider)))
@@ -187,7 +186,7 @@ def merged_calls(small: Call, taller: Call, wider: Call) -> Call:
 
 
 def merged(small: Any, taller: Any, wider: Any) -> Any:
-    """Three nested values with a `Size` for every number in which they differ."""
+    """Merge three nested values, with a `Size` for every number in which they differ."""
     if isinstance(small, tuple) and len(small) == len(taller) == len(wider):
         return tuple(map(merged, small, taller, wider))
     if isinstance(small, dict) and small.keys() == taller.keys() == wider.keys():
@@ -205,7 +204,7 @@ def merged(small: Any, taller: Any, wider: Any) -> Any:
 
 
 def fitted(small: int, taller: int, wider: int) -> Size:
-    """The size that takes these values at the three latents."""
+    """The `Size` with these values for the three latents."""
     (h, w), by_row, by_column = SMALL, taller - small, wider - small
     columns, rest = divmod(by_column, WIDER[1] - w)
     area, uneven = divmod(by_row, w)

@@ -1,7 +1,6 @@
 """The order of operations in a stage: which rows each step reads, and how far it must advance for the next slab.
 
-The walk through a stage is told as a list of moves, before and without any tensor: what runs a stage follows it, and so
-does what predicts how much memory that will take.
+The order is a sequence of row steps that needs no tensors: both the executor and the memory forecast follow it.
 """
 
 import math
@@ -10,48 +9,48 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from vaekit.runtime.streaming.ir import Step
-from vaekit.runtime.streaming.operations import ON_ITSELF, SAME_ROW, Apply, Convolve, Normalize, Pad, Window
+from vaekit.runtime.streaming.operations import IN_PLACE, SAME_ROW, Apply, Convolve, Normalize, Pad, Window
 
 TILE = 4
-"""Rows that a Winograd convolution makes at once: work is cut in multiples of them."""
+"""The tile size of Winograd convolutions: parts are cut at multiples of it."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A step in one stage, and the cheap ones in front of it that it does on its own."""
+    """A step in one stage, with the cheap steps before it that are fused into it."""
 
     index: int
     step: Step
     ahead: tuple[Step, ...]
-    """Steps that are done in place on what this one has copied, the first of them first."""
+    """Steps that run in place on the copied input, in order."""
     reads: tuple[tuple[int, Window], ...]
     """Steps whose rows it reads."""
     wholes: tuple[int | None, ...]
-    """For each input of the step, whose whole value it is; None for rows."""
+    """For each input of the step, the step whose whole value it is; None for rows."""
     rows: int
-    """Rows that it goes through."""
+    """The number of rows that it processes."""
     last_user_of: tuple[int, ...]
-    """Steps whose rows nobody reads after it, in this stage."""
+    """Steps whose rows no later task of this stage reads."""
 
     pads: bool
-    """Whether it lays a constant around a map, for convolutions only."""
-    over: int | None
-    """Which of its inputs nobody else reads, so that the result can be written over it."""
+    """Whether it pads a map with a constant, for convolutions only."""
+    overwrites: int | None
+    """The index of an input that no other step reads, so that the result can overwrite it."""
 
 
 @dataclass(frozen=True)
 class RowStep:
-    """A task makes rows a..b; then rows above some are not read again in this stage."""
+    """Compute rows a..b of a task, then release rows of its inputs."""
 
     task: Task
     a: int
     b: int
     releases: tuple[tuple[int, int], ...]
-    """(step, row): rows of the step's value above this one have been read for the last time in this stage."""
+    """(step, row): rows of the step's value above this row are not read again in this stage."""
 
 
 def tasks_for(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...]) -> tuple[Task, ...]:
-    """The tasks of a stage, given the steps in it and those of them that are kept."""
+    """The tasks of a stage, given its steps and those that are stored."""
     users: dict[int, list[int]] = {}
     for i in inside:
         for each in steps[i].inputs:
@@ -59,16 +58,16 @@ def tasks_for(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...
     ahead: dict[int, tuple[Step, ...]] = {}
     bases: dict[int, int] = {}
     absorbed: set[int] = set()
-    frames = {
+    padded = {
         i
         for i in users.keys() & set(inside) - set(kept)
-        if lays_constant(steps[i]) and all(convolves(steps[j]) for j in users[i])
+        if pads_with_constant(steps[i]) and all(convolves(steps[j]) for j in users[i])
     }
     for i in inside:
-        if i in frames:
+        if i in padded:
             base = steps[i].inputs[0].step
             chain: tuple[Step, ...] = ()
-            while base in inside and len(users[base]) == 1 and base not in kept and runs_ahead(steps[base]):
+            while base in inside and len(users[base]) == 1 and base not in kept and can_run_in_place(steps[base]):
                 absorbed.add(base)
                 chain = (steps[base], *chain)
                 base = steps[base].inputs[0].step
@@ -88,7 +87,7 @@ def tasks_for(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...
             tuple(each.step if each.window is None else None for each in steps[i].inputs),
             steps[steps[i].inputs[0].step].rows if steps[i].reduces else steps[i].rows,
             tuple(source for source, user in last_users.items() if user == i),
-            i in frames,
+            i in padded,
             overwritten(steps, i, users, inside, kept),
         )
         for i in remaining
@@ -98,21 +97,22 @@ def tasks_for(steps: Sequence[Step], inside: Sequence[int], kept: tuple[int, ...
 def overwritten(
     steps: Sequence[Step], i: int, users: Mapping[int, Sequence[int]], inside: Sequence[int], kept: tuple[int, ...]
 ) -> int | None:
-    """The place of an input that a step can write its result over: made in this stage, in memory of its own, for it."""
+    """The index of an input that a step can overwrite: computed in this stage, in its own memory, for this step
+    only."""
     step = steps[i]
     if not (isinstance(step.operation, Apply) and step.operation.can_overwrite):
         return None
-    for place, each in enumerate(step.inputs):
+    for index, each in enumerate(step.inputs):
         source = steps[each.step]
         own = convolves(source) or (isinstance(source.operation, Apply) and source.operation.can_overwrite)
         free = each.step in inside and each.step not in kept and users[each.step] == [i]
         if own and free and (source.shape, source.dtype, each.window) == (step.shape, step.dtype, SAME_ROW):
-            return place
+            return index
     return None
 
 
-def lays_constant(step: Step) -> bool:
-    """Whether a step lays a constant around a map."""
+def pads_with_constant(step: Step) -> bool:
+    """Whether a step pads a map with a constant."""
     return isinstance(step.operation, Pad) and step.operation.mode == "constant"
 
 
@@ -121,71 +121,70 @@ def convolves(step: Step) -> bool:
     return isinstance(step.operation, Convolve)
 
 
-def runs_ahead(step: Step) -> bool:
-    """Whether a step can be done in place on a copy of its input."""
+def can_run_in_place(step: Step) -> bool:
+    """Whether a step can run in place on a copy of its input."""
     operation = step.operation
-    return isinstance(operation, Normalize) or (isinstance(operation, Apply) and operation.function in ON_ITSELF)
+    return isinstance(operation, Normalize) or (isinstance(operation, Apply) and operation.function in IN_PLACE)
 
 
 @dataclass(frozen=True)
 class RowRange:
-    """The part of a stage that is done from top to bottom by one worker.
+    """The part of a stage that one worker runs from top to bottom; tables by step.
 
-    Each table tells it for the tasks by their steps. Rows around a worker's own that its convolutions look at are made
-    by its neighbor, too.
+    Rows around a worker's own that its convolutions read are also computed by its neighbor.
     """
 
     own: dict[int, tuple[int, int]]
-    """For those that make what the stage is for: the rows that nobody else keeps."""
+    """For the targets of the stage: the rows that no other part stores."""
     first: dict[int, int]
-    """The first row that is made here."""
+    """The first row that is computed."""
     last: dict[int, int]
-    """One past the last one."""
-    seen: dict[int, tuple[int, int]]
-    """For the steps of earlier stages, the rows that are looked at."""
+    """One past the last row that is computed."""
+    reads: dict[int, tuple[int, int]]
+    """For the steps of earlier stages: the rows that are read."""
 
 
 def row_ranges(steps: Sequence[Step], tasks: Sequence[Task], kept: tuple[int, ...], parts: int) -> list[RowRange]:
-    """The parts of a stage, as many as asked for or fewer: rows that go together stay together.
+    """Divide a stage into at most `parts` parts.
 
     Args:
         steps: all steps of the network.
-        tasks: those of the stage that go by rows.
-        kept: steps of the stage whose values are kept.
-        parts: how many there may be.
+        tasks: those of the stage that run by rows.
+        kept: steps of the stage whose values are stored.
+        parts: the maximum number of parts.
     """
     targets = targets_of(tasks, kept)
     total = max((task.rows for task in targets), default=0)
     unit = math.lcm(TILE, *(math.lcm(granule(task) * total, task.rows) // task.rows for task in targets))
     cuts = sorted({0, total, *(total * k // parts // unit * unit for k in range(1, parts))})
-    shares = []
+    ranges = []
     for start, end in pairwise(cuts):
         own = {task.index: (start * task.rows // total, end * task.rows // total) for task in targets}
         first, last = first_rows(tasks, own), dict.fromkeys((task.index for task in tasks), 0)
-        reach(steps, tasks, last | {i: b for i, (_, b) in own.items()}, last)
-        seen: dict[int, tuple[int, int]] = {}
+        advance(steps, tasks, last | {i: b for i, (_, b) in own.items()}, last)
+        reads: dict[int, tuple[int, int]] = {}
         for task in tasks:
             for source, window in task.reads:
                 if source not in last and last[task.index] > first[task.index]:
                     a, b = rows_read(window, first[task.index], last[task.index], steps[source].rows)
-                    before = seen.get(source, (a, b))
-                    seen[source] = (min(a, before[0]), max(b, before[1]))
-        shares.append(RowRange(own, first, last, seen))
-    return shares
+                    before = reads.get(source, (a, b))
+                    reads[source] = (min(a, before[0]), max(b, before[1]))
+        ranges.append(RowRange(own, first, last, reads))
+    return ranges
 
 
 def targets_of(tasks: Sequence[Task], kept: tuple[int, ...]) -> list[Task]:
-    """The tasks that a stage is there for."""
+    """The tasks whose results are the purpose of a stage."""
     return [task for task in tasks if task.index in kept or task.step.reduces]
 
 
 def granule(task: Task) -> int:
-    """How many rows a task makes together at least: those that are made of the same rows."""
+    """The number of rows that a task computes together: those that depend on the same rows."""
     return max(window.enlarge for _, window in task.reads)
 
 
 def first_rows(tasks: Sequence[Task], own: dict[int, tuple[int, int]]) -> dict[int, int]:
-    """Where each task begins, if the targets begin with these rows."""
+    """The first row of each task, if the targets begin with these rows."""
     first = {task.index: own[task.index][0] if task.index in own else task.rows for task in tasks}
     for task in reversed(tasks):
         first[task.index] -= first[task.index] % granule(task)
@@ -195,59 +194,59 @@ def first_rows(tasks: Sequence[Task], own: dict[int, tuple[int, int]]) -> dict[i
     return first
 
 
-def reach(steps: Sequence[Step], tasks: Sequence[Task], want: dict[int, int], done: dict[int, int]) -> None:
-    """Note in `done` how far each task goes, if the targets go as far as is wanted."""
+def advance(steps: Sequence[Step], tasks: Sequence[Task], target: dict[int, int], done: dict[int, int]) -> None:
+    """Update `done`, the end row of each task, so that all tasks reach their target rows."""
     for task in reversed(tasks):
         size = granule(task)
-        end = min(-(-want[task.index] // size) * size, task.rows)
+        end = min(-(-target[task.index] // size) * size, task.rows)
         if end > done[task.index]:
             done[task.index] = end
             for source, window in task.reads:
-                if source in want:
-                    want[source] = max(want[source], min(window.end(end), steps[source].rows))
+                if source in target:
+                    target[source] = max(target[source], min(window.end(end), steps[source].rows))
 
 
 def walk(
-    steps: Sequence[Step], tasks: Sequence[Task], kept: tuple[int, ...], slab_rows: int, share: RowRange
+    steps: Sequence[Step], tasks: Sequence[Task], kept: tuple[int, ...], slab_rows: int, row_range: RowRange
 ) -> Iterator[RowStep]:
-    """The moves of a stage.
+    """The row steps of a part of a stage, in order.
 
     Args:
         steps: all steps of the network.
-        tasks: those of the stage that go by rows.
-        kept: steps of the stage whose values are kept.
-        slab_rows: how many rows of the largest result there are in a slab.
-        share: the part of the stage that is walked through.
+        tasks: those of the stage that run by rows.
+        kept: steps of the stage whose values are stored.
+        slab_rows: rows of the largest result per slab.
+        row_range: the part.
     """
-    done = dict(share.first)
+    done = dict(row_range.first)
     targets = targets_of(tasks, kept)
     readers: dict[int, list[tuple[Task, Window]]] = {}
     for task in tasks:
         for source, window in task.reads:
             readers.setdefault(source, []).append((task, window))
-    largest = max(targets, key=lambda task: task.rows)  # a share has something to do
-    for row in range(*share.own[largest.index], slab_rows):
-        end = min(row + slab_rows, share.own[largest.index][1])
+    largest = max(targets, key=lambda task: task.rows)  # a part has at least one target
+    for row in range(*row_range.own[largest.index], slab_rows):
+        end = min(row + slab_rows, row_range.own[largest.index][1])
         wanted = {task.index: -(-end * task.rows // largest.rows) for task in targets}
         before = dict(done)
-        reach(steps, tasks, before | wanted, done)
+        advance(steps, tasks, before | wanted, done)
         for task in tasks:
             a, b = before[task.index], done[task.index]
             if b > a:
                 releases = tuple(
-                    (source, first_needed(readers[source], done, share, steps[source].rows))
+                    (source, first_needed(readers[source], done, row_range, steps[source].rows))
                     for source in task.last_user_of
                 )
                 yield RowStep(task, a, b, releases)
 
 
-def first_needed(readers: list[tuple[Task, Window]], done: dict[int, int], share: RowRange, rows: int) -> int:
-    """The first row that some task will look at again."""
+def first_needed(readers: list[tuple[Task, Window]], done: dict[int, int], row_range: RowRange, rows: int) -> int:
+    """The first row that a task will read again."""
     ends = ((task, window, done[task.index]) for task, window in readers)
-    firsts = (window.first(end) if end < share.last[task.index] else rows for task, window, end in ends)
+    firsts = (window.first(end) if end < row_range.last[task.index] else rows for task, window, end in ends)
     return min(max(0, min(firsts)), rows)
 
 
 def rows_read(window: Window, a: int, b: int, rows: int) -> tuple[int, int]:
-    """The rows of a value of so many that a window shows for rows a..b."""
+    """The rows of a value with `rows` rows that a window covers for output rows a..b."""
     return min(max(0, window.first(a)), rows), max(0, min(window.end(b), rows))

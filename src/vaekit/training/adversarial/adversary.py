@@ -1,8 +1,9 @@
-"""An opponent for a VAE of images: a discriminator that learns to tell results from data (Goodfellow et al. 2014).
+"""The adversary of a VAE of images: a discriminator between data and reconstructions (Goodfellow et al. 2014).
 
-What ruins reconstructions is known (CompVis/taming-transformers, issues 44 and 129): the VAE is pulled at full strength
-by a discriminator that has learned nothing yet. Here it learns first, the pull then grows from nothing, and
-`guard.py` watches. LDM's plain schedule is the same with other numbers: `pull_from` = `learn_from`, `ramp` = 0.
+An untrained discriminator with the full adversarial weight is known to ruin reconstructions
+(CompVis/taming-transformers, issues 44 and 129). Here the discriminator is trained alone first, the adversarial weight
+then rises linearly from 0, and `rollback_guard.py` watches reconstructions. LDM's schedule is the special case
+`pull_from` = `learn_from`, `ramp` = 0.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,58 +24,60 @@ from vaekit.training.weights import Weight
 from vaekit.vae import VAE
 
 COMPILED = "CompiledFunction"
-"""In the name of a step of the graph that torch has compiled."""
+"""Part of the name of an autograd node of a compiled module."""
 DELTA = 1e-6
-"""Of VQGAN's eq. 7."""
+"""The constant in VQGAN's eq. 7."""
 
 
 @dataclass(frozen=True)
 class Adversarial:
-    """When the opponent learns, when and how much it pulls: the table [adversarial] of a recipe."""
+    """The table [adversarial] of a recipe: schedule, losses and weights."""
 
     learn_from: int
-    """Samples after which the discriminator begins to learn. Before, nothing of it is computed."""
+    """Samples after which the discriminator is trained. Before that, it is not computed."""
     pull_from: int
-    """Samples after which the VAE begins to see it."""
+    """Samples after which the adversarial loss is added to that of the VAE."""
     ramp: int = 0
-    """Samples over which the pull then grows from nothing to `weight`."""
+    """Samples over which its weight then rises linearly from 0 to `weight`."""
     weight: float = 0.5
-    """Of the pull. With `adaptive`, in units of the pull of fidelity."""
+    """Weight of the adversarial loss. With `adaptive`, relative to the gradient of the other terms."""
     adaptive: bool = True
-    """Whether the weight is multiplied by |gradient of fidelity| / (|gradient of the adversarial loss| + 1e-6), both at
-    the decoder's last layer (Esser et al. 2021, arXiv 2012.09841, eq. 7)."""
+    """Whether the weight is multiplied by |gradient of fidelity| / (|gradient of the adversarial loss| + 1e-6), both
+    with respect to the decoder's last layer (Esser et al. 2021, arXiv 2012.09841, eq. 7)."""
     largest: float = 1e4
-    """That factor at most. VQGAN's number, whose losses are means as ours are; LDM has the same number for losses that
-    are sums over an image, so there it is smaller by the number of values: 0.05 for 3x256x256."""
+    """The maximum of this factor. The default is VQGAN's, whose losses are means as here; LDM has the same value for
+    losses that are sums over an image, which is equivalent to 0.05 for 3x256x256 values."""
     loss: str = "hinge"
     """"hinge" (Lim & Ye 2017, arXiv 1705.02894) or "non-saturating" (Goodfellow et al. 2014, arXiv 1406.2661)."""
     learning_rate: float = 1e-4
     """Of the discriminator; constant."""
     betas: tuple[float, float] = (0.5, 0.9)
+    """Of the discriminator's AdamW."""
     r1: float = 0.0
-    """gamma of R1 (Mescheder et al. 2018, arXiv 1801.04406, eq. 9)."""
+    """The weight gamma of the R1 penalty (Mescheder et al. 2018, arXiv 1801.04406, eq. 9)."""
     r1_every: int = 16
-    """Steps between two that have the penalty, which then counts so many times (Karras et al. 2020, arXiv 1912.04958,
-    appendix B)."""
+    """The penalty is computed every `r1_every` steps, and multiplied by `r1_every` (lazy regularization: Karras et al.
+    2020, arXiv 1912.04958, appendix B)."""
     lecam: float = 0.0
     """Weight of LeCam regularization (Tseng et al. 2021, arXiv 2104.03310)."""
     memory: float = 0.99
-    """Decay, in steps, of the averages of what the discriminator says, which LeCam draws to and `earned` looks at."""
+    """Decay per step of the moving averages of the logits, which LeCam and `earned` use."""
     earned: bool = False
-    """Whether the weight is also multiplied by how well the discriminator tells data from results: half the distance
-    of its average logits, from 0 to 1. What cannot tell yet has a direction all the same, and an adaptive weight makes
-    that count as much as any other. Half, as hinge is content with logits of 1 and -1."""
+    """Whether the weight is also multiplied by the confidence of the discriminator: half the difference between its
+    average logits of data and of reconstructions, clamped to [0, 1]. The gradient of a discriminator without
+    information has a direction too, and an adaptive weight scales it up like any other. Half, since the hinge loss is
+    0 from logits of 1 and -1 on."""
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
-            raise ValueError(f"loss {self.loss!r} is none of {', '.join(LOSSES)}")
+            raise ValueError(f"unknown loss {self.loss!r}; expected one of {', '.join(LOSSES)}")
         if not 0 <= self.learn_from <= self.pull_from or self.ramp < 0:
-            raise ValueError("learn_from, then pull_from, then the ramp: none before the one before it")
+            raise ValueError("learn_from must be at least 0, pull_from at least learn_from, and ramp at least 0")
         if min(self.weight, self.largest, self.r1, self.lecam, self.learning_rate) < 0 or self.r1_every < 1:
-            raise ValueError("weights and rates are not negative, and r1_every is 1 or more")
+            raise ValueError("weights and rates must be at least 0, and r1_every at least 1")
 
     def weight_at(self, samples: int) -> float:
-        """After so many samples, before it is adapted; 0 until `pull_from`."""
+        """The weight after `samples` samples, without the adaptive factor; 0 before `pull_from`."""
         if samples < self.pull_from:
             return 0.0
         ends = ((self.pull_from, 0.0), (self.pull_from + self.ramp, self.weight))
@@ -82,22 +85,22 @@ class Adversarial:
 
 
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
-    """What the discriminator minimizes: (E max(0, 1 - D(x)) + E max(0, 1 + D(G))) / 2, the half as in VQGAN."""
+    """The hinge loss of the discriminator: (E max(0, 1 - D(x)) + E max(0, 1 + D(G))) / 2, the half as in VQGAN."""
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
 def hinge_generator_loss(fake: Tensor) -> Tensor:
-    """What the VAE minimizes: -E D(G)."""
+    """The hinge loss of the VAE: -E D(G)."""
     return -fake.mean()
 
 
 def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
-    """(E -log sigmoid(D(x)) + E -log(1 - sigmoid(D(G)))) / 2."""
+    """The non-saturating loss of the discriminator: (E -log sigmoid(D(x)) + E -log(1 - sigmoid(D(G)))) / 2."""
     return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
 
 
 def non_saturating_generator_loss(fake: Tensor) -> Tensor:
-    """E -log sigmoid(D(G))."""
+    """The non-saturating loss of the VAE: E -log sigmoid(D(G))."""
     return F.softplus(-fake).mean()
 
 
@@ -108,66 +111,74 @@ LOSSES: Mapping[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor]
 
 
 def r1_penalty(net: nn.Module, x: Tensor) -> Tensor:
-    """E |d D / d x|^2 / 2 over data (b, ...), of the sum of an item's logits divided by the root of their number: that
-    of Mescheder et al. for one logit, and about the same for patches of images of any size."""
+    """E |d D / d x|^2 / 2 over data x (b, ...), where D is the sum of an item's logits divided by the square root of
+    their number: the penalty of Mescheder et al. for one logit, and about independent of the number of patches."""
     x = x.detach().requires_grad_()
     logits = net(x)
-    (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-    return 0.5 * slope.square().flatten(1).sum(dim=1).mean() / logits[0].numel()
+    (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return 0.5 * gradient.square().flatten(1).sum(dim=1).mean() / logits[0].numel()
 
 
 def lecam_penalty(real: Tensor, fake: Tensor, anchors: Tensor) -> Tensor:
-    """E (D(x) - a_fake)^2 + E (D(G) - a_real)^2, with the averages (a_real, a_fake) of what it said before."""
+    """E (D(x) - a_fake)^2 + E (D(G) - a_real)^2, with moving averages (a_real, a_fake) of the logits."""
     return (real - anchors[1]).square().mean() + (fake - anchors[0]).square().mean()
 
 
 def last_layer(decoder: nn.Module, result: Tensor) -> Tensor:
-    """The trained weight of a decoder that is nearest to its result, counted along the graph that made the result; of
-    the weights, those that are matrices or kernels, as biases and scales of norms are no layers.
+    """The trained weight of a decoder that is closest to its output in the autograd graph. Only matrices and kernels
+    count as layers, not biases or the scales of norms.
 
-    No name and no order of registration tells it for every family: some register a branch behind the last layer. A
-    compiled decoder is one step of the graph, from which all weights are equally near.
+    Neither names nor the order of registration identify it for every family: some register a branch after the last
+    layer. A compiled decoder is a single node of the graph, equally close to all weights.
+
+    Args:
+        decoder: the decoder.
+        result: its output, with a graph.
 
     Raises:
-        BadRecipe: there is none, as the decoder is frozen, or it cannot be told, as the decoder is compiled.
+        BadRecipe: the decoder is frozen or compiled.
     """
     weights = {id(each) for each in decoder.parameters() if each.dim() > 1}
     level: list[Any] = [result.grad_fn]
-    known = set(level)
+    visited = set(level)
     while any(level):
         for node in level:
             if id(getattr(node, "variable", None)) in weights:
                 return node.variable
         if any(node is not None and COMPILED in node.name() for node in level):
             break
-        following = dict.fromkeys(after for node in level if node is not None for after, _ in node.next_functions)
-        level = [node for node in following if node not in known]
-        known.update(level)
+        children = dict.fromkeys(child for node in level if node is not None for child, _ in node.next_functions)
+        level = [node for node in children if node not in visited]
+        visited.update(level)
     raise BadRecipe(
-        "An adaptive adversarial weight needs a decoder that is trained, and not compiled.",
+        "An adaptive adversarial weight requires a decoder that is neither frozen nor compiled.",
         "",
         "Set adversarial.adaptive=false, or schedule.compiled=false.",
     )
 
 
 def no_gradient_error() -> BadRecipe:
-    """The error for an adaptive weight that has nothing to be measured against."""
+    """The error for an adaptive weight without another gradient to compare with."""
     return BadRecipe(
-        "An adaptive adversarial weight needs a decoder, and a term that looks at its results.",
+        "An adaptive adversarial weight requires a decoder, and a term that depends on its output.",
         "",
         "Set adversarial.adaptive=false.",
     )
 
 
 class Adversary(Stateful):
-    """The opponent: its net, optimizer, and what it knows from step to step.
+    """The discriminator, its optimizer and its state between steps.
 
-    It computes in its net's dtype, fp32, under any autocast of the VAE: it is about a hundredth of the work, and where
-    others' trainers get NaN.
+    It runs in the dtype of its net, fp32, under any autocast of the VAE: it takes about 1 % of the time, and is where
+    other trainers get NaN.
 
-    The adaptive factor of a step is measured over the whole step before, all micro-batches and processes together. So
-    it is that of the whole batch however the batch is divided; measured on each micro-batch, as is customary, it would
-    be another for every division. The first step after `pull_from` only measures.
+    The adaptive factor of a step is measured over the whole previous step, all micro-batches and processes together,
+    so that it does not depend on how a batch is divided. The usual factor of each micro-batch does. The first step
+    after `pull_from` only measures.
+
+    Args:
+        config: schedule, losses and weights.
+        net: the discriminator: images (b, c, h, w) -> logits (b, ...).
     """
 
     def __init__(self, config: Adversarial, net: Discriminator) -> None:
@@ -176,107 +187,111 @@ class Adversary(Stateful):
         first = next(net.parameters())
         self.dtype, device = first.dtype, first.device
         self.strength = 1.0
-        """By what the weight is multiplied; halved whenever a guard had to step in."""
+        """A factor of the weight; halved at each rollback of the guard."""
         self.steps = 0
-        """Of its own."""
+        """The number of steps of the discriminator."""
         self.balance = torch.zeros((), device=device)
-        """The adaptive factor; 0 until it was measured."""
+        """The adaptive factor; 0 until it is measured."""
         self.anchors = torch.zeros(2, device=device)
-        """What it said of data and of results, on the average."""
+        """Moving averages of the logits of data and of reconstructions."""
         self.forget()
 
     def forget(self) -> None:
-        """Keep nothing of what was collected within a step."""
+        """Discard what was accumulated since the last step."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.slopes: list[Tensor] = []
-        self.said = torch.zeros_like(self.anchors)
+        self.gradients: list[Tensor] = []
+        self.mean_logits = torch.zeros_like(self.anchors)
 
     def check(self, objective: Objective) -> None:
-        """Refuse an objective that an adaptive weight cannot be measured against, before anything is trained.
+        """Reject an objective without a gradient for the adaptive weight, before training starts.
 
         Raises:
-            BadRecipe: no term looks at results when the VAE first sees its opponent.
+            BadRecipe: at `pull_from`, all terms on reconstructions have a weight of zero.
         """
         start = self.config.pull_from
-        looks = [name for name, term in objective.terms.items() if not term.of_latents]
-        if self.config.adaptive and not any(objective.weights[name].at(start) for name in looks):
+        names = [name for name, term in objective.terms.items() if not term.latents_only]
+        if self.config.adaptive and not any(objective.weights[name].at(start) for name in names):
             raise no_gradient_error()
 
-    def pull(self, losses: Losses, vae: VAE, samples: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is to be added to the total, and numbers to be told.
+    def generator_loss(self, losses: Losses, vae: VAE, samples: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss to add to the total, and values to log.
 
-        The tensor has the gradient of the weighted adversarial loss, and no meaning as a number: the discriminator is
-        gone through backwards once, towards its input only, so its own gradients stay as they are.
+        The loss has the gradient of the weighted adversarial loss; its value has no meaning. The discriminator is
+        differentiated once, with respect to its input only, so that its own gradients do not change.
+
+        Raises:
+            BadRecipe: there is no gradient to measure an adaptive weight against.
         """
         if samples < self.config.pull_from:
             return torch.zeros((), device=losses.total.device), {}
-        result = losses.seen.result
-        shown = result.detach().to(self.dtype).requires_grad_()
-        loss = LOSSES[self.config.loss][1](self.net(shown))
-        (slope,) = torch.autograd.grad(loss, shown)
-        pulled = (result.to(self.dtype) * slope).sum()
-        weight = torch.as_tensor(self.strength * self.config.weight_at(samples), device=slope.device)
+        result = losses.forward.result
+        detached = result.detach().to(self.dtype).requires_grad_()
+        loss = LOSSES[self.config.loss][1](self.net(detached))
+        (gradient,) = torch.autograd.grad(loss, detached)
+        surrogate = (result.to(self.dtype) * gradient).sum()
+        weight = torch.as_tensor(self.strength * self.config.weight_at(samples), device=gradient.device)
         if self.config.adaptive:
             weight = weight * self.balance
-            self._measure(losses, pulled, vae)
+            self._measure(losses, surrogate, vae)
         if self.config.earned:
             weight = weight * ((self.anchors[0] - self.anchors[1]) / 2).clamp(0, 1)
-        return weight * pulled, {"adversarial": loss.detach(), "adversarial_weight": weight}
+        return weight * surrogate, {"adversarial": loss.detach(), "adversarial_weight": weight}
 
-    def _measure(self, losses: Losses, pulled: Tensor, vae: VAE) -> None:
+    def _measure(self, losses: Losses, surrogate: Tensor, vae: VAE) -> None:
+        """Accumulate the gradients of fidelity and of the adversarial loss at the decoder's last layer."""
         if vae.decoder is None or not losses.fidelity.requires_grad:
             raise no_gradient_error()
-        last = last_layer(vae.decoder, losses.seen.result)
-        both = (losses.fidelity, pulled)
-        found = [torch.autograd.grad(each, last, retain_graph=True)[0].to(self.dtype) for each in both]
-        self.slopes = [a + b for a, b in zip(self.slopes, found, strict=True)] if self.slopes else found
+        last = last_layer(vae.decoder, losses.forward.result)
+        both = (losses.fidelity, surrogate)
+        new = [torch.autograd.grad(each, last, retain_graph=True)[0].to(self.dtype) for each in both]
+        self.gradients = [a + b for a, b in zip(self.gradients, new, strict=True)] if self.gradients else new
 
     def collect(self, losses: Losses, share: float, samples: int) -> dict[str, Tensor]:
-        """Add to its own gradients, for a micro-batch that is this share of a step; numbers to be told."""
+        """Accumulate the discriminator's gradients for a micro-batch with this share of a step; returns logs."""
         if samples < self.config.learn_from:
             return {}
-        x, result = (each.detach().to(self.dtype) for each in (losses.seen.x, losses.seen.result))
+        x, result = (each.detach().to(self.dtype) for each in (losses.forward.x, losses.forward.result))
         real, fake = self.net(torch.cat([x, result])).chunk(2)
-        loss = told = LOSSES[self.config.loss][0](real, fake)
+        loss = plain = LOSSES[self.config.loss][0](real, fake)
         if self.config.lecam and self.steps:
             loss = loss + self.config.lecam * lecam_penalty(real, fake, self.anchors)
         if self.config.r1 and self.steps % self.config.r1_every == 0:
             loss = loss + self.config.r1 * self.config.r1_every * r1_penalty(self.net, x)
         (share * loss).backward()
         means = torch.stack([real.detach().mean(), fake.detach().mean()])
-        self.said += share * means
-        return {"discriminator": told.detach(), "says_of_data": means[0], "says_of_results": means[1]}
+        self.mean_logits += share * means
+        return {"discriminator": plain.detach(), "logits_real": means[0], "logits_fake": means[1]}
 
     def step(self, processes: ProcessGroup, samples: int) -> None:
-        """Take its own step with what was collected. A gradient that is not finite is passed over."""
-        if self.slopes:
-            processes.sum_(self.slopes)
-            fidelity, pulled = (slope.norm() for slope in self.slopes)
-            self.balance = (fidelity / (pulled + DELTA)).clamp(max=self.config.largest)
+        """Take an optimizer step with the accumulated gradients. A step with non-finite gradients is skipped."""
+        if self.gradients:
+            processes.sum_(self.gradients)
+            fidelity, adversarial = (gradient.norm() for gradient in self.gradients)
+            self.balance = (fidelity / (adversarial + DELTA)).clamp(max=self.config.largest)
         if samples >= self.config.learn_from:
             processes.sum_gradients(self.net)
-            processes.sum_([self.said])
-            slopes = [each.grad for each in self.net.parameters() if each.grad is not None]
-            if torch.isfinite(torch.nn.utils.get_total_norm(slopes)):
+            processes.sum_([self.mean_logits])
+            gradients = [each.grad for each in self.net.parameters() if each.grad is not None]
+            if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
                 self.optimizer.step()
                 renew(self.net)
                 decay = self.config.memory if self.steps else 0.0
-                self.anchors = torch.lerp(self.said, self.anchors, decay)
+                self.anchors = torch.lerp(self.mean_logits, self.anchors, decay)
                 self.steps += 1
         self.forget()
 
     def tensors(self) -> dict[str, Tensor]:
-        told = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
-        told |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
-        return told | {"balance": self.balance, "anchors": self.anchors}
+        tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
+        return tensors | {"balance": self.balance, "anchors": self.anchors}
 
-    def words(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         return {"steps": self.steps, "strength": self.strength}
 
-    def restore(self, tensors: Mapping[str, Tensor], words: Mapping[str, Any]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         self.net.load_state_dict(inside(tensors, "net"))
         restore_optimizer(self.optimizer, inside(tensors, "optimizer"))
         self.balance = tensors["balance"].to(self.balance.device)
         self.anchors = tensors["anchors"].to(self.anchors.device)
-        self.steps, self.strength = int(words["steps"]), float(words["strength"])
+        self.steps, self.strength = int(values["steps"]), float(values["strength"])
         self.forget()

@@ -15,9 +15,9 @@ from vaekit.training.adversarial.rollback_guard import GuardConfig, RollbackGuar
 from vaekit.training.recipe import Recipe
 from vaekit.training.seeds import derive_seed
 from vaekit.training.state import Stateful
-from vaekit.training.weights import place_from
+from vaekit.training.weights import position_from
 
-PLACES = ("learn_from", "pull_from", "ramp")
+POSITIONS = ("learn_from", "pull_from", "ramp")
 TABLE, NET, GUARD = "adversarial", "discriminator", "guard"
 Settings = TypeVar("Settings")
 
@@ -26,13 +26,13 @@ Settings = TypeVar("Settings")
 class AdversarialSetup:
     """The adversarial parts of a run; empty for other recipes."""
 
-    opponent: Adversary | None = None
+    adversary: Adversary | None = None
     guard: RollbackGuard | None = None
 
     @property
     def extras(self) -> dict[str, Stateful]:
         """The parts that are saved with the state."""
-        both: dict[str, Stateful | None] = {"opponent": self.opponent, "guard": self.guard}
+        both: dict[str, Stateful | None] = {"adversary": self.adversary, "guard": self.guard}
         return {name: each for name, each in both.items() if each is not None}
 
 
@@ -52,61 +52,64 @@ def adversarial_setup(
     Raises:
         BadRecipe: a value is missing, unknown or of another type.
     """
-    told = recipe.words.get(TABLE)
-    if told is None:
+    given = recipe.table.get(TABLE)
+    if given is None:
         return AdversarialSetup()
-    if not isinstance(told, Mapping):
+    if not isinstance(given, Mapping):
         raise bad(recipe, TABLE, "expected a table")
-    words = dict(told)
-    net = settings(recipe, f"{TABLE}.{NET}", DiscriminatorConfig, words.pop(NET, {}))
-    guard = settings(recipe, f"{TABLE}.{GUARD}", GuardConfig, words.pop(GUARD, {}))
-    config = settings(recipe, TABLE, Adversarial, words | places(recipe, words))
+    table = dict(given)
+    net = settings(recipe, f"{TABLE}.{NET}", DiscriminatorConfig, table.pop(NET, {}))
+    guard = settings(recipe, f"{TABLE}.{GUARD}", GuardConfig, table.pop(GUARD, {}))
+    config = settings(recipe, TABLE, Adversarial, table | positions(recipe, table))
     if config.adaptive and recipe.schedule().compiled:
         raise bad(recipe, TABLE, "an adaptive weight requires an uncompiled decoder (adaptive or compiled = false)")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "discriminator", 0))
-        opponent = Adversary(config, Discriminator(net, channels).to(device))
+        adversary = Adversary(config, Discriminator(net, channels).to(device))
     if held_out is not None:
-        check_size(recipe, opponent, held_out[:1].to(device))
-    watched = guard.bound > 0 and held_out is not None
-    return AdversarialSetup(
-        opponent, RollbackGuard(guard, opponent, held_out) if watched and held_out is not None else None
-    )
+        check_size(recipe, adversary, held_out[:1].to(device))
+    if held_out is None or guard.bound == 0:
+        return AdversarialSetup(adversary)
+    return AdversarialSetup(adversary, RollbackGuard(guard, adversary, held_out))
 
 
 @torch.no_grad()
-def check_size(recipe: Recipe, opponent: Adversary, x: Tensor) -> None:
+def check_size(recipe: Recipe, adversary: Adversary, x: Tensor) -> None:
     """Reject images (b, c, h, w) that are too small for the discriminator's convolutions.
 
     Raises:
         BadRecipe: they are too small.
     """
     try:
-        opponent.net(x)
+        adversary.net(x)
     except RuntimeError as error:
         size = f"{x.shape[2]}x{x.shape[3]}"
         raise bad(recipe, f"{TABLE}.{NET}", f"too many layers for images of {size} ({error})") from error
 
 
-def places(recipe: Recipe, words: Mapping[str, Any]) -> dict[str, int]:
+def positions(recipe: Recipe, table: Mapping[str, Any]) -> dict[str, int]:
     """Convert positions given as shares of the run, such as "50%", to samples.
 
     Raises:
         BadRecipe: one of them is not a valid share.
     """
-    told = {name: words[name] for name in PLACES if isinstance(words.get(name), str)}
+    shares = {name: table[name] for name in POSITIONS if isinstance(table.get(name), str)}
     try:
-        return {name: round(place_from(place, recipe.schedule().samples)) for name, place in told.items()}
+        return {name: round(position_from(share, recipe.schedule().samples)) for name, share in shares.items()}
     except ValueError as error:
         raise bad(recipe, TABLE, str(error)) from error
 
 
-def settings(recipe: Recipe, place: str, kind: type[Settings], words: Any) -> Settings:
-    """A record of the recipe's."""
-    if not isinstance(words, Mapping):
+def settings(recipe: Recipe, place: str, kind: type[Settings], table: Any) -> Settings:
+    """A table of the recipe as a record of type `kind`.
+
+    Raises:
+        BadRecipe: a value is missing, unknown or of another type.
+    """
+    if not isinstance(table, Mapping):
         raise bad(recipe, place, "expected a table")
     try:
-        return from_dict(kind, words)
+        return from_dict(kind, table)
     except ValueError as error:
         raise bad(recipe, place, str(error)) from error
 

@@ -1,9 +1,9 @@
 """Roll adversarial training back if reconstructions degrade more than allowed.
 
 Held-out PSNR is measured just before the adversarial loss starts, and at regular intervals afterwards. As long
-as it is at most a bound below that first value, the state is kept. When it falls further or is non-finite,
+as it is at most a bound below that first value, the state is kept. If it falls further or is non-finite,
 the VAE, its averages, both optimizers and the discriminator are restored, and the adversarial weight is
-halved. Samples and data go on: a run with a guard ends when it would have ended without.
+halved. The number of samples and the data position do not change: a rollback does not make a run longer.
 """
 
 from collections.abc import Mapping
@@ -48,42 +48,50 @@ class GuardVerdict:
 
     numbers: Mapping[str, float]
     """Held-out PSNR in dB of the weights in training and of those that are kept."""
-    words: str
-    """A message for the user; empty if all is well."""
+    message: str
+    """A message for the user; empty without a rollback."""
 
 
 class RollbackGuard(Stateful):
-    """Watches one run. Part of its state, with what it remembers."""
+    """The guard of one run. Its own state is saved in the run's checkpoints.
 
-    def __init__(self, config: GuardConfig, opponent: Adversary, held_out: Tensor) -> None:
-        self.config, self.opponent = config, opponent
+    Args:
+        config: bound and interval.
+        adversary: whose strength is halved.
+        held_out: items, (b, ...).
+    """
+
+    def __init__(self, config: GuardConfig, adversary: Adversary, held_out: Tensor) -> None:
+        self.config, self.adversary = config, adversary
         self.held_out = held_out[: config.items]
         self.level: list[float] = []
-        """PSNR before the opponent was seen, in training and kept, dB."""
-        self.looked = 0
-        """Samples at the last look."""
+        """PSNR in dB before the adversarial loss started: of the weights in training and of those that are kept."""
+        self.checked_at = 0
+        """Samples at the last check."""
         self.rollbacks = 0
         self.good: dict[str, Tensor] = {}
-        self.good_words: dict[str, Any] = {}
+        """The tensors of the last good state."""
+        self.good_values: dict[str, Any] = {}
+        """Its other values."""
 
     def after(self, state: State, processes: ProcessGroup) -> GuardVerdict | None:
         """Check if due, and roll back if needed. Called after every step, in all processes."""
-        if state.samples < self.opponent.config.pull_from:
+        if state.samples < self.adversary.config.pull_from:
             return None
-        if self.level and state.samples - self.looked < self.config.every:
+        if self.level and state.samples - self.checked_at < self.config.every:
             return None
-        found = self.agreed(state, processes)
-        self.looked = state.samples
-        numbers = {"psnr_trained": found[0], "psnr_kept": found[1]}
-        self.level = self.level or found
-        losses = [before - now for before, now in zip(self.level, found, strict=True)]
+        measured = self.measure(state, processes)
+        self.checked_at = state.samples
+        numbers = {"psnr_trained": measured[0], "psnr_kept": measured[1]}
+        self.level = self.level or measured
+        losses = [before - now for before, now in zip(self.level, measured, strict=True)]
         if all(loss <= self.config.bound for loss in losses):
             self.remember(state)
             return GuardVerdict(numbers, "")
         self.go_back(state)
         worst = max(losses, key=lambda loss: float("inf") if loss != loss else loss)
-        told = f"has fallen by {worst:.2f} dB" if worst == worst else "is non-finite"
-        return GuardVerdict(numbers, f"Held-out PSNR {told} since the adversarial loss started: {self.outcome()}")
+        change = f"has fallen by {worst:.2f} dB" if worst == worst else "is non-finite"
+        return GuardVerdict(numbers, f"Held-out PSNR {change} since the adversarial loss started: {self.outcome()}")
 
     def recover(self, state: State) -> bool:
         """Roll back after a non-finite loss; False if there is no saved state or the limit is reached."""
@@ -95,12 +103,13 @@ class RollbackGuard(Stateful):
     def outcome(self) -> str:
         """A description of the rollback."""
         return (
-            f"VAE and discriminator are restored to their state after {self.good_words['samples']:,} samples, and the "
-            f"adversarial weight is halved ({self.opponent.strength:g} of the recipe's)."
+            f"VAE and discriminator are restored to their state after {self.good_values['samples']:,} samples, and the "
+            f"adversarial weight is halved ({self.adversary.strength:g} of the recipe's)."
         )
 
-    def agreed(self, state: State, processes: ProcessGroup) -> list[float]:
-        """What the first process measures; the same in all of them."""
+    def measure(self, state: State, processes: ProcessGroup) -> list[float]:
+        """PSNR in dB of the weights in training and of those that are kept, measured by the first process and returned
+        in all of them."""
         measured = torch.zeros(2, device=next(state.vae.parameters()).device)
         if processes.first:
             measured += torch.tensor([self.psnr(state.vae), self.psnr(state.result)]).to(measured)
@@ -109,7 +118,7 @@ class RollbackGuard(Stateful):
 
     @torch.no_grad()
     def psnr(self, vae: VAE) -> float:
-        """Mean over the held-out items, in dB, through the posterior's mode. The VAE is in evaluation mode after it."""
+        """Mean PSNR of the held-out items in dB, decoded from posterior modes. Leaves the VAE in evaluation mode."""
         vae.eval()
         device = next(vae.parameters()).device
         parts = [(x, vae.reconstruct(x)) for x in self.held_out.to(device).split(BATCH)]
@@ -117,37 +126,37 @@ class RollbackGuard(Stateful):
         return decibels(errors).mean().item()
 
     def remember(self, state: State) -> None:
-        """This state is good."""
+        """Keep a copy of this state as the last good one."""
         watched = self.watched(state)
         self.good = {name: tensor.detach().cpu().clone() for name, tensor in watched.tensors().items()}
-        self.good_words = watched.words()
+        self.good_values = watched.values()
 
     def go_back(self, state: State) -> None:
-        """Become the last good state, but for the samples seen, with half the weight."""
-        strength = self.opponent.strength
-        # Copies: an optimizer takes the tensors that it is given for its own.
-        self.watched(state).restore({name: each.clone() for name, each in self.good.items()}, self.good_words)
+        """Restore the last good state, except for the number of samples, and halve the adversarial weight."""
+        strength = self.adversary.strength
+        # Copies: an optimizer updates the tensors of its state in place.
+        self.watched(state).restore({name: each.clone() for name, each in self.good.items()}, self.good_values)
         state.optimizer.zero_grad(set_to_none=True)
         state.passed_over = 0
-        self.opponent.strength = strength / 2
+        self.adversary.strength = strength / 2
         self.rollbacks += 1
 
     def watched(self, state: State) -> State:
-        """The state without the guard's own."""
+        """The state without the guard."""
         return replace(state, extras={name: each for name, each in state.extras.items() if each is not self})
 
     def tensors(self) -> dict[str, Tensor]:
         return {f"good.{name}": tensor for name, tensor in self.good.items()}
 
-    def words(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         return {
             "level": self.level,
-            "looked": self.looked,
+            "looked": self.checked_at,
             "rollbacks": self.rollbacks,
-            "good": self.good_words,
+            "good": self.good_values,
         }
 
-    def restore(self, tensors: Mapping[str, Tensor], words: Mapping[str, Any]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         self.good = {name: tensor.clone() for name, tensor in inside(tensors, "good").items()}
-        self.level, self.good_words = [float(each) for each in words["level"]], dict(words["good"])
-        self.looked, self.rollbacks = int(words["looked"]), int(words["rollbacks"])
+        self.level, self.good_values = [float(each) for each in values["level"]], dict(values["good"])
+        self.checked_at, self.rollbacks = int(values["looked"]), int(values["rollbacks"])

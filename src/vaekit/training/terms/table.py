@@ -1,7 +1,4 @@
-"""The terms that objectives are made of, by the names that recipes call them.
-
-Each entry makes a term from its settings; the defaults are the plain thing.
-"""
+"""The terms of objectives by their names in recipes, each a function from settings to a term."""
 
 from collections.abc import Callable, Mapping
 

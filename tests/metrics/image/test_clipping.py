@@ -1,0 +1,28 @@
+"""Clipped values and plateaus at both ends of the range."""
+
+import pytest
+import torch
+
+from vaekit.metrics.image.clipping import clipped_gained, plateau
+from vaekit.metrics.image.levels import level_curve
+
+
+def test_nothing_is_found_between_equal_images(image: torch.Tensor) -> None:
+    assert clipped_gained(image, image).abs().sum() == 0
+
+
+def test_plateaus_of_both_ends() -> None:
+    x = torch.arange(256).float().repeat(20, 1)
+    curve = level_curve(x, x.clamp(30, 200))
+    high, low = plateau(curve, True), plateau(curve, False)
+    # Levels within 1 of a plateau belong to it.
+    assert (high.start, high.level, high.depth) == (199, 200, 56)
+    assert (low.start, low.level, low.depth) == (31, 30, 31)
+    assert high.share == pytest.approx(100 * 52 / 256)
+    assert plateau(level_curve(x, x), True).share == 0
+
+
+def test_clipped_shares_are_those_gained() -> None:
+    x = torch.linspace(-1, 1, 100).expand(1, 3, 4, 100)
+    shadows, highlights = clipped_gained(x, (x + 0.2).clamp(-1, 1))[0].tolist()
+    assert shadows == 0 and highlights == pytest.approx(9, abs=1)
