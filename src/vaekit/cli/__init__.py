@@ -13,6 +13,7 @@ from vaekit.cli.bake import bake
 from vaekit.cli.compare import compare
 from vaekit.cli.convert import convert
 from vaekit.cli.decode import decode
+from vaekit.cli.diff import diff
 from vaekit.cli.doctor import doctor
 from vaekit.cli.encode import encode
 from vaekit.cli.evaluate import evaluate
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 VERBS = (
     *(reconstruct, encode, decode, compare, doctor, evaluate, train, finetune),
-    *(push, get, inspect, convert, extract, bake),
+    *(push, get, inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:
     app.command(no_args_is_help=True, cls=WithRecipes if verb is train else None)(verb)

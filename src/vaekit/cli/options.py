@@ -86,7 +86,7 @@ Lpips = Annotated[
         "--lpips",
         metavar="PATH",
         help="LPIPS weights: a file, or a folder of files.",
-        show_default="VAEKIT_PERCEPTUAL, a models folder, or an installed package",
+        show_default="VAEKIT_PERCEPTUAL, a models folder, or AlexNet's in the package",
     ),
 ]
 Folder = Annotated[

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from vaekit.distributions import DiagonalGaussian, Posterior, StandardNormal
 from vaekit.domains.images.correction_files import SavedCorrection
-from vaekit.domains.images.read import LoadedImage, for_vae, read_image
+from vaekit.domains.images.read import RGBA, LoadedImage, for_vae, read_image
 from vaekit.errors import BadItem, LatentMismatch, printable
 from vaekit.metrics.image.color import as_rgb
 from vaekit.metrics.latent.latent_statistics import ChannelSums, channel_sums, latent_noise, rate
@@ -84,6 +84,11 @@ class VAECandidate:
     @property
     def on_cpu(self) -> bool:
         return "cpu" in (self.encoder.plan.torch_device.type, self.decoder.plan.torch_device.type)
+
+    @property
+    def takes_alpha(self) -> bool:
+        """Whether it reconstructs transparency. Results are laid over white."""
+        return self.encoder.geometry.channels == RGBA
 
     @property
     def image_size(self) -> int | None:

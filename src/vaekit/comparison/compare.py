@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ from vaekit.comparison.testcard_measures import card_measures
 from vaekit.comparison.verdicts import ranked, reason_for, verdict
 from vaekit.domains.images.read import LoadedImage
 from vaekit.errors import BadItem, NothingEvaluated, VaekitError
+from vaekit.metrics.image.color import over_white
 from vaekit.metrics.image.levels import as_saved
 from vaekit.metrics.image.lpips import LPIPS
 from vaekit.metrics.statistics import mean_interval, paired_difference
@@ -127,9 +128,8 @@ def measured_images(
                 f"Expected at least {SMALLEST} pixels on each side.",
                 "",
             )
-        measuring = partial(
-            measure_all, image, [each.reconstruct(source.name, image) for each in candidates], perceptual
-        )
+        original, reconstructions = reconstruct_all(source.name, image, candidates)
+        measuring = partial(measure_all, original, reconstructions, perceptual)
         if not sequential:
             return measuring
         results = measuring()
@@ -139,6 +139,26 @@ def measured_images(
         lambda source: source.read(), run, lambda _, measuring: measuring(), lambda image: image.height * image.width
     )
     return run_pipeline(sources, steps, VaekitError, MAX_PIXELS)
+
+
+def reconstruct_all(
+    name: str, image: LoadedImage, candidates: Sequence[Candidate]
+) -> tuple[LoadedImage, list[Reconstruction]]:
+    """Reconstruct an image with every candidate.
+
+    If one of them reconstructs transparency, all are compared over white, and the others get the image over white.
+
+    Returns:
+        The image that reconstructions are compared with, and the reconstructions.
+    """
+    with_alpha = [isinstance(each, VAECandidate) and each.takes_alpha for each in candidates]
+    opaque = image
+    if image.alpha is not None and any(with_alpha):
+        opaque = replace(image, pixels=over_white(image.pixels, image.alpha), alpha=None)
+    return opaque, [
+        each.reconstruct(name, image if transparent else opaque)
+        for each, transparent in zip(candidates, with_alpha, strict=True)
+    ]
 
 
 def measure_all(image: LoadedImage, results: Sequence[Reconstruction], perceptual: Mapping[str, LPIPS]) -> Results:
@@ -242,8 +262,8 @@ def shown_images(picked: Sequence[tuple[ImageSource, str]], candidates: Sequence
     """Reconstruct the chosen images again, lazily. An image that cannot be read any more is skipped."""
     for source, why in picked:
         try:
-            image = source.read()
-            reconstructions = {each.name: as_saved(each.reconstruct(source.name, image).pixels) for each in candidates}
+            image, results = reconstruct_all(source.name, source.read(), candidates)
+            reconstructions = {each.name: as_saved(one.pixels) for each, one in zip(candidates, results, strict=True)}
         except VaekitError:
             continue
         yield ShownImage(source.name, as_saved(image.pixels), reconstructions, why)

@@ -35,7 +35,7 @@ from vaekit.domains.images.write import PAIR, side_by_side, write_image
 from vaekit.errors import BadCheckpoint, BadItem, BadRecipe
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.vae_pass import VAERunner
-from vaekit.metrics.image.color import as_rgb
+from vaekit.metrics.image.color import as_rgb, split_alpha
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.training.data import TrainingData
@@ -148,7 +148,8 @@ class Images:
 
     def write(self, items: Sequence[Tensor], path: Path, schema: Schema) -> None:
         """The first of the images (1, c, h, w)."""
-        write_image(path, items[0])
+        colors, alpha = split_alpha(items[0])
+        write_image(path, as_rgb(colors), alpha=alpha)
 
     def write_pairs(self, originals: Sequence[Tensor], results: Sequence[Tensor], path: Path, schema: Schema) -> None:
         """The first pair of images (1, c, h, w), with captions."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from vaekit.domains.domain import EvaluationItems, MeasureOptions
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.image_measures import feature_distances, fidelity, image_rate, perceptual
-from vaekit.domains.images.read import LoadedImage, find_images, for_vae, read_image
+from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image, with_channels
 from vaekit.domains.images.write import to_bytes
 from vaekit.errors import NotFound
 from vaekit.evaluation.code_use import HasCodes, code_use
@@ -68,21 +68,23 @@ def prepared(image: LoadedImage, size: int | None, geometry: Geometry) -> Tensor
     With a size, the image is resized until its short side is that long (bicubic, antialiased, by Pillow; small ones
     are enlarged), and the square in the middle is cut out.
     """
-    pil = Image.fromarray(to_bytes(image.pixels))
+    pixels = with_channels(image, RGBA)[0] if geometry.channels == RGBA else image.pixels
+    pil = Image.fromarray(to_bytes(pixels))
     if size is not None:
         scale = size / min(pil.size)
         wide, high = (max(size, round(side * scale)) for side in pil.size)
         resized = pil.resize((wide, high), FILTER) if (wide, high) != pil.size else pil
         left, top = (wide - size) // 2, (high - size) // 2
         pil = resized.crop((left, top, left + size, top + size))
-    pixels, _ = for_vae(LoadedImage(from_bytes(pil)), geometry)
-    return pixels[0]
+    pixels = from_bytes(pil)
+    return (pixels if geometry.channels == RGBA else for_vae(LoadedImage(pixels), geometry)[0])[0]
 
 
 def preparation(size: int | None, channels: int) -> dict[str, Any]:
     """What `prepared` does, for the protocol."""
     gray = {"channels": "Rec. 601 luma of sRGB values"} if channels == 1 else {}
-    ground = {"colors": "sRGB, upright, 8 bits a channel; transparency ignored", **gray}
+    alpha = "measured over white" if channels == RGBA else "ignored"
+    ground = {"colors": f"sRGB, upright, 8 bits a channel; transparency {alpha}", **gray}
     ground["result"] = "clamped and rounded to 8 bits before it is measured"
     if size is None:
         return {"resize": None, "crop": None, **ground}
@@ -121,7 +123,10 @@ def measures_for(vae: VAE, options: MeasureOptions, device: torch.device) -> tup
     Raises:
         NotFound, BadCheckpoint: a file of weights is not there, or is something else.
     """
+    side = side_of(vae.geometry, options)
     fidelities, missing = image_measures(device, options.lpips)
+    if side is not None and side < ALEX.smallest:
+        fidelities, missing = [fidelity()], {"lpips": f"Images of {side} pixels are too small for LPIPS."}
     samples = options.nll_samples or 0
     latent = latent_measures(vae, samples)
     pooled = [*latent.pooled]
@@ -154,13 +159,18 @@ def image_items(path: Path, vae: VAE, options: MeasureOptions) -> EvaluationItem
     geometry = vae.geometry
     geometry.require_axes(2, "images")
     paths = named(path)
-    size = None if options.as_is else options.size or (geometry.size[0] if geometry.size else SIZE)
+    size = side_of(geometry, options)
     return EvaluationItems(
         list(paths),
         lambda name: prepared(read_image(paths[name]), size, geometry),
         lambda names: digest({name: paths[name] for name in names}),
         preparation(size, geometry.channels),
     )
+
+
+def side_of(geometry: Geometry, options: MeasureOptions) -> int | None:
+    """The side of the squares that a VAE is evaluated on; None for images in the size that they have."""
+    return None if options.as_is else options.size or (geometry.size[0] if geometry.size else SIZE)
 
 
 def named(folder: Path) -> dict[str, Path]:

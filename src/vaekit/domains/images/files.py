@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -15,9 +16,9 @@ from vaekit.distributions import Posterior
 from vaekit.domains.files import FileResult
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection, correction_of
-from vaekit.domains.images.read import LoadedImage, find_images, for_vae, read_image
-from vaekit.domains.images.write import PAIR, over_white, side_by_side, to_bytes, write_image
-from vaekit.metrics.image.color import as_rgb, color_shift
+from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image
+from vaekit.domains.images.write import PAIR, side_by_side, to_bytes, write_image
+from vaekit.metrics.image.color import as_rgb, color_shift, over_white, split_alpha
 from vaekit.metrics.image.psnr import psnr
 from vaekit.metrics.image.ssim import ssim
 from vaekit.pipeline import Stages
@@ -204,7 +205,7 @@ def reconstructed(engine: Engine, image: LoadedImage, correction: SavedCorrectio
     result = engine.decode(latent, (image.height, image.width))
     seconds = time.perf_counter() - started
     if correction is not None:
-        result, notes = correction.correction.apply(as_rgb(result)), (*notes, correction.about)
+        result, notes = corrected(result, correction), (*notes, correction.about)
     return DecodedImage(image, pixels, result, tuple(latent.shape[1:]), seconds, notes)
 
 
@@ -212,10 +213,12 @@ def written(trip: DecodedImage, source: Path, target: Path, compression: float, 
     """Write the result and measure it."""
     image = trip.image
     shown, original = (as_written(as_rgb(values)) for values in (trip.result, trip.given))
-    write_image(target, shown, like=image)
+    colors, alpha = split_alpha(trip.result)
+    write_image(target, shown if alpha is None else colors, like=image, alpha=alpha)
     comparison = target.with_suffix(".side-by-side.png") if compare else None
     if comparison is not None:
-        panels = [visible(pixels, image.alpha) for pixels in (original, shown)]
+        opacity = image.alpha if alpha is None else None  # RGBA is laid over white already
+        panels = [visible(pixels, opacity) for pixels in (original, shown)]
         write_image(comparison, side_by_side(panels, PAIR))
     return RoundTrip(
         image=source,
@@ -231,6 +234,14 @@ def written(trip: DecodedImage, source: Path, target: Path, compression: float, 
         seconds=trip.seconds,
         notes=trip.notes,
     )
+
+
+def corrected(pixels: Images, correction: SavedCorrection) -> Images:
+    """Images in RGB or RGBA with a color correction applied; alpha is not changed."""
+    colors, alpha = split_alpha(pixels)
+    if alpha is None:
+        return correction.correction.apply(as_rgb(pixels))
+    return torch.cat([correction.correction.apply(colors), pixels[:, 3:]], dim=1)
 
 
 def pixel_count(image: LoadedImage) -> int:
@@ -274,7 +285,7 @@ def encode_stages(
             latent_shape=tuple(mean.shape[1:]),
             mean=mean.mean().item(),
             std=mean.std(correction=0).item(),
-            notes=notes if image.alpha is None else (*notes, NO_ALPHA),
+            notes=notes if image.alpha is None or engine.geometry.channels == RGBA else (*notes, NO_ALPHA),
         )
 
     return Stages(read_image, run, write, pixel_count)
@@ -295,12 +306,13 @@ def decode_stages(
     def run(path: Path, latent: LatentFile) -> Decoded:
         latent.space.geometry.require_axes(2, "images")
         caution = check_readable(path, latent.space, origin)
-        pixels = as_rgb(engine.decode(latent.posterior.mean, latent.size))
-        return latent, pixels if correction is None else correction.correction.apply(pixels), caution
+        pixels = engine.decode(latent.posterior.mean, latent.size)
+        return latent, pixels if correction is None else corrected(pixels, correction), caution
 
     def write(path: Path, decoded: Decoded) -> DecodedLatent:
         latent, pixels, caution = decoded
-        write_image(outputs[path], pixels)
+        colors, alpha = split_alpha(pixels)
+        write_image(outputs[path], as_rgb(pixels) if alpha is None else colors, alpha=alpha)
         height, width = latent.size
         return DecodedLatent(path, outputs[path], width, height, caution)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vaekit.distributions import Prior
+from vaekit.domains.images.read import RGBA
 from vaekit.evaluation.measures import NAT, ItemMeasure, PooledMeasure, PooledResult, Result, rate
 from vaekit.evaluation.vae_pass import VAEPass
 from vaekit.metrics.frechet import RunningGaussian, frechet_distance
@@ -34,10 +35,13 @@ RKID = Measure("rkid", "rKID", "", "lower", "Squared kernel distance of the same
 
 
 def fidelity() -> ItemMeasure:
-    """PSNR and SSIM."""
-    return ItemMeasure(
-        (PSNR, SSIM), lambda seen: {"psnr": psnr(seen.x, seen.result), "ssim": ssim(seen.x, seen.result)}
-    )
+    """PSNR and SSIM; of RGBA over white."""
+
+    def of(seen: VAEPass) -> Mapping[str, Tensor]:
+        x, y = (as_rgb(each) if each.shape[1] == RGBA else each for each in (seen.x, seen.result))
+        return {"psnr": psnr(x, y), "ssim": ssim(x, y)}
+
+    return ItemMeasure((PSNR, SSIM), of)
 
 
 def perceptual(model: LPIPS, sha256: Sequence[str]) -> ItemMeasure:

@@ -68,6 +68,8 @@ STALE_EXIF_TAGS = frozenset(
 LONGEST_EXIF = 65_533
 """Bytes: what fits into one segment of a JPEG."""
 
+RGBA = 4
+"""Channels of an image with transparency."""
 REDUCED = "colors reduced to gray: this VAE takes one channel"
 
 _filters = threading.Lock()
@@ -153,10 +155,14 @@ def for_vae(image: LoadedImage, geometry: Geometry) -> tuple[Images, tuple[str, 
 def with_channels(image: LoadedImage, channels: int) -> tuple[Images, tuple[str, ...]]:
     """An image's pixels (1, c, h, w) in [-1, 1], and the notes on what was done to it.
 
-    One channel is the image's luma, or of a gray image its values as they are. For any other number the three channels
-    are left alone: the engine refuses them where the VAE does not take them.
+    One channel is the image's luma, or of a gray image its values as they are. Four are RGBA, opaque where the image
+    has no transparency. For any other number the three channels are left alone: the engine refuses them where the VAE
+    does not take them.
     """
     pixels = image.pixels
+    if channels == RGBA:
+        alpha = torch.ones_like(pixels[:, :1]) if image.alpha is None else image.alpha.to(pixels)
+        return torch.cat([pixels, alpha * 2 - 1], dim=1), image.notes
     if channels != 1:
         return pixels, image.notes
     if torch.equal(pixels, pixels[:, :1].expand_as(pixels)):

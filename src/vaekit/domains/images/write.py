@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw, ImageFont
@@ -19,6 +18,8 @@ from vaekit.atomic import atomic_file, cannot_write
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.read import LoadedImage
 from vaekit.errors import BadItem, CannotWrite
+from vaekit.metrics.image.color import over_white
+from vaekit.shapes import Images
 
 ImageTensor = Float[Tensor, "1 3 h w"]
 """RGB in sRGB encoding, range [-1, 1]."""
@@ -42,8 +43,8 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def to_bytes(pixels: ImageTensor) -> NDArray[np.uint8]:
-    """Values in [-1, 1] to the nearest of 256 levels: (1, 3, h, w) to (h, w, 3). Values beyond the range are clamped.
+def to_bytes(pixels: Images) -> NDArray[np.uint8]:
+    """Values in [-1, 1] to the nearest of 256 levels: (1, c, h, w) to (h, w, c). Values beyond the range are clamped.
 
     `v / 127.5 - 1` for each level v comes back as v.
 
@@ -126,11 +127,6 @@ def _image(pixels: ImageTensor, alpha: Tensor | None, can_be_transparent: bool) 
     image = Image.fromarray(to_bytes(pixels))
     image.putalpha(Image.fromarray(to_bytes(alpha.expand_as(pixels).mul(2).sub(1))[..., 0]))
     return image
-
-
-def over_white(pixels: ImageTensor, alpha: Tensor) -> ImageTensor:
-    """An image with transparency (1, 1, h, w) in [0, 1], laid over white; encoded values are mixed, as browsers do."""
-    return torch.lerp(torch.ones_like(pixels), pixels.clamp(-1, 1), alpha)
 
 
 def _facts(like: LoadedImage) -> dict[str, Any]:

@@ -35,8 +35,28 @@ def luma(x: Images) -> Planes:
 
 
 def as_rgb(pixels: Images) -> Float[Tensor, "b 3 h w"]:
-    """Images (b, c, h, w) as RGB: one gray channel is repeated, three channels are returned as they are."""
+    """Images (b, c, h, w) in [-1, 1] as people see them, in RGB: one gray channel is repeated, three channels are
+    returned as they are, and RGBA is laid over white.
+
+    >>> as_rgb(torch.tensor([-1.0, 0.0, 1.0, 0.0]).view(1, 4, 1, 1)).flatten()  # half transparent
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    if pixels.shape[1] == 4:
+        colors, alpha = split_alpha(pixels)
+        assert alpha is not None
+        return over_white(colors, alpha)
     return pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels
+
+
+def split_alpha(pixels: Images) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b 1 h w"] | None]:
+    """RGBA images (b, 4, h, w) -> colors (b, 3, h, w) in [-1, 1] and alpha (b, 1, h, w), from [-1, 1] to [0, 1]; of
+    others, the image and None."""
+    return (pixels[:, :3], (pixels[:, 3:] + 1) / 2) if pixels.shape[1] == 4 else (pixels, None)
+
+
+def over_white(pixels: Images, alpha: Float[Tensor, "b 1 h w"]) -> Images:
+    """Images with alpha in [0, 1], laid over white; encoded values are mixed, as browsers do."""
+    return torch.lerp(torch.ones_like(pixels), pixels.clamp(-1, 1), alpha.clamp(0, 1))
 
 
 def color_shift(x: Images, y: Images) -> Float[Tensor, "b 3"]:
