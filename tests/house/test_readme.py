@@ -2,13 +2,13 @@
 
 import re
 import shlex
-import shutil
 import sys
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from vaekit.cli import main
 
@@ -29,8 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One working folder for all commands, in the order of the page: later ones use what earlier ones wrote."""
     path = tmp_path_factory.mktemp("readme")
     (path / "photos").mkdir()
-    for place in ("photo.jpg", "photos/china.jpg"):
-        shutil.copy(str(files("sklearn.datasets.images") / "china.jpg"), path / place)
+    with Image.open(str(files("sklearn.datasets.images") / "china.jpg")) as photo:
+        for place in ("photo.jpg", "photos/china.jpg"):
+            photo.resize((320, 212)).save(path / place)
     return path
 
 
