@@ -60,7 +60,7 @@ class SavedCorrection:
 
     @property
     def about(self) -> str:
-        """What a person is told whenever it is applied."""
+        """For messages, whenever it is applied."""
         return (
             f"colors corrected: {printable(self.kind, 40)}, fitted on {self.images} images, dE2000 "
             f"{self.before:.2f} -> {self.after:.2f} on held-out ones"
@@ -97,7 +97,7 @@ def read_correction(path: Path) -> SavedCorrection:
     try:
         if len(octets) > LARGEST:
             raise ValueError(f"it has more than {LARGEST} bytes")
-        return _understood(json.loads(octets.decode("utf-8"), parse_constant=_no_number))
+        return _parsed(json.loads(octets.decode("utf-8"), parse_constant=_no_number))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise BadCorrection(
@@ -111,29 +111,31 @@ def _no_number(word: str) -> float:
     raise ValueError(f"{word} is no number")
 
 
-def _understood(told: Any) -> SavedCorrection:
-    """The record that JSON tells of.
+def _parsed(values: Any) -> SavedCorrection:
+    """Parse the record from JSON values.
 
     Raises:
-        ValueError, TypeError, KeyError, OverflowError: it tells of something else.
+        ValueError, TypeError, KeyError, OverflowError: the values are not a correction.
     """
-    told = _object(told)
-    version = _whole(told[KEY])
+    values = _object(values)
+    version = _whole(values[KEY])
     if version not in (1, VERSION):
-        raise ValueError(f"version {told[KEY]}")
-    fitted, held_out = _object(told["fitted"]), _object(told["held_out_delta_e"])
+        raise ValueError(f"version {values[KEY]}")
+    fitted, held_out = _object(values["fitted"]), _object(values["held_out_delta_e"])
     gained = _object(held_out["gained"])
-    rows = _list(told["matrix"], 3)
+    rows = _list(values["matrix"], 3)
     matrix = tuple(_three(row, STRONGEST) for row in rows)
     if any(matrix[i][i] <= 0 for i in range(3)):
         raise ValueError("its matrix turns a color into its opposite")
-    if not isinstance(told["vae"], str) or not FINGERPRINT.fullmatch(told["vae"]):
+    if not isinstance(values["vae"], str) or not FINGERPRINT.fullmatch(values["vae"]):
         raise ValueError("its fingerprint is none")
-    versions = {printable(str(key), 40): printable(str(value), 40) for key, value in _object(told["versions"]).items()}
+    versions = {
+        printable(str(key), 40): printable(str(value), 40) for key, value in _object(values["versions"]).items()
+    }
     return SavedCorrection(
-        Correction(matrix, _three(told["offset"], 1.0)),
-        printable(str(told["kind"]), 40),
-        told["vae"],
+        Correction(matrix, _three(values["offset"], 1.0)),
+        printable(str(values["kind"]), 40),
+        values["vae"],
         _whole(fitted["images" if version == VERSION else "pictures"]),
         _whole(fitted["seed"]),
         _number(held_out["before"]),
@@ -227,15 +229,15 @@ def find_correction(name: str, vae: VAE, models: Sequence[Path] | None = None) -
     others = [in_models_folder(folder, mine) for folder in models_folders(models)]
     for path in (*((own,) if own is not None else ()), *others):
         if path.is_file():
-            found = read_correction(path)
-            if found.vae != mine:
+            correction = read_correction(path)
+            if correction.vae != mine:
                 raise BadCorrection(
-                    f"{printable(str(path))} corrects the colors of the VAE {found.vae[:10]}.",
+                    f"{printable(str(path))} corrects the colors of the VAE {correction.vae[:10]}.",
                     f"This one is {mine[:10]}; nothing was corrected.",
                     f"Remove the file, or replace it: `vaekit compare IMAGES --vae {printable(name)} "
                     "--fit-correction`.",
                 )
-            return found
+            return correction
     return None
 
 
@@ -246,11 +248,11 @@ def correction_of(name: str, vae: VAE, models: Sequence[Path] | None = None) -> 
         NotFound: there is none.
         BadCorrection: see `find_correction`.
     """
-    found = find_correction(name, vae, models)
-    if found is None:
+    correction = find_correction(name, vae, models)
+    if correction is None:
         raise NotFound(
             f"There is no correction of colors for {printable(name)}.",
             "One is fitted to a VAE once, from images, and lies beside it.",
             f"Make it: `vaekit compare IMAGES --vae {printable(name)} --fit-correction`; or leave out --correct.",
         )
-    return found
+    return correction

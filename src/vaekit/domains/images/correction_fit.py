@@ -169,9 +169,9 @@ def fit(samples: Sequence[Sample]) -> Fitted:
     best = max(gained, key=lambda kind: gained[kind].difference.mean)
     enough = gained[best].difference.mean - TOLERANCE
     chosen = next((kind for kind, gain in gained.items() if gain.difference.mean >= enough and worth(gain)), "")
-    told = chosen or best
+    used = chosen or best
     correction = solved(sum_of(equations), CANDIDATES[chosen]) if chosen else Correction()
-    return Fitted(correction, chosen, len(samples), mean(before), mean(after[told]), gained[told])
+    return Fitted(correction, chosen, len(samples), mean(before), mean(after[used]), gained[used])
 
 
 def worth(gain: PairedDifference) -> bool:

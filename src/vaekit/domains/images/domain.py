@@ -63,8 +63,8 @@ class ImageSchema:
         """Images brought to the size, the middle square of each: (b, c, size, size) in [-1, 1]."""
         made = replace(self.preparation, resize=(), crop="center", flip=False)
         x = torch.empty(len(records), made.size, made.size, made.channels)
-        for room, record in zip(x, records, strict=True):
-            put(cut(pixels_of(record, made.size), made, made.size, Random(0)), room.numpy())
+        for out, record in zip(x, records, strict=True):
+            put(cut(pixels_of(record, made.size), made, made.size, Random(0)), out.numpy())
         return x.permute(0, 3, 1, 2)
 
     def to_items(self, x: Tensor) -> Sequence[Tensor]:

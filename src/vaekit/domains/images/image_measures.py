@@ -22,7 +22,7 @@ from vaekit.metrics.statistics import Z
 from vaekit.pretrained.inception import Inception
 
 ENOUGH = 2048
-"""Images from which on an rFID is told: fewer leave the covariance of 2048 features without full rank."""
+"""Minimum number of images for rFID: fewer leave the covariance of 2048 features without full rank."""
 KEPT = 4096
 """Images whose features are kept for the rKID: 64 MB of them."""
 
@@ -37,41 +37,41 @@ RKID = Measure("rkid", "rKID", "", "lower", "Squared kernel distance of the same
 def fidelity() -> ItemMeasure:
     """PSNR and SSIM; of RGBA over white."""
 
-    def of(seen: VAEPass) -> Mapping[str, Tensor]:
-        x, y = (as_rgb(each) if each.shape[1] == RGBA else each for each in (seen.x, seen.result))
+    def compute(vae_pass: VAEPass) -> Mapping[str, Tensor]:
+        x, y = (as_rgb(each) if each.shape[1] == RGBA else each for each in (vae_pass.x, vae_pass.result))
         return {"psnr": psnr(x, y), "ssim": ssim(x, y)}
 
-    return ItemMeasure((PSNR, SSIM), of)
+    return ItemMeasure((PSNR, SSIM), compute)
 
 
 def perceptual(model: LPIPS, sha256: Sequence[str]) -> ItemMeasure:
     """LPIPS, by weights whose files have these hashes. Images that its network cannot take have none."""
 
-    def of(seen: VAEPass) -> Mapping[str, Tensor]:
-        if min(seen.x.shape[2:]) < model.backbone.smallest:
-            return {"lpips": torch.full((len(seen.x),), torch.nan)}
-        return {"lpips": model(as_rgb(seen.x), as_rgb(seen.result))}
+    def compute(vae_pass: VAEPass) -> Mapping[str, Tensor]:
+        if min(vae_pass.x.shape[2:]) < model.backbone.smallest:
+            return {"lpips": torch.full((len(vae_pass.x),), torch.nan)}
+        return {"lpips": model(as_rgb(vae_pass.x), as_rgb(vae_pass.result))}
 
-    return ItemMeasure((LPIPS_ALEX,), of, {"network": "alex", "version": "0.1", "weights": list(sha256)})
+    return ItemMeasure((LPIPS_ALEX,), compute, {"network": "alex", "version": "0.1", "weights": list(sha256)})
 
 
 def image_rate(prior: Prior) -> ItemMeasure:
     """The KL, per pixel too."""
     inner = rate(prior, "image")
 
-    def of(seen: VAEPass) -> Mapping[str, Tensor]:
-        found = inner.compute(seen)
-        rows, columns = seen.x.shape[2:]
-        return {**found, PER_PIXEL.name: found["kl"] * NAT / (rows * columns)}
+    def compute(vae_pass: VAEPass) -> Mapping[str, Tensor]:
+        values = inner.compute(vae_pass)
+        rows, columns = vae_pass.x.shape[2:]
+        return {**values, PER_PIXEL.name: values["kl"] * NAT / (rows * columns)}
 
-    return ItemMeasure((*inner.quantities, PER_PIXEL), of, inner.settings)
+    return ItemMeasure((*inner.quantities, PER_PIXEL), compute, inner.settings)
 
 
 def feature_distances(inception: Inception, seed: int) -> PooledMeasure:
     """rFID and rKID: how far apart originals and reconstructions are as two sets of images."""
 
-    def rows(seen: VAEPass) -> Tensor:
-        return torch.cat([inception(seen.x), inception(seen.result)], dim=1)
+    def rows(vae_pass: VAEPass) -> Tensor:
+        return torch.cat([inception(vae_pass.x), inception(vae_pass.result)], dim=1)
 
     settings = inception.settings() | {"kid_kept": KEPT, "least_images_for_fid": ENOUGH}
     return PooledMeasure("rfid", rows, lambda: FeaturePool(inception.width, seed), settings)
@@ -108,12 +108,12 @@ class FeaturePool:
         if count >= ENOUGH:
             distance = frechet_distance(*(running.gaussian() for running in self.sets))
             return PooledResult((Result(RFID, distance, count=count), kid))
-        reason = f"{count} images; at least {ENOUGH} are needed, and rKID is told instead"
+        reason = f"{count} images; at least {ENOUGH} are needed, and rKID replaces it"
         return PooledResult((kid,), {"rfid": reason}, (f"rFID not measured: {reason}.",))
 
     def _kid(self, count: int) -> Result:
         x, y = torch.stack(self.kept).split(self.width, dim=1)
-        found = kernel_distance(x, y, self.seed)
-        error = found.standard_error
-        low, high = (None, None) if error is None else (found.value - Z * error, found.value + Z * error)
-        return Result(RKID, found.value, error, low, high, count)
+        kid = kernel_distance(x, y, self.seed)
+        error = kid.standard_error
+        low, high = (None, None) if error is None else (kid.value - Z * error, kid.value + Z * error)
+        return Result(RKID, kid.value, error, low, high, count)

@@ -164,18 +164,18 @@ def cut(pixels: Pixels, preparation: Preparation, target: int, random: Random) -
     short, size = min(extent(shown)), preparation.size
     side = max(1, round(size * short / max(min(target or short, short), size)))
     if preparation.crop == "busier" and extent(shown) != (side, side):
-        found = max((piece(shown, side, False, random) for _ in range(2)), key=busyness)
+        square = max((piece(shown, side, False, random) for _ in range(2)), key=busyness)
     else:
-        found = piece(shown, side, preparation.crop == "center", random)
+        square = piece(shown, side, preparation.crop == "center", random)
     if side != size:
-        found = resized(found, size)
-    return found[:, ::-1] if preparation.flip and random.random() < 0.5 else found
+        square = resized(square, size)
+    return square[:, ::-1] if preparation.flip and random.random() < 0.5 else square
 
 
 def piece(pixels: Pixels, side: int, central: bool, random: Random) -> NDArray[Any]:
     """A square of an image, (side, side, c)."""
     left, top = (
-        room // 2 if central else int(random.random() * (room + 1)) for room in (each - side for each in extent(pixels))
+        free // 2 if central else int(random.random() * (free + 1)) for free in (each - side for each in extent(pixels))
     )
     if isinstance(pixels, np.ndarray):
         return pixels[top : top + side, left : left + side]
@@ -232,19 +232,19 @@ def _with_opacity(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([colors, np.ones((height, width, 1), np.float32)], axis=-1)
 
 
-def put(square: NDArray[Any], room: NDArray[np.float32]) -> None:
+def put(square: NDArray[Any], out: NDArray[np.float32]) -> None:
     """Write a square (h, w, k) of bytes or floats into (h, w, c) as floats in [-1, 1]: k 1 or 3 for c of these.
 
     By NumPy, which leaves Python's lock alone and takes one core.
     """
-    wanted = room.shape[2]
+    wanted = out.shape[2]
     if square.shape[2] not in (1, wanted):
         colors = as_floats(square[..., :3])
-        room[..., 0] = colors[..., 0] * np.float32(LUMA[0])
+        out[..., 0] = colors[..., 0] * np.float32(LUMA[0])
         for channel in (1, 2):
-            room[..., 0] += colors[..., channel] * np.float32(LUMA[channel])
+            out[..., 0] += colors[..., channel] * np.float32(LUMA[channel])
         return
-    room[...] = as_floats(square)
+    out[...] = as_floats(square)
 
 
 def as_floats(values: NDArray[Any]) -> NDArray[np.float32]:

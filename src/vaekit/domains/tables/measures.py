@@ -26,14 +26,14 @@ def row_errors(schema: TableSchema) -> ItemMeasure:
     """The reconstruction error of rows: of numbers, and of two-valued columns, as far as there are some."""
     numbers = schema.count(NORMAL)
 
-    def of(seen: VAEPass) -> Mapping[str, Tensor]:
-        error = seen.result - seen.x
-        found = {}
+    def compute(vae_pass: VAEPass) -> Mapping[str, Tensor]:
+        error = vae_pass.result - vae_pass.x
+        values = {}
         if numbers:
-            found[RMSE.name] = error[:, :numbers].square().mean(dim=1).sqrt()
+            values[RMSE.name] = error[:, :numbers].square().mean(dim=1).sqrt()
         if schema.count(BINARY):
-            found[ACCURACY.name] = (error[:, numbers:].abs() < 0.5).to(torch.float32).mean(dim=1)
-        return found
+            values[ACCURACY.name] = (error[:, numbers:].abs() < 0.5).to(torch.float32).mean(dim=1)
+        return values
 
     quantities = [RMSE] * bool(numbers) + [ACCURACY] * bool(schema.count(BINARY))
-    return ItemMeasure(tuple(quantities), of)
+    return ItemMeasure(tuple(quantities), compute)

@@ -16,10 +16,10 @@ ACCURACY = Measure(
 EXACT = Measure("exact_match", "exact match", "", "higher", "Share of sentences that come back without an error.")
 
 
-def matches(seen: VAEPass) -> Mapping[str, Tensor]:
+def matches(vae_pass: VAEPass) -> Mapping[str, Tensor]:
     """Both measures of sentences (b, t)."""
-    same = seen.result == seen.x
-    ends = (seen.x == END).to(torch.long)
+    same = vae_pass.result == vae_pass.x
+    ends = (vae_pass.x == END).to(torch.long)
     counted = ends.cumsum(dim=1) - ends == 0  # up to the first end, which is one of them
     hits = (same & counted).sum(dim=1)
     count = counted.sum(dim=1)

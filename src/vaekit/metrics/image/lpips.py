@@ -3,7 +3,7 @@
     d(x, y) = sum_l mean_hw  w_l . ( f_l(x)/|f_l(x)| - f_l(y)/|f_l(y)| )^2
 
 f_l are the activations after the l-th tapped ReLU, w_l the learned weights of each channel. No unit; lower is better; 0
-for equal images. The caller passes the network's weights (`checkpoints/perceptual.py` reads them from files).
+for equal images. The caller passes the network's weights (`pretrained/lpips_weights.py` reads them from files).
 """
 
 from collections.abc import Mapping
