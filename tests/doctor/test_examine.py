@@ -17,6 +17,10 @@ from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
 
+OFTEN = ("kl", "tiny", "vq")
+"""Families whose halves are examined in every run; the others in nightly ones."""
+
+
 def found(vae: VAE, images: torch.Tensor | None = None) -> dict[str, Finding]:
     return {finding.name: finding for finding in examine(vae, images, side=32)}
 
@@ -38,7 +42,9 @@ def test_every_family_is_examined(family: str) -> None:
     assert findings["fp16_range"].status == "ok"
 
 
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize(
+    "family", [family if family in OFTEN else pytest.param(family, marks=pytest.mark.nightly) for family in EXAMPLES]
+)
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 def test_half_a_vae_is_examined_as_far_as_it_goes(family: str, half: str) -> None:
     vae = example(family, (half,))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from vaekit.domains.files import side_by_side_path
 from vaekit.errors import BadItem, CannotWrite, CannotWriteHere
 from vaekit.pipeline import Stages
 from vaekit.tasks.batch import output_paths, run_files
@@ -83,3 +84,17 @@ def test_inputs_of_one_name_get_different_outputs() -> None:
 def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(CannotWrite):
         output_paths([tmp_path / "photo.png"], tmp_path, ".png")
+
+
+def test_the_file_beside_an_output_is_free_as_well(tmp_path: Path) -> None:
+    inputs = [tmp_path / "in" / name for name in ("p.png", "p.side-by-side.png")]
+    outputs = output_paths(inputs, tmp_path, ".png", side_by_side=True)
+    written = [path for output in outputs.values() for path in (output, side_by_side_path(output))]
+    assert len(set(written)) == 4
+    with pytest.raises(CannotWrite):
+        output_paths([tmp_path / "p.side-by-side.png", tmp_path / "in" / "p.png"], tmp_path, ".png", side_by_side=True)
+
+
+def test_a_loop_of_links_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert output_paths([tmp_path / "a.png"], tmp_path / "loop", ".png")

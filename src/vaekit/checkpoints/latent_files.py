@@ -10,6 +10,7 @@ Version 1 holds images only: its metadata has one factor in place of the geometr
 
 import json
 import operator
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ READABLE = (VERSION_1, VERSION)
 GEOMETRY = "vaekit.geometry"
 CHANNELS_V1 = 3
 """Image channels, which version 1 does not store; no message mentions them."""
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 TENSORS = ("mean", "log_variance", "codes")
 SUFFIX = ".latent.safetensors"
 FINGERPRINT = re.compile("[0-9a-f]{64}")
@@ -135,7 +137,7 @@ def find_latents(paths: Sequence[Path]) -> list[Path]:
     """
     files: list[Path] = []
     for path in paths:
-        inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        inside = sorted(path.glob(f"*{SUFFIX}")) if os.path.isdir(path) else [path]  # noqa: PTH112 (names of any length)
         if not inside:
             raise NotFound(f"The folder {path} holds no latent files (*{SUFFIX}).", "", "Give the files themselves.")
         files += inside
@@ -173,7 +175,7 @@ def read_posterior(path: Path, tensors: Mapping[str, Tensor]) -> Posterior:
 
 def all_finite_and_shaped(tensor: Tensor, shape: torch.Size) -> bool:
     """Whether this is a non-empty tensor of finite values in the shape of the mean."""
-    floating = tensor.is_floating_point() and tensor.numel() > 0
+    floating = tensor.dtype in DTYPES and tensor.numel() > 0
     return tensor.shape == shape and floating and bool(tensor.isfinite().all())
 
 

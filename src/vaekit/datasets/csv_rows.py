@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,11 +59,11 @@ def read_csv(path: Path, title: str) -> tuple[tuple[str, ...], list[tuple[str, i
         NoTrainingData: the file is not CSV, or has no header.
     """
     text, digest = read_text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
     rows: list[tuple[str, int, Sequence[str]]] = []
     header: tuple[str, ...] | None = None
     line = 1
     try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
         for values in reader:
             if any(values) and header is None:
                 header = checked_header(values, path)
@@ -98,7 +99,8 @@ def checked_header(values: Sequence[str], path: Path) -> tuple[str, ...]:
         )
     if len(names) > MAX_COLUMNS:
         raise NoTrainingData(f"{path} has {len(names):,} columns.", f"Expected at most {MAX_COLUMNS:,}.", "")
-    repeated = next((name for name in names if names.count(name) > 1), None)
+    counts = Counter(names)
+    repeated = next((name for name in names if counts[name] > 1), None)
     if repeated is not None:
         problem = f"two columns named {printable(repr(repeated))}" if repeated else "columns without a name"
         raise NoTrainingData(f"{path} has {problem}.", EXPECTED, "Give every column a unique name.")

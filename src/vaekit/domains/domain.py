@@ -62,6 +62,8 @@ class LoadedItems:
     """(b, ...), as the VAE takes them."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Name to reason, for items that cannot be read."""
+    originals: Sequence[Any] = ()
+    """The items as the file has them, before they became tensors, where the domain keeps them."""
 
 
 @dataclass(frozen=True)

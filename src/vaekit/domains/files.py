@@ -90,6 +90,11 @@ class ItemFiles(Protocol):
         """Decode latent files."""
 
 
+def side_by_side_path(output: Path) -> Path:
+    """The file with an original and its reconstruction, for the file of the reconstruction."""
+    return output.with_suffix(f".side-by-side{output.suffix}")
+
+
 def files_among(paths: Sequence[Path], suffixes: Collection[str], items: str) -> list[Path]:
     """The files among `paths`, as given, and in place of each folder the files in and below it with one of these
     suffixes (lower case, with the dot), sorted; hidden files are skipped.

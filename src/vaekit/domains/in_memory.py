@@ -4,7 +4,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,10 @@ class InMemoryDomain(ABC):
         """
 
     @abstractmethod
+    def original(self, record: Record) -> Any:
+        """A record as `write_pairs` writes it: exactly as it is in its file."""
+
+    @abstractmethod
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         """What is measured of items and their reconstructions."""
 
@@ -109,7 +113,9 @@ class InMemoryDomain(ABC):
 
     def schema_from(self, plain: Mapping[str, Any], config: Any) -> Schema:
         try:
-            return self.read_schema(plain)
+            schema = self.read_schema(plain)
+            check_config(schema, config)
+            return schema
         except (ValueError, TypeError, AttributeError) as error:
             raise BadCheckpoint(
                 f"The file of this VAE holds no schema of {self.items} that makes sense: {printable(str(error), 200)}.",
@@ -154,7 +160,7 @@ class InMemoryDomain(ABC):
         return self.measures(vae, schema, MeasureOptions(), device)
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
-        return loaded_items(path, self.open(path, SkipLog()).train, schema)
+        return loaded_items(path, self.open(path, SkipLog()).train, schema, self.original)
 
     def preview(self, items: Sequence[Any]) -> Tensor | None:
         return None
@@ -232,8 +238,22 @@ def digest_of_records(dataset: Dataset, numbers: Sequence[int]) -> str:
     return whole.hexdigest()
 
 
-def loaded_items(path: Path, dataset: Dataset, schema: Schema) -> LoadedItems:
-    """All items of a file that can be read.
+def check_config(schema: Schema, config: Any) -> None:
+    """Check that a schema is that of a network: what follows from the data is the same in both.
+
+    Raises:
+        ValueError: they differ.
+    """
+    built = asdict(config)
+    for table, settings in schema.vae_settings().items():
+        for name, value in settings.items():
+            actual = built.get(table, {}).get(name)
+            if (list(actual) if isinstance(actual, tuple) else actual) != value:
+                raise ValueError(f"{table}.{name} is {actual} in the network and {value} by the schema")
+
+
+def loaded_items(path: Path, dataset: Dataset, schema: Schema, original: Callable[[Record], Any]) -> LoadedItems:
+    """All items of a file that can be read, as tensors and as they are.
 
     Raises:
         BadItem: there are none.
@@ -243,7 +263,9 @@ def loaded_items(path: Path, dataset: Dataset, schema: Schema) -> LoadedItems:
     x = tensor_of(dataset, np.arange(len(dataset)), schema, log)
     if not len(x):
         raise BadItem(f"{path} has no item that can be read.", next(iter(log.reasons.values()), ""), "")
-    return LoadedItems([name for name in names if name not in log.reasons], x, dict(log.reasons))
+    read = [number for number, name in enumerate(names) if name not in log.reasons]
+    originals = [original(dataset.read(number)) for number in read]
+    return LoadedItems([names[number] for number in read], x, dict(log.reasons), originals)
 
 
 def latent_measures(vae: VAE, item: str, samples: int | None) -> tuple[Measures, dict[str, str]]:

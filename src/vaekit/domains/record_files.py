@@ -11,8 +11,8 @@ from torch import Tensor
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
 from vaekit.domains.domain import Domain, LoadedItems, Schema
-from vaekit.domains.files import FileResult, files_among
-from vaekit.errors import BadCorrection
+from vaekit.domains.files import FileResult, files_among, side_by_side_path
+from vaekit.errors import BadCorrection, BadItem
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
 from vaekit.pipeline import Stages
@@ -139,11 +139,12 @@ class RecordFiles:
 
         def write(path: Path, ran: tuple[LoadedItems, VAEPass, float]) -> ReconstructedFile:
             loaded, passed, seconds = ran
+            check_finite(passed.result, path)
             items, target = self.schema.to_items(passed.result), outputs[path]
             self.domain.write(items, target, self.schema)
-            pairs = target.with_name(f"{target.stem}.side-by-side{target.suffix}") if side_by_side else None
+            pairs = side_by_side_path(target) if side_by_side else None
             if pairs is not None:
-                self.domain.write_pairs(self.schema.to_items(loaded.x), items, pairs, self.schema)
+                self.domain.write_pairs(loaded.originals, items, pairs, self.schema)
             values = {name: float(each.mean()) for name, each in self.measure.compute(passed).items()}
             return ReconstructedFile(
                 file=path,
@@ -165,6 +166,7 @@ class RecordFiles:
 
         def write(path: Path, encoded: tuple[LoadedItems, Posterior]) -> EncodedFile:
             loaded, posterior = encoded
+            check_finite(posterior.mode, path)
             save_latent(outputs[path], LatentFile(posterior, origin, tuple(loaded.x.shape[2:])))
             mode = posterior.mode
             return EncodedFile(
@@ -185,6 +187,7 @@ class RecordFiles:
             return self.engine.decode(latent.posterior.mean, latent.size), caution
 
         def write(path: Path, decoded: tuple[Tensor, str | None]) -> DecodedFile:
+            check_finite(decoded[0], path)
             items = self.schema.to_items(decoded[0])
             self.domain.write(items, outputs[path], self.schema)
             return DecodedFile(path, outputs[path], len(items), decoded[1])
@@ -196,6 +199,21 @@ class RecordFiles:
         return self.domain.read(path, self.schema)
 
 
+def check_finite(values: Tensor, path: Path) -> None:
+    """Refuse results that cannot be written.
+
+    Raises:
+        BadItem: some values are NaN or infinite.
+    """
+    broken = 0 if not values.is_floating_point() else len(values) - int(values.isfinite().flatten(1).all(dim=1).sum())
+    if broken:
+        raise BadItem(
+            f"The VAE gives non-finite values for {broken:,} of the {len(values):,} items in {path}.",
+            "Expected finite values.",
+            "Check the weights with `vaekit inspect`, the values of these items, and use a wider dtype (fp32).",
+        )
+
+
 def value_count(loaded: LoadedItems) -> int:
     """The number of values in a file's items."""
     return loaded.x.numel()
@@ -205,4 +223,6 @@ def skip_notes(loaded: LoadedItems, items: str) -> tuple[str, ...]:
     """How many items were skipped, and why the first one was."""
     if not loaded.skipped:
         return ()
-    return (f"{len(loaded.skipped):,} {items} were skipped: {next(iter(loaded.skipped.values()))}",)
+    total = len(loaded.skipped) + len(loaded.x)
+    first = next(iter(loaded.skipped.values()))
+    return (f"skipped {len(loaded.skipped):,} of {total:,} {items}; the first: {first}",)

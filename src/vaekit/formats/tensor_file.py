@@ -1,6 +1,7 @@
 """The common representation of weights files: named tensors with lazily read data."""
 
 import math
+import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -173,6 +174,11 @@ class MappedFile:
     def __init__(self, path: Path, size: int) -> None:
         try:
             storage = torch.UntypedStorage.from_file(str(path), False, size)
+        except UnicodeEncodeError as error:
+            name = printable(os.fsencode(path).decode(errors="backslashreplace"))
+            raise BadCheckpoint(
+                f"The name of {name} is not UTF-8.", "Torch reads only such files.", "Rename it."
+            ) from error
         except RuntimeError as error:
             raise BadCheckpoint(
                 f"{path} changed while it was in use.", "Expected it to stay unchanged.", "Try again."

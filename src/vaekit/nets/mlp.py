@@ -34,6 +34,8 @@ class MLPConfig:
     kind: str = field(default="mlp", init=False)
 
     def __post_init__(self) -> None:
+        if min(self.latent_channels, *self.data_shape, *self.hidden) < 1:
+            raise ValueError("data_shape, latent_channels and hidden must be at least 1")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"unknown activation {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}")
         if len(self.data_shape) not in (1, 3) or (len(self.data_shape) == 3 and len(set(self.data_shape[1:])) != 1):

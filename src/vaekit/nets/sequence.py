@@ -14,6 +14,9 @@ from vaekit.distributions import AutoregressiveCategorical
 from vaekit.geometry import Geometry
 from vaekit.shapes import Codes
 
+MAX_LENGTH = 2**14
+"""Tokens of a sequence at most: they are decoded one after the other."""
+
 
 @dataclass(frozen=True)
 class SequenceConfig:
@@ -37,6 +40,8 @@ class SequenceConfig:
     def __post_init__(self) -> None:
         if min(self.vocabulary, self.length, self.latent_channels, self.width, self.embedding) < 1:
             raise ValueError("vocabulary, length, latent_channels, width and embedding must be at least 1")
+        if self.length > MAX_LENGTH:
+            raise ValueError(f"length is {self.length}, and at most {MAX_LENGTH}")
 
     @property
     def geometry(self) -> Geometry:

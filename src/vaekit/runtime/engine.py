@@ -236,7 +236,9 @@ class Engine:
 
     def _decoded(self, items: Tensor, fixed: int) -> Tensor:
         """Decode latents that are not padded yet."""
-        return self._running.to_likelihood(self._parameters(items, fixed)).mode
+        parameters = self._parameters(items, fixed)
+        # Heads are in fp32. Those of images only clamp or take a channel; one of sequences is a network.
+        return self._running.to_likelihood(parameters if self.geometry.axes else parameters.float()).mode
 
     def _parameters(self, items: Tensor, fixed: int) -> Tensor:
         """The decoder network's output for latents."""

@@ -1,5 +1,6 @@
 """Run a pipeline over many files: names of the output files, results and failures."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from vaekit.checkpoints.latent_files import SUFFIX
+from vaekit.domains.files import side_by_side_path
 from vaekit.errors import CannotWrite, CannotWriteHere, VaekitError
 from vaekit.pipeline import Stages, run_pipeline
 from vaekit.runtime.threads import single_threaded_initializer
@@ -83,10 +85,16 @@ def run_files(
     return batch
 
 
-def output_paths(inputs: Sequence[Path], folder: Path, ending: str) -> dict[Path, Path]:
+def output_paths(inputs: Sequence[Path], folder: Path, ending: str, side_by_side: bool = False) -> dict[Path, Path]:
     """A file in `folder` for each input, named after it.
 
     Where inputs share a stem, their own endings stay part of the name; where that is not enough, a number is added.
+
+    Args:
+        inputs: the files that are read.
+        folder: of the outputs.
+        ending: of the outputs, with the dot.
+        side_by_side: each output has a second file, `side_by_side_path`, whose name must be free, too.
 
     Raises:
         CannotWrite: an output would overwrite an input.
@@ -97,16 +105,21 @@ def output_paths(inputs: Sequence[Path], folder: Path, ending: str) -> dict[Path
     for path in dict.fromkeys(inputs):
         name = stem(path) if stems[stem(path)] == 1 else path.name
         number = 1
-        while folder / f"{name}{ending}" in taken:
+        while not taken.isdisjoint(files := files_of(folder / f"{name}{ending}", side_by_side)):
             number += 1
             name = f"{path.name}-{number}"
-        outputs[path] = folder / f"{name}{ending}"
-        taken.add(outputs[path])
-    resolved = {path.resolve() for path in inputs}
-    for output in outputs.values():
-        if output.resolve() in resolved:
+        outputs[path] = files[0]
+        taken.update(files)
+    real = {os.path.realpath(path) for path in inputs}  # unlike Path.resolve, it accepts a loop of links
+    for output in sorted(taken):
+        if os.path.realpath(output) in real:
             raise CannotWrite(f"The output {output} would overwrite an input.", "", "Choose another folder.")
     return outputs
+
+
+def files_of(output: Path, side_by_side: bool) -> list[Path]:
+    """The files that are written for one input."""
+    return [output, side_by_side_path(output)] if side_by_side else [output]
 
 
 def stem(path: Path) -> str:

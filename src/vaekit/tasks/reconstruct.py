@@ -27,7 +27,7 @@ def reconstruct(
         NotFound: a path does not exist, or a folder holds no items.
         CannotWrite: a result would overwrite an input.
     """
-    outputs = output_paths(model.items.find(paths), out, model.domain.ending)
+    outputs = output_paths(model.items.find(paths), out, model.domain.ending, side_by_side)
     stages = model.items.reconstruct(outputs, side_by_side)
     return run_files(list(outputs), stages, progress)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
-from vaekit.domains.files import FileResult
+from vaekit.domains.files import FileResult, side_by_side_path
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection, correction_of
 from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image
@@ -215,7 +215,7 @@ def written(trip: DecodedImage, source: Path, target: Path, compression: float, 
     shown, original = (as_written(as_rgb(values)) for values in (trip.result, trip.given))
     colors, alpha = split_alpha(trip.result)
     write_image(target, shown if alpha is None else colors, like=image, alpha=alpha)
-    comparison = target.with_suffix(".side-by-side.png") if compare else None
+    comparison = side_by_side_path(target) if compare else None
     if comparison is not None:
         opacity = image.alpha if alpha is None else None  # RGBA is laid over white already
         panels = [visible(pixels, opacity) for pixels in (original, shown)]

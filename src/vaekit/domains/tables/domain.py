@@ -34,6 +34,10 @@ class Tables(InMemoryDomain):
     def read_schema(self, plain: Mapping[str, Any]) -> TableSchema:
         return schema_from(plain)
 
+    def original(self, record: Record) -> Mapping[str, str]:
+        assert isinstance(record, Row)
+        return record.values
+
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         assert isinstance(schema, TableSchema)
         return row_errors(schema)

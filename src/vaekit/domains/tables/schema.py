@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -15,8 +15,14 @@ from vaekit.records import from_dict
 
 NORMAL, BINARY = "normal", "bernoulli"
 """Kinds of columns, as the likelihood `columns` calls them."""
-DIGITS = 6
+RESOLUTION = 4
+"""Digits that are written below the standard deviation of a column."""
+LEAST_DIGITS, MOST_DIGITS = 6, 17
 """Significant digits of the numbers that are written."""
+SMALLEST_STD = 1e-150
+"""A column whose standard deviation is smaller counts as constant."""
+LARGEST = 1e15
+"""Of a value in standard deviations: its square is still finite in fp32."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,11 @@ class Column:
     """Of a bernoulli column: what 0 and 1 stand for."""
 
     def __post_init__(self) -> None:
-        fits = {NORMAL: self.std > 0 and math.isfinite(self.std + self.mean), BINARY: len(self.values) == 2}
+        fits = {
+            NORMAL: self.std > SMALLEST_STD and math.isfinite(self.std + self.mean),
+            BINARY: len(self.values) == len(set(self.values)) == 2,
+        }
+        "".join((self.name, *self.values)).encode()  # a UnicodeEncodeError is a ValueError
         if not fits.get(self.kind, False):
             raise ValueError(f"the column {printable(self.name)} is neither numbers nor two values")
 
@@ -58,13 +68,22 @@ class Column:
                 "Expected a number.",
                 "",
             )
-        return (float(value) - self.mean) / self.std
+        standardized = (float(value) - self.mean) / self.std
+        if abs(standardized) > LARGEST:
+            raise BadItem(
+                f"{printable(key)} has {printable(repr(value))} in the column {printable(self.name)}.",
+                f"Expected at most {LARGEST:g} standard deviations of {self.std:.6g} from the mean.",
+                "",
+            )
+        return standardized
 
     def text(self, number: float) -> str:
         """The inverse of `number`."""
         if self.kind == BINARY:
             return self.values[int(number > 0.5)]
-        return f"{number * self.std + self.mean:.{DIGITS}g}"
+        value = number * self.std + self.mean
+        digits = RESOLUTION + math.ceil(math.log10(max(abs(value) / self.std, 1)))
+        return f"{value:.{min(max(digits, LEAST_DIGITS), MOST_DIGITS)}g}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +92,10 @@ class TableSchema:
 
     columns: tuple[Column, ...]
     """In the order of the file. Tensors have the normal columns first."""
+
+    def __post_init__(self) -> None:
+        if len({column.name for column in self.columns}) < len(self.columns):
+            raise ValueError("two columns have one name")
 
     @property
     def ordered(self) -> list[Column]:
@@ -157,7 +180,10 @@ def column_of(name: str, rows: Sequence[Row]) -> Column:
         )
     values = torch.tensor([float(text) for text in texts], dtype=torch.float64)
     std = float(values.std(correction=0))
-    return Column(name, NORMAL, float(values.mean()), std if 0 < std < math.inf else 1.0)
+    mean = float(values.mean())
+    if not math.isfinite(mean):
+        raise NoTrainingData(f"The values of the column {printable(name)} are too large.", "", "Scale them.")
+    return Column(name, NORMAL, mean, std if SMALLEST_STD < std < math.inf else 1.0)
 
 
 def schema_from(plain: Mapping[str, Any]) -> TableSchema:
@@ -169,4 +195,19 @@ def schema_from(plain: Mapping[str, Any]) -> TableSchema:
     columns = plain.get("columns")
     if not isinstance(columns, list) or not columns:
         raise ValueError("it has no columns")
-    return TableSchema(tuple(from_dict(Column, column) for column in columns))
+    return TableSchema(tuple(map(column_from, columns)))
+
+
+def column_from(values: Any) -> Column:
+    """A column as a file holds it. Its mean and standard deviation may be larger than the numbers of a recipe.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if not isinstance(values, dict):
+        raise ValueError("a column is no table")
+    numbers = {name: values[name] for name in ("mean", "std") if name in values}
+    if not all(type(number) in (int, float) for number in numbers.values()):
+        raise ValueError("a mean or a standard deviation is no number")
+    column = from_dict(Column, {name: value for name, value in values.items() if name not in numbers})
+    return replace(column, mean=float(numbers.get("mean", 0)), std=float(numbers.get("std", 1)))

@@ -42,6 +42,10 @@ class Text(InMemoryDomain):
     def read_schema(self, plain: Mapping[str, Any]) -> TextSchema:
         return schema_from(plain)
 
+    def original(self, record: Record) -> str:
+        assert isinstance(record, Line)
+        return record.text
+
     def reconstruction_measures(self, schema: Schema) -> ItemMeasure:
         return SENTENCE_ERRORS
 

@@ -35,6 +35,9 @@ class TextSchema:
     def __post_init__(self) -> None:
         if self.unit not in UNITS or self.length < 1 or not self.tokens or len(set(self.tokens)) < len(self.tokens):
             raise ValueError("it is no vocabulary of different tokens")
+        if any(not token or "\n" in token for token in self.tokens):
+            raise ValueError("a token is empty or ends a line")
+        "".join(self.tokens).encode()  # a UnicodeEncodeError is a ValueError
         object.__setattr__(self, "places", {token: place for place, token in enumerate(self.tokens, UNKNOWN + 1)})
 
     def as_plain(self) -> dict[str, Any]:
