@@ -16,7 +16,6 @@ from vaekit.families import assemble, family_of
 from vaekit.normalization import LatentNormalization
 from vaekit.vae import VAE
 
-
 OFTEN = ("kl", "tiny", "vq")
 """Families whose halves are examined in every run; the others in nightly ones."""
 

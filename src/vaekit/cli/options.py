@@ -77,7 +77,7 @@ Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed.")]
 Limit = Annotated[
     int | None,
     typer.Option(
-        "--limit", metavar="N", min=1, help="Maximum number of images (deterministic subset).", show_default="all"
+        "--limit", metavar="N", min=1, help="Maximum number of items (deterministic subset).", show_default="all"
     ),
 ]
 Lpips = Annotated[
