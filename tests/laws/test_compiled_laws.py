@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from family_examples import EXAMPLES
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -39,6 +40,7 @@ for name, config in EXAMPLES.items():
 """
 
 
+@pytest.mark.nightly
 def test_every_family_is_compiled_in_one_piece_and_says_the_same() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], env={**os.environ, "PYTHONPATH": paths()}, capture_output=True, text=True

@@ -157,7 +157,9 @@ def evidence_gaps(vae: VAE, kind: Kind, folder: Path) -> Tensor:
     return gaps
 
 
-@pytest.mark.parametrize("objective", [ELBO, BOUND], ids=["elbo", "iwae"])
+@pytest.mark.parametrize(
+    "objective", [pytest.param(ELBO, id="elbo"), pytest.param(BOUND, id="iwae", marks=pytest.mark.nightly)]
+)
 def test_it_learns_what_items_have_in_common(kind: Kind, objective: dict[str, Any], tmp_path: Path) -> None:
     recipe = kind.recipe(objective, kind.samples)
     torch.manual_seed(0)
