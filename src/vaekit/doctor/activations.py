@@ -7,6 +7,7 @@ images run; hooks only determine which module is running.
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -53,7 +54,7 @@ class Activity:
         self.largest = max(self.largest, largest)
 
 
-class FunctionObserver(TorchFunctionMode):
+class FunctionObserver(TorchFunctionMode, ABC):
     """Intercepts every torch function with floating-point outputs while it is active, with the module that called it.
 
     Args:
@@ -86,9 +87,9 @@ class FunctionObserver(TorchFunctionMode):
         call = (path, function, self._calls[path, function])
         return self.on(call, f"{path} ({function})" if has_parts else path, output, in_place)
 
+    @abstractmethod
     def on(self, call: Call, place: str, output: Tensor, in_place: bool) -> Tensor:
         """Return the output of a call, or a replacement of the same shape."""
-        raise NotImplementedError
 
 
 class ActivationWatch(FunctionObserver):

@@ -208,6 +208,6 @@ def column_from(values: Any) -> Column:
         raise ValueError("a column is no table")
     numbers = {name: values[name] for name in ("mean", "std") if name in values}
     if not all(type(number) in (int, float) for number in numbers.values()):
-        raise ValueError("a mean or a standard deviation is no number")
+        raise ValueError("a mean or a standard deviation is not a number")
     column = from_dict(Column, {name: value for name, value in values.items() if name not in numbers})
     return replace(column, mean=float(numbers.get("mean", 0)), std=float(numbers.get("std", 1)))
