@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,6 +29,26 @@ class FileResult(Protocol):
 
     def cells(self) -> Mapping[str, str]:
         """One row of a table: the text of each column, by its title."""
+
+
+@dataclass(frozen=True)
+class DecodedResult:
+    """A latent file that was decoded; domains add what is in the result."""
+
+    latent: Path
+    output: Path
+    caution: str | None
+    """Why the result may be wrong; None if VAE and latents are known to match."""
+
+    @property
+    def source(self) -> Path:
+        """The latent file."""
+        return self.latent
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The caution."""
+        return () if self.caution is None else (self.caution,)
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from torch import Tensor
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
 from vaekit.domains.domain import Domain, LoadedItems, Schema
-from vaekit.domains.files import FileResult, files_among, side_by_side_path
+from vaekit.domains.files import DecodedResult, FileResult, files_among, side_by_side_path
 from vaekit.errors import BadCorrection, BadItem
 from vaekit.evaluation.measures import ItemMeasure
 from vaekit.evaluation.vae_pass import EngineRunner, VAEPass
@@ -74,24 +74,10 @@ class EncodedFile(ProcessedFile):
 
 
 @dataclass(frozen=True)
-class DecodedFile:
+class DecodedFile(DecodedResult):
     """A latent file that was decoded into a file of items."""
 
-    latent: Path
-    output: Path
     items: int
-    caution: str | None
-    """Why the items may be wrong; None if VAE and latents are known to match."""
-
-    @property
-    def source(self) -> Path:
-        """The latent file."""
-        return self.latent
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The caution."""
-        return () if self.caution is None else (self.caution,)
 
     def cells(self) -> dict[str, str]:
         """One row of a table."""
@@ -190,7 +176,7 @@ class RecordFiles:
             check_finite(decoded[0], path)
             items = self.schema.to_items(decoded[0])
             self.domain.write(items, outputs[path], self.schema)
-            return DecodedFile(path, outputs[path], len(items), decoded[1])
+            return DecodedFile(path, outputs[path], decoded[1], len(items))
 
         return Stages(load_latent, run, write, lambda latent: latent.posterior.mean.numel())
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
-from vaekit.domains.files import FileResult, side_by_side_path
+from vaekit.domains.files import DecodedResult, FileResult, side_by_side_path
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection, correction_of
 from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image
@@ -117,25 +117,11 @@ class EncodedImage:
 
 
 @dataclass(frozen=True)
-class DecodedLatent:
+class DecodedLatent(DecodedResult):
     """One latent file that was decoded into an image."""
 
-    latent: Path
-    output: Path
     width: int
     height: int
-    caution: str | None
-    """Why the image may be wrong; None if VAE and latents are known to match."""
-
-    @property
-    def source(self) -> Path:
-        """The latent file."""
-        return self.latent
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The caution."""
-        return () if self.caution is None else (self.caution,)
 
     def cells(self) -> dict[str, str]:
         """One row of a table."""
@@ -314,6 +300,6 @@ def decode_stages(
         colors, alpha = split_alpha(pixels)
         write_image(outputs[path], as_rgb(pixels) if alpha is None else colors, alpha=alpha)
         height, width = latent.size
-        return DecodedLatent(path, outputs[path], width, height, caution)
+        return DecodedLatent(path, outputs[path], caution, width, height)
 
     return Stages(load_latent, run, write, lambda latent: prod(latent.size))
