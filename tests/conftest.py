@@ -87,3 +87,9 @@ def lpips_file(tmp_path_factory: pytest.TempPathFactory, lpips_tensors: dict[str
     path = tmp_path_factory.mktemp("perceptual") / "lpips.safetensors"
     save_file(lpips_tensors, path)
     return path
+
+
+@pytest.fixture
+def no_card_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what a comparison measures on test cards, which takes the longest."""
+    monkeypatch.setattr("vaekit.comparison.compare.card_measures", lambda _: {})

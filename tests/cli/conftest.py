@@ -57,12 +57,6 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return call
 
 
-@pytest.fixture
-def no_card_measures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a comparison measures on test cards, which takes the longest, is left out."""
-    monkeypatch.setattr("vaekit.comparison.compare.card_measures", lambda _: {})
-
-
 def small_vae(channels: int = 4, seed: int = 0, normalization: LatentNormalization | None = None) -> VAE:
     """A KL autoencoder of 1/4 size with random weights."""
     torch.manual_seed(seed)

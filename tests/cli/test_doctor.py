@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,11 @@ import pytest
 import torch
 
 import vaekit
-from vaekit.doctor.examine import CHECKS, examine
-from vaekit.doctor.observe import image_side
+from vaekit.doctor.examine import CHECKS
 
 Run = Callable[..., Any]
 
-
-@pytest.fixture(autouse=True)
-def small_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They show the same faults as large ones."""
-    monkeypatch.setattr("vaekit.doctor.examine.examine", partial(examine, side=64))
-    monkeypatch.setattr("vaekit.doctor.observe.image_side", lambda config, side=64: image_side(config, side))
+pytestmark = pytest.mark.usefixtures("small_doctor_images")
 
 
 @pytest.fixture(scope="session")

@@ -110,6 +110,7 @@ def killed_after(command: list[str], journal: Path, lines: int) -> None:
     assert process.wait(timeout=60) == -signal.SIGKILL, "it ended before it could be killed"
 
 
+@pytest.mark.nightly
 def test_after_kill_9_the_same_command_ends_in_the_same_bits(vae_file: Path, folder: Path, tmp_path: Path) -> None:
     def command(out: Path) -> list[str]:
         words = ["evaluate", "--vae", vae_file, "--data", folder, "--size", 128, "--batch", 1, "--sample", "--out", out]

@@ -141,7 +141,7 @@ def test_minutes_become_samples_that_a_second_call_finds(
         return open_dataset(path, *others)
 
     monkeypatch.setattr("vaekit.domains.images.domain.open_dataset", counted)
-    command = ["train", "mnist-mlp", "--data", digits, "--out", tmp_path / "run", "--minutes", 0.1, *SMALL]
+    command = ["train", "mnist-mlp", "--data", digits, "--out", tmp_path / "run", "--minutes", 0.02, *SMALL]
     said = run(*command)
     assert said.code == 0
     assert looked == [digits]
@@ -180,6 +180,7 @@ def test_the_help_page_lists_recipes_with_data_and_time(run: Run) -> None:
         assert f"{name}:" in said.out
 
 
+@pytest.mark.nightly
 def test_torchrun_trains_one_model_in_two_processes(run: Run, digits: Path, tmp_path: Path) -> None:
     train = ["train", "mnist-mlp", "--data", digits, *SMALL, "--set", "schedule.micro_batch=5", "--samples", "100"]
     assert run(*train, "--out", tmp_path / "one").code == 0

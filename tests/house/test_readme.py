@@ -31,10 +31,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "photos").mkdir()
     with Image.open(str(files("sklearn.datasets.images") / "china.jpg")) as photo:
         for place in ("photo.jpg", "photos/china.jpg"):
-            photo.resize((320, 212)).save(path / place)
+            photo.resize((192, 128)).save(path / place)
     return path
 
 
+@pytest.mark.usefixtures("no_card_measures")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_runs(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)

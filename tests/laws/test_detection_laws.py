@@ -71,7 +71,9 @@ def families_for(names: Shapes) -> set[str]:
     return said
 
 
-@pytest.mark.parametrize("half", ["", "encoder", "decoder"])
+@pytest.mark.parametrize(
+    "half", ["", *(pytest.param(half, marks=pytest.mark.nightly) for half in ("encoder", "decoder"))]
+)
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if "VQ" not in name and "vq" not in name])
 def test_exactly_one_family_says_yes_to_a_file(name: str, half: str) -> None:
     """Two families may have the same names: those of HunyuanImage are LDM's, and it has kl-f32's 64 channels."""

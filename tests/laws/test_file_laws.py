@@ -52,7 +52,11 @@ def test_every_family_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("layout", WHOLE, ids=[f"{layout.family}-{layout.name}" for layout in WHOLE])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "dtype",
+    [dtype if dtype is torch.float16 else pytest.param(dtype, marks=pytest.mark.nightly) for dtype in DTYPES],
+    ids=str,
+)
 def test_what_is_translated_and_written_is_read_and_translated_back(
     layout: Layout, dtype: torch.dtype, tmp_path: Path
 ) -> None:

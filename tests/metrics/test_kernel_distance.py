@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaekit.metrics.kernel_distance import SUBSET_SIZE, kernel_distance, paired_kernel_distance
+from vaekit.metrics.kernel_distance import kernel_distance, paired_kernel_distance
 
 
 def rows(count: int, seed: int, width: int = 6) -> Tensor:
@@ -44,12 +44,13 @@ def test_pairs_that_resemble_each_other_do_not_bring_it_below_zero() -> None:
     assert abs(told.mean()) < 3 * told.std() / 20
 
 
-def test_subsets_are_those_of_the_seed() -> None:
-    x, y = rows(SUBSET_SIZE + 50, 0, 2), rows(SUBSET_SIZE + 50, 1, 2) + 0.1
+def test_subsets_are_those_of_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaekit.metrics.kernel_distance.SUBSET_SIZE", 200)
+    x, y = rows(250, 0, 2), rows(250, 1, 2) + 0.3
     one = kernel_distance(x, y, 3)
     assert one == kernel_distance(x, y, 3)
     assert one != kernel_distance(x, y, 4)
-    assert one.subset_size == SUBSET_SIZE and one.subsets == 100
+    assert one.subset_size == 200 and one.subsets == 100
     assert one.value == pytest.approx(paired_kernel_distance(x, y), rel=0.2)
 
 

@@ -50,7 +50,7 @@ def test_reflection_has_something_to_reflect_in_the_smallest_image(
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3), st.integers(1, 3))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_any_size_comes_back_the_same_size(
     vae: VAE, images: Images, height: int, width: int, batch: int, batch_size: int
 ) -> None:

@@ -61,7 +61,7 @@ EXAMPLES: dict[str, Config] = FAMILY_EXAMPLES | {
 """One config of each family, as small as can be: tracing a network takes seconds, whatever its weights."""
 ALONE = {"vq": "encoder", "asymmetric": "decoder"}
 """Families of which one half is the very network of "kl"."""
-DAILY = {("tiny", "onnx"), ("tiny", "torch.export"), ("kl", "torch.export")}
+DAILY = {("tiny", "onnx"), ("tiny", "torch.export")}
 """What `make test` exports; the other families go the same way, and take minutes."""
 SIZES = ((1, 2, 7), (2, 4, 3), (3, 6, 2))
 """Items, rows and columns of latents; none is what the network was watched with."""

@@ -3,12 +3,15 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from vaekit.doctor.examine import examine
+from vaekit.doctor.observe import image_side
 from vaekit.families import Config, assemble, family_with, layout_of
 from vaekit.families.approx.net import ApproxConfig
 from vaekit.families.asymmetric.net import AsymmetricConfig
@@ -210,3 +213,10 @@ def svd_shapes(sd_shapes: Callable[..., dict[str, tuple[int, ...]]]) -> dict[str
         f"{decoder}conv_out.time_mix_conv.weight": (3, 3, 3, 1, 1),
         **sd_shapes(4, "conditioner.embedders.3.encoder.", "encoder"),
     }
+
+
+@pytest.fixture
+def small_doctor_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examine VAEs on small images, which show the same faults as large ones."""
+    monkeypatch.setattr("vaekit.doctor.examine.examine", partial(examine, side=32))
+    monkeypatch.setattr("vaekit.doctor.observe.image_side", lambda config, side=32: image_side(config, side))

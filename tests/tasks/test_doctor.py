@@ -11,6 +11,7 @@ from vaekit.tasks.doctor import doctor
 from vaekit.tasks.options import ModelOptions
 
 
+@pytest.mark.usefixtures("small_doctor_images")
 def test_images_are_limited_and_failures_are_listed(images: Path) -> None:
     for number in range(2, 5):
         shutil.copy(images / "0.png", images / f"{number}.png")

@@ -87,6 +87,7 @@ for name, tensor in ends[0].items():
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++")
 def test_compiled_nets_learn_the_same_to_rounding(table: dict[str, Any], stream: Stream, tmp_path: Path) -> None:
     """In a process of its own: the checks of types that tests run with are not for the compiler."""

@@ -236,6 +236,7 @@ run_training(run)
 """
 
 
+@pytest.mark.nightly
 def test_kill_9_at_any_moment_twice_and_the_same_bits(table: dict[str, Any], stream: Stream, tmp_path: Path) -> None:
     items = stream.source.items  # type: ignore[attr-defined]
     torch.save(items, tmp_path / "items.pt")
@@ -312,6 +313,7 @@ def one_of_two(rank: int, table: dict[str, Any], items: torch.Tensor, folder: Pa
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.nightly
 def test_two_processes_agree_on_their_pace_and_on_when_to_stop(
     table: dict[str, Any], stream: Stream, tmp_path: Path
 ) -> None:

@@ -45,11 +45,8 @@ def paired_kernel_distance(x: Features, y: Features) -> float:
     >>> paired_kernel_distance(x, x)
     0.0
     """
-    count = len(x)
-    kernel = _kernel(torch.cat([x, y]).double())
-    within = kernel[:count, :count] + kernel[count:, count:]
-    across = kernel[:count, count:] + kernel[:count, count:].T
-    terms = within - across
+    x, y, count = x.double(), y.double(), len(x)
+    terms = _kernel(x, x).add_(_kernel(y, y)).sub_(_kernel(x, y), alpha=2)  # sum_ij k(x_i, y_j) = sum_ij k(x_j, y_i)
     return float((terms.sum() - terms.diagonal().sum()) / (count * (count - 1)))
 
 
@@ -71,5 +68,5 @@ def kernel_distance(x: Features, y: Features, seed: int) -> KernelDistance:
     return KernelDistance(float(values.mean()), error, subsets, size)
 
 
-def _kernel(features: Features) -> Float[Tensor, "n n"]:
-    return (features @ features.T / features.shape[1] + 1) ** 3
+def _kernel(a: Features, b: Features) -> Float[Tensor, "n n"]:
+    return (a @ b.T).div_(a.shape[1]).add_(1).pow_(3)
