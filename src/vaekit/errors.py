@@ -36,6 +36,7 @@
 Each message states what was found, what was expected and what to do, in this order.
 """
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -195,3 +196,13 @@ def shorten(names: Iterable[str], most: int = 12) -> str:
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(map(printable, listed[:most])) + more
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question with the most similar names; empty if none is similar.
+
+    >>> did_you_mean("tabel", ["tables", "text"])
+    'Did you mean tables?'
+    """
+    close = difflib.get_close_matches(name, list(known), n=3)
+    return f"Did you mean {' or '.join(map(printable, close))}?" if close else ""

@@ -179,7 +179,7 @@ class Geometry:
         if self.axes != axes:
             raise BadItem(
                 f"This VAE does not take {items}: its batches have the shape {self.batch_text}.",
-                f"Expected a VAE of items with {axes} axes; those of this one have {self.axes}.",
+                f"Expected a VAE of {items}, whose items have {axes} axes and not {self.axes}.",
                 "`vaekit inspect` describes it; `vaekit.load` opens it in Python.",
             )
 

@@ -44,6 +44,15 @@ def training_progress() -> Iterator[tuple[Callable[["LogEvent"], None], Callable
                 values = "  ".join(
                     f"{name} {value:.4g}" for name, value in event.numbers.items() if isinstance(value, float)
                 )
-                log(f"{event.samples:>12,} samples  {event.seconds / 60:6.1f} min  {values}")
+                log(f"{event.samples:>12,} samples  {elapsed(event.seconds):>9}  {values}")
 
         yield show, bar
+
+
+def elapsed(seconds: float) -> str:
+    """A duration in a log line.
+
+    >>> elapsed(5.2), elapsed(754)
+    ('5.2 s', '12.6 min')
+    """
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"

@@ -48,7 +48,7 @@ def train(
         typer.Option(
             "--minutes",
             metavar="M",
-            min=0.1,
+            min=0.01,
             help="Train for about M minutes, by the speed measured here.",
         ),
     ] = None,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaekit.domains.recipe_files import recipe_files
-from vaekit.errors import NotFound, printable
+from vaekit.errors import NotFound, did_you_mean, printable
 from vaekit.training.recipe import Recipe, read_recipe, recipe_of
 
 
@@ -25,9 +25,10 @@ def recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
     if name_or_path in files:
         return recipe_of(name_or_path, tomllib.loads(files[name_or_path].read_text("utf-8")), changes)
     if not path.is_file():
+        likely = did_you_mean(name_or_path, list(files))
         raise NotFound(
             f"There is no recipe {printable(name_or_path)}.",
             f"vaekit has {', '.join(sorted(files))}.",
-            "Name one of them, or a .toml or .json file of your own.",
+            f"{likely} Name one of them, or a .toml or .json file of your own.".strip(),
         )
     return read_recipe(path, changes)

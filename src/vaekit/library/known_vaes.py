@@ -1,11 +1,10 @@
 """Find files of known VAEs by hash, in the models folders or in the Hub's cache."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from vaekit.catalog.entries import CatalogEntry, CatalogFile, catalog_entries, entry_named
-from vaekit.errors import NotFound, VaekitError, printable, shorten
+from vaekit.errors import NotFound, VaekitError, did_you_mean, printable, shorten
 from vaekit.formats.paths import exists
 from vaekit.identification.file_hashes import sha256_of
 from vaekit.library.folders import LocalWeights
@@ -85,6 +84,8 @@ def unknown_name(
             "",
             f"`vaekit get {entry.name}` downloads it.",
         )
+    if Path(name).name != name:
+        return NotFound(f"There is no file or folder {printable(name)}.", "", "Check the path.")
     known = [known.name for known in catalog_entries()]
     here = [weights.stem for weights in local]
     likely = did_you_mean(name, [*known, *here])
@@ -94,9 +95,3 @@ def unknown_name(
         f"Known names: {shorten(known)}.",
         f"{likely} `vaekit list --known` lists known VAEs; give a name, or the path to a VAE.".strip(),
     )
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """A "Did you mean" question with the most similar names; empty if none is similar."""
-    close = difflib.get_close_matches(name, known, n=3)
-    return f"Did you mean {' or '.join(map(printable, close))}?" if close else ""

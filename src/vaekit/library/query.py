@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from vaekit.catalog.entries import CatalogEntry, CatalogFile, catalog_entries, entry_named
-from vaekit.errors import CannotFetch, NotFound, printable, shorten
+from vaekit.errors import CannotFetch, NotFound, did_you_mean, printable, shorten
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference
 from vaekit.library.hub import Address, files_of
-from vaekit.library.known_vaes import did_you_mean
 
 PASTED = re.compile(
     r"(?:hf://|https?://[^/]+/)?(?P<repo>[^/@\s]+/[^/@\s]+)(?:@(?P<revision>[^/\s]+))?"

@@ -144,7 +144,8 @@ def run_training(
             raise BadCheckpoint(
                 f"The checkpoints in {run.folder} belong to another model: {error}.", "", "Train into another folder."
             ) from error
-        say(f"Resuming after {state.samples:,} samples.")
+        complete = state.samples >= run.schedule.samples
+        say(f"{'Training is already complete' if complete else 'Resuming'} after {state.samples:,} samples.")
     with Log(run.folder, state.samples, tell) if run.processes.first else nullcontext() as log:
         monitor = RunMonitor(run, log, say, stop)
         while state.samples < run.schedule.samples:
