@@ -185,3 +185,19 @@ def test_files_of_other_domains_are_refused(table: Path, tmp_path: Path) -> None
         path.write_bytes(content.replace(old, new))
         with pytest.raises(error):
             domain_of(vaekit.load(path))
+
+
+def test_rows_and_sentences_are_interpolated(
+    table: Path, table_run: tuple[Path, Any], text_run: tuple[Path, Any], tmp_path: Path
+) -> None:
+    header, *rows = read_csv(table)
+    for number in range(2):
+        (tmp_path / f"{number}.csv").write_text(f"{','.join(header)}\n{','.join(rows[number])}\n")
+    between = ("--steps", 3, "--out")
+    found = call("interpolate", tmp_path / "0.csv", tmp_path / "1.csv", "--vae", table_run[0], *between, tmp_path / "t")
+    assert (found["items"], found["ghosts"]) == (5, [])
+    written = read_csv(tmp_path / "t" / "interpolation.csv")
+    assert written[0] == header and len(written) == 6
+    (tmp_path / "ends.txt").write_text("a cat sleeps\nthe dog eats\n")
+    found = call("interpolate", tmp_path / "ends.txt", "--vae", text_run[0], *between, tmp_path / "s")
+    assert len((tmp_path / "s" / "interpolation.txt").read_text("utf-8").splitlines()) == found["items"] == 5

@@ -21,6 +21,7 @@ from vaekit.cli.extract import extract
 from vaekit.cli.finetune import finetune
 from vaekit.cli.get import get
 from vaekit.cli.inspect import inspect
+from vaekit.cli.interpolate import interpolate
 from vaekit.cli.list import list_models
 from vaekit.cli.output import show_error
 from vaekit.cli.push import push
@@ -39,7 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(reconstruct, encode, decode, compare, doctor, evaluate, train, finetune),
+    *(reconstruct, encode, decode, interpolate, compare, doctor, evaluate, train, finetune),
     *(push, get, inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:

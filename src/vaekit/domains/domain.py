@@ -13,6 +13,7 @@ from vaekit.datasets.skip_log import SkipLog
 from vaekit.domains.files import ItemFiles
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.vae_pass import VAERunner
+from vaekit.geometry import Geometry
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
 from vaekit.training.data import TrainingData
@@ -21,6 +22,9 @@ from vaekit.vae import VAE
 
 Show = Callable[[VAE, Tensor, int], Mapping[str, Tensor]]
 """(VAE, held-out items, samples seen) -> images (3, h, w) in [-1, 1] by name; see `Run.show`."""
+
+SequenceWriter = Callable[[Sequence[Any], Path, str], Sequence[Path]]
+"""(items in order, a folder, a name without ending) -> the files that were written; CannotWrite if the disk is full."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class LoadedItems:
     """Name to reason, for items that cannot be read."""
     originals: Sequence[Any] = ()
     """The items as the file has them, before they became tensors, where the domain keeps them."""
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Name to what was done to an item, for the user."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +222,13 @@ class Domain(Protocol):
             NotFound, BadItem: there are none that can be read.
         """
 
+    def read_all(self, paths: Sequence[Path], schema: Schema, geometry: Geometry) -> LoadedItems:
+        """The items of several files as one batch, all of one size: the only one that the VAE takes, or the first's.
+
+        Raises:
+            NotFound, BadItem: one of them cannot be read.
+        """
+
     def write(self, items: Sequence[Any], path: Path, schema: Schema) -> None:
         """Write items as people of the domain use them.
 
@@ -228,6 +241,18 @@ class Domain(Protocol):
 
         Raises:
             CannotWrite: the disk is full, or the like.
+        """
+
+    def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
+        """What writes items that change step by step.
+
+        Args:
+            schema: of the items.
+            animation: the format of an animation, where the domain has one.
+
+        Raises:
+            CannotWrite: there is no such format.
+            MissingPackage: it needs a package that is not installed.
         """
 
     def preview(self, items: Sequence[Any]) -> Tensor | None:

@@ -17,7 +17,15 @@ from vaekit.datasets.choose import split_held_out
 from vaekit.datasets.dataset import Dataset, Record, RecordFormat, Splits
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog
-from vaekit.domains.domain import EvaluationItems, LoadedItems, MeasureOptions, Schema, Show, TermSettings
+from vaekit.domains.domain import (
+    EvaluationItems,
+    LoadedItems,
+    MeasureOptions,
+    Schema,
+    SequenceWriter,
+    Show,
+    TermSettings,
+)
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.record_files import RecordFiles
 from vaekit.errors import BadCheckpoint, BadItem, BadRecipe, NotFound, NoTrainingData, VaekitError, printable
@@ -25,6 +33,7 @@ from vaekit.evaluation.code_use import HasCodes, code_use
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.measures import ItemMeasure, evidence, rate
 from vaekit.evaluation.vae_pass import EngineRunner, VAERunner
+from vaekit.geometry import Geometry
 from vaekit.records import from_dict
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
@@ -161,6 +170,25 @@ class InMemoryDomain(ABC):
 
     def read(self, path: Path, schema: Schema) -> LoadedItems:
         return loaded_items(path, self.open(path, SkipLog()).train, schema, self.original)
+
+    def read_all(self, paths: Sequence[Path], schema: Schema, geometry: Geometry) -> LoadedItems:
+        files = [self.read(path, schema) for path in paths]
+        skipped = {name: reason for file in files for name, reason in file.skipped.items()}
+        if skipped:
+            raise BadItem(f"{len(skipped):,} {self.items} cannot be read.", next(iter(skipped.values())), "")
+        names = [name for file in files for name in file.names]
+        originals = [original for file in files for original in file.originals]
+        return LoadedItems(names, torch.cat([file.x for file in files]), originals=originals)
+
+    def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
+        """Of one file."""
+
+        def write(items: Sequence[Any], folder: Path, name: str) -> Sequence[Path]:
+            path = folder / f"{name}{self.ending}"
+            self.write(items, path, schema)
+            return [path]
+
+        return write
 
     def preview(self, items: Sequence[Any]) -> Tensor | None:
         return None

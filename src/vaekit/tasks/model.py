@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from vaekit.checkpoints.latent_files import LatentOrigin, origin_of
-from vaekit.domains.domain import Domain
+from vaekit.domains.domain import Domain, Schema
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.find import domain_of
 from vaekit.runtime.engine import Engine
@@ -17,6 +17,8 @@ class OpenModel:
 
     engine: Engine
     domain: Domain
+    """Of its items."""
+    schema: Schema
     """Of its items."""
     items: ItemFiles
     """Their files."""
@@ -49,4 +51,4 @@ def open_model(
     size = domain.batch_size if engine.batch is None else engine.batch
     running = Engine(vae, replace(plan, batch_size=size))
     items = domain.files(running, schema)
-    return OpenModel(running, domain, items.corrected(model.vae, model.models) if correct else items)
+    return OpenModel(running, domain, schema, items.corrected(model.vae, model.models) if correct else items)

@@ -13,7 +13,15 @@ from torch import Tensor
 from vaekit.datasets.dataset import Record, Splits
 from vaekit.datasets.open import open_dataset
 from vaekit.datasets.skip_log import SkipLog
-from vaekit.domains.domain import EvaluationItems, LoadedItems, MeasureOptions, Schema, Show, TermSettings
+from vaekit.domains.domain import (
+    EvaluationItems,
+    LoadedItems,
+    MeasureOptions,
+    Schema,
+    SequenceWriter,
+    Show,
+    TermSettings,
+)
 from vaekit.domains.files import ItemFiles
 from vaekit.domains.images.decode import pixels_of
 from vaekit.domains.images.evaluate import (
@@ -28,13 +36,15 @@ from vaekit.domains.images.files import ImageFiles
 from vaekit.domains.images.grids import COLUMNS, row_of, show_in
 from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import COLORS, Preparation, check_fit, cut, preparation_from, put
-from vaekit.domains.images.read import IMAGE_ENDINGS, read_image, with_channels
+from vaekit.domains.images.read import IMAGE_ENDINGS, for_vae, read_image, with_channels
 from vaekit.domains.images.records import IMAGE_RECORDS
+from vaekit.domains.images.sequences import resized, sequence_writer
 from vaekit.domains.images.training_data import image_training_data
 from vaekit.domains.images.write import PAIR, side_by_side, write_image
 from vaekit.errors import BadCheckpoint, BadItem, BadRecipe
 from vaekit.evaluation.evaluate import Measures
 from vaekit.evaluation.vae_pass import VAERunner
+from vaekit.geometry import Geometry
 from vaekit.metrics.image.color import as_rgb, split_alpha
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
@@ -146,6 +156,15 @@ class Images:
         """One image, in the size that it has."""
         return LoadedItems([path.name], with_channels(read_image(path), preparation_of(schema).channels)[0])
 
+    def read_all(self, paths: Sequence[Path], schema: Schema, geometry: Geometry) -> LoadedItems:
+        """Images of other sizes are resized and cropped."""
+        images = [read_image(path) for path in paths]
+        size = geometry.size or (images[0].height, images[0].width)
+        given = [for_vae(resized(image, (size[0], size[1])), geometry) for image in images]
+        names = [path.name for path in paths]
+        notes = {name: made for name, (_, made) in zip(names, given, strict=True)}
+        return LoadedItems(names, torch.cat([pixels for pixels, _ in given]), notes=notes)
+
     def write(self, items: Sequence[Tensor], path: Path, schema: Schema) -> None:
         """The first of the images (1, c, h, w)."""
         colors, alpha = split_alpha(items[0])
@@ -154,6 +173,10 @@ class Images:
     def write_pairs(self, originals: Sequence[Tensor], results: Sequence[Tensor], path: Path, schema: Schema) -> None:
         """The first pair of images (1, c, h, w), with captions."""
         write_image(path, side_by_side([as_rgb(originals[0]), as_rgb(results[0])], PAIR))
+
+    def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
+        """Of a strip and an animation."""
+        return sequence_writer(animation)
 
     def preview(self, items: Sequence[Tensor]) -> Tensor | None:
         return row_of(list(items[:COLUMNS])) if items else None

@@ -1,0 +1,63 @@
+"""`vaekit interpolate`: change one item into another."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.output import log, print_facts, print_json, progress_bar, spinner
+from vaekit.tasks.options import EngineOptions, ModelOptions
+
+
+def interpolate(
+    items: options.Items,
+    vae: options.Vae = "builtin",
+    models: options.Models = None,
+    out: options.Out = Path("interpolation"),
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=0, help="Number of points between two items.")] = 7,
+    path: Annotated[
+        str,
+        typer.Option(
+            "--path",
+            metavar="PATH",
+            help="linear, spherical, or gaussian (linear, with the norm that samples of the prior have).",
+        ),
+    ] = "linear",
+    animation: Annotated[
+        str, typer.Option("--animation", metavar="FORMAT", help="For images: webp, gif, or mp4 (needs PyAV).")
+    ] = "webp",
+    dtype: options.Dtype = "fp32",
+    device: options.Device = None,
+    memory: options.Memory = None,
+    backend: options.Backend = "auto",
+    padding: options.Padding = None,
+    as_json: options.Json = False,
+) -> None:
+    """Interpolate between two or more items.
+
+    Encodes the items, walks from each one's latents to the next one's, and decodes every point. Images become a strip
+    (PNG) and an animation, those of other sizes than the first one's resized and cropped; rows of tables become a CSV
+    file and sentences a text file, one line per point. Ghost index: the distance of the item in the middle to the
+    average of the two ends, relative to the distance of the ends. Near 0, the items cross-fade, as they do in the
+    latent spaces of Stable Diffusion and its kin, whose latents are maps; VAEs with one vector per item morph.
+    """
+    from vaekit.tasks.interpolate import InterpolationOptions
+    from vaekit.tasks.interpolate import interpolate as run
+    from vaekit.tasks.model import open_model
+
+    with spinner("loading the VAE"):
+        model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend))
+    with progress_bar(model.domain.items) as progress:
+        result = run(model, items, out, InterpolationOptions(steps, path, animation), progress)
+    for note in result.notes:
+        log(note)
+    if as_json:
+        print_json({"vae": vae, "steps": steps, "path": path, "cross_fades": result.cross_fades, **vars(result)})
+        return
+    facts = {model.domain.items: f"{result.items}, through {' -> '.join(result.ends)}", "path": path}
+    if result.ghosts:
+        meaning = "they cross-fade" if result.cross_fades else "they change into each other"
+        facts["ghost index"] = f"{', '.join(f'{ghost:.3f}' for ghost in result.ghosts)}: {meaning}"
+    print_facts(f"{vae}: interpolation", facts)
+    log(f"Written to {', '.join(map(str, result.files))}")

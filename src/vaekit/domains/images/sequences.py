@@ -1,0 +1,111 @@
+"""Sequences of images: bring images to one size, and write strips and animations."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from vaekit.atomic import atomic_file, cannot_write
+from vaekit.domains.domain import SequenceWriter
+from vaekit.domains.images.colors import from_bytes
+from vaekit.domains.images.read import LoadedImage
+from vaekit.domains.images.write import to_bytes, write_image
+from vaekit.errors import CannotWrite, printable
+from vaekit.metrics.image.color import as_rgb
+from vaekit.optional import require
+
+STRIP_COLUMNS = 9
+"""Images in a strip at most; of more, this many at equal distances."""
+MILLISECONDS = 80
+"""Of one frame."""
+PAUSE = 8
+"""Frames for which the first and the last image are shown."""
+MP4 = "mp4"
+Frames = Sequence[Image.Image]
+
+
+def resized(image: LoadedImage, size: tuple[int, int]) -> LoadedImage:
+    """The image enlarged or reduced until it covers a size (height, width), with what lies beyond it cut off evenly."""
+    if (image.height, image.width) == size:
+        return image
+    height, width = size
+    filters = {"size": (width, height), "method": Image.Resampling.BICUBIC}
+    pixels = from_bytes(ImageOps.fit(Image.fromarray(to_bytes(image.pixels)), **filters))
+    alpha = None
+    if image.alpha is not None:
+        opacity = Image.fromarray(to_bytes(image.alpha * 2 - 1)[..., 0])
+        alpha = (from_bytes(ImageOps.fit(opacity, **filters))[:, :1] + 1) / 2
+    return LoadedImage(pixels, alpha, (*image.notes, f"resized and cropped to {width}x{height}"))
+
+
+def strip(images: Sequence[Tensor]) -> Tensor:
+    """Images (1, c, h, w) side by side, (1, 3, h, columns)."""
+    count = min(len(images), STRIP_COLUMNS)
+    chosen = torch.linspace(0, len(images) - 1, count).round().int().tolist()
+    return torch.cat([as_rgb(images[i]) for i in chosen], dim=3)
+
+
+def sequence_writer(animation: str) -> SequenceWriter:
+    """What writes images (1, c, h, w) as `name.png`, a strip, and as `name.webp` or the like, an animation that goes
+    there and back.
+
+    Args:
+        animation: of `ANIMATIONS`.
+
+    Raises:
+        CannotWrite: there is no such format.
+        MissingPackage: MP4 needs PyAV.
+    """
+    write_animation = ANIMATIONS.get(animation)
+    if write_animation is None:
+        raise CannotWrite(
+            f"There is no animation format {printable(animation)!r}.", f"Expected {', '.join(ANIMATIONS)}.", ""
+        )
+    if animation == MP4:
+        require("av", "write MP4", "video")
+
+    def write(images: Sequence[Tensor], folder: Path, name: str) -> list[Path]:
+        paths = [folder / f"{name}.png", folder / f"{name}.{animation}"]
+        write_image(paths[0], strip(images))
+        frames = [Image.fromarray(to_bytes(as_rgb(image))) for image in images]
+        first, last = ([frame] * (PAUSE - 1) for frame in (frames[0], frames[-1]))
+        write_animation([*first, *frames, *last, *frames[-2:0:-1]], paths[1])
+        return paths
+
+    return write
+
+
+def _write_webp(frames: Frames, path: Path) -> None:
+    _save(frames, path, "WEBP", quality=90, method=2)
+
+
+def _write_gif(frames: Frames, path: Path) -> None:
+    _save(frames, path, "GIF")
+
+
+def _save(frames: Frames, path: Path, name: str, **options: int) -> None:
+    with atomic_file(path) as part:
+        try:
+            frames[0].save(
+                part, name, save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0, **options
+            )
+        except (ValueError, RuntimeError, OverflowError, MemoryError) as error:  # an image too large for its format
+            raise cannot_write(path, error) from error
+
+
+def _write_mp4(frames: Frames, path: Path) -> None:
+    """H.264, which wants an even number of rows and columns: an odd last one is cut off."""
+    av = require("av", "write MP4", "video")
+    width, height = (side // 2 * 2 for side in frames[0].size)
+    with atomic_file(path) as part, av.open(str(part), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=round(1000 / MILLISECONDS))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames:
+            picture = av.VideoFrame.from_image(frame.crop((0, 0, width, height)))
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+ANIMATIONS: Mapping[str, Callable[[Frames, Path], None]] = {"webp": _write_webp, "gif": _write_gif, MP4: _write_mp4}

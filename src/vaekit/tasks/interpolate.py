@@ -1,0 +1,123 @@
+"""Interpolate between items: encode them, walk between their latents, and decode every point."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vaekit.atomic import atomic_file
+from vaekit.errors import BadItem, BadPlan
+from vaekit.latents.ghost import CROSS_FADE, ghost_index
+from vaekit.latents.paths import PATHS, through
+from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.model import OpenModel
+from vaekit.version import __version__
+
+NAME = "interpolation"
+"""Of the files."""
+LEAST = 2
+"""Items."""
+
+
+@dataclass(frozen=True)
+class InterpolationOptions:
+    """How items are interpolated."""
+
+    steps: int = 7
+    """Points between each two neighbors."""
+    path: str = "linear"
+    """Of `vaekit.latents.paths.PATHS`."""
+    animation: str = "webp"
+    """Format of the animation, where the domain has one."""
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """What was written."""
+
+    files: tuple[Path, ...]
+    ends: tuple[str, ...]
+    """Names of the items."""
+    items: int
+    """That were decoded, the ends among them."""
+    ghosts: tuple[float, ...]
+    """The ghost index between each two neighbors; empty for items without axes, such as rows, and for tokens."""
+    notes: tuple[str, ...]
+    """What was done to the items before they were encoded."""
+
+    @property
+    def cross_fades(self) -> bool:
+        """Whether one item only fades into the next."""
+        return bool(self.ghosts) and max(self.ghosts) < CROSS_FADE
+
+
+def interpolate(
+    model: OpenModel,
+    paths: Sequence[Path],
+    out: Path,
+    options: InterpolationOptions = InterpolationOptions(),
+    progress: Progress = no_progress,
+) -> Interpolation:
+    """Interpolate between items and write the results into a folder, with what is needed to repeat it.
+
+    Args:
+        model: the VAE.
+        paths: files of two or more items together.
+        out: the folder; it is created.
+        options: the path and the number of its points.
+        progress: called with the number of decoded items and of all.
+
+    Raises:
+        NotFound, BadItem: an item cannot be read, or there are fewer than two.
+        BadPlan: there is no such path.
+        CannotWrite, MissingPackage: see `Domain.sequence_writer`.
+    """
+    path = PATHS.get(options.path)
+    if path is None:
+        raise BadPlan(f"There is no path {options.path!r}.", f"Expected {', '.join(PATHS)}.", "")
+    write = model.domain.sequence_writer(model.schema, options.animation)
+    engine = model.engine
+    loaded = model.domain.read_all(model.items.find(paths), model.schema, engine.geometry)
+    if len(loaded.x) < LEAST:
+        raise BadItem(
+            f"There is only one {model.domain.item}: {loaded.names[0]}.", "Expected two or more.", "Name another one."
+        )
+    points = through(engine.encode(loaded.x).mode, options.steps, path)
+    decoded: list[Tensor] = []
+    for done, point in enumerate(points.split(1), start=1):
+        decoded.append(engine.decode(point, tuple(loaded.x.shape[2:])))
+        progress(done, len(points))
+    items = [item for x in decoded for item in model.schema.to_items(x)]
+    files = write(items, out, NAME)
+    record = {
+        "vaekit": __version__,
+        "vae": {"fingerprint": model.origin.fingerprint, "family": model.origin.family},
+        "ends": list(loaded.names),
+        **asdict(options),
+    }
+    return Interpolation(
+        files=(*files, write_record(out / f"{NAME}.json", record)),
+        ends=tuple(loaded.names),
+        items=len(items),
+        ghosts=ghosts_of(decoded, options.steps + 1),
+        notes=tuple(f"{name}: {'; '.join(notes)}" for name, notes in loaded.notes.items() if notes),
+    )
+
+
+def ghosts_of(decoded: Sequence[Tensor], stride: int) -> tuple[float, ...]:
+    """The ghost index of each part of a path, whose ends are `stride` items apart."""
+    if stride < LEAST or decoded[0].dim() == 2 or not decoded[0].is_floating_point():
+        return ()
+    starts = range(0, len(decoded) - stride, stride)
+    indices = (ghost_index(decoded[i], decoded[i + stride // 2], decoded[i + stride]) for i in starts)
+    return tuple(index for index in indices if index is not None)
+
+
+def write_record(path: Path, record: dict[str, Any]) -> Path:
+    """Write a JSON file and return its path."""
+    with atomic_file(path) as part:
+        part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return path

@@ -1,0 +1,86 @@
+"""`tasks.interpolate`: files, ends, the ghost index, and bad options."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from refusals import refuses
+
+from vaekit.domains.images.read import read_image
+from vaekit.errors import BadItem, BadPlan, CannotWrite, MissingPackage
+from vaekit.tasks.interpolate import InterpolationOptions, interpolate
+from vaekit.tasks.model import OpenModel
+
+SMALL = InterpolationOptions(steps=2)
+
+
+def pair(images: Path) -> list[Path]:
+    (images / "broken.png").unlink()
+    return [images]
+
+
+def test_a_strip_an_animation_and_a_record(model: OpenModel, images: Path, tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    result = interpolate(model, pair(images), tmp_path / "out", SMALL, lambda *counts: calls.append(counts))
+    assert [path.name for path in result.files] == [f"interpolation.{end}" for end in ("png", "webp", "json")]
+    assert (result.items, result.ends, calls) == (4, ("0.png", "1.png"), [(i, 4) for i in range(1, 5)])
+    with Image.open(result.files[0]) as strip, Image.open(result.files[1]) as animation:
+        assert strip.size == (4 * 63, 53)
+        assert (animation.size, animation.is_animated) == ((63, 53), True)  # type: ignore[attr-defined]
+    record = json.loads(result.files[2].read_text("utf-8"))
+    assert record["ends"] == ["0.png", "1.png"] and record["vae"]["fingerprint"] == model.origin.fingerprint
+
+
+def test_the_ends_of_a_strip_are_the_reconstructions(model: OpenModel, images: Path, tmp_path: Path) -> None:
+    result = interpolate(model, pair(images), tmp_path, SMALL)
+    strip = read_image(result.files[0]).pixels
+    for place, name in ((slice(0, 63), "0.png"), (slice(-63, None), "1.png")):
+        expected = model.engine.reconstruct(read_image(images / name).pixels).clamp(-1, 1)
+        torch.testing.assert_close(strip[..., place], expected, rtol=0, atol=1 / 255)
+
+
+def test_images_of_another_size_follow_the_first(model: OpenModel, images: Path, tmp_path: Path) -> None:
+    pair(images)
+    with Image.open(images / "1.png") as image:
+        image.resize((200, 90)).save(images / "1.png")
+    result = interpolate(model, [images], tmp_path, SMALL)
+    assert result.notes == ("1.png: resized and cropped to 63x53",)
+
+
+def test_a_cross_fade_is_called_one(model: OpenModel, images: Path, tmp_path: Path) -> None:
+    result = interpolate(model, pair(images), tmp_path, replace(SMALL, steps=3))
+    (ghost,) = result.ghosts
+    assert result.cross_fades == (ghost < 0.25)
+
+
+def test_one_image_alone_is_refused(model: OpenModel, images: Path, tmp_path: Path) -> None:
+    with refuses(BadItem, "0.png"):
+        interpolate(model, [images / "0.png"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (replace(SMALL, path="geodesic"), BadPlan),
+        (replace(SMALL, animation="avi"), CannotWrite),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_run(
+    model: OpenModel, images: Path, tmp_path: Path, options: InterpolationOptions, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        interpolate(model, [images], tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("animation", ["gif", "mp4"])
+def test_other_animations(model: OpenModel, images: Path, tmp_path: Path, animation: str) -> None:
+    try:
+        result = interpolate(model, pair(images), tmp_path, replace(SMALL, animation=animation))
+    except MissingPackage as error:
+        pytest.skip(str(error))
+    assert result.files[1].suffix == f".{animation}"
+    assert result.files[1].stat().st_size > 100
