@@ -11,6 +11,7 @@
     ├── BadCorrection             a color correction that is damaged or belongs to another VAE
     ├── LatentMismatch            latents or a checkpoint of another latent space than the VAE's
     ├── UnknownNormalization      a latent normalization is required but neither known nor given
+    ├── NoPrior                   samples were requested of a VAE without a prior that can be sampled
     ├── HalfMissing               the encoder of a decoder-only VAE was requested, or vice versa
     ├── NotFound                  a file, folder or name that does not exist
     │   └── AmbiguousName         a name that matches several files
@@ -94,6 +95,10 @@ class LatentMismatch(VaekitError):
 
 class UnknownNormalization(VaekitError):
     """The latent normalization is required but neither known nor given. It is never guessed."""
+
+
+class NoPrior(VaekitError):
+    """The VAE has no prior that can be sampled."""
 
 
 class HalfMissing(VaekitError):

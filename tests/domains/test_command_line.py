@@ -201,3 +201,16 @@ def test_rows_and_sentences_are_interpolated(
     (tmp_path / "ends.txt").write_text("a cat sleeps\nthe dog eats\n")
     found = call("interpolate", tmp_path / "ends.txt", "--vae", text_run[0], *between, tmp_path / "s")
     assert len((tmp_path / "s" / "interpolation.txt").read_text("utf-8").splitlines()) == found["items"] == 5
+
+
+def test_rows_and_sentences_are_sampled(
+    table: Path, table_run: tuple[Path, Any], text_run: tuple[Path, Any], tmp_path: Path
+) -> None:
+    found = call("sample", "--vae", table_run[0], "-n", 7, "--out", tmp_path / "t")
+    written = read_csv(tmp_path / "t" / "samples.csv")
+    assert found["items"] == 7 and written[0] == read_csv(table)[0] and len(written) == 8
+    fitted = ("--prior", "fitted", "--data", table)
+    found = call("sample", "--vae", table_run[0], "-n", 7, "--out", tmp_path / "f", *fitted)
+    assert len(read_csv(tmp_path / "f" / "samples.csv")) == 8
+    call("sample", "--vae", text_run[0], "-n", 5, "--out", tmp_path / "s")
+    assert len((tmp_path / "s" / "samples.txt").read_text("utf-8").splitlines()) == 5

@@ -10,7 +10,7 @@ FLOORS = [
     {"errors", "shapes", "user_dirs", "version"},
     {"atomic", "cache", "geometry", "json", "normalization", "optional", "pipeline", "records", "run_folder"},
     {"distributions"},
-    {"metrics", "nets", "testcards", "vae"},
+    {"latents", "metrics", "nets", "testcards", "vae"},
     {"catalog"},
     {"families", "formats"},
     {"identification"},

@@ -26,6 +26,7 @@ from vaekit.cli.list import list_models
 from vaekit.cli.output import show_error
 from vaekit.cli.push import push
 from vaekit.cli.reconstruct import reconstruct
+from vaekit.cli.sample import sample
 from vaekit.cli.train import WithRecipes, train
 from vaekit.errors import VaekitError
 from vaekit.version import __version__
@@ -40,7 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(reconstruct, encode, decode, interpolate, compare, doctor, evaluate, train, finetune),
+    *(reconstruct, encode, decode, sample, interpolate, compare, doctor, evaluate, train, finetune),
     *(push, get, inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:

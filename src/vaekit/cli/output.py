@@ -50,22 +50,25 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
             table.add_column(column, header_style="dim", justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
+    print_titled(title, table)
+
+
+def print_titled(title: str, table: Table) -> None:
+    """A table under its title on stdout. A table's own title would be broken at the table's width."""
     out = console()
-    out.print(title, style="bold", soft_wrap=True)  # a table's own title is broken at the table's width
+    out.print(title, style="bold", soft_wrap=True)
     out.print(table)
 
 
 def print_facts(title: str, facts: Mapping[str, str] | Sequence[tuple[str, str]]) -> None:
     """Names and values in two columns on stdout; a name may occur more than once."""
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, show_header=False, padding=(0, 2, 0, 0)
-    )
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     pairs = list(facts.items()) if isinstance(facts, Mapping) else facts
     table.add_column(style="dim", no_wrap=True, max_width=console().width // 2)
     table.add_column(overflow="fold")
     for name, value in pairs:
         table.add_row(name, value)
-    console().print(table)
+    print_titled(title, table)
 
 
 def console() -> Console:

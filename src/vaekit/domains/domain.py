@@ -1,6 +1,6 @@
 """What a domain is: how items of one kind are found, turned into tensors and back, shown and measured."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -238,6 +238,13 @@ class Domain(Protocol):
 
     def write_pairs(self, originals: Sequence[Any], results: Sequence[Any], path: Path, schema: Schema) -> None:
         """Write items and their reconstructions beside each other.
+
+        Raises:
+            CannotWrite: the disk is full, or the like.
+        """
+
+    def write_many(self, items: Iterable[Any], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
+        """Write items while they are made, into files `name` as people of the domain use them.
 
         Raises:
             CannotWrite: the disk is full, or the like.

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -180,15 +180,15 @@ class InMemoryDomain(ABC):
         originals = [original for file in files for original in file.originals]
         return LoadedItems(names, torch.cat([file.x for file in files]), originals=originals)
 
+    def write_many(self, items: Iterable[Any], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
+        """One file."""
+        path = folder / f"{name}{self.ending}"
+        self.write(list(items), path, schema)
+        return [path]
+
     def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
         """Of one file."""
-
-        def write(items: Sequence[Any], folder: Path, name: str) -> Sequence[Path]:
-            path = folder / f"{name}{self.ending}"
-            self.write(items, path, schema)
-            return [path]
-
-        return write
+        return lambda items, folder, name: self.write_many(items, folder, name, schema)
 
     def preview(self, items: Sequence[Any]) -> Tensor | None:
         return None

@@ -1,20 +1,17 @@
 """Interpolate between items: encode them, walk between their latents, and decode every point."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from vaekit.atomic import atomic_file
 from vaekit.errors import BadItem, BadPlan
 from vaekit.latents.ghost import CROSS_FADE, ghost_index
 from vaekit.latents.paths import PATHS, through
 from vaekit.tasks.batch import Progress, no_progress
 from vaekit.tasks.model import OpenModel
-from vaekit.version import __version__
+from vaekit.tasks.record import write_record
 
 NAME = "interpolation"
 """Of the files."""
@@ -92,12 +89,7 @@ def interpolate(
         progress(done, len(points))
     items = [item for x in decoded for item in model.schema.to_items(x)]
     files = write(items, out, NAME)
-    record = {
-        "vaekit": __version__,
-        "vae": {"fingerprint": model.origin.fingerprint, "family": model.origin.family},
-        "ends": list(loaded.names),
-        **asdict(options),
-    }
+    record = {"vae": model.identity, "ends": list(loaded.names), **asdict(options)}
     return Interpolation(
         files=(*files, write_record(out / f"{NAME}.json", record)),
         ends=tuple(loaded.names),
@@ -114,10 +106,3 @@ def ghosts_of(decoded: Sequence[Tensor], stride: int) -> tuple[float, ...]:
     starts = range(0, len(decoded) - stride, stride)
     indices = (ghost_index(decoded[i], decoded[i + stride // 2], decoded[i + stride]) for i in starts)
     return tuple(index for index in indices if index is not None)
-
-
-def write_record(path: Path, record: dict[str, Any]) -> Path:
-    """Write a JSON file and return its path."""
-    with atomic_file(path) as part:
-        part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    return path

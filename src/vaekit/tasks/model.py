@@ -28,6 +28,11 @@ class OpenModel:
         """The VAE's identity in latent files. Hashes the weights once."""
         return origin_of(self.engine.vae)
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Which weights, for records of what was done with them."""
+        return {"fingerprint": self.origin.fingerprint, "family": self.origin.family}
+
 
 def open_model(
     model: ModelOptions | None = None, engine: EngineOptions | None = None, correct: bool = False

@@ -1,6 +1,6 @@
 """Images as a domain."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from vaekit.domains.images.perceptual_terms import perceptual_terms
 from vaekit.domains.images.preparation import COLORS, Preparation, check_fit, cut, preparation_from, put
 from vaekit.domains.images.read import IMAGE_ENDINGS, for_vae, read_image, with_channels
 from vaekit.domains.images.records import IMAGE_RECORDS
-from vaekit.domains.images.sequences import resized, sequence_writer
+from vaekit.domains.images.sequences import resized, sequence_writer, write_many
 from vaekit.domains.images.training_data import image_training_data
 from vaekit.domains.images.write import PAIR, side_by_side, write_image
 from vaekit.errors import BadCheckpoint, BadItem, BadRecipe
@@ -173,6 +173,10 @@ class Images:
     def write_pairs(self, originals: Sequence[Tensor], results: Sequence[Tensor], path: Path, schema: Schema) -> None:
         """The first pair of images (1, c, h, w), with captions."""
         write_image(path, side_by_side([as_rgb(originals[0]), as_rgb(results[0])], PAIR))
+
+    def write_many(self, items: Iterable[Tensor], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
+        """One file per image, and a sheet of the first ones."""
+        return write_many(items, folder, name)
 
     def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
         """Of a strip and an animation."""

@@ -1,6 +1,6 @@
 """Sequences of images: bring images to one size, and write strips and animations."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.read import LoadedImage
 from vaekit.domains.images.write import to_bytes, write_image
 from vaekit.errors import CannotWrite, printable
-from vaekit.metrics.image.color import as_rgb
+from vaekit.metrics.image.color import as_rgb, split_alpha
 from vaekit.optional import require
 
 STRIP_COLUMNS = 9
@@ -22,6 +22,7 @@ MILLISECONDS = 80
 """Of one frame."""
 PAUSE = 8
 """Frames for which the first and the last image are shown."""
+SHEET_COLUMNS = 8
 MP4 = "mp4"
 Frames = Sequence[Image.Image]
 
@@ -45,6 +46,28 @@ def strip(images: Sequence[Tensor]) -> Tensor:
     count = min(len(images), STRIP_COLUMNS)
     chosen = torch.linspace(0, len(images) - 1, count).round().int().tolist()
     return torch.cat([as_rgb(images[i]) for i in chosen], dim=3)
+
+
+def write_many(images: Iterable[Tensor], folder: Path, name: str) -> list[Path]:
+    """Write images (1, c, h, w) as `name-0001.png` and so on, and the first ones together as `name.png`."""
+    first: list[Tensor] = []
+    paths = [folder / f"{name}.png"]
+    for number, image in enumerate(images, start=1):
+        paths.append(folder / f"{name}-{number:04d}.png")
+        colors, alpha = split_alpha(image)
+        write_image(paths[-1], as_rgb(colors), alpha=alpha)
+        if len(first) < SHEET_COLUMNS**2:
+            first.append(as_rgb(image))
+    write_image(paths[0], sheet(first))
+    return paths
+
+
+def sheet(images: Sequence[Tensor]) -> Tensor:
+    """Images (1, 3, h, w) in rows, white where there is none: (1, 3, rows, columns)."""
+    columns = min(len(images), SHEET_COLUMNS)
+    blank = [torch.ones_like(images[0])] * (-len(images) % columns)
+    every = [*images, *blank]
+    return torch.cat([torch.cat(every[i : i + columns], dim=3) for i in range(0, len(every), columns)], dim=2)
 
 
 def sequence_writer(animation: str) -> SequenceWriter:

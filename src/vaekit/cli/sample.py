@@ -1,0 +1,64 @@
+"""`vaekit sample`: make items from a prior."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaekit.cli import options
+from vaekit.cli.output import log, print_facts, print_json, progress_bar, spinner
+from vaekit.tasks.options import EngineOptions, ModelOptions
+
+
+def sample(
+    vae: options.Vae,
+    count: Annotated[int, typer.Option("-n", "--count", metavar="N", min=1, help="Number of samples.")] = 16,
+    models: options.Models = None,
+    out: options.Out = Path("samples"),
+    prior: Annotated[
+        str,
+        typer.Option("--prior", metavar="PRIOR", help="standard (the VAE's own) or fitted (to the latents of --data)."),
+    ] = "standard",
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="PATH", help="Data that the prior is fitted to.")
+    ] = None,
+    temperature: Annotated[
+        float,
+        typer.Option("--temperature", metavar="T", min=0, help="Factor on the standard deviation of N(0, I)."),
+    ] = 1.0,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size", metavar="N", min=1, help="Side of images, for a VAE that takes any size.", show_default="256"
+        ),
+    ] = None,
+    seed: options.Seed = 0,
+    dtype: options.Dtype = "fp32",
+    device: options.Device = None,
+    memory: options.Memory = None,
+    backend: options.Backend = "auto",
+    padding: options.Padding = None,
+    as_json: options.Json = False,
+) -> None:
+    """Sample new items from a VAE.
+
+    Draws latents from the VAE's own prior, or from a mixture of Gaussians fitted to the latents of data, and decodes
+    them. Images become PNG files and a sheet of the first 64; rows become a CSV file and sentences a text file. The
+    same seed gives the same samples, however many are drawn.
+    """
+    from vaekit.tasks.model import open_model
+    from vaekit.tasks.sample import SampleOptions
+    from vaekit.tasks.sample import sample as run
+
+    with spinner("loading the VAE"):
+        model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend))
+    wanted = SampleOptions(count, prior, data, temperature, seed, size)
+    with progress_bar(model.domain.items) as progress:
+        result = run(model, out, wanted, progress)
+    for note in result.notes:
+        log(note)
+    if as_json:
+        print_json({"vae": vae, "seed": seed, **vars(result)})
+        return
+    print_facts(f"{vae}: samples", {model.domain.items: f"{result.items:,}", "prior": result.prior})
+    log(f"Written to {out}")

@@ -1,0 +1,178 @@
+"""Sample items: latents from a prior, decoded."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaekit.distributions import SampledPrior, StandardNormal
+from vaekit.domains.domain import EvaluationItems, MeasureOptions
+from vaekit.errors import BadItem, BadPlan, NoPrior, VaekitError
+from vaekit.latents.fitted_prior import FittedMixture, fit_mixture
+from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.model import OpenModel
+from vaekit.tasks.record import write_record
+from vaekit.training.seeds import generator_for
+
+NAME = "samples"
+"""Of the files."""
+CHUNK = 64
+"""Latents that are drawn at once. Their generator follows from the seed and the number of the chunk alone, so that
+samples do not depend on how many are asked for or on the batch size."""
+LEAST_ITEMS = 2
+"""To fit a prior to."""
+STANDARD, FITTED = "standard", "fitted"
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """What is sampled."""
+
+    count: int = 16
+    prior: str = STANDARD
+    """"standard", the VAE's own; or "fitted", a Gaussian mixture fitted to encoded data."""
+    data: Path | None = None
+    """What the prior is fitted to."""
+    temperature: float = 1.0
+    """Factor on the standard deviation of a normal prior."""
+    seed: int = 0
+    size: int | None = None
+    """Side of the items, for a VAE that takes any size; None for the domain's default."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What was written."""
+
+    files: tuple[Path, ...]
+    items: int
+    prior: str
+    """In words."""
+    notes: tuple[str, ...]
+
+
+def sample(
+    model: OpenModel, out: Path, options: SampleOptions = SampleOptions(), progress: Progress = no_progress
+) -> Samples:
+    """Sample items and write them into a folder, with what is needed to repeat it.
+
+    Args:
+        model: the VAE.
+        out: the folder; it is created.
+        options: what is sampled.
+        progress: called with the number of decoded items and of all.
+
+    Raises:
+        NoPrior: the VAE has no prior that can be sampled.
+        BadPlan: an option has a value that does not exist, or does not suit the VAE.
+        NotFound, NoTrainingData, BadItem: the data of a fitted prior cannot be read.
+        MissingPackage: a fitted prior needs scikit-learn.
+        CannotWrite: the disk is full, or the like.
+    """
+    engine, geometry = model.engine, model.engine.geometry
+    size = item_size(model, options)
+    prior, words = prior_of(model, options)
+    shape = (geometry.latent_channels, *latent_size(model, options))
+
+    def items() -> Iterator[object]:
+        done = 0
+        for z in latents(prior, shape, options):
+            yield from model.schema.to_items(engine.decode(z, size))
+            done += len(z)
+            progress(done, options.count)
+
+    files = model.domain.write_many(items(), out, NAME, model.schema)
+    record = {"vae": model.identity, **asdict(options), "data": None if options.data is None else str(options.data)}
+    return Samples((*files, write_record(out / f"{NAME}.json", record)), options.count, words, notes_on(shape, prior))
+
+
+def item_size(model: OpenModel, options: SampleOptions) -> tuple[int, ...]:
+    """Of the samples, along each axis: the only one that the VAE takes, the one that was asked for, or the domain's."""
+    default = tuple(model.schema.example().shape[2:])
+    return model.engine.geometry.size or tuple(options.size or side for side in default)
+
+
+def latent_size(model: OpenModel, options: SampleOptions) -> tuple[int, ...]:
+    """Of their latents."""
+    return model.engine.latent_size(*item_size(model, options))
+
+
+def prior_of(model: OpenModel, options: SampleOptions) -> tuple[SampledPrior, str]:
+    """The prior, and what it is in words."""
+    if options.prior not in (STANDARD, FITTED):
+        raise BadPlan(f"There is no prior {options.prior!r}.", f"Expected {STANDARD} or {FITTED}.", "")
+    if options.temperature != 1 and (options.prior == FITTED or not isinstance(model.engine.vae.prior, StandardNormal)):
+        raise BadPlan("Only the prior N(0, I) has a temperature.", "Expected --temperature 1.", "")
+    if options.prior == FITTED:
+        return fitted_prior(model, options)
+    prior = model.engine.vae.prior
+    if not isinstance(prior, SampledPrior):
+        raise NoPrior(
+            "The VAE has no prior that can be sampled: "
+            + ("its posterior is a point." if prior is None else "its latents are codes of a codebook."),
+            "Expected a VAE with a prior over continuous latents.",
+            "Fit one to encoded data: --prior fitted --data PATH.",
+        )
+    return prior, "N(0, I)" if isinstance(prior, StandardNormal) else "the prior that the VAE learned"
+
+
+def fitted_prior(model: OpenModel, options: SampleOptions) -> tuple[FittedMixture, str]:
+    """A mixture fitted to the latents of data."""
+    if prod(latent_size(model, options)) > 1:
+        raise BadPlan(
+            "The latents of this VAE are maps, and a Gaussian mixture cannot describe how their positions depend on "
+            "each other.",
+            "Expected a VAE with one vector per item.",
+            "Train a diffusion model over the latents.",
+        )
+    if options.data is None:
+        raise BadPlan("A fitted prior needs data.", "Expected --data.", "Name the data that the VAE was trained on.")
+    vae = model.engine.vae
+    items = model.domain.evaluation_items(options.data, vae, model.schema, MeasureOptions())
+    z, skipped = encoded(model, items)
+    prior = fit_mixture(z.flatten(1).cpu(), options.seed)
+    left_out = f" ({skipped:,} cannot be read)" if skipped else ""
+    return prior, f"a mixture of {len(prior.weights)} Gaussians, fitted to {len(z):,} {model.domain.items}{left_out}"
+
+
+def encoded(model: OpenModel, items: EvaluationItems) -> tuple[Tensor, int]:
+    """The modes of the posteriors of items, (n, ...), and how many cannot be read.
+
+    Raises:
+        BadItem: fewer than two can be read.
+    """
+    parts, skipped, error = [], 0, ""
+    for start in range(0, len(items.names), CHUNK):
+        batch = []
+        for name in items.names[start : start + CHUNK]:
+            try:
+                batch.append(items.read(name))
+            except VaekitError as problem:
+                skipped, error = skipped + 1, error or str(problem)
+        if batch:
+            parts.append(model.engine.encode(torch.stack(batch)).mode)
+    if sum(map(len, parts)) < LEAST_ITEMS:
+        raise BadItem(f"{sum(map(len, parts))} of the {model.domain.items} can be read.", f"{error} Expected more.", "")
+    return torch.cat(parts), skipped
+
+
+def latents(prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions) -> Iterator[Tensor]:
+    """Latents (b, *shape) in chunks."""
+    for start in range(0, options.count, CHUNK):
+        z = prior.sample(torch.empty(CHUNK, *shape), generator_for(options.seed, "sample", start))
+        yield z[: options.count - start] * options.temperature
+
+
+def notes_on(shape: tuple[int, ...], prior: SampledPrior) -> tuple[str, ...]:
+    """What to expect of samples."""
+    positions = prod(shape[1:])
+    if positions == 1 or not isinstance(prior, StandardNormal):
+        return ()
+    return (
+        f"The latents are maps of {positions:,} positions, which are independent under N(0, I): decoders trained with "
+        "a small KL weight, such as those of Stable Diffusion, make noise of them. Images need a diffusion model over "
+        "the latents.",
+    )

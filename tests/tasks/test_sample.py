@@ -1,0 +1,92 @@
+"""`tasks.sample`: reproducible samples, priors, and what is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from family_examples import EXAMPLES
+from refusals import refuses
+
+from vaekit.checkpoints.save import save
+from vaekit.domains.images.read import read_image
+from vaekit.errors import BadPlan, NoPrior
+from vaekit.families import assemble, family_of
+from vaekit.tasks.model import OpenModel, open_model
+from vaekit.tasks.options import EngineOptions, ModelOptions
+from vaekit.tasks.sample import SampleOptions, sample
+
+SMALL = SampleOptions(count=3, size=16)
+
+
+@pytest.fixture(scope="module")
+def one_vector(tmp_path_factory: pytest.TempPathFactory) -> OpenModel:
+    """A VAE with one vector per image."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("burgess") / "vae.safetensors"
+    save(assemble(family_of("burgess"), EXAMPLES["burgess"]).eval(), path)
+    return open_model(ModelOptions(str(path)), EngineOptions(device="cpu"))
+
+
+def pixels(folder: Path) -> list[torch.Tensor]:
+    return [read_image(path).pixels for path in sorted(folder.glob("samples-*.png"))]
+
+
+def test_samples_a_sheet_and_a_record(model: OpenModel, tmp_path: Path) -> None:
+    result = sample(model, tmp_path, SMALL)
+    assert [path.name for path in result.files[:2]] == ["samples.png", "samples-0001.png"]
+    assert result.notes and result.items == 3
+    assert {image.shape for image in pixels(tmp_path)} == {(1, 3, 16, 16)}
+    record = json.loads(result.files[-1].read_text("utf-8"))
+    assert (record["seed"], record["vae"]["fingerprint"]) == (0, model.origin.fingerprint)
+
+
+def test_the_same_seed_gives_the_same_samples(one_vector: OpenModel, tmp_path: Path) -> None:
+    for name, options in (("few", replace(SMALL, count=2)), ("many", replace(SMALL, count=70))):
+        sample(one_vector, tmp_path / name, options)
+    sample(one_vector, tmp_path / "other", replace(SMALL, count=2, seed=1))
+    few, many, other = (pixels(tmp_path / name) for name in ("few", "many", "other"))
+    assert len(many) == 70
+    assert all(torch.equal(a, b) for a, b in zip(few, many, strict=False))
+    assert not torch.equal(few[0], other[0])
+    assert len({image.numpy().tobytes() for image in many}) == 70
+
+
+def test_temperature_0_is_the_mean(one_vector: OpenModel, tmp_path: Path) -> None:
+    sample(one_vector, tmp_path, replace(SMALL, temperature=0.0))
+    assert len({image.numpy().tobytes() for image in pixels(tmp_path)}) == 1
+
+
+def test_a_fitted_prior(one_vector: OpenModel, images: Path, tmp_path: Path) -> None:
+    (images / "broken.png").unlink()
+    pytest.importorskip("sklearn")
+    result = sample(one_vector, tmp_path / "out", replace(SMALL, prior="fitted", data=images))
+    assert "2 images" in result.prior and result.items == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (replace(SMALL, prior="uniform"), "uniform"),
+        (replace(SMALL, prior="fitted"), "--data"),
+        (replace(SMALL, prior="fitted", temperature=0.5), "--temperature"),
+    ],
+)
+def test_bad_options_are_refused(one_vector: OpenModel, tmp_path: Path, options: SampleOptions, named: str) -> None:
+    with refuses(BadPlan, named):
+        sample(one_vector, tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_maps_have_no_fitted_prior(model: OpenModel, images: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadPlan):
+        sample(model, tmp_path / "out", replace(SMALL, prior="fitted", data=images))
+
+
+def test_a_codebook_has_no_prior_to_sample(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save(assemble(family_of("vq"), EXAMPLES["vq"]).eval(), tmp_path / "vq.safetensors")
+    model = open_model(ModelOptions(str(tmp_path / "vq.safetensors")), EngineOptions(device="cpu"))
+    with pytest.raises(NoPrior):
+        sample(model, tmp_path / "out", SMALL)
