@@ -214,3 +214,16 @@ def test_rows_and_sentences_are_sampled(
     assert len(read_csv(tmp_path / "f" / "samples.csv")) == 8
     call("sample", "--vae", text_run[0], "-n", 5, "--out", tmp_path / "s")
     assert len((tmp_path / "s" / "samples.txt").read_text("utf-8").splitlines()) == 5
+
+
+def test_rows_and_sentences_are_traversed(
+    table: Path, table_run: tuple[Path, Any], text: Path, text_run: tuple[Path, Any], tmp_path: Path
+) -> None:
+    out = ("--steps", 3, "--out", tmp_path / "out")
+    (tmp_path / "one.csv").write_text("\n".join(table.read_text().splitlines()[:2]))
+    call("traverse", tmp_path / "one.csv", "--vae", table_run[0], "--axis", 0, "--pca", 1, "--data", table, *out)
+    for name in ("axis-0", "component-1"):
+        assert len(read_csv(tmp_path / "out" / f"traversal-{name}.csv")) == 4
+    (tmp_path / "one.txt").write_text("a cat sleeps\n")
+    call("traverse", tmp_path / "one.txt", "--vae", text_run[0], "--axis", 1, *out)
+    assert len((tmp_path / "out" / "traversal-axis-1.txt").read_text().splitlines()) == 3

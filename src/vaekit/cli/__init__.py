@@ -28,6 +28,7 @@ from vaekit.cli.push import push
 from vaekit.cli.reconstruct import reconstruct
 from vaekit.cli.sample import sample
 from vaekit.cli.train import WithRecipes, train
+from vaekit.cli.traverse import traverse
 from vaekit.errors import VaekitError
 from vaekit.version import __version__
 
@@ -41,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 VERBS = (
-    *(reconstruct, encode, decode, sample, interpolate, compare, doctor, evaluate, train, finetune),
+    *(reconstruct, encode, decode, sample, interpolate, traverse, compare, doctor, evaluate, train, finetune),
     *(push, get, inspect, diff, convert, extract, bake),
 )
 for verb in VERBS:

@@ -250,6 +250,13 @@ class Domain(Protocol):
             CannotWrite: the disk is full, or the like.
         """
 
+    def write_grid(self, rows: Mapping[str, Sequence[Any]], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
+        """Write rows of equally many items, by the name of each row, into files `name`.
+
+        Raises:
+            CannotWrite: the disk is full, or the like.
+        """
+
     def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
         """What writes items that change step by step.
 

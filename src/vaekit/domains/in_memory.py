@@ -186,6 +186,13 @@ class InMemoryDomain(ABC):
         self.write(list(items), path, schema)
         return [path]
 
+    def write_grid(self, rows: Mapping[str, Sequence[Any]], folder: Path, name: str, schema: Schema) -> Sequence[Path]:
+        """One file per row."""
+        paths = {row: folder / f"{name}-{row.replace(' ', '-')}{self.ending}" for row in rows}
+        for row, items in rows.items():
+            self.write(items, paths[row], schema)
+        return list(paths.values())
+
     def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
         """Of one file."""
         return lambda items, folder, name: self.write_many(items, folder, name, schema)

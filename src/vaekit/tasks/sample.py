@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from vaekit.distributions import SampledPrior, StandardNormal
-from vaekit.domains.domain import EvaluationItems, MeasureOptions
-from vaekit.errors import BadItem, BadPlan, NoPrior, VaekitError
+from vaekit.errors import BadPlan, NoPrior
 from vaekit.latents.fitted_prior import FittedMixture, fit_mixture
 from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.encoded_data import encoded
 from vaekit.tasks.model import OpenModel
 from vaekit.tasks.record import write_record
 from vaekit.training.seeds import generator_for
@@ -22,8 +22,6 @@ NAME = "samples"
 CHUNK = 64
 """Latents that are drawn at once. Their generator follows from the seed and the number of the chunk alone, so that
 samples do not depend on how many are asked for or on the batch size."""
-LEAST_ITEMS = 2
-"""To fit a prior to."""
 STANDARD, FITTED = "standard", "fitted"
 
 
@@ -130,33 +128,10 @@ def fitted_prior(model: OpenModel, options: SampleOptions) -> tuple[FittedMixtur
         )
     if options.data is None:
         raise BadPlan("A fitted prior needs data.", "Expected --data.", "Name the data that the VAE was trained on.")
-    vae = model.engine.vae
-    items = model.domain.evaluation_items(options.data, vae, model.schema, MeasureOptions())
-    z, skipped = encoded(model, items)
+    z, skipped = encoded(model, options.data)
     prior = fit_mixture(z.flatten(1).cpu(), options.seed)
     left_out = f" ({skipped:,} cannot be read)" if skipped else ""
     return prior, f"a mixture of {len(prior.weights)} Gaussians, fitted to {len(z):,} {model.domain.items}{left_out}"
-
-
-def encoded(model: OpenModel, items: EvaluationItems) -> tuple[Tensor, int]:
-    """The modes of the posteriors of items, (n, ...), and how many cannot be read.
-
-    Raises:
-        BadItem: fewer than two can be read.
-    """
-    parts, skipped, error = [], 0, ""
-    for start in range(0, len(items.names), CHUNK):
-        batch = []
-        for name in items.names[start : start + CHUNK]:
-            try:
-                batch.append(items.read(name))
-            except VaekitError as problem:
-                skipped, error = skipped + 1, error or str(problem)
-        if batch:
-            parts.append(model.engine.encode(torch.stack(batch)).mode)
-    if sum(map(len, parts)) < LEAST_ITEMS:
-        raise BadItem(f"{sum(map(len, parts))} of the {model.domain.items} can be read.", f"{error} Expected more.", "")
-    return torch.cat(parts), skipped
 
 
 def latents(prior: SampledPrior, shape: tuple[int, ...], options: SampleOptions) -> Iterator[Tensor]:

@@ -178,6 +178,14 @@ class Images:
         """One file per image, and a sheet of the first ones."""
         return write_many(items, folder, name)
 
+    def write_grid(
+        self, rows: Mapping[str, Sequence[Tensor]], folder: Path, name: str, schema: Schema
+    ) -> Sequence[Path]:
+        """One sheet."""
+        path = folder / f"{name}.png"
+        write_image(path, torch.cat([torch.cat([as_rgb(each) for each in row], dim=3) for row in rows.values()], dim=2))
+        return [path]
+
     def sequence_writer(self, schema: Schema, animation: str) -> SequenceWriter:
         """Of a strip and an animation."""
         return sequence_writer(animation)

@@ -1,0 +1,81 @@
+"""Directions in a latent space: axes and principal components, with the standard deviation of data along each.
+
+A direction has one value per latent channel. Latents that are maps are described by their mean over positions, and move
+along a direction by the same amount at every position.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vaekit.errors import BadPlan
+
+Summary = Float[Tensor, "n z"]
+"""One vector per item: its latent, averaged over positions."""
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """One direction."""
+
+    name: str
+    vector: Float[Tensor, "z"]
+    """Of length 1."""
+    std: float
+    """The standard deviation of latents along it: the unit of steps."""
+
+    def move(self, z: Tensor, distances: Sequence[float]) -> Tensor:
+        """A latent (1, z, ...) moved by numbers of standard deviations, (n, z, ...); 0 changes no bit of it."""
+        step = (self.std * self.vector).to(z).view(1, -1, *[1] * (z.dim() - 2))
+        return torch.cat([z + distance * step if distance else z for distance in distances])
+
+
+def summarize(z: Tensor) -> Summary:
+    """Latents (n, z, ...) averaged over positions."""
+    return z if z.dim() == 2 else z.flatten(2).mean(dim=2)
+
+
+def axis(channel: int, channels: int, summaries: Summary | None = None) -> Direction:
+    """The direction of one latent channel.
+
+    Args:
+        channel: its number, from 0.
+        channels: how many there are.
+        summaries: of latents of data; None for a standard deviation of 1, that of the prior N(0, I).
+
+    Raises:
+        BadPlan: there is no such channel.
+    """
+    if not 0 <= channel < channels:
+        raise BadPlan(
+            f"There is no latent axis {channel}.", f"This VAE has axes from 0 to {channels - 1}.", "Choose one of them."
+        )
+    vector = torch.zeros(channels)
+    vector[channel] = 1
+    std = 1.0 if summaries is None else summaries[:, channel].std(correction=0).item()
+    return Direction(f"axis {channel}", vector, std)
+
+
+def principal_components(summaries: Summary, count: int) -> list[Direction]:
+    """The orthogonal directions along which latents of data vary most, largest first (PCA).
+
+    Raises:
+        BadPlan: there are fewer latents or channels than that.
+    """
+    most = min(len(summaries) - 1, summaries.shape[1])
+    if not 0 < count <= most:
+        raise BadPlan(
+            f"{len(summaries):,} items with {summaries.shape[1]} latent channels have no {count} principal components.",
+            f"Expected 1 to {most}.",
+            "Give more data, or ask for fewer.",
+        )
+    centered = summaries.double() - summaries.double().mean(dim=0)
+    _, lengths, vectors = torch.linalg.svd(centered, full_matrices=False)
+    stds = lengths / len(summaries) ** 0.5
+    return [
+        Direction(f"component {i + 1}", vector.float(), std.item())
+        for i, (vector, std) in enumerate(zip(vectors[:count], stds[:count], strict=True))
+    ]

@@ -1,0 +1,104 @@
+"""Traverse the latent space from one item: move along directions, and decode every step."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from vaekit.errors import BadPlan
+from vaekit.latents.directions import Direction, axis, principal_components, summarize
+from vaekit.tasks.batch import Progress, no_progress
+from vaekit.tasks.encoded_data import encoded
+from vaekit.tasks.model import OpenModel
+from vaekit.tasks.record import write_record
+
+NAME = "traversal"
+"""Of the files."""
+DEFAULT_AXES = 10
+"""Axes that are shown if none is chosen, at most."""
+
+
+@dataclass(frozen=True)
+class TraverseOptions:
+    """What is traversed."""
+
+    axes: tuple[int, ...] = ()
+    """Latent channels; without any, and without components, the first ones."""
+    pca: int | None = None
+    """The number of principal components of the latents of `data`."""
+    data: Path | None = None
+    """Data whose standard deviation along each direction is the unit of steps; None for that of N(0, I)."""
+    steps: int = 7
+    """Items per direction."""
+    extent: float = 3.0
+    """The distance of the last ones from the item, in standard deviations."""
+
+
+@dataclass(frozen=True)
+class Traversal:
+    """What was written."""
+
+    files: tuple[Path, ...]
+    item: str
+    directions: tuple[tuple[str, float], ...]
+    """Name and standard deviation of each row."""
+    distances: tuple[float, ...]
+    """Of each column, in standard deviations."""
+
+
+def traverse(
+    model: OpenModel,
+    path: Path,
+    out: Path,
+    options: TraverseOptions = TraverseOptions(),
+    progress: Progress = no_progress,
+) -> Traversal:
+    """Traverse the latent space from one item, and write a grid into a folder, with what is needed to repeat it.
+
+    Args:
+        model: the VAE.
+        path: the file of the item; the first one in it.
+        out: the folder; it is created.
+        options: directions and steps.
+        progress: called with the number of decoded directions and of all.
+
+    Raises:
+        NotFound, BadItem: the item or the data cannot be read.
+        BadPlan: a direction does not exist.
+        CannotWrite: the disk is full, or the like.
+    """
+    loaded = model.domain.read_all(model.items.find([path])[:1], model.schema, model.engine.geometry)
+    directions = directions_of(model, options)
+    z = model.engine.encode(loaded.x[:1]).mode
+    distances = torch.linspace(-options.extent, options.extent, options.steps).tolist() if options.steps > 1 else [0.0]
+    rows: dict[str, Sequence[object]] = {}
+    for done, direction in enumerate(directions, start=1):
+        decoded = model.engine.decode(direction.move(z, distances), tuple(loaded.x.shape[2:]))
+        rows[direction.name] = model.schema.to_items(decoded)
+        progress(done, len(directions))
+    files = model.domain.write_grid(rows, out, NAME, model.schema)
+    record = {
+        "vae": model.identity,
+        "item": loaded.names[0],
+        **asdict(options),
+        "data": None if options.data is None else str(options.data),
+        "directions": [{"name": each.name, "std": each.std, "vector": each.vector.tolist()} for each in directions],
+    }
+    return Traversal(
+        files=(*files, write_record(out / f"{NAME}.json", record)),
+        item=loaded.names[0],
+        directions=tuple((each.name, each.std) for each in directions),
+        distances=tuple(distances),
+    )
+
+
+def directions_of(model: OpenModel, options: TraverseOptions) -> list[Direction]:
+    """The axes, then the components."""
+    if options.pca is not None and options.data is None:
+        raise BadPlan("Principal components need data.", "Expected --data.", "Name the data that they are those of.")
+    channels = model.engine.geometry.latent_channels
+    summaries = None if options.data is None else summarize(encoded(model, options.data)[0]).cpu()
+    axes = options.axes or (range(min(channels, DEFAULT_AXES)) if options.pca is None else ())
+    components = [] if options.pca is None or summaries is None else principal_components(summaries, options.pca)
+    return [*(axis(channel, channels, summaries) for channel in axes), *components]
