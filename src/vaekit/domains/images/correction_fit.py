@@ -1,17 +1,17 @@
-"""The smallest correction of colors that helps on images that it was not fitted on; or that none does.
+"""Fit the color correction with the fewest parameters that helps on held-out images.
 
-Candidates have 3 to 12 free numbers. Each row c of (M | o) is a least-squares fit in linear light, weighted and drawn
-to the identity:
+Candidates have 3 to 12 parameters. Each row c of (M | o) is a weighted ridge regression in linear light, with the
+identity as its prior:
 
     min  E[ w_c (x_c - (M y + o)_c)^2 ] + r |(M | o)_c - identity|^2,      w_c = (d encode / d light at x_c)^2
 
-over the mean colors x, y of patches: what a VAE does to detail is noise here, and noise in y would draw the fit to
-less contrast (regression dilution), which makes dE worse. The weights make it the error in encoded values, to first
-order: without them shadows, where an eye sees small differences of light, would not count. Patches with many pixels at
-an end of the range in either image are left out: what was clipped there is no longer affine.
+over the mean colors x, y of patches: the errors of a VAE in detail are noise here, and noise in y biases the fit
+towards less contrast (regression dilution), which makes dE worse. The weights make it the error in encoded values, to
+first order: without them shadows, where small differences of light are visible, would not count. Patches with many
+pixels at an end of the range in either image are left out: clipping is not affine.
 
-Images are held out in turn (cross-validation): each is judged by a correction fitted on others. What is saved is
-fitted on all.
+Every image is held out once (cross-validation) and evaluated with a correction fitted on the others. The saved
+correction is fitted on all images.
 """
 
 import hashlib
@@ -34,25 +34,25 @@ Pixels = Float[Tensor, "3 n"]
 Patches = Float[Tensor, "3 m"]
 
 FEWEST = 8
-"""Images: with fewer, the sign-flip test cannot say anything at the level below, 2 / 2^7 being above it."""
+"""The minimum number of images: with fewer, the smallest p of the sign-flip test, 2 / 2^7, is above `LEVEL`."""
 LEVEL = 0.05 / 5
-"""Of the test: one in twenty, shared by five candidates (Bonferroni)."""
+"""Significance level: 0.05 divided by the number of candidates (Bonferroni)."""
 MARGIN = 0.05
-"""dE2000, mean over images, that must surely be gained: the lower end of the 95 % interval. Less is not worth a
-change of every pixel, and did not carry over to other images where we tried it: see `docs/correction.md`."""
+"""The minimum gain in dE2000 (mean over images), for the lower end of the 95 % interval. A smaller gain is not worth
+changing every pixel, and did not carry over to other images in our experiments: see `docs/correction.md`."""
 TOLERANCE = 0.02
-"""dE2000 by which a smaller candidate may be worse than the best one."""
+"""dE2000 by which a candidate with fewer parameters may be worse than the best one."""
 PATCH = 16
-"""Pixels of a side of a patch."""
+"""Side of a patch in pixels."""
 INSIDE = 0.9
-"""The share of its pixels that must be inside the range."""
+"""The minimum share of pixels of a patch inside the range."""
 DRAWN = 4096
-"""Patches, and pixels, that are drawn from each image at the most."""
+"""The maximum number of patches, and of pixels, sampled from each image."""
 MOST = 256
-"""Images of which they are kept: 50 MB, however many there are."""
+"""The maximum number of images whose samples are kept: 50 MB."""
 FOLDS = 8
 RIDGE = 1e-4
-"""Of the mean of the diagonal of the normal equations."""
+"""r, relative to the mean of the diagonal of the normal equations."""
 
 CANDIDATES: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "gain per channel": ((0,), (1,), (2,)),
@@ -61,25 +61,25 @@ CANDIDATES: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "3x3 matrix": ((0, 1, 2),) * 3,
     "3x3 matrix and offset": ((0, 1, 2, 3),) * 3,
 }
-"""Which columns of (M | o) are free in each row; the smallest first."""
+"""The columns of (M | o) that are fitted in each row; fewest parameters first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Colors of one image, on both sides of a VAE."""
+    """Colors of one image before and after a VAE."""
 
     original: Pixels
-    """In [-1, 1], on the levels of a file."""
+    """In [-1, 1], rounded to 8 bits."""
     made: Pixels
-    """As the VAE gave it, finite."""
+    """The output of the VAE; finite."""
     light: Patches
     """Mean linear light of patches of the original."""
     light_made: Patches
-    """Of the same patches of what the VAE gave."""
+    """The same of the output."""
 
 
 def sampled(x: Images, y: Images, generator: torch.Generator) -> Sample | None:
-    """Colors of an image (1, 3, h, w) and of what a VAE made of it; None where nothing of that is finite."""
+    """Sample colors of an image (1, 3, h, w) and of its reconstruction; None if no value of the latter is finite."""
     x, y = as_saved(x.detach().cpu()), y.detach().cpu().float()
     place = torch.randint(x.shape[2] * x.shape[3], (DRAWN,), generator=generator)
     pixels, made = (values.flatten(2)[0][:, place] for values in (x, y))
@@ -97,19 +97,19 @@ def sampled(x: Images, y: Images, generator: torch.Generator) -> Sample | None:
 
 @dataclass(eq=False)
 class Samples:
-    """Colors of many images: at most `MOST`, the same for everybody, those whose name's hash is the smallest.
+    """Colors of many images: of the `MOST` images whose names have the smallest hashes.
 
     Args:
-        seed: another one chooses other images, other pixels and other folds.
+        seed: determines the images, the pixels and the folds.
     """
 
     seed: int = 0
     _kept: dict[bytes, Sample] = field(default_factory=dict, init=False, repr=False)
 
     def add(self, name: str, original: Images, made: Images) -> None:
-        """Keep colors of an image (1, 3, h, w); one that has this name already is replaced.
+        """Add colors of an image (1, 3, h, w), replacing those of an image of the same name.
 
-        Pixels that are not finite are left out, and an image that has no others.
+        Non-finite pixels are left out; so is an image without others.
         """
         place = hashlib.sha256(f"{self.seed}\n{name}".encode()).digest()
         if len(self._kept) >= MOST and place > max(self._kept):
@@ -126,23 +126,23 @@ class Samples:
 
     @property
     def in_order(self) -> list[Sample]:
-        """By the hashes of their names."""
+        """Sorted by the hashes of the names."""
         return [self._kept[place] for place in sorted(self._kept)]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What came of a fit."""
+    """The result of a fit."""
 
     correction: Correction
-    """Fitted on all images; the identity where none helps."""
+    """Fitted on all images; the identity if no candidate helps."""
     kind: str
-    """Of `CANDIDATES`; empty where none helps."""
+    """A key of `CANDIDATES`; empty if no candidate helps."""
     images: int
     before: float
-    """dE2000 of held-out images without it: the mean over images of the mean over pixels."""
+    """dE2000 without correction: the mean over images of the mean over pixels."""
     after: float
-    """The same with it; without a correction that helps, the least that any candidate had."""
+    """The same of held-out images with the correction; if no candidate helps, with the best of them."""
     gained: PairedDifference
     """Before minus after."""
 
@@ -152,13 +152,13 @@ class Fitted:
 
 
 def fit(samples: Sequence[Sample]) -> Fitted:
-    """The smallest correction that helps, judged on held-out images.
+    """Fit the correction with the fewest parameters that helps on held-out images.
 
     Args:
-        samples: of `FEWEST` images or more, in an order that says nothing of them: every eighth is held out at once.
+        samples: of at least `FEWEST` images, in random order: every eighth one is in the same fold.
 
     Raises:
-        ValueError: fewer.
+        ValueError: there are fewer.
     """
     if len(samples) < FEWEST:
         raise ValueError(f"{len(samples)} images are too few to fit on some and judge on others")
@@ -175,7 +175,7 @@ def fit(samples: Sequence[Sample]) -> Fitted:
 
 
 def worth(gain: PairedDifference) -> bool:
-    """Whether it is surely large enough, and no chance."""
+    """Whether a gain is large enough, and significant."""
     return gain.difference.low >= MARGIN and gain.p <= LEVEL
 
 
@@ -192,7 +192,7 @@ def held_out(
 
 
 def distance(sample: Sample, correction: Correction) -> float:
-    """The mean dE2000 over the pixels of an image, as an 8-bit file has it."""
+    """The mean dE2000 over the pixels of an image, rounded to 8 bits."""
     x, y = (values[None, :, :, None] for values in (sample.original, sample.made))
     corrected = as_saved(y if correction == Correction() else correction.apply(y))
     return delta_e(x, corrected).mean.item()
@@ -207,7 +207,7 @@ class Equations:
 
 
 def normal_equations(sample: Sample) -> Equations:
-    """Those of one image: every image weighs the same, whatever its size."""
+    """The normal equations of one image. Images have equal weight, regardless of their size."""
     x, y = sample.light.double(), sample.light_made.double()
     columns = torch.cat([y, torch.ones_like(y[:1])])
     weights = slope(x).square() / max(1, x.shape[1])
@@ -216,12 +216,12 @@ def normal_equations(sample: Sample) -> Equations:
 
 
 def slope(light: Tensor) -> Tensor:
-    """How fast encoded values in [0, 1] grow with light in (0, 1]: 12.92 near black, falling to 0.44 at white."""
+    """The derivative of encoded values in [0, 1] by light in (0, 1]: 12.92 near black, 0.44 at white."""
     return torch.where(light <= 0.04045 / 12.92, 12.92, 1.055 / 2.4 * light.clamp(min=1e-4) ** (1 / 2.4 - 1))
 
 
 def sum_of(equations: Sequence[Equations]) -> Equations:
-    """Those of several images together."""
+    """The sum over several images."""
     return Equations(
         torch.stack([each.left for each in equations]).sum(dim=0),
         torch.stack([each.right for each in equations]).sum(dim=0),
@@ -229,7 +229,7 @@ def sum_of(equations: Sequence[Equations]) -> Equations:
 
 
 def solved(equations: Equations, free: tuple[tuple[int, ...], ...]) -> Correction:
-    """The correction with these columns of each row free, and the others those of the identity."""
+    """The correction with these columns of each row fitted, and the others those of the identity."""
     identity = torch.eye(3, 4, dtype=torch.float64)
     rows = []
     for left, right, row, columns in zip(equations.left, equations.right, identity, free, strict=True):

@@ -1,4 +1,4 @@
-"""Images of how training goes: originals, below them what comes back of them, below that what the prior makes."""
+"""Grids of images during training: originals, their reconstructions, and samples."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ from vaekit.vae import VAE
 COLUMNS = 8
 FOLDER = "images"
 SMALL = 64
-"""Images smaller than this are shown enlarged, pixel by pixel."""
+"""Smaller images are enlarged by repeating pixels."""
 
 
 @torch.no_grad()
 def grid_of(vae: VAE, x: Tensor) -> Tensor:
-    """The first images (b, c, h, w) in one row, results in a row below, and where the prior can be drawn from, what
-    the decoder makes of its draws, the same ones at every look: (3, rows, columns) in [-1, 1]."""
+    """The first images (b, c, h, w) in one row, their reconstructions below, and, if the prior can be sampled, decoded
+    samples with a fixed seed below these: (3, rows, columns) in [-1, 1]."""
     originals, prior = x[:COLUMNS], vae.prior
     latents = vae.encode(originals).mode
     rows = [originals, vae.decode(latents)]
@@ -38,7 +38,7 @@ def row_of(images: Sequence[Tensor]) -> Tensor:
 
 
 def show_in(folder: Path, vae: VAE, x: Tensor, samples: int) -> dict[str, Tensor]:
-    """The grid, also as a file of the run."""
+    """The grid, which is also written into the run folder."""
     grid = grid_of(vae, x)
     write_image(folder / FOLDER / f"{samples:012d}.png", grid.unsqueeze(0).cpu())
     return {"originals, results, samples": grid}

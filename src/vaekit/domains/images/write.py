@@ -1,4 +1,4 @@
-"""Tensors to image files, and several images on one sheet."""
+"""Write tensors to image files, and arrange images on sheets."""
 
 import functools
 import struct
@@ -34,22 +34,22 @@ FORMAT_BY_ENDING = {
 }
 
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    # Runs only: a fifth of the time that looking for repetitions takes, which what a VAE gives does not have.
+    # Run-length encoding takes a fifth of the time of searching for repetitions, which decoded images do not have.
     "PNG": {"compress_type": zlib.Z_RLE},
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
-    # exact: keep the colors under transparent pixels.
+    # exact: keep the colors of transparent pixels.
     "WEBP": {"lossless": True, "exact": True},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
 
 
 def to_bytes(pixels: Images) -> NDArray[np.uint8]:
-    """Values in [-1, 1] to the nearest of 256 levels: (1, c, h, w) to (h, w, c). Values beyond the range are clamped.
+    """Round values in [-1, 1] to 256 levels: (1, c, h, w) to (h, w, c). Values beyond the range are clamped.
 
-    `v / 127.5 - 1` for each level v comes back as v.
+    The inverse of `v / 127.5 - 1` for a level v.
 
     Raises:
-        BadItem: some values are NaN or infinite; there is no honest level for them.
+        BadItem: some values are NaN or infinite.
     """
     values = pixels.detach().float().cpu().numpy()[0]
     broken = 0 if np.isfinite(values).all() else pixels.numel() - int(pixels.isfinite().sum())
@@ -66,7 +66,7 @@ def to_bytes(pixels: Images) -> NDArray[np.uint8]:
 
 
 def _levels(shades: NDArray[np.float32]) -> NDArray[np.float32]:
-    """By NumPy and in one buffer: torch would take all cores for it, while a network runs on them."""
+    # By NumPy and in one buffer: torch would use all cores, on which a network runs at the same time.
     levels = shades.clip(-1, 1)
     levels += 1
     levels *= np.float32(127.5)
@@ -74,19 +74,19 @@ def _levels(shades: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def write_image(path: Path, pixels: ImageTensor, like: LoadedImage | None = None, alpha: Tensor | None = None) -> None:
-    """Write pixels (1, 3, h, w) in [-1, 1] as PNG, JPEG (quality 95, 4:4:4), lossless WebP or TIFF, by the ending.
+    """Write pixels (1, 3, h, w) in [-1, 1] as PNG, JPEG (quality 95, 4:4:4), lossless WebP or TIFF, by the file ending.
 
-    The file appears whole or not at all, with 8 bits a channel, always in color.
+    The file is written atomically, in RGB with 8 bits per channel.
 
     Args:
-        like: the image that these pixels were made from. Its EXIF, its dots per inch and its transparency are kept,
-            and where it had a color profile, that of sRGB is embedded (the pixels are sRGB by now).
-        alpha: (1, 1, h, w) in [0, 1], in place of that of `like`. JPEG has no transparency: there the image is laid
-            over white, mixing the encoded sRGB values as browsers do.
+        like: the original image. Its EXIF, resolution and transparency are copied, and if it had a color profile, that
+            of sRGB is embedded, since pixels were converted on reading.
+        alpha: (1, 1, h, w) in [0, 1], instead of that of `like`. JPEG has no transparency: the image is blended with
+            white there, in encoded sRGB values as in browsers.
 
     Raises:
-        CannotWrite: an unknown ending, a folder that may not be written, a full disk, an image too large for its
-            format (65,535 pixels a side for JPEG, 16,383 for WebP).
+        CannotWrite: the ending is unknown, the folder is not writable, the disk is full, or the image is too large for
+            its format (65,535 pixels a side for JPEG, 16,383 for WebP).
         BadItem: some values are NaN or infinite.
         ValueError: alpha has another size than the pixels.
     """
@@ -100,7 +100,7 @@ def write_image(path: Path, pixels: ImageTensor, like: LoadedImage | None = None
     with atomic_file(path) as part:
         try:
             image.save(part, format=name, **options)
-        # Pillow's encoders raise these for what their format cannot hold.
+        # Raised by Pillow's encoders for images that their format cannot represent.
         except (ValueError, RuntimeError, struct.error, OverflowError, MemoryError) as error:
             raise cannot_write(path, error) from error
 
@@ -111,7 +111,7 @@ def _format(path: Path) -> str:
         raise CannotWrite(
             f"Images cannot be written as '{path.suffix}' ({path}).",
             f"The endings {', '.join(FORMAT_BY_ENDING)} are known.",
-            "Give the file one of them; .png loses nothing.",
+            "Use one of them; .png is lossless.",
         )
     return name
 
@@ -136,9 +136,9 @@ def _facts(like: LoadedImage) -> dict[str, Any]:
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """The ICC profile of sRGB, the same bytes every time."""
+    """The ICC profile of sRGB, without a timestamp."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # Bytes 24 to 35 of the header are the time of making (ICC.1:2022, 7.2.8); files should not differ by it.
+    # Bytes 24 to 35 of the header are the time of creation (ICC.1:2022, 7.2.8).
     return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
 
 
@@ -150,27 +150,27 @@ PAPER = (240, 240, 240)
 INK = (40, 40, 40)
 
 NARROWEST_PANEL = 192
-"""Pixels. Smaller images are enlarged by a whole factor, pixel by pixel, to about this."""
+"""Pixels. Narrower images are enlarged by an integer factor, by repeating pixels."""
 
 SMALLEST_TEXT = 11
-"""Pixels. Below it captions are cut rather than made smaller."""
+"""Pixels. Longer captions are cut rather than set in a smaller size."""
 
 
 def side_by_side(images: Sequence[ImageTensor], captions: Sequence[str]) -> Float[Tensor, "1 3 rows columns"]:
-    """One sheet with equally sized images beside each other, each over its caption.
+    """A sheet with images of one size next to each other, each above its caption.
 
-    Images wider than 2:1 are stacked. Small ones are enlarged by repeating pixels; nothing is ever resampled.
+    Images wider than 2:1 are stacked. Small ones are enlarged by repeating pixels; images are never resampled.
 
     Args:
         images: each (1, 3, h, w) in [-1, 1], all of one size.
-        captions: one line for each; long ones are written smaller, then cut.
+        captions: one line for each; long ones are set in a smaller size, then cut.
 
     Returns:
         The sheet, (1, 3, rows, columns) in [-1, 1].
 
     Raises:
         BadItem: some values are NaN or infinite.
-        ValueError: no images, images of different sizes, or not a caption for each.
+        ValueError: there are no images, or they differ in size, or not every one has a caption.
     """
     if not images or len({image.shape for image in images}) != 1:
         raise ValueError(f"one or more images of one size, not {[tuple(image.shape) for image in images]}")
@@ -183,7 +183,7 @@ def side_by_side(images: Sequence[ImageTensor], captions: Sequence[str]) -> Floa
 
 
 def _enlarged(image: ImageTensor) -> Image.Image:
-    """The image as an image; on a wider piece of paper where it is very narrow."""
+    """An image, enlarged if small, and on a wider background if narrow."""
     panel = Image.fromarray(to_bytes(image))
     factor = max(1, round(NARROWEST_PANEL / max(panel.size)))
     panel = panel.resize((panel.width * factor, panel.height * factor), Image.Resampling.NEAREST)
@@ -195,12 +195,12 @@ def _enlarged(image: ImageTensor) -> Image.Image:
 
 
 def _fitted(captions: Sequence[str], width: int) -> tuple[list[str], ImageFont.FreeTypeFont]:
-    """The captions in the largest common size that fits, and cut where even the smallest does not."""
+    """The captions in the largest common font size that fits, cut if even the smallest does not."""
     texts = [_writable(caption) for caption in captions]
     size = max(15, round(width / 32))
     longest = max(map(_font(size).getlength, texts), default=0)
     if longest > width:
-        # A little below proportion: letters are hinted to whole pixels, so that lengths are not quite in proportion.
+        # Slightly below proportion: glyphs are hinted to whole pixels, so widths are not exactly proportional.
         size = max(SMALLEST_TEXT, int(0.98 * size * width / longest))
     font = _font(size)
     return [_cut(text, font, width) for text in texts], font
@@ -214,7 +214,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _writable(caption: str) -> str:
-    """The caption in the letters that Pillow's font has: ASCII and a few signs."""
+    """The caption in characters of Pillow's font: ASCII and a few symbols."""
     # The multiplication sign, both dashes and the arrow.
     replaced = caption.translate(str.maketrans("\u00d7\u2013\u2014\u2192", "x-->"))
     letters = (letter for letter in unicodedata.normalize("NFKD", replaced) if not unicodedata.combining(letter))
@@ -230,7 +230,7 @@ def _cut(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 
 def _captioned(panel: Image.Image, text: str, font: ImageFont.FreeTypeFont) -> Image.Image:
-    # The line is as high as the font, not as the text: captions without descenders stay level with the others.
+    # The line has the height of the font, not of the text, so that captions without descenders are aligned, too.
     ascent, descent = font.getmetrics()
     gap = round(font.size * 0.45)
     whole = Image.new("RGB", (panel.width, panel.height + gap + ascent + descent), PAPER)
