@@ -30,9 +30,10 @@ def page() -> str:
         ),
         "Writing a VAE in a layout that cannot express it is an error that says why.",
         "## VAEs that are recognized but not run",
-        "`vaekit inspect` identifies them; `vaekit.load` raises an error that names a program that runs them.",
+        "`vaekit inspect` identifies them, by their tensors or else by the class in config.json; every other command "
+        "refuses them with an error that names a program that runs them.",
         table(
-            ("VAE", "identify", "encode", "decode", "convert to", "description", "runs in"),
+            ("VAE", "used by", "latents", "normalization", "description", "runs in"),
             map(recognized_row, unsupported_families()),
         ),
         "## Other files that are recognized",
@@ -93,10 +94,10 @@ def layout_for(name: str, family: Family) -> Layout | None:
 
 
 def recognized_row(known: UnsupportedFamily) -> tuple[str, ...]:
+    """What is known about a VAE that does not run."""
     channels = "channels from the file" if known.channels_in else f"{known.channels} channels" if known.channels else ""
-    factor = f"1/{known.factor} size" if known.factor else ""
-    facts = ", ".join(filter(None, ("yes", channels, factor)))
-    return known.name, facts, "no", "no", "no", known.why, known.runs_in
+    latents = ", ".join(filter(None, (channels, known.compression)))
+    return known.name, ", ".join(known.models), latents, known.normalization, known.why, known.runs_in
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from recognized_examples import RECOGNIZED
 from safetensors.torch import load_file, save_file
 
 from vaekit.checkpoints.load import load
@@ -110,3 +111,28 @@ def test_a_copy_that_lost_its_metadata_has_the_same_fingerprint(kl_vae: VAE, tmp
     assert (a.fingerprint, a.config) == (b.fingerprint, b.config)
     assert b.normalization is None
     assert load(tmp_path / "b.safetensors").normalization is None
+
+
+@pytest.mark.parametrize(
+    ("sample", "media", "latents", "compression", "used_by"),
+    [
+        ("SeedVR2", "video", (16, 8, 4), 48.0, "SeedVR2"),
+        ("Mage", "images", (128, 16, None), 6.0, "Mage-Flow"),
+        ("Music 3", "sound", (128, None, 512), None, "MiniMax Music 3"),
+    ],
+)
+def test_the_facts_about_a_vae_that_does_not_run(
+    tmp_path: Path,
+    sample: str,
+    media: str,
+    latents: tuple[int | None, ...],
+    compression: float | None,
+    used_by: str,
+) -> None:
+    shapes = RECOGNIZED[sample][3]()
+    save_file({key: torch.zeros(shape, dtype=torch.uint8) for key, shape in shapes.items()}, tmp_path / "x.safetensors")
+    facts = inspect(tmp_path / "x.safetensors")
+    assert (facts.runnable, facts.family) == (False, RECOGNIZED[sample][0])
+    assert (facts.latent_channels, facts.factor, facts.steps) == latents
+    assert (facts.media, facts.compression) == (media, compression)
+    assert used_by in facts.used_by and facts.normalization_source

@@ -14,6 +14,7 @@ from vaekit.errors import UnknownVAE, WrongTensors, shorten
 from vaekit.families import Config, Family, blueprint, family_of
 from vaekit.families.padding import stated_padding
 from vaekit.formats.open import check_readable
+from vaekit.identification.class_names import naming_the_class
 from vaekit.identification.host_model import HostModel, host_model_of
 from vaekit.identification.key_signatures import not_runnable
 from vaekit.identification.locate import LocatedVAE, check_one_vae, gather, locate
@@ -67,7 +68,8 @@ def identify(path: Path) -> Identified:
         WrongTensors: tensors are missing, unexpected or misshapen.
     """
     files, settings = gather(path)
-    return identify_parts(path, tuple(locate(file) for file in files), settings)
+    with naming_the_class(path, settings):
+        return identify_parts(path, tuple(locate(file) for file in files), settings)
 
 
 def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[str, Any]) -> Identified:
@@ -142,7 +144,7 @@ def check_tensors(identified: Identified) -> None:
     }
     listing = "; ".join(f"{len(keys)} {what}: {shorten(sorted(keys))}" for what, keys in problems.items() if keys)
     if listing:
-        raise WrongTensors(
+        raise not_runnable(identified.parts[0].file) or WrongTensors(
             f"{identified.path} is a {identified.family.name!r} autoencoder in the {identified.layout} layout, "
             f"but incomplete or inconsistent ({listing}).{halves_of_two(identified)}",
             f"Expected {len(wanted)} tensors with the shapes that this config implies.",
