@@ -273,6 +273,24 @@ RECOGNIZED: dict[str, Example] = {
             | weights("head.resblocks.0.convs1.0.weight")
         ),
     ),
+    "AudioLDM": (
+        "AudioLDM (with its vocoder)",
+        8,
+        4,
+        lambda: (
+            {
+                f"vocoder.{key}": (4, 4)
+                for key in ("conv_pre.weight_g", "resblocks.0.convs1.0.weight_g", "conv_post.bias")
+            }
+            | {
+                f"encoder.down.{i}.block.{j}.conv{k}.weight": (8, 8, 3, 3)
+                for i in range(3)
+                for j in (0, 1)
+                for k in (1, 2)
+            }
+            | {"quant_conv.weight": (16, 16, 1, 1), "post_quant_conv.weight": (8, 8, 1, 1)}
+        ),
+    ),
     "LTX audio": (
         "LTX-2 audio",
         8,

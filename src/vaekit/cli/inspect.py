@@ -62,7 +62,8 @@ def rows_of(facts: Any) -> dict[str, str]:
         rows["relatives"] = "\n".join(facts.relatives)
     rows |= {
         "family": facts.family,
-        "shapes of": " or ".join(facts.candidate_models) or "no known model",
+        "shapes of": " or ".join((*facts.candidate_models, *facts.twins)) or "no known model",
+        "also used by": ", ".join(facts.used_by),
         "layout": f"{facts.layout}, {facts.format}" + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
         "parts": " and ".join(facts.halves),
         "latents": latents(facts),

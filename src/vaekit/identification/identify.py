@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.catalog.entries import LatentSpace, matching_latent_spaces
+from vaekit.catalog.entries import LatentSpace, Twin, matching_latent_spaces, matching_twins
 from vaekit.errors import UnknownVAE, WrongTensors, shorten
 from vaekit.families import Config, Family, blueprint, family_of
 from vaekit.families.padding import stated_padding
@@ -21,11 +21,15 @@ from vaekit.identification.locate import LocatedVAE, check_one_vae, gather, loca
 from vaekit.identification.metadata import read_config
 from vaekit.identification.mismatches import halves_in, mismatches
 from vaekit.identification.normalization import (
+    SHAPES,
     find_normalization,
     read_host_normalization,
     read_normalization_tensors,
 )
 from vaekit.normalization import LatentNormalization
+
+MEASURED = "measured"
+"""The start of the source of a normalization or a padding that was measured."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,14 @@ class Identified:
     def halves(self) -> tuple[str, ...]:
         """The halves that are present, of "encoder" and "decoder"."""
         return halves_in({key: () for part in self.parts for key in part.names})
+
+    @property
+    def twins(self) -> tuple[Twin, ...]:
+        """The fine-tuned VAEs with the same tensors and other latents that this may be: none if the file or the user
+        states the normalization."""
+        if self.normalization is not None and not self.normalization_source.startswith((SHAPES, MEASURED)):
+            return ()
+        return matching_twins(self.family.name, self.config)
 
     @property
     def layout(self) -> str:

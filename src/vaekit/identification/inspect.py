@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.catalog.entries import CatalogEntry
+from vaekit.catalog.entries import CatalogEntry, Twin
 from vaekit.errors import NotRunnable
 from vaekit.families import HALVES
 from vaekit.formats.open import TensorFile, TensorSpec
@@ -69,7 +69,9 @@ class Inspection:
     runnable: bool = True
     """False for a VAE that is only recognized; it has no config, normalization or fingerprint here."""
     used_by: tuple[str, ...] = ()
-    """The models that use a VAE that is only recognized."""
+    """The models that use its latents, beside those that its latent spaces are named after."""
+    twins: tuple[str, ...] = ()
+    """Fine-tuned VAEs with the same tensors and other latents that this may be."""
     media: str = "images"
     """What it encodes: "images", "video", "sound", "shapes" or "proteins" for a VAE that is only recognized."""
     steps: int | None = None
@@ -95,6 +97,8 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         network = Network()
         identified = with_probed_padding(with_probed_normalization(identified, network), network)
     config, geometry = identified.config, identified.config.geometry
+    twins = identified.twins if match.entry is None else ()
+    users = (model for space in identified.latent_spaces for model in space.also)
     return Inspection(
         path=str(path),
         family=identified.family.name,
@@ -120,7 +124,9 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         recognized=match.how,
         relatives=match.relatives,
         config=dataclasses.asdict(config),
-        problems=tuple(problems(identified)),
+        problems=tuple(problems(identified, twins)),
+        used_by=tuple(dict.fromkeys(users)),
+        twins=tuple(twin.name for twin in twins),
     )
 
 
@@ -185,9 +191,15 @@ def dtypes_of(specs: Iterable[TensorSpec]) -> tuple[str, ...]:
     return tuple(sorted({spec.stored_as for spec in specs}))
 
 
-def problems(identified: Identified) -> list[str]:
+def problems(identified: Identified, twins: Sequence[Twin] = ()) -> list[str]:
     """Sentences about unusual or unknown properties."""
     problems = []
+    if twins and identified.normalization is not None:
+        names, repos = (" or ".join(each) for each in ([t.name for t in twins], [t.repo for t in twins]))
+        problems.append(
+            f"The tensors are also those of {names}, whose latents differ: if the file comes from {repos}, its "
+            "normalization is another one; give the folder with its config.json."
+        )
     if len(identified.halves) == 1:
         half = identified.halves[0]
         verb, other = ("encode", "decode") if half == "encoder" else ("decode", "encode")
