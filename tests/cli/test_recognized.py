@@ -62,7 +62,7 @@ def test_every_command_refuses_it_by_name(run: Run, vae_file: Path, images: Path
             ("LTX-2.5", "diffusion model", "1/32 size and 1/8 of the frames", "LTX2VideoDiffusionDecoderModel"),
         ),
         ("SNAC", ("SNAC", "Orpheus", "unknown number of channels", "vector-quantized")),
-        ("capacitor", ("capacitor", "FLUX.2", "128 channels", "diffusion")),
+        ("capacitor", ("capacitor", "FLUX.2", "128 channels at 1/16 size", "diffusion")),
     ],
 )
 def test_inspect_says_what_it_is_and_who_uses_it(run: Run, tmp_path: Path, sample: str, facts: tuple[str, ...]) -> None:

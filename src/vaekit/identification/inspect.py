@@ -153,7 +153,7 @@ def not_run(path: Path, files: Iterable[TensorFile], settings: Mapping[str, Any]
         layout="",
         prefix=prefix,
         format=file.format,
-        halves=tuple(half for half in HALVES if any(key.startswith(half) for key in specs)),
+        halves=tuple(half for half in HALVES if any(f".{half}" in f".{key}" for key in specs)),
         latent_channels=channels,
         factor=known.factor,
         image_size=None,
