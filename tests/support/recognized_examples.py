@@ -221,6 +221,12 @@ RECOGNIZED: dict[str, Example] = {
     "TAEHV": ("TAEHV / TAEW (tiny, for video)", 16, None, lambda: TAEHV),
     "TAEW2.2": ("TAEHV / TAEW (tiny, for video)", 48, None, lambda: TAEHV | {"decoder.1.weight": (256, 48, 3, 3)}),
     "LTX": ("LTX-Video", 128, 32, lambda: LTX),
+    "LTX 0.9.5": (
+        "LTX-Video 0.9.1 to 0.9.8",
+        128,
+        32,
+        lambda: LTX | {"decoder.last_time_embedder.timestep_embedder.linear_1.weight": (512, 256)},
+    ),
     "LTX-2.5": ("LTX-2.5 diffusion decoder", 128, 32, lambda: DIFFUSION_DECODER),
     "Mochi": ("Mochi 1", 12, 8, lambda: MOCHI_DECODER),
     "MoVQ": ("MoVQ (Kandinsky 2)", 4, 8, cache(lambda: shapes_of(movq))),
@@ -445,7 +451,7 @@ OF_DIFFUSERS: dict[str, tuple[str, int | None]] = {
     "AutoencoderKLLTXVideo": ("LTX-Video", 128),
     "AutoencoderKLLTX2Video": ("LTX-Video", 128),
     "LTX2VideoDiffusionDecoderModel": ("LTX-2.5 diffusion decoder", 128),
-    "AutoencoderKLMochi": ("Mochi 1", 12),
+    "AutoencoderKLMochi": ("Mochi 1 in diffusers' layout", 12),
     "AutoencoderKLHunyuanVideo": ("HunyuanVideo", 16),
     "AutoencoderKLHunyuanVideo15": ("HunyuanVideo 1.5 / HunyuanImage refiner", 32),
     "AutoencoderKLHunyuanImageRefiner": ("HunyuanVideo 1.5 / HunyuanImage refiner", 32),
@@ -483,3 +489,14 @@ RUNNABLE: dict[str, tuple[str, ...]] = {
     "VQModel": ("vq",),
 }
 """Classes of diffusers that run, each with its families."""
+OF_TRANSFORMERS = {
+    "DacModel": "DAC (Descript Audio Codec)",
+    "EncodecModel": "EnCodec",
+    "MimiModel": "Mimi",
+    "SpeechT5HifiGan": "HiFi-GAN (vocoder)",
+    "XcodecModel": "X-Codec",
+    "Xcodec2Model": "X-Codec 2 / NeuCodec",
+    "NeuCodecModel": "X-Codec 2 / NeuCodec",
+    "VibeVoiceAcousticTokenizerModel": "VibeVoice acoustic tokenizer",
+}
+"""Codecs and vocoders of transformers: the name in the table."""

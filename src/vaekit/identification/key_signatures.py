@@ -5,10 +5,10 @@ file names are ignored. They are consulted only if no runnable family matches a 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from vaekit.catalog.tables import family_facts, table
@@ -18,6 +18,8 @@ from vaekit.formats.open import TensorFile, TensorSpec
 LONGEST_KEY, MOST_KEYS = 200, 20_000
 """Longer names and further tensors are ignored, which bounds the time that a hostile file takes."""
 Specs = Mapping[str, TensorSpec]
+UNSUPPORTED = ("unsupported.toml",)
+"""The tables of VAEs that are recognized but not run."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +192,13 @@ def unsupported_families() -> tuple[UnsupportedFamily, ...]:
 
 @cache
 def listed_families() -> tuple[UnsupportedFamily, ...]:
-    """Every VAE in the table of unsupported ones, also those that a runnable family supersedes."""
-    return tuple(_recognized(entry) for entry in table("unsupported.toml")["vae"])
+    """Every VAE in the tables of unsupported ones, also those that a runnable family supersedes."""
+    return tuple(_recognized(entry) for entry in unsupported_entries())
+
+
+def unsupported_entries() -> Iterator[dict[str, Any]]:
+    """The entries of the tables of unsupported VAEs; specific ones precede general ones."""
+    return chain.from_iterable(table(name)["vae"] for name in UNSUPPORTED)
 
 
 @cache
