@@ -10,8 +10,14 @@ from recognized_examples import OF_DIFFUSERS, RUNNABLE, autoencoder_classes
 from safetensors.torch import save_file
 
 import vaekit
-from vaekit.errors import NotFound, NotRunnable, UnknownVAE, VaekitError, WrongTensors
-from vaekit.identification.class_names import described_by, naming_the_class, unsupported_class, with_class
+from vaekit.errors import BadItem, NotFound, NotRunnable, UnknownVAE, VaekitError, WrongTensors
+from vaekit.identification.class_names import (
+    described_by,
+    naming_the_class,
+    settings_beside,
+    unsupported_class,
+    with_class,
+)
 from vaekit.identification.key_signatures import listed_families, unsupported_families
 from vaekit.library.inspect import inspect
 
@@ -93,10 +99,21 @@ def test_what_is_no_name_of_a_class_is_ignored(name: object) -> None:
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
-    for error in (WrongTensors("a", "", ""), NotRunnable("b", "", ""), NotFound("c", "", "")):
-        with pytest.raises(VaekitError) as caught, naming_the_class(tmp_path, settings_of("AutoencoderKL")):
+    (tmp_path / "config.json").write_text(json.dumps(settings_of("AutoencoderKL")))
+    for error in (WrongTensors("a", "", ""), NotRunnable("b", "", ""), BadItem("c", "", "")):
+        with pytest.raises(VaekitError) as caught, naming_the_class(tmp_path):
             raise error
         assert caught.value is error
+
+
+def test_the_config_of_a_pipeline_is_in_its_folder_vae(tmp_path: Path) -> None:
+    assert settings_beside(tmp_path / "nothing") == settings_beside(tmp_path) == settings_beside(Path("x" * 5000)) == {}
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "config.json").write_text(json.dumps(settings_of("AutoencoderKLMagvit")))
+    assert settings_beside(tmp_path) == settings_of("AutoencoderKLMagvit")
+    with pytest.raises(NotRunnable) as caught, naming_the_class(tmp_path):
+        raise UnknownVAE("found", "expected", "remedy")
+    assert "AutoencoderKLMagvit" in caught.value.found
 
 
 def test_tensors_are_believed_before_config_json(kl_vae: vaekit.VAE, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from vaekit.catalog.tables import family_facts
-from vaekit.errors import NotRunnable, UnknownVAE, VaekitError, WrongTensors, printable
+from vaekit.errors import NotFound, NotRunnable, UnknownVAE, VaekitError, WrongTensors, printable
 from vaekit.identification.key_signatures import UnsupportedFamily, listed_families, refusal, unsupported_families
+from vaekit.identification.locate import read_settings
 
 CLASS = "_class_name"
 
@@ -35,24 +36,34 @@ def described_by(settings: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def naming_the_class(path: Path, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Add what config.json says to the error for tensors that vaekit does not know.
+def naming_the_class(path: Path) -> Iterator[None]:
+    """Add what the config.json of a folder says to the errors for tensors that vaekit does not know, or for none.
 
     Raises:
         NotRunnable: config.json names the class of a VAE that vaekit recognizes but cannot run.
-        UnknownVAE, WrongTensors: the original error; the first with the class.
+        NotFound, UnknownVAE, WrongTensors: the original error; the first two with the class.
     """
     try:
         yield
     except NotRunnable:
         raise
-    except (UnknownVAE, WrongTensors) as error:
+    except (NotFound, UnknownVAE, WrongTensors) as error:
+        settings = settings_beside(path)
         known, name = unsupported_class(settings), class_in(settings)
-        if known is not None:
+        if known is not None and not isinstance(error, NotFound):
             raise refusal(f"The VAE in {path}, a {name} by its config.json,", known, known.models_of(name)) from error
         if isinstance(error, WrongTensors):
             raise
         raise with_class(error, settings) from error
+
+
+def settings_beside(path: Path) -> Mapping[str, Any]:
+    """The settings of the VAE in a folder, or in its subfolder `vae`; empty for anything else, readable or not."""
+    try:
+        folders = (path / "vae", path) if path.is_dir() else ()
+        return next((settings for folder in folders if (settings := read_settings(folder / "config.json"))), {})
+    except (OSError, ValueError, VaekitError):
+        return {}
 
 
 def with_class(error: VaekitError, settings: Mapping[str, Any]) -> VaekitError:

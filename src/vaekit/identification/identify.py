@@ -55,18 +55,18 @@ class Identified:
         return halves_in({key: () for part in self.parts for key in part.names})
 
     @property
+    def layout(self) -> str:
+        """The name of the layout; "tiny" for the two separate halves of one VAE."""
+        names = sorted({part.layout.name for part in self.parts})
+        return "tiny" if names == ["tiny-decoder", "tiny-encoder"] else " and ".join(names)
+
+    @property
     def twins(self) -> tuple[Twin, ...]:
         """The fine-tuned VAEs with the same tensors and other latents that this may be: none if the file or the user
         states the normalization."""
         if self.normalization is not None and not self.normalization_source.startswith((SHAPES, MEASURED)):
             return ()
         return matching_twins(self.family.name, self.config)
-
-    @property
-    def layout(self) -> str:
-        """The name of the layout; "tiny" for the two separate halves of one VAE."""
-        names = sorted({part.layout.name for part in self.parts})
-        return "tiny" if names == ["tiny-decoder", "tiny-encoder"] else " and ".join(names)
 
 
 def identify(path: Path) -> Identified:
@@ -79,8 +79,8 @@ def identify(path: Path) -> Identified:
         NotRunnable: it holds a VAE that vaekit recognizes but cannot run.
         WrongTensors: tensors are missing, unexpected or misshapen.
     """
-    files, settings = gather(path)
-    with naming_the_class(path, settings):
+    with naming_the_class(path):
+        files, settings = gather(path)
         return identify_parts(path, tuple(locate(file) for file in files), settings)
 
 

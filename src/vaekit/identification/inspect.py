@@ -82,9 +82,10 @@ class Inspection:
 
 def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Inspection:
     """Inspect the VAE at a path; see `vaekit.inspect`."""
-    files, settings = gather(path)
+    with naming_the_class(path):
+        files, settings = gather(path)
     try:
-        with naming_the_class(path, settings):
+        with naming_the_class(path):
             identified = identify_parts(path, tuple(locate(file) for file in files), settings)
     except NotRunnable as refusal:
         return not_run(path, files, settings, refusal)
@@ -124,7 +125,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         recognized=match.how,
         relatives=match.relatives,
         config=dataclasses.asdict(config),
-        problems=tuple(problems(identified, twins)),
+        problems=(*problems(identified), *doubts(identified, twins)),
         used_by=tuple(dict.fromkeys(users)),
         twins=tuple(twin.name for twin in twins),
     )
@@ -191,15 +192,9 @@ def dtypes_of(specs: Iterable[TensorSpec]) -> tuple[str, ...]:
     return tuple(sorted({spec.stored_as for spec in specs}))
 
 
-def problems(identified: Identified, twins: Sequence[Twin] = ()) -> list[str]:
+def problems(identified: Identified) -> list[str]:
     """Sentences about unusual or unknown properties."""
     problems = []
-    if twins and identified.normalization is not None:
-        names, repos = (" or ".join(each) for each in ([t.name for t in twins], [t.repo for t in twins]))
-        problems.append(
-            f"The tensors are also those of {names}, whose latents differ: if the file comes from {repos}, its "
-            "normalization is another one; give the folder with its config.json."
-        )
     if len(identified.halves) == 1:
         half = identified.halves[0]
         verb, other = ("encode", "decode") if half == "encoder" else ("decode", "encode")
@@ -212,3 +207,14 @@ def problems(identified: Identified, twins: Sequence[Twin] = ()) -> list[str]:
     if not identified.latent_spaces:
         problems += identified.family.assumed(identified.config)
     return problems
+
+
+def doubts(identified: Identified, twins: Sequence[Twin]) -> list[str]:
+    """A sentence about VAEs with other latents that a known normalization does not exclude."""
+    if not twins or identified.normalization is None:
+        return []
+    names, repos = (" or ".join(each) for each in ([twin.name for twin in twins], [twin.repo for twin in twins]))
+    return [
+        f"The tensors are also those of {names}, whose latents differ: if the file comes from {repos}, its "
+        "normalization is another one; give the folder with its config.json."
+    ]

@@ -11,7 +11,6 @@ from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, pri
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
 from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
-from vaekit.identification.class_names import with_class
 from vaekit.identification.fused_tensors import present_parts
 from vaekit.identification.host_model import host_normalizations
 from vaekit.identification.key_signatures import no_vae, not_runnable
@@ -65,12 +64,11 @@ def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
         weights = sorted(weights, key=diffusers_preference)[:1]
     if not 1 <= len(weights) <= 2:
         listing = ", ".join(file.name for file in weights[:8]) or "no weights file"
-        error = NotFound(
+        raise NotFound(
             f"The folder {path} holds {len(weights)} weights files ({listing}).",
             "Expected a diffusers folder, one weights file, or the encoder and the decoder of one VAE.",
             "Give the path of one file.",
         )
-        raise with_class(error, settings)
     return [open_tensors(file) for file in weights], settings
 
 
