@@ -68,7 +68,10 @@ def test_every_fine_tuned_vae_has_the_shapes_of_a_latent_space() -> None:
 
 @pytest.mark.parametrize(
     ("name", "family", "found"),
-    [("SD3 and FLUX.1", "kl", ["REPA-E e2e-sd3.5-vae", "REPA-E e2e-flux-vae"]), ("CogView4", "kl", [])],
+    [
+        ("SD3 and FLUX.1", "kl", ["REPA-E e2e-sd3.5-vae", "REPA-E e2e-flux-vae", "ms-lc-eq-d-vr-flux"]),
+        ("CogView4", "kl", []),
+    ],
 )
 def test_fine_tuned_vaes_fit_a_config_of_their_family(name: str, family: str, found: list[str]) -> None:
     assert [twin.name for twin in matching_twins(family, PUBLISHED[name])] == found

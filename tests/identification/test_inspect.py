@@ -147,7 +147,7 @@ def test_fine_tuned_vaes_with_the_same_tensors_are_listed(
     """For FLUX.1's shapes, of which nothing is known; a normalization that the file states excludes them."""
     facts = inspect(sparse_file("x.safetensors", sd_shapes(16)), hash=False, measure=False)
     assert (facts.normalization, facts.candidate_models) == (None, ("SD3 / SD3.5", "FLUX.1"))
-    assert facts.twins == ("REPA-E e2e-sd3.5-vae", "REPA-E e2e-flux-vae")
+    assert facts.twins == ("REPA-E e2e-sd3.5-vae", "REPA-E e2e-flux-vae", "ms-lc-eq-d-vr-flux")
     assert {"Z-Image", "Chroma"} <= set(facts.used_by)
     assert any("e2e-flux-vae" in problem for problem in facts.problems)
     own = {"vaekit.normalization": json.dumps({"shift": [0.1159], "scale": [0.3611], "patch": 1})}

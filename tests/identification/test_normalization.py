@@ -327,7 +327,7 @@ def test_glm_image_and_cogview_are_told_apart_by_config_json_only() -> None:
 @pytest.mark.parametrize(
     ("config", "fine_tuned"),
     [
-        (SD1, ["REPA-E e2e-sdvae", "EQ-VAE"]),
+        (SD1, ["REPA-E e2e-sdvae", "EQ-VAE", "eq-sdxl-vae", "eqb7"]),
         (FLUX, ["REPA-E e2e-sd3.5-vae", "REPA-E e2e-flux-vae"]),
         (VA_VAE, ["REPA-E e2e-vavae", "REPA-E e2e-invae"]),
     ],

@@ -127,6 +127,9 @@ class CatalogEntry:
     """"safe", "unsafe" (it overflows) or "unknown"."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Config fields that weights do not determine, such as the number of norm groups."""
+    own_latents: bool = False
+    """Whether its latents differ from those of its latent space, whose shapes and normalization it has: they are only
+    for models that were trained on it."""
     weights: Identity | None = None
     """Fingerprints and sketches of the weights; None if unknown."""
     data: str = ""
@@ -172,10 +175,14 @@ def latent_spaces() -> tuple[LatentSpace, ...]:
 @cache
 def twins() -> tuple[Twin, ...]:
     """Every fine-tuned VAE that keys and shapes do not distinguish from a latent space of the catalog."""
-    return tuple(
+    listed = tuple(
         Twin(entry["name"], facts["family"], _frozen(entry["match"]), entry["repo"])
         for facts in family_facts()
         for entry in facts.get("twin", ())
+    )
+    spaces = ((entry, latent_space_named(entry.latent_space)) for entry in catalog_entries() if entry.own_latents)
+    return listed + tuple(
+        Twin(entry.name, space.family, space.match, entry.files[0].repo) for entry, space in spaces if space
     )
 
 

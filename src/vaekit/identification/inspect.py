@@ -213,8 +213,9 @@ def doubts(identified: Identified, twins: Sequence[Twin]) -> list[str]:
     """A sentence about VAEs with other latents that a known normalization does not exclude."""
     if not twins or identified.normalization is None:
         return []
-    names, repos = (" or ".join(each) for each in ([twin.name for twin in twins], [twin.repo for twin in twins]))
+    names = " or ".join(twin.name for twin in twins)
+    repos = " or ".join(dict.fromkeys(twin.repo for twin in twins))
     return [
-        f"The tensors are also those of {names}, whose latents differ: if the file comes from {repos}, its "
-        "normalization is another one; give the folder with its config.json."
+        f"The tensors are also those of {names}, whose latents differ: a file from {repos} is only for the diffusion "
+        "models that were trained on it, and may have another normalization; give the folder with its config.json."
     ]
