@@ -239,6 +239,16 @@ RECOGNIZED: dict[str, Example] = {
         None,
         lambda: {f"decoder.{key}": shape for key, shape in FCDM_DECODER.items()} | {"encoder.out.weight": (256, 896)},
     ),
+    "RAE with MAE": (
+        "RAE with SigLIP 2 or MAE",
+        1024,
+        16,
+        lambda: {
+            "encoder.embeddings.patch_embeddings.projection.weight": (1024, 3, 16, 16),
+            "decoder.trainable_cls_token": (1, 1, 512),
+            "decoder.decoder_embed.weight": (512, 1024),
+        },
+    ),
     "SeedVR2": ("SeedVR2", 16, 8, lambda: SEEDVR2),
     "HunyuanImage 3": ("HunyuanImage 3 (3-D)", 32, 16, lambda: HUNYUAN_IMAGE_3),
     "H3": ("MiniMax-H3", 24, 16, lambda: h3(36)),
