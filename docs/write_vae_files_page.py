@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vaekit.catalog.entries import LatentSpace, latent_spaces
+from vaekit.catalog.entries import LatentSpace, Twin, latent_spaces, twins
 from vaekit.checkpoints.save import LAYOUT_NAMES
 from vaekit.families import FAMILIES, HALVES, Family, Layout, layout_of
 from vaekit.families.family import no_diffusers_class
@@ -25,14 +25,18 @@ def page() -> str:
         "A file with only the encoder or only the decoder is read too. Every VAE of a family is read, whether or not "
         "its latent space is in this table, in every layout of the family.",
         table(
-            ("latent space", "family", "identify", "encode", "decode", "convert to"),
+            ("latent space", "family", "identify", "encode", "decode", "convert to", "also used by"),
             (row(space) for space in by_family()),
         ),
         "Writing a VAE in a layout that cannot express it is an error that says why.",
+        "These fine-tuned VAEs have the tensors of models above, and other latents. A `config.json` beside the weights "
+        "tells them apart if it states the normalization; otherwise `vaekit inspect` lists them among the candidates.",
+        table(("VAE", "family", "tensors of", "repository"), map(twin_row, twins())),
         "## VAEs that are recognized but not run",
-        "`vaekit inspect` identifies them; `vaekit.load` raises an error that names a program that runs them.",
+        "`vaekit inspect` identifies them, by their tensors or else by the class in config.json; every other command "
+        "refuses them with an error that names a program that runs them.",
         table(
-            ("VAE", "identify", "encode", "decode", "convert to", "description", "runs in"),
+            ("VAE", "used by", "latents", "normalization", "description", "runs in"),
             map(recognized_row, unsupported_families()),
         ),
         "## Other files that are recognized",
@@ -57,12 +61,18 @@ def row(space: LatentSpace) -> tuple[str, ...]:
     family = next(family for family in FAMILIES if family.name == space.family)
     does = ["yes" if holds(family, half) else "no" for half in HALVES]
     layouts = [name for name in layouts_to(family) if name not in space.not_in]
-    return space.name, family.name, identify_word(space), *does, ", ".join(layouts)
+    return space.name, family.name, identify_word(space), *does, ", ".join(layouts), ", ".join(space.also)
+
+
+def twin_row(twin: Twin) -> tuple[str, ...]:
+    """What is known about a fine-tuned VAE."""
+    spaces = (space.name for space in latent_spaces() if (space.family, space.match) == (twin.family, twin.match))
+    return twin.name, twin.family, " and ".join(spaces), twin.repo
 
 
 def identify_word(space: LatentSpace) -> str:
     """Whether files of a latent space are identified by their shapes, and where their normalization comes from."""
-    twins = [other for other in latent_spaces() if other.family == space.family and other.match == space.match]
+    same = [other for other in latent_spaces() if other.family == space.family and other.match == space.match]
     if space.normalization_in:
         in_file = "batch-norm statistics" in space.normalization_in
         return (
@@ -70,8 +80,8 @@ def identify_word(space: LatentSpace) -> str:
             if in_file
             else f"yes; normalization from {space.normalization_in}"
         )
-    if len({twin.normalization for twin in twins}) > 1:
-        return f"yes; same shapes as {' and '.join(other.name for other in twins if other.name != space.name)}"
+    if len({other.normalization for other in same}) > 1:
+        return f"yes; same shapes as {' and '.join(other.name for other in same if other.name != space.name)}"
     return "yes; normalization from the shapes" if space.normalization else "yes; no normalization published"
 
 
@@ -93,10 +103,10 @@ def layout_for(name: str, family: Family) -> Layout | None:
 
 
 def recognized_row(known: UnsupportedFamily) -> tuple[str, ...]:
+    """What is known about a VAE that does not run."""
     channels = "channels from the file" if known.channels_in else f"{known.channels} channels" if known.channels else ""
-    factor = f"1/{known.factor} size" if known.factor else ""
-    facts = ", ".join(filter(None, ("yes", channels, factor)))
-    return known.name, facts, "no", "no", "no", known.why, known.runs_in
+    latents = ", ".join(filter(None, (channels, known.compression)))
+    return known.name, ", ".join(known.models), latents, known.normalization, known.why, known.runs_in
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -18,7 +18,9 @@ from vaekit.catalog.entries import (
     latent_space_named,
     latent_spaces,
     matching_latent_spaces,
+    matching_twins,
     shared_normalization,
+    twins,
 )
 from vaekit.catalog.tables import packaged_weights
 from vaekit.checkpoints.load import load
@@ -53,6 +55,27 @@ def test_every_kind_names_fields_of_its_family() -> None:
         facts = {field.name for field in dataclasses.fields(Geometry)}
         assert space.match.keys() <= fields | facts
         assert space.normalization is None or space.normalization.fits(space.match["latent_channels"])
+
+
+def test_every_fine_tuned_vae_has_the_shapes_of_a_latent_space() -> None:
+    assert len({twin.name for twin in twins()} | {space.name for space in latent_spaces()}) == len(twins()) + len(
+        latent_spaces()
+    )
+    for twin in twins():
+        assert any((space.family, space.match) == (twin.family, twin.match) for space in latent_spaces())
+        assert twin.repo.count("/") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "found"),
+    [
+        ("SD3 and FLUX.1", "kl", ["REPA-E e2e-sd3.5-vae", "REPA-E e2e-flux-vae", "ms-lc-eq-d-vr-flux"]),
+        ("CogView4", "kl", []),
+    ],
+)
+def test_fine_tuned_vaes_fit_a_config_of_their_family(name: str, family: str, found: list[str]) -> None:
+    assert [twin.name for twin in matching_twins(family, PUBLISHED[name])] == found
+    assert matching_twins("vq", PUBLISHED[name]) == ()
 
 
 @pytest.mark.parametrize("name", ["SD1 and SDXL", "SD3 and FLUX.1", "CogView4"])

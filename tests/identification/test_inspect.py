@@ -2,11 +2,15 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from published_configs import PUBLISHED
+from recognized_examples import RECOGNIZED
 from safetensors.torch import load_file, save_file
+from shapes_of_configs import native_shapes
 
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
@@ -110,3 +114,50 @@ def test_a_copy_that_lost_its_metadata_has_the_same_fingerprint(kl_vae: VAE, tmp
     assert (a.fingerprint, a.config) == (b.fingerprint, b.config)
     assert b.normalization is None
     assert load(tmp_path / "b.safetensors").normalization is None
+
+
+@pytest.mark.parametrize(
+    ("sample", "media", "latents", "compression", "used_by"),
+    [
+        ("SeedVR2", "video", (16, 8, 4), 48.0, "SeedVR2"),
+        ("Mage", "images", (128, 16, None), 6.0, "Mage-Flow"),
+        ("Music 3", "sound", (128, None, 512), None, "MiniMax Music 3"),
+    ],
+)
+def test_the_facts_about_a_vae_that_does_not_run(
+    tmp_path: Path,
+    sample: str,
+    media: str,
+    latents: tuple[int | None, ...],
+    compression: float | None,
+    used_by: str,
+) -> None:
+    shapes = RECOGNIZED[sample][3]()
+    save_file({key: torch.zeros(shape, dtype=torch.uint8) for key, shape in shapes.items()}, tmp_path / "x.safetensors")
+    facts = inspect(tmp_path / "x.safetensors")
+    assert (facts.runnable, facts.family) == (False, RECOGNIZED[sample][0])
+    assert (facts.latent_channels, facts.factor, facts.steps) == latents
+    assert (facts.media, facts.compression) == (media, compression)
+    assert used_by in facts.used_by and facts.normalization_source
+
+
+def test_fine_tuned_vaes_with_the_same_tensors_are_listed(
+    sparse_file: Callable[..., Path], sd_shapes: Callable[..., dict[str, tuple[int, ...]]]
+) -> None:
+    """For FLUX.1's shapes, of which nothing is known; a normalization that the file states excludes them."""
+    facts = inspect(sparse_file("x.safetensors", sd_shapes(16)), hash=False, measure=False)
+    assert (facts.normalization, facts.candidate_models) == (None, ("SD3 / SD3.5", "FLUX.1"))
+    assert facts.twins == ("REPA-E e2e-sd3.5-vae", "REPA-E e2e-flux-vae", "ms-lc-eq-d-vr-flux")
+    assert {"Z-Image", "Chroma"} <= set(facts.used_by)
+    assert any("e2e-flux-vae" in problem for problem in facts.problems)
+    own = {"vaekit.normalization": json.dumps({"shift": [0.1159], "scale": [0.3611], "patch": 1})}
+    facts = inspect(sparse_file("y.safetensors", sd_shapes(16), own), hash=False, measure=False)
+    assert (facts.candidate_models, facts.twins) == (("FLUX.1",), ())
+
+
+def test_a_normalization_of_the_shapes_is_not_silent_about_fine_tuned_vaes(sparse_file: Callable[..., Path]) -> None:
+    shapes = native_shapes(PUBLISHED["Wan 2.1 and Qwen-Image"])
+    facts = inspect(sparse_file("x.safetensors", shapes), hash=False, measure=False)
+    assert facts.candidate_models == ("Wan 2.1", "Qwen-Image") and facts.twins == ("REPA-E e2e-qwenimage-vae",)
+    assert facts.normalization is not None
+    assert any("REPA-E/e2e-qwenimage-vae" in problem for problem in facts.problems)

@@ -9,8 +9,21 @@ from pathlib import Path
 import diffusers
 import pytest
 import torch
+from recognized_examples import (
+    DCAE_VIDEO,
+    OF_DIFFUSERS,
+    OF_TRANSFORMERS,
+    RECOGNIZED,
+    RUNNABLE,
+    SVD,
+    TAEHV,
+    autoencoder_classes,
+    of_diffusers,
+    oobleck,
+    shapes_of,
+    weights,
+)
 from safetensors.torch import save_file
-from torch import nn
 
 import vaekit
 from vaekit.catalog.tables import family_facts, table
@@ -18,12 +31,20 @@ from vaekit.checkpoints.convert import convert
 from vaekit.checkpoints.extract import extract
 from vaekit.errors import NotRunnable, WrongTensors
 from vaekit.formats.open import TensorFile, TensorSpec
-from vaekit.identification.identify import identify
-from vaekit.identification.key_signatures import match_non_vae, match_unsupported, unsupported_families
+from vaekit.identification.identify import identify, identify_parts
+from vaekit.identification.key_signatures import (
+    listed_families,
+    listing,
+    match_non_vae,
+    match_unsupported,
+    unsupported_families,
+)
 from vaekit.identification.locate import locate
 from vaekit.library.inspect import inspect
 
 Shapes = Mapping[str, tuple[int, ...]]
+NOT_RUN = {known.name for known in unsupported_families()}
+PUBLISHED = {sample: example for sample, example in RECOGNIZED.items() if example[0] in NOT_RUN}
 
 
 def file_of(shapes: Shapes) -> TensorFile:
@@ -31,153 +52,60 @@ def file_of(shapes: Shapes) -> TensorFile:
     return TensorFile(Path("any-name"), "safetensors", {}, specs, lambda _: {})
 
 
-def weights(*keys: str) -> dict[str, tuple[int, ...]]:
-    return dict.fromkeys(keys, (4, 4))
-
-
-def shapes_of(build: Callable[[], nn.Module]) -> Shapes:
-    with torch.device("meta"):
-        return {key: tuple(tensor.shape) for key, tensor in build().state_dict().items()}
-
-
-def paella() -> nn.Module:
-    from diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model import PaellaVQModel
-
-    return PaellaVQModel()
-
-
-def movq() -> nn.Module:
-    levels = ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
-    return diffusers.VQModel(
-        block_out_channels=(32, 64),
-        down_block_types=levels[0],
-        up_block_types=levels[1],
-        latent_channels=4,
-        num_vq_embeddings=16,
-        vq_embed_dim=4,
-        norm_type="spatial",
-    )
-
-
-def temporal() -> nn.Module:
-    return diffusers.AutoencoderKLTemporalDecoder(
-        block_out_channels=(32, 64), down_block_types=("DownEncoderBlock2D",) * 2, layers_per_block=1
-    )
-
-
-SVD = {
-    "decoder.mid.block_1.mix_factor": (1,),
-    "decoder.mid.block_1.time_stack.in_layers.0.weight": (512,),
-    "decoder.conv_in.weight": (512, 4, 3, 3),
-    "encoder.conv_in.weight": (128, 3, 3, 3),
-} | {f"encoder.down.{i}.block.0.conv1.weight": (128, 128, 3, 3) for i in range(4)}
-TAEHV = (
-    {f"decoder.{i}.conv.{j}.weight": (256, 256, 3, 3) for i in (3, 4, 5) for j in (0, 2, 4)}
-    | {"decoder.1.weight": (256, 16, 3, 3), "decoder.7.conv.weight": (256, 256, 1, 1)}
-    | {f"encoder.{i}.conv.{j}.weight": (64, 64, 3, 3) for i in (4, 5, 6) for j in (0, 2, 4)}
-    | {"encoder.0.weight": (64, 3, 3, 3), "encoder.2.conv.weight": (64, 128, 1, 1)}
-)
-MOCHI_DECODER = {"blocks.0.0.weight": (768, 12, 1, 1, 1), "blocks.2.blocks.3.stack.5.weight": (256, 256, 3, 3, 3)}
-PREVIEWER = {"blocks.0.weight": (512, 16, 1, 1)} | {f"blocks.{i}.running_mean": (512,) for i in (2, 5, 8, 11)}
-EFFNET = {
-    "backbone.1.0.block.0.1.running_mean": (24,),
-    "backbone.0.0.weight": (24, 3, 3, 3),
-    "mapper.0.weight": (16, 1280, 1, 1),
-}
-LTX = {
-    "decoder.up_blocks.0.res_blocks.0.conv1.conv.weight": (1024, 1024, 3, 3, 3),
-    "decoder.conv_in.conv.weight": (1024, 128, 3, 3, 3),
-    "per_channel_statistics.mean-of-means": (128,),
-}
-RECOGNISED: dict[str, tuple[str, int | None, int | None, Callable[[], Shapes]]] = {
-    "ConsistencyDecoder": (
-        "ConsistencyDecoder",
-        4,
-        8,
-        lambda: shapes_of(
-            lambda: diffusers.ConsistencyDecoderVAE(
-                encoder_block_out_channels=(32, 64), encoder_down_block_types=("DownEncoderBlock2D",) * 2
-            )
-        ),
-    ),
-    "SVD": ("Stable Video Diffusion", 4, 8, lambda: SVD),
-    "SVD in diffusers": ("Stable Video Diffusion", 4, 8, lambda: shapes_of(temporal)),
-    "Cosmos": (
-        "Cosmos tokenizer",
-        None,
-        None,
-        lambda: weights("decoder.unpatcher3d.wavelets", "encoder.conv_in.0.conv3d.weight"),
-    ),
-    "Cosmos in diffusers": ("Cosmos tokenizer", 16, None, lambda: shapes_of(diffusers.AutoencoderKLCosmos)),
-    "stage A": (
-        "Stable Cascade stage A",
-        4,
-        4,
-        lambda: {"vquantizer.codebook.weight": (8192, 4), "in_block.1.weight": (192, 12, 1, 1)},
-    ),
-    "stage A in diffusers": ("Stable Cascade stage A", 4, 4, lambda: shapes_of(paella)),
-    "effnet": ("Stable Cascade effnet encoder", 16, 32, lambda: EFFNET),
-    "previewer": ("Stable Cascade previewer", 16, None, lambda: PREVIEWER),
-    "TAEHV": ("TAEHV / TAEW (tiny, for video)", 16, None, lambda: TAEHV),
-    "TAEW2.2": ("TAEHV / TAEW (tiny, for video)", 48, None, lambda: TAEHV | {"decoder.1.weight": (256, 48, 3, 3)}),
-    "CogVideoX": ("CogVideoX", 16, 8, lambda: shapes_of(diffusers.AutoencoderKLCogVideoX)),
-    "LTX": ("LTX-Video", 128, 32, lambda: LTX),
-    "LTX in diffusers": ("LTX-Video", 128, 32, lambda: shapes_of(diffusers.AutoencoderKLLTXVideo)),
-    "Mochi": ("Mochi 1", 12, 8, lambda: MOCHI_DECODER),
-    "Mochi in diffusers": ("Mochi 1", 12, 8, lambda: shapes_of(diffusers.AutoencoderKLMochi)),
-    "HunyuanVideo": ("HunyuanVideo", 16, 8, lambda: shapes_of(diffusers.AutoencoderKLHunyuanVideo)),
-    "MoVQ": ("MoVQ (Kandinsky 2)", 4, 8, lambda: shapes_of(movq)),
-    "sound": ("ACE-Step (music)", None, None, lambda: weights("vocoder.backbone.channel_layers.0.0.bias")),
-    "3D shapes": ("Hunyuan3D shape VAE", None, None, lambda: weights("geo_decoder.cross_attn_decoder.ln_1.bias")),
-    "Oobleck": ("Stable Audio (Oobleck)", 64, None, lambda: weights("decoder.layers.1.layers.0.beta")),
-}
-NEWER = {
-    "AutoencoderKLHunyuanVideo15": ("HunyuanVideo 1.5 / HunyuanImage refiner", 32),
-    "AutoencoderKLHunyuanImageRefiner": ("HunyuanVideo 1.5 / HunyuanImage refiner", 32),
-    "AutoencoderKLLTX2Video": ("LTX-Video", 128),
-    "AutoencoderKLKVAE": ("KVAE 2-D (Kandinsky)", 16),
-    "AutoencoderKLKVAEVideo": ("KVAE 3-D (Kandinsky)", 16),
-    "AutoencoderKLAllegro": ("Allegro", 4),
-    "AutoencoderKLMagvit": ("EasyAnimate (MagVIT)", 16),
-    "AutoencoderVidTok": ("VidTok", 4),
-}
-
-
 def check(shapes: Shapes, name: str, channels: int | None, factor: int | None, prefix: str = "") -> None:
-    """Exactly one entry says yes, no runnable family takes the file, and the error says what runs it."""
+    """One entry says yes, beside its original and fallbacks, whose names are descriptions ("an autoencoder with ...");
+    no runnable family takes the file, and the error says what does."""
     file = file_of({prefix + key: shape for key, shape in shapes.items()})
-    listed = "\n".join(file.specs)
-    claims = [known for known in unsupported_families() if known.signature.prefix_in(listed) is not None]
-    assert [known.name for known in claims] == [name]
+    text = listing(file.specs)
+    claims = [known for known in listed_families() if known.prefix_in(file.specs, text) is not None]
+    originals = {known.variant_of for known in claims}
+    assert [known.name for known in claims if known.name not in originals and known.name[:3] != "an "] == [name]
+    assert originals - {""} <= {known.name for known in claims}
     seen = match_unsupported(file.specs)
     assert seen is not None
-    assert (seen[0].channels_of(file.specs, seen[1]), seen[0].factor, seen[1]) == (channels, factor, prefix)
+    own = "vae." if name == "MMAudio" and "vae.data_mean" in shapes else ""
+    assert (seen[0].channels_of(file.specs, seen[1].removesuffix(own)), seen[0].factor) == (channels, factor)
+    assert seen[1] == prefix + own
     with pytest.raises(NotRunnable) as caught:
-        locate(file)
+        identify_parts(file.path, (locate(file),), {})
     assert name in caught.value.found and seen[0].runs_in in caught.value.remedy
 
 
-@pytest.mark.parametrize("prefix", ["", "first_stage_model.", "vae."])
-@pytest.mark.parametrize("sample", RECOGNISED)
-def test_recognized_by_exactly_one_entry(sample: str, prefix: str) -> None:
-    name, channels, factor, build = RECOGNISED[sample]
-    check(build(), name, channels, factor, prefix)
+@pytest.mark.parametrize("sample", PUBLISHED)
+def test_recognized_by_exactly_one_entry(sample: str) -> None:
+    name, channels, factor, build = PUBLISHED[sample]
+    for prefix in ("", "first_stage_model.", "vae."):
+        check(build(), name, channels, factor, prefix)
 
 
-NOT_RUN = {known.name for known in unsupported_families()}
-
-
-@pytest.mark.parametrize("sample", [sample for sample, (name, _) in NEWER.items() if name in NOT_RUN])
-def test_what_newer_diffusers_has(sample: str) -> None:
-    if not hasattr(diffusers, sample):
-        pytest.skip(f"this diffusers has no {sample}")
-    name, channels = NEWER[sample]
+@pytest.mark.parametrize("sample", [sample for sample, (name, _) in OF_DIFFUSERS.items() if name in NOT_RUN])
+def test_classes_of_diffusers_are_recognized_by_their_keys(sample: str) -> None:
+    name, channels = OF_DIFFUSERS[sample]
     factor = next(known.factor for known in unsupported_families() if known.name == name)
-    check(shapes_of(getattr(diffusers, sample)), name, channels, factor)
+    check(of_diffusers(sample), name, channels, factor, "vae.")
+
+
+def test_every_autoencoder_of_diffusers_is_known() -> None:
+    """By its keys: a class of a newer diffusers needs an entry, or a family that runs it."""
+    assert autoencoder_classes().keys() <= OF_DIFFUSERS.keys() | RUNNABLE.keys()
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_classes_that_run_are_left_to_their_families(name: str) -> None:
+    shapes = of_diffusers(name)
+    assert match_unsupported(file_of(shapes).specs) is None
+    assert locate(file_of(shapes)).layout.family in RUNNABLE[name]
+
+
+@pytest.mark.parametrize("sample", [sample for sample, (name, _) in OF_DIFFUSERS.items() if name not in NOT_RUN])
+def test_a_class_that_came_to_run_is_not_claimed_any_more(sample: str) -> None:
+    file = file_of(of_diffusers(sample))
+    assert match_unsupported(file.specs) is None
+    assert locate(file).names
 
 
 def test_every_recognized_vae_has_a_sample() -> None:
-    sampled = {name for name, *_ in RECOGNISED.values()} | {name for name, _ in NEWER.values()}
+    sampled = {name for name, *_ in RECOGNIZED.values()} | {name for name, _ in OF_DIFFUSERS.values()}
     assert sampled == {entry["name"] for entry in table("unsupported.toml")["vae"]}
 
 
@@ -187,30 +115,37 @@ def test_a_superseded_entry_is_that_of_a_runnable_family() -> None:
     assert superseded == listed - NOT_RUN
 
 
-OF_RUNNABLE_FAMILIES = {
-    "AsymmetricAutoencoderKL": {},
-    "AutoencoderDC": {},
-    "AutoencoderKLQwenImage": {"base_dim": 16},
-    "AutoencoderKLWan": {"base_dim": 16},
-    "AutoencoderKLQwenImage21": {},
-    "AutoencoderKLFlux2": {},
-    "AutoencoderKL": {},
-    "AutoencoderTiny": {},
-    "VQModel": {},
-}
+@pytest.mark.nightly
+@pytest.mark.parametrize(("name", "entry"), OF_TRANSFORMERS.items())
+def test_classes_of_transformers_are_recognized_by_their_keys(name: str, entry: str) -> None:
+    import transformers
+
+    build = getattr(transformers, name)
+    shapes = shapes_of(lambda: build(build.config_class()))
+    channels = next(known.channels for known in listed_families() if known.name == entry)
+    check(shapes, entry, channels, None, "codec.")
+
+
+def test_a_variant_is_that_of_an_entry() -> None:
+    listed = {known.name: known for known in listed_families()}
+    for known in listed.values():
+        assert known.variant_of in ("", *listed)
+        assert known.media in ("images", "video", "sound", "shapes", "proteins") and known.models
+
+
+def test_shapes_tell_relatives_apart() -> None:
+    """LongCat has one channel of sound where Stable Audio has two; DC-AE of images has no axis of time."""
+    assert [match_unsupported(file_of(oobleck(n)).specs)[0].name for n in (1, 2)] == [  # type: ignore[index]
+        "LongCat-AudioDiT",
+        "Stable Audio (Oobleck)",
+    ]
+    image = {key: shape[:2] + shape[3:] for key, shape in DCAE_VIDEO.items()}
+    assert match_unsupported(file_of(image).specs) is None
 
 
 def test_wan22_is_left_to_its_family() -> None:
     arguments = {"z_dim": 48, "is_residual": True, "base_dim": 16, "decoder_base_dim": 32, "patch_size": 2}
     shapes = shapes_of(lambda: diffusers.AutoencoderKLWan(in_channels=12, out_channels=12, **arguments))
-    assert match_unsupported(file_of(shapes).specs) is None
-
-
-@pytest.mark.parametrize("name", OF_RUNNABLE_FAMILIES)
-def test_vaes_that_run_are_left_to_their_families(name: str) -> None:
-    if not hasattr(diffusers, name):
-        pytest.skip(f"this diffusers has no {name}")
-    shapes = shapes_of(lambda: getattr(diffusers, name)(**OF_RUNNABLE_FAMILIES[name]))
     assert match_unsupported(file_of(shapes).specs) is None
 
 

@@ -332,3 +332,16 @@ def test_settings_that_are_no_json_are_damage(tmp_path: Path, content: bytes) ->
     (tmp_path / "config.json").write_bytes(content)
     with refuses(BadCheckpoint, "config.json"):
         read_settings(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("prefix", ["", "first_stage_model."])
+def test_a_few_keys_of_an_encoder_are_not_taken_for_a_family_that_needs_others(prefix: str) -> None:
+    """Asymmetric autoencoders have the names of LDM's and more: eight keys of an encoder alone are not one of them."""
+    keys = [f"encoder.down.{i}.block.0.conv{j}.weight" for i in range(4) for j in (1, 2)]
+    assert locate(file_of({prefix + key: (8, 8, 3, 3) for key in keys})).layout.family == "kl"
+
+
+def test_a_condition_encoder_is_one_of_an_asymmetric_autoencoder() -> None:
+    keys = [f"decoder.up.{i}.block.0.conv{j}.weight" for i in range(4) for j in (1, 2)]
+    condition = {"decoder.encoder.layers.0.weight": (8, 3, 3, 3)}
+    assert locate(file_of(dict.fromkeys(keys, (8, 8, 3, 3)) | condition)).layout.family == "asymmetric"

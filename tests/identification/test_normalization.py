@@ -8,11 +8,12 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+from published_configs import PUBLISHED
 from refusals import refuses
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vaekit.catalog.entries import latent_spaces
+from vaekit.catalog.entries import latent_space_named, latent_spaces
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.errors import WrongTensors
@@ -280,6 +281,8 @@ def sd_shaped(channels: int, quant: bool, widths: tuple[int, ...] = SD, blocks: 
 
 SD1, FLUX = sd_shaped(4, True), sd_shaped(16, False)
 COGVIEW = sd_shaped(16, False, (128, 512, 1024, 1024), 3, False)
+VA_VAE = sd_shaped(32, True, (128, 128, 256, 256, 512))
+UPSCALER = sd_shaped(4, True, (128, 256, 512))
 
 
 def normalization_from(
@@ -303,9 +306,42 @@ def test_shapes_that_two_models_share_leave_the_normalization_unknown(config: Co
 
 
 def test_shapes_of_one_model_tell_the_normalization() -> None:
+    names, normalization, source = normalization_from(UPSCALER)
+    assert (names, normalization) == (["SD x4 upscaler"], LatentNormalization((0.0,), (0.08333,)))
+    assert source == "the shapes, which only this latent space has"
+
+
+def test_glm_image_and_cogview_are_told_apart_by_config_json_only() -> None:
     names, normalization, source = normalization_from(COGVIEW)
-    assert (names, normalization) == (["CogView3+ / CogView4"], LatentNormalization())
-    assert "shapes" in source
+    assert (names, normalization) == (["CogView3+ / CogView4", "GLM-Image"], None)
+    assert "CogView4 or GLM-Image" in source
+    own = latent_space_named("GLM-Image")
+    assert own is not None
+    assert own.normalization is not None
+    shift, scale = own.normalization.per_channel(16)
+    theirs = {"latents_mean": list(shift), "latents_std": [1 / value for value in scale], "scaling_factor": 1.0}
+    assert normalization_from(COGVIEW, settings=theirs) == (["GLM-Image"], own.normalization, "config.json")
+    assert normalization_from(COGVIEW, settings={"scaling_factor": 1.0})[0] == ["CogView3+ / CogView4"]
+
+
+@pytest.mark.parametrize(
+    ("config", "fine_tuned"),
+    [
+        (SD1, ["REPA-E e2e-sdvae", "EQ-VAE", "eq-sdxl-vae", "eqb7"]),
+        (FLUX, ["REPA-E e2e-sd3.5-vae", "REPA-E e2e-flux-vae"]),
+        (VA_VAE, ["REPA-E e2e-vavae", "REPA-E e2e-invae"]),
+    ],
+    ids=["SD", "FLUX", "VA"],
+)
+def test_fine_tuned_vaes_are_among_those_that_shapes_do_not_tell_apart(config: Config, fine_tuned: list[str]) -> None:
+    _, normalization, source = normalization_from(config)
+    assert normalization is None and all(name in source for name in fine_tuned)
+
+
+def test_a_fine_tuned_vae_is_named_where_the_shapes_of_published_models_decide() -> None:
+    names, normalization, source = normalization_from(PUBLISHED["Wan 2.1 and Qwen-Image"])
+    assert names == ["Wan 2.1", "Qwen-Image"] and normalization is not None
+    assert source == "the shapes, which REPA-E e2e-qwenimage-vae has too, with other latents"
 
 
 def test_the_file_tells_the_normalization_and_which_twin_it_is() -> None:

@@ -10,7 +10,7 @@ from refusals import lacks
 from safetensors.torch import load_file, save_file
 
 from vaekit.catalog import entries
-from vaekit.catalog.entries import LatentSpace, LatentStatistics
+from vaekit.catalog.entries import CatalogEntry, LatentSpace, LatentStatistics
 from vaekit.checkpoints.load import load
 from vaekit.checkpoints.save import save
 from vaekit.errors import NotFound, WrongTensors
@@ -18,6 +18,7 @@ from vaekit.identification import build as build_module
 from vaekit.identification import resolve
 from vaekit.identification.build import build
 from vaekit.identification.identify import Identified, identify
+from vaekit.identification.match import WeightMatch
 from vaekit.identification.probe_latents import probe_latents
 from vaekit.identification.probe_padding import BorderError, PaddingProbe
 from vaekit.library.inspect import inspect
@@ -221,3 +222,18 @@ def test_half_a_vae_is_not_measured(stranger: VAE, tmp_path: Path) -> None:
     )
     seen = inspect(tmp_path / "decoder.safetensors")
     assert (seen.normalization, seen.padding_source) == (None, "")
+
+
+def test_recognized_weights_tell_which_of_the_spaces_with_equal_shapes(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wan 2.1 and Qwen-Image have one normalization: without their weights, both are named."""
+    match = {"latent_channels": 16, "decoder_widths": (32, 64, 128, 128)}
+    both = tuple(LatentSpace(name, "kl", match, NEAR) for name in ("One", "Other"))
+    monkeypatch.setattr(entries, "latent_spaces", lambda: both)
+    identified = identify(file)
+    assert [space.name for space in identified.latent_spaces] == ["One", "Other"]
+    entry = CatalogEntry("x", "", "", (), latent_space="Other")
+    settled = resolve.resolved_by(identified, WeightMatch(entry, "by its fingerprint"))
+    assert [space.name for space in settled.latent_spaces] == ["Other"]
+    assert settled.normalization == NEAR

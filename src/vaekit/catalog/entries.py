@@ -5,8 +5,9 @@ A `[[space]]` is a latent space of that family, an `[[entry]]` a set of weights;
 own) and `file` (`[[entry.file]]`, a `CatalogFile` each). `match` holds fields of the family's config: a file whose
 config matches all of them has this space, as far as shapes determine it. Spaces with equal shapes and different
 normalizations are distinguished by metadata, known weights, or measurement (docs/measuring.md). If these fail,
-the normalization is unknown, never guessed. `supersedes` names entries of `unsupported.toml` from before the
-family was runnable.
+the normalization is unknown, never guessed. A `[[twin]]` is a fine-tuned VAE with the tensors of a space and latents of
+its own, whose normalization is not known here: its keys are the fields of `Twin`. `supersedes` names entries of
+`unsupported.toml` from before the family was runnable, and `classes` the family's classes in diffusers.
 """
 
 import dataclasses
@@ -50,14 +51,36 @@ class LatentSpace:
     """The space with the same or indistinguishable weights, but another normalization."""
     model_name: str = ""
     """The model's name in its authors' config.json, if shapes do not determine the space."""
+    also: tuple[str, ...] = ()
+    """Other models that use these latents, most of them with the same weights, byte for byte."""
 
     def fits(self, family: str, config: Any) -> bool:
         """Whether a config matches all fields that define this space."""
-        return family == self.family and all(fact(config, key) == value for key, value in self.match.items())
+        return family == self.family and matches(config, self.match)
 
     def has_normalization(self, normalization: LatentNormalization, channels: int) -> bool:
         """Whether this space's normalization is known and, up to rounding, equal to this one."""
         return self.normalization is not None and self.normalization.is_close(normalization, channels=channels)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A fine-tuned VAE with the same tensors as published models, and latents of its own."""
+
+    name: str
+    family: str
+    match: Mapping[str, Any]
+    repo: str
+    """Its repository on the Hub, "owner/name", where its config.json may state its normalization."""
+
+    def fits(self, family: str, config: Any) -> bool:
+        """Whether a VAE of this shape may be this one."""
+        return family == self.family and matches(config, self.match)
+
+
+def matches(config: Any, match: Mapping[str, Any]) -> bool:
+    """Whether a config has all these fields."""
+    return all(fact(config, key) == value for key, value in match.items())
 
 
 def fact(config: Any, name: str) -> Any:
@@ -104,6 +127,9 @@ class CatalogEntry:
     """"safe", "unsafe" (it overflows) or "unknown"."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Config fields that weights do not determine, such as the number of norm groups."""
+    own_latents: bool = False
+    """Whether its latents differ from those of its latent space, whose shapes and normalization it has: they are only
+    for models that were trained on it."""
     weights: Identity | None = None
     """Fingerprints and sketches of the weights; None if unknown."""
     data: str = ""
@@ -139,10 +165,30 @@ def latent_spaces() -> tuple[LatentSpace, ...]:
             colors=tuple(map(tuple, entry["colors"])) if "colors" in entry else None,
             same_weights_as=entry.get("same_weights_as", ""),
             model_name=entry.get("model_name", ""),
+            also=tuple(entry.get("also", ())),
         )
         for facts in family_facts()
         for entry in facts.get("space", ())
     )
+
+
+@cache
+def twins() -> tuple[Twin, ...]:
+    """Every fine-tuned VAE that keys and shapes do not distinguish from a latent space of the catalog."""
+    listed = tuple(
+        Twin(entry["name"], facts["family"], _frozen(entry["match"]), entry["repo"])
+        for facts in family_facts()
+        for entry in facts.get("twin", ())
+    )
+    spaces = ((entry, latent_space_named(entry.latent_space)) for entry in catalog_entries() if entry.own_latents)
+    return listed + tuple(
+        Twin(entry.name, space.family, space.match, entry.files[0].repo) for entry, space in spaces if space
+    )
+
+
+def matching_twins(family: str, config: Any) -> tuple[Twin, ...]:
+    """The fine-tuned VAEs with exactly these tensors."""
+    return tuple(twin for twin in twins() if twin.fits(family, config))
 
 
 @cache

@@ -62,7 +62,8 @@ def rows_of(facts: Any) -> dict[str, str]:
         rows["relatives"] = "\n".join(facts.relatives)
     rows |= {
         "family": facts.family,
-        "shapes of": " or ".join(facts.candidate_models) or "no known model",
+        "shapes of": " or ".join((*facts.candidate_models, *facts.twins)) or "no known model",
+        "also used by": ", ".join(facts.used_by),
         "layout": f"{facts.layout}, {facts.format}" + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
         "parts": " and ".join(facts.halves),
         "latents": latents(facts),
@@ -99,15 +100,19 @@ def latents(facts: Any) -> str:
 def unrunnable_rows(facts: Any) -> dict[str, str]:
     """The rows for a VAE that is recognized but cannot be run."""
     channels = "an unknown number of" if facts.latent_channels is None else f"{facts.latent_channels}"
-    size = "" if facts.factor is None else f" at 1/{facts.factor} size"
-    return {
+    size = f" at {facts.size_of_latents}" if facts.size_of_latents else ""
+    fewer = "" if facts.compression is None else f": {facts.compression:g}x fewer values"
+    rows = {
         "family": facts.family,
+        "used by": ", ".join(facts.used_by),
         "runnable": "recognized, not runnable: " + " ".join(facts.problems),
         "format": facts.format + (f", prefix {facts.prefix!r}" if facts.prefix else ""),
         "parts": " and ".join(facts.halves) or "unknown",
-        "latents": f"{channels} channels{size}",
+        "latents": f"{channels} channels{size}{fewer}",
+        "normalization": facts.normalization_source,
         "weights": f"{facts.parameters:,} in {' and '.join(facts.dtypes)}",
     }
+    return {name: value for name, value in rows.items() if value}
 
 
 def catalog_rows(entry: dict[str, str], recognized: str) -> dict[str, str]:

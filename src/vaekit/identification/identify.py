@@ -9,22 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.catalog.entries import LatentSpace, matching_latent_spaces
+from vaekit.catalog.entries import LatentSpace, Twin, matching_latent_spaces, matching_twins
 from vaekit.errors import UnknownVAE, WrongTensors, shorten
 from vaekit.families import Config, Family, blueprint, family_of
 from vaekit.families.padding import stated_padding
 from vaekit.formats.open import check_readable
+from vaekit.identification.class_names import naming_the_class
 from vaekit.identification.host_model import HostModel, host_model_of
 from vaekit.identification.key_signatures import not_runnable
 from vaekit.identification.locate import LocatedVAE, check_one_vae, gather, locate
 from vaekit.identification.metadata import read_config
 from vaekit.identification.mismatches import halves_in, mismatches
 from vaekit.identification.normalization import (
+    SHAPES,
     find_normalization,
     read_host_normalization,
     read_normalization_tensors,
 )
 from vaekit.normalization import LatentNormalization
+
+MEASURED = "measured"
+"""The start of the source of a normalization or a padding that was measured."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,14 @@ class Identified:
         names = sorted({part.layout.name for part in self.parts})
         return "tiny" if names == ["tiny-decoder", "tiny-encoder"] else " and ".join(names)
 
+    @property
+    def twins(self) -> tuple[Twin, ...]:
+        """The fine-tuned VAEs with the same tensors and other latents that this may be: none if the file or the user
+        states the normalization."""
+        if self.normalization is not None and not self.normalization_source.startswith((SHAPES, MEASURED)):
+            return ()
+        return matching_twins(self.family.name, self.config)
+
 
 def identify(path: Path) -> Identified:
     """Identify the VAE at `path`: a weights file, a diffusers folder, or a folder with one VAE in one or two files.
@@ -66,8 +79,9 @@ def identify(path: Path) -> Identified:
         NotRunnable: it holds a VAE that vaekit recognizes but cannot run.
         WrongTensors: tensors are missing, unexpected or misshapen.
     """
-    files, settings = gather(path)
-    return identify_parts(path, tuple(locate(file) for file in files), settings)
+    with naming_the_class(path):
+        files, settings = gather(path)
+        return identify_parts(path, tuple(locate(file) for file in files), settings)
 
 
 def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[str, Any]) -> Identified:
@@ -142,7 +156,7 @@ def check_tensors(identified: Identified) -> None:
     }
     listing = "; ".join(f"{len(keys)} {what}: {shorten(sorted(keys))}" for what, keys in problems.items() if keys)
     if listing:
-        raise WrongTensors(
+        raise not_runnable(identified.parts[0].file) or WrongTensors(
             f"{identified.path} is a {identified.family.name!r} autoencoder in the {identified.layout} layout, "
             f"but incomplete or inconsistent ({listing}).{halves_of_two(identified)}",
             f"Expected {len(wanted)} tensors with the shapes that this config implies.",

@@ -2,19 +2,20 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaekit.catalog.entries import CatalogEntry
+from vaekit.catalog.entries import CatalogEntry, Twin
 from vaekit.errors import NotRunnable
 from vaekit.families import HALVES
 from vaekit.formats.open import TensorFile, TensorSpec
 from vaekit.geometry import Geometry
 from vaekit.identification.build import Network
+from vaekit.identification.class_names import class_in, naming_the_class, unsupported_class
 from vaekit.identification.identify import Identified, identify_parts
-from vaekit.identification.key_signatures import match_unsupported
+from vaekit.identification.key_signatures import UnsupportedFamily, match_unsupported
 from vaekit.identification.locate import gather, locate
 from vaekit.identification.match import WeightMatch, match_weights
 from vaekit.identification.resolve import cached_hashes, resolved_by, with_probed_normalization, with_probed_padding
@@ -67,15 +68,27 @@ class Inspection:
     """Warnings for the user."""
     runnable: bool = True
     """False for a VAE that is only recognized; it has no config, normalization or fingerprint here."""
+    used_by: tuple[str, ...] = ()
+    """The models that use its latents, beside those that its latent spaces are named after."""
+    twins: tuple[str, ...] = ()
+    """Fine-tuned VAEs with the same tensors and other latents that this may be."""
+    media: str = "images"
+    """What it encodes: "images", "video", "sound", "shapes" or "proteins" for a VAE that is only recognized."""
+    steps: int | None = None
+    """Frames of video, or samples of sound, per latent position in time; None if unknown or neither."""
+    size_of_latents: str = ""
+    """The size of latents, a phrase, for a VAE that is only recognized."""
 
 
 def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Inspection:
     """Inspect the VAE at a path; see `vaekit.inspect`."""
-    files, settings = gather(path)
+    with naming_the_class(path):
+        files, settings = gather(path)
     try:
-        identified = identify_parts(path, tuple(locate(file) for file in files), settings)
+        with naming_the_class(path):
+            identified = identify_parts(path, tuple(locate(file) for file in files), settings)
     except NotRunnable as refusal:
-        return not_run(path, files, refusal)
+        return not_run(path, files, settings, refusal)
     all_specs = (part.spec(key) for part in identified.parts for key in part.names)
     specs = [spec for spec in all_specs if spec.dtype.is_floating_point]  # all but a batch norm's counter
     hashes = cached_hashes(identified) if hash else None
@@ -85,6 +98,8 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         network = Network()
         identified = with_probed_padding(with_probed_normalization(identified, network), network)
     config, geometry = identified.config, identified.config.geometry
+    twins = identified.twins if match.entry is None else ()
+    users = (model for space in identified.latent_spaces for model in space.also)
     return Inspection(
         path=str(path),
         family=identified.family.name,
@@ -110,22 +125,28 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         recognized=match.how,
         relatives=match.relatives,
         config=dataclasses.asdict(config),
-        problems=tuple(problems(identified)),
+        problems=(*problems(identified), *doubts(identified, twins)),
+        used_by=tuple(dict.fromkeys(users)),
+        twins=tuple(twin.name for twin in twins),
     )
 
 
-def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> Inspection:
-    """The record of a VAE that is recognized but cannot be run.
+def not_run(path: Path, files: Iterable[TensorFile], settings: Mapping[str, Any], refusal: NotRunnable) -> Inspection:
+    """The record of a VAE that is recognized but cannot be run: by its tensors, or else by its config.json.
 
     Raises:
         NotRunnable: the given error, if none of the files is recognized alone.
     """
-    matches = ((file, match_unsupported(file.specs)) for file in files)
-    file, recognition = next(((file, known) for file, known in matches if known), (None, None))
-    if file is None or recognition is None:
+    opened = list(files)
+    matches = ((file, *match) for file in opened if (match := match_unsupported(file.specs)))
+    named = unsupported_class(settings)
+    by_class = (opened[0], named, "") if named and opened else None
+    found = next(matches, by_class)
+    if found is None:
         raise refusal
-    known, prefix = recognition
+    file, known, prefix = found
     specs = {key.removeprefix(prefix): spec for key, spec in file.specs.items() if key.startswith(prefix)}
+    channels = known.channels_of(file.specs, prefix)
     return Inspection(
         path=str(path),
         family=known.name,
@@ -133,14 +154,14 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
         layout="",
         prefix=prefix,
         format=file.format,
-        halves=tuple(half for half in HALVES if any(key.startswith(half) for key in specs)),
-        latent_channels=known.channels_of(file.specs, prefix),
+        halves=tuple(half for half in HALVES if any(f".{half}" in f".{key}" for key in specs)),
+        latent_channels=channels,
         factor=known.factor,
         image_size=None,
-        compression=None,
+        compression=compression(known, channels),
         geometry=None,
         normalization=None,
-        normalization_source="not determined for a VAE that cannot be run",
+        normalization_source=known.normalization or "not determined for a VAE that cannot be run",
         padding_source="",
         parameters=sum(math.prod(spec.shape) for spec in specs.values()),
         dtypes=dtypes_of(specs.values()),
@@ -153,7 +174,17 @@ def not_run(path: Path, files: Iterable[TensorFile], refusal: NotRunnable) -> In
         config={},
         problems=(f"{known.why}. {refusal.remedy}",),
         runnable=False,
+        used_by=known.models_of(class_in(settings)),
+        media=known.media,
+        steps=known.steps,
+        size_of_latents=known.compression,
     )
+
+
+def compression(known: UnsupportedFamily, channels: int | None) -> float | None:
+    """Values of images or video in RGB per latent value; None if unknown."""
+    steps = 1 if known.media == "images" else known.steps if known.media == "video" else None
+    return 3 * known.factor**2 * steps / channels if known.factor and steps and channels else None
 
 
 def dtypes_of(specs: Iterable[TensorSpec]) -> tuple[str, ...]:
@@ -176,3 +207,15 @@ def problems(identified: Identified) -> list[str]:
     if not identified.latent_spaces:
         problems += identified.family.assumed(identified.config)
     return problems
+
+
+def doubts(identified: Identified, twins: Sequence[Twin]) -> list[str]:
+    """A sentence about VAEs with other latents that a known normalization does not exclude."""
+    if not twins or identified.normalization is None:
+        return []
+    names = " or ".join(twin.name for twin in twins)
+    repos = " or ".join(dict.fromkeys(twin.repo for twin in twins))
+    return [
+        f"The tensors are also those of {names}, whose latents differ: a file from {repos} is only for the diffusion "
+        "models that were trained on it, and may have another normalization; give the folder with its config.json."
+    ]

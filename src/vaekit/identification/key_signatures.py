@@ -5,10 +5,10 @@ file names are ignored. They are consulted only if no runnable family matches a 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from vaekit.catalog.tables import family_facts, table
@@ -18,6 +18,8 @@ from vaekit.formats.open import TensorFile, TensorSpec
 LONGEST_KEY, MOST_KEYS = 200, 20_000
 """Longer names and further tensors are ignored, which bounds the time that a hostile file takes."""
 Specs = Mapping[str, TensorSpec]
+UNSUPPORTED = ("unsupported.toml",)
+"""The tables of VAEs that are recognized but not run."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,55 @@ class UnsupportedFamily:
     why: str
     runs_in: str
     factor: int | None
+    steps: int | None
+    """Frames of video, or samples of sound, per latent position in time, if known."""
     channels: int | None
     channels_in: tuple[str, ...]
     """Tensors that determine the latent channels, if their number varies between files."""
     axis: int
+    media: str
+    """What it encodes: "images", "video", "sound", "shapes" or "proteins"."""
+    models: tuple[str, ...]
+    """The models that use it."""
+    classes: Mapping[str, tuple[str, ...]]
+    """The names of its classes in config.json, each with the models that the class is for; empty for all of them."""
+    normalization: str
+    """The normalization of its latents, a phrase; empty if unknown."""
+    shapes: Mapping[str, tuple[int, ...]]
+    """Shapes that distinguish it from VAEs with the same names; 0 is any size."""
+    variant_of: str
+    """The name of the VAE whose signature also matches this one; empty if there is none."""
+
+    def prefix_in(self, specs: Specs, text: str) -> str | None:
+        """The prefix of its tensors in a file with this listing; None if it is not this VAE."""
+        prefix = self.signature.prefix_in(text)
+        return prefix if prefix is not None and self.has_shapes(specs, prefix) else None
+
+    def has_shapes(self, specs: Specs, prefix: str) -> bool:
+        """Whether the tensors that distinguish it have their shapes."""
+        pairs = [(specs[prefix + key].shape, shape) for key, shape in self.shapes.items() if prefix + key in specs]
+        return bool(pairs or not self.shapes) and all(like(shape, wanted) for shape, wanted in pairs)
 
     def channels_of(self, specs: Specs, prefix: str) -> int | None:
         """The latent channels, if the file's tensors determine them."""
         shapes = (specs[prefix + key].shape for key in self.channels_in if prefix + key in specs)
         return next((shape[self.axis] for shape in shapes if len(shape) > self.axis), self.channels)
+
+    def models_of(self, class_name: str) -> tuple[str, ...]:
+        """The models that use it, or those of this class in config.json."""
+        return self.classes.get(class_name) or self.models
+
+    @property
+    def compression(self) -> str:
+        """How pixels, frames or samples correspond to latent positions; empty if unknown."""
+        unit = {"video": "frames", "sound": "samples"}.get(self.media, "steps")
+        sizes = (f"1/{self.factor} size" if self.factor else "", f"1/{self.steps} of the {unit}" if self.steps else "")
+        return " and ".join(filter(None, sizes))
+
+
+def like(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether a shape equals another one, where 0 is any size."""
+    return len(shape) == len(wanted) and all(size in (0, given) for given, size in zip(shape, wanted, strict=True))
 
 
 @dataclass(frozen=True)
@@ -69,10 +111,12 @@ class NonVAE:
 
 
 def match_unsupported(specs: Specs) -> tuple[UnsupportedFamily, str] | None:
-    """The VAE in a file that vaekit recognizes but cannot run, and its prefix."""
+    """The VAE in a file that vaekit recognizes but cannot run, and its prefix; a variant rather than its original."""
     text = listing(specs)
-    prefixes = ((known, known.signature.prefix_in(text)) for known in unsupported_families())
-    return next(((known, prefix) for known, prefix in prefixes if prefix is not None), None)
+    prefixes = ((known, known.prefix_in(specs, text)) for known in unsupported_families())
+    matches = [(known, prefix) for known, prefix in prefixes if prefix is not None]
+    originals = {known.variant_of for known, _ in matches}
+    return next((match for match in matches if match[0].name not in originals), None)
 
 
 def match_non_vae(specs: Specs) -> NonVAE | None:
@@ -84,11 +128,20 @@ def match_non_vae(specs: Specs) -> NonVAE | None:
 def not_runnable(file: TensorFile) -> NotRunnable | None:
     """The error for a file that no runnable family matches, if the VAE in it is recognized."""
     recognition = match_unsupported(file.specs)
-    if recognition is None:
-        return None
-    known, _ = recognition
+    return None if recognition is None else refusal(f"The VAE in {file.path}", recognition[0], recognition[0].models)
+
+
+def refusal(what: str, known: UnsupportedFamily, models: tuple[str, ...]) -> NotRunnable:
+    """The error for a VAE that is recognized but cannot be run.
+
+    Args:
+        what: the VAE; the start of a sentence.
+        known: what it is recognized as.
+        models: those that use it.
+    """
+    users = f", of {', '.join(models)}" if models and models != (known.name,) else ""
     return NotRunnable(
-        f"The VAE in {file.path} is recognized but cannot be run: {known.name}. {known.why}.",
+        f"{what} is recognized but cannot be run: {known.name}{users}. {known.why}.",
         "Expected a VAE of a family that vaekit implements.",
         f"Run it in {known.runs_in}.",
     )
@@ -134,7 +187,18 @@ def pattern(template: str) -> tuple[str, re.Pattern[str]]:
 def unsupported_families() -> tuple[UnsupportedFamily, ...]:
     """Every unsupported VAE in the table, except those that a runnable family supersedes."""
     superseded = {name for facts in family_facts() for name in facts.get("supersedes", ())}
-    return tuple(_recognized(entry) for entry in table("unsupported.toml")["vae"] if entry["name"] not in superseded)
+    return tuple(known for known in listed_families() if known.name not in superseded)
+
+
+@cache
+def listed_families() -> tuple[UnsupportedFamily, ...]:
+    """Every VAE in the tables of unsupported ones, also those that a runnable family supersedes."""
+    return tuple(_recognized(entry) for entry in unsupported_entries())
+
+
+def unsupported_entries() -> Iterator[dict[str, Any]]:
+    """The entries of the tables of unsupported VAEs; specific ones precede general ones."""
+    return chain.from_iterable(table(name)["vae"] for name in UNSUPPORTED)
 
 
 @cache
@@ -152,9 +216,16 @@ def _recognized(entry: dict[str, Any]) -> UnsupportedFamily:
         why=entry["why"],
         runs_in=entry["runs_in"],
         factor=entry.get("factor"),
+        steps=entry.get("steps"),
         channels=channels if isinstance(channels, int) else None,
         channels_in=tuple(where["keys"]),
         axis=where["axis"],
+        media=entry.get("media", "images"),
+        models=tuple(entry["models"]),
+        classes={name: tuple(models) for name, models in entry.get("classes", {}).items()},
+        normalization=entry.get("normalization", ""),
+        shapes={key: tuple(shape) for key, shape in entry.get("shapes", {}).items()},
+        variant_of=entry.get("variant_of", ""),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vaekit.catalog.entries import latent_spaces
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, printable, shorten
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
 from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
@@ -138,15 +139,18 @@ def locate_with_prefix(file: TensorFile, layout: Layout, prefix: str) -> tuple[L
 
 def closest(candidates: list[tuple[LocatedVAE, list[str]]]) -> tuple[LocatedVAE, list[str]]:
     """Of candidates that match the same keys, the one whose network has the fewest tensors that are
-    missing, unexpected or misshapen; the first of several."""
+    missing, unexpected or misshapen; of several, the one of the family with the most known latent spaces."""
     return min(candidates, key=lambda each: disagreement(each[0])) if len(candidates) > 1 else candidates[0]
 
 
-def disagreement(candidate: LocatedVAE) -> int:
-    """The number of tensors that do not match the network of the candidate's family."""
+def disagreement(candidate: LocatedVAE) -> tuple[bool, int, int]:
+    """Whether tensors that distinguish the candidate's family are missing, the number of tensors that do not match its
+    network, and the negative number of its known latent spaces."""
     family = family_of(candidate.layout.family)
     fields = candidate.layout.implies | read_config(candidate.file.metadata)
-    return mismatch_count(family, {key: candidate.spec(key).shape for key in candidate.names}, fields)
+    shapes = {key: candidate.spec(key).shape for key in candidate.names}
+    known = sum(space.family == family.name for space in latent_spaces())
+    return not family.claims(shapes), mismatch_count(family, shapes, fields), -known
 
 
 def no_vae_error(file: TensorFile) -> UnknownVAE:

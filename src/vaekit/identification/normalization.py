@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vaekit.catalog.entries import LatentSpace, matching_latent_spaces, shared_normalization
+from vaekit.catalog.entries import LatentSpace, matching_latent_spaces, matching_twins, shared_normalization
 from vaekit.errors import WrongTensors, shorten
 from vaekit.families import Config, Family
 from vaekit.families.normalization import NormalizationTensors
@@ -17,6 +17,9 @@ from vaekit.identification.host_model import HostModel, HostNormalization, host_
 from vaekit.identification.locate import LocatedVAE
 from vaekit.identification.metadata import is_stated_unknown, read_normalization
 from vaekit.normalization import LatentNormalization
+
+SHAPES = "the shapes"
+"""The start of the source of a normalization that only shapes determine."""
 
 
 def find_normalization(
@@ -62,17 +65,24 @@ def find_normalization(
     if named:
         return named, shared_normalization(named), "config.json, which names the model"
     agreed = shared_normalization(candidates)
+    fine_tuned = tuple(twin.name for twin in matching_twins(family.name, config))
     if agreed is not None:
-        return candidates, agreed, "the shapes, which only this latent space has"
-    return candidates, None, why_unknown(candidates)
+        others = f"{' and '.join(fine_tuned)} has too, with other latents" if fine_tuned else ""
+        return candidates, agreed, f"{SHAPES}, which {others or 'only this latent space has'}"
+    return candidates, None, why_unknown(candidates, fine_tuned)
 
 
-def why_unknown(candidates: tuple[LatentSpace, ...]) -> str:
-    """The reason why shapes alone do not determine the normalization."""
-    names = " or ".join(space.name for space in candidates)
+def why_unknown(candidates: tuple[LatentSpace, ...], twins: tuple[str, ...] = ()) -> str:
+    """The reason why shapes alone do not determine the normalization.
+
+    Args:
+        candidates: the latent spaces with these shapes.
+        twins: the names of fine-tuned VAEs with these shapes.
+    """
+    names = " or ".join((*(space.name for space in candidates), *twins))
     if not candidates:
         return "no known latent space has these shapes, and the file does not state it"
-    if len(candidates) == 1:
+    if len(candidates) == 1 and not twins:
         return (
             candidates[0].no_normalization
             or f"{names} stores it in {candidates[0].normalization_in or 'no file of its own'}"

@@ -145,6 +145,8 @@ def resolved_by(identified: Identified, match: WeightMatch) -> Identified:
     entry = match.entry
     if entry is not None:
         identified = with_entry(identified, entry)
+        own = tuple(space for space in identified.latent_spaces if space.name == entry.latent_space)
+        identified = dataclasses.replace(identified, latent_spaces=own or identified.latent_spaces)
     source = entry or match.same_encoder
     if identified.normalization is not None or source is None or source.normalization is None:
         return identified
