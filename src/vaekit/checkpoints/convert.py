@@ -50,6 +50,7 @@ def convert(
     with locate_vae(source, models) as path:
         refuse_overwriting(Path(target), path)
         identified = resolve(identify(path), padding=padding, measure=False)
+        refuse_overwriting(Path(target), *identified.files)
         write(weights_in(identified, torch_dtype), Path(target), layout or own_layout(identified), progress)
 
 

@@ -1,6 +1,5 @@
 """Extract the VAE from a whole checkpoint, by copying bytes."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +9,11 @@ from vaekit.errors import BadCheckpoint, CannotWrite, NotFound
 from vaekit.families import layout_of
 from vaekit.formats.paths import exists
 from vaekit.formats.safetensors_writer import Progress
+from vaekit.formats.shard_sets import weights_entries
 from vaekit.identification.identify import identify
 from vaekit.identification.resolve import resolve
 from vaekit.identification.weights import weights_in
 from vaekit.normalization import LatentNormalization
-
-SHARD = re.compile(r"-\d{2,6}-of-\d{2,6}\.")
-"""File names of sharded checkpoints; the shards themselves do not reference each other."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ def extract(
     The checkpoint's diffusion model determines the normalization if shapes cannot; it is written to the metadata.
 
     Args:
-        checkpoint: one safetensors file or torch checkpoint.
+        checkpoint: one safetensors file or torch checkpoint; or its shards: one of them, their index, or their folder.
         target: a `.safetensors` file; for "diffusers" also a folder, for "tiny" always.
         layout: "ldm", "diffusers", "native" or "tiny". None for "ldm", bare, which is what A1111, ComfyUI and
             diffusers open; tiny autoencoders have no such layout and keep their own.
@@ -59,12 +56,12 @@ def extract(
         NotFound, BadCheckpoint: see `vaekit.errors`.
         ValueError: there is no such layout.
     """
-    source, target = Path(checkpoint), Path(target)
-    check_one_file(source)
+    source, target = one_checkpoint(Path(checkpoint)), Path(target)
     if target.suffix in TORCH_ENDINGS:
         raise not_safetensors(target, "`vaekit convert` writes other formats.")
     refuse_overwriting(target, source)
     identified = resolve(identify(source), measure=False)
+    refuse_overwriting(target, *identified.files)
     default = "ldm" if layout_of("ldm", identified.family.name) else own_layout(identified)
     weights = weights_in(identified)
     write(weights, target, layout or default, progress)
@@ -82,28 +79,26 @@ def extract(
     )
 
 
-def check_one_file(path: Path) -> None:
-    """Reject anything but a single file with a whole checkpoint.
+def one_checkpoint(path: Path) -> Path:
+    """The file of a whole checkpoint; for a folder that holds only the shards of one, their index or the first of them.
 
     Raises:
         NotFound: the path does not exist.
-        BadCheckpoint: it is a folder, or a shard of a checkpoint.
+        BadCheckpoint: it is another folder.
     """
     if not exists(path):
         raise NotFound(f"There is no file {path}.", "", "Check the path.")
-    if path.is_dir():
-        inside = "a diffusers folder" if (path / "model_index.json").is_file() else "a folder"
-        raise BadCheckpoint(
-            f"{path} is {inside}.",
-            "Expected a whole checkpoint in one file.",
-            "In a diffusers folder the VAE is in the subfolder `vae`, which `vaekit convert` reads.",
-        )
-    if SHARD.search(path.name) or path.name.endswith(".index.json"):
-        raise BadCheckpoint(
-            f"{path} is a shard of a checkpoint, or the index of its shards.",
-            "Expected a whole checkpoint in one file.",
-            "Merge the shards first, or pass the VAE's own file to `vaekit convert`.",
-        )
+    if not path.is_dir():
+        return path
+    entries = weights_entries(path, [file.name for file in path.iterdir() if file.is_file()])
+    if len(entries) == 1 and len(entries[0].files) > 1 and not (path / "model_index.json").is_file():
+        return entries[0].path
+    inside = "a diffusers folder" if (path / "model_index.json").is_file() else "a folder"
+    raise BadCheckpoint(
+        f"{path} is {inside}.",
+        "Expected a whole checkpoint: one file, or the shards of one.",
+        "In a diffusers folder the VAE is in the subfolder `vae`, which `vaekit convert` reads.",
+    )
 
 
 def not_safetensors(target: Path, remedy: str) -> CannotWrite:

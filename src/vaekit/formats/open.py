@@ -22,11 +22,24 @@ from vaekit.formats.nested_weights import (
 )
 from vaekit.formats.paths import exists
 from vaekit.formats.safetensors import open_safetensors
+from vaekit.formats.shard_sets import shard_set_of
+from vaekit.formats.sharded import join_shards
 from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec, check_names, check_readable, damaged
 from vaekit.formats.torch_files import DAMAGE, OLD_STARTS, open_torch_file
 from vaekit.formats.zip_directory import ZIP_START
 
-__all__ = ["TensorFile", "TensorSpec", "check_readable", "open_tensors"]
+__all__ = ["TensorFile", "TensorSpec", "check_readable", "open_tensors", "open_weights"]
+
+
+def open_weights(path: Path) -> TensorFile:
+    """Open the weights of a model: one file, or all shards if this is one of them or their index.
+
+    Raises:
+        BadCheckpoint: shards are missing, contradict each other, or contradict their index.
+        NotFound, BadCheckpoint, UnsafePickle, MissingPackage: see `open_tensors`.
+    """
+    shards = shard_set_of(path)
+    return open_tensors(path) if shards is None else join_shards(shards, open_tensors)
 
 
 def open_tensors(path: Path) -> TensorFile:

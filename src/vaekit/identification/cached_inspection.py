@@ -1,4 +1,4 @@
-"""Inspections as JSON-compatible records, cached until the file changes.
+"""Inspections as JSON-compatible records, cached until the file, or one of its shards, changes.
 
 Nothing here imports torch until a file has to be read: the import takes longer than a cached inspection.
 """
@@ -6,8 +6,9 @@ Nothing here imports torch until a file has to be read: the import takes longer 
 from pathlib import Path
 from typing import Any
 
-from vaekit.cache import cached_result
+from vaekit.cache import cached_result, stamp
 from vaekit.catalog.tables import knowledge_digest
+from vaekit.formats.shard_sets import files_of
 
 QUESTION = "inspection 2"
 """The start of the cache key; the number counts changes of the record."""
@@ -36,5 +37,7 @@ def cached_inspection(path: Path, *, hash: bool = True, measure: bool = True) ->
 
     if not path.is_file():
         return find()
-    known: dict[str, Any] = cached_result(path, f"{QUESTION} {hash} {measure} {knowledge_digest()}", find)
+    others = (stamp(file, "") for file in files_of(path) if file != path)
+    question = " ".join((f"{QUESTION} {hash} {measure} {knowledge_digest()}", *others))
+    known: dict[str, Any] = cached_result(path, question, find)
     return known | {"path": str(path)}

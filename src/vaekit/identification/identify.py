@@ -50,6 +50,11 @@ class Identified:
         return halves_in({key: () for part in self.parts for key in part.names})
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that is read."""
+        return tuple(file for part in self.parts for file in part.file.files)
+
+    @property
     def layout(self) -> str:
         """The name of the layout; "tiny" for the two separate halves of one VAE."""
         names = sorted({part.layout.name for part in self.parts})

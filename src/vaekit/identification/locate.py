@@ -3,13 +3,15 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, printable, shorten
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
-from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
-from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
+from vaekit.formats.open import TensorFile, TensorSpec, open_weights
+from vaekit.formats.paths import exists
+from vaekit.formats.shard_sets import weights_entries
 from vaekit.identification.fused_tensors import present_parts
 from vaekit.identification.host_model import host_normalizations
 from vaekit.identification.key_signatures import no_vae, not_runnable
@@ -55,20 +57,27 @@ def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
             "Check the path, or give the name of a known VAE.",
         )
     if not path.is_dir():
-        return [open_tensors(path)], {}
-    folder = path / "vae" if (path / "vae" / "config.json").is_file() else path
+        return [open_weights(path)], {}
+    folder = vae_folder(path)
     settings = read_settings(folder / "config.json")
-    weights = sorted(file for file in folder.iterdir() if file.suffix.lower() in WEIGHTS_ENDINGS and file.is_file())
+    weights = weights_entries(folder, [file.name for file in folder.iterdir() if file.is_file()])
     if settings:
-        weights = sorted(weights, key=diffusers_preference)[:1]
+        weights = sorted(weights, key=attrgetter("preference"))[:1]
     if not 1 <= len(weights) <= 2:
-        listing = ", ".join(file.name for file in weights[:8]) or "no weights file"
+        listing = ", ".join(entry.path.name for entry in weights[:8]) or "no weights file"
         raise NotFound(
             f"The folder {path} holds {len(weights)} weights files ({listing}).",
             "Expected a diffusers folder, one weights file, or the encoder and the decoder of one VAE.",
             "Give the path of one file.",
         )
-    return [open_tensors(file) for file in weights], settings
+    return [open_weights(entry.path) for entry in weights], settings
+
+
+def vae_folder(path: Path) -> Path:
+    """The folder of the VAE in a folder: the subfolder `vae` of a pipeline, or the folder itself."""
+    inside = path / "vae"
+    is_pipeline = (path / "model_index.json").is_file() and inside.is_dir()
+    return inside if is_pipeline or (inside / "config.json").is_file() else path
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from vaekit.cache import keep, recall, stamp
 from vaekit.catalog.entries import CatalogEntry, catalog_entries
 from vaekit.catalog.tables import digest
 from vaekit.errors import VaekitError
-from vaekit.formats.paths import exists
+from vaekit.formats.paths import WEIGHTS_ENDINGS, exists
 from vaekit.library.download import no_progress
 from vaekit.library.folders import Trouble, default_folder, models_folders, scan_all
 from vaekit.library.hub import Progress
@@ -182,7 +182,7 @@ def _listed(candidates: Sequence[_Candidate], facts_of: Mapping[Path, Facts]) ->
                 name=one.name,
                 path=one.path,
                 place=one.place,
-                bytes=one.files[0].stat().st_size,
+                bytes=sum(file.stat().st_size for file in one.files if file.suffix.lower() in WEIGHTS_ENDINGS),
                 facts=facts,
                 duplicates=tuple(name for name in same if name != one.name),
                 rounded=tuple(name for name in relatives if name not in same),
