@@ -76,6 +76,7 @@ def bake(
     target: str | Path,
     assume_same_normalization: bool = False,
     progress: Progress | None = None,
+    weights: str | None = None,
 ) -> BakeResult:
     """Write a copy of a whole checkpoint with another VAE inside, by copying bytes.
 
@@ -90,6 +91,7 @@ def bake(
         target: a `.safetensors` file.
         assume_same_normalization: take an unknown normalization of the VAE to be the checkpoint's.
         progress: called with the number of bytes written and the total.
+        weights: "ema" or "plain" of the VAE, where its file holds both; see `vaekit.load`.
 
     Raises:
         LatentMismatch: the VAE uses another latent space than the checkpoint, or this cannot be excluded.
@@ -108,7 +110,7 @@ def bake(
         refuse_overwriting(target, source, path)
         file = open_weights(source)
         own = vae_in_checkpoint(file)
-        new = resolve(identify(path), measure=False)
+        new = resolve(identify(path, weights), measure=False)
         refuse_overwriting(target, *file.files, *new.files)
         place = location_of(file, own, new)
         notes = [*place.notes, check_normalization(new, own, place.model, assume_same_normalization)]
@@ -132,8 +134,13 @@ def bake(
         removed=len(removed - {piece.name for piece in fitted}),
         kept=len(pieces) - len(fitted),
         nbytes=8 + len(head) + sum(piece.nbytes for piece in pieces),
-        notes=tuple(note for note in (*notes, *remarks(file, own, new)) if note),
+        notes=tuple(note for note in (*notes, taken_note(new), *remarks(file, own, new)) if note),
     )
+
+
+def taken_note(new: Identified) -> str:
+    """Which of several sets of weights of the VAE was taken, as a sentence; empty if its file holds one."""
+    return f"From {new.path}: {new.selection}." if new.selection else ""
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,7 @@ def vae_in_checkpoint(file: TensorFile) -> Identified | None:
     except UnknownVAE:
         located = None
     if located is not None and not located.prefix.startswith(OTHER_MODULES):
+        check_plain_names(file, located)
         return identify_parts(file.path, (located,), {})
     remains = tensors_of_a_vae(file.specs)
     if remains:
@@ -174,6 +182,20 @@ def vae_in_checkpoint(file: TensorFile) -> Identified | None:
             "If it should be a known VAE, download the checkpoint again. Nothing was written.",
         )
     return None
+
+
+def check_plain_names(file: TensorFile, located: LocatedVAE) -> None:
+    """Reject a VAE whose keys contain the names of training wrappers: they are no names to write new tensors under.
+
+    Raises:
+        WrongTensors: they do.
+    """
+    if any(whole_key(name) not in file.specs for name in located.names.values()):
+        raise WrongTensors(
+            f"The tensors of the VAE in {file.path} have the names of training wrappers in their paths.",
+            "Only a VAE with plain names can be replaced.",
+            "Save the checkpoint without wrappers first; `vaekit extract` writes its VAE without them.",
+        )
 
 
 def tensors_of_a_vae(names: Iterable[str]) -> list[str]:

@@ -33,10 +33,16 @@ class ExtractResult:
     tensors: int
     nbytes: int
     """The size of the weights in bytes."""
+    note: str
+    """Which of several sets of weights was taken; empty if the checkpoint holds one."""
 
 
 def extract(
-    checkpoint: str | Path, target: str | Path, layout: str | None = None, progress: Progress | None = None
+    checkpoint: str | Path,
+    target: str | Path,
+    layout: str | None = None,
+    progress: Progress | None = None,
+    weights: str | None = None,
 ) -> ExtractResult:
     """Write the VAE of a whole checkpoint into a file of its own, in the dtype that it has, by copying bytes.
 
@@ -48,6 +54,7 @@ def extract(
         layout: "ldm", "diffusers", "native" or "tiny". None for "ldm", bare, which is what A1111, ComfyUI and
             diffusers open; tiny autoencoders have no such layout and keep their own.
         progress: called with the number of bytes written and the total.
+        weights: "ema" or "plain", where the checkpoint holds both; see `vaekit.load`.
 
     Raises:
         UnknownVAE: there is no VAE inside.
@@ -60,11 +67,11 @@ def extract(
     if target.suffix in TORCH_ENDINGS:
         raise not_safetensors(target, "`vaekit convert` writes other formats.")
     refuse_overwriting(target, source)
-    identified = resolve(identify(source), measure=False)
+    identified = resolve(identify(source, weights), measure=False)
     refuse_overwriting(target, *identified.files)
     default = "ldm" if layout_of("ldm", identified.family.name) else own_layout(identified)
-    weights = weights_in(identified)
-    write(weights, target, layout or default, progress)
+    content = weights_in(identified)
+    write(content, target, layout or default, progress)
     return ExtractResult(
         checkpoint=str(checkpoint),
         output=str(target),
@@ -74,8 +81,9 @@ def extract(
         halves=identified.halves,
         normalization=identified.normalization,
         normalization_source=identified.normalization_source,
-        tensors=len(weights.tensors),
-        nbytes=sum(piece.nbytes for piece in weights.tensors.values()),
+        tensors=len(content.tensors),
+        nbytes=sum(piece.nbytes for piece in content.tensors.values()),
+        note=str(identified.selection or ""),
     )
 
 

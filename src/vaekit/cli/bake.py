@@ -20,6 +20,7 @@ def bake(
             "--assume-same-normalization", help="Assume that a VAE of unknown normalization has the checkpoint's."
         ),
     ] = False,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a copy of a whole checkpoint with another VAE.
@@ -30,7 +31,7 @@ def bake(
     from vaekit.checkpoints.bake import bake as put_in
 
     with bytes_moved("baking") as progress:
-        done = put_in(checkpoint, vae, out, assume_same_normalization, progress)
+        done = put_in(checkpoint, vae, out, assume_same_normalization, progress, weights)
     if as_json:
         print_json(dataclasses.asdict(done))
         return

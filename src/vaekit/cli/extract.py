@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import bytes_moved, print_facts, print_json
+from vaekit.cli.output import bytes_moved, log_note, print_facts, print_json
 
 
 def extract(
@@ -17,6 +17,7 @@ def extract(
         options.LayoutName | None,
         typer.Option("--layout", help="Naming scheme to write.", show_default="ldm; tiny VAEs keep theirs"),
     ] = None,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Extract the VAE from a whole checkpoint.
@@ -28,7 +29,8 @@ def extract(
     from vaekit.checkpoints.extract import extract as take_out
 
     with bytes_moved("extracting") as progress:
-        done = take_out(checkpoint, out, layout.value if layout else None, progress)
+        done = take_out(checkpoint, out, layout.value if layout else None, progress, weights)
+    log_note(str(checkpoint), done.note)
     if as_json:
         print_json(dataclasses.asdict(done))
         return

@@ -60,6 +60,7 @@ def join_shards(shards: ShardSet, open_file: Callable[[Path], TensorFile]) -> Te
         span=span,
         others=tuple(dict.fromkeys(other for file in opened for other in file.others)),
         shards=shards.shards,
+        alternatives=(),
     )
 
 

@@ -74,6 +74,12 @@ class TensorFile:
     """Names of other content of the file, beside tensors and metadata."""
     shards: tuple[Path, ...] = ()
     """The files that hold the tensors, if there are several; see `sharded.py`."""
+    dictionary: str = ""
+    """The path of the dictionary in a torch checkpoint that holds the tensors: "model.state_dict"."""
+    averaged: bool = False
+    """Whether that dictionary holds averages over training steps rather than plain weights."""
+    alternatives: "tuple[TensorFile, ...]" = ()
+    """Other dictionaries of the same checkpoint that hold tensors."""
 
     @property
     def files(self) -> tuple[Path, ...]:

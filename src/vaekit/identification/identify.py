@@ -24,6 +24,7 @@ from vaekit.identification.normalization import (
     read_host_normalization,
     read_normalization_tensors,
 )
+from vaekit.identification.weight_sets import Selection
 from vaekit.normalization import LatentNormalization
 
 
@@ -55,24 +56,33 @@ class Identified:
         return tuple(file for part in self.parts for file in part.file.files)
 
     @property
+    def selection(self) -> Selection | None:
+        """Which of several sets of weights was taken; None if the files hold one set of plain weights."""
+        return next((part.selection for part in self.parts if part.selection), None)
+
+    @property
     def layout(self) -> str:
         """The name of the layout; "tiny" for the two separate halves of one VAE."""
         names = sorted({part.layout.name for part in self.parts})
         return "tiny" if names == ["tiny-decoder", "tiny-encoder"] else " and ".join(names)
 
 
-def identify(path: Path) -> Identified:
+def identify(path: Path, weights: str | None = None) -> Identified:
     """Identify the VAE at `path`: a weights file, a diffusers folder, or a folder with one VAE in one or two files.
 
+    Args:
+        path: of the file or folder. Shards of one file count as one.
+        weights: "ema" or "plain" for the averaged or the plain weights, where the file holds both.
+
     Raises:
-        NotFound: the path does not exist.
+        NotFound: the path does not exist, or there are no such weights.
         BadCheckpoint: a file is damaged, hostile or not a weights file.
         UnknownVAE: it holds no VAE that vaekit knows.
         NotRunnable: it holds a VAE that vaekit recognizes but cannot run.
         WrongTensors: tensors are missing, unexpected or misshapen.
     """
     files, settings = gather(path)
-    return identify_parts(path, tuple(locate(file) for file in files), settings)
+    return identify_parts(path, tuple(locate(file, weights) for file in files), settings)
 
 
 def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[str, Any]) -> Identified:

@@ -18,6 +18,7 @@ from vaekit.identification.key_signatures import match_unsupported
 from vaekit.identification.locate import gather, locate
 from vaekit.identification.match import WeightMatch, match_weights
 from vaekit.identification.resolve import cached_hashes, resolved_by, with_probed_normalization, with_probed_padding
+from vaekit.identification.weight_sets import Selection
 from vaekit.normalization import LatentNormalization
 
 
@@ -65,15 +66,17 @@ class Inspection:
     config: dict[str, Any]
     problems: tuple[str, ...]
     """Warnings for the user."""
+    selection: Selection | None = None
+    """Which weights were taken, if the file holds several sets of them, or averages."""
     runnable: bool = True
     """False for a VAE that is only recognized; it has no config, normalization or fingerprint here."""
 
 
-def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Inspection:
+def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights: str | None = None) -> Inspection:
     """Inspect the VAE at a path; see `vaekit.inspect`."""
     files, settings = gather(path)
     try:
-        identified = identify_parts(path, tuple(locate(file) for file in files), settings)
+        identified = identify_parts(path, tuple(locate(file, weights) for file in files), settings)
     except NotRunnable as refusal:
         return not_run(path, files, refusal)
     all_specs = (part.spec(key) for part in identified.parts for key in part.names)
@@ -111,6 +114,7 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         relatives=match.relatives,
         config=dataclasses.asdict(config),
         problems=tuple(problems(identified)),
+        selection=identified.selection,
     )
 
 

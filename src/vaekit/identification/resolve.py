@@ -218,8 +218,9 @@ class Hashes:
 
 def cached_hashes(identified: Identified) -> Hashes:
     """The hashes of a VAE and of its file. The first time reads every byte."""
-    alone = len(identified.files) == 1 and identified.parts[0].ignored == 0
-    return Hashes(identity_in(identified), sha256_of(identified.parts[0].file.path) if alone else "")
+    part = identified.parts[0]
+    alone = len(identified.files) == 1 and part.ignored == 0 and not part.chosen
+    return Hashes(identity_in(identified), sha256_of(part.file.path) if alone else "")
 
 
 def identity_in(identified: Identified) -> Identity:
@@ -262,4 +263,5 @@ def cached_padding_probe(identified: Identified, network: Network) -> PaddingPro
 def cached(identified: Identified, question: str, find: Callable[[], Any]) -> Any:
     """A cached result about all the files of a VAE."""
     first, *others = identified.files
-    return cached_result(first, " ".join((question, *(stamp(path, "") for path in others))), find)
+    chosen = (f"weights {part.chosen}" for part in identified.parts if part.chosen)
+    return cached_result(first, " ".join((question, *chosen, *(stamp(path, "") for path in others))), find)

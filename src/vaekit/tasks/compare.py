@@ -68,6 +68,8 @@ class ComparisonResult:
     fitted: list[CorrectionResult] = field(default_factory=list)
     not_measured: dict[str, str] = field(default_factory=dict)
     """Names of measures, and why they are missing."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Which of several sets of weights was taken, by the name of the candidate."""
 
 
 def compare(
@@ -116,7 +118,13 @@ def compare(
     compared = run_comparison(sources, candidates, perceptual, protocol, options.shown, progress)
     fitted = [each.finish(library_versions(), model.models) for each in fits]
     beside = write_report(compared.report, compared.shown, out)
-    return ComparisonResult(compared.report, out, beside, fitted, not_measured)
+    return ComparisonResult(compared.report, out, beside, fitted, not_measured, notes_on(candidates))
+
+
+def notes_on(candidates: Sequence[Candidate]) -> dict[str, str]:
+    """Which of several sets of weights each VAE has, by the name of its candidate."""
+    origins = {each.name: each.engine.vae.origin for each in candidates if isinstance(each, VAECandidate)}
+    return {name: origin.note for name, origin in origins.items() if origin and origin.note}
 
 
 def candidates_and_images(

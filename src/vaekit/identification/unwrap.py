@@ -1,0 +1,68 @@
+"""Present a file without the names of training wrappers inside the paths of its tensors."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from vaekit.errors import WrongTensors, printable
+from vaekit.formats.tensor_file import Span, TensorFile
+from vaekit.formats.wrapper_names import FLAT, unwrapped
+
+
+@dataclass(frozen=True)
+class UnwrappedFile:
+    """A file whose tensors have names without wrappers."""
+
+    file: TensorFile
+    originals: Mapping[str, list[str]]
+    """The names in the file, by the name without wrappers."""
+
+    def check_distinct(self, names: Iterable[str]) -> None:
+        """Reject names that several tensors of the file have without their wrappers.
+
+        Raises:
+            WrongTensors: there is such a name.
+        """
+        clash = next((self.originals[name] for name in names if len(self.originals.get(name, ())) > 1), None)
+        if clash:
+            raise WrongTensors(
+                f"{self.file.path} holds {' and '.join(map(printable, clash))}, which differ only in the names of "
+                "training wrappers.",
+                "Expected each tensor once.",
+                "Save one of the two sets: the state dict of the network itself, without its wrapper.",
+            )
+
+
+def unwrap(file: TensorFile) -> UnwrappedFile | None:
+    """The file without wrappers in the names of its tensors; None if no name has any."""
+    originals: dict[str, list[str]] = defaultdict(list)
+    for name in file.specs:
+        originals[unwrapped(name)].append(name)
+    if originals.keys() == file.specs.keys():
+        return None
+
+    def read(names: Iterable[str]) -> dict[str, Tensor]:
+        requested = list(names)
+        tensors = file.read([originals[name][0] for name in requested])
+        return {name: tensors[originals[name][0]] for name in requested}
+
+    def span(name: str) -> Span | None:
+        return file.span(originals[name][0])
+
+    specs = {name: file.specs[names[0]] for name, names in originals.items()}
+    return UnwrappedFile(replace(file, specs=specs, read=read, span=span), originals)
+
+
+def flattened(file: TensorFile) -> WrongTensors | None:
+    """The error for a file with the flattened parameters of FSDP; None for others."""
+    flat = [name for name in file.specs if FLAT.fullmatch(name)]
+    if not flat:
+        return None
+    return WrongTensors(
+        f"{file.path} holds {len(flat)} flattened parameters of FSDP, such as {printable(flat[0])}: each joins all "
+        "parameters of a module, without their names and shapes.",
+        "Expected one tensor for each parameter.",
+        "Save the full state dict: FSDP.state_dict_type(model, StateDictType.FULL_STATE_DICT).",
+    )
