@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from vaekit.identification.identify import Identified, identify_parts
 from vaekit.identification.key_signatures import match_unsupported
 from vaekit.identification.locate import gather, locate
 from vaekit.identification.match import WeightMatch, match_weights
+from vaekit.identification.non_finite import BROKEN_WEIGHTS, NonFiniteTensor, non_finite_text
 from vaekit.identification.resolve import cached_hashes, resolved_by, with_probed_normalization, with_probed_padding
 from vaekit.identification.weight_sets import Selection
 from vaekit.normalization import LatentNormalization
@@ -66,6 +67,8 @@ class Inspection:
     config: dict[str, Any]
     problems: tuple[str, ...]
     """Warnings for the user."""
+    non_finite: tuple[NonFiniteTensor, ...] | None = None
+    """The tensors with NaN or infinite values; None if the weights were not read."""
     selection: Selection | None = None
     """Which weights were taken, if the file holds several sets of them, or averages."""
     runnable: bool = True
@@ -113,7 +116,8 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights
         recognized=match.how,
         relatives=match.relatives,
         config=dataclasses.asdict(config),
-        problems=tuple(problems(identified)),
+        problems=tuple(problems(identified, hashes.non_finite if hashes else ())),
+        non_finite=hashes.non_finite if hashes else None,
         selection=identified.selection,
     )
 
@@ -165,9 +169,11 @@ def dtypes_of(specs: Iterable[TensorSpec]) -> tuple[str, ...]:
     return tuple(sorted({spec.stored_as for spec in specs}))
 
 
-def problems(identified: Identified) -> list[str]:
+def problems(identified: Identified, non_finite: Sequence[NonFiniteTensor] = ()) -> list[str]:
     """Sentences about unusual or unknown properties."""
     problems = []
+    if non_finite:
+        problems.append(f"NaN or infinite weights: {non_finite_text(non_finite)}. {BROKEN_WEIGHTS}")
     if len(identified.halves) == 1:
         half = identified.halves[0]
         verb, other = ("encode", "decode") if half == "encoder" else ("decode", "encode")

@@ -14,6 +14,7 @@ from torch import Tensor
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
 from vaekit.domains.files import DecodedResult, FileResult, side_by_side_path
+from vaekit.domains.finite_results import check_finite
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection, correction_of
 from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image
@@ -190,6 +191,7 @@ def reconstructed(engine: Engine, image: LoadedImage, correction: SavedCorrectio
     latent = engine.encode(pixels).mode
     result = engine.decode(latent, (image.height, image.width))
     seconds = time.perf_counter() - started
+    check_finite(result, engine)
     if correction is not None:
         result, notes = corrected(result, correction), (*notes, correction.about)
     return DecodedImage(image, pixels, result, tuple(latent.shape[1:]), seconds, notes)
@@ -293,6 +295,7 @@ def decode_stages(
         latent.space.geometry.require_axes(2, "images")
         caution = check_readable(path, latent.space, origin)
         pixels = engine.decode(latent.posterior.mean, latent.size)
+        check_finite(pixels, engine)
         return latent, pixels if correction is None else corrected(pixels, correction), caution
 
     def write(path: Path, decoded: Decoded) -> DecodedLatent:
