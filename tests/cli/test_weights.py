@@ -55,11 +55,13 @@ def test_diff_and_bake_take_the_choice(run: Run, both: Path, tmp_path: Path, kl_
     assert run("diff", both, both).code == 0
     assert run("diff", both, tmp_path / "plain.safetensors").code == 1
     inside = {f"first_stage_model.{name}": tensor for name, tensor in ldm_names(kl_vae).items()}
-    save_file(inside, tmp_path / "whole.safetensors")
+    ema = {f"model_ema.{name.replace('.', '')}": tensor for name, tensor in inside.items()}
+    save_file(inside | ema, tmp_path / "whole.safetensors")
     baked = tmp_path / "baked.safetensors"
     options = ("--assume-same-normalization", "--weights", "plain", "--json")
     done = run("bake", tmp_path / "whole.safetensors", both, baked, *options)
-    assert any("state_dict" in note for note in done.json["notes"])
+    for name in ("state_dict", "model_ema"):
+        assert any(name in note for note in done.json["notes"])
     after = load_file(baked)
     assert all(torch.equal(after[name], tensor) for name, tensor in inside.items())
 

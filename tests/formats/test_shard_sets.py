@@ -59,6 +59,12 @@ def test_any_file_of_a_set_gives_the_set(tmp_path: Path) -> None:
     assert files_of(tmp_path / "other.safetensors") == (tmp_path / "other.safetensors",)
 
 
+def test_a_link_of_another_name_is_followed(tmp_path: Path) -> None:
+    put(tmp_path / "there", ONE, TWO)
+    (tmp_path / "vae.safetensors").symlink_to(tmp_path / "there" / ONE)
+    assert [path.name for path in files_of(tmp_path / "vae.safetensors")] == [ONE, TWO]
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_numbers_join_shards_without_an_index(tmp_path: Path, first: int) -> None:
     names = [f"model-{first + i:05d}-of-00003.bin" for i in range(3)]
@@ -83,7 +89,19 @@ def test_missing_shards_are_named(tmp_path: Path, indexed: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "", "C:\\x", "a\0b", INDEX]
+    "name",
+    [
+        "../secret.safetensors",
+        "/etc/passwd",
+        "sub/x.safetensors",
+        "..",
+        "",
+        "C:\\x",
+        "a\0b",
+        "\ud800",
+        "x" * 5000,
+        INDEX,
+    ],
 )
 def test_files_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
     put(tmp_path, ONE)

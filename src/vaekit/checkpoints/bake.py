@@ -325,6 +325,9 @@ def remarks(file: TensorFile, own: Identified | None, new: Identified) -> list[s
         notes.append("The checkpoint's own VAE has 8-bit weights, which are too coarse; the new one keeps its dtype.")
     elif own is not None and before != after:
         notes.append(f"The VAE was converted from {' and '.join(before)} to the checkpoint's {' and '.join(after)}.")
+    if own and own.selection and own.selection.others:
+        others = " and ".join(map(str, own.selection.others))
+        notes.append(f"The checkpoint also holds the {others} of its own VAE, which were not replaced.")
     if file.others:
         notes.append(f"Left out, because safetensors holds only tensors: {shorten(file.others)}.")
     return notes

@@ -22,6 +22,8 @@ INDEX = re.compile(r"(?P<whole>.+)\.index(?P<variant>\.[\w-]+)?\.json")
 SHARD = re.compile(r"(?P<stem>.+)[-_.](?P<number>\d{2,6})-of-(?P<count>\d{2,6})(?P<ending>(?:\.[\w-]+)+)")
 LARGEST_INDEX = 32 * 2**20
 """The maximum size of an index in bytes. The largest have some 200,000."""
+LONGEST_NAME = 255
+"""The maximum length of a file name in bytes, on common systems."""
 REMEDY = "Download all files of the model again, from one source."
 
 
@@ -92,6 +94,10 @@ def shard_set_of(path: Path) -> ShardSet | None:
     if index is not None:
         shards = set_of_index(index)
         return shards if len(shards.shards) > 1 else None
+    if path.is_symlink() and not SHARD.fullmatch(path.name):
+        target = path.resolve()
+        if is_index(target.name) or SHARD.fullmatch(target.name):
+            return shard_set_of(target)
     return numbered_set(path)
 
 
@@ -156,7 +162,7 @@ def read_index(index: Path) -> dict[str, str]:
     outside = [name for name in dict.fromkeys(tensors.values()) if not is_plain(name)]
     if outside:
         raise BadCheckpoint(
-            f"{index} names files outside its folder: {shorten(outside)}.",
+            f"{index} names files outside its folder, or files that cannot exist: {shorten(outside)}.",
             "Expected the names of shards in the same folder.",
             "Get the model from another source: this index should not be trusted.",
         )
@@ -164,8 +170,9 @@ def read_index(index: Path) -> dict[str, str]:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a file name stays in its folder, on any system, and is no index itself."""
-    return name.isprintable() and not re.search(r"[/\\:]", name) and name not in ("", ".", "..") and not is_index(name)
+    """Whether a file name is valid, stays in its folder, on any system, and is no index itself."""
+    is_valid = name.isprintable() and len(name.encode()) <= LONGEST_NAME
+    return is_valid and not re.search(r"[/\\:]", name) and name not in ("", ".", "..") and not is_index(name)
 
 
 def index_listing(path: Path) -> Path | None:
@@ -201,17 +208,29 @@ def numbered_set(path: Path) -> ShardSet | None:
         match = SHARD.fullmatch(name)
         if match and match.group("stem", "count", "ending") == own.group("stem", "count", "ending"):
             shards[int(match["number"])] = path.with_name(name)
-    count, first = int(own["count"]), 0 if 0 in shards else 1
-    missing = [number for number in range(first, first + count) if number not in shards]
+    expected = numbered_names(path.name, 0 if 0 in shards else 1)
+    present = {shard.name for shard in shards.values()}
+    missing = [name for name in expected if name not in present]
     if missing:
-        width = len(own["number"])
-        between = path.name[own.end("number") :]
-        names = (f"{path.name[: own.start('number')]}{number:0{width}d}{between}" for number in missing)
-        raise incomplete(path, list(names), count)
+        raise incomplete(path, missing, len(expected))
     if len(shards) == 1:
         return None
     ordered = tuple(shards[number] for number in sorted(shards))
     return ShardSet(ordered[0], ordered, {})
+
+
+def numbered_names(name: str, first: int = 1) -> tuple[str, ...]:
+    """The names of all shards of the set that a shard belongs to by its name; the name itself for others.
+
+    >>> numbered_names("m-00001-of-00002.bin")
+    ('m-00001-of-00002.bin', 'm-00002-of-00002.bin')
+    """
+    match = SHARD.fullmatch(name)
+    if match is None:
+        return (name,)
+    start, end = match.span("number")
+    numbers = range(first, first + int(match["count"]))
+    return tuple(f"{name[:start]}{number:0{end - start}d}{name[end:]}" for number in numbers)
 
 
 def incomplete(path: Path, missing: list[str], count: int) -> BadCheckpoint:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ def count_non_finite(values: Tensor) -> tuple[int, int]:
         return 0, 0
     wide = values.float()
     low, high = torch.aminmax(wide)
-    if bool(torch.isfinite(low + high)) and bool(torch.isfinite(low) & torch.isfinite(high)):
+    if torch.isfinite(low) and torch.isfinite(high):
         return 0, 0
     return int(wide.isnan().sum()), int(wide.isinf().sum())
 
@@ -62,7 +63,7 @@ class NonFiniteCounter:
     def watch(self, tensors: Iterable[TensorValues]) -> Iterator[TensorValues]:
         """The same tensors, counted when their values are read."""
         for tensor in tensors:
-            yield replace(tensor, parts=lambda tensor=tensor: self._counted(tensor))  # type: ignore[misc]
+            yield replace(tensor, parts=partial(self._counted, tensor))
 
     def _counted(self, tensor: TensorValues) -> Iterator[Tensor]:
         nan = infinite = size = 0
