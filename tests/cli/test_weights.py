@@ -55,7 +55,7 @@ def test_diff_and_bake_take_the_choice(run: Run, both: Path, tmp_path: Path, kl_
     assert run("diff", both, both).code == 0
     assert run("diff", both, tmp_path / "plain.safetensors").code == 1
     inside = {f"first_stage_model.{name}": tensor for name, tensor in ldm_names(kl_vae).items()}
-    ema = {f"model_ema.{name.replace('.', '')}": tensor for name, tensor in inside.items()}
+    ema = {f"model_ema.{name.replace('.', '')}": tensor * 0.5 for name, tensor in inside.items()}
     save_file(inside | ema, tmp_path / "whole.safetensors")
     baked = tmp_path / "baked.safetensors"
     options = ("--assume-same-normalization", "--weights", "plain", "--json")

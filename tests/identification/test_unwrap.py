@@ -37,8 +37,9 @@ def wrapped(vae: VAE, where: str, wrapper: str) -> dict[str, Tensor]:
     return {INSIDE[where](name).replace("{w}", wrapper): tensor for name, tensor in ldm_names(vae).items()}
 
 
-@pytest.mark.parametrize("wrapper", sorted(WRAPPERS))
-@pytest.mark.parametrize("where", INSIDE)
+@pytest.mark.parametrize(
+    ("where", "wrapper"), [*(("each half", name) for name in sorted(WRAPPERS)), *((name, "module") for name in INSIDE)]
+)
 def test_they_are_removed_wherever_they_are(tmp_path: Path, kl_vae: VAE, where: str, wrapper: str) -> None:
     save_file(wrapped(kl_vae, where, wrapper), tmp_path / "x.safetensors")
     loaded = vaekit.load(tmp_path / "x.safetensors", padding="zeros", latent_space=None)
@@ -66,6 +67,18 @@ def test_two_names_that_become_one_are_refused(tmp_path: Path, kl_vae: VAE) -> N
     tensors = wrapped(kl_vae, "each half", "module") | {"encoder.conv_in.bias": torch.zeros(32)}
     save_file(tensors, tmp_path / "x.safetensors")
     with refuses(WrongTensors, "encoder.conv_in.bias", "encoder.module.conv_in.bias"):
+        vaekit.load(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("where", ["each half", "in front"])
+def test_two_sets_of_such_names_are_refused(tmp_path: Path, kl_vae: VAE, where: str) -> None:
+    plain = ldm_names(kl_vae)
+    if where == "in front":
+        twice = {f"module.{name}": tensor + 1 for name, tensor in plain.items()}
+    else:
+        twice = {name: tensor + 1 for name, tensor in wrapped(kl_vae, where, "_orig_mod").items()}
+    save_file(twice | plain, tmp_path / "x.safetensors")
+    with refuses(WrongTensors, "decoder.conv_in.bias"):
         vaekit.load(tmp_path / "x.safetensors")
 
 

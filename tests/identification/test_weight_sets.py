@@ -1,5 +1,6 @@
 """Plain and averaged weights in one file: what is taken, what is said, and what can be chosen."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,21 @@ PREFIXES: dict[str, tuple[Callable[[Weights, Weights], Weights], str]] = {
     "ema-pytorch": (lambda p, e: under("online_model.", p) | under("ema_model.", e), PLAIN),
     "AveragedModel": (
         lambda p, e: under("net.", p) | under("swa.module.", e) | {"swa.n_averaged": torch.tensor(3)},
+        PLAIN,
+    ),
+    "without a parent": (
+        lambda p, e: under("module.", e) | p | {"n_averaged": torch.tensor(3)},
+        PLAIN,
+    ),
+    "averages of each half": (
+        lambda p, e: (
+            p | {re.sub("^(encoder|decoder|quant_conv|post_quant_conv)", r"\1_ema", k): v for k, v in e.items()}
+        ),
+        PLAIN,
+    ),
+    "averages inside the path": (lambda p, e: under("net.vae.", p) | under("net.ema_vae.", e), PLAIN),
+    "underscores for dots": (
+        lambda p, e: p | {f"ema.{name.replace('.', '_')}": tensor for name, tensor in e.items()},
         PLAIN,
     ),
     "wrapped averages": (lambda p, e: under("vae.", p) | under("ema._orig_mod.", e), PLAIN),

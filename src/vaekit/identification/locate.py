@@ -137,8 +137,9 @@ def locate(file: TensorFile, weights: str | None = None) -> LocatedVAE:
         raise no_vae_error(file)
     tied = [locate_with_prefix(present_parts(named.file, layout), layout, prefix) for layout, prefix in matches]
     best, unexpected = closest(tied)
-    named.check_distinct(map(whole_key, best.names.values()))
+    keys = [whole_key(name) for name in best.names.values()]
     best, others = selected(named.file, best, weights)
+    named.check_distinct(keys, {name for other in others if other.averaged for name in other.names.values()})
     left = [key for key in unexpected if not any(belongs_to(key, other) for other in others)]
     if left:
         raise not_runnable(file) or unexpected_tensors_error(file, best.layout, left)
@@ -156,10 +157,12 @@ def best_matches(file: TensorFile) -> tuple[list[tuple[Layout, str]], UnwrappedF
     for i, each in enumerate(sources):
         source = replace(each, alternatives=(*sources[:i], *sources[i + 1 :]))
         most = 0
-        for named in (UnwrappedFile(source, {}), unwrap(source)):
-            counted = count_matches(named.file) if named else {}
+        stripped = unwrap(source)
+        whole = UnwrappedFile(source, stripped.originals if stripped else {})
+        for named in filter(None, (whole, stripped)):
+            counted = count_matches(named.file)
             rank = max(counted, default=(0, False, 0))
-            if named and rank[0] > most:
+            if rank[0] > most:
                 best, most = (counted[rank], named), rank[0]
         if most:
             return best

@@ -1,7 +1,7 @@
 """Present a file without the names of training wrappers inside the paths of its tensors."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -13,19 +13,25 @@ from vaekit.formats.wrapper_names import FLAT, unwrapped
 
 @dataclass(frozen=True)
 class UnwrappedFile:
-    """A file whose tensors have names without wrappers."""
+    """A file whose tensors have names without wrappers, or with them, where they do not matter."""
 
     file: TensorFile
     originals: Mapping[str, list[str]]
     """The names in the file, by the name without wrappers."""
 
-    def check_distinct(self, names: Iterable[str]) -> None:
+    def check_distinct(self, names: Iterable[str], averages: Collection[str] = ()) -> None:
         """Reject names that several tensors of the file have without their wrappers.
+
+        Args:
+            names: of the tensors that are used.
+            averages: the names of averaged weights, which `AveragedModel` keeps in a module of the usual name.
 
         Raises:
             WrongTensors: there is such a name.
         """
-        clash = next((self.originals[name] for name in names if len(self.originals.get(name, ())) > 1), None)
+        same = (self.originals.get(unwrapped(name), []) for name in names)
+        distinct = ([each for each in originals if each not in averages] for originals in same)
+        clash = next((originals for originals in distinct if len(originals) > 1), None)
         if clash:
             raise WrongTensors(
                 f"{self.file.path} holds {' and '.join(map(printable, clash))}, which differ only in the names of "

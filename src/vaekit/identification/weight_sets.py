@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaekit.errors import BadPlan, NotFound, printable
 from vaekit.formats.tensor_file import Span, TensorFile
-from vaekit.formats.wrapper_names import averaging, unwrapped
+from vaekit.formats.wrapper_names import AVERAGED_WORDS, averaging, unwrapped
 
 EMA, PLAIN = "ema", "plain"
 CHOICES = (EMA, PLAIN)
@@ -111,24 +111,32 @@ def holds_averages(file: TensorFile, prefix: str) -> bool:
 
 
 def other_sets(file: TensorFile, prefix: str, keys: Collection[str]) -> list[WeightSet]:
-    """The other sets of weights of a VAE, those with the most tensors first.
+    """The other sets of weights of a VAE, averages first, then those with the most tensors.
 
     Args:
         file: of the VAE.
         prefix: of its keys.
         keys: of its tensors.
     """
-    sets: dict[tuple[str, ...], WeightSet] = {}
+    sets: list[WeightSet] = []
     for source in (file, *file.alternatives):
-        for inside, named in namings(source, prefix, keys):
-            names = {key: name for key in keys if (name := named(key)) is not None and fits(source, name, file, key)}
-            is_itself = source is file and all(key == name for key, name in names.items())
-            averaged = holds_averages(source, inside)
-            least = LEAST_OF_AVERAGES if averaged else LEAST_OF_OTHERS
-            if names and not is_itself and len(names) >= least * len(keys):
-                found = WeightSet(set_name(source, inside), averaged, source, inside, names)
-                sets.setdefault((source.dictionary, *names.values()), found)
-    return sorted(sets.values(), key=lambda found: -len(found.names))
+        found = sorted(sets_in(source, file, prefix, keys), key=lambda each: (not each.averaged, -len(each.names)))
+        seen = set(keys) if source is file else set()
+        for each in found:
+            if not seen.issuperset(each.names.values()):
+                sets.append(each)
+                seen.update(each.names.values())
+    return sorted(sets, key=lambda each: (not each.averaged, -len(each.names)))
+
+
+def sets_in(source: TensorFile, file: TensorFile, prefix: str, keys: Collection[str]) -> Iterator[WeightSet]:
+    """The sets of weights in one source, in any order; some may consist of the tensors of others."""
+    for inside, named in namings(source, prefix, keys):
+        names = {key: name for key in keys if (name := named(key)) is not None and fits(source, name, file, key)}
+        averaged = holds_averages(source, inside)
+        least = LEAST_OF_AVERAGES if averaged else LEAST_OF_OTHERS
+        if names and len(names) >= least * len(keys):
+            yield WeightSet(set_name(source, inside), averaged, source, inside, names)
 
 
 def fits(source: TensorFile, name: str, file: TensorFile, key: str) -> bool:
@@ -147,19 +155,47 @@ def namings(source: TensorFile, prefix: str, keys: Collection[str]) -> Iterator[
     probes = dict.fromkeys((bare[-1], bare[0], bare[len(bare) // 2]))
     roots = [".".join(prefix.split(".")[i:]) for i in range(prefix.count(".") + 1)]
     without_dots = {squeezed(root + probe): root for probe in probes for root in roots}
-    plain = {unwrapped(name): name for name in source.specs}
+    short = {name: unwrapped(name) for name in source.specs}
+    originals = {alias: name for name, alias in short.items()}
+    squeezed_names: dict[tuple[str, str], str] = {}
     found: dict[tuple[str, ...], tuple[str, Naming]] = {}
-    for short, name in plain.items():
-        last = name.rpartition(".")[2]
+    for name, alias in short.items():
+        head, last = name[: name.rfind(".") + 1], name.rpartition(".")[2]
+        squeezed_names[head, squeezed(last)] = name
         for probe in probes:
             if name.endswith(probe) and is_path(inside := name.removesuffix(probe)):
                 found.setdefault(("dotted", inside), (inside, dotted(inside, prefix)))
-            if short.endswith(probe) and is_path(inside := short.removesuffix(probe)):
-                found.setdefault(("unwrapped", inside), (inside, dotted(inside, prefix, plain)))
-        if last in without_dots:
-            head, root = name.removesuffix(last), without_dots[last]
-            found.setdefault(("squeezed", head, root), (head, dotless(head, root, prefix)))
+            if alias.endswith(probe) and is_path(inside := alias.removesuffix(probe)):
+                found.setdefault(("unwrapped", inside), (inside, dotted(inside, prefix, originals)))
+        if (root := without_dots.get(squeezed(last))) is not None:
+            found.setdefault(("squeezed", head, root), (head, dotless(head, root, prefix, squeezed_names)))
+    marked = {without_average(alias): name for name, alias in short.items() if averaging(parent(alias))}
+    if marked:
+        found["marked",] = ", ".join(marks_in(marked.values())), lambda key: marked.get(unwrapped(key))
     return islice(found.values(), MOST_SETS)
+
+
+def parent(name: str) -> str:
+    """The path of the module that a tensor belongs to."""
+    return name.rpartition(".")[0]
+
+
+def without_average(name: str) -> str:
+    """A name without the words for averages in its path.
+
+    >>> without_average("encoder_ema.conv_in.weight"), without_average("ema.decoder.bias")
+    ('encoder.conv_in.weight', 'decoder.bias')
+    """
+    parts = (
+        "_".join(word for word in part.split("_") if word.lower() not in AVERAGED_WORDS) for part in name.split(".")
+    )
+    return ".".join(filter(None, parts))
+
+
+def marks_in(names: Iterable[str]) -> list[str]:
+    """The first parts of names that say that they are of averages: "encoder_ema", "decoder_ema"."""
+    parts = dict.fromkeys(part for name in names for part in name.split(".")[:-1] if averaging(part))
+    return list(islice(parts, 4))
 
 
 def is_path(prefix: str) -> bool:
@@ -177,18 +213,20 @@ def dotted(inside: str, prefix: str, names: Mapping[str, str] | None = None) -> 
     return named
 
 
-def dotless(head: str, root: str, prefix: str) -> Naming:
-    """Names without dots, as LDM's `LitEma` registers its buffers."""
-    return lambda key: head + squeezed(root + key.removeprefix(prefix))
+def dotless(head: str, root: str, prefix: str, names: Mapping[tuple[str, str], str]) -> Naming:
+    """Names without dots, as LDM's `LitEma` registers its buffers; or with underscores in their place."""
+    return lambda key: names.get((head, squeezed(root + key.removeprefix(prefix))))
 
 
 def squeezed(name: str) -> str:
-    return unwrapped(name).replace(".", "")
+    """A name without wrappers, dots and underscores."""
+    return unwrapped(name).replace(".", "").replace("_", "")
 
 
 def belongs_to(key: str, others: WeightSet) -> bool:
     """Whether a key is that of another set, or of its counters beside it (`ema.decay`)."""
-    return key in others.names.values() or bool(others.prefix and others.averaged and key.startswith(others.prefix))
+    is_counter = key == others.prefix.removesuffix("module.") + COUNTER or key.startswith(others.prefix or key + ".")
+    return key in others.names.values() or (others.averaged and is_counter)
 
 
 def choose(
