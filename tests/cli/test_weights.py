@@ -50,6 +50,17 @@ def test_one_line_in_the_verbs_that_use_it(run: Run, both: Path, photo: Path, tm
     assert all(torch.equal(extracted[name], plain[name]) for name in plain)
 
 
+@pytest.mark.usefixtures("no_card_measures")
+def test_compare_and_evaluate_say_it(run: Run, both: Path, photo: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    said = run("compare", photo, "--vae", both, "-o", page, "--weights", "plain")
+    assert (said.code, "took the plain weights (state_dict)" in said.err) == (0, True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / photo.name).write_bytes(photo.read_bytes())
+    said = run("evaluate", "--data", tmp_path / "data", "--vae", both, "--size", 32)
+    assert "took the averaged weights (ema_state_dict)" in said.err
+
+
 def test_diff_and_bake_take_the_choice(run: Run, both: Path, tmp_path: Path, kl_vae: VAE) -> None:
     save(kl_vae, tmp_path / "plain.safetensors")
     assert run("diff", both, both).code == 0

@@ -42,8 +42,8 @@ def diff(
     from vaekit.tasks.diff import diff as run
 
     with progress_bar("comparing") as progress:
-        sides = (ModelOptions(each, models, weights=weights) for each in (one, other))
-        result = run(*sides, images or (), EngineOptions(device=device), progress)
+        a, b = (ModelOptions(each, models, weights=weights) for each in (one, other))
+        result = run(a, b, images or (), EngineOptions(device=device), progress)
     for name, note in zip((one, other), result.files.notes, strict=True):
         log_note(name, note)
     for failure in result.failures:

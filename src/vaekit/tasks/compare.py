@@ -123,8 +123,12 @@ def compare(
 
 def notes_on(candidates: Sequence[Candidate]) -> dict[str, str]:
     """Which of several sets of weights each VAE has, by the name of its candidate."""
-    origins = {each.name: each.engine.vae.origin for each in candidates if isinstance(each, VAECandidate)}
-    return {name: origin.note for name, origin in origins.items() if origin and origin.note}
+    notes = {}
+    for each in candidates:
+        engines = (each.encoder, each.decoder) if isinstance(each, VAECandidate) else ()
+        origins = (engine.vae.origin for engine in engines)
+        notes[each.name] = "; ".join(dict.fromkeys(origin.note for origin in origins if origin and origin.note))
+    return notes
 
 
 def candidates_and_images(
