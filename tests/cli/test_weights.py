@@ -104,7 +104,18 @@ def test_non_finite_weights_are_named(run: Run, broken: Path, photo: Path, tmp_p
     told = run("inspect", broken, "--json").json
     assert told["non_finite"] == [{"name": name, "nan": 1, "infinite": 0, "of": 3}]
     assert name in run("list", "--models", broken.parent).out
-    refused = run("reconstruct", photo, "--vae", broken, "-o", tmp_path / "out")
+    for dtype in ("fp32", "bf16"):
+        refused = run("reconstruct", photo, "--vae", broken, "-o", tmp_path / "out", "--dtype", dtype)
+        assert refused.code == 1
+        assert name in refused.err
+        assert "half precision" not in refused.err
+
+
+def test_non_finite_latents_are_not_written(run: Run, tmp_path: Path, kl_vae: VAE, photo: Path) -> None:
+    with torch.no_grad():
+        dict(kl_vae.named_parameters())["encoder.conv_in.bias"][0] = float("inf")
+    save(kl_vae, tmp_path / "x.safetensors")
+    refused = run("encode", photo, "--vae", tmp_path / "x.safetensors", "-o", tmp_path / "out")
     assert refused.code == 1
-    assert name in refused.err
-    assert "half precision" not in refused.err
+    assert "encoder.conv_in.bias" in refused.err
+    assert not list((tmp_path / "out").glob("*.safetensors"))

@@ -7,16 +7,21 @@ from typing import Any
 
 import pytest
 import torch
+from family_examples import EXAMPLES
 from ldm_names import ldm_names
 from refusals import refuses
 from safetensors.torch import save_file
+from shapes_of_configs import layouts_for
 from torch import Tensor
+from vae_fixtures import random_vae
 
 import vaekit
 from vaekit.checkpoints.save import save
 from vaekit.errors import BadPlan, NotFound
+from vaekit.families import family_of
 from vaekit.identification.identify import identify
 from vaekit.identification.weight_sets import EMA, PLAIN, Selection
+from vaekit.identification.weights import weights_of
 from vaekit.vae import VAE
 
 Weights = dict[str, Tensor]
@@ -183,3 +188,26 @@ def test_the_choice_reaches_the_vae_and_the_caches(tmp_path: Path, plain: Weight
     assert prints[EMA].fingerprint != prints[PLAIN].fingerprint
     assert (prints[EMA].sha256 is None, prints[PLAIN].sha256) == (False, None)
     assert isinstance(prints[PLAIN].selection, Selection)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("family", EXAMPLES)
+def test_every_layout_of_every_family(tmp_path: Path, family: str) -> None:
+    """Also where tensors are stored fused: their averages are under one name, too."""
+    config = EXAMPLES[family]
+    vae = random_vae(config, None)
+    for layout in layouts_for(config):
+        pieces = weights_of(vae, family_of(family), config).pieces(layout)
+        plain = {piece.name: piece.tensor().clone() for piece in pieces}
+        ema = {name: tensor + 1 for name, tensor in plain.items()}
+        forms = [plain | under("model_ema.", dotless(ema))]
+        forms += [under("model.", plain) | under("ema.", ema)] if layout.any_prefix else []
+        save_file(plain, tmp_path / "plain.safetensors")
+        names = identify(tmp_path / "plain.safetensors").parts[0].names
+        for tensors in forms:
+            save_file(tensors, tmp_path / "x.safetensors")
+            (part,) = identify(tmp_path / "x.safetensors", EMA).parts
+            (other,) = identify(tmp_path / "x.safetensors", PLAIN).parts
+            one, two = (each.file.read(each.names.values()) for each in (part, other))
+            assert part.names.keys() == names.keys()
+            assert all(torch.equal(one[part.names[key]], two[other.names[key]] + 1) for key in names)

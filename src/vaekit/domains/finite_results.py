@@ -32,11 +32,11 @@ def check_finite(result: Tensor, engine: Engine) -> None:
     if half is not None:
         raise BadItem(
             f"{found}; it was computed in {str(half).removeprefix('torch.')}.",
-            "Expected values from -1 to 1.",
+            "Expected finite values.",
             "Run the VAE in bf16 or fp32: half precision overflows in some of them.",
         )
     raise BadItem(
         f"{found}, although the weights are finite: its layers leave the range of fp32.",
-        "Expected values from -1 to 1.",
+        "Expected finite values.",
         "Examine it with `vaekit doctor`, which names the first such layer.",
     )

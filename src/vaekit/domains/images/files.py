@@ -253,13 +253,15 @@ def encode_stages(
     """Encode image files, each into the latent file that `outputs` names for it. Images weigh their pixels.
 
     Raises:
-        BadItem, NotFound: the file cannot be read.
+        BadItem, NotFound: the file cannot be read, or the latents are non-finite.
         CannotWrite: the result cannot be written.
     """
 
     def run(_: Path, image: LoadedImage) -> Encoded:
         pixels, notes = for_vae(image, engine.geometry)
-        return image, engine.encode(pixels), notes
+        posterior = engine.encode(pixels)
+        check_finite(posterior.mode, engine)
+        return image, posterior, notes
 
     def write(path: Path, encoded: Encoded) -> EncodedImage:
         image, posterior, notes = encoded
