@@ -11,7 +11,9 @@ from vaekit.cli.output import bytes_moved, log, print_facts, print_json
 
 
 def bake(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .safetensors or .ckpt file.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A .safetensors or .ckpt file, or its shards.")
+    ],
     vae: Annotated[str, typer.Argument(metavar="VAE", help=options.ANY_VAE)],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The new checkpoint (.safetensors).")],
     assume_same_normalization: Annotated[

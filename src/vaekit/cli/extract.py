@@ -11,7 +11,9 @@ from vaekit.cli.output import bytes_moved, log_note, print_facts, print_json
 
 
 def extract(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .safetensors or .ckpt file.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A .safetensors or .ckpt file, or its shards.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A .safetensors file, or a folder for diffusers.")],
     layout: Annotated[
         options.LayoutName | None,
