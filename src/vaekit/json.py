@@ -58,6 +58,18 @@ def plain(value: Any) -> Any:
     return encodable(str(value))
 
 
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A hook for `json.loads` that rejects duplicate names in an object, which readers resolve differently.
+
+    Raises:
+        ValueError: a name occurs twice.
+    """
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("a duplicate name")
+    return result
+
+
 def number(value: float) -> float | str:
     """A float, or a string if it is non-finite.
 

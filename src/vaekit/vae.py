@@ -32,6 +32,8 @@ class Origin:
     """The domain in the file: "tables"; empty if the file has none."""
     schema: Mapping[str, Any] = field(default_factory=dict)
     """The schema in the file, with which the domain converts items to tensors and back."""
+    note: str = ""
+    """Which weights were taken, as a phrase, if the file holds several sets of them or averages; else empty."""
 
 
 class VAE(nn.Module):

@@ -11,6 +11,7 @@ import torch
 from ldm_names import ldm_names
 from refusals import lacks, refuses
 from safetensors.torch import load_file
+from sharded_weights import write_shards
 
 from vaekit.catalog.entries import CatalogEntry, CatalogFile
 from vaekit.checkpoints.bake import bake
@@ -368,12 +369,33 @@ def test_what_is_refused(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) ->
         bake(path, whole_checkpoint(None, "bare.safetensors"), out)
     with pytest.raises(UnknownVAE):
         bake(tmp_path / "bare.safetensors", new, out)
-    with pytest.raises(BadCheckpoint):
+    with refuses(BadCheckpoint, "x-00002-of-00002.safetensors"):
         bake(path.rename(tmp_path / "x-00001-of-00002.safetensors"), new, out)
     whole_checkpoint(kl_vae)
     assert not out.exists()
     with pytest.raises(CannotWrite):
         bake(tmp_path / "whole.safetensors", new, tmp_path / f"{'x' * 300}.safetensors")
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".bin"])
+def test_a_sharded_checkpoint_becomes_one_file(
+    kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path, ending: str
+) -> None:
+    path, new = whole_checkpoint(kl_vae), tmp_path / "new.safetensors"
+    with torch.no_grad():
+        for parameter in kl_vae.parameters():
+            parameter.add_(1)
+    save(kl_vae, new)
+    bake(path, new, tmp_path / "expected.safetensors")
+    index, shards = write_shards(tmp_path / "shards", load_file(path), "model", ending, count=3)
+    result = bake(shards[0], new, tmp_path / "out.safetensors")
+    expected, baked = (load_file(tmp_path / name) for name in ("expected.safetensors", "out.safetensors"))
+    assert result.added == result.removed == 0
+    assert baked.keys() == expected.keys()
+    assert all(torch.equal(baked[name], tensor) for name, tensor in expected.items())
+    if ending == ".safetensors":
+        with pytest.raises(CannotWrite):
+            bake(index, new, shards[1])
 
 
 def test_a_torch_checkpoint_becomes_safetensors(kl_vae: VAE, tmp_path: Path) -> None:

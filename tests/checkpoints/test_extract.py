@@ -8,6 +8,7 @@ import torch
 from refusals import refuses
 from safetensors import safe_open
 from safetensors.torch import load_file
+from sharded_weights import write_shards
 
 from vaekit.checkpoints.extract import extract
 from vaekit.checkpoints.load import load
@@ -146,11 +147,19 @@ def test_what_is_refused(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) ->
     assert not (tmp_path / "out.safetensors").exists()
 
 
-@pytest.mark.parametrize("name", ["model-00001-of-00003.safetensors", "model.safetensors.index.json"])
-def test_sharded_checkpoints_are_called_that(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path, name: str) -> None:
-    path = whole_checkpoint(kl_vae).rename(tmp_path / name)
-    with pytest.raises(BadCheckpoint):
-        extract(path, tmp_path / "out.safetensors")
+def test_of_a_sharded_checkpoint_whatever_names_it(kl_vae: VAE, whole_checkpoint: Make, tmp_path: Path) -> None:
+    path = whole_checkpoint(kl_vae)
+    extract(path, tmp_path / "expected.safetensors")
+    index, shards = write_shards(tmp_path / "shards", load_file(path), "model", count=3)
+    for source in (index, shards[1], index.parent):
+        extract(source, tmp_path / "out.safetensors")
+        assert (tmp_path / "out.safetensors").read_bytes() == (tmp_path / "expected.safetensors").read_bytes()
+    for shard in shards:
+        with pytest.raises(CannotWrite):
+            extract(index, shard)
+    shards[2].unlink()
+    with refuses(BadCheckpoint, shards[2].name):
+        extract(shards[0], tmp_path / "out.safetensors")
 
 
 def test_a_full_disk_is_noticed_before(

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from vaekit.catalog import tables
 from vaekit.checkpoints.save import save
@@ -23,9 +25,9 @@ def inspected(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     paths: list[Path] = []
     real = inspect_module.inspect_path
 
-    def counted(path: Path, *, hash: bool, measure: bool) -> inspect_module.Inspection:
+    def counted(path: Path, **options: Any) -> inspect_module.Inspection:
         paths.append(path)
-        return real(path, hash=hash, measure=measure)
+        return real(path, **options)
 
     monkeypatch.setattr(inspect_module, "inspect_path", counted)
     return paths
@@ -48,6 +50,15 @@ def test_a_record_is_plain_json_and_is_found_once(file: Path, inspected: list[Pa
 def test_each_question_has_an_answer_of_its_own(file: Path, inspected: list[Path]) -> None:
     assert cached_inspection(file, measure=False)["sha256"]
     assert cached_inspection(file, hash=False, measure=False)["sha256"] is None
+    assert len(inspected) == 2
+
+
+def test_another_choice_of_weights_is_another_question(tiny_vae: VAE, tmp_path: Path, inspected: list[Path]) -> None:
+    plain = tiny_vae.state_dict()
+    ema = {name: tensor + 1 for name, tensor in plain.items()}
+    torch.save({"model": plain, "ema": ema}, tmp_path / "x.pt")
+    first, other = (cached_inspection(tmp_path / "x.pt", measure=False, weights=kind) for kind in ("ema", "plain"))
+    assert first["fingerprint"] != other["fingerprint"]
     assert len(inspected) == 2
 
 

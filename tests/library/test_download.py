@@ -272,6 +272,14 @@ def test_a_diffusers_vae_is_a_folder(hub: Hub, models: Path, name: str, folder: 
     assert hub.gets == []
 
 
+@pytest.mark.parametrize("name", ["some/model", "some/model/vae/diffusion_pytorch_model-00002-of-00002.safetensors"])
+def test_all_shards_are_downloaded(hub: Hub, models: Path, name: str) -> None:
+    shards = [f"diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    hub.files = {f"some/model/vae/{shard}": WEIGHTS for shard in shards} | {"some/model/vae/config.json": CONFIG}
+    gotten = get(name)
+    assert visible(gotten.path) == ["config.json", *shards]
+
+
 def test_an_interrupted_folder_has_no_name_and_goes_on(hub: Hub, models: Path) -> None:
     hub.files = {"some/model/config.json": CONFIG, "some/model/diffusion_pytorch_model.safetensors": WEIGHTS}
     hub.cuts = [len(CONFIG), 600_000, 0, 0, 0, 0, 0]

@@ -17,11 +17,11 @@ import torch
 from vaekit.atomic import atomic_file
 from vaekit.checkpoints.compatibility import check_latent_space, check_normalization, check_values
 from vaekit.checkpoints.convert import refuse_overwriting
-from vaekit.checkpoints.extract import check_one_file, not_safetensors
+from vaekit.checkpoints.extract import not_safetensors, one_checkpoint
 from vaekit.checkpoints.save import SAFETENSORS_ENDINGS
 from vaekit.errors import HalfMissing, NotRunnable, UnknownVAE, WrongTensors, printable, shorten
 from vaekit.families import HALVES, Layout, layout_of
-from vaekit.formats.open import TensorFile, open_tensors
+from vaekit.formats.open import TensorFile, open_weights
 from vaekit.formats.safetensors import raw_header
 from vaekit.formats.safetensors_writer import (
     METADATA_ENTRY,
@@ -76,6 +76,7 @@ def bake(
     target: str | Path,
     assume_same_normalization: bool = False,
     progress: Progress | None = None,
+    weights: str | None = None,
 ) -> BakeResult:
     """Write a copy of a whole checkpoint with another VAE inside, by copying bytes.
 
@@ -84,11 +85,13 @@ def bake(
     the metadata are preserved bit for bit; if no tensor changes its size, so is the whole header.
 
     Args:
-        checkpoint: one safetensors file, or a torch checkpoint, of which only the tensors are kept.
+        checkpoint: one safetensors file, or a torch checkpoint, of which only the tensors are kept; or the shards of
+            one, which become one file.
         vae: the name of a known VAE, a weights file, a folder, or another checkpoint with a VAE inside.
         target: a `.safetensors` file.
         assume_same_normalization: take an unknown normalization of the VAE to be the checkpoint's.
         progress: called with the number of bytes written and the total.
+        weights: "ema" or "plain" of the VAE, where its file holds both; see `vaekit.load`.
 
     Raises:
         LatentMismatch: the VAE uses another latent space than the checkpoint, or this cannot be excluded.
@@ -100,16 +103,15 @@ def bake(
         CannotWrite: the target is an input, is not a safetensors file, or cannot be written.
         NotFound, BadCheckpoint: see `vaekit.errors`.
     """
-    source, target = Path(checkpoint), Path(target)
-    check_one_file(source)
+    source, target = one_checkpoint(Path(checkpoint)), Path(target)
     if target.suffix not in SAFETENSORS_ENDINGS:
         raise not_safetensors(target, f"Use a name such as {target.with_suffix('.safetensors').name}.")
     with locate_vae(vae) as path:
         refuse_overwriting(target, source, path)
-        file = open_tensors(source)
+        file = open_weights(source)
         own = vae_in_checkpoint(file)
-        new = resolve(identify(path), measure=False)
-        refuse_overwriting(target, *(part.file.path for part in new.parts))
+        new = resolve(identify(path, weights), measure=False)
+        refuse_overwriting(target, *file.files, *new.files)
         place = location_of(file, own, new)
         notes = [*place.notes, check_normalization(new, own, place.model, assume_same_normalization)]
         fitted, removed = fit_to_checkpoint(new, own, place)
@@ -132,8 +134,13 @@ def bake(
         removed=len(removed - {piece.name for piece in fitted}),
         kept=len(pieces) - len(fitted),
         nbytes=8 + len(head) + sum(piece.nbytes for piece in pieces),
-        notes=tuple(note for note in (*notes, *remarks(file, own, new)) if note),
+        notes=tuple(note for note in (*notes, taken_note(new), *remarks(file, own, new)) if note),
     )
+
+
+def taken_note(new: Identified) -> str:
+    """Which of several sets of weights of the VAE was taken, as a sentence; empty if its file holds one."""
+    return f"From {new.path}: {new.selection}." if new.selection else ""
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,7 @@ def vae_in_checkpoint(file: TensorFile) -> Identified | None:
     except UnknownVAE:
         located = None
     if located is not None and not located.prefix.startswith(OTHER_MODULES):
+        check_plain_names(file, located)
         return identify_parts(file.path, (located,), {})
     remains = tensors_of_a_vae(file.specs)
     if remains:
@@ -174,6 +182,20 @@ def vae_in_checkpoint(file: TensorFile) -> Identified | None:
             "If it should be a known VAE, download the checkpoint again. Nothing was written.",
         )
     return None
+
+
+def check_plain_names(file: TensorFile, located: LocatedVAE) -> None:
+    """Reject a VAE whose keys contain the names of training wrappers: they are no names to write new tensors under.
+
+    Raises:
+        WrongTensors: they do.
+    """
+    if any(whole_key(name) not in file.specs for name in located.names.values()):
+        raise WrongTensors(
+            f"The tensors of the VAE in {file.path} have the names of training wrappers in their paths.",
+            "Only a VAE with plain names can be replaced.",
+            "Save the checkpoint without wrappers first; `vaekit extract` writes its VAE without them.",
+        )
 
 
 def tensors_of_a_vae(names: Iterable[str]) -> list[str]:
@@ -303,6 +325,9 @@ def remarks(file: TensorFile, own: Identified | None, new: Identified) -> list[s
         notes.append("The checkpoint's own VAE has 8-bit weights, which are too coarse; the new one keeps its dtype.")
     elif own is not None and before != after:
         notes.append(f"The VAE was converted from {' and '.join(before)} to the checkpoint's {' and '.join(after)}.")
+    if own and own.selection and own.selection.others:
+        others = " and ".join(map(str, own.selection.others))
+        notes.append(f"The checkpoint also holds the {others} of its own VAE, which were not replaced.")
     if file.others:
         notes.append(f"Left out, because safetensors holds only tensors: {shorten(file.others)}.")
     return notes
@@ -323,20 +348,26 @@ def merge(file: TensorFile, fitted: list[Piece], removed: set[str]) -> list[Piec
     for piece in in_order(piece for piece in fitted if piece.name not in file.specs):
         narrower = (i for i, other in enumerate(merged) if other.dtype.itemsize < piece.dtype.itemsize)
         merged.insert(next(narrower, len(merged)), piece)
-    return merged if file.format == "safetensors" else in_order(merged)
+    return merged if is_one_safetensors(file) else in_order(merged)
 
 
 def in_file_order(file: TensorFile) -> list[str]:
     """The names of tensors in the order of their data in the file."""
+    number = {path: i for i, path in enumerate(file.files)}
     # An empty tensor starts at the offset of the next tensor, and precedes it.
-    places = {name: (span.start, span.length) for name in file.specs if (span := file.span(name))}
-    return sorted(file.specs, key=lambda name: places.get(name, (0, 0)))
+    places = {name: (number[span.path], span.start, span.length) for name in file.specs if (span := file.span(name))}
+    return sorted(file.specs, key=lambda name: places.get(name, (0, 0, 0)))
+
+
+def is_one_safetensors(file: TensorFile) -> bool:
+    """Whether the order of the tensors, and the header, can be kept."""
+    return file.format == "safetensors" and len(file.files) == 1
 
 
 def header_for(file: TensorFile, pieces: list[Piece]) -> bytes:
     """The checkpoint's own header if it is still valid, else a new one with its metadata and order."""
-    if file.format != "safetensors":
-        return header(pieces, {"format": "pt"})
+    if not is_one_safetensors(file):
+        return header(pieces, file.metadata if file.format == "safetensors" else {"format": "pt"})
     head, before = header(pieces, file.metadata, file.specs), raw_header(file.path)
     return before if entries(before) == entries(head) else head
 

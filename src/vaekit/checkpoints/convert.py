@@ -27,7 +27,8 @@ def convert(
     progress: Progress | None = None,
     padding: str | None = None,
     models: Sequence[Path] | None = None,
-) -> None:
+    weights: str | None = None,
+) -> Identified:
     """Write a VAE in another layout, format or dtype. Writing safetensors needs memory for one tensor at a time.
 
     Args:
@@ -38,6 +39,10 @@ def convert(
         progress: called with the number of bytes written and the total.
         padding: "zeros" or "reflect", overriding the source's; see `vaekit.load`.
         models: where names are looked up; see `vaekit.load`.
+        weights: "ema" or "plain", where the source holds both; see `vaekit.load`.
+
+    Returns:
+        The identification of the source.
 
     Raises:
         BadPlan: there is no such padding, or the family does not support it.
@@ -49,8 +54,10 @@ def convert(
     torch_dtype = None if dtype is None else storage_dtype(dtype)
     with locate_vae(source, models) as path:
         refuse_overwriting(Path(target), path)
-        identified = resolve(identify(path), padding=padding, measure=False)
+        identified = resolve(identify(path, weights), padding=padding, measure=False)
+        refuse_overwriting(Path(target), *identified.files)
         write(weights_in(identified, torch_dtype), Path(target), layout or own_layout(identified), progress)
+        return identified
 
 
 def own_layout(identified: Identified) -> str:

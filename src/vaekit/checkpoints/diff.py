@@ -51,6 +51,8 @@ class FileDifference:
     same_normalization: bool | None
     """None where one of them is unknown."""
     tensors: tuple[TensorDifference, ...]
+    notes: tuple[str, str] = ("", "")
+    """Which of several sets of weights was compared; empty for a file that holds one."""
     counts: dict[str, int] = field(init=False)
     """Tensors by status."""
 
@@ -86,6 +88,7 @@ def diff_files(
     other: str | Path,
     models: Sequence[Path] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    weights: str | None = None,
 ) -> FileDifference:
     """Compare two VAE files. Needs memory for two tensors at a time.
 
@@ -93,20 +96,22 @@ def diff_files(
         one, other: names of known VAEs, weights files, folders, or whole checkpoints with a VAE inside.
         models: where names are looked up; see `vaekit.load`.
         progress: called with the number of tensors that were compared and of all.
+        weights: "ema" or "plain", where the files hold both; see `vaekit.load`.
 
     Raises:
         NotFound, AmbiguousName, BadCheckpoint, UnknownVAE, WrongTensors: a VAE cannot be identified.
     """
     with locate_vae(one, models) as first, locate_vae(other, models) as second:
-        a, b = (resolve(identify(path), measure=False) for path in (first, second))
-        weights = weights_in(a), weights_in(b)
+        a, b = (resolve(identify(path, weights), measure=False) for path in (first, second))
+        contents = weights_in(a), weights_in(b)
         return FileDifference(
             families=(a.family.name, b.family.name),
             layouts=(layout_of(a), layout_of(b)),
             config=config_differences(a, b),
             normalizations=(str(a.normalization or "unknown"), str(b.normalization or "unknown")),
             same_normalization=same_normalization(a, b),
-            tensors=tuple(compared(*weights, progress)),
+            notes=(str(a.selection or ""), str(b.selection or "")),
+            tensors=tuple(compared(*contents, progress)),
         )
 
 

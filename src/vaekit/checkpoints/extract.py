@@ -1,6 +1,5 @@
 """Extract the VAE from a whole checkpoint, by copying bytes."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +9,11 @@ from vaekit.errors import BadCheckpoint, CannotWrite, NotFound
 from vaekit.families import layout_of
 from vaekit.formats.paths import exists
 from vaekit.formats.safetensors_writer import Progress
+from vaekit.formats.shard_sets import weights_entries
 from vaekit.identification.identify import identify
 from vaekit.identification.resolve import resolve
 from vaekit.identification.weights import weights_in
 from vaekit.normalization import LatentNormalization
-
-SHARD = re.compile(r"-\d{2,6}-of-\d{2,6}\.")
-"""File names of sharded checkpoints; the shards themselves do not reference each other."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +33,28 @@ class ExtractResult:
     tensors: int
     nbytes: int
     """The size of the weights in bytes."""
+    note: str
+    """Which of several sets of weights was taken; empty if the checkpoint holds one."""
 
 
 def extract(
-    checkpoint: str | Path, target: str | Path, layout: str | None = None, progress: Progress | None = None
+    checkpoint: str | Path,
+    target: str | Path,
+    layout: str | None = None,
+    progress: Progress | None = None,
+    weights: str | None = None,
 ) -> ExtractResult:
     """Write the VAE of a whole checkpoint into a file of its own, in the dtype that it has, by copying bytes.
 
     The checkpoint's diffusion model determines the normalization if shapes cannot; it is written to the metadata.
 
     Args:
-        checkpoint: one safetensors file or torch checkpoint.
+        checkpoint: one safetensors file or torch checkpoint; or its shards: one of them, their index, or their folder.
         target: a `.safetensors` file; for "diffusers" also a folder, for "tiny" always.
         layout: "ldm", "diffusers", "native" or "tiny". None for "ldm", bare, which is what A1111, ComfyUI and
             diffusers open; tiny autoencoders have no such layout and keep their own.
         progress: called with the number of bytes written and the total.
+        weights: "ema" or "plain", where the checkpoint holds both; see `vaekit.load`.
 
     Raises:
         UnknownVAE: there is no VAE inside.
@@ -59,15 +63,15 @@ def extract(
         NotFound, BadCheckpoint: see `vaekit.errors`.
         ValueError: there is no such layout.
     """
-    source, target = Path(checkpoint), Path(target)
-    check_one_file(source)
+    source, target = one_checkpoint(Path(checkpoint)), Path(target)
     if target.suffix in TORCH_ENDINGS:
         raise not_safetensors(target, "`vaekit convert` writes other formats.")
     refuse_overwriting(target, source)
-    identified = resolve(identify(source), measure=False)
+    identified = resolve(identify(source, weights), measure=False)
+    refuse_overwriting(target, *identified.files)
     default = "ldm" if layout_of("ldm", identified.family.name) else own_layout(identified)
-    weights = weights_in(identified)
-    write(weights, target, layout or default, progress)
+    content = weights_in(identified)
+    write(content, target, layout or default, progress)
     return ExtractResult(
         checkpoint=str(checkpoint),
         output=str(target),
@@ -77,33 +81,32 @@ def extract(
         halves=identified.halves,
         normalization=identified.normalization,
         normalization_source=identified.normalization_source,
-        tensors=len(weights.tensors),
-        nbytes=sum(piece.nbytes for piece in weights.tensors.values()),
+        tensors=len(content.tensors),
+        nbytes=sum(piece.nbytes for piece in content.tensors.values()),
+        note=str(identified.selection or ""),
     )
 
 
-def check_one_file(path: Path) -> None:
-    """Reject anything but a single file with a whole checkpoint.
+def one_checkpoint(path: Path) -> Path:
+    """The file of a whole checkpoint; for a folder that holds only the shards of one, their index or the first of them.
 
     Raises:
         NotFound: the path does not exist.
-        BadCheckpoint: it is a folder, or a shard of a checkpoint.
+        BadCheckpoint: it is another folder.
     """
     if not exists(path):
         raise NotFound(f"There is no file {path}.", "", "Check the path.")
-    if path.is_dir():
-        inside = "a diffusers folder" if (path / "model_index.json").is_file() else "a folder"
-        raise BadCheckpoint(
-            f"{path} is {inside}.",
-            "Expected a whole checkpoint in one file.",
-            "In a diffusers folder the VAE is in the subfolder `vae`, which `vaekit convert` reads.",
-        )
-    if SHARD.search(path.name) or path.name.endswith(".index.json"):
-        raise BadCheckpoint(
-            f"{path} is a shard of a checkpoint, or the index of its shards.",
-            "Expected a whole checkpoint in one file.",
-            "Merge the shards first, or pass the VAE's own file to `vaekit convert`.",
-        )
+    if not path.is_dir():
+        return path
+    entries = weights_entries(path, [file.name for file in path.iterdir() if file.is_file()])
+    if len(entries) == 1 and len(entries[0].files) > 1 and not (path / "model_index.json").is_file():
+        return entries[0].path
+    inside = "a diffusers folder" if (path / "model_index.json").is_file() else "a folder"
+    raise BadCheckpoint(
+        f"{path} is {inside}.",
+        "Expected a whole checkpoint: one file, or the shards of one.",
+        "In a diffusers folder the VAE is in the subfolder `vae`, which `vaekit convert` reads.",
+    )
 
 
 def not_safetensors(target: Path, remedy: str) -> CannotWrite:

@@ -52,11 +52,13 @@ class BaseModel:
     """The layout of the fine-tuned file: that of the base model, if it can express all settings."""
     folder: bool
     """Whether the base model, and hence the result, is a diffusers folder."""
+    weights: str | None = None
+    """The kind of weights that the user chose: "ema" or "plain"."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the fingerprint, not the weights."""
         padding = padding_of(self.identified.config) or None
-        return reopen_base_model, (self.identified.path, self.name, padding, self.fingerprint)
+        return reopen_base_model, (self.identified.path, self.name, padding, self.fingerprint, self.weights)
 
     @property
     def stem(self) -> str:
@@ -94,19 +96,20 @@ class BaseModel:
         return changes
 
 
-def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseModel:
+def base_model_at(path: Path, name: str, padding: str | None = None, weights: str | None = None) -> BaseModel:
     """Open the VAE in a file or folder for fine-tuning.
 
     Args:
         path: of the file or folder; `locate_vae` resolves names.
         name: the name that the user gave.
         padding: "zeros" or "reflect", overriding the file's.
+        weights: "ema" or "plain", where the file holds both; see `load`.
 
     Raises:
         HalfMissing: the VAE has no encoder, or no decoder.
         NotFound, BadCheckpoint, UnknownVAE, WrongTensors, BadPlan: see `load`.
     """
-    original = with_original_padding(identify(path), padding)
+    original = with_original_padding(identify(path, weights), padding)
     identified = padded(original, padding)
     if len(identified.halves) < 2:
         only, other = identified.halves[0], "encoder" if identified.halves[0] == "decoder" else "decoder"
@@ -127,16 +130,20 @@ def base_model_at(path: Path, name: str, padding: str | None = None) -> BaseMode
     except WrongTensors:  # diffusers cannot express reflection padding, for example
         layout, folder = NATIVE, False
     entry = match_weights(hashes.weights, hashes.sha256).entry
-    return BaseModel(Path(name).name or name, identified, original, hashes.weights.fingerprint, entry, layout, folder)
+    return BaseModel(
+        Path(name).name or name, identified, original, hashes.weights.fingerprint, entry, layout, folder, weights
+    )
 
 
-def reopen_base_model(path: Path, name: str, padding: str | None, fingerprint: str) -> BaseModel:
+def reopen_base_model(
+    path: Path, name: str, padding: str | None, fingerprint: str, weights: str | None = None
+) -> BaseModel:
     """Open a base model again, in another process; see `base_model_at`.
 
     Raises:
         WrongTensors: the file has other weights now.
     """
-    model = base_model_at(path, name, padding)
+    model = base_model_at(path, name, padding, weights)
     if model.fingerprint != fingerprint:
         raise WrongTensors(
             f"The weights in {path} have the fingerprint {model.fingerprint}.",

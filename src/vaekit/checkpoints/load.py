@@ -16,6 +16,7 @@ def load(
     latent_space: str | None = None,
     padding: str | None = None,
     models: Sequence[Path] | None = None,
+    weights: str | None = None,
 ) -> VAE:
     """Load a VAE in evaluation mode, in the dtype of its file.
 
@@ -31,12 +32,16 @@ def load(
         latent_space: the name of its latent space, overriding the file's: "SD1", "SDXL", "FLUX.1", ...
         padding: "zeros" or "reflect", overriding the file's: the padding of its 3x3 convolutions.
         models: the folders in which names are looked up; None for those of `models_folders`.
+        weights: "ema" or "plain" for the averaged or the plain weights of a checkpoint that holds both. The default of
+            a torch checkpoint with several dictionaries is the largest, averages before plain weights, but one named
+            as an autoencoder before all; that of one dictionary is the plain weights. `vae.origin.note` states it.
 
     Raises:
-        NotFound, AmbiguousName: no file has this name, or several have; or the latent space is unknown.
-        BadPlan: the padding is unknown, or this family does not support it.
+        NotFound, AmbiguousName: no file has this name, or several have; or the latent space is unknown, or the file
+            does not hold the weights.
+        BadPlan: the padding is unknown, or this family does not support it; or the kind of weights is unknown.
         BadCheckpoint, UnknownVAE, WrongTensors: see `vaekit.errors`.
     """
     with locate_vae(name_or_path, models) as path:
         network = Network()
-        return network.of(resolve(identify(path), latent_space, padding, network=network))
+        return network.of(resolve(identify(path, weights), latent_space, padding, network=network))

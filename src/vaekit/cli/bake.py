@@ -11,7 +11,9 @@ from vaekit.cli.output import bytes_moved, log, print_facts, print_json
 
 
 def bake(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .safetensors or .ckpt file.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A .safetensors or .ckpt file, or its shards.")
+    ],
     vae: Annotated[str, typer.Argument(metavar="VAE", help=options.ANY_VAE)],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The new checkpoint (.safetensors).")],
     assume_same_normalization: Annotated[
@@ -20,6 +22,7 @@ def bake(
             "--assume-same-normalization", help="Assume that a VAE of unknown normalization has the checkpoint's."
         ),
     ] = False,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a copy of a whole checkpoint with another VAE.
@@ -30,7 +33,7 @@ def bake(
     from vaekit.checkpoints.bake import bake as put_in
 
     with bytes_moved("baking") as progress:
-        done = put_in(checkpoint, vae, out, assume_same_normalization, progress)
+        done = put_in(checkpoint, vae, out, assume_same_normalization, progress, weights)
     if as_json:
         print_json(dataclasses.asdict(done))
         return

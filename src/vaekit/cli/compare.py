@@ -9,7 +9,7 @@ import typer
 
 from vaekit.cli import options
 from vaekit.cli.comparison_output import candidate_json, print_report
-from vaekit.cli.output import log, print_json, progress_bar
+from vaekit.cli.output import log, log_note, print_json, progress_bar
 from vaekit.tasks.options import EngineOptions, ModelOptions, SelectionOptions
 
 
@@ -64,6 +64,7 @@ def compare(
     memory: options.Memory = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
+    weights: options.Weights = None,
     fit_correction: Annotated[
         bool,
         typer.Option(
@@ -102,9 +103,14 @@ def compare(
         correct=correct,
         command=" ".join(Path(word).name if "/" in word else word for word in sys.argv[1:]),
     )
-    model, engine = ModelOptions(models=models, padding=padding), EngineOptions(dtype, device, memory, backend)
+    model, engine = (
+        ModelOptions(models=models, padding=padding, weights=weights),
+        EngineOptions(dtype, device, memory, backend),
+    )
     with progress_bar("images", before="loading the VAEs") as progress:
         result = run(request, out, model, engine, SelectionOptions(limit, seed), progress)
+    for name, note in result.notes.items():
+        log_note(name, note)
     if as_json:
         extra = {"fitted": [one.as_json() for one in result.fitted]} if fit_correction else {}
         candidates = [candidate_json(one) for one in result.report.candidates]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import bytes_moved, print_facts, print_json
+from vaekit.cli.output import bytes_moved, log_note, print_facts, print_json
 from vaekit.tasks.options import ModelOptions
 
 
@@ -23,6 +23,7 @@ def convert(
     dtype: options.StorageDtype = None,
     models: options.Models = None,
     padding: options.Padding = None,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a VAE in another layout, format or dtype, tensor for tensor.
@@ -35,8 +36,11 @@ def convert(
     from vaekit.tasks.convert import convert as run
 
     with bytes_moved("converting") as progress:
-        done = run(ModelOptions(source, models, padding), target, layout.value if layout else None, dtype, progress)
+        done = run(
+            ModelOptions(source, models, padding, weights), target, layout.value if layout else None, dtype, progress
+        )
+    log_note(source, done.note)
     if as_json:
         print_json(vars(done))
     else:
-        print_facts("converted", vars(done))
+        print_facts("converted", {name: value for name, value in vars(done).items() if name != "note"})

@@ -23,6 +23,7 @@ def decode(
     memory: options.Memory = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
+    weights: options.Weights = None,
     correct: options.Correct = False,
     as_json: options.Json = False,
 ) -> None:
@@ -35,11 +36,13 @@ def decode(
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend), correct)
+        model = open_model(
+            ModelOptions(vae, models, padding, weights), EngineOptions(dtype, device, memory, backend), correct
+        )
     with progress_bar(model.items.files) as progress:
         batch = run(model, latents, out, progress)
     facts: dict[str, Any] = {"vae": vae}
-    remarks = [f"{vae}: {note}" for note in model.engine.notes]
+    remarks = [f"{vae}: {note}" for note in model.notes]
     if model.items.correction is not None:
         facts["correction"] = model.items.correction.as_json()
         remarks.append(f"{vae}: {model.items.correction.about}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log, print_facts, print_json, print_table, progress_bar
+from vaekit.cli.output import log, log_note, print_facts, print_json, print_table, progress_bar
 from vaekit.tasks.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def diff(
     ] = 10,
     models: options.Models = None,
     device: options.Device = None,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Compare two VAE files tensor by tensor.
@@ -41,9 +42,10 @@ def diff(
     from vaekit.tasks.diff import diff as run
 
     with progress_bar("comparing") as progress:
-        result = run(
-            ModelOptions(one, models), ModelOptions(other, models), images or (), EngineOptions(device=device), progress
-        )
+        a, b = (ModelOptions(each, models, weights=weights) for each in (one, other))
+        result = run(a, b, images or (), EngineOptions(device=device), progress)
+    for name, note in zip((one, other), result.files.notes, strict=True):
+        log_note(name, note)
     for failure in result.failures:
         log(f"vaekit: {failure.error}")
     if as_json:

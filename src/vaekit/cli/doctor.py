@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import console, log, print_json, progress_bar
+from vaekit.cli.output import console, log, log_note, print_json, progress_bar
 from vaekit.tasks.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def doctor(
         typer.Option("--limit", "--most", metavar="N", min=1, help="Maximum number of images (deterministic subset)."),
     ] = 16,
     padding: options.Padding = None,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Examine the health of a VAE.
@@ -38,7 +39,8 @@ def doctor(
     from vaekit.tasks.doctor import doctor as run
 
     with progress_bar("checks", before="loading the VAE") as progress:
-        diagnosis = run(ModelOptions(vae, models, padding), paths or (), limit, progress)
+        diagnosis = run(ModelOptions(vae, models, padding, weights), paths or (), limit, progress)
+    log_note(vae, diagnosis.note)
     for failure in diagnosis.failures:
         log(f"vaekit: {failure.error}")
     if as_json:

@@ -15,6 +15,7 @@ def encode(
     memory: options.Memory = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Encode items into latent files.
@@ -27,9 +28,9 @@ def encode(
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend))
+        model = open_model(ModelOptions(vae, models, padding, weights), EngineOptions(dtype, device, memory, backend))
     with progress_bar(model.items.files) as progress:
         batch = run(model, items, out, progress)
     facts = {"vae": vae, "fingerprint": model.origin.fingerprint}
-    remarks = [f"{vae}: {note}" for note in model.engine.notes]
+    remarks = [f"{vae}: {note}" for note in model.notes]
     show_results(batch, facts, "latents", f"{vae}: raw latents", remarks, out, as_json)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import log, print_json, print_table, progress_bar, spinner
+from vaekit.cli.output import log, log_note, print_json, print_table, progress_bar, spinner
+from vaekit.tasks.options import ModelOptions
 
 if TYPE_CHECKING:
     from vaekit.evaluation.evaluate import Evaluation
@@ -74,6 +75,7 @@ def evaluate(
     ] = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Measure a VAE on data of its domain.
@@ -88,11 +90,12 @@ def evaluate(
 
     side = parsed_size(size)
     with spinner("loading the VAE"):
-        loaded, plan = vae_and_plan(vae, models, padding, device, dtype, memory, backend, batch)
+        loaded, plan = vae_and_plan(ModelOptions(vae, models, padding, weights), device, dtype, memory, backend, batch)
     measure = MeasureOptions(side, size is not None and side is None, nll, seed, features, lpips)
     with progress_bar("items") as progress:
         result = evaluate_data(loaded, plan, data, EvaluateOptions(measure, sample, limit, batch), out, progress)
     found = result.evaluation
+    log_note(vae, loaded.origin.note if loaded.origin else "")
     for item in found.skipped:
         log(f"vaekit: skipped {item.name}: {item.error}")
     for warning in (*found.warnings, *result.notes):
@@ -119,9 +122,7 @@ def parsed_size(text: str | None) -> int | None:
 
 
 def vae_and_plan(
-    vae: str,
-    models: list[Path] | None,
-    padding: str | None,
+    model: ModelOptions,
     device: str | None,
     dtype: str,
     memory: str | None,
@@ -129,13 +130,12 @@ def vae_and_plan(
     batch: int,
 ) -> "tuple[VAE, Plan]":
     """A VAE, and a plan by which it runs the same way whatever memory is free."""
-    from vaekit.checkpoints.load import load
     from vaekit.runtime.plan import Plan
 
     place = Plan(device=device, dtype=dtype).torch_device
     budget = memory or (BUDGET if place.type == "cpu" else None)
     plan = Plan(device=str(place), dtype=dtype, batch_size=batch, memory=budget, backend=backend)
-    return load(vae, padding=padding, models=models), plan
+    return model.load(), plan
 
 
 def show(vae: str, result: "EvaluateResult") -> None:

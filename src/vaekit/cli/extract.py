@@ -7,16 +7,19 @@ from typing import Annotated
 import typer
 
 from vaekit.cli import options
-from vaekit.cli.output import bytes_moved, print_facts, print_json
+from vaekit.cli.output import bytes_moved, log_note, print_facts, print_json
 
 
 def extract(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .safetensors or .ckpt file.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A .safetensors or .ckpt file, or its shards.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A .safetensors file, or a folder for diffusers.")],
     layout: Annotated[
         options.LayoutName | None,
         typer.Option("--layout", help="Naming scheme to write.", show_default="ldm; tiny VAEs keep theirs"),
     ] = None,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Extract the VAE from a whole checkpoint.
@@ -28,7 +31,8 @@ def extract(
     from vaekit.checkpoints.extract import extract as take_out
 
     with bytes_moved("extracting") as progress:
-        done = take_out(checkpoint, out, layout.value if layout else None, progress)
+        done = take_out(checkpoint, out, layout.value if layout else None, progress, weights)
+    log_note(str(checkpoint), done.note)
     if as_json:
         print_json(dataclasses.asdict(done))
         return

@@ -38,6 +38,7 @@ def finetune(
             show_default="same as the base model",
         ),
     ] = None,
+    weights: options.Weights = None,
     title: Annotated[
         str, typer.Option("--title", metavar="TEXT", help="Title of the model card.", show_default="the run folder")
     ] = "",
@@ -79,7 +80,7 @@ def finetune(
     )
     with ExitStack() as stack:
         with spinner("loading the VAE and the images"):
-            job = stack.enter_context(open_finetuning(ModelOptions(vae, models, padding), request, log))
+            job = stack.enter_context(open_finetuning(ModelOptions(vae, models, padding, weights), request, log))
         with stop_on_signal() as stop, training_progress() as (show, _):
             trained = job.train(show, log, stop)
         with progress_bar("images", before="loading the VAEs") as progress:

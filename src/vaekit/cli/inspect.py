@@ -24,6 +24,7 @@ def inspect(
         bool,
         typer.Option("--measure/--no-measure", help="Run the VAE if normalization or padding is unknown."),
     ] = True,
+    weights: options.Weights = None,
     as_json: options.Json = False,
 ) -> None:
     """Identify the VAE in a file.
@@ -32,7 +33,7 @@ def inspect(
     shapes, metadata and weights of the file; its name is ignored. If normalization or padding is unknown, the VAE is
     run on built-in images to measure it. Results are cached until the file changes.
     """
-    facts = look(file, models, hashed, measured) | {"path": file}
+    facts = look(file, models, hashed, measured, weights) | {"path": file}
     if facts["catalog_entry"] is not None:  # the rest of the entry is for `list` and `get`
         facts["catalog_entry"] = {name: facts["catalog_entry"][name] for name in CATALOG_FACTS}
     if as_json:
@@ -41,13 +42,15 @@ def inspect(
         print_facts(file, rows_of(SimpleNamespace(**facts)))
 
 
-def look(file: str, models: list[Path] | None, hashed: bool, measured: bool) -> dict[str, Any]:
+def look(
+    file: str, models: list[Path] | None, hashed: bool, measured: bool, weights: str | None = None
+) -> dict[str, Any]:
     """The inspection of a file, by path or by name; a cached one does not import torch."""
     from vaekit.identification.cached_inspection import cached_inspection
     from vaekit.library.names import locate_vae
 
     with spinner("inspecting"), locate_vae(file, models) as path:
-        return cached_inspection(path, hash=hashed, measure=hashed and measured)
+        return cached_inspection(path, hash=hashed, measure=hashed and measured, weights=weights)
 
 
 def rows_of(facts: Any) -> dict[str, str]:
@@ -70,12 +73,18 @@ def rows_of(facts: Any) -> dict[str, str]:
         "normalization": normalization,
         "padding": padding(facts),
         "weights": f"{facts.parameters:,} in {' and '.join(facts.dtypes)}",
+        "taken": taken(facts.selection),
         "fingerprint": facts.fingerprint or "not computed",
         "sha256": facts.sha256 or "",
         "config": "\n".join(f"{name} = {tuple(v) if isinstance(v, list) else v}" for name, v in facts.config.items()),
     }
     rows |= {"problems": "\n".join(facts.problems)}
     return {name: value for name, value in rows.items() if value}
+
+
+def taken(selection: Any) -> str:
+    """Which of several sets of weights was taken; empty if the file holds one."""
+    return "" if selection is None else selection["text"]
 
 
 def padding(facts: Any) -> str:

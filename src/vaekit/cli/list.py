@@ -109,7 +109,9 @@ def notes(vae: "ListedVAE") -> list[str]:
     problems = [problem for problem in vae.facts["problems"] if not problem.startswith("The normalization is unknown")]
     same = f"Same weights as {', '.join(vae.duplicates)}."
     cast = f"The same known VAE as {', '.join(vae.rounded)}, in another precision or as separate parts."
-    return [*([same] if vae.duplicates else []), *([cast] if vae.rounded else []), *problems]
+    selection = vae.facts["selection"]
+    several = [f"{selection['text'][:1].upper() + selection['text'][1:]}."] if selection and selection["others"] else []
+    return [*several, *([same] if vae.duplicates else []), *([cast] if vae.rounded else []), *problems]
 
 
 def print_rows(title: str, columns: Sequence[str], rows: list[list[str]], shrinking: str) -> None:

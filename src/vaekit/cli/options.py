@@ -6,6 +6,14 @@ from typing import Annotated
 
 import typer
 
+
+class WeightsKind(StrEnum):
+    """Kinds of weights in a checkpoint."""
+
+    EMA = "ema"
+    PLAIN = "plain"
+
+
 ANY_VAE = "A known name, the name of a file in a models folder, a weights file, or a folder."
 
 Vae = Annotated[
@@ -56,6 +64,14 @@ Memory = Annotated[
 Backend = Annotated[
     str,
     typer.Option("--backend", metavar="BACKEND", help="Convolution backend: auto, torch, or ncnn (CPU and fp32 only)."),
+]
+Weights = Annotated[
+    WeightsKind | None,
+    typer.Option(
+        "--weights",
+        help="Which weights to take from a checkpoint that holds plain ones and averages over training steps (EMA).",
+        show_default="as `vaekit inspect` shows",
+    ),
 ]
 Padding = Annotated[
     str | None,

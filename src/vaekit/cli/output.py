@@ -98,6 +98,12 @@ def log(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+def log_note(name: str, note: str) -> None:
+    """A note on one VAE, such as which of its weights were taken, on one line of stderr; nothing without a note."""
+    if note:
+        log(f"{name}: {note}")
+
+
 def log_notes(path: Path, notes: Sequence[str]) -> None:
     """The notes on one file, on one line of stderr; nothing without notes."""
     if notes:

@@ -30,6 +30,7 @@ def reconstruct(
     memory: options.Memory = None,
     backend: options.Backend = "auto",
     padding: options.Padding = None,
+    weights: options.Weights = None,
     correct: options.Correct = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="First print how items of each size will be run, and the memory needed.")
@@ -47,7 +48,9 @@ def reconstruct(
     from vaekit.tasks.model import open_model
 
     with spinner("loading the VAE"):
-        model = open_model(ModelOptions(vae, models, padding), EngineOptions(dtype, device, memory, backend), correct)
+        model = open_model(
+            ModelOptions(vae, models, padding, weights), EngineOptions(dtype, device, memory, backend), correct
+        )
     plans = tasks.explain(model, items) if explain else []
     if plans and not as_json:
         print_plans(plans)
@@ -56,7 +59,7 @@ def reconstruct(
     facts: dict[str, Any] = {"vae": vae} | ({"plans": [plan_facts(plan) for plan in plans]} if explain else {})
     if model.items.correction is not None:
         facts["correction"] = model.items.correction.as_json()
-    remarks = [f"{vae}: {note}" for note in model.engine.notes]
+    remarks = [f"{vae}: {note}" for note in model.notes]
     show_results(batch, facts, model.items.files, f"{vae}: reconstructions", remarks, out, as_json)
 
 

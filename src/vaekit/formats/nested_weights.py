@@ -1,10 +1,13 @@
 """Find the weights in a training checkpoint: at the top level, or nested under conventional names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from vaekit.errors import printable
 from vaekit.formats.pickle_values import Placeholder
 from vaekit.formats.torch_files import WITHOUT_STORAGE, StoredTensor
+from vaekit.formats.wrapper_names import averaging
 
 AUTOENCODERS = ("vae", "autoencoder", "first_stage_model", "vae_state_dict")
 """Names of the VAE among several networks."""
@@ -15,6 +18,10 @@ WRAPPERS = (
     *("checkpoint", "ckpt"),
 )
 """Other names under which training programs store the weights."""
+OPTIMIZERS = ("optim", "opt_", "lr_sched")
+"""The first letters of names under which training programs store the state of optimizers."""
+LAST_WEIGHTS = "current_model_state"
+"""The name of the plain weights in a checkpoint of Lightning whose "state_dict" holds their averages."""
 METADATA = "vaekit"
 """The name under which vaekit stores its metadata in a torch checkpoint."""
 MOST_DOTS = 8
@@ -61,6 +68,61 @@ def nested_tensors(content: object) -> Weights:
                 visited.add(id(value))
                 holders.append((f"{prefix}{name}.", value))
     return weights
+
+
+@dataclass(frozen=True)
+class WeightDictionary:
+    """A dictionary of tensors in a checkpoint."""
+
+    path: str
+    """Its names, separated by dots; empty for the checkpoint itself."""
+    averaged: bool
+    """Whether it holds averages over training steps."""
+    weights: Weights
+
+
+def dictionaries_in(content: object, taken: Weights) -> tuple[WeightDictionary, list[WeightDictionary]]:
+    """The dictionary of the weights that were taken, and the others with tensors.
+
+    Averages that are stored as a list in the order of the weights (`shadow_params` of torch_ema) get their names.
+    """
+    own, others = WeightDictionary("", False, taken), []
+    ids = {id(tensor) for tensor in taken.values()}
+    for path, averaged, holder in holders_in(content):
+        weights = named_tensors(holder) if isinstance(holder, dict) else named_in_order(holder, taken)
+        held = {id(tensor) for tensor in weights.values()}
+        if held == ids:
+            own = WeightDictionary(path, averaged, taken)
+        elif not held <= ids:
+            others.append(WeightDictionary(path, averaged, weights))
+    return own, others
+
+
+def holders_in(content: object) -> Iterator[tuple[str, bool, Any]]:
+    """The dictionaries and lists in a checkpoint, with their paths and whether these say that they hold averages."""
+    waiting: list[tuple[str, bool, Any, int]] = [("", False, content, 0)]
+    visited = {id(content)}
+    while waiting:
+        path, averaged, holder, depth = waiting.pop()
+        yield path, averaged, holder
+        for name, value in holder.items() if isinstance(holder, dict) and depth < DEEPEST else ():
+            is_holder = isinstance(value, (dict, list, tuple)) and id(value) not in visited
+            if is_holder and not str(name).startswith(OPTIMIZERS):
+                visited.add(id(value))
+                inside = f"{path}.{name}" if path else str(name)
+                stated = averaging(inside)
+                # Lightning's WeightAveraging exchanges the two.
+                exchanged = name == "state_dict" and LAST_WEIGHTS in holder
+                waiting.append((inside, exchanged if stated is None else stated, value, depth + 1))
+
+
+def named_in_order(values: Sequence[object], weights: Weights) -> Weights:
+    """Tensors in the order of other weights, under their names; empty if their number or shapes differ."""
+    if len(values) != len(weights):
+        return {}
+    named = {name: value for name, value in zip(weights, values, strict=True) if isinstance(value, StoredTensor)}
+    same = len(named) == len(weights) and all(named[name].shape == weights[name].shape for name in weights)
+    return named if same else {}
 
 
 def others_beside(content: object, weights: Weights) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ read until tensors are requested; then they are mapped from the file. Safetensor
 locates the data.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -14,7 +15,9 @@ from torch import Tensor
 from vaekit.errors import BadCheckpoint, NotFound, printable
 from vaekit.formats.gguf import GGUF_START, open_gguf
 from vaekit.formats.nested_weights import (
+    WeightDictionary,
     describe_content,
+    dictionaries_in,
     nested_tensors,
     others_beside,
     own_metadata,
@@ -22,11 +25,24 @@ from vaekit.formats.nested_weights import (
 )
 from vaekit.formats.paths import exists
 from vaekit.formats.safetensors import open_safetensors
+from vaekit.formats.shard_sets import shard_set_of
+from vaekit.formats.sharded import join_shards
 from vaekit.formats.tensor_file import Span, TensorFile, TensorSpec, check_names, check_readable, damaged
-from vaekit.formats.torch_files import DAMAGE, OLD_STARTS, open_torch_file
+from vaekit.formats.torch_files import DAMAGE, OLD_STARTS, TorchFile, open_torch_file
 from vaekit.formats.zip_directory import ZIP_START
 
-__all__ = ["TensorFile", "TensorSpec", "check_readable", "open_tensors"]
+__all__ = ["TensorFile", "TensorSpec", "check_readable", "open_tensors", "open_weights"]
+
+
+def open_weights(path: Path) -> TensorFile:
+    """Open the weights of a model: one file, or all shards if this is one of them or their index.
+
+    Raises:
+        BadCheckpoint: shards are missing, contradict each other, or contradict their index.
+        NotFound, BadCheckpoint, UnsafePickle, MissingPackage: see `open_tensors`.
+    """
+    shards = shard_set_of(path)
+    return open_tensors(path) if shards is None else join_shards(shards, open_tensors)
 
 
 def open_tensors(path: Path) -> TensorFile:
@@ -78,6 +94,24 @@ def _open_pickle(path: Path) -> TensorFile:
             "Expected a dictionary of weights.",
             "Check that this is a checkpoint.",
         )
+    own, others = dictionaries_in(opened.content, tensors)
+    file = file_of_dictionary(opened, own)
+    alternatives = tuple(file_of_dictionary(opened, other) for other in others if has_valid_names(other.weights))
+    return replace(file, others=others_beside(opened.content, tensors), alternatives=alternatives)
+
+
+def has_valid_names(names: Collection[str]) -> bool:
+    """Whether names pass `check_names`."""
+    try:
+        check_names(names)
+    except ValueError:
+        return False
+    return True
+
+
+def file_of_dictionary(opened: TorchFile, dictionary: WeightDictionary) -> TensorFile:
+    """The tensors of one dictionary of a torch checkpoint."""
+    path, tensors = opened.path, dictionary.weights
     specs = {name: TensorSpec(tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
     def read(names: Iterable[str]) -> dict[str, Tensor]:
@@ -89,5 +123,7 @@ def _open_pickle(path: Path) -> TensorFile:
         start = opened.start_of(tensors[name])
         return None if start is None else Span(path, start, tensors[name].nbytes)
 
-    others = others_beside(opened.content, tensors)
-    return TensorFile(path, "pickle", own_metadata(opened.content), specs, read, span, others)
+    metadata = own_metadata(opened.content)
+    return TensorFile(
+        path, "pickle", metadata, specs, read, span, dictionary=dictionary.path, averaged=dictionary.averaged
+    )

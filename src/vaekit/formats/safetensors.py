@@ -31,6 +31,7 @@ from vaekit.formats.tensor_file import (
     damaged,
     shape_of,
 )
+from vaekit.json import without_duplicates
 
 LARGEST_HEADER = 32 * 2**20
 """The maximum size of a header in bytes. Large checkpoints have about 500,000; the library reads up to 100,000,000."""
@@ -161,14 +162,6 @@ def parse_json_header(text: bytes, start: int, size: int) -> Header:
     if end != size:
         raise ValueError(f"the tensors end at byte {end:,} of {size:,}")
     return Header(metadata, parsed, size)
-
-
-def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object without duplicate names, which readers resolve differently."""
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise ValueError("a duplicate name")
-    return result
 
 
 def reject_constant(text: str) -> None:

@@ -60,11 +60,11 @@ def no_span(_: str) -> Span | None:
 
 @dataclass(frozen=True)
 class TensorFile:
-    """The tensors of one file: their descriptions, and functions to read them."""
+    """The tensors of one file, or of all its shards: their descriptions, and functions to read them."""
 
     path: Path
     format: str
-    """"safetensors", "pickle" or "gguf"."""
+    """"safetensors", "pickle" or "gguf"; shards may have several: "pickle and safetensors"."""
     metadata: Mapping[str, str]
     specs: Mapping[str, TensorSpec]
     read: Callable[[Iterable[str]], dict[str, Tensor]]
@@ -72,6 +72,19 @@ class TensorFile:
     """The byte range of a tensor stored contiguously and little-endian; None for others."""
     others: tuple[str, ...] = ()
     """Names of other content of the file, beside tensors and metadata."""
+    shards: tuple[Path, ...] = ()
+    """The files that hold the tensors, if there are several; see `sharded.py`."""
+    dictionary: str = ""
+    """The path of the dictionary in a torch checkpoint that holds the tensors: "model.state_dict"."""
+    averaged: bool = False
+    """Whether that dictionary holds averages over training steps rather than plain weights."""
+    alternatives: "tuple[TensorFile, ...]" = ()
+    """Other dictionaries of the same checkpoint that hold tensors."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that is read: this one, and the shards."""
+        return tuple(dict.fromkeys((self.path, *self.shards)))
 
 
 def damaged(path: Path, reason: str) -> BadCheckpoint:

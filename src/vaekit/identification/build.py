@@ -56,7 +56,8 @@ def origin(identified: Identified) -> Origin:
     names = " or ".join(space.name for space in identified.latent_spaces)
     family = f"{identified.family.name!r} family"
     domain, schema = read_domain(identified.parts[0].file.metadata if identified.parts else {})
-    return Origin(f"{names} ({family})" if names else f"of the {family}", model_names, domain, schema)
+    name, note = f"{names} ({family})" if names else f"of the {family}", str(identified.selection or "")
+    return Origin(name, model_names, domain, schema, note)
 
 
 def read_native(identified: Identified) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from vaekit.identification.normalization import (
     read_host_normalization,
     read_normalization_tensors,
 )
+from vaekit.identification.weight_sets import Selection
 from vaekit.normalization import LatentNormalization
 
 MEASURED = "measured"
@@ -55,6 +56,16 @@ class Identified:
         return halves_in({key: () for part in self.parts for key in part.names})
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that is read."""
+        return tuple(file for part in self.parts for file in part.file.files)
+
+    @property
+    def selection(self) -> Selection | None:
+        """Which of several sets of weights was taken; None if the files hold one set of plain weights."""
+        return next((part.selection for part in self.parts if part.selection), None)
+
+    @property
     def layout(self) -> str:
         """The name of the layout; "tiny" for the two separate halves of one VAE."""
         names = sorted({part.layout.name for part in self.parts})
@@ -69,11 +80,15 @@ class Identified:
         return matching_twins(self.family.name, self.config)
 
 
-def identify(path: Path) -> Identified:
+def identify(path: Path, weights: str | None = None) -> Identified:
     """Identify the VAE at `path`: a weights file, a diffusers folder, or a folder with one VAE in one or two files.
 
+    Args:
+        path: of the file or folder. Shards of one file count as one.
+        weights: "ema" or "plain" for the averaged or the plain weights, where the file holds both.
+
     Raises:
-        NotFound: the path does not exist.
+        NotFound: the path does not exist, or there are no such weights.
         BadCheckpoint: a file is damaged, hostile or not a weights file.
         UnknownVAE: it holds no VAE that vaekit knows.
         NotRunnable: it holds a VAE that vaekit recognizes but cannot run.
@@ -81,7 +96,7 @@ def identify(path: Path) -> Identified:
     """
     with naming_the_class(path):
         files, settings = gather(path)
-        return identify_parts(path, tuple(locate(file) for file in files), settings)
+        return identify_parts(path, tuple(locate(file, weights) for file in files), settings)
 
 
 def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[str, Any]) -> Identified:

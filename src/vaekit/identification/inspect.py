@@ -18,7 +18,9 @@ from vaekit.identification.identify import Identified, identify_parts
 from vaekit.identification.key_signatures import UnsupportedFamily, match_unsupported
 from vaekit.identification.locate import gather, locate
 from vaekit.identification.match import WeightMatch, match_weights
+from vaekit.identification.non_finite import BROKEN_WEIGHTS, NonFiniteTensor, non_finite_text
 from vaekit.identification.resolve import cached_hashes, resolved_by, with_probed_normalization, with_probed_padding
+from vaekit.identification.weight_sets import Selection
 from vaekit.normalization import LatentNormalization
 
 
@@ -66,6 +68,10 @@ class Inspection:
     config: dict[str, Any]
     problems: tuple[str, ...]
     """Warnings for the user."""
+    non_finite: tuple[NonFiniteTensor, ...] | None = None
+    """The tensors with NaN or infinite values; None if the weights were not read."""
+    selection: Selection | None = None
+    """Which weights were taken, if the file holds several sets of them, or averages."""
     runnable: bool = True
     """False for a VAE that is only recognized; it has no config, normalization or fingerprint here."""
     used_by: tuple[str, ...] = ()
@@ -80,13 +86,13 @@ class Inspection:
     """The size of latents, a phrase, for a VAE that is only recognized."""
 
 
-def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Inspection:
+def inspect_path(path: Path, *, hash: bool = True, measure: bool = True, weights: str | None = None) -> Inspection:
     """Inspect the VAE at a path; see `vaekit.inspect`."""
     with naming_the_class(path):
         files, settings = gather(path)
     try:
         with naming_the_class(path):
-            identified = identify_parts(path, tuple(locate(file) for file in files), settings)
+            identified = identify_parts(path, tuple(locate(file, weights) for file in files), settings)
     except NotRunnable as refusal:
         return not_run(path, files, settings, refusal)
     all_specs = (part.spec(key) for part in identified.parts for key in part.names)
@@ -125,7 +131,9 @@ def inspect_path(path: Path, *, hash: bool = True, measure: bool = True) -> Insp
         recognized=match.how,
         relatives=match.relatives,
         config=dataclasses.asdict(config),
-        problems=(*problems(identified), *doubts(identified, twins)),
+        problems=(*problems(identified, hashes.non_finite if hashes else ()), *doubts(identified, twins)),
+        non_finite=hashes.non_finite if hashes else None,
+        selection=identified.selection,
         used_by=tuple(dict.fromkeys(users)),
         twins=tuple(twin.name for twin in twins),
     )
@@ -192,9 +200,11 @@ def dtypes_of(specs: Iterable[TensorSpec]) -> tuple[str, ...]:
     return tuple(sorted({spec.stored_as for spec in specs}))
 
 
-def problems(identified: Identified) -> list[str]:
+def problems(identified: Identified, non_finite: Sequence[NonFiniteTensor] = ()) -> list[str]:
     """Sentences about unusual or unknown properties."""
     problems = []
+    if non_finite:
+        problems.append(f"NaN or infinite weights: {non_finite_text(non_finite)}. {BROKEN_WEIGHTS}")
     if len(identified.halves) == 1:
         half = identified.halves[0]
         verb, other = ("encode", "decode") if half == "encoder" else ("decode", "encode")

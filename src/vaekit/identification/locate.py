@@ -1,21 +1,35 @@
 """Locate the tensors of a VAE in its files: the layout and the prefix."""
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from vaekit.catalog.entries import latent_spaces
 from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, printable, shorten
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
-from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
-from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
-from vaekit.identification.fused_tensors import present_parts
+from vaekit.formats.open import TensorFile, TensorSpec, open_weights
+from vaekit.formats.paths import exists
+from vaekit.formats.shard_sets import weights_entries
+from vaekit.identification.fused_tensors import present_parts, whole_key
 from vaekit.identification.host_model import host_normalizations
 from vaekit.identification.key_signatures import no_vae, not_runnable
 from vaekit.identification.metadata import read_config, read_family
 from vaekit.identification.mismatches import mismatch_count
+from vaekit.identification.unwrap import UnwrappedFile, flattened, unwrap
+from vaekit.identification.weight_sets import (
+    Selection,
+    WeightSet,
+    belongs_to,
+    check_choice,
+    choose,
+    holds_averages,
+    other_sets,
+    overlaid,
+)
 
 FEWEST_KEYS = 8
 """The minimum number of matching keys; fewer are a coincidence."""
@@ -37,6 +51,10 @@ class LocatedVAE:
     """Native key -> key in the file, for tensors of the normalization, which belong to no network."""
     ignored: int
     """The number of tensors in the file that do not belong to the VAE."""
+    selection: Selection | None = None
+    """Which of several sets of weights they are; None if the file holds one, of plain weights."""
+    chosen: str = ""
+    """The name of the set, if it is not the file's default."""
 
     def spec(self, native: str) -> TensorSpec:
         return self.file.specs[self.names[native]]
@@ -56,20 +74,27 @@ def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
             "Check the path, or give the name of a known VAE.",
         )
     if not path.is_dir():
-        return [open_tensors(path)], {}
-    folder = path / "vae" if (path / "vae" / "config.json").is_file() else path
+        return [open_weights(path)], {}
+    folder = vae_folder(path)
     settings = read_settings(folder / "config.json")
-    weights = sorted(file for file in folder.iterdir() if file.suffix.lower() in WEIGHTS_ENDINGS and file.is_file())
+    weights = weights_entries(folder, [file.name for file in folder.iterdir() if file.is_file()])
     if settings:
-        weights = sorted(weights, key=diffusers_preference)[:1]
+        weights = sorted(weights, key=attrgetter("preference"))[:1]
     if not 1 <= len(weights) <= 2:
-        listing = ", ".join(file.name for file in weights[:8]) or "no weights file"
+        listing = ", ".join(entry.path.name for entry in weights[:8]) or "no weights file"
         raise NotFound(
             f"The folder {path} holds {len(weights)} weights files ({listing}).",
             "Expected a diffusers folder, one weights file, or the encoder and the decoder of one VAE.",
             "Give the path of one file.",
         )
-    return [open_tensors(file) for file in weights], settings
+    return [open_weights(entry.path) for entry in weights], settings
+
+
+def vae_folder(path: Path) -> Path:
+    """The folder of the VAE in a folder: the subfolder `vae` of a pipeline, or the folder itself."""
+    inside = path / "vae"
+    is_pipeline = (path / "model_index.json").is_file() and inside.is_dir()
+    return inside if is_pipeline or (inside / "config.json").is_file() else path
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -85,36 +110,94 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def locate(file: TensorFile) -> LocatedVAE:
+def locate(file: TensorFile, weights: str | None = None) -> LocatedVAE:
     """Find the VAE's tensors in a file: the layout and prefix that match the most keys.
 
-    Ties between families are resolved in favor of the one whose network matches these tensors best.
+    Ties between families are resolved in favor of the one whose network matches these tensors best. Of several sets of
+    weights that match as many keys, plain ones are preferred; `nested_weights.py` chooses among dictionaries.
+
+    Args:
+        file: the file.
+        weights: "ema" or "plain" for the averaged or the plain weights, where the file holds both.
 
     Raises:
         UnknownVAE: no layout matches enough keys.
         NotRunnable: it is a VAE that vaekit recognizes but cannot run.
         WrongTensors: the best layout leaves keys unmatched.
+        NotFound: there are no such weights.
+        BadPlan: `weights` is another word.
     """
+    check_choice(weights)
     if read_family(file.metadata) == PARTS.name:
         best, unexpected = locate_with_prefix(file, PARTS.layouts[0], "")
         if unexpected:
             raise unexpected_tensors_error(file, best.layout, unexpected)
-        return best
-    counted = [
-        ((count, -len(prefix)), layout, prefix, view)
-        for layout in LAYOUTS
-        for view in (present_parts(file, layout),)
-        for prefix, count in layout.prefixes(view.specs).items()
-        if count >= FEWEST_KEYS
-    ]
-    if not counted:
+        return selected(file, best, weights)[0]
+    matches, named = best_matches(file)
+    if not matches:
         raise no_vae_error(file)
-    most = max(rank for rank, *_ in counted)
-    tied = [locate_with_prefix(view, layout, prefix) for rank, layout, prefix, view in counted if rank == most]
+    tied = [locate_with_prefix(present_parts(named.file, layout), layout, prefix) for layout, prefix in matches]
     best, unexpected = closest(tied)
-    if unexpected:
-        raise not_runnable(file) or unexpected_tensors_error(file, best.layout, unexpected)
+    keys = [whole_key(name) for name in best.names.values()]
+    best, others = selected(named.file, best, weights)
+    named.check_distinct(keys, {name for other in others if other.averaged for name in other.names.values()})
+    left = [key for key in unexpected if not any(belongs_to(key, other) for other in others)]
+    if left:
+        raise not_runnable(file) or unexpected_tensors_error(file, best.layout, left)
     return best
+
+
+def best_matches(file: TensorFile) -> tuple[list[tuple[Layout, str]], UnwrappedFile]:
+    """The layouts and prefixes that match the most keys of a file, and the file with the names that they match.
+
+    Wrappers are removed from the names if more keys match then. Other dictionaries of a checkpoint are tried if the
+    one that was taken holds no VAE: averages of LDM have names that match no layout.
+    """
+    best: tuple[list[tuple[Layout, str]], UnwrappedFile] = ([], UnwrappedFile(file, {}))
+    sources = (file, *file.alternatives)
+    for i, each in enumerate(sources):
+        source = replace(each, alternatives=(*sources[:i], *sources[i + 1 :]))
+        most = 0
+        stripped = unwrap(source)
+        whole = UnwrappedFile(source, stripped.originals if stripped else {})
+        for named in filter(None, (whole, stripped)):
+            counted = count_matches(named.file)
+            rank = max(counted, default=(0, False, 0))
+            if rank[0] > most:
+                best, most = (counted[rank], named), rank[0]
+        if most:
+            return best
+    return best
+
+
+def count_matches(file: TensorFile) -> dict[tuple[int, bool, int], list[tuple[Layout, str]]]:
+    """The layouts and prefixes with enough matching keys, by rank: more keys, plain weights, a shorter prefix."""
+    ranked: dict[tuple[int, bool, int], list[tuple[Layout, str]]] = defaultdict(list)
+    for layout in LAYOUTS:
+        for prefix, count in layout.prefixes(present_parts(file, layout).specs).items():
+            if count >= FEWEST_KEYS:
+                ranked[count, not holds_averages(file, prefix), -len(prefix)].append((layout, prefix))
+    return ranked
+
+
+def selected(file: TensorFile, located: LocatedVAE, weights: str | None) -> tuple[LocatedVAE, list[WeightSet]]:
+    """The VAE with the chosen weights, and the other sets of them in the file.
+
+    Args:
+        file: of the VAE, with fused tensors whole.
+        located: the VAE with the default weights.
+        weights: "ema", "plain", or None for the default.
+
+    Raises:
+        NotFound: there are no such weights.
+    """
+    keys = dict.fromkeys(map(whole_key, located.names.values()))
+    others = other_sets(file, located.prefix, keys)
+    taken, selection = choose(file, located.prefix, len(keys), others, weights)
+    if taken is not None:
+        view = present_parts(overlaid(file, taken), located.layout)
+        located = replace(located, file=view, chosen=taken.name)
+    return replace(located, selection=selection), others
 
 
 def locate_with_prefix(file: TensorFile, layout: Layout, prefix: str) -> tuple[LocatedVAE, list[str]]:
@@ -153,10 +236,11 @@ def disagreement(candidate: LocatedVAE) -> tuple[bool, int, int]:
     return not family.claims(shapes), mismatch_count(family, shapes, fields), -known
 
 
-def no_vae_error(file: TensorFile) -> UnknownVAE:
+def no_vae_error(file: TensorFile) -> UnknownVAE | WrongTensors:
     """The error for a file in which no family has enough keys; it names the content if it is recognized."""
     return (
         not_runnable(file)
+        or flattened(file)
         or no_vae(file)
         or UnknownVAE(
             f"There is no VAE in {file.path}: its {len(file.specs):,} tensors ({shorten(file.specs)}) belong to no "
@@ -168,7 +252,7 @@ def no_vae_error(file: TensorFile) -> UnknownVAE:
 
 
 def unexpected_tensors_error(file: TensorFile, layout: Layout, unexpected: list[str]) -> WrongTensors:
-    return WrongTensors(
+    return flattened(file) or WrongTensors(
         f"{file.path} looks like a {layout.family!r} autoencoder in the {layout.name} layout, with "
         f"{len(unexpected)} unexpected tensors: {shorten(unexpected)}.",
         "Expected the tensors of one autoencoder and no others.",

@@ -19,8 +19,10 @@ from vaekit.families.padding import PADDINGS, ZEROS
 from vaekit.identification.build import Network
 from vaekit.identification.file_hashes import sha256_of
 from vaekit.identification.fingerprint import TensorValues, identity_of
+from vaekit.identification.fused_tensors import whole_key
 from vaekit.identification.identify import Identified
 from vaekit.identification.match import WeightMatch, match_weights
+from vaekit.identification.non_finite import NonFiniteCounter, NonFiniteTensor
 from vaekit.identification.probe_latents import LatentProbe, nearest_latent_space, probe_latents
 from vaekit.identification.probe_padding import BorderError, PaddingProbe, probe_padding
 from vaekit.identification.weights import weights_in
@@ -216,17 +218,36 @@ class Hashes:
     sha256: str
     """The SHA-256 of the whole file, 64 hexadecimal digits; empty for a VAE in two files, or inside a larger
     checkpoint."""
+    non_finite: tuple[NonFiniteTensor, ...] = ()
+    """The tensors with NaN or infinite values, by their names in the file."""
 
 
 def cached_hashes(identified: Identified) -> Hashes:
     """The hashes of a VAE and of its file. The first time reads every byte."""
-    alone = len(identified.parts) == 1 and identified.parts[0].ignored == 0
-    return Hashes(identity_in(identified), sha256_of(identified.parts[0].file.path) if alone else "")
+    part = identified.parts[0]
+    alone = len(identified.files) == 1 and part.ignored == 0 and not part.chosen
+    identity, non_finite = read_weights(identified)
+    return Hashes(identity, sha256_of(part.file.path) if alone else "", non_finite)
 
 
 def identity_in(identified: Identified) -> Identity:
     """The identity of the weights. The first time reads every weight."""
-    return from_json(cached(identified, "weights", lambda: as_json(identity_of(values_in(identified)))))
+    return read_weights(identified)[0]
+
+
+def read_weights(identified: Identified) -> tuple[Identity, tuple[NonFiniteTensor, ...]]:
+    """The identity of the weights, and the tensors with non-finite values. The first time reads every weight."""
+
+    def find() -> dict[str, Any]:
+        counter = NonFiniteCounter()
+        identity = identity_of(counter.watch(values_in(identified)))
+        return {"identity": as_json(identity), "non_finite": [dataclasses.asdict(each) for each in counter.tensors]}
+
+    record = cached(identified, "weights 2", find)
+    names = {native: whole_key(name) for part in identified.parts for native, name in part.names.items()}
+    counted = (NonFiniteTensor(**each) for each in record["non_finite"])
+    non_finite = tuple(dataclasses.replace(each, name=names.get(each.name, each.name)) for each in counted)
+    return from_json(record["identity"]), non_finite
 
 
 def values_in(identified: Identified) -> list[TensorValues]:
@@ -263,5 +284,6 @@ def cached_padding_probe(identified: Identified, network: Network) -> PaddingPro
 
 def cached(identified: Identified, question: str, find: Callable[[], Any]) -> Any:
     """A cached result about all the files of a VAE."""
-    first, *others = (part.file.path for part in identified.parts)
-    return cached_result(first, " ".join((question, *(stamp(path, "") for path in others))), find)
+    first, *others = identified.files
+    chosen = (f"weights {part.chosen}" for part in identified.parts if part.chosen)
+    return cached_result(first, " ".join((question, *chosen, *(stamp(path, "") for path in others))), find)

@@ -3,16 +3,19 @@
 A models folder holds files in any subfolders. Two structures are special cases: a program's folder with
 `VAE` and `Stable-diffusion` in it (A1111, Forge; `vae` and `checkpoints` for ComfyUI), whose subfolders with
 VAEs and checkpoints alone are scanned; and a diffusers folder, which is one VAE regardless of its number of files.
+Shards of one model are one entry.
 """
 
 import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from operator import attrgetter
+from pathlib import Path, PurePath
 
 from vaekit.errors import CannotWrite, printable
-from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
+from vaekit.formats.paths import WEIGHTS_ENDINGS, exists
+from vaekit.formats.shard_sets import WeightsEntry, is_index, weights_entries
 
 VAE_SHELVES = frozenset({"vae", "vae-approx", "vae_approx"})
 CHECKPOINT_SHELVES = frozenset({"stable-diffusion", "checkpoints"})
@@ -25,13 +28,16 @@ AUTOENCODERS = ("autoencoder", "vqmodel", "vae")
 
 @dataclass(frozen=True)
 class LocalWeights:
-    """A weights file in a models folder, or a diffusers folder with a VAE."""
+    """A weights file in a models folder, a set of shards, or a diffusers folder with a VAE."""
 
     path: Path
+    """Of shards: of their index, or of the first of them if there is none."""
     home: Path
     """The models folder."""
     files: tuple[Path, ...]
-    """Its files: the weights, and a config if there is one."""
+    """Its files: the index of shards, the weights, and a config, as far as there are any."""
+    name: str = ""
+    """The name that shards would have as one file; empty for others."""
 
     @property
     def relative(self) -> str:
@@ -41,12 +47,12 @@ class LocalWeights:
     @property
     def stem(self) -> str:
         """The file's name without its extension; that of a diffusers folder."""
-        return self.path.name.removesuffix(self.ending)
+        return PurePath(self.name).stem if self.name else self.path.name.removesuffix(self.ending)
 
     @property
     def ending(self) -> str:
-        """The extension of a weights file; empty for a folder."""
-        return self.path.suffix if self.path == self.files[0] else ""
+        """The extension of a weights file; empty for shards and for a folder."""
+        return self.path.suffix if self.path == self.files[0] and not self.name else ""
 
     @property
     def beside(self) -> str:
@@ -60,7 +66,7 @@ class LocalWeights:
         Raises:
             OSError: the file does not exist any more.
         """
-        return self.files[0].stat().st_size
+        return sum(file.stat().st_size for file in self.files if file.suffix.lower() in WEIGHTS_ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def folder_for_new(folders: Sequence[Path]) -> Path:
 
 
 def scan(folder: Path) -> tuple[list[LocalWeights], list[Trouble]]:
-    """List the weights in a models folder, sorted by path. Only config.json files are opened.
+    """List the weights in a models folder, sorted by path. Only config.json files and indexes of shards are opened.
 
     Links are followed, and each folder is scanned once. Hidden files, unfinished downloads and anything but files
     are omitted. A folder that does not exist or cannot be read is reported.
@@ -156,17 +162,24 @@ def _look_into(folder: Path, home: Path, troubles: list[Trouble]) -> tuple[list[
             return [diffusers], []
         below = [Path(item.path) for item in items.values() if item.is_dir()]
     entries = [diffusers] if diffusers is not None else []
+    names = []
     for name, item in items.items():
         path = Path(item.path)
-        if path.suffix.lower() not in WEIGHTS_ENDINGS or item.is_dir():
+        if item.is_dir() or not (is_index(name) or path.suffix.lower() in WEIGHTS_ENDINGS):
             continue
         if f"{name}{UNFINISHED}" in items:
             troubles.append(Trouble(path, "its download is incomplete"))
         elif item.is_file():
-            entries.append(LocalWeights(path, home, (path,)))
+            names.append(name)
         elif item.is_symlink():
             troubles.append(Trouble(path, "a broken link"))
-    return entries, below
+    return [*entries, *(_local(entry, home) for entry in weights_entries(folder, names))], below
+
+
+def _local(entry: WeightsEntry, home: Path) -> LocalWeights:
+    is_whole = entry.name == entry.path.name
+    present = tuple(file for file in entry.files if exists(file))
+    return LocalWeights(entry.path, home, present, "" if is_whole else entry.name)
 
 
 def _diffusers_entry(folder: Path, place: Path, home: Path) -> LocalWeights | None:
@@ -174,8 +187,11 @@ def _diffusers_entry(folder: Path, place: Path, home: Path) -> LocalWeights | No
     config = place / "config.json"
     if not config.is_file() or not is_autoencoder(config):
         return None
-    files = [file for file in place.iterdir() if file.suffix.lower() in WEIGHTS_ENDINGS and file.is_file()]
-    return LocalWeights(folder, home, (min(files, key=diffusers_preference), config)) if files else None
+    entries = weights_entries(place, [file.name for file in place.iterdir() if file.is_file()])
+    if not entries:
+        return None
+    best = min(entries, key=attrgetter("preference"))
+    return LocalWeights(folder, home, (*filter(exists, best.files), config))
 
 
 def is_autoencoder(config: Path) -> bool:

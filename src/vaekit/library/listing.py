@@ -18,7 +18,7 @@ from vaekit.cache import keep, recall, stamp
 from vaekit.catalog.entries import CatalogEntry, catalog_entries
 from vaekit.catalog.tables import digest
 from vaekit.errors import VaekitError
-from vaekit.formats.paths import exists
+from vaekit.formats.paths import WEIGHTS_ENDINGS, exists
 from vaekit.library.download import no_progress
 from vaekit.library.folders import Trouble, default_folder, models_folders, scan_all
 from vaekit.library.hub import Progress
@@ -29,7 +29,7 @@ from vaekit.library.names import locate_vae, names_of
 PACKAGE, HUB_CACHE = "inside vaekit", "the Hub's cache"
 KEEP_EVERY = 2.0
 """Interval in seconds at which new results are cached, so that an interrupted scan is not lost."""
-QUESTION = "listing 2"
+QUESTION = "listing 3"
 """The start of the cache key; the number counts changes of the record."""
 Facts = dict[str, Any]
 
@@ -182,7 +182,7 @@ def _listed(candidates: Sequence[_Candidate], facts_of: Mapping[Path, Facts]) ->
                 name=one.name,
                 path=one.path,
                 place=one.place,
-                bytes=one.files[0].stat().st_size,
+                bytes=sum(file.stat().st_size for file in one.files if file.suffix.lower() in WEIGHTS_ENDINGS),
                 facts=facts,
                 duplicates=tuple(name for name in same if name != one.name),
                 rounded=tuple(name for name in relatives if name not in same),

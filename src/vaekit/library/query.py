@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from vaekit.catalog.entries import CatalogEntry, CatalogFile, catalog_entries, entry_named
 from vaekit.errors import CannotFetch, NotFound, did_you_mean, printable, shorten
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference
+from vaekit.formats.shard_sets import numbered_names
 from vaekit.library.hub import Address, files_of
 
 PASTED = re.compile(
@@ -83,13 +84,16 @@ def of_entry(entry: CatalogEntry, file: CatalogFile | None = None) -> HubQuery:
 
 
 def of_file(address: Address) -> HubQuery:
-    """One file; for a diffusers weights file, its whole folder."""
+    """One file; for a diffusers weights file, its whole folder; for a shard, all shards."""
     path = PurePosixPath(address.path)
-    if not path.name.startswith(DIFFUSERS_WEIGHTS):
+    is_diffusers = path.name.startswith(DIFFUSERS_WEIGHTS)
+    shards = numbered_names(path.name)
+    if not is_diffusers and len(shards) == 1:
         return HubQuery(path.name.removesuffix(path.suffix), (address,))
-    config = Address(address.repo, str(path.with_name("config.json")), address.revision)
+    names = (*shards, "config.json") if is_diffusers else shards
+    addresses = tuple(Address(address.repo, str(path.with_name(name)), address.revision) for name in names)
     above = path.parent.name if path.parent.name != "vae" else path.parent.parent.name
-    return HubQuery(above or address.repo.split("/")[1], (address, config), folder=True)
+    return HubQuery(above or address.repo.split("/")[1], addresses, folder=True)
 
 
 def of_repository(repo: str, revision: str, below: str = "") -> HubQuery:

@@ -68,6 +68,8 @@ class ComparisonResult:
     fitted: list[CorrectionResult] = field(default_factory=list)
     not_measured: dict[str, str] = field(default_factory=dict)
     """Names of measures, and why they are missing."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Which of several sets of weights was taken, by the name of the candidate."""
 
 
 def compare(
@@ -116,7 +118,17 @@ def compare(
     compared = run_comparison(sources, candidates, perceptual, protocol, options.shown, progress)
     fitted = [each.finish(library_versions(), model.models) for each in fits]
     beside = write_report(compared.report, compared.shown, out)
-    return ComparisonResult(compared.report, out, beside, fitted, not_measured)
+    return ComparisonResult(compared.report, out, beside, fitted, not_measured, notes_on(candidates))
+
+
+def notes_on(candidates: Sequence[Candidate]) -> dict[str, str]:
+    """Which of several sets of weights each VAE has, by the name of its candidate."""
+    notes = {}
+    for each in candidates:
+        engines = (each.encoder, each.decoder) if isinstance(each, VAECandidate) else ()
+        origins = (engine.vae.origin for engine in engines)
+        notes[each.name] = "; ".join(dict.fromkeys(origin.note for origin in origins if origin and origin.note))
+    return notes
 
 
 def candidates_and_images(

@@ -19,6 +19,8 @@ class Conversion:
     layout: str
     fingerprint: str
     """Of the written weights."""
+    note: str = ""
+    """Which of several sets of weights was taken; empty if the input holds one."""
 
 
 def convert(
@@ -37,6 +39,7 @@ def convert(
         dtype: "fp32", "bf16" or "fp16"; None keeps the source's.
         progress: called with the number of written bytes and of all.
     """
-    write_converted(source.vae, target, layout, dtype, progress, source.padding, source.models)
+    read = write_converted(source.vae, target, layout, dtype, progress, source.padding, source.models, source.weights)
     written = identify(target)
-    return Conversion(source.vae, str(target), layout or written.layout, identity_in(written).fingerprint)
+    fingerprint = identity_in(written).fingerprint
+    return Conversion(source.vae, str(target), layout or written.layout, fingerprint, str(read.selection or ""))

@@ -38,6 +38,8 @@ class Diagnosis:
     """The user's images that were used."""
     failures: tuple[Failure, ...]
     """Images that could not be read."""
+    note: str = ""
+    """Which of several sets of weights was examined; empty if the file holds one."""
 
 
 def doctor(
@@ -63,14 +65,15 @@ def doctor(
         findings.append(finding)
         progress(len(findings), len(CHECKS))
     count = 0 if pixels is None else len(pixels)
-    return Diagnosis(worst(findings), tuple(findings), entry, count, tuple(failures))
+    note = vae.origin.note if vae.origin else ""
+    return Diagnosis(worst(findings), tuple(findings), entry, count, tuple(failures), note)
 
 
 def load_with_entry(model: ModelOptions) -> tuple[VAE, CatalogEntry | None]:
     """The VAE, and the catalog entry of its weights if they are known."""
     with locate_vae(model.vae, model.models) as path:
         network = Network()
-        identified = resolve(identify(path), padding=model.padding, network=network)
+        identified = resolve(identify(path, model.weights), padding=model.padding, network=network)
         return network.of(identified), match_file(identified).entry
 
 

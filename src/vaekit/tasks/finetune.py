@@ -164,7 +164,9 @@ def open_finetuning(
         Plan(device=request.device).torch_device,
     )
     with locate_vae(model.vae, model.models) as path:
-        parent = base_model_at(path, model.vae, model.padding)
+        parent = base_model_at(path, model.vae, model.padding, model.weights)
+        if parent.identified.selection:
+            say(f"{model.vae}: {parent.identified.selection}")
         recipe = find_recipe(request.recipe, request.overrides)
         yield FinetuneJob(
             prepare_finetuning(recipe, parent, request.data, request.out, request.seed, options, say), request

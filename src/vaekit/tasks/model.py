@@ -23,6 +23,12 @@ class OpenModel:
     items: ItemFiles
     """Their files."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which of several sets of weights is used, and deviations from the plan, as phrases."""
+        origin = self.engine.vae.origin
+        return (*((origin.note,) if origin and origin.note else ()), *self.engine.notes)
+
     @cached_property
     def origin(self) -> LatentOrigin:
         """The VAE's identity in latent files. Hashes the weights once."""

@@ -20,12 +20,14 @@ class ModelOptions:
     """The models folders; None for the user's own."""
     padding: str | None = None
     """The padding mode of its convolutions; None for what the file states."""
+    weights: str | None = None
+    """"ema" or "plain" for the averaged or the plain weights of a checkpoint that holds both; None for its default."""
 
     def load(self) -> "VAE":
         """Load the VAE; see `vaekit.checkpoints.load` for the errors."""
         from vaekit.checkpoints.load import load
 
-        return load(self.vae, padding=self.padding, models=self.models)
+        return load(self.vae, padding=self.padding, models=self.models, weights=self.weights)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from vaekit.checkpoints.latent_files import LatentFile, LatentOrigin, check_readable, load_latent, save_latent
 from vaekit.distributions import Posterior
 from vaekit.domains.files import DecodedResult, FileResult, side_by_side_path
+from vaekit.domains.finite_results import check_finite
 from vaekit.domains.images.colors import from_bytes
 from vaekit.domains.images.correction_files import SavedCorrection, correction_of
 from vaekit.domains.images.read import RGBA, LoadedImage, find_images, for_vae, read_image
@@ -190,6 +191,7 @@ def reconstructed(engine: Engine, image: LoadedImage, correction: SavedCorrectio
     latent = engine.encode(pixels).mode
     result = engine.decode(latent, (image.height, image.width))
     seconds = time.perf_counter() - started
+    check_finite(result, engine)
     if correction is not None:
         result, notes = corrected(result, correction), (*notes, correction.about)
     return DecodedImage(image, pixels, result, tuple(latent.shape[1:]), seconds, notes)
@@ -251,13 +253,15 @@ def encode_stages(
     """Encode image files, each into the latent file that `outputs` names for it. Images weigh their pixels.
 
     Raises:
-        BadItem, NotFound: the file cannot be read.
+        BadItem, NotFound: the file cannot be read, or the latents are non-finite.
         CannotWrite: the result cannot be written.
     """
 
     def run(_: Path, image: LoadedImage) -> Encoded:
         pixels, notes = for_vae(image, engine.geometry)
-        return image, engine.encode(pixels), notes
+        posterior = engine.encode(pixels)
+        check_finite(posterior.mode, engine)
+        return image, posterior, notes
 
     def write(path: Path, encoded: Encoded) -> EncodedImage:
         image, posterior, notes = encoded
@@ -293,6 +297,7 @@ def decode_stages(
         latent.space.geometry.require_axes(2, "images")
         caution = check_readable(path, latent.space, origin)
         pixels = engine.decode(latent.posterior.mean, latent.size)
+        check_finite(pixels, engine)
         return latent, pixels if correction is None else corrected(pixels, correction), caution
 
     def write(path: Path, decoded: Decoded) -> DecodedLatent:

@@ -57,7 +57,7 @@ def to_bytes(pixels: Images) -> NDArray[np.uint8]:
         raise BadItem(
             f"The image has {broken:,} values that are not numbers (NaN or infinite), of {pixels.numel():,}.",
             "Numbers from -1 to 1 were expected.",
-            "Run the VAE with a wider dtype (bfloat16 or float32): half precision overflows in some of them.",
+            "Examine the VAE with `vaekit doctor`; if it ran in fp16, run it in bf16 or fp32.",
         )
     levels = np.empty((*values.shape[1:], len(values)), np.uint8)
     for channel, shades in enumerate(values):
