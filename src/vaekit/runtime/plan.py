@@ -1,12 +1,15 @@
 """The plan for running a VAE: device, precision, batch size, memory and backend."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
-from vaekit.errors import BadPlan
+from vaekit.errors import BadPlan, TooLittleMemory
 from vaekit.runtime.memory import memory_bytes
+
+Planned = TypeVar("Planned")
 
 AUTO, TORCH, NCNN = BACKENDS = ("auto", "torch", "ncnn")
 
@@ -111,6 +114,23 @@ class Explanation:
     slab_rows: tuple[int, int]
     """The minimum and maximum over all passes of the rows that are processed at a time; all positions along the first
     axis for a network that runs whole."""
+
+
+def all_planned(plans: Iterable[Callable[[], Planned]]) -> list[Planned]:
+    """The results of several plans that one budget must be sufficient for.
+
+    Raises:
+        TooLittleMemory: one is refused. Of several refusals, the one that names the largest budget is raised.
+    """
+    results, refusals = [], []
+    for plan in plans:
+        try:
+            results.append(plan())
+        except TooLittleMemory as refusal:
+            refusals.append(refusal)
+    if refusals:
+        raise max(refusals, key=lambda refusal: refusal.least)
+    return results
 
 
 def size_text(input_shape: Sequence[int], output_shape: Sequence[int]) -> str:

@@ -149,21 +149,23 @@ def test_a_convolution_takes_its_frame_its_rows_and_its_workspace() -> None:
     stages = traced(nn.Conv2d(4, 5, 3, padding=1))
     padded_row, made_row, weights = 4 * 10 * 4, 5 * 8 * 4, 5 * 4 * 9 * 4
     found = only(stages, 4)
-    frame, given, made = 6 * padded_row, 6 * padded_row, 4 * made_row
+    frame, made = 6 * padded_row, 4 * made_row
+    copies = 16 * (6 * 10 + 4 * 8) * 4  # in blocks of 16 channels
     # While it runs: the frame, the rows that it makes, and what torch takes for one call.
-    assert found.workspace == frame + made + (given + made + weights)
+    assert found.workspace == frame + made + (copies + weights)
     assert (found.wholes, found.maps, found.band) == (0, 0, made)
 
 
 def test_all_rows_at_once_take_the_whole_map() -> None:
     stages = traced(nn.Conv2d(4, 5, 3, padding=1))
     frame, made, weights = 18 * 4 * 10 * 4, 16 * 5 * 8 * 4, 5 * 4 * 9 * 4
-    assert only(stages, 1000).workspace == frame + made + (frame + made + weights)
+    copies = 16 * (18 * 10 + 16 * 8) * 4
+    assert only(stages, 1000).workspace == frame + made + (copies + weights)
 
 
 def test_mirrored_rows_are_copied_behind_the_old_ones() -> None:
-    stages = traced(nn.Conv2d(4, 1, 3, padding=1, padding_mode="reflect"))
-    padded_row, given_row = 4 * 10 * 4, 4 * 8 * 4
+    stages = stages_of(half_of(nn.Conv2d(64, 1, 3, padding=1, padding_mode="reflect").eval(), 64, 4), 4, 2)
+    padded_row, given_row = 64 * 10 * 4, 64 * 8 * 4
     # The second slab pads rows 6 to 10 of rows 3 to 11: these are joined, and read once more in padding's order. Two
     # old rows are copied in front of four new ones.
     assert only(stages, 4).workspace == (2 + 6) * padded_row + 2 * 8 * given_row
