@@ -51,15 +51,12 @@ def format_bytes(size: int | float) -> str:
 
 
 def sufficient_text(size: int | float) -> str:
-    """A memory size that is not smaller, for messages: rounded up to three digits.
+    """A memory size that is not smaller, for messages: rounded up.
 
-    >>> sufficient_text(734003201), sufficient_text(35 * 2**20), sufficient_text(2.5 * 2**30)
-    ('701 MiB', '35 MiB', '2.5 GiB')
+    >>> sufficient_text(734003201), sufficient_text(35 * 2**20), sufficient_text(2.501 * 2**30)
+    ('701 MiB', '35 MiB', '2.51 GiB')
     """
-    number, unit = (size / 2**20, "MiB") if size < 1000 * 2**20 else (size / 2**30, "GiB")
-    decimals = max(0, 2 - math.floor(math.log10(max(number, 1))))
-    rounded = f"{math.ceil(number * 10**decimals) / 10**decimals:.{decimals}f}"
-    return f"{rounded.rstrip('0').rstrip('.') if decimals else rounded} {unit}"
+    return f"{math.ceil(size / 2**20)} MiB" if size < 1000 * 2**20 else f"{math.ceil(size / 2**30 * 100) / 100:.2f} GiB"
 
 
 def free_memory(device: torch.device) -> int:

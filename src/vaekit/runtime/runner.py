@@ -65,7 +65,9 @@ class Runner:
         if not self.traced.is_traceable:
             return self.traced.network(items)
         rows_and_columns = plane(size)
-        output = self.whole.run(items, rows_and_columns, fixed) if self._may_run_whole(rows_and_columns, fixed) else None
+        output = (
+            self.whole.run(items, rows_and_columns, fixed) if self._may_run_whole(rows_and_columns, fixed) else None
+        )
         if output is not None:
             return self._repaired(items, output, rows_and_columns, fixed)
         self._plan_slabs(rows_and_columns, fixed)

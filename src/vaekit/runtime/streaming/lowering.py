@@ -30,7 +30,12 @@ def fused(steps: Sequence[Step], output: int) -> tuple[tuple[Step, ...], int]:
     places: dict[int, int] = {}
     for i, step in enumerate(steps):
         before = steps[step.inputs[0].step] if step.inputs else None
-        if is_relu(step) and before is not None and users[step.inputs[0].step] == 1 and isinstance(before.operation, Convolve):
+        if (
+            is_relu(step)
+            and before is not None
+            and users[step.inputs[0].step] == 1
+            and isinstance(before.operation, Convolve)
+        ):
             places[i] = places[step.inputs[0].step]
             result[places[i]] = dataclasses.replace(
                 result[places[i]], operation=dataclasses.replace(before.operation, relu=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from vaekit.errors import TooLittleMemory
 from vaekit.runtime.backends import Convolvers
-from vaekit.runtime.memory import format_bytes, memory_bytes, sufficient_text
+from vaekit.runtime.memory import format_bytes, sufficient_text
 from vaekit.runtime.streaming.executor import StageRows
 from vaekit.runtime.streaming.forecast import StageForecast, forecast
 from vaekit.runtime.streaming.ir import Step
@@ -78,13 +78,18 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
 
 
 def too_little_memory(budget: int, enough: int) -> TooLittleMemory:
-    """The refusal of a budget, in bytes. The sufficient one that it names is rounded up, and is accepted as written."""
+    """The refusal of a budget. The sufficient one is rounded up in the message, where it is accepted as written.
+
+    Args:
+        budget: in bytes.
+        enough: the smallest sufficient budget in bytes.
+    """
     least = sufficient_text(enough)
     return TooLittleMemory(
         f"This image cannot be processed in {format_bytes(budget)}.",
         f"It needs at least {least}, in addition to the VAE itself.",
         f"Allow {least} or more (--memory), or reduce the size of the image.",
-        memory_bytes(least),
+        enough,
     )
 
 

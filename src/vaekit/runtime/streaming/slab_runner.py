@@ -123,11 +123,13 @@ class SlabRunner:
         return self._checked or self.convolvers.backend.name == TORCH
 
     def check_backend(self) -> None:
-        """Compare the results of the backend and of torch for a small input.
+        """Compare, once, the results of the backend and of torch for a small input.
 
         Raises:
             BadPlan: they differ, and this backend was requested. Otherwise torch is used from now on.
         """
+        if self._compared:
+            return
         self._checked = True
         example, expected = self.traced.trace.example
         plan = self.plan(SMALL, 0, self.budget)
