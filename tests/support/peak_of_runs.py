@@ -89,4 +89,4 @@ def measured(name: str, half: str, size: list[int], dtype: str, backend: str, fa
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    print(json.dumps([measured(*job) for job in json.loads(sys.argv[1])]))
+    sys.stdout.write(json.dumps([measured(*job) for job in json.loads(sys.argv[1])]))
