@@ -1,5 +1,6 @@
 """The memory that is forecast for a run, compared with what an instrumented run holds."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,13 +10,21 @@ from poisoned_arena import Ledger
 from small_networks import NAMES, each_network, stages_of
 from torch import Tensor, nn
 
-from vaekit.runtime.backends import Convolver, Convolvers, TorchBackend
+from vaekit.runtime.backends import Convolver, Convolvers, TorchBackend, torch_workspace
 from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming import executor
 from vaekit.runtime.streaming.arena import BAND_SLACK, SLAB_SLACK
 from vaekit.runtime.streaming.buffers import Store, WholeValue
 from vaekit.runtime.streaming.executor import PartRun, StageRows, run_stages
-from vaekit.runtime.streaming.forecast import SIMULATED_SLABS, StageForecast, StageSimulation, forecast
+from vaekit.runtime.streaming.forecast import (
+    FRAGMENTED,
+    SIMULATED_SLABS,
+    WORKSPACE,
+    StageForecast,
+    StageSimulation,
+    forecast,
+    whole_peak,
+)
 from vaekit.runtime.streaming.operations import Convolve
 from vaekit.runtime.streaming.schedule import Stages
 from vaekit.runtime.streaming.walk import RowStep, Task, walk
@@ -231,3 +240,66 @@ def test_no_more_slabs_are_followed_than_take_most(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(StageSimulation, "step", lambda self, move: moves.append(move) or plain(self, move))
     only(stages, 4)
     assert len(moves) == 2 * SIMULATED_SLABS
+
+
+# Whole networks
+
+MAP = 4 * 16 * 8 * 4
+"""Bytes of a map of 4 channels for a latent of 4 x 2."""
+
+
+def whole(network: nn.Module, device: str = "cpu") -> int:
+    """The predicted peak of a whole run, without the factor for fragmentation."""
+    peak = whole_peak(half_of(network.eval(), 4, 4).watched, (4, 2), torch.device(device))
+    return math.ceil(peak / (FRAGMENTED if device == "cpu" else WORKSPACE))
+
+
+def test_a_whole_convolution_takes_its_maps_and_a_workspace() -> None:
+    network = nn.Conv2d(4, 5, 3, padding=1)
+    maps = MAP + MAP * 5 // 4
+    assert whole(network) == maps + torch_workspace(network.weight, (1, 4, 16, 8), (1, 5, 16, 8))
+    assert whole(network, "cuda") == maps
+
+
+@pytest.mark.parametrize(
+    ("layers", "maps"),
+    [
+        (lambda: [Flat()], 1),
+        (lambda: [Silu()], 2),
+        (lambda: [Silu(), Silu(), Silu(), Silu()], 3),  # the input of the network, and those of one layer
+        (lambda: [Holding()], 4),
+        (lambda: [nn.Sequential(Silu(), Silu()), Flat(), Holding()], 5),
+    ],
+)
+def test_maps_take_memory_as_long_as_they_exist(layers: Callable[[], list[nn.Module]], maps: int) -> None:
+    assert whole(nn.Sequential(*layers())) == maps * MAP
+
+
+class Holding(Silu):
+    """Keeps a map until it returns, though nothing reads it after its first use."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        held = nn.functional.silu(x)
+        return nn.functional.silu(nn.functional.silu(held))
+
+
+class Attends(Silu):
+    """All positions attend to all."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = x.flatten(2).transpose(1, 2).unsqueeze(1)
+        return nn.functional.scaled_dot_product_attention(positions, positions, positions)
+
+
+def test_whole_attention_takes_the_products_of_all_positions() -> None:
+    positions = 16 * 8
+    assert whole(Attends()) == 2 * MAP + 3 * MAP + 2 * 4 * positions**2
+
+
+class Product(Silu):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(2) @ x.flatten(2).transpose(1, 2)
+
+
+def test_factors_of_a_product_may_be_copied() -> None:
+    assert whole(Product()) == MAP + 4 * 4 * 4 + 2 * MAP

@@ -29,7 +29,7 @@ WORKSPACE = 1.25
 FRAGMENTED = 1.1
 """Memory of a whole run on a CPU relative to that of its maps and workspaces."""
 CONVOLUTIONS = (F.conv2d, torch.conv2d)
-COPYING = (F.scaled_dot_product_attention, F.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm)
+COPYING = (F.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm)
 """Functions that may copy their inputs to a contiguous layout."""
 SIMULATED_SLABS = 4
 """The first slabs of a stage take the peak memory, as they include the halos of later ones."""
@@ -219,9 +219,13 @@ def call_workspace(trace: Trace, call: Call, size: tuple[int, int]) -> int:
         weight = next((each for each in call.args if isinstance(each, Tensor)), None)
         if weight is not None:
             return torch_workspace(weight, shape_at(inputs[0], size), shape_at(call, size))
-    if call.function in COPYING:
-        return sum(math.prod(shape_at(each, size)) * each.dtype.itemsize for each in inputs)
-    return 0
+    copies = sum(math.prod(shape_at(each, size)) * each.dtype.itemsize for each in inputs)
+    if call.function is F.scaled_dot_product_attention and len(inputs) == 3:
+        # For inputs that are not contiguous, torch holds the products of all queries with all keys, before and after
+        # the softmax, in fp32.
+        queries, keys = (shape_at(each, size) for each in inputs[:2])
+        return copies + 2 * SINGLE * math.prod(queries[:-1]) * keys[-2]
+    return copies if call.function in COPYING else 0
 
 
 def shape_at(call: Call, size: tuple[int, int]) -> tuple[int, ...]:
