@@ -222,7 +222,7 @@ class Engine:
         largest = self.geometry.size_of(self._least_size(z))
         if len(size) != len(largest) or not all(0 < each <= most for each, most in zip(size, largest, strict=True)):
             raise ValueError(f"latents of shape {tuple(z.shape)} represent items of size {largest}, not {size}")
-        return size, self._fixed("decode", size)
+        return size, self._fixed("decode", largest)
 
     def _least_size(self, z: Tensor) -> tuple[int, ...]:
         """The size of latents after padding to the minimum that the decoder needs."""

@@ -39,8 +39,13 @@ class Plan:
     decode_dtype: str | None = None
     """The dtype for decoding; None for `dtype`."""
     memory: int | str | None = None
-    """The memory limit for encoding or decoding, without the loaded weights: bytes, or a size such as "2GiB". None for
-    most of the free memory. Results are equal up to rounding for any limit."""
+    """The memory limit for encoding or decoding one item: bytes, or a size such as "2GiB". None for most of the free
+    memory. Results are equal up to rounding for any limit.
+
+    It includes the item in fp32 and its copies that are padded or in another dtype, the latents, the result in fp32,
+    all maps and buffers between them, convolutions that stay prepared for the next item, and 32 MiB for code and small
+    objects. It excludes the loaded weights, other items that the caller keeps, and reading, measuring and writing
+    files."""
     backend: str = "auto"
     """The backend for convolutions: "torch", "ncnn" (on a CPU, in fp32), or "auto" for the faster available one."""
 
@@ -104,7 +109,8 @@ class Explanation:
     budget: int | None
     """The memory limit; None if the free memory was used as the limit."""
     predicted_peak: int | None
-    """None for a network that can only run whole."""
+    """The peak of everything that a memory limit includes, see `Plan.memory`; None for a network that can only run
+    whole."""
     prepared: int
     """Part of the peak: convolutions that stay prepared for the next image."""
     to_file: int

@@ -233,6 +233,14 @@ def test_statistics_of_half_precision_take_a_copy_in_fp32() -> None:
         assert first.workspace == 4 * row * dtype.itemsize + 4 * row * 4
 
 
+def test_normalizing_half_precision_takes_two_copies_in_fp32() -> None:
+    row = 4 * 8
+    for dtype, copies in ((torch.float32, 0), (torch.bfloat16, 2)):
+        stages = stages_of(half_of(nn.GroupNorm(2, 4).to(dtype), 4, 4), 4, 2)
+        _, second = forecast(stages, [StageRows(4)] * 2, CONVOLVERS, frozenset())
+        assert second.workspace == 4 * row * dtype.itemsize * 2 + copies * 4 * row * 4
+
+
 def test_no_more_slabs_are_followed_than_take_most(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = traced(nn.Conv2d(4, 5, 3, padding=1), 40)
     moves: list[RowStep] = []

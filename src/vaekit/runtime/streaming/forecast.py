@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaekit.runtime.backends import Convolvers, torch_workspace
+from vaekit.runtime.numerics import HALF
 from vaekit.runtime.streaming.executor import StageRows
 from vaekit.runtime.streaming.ir import Step
-from vaekit.runtime.streaming.operations import Apply, Convolve, Moments, Pad
+from vaekit.runtime.streaming.operations import Apply, Convolve, Moments, Normalize, Pad
 from vaekit.runtime.streaming.schedule import Stage, Stages
 from vaekit.runtime.streaming.tracing import Call, Ref, Size, Trace
 from vaekit.runtime.streaming.walk import RowStep, Task, row_ranges, rows_read, walk
@@ -144,7 +145,9 @@ class StageSimulation:
         if isinstance(operation, Convolve):
             extra += self.convolution_bytes(row_step, operation)
         elif isinstance(operation, Moments):
-            extra += input_size * SINGLE // self.steps[task.reads[0][0]].dtype.itemsize
+            extra += self.in_single(task, input_size)
+        elif normalizes_in_single(task):
+            extra += 2 * self.in_single(task, input_size)
         elif isinstance(operation, Pad) and not task.pads:
             extra += input_size
         if task.index in self.padded:
@@ -166,6 +169,10 @@ class StageSimulation:
             elif source in self.held:
                 self.padded[source] = row
 
+    def in_single(self, task: Task, input_size: int) -> int:
+        """The size in fp32 of the rows that a task reads, in bytes."""
+        return input_size * SINGLE // self.steps[task.reads[0][0]].dtype.itemsize
+
     def convolution_bytes(self, row_step: RowStep, convolution: Convolve) -> int:
         """Additional memory of a convolution of some rows, in bytes."""
         ((source, window),) = row_step.task.reads
@@ -184,6 +191,12 @@ class StageSimulation:
         window = next(window for each, window in row_step.task.reads if each == source)
         first, last = rows_read(window, row_step.a, row_step.b, self.steps[source].rows)
         return max(0, last - first) * self.steps[source].bytes_per_row
+
+
+def normalizes_in_single(task: Task) -> bool:
+    """Whether a task normalizes rows of half precision, for which they are copied to fp32."""
+    steps = (task.step, *task.ahead)
+    return any(isinstance(step.operation, Normalize) and step.dtype in HALF for step in steps)
 
 
 def whole_peak(trace: Trace, size: tuple[int, int], device: torch.device) -> int:
