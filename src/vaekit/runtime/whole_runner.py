@@ -5,14 +5,17 @@ item, so that results do not depend on the batch size.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from vaekit.runtime.compiled import CompiledNetwork
 from vaekit.runtime.memory import SHARE_OF_FREE, free_memory, memory_name, out_of_memory
 from vaekit.runtime.plan import NCNN, Notes, Plan
-from vaekit.runtime.streaming.forecast import whole_peak
+from vaekit.runtime.streaming.forecast import attends_in_parts, whole_peak
 from vaekit.runtime.streaming.planning import BASE, LEAST_PRODUCTS, products
 from vaekit.runtime.traced_network import TracedNetwork
 from vaekit.runtime.upsampling import with_enlarged_convs
@@ -104,11 +107,22 @@ class WholeRunner:
 
     def _run(self, items: Tensor) -> Tensor:
         if not compiles(self.device):
-            return self.traced.network(items)
+            with AttentionInParts():
+                return self.traced.network(items)
         if self._compiled is None:
             rewritten = with_enlarged_convs(self.traced.network, self.traced.trace, self.traced.names)
             self._compiled = CompiledNetwork(self.traced.network, rewritten, notes=self.notes)
         return self._compiled.run(items)
+
+
+class AttentionInParts(TorchFunctionMode):
+    """Runs attention on contiguous tensors where the products of all queries with all keys would take much memory."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        attends = func is F.scaled_dot_product_attention and len(args) >= 3
+        if attends and attends_in_parts(args[0].shape, args[1].shape):
+            args = (*(each.contiguous() for each in args[:3]), *args[3:])
+        return func(*args, **(kwargs or {}))
 
 
 def compiles(device: torch.device) -> bool:

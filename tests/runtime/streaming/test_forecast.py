@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vaekit.runtime.backends import Convolver, Convolvers, TorchBackend, torch_workspace
 from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming import executor
+from vaekit.runtime.streaming import forecast as forecasts
 from vaekit.runtime.streaming.arena import BAND_SLACK, SLAB_SLACK
 from vaekit.runtime.streaming.buffers import Store, WholeValue
 from vaekit.runtime.streaming.executor import PartRun, StageRows, run_stages
@@ -22,6 +23,7 @@ from vaekit.runtime.streaming.forecast import (
     WORKSPACE,
     StageForecast,
     StageSimulation,
+    attends_in_parts,
     forecast,
     whole_peak,
 )
@@ -301,7 +303,16 @@ class Attends(Silu):
 
 def test_whole_attention_takes_the_products_of_all_positions() -> None:
     positions = 16 * 8
-    assert whole(Attends()) == 2 * MAP + 3 * MAP + 2 * 4 * positions**2
+    assert whole(Attends()) == 2 * MAP + 3 * MAP + 9 * positions**2
+
+
+def test_many_products_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    positions = 16 * 8
+    monkeypatch.setattr(forecasts, "MANY_PRODUCTS", 4 * positions**2)
+    assert whole(Attends()) == 5 * MAP + 9 * positions**2
+    monkeypatch.setattr(forecasts, "MANY_PRODUCTS", 4 * positions**2 - 1)
+    assert whole(Attends()) == 5 * MAP
+    assert not attends_in_parts((positions, 4), (positions, 4))  # torch does so for four axes only
 
 
 class Product(Silu):

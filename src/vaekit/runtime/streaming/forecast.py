@@ -32,6 +32,10 @@ FRAGMENTED = 1.1
 CONVOLUTIONS = (F.conv2d, torch.conv2d)
 COPYING = (F.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm)
 """Functions that may copy their inputs to a contiguous layout."""
+PRODUCT = 9
+"""Bytes for each product of a query with a key: before and after the softmax in fp32, and whether it is finite."""
+MANY_PRODUCTS = 16 << 20
+"""The size of all products of an attention in fp32, in bytes, above which they are computed in parts."""
 SIMULATED_SLABS = 4
 """The first slabs of a stage take the peak memory, as they include the halos of later ones."""
 
@@ -234,11 +238,20 @@ def call_workspace(trace: Trace, call: Call, size: tuple[int, int]) -> int:
             return torch_workspace(weight, shape_at(inputs[0], size), shape_at(call, size))
     copies = sum(math.prod(shape_at(each, size)) * each.dtype.itemsize for each in inputs)
     if call.function is F.scaled_dot_product_attention and len(inputs) == 3:
-        # For inputs that are not contiguous, torch holds the products of all queries with all keys, before and after
-        # the softmax, in fp32.
         queries, keys = (shape_at(each, size) for each in inputs[:2])
-        return copies + 2 * SINGLE * math.prod(queries[:-1]) * keys[-2]
+        return copies + (0 if attends_in_parts(queries, keys) else PRODUCT * pairs_of(queries, keys))
     return copies if call.function in COPYING else 0
+
+
+def attends_in_parts(queries: Sequence[int], keys: Sequence[int]) -> bool:
+    """Whether attention, given the shapes of queries and keys, runs on contiguous copies, for which torch computes the
+    products in parts. For others it holds all of them."""
+    return len(queries) == 4 and SINGLE * pairs_of(queries, keys) > MANY_PRODUCTS
+
+
+def pairs_of(queries: Sequence[int], keys: Sequence[int]) -> int:
+    """The number of products of queries with keys, given their shapes (..., positions, channels)."""
+    return math.prod(queries[:-1]) * keys[-2]
 
 
 def shape_at(call: Call, size: tuple[int, int]) -> tuple[int, ...]:
