@@ -11,8 +11,17 @@ from vaekit.distributions import DiagonalGaussian, Laplace
 from vaekit.errors import BadPlan, MissingPackage
 from vaekit.families.kl import net as kl
 from vaekit.families.kl.net import KLConfig
-from vaekit.runtime import ncnn_backend
-from vaekit.runtime.backends import Backend, Convolver, Convolvers, TorchBackend, fits_winograd
+from vaekit.runtime import backends, ncnn_backend
+from vaekit.runtime.backends import (
+    Backend,
+    Convolver,
+    Convolvers,
+    TorchBackend,
+    blocked,
+    fits_winograd,
+    half_in_onednn,
+    torch_workspace,
+)
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.ncnn_backend import NcnnBackend
 from vaekit.runtime.plan import Plan
@@ -165,8 +174,32 @@ def test_torch_prepares_nothing_and_counts_slabs_and_weights_once_more(relu: boo
     x = torch.randn(1, 4, 5, 6, generator=torch.Generator().manual_seed(0))
     assert torch.equal(backend.prepare(one, 1)(x), one.run((0, 5), [x]))
     assert backend.prepared_bytes(one) == 0
-    assert backend.workspace_bytes(one, 100, 10) == 110 + 2 * 4 * 9 * 4
+    assert backend.workspace_bytes(one, (1, 4, 5, 6), (1, 2, 3, 4)) == (16 * 5 * 6 + 16 * 3 * 4 + 2 * 4 * 9) * 4
     backend.release_buffers()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("supported", [True, False])
+def test_half_precision_is_unfolded_where_the_processor_cannot_compute_with_it(
+    dtype: torch.dtype, supported: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "half_in_onednn", lambda: supported)
+    weight = torch.zeros(32, 16, 3, 3, dtype=dtype)
+    copies = 16 * 6 * 7 + 32 * 4 * 5 + weight.numel()
+    unfolded = 16 * 9 * 4 * 5
+    values = unfolded if dtype == torch.float16 and not supported else copies
+    assert torch_workspace(weight, (1, 16, 6, 7), (1, 32, 4, 5)) == values * dtype.itemsize
+
+
+@pytest.mark.parametrize(("channels", "values"), [(1, 16 * 6), (16, 16 * 6), (17, 32 * 6)])
+def test_maps_are_copied_in_blocks_of_channels(channels: int, values: int) -> None:
+    assert blocked((1, channels, 2, 3)) == values and blocked((2, channels, 6)) == 2 * values
+
+
+def test_an_unknown_processor_is_assumed_to_unfold(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(half_in_onednn(), bool)
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    assert not half_in_onednn.__wrapped__()
 
 
 def test_winograd_needs_enough_channels() -> None:

@@ -24,6 +24,7 @@ from vaekit.runtime.memory import (
     memory_name,
     out_of_memory,
     resident_memory,
+    sufficient_text,
     system_memory,
     text_of,
     trim_heap,
@@ -76,6 +77,12 @@ def test_more_digits_than_a_number_can_have_are_no_size(text: str) -> None:
 @given(st.integers(1, 10**15))
 def test_any_number_of_bytes_is_a_size(size: int) -> None:
     assert memory_bytes(size) == memory_bytes(str(size)) == memory_bytes(f"{size}B") == size
+
+
+@given(st.integers(2**20, 2**45))
+def test_a_sufficient_size_is_not_smaller_as_written(size: int) -> None:
+    written = memory_bytes(sufficient_text(size))
+    assert size <= written <= max(size + 2**20, 1.011 * size)
 
 
 def test_bytes_are_written_in_units_that_people_read() -> None:

@@ -72,7 +72,11 @@ def test_without_ncnn_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch)
 def test_memory_is_that_of_transformed_kernels_and_slabs() -> None:
     one, backend = convolution(16, 24), NcnnBackend()
     assert backend.prepared_bytes(one) == 24 * 16 * 36 * 4  # 6 x 6 numbers for each 3 x 3
-    assert backend.workspace_bytes(one, 1600, 700) == 1600 * 36 // 16 + 1600 + 700
+    copies = 16 * 10 * 14 + 24 * 8 * 12
+    assert backend.workspace_bytes(one, (1, 16, 10, 14), (1, 24, 8, 12)) == 4 * (6 * 16 * 36 + copies)
+    # One row takes as many tiles as four.
+    one_row = backend.workspace_bytes(one, (1, 16, 3, 15), (1, 24, 1, 13))
+    assert one_row == 4 * (4 * 16 * 36 + 16 * 3 * 15 + 24 * 13)
 
 
 def test_it_does_not_change_its_input_or_the_weights() -> None:
@@ -103,7 +107,6 @@ def test_results_live_on_after_the_backend_rests() -> None:
 
 
 def test_each_thread_takes_memory_from_pools_of_its_own() -> None:
-
     shared = pools(ncnn)
     assert pools(ncnn) is shared
     found: list[Any] = []
@@ -112,7 +115,7 @@ def test_each_thread_takes_memory_from_pools_of_its_own() -> None:
     thread.join()
     ((slabs, buffers),) = found
     assert slabs is not shared.slabs and buffers is not shared.buffers
-    assert all(any(pool is each for each in Pools.all) for pool in (slabs, buffers, shared.slabs, shared.buffers))
+    assert all(any(pool is each for each in shared.every) for pool in (slabs, buffers, shared.slabs, shared.buffers))
 
 
 def test_rest_clears_the_pools_of_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,9 +129,16 @@ def test_rest_clears_the_pools_of_all_threads(monkeypatch: pytest.MonkeyPatch) -
             cleared.append(self.number)
 
     backend = NcnnBackend()
-    monkeypatch.setattr(Pools, "all", [Pool(1), Pool(2)])
+    monkeypatch.setattr(backend._pools, "every", [Pool(1), Pool(2)])
     backend.release_buffers()
     assert cleared == [1, 2]
+
+
+def test_other_pools_are_not_among_those_of_the_process() -> None:
+    others: list[Any] = []
+    mine = Pools(ncnn, others)
+    assert others == [mine.slabs, mine.buffers]
+    assert not any(pool is each for each in pools(ncnn).every for pool in others)
 
 
 class Failing:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from refusals import refuses
 
-from vaekit.errors import BadPlan
-from vaekit.runtime.plan import DTYPES, Plan
+from vaekit.errors import BadPlan, TooLittleMemory
+from vaekit.runtime.plan import DTYPES, Plan, all_planned
 
 
 def test_the_defaults_are_exact() -> None:
@@ -79,3 +79,14 @@ def test_a_device_is_as_weights_have_it() -> None:
 def test_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Plan().dtype = "bf16"  # type: ignore[misc]
+
+
+def test_of_several_refusals_the_largest_is_raised() -> None:
+    def refused(least: int) -> int:
+        raise TooLittleMemory("", "", "", least)
+
+    assert all_planned([lambda: 1, lambda: 2]) == [1, 2]
+    for order in ((5, 9, 7), (9, 5, 7)):
+        with refuses(TooLittleMemory) as raised:
+            all_planned([lambda: 1, *(lambda least=each: refused(least) for each in order)])
+        assert raised.value.least == 9

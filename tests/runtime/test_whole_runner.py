@@ -1,15 +1,17 @@
 """Small images on a CPU: the network runs whole, for slabs would cost more than they save."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from vaekit.runtime import whole_runner as whole
 from vaekit.runtime.engine import Engine
 from vaekit.runtime.plan import Plan
-from vaekit.runtime.streaming import planning
+from vaekit.runtime.streaming import forecast, planning
 from vaekit.runtime.streaming import slab_runner as slabs
 from vaekit.vae import VAE
 
@@ -58,3 +60,26 @@ def test_half_precision_runs_whole_too(vae: VAE, images: Images, dtype: str) -> 
     running = Engine(vae, Plan(dtype=dtype))
     torch.testing.assert_close(running.reconstruct(x), expected, atol=0.05, rtol=0.05)
     assert running.notes == ()
+
+
+@pytest.mark.parametrize(("most", "contiguous"), [(16 << 20, False), (0, True)])
+def test_attention_runs_on_contiguous_tensors_where_it_would_take_much_memory(
+    most: int, contiguous: bool, vae: VAE, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, seen = images(1, 32, 24), list[bool]()
+    expected = Engine(vae, Plan(device="cpu")).reconstruct(x)
+    plain = torch.nn.functional.scaled_dot_product_attention
+
+    class Watching(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is plain:
+                seen.append(all(each.is_contiguous() for each in args[:3]))
+            return func(*args, **(kwargs or {}))
+
+    engine = Engine(vae, Plan(device="cpu"))
+    engine.explain(32, 24)
+    monkeypatch.setattr(forecast, "MANY_PRODUCTS", most)
+    with Watching():
+        made = engine.reconstruct(x)
+    assert seen == [contiguous] * 2
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)

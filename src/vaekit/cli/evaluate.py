@@ -69,7 +69,8 @@ def evaluate(
         typer.Option(
             "--memory",
             metavar="SIZE",
-            help="Memory limit for encoding and decoding, excluding the weights, such as 2GiB.",
+            help="Memory limit for encoding or decoding an item, with its input and result, without the weights, "
+            "such as 2GiB.",
             show_default=f"{BUDGET} on a CPU, else free memory",
         ),
     ] = None,

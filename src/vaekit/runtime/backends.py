@@ -4,13 +4,18 @@ A backend prepares a convolution (ncnn transforms its weights) and is then calle
 takes memory, and so do its buffers: it reports both, so that a plan can be made before anything runs.
 """
 
+import math
 from collections.abc import Callable
+from functools import cache
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from vaekit.runtime.streaming.operations import Convolve
+
+BLOCK = 16
+"""The channels of a block in oneDNN's layouts for AVX-512; other processors use 8."""
 
 Convolver = Callable[[Tensor], Tensor]
 """A padded slab (1, c, h, w) -> the convolved slab."""
@@ -33,8 +38,10 @@ class Backend(Protocol):
     def prepared_bytes(self, convolution: Convolve) -> int:
         """The size of a prepared convolution in bytes."""
 
-    def workspace_bytes(self, convolution: Convolve, input_bytes: int, output_bytes: int) -> int:
-        """Additional memory while it runs, in bytes, for an input and an output slab of these sizes."""
+    def workspace_bytes(
+        self, convolution: Convolve, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+    ) -> int:
+        """Additional memory while it runs, in bytes, for a padded input slab and an output slab (1, c, h, w)."""
 
     def release_buffers(self) -> None:
         """Free buffers that are cached for the next call."""
@@ -54,12 +61,45 @@ class TorchBackend:
     def prepared_bytes(self, convolution: Convolve) -> int:
         return 0
 
-    def workspace_bytes(self, convolution: Convolve, input_bytes: int, output_bytes: int) -> int:
-        # oneDNN reorders slabs and weights first.
-        return input_bytes + output_bytes + convolution.weight.numel() * convolution.weight.element_size()
+    def workspace_bytes(
+        self, convolution: Convolve, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+    ) -> int:
+        return torch_workspace(convolution.weight, input_shape, output_shape)
 
     def release_buffers(self) -> None:
         """Nothing is cached."""
+
+
+def torch_workspace(weight: Tensor, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
+    """Additional memory of torch's convolution in bytes, for an input and an output (b, c, *size)."""
+    if not uses_onednn(weight):
+        # The input, unfolded: one column of all values under the kernel for each position.
+        return math.prod(output_shape[2:]) * weight[0].numel() * weight.element_size()
+    # It copies the input, the output and the weights to layouts with blocks of channels.
+    values = weight.numel() + sum(blocked(shape) for shape in (input_shape, output_shape))
+    return values * weight.element_size()
+
+
+def uses_onednn(weight: Tensor) -> bool:
+    """Whether torch runs a convolution with oneDNN, if it is on a CPU: in fp16 only some processors can. For GPUs, the
+    same memory is assumed."""
+    return weight.device.type != "cpu" or weight.dtype != torch.float16 or half_in_onednn()
+
+
+@cache
+def half_in_onednn() -> bool:
+    """Whether oneDNN supports fp16 on this processor; False if torch does not tell."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+    except (AttributeError, RuntimeError):
+        return False
+
+
+def blocked(shape: tuple[int, ...]) -> int:
+    """The number of values of a map (b, c, *size) in blocks of channels. Few channels of an input are not blocked, but
+    those of an output are."""
+    batch, channels, *size = shape
+    return batch * -(-channels // BLOCK) * BLOCK * math.prod(size)
 
 
 class Convolvers:

@@ -9,6 +9,7 @@ a GPU up to rounding, because recurring sizes are compiled (`compiled.py`).
 import copy
 import math
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,12 +19,12 @@ from torch.nn import functional as F
 
 from vaekit.distributions import Likelihood, Posterior
 from vaekit.distributions.base import map_tensors
-from vaekit.errors import BadItem, BadPlan, LatentMismatch, TooLittleMemory
+from vaekit.errors import BadItem, BadPlan, LatentMismatch
 from vaekit.geometry import Geometry, size_text
 from vaekit.runtime.backends import Backend, TorchBackend
 from vaekit.runtime.export import export
 from vaekit.runtime.numerics import HALF
-from vaekit.runtime.plan import AUTO, NCNN, Explanation, Plan
+from vaekit.runtime.plan import AUTO, NCNN, Explanation, Plan, all_planned
 from vaekit.runtime.runner import Runner
 from vaekit.runtime.streaming.arena import Arena
 from vaekit.shapes import AnyLatents, Items
@@ -151,16 +152,14 @@ class Engine:
         Raises:
             TooLittleMemory: it needs more memory than the plan allows; the message states how much is sufficient.
         """
-        latent_size, plans, refusals = self.geometry.latent_size(size), [], []
-        for half, runner in (("encode", self._encoder), ("decode", self._decoder)):
-            if runner is not None:
-                try:
-                    plans.append(runner.explained(half, latent_size, size, self._fixed(half, size)))
-                except TooLittleMemory as refusal:
-                    refusals.append(refusal)
-        if refusals:
-            raise max(refusals, key=lambda refusal: refusal.least)
-        return tuple(plans)
+        latent_size, halves = self.geometry.latent_size(size), (("encode", self._encoder), ("decode", self._decoder))
+        return tuple(
+            all_planned(
+                partial(runner.explained, half, latent_size, size, self._fixed(half, size))
+                for half, runner in halves
+                if runner is not None
+            )
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -195,14 +194,16 @@ class Engine:
         return export(in_fp32, file_format, folder, half, verify)
 
     def _fixed(self, half: str, size: tuple[int, ...]) -> int:
-        """The memory for one item outside the network, in bytes: copies of its input and its result."""
+        """The memory for one item outside the network, in bytes: the item in fp32, with copies that are padded or in
+        another dtype, and its latents."""
         padded = self.geometry.padded_size(size)
         values = self.geometry.channels * math.prod(padded)
+        latents = self.geometry.latent_channels * math.prod(self.geometry.latent_size(size)) * SINGLE
         if half == "decode":  # the output of the network, and the cropped fp32 result
-            return values * (self.plan.torch_decode_dtype.itemsize + SINGLE)
+            return latents + values * (self.plan.torch_decode_dtype.itemsize + SINGLE)
         copies = (padded != size) * SINGLE
         dtype = self.plan.torch_encode_dtype
-        return values * (copies + (dtype != torch.float32) * dtype.itemsize)
+        return latents + values * (SINGLE + copies + (dtype != torch.float32) * dtype.itemsize)
 
     def _checked(self, z: Tensor, size: tuple[int, ...] | None) -> tuple[tuple[int, ...], int]:
         """Check that latents are valid for this VAE.
@@ -221,7 +222,7 @@ class Engine:
         largest = self.geometry.size_of(self._least_size(z))
         if len(size) != len(largest) or not all(0 < each <= most for each, most in zip(size, largest, strict=True)):
             raise ValueError(f"latents of shape {tuple(z.shape)} represent items of size {largest}, not {size}")
-        return size, self._fixed("decode", size)
+        return size, self._fixed("decode", largest)
 
     def _least_size(self, z: Tensor) -> tuple[int, ...]:
         """The size of latents after padding to the minimum that the decoder needs."""

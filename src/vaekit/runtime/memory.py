@@ -50,6 +50,15 @@ def format_bytes(size: int | float) -> str:
     return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
 
 
+def sufficient_text(size: int | float) -> str:
+    """A memory size that is not smaller, for messages: rounded up.
+
+    >>> sufficient_text(734003201), sufficient_text(35 * 2**20), sufficient_text(2.501 * 2**30)
+    ('701 MiB', '35 MiB', '2.51 GiB')
+    """
+    return f"{math.ceil(size / 2**20)} MiB" if size < 1000 * 2**20 else f"{math.ceil(size / 2**30 * 100) / 100:.2f} GiB"
+
+
 def free_memory(device: torch.device) -> int:
     """The available memory in bytes: of a GPU, as its driver reports it; else the system's, also limited by a
     container."""

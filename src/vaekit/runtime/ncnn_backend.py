@@ -5,10 +5,11 @@ returned without a copy.
 """
 
 import ctypes
+import math
 import threading
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +19,15 @@ from vaekit.optional import require
 from vaekit.runtime.backends import Convolver, fits_winograd
 from vaekit.runtime.memory import trim_heap
 from vaekit.runtime.streaming.operations import Convolve
+from vaekit.runtime.streaming.walk import TILE
 
 LEAST_CHANNELS = 16
 """The least number for which ncnn is used: with fewer, torch's direct convolution is as fast."""
-TRANSFORMED = 36 / 9
+TRANSFORMED_TILE = 36
+"""Values in a transformed tile of the input."""
+SINGLE = 4
+"""The size of an fp32 value in bytes."""
+TRANSFORMED = TRANSFORMED_TILE / 9
 """Values in a transformed kernel per value in the kernel."""
 
 
@@ -47,12 +53,16 @@ class NcnnBackend:
     def prepared_bytes(self, convolution: Convolve) -> int:
         return int(convolution.weight.numel() * 4 * TRANSFORMED)
 
-    def workspace_bytes(self, convolution: Convolve, input_bytes: int, output_bytes: int) -> int:
-        # The transformed input, 36 values for each 16, and copies of both slabs in ncnn's channel order.
-        return int(input_bytes * 36 / 16) + input_bytes + output_bytes
+    def workspace_bytes(
+        self, convolution: Convolve, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+    ) -> int:
+        # The transformed input, 36 values for each tile of 4x4, and copies of both slabs in ncnn's channel order.
+        tiles = math.prod(-(-positions // TILE) for positions in output_shape[2:])
+        copies = math.prod(input_shape) + math.prod(output_shape)
+        return SINGLE * (TRANSFORMED_TILE * tiles * input_shape[1] + copies)
 
     def release_buffers(self) -> None:
-        for pool in self._pools.all:
+        for pool in self._pools.every:
             pool.clear()
 
 
@@ -60,19 +70,23 @@ class Pools(threading.local):
     """Allocators of each thread for ncnn's slabs and buffers: its own would keep memory for each layer.
 
     They live as long as the process, because tensors may still use their memory.
+
+    Args:
+        ncnn: the package.
+        every: receives the allocators of all threads. Each thread that uses this object initializes it with the same
+            list.
     """
 
-    all: ClassVar[list[Any]] = []
-
-    def __init__(self, ncnn: Any) -> None:
+    def __init__(self, ncnn: Any, every: list[Any]) -> None:
+        self.every = every
         self.slabs, self.buffers = ncnn.PoolAllocator(), ncnn.PoolAllocator()
-        self.all.extend((self.slabs, self.buffers))
+        every.extend((self.slabs, self.buffers))
 
 
 @cache
 def pools(ncnn: Any) -> Pools:
     """The allocators of the process."""
-    return Pools(ncnn)
+    return Pools(ncnn, [])
 
 
 class Winograd:

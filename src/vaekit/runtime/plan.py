@@ -1,12 +1,15 @@
 """The plan for running a VAE: device, precision, batch size, memory and backend."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
-from vaekit.errors import BadPlan
+from vaekit.errors import BadPlan, TooLittleMemory
 from vaekit.runtime.memory import memory_bytes
+
+Planned = TypeVar("Planned")
 
 AUTO, TORCH, NCNN = BACKENDS = ("auto", "torch", "ncnn")
 
@@ -36,8 +39,13 @@ class Plan:
     decode_dtype: str | None = None
     """The dtype for decoding; None for `dtype`."""
     memory: int | str | None = None
-    """The memory limit for encoding or decoding, without the loaded weights: bytes, or a size such as "2GiB". None for
-    most of the free memory. Results are equal up to rounding for any limit."""
+    """The memory limit for encoding or decoding one item: bytes, or a size such as "2GiB". None for most of the free
+    memory. Results are equal up to rounding for any limit.
+
+    It includes the item in fp32 and its copies that are padded or in another dtype, the latents, the result in fp32,
+    all maps and buffers between them, convolutions that stay prepared for the next item, and 32 MiB for code and small
+    objects. It excludes the loaded weights, other items that the caller keeps, and reading, measuring and writing
+    files."""
     backend: str = "auto"
     """The backend for convolutions: "torch", "ncnn" (on a CPU, in fp32), or "auto" for the faster available one."""
 
@@ -101,7 +109,8 @@ class Explanation:
     budget: int | None
     """The memory limit; None if the free memory was used as the limit."""
     predicted_peak: int | None
-    """None for a network that can only run whole."""
+    """The peak of everything that a memory limit includes, see `Plan.memory`; None for a network that can only run
+    whole."""
     prepared: int
     """Part of the peak: convolutions that stay prepared for the next image."""
     to_file: int
@@ -111,6 +120,23 @@ class Explanation:
     slab_rows: tuple[int, int]
     """The minimum and maximum over all passes of the rows that are processed at a time; all positions along the first
     axis for a network that runs whole."""
+
+
+def all_planned(plans: Iterable[Callable[[], Planned]]) -> list[Planned]:
+    """The results of several plans that one budget must be sufficient for.
+
+    Raises:
+        TooLittleMemory: one is refused. Of several refusals, the one that names the largest budget is raised.
+    """
+    results, refusals = [], []
+    for plan in plans:
+        try:
+            results.append(plan())
+        except TooLittleMemory as refusal:
+            refusals.append(refusal)
+    if refusals:
+        raise max(refusals, key=lambda refusal: refusal.least)
+    return results
 
 
 def size_text(input_shape: Sequence[int], output_shape: Sequence[int]) -> str:

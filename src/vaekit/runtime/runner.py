@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from vaekit.errors import TooLittleMemory
 from vaekit.runtime.backends import Backend
 from vaekit.runtime.numerics import OverflowGuard, finite
 from vaekit.runtime.plan import TORCH, Explanation, Notes, Plan
 from vaekit.runtime.streaming.arena import Arena
+from vaekit.runtime.streaming.planning import RunPlan, too_little_memory
 from vaekit.runtime.streaming.slab_runner import SlabRunner
 from vaekit.runtime.traced_network import TracedNetwork
 from vaekit.runtime.whole_runner import WholeRunner
@@ -63,9 +65,12 @@ class Runner:
         if not self.traced.is_traceable:
             return self.traced.network(items)
         rows_and_columns = plane(size)
-        output = self.whole.run(items, rows_and_columns, fixed) if self._overflows < OVERFLOWS else None
+        output = (
+            self.whole.run(items, rows_and_columns, fixed) if self._may_run_whole(rows_and_columns, fixed) else None
+        )
         if output is not None:
             return self._repaired(items, output, rows_and_columns, fixed)
+        self._plan_slabs(rows_and_columns, fixed)
         one_by_one = [self.slabs.run(item, rows_and_columns, fixed) for item in items.split(1)]
         return one_by_one[0] if len(items) == 1 else torch.cat(one_by_one)
 
@@ -80,7 +85,30 @@ class Runner:
 
     def items_whole(self, size: tuple[int, int], fixed: int) -> int:
         """The batch size of whole runs for items of this size; 0 if they are streamed."""
-        return self.whole.items_at_once(size, fixed) if self._overflows < OVERFLOWS else 0
+        return self.whole.items_at_once(size, fixed) if self._may_run_whole(size, fixed) else 0
+
+    def _may_run_whole(self, size: tuple[int, int], fixed: int) -> bool:
+        """Whether overflow is rare; and with a budget, whether an item that overflows could be recomputed in slabs."""
+        if self.guard.enabled and self.budget is not None:
+            try:
+                self.slabs.prepared(size, fixed)
+            except TooLittleMemory:
+                return False
+        return self._overflows < OVERFLOWS
+
+    def _plan_slabs(self, size: tuple[int, int], fixed: int) -> RunPlan:
+        """The plan for an item that is streamed.
+
+        Raises:
+            TooLittleMemory: the limit is too small. Running whole may need a smaller one than slabs.
+        """
+        try:
+            return self.slabs.prepared(size, fixed).plan
+        except TooLittleMemory as refusal:
+            whole = None if self.guard.enabled or self.budget is None else self.whole.least(size, fixed)
+            if whole is None or whole >= refusal.least:
+                raise
+            raise too_little_memory(self.budget or 0, whole) from None
 
     def explained(self, half: str, size: tuple[int, ...], item_size: tuple[int, ...], fixed: int) -> Explanation:
         """How an item of this size will be run.
@@ -103,7 +131,7 @@ class Runner:
         if self.items_whole(rows_and_columns, fixed):
             peak = self.whole.peak(rows_and_columns, fixed)
             return Explanation(*facts, TORCH, self.budget, peak, 0, 0, 1, all_rows)
-        plan = self.slabs.prepared(rows_and_columns, fixed).plan
+        plan = self._plan_slabs(rows_and_columns, fixed)
         rows = [schedule.slab_rows for schedule in plan.schedules]
         return Explanation(
             *facts,

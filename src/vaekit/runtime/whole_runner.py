@@ -5,15 +5,18 @@ item, so that results do not depend on the batch size.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from vaekit.runtime.compiled import CompiledNetwork
 from vaekit.runtime.memory import SHARE_OF_FREE, free_memory, memory_name, out_of_memory
 from vaekit.runtime.plan import NCNN, Notes, Plan
-from vaekit.runtime.streaming.forecast import whole_peak
-from vaekit.runtime.streaming.planning import LEAST_PRODUCTS, products
+from vaekit.runtime.streaming.forecast import attends_in_parts, whole_peak
+from vaekit.runtime.streaming.planning import BASE, LEAST_PRODUCTS, products
 from vaekit.runtime.traced_network import TracedNetwork
 from vaekit.runtime.upsampling import with_enlarged_convs
 
@@ -48,11 +51,16 @@ class WholeRunner:
         """
         if compiles(self.device):
             return 0 if self.budget is not None else self._as_many_as_fit(size, fixed, self._batch_size)
-        return 0 if self._prefers_slabs or not self._is_small(size) else self._as_many_as_fit(size, fixed, 1)
+        return self._as_many_as_fit(size, fixed, 1) if self._is_preferred(size) else 0
 
     def peak(self, size: tuple[int, int], fixed: int) -> int:
         """The predicted peak memory of a batch in bytes."""
-        return self.items_at_once(size, fixed) * self._peak_of_one(size) + fixed
+        return self._peak_of(self.items_at_once(size, fixed), size, fixed)
+
+    def least(self, size: tuple[int, int], fixed: int) -> int | None:
+        """The smallest budget in bytes with which an item of this size runs whole; None if it never does."""
+        never = compiles(self.device) or not self._is_preferred(size) or self._most.get(size) == 0
+        return None if never else self._peak_of(1, size, fixed)
 
     def run(self, items: Tensor, size: tuple[int, int], fixed: int) -> Tensor | None:
         """Run the network on items; None if they have to be streamed."""
@@ -69,6 +77,10 @@ class WholeRunner:
             self.notes.add(f"ran out of {memory_name(self.device)} at {self.traced.image_size(size)}: {reaction}")
         return None
 
+    def _is_preferred(self, size: tuple[int, int]) -> bool:
+        """Whether an item of this size runs whole on a CPU if it fits."""
+        return not self._prefers_slabs and self._is_small(size)
+
     def _is_small(self, size: tuple[int, int]) -> bool:
         """Whether streaming would not be faster; cached for each size, since this takes as long as a small image."""
         if size not in self._small:
@@ -76,26 +88,41 @@ class WholeRunner:
         return self._small[size]
 
     def _peak_of_one(self, size: tuple[int, int]) -> int:
-        """The predicted peak memory of one item in bytes; cached for each size."""
+        """The predicted peak memory of the network for one item in bytes; cached for each size."""
         if size not in self._each:
-            self._each[size] = whole_peak(self.traced.stages(size))
+            self._each[size] = whole_peak(self.traced.trace, size, self.device)
         return self._each[size]
+
+    def _peak_of(self, items: int, size: tuple[int, int], fixed: int) -> int:
+        """The predicted peak memory of items at once in bytes."""
+        return items * self._peak_of_one(size) + fixed + (0 if compiles(self.device) else BASE)
 
     def _as_many_as_fit(self, size: tuple[int, int], fixed: int, most: int) -> int:
         items = min(most, self._most.get(size, most))
         free = int(SHARE_OF_FREE * free_memory(self.device))
-        each, allowed = self._peak_of_one(size), min(free, self.budget or free) - fixed
-        while items and items * each > allowed:
+        allowed = min(free, self.budget or free)
+        while items and self._peak_of(items, size, fixed) > allowed:
             items //= 2  # halved rather than fitted exactly, which would give many different shapes
         return items
 
     def _run(self, items: Tensor) -> Tensor:
         if not compiles(self.device):
-            return self.traced.network(items)
+            with AttentionInParts():
+                return self.traced.network(items)
         if self._compiled is None:
             rewritten = with_enlarged_convs(self.traced.network, self.traced.trace, self.traced.names)
             self._compiled = CompiledNetwork(self.traced.network, rewritten, notes=self.notes)
         return self._compiled.run(items)
+
+
+class AttentionInParts(TorchFunctionMode):
+    """Runs attention on contiguous tensors where the products of all queries with all keys would take much memory."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        attends = func is F.scaled_dot_product_attention and len(args) >= 3
+        if attends and attends_in_parts(args[0].shape, args[1].shape):
+            args = (*(each.contiguous() for each in args[:3]), *args[3:])
+        return func(*args, **(kwargs or {}))
 
 
 def compiles(device: torch.device) -> bool:

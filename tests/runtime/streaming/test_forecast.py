@@ -1,5 +1,6 @@
 """The memory that is forecast for a run, compared with what an instrumented run holds."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,13 +10,23 @@ from poisoned_arena import Ledger
 from small_networks import NAMES, each_network, stages_of
 from torch import Tensor, nn
 
-from vaekit.runtime.backends import Convolver, Convolvers, TorchBackend
+from vaekit.runtime.backends import Convolver, Convolvers, TorchBackend, torch_workspace
 from vaekit.runtime.numerics import OverflowGuard
 from vaekit.runtime.streaming import executor
+from vaekit.runtime.streaming import forecast as forecasts
 from vaekit.runtime.streaming.arena import BAND_SLACK, SLAB_SLACK
 from vaekit.runtime.streaming.buffers import Store, WholeValue
 from vaekit.runtime.streaming.executor import PartRun, StageRows, run_stages
-from vaekit.runtime.streaming.forecast import SIMULATED_SLABS, StageForecast, StageSimulation, forecast
+from vaekit.runtime.streaming.forecast import (
+    FRAGMENTED,
+    SIMULATED_SLABS,
+    WORKSPACE,
+    StageForecast,
+    StageSimulation,
+    attends_in_parts,
+    forecast,
+    whole_peak,
+)
 from vaekit.runtime.streaming.operations import Convolve
 from vaekit.runtime.streaming.schedule import Stages
 from vaekit.runtime.streaming.walk import RowStep, Task, walk
@@ -149,21 +160,23 @@ def test_a_convolution_takes_its_frame_its_rows_and_its_workspace() -> None:
     stages = traced(nn.Conv2d(4, 5, 3, padding=1))
     padded_row, made_row, weights = 4 * 10 * 4, 5 * 8 * 4, 5 * 4 * 9 * 4
     found = only(stages, 4)
-    frame, given, made = 6 * padded_row, 6 * padded_row, 4 * made_row
+    frame, made = 6 * padded_row, 4 * made_row
+    copies = 16 * (6 * 10 + 4 * 8) * 4  # in blocks of 16 channels
     # While it runs: the frame, the rows that it makes, and what torch takes for one call.
-    assert found.workspace == frame + made + (given + made + weights)
+    assert found.workspace == frame + made + (copies + weights)
     assert (found.wholes, found.maps, found.band) == (0, 0, made)
 
 
 def test_all_rows_at_once_take_the_whole_map() -> None:
     stages = traced(nn.Conv2d(4, 5, 3, padding=1))
     frame, made, weights = 18 * 4 * 10 * 4, 16 * 5 * 8 * 4, 5 * 4 * 9 * 4
-    assert only(stages, 1000).workspace == frame + made + (frame + made + weights)
+    copies = 16 * (18 * 10 + 16 * 8) * 4
+    assert only(stages, 1000).workspace == frame + made + (copies + weights)
 
 
 def test_mirrored_rows_are_copied_behind_the_old_ones() -> None:
-    stages = traced(nn.Conv2d(4, 1, 3, padding=1, padding_mode="reflect"))
-    padded_row, given_row = 4 * 10 * 4, 4 * 8 * 4
+    stages = stages_of(half_of(nn.Conv2d(64, 1, 3, padding=1, padding_mode="reflect").eval(), 64, 4), 4, 2)
+    padded_row, given_row = 64 * 10 * 4, 64 * 8 * 4
     # The second slab pads rows 6 to 10 of rows 3 to 11: these are joined, and read once more in padding's order. Two
     # old rows are copied in front of four new ones.
     assert only(stages, 4).workspace == (2 + 6) * padded_row + 2 * 8 * given_row
@@ -222,6 +235,14 @@ def test_statistics_of_half_precision_take_a_copy_in_fp32() -> None:
         assert first.workspace == 4 * row * dtype.itemsize + 4 * row * 4
 
 
+def test_normalizing_half_precision_takes_two_copies_in_fp32() -> None:
+    row = 4 * 8
+    for dtype, copies in ((torch.float32, 0), (torch.bfloat16, 2)):
+        stages = stages_of(half_of(nn.GroupNorm(2, 4).to(dtype), 4, 4), 4, 2)
+        _, second = forecast(stages, [StageRows(4)] * 2, CONVOLVERS, frozenset())
+        assert second.workspace == 4 * row * dtype.itemsize * 2 + copies * 4 * row * 4
+
+
 def test_no_more_slabs_are_followed_than_take_most(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = traced(nn.Conv2d(4, 5, 3, padding=1), 40)
     moves: list[RowStep] = []
@@ -229,3 +250,75 @@ def test_no_more_slabs_are_followed_than_take_most(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(StageSimulation, "step", lambda self, move: moves.append(move) or plain(self, move))
     only(stages, 4)
     assert len(moves) == 2 * SIMULATED_SLABS
+
+
+# Whole networks
+
+MAP = 4 * 16 * 8 * 4
+"""Bytes of a map of 4 channels for a latent of 4 x 2."""
+
+
+def whole(network: nn.Module, device: str = "cpu") -> int:
+    """The predicted peak of a whole run, without the factor for fragmentation."""
+    peak = whole_peak(half_of(network.eval(), 4, 4).watched, (4, 2), torch.device(device))
+    return math.ceil(peak / (FRAGMENTED if device == "cpu" else WORKSPACE))
+
+
+def test_a_whole_convolution_takes_its_maps_and_a_workspace() -> None:
+    network = nn.Conv2d(4, 5, 3, padding=1)
+    maps = MAP + MAP * 5 // 4
+    assert whole(network) == maps + torch_workspace(network.weight, (1, 4, 16, 8), (1, 5, 16, 8))
+    assert whole(network, "cuda") == maps
+
+
+@pytest.mark.parametrize(
+    ("layers", "maps"),
+    [
+        (lambda: [Flat()], 1),
+        (lambda: [Silu()], 2),
+        (lambda: [Silu(), Silu(), Silu(), Silu()], 3),  # the input of the network, and those of one layer
+        (lambda: [Holding()], 4),
+        (lambda: [nn.Sequential(Silu(), Silu()), Flat(), Holding()], 5),
+    ],
+)
+def test_maps_take_memory_as_long_as_they_exist(layers: Callable[[], list[nn.Module]], maps: int) -> None:
+    assert whole(nn.Sequential(*layers())) == maps * MAP
+
+
+class Holding(Silu):
+    """Keeps a map until it returns, though nothing reads it after its first use."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        held = nn.functional.silu(x)
+        return nn.functional.silu(nn.functional.silu(held))
+
+
+class Attends(Silu):
+    """All positions attend to all."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = x.flatten(2).transpose(1, 2).unsqueeze(1)
+        return nn.functional.scaled_dot_product_attention(positions, positions, positions)
+
+
+def test_whole_attention_takes_the_products_of_all_positions() -> None:
+    positions = 16 * 8
+    assert whole(Attends()) == 2 * MAP + 3 * MAP + 9 * positions**2
+
+
+def test_many_products_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    positions = 16 * 8
+    monkeypatch.setattr(forecasts, "MANY_PRODUCTS", 4 * positions**2)
+    assert whole(Attends()) == 5 * MAP + 9 * positions**2
+    monkeypatch.setattr(forecasts, "MANY_PRODUCTS", 4 * positions**2 - 1)
+    assert whole(Attends()) == 5 * MAP
+    assert not attends_in_parts((positions, 4), (positions, 4))  # torch does so for four axes only
+
+
+class Product(Silu):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(2) @ x.flatten(2).transpose(1, 2)
+
+
+def test_factors_of_a_product_may_be_copied() -> None:
+    assert whole(Product()) == MAP + 4 * 4 * 4 + 2 * MAP

@@ -52,3 +52,10 @@ def test_how_a_step_is_run(operation: object, windows: tuple[Window | None, ...]
     inputs = tuple(Input(i, window) for i, window in enumerate(windows))
     made = Step(operation, inputs, (1, 2, 3, 4), torch.float32, 2, 3)  # type: ignore[arg-type]
     assert (made.reduces, made.whole) == (reduces, whole)
+
+
+def test_some_rows_have_the_shape_of_the_value_but_for_their_axis() -> None:
+    plane = Step(None, (), (1, 4, 6, 5), torch.float32, 2, 6)
+    merged = Step(None, (), (1, 30, 4), torch.float32, 1, 6)  # five positions per row
+    assert plane.shape_of(2) == (1, 4, 2, 5)
+    assert merged.shape_of(2) == (1, 10, 4) and merged.shape_of(6) == merged.shape

@@ -15,12 +15,14 @@ from vaekit.runtime.streaming.tracing import (
     TALLER,
     WIDER,
     Call,
+    Held,
     NotTraceable,
     Part,
     Recorder,
     Ref,
     Size,
     Trace,
+    equal,
     fitted,
     merged,
     merged_calls,
@@ -78,6 +80,14 @@ def test_sizes_of_columns_or_of_the_area_are_found_again(size: Size) -> None:
         lambda h, w: h * w + 5 - w,
         lambda h, w: (h + 2) * (w + 2),
         lambda h, w: h * h * w,
+        lambda h, w: h * h + 0 * w,
+        lambda h, w: -(-h // 2) + 0 * w,
+        lambda h, w: h // 2 + 0 * w,
+        lambda h, w: h // 3 + 0 * w,
+        lambda h, w: w // 2 + 0 * h,
+        lambda h, w: -(-w // 4) + 0 * h,
+        max,
+        min,
         lambda *size: size[1] * (size[1] + 1) // 2,
     ],
 )
@@ -214,6 +224,13 @@ UNTRACEABLE: dict[str, Callable[[Tensor], Any]] = {
     "another dtype for other sizes": lambda x: x.half() if x.shape[3] == WIDER[1] else x.to(torch.bfloat16),
     "a factor that depends on the size": lambda x: x / x.shape[2] ** 0.5,
     "a table that depends on the size": lambda x: x + torch.arange(x.shape[3]),
+    "half of the rows, rounded up": lambda x: x[:, :, : (x.shape[2] + 1) // 2],
+    "half of the rows, rounded down": lambda x: x[:, :, : x.shape[2] // 2],
+    "the square of the rows": lambda x: x.expand(x.shape[2] ** 2, -1, -1, -1),
+    "the longer side": lambda x: x.mean((2, 3), keepdim=True).expand(-1, -1, max(x.shape[2:]), -1),
+    "half of the columns, rounded up": lambda x: x[:, :, :, : (x.shape[3] + 1) // 2],
+    "the square of the columns": lambda x: x.expand(x.shape[3] ** 2, -1, -1, -1),
+    "half of the perimeter": lambda x: x.mean((2, 3), keepdim=True).expand(-1, -1, sum(x.shape[2:]), -1),
     "a size that is no simple function": lambda x: F.pad(x, (1, 1, 1, 1)).flatten(2),
     "two results": lambda x: (x, x + 1),
     "a result that does not depend on the input": lambda _: torch.zeros(1),
@@ -225,6 +242,41 @@ UNTRACEABLE: dict[str, Callable[[Tensor], Any]] = {
 def test_networks_that_cannot_be_traced_raise(name: str) -> None:
     with pytest.raises(NotTraceable):
         traced(UNTRACEABLE[name])
+
+
+def test_nested_values_are_equal_with_their_tensors() -> None:
+    one, same, other = torch.ones(2), torch.ones(2), torch.zeros(2)
+    assert equal((1, {"a": one}), (1, {"a": same})) and not equal((1, {"a": one}), (1, {"a": other}))
+    assert not equal(one, torch.ones(3)) and not equal((1,), (1, 2)) and not equal({"a": 1}, {"b": 1})
+    assert not equal(1, True) and not equal(1, None) and equal(None, None)
+
+
+class Chain(nn.Module):
+    """A map that nothing reads after its first use exists as long as a caller holds it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        held = x + self.weight
+        flat = held.flatten(2)
+        first = flat.exp()
+        del flat
+        second = first.neg()
+        del first
+        return second.sqrt().unflatten(2, held.shape[2:])
+
+
+def test_results_exist_until_nobody_holds_them() -> None:
+    made = traced(Chain())
+    names = ["input", "held", "flat", "first", "second", "sqrt", "result"]
+    held = dict(zip(names, made.held, strict=True))
+    assert held["flat"] == Held(1, 3) and held["first"] == Held(3, 4)
+    end = len(names)
+    assert held["input"] == Held(0, end)
+    assert held["held"].owner == 1 and held["held"].until >= 6
+    assert held["sqrt"].owner == 5 and held["sqrt"].until >= 6 and held["result"] == Held(5, end)
 
 
 def test_a_table_that_is_the_same_for_all_sizes_is_a_constant() -> None:
@@ -256,8 +308,9 @@ def test_all_tensors_of_nested_values_are_found() -> None:
 
 
 def test_three_values_are_merged_where_they_differ_in_integers_alone() -> None:
-    assert merged((1, [2][0], "x"), (1, 3, "x"), (1, 2, "x")) == (1, Size(rows=1), "x")
-    assert merged({"a": 3}, {"a": 3}, {"a": 5}) == {"a": Size(columns=1)}
+    rows, columns = ([each[axis] for each in (SMALL, TALLER, WIDER)] for axis in (0, 1))
+    assert merged(*((1, each, "x") for each in rows)) == (1, Size(rows=1), "x")
+    assert merged(*({"a": each} for each in columns)) == {"a": Size(columns=1)}
     for values in (((1, 2), (1,), (1, 2)), ({"a": 1}, {"b": 1}, {"a": 1}), (1.0, 2.0, 3.0), ("a", "b", "a")):
         with pytest.raises(NotTraceable):
             merged(*values)

@@ -5,21 +5,37 @@ stored maps changes monotonically during a stage, so that it is computed at its 
 is followed step by step.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vaekit.runtime.backends import Convolvers
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vaekit.runtime.backends import Convolvers, torch_workspace
+from vaekit.runtime.numerics import HALF
 from vaekit.runtime.streaming.executor import StageRows
 from vaekit.runtime.streaming.ir import Step
-from vaekit.runtime.streaming.operations import Apply, Convolve, Moments, Pad
+from vaekit.runtime.streaming.operations import Apply, Convolve, Moments, Normalize, Pad
 from vaekit.runtime.streaming.schedule import Stage, Stages
+from vaekit.runtime.streaming.tracing import Call, Ref, Size, Trace
 from vaekit.runtime.streaming.walk import RowStep, Task, row_ranges, rows_read, walk
 
 SINGLE = 4
 """The size of an fp32 value in bytes."""
 WORKSPACE = 1.25
-"""Memory of a whole run relative to that of its maps: includes buffers of convolutions, and fragmentation."""
+"""Memory of a whole run on a GPU relative to that of its maps: includes buffers of convolutions, and fragmentation."""
+FRAGMENTED = 1.1
+"""Memory of a whole run on a CPU relative to that of its maps and workspaces."""
+CONVOLUTIONS = (F.conv2d, torch.conv2d)
+COPYING = (F.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm)
+"""Functions that may copy their inputs to a contiguous layout."""
+PRODUCT = 9
+"""Bytes for each product of a query with a key: before and after the softmax in fp32, and whether it is finite."""
+MANY_PRODUCTS = 16 << 20
+"""The size of all products of an attention in fp32, in bytes, above which they are computed in parts."""
 SIMULATED_SLABS = 4
 """The first slabs of a stage take the peak memory, as they include the halos of later ones."""
 
@@ -131,9 +147,11 @@ class StageSimulation:
             # Rows of several bands are concatenated.
             extra += sum(self.input_bytes(source, row_step) for source, _ in task.reads if source not in self.held)
         if isinstance(operation, Convolve):
-            extra += self.convolvers.chosen(operation).workspace_bytes(operation, input_size, output_size)
+            extra += self.convolution_bytes(row_step, operation)
         elif isinstance(operation, Moments):
-            extra += input_size * SINGLE // self.steps[task.reads[0][0]].dtype.itemsize
+            extra += self.in_single(task, input_size)
+        elif normalizes_in_single(task):
+            extra += 2 * self.in_single(task, input_size)
         elif isinstance(operation, Pad) and not task.pads:
             extra += input_size
         if task.index in self.padded:
@@ -155,6 +173,17 @@ class StageSimulation:
             elif source in self.held:
                 self.padded[source] = row
 
+    def in_single(self, task: Task, input_size: int) -> int:
+        """The size in fp32 of the rows that a task reads, in bytes."""
+        return input_size * SINGLE // self.steps[task.reads[0][0]].dtype.itemsize
+
+    def convolution_bytes(self, row_step: RowStep, convolution: Convolve) -> int:
+        """Additional memory of a convolution of some rows, in bytes."""
+        ((source, window),) = row_step.task.reads
+        first, last = rows_read(window, row_step.a, row_step.b, self.steps[source].rows)
+        shapes = self.steps[source].shape_of(last - first), row_step.task.step.shape_of(row_step.b - row_step.a)
+        return self.convolvers.chosen(convolution).workspace_bytes(convolution, *shapes)
+
     def hold(self, i: int, start: int, end: int) -> None:
         """Set the rows of a value that are in memory."""
         before, after = self.held[i]
@@ -168,28 +197,63 @@ class StageSimulation:
         return max(0, last - first) * self.steps[source].bytes_per_row
 
 
-def whole_peak(stages: Stages) -> int:
+def normalizes_in_single(task: Task) -> bool:
+    """Whether a task normalizes rows of half precision, for which they are copied to fp32."""
+    steps = (task.step, *task.ahead)
+    return any(isinstance(step.operation, Normalize) and step.dtype in HALF for step in steps)
+
+
+def whole_peak(trace: Trace, size: tuple[int, int], device: torch.device) -> int:
     """The predicted peak memory in bytes of a whole run for one item, including input and result.
 
-    Steps are followed in the order of an uncompiled network: at each step, its result and all values that it or a later
-    step reads are in memory. Padding, and views of their input, take no memory. A compiled network creates fewer maps,
-    so that this is an upper bound.
+    Calls are followed in the order of an uncompiled network: during each, its result, its workspace, and all earlier
+    results that exist are in memory. A compiled network creates fewer maps, so that this is an upper bound.
+
+    Args:
+        trace: of the network.
+        size: rows and columns of the latent.
+        device: of the network.
     """
-    storage_of = list(range(len(stages.steps)))
-    for i, step in enumerate(stages.steps):
-        if isinstance(step.operation, Pad) or (isinstance(step.operation, Apply) and step.operation.returns_view):
-            storage_of[i] = storage_of[step.inputs[0].step]
-    last_use = list(range(len(stages.steps)))
-    for i, step in enumerate(stages.steps):
-        for source in (storage_of[i], *(storage_of[each.step] for each in step.inputs)):
-            last_use[source] = i
-    last_use[storage_of[stages.output]] = len(stages.steps)
+    owned = {each.owner: 0 for each in trace.held}
+    for each in trace.held:
+        owned[each.owner] = max(owned[each.owner], each.until)
     ending: Counter[int] = Counter()
     most = taken = 0
-    for i, step in enumerate(stages.steps):
-        if storage_of[i] == i:
-            taken += step.nbytes
-            ending[last_use[i]] += step.nbytes
-        most = max(most, taken)
+    for i, (call, held) in enumerate(zip(trace.calls, trace.held, strict=True)):
+        if held.owner == i:
+            nbytes = math.prod(shape_at(call, size)) * call.dtype.itemsize
+            taken += nbytes
+            ending[owned[i]] += nbytes
+        most = max(most, taken + (call_workspace(trace, call, size) if device.type == "cpu" else 0))
         taken -= ending[i]
-    return int(WORKSPACE * most)
+    return int((FRAGMENTED if device.type == "cpu" else WORKSPACE) * most)
+
+
+def call_workspace(trace: Trace, call: Call, size: tuple[int, int]) -> int:
+    """Additional memory of a call on a CPU in bytes."""
+    inputs = [trace.calls[each.index] for each in call.args if isinstance(each, Ref)]
+    if call.function in CONVOLUTIONS:
+        weight = next((each for each in call.args if isinstance(each, Tensor)), None)
+        if weight is not None:
+            return torch_workspace(weight, shape_at(inputs[0], size), shape_at(call, size))
+    copies = sum(math.prod(shape_at(each, size)) * each.dtype.itemsize for each in inputs)
+    if call.function is F.scaled_dot_product_attention and len(inputs) == 3:
+        queries, keys = (shape_at(each, size) for each in inputs[:2])
+        return copies + (0 if attends_in_parts(queries, keys) else PRODUCT * pairs_of(queries, keys))
+    return copies if call.function in COPYING else 0
+
+
+def attends_in_parts(queries: Sequence[int], keys: Sequence[int]) -> bool:
+    """Whether attention, given the shapes of queries and keys, runs on contiguous copies, for which torch computes the
+    products in parts. For others it holds all of them."""
+    return len(queries) == 4 and SINGLE * pairs_of(queries, keys) > MANY_PRODUCTS
+
+
+def pairs_of(queries: Sequence[int], keys: Sequence[int]) -> int:
+    """The number of products of queries with keys, given their shapes (..., positions, channels)."""
+    return math.prod(queries[:-1]) * keys[-2]
+
+
+def shape_at(call: Call, size: tuple[int, int]) -> tuple[int, ...]:
+    """The shape of the result of a call, for a latent of this size."""
+    return tuple(each.at(*size) if isinstance(each, Size) else each for each in call.shape)

@@ -40,6 +40,11 @@ class Step:
     def bytes_per_row(self) -> int:
         return self.nbytes // self.rows if self.rows else 0
 
+    def shape_of(self, rows: int) -> tuple[int, ...]:
+        """The shape of some rows of the value."""
+        assert self.axis is not None
+        return (*self.shape[: self.axis], rows * self.unit, *self.shape[self.axis + 1 :])
+
     @property
     def nbytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize

@@ -30,8 +30,12 @@ def fused(steps: Sequence[Step], output: int) -> tuple[tuple[Step, ...], int]:
     places: dict[int, int] = {}
     for i, step in enumerate(steps):
         before = steps[step.inputs[0].step] if step.inputs else None
-        if is_relu(step) and before is not None and users[step.inputs[0].step] == 1 and is_linear(before):
-            assert isinstance(before.operation, Convolve)
+        if (
+            is_relu(step)
+            and before is not None
+            and users[step.inputs[0].step] == 1
+            and isinstance(before.operation, Convolve)
+        ):
             places[i] = places[step.inputs[0].step]
             result[places[i]] = dataclasses.replace(
                 result[places[i]], operation=dataclasses.replace(before.operation, relu=True)
@@ -46,11 +50,6 @@ def fused(steps: Sequence[Step], output: int) -> tuple[tuple[Step, ...], int]:
 def is_relu(step: Step) -> bool:
     """Whether a step is a ReLU."""
     return isinstance(step.operation, Apply) and step.operation.function in RELUS and step.inputs[0].window == SAME_ROW
-
-
-def is_linear(step: Step) -> bool:
-    """Whether a step is a convolution without a fused activation."""
-    return isinstance(step.operation, Convolve) and not step.operation.relu
 
 
 @dataclass(frozen=True)

@@ -106,8 +106,6 @@ def product(context: CallContext) -> Value:
         return total(context, {0: SAME_ROW, 1: SAME_ROW})
     if (left, right) in ((-2, None), (None, -1)):
         return context.local()
-    if (left, right) == (-2, -1) and values[0].rows == values[1].rows:
-        return context.local({1: None})  # every row needs all columns
     raise NotByRows
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from vaekit.errors import TooLittleMemory
 from vaekit.runtime.backends import Convolvers
-from vaekit.runtime.memory import format_bytes
+from vaekit.runtime.memory import format_bytes, sufficient_text
 from vaekit.runtime.streaming.executor import StageRows
 from vaekit.runtime.streaming.forecast import StageForecast, forecast
 from vaekit.runtime.streaming.ir import Step
@@ -67,16 +67,26 @@ def plan_run(stages: Stages, convolvers: Convolvers, budget: int | None, fixed: 
         TooLittleMemory: no plan fits. The message states the smallest sufficient budget.
     """
     planned = None if budget is None else int(HEADROOM * budget)
-    enough = 0
+    refused: list[int] = []
     for slab, parallel in slab_options(parts):
         schedules = [StageRows(slab_rows(stages.steps, stage, slab), parallel) for stage in stages.stages]
         plan = with_schedules(stages, schedules, convolvers, planned, fixed)
         if isinstance(plan, RunPlan):
             return plan
-        enough = int(plan / HEADROOM) + (1 << 20)  # for rounding in the message
-    least = format_bytes(enough)
-    raise TooLittleMemory(
-        f"This image cannot be processed in {format_bytes(budget or 0)}.",
+        refused.append(plan)
+    raise too_little_memory(budget or 0, math.ceil(min(refused) / HEADROOM) + 2)  # for rounding
+
+
+def too_little_memory(budget: int, enough: int) -> TooLittleMemory:
+    """The refusal of a budget. The sufficient one is rounded up in the message, where it is accepted as written.
+
+    Args:
+        budget: in bytes.
+        enough: the smallest sufficient budget in bytes.
+    """
+    least = sufficient_text(enough)
+    return TooLittleMemory(
+        f"This image cannot be processed in {format_bytes(budget)}.",
         f"It needs at least {least}, in addition to the VAE itself.",
         f"Allow {least} or more (--memory), or reduce the size of the image.",
         enough,

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from vaekit.errors import BadPlan, TooLittleMemory
 from vaekit.runtime.backends import Backend, Convolvers, TorchBackend
 from vaekit.runtime.memory import SHARE_OF_FREE, empty_cache, format_bytes, free_memory, memory_name, out_of_memory
 from vaekit.runtime.numerics import OverflowGuard
-from vaekit.runtime.plan import AUTO, TORCH, Notes, Plan
+from vaekit.runtime.plan import AUTO, TORCH, Notes, Plan, all_planned
 from vaekit.runtime.streaming.arena import BAND_SLACK, SLAB_SLACK, Arena
 from vaekit.runtime.streaming.buffers import Store
 from vaekit.runtime.streaming.executor import run_stages
@@ -74,7 +75,9 @@ class SlabRunner:
             BadPlan: the backend returns wrong results.
             TooLittleMemory: the limit is too small, or memory ran out even with the smallest slabs.
         """
-        self.check_backend()
+        if not self._compared:
+            self.prepared(size, fixed)  # refuses before anything is run
+            self.check_backend()
         while True:
             prepared = self.prepared(size, fixed)
             try:
@@ -89,11 +92,12 @@ class SlabRunner:
         """How an item of this size will run.
 
         Raises:
-            TooLittleMemory: the limit is too small.
+            TooLittleMemory: the limit is too small for it, or for the comparison of backends before it.
         """
         stages = self.traced.stages(size)
         budget = self._shrunk.get(size, self.budget)
-        plan = self.plan(size, fixed, budget)
+        compared = [] if self._compared else [partial(self.plan, SMALL, 0, self.budget)]
+        plan, *_ = all_planned([partial(self.plan, size, fixed, budget), *compared])
         free = int(SHARE_OF_FREE * free_memory(self.device))
         if budget is None and plan.peak > free:
             plan = self.plan(size, fixed, free)
@@ -113,13 +117,18 @@ class SlabRunner:
         """The number of parts of a map that run in parallel: one for each of torch's threads on a CPU."""
         return torch.get_num_threads() if self.device.type == "cpu" else 1
 
+    @property
+    def _compared(self) -> bool:
+        """Whether the results of the backend are known to be right."""
+        return self._checked or self.convolvers.backend.name == TORCH
+
     def check_backend(self) -> None:
         """Compare, once, the results of the backend and of torch for a small input.
 
         Raises:
             BadPlan: they differ, and this backend was requested. Otherwise torch is used from now on.
         """
-        if self._checked or self.convolvers.backend.name == TORCH:
+        if self._compared:
             return
         self._checked = True
         example, expected = self.traced.trace.example

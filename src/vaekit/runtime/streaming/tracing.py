@@ -9,6 +9,7 @@ Two alternatives were tried on the KL, TAEF2 and DC-AE nets. torch.fx records co
 seconds for SD1's decoder; so does the first use of the meta device, because of its imports. Three tiny runs take 0.2 s.
 """
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,16 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Held:
+    """The memory of the result of a call."""
+
+    owner: int
+    """The call that allocated it: an earlier one if the result is a view."""
+    until: int
+    """The last call during which the result exists. Callers in the network hold it beyond its last use."""
+
+
+@dataclass(frozen=True)
 class Trace:
     """All calls of a network, in order."""
 
@@ -71,6 +82,8 @@ class Trace:
     """The index of the call that returns the network's output."""
     example: tuple[Tensor, Tensor]
     """A small input and its output."""
+    held: tuple[Held, ...] = ()
+    """For each call, the memory of its result."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,9 @@ class Part:
         return self.function(*args, **kwargs)[self.index]
 
 
-SMALL, TALLER, WIDER = (2, 3), (3, 3), (2, 5)
-"""Rows and columns of the latents for tracing."""
+SMALL, TALLER, WIDER = (2, 3), (4, 2), (3, 5)
+"""Rows and columns of the latents for tracing. Two row counts or column counts would not show whether a number is
+linear in them."""
 
 
 def trace(network: nn.Module, make_input: Callable[[int, int], Tensor]) -> Trace:
@@ -103,7 +117,7 @@ def trace(network: nn.Module, make_input: Callable[[int, int], Tensor]) -> Trace
     if not len(small.calls) == len(taller.calls) == len(wider.calls):
         raise NotTraceable("the network's calls depend on the size")
     calls = tuple(map(merged_calls, small.calls, taller.calls, wider.calls))
-    return Trace(calls, small.output, small.example)
+    return Trace(calls, small.output, small.example, small.held)
 
 
 def record(network: nn.Module, x: Tensor) -> Trace:
@@ -114,18 +128,27 @@ def record(network: nn.Module, x: Tensor) -> Trace:
     output = recorder.index_of(returned) if isinstance(returned, Tensor) else None
     if output is None:
         raise NotTraceable("the network does not return a single tensor computed from its input")
-    return Trace(tuple(recorder.calls), output, (x, returned))
+    return Trace(tuple(recorder.calls), output, (x, returned), recorder.held)
 
 
 class Recorder(TorchFunctionMode):
-    """Records calls while it is active."""
+    """Records calls while it is active, and how long their results exist."""
 
     def __init__(self, x: Tensor) -> None:
         super().__init__()
         self.calls: list[Call] = []
         self._indices: dict[int, int] = {}
-        self._kept: list[Tensor] = []  # ids of freed tensors may be reused
+        """The call that returned each existing tensor, by its id; ids of freed tensors may be reused."""
+        self._existing: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        """For each call whose result exists: the result, and the address of its memory."""
+        self._owners: list[int] = []
+        self._until: dict[int, int] = {}
         self._write(None, (), {}, x)
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """For each call, the memory of its result; it exists to the end if it exists now."""
+        return tuple(Held(owner, self._until.get(i, len(self.calls))) for i, owner in enumerate(self._owners))
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -146,8 +169,16 @@ class Recorder(TorchFunctionMode):
     def _write(self, function: Callable[..., Any] | None, args: Any, kwargs: Any, returned: Tensor) -> None:
         if self.index_of(returned) is not None:
             return  # the function returned its argument
-        self._indices[id(returned)] = len(self.calls)
-        self._kept.append(returned)
+        index, identity, address = len(self.calls), id(returned), returned.untyped_storage().data_ptr()
+        shared = (self._owners[i] for i, (_, other) in list(self._existing.items()) if other == address)
+        self._owners.append(next(shared, index))
+
+        def freed(_: object) -> None:
+            del self._indices[identity], self._existing[index]
+            self._until[index] = len(self.calls) - 1
+
+        self._indices[identity] = index
+        self._existing[index] = weakref.ref(returned, freed), address
         refs = (replaced(each, self._ref, Tensor) for each in (args, kwargs))
         shape = tuple(torch.Size(returned.shape))
         self.calls.append(Call(function, next(refs), next(refs), shape, returned.dtype))
@@ -185,6 +216,17 @@ def merged_calls(small: Call, taller: Call, wider: Call) -> Call:
     return Call(small.function, args, kwargs, shape, small.dtype)
 
 
+def equal(a: Any, b: Any) -> bool:
+    """Whether two nested values are equal, tensors included."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(equal, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(each, b[name]) for name, each in a.items())
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a is b or (a.shape == b.shape and torch.equal(a, b))
+    return type(a) is type(b) and bool(a == b)
+
+
 def merged(small: Any, taller: Any, wider: Any) -> Any:
     """Merge three nested values, with a `Size` for every number in which they differ."""
     if isinstance(small, tuple) and len(small) == len(taller) == len(wider):
@@ -192,9 +234,7 @@ def merged(small: Any, taller: Any, wider: Any) -> Any:
     if isinstance(small, dict) and small.keys() == taller.keys() == wider.keys():
         return {name: merged(small[name], taller[name], wider[name]) for name in small}
     if isinstance(small, Tensor):
-        if small is taller is wider or (
-            small.shape == taller.shape == wider.shape and torch.equal(small, taller) and torch.equal(small, wider)
-        ):
+        if equal(small, taller) and equal(small, wider):
             return small
     elif small == taller == wider:
         return small
@@ -204,13 +244,14 @@ def merged(small: Any, taller: Any, wider: Any) -> Any:
 
 
 def fitted(small: int, taller: int, wider: int) -> Size:
-    """The `Size` with these values for the three latents."""
-    (h, w), by_row, by_column = SMALL, taller - small, wider - small
-    columns, rest = divmod(by_column, WIDER[1] - w)
-    area, uneven = divmod(by_row, w)
-    if by_row and by_column:
-        if not uneven and area * h * w == small and area * WIDER[0] * WIDER[1] == wider:
-            return Size(area=area)
-    elif not rest:
-        return Size(small - by_row * h - columns * w, by_row, columns)
+    """The `Size` with these values for the three latents: linear in the rows or in the columns, or an area."""
+    h, w = SMALL
+    rows, columns = (taller - small) // (TALLER[0] - h), (wider - small) // (WIDER[1] - w)
+    for size in (
+        Size(small - rows * h, rows=rows),
+        Size(small - columns * w, columns=columns),
+        Size(area=small // (h * w)),
+    ):
+        if [size.at(*each) for each in (SMALL, TALLER, WIDER)] == [small, taller, wider]:
+            return size
     raise NotTraceable("the network uses a size that is not a simple function of the latent's")
