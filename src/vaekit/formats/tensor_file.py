@@ -64,7 +64,7 @@ class TensorFile:
 
     path: Path
     format: str
-    """"safetensors", "pickle" or "gguf"."""
+    """"safetensors", "pickle", "torchscript", "npz" or "gguf"."""
     metadata: Mapping[str, str]
     specs: Mapping[str, TensorSpec]
     read: Callable[[Iterable[str]], dict[str, Tensor]]
