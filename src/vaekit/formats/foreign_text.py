@@ -79,9 +79,7 @@ def lfs_pointer(match: re.Match[str], _: str) -> ForeignFile:
 
 
 def xet_pointer(*_: object) -> ForeignFile:
-    advice = (
-        "Install git-xet and run `git xet pull` in its repository, or download the file itself, with `hf download`."
-    )
+    advice = "Install git-xet and run `git lfs pull` in its repository, or download the file itself with `hf download`."
     return ForeignFile("a Xet pointer to a file on Hugging Face", advice)
 
 

@@ -190,6 +190,6 @@ def refuse_latents(path: Path, arrays: Mapping[str, Array]) -> None:
             f"{path} holds the latents of an image ({printable(latents)}, {shape}), as kohya's sd-scripts cache them, "
             "not the weights of a VAE.",
             "Expected the VAE that encoded them.",
-            f"To decode them: `vaekit.load(VAE).decode(torch.from_numpy(numpy.load(FILE)[{latents!r}])[None].float())`, "
-            "if they are raw latents, as those of SD and SDXL are.",
+            f"If they are raw latents, as those of SD and SDXL are, this decodes them: "
+            f"`vaekit.load(VAE).decode(torch.from_numpy(numpy.load(FILE)[{latents!r}])[None].float())`.",
         )
