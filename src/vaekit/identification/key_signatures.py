@@ -1,14 +1,14 @@
 """Recognize files that vaekit cannot run: other VAEs, and models that are not VAEs.
 
-Reads the tables `unsupported.toml` and `non_vae.toml`. Both identify models by the key names of published files;
-file names are ignored. They are consulted only if no runnable family matches a file.
+Reads the tables `unsupported.toml`, `quantized.toml` and `non_vae.toml`. They identify models by the key names of
+published files; file names are ignored. They are consulted only if no runnable family matches a file.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from vaekit.catalog.tables import family_facts, table
@@ -18,6 +18,8 @@ from vaekit.formats.open import TensorFile, TensorSpec
 LONGEST_KEY, MOST_KEYS = 200, 20_000
 """Longer names and further tensors are ignored, which bounds the time that a hostile file takes."""
 Specs = Mapping[str, TensorSpec]
+UNSUPPORTED = ("unsupported.toml", "quantized.toml")
+"""The tables of VAEs that are recognized but not run."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,12 @@ def pattern(template: str) -> tuple[str, re.Pattern[str]]:
 def unsupported_families() -> tuple[UnsupportedFamily, ...]:
     """Every unsupported VAE in the table, except those that a runnable family supersedes."""
     superseded = {name for facts in family_facts() for name in facts.get("supersedes", ())}
-    return tuple(_recognized(entry) for entry in table("unsupported.toml")["vae"] if entry["name"] not in superseded)
+    return tuple(_recognized(entry) for entry in unsupported_entries() if entry["name"] not in superseded)
+
+
+def unsupported_entries() -> Iterator[dict[str, Any]]:
+    """The entries of both tables of unsupported VAEs."""
+    return chain.from_iterable(table(name)["vae"] for name in UNSUPPORTED)
 
 
 @cache

@@ -10,6 +10,8 @@ from vaekit.errors import BadCheckpoint, NotFound, UnknownVAE, WrongTensors, pri
 from vaekit.families import LAYOUTS, PARTS, Layout, family_of
 from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
+from vaekit.identification.companions import companion_of, redundant, unmerged
+from vaekit.identification.diagnosis import channels_last, other_quantizer
 from vaekit.identification.fused_tensors import present_parts
 from vaekit.identification.host_model import host_normalizations
 from vaekit.identification.key_signatures import no_vae, not_runnable
@@ -18,8 +20,8 @@ from vaekit.identification.mismatches import mismatch_count
 
 FEWEST_KEYS = 8
 """The minimum number of matching keys; fewer are a coincidence."""
-TRAINING_LEFTOVERS = ("loss.", "model_ema.")
-"""Keys of training code beside the weights of an autoencoder: dropped, and counted as ignored."""
+ADAPTER_OF_VAE = "lora_vae_"
+"""The start of the keys of a LoRA for a VAE, in kohya's layout, wherever the VAE is in the file."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class LocatedVAE:
 
     def spec(self, native: str) -> TensorSpec:
         return self.file.specs[self.names[native]]
+
+    @property
+    def beside(self) -> list[str]:
+        """The keys of the tensors in the file that are not part of the VAE."""
+        taken = {*self.names.values(), *self.statistics.values()}
+        return [key for key in self.file.specs if key not in taken]
 
     def foreign(self, native: str) -> str:
         """The file's name for a native key, whether or not it is present."""
@@ -111,8 +119,15 @@ def locate(file: TensorFile) -> LocatedVAE:
     most = max(rank for rank, *_ in counted)
     tied = [locate_with_prefix(view, layout, prefix) for rank, layout, prefix, view in counted if rank == most]
     best, unexpected = closest(tied)
-    if unexpected:
-        raise not_runnable(file) or unexpected_tensors_error(file, best.layout, unexpected)
+    elsewhere = [key for key in file.specs if key.startswith(ADAPTER_OF_VAE)]
+    adapter = unmerged(file.path, dict.fromkeys([*unexpected, *elsewhere]), best.prefix)
+    if unexpected or adapter:
+        raise (
+            not_runnable(file)
+            or adapter
+            or other_quantizer(file.path, unexpected, best.prefix)
+            or unexpected_tensors_error(file, best.layout, unexpected)
+        )
     return best
 
 
@@ -130,10 +145,17 @@ def locate_with_prefix(file: TensorFile, layout: Layout, prefix: str) -> tuple[L
         held = statistics if native in outside else names
         if native is not None and native not in held:
             held[native] = key
-        elif not bare.startswith(TRAINING_LEFTOVERS + layout.unused) and key not in host_keys:
+        elif not (bare.startswith(layout.unused) or key in host_keys or is_companion(file, layout, key, bare)):
             unexpected.append(key)
     ignored = len(file.specs) - len(names) - len(statistics)
-    return LocatedVAE(file, layout, prefix, names, statistics, ignored), unexpected
+    beyond = redundant(file, unexpected)
+    unknown = [key for key in unexpected if key not in beyond]
+    return LocatedVAE(file, layout, prefix, names, statistics, ignored), unknown
+
+
+def is_companion(file: TensorFile, layout: Layout, key: str, bare: str) -> bool:
+    """Whether a tensor is a known companion of training. Files that vaekit writes have none."""
+    return layout.family != PARTS.name and companion_of(bare, file.specs[key].shape) is not None
 
 
 def closest(candidates: list[tuple[LocatedVAE, list[str]]]) -> tuple[LocatedVAE, list[str]]:
@@ -149,10 +171,12 @@ def disagreement(candidate: LocatedVAE) -> int:
     return mismatch_count(family, {key: candidate.spec(key).shape for key in candidate.names}, fields)
 
 
-def no_vae_error(file: TensorFile) -> UnknownVAE:
+def no_vae_error(file: TensorFile) -> UnknownVAE | WrongTensors:
     """The error for a file in which no family has enough keys; it names the content if it is recognized."""
     return (
         not_runnable(file)
+        or channels_last(file.path, {key: spec.shape for key, spec in file.specs.items()})
+        or unmerged(file.path, [key for key in file.specs if ".base_layer." in key], "")
         or no_vae(file)
         or UnknownVAE(
             f"There is no VAE in {file.path}: its {len(file.specs):,} tensors ({shorten(file.specs)}) belong to no "
@@ -166,9 +190,10 @@ def no_vae_error(file: TensorFile) -> UnknownVAE:
 def unexpected_tensors_error(file: TensorFile, layout: Layout, unexpected: list[str]) -> WrongTensors:
     return WrongTensors(
         f"{file.path} looks like a {layout.family!r} autoencoder in the {layout.name} layout, with "
-        f"{len(unexpected)} unexpected tensors: {shorten(unexpected)}.",
-        "Expected the tensors of one autoencoder and no others.",
-        "If this is a newer type of VAE, please report it; a partial load would give wrong images.",
+        f"{len(unexpected)} tensors that this architecture does not have: {shorten(unexpected)}.",
+        "Expected the tensors of one autoencoder, beside known companions of training.",
+        "If they are part of the VAE, it is of another type, which would give wrong images without them: please report "
+        "their names. If they are not, save the file without them.",
     )
 
 
