@@ -169,6 +169,9 @@ def problems(identified: Identified) -> list[str]:
         half = identified.halves[0]
         verb, other = ("encode", "decode") if half == "encoder" else ("decode", "encode")
         problems.append(f"Only the {half} is present: it can {verb}, but not {other}.")
+    upscale = identified.config.geometry.upscale
+    if upscale > 1:
+        problems.append(f"Its decoder upscales: decoded images are {upscale} times as large as encoded ones.")
     if identified.normalization is None:
         problems.append(f"The normalization is unknown: {identified.normalization_source}.")
     parts = identified.parts
