@@ -10,9 +10,12 @@ import pytest
 import torch
 from refusals import refuses
 
+import vaekit
+from vaekit.checkpoints.convert import convert
 from vaekit.errors import BadCheckpoint
 from vaekit.formats.numpy_archive import FORMATS
 from vaekit.formats.open import open_tensors
+from vaekit.vae import VAE
 
 ARRAYS: dict[str, Any] = {
     "conv.weight": np.arange(24.0, dtype="f4").reshape(2, 3, 4),
@@ -47,6 +50,16 @@ def test_arrays_are_numpys(save: Any, tmp_path: Path) -> None:
             assert content == np.asarray(ARRAYS[name]).tobytes()
     assert (file.span("conv.weight") is None) == (save is compressed)
     assert file.span("big") is None and file.span("turned") is None
+
+
+@pytest.mark.parametrize("save", [stored, compressed])
+def test_a_vae_in_an_npz_file_is_loaded(save: Any, kl_vae: VAE, tmp_path: Path) -> None:
+    save(tmp_path / "x.npz", {name: tensor.numpy() for name, tensor in kl_vae.state_dict().items()})
+    read = vaekit.load(tmp_path / "x.npz").state_dict()
+    assert all(torch.equal(tensor, read[name]) for name, tensor in kl_vae.state_dict().items())
+    assert vaekit.inspect(tmp_path / "x.npz", measure=False).format == "npz"
+    convert(tmp_path / "x.npz", tmp_path / "y.safetensors")
+    assert vaekit.load(tmp_path / "y.safetensors").state_dict().keys() == read.keys()
 
 
 @pytest.mark.parametrize("save", [stored, compressed])

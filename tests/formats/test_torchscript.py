@@ -8,10 +8,13 @@ import torch
 from refusals import refuses
 from torch import Tensor, nn
 
+import vaekit
+from vaekit.checkpoints.convert import convert
 from vaekit.errors import BadCheckpoint
 from vaekit.formats.open import open_tensors
 from vaekit.formats.pickle_values import Placeholder
 from vaekit.formats.torchscript import ScriptModule, script_object, script_state
+from vaekit.vae import VAE
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -41,6 +44,30 @@ def test_weights_are_those_of_the_state_dict(program: torch.jit.ScriptModule, tm
     assert file.format == "torchscript"
     assert file.specs.keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in file.read(expected).items())
+
+
+class Tree(nn.Module):
+    """The parameters of a VAE, in modules of its names."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        for name in dict.fromkeys(key.split(".")[0] for key in tensors):
+            below = {key.partition(".")[2]: tensor for key, tensor in tensors.items() if key.split(".")[0] == name}
+            if "" in below:
+                self.register_parameter(name, nn.Parameter(below[""]))
+            else:
+                self.add_module(name, Tree(below))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_a_vae_in_a_program_is_loaded(kl_vae: VAE, tmp_path: Path) -> None:
+    torch.jit.script(Tree(dict(kl_vae.state_dict()))).save(str(tmp_path / "x.pt"))
+    read = vaekit.load(tmp_path / "x.pt").state_dict()
+    assert all(torch.equal(tensor, read[name]) for name, tensor in kl_vae.state_dict().items())
+    convert(tmp_path / "x.pt", tmp_path / "y.safetensors")
+    assert vaekit.load(tmp_path / "y.safetensors").state_dict().keys() == read.keys()
 
 
 def test_a_frozen_program_has_no_named_weights(tmp_path: Path) -> None:

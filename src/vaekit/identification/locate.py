@@ -12,6 +12,7 @@ from vaekit.formats.open import TensorFile, TensorSpec, open_tensors
 from vaekit.formats.paths import WEIGHTS_ENDINGS, diffusers_preference, exists
 from vaekit.identification.companions import companion_of, redundant, unmerged
 from vaekit.identification.diagnosis import channels_last, other_quantizer
+from vaekit.identification.folder_contents import is_training_state, not_one_vae
 from vaekit.identification.fused_tensors import present_parts
 from vaekit.identification.host_model import host_normalizations
 from vaekit.identification.key_signatures import no_vae, not_runnable
@@ -69,13 +70,8 @@ def gather(path: Path) -> tuple[list[TensorFile], dict[str, Any]]:
     weights = sorted(file for file in folder.iterdir() if file.suffix.lower() in WEIGHTS_ENDINGS and file.is_file())
     if settings:
         weights = sorted(weights, key=diffusers_preference)[:1]
-    if not 1 <= len(weights) <= 2:
-        listing = ", ".join(file.name for file in weights[:8]) or "no weights file"
-        raise NotFound(
-            f"The folder {path} holds {len(weights)} weights files ({listing}).",
-            "Expected a diffusers folder, one weights file, or the encoder and the decoder of one VAE.",
-            "Give the path of one file.",
-        )
+    if not 1 <= len(weights) <= 2 or any(map(is_training_state, weights)):
+        raise not_one_vae(path, weights)
     return [open_tensors(file) for file in weights], settings
 
 
