@@ -42,11 +42,17 @@ FOLDERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "SavedModel": ({"saved_model.pb": "", "variables/variables.index": ""}, ("SavedModel",)),
     "Core ML": ({"Manifest.json": "{}", "Data/com.apple.CoreML/model.mlmodel": ""}, ("Core ML",)),
     "ONNX": ({"vae_decoder/model.onnx": "", "vae_encoder/model.onnx": ""}, ("ONNX",)),
+    "an ONNX pipeline": ({"model_index.json": INDEX, "vae_decoder/model.onnx": ""}, ("ONNX",)),
     "OpenVINO": ({"vae/openvino_model.xml": "", "vae/openvino_model.bin": ""}, ("OpenVINO",)),
     "flax": ({"config.txt": "", "diffusion_flax_model.msgpack": ""}, ("flax",)),
     "files without order": ({f"{name}.pt": "" for name in "abc"}, ("3", "a.pt")),
-    "a model further below": ({"models/stuff/my-vae.safetensors": ""}, ("0", "models/stuff/my-vae.safetensors")),
-    "nothing": ({"readme.txt": ""}, ("0",)),
+    "a VAE in order": ({f"{name}.pt": "" for name in ("clip", "my-vae", "unet")}, ("3", "my-vae.pt")),
+    "a model further below": ({"models/stuff/model.safetensors": ""}, ("models/stuff/model.safetensors",)),
+    "a diffusers folder further below": (
+        {"sd/vqvae/config.json": "{}", "sd/vqvae/diffusion_pytorch_model.bin": "", "sd/unet/x.bin": ""},
+        ("sd/vqvae is",),
+    ),
+    "nothing": ({"readme.txt": ""}, ("weights file",)),
 }
 
 
@@ -86,4 +92,4 @@ def test_loops_and_large_folders_end(tmp_path: Path) -> None:
     made(tmp_path, {f"{i}.txt": "" for i in range(50)})
     (tmp_path / "again").symlink_to(tmp_path)
     assert len(Folder(tmp_path).entries) == 51 < MOST_ENTRIES
-    assert "0" in not_one_vae(tmp_path / "absent", []).found
+    assert "absent" in not_one_vae(tmp_path / "absent", []).found

@@ -47,7 +47,7 @@ def by_zeros(start: bytes) -> ForeignFile | None:
     """A file of zeros, which a download manager reserved and did not fill, or a disk lost."""
     if any(start):
         return None
-    name = f"empty: its first {len(start):,} bytes are zeros"
+    name = f"filled with zeros ({len(start):,} bytes from its start)"
     return ForeignFile(name, "Its download was not finished: download it again.")
 
 

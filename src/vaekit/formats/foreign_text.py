@@ -115,7 +115,7 @@ def json_text(_: re.Match[str], text: str) -> ForeignFile:
     if SHARDS.search(text):
         return ForeignFile("the index of a model in several files", "Give the folder of these files.")
     if class_name:
-        return ForeignFile(f"the config of a {class_name['name']}, without weights", WEIGHTS_BESIDE)
+        return ForeignFile(f"the config of {class_name['name']}", WEIGHTS_BESIDE)
     if error or ERROR.search(text):
         return ForeignFile(f'a JSON error message ("{words(error["text"] if error else text)}")', ERROR_ADVICE)
     return ForeignFile(f"a JSON text ({words(text)})", WEIGHTS_BESIDE)

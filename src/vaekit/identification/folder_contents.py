@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vaekit.errors import NotFound, printable, shorten
 from vaekit.formats.magic_numbers import ORIGINAL
-from vaekit.formats.paths import WEIGHTS_ENDINGS
+from vaekit.formats.paths import DIFFUSERS_SETTINGS, WEIGHTS_ENDINGS
 from vaekit.run_folder import CHECKPOINTS, RECIPE
 
 MOST_ENTRIES = 5_000
@@ -77,7 +77,12 @@ class Folder:
 def likelihood(file: Path) -> tuple[bool, int, int, str]:
     """How likely a weights file is the VAE of its folder; for comparison."""
     steps = [int(number[:15]) for number in STEP.findall(file.as_posix())]
-    return VAE_NAME.search(file.as_posix()) is not None, max(steps, default=-1), -len(file.parts), file.suffix
+    return is_vae(file), max(steps, default=-1), -len(file.parts), file.suffix
+
+
+def is_vae(file: Path) -> bool:
+    """Whether a weights file is a VAE by the names in its path."""
+    return VAE_NAME.search(file.as_posix()) is not None
 
 
 def contents(folder: Path) -> list[Path]:
@@ -104,17 +109,18 @@ def not_one_vae(path: Path, weights: Sequence[Path]) -> NotFound:
     found = next(filter(None, (explain(folder) for explain in KINDS)), None)
     if found is not None:
         return NotFound(f"The folder {path} is {found[0]}.", EXPECTED, found[1])
-    listing = shorten((file.name for file in weights), 8) or "no weights file"
-    return NotFound(
-        f"The folder {path} holds {len(weights)} weights files ({listing}).", EXPECTED, give(folder.path, folder.meant)
-    )
+    listing = f"{len(weights)} weights files ({shorten((file.name for file in weights), 8)})" if weights else ""
+    meant = folder.meant if len(folder.weights) == 1 or (folder.meant and is_vae(folder.meant)) else None
+    return NotFound(f"The folder {path} holds {listing or 'no weights file'}.", EXPECTED, give(folder.path, meant))
 
 
 def give(folder: Path, inside: Path | None) -> str:
     """The advice to give a file of a folder instead of the folder."""
     if inside is None:
         return "Give the path of one file, or the folder that holds it."
-    return f"Give the path of one file; {printable(str(folder / inside), 300)} is probably meant."
+    file = folder / inside
+    whole = file.parent if file.parent != folder and (file.parent / DIFFUSERS_SETTINGS).is_file() else file
+    return f"Give the path of one VAE; {printable(str(whole), 300)} is probably meant."
 
 
 def own_run(folder: Folder) -> Explanation | None:
@@ -129,7 +135,7 @@ def pipeline(folder: Folder) -> Explanation | None:
     if not folder.has("model_index.json"):
         return None
     parts = ", ".join(printable(name) for name in named_parts(folder.path / "model_index.json")) or "no parts"
-    others = [file for file in folder.weights if VAE_NAME.search(file.as_posix())]
+    others = list(filter(is_vae, folder.weights))
     if others:
         return f"a diffusers pipeline ({parts}) without a folder vae", give(folder.path, others[0])
     advice = "Download the folder `vae` of its repository, too, or give the VAE's own file."
@@ -186,5 +192,5 @@ def exported(folder: Folder) -> Explanation | None:
     return None if name is None else (name, ORIGINAL)
 
 
-KINDS: tuple[Callable[[Folder], Explanation | None], ...] = (own_run, hub_cache, pipeline, exported, training)
+KINDS: tuple[Callable[[Folder], Explanation | None], ...] = (own_run, hub_cache, exported, pipeline, training)
 """Kinds of folders; the first that fits counts."""
