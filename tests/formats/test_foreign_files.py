@@ -66,6 +66,15 @@ def test_unknown_bytes_are_quoted(tmp_path: Path) -> None:
         open_tensors(tmp_path / "x")
 
 
+def test_a_tensorflow_checkpoint_is_recognized_by_its_index(tmp_path: Path) -> None:
+    data = tmp_path / "model.ckpt.data-00000-of-00001"
+    data.write_bytes(b"\x9a\x99\x19\x3e" * 20)
+    (tmp_path / "model.ckpt.index").write_bytes(b"\0\x05\x01" + bytes(40) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb")
+    for path in (data, tmp_path / "model.ckpt.index"):
+        with refuses(BadCheckpoint, "TensorFlow"):
+            open_tensors(path)
+
+
 @pytest.mark.parametrize(
     ("ending", "text", "name"), [(".xml", '<net name="v">', "OpenVINO"), (".param", "7767517\n3 4\n", "ncnn")]
 )

@@ -1,7 +1,7 @@
 """Recognize files that are not weights vaekit reads, by their content.
 
 Files of other programs, archives, images and error pages are whole: "download it again" would be wrong advice. Names of
-files are ignored, except for two formats whose binary part has no mark of its own and is described by a file beside it.
+files are ignored, except for formats whose binary part has no mark of its own and is described by a file beside it.
 """
 
 import itertools
@@ -16,7 +16,8 @@ from vaekit.formats.paths import WEIGHTS_ENDINGS
 MOST_BYTES = 2**16
 """How many bytes of a file are read to recognize it."""
 EXPECTED = "Expected safetensors, GGUF, npz, or a torch checkpoint (.pt, .pth, .ckpt, .bin)."
-ONNX = "an ONNX model"
+ONNX, CHECKPOINT = "an ONNX model", "a TensorFlow checkpoint"
+LEVELDB = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 VAEKIT = b"vaekit."
 """The start of the keys of the metadata in exported files."""
 
@@ -32,7 +33,7 @@ def recognized(path: Path) -> ForeignFile | None:
     found = by_magic_number(start) or by_zeros(start) or by_protobuf(start) or by_msgpack(start) or by_text(start)
     if found is not None and found.name == ONNX and VAEKIT in start + end:
         return ForeignFile("an ONNX model that vaekit exported", ORIGINAL)
-    return found or by_companion(path)
+    return found or by_end(end) or by_companion(path)
 
 
 def ends_of(path: Path) -> tuple[bytes, bytes]:
@@ -49,6 +50,11 @@ def by_zeros(start: bytes) -> ForeignFile | None:
         return None
     name = f"filled with zeros ({len(start):,} bytes from its start)"
     return ForeignFile(name, "Its download was not finished: download it again.")
+
+
+def by_end(end: bytes) -> ForeignFile | None:
+    """An index of a TensorFlow checkpoint, a table of LevelDB, whose mark is at the end."""
+    return ForeignFile(CHECKPOINT, CONVERTED) if end.endswith(LEVELDB) else None
 
 
 def by_protobuf(start: bytes) -> ForeignFile | None:
@@ -111,13 +117,14 @@ def by_msgpack(start: bytes) -> ForeignFile | None:
 
 
 def by_companion(path: Path) -> ForeignFile | None:
-    """The binary part of a model of OpenVINO or ncnn, whose text part is beside it."""
-    for ending in (".xml", ".param"):
+    """The binary part of a model of OpenVINO, ncnn or TensorFlow, whose other part is beside it."""
+    for ending in (".xml", ".param", ".index"):
         beside = path.with_suffix(ending)
         if beside != path and beside.is_file():
-            text = by_text(ends_of(beside)[0])
-            if text is not None and text.advice == ORIGINAL:
-                return ForeignFile(f"the binary part of {text.name}, beside {beside.name}", ORIGINAL)
+            start, end = ends_of(beside)
+            other = by_text(start) or by_end(end)
+            if other is not None and other.advice in (ORIGINAL, CONVERTED):
+                return ForeignFile(f"the binary part of {other.name}, beside {beside.name}", other.advice)
     return None
 
 
