@@ -55,7 +55,7 @@ def text_of(start: bytes) -> str | None:
         text = start.decode("utf-16", errors="replace")
         # Any two bytes are some character: only markup and messages in Latin letters are told from numbers.
         return text.lstrip() if sum(character.isascii() for character in text) * 2 > len(text) else None
-    text = start.decode("utf-8-sig", errors="ignore")
+    text = start.decode("utf-8", errors="ignore").removeprefix("\ufeff")
     if len(text.encode()) < len(start) - 8:  # more than a mark at the start and a character cut at the end
         return None
     control = sum(not character.isprintable() and not character.isspace() for character in text)
