@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -78,7 +79,7 @@ class DecodedImage:
     image: LoadedImage
     given: Images
     """(1, c, h, w) in [-1, 1], in the channels of the VAE."""
-    result: Images
+    result: Float[Tensor, "b c rows columns"]
     """The same shape, or larger if the decoder upscales; not clamped."""
     latent_shape: tuple[int, ...]
     seconds: float
