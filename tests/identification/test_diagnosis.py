@@ -61,8 +61,14 @@ def test_a_vq_first_stage_without_its_codebook(layout: str, prefix: str, vq_vae:
 
 def test_an_encoder_with_variances_has_no_codebook(kl_vae: VAE) -> None:
     shapes = {key: tuple(tensor.shape) for key, tensor in kl_vae.state_dict().items()}
-    assert without_codebook(Path("x"), shapes) is None
-    assert without_codebook(Path("x"), {}) is None
+    assert without_codebook(Path("x"), "kl", shapes) is None
+    assert without_codebook(Path("x"), "kl", {}) is None
+
+
+def test_families_without_variances_lack_no_codebook() -> None:
+    ends = {"encoder.conv_out.weight": (8, 16, 3, 3), "decoder.conv_in.weight": (16, 8, 3, 3)}
+    assert without_codebook(Path("x"), "dcae", ends) is None
+    assert without_codebook(Path("x"), "kl", ends) is not None
 
 
 @pytest.mark.parametrize("key", ["quantize.layers.0.embed", "quantizer.scale", "codebook.usage", "vq_layer.x"])

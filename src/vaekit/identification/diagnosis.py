@@ -9,6 +9,8 @@ from vaekit.families import Shapes
 
 QUANTIZER = re.compile(r"quanti[sz]\w*|codebooks?|vq\w*|fsq|lfq|bsq|rvq")
 """Names of modules that replace latents by codes."""
+SAME_NAMES = ("kl", "hunyuan-image")
+"""The families of variational autoencoders whose tensors have the names of the vq family's, the codebook aside."""
 FEWEST_KERNELS = 4
 ENDS = (
     ("encoder.quant_conv.weight", "decoder.post_quant_conv.weight"),
@@ -37,9 +39,16 @@ def channels_last(path: Path, tensors: Shapes) -> WrongTensors | None:
     )
 
 
-def without_codebook(path: Path, shapes: Shapes) -> WrongTensors | None:
-    """The error for an encoder without variances, whose codebook is not in the file."""
-    ends = next(((shapes[a], shapes[b]) for a, b in ENDS if a in shapes and b in shapes), None)
+def without_codebook(path: Path, family: str, shapes: Shapes) -> WrongTensors | None:
+    """The error for an encoder without variances, whose codebook is not in the file.
+
+    Args:
+        path: of the file.
+        family: the family that the names of its tensors fit best.
+        shapes: native keys and shapes.
+    """
+    pairs = ((shapes[a], shapes[b]) for a, b in ENDS if a in shapes and b in shapes)
+    ends = next(pairs, None) if family in SAME_NAMES else None
     if ends is None or len(ends[0]) < 2 or len(ends[1]) < 2 or ends[0][0] != ends[1][1]:
         return None
     channels = ends[0][0]

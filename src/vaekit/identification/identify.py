@@ -96,7 +96,7 @@ def identify_parts(path: Path, parts: tuple[LocatedVAE, ...], settings: Mapping[
     if config is None or config.blocks > len(shapes):
         raise (
             not_runnable(parts[0].file)
-            or without_codebook(path, shapes)
+            or without_codebook(path, family.name, shapes)
             or UnknownVAE(
                 f"{path} has the keys of a {family.name!r} autoencoder, but not its structure.",
                 "Expected one of the models in the README's table.",
