@@ -152,7 +152,7 @@ def check_tensors(identified: Identified) -> None:
     if listing:
         raise (
             not_runnable(identified.parts[0].file)
-            or without_codebook(identified.path, shapes)
+            or without_codebook(identified.path, identified.family.name, shapes)
             or WrongTensors(
                 f"{identified.path} is a {identified.family.name!r} autoencoder in the {identified.layout} layout, "
                 f"but incomplete or inconsistent ({listing}).{halves_of_two(identified)}",
