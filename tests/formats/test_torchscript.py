@@ -41,7 +41,7 @@ def test_weights_are_those_of_the_state_dict(program: torch.jit.ScriptModule, tm
     with zipfile.ZipFile(tmp_path / "x.pt") as archive:
         assert any(entry.compress_type for entry in archive.infolist())  # the code
     file, expected = open_tensors(tmp_path / "x.pt"), program.state_dict()
-    assert file.format == "torchscript"
+    assert (file.format, file.others) == ("torchscript", ())
     assert file.specs.keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in file.read(expected).items())
 

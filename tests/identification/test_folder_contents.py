@@ -42,6 +42,7 @@ FOLDERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "SavedModel": ({"saved_model.pb": "", "variables/variables.index": ""}, ("SavedModel",)),
     "Core ML": ({"Manifest.json": "{}", "Data/com.apple.CoreML/model.mlmodel": ""}, ("Core ML",)),
     "ONNX": ({"vae_decoder/model.onnx": "", "vae_encoder/model.onnx": ""}, ("ONNX",)),
+    "torch.export": ({"decoder.pt2": "", "encoder.pt2": ""}, ("torch.export",)),
     "an ONNX pipeline": ({"model_index.json": INDEX, "vae_decoder/model.onnx": ""}, ("ONNX",)),
     "OpenVINO": ({"vae/openvino_model.xml": "", "vae/openvino_model.bin": ""}, ("OpenVINO",)),
     "flax": ({"config.txt": "", "diffusion_flax_model.msgpack": ""}, ("flax",)),

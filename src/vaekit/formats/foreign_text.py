@@ -16,6 +16,9 @@ PAGE_ADVICE = (
 ERROR_ADVICE = (
     "The download gave this message instead of the file: resolve what it states, and download the file again."
 )
+UNKNOWN_ADVICE = (
+    "Give the weights file of the VAE. After a download, text is often the server's message in its place."
+)
 WEIGHTS_BESIDE = "Give its folder, or the weights file beside it."
 LFS = re.compile(r"version https://git-lfs\S*\s+(?:ext\S.*\s+)*oid \S+\s+size (?P<size>\d+)")
 XET = re.compile(r"# xet version")
@@ -46,7 +49,7 @@ def by_text(start: bytes) -> ForeignFile | None:
         return None
     kinds = ((pattern.match(text), describe) for pattern, describe in TEXTS)
     found = next((describe(match, text) for match, describe in kinds if match), None)
-    return found or ForeignFile(f'a text file that begins with "{words(text)}"', "Give the weights file of the VAE.")
+    return found or ForeignFile(f'a text file that begins with "{words(text)}"', UNKNOWN_ADVICE)
 
 
 def text_of(start: bytes) -> str | None:

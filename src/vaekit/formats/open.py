@@ -114,5 +114,5 @@ def _open_pickle(path: Path) -> TensorFile:
         start = opened.start_of(tensors[name])
         return None if start is None else Span(path, start, tensors[name].nbytes)
 
-    others = others_beside(opened.content, tensors)
+    others = () if opened.format == "torchscript" else others_beside(opened.content, tensors)
     return TensorFile(path, opened.format, own_metadata(opened.content), specs, read, span, others)

@@ -178,6 +178,7 @@ def exported(folder: Folder) -> Explanation | None:
         ("a TensorFlow SavedModel", folder.has("saved_model.pb")),
         ("a Core ML model", folder.has("Manifest.json", "Data") or bool(folder.ending(".mlmodel", ".mlmodelc"))),
         ("a folder of ONNX models", bool(folder.ending(".onnx"))),
+        ("a folder of torch.export programs", bool(folder.ending(".pt2"))),
         (
             "a folder of OpenVINO models",
             any((folder.path / f).with_suffix(".bin").exists() for f in folder.ending(".xml")),
